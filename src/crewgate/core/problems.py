@@ -27,8 +27,8 @@ _OK = 200
 _WINDOWS = {WINDOW_SECONDS_HOUR: "hour", WINDOW_SECONDS_DAY: "day"}
 # The detail if some credit is left, but too little for this call.
 _TOO_FEW = (
-    "{level} has {left} credits left, but this call reserves {need} before it begins. Ask for less "
-    "(of a model, by a lower max_tokens), or for more credits; do not retry it as it is."
+    "{level} has {left} credits left, but this call must reserve {need}. Ask for less (of a model, "
+    "by a lower max_tokens), or for more credits; do not retry it as it is."
 )
 
 _encode = msgspec.json.Encoder().encode

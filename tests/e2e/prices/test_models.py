@@ -166,7 +166,7 @@ def test_an_answer_is_bounded_to_what_is_left(models: Priced) -> None:
     with pytest.raises(openai.PermissionDeniedError) as raised:
         client.chat.completions.create(model="m-1", messages=MESSAGES, max_tokens=4000)
     assert raised.value.code == "credits-exhausted"
-    assert "Not enough credits. The credits left" in str(raised.value)
+    assert f"Not enough credits. {branch_of(token)} has 0.0" in str(raised.value)
 
 
 def test_a_tool_may_refuse_instead(models: Priced) -> None:
@@ -187,7 +187,7 @@ def test_a_refusal_says_how_much_is_missing(models: Priced) -> None:
     assert problem["type"].endswith("/credits-exhausted")
     assert (problem["left_credits"], problem["quota_credits"]) == ("0.05", "0.05")
     assert float(problem["needed_credits"]) > 4000 * WORD / MICRO
-    assert problem["detail"].startswith("The credits left")
+    assert problem["detail"].startswith(f"{branch_of(token)} has 0.05 credits left, but this call")
 
 
 def test_the_last_event_says_how_much_is_missing(models: Priced) -> None:
@@ -249,7 +249,7 @@ def test_anthropic_pays_and_understands(models: Priced, streams: bool) -> None:
     client.messages.create(**body | {"max_tokens": 4000})  # as many as are left
     with pytest.raises(anthropic.PermissionDeniedError) as raised:
         client.messages.create(**body)
-    assert "Not enough credits. The credits left" in str(raised.value)
+    assert f"Not enough credits. {branch_of(token)} has 0.0" in str(raised.value)
 
 
 def test_a_stream_of_anthropics_is_cut(models: Priced) -> None:
@@ -262,7 +262,7 @@ def test_a_stream_of_anthropics_is_cut(models: Priced) -> None:
     ):
         for _ in stream.text_stream:
             pass
-    assert "Not enough credits. The credits left" in str(raised.value)
+    assert f"Not enough credits. {branch_of(token)} has 0.0" in str(raised.value)
     assert cost_of(models, token) <= 0.05 * MICRO
     assert models.calls(token)[-1]["outcome"] == "exhausted"
 

@@ -68,8 +68,8 @@ def test_credits_that_are_left_but_too_few_are_not_said_to_be_spent() -> None:
     said = json.loads(problems.document(kind, bytes(16), few, for_models=True))
     assert (said["left_credits"], said["needed_credits"]) == ("2.00", "3.00")
     assert said["detail"] == (
-        "a has 2.00 credits left, but this call reserves 3.00 before it begins. Ask for less (of a "
-        "model, by a lower max_tokens), or for more credits; do not retry it as it is."
+        "a has 2.00 credits left, but this call must reserve 3.00. Ask for less (of a model, by a "
+        "lower max_tokens), or for more credits; do not retry it as it is."
     )
     assert said["error"]["message"] == f"{said['title']}. {said['detail']}"
     event = problems.event(kind, bytes(16), few, for_models=True)
