@@ -29,7 +29,7 @@ from crewgate.core.http_types import (
 )
 from crewgate.core.problem_types import Reason
 from crewgate.core.problems import refusal
-from crewgate.core.verdict import Denial
+from crewgate.core.verdict import Denial, problem_type
 from crewgate.errors import ConfigurationError
 from crewgate.verifier import Verifier
 
@@ -124,7 +124,7 @@ class CrewgateMiddleware:
             verdict = await self._verifier.admit(found, tool, peer_certificate=peer)
         if isinstance(verdict, Denial):
             await _discard(scope, receive)
-            kind = verdict.problem_type
+            kind = problem_type(verdict)
             reply = refusal(kind, request, verdict, asked=asked, metadata=metadata, scope=tool)
             await respond(send, *reply, head=head)
             return

@@ -91,11 +91,6 @@ class Denial(msgspec.Struct, frozen=True):
     window: SpentWindow | None = None
 
     @property
-    def problem_type(self) -> ProblemType:
-        """The problem that the client is sent and the audit records."""
-        return ALLOWANCE_EXHAUSTED if self.window is not None else PROBLEM_TYPES[self.reason]
-
-    @property
     def left_micro(self) -> int:
         """Micro-credits of the account at `level` that are not used: less than the call needs."""
         return max(0, self.quota_micro - self.used_micro)
@@ -107,3 +102,8 @@ class Denial(msgspec.Struct, frozen=True):
 
     def __bool__(self) -> bool:
         raise TypeError("a verdict has no truth value; use isinstance(verdict, Permit)")
+
+
+def problem_type(denial: Denial) -> ProblemType:
+    """Return the problem that the client is sent and the audit records."""
+    return ALLOWANCE_EXHAUSTED if denial.window is not None else PROBLEM_TYPES[denial.reason]

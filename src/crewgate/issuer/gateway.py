@@ -73,7 +73,9 @@ class RevocationReceipt(msgspec.Struct, frozen=True, kw_only=True):
         machines_applied: Machines that enforce the revocation and have it on their disks. The
             others get it without a further call.
         machines_total: Machines in the trust domain.
-        machines_missing: The names of the machines that have not acknowledged it yet, if known.
+        machines_missing: The names of the machines that have not acknowledged it yet, if known,
+            and 256 at most.
+        machines_missing_more: How many further machines have not acknowledged it yet.
         is_complete: Whether the required number of machines have it on their disks: a majority, or
             the only machine.
         elapsed_ms: Milliseconds from the arrival of the request at the gateway until the last of
@@ -88,6 +90,7 @@ class RevocationReceipt(msgspec.Struct, frozen=True, kw_only=True):
     machines_applied: int
     machines_total: int
     machines_missing: tuple[str, ...]
+    machines_missing_more: int = 0
     is_complete: bool
     elapsed_ms: float
     calls_cut: int
@@ -176,6 +179,7 @@ class LocalGateway:
             machines_applied=receipt.reach.applied_on,
             machines_total=receipt.reach.of,
             machines_missing=tuple(receipt.reach.missing),
+            machines_missing_more=receipt.reach.missing_more,
             is_complete=receipt.reach.enough,
             elapsed_ms=max(receipt.reach.ms, receipt.cut_ms),
             calls_cut=receipt.calls_cut,

@@ -20,6 +20,7 @@ from crewgate.errors import (
     ControlError,
     CrewgateError,
     IssuerError,
+    JournalError,
     JournalLockedError,
     LinkError,
     RefusedError,
@@ -63,6 +64,7 @@ class _RevocationResponse(msgspec.Struct, frozen=True):
     of: int = 1
     ms: float = 0.0
     missing: list[str] = []
+    missing_more: int = 0
     enough: bool = True
     calls_cut: int = 0
     coarsened: bool = False
@@ -96,8 +98,9 @@ class RemoteIssuerClient:
         """Send a form to the token endpoint, and return the token that it signs.
 
         Raises:
-            LinkError: The API cannot be reached.
-            IssuerError: The API refuses; a ScopeError or JournalLockedError if that is its reason.
+            LinkError: The API cannot be reached, or cannot sign now: call again.
+            IssuerError: The API refuses; a ScopeError, JournalError or JournalLockedError if that
+                is its reason.
         """
         try:
             with self._lock:
@@ -123,6 +126,7 @@ class RemoteIssuerClient:
             machines_applied=response.applied_on,
             machines_total=response.of,
             machines_missing=tuple(response.missing),
+            machines_missing_more=response.missing_more,
             is_complete=response.enough,
             elapsed_ms=response.ms,
             calls_cut=response.calls_cut,
@@ -292,10 +296,15 @@ def _issuer_error(error: ControlError) -> CrewgateError:
         return ScopeError(str(error))
     if error.status == _CONFLICT:
         return JournalLockedError(str(error))
-    return IssuerError(str(error))
+    if error.slug == "journal-unavailable":
+        return JournalError(str(error))
+    return LinkError(str(error)) if _may_pass(error) else IssuerError(str(error))
 
 
 def _revocation_error(error: ControlError) -> CrewgateError:
     """Convert an error to LinkError if a later call may succeed, and else to RefusedError."""
-    may_pass = error.status >= _SERVER_ERROR or error.status == _TOO_MANY
-    return LinkError(str(error)) if may_pass else RefusedError(str(error))
+    return LinkError(str(error)) if _may_pass(error) else RefusedError(str(error))
+
+
+def _may_pass(error: ControlError) -> bool:
+    return error.status >= _SERVER_ERROR or error.status == _TOO_MANY

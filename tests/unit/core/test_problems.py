@@ -9,7 +9,7 @@ from msgspec import structs
 
 from crewgate.core import problems
 from crewgate.core.problem_types import PROBLEM_TYPES, Reason
-from crewgate.core.verdict import Denial, SpentWindow
+from crewgate.core.verdict import Denial, SpentWindow, problem_type
 
 METADATA = b"https://tools.example/.well-known/oauth-protected-resource"
 
@@ -88,7 +88,7 @@ def test_what_comes_back_by_itself_says_when() -> None:
         used_micro=9, quota_micro=10, need_micro=5,
         window=SpentWindow(3600, 1_800_003_600, 120),
     )  # fmt: skip
-    kind = spent.problem_type
+    kind = problem_type(spent)
     assert (kind.slug, kind.status) == ("allowance-exhausted", 429)
     status, headers, body = problems.refusal(kind, bytes(16), spent, asked=(), for_models=True)
     assert (status, dict(headers)[b"retry-after"]) == (429, b"121")
@@ -115,7 +115,7 @@ def test_a_branch_that_has_spent_its_own_is_never_asked_to_come_back() -> None:
         quota_micro=10,
         need_micro=5,
     )
-    kind = spent.problem_type
+    kind = problem_type(spent)
     assert (kind.slug, kind.status) == ("credits-exhausted", 403)
     assert b"retry-after" not in dict(problems.fields(kind, b"", spent))
 

@@ -213,12 +213,12 @@ def test_without_a_gateway_nothing_is_known(
             {"elapsed_ms": 0.5, "is_complete": True, "is_whole_crew": False, "is_known": True},
         ),
         (
-            QuorumResult("quorum", 2, 4, 1000.0, ["gw-3", "gw-4"], enough=False),
+            QuorumResult("quorum", 2, 9, 1000.0, ["gw-3", "gw-4"], missing_more=5, enough=False),
             {"coarsened": True, "never_seen": "here"},
             {"elapsed_ms": 1000.0, "is_complete": False, "is_whole_crew": True, "is_known": False},
         ),
     ],
-    ids=["one machine", "too few of four"],
+    ids=["one machine", "too few of nine"],
 )
 def test_a_revocation_returns_the_receipt(
     config: Path, reach: QuorumResult, more: dict[str, Any], expected: dict[str, Any]
@@ -252,6 +252,7 @@ def test_a_revocation_returns_the_receipt(
         machines_applied=reach.applied_on,
         machines_total=reach.of,
         machines_missing=tuple(reach.missing),
+        machines_missing_more=reach.missing_more,
         calls_cut=4,
         **expected,
     )

@@ -7,6 +7,7 @@ from crewgate.errors import (
     BranchRevokedError,
     ControlError,
     IssuerError,
+    JournalError,
     JournalLockedError,
     LinkError,
     RefusedError,
@@ -126,7 +127,9 @@ def test_what_the_api_does_not_do_is_refused(orchestrator: RemoteOrchestrator) -
         (400, "invalid_scope", ScopeError),
         (409, "temporarily_unavailable", JournalLockedError),
         (400, "invalid_grant", IssuerError),
-        (503, "journal-unavailable", IssuerError),
+        (503, "journal-unavailable", JournalError),
+        (503, "agent-unavailable", LinkError),
+        (429, "too-many-requests", LinkError),
     ],
 )
 def test_errors_are_those_of_one_with_a_key(status: int, slug: str, kind: type[Exception]) -> None:

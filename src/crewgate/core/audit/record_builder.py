@@ -14,7 +14,7 @@ from crewgate.core.audit.records import (
 )
 from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.grant import Grant
-from crewgate.core.verdict import Denial
+from crewgate.core.verdict import Denial, problem_type
 
 
 class IdentityFields(TypedDict):
@@ -116,7 +116,7 @@ def denied(request: CallInfo, denial: Denial) -> CallRecord:
         cost_micro=0,
         quota_micro=grant.quota,
         duration_us=0,
-        reason=denial.problem_type.slug,
+        reason=problem_type(denial).slug,
         level=denial.level,
         level_used_micro=denial.used_micro,
         level_quota_micro=denial.quota_micro,

@@ -29,7 +29,7 @@ from crewgate.core.audit import records as audit
 from crewgate.core.audit.network_prefix import peer_network
 from crewgate.core.problem_types import ProblemType, Reason
 from crewgate.core.tokens.grant import Grant
-from crewgate.core.verdict import Denial
+from crewgate.core.verdict import Denial, problem_type
 from crewgate.errors import InvalidRequestError
 from crewgate.gateway import cors
 from crewgate.gateway.bad_token_throttle import BadTokenThrottle
@@ -311,7 +311,7 @@ class Gateway:
         """Answer with the problem. Record it if the token's signature was good, else count it."""
         if reason is Reason.INVALID_TOKEN:
             self._bad_tokens.note(exchange, time.monotonic())
-        kind = problem_types.PROBLEM_TYPES[reason] if denial is None else denial.problem_type
+        kind = problem_types.PROBLEM_TYPES[reason] if denial is None else problem_type(denial)
         self._respond(exchange, kind, info.id, denial, info.tool)
         if denial is not None and denial.grant is not None:
             self._services.sink.write(record_builder.denied(info, denial))

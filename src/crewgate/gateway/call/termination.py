@@ -4,7 +4,7 @@ from crewgate.core.audit.records import CallOutcome
 from crewgate.core.problem_types import Reason
 from crewgate.core.problems import event, grpc_fields
 from crewgate.core.tokens.grant import Grant
-from crewgate.core.verdict import Denial
+from crewgate.core.verdict import Denial, problem_type
 from crewgate.gateway.call.problem_response import respond_with_problem
 from crewgate.gateway.routes import RouteTable
 from crewgate.server import Exchange
@@ -45,7 +45,7 @@ def send_termination(
         exchange.reset(_INTERNAL_ERROR if outcome is CallOutcome.UPSTREAM_ERROR else _CANCEL)
         return
     denial = cause if isinstance(cause, Denial) else Denial(reason, cause)
-    kind = denial.problem_type
+    kind = problem_type(denial)
     if not exchange.started:
         respond_with_problem(exchange, routes, kind, request_id, denial)
     elif between_events:
