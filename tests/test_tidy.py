@@ -94,7 +94,7 @@ def seen(path: Path) -> Seen:
 FILE_WRITERS = {
     "_native/table_file.py": "a table is mapped; it gets its name by `rename_file`",
     "agent/journal_file.py": "many records are streamed; they get their name by `rename_file`",
-    "audit/disk_probe.py": "asks whether a disk takes anything",
+    "runtime/folder_write_probe.py": "asks whether a disk takes anything",
     "audit/folder.py": "[audit] sync says when the disk has a line",
     "audit/reserved_space.py": "holds nothing but room",
     "ca/key_files.py": "a lock has no content",
@@ -273,7 +273,10 @@ OWN_WRITING = {
     "src/crewgate/agent/journal_file.py": {"os.open", "os.fsync"},  # a stream of lines
     "src/crewgate/agent/state.py": {"replace"},  # a configuration, no file
     "src/crewgate/audit/reserved_space.py": {"os.open"},  # holds space, and has no name
-    "src/crewgate/audit/disk_probe.py": {"os.open", "os.fdatasync"},  # a probe without a name
+    "src/crewgate/runtime/folder_write_probe.py": {
+        "os.open",
+        "os.fdatasync",
+    },  # a probe without a name
     "src/crewgate/audit/folder.py": {"os.open"},  # locked before its first line
     "src/crewgate/audit/syncer.py": {"os.fdatasync"},  # many lines, then one sync in a thread
     "src/crewgate/cli/backup/files.py": {"os.open", "os.fsync"},  # copied in pieces, however large

@@ -19,7 +19,7 @@ from bench.cluster.machines import settings_of
 from crewgate import limits
 from crewgate._native.records import Geometry
 from crewgate._native.table_owner import OwnedTable
-from crewgate.ca.gossip_signing_key import read_signing_key
+from crewgate.ca.member_signing_key import read_signing_key
 from crewgate.config import Config, load
 from crewgate.core.gossip.capsules import RevocationEntry
 from crewgate.core.gossip.messages import MemberAddress

@@ -17,7 +17,7 @@ from typing import Any, Self, cast
 
 from crewgate._native.audit_line import AuditLines, AuditLineTemplate
 from crewgate._native.permit import Permit
-from crewgate.audit.sink import AuditSink
+from crewgate.audit.recorder import AuditRecorder
 from crewgate.core.audit.records import CallInfo, Record
 from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.grant import Grant
@@ -92,7 +92,7 @@ class Waving(authorizer.GateAuthorizer):
         return verdict
 
 
-class Silent(AuditSink):
+class Silent(AuditRecorder):
     """Is always ready and writes nothing."""
 
     def ready(self) -> bool:
@@ -148,7 +148,7 @@ def work() -> int:
     if VERDICT in without:
         put(worker, "GateAuthorizer", authorizer.GateAuthorizer, Waving)
     if AUDIT in without:
-        put(main, "AuditSink", AuditSink, Silent)
+        put(main, "AuditRecorder", AuditRecorder, Silent)
         put(call_services, "AuditLines", AuditLines, NoLines)
     return main.main()
 

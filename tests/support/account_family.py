@@ -11,9 +11,9 @@ from crewgate.core.budget.ledger_protocol import (
     CrewAllowance,
     DrawGranted,
     DrawLease,
+    DrawQueued,
     OpenBranches,
     QuotaExhausted,
-    RecallTicket,
     ReportLeaseUsage,
     ReturnCredit,
 )
@@ -49,7 +49,7 @@ def draw(  # noqa: PLR0913 - what a draw is made of
     holder: str = "one",
     boot: bytes = BOOT,
     loose: int = 0,
-) -> DrawGranted | RecallTicket | QuotaExhausted | BranchClosed:
+) -> DrawGranted | DrawQueued | QuotaExhausted | BranchClosed:
     return ledger.do(DrawLease(branch, holder, boot, seq, need, rate, loose=loose), now)
 
 

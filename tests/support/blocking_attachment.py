@@ -5,11 +5,11 @@ import time
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
 from crewgate.ipc.attach_messages import CreditDrawn, Reload, RequestFailed, RevocationNotice
-from crewgate.ipc.attachment import Attachment
+from crewgate.ipc.embedder_attachment import EmbedderAttachment
 from crewgate.ipc.handshake import AttachedConnection
 
 
-class BlockingAttachment(Attachment):
+class BlockingAttachment(EmbedderAttachment):
     def __init__(self, session: AttachedConnection) -> None:
         super().__init__(session)
         self._pushed: list[RevocationNotice | Reload] = []

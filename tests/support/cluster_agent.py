@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gossip_members import DOMAIN, HOST, Authority, TLSFiles, chain_of, free_sockets
 
 from crewgate.agent.cluster.cluster import Cluster
-from crewgate.ca.gossip_signing_key import read_signing_key, write_signing_key
+from crewgate.ca.member_signing_key import read_signing_key, write_signing_key
 from crewgate.config import CAConfig
 from crewgate.config import ClusterConfig as Settings
 from crewgate.core.x509.identity_extension import MAY_REVOKE

@@ -18,7 +18,7 @@ from crewgate.ca.authority import new_instance, request_pem
 from crewgate.ca.certificates import new_key
 from crewgate.cli.commands.init import write_all
 from crewgate.config import CAConfig, Config, load
-from crewgate.control import table_view
+from crewgate.control import table_revocation_check
 from crewgate.control.agent_cache import AgentCache, SingleFlightCache
 from crewgate.core.ids import EntityKind, crew_key, table_key
 from crewgate.core.tokens.claims import Claims
@@ -90,7 +90,7 @@ class Machine:
         self.counted: list[str] = []  # branches of grants that the minting watch has seen
         self.holds_back = False
         self.graph.may_mint = self._may_mint
-        monkeypatch.setattr(table_view, "open_table", self._mapped)
+        monkeypatch.setattr(table_revocation_check, "open_table", self._mapped)
         monkeypatch.setattr(limits, "tree_seconds", 0.0)
 
     def _mapped(self, folder: Path) -> Table:

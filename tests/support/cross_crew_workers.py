@@ -10,7 +10,7 @@ from crewgate._native.records import Geometry
 from crewgate._native.table_owner import OwnedTable
 from crewgate.config import CrewConfig, CrossingConfig
 from crewgate.core.budget.memory_ledger import MemoryLedger
-from crewgate.core.cross_crew_ids import run_branch
+from crewgate.core.cross_crew_call_ids import run_branch
 from crewgate.core.ids import branch_key
 from crewgate.core.policy.policy import CrewPolicy, Policy, ToolPolicy
 from crewgate.core.verdict import Denial

@@ -16,7 +16,7 @@ from crewgate.demo.cross_crew_act import (
     DecommissionOutput,
 )
 from crewgate.demo.restart import RestartObservations
-from crewgate.demo.story import ROLES, Observations, ObservedRevocation, RevokeOutput
+from crewgate.demo.story import ROLES, Observations, RevokeOutput, TimedRevokeOutput
 from crewgate.demo.tools import ReceivedCall
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -91,7 +91,7 @@ def seen() -> Observations:
     return Observations(
         branches=BRANCHES,
         events=what_was_said(),
-        revoked=ObservedRevocation(
+        revoked=TimedRevokeOutput(
             RevokeOutput(READ_NS, 5.0),
             300.0,
             NOON + timedelta(seconds=5),
@@ -126,7 +126,7 @@ def crossed() -> CrossCrewObservations:
 
 def ended() -> ClusterObservations:
     """A third act that held: the receipt came 7 ms after the agent had read the request."""
-    revoked = ObservedRevocation(
+    revoked = TimedRevokeOutput(
         RevokeOutput(READ_NS, 0.0, applied_on=3, of=3, ms=7.0),
         300.0,
         NOON + timedelta(seconds=5),

@@ -32,7 +32,7 @@ from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 from crewgate.errors import AlreadySettledError
 from crewgate.gateway.call.call_services import CallServices
-from crewgate.gateway.call.call_tasks import CallTasks
+from crewgate.gateway.call.draws_and_timers import DrawsAndTimers
 from crewgate.gateway.call.gateway import Gateway
 from crewgate.gateway.call.in_flight import InFlightCalls
 from crewgate.gateway.call.pending_call import ListenerPolicy
@@ -279,7 +279,7 @@ async def running_gateway(
         pool = UpstreamPool(upstream, Connector(upstream, poller, None), resolver)
         judge, sink = FakeJudge(), FakeSink()
         live = InFlightCalls(int(limits.reservation_seconds_max * 1e9))
-        errands = CallTasks(limits.credit_wait_seconds, lambda *_: None)
+        errands = DrawsAndTimers(limits.credit_wait_seconds, lambda *_: None)
         site = build(config, {"tools": pool})
         services = CallServices(judge, live, sink, poller, errands)
         gateway = Gateway(door or ListenerPolicy("agents"), site, services)

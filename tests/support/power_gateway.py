@@ -25,7 +25,7 @@ from installation import Installation, Premises, wait_until
 from power_disk import clone, make, mounted
 
 from crewgate import Denial, Permit, Reason, Verifier
-from crewgate.agent import audit_loss_after_crash
+from crewgate.agent import machine_crash_audit_loss
 from crewgate.audit.folder import files
 from crewgate.config.load import load
 from crewgate.core.audit.json_line import decode
@@ -213,7 +213,7 @@ def words_lost(found: Premises) -> Iterator[str]:
     """
     log = found.folder / "serve.log"
     wait_until(lambda: COMPARED.search(log.read_text()))
-    if audit_loss_after_crash.sync_promise(load(found.file).audit) not in log.read_text():
+    if machine_crash_audit_loss.sync_promise(load(found.file).audit) not in log.read_text():
         yield "the log does not say what the audit may have lost"
     said = [0 if each[1] is None else int(each[1]) for each in COMPARED.finditer(log.read_text())]
     reconciled = json.loads(crewgate("ledger", "reconcile", "--json", "-c", found.file).stdout)

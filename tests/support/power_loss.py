@@ -33,7 +33,7 @@ from crewgate.core.gossip.freshness import QuorumFreshness
 from crewgate.gossip.capsule_journal import CapsuleJournal
 from crewgate.gossip.member_certificates import CertificateVerifier, SignedMemberRecord
 from crewgate.gossip.member_directory import MemberDirectory
-from crewgate.gossip.membership_file import MembershipFile
+from crewgate.gossip.quorum_view_file import QuorumViewFile
 from crewgate.issuer.journal import MintJournal, MintRecord
 from crewgate.issuer.token_file import read_token
 
@@ -170,7 +170,7 @@ def _members_lost(folder: Path, material: Path, told: dict[str, list[str]]) -> I
         if member in directory or member not in directory.gone:
             yield f"gone {member.hex()}"
     fresh = QuorumFreshness(b"")
-    MembershipFile(folder / "gossip" / "standing").restore(fresh)
+    QuorumViewFile(folder / "gossip" / "standing").restore(fresh)
     for member in fresh.others:
         if directory.get(member) is None:
             yield f"certificate of {member.hex()}, which counts"

@@ -27,7 +27,7 @@ from crewgate.core.x509.certificate import serial_text
 from crewgate.gossip.capsule_journal import CapsuleJournal
 from crewgate.gossip.member_certificates import CertificateVerifier, SignedMemberRecord
 from crewgate.gossip.member_directory import MemberDirectory
-from crewgate.gossip.membership_file import MembershipFile
+from crewgate.gossip.quorum_view_file import QuorumViewFile
 from crewgate.issuer.journal import MintJournal, MintRecord
 from crewgate.issuer.token_file import write_token
 
@@ -62,7 +62,7 @@ def members(folder: Path, material: Path) -> Iterator[None]:
     directory = MemberDirectory(
         folder / "gossip", CertificateVerifier(material / "root.pem"), CLUSTER
     )
-    standing = MembershipFile(folder / "gossip" / "standing")
+    standing = QuorumViewFile(folder / "gossip" / "standing")
     fresh = QuorumFreshness(b"", counts=True)
     for number, credential in enumerate(credentials(material)):
         known = directory.admit(credential)
@@ -142,7 +142,7 @@ def audited(folder: Path, sync: str) -> Iterator[None]:
     said = 0
     for number in itertools.count(1):
         writer.write(ServiceEvent(time=when(time.time_ns()), event="test", count=number))
-        safe = number if sync == "each" else writer._syncer._safe
+        safe = number if sync == "each" else writer._syncer._synced_count
         if safe > said:
             say(f"audit-{sync}", safe)
             said = safe

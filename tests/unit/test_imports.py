@@ -37,7 +37,7 @@ def behind_the_fence(statement: str) -> subprocess.CompletedProcess[str]:
         ),
         "import crewgate.asgi",
         "import crewgate.config, crewgate.policy.loader, crewgate.runtime.file_watch",
-        "import crewgate.ipc.attachment, crewgate.ipc.admin_client",
+        "import crewgate.ipc.embedder_attachment, crewgate.ipc.admin_client",
         "import crewgate._native.gate, crewgate._native.table, crewgate._native.token",
     ],
 )

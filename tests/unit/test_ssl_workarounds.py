@@ -92,4 +92,4 @@ def test_there_is_one_way_to_load_a_key_from_a_file() -> None:
         for path in root.rglob("*.py")
         if ".load_cert_chain(" in path.read_text()
     }
-    assert found == {"ssl_workarounds.py", "sidecar/credentials.py", "demo/cross_crew_act.py"}
+    assert found == {"ssl_workarounds.py", "sidecar/credentials.py", "demo/agents.py"}

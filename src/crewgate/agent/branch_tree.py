@@ -16,10 +16,10 @@ from crewgate.core.budget.ledger_protocol import (
     WINDOW_SECONDS_DAY,
     WINDOW_SECONDS_HOUR,
     AccountStatement,
-    LeaseStatement,
+    LedgerLeaseTotals,
     WindowUsage,
 )
-from crewgate.core.cross_crew_ids import caller
+from crewgate.core.cross_crew_call_ids import caller
 from crewgate.core.ids import EntityKind, crew_key, table_key
 from crewgate.core.policy.policy import CrewPolicy
 from crewgate.core.revocation_kinds import NAMED_IN_TOKENS
@@ -45,7 +45,7 @@ class RemoteUsage:
     day: WindowUsage = _NONE
     where: dict[str, int] = field(default_factory=dict)
 
-    def subtract(self, lease: LeaseStatement) -> None:
+    def subtract(self, lease: LedgerLeaseTotals) -> None:
         """Take out the amounts of a lease of this table."""
         self.spent = max(0, self.spent - lease.spent)
         self.reserved = max(0, self.reserved - lease.reserved)
@@ -55,7 +55,7 @@ class RemoteUsage:
 
 def beyond(
     statements: Mapping[bytes, AccountStatement],
-    own: Mapping[bytes, LeaseStatement],
+    own: Mapping[bytes, LedgerLeaseTotals],
     lessees: Iterable[tuple[bytes, str, int]] = (),
 ) -> dict[bytes, RemoteUsage]:
     """Return for each level its statement, without the amounts of this table's `own` leases.

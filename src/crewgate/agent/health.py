@@ -14,22 +14,22 @@ from crewgate.agent.ipc_server.attachments import AttachedProcess
 from crewgate.agent.state import AgentState
 from crewgate.audit.health import audit_fact
 from crewgate.core.health import ComponentHealth, HealthState, HealthSummary, degraded, failed, ok
-from crewgate.leases.branch_limiter import BranchLimit
+from crewgate.leases.branch_limiter import ReachedBranchLimit
 
 _log = logging.getLogger(__name__)
 _SILENCE_NS = round(limits.health_silence_seconds * 1e9)
 _START = limits.health_start_seconds
 _READ_LOG = "find the reason in the log of `crewgate serve`"
 _LIMIT_TEXTS = {
-    BranchLimit.RECORDS: (
+    ReachedBranchLimit.RECORDS: (
         "has half of the branches in the table; the gateway refuses its new branches",
         "raise [table] branches, or wait: the table forgets a branch a day after its last token",
     ),
-    BranchLimit.LIVE: (
+    ReachedBranchLimit.LIVE: (
         "has its maximum of live branches; the gateway refuses its new branches",
         "raise its live_branches, or revoke branches that are not needed",
     ),
-    BranchLimit.MINUTE: (
+    ReachedBranchLimit.MINUTE: (
         "has opened its maximum of branches in this minute; the gateway refuses its new branches",
         "find who opens them with `crewgate tree`, or raise its new_branches_per_minute",
     ),

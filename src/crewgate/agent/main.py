@@ -15,7 +15,7 @@ from pathlib import Path
 import trio
 
 from crewgate import limits
-from crewgate.agent import audit_loss_after_crash, health, periodic
+from crewgate.agent import health, machine_crash_audit_loss, periodic
 from crewgate.agent.active_config import ActiveConfig
 from crewgate.agent.budget.ledger_mark_keeper import (
     LedgerMarkKeeper,
@@ -29,7 +29,7 @@ from crewgate.agent.state import AgentState
 from crewgate.agent.system_clock import SystemClock
 from crewgate.agent.table_setup import await_lock, holder_name, open_table, state_folder
 from crewgate.agent.takeover_check import require_goes_on
-from crewgate.audit.log_handler import AuditLogHandler
+from crewgate.audit.log_to_audit import LogToAuditHandler
 from crewgate.audit.writer import AuditWriter, RotationPolicy
 from crewgate.config import Config, descriptors
 from crewgate.errors import (
@@ -100,15 +100,15 @@ def run(
         rotation = RotationPolicy.of(config.audit)
         audit = AuditWriter(config.audit.folder, log.process, rotation, machine=config.name)
         stack.callback(audit.close)
-        stack.enter_context(log.copied_to(AuditLogHandler(log.process, audit)))
+        stack.enter_context(log.copied_to(LogToAuditHandler(log.process, audit)))
         patience = max(limits.ledger_patience_seconds, config.limits.credit_wait_seconds_max)
         ledger_queue = LedgerQueue(ledger, lambda: clock.wall_ns() / 1e9, patience_seconds=patience)
         agent = AgentState(active_config, table, ledger_queue, sink=audit.write_many, clock=clock)
         agent.audit = audit
-        if audit_loss_after_crash.stopped_uncleanly(config.state):
-            _log.warning("%s", audit_loss_after_crash.sync_promise(config.audit))
+        if machine_crash_audit_loss.stopped_uncleanly(config.state):
+            _log.warning("%s", machine_crash_audit_loss.sync_promise(config.audit))
         else:
-            audit_loss_after_crash.mark_started(config.state)
+            machine_crash_audit_loss.mark_started(config.state)
         agent.restore()
         _join(agent, keeper, bootstrap=bootstrap)
         which = "a new table" if new else "the existing table"
@@ -116,7 +116,7 @@ def run(
         _log.info("serving with %s: %s, with room for %s", which, table.life.hex()[:8], room)
         trio.run(_serve, agent, keeper, readiness)
         keeper.write()
-        audit_loss_after_crash.mark_stopped(config.state)
+        machine_crash_audit_loss.mark_stopped(config.state)
         if keeper.refusal:
             raise LedgerReplacedError(f"ledger {config.ledger}: {keeper.refusal}")
         _log.info("ended; the table remains for the next agent")
@@ -166,8 +166,8 @@ async def _serve(agent: AgentState, mark: LedgerMarkKeeper, readiness: Readiness
             from crewgate.agent.budget.shared_ledger_tasks import share  # noqa: PLC0415
 
             nursery.start_soon(share, agent)
-        if audit_loss_after_crash.stopped_uncleanly(config.state):
-            nursery.start_soon(audit_loss_after_crash.report_lost_records, agent)
+        if machine_crash_audit_loss.stopped_uncleanly(config.state):
+            nursery.start_soon(machine_crash_audit_loss.report_lost_records, agent)
         nursery.start_soon(periodic.retry_draws, agent)
         nursery.start_soon(periodic.prefetch_loop, agent)
         nursery.start_soon(periodic.tidy_for_ever, agent)

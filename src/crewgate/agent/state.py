@@ -18,15 +18,14 @@ from crewgate.agent.budget.burned_reservation_audit import BurnedReservationAudi
 from crewgate.agent.budget.draws import Draws
 from crewgate.agent.budget.overrun_journal import OverrunJournal, OverrunRecord
 from crewgate.agent.ipc_server.attachments import AttachedProcess, AttachedProcesses
-from crewgate.agent.ipc_server.health_reports import HealthReports
+from crewgate.agent.ipc_server.nonworker_health_reports import NonWorkerHealthReports
 from crewgate.agent.journal_file import JournalFile
 from crewgate.agent.revocation import types
-from crewgate.agent.revocation.revocation_delivery import PendingRevocation, RevocationDelivery
+from crewgate.agent.revocation.revocation_notifier import RevocationAwaitingAcks, RevocationNotifier
 from crewgate.agent.revocation.revocation_store import RevocationStore
 from crewgate.agent.revocation.types import ClockReading, LocalRevocationResult
 from crewgate.agent.system_clock import SystemClock
 from crewgate.agent.table_setup import holder_name
-from crewgate.audit.disk_probe import DiskProbe
 from crewgate.audit.writer import AuditWriter
 from crewgate.config import Config
 from crewgate.core.anomaly.results import ProfileSnapshot
@@ -39,6 +38,7 @@ from crewgate.errors import LedgerProtocolError, TableError
 from crewgate.ipc.attach_messages import Attach, Attached, Reload
 from crewgate.leases.lease_client import LeaseClient
 from crewgate.ledger.operation_queue import LedgerQueue
+from crewgate.runtime.folder_write_probe import FolderWriteProbe
 
 _log = logging.getLogger(__name__)
 # The kinds that the ledger closes for good. Old journals do not have the kind (0).
@@ -47,7 +47,7 @@ _CLOSED = frozenset({0, *(each.kind for each in KINDS.values() if each.closes_ac
 RecordSink = Callable[[Iterable[Record]], object]
 
 
-def disks(config: Config) -> dict[str, DiskProbe]:
+def disks(config: Config) -> dict[str, FolderWriteProbe]:
     """Return the folders to which an agent must be able to write, by their descriptions."""
     folders = {"state folder": config.state, "audit folder": config.audit.folder}
     ledger = config.ledger.file
@@ -55,7 +55,7 @@ def disks(config: Config) -> dict[str, DiskProbe]:
         folders["ledger's folder"] = ledger.parent
     if config.cluster is not None:
         folders["cluster's folder"] = config.state / "gossip"
-    return {name: DiskProbe(folder) for name, folder in folders.items()}
+    return {name: FolderWriteProbe(folder) for name, folder in folders.items()}
 
 
 class AgentState:
@@ -120,8 +120,8 @@ class AgentState:
         wait = config.limits.credit_wait_seconds_max
         self.draws = Draws(*parts, wait, read=clock.read)
         self.attached = AttachedProcesses(table)
-        self.fanout = RevocationDelivery(self.attached, clock.monotonic_ns)
-        self.health, self.reports = Health(), HealthReports()
+        self.fanout = RevocationNotifier(self.attached, clock.monotonic_ns)
+        self.health, self.reports = Health(), NonWorkerHealthReports()
         # The agent's own audit file, once it is open.
         self.audit: AuditWriter | None = None
         self.disks = disks(config)
@@ -211,7 +211,7 @@ class AgentState:
 
     def revoke(
         self, targets: Sequence[RevocationTarget], *, coarsens: bool = True
-    ) -> PendingRevocation:
+    ) -> RevocationAwaitingAcks:
         """Revoke all targets on this machine. Raises RefusedError as `RevocationStore.revoke`.
 
         When it returns, the table stops new calls in every process. The acknowledgements say when
@@ -219,7 +219,7 @@ class AgentState:
         """
         results = self.revocations.revoke(targets, self.believed(), coarsens=coarsens)
         entries = [entry for each in results for entry in each.to_announce]
-        return PendingRevocation(results, *self.fanout.send(entries), len(self.attached))
+        return RevocationAwaitingAcks(results, *self.fanout.send(entries), len(self.attached))
 
     def close(self, results: Iterable[LocalRevocationResult]) -> None:
         """Close the accounts of the revoked targets, as `close_account`."""

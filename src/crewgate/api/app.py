@@ -23,7 +23,7 @@ from starlette.types import Receive, Scope, Send
 from crewgate import limits
 from crewgate.api import access, problems
 from crewgate.api.backend import Backend
-from crewgate.api.concurrency_limit import ConcurrencyLimiter
+from crewgate.api.caller_concurrency_limit import CallerConcurrencyLimiter
 from crewgate.api.endpoints import ENDPOINTS, Endpoint
 from crewgate.api.openapi import PATH, document
 from crewgate.api.request import APIRequest, query_of
@@ -59,7 +59,7 @@ def make_app(backend: Backend, on_action: Callable[[str], None] = _log.info) -> 
     by_path: dict[str, dict[str, Endpoint]] = {}
     for endpoint in (*ENDPOINTS, own):
         by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-    state = _AppState(backend, ConcurrencyLimiter(), CrewRevocationLimiter(), on_action)
+    state = _AppState(backend, CallerConcurrencyLimiter(), CrewRevocationLimiter(), on_action)
     routes = [
         Route(path, _guarded(state, methods), methods=[*methods])
         for path, methods in by_path.items()
@@ -76,7 +76,7 @@ class _AppState(NamedTuple):
     """What all endpoints use."""
 
     backend: Backend
-    limiter: ConcurrencyLimiter
+    limiter: CallerConcurrencyLimiter
     revocation_limit: CrewRevocationLimiter
     on_action: Callable[[str], None]
 

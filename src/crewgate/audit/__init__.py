@@ -2,5 +2,5 @@
 
 `writer` hands a record to the kernel before it returns, or counts it as lost. `reserved_space`
 keeps disk space for the records of open calls when the disk gets full. `reader` queries the files
-with DuckDB. `log_handler` copies the log lines of a process into its audit.
+with DuckDB. `log_to_audit` copies the log lines of a process into its audit.
 """

@@ -29,7 +29,7 @@ class UnrecordedRevocation(msgspec.Struct, frozen=True):
     announced: bool = False
 
 
-class UnrecordedSnapshot(msgspec.Struct, frozen=True):
+class ReservedFileContent(msgspec.Struct, frozen=True):
     """The content of the reserved file: what the next process loads."""
 
     revoked: dict[str, UnrecordedRevocation]
@@ -162,9 +162,9 @@ class UnrecordedRevocations:
         try:
             text = file.read()
             kept = (
-                msgspec.msgpack.decode(text, type=UnrecordedSnapshot)
+                msgspec.msgpack.decode(text, type=ReservedFileContent)
                 if text
-                else UnrecordedSnapshot({}, [])
+                else ReservedFileContent({}, [])
             )
         except OSError as error:
             raise AuthorityError(describe(error, file.path)) from error
@@ -191,7 +191,7 @@ class UnrecordedRevocations:
 
     def receive(
         self,
-        kept: UnrecordedSnapshot,
+        kept: ReservedFileContent,
         reason: str,
         propagated_ends: Mapping[tuple[str, str], int],
         file: ReservedFile | None,
@@ -219,11 +219,11 @@ class UnrecordedRevocations:
         if self and self._save_error:
             self.save()
 
-    def _state(self) -> UnrecordedSnapshot:
+    def _state(self) -> ReservedFileContent:
         with _LOCK:
-            return UnrecordedSnapshot(dict(self._revoked), [*self._ends.values()])
+            return ReservedFileContent(dict(self._revoked), [*self._ends.values()])
 
-    def _add(self, kept: UnrecordedSnapshot, reason: str) -> None:
+    def _add(self, kept: ReservedFileContent, reason: str) -> None:
         if not kept.revoked and not kept.ends:
             return
         with _LOCK:

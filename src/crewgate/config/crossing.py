@@ -12,7 +12,7 @@ from crewgate.config import values
 from crewgate.config.declaration import Key
 from crewgate.config.section import Section
 from crewgate.config.values import Credits, Name
-from crewgate.core import cross_crew_ids
+from crewgate.core import cross_crew_call_ids
 
 Tools = Annotated[
     tuple[str, ...], values.listed(values.TOOL_PATTERN, limits.allowed_tools_max, min_count=1)
@@ -39,7 +39,7 @@ class CrossingConfig(msgspec.Struct, frozen=True):
     @property
     def account(self) -> str:
         """The name of the account that pays for the calls."""
-        return cross_crew_ids.account(self.source, self.target)
+        return cross_crew_call_ids.account(self.source, self.target)
 
     def check(self, section: Section) -> None:
         """Note if nothing bounds the cost."""

@@ -31,7 +31,7 @@ from crewgate.config import CAConfig, Config
 from crewgate.control.agent_cache import AgentCache, SingleFlightCache
 from crewgate.control.ca_service import CAService, check_good
 from crewgate.control.responses import health, revoked
-from crewgate.control.table_view import TableView
+from crewgate.control.table_revocation_check import TableRevocationCheck
 from crewgate.control.token_reader import TokenReader
 from crewgate.control.token_service import TokenService, introspection
 from crewgate.core.revocation_kinds import RevocationTarget
@@ -91,7 +91,9 @@ class _Resources(NamedTuple):
     local_ocsp: _OCSPResponder
 
     @classmethod
-    def open(cls, config: Config, ca: CAConfig, cache: AgentCache, table: TableView) -> Self:
+    def open(
+        cls, config: Config, ca: CAConfig, cache: AgentCache, table: TableRevocationCheck
+    ) -> Self:
         """Open all of them, or none. Blocks. Raises AuthorityError or ConfigurationError."""
         with ExitStack() as stack:
             crews = {crew.name for crew in config.crews}
@@ -117,7 +119,7 @@ class ControlBackend:
         """Open the CA and read the crews' keys. Raises AuthorityError or ConfigurationError."""
         self._state = config.state
         self._cache = AgentCache(config.state)
-        self._table_view = TableView(config.state)
+        self._table_view = TableRevocationCheck(config.state)
         resources = _Resources.open(config, ca, self._cache, self._table_view)
         self.ca = ca
         self._reader = _Worker(resources.reader)

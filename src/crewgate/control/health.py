@@ -10,23 +10,23 @@ from pathlib import Path
 import trio
 
 from crewgate import limits
-from crewgate.audit.disk_probe import DiskProbe
-from crewgate.audit.sink import AuditSink
+from crewgate.audit.recorder import AuditRecorder
 from crewgate.core.health import ComponentHealth, HealthState, failed, ok
 from crewgate.ipc.health_report_client import HealthReportClient
+from crewgate.runtime.folder_write_probe import FolderWriteProbe
 
 
 class ControlHealth:
     """The health of this process, reported to the agent whose state is in `state`."""
 
-    def __init__(self, state: Path, ca: Path, sink: AuditSink) -> None:
+    def __init__(self, state: Path, ca: Path, sink: AuditRecorder) -> None:
         """`ca` is the folder of the CA."""
         self._sink = sink
         self._reporter = HealthReportClient(state, "control")
         self._troubles: dict[str, str] = {}  # component -> what is wrong, or ""
         # source -> its facts, and until when they count (Trio's clock)
         self._facts: dict[str, tuple[list[ComponentHealth], float]] = {}
-        self.disk = DiskProbe(ca)
+        self.disk = FolderWriteProbe(ca)
         self.is_serving = False
         self.is_signing = False  # a machine without the CA's key may have no folder of the CA
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import trio
 
 from crewgate import limits
-from crewgate.audit.log_handler import AuditLogHandler
-from crewgate.audit.sink import AuditSink
+from crewgate.audit.log_to_audit import LogToAuditHandler
+from crewgate.audit.recorder import AuditRecorder
 from crewgate.audit.writer import AuditWriter, RotationPolicy
 from crewgate.config import load
 from crewgate.control.process import ControlProcess
@@ -53,9 +53,9 @@ def run(file: Path, log: ProcessLog) -> None:
     writer = AuditWriter(
         config.audit.folder, NAME, RotationPolicy.of(config.audit), machine=config.name
     )
-    sink = AuditSink(writer, refuses_when_full=config.audit.on_full == "refuse")
+    sink = AuditRecorder(writer, refuses_when_full=config.audit.on_full == "refuse")
     try:
-        with log.copied_to(AuditLogHandler(log.process, sink)):
+        with log.copied_to(LogToAuditHandler(log.process, sink)):
             trio.run(ControlProcess(config, watch, sink).run)
     finally:
         sink.close()

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 import trio
 
 from crewgate import limits
-from crewgate.audit.sink import AuditSink
+from crewgate.audit.recorder import AuditRecorder
 from crewgate.ca.authority import has_key
 from crewgate.config import CAConfig, Config
 from crewgate.control.backend import ControlBackend
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 class ControlProcess:
     """The control process. Its `watch` of the configuration file is older than `config`."""
 
-    def __init__(self, config: Config, watch: FileWatch, sink: AuditSink) -> None:
+    def __init__(self, config: Config, watch: FileWatch, sink: AuditRecorder) -> None:
         self._config = config
         self._watch = watch
         self._sink = sink

@@ -18,8 +18,8 @@ from cryptography import x509
 
 from crewgate import limits
 from crewgate.api.app import make_app
-from crewgate.api.asgi_adapter import ASGIAdapter
-from crewgate.audit.sink import AuditSink
+from crewgate.api.asgi_server import ASGIServer
+from crewgate.audit.recorder import AuditRecorder
 from crewgate.audit.writer import AuditWriter, RotationPolicy
 from crewgate.ca.renewal import CertificateFiles
 from crewgate.config import Config, ControlConfig, descriptors
@@ -62,7 +62,7 @@ class ControlServer:
         config: Config,
         watch: FileWatch,
         backend: ControlBackend,
-        sink: AuditSink,
+        sink: AuditRecorder,
         health: ControlHealth,
     ) -> None:
         self._config = config
@@ -75,7 +75,7 @@ class ControlServer:
         self._open: _Open | None = None
         self._signed = -math.inf  # when the CRL was signed (wall clock, seconds)
         app = make_app(backend, self._note)
-        self._application = ASGIAdapter(app, limits.control_body_bytes_max)
+        self._application = ASGIServer(app, limits.control_body_bytes_max)
 
     async def run(self, signals: AsyncIterator[int]) -> None:
         """Serve until a signal comes; ConfigurationError if the port is not free."""

@@ -1,8 +1,8 @@
 """Reads the claims of tokens that pass the gate's checks of form, key, time and ceilings.
 
 The gate decides on a private table without branches and revocations, about a tool that does not
-exist: if it refuses only because of the tool, the token has passed every check before. `TableView`
-says what is revoked. Use it in one thread at a time.
+exist: if it refuses only because of the tool, the token has passed every check before.
+`TableRevocationCheck` says what is revoked. Use it in one thread at a time.
 """
 
 import logging

@@ -20,7 +20,7 @@ from crewgate.core.tokens.claims import Claims, is_text
 _SERIAL = re.compile(r"[0-9A-Fa-f]+", re.ASCII)
 
 
-class RevocationLookup(Protocol):
+class RevokedKeyLookup(Protocol):
     """The part of the shared table that answers whether a key is revoked."""
 
     def is_revoked(self, key: bytes, issued_at: int = 0) -> bool:

@@ -19,8 +19,8 @@ from crewgate.demo.story import (
     CREW,
     RUN_TOOLS,
     AgentRole,
-    ObservedRevocation,
     OnAgentEvent,
+    TimedRevokeOutput,
     read_audit,
     revoke,
     spawn,
@@ -42,12 +42,12 @@ class ClusterObservations(msgspec.Struct, frozen=True):
 
     branches: dict[str, str]  # by role
     events: dict[str, list[AgentEvent]]  # by role
-    revoked: ObservedRevocation
+    revoked: TimedRevokeOutput
     machines: int
     calls: list[CallRow] = []
 
 
-class ClusterActProgress:
+class ClusterActState:
     """The state of the act while it plays: the events so far, and what the script waits for."""
 
     def __init__(self, on_event: OnAgentEvent) -> None:
@@ -85,7 +85,7 @@ async def revoke_everywhere(
     stage: DemoGateway, on_event: OnAgentEvent, print_line: Callable[[str], None]
 ) -> ClusterObservations:
     """Play the act on three running gateways; DemoError if it does not end in time."""
-    act = ClusterActProgress(on_event)
+    act = ClusterActState(on_event)
     with Orchestrator.from_config(stage.config, crew=CREW) as article:
         run = article.start_run(credits=CREDITS, tools=RUN_TOOLS)
         crew = {part.role: spawn(article, run, part) for part in CAST}
@@ -114,7 +114,7 @@ async def revoke_everywhere(
     return ClusterObservations(branches, act.events, revoked, 1 + len(stage.further))
 
 
-def receipt_of(revoked: ObservedRevocation) -> str:
+def receipt_of(revoked: TimedRevokeOutput) -> str:
     """Return a line about the machines that the receipt of a revocation counts."""
     receipt = revoked.receipt
     where = f"on the disks of {receipt.applied_on} of {receipt.of} machines"
@@ -135,7 +135,7 @@ async def read_audits(stage: DemoGateway) -> tuple[list[CallRow], list[CallRow]]
 
 
 async def _work(
-    act: ClusterActProgress,
+    act: ClusterActState,
     at: DemoGateway,
     auth: TokenAuth,
     note: Callable[[AgentEvent], None],

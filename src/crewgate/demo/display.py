@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from crewgate.core.terminal_text import printable
+from crewgate.demo.act_figures import ClusterFigures, CrossCrewFigures
 from crewgate.demo.agents import AgentEvent
-from crewgate.demo.outcomes import ClusterOutcome, CrossCrewOutcome
 from crewgate.demo.report import DemoResult
 from crewgate.demo.story import CAST, ROLES, RUN_CREDITS
 
@@ -160,7 +160,7 @@ def _lines(result: DemoResult) -> list[str]:
     return [f"{label:<17}{text}" for label, text in rows]
 
 
-def _decommissioning(border: CrossCrewOutcome) -> list[tuple[str, str]]:
+def _decommissioning(border: CrossCrewFigures) -> list[tuple[str, str]]:
     within = f"in {border.closed_ms:.1f} ms" if border.closed_ms >= 0 else "by the CRL"
     return [
         ("Decommissioned", f"orchestrator bd-1: its stream closed {within}"),
@@ -169,7 +169,7 @@ def _decommissioning(border: CrossCrewOutcome) -> list[tuple[str, str]]:
     ]
 
 
-def _cluster(everywhere: ClusterOutcome) -> list[tuple[str, str]]:
+def _cluster(everywhere: ClusterFigures) -> list[tuple[str, str]]:
     cut = "not cut" if everywhere.cut_ms is None else f"cut in {everywhere.cut_ms:.1f} ms"
     known = f"on the disks of {everywhere.applied_on} of {everywhere.of} machines"
     admitted, refused = everywhere.calls_admitted_after, everywhere.calls_refused_after

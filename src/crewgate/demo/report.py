@@ -10,13 +10,10 @@ import msgspec
 
 from crewgate import limits
 from crewgate.core.credits import MICRO, parse_credits
-from crewgate.demo.agents import SEARCH, AgentEvent
-from crewgate.demo.cluster_act import ClusterObservations
-from crewgate.demo.cross_crew_act import CrossCrewObservations
-from crewgate.demo.outcomes import (
-    ClusterOutcome,
-    CrossCrewOutcome,
-    RestartOutcome,
+from crewgate.demo.act_figures import (
+    ClusterFigures,
+    CrossCrewFigures,
+    RestartFigures,
     cluster_outcome,
     cluster_promises,
     cross_crew_outcome,
@@ -25,6 +22,9 @@ from crewgate.demo.outcomes import (
     restart_promises,
     was_cut,
 )
+from crewgate.demo.agents import SEARCH, AgentEvent
+from crewgate.demo.cluster_act import ClusterObservations
+from crewgate.demo.cross_crew_act import CrossCrewObservations
 from crewgate.demo.restart import RestartObservations
 from crewgate.demo.story import (
     DRAFTER,
@@ -51,7 +51,7 @@ class ResearcherFigures(msgspec.Struct, frozen=True):
     quota_credits: float
 
 
-class RevocationTimes(msgspec.Struct, frozen=True):
+class RevocationFigures(msgspec.Struct, frozen=True):
     """The revocation: from the agent's reading to the client's last byte, and the whole command."""
 
     cut_ms: float
@@ -81,11 +81,11 @@ class DemoResult(msgspec.Struct, frozen=True):
 
     researcher: ResearcherFigures
     scope_denials: int
-    revocation: RevocationTimes
+    revocation: RevocationFigures
     siblings: SiblingFigures
-    border: CrossCrewOutcome
-    restart: RestartOutcome
-    everywhere: ClusterOutcome
+    border: CrossCrewFigures
+    restart: RestartFigures
+    everywhere: ClusterFigures
     unattributed_calls: int
     threads: list[AgentFigures]
     seconds: float
@@ -181,7 +181,7 @@ def _researcher(seen: Observations) -> ResearcherFigures:
     )
 
 
-def _revocation(seen: Observations) -> RevocationTimes:
+def _revocation(seen: Observations) -> RevocationFigures:
     events = seen.events[FACT_CHECKER.role]
     last = max((event.last_byte_ns for event in events if event.what == "ended"), default=0)
     branch = seen.branches[FACT_CHECKER.role]
@@ -190,7 +190,7 @@ def _revocation(seen: Observations) -> RevocationTimes:
         for row in seen.calls
     )
     answered = sum(event.admitted for event in _after_the_cut(events))
-    return RevocationTimes(
+    return RevocationFigures(
         cut_ms=round((last - seen.revoked.receipt.read_ns) / 1e6, 2),
         command_ms=round(seen.revoked.command_ms, 1),
         calls_admitted_after=max(recorded, answered),

@@ -62,7 +62,7 @@ class RevokeOutput(msgspec.Struct, frozen=True):
     ms: float = 0.0
 
 
-class ObservedRevocation(msgspec.Struct, frozen=True):
+class TimedRevokeOutput(msgspec.Struct, frozen=True):
     """A revocation: its receipt, how long the command took, and when the agent read the request."""
 
     receipt: RevokeOutput
@@ -75,7 +75,7 @@ class Observations(msgspec.Struct, frozen=True):
 
     branches: dict[str, str]  # by role
     events: dict[str, list[AgentEvent]]  # by role
-    revoked: ObservedRevocation
+    revoked: TimedRevokeOutput
     received: list[ReceivedCall]
     seconds: float
     calls: list[CallRow] = []
@@ -84,7 +84,7 @@ class Observations(msgspec.Struct, frozen=True):
 OnAgentEvent = Callable[[str, AgentEvent], None]
 
 
-class StoryProgress:
+class StoryMilestones:
     """What the script waits for: all agents ready, so that they begin at once; then a stream."""
 
     def __init__(self, roles: Iterable[str]) -> None:
@@ -111,7 +111,7 @@ async def play(
     """
     start = time.monotonic()
     events: dict[str, list[AgentEvent]] = {role: [] for role in ROLES}
-    milestones = StoryProgress(part.role for part in CAST)
+    milestones = StoryMilestones(part.role for part in CAST)
 
     def note(role: str, event: AgentEvent) -> None:
         milestones.on_event(role, event)
@@ -209,11 +209,11 @@ async def _orchestrate(stage: DemoGateway, run: SubAgent, note: OnAgentEvent) ->
         await repeat(agent, EMBEDDINGS, lambda number: {"input": f"plan {number}"})
 
 
-async def revoke(stage: DemoGateway, branch: str, *options: str) -> ObservedRevocation:
+async def revoke(stage: DemoGateway, branch: str, *options: str) -> TimedRevokeOutput:
     """Revoke a branch as a person would; exit status 3 is no error, because the receipt says it."""
     wall, start = datetime.now(UTC), time.monotonic_ns()
     answer = await stage.command("revoke", branch, *options, "--json", good=(0, _TOO_FEW))
     command_ms = (time.monotonic_ns() - start) / 1e6
     receipt = msgspec.json.decode(answer, type=RevokeOutput)
     read = wall + timedelta(microseconds=(receipt.read_ns - start) / 1000)
-    return ObservedRevocation(receipt, command_ms, read)
+    return TimedRevokeOutput(receipt, command_ms, read)

@@ -42,8 +42,8 @@ from crewgate.gossip.ledger_marks import LedgerMarks
 from crewgate.gossip.member_admission import MemberAdmission
 from crewgate.gossip.member_certificates import CertificateVerifier, SignedMemberRecord
 from crewgate.gossip.member_directory import MemberDirectory
-from crewgate.gossip.membership_file import MembershipFile
-from crewgate.gossip.revocation_lists import CRLExchange
+from crewgate.gossip.quorum_view_file import QuorumViewFile
+from crewgate.gossip.revocation_lists import LocalCRL
 from crewgate.gossip.sockets import to_where
 from crewgate.gossip.stream import Hello, RevocationTargetQuery
 from crewgate.runtime.durable_files import describe, make_folder
@@ -105,7 +105,7 @@ class GossipNode:
         self.to_sync: dict[bytes, None] = {}  # members to sync with, in this order
         # Members that have begun a sync which is exchanging capsules now.
         self.exchanging: set[bytes] = set()
-        self.crls: CRLExchange | None = None  # None: there is no CRL here, and none is wanted
+        self.crls: LocalCRL | None = None  # None: there is no CRL here, and none is wanted
         # The transport has something to do: a sync, a write, or a datagram.
         self.on_work: Callable[[], None] = lambda: None
         self.on_receipt: Callable[[AckState], None] = lambda _receipt: None
@@ -123,7 +123,7 @@ class GossipNode:
         known = directory.admit(me.credential.signed_by(self._sign, host.wall()))
         self.ledger_marks = LedgerMarks(me.folder, me.cluster, self._sign, public)
         self.company = MemberAdmission(known, directory, host, me.cluster, self.sync_soon)
-        self._membership_file = MembershipFile(me.folder / "standing")
+        self._membership_file = QuorumViewFile(me.folder / "standing")
         self.traffic = DatagramStats()
         self._send = send
         self._is_handover = False  # whether a member hands over what it has accepted

@@ -1,7 +1,7 @@
 """Decides which of two machines sends its certificate revocation list (CRL) to the other.
 
 Both decide this from the other's first message, so neither asks. The machine that receives a CRL
-checks its content and the signature of the CA itself (`CRLExchange`).
+checks its content and the signature of the CA itself (`LocalCRL`).
 """
 
 from typing import Annotated, Protocol
@@ -33,7 +33,7 @@ class CRLVersion(msgspec.Struct, frozen=True, array_like=True):
 NO_LIST = CRLVersion()
 
 
-class CRLExchange(Protocol):
+class LocalCRL(Protocol):
     """The CRL of one machine. Each method may block on its disk, and any thread may call it."""
 
     def version(self, member: bytes) -> CRLVersion:

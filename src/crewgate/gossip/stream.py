@@ -91,7 +91,7 @@ class CapsuleBatch(msgspec.Struct, frozen=True, tag="capsules"):
     last: bool
 
 
-class EvictionNotice(msgspec.Struct, frozen=True, tag="dismissal"):
+class EvictedReply(msgspec.Struct, frozen=True, tag="dismissal"):
     """The answer to the hello of an evicted machine, which gets no other messages from members."""
 
 
@@ -124,7 +124,7 @@ SyncMessage = (
     | EpochDigests
     | HeldRanges
     | CapsuleBatch
-    | EvictionNotice
+    | EvictedReply
     | RevocationTargetQuery
     | RevocationTargetSeen
 )
@@ -207,7 +207,7 @@ class SyncStream:
             message = _DECODER.decode(await self._take(length))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise GossipError(f"the peer sent an invalid message: {error}") from error
-        if isinstance(message, EvictionNotice):
+        if isinstance(message, EvictedReply):
             raise SelfEvictedError("it says that this machine was evicted")
         return message
 

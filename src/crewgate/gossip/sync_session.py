@@ -25,7 +25,7 @@ from crewgate.gossip.stream import (
     CertificateBatch,
     CRLMessage,
     EpochDigests,
-    EvictionNotice,
+    EvictedReply,
     HeldRanges,
     Hello,
     RevocationTargetQuery,
@@ -86,7 +86,7 @@ async def respond(gossip: GossipNode, stream: SyncStream, asked_at: float) -> No
         hello = await stream.receive(Hello)
         # Otherwise the machine has just got another certificate.
         if hello.credential.chain[:1] == (stream.leaf,):
-            await stream.send(EvictionNotice())
+            await stream.send(EvictedReply())
         raise
     first = await stream.receive_first()
     if isinstance(first, RevocationTargetQuery):

@@ -24,11 +24,11 @@ from crewgate.ipc.admin_messages import (
     GetStatus,
     GetTree,
     MintDecision,
+    ProcessHealthReport,
     Quarantine,
     QuarantineResult,
     ReloadConfig,
     ReloadResult,
-    ReportHealth,
     ReportSource,
     RevocationReceipt,
     Revoke,
@@ -128,7 +128,7 @@ class AdminClient:
 
         The report holds until the next one, or until the connection ends.
         """
-        self._send(ReportHealth(id=self._next_id(), source=source, facts=list(facts)))
+        self._send(ProcessHealthReport(id=self._next_id(), source=source, facts=list(facts)))
 
     def reload(self) -> ReloadResult:
         """Make the agent read configuration and keys again.

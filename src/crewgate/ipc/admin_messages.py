@@ -1,9 +1,9 @@
 """The messages of the admin socket (`owner.sock`), between clients and the agent.
 
 Clients are commands, the control process, the supervisor and orchestrators of the service's user,
-each through an `AdminClient`. The agent answers every request in turn, except `ReportHealth`, or
-refuses it with `RequestFailed`. The conventions are those of `attach_messages`;
-`cluster_messages` has the requests about other machines.
+each through an `AdminClient`. The agent answers every request in turn, except
+`ProcessHealthReport`, or refuses it with `RequestFailed`. The conventions are those of
+`attach_messages`; `cluster_messages` has the requests about other machines.
 """
 
 from typing import Annotated, Literal
@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from crewgate import limits
-from crewgate.core.health import HealthCondition, HealthState
+from crewgate.core.health import HealthState, TrackedComponentHealth
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.tokens.claims import Claims
 from crewgate.ipc.attach_messages import Count, Facts, Id, Nanoseconds, RequestFailed
@@ -97,7 +97,7 @@ class GetStatus(msgspec.Struct, frozen=True, tag="ask-status"):
 ReportSource = Literal["control", "supervisor"]
 
 
-class ReportHealth(msgspec.Struct, frozen=True, tag="report"):
+class ProcessHealthReport(msgspec.Struct, frozen=True, tag="report"):
     """A process reports the facts of its health; there is no answer.
 
     They hold until its next report, or until its connection ends.
@@ -302,7 +302,7 @@ class AgentStatus(msgspec.Struct, frozen=True, tag="status"):
     in_touch: QuorumSyncState | None = None
     machine: str = ""
     state: HealthState = HealthState.OK
-    health: list[HealthCondition] = []
+    health: list[TrackedComponentHealth] = []
     health_more: Count = 0
     coarsened: list[CrewOverRevocationQuota] = []
 
@@ -317,7 +317,7 @@ class ReloadResult(msgspec.Struct, frozen=True, tag="reloaded"):
 
 AdminRequest = (
     Revoke | Quarantine | ForgiveBurnedCredit | CheckMint | GetTree | GetStatus | ReloadConfig
-    | ReportHealth | ClusterRequest
+    | ProcessHealthReport | ClusterRequest
 )  # fmt: skip
 AdminResponse = (
     RevocationReceipt | QuarantineResult | BurnedCreditForgiven | MintDecision | TreePage

@@ -12,7 +12,7 @@ from crewgate.core.policy.policy import CrewPolicy
 MINUTE_NS = 60 * 10**9
 
 
-class BranchLimit(enum.Enum):
+class ReachedBranchLimit(enum.Enum):
     """The bound that a crew has reached: of its records, live branches or new ones a minute."""
 
     RECORDS = "records"
@@ -53,7 +53,7 @@ class BranchLimiter:
 
     def bound(
         self, crew_key: bytes, crew: CrewPolicy, count: int, now: float, boot_ns: int
-    ) -> BranchLimit | None:
+    ) -> ReachedBranchLimit | None:
         """Return the bound that keeps the crew from `count` more branches; None if there is none.
 
         Minutes are those of the boot clock (`boot_ns`), so setting a clock begins no new minute.
@@ -61,11 +61,11 @@ class BranchLimiter:
         share = self._shares.setdefault(crew_key, CrewBranchCount())
         opened = share.opened if share.minute == boot_ns // MINUTE_NS else 0
         if share.records + count > self.records_max:
-            return BranchLimit.RECORDS
+            return ReachedBranchLimit.RECORDS
         if share.live(now) + count > crew.live_branches_max:
-            return BranchLimit.LIVE
+            return ReachedBranchLimit.LIVE
         if opened + count > crew.new_branches_per_minute_max:
-            return BranchLimit.MINUTE
+            return ReachedBranchLimit.MINUTE
         return None
 
     def opened(self, crew_key: bytes, key: bytes, expires: int, boot_ns: int) -> None:

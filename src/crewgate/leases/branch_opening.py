@@ -17,7 +17,7 @@ from crewgate.core.budget.ledger_protocol import (
     BranchPath,
     BranchPathLevel,
     CrewAllowance,
-    LeaseStatement,
+    LedgerLeaseTotals,
     OpenBranches,
     OpenedLevel,
     Operation,
@@ -132,7 +132,7 @@ class BranchOpener:
             ),
         )
 
-    def adopt(self, key: bytes, report: LeaseStatement) -> None:
+    def adopt(self, key: bytes, report: LedgerLeaseTotals) -> None:
         """Put into a branch's lease what the ledger has granted and the table never received.
 
         This happens if a descendant opened the record of the branch while its own opening was under

@@ -17,16 +17,16 @@ from crewgate.core.budget.ledger_protocol import (
     BranchesOpened,
     BranchPath,
     CloseBranch,
+    DrawQueued,
     Ledger,
     OpenBranches,
-    RecallTicket,
     ReportLeaseUsage,
     ReturnCredit,
 )
 from crewgate.core.policy.policy import CrewPolicy, Policy
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LedgerProtocolError
-from crewgate.leases.branch_limiter import BranchLimit
+from crewgate.leases.branch_limiter import ReachedBranchLimit
 from crewgate.leases.branch_opening import BranchOpener, DrawResult, allowance_of
 from crewgate.leases.lease_draws import LeaseDraws, LedgerCalls
 from crewgate.leases.lease_index import LeaseIndex, lease_record_of
@@ -113,7 +113,7 @@ class LeaseClient:
             self._returns.recall(level, overdrawn)
         return (yield from self._refill.fill(self._index[grant.branch_key], need, now_boot_ns))
 
-    def bound(self, name: str, now: float, now_boot_ns: int) -> BranchLimit | None:
+    def bound(self, name: str, now: float, now_boot_ns: int) -> ReachedBranchLimit | None:
         """Return the bound that keeps crew `name` from another branch; None if it may open one."""
         crew = self._crews[name]
         return self._opener.shares.bound(ids.crew_key(name), crew, 1, now, now_boot_ns)
@@ -281,7 +281,7 @@ class LeaseClient:
         draw = self._refill.draw(lease, record.sequence, record.pending, 0)
         answer = self._ledger.do(draw, now)
         self._refill.apply(lease, answer)
-        if isinstance(answer, RecallTicket):
+        if isinstance(answer, DrawQueued):
             need = record.available + record.pending
             self._at_once(self._refill.fill(lease, need, now_boot_ns), now)
 

@@ -15,10 +15,10 @@ from crewgate._native.table_owner import OwnedTable
 from crewgate.core.budget.ledger_protocol import (
     DrawGranted,
     DrawLease,
+    DrawQueued,
     Operation,
     OperationResult,
     QuotaExhausted,
-    RecallTicket,
 )
 from crewgate.errors import LedgerProtocolError
 from crewgate.leases.branch_opening import DrawResult
@@ -63,13 +63,13 @@ class LeaseDraws:
                 rate = record.rate(available, now_boot_ns)
             rate = min(rate, room * limits.lease_rate_divisor)
             answer = yield from self._ask(record, missing, rate, loose=loose)
-            if record.closed or not isinstance(answer, RecallTicket | QuotaExhausted):
+            if record.closed or not isinstance(answer, DrawQueued | QuotaExhausted):
                 self.apply(record, answer)
                 is_granted = isinstance(answer, DrawGranted) and not record.closed
                 return DrawResult.GRANTED if is_granted else DrawResult.CLOSED
             if self._returns.recall_for(answer.level, answer.missing, record, now_boot_ns):
                 continue
-            if isinstance(answer, RecallTicket):
+            if isinstance(answer, DrawQueued):
                 break
             self._refuse(record, answer, need)
             if self._table.credit_generation == generation:

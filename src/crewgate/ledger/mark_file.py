@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from crewgate.config import LedgerConfig
-from crewgate.core.budget.ledger_mark import LedgerMark, LedgerOperationCounts, mark_of, why_not
+from crewgate.core.budget.ledger_mark import HolderOperationCounts, LedgerMark, mark_of, why_not
 from crewgate.errors import LedgerReplacedError, LedgerUnavailableError
 from crewgate.ledger import schema
 from crewgate.ledger.factory import open_session
@@ -22,7 +22,7 @@ WAYS_OUT = (
 )
 
 
-def find_ledger(ledger: LedgerConfig) -> LedgerOperationCounts | None:
+def find_ledger(ledger: LedgerConfig) -> HolderOperationCounts | None:
     """Return the state of the configured ledger; None if there is none, or one without tables.
 
     Raises LedgerUnavailableError.
@@ -41,7 +41,7 @@ def find_ledger(ledger: LedgerConfig) -> LedgerOperationCounts | None:
         if not schema.version(session):
             return None
         found = session.rows("SELECT name, beat FROM holder")
-        return LedgerOperationCounts(
+        return HolderOperationCounts(
             schema.identity(session), {name: int(beat) for name, beat in found}
         )
     finally:
@@ -49,14 +49,14 @@ def find_ledger(ledger: LedgerConfig) -> LedgerOperationCounts | None:
 
 
 def why_refused(
-    ledger: LedgerConfig, known: LedgerMark | None, found: LedgerOperationCounts | None
+    ledger: LedgerConfig, known: LedgerMark | None, found: HolderOperationCounts | None
 ) -> str:
     """Return `why_not`; with `durability = "trusted"`, an older ledger is no reason."""
     return why_not(known, found, may_forget=ledger.durability == "trusted")
 
 
 def require(
-    ledger: LedgerConfig, known: LedgerMark | None, found: LedgerOperationCounts | None
+    ledger: LedgerConfig, known: LedgerMark | None, found: HolderOperationCounts | None
 ) -> None:
     """Raise LedgerReplacedError if the machine must not draw from this ledger."""
     why = why_refused(ledger, known, found)

@@ -11,9 +11,9 @@ import msgspec
 from crewgate import limits
 from crewgate.core.budget.ledger_protocol import (
     DrawLease,
+    DrawQueued,
     Operation,
     OperationResult,
-    RecallTicket,
     ReportLeaseUsage,
     ReturnCredit,
 )
@@ -69,7 +69,7 @@ class NotificationBuilder:
             for operation, answer in zip(operations, answers, strict=True)
             if isinstance(operation, DrawLease)
             and not operation.ahead
-            and isinstance(answer, RecallTicket)
+            and isinstance(answer, DrawQueued)
             and self._is_due(answer.level, now)
         ]
         if any(account.queue.waiting for account in state.accounts.values()):

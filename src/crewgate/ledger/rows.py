@@ -7,8 +7,8 @@ from crewgate.core.budget.ledger_lease import CreditTotals, LedgerLease
 from crewgate.core.budget.ledger_protocol import (
     CrewAllowance,
     DrawGranted,
+    DrawQueued,
     QuotaExhausted,
-    RecallTicket,
     WindowUsage,
 )
 from crewgate.ledger.session import Row
@@ -23,7 +23,7 @@ LEASE = (
 )
 _KEY_BYTES = 16
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(DrawGranted | RecallTicket | QuotaExhausted).decode
+_decode = msgspec.msgpack.Decoder(DrawGranted | DrawQueued | QuotaExhausted).decode
 _NO_WINDOWS = (0, 0, 0, 0, 0, 0)
 
 

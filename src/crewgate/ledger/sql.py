@@ -10,7 +10,7 @@ from crewgate.core.budget.ledger_answers import lease_report, statement
 from crewgate.core.budget.ledger_lease import NOTHING, CreditTotals
 from crewgate.core.budget.ledger_protocol import (
     AccountStatement,
-    LeaseStatement,
+    LedgerLeaseTotals,
     OpenBranches,
     Operation,
     OperationResult,
@@ -88,7 +88,7 @@ class SQLLedger:
         rows = among(self.session, READ_ACCOUNTS, keys)
         return {row[0]: statement(account_of(row), closed=row[0] in closed) for row in rows}
 
-    def leases(self, holder: str, boot: bytes) -> dict[bytes, LeaseStatement]:
+    def leases(self, holder: str, boot: bytes) -> dict[bytes, LedgerLeaseTotals]:
         """See `MemoryLedger`."""
         rows = self.session.rows(
             f"SELECT {LEASE} FROM lease WHERE holder = ? AND boot = ?", (holder, boot)

@@ -12,7 +12,7 @@ from typing import ClassVar
 import apsw
 
 from crewgate import limits
-from crewgate.core.budget.ledger_mark import LedgerMark, LedgerOperationCounts, why_not
+from crewgate.core.budget.ledger_mark import HolderOperationCounts, LedgerMark, why_not
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger.session import Row
 from crewgate.runtime.durable_files import is_full
@@ -162,7 +162,7 @@ class SQLite:
             if connection.execute(self.dialect["tables"], ("migration",)).fetchall():
                 identity = "SELECT ledger FROM migration WHERE version = 1"
                 ((ledger,),) = connection.execute(identity)
-                found = LedgerOperationCounts(
+                found = HolderOperationCounts(
                     ledger, dict(connection.execute("SELECT name, beat FROM holder"))
                 )
         for holder, count in [("", 0), *self._counts.items()]:

@@ -3,9 +3,9 @@
 The configuration may set some of them lower.
 """
 
+from crewgate.limits.certificate_only_calls import *  # noqa: F403 - the same
 from crewgate.limits.certificates import *  # noqa: F403 - one name space, nine files
 from crewgate.limits.control_api import *  # noqa: F403 - the same
-from crewgate.limits.cross_crew import *  # noqa: F403 - the same
 from crewgate.limits.gossip import *  # noqa: F403 - the same
 from crewgate.limits.health import *  # noqa: F403 - the same
 from crewgate.limits.ledger import *  # noqa: F403 - the same

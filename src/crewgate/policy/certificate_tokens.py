@@ -18,7 +18,7 @@ from nacl.signing import SigningKey
 
 from crewgate import limits
 from crewgate.config import CrossingConfig
-from crewgate.core import cross_crew_ids as naming
+from crewgate.core import cross_crew_call_ids as naming
 from crewgate.core.ids import uuid_text
 from crewgate.core.policy.policy import Policy, VerificationKey
 from crewgate.core.problem_types import Reason

@@ -10,7 +10,7 @@ from pathlib import Path
 from crewgate import limits
 from crewgate._native.signature import is_valid_point
 from crewgate.config import Config, CrewConfig, CrossingConfig
-from crewgate.core.cross_crew_ids import ISSUER
+from crewgate.core.cross_crew_call_ids import ISSUER
 from crewgate.core.policy.policy import CrewPolicy, Policy, ToolPolicy, VerificationKey
 from crewgate.core.tokens.jwks import parse_jwks
 from crewgate.errors import ConfigurationError

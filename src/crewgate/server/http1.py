@@ -16,7 +16,7 @@ from crewgate._native.fields import written
 from crewgate.core import problems
 from crewgate.core.http_types import HeaderField
 from crewgate.errors import InvalidRequestError
-from crewgate.server.connection_quota import ConnectionQuota
+from crewgate.server.connection_usage_limit import ConnectionUsageLimit
 from crewgate.server.http1_exchange import PHRASES, HTTP1Exchange
 from crewgate.server.http1_request import is_other_protocol, read_head, refusal_of
 from crewgate.server.listener_counters import ListenerCounters
@@ -36,7 +36,7 @@ class HTTP1:
         self.keep_alive = True
         self.current: HTTP1Exchange | None = None
         self.out = bytearray()
-        self._usage = ConnectionQuota(self.counters)
+        self._usage = ConnectionUsageLimit(self.counters)
         self._parser = httptools.HttpRequestParser(self)
         self._arriving: HTTP1Exchange | None = None  # its body is being read
         self._waiting: deque[HTTP1Exchange] = deque()

@@ -14,7 +14,7 @@ from ngh2 import ErrorCode
 from crewgate import limits
 from crewgate.core import problems
 from crewgate.errors import InvalidRequestError
-from crewgate.server.connection_quota import ConnectionQuota
+from crewgate.server.connection_usage_limit import ConnectionUsageLimit
 from crewgate.server.http2_settings import FLOODS, PSEUDO_FIELDS, is_over, server_engine, terminate
 from crewgate.server.http2_shutdown import GracefulShutdown
 from crewgate.server.http2_stream import HTTP2Exchange
@@ -39,7 +39,7 @@ class HTTP2:
         self.engine = server_engine()
         self.exchanges: dict[int, HTTP2Exchange] = {}
         self.blocked: set[HTTP2Exchange] = set()
-        self._usage = ConnectionQuota(self.counters)
+        self._usage = ConnectionUsageLimit(self.counters)
         self._shutdown = GracefulShutdown(self.engine)
         # Open streams that got a response without an exchange.
         self._refused_streams: set[int] = set()

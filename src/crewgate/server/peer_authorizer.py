@@ -22,7 +22,7 @@ from crewgate.core.audit.network_prefix import peer_network
 from crewgate.core.audit.records import ConnectionRecord, Record, when
 from crewgate.core.ids import certificate_key
 from crewgate.core.rate_limit import TokenBucket
-from crewgate.core.revocation_kinds import RevocationLookup
+from crewgate.core.revocation_kinds import RevokedKeyLookup
 from crewgate.core.verdict import ConnectionRefusalReason
 from crewgate.core.x509 import certificate as certificate_
 from crewgate.core.x509.certificate import Certificate, revocable_by
@@ -82,7 +82,7 @@ class PeerAuthorizer:
         self,
         rules: PeerRules,
         peer_connections: PeerConnections,
-        table: Callable[[], RevocationLookup],
+        table: Callable[[], RevokedKeyLookup],
         sink: ConnectionRecordSink,
         check_status: CheckStatus = ask_nobody,
     ) -> None:

@@ -7,7 +7,7 @@ certificate has expired. This module does no I/O and reads no clock.
 from collections.abc import Callable, Collection
 
 from crewgate import limits
-from crewgate.core.revocation_kinds import RevocationLookup
+from crewgate.core.revocation_kinds import RevokedKeyLookup
 from crewgate.core.x509.certificate import revocable_by
 from crewgate.server.connection_authorizer import ClosableConnection
 from crewgate.server.recently_revoked_keys import RecentlyRevokedKeys
@@ -58,7 +58,7 @@ class PeerConnections:
             connection: peer for key in keys for connection, peer in self._open.get(key, {}).items()
         }
 
-    def revoked(self, table: RevocationLookup) -> dict[ClosableConnection, ClientInfo]:
+    def revoked(self, table: RevokedKeyLookup) -> dict[ClosableConnection, ClientInfo]:
         """Return the connections whose certificate or orchestrator the table has revoked."""
         return self.close_set(
             [

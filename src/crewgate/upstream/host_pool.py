@@ -13,8 +13,8 @@ from crewgate.upstream.error_isolation import run_isolated
 from crewgate.upstream.fair_wait_queue import FairWaitQueue, WaitingCall
 from crewgate.upstream.interfaces import (
     CallObserver,
-    ExclusiveReuseKey,
     ReuseKey,
+    SingleCallReuseKey,
     UpstreamConnection,
 )
 
@@ -101,7 +101,7 @@ class HostPool:
                 connection.close()
                 continue
             connection.reuse_key = key
-            is_alone = isinstance(key, ExclusiveReuseKey)
+            is_alone = isinstance(key, SingleCallReuseKey)
             if connection.free_streams > 1 and not is_alone:
                 free.add(connection)
             connection.carry(caller)

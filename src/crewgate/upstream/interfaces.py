@@ -22,12 +22,12 @@ from crewgate.errors import UpstreamError, UpstreamTimeoutError
 from crewgate.upstream.balancer import Host
 
 
-class ExclusiveReuseKey:
+class SingleCallReuseKey:
     """The reuse key of a call that has a connection to itself: no other call uses it, ever."""
 
 
 # Calls with the same key may share a connection: "" (all calls), a crew's name, a branch's key.
-ReuseKey = str | bytes | ExclusiveReuseKey
+ReuseKey = str | bytes | SingleCallReuseKey
 # Reasons for the failure of a call.
 ENDING = "the gateway is shutting down"
 OURS = "internal error of the gateway"

@@ -28,8 +28,8 @@ from crewgate.upstream.interfaces import (
     OURS,
     CallObserver,
     DeliveryState,
-    ExclusiveReuseKey,
     ReuseKey,
+    SingleCallReuseKey,
     UpstreamConnection,
 )
 from crewgate.upstream.resolver import Resolver
@@ -212,10 +212,10 @@ class UpstreamPool:
             delivery is DeliveryState.MET_ITS_END and caller.idempotent
         )
         if delivery is DeliveryState.BREACHED and not isinstance(
-            caller.reuse_key, ExclusiveReuseKey
+            caller.reuse_key, SingleCallReuseKey
         ):
             # Alone on a connection, the call with the bad response fails no other call again.
-            caller.reuse_key = ExclusiveReuseKey()
+            caller.reuse_key = SingleCallReuseKey()
             may_repeat = caller.idempotent
         # The same host may carry it again: it is running, and may be the only one.
         self._retry_or_fail(caller, error, may_repeat=may_repeat)

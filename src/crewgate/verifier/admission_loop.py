@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 from crewgate._native.permit import Permit
 from crewgate.core.verdict import Denial
 from crewgate.leases.lease_client import DrawResult
-from crewgate.verifier.policy_gate import GateRequest, PolicyGate, needs_credit
+from crewgate.verifier.gate_snapshot import GateRequest, GateSnapshot, needs_credit
 from crewgate.verifier.waiters import DrawWaiter
 
 W = TypeVar("W", bound=DrawWaiter)
@@ -20,7 +20,7 @@ W = TypeVar("W", bound=DrawWaiter)
 class VerdictSource(Protocol):
     """The source of a verifier's gate and credit."""
 
-    judge: PolicyGate
+    judge: GateSnapshot
     wait_seconds: float
 
     def try_fund(self, request: GateRequest, denial: Denial) -> Permit | Denial:

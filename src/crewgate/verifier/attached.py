@@ -22,12 +22,12 @@ from crewgate.core.policy.policy import Policy
 from crewgate.core.verdict import Denial
 from crewgate.errors import ConfigurationError, CrewgateError, TableError
 from crewgate.ipc.attach_messages import Attached as Answer
-from crewgate.ipc.attachment import Attachment
+from crewgate.ipc.embedder_attachment import EmbedderAttachment
 from crewgate.leases.branch_opening import DrawResult
 from crewgate.policy.certificate_tokens import CertificateTokens, LocalSigner
 from crewgate.policy.loader import load_policy
+from crewgate.verifier.gate_snapshot import DecideFunction, GateRequest, GateSnapshot, judge_by
 from crewgate.verifier.pending_draws import PendingDraws
-from crewgate.verifier.policy_gate import DecideFunction, GateRequest, PolicyGate, judge_by
 from crewgate.verifier.waiters import AttachmentWaiters, DrawWaiter
 
 _log = logging.getLogger("crewgate.verifier")
@@ -36,9 +36,9 @@ _log = logging.getLogger("crewgate.verifier")
 class AttachedSource:
     """A source of verdicts and credit: the agent's table, and draws through the agent."""
 
-    judge: PolicyGate
+    judge: GateSnapshot
     wait_seconds: float
-    _attachment: Attachment | None
+    _attachment: EmbedderAttachment | None
     _answer: Answer | None
     _thread: threading.Thread | None
 
@@ -115,7 +115,7 @@ class AttachedSource:
         if not self._closed:
             self.judge = msgspec.structs.replace(self.judge, decide=self._attach_first(self.judge))
 
-    def _attach_first(self, policy: PolicyGate) -> DecideFunction:
+    def _attach_first(self, policy: GateSnapshot) -> DecideFunction:
         """Return a `decide` that starts the thread at its first call, then is replaced."""
 
         def decide(
@@ -157,7 +157,7 @@ class AttachedSource:
             self._closing.wait(pause)
             pause = min(2 * pause, limits.attach_again_seconds_max)
 
-    def _follow(self, attachment: Attachment) -> None:
+    def _follow(self, attachment: EmbedderAttachment) -> None:
         """Listen until the agent is gone, which raises LinkError or TableError."""
         table = self._table
         while not self._closed and table is not None:
@@ -177,9 +177,9 @@ class AttachedSource:
             self._load_again = time.monotonic() + limits.attach_again_seconds_max
             _log.warning("refusing all calls until the configuration can be loaded: %s", error)
 
-    def _attach(self) -> Attachment:
+    def _attach(self) -> EmbedderAttachment:
         state = load(self._file).state
-        attachment = Attachment.open(state, previous=self._answer)
+        attachment = EmbedderAttachment.open(state, previous=self._answer)
         try:
             table = self._table
             if table is None or table.retired or table.life != attachment.attached.life:

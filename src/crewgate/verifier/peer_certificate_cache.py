@@ -9,7 +9,7 @@ cached; its validity and the table are checked in every call.
 import msgspec
 
 from crewgate import limits
-from crewgate.core.revocation_kinds import RevocationLookup
+from crewgate.core.revocation_kinds import RevokedKeyLookup
 from crewgate.core.x509.certificate import read, revocable_by
 from crewgate.core.x509.identity_extension import Identity, Role
 
@@ -27,7 +27,7 @@ class OrchestratorCertificate(msgspec.Struct, frozen=True):
     not_after: int
     revocable: tuple[tuple[bytes, int], ...]
 
-    def is_revoked(self, table: RevocationLookup) -> bool:
+    def is_revoked(self, table: RevokedKeyLookup) -> bool:
         """Return whether it is revoked, or its orchestrator since it was issued."""
         return any(table.is_revoked(*by) for by in self.revocable)
 
@@ -54,7 +54,7 @@ class PeerCertificateCache:
         return found
 
     def admit(
-        self, certificate: object, table: RevocationLookup, now: float
+        self, certificate: object, table: RevokedKeyLookup, now: float
     ) -> OrchestratorCertificate | None:
         """Return `find(certificate)` if it is valid at `now` (wall clock, s) and not revoked."""
         found = self.find(certificate)

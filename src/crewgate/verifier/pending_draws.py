@@ -13,7 +13,7 @@ from crewgate import limits
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
 from crewgate.ipc.attach_messages import CreditDrawn, Reload, RequestFailed, RevocationNotice
-from crewgate.ipc.attachment import Attachment
+from crewgate.ipc.embedder_attachment import EmbedderAttachment
 from crewgate.leases.branch_opening import DrawResult
 from crewgate.verifier.waiters import DrawWaiter
 
@@ -30,7 +30,7 @@ class _Draw:
 class PendingDraws:
     """The pending draws of one attachment; without an attachment, nothing can be drawn."""
 
-    def __init__(self, attachment: Attachment | None) -> None:
+    def __init__(self, attachment: EmbedderAttachment | None) -> None:
         self._attachment = attachment
         self._lock = threading.Lock()
         self._by_branch: dict[bytes, int] = {}

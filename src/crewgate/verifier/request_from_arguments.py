@@ -13,8 +13,8 @@ from crewgate import limits
 from crewgate.core.problem_types import Reason
 from crewgate.core.verdict import Denial
 from crewgate.policy.certificate_tokens import SignedToken
+from crewgate.verifier.gate_snapshot import UNKNOWN, GateRequest, GateSnapshot
 from crewgate.verifier.peer_certificate_cache import OrchestratorCertificate, PeerCertificateCache
-from crewgate.verifier.policy_gate import UNKNOWN, GateRequest, PolicyGate
 
 MISSING = Denial(Reason.MISSING_TOKEN)
 INVALID = Denial(Reason.INVALID_TOKEN)
@@ -23,7 +23,7 @@ CHARS = limits.token_bytes_max + 1  # a longer token is cut to this: the gate re
 
 
 def make_request(
-    policy: PolicyGate,
+    policy: GateSnapshot,
     peers: PeerCertificateCache,
     token: str | bytes | None,
     tool: str,
@@ -66,7 +66,7 @@ def make_request(
 
 
 def _by_certificate(
-    policy: PolicyGate, verified: OrchestratorCertificate, tool: int, now: float
+    policy: GateSnapshot, verified: OrchestratorCertificate, tool: int, now: float
 ) -> GateRequest | Denial:
     """Return the request of a call without a token; a crossing must lead to the tool's owner."""
     if tool == UNKNOWN:

@@ -20,7 +20,7 @@ from crewgate.core.policy.policy import CrewPolicy, Policy
 from crewgate.core.verdict import Denial
 from crewgate.errors import ForkedError, RefusedError
 from crewgate.leases.lease_client import DrawResult, LeaseClient
-from crewgate.verifier.policy_gate import GateRequest, PolicyGate, judge_by, needs_credit
+from crewgate.verifier.gate_snapshot import GateRequest, GateSnapshot, judge_by, needs_credit
 from crewgate.verifier.waiters import DrawWaiter
 
 # The smallest possible: the verifier holds no reservations, and no other process attaches.
@@ -32,7 +32,7 @@ _GEOMETRY = Geometry(
 class StandaloneSource:
     """A source of verdicts and credit that shares nothing with any other process."""
 
-    judge: PolicyGate
+    judge: GateSnapshot
     wait_seconds = limits.credit_wait_seconds
 
     def __init__(self, policy: Policy) -> None:

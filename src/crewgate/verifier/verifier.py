@@ -17,14 +17,14 @@ from weakref import WeakSet
 
 from crewgate._native.permit import Permit
 from crewgate.core.budget.spent_window import explained
-from crewgate.core.cross_crew_ids import is_account
+from crewgate.core.cross_crew_call_ids import is_account
 from crewgate.core.verdict import Denial
 from crewgate.errors import AlreadySettledError
 from crewgate.verifier.admission_loop import AdmissionLoop, VerdictSource
 from crewgate.verifier.attached import AttachedSource
+from crewgate.verifier.gate_snapshot import UNKNOWN, GateRequest
 from crewgate.verifier.peer_certificate_cache import PeerCertificateCache
 from crewgate.verifier.policy_from_arguments import Price, policy_from_arguments
-from crewgate.verifier.policy_gate import UNKNOWN, GateRequest
 from crewgate.verifier.request_from_arguments import CHARS, INVALID, MISSING, make_request
 from crewgate.verifier.standalone import StandaloneSource
 from crewgate.verifier.waiters import ThreadWaiter, task_waiter

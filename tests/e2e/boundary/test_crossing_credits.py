@@ -87,7 +87,7 @@ async def test_an_hour_is_for_all_runs_together(tmp_path: Path) -> None:
         assert counted[429] > 0  # of the hour; a run that has spent its own 50 gets 403
         assert counted[403] + counted[429] == 170
         assert accounts(site)["spent_micro"] == 70_000_000
-        last = site.calls(reason="credits-exhausted", level="bd:finance")
+        last = site.calls(reason="allowance-exhausted", level="bd:finance")
         assert last
         assert {call["level_quota_micro"] for call in last} == {70_000_000}
 

@@ -148,7 +148,7 @@ def test_a_request_of_another_machine_is_signed(site: ControlSite, tmp_path: Pat
         ("bd", ("refresh", "garbage"), "not a token"),
         ("bd", ("revoke", "0199c1d2-0000-7000-8000-000000000001", "--crew", "finance"), "(403)"),
         ("bd", ("revoke", "x"), "BRANCH: not a valid branch"),
-        ("ada", ("revoke", "0199c1d2-0000-7000-8000-000000000001"), "no branch"),
+        ("ada", ("revoke", "0199c1d2-0000-7000-8000-000000000001"), "has never seen branch"),
         ("bd", ("ca", "revoke", "0BAD"), "no such certificate"),
         ("ada", ("ca", "revoke", "0BAD", "--reason", "because"), "no reason 'because'"),
         ("bd", ("ca", "issue", "--role", "operator", "--name", "x", "--out", "/tmp/no-such"),
@@ -157,7 +157,7 @@ def test_a_request_of_another_machine_is_signed(site: ControlSite, tmp_path: Pat
                  "--out", "/tmp/no-such"), "no such crew"),
         ("ada", ("ca", "issue", "--role", "operator", "--name", "x", "--right", "r", "--out",
                  "/tmp/no-such"), "--right"),
-        ("nobody", ("tree",), "PREFIX names both"),
+        ("nobody", ("tree",), "expected PREFIX.pem and PREFIX.key"),
     ],
 )  # fmt: skip
 def test_refusals_are_one_line(

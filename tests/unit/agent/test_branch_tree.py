@@ -9,7 +9,7 @@ from crewgate import limits
 from crewgate._native.records import BranchRecord
 from crewgate.agent.branch_registry import BranchEntry
 from crewgate.agent.branch_tree import IsRevoked, RemoteUsage, beyond, rows
-from crewgate.core.budget.ledger_protocol import AccountStatement, LeaseStatement, WindowUsage
+from crewgate.core.budget.ledger_protocol import AccountStatement, LedgerLeaseTotals, WindowUsage
 from crewgate.core.ids import EntityKind, crew_key, table_key
 from crewgate.core.policy.policy import CrewPolicy
 from crewgate.ipc.admin_messages import TreeRow
@@ -214,7 +214,7 @@ def test_what_other_machines_and_former_tables_spent_counts() -> None:
         each: AccountStatement(each, path, 100, 0, False, 30, 4, 9, 2, 55, 0)
         for each, path in paths.items()
     }
-    own = {key(1): LeaseStatement(3, 40, 0, 20, 1, 4), key(9): LeaseStatement(1, 5, 0, 5)}
+    own = {key(1): LedgerLeaseTotals(3, 40, 0, 20, 1, 4), key(9): LedgerLeaseTotals(1, 5, 0, 5)}
     others = beyond(statements, own)
     assert others[key(1)] == others[crew_key("article")] == RemoteUsage(10, 0, 1, 0)
     tree = _rows(_family()[:2], others=others)

@@ -13,16 +13,16 @@ from revocation_targets import branch
 from crewgate import limits
 from crewgate.agent import health, periodic
 from crewgate.agent.clock_monitor import ClockMonitor
-from crewgate.agent.ipc_server.health_reports import HealthReports
+from crewgate.agent.ipc_server.nonworker_health_reports import NonWorkerHealthReports
 from crewgate.agent.state import AgentState
 from crewgate.agent.status import status
-from crewgate.audit.disk_probe import DiskProbe, write_error
 from crewgate.audit.writer import AuditWriter
 from crewgate.core.health import ComponentHealth, HealthState, degraded, failed, ok
 from crewgate.core.policy.policy import CrewPolicy
-from crewgate.ipc.admin_messages import ReportHealth
+from crewgate.ipc.admin_messages import ProcessHealthReport
 from crewgate.ipc.attach_messages import VERSION, Attach
 from crewgate.leases.branch_opening import DrawResult as DrawStatus
+from crewgate.runtime.folder_write_probe import FolderWriteProbe, write_error
 
 
 @pytest.fixture
@@ -171,13 +171,13 @@ def test_a_change_is_said_once(machine: AgentState, hands: Hands, log_lines: lis
     assert log_lines[1:] == ["health: disk: ok again after 10 s"]
 
 
-def _report(facts: list[ComponentHealth]) -> ReportHealth:
-    return ReportHealth(id=1, source="supervisor", facts=facts)
+def _report(facts: list[ComponentHealth]) -> ProcessHealthReport:
+    return ProcessHealthReport(id=1, source="supervisor", facts=facts)
 
 
 def test_a_report_ends_with_its_connection() -> None:
     """What a process said is void once it is gone; another's connection changes nothing."""
-    reports, one, two = HealthReports(), object(), object()
+    reports, one, two = NonWorkerHealthReports(), object(), object()
     reports.update(one, _report([ok("a")]), 5)
     reports.leave(two)
     assert reports.of("supervisor") == ((ok("a"),), 5)
@@ -275,7 +275,7 @@ def test_the_control_process_is_missed_and_no_call_with_it(
     assert [each.component for each in found.troubles] == ["control"]
     assert (found.ready, found.troubles[0].passing) == (True, True)
     who = object()
-    report = ReportHealth(id=1, source="control", facts=[degraded("control: audit", "full")])
+    report = ProcessHealthReport(id=1, source="control", facts=[degraded("control: audit", "full")])
     machine.reports.update(who, report, hands.boot_ns())
     assert _troubles(machine) == {"control: audit": ("degraded", "full")}
     pass_silence(machine, hands)
@@ -291,7 +291,7 @@ async def test_a_folder_that_takes_no_writes_is_found(tmp_path: Path) -> None:
     """Before anything needs it; and that it takes them again. Nothing of the probe stays."""
     folder = tmp_path / "state"
     assert write_error(folder) == "No such file or directory"
-    disk = DiskProbe(folder)
+    disk = FolderWriteProbe(folder)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(disk.watch)
         while disk.fact("state", refuses=True) == ok("state"):  # noqa: ASYNC110 - no event

@@ -8,7 +8,7 @@ from gate_world import Gatehouse
 
 from bench.hop import bare
 from crewgate._native.audit_line import AuditLines, AuditLineTemplate
-from crewgate.audit.sink import AuditSink
+from crewgate.audit.recorder import AuditRecorder
 from crewgate.core.verdict import Denial
 from crewgate.gateway.call import call_services
 from crewgate.gateway.call.authorizer import GateAuthorizer
@@ -24,7 +24,7 @@ def public(kind: object) -> set[str]:
     ("stand_in", "real"),
     [
         (bare.Waving, GateAuthorizer),
-        (bare.Silent, AuditSink),
+        (bare.Silent, AuditRecorder),
         (bare.NoLines, AuditLines),
         (bare.NoLine, AuditLineTemplate),
     ],
@@ -66,12 +66,12 @@ def test_a_worker_is_put_together_as_the_bench_believes(monkeypatch: pytest.Monk
     """Else its run would end, or measure a worker that lacks nothing."""
     for module, name in (
         (worker, "GateAuthorizer"),
-        (main, "AuditSink"),
+        (main, "AuditRecorder"),
         (call_services, "AuditLines"),
     ):
         monkeypatch.setattr(module, name, vars(module)[name])  # taken back at the end
     monkeypatch.setenv(bare.VARIABLE, f"{bare.VERDICT},{bare.AUDIT}")
     monkeypatch.setattr(main, "main", lambda: 0)
     assert bare.work() == 0
-    assert (worker.GateAuthorizer, main.AuditSink) == (bare.Waving, bare.Silent)
+    assert (worker.GateAuthorizer, main.AuditRecorder) == (bare.Waving, bare.Silent)
     assert call_services.AuditLines is bare.NoLines

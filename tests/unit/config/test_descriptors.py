@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from crewgate import limits
-from crewgate.cli.check.referenced_files import find_errors
+from crewgate.cli.check.errors_and_warnings import find_errors
 from crewgate.config import Config, descriptors, load
 from crewgate.errors import ConfigurationError
 from crewgate.runtime.descriptor_limit import raise_to
@@ -81,7 +81,7 @@ def test_serve_and_check_say_it_before_anything_starts(
     """A problem of `check` is what `serve` refuses."""
     hard = 2**20 if enough else 100
     monkeypatch.setattr("crewgate.policy.startup_checks.most", lambda: hard)
-    monkeypatch.setattr("crewgate.cli.check.referenced_files.most", lambda: hard)
+    monkeypatch.setattr("crewgate.cli.check.errors_and_warnings.most", lambda: hard)
     found = [text for text in find_errors(config) if "descriptors" in text]
     if enough:
         assert not found

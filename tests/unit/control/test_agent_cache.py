@@ -6,7 +6,7 @@ import pytest
 
 from crewgate.api.branch_tree_snapshot import BranchTreeSnapshot
 from crewgate.api.schemas import BranchResponse
-from crewgate.control.agent_cache import AgentCache, CachedGateway, SingleFlightCache
+from crewgate.control.agent_cache import AgentCache, CachedGatewayClient, SingleFlightCache
 from crewgate.errors import LinkError
 
 
@@ -77,7 +77,7 @@ def test_an_orchestrator_hears_of_its_own_crew_s_branches(tmp_path: object) -> N
     graph.tree = SingleFlightCache(
         lambda: BranchTreeSnapshot([row("bd", "live", 10), row("fin", "closed", 90)])
     )
-    bd, fin = (CachedGateway(graph, crew).usage({"b", "c"}) for crew in ("bd", "fin"))
+    bd, fin = (CachedGatewayClient(graph, crew).usage({"b", "c"}) for crew in ("bd", "fin"))
     assert {name: tuple(each) for name, each in bd.items()} == {"b": (13, False)}
     assert {name: tuple(each) for name, each in fin.items()} == {"b": (93, True)}
 
@@ -86,6 +86,6 @@ def test_no_agent_is_an_error_and_not_an_empty_tree(tmp_path: object) -> None:
     """Nobody mints on a guess."""
     graph = AgentCache(tmp_path)  # type: ignore[arg-type]
     with pytest.raises(LinkError):
-        CachedGateway(graph, "bd").usage({"b"})
+        CachedGatewayClient(graph, "bd").usage({"b"})
     with pytest.raises(LinkError):
         graph.status.get()

@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from crewgate import limits
-from crewgate.audit.sink import AuditSink
+from crewgate.audit.recorder import AuditRecorder
 from crewgate.audit.writer import AuditWriter
 from crewgate.control.health import ControlHealth
 from crewgate.core.health import ComponentHealth, HealthState, degraded, ok
@@ -16,7 +16,9 @@ from crewgate.core.health import ComponentHealth, HealthState, degraded, ok
 @pytest.fixture
 def health(tmp_path: Path) -> ControlHealth:
     """Of a process that serves, and whose audit works."""
-    made = ControlHealth(tmp_path, tmp_path, AuditSink(AuditWriter(tmp_path / "audit", "control")))
+    made = ControlHealth(
+        tmp_path, tmp_path, AuditRecorder(AuditWriter(tmp_path / "audit", "control"))
+    )
     made.is_serving = True
     return made
 

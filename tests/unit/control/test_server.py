@@ -14,7 +14,7 @@ from cryptography import x509
 from full_register import full_list
 from log_lines import logged
 
-from crewgate.audit.sink import AuditSink
+from crewgate.audit.recorder import AuditRecorder
 from crewgate.audit.writer import AuditWriter
 from crewgate.config import Config
 from crewgate.control.ca_service import CAService
@@ -34,7 +34,7 @@ def served(
     config: Config, folder: Path, office: Any
 ) -> Iterator[tuple[ControlServer, ControlHealth]]:
     """Its tasks are for the test to run."""
-    sink = AuditSink(AuditWriter(folder / "audit", "control"))
+    sink = AuditRecorder(AuditWriter(folder / "audit", "control"))
     health = ControlHealth(config.state, folder, sink)
     health.is_serving = True
     watch = FileWatch((config.path,))

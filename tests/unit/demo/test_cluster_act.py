@@ -7,13 +7,13 @@ from trio.testing import MockClock
 
 from crewgate import limits
 from crewgate.demo.agents import EMBEDDINGS, SEARCH, SUMMARY, AgentEvent, DemoAgent
-from crewgate.demo.cluster_act import ClusterActProgress, receipt_of
+from crewgate.demo.cluster_act import ClusterActState, receipt_of
 
 
 def test_it_begins_when_everybody_was_heard() -> None:
     """Admitted or not: a stream that nobody opens is a broken promise, and no story without end."""
     heard: list[str] = []
-    act = ClusterActProgress(lambda role, _one: heard.append(role))
+    act = ClusterActState(lambda role, _one: heard.append(role))
     act.note("translator", 3, said(SEARCH))
     act.note("editor", 2, said(EMBEDDINGS, 503))
     act.note("indexer", 3, said(EMBEDDINGS))
@@ -26,7 +26,7 @@ def test_it_begins_when_everybody_was_heard() -> None:
 
 async def test_calls_go_on_until_so_often_after_the_receipt(autojump_clock: MockClock) -> None:
     """However long the receipt takes."""
-    act = ClusterActProgress(lambda _role, _one: None)
+    act = ClusterActState(lambda _role, _one: None)
     heard: list[AgentEvent] = []
     transport = httpx.MockTransport(lambda _request: httpx.Response(200, json={}))
     client = httpx.AsyncClient(transport=transport, base_url="https://gateway")
@@ -41,7 +41,7 @@ async def test_calls_go_on_until_so_often_after_the_receipt(autojump_clock: Mock
 
 async def test_a_gateway_that_is_down_does_not_hold_up_the_end(autojump_clock: MockClock) -> None:
     """Each call is told to come again; then what was refused is told, and not that time was up."""
-    act = ClusterActProgress(lambda _role, _one: None)
+    act = ClusterActState(lambda _role, _one: None)
     heard: list[AgentEvent] = []
     busy = httpx.Response(503, headers={"retry-after": "1"})
     transport = httpx.MockTransport(lambda _request: busy)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from crewgate.core.gossip.freshness import QuorumFreshness
-from crewgate.gossip.membership_file import MembershipFile, MembershipSnapshot, demote
+from crewgate.gossip.quorum_view_file import QuorumView, QuorumViewFile, demote
 
 OTHER = b"other".ljust(8)
 
@@ -17,10 +17,10 @@ def test_a_machine_with_others_counts_no_more(
 ) -> None:
     """One that is alone still counts, as it cannot catch up; members and who counted stay known."""
     path = tmp_path / "standing"
-    path.write_bytes(msgspec.msgpack.encode(MembershipSnapshot(members, members, counts=True)))
+    path.write_bytes(msgspec.msgpack.encode(QuorumView(members, members, counts=True)))
     demote(path)
     freshness = QuorumFreshness(b"me".ljust(8))
-    MembershipFile(path).restore(freshness)
+    QuorumViewFile(path).restore(freshness)
     assert (freshness.counts, list(freshness.others)) == (counts, members)
 
 

@@ -18,12 +18,12 @@ from crewgate.core.ids import EntityKind, orchestrator_key
 from crewgate.core.x509.identity_extension import Role
 from crewgate.errors import GossipError
 from crewgate.gossip import transport
-from crewgate.gossip.membership_file import MembershipFile
+from crewgate.gossip.quorum_view_file import QuorumViewFile
 from crewgate.gossip.stream import (
     CapsuleBatch,
     CertificateBatch,
     EpochDigests,
-    EvictionNotice,
+    EvictedReply,
     HeldRanges,
     Hello,
     SelfEvictedError,
@@ -106,7 +106,7 @@ async def test_who_the_members_are_is_on_the_disk_before_others_can_count_on_it(
         await line.receive(CertificateBatch)
         await line.receive(HeldRanges)
         again = QuorumFreshness(member.gossip.company.me.id)
-        MembershipFile(tmp_path / "m0" / "gossip" / "standing").restore(again)
+        QuorumViewFile(tmp_path / "m0" / "gossip" / "standing").restore(again)
         assert again.others == (liar.id,)
         assert liar.id in again.counted
 
@@ -281,7 +281,7 @@ async def test_what_is_said_of_the_certificate_before_sends_no_later_one_away(
     async def talk(line: SyncStream) -> None:
         await line.receive(Hello)
         one.gossip.renew(again.company.me.credential)
-        await line.send(EvictionNotice())
+        await line.send(EvictedReply())
 
     async with listening(other.files, talk) as where, line_to(where, one.files) as line:
         with pytest.raises(SelfEvictedError):

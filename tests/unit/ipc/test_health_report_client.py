@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from crewgate.core.health import failed
-from crewgate.ipc.admin_messages import ReportHealth, owner_asks
+from crewgate.ipc.admin_messages import ProcessHealthReport, owner_asks
 from crewgate.ipc.attach_messages import unpack
 from crewgate.ipc.frames import FrameDecoder
 from crewgate.ipc.health_report_client import HealthReportClient
@@ -43,6 +43,6 @@ def test_a_report_reaches_the_agent_and_the_next_one_its_successor(folder: Path)
             with connection:
                 (body,) = FrameDecoder().feed(connection.recv(65536))
         found = unpack(owner_asks, body)
-        assert isinstance(found, ReportHealth)
+        assert isinstance(found, ProcessHealthReport)
         assert (found.source, found.facts) == ("control", [fact])
     reporter.close()

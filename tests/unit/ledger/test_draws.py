@@ -19,10 +19,10 @@ from msgspec import structs
 from crewgate.core.budget.ledger_protocol import (
     BranchesOpened,
     BranchPathLevel,
-    LeaseStatement,
+    DrawQueued,
+    LedgerLeaseTotals,
     PathMismatch,
     QuotaExhausted,
-    RecallTicket,
 )
 from crewgate.errors import LedgerProtocolError
 
@@ -43,7 +43,7 @@ def test_a_branch_may_be_opened_and_drawn_for_at_once(new_ledger: NewLedger) -> 
         opened = ledger.do(asked, NOW)
         assert isinstance(opened, BranchesOpened)
         assert opened.left == 50
-        assert opened.grants[-1].lease == LeaseStatement(seq=1, granted=30)
+        assert opened.grants[-1].lease == LedgerLeaseTotals(seq=1, granted=30)
     assert amount(draw(ledger, A, 2, 5)) == 5
     assert line(ledger, ROOT).leased == 35
 
@@ -52,7 +52,7 @@ def test_who_opens_passes_nobody_that_waits(new_ledger: NewLedger) -> None:
     """Nor does it wait itself."""
     ledger = family(new_ledger, root=40)
     draw(ledger, A, 1, 20, holder="other")
-    assert isinstance(draw(ledger, A, 1, 30), RecallTicket)
+    assert isinstance(draw(ledger, A, 1, 30), DrawQueued)
     opened = ledger.do(
         structs.replace(path(BranchPathLevel(ROOT, 40, 1), BranchPathLevel(B, 9, 1)), need=5), NOW
     )

@@ -27,9 +27,9 @@ from crewgate.core.budget.ledger_protocol import (
     CrewAllowance,
     DrawGranted,
     DrawLease,
+    DrawQueued,
     OpenBranches,
     QuotaExhausted,
-    RecallTicket,
     ReportLeaseUsage,
     ReturnCredit,
 )
@@ -64,7 +64,7 @@ class Lease:
     void: int = 0  # came back of that, too late
     forgiven: int = 0  # on an operator's word, and not told since to be there after all
     mercy: int = 0  # all that ever was
-    last: tuple[DrawLease, DrawGranted | RecallTicket | QuotaExhausted] | None = None
+    last: tuple[DrawLease, DrawGranted | DrawQueued | QuotaExhausted] | None = None
 
     @property
     def out(self) -> int:

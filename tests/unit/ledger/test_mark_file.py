@@ -10,7 +10,7 @@ from engines import Engine
 
 from crewgate import limits
 from crewgate.config import LedgerConfig
-from crewgate.core.budget.ledger_mark import LedgerMark, LedgerOperationCounts
+from crewgate.core.budget.ledger_mark import HolderOperationCounts, LedgerMark
 from crewgate.core.budget.ledger_protocol import DrawLease, ReportLeaseUsage
 from crewgate.errors import LedgerReplacedError, LedgerUnavailableError
 from crewgate.ledger.factory import open_ledger
@@ -35,7 +35,7 @@ def test_a_ledger_counts_what_a_machine_has_told_it(tmp_path: Path) -> None:
     spend(ledger, A, 1, 10)
     give(ledger, A, 50)
     assert ledger.counts == {"one": 3}
-    assert find_ledger(LedgerConfig("sqlite", file)) == LedgerOperationCounts(
+    assert find_ledger(LedgerConfig("sqlite", file)) == HolderOperationCounts(
         ledger.identity, {"one": 3}
     )
     ledger.close_session()
@@ -139,5 +139,5 @@ def test_a_table_of_before_has_the_ledgers_identity_beside_it(tmp_path: Path) ->
         require(
             LedgerConfig("sqlite", Path("x")),
             read_mark(tmp_path),
-            LedgerOperationCounts("b" * 32, {}),
+            HolderOperationCounts("b" * 32, {}),
         )

@@ -18,8 +18,8 @@ from crewgate import limits
 from crewgate.core.budget.ledger_protocol import (
     DrawGranted,
     DrawLease,
+    DrawQueued,
     QuotaExhausted,
-    RecallTicket,
     ReportLeaseUsage,
     WindowUsage,
     window_of,
@@ -30,7 +30,7 @@ def test_missing_credit_in_other_leases_is_a_ticket(new_ledger: NewLedger) -> No
     """The level is named, and what it lacks."""
     ledger = family(new_ledger)
     draw(ledger, A, 1, 90)
-    assert draw(ledger, B, 1, 15) == RecallTicket(ROOT, missing=5)
+    assert draw(ledger, B, 1, 15) == DrawQueued(ROOT, missing=5)
     give(ledger, A, 5)
     assert amount(draw(ledger, B, 2, 15)) == 15
 
@@ -57,7 +57,7 @@ def test_what_its_own_calls_hold_as_upper_bounds_may_come_back(new_ledger: NewLe
     draw(ledger, A, 1, 50)  # of which 40 are held as an upper bound, and 10 are spent
     ledger.do(ReportLeaseUsage(A, "one", BOOT, 1, spent=10), 0.0)
     assert isinstance(draw(ledger, A, 2, 41, loose=40), QuotaExhausted)
-    assert draw(ledger, A, 3, 40, loose=40) == RecallTicket(A, 40)
+    assert draw(ledger, A, 3, 40, loose=40) == DrawQueued(A, 40)
     assert isinstance(draw(ledger, A, 4, 1), QuotaExhausted)  # by now it holds nothing more
 
 
@@ -74,11 +74,11 @@ def test_tickets_are_served_first_come_first_served(new_ledger: NewLedger) -> No
     """A later, smaller wish does not pass one that waits and can be met."""
     ledger = family(new_ledger, a=200)
     draw(ledger, A, 1, 95, holder="other")
-    assert draw(ledger, A, 1, 40) == RecallTicket(ROOT, missing=35)
+    assert draw(ledger, A, 1, 40) == DrawQueued(ROOT, missing=35)
     late = draw(ledger, B, 1, 5)
-    assert isinstance(late, RecallTicket)
+    assert isinstance(late, DrawQueued)
     give(ledger, A, 40, holder="other")
-    assert isinstance(draw(ledger, B, 2, 6), RecallTicket)
+    assert isinstance(draw(ledger, B, 2, 6), DrawQueued)
     assert amount(draw(ledger, A, 2, 40)) == 40
     assert amount(draw(ledger, B, 3, 5)) == 5
 
@@ -87,7 +87,7 @@ def test_a_ticket_that_can_no_longer_be_met_holds_up_nobody(new_ledger: NewLedge
     """Once the awaited credit was spent, those behind are served, and it is answered at once."""
     ledger = family(new_ledger)
     draw(ledger, A, 1, 95, holder="other")
-    assert isinstance(draw(ledger, A, 1, 40), RecallTicket)
+    assert isinstance(draw(ledger, A, 1, 40), DrawQueued)
     spend(ledger, A, 1, 90, holder="other")
     assert amount(draw(ledger, B, 1, 5)) == 5
     assert isinstance(draw(ledger, A, 2, 40), QuotaExhausted)
@@ -98,7 +98,7 @@ def test_a_ticket_that_nobody_asks_for_is_dropped(new_ledger: NewLedger, later: 
     """A place in the queue ends with its waiter, and with a clock that is set back."""
     ledger = family(new_ledger)
     draw(ledger, A, 1, 95, holder="other")
-    assert isinstance(draw(ledger, A, 1, 40), RecallTicket)
+    assert isinstance(draw(ledger, A, 1, 40), DrawQueued)
     assert amount(draw(ledger, B, 1, 5, now=NOW + later)) == 5
 
 
@@ -106,7 +106,7 @@ def test_leases_are_exact_while_anybody_waits(new_ledger: NewLedger) -> None:
     """A tight level gives nobody more than the need."""
     ledger = family(new_ledger, root=1000, a=1000, b=1000)
     draw(ledger, A, 1, 900, holder="other")
-    assert isinstance(draw(ledger, A, 1, 500), RecallTicket)
+    assert isinstance(draw(ledger, A, 1, 500), DrawQueued)
     give(ledger, A, 800, holder="other")
     assert amount(draw(ledger, B, 1, 10, rate=10**6)) == 10
 
@@ -166,10 +166,10 @@ def test_who_draws_ahead_is_in_nobodys_way(new_ledger: NewLedger) -> None:
 
     assert amount(ahead(A, 1, 1, rate=160)) == 40
     assert amount(ahead(A, 2, 1, rate=120)) == 30
-    assert ahead(A, 3, 31) == RecallTicket(A, missing=1)
-    assert isinstance(draw(ledger, B, 1, 40), RecallTicket)
-    assert isinstance(ahead(A, 4, 1), RecallTicket)
+    assert ahead(A, 3, 31) == DrawQueued(A, missing=1)
+    assert isinstance(draw(ledger, B, 1, 40), DrawQueued)
+    assert isinstance(ahead(A, 4, 1), DrawQueued)
     give(ledger, A, 70)
-    assert isinstance(ahead(A, 5, 1), RecallTicket)
+    assert isinstance(ahead(A, 5, 1), DrawQueued)
     assert amount(draw(ledger, B, 2, 40)) == 40
     assert amount(ahead(A, 6, 1)) == 1

@@ -22,9 +22,9 @@ from crewgate.core.budget.ledger_protocol import (
     BranchesOpened,
     BranchPathLevel,
     CloseBranch,
-    LeaseStatement,
+    DrawQueued,
+    LedgerLeaseTotals,
     QuotaExhausted,
-    RecallTicket,
     ReportLeaseUsage,
 )
 from crewgate.errors import LedgerProtocolError
@@ -141,7 +141,7 @@ def test_a_silent_holders_leases_are_burned_and_nobody_waits_for_them(
     """Unheard since that beat, its credit cannot come back: exhausted, not a ticket for ever."""
     ledger = family(new_ledger)
     draw(ledger, A, 1, 95, holder="silent")
-    assert isinstance(draw(ledger, B, 1, 10), RecallTicket)
+    assert isinstance(draw(ledger, B, 1, 10), DrawQueued)
     boot, beat = ledger.heartbeats()["silent"]
     spend(ledger, A, 1, 1, holder="silent")
     assert ledger.burn("silent", boot, beat) == 0
@@ -220,16 +220,16 @@ def test_a_table_that_has_forgotten_a_branch_is_told_how_far_it_got(new_ledger: 
     assert isinstance(opened, BranchesOpened)
     told = {each.key: each.lease for each in opened.grants}
     assert told == {
-        CREW: LeaseStatement(),
-        ROOT: LeaseStatement(),
-        A: LeaseStatement(2, 60, 20, 35, 5, reported=True),
+        CREW: LedgerLeaseTotals(),
+        ROOT: LedgerLeaseTotals(),
+        A: LedgerLeaseTotals(2, 60, 20, 35, 5, reported=True),
     }
     elsewhere = structs.replace(
         path(BranchPathLevel(ROOT, 100, 1), BranchPathLevel(A, 100, 1)), holder="two"
     )
     opened = ledger.do(elsewhere, 0.0)
     assert isinstance(opened, BranchesOpened)
-    assert opened.grants[-1].lease == LeaseStatement()
+    assert opened.grants[-1].lease == LedgerLeaseTotals()
 
 
 def test_what_an_operator_forgives_returns_once(new_ledger: NewLedger) -> None:

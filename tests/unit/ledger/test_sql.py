@@ -17,9 +17,9 @@ from crewgate.core.budget.ledger_protocol import (
     CloseBranch,
     DrawGranted,
     DrawLease,
+    DrawQueued,
     PathMismatch,
     QuotaExhausted,
-    RecallTicket,
     ReportLeaseUsage,
     ReturnCredit,
 )
@@ -180,7 +180,7 @@ def test_many_machines_never_grant_more_than_there_is(tmp_path: Path) -> None:
                     spent[branch] += answer.amount
                     own.do(ReportLeaseUsage(branch, name, BOOT, seq, spent[branch]), 0.0)
                 else:  # a ticket while another machine has not told yet that it spent its one
-                    assert isinstance(answer, QuotaExhausted | RecallTicket)
+                    assert isinstance(answer, QuotaExhausted | DrawQueued)
         except BaseException as error:  # noqa: BLE001 - the test is told
             problems.append(error)
         finally:

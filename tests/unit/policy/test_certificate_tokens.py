@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate.core import ids
-from crewgate.core.cross_crew_ids import run_branch
+from crewgate.core.cross_crew_call_ids import run_branch
 from crewgate.core.ids import EntityKind
 from crewgate.core.problem_types import Reason
 from crewgate.core.verdict import Denial

@@ -23,13 +23,13 @@ from crewgate.agent.revocation.types import ClockReading
 from crewgate.config import CrewConfig
 from crewgate.core import ids
 from crewgate.core.anomaly.admission_control import AdmissionController
-from crewgate.core.anomaly.blocked_newcomer_keys import OrchestratorName
 from crewgate.core.anomaly.enforcement import (
     EnforcementLevel,
     IllegalStepError,
     NoRoomError,
     TransitionCause,
 )
+from crewgate.core.anomaly.quarantined_by_key import OrchestratorName
 from crewgate.core.anomaly.results import (
     OrchestratorStatus,
     ProfileSnapshot,
@@ -38,7 +38,7 @@ from crewgate.core.anomaly.results import (
 )
 from crewgate.core.anomaly.types import ObservedGrant
 from crewgate.core.audit import records
-from crewgate.core.cross_crew_ids import is_account
+from crewgate.core.cross_crew_call_ids import is_account
 from crewgate.core.gossip import capsules
 from crewgate.core.policy.policy import ToolPolicy
 from crewgate.core.policy.scope import count_covered

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from crewgate import limits
-from crewgate.core.anomaly.blocked_newcomer_keys import OrchestratorName
 from crewgate.core.anomaly.enforcement import By, EnforcementOrder
+from crewgate.core.anomaly.quarantined_by_key import OrchestratorName
 from crewgate.core.gossip.capsules import LIFT, QUARANTINE, SUSPICION, RevocationEntry
 from crewgate.core.ids import crew_key, orchestrator_key
 from crewgate.core.rate_limit import TokenBucket

@@ -18,7 +18,7 @@ from crewgate._native.table import StaleTableError
 from crewgate._native.table_owner import OwnedTable
 from crewgate.agent.table_setup import bind, drawn_from
 from crewgate.config import Config
-from crewgate.core.budget.ledger_mark import LedgerMark, LedgerOperationCounts
+from crewgate.core.budget.ledger_mark import HolderOperationCounts, LedgerMark
 from crewgate.errors import TableError
 from crewgate.ledger.factory import open_ledger
 from crewgate.ledger.mark_file import (
@@ -56,7 +56,7 @@ def open_known_ledger(config: Config, holder: str) -> tuple[SQLLedger, LedgerMar
 def require_table(config: Config, table: OwnedTable, mark: LedgerMark) -> None:
     """Raise LedgerReplacedError if the ledger lacks operations that the table has counted."""
     known = msgspec.structs.replace(mark, count=table.ledger_count)
-    require(config.ledger, known, LedgerOperationCounts(mark.ledger, {mark.holder: mark.count}))
+    require(config.ledger, known, HolderOperationCounts(mark.ledger, {mark.holder: mark.count}))
 
 
 class LedgerMarkKeeper:
@@ -76,7 +76,7 @@ class LedgerMarkKeeper:
         self._state = config.state
         self._settings = config.ledger
         self._ledger = ledger
-        self._book = LedgerOperationCounts(
+        self._book = HolderOperationCounts(
             mark.ledger, {name: at for name, (_, at) in ledger.heartbeats().items()}
         )
         self._holder = mark.holder
@@ -100,7 +100,7 @@ class LedgerMarkKeeper:
         if self.refusal or known.term < self._term:
             return
         counts = {known.holder: self._count_of(known.holder)}
-        why = why_refused(self._settings, known, LedgerOperationCounts(self._book.ledger, counts))
+        why = why_refused(self._settings, known, HolderOperationCounts(self._book.ledger, counts))
         if not why and (known.term == self._term or self._settings.file is None):
             # A mark under the present name must be newer than one under an earlier name (see
             # `LedgerMarks`).

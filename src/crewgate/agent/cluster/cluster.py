@@ -20,8 +20,8 @@ from crewgate.agent.revocation.remote_audit import RemoteRevocationAudit
 from crewgate.agent.revocation.seen_names import is_known
 from crewgate.agent.revocation.types import StoredRevocation
 from crewgate.agent.state import AgentState
-from crewgate.ca.gossip_signing_key import read_signing_key
 from crewgate.ca.key_files import read_certificates
+from crewgate.ca.member_signing_key import read_signing_key
 from crewgate.config import CAConfig, Config
 from crewgate.config import ClusterConfig as Settings
 from crewgate.core.gossip import capsules

@@ -1,6 +1,6 @@
 """Exchanges the certificate revocation list (CRL) with the other members.
 
-It implements `gossip.revocation_lists.CRLExchange`. An invalid CRL is logged once and does not end
+It implements `gossip.revocation_lists.LocalCRL`. An invalid CRL is logged once and does not end
 the sync with the member, because the revocations in the sync take effect without the CRL, too. This
 machine takes no CRL of such a member for a while, but those of the others.
 """
@@ -58,7 +58,7 @@ class ClusterCRLExchange:
         self._new_messages: list[str] = []
 
     def version(self, member: bytes) -> CRLVersion:
-        """See `CRLExchange`."""
+        """See `LocalCRL`."""
         kept, held = self._current(), self._held()
         takes = kept is not None and not kept.is_signed_here and self._takes_from(member)
         if held is None or held.next_update <= self._wall():
@@ -67,12 +67,12 @@ class ClusterCRLExchange:
         return CRLVersion(held.authority, held.number, takes)
 
     def data(self) -> bytes:
-        """See `CRLExchange`."""
+        """See `LocalCRL`."""
         held = self._held()
         return b"" if held is None else held.data
 
     def take(self, data: bytes, member: bytes) -> None:
-        """See `CRLExchange`."""
+        """See `LocalCRL`."""
         kept = self._current()
         if kept is None or not data:
             return
@@ -95,7 +95,7 @@ class ClusterCRLExchange:
                 self._refused.pop(member, None)
 
     def take_message(self) -> str:
-        """See `CRLExchange`."""
+        """See `LocalCRL`."""
         with self._turn:
             messages, self._new_messages = self._new_messages, []
             if self._trouble != self._logged:

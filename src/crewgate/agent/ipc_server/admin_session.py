@@ -11,7 +11,7 @@ import trio
 from crewgate import limits
 from crewgate.agent import status
 from crewgate.agent.anomaly import remote_quarantines
-from crewgate.agent.grant_validation import grant_of
+from crewgate.agent.grant_key_check import grant_of
 from crewgate.agent.ipc_server.message_stream import MessageStream, pages
 from crewgate.agent.ipc_server.revoke_request import revoke
 from crewgate.agent.reload import reload_now
@@ -45,7 +45,7 @@ async def _answer_or_refuse(
     request: messages.AdminRequest,
 ) -> None:
     try:
-        if isinstance(request, messages.ReportHealth):
+        if isinstance(request, messages.ProcessHealthReport):
             agent.reports.update(connection, request, agent.clock.boot_ns())
         elif isinstance(request, ClusterRequest):
             await _answer_about_cluster(agent, connection, request)

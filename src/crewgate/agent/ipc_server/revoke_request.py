@@ -13,11 +13,11 @@ import trio
 
 from crewgate import limits
 from crewgate.agent.revocation.quorum_wait import QuorumWait
-from crewgate.agent.revocation.revocation_delivery import PendingRevocation
-from crewgate.agent.revocation.seen_names import SEEN, NameSeenResult, never_seen
+from crewgate.agent.revocation.revocation_notifier import RevocationAwaitingAcks
+from crewgate.agent.revocation.seen_names import SEEN, NeverSeenResult, never_seen
 from crewgate.agent.revocation.types import LocalRevocationResult
 from crewgate.agent.state import AgentState
-from crewgate.core import cross_crew_ids
+from crewgate.core import cross_crew_call_ids
 from crewgate.core.audit import records
 from crewgate.core.ids import EntityKind
 from crewgate.ipc.admin_messages import QuorumResult, RevocationReceipt, Revoke
@@ -39,7 +39,7 @@ async def revoke(
     return receipt
 
 
-async def _unseen(agent: AgentState, revocation: PendingRevocation) -> NameSeenResult:
+async def _unseen(agent: AgentState, revocation: RevocationAwaitingAcks) -> NeverSeenResult:
     """Return where the name was never seen; a request has at most one name that tokens have."""
     # A name whose call has ended must have been seen.
     if not revocation.pending.count:
@@ -50,7 +50,7 @@ async def _unseen(agent: AgentState, revocation: PendingRevocation) -> NameSeenR
 
 
 async def _wait_until_applied(
-    agent: AgentState, revocation: PendingRevocation, reach: QuorumWait
+    agent: AgentState, revocation: RevocationAwaitingAcks, reach: QuorumWait
 ) -> None:
     try:
         # The messages to the attached processes leave now, before credit is taken back.
@@ -67,10 +67,10 @@ async def _wait_until_applied(
 
 def _receipt(
     request: Revoke,
-    revocation: PendingRevocation,
+    revocation: RevocationAwaitingAcks,
     read_ns: int,
     reach: QuorumResult,
-    unseen: NameSeenResult,
+    unseen: NeverSeenResult,
 ) -> RevocationReceipt:
     pending, last = revocation.pending, revocation.pending.last_cut_ns
     return RevocationReceipt(
@@ -97,7 +97,7 @@ def _record(
     target, (kind, name) = result.target, result.ended
     is_branch = target.kind is EntityKind.BRANCH
     who: dict[str, Any] = {**agent.registry.who(target.key if is_branch else b"")}
-    who["crew"] = cross_crew_ids.caller(target.crew)
+    who["crew"] = cross_crew_call_ids.caller(target.crew)
     if target.rules.claim:
         who[target.rules.label] = target.name
     return records.RevocationRecord(

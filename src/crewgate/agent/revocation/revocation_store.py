@@ -1,7 +1,7 @@
 """Enters revocations into the table and the journal, within each crew's share of the table.
 
 Every process sees the keys in the table at once. A new table, after a reboot, gets them from the
-journal. `revocation_delivery` has open calls ended. A revocation cannot be undone: it only expires.
+journal. `revocation_notifier` has open calls ended. A revocation cannot be undone: it only expires.
 """
 
 import re
@@ -14,7 +14,7 @@ from crewgate._native.table_owner import OwnedTable
 from crewgate.agent.branch_registry import BranchRegistry
 from crewgate.agent.journal_file import JournalFile
 from crewgate.agent.revocation.coarsened_crews import CoarsenedCrews
-from crewgate.agent.revocation.quota import RevocationQuota
+from crewgate.agent.revocation.crew_table_quota import CrewTableQuota
 from crewgate.agent.revocation.types import (
     ClockReading,
     LocalRevocationResult,
@@ -22,7 +22,7 @@ from crewgate.agent.revocation.types import (
     coarse_entry,
     entry_for,
 )
-from crewgate.core.cross_crew_ids import is_account
+from crewgate.core.cross_crew_call_ids import is_account
 from crewgate.core.gossip import capsules
 from crewgate.core.ids import EntityKind, crew_key, table_key
 from crewgate.core.policy.policy import CrewPolicy, VerificationKey
@@ -130,7 +130,7 @@ class RevocationStore:
     def _revoke(
         self,
         result: LocalRevocationResult,
-        shares: RevocationQuota,
+        shares: CrewTableQuota,
         clocks: ClockReading,
         *,
         coarsens: bool,
@@ -166,7 +166,7 @@ class RevocationStore:
         return result
 
     def _is_within_share(
-        self, target: RevocationTarget, key: str, shares: RevocationQuota, *, is_asked_for: bool
+        self, target: RevocationTarget, key: str, shares: CrewTableQuota, *, is_asked_for: bool
     ) -> bool:
         """Return whether the crew's share has a place; an unknown crew is not limited."""
         share, crew = target.rules.share, crew_key(target.crew)
@@ -214,7 +214,7 @@ class RevocationStore:
         self,
         key: bytes,
         entry: capsules.RevocationEntry,
-        shares: RevocationQuota,
+        shares: CrewTableQuota,
         clocks: ClockReading,
     ) -> bool:
         """Enter one key; return False if there is no room.
@@ -272,8 +272,8 @@ class RevocationStore:
             kept.append(key)
         return kept
 
-    def _shares(self) -> RevocationQuota:
-        return RevocationQuota(self._table, self.by_key)
+    def _shares(self) -> CrewTableQuota:
+        return CrewTableQuota(self._table, self.by_key)
 
     def _enter(self, entry: StoredRevocation, life: int, clocks: ClockReading) -> bool:
         """Return whether the entry takes another place. Raises TableFullError."""

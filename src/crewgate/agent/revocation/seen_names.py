@@ -20,17 +20,17 @@ from crewgate.errors import LedgerUnavailableError
 from crewgate.ipc.admin_messages import NeverSeen
 
 
-class NameSeenResult(NamedTuple):
+class NeverSeenResult(NamedTuple):
     """Where a name was never seen (see `NeverSeen`), and on how many machines (`on`)."""
 
     where: NeverSeen = ""
     on: int = 0
 
 
-SEEN = NameSeenResult()
+SEEN = NeverSeenResult()
 
 
-async def never_seen(agent: AgentState, target: RevocationTarget) -> NameSeenResult:
+async def never_seen(agent: AgentState, target: RevocationTarget) -> NeverSeenResult:
     """Return where a name that tokens have was never seen; SEEN if a machine has seen it.
 
     Also return SEEN for other kinds of names (crews are in the configuration), and while the ledger
@@ -41,16 +41,16 @@ async def never_seen(agent: AgentState, target: RevocationTarget) -> NameSeenRes
     others = agent.fanout.others
     members = 1 if others is None else others.in_touch().members
     if others is None or members == 1:
-        return NameSeenResult("everywhere", 1)
+        return NeverSeenResult("everywhere", 1)
     is_branch = target.kind is EntityKind.BRANCH
     if is_branch and agent.active_config.config.ledger.engine == "postgresql":
         # All members share the ledger.
-        return NameSeenResult("everywhere", members)
+        return NeverSeenResult("everywhere", members)
     answers = await others.ask_seen(target)
     if any(answers):
         return SEEN
     on = min(members, 1 + len(answers))
-    return NameSeenResult("everywhere" if on == members else "here", on)
+    return NeverSeenResult("everywhere" if on == members else "here", on)
 
 
 async def is_known(agent: AgentState, target: RevocationTarget) -> bool | None:

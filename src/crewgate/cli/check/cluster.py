@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crewgate.ca.certificates import identity_in, is_issued
-from crewgate.ca.gossip_signing_key import read_signing_key
 from crewgate.ca.key_files import read_certificates
+from crewgate.ca.member_signing_key import read_signing_key
 from crewgate.config import CAConfig, ClusterConfig, Config
 from crewgate.core.x509.identity_extension import MAY_REVOKE, Identity, Role
 from crewgate.errors import AuthorityError, ConfigurationError

@@ -105,7 +105,7 @@ def issue(*, config_path: Path, as_json: bool, **given: Any) -> None:  # noqa: A
     With --control, and without --role, --name and --out, the command renews the certificate of
     --cert for the same key.
     """
-    from crewgate.ca.gossip_signing_key import certified_half
+    from crewgate.ca.member_signing_key import certified_half
 
     options = IssueOptions(**given)
     role, name, out = options.required()

@@ -38,10 +38,10 @@ def command(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
 
     Exit status 0: a gateway can run it, perhaps with warnings. Exit status 2: it cannot.
     """
+    from crewgate.cli.check.crews_sharing_upstreams import shared_connections
+    from crewgate.cli.check.errors_and_warnings import find_errors, find_warnings
     from crewgate.cli.check.observed_overruns import overrun_warnings
     from crewgate.cli.check.permissions import permission_warnings
-    from crewgate.cli.check.referenced_files import find_errors, find_warnings
-    from crewgate.cli.check.shared_connections import shared_connections
 
     config = load(config_path)
     problems = list(find_errors(config))

@@ -126,7 +126,7 @@ def _write_marks(manifest: files.BackupManifest, state: Path) -> None:
     The first says how many operations its ledger has counted. The second says that the machine may
     lack revocations that it acknowledged to others after the backup.
     """
-    from crewgate.gossip.membership_file import demote
+    from crewgate.gossip.quorum_view_file import demote
     from crewgate.ledger.mark_file import write_mark
 
     make_folder(state, 0o710, parents=True)

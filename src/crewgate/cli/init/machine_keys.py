@@ -40,8 +40,8 @@ def write_machine(folder: Path, ca: CAConfig, name: str) -> None:
 
     from crewgate.ca.authority import Authority, new_instance
     from crewgate.ca.certificates import make_server, new_key
-    from crewgate.ca.gossip_signing_key import write_signing_key
     from crewgate.ca.key_files import PRIVATE, PUBLIC, key_pem, write_file
+    from crewgate.ca.member_signing_key import write_signing_key
 
     key, public = new_key(), write_signing_key(folder / SIGNING_KEY)
     identity = Identity(Role.GATEWAY, name, new_instance(), key=public, rights=(MAY_REVOKE,))
@@ -66,12 +66,12 @@ def begin(state: Path) -> None:
     OSError.
     """
     from crewgate.core.gossip.freshness import QuorumFreshness
-    from crewgate.gossip.membership_file import MembershipFile
+    from crewgate.gossip.quorum_view_file import QuorumViewFile
 
     make_folder(state, 0o710)
     folder = state / "gossip"
     make_folder(folder, 0o700)
-    MembershipFile(folder / "standing").save(QuorumFreshness(b"", counts=True))
+    QuorumViewFile(folder / "standing").save(QuorumFreshness(b"", counts=True))
 
 
 def choose_name(asked: str, taken: Container[str]) -> str:

@@ -20,7 +20,6 @@ from itertools import islice
 import msgspec
 
 from crewgate import limits
-from crewgate.core.anomaly.blocked_newcomer_keys import BlockedNewcomerKeys, OrchestratorName
 from crewgate.core.anomaly.enforcement import (
     By,
     EnforcementLevel,
@@ -31,6 +30,7 @@ from crewgate.core.anomaly.enforcement import (
     TransitionCause,
 )
 from crewgate.core.anomaly.minting_profile import MintingProfile
+from crewgate.core.anomaly.quarantined_by_key import OrchestratorName, QuarantinedByKey
 from crewgate.core.anomaly.results import (
     GrantAdmission,
     OrchestratorStatus,
@@ -68,7 +68,7 @@ class AdmissionController:
         self._count: defaultdict[str, int] = defaultdict(int)
         # The profiles above the level `observe`.
         self._raised: OrderedDict[OrchestratorName, MintingProfile] = OrderedDict()
-        self._quarantined_keys = BlockedNewcomerKeys()
+        self._quarantined_keys = QuarantinedByKey()
 
     def __len__(self) -> int:
         return len(self._profiles)

@@ -8,8 +8,8 @@ from typing import NamedTuple, Self
 
 from crewgate.core.budget.ledger_protocol import (
     DrawGranted,
+    DrawQueued,
     QuotaExhausted,
-    RecallTicket,
     ReportLeaseUsage,
     WindowUsage,
 )
@@ -72,7 +72,7 @@ class LedgerLease:
     void: int = 0
     forgiven: int = 0
     seq: int = 0
-    reply: DrawGranted | RecallTicket | QuotaExhausted | None = None
+    reply: DrawGranted | DrawQueued | QuotaExhausted | None = None
     report: int = -1
     hour: WindowUsage = EMPTY
     day: WindowUsage = EMPTY

@@ -33,7 +33,7 @@ class LedgerMark(msgspec.Struct, frozen=True):
         return f"{self.ledger} {self.holder}" + (f" {self.term}" if self.term else "")
 
 
-class LedgerOperationCounts(msgspec.Struct, frozen=True):
+class HolderOperationCounts(msgspec.Struct, frozen=True):
     """The present state of a ledger: its identity, and the count of operations of each holder."""
 
     ledger: str
@@ -50,7 +50,7 @@ def mark_of(drawn_as: str) -> LedgerMark | None:
 
 
 def why_not(
-    known: LedgerMark | None, found: LedgerOperationCounts | None, *, may_forget: bool = False
+    known: LedgerMark | None, found: HolderOperationCounts | None, *, may_forget: bool = False
 ) -> str:
     """Return why a machine with the mark `known` must not draw from the ledger; "" if it may.
 

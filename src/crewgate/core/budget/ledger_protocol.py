@@ -87,7 +87,7 @@ class OpenBranches(msgspec.Struct, frozen=True):
     need: int = 0
 
 
-class LeaseStatement(msgspec.Struct, frozen=True, gc=False):
+class LedgerLeaseTotals(msgspec.Struct, frozen=True, gc=False):
     """The totals of one lease in one boot, as the ledger knows them.
 
     A table that has forgotten the branch continues from here. `seq` is the number of the last draw.
@@ -119,7 +119,7 @@ class OpenedLevel(msgspec.Struct, frozen=True, gc=False):
     quota: int
     iat: int
     overdrawn: int
-    lease: LeaseStatement = LeaseStatement()
+    lease: LedgerLeaseTotals = LedgerLeaseTotals()
 
 
 class BranchesOpened(msgspec.Struct, frozen=True):
@@ -158,7 +158,7 @@ class DrawLease(msgspec.Struct, frozen=True, gc=False):
     overdraft: credit that the machine lent itself while the ledger was unavailable. The ledger
     charges it even if the quota is used up or the branch is closed.
 
-    Answers: `DrawGranted`, `RecallTicket`, `QuotaExhausted`, `BranchClosed`.
+    Answers: `DrawGranted`, `DrawQueued`, `QuotaExhausted`, `BranchClosed`.
     """
 
     branch: bytes
@@ -192,7 +192,7 @@ class DrawGranted(msgspec.Struct, frozen=True, gc=False, tag="Granted"):
     left: int = 0
 
 
-class RecallTicket(msgspec.Struct, frozen=True, gc=False, tag="Ticket"):
+class DrawQueued(msgspec.Struct, frozen=True, gc=False, tag="Ticket"):
     """`missing` credit of this level lies in leases and may come back: recall it, then draw again.
 
     The ledger keeps a place in the queue of the level for the branch, holder and boot. The next
@@ -262,13 +262,7 @@ class CloseBranch(msgspec.Struct, frozen=True, gc=False):
 
 Operation = OpenBranches | DrawLease | ReturnCredit | ReportLeaseUsage | CloseBranch
 OperationResult = (
-    BranchesOpened
-    | PathMismatch
-    | BranchClosed
-    | DrawGranted
-    | RecallTicket
-    | QuotaExhausted
-    | None
+    BranchesOpened | PathMismatch | BranchClosed | DrawGranted | DrawQueued | QuotaExhausted | None
 )
 
 
@@ -305,5 +299,5 @@ class Ledger(Protocol):
         Raises LedgerProtocolError if the protocol does not allow the operation.
         """
 
-    def leases(self, holder: str, boot: bytes) -> dict[bytes, LeaseStatement]:
+    def leases(self, holder: str, boot: bytes) -> dict[bytes, LedgerLeaseTotals]:
         """Return what one holder has drawn in one boot, by branch."""

@@ -18,13 +18,13 @@ from crewgate.core.budget.ledger_protocol import (
     BranchesOpened,
     DrawGranted,
     DrawLease,
-    LeaseStatement,
+    DrawQueued,
+    LedgerLeaseTotals,
     OpenBranches,
     Operation,
     OperationResult,
     PathMismatch,
     QuotaExhausted,
-    RecallTicket,
     ReportLeaseUsage,
     ReturnCredit,
 )
@@ -101,7 +101,7 @@ class MemoryLedger:
 
     def draw(
         self, draw: DrawLease, now: float
-    ) -> DrawGranted | RecallTicket | QuotaExhausted | BranchClosed:
+    ) -> DrawGranted | DrawQueued | QuotaExhausted | BranchClosed:
         """Decide a draw; the same (branch, holder, boot, seq) gets the same answer again.
 
         `BranchClosed` is no final answer: it uses up no `seq`.
@@ -205,7 +205,7 @@ class MemoryLedger:
                 level.queue.drop((account.key, name, boot))
         return lost
 
-    def leases(self, holder: str, boot: bytes) -> dict[bytes, LeaseStatement]:
+    def leases(self, holder: str, boot: bytes) -> dict[bytes, LedgerLeaseTotals]:
         """Return what one holder has drawn in one boot, by branch."""
         lessee = holder, boot
         return {
@@ -263,7 +263,7 @@ class MemoryLedger:
 
     def _answer(
         self, levels: list[Account], lease: LedgerLease, draw: DrawLease, now: float
-    ) -> DrawGranted | RecallTicket | QuotaExhausted:
+    ) -> DrawGranted | DrawQueued | QuotaExhausted:
         """Grant, queue or refuse a draw.
 
         1. An owed draw is charged, whatever is left.
@@ -285,7 +285,7 @@ class MemoryLedger:
         if free >= draw.need and not (draw.ahead and is_contended):
             return self._grant(levels, lease, draw, (free, tight))
         if draw.ahead:
-            return RecallTicket(tight.key, max(0, draw.need - free))
+            return DrawQueued(tight.key, max(0, draw.need - free))
         reach, empty = least((level.reach(own_idle), level) for level in levels)
         if reach < draw.need:
             for level in levels:
@@ -294,7 +294,7 @@ class MemoryLedger:
         for level in levels:
             if level.free(ticket, now) < draw.need:
                 level.queue.keep(ticket, draw.need, now)
-        return RecallTicket(tight.key, draw.need - free)
+        return DrawQueued(tight.key, draw.need - free)
 
     def _grant(
         self, levels: list[Account], lease: LedgerLease, draw: DrawLease, least: tuple[int, Account]

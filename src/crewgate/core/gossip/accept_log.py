@@ -1,8 +1,9 @@
 """Numbers the capsules that one member accepts in one run, from 1, in the order of acceptance.
 
-A member that has everything up to a number asks for what follows this number. A comparison needs
-no more, whatever messages are still on their way. `UnstoredIds` holds the capsules that were judged
-and not stored, so that nobody requests them again. The module knows only the ids of capsules.
+A member that has everything up to a number asks for what follows this number. A comparison needs no
+more, whatever messages are still on their way. `HandledUnstoredIds` holds the capsules that were
+judged and not stored, so that nobody requests them again. The module knows only the ids of
+capsules.
 """
 
 from collections import deque
@@ -41,7 +42,7 @@ class AcceptLog:
         return tuple(self._ids[first + n] for n in range(min(max_ids, behind)))
 
 
-class UnstoredIds:
+class HandledUnstoredIds:
     """The ids of the last `limits.settled_max` capsules that were judged and not stored."""
 
     def __init__(self) -> None:

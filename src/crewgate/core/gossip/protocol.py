@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from crewgate import limits
 from crewgate.core.gossip import capsules
-from crewgate.core.gossip.accept_log import UnstoredIds
+from crewgate.core.gossip.accept_log import HandledUnstoredIds
 from crewgate.core.gossip.acknowledgements import AckTracker
 from crewgate.core.gossip.anti_entropy import AntiEntropy
 from crewgate.core.gossip.capsule_store import AcceptResult, CapsuleStore, Held
@@ -87,7 +87,7 @@ class ProtocolNode:
         self._previous = capsules.NONE  # what this member's next capsule names
         # Until when each requested id is not requested again.
         self._wanted: dict[bytes, float] = {}
-        self._settled = UnstoredIds()
+        self._settled = HandledUnstoredIds()
         # When this member last accepted a capsule, or synced because digests differed.
         self._changed_at = 0.0
         self._next_sync = 0.0

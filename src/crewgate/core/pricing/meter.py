@@ -12,7 +12,7 @@ from crewgate.core.fair_share_limiter import FairShareLimiter
 from crewgate.core.http_types import HeaderField
 from crewgate.core.pricing.editable_json import CountItems
 from crewgate.core.pricing.llm_request import RequestedUsage
-from crewgate.core.pricing.quantity_reader import QuantityReader
+from crewgate.core.pricing.response_quantity_reader import ResponseQuantityReader
 from crewgate.core.pricing.sources import Quantity
 from crewgate.core.pricing.tariff import MILLION, Tariff, cost
 from crewgate.core.pricing.token_usage import TokenUsage
@@ -56,7 +56,7 @@ class CostMeter:
     ) -> None:
         """`hides_usage`: the client did not ask for the usage event, so it is not passed on.
 
-        `count` and `room` are those of `QuantityReader`.
+        `count` and `room` are those of `ResponseQuantityReader`.
         """
         self.tariff = tariff
         self.request = request
@@ -69,7 +69,7 @@ class CostMeter:
         self.grows = bool(tariff.step) and streams and tariff.reads_answer
         self._due = 0
         self.hides_usage = hides_usage
-        self._reading = QuantityReader(
+        self._reading = ResponseQuantityReader(
             tariff,
             piece_bytes=self._piece_bytes(),
             hides_usage=hides_usage,

@@ -30,7 +30,7 @@ class TokenUsage(NamedTuple):
         return list(zip(rates, self, strict=True))
 
 
-class ResponseMembers(msgspec.Struct, frozen=True):
+class ParsedLLMResponse(msgspec.Struct, frozen=True):
     """The members that are read of a response, or of an event of one; all others are skipped."""
 
     type: object = None
@@ -50,18 +50,18 @@ class _Inside(msgspec.Struct, frozen=True):
     usage: object = None
 
 
-_event: msgspec.json.Decoder[ResponseMembers] = msgspec.json.Decoder(ResponseMembers)
+_event: msgspec.json.Decoder[ParsedLLMResponse] = msgspec.json.Decoder(ParsedLLMResponse)
 _inside: msgspec.json.Decoder[_Inside] = msgspec.json.Decoder(_Inside)
 _any = msgspec.json.Decoder()
 
 
-def read(text: bytes) -> ResponseMembers:
+def read(text: bytes) -> ParsedLLMResponse:
     """Decode a response or an event; raise ValueError if it is not a JSON object."""
     return _event.decode(text)
 
 
 def counts(
-    dialect: LLMDialect, event: ResponseMembers, before: TokenUsage | None
+    dialect: LLMDialect, event: ParsedLLMResponse, before: TokenUsage | None
 ) -> TokenUsage | None:
     """Return the usage that a response, or an event of one, states; None if it states none.
 
@@ -87,13 +87,13 @@ def counts(
     return found
 
 
-def text_bytes(event: ResponseMembers) -> int:
+def text_bytes(event: ParsedLLMResponse) -> int:
     """Estimate the bytes of generated text in an event of a stream."""
     parts = (bytes(p) for p in (event.delta, event.choices, event.content_block, event.candidates))
     return sum(map(_text_of, parts))
 
 
-def is_usage_only(event: ResponseMembers) -> bool:
+def is_usage_only(event: ParsedLLMResponse) -> bool:
     """Return whether an event has usage only: clients get it only if they asked for usage."""
     return bytes(event.choices).translate(None, b" \t\r\n") == b"[]" and bool(event.usage)
 

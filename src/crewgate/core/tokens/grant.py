@@ -6,7 +6,7 @@ what has been spent or revoked since.
 
 import msgspec
 
-from crewgate.core import cross_crew_ids
+from crewgate.core import cross_crew_call_ids
 from crewgate.core.tokens.claims import Claims
 
 
@@ -37,8 +37,8 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def caller(self) -> str:
-        """The crew that calls; `crew` is the account that pays (`cross_crew_ids`)."""
-        return cross_crew_ids.caller(self.crew)
+        """The crew that calls; `crew` is the account that pays (`cross_crew_call_ids`)."""
+        return cross_crew_call_ids.caller(self.crew)
 
     @property
     def parent(self) -> str | None:

@@ -4,10 +4,10 @@ from functools import partial
 
 from crewgate import limits
 from crewgate._native.audit_line import AuditLines
-from crewgate.audit.sink import AuditSink
+from crewgate.audit.recorder import AuditRecorder
 from crewgate.core.tokens.grant import Grant
 from crewgate.gateway.call.authorizer import DrawCallback, GateAuthorizer
-from crewgate.gateway.call.call_tasks import CallTasks
+from crewgate.gateway.call.draws_and_timers import DrawsAndTimers
 from crewgate.gateway.call.ended_call_queue import EndedCallQueue
 from crewgate.gateway.call.in_flight import InFlightCalls
 from crewgate.server import SocketPoller
@@ -20,9 +20,9 @@ class CallServices:
         self,
         authorizer: GateAuthorizer,
         in_flight: InFlightCalls,
-        sink: AuditSink,
+        sink: AuditRecorder,
         poller: SocketPoller,
-        background_tasks: CallTasks,
+        background_tasks: DrawsAndTimers,
         wait_seconds: float = limits.credit_wait_seconds,
     ) -> None:
         """`wait_seconds`: how long a call waits for credit before it is answered."""

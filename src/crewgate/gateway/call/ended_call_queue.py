@@ -7,7 +7,7 @@ agent finds the reservation and burns it, with a record of its own: no call is w
 import contextlib
 
 from crewgate._native.permit import Permit
-from crewgate.audit.sink import AuditSink
+from crewgate.audit.recorder import AuditRecorder
 from crewgate.errors import AlreadySettledError
 from crewgate.server import SocketPoller
 
@@ -15,7 +15,7 @@ from crewgate.server import SocketPoller
 class EndedCallQueue:
     """The calls that have ended since the worker was last idle."""
 
-    def __init__(self, sink: AuditSink, poller: SocketPoller) -> None:
+    def __init__(self, sink: AuditRecorder, poller: SocketPoller) -> None:
         self._sink = sink
         self._poller = poller
         self._lines: list[bytes] = []

@@ -18,7 +18,7 @@ from crewgate.core.http_types import HeaderField
 from crewgate.core.pricing.meter import CostMeter, FinalCharge, PricedChunk
 from crewgate.core.verdict import Denial
 from crewgate.gateway.call.call_services import CallServices
-from crewgate.gateway.call.credit_top_up import CreditTopUp
+from crewgate.gateway.call.mid_call_top_up import MidCallTopUp
 from crewgate.gateway.headers import LEFT, RESERVED, USED
 from crewgate.upstream import IncomingResponse
 
@@ -59,7 +59,7 @@ class ResponseMetering:
         self._services = services
         self._permit = permit
         self._kept_body = kept_body
-        self._top_up = CreditTopUp(services, permit)
+        self._top_up = MidCallTopUp(services, permit)
         self._chunks: deque[PricedChunk] = deque()  # arrived, and not paid for yet
         self._has_begun = False  # the meter has seen the response's head
         self._has_ended = False  # the meter has seen the response's end

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from crewgate import limits
-from crewgate.audit.sink import AuditSink
+from crewgate.audit.recorder import AuditRecorder
 from crewgate.core.health import ComponentHealth, degraded, failed, ok
 from crewgate.core.x509 import crl_times
 from crewgate.core.x509.crl_times import CRLTimes
@@ -26,7 +26,7 @@ class WorkerHealth:
     `trouble` says why the configuration of the agent cannot be loaded; empty if it is loaded.
     """
 
-    def __init__(self, sink: AuditSink) -> None:
+    def __init__(self, sink: AuditRecorder) -> None:
         self._sink = sink
         self._crls: dict[Path, CachedFile[CRLTimes]] = {}
         self.trouble = ""

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import trio
 
-from crewgate.audit.log_handler import AuditLogHandler
-from crewgate.audit.sink import AuditSink
+from crewgate.audit.log_to_audit import LogToAuditHandler
+from crewgate.audit.recorder import AuditRecorder
 from crewgate.audit.writer import AuditWriter, RotationPolicy
 from crewgate.config import load
 from crewgate.errors import CrewgateError
@@ -61,10 +61,10 @@ def run(
     writer = AuditWriter(
         config.audit.folder, log.process, RotationPolicy.of(config.audit), machine=config.name
     )
-    sink = AuditSink(writer, refuses_when_full=config.audit.on_full == "refuse")
+    sink = AuditRecorder(writer, refuses_when_full=config.audit.on_full == "refuse")
     try:
         pipe = ReadinessNotifier(ready)
-        with log.copied_to(AuditLogHandler(log.process, sink)):
+        with log.copied_to(LogToAuditHandler(log.process, sink)):
             trio.run(Worker(config, index, sink, given=inherited, on_ready=pipe.send_ready).run)
     finally:
         sink.close()

@@ -15,14 +15,14 @@ import trio
 
 from crewgate import limits
 from crewgate._native.table import Table
-from crewgate.audit.sink import AuditSink
+from crewgate.audit.recorder import AuditRecorder
 from crewgate.config import Config, HostPort
 from crewgate.core.verdict import ConnectionRefusalReason
 from crewgate.core.x509.ocsp_result import CertificateStatus
 from crewgate.errors import ConfigurationError, TableError
 from crewgate.gateway.call.authorizer import GateAuthorizer
 from crewgate.gateway.call.call_services import CallServices
-from crewgate.gateway.call.call_tasks import CallTasks
+from crewgate.gateway.call.draws_and_timers import DrawsAndTimers
 from crewgate.gateway.call.gateway import Gateway
 from crewgate.gateway.call.in_flight import InFlightCalls
 from crewgate.gateway.call.pending_call import ListenerPolicy
@@ -51,7 +51,7 @@ class Worker:
         self,
         config: Config,
         index: int,
-        sink: AuditSink,
+        sink: AuditRecorder,
         *,
         given: dict[ListenAddress, socket.socket] | None = None,
         on_ready: Callable[[], None] = lambda: None,
@@ -77,7 +77,7 @@ class Worker:
         self._reload_crl: Callable[[], None] = lambda: None
         self._poller = SocketPoller()
         wait = config.limits.credit_wait_seconds_max
-        self._background_tasks = CallTasks(wait, self._agent.send_overrun)
+        self._background_tasks = DrawsAndTimers(wait, self._agent.send_overrun)
         self._resolver = Resolver()
         self._pools: set[UpstreamPool] = set()  # the active ones, and those that drain
         self._attachment: tuple[Table, int] | None = None  # the table, and our number in it

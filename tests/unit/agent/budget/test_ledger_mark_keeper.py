@@ -26,7 +26,7 @@ from crewgate.agent.budget.ledger_mark_keeper import (
 from crewgate.agent.table_setup import open_table
 from crewgate.cli import main as command
 from crewgate.config import Config, Durability, LedgerConfig
-from crewgate.core.budget.ledger_mark import LedgerMark, LedgerOperationCounts
+from crewgate.core.budget.ledger_mark import HolderOperationCounts, LedgerMark
 from crewgate.errors import LedgerReplacedError, TableError
 from crewgate.ledger import schema
 from crewgate.ledger.mark_file import find_ledger, read_mark, require, write_mark
@@ -380,6 +380,6 @@ def test_of_a_trusted_server_nobody_asks_what_it_has_forgotten(file: Path) -> No
     assert "it is another ledger" in keeper.refusal
     single = msgspec.structs.replace(config.ledger, durability="single")
     with pytest.raises(LedgerReplacedError, match="lacks the last 1 of 2 operations"):
-        require(single, known, LedgerOperationCounts(known.ledger, {"one": 1}))
+        require(single, known, HolderOperationCounts(known.ledger, {"one": 1}))
     table.close()
     ledger.close_session()

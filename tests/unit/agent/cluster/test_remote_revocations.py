@@ -10,7 +10,7 @@ from crewgate import limits
 from crewgate._native.table_owner import OwnedTable
 from crewgate.agent import periodic
 from crewgate.agent.anomaly.remote_quarantines import to_gossip
-from crewgate.agent.revocation.quota import RevocationQuota
+from crewgate.agent.revocation.crew_table_quota import CrewTableQuota
 from crewgate.core.anomaly.enforcement import EnforcementOrder
 from crewgate.core.audit.records import Record, RevocationRecord, ServiceEvent
 from crewgate.core.gossip import capsules
@@ -134,7 +134,7 @@ def test_a_step_looks_once_at_each_crew(table: OwnedTable) -> None:
 
     counted = Counted()
     crews = {crew_key(f"c{n}"): CrewPolicy(f"c{n}", "https://o.example") for n in range(20)}
-    shares = RevocationQuota(counted, crews)  # type: ignore[arg-type]
+    shares = CrewTableQuota(counted, crews)  # type: ignore[arg-type]
     rooms = []
     for _ in range(40):
         rooms.append(shares.has_space(crew_key("c0"), "certificate"))

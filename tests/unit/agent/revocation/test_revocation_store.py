@@ -16,7 +16,7 @@ from crewgate.agent.journal_file import JournalFile
 from crewgate.agent.revocation import types
 from crewgate.agent.revocation.revocation_store import RevocationStore
 from crewgate.agent.revocation.types import ClockReading
-from crewgate.core.cross_crew_ids import ISSUER
+from crewgate.core.cross_crew_call_ids import ISSUER
 from crewgate.core.ids import EntityKind, certificate_key, crew_key, table_key
 from crewgate.core.policy.policy import CrewPolicy, VerificationKey
 from crewgate.core.revocation_kinds import RevocationTarget

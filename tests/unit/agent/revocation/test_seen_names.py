@@ -12,7 +12,7 @@ from crewgate import limits
 from crewgate.agent import status
 from crewgate.agent.ipc_server.admin_session import quarantine
 from crewgate.agent.ipc_server.revoke_request import revoke
-from crewgate.agent.revocation.seen_names import SEEN, NameSeenResult, never_seen, was_minted
+from crewgate.agent.revocation.seen_names import SEEN, NeverSeenResult, never_seen, was_minted
 from crewgate.agent.state import AgentState
 from crewgate.core.gossip.capsules import RevocationEntry
 from crewgate.core.ids import EntityKind, crew_key
@@ -60,18 +60,18 @@ async def test_the_ledger_remembers_a_branch_that_the_table_has_forgotten(start:
 @pytest.mark.parametrize(
     ("answers", "found"),
     [
-        ([], NameSeenResult("here", 1)),
-        ([False], NameSeenResult("here", 2)),
-        ([False, False], NameSeenResult("everywhere", 3)),
+        ([], NeverSeenResult("here", 1)),
+        ([False], NeverSeenResult("here", 2)),
+        ([False, False], NeverSeenResult("everywhere", 3)),
         ([False, True], SEEN),
-        ([False] * 9, NameSeenResult("everywhere", 3)),
+        ([False] * 9, NeverSeenResult("everywhere", 3)),
     ],
 )
 async def test_other_members_are_asked(
     clustered: Clustered,
     monkeypatch: pytest.MonkeyPatch,
     answers: list[bool],
-    found: NameSeenResult,
+    found: NeverSeenResult,
 ) -> None:
     """Those who do not answer are not counted; one that knows the name is enough."""
     clustered.other("b")

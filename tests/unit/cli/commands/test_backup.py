@@ -25,7 +25,7 @@ from crewgate.core.budget.ledger_mark import LedgerMark, why_not
 from crewgate.core.gossip.capsules import decode
 from crewgate.errors import BackupError
 from crewgate.gossip.capsule_journal import CapsuleJournal
-from crewgate.gossip.membership_file import MembershipSnapshot
+from crewgate.gossip.quorum_view_file import QuorumView
 from crewgate.ledger.factory import open_ledger
 from crewgate.ledger.mark_file import find_ledger, read_mark, write_mark
 
@@ -39,7 +39,7 @@ GOSSIP = {
     f"{OTHER.hex()}-{'0f' * 16}.member": b"certificates",
     f"{OTHER[::-1].hex()}.gone": b"1800000000",
     "ledger-marks": b"marks",
-    "standing": msgspec.msgpack.encode(MembershipSnapshot([OTHER], [OTHER], counts=True)),
+    "standing": msgspec.msgpack.encode(QuorumView([OTHER], [OTHER], counts=True)),
 }
 
 
@@ -192,8 +192,8 @@ def test_a_restored_machine_catches_up_with_the_others_before_it_counts(machine:
     log = CapsuleJournal(after, print)
     assert sorted(decode(raw).number for raw in log.replay(WALL)) == [1, 2]
     log.close()
-    standing = msgspec.msgpack.decode((after / "standing").read_bytes(), type=MembershipSnapshot)
-    assert standing == MembershipSnapshot([OTHER], [OTHER], counts=False)
+    standing = msgspec.msgpack.decode((after / "standing").read_bytes(), type=QuorumView)
+    assert standing == QuorumView([OTHER], [OTHER], counts=False)
     assert (after / "standing").stat().st_mode & 0o777 == 0o600
 
 

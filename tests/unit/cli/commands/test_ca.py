@@ -18,8 +18,8 @@ from full_register import full_books
 from crewgate import limits
 from crewgate.ca.authority import request_pem
 from crewgate.ca.certificates import new_key, pem
-from crewgate.ca.gossip_signing_key import public_half
 from crewgate.ca.key_files import read_key
+from crewgate.ca.member_signing_key import public_half
 from crewgate.ca.unrecorded_revocations import unwritten_of
 from crewgate.config import load
 from crewgate.core.x509.certificate import read

@@ -11,8 +11,8 @@ from cli_runner import Run
 from machine_certificate import signed_at
 
 from crewgate.ca.certificates import pem
-from crewgate.ca.gossip_signing_key import write_signing_key
 from crewgate.ca.key_files import key_pem
+from crewgate.ca.member_signing_key import write_signing_key
 from crewgate.cli.backup.inventory import BackupKind, inventory
 from crewgate.config import CAConfig, ClusterConfig, load
 from crewgate.core.x509.identity_extension import Role

@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
-from crewgate.ca.gossip_signing_key import public_half
+from crewgate.ca.member_signing_key import public_half
 from crewgate.cli import main
 from crewgate.cli.commands.init import write_all
 from crewgate.cli.init.machine_keys import choose_name, host_name

@@ -9,7 +9,7 @@ from cli_runner import Run
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from crewgate.ca.gossip_signing_key import public_half
+from crewgate.ca.member_signing_key import public_half
 from crewgate.config import ClusterConfig, HostPort, load
 from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity_extension import MAY_REVOKE, Identity, Role, member_id

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crewgate.core.budget.ledger_mark import LedgerMark, LedgerOperationCounts, mark_of, why_not
+from crewgate.core.budget.ledger_mark import HolderOperationCounts, LedgerMark, mark_of, why_not
 
 KNOWN = LedgerMark("a" * 32, "one", 100)
 NAMES = st.text(st.characters(categories=("Ll", "Nd")), min_size=1, max_size=40)
@@ -16,22 +16,22 @@ NAMES = st.text(st.characters(categories=("Ll", "Nd")), min_size=1, max_size=40)
     ("known", "book", "said"),
     [
         (None, None, ""),
-        (None, LedgerOperationCounts("b" * 32, {}), ""),
-        (KNOWN, LedgerOperationCounts("a" * 32, {"one": 100, "two": 5}), ""),
-        (KNOWN, LedgerOperationCounts("a" * 32, {"one": 101}), ""),
+        (None, HolderOperationCounts("b" * 32, {}), ""),
+        (KNOWN, HolderOperationCounts("a" * 32, {"one": 100, "two": 5}), ""),
+        (KNOWN, HolderOperationCounts("a" * 32, {"one": 101}), ""),
         (KNOWN, None, "every budget would start again"),
-        (KNOWN, LedgerOperationCounts("b" * 32, {"one": 100}), r"another ledger \(bbbbbbbb\)"),
-        (KNOWN, LedgerOperationCounts("a" * 32, {"one": 99}), "lacks the last 1 of 100 operations"),
+        (KNOWN, HolderOperationCounts("b" * 32, {"one": 100}), r"another ledger \(bbbbbbbb\)"),
+        (KNOWN, HolderOperationCounts("a" * 32, {"one": 99}), "lacks the last 1 of 100 operations"),
         (
             KNOWN,
-            LedgerOperationCounts("a" * 32, {"two": 999}),
+            HolderOperationCounts("a" * 32, {"two": 999}),
             "lacks the last 100 of 100 operations",
         ),
-        (LedgerMark("a" * 32, "one"), LedgerOperationCounts("a" * 32, {}), ""),
+        (LedgerMark("a" * 32, "one"), HolderOperationCounts("a" * 32, {}), ""),
     ],
 )
 def test_only_a_ledger_that_has_counted_as_much_will_do(
-    known: LedgerMark | None, book: LedgerOperationCounts | None, said: str
+    known: LedgerMark | None, book: HolderOperationCounts | None, said: str
 ) -> None:
     """Missing, another or older is said, with what it costs; newer is as good."""
     found = why_not(known, book)
@@ -41,8 +41,8 @@ def test_only_a_ledger_that_has_counted_as_much_will_do(
 
 def test_a_ledger_that_may_forget_is_still_no_other_one() -> None:
     """Only that it is older is no reproach."""
-    assert why_not(KNOWN, LedgerOperationCounts("a" * 32, {}), may_forget=True) == ""
-    assert why_not(KNOWN, LedgerOperationCounts("b" * 32, {"one": 100}), may_forget=True)
+    assert why_not(KNOWN, HolderOperationCounts("a" * 32, {}), may_forget=True) == ""
+    assert why_not(KNOWN, HolderOperationCounts("b" * 32, {"one": 100}), may_forget=True)
     assert why_not(KNOWN, None, may_forget=True)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from crewgate import limits
-from crewgate.core.gossip.accept_log import AcceptLog, UnstoredIds
+from crewgate.core.gossip.accept_log import AcceptLog, HandledUnstoredIds
 
 
 def ids(*numbers: int) -> tuple[bytes, ...]:
@@ -57,7 +57,7 @@ def test_what_ids_do_not_tell_is_not_told_by_them() -> None:
 
 def test_what_was_settled_first_is_forgotten_first() -> None:
     """In bounded room; one that comes again takes none."""
-    one = UnstoredIds()
+    one = HandledUnstoredIds()
     for _ in range(2):
         for id_ in ids(*range(1, limits.settled_max + 1)):
             one.add(id_)

@@ -10,7 +10,7 @@ import pytest
 from leaf_certificates import HOUR, issuing, now
 
 from crewgate import limits
-from crewgate.audit.sink import AuditSink
+from crewgate.audit.recorder import AuditRecorder
 from crewgate.audit.writer import AuditWriter
 from crewgate.ca.crl import make_crl
 from crewgate.core.health import ComponentHealth, HealthState
@@ -119,7 +119,7 @@ def test_a_worker_reports_all_its_parts(tmp_path: Path) -> None:
     path = tmp_path / "crl.pem"
     path.write_bytes(make_crl(issuing(), [], 1, now() - 30 * HOUR))
     writer = AuditWriter(tmp_path / "audit", "worker-0")
-    health = WorkerHealth(AuditSink(writer))
+    health = WorkerHealth(AuditRecorder(writer))
     clients = SimpleNamespace(crl=path, is_required=True)
     listeners = _listeners(_face((0, 2**33), clients))
     wall = now().timestamp()
@@ -144,7 +144,7 @@ def test_a_worker_reports_all_its_parts(tmp_path: Path) -> None:
     assert found()["descriptors"].state is HealthState.OK
     writer.close()
     assert found()["audit"].refuses
-    health = WorkerHealth(AuditSink(writer, refuses_when_full=False))
+    health = WorkerHealth(AuditRecorder(writer, refuses_when_full=False))
     assert (found()["audit"].state, found()["audit"].refuses) == (HealthState.DEGRADED, False)
 
 
