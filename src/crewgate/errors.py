@@ -52,11 +52,11 @@ class ForkedError(CrewgateError):
     """A forked child process called a standalone verifier, whose table only the parent may use."""
 
 
-class AuthorityError(CrewgateError):
+class CAError(CrewgateError):
     """The CA cannot do what a caller requested, because of its keys, its database or its rules."""
 
 
-class CRLPublishError(AuthorityError):
+class CRLPublishError(CAError):
     """The CA revoked certificates, but could not write the new CRL.
 
     `serials` are the serial numbers of the certificates that this call revoked.
@@ -116,11 +116,11 @@ class DemoError(CrewgateError):
     """The demo cannot go on, because one of its processes did not start or did not end."""
 
 
-class ClientError(CrewgateError):
-    """The peer of a connection broke a protocol or a limit. Only its connection ends."""
+class PeerError(CrewgateError):
+    """The peer of a connection left, or broke a protocol or a limit. Only its connection ends."""
 
 
-class InvalidRequestError(ClientError):
+class InvalidRequestError(PeerError):
     """A request is malformed or exceeds a limit; `status` is the HTTP status of the response."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -132,7 +132,7 @@ class StreamTerminatedError(CrewgateError):
     """A response that had begun was ended early, so its connection must close."""
 
 
-class GossipError(ClientError):
+class GossipError(PeerError):
     """A gossip message, certificate or key that this machine must not use; it has no effect."""
 
 

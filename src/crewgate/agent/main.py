@@ -135,7 +135,7 @@ def _await_table(config: Config, readiness: ReadinessNotifier) -> None:
 def _join(agent: AgentState, keeper: LedgerMarkKeeper, *, bootstrap: bool) -> None:
     """Make this machine a cluster member if it is configured as one.
 
-    Raises ConfigurationError, AuthorityError or OSError.
+    Raises ConfigurationError, CAError or OSError.
     """
     config = agent.active_config.config
     if config.cluster is None or config.ca is None:

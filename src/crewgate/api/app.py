@@ -36,7 +36,7 @@ from crewgate.api.schemas import (
 )
 from crewgate.core.problem_types import INVALID_REQUEST, NO_SUCH_METHOD, NOT_FOUND
 from crewgate.core.x509.certificate import serial_text
-from crewgate.errors import ClientError, ControlError, CrewgateError
+from crewgate.errors import ControlError, CrewgateError, PeerError
 
 _log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
@@ -88,7 +88,7 @@ def _guarded(state: _AppState, methods: dict[str, Endpoint]) -> Serve:
         endpoint = methods["GET" if request.method == "HEAD" else request.method]
         try:
             return await _serve(state, endpoint, request)
-        except ClientError:
+        except PeerError:
             # The client has disconnected, so nobody can get a response.
             raise
         except CrewgateError as error:

@@ -11,7 +11,7 @@ from crewgate.api.schemas import OAuthProblem, Problem
 from crewgate.core import problem_types
 from crewgate.core.problem_types import PROBLEMS
 from crewgate.errors import (
-    AuthorityError,
+    CAError,
     ConfigurationError,
     ControlError,
     CrewgateError,
@@ -35,7 +35,7 @@ def control_error(error: CrewgateError) -> ControlError:
         return problem_types.REFUSED.error(str(error))
     if isinstance(error, LinkError | TableError):
         return problem_types.AGENT_UNAVAILABLE.error()
-    if isinstance(error, AuthorityError):
+    if isinstance(error, CAError):
         return problem_types.AUTHORITY_UNAVAILABLE.error()
     if isinstance(error, ConfigurationError):
         return problem_types.CONFIGURATION_UNUSABLE.error()

@@ -42,7 +42,7 @@ from crewgate.ca.key_files import (
 from crewgate.config import CAConfig, Config
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity_extension import INSTANCE_BYTES, Identity, Role
-from crewgate.errors import AuthorityError, ConfigurationError, CRLPublishError
+from crewgate.errors import CAError, ConfigurationError, CRLPublishError
 from crewgate.runtime.cached_file import CachedFile
 
 
@@ -54,14 +54,14 @@ def new_instance() -> bytes:
 def create(ca: CAConfig, now: datetime) -> None:
     """Make a root and an issuing CA in `ca.folder`, with an empty register and its first CRL.
 
-    Starts again if an earlier call was interrupted. Raises AuthorityError if there is a CA already
+    Starts again if an earlier call was interrupted. Raises CAError if there is a CA already
     (its CRL is enough: the keys may be on another machine), or if a file cannot be written.
     """
     passphrase = read_passphrase(ca)
     with locked(ca.folder / "create.lock"):
         for path in (ca.issuing_key, ca.crl):
             if path.exists():
-                raise AuthorityError(f"{path}: a CA exists already; Crewgate does not overwrite it")
+                raise CAError(f"{path}: a CA exists already; Crewgate does not overwrite it")
         root = make_root(now)
         issuing = make_issuing(root, now)
         write_file(ca.root_key, key_pem(root.key, passphrase), PRIVATE, replace=True)
@@ -90,18 +90,18 @@ def has_key(ca: CAConfig) -> bool:
 def read_passphrase(ca: CAConfig) -> bytes | None:
     """Return the passphrase of the CA's keys without its line end; None if none is configured.
 
-    Raises AuthorityError if the file cannot be read or is empty.
+    Raises CAError if the file cannot be read or is empty.
     """
     if ca.passphrase_file is None:
         return None
     try:
         passphrase = ca.passphrase_file.read_bytes().rstrip(b"\r\n")
     except OSError as error:
-        raise AuthorityError(
+        raise CAError(
             f"{ca.passphrase_file}: the CA's passphrase cannot be read ({error.strerror})"
         ) from error
     if not passphrase:
-        raise AuthorityError(
+        raise CAError(
             f"{ca.passphrase_file}: this file must hold the CA's passphrase, but it is empty"
         )
     return passphrase
@@ -110,10 +110,10 @@ def read_passphrase(ca: CAConfig) -> bytes | None:
 def read_request(data: bytes) -> ec.EllipticCurvePublicKey:
     """Return the public key of a CSR (PEM, RFC 2986), whose signature proves its possession.
 
-    Ignores all other fields of the CSR: the CA decides about the identity. Raises AuthorityError.
+    Ignores all other fields of the CSR: the CA decides about the identity. Raises CAError.
     """
     if len(data) > limits.request_pem_bytes_max:
-        raise AuthorityError(
+        raise CAError(
             f"the certificate request is larger than {limits.request_pem_bytes_max} bytes"
         )
     try:
@@ -121,11 +121,11 @@ def read_request(data: bytes) -> ec.EllipticCurvePublicKey:
         is_signed = request.is_signature_valid
         public = request.public_key()
     except Exception as error:  # UnsupportedAlgorithm is not a ValueError
-        raise AuthorityError("not a certificate request in PEM (RFC 2986)") from error
+        raise CAError("not a certificate request in PEM (RFC 2986)") from error
     if not isinstance(public, ec.EllipticCurvePublicKey) or public.curve.name != "secp256r1":
-        raise AuthorityError("the request's key is not ECDSA P-256; make a P-256 key")
+        raise CAError("the request's key is not ECDSA P-256; make a P-256 key")
     if not is_signed:
-        raise AuthorityError("the request is not signed with its own key; make a new request")
+        raise CAError("the request is not signed with its own key; make a new request")
     return public
 
 
@@ -133,14 +133,12 @@ class Authority:
     """The issuing CA of a configuration. Use it in a `with`, and in one thread at a time."""
 
     def __init__(self, ca: CAConfig) -> None:
-        """Read the key and the certificate, and open the register. Raises AuthorityError."""
+        """Read the key and the certificate, and open the register. Raises CAError."""
         self._ca = ca
         certificate = read_certificates(ca.issuing)[0]
         key = read_key(ca.issuing_key, read_passphrase(ca))
         if key.public_key() != certificate.public_key():
-            raise AuthorityError(
-                f"{ca.issuing_key}: not the key of {ca.issuing}; put back the right key"
-            )
+            raise CAError(f"{ca.issuing_key}: not the key of {ca.issuing}; put back the right key")
         self.issuing = CertificateAndKey(certificate, key)
         self.register = CertificateDB(ca.register)
         self._crl = CachedFile(ca.crl, revoked_serials)
@@ -173,19 +171,19 @@ class Authority:
 
         `after` is the serial of the certificate that this one renews, if any; it must not be
         revoked. Cluster members know a gateway that signs revocations by its name, so two valid
-        certificates of one name never have different signing keys. Raises AuthorityError.
+        certificates of one name never have different signing keys. Raises CAError.
         """
         life = self._ca.life_seconds if life_seconds is None else life_seconds
         validity = self._validity(now, life, _life_max(identity))
         if hosts and identity.role is not Role.GATEWAY:
-            raise AuthorityError("only a gateway's certificate has host names and addresses")
+            raise CAError("only a gateway's certificate has host names and addresses")
         if identity.key:
             self._refuse_other_key(identity, now)
         domain = self._ca.trust_domain
         try:
             leaf = make_leaf(self.issuing, public, identity, domain, validity, hosts)
         except ValueError as error:
-            raise AuthorityError(str(error)) from error
+            raise CAError(str(error)) from error
         entry = CertificateRecord(
             serial=serial_text(leaf.serial_number),
             role=identity.role,
@@ -207,19 +205,17 @@ class Authority:
 
         The new lifetime of a gateway's certificate is that of the previous one, unless
         `life_seconds` is given. `late` also renews an expired certificate: only for a caller that
-        has its key. Raises AuthorityError.
+        has its key. Raises CAError.
         """
         before = self.register.find(serial)
         renewable = {"valid", "expired"} if late else {"valid"}
         if before is None or before.status(now.timestamp()) not in renewable:
             what = f"is {before.status(now.timestamp())}" if before else "was not issued here"
-            raise AuthorityError(
-                f"certificate {serial} {what} and cannot be renewed; issue a new one"
-            )
+            raise CAError(f"certificate {serial} {what} and cannot be renewed; issue a new one")
         leaf = x509.load_pem_x509_certificate(before.pem.encode())
         public = leaf.public_key()
         if not isinstance(public, ec.EllipticCurvePublicKey):
-            raise AuthorityError(f"certificate {serial} cannot be renewed: its key is not ECDSA")
+            raise CAError(f"certificate {serial} cannot be renewed: its key is not ECDSA")
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         hosts = [name for name in names if not isinstance(name, x509.UniformResourceIdentifier)]
         identity = identity_of(before)
@@ -232,7 +228,7 @@ class Authority:
     def renew_server(
         self, before: x509.Certificate, now: datetime, *, life_seconds: int | None = None
     ) -> x509.Certificate:
-        """Sign a server's next certificate, for the same key and names. Raises AuthorityError.
+        """Sign a server's next certificate, for the same key and names. Raises CAError.
 
         A server's certificate names no holder and is not in the register, so only the signature
         proves that this CA issued it. Its lifetime is the previous one, unless `life_seconds` is
@@ -240,7 +236,7 @@ class Authority:
         """
         serial = serial_text(before.serial_number)
         if not is_issued(before, self.issuing.certificate):
-            raise AuthorityError(
+            raise CAError(
                 f"another CA issued certificate {serial}; renew it there, or make a new one "
                 "with `crewgate ca issue --role gateway`"
             )
@@ -255,27 +251,27 @@ class Authority:
         try:
             return make_next_server(self.issuing, before, validity)
         except (ValueError, x509.ExtensionNotFound) as error:
-            raise AuthorityError(f"certificate {serial} cannot be renewed: {error}") from error
+            raise CAError(f"certificate {serial} cannot be renewed: {error}") from error
 
     def _validity(self, now: datetime, seconds: int, max_seconds: int) -> CertificateValidity:
-        """Return the validity of a new certificate. Raises AuthorityError if there can be none."""
+        """Return the validity of a new certificate. Raises CAError if there can be none."""
         if not 0 < seconds <= max_seconds:
-            raise AuthorityError(
+            raise CAError(
                 f"a lifetime of {seconds} seconds: expected 1 to {max_seconds} "
                 f"({max_seconds // 3600} hours)"
             )
         until = self.issuing.certificate.not_valid_after_utc
         validity = CertificateValidity.of(now, timedelta(seconds=seconds), until=until)
         if validity.end <= now:
-            raise AuthorityError("the issuing CA's own certificate has expired; make a new CA")
+            raise CAError("the issuing CA's own certificate has expired; make a new CA")
         return validity
 
     def _refuse_other_key(self, identity: Identity, now: datetime) -> None:
-        """Raise AuthorityError if a valid certificate of this name has another signing key."""
+        """Raise CAError if a valid certificate of this name has another signing key."""
         for entry in self.register.of("", identity.name, int(now.timestamp())):
             key = identity_of(entry).key
             if entry.role is identity.role and key and key != identity.key:
-                raise AuthorityError(
+                raise CAError(
                     f"{identity.label}: certificate {entry.serial} has this name and another "
                     "signing key, but each cluster member needs its own name; choose another "
                     "name, or revoke that certificate first"
@@ -295,27 +291,27 @@ class Authority:
         Raises:
             CRLPublishError: The register has the revocations, but the CRL cannot be written. The
                 caller must have the agent revoke them all the same.
-            AuthorityError: The reason is unknown, or the register cannot be read.
+            CAError: The reason is unknown, or the register cannot be read.
         """
         if reason not in REASONS:
             known = ", ".join(sorted(REASONS))
-            raise AuthorityError(f"unknown revocation reason {reason!r}; expected one of: {known}")
+            raise CAError(f"unknown revocation reason {reason!r}; expected one of: {known}")
         done = self.register.revoke(
             serials, reason, int(now.timestamp()), whole_instances=reason == KEY_COMPROMISE
         )
         try:
             # Even if nothing is new: after a crash the CRL may lack an earlier revocation.
             self.publish(now)
-        except AuthorityError as error:
+        except CAError as error:
             raise CRLPublishError(str(error), tuple(each.serial for each in done)) from error
         return done
 
     def publish(self, now: datetime) -> None:
         """Sign a CRL of all revoked certificates, and write it where gateways read it.
 
-        It includes revocations that the register cannot store yet. Raises AuthorityError.
+        It includes revocations that the register cannot store yet. Raises CAError.
         """
-        with suppress(AuthorityError):
+        with suppress(CAError):
             self.register.flush()
         # Under one lock, the last reader of the register is also the last writer of the file, so
         # an older CRL never replaces a newer one.
@@ -326,7 +322,7 @@ class Authority:
             write_file(self._ca.crl, data, PUBLIC, replace=True)
 
     def catch_up(self, now: datetime) -> None:
-        """Publish a CRL if the file lacks a revocation or is not a CRL. Raises AuthorityError.
+        """Publish a CRL if the file lacks a revocation or is not a CRL. Raises CAError.
 
         It compares the register with the file: the process that revoked may have died before it
         wrote the CRL, or the disk was full.

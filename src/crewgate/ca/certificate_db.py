@@ -22,7 +22,7 @@ from crewgate.ca.sqlite import SQLiteStore, remedy_of
 from crewgate.ca.unrecorded_revocations import unwritten_of
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity_extension import Role
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 
 _VERSION = 1
 _SCHEMA = """
@@ -89,13 +89,13 @@ _COLUMN_LIST = ", ".join(_COLUMNS)
 class CertificateDB(SQLiteStore):
     """A connection to the register at `path`. Use it in a `with`, and in one thread at a time.
 
-    Each method may raise AuthorityError, for a failing disk or a database of another version.
+    Each method may raise CAError, for a failing disk or a database of another version.
     """
 
     def __init__(self, path: Path, *, is_new: bool = False) -> None:
         """Open the database, or create it if `is_new` is set (a new one has no revocations)."""
         if not is_new and not path.exists():
-            raise AuthorityError(f"{path}: the CA's register is missing; restore it from a backup")
+            raise CAError(f"{path}: the CA's register is missing; restore it from a backup")
         self._unwritten = unwritten_of(path)
         super().__init__(path)
 
@@ -105,7 +105,7 @@ class CertificateDB(SQLiteStore):
         return self._unwritten.unwritten_reason
 
     def flush(self) -> None:
-        """Write what could not be written earlier. Raises AuthorityError if it still cannot."""
+        """Write what could not be written earlier. Raises CAError if it still cannot."""
         waiting, announced = self._unwritten.items(), [*self._unwritten.propagated]
         if not waiting and not announced:
             return
@@ -123,7 +123,7 @@ class CertificateDB(SQLiteStore):
     def add(self, entry: CertificateRecord, *, after: str = "") -> None:
         """Add a certificate; call this before anybody gets the certificate.
 
-        `after` is the serial of the certificate that it renews. Raises AuthorityError if that one
+        `after` is the serial of the certificate that it renews. Raises CAError if that one
         is revoked: a revocation of all that a holder has must not miss a renewal in progress.
         """
         values = msgspec.structs.asdict(entry)
@@ -133,7 +133,7 @@ class CertificateDB(SQLiteStore):
             good = "SELECT 1 FROM certificate WHERE serial = ? AND revoked IS NULL"
             is_good = database.execute(good, (serial,)).fetchone() and serial not in self._unwritten
             if after and not is_good:
-                raise AuthorityError(f"certificate {after} is revoked and cannot be renewed")
+                raise CAError(f"certificate {after} is revoked and cannot be renewed")
             values |= {"role": entry.role.value, "reason": entry.reason or None}
             database.execute(
                 f"INSERT INTO certificate ({_COLUMN_LIST}) VALUES ({marks})",  # noqa: S608 - constants
@@ -202,7 +202,7 @@ class CertificateDB(SQLiteStore):
         try:
             with self._transaction() as database:
                 _note_announced(database, noted)
-        except AuthorityError:
+        except CAError:
             self._unwritten.propagated.update(noted)
 
     def dead(self, now: int) -> list[tuple[str, int, str]]:
@@ -242,7 +242,7 @@ class CertificateDB(SQLiteStore):
                     "RETURNING value",
                     (min_number,),
                 ).fetchall()
-        except AuthorityError:
+        except CAError:
             ((last,),) = self._rows("SELECT value FROM counter WHERE name = 'crl'")
             number = self._unwritten.crl_number = max(last + 1, min_number)
         return int(number)
@@ -260,7 +260,7 @@ class CertificateDB(SQLiteStore):
                         f"WHERE {where} AND revoked IS NULL RETURNING serial",
                         (now, reason, *values),
                     ).fetchall()
-        except AuthorityError as error:
+        except CAError as error:
             done = [
                 (each.serial,)
                 for where, values in conditions
@@ -285,7 +285,7 @@ class CertificateDB(SQLiteStore):
                     database.execute(f"PRAGMA user_version = {_VERSION}")
                     version = _VERSION
         if version != _VERSION:
-            raise AuthorityError(
+            raise CAError(
                 f"{self.path}: the CA's register has version {version}, but this Crewgate reads "
                 f"version {_VERSION}; use the Crewgate that wrote it"
             )
@@ -308,11 +308,11 @@ class CertificateDB(SQLiteStore):
         entries = [entry for (serial,) in serials if (entry := self.find(serial)) is not None]
         return sorted(entries, key=lambda entry: (entry.issued, entry.serial))
 
-    def _failed(self, error: Exception) -> AuthorityError:
+    def _failed(self, error: Exception) -> CAError:
         # The trigger of `lifecycle/runs.py` that refuses certificates for a run that is ending.
         if isinstance(error, sqlite3.IntegrityError):
-            return AuthorityError(f"no certificate is issued to this holder: {error}")
-        return AuthorityError(f"{self.path}: the CA's register cannot be used: {remedy_of(error)}")
+            return CAError(f"no certificate is issued to this holder: {error}")
+        return CAError(f"{self.path}: the CA's register cannot be used: {remedy_of(error)}")
 
 
 def _canonical(serial: str) -> str:

@@ -15,7 +15,7 @@ from crewgate import limits
 from crewgate.ca.certificates import CertificateAndKey
 from crewgate.ca.key_files import read_bounded
 from crewgate.core.x509.certificate import serial_text
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 
 KEY_COMPROMISE = "keyCompromise"
 # The reasons of RFC 5280, section 5.3.1, except those for CAs, for holds and for delta CRLs.
@@ -71,7 +71,7 @@ def revoked_serials(path: Path) -> frozenset[str] | None:
     try:
         data = read_bounded(path, limits.crl_bytes_max, "CRL")
         return frozenset(serial_text(each.serial_number) for each in x509.load_pem_x509_crl(data))
-    except (AuthorityError, ValueError):
+    except (CAError, ValueError):
         return None
 
 

@@ -21,7 +21,7 @@ from crewgate.ca.certificates import is_issued
 from crewgate.ca.crl import is_signed_by
 from crewgate.ca.key_files import PUBLIC, locked, read_bounded, read_certificates, write_file
 from crewgate.config import CAConfig
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 from crewgate.runtime.cached_file import CachedFile
 
 _AUTHORITY_BYTES = 8
@@ -50,14 +50,14 @@ class SignedCRL(msgspec.Struct, frozen=True):
 def authorities(ca: CAConfig, chains: Sequence[Path] = ()) -> list[x509.Certificate]:
     """Return the certificates in `ca.issuing` and `chains` that may sign CRLs and a root signed.
 
-    Raises AuthorityError if the root cannot be read; skips any other unreadable file.
+    Raises CAError if the root cannot be read; skips any other unreadable file.
     """
     roots = read_certificates(ca.root)
     found: dict[bytes, x509.Certificate] = {}
     for path in (ca.issuing, *chains):
         try:
             certificates = read_certificates(path)
-        except AuthorityError:
+        except CAError:
             continue
         for each in certificates:
             if _may_sign(each) and any(is_issued(each, root) for root in roots):
@@ -66,20 +66,20 @@ def authorities(ca: CAConfig, chains: Sequence[Path] = ()) -> list[x509.Certific
 
 
 def judge(data: bytes, signers: Sequence[x509.Certificate]) -> SignedCRL:
-    """Verify a CRL (DER) by one of `signers`. AuthorityError says what is wrong with it."""
+    """Verify a CRL (DER) by one of `signers`. CAError says what is wrong with it."""
     if len(data) > limits.crl_bytes_max:
-        raise AuthorityError(f"the CRL is larger than {limits.crl_bytes_max} bytes")
+        raise CAError(f"the CRL is larger than {limits.crl_bytes_max} bytes")
     try:
         crl = x509.load_der_x509_crl(data)
         number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
         signer = next((each for each in signers if is_signed_by(crl, each)), None)
         this_update, next_update = crl.last_update_utc, crl.next_update_utc
     except _MALFORMED as error:
-        raise AuthorityError("not a CRL with a CRL number") from error
+        raise CAError("not a CRL with a CRL number") from error
     if signer is None:
-        raise AuthorityError("the CRL is not signed by this CA")
+        raise CAError("the CRL is not signed by this CA")
     if not 0 < number <= limits.crl_number_max or next_update is None:
-        raise AuthorityError("the CRL has no valid number, or no next update")
+        raise CAError("the CRL has no valid number, or no next update")
     return SignedCRL(
         _key_id(signer), number, this_update.timestamp(), next_update.timestamp(), data
     )
@@ -117,14 +117,14 @@ class CRLReplica:
         """Write a CRL (DER) into the file if it is newer than the held one; else return None.
 
         A valid CRL always replaces an expired one, even with a lower number: numbers may start
-        again if the CA's register was restored. Raises AuthorityError for an invalid CRL.
+        again if the CA's register was restored. Raises CAError for an invalid CRL.
         """
         new = judge(data, authorities(self.ca, self._chains))
         now = self._wall()
         if new.this_update > now + limits.skew_max:
-            raise AuthorityError(f"CRL {new.number} is from the future; set the clock")
+            raise CAError(f"CRL {new.number} is from the future; set the clock")
         if new.next_update <= now:
-            raise AuthorityError(f"CRL {new.number} has expired; check the clock")
+            raise CAError(f"CRL {new.number} has expired; check the clock")
         pem = x509.load_der_x509_crl(data).public_bytes(Encoding.PEM)
         # The agent and the control process may each have received one.
         with self._lock, locked(self._folder / _LOCK):
@@ -139,7 +139,7 @@ class CRLReplica:
             data = read_bounded(path, limits.crl_bytes_max, "CRL")
             crl = x509.load_pem_x509_crl(data).public_bytes(Encoding.DER)
             return judge(crl, authorities(self.ca, self._chains))
-        except (AuthorityError, ValueError):
+        except (CAError, ValueError):
             return None
 
 

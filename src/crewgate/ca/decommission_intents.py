@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from crewgate.ca.key_files import PRIVATE, write_file
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 from crewgate.runtime.durable_files import cause, describe, make_folder, remove_file
 
 _FOLDER = "ending"
@@ -32,7 +32,7 @@ def intent_files(folder: Path) -> list[Path]:
 
 
 class DecommissionIntents:
-    """The intents in a CA's `folder`. Each method may raise AuthorityError."""
+    """The intents in a CA's `folder`. Each method may raise CAError."""
 
     def __init__(self, folder: Path) -> None:
         self._ca_folder = folder
@@ -44,7 +44,7 @@ class DecommissionIntents:
         try:
             make_folder(self._folder, 0o700)
         except OSError as error:
-            raise AuthorityError(f"{path}: cannot be written: {cause(error)}") from error
+            raise CAError(f"{path}: cannot be written: {cause(error)}") from error
         write_file(path, msgspec.json.encode(intent), PRIVATE, replace=True)
 
     def done(self, intent: DecommissionIntent) -> None:
@@ -52,15 +52,15 @@ class DecommissionIntents:
         try:
             remove_file(self._path(intent))
         except OSError as error:
-            raise AuthorityError(describe(error)) from error
+            raise CAError(describe(error)) from error
 
     def open(self) -> Iterator[DecommissionIntent]:
-        """Yield the intents; at the end, raise AuthorityError if a file is not an intent."""
+        """Yield the intents; at the end, raise CAError if a file is not an intent."""
         try:
             paths = intent_files(self._ca_folder)
             texts = [path.read_bytes() for path in paths]
         except OSError as error:
-            raise AuthorityError(describe(error, self._folder)) from error
+            raise CAError(describe(error, self._folder)) from error
         damaged = []
         for path, text in zip(paths, texts, strict=True):
             try:
@@ -70,7 +70,7 @@ class DecommissionIntents:
             else:
                 yield intent
         if damaged:
-            raise AuthorityError(
+            raise CAError(
                 f"{', '.join(damaged)}: not a decommission intent; decommission the orchestrator "
                 "in the file name (CREW+NAME) again, or remove the file"
             )

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate.ca.key_files import write_file
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 
 
 def remove_keys(path: Path, kids: Collection[str]) -> None:
     """Remove the keys of these key ids from a file. Blocks.
 
-    Raises AuthorityError, which says what to do by hand.
+    Raises CAError, which says what to do by hand.
     """
     # A symbolic link to the file stays a link.
     path = path.resolve()
@@ -29,8 +29,8 @@ def remove_keys(path: Path, kids: Collection[str]) -> None:
         text = json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
         owner = (status.st_uid, status.st_gid)
         write_file(path, text, status.st_mode & 0o777, replace=True, owner=owner)
-    except (OSError, ValueError, TypeError, AttributeError, KeyError, AuthorityError) as error:
-        raise AuthorityError(
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, CAError) as error:
+        raise CAError(
             f"{path}: cannot remove the keys {', '.join(sorted(kids))} of a decommissioned "
             f"orchestrator ({error}); remove them by hand"
         ) from error

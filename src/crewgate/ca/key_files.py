@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from crewgate import limits
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 from crewgate.runtime import durable_files
 from crewgate.runtime.durable_files import cause
 
@@ -32,7 +32,7 @@ def write_file(
     replace: bool = False,
     owner: tuple[int, int] | None = None,
 ) -> None:
-    """Write a file durably. Raises AuthorityError if it exists and `replace` is not set.
+    """Write a file durably. Raises CAError if it exists and `replace` is not set.
 
     From its creation the file belongs to `owner` (uid, gid), by default to this process's user.
     """
@@ -40,11 +40,11 @@ def write_file(
     try:
         write(path, data, mode, owner=owner)
     except FileExistsError as error:
-        raise AuthorityError(
+        raise CAError(
             f"{path}: the file exists already and is not overwritten; choose another name"
         ) from error
     except OSError as error:
-        raise AuthorityError(f"{path}: cannot be written: {cause(error)}") from error
+        raise CAError(f"{path}: cannot be written: {cause(error)}") from error
 
 
 def open_lock(path: Path, like: Path) -> int:
@@ -63,14 +63,14 @@ def open_lock(path: Path, like: Path) -> int:
 
 @contextmanager
 def locked(path: Path, like: Path | None = None) -> Iterator[None]:
-    """Hold the lock of a file; other tasks and processes that lock it wait. Raises AuthorityError.
+    """Hold the lock of a file; other tasks and processes that lock it wait. Raises CAError.
 
     A new file belongs to the owner of `like`, by default of its folder (see `open_lock`).
     """
     try:
         descriptor = open_lock(path, like or path.parent)
     except OSError as error:
-        raise AuthorityError(f"{path}: cannot be locked: {cause(error)}") from error
+        raise CAError(f"{path}: cannot be locked: {cause(error)}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -89,7 +89,7 @@ def key_pem(key: ec.EllipticCurvePrivateKey, passphrase: bytes | None = None) ->
 
 
 def read_key(path: Path, passphrase: bytes | None = None) -> ec.EllipticCurvePrivateKey:
-    """Read a P-256 private key (PEM). AuthorityError says what is wrong and never shows the key."""
+    """Read a P-256 private key (PEM). CAError says what is wrong and never shows the key."""
     data = read_bounded(path, limits.key_file_bytes_max, "private key")
     refuse_shared(path)
     try:
@@ -100,51 +100,49 @@ def read_key(path: Path, passphrase: bytes | None = None) -> ec.EllipticCurvePri
             why = "is encrypted, but there is no passphrase for it"
         else:
             why = "is not encrypted, but there is a passphrase for it"
-        raise AuthorityError(f"{path}: the private key {why}") from error
+        raise CAError(f"{path}: the private key {why}") from error
     except ValueError as error:
-        raise AuthorityError(
-            f"{path}: not a private key in PEM, or the passphrase is wrong"
-        ) from error
+        raise CAError(f"{path}: not a private key in PEM, or the passphrase is wrong") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise AuthorityError(f"{path}: not an ECDSA key on curve P-256")
+        raise CAError(f"{path}: not an ECDSA key on curve P-256")
     return key
 
 
 def refuse_shared(path: Path) -> None:
-    """Raise AuthorityError if other users can read a private key."""
+    """Raise CAError if other users can read a private key."""
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError as error:
-        raise AuthorityError(f"{path}: the private key cannot be read: {cause(error)}") from error
+        raise CAError(f"{path}: the private key cannot be read: {cause(error)}") from error
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise AuthorityError(
+        raise CAError(
             f"{path}: other users can read this private key (mode {mode:04o}); run `chmod 600`, "
             "and make a new key if somebody may have read it"
         )
 
 
 def read_certificates(path: Path) -> list[x509.Certificate]:
-    """Read the certificates (PEM, at least one) of a file. Raises AuthorityError."""
+    """Read the certificates (PEM, at least one) of a file. Raises CAError."""
     bytes_max = limits.certificate_bytes_max * limits.chain_certificates_max
     data = read_bounded(path, bytes_max, "certificate")
     try:
         return x509.load_pem_x509_certificates(data)
     except ValueError as error:
-        raise AuthorityError(f"{path}: not a certificate in PEM") from error
+        raise CAError(f"{path}: not a certificate in PEM") from error
 
 
 def read_file(path: Path) -> bytes:
-    """Read a small PEM file. Raises AuthorityError."""
+    """Read a small PEM file. Raises CAError."""
     return read_bounded(path, limits.certificate_bytes_max * limits.chain_certificates_max, "file")
 
 
 def read_bounded(path: Path, bytes_max: int, what: str) -> bytes:
-    """Read a file of at most `bytes_max` bytes; errors call it `what`. Raises AuthorityError."""
+    """Read a file of at most `bytes_max` bytes; errors call it `what`. Raises CAError."""
     try:
         with path.open("rb") as stream:
             data = stream.read(bytes_max + 1)
     except OSError as error:
-        raise AuthorityError(f"{path}: the {what} cannot be read: {cause(error)}") from error
+        raise CAError(f"{path}: the {what} cannot be read: {cause(error)}") from error
     if len(data) > bytes_max:
-        raise AuthorityError(f"{path}: larger than {bytes_max} bytes, so it is not a {what}")
+        raise CAError(f"{path}: larger than {bytes_max} bytes, so it is not a {what}")
     return data

@@ -20,13 +20,13 @@ from cryptography.hazmat.primitives.serialization import (
 
 from crewgate import limits
 from crewgate.ca.key_files import PRIVATE, read_bounded, refuse_shared, write_file
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 
 _PUBLIC = b"-----BEGIN PUBLIC KEY-----"  # RFC 7468, section 13
 
 
 def read_signing_key(path: Path) -> Ed25519PrivateKey:
-    """Read the private key. AuthorityError says what is wrong and never shows the key."""
+    """Read the private key. CAError says what is wrong and never shows the key."""
     data = read_bounded(path, limits.key_file_bytes_max, "signing key")
     refuse_shared(path)
     try:
@@ -34,7 +34,7 @@ def read_signing_key(path: Path) -> Ed25519PrivateKey:
     except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PrivateKey):
-        raise AuthorityError(
+        raise CAError(
             f"{path}: expected an unencrypted Ed25519 private key in PEM (PKCS 8), as `openssl "
             "genpkey -algorithm ed25519` writes it"
         )
@@ -42,7 +42,7 @@ def read_signing_key(path: Path) -> Ed25519PrivateKey:
 
 
 def write_signing_key(path: Path) -> bytes:
-    """Write a new private key into a new file; return its public half. Raises AuthorityError."""
+    """Write a new private key into a new file; return its public half. Raises CAError."""
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     write_file(path, pem, PRIVATE)
@@ -50,7 +50,7 @@ def write_signing_key(path: Path) -> bytes:
 
 
 def public_half(path: Path) -> bytes:
-    """Return the public half (32 bytes) of a private or public key file. Raises AuthorityError."""
+    """Return the public half (32 bytes) of a private or public key file. Raises CAError."""
     data = read_bounded(path, limits.key_file_bytes_max, "signing key")
     if not data.lstrip().startswith(_PUBLIC):
         return read_signing_key(path).public_key().public_bytes_raw()
@@ -59,10 +59,10 @@ def public_half(path: Path) -> bytes:
     except (ValueError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PublicKey):
-        raise AuthorityError(f"{path}: expected an Ed25519 public key in PEM")
+        raise CAError(f"{path}: expected an Ed25519 public key in PEM")
     return key.public_bytes_raw()
 
 
 def certified_half(path: Path) -> bytes:
-    """Return `public_half` of a file; make the key if there is no file. Raises AuthorityError."""
+    """Return `public_half` of a file; make the key if there is no file. Raises CAError."""
     return public_half(path) if os.path.lexists(path) else write_signing_key(path)

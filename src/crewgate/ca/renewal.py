@@ -18,7 +18,7 @@ from crewgate.ca.certificates import is_issued, pem
 from crewgate.ca.key_files import read_certificates, read_file, read_key, write_file
 from crewgate.config import CAConfig, Config
 from crewgate.core.x509.certificate import serial_text
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 
 
 class CertificateFiles(NamedTuple):
@@ -88,14 +88,14 @@ def shown_files(config: Config) -> Iterator[CertificateFiles]:
 
 
 def is_ours(ca: CAConfig, leaf: x509.Certificate) -> bool:
-    """Return whether our CA issued `leaf`. Raises AuthorityError if the CA cannot be read."""
+    """Return whether our CA issued `leaf`. Raises CAError if the CA cannot be read."""
     return any(is_issued(leaf, each) for each in read_certificates(ca.issuing))
 
 
 def next_chain(
     authority: Authority, leaf: x509.Certificate, now: datetime, life_seconds: int | None = None
 ) -> bytes:
-    """Return the PEM of the certificate that renews `leaf`, and of the CA. Raises AuthorityError.
+    """Return the PEM of the certificate that renews `leaf`, and of the CA. Raises CAError.
 
     It also renews an expired certificate, so the caller must have the key of `leaf`. A certificate
     with a holder is in the register; the CA knows a server's only by its own signature.
@@ -109,22 +109,22 @@ def next_chain(
 
 
 def read_pair(pair: CertificateFiles) -> x509.Certificate:
-    """Return the leaf certificate. Raises AuthorityError if the key file has another key."""
+    """Return the leaf certificate. Raises CAError if the key file has another key."""
     leaf = read_certificates(pair.certificate)[0]
     if leaf.public_key() != read_key(pair.key).public_key():
-        raise AuthorityError(f"{pair.key}: not this certificate's key; put back the right key")
+        raise CAError(f"{pair.key}: not this certificate's key; put back the right key")
     return leaf
 
 
 def holds_key(path: Path) -> bool:
-    """Return whether a certificate file also has a private key (any PEM). Raises AuthorityError."""
+    """Return whether a certificate file also has a private key (any PEM). Raises CAError."""
     return b"PRIVATE KEY-----" in read_file(path)
 
 
 def require_no_key(path: Path) -> None:
-    """Raise AuthorityError if the file also has a private key, which a renewal would destroy."""
+    """Raise CAError if the file also has a private key, which a renewal would destroy."""
     if holds_key(path):
-        raise AuthorityError(
+        raise CAError(
             f"{path}: not replaced, because it also has a private key; move the key into its own "
             "file, and name that file in the configuration"
         )
@@ -142,28 +142,26 @@ def put(
 
     The new certificate must have the same key, be valid at `now` (seconds since the epoch) and end
     later. It may end earlier if `however_long` is set, or if `before` begins in the future. Raises
-    AuthorityError, also if the file has a private key or no longer has `before`.
+    CAError, also if the file has a private key or no longer has `before`.
     """
     leaf = x509.load_pem_x509_certificates(chain)[0]
     if leaf.public_key() != before.public_key():
-        raise AuthorityError(
-            f"{path}: not replaced, because the new certificate is for another key"
-        )
+        raise CAError(f"{path}: not replaced, because the new certificate is for another key")
     new, old = CertificateLifetime.of(leaf), CertificateLifetime.of(before)
     if new.is_ahead(now) or now >= new.end:
-        raise AuthorityError(
+        raise CAError(
             f"{path}: not replaced, because the new certificate is not valid now; set the clock "
             "of this machine, or of the machine that has the CA's key"
         )
     if not (new.end > old.end or old.is_ahead(now) or however_long):
-        raise AuthorityError(
+        raise CAError(
             f"{path}: not replaced, because the new certificate would not end later; check when "
             "the CA's own certificate ends"
         )
     # A symbolic link to the file stays a link.
     place = path.resolve()
     if read_certificates(place)[0] != before:
-        raise AuthorityError(f"{path}: not replaced, because the file has changed meanwhile")
+        raise CAError(f"{path}: not replaced, because the file has changed meanwhile")
     require_no_key(place)
     status = place.stat()
     owner = (status.st_uid, status.st_gid) if os.geteuid() == 0 else None

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from crewgate import limits
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 from crewgate.runtime.durable_files import cause
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -29,7 +29,7 @@ class SQLiteStore(ABC):
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the file, or create it, and prepare it. Raises AuthorityError if that fails."""
+        """Open the file, or create it, and prepare it. Raises CAError if that fails."""
         self.path = path
         self._is_read_only = False
         try:
@@ -41,7 +41,7 @@ class SQLiteStore(ABC):
             self._connection, self._is_read_only = found, True
         try:
             self._prepare()
-        except AuthorityError:
+        except CAError:
             self.close()
             raise
 
@@ -57,16 +57,16 @@ class SQLiteStore(ABC):
 
     @abstractmethod
     def _prepare(self) -> None:
-        """Create missing tables. Raises AuthorityError for a file of another version."""
+        """Create missing tables. Raises CAError for a file of another version."""
 
     @abstractmethod
-    def _failed(self, error: Exception) -> AuthorityError:
+    def _failed(self, error: Exception) -> CAError:
         """Word an error of SQLite or the disk: name the file, and say what to do."""
 
     def _rows(
         self, statement: str, values: Sequence[object] | Mapping[str, object] = ()
     ) -> list[tuple[Any, ...]]:
-        """Return the rows of a statement, in or outside a transaction. Raises AuthorityError."""
+        """Return the rows of a statement, in or outside a transaction. Raises CAError."""
         with self._asking() as connection:
             return connection.execute(statement, values).fetchall()
 
@@ -79,7 +79,7 @@ class SQLiteStore(ABC):
 
     @contextmanager
     def _asking(self) -> Iterator[sqlite3.Connection]:
-        """Lend the connection; an error of SQLite becomes an AuthorityError."""
+        """Lend the connection; an error of SQLite becomes an CAError."""
         try:
             yield self._connection
         except sqlite3.Error as error:
@@ -87,7 +87,7 @@ class SQLiteStore(ABC):
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Run a transaction: all of it is on the disk, or nothing. Raises AuthorityError."""
+        """Run a transaction: all of it is on the disk, or nothing. Raises CAError."""
         if self._is_read_only:
             self._repair()
         with self._asking() as connection:
@@ -141,7 +141,7 @@ class SQLiteStore(ABC):
         )
 
     def _repair(self) -> None:
-        """Replace the read-only connection. Raises AuthorityError if writing still fails."""
+        """Replace the read-only connection. Raises CAError if writing still fails."""
         try:
             connection = self._open()
         except (sqlite3.Error, OSError) as error:

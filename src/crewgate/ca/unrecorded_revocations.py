@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from crewgate.ca.decommission_intents import DecommissionIntent
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 from crewgate.runtime.durable_files import describe
 from crewgate.runtime.reserved_file import ReservedFile
 
@@ -155,7 +155,7 @@ class UnrecordedRevocations:
     def keep_in(self, file: ReservedFile) -> None:
         """Load what the previous process left in `file`, and save into it from now on.
 
-        Raises AuthorityError if the file cannot be read.
+        Raises CAError if the file cannot be read.
         """
         if self._file is not None and self._file.path == file.path:
             return
@@ -167,10 +167,10 @@ class UnrecordedRevocations:
                 else ReservedFileContent({}, [])
             )
         except OSError as error:
-            raise AuthorityError(describe(error, file.path)) from error
+            raise CAError(describe(error, file.path)) from error
         # msgspec's errors are ValueErrors too.
         except ValueError as error:
-            raise AuthorityError(
+            raise CAError(
                 f"{file.path}: cannot read the revocations that the CA's disk did not take "
                 f"({error}); remove the file, and repeat the revocations since the disk failed"
             ) from error

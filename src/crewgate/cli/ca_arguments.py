@@ -16,7 +16,7 @@ from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.config.values import HOST_NAME
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity_extension import Role
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 
 
 class IssueOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,23 +42,23 @@ class IssueOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def with_suffix(prefix: Path, ending: str) -> Path:
-    """Return the file PREFIX.ending; AuthorityError if PREFIX is a folder."""
+    """Return the file PREFIX.ending; CAError if PREFIX is a folder."""
     if not prefix.name or prefix.name == "..":
-        raise AuthorityError(f"{prefix}: a folder, and not a PREFIX; add a name")
+        raise CAError(f"{prefix}: a folder, and not a PREFIX; add a name")
     return prefix.with_name(f"{prefix.name}.{ending}")
 
 
 def require_absent(*paths: Path) -> None:
-    """Raise AuthorityError if a file exists, or if its folder does not."""
+    """Raise CAError if a file exists, or if its folder does not."""
     for path in paths:
         if os.path.lexists(path):
-            raise AuthorityError(f"{path}: exists already, and is not overwritten")
+            raise CAError(f"{path}: exists already, and is not overwritten")
         if not os.path.isdir(path.parent):  # noqa: PTH112 - Path.is_dir may raise
-            raise AuthorityError(f"{path.parent}: no such folder")
+            raise CAError(f"{path.parent}: no such folder")
 
 
 def host_names(hosts: Sequence[str]) -> list[Any]:
-    """Return the x509 names of a gateway's hosts; AuthorityError for text that is not a host."""
+    """Return the x509 names of a gateway's hosts; CAError for text that is not a host."""
     from cryptography import x509
 
     found: list[Any] = []
@@ -75,13 +75,13 @@ def _dns_name(host: str) -> str:
     try:
         return HOST_NAME.read(host).removesuffix(".")
     except ValueError as error:
-        raise AuthorityError(
+        raise CAError(
             f"--host {host!r}: expected a DNS name or an IP address, without a port"
         ) from error
 
 
 def find(register: CertificateDB, which: str) -> CertificateRecord:
-    """Return the record of a certificate, named by its file or serial; AuthorityError if unknown.
+    """Return the record of a certificate, named by its file or serial; CAError if unknown.
 
     A file must hold exactly the issued certificate. Its serial alone is no proof, because anyone
     can make a certificate with any serial.
@@ -95,7 +95,7 @@ def find(register: CertificateDB, which: str) -> CertificateRecord:
         text, serial = pem(certificate).decode(), serial_text(certificate.serial_number)
     entry = register.find(serial)
     if entry is None or (text and text != entry.pem):
-        raise AuthorityError(
+        raise CAError(
             f"{which}: this CA has not issued such a certificate; see `crewgate ca list --all`"
         )
     return entry

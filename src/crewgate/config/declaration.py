@@ -6,7 +6,7 @@
 A field of a frozen struct is a key if its annotation has a text: one plain sentence with the
 meaning of the key. A `ValueParser` in the annotation, or in an alias such as `Hosts`, reads the
 value; a `Literal`, an enumeration or a bool needs none. A field whose type is a struct is a table.
-The default of the field is the default of the key. A `Declaration` in the annotation adds the rest.
+The default of the field is the default of the key. A `KeyDeclaration` in it adds the rest.
 
 `load` reads a file by these declarations. The comments that `crewgate init` writes, the reference
 of all keys and the JSON schema are made from them. No key is known by name here.
@@ -42,7 +42,7 @@ T = TypeVar("T")
 Scope = Mapping[str, Any]
 
 
-class Declaration(msgspec.Struct, frozen=True, kw_only=True):
+class KeyDeclaration(msgspec.Struct, frozen=True, kw_only=True):
     """The declaration of one key, or of the tables under one key.
 
     `text` is one plain sentence with the meaning. `name` is the key, if it differs from the field.
@@ -77,7 +77,7 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
         return self.default(scope) if section.has_no_problems else None
 
 
-class Key(Declaration, frozen=True, kw_only=True):
+class Key(KeyDeclaration, frozen=True, kw_only=True):
     """A key with one value, required unless it has a default or the key `instead` is there."""
 
     # If the key is declared by an annotation, its parser replaces this default.
@@ -96,7 +96,7 @@ class Key(Declaration, frozen=True, kw_only=True):
         return section.required(key, self.kind)
 
 
-class Table(Declaration, frozen=True, kw_only=True):
+class Table(KeyDeclaration, frozen=True, kw_only=True):
     """A table [key]. If it has no default, a missing table counts as an empty one."""
 
     # The `TableSchema`; for a field whose type is a struct, it is made from the struct.
@@ -163,7 +163,7 @@ class TableSchema(Generic[T]):
     A struct of another package, which knows no configuration, gets its declarations as `parts`.
     """
 
-    def __init__(self, make: type[T], parts: Mapping[str, Declaration] | None = None) -> None:
+    def __init__(self, make: type[T], parts: Mapping[str, KeyDeclaration] | None = None) -> None:
         self.make = make
         self.parts = dict(_declared(make) if parts is None else parts)
         for each in msgspec.structs.fields(cast("type[msgspec.Struct]", make)):
@@ -171,7 +171,7 @@ class TableSchema(Generic[T]):
             if part is not None and not part.has_default and not each.required:
                 self.parts[each.name] = msgspec.structs.replace(part, default=each.default)
 
-    def __iter__(self) -> Iterator[tuple[str, Declaration]]:
+    def __iter__(self) -> Iterator[tuple[str, KeyDeclaration]]:
         """Yield (field, declaration) of each key, also in groups, in the order of the fields."""
         for field, part in self.parts.items():
             if isinstance(part, KeyGroup):
@@ -214,10 +214,10 @@ def _checked(made: object, section: Section) -> object:
     return made.build() if hasattr(made, "build") else made
 
 
-def _declared(make: object) -> Iterator[tuple[str, Declaration]]:
+def _declared(make: object) -> Iterator[tuple[str, KeyDeclaration]]:
     for field, hint in get_type_hints(make, include_extras=True).items():
         notes = getattr(hint, "__metadata__", ())
-        part = next((note for note in notes if isinstance(note, Declaration)), None)
+        part = next((note for note in notes if isinstance(note, KeyDeclaration)), None)
         text = next((note for note in notes if isinstance(note, str)), "")
         if part is not None and part.text:
             yield field, part
@@ -225,7 +225,7 @@ def _declared(make: object) -> Iterator[tuple[str, Declaration]]:
             yield field, _completed(part, text, hint)
 
 
-def _completed(part: Declaration | None, text: str, hint: object) -> Declaration:
+def _completed(part: KeyDeclaration | None, text: str, hint: object) -> KeyDeclaration:
     kind, base = _type_of(hint)
     if isinstance(part, Table) and part.of is not None:
         return msgspec.structs.replace(part, text=text)

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from crewgate.config.declaration import (
-    Declaration,
     Key,
+    KeyDeclaration,
     KeyOrTable,
     Table,
     TableList,
@@ -93,7 +93,7 @@ def _object(table: TableSchema[Any]) -> dict[str, object]:
     }
 
 
-def _schema(part: Declaration) -> dict[str, object]:
+def _schema(part: KeyDeclaration) -> dict[str, object]:
     text: dict[str, object] = {"description": part.text}
     if isinstance(part, KeyOrTable):
         return {**text, "anyOf": [part.kind.schema, _object(part.of)]}
@@ -129,5 +129,5 @@ def summary(path: str, key: str) -> str:
     return f"{first}." if dot and rest else first
 
 
-def _parts(table: TableSchema[Any]) -> dict[str, Declaration]:
+def _parts(table: TableSchema[Any]) -> dict[str, KeyDeclaration]:
     return {part.key(field): part for field, part in table}

@@ -35,7 +35,7 @@ from crewgate.control.table_revocation_check import TableRevocationCheck
 from crewgate.control.token_reader import TokenReader
 from crewgate.control.token_service import TokenService, introspection
 from crewgate.core.revocation_kinds import RevocationTarget
-from crewgate.errors import AuthorityError, LinkError
+from crewgate.errors import CAError, LinkError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import RevocationReceipt, Until
 
@@ -94,7 +94,7 @@ class _Resources(NamedTuple):
     def open(
         cls, config: Config, ca: CAConfig, cache: AgentCache, table: TableRevocationCheck
     ) -> Self:
-        """Open all of them, or none. Blocks. Raises AuthorityError or ConfigurationError."""
+        """Open all of them, or none. Blocks. Raises CAError or ConfigurationError."""
         with ExitStack() as stack:
             crews = {crew.name for crew in config.crews}
             ca_service = stack.enter_context(closing(CAService(ca, config.state, crews)))
@@ -116,7 +116,7 @@ class ControlBackend:
     """
 
     def __init__(self, config: Config, ca: CAConfig) -> None:
-        """Open the CA and read the crews' keys. Raises AuthorityError or ConfigurationError."""
+        """Open the CA and read the crews' keys. Raises CAError or ConfigurationError."""
         self._state = config.state
         self._cache = AgentCache(config.state)
         self._table_view = TableRevocationCheck(config.state)
@@ -134,7 +134,7 @@ class ControlBackend:
     async def load(self, config: Config, ca: CAConfig) -> None:
         """Use another configuration with the same `state`.
 
-        If this raises AuthorityError or ConfigurationError, the previous one stays active.
+        If this raises CAError or ConfigurationError, the previous one stays active.
         """
         new = await trio.to_thread.run_sync(
             _Resources.open, config, ca, self._cache, self._table_view
@@ -188,11 +188,11 @@ class ControlBackend:
         return self._ca_service.resource.unwritten_reason
 
     async def publish(self) -> None:
-        """Sign a new CRL; AuthorityError."""
+        """Sign a new CRL; CAError."""
         await self._ca_service.run(CAService.publish)
 
     async def catch_up(self) -> None:
-        """Sign a new CRL if it lacks a revocation; AuthorityError."""
+        """Sign a new CRL if it lacks a revocation; CAError."""
         await self._ca_service.run(CAService.catch_up)
 
     async def check(self, serial: str) -> None:
@@ -209,7 +209,7 @@ class ControlBackend:
         return bool(await self._register.run(CertificateDB.issued_since, crew, name, 0))
 
     async def entry(self, serial: str) -> CertificateRecord | None:
-        """Return the register's record of a certificate, None if there is none; AuthorityError."""
+        """Return the register's record of a certificate, None if there is none; CAError."""
         return await self._register.run(CertificateDB.find, serial)
 
     async def dead(self) -> list[CertificateRecord]:
@@ -280,7 +280,7 @@ class ControlBackend:
         try:
             return await trio.Path(self.ca.crl).read_bytes()
         except OSError as error:
-            raise AuthorityError(f"{self.ca.crl}: cannot be read ({error.strerror})") from error
+            raise CAError(f"{self.ca.crl}: cannot be read ({error.strerror})") from error
 
     async def _cached(self, cache: SingleFlightCache[T]) -> T:
         fresh = cache.fresh()

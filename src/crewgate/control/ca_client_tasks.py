@@ -19,7 +19,7 @@ from crewgate.config import Config
 from crewgate.control.health import ControlHealth
 from crewgate.control.machine_certificates import MachineCertificateRenewal, NextChain, source_of
 from crewgate.core.health import ComponentHealth, degraded
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 
 if TYPE_CHECKING:
     from crewgate.control.remote_ca_client import RemoteCAClient
@@ -85,7 +85,7 @@ class CAClientTasks:
             return failure(OCSPResponseStatus.TRY_LATER)
         try:
             answer = await trio.to_thread.run_sync(api.ocsp, request)
-        except AuthorityError as error:
+        except CAError as error:
             fact = degraded(_OCSP, f"there is no answer: {error}", _MEND)
             self._health.set(_OCSP, [fact], limits.ocsp_trouble_seconds)
             return failure(OCSPResponseStatus.TRY_LATER)
@@ -96,6 +96,6 @@ class CAClientTasks:
 def _fetch(replica: CRLReplica, api: "RemoteCAClient") -> list[ComponentHealth]:
     try:
         replica.take(api.revoked())
-    except AuthorityError as error:
+    except CAError as error:
         return [degraded(_CRL, f"it is not renewed: {error}", _MEND)]
     return []

@@ -34,7 +34,7 @@ from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity_extension import Identity, Role, check
-from crewgate.errors import AuthorityError, ControlError, CRLPublishError, LinkError, RefusedError
+from crewgate.errors import CAError, ControlError, CRLPublishError, LinkError, RefusedError
 from crewgate.gossip.member_directory import was_evicted
 from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.lifecycle.runs import RunStore
@@ -47,7 +47,7 @@ class CAService:
     """Signs and revokes for `ca`; has the agent of `state` apply it. `crews`: all known crews."""
 
     def __init__(self, ca: CAConfig, state: Path, crews: Collection[str]) -> None:
-        """Open the CA; AuthorityError."""
+        """Open the CA; CAError."""
         self._ca = ca
         self._state = state
         self._crews = crews
@@ -109,7 +109,7 @@ class CAService:
                 run = runs.request_stop_if_running(intent.crew, intent.name, intent.since)
             stopped = set() if run is None else {run.id}
             self._intents.note(intent)
-        except AuthorityError as error:
+        except CAError as error:
             self.held.hold(intent, str(error))
             return str(error), stopped
         self.held.let_go(intent)
@@ -121,12 +121,12 @@ class CAService:
         Certificates that another process revoked in the last `patience` seconds are left to that
         process: it is about to have the agent apply them, and its receipt counts what was closed.
         The agent gets each revocation that cannot be stored once (`unwritten_reason` says why).
-        Raises AuthorityError or LinkError, and RefusedError after all other steps are done.
+        Raises CAError or LinkError, and RefusedError after all other steps are done.
         """
         for intent in self.held.ends():
             _, runs = self._store(intent)
             self.held.own_runs |= runs
-        with suppress(AuthorityError):
+        with suppress(CAError):
             self.authority.register.flush()
         self.held.save_again()
         now = datetime.now(UTC).timestamp()
@@ -161,11 +161,11 @@ class CAService:
         return self.held.unwritten_reason
 
     def publish(self) -> None:
-        """Sign a new CRL; AuthorityError."""
+        """Sign a new CRL; CAError."""
         self.authority.publish(datetime.now(UTC))
 
     def catch_up(self) -> None:
-        """Sign a new CRL if it lacks a revocation; AuthorityError."""
+        """Sign a new CRL if it lacks a revocation; CAError."""
         self.authority.catch_up(datetime.now(UTC))
 
     def _revoke_certificates(self, intent: DecommissionIntent, unlisted: str = "") -> str:
@@ -180,7 +180,7 @@ class CAService:
         if not unlisted:
             try:
                 self.authority.catch_up(now)
-            except AuthorityError as error:
+            except CAError as error:
                 unlisted = str(error)
         return unlisted
 
@@ -235,7 +235,7 @@ class CAService:
         try:
             public = read_request(request.request.encode())
             hosts = _hosts_of(before) if request.is_own else [host(each) for each in request.hosts]
-        except AuthorityError as error:
+        except CAError as error:
             raise problem_types.INVALID_REQUEST.error(str(error)) from error
         life_seconds = request.life_seconds
         if request.is_own and identity.role is Role.GATEWAY:
@@ -260,7 +260,7 @@ class CAService:
         try:
             leaf = _server_of(request, before, now)
             new = self.authority.renew_server(leaf, now)
-        except AuthorityError as error:
+        except CAError as error:
             raise problem_types.INVALID_REQUEST.error(str(error)) from error
         return CertificateResponse(
             serial=serial_text(new.serial_number),
@@ -270,7 +270,7 @@ class CAService:
         )
 
     def next_chain(self, leaf: x509.Certificate) -> bytes:
-        """Return the next certificate (PEM) after `leaf`, whose key is here; AuthorityError."""
+        """Return the next certificate (PEM) after `leaf`, whose key is here; CAError."""
         return next_chain(self.authority, leaf, datetime.now(UTC))
 
     def _refuse_evicted(self, entry: CertificateRecord) -> None:
@@ -290,7 +290,7 @@ class CAService:
         except ValueError as error:
             raise problem_types.INVALID_REQUEST.error(str(error)) from error
         if self.held.is_ending(identity.crew, identity.name):
-            raise AuthorityError("no new certificates: the orchestrator is being decommissioned")
+            raise CAError("no new certificates: the orchestrator is being decommissioned")
         if identity.crew and identity.crew not in self._crews:
             raise problem_types.NOT_FOUND.error("there is no such crew")
         if request.hosts and (request.is_own or identity.role is not Role.GATEWAY):
@@ -348,17 +348,17 @@ def check_good(entry: CertificateRecord | None, now: float) -> CertificateRecord
 
 
 def _server_of(request: str, before: str, now: datetime) -> x509.Certificate:
-    """Return the certificate; AuthorityError if it has expired or the request has another key."""
+    """Return the certificate; CAError if it has expired or the request has another key."""
     public = read_request(request.encode())
     try:
         leaf = x509.load_pem_x509_certificate(before.encode())
         is_its_key = leaf.public_key() == public
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise AuthorityError("renews: not a PEM certificate with a known kind of key") from error
+        raise CAError("renews: not a PEM certificate with a known kind of key") from error
     if not is_its_key:
-        raise AuthorityError("renews: the request is for another key than the certificate")
+        raise CAError("renews: the request is for another key than the certificate")
     if leaf.not_valid_after_utc < now:
-        raise AuthorityError("renews: the certificate has expired; renew it where the CA is")
+        raise CAError("renews: the certificate has expired; renew it where the CA is")
     return leaf
 
 

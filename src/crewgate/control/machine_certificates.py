@@ -30,7 +30,7 @@ from crewgate.ca.renewal import (
 from crewgate.config import CAConfig, Config
 from crewgate.core.health import ComponentHealth, degraded, failed, ok
 from crewgate.core.x509.certificate import Certificate, read
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 from crewgate.gossip.member_directory import was_evicted
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _DAY = 86_400
-# Returns the next certificate (PEM) after one, and its CA's; AuthorityError. The CA on this machine
+# Returns the next certificate (PEM) after one, and its CA's; CAError. The CA on this machine
 # signs it, or another machine's control API does.
 NextChain = Callable[[x509.Certificate, CertificateFiles], bytes]
 
@@ -99,7 +99,7 @@ class MachineCertificateRenewal:
         for pair in pairs:
             try:
                 yield self._renew_due(config, ca, pair, sign)
-            except AuthorityError as error:
+            except CAError as error:
                 yield degraded(_name(pair), str(error), "put it back")
         yield from _authority(ca, self._wall())
 
@@ -144,7 +144,7 @@ class MachineCertificateRenewal:
             if _is_evicted(config, certificate, int(self._wall())):
                 return "this machine was evicted, so its certificate is not renewed"
             new = put(pair.certificate, leaf, sign(leaf, pair), self._wall())
-        except (AuthorityError, ValueError, OSError, UnsupportedAlgorithm) as error:
+        except (CAError, ValueError, OSError, UnsupportedAlgorithm) as error:
             why = str(error).removeprefix(f"{pair.certificate}: ")
             return f"it is not renewed: {why}"
         until = f"{new.not_valid_after_utc:%Y-%m-%d %H:%M}Z"
@@ -162,7 +162,7 @@ def _authority(ca: CAConfig, now: float) -> Iterator[ComponentHealth]:
         name = f"control: {what}"
         try:
             life = CertificateLifetime.of(read_certificates(path)[0])
-        except AuthorityError as error:
+        except CAError as error:
             yield degraded(name, str(error), "put it back")
             continue
         if life.end - now >= limits.ca_warning_days * _DAY:

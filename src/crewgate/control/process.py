@@ -20,7 +20,7 @@ from crewgate.control.ca_client_tasks import CAClientTasks
 from crewgate.control.health import ControlHealth
 from crewgate.control.ocsp_socket import OCSPSocketServer
 from crewgate.control.server import ControlServer
-from crewgate.errors import AuthorityError, ConfigurationError
+from crewgate.errors import CAError, ConfigurationError
 from crewgate.policy.startup_checks import following
 from crewgate.runtime.file_watch import FileWatch
 from crewgate.runtime.nursery import open_nursery
@@ -96,7 +96,7 @@ class ControlProcess:
             return None
         try:
             backend = ControlBackend(self._config, ca)
-        except (AuthorityError, ConfigurationError) as error:
+        except (CAError, ConfigurationError) as error:
             why = f"the CA cannot be used, so this machine issues and serves nothing: {error}"
             self._health.note("CA", why)
             self._explain(why)

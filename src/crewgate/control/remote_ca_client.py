@@ -1,7 +1,7 @@
 """Gets certificates, the CRL and OCSP answers from the control API of another machine.
 
 Uses mutual TLS with a gateway's certificate, sends one request at a time, and bounds the responses.
-Blocks, for a few seconds at most. AuthorityError says in one line why there is no response.
+Blocks, for a few seconds at most. CAError says in one line why there is no response.
 """
 
 import ssl
@@ -22,7 +22,7 @@ from crewgate.ca.renewal import CertificateFiles
 from crewgate.config import RemoteCAConfig
 from crewgate.core.terminal_text import printable
 from crewgate.core.x509.certificate import read
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 from crewgate.ssl_workarounds import show_certificate
 
 
@@ -37,21 +37,21 @@ class RemoteCAClient:
             self._own = CertificateFiles(remote.certificate, remote.key)
 
     def revoked(self) -> bytes:
-        """Return the CRL (DER); AuthorityError."""
+        """Return the CRL (DER); CAError."""
         data = self._ask("/crl", limits.crl_bytes_max)
         try:
             return x509.load_pem_x509_crl(data).public_bytes(Encoding.DER)
         except ValueError as error:
-            raise AuthorityError(f"{self._url}: the response is not a CRL") from error
+            raise CAError(f"{self._url}: the response is not a CRL") from error
 
     def ocsp(self, request: bytes) -> bytes:
-        """Return the response to an OCSP request (RFC 6960), both DER; AuthorityError."""
+        """Return the response to an OCSP request (RFC 6960), both DER; CAError."""
         headers = {"content-type": "application/ocsp-request"}
         bytes_max = limits.ocsp_response_bytes_max
         return self._ask("/ocsp", bytes_max, content=request, headers=headers)
 
     def next_chain(self, leaf: x509.Certificate, pair: CertificateFiles) -> bytes:
-        """Return the next certificate (PEM) after `leaf`, whose files are `pair`; AuthorityError.
+        """Return the next certificate (PEM) after `leaf`, whose files are `pair`; CAError.
 
         A certificate with an identity authenticates its own renewal. For a server certificate,
         which has none, this machine's own certificate does.
@@ -66,7 +66,7 @@ class RemoteCAClient:
         try:
             return msgspec.json.decode(data, type=CertificateResponse).certificate.encode()
         except msgspec.DecodeError as error:
-            raise AuthorityError(f"{self._url}: not the response of a control API") from error
+            raise CAError(f"{self._url}: not the response of a control API") from error
 
     def _ask(
         self, path: str, bytes_max: int, pair: CertificateFiles | None = None, **options: object
@@ -89,15 +89,13 @@ class RemoteCAClient:
                 for piece in response.iter_raw():
                     body += piece
                     if len(body) > bytes_max:
-                        raise AuthorityError(
-                            f"{self._url}: the response has over {bytes_max} bytes"
-                        )
+                        raise CAError(f"{self._url}: the response has over {bytes_max} bytes")
                 status = response.status_code
         except (httpx.HTTPError, OSError) as error:
             text = printable(str(error)) or type(error).__name__
-            raise AuthorityError(f"{self._url}: the request failed: {text}") from error
+            raise CAError(f"{self._url}: the request failed: {text}") from error
         if status not in {HTTPStatus.OK, HTTPStatus.CREATED}:
-            raise AuthorityError(f"{self._url} refused: {_detail(bytes(body))} ({status})")
+            raise CAError(f"{self._url} refused: {_detail(bytes(body))} ({status})")
         return bytes(body)
 
     def _context(self, pair: CertificateFiles | None) -> ssl.SSLContext:
@@ -110,7 +108,7 @@ class RemoteCAClient:
                 show_certificate(context, pair.certificate, pair.key)
         except OSError as error:  # ssl.SSLError is an OSError
             text = error.strerror or error
-            raise AuthorityError(f"{self._root} or {pair}: cannot be used: {text}") from error
+            raise CAError(f"{self._root} or {pair}: cannot be used: {text}") from error
         return context
 
 

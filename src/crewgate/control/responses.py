@@ -18,7 +18,7 @@ from crewgate.api.schemas import (
 from crewgate.ca.certificate_db import CertificateRecord
 from crewgate.core.health import HealthState
 from crewgate.core.revocation_kinds import RevocationTarget
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 from crewgate.ipc.admin_messages import AgentStatus, RevocationReceipt, TreeRow
 
 _LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"  # RFC 1123 §2.1
@@ -94,9 +94,9 @@ def health(status: AgentStatus) -> HealthResponse:
 
 
 def host(text: str) -> x509.GeneralName:
-    """Parse a DNS name or IP address for a certificate; AuthorityError."""
+    """Parse a DNS name or IP address for a certificate; CAError."""
     with suppress(ValueError):
         return x509.IPAddress(ip_address(text))
     if len(text) > _HOST_CHARS_MAX or not _HOST.fullmatch(text):
-        raise AuthorityError(f"{text[:64]!r} is neither a DNS name nor an IP address")
+        raise CAError(f"{text[:64]!r} is neither a DNS name nor an IP address")
     return x509.DNSName(text)

@@ -32,7 +32,7 @@ from crewgate.core.ids import certificate_key
 from crewgate.core.x509 import certificate as certificate_
 from crewgate.core.x509 import ocsp_result
 from crewgate.core.x509.identity_extension import Role
-from crewgate.errors import AuthorityError, ConfigurationError, LinkError, RefusedError
+from crewgate.errors import CAError, ConfigurationError, LinkError, RefusedError
 from crewgate.lifecycle.decommission import complete_intents
 from crewgate.policy.startup_checks import following
 from crewgate.runtime.descriptor_limit import raise_to
@@ -122,12 +122,12 @@ class ControlServer:
                 continue
             try:
                 await self._apply(config, nursery)
-            except (AuthorityError, ConfigurationError) as error:
+            except (CAError, ConfigurationError) as error:
                 _log.warning("keeping the active configuration: %s", error)
                 self._watch.retry_later()
 
     async def _apply(self, config: Config, nursery: trio.Nursery) -> None:
-        """Use another configuration; AuthorityError, ConfigurationError.
+        """Use another configuration; CAError, ConfigurationError.
 
         Without a [ca], the supervisor ends this process. Another `state` needs a new start.
         """
@@ -205,7 +205,7 @@ class ControlServer:
         serial = certificate_.read(certificate).serial_text
         try:
             entry = await self._backend.entry(serial)
-        except AuthorityError as error:
+        except CAError as error:
             return ocsp_result.UndeterminedStatus(
                 ocsp_result.UndeterminedReason.UNREACHABLE, str(error)
             )
@@ -233,7 +233,7 @@ class ControlServer:
                 # Close revoked connections first, even if our own certificate cannot be used.
                 await self._disconnect()
                 await self._show(is_renewed=changed != {files[0]})
-            except (ConfigurationError, AuthorityError) as error:
+            except (ConfigurationError, CAError) as error:
                 _log.warning("keeping the previous certificate and CRL: %s", error)
                 continue
             changed = set()
@@ -277,7 +277,7 @@ class ControlServer:
                 continue
             try:
                 await self._backend.catch_up()
-            except AuthorityError as error:
+            except CAError as error:
                 self._report("CRL", f"it lacks revocations that the register has: {error}")
             else:
                 self._report("CRL")
@@ -285,7 +285,7 @@ class ControlServer:
     async def _publish(self) -> None:
         try:
             await self._backend.publish()
-        except AuthorityError as error:
+        except CAError as error:
             self._signed = -math.inf
             self._report("CRL", f"it is not renewed: {error}")
         else:
@@ -302,7 +302,7 @@ class ControlServer:
         while True:
             try:
                 await self._backend.complete(limits.announce_patience_seconds)
-            except (LinkError, RefusedError, AuthorityError) as error:
+            except (LinkError, RefusedError, CAError) as error:
                 self._report("announcements", f"the agent lacks some revocations: {error}")
             else:
                 self._report("announcements")
@@ -320,7 +320,7 @@ class ControlServer:
             try:
                 patience = limits.announce_patience_seconds
                 ended = await trio.to_thread.run_sync(complete_intents, self._config, patience)
-            except (AuthorityError, ConfigurationError) as error:
+            except (CAError, ConfigurationError) as error:
                 self._report("decommissions", f"they are not complete: {error}")
             else:
                 doubts = [why for each in ended if each.is_doubtful for why in each.complaints]

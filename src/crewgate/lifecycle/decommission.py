@@ -29,7 +29,7 @@ from crewgate.config import Config
 from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import (
-    AuthorityError,
+    CAError,
     ConfigurationError,
     CrewgateError,
     LinkError,
@@ -88,17 +88,17 @@ def decommission(config: Config, crew: str, name: str) -> DecommissionResult:
     """Decommission an orchestrator, whether `crewgate run` started it or not.
 
     If the disk does not take the intent, this does all that needs no disk, and a complaint says to
-    repeat the command. Raises ConfigurationError and AuthorityError.
+    repeat the command. Raises ConfigurationError and CAError.
     """
     config.crew(crew)
     with RunStore(configured_ca(config).register) as runs:
         try:
             run, trouble = runs.request_stop(crew, name, _now()), ""
-        except AuthorityError as error:
+        except CAError as error:
             unwritten = Run(0, crew, name, RunState.ENDING, until=_now())
             run, trouble = runs.running(crew, name) or unwritten, str(error)
     done = _end_unwritten(config, run, trouble) if trouble else complete(config, run)
-    with suppress(AuthorityError), Authority(configured_ca(config)) as authority:
+    with suppress(CAError), Authority(configured_ca(config)) as authority:
         issued = authority.register.issued_since(crew, name, 0)
         return msgspec.structs.replace(done, issued=issued)
     return done
@@ -117,13 +117,13 @@ def _end_unwritten(config: Config, run: Run, trouble: str) -> DecommissionResult
         done = authority.register.revoke_holder(run.crew, run.name, _REASON, _now())
         receipt, unavailable = _announce(authority, config, run, _ENDING, keys)
         # The CRL may be on another disk, which works.
-        with suppress(AuthorityError):
+        with suppress(CAError):
             authority.publish(datetime.now(UTC))
     complaints = (*unwritten, *complaints, *unavailable)
     ended = DecommissionResult(run, len(done), keys, receipt, complaints)
     try:
         terminate(config, run)
-    except AuthorityError as error:
+    except CAError as error:
         return msgspec.structs.replace(ended, complaints=(*ended.complaints, str(error)))
     return ended
 
@@ -133,7 +133,7 @@ def complete_intents(config: Config, patience: float = 0.0) -> list[Decommission
 
     An intent that another process wrote in the last `patience` seconds is left to that process,
     which waits for the receipt. If one decommission fails, its complaints say so, and the others go
-    on. Raises AuthorityError if the register cannot be used at all.
+    on. Raises CAError if the register cannot be used at all.
     """
     register = configured_ca(config).register
     held = unwritten_of(register)
@@ -155,7 +155,7 @@ def complete_intents(config: Config, patience: float = 0.0) -> list[Decommission
             try:
                 if run.state is RunState.RUNNING and not is_held(runs.path, run.id):
                     open_runs[at] = runs.move(run.id, RunState.ENDING, _now())
-            except AuthorityError as error:
+            except CAError as error:
                 done.append(_failed(run, error))
     for run in open_runs:
         if run.state is not RunState.RUNNING:
@@ -191,14 +191,14 @@ def _end_held(
         complaints: tuple[str, ...] = ()
         try:
             terminate(config, run)
-        except AuthorityError as error:
+        except CAError as error:
             complaints = (str(error),)
         held.forget_propagated(intent)
         yield DecommissionResult(run, complaints=complaints)
 
 
 def complete(config: Config, run: Run) -> DecommissionResult:
-    """Take the remaining steps of one intent. Raises AuthorityError and ConfigurationError."""
+    """Take the remaining steps of one intent. Raises CAError and ConfigurationError."""
     if run.state is RunState.UNTOLD:
         return propagate_end(config, run, patience=0.0)
     try:
@@ -216,7 +216,7 @@ def _terminate(config: Config, run: Run) -> None:
     """Stop its processes. If one survives it may mint, so the agent must revoke again each time."""
     try:
         terminate(config, run)
-    except AuthorityError:
+    except CAError:
         _forget_propagated(configured_ca(config).register, lambda number: number == run.id)
         raise
 
@@ -232,7 +232,7 @@ def revoke(config: Config, run: Run) -> DecommissionResult:
         try:
             done = authority.revoke(runs.serials_to_revoke(run, int(now.timestamp())), _REASON, now)
         # Have the agent close open calls and connections all the same.
-        except AuthorityError:
+        except CAError:
             _announce(authority, config, run, _ENDING, keys)
             raise
         receipt, unavailable = _announce(authority, config, run, _ENDING, keys)
@@ -243,7 +243,7 @@ def revoke(config: Config, run: Run) -> DecommissionResult:
 def terminate(config: Config, run: Run) -> None:
     """Stop its supervisor, which stops all its descendants; then stop what may be left of them.
 
-    Raises AuthorityError if a process is of another user or container, or survives SIGKILL.
+    Raises CAError if a process is of another user or container, or survives SIGKILL.
     """
     process = run.process
     if is_alive(process) and send(process, signal.SIGTERM):
@@ -255,12 +255,12 @@ def terminate(config: Config, run: Run) -> None:
     left = kill_all(lambda: marked(run.instance, run.uid), limits.run_kill_seconds)
     if left or is_alive(process):
         pids = ", ".join(str(each.pid) for each in left) or str(process.pid)
-        raise AuthorityError(
+        raise CAError(
             f"{run.label}: process {pids} survived SIGKILL; find out why (a blocked disk?), and "
             "decommission it again"
         )
     if is_held(configured_ca(config).register, run.id):
-        raise AuthorityError(
+        raise CAError(
             f"{run.label}: its process {process.pid} runs in another container; its certificates "
             "are revoked: stop it there, and decommission it here again"
         )
@@ -277,7 +277,7 @@ def close(config: Config, run: Run) -> DecommissionResult:
     with RunStore(ca.register) as runs:
         try:
             run = runs.move(run.id, RunState.UNTOLD, _now())
-        except AuthorityError:
+        except CAError:
             _propagate(config, run)
             raise
     return propagate_end(config, run, patience=limits.run_announce_seconds)
@@ -349,7 +349,7 @@ def _remove_keys(config: Config, run: Run, keys: Sequence[str]) -> tuple[str, ..
         return ()
     try:
         remove_keys(config.crew(run.crew).jwks, keys)
-    except AuthorityError as error:
+    except CAError as error:
         return (str(error),)
     return ()
 

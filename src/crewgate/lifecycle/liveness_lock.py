@@ -12,7 +12,7 @@ import struct
 from pathlib import Path
 
 from crewgate.ca.key_files import open_lock
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 from crewgate.runtime.durable_files import cause
 
 # `struct flock` with 64-bit offsets: type, whence, start, length, pid.
@@ -24,17 +24,15 @@ class LivenessLock:
     """The lock of one run, which this process holds until it ends or calls `stop`."""
 
     def __init__(self, register: Path) -> None:
-        """Open the lock file beside the register at this path. Raises AuthorityError."""
+        """Open the lock file beside the register at this path. Raises CAError."""
         self._descriptor = _open(register)
 
     def acquire(self, number: int) -> None:
-        """Lock the run `number`. Raises AuthorityError if another process holds its lock."""
+        """Lock the run `number`. Raises CAError if another process holds its lock."""
         try:
             fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _lock(fcntl.F_WRLCK, number))
         except OSError as error:
-            raise AuthorityError(
-                f"{_NAME}: run {number} cannot be locked: {error.strerror}"
-            ) from error
+            raise CAError(f"{_NAME}: run {number} cannot be locked: {error.strerror}") from error
 
     def stop(self) -> None:
         """Release the lock."""
@@ -42,12 +40,12 @@ class LivenessLock:
 
 
 def is_held(register: Path, number: int) -> bool:
-    """Return whether a process holds the lock of the run `number`. Raises AuthorityError."""
+    """Return whether a process holds the lock of the run `number`. Raises CAError."""
     descriptor = _open(register)
     try:
         found = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _lock(fcntl.F_WRLCK, number))
     except OSError as error:
-        raise AuthorityError(f"{_NAME}: its locks cannot be read: {error.strerror}") from error
+        raise CAError(f"{_NAME}: its locks cannot be read: {error.strerror}") from error
     finally:
         os.close(descriptor)
     kind: int = _FLOCK.unpack(found)[0]
@@ -63,4 +61,4 @@ def _open(register: Path) -> int:
     try:
         return open_lock(path, register)
     except OSError as error:
-        raise AuthorityError(f"{path}: cannot be opened: {cause(error)}") from error
+        raise CAError(f"{path}: cannot be opened: {cause(error)}") from error

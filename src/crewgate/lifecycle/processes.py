@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from crewgate import limits
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 
 # The environment variable of a child of `crewgate run` and its descendants; it is not a secret.
 MARK = "CREWGATE_INSTANCE"
@@ -48,10 +48,10 @@ def boot_id() -> str:
 
 
 def this() -> RunProcess:
-    """Return this process. Raises AuthorityError without a usable /proc."""
+    """Return this process. Raises CAError without a usable /proc."""
     row = _row(os.getpid())
     if row is None:
-        raise AuthorityError("/proc is missing, or of another pid namespace; mount it")
+        raise CAError("/proc is missing, or of another pid namespace; mount it")
     return RunProcess(os.getpid(), row.began, boot_id())
 
 
@@ -79,7 +79,7 @@ def _opened(process: RunProcess) -> Iterator[int | None]:
 
 
 def send(process: RunProcess, number: signal.Signals) -> bool:
-    """Send a signal; return False if the process has ended. Raises AuthorityError if forbidden."""
+    """Send a signal; return False if the process has ended. Raises CAError if forbidden."""
     with _opened(process) as descriptor:
         if descriptor is None:
             return False
@@ -88,7 +88,7 @@ def send(process: RunProcess, number: signal.Signals) -> bool:
         except ProcessLookupError:
             return False
         except PermissionError as error:
-            raise AuthorityError(
+            raise CAError(
                 f"cannot stop process {process.pid}: it belongs to another user; run this as root"
             ) from error
         return True

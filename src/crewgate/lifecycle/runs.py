@@ -20,7 +20,7 @@ import msgspec
 from crewgate import limits
 from crewgate.ca.certificate_db import CertificateDB
 from crewgate.ca.sqlite import SQLiteStore, remedy_of
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 from crewgate.lifecycle.processes import RunProcess
 
 # The triggers are in the database, so that an intent binds every program that signs: a certificate
@@ -96,7 +96,7 @@ class Run(msgspec.Struct, frozen=True):
 class RunStore(SQLiteStore):
     """The table of runs in the register at `path`. Use it in a `with`, and in one thread at a time.
 
-    Each method may raise AuthorityError, like those of `CertificateDB`.
+    Each method may raise CAError, like those of `CertificateDB`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -113,7 +113,7 @@ class RunStore(SQLiteStore):
         hold: Callable[[int], None],
         choose: Callable[[frozenset[int]], int] = lambda _: -1,
     ) -> Run:
-        """Store a new run of `process`. Raises AuthorityError if the name has one already.
+        """Store a new run of `process`. Raises CAError if the name has one already.
 
         `hold` gets the run's number before other processes can see the run, to take its liveness
         lock. `choose` gets the uids that belong to other runs, and returns one for this run, or -1.
@@ -124,7 +124,7 @@ class RunStore(SQLiteStore):
                 what = "is being decommissioned, which is not complete"
                 if running.state is RunState.RUNNING:
                     what = f"runs already, as process {running.pid}"
-                raise AuthorityError(
+                raise CAError(
                     f"{running.label} {what}; stop it with `crewgate decommission "
                     f"{running.label}`, or choose another name"
                 )
@@ -234,7 +234,7 @@ class RunStore(SQLiteStore):
     def _select(self, where: str, *values: object) -> list[Run]:
         return self._records(Run, "life", where, values)
 
-    def _failed(self, error: Exception) -> AuthorityError:
-        return AuthorityError(
+    def _failed(self, error: Exception) -> CAError:
+        return CAError(
             f"{self.path}: the runs of orchestrators cannot be stored: {remedy_of(error)}"
         )

@@ -16,7 +16,7 @@ import trio
 
 from crewgate import limits
 from crewgate.core import problems
-from crewgate.errors import ClientError
+from crewgate.errors import PeerError
 from crewgate.server.auto_reset_event import AutoResetEvent
 from crewgate.server.exchange import Exchange, ExchangeHandler
 from crewgate.server.handshake_diagnosis import CertificateCapturingSocket
@@ -290,7 +290,7 @@ async def _run_guarded(exchange: Exchange, coroutine: Coroutine[None, None, None
     try:
         with exchange.scope:
             await coroutine
-    except ClientError:
+    except PeerError:
         pass
     except Exception:  # noqa: BLE001 - the barrier
         _log.exception("failing a request from %s: internal error", exchange.peer.address)

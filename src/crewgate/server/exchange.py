@@ -5,7 +5,7 @@ application responds in full (`respond`) or streams (`start`, then `push` or `se
 Either a coroutine works on the exchange, or an `ExchangeObserver`, set as `watcher`. A protocol
 feeds the exchange and implements the methods that write; this module knows no wire format.
 
-A client that disconnects is a normal event: writing to it then does nothing or raises ClientError,
+A client that disconnects is a normal event: writing to it then does nothing or raises PeerError,
 the coroutine's `scope` is cancelled, and the observer's `lost` is called.
 """
 
@@ -19,7 +19,7 @@ import trio
 
 from crewgate import limits
 from crewgate.core.http_types import HeaderField
-from crewgate.errors import ClientError
+from crewgate.errors import PeerError
 from crewgate.server.auto_reset_event import AutoResetEvent
 from crewgate.server.request import ClientInfo, Request
 
@@ -113,7 +113,7 @@ class Exchange(ABC):
     async def read(self) -> bytes:
         """Return the next piece of the body, b"" at its end.
 
-        Raises ClientError if the client has disconnected.
+        Raises PeerError if the client has disconnected.
         """
         while not self._chunks:
             if self.complete:
@@ -125,7 +125,7 @@ class Exchange(ABC):
         """Wait until the body is complete or `count` bytes of it are buffered, and take none.
 
         `count` must not exceed `limits.buffer_bytes_max`, because no more is buffered. Raises
-        ClientError if the client has disconnected.
+        PeerError if the client has disconnected.
         """
         while not self.complete and self.buffered < count:
             await self._wait_readable()
@@ -170,27 +170,27 @@ class Exchange(ABC):
     def start(self, status: int, headers: Sequence[HeaderField], *, ends: bool = False) -> None:
         """Send the head of a response; its body follows unless the head `ends` the response.
 
-        Raises ClientError if the client has disconnected.
+        Raises PeerError if the client has disconnected.
         """
 
     @abstractmethod
     def push(self, data: bytes) -> bool:
         """Queue a piece of the body; return False if the next one must wait for `drained`.
 
-        That is so while `limits.buffer_bytes_max` bytes or more are unsent. Raises ClientError if
+        That is so while `limits.buffer_bytes_max` bytes or more are unsent. Raises PeerError if
         the client has disconnected.
         """
 
     async def send(self, data: bytes) -> None:
         """Send a piece of the body, and wait while too much of it is unsent.
 
-        Raises ClientError if the client has disconnected.
+        Raises PeerError if the client has disconnected.
         """
         if not self.push(data):
             self._writing = self._writing or AutoResetEvent()
             await self._writing.wait()
             if self.done:
-                raise ClientError("the client has disconnected")
+                raise PeerError("the client has disconnected")
 
     @abstractmethod
     def finish(self, data: bytes = b"", trailers: Sequence[HeaderField] = ()) -> None:
@@ -308,7 +308,7 @@ class Exchange(ABC):
 
     async def _wait_readable(self) -> None:
         if self.gone:
-            raise ClientError("the client has disconnected")
+            raise PeerError("the client has disconnected")
         self.want_body()
         self._reading = self._reading or AutoResetEvent()
         await self._reading.wait()

@@ -12,7 +12,7 @@ from typing import Protocol
 from crewgate import limits
 from crewgate._native.fields import written
 from crewgate.core.http_types import HeaderField
-from crewgate.errors import ClientError
+from crewgate.errors import PeerError
 from crewgate.server.exchange import BODYLESS, Exchange
 from crewgate.server.protocol import ConnectionHost
 from crewgate.server.request import Request
@@ -82,7 +82,7 @@ class HTTP1Exchange(Exchange):
     def start(self, status: int, headers: Sequence[HeaderField], *, ends: bool = False) -> None:
         """Send the head of a streamed response."""
         if self.done:
-            raise ClientError("the client has disconnected")
+            raise PeerError("the client has disconnected")
         protocol = self._protocol
         if self._owes_continue():
             protocol.keep_alive = False
@@ -111,7 +111,7 @@ class HTTP1Exchange(Exchange):
     def push(self, data: bytes) -> bool:
         """Queue a piece; return False once `limits.buffer_bytes_max` or more are unsent."""
         if self.done:
-            raise ClientError("the client has disconnected")
+            raise PeerError("the client has disconnected")
         if data:
             self._add(data)
         if len(self._protocol.out) < limits.buffer_bytes_max:

@@ -11,7 +11,7 @@ from typing import Protocol
 import ngh2
 
 from crewgate.core.http_types import HeaderField
-from crewgate.errors import ClientError
+from crewgate.errors import PeerError
 from crewgate.server.exchange import BODYLESS, Exchange
 from crewgate.server.protocol import ConnectionHost
 from crewgate.server.request import Request, is_dated
@@ -85,7 +85,7 @@ class HTTP2Exchange(Exchange):
     def start(self, status: int, headers: Sequence[HeaderField], *, ends: bool = False) -> None:
         """Send the head of a streamed response."""
         if self.done:
-            raise ClientError("the client has disconnected")
+            raise PeerError("the client has disconnected")
         self.started = True
         protocol = self._protocol
         fields = [(b":status", b"%d" % status), *headers]
@@ -95,7 +95,7 @@ class HTTP2Exchange(Exchange):
             protocol.engine.send_response(self.request.stream, fields, end_stream=ends)
         except ngh2.NGH2Error as error:
             self.lose()
-            raise ClientError("the client has disconnected") from error
+            raise PeerError("the client has disconnected") from error
         if ends:
             self._end()
         else:
@@ -104,13 +104,13 @@ class HTTP2Exchange(Exchange):
     def push(self, data: bytes) -> bool:
         """Queue a piece; return False once `limits.buffer_bytes_max` or more are queued."""
         if self.done:
-            raise ClientError("the client has disconnected")
+            raise PeerError("the client has disconnected")
         protocol = self._protocol
         try:
             protocol.engine.send_data(self.request.stream, data)
         except ngh2.NGH2Error as error:
             self.lose()
-            raise ClientError("the client has disconnected") from error
+            raise PeerError("the client has disconnected") from error
         protocol.host.wake()
         if not protocol.is_full(self.request.stream):
             return True

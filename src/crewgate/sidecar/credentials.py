@@ -24,7 +24,7 @@ from crewgate.ca.certificates import new_key
 from crewgate.ca.key_files import key_pem
 from crewgate.config import CAConfig
 from crewgate.core.x509.identity_extension import Identity
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 
 _log = logging.getLogger(__name__)
 
@@ -35,12 +35,12 @@ class Credential:
     """A certificate, its key inside OpenSSL, and when it ends (seconds since the epoch)."""
 
     def __init__(self, chain: bytes, key: bytes, trust: Path) -> None:
-        """Load PEM; AuthorityError if chain and key do not belong together."""
+        """Load PEM; CAError if chain and key do not belong together."""
         try:
             leaf = x509.load_pem_x509_certificates(chain)[0]
             self.contexts = {name: _context(chain, key, trust, name) for name in (HTTP1, HTTP2)}
         except (ValueError, OSError) as error:  # ssl.SSLError is an OSError
-            raise AuthorityError(f"the certificate from the CA cannot be used: {error}") from error
+            raise CAError(f"the certificate from the CA cannot be used: {error}") from error
         self.ends = leaf.not_valid_after_utc.timestamp()
         self.serial = f"{leaf.serial_number:X}"
 
@@ -59,7 +59,7 @@ def renewal(obtained: float, ends: float, chance: float) -> float:
 def issue(ca: CAConfig, identity: Identity, life_seconds: int | None, request: bytes) -> bytes:
     """Sign a CSR with the CA's key on this machine, which this reads anew each time.
 
-    Return the certificate and its chain up to the root, all PEM. Blocks. AuthorityError.
+    Return the certificate and its chain up to the root, all PEM. Blocks. CAError.
     """
     public = read_request(request)
     with Authority(ca) as authority:
@@ -84,7 +84,7 @@ class RenewingCredential:
         return self._present
 
     async def obtain(self) -> None:
-        """Get a certificate for a new key, and use both from now on; AuthorityError."""
+        """Get a certificate for a new key, and use both from now on; CAError."""
         key = new_key()
         chain = await trio.to_thread.run_sync(self._sign, request_pem(key))
         self._present = Credential(chain, key_pem(key), self._trust)
@@ -99,7 +99,7 @@ class RenewingCredential:
                 await trio.sleep(min(left, limits.run_wait_seconds_max))
             try:
                 await self.obtain()
-            except AuthorityError as error:
+            except CAError as error:
                 left = max(0.0, self.present.ends - time.time())
                 _log.warning("the certificate ends in %.0f s; renewal failed: %s", left, error)
                 await trio.sleep(limits.run_retry_seconds)

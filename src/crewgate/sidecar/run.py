@@ -71,7 +71,7 @@ def run(options: RunOptions) -> int:
     """Run CMD until it ends or this process gets a signal, and return the exit status.
 
     That is CMD's own, or 0 after a signal; 70 if CMD succeeded but its decommission is incomplete.
-    Raises ConfigurationError, AuthorityError, SidecarError or OSError if CMD cannot be started.
+    Raises ConfigurationError, CAError, SidecarError or OSError if CMD cannot be started.
     """
     config = load(options.config)
     ca = configured_ca(config)

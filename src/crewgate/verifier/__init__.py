@@ -3,7 +3,7 @@
 `Verifier` answers a token and a tool's name with a `Permit` or a `Denial`. `request_from_arguments`
 and `peer_certificate_cache` read the call, `gate_snapshot` has the gate that decides,
 `admission_loop` and `waiters` wait for credit. Gate and credit come from `attached` (with
-`pending_draws`) or from `standalone` (with `policy_from_arguments`). Nothing that a client sends
+`unanswered_draws`) or from `standalone` (with `policy_from_arguments`). Nothing that a client sends
 raises an exception. An attached process may draw credit, but cannot revoke.
 """
 

@@ -27,7 +27,7 @@ from crewgate.leases.branch_opening import DrawResult
 from crewgate.policy.certificate_tokens import CertificateTokens, LocalSigner
 from crewgate.policy.loader import load_policy
 from crewgate.verifier.gate_snapshot import DecideFunction, GateRequest, GateSnapshot, judge_by
-from crewgate.verifier.pending_draws import PendingDraws
+from crewgate.verifier.unanswered_draws import UnansweredDraws
 from crewgate.verifier.waiters import AttachmentWaiters, DrawWaiter
 
 _log = logging.getLogger("crewgate.verifier")
@@ -133,7 +133,7 @@ class AttachedSource:
         """Set up what each process has for itself: connection, thread and locks."""
         self._attachment = None
         self._answer = None
-        self._draws = PendingDraws(None)
+        self._draws = UnansweredDraws(None)
         self._thread = None
         self._arrival = AttachmentWaiters()
         self._starting = threading.Lock()
@@ -188,7 +188,7 @@ class AttachedSource:
             attachment.close()
             raise
         self._answer = attachment.attached
-        self._draws = PendingDraws(attachment)
+        self._draws = UnansweredDraws(attachment)
         self._attachment = attachment
         self._arrival.end(DrawResult.GRANTED)
         _log.info("attached to %s", state)

@@ -13,7 +13,7 @@ from crewgate.api.branch_tree_snapshot import BranchTreeSnapshot
 from crewgate.api.schemas import BranchResponse
 from crewgate.core.problem_types import CERTIFICATE_NOT_VALID
 from crewgate.errors import (
-    AuthorityError,
+    CAError,
     ConfigurationError,
     IssuerError,
     LinkError,
@@ -64,7 +64,7 @@ async def test_a_page_of_a_browser_gets_nothing() -> None:
         (IssuerError("no"), 409, "refused"),
         (LinkError("/secret/path"), 503, "agent-unavailable"),
         (TableError("/secret/path"), 503, "agent-unavailable"),
-        (AuthorityError("/secret/path"), 503, "authority-unavailable"),
+        (CAError("/secret/path"), 503, "authority-unavailable"),
         (ConfigurationError("/secret/path"), 503, "configuration-unusable"),
         (ValueError("/secret/path"), 500, "internal-error"),
     ],

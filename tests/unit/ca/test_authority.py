@@ -24,7 +24,7 @@ from crewgate.ca.key_files import read_certificates
 from crewgate.config import CAConfig
 from crewgate.core.x509.certificate import read, serial_text
 from crewgate.core.x509.identity_extension import Identity, Role
-from crewgate.errors import AuthorityError, CRLPublishError
+from crewgate.errors import CAError, CRLPublishError
 
 
 def issue(
@@ -46,11 +46,11 @@ def number_of(crl: x509.CertificateRevocationList) -> int:
 def test_a_ca_is_made_once(ca: CAConfig, now: datetime) -> None:
     """Neither its key nor its root is overwritten, even when the keys have been taken away."""
     before = {path: path.read_bytes() for path in (ca.root, ca.root_key, ca.issuing_key)}
-    with pytest.raises(AuthorityError, match="a CA exists already"):
+    with pytest.raises(CAError, match="a CA exists already"):
         create(ca, now)
     taken = ca.issuing_key.read_bytes()
     ca.issuing_key.unlink()
-    with pytest.raises(AuthorityError, match="a CA exists already"):
+    with pytest.raises(CAError, match="a CA exists already"):
         create(ca, now)
     ca.issuing_key.write_bytes(taken)
     assert {path: path.read_bytes() for path in before} == before
@@ -70,13 +70,13 @@ MAKER = textwrap.dedent("""
     from datetime import UTC, datetime
     from pathlib import Path
     from crewgate.config import CAConfig
-    from crewgate.errors import AuthorityError
+    from crewgate.errors import CAError
     from crewgate.ca.authority import create
     folder = Path(sys.argv[1])
     ca = CAConfig(folder / "ca", folder / "ca.pem", folder / "crl.pem", "x.example")
     try:
         create(ca, datetime.now(UTC))
-    except AuthorityError as error:
+    except CAError as error:
         sys.exit(str(error))
 """)
 
@@ -105,13 +105,13 @@ def test_with_a_passphrase_the_keys_are_encrypted(tmp_path: Path, now: datetime)
     assert ca.passphrase_file is not None
     for text, says in (("other", "the passphrase is wrong"), ("\n", "is empty")):
         ca.passphrase_file.write_text(text)
-        with pytest.raises(AuthorityError, match=says) as raised:
+        with pytest.raises(CAError, match=says) as raised:
             Authority(ca)
         assert "hunter2" not in str(raised.value)
-    with pytest.raises(AuthorityError, match="is encrypted, but there is no passphrase"):
+    with pytest.raises(CAError, match="is encrypted, but there is no passphrase"):
         Authority(msgspec.structs.replace(ca, passphrase_file=None))
     ca.passphrase_file.unlink()
-    with pytest.raises(AuthorityError, match="passphrase cannot be read"):
+    with pytest.raises(CAError, match="passphrase cannot be read"):
         Authority(ca)
 
 
@@ -121,14 +121,14 @@ def test_another_key_is_not_taken(ca: CAConfig, tmp_path: Path, now: datetime) -
     other = ca_in(tmp_path / "other")
     create(other, now)
     ca.issuing_key.write_bytes(other.issuing_key.read_bytes())
-    with pytest.raises(AuthorityError, match="not the key of"):
+    with pytest.raises(CAError, match="not the key of"):
         Authority(ca)
 
 
 def test_a_register_that_is_gone_is_not_begun_anew(ca: CAConfig) -> None:
     """An empty one would let through whatever was revoked."""
     ca.register.unlink()
-    with pytest.raises(AuthorityError, match="register is missing"):
+    with pytest.raises(CAError, match="register is missing"):
         Authority(ca)
     assert not ca.register.exists()
 
@@ -172,7 +172,7 @@ def test_what_cannot_be_is_not_signed(
     ca: CAConfig, now: datetime, identity: Identity, options: dict[str, object], says: str
 ) -> None:
     """And the register stays as it was."""
-    with pytest.raises(AuthorityError, match=says):
+    with pytest.raises(CAError, match=says):
         issue(ca, now, identity, **options)
     with Authority(ca) as authority:
         assert authority.register.all() == []
@@ -190,7 +190,7 @@ def test_nothing_outlives_the_issuing_ca(ca: CAConfig, now: datetime) -> None:
     """Shortly before its end a leaf is short; after it nothing is signed."""
     end = read_certificates(ca.issuing)[0].not_valid_after_utc
     assert issue(ca, end - timedelta(seconds=90)).not_after == int(end.timestamp())
-    with pytest.raises(AuthorityError, match="make a new CA"):
+    with pytest.raises(CAError, match="make a new CA"):
         issue(ca, end)
 
 
@@ -214,12 +214,12 @@ def test_what_is_not_good_is_not_renewed(ca: CAConfig, now: datetime) -> None:
     """Revoked, expired, foreign."""
     entry = issue(ca, now)
     with Authority(ca) as authority:
-        with pytest.raises(AuthorityError, match="is expired"):
+        with pytest.raises(CAError, match="is expired"):
             authority.renew(entry.serial, now + timedelta(hours=5))
         authority.revoke([entry.serial], "superseded", now)
-        with pytest.raises(AuthorityError, match="is revoked"):
+        with pytest.raises(CAError, match="is revoked"):
             authority.renew(entry.serial, now)
-        with pytest.raises(AuthorityError, match="was not issued here"):
+        with pytest.raises(CAError, match="was not issued here"):
             authority.renew("AA", now)
 
 
@@ -253,7 +253,7 @@ def _request(key: object) -> bytes:
 )
 def test_other_requests_are_refused(make, says: str) -> None:  # noqa: ANN001 - a lambda
     """Nonsense, too much, other kinds of keys."""
-    with pytest.raises(AuthorityError, match=says):
+    with pytest.raises(CAError, match=says):
         read_request(make())
 
 
@@ -265,7 +265,7 @@ def test_a_request_must_prove_its_key() -> None:
     raw = [n.x.to_bytes(32) + n.y.to_bytes(32) for n in numbers]
     assert data.count(raw[0]) == 1
     forged = x509.load_der_x509_csr(data.replace(raw[0], raw[1])).public_bytes(Encoding.PEM)
-    with pytest.raises(AuthorityError, match="not signed with its own key"):
+    with pytest.raises(CAError, match="not signed with its own key"):
         read_request(forged)
 
 
@@ -310,7 +310,7 @@ def test_a_list_that_cannot_be_written_is_told_apart(ca: CAConfig, now: datetime
         with pytest.raises(CRLPublishError, match="cannot be written"):
             authority.revoke([entry.serial], "unspecified", now)
         assert [each.serial for each in authority.register.pending()] == [entry.serial]
-        with pytest.raises(AuthorityError, match="revocation reason 'because'; expected one of"):
+        with pytest.raises(CAError, match="revocation reason 'because'; expected one of"):
             authority.revoke([entry.serial], "because", now)
 
 

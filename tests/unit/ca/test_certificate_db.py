@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from crewgate import limits
 from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.core.x509.certificate import serial_text
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 from crewgate.lifecycle.runs import RunStore
 
 
@@ -36,7 +36,7 @@ def test_nobody_makes_one_in_passing(tmp_path: Path) -> None:
     """In an empty one nothing is revoked; whoever asks or begins a life is told to put it back."""
     path = tmp_path / "issued.sqlite"
     for use in (CertificateDB, RunStore):
-        with pytest.raises(AuthorityError, match=r"issued\.sqlite: the CA's register is missing"):
+        with pytest.raises(CAError, match=r"issued\.sqlite: the CA's register is missing"):
             use(path)
     assert list(tmp_path.iterdir()) == []
 
@@ -91,7 +91,7 @@ def test_a_serial_is_used_once(path: Path) -> None:
     """A second one is an error, and the first stays."""
     with CertificateDB(path) as register:
         register.add(entry(1))
-        with pytest.raises(AuthorityError, match="no certificate is issued to this holder"):
+        with pytest.raises(CAError, match="no certificate is issued to this holder"):
             register.add(entry(1, "mallory"))
         assert [each.name for each in register.all()] == ["bd-1"]
 
@@ -127,9 +127,9 @@ def test_nothing_comes_after_a_revoked_one(path: Path) -> None:
         register.add(entry(1))
         register.add(entry(2), after=entry(1).serial)
         register.revoke([entry(1).serial], "unspecified", NOW)
-        with pytest.raises(AuthorityError, match="is revoked"):
+        with pytest.raises(CAError, match="is revoked"):
             register.add(entry(3), after=entry(1).serial)
-        with pytest.raises(AuthorityError, match="is revoked"):
+        with pytest.raises(CAError, match="is revoked"):
             register.add(entry(3), after="AA")
         assert register.find(entry(3).serial) is None
         register.add(entry(4))  # the database is not left in a transaction
@@ -172,7 +172,7 @@ def test_another_version_is_refused(path: Path) -> None:
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version = 9")
     database.close()
-    with pytest.raises(AuthorityError, match="version 9"):
+    with pytest.raises(CAError, match="version 9"):
         CertificateDB(path)
 
 
@@ -186,7 +186,7 @@ def test_what_is_no_database_is_said(tmp_path: Path, what: str) -> None:
         path.write_bytes(b"nonsense" * 500)
     else:
         path = tmp_path / "nowhere" / "x"
-    with pytest.raises(AuthorityError, match="the CA's register cannot be used"):
+    with pytest.raises(CAError, match="the CA's register cannot be used"):
         CertificateDB(path, is_new=True)
 
 
@@ -195,7 +195,7 @@ def test_a_full_disk_undoes_all_of_it(path: Path) -> None:
     with CertificateDB(path) as register:
         register.add(entry(1))
         register._rows("PRAGMA max_page_count = 12")
-        with pytest.raises(AuthorityError, match="full"):
+        with pytest.raises(CAError, match="full"):
             register.add(CertificateRecord(**{**_fields(entry(2)), "pem": "x" * 100_000}))
         assert [each.serial for each in register.all()] == [entry(1).serial]
         register.revoke([entry(1).serial], "unspecified", NOW)

@@ -18,7 +18,7 @@ from crewgate.ca.crl import make_crl
 from crewgate.ca.crl_replica import CRLReplica, authorities, judge
 from crewgate.ca.key_files import read_key
 from crewgate.config import CAConfig
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 
 SERIAL = ("AB12", 1_700_000_000, "")
 
@@ -110,7 +110,7 @@ def test_what_the_ca_has_not_signed_is_none(sites: Sites, what: str) -> None:
         "bits": good[:-1] + bytes([good[-1] ^ 1]),
         "no list": b"0\x03\x02\x01\x01",
     }[what]
-    with pytest.raises(AuthorityError):
+    with pytest.raises(CAError):
         sites.kept.take(data)
     assert sites.number == 7
 
@@ -118,9 +118,9 @@ def test_what_the_ca_has_not_signed_is_none(sites: Sites, what: str) -> None:
 def test_a_list_of_a_time_to_come_or_that_is_over_is_not_taken(sites: Sites) -> None:
     """It would have this machine refuse everybody."""
     assert sites.kept.take(sites.signed(7))
-    with pytest.raises(AuthorityError, match="from the future"):
+    with pytest.raises(CAError, match="from the future"):
         sites.kept.take(sites.signed(8, at=NOW + timedelta(hours=1)))
-    with pytest.raises(AuthorityError, match="has expired"):
+    with pytest.raises(CAError, match="has expired"):
         sites.kept.take(sites.signed(9, at=NOW - timedelta(days=2)))
     assert sites.number == 7
 
@@ -133,7 +133,7 @@ def test_the_issuing_ca_is_found_in_the_machines_own_chain(sites: Sites, tmp_pat
     )
     sites.kept.ca.issuing.unlink()
     assert authorities(sites.kept.ca) == []
-    with pytest.raises(AuthorityError, match="not signed by this CA"):
+    with pytest.raises(CAError, match="not signed by this CA"):
         sites.kept.take(sites.signed(7))
     kept = CRLReplica(sites.kept.ca, tmp_path / "state", [chain], NOW.timestamp)
     assert kept.take(sites.signed(7))
@@ -160,7 +160,7 @@ def test_a_disk_that_takes_nothing_keeps_the_list_before(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(AuthorityError, match=r"crl\.pem: .*No space left"):
+    with pytest.raises(CAError, match=r"crl\.pem: .*No space left"):
         sites.kept.take(sites.signed(8))
     monkeypatch.undo()
     assert sites.number == 7
@@ -171,7 +171,7 @@ def test_a_disk_that_takes_nothing_keeps_the_list_before(
 
 def test_a_number_over_its_bound_is_refused(sites: Sites) -> None:
     """RFC 5280 allows 20 bytes; nothing would ever be newer."""
-    with pytest.raises(AuthorityError, match="number"):
+    with pytest.raises(CAError, match="number"):
         judge(sites.signed(limits.crl_number_max + 1), [sites.issuing.certificate])
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from crewgate.ca.decommission_intents import DecommissionIntent, DecommissionIntents
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 
 
 def test_what_was_noted_is_there_until_it_is_done(tmp_path: Path) -> None:
@@ -40,12 +40,12 @@ def test_what_nobody_wrote_is_told_and_kept(tmp_path: Path) -> None:
     (tmp_path / "ending" / "bd+bd-1.json").write_text("{}")
     found = intents.open()
     assert next(found) == other
-    with pytest.raises(AuthorityError, match=r"bd\+bd-1.json: not a decommission intent"):
+    with pytest.raises(CAError, match=r"bd\+bd-1.json: not a decommission intent"):
         next(found)
 
 
 def test_a_disk_that_refuses_is_an_error(tmp_path: Path) -> None:
     """Nothing is begun that was not written down."""
     (tmp_path / "ending").write_text("a file where the folder should be")
-    with pytest.raises(AuthorityError, match="cannot be written"):
+    with pytest.raises(CAError, match="cannot be written"):
         DecommissionIntents(tmp_path).note(DecommissionIntent("bd", "bd-1", "unspecified", 1))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from crewgate.ca.jwks_key_removal import remove_keys
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 
 
 @pytest.fixture
@@ -49,6 +49,6 @@ def test_the_owner_stays(jwks: Path) -> None:
 def test_what_is_no_jwks_is_told_and_left(jwks: Path, text: str) -> None:
     """With the file, the keys, and that a person must do it."""
     jwks.write_bytes(text.encode("latin-1"))
-    with pytest.raises(AuthorityError, match=r"crew\.jwks\.json: .* the keys a, b .* by hand"):
+    with pytest.raises(CAError, match=r"crew\.jwks\.json: .* the keys a, b .* by hand"):
         remove_keys(jwks, ["b", "a"])
     assert jwks.read_bytes() == text.encode("latin-1")

@@ -19,7 +19,7 @@ from crewgate.ca.key_files import (
     read_key,
     write_file,
 )
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 
 
 @pytest.mark.parametrize("mode", [PRIVATE, PUBLIC])
@@ -40,7 +40,7 @@ def test_what_stands_there_is_replaced_only_where_it_is_said(tmp_path: Path) -> 
     path, other = tmp_path / "x", tmp_path / "other"
     other.write_bytes(b"other")
     path.symlink_to(other)
-    with pytest.raises(AuthorityError, match="the file exists already"):
+    with pytest.raises(CAError, match="the file exists already"):
         write_file(path, b"new", PUBLIC)
     assert other.read_bytes() == b"other"
     write_file(path, b"new", PUBLIC, replace=True)
@@ -50,7 +50,7 @@ def test_what_stands_there_is_replaced_only_where_it_is_said(tmp_path: Path) -> 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
     """With the file that could not be written."""
-    with pytest.raises(AuthorityError, match=r"nowhere/x: cannot be written: No such file"):
+    with pytest.raises(CAError, match=r"nowhere/x: cannot be written: No such file"):
         write_file(tmp_path / "nowhere" / "x", b"", PUBLIC)
 
 
@@ -76,7 +76,7 @@ def test_a_wrong_passphrase_is_said(
 ) -> None:
     """None, one too many, another one; nothing of the key or the passphrase shows."""
     write_file(tmp_path / "k", key_pem(new_key(), made), PRIVATE)
-    with pytest.raises(AuthorityError, match=says) as raised:
+    with pytest.raises(CAError, match=says) as raised:
         read_key(tmp_path / "k", given)
     assert not any(
         word in str(raised.value).replace(str(tmp_path), "")
@@ -87,7 +87,7 @@ def test_a_wrong_passphrase_is_said(
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
     """Whoever read it is the CA."""
     write_file(tmp_path / "k", key_pem(new_key()), 0o640)
-    with pytest.raises(AuthorityError, match=r"mode 0640.*chmod 600"):
+    with pytest.raises(CAError, match=r"mode 0640.*chmod 600"):
         read_key(tmp_path / "k")
 
 
@@ -102,23 +102,23 @@ def test_other_keys_are_refused(tmp_path: Path) -> None:
             serialization.NoEncryption(),
         )
         write_file(tmp_path / f"{number}", data, PRIVATE)
-        with pytest.raises(AuthorityError, match="not an ECDSA key on curve P-256"):
+        with pytest.raises(CAError, match="not an ECDSA key on curve P-256"):
             read_key(tmp_path / f"{number}")
     write_file(tmp_path / "nonsense", b"nonsense", PRIVATE)
-    with pytest.raises(AuthorityError, match="not a private key in PEM"):
+    with pytest.raises(CAError, match="not a private key in PEM"):
         read_key(tmp_path / "nonsense")
     write_file(tmp_path / "large", bytes(limits.key_file_bytes_max + 1), PRIVATE)
-    with pytest.raises(AuthorityError, match="so it is not a private key"):
+    with pytest.raises(CAError, match="so it is not a private key"):
         read_key(tmp_path / "large")
-    with pytest.raises(AuthorityError, match="cannot be read"):
+    with pytest.raises(CAError, match="cannot be read"):
         read_key(tmp_path / "missing")
 
 
 def test_what_is_no_certificate_is_said(tmp_path: Path) -> None:
     """An empty file, nonsense, a folder."""
     (tmp_path / "x").write_bytes(b"")
-    with pytest.raises(AuthorityError, match="not a certificate in PEM"):
+    with pytest.raises(CAError, match="not a certificate in PEM"):
         read_certificates(tmp_path / "x")
     assert read_file(tmp_path / "x") == b""
-    with pytest.raises(AuthorityError, match="cannot be read"):
+    with pytest.raises(CAError, match="cannot be read"):
         read_certificates(tmp_path)

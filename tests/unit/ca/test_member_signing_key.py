@@ -22,7 +22,7 @@ from crewgate.ca.member_signing_key import (
     read_signing_key,
     write_signing_key,
 )
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 
 KEY = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32))
 PRIVATE = (Encoding.PEM, PrivateFormat.PKCS8)
@@ -42,7 +42,7 @@ def test_a_key_is_made_once(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     verifier = ed25519.Ed25519PublicKey.from_public_bytes(public)
     verifier.verify(read_signing_key(path).sign(b"text"), b"text")
-    with pytest.raises(AuthorityError, match="the file exists already"):
+    with pytest.raises(CAError, match="the file exists already"):
         write_signing_key(path)
     assert certified_half(path) == public_half(path) == public
 
@@ -52,7 +52,7 @@ def test_one_that_is_not_there_is_made_to_be_certified(tmp_path: Path) -> None:
     path = tmp_path / "signing.key"
     assert certified_half(path) == public_half(path)
     (tmp_path / "link").symlink_to("nowhere")
-    with pytest.raises(AuthorityError, match="cannot be read"):
+    with pytest.raises(CAError, match="cannot be read"):
         certified_half(tmp_path / "link")
 
 
@@ -61,7 +61,7 @@ def test_a_public_key_is_enough_to_be_certified_and_not_to_sign(tmp_path: Path) 
     path = private(tmp_path / "public", KEY.public_key().public_bytes(*PUBLIC), 0o644)
     assert public_half(path) == KEY.public_key().public_bytes_raw()
     path.chmod(0o600)
-    with pytest.raises(AuthorityError, match="expected an unencrypted Ed25519 private key in PEM"):
+    with pytest.raises(CAError, match="expected an unencrypted Ed25519 private key in PEM"):
         read_signing_key(path)
 
 
@@ -82,7 +82,7 @@ def test_a_public_key_is_enough_to_be_certified_and_not_to_sign(tmp_path: Path) 
 )
 def test_what_is_no_such_key(tmp_path: Path, data: bytes, says: str) -> None:
     """One error each, with the file."""
-    with pytest.raises(AuthorityError, match=says) as raised:
+    with pytest.raises(CAError, match=says) as raised:
         public_half(private(tmp_path / "signing.key", data))
     assert str(tmp_path) in str(raised.value)
 
@@ -90,5 +90,5 @@ def test_what_is_no_such_key(tmp_path: Path, data: bytes, says: str) -> None:
 def test_a_private_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
     """Whoever had it may sign revocations."""
     path = private(tmp_path / "signing.key", KEY.private_bytes(*PRIVATE, NoEncryption()), 0o640)
-    with pytest.raises(AuthorityError, match=r"other users can read .* \(mode 0640\)"):
+    with pytest.raises(CAError, match=r"other users can read .* \(mode 0640\)"):
         public_half(path)

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from crewgate.ca.sqlite import SQLiteStore
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 
 
 class Books(SQLiteStore):
     def _prepare(self) -> None:
         """There is one table, which the fixture makes."""
 
-    def _failed(self, error: Exception) -> AuthorityError:
-        return AuthorityError(f"books: {error}")
+    def _failed(self, error: Exception) -> CAError:
+        return CAError(f"books: {error}")
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_what_sqlite_rolled_back_itself_is_not_rolled_back_again(books: Books) -
             books._rows("INSERT INTO page VALUES (1)")
             books._rows("INSERT OR ROLLBACK INTO page VALUES (1)")
 
-    with pytest.raises(AuthorityError, match="books: UNIQUE"):
+    with pytest.raises(CAError, match="books: UNIQUE"):
         fail()
     assert books._rows("SELECT * FROM page") == []
 
@@ -73,7 +73,7 @@ def test_one_that_cannot_be_opened_is_let_go(tmp_path: Path, content: bytes | No
         path.write_bytes(content)
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
-        with pytest.raises(AuthorityError, match="books: ") as raised:
+        with pytest.raises(CAError, match="books: ") as raised:
             Books(path)
         assert isinstance(raised.value.__cause__, sqlite3.Error)
     assert len(list(Path("/proc/self/fd").iterdir())) == before

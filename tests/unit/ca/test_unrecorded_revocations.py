@@ -10,7 +10,7 @@ from small_disk import on_a_small_disk, why_no_small_disk
 
 from crewgate.ca.certificate_db import CertificateDB
 from crewgate.core.x509.certificate import serial_text
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 
 FULL = """
 import sys, json
@@ -18,7 +18,7 @@ from pathlib import Path
 from certificates_written import NOW, entry
 from small_disk import fill
 from crewgate.core.x509.certificate import serial_text
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 from crewgate.lifecycle.runs import RunStore
 from crewgate.ca.certificate_db import CertificateDB
 from crewgate.ca import unrecorded_revocations
@@ -50,7 +50,7 @@ with CertificateDB(path) as register, CertificateDB(path) as other:
         said["standing"] = lives.running("bd", "bd-1")
     try:
         register.add(entry(4))
-    except AuthorityError as error:
+    except CAError as error:
         said["add"] = str(error)
     filled.unlink()
     register.flush()
@@ -97,7 +97,7 @@ def test_what_was_not_written_is_not_renewed_and_not_revoked_twice(
         with full_books(monkeypatch):
             register.revoke([serial_text(1)], "superseded", NOW)
             assert register.revoke([serial_text(1)], "unspecified", NOW + 1) == []
-        with pytest.raises(AuthorityError, match="is revoked and cannot be renewed"):
+        with pytest.raises(CAError, match="is revoked and cannot be renewed"):
             register.add(entry(2), after=serial_text(1))
         assert register.of("bd", "bd-1", NOW) == []
         register.flush()
@@ -112,7 +112,7 @@ def test_what_cannot_be_flushed_stays(tmp_path: Path, monkeypatch: pytest.Monkey
         register.add(entry(1))
         with full_books(monkeypatch):
             register.revoke([serial_text(1)], "superseded", NOW)
-            with pytest.raises(AuthorityError, match="disk is full"):
+            with pytest.raises(CAError, match="disk is full"):
                 register.flush()
             assert "disk is full" in register.unwritten_reason
         register.flush()

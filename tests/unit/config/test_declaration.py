@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from crewgate.config import values
 from crewgate.config.declaration import (
-    Declaration,
     Key,
+    KeyDeclaration,
     KeyGroup,
     KeyOrTable,
     Scope,
@@ -135,7 +135,7 @@ WORDS = st.sampled_from(
 VALUES = JUNK | WORDS | st.lists(WORDS | JUNK, max_size=2)
 
 
-def documents(part: Declaration) -> st.SearchStrategy[object]:
+def documents(part: KeyDeclaration) -> st.SearchStrategy[object]:
     """Values of a key or table, good ones among them."""
     if isinstance(part, KeyOrTable):
         return VALUES | tables(part.of)

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from crewgate.cli.init.template import fresh_config
 from crewgate.config import load
-from crewgate.config.declaration import Declaration, Key, KeyOrTable, Table, TableSchema
+from crewgate.config.declaration import Key, KeyDeclaration, KeyOrTable, Table, TableSchema
 from crewgate.config.model import CONFIG
 from crewgate.config.reference import json_schema, markdown, summary
 
@@ -89,7 +89,7 @@ price = "0"
 """
 
 
-def parts(table: TableSchema[Any] = CONFIG) -> Iterator[tuple[str, Declaration]]:
+def parts(table: TableSchema[Any] = CONFIG) -> Iterator[tuple[str, KeyDeclaration]]:
     """Every key and table of a file, by its name."""
     for field, part in table:
         yield part.key(field), part

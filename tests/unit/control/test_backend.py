@@ -23,7 +23,7 @@ from crewgate.control.backend import ControlBackend
 from crewgate.control.token_reader import TokenReader
 from crewgate.core.ids import EntityKind, uuid_bytes
 from crewgate.core.x509.identity_extension import Identity, Role
-from crewgate.errors import AuthorityError, ControlError, LinkError
+from crewgate.errors import CAError, ControlError, LinkError
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.orchestrator import Orchestrator
 
@@ -234,7 +234,7 @@ async def test_one_that_cannot_be_used_leaves_the_one_before(
     """Its CA is not there."""
     ca = ca_of(config)
     elsewhere = msgspec.structs.replace(ca, folder=ca.folder / "none")
-    with pytest.raises(AuthorityError):
+    with pytest.raises(CAError):
         await office.load(config, elsewhere)
     await office.publish()
     assert await office.entry("AB") is None

@@ -12,7 +12,7 @@ from crewgate.config import Config
 from crewgate.control import ca_client_tasks as module
 from crewgate.control.ca_client_tasks import CAClientTasks
 from crewgate.core.health import ComponentHealth, degraded
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 
 
 class Noted:
@@ -29,7 +29,7 @@ class Away:
     """A control API that does not answer."""
 
     def ocsp(self, request: bytes) -> bytes:
-        raise AuthorityError("no route to host")
+        raise CAError("no route to host")
 
 
 async def test_an_end_takes_back_what_was_wrong(

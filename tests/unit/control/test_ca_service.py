@@ -25,7 +25,7 @@ from crewgate.control import ca_service as desk_
 from crewgate.control.ca_service import CAService
 from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity_extension import MAY_REVOKE, Identity, Role, member_id
-from crewgate.errors import AuthorityError, ControlError, LinkError, RefusedError
+from crewgate.errors import CAError, ControlError, LinkError, RefusedError
 from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.lifecycle import decommission
 from crewgate.lifecycle.processes import RunProcess, this
@@ -62,7 +62,7 @@ def test_a_gateway_keeps_its_signing_key_and_rights(desk: CAService) -> None:
     assert read(leaf.public_bytes(Encoding.DER)).speaks_for() == edge
     other = msgspec.structs.replace(edge, key=bytes(32))
     by = first(desk, ADA).serial
-    with pytest.raises(AuthorityError, match="another signing key"):
+    with pytest.raises(CAError, match="another signing key"):
         desk.certify(CertificateRequest(other, csr(), by))
 
 
@@ -239,7 +239,7 @@ def test_who_runs_under_that_name_gets_no_next_certificate(
         (life,) = lives.open()
         assert (life.label, life.state) == ("bd/bd-1", RunState.ENDING)
         with pytest.raises(
-            AuthorityError, match=r"no certificate is issued .*: its \w+ (is being|has been) ended"
+            CAError, match=r"no certificate is issued .*: its \w+ (is being|has been) ended"
         ):
             first(desk, BD)
         desk.revoke_orchestrator("bd", "bd-2", "keyCompromise")

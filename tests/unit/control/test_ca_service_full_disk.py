@@ -18,7 +18,7 @@ from crewgate.ca.decommission_intents import DecommissionIntents
 from crewgate.config import Config
 from crewgate.control.ca_service import CAService
 from crewgate.core.x509.certificate import serial_text
-from crewgate.errors import AuthorityError, ControlError, LinkError
+from crewgate.errors import CAError, ControlError, LinkError
 from crewgate.lifecycle.processes import this
 from crewgate.lifecycle.runs import RunState, RunStore
 
@@ -59,7 +59,7 @@ def test_on_a_full_disk_an_orchestrator_is_ended_at_once_and_for_good_later(
         assert agent.heard == ([entry.serial], ["bd/bd-1"])
         assert "disk is full" in answer.unwritten
         by = CertificateRequest(msgspec.structs.replace(BD, instance=b""), csr(), entry.serial)
-        with pytest.raises((AuthorityError, ControlError)):
+        with pytest.raises((CAError, ControlError)):
             desk.certify(by)
         desk.complete()
         assert "disk is full" in desk.unwritten_reason
@@ -128,7 +128,7 @@ def test_what_the_disk_did_not_take_outlives(
             desk.close()
         after.complete()
         assert after.unwritten_reason
-        with pytest.raises((AuthorityError, ControlError)):
+        with pytest.raises((CAError, ControlError)):
             after.certify(
                 CertificateRequest(msgspec.structs.replace(BD, instance=b""), csr(), entry.serial)
             )
@@ -164,7 +164,7 @@ def test_a_restart_that_would_forget_says_so(
 def test_a_damaged_file_of_the_process_before_is_no_empty_one(config: Config) -> None:
     """A certificate that was ended could be renewed: the CA does not work before a person looks."""
     (config.state / "unwritten").write_bytes(b"x" * 4096)
-    with pytest.raises(AuthorityError, match="remove the file, and repeat the revocations"):
+    with pytest.raises(CAError, match="remove the file, and repeat the revocations"):
         opened(config)
 
 
@@ -179,7 +179,7 @@ def test_a_list_that_cannot_be_written_keeps_no_revocation_from_the_gateway(
     answer = desk.revoke_certificate(entry.serial, "superseded")
     assert agent.heard == ([entry.serial], [])
     assert str(crl) in answer.unwritten
-    with pytest.raises(AuthorityError, match="cannot be written"):
+    with pytest.raises(CAError, match="cannot be written"):
         desk.catch_up()
     crl.rmdir()
     desk.catch_up()

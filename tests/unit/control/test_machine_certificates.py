@@ -19,7 +19,7 @@ from crewgate.control.machine_certificates import MachineCertificateRenewal, sou
 from crewgate.core.health import HealthState
 from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity_extension import member_id
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 
 DAY = 86_400.0
 
@@ -37,7 +37,7 @@ class Signer:
         is_server = read(leaf.public_bytes(Encoding.DER)).identity is None
         self.asked.append((pair.certificate.name, is_server))
         if self.error:
-            raise AuthorityError(self.error)
+            raise CAError(self.error)
         with Authority(self.ca) as authority:
             return next_chain(authority, leaf, datetime.fromtimestamp(self.now, UTC))
 
@@ -273,7 +273,7 @@ def test_a_key_in_the_same_file_is_never_destroyed(watched: Watched, *, is_link:
     assert watched.states[name] is HealthState.DEGRADED
     with Authority(watched.signer.ca) as authority:
         chain = next_chain(authority, leaf, datetime.fromtimestamp(watched.signer.now, UTC))
-    with pytest.raises(AuthorityError, match="not replaced, because it also has a private key"):
+    with pytest.raises(CAError, match="not replaced, because it also has a private key"):
         put(both, leaf, chain, watched.signer.now, however_long=True)
     assert both.read_bytes() == data
 
@@ -313,7 +313,7 @@ def test_a_next_one_that_is_not_valid_now_is_not_used(watched: Watched, days: fl
     data, now = path.read_bytes(), watched.signer.now
     with Authority(watched.signer.ca) as authority:
         chain = next_chain(authority, leaf, datetime.fromtimestamp(now + days * DAY, UTC))
-    with pytest.raises(AuthorityError, match="is not valid now"):
+    with pytest.raises(CAError, match="is not valid now"):
         put(path, leaf, chain, now, however_long=True)
     assert path.read_bytes() == data
 

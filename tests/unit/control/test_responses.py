@@ -6,7 +6,7 @@ from revocation_targets import certificate, orchestrator
 
 from crewgate.ca import revocation_propagation
 from crewgate.control.responses import branch, host, revoked
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 from crewgate.ipc.admin_messages import QuorumResult, RevocationReceipt, TreeRow
 
 
@@ -29,7 +29,7 @@ def test_an_address_is_one(text: str) -> None:
 )  # fmt: skip
 def test_anything_else_is_refused(text: str) -> None:
     """No wildcard, no network, no byte that a reader could take for another name."""
-    with pytest.raises(AuthorityError):
+    with pytest.raises(CAError):
         host(text)
 
 

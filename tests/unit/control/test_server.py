@@ -21,7 +21,7 @@ from crewgate.control.ca_service import CAService
 from crewgate.control.health import ControlHealth
 from crewgate.control.server import ControlServer
 from crewgate.core.health import ComponentHealth, HealthState
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 from crewgate.lifecycle import decommission
 from crewgate.lifecycle.processes import this
 from crewgate.lifecycle.runs import RunStore
@@ -139,7 +139,7 @@ async def test_a_life_that_cannot_be_looked_at_is_in_the_health(
     """It may be dead, and its certificates good; once it can be looked at, all is well."""
 
     def refuse(register: Path, number: int) -> bool:
-        raise AuthorityError("lives.lock: cannot be opened")
+        raise CAError("lives.lock: cannot be opened")
 
     assert config.ca is not None
     with RunStore(config.ca.register) as lives:

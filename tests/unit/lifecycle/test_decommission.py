@@ -23,7 +23,7 @@ from crewgate.ca.unrecorded_revocations import UnrecordedRevocations, unwritten_
 from crewgate.config import Config
 from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
-from crewgate.errors import AuthorityError, LinkError
+from crewgate.errors import CAError, LinkError
 from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.issuer.signing import SigningKey
 from crewgate.lifecycle import decommission, processes
@@ -241,7 +241,7 @@ def test_a_key_that_cannot_leave_keeps_the_name_ending(
     own_key(config, "bd-1")
 
     def refuse(path: Path, kids: Sequence[str]) -> None:
-        raise AuthorityError("take them out by hand")
+        raise CAError("take them out by hand")
 
     with monkeypatch.context() as patch:
         patch.setattr(decommission, "remove_keys", refuse)
@@ -293,7 +293,7 @@ def test_one_that_cannot_be_ended_is_in_nobodys_way(
 
     def terminate(config: Config, life: Run) -> None:
         if life.name == "stuck":
-            raise AuthorityError("SIGKILL did not end it")
+            raise CAError("SIGKILL did not end it")
 
     monkeypatch.setattr(decommission, "terminate", terminate)
     stuck, other = decommission.complete_intents(config)
@@ -312,7 +312,7 @@ def test_one_whose_process_cannot_be_looked_for_delays_no_other(
         lives.request_stop("article", "bd-1", 1)
 
     def refuse(register: Path, number: int) -> bool:
-        raise AuthorityError("lives.lock: cannot be opened")
+        raise CAError("lives.lock: cannot be opened")
 
     monkeypatch.setattr(decommission, "is_held", refuse)
     unseen, done = decommission.complete_intents(config)
@@ -331,7 +331,7 @@ def test_what_runs_in_another_container_is_cut_off_and_told_of(
     begin(config, elsewhere, hold=pulse.acquire)
     serial = issue(config, ONE)
     assert decommission.complete_intents(config) == []
-    with pytest.raises(AuthorityError, match="runs in another container"):
+    with pytest.raises(CAError, match="runs in another container"):
         decommission.decommission(config, "article", "bd-1")
     assert statuses(config) == {serial: "revoked"}
     assert standing(config) == {"bd-1": RunState.ENDING}
@@ -346,12 +346,12 @@ def test_a_disk_that_is_full_saves_no_process(
     ended: list[Run] = []
 
     def full(*_: object) -> None:
-        raise AuthorityError("no space left on device")
+        raise CAError("no space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(decommission.Authority, "publish", full)
         patch.setattr(decommission, "terminate", lambda config, life: ended.append(life))
-        with pytest.raises(AuthorityError, match="no space"):
+        with pytest.raises(CAError, match="no space"):
             decommission.decommission(config, "article", "bd-1")
     assert [life.name for life in ended] == ["bd-1"]
     assert agent.heard[0][0] == [serial]
@@ -475,7 +475,7 @@ def test_of_one_that_cannot_be_ended_the_gateway_hears_again(
     """It mints on, somewhere where no signal reaches it."""
 
     def terminate(*_: object) -> None:
-        raise AuthorityError("it runs in another container")
+        raise CAError("it runs in another container")
 
     begin(config, GONE)
     monkeypatch.setattr(decommission, "terminate", terminate)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from crewgate.ca.key_files import locked
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 from crewgate.lifecycle.liveness_lock import LivenessLock, is_held
 
 
@@ -20,7 +20,7 @@ def test_each_life_has_its_own(tmp_path: Path) -> None:
     pulse, other = LivenessLock(register), LivenessLock(register)
     pulse.acquire(7)
     assert [is_held(register, number) for number in (6, 7, 8)] == [False, True, False]
-    with pytest.raises(AuthorityError, match="run 7 cannot be locked"):
+    with pytest.raises(CAError, match="run 7 cannot be locked"):
         other.acquire(7)
     other.acquire(8)
     pulse.stop()
@@ -53,7 +53,7 @@ def test_it_stops_with_its_process(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     """With its path."""
-    with pytest.raises(AuthorityError, match=r"lives\.lock: cannot be opened"):
+    with pytest.raises(CAError, match=r"lives\.lock: cannot be opened"):
         is_held(tmp_path / "no" / "issued.sqlite", 1)
 
 
@@ -87,5 +87,5 @@ def test_one_that_may_not_be_opened_says_how_to_mend_it(
     LivenessLock(register).stop()
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", refuse)
-        with pytest.raises(AuthorityError, match=r"lives\.lock: .*; give user \d+ the right to it"):
+        with pytest.raises(CAError, match=r"lives\.lock: .*; give user \d+ the right to it"):
             is_held(register, 1)

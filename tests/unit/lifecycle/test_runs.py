@@ -17,7 +17,7 @@ from orchestrator_certificates import ONE, OTHER, issue
 
 from crewgate.ca.certificate_db import CertificateDB
 from crewgate.config import Config
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 from crewgate.lifecycle.processes import RunProcess, this
 from crewgate.lifecycle.runs import RunState, RunStore
 
@@ -48,12 +48,12 @@ def test_a_life_is_found_again_by_another_process(config: Config, lives: RunStor
 def test_a_name_lives_once(lives: RunStore) -> None:
     """Running or ending, it is not begun again; another name and another crew are."""
     lives.begin("article", "bd-1", this(), ONE, unheld)
-    with pytest.raises(AuthorityError, match=r"runs already, as process \d+; stop it with"):
+    with pytest.raises(CAError, match=r"runs already, as process \d+; stop it with"):
         lives.begin("article", "bd-1", this(), OTHER, unheld)
     lives.begin("article", "bd-2", this(), OTHER, unheld)
     lives.begin("finance", "bd-1", this(), OTHER, unheld)
     lives.request_stop("article", "bd-1", NOW)
-    with pytest.raises(AuthorityError, match="is being decommissioned"):
+    with pytest.raises(CAError, match="is being decommissioned"):
         lives.begin("article", "bd-1", this(), OTHER, unheld)
 
 
@@ -110,9 +110,7 @@ def test_no_certificate_is_signed_while_its_orchestrator_is_ended(
     before = issue(config, ONE)
     lives.request_stop("article", "bd-1", NOW)
     for instance in (ONE, OTHER):
-        with pytest.raises(
-            AuthorityError, match=r"issued to .*: its \w+ (is being|has been) ended"
-        ):
+        with pytest.raises(CAError, match=r"issued to .*: its \w+ (is being|has been) ended"):
             issue(config, instance)
     issue(config, OTHER, name="bd-2")
     assert lives.serials_to_revoke(life, 0) == [before]
@@ -126,7 +124,7 @@ def test_no_certificate_is_signed_for_a_process_that_was_ended(
     for state in (RunState.ENDING, RunState.UNTOLD):
         lives.move(life.id, state, NOW)
     lives.begin("article", "bd-1", this(), OTHER, unheld)
-    with pytest.raises(AuthorityError, match="its process has been ended"):
+    with pytest.raises(CAError, match="its process has been ended"):
         issue(config, ONE)
     issue(config, OTHER)
 
@@ -156,7 +154,7 @@ def test_a_database_that_is_none_is_told(tmp_path: Path) -> None:
     """With its path."""
     path = tmp_path / "issued.sqlite"
     path.write_text("no database, and long enough to be seen as none by whoever opens it" * 20)
-    with pytest.raises(AuthorityError, match=r"issued\.sqlite"):
+    with pytest.raises(CAError, match=r"issued\.sqlite"):
         RunStore(path)
 
 
@@ -191,7 +189,7 @@ class LivesMachine(RuleBasedStateMachine):
             life = self.lives.begin("article", name, process, ONE, unheld)
             self.states[life.id] = (name, RunState.RUNNING)
         else:
-            with pytest.raises(AuthorityError):
+            with pytest.raises(CAError):
                 self.lives.begin("article", name, process, ONE, unheld)
 
     @rule(name=NAMES)

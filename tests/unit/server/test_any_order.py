@@ -25,7 +25,7 @@ from hyperframe.frame import (
 )
 
 from crewgate import limits
-from crewgate.errors import ClientError
+from crewgate.errors import PeerError
 from crewgate.server.exchange import Exchange
 from crewgate.server.http1 import HTTP1
 from crewgate.server.http2 import HTTP2
@@ -68,7 +68,7 @@ def _act(random: Random, exchange: Exchange) -> None:
     ]
     try:
         random.choice(rare if random.random() < 0.01 else usual)()
-    except ClientError:
+    except PeerError:
         assert exchange.done
 
 

@@ -5,7 +5,7 @@ import trio
 from fake_host import FakeHost
 
 from crewgate import limits
-from crewgate.errors import ClientError
+from crewgate.errors import PeerError
 from crewgate.server.http1 import HTTP1
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -245,7 +245,7 @@ async def test_send_waits_for_the_reader() -> None:
     async def work() -> None:
         await exchange.send(bytes(2 * limits.buffer_bytes_max))
         done.append("sent")
-        with pytest.raises(ClientError):
+        with pytest.raises(PeerError):
             await exchange.send(bytes(2 * limits.buffer_bytes_max))
 
     async with trio.open_nursery() as nursery:

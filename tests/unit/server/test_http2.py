@@ -8,7 +8,7 @@ import trio
 from http2_pair import GET, HEAD, POST, Pair
 
 from crewgate import limits
-from crewgate.errors import ClientError
+from crewgate.errors import PeerError
 
 
 async def test_window_opens_when_the_body_is_read() -> None:
@@ -70,7 +70,7 @@ async def test_send_waits_for_the_window() -> None:
     async def work() -> None:
         await exchange.send(bytes(2 * limits.buffer_bytes_max))
         done.append("sent")
-        with pytest.raises(ClientError):
+        with pytest.raises(PeerError):
             await exchange.send(bytes(2 * limits.stream_window_bytes + limits.buffer_bytes_max))
 
     async with trio.open_nursery() as nursery:
@@ -107,7 +107,7 @@ def test_writing_after_the_end_is_harmless() -> None:
     exchange.respond(200, [], b"x")
     exchange.finish(b"x")
     exchange.reset(8)
-    with pytest.raises(ClientError):
+    with pytest.raises(PeerError):
         exchange.start(200, [])
 
 

@@ -23,7 +23,7 @@ from crewgate.ca.certificates import new_key
 from crewgate.ca.key_files import key_pem
 from crewgate.config import CAConfig, Config
 from crewgate.core.x509.identity_extension import Identity, Role
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 from crewgate.sidecar.credentials import Credential, RenewingCredential, issue, renewal
 
 IDENTITY = Identity(Role.ORCHESTRATOR, "bd-1", ONE, "article")
@@ -93,9 +93,9 @@ def test_the_key_touches_no_file(ca: CAConfig, monkeypatch: pytest.MonkeyPatch) 
 def test_a_chain_of_another_key_is_refused(ca: CAConfig) -> None:
     """A signer that certifies something else is told of, not used."""
     chain = issue(ca, IDENTITY, None, request_pem(new_key()))
-    with pytest.raises(AuthorityError, match="cannot be used"):
+    with pytest.raises(CAError, match="cannot be used"):
         Credential(chain, key_pem(new_key()), ca.root)
-    with pytest.raises(AuthorityError, match="cannot be used"):
+    with pytest.raises(CAError, match="cannot be used"):
         Credential(b"nonsense", key_pem(new_key()), ca.root)
 
 
@@ -112,7 +112,7 @@ class Signer:
         self.times.append(trio.current_time())
         if self.failures:
             self.failures -= 1
-            raise AuthorityError("the disk is full")
+            raise CAError("the disk is full")
         with Authority(self._ca) as authority:
             now = datetime.fromtimestamp(self._offset + trio.current_time(), UTC)
             entry = authority.issue(IDENTITY, read_request(request), now, life_seconds=600)

@@ -30,7 +30,7 @@ from crewgate.core.ids import cluster_id, crew_key
 from crewgate.core.revocation_kinds import BY_CLAIM_LABEL, RevocationTarget
 from crewgate.core.tokens.claims import is_text
 from crewgate.core.x509.identity_extension import MAY_REVOKE
-from crewgate.errors import AuthorityError, ConfigurationError, GossipError
+from crewgate.errors import CAError, ConfigurationError, GossipError
 from crewgate.gossip.member_certificates import SignedMemberRecord
 from crewgate.gossip.node import GossipNode, LocalMember
 from crewgate.gossip.sockets import GossipSockets, to_address
@@ -136,7 +136,7 @@ class Cluster:
         self._set_sync_interval()
         try:
             self.gossip.renew(_credential(settings))
-        except (GossipError, AuthorityError, OSError) as error:
+        except (GossipError, CAError, OSError) as error:
             _log.warning("keeping the previous peer certificate: %s", error)
 
     def _set_sync_interval(self) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from crewgate import limits
 from crewgate.ca.crl_replica import CRLReplica, SignedCRL
 from crewgate.config import CAConfig, Config
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 from crewgate.gossip.revocation_lists import CRLVersion
 
 _RETRY_SECONDS = limits.gossip_list_again_seconds
@@ -78,7 +78,7 @@ class ClusterCRLExchange:
             return
         try:
             found = kept.take(data)
-        except AuthorityError as error:
+        except CAError as error:
             # An error of this machine's disk is no fault of the member.
             if isinstance(error.__cause__, OSError):
                 self._not_before = self._now() + _RETRY_SECONDS

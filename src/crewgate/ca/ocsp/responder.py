@@ -27,7 +27,7 @@ from crewgate.ca.certificates import CertificateAndKey, make_responder
 from crewgate.ca.crl import REASONS
 from crewgate.ca.ocsp.verify import OCSPIssuer
 from crewgate.core.x509.certificate import serial_text
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Responder:
             return failure(ocsp.OCSPResponseStatus.MALFORMED_REQUEST)
         try:
             return self._answer(query, nonce, now.astimezone(UTC).replace(microsecond=0))
-        except AuthorityError as error:
+        except CAError as error:
             _log.warning("cannot answer an OCSP request: %s", error)
             return failure(ocsp.OCSPResponseStatus.INTERNAL_ERROR)
 
@@ -109,12 +109,12 @@ class Responder:
         return response.public_bytes(serialization.Encoding.DER)
 
     def _signer(self, now: datetime) -> CertificateAndKey:
-        """Return the delegate; replace it in the second half of its life. Raises AuthorityError."""
+        """Return the delegate; replace it in the second half of its life. Raises CAError."""
         delegate = self._delegate
         half = timedelta(seconds=limits.ocsp_responder_seconds / 2)
         ends = self._issuing.certificate.not_valid_after_utc
         if ends <= now:
-            raise AuthorityError("the issuing CA's own certificate has expired; make a new CA")
+            raise CAError("the issuing CA's own certificate has expired; make a new CA")
         if delegate is not None:
             certificate = delegate.certificate
             left = certificate.not_valid_after_utc - now

@@ -17,7 +17,7 @@ from crewgate.ca.certificates import is_issued
 from crewgate.ca.crl import is_signed_by
 from crewgate.ca.key_files import read_certificates, read_key
 from crewgate.config import CAConfig, Config
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 
 MEND = (
     "where the CA's key is, `crewgate serve` signs new lists, and `crewgate ca crl` signs one; "
@@ -90,7 +90,7 @@ def _unissuing(ca: CAConfig) -> Iterator[str]:
         key = read_key(ca.issuing_key, read_passphrase(ca))
         if key.public_key() != read_certificates(ca.issuing)[0].public_key():
             yield f"{ca.issuing_key}: not the key of {ca.issuing}; restore the matching key"
-    except AuthorityError as error:
+    except CAError as error:
         yield str(error)
     if not ca.register.exists():
         yield f"{ca.register}: the register is not there, so nothing can be issued; restore it"
@@ -124,7 +124,7 @@ def _certificate(path: Path) -> x509.Certificate | str:
     """Return the first certificate of a file, or a text that says what is wrong with it."""
     try:
         return read_certificates(path)[0]
-    except AuthorityError as error:
+    except CAError as error:
         return str(error)
 
 

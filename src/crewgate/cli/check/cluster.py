@@ -11,7 +11,7 @@ from crewgate.ca.key_files import read_certificates
 from crewgate.ca.member_signing_key import read_signing_key
 from crewgate.config import CAConfig, ClusterConfig, Config
 from crewgate.core.x509.identity_extension import MAY_REVOKE, Identity, Role
-from crewgate.errors import AuthorityError, ConfigurationError
+from crewgate.errors import CAError, ConfigurationError
 from crewgate.server.tls import server_context
 
 _ISSUE = "issue one with `crewgate ca issue --role gateway --signing-key FILE --right revoke`"
@@ -33,7 +33,7 @@ def cluster_errors(config: Config) -> Iterator[str]:
         yield from _wrong_identity(config, cluster)
     try:
         read_signing_key(cluster.signing_key)
-    except AuthorityError as error:
+    except CAError as error:
         yield f"[cluster] signing_key: {error}"
 
 
@@ -57,11 +57,11 @@ def _foreign_certificate(cluster: ClusterConfig, ca: CAConfig) -> Iterator[str]:
     """Yield an error if another CA signed the certificate; `check/ca` checks the CA's files."""
     try:
         issuing = read_certificates(ca.issuing)[0]
-    except AuthorityError:
+    except CAError:
         return
     try:
         is_ours = is_issued(read_certificates(cluster.certificate)[0], issuing)
-    except AuthorityError:
+    except CAError:
         is_ours = False
     if not is_ours:
         yield f"{cluster.certificate}: not signed by {ca.issuing}, so no peer accepts it; {_ISSUE}"
@@ -92,7 +92,7 @@ def _public(path: Path, otherwise: bytes) -> bytes:
     """Return the public half of a key; `otherwise` if it cannot be read (another check says so)."""
     try:
         return read_signing_key(path).public_key().public_bytes_raw()
-    except AuthorityError:
+    except CAError:
         return otherwise
 
 
@@ -100,5 +100,5 @@ def _identity(path: Path) -> Identity | None:
     """Return the identity that a certificate names; None if it names none or cannot be read."""
     try:
         return identity_in(read_certificates(path)[0])
-    except (AuthorityError, ValueError):
+    except (CAError, ValueError):
         return None

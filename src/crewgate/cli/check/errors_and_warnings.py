@@ -22,7 +22,7 @@ from crewgate.config import (
     descriptors,
 )
 from crewgate.core.policy.scope import matches
-from crewgate.errors import AuthorityError, ConfigurationError
+from crewgate.errors import CAError, ConfigurationError
 from crewgate.gateway.worker.client_cert_ocsp import ClientCertOCSPChecker
 from crewgate.issuer.signing import SigningKey
 from crewgate.policy.loader import crew_keys, load_policy
@@ -201,7 +201,7 @@ def _expiring(config: Config, certificate: Path) -> Iterator[str]:
     life = CertificateLifetime.of(leaf)
     try:
         ours = config.ca is not None and is_ours(config.ca, leaf)
-    except AuthorityError:
+    except CAError:
         ours = False
     left = life.end - now
     is_near = life.ends_soon(now) if ours else left < limits.certificate_warning_days * 86_400

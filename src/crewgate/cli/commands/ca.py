@@ -24,7 +24,7 @@ from crewgate.cli.remote.option import with_remote
 from crewgate.config import Config, load
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity_extension import Identity, Role
-from crewgate.errors import AuthorityError, CRLPublishError, LinkError
+from crewgate.errors import CAError, CRLPublishError, LinkError
 from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.runtime.durable_files import cause, make_folder
 
@@ -49,7 +49,7 @@ def init(*, config_path: Path, as_json: bool) -> None:
         try:
             make_folder(folder, 0o700 if folder == ca.folder else 0o755, parents=True)
         except OSError as error:
-            raise AuthorityError(f"{folder}: cannot be created: {cause(error)}") from error
+            raise CAError(f"{folder}: cannot be created: {cause(error)}") from error
     create(ca, datetime.now(UTC))
     text = f"Wrote {ca.root}; move {ca.root_key} off this machine"
     print_result({"root": str(ca.root), "crl": str(ca.crl)}, text, as_json=as_json, err=True)
@@ -205,7 +205,7 @@ def revoke(*, config_path: Path, which: str, reason: str, as_json: bool) -> None
         )
     if unwritten:
         where = "the gateway refuses the certificate" if done else "no gateway knows of it"
-        raise AuthorityError(
+        raise CAError(
             f"{where}, but the register could not be written, so the CA may still renew it: "
             f"{unwritten}; repeat the command when the register can be written"
         )

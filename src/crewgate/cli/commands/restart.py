@@ -8,7 +8,7 @@ import click
 
 from crewgate.cli.options import config_option, state_of
 from crewgate.core.health import HealthState
-from crewgate.errors import AuthorityError, LinkError
+from crewgate.errors import CAError, LinkError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.sockets import ProcessCredentials
 from crewgate.lifecycle.processes import RunProcess, parent_of, send, user_of
@@ -91,7 +91,7 @@ def _signal(serve: RunProcess) -> None:
     """Send SIGUSR2 to exactly this process, not to a later one of its pid; else ClickException."""
     try:
         is_there = send(serve, signal.SIGUSR2)
-    except AuthorityError as error:
+    except CAError as error:
         raise click.ClickException(
             f"`crewgate serve` (process {serve.pid}) is another user's: run this as that user"
         ) from error

@@ -12,7 +12,7 @@ from crewgate import limits
 from crewgate.config import CAConfig, ClusterConfig, Config, HostPort
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity_extension import Role
-from crewgate.errors import AuthorityError, ConfigurationError
+from crewgate.errors import CAError, ConfigurationError
 
 if TYPE_CHECKING:
     from crewgate.ca.certificate_db import CertificateRecord
@@ -65,7 +65,7 @@ def gateways_besides(first: Config, ca: CAConfig) -> list[str]:
     """Return the names of gateways with a valid certificate of `ca`, without `first` itself.
 
     They count as machines even if `first` does not name them as peers. An evicted one has no valid
-    certificate. Raises AuthorityError.
+    certificate. Raises CAError.
     """
     from crewgate.ca.authority import identity_of
 
@@ -76,7 +76,7 @@ def gateways_besides(first: Config, ca: CAConfig) -> list[str]:
 
 
 def gateway_names(first: Config, ca: CAConfig) -> set[str]:
-    """Return the names that no further machine may have. Raises AuthorityError."""
+    """Return the names that no further machine may have. Raises CAError."""
     return {each.name for each in _valid_gateways(first, ca)}
 
 
@@ -95,7 +95,7 @@ def _serials(path: Path) -> set[str]:
 
     try:
         return {serial_text(each.serial_number) for each in read_certificates(path)}
-    except AuthorityError:
+    except CAError:
         return set()
 
 

@@ -30,7 +30,7 @@ _RANDOM_BYTES = 3
 
 
 def write_machine(folder: Path, ca: CAConfig, name: str) -> None:
-    """Make all keys and both certificates in the folders of `folder`. Raises AuthorityError.
+    """Make all keys and both certificates in the folders of `folder`. Raises CAError.
 
     The machine presents one certificate to clients, of which some cannot read the identity of a
     gateway, and the other to its peers. Both live as long as a server's may. `crewgate ca renew`

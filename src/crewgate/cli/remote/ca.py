@@ -39,7 +39,7 @@ from crewgate.cli.remote.receipt import receipt_of
 from crewgate.core.ids import EntityKind
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity_extension import Role
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 
 # The member `missing` of an answer, if no agent runs on the other machine (control/responses).
 _NO_AGENT = ["this machine"]
@@ -121,7 +121,7 @@ def revoke(client: ControlClient, *, which: str, reason: Any, as_json: bool) -> 
     serial = _serial(which)
     known = get_args(RevocationReason)
     if reason not in known:
-        raise AuthorityError(f"no reason {reason!r}; RFC 5280 has: {', '.join(sorted(known))}")
+        raise CAError(f"no reason {reason!r}; RFC 5280 has: {', '.join(sorted(known))}")
     body = RevocationRequest(certificate=serial, reason=reason)
     done = client.post("/v1/revocations", body, RevocationResponse)
     # An agent whose disk is full has applied the revocation all the same.
@@ -150,7 +150,7 @@ def _text(data: bytes, path: Path | None) -> str:
     try:
         return data.decode("ascii")
     except UnicodeDecodeError as error:
-        raise AuthorityError(f"{path}: not a certificate request in PEM") from error
+        raise CAError(f"{path}: not a certificate request in PEM") from error
 
 
 def _serial(which: str) -> str:

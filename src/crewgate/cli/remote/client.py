@@ -7,7 +7,7 @@ from typing import NamedTuple
 from crewgate.ca.certificates import identity_in
 from crewgate.ca.key_files import read_certificates
 from crewgate.core.x509.identity_extension import Identity
-from crewgate.errors import AuthorityError, ConfigurationError
+from crewgate.errors import CAError, ConfigurationError
 from crewgate.issuer.control_client import ControlClient as Client
 from crewgate.issuer.control_client import client_context
 
@@ -27,7 +27,7 @@ class ClientCertificateFiles(NamedTuple):
         """Return the identity that the certificate names; ConfigurationError if it names none."""
         try:
             return identity_in(read_certificates(self.certificate)[0])
-        except (AuthorityError, ValueError) as error:
+        except (CAError, ValueError) as error:
             raise ConfigurationError(
                 f"{self.certificate}: not a certificate of the internal CA ({error})"
             ) from error

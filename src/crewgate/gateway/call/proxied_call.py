@@ -184,7 +184,7 @@ class ProxiedCall:
                 self.relay()
             else:
                 self._metering.relay(self)
-        except errors.ClientError:
+        except errors.PeerError:
             self.lost()
 
     def writable(self) -> None:
@@ -237,7 +237,7 @@ class ProxiedCall:
             return
         try:
             upload.send(stream)
-        except errors.ClientError:
+        except errors.PeerError:
             self.lost()
         except errors.InvalidRequestError:
             self._refuse(problem_types.INVALID_REQUEST)
@@ -254,7 +254,7 @@ class ProxiedCall:
     # The response.
 
     def relay(self) -> None:
-        """Pass on what has arrived of the response and is paid for. ClientError: nobody reads."""
+        """Pass on what has arrived of the response and is paid for. PeerError: nobody reads."""
         stream, exchange, metering = self.stream, self.exchange, self._metering
         if stream is None or self.outcome is not None:
             return

@@ -28,7 +28,7 @@ class RequestBodyUpload:
         """Send all that has arrived and that the stream takes.
 
         Raises:
-            ClientError: The client has gone.
+            PeerError: The client has gone.
             InvalidRequestError: A trailer claims to be the gateway's.
         """
         if self.is_over or self.is_blocked:

@@ -98,7 +98,7 @@ class BodyReader:
     async def read(self, exchange: Exchange, crew: str, refuse: Callable[[], None]) -> bytes | None:
         """Return the whole body; None if the quota is used up, or the body takes too long.
 
-        `refuse` is called if the body is too large. Raises ClientError then, or if the client has
+        `refuse` is called if the body is too large. Raises PeerError then, or if the client has
         gone.
         """
         exchange.body_bytes_max = min(exchange.body_bytes_max, limits.priced_body_bytes_max)
@@ -128,7 +128,7 @@ class _BodyTooLarge:
         self._refuse = refuse
 
     def too_large(self) -> None:
-        """Refuse the request, and end the read with ClientError."""
+        """Refuse the request, and end the read with PeerError."""
         self._refuse()
         self._exchange.lose()
 

@@ -91,7 +91,7 @@ class ResponseMetering:
     # The response.
 
     def relay(self, call: "ProxiedCall") -> None:
-        """Have `call` pass on what is paid for; ask for credit for the rest. ClientError."""
+        """Have `call` pass on what is paid for; ask for credit for the rest. PeerError."""
         if self._top_up.asking and self._chunks:
             return
         if self._reads_on:

@@ -18,7 +18,7 @@ from crewgate.ca.ocsp.transport import OCSPTransport
 from crewgate.ca.ocsp.verify import OCSPIssuer
 from crewgate.config import CAConfig, OCSPClientConfig
 from crewgate.core.x509.ocsp_result import CertificateStatus, UndeterminedStatus
-from crewgate.errors import AuthorityError, ConfigurationError
+from crewgate.errors import CAError, ConfigurationError
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class ClientCertOCSPChecker:
         self._made_of = _files(ca, responder)
         try:
             issuing = read_certificates(ca.issuing)[0]
-        except AuthorityError as error:
+        except CAError as error:
             raise ConfigurationError(
                 f"{error}; OCSP requests name the CA that signs leaf certificates: put its "
                 "certificate there"

@@ -22,7 +22,7 @@ from crewgate.ca.certificates import CertificateAndKey, make_issuing, make_root
 from crewgate.ca.ocsp.responder import Responder
 from crewgate.core.x509 import der
 from crewgate.core.x509.certificate import serial_text
-from crewgate.errors import AuthorityError
+from crewgate.errors import CAError
 
 WORLD = World()
 NONCE = bytes(range(32))
@@ -339,5 +339,5 @@ def test_openssl_as_a_client_believes_every_answer(
 def test_an_answer_is_refused_only_for_a_reason_that_can_be_mended(register: CertificateDB) -> None:
     """A responder of an issuer that has ended says so in the log's words."""
     born = NOW - timedelta(days=limits.ca_issuing_days + 1)
-    with pytest.raises(AuthorityError, match="make a new CA"):
+    with pytest.raises(CAError, match="make a new CA"):
         Responder(make_issuing(make_root(born), born), register)._signer(NOW)

@@ -7,7 +7,7 @@ import trio
 from fake_host import FakeHost
 
 from crewgate import limits
-from crewgate.errors import ClientError
+from crewgate.errors import PeerError
 from crewgate.gateway.call.request_pricing import BodyReader
 from crewgate.server.exchange import Exchange
 from crewgate.server.http1 import HTTP1
@@ -64,7 +64,7 @@ async def test_a_client_that_goes_takes_no_room() -> None:
     exchange, client = exchange_of(b"abc", ends=False)
 
     async def read() -> None:
-        with pytest.raises(ClientError):
+        with pytest.raises(PeerError):
             await reader.read(exchange, "crew", refuse)
 
     async with trio.open_nursery() as nursery:
@@ -106,7 +106,7 @@ async def test_a_body_over_its_bound_is_answered_while_it_is_read() -> None:
         exchange.respond(413, [], b"")
 
     async def read() -> None:
-        with pytest.raises(ClientError):
+        with pytest.raises(PeerError):
             await reader.read(exchange, "crew", answer)
 
     async with trio.open_nursery() as nursery:

@@ -9,8 +9,8 @@ from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
 from crewgate.ipc.attach_messages import CreditDrawn, DrawStatus, Reload, RequestFailed
 from crewgate.leases.branch_opening import DrawResult
-from crewgate.verifier import pending_draws as module
-from crewgate.verifier.pending_draws import PendingDraws
+from crewgate.verifier import unanswered_draws as module
+from crewgate.verifier.unanswered_draws import UnansweredDraws
 from crewgate.verifier.waiters import ThreadWaiter
 
 
@@ -36,8 +36,8 @@ def agent() -> Agent:
 
 
 @pytest.fixture
-def draws(agent: Agent) -> PendingDraws:
-    return PendingDraws(agent)  # type: ignore[arg-type]
+def draws(agent: Agent) -> UnansweredDraws:
+    return UnansweredDraws(agent)  # type: ignore[arg-type]
 
 
 def drawn(number: int, status: DrawStatus = "granted") -> CreditDrawn:
@@ -48,7 +48,7 @@ def rung(waiter: ThreadWaiter) -> bool:
     return waiter._notified.is_set()
 
 
-def test_calls_of_one_branch_share_one_draw(agent: Agent, draws: PendingDraws) -> None:
+def test_calls_of_one_branch_share_one_draw(agent: Agent, draws: UnansweredDraws) -> None:
     """However many wait, the agent is asked once, and all hear the answer."""
     waiters = [ThreadWaiter() for _ in range(5)]
     assert all(draws.start(grant(1, 100), 10, waiter) for waiter in waiters)
@@ -60,7 +60,7 @@ def test_calls_of_one_branch_share_one_draw(agent: Agent, draws: PendingDraws) -
     assert len(agent.asked) == 2
 
 
-def test_branches_do_not_wait_for_each_other(agent: Agent, draws: PendingDraws) -> None:
+def test_branches_do_not_wait_for_each_other(agent: Agent, draws: UnansweredDraws) -> None:
     """Answers may come in any order."""
     one, two = ThreadWaiter(), ThreadWaiter()
     draws.start(grant(1, 100), 10, one)
@@ -71,20 +71,22 @@ def test_branches_do_not_wait_for_each_other(agent: Agent, draws: PendingDraws) 
     assert (rung(one), one.status) == (True, None)
 
 
-def test_an_answer_to_nobody_is_nothing(draws: PendingDraws) -> None:
+def test_an_answer_to_nobody_is_nothing(draws: UnansweredDraws) -> None:
     """Late, twice, or invented."""
     draws.answer([drawn(7), drawn(7), RequestFailed(id=0, message="no")])
 
 
 @pytest.mark.parametrize("how", ["full", "gone"])
-def test_what_cannot_be_asked_is_said_at_once(agent: Agent, draws: PendingDraws, how: str) -> None:
+def test_what_cannot_be_asked_is_said_at_once(
+    agent: Agent, draws: UnansweredDraws, how: str
+) -> None:
     """Nobody waits for an answer that cannot come."""
     setattr(agent, how, True)
     assert not draws.start(grant(1, 100), 10, ThreadWaiter())
-    assert not PendingDraws(None).start(grant(1, 100), 10)
+    assert not UnansweredDraws(None).start(grant(1, 100), 10)
 
 
-def test_the_end_of_the_attachment_wakes_everybody(agent: Agent, draws: PendingDraws) -> None:
+def test_the_end_of_the_attachment_wakes_everybody(agent: Agent, draws: UnansweredDraws) -> None:
     """And nothing more is asked over it."""
     waiter = ThreadWaiter()
     draws.start(grant(1, 100), 10, waiter)
@@ -95,7 +97,7 @@ def test_the_end_of_the_attachment_wakes_everybody(agent: Agent, draws: PendingD
 
 
 def test_an_overdue_draw_is_asked_again(
-    agent: Agent, draws: PendingDraws, monkeypatch: pytest.MonkeyPatch
+    agent: Agent, draws: UnansweredDraws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer that was lost holds up nobody for ever; who waited hears the second."""
     clock = [0.0]
@@ -111,7 +113,7 @@ def test_an_overdue_draw_is_asked_again(
     assert waiter.status is DrawResult.GRANTED
 
 
-def test_draws_in_flight_are_bounded(agent: Agent, draws: PendingDraws) -> None:
+def test_draws_in_flight_are_bounded(agent: Agent, draws: UnansweredDraws) -> None:
     """As many as the agent takes of one process; one more branch is told to come back."""
     of = grant(1, 100)
     for number in range(limits.ipc_draws_max):

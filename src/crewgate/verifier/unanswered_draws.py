@@ -27,7 +27,7 @@ class _Draw:
     waiters: list[DrawWaiter] = field(default_factory=list)
 
 
-class PendingDraws:
+class UnansweredDraws:
     """The pending draws of one attachment; without an attachment, nothing can be drawn."""
 
     def __init__(self, attachment: EmbedderAttachment | None) -> None:
