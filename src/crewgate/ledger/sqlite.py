@@ -7,7 +7,7 @@ loss undoes no grant. Only the agent writes; other processes that open the file 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import apsw
 
@@ -77,7 +77,7 @@ class SQLite:
                     self._connection.execute("ROLLBACK")
             raise
 
-    def rows(self, statement: str, values: Sequence[object] = ()) -> list[Row]:
+    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
         """See `SQLSession`."""
         try:
             return self._connection.execute(statement, values).fetchall()
