@@ -18,7 +18,7 @@ static inline int bearer_hex(unsigned char c) {
 }
 
 /* Returns the octet at a place of a name in a query, in lower case, and moves behind it. A "+" is a
- * blank, %uXXXX is an encoding of IIS, and anything that is no encoding is itself. */
+ * blank. IIS also decodes %uXXXX. Any other octet stands for itself. */
 static unsigned char bearer_next(const unsigned char *text, size_t n, size_t *at) {
     unsigned char c = text[(*at)++];
     const unsigned char *rest = text + *at;

@@ -99,7 +99,10 @@ class CrewgateMiddleware:
             await receive()
             await send({"type": "websocket.close", "code": _VIOLATION})
         else:
-            raise NotImplementedError(f"a scope of type {scope['type']!r} cannot be authorized")
+            raise NotImplementedError(
+                f"CrewgateMiddleware: cannot authorize a scope of type {scope['type']!r}; serve it "
+                "beside the middleware"
+            )
 
     async def _request(self, scope: Scope, receive: ASGIReceive, send: ASGISend) -> None:
         request, metadata = os.urandom(16), _metadata_url(scope)

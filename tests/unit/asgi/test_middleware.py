@@ -311,7 +311,7 @@ def test_websockets_and_strangers_are_refused(verifier: Verifier, make: Make) ->
     """What cannot be judged does not reach the application."""
     play = make(kind="websocket").run(guarded(verifier, never))
     assert play.sent == [{"type": "websocket.close", "code": 1008}]
-    with pytest.raises(NotImplementedError, match="cannot be authorized"):
+    with pytest.raises(NotImplementedError, match="type 'carrier-pigeon'; serve it beside"):
         make(kind="carrier-pigeon").run(guarded(verifier, never))
 
 

@@ -1,6 +1,5 @@
 """Revocations: whose branch is meant, within a crew's share, over restarts."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -26,23 +25,6 @@ NOW = ClockReading(wall=1_800_000_000, boot_ns=10**12)
 ARTICLE = CrewPolicy("article", "https://orchestrator.example")
 FINANCE = CrewPolicy("finance", "https://finance.example")
 CREWS = (ARTICLE, FINANCE)
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[JournalFile[types.StoredRevocation]]:
-    """The journal, empty."""
-    journal = JournalFile(tmp_path / "revocations", types.StoredRevocation)
-    journal.rewrite([])
-    yield journal
-    journal.close()
-
-
-@pytest.fixture
-def revocations(
-    table: OwnedTable, journal: JournalFile[types.StoredRevocation], registry: BranchRegistry
-) -> RevocationStore:
-    """Nothing revoked yet."""
-    return RevocationStore(table, journal, registry)
 
 
 def test_a_seen_branch_is_dead_for_good(

@@ -1,8 +1,5 @@
 """Grants, and the tokens of a process or a crew: what is entered is what the gate looks up."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from agent_world import Start
 from crew_world import CREW, World
@@ -43,23 +40,6 @@ CREWS = (
 )
 OF_TOKENS = [each for each in KINDS.values() if each.of_configured_crew]
 NAMES = {EntityKind.GRANT: "grant-x", EntityKind.PROCESS: "pid_7729", EntityKind.CREW: CREW}
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[JournalFile[types.StoredRevocation]]:
-    """Empty."""
-    journal = JournalFile(tmp_path / "revocations", types.StoredRevocation)
-    journal.rewrite([])
-    yield journal
-    journal.close()
-
-
-@pytest.fixture
-def revocations(
-    table: OwnedTable, journal: JournalFile[types.StoredRevocation], registry: BranchRegistry
-) -> RevocationStore:
-    """Nothing revoked yet; 64 places."""
-    return RevocationStore(table, journal, registry)
 
 
 @pytest.mark.parametrize(
