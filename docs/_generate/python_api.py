@@ -12,6 +12,7 @@ MODULES = (
     "crewgate.verifier",
     "crewgate.asgi",
     "crewgate.issuer",
+    "crewgate.issuer.remote",
     "crewgate.issuer.httpx_auth",
     "crewgate.issuer.httpx2_auth",
     "crewgate.issuer.requests_auth",

@@ -20,11 +20,11 @@ class TableFullError(TableError):
     """The table has no room for another record of this kind. It loses no record."""
 
 
-class LinkError(CrewgateError):
-    """The agent of this machine, or a control API, cannot be reached or broke the protocol."""
+class ServiceConnectionError(CrewgateError):
+    """The agent of this machine, or a control API, cannot be reached or breaks the protocol."""
 
 
-class RefusedError(CrewgateError):
+class ServiceRefusedError(CrewgateError):
     """The agent or a control API refuses a request. The text says why."""
 
 

@@ -3,7 +3,7 @@
 import time
 
 from crewgate.core.tokens.grant import Grant
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.attach_messages import CreditDrawn, Reload, RequestFailed, RevocationNotice
 from crewgate.ipc.embedder_attachment import EmbedderAttachment
 from crewgate.ipc.handshake import AttachedConnection
@@ -21,7 +21,7 @@ class BlockingAttachment(EmbedderAttachment):
         while answer is None and (left := end - time.monotonic()) > 0:
             answer = self._receive(left).get(number)
         if isinstance(answer, RequestFailed):
-            raise LinkError(answer.message)
+            raise ServiceConnectionError(answer.message)
         return answer
 
     def poll(self, seconds: float = 0) -> list[RevocationNotice | Reload]:

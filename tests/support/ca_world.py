@@ -12,7 +12,7 @@ from crewgate.config import Config
 from crewgate.control.ca_service import CAService
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.x509.identity_extension import Identity, Role
-from crewgate.errors import ControlError, LinkError
+from crewgate.errors import ControlError, ServiceConnectionError
 from crewgate.ipc.admin_messages import RevocationReceipt
 
 BD = identity(Role.ORCHESTRATOR, "bd-1", "bd")
@@ -43,7 +43,7 @@ class Agent:
         if self.dying:
             raise KeyboardInterrupt
         if self.away:
-            raise LinkError("away")
+            raise ServiceConnectionError("away")
         self.told.append(([each.serial for each in entries], [each.name for each in more]))
         register.announced(each.serial for each in entries)
         return RevocationReceipt(connections_closed=len(entries))

@@ -76,10 +76,10 @@ class Clustered:
         files = self._certify(name, signing, rights=rights)
         port = 7000 + len(list(self._folder.iterdir()))
         address = to_address(HOST, port)
-        company, node = self.cluster.gossip.company, self.cluster.gossip.node
+        membership, node = self.cluster.gossip.membership, self.cluster.gossip.node
         shown = SignedMemberRecord(chain_of(files.certificate), address.host, address.port)
-        known = company.directory.admit(shown.signed_by(signing.sign, self.cluster.wall()))
-        company.add_members(node)
+        known = membership.certificates.admit(shown.signed_by(signing.sign, self.cluster.wall()))
+        membership.add_members(node)
         if counts:
             self.compare(known)
         return known

@@ -11,7 +11,7 @@ import trio
 from command_process import crewgate
 from installation import Installation, wait_until
 
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.cluster_messages import ClusterStatus
 
@@ -77,7 +77,7 @@ def _accepts(machine: Installation) -> bool:
     try:
         with AdminClient(machine.folder / "state") as owner:
             return all(worker.accepting for worker in owner.status().workers)
-    except LinkError:
+    except ServiceConnectionError:
         return False
 
 

@@ -23,7 +23,7 @@ from network_namespaces import Place
 
 from crewgate.core.ids import EntityKind, branch_key
 from crewgate.core.revocation_kinds import RevocationTarget
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import AgentStatus, QuorumResult, RevocationReceipt, Until
 from crewgate.ipc.readonly_table import open_table
@@ -116,7 +116,7 @@ def revoke_surely(machine: Premises, branch: str) -> None:
     while True:
         try:
             revoke(machine, branch)
-        except LinkError:
+        except ServiceConnectionError:
             assert time.monotonic() < deadline
         else:
             return
@@ -135,7 +135,7 @@ def status(machine: Premises) -> AgentStatus | None:
     try:
         with owner_of(machine) as owner:
             return owner.status()
-    except LinkError:
+    except ServiceConnectionError:
         return None
 
 

@@ -23,7 +23,7 @@ from crewgate.control.agent_cache import AgentCache, SingleFlightCache
 from crewgate.core.ids import EntityKind, crew_key, table_key
 from crewgate.core.tokens.claims import Claims
 from crewgate.core.x509.identity_extension import Identity, Role
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 from crewgate.issuer.signing import SigningKey
 
 CREWS = ("bd", "finance")
@@ -95,7 +95,7 @@ class Machine:
 
     def _mapped(self, folder: Path) -> Table:
         if self.away:
-            raise LinkError(f"{folder}: no agent")
+            raise ServiceConnectionError(f"{folder}: no agent")
         return Table.attach(self.table.fd)
 
     def _may_mint(self, claims: Claims, crew: str, kid: str) -> bool:
@@ -104,7 +104,7 @@ class Machine:
 
     def _tree(self) -> BranchTreeSnapshot:
         if self.away:
-            raise LinkError("no agent")
+            raise ServiceConnectionError("no agent")
         self.asked += 1
         return BranchTreeSnapshot(self.rows)
 

@@ -9,7 +9,7 @@ import sys
 import time
 
 from crewgate import Denial, Permit, Reason, Verifier
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 
 LETTERS = {
     Reason.CREDITS_EXHAUSTED: b"E",
@@ -24,7 +24,7 @@ def attached(config: str) -> Verifier:
     while True:
         try:
             return Verifier.from_config(config)
-        except LinkError:
+        except ServiceConnectionError:
             time.sleep(0.05)
 
 

@@ -31,8 +31,8 @@ from crewgate.core.audit.json_line import decode
 from crewgate.core.audit.records import ServiceEvent
 from crewgate.core.gossip.freshness import QuorumFreshness
 from crewgate.gossip.capsule_journal import CapsuleJournal
+from crewgate.gossip.member_certificate_store import MemberCertificateStore
 from crewgate.gossip.member_certificates import CertificateVerifier, SignedMemberRecord
-from crewgate.gossip.member_directory import MemberDirectory
 from crewgate.gossip.quorum_view_file import QuorumViewFile
 from crewgate.issuer.journal import MintJournal, MintRecord
 from crewgate.issuer.token_file import read_token
@@ -159,20 +159,20 @@ def _absent(folder: Path, safe: int) -> list[int]:
 def _members_lost(folder: Path, material: Path, told: dict[str, list[str]]) -> Iterator[str]:
     """Also a member that counts and has no certificate: no machine can ask it."""
     trust = CertificateVerifier(material / "root.pem")
-    directory = MemberDirectory(folder / "gossip", trust, CLUSTER)
-    said = directory.restore(int(time.time()))
+    store = MemberCertificateStore(folder / "gossip", trust, CLUSTER)
+    said = store.restore(int(time.time()))
     yield from said
     gone = {bytes.fromhex(each) for each in told.get("gone", [])}
     for member in map(bytes.fromhex, told.get("member", [])):
-        if directory.get(member) is None:
+        if store.get(member) is None:
             yield f"member {member.hex()}"
     for member in gone:
-        if member in directory or member not in directory.gone:
+        if member in store or member not in store.gone:
             yield f"gone {member.hex()}"
     fresh = QuorumFreshness(b"")
     QuorumViewFile(folder / "gossip" / "standing").restore(fresh)
     for member in fresh.others:
-        if directory.get(member) is None:
+        if store.get(member) is None:
             yield f"certificate of {member.hex()}, which counts"
 
 

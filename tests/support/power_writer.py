@@ -25,8 +25,8 @@ from crewgate.core.gossip.freshness import QuorumFreshness
 from crewgate.core.tokens.claims import Claims
 from crewgate.core.x509.certificate import serial_text
 from crewgate.gossip.capsule_journal import CapsuleJournal
+from crewgate.gossip.member_certificate_store import MemberCertificateStore
 from crewgate.gossip.member_certificates import CertificateVerifier, SignedMemberRecord
-from crewgate.gossip.member_directory import MemberDirectory
 from crewgate.gossip.quorum_view_file import QuorumViewFile
 from crewgate.issuer.journal import MintJournal, MintRecord
 from crewgate.issuer.token_file import write_token
@@ -59,20 +59,20 @@ def quiet(_: str) -> None:
 
 def members(folder: Path, material: Path) -> Iterator[None]:
     """Members come, and every second one is evicted again."""
-    directory = MemberDirectory(
+    store = MemberCertificateStore(
         folder / "gossip", CertificateVerifier(material / "root.pem"), CLUSTER
     )
     standing = QuorumViewFile(folder / "gossip" / "standing")
     fresh = QuorumFreshness(b"", counts=True)
     for number, credential in enumerate(credentials(material)):
-        known = directory.admit(credential)
-        directory.flush()
+        known = store.admit(credential)
+        store.flush()
         fresh.merge([known.id], [known.id])
         standing.save(fresh)
         say("member", known.id.hex())
         yield
         if number % 2:
-            directory.evict(known.id, known.issued)
+            store.evict(known.id, known.issued)
             say("gone", known.id.hex())
             yield
 

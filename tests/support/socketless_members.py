@@ -53,17 +53,17 @@ class StillMember:
         shown = SignedMemberRecord(chain_of(self.files.certificate), address.host, address.port)
         me = LocalMember(shown, self.signing, authority.file, cluster_id(DOMAIN), folder / "gossip")
         self.gossip = GossipNode(me, self.host, self._send, bootstrap=bootstrap)
-        self.company = self.gossip.company
+        self.membership = self.gossip.membership
         self.node = self.gossip.node
         self.gossip.restore()
 
     @property
     def id(self) -> bytes:
-        return self.company.me.id
+        return self.membership.me.id
 
     @property
     def leaf(self) -> bytes:
-        return self.company.me.credential.chain[0]
+        return self.membership.me.credential.chain[0]
 
     @property
     def others(self) -> set[bytes]:
@@ -72,11 +72,11 @@ class StillMember:
 
     def hears(self, other: "StillMember") -> KnownMember:
         """What a conversation with another would tell it, capsules aside."""
-        self.company.recognize(other.leaf)
-        hello = other.company.hello(other.node)
-        known = self.company.add_member(other.leaf, hello)
-        self.company.introduce(other.company.directory.beyond(hello.roll[:0]))
-        self.company.merge(self.node, known, hello)
+        self.membership.recognize(other.leaf)
+        hello = other.membership.hello(other.node)
+        known = self.membership.add_member(other.leaf, hello)
+        self.membership.introduce(other.membership.certificates.beyond(hello.roll[:0]))
+        self.membership.merge(self.node, known, hello)
         return known
 
     def entry(self, key: bytes, *, kind: int = 1, before: int = 2**33) -> RevocationEntry:

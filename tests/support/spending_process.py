@@ -15,7 +15,7 @@ from crewgate._native.permit import Permit
 from crewgate._native.table import Table
 from crewgate.config import load
 from crewgate.core.problem_types import Reason
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 from crewgate.policy.loader import load_policy
 
 
@@ -35,7 +35,7 @@ class Spender:
             try:
                 old = previous.attached if previous else None
                 self.attachment = BlockingAttachment.open(self.config.state, previous=old)
-            except LinkError:
+            except ServiceConnectionError:
                 time.sleep(0.01)
                 continue
             break
@@ -57,7 +57,7 @@ class Spender:
                 self.attachment.draw(verdict.grant, self.config.tools[0].price, seconds=1)
             else:
                 self.attachment.poll()
-        except LinkError:
+        except ServiceConnectionError:
             self.attach(self.attachment)
         return True
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from crewgate.config import load
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.attach_messages import (
     Reload,
     RevocationAck,
@@ -52,7 +52,7 @@ def main() -> None:
     while True:
         try:
             session = attach(state, worker=asked.worker, answers_cuts=True)
-        except LinkError:
+        except ServiceConnectionError:
             time.sleep(0.02)
             continue
         try:

@@ -15,7 +15,7 @@ from crewgate.core.cross_crew_call_ids import caller
 from crewgate.core.ids import branch_key, uuid_bytes
 from crewgate.core.policy.policy import CrewPolicy
 from crewgate.core.tokens.grant import Grant
-from crewgate.errors import RefusedError
+from crewgate.errors import ServiceRefusedError
 
 
 class BranchEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -71,7 +71,7 @@ class BranchRegistry:
         return self._entries.get(key)
 
     def whose(self, branch: str, crew: str, crews: Sequence[CrewPolicy]) -> str:
-        """Return the crew of a branch. Raises RefusedError if that is ambiguous or unknown.
+        """Return the crew of a branch. Raises ServiceRefusedError if that is ambiguous or unknown.
 
         Calls on another crew's tools have an account of their own (`core/cross_crew_call_ids`).
         `crew` may be the name of that account or, once the branch was seen, of the calling crew.
@@ -79,22 +79,22 @@ class BranchRegistry:
         try:
             uuid_bytes(branch)
         except ValueError as error:
-            raise RefusedError(f"not a branch id: {error}") from error
+            raise ServiceRefusedError(f"not a branch id: {error}") from error
         names = [each.name for each in crews]
         if crew:
             if crew not in names:
-                raise RefusedError(f"no crew {crew!r}; configured are: {', '.join(names)}")
+                raise ServiceRefusedError(f"no crew {crew!r}; configured are: {', '.join(names)}")
             own = [crew, *(name for name in names if name != crew and caller(name) == crew)]
             seen = [name for name in own if branch_key(name, branch) in self._entries]
             return seen[0] if seen else crew
         seen = [name for name in names if branch_key(name, branch) in self._entries]
         if not seen:
-            raise RefusedError(
+            raise ServiceRefusedError(
                 f"this machine has never seen branch {branch}; to revoke it all the same, name "
                 f"its crew: --crew {'|'.join(names)}"
             )
         if len(seen) > 1:
-            raise RefusedError(
+            raise ServiceRefusedError(
                 f"several crews have a branch {branch}; name one: --crew {'|'.join(seen)}"
             )
         return seen[0]

@@ -9,7 +9,7 @@ import msgspec
 from crewgate.core import ids
 from crewgate.core.tokens.claims import Claims
 from crewgate.core.tokens.grant import Grant
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 
 
 def level_name(grant: Grant, level: int) -> str:
@@ -26,17 +26,19 @@ def grant_of(claims: Claims, crew: str, kid: str) -> Grant:
 
 
 def check(grant: Grant) -> None:
-    """Raise LinkError unless a grant's keys follow from its names, and its quota from its claims.
+    """Check that a grant's keys follow from its names, and its quota from its claims.
+
+    Raises ServiceConnectionError if they do not.
 
     An inconsistent grant could open a branch with more credits than a record can hold.
     """
     if not 0 <= grant.quota <= grant.claims.credit_quota:
-        raise LinkError(
+        raise ServiceConnectionError(
             f"a grant of {grant.quota} micro-credits, but its token has {grant.claims.credit_quota}"
         )
     try:
         expected = grant_of(grant.claims, grant.crew, grant.kid)
     except ValueError as error:
-        raise LinkError(f"a grant with an invalid branch id: {error}") from error
+        raise ServiceConnectionError(f"a grant with an invalid branch id: {error}") from error
     if grant != msgspec.structs.replace(expected, quota=grant.quota):
-        raise LinkError("a grant whose keys do not follow from its names")
+        raise ServiceConnectionError("a grant whose keys do not follow from its names")

@@ -212,7 +212,9 @@ class AgentState:
     def revoke(
         self, targets: Sequence[RevocationTarget], *, coarsens: bool = True
     ) -> RevocationAwaitingAcks:
-        """Revoke all targets on this machine. Raises RefusedError as `RevocationStore.revoke`.
+        """Revoke all targets on this machine.
+
+        Raises ServiceRefusedError as `RevocationStore.revoke`.
 
         When it returns, the table stops new calls in every process. The acknowledgements say when
         the open calls have ended.

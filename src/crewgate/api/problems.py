@@ -16,8 +16,8 @@ from crewgate.errors import (
     ControlError,
     CrewgateError,
     IssuerError,
-    LinkError,
-    RefusedError,
+    ServiceConnectionError,
+    ServiceRefusedError,
     TableError,
 )
 
@@ -31,9 +31,9 @@ def control_error(error: CrewgateError) -> ControlError:
     """Return the error that the caller gets for an error of the backend."""
     if isinstance(error, ControlError):
         return error
-    if isinstance(error, RefusedError | IssuerError):
+    if isinstance(error, ServiceRefusedError | IssuerError):
         return problem_types.REFUSED.error(str(error))
-    if isinstance(error, LinkError | TableError):
+    if isinstance(error, ServiceConnectionError | TableError):
         return problem_types.AGENT_UNAVAILABLE.error()
     if isinstance(error, CAError):
         return problem_types.AUTHORITY_UNAVAILABLE.error()

@@ -50,8 +50,8 @@ def announce(
     """Have the agent of the state folder `state` revoke `more` and certificates, in that order.
 
     Targets that fit into one request are revoked in one step; the receipt sums up all steps. If a
-    step fails, all `entries` stay pending in the register. Raises LinkError if the agent is
-    unavailable, and RefusedError if it refuses. Blocks.
+    step fails, all `entries` stay pending in the register. Raises ServiceConnectionError if the
+    agent is unavailable, and ServiceRefusedError if it refuses. Blocks.
     """
     now = wall()
     done = RevocationReceipt()

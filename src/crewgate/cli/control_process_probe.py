@@ -11,7 +11,7 @@ from typing import Any
 
 from crewgate import limits
 from crewgate.config import HostPort, load
-from crewgate.errors import ConfigurationError, LinkError
+from crewgate.errors import ConfigurationError, ServiceConnectionError
 from crewgate.ipc.sockets import connectable
 
 _SOCKET = "ocsp.sock"
@@ -57,6 +57,6 @@ def _answers(state: Path) -> bool:
         ):
             connection.settimeout(limits.ipc_seconds_max)
             connection.connect(where)
-    except (OSError, LinkError):
+    except (OSError, ServiceConnectionError):
         return False
     return True

@@ -1,8 +1,8 @@
 """Caches the agent's branch tree and status for a second.
 
 However many clients ask at once, one request at a time goes to the agent: a flood of readers costs
-it as much as one reader. Blocks. Any thread may call each method; all raise LinkError while the
-agent is unavailable.
+it as much as one reader. Blocks. Any thread may call each method; all raise ServiceConnectionError
+while the agent is unavailable.
 """
 
 import threading
@@ -15,7 +15,7 @@ from crewgate import limits
 from crewgate.api.branch_tree_snapshot import BranchTreeSnapshot
 from crewgate.control.responses import branch
 from crewgate.core.tokens.claims import Claims
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import AgentStatus
 from crewgate.issuer.gateway import BranchUsage
@@ -78,7 +78,8 @@ class AgentCache:
 class CachedGatewayClient:
     """Implements the issuer's `Gateway` for orchestrators of `crew`, from the cached tree.
 
-    Unlike the one of the commands, it does not estimate while the agent is unavailable: LinkError.
+    Unlike the one of the commands, it does not estimate while the agent is unavailable:
+    ServiceConnectionError.
     """
 
     def __init__(self, cache: AgentCache, crew: str) -> None:
@@ -98,5 +99,5 @@ class CachedGatewayClient:
         }
 
     def revoke(self, branch: str) -> NoReturn:
-        """Raise LinkError: only the control API itself has the agent revoke a branch."""
-        raise LinkError(f"branch {branch}: revoke it over the control API")
+        """Raise ServiceConnectionError: only the control API itself has the agent revoke it."""
+        raise ServiceConnectionError(f"branch {branch}: revoke it over the control API")

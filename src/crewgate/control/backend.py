@@ -35,7 +35,7 @@ from crewgate.control.table_revocation_check import TableRevocationCheck
 from crewgate.control.token_reader import TokenReader
 from crewgate.control.token_service import TokenService, introspection
 from crewgate.core.revocation_kinds import RevocationTarget
-from crewgate.errors import CAError, LinkError
+from crewgate.errors import CAError, ServiceConnectionError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import RevocationReceipt, Until
 
@@ -224,12 +224,12 @@ class ControlBackend:
         """See `Backend`."""
         try:
             status = await self._cached(self._cache.status)
-        except LinkError:
+        except ServiceConnectionError:
             return HealthResponse(status="waiting", waiting_for=["the agent to answer"])
         return health(status)
 
     async def introspect(self, token: str) -> IntrospectionResponse:
-        """See `Backend`; LinkError while the table cannot show what is revoked."""
+        """See `Backend`; ServiceConnectionError while the table cannot show what is revoked."""
 
         def read(reader: TokenReader) -> IntrospectionResponse:
             found = reader.read(token)

@@ -34,8 +34,14 @@ from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity_extension import Identity, Role, check
-from crewgate.errors import CAError, ControlError, CRLPublishError, LinkError, RefusedError
-from crewgate.gossip.member_directory import was_evicted
+from crewgate.errors import (
+    CAError,
+    ControlError,
+    CRLPublishError,
+    ServiceConnectionError,
+    ServiceRefusedError,
+)
+from crewgate.gossip.member_certificate_store import was_evicted
 from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.lifecycle.runs import RunStore
 from crewgate.runtime.reserved_file import ReservedFile
@@ -121,7 +127,8 @@ class CAService:
         Certificates that another process revoked in the last `patience` seconds are left to that
         process: it is about to have the agent apply them, and its receipt counts what was closed.
         The agent gets each revocation that cannot be stored once (`unwritten_reason` says why).
-        Raises CAError or LinkError, and RefusedError after all other steps are done.
+        Raises CAError or ServiceConnectionError, and ServiceRefusedError after all other steps are
+        done.
         """
         for intent in self.held.ends():
             _, runs = self._store(intent)
@@ -144,12 +151,12 @@ class CAService:
             unlisted = self._revoke_certificates(intent, unlisted)
             try:
                 _, done = self._end(intent)
-            except RefusedError as error:
+            except ServiceRefusedError as error:
                 # The other intents go on.
                 refused.append(error)
                 continue
             if done is None:
-                raise LinkError(
+                raise ServiceConnectionError(
                     f"the agent has not applied the revocation of {intent.crew}/{intent.name}"
                 )
         if refused:
@@ -223,7 +230,7 @@ class CAService:
     ) -> RevocationReceipt | None:
         try:
             return announce(self.authority.register, self._state, entries, more)
-        except LinkError:
+        except ServiceConnectionError:
             return None
 
     def certify(self, request: CertificateRequest) -> CertificateResponse:

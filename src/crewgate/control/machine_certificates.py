@@ -31,7 +31,7 @@ from crewgate.config import CAConfig, Config
 from crewgate.core.health import ComponentHealth, degraded, failed, ok
 from crewgate.core.x509.certificate import Certificate, read
 from crewgate.errors import CAError
-from crewgate.gossip.member_directory import was_evicted
+from crewgate.gossip.member_certificate_store import was_evicted
 
 if TYPE_CHECKING:
     from crewgate.control.remote_ca_client import RemoteCAClient

@@ -14,7 +14,7 @@ import h11
 import trio
 
 from crewgate import limits
-from crewgate.errors import ConfigurationError, LinkError
+from crewgate.errors import ConfigurationError, ServiceConnectionError
 from crewgate.ipc.sockets import connectable, peer_of
 
 OCSPAnswer = Callable[[bytes], Awaitable[bytes]]
@@ -36,7 +36,7 @@ def listen(folder: Path) -> socket.socket:
         # No process can connect before listen(), so the first client already meets this mode.
         path.chmod(_MODE)
         listener.listen(limits.ipc_backlog)
-    except (OSError, LinkError) as error:
+    except (OSError, ServiceConnectionError) as error:
         listener.close()
         raise ConfigurationError(f"{path}: cannot listen: {error}") from error
     return listener

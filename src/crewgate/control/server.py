@@ -32,7 +32,12 @@ from crewgate.core.ids import certificate_key
 from crewgate.core.x509 import certificate as certificate_
 from crewgate.core.x509 import ocsp_result
 from crewgate.core.x509.identity_extension import Role
-from crewgate.errors import CAError, ConfigurationError, LinkError, RefusedError
+from crewgate.errors import (
+    CAError,
+    ConfigurationError,
+    ServiceConnectionError,
+    ServiceRefusedError,
+)
 from crewgate.lifecycle.decommission import complete_intents
 from crewgate.policy.startup_checks import following
 from crewgate.runtime.descriptor_limit import raise_to
@@ -302,7 +307,7 @@ class ControlServer:
         while True:
             try:
                 await self._backend.complete(limits.announce_patience_seconds)
-            except (LinkError, RefusedError, CAError) as error:
+            except (ServiceConnectionError, ServiceRefusedError, CAError) as error:
                 self._report("announcements", f"the agent lacks some revocations: {error}")
             else:
                 self._report("announcements")

@@ -13,7 +13,7 @@ from crewgate import limits
 from crewgate._native.table import Table
 from crewgate.core.revocation_kinds import keys_of
 from crewgate.core.tokens.claims import Claims
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.readonly_table import open_table
 
 
@@ -34,8 +34,9 @@ class TableRevocationCheck:
     def is_dead(self, claims: Claims, kid: str) -> bool:
         """Whether the token itself, or anything that it names, is revoked.
 
-        Raises LinkError while the agent is unavailable, or does not confirm that the table is fresh
-        and has what a majority of the members knows. Blocks for a millisecond once a second.
+        Raises ServiceConnectionError while the agent is unavailable, or does not confirm that the
+        table is fresh and has what a majority of the members knows. Blocks for a millisecond once a
+        second.
         """
         with self._lock:
             table = self._current()
@@ -49,9 +50,11 @@ class TableRevocationCheck:
             self._table, self._since = open_table(self._folder), now
         boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         if boot_ns >= self._table.fresh_until:
-            raise LinkError(f"{self._folder}: the agent does not confirm that the table is fresh")
+            raise ServiceConnectionError(
+                f"{self._folder}: the agent does not confirm that the table is fresh"
+            )
         if boot_ns >= self._table.synced_until:
-            raise LinkError(
+            raise ServiceConnectionError(
                 f"{self._folder}: the table may lack revocations of a majority of the members"
             )
         return self._table

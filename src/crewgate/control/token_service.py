@@ -37,7 +37,7 @@ class TokenService:
     """Signs with the crews' keys that a configuration names.
 
     The methods raise IssuerError and its subclasses, ControlError, ConfigurationError, and
-    LinkError while it is unknown what is revoked or spent.
+    ServiceConnectionError while it is unknown what is revoked or spent.
     """
 
     def __init__(self, config: Config, cache: AgentCache, table_view: TableRevocationCheck) -> None:

@@ -16,8 +16,8 @@ from crewgate.errors import GossipError
 from crewgate.gossip.datagram_crypto import Decryptor, KeySet
 from crewgate.gossip.delegate import GossipDelegate
 from crewgate.gossip.keyring import Keyring
+from crewgate.gossip.member_certificate_store import MemberCertificateStore
 from crewgate.gossip.member_certificates import KnownMember, SignedMemberRecord
-from crewgate.gossip.member_directory import MemberDirectory
 from crewgate.gossip.stream import VERSION, Hello
 
 
@@ -35,13 +35,13 @@ class MemberAdmission:
     def __init__(
         self,
         me: KnownMember,
-        directory: MemberDirectory,
+        certificates: MemberCertificateStore,
         host: GossipDelegate,
         cluster: bytes,
         sync_soon: Callable[[Iterable[bytes]], None],
     ) -> None:
         self.me = me
-        self.directory = directory
+        self.certificates = certificates
         self.keys = KeySet()
         self.keyring = Keyring(self.keys)
         self.opener = Decryptor(me.id, self.keys)
@@ -53,12 +53,12 @@ class MemberAdmission:
     @property
     def is_evicted(self) -> bool:
         """Whether this machine is evicted, and has no certificate that was issued since."""
-        return self.me.id not in self.directory
+        return self.me.id not in self.certificates
 
     @property
     def may_revoke(self) -> bool:
         """Whether other members apply a revocation that this machine signs now."""
-        return self.directory.may_sign(self.me, self._host.wall())
+        return self.certificates.may_sign(self.me, self._host.wall())
 
     @property
     def rejoin_instructions(self) -> str:
@@ -77,8 +77,8 @@ class MemberAdmission:
             self._cluster,
             self.me.credential,
             node.anti_entropy.summary(self._host.wall()),
-            self.directory.roll(),
-            self.directory.gone,
+            self.certificates.roll(),
+            self.certificates.gone,
             [self.me.id, *node.freshness.others],
             list(node.freshness.counted),
             list(self.keyring),
@@ -100,7 +100,7 @@ class MemberAdmission:
         if identity.role is not Role.GATEWAY:
             raise GossipError(f"{identity.label} is not a gateway")
         member = member_id(identity.name)
-        if found.issued <= self.directory.gone.get(member, -1):
+        if found.issued <= self.certificates.gone.get(member, -1):
             raise PeerEvictedError(f"gateway {identity.name} was evicted")
         keys = certificate_.revocable_by(identity, found.serial, found.issued)
         if self._host.is_dead(keys):
@@ -114,7 +114,7 @@ class MemberAdmission:
         """
         known = self._check_hello(leaf, hello)
         # The newest certificate of this name may be one of another machine.
-        if known.issued <= self.directory.gone.get(known.id, -1):
+        if known.issued <= self.certificates.gone.get(known.id, -1):
             raise GossipError(f"gateway {known.name} was evicted")
         try:
             self.keyring.merge(hello.keys, self._host.wall(), may_void=known.may_revoke)
@@ -142,9 +142,9 @@ class MemberAdmission:
         """
         try:
             for credential in credentials:
-                self.directory.admit(credential)
+                self.certificates.admit(credential)
         finally:
-            self.directory.flush()
+            self.certificates.flush()
 
     def merge(self, node: ProtocolNode, known: KnownMember, hello: Hello) -> None:
         """Merge the view of another member, as far as the certificates of its members are here.
@@ -152,18 +152,18 @@ class MemberAdmission:
         A made-up member would count for majorities, and no machine could ask it.
         """
         for member, before in hello.gone.items() if known.may_revoke else ():
-            if self.directory.get(member) is not None:
+            if self.certificates.get(member) is not None:
                 self.evict(node, member, before)
-        if known.id not in self.directory:
+        if known.id not in self.certificates:
             raise GossipError(f"gateway {known.name} was evicted")
         self.add_members(node)
         node.members.join(known.id, known.address, self._host.now())
-        members = [each for each in hello.members if each in self.directory]
+        members = [each for each in hello.members if each in self.certificates]
         node.merge_views(members, hello.counted, self._host.now())
 
     def add_members(self, node: ProtocolNode) -> None:
         """Add all members to the protocol."""
-        members = list(self.directory)
+        members = list(self.certificates)
         self._labels = {orchestrator_key("", each.identity.label): each.id for each in members}
         node.add_members([(each.id, each.address) for each in members], self._host.now())
 
@@ -182,14 +182,14 @@ class MemberAdmission:
 
         Return whether it was a member.
         """
-        if not self.directory.evict(member, before) or member in self.directory:
+        if not self.certificates.evict(member, before) or member in self.certificates:
             return False
         if member == self.me.id:
             self._host.log(
                 f"this machine was evicted; to rejoin, it needs {self.rejoin_instructions}"
             )
             return True
-        self._host.log(f"gateway {self.directory.name(member)} was evicted")
+        self._host.log(f"gateway {self.certificates.name(member)} was evicted")
         node.evict(member, self._host.now())
         self.opener.forget(member)
         return True
@@ -200,7 +200,7 @@ class MemberAdmission:
         Otherwise this machine would count those members for ever.
         """
         for member in node.freshness.others:
-            if member in self.directory.gone and member not in self.directory:
+            if member in self.certificates.gone and member not in self.certificates:
                 node.evict(member, self._host.now())
 
     def upkeep(self, node: ProtocolNode) -> None:
@@ -229,7 +229,7 @@ class MemberAdmission:
         If this certificate is revoked by now, the capsule is good only if a member hands it over
         (`is_handed`), because that member had accepted it before.
         """
-        signer = self.directory.signer(capsule, is_named=is_named)
+        signer = self.certificates.signer(capsule, is_named=is_named)
         return signer is not None and (is_handed or not self._host.is_dead(signer.revocable_by()))
 
     def _check_hello(self, leaf: bytes, hello: Hello) -> KnownMember:
@@ -237,7 +237,7 @@ class MemberAdmission:
             raise GossipError("the gateway has another protocol version or trust domain")
         if hello.credential.chain[:1] != (leaf,):
             raise GossipError("the gateway shows two certificates, in its handshake and its hello")
-        known = self.directory.admit(hello.credential)
+        known = self.certificates.admit(hello.credential)
         if self._host.is_dead(known.revocable_by()):
             raise GossipError(f"gateway {known.name}: its certificate is revoked")
         if known.id == self.me.id:

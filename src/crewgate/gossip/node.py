@@ -40,8 +40,8 @@ from crewgate.gossip.datagram_crypto import (
 from crewgate.gossip.delegate import GossipDelegate
 from crewgate.gossip.ledger_marks import LedgerMarks
 from crewgate.gossip.member_admission import MemberAdmission
+from crewgate.gossip.member_certificate_store import MemberCertificateStore
 from crewgate.gossip.member_certificates import CertificateVerifier, SignedMemberRecord
-from crewgate.gossip.member_directory import MemberDirectory
 from crewgate.gossip.quorum_view_file import QuorumViewFile
 from crewgate.gossip.revocation_lists import LocalCRL
 from crewgate.gossip.sockets import to_where
@@ -113,16 +113,16 @@ class GossipNode:
         self.on_mark: Callable[[LedgerMark], None] = lambda _mark: None
         self.on_question: AnswerSeen | None = None
         self.questions = TokenBucket(limits.seen_questions_per_second, limits.seen_questions_burst)
-        directory = MemberDirectory(me.folder, CertificateVerifier(me.root), me.cluster)
+        certificates = MemberCertificateStore(me.folder, CertificateVerifier(me.root), me.cluster)
         self._sign = me.signing.sign
         public = me.signing.public_key().public_bytes_raw()
-        if directory.check(me.credential).identity.key != public:
+        if certificates.check(me.credential).identity.key != public:
             raise GossipError(
                 "signing_key does not belong to certificate, which has another public key"
             )
-        known = directory.admit(me.credential.signed_by(self._sign, host.wall()))
+        known = certificates.admit(me.credential.signed_by(self._sign, host.wall()))
         self.ledger_marks = LedgerMarks(me.folder, me.cluster, self._sign, public)
-        self.company = MemberAdmission(known, directory, host, me.cluster, self.sync_soon)
+        self.membership = MemberAdmission(known, certificates, host, me.cluster, self.sync_soon)
         self._membership_file = QuorumViewFile(me.folder / "standing")
         self.traffic = DatagramStats()
         self._send = send
@@ -130,7 +130,7 @@ class GossipNode:
         self._alarms = TokenBucket(limits.gossip_alarms_per_second, limits.gossip_alarms_burst)
         self._reassert_at = -math.inf  # from when this machine may state its address again
         self._unknown_sync_at = -math.inf  # from when an unknown key or sender leads to a sync
-        self._encryptor = Encryptor(known.id, os.urandom(8), self.company.keys)
+        self._encryptor = Encryptor(known.id, os.urandom(8), self.membership.keys)
         self.node = ProtocolNode(
             known.id + os.urandom(8),
             me.cluster,
@@ -143,18 +143,18 @@ class GossipNode:
     def restore(self) -> None:
         """Read the members and the capsules from the disk. Raises OSError."""
         wall = self.host.wall()
-        for text in self.company.directory.restore(wall):
+        for text in self.membership.certificates.restore(wall):
             self.host.log(text)
         self._membership_file.restore(self.node.freshness)
-        self.company.add_members(self.node)
-        self.company.resume_evictions(self.node)
+        self.membership.add_members(self.node)
+        self.membership.resume_evictions(self.node)
         replayed = self.log.replay(wall)
         while some := list(islice(replayed, limits.gossip_step_capsules)):
             restored = self.node.restore(some, self.host.now(), self.host.wall())
             # The file of an eviction may be lost: then its revocation evicts the member again.
-            self.company.watch(self.node, restored.applied)
+            self.membership.watch(self.node, restored.applied)
             self.host.apply(restored.applied, restored.origins)
-        self.company.directory.drop(wall, self.node.archive.origins)
+        self.membership.certificates.drop(wall, self.node.archive.origins)
         # An operator gives `bootstrap` only once, so the disk must have it from now on.
         self.save()
 
@@ -163,9 +163,9 @@ class GossipNode:
         now = self.host.now()
         self.traffic.received += 1
         try:
-            if (name := sealed_by(datagram)) and name not in self.company.directory:
+            if (name := sealed_by(datagram)) and name not in self.membership.certificates:
                 raise UnknownSenderError("the sender of a datagram is not a known member")
-            sender, message = self.company.opener.open(datagram, now)
+            sender, message = self.membership.opener.open(datagram, now)
         except DatagramError as error:
             self.traffic.refused[error.reason] += 1
             if isinstance(error, UnknownKeyError | UnknownSenderError):
@@ -194,8 +194,8 @@ class GossipNode:
         This must come before this machine acts on either. It writes the certificates first: no
         machine can ask a member without a certificate, and the member would count for ever.
         """
-        self.company.directory.flush()
-        why = self.company.directory.trouble
+        self.membership.certificates.flush()
+        why = self.membership.certificates.trouble
         try:
             if self.node.freshness.counts and not self._membership_file.counts:
                 # Otherwise this machine would count after a crash that loses capsules.
@@ -210,7 +210,7 @@ class GossipNode:
 
         The transport calls this every second.
         """
-        self.company.upkeep(self.node)
+        self.membership.upkeep(self.node)
         self._reassert_address()
         written = self.log.retry(self.host.wall())
         self.save()
@@ -229,13 +229,13 @@ class GossipNode:
         ValueError if this machine has not the right to revoke. Then it sends nothing: a member
         cannot verify such a capsule, and cannot compare any more with a member that has it.
         """
-        effects, may_revoke = ProtocolOutput(), self.company.may_revoke
+        effects, may_revoke = ProtocolOutput(), self.membership.may_revoke
         if may_revoke:
             effects = self.node.revoke(entries, self.host.now(), self.host.wall())
             effects.applied.clear()
-        if self.company.watch(self.node, entries):
+        if self.membership.watch(self.node, entries):
             # An evicted member must not read any more.
-            self.company.rotate(self.node, voids=True)
+            self.membership.rotate(self.node, voids=True)
         self.carry_out(effects)
         if not may_revoke:
             raise ValueError(
@@ -248,8 +248,8 @@ class GossipNode:
     def drop(self, member: bytes) -> None:
         """Evict a member at once, without a majority: an operator takes the risk."""
         self.node.freshness.drop(member)
-        if self.company.evict(self.node, member, self.host.wall()):
-            self.company.rotate(self.node, voids=True)
+        if self.membership.evict(self.node, member, self.host.wall()):
+            self.membership.rotate(self.node, voids=True)
         self.save()
 
     def take(self, raws: Sequence[bytes]) -> None:
@@ -263,11 +263,14 @@ class GossipNode:
 
     def renew(self, credential: SignedMemberRecord) -> None:
         """Show another certificate of this machine from now on. Raises GossipError."""
-        known = self.company.directory.check(credential)
-        if known.id != self.company.me.id or known.identity.key != self.company.me.identity.key:
+        known = self.membership.certificates.check(credential)
+        if (
+            known.id != self.membership.me.id
+            or known.identity.key != self.membership.me.identity.key
+        ):
             raise GossipError(f"{known.name} has another name or signing key")
         shown = credential.signed_by(self._sign, self.host.wall())
-        self.company.me = self.company.directory.admit(shown)
+        self.membership.me = self.membership.certificates.admit(shown)
         self.save()
 
     def synced(self, member: bytes, hello: Hello, asked_at: float) -> None:
@@ -293,7 +296,7 @@ class GossipNode:
         # This machine acknowledges only the capsules that the log has taken.
         self.unsynced += self.log.append(effects.kept)
         if effects.applied:
-            self.company.watch(self.node, effects.applied)
+            self.membership.watch(self.node, effects.applied)
             self.host.apply(effects.applied, effects.origins)
         if effects.counts:
             self.save()
@@ -312,8 +315,8 @@ class GossipNode:
         one. Even after its end, members would use its address until this machine restarts. Between
         two statements this machine waits, so that the two machines do not flood the network.
         """
-        me, now = self.company.me, self.host.now()
-        shown = self.company.directory.get(me.id)
+        me, now = self.membership.me, self.host.now()
+        shown = self.membership.certificates.get(me.id)
         if shown is None or shown.address == me.address or now < self._reassert_at:
             return
         self._reassert_at = now + limits.join_seconds_max
@@ -324,16 +327,16 @@ class GossipNode:
         )
         stated_at = min(max(self.host.wall(), shown.credential.told + 1), limits.time_seconds_max)
         credential = me.credential.signed_by(self._sign, stated_at)
-        self.company.me = self.company.directory.admit(credential)
+        self.membership.me = self.membership.certificates.admit(credential)
         self.sync_soon(self.node.members.reachable)
 
     def _verify(self, capsule: Capsule, is_named: bool) -> bool:  # noqa: FBT001 -- as Crypto has it
-        return self.company.has_signed(capsule, is_named=is_named, is_handed=self._is_handover)
+        return self.membership.has_signed(capsule, is_named=is_named, is_handed=self._is_handover)
 
     def _send_all(self, messages: Iterable[tuple[bytes, bytes]]) -> None:
         for member, message in messages:
             known = self.node.members.get(member)
-            if known is not None and self.company.keys.number:
+            if known is not None and self.membership.keys.number:
                 self.traffic.sent += 1
                 self._send(known.address, self._encryptor.seal(member, message))
 

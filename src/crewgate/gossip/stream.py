@@ -39,7 +39,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
 
     - `word`: what it says about itself.
     - `roll`: the fingerprints of the certificates that it has.
-    - `gone`: the evicted members, as in `MemberDirectory.gone`.
+    - `gone`: the evicted members, as in `MemberCertificateStore.gone`.
     - `members`, `counted`: its view, as in `QuorumFreshness`; `members` has itself as well.
     - `revoked`: which CRL it has. A machine of an older version does not send this.
     - `ledger`: the mark of its ledger. `yours`: in an answer, the last mark of the other side.

@@ -50,14 +50,14 @@ async def initiate(gossip: GossipNode, stream: SyncStream, exchange_lock: trio.L
     member is exchanging capsules in a sync that it began. Raises GossipError and OSError.
     """
     # The hello has the group keys, so check first who the other side is.
-    own = await _hello(gossip, gossip.company.recognize(stream.leaf))
-    asked_at, shown = gossip.host.now(), gossip.company.me
+    own = await _hello(gossip, gossip.membership.recognize(stream.leaf))
+    asked_at, shown = gossip.host.now(), gossip.membership.me
     try:
         hello = await _exchange_hellos(stream, own)
     except SelfEvictedError:
-        gossip.company.dismissed(gossip.node, stream.leaf, shown)
+        gossip.membership.dismissed(gossip.node, stream.leaf, shown)
         raise
-    known = gossip.company.add_member(stream.leaf, hello)
+    known = gossip.membership.add_member(stream.leaf, hello)
     await _take_marks(gossip, known, hello)
     await _exchange_certificates(gossip, stream, known, hello)
     await _exchange_crl(gossip, stream, known, own.revoked, hello.revoked)
@@ -80,7 +80,7 @@ async def respond(gossip: GossipNode, stream: SyncStream, asked_at: float) -> No
     of the handshake, and its view is as of this hello. Raises GossipError and OSError.
     """
     try:
-        member = gossip.company.recognize(stream.leaf)
+        member = gossip.membership.recognize(stream.leaf)
     except PeerEvictedError:
         # If it stayed unread, the end of the connection would discard the notice.
         hello = await stream.receive(Hello)
@@ -93,7 +93,7 @@ async def respond(gossip: GossipNode, stream: SyncStream, asked_at: float) -> No
         await _answer_seen(gossip, stream, member, first)
         return
     hello = first
-    known = gossip.company.add_member(stream.leaf, hello)
+    known = gossip.membership.add_member(stream.leaf, hello)
     own = msgspec.structs.replace(
         await _hello(gossip, known.id), yours=gossip.ledger_marks.of(known.id)
     )
@@ -116,7 +116,7 @@ async def ask(
     gossip: GossipNode, stream: SyncStream, member: bytes, question: RevocationTargetQuery
 ) -> bool:
     """Return the answer of `member`, and of no other machine. Raises GossipError and OSError."""
-    if gossip.company.recognize(stream.leaf) != member:
+    if gossip.membership.recognize(stream.leaf) != member:
         raise GossipError("another gateway answers at the address of the member")
     await stream.send(question)
     return (await stream.receive(RevocationTargetSeen)).seen
@@ -126,7 +126,7 @@ async def _answer_seen(
     gossip: GossipNode, stream: SyncStream, member: bytes, question: RevocationTargetQuery
 ) -> None:
     """Answer a member. Only a few times a second, since it takes a search through journals."""
-    if member not in gossip.company.directory:
+    if member not in gossip.membership.certificates:
         raise GossipError("a gateway that is not a member asks whether a name was seen")
     if not gossip.questions.take(gossip.host.now()):
         raise GossipError("members ask too often whether a name was seen")
@@ -152,7 +152,7 @@ async def _exchange_hellos(stream: SyncStream, hello: Hello) -> Hello:
 async def _hello(gossip: GossipNode, member: bytes) -> Hello:
     crls = gossip.crls
     crl = await trio.to_thread.run_sync(crls.version, member) if crls is not None else NO_LIST
-    hello = gossip.company.hello(gossip.node)
+    hello = gossip.membership.hello(gossip.node)
     return msgspec.structs.replace(hello, revoked=crl, ledger=gossip.ledger_marks.own)
 
 
@@ -164,7 +164,7 @@ async def _take_marks(gossip: GossipNode, known: KnownMember, hello: Hello) -> N
         gossip.on_mark(own_mark)
     if not gossip.ledger_marks.take_turn(gossip.host.now()):
         return
-    members = frozenset(each.id for each in gossip.company.directory)
+    members = frozenset(each.id for each in gossip.membership.certificates)
     try:
         await trio.to_thread.run_sync(gossip.ledger_marks.flush, members)
     except OSError as error:
@@ -198,13 +198,13 @@ async def _exchange_certificates(
             left -= len(page.credentials)
             if left < 0:
                 raise GossipError("the peer sent more certificates than members can have")
-            gossip.company.introduce(page.credentials)
+            gossip.membership.introduce(page.credentials)
             await trio.lowlevel.checkpoint()
             is_last = page.last
 
-    lacking = gossip.company.directory.beyond(hello.roll)
+    lacking = gossip.membership.certificates.beyond(hello.roll)
     await _send_and_take(stream, credential_pages(lacking), take)
-    gossip.company.merge(gossip.node, known, hello)
+    gossip.membership.merge(gossip.node, known, hello)
     # This comes before other members can rely on our view.
     gossip.save()
 

@@ -163,8 +163,8 @@ class GossipTransport:
 
     async def _sync_with(self, member: bytes) -> None:
         try:
-            known = self.gossip.company.directory.get(member)
-            if known is not None and member in self.gossip.company.directory:
+            known = self.gossip.membership.certificates.get(member)
+            if known is not None and member in self.gossip.membership.certificates:
                 await self._reach(to_where(known.address))
             await trio.sleep(limits.sync_pause_seconds)
         except (GossipError, OSError):
@@ -211,7 +211,7 @@ class GossipTransport:
         return answers
 
     async def _ask(self, member: bytes, question: RevocationTargetQuery) -> bool:
-        known = self.gossip.company.directory.get(member)
+        known = self.gossip.membership.certificates.get(member)
         if known is None:
             raise GossipError("there is no certificate of the member here")
         with self._guarded():
@@ -242,7 +242,7 @@ class GossipTransport:
         The files may have a newer certificate before the agent hears of it, so the contexts change
         only when the hello does.
         """
-        leaf = self.gossip.company.me.credential.chain[0]
+        leaf = self.gossip.membership.me.credential.chain[0]
         if leaf != self._contexts_leaf:
             self._contexts = {side: context(*self._files, is_server=side) for side in (False, True)}
             self._contexts_leaf = leaf
@@ -265,13 +265,13 @@ class GossipTransport:
         A machine that could reach no member at its start has no key for datagrams, and the others
         take it for dead. So while no member is reachable, it syncs with all members that it knows.
         """
-        members, membership = self.gossip.node.members, self.gossip.company
+        members, membership = self.gossip.node.members, self.gossip.membership
         tried_at = -math.inf
         while True:
             now = self.gossip.host.now()
             if not members.reachable:
                 self.gossip.sync_soon(
-                    each.id for each in membership.directory if each != membership.me
+                    each.id for each in membership.certificates if each != membership.me
                 )
             if not members.reachable or now - tried_at >= limits.join_seconds_max:
                 tried_at = now

@@ -13,7 +13,7 @@ from crewgate import limits
 from crewgate.core.health import ComponentHealth
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.tokens.claims import Claims
-from crewgate.errors import LinkError, RefusedError
+from crewgate.errors import ServiceConnectionError, ServiceRefusedError
 from crewgate.ipc.admin_messages import (
     AdminRequest,
     AdminResponse,
@@ -60,8 +60,8 @@ P = TypeVar("P", TreePage, MembersPage)
 class AdminClient:
     """A connection to the admin socket (`owner.sock`); use it in a `with`.
 
-    Every method raises LinkError if the agent is gone or breaks the protocol (then connect again),
-    and RefusedError if the agent refuses the request.
+    Every method raises ServiceConnectionError if the agent is gone or breaks the protocol (then
+    connect again), and ServiceRefusedError if the agent refuses the request.
     """
 
     def __init__(self, folder: Path, seconds: float = limits.ipc_seconds_max) -> None:
@@ -133,7 +133,7 @@ class AdminClient:
     def reload(self) -> ReloadResult:
         """Make the agent read configuration and keys again.
 
-        Raises RefusedError for a bad file; the old configuration stays then.
+        Raises ServiceRefusedError for a bad file; the old configuration stays then.
         """
         return self._request(ReloadConfig(id=self._next_id()), ReloadResult)
 
@@ -174,7 +174,7 @@ class AdminClient:
         try:
             self._connection.sendall(pack(request))
         except OSError as error:
-            raise LinkError(f"the agent does not take the request: {error}") from error
+            raise ServiceConnectionError(f"the agent does not take the request: {error}") from error
 
     def _request(self, request: AdminRequest, kind: type[A]) -> A:
         self._send(request)
@@ -192,9 +192,9 @@ class AdminClient:
             self._read()
         answer = self._received.pop(0)
         if isinstance(answer, RequestFailed) and answer.id in {number, 0}:
-            raise RefusedError(answer.message)
+            raise ServiceRefusedError(answer.message)
         if not isinstance(answer, kind) or answer.id != number:
-            raise LinkError(
+            raise ServiceConnectionError(
                 f"the agent answered with {type(answer).__name__}; expected {kind.__name__}"
             )
         return answer
@@ -204,12 +204,12 @@ class AdminClient:
             data = self._connection.recv(_CHUNK)
         except OSError as error:
             # The request waits in the agent's socket.
-            raise LinkError(
+            raise ServiceConnectionError(
                 f"the agent does not answer ({error}): it is stopped or very busy, and will do the "
                 "request when it continues; see its log"
             ) from error
         if not data:
-            raise LinkError(
+            raise ServiceConnectionError(
                 "the agent closed the connection: it has ended, or it refuses so large a request, "
                 "or this is not the service's user; see its log"
             )

@@ -31,7 +31,7 @@ from crewgate import limits
 from crewgate.core.health import ComponentHealth
 from crewgate.core.tokens.claims import MicroCredits
 from crewgate.core.tokens.grant import Grant
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.frames import frame
 
 VERSION = 2
@@ -207,13 +207,16 @@ group_answers = msgspec.msgpack.Decoder(AttachResponse)
 
 
 def pack(message: msgspec.Struct) -> bytes:
-    """Return the frame of `message`; raises LinkError if it is over the bound."""
+    """Return the frame of `message`; raises ServiceConnectionError if it is over the bound."""
     return frame(_encode(message))
 
 
 def unpack(decoder: msgspec.msgpack.Decoder[M], body: bytes) -> M:
-    """Return the message in `body`; raises LinkError for one that the sender may not send."""
+    """Return the message in `body`.
+
+    Raises ServiceConnectionError for a message that the sender may not send.
+    """
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise LinkError(f"not a message of this socket: {error}") from error
+        raise ServiceConnectionError(f"not a message of this socket: {error}") from error

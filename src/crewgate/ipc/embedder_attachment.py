@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from crewgate.core.tokens.grant import Grant
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.attach_messages import (
     Attached,
     AttachResponse,
@@ -36,8 +36,8 @@ AgentMessage = CreditDrawn | RequestFailed | RevocationNotice | Reload
 class EmbedderAttachment:
     """The attachment of one process; its number is valid as long as this connection.
 
-    After any LinkError the attachment is unusable: `close` it and attach again. `table` is the
-    table's descriptor, which `close` closes; map the table before.
+    After any ServiceConnectionError the attachment is unusable: `close` it and attach again.
+    `table` is the table's descriptor, which `close` closes; map the table before.
     """
 
     def __init__(self, session: AttachedConnection) -> None:
@@ -56,7 +56,9 @@ class EmbedderAttachment:
 
     @classmethod
     def open(cls, folder: Path, *, previous: Attached | None = None) -> Self:
-        """Attach to the agent whose state is in `folder`; raises LinkError if that fails.
+        """Attach to the agent whose state is in `folder`.
+
+        Raises ServiceConnectionError if that fails.
 
         `previous` is the `attached` of an earlier attachment: the process asks for its number
         again. The agent gives it if it was restarted on the same table, so compare both.
@@ -94,7 +96,8 @@ class EmbedderAttachment:
     def request_draw(self, grant: Grant, need: int) -> int:
         """Ask for credit without waiting; return the id that the answer will have.
 
-        Returns 0 if the agent does not keep up. `listen` returns the answer. Raises LinkError.
+        Returns 0 if the agent does not keep up. `listen` returns the answer. Raises
+        ServiceConnectionError.
         """
         with self._lock:
             self._flush()
@@ -109,7 +112,8 @@ class EmbedderAttachment:
     def listen(self, seconds: float) -> list[AgentMessage]:
         """Wait at most `seconds` for messages, and return those that have arrived.
 
-        For one thread, which listens for the whole process. Raises LinkError if the agent is gone.
+        For one thread, which listens for the whole process. Raises ServiceConnectionError if the
+        agent is gone.
         """
         if self._early:
             early, self._early = self._early, []
@@ -143,16 +147,16 @@ class EmbedderAttachment:
             raise self._fail("the agent closed the connection")
         try:
             return _expected([unpack(group_answers, body) for body in self._decoder.feed(data)])
-        except LinkError as error:
+        except ServiceConnectionError as error:
             raise self._fail(str(error)) from error
 
     def _check(self) -> None:
         if self._failure:
-            raise LinkError(f"not attached: {self._failure}")
+            raise ServiceConnectionError(f"not attached: {self._failure}")
 
-    def _fail(self, why: str) -> LinkError:
+    def _fail(self, why: str) -> ServiceConnectionError:
         self._failure = why
-        return LinkError(f"not attached: {why}")
+        return ServiceConnectionError(f"not attached: {why}")
 
 
 def _expected(messages: Iterable[AttachResponse]) -> list[AgentMessage]:

@@ -7,34 +7,37 @@ most one frame and what arrived with it.
 from collections.abc import Iterator
 
 from crewgate import limits
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 
 PREFIX_BYTES = 4
 
 
 def frame(body: bytes) -> bytes:
-    """Return `body` with its length before it; raises LinkError as `check_length`."""
+    """Return `body` with its length before it; raises ServiceConnectionError as `check_length`."""
     check_length(len(body))
     return len(body).to_bytes(PREFIX_BYTES, "big") + body
 
 
 def check_length(length: int) -> None:
-    """Raise LinkError if a body of `length` bytes is empty or over the bound."""
+    """Raise ServiceConnectionError if a body of `length` bytes is empty or over the bound."""
     if not 0 < length <= limits.ipc_frame_bytes_max:
-        raise LinkError(
+        raise ServiceConnectionError(
             f"a frame of {length} bytes; expected 1 to {limits.ipc_frame_bytes_max}: "
             "the other process is no Crewgate process of this version"
         )
 
 
 class FrameDecoder:
-    """Splits received bytes into bodies; after a LinkError, feed it nothing more."""
+    """Splits received bytes into bodies; after a ServiceConnectionError, feed it nothing more."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield the bodies that are complete now, in order; raises LinkError for a bad length."""
+        """Yield the bodies that are complete now, in order.
+
+        Raises ServiceConnectionError for a bad length.
+        """
         self._buffer += data
         while (body := self._next()) is not None:
             yield body

@@ -13,7 +13,7 @@ import socket
 from pathlib import Path
 from typing import NamedTuple
 
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.attach_messages import (
     VERSION,
     Attach,
@@ -57,7 +57,8 @@ def attach(
     old number. The returned socket blocks, with a timeout.
 
     Raises:
-        LinkError: No agent listens, it refuses, or it answers with anything but a table.
+        ServiceConnectionError: No agent listens, it refuses, or it answers with anything but a
+            table.
     """
     ask = Attach(
         version=VERSION,
@@ -77,7 +78,9 @@ def attach(
         for descriptor in passed:
             os.close(descriptor)
         if isinstance(error, OSError):
-            raise LinkError(f"{folder}: the agent did not attach this process: {error}") from error
+            raise ServiceConnectionError(
+                f"{folder}: the agent did not attach this process: {error}"
+            ) from error
         raise
 
 
@@ -90,14 +93,16 @@ def _answer(connection: socket.socket, passed: list[int]) -> AttachedConnection:
         )
         passed += descriptors(ancillary)
         if not data:
-            raise LinkError(
+            raise ServiceConnectionError(
                 "the agent closed the connection: the user of this process may not attach, or too "
                 "many processes are connected; see the agent's log"
             )
         messages += [unpack(group_answers, body) for body in decoder.feed(data)]
     first, *early = messages
     if isinstance(first, RequestFailed):
-        raise LinkError(first.message)
+        raise ServiceConnectionError(first.message)
     if not isinstance(first, Attached) or len(passed) != 1:
-        raise LinkError("the agent answered without a table: it is no agent of this version")
+        raise ServiceConnectionError(
+            "the agent answered without a table: it is no agent of this version"
+        )
     return AttachedConnection(connection, decoder, first, passed[0], early)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate.core.health import ComponentHealth
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import ReportSource
 
@@ -30,7 +30,7 @@ class HealthReportClient:
                 if self._client is None:
                     self._client = AdminClient(self._folder, limits.health_report_seconds_max)
                 self._client.report(self._source, facts)
-            except LinkError:
+            except ServiceConnectionError:
                 self.close()
             else:
                 return True

@@ -4,20 +4,23 @@ import os
 from pathlib import Path
 
 from crewgate._native.table import Table
-from crewgate.errors import LinkError, TableError
+from crewgate.errors import ServiceConnectionError, TableError
 from crewgate.ipc.handshake import attach
 
 
 def open_table(folder: Path) -> Table:
     """Return the present table of the agent whose state is in `folder`; the caller closes it.
 
-    It stays the present table until it is `retired`. Raises LinkError if there is none.
+    It stays the present table until it is `retired`. Raises ServiceConnectionError if there is
+    none.
     """
     session = attach(folder)
     try:
         return Table.attach(session.table)
     except TableError as error:
-        raise LinkError(f"{folder}: cannot read the table of the agent: {error}") from error
+        raise ServiceConnectionError(
+            f"{folder}: cannot read the table of the agent: {error}"
+        ) from error
     finally:
         os.close(session.table)
         session.connection.close()

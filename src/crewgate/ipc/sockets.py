@@ -16,7 +16,7 @@ from typing import Protocol
 import msgspec
 
 from crewgate import limits
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 
 # `struct ucred` of unix(7): pid, uid, gid.
 _UCRED = struct.Struct("3i")
@@ -91,7 +91,7 @@ def address(folder: Path, agent_socket: AgentSocketKind) -> AbstractContextManag
 def connectable(folder: Path, name: str) -> Iterator[str]:
     """Yield an address that fits bind() and connect(); it is valid inside the `with`.
 
-    Raises LinkError if the folder cannot be opened.
+    Raises ServiceConnectionError if the folder cannot be opened.
     """
     path = folder / name
     if len(os.fsencode(path)) <= limits.ipc_path_bytes_max:
@@ -100,7 +100,7 @@ def connectable(folder: Path, name: str) -> Iterator[str]:
     try:
         descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise LinkError(
+        raise ServiceConnectionError(
             f"{folder}: cannot open the state folder: {error.strerror}; start `crewgate serve`, or "
             "name the right configuration"
         ) from error
@@ -115,8 +115,8 @@ def connect(
 ) -> socket.socket:
     """Connect to the agent whose state is in `folder`; return a blocking stream.
 
-    `seconds` bounds each call on the stream. Raises LinkError, with what to do about it, if no
-    agent listens or this process may not connect.
+    `seconds` bounds each call on the stream. Raises ServiceConnectionError, with what to do about
+    it, if no agent listens or this process may not connect.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -125,7 +125,7 @@ def connect(
             connection.connect(where)
     except OSError as error:
         connection.close()
-        raise LinkError(f"{folder / agent_socket.value}: {_why(error)}") from error
+        raise ServiceConnectionError(f"{folder / agent_socket.value}: {_why(error)}") from error
     except BaseException:
         connection.close()
         raise

@@ -3,7 +3,8 @@
 An `Orchestrator` knows its branches, their newest tokens and which of them are revoked
 (`issuer_state`). A `Minter` signs tokens within the limits of the crew. The `journal` has a grant
 on disk before its token leaves the process. A revoked branch gets no further token, even if the
-disk or the gateway fails. `remote` has an orchestrator without a key, for which a gateway signs.
+disk or the gateway fails. For an orchestrator without a signing key, `remote` has
+`remote_orchestrator`: a gateway signs its tokens.
 
 A `TokenAuth` presents a sub-agent's token in the requests of an HTTP client. Each client has its
 own, in a module that imports the client: `httpx_auth`, `httpx2_auth`, `requests_auth`,

@@ -1,8 +1,8 @@
 """The client of the control API: mutual TLS, one request at a time, responses as structs.
 
 The client trusts one root certificate and verifies the server's name. It uses no proxy and follows
-no redirect. It raises LinkError if it cannot reach the server, and ControlError if the server
-refuses; the message of either is one line.
+no redirect. It raises ServiceConnectionError if it cannot reach the server, and ControlError if
+the server refuses; the message of either is one line.
 """
 
 import ssl
@@ -15,7 +15,7 @@ import msgspec
 from crewgate import limits
 from crewgate.config.values import CONTROL_URL
 from crewgate.core.terminal_text import printable
-from crewgate.errors import ConfigurationError, ControlError, LinkError
+from crewgate.errors import ConfigurationError, ControlError, ServiceConnectionError
 from crewgate.ssl_workarounds import show_certificate
 
 T = TypeVar("T")
@@ -52,7 +52,8 @@ def client_context(certificate: Path, key: Path, root: Path) -> ssl.SSLContext:
 class ControlClient:
     """A connection to the control API at `url`; use it as a context manager.
 
-    A request raises LinkError if it cannot reach the API, and ControlError if the API refuses.
+    A request raises ServiceConnectionError if it cannot reach the API, and ControlError if the API
+    refuses.
 
     Raises:
         ConfigurationError: The URL cannot be used.
@@ -96,12 +97,14 @@ class ControlClient:
         try:
             response = self._http.request(method, path, **options)  # type: ignore[arg-type]
         except httpx.HTTPError as error:
-            raise LinkError(f"{self.url}: {_failure(error)}") from error
+            raise ServiceConnectionError(f"{self.url}: {_failure(error)}") from error
         if response.is_success or response.status_code == unready:
             try:
                 return msgspec.json.decode(response.content, type=kind)
             except msgspec.DecodeError as error:
-                raise LinkError(f"{self.url}: not a response of this API: {error}") from error
+                raise ServiceConnectionError(
+                    f"{self.url}: not a response of this API: {error}"
+                ) from error
         refusal = _refusal(response)
         text = f"{self.url}: {refusal.message} ({response.status_code})"
         raise ControlError(response.status_code, refusal.error or "refused", text)

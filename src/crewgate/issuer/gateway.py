@@ -17,7 +17,7 @@ from crewgate.config import Config, load
 from crewgate.core.ids import EntityKind, branch_key
 from crewgate.core.revocation_kinds import RevocationTarget, keys_of
 from crewgate.core.tokens.claims import Claims
-from crewgate.errors import ConfigurationError, LinkError
+from crewgate.errors import ConfigurationError, ServiceConnectionError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.readonly_table import open_table
 from crewgate.issuer.mint import Minter
@@ -111,16 +111,17 @@ class GatewayClient(Protocol):
         The result leaves out a branch that no call has used yet, unless the branch was revoked.
 
         Raises:
-            LinkError: The gateway cannot be reached. Then the orchestrator mints nothing; to let it
-                mint, return an empty dict instead, as the gateway of `from_config` does.
+            ServiceConnectionError: The gateway cannot be reached. Then the orchestrator mints
+                nothing; to let it mint, return an empty dict instead, as the gateway of
+                `from_config` does.
         """
 
     def revoke(self, branch: str) -> RevocationReceipt:
         """Revoke a branch (UUID text) and all below it, on every machine.
 
         Raises:
-            LinkError: The gateway cannot be reached; it has revoked nothing.
-            RefusedError: The gateway refuses; the message has its reason.
+            ServiceConnectionError: The gateway cannot be reached; it has revoked nothing.
+            ServiceRefusedError: The gateway refuses; the message has its reason.
         """
 
 
@@ -136,7 +137,7 @@ class LocalGateway:
         try:
             with AdminClient(self._state) as agent:
                 rows = agent.tree()
-        except LinkError as error:
+        except ServiceConnectionError as error:
             _log.warning("minting without asking the agent what was spent or revoked: %s", error)
             return {}
         seen = {
@@ -157,7 +158,7 @@ class LocalGateway:
         try:
             with closing(open_table(self._state)) as table:
                 return any(table.is_revoked(key, claims.iat) for key in keys_of(claims, kid))
-        except LinkError:
+        except ServiceConnectionError:
             return False
 
     def _revoked(self, branches: Collection[str]) -> list[str]:
@@ -167,7 +168,7 @@ class LocalGateway:
         try:
             with closing(open_table(self._state)) as table:
                 return [each for each in branches if table.is_revoked(branch_key(self._crew, each))]
-        except LinkError as error:
+        except ServiceConnectionError as error:
             _log.warning("cannot find out which unused branches are revoked: %s", error)
             return []
 

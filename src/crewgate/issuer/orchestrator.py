@@ -35,9 +35,9 @@ class Orchestrator:
     """Mints tokens for one crew under one name; use it as a context manager, or call `close`.
 
     Threads may share it. A method may block for the journal's disk and for the gateway (about 5 s a
-    request, 10 s with `remote`): in an event loop, use `await asyncio.to_thread(run.token)`. While
-    its gateway is down, an orchestrator of `from_config` mints, and logs a warning; only `revoke`
-    raises LinkError.
+    request, 10 s for one of `remote_orchestrator`): in an event loop, use
+    `await asyncio.to_thread(run.token)`. While its gateway is down, an orchestrator of
+    `from_config` mints, and logs a warning; only `revoke` raises ServiceConnectionError.
 
     Args:
         minter: Signs the tokens.
@@ -87,27 +87,6 @@ class Orchestrator:
         config, minter = minter_of(path, crew, name)
         local = LocalGateway(config.state, crew)
         return cls(minter, config.journal_of(minter.client_id), lifetime=lifetime, gateway=local)
-
-    @staticmethod
-    def remote(url: str, certificate: Path | str, *, ca: Path | str) -> "Orchestrator":
-        """Make the orchestrator that a certificate names, on any host; a gateway signs for it.
-
-        It has the same methods, which raise the same errors, and LinkError if they cannot reach the
-        API. For a branch that was revoked elsewhere they raise a plain IssuerError. The API does
-        not support `subject`, `overcommit` and a lifetime.
-
-        Args:
-            url: The gateway's control API, `https://HOST:PORT`.
-            certificate: PREFIX or PREFIX.pem, with the key in PREFIX.key, as `crewgate ca issue
-                --out PREFIX` writes them. The orchestrator reads the files again when they change.
-            ca: The PEM file of the root that signed the API's certificate.
-
-        Raises:
-            ConfigurationError: A file or the URL cannot be used.
-        """
-        from crewgate.issuer.remote import remote  # noqa: PLC0415 - that module imports this one
-
-        return remote(url, certificate, ca)
 
     def _set_up(self, state: IssuerState, clock: Callable[[], float], name: str) -> None:
         self._clock = clock
@@ -281,8 +260,9 @@ class Orchestrator:
         Returns the receipt of the gateway, or None without a gateway.
 
         Raises:
-            LinkError: The gateway cannot be reached. Call again: until then its tokens stay valid.
-            RefusedError: The gateway refuses; the message has its reason.
+            ServiceConnectionError: The gateway cannot be reached. Call again: until then its
+                tokens stay valid.
+            ServiceRefusedError: The gateway refuses; the message has its reason.
             JournalError: The journal cannot be written. The branch is revoked all the same.
             IssuerError: `agent` is not a UUID.
         """

@@ -22,9 +22,9 @@ from crewgate.errors import (
     IssuerError,
     JournalError,
     JournalLockedError,
-    LinkError,
-    RefusedError,
     ScopeError,
+    ServiceConnectionError,
+    ServiceRefusedError,
 )
 from crewgate.issuer.control_client import ControlClient, client_context
 from crewgate.issuer.gateway import RevocationReceipt
@@ -36,6 +36,8 @@ from crewgate.issuer.orchestrator import Orchestrator
 from crewgate.issuer.parameters import amount, tool_list
 from crewgate.issuer.subagent import SubAgent, branch_of
 from crewgate.runtime.file_watch import FileWatch
+
+__all__ = ["remote_orchestrator"]
 
 _log = logging.getLogger(__name__)
 # Grant types of OAuth: for a run (RFC 6749, section 4.4), a child (RFC 8693), a further token.
@@ -98,7 +100,7 @@ class RemoteIssuerClient:
         """Send a form to the token endpoint, and return the token that it signs.
 
         Raises:
-            LinkError: The API cannot be reached, or cannot sign now: call again.
+            ServiceConnectionError: The API cannot be reached, or cannot sign now: call again.
             IssuerError: The API refuses; a ScopeError, JournalError or JournalLockedError if that
                 is its reason.
         """
@@ -113,8 +115,8 @@ class RemoteIssuerClient:
         """Revoke a branch and all below it.
 
         Raises:
-            LinkError: The API cannot be reached, or cannot revoke now: call again.
-            RefusedError: The API refuses; the message has its reason.
+            ServiceConnectionError: The API cannot be reached, or cannot revoke now: call again.
+            ServiceRefusedError: The API refuses; the message has its reason.
         """
         request = _Revocation(branch, crew)
         try:
@@ -150,7 +152,7 @@ class RemoteIssuerClient:
 
 
 class RemoteOrchestrator(Orchestrator):
-    """An orchestrator whose tokens a gateway signs; see `Orchestrator.remote`."""
+    """An orchestrator whose tokens a gateway signs; `remote_orchestrator` makes it."""
 
     def __init__(self, api: RemoteIssuerClient, *, clock: Callable[[], float] = time.time) -> None:
         self._api = api
@@ -235,7 +237,7 @@ class RemoteOrchestrator(Orchestrator):
     def _renewed(self, branch: str) -> str:
         try:
             return self._next(branch)
-        except (LinkError, IssuerError) as error:
+        except (ServiceConnectionError, IssuerError) as error:
             with self._lock:
                 return self._state.last_token(branch, self._clock(), error)
 
@@ -265,8 +267,22 @@ class RemoteOrchestrator(Orchestrator):
             self._state.forget_ended(self._clock())
 
 
-def remote(url: str, certificate: Path | str, ca: Path | str) -> RemoteOrchestrator:
-    """See `Orchestrator.remote`."""
+def remote_orchestrator(url: str, certificate: Path | str, *, ca: Path | str) -> Orchestrator:
+    """Make the orchestrator that a certificate names, on any host; a gateway signs for it.
+
+    Its methods raise the errors of `Orchestrator`, and ServiceConnectionError if they cannot reach
+    the API. For a branch that was revoked elsewhere they raise a plain IssuerError. The API does
+    not support `subject`, `overcommit` and a lifetime.
+
+    Args:
+        url: The gateway's control API, `https://HOST:PORT`.
+        certificate: PREFIX or PREFIX.pem, with the key in PREFIX.key, as `crewgate ca issue
+            --out PREFIX` writes them. The orchestrator reads the files again when they change.
+        ca: The PEM file of the root that signed the API's certificate.
+
+    Raises:
+        ConfigurationError: A file or the URL cannot be used.
+    """
     given = Path(certificate)
     prefix = given.with_suffix("") if given.suffix == ".pem" else given
     own, key = (prefix.with_name(f"{prefix.name}.{ending}") for ending in ("pem", "key"))
@@ -298,12 +314,14 @@ def _issuer_error(error: ControlError) -> CrewgateError:
         return JournalLockedError(str(error))
     if error.slug == "journal-unavailable":
         return JournalError(str(error))
-    return LinkError(str(error)) if _may_pass(error) else IssuerError(str(error))
+    return ServiceConnectionError(str(error)) if _may_pass(error) else IssuerError(str(error))
 
 
 def _revocation_error(error: ControlError) -> CrewgateError:
-    """Convert an error to LinkError if a later call may succeed, and else to RefusedError."""
-    return LinkError(str(error)) if _may_pass(error) else RefusedError(str(error))
+    """Return ServiceConnectionError if a later call may succeed, and else ServiceRefusedError."""
+    return (
+        ServiceConnectionError(str(error)) if _may_pass(error) else ServiceRefusedError(str(error))
+    )
 
 
 def _may_pass(error: ControlError) -> bool:

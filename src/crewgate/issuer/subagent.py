@@ -53,8 +53,8 @@ class SubAgent:
             BranchRevokedError: This orchestrator has revoked the branch, or has learned of its
                 revocation: it asks the gateway when it renews, and not before. Until then it
                 returns the token, which gateways refuse.
-            LinkError: The gateway that signs cannot be reached (`Orchestrator.remote`), and the
-                last token has expired.
+            ServiceConnectionError: The gateway that signs cannot be reached
+                (`remote_orchestrator`), and the last token has expired.
             IssuerError: The orchestrator cannot mint a new token, and the last one has expired.
         """
         return self._orchestrator.token(self.branch)

@@ -32,8 +32,8 @@ from crewgate.errors import (
     CAError,
     ConfigurationError,
     CrewgateError,
-    LinkError,
-    RefusedError,
+    ServiceConnectionError,
+    ServiceRefusedError,
 )
 from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.lifecycle import socket_dir
@@ -324,7 +324,7 @@ def _announce(
     targets += [RevocationTarget(EntityKind.KEY, kid, run.crew) for kid in keys]
     try:
         done = announce(authority.register, config.state, entries, () if is_known else targets)
-    except (LinkError, RefusedError) as error:
+    except (ServiceConnectionError, ServiceRefusedError) as error:
         return None, (f"{run.label}: the gateway has not applied it yet: {error}",)
     # Without an id the run is not stored, so no later call can recognize it.
     if run.id:

@@ -16,7 +16,7 @@ from pathlib import Path
 from crewgate import limits
 from crewgate.config import Config
 from crewgate.core.health import ComponentHealth, degraded, failed, ok
-from crewgate.errors import ConfigurationError, LinkError, RefusedError
+from crewgate.errors import ConfigurationError, ServiceConnectionError, ServiceRefusedError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.health_report_client import HealthReportClient
 from crewgate.policy.startup_checks import as_written, following, validated
@@ -340,9 +340,9 @@ class Supervisor:
                 agent.reload()
         except ConfigurationError as error:
             _log.warning("keeping the active configuration: %s", error)
-        except RefusedError as error:
+        except ServiceRefusedError as error:
             _log.warning("the agent is keeping the active configuration: %s", error)
-        except LinkError as error:
+        except ServiceConnectionError as error:
             _log.warning("%s; the agent reads the configuration when it starts again", error)
         else:
             self._fit_workers()

@@ -158,7 +158,7 @@ class AttachedSource:
             pause = min(2 * pause, limits.attach_again_seconds_max)
 
     def _follow(self, attachment: EmbedderAttachment) -> None:
-        """Listen until the agent is gone, which raises LinkError or TableError."""
+        """Listen until the agent is gone, which raises ServiceConnectionError or TableError."""
         table = self._table
         while not self._closed and table is not None:
             self._draws.answer(attachment.listen(limits.attached_look_seconds))

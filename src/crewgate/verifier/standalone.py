@@ -18,7 +18,7 @@ from crewgate.core import ids
 from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.core.policy.policy import CrewPolicy, Policy
 from crewgate.core.verdict import Denial
-from crewgate.errors import ForkedError, RefusedError
+from crewgate.errors import ForkedError, ServiceRefusedError
 from crewgate.leases.lease_client import DrawResult, LeaseClient
 from crewgate.verifier.gate_snapshot import GateRequest, GateSnapshot, judge_by, needs_credit
 from crewgate.verifier.waiters import DrawWaiter
@@ -77,7 +77,7 @@ class StandaloneSource:
         try:
             ids.uuid_bytes(branch)
         except ValueError as error:
-            raise RefusedError(f"not a branch id: {error}") from error
+            raise ServiceRefusedError(f"not a branch id: {error}") from error
         policy = self._crew_of(branch, crew)
         key, owner = ids.branch_key(policy.name, branch), ids.crew_key(policy.name)
         with self._lock:
@@ -106,13 +106,13 @@ class StandaloneSource:
             seen = [n for n in names if self._table.find(ids.branch_key(n, branch)) >= 0]
             possible = seen or names
             if len(possible) != 1:
-                raise RefusedError(
+                raise ServiceRefusedError(
                     f"branch {branch} may belong to several crews: pass crew=, one of: "
                     f"{', '.join(possible)}"
                 )
             crew = possible[0]
         if crew not in names:
-            raise RefusedError(f"no crew {crew!r}; the crews are: {', '.join(names)}")
+            raise ServiceRefusedError(f"no crew {crew!r}; the crews are: {', '.join(names)}")
         return crews[names.index(crew)]
 
     def _tidy(self, wall: float, boot_ns: int) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from crewgate import limits
 from crewgate.core.tokens.grant import Grant
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.attach_messages import CreditDrawn, Reload, RequestFailed, RevocationNotice
 from crewgate.ipc.embedder_attachment import EmbedderAttachment
 from crewgate.leases.branch_opening import DrawResult
@@ -79,7 +79,7 @@ class UnansweredDraws:
             return None
         try:
             number = self._attachment.request_draw(grant, need) if self._attachment else 0
-        except LinkError:  # the listening thread gets the same error, and handles it
+        except ServiceConnectionError:  # the listening thread gets the same error, and handles it
             number = 0
         if not number:
             return None

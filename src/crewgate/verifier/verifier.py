@@ -58,7 +58,7 @@ class Verifier:
 
         Raises:
             ConfigurationError: The configuration, or a file that it names, cannot be used.
-            LinkError: The agent cannot be reached.
+            ServiceConnectionError: The agent cannot be reached.
             TableError: The agent's table cannot be used.
         """
         return Verifier(AttachedSource(Path(path)), sink)
@@ -283,8 +283,8 @@ class StandaloneVerifier(Verifier):
                 crews.
 
         Raises:
-            RefusedError: `branch` is not a UUID, there is no such crew, or the branch may belong to
-                several crews.
+            ServiceRefusedError: `branch` is not a UUID, there is no such crew, or the branch may
+                belong to several crews.
             TableFullError: The table has no room for another revocation.
         """
         self._standalone.revoke(branch, crew)

@@ -108,13 +108,13 @@ MEMBER = """
 import os, socket, sys
 from pathlib import Path
 from crewgate import limits
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.handshake import attach
 os.chdir(sys.argv[1])  # a test's folder is closed to others
 os.setgroups([]); os.setuid(65534)  # and the group is the service's
 try:
     attach(Path(), worker=0)
-except LinkError as refused:
+except ServiceConnectionError as refused:
     print(refused)
 crowd = []
 for _ in range(limits.ipc_other_users_max + 1):

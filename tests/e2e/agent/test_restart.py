@@ -14,7 +14,7 @@ from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate.core.ids import branch_key
 from crewgate.core.problem_types import Reason
-from crewgate.errors import LinkError, RefusedError
+from crewgate.errors import ServiceConnectionError, ServiceRefusedError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import TreeRow
 from crewgate.ipc.attach_messages import Reload
@@ -67,7 +67,7 @@ def test_a_guest_of_a_killed_agent_keeps_its_calls(site: Site, enter: Enter) -> 
         assert permit.has_reservation
         permit.settle()
         assert site.tree()[BRANCH].spent == PRICE
-        with pytest.raises(LinkError):
+        with pytest.raises(ServiceConnectionError):
             guest.attachment.draw(permit.grant, PRICE, seconds=5)
 
 
@@ -106,7 +106,7 @@ def test_a_bad_file_leaves_the_old_one_in_force(site: Site, enter: Enter) -> Non
     site.agent()
     guest = enter()
     site.write(price="a lot")
-    with AdminClient(site.state) as owner, pytest.raises(RefusedError, match="price"):
+    with AdminClient(site.state) as owner, pytest.raises(ServiceRefusedError, match="price"):
         owner.reload()
     assert "price" in site.status().configuration_error
     guest.settled(site.world.token)
@@ -123,7 +123,10 @@ def test_another_geometry_is_another_table(site: Site) -> None:
     site.revoke(BRANCH, "article")
     text = site.file.read_text()
     site.file.write_text(text.replace("branches = 256", "branches = 512"))
-    with AdminClient(site.state) as owner, pytest.raises(RefusedError, match="cannot change"):
+    with (
+        AdminClient(site.state) as owner,
+        pytest.raises(ServiceRefusedError, match="cannot change"),
+    ):
         owner.reload()
     agent.kill()
     agent.wait()

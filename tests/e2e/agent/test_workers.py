@@ -11,7 +11,7 @@ import pytest
 from agent_process import Site
 from orchestrators import is_running
 
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.admin_messages import AgentStatus
 from crewgate.server import listen
 
@@ -29,7 +29,7 @@ def _until(site: Site, what: Callable[[AgentStatus], bool]) -> AgentStatus:
     while True:
         try:
             status = site.status()
-        except LinkError:
+        except ServiceConnectionError:
             time.sleep(0.02)
             continue
         if what(status):

@@ -10,10 +10,10 @@ from crewgate.errors import (
     BranchRevokedError,
     ConfigurationError,
     IssuerError,
-    LinkError,
     ScopeError,
+    ServiceConnectionError,
 )
-from crewgate.issuer import Orchestrator
+from crewgate.issuer.remote import remote_orchestrator
 
 
 def test_it_mints_spawns_refreshes_and_revokes(site: ControlSite, tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_it_mints_spawns_refreshes_and_revokes(site: ControlSite, tmp_path: Path
     prefix = tmp_path / "bd"
     for ending in (".pem", ".key"):
         shutil.copy(f"{site.folder / 'bd'}{ending}", f"{prefix}{ending}")
-    with Orchestrator.remote(site.control, prefix, ca=site.root) as bd:
+    with remote_orchestrator(site.control, prefix, ca=site.root) as bd:
         run = bd.start_run(credits="10", tools=["search.*"], role="lead")
         child = bd.spawn(role="researcher", parent=run, tools=["search.web"], credits="1")
         assert site.call(child.token()).status_code == 200
@@ -57,16 +57,16 @@ def test_what_cannot_be_asked_is_one_line(site: ControlSite, tmp_path: Path) -> 
     """A URL that is none, files that are not there, an API that does not answer, a stranger."""
     bd = site.folder / "bd"
     with pytest.raises(ConfigurationError, match="https://HOST:PORT"):
-        Orchestrator.remote("http://localhost", bd, ca=site.root)
+        remote_orchestrator("http://localhost", bd, ca=site.root)
     with pytest.raises(ConfigurationError, match="crewgate ca issue --out"):
-        Orchestrator.remote(site.control, tmp_path / "none", ca=site.root)
+        remote_orchestrator(site.control, tmp_path / "none", ca=site.root)
     with (
-        Orchestrator.remote("https://localhost:1", f"{bd}.pem", ca=site.root) as nobody,
-        pytest.raises(LinkError, match="cannot connect"),
+        remote_orchestrator("https://localhost:1", f"{bd}.pem", ca=site.root) as nobody,
+        pytest.raises(ServiceConnectionError, match="cannot connect"),
     ):
         nobody.start_run(credits="1", tools=["search.*"])
     with (
-        Orchestrator.remote(site.control, site.folder / "edge", ca=site.root) as gateway,
+        remote_orchestrator(site.control, site.folder / "edge", ca=site.root) as gateway,
         pytest.raises(IssuerError),
     ):
         gateway.start_run(credits="1", tools=["search.*"])

@@ -16,7 +16,12 @@ from installation import wait_until
 from revocation_targets import branch
 
 from crewgate import Denial, Permit, Reason, Verifier
-from crewgate.errors import AlreadySettledError, ConfigurationError, LinkError, RefusedError
+from crewgate.errors import (
+    AlreadySettledError,
+    ConfigurationError,
+    ServiceConnectionError,
+    ServiceRefusedError,
+)
 from crewgate.ipc.admin_client import AdminClient
 
 SEARCH = "search.web"
@@ -148,7 +153,7 @@ def test_a_stopped_agent_holds_nobody_up(site: Site) -> None:
 
 def test_without_an_agent_there_is_nothing_to_attach_to(site: Site) -> None:
     """One clear sentence, with what to do; and a file that is none is said to be none."""
-    with pytest.raises(LinkError, match="crewgate serve"):
+    with pytest.raises(ServiceConnectionError, match="crewgate serve"):
         Verifier.from_config(site.file)
     with pytest.raises(ConfigurationError, match="cannot be read"):
         Verifier.from_config(str(site.file) + ".none")
@@ -191,7 +196,7 @@ def test_a_bad_file_leaves_the_old_policy_in_force(site: Site, verifier: Verifie
     """The agent refuses it, so its generation never changes and nobody loads it."""
     permitted(verifier.admit_blocking(site.world.token, SEARCH))
     site.file.write_text("nonsense")
-    with AdminClient(site.state) as owner, pytest.raises(RefusedError):
+    with AdminClient(site.state) as owner, pytest.raises(ServiceRefusedError):
         owner.reload()
     permitted(verifier.admit_blocking(site.world.token, SEARCH))
 

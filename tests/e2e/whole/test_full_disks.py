@@ -15,7 +15,7 @@ from failing_disks import outcome, trial_of
 from power_disk import kill_disk, make, mounted, why_not
 from small_disk import fill
 
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 
 BRANCH = "00000000-0000-4000-8000-000000000001"
 
@@ -44,7 +44,7 @@ def until(what: Callable[[], bool]) -> None:
         try:
             if what():
                 return
-        except LinkError:
+        except ServiceConnectionError:
             pass
         time.sleep(0.05)
     raise AssertionError("it did not come to that")

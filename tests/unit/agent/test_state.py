@@ -21,7 +21,7 @@ from crewgate.agent.status import status, tree
 from crewgate.core.audit import records
 from crewgate.core.audit.records import Record
 from crewgate.core.budget.ledger_protocol import DrawLease
-from crewgate.errors import ConfigurationError, RefusedError, TableError
+from crewgate.errors import ConfigurationError, ServiceRefusedError, TableError
 from crewgate.ipc.admin_messages import BurnedCreditForgiven, ForgiveBurnedCredit, TreeRow
 from crewgate.ipc.attach_messages import (
     VERSION,
@@ -343,7 +343,7 @@ async def test_burned_credit_is_forgiven_on_somebodys_word(
         f"returned 0.00 burned credits {whose}",
     ]
     for name, crew in (("nonsense", ""), (branch_id(1), "nobody"), (branch_id(7), "")):
-        with pytest.raises(RefusedError):
+        with pytest.raises(ServiceRefusedError):
             await forgive(machine, ForgiveBurnedCredit(id=5, branch=name, crew=crew))
 
 
@@ -351,7 +351,7 @@ def test_a_refused_revocation_tells_nobody(start: Start, written: list[Record]) 
     """No push, no record, no key."""
     machine = start()
     guest, _ = machine.enter(Attach(version=VERSION))
-    with pytest.raises(RefusedError):
+    with pytest.raises(ServiceRefusedError):
         machine.revoke([branch("nonsense", "article")])
     assert guest.outbox.statistics().current_buffer_used == 0
     assert not [each for each in written if isinstance(each, records.RevocationRecord)]

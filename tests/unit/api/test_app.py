@@ -16,8 +16,8 @@ from crewgate.errors import (
     CAError,
     ConfigurationError,
     IssuerError,
-    LinkError,
-    RefusedError,
+    ServiceConnectionError,
+    ServiceRefusedError,
     TableError,
 )
 from crewgate.server.request import ClientInfo
@@ -60,9 +60,9 @@ async def test_a_page_of_a_browser_gets_nothing() -> None:
 @pytest.mark.parametrize(
     ("error", "status", "slug"),
     [
-        (RefusedError("two crews have it"), 409, "refused"),
+        (ServiceRefusedError("two crews have it"), 409, "refused"),
         (IssuerError("no"), 409, "refused"),
-        (LinkError("/secret/path"), 503, "agent-unavailable"),
+        (ServiceConnectionError("/secret/path"), 503, "agent-unavailable"),
         (TableError("/secret/path"), 503, "agent-unavailable"),
         (CAError("/secret/path"), 503, "authority-unavailable"),
         (ConfigurationError("/secret/path"), 503, "configuration-unusable"),

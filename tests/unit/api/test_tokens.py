@@ -16,8 +16,8 @@ from crewgate.errors import (
     IssuerError,
     JournalError,
     JournalLockedError,
-    LinkError,
     ScopeError,
+    ServiceConnectionError,
 )
 
 NEW = {"scope": "search.* embeddings.create", "credits": "2.50", "role": "researcher"}
@@ -112,7 +112,9 @@ async def test_what_the_issuer_will_not_do(error: Exception, status: int, code: 
     assert "/state" not in answer.text
 
 
-@pytest.mark.parametrize("error", [JournalError("/state/full"), LinkError("/state/agent")])
+@pytest.mark.parametrize(
+    "error", [JournalError("/state/full"), ServiceConnectionError("/state/agent")]
+)
 async def test_what_the_gateway_cannot_do_now(error: Exception) -> None:
     """Is a problem of ours with 503, not one of the client's grant: it is not to throw it away."""
     desk = Desk()

@@ -18,7 +18,7 @@ from crewgate.ca.revocation_propagation import announce
 from crewgate.config import CAConfig
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.x509.identity_extension import Role
-from crewgate.errors import LinkError, RefusedError
+from crewgate.errors import ServiceConnectionError, ServiceRefusedError
 from crewgate.ipc.admin_messages import RevocationReceipt, Revoke, owner_asks
 from crewgate.ipc.attach_messages import RequestFailed, pack, unpack
 from crewgate.ipc.frames import FrameDecoder
@@ -95,9 +95,9 @@ def test_many_are_told_in_steps_and_added_up(authority: Authority, tmp_path: Pat
 def test_what_was_not_told_stays_pending(authority: Authority, tmp_path: Path) -> None:
     """Nobody is there, or it will not."""
     entries = authority.register.pending()
-    with pytest.raises(LinkError):
+    with pytest.raises(ServiceConnectionError):
         announce(authority.register, tmp_path, entries)
-    with agent(tmp_path, [], refuses=True), pytest.raises(RefusedError, match="no room"):
+    with agent(tmp_path, [], refuses=True), pytest.raises(ServiceRefusedError, match="no room"):
         announce(authority.register, tmp_path, entries)
     assert len(authority.register.pending()) == 300
 

@@ -7,7 +7,7 @@ import pytest
 from crewgate.api.branch_tree_snapshot import BranchTreeSnapshot
 from crewgate.api.schemas import BranchResponse
 from crewgate.control.agent_cache import AgentCache, CachedGatewayClient, SingleFlightCache
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 
 
 def test_it_is_made_again_only_when_it_is_old() -> None:
@@ -51,7 +51,7 @@ def test_who_comes_while_it_is_made_gets_that_one() -> None:
 
 def test_a_failure_is_nobody_else_s() -> None:
     """The next one asks again."""
-    answers: list[object] = [LinkError("away"), 7]
+    answers: list[object] = [ServiceConnectionError("away"), 7]
 
     def make() -> object:
         answer = answers.pop(0)
@@ -60,7 +60,7 @@ def test_a_failure_is_nobody_else_s() -> None:
         return answer
 
     shared = SingleFlightCache(make)
-    with pytest.raises(LinkError):
+    with pytest.raises(ServiceConnectionError):
         shared.get()
     assert shared.get() == 7
 
@@ -85,7 +85,7 @@ def test_an_orchestrator_hears_of_its_own_crew_s_branches(tmp_path: object) -> N
 def test_no_agent_is_an_error_and_not_an_empty_tree(tmp_path: object) -> None:
     """Nobody mints on a guess."""
     graph = AgentCache(tmp_path)  # type: ignore[arg-type]
-    with pytest.raises(LinkError):
+    with pytest.raises(ServiceConnectionError):
         CachedGatewayClient(graph, "bd").usage({"b"})
-    with pytest.raises(LinkError):
+    with pytest.raises(ServiceConnectionError):
         graph.status.get()

@@ -23,7 +23,7 @@ from crewgate.control.backend import ControlBackend
 from crewgate.control.token_reader import TokenReader
 from crewgate.core.ids import EntityKind, uuid_bytes
 from crewgate.core.x509.identity_extension import Identity, Role
-from crewgate.errors import CAError, ControlError, LinkError
+from crewgate.errors import CAError, ControlError, ServiceConnectionError
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.orchestrator import Orchestrator
 
@@ -163,15 +163,15 @@ async def test_without_an_agent_nobody_vouches(
     run, _, _ = minted(config)
     assert (await office.introspect(run)).active
     machine.table.extend_freshness(1, ALWAYS_NS)
-    with pytest.raises(LinkError):
+    with pytest.raises(ServiceConnectionError):
         await office.introspect(run)
     machine.table.extend_freshness(ALWAYS_NS, 1)
-    with pytest.raises(LinkError, match="majority"):
+    with pytest.raises(ServiceConnectionError, match="majority"):
         await office.introspect(run)
     machine.table.extend_freshness(ALWAYS_NS, ALWAYS_NS)
     assert (await office.introspect(run)).active
     machine.away = True
-    with pytest.raises(LinkError):
+    with pytest.raises(ServiceConnectionError):
         await office.introspect(run)
     assert (await office.health()).status == "waiting"
 
@@ -252,7 +252,7 @@ async def test_another_configuration_goes_on_with_what_the_disk_did_not_take(
         (config.state / "unwritten").unlink()  # of no use to whoever has it from the one before
         await office.load(msgspec.structs.replace(config, ca=moved), moved)
         assert "disk is full" in office.unwritten_reason
-    with pytest.raises(LinkError):  # no agent runs here
+    with pytest.raises(ServiceConnectionError):  # no agent runs here
         await office.complete()
     assert office.unwritten_reason == ""
     assert [*DecommissionIntents(moved.folder).open()]

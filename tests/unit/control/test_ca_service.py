@@ -25,7 +25,7 @@ from crewgate.control import ca_service as desk_
 from crewgate.control.ca_service import CAService
 from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity_extension import MAY_REVOKE, Identity, Role, member_id
-from crewgate.errors import CAError, ControlError, LinkError, RefusedError
+from crewgate.errors import CAError, ControlError, ServiceConnectionError, ServiceRefusedError
 from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.lifecycle import decommission
 from crewgate.lifecycle.processes import RunProcess, this
@@ -259,7 +259,7 @@ def test_an_agent_that_is_away_hears_of_it_later(desk: CAService, agent: Agent) 
     answer = desk.revoke_orchestrator("bd", "bd-1", "unspecified")
     assert (answer.applied_on, answer.missing) == (0, ["this machine"])
     assert answer.certificates == [entry.serial]
-    with pytest.raises(LinkError):
+    with pytest.raises(ServiceConnectionError):
         desk.complete()
     agent.away = False
     desk.complete()
@@ -279,11 +279,11 @@ def test_one_that_is_refused_keeps_no_other_from_its_end(
 
     def refuse(*given: Any) -> RevocationReceipt:
         if any(name.name == "bd/a-1" for name in given[3]):
-            raise RefusedError("there is no room")
+            raise ServiceRefusedError("there is no room")
         return announce(*given)
 
     monkeypatch.setattr(desk_, "announce", refuse)
-    with pytest.raises(RefusedError, match="no room"):
+    with pytest.raises(ServiceRefusedError, match="no room"):
         desk.complete()
     assert agent.heard[1] == ["bd/bd-1"]
 

@@ -18,7 +18,7 @@ from crewgate.ca.decommission_intents import DecommissionIntents
 from crewgate.config import Config
 from crewgate.control.ca_service import CAService
 from crewgate.core.x509.certificate import serial_text
-from crewgate.errors import CAError, ControlError, LinkError
+from crewgate.errors import CAError, ControlError, ServiceConnectionError
 from crewgate.lifecycle.processes import this
 from crewgate.lifecycle.runs import RunState, RunStore
 
@@ -215,7 +215,7 @@ def test_a_list_that_lacks_nothing_is_left_alone(
     before = crl.read_bytes()  # with its number
     for _ in range(3):
         desk.catch_up()
-        with pytest.raises(LinkError):
+        with pytest.raises(ServiceConnectionError):
             desk.complete()
     assert crl.read_bytes() == before
     for spoil in (crl.unlink, lambda: crl.write_text("nonsense")):

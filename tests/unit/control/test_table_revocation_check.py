@@ -9,7 +9,7 @@ from crewgate.config import Config
 from crewgate.control import table_revocation_check as sight_
 from crewgate.control.table_revocation_check import TableRevocationCheck
 from crewgate.core.ids import EntityKind, uuid_bytes
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 from crewgate.issuer.inspection import read_claims
 
 
@@ -25,7 +25,7 @@ def test_a_table_is_mapped_for_a_second_and_then_anew(
     machine.revoke(EntityKind.BRANCH, claims.crew, uuid_bytes(claims.execution_branch_id))
     assert sight.is_dead(claims, "article-1")
     machine.table.retire()
-    with pytest.raises(LinkError):
+    with pytest.raises(ServiceConnectionError):
         sight.is_dead(claims, "article-1")
     sight.close()
     sight.close()
@@ -47,7 +47,7 @@ def test_nobody_is_called_alive_past_either_bound(
     until[word] = NOW_BOOT_NS
     machine.table.extend_freshness(*until)
     with pytest.raises(
-        LinkError,
+        ServiceConnectionError,
         match=["does not confirm that the table is fresh", "a majority of the members"][word],
     ):
         sight.is_dead(claims, "article-1")

@@ -20,8 +20,8 @@ from crewgate.errors import (
     ControlError,
     IssuerError,
     JournalLockedError,
-    LinkError,
     ScopeError,
+    ServiceConnectionError,
 )
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.orchestrator import Orchestrator
@@ -214,9 +214,9 @@ def test_while_nobody_knows_what_is_dead_nothing_is_extended(
     machine.away = why == "away"
     if why != "away":
         machine.table.extend_freshness(*((1, ALWAYS_NS) if why == "stale" else (ALWAYS_NS, 1)))
-    with pytest.raises(LinkError):
+    with pytest.raises(ServiceConnectionError):
         mint.refresh("bd", "bd-1", run.access_token, TokenRequest())
-    with pytest.raises(LinkError):
+    with pytest.raises(ServiceConnectionError):
         mint.spawn("bd", "bd-1", run.access_token, CHILD)
 
 

@@ -33,11 +33,11 @@ class Pair:
     def says(self, **changes: Any) -> None:
         """The other's hello, in which this is a lie, and what becomes of it."""
         hello = msgspec.structs.replace(self.hello(), **changes)
-        known = self.one.company.add_member(self.other.leaf, hello)
-        self.one.company.merge(self.one.node, known, hello)
+        known = self.one.membership.add_member(self.other.leaf, hello)
+        self.one.membership.merge(self.one.node, known, hello)
 
     def hello(self) -> Hello:
-        return self.other.company.hello(self.other.node)
+        return self.other.membership.hello(self.other.node)
 
 
 @pytest.fixture
@@ -59,24 +59,24 @@ def test_those_who_have_met_are_members_with_one_key(authority: Authority, tmp_p
     members = company_of(authority, tmp_path, 3)
     for member in members:
         assert member.others == {each.id for each in members} - {member.id}
-        assert member.company.keys.number == members[0].company.keys.number != 0
+        assert member.membership.keys.number == members[0].membership.keys.number != 0
 
 
 def test_who_is_recognized(pair: Pair, authority: Authority, tmp_path: Path) -> None:
     """A gateway of this CA; before that nobody is told a word."""
-    assert pair.one.company.recognize(pair.other.leaf) == pair.other.id
+    assert pair.one.membership.recognize(pair.other.leaf) == pair.other.id
     with pytest.raises(SelfConnectionError):
-        pair.one.company.recognize(pair.one.leaf)
+        pair.one.membership.recognize(pair.one.leaf)
     signing = Ed25519PrivateKey.generate()
     files = authority.certify(tmp_path / "bd", "m1", signing, role=Role.ORCHESTRATOR)
     with pytest.raises(GossipError, match="bd/m1 is not a gateway"):
-        pair.one.company.recognize(chain_of(files.certificate)[0])
+        pair.one.membership.recognize(chain_of(files.certificate)[0])
     for leaf in (b"", b"garbage", authority.issuing.certificate.public_bytes(DER)):
         with pytest.raises(GossipError, match="not a gateway certificate"):
-            pair.one.company.recognize(leaf)
+            pair.one.membership.recognize(leaf)
     pair.one.host.dead.add(of_gateway("m1"))
     with pytest.raises(GossipError, match="revoked"):
-        pair.one.company.recognize(pair.other.leaf)
+        pair.one.membership.recognize(pair.other.leaf)
 
 
 def test_a_namesake_is_refused(pair: Pair, authority: Authority, tmp_path: Path) -> None:
@@ -101,8 +101,8 @@ def test_a_certificate_that_the_handshake_did_not_prove(
     """Whoever shows another's is nobody."""
     third = StillMember(authority, tmp_path / "m2", "m2")
     with pytest.raises(GossipError, match="shows two certificates"):
-        pair.one.company.add_member(third.leaf, pair.hello())
-    assert third.id not in pair.one.company.directory
+        pair.one.membership.add_member(third.leaf, pair.hello())
+    assert third.id not in pair.one.membership.certificates
 
 
 def test_made_up_members_are_none(pair: Pair) -> None:
@@ -119,24 +119,24 @@ def test_who_may_not_revoke_sends_nobody_away(authority: Authority, tmp_path: Pa
     liar = StillMember(authority, tmp_path / "m1", "m1", rights=())
     third = StillMember(authority, tmp_path / "m2", "m2")
     acquaint(one, liar, third)
-    liar.company.directory.evict(third.id, one.host.wall() + 100)
+    liar.membership.certificates.evict(third.id, one.host.wall() + 100)
     pair = Pair(one, liar)
     pair.says()
-    assert third.id in one.company.directory
-    assert one.company.directory.gone == {}
+    assert third.id in one.membership.certificates
+    assert one.membership.certificates.gone == {}
 
 
 def test_who_is_gone_is_heard_of_from_who_may_revoke(authority: Authority, tmp_path: Path) -> None:
     """Also one who was never met: its certificate comes, and it is none of the members."""
     first, second, third = company_of(authority, tmp_path, 3)
     first.gossip.revoke([first.entry(of_gateway("m2"), kind=EntityKind.ORCHESTRATOR)])
-    assert third.id not in first.company.directory
+    assert third.id not in first.membership.certificates
     second.hears(first)
     new = StillMember(authority, tmp_path / "m3", "m3")
     new.hears(second)
     for member in (second, new):
-        assert third.id not in member.company.directory
-        assert member.company.directory.get(third.id) is not None
+        assert third.id not in member.membership.certificates
+        assert member.membership.certificates.get(third.id) is not None
         with pytest.raises(GossipError, match="was evicted"):
             member.hears(third)
     assert new.others == {first.id, second.id}
@@ -145,7 +145,7 @@ def test_who_is_gone_is_heard_of_from_who_may_revoke(authority: Authority, tmp_p
 def test_nobody_is_gone_who_never_was(pair: Pair) -> None:
     """Made-up names take no room on the disk."""
     pair.says(gone={bytes((n,)) * 8: 1 for n in range(100)})
-    assert pair.one.company.directory.gone == {}
+    assert pair.one.membership.certificates.gone == {}
 
 
 def test_who_was_evicted_comes_again_with_a_new_certificate_alone(
@@ -153,15 +153,15 @@ def test_who_was_evicted_comes_again_with_a_new_certificate_alone(
 ) -> None:
     """And then its old one is still nobody's, though its name is a member's again."""
     one, old = company_of(authority, tmp_path, 2)
-    one.company.evict(one.node, old.id, one.host.wall())
+    one.membership.evict(one.node, old.id, one.host.wall())
     with pytest.raises(GossipError, match="was evicted"):
         one.hears(old)
     new = StillMember(authority, tmp_path / "again", "m1", born=30, signing=old.signing)
     one.hears(new)
-    assert old.id in one.company.directory
+    assert old.id in one.membership.certificates
     for step in (
-        one.company.recognize,
-        lambda leaf: one.company.add_member(leaf, old.company.hello(old.node)),
+        one.membership.recognize,
+        lambda leaf: one.membership.add_member(leaf, old.membership.hello(old.node)),
     ):
         with pytest.raises(GossipError, match="was evicted"):
             step(old.leaf)
@@ -169,8 +169,8 @@ def test_who_was_evicted_comes_again_with_a_new_certificate_alone(
 
 def test_it_is_said_once_that_somebody_is_gone(pair: Pair) -> None:
     """However many tell."""
-    pair.one.company.evict(pair.one.node, pair.other.id, pair.one.host.wall())
-    pair.one.company.evict(pair.one.node, pair.other.id, pair.one.host.wall())
+    pair.one.membership.evict(pair.one.node, pair.other.id, pair.one.host.wall())
+    pair.one.membership.evict(pair.one.node, pair.other.id, pair.one.host.wall())
     assert pair.one.host.said == ["gateway m1 was evicted"]
 
 
@@ -179,8 +179,8 @@ def test_a_disk_that_is_full_keeps_nobody_in(pair: Pair, monkeypatch: pytest.Mon
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", Mock(side_effect=full))
-        pair.one.company.evict(pair.one.node, pair.other.id, pair.one.host.wall())
-        assert pair.other.id not in pair.one.company.directory
+        pair.one.membership.evict(pair.one.node, pair.other.id, pair.one.host.wall())
+        assert pair.other.id not in pair.one.membership.certificates
         pair.one.gossip.upkeep()
         pair.one.gossip.upkeep()
         assert "No space left on device; make room" in pair.one.host.said[1]
@@ -205,27 +205,27 @@ def test_members_are_there_once_they_speak(pair: Pair) -> None:
 def test_an_hour_makes_another_key(pair: Pair) -> None:
     """The first of the members makes it, and the others only if it does not."""
     first, second = sorted((pair.one, pair.other), key=lambda each: each.id)
-    before = len(list(first.company.keyring))
+    before = len(list(first.membership.keyring))
     for member in (first, second):
         member.host.sleep(limits.group_key_seconds + 1)
         member.gossip.upkeep()
-    assert (len(list(first.company.keyring)), len(list(second.company.keyring))) == (
+    assert (len(list(first.membership.keyring)), len(list(second.membership.keyring))) == (
         before + 1,
         before,
     )
     assert second.id in first.gossip.to_sync
     second.host.sleep(limits.group_key_turn_seconds)
     second.gossip.upkeep()
-    assert len(list(second.company.keyring)) == before + 1
+    assert len(list(second.membership.keyring)) == before + 1
 
 
 def test_what_is_no_key_ends_the_conversation(pair: Pair) -> None:
     """And the ring is as it was."""
-    ring = list(pair.one.company.keyring)
+    ring = list(pair.one.membership.keyring)
     bad = msgspec.structs.replace(ring[0], number=7, key=b"short")
     with pytest.raises(GossipError, match="group key"):
         pair.says(keys=[bad])
-    assert list(pair.one.company.keyring) == ring
+    assert list(pair.one.membership.keyring) == ring
 
 
 def test_a_member_is_known_by_its_name() -> None:
@@ -237,30 +237,30 @@ def test_who_is_evicted_reads_nothing_after(authority: Authority, tmp_path: Path
     """The one who evicts it makes a key that ends the others, by command as by revocation."""
     one, two, out = company_of(authority, tmp_path, 3)
     one.gossip.revoke([one.entry(of_gateway("m2"), kind=EntityKind.ORCHESTRATOR)])
-    assert one.company.keys.number not in {key.number for key in out.company.keyring}
+    assert one.membership.keys.number not in {key.number for key in out.membership.keyring}
     two.hears(one)
-    assert two.company.keys.number == one.company.keys.number
+    assert two.membership.keys.number == one.membership.keys.number
     one.outbox()
     one.gossip.revoke([one.entry(bytes(16))])
     for datagram in one.outbox():
         with pytest.raises(UnknownKeyError):
-            out.company.opener.open(datagram, 0.0)
-    number = one.company.keys.number
+            out.membership.opener.open(datagram, 0.0)
+    number = one.membership.keys.number
     one.gossip.drop(two.id)
-    assert one.company.keys.number != number
+    assert one.membership.keys.number != number
 
 
 def test_who_is_told_that_it_was_evicted_stays_out_until_it_is_renewed(pair: Pair) -> None:
     """Also after a restart; and a person hears once how it comes back."""
     one, other = pair.one, pair.other
-    assert not one.company.is_evicted
+    assert not one.membership.is_evicted
     for _ in range(2):
-        one.company.dismissed(one.node, other.leaf, one.company.me)
-    assert one.company.is_evicted
+        one.membership.dismissed(one.node, other.leaf, one.membership.me)
+    assert one.membership.is_evicted
     assert [each.split(";")[0] for each in one.host.said] == ["this machine was evicted"]
     assert "ca issue --role gateway --name m0 --signing-key" in one.host.said[0]
     one.gossip.restore()
-    assert one.company.is_evicted
+    assert one.membership.is_evicted
     assert one.others == {other.id}
 
 
@@ -271,8 +271,8 @@ def test_who_may_not_revoke_is_not_believed_that_we_were_evicted(
     one = StillMember(authority, tmp_path / "m0", "m0", bootstrap=True)
     liar = StillMember(authority, tmp_path / "m1", "m1", rights=())
     acquaint(one, liar)
-    one.company.dismissed(one.node, liar.leaf, one.company.me)
-    assert (one.company.is_evicted, one.host.said) == (False, [])
+    one.membership.dismissed(one.node, liar.leaf, one.membership.me)
+    assert (one.membership.is_evicted, one.host.said) == (False, [])
 
 
 def test_a_machine_alone_goes_on_while_another_joins(authority: Authority, tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_who_may_not_revoke_hands_out_no_key_that_voids(
     one = StillMember(authority, tmp_path / "m0", "m0", bootstrap=True)
     liar = StillMember(authority, tmp_path / "m1", "m1", rights=())
     acquaint(one, liar)
-    number = one.company.keys.number
-    liar.company.keyring.make(liar.host.wall(), voids=True)
+    number = one.membership.keys.number
+    liar.membership.keyring.make(liar.host.wall(), voids=True)
     one.hears(liar)
-    assert one.company.keys.number == number
+    assert one.membership.keys.number == number

@@ -55,7 +55,7 @@ def test_another_signing_key_than_the_certificates_is_said(
 ) -> None:
     """By the name that the key has in the configuration."""
     one = StillMember(authority, tmp_path / "m0", "m0")
-    shown, other = one.company.me.credential, Ed25519PrivateKey.generate()
+    shown, other = one.membership.me.credential, Ed25519PrivateKey.generate()
     me = LocalMember(shown, other, authority.file, cluster_id(DOMAIN), tmp_path / "other")
     with pytest.raises(GossipError, match="signing_key does not belong to certificate"):
         GossipNode(me, one.host, lambda *_: None)
@@ -70,11 +70,11 @@ def told(one: StillMember, other: StillMember) -> bytes:
 
 def state(one: StillMember) -> object:
     """What must not change."""
-    node, company = one.node, one.company
+    node, membership = one.node, one.membership
     return (
         [node.archive.digest, node.freshness.digest, node.members._health, *node.members.reachable],
-        [*company.directory, *company.keyring, *company.opener._windows],
-        dict(company.directory.gone),
+        [*membership.certificates, *membership.keyring, *membership.opener._windows],
+        dict(membership.certificates.gone),
         dict(one.host.applied),
         list(one.gossip.unsynced),
         one.outbox(),
@@ -107,7 +107,7 @@ def test_every_bit_of_a_datagram_counts(pair: Pair) -> None:
     one, other = pair
     good = told(one, other)
     third = KeySet()
-    third.use({other.company.keys.number: os.urandom(32)}, other.company.keys.number)
+    third.use({other.membership.keys.number: os.urandom(32)}, other.membership.keys.number)
     bad = [good[:end] for end in range(len(good))]
     bad += [good + bytes(n) for n in (1, 100, limits.gossip_datagram_bytes_max, 65_000)]
     for at in range(len(good)):
@@ -115,7 +115,7 @@ def test_every_bit_of_a_datagram_counts(pair: Pair) -> None:
     bad.append(other.gossip._encryptor.seal(other.id, b"for another"))
     bad.append(one.gossip._encryptor.seal(one.id, b"from oneself"))
     bad.append(Encryptor(other.id, bytes(8), third).seal(one.id, b"of another group"))
-    bad.append(Encryptor(b"stranger", bytes(8), other.company.keys).seal(one.id, b"of nobody"))
+    bad.append(Encryptor(b"stranger", bytes(8), other.membership.keys).seal(one.id, b"of nobody"))
     before = state(one)
     for datagram in bad:
         one.gossip.receive(datagram)
@@ -187,7 +187,7 @@ def test_who_may_not_revoke_is_not_obeyed(authority: Authority, tmp_path: Path) 
 def test_who_has_no_certificate_of_this_time_tells_nobody(pair: Pair) -> None:
     """Nobody could judge it, ever, though it may show another certificate later."""
     one, other = pair
-    over = other.company.me.not_after + limits.skew_max
+    over = other.membership.me.not_after + limits.skew_max
     for time, may_revoke in ((over, True), (over + 1, False)):
         other.host.time = time
         other.outbox()
@@ -258,7 +258,7 @@ def test_what_one_signed_who_is_long_gone_can_still_be_judged(
     one, origin = company_of(authority, tmp_path, 2)
     made = capsule_of(origin)
     one.gossip.take([made.raw])
-    one.company.evict(one.node, origin.id, one.host.wall())
+    one.membership.evict(one.node, origin.id, one.host.wall())
     monkeypatch.setattr(limits, "clock_distrust_seconds", -100_000)  # its certificate is long over
     again = StillMember(authority, tmp_path / "m0", "m0", signing=one.signing, bootstrap=True)
     late = StillMember(authority, tmp_path / "m2", "m2")
@@ -318,19 +318,19 @@ def test_renewal_shows_another_certificate(
 ) -> None:
     """Of the same name and signing key, and of no other."""
     one, other = pair
-    shown = one.company.me.credential
+    shown = one.membership.me.credential
     renewed = StillMember(authority, tmp_path / "new", "m0", born=5, signing=one.signing)
-    told = renewed.company.me.credential
+    told = renewed.membership.me.credential
     one.gossip.renew(SignedMemberRecord(told.chain, shown.host, shown.port))
     assert one.leaf == renewed.leaf
     other.hears(one)
-    got = other.company.directory.get(one.id)
+    got = other.membership.certificates.get(one.id)
     assert got is not None
     assert got.credential.chain == told.chain
     stranger = StillMember(authority, tmp_path / "x", "m0")
     for bad in (stranger, other):
         with pytest.raises(GossipError):
-            one.gossip.renew(bad.company.me.credential)
+            one.gossip.renew(bad.membership.me.credential)
     assert one.leaf == renewed.leaf
 
 
@@ -402,7 +402,7 @@ def test_a_dropped_member_goes_here_once_the_other_has_handed_over_all(
     one.node.freshness.drop(gone.id)
     other.hears(one)
     assert (other.others, other.node.freshness.leaving) == ({one.id, gone.id}, (gone.id,))
-    other.gossip.synced(one.id, one.company.hello(one.node), other.host.now())
+    other.gossip.synced(one.id, one.membership.hello(one.node), other.host.now())
     assert (other.others, other.node.freshness.leaving) == ({one.id}, ())
 
 
@@ -460,14 +460,14 @@ def test_clocks_may_differ(authority: Authority, tmp_path: Path, skew: int) -> N
 def test_a_clock_that_is_far_off_is_its_own_harm(pair: Pair, skew: int) -> None:
     """The others go on as before."""
     one, other = pair
-    number = one.company.keys.number
+    number = one.membership.keys.number
     other.host.time += skew
-    other.company.rotate(other.node)
+    other.membership.rotate(other.node)
     one.hears(other)
     for datagram in other.outbox():
         one.gossip.receive(datagram)
     one.gossip.upkeep()
-    assert one.company.keys.number == number
+    assert one.membership.keys.number == number
     assert one.others == {other.id}
 
 

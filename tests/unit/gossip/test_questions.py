@@ -34,7 +34,7 @@ class Three:
     ) -> Callable[[RevocationTargetQuery], object]:
         async def answer(question: RevocationTargetQuery) -> bool | None:
             assert question == QUESTION
-            self.asked.append(member.gossip.company.me.name)
+            self.asked.append(member.gossip.membership.me.name)
             await trio.lowlevel.checkpoint()
             return said
 
@@ -97,12 +97,12 @@ async def test_another_gateway_at_the_place_of_a_member_is_not_believed(
     async with first.serving(), second.serving(), third.serving():
         await until(lambda: first.others == 2)
         three.answer(False, False)
-        one, other = (member.gossip.company.me for member in (second, third))
+        one, other = (member.gossip.membership.me for member in (second, third))
         assert await first.service._ask(one.id, QUESTION) is False
-        directory = first.gossip.company.directory
-        found = directory.get  # the service looks itself up as well, now and then
+        store = first.gossip.membership.certificates
+        found = store.get  # the service looks itself up as well, now and then
         wrong = lambda member: other if member == one.id else found(member)  # noqa: E731
-        monkeypatch.setattr(directory, "get", wrong)
+        monkeypatch.setattr(store, "get", wrong)
         with pytest.raises(GossipError, match="another gateway answers"):
             await first.service._ask(one.id, QUESTION)
 

@@ -120,7 +120,7 @@ async def test_a_machine_of_an_older_version_hears_no_list(
     member.gossip.crls = Shelf(7)
     old = StillMember(authority, tmp_path / "old", "old", rights=(), bootstrap=True)
     async with member.serving(), line_to(member.where, old.files) as line:
-        await line.send(old.company.hello(old.node))
+        await line.send(old.membership.hello(old.node))
         hello = await line.receive(Hello)
         assert hello.revoked == CRLVersion(OURS, 7, takes=True)
         await line.send(CertificateBatch([], last=True), EpochDigests({}))
@@ -141,7 +141,7 @@ async def test_who_promises_a_list_and_says_something_else_is_hung_up_on(
     liar.gossip.crls = Shelf(2**60)
     async with member.serving():
         async with line_to(member.where, liar.files) as line:
-            hello = liar.company.hello(liar.node)
+            hello = liar.membership.hello(liar.node)
             await line.send(_with(hello, CRLVersion(OURS, 2**60)), CertificateBatch([], last=True))
             await line.receive(Hello)
             await line.receive(CertificateBatch)

@@ -88,7 +88,7 @@ def test_whatever_comes_is_a_word_or_an_error_of_the_peer(body: bytes) -> None:
 
 def hello(authority: Authority, folder: Path) -> Hello:
     one = StillMember(authority, folder / "m0", "m0")
-    return one.company.hello(one.node)
+    return one.membership.hello(one.node)
 
 
 def test_every_bit_of_a_hello_is_heard_or_refused(authority: Authority, tmp_path: Path) -> None:

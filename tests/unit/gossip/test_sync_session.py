@@ -48,7 +48,7 @@ def member(authority: Authority, tmp_path: Path) -> Member:
 
 
 def hello_of(one: StillMember) -> Hello:
-    return one.company.hello(one.node)
+    return one.membership.hello(one.node)
 
 
 async def test_who_speaks_as_a_member_is_one(member: Member, liar: StillMember) -> None:
@@ -56,7 +56,7 @@ async def test_who_speaks_as_a_member_is_one(member: Member, liar: StillMember) 
     async with member.serving(), line_to(member.where, liar.files) as line:
         await line.send(hello_of(liar))
         hello = await line.receive(Hello)
-        assert hello.credential == member.gossip.company.me.credential
+        assert hello.credential == member.gossip.membership.me.credential
         await line.send(CertificateBatch([], last=True))
         assert (await line.receive(CertificateBatch)).last
         await line.send(EpochDigests({}))
@@ -105,7 +105,7 @@ async def test_who_the_members_are_is_on_the_disk_before_others_can_count_on_it(
         await line.send(CertificateBatch([], last=True), EpochDigests({}))
         await line.receive(CertificateBatch)
         await line.receive(HeldRanges)
-        again = QuorumFreshness(member.gossip.company.me.id)
+        again = QuorumFreshness(member.gossip.membership.me.id)
         QuorumViewFile(tmp_path / "m0" / "gossip" / "standing").restore(again)
         assert again.others == (liar.id,)
         assert liar.id in again.counted
@@ -168,7 +168,7 @@ async def test_certificates_come_in_bounded_number(
 ) -> None:
     """For ever the same page, and no end of it."""
     monkeypatch.setattr(limits, "gossip_members_max", 4)
-    page = CertificateBatch([liar.company.me.credential] * 8, last=False)
+    page = CertificateBatch([liar.membership.me.credential] * 8, last=False)
     async with member.serving(), line_to(member.where, liar.files) as line:
         await line.send(hello_of(liar))
         await line.receive(Hello)
@@ -242,8 +242,8 @@ async def test_a_member_that_was_evicted_is_not_told_the_next_key(
     async with AsyncExitStack() as stack:
         where = await stack.enter_async_context(listening(liar.files, talk))
         one = Member(authority, tmp_path / "m0", "m0", [where], bootstrap=True)
-        one.gossip.company.introduce([liar.company.me.credential])
-        one.gossip.company.add_members(one.gossip.node)
+        one.gossip.membership.introduce([liar.membership.me.credential])
+        one.gossip.membership.add_members(one.gossip.node)
         key = orchestrator_key("", "gateway/liar")
         one.gossip.revoke([one.entry(key, kind=EntityKind.ORCHESTRATOR)])
         await stack.enter_async_context(one.serving())
@@ -257,17 +257,17 @@ async def test_who_was_evicted_hears_that_and_nothing_else(
     """By a stream that it begins; from then on it knows, and says so."""
     one = Member(authority, tmp_path / "m0", "m0", bootstrap=True)
     out = Member(authority, tmp_path / "m1", "m1", [one.where])
-    one.gossip.company.introduce([out.gossip.company.me.credential])
-    one.gossip.company.add_members(one.gossip.node)
+    one.gossip.membership.introduce([out.gossip.membership.me.credential])
+    one.gossip.membership.add_members(one.gossip.node)
     key = orchestrator_key("", "gateway/m1")
     one.gossip.revoke([one.entry(key, kind=EntityKind.ORCHESTRATOR)])
     async with one.serving(), out.serving():
-        await until(lambda: out.gossip.company.is_evicted)
+        await until(lambda: out.gossip.membership.is_evicted)
         assert out.host.said[0].startswith("this machine was evicted; to rejoin, it needs a")
         await until(lambda: len(out.host.said) == 2)
     assert out.host.said[1].endswith("it says that this machine was evicted")
     assert out.others == 0
-    assert not out.gossip.company.keys.number
+    assert not out.gossip.membership.keys.number
 
 
 async def test_what_is_said_of_the_certificate_before_sends_no_later_one_away(
@@ -280,14 +280,14 @@ async def test_what_is_said_of_the_certificate_before_sends_no_later_one_away(
 
     async def talk(line: SyncStream) -> None:
         await line.receive(Hello)
-        one.gossip.renew(again.company.me.credential)
+        one.gossip.renew(again.membership.me.credential)
         await line.send(EvictedReply())
 
     async with listening(other.files, talk) as where, line_to(where, one.files) as line:
         with pytest.raises(SelfEvictedError):
             await initiate(one.gossip, line, trio.Lock())
     assert one.leaf == again.leaf
-    assert not one.company.is_evicted
+    assert not one.membership.is_evicted
 
 
 async def test_who_shows_another_certificate_in_its_hello_is_not_dismissed(
@@ -297,8 +297,8 @@ async def test_who_shows_another_certificate_in_its_hello_is_not_dismissed(
     one = Member(authority, tmp_path / "m0", "m0", bootstrap=True)
     out = StillMember(authority, tmp_path / "m1", "m1")
     again = StillMember(authority, tmp_path / "again", "m1", born=5, signing=out.signing)
-    one.gossip.company.introduce([out.company.me.credential])
-    one.gossip.company.evict(one.gossip.node, out.id, out.company.me.issued)
+    one.gossip.membership.introduce([out.membership.me.credential])
+    one.gossip.membership.evict(one.gossip.node, out.id, out.membership.me.issued)
     async with one.serving():
         for hello, error in ((hello_of(again), "has ended"), (hello_of(out), "was evicted")):
             async with line_to(one.where, out.files) as line:

@@ -85,7 +85,7 @@ async def test_another_ca_is_a_stranger(authority: Authority, tmp_path: Path) ->
         await until(lambda: bool(stranger.host.said))
         assert "TLS handshake failed: its certificate is from another CA" in stranger.host.said[0]
         assert stranger.others == 0
-        assert not stranger.gossip.company.keys.number
+        assert not stranger.gossip.membership.keys.number
         assert [each.others for each in members] == [1, 1]
 
 
@@ -95,18 +95,18 @@ async def test_a_renewed_certificate_is_shown_without_a_restart(
     """Of the same name and signing key: the next stream shows it, and others hand it on."""
     async with AsyncExitStack() as stack:
         first, second, third = await together(stack, authority, tmp_path, 3)
-        me = first.gossip.company.me
+        me = first.gossip.membership.me
         await until(lambda: first.host.wall() > me.issued)  # or nobody could tell which is newer
         authority.certify(tmp_path / "m0", "m0", first.signing)
         chain = chain_of(first.files.certificate)
         first.gossip.renew(SignedMemberRecord(chain, me.credential.host, me.credential.port))
-        first.gossip.sync_soon([second.gossip.company.me.id])
+        first.gossip.sync_soon([second.gossip.membership.me.id])
 
         def shown(member: Member) -> tuple[bytes, ...]:
-            known = member.gossip.company.directory.get(me.id)
+            known = member.gossip.membership.certificates.get(me.id)
             return known.credential.chain if known else ()
 
         await until(lambda: shown(second) == chain)
-        second.gossip.sync_soon([third.gossip.company.me.id])
+        second.gossip.sync_soon([third.gossip.membership.me.id])
         await until(lambda: shown(third) == chain)
         assert all(each.is_fresh and each.others == 2 for each in (first, second, third))

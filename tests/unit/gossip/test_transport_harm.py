@@ -126,9 +126,9 @@ async def test_a_fault_of_ours_ends_no_agent(
             with pytest.raises(GossipError):
                 await line.receive(Hello)
         await until(lambda: bool(lone.host.said))
-        one.gossip.company.introduce([lone.gossip.company.me.credential])
-        one.gossip.company.add_members(one.gossip.node)
-        one.gossip.sync_soon([lone.gossip.company.me.id])
+        one.gossip.membership.introduce([lone.gossip.membership.me.credential])
+        one.gossip.membership.add_members(one.gossip.node)
+        one.gossip.sync_soon([lone.gossip.membership.me.id])
         await until(lambda: not one.gossip.to_sync)
         assert len(one.service._busy) == 1
     assert all("internal error" in each for each in one.host.said + lone.host.said)
@@ -173,7 +173,7 @@ async def test_a_conversation_has_an_end(
     idle = StillMember(authority, tmp_path / "idle", "idle")
     async with lone.serving(), AsyncExitStack() as stack:
         lines = [await stack.enter_async_context(line_to(lone.where, idle.files)) for _ in range(3)]
-        await lines[0].send(idle.company.hello(idle.node))
+        await lines[0].send(idle.membership.hello(idle.node))
         with pytest.raises(GossipError):
             await lines[2].receive(Hello)
         await until(lambda: not lone.service._conversations._open)
@@ -234,7 +234,7 @@ async def test_files_are_renewed_while_it_serves(
         one = Member(authority, tmp_path / "m1", "m1", [lone.where])
         await stack.enter_async_context(one.serving())
         await until(lambda: one.is_fresh)
-        old = lone.gossip.company.me.credential
+        old = lone.gossip.membership.me.credential
         authority.certify(tmp_path / "m0", "m0", lone.signing, born=30)
         two = Member(authority, tmp_path / "m2", "m2", [lone.where])
         await stack.enter_async_context(two.serving())
@@ -244,7 +244,7 @@ async def test_files_are_renewed_while_it_serves(
         three = Member(authority, tmp_path / "m3", "m3", [lone.where])
         await stack.enter_async_context(three.serving())
         await until(lambda: three.is_fresh)
-        got = three.gossip.company.directory.get(lone.gossip.company.me.id)
+        got = three.gossip.membership.certificates.get(lone.gossip.membership.me.id)
         assert got is not None
         assert got.credential.chain == new != old.chain
     for each in (lone, one, two, three):
@@ -271,14 +271,14 @@ async def test_what_is_asked_for_during_a_sync_comes_after_it(
     async def reach(self: transport.GossipTransport, where: Where) -> None:
         reached.append(where)
         if len(reached) == 1:
-            self.gossip.sync_soon([one.gossip.company.me.id])
+            self.gossip.sync_soon([one.gossip.membership.me.id])
 
     one = Member(authority, tmp_path / "m1", "m1")
     one.sockets.close()
     monkeypatch.setattr(transport.GossipTransport, "_reach", reach)
-    lone.gossip.company.introduce([one.gossip.company.me.credential])
-    lone.gossip.company.add_members(lone.gossip.node)
-    lone.gossip.sync_soon([one.gossip.company.me.id])
+    lone.gossip.membership.introduce([one.gossip.membership.me.credential])
+    lone.gossip.membership.add_members(lone.gossip.node)
+    lone.gossip.sync_soon([one.gossip.membership.me.id])
     lone.gossip.node._next_sync = math.inf  # or one of all would be synced with soon in any case
     async with lone.serving():
         await until(lambda: len(reached) == 2)
@@ -318,16 +318,16 @@ async def test_who_was_evicted_is_out_until_it_has_another_certificate(
     async with lone.serving():
         async with one.serving():
             await until(lambda: one.is_fresh and lone.others == 1)
-            lone.gossip.drop(one.gossip.company.me.id)
+            lone.gossip.drop(one.gossip.membership.me.id)
             assert lone.others == 0
-            number = lone.gossip.company.keys.number
-            one.gossip.sync_soon([lone.gossip.company.me.id])
+            number = lone.gossip.membership.keys.number
+            one.gossip.sync_soon([lone.gossip.membership.me.id])
             await until(lambda: not one.gossip.to_sync and not one.service._busy)
-            assert one.gossip.company.keys.get(number) is None
+            assert one.gossip.membership.keys.get(number) is None
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
                 for _ in range(10):
                     sealed = one.gossip._encryptor.seal(
-                        lone.gossip.company.me.id, b"\3" + bytes(20)
+                        lone.gossip.membership.me.id, b"\3" + bytes(20)
                     )
                     sender.sendto(sealed, lone.where)
         again = Member(authority, tmp_path / "m1", "m1", [lone.where], born=30)

@@ -55,10 +55,10 @@ async def test_who_runs_on_a_copy_of_a_folder_is_told_of_and_takes_nobodys_place
     first = Member(authority, tmp_path / "m0", "m0", bootstrap=True)
     async with first.serving():
         second = Member(authority, tmp_path / "m1", "m1", [first.where])
-        me = second.gossip.company.me
+        me = second.gossip.membership.me
 
         def place() -> MemberAddress | None:
-            known = first.gossip.company.directory.get(me.id)
+            known = first.gossip.membership.certificates.get(me.id)
             return known and known.address
 
         async with second.serving():
@@ -67,7 +67,7 @@ async def test_who_runs_on_a_copy_of_a_folder_is_told_of_and_takes_nobodys_place
             monkeypatch.setattr(authority, "certify", lambda *_, **__: second.files)
             await until(lambda: second.host.wall() > me.credential.told)  # or none is the later one
             copy = Member(authority, tmp_path / "copy", "m1", [first.where])
-            assert copy.gossip.company.me.credential.chain == me.credential.chain
+            assert copy.gossip.membership.me.credential.chain == me.credential.chain
             async with copy.serving():
                 await until(lambda: bool(second.host.said))
             await until(lambda: place() == me.address and second.is_fresh)

@@ -13,7 +13,7 @@ from revocation_targets import branch
 from crewgate import limits
 from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
-from crewgate.errors import LinkError, RefusedError
+from crewgate.errors import ServiceConnectionError, ServiceRefusedError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import (
     AdminRequest,
@@ -105,11 +105,11 @@ def test_a_tree_of_many_pages_is_one_list(tmp_path: Path) -> None:
 
 
 def test_a_refusal_is_its_own_error(tmp_path: Path) -> None:
-    """What the agent will not do is a RefusedError with the agent's sentence."""
+    """What the agent will not do is a ServiceRefusedError with the agent's sentence."""
     failed = pack(RequestFailed(id=1, message="two crews have this branch: name one"))
     with (
         _asking(tmp_path, lambda ask: failed) as owner,
-        pytest.raises(RefusedError, match="name one"),
+        pytest.raises(ServiceRefusedError, match="name one"),
     ):
         owner.revoke([branch("b")])
 
@@ -121,7 +121,7 @@ def test_a_refusal_is_its_own_error(tmp_path: Path) -> None:
 )
 def test_another_answer_is_a_link_error(tmp_path: Path, answer: bytes) -> None:
     """A closed connection, garbage or an answer to something else is never taken for ours."""
-    with _asking(tmp_path, lambda ask: answer) as owner, pytest.raises(LinkError):
+    with _asking(tmp_path, lambda ask: answer) as owner, pytest.raises(ServiceConnectionError):
         owner.reload()
 
 
@@ -133,7 +133,7 @@ def test_an_agent_that_is_stopped_may_do_it_yet(tmp_path: Path) -> None:
         listener.listen()
         with (
             AdminClient(tmp_path, seconds=0.01) as owner,
-            pytest.raises(LinkError, match="will do the request when it continues"),
+            pytest.raises(ServiceConnectionError, match="will do the request when it continues"),
         ):
             owner.revoke([branch("b")])
 
@@ -157,7 +157,10 @@ def test_one_that_cannot_be_evicted_is_a_refusal(tmp_path: Path) -> None:
         assert ask == EvictMember(id=1, name="edge-1", until="quorum", force=True)
         return pack(RequestFailed(id=1, message="edge-1 is this machine"))
 
-    with _asking(tmp_path, answer) as owner, pytest.raises(RefusedError, match="this machine"):
+    with (
+        _asking(tmp_path, answer) as owner,
+        pytest.raises(ServiceRefusedError, match="this machine"),
+    ):
         owner.evict("edge-1", "quorum", force=True)
 
 

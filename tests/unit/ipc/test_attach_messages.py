@@ -10,7 +10,7 @@ from revocation_targets import branch
 
 from crewgate import limits
 from crewgate.core.tokens.grant import Grant
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 from crewgate.ipc import admin_messages, attach_messages
 from crewgate.ipc.admin_messages import (
     GetStatus,
@@ -58,7 +58,7 @@ def test_owners_messages_are_garbage_at_the_groups_door(
     message: admin_messages.AdminRequest,
 ) -> None:
     """Who may only attach and draw cannot even say revoke."""
-    with pytest.raises(LinkError, match="not a message of this socket"):
+    with pytest.raises(ServiceConnectionError, match="not a message of this socket"):
         unpack(attach_messages.group_asks, _body(message))
 
 
@@ -66,10 +66,10 @@ def test_owners_messages_are_garbage_at_the_groups_door(
 def test_garbage_is_a_link_error(
     body: bytes, decoder: "msgspec.msgpack.Decoder[msgspec.Struct]"
 ) -> None:
-    """Random bytes raise LinkError and nothing else."""
+    """Random bytes raise ServiceConnectionError and nothing else."""
     try:
         unpack(decoder, body)
-    except LinkError:
+    except ServiceConnectionError:
         return
     pytest.fail("random bytes were a message")
 
@@ -78,7 +78,7 @@ def test_garbage_is_a_link_error(
 def test_almost_messages_are_link_errors(
     data: st.DataObject, decoder: "msgspec.msgpack.Decoder[msgspec.Struct]"
 ) -> None:
-    """Well-formed msgpack of the wrong shape is a LinkError or a message, never a crash."""
+    """Well-formed msgpack of the wrong shape raises ServiceConnectionError or is a message."""
     tags = st.sampled_from(["attach", "draw", "cut", "revoke", "tree-page", "receipt", "failed"])
     values = st.recursive(
         st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.binary() | st.text(),
@@ -90,7 +90,7 @@ def test_almost_messages_are_link_errors(
     body = msgspec.msgpack.encode({"type": data.draw(tags), **shape})
     try:
         message = unpack(decoder, body)
-    except LinkError:
+    except ServiceConnectionError:
         return
     assert isinstance(message, msgspec.Struct)
 
@@ -110,7 +110,7 @@ def test_values_out_of_bounds_are_refused(make: Callable[[], msgspec.Struct]) ->
     """The bounds of the fields hold when a message is read."""
     body = _body(make())
     for decoder in DOORS:
-        with pytest.raises(LinkError):
+        with pytest.raises(ServiceConnectionError):
             unpack(decoder, body)
 
 

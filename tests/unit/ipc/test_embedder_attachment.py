@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 import pytest
 
 from crewgate.core.tokens.grant import Grant
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.attach_messages import (
     Attached,
     AttachRequest,
@@ -153,9 +153,9 @@ def test_a_lost_agent_is_a_link_error_from_then_on(
     agent.end.close()
     attachment.listen(0)
     for _ in range(2):
-        with pytest.raises(LinkError, match="not attached"):
+        with pytest.raises(ServiceConnectionError, match="not attached"):
             attachment.listen(5)
-    with pytest.raises(LinkError, match="not attached"):
+    with pytest.raises(ServiceConnectionError, match="not attached"):
         attachment.request_draw(grant, 1)
 
 
@@ -174,15 +174,15 @@ def test_what_nobody_listens_for_stays_with_the_agent(
 
 
 def test_close_wakes_who_listens(attachment: EmbedderAttachment) -> None:
-    """A thread that waits for messages ends with a LinkError when another one closes."""
-    raised: list[LinkError] = []
+    """A thread that waits for messages gets ServiceConnectionError when another one closes."""
+    raised: list[ServiceConnectionError] = []
     attachment.listen(0)
 
     def listen() -> None:
         try:
             while True:
                 attachment.listen(60)
-        except LinkError as error:
+        except ServiceConnectionError as error:
             raised.append(error)
 
     thread = threading.Thread(target=listen)

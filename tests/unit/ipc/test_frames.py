@@ -1,11 +1,11 @@
-"""Frames: bounded, whole, and never anything but LinkError for garbage."""
+"""Frames: bounded, whole, and never anything but ServiceConnectionError for garbage."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate import limits
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.frames import PREFIX_BYTES, FrameDecoder, frame
 
 
@@ -24,13 +24,13 @@ def test_bodies_survive_any_cutting(bodies: list[bytes], data: st.DataObject) ->
 
 @given(st.lists(st.binary(max_size=64), max_size=8))
 def test_garbage_raises_link_error_or_waits(chunks: list[bytes]) -> None:
-    """Any bytes are bodies, a frame that is still open, or a LinkError."""
+    """Any bytes are bodies, a frame that is still open, or a ServiceConnectionError."""
     decoder = FrameDecoder()
     try:
         for chunk in chunks:
             for body in decoder.feed(chunk):
                 assert 0 < len(body) <= limits.ipc_frame_bytes_max
-    except LinkError:
+    except ServiceConnectionError:
         return
     assert len(decoder._buffer) <= sum(map(len, chunks))
 
@@ -38,14 +38,14 @@ def test_garbage_raises_link_error_or_waits(chunks: list[bytes]) -> None:
 @pytest.mark.parametrize("length", [0, limits.ipc_frame_bytes_max + 1, 2**32 - 1])
 def test_length_out_of_bounds_is_refused_before_its_body(length: int) -> None:
     """The bound holds on the announced length; no body needs to arrive."""
-    with pytest.raises(LinkError, match=f"frame of {length} bytes"):
+    with pytest.raises(ServiceConnectionError, match=f"frame of {length} bytes"):
         list(FrameDecoder().feed(length.to_bytes(PREFIX_BYTES, "big")))
 
 
 @pytest.mark.parametrize("size", [0, limits.ipc_frame_bytes_max + 1])
 def test_we_never_send_what_a_peer_must_refuse(size: int) -> None:
     """The bound holds in both directions."""
-    with pytest.raises(LinkError):
+    with pytest.raises(ServiceConnectionError):
         frame(bytes(size))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.sockets import (
     AgentSocketKind,
     ProcessCredentials,
@@ -51,11 +51,11 @@ def test_a_folder_of_any_length_is_reached(tmp_path: Path, length: int) -> None:
 def test_nobody_there_is_one_clear_line(tmp_path: Path, length: int) -> None:
     """No folder, or no listener: the error says what to start."""
     folder = tmp_path / ("d" * length)
-    with pytest.raises(LinkError, match="crewgate serve"):
+    with pytest.raises(ServiceConnectionError, match="crewgate serve"):
         connect(folder, AgentSocketKind.OWNER)
     folder.mkdir()
     _listen(folder, AgentSocketKind.OWNER).close()
-    with pytest.raises(LinkError, match="crewgate serve"):
+    with pytest.raises(ServiceConnectionError, match="crewgate serve"):
         connect(folder, AgentSocketKind.OWNER)
 
 

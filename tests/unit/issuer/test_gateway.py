@@ -12,7 +12,7 @@ from revocation_targets import branch
 from crewgate._native import signature
 from crewgate._native import token as native
 from crewgate.config import load
-from crewgate.errors import ConfigurationError, IssuerError, JournalError, LinkError
+from crewgate.errors import ConfigurationError, IssuerError, JournalError, ServiceConnectionError
 from crewgate.ipc.admin_messages import (
     AdminRequest,
     GetTree,
@@ -200,7 +200,7 @@ def test_without_a_gateway_nothing_is_known(
     local = LocalGateway(tmp_path, "article")
     assert local.usage({BRANCH}) == {}
     assert "minting without asking the agent what was spent or revoked" in caplog.text
-    with pytest.raises(LinkError):
+    with pytest.raises(ServiceConnectionError):
         local.revoke(BRANCH)
 
 

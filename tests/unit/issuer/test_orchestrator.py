@@ -10,7 +10,7 @@ import pytest
 
 from crewgate import limits
 from crewgate.core.tokens.claims import Claims
-from crewgate.errors import BranchRevokedError, IssuerError, JournalError, LinkError
+from crewgate.errors import BranchRevokedError, IssuerError, JournalError, ServiceConnectionError
 from crewgate.issuer import Orchestrator, SubAgent, read_claims
 from crewgate.issuer.gateway import BranchUsage, RevocationReceipt
 
@@ -269,10 +269,10 @@ def test_revoking_again_tells_again_and_journals_once(
     make: Make, gateway: Gateway, tmp_path: Path
 ) -> None:
     """A gateway that could not be told is told by the next attempt."""
-    gateway.failures = [LinkError("agent away")]
+    gateway.failures = [ServiceConnectionError("agent away")]
     article = make(gateway=gateway)
     run = start(article)
-    with pytest.raises(LinkError):
+    with pytest.raises(ServiceConnectionError):
         run.revoke()
     with pytest.raises(BranchRevokedError, match="was revoked"):
         run.token()

@@ -9,9 +9,9 @@ from crewgate.errors import (
     IssuerError,
     JournalError,
     JournalLockedError,
-    LinkError,
-    RefusedError,
     ScopeError,
+    ServiceConnectionError,
+    ServiceRefusedError,
 )
 from crewgate.issuer import RevocationReceipt
 from crewgate.issuer.inspection import read_claims
@@ -33,7 +33,7 @@ class Away:
 
     def token(self, form: dict[str, str]) -> MintedToken:
         if self.is_away:
-            raise LinkError("no answer in time")
+            raise ServiceConnectionError("no answer in time")
         self.asked.append(form)
         changes: dict[str, object] = {"iat": int(self.now), "exp": int(self.now) + 900}
         if "refresh_token" in form:
@@ -44,7 +44,7 @@ class Away:
 
     def revoke(self, branch: str, crew: str) -> RevocationReceipt:
         if self.is_away:
-            raise LinkError("no answer in time")
+            raise ServiceConnectionError("no answer in time")
         self.ended.append((branch, crew))
         return RevocationReceipt(
             machines_applied=1,
@@ -93,7 +93,7 @@ def test_while_the_api_is_away_a_token_lasts_to_its_end(
     api.is_away, api.now = True, api.now + 700
     assert run.token() == first
     api.now += 200
-    with pytest.raises(LinkError):
+    with pytest.raises(ServiceConnectionError):
         run.token()
 
 
@@ -103,7 +103,7 @@ def test_a_branch_is_dead_here_whatever_the_api_says(
     """The caller revokes again until the API has heard; branches below die with it."""
     run = orchestrator.start_run(credits="1", tools=["search.*"])
     api.is_away = True
-    with pytest.raises(LinkError):
+    with pytest.raises(ServiceConnectionError):
         run.revoke()
     with pytest.raises(BranchRevokedError, match="was revoked"):
         run.token()
@@ -128,8 +128,8 @@ def test_what_the_api_does_not_do_is_refused(orchestrator: RemoteOrchestrator) -
         (409, "temporarily_unavailable", JournalLockedError),
         (400, "invalid_grant", IssuerError),
         (503, "journal-unavailable", JournalError),
-        (503, "agent-unavailable", LinkError),
-        (429, "too-many-requests", LinkError),
+        (503, "agent-unavailable", ServiceConnectionError),
+        (429, "too-many-requests", ServiceConnectionError),
     ],
 )
 def test_errors_are_those_of_one_with_a_key(status: int, slug: str, kind: type[Exception]) -> None:
@@ -140,14 +140,14 @@ def test_errors_are_those_of_one_with_a_key(status: int, slug: str, kind: type[E
 @pytest.mark.parametrize(
     ("status", "slug", "kind"),
     [
-        (503, "agent-unavailable", LinkError),
-        (429, "too-many-requests", LinkError),
-        (409, "refused", RefusedError),
-        (403, "not-permitted", RefusedError),
+        (503, "agent-unavailable", ServiceConnectionError),
+        (429, "too-many-requests", ServiceConnectionError),
+        (409, "refused", ServiceRefusedError),
+        (403, "not-permitted", ServiceRefusedError),
     ],
 )
 def test_a_revocation_that_may_be_done_later_is_told_apart(
     status: int, slug: str, kind: type[Exception]
 ) -> None:
-    """Who revokes again on a LinkError does it when that can help, and only then."""
+    """Who revokes again on a ServiceConnectionError does it when that can help, and only then."""
     assert type(_revocation_error(ControlError(status, slug, "said"))) is kind

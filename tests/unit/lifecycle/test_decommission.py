@@ -23,7 +23,7 @@ from crewgate.ca.unrecorded_revocations import UnrecordedRevocations, unwritten_
 from crewgate.config import Config
 from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
-from crewgate.errors import CAError, LinkError
+from crewgate.errors import CAError, ServiceConnectionError
 from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.issuer.signing import SigningKey
 from crewgate.lifecycle import decommission, processes
@@ -50,7 +50,7 @@ class Agent:
         more: Sequence[RevocationTarget],
     ) -> RevocationReceipt:
         if self.is_away:
-            raise LinkError("no agent listens here")
+            raise ServiceConnectionError("no agent listens here")
         self.heard.append(([entry.serial for entry in entries], list(more)))
         register.announced(entry.serial for entry in entries)
         return RevocationReceipt(connections_closed=len(entries))

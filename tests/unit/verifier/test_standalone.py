@@ -9,7 +9,12 @@ from crew_world import AUDIENCE, BRANCH, CREW, PARENT, ROOT, World
 from embedded import PRICES, crew_of, denied, permitted, standalone
 
 from crewgate import Denial, Permit, Reason, StandaloneVerifier, Verifier
-from crewgate.errors import AlreadySettledError, ConfigurationError, ForkedError, RefusedError
+from crewgate.errors import (
+    AlreadySettledError,
+    ConfigurationError,
+    ForkedError,
+    ServiceRefusedError,
+)
 from crewgate.leases.lease_client import DrawResult, LeaseClient
 
 OTHER = "0199c1d2-0000-7000-8000-0000000000aa"
@@ -196,7 +201,7 @@ def test_revoking_names_the_crew_where_it_is_not_plain() -> None:
     world = World.make(crews=(CREW, "finance"))
     finance = world.mint("finance")
     with standalone(world) as verifier:
-        with pytest.raises(RefusedError, match="belong to several crews: pass crew="):
+        with pytest.raises(ServiceRefusedError, match="belong to several crews: pass crew="):
             verifier.revoke(BRANCH)
         permitted(verifier.decide(finance, "search.web"))
         verifier.revoke(BRANCH)  # only finance's has been seen
@@ -223,7 +228,7 @@ def test_revocations_over_the_crew_s_share_coarsen() -> None:
 )
 def test_a_revocation_that_names_nothing_is_an_error(branch: str, crew: str, words: str) -> None:
     """A slip must not look like a kill."""
-    with standalone(World.make()) as verifier, pytest.raises(RefusedError, match=words):
+    with standalone(World.make()) as verifier, pytest.raises(ServiceRefusedError, match=words):
         verifier.revoke(branch, crew=crew)
 
 

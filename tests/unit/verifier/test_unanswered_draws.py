@@ -6,7 +6,7 @@ from grant_builders import grant
 
 from crewgate import limits
 from crewgate.core.tokens.grant import Grant
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.attach_messages import CreditDrawn, DrawStatus, Reload, RequestFailed
 from crewgate.leases.branch_opening import DrawResult
 from crewgate.verifier import unanswered_draws as module
@@ -23,7 +23,7 @@ class Agent:
 
     def request_draw(self, of: Grant, need: int) -> int:
         if self.gone:
-            raise LinkError("not attached: the agent is gone")
+            raise ServiceConnectionError("not attached: the agent is gone")
         if self.full:
             return 0
         self.asked.append((of.branch_key, need))

@@ -44,7 +44,7 @@ from crewgate.core.policy.policy import ToolPolicy
 from crewgate.core.policy.scope import count_covered
 from crewgate.core.tokens.claims import is_text
 from crewgate.core.tokens.grant import Grant
-from crewgate.errors import RefusedError
+from crewgate.errors import ServiceRefusedError
 
 _log = logging.getLogger(__name__)
 
@@ -189,7 +189,7 @@ class MintingWatch:
         """Quarantine an orchestrator by a person's order, or change the end of its quarantine.
 
         The watch need not know the orchestrator. `seconds` 0 means the duration of the crew's
-        configuration. Raises RefusedError.
+        configuration. Raises ServiceRefusedError.
         """
         self.check(crew, orchestrator)
         self._apply_remote_orders(crew, orchestrator, clocks)
@@ -197,17 +197,20 @@ class MintingWatch:
         try:
             step = self._detector.quarantine(crew, orchestrator, now, wall, seconds)
         except IllegalStepError as error:
-            raise RefusedError(f"{orchestrator}: {error}") from error
+            raise ServiceRefusedError(f"{orchestrator}: {error}") from error
         return self._record(step)
 
     def lift(self, crew: str, orchestrator: str, clocks: ClockReading) -> OrchestratorStatus:
-        """Release an orchestrator by a person's order. Raises RefusedError if it is not held."""
+        """Release an orchestrator by a person's order.
+
+        Raises ServiceRefusedError if it is not held.
+        """
         self.check(crew, orchestrator)
         self._apply_remote_orders(crew, orchestrator, clocks)
         try:
             step = self._detector.lift(crew, orchestrator, self._believed().wall)
         except IllegalStepError as error:
-            raise RefusedError(f"{orchestrator}: {error}") from error
+            raise ServiceRefusedError(f"{orchestrator}: {error}") from error
         return self._record(step)
 
     def states(self) -> list[OrchestratorStatus]:
@@ -220,11 +223,13 @@ class MintingWatch:
         self._journal.sync()
 
     def check(self, crew: str, orchestrator: str) -> None:
-        """Raise RefusedError for an unknown crew, or for a name that no token can have."""
+        """Raise ServiceRefusedError for an unknown crew, or for a name that no token can have."""
         if crew not in self._quota_max:
-            raise RefusedError(f"no crew {crew!r}; configured are: {', '.join(self._quota_max)}")
+            raise ServiceRefusedError(
+                f"no crew {crew!r}; configured are: {', '.join(self._quota_max)}"
+            )
         if orchestrator != newcomers_account(crew) and not is_text(orchestrator):
-            raise RefusedError(
+            raise ServiceRefusedError(
                 f"{orchestrator!r} is not an orchestrator's client_id, such as bd/bd-1"
             )
 

@@ -26,7 +26,7 @@ from crewgate.agent.grant_key_check import check, level_name
 from crewgate.agent.ipc_server.attachments import AttachedProcess
 from crewgate.agent.revocation.types import ClockReading
 from crewgate.core.budget.ledger_protocol import BranchesOpened, OperationResult
-from crewgate.errors import LedgerProtocolError, LinkError
+from crewgate.errors import LedgerProtocolError, ServiceConnectionError
 from crewgate.ipc.attach_messages import CreditDrawn, DrawCredit
 from crewgate.leases.lease_client import DrawResult, LeaseClient, LedgerCalls
 from crewgate.ledger.operation_queue import LedgerQueue
@@ -119,10 +119,15 @@ class Draws:
             await self._has_prefetch.wait()
 
     def ask(self, process: AttachedProcess, request: DrawCredit, clocks: ClockReading) -> None:
-        """Start a draw, and answer it now or later. Raises LinkError for an invalid request."""
+        """Start a draw, and answer it now or later.
+
+        Raises ServiceConnectionError for an invalid request.
+        """
         check(request.grant)
         if not 0 <= request.need <= limits.price_micro_max:
-            raise LinkError(f"a draw of {request.need} micro-credits, which no call can need")
+            raise ServiceConnectionError(
+                f"a draw of {request.need} micro-credits, which no call can need"
+            )
         if process.draws >= limits.ipc_draws_max:
             process.send(CreditDrawn(id=request.id, status=DrawResult.CONTENDED.value))
             return

@@ -14,7 +14,7 @@ from crewgate.core.audit import record_builder, records
 from crewgate.core.credits import format_credits
 from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
-from crewgate.errors import RefusedError
+from crewgate.errors import ServiceRefusedError
 from crewgate.ipc.attach_messages import OverrunNoted, ReportOverrun
 
 _log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 def overran(agent: AgentState, report: ReportOverrun) -> OverrunNoted:
     """End the branch of an overrun, store it once, and return the acknowledgement.
 
-    Raises LinkError if the report is inconsistent.
+    Raises ServiceConnectionError if the report is inconsistent.
     """
     check(report.grant)
     if report.id not in agent.notes:
@@ -39,7 +39,7 @@ def _end(agent: AgentState, report: ReportOverrun) -> None:
     try:
         target = RevocationTarget(EntityKind.BRANCH, grant.branch, grant.crew)
         revoked = agent.revoke([target], coarsens=False)
-    except RefusedError as error:
+    except ServiceRefusedError as error:
         ended = f"closed only in the ledger ({error})"
         agent.lease_client.close(grant.branch_key)
         target_label, name, processes = "account", grant.branch, 0

@@ -90,7 +90,7 @@ class Cluster:
         )
         self.gossip.crls = self._crls
         self.gossip.on_question = self._was_seen
-        name = self.gossip.company.me.name
+        name = self.gossip.membership.me.name
         if config.name not in {"", name}:
             self._sockets.close()
             raise ConfigurationError(
@@ -156,7 +156,7 @@ class Cluster:
 
     def pass_on(self, entries: Sequence[capsules.RevocationEntry]) -> None:
         """See `ClusterPeers`. Members ignore orders of a machine without the right to revoke."""
-        if self.gossip.company.may_revoke:
+        if self.gossip.membership.may_revoke:
             self.gossip.revoke(entries)
         else:
             _log.warning(
@@ -180,7 +180,7 @@ class Cluster:
 
     def name(self, member: bytes) -> str:
         """See `ClusterPeers`."""
-        return self.gossip.company.directory.name(member)
+        return self.gossip.membership.certificates.name(member)
 
     @property
     def staleness(self) -> float:
@@ -194,7 +194,7 @@ class Cluster:
         """
         node = self.gossip.node
         ahead = abs(node.anti_entropy.clock_offset)
-        if self._lacks or self.gossip.company.is_evicted or ahead > limits.skew_max:
+        if self._lacks or self.gossip.membership.is_evicted or ahead > limits.skew_max:
             return 0
         until = node.freshness.until(self.staleness)
         if math.isinf(until):

@@ -48,7 +48,7 @@ def waiting_for(
     """
     if lacks:
         return lacks
-    node, membership = gossip.node, gossip.company
+    node, membership = gossip.node, gossip.membership
     if membership.is_evicted:
         needed = membership.rejoin_instructions
         return f"members that count it: it was evicted; to rejoin, it needs {needed}"
@@ -85,7 +85,7 @@ def _late(gossip: GossipNode, max_staleness: float) -> str:
     unresponsive = [each for each in late if _state(gossip, each) not in _REACHABLE]
     rest = [each for each in late if each not in unresponsive]
     parts = (("unresponsive", unresponsive), ("not in time", rest))
-    name = gossip.company.directory.name
+    name = gossip.membership.certificates.name
     return "".join(
         f"; {what}: {', '.join(named(sorted(map(name, some))))}" for what, some in parts if some
     )
@@ -100,10 +100,10 @@ def named(names: Collection[str]) -> list[str]:
 
 def rows(gossip: GossipNode) -> list[MemberRow]:
     """Return all members, also those that do not count yet and evicted ones that still count."""
-    membership, fresh = gossip.company, gossip.node.freshness
-    others = {*fresh.others, *(each.id for each in membership.directory)} - {membership.me.id}
+    membership, fresh = gossip.membership, gossip.node.freshness
+    others = {*fresh.others, *(each.id for each in membership.certificates)} - {membership.me.id}
     own = _row(gossip, membership.me.id, membership.me)
-    found = (_row(gossip, each, membership.directory.get(each)) for each in others)
+    found = (_row(gossip, each, membership.certificates.get(each)) for each in others)
     return [own, *sorted(found, key=lambda row: row.name)]
 
 
@@ -111,17 +111,17 @@ def cluster_status(
     gossip: GossipNode, number: int, touch: QuorumSyncState, lacks: str, max_staleness: float
 ) -> ClusterStatus:
     """Return the answer to request `number`."""
-    wall, keys, traffic = gossip.host.wall(), list(gossip.company.keyring), gossip.traffic
+    wall, keys, traffic = gossip.host.wall(), list(gossip.membership.keyring), gossip.traffic
     return ClusterStatus(
         id=number,
-        name=gossip.company.me.name,
+        name=gossip.membership.me.name,
         in_touch=touch,
         waiting_for=lacks,
         max_staleness_seconds=max_staleness,
         capsules=len(gossip.node.archive),
         keys=len(keys),
         newest_key_seconds=wall - keys[-1].created if keys else None,
-        next_key_seconds=gossip.company.next_key_at(gossip.node) - wall if keys else None,
+        next_key_seconds=gossip.membership.next_key_at(gossip.node) - wall if keys else None,
         clock_ahead_seconds=gossip.node.anti_entropy.clock_offset,
         log_complete=not gossip.log.incomplete,
         sent=traffic.sent,
@@ -137,7 +137,7 @@ def _round(seconds: float) -> float:
 def _row(gossip: GossipNode, member: bytes, known: KnownMember | None) -> MemberRow:
     at = gossip.node.freshness.compared_at(member)
     return MemberRow(
-        name=gossip.company.directory.name(member),
+        name=gossip.membership.certificates.name(member),
         address=format_address(to_where(known.address)) if known else "",
         state=_state(gossip, member),
         standing=_voter_state(gossip, member),
@@ -148,15 +148,15 @@ def _row(gossip: GossipNode, member: bytes, known: KnownMember | None) -> Member
 
 
 def _state(gossip: GossipNode, member: bytes) -> str:
-    if member == gossip.company.me.id:
+    if member == gossip.membership.me.id:
         return "here"
     found = gossip.node.members.get(member)
     return (found.state if found is not None else MemberState.DEAD).name.lower()
 
 
 def _voter_state(gossip: GossipNode, member: bytes) -> str:
-    fresh, me = gossip.node.freshness, gossip.company.me.id
-    if member == me and gossip.company.is_evicted:
+    fresh, me = gossip.node.freshness, gossip.membership.me.id
+    if member == me and gossip.membership.is_evicted:
         return "evicted"
     if member == me:
         return "counts" if fresh.counts else "joining"

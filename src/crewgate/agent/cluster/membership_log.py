@@ -78,7 +78,7 @@ class MembershipLog:
         return f"gateway {names[0]}" if len(members) == 1 else f"gateways {', '.join(names)}"
 
     def _name(self, member: bytes) -> str:
-        directory = self._gossip.company.directory
-        known = directory.get(member)
+        certificates = self._gossip.membership.certificates
+        known = certificates.get(member)
         where = f" at {format_address(to_where(known.address))}" if known else ""
-        return f"{directory.name(member)}{where}"
+        return f"{certificates.name(member)}{where}"

@@ -21,7 +21,12 @@ from crewgate.core.anomaly.enforcement import EnforcementOrder
 from crewgate.core.credits import format_credits
 from crewgate.core.ids import EntityKind, branch_key
 from crewgate.core.revocation_kinds import RevocationTarget
-from crewgate.errors import ConfigurationError, LedgerUnavailableError, LinkError, RefusedError
+from crewgate.errors import (
+    ConfigurationError,
+    LedgerUnavailableError,
+    ServiceConnectionError,
+    ServiceRefusedError,
+)
 from crewgate.ipc import admin_messages as messages
 from crewgate.ipc.attach_messages import RequestFailed
 from crewgate.ipc.cluster_messages import ClusterRequest
@@ -30,7 +35,10 @@ _log = logging.getLogger(__name__)
 
 
 async def converse(agent: AgentState, stream: trio.SocketStream) -> None:
-    """Serve one connection until it ends. Raises LinkError if it breaks the protocol."""
+    """Serve one connection until it ends.
+
+    Raises ServiceConnectionError if it breaks the protocol.
+    """
     connection = MessageStream(stream, messages.owner_asks)
     try:
         while (request := await connection.receive()) is not None:
@@ -51,7 +59,7 @@ async def _answer_or_refuse(
             await _answer_about_cluster(agent, connection, request)
         else:
             await _answer(agent, connection, request)
-    except (RefusedError, ConfigurationError) as error:
+    except (ServiceRefusedError, ConfigurationError) as error:
         await connection.send(
             RequestFailed(id=request.id, message=str(error)[: limits.ipc_reason_chars_max])
         )
@@ -83,14 +91,14 @@ async def _answer(
         for rows, last in pages(await trio.to_thread.run_sync(status.tree, agent)):
             await connection.send(messages.TreePage(id=request.id, rows=rows, last=last))
     else:
-        raise LinkError("the admin socket does not serve such a request")
+        raise ServiceConnectionError("the admin socket does not serve such a request")
 
 
 async def _answer_about_cluster(
     agent: AgentState, connection: MessageStream[messages.AdminRequest], request: ClusterRequest
 ) -> None:
     if agent.fanout.others is None:
-        raise RefusedError(
+        raise ServiceRefusedError(
             "this machine has no [cluster], so it has no other machines; add the section, as "
             "`crewgate init` writes it, and restart"
         )
@@ -101,7 +109,7 @@ async def _answer_about_cluster(
 
 
 async def quarantine(agent: AgentState, request: messages.Quarantine) -> messages.QuarantineResult:
-    """Set or lift a quarantine, and answer once it is on disk. Raises RefusedError."""
+    """Set or lift a quarantine, and answer once it is on disk. Raises ServiceRefusedError."""
     watching, clocks = agent.minting_watch, agent.clock.read()
     is_one = not request.lift and not request.orchestrator.endswith("/*")
     target = RevocationTarget(EntityKind.ORCHESTRATOR, request.orchestrator)
@@ -134,13 +142,13 @@ async def quarantine(agent: AgentState, request: messages.Quarantine) -> message
 async def forgive(
     agent: AgentState, request: messages.ForgiveBurnedCredit
 ) -> messages.BurnedCreditForgiven:
-    """Return burned credit to a branch, and log that a person did. Raises RefusedError."""
+    """Return burned credit to a branch, and log that a person did. Raises ServiceRefusedError."""
     crew = agent.registry.whose(request.branch, request.crew, agent.active_config.policy.crews)
     key = branch_key(crew, request.branch)
     try:
         amount = await agent.ledger_queue.use(lambda ledger: ledger.forgive(key))
     except LedgerUnavailableError as error:
-        raise RefusedError(f"the ledger does not answer: {error}") from error
+        raise ServiceRefusedError(f"the ledger does not answer: {error}") from error
     agent.lease_client.lift(key)
     returned = format_credits(amount)
     _log.info("returned %s burned credits to branch %s (%s)", returned, request.branch, crew)
@@ -150,11 +158,11 @@ async def forgive(
 
 
 def may_mint(agent: AgentState, request: messages.CheckMint) -> messages.MintDecision:
-    """Observe a grant that the token endpoint is about to sign. Raises RefusedError."""
+    """Observe a grant that the token endpoint is about to sign. Raises ServiceRefusedError."""
     agent.minting_watch.check(request.crew, request.claims.client_id)
     try:
         grant = grant_of(request.claims, request.crew, request.kid)
     except ValueError as error:
-        raise RefusedError(f"not a grant: {error}") from error
+        raise ServiceRefusedError(f"not a grant: {error}") from error
     admitted = agent.minting_watch.admits(grant, agent.clock.read())
     return messages.MintDecision(id=request.id, admitted=admitted)

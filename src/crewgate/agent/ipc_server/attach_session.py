@@ -14,14 +14,17 @@ from crewgate.agent.budget.overrun_revocation import overran
 from crewgate.agent.ipc_server.attachments import AttachedProcess
 from crewgate.agent.ipc_server.message_stream import ConnectionClosedError, MessageStream
 from crewgate.agent.state import AgentState
-from crewgate.errors import LinkError, TableFullError
+from crewgate.errors import ServiceConnectionError, TableFullError
 from crewgate.ipc import attach_messages as messages
 from crewgate.ipc.sockets import ProcessCredentials, peer_of
 from crewgate.runtime.nursery import open_nursery
 
 
 async def serve_process(agent: AgentState, stream: trio.SocketStream) -> None:
-    """Serve one connection until it ends. Raises LinkError if it breaks the protocol."""
+    """Serve one connection until it ends.
+
+    Raises ServiceConnectionError if it breaks the protocol.
+    """
     connection = MessageStream(stream, messages.group_asks)
     request: messages.AttachRequest | None = None
     with trio.move_on_after(limits.ipc_seconds_max):
@@ -70,7 +73,7 @@ async def _hand_over(stream: trio.SocketStream, attached: messages.Attached, tab
     except OSError as error:
         raise ConnectionClosedError("the other side has closed the connection") from error
     if sent != len(body):
-        raise LinkError("the other side does not read its answer")
+        raise ServiceConnectionError("the other side does not read its answer")
 
 
 async def _serve(
@@ -89,19 +92,19 @@ def _dispatch(agent: AgentState, process: AttachedProcess, request: messages.Att
         agent.draws.ask(process, request, agent.clock.read())
     elif isinstance(request, messages.ReportOverrun):
         if process.worker < 0:
-            raise LinkError("only a gateway's worker may report an overrun")
+            raise ServiceConnectionError("only a gateway's worker may report an overrun")
         process.send(overran(agent, request))
     elif isinstance(request, messages.RevocationAck):
         agent.fanout.disconnect_acks.answer(process, request)
     elif isinstance(request, messages.WorkerHealthReport):
         if process.worker < 0:
-            raise LinkError("only a gateway's worker may report its health")
+            raise ServiceConnectionError("only a gateway's worker may report its health")
         process.facts, process.received_ns = tuple(request.facts), agent.clock.boot_ns()
     elif isinstance(request, messages.WorkerAccepting):
         process.accepting = request.accepting
         process.policy_generation = request.policy_generation
     else:
-        raise LinkError("this process is attached already")
+        raise ServiceConnectionError("this process is attached already")
 
 
 async def _send_loop(
@@ -113,5 +116,5 @@ async def _send_loop(
     try:
         async for message in process.outbox:
             await connection.send(message)
-    except LinkError:
+    except ServiceConnectionError:
         scope.cancel()

@@ -14,7 +14,7 @@ from crewgate.agent.state import AgentState
 from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.x509.identity_extension import MAY_REVOKE, member_id
-from crewgate.errors import LinkError, RefusedError
+from crewgate.errors import ServiceConnectionError, ServiceRefusedError
 from crewgate.gossip.member_certificates import KnownMember
 from crewgate.ipc import cluster_messages as messages
 from crewgate.ipc.admin_messages import AdminRequest, RevocationReceipt, Revoke
@@ -25,10 +25,10 @@ _log = logging.getLogger(__name__)
 async def answer(
     agent: AgentState, connection: MessageStream[AdminRequest], request: messages.ClusterRequest
 ) -> None:
-    """Answer one request. Raises RefusedError."""
+    """Answer one request. Raises ServiceRefusedError."""
     cluster = agent.fanout.others
     if not isinstance(cluster, Cluster):
-        raise RefusedError("this machine has no other machines")
+        raise ServiceRefusedError("this machine has no other machines")
     if isinstance(request, messages.GetMembers):
         for rows, last in pages(cluster_status.rows(cluster.gossip)):
             await connection.send(messages.MembersPage(id=request.id, rows=rows, last=last))
@@ -39,7 +39,7 @@ async def answer(
     elif isinstance(request, messages.RotateGroupKeys):
         await connection.send(rotate(cluster, request))
     else:
-        raise LinkError("the agent does not serve such a request about other machines")
+        raise ServiceConnectionError("the agent does not serve such a request about other machines")
 
 
 async def evict(
@@ -49,7 +49,7 @@ async def evict(
 
     Members still apply what it has signed before, and nothing that it signs later. With `force`,
     this machine stops counting it at once, without the agreement of the others. Raises
-    RefusedError.
+    ServiceRefusedError.
     """
     gossip = cluster.gossip
     nameless = _nameless(cluster, request.name)
@@ -57,8 +57,8 @@ async def evict(
         return _evict_nameless(agent, cluster, request, nameless)
     member = _named(cluster, request.name)
     if not request.force:
-        if not gossip.company.me.may_revoke:
-            raise RefusedError(
+        if not gossip.membership.me.may_revoke:
+            raise ServiceRefusedError(
                 f"this machine's certificate lacks the right {MAY_REVOKE}, so no other machine "
                 "would evict it; run the command on a machine with that right"
             )
@@ -76,12 +76,12 @@ async def evict(
 
 
 def rotate(cluster: Cluster, request: messages.RotateGroupKeys) -> messages.GroupKeysRotated:
-    """Create a new key. Raises RefusedError while the last one is not in use yet."""
-    membership, wall = cluster.gossip.company, cluster.wall()
+    """Create a new key. Raises ServiceRefusedError while the last one is not in use yet."""
+    membership, wall = cluster.gossip.membership, cluster.wall()
     latest = list(membership.keyring)[-1:]
     if latest and not request.voids and not membership.keyring.is_settled(latest[0], wall):
         left = membership.keyring.settles_at(latest[0]) - wall
-        raise RefusedError(
+        raise ServiceRefusedError(
             f"the last key is not in use yet, but in {left} s; try again then, or at once with "
             "--revoke-old if a key has leaked"
         )
@@ -97,18 +97,18 @@ def _nameless(cluster: Cluster, name: str) -> bytes | None:
         member = bytes.fromhex(name)
     except ValueError:
         return None
-    membership = cluster.gossip.company
+    membership = cluster.gossip.membership
     # The text may be a machine's name that looks like an ID.
-    if membership.directory.get(member_id(name)) is not None:
+    if membership.certificates.get(member_id(name)) is not None:
         return None
     is_counted = member in cluster.gossip.node.freshness.others
-    return member if is_counted and membership.directory.get(member) is None else None
+    return member if is_counted and membership.certificates.get(member) is None else None
 
 
 def _evict_nameless(
     agent: AgentState, cluster: Cluster, request: messages.EvictMember, member: bytes
 ) -> RevocationReceipt:
-    """Stop counting a member without a certificate on this machine. Raises RefusedError.
+    """Stop counting a member without a certificate on this machine. Raises ServiceRefusedError.
 
     The other machines cannot be told, because they know members by the names in certificates. No
     certificate that was issued before makes it a member again.
@@ -121,32 +121,32 @@ def _evict_nameless(
 
 
 def _named(cluster: Cluster, name: str) -> KnownMember:
-    membership, others = cluster.gossip.company, cluster.gossip.node.freshness.others
+    membership, others = cluster.gossip.membership, cluster.gossip.node.freshness.others
     if name == membership.me.name:
-        raise RefusedError(
+        raise ServiceRefusedError(
             f"{name} is this machine; evict it on another one, or stop it and remove [cluster]"
         )
-    found = membership.directory.get(member_id(name))
+    found = membership.certificates.get(member_id(name))
     if found is None:
-        raise RefusedError(f"no machine {name!r}; `crewgate cluster members` lists them")
-    if found.id not in others and found.id not in membership.directory:
-        raise RefusedError(f"{name} was evicted before, and does not count any more")
+        raise ServiceRefusedError(f"no machine {name!r}; `crewgate cluster members` lists them")
+    if found.id not in others and found.id not in membership.certificates:
+        raise ServiceRefusedError(f"{name} was evicted before, and does not count any more")
     return found
 
 
 def _require_agreement(cluster: Cluster, member: bytes) -> None:
-    """Raise RefusedError unless the remaining members can agree on the eviction."""
+    """Raise ServiceRefusedError unless the remaining members can agree on the eviction."""
     gossip, touch = cluster.gossip, cluster.in_touch()
     name = cluster.name(member)
     forced = f"if {name} is gone for good, use --force on each remaining machine"
     reason = cluster.waiting_for()
     if reason:
-        raise RefusedError(f"this machine waits for {reason}; {forced}")
+        raise ServiceRefusedError(f"this machine waits for {reason}; {forced}")
     oldest = cluster.now() - cluster.staleness
     others = (each for each in gossip.node.freshness.others if each != member)
     staying = sum(gossip.node.freshness.compared_at(each) > oldest for each in others)
     if staying < touch.needed:
-        raise RefusedError(
+        raise ServiceRefusedError(
             f"a majority of the {touch.members} machines must agree on the eviction, and without "
             f"{name} no majority answers; {forced}"
         )

@@ -7,7 +7,7 @@ import msgspec
 import trio
 
 from crewgate import limits
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.attach_messages import pack, unpack
 from crewgate.ipc.frames import FrameDecoder
 
@@ -16,7 +16,7 @@ R = TypeVar("R")
 _CHUNK = 64 * 2**10
 
 
-class ConnectionClosedError(LinkError):
+class ConnectionClosedError(ServiceConnectionError):
     """The other side has closed the connection, as every process does in the end."""
 
 
@@ -30,7 +30,10 @@ class MessageStream(Generic[M]):
         self._received: list[M] = []
 
     async def receive(self) -> M | None:
-        """Return the next request; None at the end. Raises LinkError for an invalid one."""
+        """Return the next request; None at the end.
+
+        Raises ServiceConnectionError for an invalid request.
+        """
         while not self._received:
             try:
                 data = await self.stream.receive_some(_CHUNK)

@@ -12,7 +12,7 @@ from crewgate import limits
 from crewgate.agent.ipc_server import admin_session, attach_session
 from crewgate.agent.ipc_server.message_stream import ConnectionClosedError
 from crewgate.agent.state import AgentState
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.sockets import AgentSocketKind, ProcessCredentials, address, may_enter, peer_of
 
 _log = logging.getLogger(__name__)
@@ -23,7 +23,9 @@ _SERVE: dict[AgentSocketKind, Callable[[AgentState, trio.SocketStream], Awaitabl
 
 
 def listen(folder: Path, kind: AgentSocketKind) -> socket.socket:
-    """Return a listening socket, in place of one that a killed agent left. Raises LinkError.
+    """Return a listening socket, in place of one that a killed agent left.
+
+    Raises ServiceConnectionError.
 
     The caller holds the table's lock, so no other agent listens there.
     """
@@ -38,7 +40,7 @@ def listen(folder: Path, kind: AgentSocketKind) -> socket.socket:
         listener.listen(limits.ipc_backlog)
     except OSError as error:
         listener.close()
-        raise LinkError(f"{path}: cannot listen: {error.strerror}") from error
+        raise ServiceConnectionError(f"{path}: cannot listen: {error.strerror}") from error
     return listener
 
 
@@ -77,7 +79,7 @@ class IPCServer:
                 await self._serve_connection(self._agent, stream)
             except ConnectionClosedError:
                 return
-            except LinkError as error:
+            except ServiceConnectionError as error:
                 _log.warning("process %d of user %d: %s", peer.pid, peer.uid, error)
             except Exception as error:  # noqa: BLE001  -- one connection must not end the agent
                 _log.warning("internal error while serving process %d: %r", peer.pid, error)

@@ -27,7 +27,7 @@ from crewgate.core.gossip import capsules
 from crewgate.core.ids import EntityKind, crew_key, table_key
 from crewgate.core.policy.policy import CrewPolicy, VerificationKey
 from crewgate.core.revocation_kinds import KINDS, RevocationTarget, WhenFull
-from crewgate.errors import RefusedError, TableFullError
+from crewgate.errors import ServiceRefusedError, TableFullError
 
 _CREW = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
 
@@ -89,8 +89,8 @@ class RevocationStore:
         revocations that no person has asked for, use only half of the share. A certificate or
         signing key without a place never affects the crew: CRL, OCSP and JWKS exclude it as well.
 
-        Raises RefusedError if a target's crew is ambiguous, if a name is invalid, or if the table
-        has no room for a target that nothing else would stop.
+        Raises ServiceRefusedError if a target's crew is ambiguous, if a name is invalid, or if the
+        table has no room for a target that nothing else would stop.
         """
         wanted = []
         for target in targets:
@@ -99,7 +99,7 @@ class RevocationStore:
         # The target that may be refused goes first, so that all targets are revoked, or none.
         wanted.sort(key=lambda each: each.target.rules.when_full is WhenFull.LEAVE_OUT)
         if any(each.target.rules.when_full is not WhenFull.LEAVE_OUT for each in wanted[1:]):
-            raise RefusedError(
+            raise ServiceRefusedError(
                 "one step revokes at most one branch, grant, process, crew or orchestrator, with "
                 "any certificates and keys; send a request for each"
             )
@@ -107,22 +107,22 @@ class RevocationStore:
         return [self._revoke(each, shares, clocks, coarsens=coarsens) for each in wanted]
 
     def _whose(self, target: RevocationTarget) -> str:
-        """Return the crew of a target. Raises RefusedError if it is ambiguous or invalid."""
+        """Return the crew of a target. Raises ServiceRefusedError if it is ambiguous or invalid."""
         rules = target.rules
         if rules.kind is EntityKind.BRANCH:
             return self._registry.whose(target.name, target.crew, self._crews)
         if not rules.of_configured_crew:
             if target.crew and not _CREW.fullmatch(target.crew):
-                raise RefusedError(f"{target.crew!r} cannot be the name of a crew")
+                raise ServiceRefusedError(f"{target.crew!r} cannot be the name of a crew")
             return target.crew
         # The name of a grant or process does not tell the crew, and accounts have no tokens.
         named = target.name if rules.kind is EntityKind.CREW else target.crew
         names = [each.name for each in self._crews if not is_account(each.name)]
         if not named:
             owned = "" if rules.kind is EntityKind.CREW else f" of the {rules.label}"
-            raise RefusedError(f"name the crew{owned}: --crew {'|'.join(names)}")
+            raise ServiceRefusedError(f"name the crew{owned}: --crew {'|'.join(names)}")
         if named not in names:
-            raise RefusedError(
+            raise ServiceRefusedError(
                 f"{named[:64]!r} is no crew that has tokens; configured are: {', '.join(names)}"
             )
         return named
@@ -140,7 +140,7 @@ class RevocationStore:
             if when_full is WhenFull.LEAVE_OUT:
                 return msgspec.structs.replace(result, is_listed=False)
             if not coarsens:
-                raise RefusedError(
+                raise ServiceRefusedError(
                     f"the share of crew {target.crew} in the table of revocations is full"
                 )
             entry = coarse_entry(target.crew, clocks.wall)
@@ -154,7 +154,7 @@ class RevocationStore:
                 f"remove the key that signs for it from the JWKS of crew {target.crew}, which ends "
                 "all tokens of that key, and "
             )
-            raise RefusedError(
+            raise ServiceRefusedError(
                 f"{error}, so {target.rules.label} {target.name} is not revoked: "
                 f"{mend if target.crew else ''}raise [table] revocations"
             ) from error

@@ -6,7 +6,7 @@ import msgspec
 
 from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
-from crewgate.errors import RefusedError
+from crewgate.errors import ServiceRefusedError
 
 
 class StoredRevocation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -54,12 +54,12 @@ class LocalRevocationResult(msgspec.Struct, frozen=True):
 
 
 def entry_for(target: RevocationTarget, wall: int) -> StoredRevocation:
-    """Return the entry for a target. Raises RefusedError if its kind has no such name."""
+    """Return the entry for a target. Raises ServiceRefusedError if its kind has no such name."""
     try:
         key = target.key
     except ValueError as error:
         # The message does not repeat the name: it may be a piece of a token.
-        raise RefusedError(f"not a valid {target.rules.label} name: {error}") from error
+        raise ServiceRefusedError(f"not a valid {target.rules.label} name: {error}") from error
     return StoredRevocation(
         crew=target.crew,
         branch=target.name if target.kind is EntityKind.BRANCH else "",

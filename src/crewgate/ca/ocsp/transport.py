@@ -15,7 +15,7 @@ import httpcore
 
 from crewgate import limits
 from crewgate.config import OCSPClientConfig
-from crewgate.errors import ConfigurationError, LinkError, OCSPQueryError
+from crewgate.errors import ConfigurationError, OCSPQueryError, ServiceConnectionError
 from crewgate.ipc.sockets import connectable
 from crewgate.ssl_workarounds import show_certificate
 
@@ -64,7 +64,7 @@ class OCSPTransport:
         try:
             return self._resources.enter_context(connectable(socket.parent, socket.name))
         # There is no such folder yet, so nothing listens there.
-        except LinkError:
+        except ServiceConnectionError:
             return str(socket)
 
     async def __call__(self, request: bytes) -> bytes:

@@ -24,7 +24,7 @@ from crewgate.cli.remote.option import with_remote
 from crewgate.config import Config, load
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity_extension import Identity, Role
-from crewgate.errors import CAError, CRLPublishError, LinkError
+from crewgate.errors import CAError, CRLPublishError, ServiceConnectionError
 from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.runtime.durable_files import cause, make_folder
 
@@ -283,5 +283,5 @@ def _announce(
     entries = {each.serial: each for each in [entry, *authority.register.pending()]}
     try:
         return announce(authority.register, config.state, list(entries.values())), ""
-    except LinkError as error:
+    except ServiceConnectionError as error:
         return None, str(error)

@@ -8,7 +8,7 @@ import click
 
 from crewgate.cli.options import config_option, state_of
 from crewgate.core.health import HealthState
-from crewgate.errors import CAError, LinkError
+from crewgate.errors import CAError, ServiceConnectionError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.sockets import ProcessCredentials
 from crewgate.lifecycle.processes import RunProcess, parent_of, send, user_of
@@ -48,7 +48,7 @@ def command(ctx: click.Context, *, config_path: Path, wait_seconds: float) -> No
         try:
             with AdminClient(state) as admin:
                 found, agent = admin.status(), admin.agent
-        except LinkError:
+        except ServiceConnectionError:
             # No agent answers while one hands over to the next.
             continue
         restart = next((each for each in found.health if each.component == "restart"), None)

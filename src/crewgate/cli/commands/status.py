@@ -18,7 +18,7 @@ from crewgate.cli.output.cluster import sync_line
 from crewgate.cli.remote.option import with_remote
 from crewgate.core.credits import format_credits
 from crewgate.core.health import ComponentHealth, HealthState, TrackedComponentHealth, failed
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.cluster_messages import QuorumSyncState
 
@@ -78,7 +78,7 @@ def _poll(state: Path, config_path: Path) -> dict[str, Any]:
         with AdminClient(state) as admin:
             pid = admin.agent.pid
             document: dict[str, Any] = msgspec.to_builtins(admin.status())
-    except LinkError as error:
+    except ServiceConnectionError as error:
         return _absent(str(error), pid)
     del document["type"], document["id"]
     document["control"] = control_of(config_path, state)

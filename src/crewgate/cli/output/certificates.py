@@ -20,7 +20,7 @@ def status(entry: CertificateRecord, now: float, state: Path) -> str:
     It is the status in the register, or `evicted` for a gateway that the machines of the cluster
     have evicted.
     """
-    from crewgate.gossip.member_directory import was_evicted
+    from crewgate.gossip.member_certificate_store import was_evicted
 
     word = entry.status(now)
     is_evicted = word == "valid" and was_evicted(

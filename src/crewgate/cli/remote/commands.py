@@ -30,7 +30,7 @@ from crewgate.cli.remote.receipt import receipt_of
 from crewgate.cli.tokens import MintOptions, read_token, show_token
 from crewgate.core.credits import format_credits
 from crewgate.core.x509.identity_extension import Role
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.admin_messages import TreeRow, Until
 from crewgate.issuer.inspection import read_claims
 
@@ -58,7 +58,7 @@ def tree(client: ControlClient, *, as_json: bool) -> None:
     try:
         rows = [_row(each) for each in found]
     except msgspec.ValidationError as error:
-        raise LinkError(f"{client.url}: not an answer of this API: {error}") from error
+        raise ServiceConnectionError(f"{client.url}: not an answer of this API: {error}") from error
     tree_output.show(rows, as_json=as_json)
 
 
@@ -97,7 +97,7 @@ def status(client: ControlClient, *, wait_seconds: float, as_json: bool) -> None
 def _health(client: ControlClient) -> HealthResponse:
     try:
         return client.get("/readyz", HealthResponse, unready=503)
-    except LinkError as error:
+    except ServiceConnectionError as error:
         return HealthResponse(status="waiting", waiting_for=[f"the control API ({error})"])
 
 

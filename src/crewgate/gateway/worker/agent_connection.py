@@ -15,7 +15,7 @@ import trio
 from crewgate import limits
 from crewgate.core.health import ComponentHealth
 from crewgate.core.tokens.grant import Grant
-from crewgate.errors import LinkError
+from crewgate.errors import ServiceConnectionError
 from crewgate.gateway.call.authorizer import DrawCallback
 from crewgate.gateway.worker.overrun_outbox import OverrunOutbox
 from crewgate.ipc import direct_send
@@ -81,7 +81,7 @@ class AgentConnection:
         while True:
             try:
                 session = await trio.to_thread.run_sync(self._attach, abandon_on_cancel=True)
-            except LinkError as error:
+            except ServiceConnectionError as error:
                 if not self._is_expected():
                     _log.warning("%s", error)
                     self._give_up()
@@ -90,7 +90,7 @@ class AgentConnection:
             self._previous = session.attached
             try:
                 await self._converse(session)
-            except LinkError as error:
+            except ServiceConnectionError as error:
                 _log.warning("%s", error)
             finally:
                 self._outbox, self._descriptor = None, -1
@@ -169,13 +169,13 @@ class AgentConnection:
                 answered(None)
 
     async def _converse(self, session: AttachedConnection) -> None:
-        """Serve one connection until it ends, which raises LinkError."""
+        """Serve one connection until it ends, which raises ServiceConnectionError."""
         sender, receiver = trio.open_memory_channel[AttachRequest](limits.ipc_draws_max)
         self._outbox = sender
         self._descriptor = session.connection.fileno()
         self._pending_overruns.begin_again()
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(session.connection))
-        failed: list[LinkError] = []
+        failed: list[ServiceConnectionError] = []
         async with stream, trio.open_nursery() as nursery:
             self._events.attached(session.attached, session.table)
             self._ask_again()
@@ -184,11 +184,11 @@ class AgentConnection:
             nursery.start_soon(self._write, stream, receiver)
             try:
                 await self._read(stream, session)
-            except LinkError as error:
+            except ServiceConnectionError as error:
                 # Raised below: the nursery would wrap it in an exception group.
                 failed.append(error)
             nursery.cancel_scope.cancel()
-        raise failed[0] if failed else LinkError("the agent has ended the connection")
+        raise failed[0] if failed else ServiceConnectionError("the agent has ended the connection")
 
     async def _read(self, stream: trio.SocketStream, session: AttachedConnection) -> None:
         while True:

@@ -18,7 +18,7 @@ from crewgate.core.anomaly.types import WatchRules
 from crewgate.core.audit import records
 from crewgate.core.audit.records import Record
 from crewgate.core.tokens.claims import PathElement
-from crewgate.errors import RefusedError
+from crewgate.errors import ServiceRefusedError
 from crewgate.ipc.admin_messages import CheckMint, MintingWatchRow, Quarantine
 
 
@@ -299,7 +299,7 @@ async def test_who_can_be_nobody_is_not_quarantined(
 ) -> None:
     """The refusal says what is wrong with the name."""
     machine = start()
-    with pytest.raises(RefusedError, match=told.replace("(", r"\(")):
+    with pytest.raises(ServiceRefusedError, match=told.replace("(", r"\(")):
         await quarantine(machine, Quarantine(id=1, crew=crew, orchestrator=orchestrator))
     assert status(machine, 1).watched == []
 
@@ -310,13 +310,15 @@ async def test_what_is_lifted_already_is_refused_and_what_is_set_has_a_new_end(
     """A person may change their mind about how long."""
     machine = start()
     with pytest.raises(
-        RefusedError, match="article/one: there is nothing to lift: this machine has never"
+        ServiceRefusedError, match="article/one: there is nothing to lift: this machine has never"
     ):
         await hold(machine, lift=True)
     ends = [(await hold(machine, "article/*", seconds=seconds)).until for seconds in (0, 90, 600)]
     assert [end - int(NOW) for end in ends] == [limits.quarantine_seconds, 90, 600]
     await hold(machine, "article/*", lift=True)
-    with pytest.raises(RefusedError, match=r"article/\*: it is neither throttled nor quarantined"):
+    with pytest.raises(
+        ServiceRefusedError, match=r"article/\*: it is neither throttled nor quarantined"
+    ):
         await hold(machine, "article/*", lift=True)
 
 
@@ -396,5 +398,5 @@ async def test_the_token_endpoint_asks_before_it_hands_a_grant_out(
 def test_what_is_no_grant_is_refused(start: Start, claims: dict[str, object], told: str) -> None:
     """Nothing is counted."""
     bad = msgspec.structs.replace(grant(1, QUOTA).claims, **claims)
-    with pytest.raises(RefusedError, match=told):
+    with pytest.raises(ServiceRefusedError, match=told):
         may_mint(start(), CheckMint(id=1, crew="article", kid="kid", claims=bad))

@@ -20,7 +20,7 @@ from crewgate.agent.main import take_leave
 from crewgate.agent.revocation.types import ClockReading
 from crewgate.core.budget.ledger_protocol import DrawLease, Operation, OperationResult
 from crewgate.core.tokens.grant import Grant
-from crewgate.errors import LedgerProtocolError, LinkError
+from crewgate.errors import LedgerProtocolError, ServiceConnectionError
 from crewgate.ipc.attach_messages import VERSION, Attach, CreditDrawn, DrawCredit
 from crewgate.leases.lease_client import DrawResult, LeaseClient, LedgerCalls
 
@@ -222,7 +222,7 @@ def test_a_grant_that_contradicts_itself_is_a_broken_protocol(
     """Keys must be those of the names, credits those of the claims; nothing is opened."""
     good = grant(2, 500, (1, 900, None))
     bad = msgspec.structs.replace(good, **change)
-    with pytest.raises(LinkError, match=r"^a grant "):
+    with pytest.raises(ServiceConnectionError, match=r"^a grant "):
         draws.ask(guest, DrawCredit(id=1, grant=bad, need=10), _at(0))
     assert lessor.asked == 0
 
@@ -230,7 +230,7 @@ def test_a_grant_that_contradicts_itself_is_a_broken_protocol(
 def test_an_impossible_need_is_a_broken_protocol(draws: Draws, guest: AttachedProcess) -> None:
     """More than a lease can hold is nobody's price."""
     need = limits.price_micro_max + 1
-    with pytest.raises(LinkError, match="no call can need"):
+    with pytest.raises(ServiceConnectionError, match="no call can need"):
         draws.ask(guest, DrawCredit(id=1, grant=grant(1, 500), need=need), _at(0))
 
 

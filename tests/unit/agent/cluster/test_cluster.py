@@ -42,12 +42,12 @@ def test_a_reload_changes_whom_to_join_and_how_fresh_to_be(clustered: Clustered)
 def test_a_renewed_certificate_is_the_one_that_peers_are_shown(clustered: Clustered) -> None:
     """The same name and signing key: a reload is enough."""
     gossip = clustered.cluster.gossip
-    before = gossip.company.me
+    before = gossip.membership.me
     clustered.renewed()
     clustered.cluster.load(clustered.settings)
-    shown = gossip.company.hello(gossip.node).credential
+    shown = gossip.membership.hello(gossip.node).credential
     assert shown.chain != before.credential.chain
-    assert (gossip.company.me.name, gossip.company.me.serial == before.serial) == (ME, False)
+    assert (gossip.membership.me.name, gossip.membership.me.serial == before.serial) == (ME, False)
 
 
 @pytest.mark.parametrize("name", [ME, "somebody-else"])
@@ -55,23 +55,23 @@ def test_another_machines_certificate_changes_nothing(
     clustered: Clustered, log_lines: list[str], name: str
 ) -> None:
     """One of another name, or of another key: what was shown before stays, and that is said."""
-    before = clustered.cluster.gossip.company.me
+    before = clustered.cluster.gossip.membership.me
     clustered.renewed(name, Ed25519PrivateKey.generate())
     clustered.cluster.load(clustered.settings)
-    assert clustered.cluster.gossip.company.me == before
+    assert clustered.cluster.gossip.membership.me == before
     assert any("has another name or signing key" in each for each in log_lines)
 
 
 def test_a_disk_that_is_full_ends_no_reload(clustered: Clustered, log_lines: list[str]) -> None:
     """All of it is in force, the renewed certificate too, which its own file still has."""
     gossip = clustered.cluster.gossip
-    before = gossip.company.me
+    before = gossip.membership.me
     clustered.renewed()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", _full)
         clustered.cluster.load(replace(clustered.settings, max_staleness_seconds=1.0))
     assert clustered.cluster.staleness == 1.0
-    assert gossip.company.me != before
+    assert gossip.membership.me != before
     assert any("No space left" in each for each in log_lines)
     (fact,) = (
         each for each in facts(clustered.machine) if each.component == "cluster state on disk"

@@ -36,7 +36,7 @@ def test_each_of_the_others_is_a_row(clustered: Clustered) -> None:
     clustered.other("a-waits", counts=False)
     gossip, now = clustered.cluster.gossip, clustered.hands.boot / 1e9
     clustered.hands.go(2)
-    gossip.company.evict(gossip.node, leaving.id, clustered.cluster.wall())
+    gossip.membership.evict(gossip.node, leaving.id, clustered.cluster.wall())
     address = joining.address
     gossip.node.members.merge([MemberUpdate(joining.id, MemberState.DEAD, 1, address)], now)
     found = rows(clustered)
@@ -97,7 +97,7 @@ def test_an_evicted_machine_says_so_and_how_it_comes_back(clustered: Clustered) 
     settings = replace(clustered.settings, staleness_quorum="any")
     cluster.load(settings)
     assert cluster.synced_until_ns() == limits.always_ns
-    gossip.company.evict(gossip.node, gossip.company.me.id, gossip.company.me.issued)
+    gossip.membership.evict(gossip.node, gossip.membership.me.id, gossip.membership.me.issued)
     assert (cluster.synced_until_ns(), rows(clustered)[ME].standing) == (0, "evicted")
     assert cluster.waiting_for().startswith(
         "members that count it: it was evicted; to rejoin, it needs"
@@ -157,7 +157,7 @@ def test_keys_and_counters_and_the_clock(clustered: Clustered) -> None:
     """What is told besides."""
     gossip = clustered.cluster.gossip
     assert clustered.cluster.status(1).next_key_seconds is None
-    gossip.company.keyring.make(clustered.cluster.wall())
+    gossip.membership.keyring.make(clustered.cluster.wall())
     for index in range(2):
         gossip.receive(bytes(60 + index))
     clustered.hands.go(60)

@@ -70,7 +70,7 @@ def test_one_that_is_evicted_is_told_of_by_who_does_it(
     looks = Looks(clustered, log_lines)
     gossip = clustered.cluster.gossip
     clustered.hands.go(1)
-    gossip.company.evict(gossip.node, one.id, clustered.cluster.wall())
+    gossip.membership.evict(gossip.node, one.id, clustered.cluster.wall())
     assert one.id in gossip.node.freshness.leaving
     assert looks() == []
     clustered.compare(one)

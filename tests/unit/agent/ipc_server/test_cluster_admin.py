@@ -14,7 +14,7 @@ from crewgate.agent.ipc_server.cluster_admin import evict, rotate
 from crewgate.agent.state import AgentState
 from crewgate.core.audit.records import Record
 from crewgate.core.ids import orchestrator_key
-from crewgate.errors import RefusedError
+from crewgate.errors import ServiceRefusedError
 from crewgate.ipc.admin_messages import AdminRequest, RevocationReceipt, owner_answers
 from crewgate.ipc.attach_messages import RequestFailed, pack
 from crewgate.ipc.cluster_messages import EvictMember, GetClusterStatus, GetMembers, RotateGroupKeys
@@ -37,14 +37,14 @@ async def test_one_that_is_forgotten_is_revoked_and_goes_with_a_majority(
     key, at = orchestrator_key("", "gateway/gone"), clustered.cluster.wall()
     assert clustered.machine.table.is_revoked(key, at)
     gossip = clustered.cluster.gossip
-    assert gone.id not in gossip.company.directory
+    assert gone.id not in gossip.membership.certificates
     assert gossip.node.freshness.leaving == (gone.id,)
-    assert list(gossip.company.keyring)[-1].voids
+    assert list(gossip.membership.keyring)[-1].voids
     clustered.hands.go(1)
     clustered.compare(stays)
     assert gossip.node.freshness.others == (stays.id,)
     assert written[-1].id == "gateway/gone"  # type: ignore[attr-defined]
-    with pytest.raises(RefusedError, match="was evicted before"):
+    with pytest.raises(ServiceRefusedError, match="was evicted before"):
         await do(clustered, "gone")
 
 
@@ -64,19 +64,19 @@ async def test_a_member_without_a_certificate_is_forgotten_by_its_id(
         gossip = clustered.cluster.gossip
         assert set(gossip.node.freshness.others) == {lost.id, stays.id}
         assert lost.id.hex() in [row.name for row in rows(gossip)]
-        with pytest.raises(RefusedError, match="this machine waits for"):
+        with pytest.raises(ServiceRefusedError, match="this machine waits for"):
             await do(clustered, lost.id.hex())
         clustered.compare(stays)
         receipt = await do(clustered, lost.id.hex())
         assert (receipt.targets == [], gossip.node.freshness.others) == (True, (stays.id,))
         assert ", of which no certificate is here, does not count any more" in log_lines[-1]
-        with pytest.raises(RefusedError, match="no machine"):
+        with pytest.raises(ServiceRefusedError, match="no machine"):
             await do(clustered, lost.id.hex())
     with clustered.begun(bootstrap=False):
         gossip = clustered.cluster.gossip
         assert gossip.node.freshness.others == (stays.id,)
-        gossip.company.directory.admit(lost.credential)  # as a peer would hand it on
-        assert lost.id not in gossip.company.directory
+        gossip.membership.certificates.admit(lost.credential)  # as a peer would hand it on
+        assert lost.id not in gossip.membership.certificates
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ async def test_whoever_is_no_other_machine_cannot_be_forgotten(
 ) -> None:
     """The words say what to do."""
     clustered.other("b")
-    with pytest.raises(RefusedError, match=why):
+    with pytest.raises(ServiceRefusedError, match=why):
         await do(clustered, name)
 
 
@@ -98,14 +98,16 @@ async def test_who_is_out_of_touch_or_would_be_needs_force(
     """Of two, none can agree without the other; by force it stops being counted at once."""
     other = clustered.other("b")
     with pytest.raises(
-        RefusedError,
+        ServiceRefusedError,
         match=r"a majority of the 2 machines must agree .* without b no majority answers",
     ):
         await do(clustered, "b")
     clustered.hands.go(60)
-    with pytest.raises(RefusedError, match=r"waits for what a majority .* use --force on each"):
+    with pytest.raises(
+        ServiceRefusedError, match=r"waits for what a majority .* use --force on each"
+    ):
         await do(clustered, "b")
-    assert other.id in clustered.cluster.gossip.company.directory
+    assert other.id in clustered.cluster.gossip.membership.certificates
     await do(clustered, "b", force=True)
     assert clustered.cluster.gossip.node.freshness.others == ()
     assert clustered.cluster.synced_until_ns() == limits.always_ns
@@ -118,7 +120,7 @@ async def test_of_three_without_touch_of_the_third_force_is_needed(clustered: Cl
     clustered.hands.go(60)
     clustered.compare(clustered.other("c", counts=False))
     with pytest.raises(
-        RefusedError,
+        ServiceRefusedError,
         match=r"a majority of the 3 machines must agree .* without c no majority answers",
     ):
         await do(clustered, "c")
@@ -131,7 +133,7 @@ async def test_whose_revocations_nobody_obeys_sends_nobody_away(
     with Clustered(start, hands, tmp_path / "ca", ()).begun(bootstrap=True) as one:
         one.other("b")
         one.other("c")
-        with pytest.raises(RefusedError, match="lacks the right revoke"):
+        with pytest.raises(ServiceRefusedError, match="lacks the right revoke"):
             await do(one, "b")
 
 
@@ -140,7 +142,7 @@ def test_keys_follow_one_another_no_faster_than_they_are_taken_up(clustered: Clu
     first = rotate(clustered.cluster, RotateGroupKeys(id=1))
     assert (first.keys, first.used_after_seconds) == (1, limits.group_key_settle_seconds)
     clustered.hands.go(20)
-    with pytest.raises(RefusedError, match="not in use yet, but in 100 s"):
+    with pytest.raises(ServiceRefusedError, match="not in use yet, but in 100 s"):
         rotate(clustered.cluster, RotateGroupKeys(id=2))
     assert rotate(clustered.cluster, RotateGroupKeys(id=3, voids=True)).used_after_seconds == 0
     clustered.hands.go(1)

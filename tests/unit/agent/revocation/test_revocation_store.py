@@ -19,7 +19,7 @@ from crewgate.core.cross_crew_call_ids import ISSUER
 from crewgate.core.ids import EntityKind, certificate_key, crew_key, table_key
 from crewgate.core.policy.policy import CrewPolicy, VerificationKey
 from crewgate.core.revocation_kinds import RevocationTarget
-from crewgate.errors import RefusedError
+from crewgate.errors import ServiceRefusedError
 
 NOW = ClockReading(wall=1_800_000_000, boot_ns=10**12)
 ARTICLE = CrewPolicy("article", "https://orchestrator.example")
@@ -40,7 +40,7 @@ def test_a_seen_branch_is_dead_for_good(
 
 def test_an_unseen_branch_needs_its_crew(revocations: RevocationStore, table: OwnedTable) -> None:
     """Nobody guesses; with the crew named it is revoked before it is ever seen."""
-    with pytest.raises(RefusedError, match=r"--crew article\|finance"):
+    with pytest.raises(ServiceRefusedError, match=r"--crew article\|finance"):
         revoke_one(revocations, branch(branch_id(1)), CREWS, NOW)
     revoke_one(revocations, branch(branch_id(1), "finance"), CREWS, NOW)
     assert table.is_revoked(key(1, "finance"), NOW.wall)
@@ -69,7 +69,7 @@ def test_an_id_that_two_crews_use_is_refused_with_the_list(
     """A crew that copies another's branch id cannot have it revoked by mistake."""
     registry.learn(grant(1, 500))
     registry.learn(grant(1, 500, crew="finance"))
-    with pytest.raises(RefusedError, match=r"--crew article\|finance"):
+    with pytest.raises(ServiceRefusedError, match=r"--crew article\|finance"):
         revoke_one(revocations, branch(branch_id(1)), CREWS, NOW)
     revoke_one(revocations, branch(branch_id(1), "article"), CREWS, NOW)
     assert table.is_revoked(key(1), NOW.wall)
@@ -90,7 +90,7 @@ def test_bad_requests_are_refused_and_change_nothing(
 ) -> None:
     """The refusal says what is wrong; no key is entered."""
     before = table.revocation_generation
-    with pytest.raises(RefusedError, match=says):
+    with pytest.raises(ServiceRefusedError, match=says):
         revoke_one(revocations, branch(name, crew), CREWS, NOW)
     assert table.revocation_generation == before
     assert len(revocations) == 0
@@ -126,7 +126,7 @@ def test_what_nobody_asked_for_ends_no_crew_and_leaves_room(
         assert done.ended == ("branch", branch_id(number))
     before = table.revocation_generation
     with pytest.raises(
-        RefusedError, match="the share of crew article in the table of revocations is full"
+        ServiceRefusedError, match="the share of crew article in the table of revocations is full"
     ):
         revoke_one(revocations, branch(branch_id(16), "article"), CREWS, NOW, coarsens=False)
     assert table.revocation_generation == before

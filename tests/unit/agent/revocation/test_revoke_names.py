@@ -22,7 +22,7 @@ from crewgate.core.audit.records import RevocationRecord as Revoked
 from crewgate.core.ids import EntityKind, certificate_key, crew_key, table_key
 from crewgate.core.policy.policy import CrewPolicy
 from crewgate.core.revocation_kinds import RevocationTarget
-from crewgate.errors import RefusedError
+from crewgate.errors import ServiceRefusedError
 from crewgate.ipc.admin_messages import Revoke
 from crewgate.ipc.attach_messages import VERSION, Attach, RevocationAck
 from crewgate.ipc.attach_messages import RevocationNotice as Push
@@ -69,7 +69,7 @@ def test_what_is_no_serial_is_refused_and_nothing_is_revoked(
 ) -> None:
     """Although a good one came before it."""
     bad = RevocationTarget(EntityKind.CERTIFICATE, name, "bd")
-    with pytest.raises(RefusedError, match="expected a serial number in hexadecimal"):
+    with pytest.raises(ServiceRefusedError, match="expected a serial number in hexadecimal"):
         revocations.revoke([certificate(1), ORCHESTRATOR, bad], NOW)
     assert not table.is_revoked(certificate_key("bd", 1), 0)
     assert len(revocations) == 0
@@ -79,7 +79,7 @@ def test_what_is_no_crew_is_refused(revocations: RevocationStore) -> None:
     """A long text of many bytes would not fit into a key."""
     for kind in (EntityKind.CERTIFICATE, EntityKind.ORCHESTRATOR, EntityKind.KEY):
         target = RevocationTarget(kind, "1", "é" * limits.claim_chars_max)
-        with pytest.raises(RefusedError, match="cannot be the name of a crew"):
+        with pytest.raises(ServiceRefusedError, match="cannot be the name of a crew"):
             revocations.revoke([target], NOW)
 
 
@@ -108,7 +108,7 @@ def test_a_crew_over_its_share_loses_no_place_of_others(
 def test_one_step_has_one_target_that_may_be_refused(revocations: RevocationStore) -> None:
     """Or else the first of two would be in force, and its caller told that nothing is."""
     for other in (branch(branch_id(1), "bd"), orchestrator("bd/bd-2", "bd")):
-        with pytest.raises(RefusedError, match="one step revokes at most one branch"):
+        with pytest.raises(ServiceRefusedError, match="one step revokes at most one branch"):
             revocations.revoke([certificate(1), ORCHESTRATOR, other], NOW)
     assert len(revocations) == 0
 
@@ -122,7 +122,7 @@ def test_a_full_table_still_takes_nothing_from_anybody(
         table.revoke(key, crew_key("x"), 1, 86_400, NOW.wall, NOW.boot_ns)
     targets = [certificate(1), ORCHESTRATOR]
     says = r"orchestrator bd/bd-1 is not revoked: remove the key .* of crew bd"
-    with pytest.raises(RefusedError, match=says):
+    with pytest.raises(ServiceRefusedError, match=says):
         revocations.revoke(targets, NOW)
     done = revocations.revoke([certificate(1), certificate(2, "gone")], NOW)
     assert [each.is_listed for each in done] == [False, False]

@@ -27,7 +27,7 @@ from crewgate.core.revocation_kinds import (
     RevocationKindRules,
     RevocationTarget,
 )
-from crewgate.errors import RefusedError
+from crewgate.errors import ServiceRefusedError
 from crewgate.ipc.admin_messages import Revoke
 from crewgate.issuer.inspection import read_claims
 
@@ -118,7 +118,7 @@ def test_a_full_table_says_how_to_mend(revocations: RevocationStore, table: Owne
         table.revoke(number.to_bytes(16), crew_key("x"), 1, 86_400, NOW.wall, NOW.boot_ns)
     for kind, name in NAMES.items():
         target = RevocationTarget(kind, name, "article")
-        with pytest.raises(RefusedError, match=r"remove the key .* \[table\] revocations"):
+        with pytest.raises(ServiceRefusedError, match=r"remove the key .* \[table\] revocations"):
             revoke_one(revocations, target, CREWS, NOW)
     assert len(revocations) == 0
 
@@ -157,7 +157,7 @@ def test_bad_requests_are_refused_and_change_nothing(
 ) -> None:
     """The refusal says what is wrong, and repeats nothing that may be a piece of a token."""
     before = table.revocation_generation
-    with pytest.raises(RefusedError, match=says) as refused:
+    with pytest.raises(ServiceRefusedError, match=says) as refused:
         revoke_one(revocations, RevocationTarget(kind, name, crew), CREWS, NOW)
     assert "secret" not in str(refused.value)
     assert (table.revocation_generation, len(revocations)) == (before, 0)

@@ -15,7 +15,7 @@ from crewgate.api.schemas import HealthResponse
 from crewgate.cli.remote import commands
 from crewgate.cli.remote.ca import revoke
 from crewgate.cli.remote.client import ClientCertificateFiles, ControlClient
-from crewgate.errors import ConfigurationError, ControlError, LinkError
+from crewgate.errors import ConfigurationError, ControlError, ServiceConnectionError
 
 NOTHING: dict[str, Any] = {
     "branch": None, "grant": None, "process": None, "all_tokens_of": None, "crew": "",
@@ -81,11 +81,11 @@ def test_an_answer_may_have_a_status_that_says_unready(credentials: ClientCertif
         ),
         (httpx.Response(502, text="<html>"), ControlError, "the API refuses the request (502)"),
         (httpx.Response(307, headers={"location": "https://evil"}), ControlError, "(307)"),
-        (httpx.Response(200, text="<html>"), LinkError, "not a response of this API"),
+        (httpx.Response(200, text="<html>"), ServiceConnectionError, "not a response of this API"),
         (httpx.Response(400, json={"detail": "a\x1b[31m\nb"}), ControlError, "(400)"),
-        (httpx.ConnectError("refused"), LinkError, "cannot connect: refused"),
-        (httpx.ReadTimeout("slow"), LinkError, "no answer in time"),
-        (httpx.ReadError("alert"), LinkError, "broke off: alert"),
+        (httpx.ConnectError("refused"), ServiceConnectionError, "cannot connect: refused"),
+        (httpx.ReadTimeout("slow"), ServiceConnectionError, "no answer in time"),
+        (httpx.ReadError("alert"), ServiceConnectionError, "broke off: alert"),
     ],
 )
 def test_what_goes_wrong_is_one_printable_line(

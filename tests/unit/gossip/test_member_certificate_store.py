@@ -14,8 +14,8 @@ from gossip_members import Authority, chain_of
 from crewgate import limits
 from crewgate.core.x509.identity_extension import member_id
 from crewgate.errors import GossipError
+from crewgate.gossip.member_certificate_store import MemberCertificateStore
 from crewgate.gossip.member_certificates import CertificateVerifier, SignedMemberRecord
-from crewgate.gossip.member_directory import MemberDirectory
 
 HOST = bytes(10) + b"\xff\xff\x0a\0\0\1"
 CLUSTER = bytes(16)
@@ -50,11 +50,11 @@ def issue(authority: Authority, tmp_path: Path) -> Issuer:
 
 
 @pytest.fixture
-def directory(authority: Authority, tmp_path: Path) -> MemberDirectory:
+def store(authority: Authority, tmp_path: Path) -> MemberCertificateStore:
     return again(authority, tmp_path)
 
 
-class Restarted(MemberDirectory):
+class Restarted(MemberCertificateStore):
     """With what it said of its folder."""
 
     said: list[str]
@@ -72,14 +72,14 @@ def files(tmp_path: Path) -> int:
 
 
 def test_renewals_are_kept_and_the_newest_counts(
-    directory: MemberDirectory, issue: Issuer, authority: Authority, tmp_path: Path
+    store: MemberCertificateStore, issue: Issuer, authority: Authority, tmp_path: Path
 ) -> None:
     """Whatever order they come in, and so many."""
     shown = [issue(born=n, port=n + 1) for n in range(limits.member_certificates_max + 2)]
     for each in (*shown[5:], *shown[:5], *shown):
-        directory.admit(each)
-    directory.flush()
-    for one in (directory, again(authority, tmp_path)):
+        store.admit(each)
+    store.flush()
+    for one in (store, again(authority, tmp_path)):
         got = one.get(M0)
         assert got is not None
         assert got.credential == shown[-1]
@@ -87,24 +87,24 @@ def test_renewals_are_kept_and_the_newest_counts(
 
 
 def test_a_gateway_moves_by_its_own_newest_word(
-    directory: MemberDirectory, issue: Issuer, authority: Authority, tmp_path: Path
+    store: MemberCertificateStore, issue: Issuer, authority: Authority, tmp_path: Path
 ) -> None:
     """What it said before is no news; nor does it take the place of another certificate."""
     shown = issue(port=1, told=10)
     there = issue.moved(shown, 2, 20)
     late = issue.moved(shown, 3, 20), issue.moved(shown, 2, 30)
     for each, port in zip((shown, there, shown, *late), (1, 2, 2, 2, 2), strict=True):
-        directory.admit(each)
-        assert [known.address.port for known in directory] == [port]
-        assert len(directory.roll()) == 1
-        directory.flush()
-    for one in (directory, again(authority, tmp_path)):
+        store.admit(each)
+        assert [known.address.port for known in store] == [port]
+        assert len(store.roll()) == 1
+        store.flush()
+    for one in (store, again(authority, tmp_path)):
         assert [known.address.port for known in one] == [2]
     assert files(tmp_path) == 1
 
 
 def test_where_a_gateway_was_is_on_the_disk_until_where_it_is_stands_there(
-    directory: MemberDirectory,
+    store: MemberCertificateStore,
     issue: Issuer,
     authority: Authority,
     tmp_path: Path,
@@ -112,66 +112,66 @@ def test_where_a_gateway_was_is_on_the_disk_until_where_it_is_stands_there(
 ) -> None:
     """A crash between the two would leave a member without a certificate."""
     shown = issue(port=1, told=10)
-    directory.admit(shown)
-    directory.flush()
+    store.admit(shown)
+    store.flush()
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", Mock(side_effect=OSError(errno.EIO, "I/O error")))
-        directory.admit(issue.moved(shown, 2, 20))
-        directory.flush()
+        store.admit(issue.moved(shown, 2, 20))
+        store.flush()
         assert [known.address.port for known in again(authority, tmp_path)] == [1]
-    directory.flush()
+    store.flush()
     assert [known.address.port for known in again(authority, tmp_path)] == [2]
     assert files(tmp_path) == 1
 
 
-def test_nobody_else_moves_it(directory: MemberDirectory, issue: Issuer) -> None:
+def test_nobody_else_moves_it(store: MemberCertificateStore, issue: Issuer) -> None:
     """Or fills its places, so that what it signed before could not be verified."""
     shown = issue()
-    directory.admit(shown)
+    store.admit(shown)
     for port in range(2, 50):
         with pytest.raises(GossipError, match="has not signed its address"):
-            directory.admit(msgspec.structs.replace(shown, port=port, told=port))
-    assert [known.credential for known in directory] == [shown]
+            store.admit(msgspec.structs.replace(shown, port=port, told=port))
+    assert [known.credential for known in store] == [shown]
 
 
-def test_who_lacks_what_is_told(directory: MemberDirectory, issue: Issuer) -> None:
+def test_who_lacks_what_is_told(store: MemberCertificateStore, issue: Issuer) -> None:
     """By fingerprints; both sides of a difference."""
     one, other = issue("m0"), issue("m1")
-    directory.admit(one)
-    roll = directory.roll()
-    directory.admit(other)
-    assert directory.beyond(roll) == [other]
-    assert directory.beyond(directory.roll()) == []
-    assert {known.name for known in directory} == {"m0", "m1"}
-    assert (directory.name(M1), directory.name(bytes(8))) == ("m1", bytes(8).hex())
+    store.admit(one)
+    roll = store.roll()
+    store.admit(other)
+    assert store.beyond(roll) == [other]
+    assert store.beyond(store.roll()) == []
+    assert {known.name for known in store} == {"m0", "m1"}
+    assert (store.name(M1), store.name(bytes(8))) == ("m1", bytes(8).hex())
 
 
 def test_who_is_evicted_is_out_until_a_newer_certificate(
-    directory: MemberDirectory, issue: Issuer, authority: Authority, tmp_path: Path
+    store: MemberCertificateStore, issue: Issuer, authority: Authority, tmp_path: Path
 ) -> None:
     """Over restarts too; the old ones are kept for what they have signed."""
-    known = directory.admit(issue())
-    assert directory.evict(M0, known.issued)
-    assert not directory.evict(M0, known.issued)
-    directory.flush()
-    for one in (directory, again(authority, tmp_path)):
+    known = store.admit(issue())
+    assert store.evict(M0, known.issued)
+    assert not store.evict(M0, known.issued)
+    store.flush()
+    for one in (store, again(authority, tmp_path)):
         assert M0 not in one
         assert list(one) == []
         assert one.get(M0) == known
-    directory.admit(issue(born=5))
-    directory.flush()
-    for one in (directory, again(authority, tmp_path)):
+    store.admit(issue(born=5))
+    store.flush()
+    for one in (store, again(authority, tmp_path)):
         assert M0 in one
 
 
 def test_torn_files_take_nothing_with_them(
-    directory: MemberDirectory, issue: Issuer, authority: Authority, tmp_path: Path
+    store: MemberCertificateStore, issue: Issuer, authority: Authority, tmp_path: Path
 ) -> None:
     """A torn file is left out, and the log says so; its member shows its certificate again."""
     shown = [issue(name) for name in ("m0", "m1")]
     for each in shown:
-        directory.admit(each)
-    directory.flush()
+        store.admit(each)
+    store.flush()
     folder = tmp_path / "gossip"
     path = next(folder.glob(f"{M0.hex()}-*.member"))
     whole = path.read_bytes()
@@ -190,12 +190,16 @@ def test_torn_files_take_nothing_with_them(
 
 @pytest.mark.parametrize("mark", [b"", b"not a number", b"\0\0\0\0"])
 def test_one_whose_mark_cannot_be_read_was_evicted(
-    directory: MemberDirectory, issue: Issuer, authority: Authority, tmp_path: Path, mark: bytes
+    store: MemberCertificateStore,
+    issue: Issuer,
+    authority: Authority,
+    tmp_path: Path,
+    mark: bytes,
 ) -> None:
     """The disk has lost when, and not that; said once, and a new certificate brings it back."""
     for each in (issue("m0"), issue("m1")):
-        directory.admit(each)
-    directory.flush()
+        store.admit(each)
+    store.flush()
     path = tmp_path / "gossip" / f"{M0.hex()}.gone"
     path.write_bytes(mark)
     found = again(authority, tmp_path)
@@ -208,11 +212,11 @@ def test_one_whose_mark_cannot_be_read_was_evicted(
 
 
 def test_a_mark_that_the_process_may_not_read_counts(
-    directory: MemberDirectory, issue: Issuer, authority: Authority, tmp_path: Path
+    store: MemberCertificateStore, issue: Issuer, authority: Authority, tmp_path: Path
 ) -> None:
     """A folder of that name stands for anything that cannot be read; the start goes on."""
-    directory.admit(issue())
-    directory.flush()
+    store.admit(issue())
+    store.flush()
     (tmp_path / "gossip" / f"{M0.hex()}.gone").mkdir()
     found = again(authority, tmp_path)
     assert M0 not in found
@@ -223,12 +227,12 @@ def test_a_mark_that_the_process_may_not_read_counts(
 
 
 def test_a_mark_outlives_a_certificate_that_the_disk_has_lost(
-    directory: MemberDirectory, issue: Issuer, authority: Authority, tmp_path: Path
+    store: MemberCertificateStore, issue: Issuer, authority: Authority, tmp_path: Path
 ) -> None:
     """A peer that hands the certificate on again would make it a member again."""
     shown = issue()
-    known = directory.admit(shown)
-    directory.evict(M0, known.issued)
+    known = store.admit(shown)
+    store.evict(M0, known.issued)
     for path in (tmp_path / "gossip").glob("*.member"):
         path.unlink()
     found, now = again(authority, tmp_path), int(time.time())
@@ -241,7 +245,7 @@ def test_a_mark_outlives_a_certificate_that_the_disk_has_lost(
 
 
 def test_what_a_full_disk_does_not_take_is_there_and_written_later(
-    directory: MemberDirectory,
+    store: MemberCertificateStore,
     issue: Issuer,
     authority: Authority,
     tmp_path: Path,
@@ -251,28 +255,28 @@ def test_what_a_full_disk_does_not_take_is_there_and_written_later(
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", Mock(side_effect=full))
-        known = directory.admit(issue())
-        directory.admit(issue("m1"))
-        directory.evict(M0, known.issued)
-        assert [each.id for each in directory] == [M1]
-        assert "No space left on device; make room" in directory.trouble
+        known = store.admit(issue())
+        store.admit(issue("m1"))
+        store.evict(M0, known.issued)
+        assert [each.id for each in store] == [M1]
+        assert "No space left on device; make room" in store.trouble
         assert files(tmp_path) == 0
-    directory.flush()
-    assert directory.trouble == ""
+    store.flush()
+    assert store.trouble == ""
     assert [each.id for each in again(authority, tmp_path)] == [M1]
 
 
 def test_what_is_long_over_goes_with_its_gone(
-    directory: MemberDirectory, issue: Issuer, tmp_path: Path, authority: Authority
+    store: MemberCertificateStore, issue: Issuer, tmp_path: Path, authority: Authority
 ) -> None:
     """Nobody's name is kept for ever; one who was not evicted is a member that is silent.
 
     Nor does one go whose word is still kept.
     """
     for name in ("m0", "m1"):
-        directory.admit(issue(name))
-    directory.flush()
-    directory.evict(M0, int(time.time()) + 10)
+        store.admit(issue(name))
+    store.flush()
+    store.evict(M0, int(time.time()) + 10)
     over = int(time.time()) + 14_400 + limits.clock_distrust_seconds + 10
     for now, origins in ((over - 100, ()), (over, (M0,))):
         later = again(authority, tmp_path)
@@ -287,24 +291,24 @@ def test_what_is_long_over_goes_with_its_gone(
 
 
 def test_there_are_so_many_gateways(
-    directory: MemberDirectory, issue: Issuer, monkeypatch: pytest.MonkeyPatch
+    store: MemberCertificateStore, issue: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One more is refused; those who are here renew."""
     monkeypatch.setattr(limits, "gossip_members_max", 1)
-    directory.admit(issue())
-    directory.admit(issue(born=5))
+    store.admit(issue())
+    store.admit(issue(born=5))
     with pytest.raises(GossipError, match="m1 is not admitted: at most 1 gateways are allowed"):
-        directory.admit(issue("m1"))
-    assert (len(list(directory)), len(directory.gone)) == (1, 0)
+        store.admit(issue("m1"))
+    assert (len(list(store)), len(store.gone)) == (1, 0)
 
 
-def test_a_name_is_one_machines(directory: MemberDirectory, issue: Issuer) -> None:
+def test_a_name_is_one_machines(store: MemberCertificateStore, issue: Issuer) -> None:
     """A second machine with the name is refused until the first is forgotten."""
-    first = directory.admit(issue())
+    first = store.admit(issue())
     del issue.keys["m0"]  # a machine that was made anew, or a second one of that name
     second = issue(born=1, told=2)
     with pytest.raises(GossipError, match="another machine is called m0"):
-        directory.admit(second)
-    assert directory.get(M0) == first
-    directory.evict(M0, first.issued)
-    assert directory.admit(second).identity.key != first.identity.key
+        store.admit(second)
+    assert store.get(M0) == first
+    store.evict(M0, first.issued)
+    assert store.admit(second).identity.key != first.identity.key

@@ -63,7 +63,7 @@ def was_evicted(state: Path, role: Role, name: str, issued: int, now: int) -> bo
     return role is Role.GATEWAY and issued <= gone.get(member_id(name), -1)
 
 
-class MemberDirectory:
+class MemberCertificateStore:
     """The certificates of all gateways that this machine knows; each is also a file in `folder`.
 
     A gateway is a member unless it was evicted after its newest certificate was issued. The
