@@ -80,9 +80,13 @@ class ActiveConfig:
 
     def read_files(self) -> LoadedConfig:
         """Read and check the files; call it in a thread. Raises ConfigurationError."""
+        # Only a reload needs it: 5 MB with what it imports.
+        from crewgate.agent.worker_files import require_loadable  # noqa: PLC0415
+
         found = read_config_files(self.config.path)
         require_same(self.config, found.config)
         require_place(self.config, found.config)
+        require_loadable(found.config)
         return found
 
     def replace(self, loaded: LoadedConfig) -> None:

@@ -20,6 +20,7 @@ from crewgate.config.declaration import Key, Scope, Table, TableList, TableMap, 
 from crewgate.config.ledger import LedgerConfig
 from crewgate.config.listener import ControlConfig, ListenerConfig
 from crewgate.config.machine_resources import AuditConfig, LimitsConfig, TableConfig
+from crewgate.config.ocsp_client import OCSPClientConfig
 from crewgate.config.tool import ToolConfig
 from crewgate.config.upstream import UpstreamConfig
 from crewgate.config.values import FilePath, Name
@@ -107,6 +108,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         if control is None or control.certificate is not None or self.cluster is None:
             return control
         return RemoteCAConfig(control.url, self.cluster.certificate, self.cluster.key)
+
+    @property
+    def queried_ca(self) -> tuple[CAConfig, OCSPClientConfig] | None:
+        """The CA and its OCSP responder, if a listener asks for the status of certificates."""
+        is_used = any(listener.ocsp != "off" for listener in self.listeners)
+        if self.ca is None or self.ca.ocsp is None or not is_used:
+            return None
+        return self.ca, self.ca.ocsp
 
     def crew(self, name: str) -> CrewConfig:
         """Return the crew of that name; raise a ConfigurationError with all names if none is."""

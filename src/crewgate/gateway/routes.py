@@ -1,27 +1,24 @@
 """The route table of one configuration: the router, and what a call of each tool needs.
 
-A reload makes a new table; calls in flight keep the one that they began with. The credentials of
-the upstreams are read here, and never shown.
+A reload makes a new table; calls in flight keep the one that they began with. A table has the
+credentials of the upstreams, and never shows them.
 """
-
-import os
-from pathlib import Path
 
 import msgspec
 
 from crewgate._native.bearer import TokenFinder
 from crewgate._native.fields import written
-from crewgate.config import Config, CORSConfig, CredentialConfig, UpstreamConfig, routes
+from crewgate.config import Config, CORSConfig, routes
 from crewgate.core import protected_resource
 from crewgate.core.http_types import HeaderField
 from crewgate.core.policy.rewriting import PathRewrite, RewriteChecker
 from crewgate.core.policy.routing import Router
 from crewgate.core.pricing.tariff import Tariff
-from crewgate.errors import ConfigurationError
 from crewgate.gateway.headers import HeaderRules, rules
 from crewgate.policy import certificate_tokens
 from crewgate.policy.certificate_tokens import CertificateTokens
 from crewgate.upstream import UpstreamPool
+from crewgate.upstream.credential import read_credential
 
 
 class ToolRoute(msgspec.Struct, frozen=True):
@@ -147,41 +144,3 @@ def build(
 def _own(tool: str, credential: HeaderField | None) -> tuple[HeaderField, ...]:
     named = (b"x-crewgate-tool", tool.encode())
     return (named,) if credential is None else (named, credential)
-
-
-def read_credential(upstream: UpstreamConfig) -> HeaderField | None:
-    """Return the field with the gateway's credential for an upstream; None if it has none.
-
-    Raises ConfigurationError if it cannot be read or cannot be sent.
-    """
-    credential = upstream.credential
-    if credential is None:
-        return None
-    value = credential.prefix + _secret(upstream.name, credential)
-    if not value.isascii() or not value.isprintable():
-        raise ConfigurationError(
-            f"upstream {upstream.name}: the credential in {_describe(credential)} is not printable "
-            "ASCII; a header field cannot carry it"
-        )
-    return credential.header.encode(), value.encode()
-
-
-def _secret(name: str, credential: CredentialConfig) -> str:
-    try:
-        if credential.file is not None:
-            value = Path(credential.file).read_text(encoding="utf-8").strip()
-        else:
-            value = os.environ.get(credential.env or "", "").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"upstream {name}: the credential in {_describe(credential)} cannot be read: {error}"
-        ) from error
-    if not value:
-        raise ConfigurationError(
-            f"upstream {name}: {_describe(credential)} is empty; put the credential there"
-        )
-    return value
-
-
-def _describe(credential: CredentialConfig) -> str:
-    return f"file {credential.file}" if credential.file else f"variable {credential.env}"

@@ -11,6 +11,7 @@ import ssl
 from pathlib import Path
 from typing import NamedTuple
 
+from crewgate.config import Config, ListenerConfig
 from crewgate.errors import ConfigurationError
 from crewgate.server.handshake_diagnosis import CertificateCapturingSocket, watch
 from crewgate.ssl_workarounds import show_certificate
@@ -28,6 +29,14 @@ class ClientCertificateTrust(NamedTuple):
     root: Path
     crl: Path
     is_required: bool
+
+
+def client_trust(config: Config, listener: ListenerConfig) -> ClientCertificateTrust | None:
+    """Return what verifies the client certificates of a listener; None if it requests none."""
+    if listener.client_certificate == "none" or config.ca is None:
+        return None
+    is_required = listener.client_certificate == "required"
+    return ClientCertificateTrust(config.ca.root, config.ca.crl, is_required)
 
 
 def fingerprint(

@@ -213,6 +213,6 @@ def test_a_configuration_that_could_ask_nobody_is_not_put_in_force(tmp_path: Pat
             "keeping the active configuration: .*/issuing.pem: the certificate cannot be read"
         )
         wait_until(lambda: why.search(site.log))
-        assert site.call("one", agent) is not None
+        assert site.call("one", agent) == 200
         aside.rename(site.ca.issuing)
         wait_until(lambda: site.call("one", agent) is None)  # the worker has it a moment later

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import signal
 import socket
@@ -73,6 +74,32 @@ async def test_reload_keeps_connections(tmp_path: Path) -> None:
         assert not [each for each in answers if each != "200" and "budget-unavailable" not in each]
         spent = {record["tool"] for record in site.records() if record["kind"] == "call"}
         assert spent == {"search.web"}
+
+
+async def test_files_that_no_worker_can_load_change_nothing(tmp_path: Path) -> None:
+    """A certificate without its key, then a credential that is missing: calls go on as before."""
+    with installed(tmp_path, workers=1) as site:
+        headers, log = _bearer(_run(site)), site.folder / "serve.log"
+        certificate, text = site.folder / "certs/gateway.pem", site.file.read_text()
+        whole = certificate.read_bytes()
+        secret = 'credential = { header = "authorization", file = "secret" }'
+
+        async def is_refused(path: str) -> None:
+            why = re.compile(f"crewgate agent: keeping the active configuration: .*{path}")
+            await _until(lambda: why.search(log.read_text()))
+            answer = await client.post("/search", json={}, headers=headers)
+            assert answer.status_code == 200, answer.text
+
+        async with site.client() as client:
+            certificate.write_bytes((site.folder / "certs/machine.pem").read_bytes())
+            await is_refused("gateway.pem")
+            certificate.write_bytes(whole)
+            site.file.write_text(text.replace("[upstream.tools]", f"[upstream.tools]\n{secret}"))
+            await is_refused("secret")
+            (site.folder / "secret").write_text("s3cret")
+            before = _newest(site)
+            await _until(lambda: _newest(site) > before)
+            assert (await client.post("/search", json={}, headers=headers)).status_code == 200
 
 
 async def test_killed_agent_is_outlived(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What a changed file may change while the machine serves, and what wants another start."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,6 +107,39 @@ def test_another_address_on_a_port_of_ours_is_taken_up(file: Path, before: str, 
         one = ActiveConfig(file)
         file.write_text(f'{text[:first]}address = "{after}"{text[end:]}')
         assert one.read_files().config.listeners[0].address == after
+
+
+def _without_its_key(file: Path) -> None:
+    (file.parent / "gateway/gateway.key").write_bytes(
+        (file.parent / "gateway/machine.key").read_bytes()
+    )
+
+
+def _with_a_credential(file: Path) -> None:
+    line = 'credential = { header = "authorization", file = "secret" }'
+    file.write_text(file.read_text().replace("[upstream.tools]", f"[upstream.tools]\n{line}"))
+
+
+@pytest.mark.parametrize(
+    ("break_it", "says"),
+    [
+        (lambda file: (file.parent / "certs/ca.pem").unlink(), "ca.pem"),
+        (lambda file: (file.parent / "certs/gateway.pem").write_text("x"), "gateway.pem"),
+        (_without_its_key, "gateway.key"),
+        (_with_a_credential, "secret"),
+    ],
+    ids=["root", "certificate", "key", "credential"],
+)
+def test_files_that_no_worker_can_load_are_refused(
+    file: Path, break_it: Callable[[Path], object], says: str
+) -> None:
+    """Else every worker would have to refuse all calls; without workers nobody loads them."""
+    one = ActiveConfig(file)
+    break_it(file)
+    with pytest.raises(ConfigurationError, match=says):
+        one.read_files()
+    file.write_text(re.sub(r"(?m)^workers = \d+$", "workers = 0", file.read_text()))
+    one.read_files()
 
 
 def test_what_needs_more_descriptors_than_there_are_is_refused(

@@ -2,23 +2,14 @@
 
 from pathlib import Path
 
-import msgspec
-import pytest
 from gateway_world import config_of
 
-from crewgate.config import CredentialConfig, UpstreamConfig, UpstreamOrigin
-from crewgate.errors import ConfigurationError
-from crewgate.gateway.routes import build, read_credential
+from crewgate.config import UpstreamConfig, UpstreamOrigin
+from crewgate.gateway.routes import build
 from crewgate.server import SocketPoller
 from crewgate.upstream import Connector, Resolver, UpstreamPool
 
 ORIGIN = UpstreamOrigin("http", "127.0.0.1", 9)
-
-
-def _upstream(**credential: object) -> UpstreamConfig:
-    return UpstreamConfig(
-        "tools", (ORIGIN,), CredentialConfig(**{"header": "authorization", **credential})
-    )
 
 
 def _pool() -> UpstreamPool:
@@ -46,28 +37,6 @@ def test_token_carriers_of_any_tool_never_go_upstream(tmp_path: Path) -> None:
     assert all(
         entry.fields.filter.kept([(b"x-api-key", b"k")], b"") == [] for entry in site.entries
     )
-
-
-def test_credential_of_file_and_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The prefix goes before the secret, and the line's end is no part of it."""
-    secret = tmp_path / "key"
-    secret.write_text("s3cret\n")
-    monkeypatch.setenv("TOOLS_KEY", "other")
-    expected = (b"authorization", b"Bearer s3cret")
-    assert read_credential(_upstream(prefix="Bearer ", file=secret)) == expected
-    assert read_credential(_upstream(env="TOOLS_KEY")) == (b"authorization", b"other")
-    assert read_credential(msgspec.structs.replace(_upstream(), credential=None)) is None
-
-
-@pytest.mark.parametrize("content", [None, "", "a\r\nb", "ä"])
-def test_credential_that_cannot_be_used(content: str | None, tmp_path: Path) -> None:
-    """A missing, empty or unprintable secret is said with its place, and never shown."""
-    secret = tmp_path / "key"
-    if content is not None:
-        secret.write_text(content)
-    with pytest.raises(ConfigurationError, match=str(secret)) as raised:
-        read_credential(_upstream(file=secret))
-    assert content is None or len(content) < 2 or content not in str(raised.value)
 
 
 def test_nothing_of_a_site_shows_the_credential(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from cryptography import x509
 
 from crewgate import limits
+from crewgate.ca.ocsp.client_cert_checker import ClientCertOCSPChecker
 from crewgate.ca.renewal import CertificateLifetime, is_ours, shown_certificates
 from crewgate.cli.check.ca import ca_errors, ca_warnings
 from crewgate.cli.check.cluster import cluster_errors, cluster_warnings
@@ -23,7 +24,6 @@ from crewgate.config import (
 )
 from crewgate.core.policy.scope import matches
 from crewgate.errors import CAError, ConfigurationError
-from crewgate.gateway.worker.client_cert_ocsp import ClientCertOCSPChecker
 from crewgate.issuer.signing import SigningKey
 from crewgate.policy.loader import crew_keys, load_policy
 from crewgate.runtime.descriptor_limit import most

@@ -19,11 +19,12 @@ from crewgate.policy.certificate_tokens import CertificateTokens, LocalSigner
 from crewgate.policy.loader import load_policy
 from crewgate.server import ClientCertificateTrust, SocketPoller, fingerprint, server_context
 from crewgate.server.peer_authorizer import PeerRules
+from crewgate.server.tls import client_trust
 from crewgate.upstream import Connector, Resolver, UpstreamPool, client_context
 from crewgate.upstream import fingerprint as upstream_fingerprint
 
 if TYPE_CHECKING:
-    from crewgate.gateway.worker.client_cert_ocsp import ClientCertOCSPChecker
+    from crewgate.ca.ocsp.client_cert_checker import ClientCertOCSPChecker
 
 _PEM_BEGIN, _PEM_END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 # By upstream, and the fingerprint of its TLS files.
@@ -103,26 +104,23 @@ def prepare(
 def _inquiry(
     config: Config, previous: "ClientCertOCSPChecker | None"
 ) -> "ClientCertOCSPChecker | None":
-    if config.ca is None or config.ca.ocsp is None:
+    queried = config.queried_ca
+    if queried is None:
         return None
-    if all(listener.ocsp == "off" for listener in config.listeners):
-        return None
-    if previous is not None and previous.is_for(config.ca, config.ca.ocsp):
+    if previous is not None and previous.is_for(*queried):
         return previous
     # The module imports an X.509 library and an HTTP client: 15 MB that other workers save.
-    from crewgate.gateway.worker.client_cert_ocsp import ClientCertOCSPChecker  # noqa: PLC0415 - see above
+    from crewgate.ca.ocsp.client_cert_checker import ClientCertOCSPChecker  # noqa: PLC0415
 
-    return ClientCertOCSPChecker(config.ca, config.ca.ocsp)
+    return ClientCertOCSPChecker(*queried)
 
 
 def _prepare(config: Config, listener: ListenerConfig) -> PreparedListener:
-    clients, rules = None, None
-    if listener.client_certificate != "none" and config.ca is not None:
-        is_required = listener.client_certificate == "required"
-        clients = ClientCertificateTrust(config.ca.root, config.ca.crl, is_required)
+    clients, rules = client_trust(config, listener), None
+    if clients is not None:
         crews = listener.crews or (crew.name for crew in config.crews)
         rules = PeerRules(
-            listener.name, frozenset(crews), ocsp=listener.ocsp, is_required=is_required
+            listener.name, frozenset(crews), ocsp=listener.ocsp, is_required=clients.is_required
         )
     files = (listener.certificate, listener.key, clients)
     # Take the digest before the files are read, so that the next reload sees a change in between.

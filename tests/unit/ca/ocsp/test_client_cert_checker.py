@@ -11,11 +11,11 @@ from ocsp_world import HTTPResponder, World, der, serving
 
 from crewgate import limits
 from crewgate.ca.certificate_db import CertificateDB
+from crewgate.ca.ocsp.client_cert_checker import ClientCertOCSPChecker
 from crewgate.ca.ocsp.responder import Responder
 from crewgate.config import CAConfig, OCSPClientConfig
 from crewgate.core.x509.ocsp_result import GoodStatus, UndeterminedReason, UndeterminedStatus
 from crewgate.errors import ConfigurationError
-from crewgate.gateway.worker.client_cert_ocsp import ClientCertOCSPChecker
 from crewgate.runtime.process_log import RepetitionFilter
 
 WORLD = World(datetime.now(UTC).replace(microsecond=0))

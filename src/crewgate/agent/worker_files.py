@@ -1,0 +1,27 @@
+"""Checks that the workers can load what a configuration names, before the agent activates it.
+
+A worker that cannot load the active configuration refuses all calls: it must not decide by an older
+one. So a missing secret, or a certificate without its key, must keep the configuration inactive.
+"""
+
+from crewgate.ca.ocsp.client_cert_checker import ClientCertOCSPChecker
+from crewgate.config import Config
+from crewgate.server.tls import client_trust, server_context
+from crewgate.upstream.credential import read_credential
+from crewgate.upstream.tls import client_context
+
+
+def require_loadable(config: Config) -> None:
+    """Load all files of listeners, upstreams and OCSP as a worker does. Blocks.
+
+    Raises ConfigurationError if one cannot be used.
+    """
+    if not config.workers:
+        return
+    for listener in config.listeners:
+        server_context(listener.certificate, listener.key, client_trust(config, listener))
+    for upstream in config.upstreams:
+        client_context(upstream)
+        read_credential(upstream)
+    if config.queried_ca is not None:
+        ClientCertOCSPChecker(*config.queried_ca)

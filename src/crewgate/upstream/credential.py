@@ -1,0 +1,46 @@
+"""Reads the credential that the gateway presents to the servers of an upstream; never shows it."""
+
+import os
+from pathlib import Path
+
+from crewgate.config import CredentialConfig, UpstreamConfig
+from crewgate.core.http_types import HeaderField
+from crewgate.errors import ConfigurationError
+
+
+def read_credential(upstream: UpstreamConfig) -> HeaderField | None:
+    """Return the field with the gateway's credential for an upstream; None if it has none.
+
+    Raises ConfigurationError if it cannot be read or cannot be sent.
+    """
+    credential = upstream.credential
+    if credential is None:
+        return None
+    value = credential.prefix + _secret(upstream.name, credential)
+    if not value.isascii() or not value.isprintable():
+        raise ConfigurationError(
+            f"upstream {upstream.name}: the credential in {_describe(credential)} is not printable "
+            "ASCII; a header field cannot carry it"
+        )
+    return credential.header.encode(), value.encode()
+
+
+def _secret(name: str, credential: CredentialConfig) -> str:
+    try:
+        if credential.file is not None:
+            value = Path(credential.file).read_text(encoding="utf-8").strip()
+        else:
+            value = os.environ.get(credential.env or "", "").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"upstream {name}: the credential in {_describe(credential)} cannot be read: {error}"
+        ) from error
+    if not value:
+        raise ConfigurationError(
+            f"upstream {name}: {_describe(credential)} is empty; put the credential there"
+        )
+    return value
+
+
+def _describe(credential: CredentialConfig) -> str:
+    return f"file {credential.file}" if credential.file else f"variable {credential.env}"
