@@ -49,7 +49,7 @@ class JournalLockedError(JournalError):
 
 
 class ForkedError(CrewgateError):
-    """A forked child process called a standalone verifier, whose table only the parent may use."""
+    """A forked child process used a standalone verifier of its parent, or ended its permit."""
 
 
 class CAError(CrewgateError):

@@ -1,8 +1,13 @@
 """Verifiers as embedders make them, and the policies that a program gives them."""
 
 import base64
+import os
+import traceback
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
+import pytest
 from crew_world import AUDIENCE, CREW, ISSUER, World
 
 from crewgate import Permit, StandaloneVerifier, Verifier
@@ -40,3 +45,19 @@ def denied(verdict: Permit | Denial) -> Denial:
     """The denial, or a failed test."""
     assert isinstance(verdict, Denial), verdict
     return verdict
+
+
+def in_child(work: Callable[[], object], raises: type[Exception] | None = None) -> None:
+    """Call `work` in a child process of os.fork; there it must raise `raises`, or nothing."""
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            with pytest.raises(raises) if raises else nullcontext():
+                work()
+            status = 0
+        except BaseException:  # noqa: BLE001 - the child must not run the rest of the tests
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0

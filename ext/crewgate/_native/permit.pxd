@@ -14,7 +14,6 @@ cdef class GateContext:
     cdef Policy policy                      # the one in force
     cdef uint64_t attachment
     cdef list slots                         # the free ones of this process
-    cdef object process
     cdef uint64_t dropped
     cdef uint64_t boot                      # the clock of a test
 
@@ -28,6 +27,7 @@ cdef class Permit:
     cdef cg_hold hold                       # slot NULL: nothing is held
     cdef uint64_t record, generation        # of the branch with a price settled at once
     cdef bint ended
+    cdef unsigned forks                     # `cg_forks` of the process that made it
     cdef readonly bint in_observe_mode      # the mode of its crew, tool or listener
     cdef bint is_upper_bound                # the call may cost less than the price
     cdef bint stale_open                    # `Policy.goes_on_stale` of its tool
@@ -36,6 +36,7 @@ cdef class Permit:
     cdef readonly uint64_t lease_remaining_micro
     cdef readonly object observed_reason
 
+    cdef bint is_open(self)
     cdef int reserve(self, bytes request, uint64_t wall, uint64_t boot) except -1
     cdef int spend(self) except -1
     cdef int end(self, uint64_t cost) except -1

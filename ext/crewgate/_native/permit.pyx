@@ -3,11 +3,10 @@
 A process keeps its reservations in slots of the table that only it uses.
 """
 
-import os
 import warnings
 
 from crewgate import limits
-from crewgate.errors import AlreadySettledError
+from crewgate.errors import AlreadySettledError, ForkedError
 
 cimport cython
 from cpython.number cimport PyNumber_Index
@@ -26,6 +25,19 @@ cdef extern from "clock.h" nogil:
     const int CLOCK_BOOTTIME
     uint64_t cg_clock_ns(int clock)
 
+cdef extern from *:
+    """
+    #include <pthread.h>
+    static unsigned cg_forks;  /* from the process that imported this module to this one */
+    static void cg_count_fork(void) { cg_forks++; }
+    """
+    unsigned cg_forks
+    void cg_count_fork()
+    int pthread_atfork(void (*prepare)(), void (*parent)(), void (*child)())
+
+if pthread_atfork(NULL, NULL, cg_count_fork) != 0:
+    raise MemoryError
+
 cdef uint64_t HOLD_NS = int(limits.reservation_seconds_max * 1e9)
 cdef uint64_t PRICE_MAX = limits.price_micro_max
 cdef uint64_t NOWHERE = <uint64_t>-1
@@ -43,7 +55,6 @@ cdef class GateContext:
         self.table = table
         self.attachment = attachment
         self.slots = []
-        self.process = os.getpid()
 
     def load(self, policy):
         self.policy = Policy(policy)
@@ -74,6 +85,7 @@ cdef Permit new_permit(GateContext holder, VerifiedToken entry, Py_ssize_t tool,
     permit.entry = entry
     permit.tool = tool
     permit.price_micro = price
+    permit.forks = cg_forks
     return permit
 
 
@@ -147,9 +159,7 @@ cdef class Permit:
         cdef int taken
         cdef uint64_t more = micro_credits(more_micro)
         self.holder.table.check_open()
-        if self.hold.slot == NULL or self.ended or more > PRICE_MAX - self.price_micro:
-            return False
-        if not self.is_current:
+        if not self.is_open() or more > PRICE_MAX - self.price_micro or not self.is_current:
             return False
         taken = cg_hold_grow(&self.holder.table.t, &self.hold, more,
                              &self.lease_remaining_micro)
@@ -159,6 +169,10 @@ cdef class Permit:
 
     def release(self):
         self.end(0)
+
+    cdef bint is_open(self):
+        """Whether this process holds a reservation: it made the permit and did not end it."""
+        return self.hold.slot != NULL and not self.ended and self.forks == cg_forks
 
     cdef int reserve(self, bytes request, uint64_t wall, uint64_t boot) except -1:
         """Hold the price in a slot of this process until the permit ends; return CG_TAKEN if it
@@ -200,6 +214,9 @@ cdef class Permit:
         cdef cg_table *t = &self.holder.table.t
         if self.ended:
             raise AlreadySettledError("the permit was settled or released before")
+        if self.forks != cg_forks:
+            raise ForkedError("only the process that made a permit can settle or release it: end "
+                              "it there; a child that was forked later needs its own permits")
         self.holder.table.check_open()
         self.ended = True
         if self.hold.slot != NULL:
@@ -211,7 +228,7 @@ cdef class Permit:
         return 0
 
     def extend(self, uint64_t until_boot_ns):
-        if self.hold.slot == NULL or self.ended:
+        if not self.is_open():
             return False
         self.holder.table.check_open()
         cg_put(&self.hold.slot.deadline, until_boot_ns)
@@ -221,14 +238,12 @@ cdef class Permit:
         return self
 
     def __exit__(self, kind, error, trace):
-        if not self.ended:
+        if not self.ended and self.forks == cg_forks:
             self.settle()
 
     def __del__(self):
         """Burn the reservation of a permit that was dropped, since its cost is unknown."""
-        if self.hold.slot == NULL or self.ended or not self.holder.table.mapped:
-            return
-        if self.holder.process != os.getpid():
+        if not self.is_open() or not self.holder.table.mapped:
             return
         self.ended = True
         cg_slot_end(self.hold.slot, self.hold.state)

@@ -18,7 +18,9 @@ class Permit:
 
     A verifier charges the price together with its verdict. You need not end such a permit: call
     `settle` or `release` once, at any time, to pay less than the price. `with permit:` ends it at
-    the price, unless the block calls one of them. `Verifier.close` does not end a permit.
+    the price, unless the block calls one of them. `Verifier.close` does not end a permit. Only the
+    process that made a permit can end it: in a child that it forked later, `settle` and `release`
+    raise ForkedError, and the end of `with permit:` does nothing.
 
     In the gateway, a permit reserves its price instead. The gateway ends each permit exactly once,
     with `settle`, `release`, or at the end of `with permit:`. Its agent charges ("burns") the whole
@@ -79,6 +81,8 @@ class Permit:
             ValueError: `cost_micro` is negative; nothing was charged or ended.
             AlreadySettledError: The permit was settled or released before, or the agent burned the
                 reservation after its deadline.
+            ForkedError: Another process made the permit, before it forked; nothing was charged or
+                ended.
         """
     def grow(self, more_micro: int) -> bool:
         """Reserve `more_micro` micro-credits besides, which raises `price_micro` (gateway only).
@@ -95,7 +99,7 @@ class Permit:
         """End the permit without a charge: no byte of the call reached the tool.
 
         Raises:
-            AlreadySettledError: As for `settle`.
+            AlreadySettledError, ForkedError: As for `settle`.
         """
     def extend(self, until_boot_ns: int) -> bool:
         """Move the reservation's deadline to `until_boot_ns` (nanoseconds of CLOCK_BOOTTIME). False

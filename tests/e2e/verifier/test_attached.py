@@ -1,7 +1,6 @@
 """A verifier on the table of this machine: real agents, real sockets, several processes."""
 
 import asyncio
-import os
 import signal
 import threading
 import time
@@ -11,7 +10,7 @@ import pytest
 import trio
 from agent_process import WAIT, Site
 from crew_world import BRANCH, World
-from embedded import denied, permitted
+from embedded import denied, in_child, permitted
 from installation import wait_until
 from revocation_targets import branch
 
@@ -19,6 +18,7 @@ from crewgate import Denial, Permit, Reason, Verifier
 from crewgate.errors import (
     AlreadySettledError,
     ConfigurationError,
+    ForkedError,
     ServiceConnectionError,
     ServiceRefusedError,
 )
@@ -220,15 +220,7 @@ def test_a_restarted_agent_is_found_again(site: Site) -> None:
 def test_the_first_call_of_a_child_waits_for_its_credit(site: Site, verifier: Verifier) -> None:
     """Its attachment comes first, and then the draw: one wait for both."""
     token = tight(site.world, 10)
-    child = os.fork()
-    if not child:
-        status = 1
-        try:
-            permitted(verifier.admit_blocking(token, SEARCH))
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0
+    in_child(lambda: permitted(verifier.admit_blocking(token, SEARCH)))
 
 
 def test_a_child_attaches_anew_and_leaves_the_parent_alone(site: Site, verifier: Verifier) -> None:
@@ -236,17 +228,13 @@ def test_a_child_attaches_anew_and_leaves_the_parent_alone(site: Site, verifier:
     token = tight(site.world, 10)
     for _ in range(4):
         permitted(verifier.admit_blocking(token, SEARCH))
-    child = os.fork()
-    if not child:
-        status = 1
-        try:
-            for _ in range(3):
-                wait_until(partial(_admitted, verifier, token))
-            wait_until(lambda: site.status().embedders == 2)
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0
+
+    def work() -> None:
+        for _ in range(3):
+            wait_until(partial(_admitted, verifier, token))
+        wait_until(lambda: site.status().embedders == 2)
+
+    in_child(work)
     for _ in range(3):
         permitted(verifier.admit_blocking(token, SEARCH))
     # Until the agent has seen that the child ended, credit of the child may come back.
@@ -259,19 +247,25 @@ def test_a_child_that_closes_during_its_first_call_stays_closed(
 ) -> None:
     """That call may end as it likes; the next is refused and charged nothing."""
     permitted(verifier.admit_blocking(site.world.token, SEARCH))
-    child = os.fork()
-    if not child:
-        status = 1
-        try:
-            first = verifier._source.judge
-            verifier.close()
-            first.decide(site.world.token, 0)
-            late = denied(verifier.decide(site.world.token, SEARCH))
-            assert late.reason is Reason.REVOCATION_UNAVAILABLE
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0
+
+    def work() -> None:
+        first = verifier._source.judge
+        verifier.close()
+        first.decide(site.world.token, 0)
+        late = denied(verifier.decide(site.world.token, SEARCH))
+        assert late.reason is Reason.REVOCATION_UNAVAILABLE
+
+    in_child(work)
+
+
+def test_a_permit_of_the_parent_returns_its_credit_once(site: Site, verifier: Verifier) -> None:
+    """A child with the copy of a permit cannot make the branch richer than its quota."""
+    token = tight(site.world, 10)
+    permit = permitted(verifier.admit_blocking(token, SEARCH, cost_micro=10 * PRICE))
+    in_child(lambda: permit.settle(0), raises=ForkedError)
+    permit.settle(0)
+    assert permit.branch_unspent_micro == 10 * PRICE
+    assert sum(is_permit(admitted_blocking(verifier, token)) for _ in range(20)) == 10
 
 
 def _reason(verifier: Verifier, token: bytes) -> Reason:

@@ -1,7 +1,6 @@
 """A permit is ended exactly once: settled, released or burned; what it held is accounted for."""
 
 import gc
-import os
 import re
 from contextlib import nullcontext
 from decimal import Decimal
@@ -10,11 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 from crew_world import BRANCH, World
+from embedded import in_child
 from gate_world import BOOT_NS, NS, Gatehouse
 
 from crewgate import Denial, Permit, Reason, limits
 from crewgate._native.records import BranchRecord
-from crewgate.errors import AlreadySettledError, TableError
+from crewgate.errors import AlreadySettledError, ForkedError, TableError
 
 PING = 2
 
@@ -127,19 +127,40 @@ def test_a_dropped_permit_is_burned_counted_and_warned_about(house: Gatehouse) -
 
 def test_a_permit_that_was_dropped_in_a_child_is_still_the_parent_s(house: Gatehouse) -> None:
     """After fork the copy ends without a word."""
+    permits = [house.permit(house.world.token)]
+
+    def drop() -> None:
+        permits.clear()
+        gc.collect()
+        assert accounts(house.record()) == (0, 10, 0, 0)
+
+    in_child(drop)
+    assert permits[0].has_reservation
+    permits[0].settle()
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_only_the_process_that_made_a_permit_ends_it(holds: bool) -> None:
+    """Two processes that settle one permit would both return its credit."""
+    house = Gatehouse(World.make(), holds=holds)
     permit = house.permit(house.world.token)
-    child = os.fork()
-    if not child:
-        status = 1
-        try:
-            del permit
-            gc.collect()
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0
-    assert permit.has_reservation
-    permit.settle()
+    before = accounts(house.record())
+
+    def end() -> None:
+        for method in (permit.settle, lambda: permit.settle(0), permit.release):
+            with pytest.raises(ForkedError, match="the process that made"):
+                method()
+        with permit:
+            pass
+        assert not permit.grow(0)
+        assert not permit.extend(BOOT_NS + NS)
+        in_child(permit.settle, raises=ForkedError)
+        assert accounts(house.record()) == before
+        house.permit(house.world.token).settle(0)  # its own
+
+    in_child(end)
+    permit.settle(4)
+    assert accounts(house.record())[2] == 4
 
 
 def test_a_call_past_its_deadline_is_burned_and_told_so(house: Gatehouse) -> None:

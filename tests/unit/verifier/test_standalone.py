@@ -1,12 +1,11 @@
 """A verifier with a table of its own: what a single process and a test need."""
 
-import os
 import threading
 from typing import Any
 
 import pytest
 from crew_world import AUDIENCE, BRANCH, CREW, PARENT, ROOT, World
-from embedded import PRICES, crew_of, denied, permitted, standalone
+from embedded import PRICES, crew_of, denied, in_child, permitted, standalone
 
 from crewgate import Denial, Permit, Reason, StandaloneVerifier, Verifier
 from crewgate.errors import (
@@ -424,16 +423,7 @@ def test_in_a_child_after_fork_it_raises() -> None:
     world = World.make()
     with standalone(world) as verifier:
         permitted(verifier.decide(world.token, "search.web"))
-        child = os.fork()
-        if not child:
-            status = 1
-            try:
-                verifier.decide(world.token, "search.web")
-            except ForkedError:
-                status = 0
-            finally:
-                os._exit(status)
-        assert os.waitpid(child, 0)[1] == 0
+        in_child(lambda: verifier.decide(world.token, "search.web"), raises=ForkedError)
         permitted(verifier.decide(world.token, "search.web"))
 
 
