@@ -37,6 +37,7 @@ class StandaloneSource:
 
     def __init__(self, policy: Policy) -> None:
         self._lock = threading.Lock()
+        self._is_forked = False
         self._table = OwnedTable.private(_GEOMETRY)
         self._table.set_policy_generation(policy.generation)
         ledger = MemoryLedger()
@@ -74,6 +75,8 @@ class StandaloneSource:
 
     def revoke(self, branch: str, crew: str) -> None:
         """See `StandaloneVerifier.revoke`."""
+        if self._is_forked:
+            _forked()
         try:
             ids.uuid_bytes(branch)
         except ValueError as error:
@@ -95,9 +98,9 @@ class StandaloneSource:
         self.judge = self.judge.closed()
 
     def after_fork(self) -> None:
-        """In the child: refuse to decide, because a copy of the budgets could be spent twice."""
+        """In the child: refuse to decide and to revoke, since the parent cannot see this copy."""
         self.judge = msgspec.structs.replace(self.judge, decide=_forked)
-        self._lock = threading.Lock()
+        self._is_forked = True
 
     def _crew_of(self, branch: str, crew: str) -> CrewPolicy:
         crews = self.judge.policy.crews

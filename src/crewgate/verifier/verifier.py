@@ -286,6 +286,7 @@ class StandaloneVerifier(Verifier):
             ServiceRefusedError: `branch` is not a UUID, there is no such crew, or the branch may
                 belong to several crews.
             TableFullError: The table has no room for another revocation.
+            ForkedError: This is a child of the process that made the verifier.
         """
         self._standalone.revoke(branch, crew)
 

@@ -424,6 +424,8 @@ def test_in_a_child_after_fork_it_raises() -> None:
     with standalone(world) as verifier:
         permitted(verifier.decide(world.token, "search.web"))
         in_child(lambda: verifier.decide(world.token, "search.web"), raises=ForkedError)
+        in_child(lambda: verifier.revoke(BRANCH), raises=ForkedError)
+        in_child(verifier.close)
         permitted(verifier.decide(world.token, "search.web"))
 
 
