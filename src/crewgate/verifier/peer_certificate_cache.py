@@ -13,6 +13,10 @@ from crewgate.core.revocation_kinds import RevokedKeyLookup
 from crewgate.core.x509.certificate import read, revocable_by
 from crewgate.core.x509.identity_extension import Identity, Role
 
+_NOT_DER = (
+    "pass a peer certificate as bytes of DER (`ssl.PEM_cert_to_DER_cert` makes them from PEM text)"
+)
+
 
 class OrchestratorCertificate(msgspec.Struct, frozen=True):
     """An orchestrator's certificate (DER); times are in seconds since 1970.
@@ -40,9 +44,16 @@ class PeerCertificateCache:
         self._known: dict[bytes, OrchestratorCertificate | None] = {}
 
     def find(self, certificate: object) -> OrchestratorCertificate | None:
-        """Return what a certificate (DER) says; None if it is not an orchestrator's certificate."""
+        """Return what a certificate (DER) says; None if it is not an orchestrator's certificate.
+
+        Raises:
+            TypeError: `certificate` is not bytes.
+            ValueError: It is PEM.
+        """
         if type(certificate) is not bytes:
-            return None
+            raise TypeError(f"{_NOT_DER}, not {type(certificate).__name__}")
+        if certificate.startswith(b"-----BEGIN"):
+            raise ValueError(f"{_NOT_DER}, not PEM")
         try:
             return self._known[certificate]
         except KeyError:
@@ -56,7 +67,11 @@ class PeerCertificateCache:
     def admit(
         self, certificate: object, table: RevokedKeyLookup, now: float
     ) -> OrchestratorCertificate | None:
-        """Return `find(certificate)` if it is valid at `now` (wall clock, s) and not revoked."""
+        """Return `find(certificate)` if it is valid at `now` (wall clock, s) and not revoked.
+
+        Raises:
+            TypeError, ValueError: As `find`.
+        """
         found = self.find(certificate)
         if found is None or not found.not_before <= now <= found.not_after:
             return None

@@ -33,8 +33,9 @@ def make_request(
     """Return the request; a certificate that is not good is refused whatever the token.
 
     Raises:
-        ValueError: `cost_micro` is negative, or above what any call may cost.
-        TypeError: `cost_micro` is not an integer.
+        ValueError: `cost_micro` is negative, or above what any call may cost. Or
+            `peer_certificate` is PEM.
+        TypeError: `cost_micro` is not an integer, or `peer_certificate` not bytes.
     """
     cost = -1 if cost_micro is None else operator.index(cost_micro)
     if cost_micro is not None and not 0 <= cost <= limits.price_micro_max:

@@ -146,8 +146,9 @@ class Verifier:
                 what the call did not cost.
 
         Raises:
-            ValueError: `cost_micro` is negative, or above what any call may cost.
-            TypeError: `cost_micro` is not an integer.
+            ValueError: `cost_micro` is negative, or above what any call may cost. Or
+                `peer_certificate` is PEM.
+            TypeError: `cost_micro` is not an integer, or `peer_certificate` not bytes.
             ForkedError: This is a child of the process that made the standalone verifier.
         """
         if peer_certificate is not None or cost_micro is not None:
@@ -217,6 +218,10 @@ class Verifier:
 
         If so, end a long call that came over a connection with this certificate, and close the
         connection: `Permit.revoked` is about the token only.
+
+        Raises:
+            ValueError: `peer_certificate` is PEM.
+            TypeError: `peer_certificate` is not bytes.
         """
         found = self._peers.find(peer_certificate)
         return found is not None and found.is_revoked(self._source.judge.table)

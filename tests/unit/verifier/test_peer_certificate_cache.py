@@ -1,8 +1,10 @@
 """Certificates that an embedder's handshake has proved, in verdicts."""
 
 import datetime as dt
+import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from crew_world import AUDIENCE, World
@@ -87,8 +89,6 @@ BAD = {
     "a CA": lambda: der(issuing().certificate),
     "cut": lambda: leaf()[:-1],
     "empty": lambda: b"",
-    "no bytes": lambda: "-----BEGIN CERTIFICATE-----",
-    "a number": lambda: 7,
     "huge": lambda: b"\x30\x84\xff\xff\xff\xff" * 100_000,
 }
 
@@ -99,6 +99,27 @@ async def test_one_that_is_not_good_is_refused(verifier: Verifier, token: bytes,
     peer = BAD[what]()
     for asked in ((token, "search.web"), (b"x.y.z", "search.web"), (None, "search.web")):
         assert await every_way(verifier, *asked, peer=peer) == {Reason.BINDING_MISMATCH}
+
+
+@pytest.mark.parametrize(
+    ("form", "error"),
+    [
+        (ssl.DER_cert_to_PEM_cert, TypeError),
+        (lambda data: ssl.DER_cert_to_PEM_cert(data).encode(), ValueError),
+        (bytearray, TypeError),
+        (lambda _: 7, TypeError),
+    ],
+)
+async def test_one_that_is_not_der_is_a_mistake_of_the_program(
+    verifier: Verifier, token: bytes, form: Callable[[bytes], Any], error: type[Exception]
+) -> None:
+    """Otherwise a call would never end, since no revocation is of these bytes."""
+    peer = form(leaf())
+    with pytest.raises(error, match=r"ssl\.PEM_cert_to_DER_cert"):
+        verifier.peer_revoked(peer)
+    for given in (token, None):
+        with pytest.raises(error, match=r"ssl\.PEM_cert_to_DER_cert"):
+            verifier.decide(given, "search.web", peer_certificate=peer)
 
 
 async def test_revocation_is_heard_of_at_once(verifier: Verifier, token: bytes) -> None:
