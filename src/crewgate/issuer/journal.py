@@ -1,9 +1,10 @@
 """The journal of an orchestrator: an append-only file with a line for each grant and revocation.
 
 The line of a grant is on disk before its token leaves the process. A crash can therefore lose the
-line of a token that nobody has, but never of a token that somebody has. If a crash cuts the last
-line, the next start removes it. Damage anywhere else is an error, because the damaged line may be a
-revocation. One process at a time writes a journal (flock). In the file, a `reason` is called `why`.
+line of a token that nobody has, but never of a token that somebody has. If a crash leaves a part of
+the last line, the next start removes it. All other damage is an error, because the damaged line may
+be a revocation. One process at a time writes a journal (flock). In the file, a `reason` is called
+`why`.
 """
 
 import fcntl
@@ -83,6 +84,7 @@ def extension(
 
 _decode = msgspec.json.Decoder(JournalEntry).decode
 _encode = msgspec.json.Encoder().encode
+_START = b'{"event":"'  # of each line
 
 
 class MintJournal:
@@ -128,28 +130,25 @@ class MintJournal:
         """Yield all entries, oldest first, and remove an incomplete last line from the file.
 
         Raises:
-            JournalError: A line before the last is damaged, or the file cannot be read or written.
+            JournalError: A complete line is damaged, or the file is not a journal, or cannot be
+                read or written.
         """
-        number = whole = 0
-        damaged: int | None = None
-        for line in self._lines():
-            number += 1
-            if damaged is not None:
-                raise JournalError(
-                    f"{self.path}: line {damaged} is damaged; restore the file, or move it away "
-                    "and revoke the crew's branches"
-                )
+        whole = 0
+        for number, line in enumerate(self._lines(), 1):
             try:
                 entry = _decode(line) if line.endswith(b"\n") else None
             except msgspec.DecodeError:
                 entry = None
-            if entry is None:
-                damaged = number
-                continue
-            whole += len(line)
-            yield entry
-        if damaged is not None:
-            self._cut(whole)
+            if entry is not None:
+                whole += len(line)
+                yield entry
+            elif whole + len(line) == self._size and _is_incomplete(line, is_first=number == 1):
+                self._cut(whole)
+            else:
+                raise JournalError(
+                    f"{self.path}: line {number} is damaged, or the file is not a journal; name "
+                    "another file, restore this one, or move it away and revoke the crew's branches"
+                )
 
     def append(self, entry: JournalEntry) -> None:
         """Write one entry, and wait until the disk has it.
@@ -202,3 +201,12 @@ class MintJournal:
                 yield from file
         except OSError as error:
             raise JournalError(f"{self.path}: cannot read the journal: {cause(error)}") from error
+
+
+def _is_incomplete(line: bytes, *, is_first: bool) -> bool:
+    """Return whether a crash may have left this last line: without its end, or with holes of zeros.
+
+    A first line must also begin as all lines do, so that no file of another program is changed.
+    """
+    begins = all(byte in (0, ours) for byte, ours in zip(line, _START, strict=False))
+    return (b"\0" in line or not line.endswith(b"\n")) and (begins or not is_first)

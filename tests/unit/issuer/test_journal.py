@@ -96,6 +96,40 @@ def test_a_last_line_of_zeros_is_cut_off(tmp_path: Path) -> None:
     assert path.read_bytes() == whole
 
 
+def test_a_last_line_with_zeros_is_cut_off(tmp_path: Path) -> None:
+    """Nor does it write the pages of a line in their order, so the newline may be there."""
+    path = tmp_path / "journal"
+    whole = write(path)
+    lines = whole.splitlines(keepends=True)
+    for holes in (bytes(90) + lines[2][90:], lines[2][:50] + bytes(50) + lines[2][100:]):
+        path.write_bytes(lines[0] + lines[1] + holes)
+        assert written(path) == ENTRIES[:2]
+        path.write_bytes(holes)
+        assert written(path) == []
+
+
+@pytest.mark.parametrize(
+    "line", [b"buy milk\n", b"buy milk", b'{"a":1}', b"{}\n", b"\n", b"\x89P\0"]
+)
+def test_a_file_of_another_program_is_an_error(tmp_path: Path, line: bytes) -> None:
+    """A path that names the wrong file costs nobody that file."""
+    path = tmp_path / "notes.txt"
+    path.write_bytes(line)
+    with pytest.raises(JournalError, match="line 1 is damaged, or the file is not a journal"):
+        written(path)
+    assert path.read_bytes() == line
+
+
+def test_a_damaged_whole_last_line_is_an_error(tmp_path: Path) -> None:
+    """It may be a revocation, or the line of a newer version."""
+    path = tmp_path / "journal"
+    damaged = write(path).replace(b'"revoke"', b'"revise"')
+    path.write_bytes(damaged)
+    with pytest.raises(JournalError, match="line 3 is damaged"):
+        written(path)
+    assert path.read_bytes() == damaged
+
+
 def test_damage_in_the_middle_is_an_error(tmp_path: Path) -> None:
     """A line that is lost may be a death; the error names it and the file stays as it is."""
     path = tmp_path / "journal"
