@@ -10,13 +10,16 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from crewgate.errors import IssuerError
 from crewgate.issuer.subagent import SubAgent
-from crewgate.issuer.token_file import read_token
+from crewgate.issuer.token_file import looks_like_token, read_token
 
 TokenSource = SubAgent | Path | str | Callable[[], str]
 Read = Callable[[], str]
 
 FIELD = "Authorization"  # RFC 6750, section 2.1
 UNAUTHORIZED = 401
+_SOURCES = (
+    "TokenAuth takes a SubAgent, the path of a token file, or a function that returns the token"
+)
 
 
 class ClientRequest(Protocol):
@@ -42,11 +45,17 @@ S = TypeVar("S", bound=ClientResponse)
 
 
 def reader(source: TokenSource) -> Read:
-    """Return a function that gives the token of `source` for the next request."""
+    """Return a function that gives the token of `source` for the next request.
+
+    Raises:
+        ValueError: `source` is a token.
+    """
     if isinstance(source, SubAgent):
         return source.token
     if isinstance(source, Path | str):
         path = Path(source)
+        if looks_like_token(source):
+            raise ValueError(f"{_SOURCES}; the text that you passed looks like a token itself")
         return lambda: read_token(path)
     return source
 

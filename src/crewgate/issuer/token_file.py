@@ -5,6 +5,7 @@ and never a part.
 """
 
 import contextlib
+import os
 import re
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def write_token(path: Path, token: str) -> None:
     try:
         write_file(path, token.encode("ascii"), 0o600)
     except OSError as error:
-        raise IssuerError(f"{path}: cannot write the token file: {cause(error)}") from None
+        raise IssuerError(f"{_shown(path)}: cannot write the token file: {cause(error)}") from None
 
 
 def read_token(path: Path) -> str:
@@ -39,13 +40,24 @@ def read_token(path: Path) -> str:
             data = file.read(limits.token_bytes_max + 2)
     except OSError as error:
         raise IssuerError(
-            f"{path}: cannot read the token file: {error.strerror}; its branch was revoked, or its "
-            "orchestrator ended"
+            f"{_shown(path)}: cannot read the token file: {error.strerror}; its branch was "
+            "revoked, or its orchestrator ended"
         ) from None
     token = data.strip()
     if len(token) > limits.token_bytes_max or not _TOKEN.fullmatch(token):
-        raise IssuerError(f"{path}: the file does not hold a token")
+        raise IssuerError(f"{_shown(path)}: the file does not hold a token")
     return token.decode("ascii")
+
+
+def looks_like_token(path: Path | str) -> bool:
+    """Return whether a caller passed a token in the place of its path."""
+    text = str(path)
+    return os.sep not in text and (text.startswith("eyJ") or len(text) > limits.path_chars_max)
+
+
+def _shown(path: Path) -> str:
+    """Return the path for an error, without the signature of a token that got into it."""
+    return str(path)[: limits.path_chars_max]
 
 
 def remove_token(path: Path) -> None:

@@ -30,6 +30,7 @@ key_file_bytes_max = 16_384  # PKCS 8 of an Ed25519 key is 119 bytes of PEM
 
 # The issuer.
 issuer_branches_max = 65_536  # that an orchestrator remembers at once; 100 MiB of claims
+path_chars_max = 255  # NAME_MAX; of a longer path, errors show the start: no token is so short
 refresh_margin_seconds_max = 300  # a third of a token's life: time for two more attempts
 token_file_look_seconds_max = 30.0  # until all files are checked again; a wall clock may have moved
 token_file_retry_seconds = 5.0  # after a failed refresh: soon, and not a busy loop

@@ -17,10 +17,13 @@ from requests.adapters import BaseAdapter
 from crewgate.errors import IssuerError
 from crewgate.issuer import aiohttp_auth, grpc_auth, httpx2_auth, httpx_auth, requests_auth
 from crewgate.issuer.orchestrator import Orchestrator
-from crewgate.issuer.token_file import write_token
+from crewgate.issuer.token_file import read_token, write_token
 
 URL = "https://gateway.example/search"
 HTTPX = [(httpx, httpx_auth.TokenAuth), (httpx2, httpx2_auth.TokenAuth)]
+HOOKS = [
+    each.TokenAuth for each in (aiohttp_auth, grpc_auth, httpx2_auth, httpx_auth, requests_auth)
+]
 
 
 class Answers(BaseAdapter):
@@ -224,6 +227,22 @@ def test_aiohttp_presents_repeats_and_stays_at_its_origin(tmp_path: Path) -> Non
         ("/away", "Bearer last"),
         ("/other", None),
     ]
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_token_in_the_place_of_its_path_is_in_no_error(
+    hook: type, article: Orchestrator, tmp_path: Path
+) -> None:
+    """Errors go into logs, which more people read than may call."""
+    token = article.start_run(credits="1", tools=["search.web"]).token()
+    for source in (token, Path(token), f"Bearer {token}", "eyJhbGciOiJFZERTQSJ9.e30.c2ln"):
+        with pytest.raises(ValueError, match="looks like a token") as raised:
+            hook(source)
+        assert token[-9:] not in str(raised.value)
+        assert "eyJ" not in str(raised.value)
+    with pytest.raises(IssuerError, match="cannot read the token file") as missing:
+        read_token(tmp_path / token)
+    assert token[-9:] not in str(missing.value)
 
 
 def test_grpc_is_given_the_token_or_the_reason(tmp_path: Path) -> None:
