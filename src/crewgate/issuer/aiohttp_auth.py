@@ -17,10 +17,10 @@ class NoTokenError(IssuerError, aiohttp.ClientConnectionError):
 class TokenAuth:
     """A middleware for `middlewares=` of a session or request.
 
-    `source` is a SubAgent, the path of a token file, or a function that returns the token. The
-    middleware reads it for every request (20 µs). It sends the token to one origin only: that of
-    `url`, or of the first request if there is no `url`. After a redirection to another origin it
-    sends no token. A request without a token raises NoTokenError.
+    `source` is a SubAgent, the path of a token file, or a function that returns the token, or None
+    if there is none. The middleware reads it for every request (20 µs). It sends the token to one
+    origin only: that of `url`, or of the first request if there is no `url`. After a redirection to
+    another origin it sends no token. A request without a token raises NoTokenError.
     """
 
     def __init__(self, source: TokenSource, url: str | URL = "") -> None:

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from crewgate.errors import IssuerError
 from crewgate.issuer.subagent import SubAgent
-from crewgate.issuer.token_file import looks_like_token, read_token
+from crewgate.issuer.token_file import is_token, looks_like_token, read_token
 
-TokenSource = SubAgent | Path | str | Callable[[], str]
+TokenSource = SubAgent | Path | str | Callable[[], str | None]
 Read = Callable[[], str]
 
 FIELD = "Authorization"  # RFC 6750, section 2.1
@@ -48,6 +48,7 @@ def reader(source: TokenSource) -> Read:
     """Return a function that gives the token of `source` for the next request.
 
     Raises:
+        TypeError: `source` is no source of tokens.
         ValueError: `source` is a token.
     """
     if isinstance(source, SubAgent):
@@ -57,7 +58,29 @@ def reader(source: TokenSource) -> Read:
         if looks_like_token(source):
             raise ValueError(f"{_SOURCES}; the text that you passed looks like a token itself")
         return lambda: read_token(path)
-    return source
+    if not callable(source):
+        raise TypeError(f"{_SOURCES}, not {type(source).__name__}")
+    return lambda: _checked(source())
+
+
+def _checked(token: object) -> str:
+    """Return the token that a function of the program returned.
+
+    Raises:
+        IssuerError: There is no token.
+        TypeError: The function returned something else than text or None.
+    """
+    if token is not None and not isinstance(token, str):
+        raise TypeError(
+            f"the function of TokenAuth must return a token as str, or None, not "
+            f"{type(token).__name__}"
+        )
+    text = (token or "").strip()
+    if not text:
+        raise IssuerError("there is no token: the function of TokenAuth returned none")
+    if not is_token(text):
+        raise IssuerError("the function of TokenAuth returned text that is not a token")
+    return text
 
 
 def bearer(token: str) -> str:

@@ -20,9 +20,9 @@ class TokenAuth:
         both = grpc.composite_channel_credentials(grpc.ssl_channel_credentials(ca), token)
         grpc.secure_channel("gateway:8443", both)
 
-    `source` is a SubAgent, the path of a token file, or a function that returns the token. The
-    plugin reads it for every call. A call without a token fails with UNAVAILABLE, and its details
-    have the reason.
+    `source` is a SubAgent, the path of a token file, or a function that returns the token, or None
+    if there is none. The plugin reads it for every call. A call without a token fails with
+    UNAVAILABLE, and its details have the reason.
     """
 
     def __init__(self, source: TokenSource) -> None:

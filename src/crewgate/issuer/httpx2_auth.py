@@ -19,8 +19,8 @@ class NoTokenError(IssuerError, httpx2.TransportError):
 class TokenAuth(FlowAuth[httpx2.Request, httpx2.Response], httpx2.Auth):
     """A hook for `auth=` of a client or request.
 
-    `source` is a SubAgent, the path of a token file, or a function that returns the token. A
-    request without a token raises NoTokenError.
+    `source` is a SubAgent, the path of a token file, or a function that returns the token, or None
+    if there is none. A request without a token raises NoTokenError.
     """
 
     no_token = NoTokenError

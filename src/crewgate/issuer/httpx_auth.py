@@ -15,8 +15,8 @@ class NoTokenError(IssuerError, httpx.TransportError):
 class TokenAuth(FlowAuth[httpx.Request, httpx.Response], httpx.Auth):
     """A hook for `auth=` of a client or request.
 
-    `source` is a SubAgent, the path of a token file, or a function that returns the token. A
-    request without a token raises NoTokenError.
+    `source` is a SubAgent, the path of a token file, or a function that returns the token, or None
+    if there is none. A request without a token raises NoTokenError.
     """
 
     no_token = NoTokenError

@@ -18,8 +18,9 @@ class NoTokenError(IssuerError, requests.exceptions.ConnectionError):
 class TokenAuth(AuthBase):
     """A hook for `auth=` of a session or request.
 
-    `source` is a SubAgent, the path of a token file, or a function that returns the token. The
-    hook reads it for every request (20 µs). A request without a token raises NoTokenError.
+    `source` is a SubAgent, the path of a token file, or a function that returns the token, or None
+    if there is none. The hook reads it for every request (20 µs). A request without a token raises
+    NoTokenError.
     """
 
     def __init__(self, source: TokenSource) -> None:

@@ -14,7 +14,7 @@ from crewgate.errors import IssuerError
 from crewgate.runtime.durable_files import cause, write_file
 
 # The characters of a compact JWS. No other character may get into a header field.
-_TOKEN = re.compile(rb"[A-Za-z0-9_.-]+")
+_TOKEN = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 def write_token(path: Path, token: str) -> None:
@@ -43,10 +43,15 @@ def read_token(path: Path) -> str:
             f"{_shown(path)}: cannot read the token file: {error.strerror}; its branch was "
             "revoked, or its orchestrator ended"
         ) from None
-    token = data.strip()
-    if len(token) > limits.token_bytes_max or not _TOKEN.fullmatch(token):
+    token = data.strip().decode("ascii", "replace")
+    if not is_token(token):
         raise IssuerError(f"{_shown(path)}: the file does not hold a token")
-    return token.decode("ascii")
+    return token
+
+
+def is_token(text: str) -> bool:
+    """Return whether a header field can hold this text as a token."""
+    return len(text) <= limits.token_bytes_max and _TOKEN.fullmatch(text) is not None
 
 
 def looks_like_token(path: Path | str) -> bool:

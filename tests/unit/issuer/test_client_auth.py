@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -11,6 +11,7 @@ import httpx
 import httpx2
 import pytest
 import requests
+import yarl
 from aiohttp import web
 from requests.adapters import BaseAdapter
 
@@ -243,6 +244,51 @@ def test_a_token_in_the_place_of_its_path_is_in_no_error(
     with pytest.raises(IssuerError, match="cannot read the token file") as missing:
         read_token(tmp_path / token)
     assert token[-9:] not in str(missing.value)
+
+
+def sent(hook: type, source: Any) -> Any:
+    """The Authorization field that a hook sends for a source, or the error that it raises."""
+    auth = hook(source)
+    if hook is grpc_auth.TokenAuth:
+        told: list[tuple[Any, Exception | None]] = []
+        auth(None, lambda metadata, error: told.append((metadata, error)))
+        ((metadata, error),) = told
+        if error is not None:
+            raise error
+        return metadata[0][1]
+    if hook is requests_auth.TokenAuth:
+        return auth(requests.Request("GET", URL).prepare()).headers["Authorization"]
+    if hook is not aiohttp_auth.TokenAuth:
+        request = (httpx2 if hook is httpx2_auth.TokenAuth else httpx).Request("GET", URL)
+        return next(auth.auth_flow(request)).headers["Authorization"]
+
+    async def call() -> Any:
+        request = SimpleNamespace(url=yarl.URL(URL), headers={}, body=None)
+        await auth(request, respond)
+        return request.headers["Authorization"]
+
+    async def respond(_: Any) -> Any:
+        return SimpleNamespace(status=200)
+
+    return asyncio.run(call())
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_function_returns_a_token_as_text_or_none(hook: type) -> None:
+    """Nothing else is sent, and no error shows what it was."""
+    assert sent(hook, lambda: "a.b.c") == sent(hook, lambda: " a.b.c\n") == "Bearer a.b.c"
+    for nothing in (None, "", "\n"):
+        with pytest.raises(IssuerError, match="there is no token"):
+            sent(hook, iter([nothing]).__next__)
+    for other in (b"a.b.c", 7, Path("a.b.c")):
+        with pytest.raises(TypeError, match=f"a token as str, or None, not {type(other).__name__}"):
+            sent(hook, iter([other]).__next__)
+    with pytest.raises(IssuerError, match="not a token") as raised:
+        sent(hook, lambda: "a.b.c\nX-Other: 1")
+    assert "a.b.c" not in str(raised.value)
+    for source in (None, 7, b"a.b.c"):
+        with pytest.raises(TypeError, match=f"TokenAuth takes .*, not {type(source).__name__}"):
+            hook(source)
 
 
 def test_grpc_is_given_the_token_or_the_reason(tmp_path: Path) -> None:
