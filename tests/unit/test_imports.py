@@ -47,6 +47,22 @@ def test_the_library_needs_only_what_it_is_installed_with(statement: str) -> Non
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("statement", "extra"),
+    [
+        ("import crewgate.issuer", "issuer"),
+        ("import crewgate.issuer.httpx_auth", "issuer"),
+        ("import crewgate.cli", "gateway"),
+    ],
+)
+def test_what_is_not_installed_is_named_by_its_extra(statement: str, extra: str) -> None:
+    """The name of the module alone would lead to another package: jwt is of PyJWT."""
+    done = behind_the_fence(statement)
+    assert done.returncode == 1
+    hint = f"run pip install 'crewgate[{extra}]', or pip install '.[{extra}]' in your clone"
+    assert hint in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize("name", ["trio", "click", "cryptography", "jwt"])
 def test_the_fence_keeps_out_what_is_installed(name: str) -> None:
     """The check above can fail: what the other half needs does not pass."""

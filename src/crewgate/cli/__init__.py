@@ -8,10 +8,12 @@ import sys
 from importlib import import_module
 from typing import Any, NoReturn
 
+from crewgate.runtime.optional_packages import install_hint
+
 try:
     import click
 except ImportError:
-    sys.exit("crewgate: the commands need further packages: pip install 'crewgate[gateway]'")
+    sys.exit(install_hint("crewgate: the command", "gateway"))
 
 from crewgate.cli.options import with_program_name
 from crewgate.errors import CrewgateError

@@ -14,12 +14,17 @@ errors are in `crewgate`.
 
 from crewgate.core.policy.policy import CrewPolicy, VerificationKey
 from crewgate.core.tokens.claims import Claims, PathElement
-from crewgate.issuer.gateway import BranchUsage, GatewayClient, RevocationReceipt
-from crewgate.issuer.inspection import TokenInspection, inspect_token, read_claims
-from crewgate.issuer.mint import MintedToken, Minter
-from crewgate.issuer.orchestrator import Orchestrator
-from crewgate.issuer.signing import SigningKey
-from crewgate.issuer.subagent import SubAgent
+from crewgate.runtime.optional_packages import install_hint
+
+try:
+    from crewgate.issuer.gateway import BranchUsage, GatewayClient, RevocationReceipt
+    from crewgate.issuer.inspection import TokenInspection, inspect_token, read_claims
+    from crewgate.issuer.mint import MintedToken, Minter
+    from crewgate.issuer.orchestrator import Orchestrator
+    from crewgate.issuer.signing import SigningKey
+    from crewgate.issuer.subagent import SubAgent
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(install_hint("crewgate.issuer", "issuer"), name=error.name) from error
 
 __all__ = [
     "BranchUsage",

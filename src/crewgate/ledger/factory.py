@@ -10,6 +10,7 @@ from crewgate.ledger import schema
 from crewgate.ledger.session import SQLSession
 from crewgate.ledger.sql import SQLLedger
 from crewgate.ledger.sqlite import SQLite
+from crewgate.runtime.optional_packages import install_hint
 
 
 def open_session(ledger: LedgerConfig, *, readonly: bool = False) -> SQLSession:
@@ -20,9 +21,8 @@ def open_session(ledger: LedgerConfig, *, readonly: bool = False) -> SQLSession:
     try:
         from crewgate.ledger.postgres import PostgreSQL  # noqa: PLC0415
     except ImportError as error:
-        raise LedgerUnavailableError(
-            "a ledger in PostgreSQL needs a driver: run pip install 'crewgate[postgresql]'"
-        ) from error
+        hint = install_hint("a ledger in PostgreSQL", "postgresql")
+        raise LedgerUnavailableError(hint) from error
     return PostgreSQL(
         ledger.url, ledger.password_file, durability=ledger.durability, readonly=readonly
     )

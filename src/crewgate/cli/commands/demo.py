@@ -10,6 +10,7 @@ import click
 
 from crewgate.cli.options import json_option
 from crewgate.errors import CrewgateError, DemoError
+from crewgate.runtime.optional_packages import install_hint
 
 if TYPE_CHECKING:
     from crewgate.demo.display import Display
@@ -31,7 +32,7 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
     from rich.console import Console
 
     if find_spec("h2") is None:
-        raise DemoError("the agents of the demo need the package h2: pip install 'crewgate[demo]'")
+        raise DemoError(install_hint("the demo", "demo"))
     from crewgate.demo.display import Display, show
 
     console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)

@@ -1,0 +1,9 @@
+"""Says how to install the packages that only some parts of Crewgate need (extras)."""
+
+
+def install_hint(part: str, extra: str) -> str:
+    """Return the text of an error: `part` lacks packages of an extra in pyproject.toml."""
+    return (
+        f"{part} needs packages that are not installed: run pip install 'crewgate[{extra}]', "
+        f"or pip install '.[{extra}]' in your clone"
+    )
