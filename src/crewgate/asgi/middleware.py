@@ -58,8 +58,9 @@ class CrewgateMiddleware:
             "x-api-key", …
 
     Raises:
-        ConfigurationError: `tool` names a tool that the verifier does not have now, or has a route
-            that cannot be used, or two for the same request; or `carriers` is one text.
+        ConfigurationError: `tool` names a tool that the verifier does not have now, has no route, a
+            route that cannot be used, or two for the same request, or is of another type; or
+            `carriers` is empty, or one text.
     """
 
     def __init__(
@@ -76,6 +77,10 @@ class CrewgateMiddleware:
         if isinstance(carriers, str):
             raise ConfigurationError(
                 f'CrewgateMiddleware: carriers must be a list: write ["{carriers}"]'
+            )
+        if not carriers:
+            raise ConfigurationError(
+                'CrewgateMiddleware: carriers must name a header field: write ["authorization"]'
             )
         self._carriers = frozenset(carrier.lower().encode() for carrier in carriers)
         self._ends: dict[bytes, list[int]] = {}

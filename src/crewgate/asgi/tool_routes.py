@@ -19,9 +19,14 @@ def tool_of(tool: ToolSelector, known: Collection[str]) -> ToolOf:
     """Return a function from an ASGI scope to a tool's name.
 
     Raises:
-        ConfigurationError: A name is not among the `known` tools, a route cannot be used, or two
-            routes match the same request.
+        ConfigurationError: `tool` is none of these, a name is not among the `known` tools, there is
+            no route, a route cannot be used, or two routes match the same request.
     """
+    if not isinstance(tool, str | Mapping) and not callable(tool):
+        raise ConfigurationError(
+            "CrewgateMiddleware: tool must be a name, a table of routes or a function, not "
+            f"{type(tool).__name__}"
+        )
     names = [tool] if isinstance(tool, str) else tool.values() if isinstance(tool, Mapping) else ()
     for name in names:
         if name not in known:
@@ -38,6 +43,10 @@ def tool_of(tool: ToolSelector, known: Collection[str]) -> ToolOf:
 
 def _routed(table: Mapping[str, str]) -> ToolOf:
     """Return the function for a table such as {"POST /search": "search.web"}."""
+    if not table:
+        raise ConfigurationError(
+            'CrewgateMiddleware: tool has no route; write {"POST /search": "search.web"}'
+        )
     names = list(table.values())
     try:
         router = Router([_route(line, name) for line, name in table.items()])

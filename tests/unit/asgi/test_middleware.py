@@ -285,6 +285,23 @@ def test_one_text_is_no_list_of_carriers(verifier: Verifier) -> None:
         guarded(verifier, carriers="x-api-key")
 
 
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"tool": None}, "tool must be .*not NoneType"),
+        ({"tool": ["search.web"]}, "tool must be .*not list"),
+        ({"tool": {}}, "tool has no route"),
+        ({"carriers": ()}, "carriers must name a header field"),
+    ],
+)
+def test_what_would_refuse_all_calls_is_refused_at_once(
+    verifier: Verifier, options: Any, match: str
+) -> None:
+    """Else the first request fails, or each, as if its path or token were wrong."""
+    with pytest.raises(ConfigurationError, match=f"CrewgateMiddleware: {match}"):
+        guarded(verifier, **options)
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_the_public_document_names_the_issuers(verifier: Verifier, make: Make, method: str) -> None:
     """RFC 9728: the one path without a token."""
