@@ -56,7 +56,7 @@ class Orchestrator:
     def __init__(
         self,
         minter: Minter,
-        journal: Path,
+        journal: Path | str,
         *,
         clock: Callable[[], float] = time.time,
         lifetime: int | None = None,
@@ -64,7 +64,7 @@ class Orchestrator:
     ) -> None:
         self._minter, self._lifetime = minter, minter.lifetime(lifetime)
         self._gateway = gateway
-        self._set_up(IssuerState(journal), clock, minter.client_id)
+        self._set_up(IssuerState(Path(journal)), clock, minter.client_id)
 
     def __repr__(self) -> str:
         return f"<Orchestrator {self._name} with {len(self._branches)} branches>"

@@ -52,7 +52,7 @@ class SigningKey:
         return cls(Ed25519PrivateKey.generate(), kid)
 
     @classmethod
-    def load(cls, path: Path, keys: tuple[VerificationKey, ...], where: str) -> Self:
+    def load(cls, path: Path | str, keys: tuple[VerificationKey, ...], where: str) -> Self:
         """Read the key in the PEM file `path`; its `kid` is the one in the crew's JWKS.
 
         `keys` are the public keys in the JWKS file `where`.
@@ -61,7 +61,7 @@ class SigningKey:
             ConfigurationError: The file is missing, other users can read it, it holds no Ed25519
                 key, or the JWKS does not have its public key.
         """
-        private = _read(path)
+        private = _read(Path(path))
         public = private.public_key().public_bytes_raw()
         for key in keys:
             if key.public == public:
@@ -85,7 +85,7 @@ class SigningKey:
             jwk["orchestrator"] = self.orchestrator
         return jwk
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Path | str) -> None:
         """Write the private key as PKCS 8 PEM into a new file of mode 0600.
 
         Raises:
@@ -93,7 +93,7 @@ class SigningKey:
             OSError: The file cannot be written.
         """
         pem = self.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        create_file(path, pem, 0o600)
+        create_file(Path(path), pem, 0o600)
 
 
 def _read(path: Path) -> Ed25519PrivateKey:

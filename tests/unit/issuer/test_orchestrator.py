@@ -65,6 +65,14 @@ def test_a_crew_starts_and_spawns(article: Orchestrator) -> None:
     assert researcher.claims == claims
 
 
+def test_the_path_of_a_journal_may_be_text(make: Make, tmp_path: Path) -> None:
+    """As every other path; None would be an orchestrator without a journal."""
+    make(journal=str(tmp_path / "text.jsonl")).start_run(credits="1", tools=["search.web"])
+    assert (tmp_path / "text.jsonl").stat().st_size > 0
+    with pytest.raises(TypeError):
+        make(journal=None)
+
+
 def test_children_fit_in_their_parent_together(article: Orchestrator) -> None:
     """The fourth child of 2.50 still fits in 10.00; one micro-credit more does not."""
     run = start(article)

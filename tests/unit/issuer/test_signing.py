@@ -25,13 +25,14 @@ def keys_of(key: SigningKey) -> tuple[VerificationKey, ...]:
     return (VerificationKey(key.kid, "article", key.public),)
 
 
-def test_a_written_key_reads_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", [Path, str])
+def test_a_written_key_reads_back(tmp_path: Path, form: type[Path | str]) -> None:
     """The file is 0600, the kid comes from the JWKS, and the key is the same."""
     key = SigningKey.generate("article-1")
     path = tmp_path / "article.pem"
-    key.write(path)
+    key.write(form(path))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    read = SigningKey.load(path, keys_of(key), "article.json")
+    read = SigningKey.load(form(path), keys_of(key), "article.json")
     assert (read.kid, read.public) == ("article-1", key.public)
 
 
