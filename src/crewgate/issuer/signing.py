@@ -48,7 +48,11 @@ class SigningKey:
 
     @classmethod
     def generate(cls, kid: str) -> Self:
-        """Make a new random key."""
+        """Make a new random key.
+
+        Raises:
+            ConfigurationError: `kid` has a character that tokens cannot contain.
+        """
         return cls(Ed25519PrivateKey.generate(), kid)
 
     @classmethod
