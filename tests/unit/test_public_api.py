@@ -8,6 +8,7 @@ import sys
 import typing
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -125,3 +126,10 @@ def test_the_version_is_one() -> None:
     command = [sys.executable, "-m", "crewgate.cli", "--version"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert version("crewgate") == crewgate.__version__ == printed.split()[-1]
+
+
+def test_help_for_a_permit_names_the_file_with_its_docstrings() -> None:
+    """Native methods have none of their own."""
+    text = inspect.getdoc(crewgate.Permit) or ""
+    (file,) = re.findall(r"crewgate/(\S+\.pyi)", text)
+    assert "def settle" in (Path(crewgate.__file__).parent / file).read_text()

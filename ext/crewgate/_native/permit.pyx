@@ -91,7 +91,11 @@ cdef Permit new_permit(GateContext holder, VerifiedToken entry, Py_ssize_t tool,
 
 @cython.no_gc  # its holder, entry and reason have no reference to it
 cdef class Permit:
-    """See permit.pyi."""
+    """Evidence that one call may go on. Only a gate makes permits.
+
+    The file crewgate/_native/permit.pyi describes the attributes and methods; editors show its
+    docstrings, and so does the page "Python API".
+    """
 
     def __cinit__(self):
         self.record = NOWHERE
