@@ -176,7 +176,7 @@ def test_every_source_file_says_what_it_is() -> None:
     assert not silent
 
 
-def test_water_runs_downhill() -> None:
+def test_the_import_rules_hold() -> None:
     """The import rules of pyproject.toml hold: layers, a pure core, a library without a loop."""
     command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()"]
     done = subprocess.run(

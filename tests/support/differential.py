@@ -135,8 +135,14 @@ class Stand:
                 if record["kind"] == "call" and record["request"] in ids
             }
 
-        wait_until(lambda: ids <= calls().keys())
-        return calls()
+        found: dict[str, str] = {}
+
+        def all_are_there() -> bool:
+            found.update(calls())
+            return ids <= found.keys()
+
+        wait_until(all_are_there)
+        return found
 
 
 def _speaking(protocol: str, trust: Path) -> ssl.SSLContext:

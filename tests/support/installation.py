@@ -14,6 +14,7 @@ from typing import Any
 
 import forked
 import httpx
+import msgspec
 import tool_server
 from command_process import crewgate
 from forked import Forked
@@ -239,7 +240,7 @@ def installed(folder: Path, **options: Any) -> Iterator[Installation]:
 def audit_records(folder: Path) -> list[dict[str, Any]]:
     """All of an audit, in the order of the files; not a record that is being written now."""
     return [
-        json.loads(line)
+        msgspec.json.decode(line)
         for path in sorted(folder.glob("*.jsonl"))
         for line in path.read_text().splitlines(keepends=True)
         if line.endswith("\n")
