@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from crewgate.cli.options import config_option, json_option, print_result
 from crewgate.config import Config
 from crewgate.config.load import load
 from crewgate.core.budget.ledger_protocol import AccountStatement
 from crewgate.core.credits import format_credits
+from crewgate.core.cross_crew_call_ids import caller
 from crewgate.core.ids import crew_key
 from crewgate.ledger.factory import open_ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from crewgate.audit.rows import CallGroup
 
 _LEVELS = {"crew": 0, "run": 1, "branch": None}
@@ -68,11 +68,12 @@ def reconcile(context: click.Context, *, config_path: Path, as_json: bool) -> No
     config = load(config_path)
     audited = {(each.crew, each.key): each for each in _groups(config, "branch", None)}
     found = []
-    for statement, crew, own, leased in _own(_named(config)):
-        seen = audited.pop((crew, statement.name), None)
+    for (crew, branch), booked in _booked(_named(config)).items():
+        seen = audited.pop((crew, branch), None)
         logged = (seen.cost_micro, seen.burned_micro) if seen else (0, 0)
+        own = booked.spent, booked.burned
         if logged != own:
-            found.append(_difference(crew, statement.name, own, logged, leased))
+            found.append(_difference(booked.account, branch, own, logged, booked.leased))
     for (crew, branch), each in audited.items():
         if branch and each.cost_micro + each.burned_micro:
             found.append(_difference(crew, branch, (0, 0), (each.cost_micro, each.burned_micro)))
@@ -112,22 +113,37 @@ def _difference(
     }
 
 
-def _own(
-    named: list[tuple[AccountStatement, str]],
-) -> "Iterator[tuple[AccountStatement, str, tuple[int, int], int]]":
-    """Yield each branch with its own (spent, burned) and leased, without the branches below it."""
-    below: dict[bytes, list[int]] = {}
-    for statement, _ in named:
+class _Booked(msgspec.Struct):
+    """What the ledger has for one branch itself, without the branches below it; micro-credits."""
+
+    account: str
+    spent: int = 0
+    burned: int = 0
+    leased: int = 0
+
+    def add(self, statement: AccountStatement, sign: int) -> None:
+        self.spent += sign * statement.settled
+        self.burned += sign * statement.burned
+        self.leased += sign * statement.leased
+
+
+def _booked(named: list[tuple[AccountStatement, str]]) -> dict[tuple[str, str], _Booked]:
+    """Return what the ledger has for each branch, by its calling crew and its id.
+
+    For a call that a [[crossing]] allows, the ledger has the account that paid, and the audit has
+    the crew that called (`cross_crew_call_ids`). If a token of this crew has the id of the branch
+    too, the audit cannot tell the two branches apart, so this function adds them up.
+    """
+    branches: dict[bytes, tuple[str, str]] = {}
+    found: dict[tuple[str, str], _Booked] = {}
+    for statement, account in named:
         if statement.path:
-            sums = below.setdefault(statement.path[-1], [0, 0, 0])
-            sums[0] += statement.settled
-            sums[1] += statement.burned
-            sums[2] += statement.leased
-    for statement, crew in named:
-        if statement.path:
-            spent, burned, leased = below.get(statement.key, [0, 0, 0])
-            own = statement.settled - spent, statement.burned - burned
-            yield statement, crew, own, statement.leased - leased
+            branch = branches[statement.key] = caller(account), statement.name
+            found.setdefault(branch, _Booked(account)).add(statement, 1)
+            parent = branches.get(statement.path[-1])
+            if parent:
+                found[parent].add(statement, -1)
+    return found
 
 
 def _named(config: Config) -> list[tuple[AccountStatement, str]]:

@@ -168,6 +168,24 @@ def test_every_difference_is_named(config: Path) -> None:
     assert found["differences"][1]["audit_spent_micro"] == 249_999
 
 
+def test_an_account_of_a_crossing_has_the_calls_of_its_caller(config: Path) -> None:
+    """The audit names the crew that called, even if a token of that crew has the same branch id."""
+    ledger = open_ledger(load(config).ledger)
+    key = branch_key("article:finance", CHILD)
+    levels = (BranchPathLevel(key, 10_000_000, 1, CHILD),)
+    line = Line(crew_key("article:finance"), CrewAllowance(), levels, "article:finance")
+    ledger.do(OpenBranches(line, "one", BOOT), 0.0)
+    ledger.do(DrawLease(key, "one", BOOT, 1, 1_000_000), NOW)
+    ledger.do(ReportLeaseUsage(key, "one", BOOT, 1, 100_000), 0.0)
+    ledger.close_session()
+    audited(config, (CHILD, "search.web", 250_000), (CHILD, "finance.quote", 100_000))
+    assert run(config, "reconcile").exit_code == 0
+    audited(config, (CHILD, "finance.quote", 1))
+    result = run(config, "reconcile")
+    assert result.exit_code == 1
+    assert result.stdout.count("the ledger has 0.35 spent and 0.00 burned, the audit 0.350001") == 1
+
+
 def test_each_machine_has_what_it_drew(config: Path) -> None:
     """Spent, reserved, leased and burned, of all crews or one."""
     lines = run(config, "report", "--by", "machine").stdout.splitlines()
