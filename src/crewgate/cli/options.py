@@ -4,6 +4,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -102,7 +103,8 @@ def state_of(config_path: Path) -> Path:
 
     A mistake in the file is only a warning: the running gateway uses the last valid configuration,
     and a person who is editing the file must still be able to revoke a branch. Raises
-    ConfigurationError if the file has a mistake and the folder does not exist.
+    ConfigurationError if the file cannot be read, because its path may be mistyped, or if the file
+    has a mistake and the folder does not exist.
     """
     from crewgate.config import load
     from crewgate.errors import ConfigurationError
@@ -110,8 +112,10 @@ def state_of(config_path: Path) -> Path:
     try:
         return load(config_path).state
     except ConfigurationError as error:
-        state = config_path.parent / _named_state(config_path)
-        if not state.is_dir():
+        state = None
+        with suppress(OSError):
+            state = config_path.parent / _named_state(config_path)
+        if state is None or not state.is_dir():
             raise
         click.echo(
             with_program_name(f"{error}\nignoring the mistake; asking the agent in {state}"),
@@ -121,9 +125,9 @@ def state_of(config_path: Path) -> Path:
 
 
 def _named_state(config_path: Path) -> str:
-    """Return the state folder that a file names, even if the rest of the file is wrong."""
+    """Return the state folder that a file names, even if the rest is wrong. Raises OSError."""
     try:
         state = tomllib.loads(config_path.read_text(encoding="utf-8")).get("state")
-    except (OSError, ValueError):
+    except ValueError:
         state = None
     return state if isinstance(state, str) else "state"

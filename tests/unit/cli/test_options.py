@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from cli_runner import Run
 
 from crewgate.cli.options import state_of, with_program_name
+from crewgate.config import load
 from crewgate.errors import ConfigurationError
 
 
@@ -36,6 +38,18 @@ def test_without_its_folder_a_mistake_is_an_error(tmp_path: Path) -> None:
     file.write_text("oops = 1\n")
     with pytest.raises(ConfigurationError):
         state_of(file)
+
+
+@pytest.mark.parametrize("command", ["status", "revoke"])
+def test_a_file_that_is_not_there_is_an_error(run: Run, fresh: Path, command: str) -> None:
+    """Its name may be mistyped: the state folder beside it is of another file."""
+    load(fresh).state.mkdir(exist_ok=True)
+    file = fresh.with_name("nothing.toml")
+    branch = ["0199c1d2-0000-7000-8000-000000000001"] if command == "revoke" else []
+    result = run(command, "-c", file, *branch)
+    assert (result.exit_code, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"crewgate: {file}: cannot be read (No such file or directory)")
 
 
 def test_each_problem_has_the_program_s_name() -> None:
