@@ -50,7 +50,6 @@ def theirs() -> Iterator[Path]:
 @pytest.mark.parametrize(
     "command",
     [
-        ["check"],
         ["audit"],
         ["audit", "--connections"],
         ["ca", "list"],
@@ -75,13 +74,15 @@ def test_a_folder_that_is_another_user_s(run: Run, theirs: Path, command: list[s
     assert "Errno" not in line
 
 
-def test_check_names_each_key_that_is_another_user_s(run: Run, theirs: Path) -> None:
-    """It goes on after the first, where what the ledger is in can be looked at."""
-    (theirs.parent / "state").chmod(0o755)
+def test_check_names_each_path_that_is_another_user_s(run: Run, theirs: Path) -> None:
+    """It goes on after the first; no traceback, and no number in brackets."""
     run("check", "-c", theirs)  # has Python load what may be for this user alone
     with somebody_else():
         result = run("check", "-c", theirs)
     assert result.exit_code == 2, result.output
+    assert "Errno" not in result.output
+    state = f"problem: state: {theirs.parent}/state: this user cannot write to this folder ("
+    assert [state in line for line in result.stdout.splitlines()].count(True) == 1
     for key in ("gateway/gateway", "gateway/machine", "gateway/signing", "crews/article/signing"):
         assert re.search(
             rf"^problem: .*{re.escape(str(theirs.parent / key))}\.key: .*Permission denied; give",

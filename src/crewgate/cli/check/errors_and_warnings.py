@@ -13,7 +13,8 @@ from crewgate.ca.ocsp.client_cert_checker import ClientCertOCSPChecker
 from crewgate.ca.renewal import CertificateLifetime, is_ours, shown_certificates
 from crewgate.cli.check.ca import ca_errors, ca_warnings
 from crewgate.cli.check.cluster import cluster_errors, cluster_warnings
-from crewgate.cli.check.ledger_file_access import ledger_file_errors
+from crewgate.cli.check.ledger_file_access import ledger_file_errors, replaced_ledger_errors
+from crewgate.cli.check.state_folder_access import state_folder_errors
 from crewgate.config import (
     ClusterConfig,
     Config,
@@ -53,7 +54,7 @@ def find_errors(config: Config) -> Iterator[str]:
         effect = "clients of the control API refuse it"
         yield from _tls_errors(make, "[control]: ", control.certificate, effect)
     yield from _all_cluster_errors(config)
-    yield from ledger_file_errors(config)
+    yield from _state_errors(config)
     yield from descriptors.lacking(config, most())
     for crew in config.crews:
         yield from _signing_key_errors(crew)
@@ -65,6 +66,16 @@ def find_errors(config: Config) -> Iterator[str]:
         effect = f"the servers of {upstream.name} refuse it"
         make_client = partial(client_context, upstream)
         yield from _tls_errors(make_client, "", upstream.tls.certificate, effect)
+
+
+def _state_errors(config: Config) -> Iterator[str]:
+    """Yield why `serve` cannot use the state folder and the ledger's file, which may be in it."""
+    errors = list(state_folder_errors(config))
+    file = config.ledger.file
+    if not errors or file is None or config.state not in file.parents:
+        errors += ledger_file_errors(config)
+    # What this machine knows of its ledger is in the state folder.
+    yield from errors or replaced_ledger_errors(config)
 
 
 def _shown(config: Config) -> Iterable[ListenerConfig]:

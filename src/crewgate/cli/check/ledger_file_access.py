@@ -1,9 +1,11 @@
-"""Checks whether the ledger's file can be created or written, without creating it."""
+"""Checks whether `serve` can use the ledger's file, without creating it."""
 
 import os
 from collections.abc import Iterator
 
 from crewgate.config import Config
+from crewgate.errors import LedgerReplacedError, LedgerUnavailableError
+from crewgate.ledger.mark_file import find_ledger, read_mark, require
 
 
 def ledger_file_errors(config: Config) -> Iterator[str]:
@@ -27,3 +29,15 @@ def ledger_file_errors(config: Config) -> Iterator[str]:
     elif file.exists() and not os.access(file, os.R_OK | os.W_OK):
         mend = "chown it to the user of the gateway"
         yield f"[ledger] url: {file}: this user may not read and write it; {mend}"
+
+
+def replaced_ledger_errors(config: Config) -> Iterator[str]:
+    """Yield why `serve` refuses the ledger's file: it is gone, an older copy, or another ledger."""
+    if config.ledger.file is None:
+        return
+    try:
+        known = read_mark(config.state)
+        if known is not None:
+            require(config.ledger, known, find_ledger(config.ledger))
+    except (LedgerReplacedError, LedgerUnavailableError) as error:
+        yield str(error)

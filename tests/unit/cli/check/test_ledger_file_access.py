@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from cli_runner import Run
 
-from crewgate.cli.check.ledger_file_access import ledger_file_errors
+from crewgate.cli.check.ledger_file_access import ledger_file_errors, replaced_ledger_errors
 from crewgate.config import load
+from crewgate.core.budget.ledger_mark import LedgerMark
+from crewgate.ledger.factory import open_ledger
+from crewgate.ledger.mark_file import write_mark
 
 URL = "sqlite:state/ledger.db"
 
@@ -74,3 +77,30 @@ def test_what_this_user_may_not_write_is_a_problem(
     monkeypatch.setattr(os, "access", lambda path, _: path != place)
     (problem,) = about(fresh, URL)
     assert problem.startswith(f"[ledger] url: {place}: this user may not ")
+
+
+def test_a_ledger_that_serve_refuses_is_a_problem(run: Run, fresh: Path) -> None:
+    """Lost, older than this machine knows, or another one, until a person accepts it."""
+    config = load(fresh)
+    file = config.ledger.file
+    assert file is not None
+    config.state.mkdir(exist_ok=True)
+    known = open_ledger(config.ledger)
+    write_mark(config.state, LedgerMark(known.identity, "one"))
+    known.close_session()
+    assert list(replaced_ledger_errors(config)) == []
+    write_mark(config.state, LedgerMark(known.identity, "one", count=3))
+    (older,) = replaced_ledger_errors(config)
+    assert "it is an older copy: it lacks the last 3 of 3 operations" in older
+    file.unlink()
+    (lost,) = replaced_ledger_errors(config)
+    assert lost.startswith(f"ledger {config.ledger}: there is no ledger, but this machine has")
+    assert not file.exists()
+    result = run("check", "-c", fresh)
+    assert result.exit_code == 2
+    assert f"problem: {lost}" in result.stdout.splitlines()
+    open_ledger(config.ledger).close_session()
+    (other,) = replaced_ledger_errors(config)
+    assert "it is another ledger" in other
+    assert run("ledger", "accept", "-c", fresh).exit_code == 0
+    assert list(replaced_ledger_errors(config)) == []
