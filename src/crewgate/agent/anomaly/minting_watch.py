@@ -217,6 +217,13 @@ class MintingWatch:
         """Return the states of all orchestrators above `observe`."""
         return self._detector.states()
 
+    def has_seen(self, orchestrator: str) -> bool:
+        """Return whether it has observed a grant of an orchestrator, or restricts the name now.
+
+        It still knows the name after a restart, and with a new table or another ledger.
+        """
+        return self._detector.has_seen(orchestrator)
+
     def sync(self) -> None:
         """Wait until the disk has all transitions. Blocks, so call it in a thread."""
         self.is_dirty = False

@@ -1,10 +1,11 @@
 """Finds out whether a name was ever seen: if not, a person has probably mistyped it.
 
 The registry has the branches of this machine's table, with the newest grant of each. The journals
-of orchestrators on this machine have every grant that was minted here. The ledger has every branch
-that drew credit, on each machine that shares it. The agent asks other machines the same, in
-parallel and for a bounded time. Nothing proves their answers, so they change no revocation: a
-member that lies can hide a mistyped name, and all together can call a correct name mistyped.
+of orchestrators on this machine have every grant that was minted here. The minting watch has every
+orchestrator that used a grant here, also after the table is lost. The ledger has every branch that
+drew credit, on each machine that shares it. The agent asks other machines the same, in parallel and
+for a bounded time. Nothing proves their answers, so they change no revocation: a member that lies
+can hide a mistyped name, and all together can call a correct name mistyped.
 """
 
 from pathlib import Path
@@ -59,9 +60,11 @@ async def is_known(agent: AgentState, target: RevocationTarget) -> bool | None:
     Raises ValueError for a branch that is no UUID.
     """
     if target.kind is EntityKind.ORCHESTRATOR:
-        known = (*agent.registry, *agent.minting_watch.states())
-        has_journal = agent.active_config.config.journal_of(target.name).exists()
-        return has_journal or any(each.orchestrator == target.name for each in known)
+        return (
+            agent.active_config.config.journal_of(target.name).exists()
+            or agent.minting_watch.has_seen(target.name)
+            or any(each.orchestrator == target.name for each in agent.registry)
+        )
     if _is_registered(agent, target):
         return True
     folder = agent.active_config.config.state / "issuer"

@@ -197,6 +197,16 @@ class AdmissionController:
         """Return the states of all orchestrators above `observe`, sorted by name."""
         return [self.state(*name) for name in sorted(self._raised)]
 
+    def has_seen(self, orchestrator: str) -> bool:
+        """Return whether it has observed a grant of an orchestrator, or restricts the name now.
+
+        An order of a person or of another machine makes a profile as well, but has no key.
+        """
+        return any(
+            name[1] == orchestrator and (bool(profile.kid) or name in self._raised)
+            for name, profile in self._profiles.items()
+        )
+
     def announced_order(self, crew: str, orchestrator: str) -> EnforcementOrder | None:
         """Return the order to announce to the other machines, and mark it announced; or None."""
         profile = self._raised.get((crew, orchestrator))

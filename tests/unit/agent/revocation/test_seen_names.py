@@ -132,6 +132,23 @@ async def test_an_orchestrator_that_nobody_knows(start: Start) -> None:
     assert (await quarantine(machine, strangers)).never_seen == ""
 
 
+async def test_the_watch_remembers_an_orchestrator_that_the_table_has_forgotten(
+    start: Start,
+) -> None:
+    """After a reboot, or with another ledger; an order of a person alone is not a sight of it."""
+    machine = start()
+    called = grant(1, 500)
+    assert machine.minting_watch.admits(called, machine.clock.read())
+    assert not len(machine.registry)
+    for name, where in ((called.orchestrator, ""), ("article/none", "everywhere")):
+        for lift in (False, True):
+            ask = Quarantine(id=1, crew="article", orchestrator=name, lift=lift)
+            await quarantine(machine, ask)
+        wish = Revoke(id=1, targets=[orchestrator(name, "article")])
+        receipt = await revoke(machine, wish, machine.clock.monotonic_ns())
+        assert receipt.never_seen == where
+
+
 def test_a_crew_over_its_share_is_said_once_and_shown(start: Start, log_lines: list[str]) -> None:
     """In the log, which is in the audit too, and in status with how often."""
     machine = start()
