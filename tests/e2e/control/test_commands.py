@@ -64,10 +64,10 @@ def test_mint_refresh_tree_and_revoke(site: ControlSite) -> None:
 def test_a_mistyped_name_has_an_exit_status_of_its_own(
     site: ControlSite, arguments: tuple[str, ...]
 ) -> None:
-    """The text says on how many machines it was never seen."""
+    """The text says to how many machines it is unknown."""
     done = crewgate(arguments[0], "-c", site.file, *arguments[1:])
     assert (done.returncode, done.stderr) == (4, "")
-    assert "never seen on this machine" in done.stdout
+    assert "the name is unknown to this machine" in done.stdout
     if arguments[0] == "quarantine":
         assert crewgate(*arguments, "-c", site.file, "--lift").returncode == 0
 

@@ -63,16 +63,19 @@ def exit_by_reach(reach: QuorumResult, never_seen: NeverSeen = "") -> None:
 
 
 def never_seen_lines(never_seen: NeverSeen, on: int, machines: int) -> list[str]:
-    """Return the line about a name that was never seen `on` so many of all `machines`."""
+    """Return the line about a name that is unknown to `on` of all `machines`.
+
+    Machines forget names in time, so the line does not say that no call ever had the name.
+    """
     if not never_seen:
         return []
     if machines == 1:
-        where = "on this machine"
+        who = "this machine"
     elif never_seen == "everywhere":
-        where = f"on any of {machines} machines"
+        who = f"all {machines} machines"
     else:
-        where = f"on {on} of {machines} machines (the others did not answer)"
-    return [f"never seen {where}: is it mistyped? The command took effect all the same"]
+        who = f"{on} of {machines} machines (the others did not answer)"
+    return [f"the name is unknown to {who}: is it mistyped? The command took effect all the same"]
 
 
 def reach_lines(reach: QuorumResult) -> list[str]:

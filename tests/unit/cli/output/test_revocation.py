@@ -107,9 +107,9 @@ def test_tokens_are_no_branch(
     ("never_seen", "on", "machines", "said"),
     [
         ("", 0, 3, []),
-        ("everywhere", 1, 1, ["never seen on this machine"]),
-        ("everywhere", 3, 3, ["never seen on any of 3 machines"]),
-        ("here", 2, 3, ["never seen on 2 of 3 machines (the others did not answer)"]),
+        ("everywhere", 1, 1, ["the name is unknown to this machine"]),
+        ("everywhere", 3, 3, ["the name is unknown to all 3 machines"]),
+        ("here", 2, 3, ["the name is unknown to 2 of 3 machines (the others did not answer)"]),
     ],
 )
 def test_a_name_that_nobody_knows_is_said(
