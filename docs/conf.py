@@ -15,6 +15,8 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "_generate.extension"]
 myst_fence_as_directive = ["mermaid"]
 myst_heading_anchors = 4
 
+# Quotes stay straight, so that a reader can copy code out of any text.
+smartquotes = False
 # The docstrings mark code as Markdown does, `with single marks`.
 default_role = "literal"
 autodoc_typehints = "signature"
