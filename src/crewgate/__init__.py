@@ -1,8 +1,8 @@
-"""Crewgate: who is calling, under whose grant, may it use this tool, and can it still pay?
+"""Decides about a tool call of an AI agent: who calls, who allowed it, and can the caller pay?
 
-The library half, for a tool's own server or any other process that judges calls: a `Verifier`
-answers each call with a `Permit` or a `Denial`. `crewgate.asgi` guards an ASGI application with it,
-and `crewgate.issuer` mints tokens for a crew. All errors of the three are here.
+A `Verifier` answers each call with a `Permit` or a `Denial`. `crewgate.asgi` protects an ASGI
+application with a verifier. `crewgate.issuer` mints tokens for a crew. The errors of these three
+modules are all exported here.
 """
 
 from crewgate._native.permit import Permit

@@ -17,7 +17,7 @@ class TableError(CrewgateError):
 
 
 class TableFullError(TableError):
-    """The table has no room for another record of this kind. It loses no record."""
+    """The table has no room for another record of this kind. The records in the table stay."""
 
 
 class ServiceConnectionError(CrewgateError):
@@ -29,15 +29,15 @@ class ServiceRefusedError(CrewgateError):
 
 
 class IssuerError(CrewgateError):
-    """The issuer minted no token: the request is malformed, unknown or not allowed."""
+    """No token was minted: an argument is malformed, names an unknown branch, or asks too much."""
 
 
 class ScopeError(IssuerError):
-    """A grant requests more tools or credits than its crew, its parent or its budget has."""
+    """The arguments ask for more tools or credits than the crew or the parent branch has left."""
 
 
 class BranchRevokedError(IssuerError):
-    """The branch or an ancestor is revoked, so it gets no further token; start another branch."""
+    """The branch, or a branch above it, is revoked and gets no further token: start another one."""
 
 
 class JournalError(IssuerError):
@@ -45,7 +45,7 @@ class JournalError(IssuerError):
 
 
 class JournalLockedError(JournalError):
-    """Another process already mints as this orchestrator."""
+    """Another orchestrator, in this or another process, already mints with this journal."""
 
 
 class ForkedError(CrewgateError):
@@ -129,7 +129,7 @@ class InvalidRequestError(PeerError):
 
 
 class StreamTerminatedError(CrewgateError):
-    """A response that had begun was ended early, so its connection must close."""
+    """A response had begun and was ended early, so the server must close the connection."""
 
 
 class GossipError(PeerError):

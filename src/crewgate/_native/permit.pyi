@@ -16,30 +16,33 @@ class GateContext:
 class Permit:
     """Evidence that one call may go on. Only a gate makes permits. Safe to read from any thread.
 
-    A verifier charges the price together with its verdict. You need not end such a permit: call
-    `settle` or `release` once, at any time, to pay less than the price. `with permit:` ends it at
-    the price, unless the block calls one of them. `Verifier.close` does not end a permit. Only the
-    process that made a permit can end it: in a child that it forked later, `settle` and `release`
-    raise ForkedError, and the end of `with permit:` does nothing.
+    A verifier charges the price together with the verdict. You need not end the permit: without
+    `settle` or `release`, the branch pays the price. To charge less, call one of the two once, at
+    any time, also after `Verifier.close`. `with permit:` ends the permit at the end of the block,
+    also after an exception: a later `settle` or `release` raises AlreadySettledError. Only the
+    process that made a permit can end it: in a child that this process forked later, `settle` and
+    `release` raise ForkedError, and the end of `with permit:` does nothing.
 
     In the gateway, a permit reserves its price instead. The gateway ends each permit exactly once,
-    with `settle`, `release`, or at the end of `with permit:`. Its agent charges ("burns") the whole
-    reservation if that does not happen before a deadline. Only the gateway uses `grow`, `extend`,
-    `has_reservation`, `is_current` and `lease_remaining_micro`. There, TableError means that the
-    process has closed its table; a verifier never closes it.
+    with `settle`, `release`, or at the end of `with permit:`. If a permit does not end before its
+    deadline, the agent charges ("burns") the whole reservation. Only the gateway uses `grow`,
+    `extend`, `has_reservation` and `lease_remaining_micro`. After the gateway has closed its table,
+    `settle`, `release`, `grow`, `extend`, `revoked` and `branch_unspent_micro` raise TableError. A
+    verifier never closes its table.
 
     Attributes:
         grant: What the call's token grants.
-        tool: The number of the tool: its name is `verifier.tools[permit.tool]`, unless the
-            configuration has changed since.
-        price_micro: Micro-credits that the call was charged (a verifier) or reserved (the gateway).
+        tool: The number of the tool. Its name is `verifier.tools[permit.tool]`, unless the
+            configuration has changed since the verdict.
+        price_micro: Micro-credits that the verdict charged (a verifier) or reserved (the gateway).
+            `settle` does not change this number.
         lease_remaining_micro: Micro-credits that this machine's lease for the branch had left right
-            after this call took its price; only `grow` changes it later. It may be 0 for a call with
-            an `observed_reason`.
-        in_observe_mode: Whether the call's crew, tool or listener is in observe mode, in which the
-            gate lets calls go on that it would refuse.
-        observed_reason: Why the gate would have refused the call outside observe mode; None for a
-            call that it would have permitted.
+            after this call took its price. Only `grow` changes this number later. It can be 0 for a
+            call with an `observed_reason`.
+        in_observe_mode: Whether the call's crew, tool or listener is in observe mode: the gate then
+            permits calls that it would refuse otherwise.
+        observed_reason: Why the gate would have refused the call outside observe mode; None if the
+            gate would have permitted the call.
     """
 
     grant: Grant
@@ -50,27 +53,29 @@ class Permit:
     observed_reason: Reason | None
     @property
     def branch_unspent_micro(self) -> int:
-        """Micro-credits that the branch can still spend, now: what this machine's lease for it has
-        left, and what the ledger could grant besides when the agent last asked. Other machines, and
-        other branches below the same ancestors, may have spent some of that since."""
+        """Micro-credits that the branch can still spend: the rest of this machine's lease, plus the
+        credits that the ledger had free when the agent last asked. The number can be too high: other
+        machines, and other branches below the same ancestors, can have spent credits since then."""
     @property
     def revocable(self) -> tuple[bytes, ...]:
-        """The keys (16 bytes each) that the gate looks up among revocations: of the grant, its
-        branch and all branches above it, its process, orchestrator, crew and signing key."""
+        """The table keys (16 bytes each) whose revocation ends this call: those of the token, of
+        its branch and all branches above, of the process, orchestrator, crew and signing key."""
     @property
     def revoked(self) -> bool:
-        """Whether a long call must end now. It must if anything in `revocable` has been revoked, if
-        the policy no longer has the token's key, or if the agent has replaced the table, so that
-        later revocations do not reach this permit."""
+        """Whether a long call must end now: a key in `revocable` has been revoked, the policy no
+        longer has the token's key, or the agent has replaced the table, so that later revocations
+        do not reach this permit. The end of the token does not change this: also compare
+        `grant.claims.exp` with the clock. While `is_current` is False, a revocation may be missing."""
     @property
     def is_current(self) -> bool:
-        """Whether the gate would admit a call of this tool now: the agent keeps the table fresh, and this
-        machine knows the revocations that a majority of machines knows, or the call's tool goes on
-        without (`when_stale = "open"`)."""
+        """Whether the table has recent revocations, without which the gate would refuse a call of
+        this tool now. The agent must have refreshed the table within the last 5 s. Unless the tool
+        has `when_stale = "open"`, this machine must also have compared its revocations with a
+        majority of the machines within `max_staleness_seconds`."""
     @property
     def has_reservation(self) -> bool:
-        """Whether a reservation of this call is in force: the gateway made one, did not end the
-        permit, and the agent did not burn it. Always False for a verifier's permit."""
+        """Whether a reservation of this call is in force: the gateway has not ended the permit, and
+        the agent has not burned the reservation. Always False for a permit of a verifier."""
     def settle(self, cost_micro: int | None = None) -> None:
         """Charge `cost_micro` micro-credits, return the rest of the price, and end the permit.
 
@@ -85,27 +90,27 @@ class Permit:
                 ended.
         """
     def grow(self, more_micro: int) -> bool:
-        """Reserve `more_micro` micro-credits besides, which raises `price_micro` (gateway only).
+        """Reserve `more_micro` further micro-credits, and add them to `price_micro` (gateway only).
 
-        False, and nothing changes, if the lease has less than that now, the price would exceed the
-        largest possible price, the permit is not `is_current`, or it has no reservation, like every
-        permit of a verifier.
+        Return False and change nothing if the lease has fewer micro-credits now, if the price would
+        exceed the largest possible price, if `is_current` is False, or if `has_reservation` is
+        False.
 
         Raises:
             TypeError: `more_micro` is not an integer.
             OverflowError: `more_micro` is negative, or above 2**64 - 1.
         """
     def release(self) -> None:
-        """End the permit without a charge: no byte of the call reached the tool.
+        """End the permit and return the whole price, because no byte of the call reached the tool.
 
         Raises:
             AlreadySettledError, ForkedError: As for `settle`.
         """
     def extend(self, until_boot_ns: int) -> bool:
-        """Move the reservation's deadline to `until_boot_ns` (nanoseconds of CLOCK_BOOTTIME). False
-        if the agent burned it meanwhile, or there is none, as in every permit of a verifier."""
+        """Move the deadline of the reservation to `until_boot_ns` (nanoseconds of CLOCK_BOOTTIME).
+        Return False if `has_reservation` is False (gateway only)."""
     def __bool__(self) -> bool:
-        """Raise TypeError, as for a denial: use `isinstance(verdict, Permit)`."""
+        """Raise TypeError: a verdict has no truth value. Use `isinstance(verdict, Permit)`."""
     def __enter__(self) -> Self: ...
     def __exit__(
         self,

@@ -1,7 +1,7 @@
 """ASGI middleware for the server of a tool: authorizes each call before the application runs.
 
-It asks a `Verifier`, which charges the price with its verdict, and cancels the application when the
-branch of the call is revoked.
+The middleware asks a `Verifier`, which charges the price together with the verdict. If the branch
+of a call is revoked, the middleware cancels the call in the application.
 """
 
 from crewgate.asgi.middleware import CrewgateMiddleware

@@ -42,12 +42,13 @@ class CrewgateMiddleware:
     """Wraps an ASGI application: `CrewgateMiddleware(app, verifier=…, tool="search.web")`.
 
     The application finds the permit as `scope["crewgate"]`, and as `request.state.crewgate` in
-    Starlette and FastAPI. It may settle the permit at a lower cost, or release it; otherwise the
-    full price is charged. Once its call has been ended, its `send` raises ConnectionAbortedError.
-    WebSockets are refused.
+    Starlette and FastAPI. The application may settle the permit at a lower cost, or release it;
+    otherwise the branch pays the price. After the middleware has ended a call, `send` raises
+    ConnectionAbortedError in the application. The middleware refuses WebSockets.
 
-    If the server offers the ASGI TLS extension, the client's certificate is checked as well, as
-    `Verifier.decide` says: the server must verify clients against the internal CA, and no other.
+    If the server offers the ASGI TLS extension, the middleware passes the client's certificate to
+    `Verifier.admit`. The server must then verify clients against the internal CA, and against no
+    other CA.
 
     Args:
         app: The application, ASGI 3.
@@ -59,7 +60,7 @@ class CrewgateMiddleware:
 
     Raises:
         ConfigurationError: `tool` names a tool that the verifier does not have now, has no route, a
-            route that cannot be used, or two for the same request, or is of another type; or
+            route that cannot be used, or two routes for the same request, or is of another type; or
             `carriers` is empty, or one text.
     """
 
@@ -92,9 +93,9 @@ class CrewgateMiddleware:
         """Serve one request, or the application's lifespan.
 
         Raises:
-            StreamTerminatedError: The call was ended in the middle of its response, so the server
-                must end the connection.
-            NotImplementedError: The scope is of a type that cannot be authorized.
+            StreamTerminatedError: The middleware ended the call in the middle of its response, so
+                the server must end the connection. Servers log this error.
+            NotImplementedError: The scope is of a type that the middleware cannot authorize.
         """
         if scope["type"] == "http":
             await self._request(scope, receive, send)

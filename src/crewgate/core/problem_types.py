@@ -26,7 +26,11 @@ INSUFFICIENT_SCOPE = "insufficient_scope"
 
 
 class Reason(enum.Enum):
-    """Why a call was refused, in the order of the checks; the value is the problem type's slug."""
+    """Why a call was refused. The value is the slug of a problem type.
+
+    For a spent hour or day of a crew, the reason is CREDITS_EXHAUSTED, `Denial.window` is set, and
+    the problem type is `allowance-exhausted`.
+    """
 
     INVALID_REQUEST = "invalid-request"
     MISSING_TOKEN = "missing-token"

@@ -54,7 +54,7 @@ class SpentWindow(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         length_seconds: 3,600 or 86,400.
         ends_at: When the next allowance begins, in seconds since the epoch.
-        left_seconds: The seconds from the refusal to that time.
+        left_seconds: The seconds from the refusal to `ends_at`.
     """
 
     length_seconds: int
@@ -66,18 +66,19 @@ class Denial(msgspec.Struct, frozen=True):
     """A refusal and its evidence.
 
     Attributes:
-        reason: Why the call was refused.
+        reason: Why the call was refused. CREDITS_EXHAUSTED with a `window` means that the hour or
+            the day of the crew is spent. Over HTTP, that is the problem `allowance-exhausted`.
         grant: The grant of the token; None unless the token has a good signature.
-        retry: Whether the same call may succeed shortly.
-        level: For CREDITS_EXHAUSTED, the account that cannot pay: a branch's UUID text, or the
-            crew's name. Empty for every other reason.
-        used_micro: Micro-credits of that account that are settled, burned or reserved.
-        quota_micro: The account's quota, or its allowance of the window, in micro-credits.
+        retry: Whether the same call may succeed after a moment. False for a spent hour or day.
+        level: The account that cannot pay, if the reason is CREDITS_EXHAUSTED: the UUID text of a
+            branch, or the name of the crew. Empty for every other reason.
+        used_micro: Micro-credits of the account `level` that are settled, burned or reserved.
+        quota_micro: Micro-credits that the account `level` may use in all, or in the hour or day.
         need_micro: Micro-credits that the call costs at most. 0 if `level` is empty.
-        window_number: The ledger's number for the hour or day whose allowance the crew has spent; 0
-            if the call lacks no allowance. Programs use `window`.
-        window: The same hour or day with its end; None if the call lacks no allowance, or needs
-            more than an hour or a day ever has.
+        window_number: The ledger's number of the spent hour or day of the crew, and 0 for every
+            other denial. Use `window` instead.
+        window: The spent hour or day of the crew, after which the same call may succeed. None for
+            every other denial, and for a call that costs more than a whole hour or day allows.
     """
 
     reason: Reason
@@ -92,13 +93,18 @@ class Denial(msgspec.Struct, frozen=True):
 
     @property
     def left_micro(self) -> int:
-        """Micro-credits of the account at `level` that are not used: less than the call needs."""
+        """Micro-credits that the account `level` has not used: fewer than the call needs."""
         return max(0, self.quota_micro - self.used_micro)
 
     def __repr__(self) -> str:
         branch = f" branch={self.grant.branch}" if self.grant is not None else ""
-        empty = f" {self.level} used {self.used_micro} of {self.quota_micro}" if self.level else ""
-        return f"<Denial {self.reason.value}{branch}{empty}{' retry' if self.retry else ''}>"
+        account = (
+            f" level={self.level} used_micro={self.used_micro} quota_micro={self.quota_micro} "
+            f"need_micro={self.need_micro}"
+            if self.level
+            else ""
+        )
+        return f"<Denial {self.reason.value}{branch}{account}{' retry' if self.retry else ''}>"
 
     def __bool__(self) -> bool:
         raise TypeError("a verdict has no truth value; use isinstance(verdict, Permit)")

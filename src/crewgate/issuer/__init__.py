@@ -1,15 +1,16 @@
 """Mints tokens for a crew: for an orchestrator and its sub-agents, or one token at a time.
 
-An `Orchestrator` knows its branches, their newest tokens and which of them are revoked
-(`issuer_state`). A `Minter` signs tokens within the limits of the crew. The `journal` has a grant
-on disk before its token leaves the process. A revoked branch gets no further token, even if the
-disk or the gateway fails. For an orchestrator without a signing key, `remote` has
-`remote_orchestrator`: a gateway signs its tokens.
+An `Orchestrator` knows the branches that it has minted, their newest tokens, and which branches are
+revoked. A `Minter` signs single tokens within the limits of the crew. An orchestrator writes each
+grant into a journal on disk before anybody gets the token. A revoked branch gets no further token,
+even if the disk or the gateway fails. An orchestrator of `crewgate.issuer.remote` needs no signing
+key: a gateway signs the tokens.
 
-A `TokenAuth` presents a sub-agent's token in the requests of an HTTP client. Each client has its
-own, in a module that imports the client: `httpx_auth`, `httpx2_auth`, `requests_auth`,
-`aiohttp_auth` and `grpc_auth`. Their `NoTokenError` is also an error of the client. All other
-errors are in `crewgate`.
+A `TokenAuth` presents a sub-agent's token in the requests of an HTTP client. Each client has a
+`TokenAuth` in a module that imports the client: `httpx_auth`, `httpx2_auth`, `requests_auth`,
+`aiohttp_auth` and `grpc_auth`. If there is no token, `TokenAuth` raises `NoTokenError`, which is
+also an error of the client; a call over gRPC fails with UNAVAILABLE. All other errors are in
+`crewgate`.
 """
 
 from crewgate.core.policy.policy import CrewPolicy, VerificationKey

@@ -18,9 +18,10 @@ class TokenAuth:
     """A middleware for `middlewares=` of a session or request.
 
     `source` is a SubAgent, the path of a token file, or a function that returns the token, or None
-    if there is none. The middleware reads it for every request (20 µs). It sends the token to one
-    origin only: that of `url`, or of the first request if there is no `url`. After a redirection to
-    another origin it sends no token. A request without a token raises NoTokenError.
+    if there is none. The middleware reads the token for every request (20 µs), and sends the token
+    to one origin only: the origin of `url`, or of the first request if there is no `url`. After a
+    redirection to another origin, the middleware sends no token. If there is no token, the request
+    raises NoTokenError.
     """
 
     def __init__(self, source: TokenSource, url: str | URL = "") -> None:
@@ -30,7 +31,7 @@ class TokenAuth:
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        """Send the request with the token in its Authorization field (RFC 6750, section 2.1)."""
+        """Send the request with the header field Authorization (RFC 6750, section 2.1)."""
         origin = request.url.origin()
         if self._origin is None:
             self._origin = origin

@@ -100,25 +100,25 @@ def newer_than(token: str, read: Read) -> str:
 class FlowAuth(Generic[Q, S]):
     """The common base of the hooks of httpx and httpx2; each also derives from its `Auth`.
 
-    It reads the file, or asks the handle, for every request (20 µs), and raises `no_token` if there
-    is no token. It works with the blocking and the asynchronous client. It can repeat a request
-    only if the body is of the type `in_memory`.
+    A hook reads the file, or asks the handle, for every request (20 µs), and raises `_no_token` if
+    there is no token. A hook works with the blocking and the asynchronous client. A hook can repeat
+    a request only if the body is of the type `_in_memory`.
     """
 
-    no_token: ClassVar[Callable[..., Exception]]
-    in_memory: ClassVar[type]
+    _no_token: ClassVar[Callable[..., Exception]]
+    _in_memory: ClassVar[type]
 
     def __init__(self, source: TokenSource) -> None:
         self._read = reader(source)
 
     def auth_flow(self, request: Q) -> Generator[Q, S, None]:
-        """Set the Authorization field, as `Auth` of the library describes it."""
+        """Set the header field Authorization (RFC 6750, section 2.1); the client calls this."""
         try:
             token = self._read()
         except IssuerError as error:
-            raise self.no_token(str(error), request=request) from error
+            raise self._no_token(str(error), request=request) from error
         # The client may replace the stream when it sends the request.
-        is_repeatable = isinstance(request.stream, self.in_memory)
+        is_repeatable = isinstance(request.stream, self._in_memory)
         request.headers[FIELD] = bearer(token)
         response = yield request
         if response.status_code == UNAUTHORIZED and is_repeatable:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Collection, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -54,7 +54,7 @@ def process_name() -> str:
     return f"pid_{os.getpid()}"
 
 
-class BranchUsage(NamedTuple):
+class BranchUsage(msgspec.Struct, frozen=True):
     """What a gateway knows about a branch.
 
     Attributes:
@@ -70,20 +70,21 @@ class RevocationReceipt(msgspec.Struct, frozen=True, kw_only=True):
     """The progress of a revocation when the gateway answered.
 
     Attributes:
-        machines_applied: Machines that enforce the revocation and have it on their disks. The
-            others get it without a further call.
-        machines_total: Machines in the trust domain.
-        machines_missing: The names of the machines that have not acknowledged it yet, if known,
-            and 256 at most.
-        machines_missing_more: How many further machines have not acknowledged it yet.
-        is_complete: Whether the required number of machines have it on their disks: a majority, or
-            the only machine.
-        elapsed_ms: Milliseconds from the arrival of the request at the gateway until the last of
-            these machines had acknowledged it and the gateway had ended the last open call.
-        calls_cut: Open calls that the gateway's machine ended.
+        machines_applied: How many machines enforce the revocation and have it on their disks. The
+            other machines get the revocation without a further call.
+        machines_total: How many machines the cluster has.
+        machines_missing: The names of the machines that have not acknowledged the revocation yet,
+            if known, and 256 at most.
+        machines_missing_more: How many further machines have not acknowledged the revocation yet.
+        is_complete: Whether the required number of machines have the revocation on their disks: a
+            majority, or the only machine.
+        elapsed_ms: Milliseconds from the arrival of the request at the gateway until both had
+            happened: all machines of `machines_applied` had acknowledged the revocation, and the
+            gateway had ended the last open call.
+        calls_cut: How many open calls the gateway's machine ended.
         is_whole_crew: Whether the gateway revoked all earlier tokens of the crew instead, because
             the crew has used up its share of revocations.
-        is_known: False if no machine knows the branch, for example because its id is mistyped. The
+        is_known: False if no machine knows the branch, for example because the id is mistyped. The
             revocation is in force all the same.
     """
 
@@ -99,21 +100,21 @@ class RevocationReceipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GatewayClient(Protocol):
-    """What an `Orchestrator` asks of its gateway: a protocol, for a program to implement.
+    """The two methods that an `Orchestrator` needs of a gateway: a protocol.
 
-    `Orchestrator.from_config` and `Orchestrator.remote` need none. Pass an object with these two
-    methods only if you make an `Orchestrator` yourself.
+    Implement it only if you call `Orchestrator(…)` yourself. `Orchestrator.from_config` and
+    `remote_orchestrator` bring a gateway of their own.
     """
 
     def usage(self, branches: Collection[str]) -> Mapping[str, BranchUsage]:
         """Return what the gateway knows about these branches, by their ids (UUID text).
 
-        The result leaves out a branch that no call has used yet, unless the branch was revoked.
+        Leave out a branch that no call has used yet, unless the branch was revoked.
 
         Raises:
-            ServiceConnectionError: The gateway cannot be reached. Then the orchestrator mints
-                nothing; to let it mint, return an empty dict instead, as the gateway of
-                `from_config` does.
+            ServiceConnectionError: The gateway cannot be reached. The orchestrator then mints
+                nothing. To let the orchestrator mint, return an empty dict and raise nothing: so
+                does the gateway of `Orchestrator.from_config`.
         """
 
     def revoke(self, branch: str) -> RevocationReceipt:
@@ -121,7 +122,7 @@ class GatewayClient(Protocol):
 
         Raises:
             ServiceConnectionError: The gateway cannot be reached; it has revoked nothing.
-            ServiceRefusedError: The gateway refuses; the message has its reason.
+            ServiceRefusedError: The gateway refuses; the message has the reason.
         """
 
 

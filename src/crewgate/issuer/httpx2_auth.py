@@ -1,7 +1,7 @@
 """An httpx2 auth hook that presents the current token of a branch.
 
-The clients of OpenAI (from version 3), Anthropic (from 2) and MCP (from 2) use httpx2 and accept no
-hook of httpx.
+The clients of OpenAI (from version 3), Anthropic (from version 2) and MCP (from version 2) use
+httpx2, and accept no hook of httpx.
 """
 
 import httpx2
@@ -20,8 +20,9 @@ class TokenAuth(FlowAuth[httpx2.Request, httpx2.Response], httpx2.Auth):
     """A hook for `auth=` of a client or request.
 
     `source` is a SubAgent, the path of a token file, or a function that returns the token, or None
-    if there is none. A request without a token raises NoTokenError.
+    if there is none. The hook reads the token for every request (20 µs). If there is no token, the
+    request raises NoTokenError.
     """
 
-    no_token = NoTokenError
-    in_memory = httpx2.ByteStream
+    _no_token = NoTokenError
+    _in_memory = httpx2.ByteStream

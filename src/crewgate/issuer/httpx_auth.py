@@ -16,8 +16,9 @@ class TokenAuth(FlowAuth[httpx.Request, httpx.Response], httpx.Auth):
     """A hook for `auth=` of a client or request.
 
     `source` is a SubAgent, the path of a token file, or a function that returns the token, or None
-    if there is none. A request without a token raises NoTokenError.
+    if there is none. The hook reads the token for every request (20 µs). If there is no token, the
+    request raises NoTokenError.
     """
 
-    no_token = NoTokenError
-    in_memory = httpx.ByteStream
+    _no_token = NoTokenError
+    _in_memory = httpx.ByteStream

@@ -36,7 +36,8 @@ class Minter:
 
     A `quota` is in micro-credits, and times are wall-clock seconds since the epoch. A `lifetime` is
     in seconds; None is the longest that the crew allows. A method that raises has signed nothing.
-    Without a `name`, the orchestrator is the one of the key, or else `<crew>/<crew>-1`.
+    Without a `name`, the orchestrator is the one for which the key may sign, or else
+    `<crew>/<crew>-1`.
 
     Raises:
         IssuerError: The key may sign only for another orchestrator, or a token cannot hold `name`.
@@ -71,7 +72,7 @@ class Minter:
         subject: str | None = None,
         lifetime: int | None = None,
     ) -> MintedToken:
-        """Sign the first grant of a new root: a pipeline run, on behalf of `subject`.
+        """Sign the first grant of a new run, a branch without a parent, on behalf of `subject`.
 
         Raises:
             ScopeError: The crew's limits do not allow these tools or this quota.
@@ -100,7 +101,7 @@ class Minter:
         now: float,
         lifetime: int | None = None,
     ) -> MintedToken:
-        """Sign the first grant of a new branch below the branch with the claims `parent`.
+        """Sign the first grant of a new branch below the branch whose newest claims are `parent`.
 
         Raises:
             ScopeError: The parent or the crew's limits do not allow these tools or this quota.
@@ -135,9 +136,10 @@ class Minter:
         path: Sequence[PathElement] | None = None,
         lifetime: int | None = None,
     ) -> MintedToken:
-        """Sign the next grant of the branch with `claims`. A None keeps what `claims` has.
+        """Sign the next grant of the branch whose newest claims are `claims`.
 
-        `path` has the ancestors of `claims` with their newest quotas.
+        `path` has the ancestors of the branch with their newest quotas. If `tools`, `quota` or
+        `path` is None, the next grant has the value in `claims`.
 
         Raises:
             ScopeError: The crew's limits do not allow these tools or this quota.

@@ -34,22 +34,23 @@ from crewgate.issuer.token_file_renewer import TokenFileRenewer
 class Orchestrator:
     """Mints tokens for one crew under one name; use it as a context manager, or call `close`.
 
-    Threads may share it. A method may block for the journal's disk and for the gateway (about 5 s a
-    request, 10 s for one of `remote_orchestrator`): in an event loop, use
-    `await asyncio.to_thread(run.token)`. While its gateway is down, an orchestrator of
-    `from_config` mints, and logs a warning; only `revoke` raises ServiceConnectionError.
+    Threads may share an orchestrator. A method can block until the disk has the journal, and until
+    the gateway answers: about 5 s for each request, or 10 s with `remote_orchestrator`. In an event
+    loop, use `await asyncio.to_thread(run.token)`. While the gateway does not answer, an
+    orchestrator of `from_config` still mints, and logs a warning; only `revoke` raises
+    ServiceConnectionError.
 
     Args:
         minter: Signs the tokens.
         journal: The file of the journal; it is created with mode 0600 if it is missing.
         clock: Returns wall-clock seconds since the epoch.
         lifetime: The lifetime of each token in seconds; None is the longest that the crew allows.
-        gateway: Knows what was spent, and revokes. Without one, the orchestrator compares grants
-            only, and no gateway learns of its revocations.
+        gateway: Says what branches have spent, and revokes them. With None, the orchestrator
+            compares grants only, and no gateway learns that a branch is revoked.
 
     Raises:
         IssuerError: The crew does not allow `lifetime`.
-        JournalLockedError: Another process runs this orchestrator.
+        JournalLockedError: Another orchestrator, in this or another process, uses the journal.
         JournalError: The journal is damaged, or cannot be opened.
     """
 
@@ -73,15 +74,17 @@ class Orchestrator:
     def from_config(
         cls, path: Path | str, *, crew: str, name: str | None = None, lifetime: int | None = None
     ) -> Self:
-        """Make orchestrator `<crew>/<name>` of a configuration file, with this machine's gateway.
+        """Make the orchestrator `<crew>/<name>` from a configuration file.
 
-        Its journal is in the state folder. Without a `name`, it is the orchestrator of the crew's
-        key, or else `<crew>/<crew>-1`. The class explains `lifetime`.
+        The gateway is the one of this machine, and the journal is in the state folder. Without a
+        `name`, the orchestrator is the one for which the crew's key may sign, or else
+        `<crew>/<crew>-1`. `lifetime` is as for the class.
 
         Raises:
             ConfigurationError: The file cannot be used, or has no usable signing key of the crew.
-            IssuerError: The crew does not allow `lifetime`, or the key or a token not the `name`.
-            JournalLockedError: Another process runs this orchestrator.
+            IssuerError: The crew does not allow `lifetime`, the key may not sign for `name`, or a
+                token cannot hold `name`.
+            JournalLockedError: Another orchestrator, in this or another process, has this name.
             JournalError: The journal is damaged, or cannot be opened.
         """
         config, minter = minter_of(path, crew, name)
@@ -123,12 +126,12 @@ class Orchestrator:
         token_file: Path | str | None = None,
         reason: str = "",
     ) -> SubAgent:
-        """Start a run of the pipeline: mint a new root branch.
+        """Start a run: mint a new branch without a parent.
 
         Args:
-            credits: Credits of the run and of all branches below it, as decimal text: "10.00".
-            tools: Names and patterns of tools: "search.web", "search.*".
-            role: What the agent does.
+            credits: Credits of the run and of all branches below it, as decimal text: `"10.00"`.
+            tools: Names and patterns of tools: `["search.web", "publish.*"]`.
+            role: A word for what the agent does, such as `"researcher"`.
             subject: On whose behalf the run acts; by default the orchestrator itself.
             process_id: The process that will hold the token; by default this process.
             token_file: A file (0600) in which to keep a fresh token, as `write_token_file` does.
@@ -167,7 +170,7 @@ class Orchestrator:
         token_file: Path | str | None = None,
         reason: str = "",
     ) -> SubAgent:
-        """Mint a new branch below `parent`, within its tools, its depth and its remaining credits.
+        """Mint a new branch below `parent`, within the parent's tools and remaining credits.
 
         Args:
             parent: The handle of the branch above, or its UUID text.
@@ -176,7 +179,7 @@ class Orchestrator:
             role, tools, credits, process_id, token_file, reason: As for `start_run`.
 
         Raises:
-            BranchRevokedError: The parent was revoked.
+            BranchRevokedError: The parent, or a branch above it, was revoked.
             ScopeError: The parent or the crew's limits do not allow these tools or credits.
             JournalError: The journal cannot be written; nothing was minted.
             IssuerError: As for `start_run`, or the orchestrator does not know the parent.
@@ -203,7 +206,7 @@ class Orchestrator:
             )
 
     def agent(self, branch: str) -> SubAgent:
-        """Return the handle of a branch (UUID text) in the journal, also after a restart.
+        """Return the handle of a branch (UUID text) that is in the journal, also after a restart.
 
         Raises:
             BranchRevokedError: The branch was revoked.
@@ -212,12 +215,12 @@ class Orchestrator:
         return SubAgent(self, branch, self.claims(branch).agent_role)
 
     def claims(self, branch: str) -> Claims:
-        """Return the newest claims of a branch (UUID text); raises as `agent`."""
+        """Return the newest claims of a branch (UUID text); raises the errors of `agent`."""
         with self._lock:
             return self._branches.living(branch).claims
 
     def token(self, branch: str) -> str:
-        """Return a token of a branch (UUID text), as `SubAgent.token` does; raises the same."""
+        """Do what `SubAgent.token` does, for the branch with an id (UUID text)."""
         with self._lock:
             fresh = self._fresh(branch)
         return fresh or self._renewed(branch)
@@ -235,13 +238,13 @@ class Orchestrator:
 
         Args:
             agent: The handle of the branch, or its UUID text.
-            credits, tools: The new ones, as for `start_run`; None keeps them as they are.
+            credits, tools: The new credits and tools, as for `start_run`; None changes nothing.
             overcommit, reason: As for `spawn`.
 
         Raises:
             BranchRevokedError: The branch, or one above it, was revoked.
             ScopeError: The parent or the crew's limits do not allow these tools or credits, or the
-                children of the branch hold more.
+                children of the branch hold more credits.
             JournalError: The journal cannot be written; nothing was minted.
             IssuerError: A parameter is malformed, or the orchestrator does not know the branch.
         """
@@ -255,14 +258,14 @@ class Orchestrator:
     def revoke(self, agent: SubAgent | str, *, reason: str = "") -> RevocationReceipt | None:
         """Revoke a branch (a handle, or any UUID of the crew) and all below it, on all machines.
 
-        The orchestrator marks the branch as revoked first, so that it mints nothing more for it,
-        even if the gateway fails. Then the gateway revokes it and ends its open calls and streams.
-        Returns the receipt of the gateway, or None without a gateway.
+        First the orchestrator marks the branch as revoked: the branch gets no further token, even
+        if the gateway fails. Then the gateway revokes the branch, and ends the open calls and
+        streams of the branch. Return the receipt of the gateway, or None without a gateway.
 
         Raises:
-            ServiceConnectionError: The gateway cannot be reached. Call again: until then its
-                tokens stay valid.
-            ServiceRefusedError: The gateway refuses; the message has its reason.
+            ServiceConnectionError: The gateway cannot be reached. Call again: until then the tokens
+                of the branch stay valid.
+            ServiceRefusedError: The gateway refuses; the message has the reason.
             JournalError: The journal cannot be written. The branch is revoked all the same.
             IssuerError: `agent` is not a UUID.
         """
@@ -275,10 +278,11 @@ class Orchestrator:
         return receipt
 
     def mark_revoked(self, branch: str, *, reason: str = "") -> None:
-        """Mint nothing more for a branch that was revoked elsewhere, nor below it.
+        """Mint no further token for a branch that was revoked elsewhere, or for branches below it.
 
         Raises:
-            JournalError: The journal cannot be written, but the branch counts as revoked here.
+            JournalError: The journal cannot be written. The orchestrator mints no further token
+                all the same.
             IssuerError: `branch` is not a UUID.
         """
         entry = BranchRevoked(self._clock(), branch_id(branch), self._name, reason)
@@ -288,7 +292,8 @@ class Orchestrator:
     def write_token_file(self, agent: SubAgent | str, path: Path | str) -> None:
         """Write the token of a branch to the file `path` (0600), and replace it at each renewal.
 
-        This ends when the branch is revoked, which deletes the file, or with `close`.
+        If the orchestrator revokes the branch, or learns that the branch is revoked, it deletes the
+        file. After `close`, the file stays as it is.
 
         Raises:
             BranchRevokedError: The branch was revoked.
@@ -306,7 +311,10 @@ class Orchestrator:
             self._renewer.wake()
 
     def refresh_if_due(self, branch: str) -> float:
-        """Renew a token and its file if due, as `token`; return the seconds to the next renewal."""
+        """Do what `token` does, and write a new token into the file of the branch, if it has one.
+
+        Return the seconds until the next renewal.
+        """
         self.token(branch)
         with self._lock:
             return self._tokens.write(branch, self._clock())

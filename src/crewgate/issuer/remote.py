@@ -270,12 +270,12 @@ class RemoteOrchestrator(Orchestrator):
 def remote_orchestrator(url: str, certificate: Path | str, *, ca: Path | str) -> Orchestrator:
     """Make the orchestrator that a certificate names, on any host; a gateway signs for it.
 
-    Its methods raise the errors of `Orchestrator`, and ServiceConnectionError if they cannot reach
-    the API. For a branch that was revoked elsewhere they raise a plain IssuerError. The API does
-    not support `subject`, `overcommit` and a lifetime.
+    The methods of this orchestrator raise the errors of `Orchestrator`, and ServiceConnectionError
+    if they cannot reach the control API. For a branch that was revoked elsewhere, they raise a
+    plain IssuerError. The control API does not support `subject`, `overcommit` and a lifetime.
 
     Args:
-        url: The gateway's control API, `https://HOST:PORT`.
+        url: The URL of the gateway's control API, `https://HOST:PORT`.
         certificate: PREFIX or PREFIX.pem, with the key in PREFIX.key, as `crewgate ca issue
             --out PREFIX` writes them. The orchestrator reads the files again when they change.
         ca: The PEM file of the root that signed the API's certificate.

@@ -19,15 +19,15 @@ class TokenAuth(AuthBase):
     """A hook for `auth=` of a session or request.
 
     `source` is a SubAgent, the path of a token file, or a function that returns the token, or None
-    if there is none. The hook reads it for every request (20 µs). A request without a token raises
-    NoTokenError.
+    if there is none. The hook reads the token for every request (20 µs). If there is no token, the
+    request raises NoTokenError.
     """
 
     def __init__(self, source: TokenSource) -> None:
         self._read = reader(source)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Set the Authorization field (RFC 6750, section 2.1), as `AuthBase` describes it."""
+        """Set the header field Authorization (RFC 6750, section 2.1); requests calls this."""
         try:
             token = self._read()
         except IssuerError as error:

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class SubAgent:
-    """The handle of one branch: a pipeline run, or a sub-agent below it.
+    """The handle of one branch: a run of the crew, or a sub-agent of a run.
 
     Attributes:
         branch: The id of the branch, as UUID text.
-        role: What the agent does.
+        role: A word for what the agent does.
     """
 
     __slots__ = ("_orchestrator", "branch", "role")
@@ -44,15 +44,16 @@ class SubAgent:
         return self._orchestrator.claims(self.branch)
 
     def token(self) -> str:
-        """Return the newest token; mint a new one if a third of its lifetime or 300 s are left.
+        """Return the newest token of the branch, or mint a new one if that token ends soon.
 
-        The journal has a line for each new token. If the orchestrator cannot mint a new token, the
-        method returns the last one until that expires.
+        A token ends soon if both less than 300 s and less than a third of its lifetime are left.
+        If the orchestrator cannot mint a new token, this method returns the last token until that
+        has expired.
 
         Raises:
-            BranchRevokedError: This orchestrator has revoked the branch, or has learned of its
-                revocation: it asks the gateway when it renews, and not before. Until then it
-                returns the token, which gateways refuse.
+            BranchRevokedError: This orchestrator has revoked the branch, or has learned that the
+                branch is revoked. The orchestrator asks the gateway only when it mints; until then
+                this method returns a token that gateways refuse.
             ServiceConnectionError: The gateway that signs cannot be reached
                 (`remote_orchestrator`), and the last token has expired.
             IssuerError: The orchestrator cannot mint a new token, and the last one has expired.

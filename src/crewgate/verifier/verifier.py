@@ -35,12 +35,13 @@ DecisionCallback = Callable[[str, Permit | Denial], object]
 class Verifier:
     """Authorizes calls; made by `from_config` or `standalone`. Safe to use from many threads.
 
-    A permit's price is charged with the verdict: its `settle` may lower the charge once, its
-    `release` returns it, and `with permit:` leaves it as it is.
+    The verifier charges the price of a call together with the permit. `Permit.settle` can lower the
+    charge once, and `Permit.release` returns the whole price.
 
-    `sink` is called with the tool's name and the verdict before any caller gets that verdict. What
-    it raises reaches the caller of `decide`, `admit` or `admit_blocking`; a charge is returned
-    first. So a program that cannot record its calls can refuse them.
+    The verifier calls `sink` with the name of the tool and the verdict, before the caller gets the
+    verdict. If `sink` raises an exception, the verifier returns the charge, and the caller of
+    `decide`, `admit` or `admit_blocking` gets the exception. So a program that cannot record a call
+    can refuse the call.
     """
 
     def __init__(self, source: VerdictSource, sink: DecisionCallback | None = None) -> None:
@@ -51,10 +52,11 @@ class Verifier:
 
     @staticmethod
     def from_config(path: str | Path, *, sink: DecisionCallback | None = None) -> "Verifier":
-        """Attach to the table of this machine's agent, which serves the configuration at `path`.
+        """Make a verifier on the table of this machine's agent, for the configuration file `path`.
 
-        In the background the verifier attaches again if the agent restarts, and reloads the
-        configuration if it changes. It refuses calls while it cannot decide them.
+        If the agent restarts, the verifier attaches again in the background. If the configuration
+        changes, the verifier loads it in the background. While the verifier cannot decide, it
+        refuses calls.
 
         Raises:
             ConfigurationError: The configuration, or a file that it names, cannot be used.
@@ -75,12 +77,13 @@ class Verifier:
 
         Args:
             audience: The audience (`aud`) that tokens must have.
-            tools: The price of each tool by its name, in credits as decimal text ("0.01"); or
-                {"price": ..., "owner": a crew}.
-            crews: By name, {"issuer": ..., "keys": the JWKS as a dict, "tools": patterns}, and the
-                ceilings of a configuration file ("credits_per_branch": "2.50", "depth": 2, ...). A
-                ceiling that is missing does not apply, except tools (none), lifetime (900 s) and
-                depth (8).
+            tools: The price of each tool by its name, in credits as decimal text, `"0.01"`. A tool
+                of one crew is `{"price": "0.01", "owner": CREW}`; every other tool is shared.
+            crews: Each crew by its name: `{"issuer": …, "keys": JWKS as a dict, "tools": [PATTERN,
+                …]}`. Further keys are those of a section `[crew.NAME]`, such as
+                `"credits_per_branch": "2.50"` and `"depth": 2`. Without `tools`, the crew may use
+                no tool. By default the longest lifetime is 900 s, the depth is 8 at most, and other
+                limits do not apply.
             sink: See `Verifier`.
 
         Raises:
@@ -124,26 +127,27 @@ class Verifier:
     ) -> Permit | Denial:
         """Return the verdict without waiting.
 
-        If the branch's lease is empty, the verdict is Denial(BUDGET_UNAVAILABLE, retry=True), and a
-        draw has been started; a standalone verifier draws in the call itself.
+        If the branch's lease has too few credits, the verdict is Denial(BUDGET_UNAVAILABLE,
+        retry=True), and the verifier starts a draw. A standalone verifier draws in the call itself.
 
         THE TLS HANDSHAKE MUST HAVE VERIFIED THE CHAIN OF `peer_certificate` AGAINST THE INTERNAL
-        CA, AND NO OTHER, AND THAT THE CLIENT HOLDS ITS KEY (`ssl.CERT_REQUIRED` or `CERT_OPTIONAL`,
-        `load_verify_locations` of that root alone, `getpeercert(binary_form=True)`): the verifier
-        itself cannot detect a forged certificate.
+        CA, AND AGAINST NO OTHER CA. THE HANDSHAKE MUST ALSO HAVE VERIFIED THAT THE CLIENT HOLDS THE
+        KEY OF THE CERTIFICATE. The verifier cannot detect a forged certificate. With `ssl`, use
+        `CERT_REQUIRED` or `CERT_OPTIONAL`, load that root alone with `load_verify_locations`, and
+        pass `getpeercert(binary_form=True)`.
 
         Args:
-            token: The compact token as the client sent it; None if it sent none.
+            token: The compact token as the client sent it; None if the client sent none.
             tool: The tool's name.
-            peer_certificate: The DER of the client's certificate on the connection that the call
-                came over. A tool of another crew needs one of the caller's crew. It must be for
-                clients, speak for an orchestrator, be valid now, and not be revoked, nor its
-                orchestrator; else the verdict is Denial(BINDING_MISMATCH), whatever the token.
-                Without a token, an attached verifier decides by the certificate alone if a
-                [[crossing]] leads to the tool's owner.
-            cost_micro: Micro-credits that this call costs at most, instead of the tool's price (its
-                `max` if the price is a table). They are charged; the permit's `settle` returns
-                what the call did not cost.
+            peer_certificate: The client's certificate (DER) of the connection over which the call
+                came. A tool of another crew needs a certificate of the caller's crew. The
+                certificate must be for clients, name an orchestrator and be valid now, and neither
+                may be revoked; else the verdict is Denial(BINDING_MISMATCH) with every token.
+                Without a token, a verifier of `from_config` decides by the certificate alone, if a
+                [[crossing]] leads from the caller's crew to the tool's owner.
+            cost_micro: The most that this call can cost, in micro-credits. The verifier charges
+                this amount, and `Permit.settle` returns what the call did not cost. None charges
+                the tool's price; if the price is a table, that is its `max`.
 
         Raises:
             ValueError: `cost_micro` is negative, or above what any call may cost. Or
@@ -179,14 +183,14 @@ class Verifier:
         peer_certificate: bytes | None = None,
         cost_micro: int | None = None,
     ) -> Permit | Denial:
-        """Return the verdict like `decide`, but wait if the call lacks credit.
+        """Return the verdict like `decide`, but wait while a draw gets credits for the call.
 
-        It waits as long as a draw is under way, at most `[limits] credit_wait_seconds_max` (2 s),
-        and not at all while the ledger does not answer.
+        The wait is at most `[limits] credit_wait_seconds_max` (2 s). While the ledger does not
+        answer, there is no wait.
 
         Raises:
-            ValueError, TypeError, ForkedError: As `decide`.
-            RuntimeError: The call must wait, and runs neither under asyncio nor under Trio.
+            ValueError, TypeError, ForkedError: As for `decide`.
+            RuntimeError: The call must wait, but runs neither under asyncio nor under Trio.
         """
         request = self._request(token, tool, peer_certificate, cost_micro)
         admission = AdmissionLoop(self._source, request, task_waiter)
@@ -202,10 +206,10 @@ class Verifier:
         peer_certificate: bytes | None = None,
         cost_micro: int | None = None,
     ) -> Permit | Denial:
-        """Return the verdict like `admit`, for threads: block if the call lacks credit.
+        """Return the verdict like `admit`, but block the thread during the wait.
 
         Raises:
-            ValueError, TypeError, ForkedError: As `decide`.
+            ValueError, TypeError, ForkedError: As for `decide`.
         """
         request = self._request(token, tool, peer_certificate, cost_micro)
         admission = AdmissionLoop(self._source, request, ThreadWaiter)
@@ -227,11 +231,12 @@ class Verifier:
         return found is not None and found.is_revoked(self._source.judge.table)
 
     def close(self) -> None:
-        """Refuse every later call, and end connection and thread; a second call does nothing.
+        """Refuse every later call, and close the connection to the agent.
 
-        Permits stay as they are: each can still be settled or released once, and its `revoked` is
-        still true after a revocation. A late `decide`, `admit` or `admit_blocking` charges nothing
-        and returns Denial(REVOCATION_UNAVAILABLE).
+        After `close`, each of `decide`, `admit` and `admit_blocking` charges nothing and returns
+        Denial(REVOCATION_UNAVAILABLE). Permits stay valid: you can still settle or release each
+        permit once, and `Permit.revoked` still becomes True after a revocation. A second `close`
+        does nothing.
         """
         self._source.close()
 
@@ -270,7 +275,7 @@ class Verifier:
 
 
 class StandaloneVerifier(Verifier):
-    """A verifier with a private table, so only it can revoke there. See `Verifier.standalone`."""
+    """A verifier with a private table, made by `Verifier.standalone`. Only its `revoke` revokes."""
 
     def __init__(self, source: StandaloneSource, sink: DecisionCallback | None = None) -> None:
         super().__init__(source, sink)
@@ -279,13 +284,13 @@ class StandaloneVerifier(Verifier):
     def revoke(self, branch: str, *, crew: str = "") -> None:
         """Revoke a branch and all branches below it, even if they have made no call yet.
 
-        If the crew has used up its share of revocations, all its tokens that were issued before now
-        are revoked instead.
+        If the crew has used up its share of revocations, all tokens of the crew that were issued
+        until now are revoked instead.
 
         Args:
             branch: The UUID text of the branch.
-            crew: The name of its crew; needed if the branch has made no call and there are several
-                crews.
+            crew: The name of the branch's crew. You need it only if there are several crews, and
+                the branch has made no call yet.
 
         Raises:
             ServiceRefusedError: `branch` is not a UUID, there is no such crew, or the branch may

@@ -13,8 +13,16 @@ def test_a_denial_is_short_and_no_truth_value() -> None:
     waiting = Denial(Reason.BUDGET_UNAVAILABLE, grant(1, 5), retry=True)
     assert repr(waiting) == f"<Denial budget-unavailable branch={branch_id(1)} retry>"
     empty = Denial(
-        Reason.CREDITS_EXHAUSTED, grant(1, 5), level="article", used_micro=3, quota_micro=4
+        Reason.CREDITS_EXHAUSTED,
+        grant(1, 5),
+        level="article",
+        used_micro=3,
+        quota_micro=4,
+        need_micro=2,
     )
-    assert repr(empty) == f"<Denial credits-exhausted branch={branch_id(1)} article used 3 of 4>"
+    assert repr(empty) == (
+        f"<Denial credits-exhausted branch={branch_id(1)} "
+        "level=article used_micro=3 quota_micro=4 need_micro=2>"
+    )
     with pytest.raises(TypeError, match="isinstance"):
         assert empty

@@ -12,7 +12,14 @@ SHARED = "shared"
 
 
 class VerificationKey(msgspec.Struct, frozen=True):
-    """An Ed25519 public key (32 bytes, a valid point) of a crew, or of one of its orchestrators."""
+    """An Ed25519 public key, whose signatures a gateway accepts.
+
+    Attributes:
+        kid: The id of the key, as in the header of a token.
+        crew: The name of the crew whose tokens the key may sign.
+        public: The 32 bytes of the key, a valid point.
+        orchestrator: The only `client_id` for which the key may sign; None for the whole crew.
+    """
 
     kid: str
     crew: str
@@ -21,7 +28,26 @@ class VerificationKey(msgspec.Struct, frozen=True):
 
 
 class CrewPolicy(msgspec.Struct, frozen=True):
-    """The ceilings of a crew, for every token that its keys sign. Credits are micro-credits."""
+    """The limits of a crew, for every token that its keys sign.
+
+    Gateways apply all limits. A `Minter` needs `name` and `issuer`, and checks `tools`,
+    `quota_max`, `lifetime_seconds_max` and `depth_max`.
+
+    Attributes:
+        name: The name of the crew, as in the claim `crew`.
+        issuer: The claim `iss` that tokens of the crew must have.
+        tools: Names and patterns of the tools that tokens can grant: "search.web", "search.*".
+        quota_max: Micro-credits that one branch can be granted.
+        hourly_max: Micro-credits that the crew can spend in an hour.
+        daily_max: Micro-credits that the crew can spend in a day.
+        live_branches_max: Branches that are live at the same time.
+        new_branches_per_minute_max: Branches that begin in a minute.
+        live_revocations_max: Revocations of the crew that are in force at the same time.
+        lifetime_seconds_max: The longest lifetime of a token, in seconds.
+        depth_max: Levels of branches below a run.
+        observe: Whether the crew is in observe mode: the gate refuses only bad credentials and
+            revocations. `Permit.observed_reason` says why it would have refused another call.
+    """
 
     name: str
     issuer: str

@@ -28,10 +28,10 @@ class PathElement(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One ancestor of a branch, as the token of the branch states it in `branch_path`.
 
     `credit_quota` (micro-credits) was the ancestor's quota at `iat` (seconds since the epoch). A
-    gateway uses the newest quota that any token states for a branch. So it refuses an `iat` later
-    than the token's own, apart from a few seconds between clocks: such a quota would stay the
-    newest for ever. Without an `iat`, the quota counts only while the ledger does not know the
-    ancestor.
+    gateway uses the newest quota that any token states for a branch. A quota with an `iat` far in
+    the future would stay the newest for ever. So a gateway refuses an `iat` later than the token's
+    own, apart from a few seconds between clocks. Without an `iat`, a gateway uses the quota only
+    while the ledger does not know the ancestor.
     """
 
     id: str
@@ -40,7 +40,7 @@ class PathElement(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Claims(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """The payload of a token, with strict types; unknown members are ignored.
+    """The payload of a token. Types are strict; a gateway ignores unknown members.
 
     `credit_quota` is in micro-credits; `iat`, `exp` and `nbf` are in seconds since the epoch.
     """

@@ -11,10 +11,17 @@ from crewgate.core.tokens.claims import Claims
 
 
 class Grant(msgspec.Struct, frozen=True, gc=False):
-    """The claims of a token, the crew and key that verified them, and the table keys they name.
+    """The claims of a verified token, and what they mean on this machine.
 
-    `quota` (micro-credits) is the claimed one, at most the crew's ceiling. `branch_key` has 16
-    bytes. `path_keys` are the ancestors' keys, root first, and `path_digest` is their digest.
+    Attributes:
+        claims: The claims of the token.
+        crew: The account that pays. This is the crew of the token; for a call with a certificate
+            alone, it is `<caller's crew>:<owner of the tool>`.
+        kid: The id of the key that signed the token.
+        quota: Micro-credits of the branch: as claimed, but at most the crew's maximum.
+        branch_key: The key of the branch in the table (16 bytes).
+        path_keys: The keys of the ancestors in the table, the root first.
+        path_digest: A digest of `path_keys`.
     """
 
     claims: Claims
@@ -37,11 +44,11 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def caller(self) -> str:
-        """The crew that calls; `crew` is the account that pays (`cross_crew_call_ids`)."""
+        """The name of the crew that calls, also if `crew` is the account of two crews."""
         return cross_crew_call_ids.caller(self.crew)
 
     @property
     def parent(self) -> str | None:
-        """The UUID text of the parent branch; None for a root."""
+        """The UUID text of the parent branch; None for a run, which has no parent."""
         path = self.claims.branch_path
         return path[-1].id if path else None
