@@ -13,22 +13,22 @@ SOURCES := $(shell find ext -type f ! -name '*.c')
 .DELETE_ON_ERROR:
 .PHONY: help setup demo test check lint docs bench bench-hop bench-cluster simulate isolation power-loss disks soak sanitize fuzz coverage clean
 
-help:  ## these lines
+help:  ## print these lines
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
 
-setup: $(STAMPS)/extension  ## virtual environment, tools and the native core; only what changed
+setup: $(STAMPS)/extension  ## make the virtual environment, with the tools and the native core
 
-demo: setup  ## the incident, on a real gateway
+demo: setup  ## play the incident on real gateways
 	@$(BIN)/crewgate demo
 
 # Four at a time keep two cores busy, since some tests wait; tests/conftest.py has the long ones come
 # first, so that none is left to run alone.
-test: setup  ## all tests; ARGS="-k name" narrows them, CREWGATE_DEPTH=10 has them dig deeper
+test: setup  ## run all tests; ARGS="-k name" selects some, CREWGATE_DEPTH=10 repeats them more often
 	@$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Parts that decide, parse and format: their tests start no gateway, no agent and no database.
 PURE := $(addprefix tests/unit/,core config _native policy leases verifier gateway server upstream issuer)
-check: lint  ## before each commit, in about a minute: style, types, layers, tests of what is pure
+check: lint  ## before each commit, in about a minute: style, types, layers, tests without a gateway
 	@$(BIN)/pytest -q -n 2 --dist loadfile $(addprefix --ignore=tests/unit/_native/,test_stress.py test_faults.py) \
 		tests/test_tidy.py tests/docs/test_links.py tests/docs/test_reference.py $(PURE) $(ARGS)
 
@@ -39,7 +39,7 @@ lint: setup  ## style, types, layers
 	@$(BIN)/lint-imports --no-logo
 	@PATH="$(abspath $(BIN)):$$PATH" cython-lint ext  # it looks for pycodestyle there
 
-docs: setup  ## the documents as HTML, in build/docs; a warning ends it
+docs: setup  ## build the documents as HTML in build/docs; a warning is an error
 	@$(BIN)/sphinx-build -E -W --keep-going -q -d build/doctrees docs build/docs
 	@echo "Wrote build/docs/index.html"
 
@@ -52,20 +52,20 @@ bench-hop: setup  ## measure a request beside nginx, Envoy and a Python stack; m
 bench-cluster: setup  ## measure revocation across three machines, and a storm; minutes
 	@$(BIN)/python -m bench.cluster $(ARGS)
 
-simulate: setup  ## the gossip in seeded worlds, an hour of them; ARGS="--revocations 200 --worlds 50"
+simulate: setup  ## simulate the gossip for an hour; ARGS="--revocations 200 --worlds 50"
 	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/pip -q install 'matplotlib>=3.9,<4'
 	@$(BIN)/python tests/support/simulate.py $(ARGS)
 
-isolation: setup  ## tools that break the rules of HTTP beside checked callers; minutes; ARGS="--calls 6"
+isolation: setup  ## check that a tool that breaks HTTP harms no other call; minutes; ARGS="--calls 6"
 	@$(BIN)/python tests/support/isolation.py $(ARGS)
 
-power-loss: setup  ## disks cloned under load hold what was acknowledged; root; ARGS="--clones 100"
+power-loss: setup  ## check that a power loss loses nothing acknowledged; root; ARGS="--clones 100"
 	@$(BIN)/python tests/support/power_loss.py $(ARGS)
 
-disks: setup  ## a full, read-only and dead disk for each folder of a gateway; root; minutes
+disks: setup  ## test a gateway on full, read-only and dead disks; root; minutes
 	@$(BIN)/python tests/support/failing_disks.py $(ARGS)
 
-soak: setup  ## half an hour of mixed load and upheaval, books balanced; ARGS="--seconds 120"
+soak: setup  ## load a gateway for half an hour and check all sums; ARGS="--seconds 120"
 	@$(BIN)/python tests/support/soak.py $(ARGS)
 
 # Beside the real build, in build/sanitize. The runtimes must be loaded before Python's own memory is;
@@ -73,7 +73,7 @@ soak: setup  ## half an hour of mixed load and upheaval, books balanced; ARGS="-
 # is compiled by tests that bring their own sanitizer or build is not run here.
 SANITIZED = build/sanitize/lib
 RUNTIMES = $(shell $(or $(CC),cc) -print-file-name=libasan.so):$(shell $(or $(CC),cc) -print-file-name=libubsan.so)
-sanitize: setup  ## unit tests of the native core under ASan and UBSan; a report ends them
+sanitize: setup  ## unit tests of the native core under ASan and UBSan; the first finding stops them
 	@CREWGATE_SANITIZE=1 $(BIN)/python setup.py -q build --build-lib $(SANITIZED) --build-temp build/sanitize/temp
 	@PYTHONPATH=$(SANITIZED) LD_PRELOAD=$(RUNTIMES) ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -c \
 		'from crewgate._native import gate; assert "sanitize" in gate.__file__, gate.__file__'
@@ -87,7 +87,7 @@ fuzz: setup  ## fuzz the headers of the native core; needs clang; ARGS="--second
 	@$(BIN)/python -m fuzz $(ARGS)
 
 # The extension is built with line tracing for this and built again without afterwards.
-coverage: setup  ## tests with branch coverage, Python and Cython
+coverage: setup  ## run the tests with branch coverage, Python and Cython
 	@rm -f .coverage .coverage.* $(STAMPS)/extension
 	@touch $(STAMPS)/building
 	CREWGATE_TRACE=1 $(BIN)/python setup.py -q build_ext --inplace --force
@@ -96,7 +96,7 @@ coverage: setup  ## tests with branch coverage, Python and Cython
 	$(BIN)/coverage report
 	@$(MAKE) --no-print-directory setup
 
-clean:  ## all that was built, and the virtual environments
+clean:  ## delete the virtual environments and everything that was built
 	@rm -rf build dist .venv .venv-* src/*.egg-info $(NATIVE)/*.so .coverage .coverage.*
 
 # A stamp is written when its step is whole; without one the step starts from nothing. A pip that

@@ -218,7 +218,7 @@ class Site:
             return owner.status()
 
     def tree(self) -> dict[str, TreeRow]:
-        """The auth graph by branch; the crew's row is the empty one."""
+        """The branch tree by branch; the crew's row is the empty one."""
         with AdminClient(self.state) as owner:
             return {row.branch: row for row in owner.tree()}
 

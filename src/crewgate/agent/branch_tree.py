@@ -1,4 +1,4 @@
-"""Builds the auth graph: this machine's branches, and the credit that each has spent and has left.
+"""Builds the branch tree: this machine's branches, and the credit that each has spent and has left.
 
 It is pure. It joins copies of the table's records with the registry's entries and with the ledger's
 statements of other machines and earlier tables. The numbers of this table come from its records,

@@ -1,4 +1,4 @@
-"""Builds the agent's answers to status requests and to requests for the auth graph."""
+"""Builds the agent's answers to status requests and to requests for the branch tree."""
 
 import os
 from collections.abc import Iterator
@@ -80,7 +80,7 @@ def _beyond(agent: AgentState) -> dict[bytes, RemoteUsage]:
 
 
 def tree(agent: AgentState) -> list[TreeRow]:
-    """Return the auth graph; while the ledger does not answer, with this table's amounts only.
+    """Return the branch tree; while the ledger does not answer, with this table's amounts only.
 
     It blocks, for about a second with a full table.
     """

@@ -81,7 +81,7 @@ class Backend(Protocol):
         """Return whether this CA ever issued a certificate to that orchestrator."""
 
     async def tree(self) -> BranchTreeSnapshot:
-        """Return the auth graph, at most `limits.tree_seconds` old."""
+        """Return the branch tree, at most `limits.tree_seconds` old."""
 
     async def start_run(self, crew: str, name: str, grant: TokenRequest) -> TokenResponse:
         """Return the first token of a new root branch."""

@@ -1,4 +1,4 @@
-"""Holds the auth graph of one moment, and the part of it that each crew may see.
+"""Holds the branch tree of one moment, and the part of it that each crew may see.
 
 A crew's part is selected and encoded at its first request and then shared, so a thousand readers of
 a large tree cost one pass over it.
@@ -15,7 +15,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class BranchTreeSnapshot:
-    """The rows of the auth graph, crew by crew, parents first; a crew's own row has no branch."""
+    """The rows of the branch tree, crew by crew, parents first; a crew's own row has no branch."""
 
     def __init__(self, rows: Sequence[BranchResponse] = ()) -> None:
         self._rows = list(rows)

@@ -167,7 +167,7 @@ async def end_branch(backend: Backend, caller: Identity, request: APIRequest) ->
 
 
 async def tree(backend: Backend, caller: Identity, request: APIRequest) -> bytes:
-    """Return the whole auth graph that the caller may see, crews included."""
+    """Return the whole branch tree that the caller may see, with its crews."""
     crew = access.crew_for(caller, request.query.get("crew", ""))
     return (await backend.tree()).encoded(crew)
 
@@ -272,7 +272,7 @@ ENDPOINTS = (
     Endpoint("DELETE", "/v1/branches/{branch}", STAFF, end_branch, RevocationResponse,
              "Revoke a branch and all branches below it.", query=_CREW),
     Endpoint("GET", "/v1/tree", STAFF, tree, BranchesResponse,
-             "Get the auth graph, crews included.", query=_CREW),
+             "Get all branches and crews as one tree.", query=_CREW),
     Endpoint("POST", "/v1/tokens", STAFF, tokens.issue, TokenResponse,
              "Issue a token: for a new run, for a child branch, or the next one of a branch.",
              form=tokens.FORM, required=("grant_type",)),

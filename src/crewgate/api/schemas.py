@@ -51,20 +51,28 @@ class RevocationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
 
 class RevocationResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a revocation, here and on the other machines.
+    """The result of a revocation, on this machine and on the others.
 
-    `applied_on` of `of` machines have it in force and on disk, after `ms` milliseconds. `missing`
-    names machines that have not confirmed, 256 at most, and `missing_more` counts the others.
-    `enough` says whether `until` was reached. With `applied_on` 0 it is recorded, and the agent
-    applies it when it is back. On this machine the last call was cut, or the last connection
-    closed, after `cut_ms` milliseconds. `unresponsive` of the `processes` did not confirm in time;
-    the table binds them all the same. `certificates` are serials that were revoked too. `unlisted`
-    certificates have no room in the table: CRL and OCSP refuse them and their connections are
-    closed, but embedded verifiers do not know. `unwritten` says why the CA's register, CRL or
-    intent is not on disk yet: the revocation is in force, and is written when the disk takes it;
-    repeat it if the control process ends before. `coarsened`: the crew's share of entries was used
-    up, so all its tokens issued until now are revoked. `never_seen`: no machine ("everywhere"), or
-    `never_seen_on` of them ("here"), know the target; it is revoked all the same.
+    `applied_on` of `of` machines enforce the revocation and have it on disk, after `ms`
+    milliseconds. `missing` names machines that have not confirmed the revocation, 256 at most, and
+    `missing_more` counts the others. `enough` says whether `until` was reached. If `applied_on` is
+    0, the agent of this machine does not run: the revocation is recorded, and the agent applies it
+    at its next start.
+
+    This machine ended the last call, or closed the last connection, after `cut_ms` milliseconds.
+    `unresponsive` of the `processes` did not confirm in time. They refuse the target all the same,
+    because they read the table.
+
+    `certificates` are the serials of certificates that were revoked too. `unlisted` certificates
+    have no room in the table: CRL and OCSP refuse them and their connections are closed, but
+    embedded verifiers do not know of them. `unwritten` says why the CA's register, CRL or intent is
+    not on disk yet. The revocation is in force, and the control process writes it when the disk
+    allows that. If the control process ends before, repeat the request.
+
+    If `coarsened` is true, the crew had used up its share of revocations, so all tokens of the crew
+    that were issued until now are revoked. If no machine knows the target, `never_seen` is
+    `everywhere`. If none of the machines that answered knows the target, `never_seen` is `here`,
+    and `never_seen_on` counts them. The target is revoked all the same.
     """
 
     target: Literal["branch", "grant", "process", "crew", "certificate", "orchestrator"]
@@ -97,11 +105,12 @@ class RevocationResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BranchResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """One branch of the auth graph, or a crew (`branch` is empty).
+    """One branch of the tree, or a crew (`branch` is empty). Amounts are micro-credits.
 
-    `left_micro` of a branch is what its own quota and those of the branches above it still allow.
-    That of a crew is what its hour and its day still allow, -1 without a limit. Machines have drawn
-    `leased_micro` and not spent it yet; `leased_on` has the machines that hold most of it, by name.
+    `left_micro` of a branch is what its own quota and the quotas of the branches above still allow.
+    `left_micro` of a crew is what its hour and its day still allow, or -1 without a limit.
+    `leased_micro` is credit that machines have drawn and not spent yet. `leased_on` has the
+    machines that hold most of this credit, by name.
     """
 
     crew: str

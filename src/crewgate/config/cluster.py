@@ -81,12 +81,13 @@ class ClusterConfig(msgspec.Struct, frozen=True):
     ] = None
     staleness_quorum: Annotated[
         Quorum,
-        'Machines to be in contact with before calls are admitted: "majority", or "any" in reach.',
+        'Machines with which the gateway must be in contact: a "majority" of them, or "any" other '
+        "one. Without this contact, the gateway refuses calls.",
     ] = "majority"
     max_staleness_seconds: Annotated[
         float,
         values.seconds(limits.staleness_seconds_max, limits.staleness_seconds_min),
-        "How long one comparison of revocations with a machine counts as contact.",
+        "The gateway is in contact with a machine for so long after they compared revocations.",
     ] = limits.staleness_seconds
 
     @property

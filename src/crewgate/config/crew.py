@@ -77,7 +77,7 @@ class CrewConfig(msgspec.Struct, frozen=True):
 
     name: str
     issuer: Annotated[str, values.CLAIM, "Value that the `iss` of its tokens must have."]
-    jwks: Annotated[FilePath, "JWKS file: the crew's public keys; a change is taken up."]
+    jwks: Annotated[FilePath, "JWKS file: the crew's public keys. Processes load each change."]
     tools: Annotated[Tools, "Tools that its tokens can grant, by name or pattern."]
     signing_key: Annotated[
         FilePath | None, "PEM file: the Ed25519 key that signs tokens, if this machine mints."
@@ -91,20 +91,22 @@ class CrewConfig(msgspec.Struct, frozen=True):
     credits_per_day: Annotated[Credits, "Credits that the crew can spend in a day.", _UNBOUNDED] = (
         limits.quota_micro_max
     )
-    live_branches: Annotated[Branches, "Branches that are live at once."] = (
+    live_branches: Annotated[Branches, "Branches that are live at the same time."] = (
         limits.table_branches_max
     )
     new_branches_per_minute: Annotated[Branches, "Branches that begin in a minute."] = (
         limits.table_branches_max
     )
     live_revocations: Annotated[
-        int, values.integer(1, limits.table_revocations_max), "Revocations in force at once."
+        int,
+        values.integer(1, limits.table_revocations_max),
+        "Revocations in force at the same time.",
     ] = limits.table_revocations_max
     lifetime_seconds: Annotated[
         int, values.integer(1, limits.token_lifetime_seconds_max), "Longest life of a token."
     ] = limits.token_lifetime_seconds_max
     depth: Annotated[
-        int, values.integer(0, limits.depth_max), "Levels of branches below a root."
+        int, values.integer(0, limits.depth_max), "Levels of branches below a run."
     ] = limits.depth_max
     mode: Annotated[Mode, values.MODE_TEXT] = "enforce"
     watch: Annotated[

@@ -146,13 +146,13 @@ class RevocationReceipt(msgspec.Struct, frozen=True, tag="receipt"):
     - `read_ns` is when the agent had read the request, `last_cut_ns` when this machine ended the
       last call or closed the last connection (0: none was open), `cut_ms` the time between.
     - The agent informed `attachments` processes. `unresponsive` of them did not answer within the
-      wait; the table binds them all the same.
+      wait. They refuse the targets all the same, because they read the table.
     - `coarsened`: the crew's share of revocations was used up, so all its tokens issued before now
       are revoked.
     - The table had no room for `unlisted` targets: CRL and OCSP refuse their certificates, and
       their connections are closed all the same.
-    - `never_seen` says where the name is unknown, on `never_seen_on` machines; it is revoked all
-      the same.
+    - `never_seen` says where the target is unknown, on `never_seen_on` machines. The target is
+      revoked all the same.
     """
 
     id: Id = 0
@@ -176,7 +176,7 @@ BranchState = Literal["live", "exhausted", "expired", "token-revoked", "revoked"
 
 
 class TreeRow(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One branch of the auth graph, or a crew (`branch` is empty); amounts are micro-credits.
+    """One branch of the branch tree, or a crew (`branch` is empty); amounts are micro-credits.
 
     `spent` and `burned` count the branch and all below it. `left` of a branch is what its own quota
     and those of the branches above it still allow. `left` of a crew is what its hour and its day

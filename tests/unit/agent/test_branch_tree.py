@@ -1,4 +1,4 @@
-"""The auth graph: sums, what is left on the tightest level, and states."""
+"""The branch tree: sums, what is left on the tightest level, and states."""
 
 from collections.abc import Mapping
 

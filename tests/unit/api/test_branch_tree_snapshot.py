@@ -1,4 +1,4 @@
-"""One moment's auth graph, and the views that callers have of it."""
+"""One moment's branch tree, and the views that callers have of it."""
 
 import json
 

@@ -44,8 +44,8 @@ crl = "certs/crl.pem" #
 trust_domain = "{domain}" #
 life_seconds = {life} #
 # The OCSP responder that the gateway asks about each client's certificate before it reads a byte:
-# the control process of this machine, or "https://…". Requests name the CA in issuing.pem beside
-# the root.
+# the control process of this machine, or "https://…". The gateway's OCSP requests name the CA whose
+# certificate is issuing.pem, in the folder of `root`.
 ocsp = "unix:state/ocsp.sock"
 # control = "https://gw1.example:8445" #
 
@@ -79,7 +79,8 @@ mode = "enforce" #
 # hosts = ["localhost"] #
 
 # The listener for other crews, whose clients present a certificate of the CA above. To call a tool
-# of another crew, an agent needs such a certificate and a token; a token alone is never enough.
+# of another crew, an agent needs a certificate and a token of its own crew. With a [[crossing]]
+# from its crew to the other one, the certificate alone is enough.
 [[listener]]
 name = "crews"
 address = "{address}"

@@ -1,4 +1,4 @@
-"""How the auth graph looks: whole ids, whole amounts, 80 columns; and as JSON."""
+"""How the branch tree looks: whole ids, whole amounts, 80 columns; and as JSON."""
 
 import io
 
