@@ -21,8 +21,8 @@ def parse_credits(text: str) -> int:
         micro = int(match[1]) * MICRO + int((match[2] or "").ljust(_DECIMALS, "0"))
     if not match or micro > limits.quota_micro_max:
         message = (
-            f"not an amount of credits: {text[:64]!r}; write digits with at most six decimals, "
-            f'such as "2.50", up to {format_credits(limits.quota_micro_max)}'
+            f"not an amount of credits: {text[:64]!r}; write digits, and at most six decimals "
+            f'after a dot, such as "2.50" or "0.2", up to {format_credits(limits.quota_micro_max)}'
         )
         raise ValueError(message)
     return micro

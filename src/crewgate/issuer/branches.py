@@ -129,7 +129,7 @@ class BranchTree:
             raise ScopeError(
                 f"branch {branch} has {format_credits(quota)} credits: its live children would "
                 f"hold {format_credits(held)} and {format_credits(own)} are spent; ask for less, "
-                "revoke a child, or pass overcommit=True"
+                "or revoke a child"
             )
 
     def check_extension(

@@ -137,6 +137,11 @@ def _failure(error: httpx.HTTPError) -> str:
     text = printable(str(error)) or type(error).__name__
     if isinstance(error, httpx.TimeoutException):
         return "no answer in time"
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return (
+            f"cannot connect: {text}; the root certificate (`ca`) must be the one that signed the "
+            "server's certificate, which must name the host of this URL"
+        )
     if isinstance(error, httpx.ConnectError):
         return f"cannot connect: {text}; is the control process running there?"
     # With TLS 1.3, a client learns with its first read that the server refuses its certificate.

@@ -93,7 +93,7 @@ class MintJournal:
     Read `entries` once before the first `append`.
 
     Raises:
-        JournalLockedError: Another process has the journal open.
+        JournalLockedError: Another orchestrator, in this or another process, has the file open.
         JournalError: The file cannot be opened.
     """
 
@@ -112,8 +112,8 @@ class MintJournal:
         except OSError:
             self.close()
             raise JournalLockedError(
-                f"{path}: another process mints with this journal; give this orchestrator another "
-                "name, or end that process"
+                f"{path}: another orchestrator, in this or another process, mints with this "
+                "journal; close that one, or give this orchestrator another name"
             ) from None
         self._size = os.fstat(self._descriptor).st_size
         try:
@@ -157,7 +157,9 @@ class MintJournal:
             JournalError: The write failed; the file does not have the entry.
         """
         if not self._close.alive:
-            raise JournalError(f"{self.path}: the journal is closed")
+            raise JournalError(
+                f"{self.path}: the orchestrator of this journal was closed; make another one"
+            )
         if os.getpid() != self._process:
             raise JournalError(
                 f"{self.path}: another process opened the journal before it forked; make a new "

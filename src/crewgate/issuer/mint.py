@@ -18,6 +18,7 @@ from crewgate.core.policy import scope
 from crewgate.core.policy.policy import CrewPolicy
 from crewgate.core.tokens.claims import Claims, PathElement, is_text
 from crewgate.errors import IssuerError, ScopeError
+from crewgate.issuer.parameters import tool_list
 from crewgate.issuer.signing import SigningKey
 
 
@@ -83,7 +84,7 @@ class Minter:
             process_id=process,
             agent_role=role,
             execution_branch_id=str(uuid.uuid4()),
-            allowed_tools=list(tools),
+            allowed_tools=tool_list(tools),
             credit_quota=quota,
             branch_path=[],
             iat=int(now),
@@ -111,7 +112,8 @@ class Minter:
             raise IssuerError(
                 f"a branch of crew {parent.crew} cannot have children in crew {self.crew.name}"
             )
-        check_within(parent, tools, quota)
+        names = tool_list(tools)
+        check_within(parent, names, quota)
         above = PathElement(parent.execution_branch_id, parent.credit_quota, parent.iat)
         path = [*parent.branch_path, above]
         return self._grant(
@@ -119,7 +121,7 @@ class Minter:
             process_id=process,
             agent_role=role,
             execution_branch_id=str(uuid.uuid4()),
-            allowed_tools=list(tools),
+            allowed_tools=names,
             credit_quota=quota,
             branch_path=path,
             iat=_after(path, int(now), int(now)),
@@ -162,7 +164,7 @@ class Minter:
             process_id=claims.process_id,
             agent_role=claims.agent_role,
             execution_branch_id=claims.execution_branch_id,
-            allowed_tools=list(claims.allowed_tools if tools is None else tools),
+            allowed_tools=tool_list(claims.allowed_tools if tools is None else tools),
             credit_quota=quota,
             branch_path=list(path),
             iat=issued,
@@ -192,8 +194,8 @@ class Minter:
         longest = min(self.crew.lifetime_seconds_max, limits.token_lifetime_seconds_max)
         if seconds is not None and (type(seconds) is not int or not 1 <= seconds <= longest):
             raise IssuerError(
-                f"lifetime: a token of crew {self.crew.name} may live 1 to {longest} s, not "
-                f"{seconds!r}"
+                f"lifetime: expected a whole number of seconds from 1 to {longest}, as crew "
+                f"{self.crew.name} allows, not {seconds!r}"
             )
         return longest if seconds is None else seconds
 
@@ -236,8 +238,9 @@ class Minter:
             )
         if not 0 <= claims.credit_quota <= crew.quota_max:
             raise ScopeError(
-                f"{format_credits(claims.credit_quota)} credits: a branch of crew {crew.name} may "
-                f"have 0 to {format_credits(crew.quota_max)} (credits_per_branch)"
+                f"{format_credits(claims.credit_quota)} credits (quota {claims.credit_quota}): a "
+                f"branch of crew {crew.name} may have 0 to {format_credits(crew.quota_max)} "
+                f"(credits_per_branch in a configuration, or quota_max {crew.quota_max})"
             )
         if len(claims.branch_path) > min(crew.depth_max, limits.depth_max):
             raise IssuerError(

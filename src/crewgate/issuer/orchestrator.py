@@ -174,8 +174,9 @@ class Orchestrator:
 
         Args:
             parent: The handle of the branch above, or its UUID text.
-            overcommit: Allow children that together hold more credits than the parent. The gateways
-                still stop all of them at the parent's credits.
+            overcommit: Allow children that together hold more credits than the parent has left,
+                which raises ScopeError otherwise. The gateways still stop all of them at the
+                parent's credits.
             role, tools, credits, process_id, token_file, reason: As for `start_run`.
 
         Raises:

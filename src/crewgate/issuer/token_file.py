@@ -40,8 +40,8 @@ def read_token(path: Path) -> str:
             data = file.read(limits.token_bytes_max + 2)
     except OSError as error:
         raise IssuerError(
-            f"{_shown(path)}: cannot read the token file: {error.strerror}; its branch was "
-            "revoked, or its orchestrator ended"
+            f"{_shown(path)}: cannot read the token file: {error.strerror}; the path is wrong, its "
+            "branch was revoked, or its orchestrator ended"
         ) from None
     token = data.strip().decode("ascii", "replace")
     if not is_token(token):

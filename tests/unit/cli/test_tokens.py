@@ -79,7 +79,7 @@ def test_refresh_is_another_grant_of_the_same_branch(mint: Run, run: Run, fresh:
         (("--credits", "1001"), "a branch of crew article may have 0 to 1000.00"),
         (("--tools", "admin.*"), "outside the tools of crew article"),
         (("--crew", "bd"), "no crew 'bd'; the file has: article"),
-        (("--ttl", "16m"), "may live 1 to 900 s, not 960"),
+        (("--ttl", "16m"), "seconds from 1 to 900, as crew article allows, not 960"),
         (("--ttl", "soon"), "is not a duration; write 90s"),
         (("--role", "a b"), "role 'a b' must be"),
     ],

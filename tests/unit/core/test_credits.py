@@ -43,7 +43,9 @@ def test_reads_decimal_text_exactly(text: str, micro: int) -> None:
 )
 def test_refuses_what_is_not_plainly_an_amount(text: str) -> None:
     """Signs, exponents, blanks, foreign digits, a seventh decimal and too much are refused."""
-    with pytest.raises(ValueError, match="at most six decimals"):
+    with pytest.raises(
+        ValueError, match='digits, and at most six decimals after a dot, such as "2'
+    ):
         parse_credits(text)
 
 

@@ -154,7 +154,7 @@ def test_an_orchestrator_is_one_process(config: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"lifetime": 601}, "lifetime: .* may live 1 to 600 s, not 601"),
+        ({"lifetime": 601}, "lifetime: .* from 1 to 600, as crew article allows, not 601"),
         ({"lifetime": 0}, "not 0"),
         ({"name": "a b"}, "name 'article/a b' must be 1 to 128 characters"),
         ({"name": "x" * 128}, "name 'article/x"),

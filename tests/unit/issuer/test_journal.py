@@ -145,7 +145,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     """A second opening is refused while the first lives, and allowed after it is closed."""
     path = tmp_path / "journal"
     first = MintJournal(path)
-    with pytest.raises(JournalError, match="another process mints with this journal"):
+    with pytest.raises(JournalError, match="another orchestrator, in this or another process, min"):
         MintJournal(path)
     first.close()
     MintJournal(path).close()
@@ -228,7 +228,7 @@ def test_a_fork_does_not_share_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         journal.append(ENTRIES[0])
     monkeypatch.undo()
     journal.close()
-    with pytest.raises(JournalError, match="the journal is closed"):
+    with pytest.raises(JournalError, match="the orchestrator of this journal was closed; make an"):
         journal.append(ENTRIES[0])
 
 

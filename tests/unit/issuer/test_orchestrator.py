@@ -457,7 +457,7 @@ def test_closed_is_closed(article: Orchestrator) -> None:
     run = start(article)
     article.close()
     article.close()
-    with pytest.raises(JournalError, match="the journal is closed"):
+    with pytest.raises(JournalError, match="the orchestrator of this journal was closed; make an"):
         spawn(article, run)
 
 

@@ -83,7 +83,12 @@ def test_an_answer_may_have_a_status_that_says_unready(credentials: ClientCertif
         (httpx.Response(307, headers={"location": "https://evil"}), ControlError, "(307)"),
         (httpx.Response(200, text="<html>"), ServiceConnectionError, "not a response of this API"),
         (httpx.Response(400, json={"detail": "a\x1b[31m\nb"}), ControlError, "(400)"),
-        (httpx.ConnectError("refused"), ServiceConnectionError, "cannot connect: refused"),
+        (httpx.ConnectError("refused"), ServiceConnectionError, "refused; is the control process"),
+        (
+            httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed"),
+            ServiceConnectionError,
+            "self-signed; the root certificate (`ca`) must be the one that signed the server's",
+        ),
         (httpx.ReadTimeout("slow"), ServiceConnectionError, "no answer in time"),
         (httpx.ReadError("alert"), ServiceConnectionError, "broke off: alert"),
     ],
