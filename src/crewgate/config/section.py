@@ -47,6 +47,8 @@ class Section:
     `given` has the keys that the file has here. Paths in values are relative to `folder`.
     """
 
+    expected_table = "a table: [{}]"
+
     def __init__(
         self, table: dict[str, object], path: str, problems: list[str], folder: Path = Path()
     ) -> None:
@@ -118,7 +120,7 @@ class Section:
             return None
         value = self._table.pop(key)
         if not isinstance(value, dict):
-            self.report(key, value, f"expected a table: [{self.where(key)}]")
+            self.report(key, value, f"expected {self.expected_table.format(self.where(key))}")
             return None
         return self._below(value, self.where(key))
 
@@ -173,7 +175,7 @@ class Section:
             self._problems.append(f"{self.where(key)}: unknown key; {hint}")
 
     def _below(self, table: dict[str, object], path: str) -> "Section":
-        return Section(table, path, self._problems, self._folder)
+        return type(self)(table, path, self._problems, self._folder)
 
     def _read(self, key: str, kind: ValueParser[T], default: U) -> T | U:
         value = self._table.pop(key)

@@ -98,7 +98,7 @@ def _crews(config: Config) -> Iterator[str]:
 
 def _tools(config: Config) -> Iterator[str]:
     upstreams = {upstream.name for upstream in config.upstreams}
-    owners = {crew.name for crew in config.crews} | {SHARED}
+    crews = {crew.name for crew in config.crews}
     carriers: dict[str, str] = {}
     for tool in config.tools:
         for name in tool.carriers:
@@ -109,9 +109,10 @@ def _tools(config: Config) -> Iterator[str]:
                 f'tool."{tool.name}".upstream = "{tool.upstream}": no such upstream; '
                 f"known: {_known(upstreams)}"
             )
-        if tool.owner not in owners:
+        if tool.owner not in crews | {SHARED}:
             yield (
-                f'tool."{tool.name}".owner = "{tool.owner}": no such crew; known: {_known(owners)}'
+                f'tool."{tool.name}".owner = "{tool.owner}": no such crew; known: {_known(crews)}; '
+                f'a tool of no crew has the owner "{SHARED}"'
             )
         if not tool.carriers:
             yield f'tool."{tool.name}".carriers: empty, so no call has a token; name one'

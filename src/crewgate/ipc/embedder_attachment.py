@@ -73,7 +73,7 @@ class EmbedderAttachment:
         with self._lock:
             if self.table < 0:
                 return
-            self._failure = self._failure or "closed"
+            self._failure = self._failure or "this process closed the connection"
             # The shutdown wakes a thread that waits on the connection, if that still works.
             with suppress(OSError):
                 self._connection.shutdown(socket.SHUT_RDWR)
@@ -152,11 +152,11 @@ class EmbedderAttachment:
 
     def _check(self) -> None:
         if self._failure:
-            raise ServiceConnectionError(f"not attached: {self._failure}")
+            raise ServiceConnectionError(self._failure)
 
     def _fail(self, why: str) -> ServiceConnectionError:
         self._failure = why
-        return ServiceConnectionError(f"not attached: {why}")
+        return ServiceConnectionError(why)
 
 
 def _expected(messages: Iterable[AttachResponse]) -> list[AgentMessage]:

@@ -50,6 +50,7 @@ class AttachedSource:
         self._closed = False
         self._signer = LocalSigner()
         self._load_again = 0.0
+        self._failure = ""
         self._begin()
         self._attach()
         self.ensure()
@@ -149,13 +150,19 @@ class AttachedSource:
                 self._follow(self._attachment or self._attach())
             except (CrewgateError, OSError) as error:
                 if not self._closed:
-                    _log.warning("not attached to the agent, trying again: %s", error)
+                    self._log_failure(str(error))
             self._arrival.end(None)
             self._detach()
             if time.monotonic() - began > limits.attach_again_seconds_max:
                 pause = limits.attach_again_seconds_min
             self._closing.wait(pause)
             pause = min(2 * pause, limits.attach_again_seconds_max)
+
+    def _log_failure(self, why: str) -> None:
+        """Log once why this process is not attached, and not again before that changes."""
+        if why != self._failure:
+            self._failure = why
+            _log.warning("not attached to the agent, trying again: %s", why)
 
     def _follow(self, attachment: EmbedderAttachment) -> None:
         """Listen until the agent is gone, which raises ServiceConnectionError or TableError."""
@@ -191,6 +198,7 @@ class AttachedSource:
         self._draws = UnansweredDraws(attachment)
         self._attachment = attachment
         self._arrival.end(DrawResult.GRANTED)
+        self._failure = ""
         _log.info("attached to %s", state)
         return attachment
 

@@ -45,6 +45,12 @@ _TOOL = ValueParser(f'{_PRICE.expected}; or {{"price": …, "owner": a crew}}', 
 _JWKS = ValueParser('a JWKS as a dict: {"keys": [...]}', _jwks)
 
 
+class _Arguments(Section):
+    """Arguments of a program, which are dicts and not tables of a file."""
+
+    expected_table = "a dict"
+
+
 class _Crew(CrewConfig, frozen=True, kw_only=True):
     """A crew as a program gives it: with its keys, and without what only a machine needs."""
 
@@ -71,16 +77,17 @@ def policy_from_arguments(
     """
     problems: list[str] = []
     arguments = {"audience": audience, "tools": tools, "crews": crews}
-    top = Section({name: _plain(value) for name, value in arguments.items()}, "", problems)
+    top = _Arguments({name: _plain(value) for name, value in arguments.items()}, "", problems)
     aud = top.required("audience", values.CLAIM)
     priced = _tools(top.child("tools"))
     owned = cast("tuple[_Crew, ...]", _CREWS.read(top, "crews", {}))
-    owners = {SHARED, *crews}
-    known = ", ".join(sorted(owners))
+    given = arguments["crews"]
+    known = sorted(map(str, given)) if isinstance(given, Mapping) else []
     problems += [
-        f'tools."{tool.name}".owner = "{tool.owner}": no such crew; known: {known}'
+        f'tools."{tool.name}".owner = "{tool.owner}": no such crew; known: {", ".join(known)}; a '
+        f'tool of no crew has the owner "{SHARED}"'
         for tool in priced
-        if tool.owner not in owners
+        if tool.owner not in {SHARED, *known}
     ]
     if problems:
         raise ConfigurationError("\n".join(f"{WHERE}: {problem}" for problem in problems))

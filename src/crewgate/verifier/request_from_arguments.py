@@ -37,7 +37,10 @@ def make_request(
             `peer_certificate` is PEM.
         TypeError: `cost_micro` is not an integer, or `peer_certificate` not bytes.
     """
-    cost = -1 if cost_micro is None else operator.index(cost_micro)
+    try:
+        cost = -1 if cost_micro is None else operator.index(cost_micro)
+    except TypeError:
+        raise TypeError(f"cost_micro={cost_micro!r}: pass an integer of micro-credits") from None
     if cost_micro is not None and not 0 <= cost <= limits.price_micro_max:
         raise ValueError(
             f"cost_micro={cost}: a call costs 0 to {limits.price_micro_max} micro-credits"

@@ -311,9 +311,12 @@ def _spent(site: Site) -> int:
         return next(row.spent for row in owner.tree() if row.branch == BRANCH)
 
 
-def test_an_agent_that_is_gone_and_a_table_that_is_replaced(site: Site) -> None:
+def test_an_agent_that_is_gone_and_a_table_that_is_replaced(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
     """Refused within 6 s of the last word of the agent; on a new table admitted again, by itself.
 
+    A running call learns it from `is_current`. The log has each cause once, however long it lasts.
     Calls of the old table must end: nobody hears of revocations there any more.
     """
     agent = site.agent()
@@ -329,6 +332,10 @@ def test_an_agent_that_is_gone_and_a_table_that_is_replaced(site: Site) -> None:
         denial = denied(verifier.decide(site.world.token, SEARCH))
         assert denial.reason is Reason.REVOCATION_UNAVAILABLE
         assert not running.revoked
+        assert not running.is_current
+        logged = [each.getMessage() for each in caplog.records if each.name == "crewgate.verifier"]
+        assert logged[0].startswith("not attached to the agent, trying again: ")
+        assert len(logged) == len(set(logged))
         site.agent()
         wait_until(lambda: is_permit(verifier.admit_blocking(site.world.token, SEARCH)), 6)
         assert running.revoked

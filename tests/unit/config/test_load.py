@@ -185,7 +185,11 @@ BAD = [
     ('path = "/search"', 'path = "/a//b"', 'tool."search.web".path = "/a//b": expected a path'),
     ('path = "/search"', 'path = "/publish/{x}"', "can match one request"),
     ('upstream = "search"', 'upstream = "serach"', "no such upstream; known: local, search"),
-    ('owner = "article"', 'owner = "bd"', 'owner = "bd": no such crew; known: article, shared'),
+    (
+        'owner = "article"',
+        'owner = "bd"',
+        'owner = "bd": no such crew; known: article; a tool of no crew has the owner "shared"',
+    ),
     ('price = "0.01"', 'price = "2000000"', "at most"),
     ('price = "0.01"\n', "", 'tool."search.web".price: missing'),
     ('["authorization", "x-api-key"]', '["cookie"]', 'expected a list of at most 3, each "auth'),

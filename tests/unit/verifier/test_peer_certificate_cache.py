@@ -175,7 +175,10 @@ async def test_credit_and_sink_are_as_without(world: World, token: bytes) -> Non
 @pytest.mark.parametrize(
     ("tool", "told"),
     [
-        ({"price": "1", "owner": "hr"}, 'owner = "hr": no such crew; known: article, shared'),
+        (
+            {"price": "1", "owner": "hr"},
+            'owner = "hr": no such crew; known: article; a tool of no crew has the owner "shared"',
+        ),
         ({"owner": "article"}, 'or {"price": …, "owner": a crew}'),
         ({"price": "1", "onwer": "article"}, 'or {"price": …, "owner": a crew}'),
         ({"price": 1}, 'or {"price": …, "owner": a crew}'),

@@ -90,19 +90,25 @@ async def test_a_call_may_have_a_cost_of_its_own() -> None:
 
 @pytest.mark.parametrize("token", ["good", "bad"])
 @pytest.mark.parametrize(
-    ("cost", "error"), [(-1, ValueError), (2**60, ValueError), (0.5, TypeError), ("1", TypeError)]
+    ("cost", "error", "words"),
+    [
+        (-1, ValueError, "cost_micro=-1: a call costs 0 to"),
+        (2**60, ValueError, "cost_micro=1152921504606846976: a call costs 0 to"),
+        (0.5, TypeError, "cost_micro=0.5: pass an integer of micro-credits"),
+        ("1", TypeError, "cost_micro='1': pass an integer of micro-credits"),
+    ],
 )
 async def test_a_cost_that_no_call_has_is_an_error_of_the_program(
-    token: str, cost: Any, error: type[Exception]
+    token: str, cost: Any, error: type[Exception], words: str
 ) -> None:
     """Whatever the token: a mistake shows with the first call, and not with the first good one."""
     world = World.make()
     shown = world.token if token == "good" else "a.b.c"
     with standalone(world) as verifier:
         for judge in (verifier.decide, verifier.admit_blocking):
-            with pytest.raises(error):
+            with pytest.raises(error, match=words):
                 judge(shown, "search.web", cost_micro=cost)
-        with pytest.raises(error):
+        with pytest.raises(error, match=words):
             await verifier.admit(shown, "search.web", cost_micro=cost)
 
 
@@ -237,9 +243,10 @@ def test_a_revocation_that_names_nothing_is_an_error(branch: str, crew: str, wor
         ({"audience": "a b"}, "audience"),
         ({"tools": {"search.web": 0.01}}, r'tools\."search.web" = 0.01: expected credits'),
         ({"tools": {"Search": "0.01"}}, "the name 'Search'"),
-        ({"tools": ["search.web"]}, "tools"),
+        ({"tools": ["search.web"]}, r'tools = \["search.web"\]: expected a dict$'),
         ({"crews": {"article": {}}}, "crews.article.issuer: missing"),
-        ({"crews": {"article": 7}}, "crews.article"),
+        ({"crews": {"article": 7}}, "crews.article = 7: expected a dict$"),
+        ({"crews": 7}, "crews = 7: expected a dict$"),
         ({"crews": {"Article": {}}}, "the name 'Article'"),
     ],
 )

@@ -23,7 +23,7 @@ class Agent:
 
     def request_draw(self, of: Grant, need: int) -> int:
         if self.gone:
-            raise ServiceConnectionError("not attached: the agent is gone")
+            raise ServiceConnectionError("the agent closed the connection")
         if self.full:
             return 0
         self.asked.append((of.branch_key, need))
