@@ -210,7 +210,10 @@ def _control(agent: AgentState) -> Iterator[ComponentHealth]:
 def _configuration(agent: AgentState) -> ComponentHealth:
     error = agent.active_config.error
     why = f"keeping the active configuration: {error}" if error else ""
-    mend = "correct it with `crewgate check`; a process that restarts before reads the new files"
+    mend = (
+        "correct the file that `crewgate check` names; until then, a process that restarts reads "
+        "the faulty file"
+    )
     return _degraded_if("configuration", why, mend)
 
 

@@ -167,10 +167,12 @@ def _unavailable(slug: str, title: str, detail: str) -> ProblemType:
 # one text, so that none helps to forge a token.
 INVALID_REQUEST = _add(ProblemType(Reason.INVALID_REQUEST.value, 400, "Invalid request",
     "The request is malformed, or it can be read in more than one way. Send one token in one "
-    "place, a path without ambiguous parts, and no header whose name begins with X-Crewgate-.",
+    "header and no access_token in the URL, a path without ambiguous parts, and no header whose "
+    "name begins with X-Crewgate-.",
     _CALLS | ProblemSender.CONTROL, token_error="invalid_request"))
 _add(ProblemType(Reason.MISSING_TOKEN.value, 401, "Token required",
-    "The request has no token. Send one of your crew as Authorization: Bearer TOKEN."))
+    "The request has no token, or has it without the word Bearer. Send a token of your crew as "
+    "Authorization: Bearer TOKEN."))
 _bad_token(Reason.INVALID_TOKEN, "Invalid token",
     "The token is malformed, or it is not signed by a key of a crew that this gateway knows. Get "
     "another one. If that is refused too, compare the crew's keys with those in the gateway's "
@@ -187,15 +189,16 @@ _bad_token(Reason.WRONG_AUDIENCE, "Token for another audience",
     "The token was issued for another gateway. Get one whose audience (aud) is this gateway.")
 _bad_token(Reason.WRONG_ISSUER, "Token of another issuer",
     "The key that signed the token belongs to another issuer, crew or orchestrator than the token "
-    "names. Compare its iss, crew and client_id with the gateway's configuration.")
+    "names. Compare iss, crew and client_id of the token with the gateway's configuration.")
 _bad_token(Reason.BRANCH_REVOKED, "Branch revoked",
     "The token, its branch, a branch above it, or its orchestrator, crew or key has been revoked, "
     "or an answer cost more than its call had reserved, which ends the branch. Do not retry with "
     "this token.")
 _bad_token(Reason.BINDING_MISMATCH, "Token does not fit this call",
-    "The client certificate is not valid or is of another crew than the token, the tool is of "
-    "another crew and there is no certificate, or the branch was first seen below other branches. "
-    "Send a token and a certificate of one crew; get a new token if that does not help.")
+    "The client certificate is not valid, or is of another crew than the token. Or the tool "
+    "belongs to another crew, and there is no client certificate. Or an earlier token of this "
+    "branch named other parents. Send a token and a certificate of one crew. If that does not "
+    "help, get a new token.")
 _add(ProblemType(Reason.UNKNOWN_TOOL.value, 404, "Unknown tool",
     "No tool has this method and path. Compare them with the gateway's configuration."))
 _add(ProblemType(Reason.TOOL_NOT_ALLOWED.value, 403, "Tool not allowed",
@@ -286,7 +289,8 @@ NOT_PERMITTED = _add(ProblemType("not-permitted", 403, "Not permitted",
     "The identity in the client certificate may not do this.",
     ProblemSender.CONTROL, oauth_error="unauthorized_client"))
 NOT_FOUND = _add(ProblemType("not-found", 404, "Not found",
-    "What the request names does not exist, or it is another crew's.", ProblemSender.CONTROL))
+    "The request names something that does not exist, or that belongs to another crew.",
+    ProblemSender.CONTROL))
 NO_SUCH_METHOD = _add(ProblemType("no-such-method", 405, "No such method",
     "This path does not have the method. The header Allow lists those that it has.",
     ProblemSender.CONTROL))
@@ -320,7 +324,8 @@ INVALID_SCOPE = _add(ProblemType("invalid-scope", 400, "Invalid scope",
     "The request asks for more than the crew has, or its parent has left. Ask for less.",
     ProblemSender.CONTROL, oauth_error="invalid_scope"))
 INVALID_GRANT = _add(ProblemType("invalid-grant", 400, "Invalid grant",
-    "The token in the request is revoked, expired or another's. Send another one.",
+    "The token in the request is revoked or expired, or belongs to another orchestrator. Send "
+    "another one.",
     ProblemSender.CONTROL, oauth_error="invalid_grant"))
 UNAUTHORIZED_CLIENT = _add(ProblemType("unauthorized-client", 400, "Unauthorized client",
     "This gateway has no key that signs for the orchestrator.",

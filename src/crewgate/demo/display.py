@@ -150,7 +150,7 @@ def _lines(result: DemoResult) -> list[str]:
         ("Unaffected", f"{siblings.calls} calls of its siblings, {siblings.failed} failed"),
         (
             "Cross-crew calls",
-            f"crew Finance answered {border.admitted} of crew BD, with its certificate",
+            f"crew Finance answered {border.admitted} calls of crew BD, by BD's certificate",
         ),
         ("Copied token", f"{border.copied}; on the crews' port: {border.dropped}"),
         *_decommissioning(border),

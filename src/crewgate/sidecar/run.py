@@ -106,9 +106,10 @@ def _supervise(config: Config, ca: CAConfig, options: RunOptions, identity: Iden
     record, user = _begin(config, identity, user, liveness)
     if user.is_ours:
         _log.warning(
-            "CMD runs as %s, the user of this sidecar, who may read the CA's key, so CMD could "
-            "sign certificates; start `crewgate run` as root to give CMD another user",
+            "CMD runs as %s, the user of `crewgate run`, who may read the CA's key, so CMD could "
+            "sign certificates; %s to give CMD another user",
             user.name,
+            "leave out --user" if os.geteuid() == 0 else "start `crewgate run` as root",
         )
     sign = partial(issue, ca, identity, options.life_seconds)
     credential = RenewingCredential(sign, gateway.trust)

@@ -68,7 +68,12 @@ def init(*, config_path: Path, as_json: bool) -> None:
     metavar="PREFIX",
     help="Write PREFIX.pem and PREFIX.key.",
 )
-@click.option("--life", type=DURATION, metavar="4h", help="Lifetime (default: [ca] life_seconds).")
+@click.option(
+    "--life",
+    type=DURATION,
+    metavar="4h",
+    help="Lifetime of the certificate (default: [ca] life_seconds).",
+)
 @click.option(
     "--host",
     "hosts",
@@ -141,7 +146,8 @@ def issue(*, config_path: Path, as_json: bool, **given: Any) -> None:  # noqa: A
     "--life",
     type=DURATION,
     metavar="4h",
-    help="Lifetime (default: [ca] life_seconds; for a gateway or a listener, as before).",
+    help="Lifetime of the new certificate (default: [ca] life_seconds; for a gateway or a "
+    "listener, the lifetime of the previous one).",
 )
 @json_option
 def renew(*, config_path: Path, certificate: Path, life: int | None, as_json: bool) -> None:

@@ -37,7 +37,11 @@ from crewgate.issuer.parent_tokens import VerifiedToken, verify_token
 @click.option(
     "--parent", metavar="TOKEN", help="Token of the parent branch; - reads it from stdin."
 )
-@click.option("--ttl", type=DURATION, help="Lifetime, such as 15m (default: the crew's maximum).")
+@click.option(
+    "--ttl",
+    type=DURATION,
+    help="Lifetime of the token, such as 15m (default: the crew's maximum).",
+)
 @click.option("--name", help="Name of the orchestrator within the crew (default: CREW-1).")
 @click.option("--process", help="Name of the process that will hold the token.")
 @json_option

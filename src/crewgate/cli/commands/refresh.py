@@ -14,7 +14,11 @@ from crewgate.cli.tokens import read_token, show_token
 @click.command("refresh")
 @with_remote("refresh")
 @click.argument("token")
-@click.option("--ttl", type=DURATION, help="Lifetime, such as 15m (default: the crew's maximum).")
+@click.option(
+    "--ttl",
+    type=DURATION,
+    help="Lifetime of the token, such as 15m (default: the crew's maximum).",
+)
 @json_option
 def command(*, config_path: Path, token: str, ttl: int | None, as_json: bool) -> None:
     """Sign the next token of a branch and print it.

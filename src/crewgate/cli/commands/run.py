@@ -34,7 +34,12 @@ from crewgate.cli.options import DURATION, config_option
     metavar="PEM",
     help="CA file that signed the gateway's certificate (default: the configured CA).",
 )
-@click.option("--life", type=DURATION, metavar="4h", help="Lifetime (default: [ca] life_seconds).")
+@click.option(
+    "--life",
+    type=DURATION,
+    metavar="4h",
+    help="Lifetime of each certificate (default: [ca] life_seconds).",
+)
 @click.argument("command_line", metavar="-- CMD …", nargs=-1, required=True)
 @click.pass_context
 def command(
