@@ -9,7 +9,7 @@ class CrewgateError(Exception):
 
 
 class ConfigurationError(CrewgateError):
-    """The configuration, or a file that it names, cannot be used. The text says how to mend it."""
+    """A configuration, its files or an argument cannot be used. The text says how to mend that."""
 
 
 class TableError(CrewgateError):
@@ -29,7 +29,10 @@ class ServiceRefusedError(CrewgateError):
 
 
 class IssuerError(CrewgateError):
-    """No token was minted: an argument is malformed, names an unknown branch, or asks too much."""
+    """The issuer mints no token, because an argument or the configuration does not allow it.
+
+    An argument is malformed, names an unknown branch, or asks for too much.
+    """
 
 
 class ScopeError(IssuerError):
@@ -92,7 +95,7 @@ class LedgerUnavailableError(CrewgateError):
 
 
 class LedgerReplacedError(CrewgateError):
-    """The ledger is not the one that this machine used, or an older copy: a person must decide."""
+    """The ledger is another one than this machine used, or an older copy. A person must decide."""
 
 
 class BackupError(CrewgateError):
@@ -133,7 +136,7 @@ class StreamTerminatedError(CrewgateError):
 
 
 class GossipError(PeerError):
-    """A gossip message, certificate or key that this machine must not use; it has no effect."""
+    """This machine must not use a gossip message, a certificate or a key, and has ignored it."""
 
 
 class UpstreamError(CrewgateError):

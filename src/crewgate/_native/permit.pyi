@@ -101,7 +101,7 @@ class Permit:
             OverflowError: `more_micro` is negative, or above 2**64 - 1.
         """
     def release(self) -> None:
-        """End the permit and return the whole price, because no byte of the call reached the tool.
+        """End the permit and return the whole price: no byte of the call reached the tool.
 
         Raises:
             AlreadySettledError, ForkedError: As for `settle`.

@@ -239,7 +239,8 @@ class Orchestrator:
 
         Args:
             agent: The handle of the branch, or its UUID text.
-            credits, tools: The new credits and tools, as for `start_run`; None changes nothing.
+            credits: The new credits, as for `start_run`; None keeps the present ones.
+            tools: The new tools, as for `start_run`; None keeps the present ones.
             overcommit, reason: As for `spawn`.
 
         Raises:

@@ -1,10 +1,11 @@
 """An orchestrator on another host, for which a gateway's control API signs, over mutual TLS.
 
 The gateway has the signing key and the journal, and writes a line for each grant before it returns
-the token. The orchestrator has the newest tokens and the revoked branches in memory. It reads the
-certificate again when the file changes, so it presents a certificate that was renewed in place.
+the token. The orchestrator has the newest tokens and the revoked branches in memory. If the file of
+the certificate changes, the orchestrator reads it again: so you can renew the certificate in place.
 
-No thread holds the lock while it waits for the API, so a branch with a fresh token does not wait.
+No thread holds the orchestrator's lock while it waits for the API. So a call for a token that is
+still fresh does not wait.
 """
 
 import logging

@@ -57,7 +57,7 @@ class SigningKey:
 
     @classmethod
     def load(cls, path: Path | str, keys: tuple[VerificationKey, ...], where: str) -> Self:
-        """Read the key in the PEM file `path`; its `kid` is the one in the crew's JWKS.
+        """Read the private key in the PEM file `path`, and its `kid` in the crew's JWKS.
 
         `keys` are the public keys in the JWKS file `where`.
 

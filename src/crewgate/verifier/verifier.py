@@ -33,15 +33,15 @@ DecisionCallback = Callable[[str, Permit | Denial], object]
 
 
 class Verifier:
-    """Authorizes calls; made by `from_config` or `standalone`. Safe to use from many threads.
+    """Decides about calls. Make it with `from_config` or `standalone`. Threads may share it.
 
     The verifier charges the price of a call together with the permit. `Permit.settle` can lower the
     charge once, and `Permit.release` returns the whole price.
 
-    The verifier calls `sink` with the name of the tool and the verdict, before the caller gets the
-    verdict. If `sink` raises an exception, the verifier returns the charge, and the caller of
-    `decide`, `admit` or `admit_blocking` gets the exception. So a program that cannot record a call
-    can refuse the call.
+    The verifier calls `sink`, a `DecisionCallback`, with the name of the tool and the verdict,
+    before the caller gets the verdict. If `sink` raises an exception, the verifier returns the
+    charge, and the caller of `decide`, `admit` or `admit_blocking` gets the exception. So a program
+    that cannot record a call can refuse the call.
     """
 
     def __init__(self, source: VerdictSource, sink: DecisionCallback | None = None) -> None:
@@ -141,8 +141,9 @@ class Verifier:
             tool: The tool's name.
             peer_certificate: The client's certificate (DER) of the connection over which the call
                 came. A tool of another crew needs a certificate of the caller's crew. The
-                certificate must be for clients, name an orchestrator and be valid now, and neither
-                may be revoked; else the verdict is Denial(BINDING_MISMATCH) with every token.
+                certificate must be for clients, name an orchestrator and be valid now. Neither the
+                certificate nor the orchestrator may be revoked. Otherwise the verdict is
+                Denial(BINDING_MISMATCH), also with a good token.
                 Without a token, a verifier of `from_config` decides by the certificate alone, if a
                 [[crossing]] leads from the caller's crew to the tool's owner.
             cost_micro: The most that this call can cost, in micro-credits. The verifier charges

@@ -44,7 +44,7 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def caller(self) -> str:
-        """The name of the crew that calls, also if `crew` is the account of two crews."""
+        """The name of the crew that calls: the first part of `crew`, if it names two crews."""
         return cross_crew_call_ids.caller(self.crew)
 
     @property
