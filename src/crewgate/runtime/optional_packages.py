@@ -4,6 +4,6 @@
 def install_hint(part: str, extra: str) -> str:
     """Return the text of an error: `part` lacks packages of an extra in pyproject.toml."""
     return (
-        f"{part} needs packages that are not installed: run pip install 'crewgate[{extra}]', "
-        f"or pip install '.[{extra}]' in your clone"
+        f"{part} needs packages that are not installed: run pip install '.[{extra}]' in the folder "
+        "of your clone of Crewgate"
     )
