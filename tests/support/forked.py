@@ -44,6 +44,7 @@ _IMPORTED = (
     "crewgate.ipc.admin_client",
     "crewgate.ca.revocation_propagation",
     "crewgate.ca.authority",
+    "crewgate.ca.ocsp.client_cert_checker",
     "crewgate.lifecycle.decommission",
     "crewgate.sidecar.run",
     "crewgate.supervisor.serve",
