@@ -74,7 +74,7 @@ class CAConfig(msgspec.Struct, frozen=True):
     ]
     trust_domain: Annotated[
         HostName,
-        "Domain of the SPIFFE IDs in certificates. A member of a cluster restarts for another.",
+        "Domain of the SPIFFE IDs in certificates. With [cluster], a change needs a restart.",
     ]
     life_seconds: Annotated[
         int,

@@ -72,7 +72,9 @@ class ClusterConfig(msgspec.Struct, frozen=True):
     signing_key: Annotated[  # PKCS 8
         FilePath, "PEM file: the Ed25519 key that signs what is revoked here.", _FIXED
     ]
-    peers: Annotated[Peers, "Machines to join; each of them names all others."] = ()
+    peers: Annotated[
+        Peers, "Addresses of some other machines, which name the rest of the cluster."
+    ] = ()
     advertise: Annotated[
         HostPort | None,
         _ADDRESS,
@@ -81,8 +83,7 @@ class ClusterConfig(msgspec.Struct, frozen=True):
     ] = None
     staleness_quorum: Annotated[
         Quorum,
-        'Machines with which the gateway must be in contact: a "majority" of them, or "any" other '
-        "one. Without this contact, the gateway refuses calls.",
+        'Machines to be in contact with to accept calls: a "majority", or "any" (of two, none).',
     ] = "majority"
     max_staleness_seconds: Annotated[
         float,

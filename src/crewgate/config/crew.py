@@ -40,7 +40,8 @@ _WATCH = TableSchema(
         ),
         "calm_seconds": Key(
             kind=values.seconds(limits.watch_calm_seconds_max, limits.watch_calm_seconds_min),
-            text="Strikes that are further apart do not add up; a throttle ends after as long.",
+            text="Strikes that are further apart do not add up; a throttle ends after this time "
+            "without a strike.",
         ),
         "quarantine_seconds": Key(
             kind=values.integer(limits.quarantine_seconds_min, limits.quarantine_seconds_max),
@@ -63,7 +64,7 @@ _WATCH = TableSchema(
         ),
         "credits_per_hour": _ceiling(
             values.credits_up_to(limits.quota_micro_max),
-            "Credits of one orchestrator in an hour, for new runs and for more to live ones.",
+            "Credits of one orchestrator in an hour, for new runs and for live runs that get more.",
         ),
         "extensions": _ceiling(
             values.integer(0, limits.watch_extensions_max), "Later tokens of one branch."
@@ -115,5 +116,5 @@ class CrewConfig(msgspec.Struct, frozen=True):
 
     @property
     def observe(self) -> bool:
-        """Refuse only bad credentials and revocations of this crew."""
+        """Whether `mode` is "observe"."""
         return self.mode == "observe"

@@ -30,10 +30,14 @@ class CrossingConfig(msgspec.Struct, frozen=True):
     target: Annotated[Name, "Crew whose tools they may call.", Key(name="to")]
     tools: Annotated[Tools, "Tools of the crew `to`, by name or pattern."]
     credits_per_hour: Annotated[
-        Credits, "Credits that all of them together may spend in an hour.", Key(absent="no limit")
+        Credits,
+        "Credits that all of them together may spend in an hour.",
+        Key(absent="no limit; the other limit is then required"),
     ] = limits.quota_micro_max
     credits_per_run: Annotated[
-        Credits, "Credits that one process of an orchestrator may spend.", Key(absent="no limit")
+        Credits,
+        "Credits that one process of an orchestrator may spend.",
+        Key(absent="no limit; the other limit is then required"),
     ] = limits.quota_micro_max
 
     @property

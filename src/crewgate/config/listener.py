@@ -50,7 +50,7 @@ class ListenerConfig(msgspec.Struct, frozen=True):
 
     @property
     def observe(self) -> bool:
-        """Refuse only bad credentials and revocations on this listener."""
+        """Whether `mode` is "observe"."""
         return self.mode == "observe"
 
     def check(self, section: Section) -> None:

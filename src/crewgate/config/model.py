@@ -56,7 +56,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     name: Annotated[
         Name,
         "Name of this machine among members, in leases, audit and receipts.",
-        Key(absent="one that its ledger chooses", restart=True),
+        Key(absent="the name of the host and random digits", restart=True),
     ] = ""
     ca: Annotated[
         CAConfig | None, "The internal CA, whose certificates listeners ask clients for."

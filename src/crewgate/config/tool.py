@@ -78,7 +78,7 @@ class ToolConfig(msgspec.Struct, frozen=True):
         '"open" serves them.',
     ] = "closed"
     hosts: Annotated[
-        Hosts, "Take only requests for these as its calls.", Key(absent="any host")
+        Hosts, "Only requests to these hosts are calls of this tool.", Key(absent="any host")
     ] = ()
     rewrite: Annotated[
         str | None, values.ROUTE_PATH, "Its path at the server.", Key(absent="`path`")
@@ -86,5 +86,5 @@ class ToolConfig(msgspec.Struct, frozen=True):
 
     @property
     def observe(self) -> bool:
-        """Refuse only bad credentials and revocations for this tool."""
+        """Whether `mode` is "observe"."""
         return self.mode == "observe"

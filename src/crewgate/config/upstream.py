@@ -100,7 +100,7 @@ class _ServerKeys(msgspec.Struct, frozen=True):
     url: Annotated[
         tuple[UpstreamOrigin, str] | None,
         values.BASE_URL,
-        "The server, with a path before all paths of its tools if it has one.",
+        "The server. If the URL has a path, the gateway writes it before the path of each tool.",
         Key(instead="endpoints"),
     ]
     endpoints: Annotated[
@@ -153,7 +153,7 @@ class UpstreamConfig(msgspec.Struct, frozen=True):
     idle_seconds: Annotated[
         float,
         values.seconds(limits.upstream_idle_seconds_max),
-        "Longest time between two bytes of either.",
+        "Longest time between two bytes of the request, or of the answer.",
     ] = limits.upstream_idle_seconds_max
     connections: Annotated[
         int,
@@ -169,7 +169,8 @@ class UpstreamConfig(msgspec.Struct, frozen=True):
         "Calls that may follow one another on a connection: all, or those of one crew or branch.",
     ] = "shared"
     health: Annotated[
-        HealthCheckConfig | None, "Requests that find out which servers work; else only calls do."
+        HealthCheckConfig | None,
+        "Requests that find out which servers work; without them, only calls find this out.",
     ] = None
     base: str = ""
 

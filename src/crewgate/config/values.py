@@ -25,7 +25,10 @@ T = TypeVar("T")
 Words = TypeVar("Words", bound=Enum)
 
 Mode = Literal["enforce", "observe"]
-MODE_TEXT = '"observe": decide and record, but refuse only bad credentials and what is revoked.'
+MODE_TEXT = (
+    '"observe": decide and record, but refuse no call because of its tool, its price or its '
+    "credits; all other refusals stay."
+)
 
 _CREW = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
 _CLAIM = re.compile(r"[A-Za-z0-9._:/@-]+", re.ASCII)
