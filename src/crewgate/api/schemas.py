@@ -53,11 +53,11 @@ class RevocationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 class RevocationResponse(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a revocation, on this machine and on the others.
 
-    `applied_on` of `of` machines enforce the revocation and have it on disk, after `ms`
-    milliseconds. `missing` names machines that have not confirmed the revocation, 256 at most, and
-    `missing_more` counts the others. `enough` says whether `until` was reached. If `applied_on` is
-    0, the agent of this machine does not run: the revocation is recorded, and the agent applies it
-    at its next start.
+    `applied_on` says how many of the `of` machines enforce the revocation and have it on disk,
+    after `ms` milliseconds. `missing` names machines that have not confirmed the revocation, 256 at
+    most, and `missing_more` counts the others. `enough` says whether `until` was reached. If
+    `applied_on` is 0, the agent of this machine does not run: the revocation is recorded, and the
+    agent applies it at its next start.
 
     This machine ended the last call, or closed the last connection, after `cut_ms` milliseconds.
     `unresponsive` of the `processes` did not confirm in time. They refuse the target all the same,
