@@ -13,7 +13,15 @@ from crewgate import limits
 from crewgate.agent.ipc_server.attachments import AttachedProcess
 from crewgate.agent.state import AgentState
 from crewgate.audit.health import audit_fact
-from crewgate.core.health import ComponentHealth, HealthState, HealthSummary, degraded, failed, ok
+from crewgate.core.health import (
+    ComponentHealth,
+    HealthState,
+    HealthSummary,
+    degraded,
+    failed,
+    first_of,
+    ok,
+)
 from crewgate.leases.branch_limiter import ReachedBranchLimit
 
 _log = logging.getLogger(__name__)
@@ -122,8 +130,11 @@ def _cluster(agent: AgentState) -> Iterator[ComponentHealth]:
         return
     why = others.waiting_for() if others is not None else ""
     why = f"waiting for {why or 'what a majority of the members knows'}"
-    mend = "find the unresponsive members with `crewgate cluster members`"
-    yield failed("cluster", why, mend, logged=True)
+    # Otherwise `why` says how to repair this machine.
+    lacks_members = others is None or others.can_sync()
+    mend = "find the unresponsive members with `crewgate cluster members`" if lacks_members else ""
+    grace = limits.staleness_seconds if agent.is_joining() else 0.0
+    yield failed("cluster", why, mend, grace=grace, logged=True)
 
 
 def _degraded_if(component: str, why: str, mend: str) -> ComponentHealth:
@@ -209,10 +220,10 @@ def _control(agent: AgentState) -> Iterator[ComponentHealth]:
 
 def _configuration(agent: AgentState) -> ComponentHealth:
     error = agent.active_config.error
-    why = f"keeping the active configuration: {error}" if error else ""
+    why = f"keeping the active configuration: {first_of(error)}" if error else ""
     mend = (
-        "correct the file that `crewgate check` names; until then, a process that restarts reads "
-        "the faulty file"
+        "run `crewgate check`, and correct the file; until then, a process that restarts reads the "
+        "wrong file, and may not start"
     )
     return _degraded_if("configuration", why, mend)
 

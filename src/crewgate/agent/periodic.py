@@ -19,8 +19,6 @@ from crewgate.agent.state import AgentState
 _log = logging.getLogger(__name__)
 R = TypeVar("R", bound=msgspec.Struct)
 _FRESH_NS = round(limits.fresh_seconds * 1e9)
-# How long a new agent may take to ask the other machines.
-_FIRST_CONTACT_NS = round(limits.staleness_seconds * 1e9)
 
 
 def extend_freshness(agent: AgentState, watch: ClockMonitor) -> None:
@@ -45,8 +43,7 @@ def extend_freshness(agent: AgentState, watch: ClockMonitor) -> None:
 
 def _log_contact(agent: AgentState) -> None:
     in_touch, others = agent.is_synced(), agent.fanout.others
-    is_starting = agent.clock.boot_ns() < agent.began_ns + _FIRST_CONTACT_NS
-    if others is None or in_touch == agent.in_touch or is_starting:
+    if others is None or in_touch == agent.in_touch or agent.is_joining():
         return
     agent.in_touch = in_touch
     if in_touch:

@@ -270,6 +270,10 @@ class AgentState:
         """Return whether the table has now what a majority of the members knows."""
         return self.table.synced_until > self.clock.boot_ns()
 
+    def is_joining(self) -> bool:
+        """Return whether it began so recently that no other machine has to have answered yet."""
+        return self.clock.boot_ns() < self.began_ns + round(limits.staleness_seconds * 1e9)
+
     def synced_until_ns(self) -> int:
         """Return until when (CLOCK_BOOTTIME) it has; `limits.always_ns` without other members."""
         others = self.fanout.others

@@ -117,10 +117,8 @@ def state_of(config_path: Path) -> Path:
             state = config_path.parent / _named_state(config_path)
         if state is None or not state.is_dir():
             raise
-        click.echo(
-            with_program_name(f"{error}\nignoring the mistake; asking the agent in {state}"),
-            err=True,
-        )
+        note = f"the configuration has mistakes; asking the running gateway in {state} all the same"
+        click.echo(with_program_name(f"{error}\n{note}"), err=True)
         return state
 
 

@@ -117,6 +117,12 @@ def failed(
     return ComponentHealth(component, state, _cut(why), _cut(mend), refuses, grace, logged)
 
 
+def first_of(reasons: str) -> str:
+    """Return the first of several reasons, which are one on a line, and how many more there are."""
+    first, *more = reasons.splitlines()
+    return f"{first} (and {len(more)} more)" if more else first
+
+
 def _cut(text: str) -> str:
     chars_max = limits.health_text_chars_max
     return text if len(text) <= chars_max else f"{text[: chars_max - 1]}…"

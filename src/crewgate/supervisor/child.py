@@ -4,6 +4,7 @@ Blocks; for a process with one thread. Independent of what the child does.
 """
 
 import ctypes
+import logging
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from crewgate import limits
 from crewgate.core.health import ComponentHealth, failed, ok
 from crewgate.runtime.readiness import ReadinessListener
 
+_log = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _prctl = ctypes.CDLL(None).prctl
 
@@ -121,6 +123,13 @@ class Child:
         """Send it a signal, if it runs."""
         if self._process is not None:
             self._process.send_signal(number)
+
+    def discard(self) -> None:
+        """Kill it, if it still runs: it was to replace another process, and is not ready."""
+        if self.running and self.ended(time.monotonic()) is None:
+            _log.warning("killing the new %s: it did not become ready", self.name)
+            self.send(signal.SIGKILL)
+            self.wait()
 
     def wait(self) -> None:
         """Block until it has ended; after a SIGKILL that is soon."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate.config import Config
-from crewgate.core.health import ComponentHealth, degraded, failed, ok
+from crewgate.core.health import ComponentHealth, degraded, failed, first_of, ok
 from crewgate.errors import ConfigurationError, ServiceConnectionError, ServiceRefusedError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.health_report_client import HealthReportClient
@@ -245,18 +245,26 @@ class Supervisor:
         _log.info("restarting: agent, then workers, then the control process")
         deadline = time.monotonic() + limits.restart_seconds_in_all
         self._last_restart = failed("restart", "it is under way", refuses=False, grace=60.0)
-        why = "it is incomplete; processes that could not be replaced run on"
-        try:
-            agent = self._replace_agent(signals, deadline)
-        except ConfigurationError as error:
-            why, agent = f"{why}. {error}"[: limits.health_text_chars_max], False
-        if not agent or not self._replace_workers(signals, deadline):
-            self._last_restart = degraded("restart", why, "see the log, and restart again")
-            _log.warning("the restart: %s", why)
+        if why := self._replace_all(signals, deadline):
+            mend = "see the log, and restart again"
+            self._last_restart = degraded("restart", first_of(why), mend, logged=True)
+            _log.warning("the restart is incomplete: %s", why)
             return
         self._last_restart = ok("restart")
         self._end_control()
         _log.info("restarted")
+
+    def _replace_all(self, signals: Signals, deadline: float) -> str:
+        """Replace the agent, then the workers; return what was not replaced and why, or ""."""
+        before = self._agent
+        try:
+            if not self._replace_agent(signals, deadline):
+                who = "agent continues" if self._agent is before else "workers continue"
+                return f"the old {who}, because the new agent did not become ready"
+        except ConfigurationError as error:
+            return f"the old agent continues: {error}"
+        done = self._replace_workers(signals, deadline)
+        return "" if done else "old workers continue, because not all new ones became ready"
 
     def _replace_agent(self, signals: Signals, deadline: float) -> bool:
         """Replace the agent by a successor; return whether the successor serves.
@@ -275,7 +283,7 @@ class Supervisor:
                 self._agent = successor
             finally:
                 if self._agent is before:
-                    self._end([successor], 0.0, signals)
+                    successor.discard()
             before.send(signal.SIGUSR2)
             self._leaving.add(before, time.monotonic() + limits.agent_end_seconds)
             return self._await(signals, deadline, [(successor, readiness)], READY)
@@ -297,7 +305,7 @@ class Supervisor:
                     self._leaving.add(old, time.monotonic() + 2 * self._config.drain_seconds)
                 else:
                     # The old process runs on, and accepts from its own sockets only.
-                    self._end([child], 0.0, signals)
+                    child.discard()
                     self._sockets.keep(index, before[index])
             return done
 

@@ -11,7 +11,7 @@ import pytest
 from cluster_configs import answer, begin, counted, gateways, name_of, said, stands, token_of
 from installation import Installation, wait_until
 
-EVICTED = "members that count it: it was evicted; to rejoin, it needs a new certificate"
+EVICTED = "readmission: this machine was evicted; to rejoin, it needs a new certificate"
 OUT_OF_TOUCH = (
     "what a majority of the members knows: compared with 0 of 1 other in time, and 1 is needed; "
     "unresponsive: "

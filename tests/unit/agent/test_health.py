@@ -129,7 +129,10 @@ def test_a_table_that_nobody_vouches_for_is_not_fresh(machine: AgentState, hands
 def test_a_bad_configuration_is_degraded(machine: AgentState) -> None:
     """The one before stays in force."""
     machine.active_config.error = "crewgate.toml: price"
-    assert _troubles(machine)["configuration"][0] == "degraded"
+    why = "keeping the active configuration: crewgate.toml: price"
+    assert _troubles(machine)["configuration"] == ("degraded", why)
+    machine.active_config.error += "\ncrewgate.toml: path\ncrewgate.toml: upstream"
+    assert _troubles(machine)["configuration"] == ("degraded", f"{why} (and 2 more)")
 
 
 def test_a_journal_that_lacks_records_is_degraded(machine: AgentState) -> None:

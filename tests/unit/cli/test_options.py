@@ -27,7 +27,12 @@ def test_a_mistake_does_not_hide_the_agent(
     file.write_text(text)
     (tmp_path / folder).mkdir()
     assert state_of(file) == tmp_path / folder
-    assert "crewgate.toml" in capsys.readouterr().err
+    lines = capsys.readouterr().err.splitlines()
+    assert "crewgate.toml" in lines[0]
+    assert lines[-1] == (
+        "crewgate: the configuration has mistakes; asking the running gateway in "
+        f"{tmp_path / folder} all the same"
+    )
 
 
 def test_without_its_folder_a_mistake_is_an_error(tmp_path: Path) -> None:

@@ -54,6 +54,18 @@ def test_every_end_has_words(status: int, words: str) -> None:
     assert exit_text(_ended(child, 1)) == words
 
 
+def test_a_successor_that_is_not_ready_is_killed_by_name(log_lines: list[str]) -> None:
+    """One that has ended by itself needs no kill, and no line."""
+    slow, ended = Child("agent", FOREVER), Child("agent", [sys.executable, "-c", ""])
+    for child in (slow, ended):
+        child.start(0)
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    for child in (slow, ended):
+        child.discard()
+        assert not child.running
+    assert log_lines == ["killing the new agent: it did not become ready"]
+
+
 def test_short_lives_make_longer_waits_and_a_long_one_forgives() -> None:
     """At once, then doubling up to the bound; whoever lived long starts at once again."""
     child = Child("x", [sys.executable, "-c", ""])

@@ -88,7 +88,8 @@ def test_an_agent_stays_where_a_restart_cannot_take_up_the_file(
     fact = supervisor._last_restart
     assert says in fact.why
     assert len(fact.why) <= limits.health_text_chars_max
-    assert f"the restart: {fact.why}" in log_lines
+    assert fact.why.startswith("the old agent continues: ")
+    assert f"the restart is incomplete: {fact.why}" in log_lines
     if says != "not TOML":
         assert fact.why.endswith("end `crewgate serve` and start it again")
 

@@ -188,18 +188,22 @@ class Cluster:
         return self._settings.max_staleness_seconds
 
     def synced_until_ns(self) -> int:
-        """See `ClusterPeers`. Return 0 if the clock differs too much, or a revocation has no room.
+        """See `ClusterPeers`. Return 0 if this machine cannot sync.
 
-        Also return 0 after an eviction, even if `staleness_quorum = "any"` would let it continue.
+        That is so even if `staleness_quorum = "any"` would let it continue after an eviction.
         """
-        node = self.gossip.node
-        ahead = abs(node.anti_entropy.clock_offset)
-        if self._lacks or self.gossip.membership.is_evicted or ahead > limits.skew_max:
+        if not self.can_sync():
             return 0
-        until = node.freshness.until(self.staleness)
+        until = self.gossip.node.freshness.until(self.staleness)
         if math.isinf(until):
             return limits.always_ns if until > 0 else self._inherited_ns
         return max(self._inherited_ns, round(until * 1e9))
+
+    def can_sync(self) -> bool:
+        """See `ClusterPeers`. False after an eviction, with a wrong clock, or without room."""
+        ahead = abs(self.gossip.node.anti_entropy.clock_offset)
+        is_evicted = self.gossip.membership.is_evicted
+        return not (self._lacks or is_evicted or ahead > limits.skew_max)
 
     def in_touch(self) -> QuorumSyncState:
         """See `ClusterPeers`."""

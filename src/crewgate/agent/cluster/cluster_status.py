@@ -51,7 +51,7 @@ def waiting_for(
     node, membership = gossip.node, gossip.membership
     if membership.is_evicted:
         needed = membership.rejoin_instructions
-        return f"members that count it: it was evicted; to rejoin, it needs {needed}"
+        return f"readmission: this machine was evicted; to rejoin, it needs {needed}"
     ahead = node.anti_entropy.clock_offset
     if abs(ahead) > limits.skew_max:
         return (

@@ -58,6 +58,9 @@ class ClusterPeers(Protocol):
     def synced_until_ns(self) -> int:
         """Return until when (CLOCK_BOOTTIME) this machine knows what a majority knows."""
 
+    def can_sync(self) -> bool:
+        """Return whether it lacks only comparisons with members, and not a repair of its own."""
+
     def record_pending(self) -> None:
         """Write the pending log lines and records; call it once a second."""
 

@@ -138,7 +138,8 @@ def _explained(found: dict[str, Any]) -> str:
     if found["watched_more"]:
         lines.append(f"watch          {found['watched_more']} more; see crewgate audit --watch")
     if found["configuration_error"]:
-        lines.append(f"not loaded     {found['configuration_error']}")
+        mistakes = found["configuration_error"].replace("\n", f"\n{' ' * 15}")
+        lines.append(f"not loaded     {mistakes}")
     return "\n".join(lines)
 
 
@@ -175,4 +176,5 @@ def _watched(row: dict[str, Any]) -> str:
         text += f", would be {_WORDS[row['level']]}"
     if row["until"]:
         text += f" until {datetime.fromtimestamp(row['until'], UTC):%Y-%m-%d %H:%M}Z"
-    return f"watch          {row['orchestrator']} {text} (by {row['by']})"
+    by = "a person" if row["by"] == "owner" else "the watch"
+    return f"watch          {row['orchestrator']} {text} (by {by})"

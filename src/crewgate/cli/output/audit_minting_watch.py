@@ -12,6 +12,7 @@ from crewgate.cli.output.tables import open_console, print_table, table_of, utc
 from crewgate.core.credits import format_credits
 
 _MICRO: Final = "micro-"
+_BY: Final = {"": "", "owner": "by a person on this machine", "watch": "by the watch"}
 
 
 def print_watch(rows: Sequence[MintingWatchEvent], *, as_json: bool) -> None:
@@ -27,7 +28,7 @@ def print_watch(rows: Sequence[MintingWatchEvent], *, as_json: bool) -> None:
 def _why(row: MintingWatchEvent) -> str:
     """Return which measure was out of bounds, or who took the step; credits are decimal."""
     if not row.measure:
-        return f"by {row.by}" if row.by else ""
+        return _BY.get(row.by, f"by {row.by}")
     measure = row.measure.removeprefix(_MICRO)
     show: Callable[[int], str] = str if measure == row.measure else format_credits
     if row.usual is None:

@@ -92,7 +92,8 @@ def status_lines(status: ClusterStatus) -> Iterator[str]:
     elif sync.synced_seconds is None:
         yield "accepts        calls without a time limit: it needs no other machine"
     else:
-        yield f"accepts        calls for {ago(sync.synced_seconds)} more; a comparison extends it"
+        left = ago(sync.synced_seconds)
+        yield f"accepts        calls (valid for {left} more; each comparison renews it)"
     yield f"machine        {printable(status.name)}"
     yield f"members        {sync_line(sync)}"
     yield f"quorum         {_quorum(sync)}, within {status.max_staleness_seconds:g} s"

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
 from crewgate import limits
-from crewgate.agent import periodic
+from crewgate.agent import health, periodic
 from crewgate.agent.clock_monitor import ClockMonitor
 from crewgate.agent.health import facts
 from crewgate.core.health import ComponentHealth, HealthState
@@ -147,3 +147,26 @@ def test_that_a_machine_is_out_of_touch_is_said_and_that_it_is_back(
     for _ in range(2):
         periodic.extend_freshness(machine, watch)
     assert log_lines[1:] == ["in touch with the other machines again: admitting calls"]
+
+
+def test_a_start_that_reaches_the_others_in_time_is_not_logged(
+    clustered: Clustered, log_lines: list[str]
+) -> None:
+    """Not as trouble, and not as its end; `status` calls it a start."""
+    machine, hands = clustered.machine, clustered.hands
+    machine.fanout.others = clustered.cluster
+    watch = ClockMonitor(hands.wall_ns(), hands.boot_ns())
+    other = clustered.other("b")
+    hands.go(60)
+    machine.began_ns = machine.clock.boot_ns()
+    log_lines.clear()
+    periodic.extend_freshness(machine, watch)
+    (trouble,) = [one for one in health.update(machine).troubles if one.component == "cluster"]
+    assert (trouble.passing, trouble.refuses) == (True, True)
+    hands.go(1)
+    clustered.compare(other)
+    for _ in range(20):
+        hands.go(0.2)
+        periodic.extend_freshness(machine, watch)
+        health.update(machine)
+    assert log_lines == []

@@ -7,7 +7,10 @@ from cluster_agent import ME, Clustered
 from msgspec.structs import replace
 
 from crewgate import limits
+from crewgate.agent import periodic
+from crewgate.agent.clock_monitor import ClockMonitor
 from crewgate.agent.cluster import cluster_status
+from crewgate.agent.health import facts
 from crewgate.agent.status import status
 from crewgate.core.gossip.messages import MemberState, MemberUpdate
 from crewgate.core.x509.identity_extension import MAY_REVOKE
@@ -100,9 +103,15 @@ def test_an_evicted_machine_says_so_and_how_it_comes_back(clustered: Clustered) 
     gossip.membership.evict(gossip.node, gossip.membership.me.id, gossip.membership.me.issued)
     assert (cluster.synced_until_ns(), rows(clustered)[ME].standing) == (0, "evicted")
     assert cluster.waiting_for().startswith(
-        "members that count it: it was evicted; to rejoin, it needs"
+        "readmission: this machine was evicted; to rejoin, it needs"
     )
     assert f"ca issue --role gateway --name {ME} --signing-key" in cluster.waiting_for()
+    clustered.machine.fanout.others = cluster
+    periodic.extend_freshness(
+        clustered.machine, ClockMonitor(clustered.hands.wall, clustered.hands.boot)
+    )
+    (fact,) = [each for each in facts(clustered.machine) if each.component == "cluster"]
+    assert (fact.why, fact.mend) == (f"waiting for {cluster.waiting_for()}", "")
     assert other.id in gossip.node.freshness.others
     clustered.renewed(born=1)
     cluster.load(settings)

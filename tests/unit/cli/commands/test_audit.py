@@ -186,7 +186,7 @@ def test_the_watch_is_listed_with_what_was_out_of_bounds(watched: Path) -> None:
     (row,) = [line for line in result.stdout.splitlines() if CHILD in line]
     for text in ("article/one", "strike", "observe → throttle", "limit 25.00, usual 3.00"):
         assert text in row
-    assert "by owner" in result.stdout
+    assert "by a person on this machine" in result.stdout
     assert "by gateway/gw-2" in result.stdout
     assert not {"\x1b", "\u202e", "\x9b"} & set(result.stdout)
     assert "search.web" not in result.stdout

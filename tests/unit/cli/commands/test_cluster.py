@@ -149,7 +149,7 @@ def test_how_this_machine_stands(ask: Any, agent: Agent) -> None:
     lines, status = ask("status")
     assert status == 0
     assert lines == [
-        "accepts        calls for 4.6 s more; a comparison extends it",
+        "accepts        calls (valid for 4.6 s more; each comparison renews it)",
         "machine        edge-1",
         "members        3 machines; compared with 2 of 2 others, 0.4 s ago; 1 is needed",
         "quorum         a majority of the members, within 5 s",

@@ -105,8 +105,8 @@ def test_who_is_not_left_alone_is_named() -> None:
         watched_more=7,
     )
     assert _explained(msgspec.to_builtins(status) | CONTROL).splitlines()[-3:] == [
-        "watch          article/one quarantined until 2027-01-15 08:00Z (by owner)",
-        "watch          article/two throttled, would be quarantined (by watch)",
+        "watch          article/one quarantined until 2027-01-15 08:00Z (by a person)",
+        "watch          article/two throttled, would be quarantined (by the watch)",
         "watch          7 more; see crewgate audit --watch",
     ]
 
