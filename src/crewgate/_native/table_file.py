@@ -82,5 +82,7 @@ def _lock(path: str, mode: int) -> int:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(fd)
-        raise TableError(f"{name}: another agent holds this table; end it first") from error
+        raise TableError(
+            f"{name}: another agent uses this state folder; end its `crewgate serve` first"
+        ) from error
     return fd

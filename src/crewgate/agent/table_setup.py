@@ -4,6 +4,7 @@ The agent continues with a table of this boot, version, geometry and ledger. Oth
 empty one and logs why.
 """
 
+import errno
 import fcntl
 import logging
 import os
@@ -30,9 +31,8 @@ def state_folder(path: Path) -> None:
     try:
         make_folder(path, 0o710, parents=True)
     except OSError as error:
-        raise TableError(
-            f"state folder {path}: {cause(error)}; or set `state` to another folder"
-        ) from error
+        why = f"{error.strerror}: create it" if error.errno == errno.ENOENT else cause(error)
+        raise TableError(f"state folder {path}: {why}, or set `state` to another folder") from error
     remove_drafts(path)
 
 
@@ -60,10 +60,10 @@ def open_table(config: Config, drawn_as: str) -> tuple[OwnedTable, bool]:
     if isinstance(found, OwnedTable) and drawn_from(path) != drawn_as:
         found.retire()
         found.close()
-        found = "its leases are from another ledger"
+        found = "the leases of the old table do not fit this ledger"
     if isinstance(found, OwnedTable):
         return found, False
-    why = f"; {found}, and the leases of the old table are burned"
+    why = f", because {found}; the ledger burns the leases of the old table"
     _log.info("%s: a new table%s", path, why if _ledger_of(path).exists() else "")
     table = OwnedTable.create(str(path), geometry)
     bind(path, drawn_as)
@@ -148,12 +148,12 @@ def _usable(path: Path, geometry: Geometry) -> OwnedTable | str:
     try:
         table = OwnedTable.open(str(path))
     except FileNotFoundError:
-        return "there was no table"
+        return "the file of the old table is gone"
     except StaleTableError as error:
         return str(error).removeprefix(f"{path}: ")
     if table.geometry == geometry and not table.retired:
         return table
-    why = "it was retired" if table.retired else "[table] has changed"
+    why = "the old table was retired" if table.retired else "[table] has changed"
     # A process that still maps the old table must not continue with it.
     table.retire()
     table.close()

@@ -54,7 +54,7 @@ def _listeners(config: Config) -> Iterator[str]:
         if other != listener.name:
             yield (
                 f'listener "{listener.name}": "{other}" has the same address and port '
-                f"({listener.address} port {listener.port}); give one another port"
+                f"({listener.address} port {listener.port}); give one of them a different port"
             )
 
 
@@ -196,7 +196,7 @@ def _cluster(config: Config) -> Iterator[str]:
     if control and (control.address, control.port) == (cluster.address, cluster.port):
         yield (
             f'cluster: "[control]" has the same address and port ({cluster.address} port '
-            f"{cluster.port}); give one another port"
+            f"{cluster.port}); give one of them a different port"
         )
     ledger = config.ledger
     if cluster.peers and ledger.engine == "sqlite" and not ledger.per_machine:

@@ -90,7 +90,8 @@ class RenewingCredential:
         self._present = Credential(chain, key_pem(key), self._trust)
         now = time.time()
         self._due = renewal(now, self._present.ends, random.random())  # noqa: S311 - no secret
-        _log.info("certificate %s, renewed in %.0f s", self._present.serial, self._due - now)
+        left = self._due - now
+        _log.info("certificate %s; the next renewal is in %.0f s", self._present.serial, left)
 
     async def renew_for_ever(self) -> None:
         """Renew whenever it is due, and try again when that fails, until cancelled."""

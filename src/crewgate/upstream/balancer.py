@@ -43,8 +43,9 @@ class Host:
 
     @property
     def name(self) -> str:
-        """The endpoint and the address, for messages."""
-        return f"{self.endpoint.authority} at {self.address.sockaddr[0]}"
+        """The endpoint, and the address if the endpoint has a host name, for messages."""
+        authority, address = self.endpoint.authority, self.address.sockaddr[0]
+        return authority if self.endpoint.host == address else f"{authority} at {address}"
 
 
 class HostChanges(NamedTuple):

@@ -283,6 +283,8 @@ class UpstreamPool:
     def _on_circuit_change(self, host: Host, reason: str) -> None:
         """Log that a circuit has opened or closed; move the calls off a host without calls."""
         label = f"upstream {self.upstream.name}: server {host.name}"
+        # An error of the connector names the host too.
+        reason = reason.removeprefix(f"{host.name}: ")
         if host.breaker.admits:
             _log.warning("%s gets calls again: %s", label, reason)
             return

@@ -148,6 +148,6 @@ def test_there_is_one_agent(site: Site) -> None:
         check=False,
     )
     assert second.returncode == 2
-    assert "another agent holds this table" in second.stderr
+    assert "another agent uses this state folder; end its `crewgate serve` first" in second.stderr
     assert second.stderr.count("\n") == 1
     assert site.status().ready

@@ -75,7 +75,7 @@ def test_a_second_serve_is_refused(site: Site) -> None:
     _ready(site)
     second = site.command("serve")
     assert second.returncode == 2
-    assert "another agent holds this table" in second.stderr
+    assert "another agent uses this state folder; end its `crewgate serve` first" in second.stderr
     _ready(site)
 
 

@@ -167,7 +167,10 @@ def test_one_agent_at_a_time(path: str) -> None:
     """The kernel's lock keeps a second agent away until the first is gone."""
     table = OwnedTable.create(path, GEOMETRY)
     for second in (lambda: OwnedTable.open(path), lambda: OwnedTable.create(path, GEOMETRY)):
-        with pytest.raises(TableError, match="another agent holds this table"):
+        with pytest.raises(
+            TableError,
+            match="another agent uses this state folder; end its `crewgate serve` first",
+        ):
             second()
     life = table.life
     table.close()

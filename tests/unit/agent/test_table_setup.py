@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from crewgate.agent.active_config import ActiveConfig
-from crewgate.agent.table_setup import holder_name, open_table
+from crewgate.agent.table_setup import holder_name, open_table, state_folder
 from crewgate.config import Config
+from crewgate.errors import TableError
 
 
 @pytest.fixture
@@ -29,7 +30,21 @@ def test_a_table_goes_on_with_the_ledger_that_its_leases_are_of(
         table.close()
     assert [new for _, new in lives] == [True, False, True, False]
     assert lives[0][0] == lives[1][0] != lives[2][0] == lives[3][0]
-    assert ["another ledger" in text for text in log_lines] == [False, True]
+    path, why = config.state / "table", "the leases of the old table do not fit this ledger"
+    assert log_lines == [
+        f"{path}: a new table",
+        f"{path}: a new table, because {why}; the ledger burns the leases of the old table",
+    ]
+
+
+def test_a_state_folder_that_cannot_be_made_is_told_with_two_ways_out() -> None:
+    """Nothing creates a folder in /proc."""
+    with pytest.raises(TableError) as raised:
+        state_folder(Path("/proc/x"))
+    assert str(raised.value) == (
+        "state folder /proc/x: No such file or directory: create it, or set `state` to another "
+        "folder"
+    )
 
 
 def test_a_machine_keeps_its_name(config: Config) -> None:

@@ -203,6 +203,8 @@ def test_a_member_tells_its_state() -> None:
     """A log shows name, address, circuit and calls."""
     members = _members(1)
     assert repr(_take(members)) == "<Host one.example at 10.0.0.1 closed 1 calls>"
+    members.update({UpstreamOrigin("http", "10.0.0.1", 8453): [_at(1, 8453)]})
+    assert _take(members).name == "10.0.0.1:8453"
 
 
 class Model(RuleBasedStateMachine):

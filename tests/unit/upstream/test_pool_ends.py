@@ -54,6 +54,18 @@ async def test_a_pool_is_in_trouble_while_no_server_is_called() -> None:
         assert pool.unavailable_reason == ""
 
 
+async def test_a_server_is_named_once_in_its_trouble(log_lines: list[str]) -> None:
+    """The connector's error has the name too."""
+    async with running(Opener()) as pool:
+        pool.resolved(TOOL, [HERE])
+        (here,) = pool.hosts
+        for _ in range(limits.breaker_failures):
+            pool._record_failure(here, UpstreamError(f"{here.name}: Connection refused"))
+        assert pool.unavailable_reason == f"{here.name}: Connection refused"
+    label = f"upstream {pool.upstream.name}: server {here.name}"
+    assert log_lines == [f"{label} gets no calls until probes succeed: Connection refused"]
+
+
 async def test_a_pool_whose_names_have_no_address_is_in_trouble() -> None:
     """Until they have; before they were asked for nothing is known."""
     pool = UpstreamPool(UpstreamConfig("tools", (TOOL,)), Opener(), Names())  # type: ignore[arg-type]

@@ -38,13 +38,18 @@ def secrets(config: Config) -> list[SecretFile]:
 def permission_warnings(config: Config) -> Iterator[str]:
     """Yield each way in which a user can read or replace another one's secret."""
     holders: dict[int, dict[str, Path]] = {}
+    # Other checks load these files, and report a mode that lets others read them.
+    loaded = {crew.signing_key for crew in config.crews}
+    loaded |= {config.cluster.signing_key} if config.cluster else set()
+    loaded |= {config.ca.issuing_key} if config.ca else set()
     for secret in secrets(config):
         try:
             status = secret.path.stat()
         except OSError:
             continue
         holders.setdefault(status.st_uid, {}).setdefault(secret.holder, secret.path)
-        yield from _readable(secret, status.st_mode)
+        if secret.path not in loaded:
+            yield from _readable(secret, status.st_mode)
         yield from _replaceable(secret.path)
     public = [crew.jwks for crew in config.crews]
     public += [upstream.tls.ca for upstream in config.upstreams if upstream.tls.ca]

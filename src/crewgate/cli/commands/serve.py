@@ -18,9 +18,11 @@ from crewgate.cli.options import config_option
 def command(ctx: click.Context, *, config_path: Path, bootstrap: bool) -> None:
     """Run the gateway (the agent and its workers) in the foreground.
 
-    On SIGTERM or Ctrl-C, calls in flight get four fifths of drain_seconds. Then the gateway ends
-    with exit status 0. On SIGHUP it reads the configuration again. On SIGUSR2 it replaces its
-    processes.
+    On SIGTERM or Ctrl-C, calls in flight get four fifths of drain_seconds. On SIGHUP it reads the
+    configuration again. On SIGUSR2 it replaces its processes.
+
+    Exit status 0: a signal ended it. Exit status 1: the agent crashed before the gateway was ready.
+    Exit status 2: the gateway cannot start; a line on standard error says why.
     """
     from crewgate.supervisor.serve import serve
 

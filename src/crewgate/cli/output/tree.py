@@ -32,7 +32,7 @@ def show(rows: list[TreeRow], *, as_json: bool) -> None:
 
     console = open_console()
     if not rows:
-        console.print("this machine has not seen a branch yet")
+        console.print("no branch has made a call on this machine since its table was created")
     for tree in trees(rows):
         console.print(tree)
 

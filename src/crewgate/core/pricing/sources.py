@@ -142,7 +142,7 @@ class NumberTerm(PriceTerm, frozen=True):
         try:
             return amount(found or b"")
         except ValueError:
-            raise _unpriced(self, "is not a number of 0 or more") from None
+            raise _unpriced(self, "number of 0 or more") from None
 
     def of_json(self, text: bytes, count: CountItems | None) -> Quantity | None:
         """Return the number; raise ValueError or InvalidRequestError if it cannot be read."""
@@ -163,7 +163,7 @@ class ItemsTerm(PriceTerm, frozen=True):
         """Return the length of the array; raise InvalidRequestError if there is none."""
         document = request.document
         if document is None or not (document.find(self.place) or b"").startswith(b"["):
-            raise _unpriced(self, "is not an array")
+            raise _unpriced(self, "array")
         return document.items(self.place)
 
     def of_json(self, text: bytes, count: CountItems | None) -> Quantity | None:
@@ -231,5 +231,6 @@ def _of_field(fields: Mapping[bytes, bytes], name: str) -> Quantity | None:
     return None if value is None else amount(value)
 
 
-def _unpriced(term: PriceTerm, why: str) -> InvalidRequestError:
-    return no_price(f"{term.name or 'the body'} {why}")
+def _unpriced(term: PriceTerm, lacks: str) -> InvalidRequestError:
+    where = f"the body has no {lacks} at {term.name}"
+    return no_price(where if term.name else f"the body is no {lacks}")

@@ -158,7 +158,9 @@ def test_the_table_knows_of_what_the_disk_has_not_heard(
 def test_an_agent_that_runs_is_not_asked_behind_its_back(drawn: Config) -> None:
     """Its table is locked: end the agent before you accept another ledger."""
     ledger, table, _ = begun(drawn)
-    with pytest.raises(TableError, match="another agent holds this table"):
+    with pytest.raises(
+        TableError, match="another agent uses this state folder; end its `crewgate serve` first"
+    ):
         known_with_table(drawn.state)
     table.close()
     ledger.close_session()

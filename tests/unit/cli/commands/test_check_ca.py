@@ -109,13 +109,14 @@ def test_the_cas_key_is_a_secret_of_its_own_holder(run: Run, fresh: Path, ca: CA
     ca.crl.chmod(0o666)
     warnings = check(run, fresh)[1]
     for text in (
-        f"{ca.issuing_key}: a secret of the CA that others may read (mode 0644)",
+        f"{ca.issuing_key}: other users can read this private key (mode 0644)",
         f"{ca.root_key}: a secret of the CA that others may read (mode 0604)",
         f"{ca.folder}: anyone may put files there; chmod o-w",
         f"{ca.crl}: anyone may write it; chmod o-w",
         f"the CA ({ca.issuing_key})",
     ):
         assert any(text in warning for warning in warnings), (text, warnings)
+    assert sum(f"{ca.issuing_key}: " in warning for warning in warnings) == 1
 
 
 def test_a_passphrase_is_a_secret_too(run: Run, fresh: Path, ca: CAConfig) -> None:

@@ -108,11 +108,27 @@ def test_a_certificate_that_ends_soon_is_a_warning(run: Run, fresh: Path) -> Non
 
 
 def test_secrets_of_the_cluster_that_others_can_read_are_told(run: Run, fresh: Path) -> None:
-    """The TLS key as the signing key, which is refused besides."""
-    for path in (cluster_of(fresh).key, cluster_of(fresh).signing_key):
+    """The TLS key, and the signing key, which no peer gets to use then; one line about each."""
+    key, signing_key = cluster_of(fresh).key, cluster_of(fresh).signing_key
+    for path in (key, signing_key):
         path.chmod(0o644)
-        _, warnings = check(run, fresh)
-        assert any(text.startswith(f"{path}: a secret of the gateway") for text in warnings)
+    problems, warnings = check(run, fresh)
+    (told,) = [text for text in warnings if f"{key}: " in text]
+    assert told.startswith(f"{key}: a secret of the gateway")
+    (told,) = [text for text in problems + warnings if f"{signing_key}: " in text]
+    assert told.startswith(f"[cluster] signing_key: {signing_key}: other users can read this")
+    assert told in problems
+
+
+def test_a_signing_key_of_a_crew_that_others_can_read_is_told_once(run: Run, fresh: Path) -> None:
+    """As a problem: nothing mints with it."""
+    (crew,) = load(fresh).crews
+    assert crew.signing_key is not None
+    crew.signing_key.chmod(0o640)
+    problems, warnings = check(run, fresh)
+    (told,) = [text for text in problems + warnings if f"{crew.signing_key}: " in text]
+    assert told.startswith(f"crew article: {crew.signing_key}: other users can read this")
+    assert told in problems
 
 
 def test_the_key_for_the_control_api_is_a_secret(run: Run, fresh: Path) -> None:

@@ -141,7 +141,7 @@ def test_a_form_has_no_price(kind: bytes, named: str) -> None:
 def test_a_number_that_is_none_has_no_price(pages: str) -> None:
     """It is neither zero nor what the first of its repetitions said."""
     said = refusal(lambda: priced(f"{{{pages}}}".encode(), NUMBER))
-    assert said == "/pages is not a number of 0 or more"
+    assert said == "the body has no number of 0 or more at /pages"
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_a_number_that_is_none_has_no_price(pages: str) -> None:
 def test_items_of_no_array_have_no_price(queries: str) -> None:
     """What is not there or cannot be counted is neither nothing nor one."""
     said = refusal(lambda: priced(f"{{{queries}}}".encode(), ITEMS))
-    assert said == "/queries is not an array"
+    assert said == "the body has no array at /queries"
     assert priced({"queries": []}, ITEMS).bound == 0
 
 
@@ -160,7 +160,7 @@ def test_the_whole_body_may_be_what_is_counted() -> None:
     """The empty pointer has no name that could be said."""
     everything = ItemsTerm(MILLION, ())
     assert priced(b"[1, 2]", everything).bound == 2
-    assert refusal(lambda: priced({}, everything)) == "the body is not an array"
+    assert refusal(lambda: priced({}, everything)) == "the body is no array"
 
 
 @pytest.mark.parametrize("other", ["PAGES", "Pages", "page\u017f"])
