@@ -102,7 +102,8 @@ def show(result: DemoResult, console: Console) -> None:
     for text in result.broken:
         console.print(Text(f"BROKEN: {printable(text)}", style="bold red"), soft_wrap=True)
     if result.held:
-        console.print(Text(f"Every promise held, in {result.seconds:g} s.", style="bold green"))
+        verdict = f"Every promise held, {result.seconds:g} s after the gateway was ready."
+        console.print(Text(verdict, style="bold green"))
 
 
 def _new_table(*names: str, no_wrap: bool = False) -> Table:
@@ -136,7 +137,7 @@ def _lines(result: DemoResult) -> list[str]:
     )
     again = (
         f"{restart.spent_credits:.2f} of {researcher.quota_credits:.2f} still spent; "
-        f"the next call: {restart.again}"
+        f"one more call: {restart.again}"
     )
     cut = (
         f"stream cut in {revocation.cut_ms:.1f} ms; "

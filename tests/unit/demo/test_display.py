@@ -1,6 +1,7 @@
 """A person can read what happens, and no answer from outside can drive the terminal."""
 
 import io
+import re
 
 from demo_observations import READ_NS, crossed, ended, restarted, said, seen
 from msgspec.structs import replace
@@ -59,8 +60,10 @@ def test_the_summary_says_what_held() -> None:
     """Each figure that a reader is after, and the verdict."""
     console = screen()
     show(judge(seen(), crossed(), restarted(), ended()), console)
-    for part in ("250 calls for 2.50 of 2.50", "then 50 refused", "8.0 ms", "Every promise held"):
+    for part in ("250 calls for 2.50 of 2.50", "then 50 refused", "; one more call: ", "8.0 ms"):
         assert part in text(console)
+    verdict = r"\nEvery promise held, [0-9.]+ s after the gateway was ready\."
+    assert re.search(verdict, text(console))
     assert "its stream at gateway 2 cut in 4.0 ms" in text(console)
     assert "Its later calls  0 accepted, 20 refused at gateway 3" in text(console)
     assert "on the disks of 3 of 3 machines after 7.0 ms" in text(console)
