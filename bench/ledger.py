@@ -22,10 +22,10 @@ from crewgate.core.budget.ledger_protocol import (
     OpenBranches,
 )
 from crewgate.ledger import schema
-from crewgate.ledger.postgres import PostgreSQL
+from crewgate.ledger.postgresql_session import PostgreSQLSession
 from crewgate.ledger.session import SQLSession
 from crewgate.ledger.sql import SQLLedger
-from crewgate.ledger.sqlite import SQLite
+from crewgate.ledger.sqlite_session import SQLiteSession
 
 BRANCHES = 64
 ACTIVE = 10_000  # branches that hold a lease at once
@@ -50,9 +50,9 @@ def draws(rounds: int) -> Group:
 @contextmanager
 def _sessions() -> Iterator[dict[str, SQLSession]]:
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-        sessions: dict[str, SQLSession] = {"SQLite": SQLite(Path(folder) / "ledger.db")}
+        sessions: dict[str, SQLSession] = {"SQLite": SQLiteSession(Path(folder) / "ledger.db")}
         if URL:
-            sessions["PostgreSQL"] = PostgreSQL(URL)
+            sessions["PostgreSQL"] = PostgreSQLSession(URL)
         try:
             yield sessions
         finally:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from crewgate import limits
-from crewgate.audit.rows import CallRow
+from crewgate.audit.query_results import CallRow
 from crewgate.demo.agents import EMBEDDINGS, PUBLISH, SEARCH, SUMMARY, AgentEvent
 from crewgate.demo.cluster_act import CAST, ClusterObservations
 from crewgate.demo.cross_crew_act import (

@@ -9,10 +9,10 @@ from postgres import server
 from reporting_ledger import ReportingLedger
 
 from crewgate.ledger import schema
-from crewgate.ledger.postgres import PostgreSQL
+from crewgate.ledger.postgresql_session import PostgreSQLSession
 from crewgate.ledger.session import SQLSession
 from crewgate.ledger.sql import SQLLedger
-from crewgate.ledger.sqlite import SQLite
+from crewgate.ledger.sqlite_session import SQLiteSession
 
 AnyLedger = ReportingLedger | SQLLedger
 NewLedger = Callable[[], AnyLedger]
@@ -46,8 +46,8 @@ class Engine:
         """A database of its own, without tables."""
         number = next(_numbers)
         if self.kind == "sqlite":
-            return SQLite(self._folder / f"ledger-{number}.db")
-        return PostgreSQL(server().new_database(f"ledger-{os.getpid()}-{number}"))
+            return SQLiteSession(self._folder / f"ledger-{number}.db")
+        return PostgreSQLSession(server().new_database(f"ledger-{os.getpid()}-{number}"))
 
     def close(self) -> None:
         """Let go of its database."""

@@ -22,7 +22,7 @@ from crewgate.leases.lease_client import LeaseClient
 from crewgate.ledger import schema
 from crewgate.ledger.consistency import findings
 from crewgate.ledger.sql import SQLLedger
-from crewgate.ledger.sqlite import SQLite
+from crewgate.ledger.sqlite_session import SQLiteSession
 
 NOW = 1_800_000_000.0
 HOLDER = "one"
@@ -42,7 +42,7 @@ class Life:
 
     def __init__(self, folder: Path) -> None:
         self.table = OwnedTable.open(str(folder / "table"))
-        self.session = SQLite(folder / "ledger.db")
+        self.session = SQLiteSession(folder / "ledger.db")
         self.ledger = SQLLedger(self.session)
         self.lessor = LeaseClient(self.table, self.ledger, POLICY, HOLDER)
         self.lessor.rebuild(NOW, boot_ns())
@@ -110,7 +110,7 @@ def kill_once(folder: Path, chance: random.Random) -> None:
 def main() -> None:
     folder, times = Path(sys.argv[1]), int(sys.argv[2])
     OwnedTable.create(str(folder / "table"), GEOMETRY).close()
-    session = SQLite(folder / "ledger.db")
+    session = SQLiteSession(folder / "ledger.db")
     schema.migrate(session)
     session.close()
     chance, troubles, granted = random.Random(5), [], 0

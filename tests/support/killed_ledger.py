@@ -28,7 +28,7 @@ from crewgate.ledger import schema
 from crewgate.ledger.consistency import findings
 from crewgate.ledger.session import SQLSession
 from crewgate.ledger.sql import SQLLedger
-from crewgate.ledger.sqlite import SQLite
+from crewgate.ledger.sqlite_session import SQLiteSession
 
 TABLES = ("ticket", "lease", "closed", "replaced", "holder", "account")
 LEVELS = BranchPathLevel(ROOT, 100, 1)
@@ -87,10 +87,10 @@ class Fragile:
 def connect(engine: str, where: str) -> SQLSession:
     """A connection of this process."""
     if engine == "sqlite":
-        return SQLite(Path(where))
-    from crewgate.ledger.postgres import PostgreSQL  # noqa: PLC0415 - the other needs no driver
+        return SQLiteSession(Path(where))
+    from crewgate.ledger.postgresql_session import PostgreSQLSession  # noqa: PLC0415 - the other needs no driver
 
-    return PostgreSQL(where)
+    return PostgreSQLSession(where)
 
 
 def tell(ledger: SQLLedger, done: int = 0, answered: int = -1) -> list[list[str]]:

@@ -20,7 +20,7 @@ from crewgate.core.budget.ledger_protocol import OpenBranches
 from crewgate.ledger import schema
 from crewgate.ledger.consistency import findings
 from crewgate.ledger.sql import SQLLedger
-from crewgate.ledger.sqlite import SQLite
+from crewgate.ledger.sqlite_session import SQLiteSession
 
 SECTOR = 512
 FILES = ("ledger.db", "ledger.db-wal")
@@ -96,7 +96,7 @@ def survives(folder: Path, files: dict[str, bytearray], possible: list[list[str]
     for name, content in files.items():
         (folder / name).write_bytes(content)
     (folder / "ledger.db-shm").unlink(missing_ok=True)
-    session = SQLite(folder / FILES[0])
+    session = SQLiteSession(folder / FILES[0])
     try:
         found = list(findings(session))
         stands = books(SQLLedger(session))
@@ -109,7 +109,7 @@ def main(folder: Path, seed: int) -> None:
     for name in ("told", "left"):
         (folder / name).mkdir()
     watching = Watching()
-    session = SQLite(folder / "told" / FILES[0])
+    session = SQLiteSession(folder / "told" / FILES[0])
     schema.migrate(session)
     ledger = SQLLedger(session)
     ends, states, durable = [len(watching.steps)], [books(ledger)], [0]

@@ -13,7 +13,7 @@ from typing import Final, Literal, get_origin
 import msgspec
 
 from crewgate.audit.filters import AuditFilter, GroupBy
-from crewgate.audit.rows import CallRow, MintingWatchEvent, RejectedConnection
+from crewgate.audit.query_results import CallRow, MintingWatchEvent, RejectedConnection
 from crewgate.core.audit.records import (
     BurnedReservationRecord,
     CallRecord,

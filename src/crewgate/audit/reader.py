@@ -13,7 +13,7 @@ from typing import TypeVar
 import duckdb
 import msgspec
 
-from crewgate.audit import duckdb_queries, rows
+from crewgate.audit import duckdb_queries, query_results
 from crewgate.audit import folder as audit_folder
 from crewgate.audit.filters import AuditFilter, GroupBy
 from crewgate.errors import AuditError
@@ -35,41 +35,47 @@ class AuditReader:
         """Release the memory and threads of the engine."""
         self._engine.close()
 
-    def calls(self, question: AuditFilter) -> list[rows.CallRow]:
+    def calls(self, question: AuditFilter) -> list[query_results.CallRow]:
         """Return the newest `question.limit` matching rows, the oldest of them first."""
-        return self._query(duckdb_queries.CALLS, question, rows.CallRow)[::-1]
+        return self._query(duckdb_queries.CALLS, question, query_results.CallRow)[::-1]
 
-    def groups(self, question: AuditFilter, by: GroupBy) -> list[rows.CallGroup]:
+    def groups(self, question: AuditFilter, by: GroupBy) -> list[query_results.CallGroup]:
         """Return sums by branch, crew, role or tool, the most expensive first; or by day."""
-        return self._query(duckdb_queries.GROUPS[by], question, rows.CallGroup)
+        return self._query(duckdb_queries.GROUPS[by], question, query_results.CallGroup)
 
-    def total(self, question: AuditFilter) -> rows.CallGroup:
+    def total(self, question: AuditFilter) -> query_results.CallGroup:
         """Return the sums over everything that matches."""
-        return self._query(duckdb_queries.TOTAL, question, rows.CallGroup)[0]
+        return self._query(duckdb_queries.TOTAL, question, query_results.CallGroup)[0]
 
-    def connections(self, question: AuditFilter) -> list[rows.RejectedConnection]:
+    def connections(self, question: AuditFilter) -> list[query_results.RejectedConnection]:
         """Return the newest `question.limit` rejected connections, the oldest of them first.
 
         Of the filters, only crew, certificate and time apply.
         """
-        return self._query(duckdb_queries.CONNECTIONS, question, rows.RejectedConnection)[::-1]
+        return self._query(duckdb_queries.CONNECTIONS, question, query_results.RejectedConnection)[
+            ::-1
+        ]
 
-    def refusals(self, since: datetime | None = None) -> list[rows.RefusalSummary]:
+    def refusals(self, since: datetime | None = None) -> list[query_results.RefusalSummary]:
         """Return the refusals before a good signature, the most frequent first."""
-        return self._query(duckdb_queries.REFUSALS, AuditFilter(since=since), rows.RefusalSummary)
+        return self._query(
+            duckdb_queries.REFUSALS, AuditFilter(since=since), query_results.RefusalSummary
+        )
 
-    def watched(self, question: AuditFilter) -> list[rows.MintingWatchEvent]:
+    def watched(self, question: AuditFilter) -> list[query_results.MintingWatchEvent]:
         """Return the newest `question.limit` strikes and transitions, the oldest of them first.
 
         Of the filters, only crew, branch and time apply.
         """
-        return self._query(duckdb_queries.WATCH, question, rows.MintingWatchEvent)[::-1]
+        return self._query(duckdb_queries.WATCH, question, query_results.MintingWatchEvent)[::-1]
 
-    def health(self, since: datetime | None = None) -> rows.AuditGaps:
+    def health(self, since: datetime | None = None) -> query_results.AuditGaps:
         """Return the gaps of the audit; unreadable lines count whatever `since` is."""
         [row] = self._query(duckdb_queries.HEALTH, AuditFilter(since=since), dict[str, int])
         files = audit_folder.files(self._folder)
-        return rows.AuditGaps(files=len(files), bytes=audit_folder.size(self._folder), **row)
+        return query_results.AuditGaps(
+            files=len(files), bytes=audit_folder.size(self._folder), **row
+        )
 
     def _query(self, statement: str, question: AuditFilter, kind: type[T]) -> list[T]:
         for attempt in range(1, _ATTEMPTS_MAX + 1):

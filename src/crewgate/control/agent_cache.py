@@ -75,7 +75,7 @@ class AgentCache:
             return agent.status()
 
 
-class CachedGatewayClient:
+class CacheBackedGatewayClient:
     """Implements the issuer's `Gateway` for orchestrators of `crew`, from the cached tree.
 
     Unlike the one of the commands, it does not estimate while the agent is unavailable:

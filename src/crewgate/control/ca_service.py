@@ -24,7 +24,7 @@ from crewgate.ca.authority import Authority, new_instance, read_request
 from crewgate.ca.certificate_db import CertificateRecord
 from crewgate.ca.certificates import pem
 from crewgate.ca.decommission_intents import DecommissionIntent, DecommissionIntents
-from crewgate.ca.renewal import next_chain
+from crewgate.ca.machine_cert_renewal import next_chain
 from crewgate.ca.revocation_propagation import announce
 from crewgate.ca.unrecorded_revocations import unwritten_of
 from crewgate.config import CAConfig

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
 from crewgate.ca.key_files import read_certificates
-from crewgate.ca.renewal import (
+from crewgate.ca.machine_cert_renewal import (
     CertificateFiles,
     CertificateLifetime,
     holds_key,

@@ -15,11 +15,11 @@ from crewgate import limits
 from crewgate.audit.recorder import AuditRecorder
 from crewgate.ca.authority import has_key
 from crewgate.config import CAConfig, Config
-from crewgate.control.backend import ControlBackend
 from crewgate.control.ca_client_tasks import CAClientTasks
 from crewgate.control.health import ControlHealth
 from crewgate.control.ocsp_socket import OCSPSocketServer
 from crewgate.control.server import ControlServer
+from crewgate.control.threaded_backend import ThreadedBackend
 from crewgate.errors import CAError, ConfigurationError
 from crewgate.policy.startup_checks import following
 from crewgate.runtime.file_watch import FileWatch
@@ -50,7 +50,7 @@ class ControlProcess:
                     await ControlServer(self._config, *parts).run(signals)
                 nursery.cancel_scope.cancel()
 
-    async def _await_authority(self, signals: AsyncIterator[int]) -> ControlBackend | None:
+    async def _await_authority(self, signals: AsyncIterator[int]) -> ThreadedBackend | None:
         """Return the backend once the CA can be used; None if a signal comes first."""
         backend = self._open()
         if backend is not None:
@@ -83,7 +83,7 @@ class ControlProcess:
         nursery.start_soon(ocsp_socket.serve)
         return ocsp_socket
 
-    def _open(self) -> ControlBackend | None:
+    def _open(self) -> ThreadedBackend | None:
         """Return the backend, or None and log once why the CA cannot be used."""
         ca = self._config.ca
         if ca is None:  # the supervisor will end this process
@@ -95,7 +95,7 @@ class ControlProcess:
             self._health.note("CA")
             return None
         try:
-            backend = ControlBackend(self._config, ca)
+            backend = ThreadedBackend(self._config, ca)
         except (CAError, ConfigurationError) as error:
             why = f"the CA cannot be used, so this machine issues and serves nothing: {error}"
             self._health.note("CA", why)

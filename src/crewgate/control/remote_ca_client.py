@@ -18,7 +18,7 @@ from crewgate.api.schemas import CertificateResponse, CertificateSigningRequest,
 from crewgate.ca.authority import request_pem
 from crewgate.ca.certificates import pem
 from crewgate.ca.key_files import read_key
-from crewgate.ca.renewal import CertificateFiles
+from crewgate.ca.machine_cert_renewal import CertificateFiles
 from crewgate.config import RemoteCAConfig
 from crewgate.core.terminal_text import printable
 from crewgate.core.x509.certificate import read

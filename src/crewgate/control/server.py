@@ -21,12 +21,12 @@ from crewgate.api.app import make_app
 from crewgate.api.asgi_server import ASGIServer
 from crewgate.audit.recorder import AuditRecorder
 from crewgate.audit.writer import AuditWriter, RotationPolicy
-from crewgate.ca.renewal import CertificateFiles
+from crewgate.ca.machine_cert_renewal import CertificateFiles
 from crewgate.config import Config, ControlConfig, descriptors
-from crewgate.control.backend import ControlBackend
 from crewgate.control.ca_client_tasks import CAClientTasks
 from crewgate.control.health import ControlHealth
 from crewgate.control.ocsp_socket import OCSPSocketServer
+from crewgate.control.threaded_backend import ThreadedBackend
 from crewgate.core.audit.records import ServiceEvent, when
 from crewgate.core.ids import certificate_key
 from crewgate.core.x509 import certificate as certificate_
@@ -66,7 +66,7 @@ class ControlServer:
         self,
         config: Config,
         watch: FileWatch,
-        backend: ControlBackend,
+        backend: ThreadedBackend,
         sink: AuditRecorder,
         health: ControlHealth,
     ) -> None:

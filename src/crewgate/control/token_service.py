@@ -14,7 +14,7 @@ from crewgate._native import token as native
 from crewgate.api.backend import TokenRequest
 from crewgate.api.schemas import IntrospectionResponse, TokenResponse
 from crewgate.config import Config
-from crewgate.control.agent_cache import AgentCache, CachedGatewayClient
+from crewgate.control.agent_cache import AgentCache, CacheBackedGatewayClient
 from crewgate.control.table_revocation_check import TableRevocationCheck
 from crewgate.core import problem_types
 from crewgate.core.rate_limit import TokenBucket
@@ -159,7 +159,7 @@ class TokenService:
         except IssuerError as error:  # the key is only for another orchestrator
             raise problem_types.UNAUTHORIZED_CLIENT.error(str(error)) from error
         journal = self._config.journal_of(minter.client_id)
-        return Orchestrator(minter, journal, gateway=CachedGatewayClient(self._cache, crew))
+        return Orchestrator(minter, journal, gateway=CacheBackedGatewayClient(self._cache, crew))
 
     def _own(self, token: str, crew: str, name: str) -> Claims:
         """Return the claims of a token that belongs to this orchestrator and is not revoked."""

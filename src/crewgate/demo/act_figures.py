@@ -6,7 +6,7 @@ from datetime import timedelta
 import msgspec
 
 from crewgate import limits
-from crewgate.audit.rows import CallRow
+from crewgate.audit.query_results import CallRow
 from crewgate.core.credits import MICRO, parse_credits
 from crewgate.demo.agents import AgentEvent
 from crewgate.demo.cluster_act import SIBLINGS, TRANSLATOR, ClusterObservations

@@ -12,7 +12,7 @@ import msgspec
 import trio
 
 from crewgate import limits
-from crewgate.audit.rows import CallRow
+from crewgate.audit.query_results import CallRow
 from crewgate.demo.agents import EMBEDDINGS, SEARCH, SUMMARY, AgentEvent, DemoAgent, client
 from crewgate.demo.gateway_process import DemoGateway
 from crewgate.demo.story import (

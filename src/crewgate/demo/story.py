@@ -16,7 +16,7 @@ import msgspec
 import trio
 
 from crewgate import limits
-from crewgate.audit.rows import CallRow
+from crewgate.audit.query_results import CallRow
 from crewgate.demo.agents import EMBEDDINGS, AgentEvent, DemoAgent, client, repeat
 from crewgate.demo.gateway_process import DemoGateway, end
 from crewgate.demo.tools import ReceivedCall

@@ -9,21 +9,21 @@ from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger import schema
 from crewgate.ledger.session import SQLSession
 from crewgate.ledger.sql import SQLLedger
-from crewgate.ledger.sqlite import SQLite
+from crewgate.ledger.sqlite_session import SQLiteSession
 from crewgate.runtime.optional_packages import install_hint
 
 
 def open_session(ledger: LedgerConfig, *, readonly: bool = False) -> SQLSession:
     """Open the database of a ledger; raises LedgerUnavailableError."""
     if ledger.file is not None:
-        return SQLite(ledger.file, readonly=readonly)
+        return SQLiteSession(ledger.file, readonly=readonly)
     # The driver is in an optional extra.
     try:
-        from crewgate.ledger.postgres import PostgreSQL  # noqa: PLC0415
+        from crewgate.ledger.postgresql_session import PostgreSQLSession  # noqa: PLC0415
     except ImportError as error:
         hint = install_hint("a ledger in PostgreSQL", "postgresql")
         raise LedgerUnavailableError(hint) from error
-    return PostgreSQL(
+    return PostgreSQLSession(
         ledger.url, ledger.password_file, durability=ledger.durability, readonly=readonly
     )
 

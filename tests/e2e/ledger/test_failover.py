@@ -13,7 +13,7 @@ from crewgate.core.budget.ledger_protocol import DrawGranted, DrawLease
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger import schema
 from crewgate.ledger.durability import accept
-from crewgate.ledger.postgres import PostgreSQL
+from crewgate.ledger.postgresql_session import PostgreSQLSession
 from crewgate.ledger.sql import SQLLedger
 
 SYNCED = ("max_wal_senders=8", "synchronous_commit=on")
@@ -62,7 +62,7 @@ def draw_until_lost(ledger: SQLLedger, granted: list[int]) -> None:
 
 def is_followed(server: Server) -> bool:
     """Whether a commit waits for a standby that is there."""
-    session = PostgreSQL(server.url())
+    session = PostgreSQLSession(server.url())
     try:
         return session.rows("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'") != []
     finally:
@@ -81,7 +81,7 @@ def test_a_standby_has_every_grant_that_was_acknowledged(pair: Pair) -> None:
     """The primary is killed in the midst of draws; what takes over goes on where that ended."""
     pair.primary.follow_by("standby")
     wait_until(lambda: is_followed(pair.primary))
-    session = PostgreSQL(pair.url, durability="synchronous")
+    session = PostgreSQLSession(pair.url, durability="synchronous")
     schema.migrate(session)
     ledger = family(lambda: SQLLedger(session), root=10**9, a=10**9)
     assert isinstance(ledger, SQLLedger)
@@ -105,7 +105,7 @@ def test_a_standby_has_every_grant_that_was_acknowledged(pair: Pair) -> None:
 
 def test_the_server_of_before_is_written_to_no_more(pair: Pair) -> None:
     """It has come back, and takes writes as if nothing had been: it would grant all once more."""
-    session = PostgreSQL(pair.url, durability="single")
+    session = PostgreSQLSession(pair.url, durability="single")
     schema.migrate(session)
     ledger = family(lambda: SQLLedger(session))
     assert isinstance(ledger, SQLLedger)
@@ -116,7 +116,7 @@ def test_the_server_of_before_is_written_to_no_more(pair: Pair) -> None:
     pair.standby.promote()
     with pytest.raises(LedgerUnavailableError, match="its timeline was 00000001 and is 00000002"):
         drawn(ledger, 6, 1)
-    somebody = PostgreSQL(pair.url)
+    somebody = PostgreSQLSession(pair.url)
     somebody.use(accept)
     somebody.close()
     granted += drawn(ledger, 6, 5)
@@ -131,7 +131,7 @@ def test_the_server_of_before_is_written_to_no_more(pair: Pair) -> None:
 
 def has_caught_up(pair: Pair) -> bool:
     """Whether the standby has written all that the primary has."""
-    session = PostgreSQL(pair.primary.url())
+    session = PostgreSQLSession(pair.primary.url())
     query = "SELECT 1 FROM pg_stat_replication WHERE flush_lsn = pg_current_wal_flush_lsn()"
     try:
         return session.rows(query) != []

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from crewgate.audit.filters import AuditFilter, GroupBy
 from crewgate.audit.folder import create
+from crewgate.audit.query_results import CallRow, MintingWatchEvent
 from crewgate.audit.reader import AuditReader
-from crewgate.audit.rows import CallRow, MintingWatchEvent
 from crewgate.core.audit.json_line import encode
 from crewgate.core.audit.records import (
     BurnedReservationRecord,

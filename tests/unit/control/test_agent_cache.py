@@ -6,8 +6,9 @@ import pytest
 
 from crewgate.api.branch_tree_snapshot import BranchTreeSnapshot
 from crewgate.api.schemas import BranchResponse
-from crewgate.control.agent_cache import AgentCache, CachedGatewayClient, SingleFlightCache
+from crewgate.control.agent_cache import AgentCache, CacheBackedGatewayClient, SingleFlightCache
 from crewgate.errors import ServiceConnectionError
+from crewgate.issuer.gateway import BranchUsage
 
 
 def test_it_is_made_again_only_when_it_is_old() -> None:
@@ -77,15 +78,15 @@ def test_an_orchestrator_hears_of_its_own_crew_s_branches(tmp_path: object) -> N
     graph.tree = SingleFlightCache(
         lambda: BranchTreeSnapshot([row("bd", "live", 10), row("fin", "closed", 90)])
     )
-    bd, fin = (CachedGatewayClient(graph, crew).usage({"b", "c"}) for crew in ("bd", "fin"))
-    assert {name: tuple(each) for name, each in bd.items()} == {"b": (13, False)}
-    assert {name: tuple(each) for name, each in fin.items()} == {"b": (93, True)}
+    bd, fin = (CacheBackedGatewayClient(graph, crew).usage({"b", "c"}) for crew in ("bd", "fin"))
+    assert bd == {"b": BranchUsage(spent_micro=13, is_revoked=False)}
+    assert fin == {"b": BranchUsage(spent_micro=93, is_revoked=True)}
 
 
 def test_no_agent_is_an_error_and_not_an_empty_tree(tmp_path: object) -> None:
     """Nobody mints on a guess."""
     graph = AgentCache(tmp_path)  # type: ignore[arg-type]
     with pytest.raises(ServiceConnectionError):
-        CachedGatewayClient(graph, "bd").usage({"b"})
+        CacheBackedGatewayClient(graph, "bd").usage({"b"})
     with pytest.raises(ServiceConnectionError):
         graph.status.get()

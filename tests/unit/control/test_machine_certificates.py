@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
 from crewgate.ca.authority import Authority
-from crewgate.ca.renewal import CertificateFiles, next_chain, put, shown_certificates
+from crewgate.ca.machine_cert_renewal import CertificateFiles, next_chain, put, shown_certificates
 from crewgate.config import CAConfig, Config, load
 from crewgate.control.machine_certificates import MachineCertificateRenewal, source_of
 from crewgate.core.health import HealthState

@@ -19,9 +19,9 @@ from crewgate.cli.commands.init import write_all
 from crewgate.config import Durability
 from crewgate.core.budget.ledger_protocol import DrawGranted, DrawLease
 from crewgate.errors import LedgerUnavailableError
-from crewgate.ledger import postgres, schema
+from crewgate.ledger import postgresql_session, schema
 from crewgate.ledger.durability import accept
-from crewgate.ledger.postgres import PostgreSQL
+from crewgate.ledger.postgresql_session import PostgreSQLSession
 from crewgate.ledger.sql import SQLLedger
 
 
@@ -35,7 +35,7 @@ def synced() -> Iterator[Server]:
 
 def draw(url: str, durability: Durability, seq: int) -> object:
     """Open a connection, and draw one micro-credit."""
-    session = PostgreSQL(url, durability=durability)
+    session = PostgreSQLSession(url, durability=durability)
     try:
         return SQLLedger(session).do(DrawLease(A, "one", BOOT, seq, 1), NOW)
     finally:
@@ -46,8 +46,8 @@ def test_a_server_that_forgets_grants_nothing() -> None:
     """Without fsync, unless somebody has said that he knows."""
     url = server().new_database("lazy")
     with pytest.raises(LedgerUnavailableError, match="fsync is off"):
-        PostgreSQL(url, durability="single").rows("SELECT 1")
-    session = PostgreSQL(url, durability="trusted")
+        PostgreSQLSession(url, durability="single").rows("SELECT 1")
+    session = PostgreSQLSession(url, durability="trusted")
     assert session.rows("SELECT 1") == [(1,)]
     session.close()
 
@@ -56,7 +56,7 @@ def test_synchronous_wants_a_standby(synced: Server) -> None:
     """Else it is a single server, and should be called one."""
     url = synced.new_database("alone")
     with pytest.raises(LedgerUnavailableError, match="synchronous_standby_names is empty"):
-        PostgreSQL(url, durability="synchronous").rows("SELECT 1")
+        PostgreSQLSession(url, durability="synchronous").rows("SELECT 1")
 
 
 def test_a_standby_is_waited_for(synced: Server) -> None:
@@ -64,9 +64,9 @@ def test_a_standby_is_waited_for(synced: Server) -> None:
     synced.stand_by()
     try:
         with pytest.raises(LedgerUnavailableError, match="until it is promoted") as caught:
-            PostgreSQL(synced.url(), durability="single").rows("SELECT 1")
+            PostgreSQLSession(synced.url(), durability="single").rows("SELECT 1")
         assert caught.value.may_pass
-        reader = PostgreSQL(synced.url(), durability="single", readonly=True)
+        reader = PostgreSQLSession(synced.url(), durability="single", readonly=True)
         with closing(reader):
             assert reader.rows("SELECT 1") == [(1,)]
     finally:
@@ -75,7 +75,7 @@ def test_a_standby_is_waited_for(synced: Server) -> None:
 
 def test_a_session_that_the_server_ends_is_waited_for() -> None:
     """As while it is shut down; what a statement says wrongly does not pass."""
-    session = PostgreSQL(server().url())
+    session = PostgreSQLSession(server().url())
     with closing(session):
         with pytest.raises(LedgerUnavailableError) as caught:
             session.rows("SELECT pg_terminate_backend(pg_backend_pid())")
@@ -92,7 +92,7 @@ def test_a_connection_that_hangs_in_a_pipeline_is_made_anew() -> None:
         connection.pgconn.enter_pipeline_mode()
         connection.pgconn.send_query_params(b"SELECT 1", None)
 
-    session = PostgreSQL(server().url())
+    session = PostgreSQLSession(server().url())
     with closing(session):
         session.use(leave)
         with session.transaction():
@@ -110,9 +110,9 @@ def test_a_session_that_ends_while_its_server_is_asked_is_waited_for(
         connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
         return False
 
-    monkeypatch.setattr(postgres, "is_standby", end)
+    monkeypatch.setattr(postgresql_session, "is_standby", end)
     with pytest.raises(LedgerUnavailableError) as caught:
-        PostgreSQL(server().url(), durability="single").rows("SELECT 1")
+        PostgreSQLSession(server().url(), durability="single").rows("SELECT 1")
     assert caught.value.may_pass
 
 
@@ -146,7 +146,7 @@ def test_a_server_that_is_not_ready_is_waited_for(
 
     monkeypatch.setattr(psycopg, "connect", connect)
     with pytest.raises(LedgerUnavailableError) as caught:
-        PostgreSQL("postgresql://crewgate@/ledger").rows("SELECT 1")
+        PostgreSQLSession("postgresql://crewgate@/ledger").rows("SELECT 1")
     assert caught.value.may_pass is is_away
 
 
@@ -186,7 +186,7 @@ def test_a_server_that_starts_up_is_waited_for_in_every_language(severity: str, 
     with refusing(severity, said) as port:
         url = f"postgresql://crewgate@127.0.0.1:{port}/ledger?sslmode=disable&gssencmode=disable"
         with pytest.raises(LedgerUnavailableError, match=said) as caught:
-            PostgreSQL(url).rows("SELECT 1")
+            PostgreSQLSession(url).rows("SELECT 1")
     assert caught.value.may_pass
 
 
@@ -195,7 +195,7 @@ def test_after_a_failover_nothing_is_granted_until_somebody_has_looked(
 ) -> None:
     """A changed timeline freezes grants; reports go on; `ledger resume` takes it as it is."""
     url = synced.new_database("budgets")
-    session = PostgreSQL(url, durability="single")
+    session = PostgreSQLSession(url, durability="single")
     schema.migrate(session)
     family(lambda: SQLLedger(session))
     session.close()
@@ -221,7 +221,7 @@ def test_reports_go_where_the_url_wants_a_server_that_takes_writes(
 ) -> None:
     """Who only reads says so once connected; libpq would refuse a session that begins so."""
     url = server().new_database(f"for-{wanted}") + f"&target_session_attrs={wanted}"
-    session = PostgreSQL(url)
+    session = PostgreSQLSession(url)
     schema.migrate(session)
     session.close()
     file = write_all(tmp_path / "gate", 8443)
@@ -230,7 +230,7 @@ def test_reports_go_where_the_url_wants_a_server_that_takes_writes(
     for command in ("report", "reconcile", "check"):
         done = CliRunner().invoke(main, ["ledger", command, "-c", str(file)])
         assert done.exit_code == 0, done.output
-    reader = PostgreSQL(url, readonly=True)
+    reader = PostgreSQLSession(url, readonly=True)
     with closing(reader):
         with pytest.raises(LedgerUnavailableError, match="read-only transaction"):
             reader.write("INSERT INTO closed VALUES (?)", [(b"key",)])
@@ -251,13 +251,13 @@ def test_a_server_that_was_put_back_while_a_machine_draws_grants_nothing(synced:
     A person who has looked lets it grant again (`ledger resume`).
     """
     url = synced.new_database("put-back")
-    session = PostgreSQL(url, durability="single")
+    session = PostgreSQLSession(url, durability="single")
     schema.migrate(session)
     ledger = SQLLedger(session)
     family(lambda: ledger)
     for seq in (1, 2):
         assert isinstance(ledger.do(DrawLease(A, "one", BOOT, seq, 1), NOW), DrawGranted)
-    somebody = PostgreSQL(url)
+    somebody = PostgreSQLSession(url)
     somebody.rows("UPDATE holder SET beat = 1")
     session.close()  # its connection is lost, and made again
     with pytest.raises(LedgerUnavailableError, match="lacks the last 1 of 2 operations of one"):

@@ -11,13 +11,13 @@ from crewgate.core.budget.ledger_protocol import DrawGranted, DrawLease
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger import schema
 from crewgate.ledger.sql import SQLLedger
-from crewgate.ledger.sqlite import SQLite
+from crewgate.ledger.sqlite_session import SQLiteSession
 
 
 def made(folder: Path) -> SQLLedger:
     """A ledger with a family of branches."""
     folder.mkdir()
-    session = SQLite(folder / "ledger.db")
+    session = SQLiteSession(folder / "ledger.db")
     schema.migrate(session)
     ledger = SQLLedger(session)
     family(lambda: ledger)
@@ -45,11 +45,11 @@ def test_the_same_ledger_on_another_disk_goes_on(tmp_path: Path) -> None:
     fail(ledger, folder, kept)
     assert isinstance(drawn(ledger, 2), DrawGranted)
     assert (folder / "ledger.db-wal").exists()
-    reader = SQLite(folder / "ledger.db", readonly=True)
+    reader = SQLiteSession(folder / "ledger.db", readonly=True)
     assert line(SQLLedger(reader), A).leased == 20
     reader.close()
     ledger.session.close()
-    again = SQLite(folder / "ledger.db")
+    again = SQLiteSession(folder / "ledger.db")
     assert line(SQLLedger(again), A).leased == 20
     again.close()
 

@@ -24,7 +24,7 @@ from crewgate.errors import LedgerProtocolError, LedgerUnavailableError
 from crewgate.ledger import schema
 from crewgate.ledger.operation_queue import LedgerQueue
 from crewgate.ledger.sql import SQLLedger
-from crewgate.ledger.sqlite import SQLite
+from crewgate.ledger.sqlite_session import SQLiteSession
 
 
 class Fragile(SQLLedger):
@@ -48,7 +48,7 @@ class Fragile(SQLLedger):
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Fragile]:
     """A family in a file."""
-    session = SQLite(tmp_path / "ledger.db")
+    session = SQLiteSession(tmp_path / "ledger.db")
     schema.migrate(session)
     family(lambda: SQLLedger(session))
     ledger = Fragile(session)

@@ -28,14 +28,14 @@ from crewgate.ledger import schema
 from crewgate.ledger.consistency import findings
 from crewgate.ledger.session import SQLSession
 from crewgate.ledger.sql import SQLLedger
-from crewgate.ledger.sqlite import SQLite
+from crewgate.ledger.sqlite_session import SQLiteSession
 
 SMALL = """
 import sys
 from pathlib import Path
 from crewgate.ledger import schema
-from crewgate.ledger.sqlite import SQLite
-session = SQLite(Path(sys.argv[1]) / "ledger.db")
+from crewgate.ledger.sqlite_session import SQLiteSession
+session = SQLiteSession(Path(sys.argv[1]) / "ledger.db")
 schema.migrate(session)
 with session.transaction():
     session.rows("CREATE TABLE more (number)")
@@ -49,19 +49,19 @@ from pathlib import Path
 from small_disk import fill
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger import schema
-from crewgate.ledger.sqlite import SQLite
+from crewgate.ledger.sqlite_session import SQLiteSession
 from crewgate.runtime.durable_files import is_full
 from crewgate import limits
 limits.ledger_log_bytes = 65_536  # so that there is room to copy it into the file
 folder = Path(sys.argv[1])
-session = SQLite(folder / "ledger.db")
+session = SQLiteSession(folder / "ledger.db")
 schema.migrate(session)
 session.close()
 assert not list(folder.glob("*-shm")), list(folder.iterdir())
 fill(folder)
 for readonly in (False, True):
     try:
-        SQLite(folder / "ledger.db", readonly=readonly).rows("SELECT count(*) FROM holder")
+        SQLiteSession(folder / "ledger.db", readonly=readonly).rows("SELECT count(*) FROM holder")
     except LedgerUnavailableError as error:
         print(is_full(error), error)
 """
@@ -86,7 +86,7 @@ def ledger(session: SQLSession) -> SQLLedger:
 def test_a_log_is_as_long_as_it_gets_from_the_start(tmp_path: Path) -> None:
     """And nothing of that stands in the database, whoever opens it again."""
     for _ in range(2):
-        session = SQLite(tmp_path / "ledger.db")
+        session = SQLiteSession(tmp_path / "ledger.db")
         schema.migrate(session)
         ledger = family(lambda: SQLLedger(session))  # noqa: B023 - called at once
         assert (tmp_path / "ledger.db-wal").stat().st_size >= limits.ledger_log_bytes
@@ -228,7 +228,7 @@ def test_a_file_that_is_no_ledger_is_named(tmp_path: Path, make: object, said: s
     path = tmp_path / "ledger.db"
     make(path)  # type: ignore[operator]
     with pytest.raises(LedgerUnavailableError, match=said):
-        SQLite(path)
+        SQLiteSession(path)
 
 
 def test_a_machine_of_many_branches_can_draw_after_a_reboot(

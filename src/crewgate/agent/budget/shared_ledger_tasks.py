@@ -14,7 +14,7 @@ from crewgate.core.budget.heartbeat_monitor import HeartbeatMonitor
 from crewgate.core.credits import format_credits
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger.notifications import CreditNotification, CreditReturned, CreditWanted, read
-from crewgate.ledger.postgres import PostgreSQL
+from crewgate.ledger.postgresql_session import PostgreSQLSession
 from crewgate.ledger.session import Row
 
 _log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ async def share(agent: AgentState) -> None:
     """Run the tasks until cancelled."""
     ledger = agent.active_config.config.ledger
     # This session only listens: it never grants credit.
-    session = PostgreSQL(ledger.url, ledger.password_file)
+    session = PostgreSQLSession(ledger.url, ledger.password_file)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(notification_loop, agent, session)
         nursery.start_soon(heartbeat_loop, agent)
@@ -40,7 +40,7 @@ def handle_notification(agent: AgentState, notification: CreditNotification) -> 
         agent.draws.hurry(agent.clock.read())
 
 
-async def notification_loop(agent: AgentState, session: PostgreSQL) -> None:
+async def notification_loop(agent: AgentState, session: PostgreSQLSession) -> None:
     """Listen on a connection of its own; a machine repeats a request that was lost."""
     while True:
         try:

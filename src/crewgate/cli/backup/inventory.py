@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crewgate.ca.decommission_intents import intent_files
-from crewgate.ca.renewal import shown_files
+from crewgate.ca.machine_cert_renewal import shown_files
 from crewgate.cli.check.permissions import secrets
 from crewgate.config import Config
 

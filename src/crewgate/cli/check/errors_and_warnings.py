@@ -9,8 +9,8 @@ from pathlib import Path
 from cryptography import x509
 
 from crewgate import limits
+from crewgate.ca.machine_cert_renewal import CertificateLifetime, is_ours, shown_certificates
 from crewgate.ca.ocsp.client_cert_checker import ClientCertOCSPChecker
-from crewgate.ca.renewal import CertificateLifetime, is_ours, shown_certificates
 from crewgate.cli.check.ca import ca_errors, ca_warnings
 from crewgate.cli.check.cluster import cluster_errors, cluster_warnings
 from crewgate.cli.check.ledger_file_access import ledger_file_errors, replaced_ledger_errors

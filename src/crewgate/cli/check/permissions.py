@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from crewgate.ca.renewal import shown_files
+from crewgate.ca.machine_cert_renewal import shown_files
 from crewgate.config import Config
 
 

@@ -157,7 +157,7 @@ def renew(*, config_path: Path, certificate: Path, life: int | None, as_json: bo
     valid until it ends. A running gateway renews its own certificates by itself, and loads a
     changed file.
     """
-    from crewgate.ca.renewal import next_chain, put, require_no_key
+    from crewgate.ca.machine_cert_renewal import next_chain, put, require_no_key
 
     with Authority(configured_ca(load(config_path))) as authority:
         require_no_key(certificate)

@@ -52,9 +52,9 @@ def resume(*, config_path: Path, as_json: bool) -> None:
             f"{ledger}: only a PostgreSQL needs `resume`, after a failover; nothing to do"
         )
     from crewgate.ledger.durability import accept
-    from crewgate.ledger.postgres import PostgreSQL
+    from crewgate.ledger.postgresql_session import PostgreSQLSession
 
-    with closing(PostgreSQL(ledger.url, ledger.password_file)) as session:
+    with closing(PostgreSQLSession(ledger.url, ledger.password_file)) as session:
         timeline = session.use(accept)
     text = f"Accepted timeline {timeline} as the ledger; gateways may draw credits again."
     print_result({"timeline": timeline}, text, as_json=as_json, err=True)

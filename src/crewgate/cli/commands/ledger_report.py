@@ -18,7 +18,7 @@ from crewgate.core.ids import crew_key
 from crewgate.ledger.factory import open_ledger
 
 if TYPE_CHECKING:
-    from crewgate.audit.rows import CallGroup
+    from crewgate.audit.query_results import CallGroup
 
 _LEVELS = {"crew": 0, "run": 1, "branch": None}
 _MACHINE = "machine"

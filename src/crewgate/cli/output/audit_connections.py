@@ -12,8 +12,8 @@ import msgspec
 from rich.text import Text
 
 from crewgate.audit.filters import AuditFilter
+from crewgate.audit.query_results import AuditGaps, RefusalSummary, RejectedConnection
 from crewgate.audit.reader import AuditReader
-from crewgate.audit.rows import AuditGaps, RefusalSummary, RejectedConnection
 from crewgate.cli.output.tables import cells, open_console, print_table, table_of, utc
 from crewgate.core.verdict import ConnectionRefusalReason
 

@@ -7,7 +7,7 @@ from typing import Final
 import click
 import msgspec
 
-from crewgate.audit.rows import MintingWatchEvent
+from crewgate.audit.query_results import MintingWatchEvent
 from crewgate.cli.output.tables import open_console, print_table, table_of, utc
 from crewgate.core.credits import format_credits
 

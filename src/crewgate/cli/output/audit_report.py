@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from crewgate.audit.filters import AuditFilter, GroupBy
+from crewgate.audit.query_results import AuditGaps, CallGroup, CallRow, RefusalSummary
 from crewgate.audit.reader import AuditReader
-from crewgate.audit.rows import AuditGaps, CallGroup, CallRow, RefusalSummary
 from crewgate.cli.output.tables import open_console, print_table, table_of, utc
 from crewgate.core.credits import format_credits
 from crewgate.core.terminal_text import printable

@@ -29,7 +29,7 @@ from crewgate.ca.key_files import (
     read_key,
     write_file,
 )
-from crewgate.ca.renewal import put, require_no_key
+from crewgate.ca.machine_cert_renewal import put, require_no_key
 from crewgate.cli.ca_arguments import IssueOptions, require_absent, with_suffix
 from crewgate.cli.options import print_result
 from crewgate.cli.output import revocation

@@ -30,7 +30,7 @@ from crewgate.core.budget.ledger_mark import HolderOperationCounts, LedgerMark
 from crewgate.errors import LedgerReplacedError, TableError
 from crewgate.ledger import schema
 from crewgate.ledger.mark_file import find_ledger, read_mark, require, write_mark
-from crewgate.ledger.postgres import PostgreSQL
+from crewgate.ledger.postgresql_session import PostgreSQLSession
 from crewgate.ledger.sql import SQLLedger
 
 SMALL = "[table]\nbranches = 256\nrevocations = 256\nreservations = 256\n"
@@ -356,7 +356,7 @@ def test_of_a_trusted_server_nobody_asks_what_it_has_forgotten(file: Path) -> No
     """After a failover that lost commits the machine starts, and its leases go on."""
     file.write_text(file.read_text() + SMALL)
     url = server().new_database("trusted")
-    with closing(PostgreSQL(url)) as session:
+    with closing(PostgreSQLSession(url)) as session:
         schema.migrate(session)
     config = ActiveConfig(file).config
     config = msgspec.structs.replace(

@@ -109,7 +109,7 @@ class _Resources(NamedTuple):
         return found
 
 
-class ControlBackend:
+class ThreadedBackend:
     """Implements `api.backend.Backend` for one configuration.
 
     Any thread may construct and close it; only the event loop may call the other methods.

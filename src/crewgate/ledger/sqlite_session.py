@@ -1,4 +1,4 @@
-"""A ledger in one SQLite file, for one machine.
+"""The session with a ledger in one SQLite file, for one machine.
 
 With WAL and `synchronous = FULL`, a commit is on the disk before the ledger answers, so a power
 loss undoes no grant. Only the agent writes; other processes that open the file read.
@@ -28,7 +28,7 @@ _DISK_ERRORS = (
 _FEW_PAGES = 10  # of 4 KiB: the smallest cache that SQLite has
 
 
-class SQLite:
+class SQLiteSession:
     """The file at `path`, which is made if it does not exist; a `SQLSession`."""
 
     dialect: ClassVar[dict[str, str]] = {
@@ -55,7 +55,7 @@ class SQLite:
         self._connection = self._connect(0 if readonly else apsw.SQLITE_OPEN_CREATE)
 
     def __repr__(self) -> str:
-        return f"<SQLite {self._path}>"
+        return f"<SQLiteSession {self._path}>"
 
     @contextmanager
     def transaction(self, *, is_durable: bool = True) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""A ledger in PostgreSQL, which many machines share.
+"""The session with a ledger in PostgreSQL, which many machines share.
 
 One connection, which is made again after it is lost. Transactions are READ COMMITTED, under an
 advisory lock for each crew: before its first account, a crew has no row that could be locked.
@@ -41,7 +41,7 @@ _REFUSES = (
 )  # fmt: skip
 
 
-class PostgreSQL:
+class PostgreSQLSession:
     """The database that `url` names; a `SQLSession`."""
 
     dialect: ClassVar[dict[str, str]] = {
@@ -74,7 +74,7 @@ class PostgreSQL:
         self._is_within = False
 
     def __repr__(self) -> str:
-        return f"<PostgreSQL {self._where}>"
+        return f"<PostgreSQLSession {self._where}>"
 
     @contextmanager
     def transaction(self, *, is_durable: bool = True) -> Iterator[None]:

@@ -19,7 +19,7 @@ from crewgate.ca.authority import Authority
 from crewgate.ca.certificates import new_key
 from crewgate.ca.decommission_intents import DecommissionIntents
 from crewgate.config import Config, load
-from crewgate.control.backend import ControlBackend
+from crewgate.control.threaded_backend import ThreadedBackend
 from crewgate.control.token_reader import TokenReader
 from crewgate.core.ids import EntityKind, uuid_bytes
 from crewgate.core.x509.identity_extension import Identity, Role
@@ -31,9 +31,9 @@ Mint = Callable[..., tuple[str, str, str]]
 
 
 @pytest.fixture
-async def office(config: Config, machine: Machine) -> AsyncIterator[ControlBackend]:
+async def office(config: Config, machine: Machine) -> AsyncIterator[ThreadedBackend]:
     """The work behind the API, on a live table."""
-    found = ControlBackend(config, ca_of(config))
+    found = ThreadedBackend(config, ca_of(config))
     found._cache.tree = machine.graph.tree
     yield found
     found.close()
@@ -48,7 +48,7 @@ def minted(config: Config, crew: str = "bd", lifetime: int = 900) -> tuple[str, 
         return run.token(), child.token(), below.token()
 
 
-async def test_a_good_token_says_what_it_is(office: ControlBackend, config: Config) -> None:
+async def test_a_good_token_says_what_it_is(office: ThreadedBackend, config: Config) -> None:
     """The members of RFC 7662, section 2.2, and the branch."""
     _, child, _ = minted(config)
     claims, found = read_claims(child), await office.introspect(child)
@@ -73,7 +73,7 @@ async def test_a_good_token_says_what_it_is(office: ControlBackend, config: Conf
     ids=lambda kind: kind.name if kind else "ANCESTOR",
 )
 async def test_a_dead_token_is_not_active(
-    office: ControlBackend, config: Config, machine: Machine, kind: EntityKind | None
+    office: ThreadedBackend, config: Config, machine: Machine, kind: EntityKind | None
 ) -> None:
     """By each thing that it names: nothing is said but that; another crew's lives on."""
     run, child, _ = minted(config)
@@ -101,7 +101,7 @@ async def test_a_dead_token_is_not_active(
 
 
 async def test_tokens_issued_after_a_revocation_of_their_orchestrator_live(
-    office: ControlBackend, config: Config, machine: Machine
+    office: ThreadedBackend, config: Config, machine: Machine
 ) -> None:
     """All until a second are dead, and none after it."""
     run, _, _ = minted(config)
@@ -112,7 +112,7 @@ async def test_tokens_issued_after_a_revocation_of_their_orchestrator_live(
     assert not (await office.introspect(run)).active
 
 
-async def test_garbage_is_not_active(office: ControlBackend, config: Config) -> None:
+async def test_garbage_is_not_active(office: ThreadedBackend, config: Config) -> None:
     """Whatever is sent: no error, and no word on what was wrong."""
     run, _, _ = minted(config)
     head, body, sign = run.split(".")
@@ -124,7 +124,7 @@ async def test_garbage_is_not_active(office: ControlBackend, config: Config) -> 
 
 
 async def test_an_expired_token_is_not_active(
-    office: ControlBackend, config: Config, machine: Machine
+    office: ThreadedBackend, config: Config, machine: Machine
 ) -> None:
     """By the clock of the gate."""
     run, _, _ = minted(config, lifetime=1)
@@ -142,7 +142,7 @@ def test_a_token_over_a_ceiling_is_not_read(config: Config) -> None:
 
 
 async def test_a_key_that_left_is_believed_no_more(
-    office: ControlBackend, config: Config, tmp_path: Path
+    office: ThreadedBackend, config: Config, tmp_path: Path
 ) -> None:
     """The file is looked at with each question; one that is broken changes nothing."""
     run, _, _ = minted(config)
@@ -157,7 +157,7 @@ async def test_a_key_that_left_is_believed_no_more(
 
 
 async def test_without_an_agent_nobody_vouches(
-    office: ControlBackend, config: Config, machine: Machine
+    office: ThreadedBackend, config: Config, machine: Machine
 ) -> None:
     """With no table, a stale one, or one that may lack revocations, no token is called good."""
     run, _, _ = minted(config)
@@ -176,7 +176,7 @@ async def test_without_an_agent_nobody_vouches(
     assert (await office.health()).status == "waiting"
 
 
-async def test_a_serial_that_was_not_issued_is_no_certificate(office: ControlBackend) -> None:
+async def test_a_serial_that_was_not_issued_is_no_certificate(office: ThreadedBackend) -> None:
     """Whatever it looks like."""
     for serial in ("", "0B", "x", "-1", "F" * 100):
         assert await office.holder(serial) is None
@@ -186,7 +186,7 @@ async def test_a_serial_that_was_not_issued_is_no_certificate(office: ControlBac
 
 
 async def test_another_configuration_takes_the_place_of_the_one_before_between_two_questions(
-    office: ControlBackend, config: Config
+    office: ThreadedBackend, config: Config
 ) -> None:
     """A crew is added while all sorts of work go on: none of it fails, and the crew is there."""
     file = config.path
@@ -229,7 +229,7 @@ async def test_another_configuration_takes_the_place_of_the_one_before_between_t
 
 
 async def test_one_that_cannot_be_used_leaves_the_one_before(
-    office: ControlBackend, config: Config
+    office: ThreadedBackend, config: Config
 ) -> None:
     """Its CA is not there."""
     ca = ca_of(config)
@@ -241,7 +241,7 @@ async def test_one_that_cannot_be_used_leaves_the_one_before(
 
 
 async def test_another_configuration_goes_on_with_what_the_disk_did_not_take(
-    office: ControlBackend, config: Config, monkeypatch: pytest.MonkeyPatch
+    office: ThreadedBackend, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its CA may be on another disk, for this very reason."""
     ca = ca_of(config)
