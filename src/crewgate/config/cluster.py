@@ -83,7 +83,8 @@ class ClusterConfig(msgspec.Struct, frozen=True):
     ] = None
     staleness_quorum: Annotated[
         Quorum,
-        'Machines to be in contact with to accept calls: a "majority", or "any" (of two, none).',
+        'Machines to be in contact with before calls are accepted: "majority", or "any" (of two, '
+        "none).",
     ] = "majority"
     max_staleness_seconds: Annotated[
         float,
