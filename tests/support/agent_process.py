@@ -17,6 +17,7 @@ from command_process import crewgate
 from crew_world import World
 from forked import Forked
 from installation import audit_records
+from tls_listener import write_certificate
 
 from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
@@ -135,6 +136,8 @@ class Site:
         self._running: list[Forked] = []
         self._guests: list[subprocess.Popen[str]] = []
         self.write()
+        if workers:
+            write_certificate(folder)
         self.world = World.make()
         (folder / "jwks.json").write_text(json.dumps({"keys": self._keys()}))
 
