@@ -20,7 +20,7 @@ audit record.
 ## Control API
 
 The `detail` says what is wrong with the one request. `/v1/tokens` and `/v1/introspect` answer with
-the OAuth error instead (RFC 6749), if there is one.
+the OAuth error instead (RFC 6749), if there is one; its member `type` is that of the problem.
 
 {control}"""
 _OAUTH_BELOW = 500  # from this HTTP status on, the OAuth endpoints answer with a problem as well

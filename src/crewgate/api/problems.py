@@ -54,8 +54,10 @@ def response(path: str, error: ControlError) -> Response:
     if problem.retry_seconds:
         headers["retry-after"] = str(problem.retry_seconds)
     if path in OAUTH_PATHS and not is_ours(error):
-        body = _encode(OAuthProblem(error=problem.oauth_error, error_description=_ascii(detail)))
-        return Response(body, status, headers, "application/json")
+        answer = OAuthProblem(
+            error=problem.oauth_error, error_description=_ascii(detail), type=problem.uri
+        )
+        return Response(_encode(answer), status, headers, "application/json")
     document = Problem(type=problem.uri, title=problem.title, status=status, detail=detail)
     return Response(_encode(document) + b"\n", status, headers, PROBLEM)
 

@@ -250,7 +250,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class OAuthProblem(msgspec.Struct, frozen=True, kw_only=True):
-    """An OAuth error (RFC 6749, section 5.2)."""
+    """An OAuth error (RFC 6749, section 5.2), and the `type` of the problem (RFC 9457)."""
 
     error: str
     error_description: str
+    type: str

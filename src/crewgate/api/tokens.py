@@ -17,7 +17,13 @@ from crewgate.core.credits import parse_credits
 from crewgate.core.policy import scope
 from crewgate.core.tokens.claims import is_text
 from crewgate.core.x509.identity_extension import Identity, Role
-from crewgate.errors import IssuerError, JournalError, JournalLockedError, ScopeError
+from crewgate.errors import (
+    BranchRevokedError,
+    IssuerError,
+    JournalError,
+    JournalLockedError,
+    ScopeError,
+)
 
 RUN = "client_credentials"
 CHILD = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -61,6 +67,8 @@ async def issue(backend: Backend, caller: Identity, request: APIRequest) -> Toke
         raise problem_types.JOURNAL_UNAVAILABLE.error() from error
     except ScopeError as error:
         raise problem_types.INVALID_SCOPE.error(str(error)) from error
+    except BranchRevokedError as error:
+        raise problem_types.NO_FURTHER_TOKEN.error(str(error)) from error
     except IssuerError as error:
         raise problem_types.INVALID_GRANT.error(str(error)) from error
 

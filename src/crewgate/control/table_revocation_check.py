@@ -11,7 +11,7 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate._native.table import Table
-from crewgate.core.revocation_kinds import keys_of
+from crewgate.core.revocation_kinds import branch_keys_of, keys_of
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.readonly_table import open_table
@@ -41,6 +41,15 @@ class TableRevocationCheck:
         with self._lock:
             table = self._current()
             return any(table.is_revoked(key, claims.iat) for key in keys_of(claims, kid))
+
+    def is_branch_revoked(self, claims: Claims) -> bool:
+        """Whether the branch of the token, or a branch above it, is revoked.
+
+        Raises and blocks as `is_dead` does.
+        """
+        with self._lock:
+            table = self._current()
+            return any(table.is_revoked(key) for key in branch_keys_of(claims))
 
     def _current(self) -> Table:
         """Return the table; ask the agent for it again after a second, since it may be replaced."""

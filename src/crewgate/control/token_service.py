@@ -19,7 +19,7 @@ from crewgate.control.table_revocation_check import TableRevocationCheck
 from crewgate.core import problem_types
 from crewgate.core.rate_limit import TokenBucket
 from crewgate.core.tokens.claims import Claims
-from crewgate.errors import ConfigurationError, IssuerError
+from crewgate.errors import BranchRevokedError, ConfigurationError, IssuerError
 from crewgate.issuer.gateway import minter_by
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.orchestrator import Orchestrator
@@ -169,8 +169,13 @@ class TokenService:
             raise IssuerError(f"no key of crew {crew} has signed that token")
         if claims.client_id != f"{crew}/{name}":
             raise IssuerError("that branch belongs to another orchestrator")
+        branch = claims.execution_branch_id
+        if self._table_view.is_branch_revoked(claims):
+            raise BranchRevokedError(
+                f"branch {branch}, or a branch above it, was revoked: it gets no further token; "
+                "start or spawn another"
+            )
         if self._table_view.is_dead(claims, key.kid):
-            branch = claims.execution_branch_id
             raise IssuerError(f"that token was revoked: grant {claims.jti} of branch {branch}")
         return claims
 

@@ -327,6 +327,9 @@ INVALID_GRANT = _add(ProblemType("invalid-grant", 400, "Invalid grant",
     "The token in the request is revoked or expired, or belongs to another orchestrator. Send "
     "another one.",
     ProblemSender.CONTROL, oauth_error="invalid_grant"))
+NO_FURTHER_TOKEN = _add(ProblemType("no-further-token", 400, "No further token",
+    "The branch, or a branch above it, is revoked. Start or spawn another one.",
+    ProblemSender.CONTROL, oauth_error="invalid_grant"))
 UNAUTHORIZED_CLIENT = _add(ProblemType("unauthorized-client", 400, "Unauthorized client",
     "This gateway has no key that signs for the orchestrator.",
     ProblemSender.CONTROL, oauth_error="unauthorized_client"))

@@ -205,10 +205,11 @@ def keys_of(claims: Claims, kid: str) -> list[bytes]:
     named = [
         table_key(each.kind, crew, getattr(claims, each.claim).encode()) for each in NAMED_IN_TOKENS
     ]
+    key = table_key(EntityKind.KEY, crew, kid.encode())
+    return [*named, key, crew_key(crew), *branch_keys_of(claims)]
+
+
+def branch_keys_of(claims: Claims) -> list[bytes]:
+    """Return the keys of the branch of a token and of all branches above it."""
     branches = [claims.execution_branch_id, *(each.id for each in claims.branch_path)]
-    return [
-        *named,
-        table_key(EntityKind.KEY, crew, kid.encode()),
-        crew_key(crew),
-        *(branch_key(crew, branch) for branch in branches),
-    ]
+    return [branch_key(claims.crew, branch) for branch in branches]

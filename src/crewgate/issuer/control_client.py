@@ -107,15 +107,21 @@ class ControlClient:
                 ) from error
         refusal = _refusal(response)
         text = f"{self.url}: {refusal.message} ({response.status_code})"
-        raise ControlError(response.status_code, refusal.error or "refused", text)
+        raise ControlError(response.status_code, refusal.slug, text)
 
 
 class _Refusal(msgspec.Struct):
     """The texts of a problem document (RFC 9457) or of an OAuth error."""
 
+    type: str = ""
     detail: str = ""
     error: str = ""
     error_description: str = ""
+
+    @property
+    def slug(self) -> str:
+        """The slug of the problem; older gateways send none with an OAuth error: then its code."""
+        return self.type.rpartition("/")[2] or self.error or "refused"
 
     @property
     def message(self) -> str:

@@ -67,7 +67,11 @@ class IssuerState:
         minted = self.tokens.get(branch)
         if minted is None or now >= minted.claims.exp:
             raise error
-        _log.warning("cannot renew the token of branch %s yet: %s", branch, error)
+        _log.warning(
+            "branch %s: could not renew the token; the last one is used until it expires: %s",
+            branch,
+            error,
+        )
         return minted.token
 
     def grant(self, entry: MintRecord | ExtensionRecord, minted: MintedToken) -> None:

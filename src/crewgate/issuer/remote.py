@@ -17,11 +17,12 @@ from pathlib import Path
 import msgspec
 
 from crewgate.core.credits import format_credits
+from crewgate.core.problem_types import INVALID_SCOPE, NO_FURTHER_TOKEN
 from crewgate.errors import (
+    BranchRevokedError,
     ControlError,
     CrewgateError,
     IssuerError,
-    JournalError,
     JournalLockedError,
     ScopeError,
     ServiceConnectionError,
@@ -46,6 +47,8 @@ _RUN = "client_credentials"
 _CHILD = "urn:ietf:params:oauth:grant-type:token-exchange"
 _NEXT = "refresh_token"
 _TOKEN = "urn:ietf:params:oauth:token-type:jwt"
+# The slug; and the OAuth code, with which an older gateway sends no slug.
+_INVALID_SCOPE = {INVALID_SCOPE.slug, INVALID_SCOPE.oauth_error}
 _CONFLICT = 409
 _TOO_MANY = 429
 _SERVER_ERROR = 500
@@ -102,8 +105,8 @@ class RemoteIssuerClient:
 
         Raises:
             ServiceConnectionError: The API cannot be reached, or cannot sign now: call again.
-            IssuerError: The API refuses; a ScopeError, JournalError or JournalLockedError if that
-                is its reason.
+            IssuerError: The API refuses; a ScopeError, BranchRevokedError or JournalLockedError if
+                that is its reason.
         """
         try:
             with self._lock:
@@ -204,7 +207,7 @@ class RemoteOrchestrator(Orchestrator):
         form = _form(_CHILD, tools, credits, role, process_id)
         self._make_room()
         form |= {"subject_token_type": _TOKEN, "subject_token": self.token(branch_of(parent))}
-        return self._take(self._api.token(form), token_file, reason)
+        return self._take(self._sign(form, branch_of(parent)), token_file, reason)
 
     def refresh(
         self,
@@ -249,7 +252,7 @@ class RemoteOrchestrator(Orchestrator):
         if last is None:
             raise IssuerError(f"branch {branch} has no token here that could be renewed")
         form = {"grant_type": _NEXT, "refresh_token": last.token, **(changes or {})}
-        minted = self._api.token(form)
+        minted = self._sign(form, branch)
         with self._lock:
             now = self._clock()
             # Another thread may have revoked the branch meanwhile; then this raises.
@@ -258,6 +261,18 @@ class RemoteOrchestrator(Orchestrator):
             self._state.grant(entry, minted)
             self._tokens.write(branch, now)
         return minted.token
+
+    def _sign(self, form: dict[str, str], branch: str) -> MintedToken:
+        """Send a form that has the token of `branch`; mark the branch if the API calls it revoked.
+
+        Raises:
+            BranchRevokedError: The branch was revoked; and the other errors of the API.
+        """
+        try:
+            return self._api.token(form)
+        except BranchRevokedError:
+            self.mark_revoked(branch, reason="revoked at the gateway")
+            raise
 
     def _take(self, minted: MintedToken, file: Path | str | None, reason: str) -> SubAgent:
         with self._lock:
@@ -272,8 +287,9 @@ def remote_orchestrator(url: str, certificate: Path | str, *, ca: Path | str) ->
     """Make the orchestrator that a certificate names, on any host; a gateway signs for it.
 
     The methods of this orchestrator raise the errors of `Orchestrator`, and ServiceConnectionError
-    if they cannot reach the control API. For a branch that was revoked elsewhere, they raise a
-    plain IssuerError. The control API does not support `subject`, `overcommit` and a lifetime.
+    if the control API cannot be reached or cannot sign now. The orchestrator learns that a branch
+    was revoked elsewhere when it next asks the API for a token with the token of that branch. The
+    control API does not support `subject`, `overcommit` and a lifetime.
 
     Args:
         url: The URL of the gateway's control API, `https://HOST:PORT`.
@@ -309,12 +325,12 @@ def _no_overcommit(*, overcommit: bool) -> None:
 
 def _issuer_error(error: ControlError) -> CrewgateError:
     """Convert an error of the API to the error of an orchestrator that has a key."""
-    if error.slug == "invalid_scope":
+    if error.slug in _INVALID_SCOPE:
         return ScopeError(str(error))
+    if error.slug == NO_FURTHER_TOKEN.slug:
+        return BranchRevokedError(str(error))
     if error.status == _CONFLICT:
         return JournalLockedError(str(error))
-    if error.slug == "journal-unavailable":
-        return JournalError(str(error))
     return ServiceConnectionError(str(error)) if _may_pass(error) else IssuerError(str(error))
 
 

@@ -53,6 +53,31 @@ def test_it_mints_spawns_refreshes_and_revokes(site: ControlSite, tmp_path: Path
             bd.spawn(role="r", parent=run, tools=["search.web"], credits="1")
 
 
+def test_a_revocation_by_others_is_learned_with_the_next_token(
+    site: ControlSite, tmp_path: Path
+) -> None:
+    """Until then, the orchestrator returns a token that gateways refuse; a branch below too."""
+    file = tmp_path / "token"
+    with remote_orchestrator(site.control, site.folder / "bd", ca=site.root) as bd:
+        run = bd.start_run(credits="10", tools=["search.*"], role="lead")
+        child = bd.spawn(role="researcher", parent=run, tools=["search.web"], credits="1")
+        token = child.token()
+        child.write_token_file(file)
+        with site.api("bd") as api:
+            assert api.post("/v1/revocations", json={"branch": run.branch, "crew": "bd"}).is_success
+        assert site.call(token).status_code == 401
+        assert child.token() == token
+        with pytest.raises(BranchRevokedError, match=r"invalid_grant: branch .* was revoked"):
+            child.refresh()
+        assert not file.exists()
+        with pytest.raises(BranchRevokedError, match="was revoked"):
+            child.token()
+        with pytest.raises(BranchRevokedError, match=r"invalid_grant: branch .* was revoked"):
+            bd.spawn(role="r", parent=run, tools=["search.web"], credits="1")
+        with pytest.raises(BranchRevokedError, match="was revoked"):
+            run.token()
+
+
 def test_what_cannot_be_asked_is_one_line(site: ControlSite, tmp_path: Path) -> None:
     """A URL that is none, files that are not there, an API that does not answer, a stranger."""
     bd = site.folder / "bd"

@@ -13,6 +13,7 @@ from crewgate.api.problems import response
 from crewgate.api.tokens import CHILD, FORM, NEXT, RUN, TOKEN_TYPE
 from crewgate.core.problem_types import INVALID_GRANT, UNAUTHORIZED_CLIENT
 from crewgate.errors import (
+    BranchRevokedError,
     IssuerError,
     JournalError,
     JournalLockedError,
@@ -95,20 +96,24 @@ async def test_a_field_that_stands_there_twice_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "code"),
+    ("error", "status", "code", "slug"),
     [
-        (ScopeError("'x' is outside"), 400, "invalid_scope"),
-        (IssuerError("it was revoked"), 400, "invalid_grant"),
-        (JournalLockedError("/state/x.jsonl"), 409, "temporarily_unavailable"),
-        (UNAUTHORIZED_CLIENT.error("no key"), 400, "unauthorized_client"),
+        (ScopeError("'x' is outside"), 400, "invalid_scope", "invalid-scope"),
+        (IssuerError("it was revoked"), 400, "invalid_grant", "invalid-grant"),
+        (BranchRevokedError("it was revoked"), 400, "invalid_grant", "no-further-token"),
+        (JournalLockedError("/state/x.jsonl"), 409, "temporarily_unavailable", "journal-locked"),
+        (UNAUTHORIZED_CLIENT.error("no key"), 400, "unauthorized_client", "unauthorized-client"),
     ],
 )
-async def test_what_the_issuer_will_not_do(error: Exception, status: int, code: str) -> None:
-    """As OAuth calls it, and without a path of the machine."""
+async def test_what_the_issuer_will_not_do(
+    error: Exception, status: int, code: str, slug: str
+) -> None:
+    """As OAuth calls it, with the type of the problem, and without a path of the machine."""
     desk = Desk()
     desk.office.error = error
     answer = await desk.ask(BD, "POST", "/v1/tokens", form=CHILD_FORM)
     assert (answer.status_code, answer.json()["error"]) == (status, code)
+    assert answer.json()["type"] == f"https://crewgate.dev/problems/{slug}"
     assert "/state" not in answer.text
 
 

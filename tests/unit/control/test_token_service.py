@@ -17,6 +17,7 @@ from crewgate.control.table_revocation_check import TableRevocationCheck
 from crewgate.control.token_service import TokenService
 from crewgate.core.ids import EntityKind, uuid_bytes
 from crewgate.errors import (
+    BranchRevokedError,
     ControlError,
     IssuerError,
     JournalLockedError,
@@ -175,7 +176,10 @@ def test_a_token_that_was_not_minted_here_gets_none_by_it(
 def test_what_is_revoked_gets_no_further_token(
     mint: TokenService, machine: Machine, kind: EntityKind
 ) -> None:
-    """By whatever it names; nor a child, whose ancestor it would be."""
+    """By whatever it names; nor a child, whose ancestor it would be.
+
+    The error says whether the branch is revoked, or only tokens of it that were issued until now.
+    """
     run, child = family(mint)
     names = {
         EntityKind.BRANCH: uuid_bytes(run.branch),
@@ -185,12 +189,14 @@ def test_what_is_revoked_gets_no_further_token(
         EntityKind.CREW: b"",
     }
     machine.revoke(kind, "bd", names[kind])
-    with pytest.raises(IssuerError, match="revoked"):
+    error = BranchRevokedError if kind is EntityKind.BRANCH else IssuerError
+    with pytest.raises(IssuerError, match="was revoked") as refresh:
         mint.refresh("bd", "bd-1", run.access_token, TokenRequest())
-    with pytest.raises(IssuerError, match="revoked"):
+    with pytest.raises(IssuerError, match="was revoked") as spawn:
         mint.spawn("bd", "bd-1", run.access_token, CHILD)
+    assert (type(refresh.value), type(spawn.value)) == (error, error)
     if kind is EntityKind.BRANCH:
-        with pytest.raises(IssuerError, match="revoked"):
+        with pytest.raises(BranchRevokedError, match="was revoked"):
             mint.refresh("bd", "bd-1", child.access_token, TokenRequest())
 
 

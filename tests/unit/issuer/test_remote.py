@@ -7,7 +7,6 @@ from crewgate.errors import (
     BranchRevokedError,
     ControlError,
     IssuerError,
-    JournalError,
     JournalLockedError,
     ScopeError,
     ServiceConnectionError,
@@ -28,6 +27,8 @@ class Away:
         self.world = World.make()
         self.now = float(self.world.now)
         self.is_away = False
+        self.revoked = ""
+        self.refusal: IssuerError | None = None
         self.asked: list[dict[str, str]] = []
         self.ended: list[tuple[str, str]] = []
 
@@ -35,9 +36,14 @@ class Away:
         if self.is_away:
             raise ServiceConnectionError("no answer in time")
         self.asked.append(form)
+        shown = form.get("refresh_token") or form.get("subject_token")
+        last = read_claims(shown) if shown else None
+        if last is not None and last.execution_branch_id == self.revoked:
+            raise BranchRevokedError("it was revoked")
+        if shown and self.refusal is not None:
+            raise self.refusal
         changes: dict[str, object] = {"iat": int(self.now), "exp": int(self.now) + 900}
-        if "refresh_token" in form:
-            last = read_claims(form["refresh_token"])
+        if last is not None and "refresh_token" in form:
             changes["execution_branch_id"] = last.execution_branch_id
         token = self.world.mint(**changes).decode()
         return MintedToken(token, read_claims(token))
@@ -113,6 +119,54 @@ def test_a_branch_is_dead_here_whatever_the_api_says(
     assert api.ended == [(run.branch, "article"), (NEXT, "")]
 
 
+def test_a_branch_that_was_revoked_elsewhere_has_no_token_from_the_next_renewal_on(
+    api: Away, orchestrator: RemoteOrchestrator
+) -> None:
+    """Although the last token has not expired; the API is asked once."""
+    run = orchestrator.start_run(credits="1", tools=["search.*"])
+    first, api.revoked = run.token(), run.branch
+    assert run.token() == first
+    api.now += 700
+    for _ in range(2):
+        with pytest.raises(BranchRevokedError, match="was revoked"):
+            run.token()
+    with pytest.raises(BranchRevokedError):
+        orchestrator.agent(run.branch)
+    assert [each["grant_type"] for each in api.asked] == ["client_credentials", "refresh_token"]
+
+
+def test_a_parent_that_was_revoked_elsewhere_is_known_from_the_next_child_on(
+    api: Away, orchestrator: RemoteOrchestrator
+) -> None:
+    """The API says so of the token that is shown for the parent."""
+    run = orchestrator.start_run(credits="1", tools=["search.*"])
+    run.token()
+    api.revoked = run.branch
+    for _ in range(2):
+        with pytest.raises(BranchRevokedError, match="was revoked"):
+            orchestrator.spawn(role="r", parent=run, tools=["search.web"], credits="1")
+    with pytest.raises(BranchRevokedError):
+        run.token()
+
+
+def test_a_token_that_was_revoked_alone_is_kept_and_the_log_promises_nothing(
+    api: Away, orchestrator: RemoteOrchestrator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The branch is not revoked then; the API only exchanges no revoked token."""
+    run = orchestrator.start_run(credits="1", tools=["search.*"])
+    first = run.token()
+    api.refusal, api.now = IssuerError("that token was revoked"), api.now + 700
+    assert run.token() == first
+    (message,) = caplog.messages
+    assert message == (
+        f"branch {run.branch}: could not renew the token; the last one is used until it expires: "
+        "that token was revoked"
+    )
+    api.now += 200
+    with pytest.raises(IssuerError, match="that token was revoked"):
+        run.token()
+
+
 def test_what_the_api_does_not_do_is_refused(orchestrator: RemoteOrchestrator) -> None:
     """And not left out without a word."""
     with pytest.raises(IssuerError, match="subject"):
@@ -127,7 +181,10 @@ def test_what_the_api_does_not_do_is_refused(orchestrator: RemoteOrchestrator) -
         (400, "invalid_scope", ScopeError),
         (409, "temporarily_unavailable", JournalLockedError),
         (400, "invalid_grant", IssuerError),
-        (503, "journal-unavailable", JournalError),
+        (400, "invalid-scope", ScopeError),
+        (400, "invalid-grant", IssuerError),
+        (400, "no-further-token", BranchRevokedError),
+        (503, "journal-unavailable", ServiceConnectionError),
         (503, "agent-unavailable", ServiceConnectionError),
         (429, "too-many-requests", ServiceConnectionError),
     ],

@@ -108,6 +108,27 @@ def test_what_goes_wrong_is_one_printable_line(
     assert text.isprintable()
 
 
+@pytest.mark.parametrize(
+    ("refusal", "slug"),
+    [
+        ({"error": "invalid_grant", "type": "https://crewgate.dev/problems/x-y"}, "x-y"),
+        ({"detail": "no", "type": "https://crewgate.dev/problems/refused"}, "refused"),
+        ({"error": "invalid_grant"}, "invalid_grant"),  # an older gateway
+        ({}, "refused"),
+    ],
+)
+def test_the_type_of_a_problem_names_its_slug(
+    credentials: ClientCertificateFiles, refusal: dict[str, str], slug: str
+) -> None:
+    """For an OAuth error as well, which has another code."""
+    with (
+        client_that_gets(httpx.Response(400, json=refusal), credentials) as client,
+        pytest.raises(ControlError) as raised,
+    ):
+        client.get("/readyz", HealthResponse)
+    assert raised.value.slug == slug
+
+
 @pytest.mark.parametrize("url", ["", "x", "http://a", "https://", "https://a:b", "https://a:0",
                                  "https://a/b", "https://a?b", "https://a#b", "https://u@a",
                                  "https://a\nb", "https://[::1"])  # fmt: skip
