@@ -108,29 +108,53 @@ class BranchTree:
     def check_credits_fit(
         self, parent: Claims, wanted: Mapping[str, int], spent: Mapping[str, int], now: float
     ) -> None:
-        """Refuse children that together hold more credits than `parent` has left.
+        """Refuse new or changed children that together hold more credits than `parent` has left.
 
-        `wanted` has the credits of new or changed children. `spent` has what each branch and all
-        below it have spent; a missing branch has spent nothing. The spending of a live child is
-        within its own credits, so only the rest of the parent's spending counts on its own: that
-        of the parent itself and of ended children.
+        `wanted` has the credits of these children. `spent` is as for `_commitments`.
 
         Raises:
             ScopeError: The credits of the live and the wanted children do not fit.
         """
         branch, quota = parent.execution_branch_id, parent.credit_quota
-        children = {
-            child: self._branches[child].claims.credit_quota
-            for child in self.live_children(branch, now)
-        }
-        own = max(spent.get(branch, 0) - sum(spent.get(child, 0) for child in children), 0)
-        held = sum({**children, **wanted}.values())
+        held, own = self._commitments(branch, wanted, spent, now)
         if held + own > quota:
             raise ScopeError(
                 f"branch {branch} has {format_credits(quota)} credits: its live children would "
                 f"hold {format_credits(held)} and {format_credits(own)} are spent; ask for less, "
                 "or revoke a child"
             )
+
+    def _check_reduction(self, reduced: Claims, spent: Mapping[str, int], now: float) -> None:
+        """Refuse to give a branch fewer credits than it has spent and its live children hold.
+
+        Raises:
+            ScopeError: The claims `reduced` have fewer credits.
+        """
+        branch, quota = reduced.execution_branch_id, reduced.credit_quota
+        held, own = self._commitments(branch, {}, spent, now)
+        if held + own > quota:
+            raise ScopeError(
+                f"branch {branch} cannot have only {format_credits(quota)} credits: "
+                f"{format_credits(own)} are spent and its live children hold "
+                f"{format_credits(held)}; give it at least {format_credits(held + own)}"
+                + (", or revoke a child" if held else "")
+            )
+
+    def _commitments(
+        self, branch: str, wanted: Mapping[str, int], spent: Mapping[str, int], now: float
+    ) -> tuple[int, int]:
+        """Return the credits that the live and wanted children hold, and those that are spent.
+
+        `spent` has what each branch and all below it have spent; a missing branch has spent
+        nothing. The spending of a live child is within its own credits, so only the rest of the
+        branch's spending counts on its own: that of the branch itself and of ended children.
+        """
+        children = {
+            child: self._branches[child].claims.credit_quota
+            for child in self.live_children(branch, now)
+        }
+        own = max(spent.get(branch, 0) - sum(spent.get(child, 0) for child in children), 0)
+        return sum({**children, **wanted}.values()), own
 
     def check_extension(
         self, claims: Claims, spent: Mapping[str, int], now: float, *, overcommit: bool
@@ -149,7 +173,7 @@ class BranchTree:
             if not overcommit and (quota > before or not self.can_spend(branch, now)):
                 self.check_credits_fit(parent, {branch: quota}, spent, now)
         if not overcommit and quota < before:
-            self.check_credits_fit(claims, {}, spent, now)
+            self._check_reduction(claims, spent, now)
 
     def forget_ended(self, now: float) -> None:
         """If there are too many branches, forget those that cannot spend any more.

@@ -5,6 +5,7 @@ parent's tools, credits and depth. It keeps no state and reads no clock. What th
 parent may have *together* needs a journal, so `Orchestrator` checks that.
 """
 
+import math
 import uuid
 from collections.abc import Mapping, Sequence
 
@@ -87,8 +88,8 @@ class Minter:
             allowed_tools=tool_list(tools),
             credit_quota=quota,
             branch_path=[],
-            iat=int(now),
-            exp=int(now) + self.lifetime(lifetime),
+            iat=_seconds(now),
+            exp=_seconds(now) + self.lifetime(lifetime),
         )
 
     def child(
@@ -124,8 +125,8 @@ class Minter:
             allowed_tools=names,
             credit_quota=quota,
             branch_path=path,
-            iat=_after(path, int(now), int(now)),
-            exp=int(now) + self.lifetime(lifetime),
+            iat=_after(path, _seconds(now), _seconds(now)),
+            exp=_seconds(now) + self.lifetime(lifetime),
         )
 
     def extend(
@@ -157,7 +158,8 @@ class Minter:
             )
         quota = claims.credit_quota if quota is None else quota
         path = claims.branch_path if path is None else path
-        issued = _after(path, self._next_iat(claims, quota, int(now)), int(now))
+        seconds = _seconds(now)
+        issued = _after(path, self._next_iat(claims, quota, seconds), seconds)
         return self._grant(
             client_id=claims.client_id,
             sub=claims.sub,
@@ -311,6 +313,13 @@ def _check_texts(texts: Mapping[str, str]) -> None:
                 f"{name} {text[:64]!r} must be 1 to {limits.claim_chars_max} characters of "
                 "A-Z a-z 0-9 . _ : / @ -"
             )
+
+
+def _seconds(now: object) -> int:
+    """Return a time of the caller in whole seconds."""
+    if not isinstance(now, int | float) or not -math.inf < now < math.inf:
+        raise IssuerError(f"now must be wall-clock seconds since the epoch, not {now!r}")
+    return int(now)
 
 
 def _check_quota(quota: object) -> None:

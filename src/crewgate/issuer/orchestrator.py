@@ -245,8 +245,8 @@ class Orchestrator:
 
         Raises:
             BranchRevokedError: The branch, or one above it, was revoked.
-            ScopeError: The parent or the crew's limits do not allow these tools or credits, or the
-                children of the branch hold more credits.
+            ScopeError: The parent or the crew's limits do not allow these tools or credits, or
+                `credits` is less than what the branch has spent and its live children hold.
             JournalError: The journal cannot be written; nothing was minted.
             IssuerError: A parameter is malformed, or the orchestrator does not know the branch.
         """

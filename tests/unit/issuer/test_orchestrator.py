@@ -10,7 +10,13 @@ import pytest
 
 from crewgate import limits
 from crewgate.core.tokens.claims import Claims
-from crewgate.errors import BranchRevokedError, IssuerError, JournalError, ServiceConnectionError
+from crewgate.errors import (
+    BranchRevokedError,
+    IssuerError,
+    JournalError,
+    ScopeError,
+    ServiceConnectionError,
+)
 from crewgate.issuer import Orchestrator, SubAgent, read_claims
 from crewgate.issuer.gateway import BranchUsage, RevocationReceipt
 
@@ -248,13 +254,29 @@ def test_a_refused_refresh_changes_nothing(article: Orchestrator, tmp_path: Path
     assert (tmp_path / "journal.jsonl").read_text() == text
 
 
-def test_a_parent_cannot_shrink_below_its_children(article: Orchestrator) -> None:
-    """Its live children's credits still have to fit."""
+def test_a_parent_cannot_shrink_below_its_children_and_what_is_spent(
+    make: Make, gateway: Gateway
+) -> None:
+    """The error says how many credits fit, and names a child to revoke only if there is one."""
+    article = make(gateway=gateway)
     run = start(article)
+    gateway.known[run.branch] = BranchUsage(72_000)
+    with pytest.raises(ScopeError) as refused:
+        run.refresh(credits="0.01")
+    only = f"branch {run.branch} cannot have only"
+    assert str(refused.value) == (
+        f"{only} 0.01 credits: 0.072 are spent and its live children hold 0.00; "
+        "give it at least 0.072"
+    )
+    run.refresh(credits="9.00")
     spawn(article, run)
-    with pytest.raises(IssuerError, match=r"has 2\.00 credits"):
+    with pytest.raises(ScopeError) as refused:
         run.refresh(credits="2.00")
-    run.refresh(credits="2.50")
+    assert str(refused.value) == (
+        f"{only} 2.00 credits: 0.072 are spent and its live children hold 2.50; "
+        "give it at least 2.572, or revoke a child"
+    )
+    run.refresh(credits="2.572")
 
 
 def test_revoking_ends_everything_below_and_nothing_else(make: Make, gateway: Gateway) -> None:
