@@ -50,7 +50,8 @@ def _look(found: list[str]) -> int:
         return 0
     for path in found[:1]:
         folder = "/"
-        for part in os.path.abspath(path).split("/")[1:-1]:  # noqa: PTH100
+        # A link, such as the interpreter of a virtual environment, can lead into a closed folder.
+        for part in os.path.realpath(path).split("/")[1:-1]:
             folder = os.path.join(folder, part)  # noqa: PTH118
             if not os.access(folder, os.X_OK):
                 sys.stdout.write(f"{folder} is closed to CMD's user, so {path} is too\n")

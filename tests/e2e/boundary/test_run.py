@@ -3,10 +3,12 @@
 import json
 import os
 import pwd
+import re
 import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -214,14 +216,24 @@ def test_a_command_that_is_not_there(gateway: Installation) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has a user to spare")
 def test_a_command_that_its_user_may_not_run(gateway: Installation, tmp_path: Path) -> None:
-    """The folder that is closed is named, and nothing has begun."""
+    """The folder that is closed is named, also behind a link, and nothing has begun."""
     program = tmp_path / "closed" / "program"
     program.parent.mkdir(mode=0o700)
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    with running(gateway, "closed", str(program)) as orchestrator:
-        assert orchestrator.wait() == 2
-    assert "is closed to CMD's user" in orchestrator.said
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        link = Path(folder) / "link"
+        link.symlink_to(program)
+        for path in (program, link):
+            with running(gateway, "closed", str(path)) as orchestrator:
+                assert orchestrator.wait() == 2
+            said = re.search(
+                f"cannot run {path}: (.+) is closed to CMD's user, so {path} is too; ",
+                orchestrator.said,
+            )
+            assert said is not None
+            assert Path(said[1]) in program.parents
     assert _statuses(gateway, "closed") == []
 
 
