@@ -2,7 +2,7 @@
 
 A `Verifier` answers each call with a `Permit` or a `Denial`. `crewgate.asgi` protects an ASGI
 application with a verifier. `crewgate.issuer` mints tokens for a crew. The errors of these three
-modules are all exported here.
+modules are exported here, except `NoTokenError`, which each module with a `TokenAuth` has.
 """
 
 from crewgate._native.permit import Permit

@@ -52,7 +52,7 @@ class JournalLockedError(JournalError):
 
 
 class ForkedError(CrewgateError):
-    """A forked child process used a standalone verifier of its parent, or ended its permit."""
+    """A forked child process used a standalone verifier or tried to end a permit of its parent."""
 
 
 class CAError(CrewgateError):

@@ -135,8 +135,7 @@ cdef class Permit:
 
     @property
     def revoked(self):
-        """Whether the call must end. It must also if the policy no longer trusts the key, or if the
-        table was retired, since no more revocations are entered there."""
+        # Nobody enters further revocations into a retired table.
         self.holder.table.check_open()
         return (cg_get(&self.holder.table.t.header.retired) != 0
                 or is_revoked(self.holder.table, self.entry)

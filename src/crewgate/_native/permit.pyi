@@ -55,7 +55,8 @@ class Permit:
     def branch_unspent_micro(self) -> int:
         """Micro-credits that the branch can still spend: the rest of this machine's lease, plus the
         credits that the ledger had free when the agent last asked. The number can be too high: other
-        machines, and other branches below the same ancestors, can have spent credits since then."""
+        machines, and other branches below the same ancestors, can have spent credits since then. It
+        is 0 until a call with a price has made the agent ask the ledger for credits."""
     @property
     def revocable(self) -> tuple[bytes, ...]:
         """The table keys (16 bytes each) whose revocation ends this call: those of the token, of

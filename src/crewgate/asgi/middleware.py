@@ -59,9 +59,9 @@ class CrewgateMiddleware:
             "x-api-key", …
 
     Raises:
-        ConfigurationError: `tool` names a tool that the verifier does not have now, has no route, a
-            route that cannot be used, or two routes for the same request, or is of another type; or
-            `carriers` is empty, or one text.
+        ConfigurationError: The verifier has no tool with a name in `tool`. Or the table of routes
+            is empty, has a route that cannot be used, or has two routes for the same request. Or
+            `tool` is of another type. Or `carriers` is empty, or one text.
     """
 
     def __init__(

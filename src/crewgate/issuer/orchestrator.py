@@ -45,8 +45,9 @@ class Orchestrator:
         journal: The file of the journal; it is created with mode 0600 if it is missing.
         clock: Returns wall-clock seconds since the epoch.
         lifetime: The lifetime of each token in seconds; None is the longest that the crew allows.
-        gateway: Says what branches have spent, and revokes them. With None, the orchestrator
-            compares grants only, and no gateway learns that a branch is revoked.
+        gateway: Says what branches have spent, and revokes them. With None, the orchestrator only
+            compares the credits of children with those of their parent, as if nothing were spent,
+            and no gateway learns that a branch is revoked.
 
     Raises:
         IssuerError: The crew does not allow `lifetime`.

@@ -59,7 +59,19 @@ class SigningKey:
     def load(cls, path: Path | str, keys: tuple[VerificationKey, ...], where: str) -> Self:
         """Read the private key in the PEM file `path`, and its `kid` in the crew's JWKS.
 
-        `keys` are the public keys in the JWKS file `where`.
+        `keys` are the public keys in the JWKS file `where`. With the files of `crewgate init`::
+
+            def public_key(jwk):
+                x = base64.urlsafe_b64decode(jwk["x"] + "=")
+                return VerificationKey(jwk["kid"], "article", x, jwk.get("orchestrator"))
+
+            jwks = "gw/crews/article.jwks.json"
+            keys = tuple(map(public_key, json.loads(Path(jwks).read_bytes())["keys"]))
+            key = SigningKey.load("gw/crews/article/signing.key", keys, jwks)
+            minter = Minter(CrewPolicy("article", issuer, ("search.*",)), audience, key)
+
+        `issuer` and `tools` of the crew, and `audience`, are in the configuration.
+        `Orchestrator.from_config` reads all of this by itself.
 
         Raises:
             ConfigurationError: The file is missing, other users can read it, it holds no Ed25519

@@ -45,8 +45,9 @@ class CrewPolicy(msgspec.Struct, frozen=True):
         live_revocations_max: Revocations of the crew that are in force at the same time.
         lifetime_seconds_max: The longest lifetime of a token, in seconds.
         depth_max: Levels of branches below a run.
-        observe: Whether the crew is in observe mode: the gate refuses only bad credentials and
-            revocations. `Permit.observed_reason` says why it would have refused another call.
+        observe: Whether the crew is in observe mode: the gate refuses no call because the tool is
+            not allowed, or because of credits; all other refusals stay. `Permit.observed_reason`
+            says why the gate would have refused a call.
     """
 
     name: str
