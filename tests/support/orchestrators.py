@@ -56,7 +56,7 @@ class Running:
 
     def serials(self) -> list[str]:
         """Of its certificates so far, oldest first."""
-        return re.findall(r"certificate ([0-9A-F]+), renewed", self.said)
+        return re.findall(r"certificate ([0-9A-F]+); the next renewal", self.said)
 
     def end(self) -> None:
         if self.process.poll() is None:

@@ -78,7 +78,7 @@ async def test_a_runaway_minter_is_quarantined_and_its_live_branches_go_on(
     }  # fmt: skip
     assert 86_000 < row["until"] - time.time() <= 86_400
     end = datetime.fromtimestamp(row["until"], UTC)
-    assert f"{name} quarantined until {end:%Y-%m-%d %H:%M}Z (by watch)" in gateway.run("status")
+    assert f"{name} quarantined until {end:%Y-%m-%d %H:%M}Z (by the watch)" in gateway.run("status")
     (step,) = watched(gateway, name)
     assert (step["measure"], step["value"], step["limit"]) == ("mints-per-minute", 6, 5)
     assert step["branch"] == agents[5].branch

@@ -134,7 +134,7 @@ async def test_a_crossing_that_is_taken_away(tmp_path: Path) -> None:
             pieces = stream.aiter_bytes()
             await anext(pieces)
             text = site.file.read_text()
-            site.file.write_text(text[: text.index("[[crossing]]")])
+            site.file.write_text(text[: text.index("\n[[crossing]]\n")])
             reload(site)
             told = b""
             async for piece in pieces:
