@@ -12,8 +12,9 @@ from crewgate.core.problem_types import (
 )
 from crewgate.core.tokens.grant import Grant
 
-# The reason of a refusal by the status of a draw of credit (`ipc.attach_messages`). The gate itself
-# sees only that credit is missing, which is BUDGET_UNAVAILABLE.
+# The reason of a refusal by the status of a draw of credit (`ipc.attach_messages`), if the draw did
+# not open the branch. The gate itself sees only that credit is missing, which is
+# BUDGET_UNAVAILABLE. Observe mode passes a call that lacks credit, but no call with these reasons.
 DRAW_REASONS = {
     "full": Reason.TABLE_FULL,
     "share": Reason.TABLE_FULL,
@@ -21,7 +22,7 @@ DRAW_REASONS = {
     "closed": Reason.BRANCH_REVOKED,
     "mismatch": Reason.BINDING_MISMATCH,
 }
-# With these reasons no call of the token is possible: neither another draw nor observe mode helps.
+# With these reasons no call of the token is possible: another draw does not help.
 FINAL_REASONS = frozenset({Reason.BRANCH_REVOKED, Reason.BINDING_MISMATCH})
 
 

@@ -74,18 +74,14 @@ class GateRequest(msgspec.Struct, frozen=True):
         """Return the verdict on a call that was denied for lack of credit, after a draw was tried.
 
         `drawn` is how the draw ended; None if it has not. In observe mode the call goes on without
-        credit, unless the draw found that its token is not good.
+        credit, unless the draw could not open its branch.
         """
         why = DRAW_REASONS.get(drawn.value) if drawn is not None else None
-        if why in FINAL_REASONS:
-            return Denial(why, denial.grant)
-        verdict = self.judge.gate.decide(
+        if why is not None:
+            return Denial(why, denial.grant, retry=why not in FINAL_REASONS)
+        return self.judge.gate.decide(
             self.token, self.tool, peer_crew=self.crew, drawn=True, price=self.cost
         )
-        if why is None or not isinstance(verdict, Denial):
-            return verdict
-        lacks_credit = verdict.reason is Reason.BUDGET_UNAVAILABLE
-        return msgspec.structs.replace(verdict, reason=why) if lacks_credit else verdict
 
     @property
     def price(self) -> int:

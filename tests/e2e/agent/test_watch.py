@@ -18,6 +18,13 @@ WATCH = """
 mode = "quarantine"
 mints_per_minute = 5
 strikes = 1
+
+[tool."search.trial"]
+method = "POST"
+path = "/trial"
+upstream = "tools"
+price = "0.01"
+mode = "observe"
 """
 
 
@@ -33,11 +40,11 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         gateway.end()
 
 
-async def call(gateway: Installation, token: str) -> Any:
+async def call(gateway: Installation, token: str, path: str = "/search") -> Any:
     """One call's answer."""
     async with gateway.client() as client:
         headers = {"authorization": f"Bearer {token}"}
-        return await client.post("/search", headers=headers, json={"q": "otters"})
+        return await client.post(path, headers=headers, json={"q": "otters"})
 
 
 def watched(gateway: Installation, name: str) -> list[dict[str, Any]]:
@@ -118,6 +125,22 @@ async def test_what_a_person_set_outlives_agent_and_gateway(gateway: Installatio
     assert [(each["step"], each["by"]) for each in watched(gateway, name)] == [
         ("set", "owner"), ("lifted", "owner"),
     ]  # fmt: skip
+
+
+async def test_a_tool_in_observe_mode_admits_no_new_branch_of_a_quarantined_orchestrator(
+    gateway: Installation,
+) -> None:
+    """The quarantine is no matter of tools or credits: the answer and the audit name it."""
+    run = gateway.orchestrator(name="tried").start_run(credits="1", tools=["search.*"])
+    name = run.claims.client_id
+    gateway.run("quarantine", name)
+    refused = await call(gateway, run.token(), "/trial")
+    assert refused.status_code == 503
+    assert refused.json()["type"].endswith("/orchestrator-held")
+    (line,) = gateway.ask("audit", "--branch", run.branch)["calls"]
+    assert (line["verdict"], line["reason"]) == ("deny", "orchestrator-held")
+    gateway.run("quarantine", name, "--lift")
+    assert (await call(gateway, run.token(), "/trial")).status_code == 200
 
 
 async def test_it_lapses(gateway: Installation) -> None:

@@ -324,30 +324,30 @@ def test_siblings_under_a_tight_parent_admit_its_cap() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "reason", "observed"),
+    ("status", "reason"),
     [
-        (DrawResult.CONTENDED, Reason.BUDGET_UNAVAILABLE, None),
-        (DrawResult.FULL, Reason.TABLE_FULL, None),
-        (DrawResult.SHARE, Reason.TABLE_FULL, None),
-        (DrawResult.HELD, Reason.ORCHESTRATOR_HELD, None),
-        (DrawResult.CLOSED, Reason.BRANCH_REVOKED, Reason.BRANCH_REVOKED),
-        (DrawResult.MISMATCH, Reason.BINDING_MISMATCH, Reason.BINDING_MISMATCH),
+        (DrawResult.CONTENDED, Reason.BUDGET_UNAVAILABLE),
+        (DrawResult.FULL, Reason.TABLE_FULL),
+        (DrawResult.SHARE, Reason.TABLE_FULL),
+        (DrawResult.HELD, Reason.ORCHESTRATOR_HELD),
+        (DrawResult.CLOSED, Reason.BRANCH_REVOKED),
+        (DrawResult.MISMATCH, Reason.BINDING_MISMATCH),
     ],
 )
 def test_what_a_draw_finds_out_is_the_reason(
-    status: DrawResult, reason: Reason, observed: Reason | None, monkeypatch: pytest.MonkeyPatch
+    status: DrawResult, reason: Reason, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the gateway says it; in observe mode only a token that is not good is refused."""
+    """As the gateway says it; observe mode permits only the call that lacks credit."""
     monkeypatch.setattr(LeaseClient, "draw", lambda *_: status)
     world = World.make()
     with standalone(world) as verifier:
         assert denied(verifier.decide(world.token, "search.web")).reason is reason
     with standalone(world, mode="observe") as verifier:
         verdict = verifier.admit_blocking(world.token, "search.web")
-        if observed is None:
-            assert permitted(verdict).observed_reason is Reason.BUDGET_UNAVAILABLE
+        if reason is Reason.BUDGET_UNAVAILABLE:
+            assert permitted(verdict).observed_reason is reason
         else:
-            assert denied(verdict).reason is observed
+            assert denied(verdict).reason is reason
 
 
 def test_the_sink_hears_every_verdict() -> None:

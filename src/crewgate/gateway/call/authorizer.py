@@ -136,15 +136,12 @@ class GateAuthorizer:
         why = self._unopened.get(verdict.grant.branch_key) if verdict.grant is not None else None
         if why is None or verdict.grant is None:
             return verdict
-        is_final = why in FINAL_REASONS
-        if isinstance(verdict, Denial):
-            if verdict.reason is not Reason.BUDGET_UNAVAILABLE:
-                return verdict
-            return msgspec.structs.replace(verdict, reason=why, retry=not is_final)
-        if verdict.observed_reason is not Reason.BUDGET_UNAVAILABLE or not is_final:
+        found = verdict.reason if isinstance(verdict, Denial) else verdict.observed_reason
+        if found is not Reason.BUDGET_UNAVAILABLE:
             return verdict
-        verdict.release()
-        return Denial(why, verdict.grant)
+        if isinstance(verdict, Permit):
+            verdict.release()
+        return Denial(why, verdict.grant, retry=why not in FINAL_REASONS)
 
     def explained(self, denial: Denial) -> Denial:
         """Return the denial with the allowance window that is spent, if it renews by itself."""

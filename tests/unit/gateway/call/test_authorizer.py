@@ -276,15 +276,17 @@ async def test_a_branch_that_is_not_opened_is_told_why(status: str, reason: Reas
     ("status", "reason"),
     [
         ("contended", None),
-        ("full", None),
+        ("full", Reason.TABLE_FULL),
+        ("share", Reason.TABLE_FULL),
+        ("held", Reason.ORCHESTRATOR_HELD),
         ("closed", Reason.BRANCH_REVOKED),
         ("mismatch", Reason.BINDING_MISMATCH),
     ],
 )
-async def test_observe_mode_lets_no_token_pass_that_is_not_good(
+async def test_observe_mode_passes_a_lack_of_credit_and_no_branch_that_is_not_opened(
     status: str, reason: Reason | None
 ) -> None:
-    """Without credit its call goes on; a revoked branch is refused, as if the table knew of it."""
+    """Without credit its call goes on; a branch that the draw did not open is refused."""
     agent = Agent(status)
     judge, world, _ = _judge(agent)
     first = judge.decide(world.token, 0, observe=True)
@@ -297,4 +299,5 @@ async def test_observe_mode_lets_no_token_pass_that_is_not_good(
         assert then.observed_reason is Reason.BUDGET_UNAVAILABLE
     else:
         assert isinstance(then, Denial)
-        assert (then.reason, then.grant, then.retry) == (reason, first.grant, False)
+        assert (then.reason, then.grant) == (reason, first.grant)
+        assert then.retry is (status in {"share", "full", "held"})
