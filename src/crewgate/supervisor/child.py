@@ -64,6 +64,7 @@ class Child:
         self._backoff = 0.0  # seconds
         self._deaths: deque[float] = deque(maxlen=limits.health_deaths_max)
         self._status = 0  # the last exit status
+        self._is_told_to_end = False
         self.due = 0.0  # when to start it again (monotonic seconds), if it does not run
 
     @property
@@ -79,13 +80,15 @@ class Child:
     def start(self, now: float, *more: str, keep: Sequence[int] = ()) -> None:
         """Start it, with `more` arguments and the inherited descriptors `keep`; OSError."""
         self._started = now
+        self._is_told_to_end = False
         self._process = spawn([*self._arguments, *more], keep)
 
     def ended(self, now: float) -> int | None:
         """Return the exit status (negative: the signal) once it has ended; None while it runs.
 
         Sets `due`: at once after a long life, with a growing delay after short ones. An end with
-        EX_TEMPFAIL does not count for `health`: the next start may succeed.
+        EX_TEMPFAIL does not count for `health`: the next start may succeed. An end that `send`
+        asked for counts neither for `health` nor for the delay.
         """
         if self._process is None:
             return None
@@ -94,6 +97,9 @@ class Child:
             return None
         self._process = None
         self._status = status
+        if self._is_told_to_end:
+            self.due = now
+            return status
         if status != os.EX_TEMPFAIL:
             self._deaths.append(now)
         if now - self._started >= limits.restart_forgiven_seconds:
@@ -120,8 +126,9 @@ class Child:
         )
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal, if it runs."""
+        """Tell it to end by a signal, if it runs."""
         if self._process is not None:
+            self._is_told_to_end = True
             self._process.send_signal(number)
 
     def discard(self) -> None:

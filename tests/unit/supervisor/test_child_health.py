@@ -1,6 +1,7 @@
 """A child that keeps ending is reported as a trouble, and no longer as a restart."""
 
 import os
+import signal
 import sys
 import time
 
@@ -22,6 +23,18 @@ def test_a_child_that_keeps_ending_is_told_of() -> None:
     assert "3 times in 3 s; the last one ended with status 2" in fact.why
     later = limits.health_deaths_seconds + 1
     assert child.health(later, refuses=True).state is HealthState.OK
+
+
+def test_a_child_that_is_told_to_end_is_well() -> None:
+    """As the control process at each restart: it starts again at once, however often."""
+    child = Child("control", ["sleep", "60"])
+    for at in range(limits.health_deaths_max + 1):
+        child.start(at)
+        child.send(signal.SIGTERM)
+        while child.ended(at) is None:
+            time.sleep(0.01)
+        assert child.due == at
+    assert child.health(limits.health_deaths_max, refuses=False).state is HealthState.OK
 
 
 def test_a_child_that_waits_for_something_is_well_once_it_has_it() -> None:
