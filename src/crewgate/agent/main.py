@@ -123,11 +123,18 @@ def run(
 
 
 def _await_table(config: Config, readiness: ReadinessNotifier) -> None:
-    """Load slow modules, check the takeover, and wait until the previous agent has ended."""
+    """Load slow modules, check the takeover, and wait until the previous agent has ended.
+
+    If the workers cannot load a file, the agent that serves must stay: its health names the file.
+    """
     if config.cluster is not None and config.ca is not None:
         # `_join` needs it, and loads it faster then.
         import crewgate.agent.cluster.cluster  # noqa: F401, PLC0415
+    # Only a reload and a restart need it: 5 MB with what it imports.
+    from crewgate.agent.worker_files import require_loadable  # noqa: PLC0415
+
     require_goes_on(config)
+    require_loadable(config)
     readiness.send_loaded()
     await_lock(config.state / "table", limits.handover_seconds_max)
 

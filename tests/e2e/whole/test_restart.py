@@ -166,6 +166,34 @@ async def test_a_stream_goes_on_through_a_restart(tmp_path: Path) -> None:
             assert b"branch-revoked" in await ask.rest()
 
 
+def test_a_file_that_workers_lack_is_told_of_before_and_after_a_restart(tmp_path: Path) -> None:
+    """The new agent ends at once, so the old one goes on to name the file in the status."""
+    with installed(tmp_path, workers=1) as site:
+        secret = site.folder / "secret"
+        secret.write_text("otter\n")
+        secret.chmod(0o600)
+        generation = site.generation()
+        site.edit(
+            "[upstream.tools]\n",
+            '[upstream.tools]\ncredential = { header = "x-key", file = "secret" }\n',
+        )
+        wait_until(lambda: site.generation() > generation)
+        before = _pids(site)
+        secret.rename(site.folder / "away")
+        wait_until(lambda: "secret" in site.ask("status")["configuration_error"])
+        assert crewgate("restart", "-c", site.file).returncode == 1
+        assert _pids(site) == before
+        found = site.ask("status")
+        assert str(secret) in found["configuration_error"]
+        troubles = {each["component"] for each in found["health"] if each["state"] != "ok"}
+        assert troubles == {"configuration", "restart"}
+        said = f"crewgate agent: upstream tools: the credential in file {secret} cannot be read"
+        assert said in (site.folder / "serve.log").read_text()
+        (site.folder / "away").rename(secret)
+        site.run("restart")
+        wait_until(lambda: _is_replaced(before, site))
+
+
 def test_what_cannot_be_replaced_goes_on(tmp_path: Path) -> None:
     """The file is bad: exit status 1, the reason in the log, the same processes, and degraded."""
     with installed(tmp_path, workers=1) as site:
