@@ -16,6 +16,7 @@ SEPARATOR: Final = ":"
 ISSUER: Final = "crewgate:crossing"
 # The `agent_role` of a caller by certificate.
 ROLE: Final = "orchestrator"
+_DERIVED: Final = 8  # the version of a UUID that is derived (RFC 9562, section 5.8)
 
 
 def account(source: str, target: str) -> str:
@@ -46,11 +47,16 @@ def certificate(crew: str, grant: str) -> str:
 def run_branch(name: str, identity: Identity) -> str:
     """Return the UUID text of the branch of one run: one orchestrator process on one account.
 
-    It is derived (RFC 9562, section 5.8), so all workers charge the same branch, also after a
-    restart, and with each certificate of the process.
+    It is derived, so all workers charge the same branch, also after a restart, and with each
+    certificate of the process.
     """
     text = f"{name}\0{identity.name}\0".encode() + identity.instance
     digest = bytearray(blake2b(text, digest_size=16).digest())
-    digest[6] = digest[6] & 0x0F | 0x80
+    digest[6] = digest[6] & 0x0F | _DERIVED << 4
     digest[8] = digest[8] & 0x3F | 0x80
     return str(UUID(bytes=bytes(digest)))
+
+
+def may_be_run(branch: str) -> bool:
+    """Return whether the UUID text of a branch has the form that `run_branch` gives."""
+    return UUID(branch).version == _DERIVED

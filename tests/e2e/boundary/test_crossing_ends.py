@@ -1,5 +1,6 @@
 """What ends calls on a certificate: the run's branch, the certificate, the orchestrator."""
 
+import json
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from command_process import crewgate
 from installation import wait_until
 from revocation_targets import orchestrator
 from two_crews import TwoCrews, two_crews
@@ -77,6 +79,29 @@ async def test_revoking_the_branch_ends_the_run(site: TwoCrews) -> None:
         assert (await client.post(QUOTE, json={})).status_code == 401
     [row] = [row for row in site.ask("tree")["branches"] if row["branch"] == branch]
     assert (row["state"], row["orchestrator"]) == ("revoked", "bd/bd-1")
+
+
+async def test_after_the_ledger_is_lost_the_crew_of_the_audit_ends_the_run(tmp_path: Path) -> None:
+    """As `ledger reconcile` names it; a machine with a new table has seen no run and no account."""
+    with two_crews(tmp_path, workers=1) as site:
+        certificate, state = site.certificate("bd-1"), site.folder / "state"
+        async with site.crossing_client(certificate) as client:
+            branch = (await client.post(QUOTE, json={})).json()["x-crewgate-branch"]
+        assert site.stop() == 0
+        for path in (state / "table", *state.glob("ledger.db*")):
+            path.unlink()
+        site.run("ledger", "accept")
+        site.serve()
+        done = crewgate("ledger", "reconcile", "-c", site.file, "--json")
+        [row] = [row for row in json.loads(done.stdout)["differences"] if row["branch"] == branch]
+        receipt = site.ask("revoke", branch, "--crew", row["crew"])
+        assert receipt["crew"] == row["crew"] == "bd"
+        async with site.crossing_client(certificate) as client:
+            answer = await client.post(QUOTE, json={})
+        assert answer.status_code == 401
+        assert answer.json()["type"].endswith("branch-revoked")
+        told = [each for each in site.records() if each["kind"] == "revocation"]
+        assert [(each["crew"], each["id"]) for each in told] == [("bd", branch)]
 
 
 async def test_revoking_the_certificate_closes_its_connection(site: TwoCrews) -> None:

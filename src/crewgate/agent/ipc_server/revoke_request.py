@@ -35,7 +35,8 @@ async def revoke(
     await _wait_until_applied(agent, revocation, reach)
     unseen = SEEN if is_known else await _unseen(agent, revocation)
     receipt = _receipt(request, revocation, read_ns, reach.result(), unseen)
-    agent.record([_record(agent, each, receipt) for each in revocation.results])
+    requested = [each for each in revocation.results if each.is_requested]
+    agent.record([_record(agent, each, receipt) for each in requested])
     return receipt
 
 
@@ -75,7 +76,7 @@ def _receipt(
     pending, last = revocation.pending, revocation.pending.last_cut_ns
     return RevocationReceipt(
         id=request.id,
-        targets=[each.target for each in revocation.results],
+        targets=[each.target for each in revocation.results if each.is_requested],
         read_ns=read_ns,
         last_cut_ns=last,
         cut_ms=max(0, last - read_ns) / 1e6 if last else 0.0,

@@ -22,7 +22,7 @@ from crewgate.agent.revocation.types import (
     coarse_entry,
     entry_for,
 )
-from crewgate.core.cross_crew_call_ids import is_account
+from crewgate.core.cross_crew_call_ids import caller, is_account, may_be_run
 from crewgate.core.gossip import capsules
 from crewgate.core.ids import EntityKind, crew_key, table_key
 from crewgate.core.policy.policy import CrewPolicy, VerificationKey
@@ -88,6 +88,7 @@ class RevocationStore:
         instead; the table has a place of its own for that. Without `coarsens`, which is for
         revocations that no person has asked for, use only half of the share. A certificate or
         signing key without a place never affects the crew: CRL, OCSP and JWKS exclude it as well.
+        The results for targets that were not requested are the last ones.
 
         Raises ServiceRefusedError if a target's crew is ambiguous, if a name is invalid, or if the
         table has no room for a target that nothing else would stop.
@@ -103,8 +104,27 @@ class RevocationStore:
                 "one step revokes at most one branch, grant, process, crew or orchestrator, with "
                 "any certificates and keys; send a request for each"
             )
+        for requested in tuple(wanted):
+            wanted += self._on_accounts(requested.target, clocks)
         shares = self._shares()
         return [self._revoke(each, shares, clocks, coarsens=coarsens) for each in wanted]
+
+    def _on_accounts(
+        self, target: RevocationTarget, clocks: ClockReading
+    ) -> Iterator[LocalRevocationResult]:
+        """Yield the same branch on each account of the calling crew, if it may be one of these.
+
+        The audit names the crew only, and with a new table the agent does not know the account.
+        """
+        if target.kind is not EntityKind.BRANCH or not may_be_run(target.name):
+            return
+        if self._registry.get(target.key) is not None:
+            return
+        for crew in self._crews:
+            if is_account(crew.name) and caller(crew.name) == target.crew:
+                owned = msgspec.structs.replace(target, crew=crew.name)
+                wanted = entry_for(owned, clocks.wall)
+                yield LocalRevocationResult(owned, wanted, is_requested=False)
 
     def _whose(self, target: RevocationTarget) -> str:
         """Return the crew of a target. Raises ServiceRefusedError if it is ambiguous or invalid."""

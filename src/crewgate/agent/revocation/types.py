@@ -29,13 +29,15 @@ class LocalRevocationResult(msgspec.Struct, frozen=True):
     """The entry that the agent made for one `target`, whose crew is known.
 
     `coarse`: the crew's share is used up, so the agent entered this instead of `wanted`. Without
-    `is_listed` the table had no room, and the agent entered nothing.
+    `is_listed` the table had no room, and the agent entered nothing. Without `is_requested` the
+    agent itself added the target: a requested branch may be one of this account.
     """
 
     target: RevocationTarget
     wanted: StoredRevocation
     coarse: StoredRevocation | None = None
     is_listed: bool = True
+    is_requested: bool = True
 
     @property
     def to_announce(self) -> list[StoredRevocation]:

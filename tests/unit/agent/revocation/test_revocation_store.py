@@ -15,10 +15,11 @@ from crewgate.agent.journal_file import JournalFile
 from crewgate.agent.revocation import types
 from crewgate.agent.revocation.revocation_store import RevocationStore
 from crewgate.agent.revocation.types import ClockReading
-from crewgate.core.cross_crew_call_ids import ISSUER
-from crewgate.core.ids import EntityKind, certificate_key, crew_key, table_key
+from crewgate.core.cross_crew_call_ids import ISSUER, run_branch
+from crewgate.core.ids import EntityKind, branch_key, certificate_key, crew_key, table_key
 from crewgate.core.policy.policy import CrewPolicy, VerificationKey
 from crewgate.core.revocation_kinds import RevocationTarget
+from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.errors import ServiceRefusedError
 
 NOW = ClockReading(wall=1_800_000_000, boot_ns=10**12)
@@ -61,6 +62,25 @@ def test_a_run_across_the_boundary_is_found_by_account_and_by_crew(
     done = revoke_one(revocations, branch(branch_id(1), "article:finance"), crews, NOW)
     assert table.is_revoked(bytes.fromhex(done.wanted.key), NOW.wall)
     assert not table.is_revoked(key(1), NOW.wall)
+
+
+def test_a_run_across_the_boundary_that_nobody_remembers_ends_by_its_crew(
+    revocations: RevocationStore, table: OwnedTable
+) -> None:
+    """On each account of the crew; an id that was not derived is none of theirs."""
+    accounts = "article:finance", "article:hr", "finance:article"
+    crews = (*CREWS, *(CrewPolicy(account, ISSUER) for account in accounts))
+    run = run_branch("article:finance", Identity(Role.ORCHESTRATOR, "one", bytes(16), "article"))
+    revocations.load(crews)
+    done = revocations.revoke([branch(run, "article")], NOW)
+    assert [(each.target.crew, each.is_requested) for each in done] == [
+        ("article", True), ("article:finance", False), ("article:hr", False),
+    ]  # fmt: skip
+    for account in ("article", *accounts):
+        is_revoked = table.is_revoked(branch_key(account, run), NOW.wall)
+        assert is_revoked is (account != "finance:article")
+    for other in (branch(branch_id(1), "article"), branch(run, "article:finance")):
+        assert len(revocations.revoke([other], NOW)) == 1
 
 
 def test_an_id_that_two_crews_use_is_refused_with_the_list(
