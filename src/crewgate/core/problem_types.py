@@ -50,9 +50,10 @@ class Reason(enum.Enum):
     TABLE_FULL = "table-full"  # no room for another branch of any crew, or of this crew
     ORCHESTRATOR_HELD = "orchestrator-held"  # throttled or quarantined: opens no branches
     REVOCATION_UNAVAILABLE = "revocation-unavailable"
-    # The gateway itself checks for these two, after the gate's verdict.
+    # The gateway itself checks for these three, after the gate's verdict.
     UNPRICED = "unpriced"  # the request does not tell its cost
     UPGRADE = "upgrade-unsupported"  # the request asks for another protocol
+    BODY_TOO_LARGE = "body-too-large"  # the body has more bytes than the tool takes
 
 
 class ProblemSender(enum.Flag):
@@ -259,7 +260,7 @@ UPSTREAM_UNAVAILABLE = _add(ProblemType("upstream-unavailable", 503, "Tool serve
 
 # The HTTP server's, if it cannot parse a request, or the request takes too long. They have no
 # request id and no audit record, but are counted. One type for each status.
-BODY_TOO_LARGE = _add(ProblemType("body-too-large", 413, "Request body too large",
+BODY_TOO_LARGE = _add(ProblemType(Reason.BODY_TOO_LARGE.value, 413, "Request body too large",
     "The body is larger than this tool takes. Send a smaller one.",
     ProblemSender.GATEWAY | ProblemSender.SERVER))
 INTERNAL_ERROR = _add(ProblemType("internal-error", 500, "Internal error",

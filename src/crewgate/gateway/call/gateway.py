@@ -43,7 +43,7 @@ from crewgate.gateway.call.pending_call import (
 )
 from crewgate.gateway.call.problem_response import METADATA_PATH, respond_with_problem
 from crewgate.gateway.call.proxied_call import ProxiedCall
-from crewgate.gateway.call.request_pricing import BodyReader
+from crewgate.gateway.call.request_pricing import BodyReader, LargeBodyRefusal
 from crewgate.gateway.headers import IdentityHeaderCache
 from crewgate.gateway.routes import RouteTable, ToolRoute
 from crewgate.server import Exchange
@@ -82,10 +82,13 @@ class Gateway:
         entry = pending.entry
         if exchange.upgrades:
             self._refuse_after(pending, Reason.UPGRADE)
+        elif max(exchange.request.length or 0, exchange.bytes_in) > exchange.body_bytes_max:
+            self._refuse_large_body(pending)
         elif entry is None or not (entry.decides_on_body or entry.tariff):
             return self._authorize(pending)
         elif (verdict := self._verdict_without_price(pending)) is not None:
             if not exchange.complete and entry.reads_body:
+                self._watch_body(pending)
                 return self._authorize_with_body(pending, entry, verdict.grant)
             return self._price_and_authorize(pending)
         return None
@@ -98,6 +101,7 @@ class Gateway:
         verdict = self._ask_gate(pending, drawn=False)
         if isinstance(verdict, Denial) and verdict.retry:
             # The draw begins here and not in the coroutine, whose task may start after others.
+            self._watch_body(pending)
             retry = self._authorizer.relieve(verdict, pending.tool, pending.price)
             return self._authorize_after_draw(pending, retry)
         self._forward_or_refuse(pending, verdict)
@@ -247,12 +251,11 @@ class Gateway:
         """Wait for the body, or for as much of it as is judged; then go on."""
         exchange = pending.exchange
         if entry.tariff is not None and entry.tariff.reads_body:
-            refuse = partial(self._respond, exchange, request_id=pending.described.id, grant=grant)
-            crew = grant.crew if grant is not None else ""
-            too_large = partial(refuse, problem_types.BODY_TOO_LARGE)
+            crew, info = grant.crew if grant is not None else "", pending.described
+            too_large = partial(self._refuse_large_body, pending)
             body = await self._body_reader.read(exchange, crew, too_large)
             if body is None:
-                refuse(problem_types.BUSY)
+                self._respond(exchange, problem_types.BUSY, info.id, grant=grant)
                 return
             pending = structs.replace(pending, body=body)
         else:
@@ -278,6 +281,14 @@ class Gateway:
             return None
 
     # Refusals.
+
+    def _watch_body(self, pending: PendingCall) -> None:
+        """Have the call refused if its body grows too large while the call waits for a verdict."""
+        refuse = partial(self._refuse_large_body, pending)
+        pending.exchange.watcher = LargeBodyRefusal(pending.exchange, refuse)
+
+    def _refuse_large_body(self, pending: PendingCall) -> None:
+        self._refuse_after(pending, Reason.BODY_TOO_LARGE)
 
     def _refuse_after(
         self, pending: PendingCall, reason: Reason, detail: str = "", *, may_observe: bool = False

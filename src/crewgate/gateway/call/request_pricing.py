@@ -102,7 +102,7 @@ class BodyReader:
         gone.
         """
         exchange.body_bytes_max = min(exchange.body_bytes_max, limits.priced_body_bytes_max)
-        exchange.watcher = _BodyTooLarge(exchange, refuse)
+        exchange.watcher = LargeBodyRefusal(exchange, refuse)
         pieces: list[bytes] = []
         size, kept = 0, None
         try:
@@ -120,15 +120,15 @@ class BodyReader:
         return kept
 
 
-class _BodyTooLarge:
-    """Observes an exchange while its body is read, and refuses a body that is too large."""
+class LargeBodyRefusal:
+    """Observes an exchange while a coroutine works on it, and refuses a body that is too large."""
 
     def __init__(self, exchange: Exchange, refuse: Callable[[], None]) -> None:
         self._exchange = exchange
         self._refuse = refuse
 
     def too_large(self) -> None:
-        """Refuse the request, and end the read with PeerError."""
+        """Refuse the request, and cancel the coroutine; a read ends with PeerError."""
         self._refuse()
         self._exchange.lose()
 
