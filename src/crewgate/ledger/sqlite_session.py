@@ -4,6 +4,7 @@ With WAL and `synchronous = FULL`, a commit is on the disk before the ledger ans
 loss undoes no grant. Only the agent writes; other processes that open the file read.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -203,7 +204,16 @@ class SQLiteSession:
 
     def _unavailable(self, error: Exception) -> LedgerUnavailableError:
         self._has_failed |= isinstance(error, _DISK_ERRORS)
-        return LedgerUnavailableError(f"{self._path}: {_why(error)}")
+        why = _why(error)
+        # A reader does not make the file.
+        if self._readonly and isinstance(error, apsw.CantOpenError) and _is_missing(self._path):
+            why = "the file is missing; bring it back, or run `crewgate serve` and do what it says"
+        return LedgerUnavailableError(f"{self._path}: {why}")
+
+
+def _is_missing(path: Path) -> bool:
+    """Return whether a file is missing in a folder that this user can search."""
+    return os.access(path.parent, os.X_OK) and not path.exists()
 
 
 def _why(error: Exception) -> str:

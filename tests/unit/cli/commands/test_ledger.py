@@ -52,6 +52,19 @@ def run(config: Path, *arguments: str) -> Result:
     return CliRunner().invoke(main, ["ledger", command, "-c", str(config), *more])
 
 
+@pytest.mark.parametrize("command", ["check", "report", "reconcile"])
+def test_a_missing_file_is_not_taken_for_a_missing_folder(config: Path, command: str) -> None:
+    """The folder is there and this user's; without it the folder is named."""
+    file = load(config).ledger.file
+    assert file is not None
+    for path in file.parent.glob(f"{file.name}*"):
+        path.unlink()
+    missing = run(config, command)
+    assert f"{file}: the file is missing; bring it back, or run" in missing.output
+    file.parent.rename(file.parent.with_name("away"))
+    assert f"{file}: the file cannot be opened; its folder must" in run(config, command).output
+
+
 @pytest.mark.parametrize(
     ("by", "rows"),
     [
