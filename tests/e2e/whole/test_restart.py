@@ -190,7 +190,8 @@ def test_a_file_that_workers_lack_is_told_of_before_and_after_a_restart(tmp_path
         said = f"crewgate agent: upstream tools: the credential in file {secret} cannot be read"
         assert said in (site.folder / "serve.log").read_text()
         (site.folder / "away").rename(secret)
-        site.run("restart")
+        late = crewgate("restart", "--wait", "0", "-c", site.file)
+        assert (late.returncode, "may still be under way" in late.stdout) == (1, True)
         wait_until(lambda: _is_replaced(before, site))
 
 

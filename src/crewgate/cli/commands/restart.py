@@ -35,8 +35,8 @@ def command(ctx: click.Context, *, config_path: Path, wait_seconds: float) -> No
     sockets before the old workers disconnect their clients, each with its next answer. SIGUSR2 to
     `crewgate serve` does the same.
 
-    Exit status 0: the new processes serve. Exit status 1: they did not in time, and the old
-    processes continue.
+    Exit status 0: the new processes serve. Exit status 1: the old processes continue, or the
+    restart has not ended in time.
     """
     state = state_of(config_path)
     with AdminClient(state) as admin:
@@ -58,8 +58,12 @@ def command(ctx: click.Context, *, config_path: Path, wait_seconds: float) -> No
             click.echo(f"restarted in {time.monotonic() - began:.1f} s")
             ctx.exit(0)
         if restart.state is not HealthState.OK and restart.since >= wall:
-            break
-    click.echo("not restarted: the log of `crewgate serve` has the reason")
+            click.echo("not restarted: the log of `crewgate serve` has the reason")
+            ctx.exit(1)
+    click.echo(
+        f"not restarted within {wait_seconds:g} s: the restart may still be under way; "
+        "`crewgate status` shows how it ends"
+    )
     ctx.exit(1)
 
 
