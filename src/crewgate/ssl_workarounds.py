@@ -36,6 +36,8 @@ def show_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> N
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         name = getattr(error, "filename", None) or f"certificate {certificate} with key {key}"
         reason = getattr(error, "strerror", None) or error
+        if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+            reason = "the key does not belong to the certificate"
         text = f"{name}: {reason}; give a PEM chain and its unencrypted PEM key"
         raise OSError(text) from error
 

@@ -77,6 +77,7 @@ def test_a_certificate_that_cannot_be_shown_is_told_with_its_file(tmp_path: Path
         (missing, mine.key, f"{missing}: No such file or directory; give a PEM chain"),
         (mine.certificate, missing, f"{missing}: No such file or directory; give a PEM chain"),
         (mine.certificate, other.key, f"certificate {mine.certificate} with key {other.key}: "),
+        (mine.certificate, other.key, "the key does not belong to the certificate; give a PEM"),
         (*locked, "the key is encrypted; give a PEM chain and its unencrypted PEM key"),
     ):
         with pytest.raises(OSError, match=re.escape(said)):

@@ -90,8 +90,8 @@ class BranchRegistry:
         seen = [name for name in names if branch_key(name, branch) in self._entries]
         if not seen:
             raise ServiceRefusedError(
-                f"this machine has never seen branch {branch}; to revoke it all the same, name "
-                f"its crew: --crew {'|'.join(names)}"
+                f"this machine has never seen branch {branch}; if the id is right, name its crew: "
+                f"--crew {'|'.join(names)}"
             )
         if len(seen) > 1:
             raise ServiceRefusedError(

@@ -13,6 +13,7 @@ from crewgate import limits
 from crewgate.agent.ipc_server.attachments import AttachedProcess
 from crewgate.agent.state import AgentState
 from crewgate.audit.health import audit_fact
+from crewgate.config.restart_only import WAY_OUT
 from crewgate.core.health import (
     ComponentHealth,
     HealthState,
@@ -28,6 +29,10 @@ _log = logging.getLogger(__name__)
 _SILENCE_NS = round(limits.health_silence_seconds * 1e9)
 _START = limits.health_start_seconds
 _READ_LOG = "find the reason in the log of `crewgate serve`"
+_CORRECT_FILES = (
+    "run `crewgate check`, and correct what it names; until then, a process that restarts may not "
+    "start"
+)
 _LIMIT_TEXTS = {
     ReachedBranchLimit.RECORDS: (
         "has half of the branches in the table; the gateway refuses its new branches",
@@ -129,7 +134,7 @@ def _cluster(agent: AgentState) -> Iterator[ComponentHealth]:
         yield from () if others is None else (ok("cluster"),)
         return
     why = others.waiting_for() if others is not None else ""
-    why = f"waiting for {why or 'what a majority of the members knows'}"
+    why = f"waiting for {why or 'any missing revocations'}"
     # Otherwise `why` says how to repair this machine.
     lacks_members = others is None or others.can_sync()
     mend = "find the unresponsive members with `crewgate cluster members`" if lacks_members else ""
@@ -221,10 +226,8 @@ def _control(agent: AgentState) -> Iterator[ComponentHealth]:
 def _configuration(agent: AgentState) -> ComponentHealth:
     error = agent.active_config.error
     why = f"keeping the active configuration: {first_of(error)}" if error else ""
-    mend = (
-        "run `crewgate check`, and correct the file; until then, a process that restarts reads the "
-        "wrong file, and may not start"
-    )
+    # A key that cannot change while serving is no mistake, and `crewgate check` finds nothing.
+    mend = "" if error.endswith(WAY_OUT) else _CORRECT_FILES
     return _degraded_if("configuration", why, mend)
 
 

@@ -6,7 +6,7 @@ from crewgate.config.declaration import Table
 from crewgate.config.model import CONFIG, Config
 from crewgate.errors import ConfigurationError
 
-WAY_OUT = "end `crewgate serve` and start it again"
+WAY_OUT = "end `crewgate serve` and start it again, or take the change back"
 
 
 def require_same(old: Config, new: Config) -> None:

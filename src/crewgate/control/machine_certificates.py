@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _DAY = 86_400
+_RESTORE = "restore the file from a backup, or name another file"
 # Returns the next certificate (PEM) after one, and its CA's; CAError. The CA on this machine
 # signs it, or another machine's control API does.
 NextChain = Callable[[x509.Certificate, CertificateFiles], bytes]
@@ -100,7 +101,7 @@ class MachineCertificateRenewal:
             try:
                 yield self._renew_due(config, ca, pair, sign)
             except CAError as error:
-                yield degraded(_name(pair), str(error), "put it back")
+                yield degraded(_name(pair), str(error), _RESTORE)
         yield from _authority(ca, self._wall())
 
     def _renew_due(
@@ -163,7 +164,7 @@ def _authority(ca: CAConfig, now: float) -> Iterator[ComponentHealth]:
         try:
             life = CertificateLifetime.of(read_certificates(path)[0])
         except CAError as error:
-            yield degraded(name, str(error), "put it back")
+            yield degraded(name, str(error), _RESTORE)
             continue
         if life.end - now >= limits.ca_warning_days * _DAY:
             yield ok(name)

@@ -17,8 +17,8 @@ from crewgate.ledger.factory import open_session
 from crewgate.runtime.durable_files import write_file
 
 WAYS_OUT = (
-    "Bring the newer one back (docs/how-to/back-up-and-restore.md), or stop `crewgate serve` and "
-    "run `crewgate ledger accept` to continue with the present one"
+    "Bring back the ledger that was used last (docs/how-to/back-up-and-restore.md), or stop "
+    "`crewgate serve` and run `crewgate ledger accept` to continue without it"
 )
 
 

@@ -86,13 +86,16 @@ def _verify_clients(context: ssl.SSLContext, clients: ClientCertificateTrust) ->
     A context never forgets a CRL, and a context with thousands of them gets slow (measured). So
     each CRL has its own context. Without a CRL that is in date, OpenSSL refuses every certificate.
     """
-    for path, description in ((clients.root, "CA of the clients"), (clients.crl, "CRL")):
+    for path, description, command in (
+        (clients.root, "CA of the clients", "crewgate ca init"),
+        (clients.crl, "CRL", "crewgate ca crl"),
+    ):
         try:
             context.load_verify_locations(path)
         except OSError as error:
             raise ConfigurationError(
                 f"{path}: cannot use this file as the {description}: {error.strerror or error}; "
-                "make it with `crewgate ca init` (CA) or `crewgate ca crl` (CRL)"
+                f"make it with `{command}`"
             ) from error
     context.verify_mode = ssl.CERT_REQUIRED if clients.is_required else ssl.CERT_OPTIONAL
     context.verify_flags = (

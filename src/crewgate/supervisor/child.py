@@ -193,7 +193,7 @@ def sockets_of(descriptors: Iterable[int]) -> list[str]:
 def exit_text(status: int) -> str:
     """Return how a process has ended, as a clause without a subject."""
     if status >= 0:
-        return f"ended with status {status}" if status else "ended in order"
+        return f"ended with status {status}" if status else "ended normally"
     try:
         name = signal.Signals(-status).name
     except ValueError:

@@ -8,13 +8,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster_configs import answer, begin, counted, gateways, name_of, said, stands, token_of
+from cluster_configs import (
+    STALENESS,
+    answer,
+    begin,
+    counted,
+    gateways,
+    name_of,
+    said,
+    stands,
+    token_of,
+)
 from installation import Installation, wait_until
 
 EVICTED = "readmission: this machine was evicted; to rejoin, it needs a new certificate"
 OUT_OF_TOUCH = (
-    "what a majority of the members knows: compared with 0 of 1 other in time, and 1 is needed; "
-    "unresponsive: "
+    "any missing revocations: this machine has compared with 0 of 1 other machine in the "
+    f"last {STALENESS} s, and needs 1; unresponsive: "
 )
 FIRST = (
     "no peer could be joined: 127.0.0.1:9 (Connection refused); start the first machine of "

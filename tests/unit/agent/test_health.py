@@ -17,6 +17,7 @@ from crewgate.agent.ipc_server.nonworker_health_reports import NonWorkerHealthRe
 from crewgate.agent.state import AgentState
 from crewgate.agent.status import status
 from crewgate.audit.writer import AuditWriter
+from crewgate.config.restart_only import WAY_OUT
 from crewgate.core.health import ComponentHealth, HealthState, degraded, failed, ok
 from crewgate.core.policy.policy import CrewPolicy
 from crewgate.ipc.admin_messages import ProcessHealthReport
@@ -133,6 +134,22 @@ def test_a_bad_configuration_is_degraded(machine: AgentState) -> None:
     assert _troubles(machine)["configuration"] == ("degraded", why)
     machine.active_config.error += "\ncrewgate.toml: path\ncrewgate.toml: upstream"
     assert _troubles(machine)["configuration"] == ("degraded", f"{why} (and 2 more)")
+
+
+def test_the_remedy_of_a_configuration_fits_its_fault(machine: AgentState) -> None:
+    """`crewgate check` finds no fault in a key that cannot change while serving."""
+
+    def remedy() -> str:
+        (fact,) = [each for each in health.facts(machine) if each.component == "configuration"]
+        return fact.mend
+
+    machine.active_config.error = "gateway.key: No such file or directory"
+    assert remedy() == (
+        "run `crewgate check`, and correct what it names; until then, a process that restarts may "
+        "not start"
+    )
+    machine.active_config.error = f"crewgate.toml: [ledger] cannot change while serving; {WAY_OUT}"
+    assert remedy() == ""
 
 
 def test_a_journal_that_lacks_records_is_degraded(machine: AgentState) -> None:

@@ -150,7 +150,7 @@ def test_a_fresh_machine_waits_for_what_a_majority_knows(
     assert machine.is_fresh()
     told = status(machine, 1)
     assert (told.ready, told.fresh) == (False, True)
-    assert told.waiting_for == ["cluster: waiting for what a majority of the members knows"]
+    assert told.waiting_for == ["cluster: waiting for any missing revocations"]
     hands.go(limits.fresh_seconds)
     assert status(machine, 1).waiting_for[1].startswith("table: the agent has not")
 

@@ -99,7 +99,9 @@ def test_what_cannot_go_on_is_named(config: Config, change: Change, says: str) -
     with pytest.raises(ConfigurationError) as raised:
         require_goes_on(change(config))
     assert f"{config.path}: {says}" in str(raised.value)
-    assert str(raised.value).endswith("; end `crewgate serve` and start it again")
+    assert str(raised.value).endswith(
+        "; end `crewgate serve` and start it again, or take the change back"
+    )
     assert not config.state.with_name("other").exists()
 
 

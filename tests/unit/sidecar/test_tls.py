@@ -13,7 +13,7 @@ from crewgate.ca.certificates import new_key
 from crewgate.ca.key_files import key_pem
 from crewgate.config import CAConfig, Config
 from crewgate.core.x509.identity_extension import Identity, Role
-from crewgate.errors import SidecarError
+from crewgate.errors import ConfigurationError, SidecarError
 from crewgate.server.tls import ClientCertificateTrust, server_context
 from crewgate.sidecar.credentials import HTTP1, HTTP2, Credential, issue
 from crewgate.sidecar.tls import TLSStream
@@ -46,6 +46,20 @@ def served(config: Config, credential: Credential, name: str = NAME, protocol: s
     ours, theirs = memory_stream_pair()
     stream = TLSStream(ours, credential.contexts[protocol], name)  # type: ignore[arg-type]
     return stream, trio.SSLStream(theirs, context, server_side=True), theirs
+
+
+def test_a_missing_file_of_clients_names_the_command_that_makes_it(
+    config: Config, credential: Credential
+) -> None:
+    """The CA's certificate and the CRL come from different commands."""
+    assert config.ca is not None
+    ca = config.ca
+    for path, command in ((ca.crl, "crewgate ca crl"), (ca.root, "crewgate ca init")):
+        path.unlink()
+        with pytest.raises(ConfigurationError) as raised:
+            served(config, credential)
+        assert str(raised.value).startswith(f"{path}: cannot use this file as the ")
+        assert str(raised.value).endswith(f": No such file or directory; make it with `{command}`")
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def test_how_it_ended_is_told(code: str, status: int) -> None:
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        (0, "ended in order"),
+        (0, "ended normally"),
         (3, "ended with status 3"),
         (-signal.SIGKILL, "was ended by SIGKILL"),
         (-signal.SIGRTMIN, "was ended by SIGRTMIN"),

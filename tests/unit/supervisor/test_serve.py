@@ -91,7 +91,7 @@ def test_an_agent_stays_where_a_restart_cannot_take_up_the_file(
     assert fact.why.startswith("the old agent continues: ")
     assert f"the restart is incomplete: {fact.why}" in log_lines
     if says != "not TOML":
-        assert fact.why.endswith("end `crewgate serve` and start it again")
+        assert fact.why.endswith("end `crewgate serve` and start it again, or take the change back")
 
 
 def test_an_agent_is_replaced_under_a_file_that_it_can_take_up(

@@ -12,6 +12,7 @@ from crewgate.ipc.cluster_messages import ClusterStatus, MemberRow, QuorumSyncSt
 BOOTSTRAP = "start the first machine of a cluster once with `crewgate serve --bootstrap`"
 ROOM = "room for the revocations of other machines: raise [table] revocations and restart"
 FAULT = "a restart, because applying a remote revocation failed: see the log of the agent"
+_LACKING = "any missing revocations"
 _REACHABLE = {"alive", "suspect"}
 
 
@@ -69,12 +70,11 @@ def waiting_for(
         if reachable:
             answer = "peer answers" if reachable == 1 else "peers answer"
             why = f"{reachable} {answer}, but none counts yet"
-        return f"what a majority of the members knows: {why}; {BOOTSTRAP}"
-    others = "1 other" if touch.members == 2 else f"{touch.members - 1} others"  # noqa: PLR2004
-    are = "is" if touch.needed == 1 else "are"
+        return f"{_LACKING}: {why}; {BOOTSTRAP}"
+    others = f"{touch.members - 1} other machine{'s' if touch.members > 2 else ''}"  # noqa: PLR2004
     return (
-        f"what a majority of the members knows: compared with {touch.compared} of {others} in "
-        f"time, and {touch.needed} {are} needed{_late(gossip, max_staleness)}"
+        f"{_LACKING}: this machine has compared with {touch.compared} of {others} in the last "
+        f"{max_staleness:g} s, and needs {touch.needed}{_late(gossip, max_staleness)}"
     )
 
 
@@ -84,7 +84,7 @@ def _late(gossip: GossipNode, max_staleness: float) -> str:
     late = [each for each in fresh.others if fresh.compared_at(each) <= since]
     unresponsive = [each for each in late if _state(gossip, each) not in _REACHABLE]
     rest = [each for each in late if each not in unresponsive]
-    parts = (("unresponsive", unresponsive), ("not in time", rest))
+    parts = (("unresponsive", unresponsive), ("not compared", rest))
     name = gossip.membership.certificates.name
     return "".join(
         f"; {what}: {', '.join(named(sorted(map(name, some))))}" for what, some in parts if some

@@ -1,6 +1,7 @@
 """`crewgate ledger accept`: a person confirms that an older or another ledger counts from now on.
 
-The command changes nothing in the ledger itself. The gateway of this machine must not run.
+If there is no SQLite file, the command makes an empty ledger. It changes nothing in a ledger that
+is there. The gateway of this machine must not run.
 """
 
 import time
@@ -18,7 +19,7 @@ from crewgate.errors import LedgerReplacedError
 @config_option
 @json_option
 def command(*, config_path: Path, as_json: bool) -> None:
-    """Accept a ledger that is older than this machine knows, empty, or another one.
+    """Accept an older copy of the ledger, an empty ledger, or another ledger.
 
     A gateway refuses to start on such a ledger, because the ledger lacks what was spent since. With
     this command you confirm that these credits can be spent again; in an empty ledger, every budget
@@ -31,17 +32,17 @@ def command(*, config_path: Path, as_json: bool) -> None:
     from crewgate.agent.budget.ledger_mark_keeper import known_with_table
     from crewgate.agent.table_setup import holder_name
     from crewgate.ledger.factory import open_ledger
-    from crewgate.ledger.mark_file import find_ledger, why_refused, write_mark
+    from crewgate.ledger.mark_file import find_ledger, mark_file, why_refused, write_mark
 
     config = load(config_path)
-    known, why = None, ""
+    known, found, why = None, None, ""
     try:
         known = known_with_table(config.state)
         if known is not None:
-            why = why_refused(config.ledger, known, find_ledger(config.ledger))
-    except LedgerReplacedError as error:
-        # The mark itself cannot be read.
-        why = str(error)
+            found = find_ledger(config.ledger)
+            why = why_refused(config.ledger, known, found)
+    except LedgerReplacedError:
+        why = f"{mark_file(config.state)}: the mark of the ledger cannot be read"
     if not why:
         _print(as_json, known, "", "Nothing to accept: this is the ledger that this machine knows.")
         return
@@ -54,12 +55,13 @@ def command(*, config_path: Path, as_json: bool) -> None:
     finally:
         ledger.close_session()
     write_mark(config.state, mark)
-    _print(
-        as_json,
-        mark,
-        why,
-        f"Accepted, although {why}. `crewgate serve` can start with this ledger.",
-    )
+    text = f"Accepted ledger {config.ledger}. Until now, `crewgate serve` refused it: {why}."
+    if known is not None and found is None:
+        text = (
+            f"Accepted: there was no ledger {config.ledger}, and this command has made an empty "
+            "one. Every budget begins again. Start `crewgate serve`."
+        )
+    _print(as_json, mark, why, text)
 
 
 def _print(as_json: bool, mark: LedgerMark | None, why: str, text: str) -> None:  # noqa: FBT001 - a private function

@@ -220,6 +220,8 @@ def test_a_person_accepts_it_and_the_old_leases_are_burned(drawn: Config) -> Non
     older(drawn)
     done = CliRunner().invoke(command, ["ledger", "accept", "-c", str(drawn.path)])
     assert done.exit_code == 0, done.output
+    said = f"Accepted ledger {drawn.ledger}. Until now, `crewgate serve` refused it: it is an older"
+    assert said in done.stderr
     assert "lacks the last 1 of 2 operations" in done.stderr
     life = OwnedTable.open(str(drawn.state / "table"))
     before = life.life

@@ -140,8 +140,8 @@ def test_that_a_machine_is_out_of_touch_is_said_and_that_it_is_back(
     assert len(log_lines) == 1
     assert log_lines[0].startswith("out of touch with the other machines: ")
     assert (
-        "waiting for what a majority of the members knows: compared with 0 of 1 other"
-        in log_lines[0]
+        "waiting for any missing revocations: this machine has compared with 0 of 1 other "
+        "machine in the last 5 s, and needs 1" in log_lines[0]
     )
     clustered.compare(other)
     for _ in range(2):

@@ -65,13 +65,13 @@ def test_how_old_the_comparisons_are_that_are_needed(clustered: Clustered) -> No
     touch = clustered.cluster.in_touch()
     assert (touch.compared, touch.ago_seconds, touch.synced_seconds) == (1, None, 0.0)
     assert clustered.cluster.waiting_for() == (
-        "what a majority of the members knows: compared with 1 of 4 others in time, and 2 are "
-        "needed; not in time: m1, m2, m3"
+        "any missing revocations: this machine has compared with 1 of 4 other machines "
+        "in the last 5 s, and needs 2; not compared: m1, m2, m3"
     )
     gossip = clustered.cluster.gossip
     for each in others[1:3]:
         gossip.node.members.merge([MemberUpdate(each.id, MemberState.DEAD, 1, each.address)], 0.0)
-    assert clustered.cluster.waiting_for().endswith("; unresponsive: m1, m2; not in time: m3")
+    assert clustered.cluster.waiting_for().endswith("; unresponsive: m1, m2; not compared: m3")
 
 
 def test_not_all_who_are_silent_are_named(clustered: Clustered) -> None:
@@ -136,7 +136,7 @@ def test_whoever_has_never_counted_is_told_of_the_first_machine_of_all(
     (one.machine.active_config.config.state / "gossip" / "standing").touch()
     with one.begun(bootstrap=False):
         assert one.cluster.waiting_for() == (
-            f"what a majority of the members knows: no peer answers; {cluster_status.BOOTSTRAP}"
+            f"any missing revocations: no peer answers; {cluster_status.BOOTSTRAP}"
         )
         peer = ("127.0.0.1", 9)
         one.cluster.service.peers = (peer,)

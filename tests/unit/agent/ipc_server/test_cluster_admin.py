@@ -104,7 +104,7 @@ async def test_who_is_out_of_touch_or_would_be_needs_force(
         await do(clustered, "b")
     clustered.hands.go(60)
     with pytest.raises(
-        ServiceRefusedError, match=r"waits for what a majority .* use --force on each"
+        ServiceRefusedError, match=r"waits for any missing revocations: .* use --force on each"
     ):
         await do(clustered, "b")
     assert other.id in clustered.cluster.gossip.membership.certificates

@@ -102,5 +102,11 @@ def test_a_ledger_that_serve_refuses_is_a_problem(run: Run, fresh: Path) -> None
     open_ledger(config.ledger).close_session()
     (other,) = replaced_ledger_errors(config)
     assert "it is another ledger" in other
-    assert run("ledger", "accept", "-c", fresh).exit_code == 0
+    file.unlink()
+    accepted = run("ledger", "accept", "-c", fresh)
+    assert accepted.exit_code == 0
+    assert accepted.stderr == (
+        f"Accepted: there was no ledger {config.ledger}, and this command has made an empty one. "
+        "Every budget begins again. Start `crewgate serve`.\n"
+    )
     assert list(replaced_ledger_errors(config)) == []
