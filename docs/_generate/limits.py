@@ -9,13 +9,16 @@ from typing import NamedTuple
 from _generate.markdown import code, table, text
 from crewgate import limits
 
-# The name of a limit says its unit. The first of these that stands in the name holds.
+# The name of a limit says its unit. The first of these whose words stand in the name holds.
 _UNITS = {
     "micro": "micro-credits",
+    "bytes_per_second": "bytes a second",
     "per_second": "a second",
+    "per_hour": "an hour",
+    "days": "days",
     "seconds": "seconds",
-    "_ms": "milliseconds",
-    "_ns": "nanoseconds",
+    "ms": "milliseconds",
+    "ns": "nanoseconds",
     "bytes": "bytes",
     "chars": "characters",
     "ppm": "millionths",
@@ -95,7 +98,7 @@ def sections(source: str) -> list[Section]:
 
 def unit(name: str) -> str:
     """The unit that the name of a limit says; that of a plain number is empty."""
-    return next((text for part, text in _UNITS.items() if part in name), "")
+    return next((text for words, text in _UNITS.items() if f"_{words}_" in f"_{name}_"), "")
 
 
 def _value(limit: Limit) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """All bounds of Crewgate, in one name space: each with its unit in the name and its reason.
 
-The configuration may set some of them lower.
+A key of the configuration may set some of them.
 """
 
 from crewgate.limits.certificate_only_calls import *  # noqa: F403 - the same
@@ -52,8 +52,8 @@ always_ns = 2**64 - 1  # a moment of CLOCK_BOOTTIME that never comes
 fresh_interval_seconds = 0.25  # the agent extends the table's freshness four times a second
 
 # The verified-token cache of one process.
-token_cache_entries_max = 65_536
-token_cache_bytes_max = 64 * 2**20  # the entries above at 1 KiB, the size of a usual token
+token_cache_entries_max = 65_536  # as many as the table has branches by default
+token_cache_bytes_max = 64 * 2**20  # `token_cache_entries_max` of 1 KiB, the size of a usual token
 
 # Waiting for credit.
 credit_wait_seconds = 2.0  # by default: time for a draw on a busy machine; clients wait over ten
@@ -145,11 +145,11 @@ audit_refusal_keys_max = 256  # networks with a line of their own each interval;
 
 # Connections of one worker (server/).
 connections_max = 20_000  # of one listener in one worker; an idle one takes some 60 KiB
-connections_min = 256  # the same without a configured number: with fewer, it must not start
-connections_per_address_max = 8_000  # a crew behind one NAT, but never the whole of the above
+connections_min = 256  # `connections_max`, if descriptors are few; with fewer, it must not start
+connections_per_address_max = 8_000  # a crew behind one NAT, and never all of `connections_max`
 backlog = 1024  # connections that wait for accept; the kernel lowers it to somaxconn
 accept_pause_seconds = 0.1  # without descriptors: accept again when a connection has ended
-handshakes_at_once = 8  # steps of them before other tasks run; 0.3 ms each
+handshakes_at_once = 8  # steps of handshakes before other tasks run; 0.3 ms each
 handshake_seconds_max = 10.0  # TLS 1.3 takes one round trip; a phone on a bad network takes 3 s
 head_seconds_max = 10.0  # from a request's first byte to the end of its fields
 idle_seconds_max = 120.0  # a connection without a request; clients keep theirs for less
@@ -160,9 +160,9 @@ turn_seconds_max = 0.01  # for longer turns, with 128 requests each; a cut is du
 turn_bulk_events_max = 16  # sockets with large bodies in one turn: 3 ms, mostly writing
 bulk_bytes = 16_384  # after so large a read, more follows; a full TLS record (RFC 8446 §5.1)
 turns_seconds_max = 0.002  # of turns in a row before Trio's tasks (timers, handshakes) run
-turn_wait_seconds = 0.001  # for the next of these turns; a tool's server nearby answers in that
+turn_wait_seconds = 0.001  # for the next turn of a row; a tool's server nearby answers in that
 sweep_connections = 256  # checked before other tasks run: a quarter of a millisecond
-sweep_seconds = 1.0  # how exact the times above are; a check takes 1 µs for each connection
+sweep_seconds = 1.0  # how exact the limits of time are; a check takes 1 µs for each connection
 drain_notice_seconds = 3.0  # before a GOAWAY to a busy client; most calls have ended by then
 linger_seconds_max = 1.0  # reading on after the last answer, so that no reset destroys it
 head_bytes_max = 32_768  # a token of 4 KiB, cookies and trace fields; nginx takes 32 KiB
@@ -170,10 +170,11 @@ authority_bytes_max = 261  # a name of 255 (RFC 1035 §2.3.4) and a port; kept f
 method_bytes_max = 32  # the longest registered one has 17; each audit record has it
 head_fields_max = 100  # as Apache (LimitRequestFields)
 pipelined_requests_max = 256  # that wait at once, 1 KiB each; with a token, few fit one read
-# The framing bytes that a chunked body may have, besides `head_bytes_max` once, as in Go's net/http
-# (CVE-2023-39326). A chunk of one byte has five of framing; long extensions are an attack.
-chunk_overhead_bytes = 16  # for each chunk
-chunk_overhead_ratio = 2  # and for each byte
+# Framing that each chunk of a body may have, beside `chunk_overhead_ratio` and, once,
+# `head_bytes_max`, as in Go's net/http (CVE-2023-39326). A chunk of one byte has five bytes of
+# framing; long extensions are an attack.
+chunk_overhead_bytes = 16
+chunk_overhead_ratio = 2  # bytes of framing for each byte of a chunk; see `chunk_overhead_bytes`
 request_body_bytes_max = 64 * 2**20  # a prompt with pictures
 receive_bytes = 65_536  # one read; four TLS records
 send_bytes = 65_536  # what a writer encrypts at once before it yields
@@ -188,8 +189,9 @@ connection_window_bytes = streams_max * stream_window_bytes
 # How much a whole connection may send, and how fast (server/http2.py, server/http1.py).
 connection_requests_max = 1_000_000  # a day at 11 a second; the client may connect again
 connection_bytes_max = 2**38  # AES-GCM allows 2^24 full records under one key (RFC 8446 §5.5)
-# Token buckets of nghttp2 with its own defaults; two clients of the field stay far below.
-stream_resets_burst = 1000  # CVE-2023-44487; a client that gives up a page of calls resets 128
+# The token bucket of nghttp2 with its default, against CVE-2023-44487. Clients stay far below it:
+# one that gives up a page of calls resets 128 streams.
+stream_resets_burst = 1000
 stream_resets_per_second = 33  # after the burst: about as many calls as a person can begin
 stream_errors_max = 1000  # of one connection; no client of the field makes one (CVE-2025-8671)
 glitches_burst = 10_000  # empty DATA, unknown frames, frames of closed streams
@@ -229,9 +231,10 @@ upstream_connections_default = 256  # of one upstream and worker, busy and idle 
 upstream_connections_max = 4096  # one for each call: with calls of 1 s, a worker cannot carry more
 upstream_retry_share = 0.2  # of the calls; the default retry budget of Finagle and Envoy
 upstream_keep_seconds = 4.0  # without use; servers of the field close after 5 (uvicorn, Node)
-# How long a connection rests after an answer that ended with its head: if the server wrongly sends
-# a body, that comes a round trip later.
-upstream_rest_seconds = 0.1  # across an ocean; 100 such calls a second keep 10 connections at rest
+# A connection rests for so long after an answer that ended with its head. If the server wrongly
+# sends a body, the body comes within this time, which is a round trip across an ocean. 100 such
+# calls a second keep 10 connections at rest.
+upstream_rest_seconds = 0.1
 upstream_connect_seconds_max = 10.0  # name, TCP and TLS together; also the wait for a free one
 upstream_first_byte_seconds_max = 300.0  # a model that thinks before it answers
 upstream_idle_seconds_max = 300.0  # between two bytes of an answer, or of a request
@@ -242,7 +245,8 @@ upstream_streams_max = 128  # of one HTTP/2 connection, if its server allows as 
 # A server that counts resets (CVE-2023-44487) gives up a connection at 1,000.
 upstream_malformed_max = 100
 # From the first to the last byte of an HTTP/2 frame or header block: all other streams wait for it.
-upstream_frame_seconds_max = 5.0  # 16 KiB at 3 KiB/s
+# A frame of 16 KiB takes this long at 3 KiB/s.
+upstream_frame_seconds_max = 5.0
 upstream_window_bytes = 262_144  # of one stream; 5 MB/s with a round trip of 50 ms
 probe_look_seconds = 0.25  # between checks whether a server needs a probe
 upstream_retries_max = 2  # of one call: after an old connection, and after one bad server
@@ -274,21 +278,23 @@ run_connections_max = 256  # open at its socket; each has two buffers of 64 KiB 
 run_connect_seconds_max = 5.0  # to the crews' listener nearby: for TCP, and as long for TLS
 run_linger_seconds_max = 5.0  # for CMD to close its side, after the gateway has closed its own
 run_renewal_share = 0.5  # of a certificate's life: half is left for attempts that fail
-run_renewal_spread = 0.1  # of that: a fleet that starts together must not renew together
+run_renewal_spread = 0.1  # of this share: a fleet that starts together must not renew together
 run_renewal_seconds_min = 1.0  # half of the shortest life that anybody would try out
 run_retry_seconds = 15.0  # after a failed renewal; 2 h have time for 480 attempts
 run_wait_seconds_max = 30.0  # until the clock is read again: somebody may have set it
 run_end_seconds = 5.0  # between SIGTERM and SIGKILL, as `drain_seconds_default`
 run_kill_seconds = 5.0  # of repeated SIGKILL; a process that is left then hangs in the kernel
-run_farewell_seconds = 30.0  # for a supervisor to end: both of the above, a CA's disk, an agent
+run_farewell_seconds = 30.0  # for a supervisor to end: 10 s for its command, a CA's disk, an agent
 run_announce_seconds = 1.5  # for an agent that is being restarted; a restart takes half a second
 run_look_seconds = 0.02  # between checks whether a killed process is gone
 run_log_warnings_max = 16  # different ones of one orchestrator in `log_repeat_seconds`
 run_tree_depth_max = 64  # from a client at the socket up to CMD; nested shells are ten deep
-# Uids for orchestrators: above those of 16 bits (systemd, nobody), and below those of user
-# namespaces (SUB_UID_MIN of login.defs is 100,000).
-run_uid_min = 68_000  # leaves 65,536 and what image builders count up from there
-run_uid_max = 99_999  # 32,000 orchestrators; a machine runs out of memory first
+# The first uid for orchestrators. Below it are the uids of 16 bits (systemd, nobody), 65,536, and
+# the uids that image builders count up from there.
+run_uid_min = 68_000
+# The last of 32,000 uids for orchestrators; a machine runs out of memory first. Above it are the
+# uids of user namespaces (SUB_UID_MIN of login.defs is 100,000).
+run_uid_max = 99_999
 run_uids_kept = 16_000  # of the latest that have ended; as many again are free for others
 
 # The demo, which ends by itself even if something hangs.
@@ -325,7 +331,7 @@ origins_max = 4096  # clients with address and authority as sent upstream; 400 B
 attach_again_seconds = 0.1  # a restarted agent takes half a second; the table is fresh for 5
 revocation_look_seconds = 0.02  # between scans of the table's generation, which miss no revocation
 cut_memory_seconds = 2.0  # of calls that a scan cut before the push came, for the receipt
-cuts_remembered = 4096  # of those, each with all that its token names; 12 MiB at most
+cuts_remembered = 4096  # such cuts, each with all that its token names; 12 MiB at most
 reload_refused_seconds = 5.0  # until refused content is tried again: a named file may exist by then
 reload_again_seconds = 0.5  # until a file is tried again that only the agent could load
 drain_share = 0.8  # of the supervisor's patience; the rest is for ending the calls that are left

@@ -22,7 +22,7 @@ capsule_life_seconds_max = 400 * 86_400  # until the end of a gateway's certific
 
 # Seals (gossip/datagram_crypto.py).
 group_keys_max = 4  # the last one, the next one, and two that are on their way out
-group_keys_coming_max = 2  # of them, not yet in use: forged ones must not displace those in use
+group_keys_coming_max = 2  # not yet in use: forged keys must not displace those in use
 group_keys_spoilt_max = 64  # numbers that a member has given to two different keys
 replay_window = 4096  # a datagram may be late by so many of its sender: 0.2 s at 20,000 a second
 replay_boots_max = 64  # boots of a sender within the two hours in which a key is valid
@@ -73,13 +73,13 @@ spread_repeat_seconds = 0.02  # so that the last repeat leaves after an eighth o
 spread_jitter = 0.25  # of the pause, to both sides: machines must not send in step
 spread_origin_peers = 64  # that an origin sends to itself; all, since one way can take tens of ms
 spread_few_peers = 4  # with no more peers, a new capsule is sent again at once: datagrams are cheap
-spread_few_seconds = (0.003, 0.007, 0.012)  # pauses before that; so few peers make up for no loss
+spread_few_seconds = (0.003, 0.007, 0.012)  # pauses before each; few peers cannot offset a loss
 hot_seconds = 1.0  # for so long, members announce the ids of new capsules
 hot_interval_seconds = 0.05  # a quarter of the promised 200 ms
 hot_peers = 2  # of each announcement: forty chances to learn of a capsule in its second
 hot_messages_max = 4  # of each announcement: 228 ids, 4,500 a second
 egress_bytes_per_second = 12_500_000  # a tenth of a gigabit link
-egress_burst_seconds = 0.25  # of them may leave at once: 3 MB, which queues of network cards hold
+egress_burst_seconds = 0.25  # of budget that may leave at once: 3 MB, which network cards queue
 egress_whole = 0.5  # above this share of the budget, repeats are capsules to all their peers
 egress_thin = 0.25  # above this share, repeats are capsules to one peer
 egress_ids = 0.05  # above this share, repeats are ids; below, only new capsules and hot ids leave
@@ -106,7 +106,7 @@ checks_max = 4096  # ids that other members want to hear of once they are on the
 receipt_answer_seconds = 1.0  # how long a member's answer counts; it is asked five times meanwhile
 check_again_seconds = (0.02, 0.05, 0.1, 0.2)  # pauses before a check is repeated; the last recurs
 
-# Membership (core/gossip/membership.py): SWIM (Das et al. 2002), Lifeguard (Dadgar et al. 2018).
+# Membership (core/gossip/membership.py): SWIM (Das, 2002) with Lifeguard (Dadgar, 2018).
 gossip_members_max = 4096  # four times as many as the simulation has
 probe_seconds = 0.5  # between two probes by a member, each of another member
 probe_answer_seconds = 0.15  # until other members are asked to probe it too: WANs take 0.06
