@@ -163,7 +163,10 @@ class TokenResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class IntrospectionResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The claims of a token (RFC 7662, section 2.2); only `active` if it is not valid."""
+    """The claims of a token (RFC 7662, section 2.2).
+
+    If the token is not valid, the answer has only `active`, which is false.
+    """
 
     active: bool
     scope: str = ""

@@ -79,7 +79,7 @@ class CAConfig(msgspec.Struct, frozen=True):
     life_seconds: Annotated[
         int,
         values.integer(1, limits.certificate_life_seconds_max),
-        "Life of a certificate, unless a shorter one is asked for.",
+        "Life of a certificate, unless the request names another one.",
     ] = limits.certificate_life_seconds
     passphrase_file: Annotated[
         FilePath | None,

@@ -83,13 +83,13 @@ class ClusterConfig(msgspec.Struct, frozen=True):
     ] = None
     staleness_quorum: Annotated[
         Quorum,
-        'Machines to be in contact with before calls are accepted: "majority", or "any" (of two, '
-        "none).",
+        'To accept calls, this machine must be in contact with a "majority", or with "any" other '
+        'machine. With "any", each of two machines continues alone.',
     ] = "majority"
     max_staleness_seconds: Annotated[
         float,
         values.seconds(limits.staleness_seconds_max, limits.staleness_seconds_min),
-        "The gateway is in contact with a machine for so long after they compared revocations.",
+        "After two machines have compared revocations, they count as in contact for this time.",
     ] = limits.staleness_seconds
 
     @property

@@ -107,8 +107,8 @@ class LedgerConfig(msgspec.Struct, frozen=True):
     ] = None
     durability: Annotated[
         Durability,
-        'What PostgreSQL promises: "single", one server syncs every commit; "synchronous", a '
-        'standby has every commit too; "trusted", nobody verifies that.',
+        '"single": one server syncs each commit. "synchronous": a standby has it too. "trusted": '
+        "the machine does not check whether the server has lost commits.",
     ] = "single"
     per_machine: Annotated[
         bool, "Each branch may spend its credits on each machine; only with a file."

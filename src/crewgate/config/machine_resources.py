@@ -37,7 +37,7 @@ class AuditConfig(msgspec.Struct, frozen=True):
     keep_bytes: Annotated[
         int | None,
         values.integer(limits.audit_keep_bytes_min, limits.audit_keep_bytes_max),
-        "Delete the oldest files when all have more bytes.",
+        "Delete the oldest files when all files together have more bytes than this.",
         Key(absent="all are kept"),
     ] = None
     on_full: Annotated[

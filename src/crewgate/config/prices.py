@@ -95,7 +95,8 @@ class _PriceTable(msgspec.Struct, frozen=True):
     usage: Annotated[LLMDialect | None, "Form in which a model's answers state their usage."] = None
     models: Annotated[
         tuple[ModelRates, ...],
-        'A model, or all whose names begin so if NAME ends in "*"; any other model gets 422.',
+        'A model. If NAME ends in "*", all models whose names begin with the text before "*". Any '
+        "other model gets 422.",
         TableMap(of=_MODEL, name="model", max_count=limits.price_models_max, names=_MODEL_NAME),
     ] = ()
     on_short_credit: Annotated[

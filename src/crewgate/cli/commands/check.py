@@ -36,7 +36,8 @@ def _print_schema(ctx: click.Context, _option: click.Parameter, value: bool) -> 
 def command(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
     """Check a configuration and every file that it names.
 
-    Exit status 0: a gateway can run it, perhaps with warnings. Exit status 2: it cannot.
+    Exit status 0: a gateway can run it, perhaps with warnings. Exit status 2: `crewgate serve` does
+    not start with it, or does not get ready.
     """
     from crewgate.cli.check.crews_sharing_upstreams import shared_connections
     from crewgate.cli.check.errors_and_warnings import find_errors, find_warnings

@@ -40,7 +40,7 @@ def _quarantine_seconds(text: str) -> int:
     metavar="DURATION",
     type=ParsedParam("duration", _quarantine_seconds),
     show_default="the crew's quarantine_seconds, else 1d",
-    help="Length, such as 90m or 7d. Set again, it moves the end.",
+    help="Length, such as 90m or 7d. If a quarantine is set already, this moves its end.",
 )
 @click.option("--crew", metavar="CREW", help="Crew, if the name does not begin with it.")
 @json_option

@@ -32,8 +32,8 @@ def command(ctx: click.Context, *, config_path: Path, wait_seconds: float) -> No
     """Replace the processes of a running gateway without an interruption.
 
     Use it after an upgrade. The new agent uses the same table. The new workers accept from the same
-    sockets before the old workers disconnect their clients, each with its next answer. SIGUSR2 to
-    `crewgate serve` does the same.
+    sockets before the old workers close connections. An old worker closes each connection after
+    the next answer on it. SIGUSR2 to `crewgate serve` does the same.
 
     Exit status 0: the new processes serve. Exit status 1: the old processes continue, or the
     restart has not ended in time.

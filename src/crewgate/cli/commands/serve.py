@@ -22,7 +22,8 @@ def command(ctx: click.Context, *, config_path: Path, bootstrap: bool) -> None:
     configuration again. On SIGUSR2 it replaces its processes.
 
     Exit status 0: a signal ended it. Exit status 1: the agent crashed before the gateway was ready.
-    Exit status 2: the gateway cannot start; a line on standard error says why.
+    Exit status 2: the gateway cannot start; a line on standard error says why. Without a file that
+    only the workers need, such as a certificate, it runs, but is not ready: see `crewgate status`.
     """
     from crewgate.supervisor.serve import serve
 

@@ -130,7 +130,7 @@ def test_comments_and_order_stay(first: Path, tmp_path: Path) -> None:
     ]  # fmt: skip
     gone = [line for _, start, end, _, _ in changes for line in before[start:end]]
     comments = [line.split()[1] for line in gone if line.startswith("#")]
-    assert comments == ["UDP", "Machines", "staleness_quorum"]  # its port is another; its quorum is
+    assert comments == ["UDP", "To", "staleness_quorum"]  # its port is another; its quorum is
 
 
 ODD = """\
