@@ -78,7 +78,7 @@ class SidecarError(CrewgateError):
     """`crewgate run` cannot start or protect its command, or cannot reach the gateway for it."""
 
 
-class LedgerProtocolError(CrewgateError):
+class InvalidLedgerOperationError(CrewgateError):
     """An agent sent the ledger an operation that the ledger protocol does not allow."""
 
 

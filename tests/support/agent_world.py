@@ -14,7 +14,7 @@ from crewgate.core.budget.ledger_protocol import (
     ReportLeaseUsage,
     ReturnCredit,
 )
-from crewgate.errors import LedgerProtocolError
+from crewgate.errors import InvalidLedgerOperationError
 from crewgate.ledger.operation_queue import LedgerQueue, Then
 from crewgate.ledger.sql import SQLLedger
 
@@ -76,9 +76,9 @@ class PromptClerk(LedgerQueue):
         self.ledger.do(operation, self._now())
 
     def ask(self, operation: Operation, then: Then) -> None:
-        answer: OperationResult | LedgerProtocolError
+        answer: OperationResult | InvalidLedgerOperationError
         try:
             answer = self.ledger.do(operation, self._now())
-        except LedgerProtocolError as error:
+        except InvalidLedgerOperationError as error:
             answer = error
         then(answer)

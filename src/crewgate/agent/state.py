@@ -34,7 +34,7 @@ from crewgate.core.budget.ledger_protocol import CloseBranch
 from crewgate.core.health import Health
 from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import KINDS, RevocationTarget
-from crewgate.errors import LedgerProtocolError, TableError
+from crewgate.errors import InvalidLedgerOperationError, TableError
 from crewgate.ipc.attach_messages import Attach, Attached, Reload
 from crewgate.leases.lease_client import LeaseClient
 from crewgate.ledger.operation_queue import LedgerQueue
@@ -166,7 +166,7 @@ class AgentState:
                     ledger.burn(name, boot, beat)
         try:
             self.lease_client.rebuild(*clocks)
-        except (LedgerProtocolError, OverflowError, ValueError) as error:
+        except (InvalidLedgerOperationError, OverflowError, ValueError) as error:
             table = self.active_config.config.state / "table"
             raise TableError(
                 f"{table}: damaged: its records contradict one another or the ledger ({error}); "

@@ -64,7 +64,7 @@ class ComponentHealth(msgspec.Struct, frozen=True):
     logged: bool = False
 
 
-class TrackedComponentHealth(ComponentHealth, frozen=True):
+class HealthCondition(ComponentHealth, frozen=True):
     """A fact with its history.
 
     `since` is when the component entered this state, on the clock of `Health.update`. `passing`:
@@ -79,7 +79,7 @@ class HealthChange(msgspec.Struct, frozen=True):
     """A change to log: the last logged state, how many seconds it lasted, and the state now."""
 
     before: HealthState
-    now: TrackedComponentHealth
+    now: HealthCondition
     seconds: float
 
     def __str__(self) -> str:
@@ -137,10 +137,10 @@ class HealthSummary(msgspec.Struct, frozen=True):
 
     ready: bool
     state: HealthState
-    conditions: tuple[TrackedComponentHealth, ...]
+    conditions: tuple[HealthCondition, ...]
 
     @property
-    def troubles(self) -> tuple[TrackedComponentHealth, ...]:
+    def troubles(self) -> tuple[HealthCondition, ...]:
         """The conditions that are not ok."""
         return tuple(each for each in self.conditions if each.state is not HealthState.OK)
 
@@ -155,7 +155,7 @@ def refuses(fact: ComponentHealth) -> bool:
     return fact.refuses and fact.state is HealthState.FAILED
 
 
-def summary(conditions: Iterable[TrackedComponentHealth]) -> HealthSummary:
+def summary(conditions: Iterable[HealthCondition]) -> HealthSummary:
     """Return the summary of the conditions of all components."""
     ordered = tuple(sorted(conditions, key=_worst_first))
     is_ready = not any(map(refuses, ordered))
@@ -164,7 +164,7 @@ def summary(conditions: Iterable[TrackedComponentHealth]) -> HealthSummary:
     return HealthSummary(is_ready, state, ordered)
 
 
-def _worst_first(each: TrackedComponentHealth) -> tuple[int, int, float, str]:
+def _worst_first(each: HealthCondition) -> tuple[int, int, float, str]:
     return (-int(refuses(each)), -each.state.rank, each.since, each.component)
 
 
@@ -186,7 +186,7 @@ class _Log:
         self._recovered_at = -math.inf
         self._pause = limits.health_settle_seconds
 
-    def change(self, now: TrackedComponentHealth, at: float) -> HealthChange | None:
+    def change(self, now: HealthCondition, at: float) -> HealthChange | None:
         """Return the change to log, if there is one."""
         rank, logged = now.state.rank, self.logged.rank
         if now.passing or rank >= logged:
@@ -216,7 +216,7 @@ class Health:
     """The components of one machine at the last check; at most `limits.health_components_max`."""
 
     def __init__(self) -> None:
-        self._conditions: dict[str, TrackedComponentHealth] = {}
+        self._conditions: dict[str, HealthCondition] = {}
         self._logs: dict[str, _Log] = {}
 
     @property
@@ -232,7 +232,7 @@ class Health:
         """
         found = _worst(facts)
         self._conditions = {name: self._condition(fact, now) for name, fact in found.items()}
-        gone = [TrackedComponentHealth(name, since=now) for name in self._logs if name not in found]
+        gone = [HealthCondition(name, since=now) for name in self._logs if name not in found]
         changes = []
         for condition in (*self._conditions.values(), *gone):
             change = self._log(condition, now)
@@ -240,15 +240,13 @@ class Health:
                 changes.append(change)
         return changes
 
-    def _condition(self, fact: ComponentHealth, now: float) -> TrackedComponentHealth:
+    def _condition(self, fact: ComponentHealth, now: float) -> HealthCondition:
         before = self._conditions.get(fact.component)
         since = before.since if before is not None and before.state is fact.state else now
         is_passing = fact.state is not HealthState.OK and now - since < fact.grace
-        return TrackedComponentHealth(
-            **msgspec.structs.asdict(fact), since=since, passing=is_passing
-        )
+        return HealthCondition(**msgspec.structs.asdict(fact), since=since, passing=is_passing)
 
-    def _log(self, condition: TrackedComponentHealth, now: float) -> HealthChange | None:
+    def _log(self, condition: HealthCondition, now: float) -> HealthChange | None:
         name = condition.component
         log = self._logs.get(name)
         if log is None:

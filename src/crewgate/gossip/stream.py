@@ -13,7 +13,7 @@ import msgspec
 import trio
 
 from crewgate import limits, ssl_workarounds
-from crewgate.core.gossip.anti_entropy import MemberAdvertisement
+from crewgate.core.gossip.anti_entropy import AcceptLogSummary
 from crewgate.core.gossip.ranges import Range
 from crewgate.errors import GossipError
 from crewgate.gossip.keyring import GroupKey
@@ -48,7 +48,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     version: int
     cluster: bytes
     credential: SignedMemberRecord
-    word: MemberAdvertisement
+    word: AcceptLogSummary
     roll: Annotated[list[_Id], msgspec.Meta(max_length=_CERTIFICATES)]
     gone: Annotated[dict[_Id, _Time], _Members]
     members: Annotated[list[_Id], _Members]
@@ -107,7 +107,7 @@ class RevocationTargetQuery(msgspec.Struct, frozen=True, tag="ask-seen"):
     crew: Annotated[str, msgspec.Meta(max_length=limits.claim_chars_max)]
 
 
-class RevocationTargetSeen(msgspec.Struct, frozen=True, tag="seen"):
+class RevocationTargetReply(msgspec.Struct, frozen=True, tag="seen"):
     """The answer to `RevocationTargetQuery`: unproven, so only a hint to a person."""
 
     seen: bool
@@ -126,7 +126,7 @@ SyncMessage = (
     | CapsuleBatch
     | EvictedReply
     | RevocationTargetQuery
-    | RevocationTargetSeen
+    | RevocationTargetReply
 )
 W = TypeVar("W", bound=SyncMessage)
 _DECODER: msgspec.msgpack.Decoder[SyncMessage] = msgspec.msgpack.Decoder(SyncMessage)

@@ -29,7 +29,7 @@ from crewgate.gossip.stream import (
     HeldRanges,
     Hello,
     RevocationTargetQuery,
-    RevocationTargetSeen,
+    RevocationTargetReply,
     SelfEvictedError,
     SyncMessage,
     SyncStream,
@@ -119,7 +119,7 @@ async def ask(
     if gossip.membership.recognize(stream.leaf) != member:
         raise GossipError("another gateway answers at the address of the member")
     await stream.send(question)
-    return (await stream.receive(RevocationTargetSeen)).seen
+    return (await stream.receive(RevocationTargetReply)).seen
 
 
 async def _answer_seen(
@@ -133,7 +133,7 @@ async def _answer_seen(
     seen = None if gossip.on_question is None else await gossip.on_question(question)
     if seen is None:
         raise GossipError("this machine does not know now whether a name was seen")
-    await stream.send(RevocationTargetSeen(seen))
+    await stream.send(RevocationTargetReply(seen))
 
 
 async def _exchange_hellos(stream: SyncStream, hello: Hello) -> Hello:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from crewgate import limits
-from crewgate.core.health import HealthState, TrackedComponentHealth
+from crewgate.core.health import HealthCondition, HealthState
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.tokens.claims import Claims
 from crewgate.ipc.attach_messages import Count, Facts, Id, Nanoseconds, RequestFailed
@@ -302,7 +302,7 @@ class AgentStatus(msgspec.Struct, frozen=True, tag="status"):
     in_touch: QuorumSyncState | None = None
     machine: str = ""
     state: HealthState = HealthState.OK
-    health: list[TrackedComponentHealth] = []
+    health: list[HealthCondition] = []
     health_more: Count = 0
     coarsened: list[CrewOverRevocationQuota] = []
 

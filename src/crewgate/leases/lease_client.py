@@ -25,7 +25,7 @@ from crewgate.core.budget.ledger_protocol import (
 )
 from crewgate.core.policy.policy import CrewPolicy, Policy
 from crewgate.core.tokens.grant import Grant
-from crewgate.errors import LedgerProtocolError
+from crewgate.errors import InvalidLedgerOperationError
 from crewgate.leases.branch_limiter import ReachedBranchLimit
 from crewgate.leases.branch_opening import BranchOpener, DrawResult, allowance_of
 from crewgate.leases.lease_draws import LeaseDraws, LedgerCalls
@@ -90,11 +90,11 @@ class LeaseClient:
         """Bring the branch's lease to `need` micro-credits, and open levels without a record.
 
         Yields each operation for the ledger, and continues with the answer that the caller sends.
-        The caller drives one such generator at a time for each branch. Raises LedgerProtocolError
-        if `need` is not 0 … limits.price_micro_max.
+        The caller drives one such generator at a time for each branch. Raises
+        InvalidLedgerOperationError if `need` is not 0 … limits.price_micro_max.
         """
         if not 0 <= need <= limits.price_micro_max:
-            raise LedgerProtocolError(
+            raise InvalidLedgerOperationError(
                 f"a call needs {need} micro-credits; expected 0 to {limits.price_micro_max}"
             )
         crew = self._crews.get(grant.crew)
@@ -291,7 +291,7 @@ class LeaseClient:
             while True:
                 try:
                     answer = self._ledger.do(operation, now)
-                except LedgerProtocolError as error:
+                except InvalidLedgerOperationError as error:
                     operation = steps.throw(error)
                 else:
                     operation = steps.send(answer)

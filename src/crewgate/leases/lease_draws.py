@@ -20,7 +20,7 @@ from crewgate.core.budget.ledger_protocol import (
     OperationResult,
     QuotaExhausted,
 )
-from crewgate.errors import LedgerProtocolError
+from crewgate.errors import InvalidLedgerOperationError
 from crewgate.leases.branch_opening import DrawResult
 from crewgate.leases.lease_index import LeaseIndex, LeaseRecord
 from crewgate.leases.lease_returns import LeaseReturns
@@ -96,7 +96,7 @@ class LeaseDraws:
         record.draw_max = max(need, rate // limits.lease_rate_divisor)
         try:
             return (yield structs.replace(draw, ahead=ahead, loose=loose))
-        except LedgerProtocolError:
+        except InvalidLedgerOperationError:
             self._table.refuse(record.number, 0, 0, 0, 0)
             raise
         finally:

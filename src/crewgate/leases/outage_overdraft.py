@@ -24,7 +24,7 @@ from msgspec import structs
 from crewgate import limits
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core.budget.ledger_protocol import DrawGranted, LedgerLeaseTotals
-from crewgate.errors import LedgerProtocolError
+from crewgate.errors import InvalidLedgerOperationError
 from crewgate.leases.branch_opening import DrawResult
 from crewgate.leases.lease_draws import LeaseDraws, LedgerCalls
 from crewgate.leases.lease_index import LeaseIndex, LeaseRecord
@@ -95,8 +95,8 @@ class OutageOverdraft:
 
         Takes a draw's number in the table but leaves no draw pending: otherwise the next agent
         would send the draw again after a kill, and add its answer to the lease. Raises
-        LedgerProtocolError if the ledger refuses the draw; the debt is then written off until the
-        next agent starts.
+        InvalidLedgerOperationError if the ledger refuses the draw; the debt is then written off
+        until the next agent starts.
         """
         amount = record.overdrawn
         sequence = self._table.begin_draw(record.number, amount)
@@ -104,9 +104,9 @@ class OutageOverdraft:
         draw = self._refill.draw(record, sequence, amount, 0)
         try:
             answer = yield structs.replace(draw, owed=True)
-        except LedgerProtocolError as error:
+        except InvalidLedgerOperationError as error:
             self._write_off(record)
-            raise LedgerProtocolError(
+            raise InvalidLedgerOperationError(
                 f"{error}; the ledger never charges {amount} micro-credits that the branch owes"
             ) from error
         if not isinstance(answer, DrawGranted):
@@ -119,7 +119,7 @@ class OutageOverdraft:
     def take_up(self, leases: Mapping[bytes, LedgerLeaseTotals]) -> None:
         """Find what the table owes, from what the ledger has granted (`leases`).
 
-        Raises LedgerProtocolError if the table owes more than any agent has lent.
+        Raises InvalidLedgerOperationError if the table owes more than any agent has lent.
         """
         found = {}
         for record in self._index:
@@ -129,7 +129,7 @@ class OutageOverdraft:
                 record.given_back - known.given_back,
             )
         if sum(overdrawn for overdrawn, _ in found.values() if overdrawn > 0) > self._table.lent:
-            raise LedgerProtocolError(
+            raise InvalidLedgerOperationError(
                 "the ledger is an older copy: it has granted less than this machine's table has "
                 "received"
             )

@@ -18,7 +18,7 @@ from crewgate.core.budget.ledger_protocol import (
     ReturnCredit,
 )
 from crewgate.core.budget.ledger_state import LedgerState
-from crewgate.errors import LedgerProtocolError
+from crewgate.errors import InvalidLedgerOperationError
 
 
 class CreditWanted(msgspec.Struct, frozen=True, tag="Wanted"):
@@ -59,7 +59,7 @@ class NotificationBuilder:
     def of(
         self,
         operations: Sequence[Operation],
-        answers: Sequence[OperationResult | LedgerProtocolError],
+        answers: Sequence[OperationResult | InvalidLedgerOperationError],
         state: LedgerState,
         now: float,
     ) -> list[str]:

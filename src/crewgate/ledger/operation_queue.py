@@ -27,13 +27,13 @@ from crewgate.core.budget.ledger_protocol import (
     ReturnCredit,
 )
 from crewgate.core.ids import KEY_BYTES
-from crewgate.errors import LedgerProtocolError, LedgerUnavailableError
+from crewgate.errors import InvalidLedgerOperationError, LedgerUnavailableError
 from crewgate.ledger.sql import SQLLedger
 
 _log = logging.getLogger(__name__)
 R = TypeVar("R")
-Then = Callable[[OperationResult | LedgerProtocolError], None]
-Answers = list[OperationResult | LedgerProtocolError]
+Then = Callable[[OperationResult | InvalidLedgerOperationError], None]
+Answers = list[OperationResult | InvalidLedgerOperationError]
 
 
 @dataclass(slots=True, eq=False)
@@ -212,14 +212,14 @@ class LedgerQueue:
         for pending, answer in zip(self._batch, answers, strict=True):
             if pending.then is not None:
                 self._call(pending.then, answer)
-            elif isinstance(answer, LedgerProtocolError):
+            elif isinstance(answer, InvalidLedgerOperationError):
                 name = type(pending.operation).__name__
                 _log.warning("the ledger refused %s: %s", name, answer)
         # Cleared only now, so that all operations which the answers caused go in one batch.
         self._batch = []
         self._send_next()
 
-    def _call(self, then: Then, answer: OperationResult | LedgerProtocolError) -> None:
+    def _call(self, then: Then, answer: OperationResult | InvalidLedgerOperationError) -> None:
         try:
             then(answer)
         except Exception as error:  # noqa: BLE001 - no operation may end the agent
@@ -278,4 +278,4 @@ class LedgerQueue:
         except Exception as error:  # noqa: BLE001 - no operation may end the agent
             if len(operations) > 1:
                 return [self._do([operation])[0] for operation in operations]
-            return [LedgerProtocolError(f"{type(error).__name__}: {error}")]
+            return [InvalidLedgerOperationError(f"{type(error).__name__}: {error}")]

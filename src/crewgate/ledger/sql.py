@@ -16,7 +16,7 @@ from crewgate.core.budget.ledger_protocol import (
     OperationResult,
 )
 from crewgate.core.budget.memory_ledger import MemoryLedger
-from crewgate.errors import LedgerProtocolError
+from crewgate.errors import InvalidLedgerOperationError
 from crewgate.ledger import schema
 from crewgate.ledger.notifications import NotificationBuilder
 from crewgate.ledger.rows import ACCOUNT, LEASE, account_of, lease_of, split
@@ -39,12 +39,12 @@ class SQLLedger:
 
     def do_all(
         self, operations: Sequence[Operation], now: float
-    ) -> list[OperationResult | LedgerProtocolError]:
+    ) -> list[OperationResult | InvalidLedgerOperationError]:
         """Do all operations in order in one transaction; return the answers once it is on the disk.
 
-        The answer to an operation that the protocol does not allow is a LedgerProtocolError. After
-        LedgerUnavailableError the transaction may or may not have happened; send the operations
-        again, since each counts once.
+        The answer to an operation that the protocol does not allow is an
+        InvalidLedgerOperationError. After LedgerUnavailableError the transaction may or may not
+        have happened; send the operations again, since each counts once.
         """
         # An opening without a need grants nothing, so it may wait for the disk: the next durable
         # transaction, such as that of the first draw, takes it to the disk too.
@@ -63,9 +63,9 @@ class SQLLedger:
         return answers
 
     def do(self, operation: Operation, now: float) -> OperationResult:
-        """Do one operation; raises LedgerProtocolError and LedgerUnavailableError."""
+        """Do one operation; raises InvalidLedgerOperationError and LedgerUnavailableError."""
         answer = self.do_all([operation], now)[0]
-        if isinstance(answer, LedgerProtocolError):
+        if isinstance(answer, InvalidLedgerOperationError):
             raise answer
         return answer
 
@@ -156,8 +156,8 @@ class SQLLedger:
 
 def _answer(
     ledger: MemoryLedger, operation: Operation, now: float
-) -> OperationResult | LedgerProtocolError:
+) -> OperationResult | InvalidLedgerOperationError:
     try:
         return ledger.do(operation, now)
-    except LedgerProtocolError as error:
+    except InvalidLedgerOperationError as error:
         return error

@@ -11,7 +11,7 @@ from gossip_members import Authority, Member, until
 
 from crewgate.core.rate_limit import TokenBucket
 from crewgate.errors import GossipError
-from crewgate.gossip.stream import Hello, RevocationTargetQuery, RevocationTargetSeen
+from crewgate.gossip.stream import Hello, RevocationTargetQuery, RevocationTargetReply
 
 QUESTION = RevocationTargetQuery("branch", "0199c1d2-0000-7000-8000-000000000003", "bd")
 
@@ -85,7 +85,7 @@ async def test_only_a_member_is_answered(
     async with first.serving(), line_to(first.where, files) as line:
         await line.send(QUESTION)
         with pytest.raises(GossipError, match="ended"):
-            await line.receive(RevocationTargetSeen)
+            await line.receive(RevocationTargetReply)
     assert three.asked == []
 
 

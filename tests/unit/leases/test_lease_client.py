@@ -10,7 +10,7 @@ from crewgate._native.records import Geometry
 from crewgate.core import ids
 from crewgate.core.budget.ledger_protocol import ReportLeaseUsage
 from crewgate.core.policy.policy import CrewPolicy, Policy
-from crewgate.errors import LedgerProtocolError
+from crewgate.errors import InvalidLedgerOperationError
 from crewgate.leases.lease_client import DrawResult
 from crewgate.leases.lease_index import LeaseIndex, lease_record_of
 from crewgate.leases.lease_returns import LeaseReturns
@@ -192,7 +192,7 @@ def test_a_crew_that_the_policy_does_not_know_draws_nothing(new_machine: New) ->
 @pytest.mark.parametrize("need", [-1, limits.price_micro_max + 1])
 def test_a_need_out_of_bounds_is_an_error(new_machine: New, need: int) -> None:
     """A lease could not hold it."""
-    with pytest.raises(LedgerProtocolError):
+    with pytest.raises(InvalidLedgerOperationError):
         new_machine().draw(grant(1, 10), need)
 
 

@@ -9,7 +9,7 @@ from lease_world import Machine, New
 from crewgate import limits
 from crewgate.core.budget.ledger_protocol import BranchesOpened
 from crewgate.core.tokens.grant import Grant
-from crewgate.errors import LedgerProtocolError
+from crewgate.errors import InvalidLedgerOperationError
 from crewgate.leases.lease_client import DrawResult
 
 MOST = 30
@@ -126,7 +126,7 @@ def test_an_older_copy_of_the_ledger_is_no_debt(new_machine: New, most: int) -> 
     older = copy.deepcopy(machine.ledger)
     machine.repay()
     machine.ledger = older
-    with pytest.raises(LedgerProtocolError, match="older copy"):
+    with pytest.raises(InvalidLedgerOperationError, match="older copy"):
         lend(machine, most)
 
 
@@ -139,7 +139,8 @@ def test_what_the_ledger_never_charges_is_asked_for_once(new_machine: New) -> No
     assert machine.lessor.overdraft.overdraw(CHILD.branch_key, 60)
     machine.ledger = machine.lessor._ledger = empty
     with pytest.raises(
-        LedgerProtocolError, match="the ledger never charges 20 micro-credits that the branch owes"
+        InvalidLedgerOperationError,
+        match="the ledger never charges 20 micro-credits that the branch owes",
     ):
         machine.repay()
     assert (machine.lessor.overdraft.overdrawn, machine.lessor.overdraft.owing) == (0, [])

@@ -24,7 +24,7 @@ from crewgate.core.budget.ledger_protocol import (
     PathMismatch,
     QuotaExhausted,
 )
-from crewgate.errors import LedgerProtocolError
+from crewgate.errors import InvalidLedgerOperationError
 
 
 def test_a_draw_is_charged_to_the_whole_path(new_ledger: NewLedger) -> None:
@@ -106,7 +106,7 @@ def test_a_draw_that_was_passed_is_an_error_and_changes_nothing(new_ledger: NewL
     draw(ledger, A, 1, 10)
     draw(ledger, A, 2, 10)
     before = ledger.report()
-    with pytest.raises(LedgerProtocolError, match="answered"):
+    with pytest.raises(InvalidLedgerOperationError, match="answered"):
         draw(ledger, A, 1, 10)
     assert ledger.report() == before
 
@@ -114,13 +114,13 @@ def test_a_draw_that_was_passed_is_an_error_and_changes_nothing(new_ledger: NewL
 @pytest.mark.parametrize(("need", "rate"), [(0, 0), (-1, 0), (1, -1)])
 def test_a_draw_without_a_need_is_an_error(new_ledger: NewLedger, need: int, rate: int) -> None:
     """Need is above zero, a rate is never negative."""
-    with pytest.raises(LedgerProtocolError):
+    with pytest.raises(InvalidLedgerOperationError):
         draw(family(new_ledger), A, 1, need, rate=rate)
 
 
 def test_a_draw_of_a_branch_that_was_never_opened_is_an_error(new_ledger: NewLedger) -> None:
     """The ledger grants to nobody whose path it does not know."""
-    with pytest.raises(LedgerProtocolError):
+    with pytest.raises(InvalidLedgerOperationError):
         draw(new_ledger(), A, 1, 1)
 
 
@@ -129,7 +129,7 @@ def test_an_error_keeps_the_draw_from_counting_its_holder(new_ledger: NewLedger)
     ledger = family(new_ledger)
     draw(ledger, A, 1, 10)
     draw(ledger, A, 1, 10, boot=NEXT_BOOT)
-    with pytest.raises(LedgerProtocolError, match="replaced"):
+    with pytest.raises(InvalidLedgerOperationError, match="replaced"):
         draw(ledger, B, 1, 1)
 
 

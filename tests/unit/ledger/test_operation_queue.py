@@ -20,7 +20,7 @@ from crewgate.core.budget.ledger_protocol import (
     ReportLeaseUsage,
     ReturnCredit,
 )
-from crewgate.errors import LedgerProtocolError, LedgerUnavailableError
+from crewgate.errors import InvalidLedgerOperationError, LedgerUnavailableError
 from crewgate.ledger import schema
 from crewgate.ledger.operation_queue import LedgerQueue
 from crewgate.ledger.sql import SQLLedger
@@ -36,7 +36,7 @@ class Fragile(SQLLedger):
 
     def do_all(
         self, operations: Sequence[Operation], now: float
-    ) -> list[OperationResult | LedgerProtocolError]:
+    ) -> list[OperationResult | InvalidLedgerOperationError]:
         if self.away:
             self.away -= 1
             raise LedgerUnavailableError("the disk is full")
@@ -139,7 +139,7 @@ async def test_a_ledger_that_takes_long_counts_as_away_until_it_answers(
 
     def hang(
         operations: Sequence[Operation], now: float
-    ) -> list[OperationResult | LedgerProtocolError]:
+    ) -> list[OperationResult | InvalidLedgerOperationError]:
         assert go_on.wait(60)
         return do_all(operations, now)
 
@@ -169,7 +169,7 @@ async def test_what_the_ledger_refuses_is_the_answer_or_is_said(
     clerk.submit(ReturnCredit(A, "one", BOOT, 99))
     with trio.fail_after(30):
         await clerk.quiet()
-    assert [type(each) for each in answers] == [LedgerProtocolError, DrawGranted]
+    assert [type(each) for each in answers] == [InvalidLedgerOperationError, DrawGranted]
     refusal = "the holder gave back more than the ledger granted: 99 of 1 micro-credits"
     assert log_lines == [f"the ledger refused ReturnCredit: {refusal}"]
 
@@ -194,7 +194,7 @@ async def test_an_error_of_ours_spoils_one_errand(
 
     def fail(
         operations: Sequence[Operation], now: float
-    ) -> list[OperationResult | LedgerProtocolError]:
+    ) -> list[OperationResult | InvalidLedgerOperationError]:
         if any(isinstance(each, DrawLease) and each.need == 13 for each in operations):
             raise KeyError("a level that is not there")
         return do_all(operations, now)
@@ -207,7 +207,11 @@ async def test_an_error_of_ours_spoils_one_errand(
     nursery.start_soon(clerk.run)
     with trio.fail_after(30):
         await clerk.quiet()
-    assert [type(each) for each in answers] == [DrawGranted, LedgerProtocolError, DrawGranted]
+    assert [type(each) for each in answers] == [
+        DrawGranted,
+        InvalidLedgerOperationError,
+        DrawGranted,
+    ]
 
 
 async def test_who_fails_at_an_answer_keeps_nobody_from_his(

@@ -27,7 +27,7 @@ from crewgate.core.budget.ledger_protocol import (
     QuotaExhausted,
     ReportLeaseUsage,
 )
-from crewgate.errors import LedgerProtocolError
+from crewgate.errors import InvalidLedgerOperationError
 
 
 def test_give_back_counts_once_on_every_level(new_ledger: NewLedger) -> None:
@@ -45,7 +45,7 @@ def test_more_than_was_granted_cannot_be_given_back(new_ledger: NewLedger) -> No
     ledger = family(new_ledger)
     draw(ledger, A, 1, 50)
     before = ledger.report()
-    with pytest.raises(LedgerProtocolError, match="more"):
+    with pytest.raises(InvalidLedgerOperationError, match="more"):
         give(ledger, A, 51)
     assert ledger.report() == before
 

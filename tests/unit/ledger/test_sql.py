@@ -23,7 +23,7 @@ from crewgate.core.budget.ledger_protocol import (
     ReportLeaseUsage,
     ReturnCredit,
 )
-from crewgate.errors import LedgerProtocolError, LedgerUnavailableError
+from crewgate.errors import InvalidLedgerOperationError, LedgerUnavailableError
 from crewgate.ledger import schema
 from crewgate.ledger.consistency import findings
 from crewgate.ledger.session import SQLSession
@@ -132,7 +132,7 @@ def test_many_operations_are_one_transaction(ledger: SQLLedger) -> None:
     )
     assert [type(each) for each in answers[:3]] == [
         DrawGranted,
-        LedgerProtocolError,
+        InvalidLedgerOperationError,
         type(answers[2]),
     ]
     assert not isinstance(answers[2], DrawGranted)

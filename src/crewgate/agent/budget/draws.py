@@ -26,7 +26,7 @@ from crewgate.agent.grant_key_check import check, level_name
 from crewgate.agent.ipc_server.attachments import AttachedProcess
 from crewgate.agent.revocation.types import ClockReading
 from crewgate.core.budget.ledger_protocol import BranchesOpened, OperationResult
-from crewgate.errors import LedgerProtocolError, ServiceConnectionError
+from crewgate.errors import InvalidLedgerOperationError, ServiceConnectionError
 from crewgate.ipc.attach_messages import CreditDrawn, DrawCredit
 from crewgate.leases.lease_client import DrawResult, LeaseClient, LedgerCalls
 from crewgate.ledger.operation_queue import LedgerQueue
@@ -210,7 +210,10 @@ class Draws:
         self._go_on(grant.branch_key, steps, None)
 
     def _go_on(
-        self, branch: bytes, steps: LedgerCalls, answer: OperationResult | LedgerProtocolError
+        self,
+        branch: bytes,
+        steps: LedgerCalls,
+        answer: OperationResult | InvalidLedgerOperationError,
     ) -> None:
         """Pass the ledger's answer to the lease client, and its next operation to the ledger."""
         try:
@@ -220,13 +223,13 @@ class Draws:
                 self._lease_client.decline(answer)
                 self._end(branch, DrawResult.CONTENDED)
                 return
-            if isinstance(answer, LedgerProtocolError):
+            if isinstance(answer, InvalidLedgerOperationError):
                 operation = steps.throw(answer)
             else:
                 operation = steps.send(answer)
         except StopIteration as end:
             self._end(branch, end.value)
-        except LedgerProtocolError as error:
+        except InvalidLedgerOperationError as error:
             _log.warning("the ledger refuses a draw: %s", error)
             self._end(branch, DrawResult.CONTENDED)
         except Exception as error:  # noqa: BLE001 - it must not end the agent; the calls try again

@@ -67,7 +67,7 @@ def command(
     """
     from crewgate.audit.filters import AuditFilter, GroupBy, parse_serial, parse_since
     from crewgate.audit.reader import AuditReader
-    from crewgate.cli.output import audit_connections, audit_minting_watch, audit_report
+    from crewgate.cli.output import audit_minting_watch, audit_report, rejected_connections
 
     given = {name for name, value in filters.items() if value} | ({"by"} if by else set())
     if connections and given & {"branch", "role", "tool", "by", "denied", "would_deny"}:
@@ -90,8 +90,8 @@ def command(
         if watch:
             audit_minting_watch.print_watch(audit.watched(question), as_json=as_json)
         elif connections:
-            rejected = audit_connections.ask(audit, question)
-            audit_connections.print_connections(rejected, as_json=as_json)
+            rejected = rejected_connections.ask(audit, question)
+            rejected_connections.print_connections(rejected, as_json=as_json)
         else:
             answer = audit_report.ask(audit, question, GroupBy(by) if by else None)
             audit_report.show(answer, folder, as_json=as_json)

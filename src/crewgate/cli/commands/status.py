@@ -17,7 +17,7 @@ from crewgate.cli.output import health
 from crewgate.cli.output.cluster import sync_line
 from crewgate.cli.remote.option import with_remote
 from crewgate.core.credits import format_credits
-from crewgate.core.health import ComponentHealth, HealthState, TrackedComponentHealth, failed
+from crewgate.core.health import ComponentHealth, HealthCondition, HealthState, failed
 from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.cluster_messages import QuorumSyncState
@@ -100,7 +100,7 @@ def _with(found: dict[str, Any], fact: ComponentHealth) -> dict[str, Any]:
     """Return `found` with one more health fact, unless that fact is ok."""
     if fact.state is HealthState.OK:
         return found
-    condition = msgspec.to_builtins(TrackedComponentHealth(**msgspec.structs.asdict(fact)))
+    condition = msgspec.to_builtins(HealthCondition(**msgspec.structs.asdict(fact)))
     return found | {
         "waiting_for": [*found["waiting_for"], f"{fact.component}: {fact.why}"],
         "health": [*found["health"], condition],

@@ -70,7 +70,7 @@ class CallEnd(msgspec.Struct, frozen=True, gc=False):
     tokens_out: int = 0
 
 
-class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", gc=False):
+class BaseRecord(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", gc=False):
     """The base of all records.
 
     `machine` is the name of the machine that wrote the record; the writer sets it in every line.
@@ -79,7 +79,7 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="ki
     machine: str = ""
 
 
-class AttributedRecord(AuditRecord, frozen=True, kw_only=True):
+class AttributedRecord(BaseRecord, frozen=True, kw_only=True):
     """The thread of execution that a record is about, from the claims of its grant.
 
     `ancestry` has the branch ids of the ancestors, root first. `grant` is the `jti`.
@@ -190,7 +190,7 @@ class RevocationRecord(AttributedRecord, frozen=True, kw_only=True, tag="revocat
     workers: int = 0
 
 
-class RefusalsRecord(AuditRecord, frozen=True, kw_only=True, tag="refusals"):
+class RefusalsRecord(BaseRecord, frozen=True, kw_only=True, tag="refusals"):
     """A count of refusals before a good signature; a `peer` of `*` sums up all other networks."""
 
     time: datetime
@@ -202,7 +202,7 @@ class RefusalsRecord(AuditRecord, frozen=True, kw_only=True, tag="refusals"):
     last: datetime
 
 
-class ConnectionRecord(AuditRecord, frozen=True, kw_only=True, tag="connection"):
+class ConnectionRecord(BaseRecord, frozen=True, kw_only=True, tag="connection"):
     """A connection that was refused, closed or admitted in doubt because of its certificate.
 
     Nothing of HTTP was read. `serial` and `subject` are what the certificate says; only if `proven`
@@ -225,7 +225,7 @@ class ConnectionRecord(AuditRecord, frozen=True, kw_only=True, tag="connection")
     subject: str = ""
 
 
-class WatchRecord(AuditRecord, frozen=True, kw_only=True, tag="watch"):
+class WatchRecord(BaseRecord, frozen=True, kw_only=True, tag="watch"):
     """A strike of the minting watch against an orchestrator, or a change of its level.
 
     `step` is a `TransitionCause`; `was`, `level` and `in_force` are each an `EnforcementLevel`.
@@ -251,7 +251,7 @@ class WatchRecord(AuditRecord, frozen=True, kw_only=True, tag="watch"):
     usual: int | None = None
 
 
-class ServiceEvent(AuditRecord, frozen=True, kw_only=True, tag="event"):
+class ServiceEvent(BaseRecord, frozen=True, kw_only=True, tag="event"):
     """An event of the service itself: start, stop, reload, degraded, recovered."""
 
     time: datetime

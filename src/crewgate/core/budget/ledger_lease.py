@@ -13,7 +13,7 @@ from crewgate.core.budget.ledger_protocol import (
     ReportLeaseUsage,
     WindowUsage,
 )
-from crewgate.errors import LedgerProtocolError
+from crewgate.errors import InvalidLedgerOperationError
 
 
 class CreditTotals(NamedTuple):
@@ -130,10 +130,10 @@ class LedgerLease:
         """Note the holder's total of returned credit; return what goes back to the levels now.
 
         The part that a burn had written off does not go back: it becomes `void`. Raises
-        LedgerProtocolError if `total` is above the granted credit.
+        InvalidLedgerOperationError if `total` is above the granted credit.
         """
         if total > self.granted:
-            raise LedgerProtocolError(
+            raise InvalidLedgerOperationError(
                 f"the holder gave back more than the ledger granted: {total} of {self.granted} "
                 "micro-credits"
             )

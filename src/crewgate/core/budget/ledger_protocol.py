@@ -296,7 +296,7 @@ class Ledger(Protocol):
     def do(self, operation: Operation, now: float) -> OperationResult:
         """Do one operation and return its answer; `now` is the wall clock in seconds.
 
-        Raises LedgerProtocolError if the protocol does not allow the operation.
+        Raises InvalidLedgerOperationError if the protocol does not allow the operation.
         """
 
     def leases(self, holder: str, boot: bytes) -> dict[bytes, LedgerLeaseTotals]:

@@ -29,7 +29,7 @@ from crewgate.core.budget.ledger_protocol import (
     ReturnCredit,
 )
 from crewgate.core.budget.ledger_state import LeaseHolder, LedgerState
-from crewgate.errors import LedgerProtocolError
+from crewgate.errors import InvalidLedgerOperationError
 
 
 class MemoryLedger:
@@ -41,7 +41,7 @@ class MemoryLedger:
         self._holders = self._state.holders
 
     def do(self, operation: Operation, now: float) -> OperationResult:
-        """Do one operation; raises LedgerProtocolError if the protocol does not allow it."""
+        """Do one operation; raises InvalidLedgerOperationError if the protocol forbids it."""
         if isinstance(operation, DrawLease):
             return self.draw(operation, now)
         if isinstance(operation, OpenBranches):
@@ -108,13 +108,13 @@ class MemoryLedger:
         """
         account = self._accounts.get(draw.branch)
         if account is None or draw.need <= 0 or draw.rate < 0:
-            raise LedgerProtocolError(
+            raise InvalidLedgerOperationError(
                 "a draw must name an open branch, a need above 0 and a rate of 0 or more"
             )
         lease = account.leases.get((draw.holder, draw.boot))
         if lease is not None and draw.seq <= lease.seq:
             if draw.seq < lease.seq or lease.reply is None:
-                raise LedgerProtocolError(
+                raise InvalidLedgerOperationError(
                     f"draw {draw.seq} was answered and applied: the next is {lease.seq + 1}"
                 )
             return lease.reply
@@ -217,14 +217,14 @@ class MemoryLedger:
     def forget(self, branch: bytes, consumed: int) -> None:
         """Drop an account; every level above counts `consumed` as settled for good.
 
-        Only for a ledger that ends with its process. Raises LedgerProtocolError if there are
-        accounts below this one.
+        Only for a ledger that ends with its process. Raises InvalidLedgerOperationError if there
+        are accounts below this one.
         """
         account = self._accounts.get(branch)
         if account is None:
             return
         if account.children:
-            raise LedgerProtocolError(
+            raise InvalidLedgerOperationError(
                 f"account {branch.hex()} still has {account.children} accounts below it: "
                 "forget those first"
             )
@@ -248,11 +248,11 @@ class MemoryLedger:
     def _register_holder(self, name: str, boot: bytes) -> None:
         """Count a draw of a holder. A new boot means that the old table is gone: burn its leases.
 
-        Raises LedgerProtocolError if a newer boot has replaced this one.
+        Raises InvalidLedgerOperationError if a newer boot has replaced this one.
         """
         holder = self._holders.setdefault(name, LeaseHolder(boot))
         if boot in holder.replaced:
-            raise LedgerProtocolError(
+            raise InvalidLedgerOperationError(
                 f"machine {name} has a newer table: no draw from its replaced table counts"
             )
         if boot != holder.boot:

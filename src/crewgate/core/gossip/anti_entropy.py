@@ -40,8 +40,8 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]  # it must fit into an `Ac
 OVER = bytes(ID_BYTES)
 
 
-class MemberAdvertisement(msgspec.Struct, frozen=True):
-    """What a member says about itself.
+class AcceptLogSummary(msgspec.Struct, frozen=True):
+    """What a member has accepted, with the digest of its view and its clock.
 
     - `life`: 8 bytes that are different in each run of the member.
     - `head`: how many capsules it has accepted in this run.
@@ -147,10 +147,10 @@ class AntiEntropy:
                 sends.append(self._ask(member, now))
         return sends
 
-    def summary(self, wall: int) -> MemberAdvertisement:
+    def summary(self, wall: int) -> AcceptLogSummary:
         """Return what this member says about itself; `wall` is its wall clock in whole seconds."""
         fresh = self.freshness
-        return MemberAdvertisement(self._life, self.accepted.head, fresh.digest, fresh.counts, wall)
+        return AcceptLogSummary(self._life, self.accepted.head, fresh.digest, fresh.counts, wall)
 
     def answer(self, question: AcceptLogRequest, wall: int) -> AcceptLogResponse:
         """Return the answer to a question of another member."""
@@ -194,7 +194,7 @@ class AntiEntropy:
         views_differ = answer.members != self.freshness.digest
         return SyncPlan(lacking, needs_sync=views_differ, counts=self._resolve(sender, other))
 
-    def synced(self, member: bytes, summary: MemberAdvertisement, asked_at: float) -> bool:
+    def synced(self, member: bytes, summary: AcceptLogSummary, asked_at: float) -> bool:
         """Enter that a member has handed over all that it had by its summary, as of `asked_at`.
 
         Return whether this member counts from now on.
@@ -238,7 +238,7 @@ class AntiEntropy:
         return max(min_seconds, len(self._others) / limits.compare_members_each)
 
     def _remember_head(
-        self, other: _PeerState, asked_at: float, message: AcceptLogResponse | MemberAdvertisement
+        self, other: _PeerState, asked_at: float, message: AcceptLogResponse | AcceptLogSummary
     ) -> None:
         """Remember the number that must be reached for a question to count.
 

@@ -20,7 +20,7 @@ from crewgate.agent.main import take_leave
 from crewgate.agent.revocation.types import ClockReading
 from crewgate.core.budget.ledger_protocol import DrawLease, Operation, OperationResult
 from crewgate.core.tokens.grant import Grant
-from crewgate.errors import LedgerProtocolError, ServiceConnectionError
+from crewgate.errors import InvalidLedgerOperationError, ServiceConnectionError
 from crewgate.ipc.attach_messages import VERSION, Attach, CreditDrawn, DrawCredit
 from crewgate.leases.lease_client import DrawResult, LeaseClient, LedgerCalls
 
@@ -50,11 +50,13 @@ class Slow:
         self.waits = False
         self.unavailable_reason = ""
         self.errands: list[
-            tuple[Operation, Callable[[OperationResult | LedgerProtocolError], None]]
+            tuple[Operation, Callable[[OperationResult | InvalidLedgerOperationError], None]]
         ] = []
 
     def ask(
-        self, operation: Operation, then: Callable[[OperationResult | LedgerProtocolError], None]
+        self,
+        operation: Operation,
+        then: Callable[[OperationResult | InvalidLedgerOperationError], None],
     ) -> None:
         self.errands.append((operation, then))
         if not self.waits:
@@ -324,7 +326,7 @@ def test_a_ledger_that_refuses_is_said_and_answered(
     slow.waits = True
     draws.ask(guest, DrawCredit(id=1, grant=grant(1, 500), need=20), _at(0))
     _, then = slow.errands.pop()
-    then(LedgerProtocolError("its old boot draws no more"))
+    then(InvalidLedgerOperationError("its old boot draws no more"))
     assert log_lines == ["the ledger refuses a draw: its old boot draws no more"]
     slow.waits = False
     draws.retry(_at(WAIT / 2))

@@ -3,7 +3,7 @@
 import msgspec
 
 from crewgate.cli.commands.status import _absent, _explained
-from crewgate.core.health import HealthState, TrackedComponentHealth
+from crewgate.core.health import HealthCondition, HealthState
 from crewgate.ipc.admin_messages import (
     AgentStatus,
     CrewOverRevocationQuota,
@@ -46,7 +46,7 @@ def test_not_ready_says_why() -> None:
         ready=False,
         state=HealthState.FAILED,
         health=[
-            TrackedComponentHealth(
+            HealthCondition(
                 "table",
                 HealthState.FAILED,
                 "it was retired",
@@ -54,7 +54,7 @@ def test_not_ready_says_why() -> None:
                 refuses=True,
                 since=1.0,
             ),
-            TrackedComponentHealth("configuration", HealthState.DEGRADED, "a price", since=1.0),
+            HealthCondition("configuration", HealthState.DEGRADED, "a price", since=1.0),
         ],
         configuration_error="crewgate.toml: price",
     )

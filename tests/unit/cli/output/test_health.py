@@ -4,12 +4,12 @@ import msgspec
 import pytest
 
 from crewgate.cli.output.health import EXIT_STATUS, headline, lines
-from crewgate.core.health import Health, TrackedComponentHealth, degraded, failed, ok
+from crewgate.core.health import Health, HealthCondition, degraded, failed, ok
 
 NOW = 1_800_000_000.0
 
 
-def _shown(*facts: TrackedComponentHealth) -> list[str]:
+def _shown(*facts: HealthCondition) -> list[str]:
     found = [msgspec.to_builtins(fact) for fact in facts]
     return list(lines(found, NOW))
 
@@ -18,7 +18,7 @@ def test_what_is_not_well_is_told_with_its_remedy() -> None:
     """Since when, why, what to do; no line over 80 columns but for a path, which stays whole."""
     path = "/" + "a" * 90
     fact = failed("audit", f"{path}: cannot write: No space left on device", "make room " * 12)
-    lines = _shown(TrackedComponentHealth(**msgspec.structs.asdict(fact), since=NOW - 185))
+    lines = _shown(HealthCondition(**msgspec.structs.asdict(fact), since=NOW - 185))
     assert lines[0] == "failed    audit, since 2027-01-15 07:56:55Z (3 min)"
     assert any(path in line for line in lines)
     assert all(len(line) <= 80 or path in line for line in lines)
@@ -29,7 +29,7 @@ def test_what_is_not_well_is_told_with_its_remedy() -> None:
 def test_what_is_starting_is_said_to_be() -> None:
     """And what needs no remedy names none."""
     fact = failed("worker 0", "it is not attached to the agent")
-    condition = TrackedComponentHealth(**msgspec.structs.asdict(fact), since=NOW, passing=True)
+    condition = HealthCondition(**msgspec.structs.asdict(fact), since=NOW, passing=True)
     assert _shown(condition) == [
         "starting  worker 0, since 2027-01-15 08:00:00Z (0 s)",
         "          it is not attached to the agent",
@@ -50,7 +50,7 @@ def test_what_is_starting_is_said_to_be() -> None:
     ],
 )
 def test_the_first_line_and_the_exit_status_agree(
-    facts: list[TrackedComponentHealth], first_line: str, status: int
+    facts: list[HealthCondition], first_line: str, status: int
 ) -> None:
     """Ready or not, and who is at fault."""
     health = Health()

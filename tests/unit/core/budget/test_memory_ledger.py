@@ -5,7 +5,7 @@ from account_family import CREW, ROOT, A, B, draw, family, give, line, path, spe
 from reporting_ledger import ReportingLedger
 
 from crewgate.core.budget.ledger_protocol import BranchesOpened, BranchPathLevel
-from crewgate.errors import LedgerProtocolError
+from crewgate.errors import InvalidLedgerOperationError
 
 
 def test_a_forgotten_branch_stays_charged_above() -> None:
@@ -25,7 +25,7 @@ def test_a_forgotten_branch_stays_charged_above() -> None:
 def test_descendants_are_forgotten_before_their_ancestors() -> None:
     """A path never leads through a level that the ledger does not know."""
     ledger = family(ReportingLedger)
-    with pytest.raises(LedgerProtocolError):
+    with pytest.raises(InvalidLedgerOperationError):
         ledger.forget(ROOT, 0)
     ledger.forget(A, 0)
     ledger.forget(B, 0)

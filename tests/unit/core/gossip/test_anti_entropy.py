@@ -8,8 +8,8 @@ from crewgate import limits
 from crewgate.core.gossip.anti_entropy import (
     NO_LIFE,
     OVER,
+    AcceptLogSummary,
     AntiEntropy,
-    MemberAdvertisement,
     SyncPlan,
 )
 from crewgate.core.gossip.freshness import QuorumFreshness
@@ -259,9 +259,7 @@ def test_what_was_to_come_of_one_life_does_not_come_with_another() -> None:
     one.answered(one.answer(one.ask(0.0), ids(1)), 0.0)
     one.answered(one.answer(one.ask(1.0), ids(7, 8), life=NEXT, number=0), 1.0)
     assert one.since == NEVER
-    one.comparing.synced(
-        YOU, MemberAdvertisement(LIFE, 7, b"others' ", counts=True, wall=WALL), 1.0
-    )
+    one.comparing.synced(YOU, AcceptLogSummary(LIFE, 7, b"others' ", counts=True, wall=WALL), 1.0)
     assert one.since == NEVER
 
 
@@ -296,7 +294,7 @@ def test_who_lacks_many_syncs_over_a_stream() -> None:
     assert one.since == NEVER
     assert one.comparing.due(limits.compare_seconds - 0.01) == []
     word = other.comparing.summary(WALL)
-    assert word == MemberAdvertisement(LIFE, count, other.fresh.digest, counts=True, wall=WALL)
+    assert word == AcceptLogSummary(LIFE, count, other.fresh.digest, counts=True, wall=WALL)
     one.here |= other.here
     one.comparing.synced(YOU, word, 0.5)
     assert one.since == 0.5
@@ -339,7 +337,7 @@ def test_the_word_of_an_earlier_life_does_not_hold_up_the_next() -> None:
     one = One()
     one.answered(one.answer(one.ask(0.0), life=NEXT), 0.0)
     one.comparing.synced(
-        YOU, MemberAdvertisement(LIFE, 7, one.fresh.digest, counts=True, wall=WALL), 0.0
+        YOU, AcceptLogSummary(LIFE, 7, one.fresh.digest, counts=True, wall=WALL), 0.0
     )
     question = one.ask(1.0)
     one.answered(one.answer(question, life=NEXT, number=0), 1.0)
@@ -350,7 +348,7 @@ def test_the_word_of_an_earlier_life_does_not_hold_up_the_next() -> None:
 def test_a_sync_with_one_who_does_not_count_is_no_comparison(counts: bool, members: bytes) -> None:
     """Nor with one who has other members."""
     one = One()
-    word = MemberAdvertisement(LIFE, 0, members or one.fresh.digest, counts=counts, wall=WALL)
+    word = AcceptLogSummary(LIFE, 0, members or one.fresh.digest, counts=counts, wall=WALL)
     one.comparing.synced(YOU, word, 0.0)
     one.comparing.synced(member_id(9), word, 0.0)
     assert one.since == NEVER
@@ -359,9 +357,9 @@ def test_a_sync_with_one_who_does_not_count_is_no_comparison(counts: bool, membe
 @pytest.mark.parametrize(("life", "head"), [(LIFE, -1), (b"seven  ", 0), (b"nine     ", 0)])
 def test_a_word_that_nobody_says_is_not_read(life: bytes, head: int) -> None:
     """There is no question to be asked about it."""
-    word = msgspec.msgpack.encode(MemberAdvertisement(life, head, bytes(8), counts=True, wall=WALL))
+    word = msgspec.msgpack.encode(AcceptLogSummary(life, head, bytes(8), counts=True, wall=WALL))
     with pytest.raises(msgspec.ValidationError):
-        msgspec.msgpack.decode(word, type=MemberAdvertisement)
+        msgspec.msgpack.decode(word, type=AcceptLogSummary)
 
 
 def test_what_has_expired_is_counted_and_not_fetched() -> None:
