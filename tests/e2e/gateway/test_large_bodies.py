@@ -1,4 +1,7 @@
-"""Bodies over a tool's bound, on a whole gateway: each is answered, recorded, and free."""
+"""Bodies over a tool's bound, on a whole gateway: each is answered and recorded.
+
+Only those cost something of which the tool's server may have seen a part.
+"""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,9 +22,7 @@ async def _pieces(size: int) -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])
-async def test_a_large_body_is_recorded_and_free_however_it_comes(
-    http2: bool, tmp_path: Path
-) -> None:
+async def test_a_large_body_is_recorded_however_it_comes(http2: bool, tmp_path: Path) -> None:
     """With a length or without, before and while the call waits for credit, or is forwarded."""
     with installed(tmp_path, workers=1, price="0.01") as site:
         generation = site.generation()
@@ -40,7 +41,9 @@ async def test_a_large_body_is_recorded_and_free_however_it_comes(
             assert (answer.status_code, answer.json()["branch"]) == (413, agent.branch)
             wait_until(lambda: recorded(answer))
             [record] = recorded(answer)
-            assert (record["outcome"], record["cost_micro"]) == ("refused", 0)
+            assert record["outcome"] == "refused"
+            # If the call was permitted, the server may have seen a part of the body, or none.
+            assert record["cost_micro"] in ({0, 10_000} if record["verdict"] == "permit" else {0})
             return record
 
         run = article.start_run(credits="10", tools=["search.*"])

@@ -383,10 +383,8 @@ class ProxiedCall:
                 is_grpc=self._is_grpc,
                 for_models=self._entry.serves_models,
             )
-        # A call that the gateway refuses is free, unless its server has answered already.
-        is_charged = self.is_touched and (outcome is not CallOutcome.REFUSED or self.status > 0)
-        cost = permit.price_micro if is_charged else 0
-        if is_charged and metering is not None:
+        cost = permit.price_micro if self.is_touched else 0
+        if self.is_touched and metering is not None:
             cost = metering.final_cost(self.info.id, outcome)
         # The agent has recorded the cost of a permit that it has burned.
         recorded = cost if permit.has_reservation or not permit.price_micro else 0
