@@ -12,7 +12,7 @@ class CallRow(msgspec.Struct, frozen=True):
     - `outcome`: the outcome of a call, or `open`, or `burned`
     - `reason`: the slug of a refusal, or the cause of a burned reservation
     - `certificate`: the serial of the client certificate; empty without one
-    - `overrun_micro`: what the response stated beyond the cost; nobody paid for it
+    - `overrun_micro`: the part of the stated cost that no branch paid
     """
 
     time: datetime
@@ -53,7 +53,7 @@ class CallGroup(msgspec.Struct, frozen=True):
     """Sums over the calls of the branch, crew, role, tool or day `key` ("" if there is no group).
 
     Settled calls cost `cost_micro`, and burned reservations `burned_micro`; together they are
-    spent. `overrun_micro` is what responses stated beyond that; nobody paid for it. `crew`, `role`
+    spent. `overrun_micro` is the part of the stated costs that no branch paid. `crew`, `role`
     and `parent` are empty unless all rows have the same value.
     """
 

@@ -1,10 +1,9 @@
 """The journal of an orchestrator: an append-only file with a line for each grant and revocation.
 
-The line of a grant is on disk before its token leaves the process. A crash can therefore lose the
-line of a token that nobody has, but never of a token that somebody has. If a crash leaves a part of
-the last line, the next start removes it. All other damage is an error, because the damaged line may
-be a revocation. One process at a time writes a journal (flock). In the file, a `reason` is called
-`why`.
+The line of a grant is on disk before its token leaves the process. So a crash can lose the line of
+a token that no caller has yet, and no other line. If a crash leaves a part of the last line, the
+next start removes it. All other damage is an error, because the damaged line may be a revocation.
+One process at a time writes a journal (flock). In the file, a `reason` is called `why`.
 """
 
 import fcntl

@@ -289,8 +289,8 @@ run_announce_seconds = 1.5  # for an agent that is being restarted; a restart ta
 run_look_seconds = 0.02  # between checks whether a killed process is gone
 run_log_warnings_max = 16  # different ones of one orchestrator in `log_repeat_seconds`
 run_tree_depth_max = 64  # from a client at the socket up to CMD; nested shells are ten deep
-# The first uid for orchestrators. Below it are the uids of 16 bits (systemd, nobody), 65,536, and
-# the uids that image builders count up from there.
+# The first uid for orchestrators. Lower ones have other owners: the system and its services up to
+# 65,535, and the builders of container images from 65,536.
 run_uid_min = 68_000
 # The last of 32,000 uids for orchestrators; a machine runs out of memory first. Above it are the
 # uids of user namespaces (SUB_UID_MIN of login.defs is 100,000).

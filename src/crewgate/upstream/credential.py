@@ -37,7 +37,7 @@ def _secret(name: str, credential: CredentialConfig) -> str:
         ) from error
     if not value:
         raise ConfigurationError(
-            f"upstream {name}: {_describe(credential)} is empty; put the credential there"
+            f"{_describe(credential)}: the credential of {name} is empty; put the secret there"
         )
     return value
 

@@ -29,6 +29,7 @@ from crewgate.issuer.signing import SigningKey
 from crewgate.policy.loader import crew_keys, load_policy
 from crewgate.runtime.descriptor_limit import most
 from crewgate.server.tls import server_context
+from crewgate.upstream.credential import read_credential
 from crewgate.upstream.tls import client_context
 
 
@@ -60,9 +61,10 @@ def find_errors(config: Config) -> Iterator[str]:
         yield from _signing_key_errors(crew)
     for upstream in config.upstreams:
         if upstream.credential and upstream.credential.file:
-            yield from _credential_errors(
-                upstream.credential.file, f"credential of {upstream.name}"
-            )
+            try:
+                read_credential(upstream)
+            except ConfigurationError as error:
+                yield str(error)
         effect = f"the servers of {upstream.name} refuse it"
         make_client = partial(client_context, upstream)
         yield from _tls_errors(make_client, "", upstream.tls.certificate, effect)
@@ -180,14 +182,6 @@ def _signing_key_errors(crew: CrewConfig) -> Iterator[str]:
         SigningKey.load(crew.signing_key, keys, str(crew.jwks))
     except ConfigurationError as error:
         yield f"crew {crew.name}: {error}"
-
-
-def _credential_errors(path: Path, what: str) -> Iterator[str]:
-    try:
-        if not path.read_bytes().strip():
-            yield f"{path}: the {what} is empty; put the secret there"
-    except OSError as error:
-        yield f"{path}: the {what} cannot be read ({error.strerror})"
 
 
 def _end(certificate: Path) -> datetime:

@@ -2,7 +2,7 @@
 
 A member that has everything up to a number asks for what follows this number. A comparison needs no
 more, whatever messages are still on their way. `HandledUnstoredIds` holds the capsules that were
-judged and not stored, so that nobody requests them again. The module knows only the ids of
+judged and not stored, so that no member requests them again. The module knows only the ids of
 capsules.
 """
 

@@ -254,7 +254,7 @@ class ProxiedCall:
     # The response.
 
     def relay(self) -> None:
-        """Pass on what has arrived of the response and is paid for. PeerError: nobody reads."""
+        """Send the part of the response that is here and paid; PeerError if the client left."""
         stream, exchange, metering = self.stream, self.exchange, self._metering
         if stream is None or self.outcome is not None:
             return
