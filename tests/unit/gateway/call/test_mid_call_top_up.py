@@ -18,7 +18,7 @@ AGAIN = limits.stream_again_seconds_min
 SLOWEST = limits.stream_again_seconds_max
 
 
-class Tower:
+class FakeAgent:
     """Answers by `says`, `takes` seconds later; what is to be done later is done in its order."""
 
     def __init__(self) -> None:
@@ -52,8 +52,8 @@ class Tower:
 
 
 @pytest.fixture
-def tower() -> Tower:
-    return Tower()
+def agent() -> FakeAgent:
+    return FakeAgent()
 
 
 @pytest.fixture
@@ -62,20 +62,20 @@ def permit() -> FakePermit:
 
 
 @pytest.fixture
-def funding(tower: Tower, permit: FakePermit) -> MidCallTopUp:
-    return MidCallTopUp(tower, permit, lambda: tower.now)  # type: ignore[arg-type]
+def top_up(agent: FakeAgent, permit: FakePermit) -> MidCallTopUp:
+    return MidCallTopUp(agent, permit, lambda: agent.now)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("status", ["", "contended", "share", "full", "held"])
 def test_an_early_answer_is_asked_about_again_after_a_pause(
-    funding: MidCallTopUp, tower: Tower, status: str
+    top_up: MidCallTopUp, agent: FakeAgent, status: str
 ) -> None:
     """For as long as is promised, however soon the answers come: not so often, then less often."""
-    tower.says = lambda: status
-    funding.ask(10, 10, tower.heard.append)
-    tower.run()
-    assert tower.heard == [CallOutcome.UNFUNDED]
-    times = [when for when, _ in tower.asked]
+    agent.says = lambda: status
+    top_up.ask(10, 10, agent.heard.append)
+    agent.run()
+    assert agent.heard == [CallOutcome.UNFUNDED]
+    times = [when for when, _ in agent.asked]
     gaps = [after - before for before, after in pairwise(times)]
     assert gaps[:4] == pytest.approx([AGAIN, 2 * AGAIN, 4 * AGAIN, 8 * AGAIN])
     assert max(gaps) == pytest.approx(SLOWEST)
@@ -83,70 +83,72 @@ def test_an_early_answer_is_asked_about_again_after_a_pause(
     assert len(times) < 30
 
 
-def test_an_agent_that_comes_back_in_time_is_in_time(funding: MidCallTopUp, tower: Tower) -> None:
+def test_an_agent_that_comes_back_in_time_is_in_time(
+    top_up: MidCallTopUp, agent: FakeAgent
+) -> None:
     """A restart takes a second or two."""
-    tower.says = lambda: "granted" if tower.now > 1002 else ""
-    funding.ask(10, 10, tower.heard.append)
-    assert funding.asking
-    tower.run()
-    assert tower.heard == [None]
-    assert not funding.asking
-    assert tower.now < 1002 + 2 * SLOWEST
+    agent.says = lambda: "granted" if agent.now > 1002 else ""
+    top_up.ask(10, 10, agent.heard.append)
+    assert top_up.asking
+    agent.run()
+    assert agent.heard == [None]
+    assert not top_up.asking
+    assert agent.now < 1002 + 2 * SLOWEST
 
 
-def test_a_late_answer_is_asked_about_again_at_once(funding: MidCallTopUp, tower: Tower) -> None:
+def test_a_late_answer_is_asked_about_again_at_once(top_up: MidCallTopUp, agent: FakeAgent) -> None:
     """The agent had its time to find credit."""
-    tower.says, tower.takes = lambda: "contended", limits.credit_wait_seconds
-    funding.ask(10, 10, tower.heard.append)
-    tower.run()
-    assert tower.pauses <= 1  # the last one, which time cuts short
-    assert tower.heard == [CallOutcome.UNFUNDED]
+    agent.says, agent.takes = lambda: "contended", limits.credit_wait_seconds
+    top_up.ask(10, 10, agent.heard.append)
+    agent.run()
+    assert agent.pauses <= 1  # the last one, which time cuts short
+    assert agent.heard == [CallOutcome.UNFUNDED]
 
 
 def test_near_the_last_credit_what_is_missing_is_asked_for(
-    funding: MidCallTopUp, tower: Tower
+    top_up: MidCallTopUp, agent: FakeAgent
 ) -> None:
     """A whole step that is not to be had is no reason to wait."""
     answers = iter(["exhausted", "granted"])
-    tower.says = lambda: next(answers)
-    funding.ask(3, 10, tower.heard.append)
-    tower.run()
-    assert tower.asked == [(0, 10), (0, 3)]
-    assert tower.heard == [None]
+    agent.says = lambda: next(answers)
+    top_up.ask(3, 10, agent.heard.append)
+    agent.run()
+    assert agent.asked == [(0, 10), (0, 3)]
+    assert agent.heard == [None]
 
 
 @pytest.mark.parametrize("status", ["exhausted", "mismatch"])
 def test_what_stays_so_is_not_asked_about_again(
-    funding: MidCallTopUp, tower: Tower, status: str
+    top_up: MidCallTopUp, agent: FakeAgent, status: str
 ) -> None:
     """The call ends with what it had."""
-    tower.says = lambda: status
-    funding.ask(10, 10, tower.heard.append)
-    tower.run()
-    assert tower.heard == [CallOutcome.EXHAUSTED]
-    assert len(tower.asked) == 1
+    agent.says = lambda: status
+    top_up.ask(10, 10, agent.heard.append)
+    agent.run()
+    assert agent.heard == [CallOutcome.EXHAUSTED]
+    assert len(agent.asked) == 1
 
 
 def test_a_draw_for_a_closed_branch_ends_the_call_as_revoked(
-    funding: MidCallTopUp, tower: Tower
+    top_up: MidCallTopUp, agent: FakeAgent
 ) -> None:
     """It, or a branch above it, was revoked: no credit is missing, and less is not drawn."""
-    tower.says = lambda: "closed"
-    funding.ask(3, 10, tower.heard.append)
-    tower.run()
-    assert tower.heard == [CallOutcome.REVOKED]
-    assert tower.asked == [(0, 10)]
-    assert funding.denial is None
+    agent.says = lambda: "closed"
+    top_up.ask(3, 10, agent.heard.append)
+    agent.run()
+    assert agent.heard == [CallOutcome.REVOKED]
+    assert agent.asked == [(0, 10)]
+    assert top_up.denial is None
 
 
-def test_what_the_ledger_said_last_is_kept(funding: MidCallTopUp, tower: Tower) -> None:
+def test_what_the_ledger_said_last_is_kept(top_up: MidCallTopUp, agent: FakeAgent) -> None:
     """For whoever has to be told why: of the question about what was missing, not of the step."""
     last = drawn("exhausted", level="article", used=7, quota=9)
     answers = iter([drawn("exhausted", used=1), last])
-    tower.draw = lambda grant, need, done: done(next(answers))  # type: ignore[method-assign]
-    assert funding.denial is None
-    funding.ask(3, 10, tower.heard.append)
-    assert funding.denial == Denial(
+    agent.draw = lambda grant, need, done: done(next(answers))  # type: ignore[method-assign]
+    assert top_up.denial is None
+    top_up.ask(3, 10, agent.heard.append)
+    assert top_up.denial == Denial(
         Reason.CREDITS_EXHAUSTED,
         grant_of(),
         level="article",
@@ -157,88 +159,88 @@ def test_what_the_ledger_said_last_is_kept(funding: MidCallTopUp, tower: Tower) 
 
 
 def test_who_is_served_after_others_asks_in_time_and_not_for_ever(
-    funding: MidCallTopUp, tower: Tower
+    top_up: MidCallTopUp, agent: FakeAgent
 ) -> None:
     """Granted credit that others take first is asked for again, with a pause, within one bound."""
-    tower.says = lambda: "granted"
+    agent.says = lambda: "granted"
 
     def again(why: CallOutcome | None) -> None:
         assert why is None
-        if not funding.is_late:
-            funding.ask(10, 10, again)
+        if not top_up.is_late:
+            top_up.ask(10, 10, again)
 
-    funding.ask(10, 10, again)
-    tower.run()
-    assert tower.now == pytest.approx(1000 + limits.stream_wait_seconds_max)
-    assert len(tower.asked) <= limits.stream_wait_seconds_max / AGAIN + 2
-    funding.rest()
-    assert not funding.is_late
-    funding.ask(10, 10, tower.heard.append)
-    tower.run()
-    assert tower.heard == [None]
+    top_up.ask(10, 10, again)
+    agent.run()
+    assert agent.now == pytest.approx(1000 + limits.stream_wait_seconds_max)
+    assert len(agent.asked) <= limits.stream_wait_seconds_max / AGAIN + 2
+    top_up.rest()
+    assert not top_up.is_late
+    top_up.ask(10, 10, agent.heard.append)
+    agent.run()
+    assert agent.heard == [None]
 
 
 def test_nothing_is_drawn_for_a_permit_that_nobody_vouches_for(
-    funding: MidCallTopUp, tower: Tower, permit: FakePermit
+    top_up: MidCallTopUp, agent: FakeAgent, permit: FakePermit
 ) -> None:
     """It could not take it: the call waits as for an agent that is away, and is told why."""
     permit.is_current = False
-    funding.ask(3, 10, tower.heard.append)
-    assert funding.asking
-    tower.run()
-    assert tower.asked == []
-    assert tower.heard == [CallOutcome.UNVOUCHED]
-    assert tower.now == pytest.approx(1000 + limits.stream_wait_seconds_max)
-    assert tower.pauses < 40
+    top_up.ask(3, 10, agent.heard.append)
+    assert top_up.asking
+    agent.run()
+    assert agent.asked == []
+    assert agent.heard == [CallOutcome.UNVOUCHED]
+    assert agent.now == pytest.approx(1000 + limits.stream_wait_seconds_max)
+    assert agent.pauses < 40
 
 
 def test_a_permit_that_is_vouched_for_again_in_time_is_paid_for(
-    funding: MidCallTopUp, tower: Tower, permit: FakePermit
+    top_up: MidCallTopUp, agent: FakeAgent, permit: FakePermit
 ) -> None:
     """A partition that heals in a second cuts no stream."""
-    tower.says = lambda: "granted"
+    agent.says = lambda: "granted"
     permit.is_current = False
 
     def heal() -> None:
         permit.is_current = True
 
-    tower.later(1, heal)
-    funding.ask(3, 10, tower.heard.append)
-    tower.run()
-    assert tower.heard == [None]
-    assert [need for _, need in tower.asked] in ([10], [3])
-    assert 1001 <= tower.now < 1001 + 2 * SLOWEST
+    agent.later(1, heal)
+    top_up.ask(3, 10, agent.heard.append)
+    agent.run()
+    assert agent.heard == [None]
+    assert [need for _, need in agent.asked] in ([10], [3])
+    assert 1001 <= agent.now < 1001 + 2 * SLOWEST
 
 
 def test_a_wait_that_began_for_credit_ends_for_lack_of_it(
-    funding: MidCallTopUp, tower: Tower, permit: FakePermit
+    top_up: MidCallTopUp, agent: FakeAgent, permit: FakePermit
 ) -> None:
     """An agent that is stopped leaves the table stale as well, but what came first is said."""
 
     def stopped() -> str:
-        permit.is_current = tower.now < 1004
+        permit.is_current = agent.now < 1004
         return ""
 
-    tower.says = stopped
-    funding.ask(10, 10, tower.heard.append)
-    tower.run()
+    agent.says = stopped
+    top_up.ask(10, 10, agent.heard.append)
+    agent.run()
     assert not permit.is_current
-    assert tower.heard == [CallOutcome.UNFUNDED]
+    assert agent.heard == [CallOutcome.UNFUNDED]
 
 
 def test_an_ended_call_asks_and_hears_nothing_more(
-    funding: MidCallTopUp, tower: Tower, permit: FakePermit
+    top_up: MidCallTopUp, agent: FakeAgent, permit: FakePermit
 ) -> None:
     """Neither while it pauses nor when an answer is on its way."""
-    funding.ask(10, 10, tower.heard.append)
-    (_, answer) = tower._later.pop()
+    top_up.ask(10, 10, agent.heard.append)
+    (_, answer) = agent._later.pop()
     answer()
-    assert funding.asking
-    funding.stop()
-    assert not tower._later
-    other = MidCallTopUp(tower, permit, lambda: tower.now)  # type: ignore[arg-type]
-    other.ask(10, 10, tower.heard.append)
+    assert top_up.asking
+    top_up.stop()
+    assert not agent._later
+    other = MidCallTopUp(agent, permit, lambda: agent.now)  # type: ignore[arg-type]
+    other.ask(10, 10, agent.heard.append)
     other.stop()
-    tower.run()
-    assert tower.heard == []
-    assert len(tower.asked) == 2
+    agent.run()
+    assert agent.heard == []
+    assert len(agent.asked) == 2
