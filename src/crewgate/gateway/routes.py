@@ -92,7 +92,11 @@ class RouteTable(msgspec.Struct, frozen=True):
         if index < 0:
             return None
         entry = self.entries[index]
-        return entry if self.servers.agree(index, method, entry.path_of(path)) else None
+        if index in self.servers.tools and not self.servers.agree(
+            index, method, entry.path_of(path)
+        ):
+            return None
+        return entry
 
 
 def build(

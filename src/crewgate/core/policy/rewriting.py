@@ -58,7 +58,10 @@ class UpstreamRoutePattern(msgspec.Struct, frozen=True):
 
 
 class RewriteChecker:
-    """Finds the tool of a path at a server, for servers that have a moved route."""
+    """Finds the tool of a path at a server, for servers that have a moved route.
+
+    `tools` are the numbers of the tools of such servers; `agree` is True for all others.
+    """
 
     def __init__(self, tools: Iterable[UpstreamRoutePattern]) -> None:
         """ValueError names two tools whose routes at one server could match one request."""
@@ -70,6 +73,7 @@ class RewriteChecker:
             table = _Server({at: given[at].route for at in there})
             for at in there:
                 self._of.setdefault(at, []).append(table)
+        self.tools = frozenset(self._of)
 
     def agree(self, tool: int, method: bytes, path: bytes) -> bool:
         """Return whether all servers of `tool` take `path`, a path there, for that tool's."""

@@ -76,7 +76,10 @@ def test_a_caller_reaches_no_tool_through_anothers_route() -> None:
 
 def test_another_server_is_another_matter() -> None:
     """Two providers of one shape have the same paths."""
-    table = servers(("s", "/v1/models/{id}", True), ("t", "/v1/models/dear", True))
+    table = servers(
+        ("s", "/v1/models/{id}", True), ("t", "/v1/models/dear", True), ("u", "/", False)
+    )
+    assert table.tools == {0, 1}
     assert table.agree(0, b"GET", b"/v1/models/dear")
     assert table.agree(1, b"GET", b"/v1/models/dear")
 
@@ -170,6 +173,7 @@ def test_whatever_is_forwarded_is_the_judged_tools(
         path, to = tools[tool]
         forwarded = PathRewrite(path, "", to)(raw)
         assert forwarded == substituted(path, to, raw)
+        assert (tool in table.tools) is any(path != to for path, to in tools)
         if any(path != to for path, to in tools) and table.agree(tool, b"GET", forwarded):
             same = {route.name for route in there if _shape(route.path) == _shape(to)}
             assert matched(there, "GET", unquote_to_bytes(forwarded)) in same
