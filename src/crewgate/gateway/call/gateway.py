@@ -168,8 +168,11 @@ class Gateway:
     def _read_again(self, pending: PendingCall) -> PendingCall | None:
         """Find the tool again if the routes were replaced while the call waited.
 
-        None if the call has been refused.
+        None if the call has been refused, or if its client has left. If that happens in the turn
+        that ends the wait, it is too late to cancel the coroutine.
         """
+        if pending.exchange.done:
+            return None
         if pending.routes is self.routes:
             return pending
         current = self._read(pending.exchange)

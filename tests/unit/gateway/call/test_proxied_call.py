@@ -5,13 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 from fake_host import FakeHost
-from gateway_world import FakeJudge, FakeSink, config_of
+from gateway_world import FakeJudge, FakeSink, config_of, grant_of
 from log_lines import logged
 
 from crewgate import limits
 from crewgate.config import UpstreamOrigin
 from crewgate.core.audit.records import CallOutcome
+from crewgate.core.problem_types import Reason
+from crewgate.core.verdict import Denial
 from crewgate.errors import UpstreamError, UpstreamUnavailableError
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.gateway import Gateway
@@ -19,6 +23,8 @@ from crewgate.gateway.call.in_flight import InFlightCalls
 from crewgate.gateway.call.pending_call import ListenerPolicy
 from crewgate.gateway.routes import build
 from crewgate.runtime.process_log import RepetitionFilter
+from crewgate.server.connection import _run_guarded
+from crewgate.server.exchange import Exchange
 from crewgate.server.http1 import HTTP1
 from crewgate.upstream import RequestHead
 from crewgate.upstream.interfaces import CallObserver
@@ -105,6 +111,34 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path)
+
+
+class Draw:
+    """A draw of credit that ends when the test says so."""
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+
+    async def wait(self) -> bool:
+        await self.done.wait()
+        return True
+
+
+async def wait_for_credit(world: World, nursery: trio.Nursery) -> Draw:
+    """Have an upload wait for credit, as a task of its connection does."""
+
+    def accept(exchange: Exchange) -> None:
+        coroutine = world.gateway.accept(exchange)
+        assert coroutine is not None
+        nursery.start_soon(_run_guarded, exchange, coroutine)
+
+    draw = Draw()
+    world.judge.denials = [Denial(Reason.BUDGET_UNAVAILABLE, grant_of(), retry=True)]
+    world.judge.relieve = lambda *_: draw  # type: ignore[method-assign, assignment, return-value]
+    world.host.answer = accept
+    world.client.receive(UPLOAD.replace(b"PUT", b"GET"))
+    await trio.testing.wait_all_tasks_blocked()
+    return draw
 
 
 def test_a_body_that_comes_between_two_carriers_waits_for_the_second(world: World) -> None:
@@ -197,6 +231,19 @@ def test_a_small_body_goes_with_its_head(world: World) -> None:
     assert carrier.sent == b"one"
     assert carrier.ends
     assert caller.repeatable
+
+
+async def test_a_body_that_is_refused_as_its_credit_comes_has_one_record(world: World) -> None:
+    """The call that was waiting is woken in the same turn, and does not go on."""
+    async with trio.open_nursery() as nursery:
+        draw = await wait_for_credit(world, nursery)
+        world.host.exchanges[0].body_bytes_max = 5
+        draw.done.set()
+        world.client.receive(b"6\r\nonetwo\r\n0\r\n\r\n")
+    world.close_books()
+    assert world.client.out.startswith(b"HTTP/1.1 413 ")
+    assert [record.reason for record in world.sink.records] == ["body-too-large"]
+    assert not world.callers
 
 
 def test_a_call_that_is_cut_before_its_turn_ends_goes_nowhere(world: World) -> None:
