@@ -294,6 +294,7 @@ async def _run_guarded(exchange: Exchange, coroutine: Coroutine[None, None, None
         pass
     except Exception:  # noqa: BLE001 - the barrier
         _log.exception("failing a request from %s: internal error", exchange.peer.address)
+        exchange.watcher = None  # it observed for the coroutine, and responds to nothing else
     finally:
         # The coroutine has returned, and no observer will finish the response.
         if not exchange.done and exchange.watcher is None:

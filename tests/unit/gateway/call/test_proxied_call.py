@@ -246,6 +246,15 @@ async def test_a_body_that_is_refused_as_its_credit_comes_has_one_record(world: 
     assert not world.callers
 
 
+async def test_an_error_of_ours_after_a_wait_is_answered(world: World) -> None:
+    """What watches the body meanwhile answers nothing else."""
+    async with trio.open_nursery() as nursery:
+        draw = await wait_for_credit(world, nursery)
+        world.sink.ready = lambda: 1 // 0  # type: ignore[method-assign]
+        draw.done.set()
+    assert world.client.out.startswith(b"HTTP/1.1 500 ")
+
+
 def test_a_call_that_is_cut_before_its_turn_ends_goes_nowhere(world: World) -> None:
     """It has a record and its price back, and the tool's server never hears of it."""
     world.client.receive(UPLOAD.replace(b"PUT", b"GET"))
