@@ -246,6 +246,28 @@ async def test_a_body_that_is_refused_as_its_credit_comes_has_one_record(world: 
     assert not world.callers
 
 
+@pytest.mark.parametrize("touched", [True, False])
+def test_a_body_that_is_refused_on_its_way_is_paid_if_its_server_saw_a_part(
+    world: World, touched: bool
+) -> None:
+    """Otherwise a caller could have a tool work, and pay nothing by sending one byte too many."""
+    world.client.receive(UPLOAD.replace(b"PUT", b"GET"))
+    world.host.exchanges[0].body_bytes_max = 5
+    world.close_books()
+    world.close_books()
+    (caller,) = world.callers
+    carrier = Carrier()
+    caller.begun(carrier)  # type: ignore[arg-type]
+    world.client.receive(b"3\r\none\r\n")
+    carrier.touched = touched
+    world.client.receive(b"3\r\ntwo\r\n")
+    world.close_books()
+    assert world.client.out.startswith(b"HTTP/1.1 413 ")
+    assert world.judge.permits[0].ended == ("settled" if touched else "released")
+    (record,) = world.sink.records
+    assert (record.outcome, record.cost_micro) == (CallOutcome.REFUSED, 10_000 * touched)
+
+
 async def test_an_error_of_ours_after_a_wait_is_answered(world: World) -> None:
     """What watches the body meanwhile answers nothing else."""
     async with trio.open_nursery() as nursery:
