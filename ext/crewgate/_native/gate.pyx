@@ -110,14 +110,17 @@ cdef class Gate:
         if owner is not None and owner != entry.crew.name and peer_crew is None:
             return Denial(Reason.BINDING_MISMATCH, entry.grant)
         observe = observe or entry.crew.observe or policy.observe[tool]
-        if not entry.allows(policy, tool):
-            denial = Denial(Reason.TOOL_NOT_ALLOWED, entry.grant)
-            return (self.observed(entry, branch, tool, request, wall, boot, denial) if observe
-                    else denial)
+        cdef bint is_allowed = entry.allows(policy, tool)
+        if not is_allowed and not observe:
+            return Denial(Reason.TOOL_NOT_ALLOWED, entry.grant)
         if branch == NULL or self.ungoverned(branch, entry):
+            # In observe mode too, the agent may refuse to open the branch.
             denial = Denial(Reason.BUDGET_UNAVAILABLE, entry.grant, retry=True)
             return (self.observed(entry, branch, tool, request, wall, boot, denial)
                     if observe and drawn else denial)
+        if not is_allowed:
+            denial = Denial(Reason.TOOL_NOT_ALLOWED, entry.grant)
+            return self.observed(entry, branch, tool, request, wall, boot, denial)
         result = self.charge(policy, entry, branch, tool, bound, is_upper_bound, request, wall,
                              boot)
         if observe and type(result) is Permit:

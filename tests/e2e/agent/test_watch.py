@@ -127,11 +127,13 @@ async def test_what_a_person_set_outlives_agent_and_gateway(gateway: Installatio
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("allowed", ["search.*", "search.web"])
 async def test_a_tool_in_observe_mode_admits_no_new_branch_of_a_quarantined_orchestrator(
-    gateway: Installation,
+    gateway: Installation, allowed: str
 ) -> None:
     """The quarantine is no matter of tools or credits: the answer and the audit name it."""
-    run = gateway.orchestrator(name="tried").start_run(credits="1", tools=["search.*"])
+    article = gateway.orchestrator(name=f"tried-{len(allowed)}")
+    run = article.start_run(credits="1", tools=[allowed])
     name = run.claims.client_id
     gateway.run("quarantine", name)
     refused = await call(gateway, run.token(), "/trial")

@@ -179,8 +179,16 @@ def test_observed_calls_go_on_with_the_reason(by: str) -> None:
     house = Gatehouse(world, geometry=GEOMETRY)
     token = world.mint(allowed_tools=["search.*"], credit_quota=10)
     how = {"observe": by == "call"}
-    first = house.permit(token, EMBED, **how)
-    assert not first.has_reservation  # of a branch that the agent has not heard of
+    unopened = house.gate.decide(token, EMBED, **how)  # the agent may refuse to open the branch
+    assert isinstance(unopened, Denial)
+    assert (unopened.reason, unopened.retry) == (Reason.BUDGET_UNAVAILABLE, True)
+    first = house.gate.decide(token, EMBED, drawn=True, **how)
+    assert isinstance(first, Permit)
+    assert (first.observed_reason, first.price_micro, first.has_reservation) == (
+        Reason.BUDGET_UNAVAILABLE,
+        0,
+        False,
+    )
     house.draw(first.grant, 10)
     scoped = house.permit(token, EMBED, **how)
     assert (scoped.observed_reason, scoped.price_micro, scoped.has_reservation) == (

@@ -283,17 +283,19 @@ async def test_a_branch_that_is_not_opened_is_told_why(status: str, reason: Reas
         ("mismatch", Reason.BINDING_MISMATCH),
     ],
 )
+@pytest.mark.parametrize("allowed", ["search.*", "free.*"])
 async def test_observe_mode_passes_a_lack_of_credit_and_no_branch_that_is_not_opened(
-    status: str, reason: Reason | None
+    status: str, reason: Reason | None, allowed: str
 ) -> None:
-    """Without credit its call goes on; a branch that the draw did not open is refused."""
+    """A branch that the draw did not open is refused, whether its token allows the tool or not."""
     agent = Agent(status)
     judge, world, _ = _judge(agent)
-    first = judge.decide(world.token, 0, observe=True)
+    token = world.mint(allowed_tools=[allowed])
+    first = judge.decide(token, 0, observe=True)
     assert isinstance(first, Denial)
     judge.relieve(first, 0)
     agent.answer()
-    then = judge.decide(world.token, 0, observe=True, drawn=True)
+    then = judge.decide(token, 0, observe=True, drawn=True)
     if reason is None:
         assert isinstance(then, Permit)
         assert then.observed_reason is Reason.BUDGET_UNAVAILABLE
