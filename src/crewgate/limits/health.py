@@ -25,4 +25,4 @@ health_deaths_max = 3  # with this many in the window, the child does not come u
 agent_unavailable_seconds = 2.0  # draws wait so long for the next agent; a restart takes half of it
 handover_seconds_max = 10.0  # for an agent to end after its successor has loaded; it takes 0.1
 restart_seconds_in_all = 60.0  # for new processes to be ready; otherwise the old ones stay
-unopened_branches_max = 1024  # branches whose refusal a worker remembers; it asks anew for others
+unopened_branches_max = 1024  # whose refusal a process remembers; it asks anew for others

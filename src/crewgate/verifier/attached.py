@@ -66,8 +66,9 @@ class AttachedSource:
         self.ensure()
         if denial.grant is None:
             return denial
-        self._draws.start(denial.grant, request.price)
-        return request.after_draw(denial)
+        draws = self._draws
+        draws.start(denial.grant, request.price)
+        return request.after_draw(denial, draws.last_refusal(denial.grant.branch_key))
 
     def start_draw(self, request: GateRequest, denial: Denial, waiter: DrawWaiter) -> bool:
         """Draw unless a draw is under way; its end notifies `waiter`. False if that is impossible.

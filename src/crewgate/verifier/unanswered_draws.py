@@ -1,7 +1,8 @@
 """The draws that the agent has not answered yet: at most one per branch.
 
 Any number of calls may wait for a draw. Its answer wakes them, and each asks the gate again, which
-reads from the table whether there is credit. Sending a draw never blocks.
+reads from the table whether there is credit. Sending a draw never blocks. For calls that do not
+wait, the last answer that did not open a branch is remembered.
 """
 
 import threading
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 
 from crewgate import limits
 from crewgate.core.tokens.grant import Grant
+from crewgate.core.verdict import DRAW_REASONS
 from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.attach_messages import CreditDrawn, Reload, RequestFailed, RevocationNotice
 from crewgate.ipc.embedder_attachment import EmbedderAttachment
@@ -35,6 +37,7 @@ class UnansweredDraws:
         self._lock = threading.Lock()
         self._by_branch: dict[bytes, int] = {}
         self._sent: dict[int, _Draw] = {}
+        self._unopened: dict[bytes, DrawResult] = {}  # by branch, the oldest first
 
     def start(self, grant: Grant, need: int, waiter: DrawWaiter | None = None) -> bool:
         """Draw for the grant's branch unless a draw is under way; False if that is not possible.
@@ -57,11 +60,17 @@ class UnansweredDraws:
         """Wake the calls that wait for the draws that these messages answer."""
         for message in messages:
             if isinstance(message, CreditDrawn | RequestFailed):
+                status = DrawResult(message.status) if isinstance(message, CreditDrawn) else None
                 with self._lock:
                     draw = self._forget(message.id)
-                status = DrawResult(message.status) if isinstance(message, CreditDrawn) else None
+                    if draw is not None:
+                        self._note(draw.branch, status)
                 for waiter in draw.waiters if draw else ():
                     waiter.notify(status)
+
+    def last_refusal(self, branch: bytes) -> DrawResult | None:
+        """Return how the last draw of a branch ended if it did not open the branch."""
+        return self._unopened.get(branch)
 
     def end(self) -> None:
         """Wake all that wait, because the attachment is gone and will answer no draw."""
@@ -96,3 +105,10 @@ class UnansweredDraws:
         if draw is not None:
             self._by_branch.pop(draw.branch, None)
         return draw
+
+    def _note(self, branch: bytes, status: DrawResult | None) -> None:
+        self._unopened.pop(branch, None)
+        if status is not None and status.value in DRAW_REASONS:
+            if len(self._unopened) >= limits.unopened_branches_max:
+                del self._unopened[next(iter(self._unopened))]
+            self._unopened[branch] = status

@@ -128,7 +128,8 @@ class Verifier:
         """Return the verdict without waiting.
 
         If the branch's lease has too few credits, the verdict is Denial(BUDGET_UNAVAILABLE,
-        retry=True), and the verifier starts a draw. A standalone verifier draws in the call itself.
+        retry=True), and the verifier starts a draw. If the last draw did not open the branch, the
+        verdict has the reason of that draw. A standalone verifier draws in the call itself.
 
         THE TLS HANDSHAKE MUST HAVE VERIFIED THE CHAIN OF `peer_certificate` AGAINST THE INTERNAL
         CA, AND AGAINST NO OTHER CA. THE HANDSHAKE MUST ALSO HAVE VERIFIED THAT THE CLIENT HOLDS THE

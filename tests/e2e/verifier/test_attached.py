@@ -65,6 +65,24 @@ def test_a_cold_branch_is_refused_once_and_its_draw_is_under_way(
     wait_until(lambda: is_permit(verifier.decide(site.world.token, SEARCH)))
 
 
+def test_without_waiting_a_branch_is_refused_that_the_agent_does_not_open(site: Site) -> None:
+    """In observe mode, too, which passes a call for lack of credit; until the agent opens it."""
+    site.file.write_text(f'{site.file.read_text()}mode = "observe"\n')
+    site.agent()
+    token, name = site.world.token, site.world.grant.claims.client_id
+
+    def reason() -> Reason | None:
+        verdict = verifier.decide(token, SEARCH)
+        return verdict.observed_reason if isinstance(verdict, Permit) else verdict.reason
+
+    with Verifier.from_config(site.file) as verifier, AdminClient(site.state) as admin:
+        admin.quarantine("article", name)
+        wait_until(lambda: reason() is Reason.ORCHESTRATOR_HELD)
+        assert reason() is Reason.ORCHESTRATOR_HELD
+        admin.quarantine("article", name, lift=True)
+        wait_until(lambda: reason() is None)
+
+
 def test_admit_waits_for_the_draw_in_a_thread(site: Site, verifier: Verifier) -> None:
     """The very first call is permitted; a verifier in a thread of one's own needs no loop."""
     verdict = permitted(verifier.admit_blocking(site.world.token, SEARCH))

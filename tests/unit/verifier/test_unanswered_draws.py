@@ -122,3 +122,26 @@ def test_draws_in_flight_are_bounded(agent: Agent, draws: UnansweredDraws) -> No
     assert not draws.start(of, 10)
     draws.answer([drawn(1)])
     assert draws.start(of, 10)
+
+
+def test_the_last_refusal_of_a_branch_is_remembered(
+    agent: Agent, draws: UnansweredDraws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until another draw of the branch ends otherwise, and for a bounded number of branches."""
+    one, two = grant(1, 100), grant(2, 100)
+    assert draws.last_refusal(one.branch_key) is None
+    monkeypatch.setattr(limits, "unopened_branches_max", 1)
+    for of, status, remembered in (
+        (one, "held", DrawResult.HELD),
+        (one, "contended", None),
+        (one, "closed", DrawResult.CLOSED),
+        (two, "granted", None),
+    ):
+        draws.start(of, 10)
+        draws.answer([drawn(len(agent.asked), status)])
+        assert draws.last_refusal(of.branch_key) is remembered
+    assert draws.last_refusal(one.branch_key) is DrawResult.CLOSED
+    draws.start(two, 10)
+    draws.answer([drawn(len(agent.asked), "full")])
+    assert draws.last_refusal(two.branch_key) is DrawResult.FULL
+    assert draws.last_refusal(one.branch_key) is None
