@@ -38,8 +38,10 @@ def find_ledger(ledger: LedgerConfig) -> HolderOperationCounts | None:
             raise LedgerUnavailableError(f"{file}: {error.strerror}") from error
     session = open_session(ledger, readonly=True)
     try:
-        if not schema.version(session):
+        version = schema.version(session)
+        if not version:
             return None
+        schema.require_known(session, version)
         found = session.rows("SELECT name, beat FROM holder")
         return HolderOperationCounts(
             schema.identity(session), {name: int(beat) for name, beat in found}

@@ -64,14 +64,14 @@ def migrate(session: SQLSession) -> tuple[int, int]:
             session.rows(
                 f"INSERT INTO migration VALUES (?, {session.dialect['random']})", (number,)
             )
-    require_known(before)
+    require_known(session, before)
     return before, max(before, VERSION)
 
 
 def require_current(session: SQLSession) -> None:
     """Raise LedgerUnavailableError unless exactly the migrations of this Crewgate have run."""
     found = version(session)
-    require_known(found)
+    require_known(session, found)
     if found < VERSION:
         raise LedgerUnavailableError(
             f"{session!r}: its tables are of version {found}, but this Crewgate needs {VERSION}: "
@@ -80,12 +80,12 @@ def require_current(session: SQLSession) -> None:
         )
 
 
-def require_known(found: int) -> None:
+def require_known(session: SQLSession, found: int) -> None:
     """Raise LedgerUnavailableError for a database that a later Crewgate has written."""
     if found > VERSION:
         raise LedgerUnavailableError(
-            f"its tables are of version {found}, but this Crewgate knows only {VERSION}: use the "
-            "newer Crewgate, or another database"
+            f"{session!r}: its tables are of version {found}, but this Crewgate knows only "
+            f"{VERSION}: use the newer Crewgate, or another database"
         )
 
 

@@ -32,12 +32,10 @@ def ledger_file_errors(config: Config) -> Iterator[str]:
 
 
 def replaced_ledger_errors(config: Config) -> Iterator[str]:
-    """Yield why `serve` refuses the ledger's file: it is gone, an older copy, or another ledger."""
+    """Yield why `serve` refuses the ledger's file: it is gone, older, another one, or damaged."""
     if config.ledger.file is None:
         return
     try:
-        known = read_mark(config.state)
-        if known is not None:
-            require(config.ledger, known, find_ledger(config.ledger))
+        require(config.ledger, read_mark(config.state), find_ledger(config.ledger))
     except (LedgerReplacedError, LedgerUnavailableError) as error:
         yield str(error)

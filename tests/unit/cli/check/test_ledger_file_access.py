@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from crewgate.config import load
 from crewgate.core.budget.ledger_mark import LedgerMark
 from crewgate.ledger.factory import open_ledger
 from crewgate.ledger.mark_file import write_mark
+from crewgate.ledger.schema import VERSION
 
 URL = "sqlite:state/ledger.db"
 
@@ -110,3 +113,23 @@ def test_a_ledger_that_serve_refuses_is_a_problem(run: Run, fresh: Path) -> None
         "Every budget begins again. Start `crewgate serve`.\n"
     )
     assert list(replaced_ledger_errors(config)) == []
+
+
+def test_a_ledger_that_this_version_cannot_read_is_a_problem(fresh: Path) -> None:
+    """Also before the first start, when the machine knows no ledger yet."""
+    config = load(fresh)
+    file = config.ledger.file
+    assert file is not None
+    config.state.mkdir(exist_ok=True)
+    open_ledger(config.ledger).close_session()
+    assert list(replaced_ledger_errors(config)) == []
+    with closing(sqlite3.connect(file)) as later:
+        later.execute("INSERT INTO migration VALUES (?, '')", (VERSION + 1,))
+        later.commit()
+    (newer,) = replaced_ledger_errors(config)
+    assert f"{file}>: its tables are of version {VERSION + 1}" in newer
+    for path in file.parent.glob("ledger.db*"):
+        path.unlink()
+    file.write_text("no ledger" * 1000)
+    (damaged,) = replaced_ledger_errors(config)
+    assert damaged.startswith(f"{file}: the file is no ledger, or is damaged")
