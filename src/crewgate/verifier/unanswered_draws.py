@@ -22,11 +22,18 @@ from crewgate.verifier.waiters import DrawWaiter
 
 @dataclass(slots=True)
 class _Draw:
-    """A draw that was sent; after `until` (monotonic clock, s) its answer is given up."""
+    """A draw of `need` that was sent; after `until` (monotonic clock, s) its answer is given up."""
 
-    branch: bytes
+    grant: Grant
+    need: int
     until: float
-    waiters: list[DrawWaiter] = field(default_factory=list)
+    waiters: list[tuple[DrawWaiter, Grant, int]] = field(default_factory=list)
+
+    def end(self, status: DrawResult | None) -> None:
+        """Wake all that wait. A call with another grant or need must draw by itself if refused."""
+        for waiter, grant, need in self.waiters:
+            is_same = need == self.need and grant == self.grant
+            waiter.notify(status if is_same or status is None else DrawResult.GRANTED)
 
 
 class UnansweredDraws:
@@ -42,7 +49,8 @@ class UnansweredDraws:
     def start(self, grant: Grant, need: int, waiter: DrawWaiter | None = None) -> bool:
         """Draw for the grant's branch unless a draw is under way; False if that is not possible.
 
-        The draw under way may be for another amount, so a call that waited must ask the gate again.
+        The draw under way may be for another grant or amount, so a call that waited must ask the
+        gate again.
         """
         with self._lock:
             draw = self._sent.get(self._by_branch.get(grant.branch_key, 0))
@@ -51,7 +59,7 @@ class UnansweredDraws:
             if draw is None:
                 return False
             if waiter is not None:
-                draw.waiters.append(waiter)
+                draw.waiters.append((waiter, grant, need))
             return True
 
     def answer(
@@ -64,9 +72,9 @@ class UnansweredDraws:
                 with self._lock:
                     draw = self._forget(message.id)
                     if draw is not None:
-                        self._note(draw.branch, status)
-                for waiter in draw.waiters if draw else ():
-                    waiter.notify(status)
+                        self._note(draw.grant.branch_key, status)
+                if draw is not None:
+                    draw.end(status)
 
     def last_refusal(self, branch: bytes) -> DrawResult | None:
         """Return how the last draw of a branch ended if it did not open the branch."""
@@ -80,8 +88,7 @@ class UnansweredDraws:
             self._sent.clear()
             self._by_branch.clear()
         for draw in draws:
-            for waiter in draw.waiters:
-                waiter.notify(None)
+            draw.end(None)
 
     def _send(self, grant: Grant, need: int, overdue: _Draw | None) -> _Draw | None:
         if overdue is None and len(self._sent) >= limits.ipc_draws_max:
@@ -92,7 +99,7 @@ class UnansweredDraws:
             number = 0
         if not number:
             return None
-        draw = _Draw(grant.branch_key, time.monotonic() + limits.ipc_seconds_max)
+        draw = _Draw(grant, need, time.monotonic() + limits.ipc_seconds_max)
         if overdue is not None:
             draw.waiters = overdue.waiters
             self._forget(self._by_branch[grant.branch_key])
@@ -103,7 +110,7 @@ class UnansweredDraws:
     def _forget(self, number: int) -> _Draw | None:
         draw = self._sent.pop(number, None)
         if draw is not None:
-            self._by_branch.pop(draw.branch, None)
+            self._by_branch.pop(draw.grant.branch_key, None)
         return draw
 
     def _note(self, branch: bytes, status: DrawResult | None) -> None:

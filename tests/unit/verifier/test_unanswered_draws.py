@@ -60,6 +60,24 @@ def test_calls_of_one_branch_share_one_draw(agent: Agent, draws: UnansweredDraws
     assert len(agent.asked) == 2
 
 
+@pytest.mark.parametrize("status", ["held", "exhausted", "mismatch"])
+def test_a_refusal_is_of_the_grant_and_the_amount_that_were_asked_for(
+    agent: Agent, draws: UnansweredDraws, status: DrawStatus
+) -> None:
+    """Another call of the branch asks again, by itself."""
+    waiters = [ThreadWaiter() for _ in range(4)]
+    later = msgspec.structs.replace(grant(1, 100), quota=1)
+    asked = [(grant(1, 100), 10), (grant(1, 100), 10), (grant(1, 100), 5), (later, 10)]
+    for waiter, (of, need) in zip(waiters, asked, strict=True):
+        draws.start(of, need, waiter)
+    draws.answer([drawn(1, status)])
+    own, again = DrawResult(status), DrawResult.GRANTED
+    assert [waiter.status for waiter in waiters] == [own, own, again, again]
+    draws.start(*asked[3], waiters[3])
+    draws.answer([drawn(2, status)])
+    assert waiters[3].status is own
+
+
 def test_branches_do_not_wait_for_each_other(agent: Agent, draws: UnansweredDraws) -> None:
     """Answers may come in any order."""
     one, two = ThreadWaiter(), ThreadWaiter()
