@@ -16,6 +16,7 @@ from crewgate.core.x509.identity_extension import Identity, Role
 _NOT_DER = (
     "pass a peer certificate as bytes of DER (`ssl.PEM_cert_to_DER_cert` makes them from PEM text)"
 )
+_SEQUENCE = b"\x30"  # how the DER of each certificate begins (X.690, section 8.9)
 
 
 class OrchestratorCertificate(msgspec.Struct, frozen=True):
@@ -52,7 +53,8 @@ class PeerCertificateCache:
         """
         if type(certificate) is not bytes:
             raise TypeError(f"{_NOT_DER}, not {type(certificate).__name__}")
-        if certificate.startswith(b"-----BEGIN"):
+        # Other text may come before the first line of PEM (RFC 7468, section 5.2).
+        if not certificate.startswith(_SEQUENCE) and b"-----BEGIN" in certificate:
             raise ValueError(f"{_NOT_DER}, not PEM")
         try:
             return self._known[certificate]

@@ -106,6 +106,7 @@ async def test_one_that_is_not_good_is_refused(verifier: Verifier, token: bytes,
     [
         (ssl.DER_cert_to_PEM_cert, TypeError),
         (lambda data: ssl.DER_cert_to_PEM_cert(data).encode(), ValueError),
+        (lambda data: b"subject=CN = bd-1\n" + ssl.DER_cert_to_PEM_cert(data).encode(), ValueError),
         (bytearray, TypeError),
         (lambda _: 7, TypeError),
     ],
