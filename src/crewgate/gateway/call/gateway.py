@@ -341,4 +341,5 @@ class Gateway:
         scope: str = "",
         grant: Grant | None = None,
     ) -> None:
+        exchange.watcher = None  # it refers to the call, whose body takes memory
         respond_with_problem(exchange, self.routes, kind, request_id, denial, scope, grant)

@@ -1,5 +1,6 @@
 """A call on its way, without sockets: the pool and its carriers are the test's."""
 
+import gc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from crewgate.errors import UpstreamError, UpstreamUnavailableError
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.gateway import Gateway
 from crewgate.gateway.call.in_flight import InFlightCalls
-from crewgate.gateway.call.pending_call import ListenerPolicy
+from crewgate.gateway.call.pending_call import ListenerPolicy, PendingCall
 from crewgate.gateway.routes import build
 from crewgate.runtime.process_log import RepetitionFilter
 from crewgate.server.connection import _run_guarded
@@ -244,6 +245,19 @@ async def test_a_body_that_is_refused_as_its_credit_comes_has_one_record(world: 
     assert world.client.out.startswith(b"HTTP/1.1 413 ")
     assert [record.reason for record in world.sink.records] == ["body-too-large"]
     assert not world.callers
+
+
+async def test_a_call_that_is_refused_after_a_wait_is_forgotten_at_once(world: World) -> None:
+    """Its body counts against the memory of all bodies for as long as it is referenced."""
+    gc.collect()
+    async with trio.open_nursery() as nursery:
+        draw = await wait_for_credit(world, nursery)
+        world.judge.denials = [Denial(Reason.CREDITS_EXHAUSTED, grant_of())]
+        draw.done.set()
+    world.client.receive(b"0\r\n\r\n")
+    assert world.client.out.startswith(b"HTTP/1.1 403 ")
+    world.host.exchanges.clear()
+    assert not [each for each in gc.get_objects() if isinstance(each, PendingCall)]
 
 
 @pytest.mark.parametrize("touched", [True, False])
