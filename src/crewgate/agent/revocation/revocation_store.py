@@ -82,7 +82,10 @@ class RevocationStore:
     def revoke(
         self, targets: Sequence[RevocationTarget], clocks: ClockReading, *, coarsens: bool = True
     ) -> list[LocalRevocationResult]:
-        """Revoke all targets, or none.
+        """Revoke all requested targets, or none.
+
+        If the table has no room for the same branch on a crossing's account, this raises although
+        the branch itself is revoked on this machine. To announce it, revoke again with more room.
 
         If the crew's share of the table is full, revoke all tokens issued to the crew until now
         instead; the table has a place of its own for that. Without `coarsens`, which is for
