@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 from crewgate.core.http_types import ASGIMessage, ASGISend, HeaderField
 from crewgate.core.pricing.sse import ENDS
-from crewgate.core.problems import event, refusal
+from crewgate.core.problems import event, of_running_call, refusal
 from crewgate.core.verdict import Denial, problem_type
 from crewgate.errors import StreamTerminatedError
 
@@ -55,7 +55,7 @@ class CuttableResponse:
         """
         if self.ended:
             return
-        kind = problem_type(denial)
+        kind = of_running_call(problem_type(denial))
         if not self.started:
             reply = refusal(kind, request, denial, asked=asked, metadata=challenge)
             await respond(self._send, *reply)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
+from msgspec import structs
 
 from crewgate.core import grpc_status
 from crewgate.core.audit.records import request_text
@@ -29,6 +30,11 @@ _WINDOWS = {WINDOW_SECONDS_HOUR: "hour", WINDOW_SECONDS_DAY: "day"}
 _TOO_FEW = (
     "{level} has {left} credits left, but this call must reserve {need}. Ask for less (of a model, "
     "by a lower max_tokens), or for more credits; do not retry it as it is."
+)
+# The detail of a problem that ends a running call; the title before it says why.
+_MAY_HAVE_RUN = (
+    "The call was already running, so the tool may have done its work. Repeat the call only if "
+    "that does no harm."
 )
 
 _encode = msgspec.json.Encoder().encode
@@ -65,6 +71,15 @@ def refusal(
         return RefusalResponse(_OK, headers, b"")
     body = document(kind, request, denial, for_models=for_models, grant=grant)
     return RefusalResponse(kind.status, fields(kind, metadata, denial, scope=scope), body)
+
+
+def of_running_call(kind: ProblemType) -> ProblemType:
+    """Return the problem `kind` for a call that ends after its tool may have seen it.
+
+    This problem invites no client to repeat the call. It has no `Retry-After` and no error code:
+    after `invalid_token`, clients repeat a request with a newer token (RFC 6750, section 3.1).
+    """
+    return structs.replace(kind, detail=_MAY_HAVE_RUN, token_error="", retry_seconds=0)
 
 
 def of_wire(status: int, asked: Iterable[HeaderField] = ()) -> RefusalResponse:

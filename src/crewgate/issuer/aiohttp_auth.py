@@ -5,7 +5,14 @@ from aiohttp.payload import BytesPayload
 from yarl import URL
 
 from crewgate.errors import IssuerError
-from crewgate.issuer.auth_flow import FIELD, UNAUTHORIZED, TokenSource, bearer, newer_than, reader
+from crewgate.issuer.auth_flow import (
+    FIELD,
+    TokenSource,
+    bearer,
+    newer_than,
+    reader,
+    refuses_token,
+)
 
 __all__ = ["NoTokenError", "TokenAuth"]
 
@@ -44,7 +51,8 @@ class TokenAuth:
         request.headers[FIELD] = bearer(token)
         response = await handler(request)
         # Only a body in memory can be sent again.
-        if response.status != UNAUTHORIZED or not isinstance(request.body, bytes | BytesPayload):
+        is_repeatable = isinstance(request.body, bytes | BytesPayload)
+        if not is_repeatable or not refuses_token(response.status, response.headers):
             return response
         newer = newer_than(token, self._read)
         if not newer:

@@ -1,10 +1,11 @@
 """The common part of the auth hooks: reading a token, and trying again with a newer one.
 
-A hook repeats a request that is refused with 401 once, if there is a newer token by then: another
-process may replace a token file after the hook has read it. This module imports no HTTP client.
+If the server refused the token, a hook repeats the request once, if there is a newer token by then:
+another process may replace a token file after the hook has read it. No hook repeats a request that
+a tool may have seen. This module imports no HTTP client.
 """
 
-from collections.abc import Callable, Generator, MutableMapping
+from collections.abc import Callable, Generator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -16,7 +17,9 @@ TokenSource = SubAgent | Path | str | Callable[[], str | None]
 Read = Callable[[], str]
 
 FIELD = "Authorization"  # RFC 6750, section 2.1
-UNAUTHORIZED = 401
+_UNAUTHORIZED = 401
+_CHALLENGE = "WWW-Authenticate"
+_REFUSED = 'error="invalid_token"'  # RFC 6750, section 3.1
 _SOURCES = (
     "TokenAuth takes a SubAgent, the path of a token file, or a function that returns the token"
 )
@@ -38,6 +41,10 @@ class ClientResponse(Protocol):
     @property
     def status_code(self) -> int:
         """The HTTP status."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The header fields; names in any case."""
 
 
 Q = TypeVar("Q", bound=ClientRequest)
@@ -88,6 +95,15 @@ def bearer(token: str) -> str:
     return f"Bearer {token}"
 
 
+def refuses_token(status: int, headers: Mapping[str, str]) -> bool:
+    """Return whether the server refused the token, so that no tool has seen the request.
+
+    A gateway or a middleware sends the error code only then. A 401 without the code comes from a
+    tool, or ends a call that was running.
+    """
+    return status == _UNAUTHORIZED and _REFUSED in headers.get(_CHALLENGE, "")
+
+
 def newer_than(token: str, read: Read) -> str:
     """Return the token that replaces the refused one; empty if there is none."""
     try:
@@ -121,7 +137,7 @@ class FlowAuth(Generic[Q, S]):
         is_repeatable = isinstance(request.stream, self._in_memory)
         request.headers[FIELD] = bearer(token)
         response = yield request
-        if response.status_code == UNAUTHORIZED and is_repeatable:
+        if is_repeatable and refuses_token(response.status_code, response.headers):
             newer = newer_than(token, self._read)
             if newer:
                 request.headers[FIELD] = bearer(newer)

@@ -6,7 +6,14 @@ import requests
 from requests.auth import AuthBase
 
 from crewgate.errors import IssuerError
-from crewgate.issuer.auth_flow import FIELD, UNAUTHORIZED, TokenSource, bearer, newer_than, reader
+from crewgate.issuer.auth_flow import (
+    FIELD,
+    TokenSource,
+    bearer,
+    newer_than,
+    reader,
+    refuses_token,
+)
 
 __all__ = ["NoTokenError", "TokenAuth"]
 
@@ -50,7 +57,7 @@ class TokenAuth(AuthBase):
         """
         refused = response.request
         if (
-            response.status_code != UNAUTHORIZED
+            not refuses_token(response.status_code, response.headers)
             or refused.headers.get(FIELD) != bearer(token)
             or not isinstance(refused.body, bytes | str | None)
         ):

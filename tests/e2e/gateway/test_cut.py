@@ -90,7 +90,7 @@ async def test_revoked_stream_is_reset(
 
 @VERSIONS
 async def test_revoked_before_the_answer(http2: bool, tmp_path: Path) -> None:
-    """A call that the tool has not answered yet is refused like the next one would be."""
+    """The client gets 401, and no error code after which it would repeat the call."""
     asked = trio.Event()
 
     async def script(stream: trio.SocketStream, number: int) -> None:
@@ -113,6 +113,7 @@ async def test_revoked_before_the_answer(http2: bool, tmp_path: Path) -> None:
         assert world.live.terminate([branch_key("article", ROOT)]) == 1
     assert answers[0].status_code == 401
     assert answers[0].json()["type"].endswith("/branch-revoked")
+    assert "error=" not in answers[0].headers["www-authenticate"]
     assert world.judge.permits[0].ended == "settled"
 
 

@@ -76,6 +76,9 @@ def test_a_tool_that_has_not_answered(play: Play, verifier: StandaloneVerifier) 
     problem = json.loads(play.text)
     assert problem["type"].endswith("/branch-revoked")
     assert problem["branch"]
+    # With an error code, the hooks of clients would repeat the call.
+    assert b"error=" not in play.headers[b"www-authenticate"]
+    assert "the tool may have done its work" in problem["detail"]
 
 
 def test_a_stream_between_two_events(play: Play, verifier: StandaloneVerifier) -> None:

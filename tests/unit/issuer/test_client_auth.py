@@ -21,6 +21,9 @@ from crewgate.issuer.orchestrator import Orchestrator
 from crewgate.issuer.token_file import read_token, write_token
 
 URL = "https://gateway.example/search"
+# The challenges of a 401: the gateway refuses the token, or ends a call that was running.
+REFUSED = {"www-authenticate": 'Bearer error="invalid_token", error_description="Token expired."'}
+ENDED = {"www-authenticate": "Bearer"}
 HTTPX = [(httpx, httpx_auth.TokenAuth), (httpx2, httpx2_auth.TokenAuth)]
 HOOKS = [
     each.TokenAuth for each in (aiohttp_auth, grpc_auth, httpx2_auth, httpx_auth, requests_auth)
@@ -30,9 +33,14 @@ HOOKS = [
 class Answers(BaseAdapter):
     """Answers what requests asks by a function, and keeps what was asked."""
 
-    def __init__(self, answer: Callable[[requests.PreparedRequest], tuple[int, str]]) -> None:
+    def __init__(
+        self,
+        answer: Callable[[requests.PreparedRequest], tuple[int, str]],
+        fields: dict[str, str] = REFUSED,
+    ) -> None:
         super().__init__()
         self.answer = answer
+        self.fields = fields
         self.asked: list[requests.PreparedRequest] = []
 
     def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
@@ -41,6 +49,7 @@ class Answers(BaseAdapter):
         response.status_code, location = self.answer(request)
         response.request, response.url, response._content = request, str(request.url), b""
         response.connection = self
+        response.headers.update(self.fields)
         if location:
             response.headers["Location"] = location
         return response
@@ -72,14 +81,19 @@ def library(request: pytest.FixtureRequest) -> tuple[ModuleType, type]:
     return found
 
 
-def heard(library: tuple[ModuleType, type], source: Any, status: int = 200) -> tuple[Any, list]:
+def heard(
+    library: tuple[ModuleType, type],
+    source: Any,
+    status: int = 200,
+    fields: dict[str, str] = REFUSED,
+) -> tuple[Any, list]:
     """A client with the hook, of a server that answers so, and what that one hears."""
     module, auth = library
     seen: list[str] = []
 
     def answer(request: Any) -> Any:
         seen.append(request.headers["Authorization"])
-        return module.Response(status)
+        return module.Response(status, headers=fields)
 
     return module.Client(auth=auth(source), transport=module.MockTransport(answer)), seen
 
@@ -127,6 +141,17 @@ def test_httpx_repeats_a_refused_request_once(library: tuple[ModuleType, type]) 
         assert seen == [f"Bearer {token}" for token in tokens]
 
 
+@pytest.mark.parametrize("fields", [ENDED, {}])
+def test_httpx_repeats_no_call_that_a_tool_may_have_seen(
+    library: tuple[ModuleType, type], fields: dict[str, str]
+) -> None:
+    """A 401 that ends a running call, or the tool's own: a second call would be paid for twice."""
+    client, seen = heard(library, numbered("old", "new"), 401, fields)
+    with client:
+        assert client.post(URL, content=b"x").status_code == 401
+    assert seen == ["Bearer old"]
+
+
 def test_a_refusal_stands_where_the_token_has_gone(
     library: tuple[ModuleType, type], tmp_path: Path
 ) -> None:
@@ -155,6 +180,9 @@ def test_requests_presents_and_repeats_once() -> None:
     session(answers, numbered("one", "two")).post(URL, data=iter([b"x"]))
     session(answers, lambda: "same").get(URL)
     assert answers.tokens == ["Bearer one", "Bearer same"]
+    answers = Answers(lambda _: (401, ""), ENDED)
+    assert session(answers, numbered("old", "new")).post(URL, data=b"x").status_code == 401
+    assert answers.tokens == ["Bearer old"]
 
 
 def test_requests_takes_no_token_to_another_host() -> None:
@@ -192,8 +220,11 @@ def test_aiohttp_presents_repeats_and_stays_at_its_origin(tmp_path: Path) -> Non
         seen.append((request.path, request.headers.get("Authorization")))
         if request.path == "/away":
             raise web.HTTPFound(f"{urls[1]}/other")
-        refused = request.headers.get("Authorization") == "Bearer old"
-        return web.Response(status=401 if refused else 200, body=await request.read())
+        if request.path == "/slow":
+            return web.Response(status=401, headers=ENDED)
+        if request.headers.get("Authorization") == "Bearer old":
+            return web.Response(status=401, headers=REFUSED)
+        return web.Response(body=await request.read())
 
     def runner() -> web.AppRunner:
         app = web.Application()
@@ -204,12 +235,14 @@ def test_aiohttp_presents_repeats_and_stays_at_its_origin(tmp_path: Path) -> Non
         runners = [runner(), runner()]
         urls.extend(await _urls(runners))
         try:
-            auth = aiohttp_auth.TokenAuth(numbered("old", "new", "last"), urls[0])
+            auth = aiohttp_auth.TokenAuth(numbered("old", "new", "last", "slow", "no"), urls[0])
             async with aiohttp.ClientSession(urls[0], middlewares=(auth,)) as client:
                 async with client.post("/search", data=b"x") as response:
                     assert (response.status, await response.read()) == (200, b"x")
                 async with client.get("/away") as response:
                     assert response.status == 200
+                async with client.get("/slow") as response:
+                    assert response.status == 401
             gone = aiohttp_auth.TokenAuth(tmp_path / "none")
             async with aiohttp.ClientSession(urls[0], middlewares=(gone,)) as client:
                 with pytest.raises(
@@ -227,6 +260,7 @@ def test_aiohttp_presents_repeats_and_stays_at_its_origin(tmp_path: Path) -> Non
         ("/search", "Bearer new"),
         ("/away", "Bearer last"),
         ("/other", None),
+        ("/slow", "Bearer slow"),
     ]
 
 

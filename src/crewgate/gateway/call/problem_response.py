@@ -41,7 +41,7 @@ def respond_with_problem(
         asked=asked.headers,
         metadata=b"https://%b%b" % (asked.authority, METADATA_PATH),
         scope=scope,
-        for_models=_is_for_models(asked, routes),
+        for_models=is_for_models(asked, routes),
         grant=grant,
     )
     exchange.respond(status, cors.shared_refusal(asked, routes.find, headers), body)
@@ -58,7 +58,7 @@ def upstream_problem(error: UpstreamError, *, is_touched: bool) -> ProblemType:
     return problem_types.UPSTREAM_FAILED if is_touched else problem_types.UPSTREAM_UNAVAILABLE
 
 
-def _is_for_models(asked: Request, routes: RouteTable) -> bool:
+def is_for_models(asked: Request, routes: RouteTable) -> bool:
     """Return whether the client expects the error format of a language model's API."""
     if not routes.serves_models:
         return False

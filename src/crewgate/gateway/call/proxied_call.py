@@ -379,9 +379,9 @@ class ProxiedCall:
                 self._routes,
                 self.info.id,
                 permit.grant if denial is None else denial,
+                is_touched=self.is_touched,
                 between_events=self._between_events is True,
                 is_grpc=self._is_grpc,
-                for_models=self._entry.serves_models,
             )
         cost = permit.price_micro if self.is_touched else 0
         if self.is_touched and metering is not None:

@@ -2,10 +2,10 @@
 
 from crewgate.core.audit.records import CallOutcome
 from crewgate.core.problem_types import Reason
-from crewgate.core.problems import event, grpc_fields
+from crewgate.core.problems import event, grpc_fields, of_running_call
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, problem_type
-from crewgate.gateway.call.problem_response import respond_with_problem
+from crewgate.gateway.call.problem_response import is_for_models, respond_with_problem
 from crewgate.gateway.routes import RouteTable
 from crewgate.server import Exchange
 
@@ -27,16 +27,15 @@ def send_termination(
     request_id: bytes,
     cause: Denial | Grant,
     *,
+    is_touched: bool,
     between_events: bool = False,
     is_grpc: bool = False,
-    for_models: bool = False,
 ) -> None:
     """Tell the client of `exchange` why its call ends; nothing if its response is over.
 
-    `cause` is the ledger's denial if credit is exhausted, else the call's grant. `between_events`:
-    the response is a stream of server-sent events, and the last one was complete. `is_grpc`: it
-    ends with a status in its trailers. `for_models`: its client expects the error format of a
-    language model's API.
+    `cause` is the ledger's denial if credit is exhausted, else the call's grant. `is_touched`: the
+    tool's server may have seen the call. `between_events`: the response is a stream of server-sent
+    events, and the last one was complete. `is_grpc`: it ends with a status in its trailers.
     """
     if exchange.done:
         return
@@ -46,9 +45,12 @@ def send_termination(
         return
     denial = cause if isinstance(cause, Denial) else Denial(reason, cause)
     kind = problem_type(denial)
+    if is_touched:
+        kind = of_running_call(kind)
     if not exchange.started:
         respond_with_problem(exchange, routes, kind, request_id, denial)
     elif between_events:
+        for_models = is_for_models(exchange.request, routes)
         exchange.finish(event(kind, request_id, denial, for_models=for_models))
     elif is_grpc:
         exchange.finish(b"", grpc_fields(kind, request_id, denial))

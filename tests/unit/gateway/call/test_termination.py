@@ -32,6 +32,7 @@ class Exchange:
 
     done = False
     started = True
+    request = None
 
     def __init__(self) -> None:
         self.last = b""
@@ -50,23 +51,46 @@ GRANT = grant(1, 50)
 
 def told(outcome: CallOutcome, **framing: bool) -> Exchange:
     exchange: Any = Exchange()
-    no_routes: Any = None  # a response has begun
-    send_termination(outcome, exchange, no_routes, ID, GRANT, **framing)
+    routes: Any = SimpleNamespace(serves_models=False)
+    send_termination(outcome, exchange, routes, ID, GRANT, is_touched=True, **framing)
     return exchange
 
 
-@pytest.mark.parametrize("outcome", CUT)
-def test_a_call_without_a_response_is_refused(outcome: CallOutcome, tmp_path: Path) -> None:
-    """The problem names the reason and the branch."""
+def refused(outcome: CallOutcome, folder: Path, *, is_touched: bool) -> bytes:
+    """What a client is sent whose call ends before its response has begun."""
     host = FakeHost()
     client = HTTP1(host)
     client.receive(b"GET /pages/a HTTP/1.1\r\nHost: a\r\n\r\n")
     (exchange,) = host.exchanges
-    routes = build(config_of(UpstreamOrigin("http", "tool", 80), tmp_path), {"tools": ANY_POOL})
-    send_termination(outcome, exchange, routes, ID, GRANT)
-    sent = client.bytes_to_send()
+    routes = build(config_of(UpstreamOrigin("http", "tool", 80), folder), {"tools": ANY_POOL})
+    send_termination(outcome, exchange, routes, ID, GRANT, is_touched=is_touched)
+    return client.bytes_to_send()
+
+
+@pytest.mark.parametrize("is_touched", [False, True])
+@pytest.mark.parametrize("outcome", CUT)
+def test_a_call_without_a_response_is_refused(
+    outcome: CallOutcome, is_touched: bool, tmp_path: Path
+) -> None:
+    """The problem names the reason and the branch."""
+    sent = refused(outcome, tmp_path, is_touched=is_touched)
     assert CUT[outcome][0].encode() in sent
     assert f'"branch":"{GRANT.branch}"'.encode() in sent
+
+
+@pytest.mark.parametrize("outcome", CUT)
+def test_a_client_is_asked_to_repeat_no_call_that_the_tool_may_have_seen(
+    outcome: CallOutcome, tmp_path: Path
+) -> None:
+    """No error code that clients answer with a newer token, and no time after which to retry."""
+    waiting = refused(outcome, tmp_path, is_touched=False)
+    invites = b'error="invalid_token"' in waiting or b"retry-after" in waiting.lower()
+    assert invites is (outcome is not CallOutcome.EXHAUSTED)
+    running = refused(outcome, tmp_path, is_touched=True)
+    assert running.split(b" ")[1] == waiting.split(b" ")[1]
+    assert b"error=" not in running
+    assert b"retry-after" not in running.lower()
+    assert b"the tool may have done its work" in running
 
 
 @pytest.mark.parametrize("outcome", CUT)
