@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Collection
 from functools import partial
+from urllib.parse import quote
 
 from crewgate import limits
 from crewgate._native.permit import Permit
@@ -114,7 +115,7 @@ class CrewgateMiddleware:
         request, metadata = os.urandom(16), _metadata_url(scope)
         asked: list[HeaderField] = [(bytes(name), bytes(value)) for name, value in scope["headers"]]
         head = scope["method"] == "HEAD"
-        if scope["path"] == protected_resource.PATH and scope["method"] in {"GET", "HEAD"}:
+        if scope["method"] in {"GET", "HEAD"} and _is_metadata(scope):
             document = protected_resource.document(self._verifier.audience, self._verifier.issuers)
             json = [(b"content-type", b"application/json")]
             await respond(send, 200, json, document, head=head)
@@ -235,10 +236,27 @@ async def _discard(scope: Scope, receive: ASGIReceive) -> None:
     await run_until(read, lambda: time.monotonic() >= until)
 
 
+def _is_metadata(scope: Scope) -> bool:
+    """Return whether the request is for the metadata, also if the application is mounted at a path.
+
+    Some servers and proxies leave the mount path out of `path`, against the ASGI specification.
+    """
+    path = scope["path"]
+    return path in {protected_resource.PATH, _mount_path(scope) + protected_resource.PATH}
+
+
+def _mount_path(scope: Scope) -> str:
+    return str(scope.get("root_path", "")).rstrip("/")
+
+
 def _metadata_url(scope: Scope) -> bytes:
-    """Return the URL of the protected resource metadata (RFC 9728); empty if Host is not valid."""
+    """Return the URL of the protected resource metadata (RFC 9728); empty if Host is not valid.
+
+    It is below the mount path, since other requests do not reach the middleware.
+    """
     hosts = [bytes(value) for name, value in scope["headers"] if bytes(name) == b"host"]
     if len(hosts) != 1 or not _AUTHORITY.fullmatch(hosts[0]):
         return b""
     scheme = str(scope.get("scheme", "http")).encode("ascii", "replace")
-    return b"%b://%b%b" % (scheme, hosts[0], protected_resource.PATH.encode())
+    path = quote(_mount_path(scope) + protected_resource.PATH, errors="replace")
+    return b"%b://%b%b" % (scheme, hosts[0], path.encode())

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 
 import httpx
@@ -12,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from crewgate import StandaloneVerifier
 from crewgate.asgi import CrewgateMiddleware
@@ -63,3 +64,16 @@ def test_a_starlette_application_is_guarded() -> None:
             rest = "".join(received)
         last = rest.rstrip("\n").rpartition("\n\n")[2]
         assert json.loads(last.removeprefix("event: error\ndata: "))["status"] == 401
+
+
+def test_a_mounted_application_serves_the_document_that_its_challenge_names() -> None:
+    """Starlette passes on only requests below the mount path."""
+    with (
+        standalone(World.make()) as verifier,
+        serving("uvicorn-h11", Starlette(routes=[Mount("/api", application(verifier))])) as url,
+        httpx.Client(base_url=url, timeout=10) as client,
+    ):
+        challenge = client.post("/api/search").headers["www-authenticate"]
+        found = re.search('resource_metadata="([^"]+)"', challenge)
+        assert found is not None
+        assert client.get(found[1]).json()["resource"] == verifier.audience

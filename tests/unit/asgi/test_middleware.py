@@ -313,6 +313,32 @@ def test_the_public_document_names_the_issuers(verifier: Verifier, make: Make, m
         assert (document["resource"], document["authorization_servers"]) == (AUDIENCE, [ISSUER])
 
 
+@pytest.mark.parametrize(
+    ("mounted", "path", "url"),
+    [
+        ("/api", "/api/.well-known/oauth-protected-resource", b"/api/.well-known/"),
+        ("/api", "/.well-known/oauth-protected-resource", b"/api/.well-known/"),  # Hypercorn
+        ("/", "/.well-known/oauth-protected-resource", b"/.well-known/"),
+        (
+            '/a"\r\n/\u00e9',
+            '/a"\r\n/\u00e9/.well-known/oauth-protected-resource',
+            b"/a%22%0D%0A/%C3%A9/",
+        ),
+    ],
+)
+def test_the_public_document_of_a_mounted_application(
+    verifier: Verifier, make: Make, mounted: str, path: str, url: bytes
+) -> None:
+    """The challenge names a URL below the mount path, and that URL has the document."""
+    play = make(method="GET", path=path, headers=[])
+    play.scope["root_path"] = mounted
+    assert play.run(guarded(verifier, never)).status == 200
+    play = make(path=f"{mounted}/search", headers=[])
+    play.scope["root_path"] = mounted
+    challenge = play.run(guarded(verifier, never)).headers[b"www-authenticate"]
+    assert b'resource_metadata="https://tools.example' + url in challenge
+
+
 def test_lifespan_is_the_application_s(verifier: Verifier, make: Make) -> None:
     """Passed on untouched, with whatever it raises."""
 
