@@ -62,7 +62,10 @@ def cannot_listen(
     named = f"listener {listener.name}" if isinstance(listener, ListenerConfig) else "[control]"
     why = f"{error.strerror}; give an address of this machine and a port that is free"
     if error.errno == errno.EADDRINUSE:
-        why = "another program, or another gateway, uses it; end it, or choose another port"
+        why = (
+            "another program, or another gateway, uses it; end it, or change `port` here; "
+            "`crewgate init DIR --port PORT` makes a gateway with other ports"
+        )
     return ConfigurationError(
         f"{where}: {named}: cannot listen on {listener.address} port {listener.port}: {why}"
     )

@@ -2,13 +2,14 @@
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from agent_process import Site
+from agent_process import COMMAND, Site
 from orchestrators import is_running
 
 from crewgate.errors import ServiceConnectionError
@@ -146,5 +147,24 @@ def test_a_port_that_another_gateway_has_is_refused(site: Site, tmp_path: Path) 
     with listen("127.0.0.1", int(text.partition("port = ")[2].split()[0])):
         refused = other.command("serve")
     assert refused.returncode == 2
-    assert "listener agents: cannot listen on 127.0.0.1 port" in refused.stderr.splitlines()[-1]
+    last = refused.stderr.splitlines()[-1]
+    assert "listener agents: cannot listen on 127.0.0.1 port" in last
+    assert "change `port` here; `crewgate init DIR --port PORT`" in last
     assert "no agent listens" in other.command("status").stdout
+
+
+def test_nobody_waits_for_a_gateway_that_has_ended(site: Site) -> None:
+    """`status --wait` is over soon after `serve`, but not before another one may have started."""
+    port = site.file.read_text().partition("port = ")[2].split()[0]
+    with listen("127.0.0.1", int(port)):
+        waiting = subprocess.Popen(
+            [*COMMAND, "status", "-c", str(site.file), "--wait", "3600"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert site.command("serve").returncode == 2
+    ended = time.monotonic()
+    shown, _ = waiting.communicate()
+    assert waiting.returncode == 2
+    assert time.monotonic() - ended > 3
+    assert "if you have started it, its log says why" in " ".join(shown.split())

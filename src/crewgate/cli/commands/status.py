@@ -1,6 +1,7 @@
 """`crewgate status`: shows whether a running or starting gateway is ready, and what is wrong."""
 
 import json
+import math
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,8 +22,11 @@ from crewgate.core.health import ComponentHealth, HealthCondition, HealthState, 
 from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.cluster_messages import QuorumSyncState
+from crewgate.lifecycle.processes import is_alive, parent_of
 
 _POLL_SECONDS = 0.05
+# How long another `crewgate serve` may take to start after one has ended, for example by systemd.
+_NEXT_SERVE_SECONDS = 5.0
 _WORDS = {"observe": "observed", "throttle": "throttled", "quarantine": "quarantined"}
 
 
@@ -39,7 +43,8 @@ class _Seconds(click.FloatRange):
     metavar="SECONDS",
     type=_Seconds(min=0, max=86_400),
     default=0.0,
-    help="Wait this long until the gateway is ready, even if it has not started yet.",
+    help="Wait this long until the gateway is ready, even if it has not started yet. If `crewgate "
+    f"serve` ends and no other starts within {_NEXT_SERVE_SECONDS:g} s, the wait is over.",
 )
 @json_option
 @click.pass_context
@@ -55,11 +60,15 @@ def command(ctx: click.Context, *, config_path: Path, wait_seconds: float, as_js
     """
     state = state_of(config_path)
     deadline = time.monotonic() + wait_seconds
+    serve, ended = None, math.inf
     while True:
         found = _poll(state, config_path)
-        left = deadline - time.monotonic()
+        now, answers = time.monotonic(), "pid" in found
+        ended = math.inf if serve is None or answers or is_alive(serve) else min(ended, now)
+        left = min(deadline, ended + _NEXT_SERVE_SECONDS) - now
         if _is_settled(found) or left <= 0:
             break
+        serve = parent_of(found["pid"]) if answers else serve
         time.sleep(min(left, _POLL_SECONDS))
     if "pid" not in found:
         # An agent that waits for its ledger does not answer yet.
@@ -87,7 +96,7 @@ def _poll(state: Path, config_path: Path) -> dict[str, Any]:
 
 def _absent(why: str, pid: int = 0) -> dict[str, Any]:
     """Return the status of a machine whose agent does not answer; `pid` is its process, or 0."""
-    mend = "start `crewgate serve`; if it runs, its log says why the agent does not answer"
+    mend = "start `crewgate serve`; if you have started it, its log says why the agent is missing"
     if pid:
         mend = (
             f"if this lasts, kill process {pid} with SIGKILL: `crewgate serve` starts a new agent"
