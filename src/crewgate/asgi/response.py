@@ -6,6 +6,7 @@ decides what the client can still be told.
 
 from collections.abc import Callable, Iterable
 
+from crewgate.core.audit.records import request_text
 from crewgate.core.http_types import ASGIMessage, ASGISend, HeaderField
 from crewgate.core.pricing.sse import ENDS
 from crewgate.core.problems import event, of_running_call, refusal
@@ -63,7 +64,11 @@ class CuttableResponse:
             body = event(kind, request, denial)
             await self._send({"type": "http.response.body", "body": body, "more_body": False})
         else:
-            raise StreamTerminatedError(f"{kind.title}: the response was ended early")
+            branch = "" if denial.grant is None else f" of branch {denial.grant.branch}"
+            raise StreamTerminatedError(
+                f"{kind.title}: the middleware ended the response to request "
+                f"{request_text(request)}{branch}"
+            )
 
     def _note(self, message: ASGIMessage) -> None:
         what = message["type"]

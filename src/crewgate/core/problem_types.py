@@ -201,7 +201,8 @@ _bad_token(Reason.BINDING_MISMATCH, "Token does not fit this call",
     "branch named other parents. Send a token and a certificate of one crew. If that does not "
     "help, get a new token.")
 _add(ProblemType(Reason.UNKNOWN_TOOL.value, 404, "Unknown tool",
-    "No tool has this method and path. Compare them with the gateway's configuration."))
+    "No tool has this method and path. Compare them with the gateway's configuration or, in a "
+    "server of your own, with the argument `tool` of CrewgateMiddleware."))
 _add(ProblemType(Reason.TOOL_NOT_ALLOWED.value, 403, "Tool not allowed",
     "The token or its crew does not allow this tool. Ask the orchestrator for a token that does.",
     token_error=INSUFFICIENT_SCOPE))
@@ -209,8 +210,8 @@ _add(ProblemType(Reason.CREDITS_EXHAUSTED.value, 403, "Not enough credits",
     "The credits are spent. Do not retry; ask for more credits.",
     grpc=Code.RESOURCE_EXHAUSTED))
 _add(ProblemType(Reason.BUDGET_UNAVAILABLE.value, 503, "Budget status unavailable",
-    "Calls that are under way have reserved the credits that this call needs, or the ledger does "
-    "not answer. Retry shortly. If this lasts, `crewgate status` says whether the ledger answers.",
+    "Running calls have reserved the credits that this call needs, or the ledger or the agent "
+    "process does not answer. Retry shortly. If this lasts, `crewgate status` names the cause.",
     retry_seconds=_SOON_SECONDS))
 _add(ProblemType(Reason.TABLE_FULL.value, 503, "No room for another branch",
     "The gateway's table of branches is full, or this crew's share of it. Branches that are in it "
@@ -222,7 +223,7 @@ _add(ProblemType(Reason.ORCHESTRATOR_HELD.value, 503, "Orchestrator may not open
     "when.",
     retry_seconds=_HELD_SECONDS))
 _add(ProblemType(Reason.REVOCATION_UNAVAILABLE.value, 503, "Revocation status unavailable",
-    "The gateway may lack the newest revocations, so it refuses calls. Retry shortly.",
+    "This machine may lack the newest revocations, so it refuses calls. Retry shortly.",
     retry_seconds=_SOON_SECONDS))
 _add(ProblemType(Reason.UNPRICED.value, 422, "Price cannot be determined",
     "The request does not say what the call costs.", ProblemSender.GATEWAY))

@@ -105,7 +105,13 @@ class Denial(msgspec.Struct, frozen=True):
             if self.level
             else ""
         )
-        return f"<Denial {self.reason.value}{branch}{account}{' retry' if self.retry else ''}>"
+        window = (
+            f" window={self.window.length_seconds}s left_seconds={self.window.left_seconds}"
+            if self.window is not None
+            else ""
+        )
+        retry = " retry" if self.retry else ""
+        return f"<Denial {self.reason.value}{branch}{account}{window}{retry}>"
 
     def __bool__(self) -> bool:
         raise TypeError("a verdict has no truth value; use isinstance(verdict, Permit)")

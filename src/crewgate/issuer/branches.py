@@ -120,8 +120,8 @@ class BranchTree:
         if held + own > quota:
             raise ScopeError(
                 f"branch {branch} has {format_credits(quota)} credits: its live children would "
-                f"hold {format_credits(held)} and {format_credits(own)} are spent; ask for less, "
-                "or revoke a child"
+                f"hold {format_credits(held)}, and the branch itself and its ended children have "
+                f"spent {format_credits(own)}; ask for less, or revoke a child"
             )
 
     def _check_reduction(self, reduced: Claims, spent: Mapping[str, int], now: float) -> None:
@@ -134,10 +134,10 @@ class BranchTree:
         held, own = self._commitments(branch, {}, spent, now)
         if held + own > quota:
             raise ScopeError(
-                f"branch {branch} cannot have only {format_credits(quota)} credits: "
-                f"{format_credits(own)} are spent and its live children hold "
-                f"{format_credits(held)}; give it at least {format_credits(held + own)}"
-                + (", or revoke a child" if held else "")
+                f"branch {branch} cannot have only {format_credits(quota)} credits: its live "
+                f"children hold {format_credits(held)}, and the branch itself and its ended "
+                f"children have spent {format_credits(own)}; give it at least "
+                f"{format_credits(held + own)}" + (", or revoke a child" if held else "")
             )
 
     def _commitments(

@@ -81,7 +81,8 @@ class RevocationReceipt(msgspec.Struct, frozen=True, kw_only=True):
         elapsed_ms: Milliseconds from the arrival of the request at the gateway until both had
             happened: all machines of `machines_applied` had acknowledged the revocation, and the
             gateway had ended the last open call.
-        calls_cut: How many open calls the gateway's machine ended.
+        calls_cut: How many open calls the gateway on this machine ended. Calls that a verifier or
+            `CrewgateMiddleware` ends do not count.
         is_whole_crew: Whether the gateway revoked all earlier tokens of the crew instead, because
             the crew has used up its share of revocations.
         is_known: False if no machine knows the branch, for example because the id is mistyped. The

@@ -240,7 +240,8 @@ class Orchestrator:
 
         Args:
             agent: The handle of the branch, or its UUID text.
-            credits: The new credits, as for `start_run`; None keeps the present ones.
+            credits: The credits of the branch in all, also those that it has already spent; None
+                keeps the present number.
             tools: The new tools, as for `start_run`; None keeps the present ones.
             overcommit, reason: As for `spawn`.
 

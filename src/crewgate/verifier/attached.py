@@ -163,7 +163,12 @@ class AttachedSource:
         """Log once why this process is not attached, and not again before that changes."""
         if why != self._failure:
             self._failure = why
-            _log.warning("not attached to the agent, trying again: %s", why)
+            _log.warning(
+                "the Crewgate verifier is not attached to the agent process of %s and tries again: "
+                "%s",
+                self._state,
+                why,
+            )
 
     def _follow(self, attachment: EmbedderAttachment) -> None:
         """Listen until the agent is gone, which raises ServiceConnectionError or TableError."""
@@ -171,7 +176,7 @@ class AttachedSource:
         while not self._closed and table is not None:
             self._draws.answer(attachment.listen(limits.attached_look_seconds))
             if table.retired:
-                raise TableError("the table was retired")
+                raise TableError("the agent has replaced the table")
             if table.policy_generation != self.judge.policy.generation:
                 self._reload(table)
 
@@ -183,10 +188,13 @@ class AttachedSource:
             self._load(table)
         except ConfigurationError as error:
             self._load_again = time.monotonic() + limits.attach_again_seconds_max
-            _log.warning("refusing all calls until the configuration can be loaded: %s", error)
+            _log.warning(
+                "the Crewgate verifier refuses all calls until it can load the configuration: %s",
+                error,
+            )
 
     def _attach(self) -> EmbedderAttachment:
-        state = load(self._file).state
+        self._state = state = load(self._file).state
         attachment = EmbedderAttachment.open(state, previous=self._answer)
         try:
             table = self._table
@@ -199,8 +207,10 @@ class AttachedSource:
         self._draws = UnansweredDraws(attachment)
         self._attachment = attachment
         self._arrival.end(DrawResult.GRANTED)
+        # Somebody who has read of the loss must also read of its end.
+        level = logging.WARNING if self._failure else logging.INFO
         self._failure = ""
-        _log.info("attached to %s", state)
+        _log.log(level, "the Crewgate verifier is attached to the agent process of %s", state)
         return attachment
 
     def _detach(self) -> None:

@@ -352,8 +352,14 @@ def test_an_agent_that_is_gone_and_a_table_that_is_replaced(
         assert not running.revoked
         assert not running.is_current
         logged = [each.getMessage() for each in caplog.records if each.name == "crewgate.verifier"]
-        assert logged[0].startswith("not attached to the agent, trying again: ")
+        agent_process = f"the agent process of {site.state}"
+        assert logged[0].startswith(
+            f"the Crewgate verifier is not attached to {agent_process} and tries again: "
+        )
         assert len(logged) == len(set(logged))
         site.agent()
         wait_until(lambda: is_permit(verifier.admit_blocking(site.world.token, SEARCH)), 6)
         assert running.revoked
+        last = [each for each in caplog.records if each.name == "crewgate.verifier"][-1]
+        assert last.levelname == "WARNING"
+        assert last.getMessage() == f"the Crewgate verifier is attached to {agent_process}"

@@ -2,9 +2,10 @@
 
 import pytest
 from grant_builders import branch_id, grant
+from msgspec import structs
 
 from crewgate.core.problem_types import Reason
-from crewgate.core.verdict import Denial
+from crewgate.core.verdict import Denial, SpentWindow
 
 
 def test_a_denial_is_short_and_no_truth_value() -> None:
@@ -23,6 +24,10 @@ def test_a_denial_is_short_and_no_truth_value() -> None:
     assert repr(empty) == (
         f"<Denial credits-exhausted branch={branch_id(1)} "
         "level=article used_micro=3 quota_micro=4 need_micro=2>"
+    )
+    hour = structs.replace(empty, window=SpentWindow(3600, 7200, 61), level="")
+    assert repr(hour) == (
+        f"<Denial credits-exhausted branch={branch_id(1)} window=3600s left_seconds=61>"
     )
     with pytest.raises(TypeError, match="isinstance"):
         assert empty

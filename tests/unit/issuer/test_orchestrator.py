@@ -84,7 +84,8 @@ def test_children_fit_in_their_parent_together(article: Orchestrator) -> None:
     run = start(article)
     for _ in range(4):
         spawn(article, run)
-    with pytest.raises(IssuerError, match=r"would hold 10\.000001 and 0\.00 are spent"):
+    held = r"would hold 10\.000001, and the branch itself and its ended children have spent 0\.00;"
+    with pytest.raises(IssuerError, match=held):
         spawn(article, run, credits="0.000001")
 
 
@@ -140,12 +141,13 @@ def test_what_is_spent_counts(make: Make, gateway: Gateway) -> None:
     child = spawn(article, run)
     gateway.known[run.branch] = BranchUsage(6_000_000)
     gateway.known[child.branch] = BranchUsage(1_000_000)
-    with pytest.raises(IssuerError, match=r"would hold 5\.01 and 5\.00 are spent"):
+    held = r"would hold 5\.01, and the branch itself and its ended children have spent 5\.00;"
+    with pytest.raises(IssuerError, match=held):
         spawn(article, run, credits="2.51")
     spawn(article, run, credits="2.50")
     assert gateway.asked[-1] == {run.branch, child.branch}
     article.revoke(child)
-    with pytest.raises(IssuerError, match=r"6\.00 are spent"):
+    with pytest.raises(IssuerError, match=r"ended children have spent 6\.00;"):
         spawn(article, run, credits="2.00")
     spawn(article, run, credits="1.50")
 
@@ -265,16 +267,16 @@ def test_a_parent_cannot_shrink_below_its_children_and_what_is_spent(
         run.refresh(credits="0.01")
     only = f"branch {run.branch} cannot have only"
     assert str(refused.value) == (
-        f"{only} 0.01 credits: 0.072 are spent and its live children hold 0.00; "
-        "give it at least 0.072"
+        f"{only} 0.01 credits: its live children hold 0.00, and the branch itself and its ended "
+        "children have spent 0.072; give it at least 0.072"
     )
     run.refresh(credits="9.00")
     spawn(article, run)
     with pytest.raises(ScopeError) as refused:
         run.refresh(credits="2.00")
     assert str(refused.value) == (
-        f"{only} 2.00 credits: 0.072 are spent and its live children hold 2.50; "
-        "give it at least 2.572, or revoke a child"
+        f"{only} 2.00 credits: its live children hold 2.50, and the branch itself and its ended "
+        "children have spent 0.072; give it at least 2.572, or revoke a child"
     )
     run.refresh(credits="2.572")
 
