@@ -47,12 +47,11 @@ class OCSPClientConfig(msgspec.Struct, frozen=True):
 
 
 def _responder(value: object) -> OCSPClientConfig:
-    if not isinstance(value, str):
-        raise ValueError  # noqa: TRY004 - one kind of error for every bad value
-    if value.startswith(_UNIX):
-        path = values.PATH.read(value.removeprefix(_UNIX))
+    text = values.string(value)
+    if text.startswith(_UNIX):
+        path = values.PATH.read(text.removeprefix(_UNIX))
         return OCSPClientConfig(f"http://localhost{_PATH}", path)
-    return OCSPClientConfig(_url(value))
+    return OCSPClientConfig(_url(text))
 
 
 def _in_folder(responder: OCSPClientConfig, folder: Path) -> OCSPClientConfig:

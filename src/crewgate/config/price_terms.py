@@ -14,16 +14,6 @@ from crewgate.core.pricing.tariff import MILLION
 _ANYTHING: ValueParser[object] = ValueParser("anything", lambda value: value)
 
 
-def _pointer(value: object) -> tuple[str, ...]:
-    if not isinstance(value, str):
-        raise ValueError  # noqa: TRY004 - one kind of error for every bad value
-    return parse_pointer(value)
-
-
-def _field(value: object) -> tuple[str, ...]:
-    return (values.FIELD.read(value),)
-
-
 def _nothing(value: object) -> tuple[str, ...]:
     if value is not True:
         raise ValueError
@@ -37,14 +27,13 @@ def _one(text: str, kind: ValueParser[Any]) -> Key:
 
 def rate(scale: int, expected: str) -> ValueParser[int]:
     """Read a price for a million / `scale` units as micro-credits for a million units."""
-
-    def read(value: object) -> int:
-        micro = values.micro_credits(value) * scale
-        if micro > limits.rate_micro_max:
-            raise ValueError
-        return micro
-
-    return ValueParser(expected, read)
+    return ValueParser(
+        expected,
+        values.passing(
+            lambda value: values.micro_credits(value) * scale,
+            lambda micro: micro <= limits.rate_micro_max,
+        ),
+    )
 
 
 def _unit_rate(scale: int) -> ValueParser[int]:
@@ -54,8 +43,13 @@ def _unit_rate(scale: int) -> ValueParser[int]:
 
 _PLACES: dict[PlaceSyntax, ValueParser[tuple[str, ...]]] = {
     PlaceSyntax.NOTHING: ValueParser("true", _nothing, {"const": True}),
-    PlaceSyntax.POINTER: ValueParser('a JSON pointer such as "/usage/pages" (RFC 6901)', _pointer),
-    PlaceSyntax.HEADER: ValueParser(values.FIELD.expected, _field),
+    PlaceSyntax.POINTER: ValueParser(
+        'a JSON pointer such as "/usage/pages" (RFC 6901)',
+        lambda value: parse_pointer(values.string(value)),
+    ),
+    PlaceSyntax.HEADER: ValueParser(
+        values.FIELD.expected, lambda value: (values.FIELD.read(value),)
+    ),
 }
 _UNITS: dict[str, Key] = {
     "each": _one("Credits for each of them.", _unit_rate(MILLION)),

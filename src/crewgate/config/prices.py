@@ -1,6 +1,7 @@
 """The price of a tool: one amount, or a table of terms, prices of models, and bounds."""
 
-from typing import Annotated, cast
+import re
+from typing import Annotated
 
 import msgspec
 from msgspec.structs import replace
@@ -30,21 +31,15 @@ _TOKENS = values.integer(1, limits.tokens_max)
 _OF_USAGE = ("model", "on_short_credit", "bytes_per_token", "allow")
 
 
-def _model_name(value: object) -> str:
-    is_text = isinstance(value, str) and value.isascii() and value.isprintable()
-    if not is_text or not 0 < len(cast("str", value)) <= limits.model_chars_max:
-        raise ValueError
-    return cast("str", value)
-
-
+_read_name = values.matching(re.compile("[ -~]+"), limits.model_chars_max)
 # The price of an answer is required even if it is 0: a forgotten price would allow free answers of
 # any length.
 _TOKEN_RATE = rate(1, 'credits for a million tokens, such as "2.50"')
 _ANSWER_RATE = rate(1, 'credits for a million tokens, such as "10.00"; "0" if it answers none')
-_MEMBER = ValueParser('the name of a member of a request, such as "service_tier"', _model_name)
+_MEMBER = ValueParser('the name of a member of a request, such as "service_tier"', _read_name)
 Members = Annotated[tuple[str, ...], values.listed(_MEMBER, limits.fields_max)]
 _MODEL_NAME = ValueParser(
-    f"the name of a model, 1 to {limits.model_chars_max} printable characters", _model_name
+    f"the name of a model, 1 to {limits.model_chars_max} printable characters", _read_name
 )
 
 

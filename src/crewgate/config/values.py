@@ -45,30 +45,28 @@ _PORT_MAX = 65_535
 _DNS_NAME_CHARS_MAX = 253  # RFC 1035, section 3.1, without the dot of the root
 
 
-def _string(value: object) -> str:
+def string(value: object) -> str:
+    """Return a text as it is."""
     if not isinstance(value, str):
         raise ValueError  # noqa: TRY004 - one kind of error for every bad value
     return value
 
 
-def _matching(pattern: re.Pattern[str], chars_max: int) -> Callable[[object], str]:
-    def read(value: object) -> str:
-        text = _string(value)
-        if len(text) > chars_max or not pattern.fullmatch(text):
+def passing(convert: Callable[[object], T], test: Callable[[T], object]) -> Callable[[object], T]:
+    """Make a reader that converts a value, and refuses it if it does not pass the test."""
+
+    def read(value: object) -> T:
+        converted = convert(value)
+        if not test(converted):
             raise ValueError
-        return text
+        return converted
 
     return read
 
 
-def _passing(test: Callable[[str], bool]) -> Callable[[object], str]:
-    def read(value: object) -> str:
-        text = _string(value)
-        if not test(text):
-            raise ValueError
-        return text
-
-    return read
+def matching(pattern: re.Pattern[str], chars_max: int) -> Callable[[object], str]:
+    """Make a reader of texts that the pattern describes."""
+    return passing(string, lambda text: len(text) <= chars_max and pattern.fullmatch(text))
 
 
 def integer(low: int, high: int) -> ValueParser[int]:
@@ -86,13 +84,7 @@ def integer(low: int, high: int) -> ValueParser[int]:
 def power_of_two(low: int, high: int) -> ValueParser[int]:
     """A capacity of the table, which finds a slot by masking."""
     kind = integer(low, high)
-
-    def read(value: object) -> int:
-        number = kind.read(value)
-        if number & (number - 1):
-            raise ValueError
-        return number
-
+    read = passing(kind.read, lambda number: number & (number - 1) == 0)
     return replace(kind, expected=f"a power of two from {low} to {high}", read=read)
 
 
@@ -132,7 +124,7 @@ def _switch(value: object) -> bool:
 
 def micro_credits(value: object) -> int:
     """Read decimal text as micro-credits; a TOML float could not be exact."""
-    text = _string(value)
+    text = string(value)
     try:
         return parse_credits(text)
     except ValueError as error:
@@ -141,14 +133,8 @@ def micro_credits(value: object) -> int:
 
 def credits_up_to(high: int) -> ValueParser[int]:
     """An amount in micro-credits, which the file has as credits."""
-
-    def read(value: object) -> int:
-        micro = micro_credits(value)
-        if micro > high:
-            raise ValueError
-        return micro
-
     expected = f'credits as a text such as "2.50", at most "{format_credits(high)}"'
+    read = passing(micro_credits, lambda micro: micro <= high)
     return ValueParser(expected, read, spell=format_credits)
 
 
@@ -205,14 +191,14 @@ def listed(kind: ValueParser[T], max_count: int, min_count: int = 0) -> ValuePar
 
 
 def _path(value: object) -> Path:
-    text = _string(value)
+    text = string(value)
     if not text or "\0" in text:
         raise ValueError
     return Path(text)
 
 
 def _origin(value: object) -> UpstreamOrigin:
-    parts = urlsplit(_string(value))
+    parts = urlsplit(string(value))
     if (
         parts.scheme not in STANDARD_PORTS
         or parts.path not in ("", "/")
@@ -229,7 +215,7 @@ def _origin(value: object) -> UpstreamOrigin:
 
 def _base_url(value: object) -> tuple[UpstreamOrigin, str]:
     """Return the origin of a URL, and its path, to which paths of tools are relative."""
-    text = _string(value)
+    text = string(value)
     path = urlsplit(text).path
     origin = _origin(text.removesuffix(path) if path else text)
     base = path.removesuffix("/")
@@ -239,7 +225,7 @@ def _base_url(value: object) -> tuple[UpstreamOrigin, str]:
 
 
 def _control_url(value: object) -> str:
-    text = _string(value)
+    text = string(value)
     parts = urlsplit(text)
     is_place = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
     if not is_place or not text.isascii() or not text.isprintable() or " " in text:
@@ -256,7 +242,7 @@ def _host_name(value: object) -> str:
     A text that ends in a number but is not an address ("10.1", "0x7f.1") is refused: some programs
     would take it for an address, and none for a name.
     """
-    text = _string(value).lower()
+    text = string(value).lower()
     labels = text.removesuffix(".").split(".")
     if _NUMBER.fullmatch(labels[-1]) or ":" in text:
         return str(ip_address(text))
@@ -266,34 +252,34 @@ def _host_name(value: object) -> str:
 
 
 def _route_path(value: object) -> str:
-    text = _string(value)
+    text = string(value)
     parse_path(text)
     return text
 
 
 def _address(value: object) -> str:
-    return str(ip_address(_string(value)))
+    return str(ip_address(string(value)))
 
 
 def _field(value: object) -> str:
-    return _matching(_FIELD, limits.claim_chars_max)(_string(value).lower())
+    return matching(_FIELD, limits.claim_chars_max)(string(value).lower())
 
 
 NAME = ValueParser(
     f"a name of at most {limits.name_chars_max} characters: a-z, 0-9, _ and -, beginning with a "
     "letter or digit",
-    _matching(_CREW, limits.name_chars_max),
+    matching(_CREW, limits.name_chars_max),
 )
 CLAIM = ValueParser(
     f"a text of 1 to {limits.claim_chars_max} characters of A-Z a-z 0-9 . _ : / @ -",
-    _matching(_CLAIM, limits.claim_chars_max),
+    matching(_CLAIM, limits.claim_chars_max),
 )
 TOOL_NAME = ValueParser(
     'a tool\'s name: segments of a-z, 0-9, _ and - joined by dots, such as "search.web"',
-    _passing(is_tool_name),
+    passing(string, is_tool_name),
 )
 TOOL_PATTERN = ValueParser(
-    'a tool\'s name, or a beginning of names such as "search.*"', _passing(is_pattern)
+    'a tool\'s name, or a beginning of names such as "search.*"', passing(string, is_pattern)
 )
 ROUTE_PATH = ValueParser('a path such as "/search", "/items/{id}" or "/files/*"', _route_path)
 METHOD = one_of(_METHODS, str)
@@ -302,21 +288,19 @@ PATH = ValueParser(
 )
 ADDRESS = ValueParser('an IP address such as "127.0.0.1" or "::"', _address)
 PORT = integer(1, _PORT_MAX)
-HOST = ValueParser(
-    'a host with or without a port, such as "gateway.example"', _matching(_HOST, 255)
-)
+HOST = ValueParser('a host with or without a port, such as "gateway.example"', matching(_HOST, 255))
 FIELD = ValueParser("the name of a header field", _field)
-VARIABLE = ValueParser("the name of an environment variable", _matching(_VARIABLE, 128))
-PREFIX = ValueParser("printable ASCII", _matching(_PRINTABLE, 64))
+VARIABLE = ValueParser("the name of an environment variable", matching(_VARIABLE, 128))
+PREFIX = ValueParser("printable ASCII", matching(_PRINTABLE, 64))
 CONTROL_URL = ValueParser('"https://HOST:PORT", without path, user or query', _control_url)
 HOST_NAME = ValueParser("a DNS name or an IP address, without a port", _host_name)
 TARGET = ValueParser(
     f'a path such as "/health", of at most {limits.health_path_chars_max} printable characters',
-    _matching(_TARGET, limits.health_path_chars_max),
+    matching(_TARGET, limits.health_path_chars_max),
 )
 WEB_ORIGIN = ValueParser(
     'an origin as browsers send it, such as "https://app.example", in lower case, or "*"',
-    _matching(_WEB_ORIGIN, 255),
+    matching(_WEB_ORIGIN, 255),
 )
 SHARE = ValueParser(
     "a share, more than 0 and at most 1",
