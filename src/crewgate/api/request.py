@@ -51,17 +51,7 @@ class APIRequest(msgspec.Struct, frozen=True):
     def form(self) -> dict[str, str]:
         """Return a form's fields. Raises ControlError 400 if malformed, 415 for another type."""
         self._expect(_FORM)
-        try:
-            pairs = parse_qsl(
-                self.body.decode("ascii"),
-                keep_blank_values=True,
-                strict_parsing=bool(self.body),
-                max_num_fields=limits.form_fields_max,
-                errors="strict",
-            )
-        except ValueError:
-            access.malformed(f"body: expected {_FORM} with at most {limits.form_fields_max} fields")
-        return once(pairs, "body")
+        return _parsed(self.body, "body", "fields", is_strict=bool(self.body))
 
     def expect_query(self, known: Collection[str]) -> None:
         """Raise ControlError 400 for an unknown parameter, which would otherwise have no effect."""
@@ -85,27 +75,23 @@ class APIRequest(msgspec.Struct, frozen=True):
 
 
 def query_of(text: bytes) -> dict[str, str]:
-    """Return the parameters of a query. Raises ControlError 400 if one occurs twice."""
+    """Return the parameters of a query. Raises ControlError 400 if malformed."""
+    return _parsed(text, "query", "parameters", is_strict=False)
+
+
+def _parsed(data: bytes, where: str, what: str, *, is_strict: bool) -> dict[str, str]:
     try:
         pairs = parse_qsl(
-            text.decode("ascii"),
+            data.decode("ascii"),
             keep_blank_values=True,
+            strict_parsing=is_strict,
             max_num_fields=limits.form_fields_max,
             errors="strict",
         )
     except ValueError:
-        access.malformed(
-            f"query: expected {_FORM} with at most {limits.form_fields_max} parameters"
-        )
-    return once(pairs, "query")
-
-
-def once(pairs: list[tuple[str, str]], where: str) -> dict[str, str]:
-    """Return pairs as a dictionary.
-
-    Raises ControlError 400 if a name occurs twice (RFC 6749, section 3.1).
-    """
+        access.malformed(f"{where}: expected {_FORM} with at most {limits.form_fields_max} {what}")
     fields = dict(pairs)
+    # RFC 6749, section 3.1
     if len(fields) != len(pairs):
         access.malformed(f"{where}: a field is given twice")
     return fields

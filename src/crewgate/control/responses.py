@@ -24,6 +24,7 @@ from crewgate.ipc.admin_messages import AgentStatus, RevocationReceipt, TreeRow
 _LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"  # RFC 1123 §2.1
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII | re.IGNORECASE)
 _HOST_CHARS_MAX = 253  # RFC 1035 §2.3.4, without lengths and root
+_AMOUNTS = ("quota", "spent", "reserved", "burned", "left", "leased")
 _STATUS: dict[HealthState, Literal["ok", "degraded", "waiting"]] = {
     HealthState.OK: "ok", HealthState.DEGRADED: "degraded", HealthState.FAILED: "waiting"
 }  # fmt: skip
@@ -60,24 +61,10 @@ def revoked(
 
 
 def branch(row: TreeRow) -> BranchResponse:
-    """Convert a row of the agent's tree."""
-    return BranchResponse(
-        crew=row.crew,
-        branch=row.branch,
-        state=row.state,
-        parent=row.parent,
-        orchestrator=row.orchestrator,
-        role=row.role,
-        process=row.process,
-        grant=row.grant,
-        quota_micro=row.quota,
-        spent_micro=row.spent,
-        reserved_micro=row.reserved,
-        burned_micro=row.burned,
-        left_micro=row.left,
-        leased_micro=row.leased,
-        leased_on=row.leased_on,
-    )
+    """Convert a row of the agent's tree: the names of its amounts get their unit."""
+    fields = msgspec.structs.asdict(row)
+    fields |= {f"{name}_micro": fields[name] for name in _AMOUNTS}
+    return msgspec.convert(fields, BranchResponse)
 
 
 def health(status: AgentStatus) -> HealthResponse:

@@ -9,6 +9,8 @@ that returns under its name starts with new branches. Blocks; use it in one thre
 import time
 from collections import OrderedDict
 
+import msgspec
+
 from crewgate import limits
 from crewgate._native import token as native
 from crewgate.api.backend import TokenRequest
@@ -182,21 +184,16 @@ class TokenService:
 
 def introspection(claims: Claims) -> IntrospectionResponse:
     """Return the introspection response of RFC 7662 for an active token."""
-    return IntrospectionResponse(
-        active=True,
-        scope=" ".join(claims.allowed_tools),
-        client_id=claims.client_id,
-        token_type=_BEARER,
-        exp=claims.exp,
-        iat=claims.iat,
-        sub=claims.sub,
-        aud=claims.aud if isinstance(claims.aud, str) else " ".join(claims.aud),
-        iss=claims.iss,
-        jti=claims.jti,
-        crew=claims.crew,
-        branch=claims.execution_branch_id,
-        credits_micro=claims.credit_quota,
-    )
+    # Claims that have the same name in the response keep their values.
+    fields = msgspec.structs.asdict(claims) | {
+        "active": True,
+        "scope": " ".join(claims.allowed_tools),
+        "token_type": _BEARER,
+        "aud": claims.aud if isinstance(claims.aud, str) else " ".join(claims.aud),
+        "branch": claims.execution_branch_id,
+        "credits_micro": claims.credit_quota,
+    }
+    return msgspec.convert(fields, IntrospectionResponse)
 
 
 def _answer(token: str, claims: Claims, *, issued: str = "") -> TokenResponse:
