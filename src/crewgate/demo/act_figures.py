@@ -117,7 +117,7 @@ def cluster_promises(
 ) -> Iterator[tuple[bool, str]]:
     """Yield each promise of the third act: whether it held, and what is wrong if not."""
     yield everywhere.calls_admitted > 0, "the translator was not served at gateway 3"
-    streams = [row for row in _permits(ended, TRANSLATOR.role) if row.tool == "summary.stream"]
+    streams = [row for row in permits(ended, TRANSLATOR.role) if row.tool == "summary.stream"]
     yield (
         was_cut(ended.events[TRANSLATOR.role], streams),
         "the translator's stream at gateway 2 was not cut in its middle",
@@ -133,9 +133,7 @@ def cluster_promises(
     yield (
         everywhere.calls_admitted_after == 0
         and everywhere.calls_refused_after >= limits.demo_after_calls
-        and all(
-            _status_text(event) == "401 branch-revoked" for event in _after(ended, TRANSLATOR.role)
-        ),
+        and all(event.answer == "401 branch-revoked" for event in _after(ended, TRANSLATOR.role)),
         "a call of the translator was admitted, or not refused as revoked, after the receipt",
     )
     yield (
@@ -156,12 +154,12 @@ def cross_crew_outcome(crossed: CrossCrewObservations) -> CrossCrewFigures:
     calls = [event for event in stayed if event.what == "call"]
     return CrossCrewFigures(
         admitted=sum(event.admitted for event in left if event.what in {"call", "opened"}),
-        copied=_status_text(crossed.copied),
+        copied=crossed.copied.answer,
         dropped=crossed.dropped,
         closed_ms=round((ended - crossed.decommissioned.read_ns) / 1e6, 2),
         command_ms=round(crossed.command_ms, 1),
         after=crossed.after,
-        token_after=_status_text(crossed.token_after),
+        token_after=crossed.token_after.answer,
         others_calls=len(calls),
         others_failed=sum(not event.admitted for event in calls),
     )
@@ -172,7 +170,7 @@ def cluster_outcome(ended: ClusterObservations) -> ClusterFigures:
     receipt, events = ended.revoked.receipt, ended.events[TRANSLATOR.role]
     last = max((event.last_byte_ns for event in events if event.what == "ended"), default=0)
     known = ended.revoked.time + timedelta(milliseconds=receipt.ms)
-    recorded = sum(row.time > known for row in _permits(ended, TRANSLATOR.role))
+    recorded = sum(row.time > known for row in permits(ended, TRANSLATOR.role))
     after = _after(ended, TRANSLATOR.role)
     answered = sum(event.admitted for event in after)
     others = [event for role in SIBLINGS for event in ended.events[role]]
@@ -193,11 +191,7 @@ def cluster_outcome(ended: ClusterObservations) -> ClusterFigures:
 def restart_outcome(seen: Observations, restarted: RestartObservations) -> RestartFigures:
     """Return the figures of the restart."""
     spent = restarted.after.get(seen.branches[RESEARCHER.role], 0)
-    return RestartFigures(spent / MICRO, _status_text(restarted.again))
-
-
-def _status_text(event: AgentEvent) -> str:
-    return f"{event.status} {event.reason}".strip()
+    return RestartFigures(spent / MICRO, restarted.again.answer)
 
 
 def _after(ended: ClusterObservations, role: str) -> list[AgentEvent]:
@@ -209,9 +203,10 @@ def _after(ended: ClusterObservations, role: str) -> list[AgentEvent]:
     ]
 
 
-def _permits(ended: ClusterObservations, role: str) -> list[CallRow]:
-    branch = ended.branches[role]
-    return [row for row in ended.calls if row.branch == branch and row.verdict == "permit"]
+def permits(seen: Observations | ClusterObservations, role: str) -> list[CallRow]:
+    """Return the calls and streams of a role that the audit calls permitted."""
+    branch = seen.branches[role]
+    return [row for row in seen.calls if row.branch == branch and row.verdict == "permit"]
 
 
 def was_cut(events: Iterable[AgentEvent], streams: Iterable[CallRow]) -> bool:
@@ -223,6 +218,6 @@ def was_cut(events: Iterable[AgentEvent], streams: Iterable[CallRow]) -> bool:
 def _agree(ended: ClusterObservations) -> bool:
     """Whether audit and siblings count alike; a call of the translator may have lost its answer."""
     return all(
-        len(_permits(ended, role)) == sum(event.admitted for event in ended.events[role])
+        len(permits(ended, role)) == sum(event.admitted for event in ended.events[role])
         for role in SIBLINGS
     )

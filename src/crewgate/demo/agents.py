@@ -50,6 +50,11 @@ class AgentEvent(msgspec.Struct, frozen=True):
         """Whether the tool answered the call."""
         return 200 <= self.status < 300  # noqa: PLR2004 - RFC 9110, section 15.3
 
+    @property
+    def answer(self) -> str:
+        """The status of the answer, and the reason of a refusal."""
+        return f"{self.status} {self.reason}".strip()
+
 
 EmitEvent = Callable[[AgentEvent], None]
 

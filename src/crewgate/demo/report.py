@@ -18,6 +18,7 @@ from crewgate.demo.act_figures import (
     cluster_promises,
     cross_crew_outcome,
     cross_crew_promises,
+    permits,
     restart_outcome,
     restart_promises,
     was_cut,
@@ -39,7 +40,7 @@ from crewgate.demo.story import (
 
 _SIBLINGS = (ORCHESTRATOR, DRAFTER.role, STYLE_REVIEWER.role, PUBLISHER.role)
 _SIBLING_CALLS_MIN = 50
-_FORBIDDEN, _UNAUTHORIZED = 403, 401
+_EXHAUSTED = "403 credits-exhausted"
 
 
 class ResearcherFigures(msgspec.Struct, frozen=True):
@@ -102,7 +103,9 @@ def judge(
     """Compute the figures, and check each promise."""
     result = DemoResult(
         researcher=_researcher(seen),
-        scope_denials=sum(_is_scope_denial(event) for event in seen.events[DRAFTER.role]),
+        scope_denials=sum(
+            event.answer == "403 tool-not-allowed" for event in seen.events[DRAFTER.role]
+        ),
         revocation=_revocation(seen),
         siblings=_siblings(seen),
         border=cross_crew_outcome(crossed),
@@ -135,7 +138,7 @@ def _promises(seen: Observations, result: DemoResult) -> Iterator[tuple[bool, st
     yield (
         len(loop) == limits.demo_loop_calls
         and first < len(loop)
-        and all(_is_exhausted(event) for event in loop[first:]),
+        and all(event.answer == _EXHAUSTED for event in loop[first:]),
         "after the first refusal the researcher was not refused for its credits every time",
     )
     yield result.scope_denials > 0, "the drafter's scraping was not refused"
@@ -143,10 +146,8 @@ def _promises(seen: Observations, result: DemoResult) -> Iterator[tuple[bool, st
         not any(event.admitted and event.path == SEARCH for event in seen.events[DRAFTER.role]),
         "a scraping call of the drafter went through",
     )
-    branch = seen.branches[FACT_CHECKER.role]
-    streams = [row for row in seen.calls if row.branch == branch and row.verdict == "permit"]
     yield (
-        was_cut(seen.events[FACT_CHECKER.role], streams),
+        was_cut(seen.events[FACT_CHECKER.role], permits(seen, FACT_CHECKER.role)),
         "the fact-checker's stream was not cut in its middle",
     )
     yield (
@@ -175,7 +176,7 @@ def _researcher(seen: Observations) -> ResearcherFigures:
     events = [event for event in seen.events[RESEARCHER.role] if event.what == "call"]
     return ResearcherFigures(
         admitted=sum(event.admitted for event in events),
-        refused=sum(_is_exhausted(event) for event in events),
+        refused=sum(event.answer == _EXHAUSTED for event in events),
         spent_credits=_spent(seen, RESEARCHER.role),
         quota_credits=parse_credits(RESEARCHER.credits) / MICRO,
     )
@@ -184,11 +185,7 @@ def _researcher(seen: Observations) -> ResearcherFigures:
 def _revocation(seen: Observations) -> RevocationFigures:
     events = seen.events[FACT_CHECKER.role]
     last = max((event.last_byte_ns for event in events if event.what == "ended"), default=0)
-    branch = seen.branches[FACT_CHECKER.role]
-    recorded = sum(
-        row.branch == branch and row.verdict == "permit" and row.time > seen.revoked.time
-        for row in seen.calls
-    )
+    recorded = sum(row.time > seen.revoked.time for row in permits(seen, FACT_CHECKER.role))
     answered = sum(event.admitted for event in _after_the_cut(events))
     return RevocationFigures(
         cut_ms=round((last - seen.revoked.receipt.read_ns) / 1e6, 2),
@@ -239,14 +236,6 @@ def _agree(seen: Observations, result: DemoResult) -> bool:
     return True
 
 
-def _is_exhausted(event: AgentEvent) -> bool:
-    return event.status == _FORBIDDEN and event.reason == "credits-exhausted"
-
-
-def _is_scope_denial(event: AgentEvent) -> bool:
-    return event.status == _FORBIDDEN and event.reason == "tool-not-allowed"
-
-
 def _after_the_cut(events: list[AgentEvent]) -> list[AgentEvent]:
     ends = [number for number, event in enumerate(events) if event.what == "ended"]
     return events[ends[0] + 1 :] if ends else events
@@ -254,9 +243,7 @@ def _after_the_cut(events: list[AgentEvent]) -> list[AgentEvent]:
 
 def _is_refused_as_revoked(events: list[AgentEvent]) -> bool:
     after = _after_the_cut(events)
-    return bool(after) and all(
-        event.status == _UNAUTHORIZED and event.reason == "branch-revoked" for event in after
-    )
+    return bool(after) and all(event.answer == "401 branch-revoked" for event in after)
 
 
 def _went_on(seen: Observations) -> bool:

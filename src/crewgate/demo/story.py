@@ -151,13 +151,7 @@ def spawn(
     article: Orchestrator, run: SubAgent, part: AgentRole, token_file: Path | None = None
 ) -> SubAgent:
     """Start the branch of a role below the run."""
-    return article.spawn(
-        role=part.role,
-        parent=run,
-        tools=part.tools,
-        credits=part.credits,
-        token_file=token_file,
-    )
+    return article.spawn(parent=run, token_file=token_file, **msgspec.structs.asdict(part))
 
 
 async def _sub_agent(stage: DemoGateway, role: str, note: OnAgentEvent, begin: trio.Event) -> None:
