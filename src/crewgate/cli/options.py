@@ -57,6 +57,15 @@ CREDITS = ParsedParam("credits", parse_credits)
 DURATION = ParsedParam("duration", parse_duration)
 
 
+def ttl_option(function: Function) -> Function:
+    """Add --ttl, the lifetime of a token in seconds; None is the crew's maximum."""
+    return click.option(
+        "--ttl",
+        type=DURATION,
+        help="Lifetime of the token, such as 15m (default: the crew's maximum).",
+    )(function)
+
+
 def until_option(function: Function) -> Function:
     """Add --until: how many machines must have a revocation on disk before the command returns."""
     return click.option(

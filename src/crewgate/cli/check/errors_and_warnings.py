@@ -184,13 +184,9 @@ def _signing_key_errors(crew: CrewConfig) -> Iterator[str]:
         yield f"crew {crew.name}: {error}"
 
 
-def _end(certificate: Path) -> datetime:
-    """Return the end of the first certificate in a PEM file that a TLS context has already read."""
-    return x509.load_pem_x509_certificates(certificate.read_bytes())[0].not_valid_after_utc
-
-
 def _expired(certificate: Path, effect: str) -> Iterator[str]:
-    end = _end(certificate)
+    # A TLS context has already read the file.
+    end = x509.load_pem_x509_certificates(certificate.read_bytes())[0].not_valid_after_utc
     if end < datetime.now(UTC):
         yield f"{certificate}: ended on {end:%Y-%m-%d}, so {effect}; renew it"
 

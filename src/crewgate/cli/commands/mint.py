@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from crewgate import limits
-from crewgate.cli.options import CREDITS, DURATION, json_option
+from crewgate.cli.options import CREDITS, json_option, ttl_option
 from crewgate.cli.remote.option import with_remote
 from crewgate.cli.tokens import MintOptions, read_token, show_token
 from crewgate.core.credits import format_credits
@@ -37,11 +37,7 @@ from crewgate.issuer.parent_tokens import VerifiedToken, verify_token
 @click.option(
     "--parent", metavar="TOKEN", help="Token of the parent branch; - reads it from stdin."
 )
-@click.option(
-    "--ttl",
-    type=DURATION,
-    help="Lifetime of the token, such as 15m (default: the crew's maximum).",
-)
+@ttl_option
 @click.option("--name", help="Name of the orchestrator within the crew (default: CREW-1).")
 @click.option("--process", help="Name of the process that will hold the token.")
 @json_option

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from crewgate.cli.commands.mint import check_alive
-from crewgate.cli.options import DURATION, json_option
+from crewgate.cli.options import json_option, ttl_option
 from crewgate.cli.remote.option import with_remote
 from crewgate.cli.tokens import read_token, show_token
 
@@ -14,11 +14,7 @@ from crewgate.cli.tokens import read_token, show_token
 @click.command("refresh")
 @with_remote("refresh")
 @click.argument("token")
-@click.option(
-    "--ttl",
-    type=DURATION,
-    help="Lifetime of the token, such as 15m (default: the crew's maximum).",
-)
+@ttl_option
 @json_option
 def command(*, config_path: Path, token: str, ttl: int | None, as_json: bool) -> None:
     """Sign the next token of a branch and print it.

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.text import Text
     from rich.tree import Tree
 
+_IDENTITY = ("parent", "orchestrator", "role", "process", "grant")
 _COLORS = {
     "live": "green",
     "exhausted": "yellow",
@@ -49,11 +50,7 @@ def document(rows: list[TreeRow]) -> dict[str, Any]:
             {
                 "crew": row.crew,
                 "branch": row.branch,
-                "parent": row.parent or None,
-                "orchestrator": row.orchestrator or None,
-                "role": row.role or None,
-                "process": row.process or None,
-                "grant": row.grant or None,
+                **{name: getattr(row, name) or None for name in _IDENTITY},
                 "state": row.state,
                 "quota_micro": row.quota,
                 "overrun_micro": row.overrun,

@@ -38,7 +38,7 @@ from crewgate.cli.remote.client import ControlClient
 from crewgate.cli.remote.receipt import receipt_of
 from crewgate.core.ids import EntityKind
 from crewgate.core.x509.certificate import serial_text
-from crewgate.core.x509.identity_extension import Role
+from crewgate.core.x509.identity_extension import Identity
 from crewgate.errors import CAError
 
 # The member `missing` of an answer, if no agent runs on the other machine (control/responses).
@@ -76,7 +76,7 @@ def issue(client: ControlClient, *, as_json: bool, **given: Any) -> None:  # noq
     if key is not None:
         write_file(private, key_pem(key), PRIVATE)
     write_file(certificate, answer.certificate.encode(), PUBLIC)
-    _print(answer, role, crew, name, certificate, as_json=as_json)
+    _print(answer, Identity(role, name, b"", crew), certificate, as_json=as_json)
 
 
 def _renew(client: ControlClient, life: int | None, *, as_json: bool) -> None:
@@ -90,30 +90,22 @@ def _renew(client: ControlClient, life: int | None, *, as_json: bool) -> None:
     answer = client.post("/v1/certificates", body, CertificateResponse)
     chain = answer.certificate.encode()
     put(own.certificate, before, chain, time.time(), however_long=True)
-    _print(answer, identity.role, identity.crew, identity.name, own.certificate, as_json=as_json)
+    _print(answer, identity, own.certificate, as_json=as_json)
 
 
-def _print(
-    answer: CertificateResponse,
-    role: Role,
-    crew: str,
-    name: str,
-    certificate: Path,
-    *,
-    as_json: bool,
-) -> None:
+def _print(answer: CertificateResponse, holder: Identity, file: Path, *, as_json: bool) -> None:
     entry = CertificateRecord(
         serial=answer.serial,
-        role=role,
-        crew=crew,
-        name=name,
-        instance=b"",
+        role=holder.role,
+        crew=holder.crew,
+        name=holder.name,
+        instance=holder.instance,
         not_before=answer.not_before,
         not_after=answer.not_after,
         issued=int(time.time()),
         pem=answer.certificate,
     )
-    print_entry(entry, f"Wrote {certificate}", as_json=as_json)
+    print_entry(entry, f"Wrote {file}", as_json=as_json)
 
 
 def revoke(client: ControlClient, *, which: str, reason: Any, as_json: bool) -> None:  # noqa: ANN401
