@@ -95,12 +95,9 @@ def ok(component: str) -> ComponentHealth:
     return ComponentHealth(component)
 
 
-def degraded(
-    component: str, why: str, mend: str = "", *, grace: float = 0.0, logged: bool = False
-) -> ComponentHealth:
+def degraded(component: str, why: str, mend: str = "", *, logged: bool = False) -> ComponentHealth:
     """Return the fact that a person must act, though calls continue. Long texts are cut."""
-    state = HealthState.DEGRADED
-    return ComponentHealth(component, state, _cut(why), _cut(mend), grace=grace, logged=logged)
+    return ComponentHealth(component, HealthState.DEGRADED, _cut(why), _cut(mend), logged=logged)
 
 
 def failed(
