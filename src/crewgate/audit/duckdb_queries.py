@@ -8,21 +8,13 @@ Knows DuckDB's dialect. The columns are the fields of `core/audit/records`.
 import re
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Final, Literal, get_origin
+from typing import Final, Literal, get_args, get_origin
 
 import msgspec
 
 from crewgate.audit.filters import AuditFilter, GroupBy
 from crewgate.audit.query_results import CallRow, MintingWatchEvent, RejectedConnection
-from crewgate.core.audit.records import (
-    BurnedReservationRecord,
-    CallRecord,
-    ConnectionRecord,
-    RefusalsRecord,
-    ServiceEvent,
-    StreamOpened,
-    WatchRecord,
-)
+from crewgate.core.audit.records import Record, RevocationRecord
 
 # The engine must not download or load extensions by itself; JSON is built in.
 ENGINE: Final = {
@@ -30,15 +22,6 @@ ENGINE: Final = {
     "autoload_known_extensions": "false",
 }
 
-_RECORDS = (
-    CallRecord,
-    StreamOpened,
-    BurnedReservationRecord,
-    RefusalsRecord,
-    ConnectionRecord,
-    WatchRecord,
-    ServiceEvent,
-)
 _SQL_TYPES: dict[object, str] = {
     datetime: "TIMESTAMP",
     bool: "BOOLEAN",
@@ -57,7 +40,8 @@ def _sql_type(hint: object) -> str:
 # Lines that an earlier version wrote have `rung` for the `level` of a watch.
 _COLUMNS = {"kind": "VARCHAR", "rung": "VARCHAR"} | {
     field.name: _sql_type(field.type)
-    for record in _RECORDS
+    for record in get_args(Record)
+    if record is not RevocationRecord  # no query reads it
     for field in msgspec.structs.fields(record)
 }
 
