@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import TypedDict
 
+import msgspec
+
 from crewgate.core.audit.records import (
     CallEnd,
     CallInfo,
@@ -80,20 +82,11 @@ def permitted(
     return CallRecord(
         **who(grant),
         **what(request),
+        **msgspec.structs.asdict(end),
         verdict="permit",
-        outcome=end.outcome,
-        cost_micro=end.cost_micro,
         remaining_micro=remaining_micro,
         quota_micro=grant.quota,
-        duration_us=end.duration_us,
         would=would.value if would else "",
-        status=end.status,
-        bytes_in=end.bytes_in,
-        bytes_out=end.bytes_out,
-        overrun_micro=end.overrun_micro,
-        model=end.model,
-        tokens_in=end.tokens_in,
-        tokens_out=end.tokens_out,
         certificate=request.certificate,
     )
 

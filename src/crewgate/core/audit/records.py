@@ -52,7 +52,7 @@ class CallInfo(msgspec.Struct, frozen=True, gc=False):
 
 
 class CallEnd(msgspec.Struct, frozen=True, gc=False):
-    """How a permitted call ended.
+    """How a permitted call ended; each field is one of its `CallRecord`.
 
     `status` is the upstream's, or 0 without a response. `bytes_in` counts the request's body from
     the client, and `bytes_out` the response's body to the client.
