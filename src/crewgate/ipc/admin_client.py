@@ -14,29 +14,7 @@ from crewgate.core.health import ComponentHealth
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import ServiceConnectionError, ServiceRefusedError
-from crewgate.ipc.admin_messages import (
-    AdminRequest,
-    AdminResponse,
-    AgentStatus,
-    BurnedCreditForgiven,
-    CheckMint,
-    ForgiveBurnedCredit,
-    GetStatus,
-    GetTree,
-    MintDecision,
-    ProcessHealthReport,
-    Quarantine,
-    QuarantineResult,
-    ReloadConfig,
-    ReloadResult,
-    ReportSource,
-    RevocationReceipt,
-    Revoke,
-    TreePage,
-    TreeRow,
-    Until,
-    owner_answers,
-)
+from crewgate.ipc import admin_messages as messages
 from crewgate.ipc.attach_messages import RequestFailed, pack, unpack
 from crewgate.ipc.cluster_messages import (
     ClusterStatus,
@@ -53,8 +31,8 @@ from crewgate.ipc.frames import FrameDecoder
 from crewgate.ipc.sockets import AgentSocketKind, ProcessCredentials, connect, peer_of
 
 _CHUNK = 64 * 2**10
-A = TypeVar("A", bound=AdminResponse)
-P = TypeVar("P", TreePage, MembersPage)
+A = TypeVar("A", bound=messages.AdminResponse)
+P = TypeVar("P", messages.TreePage, MembersPage)
 
 
 class AdminClient:
@@ -67,7 +45,7 @@ class AdminClient:
     def __init__(self, folder: Path, seconds: float = limits.ipc_seconds_max) -> None:
         self._connection: socket.socket = connect(folder, AgentSocketKind.OWNER, seconds)
         self._decoder = FrameDecoder()
-        self._received: list[AdminResponse] = []
+        self._received: list[messages.AdminResponse] = []
         self._last_id = 0
 
     def __enter__(self) -> Self:
@@ -85,7 +63,9 @@ class AdminClient:
         """Close the connection."""
         self._connection.close()
 
-    def revoke(self, targets: Sequence[RevocationTarget], until: Until = "") -> RevocationReceipt:
+    def revoke(
+        self, targets: Sequence[RevocationTarget], until: messages.Until = ""
+    ) -> messages.RevocationReceipt:
         """Revoke 1 to `limits.ipc_targets_max` targets in one step: all of them, or none.
 
         So at most one of them may be of a kind that the agent refuses if the table has no room.
@@ -93,53 +73,55 @@ class AdminClient:
         have the revocation on disk. The wait for each is bounded; the receipt says what was
         reached.
         """
-        request = Revoke(id=self._next_id(), targets=list(targets), until=until)
-        return self._request(request, RevocationReceipt)
+        request = messages.Revoke(id=self._next_id(), targets=list(targets), until=until)
+        return self._request(request, messages.RevocationReceipt)
 
     def quarantine(
         self, crew: str, orchestrator: str, *, lift: bool = False, seconds: int = 0
-    ) -> QuarantineResult:
+    ) -> messages.QuarantineResult:
         """Quarantine an orchestrator (a `client_id`), or lift that; return what holds now.
 
         Gateways then admit no new grants of it, for `seconds`; 0: for its crew's usual time.
         """
-        request = Quarantine(self._next_id(), crew, orchestrator, lift, seconds)
-        return self._request(request, QuarantineResult)
+        request = messages.Quarantine(self._next_id(), crew, orchestrator, lift, seconds)
+        return self._request(request, messages.QuarantineResult)
 
-    def forgive(self, branch: str, crew: str = "") -> BurnedCreditForgiven:
+    def forgive(self, branch: str, crew: str = "") -> messages.BurnedCreditForgiven:
         """Give back the burned credit of the leases of `branch` (UUID text), and of it alone."""
-        request = ForgiveBurnedCredit(id=self._next_id(), branch=branch, crew=crew)
-        return self._request(request, BurnedCreditForgiven)
+        request = messages.ForgiveBurnedCredit(id=self._next_id(), branch=branch, crew=crew)
+        return self._request(request, messages.BurnedCreditForgiven)
 
     def may_mint(self, claims: Claims, crew: str, kid: str) -> bool:
         """Return whether gateways would admit a grant that key `kid` of `crew` is about to sign.
 
         The minting watch counts the grant.
         """
-        request = CheckMint(id=self._next_id(), crew=crew, kid=kid, claims=claims)
-        return self._request(request, MintDecision).admitted
+        request = messages.CheckMint(id=self._next_id(), crew=crew, kid=kid, claims=claims)
+        return self._request(request, messages.MintDecision).admitted
 
-    def status(self) -> AgentStatus:
+    def status(self) -> messages.AgentStatus:
         """Return whether this machine is ready, and if not, why."""
-        return self._request(GetStatus(id=self._next_id()), AgentStatus)
+        return self._request(messages.GetStatus(id=self._next_id()), messages.AgentStatus)
 
-    def report(self, source: ReportSource, facts: Sequence[ComponentHealth]) -> None:
+    def report(self, source: messages.ReportSource, facts: Sequence[ComponentHealth]) -> None:
         """Report the health of a process; there is no answer.
 
         The report holds until the next one, or until the connection ends.
         """
-        self._send(ProcessHealthReport(id=self._next_id(), source=source, facts=list(facts)))
+        self._send(
+            messages.ProcessHealthReport(id=self._next_id(), source=source, facts=list(facts))
+        )
 
-    def reload(self) -> ReloadResult:
+    def reload(self) -> messages.ReloadResult:
         """Make the agent read configuration and keys again.
 
         Raises ServiceRefusedError for a bad file; the old configuration stays then.
         """
-        return self._request(ReloadConfig(id=self._next_id()), ReloadResult)
+        return self._request(messages.ReloadConfig(id=self._next_id()), messages.ReloadResult)
 
-    def tree(self) -> list[TreeRow]:
+    def tree(self) -> list[messages.TreeRow]:
         """Return every branch that this machine knows, parents before children."""
-        pages = self._pages(GetTree(id=self._next_id()), TreePage)
+        pages = self._pages(messages.GetTree(id=self._next_id()), messages.TreePage)
         return [row for page in pages for row in page.rows]
 
     def members(self) -> list[MemberRow]:
@@ -151,14 +133,16 @@ class AdminClient:
         """Return the state of this machine in its cluster."""
         return self._request(GetClusterStatus(id=self._next_id()), ClusterStatus)
 
-    def evict(self, name: str, until: EvictUntil = "", *, force: bool = False) -> RevocationReceipt:
+    def evict(
+        self, name: str, until: EvictUntil = "", *, force: bool = False
+    ) -> messages.RevocationReceipt:
         """Evict a member for good; returns as `revoke`.
 
         The receipt has no targets if this machine has no certificate of the member: then it revoked
         nothing, and could inform no other machine.
         """
         request = EvictMember(id=self._next_id(), name=name, until=until, force=force)
-        return self._request(request, RevocationReceipt)
+        return self._request(request, messages.RevocationReceipt)
 
     def rotate_keys(self, *, revoke_old: bool = False) -> GroupKeysRotated:
         """Make another key for the datagrams of all members; `revoke_old` ends earlier keys."""
@@ -170,17 +154,17 @@ class AdminClient:
         self._last_id += 1
         return self._last_id
 
-    def _send(self, request: AdminRequest) -> None:
+    def _send(self, request: messages.AdminRequest) -> None:
         try:
             self._connection.sendall(pack(request))
         except OSError as error:
             raise ServiceConnectionError(f"the agent does not take the request: {error}") from error
 
-    def _request(self, request: AdminRequest, kind: type[A]) -> A:
+    def _request(self, request: messages.AdminRequest, kind: type[A]) -> A:
         self._send(request)
         return self._answer(request.id, kind)
 
-    def _pages(self, request: AdminRequest, kind: type[P]) -> Iterator[P]:
+    def _pages(self, request: messages.AdminRequest, kind: type[P]) -> Iterator[P]:
         page = self._request(request, kind)
         yield page
         while not page.last:
@@ -213,4 +197,6 @@ class AdminClient:
                 "the agent closed the connection: it has ended, or it refuses so large a request, "
                 "or this is not the service's user; see its log"
             )
-        self._received += [unpack(owner_answers, body) for body in self._decoder.feed(data)]
+        self._received += [
+            unpack(messages.owner_answers, body) for body in self._decoder.feed(data)
+        ]

@@ -15,22 +15,13 @@ from typing import Self
 
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import ServiceConnectionError
-from crewgate.ipc.attach_messages import (
-    Attached,
-    AttachResponse,
-    CreditDrawn,
-    DrawCredit,
-    Reload,
-    RequestFailed,
-    RevocationNotice,
-    group_answers,
-    pack,
-    unpack,
-)
+from crewgate.ipc import attach_messages as messages
 from crewgate.ipc.handshake import AttachedConnection, attach
 
 _CHUNK = 64 * 2**10
-AgentMessage = CreditDrawn | RequestFailed | RevocationNotice | Reload
+AgentMessage = (
+    messages.CreditDrawn | messages.RequestFailed | messages.RevocationNotice | messages.Reload
+)
 
 
 class EmbedderAttachment:
@@ -55,7 +46,7 @@ class EmbedderAttachment:
         self._early = _expected(session.early)
 
     @classmethod
-    def open(cls, folder: Path, *, previous: Attached | None = None) -> Self:
+    def open(cls, folder: Path, *, previous: messages.Attached | None = None) -> Self:
         """Attach to the agent whose state is in `folder`.
 
         Raises ServiceConnectionError if that fails.
@@ -105,7 +96,9 @@ class EmbedderAttachment:
             if self._unsent:
                 return 0
             self._last_id += 1
-            self._unsent += pack(DrawCredit(id=self._last_id, grant=grant, need=need))
+            self._unsent += messages.pack(
+                messages.DrawCredit(id=self._last_id, grant=grant, need=need)
+            )
             self._flush()
             return self._last_id
 
@@ -146,7 +139,9 @@ class EmbedderAttachment:
         if not data:
             raise self._fail("the agent closed the connection")
         try:
-            return _expected([unpack(group_answers, body) for body in self._decoder.feed(data)])
+            return _expected(
+                [messages.unpack(messages.group_answers, body) for body in self._decoder.feed(data)]
+            )
         except ServiceConnectionError as error:
             raise self._fail(str(error)) from error
 
@@ -159,9 +154,9 @@ class EmbedderAttachment:
         return ServiceConnectionError(why)
 
 
-def _expected(messages: Iterable[AttachResponse]) -> list[AgentMessage]:
+def _expected(received: Iterable[messages.AttachResponse]) -> list[AgentMessage]:
     """Leave out the answers to what an embedder never asks."""
-    return [each for each in messages if isinstance(each, AgentMessage)]
+    return [each for each in received if isinstance(each, AgentMessage)]
 
 
 def wait_for(connection: socket.socket, seconds: float, *, writable: bool) -> None:

@@ -14,16 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crewgate.errors import ServiceConnectionError
-from crewgate.ipc.attach_messages import (
-    VERSION,
-    Attach,
-    Attached,
-    AttachResponse,
-    RequestFailed,
-    group_answers,
-    pack,
-    unpack,
-)
+from crewgate.ipc import attach_messages as messages
 from crewgate.ipc.frames import FrameDecoder
 from crewgate.ipc.sockets import AgentSocketKind, connect, descriptors
 
@@ -39,9 +30,9 @@ class AttachedConnection(NamedTuple):
 
     connection: socket.socket
     decoder: FrameDecoder
-    attached: Attached
+    attached: messages.Attached
     table: int
-    early: list[AttachResponse]
+    early: list[messages.AttachResponse]
 
 
 def attach(
@@ -49,7 +40,7 @@ def attach(
     *,
     worker: int = -1,
     answers_cuts: bool = False,
-    previous: Attached | None = None,
+    previous: messages.Attached | None = None,
 ) -> AttachedConnection:
     """Attach to the agent whose state is in `folder`.
 
@@ -60,8 +51,8 @@ def attach(
         ServiceConnectionError: No agent listens, it refuses, or it answers with anything but a
             table.
     """
-    ask = Attach(
-        version=VERSION,
+    ask = messages.Attach(
+        version=messages.VERSION,
         worker=worker,
         answers_cuts=answers_cuts,
         previous=previous.number if previous else -1,
@@ -71,7 +62,7 @@ def attach(
     connection = connect(folder, AgentSocketKind.GROUP)
     passed: list[int] = []
     try:
-        connection.sendall(pack(ask))
+        connection.sendall(messages.pack(ask))
         return _answer(connection, passed)
     except BaseException as error:
         connection.close()
@@ -86,8 +77,8 @@ def attach(
 
 def _answer(connection: socket.socket, passed: list[int]) -> AttachedConnection:
     decoder = FrameDecoder()
-    messages: list[AttachResponse] = []
-    while not messages:
+    received: list[messages.AttachResponse] = []
+    while not received:
         data, ancillary, _, _ = connection.recvmsg(
             _CHUNK, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC
         )
@@ -97,11 +88,11 @@ def _answer(connection: socket.socket, passed: list[int]) -> AttachedConnection:
                 "the agent closed the connection: the user of this process may not attach, or too "
                 "many processes are connected; see the agent's log"
             )
-        messages += [unpack(group_answers, body) for body in decoder.feed(data)]
-    first, *early = messages
-    if isinstance(first, RequestFailed):
+        received += [messages.unpack(messages.group_answers, body) for body in decoder.feed(data)]
+    first, *early = received
+    if isinstance(first, messages.RequestFailed):
         raise ServiceConnectionError(first.message)
-    if not isinstance(first, Attached) or len(passed) != 1:
+    if not isinstance(first, messages.Attached) or len(passed) != 1:
         raise ServiceConnectionError(
             "the agent answered without a table: it is no agent of this version"
         )

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from crewgate import limits
-from crewgate.core.gossip import capsules
+from crewgate.core.gossip import capsules, messages
 from crewgate.core.gossip.accept_log import HandledUnstoredIds
 from crewgate.core.gossip.acknowledgements import AckTracker
 from crewgate.core.gossip.anti_entropy import AntiEntropy
@@ -19,21 +19,6 @@ from crewgate.core.gossip.capsules import Capsule, RevocationEntry
 from crewgate.core.gossip.dissemination import Disseminator, EgressBudget
 from crewgate.core.gossip.freshness import QuorumFreshness
 from crewgate.core.gossip.membership import Membership
-from crewgate.core.gossip.messages import (
-    AcceptLogRequest,
-    AcceptLogResponse,
-    Ack,
-    IHave,
-    IWant,
-    MemberAddress,
-    PersistAck,
-    PersistQuery,
-    Ping,
-    PingRequest,
-    Push,
-    decode,
-    encode,
-)
 from crewgate.core.gossip.protocol_interface import CapsuleCrypto, ProtocolOutput
 from crewgate.core.gossip.randomness import RandomSource, some
 from crewgate.errors import GossipError
@@ -60,7 +45,7 @@ class ProtocolNode:
         self,
         line: bytes,
         cluster: bytes,
-        address: MemberAddress,
+        address: messages.MemberAddress,
         *,
         random_source: RandomSource,
         crypto: CapsuleCrypto,
@@ -114,31 +99,33 @@ class ProtocolNode:
 
     def receive(self, sender: bytes, data: bytes, now: float, wall: int) -> ProtocolOutput:
         """Handle a message of `sender`. An invalid one raises GossipError and changes nothing."""
-        message = decode(data)
+        message = messages.decode(data)
         effects = ProtocolOutput()
-        if isinstance(message, Push):
+        if isinstance(message, messages.Push):
             for capsule in self._verifier.new([message.raw]):
                 if not self._verifier.is_good(capsule):
                     raise GossipError(f"capsule {capsule.id.hex()}: its origin has not signed it")
                 self._take(capsule, effects, now, wall)
-        elif isinstance(message, IHave):
+        elif isinstance(message, messages.IHave):
             self._request(sender, message.ids, effects, now)
-        elif isinstance(message, IWant):
+        elif isinstance(message, messages.IWant):
             self._hand_over(sender, message.ids, effects, now)
-        elif isinstance(message, AcceptLogRequest):
-            effects.sends.append((sender, encode(self.anti_entropy.answer(message, wall))))
-        elif isinstance(message, AcceptLogResponse):
+        elif isinstance(message, messages.AcceptLogRequest):
+            effects.sends.append((sender, messages.encode(self.anti_entropy.answer(message, wall))))
+        elif isinstance(message, messages.AcceptLogResponse):
             self._compare(sender, message, effects, now, wall)
-        elif isinstance(message, PersistQuery):
+        elif isinstance(message, messages.PersistQuery):
             self._request(sender, message.ids, effects, now)
             effects.sends += self.receipts.checked(sender, message)
-        elif isinstance(message, PersistAck):
+        elif isinstance(message, messages.PersistAck):
             effects.receipts += self.receipts.on_ack(sender, message, now)
         else:
             self._on_probe(sender, message, effects, now)
         return effects
 
-    def add_members(self, members: Iterable[tuple[bytes, MemberAddress]], now: float) -> None:
+    def add_members(
+        self, members: Iterable[tuple[bytes, messages.MemberAddress]], now: float
+    ) -> None:
         """Add machines that have shown a certificate of this cluster, here or to another member."""
         others = []
         for member, address in members:
@@ -262,7 +249,7 @@ class ProtocolNode:
     def _compare(
         self,
         sender: bytes,
-        answer: AcceptLogResponse,
+        answer: messages.AcceptLogResponse,
         effects: ProtocolOutput,
         now: float,
         wall: int,
@@ -283,7 +270,7 @@ class ProtocolNode:
         if not lacking or len(self._wanted) + len(lacking) > limits.wants_max:
             return
         self._wanted.update((id_, now + limits.want_again_seconds) for id_ in lacking)
-        effects.sends.append((sender, encode(IWant(tuple(lacking)))))
+        effects.sends.append((sender, messages.encode(messages.IWant(tuple(lacking)))))
 
     def _hand_over(
         self, sender: bytes, ids: Sequence[bytes], effects: ProtocolOutput, now: float
@@ -292,17 +279,21 @@ class ProtocolNode:
         for raw in filter(None, map(self.archive.get, ids)):
             if self._egress.level(now) <= 0:
                 return
-            data = encode(Push(raw))
+            data = messages.encode(messages.Push(raw))
             self._egress.spend(len(data))
             effects.sends.append((sender, data))
 
     def _on_probe(
-        self, sender: bytes, message: Ping | Ack | PingRequest, effects: ProtocolOutput, now: float
+        self,
+        sender: bytes,
+        message: messages.Ping | messages.Ack | messages.PingRequest,
+        effects: ProtocolOutput,
+        now: float,
     ) -> None:
         members, digest = self.members, self.archive.digest
-        if isinstance(message, Ping):
+        if isinstance(message, messages.Ping):
             effects.sends += members.pinged(sender, message, digest, now)
-        elif isinstance(message, PingRequest):
+        elif isinstance(message, messages.PingRequest):
             effects.sends += members.asked(sender, message, digest, now)
             return
         else:

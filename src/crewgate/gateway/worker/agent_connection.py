@@ -18,25 +18,8 @@ from crewgate.core.tokens.grant import Grant
 from crewgate.errors import ServiceConnectionError
 from crewgate.gateway.call.authorizer import DrawCallback
 from crewgate.gateway.worker.overrun_outbox import OverrunOutbox
+from crewgate.ipc import attach_messages as messages
 from crewgate.ipc import direct_send
-from crewgate.ipc.attach_messages import (
-    Attached,
-    AttachRequest,
-    AttachResponse,
-    CreditDrawn,
-    DrawCredit,
-    OverrunNoted,
-    Reload,
-    ReportOverrun,
-    RequestFailed,
-    RevocationAck,
-    RevocationNotice,
-    WorkerAccepting,
-    WorkerHealthReport,
-    group_answers,
-    pack,
-    unpack,
-)
 from crewgate.ipc.handshake import AttachedConnection, attach
 
 _log = logging.getLogger(__name__)
@@ -45,13 +28,13 @@ _log = logging.getLogger(__name__)
 class AgentEvents(Protocol):
     """What the worker does about events of its connection to the agent."""
 
-    def attached(self, attached: Attached, table: int) -> None:
+    def attached(self, attached: messages.Attached, table: int) -> None:
         """Use the table behind descriptor `table`, under the number in `attached`.
 
         Closes the descriptor.
         """
 
-    def revoked(self, pushed: RevocationNotice) -> RevocationAck:
+    def revoked(self, pushed: messages.RevocationNotice) -> messages.RevocationAck:
         """End what was revoked, and return how much that was."""
 
     def reload(self, generation: int) -> None:
@@ -65,10 +48,10 @@ class AgentConnection:
         self._folder = folder
         self._index = index
         self._events = events
-        self._previous: Attached | None = None
-        self._outbox: trio.MemorySendChannel[AttachRequest] | None = None
+        self._previous: messages.Attached | None = None
+        self._outbox: trio.MemorySendChannel[messages.AttachRequest] | None = None
         self._descriptor = -1  # of the connection that `_outbox` is for
-        self._pending_draws: dict[int, tuple[DrawCredit, DrawCallback]] = {}
+        self._pending_draws: dict[int, tuple[messages.DrawCredit, DrawCallback]] = {}
         # When an agent was lost whose successor may still come (Trio's clock).
         self._away_since: float | None = None
         self._last_id = 0
@@ -105,7 +88,7 @@ class AgentConnection:
         """
         self._last_id += 1
         number = self._last_id
-        draw = DrawCredit(id=number, grant=grant, need=need)
+        draw = messages.DrawCredit(id=number, grant=grant, need=need)
         is_waiting = self._outbox is None and self._is_expected()
         may_add = len(self._pending_draws) < limits.ipc_draws_max
         if self._send(draw) or (is_waiting and may_add):
@@ -115,25 +98,25 @@ class AgentConnection:
 
     def send_accepting(self, generation: int, *, accepting: bool) -> None:
         """Report whether the listeners are open, and the generation of the policy."""
-        self._send(WorkerAccepting(accepting=accepting, policy_generation=generation))
+        self._send(messages.WorkerAccepting(accepting=accepting, policy_generation=generation))
 
     def send_health(self, facts: list[ComponentHealth]) -> None:
         """Report the health of this worker; dropped while the agent is unavailable."""
-        self._send(WorkerHealthReport(facts=facts))
+        self._send(messages.WorkerHealthReport(facts=facts))
 
     def send_overrun(self, request: bytes, grant: Grant, amount: int) -> None:
         """Report that a call cost more than its bound, until the agent has acknowledged that.
 
         `request` is the call's unique id of 16 bytes, `amount` the excess in micro-credits.
         """
-        report = ReportOverrun(id=request, grant=grant, amount=amount)
+        report = messages.ReportOverrun(id=request, grant=grant, amount=amount)
         if self._pending_overruns.keep(report) and not self._send(report):
             self._pending_overruns.put_off(report)
 
     def _attach(self) -> AttachedConnection:
         return attach(self._folder, worker=self._index, answers_cuts=True, previous=self._previous)
 
-    def _send(self, message: AttachRequest) -> bool:
+    def _send(self, message: messages.AttachRequest) -> bool:
         """Send or queue a message; return False if neither is possible.
 
         A message may be lost: what must not be lost is in the table.
@@ -170,7 +153,7 @@ class AgentConnection:
 
     async def _converse(self, session: AttachedConnection) -> None:
         """Serve one connection until it ends, which raises ServiceConnectionError."""
-        sender, receiver = trio.open_memory_channel[AttachRequest](limits.ipc_draws_max)
+        sender, receiver = trio.open_memory_channel[messages.AttachRequest](limits.ipc_draws_max)
         self._outbox = sender
         self._descriptor = session.connection.fileno()
         self._pending_overruns.begin_again()
@@ -199,16 +182,16 @@ class AgentConnection:
             if not data:
                 return
             for body in session.decoder.feed(data):
-                self._receive(unpack(group_answers, body))
+                self._receive(messages.unpack(messages.group_answers, body))
 
     async def _write(
-        self, stream: trio.SocketStream, outbox: trio.MemoryReceiveChannel[AttachRequest]
+        self, stream: trio.SocketStream, outbox: trio.MemoryReceiveChannel[messages.AttachRequest]
     ) -> None:
         """Send what is queued; the reader notices a broken connection."""
         try:
             await self._write_pending_overruns(stream)
             async for message in outbox:
-                await stream.send_all(pack(message))
+                await stream.send_all(messages.pack(message))
                 await self._write_pending_overruns(stream)
         except trio.BrokenResourceError:
             return
@@ -216,16 +199,16 @@ class AgentConnection:
     async def _write_pending_overruns(self, stream: trio.SocketStream) -> None:
         """Send the overruns that the queue had no room for, or that another agent was sent."""
         while (report := self._pending_overruns.next()) is not None:
-            await stream.send_all(pack(report))
+            await stream.send_all(messages.pack(report))
 
-    def _receive(self, message: AttachResponse) -> None:
-        if isinstance(message, OverrunNoted):
+    def _receive(self, message: messages.AttachResponse) -> None:
+        if isinstance(message, messages.OverrunNoted):
             self._pending_overruns.noted(message.id)
-        elif isinstance(message, RevocationNotice):
+        elif isinstance(message, messages.RevocationNotice):
             self._send(self._events.revoked(message))
-        elif isinstance(message, Reload):
+        elif isinstance(message, messages.Reload):
             self._events.reload(message.generation)
-        elif isinstance(message, (CreditDrawn, RequestFailed)):
+        elif isinstance(message, (messages.CreditDrawn, messages.RequestFailed)):
             pending = self._pending_draws.pop(message.id, None)
             if pending is not None:
-                pending[1](message if isinstance(message, CreditDrawn) else None)
+                pending[1](message if isinstance(message, messages.CreditDrawn) else None)
