@@ -25,15 +25,9 @@ from crewgate.core.rate_limit import TokenBucket
 from crewgate.core.revocation_kinds import RevokedKeyLookup
 from crewgate.core.verdict import ConnectionRefusalReason
 from crewgate.core.x509 import certificate as certificate_
+from crewgate.core.x509 import ocsp_result
 from crewgate.core.x509.certificate import Certificate, revocable_by
 from crewgate.core.x509.identity_extension import Identity, Role
-from crewgate.core.x509.ocsp_result import (
-    CertificateStatus,
-    RevokedStatus,
-    UndeterminedReason,
-    UndeterminedStatus,
-    UnknownStatus,
-)
 from crewgate.server.connection_authorizer import ClosableConnection
 from crewgate.server.peer_connections import PeerConnections
 from crewgate.server.request import ClientInfo
@@ -63,12 +57,12 @@ class PeerRules(msgspec.Struct, frozen=True):
     is_required: bool = True
 
 
-CheckStatus = Callable[[bytes, bytes], Awaitable[CertificateStatus]]
+CheckStatus = Callable[[bytes, bytes], Awaitable[ocsp_result.CertificateStatus]]
 
 
-async def ask_nobody(key: bytes, certificate: bytes) -> CertificateStatus:  # noqa: ARG001 - a `CheckStatus`
+async def ask_nobody(key: bytes, certificate: bytes) -> ocsp_result.CertificateStatus:  # noqa: ARG001 - a `CheckStatus`
     """Return that the status is undetermined, because no OCSP responder is configured."""
-    return UndeterminedStatus(UndeterminedReason.UNREACHABLE)
+    return ocsp_result.UndeterminedStatus(ocsp_result.UndeterminedReason.UNREACHABLE)
 
 
 class PeerAuthorizer:
@@ -121,7 +115,7 @@ class PeerAuthorizer:
             status = await self._check_status(key, peer.certificate)
             # Table and rules may have changed during the OCSP check.
             reason = self._refusal(leaf, identity) or self._status_refusal(status)
-        doubt = status.flaw.value if isinstance(status, UndeterminedStatus) else ""
+        doubt = status.flaw.value if isinstance(status, ocsp_result.UndeterminedStatus) else ""
         if reason is not None:
             self._record_refusal(peer, reason, leaf, identity, doubt=doubt)
             return None
@@ -169,13 +163,15 @@ class PeerAuthorizer:
         is_revoked = self._table().is_revoked
         return ConnectionRefusalReason.REVOKED if any(is_revoked(*by) for by in keys) else None
 
-    def _status_refusal(self, status: CertificateStatus) -> ConnectionRefusalReason | None:
+    def _status_refusal(
+        self, status: ocsp_result.CertificateStatus
+    ) -> ConnectionRefusalReason | None:
         """Return why a certificate with this OCSP status is refused, or None if it is not."""
-        if isinstance(status, RevokedStatus):
+        if isinstance(status, ocsp_result.RevokedStatus):
             return ConnectionRefusalReason.REVOKED
-        if isinstance(status, UnknownStatus):
+        if isinstance(status, ocsp_result.UnknownStatus):
             return ConnectionRefusalReason.UNKNOWN
-        if isinstance(status, UndeterminedStatus) and self.rules.ocsp == "required":
+        if isinstance(status, ocsp_result.UndeterminedStatus) and self.rules.ocsp == "required":
             return ConnectionRefusalReason.STALE
         return None
 

@@ -5,15 +5,7 @@ from typing import TypedDict
 
 import msgspec
 
-from crewgate.core.audit.records import (
-    CallEnd,
-    CallInfo,
-    CallOutcome,
-    CallRecord,
-    StreamOpened,
-    request_text,
-    when,
-)
+from crewgate.core.audit import records
 from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, problem_type
@@ -58,11 +50,11 @@ def who(grant: Grant) -> IdentityFields:
     }
 
 
-def what(request: CallInfo) -> CallFields:
+def what(request: records.CallInfo) -> CallFields:
     """Return the facts of a request that its records repeat."""
     return {
-        "time": when(request.time_ns),
-        "request": request_text(request.id),
+        "time": records.when(request.time_ns),
+        "request": records.request_text(request.id),
         "listener": request.listener,
         "peer": request.peer,
         "tool": request.tool,
@@ -71,15 +63,15 @@ def what(request: CallInfo) -> CallFields:
 
 
 def permitted(
-    request: CallInfo,
+    request: records.CallInfo,
     grant: Grant,
-    end: CallEnd,
+    end: records.CallEnd,
     *,
     remaining_micro: int | None = None,
     would: Reason | None = None,
-) -> CallRecord:
+) -> records.CallRecord:
     """Return the record of a permitted call that has ended."""
-    return CallRecord(
+    return records.CallRecord(
         **who(grant),
         **what(request),
         **msgspec.structs.asdict(end),
@@ -91,7 +83,7 @@ def permitted(
     )
 
 
-def denied(request: CallInfo, denial: Denial) -> CallRecord:
+def denied(request: records.CallInfo, denial: Denial) -> records.CallRecord:
     """Return the record of a refusal after a good signature.
 
     Raises ValueError for a denial without a grant: without a proven identity, a refusal is only
@@ -101,11 +93,11 @@ def denied(request: CallInfo, denial: Denial) -> CallRecord:
     if grant is None:
         message = f"a refusal without a grant ({denial.reason.value}) is counted, not recorded"
         raise ValueError(message)
-    return CallRecord(
+    return records.CallRecord(
         **who(grant),
         **what(request),
         verdict="deny",
-        outcome=CallOutcome.REFUSED,
+        outcome=records.CallOutcome.REFUSED,
         cost_micro=0,
         quota_micro=grant.quota,
         duration_us=0,
@@ -118,10 +110,15 @@ def denied(request: CallInfo, denial: Denial) -> CallRecord:
 
 
 def opened(
-    request: CallInfo, grant: Grant, price_micro: int, *, status: int, would: Reason | None = None
-) -> StreamOpened:
+    request: records.CallInfo,
+    grant: Grant,
+    price_micro: int,
+    *,
+    status: int,
+    would: Reason | None = None,
+) -> records.StreamOpened:
     """Return the record of a stream that has begun."""
-    return StreamOpened(
+    return records.StreamOpened(
         **who(grant),
         **what(request),
         price_micro=price_micro,

@@ -14,14 +14,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from hashlib import blake2b
 
 from crewgate import limits
-from crewgate.core.gossip.capsules import (
-    LINE_BYTES,
-    MEMBER_BYTES,
-    TIME_BYTES,
-    Capsule,
-    expires_of,
-    number_of,
-)
+from crewgate.core.gossip import capsules
 from crewgate.core.gossip.packed_capsules import PackedCapsules
 from crewgate.core.gossip.ranges import IntervalSet, Range
 
@@ -61,7 +54,7 @@ class _OriginLog:
     def of(self, number: int) -> list[bytes]:
         """Return every capsule with this number."""
         first = self.capsules.get(number)
-        others = [each for each in self.conflicts if number_of(each) == number]
+        others = [each for each in self.conflicts if capsules.number_of(each) == number]
         return [*others, first] if first is not None else others
 
     def ages(self) -> Iterator[tuple[bytes, int]]:
@@ -70,9 +63,9 @@ class _OriginLog:
         An age is the time of creation that the page's last capsule states, in bytes, but no later
         than the age of the page after it.
         """
-        age = b"\xff" * TIME_BYTES
+        age = b"\xff" * capsules.TIME_BYTES
         for page, last in self.capsules.pages():
-            age = min(age, last[:TIME_BYTES])
+            age = min(age, last[: capsules.TIME_BYTES])
             yield age, page
 
     def lacking(self, page: int, theirs: IntervalSet | None) -> Iterator[bytes]:
@@ -83,11 +76,11 @@ class _OriginLog:
 
     def remove(self, raw: bytes) -> bool:
         """Forget a capsule; return whether another one with its number remains."""
-        number = number_of(raw)
+        number = capsules.number_of(raw)
         if raw in self.conflicts:
             self.conflicts.remove(raw)
             return True
-        other = next((each for each in self.conflicts if number_of(each) == number), None)
+        other = next((each for each in self.conflicts if capsules.number_of(each) == number), None)
         if other is None:
             self.capsules.remove(number)
             return False
@@ -124,8 +117,8 @@ class CapsuleStore:
 
     def get(self, id_: bytes) -> bytes | None:
         """Return the capsule with this id (20 bytes); None if it never came, or has expired."""
-        line = self._lines.get(id_[:LINE_BYTES])
-        return None if line is None else line.capsules.get(number_of(id_))
+        line = self._lines.get(id_[: capsules.LINE_BYTES])
+        return None if line is None else line.capsules.get(capsules.number_of(id_))
 
     def of(self, line: bytes, number: int) -> list[bytes]:
         """Return every capsule with this number: more than one is a conflict."""
@@ -134,12 +127,12 @@ class CapsuleStore:
 
     def knows(self, raw: bytes) -> bool:
         """Return whether exactly this capsule is stored."""
-        line = self._lines.get(raw[:LINE_BYTES])
+        line = self._lines.get(raw[: capsules.LINE_BYTES])
         if line is None:
             return False
-        return line.capsules.get(number_of(raw)) == raw or raw in line.conflicts
+        return line.capsules.get(capsules.number_of(raw)) == raw or raw in line.conflicts
 
-    def accept(self, capsule: Capsule, now: int) -> AcceptResult:
+    def accept(self, capsule: capsules.Capsule, now: int) -> AcceptResult:
         """Store a verified capsule if it is new, and return what happened."""
         raw, name, number = capsule.raw, capsule.line, capsule.number
         line = self._lines.get(name)
@@ -227,7 +220,7 @@ class CapsuleStore:
                 for number in numbers:
                     self._expire(name, number, now)
 
-    def _has_space(self, capsule: Capsule, *, is_taken: bool) -> bool:
+    def _has_space(self, capsule: capsules.Capsule, *, is_taken: bool) -> bool:
         if self._count >= limits.capsules_max:
             return False
         if self._each.get(capsule.origin, 0) >= limits.capsules_each_max:
@@ -248,11 +241,11 @@ class CapsuleStore:
     def _expire(self, name: bytes, number: int, now: int) -> None:
         line = self._lines.get(name)
         for raw in line.of(number) if line is not None else ():
-            if _is_over(expires_of(raw) // _SPAN, now):
+            if _is_over(capsules.expires_of(raw) // _SPAN, now):
                 self._forget(raw)
 
     def _forget(self, raw: bytes) -> None:
-        name, origin = raw[:LINE_BYTES], raw[:MEMBER_BYTES]
+        name, origin = raw[: capsules.LINE_BYTES], raw[: capsules.MEMBER_BYTES]
         line = self._lines[name]
         self._count -= 1
         _decrement(self._each, origin)
