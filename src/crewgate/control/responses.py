@@ -9,12 +9,7 @@ from typing import Literal
 import msgspec
 from cryptography import x509
 
-from crewgate.api.schemas import (
-    BranchResponse,
-    ComponentProblem,
-    HealthResponse,
-    RevocationResponse,
-)
+from crewgate.api import schemas
 from crewgate.ca.certificate_db import CertificateRecord
 from crewgate.core.health import HealthState
 from crewgate.core.revocation_kinds import RevocationTarget
@@ -35,7 +30,7 @@ def revoked(
     receipt: RevocationReceipt | None,
     entries: Sequence[CertificateRecord] = (),
     unwritten: str = "",
-) -> RevocationResponse:
+) -> schemas.RevocationResponse:
     """Return the response for a revocation; `receipt` is None if the agent is unavailable.
 
     `entries` are the certificates that were revoked with `target`. Orchestrators get no
@@ -57,23 +52,23 @@ def revoked(
         fields |= {"applied_on": 0, "missing": ["this machine"], "enough": False}
     if not target.rules.of_configured_crew:
         fields |= {"never_seen": "", "never_seen_on": 0}
-    return msgspec.convert(fields, RevocationResponse)
+    return msgspec.convert(fields, schemas.RevocationResponse)
 
 
-def branch(row: TreeRow) -> BranchResponse:
+def branch(row: TreeRow) -> schemas.BranchResponse:
     """Convert a row of the agent's tree: the names of its amounts get their unit."""
     fields = msgspec.structs.asdict(row)
     fields |= {f"{name}_micro": fields[name] for name in _AMOUNTS}
-    return msgspec.convert(fields, BranchResponse)
+    return msgspec.convert(fields, schemas.BranchResponse)
 
 
-def health(status: AgentStatus) -> HealthResponse:
+def health(status: AgentStatus) -> schemas.HealthResponse:
     """Convert the agent's status of this machine."""
-    return HealthResponse(
+    return schemas.HealthResponse(
         status=_STATUS[status.state],
         waiting_for=status.waiting_for,
         troubles=[
-            msgspec.convert(each, ComponentProblem)
+            msgspec.convert(each, schemas.ComponentProblem)
             for each in msgspec.to_builtins(status.health)
             if each["state"] != "ok"
         ],

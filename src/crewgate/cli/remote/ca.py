@@ -10,13 +10,7 @@ from typing import Any, get_args
 import click
 import msgspec
 
-from crewgate.api.schemas import (
-    CertificateResponse,
-    CertificateSigningRequest,
-    RevocationReason,
-    RevocationRequest,
-    RevocationResponse,
-)
+from crewgate.api import schemas
 from crewgate.ca.authority import request_pem
 from crewgate.ca.certificate_db import CertificateRecord
 from crewgate.ca.certificates import new_key
@@ -64,7 +58,7 @@ def issue(client: ControlClient, *, as_json: bool, **given: Any) -> None:  # noq
     require_absent(certificate, *([] if request else [private]))
     key = None if request else new_key()
     csr = request_pem(key) if key else read_file(request) if request else b""
-    body = CertificateSigningRequest(
+    body = schemas.CertificateSigningRequest(
         request=_text(csr, request),
         role=role.value,
         crew=crew,
@@ -72,7 +66,7 @@ def issue(client: ControlClient, *, as_json: bool, **given: Any) -> None:  # noq
         life_seconds=life,
         hosts=list(options.hosts),
     )
-    answer = client.post("/v1/certificates", body, CertificateResponse)
+    answer = client.post("/v1/certificates", body, schemas.CertificateResponse)
     if key is not None:
         write_file(private, key_pem(key), PRIVATE)
     write_file(certificate, answer.certificate.encode(), PUBLIC)
@@ -84,16 +78,18 @@ def _renew(client: ControlClient, life: int | None, *, as_json: bool) -> None:
     own, identity = client.credentials, client.credentials.identity()
     require_no_key(own.certificate)
     before = read_certificates(own.certificate)[0]
-    body = CertificateSigningRequest(
+    body = schemas.CertificateSigningRequest(
         request=request_pem(read_key(own.key)).decode(), life_seconds=life
     )
-    answer = client.post("/v1/certificates", body, CertificateResponse)
+    answer = client.post("/v1/certificates", body, schemas.CertificateResponse)
     chain = answer.certificate.encode()
     put(own.certificate, before, chain, time.time(), however_long=True)
     _print(answer, identity, own.certificate, as_json=as_json)
 
 
-def _print(answer: CertificateResponse, holder: Identity, file: Path, *, as_json: bool) -> None:
+def _print(
+    answer: schemas.CertificateResponse, holder: Identity, file: Path, *, as_json: bool
+) -> None:
     entry = CertificateRecord(
         serial=answer.serial,
         role=holder.role,
@@ -111,11 +107,11 @@ def _print(answer: CertificateResponse, holder: Identity, file: Path, *, as_json
 def revoke(client: ControlClient, *, which: str, reason: Any, as_json: bool) -> None:  # noqa: ANN401
     """Revoke the certificate of a serial number or of a file."""
     serial = _serial(which)
-    known = get_args(RevocationReason)
+    known = get_args(schemas.RevocationReason)
     if reason not in known:
         raise CAError(f"no reason {reason!r}; RFC 5280 has: {', '.join(sorted(known))}")
-    body = RevocationRequest(certificate=serial, reason=reason)
-    done = client.post("/v1/revocations", body, RevocationResponse)
+    body = schemas.RevocationRequest(certificate=serial, reason=reason)
+    done = client.post("/v1/revocations", body, schemas.RevocationResponse)
     # An agent whose disk is full has applied the revocation all the same.
     is_announced = done.missing != _NO_AGENT
     receipt = receipt_of(done, EntityKind.CERTIFICATE)

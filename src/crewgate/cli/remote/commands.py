@@ -10,14 +10,7 @@ from typing import Any
 import click
 import msgspec
 
-from crewgate.api.schemas import (
-    BranchesResponse,
-    BranchResponse,
-    HealthResponse,
-    RevocationRequest,
-    RevocationResponse,
-    TokenResponse,
-)
+from crewgate.api import schemas
 from crewgate.api.tokens import CHILD, NEXT, RUN, TOKEN_TYPE
 from crewgate.cli.commands.revoke import target_of
 from crewgate.cli.options import print_result
@@ -46,15 +39,15 @@ def revoke(
     """Run `crewgate revoke` through the control API."""
     target = target_of(named, crew)
     body = {target.rules.request_field: target.name, "crew": crew, "until": until}
-    request = msgspec.convert(body, RevocationRequest)
-    done = client.post("/v1/revocations", request, RevocationResponse)
+    request = msgspec.convert(body, schemas.RevocationRequest)
+    done = client.post("/v1/revocations", request, schemas.RevocationResponse)
     receipt = receipt_of(done, target.kind, until)
     revocation.show(receipt, as_json=as_json, without=_OF_ITS_MACHINE)
 
 
 def tree(client: ControlClient, *, as_json: bool) -> None:
     """Run `crewgate tree` through the control API."""
-    found = client.get("/v1/tree", BranchesResponse).branches
+    found = client.get("/v1/tree", schemas.BranchesResponse).branches
     try:
         rows = [_row(each) for each in found]
     except msgspec.ValidationError as error:
@@ -62,7 +55,7 @@ def tree(client: ControlClient, *, as_json: bool) -> None:
     tree_output.show(rows, as_json=as_json)
 
 
-def _row(answer: BranchResponse) -> TreeRow:
+def _row(answer: schemas.BranchResponse) -> TreeRow:
     members = msgspec.to_builtins(answer)
     return msgspec.convert(
         {name.removesuffix("_micro"): value for name, value in members.items()}, TreeRow
@@ -94,11 +87,11 @@ def status(client: ControlClient, *, wait_seconds: float, as_json: bool) -> None
     click.get_current_context().exit(health.EXIT_STATUS[state])
 
 
-def _health(client: ControlClient) -> HealthResponse:
+def _health(client: ControlClient) -> schemas.HealthResponse:
     try:
-        return client.get("/readyz", HealthResponse, unready=503)
+        return client.get("/readyz", schemas.HealthResponse, unready=503)
     except ServiceConnectionError as error:
-        return HealthResponse(status="waiting", waiting_for=[f"the control API ({error})"])
+        return schemas.HealthResponse(status="waiting", waiting_for=[f"the control API ({error})"])
 
 
 def mint(client: ControlClient, *, as_json: bool, **given: Any) -> None:  # noqa: ANN401
@@ -130,7 +123,7 @@ def refresh(client: ControlClient, *, token: str, ttl: int | None, as_json: bool
 
 
 def _show(client: ControlClient, form: dict[str, str], *, as_json: bool) -> None:
-    answer = client.submit("/v1/tokens", form, TokenResponse)
+    answer = client.submit("/v1/tokens", form, schemas.TokenResponse)
     show_token(answer.access_token, read_claims(answer.access_token), as_json=as_json)
 
 
