@@ -13,26 +13,17 @@ import trio
 
 from crewgate import limits
 from crewgate.audit.query_results import CallRow
+from crewgate.demo import story
 from crewgate.demo.agents import EMBEDDINGS, SEARCH, SUMMARY, AgentEvent, DemoAgent, client
 from crewgate.demo.gateway_process import DemoGateway
-from crewgate.demo.story import (
-    CREW,
-    RUN_TOOLS,
-    AgentRole,
-    OnAgentEvent,
-    TimedRevokeOutput,
-    read_audit,
-    revoke,
-    spawn,
-)
 from crewgate.errors import DemoError
 from crewgate.issuer import Orchestrator
 from crewgate.issuer.httpx_auth import TokenAuth
 
 CREDITS = "15.00"
-TRANSLATOR = AgentRole("translator", ["summary.stream", "search.web"], "5.00")
-EDITOR = AgentRole("editor", ["embeddings.create"], "5.00")
-INDEXER = AgentRole("indexer", ["embeddings.create"], "5.00")
+TRANSLATOR = story.AgentRole("translator", ["summary.stream", "search.web"], "5.00")
+EDITOR = story.AgentRole("editor", ["embeddings.create"], "5.00")
+INDEXER = story.AgentRole("indexer", ["embeddings.create"], "5.00")
 CAST = (TRANSLATOR, EDITOR, INDEXER)
 SIBLINGS = (EDITOR.role, INDEXER.role)
 
@@ -42,7 +33,7 @@ class ClusterObservations(msgspec.Struct, frozen=True):
 
     branches: dict[str, str]  # by role
     events: dict[str, list[AgentEvent]]  # by role
-    revoked: TimedRevokeOutput
+    revoked: story.TimedRevokeOutput
     machines: int
     calls: list[CallRow] = []
 
@@ -50,7 +41,7 @@ class ClusterObservations(msgspec.Struct, frozen=True):
 class ClusterActState:
     """The state of the act while it plays: the events so far, and what the script waits for."""
 
-    def __init__(self, on_event: OnAgentEvent) -> None:
+    def __init__(self, on_event: story.OnAgentEvent) -> None:
         self.events: dict[str, list[AgentEvent]] = {part.role: [] for part in CAST}
         # Set when each agent has a first answer, or its stream has ended.
         self.begun = trio.Event()
@@ -82,13 +73,13 @@ class ClusterActState:
 
 
 async def revoke_everywhere(
-    stage: DemoGateway, on_event: OnAgentEvent, print_line: Callable[[str], None]
+    stage: DemoGateway, on_event: story.OnAgentEvent, print_line: Callable[[str], None]
 ) -> ClusterObservations:
     """Play the act on three running gateways; DemoError if it does not end in time."""
     act = ClusterActState(on_event)
-    with Orchestrator.from_config(stage.config, crew=CREW) as article:
-        run = article.start_run(credits=CREDITS, tools=RUN_TOOLS)
-        crew = {part.role: spawn(article, run, part) for part in CAST}
+    with Orchestrator.from_config(stage.config, crew=story.CREW) as article:
+        run = article.start_run(credits=CREDITS, tools=story.RUN_TOOLS)
+        crew = {part.role: story.spawn(article, run, part) for part in CAST}
         auths = {role: TokenAuth(agent) for role, agent in crew.items()}
         with trio.move_on_after(limits.demo_story_seconds) as scope:
             async with trio.open_nursery() as nursery:
@@ -105,7 +96,7 @@ async def revoke_everywhere(
                 await trio.sleep(limits.demo_listen_seconds)
                 print_line("the translator's branch is revoked at gateway 1, which never saw it")
                 branch = crew[TRANSLATOR.role].branch
-                revoked = await revoke(stage, branch, "--crew", CREW, "--until", "all")
+                revoked = await story.revoke(stage, branch, "--crew", story.CREW, "--until", "all")
                 print_line(receipt_of(revoked))
                 act.on_receipt()
     if scope.cancelled_caught:
@@ -114,7 +105,7 @@ async def revoke_everywhere(
     return ClusterObservations(branches, act.events, revoked, 1 + len(stage.further))
 
 
-def receipt_of(revoked: TimedRevokeOutput) -> str:
+def receipt_of(revoked: story.TimedRevokeOutput) -> str:
     """Return a line about the machines that the receipt of a revocation counts."""
     receipt = revoked.receipt
     where = f"on the disks of {receipt.applied_on} of {receipt.of} machines"
@@ -126,7 +117,7 @@ async def read_audits(stage: DemoGateway) -> tuple[list[CallRow], list[CallRow]]
     found: dict[DemoGateway, list[CallRow]] = {}
 
     async def read(at: DemoGateway) -> None:
-        found[at] = await read_audit(at)
+        found[at] = await story.read_audit(at)
 
     async with trio.open_nursery() as nursery:
         for at in (stage, *stage.further):

@@ -10,19 +10,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.core.credits import MICRO, parse_credits
-from crewgate.demo.act_figures import (
-    ClusterFigures,
-    CrossCrewFigures,
-    RestartFigures,
-    cluster_outcome,
-    cluster_promises,
-    cross_crew_outcome,
-    cross_crew_promises,
-    permits,
-    restart_outcome,
-    restart_promises,
-    was_cut,
-)
+from crewgate.demo import act_figures
 from crewgate.demo.agents import SEARCH, AgentEvent
 from crewgate.demo.cluster_act import ClusterObservations
 from crewgate.demo.cross_crew_act import CrossCrewObservations
@@ -84,9 +72,9 @@ class DemoResult(msgspec.Struct, frozen=True):
     scope_denials: int
     revocation: RevocationFigures
     siblings: SiblingFigures
-    border: CrossCrewFigures
-    restart: RestartFigures
-    everywhere: ClusterFigures
+    border: act_figures.CrossCrewFigures
+    restart: act_figures.RestartFigures
+    everywhere: act_figures.ClusterFigures
     unattributed_calls: int
     threads: list[AgentFigures]
     seconds: float
@@ -108,9 +96,9 @@ def judge(
         ),
         revocation=_revocation(seen),
         siblings=_siblings(seen),
-        border=cross_crew_outcome(crossed),
-        restart=restart_outcome(seen, restarted),
-        everywhere=cluster_outcome(ended),
+        border=act_figures.cross_crew_outcome(crossed),
+        restart=act_figures.restart_outcome(seen, restarted),
+        everywhere=act_figures.cluster_outcome(ended),
         unattributed_calls=_unattributed(seen, ended),
         threads=[_thread(seen, role) for role in ROLES],
         seconds=round(seen.seconds, 1),
@@ -119,9 +107,9 @@ def judge(
     )
     promises = chain(
         _promises(seen, result),
-        cross_crew_promises(crossed, result.border),
-        restart_promises(seen, restarted, result.restart),
-        cluster_promises(ended, result.everywhere),
+        act_figures.cross_crew_promises(crossed, result.border),
+        act_figures.restart_promises(seen, restarted, result.restart),
+        act_figures.cluster_promises(ended, result.everywhere),
     )
     broken = [text for held, text in promises if not held]
     return msgspec.structs.replace(result, held=not broken, broken=broken)
@@ -147,7 +135,9 @@ def _promises(seen: Observations, result: DemoResult) -> Iterator[tuple[bool, st
         "a scraping call of the drafter went through",
     )
     yield (
-        was_cut(seen.events[FACT_CHECKER.role], permits(seen, FACT_CHECKER.role)),
+        act_figures.was_cut(
+            seen.events[FACT_CHECKER.role], act_figures.permits(seen, FACT_CHECKER.role)
+        ),
         "the fact-checker's stream was not cut in its middle",
     )
     yield (
@@ -185,7 +175,9 @@ def _researcher(seen: Observations) -> ResearcherFigures:
 def _revocation(seen: Observations) -> RevocationFigures:
     events = seen.events[FACT_CHECKER.role]
     last = max((event.last_byte_ns for event in events if event.what == "ended"), default=0)
-    recorded = sum(row.time > seen.revoked.time for row in permits(seen, FACT_CHECKER.role))
+    recorded = sum(
+        row.time > seen.revoked.time for row in act_figures.permits(seen, FACT_CHECKER.role)
+    )
     answered = sum(event.admitted for event in _after_the_cut(events))
     return RevocationFigures(
         cut_ms=round((last - seen.revoked.receipt.read_ns) / 1e6, 2),
