@@ -7,15 +7,10 @@ import msgspec
 from crewgate import limits
 from crewgate.config import values
 from crewgate.config.declaration import Key
-from crewgate.config.section import ValueParser
 from crewgate.config.values import FilePath
 
 OnFull = Literal["refuse", "continue"]
 AuditSync = Literal["second", "each", "never"]
-
-
-def _capacity(highest: int) -> ValueParser[int]:
-    return values.power_of_two(limits.table_records_min, highest)
 
 
 class AuditConfig(msgspec.Struct, frozen=True):
@@ -54,13 +49,15 @@ class TableConfig(msgspec.Struct, frozen=True):
     """The capacities of the shared table, powers of two; its creator allocates them in full."""
 
     branches: Annotated[
-        int, _capacity(limits.table_branches_max), "Branches that this machine can know."
+        int, values.capacity(limits.table_branches_max), "Branches that this machine can know."
     ] = limits.table_branches_default
     revocations: Annotated[
-        int, _capacity(limits.table_revocations_max), "Revocations that this machine can know."
+        int,
+        values.capacity(limits.table_revocations_max),
+        "Revocations that this machine can know.",
     ] = limits.table_revocations_default
     reservations: Annotated[
-        int, _capacity(limits.table_reservations_max), "Calls that can hold credit at once."
+        int, values.capacity(limits.table_reservations_max), "Calls that can hold credit at once."
     ] = limits.table_reservations_max
 
 

@@ -81,11 +81,12 @@ def integer(low: int, high: int) -> ValueParser[int]:
     return ValueParser(f"a whole number from {low} to {high}", read, schema)
 
 
-def power_of_two(low: int, high: int) -> ValueParser[int]:
+def capacity(high: int) -> ValueParser[int]:
     """A capacity of the table, which finds a slot by masking."""
-    kind = integer(low, high)
+    kind = integer(limits.table_records_min, high)
     read = passing(kind.read, lambda number: number & (number - 1) == 0)
-    return replace(kind, expected=f"a power of two from {low} to {high}", read=read)
+    expected = f"a power of two from {limits.table_records_min} to {high}"
+    return replace(kind, expected=expected, read=read)
 
 
 def _number(value: object) -> float:
