@@ -22,6 +22,9 @@ from crewgate.errors import IssuerError, ScopeError
 from crewgate.issuer.parameters import tool_list
 from crewgate.issuer.signing import SigningKey
 
+# The claims that all tokens of a branch share, beside those of the crew.
+_KEPT = ("client_id", "sub", "process_id", "agent_role", "execution_branch_id")
+
 
 class MintedToken(msgspec.Struct, frozen=True):
     """A token in compact form and its claims. The token is a secret, so `repr` leaves it out."""
@@ -161,11 +164,7 @@ class Minter:
         seconds = _seconds(now)
         issued = _after(path, self._next_iat(claims, quota, seconds), seconds)
         return self._grant(
-            client_id=claims.client_id,
-            sub=claims.sub,
-            process_id=claims.process_id,
-            agent_role=claims.agent_role,
-            execution_branch_id=claims.execution_branch_id,
+            **{name: getattr(claims, name) for name in _KEPT},
             allowed_tools=tool_list(claims.allowed_tools if tools is None else tools),
             credit_quota=quota,
             branch_path=list(path),

@@ -28,6 +28,7 @@ from crewgate.errors import (
     ServiceConnectionError,
     ServiceRefusedError,
 )
+from crewgate.ipc.admin_messages import QuorumResult
 from crewgate.issuer.control_client import ControlClient, client_context
 from crewgate.issuer.gateway import RevocationReceipt
 from crewgate.issuer.inspection import read_claims
@@ -63,15 +64,9 @@ class _Revocation(msgspec.Struct, frozen=True, omit_defaults=True):
     crew: str = ""
 
 
-class _RevocationResponse(msgspec.Struct, frozen=True):
+class _RevocationResponse(QuorumResult, frozen=True):
     """The members of the API's response to a revocation that a receipt needs."""
 
-    applied_on: int = 1
-    of: int = 1
-    ms: float = 0.0
-    missing: list[str] = []
-    missing_more: int = 0
-    enough: bool = True
     calls_cut: int = 0
     coarsened: bool = False
     never_seen: str = ""
