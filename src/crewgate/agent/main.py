@@ -93,7 +93,7 @@ def run(
     ledger, mark = open_known_ledger(config, holder_name(config))
     table, new = open_table(config, mark.drawn_as)
     with ExitStack() as stack:
-        stack.callback(ledger.close_session)
+        stack.callback(ledger.session.close)
         stack.callback(table.close)
         require_table(config, table, mark)
         keeper = LedgerMarkKeeper(config, ledger, table, mark)

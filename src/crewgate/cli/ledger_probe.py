@@ -24,7 +24,7 @@ def ledger_of(config_path: Path) -> "ComponentHealth":
         return ok("ledger")
     try:
         if ledger.file is None:
-            open_ledger(ledger, readonly=True).close_session()
+            open_ledger(ledger, readonly=True).session.close()
     except LedgerUnavailableError as error:
         mend = f"make {ledger} available"
         if error.may_pass:

@@ -149,10 +149,6 @@ class SQLLedger:
             unit.store()
         return lost
 
-    def close_session(self) -> None:
-        """Close the connection to the database."""
-        self.session.close()
-
 
 def _answer(
     ledger: MemoryLedger, operation: Operation, now: float

@@ -102,7 +102,7 @@ def start(file: Path, hands: Hands, written: list[Record]) -> Iterator[Start]:
             table.close()
         tables.append(OwnedTable.open(path) if tables else OwnedTable.create(path, GEOMETRY))
         while ledgers:
-            ledgers.pop().close_session()
+            ledgers.pop().session.close()
         inforce = ActiveConfig(file)
         ledgers.append(open_ledger(inforce.config.ledger))
         clerk = PromptClerk(ledgers[-1], hands)
@@ -114,7 +114,7 @@ def start(file: Path, hands: Hands, written: list[Record]) -> Iterator[Start]:
     for table in tables:
         table.close()
     for ledger in ledgers:
-        ledger.close_session()
+        ledger.session.close()
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def config(file_small: Config) -> Iterator[Config]:
     LedgerMarkKeeper(file_small, ledger, table, mark)
     yield file_small
     table.close()
-    ledger.close_session()
+    ledger.session.close()
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def test_a_ledger_counts_what_a_machine_has_told_it(tmp_path: Path) -> None:
     assert find_ledger(LedgerConfig("sqlite", file)) == HolderOperationCounts(
         ledger.identity, {"one": 3}
     )
-    ledger.close_session()
+    ledger.session.close()
 
 
 def test_a_count_is_never_ahead_of_the_disk(
@@ -56,7 +56,7 @@ def test_a_count_is_never_ahead_of_the_disk(
         with pytest.raises(LedgerUnavailableError):
             ledger.do_all([ReportLeaseUsage(A, "one", BOOT, 1, 10)], NOW)
     assert ledger.counts == {"one": 1}
-    ledger.close_session()
+    ledger.session.close()
 
 
 @pytest.mark.parametrize("make", [lambda _: None, lambda file: file.write_bytes(b"")])
@@ -101,8 +101,8 @@ async def test_the_file_alone_has_what_was_committed_a_moment_ago(
     nursery.cancel_scope.cancel()
     found = open_ledger(LedgerConfig("sqlite", copy))
     assert (found.identity, line(found, A).leased) == (ledger.identity, 60)
-    found.close_session()
-    ledger.close_session()
+    found.session.close()
+    ledger.session.close()
 
 
 def test_a_young_ledger_is_known_by_its_file_alone(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_young_ledger_is_known_by_its_file_alone(tmp_path: Path) -> None:
     found = find_ledger(LedgerConfig("sqlite", tmp_path / "copy.db"))
     assert found is not None
     assert found.ledger == ledger.identity
-    ledger.close_session()
+    ledger.session.close()
 
 
 def test_a_mark_is_kept(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ is there. The gateway of this machine must not run.
 """
 
 import time
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -47,13 +48,11 @@ def command(*, config_path: Path, as_json: bool) -> None:
         _print(as_json, known, "", "Nothing to accept: this is the ledger that this machine knows.")
         return
     ledger = open_ledger(config.ledger)
-    try:
+    with closing(ledger.session):
         holder = holder_name(config)
         _, count = ledger.heartbeats().get(holder, (b"", 0))
         term = max(int(time.time()), known.term + 1 if known else 0)
         mark = LedgerMark(ledger.identity, holder, count, term)
-    finally:
-        ledger.close_session()
     write_mark(config.state, mark)
     text = f"Accepted ledger {config.ledger}. Until now, `crewgate serve` refused it: {why}."
     if known is not None and found is None:

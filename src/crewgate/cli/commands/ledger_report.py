@@ -73,44 +73,39 @@ def reconcile(context: click.Context, *, config_path: Path, as_json: bool) -> No
         logged = (seen.cost_micro, seen.burned_micro) if seen else (0, 0)
         own = booked.spent, booked.burned
         if logged != own:
-            found.append(_difference(booked.account, branch, own, logged, booked.leased))
+            found.append(_Difference(booked.account, branch, *own, *logged, booked.leased))
     for (crew, branch), each in audited.items():
         if branch and each.cost_micro + each.burned_micro:
-            found.append(_difference(crew, branch, (0, 0), (each.cost_micro, each.burned_micro)))
+            found.append(_Difference(crew, branch, 0, 0, each.cost_micro, each.burned_micro))
     text = "\n".join(map(_explained, found)) or "Ledger and audit agree to the micro-credit."
-    document = {"ok": not found, "differences": found}
+    document = {"ok": not found, "differences": msgspec.to_builtins(found)}
     print_result(document, text, as_json=as_json, err=not found)
     context.exit(1 if found else 0)
 
 
-def _explained(row: dict[str, Any]) -> str:
-    ledger, audit = (
-        f"{format_credits(row[f'{who}_spent_micro'])} spent and "
-        f"{format_credits(row[f'{who}_burned_micro'])} burned"
-        for who in ("ledger", "audit")
-    )
-    held = format_credits(row["leased_micro"])
+class _Difference(msgspec.Struct, frozen=True):
+    """A branch of which the ledger and the audit have different costs."""
+
+    crew: str
+    branch: str
+    ledger_spent_micro: int
+    ledger_burned_micro: int
+    audit_spent_micro: int
+    audit_burned_micro: int
+    leased_micro: int = 0
+
+
+def _explained(row: _Difference) -> str:
+    ledger = _spent_and_burned(row.ledger_spent_micro, row.ledger_burned_micro)
+    audit = _spent_and_burned(row.audit_spent_micro, row.audit_burned_micro)
+    held = format_credits(row.leased_micro)
     unreported = f"; a machine may still have to report a part of {held} leased credits"
-    text = f"{row['crew']} {row['branch']}: the ledger has {ledger}, the audit {audit}"
-    return text + (unreported if row["leased_micro"] else "")
+    text = f"{row.crew} {row.branch}: the ledger has {ledger}, the audit {audit}"
+    return text + (unreported if row.leased_micro else "")
 
 
-def _difference(
-    crew: str,
-    branch: str,
-    ledger: tuple[int, int],
-    audit: tuple[int, int],
-    leased: int = 0,
-) -> dict[str, Any]:
-    return {
-        "crew": crew,
-        "branch": branch,
-        "ledger_spent_micro": ledger[0],
-        "ledger_burned_micro": ledger[1],
-        "audit_spent_micro": audit[0],
-        "audit_burned_micro": audit[1],
-        "leased_micro": leased,
-    }
+def _spent_and_burned(spent: int, burned: int) -> str:
+    return f"{format_credits(spent)} spent and {format_credits(burned)} burned"
 
 
 class _Booked(msgspec.Struct):
@@ -149,10 +144,8 @@ def _booked(named: list[tuple[AccountStatement, str]]) -> dict[tuple[str, str], 
 def _named(config: Config) -> list[tuple[AccountStatement, str]]:
     """Return each level of the ledger with the name of its crew, ancestors first."""
     ledger = open_ledger(config.ledger, readonly=True)
-    try:
+    with closing(ledger.session):
         statements = ledger.report()
-    finally:
-        ledger.close_session()
     crews = {each.key: each.name for each in statements if not each.path}
     return [(each, crews[each.path[0]] if each.path else each.name) for each in statements]
 
@@ -160,10 +153,8 @@ def _named(config: Config) -> list[tuple[AccountStatement, str]]:
 def _leased(config: Config, crew: str | None) -> list[dict[str, Any]]:
     """Return a row for each machine: what it drew and spent, still leases, and lost."""
     ledger = open_ledger(config.ledger, readonly=True)
-    try:
+    with closing(ledger.session):
         found = ledger.by_holder(None if crew is None else crew_key(crew))
-    finally:
-        ledger.close_session()
     return [
         {
             "machine": name,

@@ -62,7 +62,7 @@ def drawn(config: Config) -> Config:
     spend(ledger, A, 1, 10)
     keeper.write()
     table.close()
-    ledger.close_session()
+    ledger.session.close()
     return config
 
 
@@ -88,7 +88,7 @@ def another(config: Config) -> None:
     mark = (config.state / "ledger.mark").read_bytes()
     (config.state / "ledger.mark").unlink()
     (config.state / "table.ledger").rename(config.state / "away")
-    open_known_ledger(config, "one")[0].close_session()
+    open_known_ledger(config, "one")[0].session.close()
     (config.state / "ledger.mark").write_bytes(mark)
     (config.state / "away").rename(config.state / "table.ledger")
 
@@ -125,11 +125,11 @@ def test_a_machine_goes_on_with_its_ledger(drawn: Config) -> None:
     ledger, table, _ = begun(drawn)
     draw(ledger, A, 2, 1)
     table.close()
-    ledger.close_session()
+    ledger.session.close()
     ledger, table, _ = begun(drawn)
     assert read_mark(drawn.state).count == 3  # type: ignore[union-attr]
     table.close()
-    ledger.close_session()
+    ledger.session.close()
 
 
 def test_the_table_knows_of_what_the_disk_has_not_heard(
@@ -140,14 +140,14 @@ def test_the_table_knows_of_what_the_disk_has_not_heard(
     draw(ledger, A, 2, 1)
     keeper.mark_table()
     table.close()
-    ledger.close_session()
+    ledger.session.close()
     older_by_one = drawn.state / "copy.db"
     assert read_mark(drawn.state).count == 2  # type: ignore[union-attr]
     ledger, _ = open_known_ledger(drawn, "one")
     ledger.session.rows("UPDATE holder SET beat = 2")
     ledger.session.checkpoint()
     shutil.copy(ledger_file(drawn), older_by_one)
-    ledger.close_session()
+    ledger.session.close()
     (drawn.state / "holder").write_text("one\n")
     for _ in range(2):
         assert main.main(["-c", str(drawn.path)]) == 2
@@ -163,7 +163,7 @@ def test_an_agent_that_runs_is_not_asked_behind_its_back(drawn: Config) -> None:
     ):
         known_with_table(drawn.state)
     table.close()
-    ledger.close_session()
+    ledger.session.close()
 
 
 async def test_the_mark_follows_the_ledger(
@@ -189,7 +189,7 @@ async def test_the_mark_follows_the_ledger(
     assert keeper.mark.count == 1
     nursery.cancel_scope.cancel()
     table.close()
-    ledger.close_session()
+    ledger.session.close()
 
 
 def test_a_disk_that_cannot_keep_it_is_said_once(
@@ -211,7 +211,7 @@ def test_a_disk_that_cannot_keep_it_is_said_once(
     keeper.write()
     assert read_mark(config.state).count == 2  # type: ignore[union-attr]
     table.close()
-    ledger.close_session()
+    ledger.session.close()
 
 
 def test_a_person_accepts_it_and_the_old_leases_are_burned(drawn: Config) -> None:
@@ -231,7 +231,7 @@ def test_a_person_accepts_it_and_the_old_leases_are_burned(drawn: Config) -> Non
     draw(ledger, A, 1, 1, boot=table.life)
     assert {each.key: each.burned for each in ledger.report()}[A] == 60
     table.close()
-    ledger.close_session()
+    ledger.session.close()
     again = CliRunner().invoke(command, ["ledger", "accept", "-c", str(drawn.path)])
     assert (again.exit_code, "Nothing to accept" in again.stderr) == (0, True)
 
@@ -262,7 +262,7 @@ def test_the_others_know_of_more(
     keeper.write()
     assert keeper.mark.count == (changes.get("count", 2) if said_so else 2)
     table.close()
-    ledger.close_session()
+    ledger.session.close()
     assert (said_so in keeper.refusal, ended) == (True, [True] if said_so else [])
     if "lacks" in said_so or "another ledger" in said_so:
         assert main.main(["-c", str(drawn.path)]) == 2
@@ -275,7 +275,7 @@ def test_a_new_name_is_another_account(drawn: Config) -> None:
     """What the others kept under the old one is no reproach."""
     ledger, mark = open_known_ledger(drawn, "two")
     assert (mark.holder, mark.count, mark.term) == ("two", 0, 1)
-    ledger.close_session()
+    ledger.session.close()
 
 
 def on_a_server(config: Config, durability: Durability = "single") -> Config:
@@ -305,7 +305,7 @@ def test_an_older_mark_that_is_being_written_is_not_the_last(
     keeper.write()
     assert read_mark(drawn.state) == known
     table.close()
-    ledger.close_session()
+    ledger.session.close()
 
 
 @pytest.mark.parametrize("is_renamed", [False, True])
@@ -335,7 +335,7 @@ def test_a_server_s_ledger_that_has_all_is_no_older_one(drawn: Config, *, is_ren
     after.close()
     keeper.check_peer_mark(LedgerMark(mark.ledger, "one", 3, 9))
     assert "lacks the last 1 of 3 operations" in keeper.refusal
-    ledger.close_session()
+    ledger.session.close()
 
 
 def test_a_new_name_after_the_state_folder_was_lost_is_no_reproach(drawn: Config) -> None:
@@ -351,7 +351,7 @@ def test_a_new_name_after_the_state_folder_was_lost_is_no_reproach(drawn: Config
     keeper.check_peer_mark(LedgerMark(mark.ledger, "one", 3, 1))
     assert "lacks the last 1 of 3 operations" in keeper.refusal
     table.close()
-    ledger.close_session()
+    ledger.session.close()
 
 
 def test_of_a_trusted_server_nobody_asks_what_it_has_forgotten(file: Path) -> None:
@@ -371,7 +371,7 @@ def test_of_a_trusted_server_nobody_asks_what_it_has_forgotten(file: Path) -> No
     keeper.write()
     keeper.mark_table()
     ledger.session.rows("UPDATE holder SET beat = 1")
-    ledger.close_session()
+    ledger.session.close()
     known, life = keeper.mark, table.life
     table.close()
     require(config.ledger, known, find_ledger(config.ledger))
@@ -386,4 +386,4 @@ def test_of_a_trusted_server_nobody_asks_what_it_has_forgotten(file: Path) -> No
     with pytest.raises(LedgerReplacedError, match="lacks the last 1 of 2 operations"):
         require(single, known, HolderOperationCounts(known.ledger, {"one": 1}))
     table.close()
-    ledger.close_session()
+    ledger.session.close()

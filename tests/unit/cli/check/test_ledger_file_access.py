@@ -90,7 +90,7 @@ def test_a_ledger_that_serve_refuses_is_a_problem(run: Run, fresh: Path) -> None
     config.state.mkdir(exist_ok=True)
     known = open_ledger(config.ledger)
     write_mark(config.state, LedgerMark(known.identity, "one"))
-    known.close_session()
+    known.session.close()
     assert list(replaced_ledger_errors(config)) == []
     write_mark(config.state, LedgerMark(known.identity, "one", count=3))
     (older,) = replaced_ledger_errors(config)
@@ -102,7 +102,7 @@ def test_a_ledger_that_serve_refuses_is_a_problem(run: Run, fresh: Path) -> None
     result = run("check", "-c", fresh)
     assert result.exit_code == 2
     assert f"problem: {lost}" in result.stdout.splitlines()
-    open_ledger(config.ledger).close_session()
+    open_ledger(config.ledger).session.close()
     (other,) = replaced_ledger_errors(config)
     assert "it is another ledger" in other
     file.unlink()
@@ -121,7 +121,7 @@ def test_a_ledger_that_this_version_cannot_read_is_a_problem(fresh: Path) -> Non
     file = config.ledger.file
     assert file is not None
     config.state.mkdir(exist_ok=True)
-    open_ledger(config.ledger).close_session()
+    open_ledger(config.ledger).session.close()
     assert list(replaced_ledger_errors(config)) == []
     with closing(sqlite3.connect(file)) as later:
         later.execute("INSERT INTO migration VALUES (?, '')", (VERSION + 1,))

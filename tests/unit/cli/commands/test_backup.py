@@ -53,7 +53,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     draw(ledger, A, 1, 60)
     spend(ledger, A, 1, 25)
     write_mark(config.state, LedgerMark(ledger.identity, "one", 2))
-    ledger.close_session()
+    ledger.session.close()
     (config.state / "holder").write_text("one\n")
     (config.state / "revocations").write_text('{"key":"00"}\n')
     log = CapsuleJournal(config.state / "gossip", print)
@@ -120,7 +120,7 @@ def test_a_machine_is_put_back_with_what_it_was(machine: Path) -> None:
     config = load(again / "crewgate.toml")
     ledger = open_ledger(config.ledger)
     assert (line(ledger, A).settled, line(ledger, A).leased) == (25, 35)
-    ledger.close_session()
+    ledger.session.close()
     register = CertificateDB(config.ca.register)  # type: ignore[union-attr]
     assert len(register.all()) == 1
     register.close()
@@ -246,11 +246,11 @@ def test_what_was_committed_to_the_log_alone_is_in_the_backup(machine: Path) -> 
     ledger = open_ledger(config.ledger)
     spend(ledger, A, 2, 30)
     backup = backed_up(machine)
-    ledger.close_session()
+    ledger.session.close()
     assert run("restore", backup, machine.parent / "again").exit_code == 0
     restored = open_ledger(load(machine.parent / "again" / "crewgate.toml").ledger)
     assert line(restored, A).settled == 30
-    restored.close_session()
+    restored.session.close()
 
 
 def test_a_part_of_the_machine_that_lies_elsewhere_goes_back_there(machine: Path) -> None:

@@ -42,7 +42,7 @@ def config(tmp_path: Path) -> Path:
     ledger.do(DrawLease(child, "one", BOOT, 1, 1_000_000), NOW)
     ledger.do(ReportLeaseUsage(child, "one", BOOT, 1, 250_000, reserved=10_000), 0.0)
     ledger.do(CloseBranch(child), 0.0)
-    ledger.close_session()
+    ledger.session.close()
     return file
 
 
@@ -190,7 +190,7 @@ def test_an_account_of_a_crossing_has_the_calls_of_its_caller(config: Path) -> N
     ledger.do(OpenBranches(line, "one", BOOT), 0.0)
     ledger.do(DrawLease(key, "one", BOOT, 1, 1_000_000), NOW)
     ledger.do(ReportLeaseUsage(key, "one", BOOT, 1, 100_000), 0.0)
-    ledger.close_session()
+    ledger.session.close()
     audited(config, (CHILD, "search.web", 250_000), (CHILD, "finance.quote", 100_000))
     assert run(config, "reconcile").exit_code == 0
     audited(config, (CHILD, "finance.quote", 1))
