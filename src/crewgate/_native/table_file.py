@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from crewgate.errors import TableError
+from crewgate.runtime.cleanup import on_error
 from crewgate.runtime.durable_files import cause, rename_file
 
 
@@ -17,25 +18,18 @@ def create(path: str, header: bytes, size: int, mode: int) -> tuple[int, int]:
     lock, or the disk has no room.
     """
     lock = _lock(path, mode)
-    temporary = f"{path}.new"
-    try:
-        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    temporary = Path(f"{path}.new")
+    with on_error(os.close, lock):
         try:
-            os.fchmod(fd, mode)
-            _allocate(fd, path, size)
-            os.pwrite(fd, header, 0)
-            os.fsync(fd)
-            rename_file(Path(temporary), Path(path))
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            os.close(fd)
-            raise
-    except OSError as error:
-        os.close(lock)
-        raise TableError(f"{path}: cannot make the table: {cause(error)}") from error
-    except BaseException:
-        os.close(lock)
-        raise
+            fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+            with on_error(os.close, fd), on_error(temporary.unlink, missing_ok=True):
+                os.fchmod(fd, mode)
+                _allocate(fd, path, size)
+                os.pwrite(fd, header, 0)
+                os.fsync(fd)
+                rename_file(temporary, Path(path))
+        except OSError as error:
+            raise TableError(f"{path}: cannot make the table: {cause(error)}") from error
     return fd, lock
 
 
@@ -45,14 +39,13 @@ def open_existing(path: str, mode: int) -> tuple[int, int]:
     Raises FileNotFoundError, or TableError if another agent holds the lock.
     """
     lock = _lock(path, mode)
-    try:
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC), lock
-    except FileNotFoundError:
-        os.close(lock)
-        raise
-    except OSError as error:
-        os.close(lock)
-        raise TableError(f"{path}: cannot open the table: {cause(error)}") from error
+    with on_error(os.close, lock):
+        try:
+            return os.open(path, os.O_RDWR | os.O_CLOEXEC), lock
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise TableError(f"{path}: cannot open the table: {cause(error)}") from error
 
 
 def _allocate(fd: int, path: str, size: int) -> None:
@@ -79,9 +72,9 @@ def _lock(path: str, mode: int) -> int:
     except OSError as error:
         raise TableError(f"{name}: cannot open the table's lock: {cause(error)}") from error
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with on_error(os.close, fd):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        os.close(fd)
         raise TableError(
             f"{name}: another agent uses this state folder; end its `crewgate serve` first"
         ) from error

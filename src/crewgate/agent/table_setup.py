@@ -12,12 +12,15 @@ import secrets
 import time
 from pathlib import Path
 
+import msgspec
+
 from crewgate import limits
 from crewgate._native.records import Geometry
 from crewgate._native.table import StaleTableError
 from crewgate._native.table_owner import OwnedTable
 from crewgate.config import Config
 from crewgate.errors import TableError
+from crewgate.runtime.cleanup import lent
 from crewgate.runtime.durable_files import cause, describe, make_folder, remove_drafts, write_file
 
 _log = logging.getLogger(__name__)
@@ -38,13 +41,8 @@ def state_folder(path: Path) -> None:
 
 def geometry_of(config: Config) -> Geometry:
     """Return the capacities that the configuration asks for."""
-    table = config.table
-    return Geometry(
-        branches=table.branches,
-        revocations=table.revocations,
-        reservations=table.reservations,
-        attachments=limits.table_attachments_max,
-    )
+    capacities = msgspec.structs.asdict(config.table)
+    return Geometry(**capacities, attachments=limits.table_attachments_max)
 
 
 def open_table(config: Config, drawn_as: str) -> tuple[OwnedTable, bool]:
@@ -131,7 +129,7 @@ def await_lock(path: Path, seconds: float) -> None:
         lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return
-    try:
+    with lent(lock):
         while time.monotonic() < deadline:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -139,8 +137,6 @@ def await_lock(path: Path, seconds: float) -> None:
                 time.sleep(limits.lock_look_seconds)
             else:
                 return
-    finally:
-        os.close(lock)
 
 
 def _usable(path: Path, geometry: Geometry) -> OwnedTable | str:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from crewgate.errors import ConfigurationError
+from crewgate.runtime.cleanup import on_error
 from crewgate.runtime.durable_files import cause, make_folder, sync_folder
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
@@ -50,13 +51,10 @@ def create(folder: Path, process: str, time_ns: int) -> tuple[int, Path]:
         except FileExistsError:
             turn += 1
             continue
-        try:
+        with on_error(os.close, descriptor):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Otherwise a power loss could leave synced lines in a file without a name.
             sync_folder(folder)
-        except OSError:
-            os.close(descriptor)
-            raise
         return descriptor, path
 
 

@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import Self
 
+from crewgate.runtime.cleanup import on_error
+
 
 class ReservedSpace:
     """An allocated file without a name, which the kernel deletes when its process ends."""
@@ -23,13 +25,10 @@ class ReservedSpace:
         path = folder / f".ballast-{os.getpid()}-{os.urandom(4).hex()}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(path, flags, 0o600)
-        try:
+        with on_error(os.close, descriptor):
             path.unlink()
             if size:
                 os.posix_fallocate(descriptor, 0, size)
-        except OSError:
-            os.close(descriptor)
-            raise
         return cls(descriptor)
 
     def release(self) -> None:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from crewgate import limits
 from crewgate.errors import CAError
 from crewgate.runtime import durable_files
+from crewgate.runtime.cleanup import lent
 from crewgate.runtime.durable_files import cause
 
 PRIVATE = 0o600
@@ -71,11 +72,9 @@ def locked(path: Path, like: Path | None = None) -> Iterator[None]:
         descriptor = open_lock(path, like or path.parent)
     except OSError as error:
         raise CAError(f"{path}: cannot be locked: {cause(error)}") from error
-    try:
+    with lent(descriptor):
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(descriptor)
 
 
 def key_pem(key: ec.EllipticCurvePrivateKey, passphrase: bytes | None = None) -> bytes:

@@ -17,6 +17,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.errors import CAError
+from crewgate.runtime.cleanup import on_error
 from crewgate.runtime.durable_files import cause
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -39,11 +40,8 @@ class SQLiteStore(ABC):
             if found is None:
                 raise self._failed(error) from error
             self._connection, self._is_read_only = found, True
-        try:
+        with on_error(self.close):
             self._prepare()
-        except CAError:
-            self.close()
-            raise
 
     def __enter__(self) -> Self:
         return self
@@ -103,13 +101,10 @@ class SQLiteStore(ABC):
 
     def _open(self) -> sqlite3.Connection:
         connection = self._connect(str(self.path))
-        try:
+        with on_error(connection.close):
             self.path.chmod(0o600)
             connection.execute("PRAGMA journal_mode = WAL").fetchall()
             connection.execute("PRAGMA synchronous = FULL")
-        except BaseException:
-            connection.close()
-            raise
         return connection
 
     def _open_read_only(self) -> sqlite3.Connection | None:

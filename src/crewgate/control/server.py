@@ -40,6 +40,7 @@ from crewgate.errors import (
 )
 from crewgate.lifecycle.decommission import complete_intents
 from crewgate.policy.startup_checks import following
+from crewgate.runtime.cleanup import on_error
 from crewgate.runtime.descriptor_limit import raise_to
 from crewgate.runtime.file_watch import FileWatch
 from crewgate.server import ClientCertificateTrust, Listener, SocketPoller, listen, server_context
@@ -176,11 +177,8 @@ class ControlServer:
     def _listen(self, section: ControlConfig) -> _Open:
         where = f"{self._config.path}: [control]"
         sock = listen(section.address, section.port, where=where)
-        try:
+        with on_error(sock.close):
             context = self._context(section)
-        except ConfigurationError:
-            sock.close()
-            raise
         authorizer = PeerAuthorizer(
             self._rules(), self._connections, _EmptyTable, self._sink, self._check
         )

@@ -28,6 +28,7 @@ from crewgate.issuer.orchestrator import Orchestrator
 from crewgate.issuer.parent_tokens import signing_key_of
 from crewgate.issuer.subagent import SubAgent
 from crewgate.policy.loader import crew_keys, key_files
+from crewgate.runtime.cleanup import on_error
 from crewgate.runtime.file_watch import FileWatch
 
 _BEARER = "Bearer"
@@ -105,11 +106,8 @@ class TokenService:
     ) -> TokenResponse:
         """Return a new branch's first token; if the watch refuses it, revoke the branch."""
         token, claims = agent.token(), agent.claims
-        try:
+        with on_error(orchestrator.mark_revoked, agent.branch, reason="not handed out"):
             self._count(token, claims)
-        except BaseException:
-            orchestrator.mark_revoked(agent.branch, reason="not handed out")
-            raise
         return _answer(token, claims, issued=issued)
 
     def _count(self, token: str, claims: Claims) -> None:

@@ -9,6 +9,7 @@ import trio
 
 from crewgate import limits
 from crewgate.core.gossip.messages import MemberAddress
+from crewgate.runtime.cleanup import on_error
 
 Where = tuple[str, int]
 
@@ -43,7 +44,7 @@ class GossipSockets:
         self._is_v6 = family == socket.AF_INET6
         self.datagrams = socket.socket(family, socket.SOCK_DGRAM)
         self.streams = socket.socket(family, socket.SOCK_STREAM)
-        try:
+        with on_error(self.close):
             self.streams.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             for each in (self.datagrams, self.streams):
                 each.setblocking(False)  # noqa: FBT003 -- the socket module's own form
@@ -52,9 +53,6 @@ class GossipSockets:
                 size = limits.gossip_receive_bytes
                 self.datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
             self.streams.listen(limits.ipc_backlog)
-        except OSError:
-            self.close()
-            raise
 
     def close(self) -> None:
         """Close both sockets."""

@@ -17,6 +17,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.errors import ServiceConnectionError
+from crewgate.runtime.cleanup import lent, on_error
 
 # `struct ucred` of unix(7): pid, uid, gid.
 _UCRED = struct.Struct("3i")
@@ -104,10 +105,8 @@ def connectable(folder: Path, name: str) -> Iterator[str]:
             f"{folder}: cannot open the state folder: {error.strerror}; start `crewgate serve`, or "
             "name the right configuration"
         ) from error
-    try:
+    with lent(descriptor):
         yield f"/proc/self/fd/{descriptor}/{name}"
-    finally:
-        os.close(descriptor)
 
 
 def connect(
@@ -119,16 +118,13 @@ def connect(
     it, if no agent listens or this process may not connect.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connection.settimeout(seconds)
-        with address(folder, agent_socket) as where:
-            connection.connect(where)
-    except OSError as error:
-        connection.close()
-        raise ServiceConnectionError(f"{folder / agent_socket.value}: {_why(error)}") from error
-    except BaseException:
-        connection.close()
-        raise
+    with on_error(connection.close):
+        try:
+            connection.settimeout(seconds)
+            with address(folder, agent_socket) as where:
+                connection.connect(where)
+        except OSError as error:
+            raise ServiceConnectionError(f"{folder / agent_socket.value}: {_why(error)}") from error
     return connection
 
 

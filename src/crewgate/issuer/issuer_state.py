@@ -13,6 +13,7 @@ from crewgate.issuer.branches import BranchTree
 from crewgate.issuer.issued_token_store import IssuedTokenStore
 from crewgate.issuer.journal import BranchRevoked, ExtensionRecord, MintJournal, MintRecord
 from crewgate.issuer.mint import MintedToken
+from crewgate.runtime.cleanup import on_error
 
 _log = logging.getLogger(__name__)
 
@@ -33,12 +34,9 @@ class IssuerState:
         self._journal = None if path is None else MintJournal(path)
         if self._journal is None:
             return
-        try:
+        with on_error(self._journal.close):
             for entry in self._journal.entries():
                 self.branches.apply(entry)
-        except BaseException:
-            self._journal.close()
-            raise
 
     def close(self) -> None:
         """Close the journal."""

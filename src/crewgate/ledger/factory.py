@@ -10,6 +10,7 @@ from crewgate.ledger import schema
 from crewgate.ledger.session import SQLSession
 from crewgate.ledger.sql import SQLLedger
 from crewgate.ledger.sqlite_session import SQLiteSession
+from crewgate.runtime.cleanup import on_error
 from crewgate.runtime.optional_packages import install_hint
 
 
@@ -31,13 +32,10 @@ def open_session(ledger: LedgerConfig, *, readonly: bool = False) -> SQLSession:
 def open_ledger(ledger: LedgerConfig, *, readonly: bool = False) -> SQLLedger:
     """Open a ledger for draws, or only for reading; raises LedgerUnavailableError."""
     session = open_session(ledger, readonly=readonly)
-    try:
+    with on_error(session.close):
         if ledger.file is not None and not readonly:
             schema.migrate(session)
             # After the checkpoint, a copy of the file alone has the identity of this ledger.
             session.checkpoint()
         schema.require_current(session)
         return SQLLedger(session)
-    except LedgerUnavailableError:
-        session.close()
-        raise

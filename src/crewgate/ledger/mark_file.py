@@ -4,7 +4,7 @@ A machine does not start on a ledger that its mark speaks against, until a perso
 ledger. Until then, it makes and changes nothing at the place of the ledger.
 """
 
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import msgspec
@@ -36,8 +36,7 @@ def find_ledger(ledger: LedgerConfig) -> HolderOperationCounts | None:
             return None
         except OSError as error:
             raise LedgerUnavailableError(f"{file}: {error.strerror}") from error
-    session = open_session(ledger, readonly=True)
-    try:
+    with closing(open_session(ledger, readonly=True)) as session:
         version = schema.version(session)
         if not version:
             return None
@@ -46,8 +45,6 @@ def find_ledger(ledger: LedgerConfig) -> HolderOperationCounts | None:
         return HolderOperationCounts(
             schema.identity(session), {name: int(beat) for name, beat in found}
         )
-    finally:
-        session.close()
 
 
 def why_refused(

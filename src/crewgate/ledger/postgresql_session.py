@@ -18,6 +18,7 @@ from crewgate.config import Durability
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger.durability import another, is_standby, older, timeline, why_not
 from crewgate.ledger.session import Row
+from crewgate.runtime.cleanup import on_error
 
 R = TypeVar("R")
 CHANNEL = "crewgate_ledger"
@@ -200,11 +201,8 @@ class PostgreSQLSession:
         except psycopg.Error as error:
             message = f"{where}: {_first_line(error)}"
             raise LedgerUnavailableError(message, may_pass=_may_pass(str(error))) from error
-        try:
+        with on_error(connection.close):
             self._require(connection)
-        except LedgerUnavailableError:
-            connection.close()
-            raise
         return connection
 
     def _require(self, connection: psycopg.Connection[Row]) -> None:

@@ -16,6 +16,7 @@ from crewgate import limits
 from crewgate.core.budget.ledger_mark import HolderOperationCounts, LedgerMark, why_not
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger.session import Row
+from crewgate.runtime.cleanup import on_error
 from crewgate.runtime.durable_files import is_full
 
 _DISK_ERRORS = (
@@ -121,31 +122,24 @@ class SQLiteSession:
         with self._mapped():
             flags = apsw.SQLITE_OPEN_READWRITE | create
             connection = apsw.Connection(str(self._path), flags=flags)
-        try:
-            with self._mapped():
-                connection.set_busy_timeout(round(limits.ledger_busy_seconds * 1000))
-                if self._readonly:
-                    connection.execute("PRAGMA query_only = ON")
-                    return connection
-                self._path.chmod(0o600)
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = FULL")
-                connection.execute("PRAGMA foreign_keys = ON")
-                connection.execute(f"PRAGMA journal_size_limit = {2 * limits.ledger_log_bytes}")
-                self._lengthen_log(connection)
-        except LedgerUnavailableError:
-            connection.close()
-            raise
+        with on_error(connection.close), self._mapped():
+            connection.set_busy_timeout(round(limits.ledger_busy_seconds * 1000))
+            if self._readonly:
+                connection.execute("PRAGMA query_only = ON")
+                return connection
+            self._path.chmod(0o600)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute(f"PRAGMA journal_size_limit = {2 * limits.ledger_log_bytes}")
+            self._lengthen_log(connection)
         return connection
 
     def _open_again(self) -> None:
         """Use the file that is there now, if it is this ledger; else LedgerUnavailableError."""
         connection = self._connect()
-        try:
+        with on_error(connection.close):
             self._require(connection)
-        except LedgerUnavailableError:
-            connection.close()
-            raise
         previous, self._connection = self._connection, connection
         self._is_durable, self._has_failed = True, False
         # Without this, the old connection would copy its log into its file as it closes, and then

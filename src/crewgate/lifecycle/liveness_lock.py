@@ -13,6 +13,7 @@ from pathlib import Path
 
 from crewgate.ca.key_files import open_lock
 from crewgate.errors import CAError
+from crewgate.runtime.cleanup import lent
 from crewgate.runtime.durable_files import cause
 
 # `struct flock` with 64-bit offsets: type, whence, start, length, pid.
@@ -41,13 +42,11 @@ class LivenessLock:
 
 def is_held(register: Path, number: int) -> bool:
     """Return whether a process holds the lock of the run `number`. Raises CAError."""
-    descriptor = _open(register)
-    try:
-        found = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _lock(fcntl.F_WRLCK, number))
-    except OSError as error:
-        raise CAError(f"{_NAME}: its locks cannot be read: {error.strerror}") from error
-    finally:
-        os.close(descriptor)
+    with lent(_open(register)) as descriptor:
+        try:
+            found = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _lock(fcntl.F_WRLCK, number))
+        except OSError as error:
+            raise CAError(f"{_NAME}: its locks cannot be read: {error.strerror}") from error
     kind: int = _FLOCK.unpack(found)[0]
     return kind != fcntl.F_UNLCK
 

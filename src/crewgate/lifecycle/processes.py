@@ -16,6 +16,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.errors import CAError
+from crewgate.runtime.cleanup import lent
 
 # The environment variable of a child of `crewgate run` and its descendants; it is not a secret.
 MARK = "CREWGATE_INSTANCE"
@@ -71,11 +72,9 @@ def _opened(process: RunProcess) -> Iterator[int | None]:
     except OSError:
         yield None
         return
-    try:
+    with lent(descriptor):
         # Checked after the pidfd is open, so that both are about the same process.
         yield descriptor if is_alive(process) else None
-    finally:
-        os.close(descriptor)
 
 
 def send(process: RunProcess, number: signal.Signals) -> bool:

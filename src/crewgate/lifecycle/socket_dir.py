@@ -9,6 +9,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from crewgate.runtime.cleanup import lent
+
 DOOR = "gateway.sock"
 
 
@@ -24,10 +26,7 @@ def remove_socket_dir(instance: bytes) -> None:
     folder = socket_dir(instance)
     with suppress(OSError):
         # Use its descriptor: the folder belongs to the user of CMD, who could replace it by a link.
-        descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            with suppress(FileNotFoundError):
-                os.unlink(DOOR, dir_fd=descriptor)
-        finally:
-            os.close(descriptor)
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        with lent(os.open(folder, flags)) as descriptor, suppress(FileNotFoundError):
+            os.unlink(DOOR, dir_fd=descriptor)
         folder.rmdir()

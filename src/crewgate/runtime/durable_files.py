@@ -27,6 +27,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from crewgate import limits
+from crewgate.runtime.cleanup import lent
 
 Owner = tuple[int, int]  # uid, gid
 
@@ -158,14 +159,11 @@ def append(descriptor: int, data: bytes) -> None:
 
 def overwrite(path: Path, offset: int, data: bytes) -> None:
     """Overwrite a part of a file in place; a power loss may leave only a part of `data`."""
-    with _about(path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            os.lseek(descriptor, offset, os.SEEK_SET)
-            write_all(descriptor, data)
-            os.fdatasync(descriptor)
-        finally:
-            os.close(descriptor)
+    flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+    with _about(path), lent(os.open(path, flags)) as descriptor:
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        write_all(descriptor, data)
+        os.fdatasync(descriptor)
 
 
 def make_folder(path: Path, mode: int, *, parents: bool = False) -> bool:
@@ -212,14 +210,13 @@ def sync_folder(folder: Path) -> None:
     except PermissionError:
         os.sync()
         return
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # fsync(2): EINVAL means that the file system does not support it.
-        if error.errno != errno.EINVAL:
-            raise
-    finally:
-        os.close(descriptor)
+    with lent(descriptor):
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            # fsync(2): EINVAL means that the file system does not support it.
+            if error.errno != errno.EINVAL:
+                raise
 
 
 def remove_drafts(folder: Path) -> None:

@@ -11,6 +11,7 @@ import trio
 
 from crewgate import limits
 from crewgate.core.health import ComponentHealth, failed, ok
+from crewgate.runtime.cleanup import lent
 
 
 def write_error(folder: Path) -> str:
@@ -20,13 +21,10 @@ def write_error(folder: Path) -> str:
         # A killed process may have left a file of this name. A link is not followed.
         path.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(path, flags, 0o600)
-        try:
+        with lent(os.open(path, flags, 0o600)) as descriptor:
             path.unlink()
             os.write(descriptor, bytes(limits.disk_probe_bytes))
             os.fdatasync(descriptor)
-        finally:
-            os.close(descriptor)
     except OSError as error:
         return error.strerror or str(error)
     return ""

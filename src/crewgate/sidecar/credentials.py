@@ -25,6 +25,7 @@ from crewgate.ca.key_files import key_pem
 from crewgate.config import CAConfig
 from crewgate.core.x509.identity_extension import Identity
 from crewgate.errors import CAError
+from crewgate.runtime.cleanup import lent
 
 _log = logging.getLogger(__name__)
 
@@ -120,12 +121,8 @@ def _context(chain: bytes, key: bytes, trust: Path, protocol: str) -> ssl.SSLCon
 def _readable(data: bytes) -> Iterator[str]:
     """Yield a path from which `data` can be read once without a file: `ssl` takes only paths."""
     reading, writing = os.pipe()
-    try:
-        try:
+    with lent(reading):
+        with lent(writing):
             # A few KiB; a pipe holds 64.
             os.write(writing, data)
-        finally:
-            os.close(writing)
         yield f"/proc/self/fd/{reading}"
-    finally:
-        os.close(reading)

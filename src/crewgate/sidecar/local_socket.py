@@ -20,6 +20,7 @@ from crewgate.errors import SidecarError
 from crewgate.ipc.sockets import peer_of
 from crewgate.lifecycle.processes import is_below
 from crewgate.lifecycle.socket_dir import DOOR, socket_dir
+from crewgate.runtime.cleanup import lent, on_error
 from crewgate.sidecar.user import CommandUser
 
 _log = logging.getLogger(__name__)
@@ -37,12 +38,9 @@ class LocalSocketServer:
         try:
             self.path = self._place(path)
             self._folder = self._open_folder(self.path.parent)
-            try:
+            with on_error(self._remove):
                 _remove_stale(self._inside, self.path)
                 self._socket = self._listen()
-            except BaseException:
-                self._remove()
-                raise
         except OSError as error:
             where = error.filename or path or "the folder for the local socket"
             raise SidecarError(f"{where}: cannot make the socket: {error.strerror}") from error
@@ -126,11 +124,8 @@ class LocalSocketServer:
     def _open_folder(self, folder: Path) -> int:
         """Open and check the folder, in this order: the owner of its parent could replace it."""
         descriptor = os.open(folder, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
+        with on_error(os.close, descriptor):
             self._check_folder(folder, descriptor)
-        except BaseException:
-            os.close(descriptor)
-            raise
         return descriptor
 
     def _check_folder(self, folder: Path, descriptor: int) -> None:
@@ -154,7 +149,7 @@ class LocalSocketServer:
                 "give a shorter --socket"
             )
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
+        with on_error(listener.close):
             before = os.umask(0o177)
             try:
                 listener.bind(str(self._inside))
@@ -164,21 +159,15 @@ class LocalSocketServer:
             if not self._user.is_ours:
                 self._change_owner()
             listener.listen(limits.ipc_backlog)
-        except BaseException:
-            listener.close()
-            raise
         return listener
 
     def _change_owner(self) -> None:
         """Give CMD's user the socket and a new folder, by descriptor: paths can be replaced."""
         flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self.path.name, flags, dir_fd=self._folder)
-        try:
+        with lent(os.open(self.path.name, flags, dir_fd=self._folder)) as descriptor:
             if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
                 raise SidecarError(f"{self.path}: another process replaced it while it was made")
             os.chown(f"/proc/self/fd/{descriptor}", self._user.uid, self._user.gid)
-        finally:
-            os.close(descriptor)
         if self._is_new_folder:
             os.chown(f"/proc/self/fd/{self._folder}", self._user.uid, self._user.gid)
 

@@ -18,6 +18,7 @@ import trio
 
 from crewgate import limits
 from crewgate.errors import UpstreamError
+from crewgate.runtime.cleanup import on_error
 from crewgate.ssl_workarounds import forget_errors
 from crewgate.upstream.balancer import SocketAddress
 from crewgate.upstream.interfaces import OURS
@@ -251,7 +252,7 @@ async def connect(
 
 
 async def _open(sock: socket.socket, sockaddr: object) -> socket.socket:
-    try:
+    with on_error(sock.close):
         sock.settimeout(0)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
@@ -261,9 +262,6 @@ async def _open(sock: socket.socket, sockaddr: object) -> socket.socket:
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if code:
                 raise OSError(code, os.strerror(code)) from None
-    except BaseException:
-        sock.close()
-        raise
     return sock
 
 

@@ -26,6 +26,7 @@ from crewgate.ipc.embedder_attachment import EmbedderAttachment
 from crewgate.leases.branch_opening import DrawResult
 from crewgate.policy.certificate_tokens import CertificateTokens, LocalSigner
 from crewgate.policy.loader import load_policy
+from crewgate.runtime.cleanup import on_error
 from crewgate.verifier.gate_snapshot import DecideFunction, GateRequest, GateSnapshot, judge_by
 from crewgate.verifier.unanswered_draws import UnansweredDraws
 from crewgate.verifier.waiters import AttachmentWaiters, DrawWaiter
@@ -196,13 +197,10 @@ class AttachedSource:
     def _attach(self) -> EmbedderAttachment:
         self._state = state = load(self._file).state
         attachment = EmbedderAttachment.open(state, previous=self._answer)
-        try:
+        with on_error(attachment.close):
             table = self._table
             if table is None or table.retired or table.life != attachment.attached.life:
                 self._load(Table.attach(attachment.table))
-        except BaseException:
-            attachment.close()
-            raise
         self._answer = attachment.attached
         self._draws = UnansweredDraws(attachment)
         self._attachment = attachment

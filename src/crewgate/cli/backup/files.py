@@ -14,6 +14,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.errors import BackupError
+from crewgate.runtime.cleanup import lent
 from crewgate.runtime.durable_files import describe, make_folder, sync_folder, write_all
 
 FORMAT = 1
@@ -76,15 +77,12 @@ def copy_file(source: Path, target: Path, mode: int) -> tuple[int, str]:
     digest, size = sha256(), 0
     with source.open("rb") as stream:
         left = os.fstat(stream.fileno()).st_size
-        descriptor = _create(target, mode)
-        try:
+        with lent(_create(target, mode)) as descriptor:
             while left > 0 and (data := stream.read(min(left, limits.backup_piece_bytes))):
                 write_all(descriptor, data)
                 digest.update(data)
                 size, left = size + len(data), left - len(data)
             os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
     return size, digest.hexdigest()
 
 
