@@ -79,7 +79,7 @@ class Section:
 
     def problem(self, text: str, key: str | None = None) -> None:
         """Note a problem with the whole table, or with one key that may be missing."""
-        self._problems.append(f"{self.where(key) if key else self.path}: {text}")
+        self._problems.append(f"{self.path if key is None else self.where(key)}: {text}")
 
     def problem_unless_both(self, one: str, other: str) -> None:
         """Note if the file has only one of two keys."""
@@ -100,7 +100,7 @@ class Section:
         if key not in self._table:
             # `close` reports a renamed key with both names.
             if not any(RENAMED.get(old) == key for old in self._table):
-                self._problems.append(f"{self.where(key)}: missing; expected {kind.expected}")
+                self.problem(f"missing; expected {kind.expected}", key)
             return cast("T", None)
         return self._read(key, kind, cast("T", None))
 
@@ -156,9 +156,7 @@ class Section:
             self.report(key, value, f"expected tables, each headed [[{self.where(key)}]]")
             return
         if len(value) > max_count:
-            self._problems.append(
-                f"{self.where(key)}: {len(value)} tables; at most {max_count} are possible"
-            )
+            self.problem(f"{len(value)} tables; at most {max_count} are possible", key)
         for number, item in enumerate(value):
             yield self._below(item, f"{self.where(key)}[{number}]")
 
@@ -166,13 +164,11 @@ class Section:
         """Note each key that nothing has read: a misspelled limit would be no limit."""
         for key in self._table:
             if RENAMED.get(key) in self._known:
-                self._problems.append(
-                    f'{self.where(key)}: this key is now called "{RENAMED[key]}"; rename it'
-                )
+                self.problem(f'this key is now called "{RENAMED[key]}"; rename it', key)
                 continue
             near = difflib.get_close_matches(key, list(self._known), n=1)
             hint = f'did you mean "{near[0]}"?' if near else f"known: {', '.join(self._known)}"
-            self._problems.append(f"{self.where(key)}: unknown key; {hint}")
+            self.problem(f"unknown key; {hint}", key)
 
     def _below(self, table: dict[str, object], path: str) -> "Section":
         return type(self)(table, path, self._problems, self._folder)
