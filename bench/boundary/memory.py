@@ -22,7 +22,7 @@ from crewgate.ca.crl import make_crl
 from crewgate.ca.key_files import key_pem
 from crewgate.config import CAConfig
 from crewgate.core.x509.identity_extension import Identity, Role
-from crewgate.server import ClientCertificateTrust, server_context
+from crewgate.server.tls import ClientCertificateTrust, server_context
 
 PLAIN = "no client certificate"
 SHOWN = "client certificate, none revoked"

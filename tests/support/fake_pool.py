@@ -8,9 +8,9 @@ import trio
 
 from crewgate.config import UpstreamConfig, UpstreamOrigin
 from crewgate.errors import UpstreamError
-from crewgate.upstream import UpstreamPool
 from crewgate.upstream.balancer import Host, SocketAddress
 from crewgate.upstream.interfaces import DeliveryState
+from crewgate.upstream.pool import UpstreamPool
 
 TOOL = UpstreamOrigin("http", "tool.example", 80)
 HERE = SocketAddress(2, ("192.0.2.1", 80))

@@ -38,8 +38,10 @@ from crewgate.gateway.call.in_flight import InFlightCalls
 from crewgate.gateway.call.pending_call import ListenerPolicy
 from crewgate.gateway.routes import build
 from crewgate.ipc.attach_messages import CreditDrawn
-from crewgate.server import SocketPoller
-from crewgate.upstream import Connector, Resolver, UpstreamPool
+from crewgate.server.socket_poller import SocketPoller
+from crewgate.upstream.connector import Connector
+from crewgate.upstream.pool import UpstreamPool
+from crewgate.upstream.resolver import Resolver
 
 ROOT = "0199c1d2-0000-7000-8000-000000000001"
 BRANCH = "0199c1d2-0000-7000-8000-000000000003"

@@ -13,10 +13,9 @@ import ngh2
 
 from crewgate.config import UpstreamOrigin
 from crewgate.errors import UpstreamError
-from crewgate.upstream import RequestHead, RequestStream
 from crewgate.upstream.balancer import Host, SocketAddress
 from crewgate.upstream.http2 import HTTP2Connection
-from crewgate.upstream.interfaces import CallObserver, DeliveryState
+from crewgate.upstream.interfaces import CallObserver, DeliveryState, RequestHead, RequestStream
 
 Connection = TypeVar("Connection")
 POST = RequestHead(b"POST", b"/", None)

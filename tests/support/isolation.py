@@ -46,10 +46,12 @@ from crewgate.gateway.call.gateway import Gateway
 from crewgate.gateway.call.in_flight import InFlightCalls
 from crewgate.gateway.call.pending_call import ListenerPolicy
 from crewgate.gateway.routes import build
-from crewgate.server import SocketPoller
-from crewgate.upstream import Connector, Resolver, UpstreamPool
+from crewgate.server.socket_poller import SocketPoller
 from crewgate.upstream.balancer import Host
+from crewgate.upstream.connector import Connector
 from crewgate.upstream.interfaces import PoolCallbacks, UpstreamConnection
+from crewgate.upstream.pool import UpstreamPool
+from crewgate.upstream.resolver import Resolver
 
 WAIT_SECONDS = 1.0
 THINK_SECONDS = 0.2  # of a checked caller, between two calls: the clients share the gateway's core

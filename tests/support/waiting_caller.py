@@ -9,15 +9,12 @@ from scripted_server import FakePermit
 
 from crewgate.config import UpstreamConfig, UpstreamOrigin
 from crewgate.errors import UpstreamError
-from crewgate.server import SocketPoller
-from crewgate.upstream import (
-    Connector,
-    RequestHead,
-    RequestStream,
-    Resolver,
-    UpstreamPool,
-    client_context,
-)
+from crewgate.server.socket_poller import SocketPoller
+from crewgate.upstream.connector import Connector
+from crewgate.upstream.interfaces import RequestHead, RequestStream
+from crewgate.upstream.pool import UpstreamPool
+from crewgate.upstream.resolver import Resolver
+from crewgate.upstream.tls import client_context
 
 
 class Asked:

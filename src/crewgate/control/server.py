@@ -43,10 +43,13 @@ from crewgate.policy.startup_checks import following
 from crewgate.runtime.cleanup import on_error
 from crewgate.runtime.descriptor_limit import raise_to
 from crewgate.runtime.file_watch import FileWatch
-from crewgate.server import ClientCertificateTrust, Listener, SocketPoller, listen, server_context
+from crewgate.runtime.listening import listen
 from crewgate.server.connection_limit import ConnectionLimiter
+from crewgate.server.listener import Listener
 from crewgate.server.peer_authorizer import PeerAuthorizer, PeerRules
 from crewgate.server.peer_connections import PeerConnections
+from crewgate.server.socket_poller import SocketPoller
+from crewgate.server.tls import ClientCertificateTrust, server_context
 
 _log = logging.getLogger(__name__)
 NAME = "control"  # the name of the process, and of its listener in the audit

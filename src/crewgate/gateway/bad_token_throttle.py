@@ -17,8 +17,8 @@ to be the edge, with its clients' own connections.
 """
 
 from crewgate import limits
-from crewgate.server import Exchange
 from crewgate.server.connection_limit import client_network
+from crewgate.server.exchange import Exchange
 
 
 class BadTokenThrottle:

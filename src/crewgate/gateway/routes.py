@@ -17,8 +17,8 @@ from crewgate.core.pricing.tariff import Tariff
 from crewgate.gateway.headers import HeaderRules, rules
 from crewgate.policy import certificate_tokens
 from crewgate.policy.certificate_tokens import CertificateTokens
-from crewgate.upstream import UpstreamPool
 from crewgate.upstream.credential import read_credential
+from crewgate.upstream.pool import UpstreamPool
 
 
 class ToolRoute(msgspec.Struct, frozen=True):

@@ -8,25 +8,3 @@ Invariants: no byte of HTTP is read before the handshake and the authorizer have
 client. An error in one connection ends no other. Each buffer, wait and count has a bound in
 `crewgate.limits`.
 """
-
-from crewgate.runtime.listening import listen
-from crewgate.server.connection_authorizer import ClosableConnection
-from crewgate.server.exchange import Exchange, ExchangeHandler
-from crewgate.server.listener import Listener
-from crewgate.server.request import ClientInfo, Request
-from crewgate.server.socket_poller import SocketPoller
-from crewgate.server.tls import ClientCertificateTrust, fingerprint, server_context
-
-__all__ = [
-    "ClientCertificateTrust",
-    "ClientInfo",
-    "ClosableConnection",
-    "Exchange",
-    "ExchangeHandler",
-    "Listener",
-    "Request",
-    "SocketPoller",
-    "fingerprint",
-    "listen",
-    "server_context",
-]

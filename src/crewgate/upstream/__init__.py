@@ -10,26 +10,3 @@ Invariants: a call's `touched` is True as soon as its server may have seen a byt
 refund depends on that. A call whose server may have acted on it is sent again only if it is
 idempotent. An error in one connection or call ends no other.
 """
-
-from crewgate.upstream.connector import Connector
-from crewgate.upstream.interfaces import (
-    IncomingResponse,
-    RequestHead,
-    RequestStream,
-    ReuseKey,
-)
-from crewgate.upstream.pool import UpstreamPool
-from crewgate.upstream.resolver import Resolver
-from crewgate.upstream.tls import client_context, fingerprint
-
-__all__ = [
-    "Connector",
-    "IncomingResponse",
-    "RequestHead",
-    "RequestStream",
-    "Resolver",
-    "ReuseKey",
-    "UpstreamPool",
-    "client_context",
-    "fingerprint",
-]

@@ -14,7 +14,7 @@ from orchestrators import is_running
 
 from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.admin_messages import AgentStatus
-from crewgate.server import listen
+from crewgate.runtime.listening import listen
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from crewgate import limits
 from crewgate.core.problem_types import Reason
 from crewgate.core.verdict import Denial
 from crewgate.gateway.bad_token_throttle import BadTokenThrottle
-from crewgate.server import Exchange
+from crewgate.server.exchange import Exchange
 
 BAD = request(b"/bad")
 

@@ -8,7 +8,8 @@ import pytest
 import trio
 from tls_listener import Edge, running_edge, write_certificate
 
-from crewgate.server import Exchange, server_context
+from crewgate.server.exchange import Exchange
+from crewgate.server.tls import server_context
 
 MIB = 2**20
 VERSIONS = pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])

@@ -25,7 +25,7 @@ from hyperframe.frame import (
 from tls_listener import Edge, read_all, running_edge
 
 from crewgate import limits
-from crewgate.server import Exchange
+from crewgate.server.exchange import Exchange
 
 KIB, MIB = 2**10, 2**20
 

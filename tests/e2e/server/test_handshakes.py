@@ -9,8 +9,8 @@ import trio
 from tls_listener import running_edge
 
 from crewgate import limits
-from crewgate.server import Exchange
 from crewgate.server.connection_limit import ConnectionLimiter
+from crewgate.server.exchange import Exchange
 from crewgate.server.handshake_diagnosis import CertificateCapturingSocket
 
 CLIENTS = 12

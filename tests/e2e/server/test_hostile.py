@@ -12,7 +12,7 @@ from hyperframe.frame import GoAwayFrame, PingFrame
 from tls_listener import Edge, read_all, read_until, running_edge
 
 from crewgate import limits
-from crewgate.server import Exchange
+from crewgate.server.exchange import Exchange
 
 
 def application(exchange: Exchange):  # noqa: ANN201

@@ -19,7 +19,7 @@ from hyperframe.frame import (
 from tls_listener import Edge, read_all, read_until, running_edge
 
 from crewgate import limits
-from crewgate.server import Exchange
+from crewgate.server.exchange import Exchange
 
 MIB = 2**20
 H1_GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"

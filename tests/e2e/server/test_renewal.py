@@ -7,7 +7,8 @@ import httpx
 import trio
 from tls_listener import read_until, running_edge, write_certificate
 
-from crewgate.server import Exchange, server_context
+from crewgate.server.exchange import Exchange
+from crewgate.server.tls import server_context
 
 
 async def _stream(exchange: Exchange, go_on: trio.Event) -> None:

@@ -7,7 +7,7 @@ import pytest
 import trio
 from tls_listener import running_edge
 
-from crewgate.server import Exchange
+from crewgate.server.exchange import Exchange
 
 WAITING = 20
 

@@ -10,7 +10,8 @@ from waiting_caller import Asked, running_pool
 from crewgate import limits
 from crewgate.config import UpstreamOrigin
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
-from crewgate.upstream import RequestHead, UpstreamPool
+from crewgate.upstream.interfaces import RequestHead
+from crewgate.upstream.pool import UpstreamPool
 
 GET = RequestHead(b"GET", b"/", 0, b"x-a: b\r\n")
 POST = RequestHead(b"POST", b"/p?q", None)

@@ -6,8 +6,10 @@ from gateway_world import config_of
 
 from crewgate.config import UpstreamConfig, UpstreamOrigin
 from crewgate.gateway.routes import build
-from crewgate.server import SocketPoller
-from crewgate.upstream import Connector, Resolver, UpstreamPool
+from crewgate.server.socket_poller import SocketPoller
+from crewgate.upstream.connector import Connector
+from crewgate.upstream.pool import UpstreamPool
+from crewgate.upstream.resolver import Resolver
 
 ORIGIN = UpstreamOrigin("http", "127.0.0.1", 9)
 

@@ -15,9 +15,9 @@ from crewgate.core.audit.records import ConnectionRecord
 from crewgate.core.ids import certificate_key
 from crewgate.core.verdict import ConnectionRefusalReason
 from crewgate.core.x509.identity_extension import Role
-from crewgate.server import ClientInfo
 from crewgate.server.peer_authorizer import PeerAuthorizer, PeerRules, disconnect_record
 from crewgate.server.peer_connections import PeerConnections
+from crewgate.server.request import ClientInfo
 
 ISSUING = forged_certificates.other_issuing()
 RULES = PeerRules("crews", is_required=True, crews=("bd", "finance"))

@@ -9,8 +9,8 @@ from crewgate import limits
 from crewgate.core.ids import certificate_key, orchestrator_key
 from crewgate.core.verdict import ConnectionRefusalReason
 from crewgate.core.x509.certificate import read
-from crewgate.server import ClientInfo
 from crewgate.server.peer_authorizer import PeerAuthorizer, PeerConnections, PeerRules
+from crewgate.server.request import ClientInfo
 
 
 class Table:

@@ -21,9 +21,9 @@ from crewgate.core.x509.ocsp_result import (
     UndeterminedStatus,
     UnknownStatus,
 )
-from crewgate.server import ClientInfo
 from crewgate.server.peer_authorizer import PeerAuthorizer, PeerRules
 from crewgate.server.peer_connections import PeerConnections
+from crewgate.server.request import ClientInfo
 
 WORLD = World(datetime.now(UTC).replace(microsecond=0))
 LEAF = der(WORLD.leaf.certificate)

@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 from crewgate import limits
 from crewgate.core.ids import certificate_key, orchestrator_key
 from crewgate.core.x509.identity_extension import Identity, Role
-from crewgate.server import ClientInfo
 from crewgate.server.recently_revoked_keys import (
     DisconnectCount,
     RecentlyRevokedKeys,
     UnreportedDisconnects,
 )
+from crewgate.server.request import ClientInfo
 
 
 def _peer(serial: int) -> ClientInfo:

@@ -9,7 +9,7 @@ import pytest
 
 from crewgate.config import Config, ListenerConfig
 from crewgate.errors import ConfigurationError
-from crewgate.server import listen
+from crewgate.runtime.listening import listen
 from crewgate.supervisor.port_wait import await_free
 
 

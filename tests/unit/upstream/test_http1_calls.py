@@ -9,9 +9,8 @@ from h2_upstream import GET, POST, Call, Owner, Turns, connected
 
 from crewgate import limits
 from crewgate.errors import UpstreamTimeoutError
-from crewgate.upstream import RequestHead
 from crewgate.upstream.http1 import HTTP1Connection
-from crewgate.upstream.interfaces import DeliveryState
+from crewgate.upstream.interfaces import DeliveryState, RequestHead
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 

@@ -11,10 +11,10 @@ from trio.testing import wait_all_tasks_blocked
 from crewgate import limits
 from crewgate.config import UpstreamConfig
 from crewgate.errors import UpstreamError
-from crewgate.upstream import UpstreamPool
 from crewgate.upstream import pool as pool_module
 from crewgate.upstream.balancer import SocketAddress
 from crewgate.upstream.interfaces import DeliveryState
+from crewgate.upstream.pool import UpstreamPool
 
 THERE = SocketAddress(2, ("192.0.2.2", 80))
 

@@ -10,7 +10,7 @@ from crewgate.gateway.call.authorizer import DrawCallback, GateAuthorizer
 from crewgate.gateway.call.draws_and_timers import DrawsAndTimers
 from crewgate.gateway.call.ended_call_queue import EndedCallQueue
 from crewgate.gateway.call.in_flight import InFlightCalls
-from crewgate.server import SocketPoller
+from crewgate.server.socket_poller import SocketPoller
 
 
 class CallServices:

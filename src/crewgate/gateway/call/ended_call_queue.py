@@ -9,7 +9,7 @@ import contextlib
 from crewgate._native.permit import Permit
 from crewgate.audit.recorder import AuditRecorder
 from crewgate.errors import AlreadySettledError
-from crewgate.server import SocketPoller
+from crewgate.server.socket_poller import SocketPoller
 
 
 class EndedCallQueue:

@@ -46,7 +46,7 @@ from crewgate.gateway.call.proxied_call import ProxiedCall
 from crewgate.gateway.call.request_pricing import BodyReader, LargeBodyRefusal
 from crewgate.gateway.headers import IdentityHeaderCache
 from crewgate.gateway.routes import RouteTable, ToolRoute
-from crewgate.server import Exchange
+from crewgate.server.exchange import Exchange
 
 _network = lru_cache(maxsize=4096)(peer_network)
 

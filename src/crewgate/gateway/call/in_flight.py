@@ -13,7 +13,7 @@ from typing import Protocol
 from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate.core.audit.records import CallOutcome
-from crewgate.server import ClientInfo
+from crewgate.server.request import ClientInfo
 
 
 class InFlightCall(Protocol):

@@ -30,8 +30,9 @@ from crewgate.gateway.forwarded_writer import (
 from crewgate.gateway.headers import IdentityHeaders
 from crewgate.gateway.routes import RouteTable, ToolRoute
 from crewgate.policy.certificate_tokens import SignedToken
-from crewgate.server import Exchange, Request
-from crewgate.upstream import RequestHead
+from crewgate.server.exchange import Exchange
+from crewgate.server.request import Request
+from crewgate.upstream.interfaces import RequestHead
 
 UNKNOWN = -1  # the gate's number for no tool
 _JWS_DOTS = 2  # in a compact JWS (RFC 7515 §7.1)

@@ -10,7 +10,8 @@ from crewgate.core.verdict import Denial
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
 from crewgate.gateway import cors
 from crewgate.gateway.routes import RouteTable
-from crewgate.server import Exchange, Request
+from crewgate.server.exchange import Exchange
+from crewgate.server.request import Request
 
 METADATA_PATH = protected_resource.PATH.encode()
 _NOT_SENT_IN_TIME = (

@@ -31,7 +31,7 @@ from crewgate.gateway.call.termination import send_termination
 from crewgate.gateway.cors import shared
 from crewgate.gateway.headers import LEFT, USED, downstream_headers, trailer_fields
 from crewgate.gateway.routes import ToolRoute
-from crewgate.upstream import IncomingResponse, RequestHead, RequestStream, ReuseKey
+from crewgate.upstream.interfaces import IncomingResponse, RequestHead, RequestStream, ReuseKey
 
 _log = logging.getLogger(__name__)
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 §9.2.2

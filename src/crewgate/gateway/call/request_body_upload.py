@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from crewgate.core.http_types import HeaderField
 from crewgate.gateway.routes import ToolRoute
-from crewgate.server import Exchange
-from crewgate.upstream import RequestStream
+from crewgate.server.exchange import Exchange
+from crewgate.upstream.interfaces import RequestStream
 
 
 class RequestBodyUpload:

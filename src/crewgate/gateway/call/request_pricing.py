@@ -20,7 +20,8 @@ from crewgate.core.pricing.sources import RequestParts
 from crewgate.core.pricing.tariff import Tariff
 from crewgate.core.problem_types import Reason
 from crewgate.core.verdict import Denial
-from crewgate.server import Exchange, Request
+from crewgate.server.exchange import Exchange
+from crewgate.server.request import Request
 
 _FORMS = {
     b"application/x-www-form-urlencoded": "application/x-www-form-urlencoded",

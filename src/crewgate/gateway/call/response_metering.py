@@ -20,7 +20,7 @@ from crewgate.core.verdict import Denial
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.mid_call_top_up import MidCallTopUp
 from crewgate.gateway.headers import LEFT, RESERVED, USED
-from crewgate.upstream import IncomingResponse
+from crewgate.upstream.interfaces import IncomingResponse
 
 if TYPE_CHECKING:
     from crewgate.gateway.call.proxied_call import ProxiedCall

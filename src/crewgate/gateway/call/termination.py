@@ -7,7 +7,7 @@ from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, problem_type
 from crewgate.gateway.call.problem_response import is_for_models, respond_with_problem
 from crewgate.gateway.routes import RouteTable
-from crewgate.server import Exchange
+from crewgate.server.exchange import Exchange
 
 _CANCEL = 8  # RFC 9113 §7: the stream is no longer wanted
 _INTERNAL_ERROR = 2

@@ -17,11 +17,14 @@ from crewgate.core.x509 import certificate
 from crewgate.gateway.routes import RouteTable, build
 from crewgate.policy.certificate_tokens import CertificateTokens, LocalSigner
 from crewgate.policy.loader import load_policy
-from crewgate.server import ClientCertificateTrust, SocketPoller, fingerprint, server_context
 from crewgate.server.peer_authorizer import PeerRules
-from crewgate.server.tls import client_trust
-from crewgate.upstream import Connector, Resolver, UpstreamPool, client_context
-from crewgate.upstream import fingerprint as upstream_fingerprint
+from crewgate.server.socket_poller import SocketPoller
+from crewgate.server.tls import ClientCertificateTrust, client_trust, fingerprint, server_context
+from crewgate.upstream.connector import Connector
+from crewgate.upstream.pool import UpstreamPool
+from crewgate.upstream.resolver import Resolver
+from crewgate.upstream.tls import client_context
+from crewgate.upstream.tls import fingerprint as upstream_fingerprint
 
 if TYPE_CHECKING:
     from crewgate.ca.ocsp.client_cert_checker import ClientCertOCSPChecker

@@ -15,7 +15,7 @@ from crewgate.core.x509.crl_times import CRLTimes
 from crewgate.gateway.worker.config_snapshot import PreparedListener
 from crewgate.gateway.worker.listeners import Listeners
 from crewgate.runtime.cached_file import CachedFile
-from crewgate.upstream import UpstreamPool
+from crewgate.upstream.pool import UpstreamPool
 
 _DAY = 86_400
 

@@ -24,10 +24,11 @@ from crewgate.gateway.routes import RouteTable
 from crewgate.gateway.worker.config_snapshot import ConfigSnapshot, PreparedListener
 from crewgate.runtime.descriptor_limit import raise_to
 from crewgate.runtime.file_watch import FileWatch
-from crewgate.runtime.listening import normal
-from crewgate.server import Listener, SocketPoller, listen
+from crewgate.runtime.listening import listen, normal
 from crewgate.server.auto_reset_event import AutoResetEvent
+from crewgate.server.listener import Listener
 from crewgate.server.peer_authorizer import PeerAuthorizer, PeerRules
+from crewgate.server.socket_poller import SocketPoller
 
 _log = logging.getLogger(__name__)
 ListenAddress = tuple[str, int]

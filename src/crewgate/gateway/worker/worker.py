@@ -34,12 +34,15 @@ from crewgate.gateway.worker.listeners import Listeners
 from crewgate.ipc.attach_messages import Attached, RevocationAck, RevocationNotice
 from crewgate.policy.certificate_tokens import LocalSigner
 from crewgate.runtime.listening import ListenAddress
-from crewgate.server import ClientInfo, ClosableConnection, SocketPoller
 from crewgate.server.auto_reset_event import AutoResetEvent
+from crewgate.server.connection_authorizer import ClosableConnection
 from crewgate.server.peer_authorizer import PeerAuthorizer, PeerRules, ask_nobody, disconnect_record
 from crewgate.server.peer_connections import PeerConnections
 from crewgate.server.recently_revoked_keys import UnreportedDisconnects
-from crewgate.upstream import Resolver, UpstreamPool
+from crewgate.server.request import ClientInfo
+from crewgate.server.socket_poller import SocketPoller
+from crewgate.upstream.pool import UpstreamPool
+from crewgate.upstream.resolver import Resolver
 
 _log = logging.getLogger(__name__)
 

@@ -10,9 +10,11 @@ from crewgate.config import UpstreamConfig, UpstreamOrigin
 from crewgate.core.problem_types import Reason
 from crewgate.gateway.call.pending_call import extract_credentials
 from crewgate.gateway.routes import RouteTable, build
-from crewgate.server import SocketPoller
 from crewgate.server.request import ClientInfo
-from crewgate.upstream import Connector, Resolver, UpstreamPool
+from crewgate.server.socket_poller import SocketPoller
+from crewgate.upstream.connector import Connector
+from crewgate.upstream.pool import UpstreamPool
+from crewgate.upstream.resolver import Resolver
 
 ORIGIN = UpstreamOrigin("http", "127.0.0.1", 9)
 

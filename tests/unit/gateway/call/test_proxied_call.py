@@ -27,8 +27,7 @@ from crewgate.runtime.process_log import RepetitionFilter
 from crewgate.server.connection import _run_guarded
 from crewgate.server.exchange import Exchange
 from crewgate.server.http1 import HTTP1
-from crewgate.upstream import RequestHead
-from crewgate.upstream.interfaces import CallObserver
+from crewgate.upstream.interfaces import CallObserver, RequestHead
 
 UPLOAD = (
     b"PUT /pages/a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer good\r\n"

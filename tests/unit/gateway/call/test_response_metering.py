@@ -24,7 +24,7 @@ from crewgate.gateway.call.proxied_call import ProxiedCall
 from crewgate.gateway.call.request_pricing import PricedRequest
 from crewgate.gateway.routes import build
 from crewgate.server.http1 import HTTP1
-from crewgate.upstream import RequestHead
+from crewgate.upstream.interfaces import RequestHead
 
 GET = b"GET /pages/a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer good\r\nTE: trailers\r\n\r\n"
 BYTES = Tariff(0, 1000, response=(BytesTerm(MILLION),), step=10)  # one for each

@@ -10,7 +10,7 @@ from crewgate.core.pricing.sources import ItemsTerm, NumberTerm
 from crewgate.core.pricing.tariff import LLMDialect, ModelRates, Tariff, UsagePricing
 from crewgate.errors import InvalidRequestError
 from crewgate.gateway.call.request_pricing import PricedRequest, price
-from crewgate.server import Request
+from crewgate.server.request import Request
 
 MODEL = ModelRates(
     "m-*", input=1_000_000, output=1_000_000_000, cached=0, cache_write=0, output_tokens=4000
