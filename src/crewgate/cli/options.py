@@ -66,6 +66,11 @@ def ttl_option(function: Function) -> Function:
     )(function)
 
 
+def life_option(text: str) -> Callable[[Function], Function]:
+    """Add --life, the lifetime of a certificate in seconds; `text` is its help."""
+    return click.option("--life", type=DURATION, metavar="4h", help=text)
+
+
 def until_option(function: Function) -> Function:
     """Add --until: how many machines must have a revocation on disk before the command returns."""
     return click.option(

@@ -13,10 +13,10 @@ from crewgate.ca.certificates import new_key, pem
 from crewgate.ca.key_files import PRIVATE, PUBLIC, key_pem, read_certificates, read_file, write_file
 from crewgate.cli.ca_arguments import IssueOptions, find, host_names, require_absent, with_suffix
 from crewgate.cli.options import (
-    DURATION,
     FullHelpGroup,
     config_option,
     json_option,
+    life_option,
     print_result,
 )
 from crewgate.cli.output.certificates import describe, line, print_entry, print_server, receipt, row
@@ -68,12 +68,7 @@ def init(*, config_path: Path, as_json: bool) -> None:
     metavar="PREFIX",
     help="Write PREFIX.pem and PREFIX.key.",
 )
-@click.option(
-    "--life",
-    type=DURATION,
-    metavar="4h",
-    help="Lifetime of the certificate (default: [ca] life_seconds).",
-)
+@life_option("Lifetime of the certificate (default: [ca] life_seconds).")
 @click.option(
     "--host",
     "hosts",
@@ -142,12 +137,9 @@ def issue(*, config_path: Path, as_json: bool, **given: Any) -> None:  # noqa: A
 @command.command("renew")
 @config_option
 @click.argument("certificate", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "--life",
-    type=DURATION,
-    metavar="4h",
-    help="Lifetime of the new certificate (default: [ca] life_seconds; for a gateway or a "
-    "listener, the lifetime of the previous one).",
+@life_option(
+    "Lifetime of the new certificate (default: [ca] life_seconds; for a gateway or a listener, the "
+    "lifetime of the previous one)."
 )
 @json_option
 def renew(*, config_path: Path, certificate: Path, life: int | None, as_json: bool) -> None:

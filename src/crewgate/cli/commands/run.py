@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from crewgate.cli.options import DURATION, config_option
+from crewgate.cli.options import config_option, life_option
 
 
 @click.command("run", context_settings={"ignore_unknown_options": False})
@@ -34,12 +34,7 @@ from crewgate.cli.options import DURATION, config_option
     metavar="PEM",
     help="CA file that signed the gateway's certificate (default: the configured CA).",
 )
-@click.option(
-    "--life",
-    type=DURATION,
-    metavar="4h",
-    help="Lifetime of each certificate (default: [ca] life_seconds).",
-)
+@life_option("Lifetime of each certificate (default: [ca] life_seconds).")
 @click.argument("command_line", metavar="-- CMD …", nargs=-1, required=True)
 @click.pass_context
 def command(
