@@ -30,7 +30,7 @@ from crewgate.agent.system_clock import SystemClock
 from crewgate.agent.table_setup import await_lock, holder_name, open_table, state_folder
 from crewgate.agent.takeover_check import require_goes_on
 from crewgate.audit.log_to_audit import LogToAuditHandler
-from crewgate.audit.writer import AuditWriter, RotationPolicy
+from crewgate.audit.writer import AuditWriter
 from crewgate.config import Config, descriptors
 from crewgate.errors import (
     ConfigurationError,
@@ -97,8 +97,7 @@ def run(
         stack.callback(table.close)
         require_table(config, table, mark)
         keeper = LedgerMarkKeeper(config, ledger, table, mark)
-        rotation = RotationPolicy.of(config.audit)
-        audit = AuditWriter(config.audit.folder, log.process, rotation, machine=config.name)
+        audit = AuditWriter.of(config, log.process)
         stack.callback(audit.close)
         stack.enter_context(log.copied_to(LogToAuditHandler(log.process, audit)))
         patience = max(limits.ledger_patience_seconds, config.limits.credit_wait_seconds_max)

@@ -21,7 +21,7 @@ from crewgate.audit import folder as audit_folder
 from crewgate.audit.next_file import NextFile, PreparedFile
 from crewgate.audit.reserved_space import ReservedSpace
 from crewgate.audit.syncer import FileSyncer
-from crewgate.config import AuditConfig, AuditSync
+from crewgate.config import AuditConfig, AuditSync, Config
 from crewgate.core.audit.json_line import encode
 from crewgate.core.audit.records import Record, ServiceEvent, when
 
@@ -112,6 +112,12 @@ class AuditWriter:
             self._adopt(self._next.open(with_reserve=True))
         except OSError as error:
             self._degrade(error)
+
+    @classmethod
+    def of(cls, config: Config, process: str) -> Self:
+        """Make the writer of a process, as the configuration says. Raises ConfigurationError."""
+        rotation = RotationPolicy.of(config.audit)
+        return cls(config.audit.folder, process, rotation, machine=config.name)
 
     def write(self, record: Record) -> bool:
         """Append one record; return False if it is lost."""

@@ -7,6 +7,7 @@ import argparse
 import logging
 import os
 import signal
+from contextlib import closing
 from pathlib import Path
 
 import trio
@@ -14,7 +15,7 @@ import trio
 from crewgate import limits
 from crewgate.audit.log_to_audit import LogToAuditHandler
 from crewgate.audit.recorder import AuditRecorder
-from crewgate.audit.writer import AuditWriter, RotationPolicy
+from crewgate.audit.writer import AuditWriter
 from crewgate.config import load
 from crewgate.control.process import ControlProcess
 from crewgate.control.server import NAME
@@ -50,12 +51,7 @@ def run(file: Path, log: ProcessLog) -> None:
         raise ConfigurationError(f"{config.path}: there is no [ca]; add the section")
     os.nice(limits.control_nice)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the watch sees changes without a signal
-    writer = AuditWriter(
-        config.audit.folder, NAME, RotationPolicy.of(config.audit), machine=config.name
-    )
+    writer = AuditWriter.of(config, NAME)
     sink = AuditRecorder(writer, refuses_when_full=config.audit.on_full == "refuse")
-    try:
-        with log.copied_to(LogToAuditHandler(log.process, sink)):
-            trio.run(ControlProcess(config, watch, sink).run)
-    finally:
-        sink.close()
+    with closing(sink), log.copied_to(LogToAuditHandler(log.process, sink)):
+        trio.run(ControlProcess(config, watch, sink).run)

@@ -8,7 +8,6 @@ import math
 import ssl
 import time
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +19,7 @@ from crewgate import limits
 from crewgate.api.app import make_app
 from crewgate.api.asgi_server import ASGIServer
 from crewgate.audit.recorder import AuditRecorder
-from crewgate.audit.writer import AuditWriter, RotationPolicy
+from crewgate.audit.writer import AuditWriter
 from crewgate.ca.machine_cert_renewal import CertificateFiles
 from crewgate.config import Config, ControlConfig, descriptors
 from crewgate.control.ca_client_tasks import CAClientTasks
@@ -159,8 +158,7 @@ class ControlServer:
 
     async def _move_audit(self, config: Config) -> None:
         """Move the audit to the configured folder; after ConfigurationError it stays."""
-        make = partial(AuditWriter, config.audit.folder, NAME, RotationPolicy.of(config.audit))
-        writer = await trio.to_thread.run_sync(partial(make, machine=config.name))
+        writer = await trio.to_thread.run_sync(AuditWriter.of, config, NAME)
         before = self._sink.move(writer, refuses_when_full=config.audit.on_full == "refuse")
         await trio.to_thread.run_sync(before.close)
 

@@ -8,13 +8,14 @@ import argparse
 import logging
 import signal
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import trio
 
 from crewgate.audit.log_to_audit import LogToAuditHandler
 from crewgate.audit.recorder import AuditRecorder
-from crewgate.audit.writer import AuditWriter, RotationPolicy
+from crewgate.audit.writer import AuditWriter
 from crewgate.config import load
 from crewgate.errors import CrewgateError
 from crewgate.gateway.worker.worker import Worker
@@ -58,13 +59,9 @@ def run(
     inherited = adopt(sockets)
     config = load(file)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the agent tells the worker when to reload
-    writer = AuditWriter(
-        config.audit.folder, log.process, RotationPolicy.of(config.audit), machine=config.name
-    )
+    writer = AuditWriter.of(config, log.process)
     sink = AuditRecorder(writer, refuses_when_full=config.audit.on_full == "refuse")
-    try:
+    with closing(sink):
         pipe = ReadinessNotifier(ready)
         with log.copied_to(LogToAuditHandler(log.process, sink)):
             trio.run(Worker(config, index, sink, given=inherited, on_ready=pipe.send_ready).run)
-    finally:
-        sink.close()
