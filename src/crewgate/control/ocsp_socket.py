@@ -15,7 +15,8 @@ import trio
 
 from crewgate import limits
 from crewgate.errors import ConfigurationError, ServiceConnectionError
-from crewgate.ipc.sockets import connectable, peer_of
+from crewgate.ipc import sockets
+from crewgate.ipc.sockets import peer_of
 
 OCSPAnswer = Callable[[bytes], Awaitable[bytes]]
 _NAME = "ocsp.sock"
@@ -27,19 +28,12 @@ _log = logging.getLogger(__name__)
 def listen(folder: Path) -> socket.socket:
     """Listen in the state folder; replace the socket of a killed process. ConfigurationError."""
     path = folder / _NAME
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if path.exists() and stat.S_ISSOCK(path.lstat().st_mode):
             path.unlink()
-        with connectable(folder, _NAME) as where:
-            listener.bind(where)
-        # No process can connect before listen(), so the first client already meets this mode.
-        path.chmod(_MODE)
-        listener.listen(limits.ipc_backlog)
+        return sockets.listen(folder, _NAME, _MODE)
     except (OSError, ServiceConnectionError) as error:
-        listener.close()
         raise ConfigurationError(f"{path}: cannot listen: {error}") from error
-    return listener
 
 
 class OCSPSocketServer:

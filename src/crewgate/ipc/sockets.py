@@ -9,7 +9,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -83,11 +83,6 @@ def may_enter(
     return agent_socket is AgentSocketKind.GROUP and group in peer.groups
 
 
-def address(folder: Path, agent_socket: AgentSocketKind) -> AbstractContextManager[str]:
-    """Return the address of a socket, as `connectable`."""
-    return connectable(folder, agent_socket.value)
-
-
 @contextmanager
 def connectable(folder: Path, name: str) -> Iterator[str]:
     """Yield an address that fits bind() and connect(); it is valid inside the `with`.
@@ -109,6 +104,17 @@ def connectable(folder: Path, name: str) -> Iterator[str]:
         yield f"/proc/self/fd/{descriptor}/{name}"
 
 
+def listen(folder: Path, name: str, mode: int) -> socket.socket:
+    """Listen at a new socket of the folder. Raises OSError and ServiceConnectionError."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with on_error(listener.close), connectable(folder, name) as where:
+        listener.bind(where)
+        # No process can connect before listen(), so the mode holds for the first one.
+        (folder / name).chmod(mode)
+        listener.listen(limits.ipc_backlog)
+    return listener
+
+
 def connect(
     folder: Path, agent_socket: AgentSocketKind, seconds: float = limits.ipc_seconds_max
 ) -> socket.socket:
@@ -121,7 +127,7 @@ def connect(
     with on_error(connection.close):
         try:
             connection.settimeout(seconds)
-            with address(folder, agent_socket) as where:
+            with connectable(folder, agent_socket.value) as where:
                 connection.connect(where)
         except OSError as error:
             raise ServiceConnectionError(f"{folder / agent_socket.value}: {_why(error)}") from error

@@ -22,7 +22,7 @@ from crewgate.errors import ServiceConnectionError, ServiceRefusedError
 from crewgate.ipc.admin_messages import RevocationReceipt, Revoke, owner_asks
 from crewgate.ipc.attach_messages import RequestFailed, pack, unpack
 from crewgate.ipc.frames import FrameDecoder
-from crewgate.ipc.sockets import AgentSocketKind, address
+from crewgate.ipc.sockets import AgentSocketKind, connectable
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def agent(
 ) -> Iterator[None]:
     """Answers each question with one connection closed a name."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with address(folder, AgentSocketKind.OWNER) as where:
+    with connectable(folder, AgentSocketKind.OWNER.value) as where:
         listener.bind(where)
     listener.listen()
 

@@ -15,7 +15,7 @@ from crewgate.config import load
 from crewgate.ipc.admin_messages import BranchState, TreePage, TreeRow, owner_asks
 from crewgate.ipc.attach_messages import pack, unpack
 from crewgate.ipc.frames import FrameDecoder
-from crewgate.ipc.sockets import AgentSocketKind, address
+from crewgate.ipc.sockets import AgentSocketKind, connectable
 from crewgate.issuer.inspection import read_claims
 
 
@@ -25,7 +25,7 @@ def agent_that_knows(config: Path, branch: str, state: BranchState) -> Iterator[
     folder = load(config).state
     folder.mkdir(mode=0o700, exist_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with address(folder, AgentSocketKind.OWNER) as where:
+    with connectable(folder, AgentSocketKind.OWNER.value) as where:
         listener.bind(where)
     listener.listen()
     row = TreeRow(crew="article", branch=branch, state=state)

@@ -33,7 +33,7 @@ from crewgate.ipc.admin_messages import (
 from crewgate.ipc.attach_messages import RequestFailed, pack, unpack
 from crewgate.ipc.cluster_messages import EvictMember, MemberRow, MembersPage
 from crewgate.ipc.frames import FrameDecoder
-from crewgate.ipc.sockets import AgentSocketKind, address
+from crewgate.ipc.sockets import AgentSocketKind, connectable
 
 Answer = Callable[[AdminRequest], bytes]
 RECEIPT = RevocationReceipt(
@@ -47,7 +47,7 @@ RECEIPT = RevocationReceipt(
 @contextmanager
 def _asking(folder: Path, answer: Answer) -> Iterator[AdminClient]:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with address(folder, AgentSocketKind.OWNER) as where:
+    with connectable(folder, AgentSocketKind.OWNER.value) as where:
         listener.bind(where)
     listener.listen()
 
@@ -128,7 +128,7 @@ def test_another_answer_is_a_link_error(tmp_path: Path, answer: bytes) -> None:
 def test_an_agent_that_is_stopped_may_do_it_yet(tmp_path: Path) -> None:
     """The question lies in its socket, and whoever asked is told so; nobody answers here."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        with address(tmp_path, AgentSocketKind.OWNER) as where:
+        with connectable(tmp_path, AgentSocketKind.OWNER.value) as where:
             listener.bind(where)
         listener.listen()
         with (

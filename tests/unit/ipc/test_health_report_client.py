@@ -10,7 +10,7 @@ from crewgate.ipc.admin_messages import ProcessHealthReport, owner_asks
 from crewgate.ipc.attach_messages import unpack
 from crewgate.ipc.frames import FrameDecoder
 from crewgate.ipc.health_report_client import HealthReportClient
-from crewgate.ipc.sockets import AgentSocketKind, address
+from crewgate.ipc.sockets import AgentSocketKind, connectable
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 def _door(folder: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     (folder / AgentSocketKind.OWNER.value).unlink(missing_ok=True)
-    with address(folder, AgentSocketKind.OWNER) as where:
+    with connectable(folder, AgentSocketKind.OWNER.value) as where:
         listener.bind(where)
     (folder / AgentSocketKind.OWNER.value).chmod(AgentSocketKind.OWNER.mode)
     listener.listen(4)

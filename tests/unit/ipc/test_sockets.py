@@ -10,8 +10,8 @@ from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.sockets import (
     AgentSocketKind,
     ProcessCredentials,
-    address,
     connect,
+    connectable,
     descriptors,
     may_enter,
     peer_of,
@@ -22,7 +22,7 @@ OWNER, GROUP = 1000, 2000
 
 def _listen(folder: Path, door: AgentSocketKind) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with address(folder, door) as where:
+    with connectable(folder, door.value) as where:
         listener.bind(where)
     listener.listen()
     return listener

@@ -13,7 +13,8 @@ from crewgate.agent.ipc_server import admin_session, attach_session
 from crewgate.agent.ipc_server.message_stream import ConnectionClosedError
 from crewgate.agent.state import AgentState
 from crewgate.errors import ServiceConnectionError
-from crewgate.ipc.sockets import AgentSocketKind, ProcessCredentials, address, may_enter, peer_of
+from crewgate.ipc import sockets
+from crewgate.ipc.sockets import AgentSocketKind, ProcessCredentials, may_enter, peer_of
 
 _log = logging.getLogger(__name__)
 _SERVE: dict[AgentSocketKind, Callable[[AgentState, trio.SocketStream], Awaitable[None]]] = {
@@ -30,18 +31,11 @@ def listen(folder: Path, kind: AgentSocketKind) -> socket.socket:
     The caller holds the table's lock, so no other agent listens there.
     """
     path = folder / kind.value
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         path.unlink(missing_ok=True)
-        with address(folder, kind) as where:
-            listener.bind(where)
-        # No process can connect before listen(), so the mode holds for the first one.
-        path.chmod(kind.mode)
-        listener.listen(limits.ipc_backlog)
+        return sockets.listen(folder, kind.value, kind.mode)
     except OSError as error:
-        listener.close()
         raise ServiceConnectionError(f"{path}: cannot listen: {error.strerror}") from error
-    return listener
 
 
 class IPCServer:
