@@ -70,6 +70,7 @@ class FakeOffice:
         self.refusal: CrewgateError | None = None  # of the certificate of the connection
         self.snapshot = BranchTreeSnapshot(rows())
         self.checked: list[str] = []
+        self.revoked_by: list[str] = []
 
     def note(self, *what: Any) -> None:
         if self.error is not None:
@@ -81,15 +82,20 @@ class FakeOffice:
         if self.refusal is not None:
             raise self.refusal
 
-    async def revoke(self, target: RevocationTarget, until: Until) -> RevocationResponse:
+    async def revoke(self, target: RevocationTarget, until: Until, by: str) -> RevocationResponse:
+        self.revoked_by.append(by)
         self.note(f"revoke_{target.rules.label}", target.name, target.crew)
         return revoked(target, RevocationReceipt())
 
-    async def revoke_certificate(self, serial: str, reason: str) -> RevocationResponse:
+    async def revoke_certificate(self, serial: str, reason: str, by: str) -> RevocationResponse:
+        self.revoked_by.append(by)
         self.note("revoke_certificate", serial, reason)
         return RevocationResponse(target="certificate", id=serial, crew="bd")
 
-    async def revoke_orchestrator(self, crew: str, name: str, reason: str) -> RevocationResponse:
+    async def revoke_orchestrator(
+        self, crew: str, name: str, reason: str, by: str
+    ) -> RevocationResponse:
+        self.revoked_by.append(by)
         self.note("revoke_orchestrator", crew, name, reason)
         return RevocationResponse(target="orchestrator", id=f"{crew}/{name}", crew=crew)
 

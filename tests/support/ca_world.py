@@ -25,6 +25,7 @@ class Agent:
 
     def __init__(self) -> None:
         self.told: list[tuple[list[str], list[str]]] = []
+        self.by: list[str] = []
         self.away = self.dying = False
 
     @property
@@ -39,11 +40,13 @@ class Agent:
         state: object,
         entries: list[CertificateRecord],
         more: tuple[RevocationTarget, ...] = (),
+        by: str = "",
     ) -> RevocationReceipt:
         if self.dying:
             raise KeyboardInterrupt
         if self.away:
             raise ServiceConnectionError("away")
+        self.by.append(by)
         self.told.append(([each.serial for each in entries], [each.name for each in more]))
         register.announced(each.serial for each in entries)
         return RevocationReceipt(connections_closed=len(entries))

@@ -62,17 +62,22 @@ class Backend(Protocol):
     async def check(self, serial: str) -> None:
         """Raise ControlError 401 unless a connection's certificate is valid now."""
 
-    async def revoke(self, target: RevocationTarget, until: Until) -> RevocationResponse:
-        """Revoke a target whose kind is `of_configured_crew`.
+    async def revoke(self, target: RevocationTarget, until: Until, by: str) -> RevocationResponse:
+        """Revoke a target whose kind is `of_configured_crew`. The audit names the caller `by`.
 
         If the `crew` of a branch is empty, the agent finds it, unless several crews have the id.
         """
 
-    async def revoke_certificate(self, serial: str, reason: str) -> RevocationResponse:
-        """Revoke one certificate."""
+    async def revoke_certificate(self, serial: str, reason: str, by: str) -> RevocationResponse:
+        """Revoke one certificate. The audit names the caller `by`."""
 
-    async def revoke_orchestrator(self, crew: str, name: str, reason: str) -> RevocationResponse:
-        """Revoke all certificates of an orchestrator, and all its tokens issued until now."""
+    async def revoke_orchestrator(
+        self, crew: str, name: str, reason: str, by: str
+    ) -> RevocationResponse:
+        """Revoke all certificates of an orchestrator, and all its tokens issued until now.
+
+        The audit names the caller `by`.
+        """
 
     async def holder(self, serial: str) -> IssuedCertificateOwner | None:
         """Return the owner of a certificate; None if this CA has not issued it."""

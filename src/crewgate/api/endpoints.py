@@ -78,7 +78,7 @@ async def revoke(backend: Backend, caller: Identity, request: APIRequest) -> Rev
         crew = access.crew_for(caller, body.crew)
         if not body.crew:
             await _check_seen(backend, rules, name, crew)
-    return await backend.revoke(RevocationTarget(rules.kind, name, crew), body.until)
+    return await backend.revoke(RevocationTarget(rules.kind, name, crew), body.until, caller.label)
 
 
 async def _revoke_certificate(
@@ -87,7 +87,7 @@ async def _revoke_certificate(
     holder = await backend.holder(serial)
     if holder is None or not access.sees(caller, holder.crew):
         access.missing("certificate")
-    return await backend.revoke_certificate(serial, body.reason)
+    return await backend.revoke_certificate(serial, body.reason, caller.label)
 
 
 async def _revoke_orchestrator(
@@ -98,7 +98,7 @@ async def _revoke_orchestrator(
     # Each name takes an entry of the table that all crews share, so it must not be invented.
     if caller.role is not Role.OPERATOR and not await backend.knows(crew, name):
         access.missing("orchestrator with a certificate")
-    return await backend.revoke_orchestrator(crew, name, body.reason)
+    return await backend.revoke_orchestrator(crew, name, body.reason, caller.label)
 
 
 async def _check_seen(backend: Backend, rules: RevocationKindRules, name: str, crew: str) -> None:
@@ -163,7 +163,8 @@ async def branch(backend: Backend, caller: Identity, request: APIRequest) -> Bra
 async def end_branch(backend: Backend, caller: Identity, request: APIRequest) -> RevocationResponse:
     """Revoke a known branch and all branches below it."""
     row = await branch(backend, caller, request)
-    return await backend.revoke(RevocationTarget(EntityKind.BRANCH, row.branch, row.crew), "")
+    target = RevocationTarget(EntityKind.BRANCH, row.branch, row.crew)
+    return await backend.revoke(target, "", caller.label)
 
 
 async def tree(backend: Backend, caller: Identity, request: APIRequest) -> bytes:

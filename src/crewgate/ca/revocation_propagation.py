@@ -45,13 +45,15 @@ def announce(
     entries: Sequence[CertificateRecord],
     more: Sequence[RevocationTarget] = (),
     *,
+    by: str = "",
     wall: Callable[[], float] = time.time,
 ) -> RevocationReceipt:
     """Have the agent of the state folder `state` revoke `more` and certificates, in that order.
 
     Targets that fit into one request are revoked in one step; the receipt sums up all steps. If a
-    step fails, all `entries` stay pending in the register. Raises ServiceConnectionError if the
-    agent is unavailable, and ServiceRefusedError if it refuses. Blocks.
+    step fails, all `entries` stay pending in the register. `by` is as in `AdminClient.revoke`.
+    Raises ServiceConnectionError if the agent is unavailable, and ServiceRefusedError if it
+    refuses. Blocks.
     """
     now = wall()
     done = RevocationReceipt()
@@ -59,7 +61,7 @@ def announce(
     size = limits.ipc_targets_max
     with AdminClient(state) as agent:
         for first in range(0, len(targets), size):
-            done = sum_of(done, agent.revoke(targets[first : first + size]))
+            done = sum_of(done, agent.revoke(targets[first : first + size], by=by))
     register.announced(entry.serial for entry in entries)
     return done
 

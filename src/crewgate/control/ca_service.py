@@ -67,8 +67,11 @@ class CAService:
         """Close the CA."""
         self.authority.close()
 
-    def revoke_certificate(self, serial: str, reason: str) -> RevocationResponse:
-        """Revoke in the register, the CRL, the table and open connections; 404 if not issued."""
+    def revoke_certificate(self, serial: str, reason: str, by: str = "") -> RevocationResponse:
+        """Revoke in the register, the CRL, the table and open connections; 404 if not issued.
+
+        `by` is as in `AdminClient.revoke`.
+        """
         entry = self.authority.register.find(serial)
         if entry is None:
             raise problem_types.NOT_FOUND.error("there is no such certificate")
@@ -80,24 +83,27 @@ class CAService:
             ended = [each for each in map(register.find, error.serials) if each is not None]
         self.held.own.update(each.serial for each in ended)
         ended = ended or [entry]
-        done = self._announce(ended)
+        done = self._announce(ended, by=by)
         why = register.unwritten_reason or why
         target = RevocationTarget(EntityKind.CERTIFICATE, entry.serial, entry.crew)
         return revoked(target, done, ended, why)
 
-    def revoke_orchestrator(self, crew: str, name: str, reason: str) -> RevocationResponse:
+    def revoke_orchestrator(
+        self, crew: str, name: str, reason: str, by: str = ""
+    ) -> RevocationResponse:
         """Revoke all its certificates, and all its tokens until now; store the intent first.
 
         If `crewgate run` runs it, the CA signs no certificate for it from now on, and the task that
         completes decommissions ends its process and removes its key: otherwise the process would
-        get another certificate. An unavailable agent applies the revocation when it is back.
+        get another certificate. An unavailable agent applies the revocation when it is back. `by`
+        is as in `AdminClient.revoke`.
         """
         intent = DecommissionIntent(crew, name, reason, int(time.time()))
         self.held.forget_propagated(intent)
         why, runs = self._store(intent)
         try:
             unlisted = self._revoke_certificates(intent)
-            entries, done = self._end(intent)
+            entries, done = self._end(intent, by)
         finally:
             # Not earlier: the response counts the connections that this method closed.
             self.held.own_runs |= runs
@@ -192,7 +198,7 @@ class CAService:
         return unlisted
 
     def _end(
-        self, intent: DecommissionIntent
+        self, intent: DecommissionIntent, by: str = ""
     ) -> tuple[list[CertificateRecord], RevocationReceipt | None]:
         """Have the agent apply an intent; return the certificates, and the agent's receipt.
 
@@ -203,14 +209,14 @@ class CAService:
             each for each in self.authority.register.pending() if (each.crew, each.name) == named
         ]
         is_applied = self.held.is_propagated(intent) and not entries
-        done = RevocationReceipt() if is_applied else self._propagate(intent, entries)
+        done = RevocationReceipt() if is_applied else self._propagate(intent, entries, by)
         if done is not None and not self.held.is_ending(*named) and not self.unwritten_reason:
             self._intents.done(intent)
             self.held.forget_propagated(intent)
         return entries, done
 
     def _propagate(
-        self, intent: DecommissionIntent, entries: Sequence[CertificateRecord]
+        self, intent: DecommissionIntent, entries: Sequence[CertificateRecord], by: str
     ) -> RevocationReceipt | None:
         """Return the agent's receipt; None if the agent is unavailable."""
         target = _orchestrator(intent.crew, intent.name)
@@ -219,17 +225,20 @@ class CAService:
         # Mark it before: if another thread calls `forget_propagated` meanwhile, that call wins.
         self.held.mark_propagated(intent)
         try:
-            done = self._announce(entries, more)
+            done = self._announce(entries, more, by)
         finally:
             if done is None and more:
                 self.held.forget_propagated(intent)
         return done
 
     def _announce(
-        self, entries: Sequence[CertificateRecord], more: Sequence[RevocationTarget] = ()
+        self,
+        entries: Sequence[CertificateRecord],
+        more: Sequence[RevocationTarget] = (),
+        by: str = "",
     ) -> RevocationReceipt | None:
         try:
-            return announce(self.authority.register, self._state, entries, more)
+            return announce(self.authority.register, self._state, entries, more, by=by)
         except ServiceConnectionError:
             return None
 

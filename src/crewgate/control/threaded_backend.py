@@ -159,24 +159,26 @@ class ThreadedBackend:
         self._register.resource.close()
         self._ca_service.resource.close()
 
-    async def revoke(self, target: RevocationTarget, until: Until) -> RevocationResponse:
+    async def revoke(self, target: RevocationTarget, until: Until, by: str) -> RevocationResponse:
         """See `Backend`."""
 
         def revoke() -> RevocationReceipt:
             with AdminClient(self._state) as agent:
-                return agent.revoke([target], until)
+                return agent.revoke([target], until, by)
 
         receipt = await trio.to_thread.run_sync(revoke, limiter=self._revocation_limiter)
         (done,) = receipt.targets
         return revoked(done, receipt)
 
-    async def revoke_certificate(self, serial: str, reason: str) -> RevocationResponse:
+    async def revoke_certificate(self, serial: str, reason: str, by: str) -> RevocationResponse:
         """See `Backend`."""
-        return await self._ca_service.run(CAService.revoke_certificate, serial, reason)
+        return await self._ca_service.run(CAService.revoke_certificate, serial, reason, by)
 
-    async def revoke_orchestrator(self, crew: str, name: str, reason: str) -> RevocationResponse:
+    async def revoke_orchestrator(
+        self, crew: str, name: str, reason: str, by: str
+    ) -> RevocationResponse:
         """See `Backend`."""
-        return await self._ca_service.run(CAService.revoke_orchestrator, crew, name, reason)
+        return await self._ca_service.run(CAService.revoke_orchestrator, crew, name, reason, by)
 
     async def complete(self, patience: float = 0.0) -> None:
         """See `CAService.complete`."""

@@ -64,16 +64,16 @@ class AdminClient:
         self._connection.close()
 
     def revoke(
-        self, targets: Sequence[RevocationTarget], until: messages.Until = ""
+        self, targets: Sequence[RevocationTarget], until: messages.Until = "", by: str = ""
     ) -> messages.RevocationReceipt:
         """Revoke 1 to `limits.ipc_targets_max` targets in one step: all of them, or none.
 
         So at most one of them may be of a kind that the agent refuses if the table has no room.
         Returns when this machine has ended the open calls, and as many machines as `until` says
         have the revocation on disk. The wait for each is bounded; the receipt says what was
-        reached.
+        reached. `by` is for the audit: the client of the control API that requested it, if any.
         """
-        request = messages.Revoke(id=self._next_id(), targets=list(targets), until=until)
+        request = messages.Revoke(id=self._next_id(), targets=list(targets), until=until, by=by)
         return self._request(request, messages.RevocationReceipt)
 
     def quarantine(

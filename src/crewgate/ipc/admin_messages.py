@@ -27,7 +27,8 @@ class Revoke(msgspec.Struct, frozen=True, tag="revoke"):
     """A client revokes all `targets` in one step. Answer: `RevocationReceipt`.
 
     The agent answers when this machine has ended the open calls and the machines of `until` have
-    the revocation on disk; the wait for each is bounded.
+    the revocation on disk; the wait for each is bounded. `by` is the client of the control API that
+    requested it, such as `operator/ada`; empty for somebody on this machine.
     """
 
     id: Id
@@ -35,6 +36,7 @@ class Revoke(msgspec.Struct, frozen=True, tag="revoke"):
         list[RevocationTarget], Meta(min_length=1, max_length=limits.ipc_targets_max)
     ]
     until: Until = ""
+    by: Annotated[str, Meta(max_length=2 * limits.name_chars_max + 1)] = ""
 
 
 class Quarantine(msgspec.Struct, frozen=True, tag="quarantine"):

@@ -22,8 +22,8 @@ class Slow(FakeOffice):
         super().__init__()
         self.go_on = trio.Event()
 
-    async def revoke(self, target: RevocationTarget, until: Until) -> RevocationResponse:
-        answer = await super().revoke(target, until)
+    async def revoke(self, target: RevocationTarget, until: Until, by: str) -> RevocationResponse:
+        answer = await super().revoke(target, until, by)
         await self.go_on.wait()
         return answer
 

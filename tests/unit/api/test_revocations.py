@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from api_world import BD, OPERATOR, Desk
+from api_world import BD, BD_RUN, OPERATOR, Desk
 
 from crewgate.api.branch_tree_snapshot import BranchTreeSnapshot
 from crewgate.api.schemas import BranchResponse
@@ -44,6 +44,18 @@ async def test_an_orchestrator_s_is_of_its_own_crew(ask: Any, done: Any) -> None
     target = done[0].removeprefix("revoke_")
     said = answer.json()
     assert (said["target"], said["id"], said["crew"]) == (target, done[1], "bd")
+
+
+@pytest.mark.parametrize("what", ["branch", "grant", "certificate", "orchestrator"])
+async def test_the_audit_can_name_the_caller(what: str) -> None:
+    """Each request names who made it, as the log of the control process does."""
+    at = Desk()
+    name = {"branch": BD_RUN, "certificate": "0B", "orchestrator": "bd/bd-1"}.get(what, "g-1")
+    named = {"crew": "bd"} if what in {"branch", "grant"} else {}
+    answer = await at.ask(OPERATOR, "POST", "/v1/revocations", json={what: name, **named})
+    assert (answer.status_code, at.office.revoked_by) == (200, ["operator/ada"])
+    answer = await at.ask(BD, "DELETE", f"/v1/branches/{BD_RUN}")
+    assert at.office.revoked_by == ["operator/ada", "bd/bd-1"]
 
 
 @pytest.mark.parametrize(

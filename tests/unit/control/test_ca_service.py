@@ -132,7 +132,8 @@ def test_the_hour_is_bounded(desk: CAService, monkeypatch: pytest.MonkeyPatch) -
 def test_who_is_revoked_gets_no_next_one(desk: CAService, agent: Agent) -> None:
     """Not with the certificate that was revoked, and not with one that was never issued."""
     entry = first(desk, BD)
-    desk.revoke_certificate(entry.serial, "keyCompromise")
+    desk.revoke_certificate(entry.serial, "keyCompromise", "operator/ada")
+    assert agent.by == ["operator/ada"]
     assert status(desk, own(desk, BD, entry)) == 401
     assert status(desk, CertificateRequest(BD, csr(), "0BAD", is_own=True)) == 401
 
@@ -161,7 +162,8 @@ def test_an_orchestrator_ends_with_all_that_it_has(desk: CAService, agent: Agent
     """Overlapping certificates and the name as such in one step; others of its crew live on."""
     entries = [first(desk, BD) for _ in range(3)]
     other = first(desk, identity(Role.ORCHESTRATOR, "bd-2", "bd"))
-    answer = desk.revoke_orchestrator("bd", "bd-1", "cessationOfOperation")
+    answer = desk.revoke_orchestrator("bd", "bd-1", "cessationOfOperation", "operator/ada")
+    assert agent.by == ["operator/ada"]
     serials = sorted(each.serial for each in entries)
     assert sorted(answer.certificates) == serials
     assert (answer.applied_on, answer.connections_closed) == (1, 3)
@@ -215,9 +217,9 @@ def test_the_life_of_an_orchestrator_that_is_ended_here_waits_for_no_other_proce
             lives.request_stop("bd", "bd-1", int(time.time()))
     announce = agent.announce
 
-    def announce_slowly(*given: Any) -> RevocationReceipt:
+    def announce_slowly(*given: Any, by: str) -> RevocationReceipt:
         assert decommission.complete_intents(config, 3600) == []
-        return announce(*given)
+        return announce(*given, by=by)
 
     with monkeypatch.context() as patch:
         patch.setattr(desk_, "announce", announce_slowly)
@@ -277,10 +279,10 @@ def test_one_that_is_refused_keeps_no_other_from_its_end(
         desk.revoke_orchestrator("bd", name, "unspecified")
     agent.away, announce = False, agent.announce
 
-    def refuse(*given: Any) -> RevocationReceipt:
+    def refuse(*given: Any, by: str) -> RevocationReceipt:
         if any(name.name == "bd/a-1" for name in given[3]):
             raise ServiceRefusedError("there is no room")
-        return announce(*given)
+        return announce(*given, by=by)
 
     monkeypatch.setattr(desk_, "announce", refuse)
     with pytest.raises(ServiceRefusedError, match="no room"):

@@ -246,7 +246,7 @@ async def test_another_configuration_goes_on_with_what_the_disk_did_not_take(
     """Its CA may be on another disk, for this very reason."""
     ca = ca_of(config)
     with full_books(monkeypatch):
-        await office.revoke_orchestrator("bd", "bd-1", "unspecified")
+        await office.revoke_orchestrator("bd", "bd-1", "unspecified", "operator/ada")
         moved = msgspec.structs.replace(ca, folder=ca.folder.with_name("moved"))
         shutil.copytree(ca.folder, moved.folder)
         (config.state / "unwritten").unlink()  # of no use to whoever has it from the one before

@@ -36,7 +36,7 @@ async def revoke(
     unseen = SEEN if is_known else await _unseen(agent, revocation)
     receipt = _receipt(request, revocation, read_ns, reach.result(), unseen)
     requested = [each for each in revocation.results if each.is_requested]
-    agent.record([_record(agent, each, receipt) for each in requested])
+    agent.record([_record(agent, each, receipt, request.by) for each in requested])
     return receipt
 
 
@@ -93,7 +93,7 @@ def _receipt(
 
 
 def _record(
-    agent: AgentState, result: LocalRevocationResult, receipt: RevocationReceipt
+    agent: AgentState, result: LocalRevocationResult, receipt: RevocationReceipt, by: str
 ) -> records.RevocationRecord:
     target, (kind, name) = result.target, result.ended
     is_branch = target.kind is EntityKind.BRANCH
@@ -106,7 +106,7 @@ def _record(
         time=records.when(agent.clock.wall_ns()),
         target=kind,
         id=name,
-        by="owner",
+        by=by or "owner",
         cut_us=None if receipt.unresponsive else round(receipt.cut_ms * 1000),
         cuts=receipt.calls_cut + receipt.connections_closed,
         workers=receipt.attachments - receipt.unresponsive,

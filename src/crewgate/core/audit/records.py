@@ -177,8 +177,10 @@ class RevocationRecord(AttributedRecord, frozen=True, kw_only=True, tag="revocat
     `time` is when the agent read the request. `target` is the kind of the target (`branch`,
     `grant`, `orchestrator`, …), and `id` its name. The kind `account` is a branch that was closed
     only in the ledger, because the table had no room. The identity is empty unless the target is
-    one known branch. `cuts` calls and streams were cancelled; the last one after `cut_us`
-    microseconds (None: some process has not answered). `workers` attached processes answered.
+    one known branch. `by` is a client of the control API (`operator/ada`), the gateway from which
+    this machine has the revocation (`gateway/gw-2`), `overrun`, or `owner` for somebody on this
+    machine. `cuts` calls and streams were cancelled; the last one after `cut_us` microseconds
+    (None: some process has not answered). `workers` attached processes answered.
     """
 
     time: datetime

@@ -179,20 +179,22 @@ def test_a_restart_has_them_again_and_closes_nothing_in_the_ledger(start: Start)
     assert {each for (each,) in rows} == {key(1)}
 
 
+@pytest.mark.parametrize("by", ["", "operator/ada"])
 @pytest.mark.parametrize("rules", OF_TOKENS, ids=lambda rules: rules.label)
 async def test_the_receipt_and_the_audit_say_what_it_was(
-    start: Start, written: list[Record], rules: RevocationKindRules
+    start: Start, written: list[Record], rules: RevocationKindRules, by: str
 ) -> None:
     """By whom, whose, and as a person may ask the audit for it again."""
     machine = start()
     machine.registry.learn(grant(1, 500))
     name = {EntityKind.BRANCH: branch_id(2), EntityKind.CREW: "article"}.get(rules.kind, "name-7")
     target = RevocationTarget(rules.kind, name, "article")
-    receipt = await revoke(machine, Revoke(id=7, targets=[target]), machine.clock.monotonic_ns())
+    request = Revoke(id=7, targets=[target], by=by)
+    receipt = await revoke(machine, request, machine.clock.monotonic_ns())
     assert receipt.targets == [target]
     (found,) = [each for each in written if isinstance(each, RevocationRecord)]
     assert (found.target, found.id, found.crew) == (rules.label, name, "article")
-    assert found.by == "owner"
+    assert found.by == (by or "owner")
     named = {each.label: getattr(found, each.label) for each in BY_CLAIM_LABEL.values()}
     assert named == {label: name if label == rules.label else "" for label in named}
     assert machine.table.is_revoked(target.key, 0)
