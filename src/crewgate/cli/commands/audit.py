@@ -21,7 +21,7 @@ _BY = ["branch", "crew", "role", "tool", "day"]
 @config_option
 @click.option("--branch", metavar="UUID", help="Calls of this branch and of everything below it.")
 @click.option("--crew", metavar="NAME", help="Calls of this crew.")
-@click.option("--role", metavar="NAME", help="Calls of agents with this role.")
+@click.option("--role", metavar="NAME", help="Calls of sub-agents with this role.")
 @click.option("--tool", metavar="TOOL", help="Calls of this tool, or of tools such as 'search.*'.")
 @click.option(
     "--certificate", metavar="SERIAL", help="Calls over connections with this client certificate."
@@ -94,4 +94,4 @@ def command(
             rejected_connections.print_connections(rejected, as_json=as_json)
         else:
             answer = audit_report.ask(audit, question, GroupBy(by) if by else None)
-            audit_report.show(answer, folder, as_json=as_json)
+            audit_report.show(answer, folder, branch=question.branch, as_json=as_json)

@@ -5,6 +5,7 @@ as markup.
 """
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,7 +29,7 @@ class AuditReport(msgspec.Struct, frozen=True):
 
     total: CallGroup
     health: AuditGaps
-    # Refusals before a good signature; empty if the output is filtered.
+    # Refusals without a record of each; empty if the output is filtered.
     refusals: list[RefusalSummary]
     calls: list[CallRow] | None = None
     groups: list[CallGroup] | None = None
@@ -48,8 +49,11 @@ def ask(audit: AuditReader, question: AuditFilter, by: GroupBy | None) -> AuditR
     )
 
 
-def show(answer: AuditReport, folder: Path, *, as_json: bool) -> None:
-    """Print one JSON document in ASCII, so that no text in it controls a terminal, or tables."""
+def show(answer: AuditReport, folder: Path, *, branch: str | None, as_json: bool) -> None:
+    """Print one JSON document in ASCII, so that no text in it controls a terminal, or tables.
+
+    If `branch` was asked for and made no call, also say how to find its revocation.
+    """
     if as_json:
         click.echo(json.dumps(msgspec.to_builtins(answer), indent=2))
         return
@@ -62,6 +66,12 @@ def show(answer: AuditReport, folder: Path, *, as_json: bool) -> None:
         print_table(console, _refusals(answer.refusals))
     for line in _footer(answer, folder):
         console.print(Text(line))
+    total = answer.total
+    if branch and not total.calls + total.open + total.burned:
+        files = f"{shlex.quote(str(folder))}/*.jsonl"
+        console.print("This command lists calls only. To find a revocation of the branch, run:")
+        find = f'  grep -hE \'"kind":"(revocation|event)"\' {files} | grep {shlex.quote(branch)}'
+        console.print(Text(printable(find)), soft_wrap=True)
 
 
 def _calls(rows: list[CallRow]) -> Table:
@@ -121,7 +131,7 @@ def _groups(groups: list[CallGroup], by: GroupBy) -> Table:
 
 def _refusals(refusals: list[RefusalSummary]) -> Table:
     columns: dict[str, Callable[[RefusalSummary], str]] = {
-        "refused before a good signature": lambda row: row.reason,
+        "refused and only counted": lambda row: row.reason,
         "listener": lambda row: row.listener,
         "from": lambda row: "others" if row.peer == "*" else row.peer,
         "times": lambda row: str(row.count),

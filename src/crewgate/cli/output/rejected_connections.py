@@ -18,12 +18,19 @@ from crewgate.cli.output.tables import cells, open_console, print_table, table_o
 from crewgate.core.verdict import ConnectionRefusalReason
 
 _REASONS = frozenset(reason.value for reason in ConnectionRefusalReason)
+
+
+def _claimed(row: RejectedConnection) -> str:
+    """Return what to print instead of a proven holder; "-" if no certificate is known."""
+    return "(unproven)" if row.serial else "-"
+
+
 _COLUMNS: dict[str, Callable[[RejectedConnection], str]] = {
     "time (UTC)": lambda row: utc(row.time),
     "listener": lambda row: row.listener,
     "from": lambda row: row.peer,
     "verdict": lambda row: f"{row.verdict} {row.reason}",
-    "who": lambda row: row.orchestrator or ("" if row.proven else "(unproven)"),
+    "who": lambda row: row.orchestrator or ("" if row.proven else _claimed(row)),
     "serial": lambda row: row.serial,
     "subject": lambda row: row.subject,
 }

@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,14 @@ from crewgate.cli.commands.init import write_all
 from crewgate.cli.output.tables import new_table, print_table
 from crewgate.config.load import load
 from crewgate.core.audit.json_line import encode
-from crewgate.core.audit.records import ConnectionRecord, Record, RefusalsRecord, WatchRecord
+from crewgate.core.audit.records import (
+    ConnectionRecord,
+    Record,
+    RefusalsRecord,
+    RevocationRecord,
+    ServiceEvent,
+    WatchRecord,
+)
 
 EVIL = "\x1b[2J[bold]\u202e\x9b31m"
 RECORDS: list[Record] = [
@@ -134,6 +143,25 @@ def test_before_the_first_call_the_answer_is_empty(tmp_path: Path) -> None:
     result = run(write_all(tmp_path / "gate", 8443))
     assert result.exit_code == 0
     assert "0 calls" in result.stdout
+    assert "grep" not in result.stdout
+
+
+def test_a_branch_without_calls_says_how_to_find_its_revocation(config: Path) -> None:
+    """The printed command finds the record of the agent and the event of the control process."""
+    branch = "00000000-0000-4000-8000-000000000099"
+    who = {"crew": "article", "orchestrator": "", "process": "", "role": "", "branch": branch}
+    revoked = RevocationRecord(**who, time=NOON, target="branch", id=branch, by="operator/ada")
+    event = ServiceEvent(time=NOON, event="control", detail=f"operator/ada: revoked {branch}")
+    for process, record in (("agent", revoked), ("control", event)):
+        descriptor, _ = create(load(config).audit.folder, process, 1_800_000_000_000_000_000)
+        os.write(descriptor, encode(record))
+        os.close(descriptor)
+    *_, explanation, command = run(config, "--branch", branch).stdout.splitlines()
+    assert "lists calls only" in explanation
+    found = subprocess.run(command, shell=True, capture_output=True, check=True)
+    assert found.stdout == encode(revoked) + encode(event)
+    assert "grep" not in run(config, "--branch", CHILD).stdout
+    assert "grep" not in run(config, "--branch", branch, "--json").stdout
 
 
 @pytest.mark.parametrize(
@@ -226,6 +254,7 @@ def crossed(config: Path) -> Path:
     The stranger's words are not proven, and mean to drive a terminal.
     """
     words = {"time": NOON, "listener": "crews", "peer": "192.0.2.0/24"}
+    later = {"time": NOON + timedelta(seconds=1)}
     records: list[Record] = [
         permit(5, ROOT, "orchestrator", "finance.quote", 10_000, certificate="0A1B"),
         ConnectionRecord(
@@ -235,6 +264,7 @@ def crossed(config: Path) -> Path:
         ConnectionRecord(
             **words, verdict="refused", reason="unknown-authority", serial="0C", subject=EVIL
         ),
+        ConnectionRecord(**words | later, verdict="refused", reason="no-certificate"),
         RefusalsRecord(
             time=NOON, listener="crews", reason="no-certificate", peer="*", count=9,
             first=NOON, last=NOON,
@@ -270,11 +300,14 @@ def test_connections_that_were_turned_away(crossed: Path) -> None:
     assert [(row["verdict"], row["serial"], row["proven"]) for row in answer["connections"]] == [
         ("expelled", "0A1B", True),
         ("refused", "0C", False),
+        ("refused", "", False),
     ]
     assert [(one["reason"], one["count"]) for one in answer["counted"]] == [("no-certificate", 9)]
     table = run(crossed, "--connections").stdout
     assert "expelled certificate-revoked" in table
-    assert "(unproven)" in table
+    assert table.count("(unproven)") == 1
+    [nobody] = [line for line in table.splitlines() if "refused no-certificate" in line]
+    assert nobody.split()[-1] == "-"
     assert "9 more were only counted: no-certificate at crews" in table
     assert "invalid-token" not in table
     assert not {"\x1b", "\x9b", "\u202e"} & set(table)
