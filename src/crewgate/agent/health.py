@@ -5,6 +5,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 
 import msgspec
 import trio
@@ -14,6 +15,7 @@ from crewgate.agent.ipc_server.attachments import AttachedProcess
 from crewgate.agent.state import AgentState
 from crewgate.audit.health import audit_fact
 from crewgate.config.restart_only import WAY_OUT
+from crewgate.core.budget.ledger_protocol import WINDOW_SECONDS_HOUR, window_end
 from crewgate.core.health import (
     ComponentHealth,
     HealthState,
@@ -209,7 +211,10 @@ def _control(agent: AgentState) -> Iterator[ComponentHealth]:
         return
     report = agent.reports.of("control")
     if report is None:
-        why = "the control process does not run: no control API, no OCSP, no new certificates"
+        why = (
+            "the control process is not connected to the agent process: it is starting or has "
+            "ended, and without it there is no control API, no OCSP and no new certificate"
+        )
         yield failed("control", why, _READ_LOG, refuses=False, grace=_START)
         return
     reported, received_ns = report
@@ -253,6 +258,20 @@ def _crews(agent: AgentState) -> Iterator[ComponentHealth]:
         if limit is not None:
             why, mend = _LIMIT_TEXTS[limit]
             yield degraded(f"crew {crew.name}", f"it {why}", mend)
+        elif window := agent.lease_client.spent_window(crew.name):
+            yield _spent(crew.name, window)
+
+
+def _spent(crew: str, window: int) -> ComponentHealth:
+    """Return the fact that the credits of an hour or a day (`window_of`) did not cover a call."""
+    seconds, end = window_end(window)
+    length = "hour" if seconds == WINDOW_SECONDS_HOUR else "day"
+    why = (
+        f"its credits of the {length} do not cover a call; the gateway answers such calls with 429"
+    )
+    until = f"{datetime.fromtimestamp(end, UTC):%Y-%m-%d %H:%M}Z"
+    mend = f"wait until {until}, or raise its credits_per_{length}"
+    return degraded(f"crew {crew}", why, mend)
 
 
 def _revocations(agent: AgentState) -> ComponentHealth:

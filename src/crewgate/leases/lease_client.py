@@ -118,6 +118,13 @@ class LeaseClient:
         crew = self._crews[name]
         return self._opener.shares.bound(ids.crew_key(name), crew, 1, now, now_boot_ns)
 
+    def spent_window(self, name: str) -> int:
+        """Return the hour or day (`window_of`) whose credits did not cover a call of crew `name`.
+
+        0 if this machine refused no call of the crew for that reason since the hour began.
+        """
+        return self._refill.spent_window(ids.crew_key(name))
+
     @property
     def records(self) -> int:
         """How many records of the table are in use."""

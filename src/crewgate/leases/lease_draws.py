@@ -39,6 +39,8 @@ class LeaseDraws:
         self._returns = returns
         self._holder = holder
         self._refused: defaultdict[bytes, set[bytes]] = defaultdict(set)
+        # By the key of the crew: its hour or day that did not cover a call (`window_of`).
+        self._spent_windows: dict[bytes, int] = {}
 
     def fill(self, record: LeaseRecord, need: int, now_boot_ns: int) -> LedgerCalls:
         """Draw until the lease has `need`, or until it is clear that it cannot have it.
@@ -139,6 +141,12 @@ class LeaseDraws:
         level = upwards.index(answer.level)
         self._table.refuse(record.number, level, need, answer.used, answer.quota, answer.window)
         self._refused[answer.level].add(record.key)
+        if answer.window:
+            self._spent_windows[answer.level] = answer.window
+
+    def spent_window(self, crew: bytes) -> int:
+        """Return the crew's hour or day that did not cover a call; 0 without a refusal."""
+        return self._spent_windows.get(crew, 0)
 
     def forgotten(self, key: bytes) -> None:
         """Forget the refusals at a level whose record was reclaimed."""
@@ -151,6 +159,7 @@ class LeaseDraws:
 
     def lift(self, level: bytes) -> None:
         """Let branches that were refused at this level ask again: it may have credit again."""
+        self._spent_windows.pop(level, None)
         for key in self._refused.pop(level, ()):
             record = self._index.get(key)
             if record is not None:

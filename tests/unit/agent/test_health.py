@@ -97,6 +97,50 @@ def test_a_crew_that_opens_too_many_in_a_minute_is_named(machine: AgentState, ha
     assert "crew article" not in _troubles(machine)
 
 
+def draw_under(machine: AgentState, *needs: int, **bounds: int) -> list[DrawStatus]:
+    """The answers to draws of one branch, whose crew has these bounds."""
+    crew = CrewPolicy("article", "https://orchestrator.example", **bounds)
+    policy = msgspec.structs.replace(machine.active_config.policy, crews=(crew,))
+    machine.lease_client.load(policy)
+    machine.active_config.policy = policy
+    now = machine.clock.boot_ns()
+    return [machine.lease_client.draw(grant(1, 10**6), need, NOW, now) for need in needs]
+
+
+@pytest.mark.parametrize(
+    ("bound", "until", "key"),
+    [
+        ("hourly_max", "2027-01-15 09:00Z", "credits_per_hour"),
+        ("daily_max", "2027-01-16 00:00Z", "credits_per_day"),
+    ],
+)
+def test_a_crew_that_has_spent_its_hour_or_day_is_named(
+    machine: AgentState, bound: str, until: str, key: str
+) -> None:
+    """From the first call that the rest does not cover, until the next hour or a higher limit."""
+    assert draw_under(machine, 8, **{bound: 10}) == [DrawStatus.GRANTED]
+    assert _troubles(machine) == {}
+    assert draw_under(machine, 12, **{bound: 10}) == [DrawStatus.EXHAUSTED]
+    (trouble,) = health.update(machine).troubles
+    assert (trouble.component, trouble.state) == ("crew article", HealthState.DEGRADED)
+    assert f"credits of the {key.rpartition('_')[2]} do not cover a call" in trouble.why
+    assert trouble.mend == f"wait until {until}, or raise its {key}"
+    machine.lease_client.roll_windows(NOW + 3599)
+    assert "crew article" in _troubles(machine)
+    machine.lease_client.roll_windows(NOW + 3600)
+    assert _troubles(machine) == {}
+    assert draw_under(machine, 12, **{bound: 10}) == [DrawStatus.EXHAUSTED]
+    assert "crew article" in _troubles(machine)
+    assert draw_under(machine, 12, **{bound: 12}) == [DrawStatus.GRANTED]
+    assert _troubles(machine) == {}
+
+
+def test_a_call_that_no_hour_covers_is_no_limit_of_the_crew(machine: AgentState) -> None:
+    """Other calls of the crew are permitted, and no new hour helps this one."""
+    assert draw_under(machine, 1000, hourly_max=10) == [DrawStatus.EXHAUSTED]
+    assert _troubles(machine) == {}
+
+
 def test_revocations_that_would_coarsen_are_foretold(machine: AgentState) -> None:
     """The share of the crew is full: the next one ends all its tokens."""
     for number in range(28):  # of 64 a crew has half, and of that an eighth is for certificates
@@ -301,7 +345,7 @@ def test_the_control_process_is_missed_and_no_call_with_it(
     pass_silence(machine, hands)
     assert "it is stopped or stuck" in _troubles(machine)["control"][1]
     machine.reports.leave(who)
-    assert "does not run" in _troubles(machine)["control"][1]
+    assert "not connected to the agent process" in _troubles(machine)["control"][1]
 
 
 # Disks.
