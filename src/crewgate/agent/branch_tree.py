@@ -162,9 +162,10 @@ class _Graph:
     def crew(self, number: int, crews: Mapping[bytes, CrewPolicy]) -> list[TreeRow]:
         node, sums = self.nodes[number], self.nodes[number].sums
         crew = crews.get(node.record.key)
-        left = _allowance(node, crew, self.now) if crew else None
+        hour, day = _left_windows(node, crew, self.now) if crew else (-1, -1)
+        left = min((each for each in (hour, day) if each >= 0), default=-1)
         state: BranchState = "closed" if node.record.closed else "live"
-        if left is not None and left <= 0:
+        if left == 0:
             state = "exhausted"
         top = TreeRow(
             crew=_name(node, crews),
@@ -173,7 +174,9 @@ class _Graph:
             spent=sums.spent,
             reserved=sums.reserved,
             burned=sums.burned,
-            left=-1 if left is None else max(0, left),
+            left=left,
+            left_hour=hour,
+            left_day=day,
             leased=sums.idle,
             leased_on=self._where(node),
         )
@@ -267,17 +270,20 @@ class _Graph:
         )
 
 
-def _allowance(node: TreeNode, crew: CrewPolicy, now: int) -> int | None:
-    """Return what the crew may still spend in this hour and day; None without an allowance.
+def _left_windows(node: TreeNode, crew: CrewPolicy, now: int) -> tuple[int, int]:
+    """Return what the crew may still spend in this hour and this day; -1 without a limit.
 
     The ledger counts idle leases as charged, but the crew can still spend them.
     """
-    unbounded, left = CrewPolicy(name="", issuer=""), []
-    for window, seconds, allowance_max, unbounded_max in (
-        (node.sums.hour, WINDOW_SECONDS_HOUR, crew.hourly_max, unbounded.hourly_max),
-        (node.sums.day, WINDOW_SECONDS_DAY, crew.daily_max, unbounded.daily_max),
-    ):
-        if allowance_max != unbounded_max:
-            used = window.charged if window.number == now // seconds else 0
-            left.append(allowance_max - max(0, used - node.sums.idle))
-    return min(left) if left else None
+    unbounded = CrewPolicy(name="", issuer="")
+
+    def left(window: WindowUsage, seconds: int, allowance_max: int, unbounded_max: int) -> int:
+        if allowance_max == unbounded_max:
+            return -1
+        used = window.charged if window.number == now // seconds else 0
+        return max(0, allowance_max - max(0, used - node.sums.idle))
+
+    return (
+        left(node.sums.hour, WINDOW_SECONDS_HOUR, crew.hourly_max, unbounded.hourly_max),
+        left(node.sums.day, WINDOW_SECONDS_DAY, crew.daily_max, unbounded.daily_max),
+    )

@@ -24,7 +24,7 @@ from crewgate.runtime.memory_protection import keep_memory_private
 COMMANDS = {
     "init": "Create a configuration, certificates and keys for a new gateway.",
     "check": "Check a configuration and every file that it names.",
-    "serve": "Run the gateway (the agent and its workers) in the foreground.",
+    "serve": "Run the gateway (the agent process and its workers) in the foreground.",
     "restart": "Replace the processes of a running gateway without an interruption.",
     "status": "Show whether the gateway is ready, and what is wrong.",
     "mint": "Sign a token for a new branch and print it.",

@@ -181,10 +181,11 @@ class TreeRow(msgspec.Struct, frozen=True, omit_defaults=True):
     """One branch of the branch tree, or a crew (`branch` is empty); amounts are micro-credits.
 
     `spent` and `burned` count the branch and all below it. `left` of a branch is what its own quota
-    and those of the branches above it still allow. `left` of a crew is what its hour and its day
-    still allow, -1 without a limit. `exhausted`: `left` is 0. `leased` is idle credit in the leases
-    of machines, and `leased_on` has the machines that hold most of it. `overrun` is the cost that
-    tools stated on this machine beyond the reservations, for which the agent ended the branch.
+    and those of the branches above it still allow. `left_hour` and `left_day` of a crew are what
+    its hour and its day still allow, -1 without a limit, and `left` is the smaller. `exhausted`:
+    `left` is 0. `leased` is idle credit in the leases of machines, and `leased_on` has the machines
+    that hold most of it. `overrun` is the cost that tools stated on this machine beyond the
+    reservations, for which the agent ended the branch.
     """
 
     crew: str
@@ -203,6 +204,8 @@ class TreeRow(msgspec.Struct, frozen=True, omit_defaults=True):
     leased: int = 0
     leased_on: dict[str, int] = {}
     overrun: int = 0
+    left_hour: int = -1
+    left_day: int = -1
 
 
 class TreePage(msgspec.Struct, frozen=True, tag="tree-page"):

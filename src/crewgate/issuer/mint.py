@@ -239,9 +239,9 @@ class Minter:
             )
         if not 0 <= claims.credit_quota <= crew.quota_max:
             raise ScopeError(
-                f"{format_credits(claims.credit_quota)} credits (quota {claims.credit_quota}): a "
-                f"branch of crew {crew.name} may have 0 to {format_credits(crew.quota_max)} "
-                f"(credits_per_branch in a configuration, or quota_max {crew.quota_max})"
+                f"{format_credits(claims.credit_quota)} credits: a branch of crew {crew.name} may "
+                f"have 0 to {format_credits(crew.quota_max)}; ask for less, or raise "
+                "credits_per_branch of the crew"
             )
         if len(claims.branch_path) > min(crew.depth_max, limits.depth_max):
             raise IssuerError(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import msgspec
+import pytest
 from grant_builders import NOW, branch_id, key
 
 from crewgate import limits
@@ -205,6 +206,27 @@ def test_a_crews_allowance_is_shown_with_the_crew() -> None:
     assert [spent[branch_id(n)].state for n in (1, 2, 3)] == ["exhausted"] * 3
     old = {crew_key("article"): RemoteUsage(hour=WindowUsage(hour - 1, 77))}
     assert _rows(_family(), crew=crew, others=old)[""].left == 80
+
+
+@pytest.mark.parametrize(
+    ("bounds", "expected"),
+    [
+        ({}, (-1, -1, -1)),
+        ({"hourly_max": 80}, (13, 13, -1)),
+        ({"daily_max": 90}, (10, -1, 10)),
+        ({"hourly_max": 80, "daily_max": 90}, (10, 13, 10)),
+        ({"hourly_max": 80, "daily_max": 900}, (13, 13, 820)),
+    ],
+)
+def test_the_hour_and_the_day_are_told_apart(
+    bounds: dict[str, int], expected: tuple[int, int, int]
+) -> None:
+    """`left` is the smaller one."""
+    crew = CrewPolicy("article", "https://o.example", **bounds)
+    hour, day = WindowUsage(int(NOW) // 3600, 77), WindowUsage(int(NOW) // 86_400, 90)
+    found = {crew_key("article"): RemoteUsage(idle=3, hour=hour, day=day)}
+    row = _rows(_family(), crew=crew, others=found)[""]
+    assert (row.left, row.left_hour, row.left_day) == expected
 
 
 def test_what_other_machines_and_former_tables_spent_counts() -> None:

@@ -59,14 +59,14 @@ class MembershipLog:
     def _joined(self, found: dict[bytes, MemberState]) -> str:
         if not found:
             return "this machine counts as the first member of the cluster"
-        return f"this machine has joined {self._names(list(found))}, and counts now"
+        return f"this machine has joined {self._names(list(found))}, and now counts for a majority"
 
     def _changes(self, found: dict[bytes, MemberState]) -> Iterator[str]:
         joined = [member for member in found if member not in self._logged]
         if joined:
             of = len(found) + 1
             has = "has" if len(joined) == 1 else "have"
-            yield f"{self._names(joined)} {has} joined: {of} machines count"
+            yield f"{self._names(joined)} {has} joined: {of} machines now count for a majority"
         for state, (one, many) in _TEXTS.items():
             present = {member for member in found if found[member] is state}
             changed = [each for each in present if self._logged.get(each, state) is not state]

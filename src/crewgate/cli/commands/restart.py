@@ -31,9 +31,9 @@ _POLL_SECONDS = 0.05
 def command(ctx: click.Context, *, config_path: Path, wait_seconds: float) -> None:
     """Replace the processes of a running gateway without an interruption.
 
-    Use it after an upgrade. The new agent uses the same table. The new workers accept from the same
-    sockets before the old workers close connections. An old worker closes each connection after
-    the next answer on it. SIGUSR2 to `crewgate serve` does the same.
+    Use it after an upgrade. The new agent process uses the same table. The new workers accept from
+    the same sockets before the old workers close connections. An old worker closes each connection
+    after the next answer on it. SIGUSR2 to `crewgate serve` does the same.
 
     Exit status 0: the new processes serve. Exit status 1: the old processes continue, or the
     restart has not ended in time.

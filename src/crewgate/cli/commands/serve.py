@@ -16,14 +16,15 @@ from crewgate.cli.options import config_option
 )
 @click.pass_context
 def command(ctx: click.Context, *, config_path: Path, bootstrap: bool) -> None:
-    """Run the gateway (the agent and its workers) in the foreground.
+    """Run the gateway (the agent process and its workers) in the foreground.
 
     On SIGTERM or Ctrl-C, calls in flight get four fifths of drain_seconds. On SIGHUP it reads the
     configuration again. On SIGUSR2 it replaces its processes.
 
-    Exit status 0: a signal ended it. Exit status 1: the agent crashed before the gateway was ready.
-    Exit status 2: the gateway cannot start; a line on standard error says why. Without a file that
-    only the workers need, such as a certificate, it runs, but is not ready: see `crewgate status`.
+    Exit status 0: a signal ended it. Exit status 1: the agent process crashed before the gateway
+    was ready. Exit status 2: the gateway cannot start; a line on standard error says why. Without a
+    file that only the workers need, such as a certificate, it runs, but is not ready: see
+    `crewgate status`.
     """
     from crewgate.supervisor.serve import serve
 

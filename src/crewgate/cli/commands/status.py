@@ -51,9 +51,9 @@ class _Seconds(click.FloatRange):
 def command(ctx: click.Context, *, config_path: Path, wait_seconds: float, as_json: bool) -> None:
     """Show whether the gateway is ready, and what is wrong.
 
-    The gateway is ready if the agent and every worker answer calls. Each component is ok, degraded
-    (calls continue, but somebody must act) or failed. For a component that is not ok, the command
-    says since when, why, and how to mend it.
+    The gateway is ready if the agent process and every worker answer. Each component is ok,
+    degraded (calls continue, but somebody must act) or failed. For a component that is not ok, the
+    command says since when, why, and how to mend it.
 
     Exit status 0: everything is ok. Exit status 1: the gateway is ready, but a component is
     degraded or failed. Exit status 2: the gateway is not ready.

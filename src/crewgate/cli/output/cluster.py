@@ -88,12 +88,12 @@ def status_lines(status: ClusterStatus) -> Iterator[str]:
     """Yield the lines of `crewgate cluster status`."""
     sync = status.in_touch
     if status.waiting_for:
-        yield f"refuses        calls: waiting for {status.waiting_for}"
+        yield f"calls          refused: waiting for {status.waiting_for}"
     elif sync.synced_seconds is None:
-        yield "accepts        calls without a time limit: it needs no other machine"
+        yield "calls          accepted without a time limit: this machine needs no other"
     else:
         left = ago(sync.synced_seconds)
-        yield f"accepts        calls (valid for {left} more; each comparison renews it)"
+        yield f"calls          accepted for {left} more; each comparison renews this time"
     yield f"machine        {printable(status.name)}"
     yield f"members        {sync_line(sync)}"
     yield f"quorum         {_quorum(sync)}, within {status.max_staleness_seconds:g} s"

@@ -98,7 +98,10 @@ def _crew(row: TreeRow) -> "Text":
     text.append(printable(row.crew), style="bold")
     text.append(f"  spent {format_credits(row.spent)}")
     if row.left >= 0:
-        text.append(f", {format_credits(row.left)} left for this hour and day")
+        text.append(" in all")
+    for left, window in ((row.left_hour, "this hour"), (row.left_day, "today")):
+        if left >= 0:
+            text.append(f", {format_credits(left)} left {window}")
     return text
 
 

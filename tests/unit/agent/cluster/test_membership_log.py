@@ -43,7 +43,7 @@ def test_each_change_is_told_once(clustered: Clustered, log_lines: list[str]) ->
     one = clustered.other("b", counts=False)
     assert looks() == []
     clustered.compare(one)
-    assert looks() == [f"gateway {where(one)} has joined: 2 machines count"]
+    assert looks() == [f"gateway {where(one)} has joined: 2 machines now count for a majority"]
     assert looks() == []
     assert looks.thought(MemberState.SUSPECT, one) == []
     assert looks.thought(MemberState.DEAD, one) == [f"gateway {where(one)} does not answer"]
@@ -87,7 +87,8 @@ def test_who_joins_says_so_of_itself(clustered: Clustered, log_lines: list[str])
     fresh.merge([one.id], [one.id])
     assert looks() == []
     fresh.counts = True
-    assert looks() == [f"this machine has joined gateway {where(one)}, and counts now"]
+    joined = f"this machine has joined gateway {where(one)}, and now counts for a majority"
+    assert looks() == [joined]
     assert looks() == []
 
 
@@ -99,7 +100,9 @@ def test_many_at_once_are_one_line(clustered: Clustered, log_lines: list[str]) -
     ids = [each.id for each in members]
     fresh.merge(ids, ids)
     names = ", ".join(where(each) for each in members[: limits.members_named_max])
-    assert looks() == [f"gateways {names}, and 3 more have joined: 12 machines count"]
+    assert looks() == [
+        f"gateways {names}, and 3 more have joined: 12 machines now count for a majority"
+    ]
     assert looks.thought(MemberState.DEAD, *members[:2]) == [
         f"gateways {where(members[0])}, {where(members[1])} do not answer"
     ]

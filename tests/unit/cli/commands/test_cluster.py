@@ -149,7 +149,7 @@ def test_how_this_machine_stands(ask: Any, agent: Agent) -> None:
     lines, status = ask("status")
     assert status == 0
     assert lines == [
-        "accepts        calls (valid for 4.6 s more; each comparison renews it)",
+        "calls          accepted for 4.6 s more; each comparison renews this time",
         "machine        edge-1",
         "members        3 machines; compared with 2 of 2 others, 0.4 s ago; 1 is needed",
         "quorum         a majority of the members, within 5 s",
@@ -176,7 +176,7 @@ def test_what_is_wrong_is_said() -> None:
         refused={},
     )
     text = "\n".join(status_lines(told))
-    assert text.startswith("refuses        calls: waiting for a majority\n")
+    assert text.startswith("calls          refused: waiting for a majority\n")
     assert "the log on disk is incomplete" in text
     assert "keys           none yet: this machine has met no other" in text
     assert "clock          2.5 s behind the others' median" in text
@@ -190,7 +190,7 @@ def test_a_pair_and_one_alone() -> None:
     pair = replace(alone, members=2, quorum="any")
     assert sync_line(pair) == "2 machines; compared with 0 of 1 other; none is needed"
     first = next(status_lines(replace(STATUS, in_touch=pair)))
-    assert first == "accepts        calls without a time limit: it needs no other machine"
+    assert first == "calls          accepted without a time limit: this machine needs no other"
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,9 @@ ROWS = [
         burned=10_000,
         left=0,
     ),
-    TreeRow(crew="finance", branch="", state="exhausted", spent=5, left=0),
+    TreeRow(
+        crew="finance", branch="", state="exhausted", spent=5, left=0, left_hour=0, left_day=48
+    ),
 ]
 
 
@@ -55,7 +57,7 @@ def test_a_tree_reads_like_one() -> None:
         "    live 2.51 of 10.00 spent, 7.49 left, article/article-1",
         f"    └── researcher {CHILD}",
         "        exhausted 2.49 of 2.50 spent, 0.00 left, 0.01 burned, article/article-1",
-        "finance  spent 0.000005, 0.00 left for this hour and day",
+        "finance  spent 0.000005 in all, 0.00 left this hour, 0.000048 left today",
     ]
 
 
