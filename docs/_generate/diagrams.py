@@ -5,18 +5,22 @@ itself draws, in a JavaScript engine that the package `mermaidx` starts: no brow
 labels are SVG's own text, in a font as wide as the one that it measures with.
 """
 
+import atexit
 import hashlib
 import html
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 import mermaidx
 from docutils import nodes
+from mermaidx.engines.v8_engine import Engine, MermaidRenderError
 from sphinx.util.docutils import SphinxDirective
 
-# `mermaidx` gives up on a diagram after 8 seconds, which a busy machine may need.
-_ATTEMPTS = 3
+# A diagram takes less than a second, unless the machine is very busy. By default, the engine gives
+# up after 8 seconds.
+_RENDER_MS_MAX = 60_000
 _FONT = "DejaVu Sans, Verdana, sans-serif"
 # A label hides the lines that it lies on: without this, lines cross the letters.
 _STYLE = """
@@ -66,13 +70,10 @@ class Diagram(SphinxDirective):
         return [nodes.raw("", link, format="html")]
 
     def _draw(self, source: str, configuration: dict[str, object]) -> str:
-        failure: RuntimeError | None = None
-        for _ in range(_ATTEMPTS):
-            try:
-                return mermaidx.render(source, backend="v8", config=configuration).svg()
-            except RuntimeError as error:
-                failure = error
-        raise self.error(f"Mermaid cannot draw this diagram: {failure}") from failure
+        try:
+            return _engine().render_svg(source, "default", configuration, None)
+        except MermaidRenderError as error:
+            raise self.error(f"Mermaid cannot draw this diagram: {error}") from error
 
     def _section(self) -> str:
         """The title of the section that the diagram stands in."""
@@ -80,6 +81,15 @@ class Diagram(SphinxDirective):
         while not isinstance(node, nodes.section):
             node = node.parent
         return node[0].astext()
+
+
+@cache
+def _engine() -> Engine:
+    """Start Mermaid's engine, which draws all diagrams of a build."""
+    engine = Engine(render_timeout_ms=_RENDER_MS_MAX)
+    engine.start()
+    atexit.register(engine.close)
+    return engine
 
 
 def _configuration(source: str) -> dict[str, object]:
