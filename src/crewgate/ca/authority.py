@@ -27,6 +27,7 @@ from crewgate.ca.certificates import (
     make_leaf,
     make_next_server,
     make_root,
+    make_server,
     pem,
 )
 from crewgate.ca.crl import KEY_COMPROMISE, REASONS, make_crl, revoked_serials
@@ -225,6 +226,19 @@ class Authority:
             identity, public, now, life_seconds=life_seconds, hosts=hosts, after=before.serial
         )
 
+    def issue_server(
+        self,
+        hosts: Sequence[x509.GeneralName],
+        now: datetime,
+        life_seconds: int = limits.gateway_life_seconds_max,
+    ) -> CertificateAndKey:
+        """Make a server's key, and sign its certificate, which names hosts and no holder.
+
+        The certificate is not in the register, so nobody can revoke it. Raises CAError.
+        """
+        self._validity(now, life_seconds, limits.gateway_life_seconds_max)
+        return make_server(self.issuing, hosts, now, life_seconds)
+
     def renew_server(
         self, before: x509.Certificate, now: datetime, *, life_seconds: int | None = None
     ) -> x509.Certificate:
@@ -238,7 +252,7 @@ class Authority:
         if not is_issued(before, self.issuing.certificate):
             raise CAError(
                 f"another CA issued certificate {serial}; renew it there, or make a new one "
-                "with `crewgate ca issue --role gateway`"
+                "with `crewgate ca issue --role server`"
             )
         max_seconds = limits.gateway_life_seconds_max
         if life_seconds is None:

@@ -112,14 +112,17 @@ def identity_in(certificate: x509.Certificate) -> Identity:
 
 
 def make_server(
-    issuing: CertificateAndKey, hosts: Sequence[x509.GeneralName], now: datetime
+    issuing: CertificateAndKey,
+    hosts: Sequence[x509.GeneralName],
+    now: datetime,
+    life_seconds: int = limits.gateway_life_seconds_max,
 ) -> CertificateAndKey:
     """Return a server certificate without an identity, which every TLS client accepts.
 
     Go's crypto/x509 refuses a certificate with the identity extension, because its identifier has
     an arc of 128 bits. Only Crewgate reads the certificates of orchestrators and gateways.
     """
-    life, names = timedelta(days=limits.ca_server_days), x509.SubjectAlternativeName(hosts)
+    life, names = timedelta(seconds=life_seconds), x509.SubjectAlternativeName(hosts)
     usage = ExtendedKeyUsageOID.SERVER_AUTH
     return _make_own(issuing, "Crewgate gateway", now, life, usage, names)
 

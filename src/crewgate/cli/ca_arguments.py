@@ -18,6 +18,9 @@ from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity_extension import Role
 from crewgate.errors import CAError
 
+# A certificate that names hosts and no holder, so it has no `Role`.
+SERVER_ROLE = "server"
+
 
 class IssueOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of `crewgate ca issue`; `life` is in seconds."""
@@ -39,6 +42,15 @@ class IssueOptions(msgspec.Struct, frozen=True, kw_only=True):
             missing = next(option for option, value in values.items() if value is None)
             raise click.UsageError(f"Missing option '{missing}'.")
         return Role(self.role), self.name, self.out
+
+    def required_for_server(self) -> tuple[tuple[str, ...], Path]:
+        """Return hosts and prefix of a server's certificate; UsageError for another option."""
+        if self.crew or self.name or self.rights or self.signing_key or self.request:
+            raise click.UsageError("--role server goes only with --host, --life and --out")
+        if not self.hosts or self.out is None:
+            missing = "--out" if self.hosts else "--host"
+            raise click.UsageError(f"Missing option '{missing}'.")
+        return self.hosts, self.out
 
 
 def with_suffix(prefix: Path, ending: str) -> Path:

@@ -157,6 +157,8 @@ def test_a_request_of_another_machine_is_signed(site: ControlSite, tmp_path: Pat
                  "--out", "/tmp/no-such"), "no such crew"),
         ("ada", ("ca", "issue", "--role", "operator", "--name", "x", "--right", "r", "--out",
                  "/tmp/no-such"), "--right"),
+        ("ada", ("ca", "issue", "--role", "server", "--host", "x", "--out", "/tmp/no-such"),
+         "--role server is not for --control"),
         ("nobody", ("tree",), "expected PREFIX.pem and PREFIX.key"),
     ],
 )  # fmt: skip

@@ -7,11 +7,19 @@ from typing import Any
 
 import click
 
+from crewgate import limits
 from crewgate.ca.authority import Authority, configured_ca, create, new_instance, read_request
 from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.ca.certificates import new_key, pem
 from crewgate.ca.key_files import PRIVATE, PUBLIC, key_pem, read_certificates, read_file, write_file
-from crewgate.cli.ca_arguments import IssueOptions, find, host_names, require_absent, with_suffix
+from crewgate.cli.ca_arguments import (
+    SERVER_ROLE,
+    IssueOptions,
+    find,
+    host_names,
+    require_absent,
+    with_suffix,
+)
 from crewgate.cli.options import (
     FullHelpGroup,
     config_option,
@@ -58,7 +66,10 @@ def init(*, config_path: Path, as_json: bool) -> None:
 @command.command("issue")
 @with_remote("ca_issue")
 @click.option(
-    "--role", type=click.Choice([role.value for role in Role]), help="What the certificate is for."
+    "--role",
+    type=click.Choice([*(role.value for role in Role), SERVER_ROLE]),
+    help="What the certificate is for. `server`: a listener or the control API; it names hosts and "
+    "no holder, so that every TLS client can read it.",
 )
 @click.option("--crew", metavar="CREW", default="", help="Crew (orchestrator certificates only).")
 @click.option("--name", metavar="NAME", help="Name of the holder within its crew or role.")
@@ -68,13 +79,13 @@ def init(*, config_path: Path, as_json: bool) -> None:
     metavar="PREFIX",
     help="Write PREFIX.pem and PREFIX.key.",
 )
-@life_option("Lifetime of the certificate (default: [ca] life_seconds).")
+@life_option("Lifetime of the certificate (default: [ca] life_seconds; 397 days for a server).")
 @click.option(
     "--host",
     "hosts",
     metavar="HOST",
     multiple=True,
-    help="DNS name or IP address of a gateway; repeat it for several.",
+    help="DNS name or IP address of a gateway or a server; repeat it for several.",
 )
 @click.option(
     "--right",
@@ -108,6 +119,9 @@ def issue(*, config_path: Path, as_json: bool, **given: Any) -> None:  # noqa: A
     from crewgate.ca.member_signing_key import certified_half
 
     options = IssueOptions(**given)
+    if options.role == SERVER_ROLE:
+        _issue_server(config_path, options, as_json=as_json)
+        return
     role, name, out = options.required()
     signing_key, crew = options.signing_key, options.crew
     if signing_key is not None and role is not Role.GATEWAY:
@@ -267,6 +281,18 @@ def export(*, config_path: Path, as_json: bool) -> None:
         for name, path in (("root", ca.root), ("issuing", ca.issuing))
     }
     click.echo(json.dumps(texts) if as_json else "".join(texts.values()), nl=as_json)
+
+
+def _issue_server(config_path: Path, options: IssueOptions, *, as_json: bool) -> None:
+    hosts, out = options.required_for_server()
+    certificate, private = with_suffix(out, "pem"), with_suffix(out, "key")
+    require_absent(certificate, private)
+    life = limits.gateway_life_seconds_max if options.life is None else options.life
+    with Authority(configured_ca(load(config_path))) as authority:
+        made = authority.issue_server(host_names(hosts), datetime.now(UTC), life)
+        write_file(private, made.key_pem, PRIVATE)
+        write_file(certificate, made.certificate_pem + authority.issuing.certificate_pem, PUBLIC)
+    print_server(made.certificate, f"Wrote {certificate}", as_json=as_json)
 
 
 def _announce(

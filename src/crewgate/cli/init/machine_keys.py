@@ -39,7 +39,7 @@ def write_machine(folder: Path, ca: CAConfig, name: str) -> None:
     from cryptography import x509
 
     from crewgate.ca.authority import Authority, new_instance
-    from crewgate.ca.certificates import make_server, new_key
+    from crewgate.ca.certificates import new_key
     from crewgate.ca.key_files import PRIVATE, PUBLIC, key_pem, write_file
     from crewgate.ca.member_signing_key import write_signing_key
 
@@ -53,8 +53,7 @@ def write_machine(folder: Path, ca: CAConfig, name: str) -> None:
         )  # fmt: skip
         write_file(folder / KEY, key_pem(key), PRIVATE)
         write_file(folder / CERTIFICATE, authority.chain(entry), PUBLIC)
-        issuing = authority.issuing
-    server = make_server(issuing, hosts, datetime.now(UTC))
+        issuing, server = authority.issuing, authority.issue_server(hosts, datetime.now(UTC))
     write_file(folder / SERVER_KEY, server.key_pem, PRIVATE)
     write_file(folder / SERVER, server.certificate_pem + issuing.certificate_pem, PUBLIC)
 

@@ -24,7 +24,7 @@ from crewgate.ca.key_files import (
     write_file,
 )
 from crewgate.ca.machine_cert_renewal import put, require_no_key
-from crewgate.cli.ca_arguments import IssueOptions, require_absent, with_suffix
+from crewgate.cli.ca_arguments import SERVER_ROLE, IssueOptions, require_absent, with_suffix
 from crewgate.cli.options import print_result
 from crewgate.cli.output import revocation
 from crewgate.cli.output.certificates import describe, print_entry
@@ -50,10 +50,14 @@ def issue(client: ControlClient, *, as_json: bool, **given: Any) -> None:  # noq
             )
         _renew(client, life, as_json=as_json)
         return
-    role, name, out = options.required()
-    for option, value in (("--right", options.rights), ("--signing-key", options.signing_key)):
+    for option, value in (
+        ("--role server", options.role == SERVER_ROLE),
+        ("--right", options.rights),
+        ("--signing-key", options.signing_key),
+    ):
         if value:
             raise click.UsageError(f"{option} is not for --control; use -c where the CA is")
+    role, name, out = options.required()
     certificate, private = with_suffix(out, "pem"), with_suffix(out, "key")
     require_absent(certificate, *([] if request else [private]))
     key = None if request else new_key()
