@@ -35,7 +35,9 @@ def command(*, backup: Path, folder: Path, keep_existing: bool, as_json: bool) -
 
     With this command you confirm that credits that were spent after the backup can be spent again.
     If there are other machines, this one gets later revocations from them before it accepts a call.
-    Never run the old machine again: both would use one name.
+    Without other machines, later revocations are lost: branches that you revoked after the backup
+    are live again, and their tokens can be refreshed. Revoke these branches again right after the
+    start. Never run the old machine again: both would use one name.
     """
     try:
         manifest, kept, missing = restore(backup, folder, keep_existing=keep_existing)
@@ -51,7 +53,12 @@ def command(*, backup: Path, folder: Path, keep_existing: bool, as_json: bool) -
     lines = [f"Restored {config} from the backup of {manifest.made} on {manifest.host}."]
     lines += [f"kept: {path}" for path in kept]
     lines += [f"missing, put it back before you start the gateway: {line}" for line in missing]
-    lines.append(f"Next: crewgate check -c {config}")
+    lost = (
+        f"The backup has no revocation and no quarantine after {manifest.made}. If no other "
+        "machine of the cluster has them, branches that you revoked since then are live again: "
+        "revoke them again right after the start."
+    )
+    lines += [lost, f"Next: crewgate check -c {config}"]
     print_result(document, "\n".join(lines), as_json=as_json, err=True)
 
 

@@ -117,6 +117,8 @@ def test_a_machine_is_put_back_with_what_it_was(machine: Path) -> None:
         assert (again / name).stat().st_mode == (lost / name).stat().st_mode, name
     needed = SECRETS - {"ca/root.key"}  # nothing that runs needs the root key
     assert {name for name in SECRETS if str(again / name) in result.stderr} == needed
+    assert "has no revocation and no quarantine after 20" in result.stderr
+    assert "are live again: revoke them again right after the start." in result.stderr
     config = load(again / "crewgate.toml")
     ledger = open_ledger(config.ledger)
     assert (line(ledger, A).settled, line(ledger, A).leased) == (25, 35)
