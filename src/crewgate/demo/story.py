@@ -103,7 +103,10 @@ class StoryMilestones:
 
 
 async def play(
-    stage: DemoGateway, on_event: OnAgentEvent, meanwhile: Callable[[], None]
+    stage: DemoGateway,
+    on_event: OnAgentEvent,
+    print_line: Callable[[str], None],
+    meanwhile: Callable[[], None],
 ) -> Observations:
     """Play the act on a running gateway; `on_event` gets each event as it comes.
 
@@ -133,6 +136,9 @@ async def play(
                 nursery.start_soon(_orchestrate, stage, run, note)
                 await milestones.streaming.wait()
                 await trio.sleep(limits.demo_listen_seconds)
+                print_line(
+                    "a person revokes the fact-checker's branch, in the middle of its stream"
+                )
                 revoked = await revoke(stage, crew[FACT_CHECKER.role].branch)
                 meanwhile()
     if scope.cancelled_caught:

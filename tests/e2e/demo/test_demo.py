@@ -98,6 +98,8 @@ def test_a_branch_that_one_gateway_ended_was_out_at_all_three(story: dict[str, A
 def test_it_can_be_read_while_it_plays(demo: subprocess.CompletedProcess[str]) -> None:
     """What happens is told on standard error; standard output is the one object."""
     assert "call 251 of the researcher to /search is refused: 403 credits-exhausted" in demo.stderr
+    revoked = demo.stderr.index("a person revokes the fact-checker's branch")
+    assert revoked < demo.stderr.index("the stream of the fact-checker ends: error event")
     assert "the receipt: on the disks of 3 of 3 machines after " in demo.stderr
     assert "Every promise held" in demo.stderr
     assert demo.stdout.count("\n") == 1

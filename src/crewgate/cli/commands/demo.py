@@ -86,11 +86,11 @@ async def _play(folder: Path, display: "Display") -> "DemoResult":
     async with trio.open_nursery() as nursery:
         nursery.start_soon(handle_signals)
         stage = await build(folder)
-        display.print_line("a gateway starts (an agent and two workers), and a tool server")
+        display.print_line("a gateway starts (an agent process and two workers), and a tool server")
         async with running(stage) as gateway:
             start = trio.current_time()
             display.print_line(f"the gateway is ready at {stage.url}; five sub-agents start")
-            seen = await play(stage, display.on_event, meanwhile)
+            seen = await play(stage, display.on_event, display.print_line, meanwhile)
             await joined.wait()
             display.print_line("the gateway is restarted; budgets continue where they were")
             restarted = await restart(stage, gateway)

@@ -80,6 +80,12 @@ def reconcile(context: click.Context, *, config_path: Path, as_json: bool) -> No
     text = "\n".join(map(_explained, found)) or "Ledger and audit agree to the micro-credit."
     document = {"ok": not found, "differences": msgspec.to_builtins(found)}
     print_result(document, text, as_json=as_json, err=not found)
+    if any(each.ledger_spent_micro > each.audit_spent_micro for each in found):
+        click.echo(
+            "note: the audit has no calls of programs that embed the verifier, so the command "
+            "shows their costs as differences",
+            err=True,
+        )
     context.exit(1 if found else 0)
 
 

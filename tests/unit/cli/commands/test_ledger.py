@@ -176,6 +176,7 @@ def test_every_difference_is_named(config: Path) -> None:
     unreported = "; a machine may still have to report a part of 0.74 leased credits"
     lines = said.format(RUN, "0.00", "0.01"), said.format(CHILD, "0.25", "0.249999") + unreported
     assert result.stdout.splitlines() == list(lines)
+    assert result.stderr.startswith("note: the audit has no calls of programs that embed")
     found = json.loads(run(config, "reconcile", "--json").stdout)
     assert found["ok"] is False
     assert found["differences"][1]["audit_spent_micro"] == 249_999
@@ -197,6 +198,7 @@ def test_an_account_of_a_crossing_has_the_calls_of_its_caller(config: Path) -> N
     result = run(config, "reconcile")
     assert result.exit_code == 1
     assert result.stdout.count("the ledger has 0.35 spent and 0.00 burned, the audit 0.350001") == 1
+    assert result.stderr == "", "the audit has more than the ledger, and not less"
 
 
 def test_each_machine_has_what_it_drew(config: Path) -> None:
