@@ -16,15 +16,15 @@ from crewgate.core import ids
 from crewgate.core.budget.ledger_protocol import BranchPath as Line
 from crewgate.core.budget.ledger_protocol import (
     BranchPathLevel,
-    CrewAllowance,
+    CrewDrawLimits,
     DrawGranted,
     DrawLease,
     OpenBranches,
 )
 from crewgate.ledger import schema
 from crewgate.ledger.postgresql_session import PostgreSQLSession
-from crewgate.ledger.session import SQLSession
 from crewgate.ledger.sql import SQLLedger
+from crewgate.ledger.sql_session import SQLSession
 from crewgate.ledger.sqlite_session import SQLiteSession
 
 BRANCHES = 64
@@ -67,7 +67,7 @@ def _cases(name: str, session: SQLSession) -> list[Case]:
     branches = [ids.crew_key(f"branch-{number}") for number in range(BRANCHES)]
     for branch in branches:
         levels = BranchPathLevel(root, PLENTY, 1), BranchPathLevel(branch, PLENTY, 1)
-        ledger.do(OpenBranches(Line(crew, CrewAllowance(), levels), HOLDER, BOOT), 0.0)
+        ledger.do(OpenBranches(Line(crew, CrewDrawLimits(), levels), HOLDER, BOOT), 0.0)
     numbers = itertools.count(1)
     session.rows("CREATE TABLE IF NOT EXISTS bare (number BIGINT)")
 
@@ -112,7 +112,7 @@ def _active(ledger: SQLLedger, crew: bytes, root: bytes) -> dict[bytes, int]:
     for at in range(0, ACTIVE, 256):
         some = keys[at : at + 256]
         paths = [(BranchPathLevel(root, PLENTY, 1), BranchPathLevel(key, 10**6, 1)) for key in some]
-        lines = [Line(crew, CrewAllowance(), path) for path in paths]
+        lines = [Line(crew, CrewDrawLimits(), path) for path in paths]
         ledger.do_all([OpenBranches(line, HOLDER, BOOT, need=1) for line in lines], NOW)
     return dict.fromkeys(active, 1)
 

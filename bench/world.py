@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from crewgate import limits
 from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
-from crewgate._native.records import Geometry
+from crewgate._native.records import TableCapacities
 from crewgate._native.table import Table
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
@@ -34,8 +34,8 @@ SEARCH = 0
 PUBLISH = 1
 PRICE = 10
 
-SMALL = Geometry(1024, 1024, 1024, 16)
-LARGE = Geometry(
+SMALL = TableCapacities(1024, 1024, 1024, 16)
+LARGE = TableCapacities(
     limits.table_branches_max,
     limits.table_revocations_max,
     limits.table_reservations_max,
@@ -128,7 +128,7 @@ class World:
         return gate
 
 
-def private_table(geometry: Geometry, policy: Policy) -> OwnedTable:
+def private_table(geometry: TableCapacities, policy: Policy) -> OwnedTable:
     """An empty table of this process, under the policy's generation."""
     table = OwnedTable.private(geometry)
     table.set_policy_generation(policy.generation)

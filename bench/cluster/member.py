@@ -17,15 +17,15 @@ import trio
 
 from bench.cluster.machines import settings_of
 from crewgate import limits
-from crewgate._native.records import Geometry
+from crewgate._native.records import TableCapacities
 from crewgate._native.table_owner import OwnedTable
 from crewgate.ca.member_signing_key import read_signing_key
 from crewgate.config import Config, load
 from crewgate.core.gossip.capsules import RevocationEntry
 from crewgate.core.gossip.messages import MemberAddress
 from crewgate.core.ids import cluster_id
-from crewgate.gossip.member_certificates import SignedMemberRecord
-from crewgate.gossip.node import GossipNode, LocalMember
+from crewgate.gossip.member_verification import SignedMemberRecord
+from crewgate.gossip.node import GossipNode, LocalMemberIdentity
 from crewgate.gossip.sockets import GossipSockets, to_address
 from crewgate.gossip.transport import GossipTransport, TLSFiles
 
@@ -68,7 +68,7 @@ class Entering(Counting):
 
     def __init__(self, folder: Path, room: int) -> None:
         super().__init__()
-        geometry = Geometry(BRANCHES, room, RESERVATIONS, ATTACHMENTS)
+        geometry = TableCapacities(BRANCHES, room, RESERVATIONS, ATTACHMENTS)
         self._table = OwnedTable.create(str(folder / "bench-table"), geometry)
 
     def apply(self, entries: Sequence[RevocationEntry], origins: Sequence[bytes]) -> None:
@@ -97,7 +97,7 @@ class CountedSockets(GossipSockets):
         super().send(to, data)
 
 
-def me_of(config: Config) -> LocalMember:
+def me_of(config: Config) -> LocalMemberIdentity:
     """Who a configured machine is among members."""
     settings = settings_of(config)
     texts = settings.certificate.read_text(encoding="ascii").split(END)[:-1]
@@ -105,7 +105,7 @@ def me_of(config: Config) -> LocalMember:
     address = to_address(settings.address, settings.port)
     if config.ca is None:
         raise SystemExit("bench: `crewgate init` no longer writes [ca]; mend member.py")
-    return LocalMember(
+    return LocalMemberIdentity(
         SignedMemberRecord(chain, address.host, address.port),
         read_signing_key(settings.signing_key),
         config.ca.root,

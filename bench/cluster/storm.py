@@ -17,7 +17,7 @@ from bench.cluster.members import Member, serving
 from crewgate.config import Config
 from crewgate.core.gossip import capsules
 from crewgate.gossip.capsule_journal import CapsuleJournal
-from crewgate.gossip.member_certificates import CertificateVerifier
+from crewgate.gossip.member_verification import CertificateVerifier
 
 MILLION = 1_000_000
 

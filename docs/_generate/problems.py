@@ -3,7 +3,12 @@
 from collections.abc import Callable
 
 from _generate.markdown import table
-from crewgate.core.problem_types import ALLOWANCE_EXHAUSTED, PROBLEMS, ProblemSender, ProblemType
+from crewgate.core.problem_types import (
+    ALLOWANCE_EXHAUSTED,
+    PROBLEMS,
+    ProblemType,
+    RefusingComponent,
+)
 
 _PAGE = """\
 ## Calls of tools
@@ -33,13 +38,13 @@ def markdown() -> str:
     grpc: Column = ("gRPC status", lambda problem: f"`{problem.grpc_code.name}`")
     model: Column = ("`error.type`", lambda problem: f"`{problem.model_error}`")
     return _PAGE.format(
-        calls=_table(ProblemSender.GATEWAY, ("`asgi`", _is_of_middleware), grpc, model),
-        server=_table(ProblemSender.SERVER, grpc),
-        control=_table(ProblemSender.CONTROL, ("OAuth error", _oauth_error)),
+        calls=_table(RefusingComponent.GATEWAY, ("`asgi`", _is_of_middleware), grpc, model),
+        server=_table(RefusingComponent.SERVER, grpc),
+        control=_table(RefusingComponent.CONTROL, ("OAuth error", _oauth_error)),
     )
 
 
-def _table(sender: ProblemSender, *others: Column) -> str:
+def _table(sender: RefusingComponent, *others: Column) -> str:
     columns: tuple[Column, ...] = (
         ("HTTP", lambda problem: str(problem.status)),
         ("Problem", lambda problem: f"`{problem.slug}`"),
@@ -59,7 +64,7 @@ def _retry_after(problem: ProblemType) -> str:
 
 
 def _is_of_middleware(problem: ProblemType) -> str:
-    return "yes" if ProblemSender.MIDDLEWARE in problem.senders else ""
+    return "yes" if RefusingComponent.MIDDLEWARE in problem.senders else ""
 
 
 def _oauth_error(problem: ProblemType) -> str:

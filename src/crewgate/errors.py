@@ -102,7 +102,7 @@ class BackupError(CrewgateError):
     """A backup cannot be made or restored. The text names the obstacle or the damaged file."""
 
 
-class AuditError(CrewgateError):
+class AuditReadError(CrewgateError):
     """The audit files cannot be read, or have content that Crewgate cannot have written."""
 
 
@@ -147,7 +147,7 @@ class UpstreamTimeoutError(UpstreamError):
     """A tool's server did not accept, respond or continue in time."""
 
 
-class UpstreamUnavailableError(UpstreamError):
+class UpstreamCircuitOpenError(UpstreamError):
     """All servers of an upstream failed recently, so the gateway calls none of them for now.
 
     `seconds` is the shortest time until the gateway calls one again.

@@ -11,7 +11,7 @@ from documents import ROOT, anchors
 import crewgate.limits
 from crewgate.api.endpoints import ENDPOINTS
 from crewgate.cli import COMMANDS
-from crewgate.core.problem_types import PROBLEMS, ProblemSender, Reason
+from crewgate.core.problem_types import PROBLEMS, Reason, RefusingComponent
 
 # A build with faults on purpose, for tests of the table alone.
 OF_TESTS = {"CREWGATE_FAULTS"}
@@ -82,7 +82,9 @@ def test_the_problems_have_a_row_for_each_problem_and_sender() -> None:
     pages = [part for part in problems.markdown().split("\n\n") if part.startswith("| HTTP")]
     assert len(pages) == 3
     for sender, page in zip(
-        (ProblemSender.GATEWAY, ProblemSender.SERVER, ProblemSender.CONTROL), pages, strict=True
+        (RefusingComponent.GATEWAY, RefusingComponent.SERVER, RefusingComponent.CONTROL),
+        pages,
+        strict=True,
     ):
         head, rule, *rows = (line.split(" | ") for line in page.splitlines())
         assert {len(cells) for cells in (rule, *rows)} == {len(head)}

@@ -12,7 +12,7 @@ import msgspec
 from crew_world import CREW, World
 from search_depth import deep
 
-from crewgate._native.records import Geometry
+from crewgate._native.records import TableCapacities
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
 
@@ -45,7 +45,7 @@ class Storm:
 
     def prepare(self) -> None:
         """A table with one branch a token, and attachments for the spenders."""
-        table = OwnedTable.create(self.path, Geometry(64, 65_536, 4096, 8))
+        table = OwnedTable.create(self.path, TableCapacities(64, 65_536, 4096, 8))
         table.set_policy_generation(self.world.policy.generation)
         table.extend_freshness(2**62, 2**62)
         wall, boot = 1_000_000, 10**15

@@ -8,7 +8,7 @@ from crewgate.core.budget.ledger_protocol import (
     BranchesOpened,
     BranchPath,
     BranchPathLevel,
-    CrewAllowance,
+    CrewDrawLimits,
     DrawGranted,
     DrawLease,
     DrawQueued,
@@ -24,7 +24,7 @@ NOW = 1_800_000_000.0
 
 
 def path(*levels: BranchPathLevel, hourly: int = 10**9, daily: int = 10**9) -> OpenBranches:
-    return OpenBranches(BranchPath(CREW, CrewAllowance(hourly, daily), levels), "one", BOOT)
+    return OpenBranches(BranchPath(CREW, CrewDrawLimits(hourly, daily), levels), "one", BOOT)
 
 
 def family(

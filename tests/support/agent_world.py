@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from grant_builders import NOW
 
-from crewgate._native.records import Geometry
+from crewgate._native.records import TableCapacities
 from crewgate.agent.state import AgentState
 from crewgate.agent.system_clock import SystemClock
 from crewgate.core.budget.ledger_protocol import (
@@ -19,7 +19,7 @@ from crewgate.ledger.operation_queue import LedgerQueue, Then
 from crewgate.ledger.sql import SQLLedger
 
 S = 10**9
-GEOMETRY = Geometry(branches=256, revocations=64, reservations=128, attachments=8)
+GEOMETRY = TableCapacities(branches=256, revocations=64, reservations=128, attachments=8)
 TOML = """
 audience = "https://gateway.example"
 workers = {workers}

@@ -14,7 +14,7 @@ from crewgate.ca.member_signing_key import read_signing_key, write_signing_key
 from crewgate.config import CAConfig
 from crewgate.config import ClusterConfig as Settings
 from crewgate.core.x509.identity_extension import MAY_REVOKE
-from crewgate.gossip.member_certificates import KnownMember, SignedMemberRecord
+from crewgate.gossip.member_verification import KnownMember, SignedMemberRecord
 from crewgate.gossip.sockets import to_address
 
 ME = "here-1"

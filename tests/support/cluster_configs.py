@@ -13,7 +13,7 @@ from installation import Installation, wait_until
 
 from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.admin_client import AdminClient
-from crewgate.ipc.cluster_messages import ClusterStatus
+from crewgate.ipc.cluster_messages import MachineClusterStatus
 
 STALENESS = 1
 
@@ -67,7 +67,7 @@ def name_of(machine: Installation) -> str:
     return stands(machine).name
 
 
-def stands(machine: Installation) -> ClusterStatus:
+def stands(machine: Installation) -> MachineClusterStatus:
     """How it stands among the others, in touch or not."""
     with AdminClient(machine.folder / "state") as owner:
         return owner.cluster()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from crewgate import limits
-from crewgate._native.records import Geometry
+from crewgate._native.records import TableCapacities
 from crewgate._native.table import Table
 from crewgate._native.table_owner import OwnedTable
 from crewgate.api.branch_tree_snapshot import BranchTreeSnapshot
@@ -18,7 +18,7 @@ from crewgate.ca.authority import new_instance, request_pem
 from crewgate.ca.certificates import new_key
 from crewgate.cli.commands.init import write_all
 from crewgate.config import CAConfig, Config, load
-from crewgate.control import table_revocation_check
+from crewgate.control import token_revocation_check
 from crewgate.control.agent_cache import AgentCache, SingleFlightCache
 from crewgate.core.ids import EntityKind, crew_key, table_key
 from crewgate.core.tokens.claims import Claims
@@ -80,7 +80,7 @@ class Machine:
     """A table that vouches for itself, and a tree, in place of an agent; both may be away."""
 
     def __init__(self, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.table = OwnedTable.create(str(config.state / "table"), Geometry(64, 64, 64, 2))
+        self.table = OwnedTable.create(str(config.state / "table"), TableCapacities(64, 64, 64, 2))
         self.table.extend_freshness(ALWAYS_NS, ALWAYS_NS)
         self.away = False
         self.rows: list[BranchResponse] = []
@@ -90,7 +90,7 @@ class Machine:
         self.counted: list[str] = []  # branches of grants that the minting watch has seen
         self.holds_back = False
         self.graph.may_mint = self._may_mint
-        monkeypatch.setattr(table_revocation_check, "open_table", self._mapped)
+        monkeypatch.setattr(token_revocation_check, "open_table", self._mapped)
         monkeypatch.setattr(limits, "tree_seconds", 0.0)
 
     def _mapped(self, folder: Path) -> Table:

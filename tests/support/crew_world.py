@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from crewgate._native.gate import Gate
-from crewgate._native.records import Geometry
+from crewgate._native.records import TableCapacities
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core.policy.policy import CrewPolicy, Policy, ToolPolicy, VerificationKey
 from crewgate.core.tokens.grant import Grant
@@ -109,7 +109,7 @@ class World:
     @property
     def grant(self) -> Grant:
         """What `token` grants."""
-        table = OwnedTable.private(Geometry(64, 64, 64, 2))
+        table = OwnedTable.private(TableCapacities(64, 64, 64, 2))
         table.set_policy_generation(self.policy.generation)
         gate = Gate(table)
         gate.load(self.policy)

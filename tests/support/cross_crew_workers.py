@@ -6,23 +6,27 @@ import msgspec
 
 from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
-from crewgate._native.records import Geometry
+from crewgate._native.records import TableCapacities
 from crewgate._native.table_owner import OwnedTable
 from crewgate.config import CrewConfig, CrossingConfig
 from crewgate.core.budget.memory_ledger import MemoryLedger
-from crewgate.core.cross_crew_call_ids import run_branch
+from crewgate.core.cross_crew_accounts import run_branch
 from crewgate.core.ids import branch_key
 from crewgate.core.policy.policy import CrewPolicy, Policy, ToolPolicy
 from crewgate.core.verdict import Denial
 from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.leases.lease_client import DrawResult, LeaseClient
-from crewgate.policy.certificate_tokens import CertificateTokens, LocalSigner, SignedToken
+from crewgate.policy.certificate_token_signer import (
+    CertificateTokenSigner,
+    LocalSigner,
+    SignedToken,
+)
 from crewgate.policy.loader import account
 
 AUDIENCE = "https://gateway.example"
 NOW = 1_900_000_000
 BOOT_NS = 10**15
-GEOMETRY = Geometry(64, 64, 256, 4)
+GEOMETRY = TableCapacities(64, 64, 256, 4)
 PRICE = 10
 BD = CrewConfig("bd", "https://bd.example", Path("bd.json"), ("bd.*",))
 CROSSING = CrossingConfig(
@@ -75,7 +79,7 @@ class Worker:
     def load(self, crossing: CrossingConfig, *, generation: int = 1, now: float = NOW - 10) -> None:
         policy = policy_of(crossing, generation=generation)
         self.gate.load(self.signer.admitted(policy, [crossing]))
-        self.crossings = CertificateTokens(self.signer, AUDIENCE, [crossing], now)
+        self.crossings = CertificateTokenSigner(self.signer, AUDIENCE, [crossing], now)
 
     def signed(self, holder: Holder, now: float = NOW) -> SignedToken:
         found = self.crossings.find(holder, "finance", now)

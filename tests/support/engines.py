@@ -10,8 +10,8 @@ from reporting_ledger import ReportingLedger
 
 from crewgate.ledger import schema
 from crewgate.ledger.postgresql_session import PostgreSQLSession
-from crewgate.ledger.session import SQLSession
 from crewgate.ledger.sql import SQLLedger
+from crewgate.ledger.sql_session import SQLSession
 from crewgate.ledger.sqlite_session import SQLiteSession
 
 AnyLedger = ReportingLedger | SQLLedger

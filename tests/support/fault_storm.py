@@ -20,12 +20,12 @@ from crew_world import CREW, World
 from crewgate._native import permit, table_owner
 from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
-from crewgate._native.records import Geometry
+from crewgate._native.records import TableCapacities
 from crewgate._native.table import Table
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
 
-GEOMETRY = Geometry(64, 64, 128, 4)
+GEOMETRY = TableCapacities(64, 64, 128, 4)
 WALL, BOOT = 1_000_000, 10**15
 NS = 10**9
 LIFE = 1000

@@ -20,7 +20,7 @@ from crewgate.ca.certificates import (
     pem,
 )
 from crewgate.ca.key_files import key_pem, read_certificates, read_key
-from crewgate.cli.ca_arguments import host_names
+from crewgate.cli.ca_argument_checks import host_names
 from crewgate.config import CAConfig
 from crewgate.core.x509 import identity_extension as identity_
 from crewgate.core.x509.identity_extension import Identity, Role

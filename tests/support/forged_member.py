@@ -7,7 +7,7 @@ import trio
 from gossip_members import HOST, chain_of
 
 from crewgate.errors import GossipError
-from crewgate.gossip.member_certificates import SignedMemberRecord
+from crewgate.gossip.member_verification import SignedMemberRecord
 from crewgate.gossip.sockets import Where
 from crewgate.gossip.stream import SyncStream, context
 from crewgate.gossip.transport import TLSFiles

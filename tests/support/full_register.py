@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from crewgate.ca.sqlite import SQLiteStore
+from crewgate.ca.base_sqlite_store import BaseSQLiteStore
 from crewgate.runtime import durable_files
 
 
@@ -19,14 +19,14 @@ def full_books(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As long as this lasts, the disk is full."""
 
     @contextmanager
-    def transaction(self: SQLiteStore) -> Iterator[sqlite3.Connection]:
+    def transaction(self: BaseSQLiteStore) -> Iterator[sqlite3.Connection]:
         error = sqlite3.OperationalError("database or disk is full")
         error.sqlite_errorcode = sqlite3.SQLITE_FULL
         raise self._failed(error)
         yield
 
     with monkeypatch.context() as patch:
-        patch.setattr(SQLiteStore, "_transaction", transaction)
+        patch.setattr(BaseSQLiteStore, "_transaction", transaction)
         yield
 
 

@@ -15,7 +15,7 @@ from crewgate._native.bearer import TokenFinder
 from crewgate._native.fields import FieldFilter, ResponseFilter, written
 from crewgate._native.json_count import outline
 from crewgate._native.permit import Permit
-from crewgate._native.records import Geometry
+from crewgate._native.records import TableCapacities
 from crewgate._native.request_head import RequestHeadParser
 from crewgate._native.table import Table
 from crewgate._native.table_owner import OwnedTable
@@ -23,7 +23,7 @@ from crewgate._native.token import MalformedTokenError, claims, split
 from crewgate.core import bearer
 from crewgate.errors import InvalidRequestError, TableError, TableFullError
 
-GEOMETRY = Geometry(64, 64, 128, 2)
+GEOMETRY = TableCapacities(64, 64, 128, 2)
 HEADER_BYTES = 128  # those that are never written again
 OPERATIONS_MAX = 200
 PARENTS_MAX = 9

@@ -8,7 +8,7 @@ from crew_world import BRANCH, CREW, World
 from crewgate import limits
 from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
-from crewgate._native.records import BranchRecord, Geometry
+from crewgate._native.records import BranchRecord, TableCapacities
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
 from crewgate.core.budget.memory_ledger import MemoryLedger
@@ -19,7 +19,7 @@ from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 from crewgate.leases.lease_client import DrawResult, LeaseClient
 
-GEOMETRY = Geometry(64, 64, 128, 4)
+GEOMETRY = TableCapacities(64, 64, 128, 4)
 BOOT_NS = 10**15
 NS = 10**9
 
@@ -27,7 +27,9 @@ NS = 10**9
 class Gatehouse:
     """A world's gate. Both clocks stand still unless a test moves them."""
 
-    def __init__(self, world: World, *, holds: bool = True, geometry: Geometry = GEOMETRY) -> None:
+    def __init__(
+        self, world: World, *, holds: bool = True, geometry: TableCapacities = GEOMETRY
+    ) -> None:
         self.world = world
         self.boot_ns = BOOT_NS
         self.table = OwnedTable.private(geometry)

@@ -31,11 +31,11 @@ from crewgate.core.tokens.claims import Claims, PathElement
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 from crewgate.errors import AlreadySettledError
+from crewgate.gateway.call.background_tasks import BackgroundTasks
 from crewgate.gateway.call.call_services import CallServices
-from crewgate.gateway.call.draws_and_timers import DrawsAndTimers
 from crewgate.gateway.call.gateway import Gateway
 from crewgate.gateway.call.in_flight import InFlightCalls
-from crewgate.gateway.call.pending_call import ListenerPolicy
+from crewgate.gateway.call.undecided_call import ListenerPolicy
 from crewgate.gateway.routes import build
 from crewgate.ipc.attach_messages import CreditDrawn
 from crewgate.server.socket_poller import SocketPoller
@@ -281,7 +281,7 @@ async def running_gateway(
         pool = UpstreamPool(upstream, Connector(upstream, poller, None), resolver)
         judge, sink = FakeJudge(), FakeSink()
         live = InFlightCalls(int(limits.reservation_seconds_max * 1e9))
-        errands = DrawsAndTimers(limits.credit_wait_seconds, lambda *_: None)
+        errands = BackgroundTasks(limits.credit_wait_seconds, lambda *_: None)
         site = build(config, {"tools": pool})
         services = CallServices(judge, live, sink, poller, errands)
         gateway = Gateway(door or ListenerPolicy("agents"), site, services)

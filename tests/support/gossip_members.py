@@ -23,8 +23,8 @@ from crewgate.ca.key_files import key_pem
 from crewgate.core.gossip.capsules import RevocationEntry
 from crewgate.core.ids import cluster_id
 from crewgate.core.x509.identity_extension import MAY_REVOKE, Identity, Role
-from crewgate.gossip.member_certificates import SignedMemberRecord
-from crewgate.gossip.node import GossipNode, LocalMember
+from crewgate.gossip.member_verification import SignedMemberRecord
+from crewgate.gossip.node import GossipNode, LocalMemberIdentity
 from crewgate.gossip.sockets import GossipSockets, Where, to_address
 from crewgate.gossip.transport import GossipTransport, TLSFiles
 
@@ -118,7 +118,7 @@ class Member:
         credential = SignedMemberRecord(
             chain_of(self.files.certificate), address.host, address.port
         )
-        me = LocalMember(
+        me = LocalMemberIdentity(
             credential, self.signing, authority.file, cluster_id(DOMAIN), folder / "gossip"
         )
         self.gossip = GossipNode(me, self.host, self.sockets.send, bootstrap=bootstrap)

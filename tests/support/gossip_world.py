@@ -14,11 +14,11 @@ from hashlib import blake2b
 from crewgate.core.gossip import capsules
 from crewgate.core.gossip.acknowledgements import AckState
 from crewgate.core.gossip.capsules import SIGNATURE_BYTES, Capsule, RevocationEntry
-from crewgate.core.gossip.freshness import QuorumFreshness
 from crewgate.core.gossip.membership import Membership
 from crewgate.core.gossip.messages import MemberAddress, MemberState, MemberUpdate
 from crewgate.core.gossip.protocol import ProtocolNode
 from crewgate.core.gossip.protocol_interface import CapsuleCrypto, ProtocolOutput
+from crewgate.core.gossip.quorum_freshness import QuorumFreshness
 from crewgate.errors import GossipError
 
 CLUSTER = bytes(range(16))

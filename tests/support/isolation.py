@@ -40,11 +40,11 @@ from unread_http1 import Unread
 
 from crewgate import limits
 from crewgate.config import ToolConfig
+from crewgate.gateway.call.background_tasks import BackgroundTasks
 from crewgate.gateway.call.call_services import CallServices
-from crewgate.gateway.call.draws_and_timers import DrawsAndTimers
 from crewgate.gateway.call.gateway import Gateway
 from crewgate.gateway.call.in_flight import InFlightCalls
-from crewgate.gateway.call.pending_call import ListenerPolicy
+from crewgate.gateway.call.undecided_call import ListenerPolicy
 from crewgate.gateway.routes import build
 from crewgate.server.socket_poller import SocketPoller
 from crewgate.upstream.balancer import Host
@@ -150,7 +150,7 @@ async def serving(phase: "Phase", callers: int) -> AsyncIterator[Edge]:
             for number, token in enumerate(tokens):
                 branch = f"0199c1d2-0000-7000-8000-{number + 256:012x}"
                 judge.grants[token.encode()] = grant_of(branch)
-            errands = DrawsAndTimers(limits.credit_wait_seconds, lambda *_: None)
+            errands = BackgroundTasks(limits.credit_wait_seconds, lambda *_: None)
             site = build(config, {"tools": pool})
             services = CallServices(judge, live, FakeSink(), poller, errands)  # type: ignore[arg-type]
             gateway = Gateway(ListenerPolicy("all"), site, services)

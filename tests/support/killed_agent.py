@@ -14,7 +14,7 @@ from pathlib import Path
 
 from grant_builders import POLICY, grant
 
-from crewgate._native.records import Geometry
+from crewgate._native.records import TableCapacities
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core.credits import MICRO
 from crewgate.core.tokens.grant import Grant
@@ -27,7 +27,7 @@ from crewgate.ledger.sqlite_session import SQLiteSession
 NOW = 1_800_000_000.0
 HOLDER = "one"
 ROOT = (100, 10**6 * MICRO, int(NOW))
-GEOMETRY = Geometry(1024, 64, 256, 4)
+GEOMETRY = TableCapacities(1024, 64, 256, 4)
 GRANTS: list[Grant] = [grant(n, 10**6 * MICRO, ROOT) for n in range(6)]
 NEW = 900  # branches that are opened now and then, once each
 ROUNDS = 12

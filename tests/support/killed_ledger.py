@@ -26,8 +26,8 @@ from crewgate.core.budget.ledger_protocol import (
 )
 from crewgate.ledger import schema
 from crewgate.ledger.consistency import findings
-from crewgate.ledger.session import SQLSession
 from crewgate.ledger.sql import SQLLedger
+from crewgate.ledger.sql_session import SQLSession
 from crewgate.ledger.sqlite_session import SQLiteSession
 
 TABLES = ("ticket", "lease", "closed", "replaced", "holder", "account")

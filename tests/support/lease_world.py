@@ -16,7 +16,7 @@ from table_model import TableModel
 from crewgate import limits
 from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
-from crewgate._native.records import Geometry
+from crewgate._native.records import TableCapacities
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core.policy.policy import Policy, ToolPolicy, VerificationKey
 from crewgate.core.problem_types import Reason
@@ -24,7 +24,7 @@ from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 from crewgate.leases.lease_client import DrawResult, LeaseClient
 
-GEOMETRY = Geometry(64, 64, 256, 4)
+GEOMETRY = TableCapacities(64, 64, 256, 4)
 PRICES = (*range(400), limits.price_micro_max)
 OF_CREDIT = {Reason.BUDGET_UNAVAILABLE, Reason.CREDITS_EXHAUSTED, Reason.BRANCH_REVOKED}
 

@@ -29,10 +29,10 @@ from crewgate.audit.folder import files
 from crewgate.ca.certificate_db import CertificateDB
 from crewgate.core.audit.json_line import decode
 from crewgate.core.audit.records import ServiceEvent
-from crewgate.core.gossip.freshness import QuorumFreshness
+from crewgate.core.gossip.quorum_freshness import QuorumFreshness
 from crewgate.gossip.capsule_journal import CapsuleJournal
 from crewgate.gossip.member_certificate_store import MemberCertificateStore
-from crewgate.gossip.member_certificates import CertificateVerifier, SignedMemberRecord
+from crewgate.gossip.member_verification import CertificateVerifier, SignedMemberRecord
 from crewgate.gossip.quorum_view_file import QuorumViewFile
 from crewgate.issuer.journal import MintJournal, MintRecord
 from crewgate.issuer.token_file import read_token

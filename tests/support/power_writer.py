@@ -21,12 +21,12 @@ from crewgate.agent.journal_file import JournalFile
 from crewgate.audit.writer import AuditWriter, RotationPolicy
 from crewgate.ca.certificate_db import CertificateDB
 from crewgate.core.audit.records import ServiceEvent, when
-from crewgate.core.gossip.freshness import QuorumFreshness
+from crewgate.core.gossip.quorum_freshness import QuorumFreshness
 from crewgate.core.tokens.claims import Claims
 from crewgate.core.x509.certificate import serial_text
 from crewgate.gossip.capsule_journal import CapsuleJournal
 from crewgate.gossip.member_certificate_store import MemberCertificateStore
-from crewgate.gossip.member_certificates import CertificateVerifier, SignedMemberRecord
+from crewgate.gossip.member_verification import CertificateVerifier, SignedMemberRecord
 from crewgate.gossip.quorum_view_file import QuorumViewFile
 from crewgate.issuer.journal import MintJournal, MintRecord
 from crewgate.issuer.token_file import write_token

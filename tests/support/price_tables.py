@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from crewgate.config.declaration import TableSchema
 from crewgate.config.prices import PriceKeys
-from crewgate.config.section import Section
+from crewgate.config.toml_table_reader import TOMLTableReader
 from crewgate.core.pricing.tariff import Tariff
 
 TERM = '{ bytes = true, each = "1" }'
@@ -20,5 +20,5 @@ def tariff_of(text: str) -> tuple[Tariff | None, list[str]]:
 def read(tool: dict[str, Any]) -> tuple[Tariff | None, list[str]]:
     """The same of a document."""
     problems: list[str] = []
-    found = TableSchema(PriceKeys).read(Section(tool, "tool.t", problems), {})
+    found = TableSchema(PriceKeys).read(TOMLTableReader(tool, "tool.t", problems), {})
     return cast("Mapping[str, Any]", found or {}).get("tariff"), problems

@@ -10,8 +10,8 @@ from crewgate.core.gossip.capsules import RevocationEntry
 from crewgate.core.gossip.messages import MemberAddress
 from crewgate.core.ids import cluster_id
 from crewgate.core.x509.identity_extension import MAY_REVOKE, member_id
-from crewgate.gossip.member_certificates import KnownMember, SignedMemberRecord
-from crewgate.gossip.node import GossipNode, LocalMember
+from crewgate.gossip.member_verification import KnownMember, SignedMemberRecord
+from crewgate.gossip.node import GossipNode, LocalMemberIdentity
 from crewgate.gossip.sockets import to_address
 
 DOMAIN = "crewgate.test"
@@ -51,7 +51,9 @@ class StillMember:
         self.files = authority.certify(folder, name, self.signing, rights=rights, born=born)
         address = to_address(HOST, port)
         shown = SignedMemberRecord(chain_of(self.files.certificate), address.host, address.port)
-        me = LocalMember(shown, self.signing, authority.file, cluster_id(DOMAIN), folder / "gossip")
+        me = LocalMemberIdentity(
+            shown, self.signing, authority.file, cluster_id(DOMAIN), folder / "gossip"
+        )
         self.gossip = GossipNode(me, self.host, self._send, bootstrap=bootstrap)
         self.membership = self.gossip.membership
         self.node = self.gossip.node

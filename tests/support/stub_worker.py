@@ -15,7 +15,7 @@ from crewgate.ipc.attach_messages import (
     Reload,
     RevocationAck,
     RevocationNotice,
-    WorkerAccepting,
+    WorkerReadinessReport,
     group_answers,
     pack,
     unpack,
@@ -27,7 +27,7 @@ def serve(session: AttachedConnection) -> None:
     connection, attached = session.connection, session.attached
     connection.settimeout(None)
     connection.sendall(
-        pack(WorkerAccepting(accepting=True, policy_generation=attached.policy_generation))
+        pack(WorkerReadinessReport(accepting=True, policy_generation=attached.policy_generation))
     )
     while data := connection.recv(65536):
         for body in session.decoder.feed(data):
@@ -35,7 +35,7 @@ def serve(session: AttachedConnection) -> None:
             if isinstance(message, Reload):
                 generation = message.generation
                 connection.sendall(
-                    pack(WorkerAccepting(accepting=True, policy_generation=generation))
+                    pack(WorkerReadinessReport(accepting=True, policy_generation=generation))
                 )
             elif isinstance(message, RevocationNotice):
                 connection.sendall(pack(RevocationAck(id=message.id, last_cut_ns=0, count=0)))

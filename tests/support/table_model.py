@@ -8,7 +8,7 @@ import itertools
 from dataclasses import dataclass, field
 
 from crewgate import limits
-from crewgate._native.records import BranchRecord, Geometry, ReclaimedBranch
+from crewgate._native.records import BranchRecord, ReclaimedBranch, TableCapacities
 from crewgate.errors import TableFullError
 
 NS = 10**9
@@ -43,7 +43,7 @@ class Record:
 
 
 class TableModel:
-    def __init__(self, geometry: Geometry, life: bytes = b"model table life") -> None:
+    def __init__(self, geometry: TableCapacities, life: bytes = b"model table life") -> None:
         self.geometry = geometry
         self.life = life
         self.credit_generation = 0

@@ -73,7 +73,7 @@ def test_the_fence_keeps_out_what_is_installed(name: str) -> None:
 # and its record, and an orchestrator with the handles of its branches.
 CYCLES = {
     *(f"crewgate.gateway.call.{name}" for name in ("proxied_call", "response_metering")),
-    "crewgate.gateway.call.call_record",
+    "crewgate.gateway.call.call_audit_line",
     *(f"crewgate.issuer.{name}" for name in ("orchestrator", "subagent")),
 }
 

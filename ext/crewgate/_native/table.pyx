@@ -6,7 +6,7 @@
 import os
 import secrets
 
-from crewgate._native.records import BranchRecord, Geometry
+from crewgate._native.records import BranchRecord, TableCapacities
 from crewgate.errors import TableError
 
 from libc.stdlib cimport calloc, free
@@ -131,7 +131,7 @@ cdef class Table:
     def geometry(self):
         self.check_open()
         cdef cg_table *t = &self.t
-        return Geometry(t.branches, t.revocations, t.reservations, t.attachments)
+        return TableCapacities(t.branches, t.revocations, t.reservations, t.attachments)
 
     @property
     def size(self):

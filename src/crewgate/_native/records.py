@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 
-class Geometry(NamedTuple):
+class TableCapacities(NamedTuple):
     """The capacities of a table, each a power of two; reservations are a multiple of 64."""
 
     branches: int

@@ -4,7 +4,7 @@
 micro-credits.
 """
 
-from crewgate._native.records import BranchRecord, Geometry
+from crewgate._native.records import BranchRecord, TableCapacities
 from crewgate.errors import TableError
 
 class StaleTableError(TableError):
@@ -24,7 +24,7 @@ class Table:
         """
     # 16 random bytes, chosen at creation: `boot` of the ledger protocol.
     life: bytes
-    geometry: Geometry
+    geometry: TableCapacities
     # In bytes.
     size: int
     revocation_generation: int

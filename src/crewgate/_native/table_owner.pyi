@@ -4,12 +4,12 @@ Every method is one transaction: after a SIGKILL between any two of its stores, 
 repairs the table.
 """
 
-from crewgate._native.records import BurnedReservation, Geometry, ReclaimedBranch
+from crewgate._native.records import BurnedReservation, ReclaimedBranch, TableCapacities
 from crewgate._native.table import Table
 
 class OwnedTable(Table):
     @staticmethod
-    def create(path: str, geometry: Geometry, *, mode: int = 0o600) -> OwnedTable:
+    def create(path: str, geometry: TableCapacities, *, mode: int = 0o600) -> OwnedTable:
         """Allocate a new file in full, lock it as the one agent, and replace an existing file.
 
         `retire` the existing table first, so that processes that still map it refuse calls. Raises
@@ -20,7 +20,7 @@ class OwnedTable(Table):
         """Lock and map an existing file, and repair it. Raises FileNotFoundError; StaleTableError
         for another version or boot, or an incomplete file; or another TableError."""
     @staticmethod
-    def private(geometry: Geometry) -> OwnedTable:
+    def private(geometry: TableCapacities) -> OwnedTable:
         """Make an anonymous table of this process, which is always fresh and synced."""
     # The descriptor for processes that attach; -1 if the table is private.
     fd: int

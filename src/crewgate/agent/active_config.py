@@ -18,7 +18,7 @@ from crewgate.config.restart_only import require_same
 from crewgate.core.policy.policy import Policy
 from crewgate.errors import ConfigurationError
 from crewgate.policy.loader import key_files, load_policy
-from crewgate.policy.startup_checks import require_place
+from crewgate.policy.serve_config_checks import require_place
 from crewgate.runtime.durable_files import write_file
 from crewgate.runtime.file_watch import FileWatch
 
@@ -81,7 +81,7 @@ class ActiveConfig:
     def read_files(self) -> LoadedConfig:
         """Read and check the files; call it in a thread. Raises ConfigurationError."""
         # Only a reload needs it: 5 MB with what it imports.
-        from crewgate.agent.worker_files import require_loadable  # noqa: PLC0415
+        from crewgate.agent.worker_config_check import require_loadable  # noqa: PLC0415
 
         found = read_config_files(self.config.path)
         require_same(self.config, found.config)

@@ -11,7 +11,7 @@ import msgspec
 
 from crewgate.agent.journal_file import JournalFile
 from crewgate.core.audit.record_builder import IdentityFields
-from crewgate.core.cross_crew_call_ids import caller
+from crewgate.core.cross_crew_accounts import caller
 from crewgate.core.ids import branch_key, uuid_bytes
 from crewgate.core.policy.policy import CrewPolicy
 from crewgate.core.tokens.grant import Grant
@@ -73,7 +73,7 @@ class BranchRegistry:
     def whose(self, branch: str, crew: str, crews: Sequence[CrewPolicy]) -> str:
         """Return the crew of a branch. Raises ServiceRefusedError if that is ambiguous or unknown.
 
-        Calls on another crew's tools have an account of their own (`core/cross_crew_call_ids`).
+        Calls on another crew's tools have an account of their own (`core/cross_crew_accounts`).
         `crew` may be the name of that account or, once the branch was seen, of the calling crew.
         """
         try:

@@ -25,7 +25,7 @@ from crewgate.core.health import (
     first_of,
     ok,
 )
-from crewgate.leases.branch_limiter import ReachedBranchLimit
+from crewgate.leases.branch_count_limiter import ReachedBranchLimit
 
 _log = logging.getLogger(__name__)
 _SILENCE_NS = round(limits.health_silence_seconds * 1e9)

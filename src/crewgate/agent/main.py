@@ -23,15 +23,15 @@ from crewgate.agent.budget.ledger_mark_keeper import (
     require_table,
 )
 from crewgate.agent.clock_monitor import ClockMonitor
+from crewgate.agent.hot_restart_check import require_goes_on
 from crewgate.agent.ipc_server.server import IPCServer
 from crewgate.agent.reload import reload_now
 from crewgate.agent.state import AgentState
 from crewgate.agent.system_clock import SystemClock
 from crewgate.agent.table_setup import await_lock, holder_name, open_table, state_folder
-from crewgate.agent.takeover_check import require_goes_on
 from crewgate.audit.log_to_audit import LogToAuditHandler
 from crewgate.audit.writer import AuditWriter
-from crewgate.config import Config, descriptors
+from crewgate.config import Config, file_descriptor_needs
 from crewgate.errors import (
     ConfigurationError,
     CrewgateError,
@@ -86,7 +86,7 @@ def run(
     clock = SystemClock()
     active_config = ActiveConfig(file)
     config = active_config.config
-    raise_to(descriptors.agent(config).wanted)
+    raise_to(file_descriptor_needs.agent(config).wanted)
     if successor:
         _await_table(config, readiness)
     state_folder(config.state)
@@ -130,7 +130,7 @@ def _await_table(config: Config, readiness: ReadinessNotifier) -> None:
         # `_join` needs it, and loads it faster then.
         import crewgate.agent.cluster.cluster  # noqa: F401, PLC0415
     # Only a reload and a restart need it: 5 MB with what it imports.
-    from crewgate.agent.worker_files import require_loadable  # noqa: PLC0415
+    from crewgate.agent.worker_config_check import require_loadable  # noqa: PLC0415
 
     require_goes_on(config)
     require_loadable(config)

@@ -10,7 +10,7 @@ from crewgate import limits
 from crewgate._native.records import BranchRecord
 from crewgate._native.table_owner import OwnedTable
 from crewgate.agent import health
-from crewgate.agent.branch_tree import RemoteUsage, beyond, rows
+from crewgate.agent.branch_usage_tree import RemoteUsage, beyond, rows
 from crewgate.agent.state import AgentState
 from crewgate.core.anomaly.results import OrchestratorStatus
 from crewgate.errors import LedgerUnavailableError

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from crewgate import limits
-from crewgate._native.records import Geometry
+from crewgate._native.records import TableCapacities
 from crewgate._native.table import StaleTableError
 from crewgate._native.table_owner import OwnedTable
 from crewgate.config import Config
@@ -39,10 +39,10 @@ def state_folder(path: Path) -> None:
     remove_drafts(path)
 
 
-def geometry_of(config: Config) -> Geometry:
+def geometry_of(config: Config) -> TableCapacities:
     """Return the capacities that the configuration asks for."""
     capacities = msgspec.structs.asdict(config.table)
-    return Geometry(**capacities, attachments=limits.table_attachments_max)
+    return TableCapacities(**capacities, attachments=limits.table_attachments_max)
 
 
 def open_table(config: Config, drawn_as: str) -> tuple[OwnedTable, bool]:
@@ -139,7 +139,7 @@ def await_lock(path: Path, seconds: float) -> None:
                 return
 
 
-def _usable(path: Path, geometry: Geometry) -> OwnedTable | str:
+def _usable(path: Path, geometry: TableCapacities) -> OwnedTable | str:
     """Return the table in the file, or why the agent cannot continue with it."""
     try:
         table = OwnedTable.open(str(path))

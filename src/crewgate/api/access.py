@@ -8,7 +8,7 @@ that does not exist.
 from typing import NoReturn
 
 from crewgate import limits
-from crewgate.core import cross_crew_call_ids, problem_types
+from crewgate.core import cross_crew_accounts, problem_types
 from crewgate.core.x509.identity_extension import INSTANCE_BYTES, Identity, Role, check
 
 EVERYBODY = frozenset(Role)
@@ -25,7 +25,7 @@ def permit(caller: Identity | None, roles: frozenset[Role]) -> Identity:
 def crew_for(caller: Identity, crew: str) -> str:
     """Return the crew that a request is about: the caller's own, or any that an operator names.
 
-    An account of the crew's calls by certificate (`cross_crew_call_ids`) belongs to the crew.
+    An account of the crew's calls by certificate (`cross_crew_accounts`) belongs to the crew.
     Raises ControlError 403 for another crew, and 400 for a name that is too long.
     """
     if len(crew) > limits.name_chars_max:
@@ -33,14 +33,14 @@ def crew_for(caller: Identity, crew: str) -> str:
     if caller.role is Role.OPERATOR:
         return crew
     own = crew or caller.crew
-    if caller.role is not Role.ORCHESTRATOR or cross_crew_call_ids.caller(own) != caller.crew:
+    if caller.role is not Role.ORCHESTRATOR or cross_crew_accounts.caller(own) != caller.crew:
         refuse(f"{caller.label} may act for its own crew only")
     return own
 
 
 def sees(caller: Identity, crew: str) -> bool:
     """Return whether the caller may see the objects of a crew, or of a cross-crew account."""
-    return caller.role is not Role.ORCHESTRATOR or cross_crew_call_ids.caller(crew) == caller.crew
+    return caller.role is not Role.ORCHESTRATOR or cross_crew_accounts.caller(crew) == caller.crew
 
 
 def orchestrator(text: str) -> tuple[str, str]:

@@ -14,7 +14,7 @@ import trio
 from crewgate.core.http_types import ASGIApplication, ASGIMessage, HeaderField
 
 
-class ServerExchange(Protocol):
+class ExchangeInterface(Protocol):
     """A request of the server, and the methods that respond to it."""
 
     request: Any
@@ -54,12 +54,12 @@ class ASGIServer:
         self._application = application
         self._body_bytes_max = body_bytes_max
 
-    def accept(self, exchange: ServerExchange) -> Coroutine[None, None, None]:
+    def accept(self, exchange: ExchangeInterface) -> Coroutine[None, None, None]:
         """Return the coroutine of a request. The server cancels it if the client disconnects."""
         exchange.body_bytes_max = self._body_bytes_max
         return self._serve(exchange)
 
-    async def _serve(self, exchange: ServerExchange) -> None:
+    async def _serve(self, exchange: ExchangeInterface) -> None:
         call = _ASGICall(exchange)
         await self._application(_scope(exchange), call.receive, call.send)
         # The server then resets the stream, or responds with 500 if nothing was sent.
@@ -70,7 +70,7 @@ class ASGIServer:
 class _ASGICall:
     """The `receive` and `send` of one request."""
 
-    def __init__(self, exchange: ServerExchange) -> None:
+    def __init__(self, exchange: ExchangeInterface) -> None:
         self._exchange = exchange
         self._read_all = False
         self._head: tuple[int, list[HeaderField]] | None = None
@@ -114,7 +114,7 @@ def _fields(pairs: Sequence[Sequence[bytes]]) -> list[HeaderField]:
     return [field for field in fields if field[0] != b"content-length"]
 
 
-def _scope(exchange: ServerExchange) -> MutableMapping[str, Any]:
+def _scope(exchange: ExchangeInterface) -> MutableMapping[str, Any]:
     request, peer = exchange.request, exchange.peer
     return {
         "type": "http",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from crewgate.api.schemas import BranchesResponse, BranchResponse
-from crewgate.core.cross_crew_call_ids import caller
+from crewgate.core.cross_crew_accounts import caller
 
 _encode = msgspec.json.Encoder().encode
 

@@ -15,8 +15,8 @@ from urllib.parse import quote
 
 from crewgate import limits
 from crewgate._native.permit import Permit
+from crewgate.asgi.abortable_response import AbortableResponse, respond
 from crewgate.asgi.cancellable import run_until
-from crewgate.asgi.response import CuttableResponse, respond
 from crewgate.asgi.tls import certificate_of
 from crewgate.asgi.tool_routes import NONE, ToolSelector, tool_of
 from crewgate.core import protected_resource
@@ -176,7 +176,7 @@ class _Call:
         Raises:
             StreamTerminatedError: Its response had to be broken off.
         """
-        response = CuttableResponse(send, self._is_over)
+        response = AbortableResponse(send, self._is_over)
         state = {**scope.get("state", {}), "crewgate": self._permit}
         app_scope = {**scope, "crewgate": self._permit, "state": state}
         self._enter()

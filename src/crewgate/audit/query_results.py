@@ -94,7 +94,7 @@ class RejectedConnection(msgspec.Struct, frozen=True):
     subject: str
 
 
-class RefusalSummary(msgspec.Struct, frozen=True):
+class UnauthenticatedRefusals(msgspec.Struct, frozen=True):
     """A number of refusals before a good signature, by listener, reason and peer network."""
 
     listener: str

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from crewgate import limits
-from crewgate.ca.sqlite import SQLiteStore, remedy_of
+from crewgate.ca.base_sqlite_store import BaseSQLiteStore, remedy_of
 from crewgate.ca.unrecorded_revocations import unwritten_of
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity_extension import Role
@@ -86,7 +86,7 @@ _COLUMNS = CertificateRecord.__struct_fields__
 _COLUMN_LIST = ", ".join(_COLUMNS)
 
 
-class CertificateDB(SQLiteStore):
+class CertificateDB(BaseSQLiteStore):
     """A connection to the register at `path`. Use it in a `with`, and in one thread at a time.
 
     Each method may raise CAError, for a failing disk or a database of another version.
@@ -309,7 +309,7 @@ class CertificateDB(SQLiteStore):
         return sorted(entries, key=lambda entry: (entry.issued, entry.serial))
 
     def _failed(self, error: Exception) -> CAError:
-        # The trigger of `lifecycle/runs.py` that refuses certificates for a run that is ending.
+        # A trigger of `lifecycle/orchestrator_runs.py` refuses certificates for a run that ends.
         if isinstance(error, sqlite3.IntegrityError):
             return CAError(f"no certificate is issued to this holder: {error}")
         return CAError(f"{self.path}: the CA's register cannot be used: {remedy_of(error)}")

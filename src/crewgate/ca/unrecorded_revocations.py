@@ -41,9 +41,10 @@ class UnrecordedRevocations:
 
     `crl_number` is the last CRL number, if the register could not store it. `propagated` has the
     serials of revocations that the agent has applied, but that the register does not show as
-    announced; `propagated_runs` has the same for steps of decommissions (`lifecycle/decommission`).
-    Only this process completes what it started itself: `own` has the serials that it revoked and
-    the agent has not applied, and `own_runs` the numbers of the runs that it is ending.
+    announced; `propagated_runs` has the same for steps of decommissions
+    (`lifecycle/orchestrator_decommission`). Only this process completes what it started itself:
+    `own` has the serials that it revoked and the agent has not applied, and `own_runs` the numbers
+    of the runs that it is ending.
     """
 
     def __init__(self) -> None:

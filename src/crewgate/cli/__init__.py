@@ -8,7 +8,7 @@ import sys
 from importlib import import_module
 from typing import Any, NoReturn
 
-from crewgate.runtime.optional_packages import install_hint
+from crewgate.runtime.install_hint import install_hint
 
 try:
     import click

@@ -18,7 +18,7 @@ _DURATION = re.compile(r"([0-9]{1,7})(s|m|h|d)?", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
-class FullHelpGroup(click.Group):
+class UntruncatedHelpGroup(click.Group):
     """A group that lists its commands with their whole first paragraphs; click truncates them."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -28,7 +28,7 @@ class FullHelpGroup(click.Group):
             formatter.write_dl([(name, text.partition("\n\n")[0]) for name, text in rows])
 
 
-class ParsedParam(click.ParamType[int]):
+class ParsedIntParamType(click.ParamType[int]):
     """A text that `parse` converts to a number, or refuses with a ValueError for a person."""
 
     def __init__(self, name: str, parse: Callable[[str], int]) -> None:
@@ -53,8 +53,8 @@ def parse_duration(text: str) -> int:
     return int(match[1]) * _SECONDS[match[2] or "s"]
 
 
-CREDITS = ParsedParam("credits", parse_credits)
-DURATION = ParsedParam("duration", parse_duration)
+CREDITS = ParsedIntParamType("credits", parse_credits)
+DURATION = ParsedIntParamType("duration", parse_duration)
 
 
 def ttl_option(function: Function) -> Function:

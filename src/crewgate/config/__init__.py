@@ -15,9 +15,9 @@ from crewgate.config.crossing import CrossingConfig
 from crewgate.config.ledger import Durability, LedgerConfig
 from crewgate.config.listener import ControlConfig, ListenerConfig
 from crewgate.config.load import load
-from crewgate.config.machine_resources import AuditConfig, AuditSync, LimitsConfig, TableConfig
 from crewgate.config.model import Config
 from crewgate.config.ocsp_client import OCSPClientConfig, OCSPMode
+from crewgate.config.resource_limits import AuditConfig, AuditSync, LimitsConfig, TableConfig
 from crewgate.config.tool import CORSConfig, ToolConfig
 from crewgate.config.upstream import (
     CredentialConfig,

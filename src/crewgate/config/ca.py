@@ -7,9 +7,9 @@ import msgspec
 
 from crewgate import limits
 from crewgate.config import values
-from crewgate.config.declaration import Key, KeyGroup, TableSchema
+from crewgate.config.declaration import FlattenedKeys, Key, TableSchema
 from crewgate.config.ocsp_client import OCSPClientConfig, OCSPConfigKeys
-from crewgate.config.section import Section
+from crewgate.config.toml_table_reader import TOMLTableReader
 from crewgate.config.values import FilePath, HostName
 
 
@@ -44,7 +44,7 @@ class _RemoteKeys(msgspec.Struct, frozen=True):
         FilePath | None, "PEM file: its private key.", Key(absent="that of [cluster]")
     ] = None
 
-    def check(self, section: Section) -> None:
+    def check(self, section: TOMLTableReader) -> None:
         """Note a certificate without its key, or without a use."""
         section.problem_unless_both("control_certificate", "control_key")
         if self.control_certificate and not self.control:
@@ -86,8 +86,8 @@ class CAConfig(msgspec.Struct, frozen=True):
         "File with the passphrase of the CA's keys.",
         Key(absent="they are not encrypted"),
     ] = None
-    ocsp: Annotated[OCSPClientConfig | None, KeyGroup(of=TableSchema(OCSPConfigKeys))] = None
-    control: Annotated[RemoteCAConfig | None, KeyGroup(of=TableSchema(_RemoteKeys))] = None
+    ocsp: Annotated[OCSPClientConfig | None, FlattenedKeys(of=TableSchema(OCSPConfigKeys))] = None
+    control: Annotated[RemoteCAConfig | None, FlattenedKeys(of=TableSchema(_RemoteKeys))] = None
 
     @property
     def issuing(self) -> Path:

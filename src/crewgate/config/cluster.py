@@ -9,7 +9,7 @@ import msgspec
 from crewgate import limits
 from crewgate.config import values
 from crewgate.config.declaration import Key
-from crewgate.config.section import Section, ValueParser
+from crewgate.config.toml_table_reader import TOMLTableReader, ValueParser
 from crewgate.config.values import Address, FilePath, Port
 
 Quorum = Literal["majority", "any"]
@@ -97,7 +97,7 @@ class ClusterConfig(msgspec.Struct, frozen=True):
         """The address that this machine tells its peers."""
         return self.advertise or HostPort(self.address, self.port)
 
-    def check(self, section: Section) -> None:
+    def check(self, section: TOMLTableReader) -> None:
         """Note if there is no address to tell the peers."""
         if self.advertise is None and self.address in _WILDCARDS:
             section.problem(

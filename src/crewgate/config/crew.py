@@ -7,7 +7,7 @@ import msgspec
 from crewgate import limits
 from crewgate.config import values
 from crewgate.config.declaration import Key, Table, TableSchema
-from crewgate.config.section import ValueParser
+from crewgate.config.toml_table_reader import ValueParser
 from crewgate.config.values import Credits, FilePath, Mode
 from crewgate.core.anomaly.baseline import SensitivityLevel
 from crewgate.core.anomaly.enforcement import EnforcementLevel

@@ -10,9 +10,9 @@ import msgspec
 from crewgate import limits
 from crewgate.config import values
 from crewgate.config.declaration import Key
-from crewgate.config.section import Section
+from crewgate.config.toml_table_reader import TOMLTableReader
 from crewgate.config.values import Credits, Name
-from crewgate.core import cross_crew_call_ids
+from crewgate.core import cross_crew_accounts
 
 Tools = Annotated[
     tuple[str, ...], values.listed(values.TOOL_PATTERN, limits.allowed_tools_max, min_count=1)
@@ -43,9 +43,9 @@ class CrossingConfig(msgspec.Struct, frozen=True):
     @property
     def account(self) -> str:
         """The name of the account that pays for the calls."""
-        return cross_crew_call_ids.account(self.source, self.target)
+        return cross_crew_accounts.account(self.source, self.target)
 
-    def check(self, section: Section) -> None:
+    def check(self, section: TOMLTableReader) -> None:
         """Note if nothing bounds the cost."""
         ceilings = ("credits_per_hour", "credits_per_run")
         if section.given.isdisjoint(ceilings):

@@ -12,8 +12,8 @@ The default of the field is the default of the key. A `KeyDeclaration` in it add
 of all keys and the JSON schema are made from them. No key is known by name here.
 
 A struct may have a method `check(section)`, which notes contradictions between its keys, and a
-method `build()`, which makes the value that the rest of the program gets. `build()` of a `KeyGroup`
-returns a dict with fields of the struct around it.
+method `build()`, which makes the value that the rest of the program gets. `build()` of a
+`FlattenedKeys` returns a dict with fields of the struct around it.
 """
 
 from collections import ChainMap
@@ -34,7 +34,7 @@ from typing import (
 import msgspec
 
 from crewgate.config import values
-from crewgate.config.section import Section, ValueParser
+from crewgate.config.toml_table_reader import TOMLTableReader, ValueParser
 
 T = TypeVar("T")
 
@@ -66,11 +66,11 @@ class KeyDeclaration(msgspec.Struct, frozen=True, kw_only=True):
         """Whether there is a value if the file has none."""
         return self.default is not msgspec.UNSET
 
-    def read(self, section: Section, field: str, scope: Scope) -> object:
+    def read(self, section: TOMLTableReader, field: str, scope: Scope) -> object:
         """Read the value, and note problems in the section."""
         raise NotImplementedError
 
-    def fallback(self, section: Section, scope: Scope) -> object:
+    def fallback(self, section: TOMLTableReader, scope: Scope) -> object:
         """Return the value for a file that has none; None if the section has problems already."""
         if not callable(self.default):
             return self.default
@@ -84,7 +84,7 @@ class Key(KeyDeclaration, frozen=True, kw_only=True):
     kind: ValueParser[Any] = values.SWITCH
     instead: str = ""
 
-    def read(self, section: Section, field: str, scope: Scope) -> object:
+    def read(self, section: TOMLTableReader, field: str, scope: Scope) -> object:
         """Read the value, and make its paths absolute."""
         key = self.key(field)
         if self.has_default:
@@ -102,7 +102,7 @@ class Table(KeyDeclaration, frozen=True, kw_only=True):
     # The `TableSchema`; for a field whose type is a struct, it is made from the struct.
     of: Any = None
 
-    def read(self, section: Section, field: str, scope: Scope) -> object:
+    def read(self, section: TOMLTableReader, field: str, scope: Scope) -> object:
         """Read the table."""
         child = section.child(self.key(field))
         if child is None and self.has_default:
@@ -115,7 +115,7 @@ class KeyOrTable(Key, frozen=True, kw_only=True):
 
     of: "TableSchema[Any]"
 
-    def read(self, section: Section, field: str, scope: Scope) -> object:
+    def read(self, section: TOMLTableReader, field: str, scope: Scope) -> object:
         """Read the value or the table."""
         key = self.key(field)
         if section.has_table(key):
@@ -128,7 +128,7 @@ class TableList(Table, frozen=True, kw_only=True):
 
     max_count: int
 
-    def read(self, section: Section, field: str, scope: Scope) -> object:
+    def read(self, section: TOMLTableReader, field: str, scope: Scope) -> object:
         """Read the tables, in the order of the file."""
         found = section.items(self.key(field), self.max_count)
         return tuple(self.of.read(item, scope) for item in found)
@@ -140,12 +140,12 @@ class TableMap(Table, frozen=True, kw_only=True):
     max_count: int
     names: ValueParser[str] = values.NAME
 
-    def read(self, section: Section, field: str, scope: Scope) -> object:
+    def read(self, section: TOMLTableReader, field: str, scope: Scope) -> object:
         """Read the tables, in the order of the file."""
         found = section.children(self.key(field), self.max_count)
         return tuple(self._read_one(name, child, scope) for name, child in found)
 
-    def _read_one(self, name: str, section: Section, scope: Scope) -> object:
+    def _read_one(self, name: str, section: TOMLTableReader, scope: Scope) -> object:
         try:
             self.names.read(name)
         except ValueError:
@@ -153,7 +153,7 @@ class TableMap(Table, frozen=True, kw_only=True):
         return self.of.read(section, scope, name=name)
 
 
-class KeyGroup(Table, frozen=True, kw_only=True):
+class FlattenedKeys(Table, frozen=True, kw_only=True):
     """Keys of the table around it, from which `build` makes fields of that table's struct."""
 
 
@@ -174,12 +174,12 @@ class TableSchema(Generic[T]):
     def __iter__(self) -> Iterator[tuple[str, KeyDeclaration]]:
         """Yield (field, declaration) of each key, also in groups, in the order of the fields."""
         for field, part in self.parts.items():
-            if isinstance(part, KeyGroup):
+            if isinstance(part, FlattenedKeys):
                 yield from part.of
             else:
                 yield field, part
 
-    def read(self, section: Section, scope: Scope, **given: object) -> T:
+    def read(self, section: TOMLTableReader, scope: Scope, **given: object) -> T:
         """Read a table. `given` has the fields of the struct that come from no key.
 
         If there are problems, note them in the section and return None. `load` refuses such a file.
@@ -192,11 +192,11 @@ class TableSchema(Generic[T]):
         section.close()
         return self.made(section, found, given)
 
-    def made(self, section: Section, found: Scope, given: Scope) -> T:
+    def made(self, section: TOMLTableReader, found: Scope, given: Scope) -> T:
         """Make the value of a table from what was `found` in it; None if there were problems."""
         fields = dict(given)
         for field, part in self.parts.items():
-            if isinstance(part, KeyGroup):
+            if isinstance(part, FlattenedKeys):
                 fields.update(part.of.made(section, found, {}) or {})
             else:
                 fields[field] = found[field]
@@ -205,7 +205,7 @@ class TableSchema(Generic[T]):
         )
 
 
-def _checked(made: object, section: Section) -> object:
+def _checked(made: object, section: TOMLTableReader) -> object:
     """Return the value that a struct builds; None if its keys contradict each other."""
     if hasattr(made, "check"):
         made.check(section)

@@ -8,8 +8,8 @@ import msgspec
 
 from crewgate import limits
 from crewgate.config import values
-from crewgate.config.declaration import Key, KeyGroup, TableSchema
-from crewgate.config.section import Section, ValueParser
+from crewgate.config.declaration import FlattenedKeys, Key, TableSchema
+from crewgate.config.toml_table_reader import TOMLTableReader, ValueParser
 from crewgate.config.values import FilePath
 
 Engine = Literal["sqlite", "postgresql"]
@@ -72,7 +72,7 @@ class _OverdraftKeys(msgspec.Struct, frozen=True):
         'With "bounded": credits that this machine may spend until the ledger answers.',
     ] = None
 
-    def check(self, section: Section) -> None:
+    def check(self, section: TOMLTableReader) -> None:
         """Note an amount without a bound, or a bound without an amount."""
         key, policy = "overdraft_credits", self.on_unavailable
         if policy == "bounded" and self.overdraft_credits is None:
@@ -99,7 +99,7 @@ class LedgerConfig(msgspec.Struct, frozen=True):
     micro-credits to its branches.
     """
 
-    engine: Annotated[Engine, KeyGroup(of=TableSchema(_PlaceKeys))]
+    engine: Annotated[Engine, FlattenedKeys(of=TableSchema(_PlaceKeys))]
     file: Path | None = None
     url: str = ""
     password_file: Annotated[
@@ -113,14 +113,14 @@ class LedgerConfig(msgspec.Struct, frozen=True):
     per_machine: Annotated[
         bool, "Each branch may spend its credits on each machine; only with a file."
     ] = False
-    overdraft_micro_max: Annotated[int, KeyGroup(of=TableSchema(_OverdraftKeys))] = 0
+    overdraft_micro_max: Annotated[int, FlattenedKeys(of=TableSchema(_OverdraftKeys))] = 0
 
     def __str__(self) -> str:
         """Return the place, in words for a person."""
         where = f"sqlite:{self.file}" if self.file else self.url.partition("?")[0]
         return f"{where}, for this machine alone" if self.per_machine else where
 
-    def check(self, section: Section) -> None:
+    def check(self, section: TOMLTableReader) -> None:
         """Note keys that do not apply to the engine."""
         if self.engine == "sqlite" and self.password_file is not None:
             section.problem("password_file: a ledger in a file has no password; remove the key")

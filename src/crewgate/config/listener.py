@@ -8,7 +8,7 @@ from crewgate import limits
 from crewgate.config import values
 from crewgate.config.declaration import Key, Scope
 from crewgate.config.ocsp_client import OCSPMode
-from crewgate.config.section import Section
+from crewgate.config.toml_table_reader import TOMLTableReader
 from crewgate.config.values import Address, FilePath, Hosts, Mode, Port
 
 ClientCertificate = Literal["none", "optional", "required"]
@@ -53,7 +53,7 @@ class ListenerConfig(msgspec.Struct, frozen=True):
         """Whether `mode` is "observe"."""
         return self.mode == "observe"
 
-    def check(self, section: Section) -> None:
+    def check(self, section: TOMLTableReader) -> None:
         """Note `crews` without certificates, since only a certificate names the crew."""
         if self.crews is not None and self.client_certificate == "none":
             section.problem(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate.config.model import CONFIG, Config
-from crewgate.config.section import Section
+from crewgate.config.toml_table_reader import TOMLTableReader
 from crewgate.config.validate import validate
 from crewgate.errors import ConfigurationError
 
@@ -22,7 +22,7 @@ def load(path: str | Path) -> Config:
     """
     file = Path(path).absolute()
     problems: list[str] = []
-    top = Section(_document(file, path), "", problems, file.parent)
+    top = TOMLTableReader(_document(file, path), "", problems, file.parent)
     config = CONFIG.read(top, {}, path=file)
     if not problems:
         problems = validate(config)

@@ -19,8 +19,8 @@ from crewgate.config.crossing import CrossingConfig
 from crewgate.config.declaration import Key, Scope, Table, TableList, TableMap, TableSchema
 from crewgate.config.ledger import LedgerConfig
 from crewgate.config.listener import ControlConfig, ListenerConfig
-from crewgate.config.machine_resources import AuditConfig, LimitsConfig, TableConfig
 from crewgate.config.ocsp_client import OCSPClientConfig
+from crewgate.config.resource_limits import AuditConfig, LimitsConfig, TableConfig
 from crewgate.config.tool import ToolConfig
 from crewgate.config.upstream import UpstreamConfig
 from crewgate.config.values import FilePath, Name

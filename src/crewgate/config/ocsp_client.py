@@ -10,7 +10,7 @@ import msgspec
 from crewgate import limits
 from crewgate.config import values
 from crewgate.config.declaration import Key
-from crewgate.config.section import Section, ValueParser
+from crewgate.config.toml_table_reader import TOMLTableReader, ValueParser
 from crewgate.config.values import FilePath
 
 OCSPMode = Literal["required", "soft-fail", "off"]
@@ -96,7 +96,7 @@ class OCSPConfigKeys(msgspec.Struct, frozen=True):
     ] = None
     ocsp_key: Annotated[FilePath | None, "PEM file: its private key."] = None
 
-    def check(self, section: Section) -> None:
+    def check(self, section: TOMLTableReader) -> None:
         """Note a certificate without its key, or without a use."""
         certificate, key, responder = self.ocsp_certificate, self.ocsp_key, self.ocsp
         section.problem_unless_both("ocsp_certificate", "ocsp_key")

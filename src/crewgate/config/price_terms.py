@@ -5,9 +5,9 @@ from typing import Any, cast
 from crewgate import limits
 from crewgate.config import values
 from crewgate.config.declaration import Key, Scope, TableSchema
-from crewgate.config.section import Section, ValueParser
+from crewgate.config.toml_table_reader import TOMLTableReader, ValueParser
 from crewgate.core.credits import format_credits
-from crewgate.core.pricing.sources import SOURCES, PlaceSyntax, PriceTerm
+from crewgate.core.pricing.sources import SOURCES, PlaceKind, PriceTerm
 from crewgate.core.pricing.sources import pointer as parse_pointer
 from crewgate.core.pricing.tariff import MILLION
 
@@ -41,15 +41,13 @@ def _unit_rate(scale: int) -> ValueParser[int]:
     return rate(scale, f'credits as a text such as "0.002", at most "{highest}"')
 
 
-_PLACES: dict[PlaceSyntax, ValueParser[tuple[str, ...]]] = {
-    PlaceSyntax.NOTHING: ValueParser("true", _nothing, {"const": True}),
-    PlaceSyntax.POINTER: ValueParser(
+_PLACES: dict[PlaceKind, ValueParser[tuple[str, ...]]] = {
+    PlaceKind.NOTHING: ValueParser("true", _nothing, {"const": True}),
+    PlaceKind.POINTER: ValueParser(
         'a JSON pointer such as "/usage/pages" (RFC 6901)',
         lambda value: parse_pointer(values.string(value)),
     ),
-    PlaceSyntax.HEADER: ValueParser(
-        values.FIELD.expected, lambda value: (values.FIELD.read(value),)
-    ),
+    PlaceKind.HEADER: ValueParser(values.FIELD.expected, lambda value: (values.FIELD.read(value),)),
 }
 _UNITS: dict[str, Key] = {
     "each": _one("Credits for each of them.", _unit_rate(MILLION)),
@@ -69,7 +67,7 @@ class _TermType(TableSchema[PriceTerm]):
         super().__init__(PriceTerm, {**places, **_UNITS})
         self._sources = {source.key: source for source in sources}
 
-    def read(self, section: Section, scope: Scope, **_given: object) -> PriceTerm:
+    def read(self, section: TOMLTableReader, scope: Scope, **_given: object) -> PriceTerm:
         """Read a term, which has exactly one of the sources and one of the units."""
         section.declare(*self.parts)
         sources = [key for key in self._sources if key in section.given]

@@ -10,7 +10,7 @@ from crewgate import limits
 from crewgate.config import values
 from crewgate.config.declaration import Key, KeyOrTable, Scope, TableList, TableMap, TableSchema
 from crewgate.config.price_terms import REQUEST_TERM, RESPONSE_TERM, rate
-from crewgate.config.section import Section, ValueParser
+from crewgate.config.toml_table_reader import TOMLTableReader, ValueParser
 from crewgate.core.credits import format_credits
 from crewgate.core.pricing.sources import PriceTerm
 from crewgate.core.pricing.tariff import (
@@ -123,7 +123,7 @@ class _PriceTable(msgspec.Struct, frozen=True):
         'If an answer states more than was reserved, "end" the branch, or "charge" it the rest.',
     ] = "end"
 
-    def check(self, section: Section) -> None:
+    def check(self, section: TOMLTableReader) -> None:
         """Note a price without anything to pay for, idle keys, and impossible bounds."""
         idle = [key for key in _OF_USAGE if key in section.given and self.usage is None]
         if idle:
@@ -134,7 +134,7 @@ class _PriceTable(msgspec.Struct, frozen=True):
             self._check_answer(section)
         self._check_bounds(section)
 
-    def _check_answer(self, section: Section) -> None:
+    def _check_answer(self, section: TOMLTableReader) -> None:
         if self.usage is not None and not self.models:
             section.problem("model: missing, so every request would be refused; add one")
         if self.usage is not None and self.response:
@@ -147,7 +147,7 @@ class _PriceTable(msgspec.Struct, frozen=True):
                 "step: no part of this price depends on a streamed answer; leave it out"
             )
 
-    def _check_bounds(self, section: Section) -> None:
+    def _check_bounds(self, section: TOMLTableReader) -> None:
         highest = format_credits(self.max_cost)
         if not self.max_cost:
             section.problem("max: 0 would make every call free; write more")

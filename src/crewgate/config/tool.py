@@ -6,7 +6,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.config import values
-from crewgate.config.declaration import Key, KeyGroup, TableSchema
+from crewgate.config.declaration import FlattenedKeys, Key, TableSchema
 from crewgate.config.prices import PriceKeys
 from crewgate.config.values import Fields, Hosts, Mode, Name
 from crewgate.core.bearer import CARRIERS
@@ -51,7 +51,7 @@ class ToolConfig(msgspec.Struct, frozen=True):
     method: Annotated[str, values.METHOD, "HTTP method of its calls."]
     path: Annotated[str, values.ROUTE_PATH, "Path of its calls."]
     upstream: Annotated[Name, "The [upstream.NAME] that serves it."]
-    price: Annotated[int, KeyGroup(of=TableSchema(PriceKeys))]
+    price: Annotated[int, FlattenedKeys(of=TableSchema(PriceKeys))]
     owner: Annotated[
         Name, "Crew that owns it; other crews need a client certificate to call it."
     ] = SHARED

@@ -6,8 +6,8 @@ import msgspec
 
 from crewgate import limits
 from crewgate.config import values
-from crewgate.config.declaration import Key, KeyGroup, Scope, TableSchema
-from crewgate.config.section import Section
+from crewgate.config.declaration import FlattenedKeys, Key, Scope, TableSchema
+from crewgate.config.toml_table_reader import TOMLTableReader
 from crewgate.config.upstream_origin import UpstreamOrigin
 from crewgate.config.values import FilePath, HostName
 
@@ -28,7 +28,7 @@ class CredentialConfig(msgspec.Struct, frozen=True):
     file: Annotated[FilePath | None, "File that holds the secret."] = None
     env: Annotated[str | None, values.VARIABLE, "Environment variable that holds it."] = None
 
-    def check(self, section: Section) -> None:
+    def check(self, section: TOMLTableReader) -> None:
         """Note if there is not exactly one place for the secret."""
         if (self.file is None) == (self.env is None):
             section.problem("expected one of file and env, from which the secret is read")
@@ -50,7 +50,7 @@ class UpstreamTLS(msgspec.Struct, frozen=True):
         Key(absent="the endpoint's host"),
     ] = None
 
-    def check(self, section: Section) -> None:
+    def check(self, section: TOMLTableReader) -> None:
         """Note a certificate without its key, or a key without its certificate."""
         section.problem_unless_both("certificate", "key")
 
@@ -87,7 +87,7 @@ class HealthCheckConfig(msgspec.Struct, frozen=True):
         limits.health_unhealthy
     )
 
-    def check(self, section: Section) -> None:
+    def check(self, section: TOMLTableReader) -> None:
         """Note a timeout that is longer than the interval."""
         if self.timeout_seconds > self.interval_seconds:
             section.problem(
@@ -107,7 +107,7 @@ class _ServerKeys(msgspec.Struct, frozen=True):
         Endpoints | None, "Several servers, in place of `url`.", Key(absent="`url`")
     ] = None
 
-    def check(self, section: Section) -> None:
+    def check(self, section: TOMLTableReader) -> None:
         """Note servers in two places, or with two schemes."""
         if self.url and self.endpoints:
             section.problem("expected one of url and endpoints; write a single server as either")
@@ -127,7 +127,7 @@ class UpstreamConfig(msgspec.Struct, frozen=True):
     """
 
     name: str
-    endpoints: Annotated[tuple[UpstreamOrigin, ...], KeyGroup(of=TableSchema(_ServerKeys))]
+    endpoints: Annotated[tuple[UpstreamOrigin, ...], FlattenedKeys(of=TableSchema(_ServerKeys))]
     credential: Annotated[
         CredentialConfig | None, "The gateway's own credential; a client's is never passed on."
     ] = None
@@ -195,7 +195,7 @@ class UpstreamConfig(msgspec.Struct, frozen=True):
         """
         return (self.tls.server_name or endpoint.host).removesuffix(".")
 
-    def check(self, section: Section) -> None:
+    def check(self, section: TOMLTableReader) -> None:
         """Note `tls` for servers without TLS."""
         if "tls" in section.given and not self.secure:
             section.problem(

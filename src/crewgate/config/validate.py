@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from crewgate import limits
 from crewgate.config.crossing import CrossingConfig
 from crewgate.config.model import Config
-from crewgate.config.routes import mistakes
+from crewgate.config.route_builder import mistakes
 from crewgate.core.policy.policy import SHARED
 from crewgate.core.policy.scope import matches
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from crewgate import limits
-from crewgate.config.section import ValueParser
+from crewgate.config.toml_table_reader import ValueParser
 from crewgate.config.upstream_origin import STANDARD_PORTS, Scheme, UpstreamOrigin
 from crewgate.core.credits import format_credits, parse_credits
 from crewgate.core.policy.routing import parse_path

@@ -18,7 +18,7 @@ from crewgate.core.tokens.claims import Claims
 from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import AgentStatus
-from crewgate.issuer.gateway import BranchUsage
+from crewgate.issuer.local_gateway import BranchUsage
 
 T = TypeVar("T")
 

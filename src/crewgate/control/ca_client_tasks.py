@@ -17,7 +17,7 @@ from crewgate.ca.crl_replica import CRLReplica
 from crewgate.ca.ocsp.responder import failure
 from crewgate.config import Config
 from crewgate.control.health import ControlHealth
-from crewgate.control.machine_certificates import MachineCertificateRenewal, NextChain, source_of
+from crewgate.control.machine_cert_renewer import MachineCertificateRenewer, NextChain, source_of
 from crewgate.core.health import ComponentHealth, degraded
 from crewgate.errors import CAError
 
@@ -42,7 +42,7 @@ class CAClientTasks:
         self._config = config
         self._sign = sign
         self._health = health
-        self._renewing = MachineCertificateRenewal(
+        self._renewing = MachineCertificateRenewer(
             time.time, partial(time.clock_gettime, time.CLOCK_BOOTTIME)
         )
 

@@ -43,7 +43,7 @@ from crewgate.errors import (
 )
 from crewgate.gossip.member_certificate_store import was_evicted
 from crewgate.ipc.admin_messages import RevocationReceipt
-from crewgate.lifecycle.runs import RunStore
+from crewgate.lifecycle.orchestrator_runs import OrchestratorRunStore
 from crewgate.runtime.reserved_file import ReservedFile
 
 _SUPERSEDED = "superseded"
@@ -117,7 +117,7 @@ class CAService:
         """
         stopped: set[int] = set()
         try:
-            with RunStore(self._ca.register) as runs:
+            with OrchestratorRunStore(self._ca.register) as runs:
                 run = runs.request_stop_if_running(intent.crew, intent.name, intent.since)
             stopped = set() if run is None else {run.id}
             self._intents.note(intent)

@@ -21,7 +21,7 @@ from crewgate.control.ocsp_socket import OCSPSocketServer
 from crewgate.control.server import ControlServer
 from crewgate.control.threaded_backend import ThreadedBackend
 from crewgate.errors import CAError, ConfigurationError
-from crewgate.policy.startup_checks import following
+from crewgate.policy.serve_config_checks import following
 from crewgate.runtime.file_watch import FileWatch
 from crewgate.runtime.nursery import open_nursery
 

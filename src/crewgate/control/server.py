@@ -21,7 +21,7 @@ from crewgate.api.asgi_server import ASGIServer
 from crewgate.audit.recorder import AuditRecorder
 from crewgate.audit.writer import AuditWriter
 from crewgate.ca.machine_cert_renewal import CertificateFiles
-from crewgate.config import Config, ControlConfig, descriptors
+from crewgate.config import Config, ControlConfig, file_descriptor_needs
 from crewgate.control.ca_client_tasks import CAClientTasks
 from crewgate.control.health import ControlHealth
 from crewgate.control.ocsp_socket import OCSPSocketServer
@@ -37,8 +37,8 @@ from crewgate.errors import (
     ServiceConnectionError,
     ServiceRefusedError,
 )
-from crewgate.lifecycle.decommission import complete_intents
-from crewgate.policy.startup_checks import following
+from crewgate.lifecycle.orchestrator_decommission import complete_intents
+from crewgate.policy.serve_config_checks import following
 from crewgate.runtime.cleanup import on_error
 from crewgate.runtime.descriptor_limit import raise_to
 from crewgate.runtime.file_watch import FileWatch
@@ -184,8 +184,8 @@ class ControlServer:
             self._rules(), self._connections, _EmptyTable, self._sink, self._check
         )
         listener = Listener(sock, context, self._application.accept, self._poller, authorizer)
-        descriptors_max = raise_to(descriptors.control(self._config).wanted)
-        open_max = descriptors.control_connections(self._config, descriptors_max)
+        descriptors_max = raise_to(file_descriptor_needs.control(self._config).wanted)
+        open_max = file_descriptor_needs.control_connections(self._config, descriptors_max)
         each_max = limits.control_connections_of_one_max
         listener.census = ConnectionLimiter(open_max, each_max, listener.counters)
         _log.info("control API at https://%s:%d", section.address, section.port)

@@ -31,8 +31,8 @@ from crewgate.config import CAConfig, Config
 from crewgate.control.agent_cache import AgentCache, SingleFlightCache
 from crewgate.control.ca_service import CAService, check_good
 from crewgate.control.responses import health, revoked
-from crewgate.control.table_revocation_check import TableRevocationCheck
 from crewgate.control.token_reader import TokenReader
+from crewgate.control.token_revocation_check import TokenRevocationCheck
 from crewgate.control.token_service import TokenService, introspection
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import CAError, ServiceConnectionError
@@ -92,7 +92,7 @@ class _Resources(NamedTuple):
 
     @classmethod
     def open(
-        cls, config: Config, ca: CAConfig, cache: AgentCache, table: TableRevocationCheck
+        cls, config: Config, ca: CAConfig, cache: AgentCache, table: TokenRevocationCheck
     ) -> Self:
         """Open all of them, or none. Blocks. Raises CAError or ConfigurationError."""
         with ExitStack() as stack:
@@ -119,7 +119,7 @@ class ThreadedBackend:
         """Open the CA and read the crews' keys. Raises CAError or ConfigurationError."""
         self._state = config.state
         self._cache = AgentCache(config.state)
-        self._table_view = TableRevocationCheck(config.state)
+        self._table_view = TokenRevocationCheck(config.state)
         resources = _Resources.open(config, ca, self._cache, self._table_view)
         self.ca = ca
         self._reader = _Worker(resources.reader)

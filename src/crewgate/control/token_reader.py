@@ -2,14 +2,14 @@
 
 The gate decides on a private table without branches and revocations, about a tool that does not
 exist: if it refuses only because of the tool, the token has passed every check before.
-`TableRevocationCheck` says what is revoked. Use it in one thread at a time.
+`TokenRevocationCheck` says what is revoked. Use it in one thread at a time.
 """
 
 import logging
 
 from crewgate._native import token as native
 from crewgate._native.gate import Gate
-from crewgate._native.records import Geometry
+from crewgate._native.records import TableCapacities
 from crewgate._native.table_owner import OwnedTable
 from crewgate.config import Config
 from crewgate.core.problem_types import Reason
@@ -21,7 +21,7 @@ from crewgate.runtime.file_watch import FileWatch
 
 _log = logging.getLogger(__name__)
 _NO_TOOL = -1
-_SMALLEST = Geometry(64, 64, 64, 2)
+_SMALLEST = TableCapacities(64, 64, 64, 2)
 
 
 class TokenReader:

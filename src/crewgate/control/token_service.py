@@ -17,13 +17,13 @@ from crewgate.api.backend import TokenRequest
 from crewgate.api.schemas import IntrospectionResponse, TokenResponse
 from crewgate.config import Config
 from crewgate.control.agent_cache import AgentCache, CacheBackedGatewayClient
-from crewgate.control.table_revocation_check import TableRevocationCheck
+from crewgate.control.token_revocation_check import TokenRevocationCheck
 from crewgate.core import problem_types
 from crewgate.core.rate_limit import TokenBucket
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import BranchRevokedError, ConfigurationError, IssuerError
-from crewgate.issuer.gateway import minter_by
 from crewgate.issuer.inspection import read_claims
+from crewgate.issuer.local_gateway import minter_by
 from crewgate.issuer.orchestrator import Orchestrator
 from crewgate.issuer.parent_tokens import signing_key_of
 from crewgate.issuer.subagent import SubAgent
@@ -43,7 +43,7 @@ class TokenService:
     ServiceConnectionError while it is unknown what is revoked or spent.
     """
 
-    def __init__(self, config: Config, cache: AgentCache, table_view: TableRevocationCheck) -> None:
+    def __init__(self, config: Config, cache: AgentCache, table_view: TokenRevocationCheck) -> None:
         self._config = config
         self._cache = cache
         self._table_view = table_view

@@ -56,7 +56,7 @@ class Reason(enum.Enum):
     BODY_TOO_LARGE = "body-too-large"  # the body has more bytes than the tool takes
 
 
-class ProblemSender(enum.Flag):
+class RefusingComponent(enum.Flag):
     """The parts of Crewgate that refuse requests."""
 
     GATEWAY = enum.auto()  # calls of tools
@@ -95,7 +95,7 @@ _BY_STATUS = {
 _OTHER = _StatusErrors(Code.UNKNOWN, "api_error")
 
 
-_CALLS = ProblemSender.GATEWAY | ProblemSender.MIDDLEWARE
+_CALLS = RefusingComponent.GATEWAY | RefusingComponent.MIDDLEWARE
 
 
 class ProblemType(msgspec.Struct, frozen=True):
@@ -111,7 +111,7 @@ class ProblemType(msgspec.Struct, frozen=True):
     status: int
     title: str
     detail: str
-    senders: ProblemSender = _CALLS
+    senders: RefusingComponent = _CALLS
     token_error: str = ""
     retry_seconds: int = 0
     oauth_error: str = "invalid_request"
@@ -125,7 +125,7 @@ class ProblemType(msgspec.Struct, frozen=True):
     @property
     def is_challenge(self) -> bool:
         """Whether the answer asks for a token, or for a better one."""
-        return self.status in _CHALLENGED and ProblemSender.MIDDLEWARE in self.senders
+        return self.status in _CHALLENGED and RefusingComponent.MIDDLEWARE in self.senders
 
     @property
     def grpc_code(self) -> Code:
@@ -158,7 +158,7 @@ def _bad_token(reason: Reason, title: str, detail: str) -> None:
 
 def _unavailable(slug: str, title: str, detail: str) -> ProblemType:
     """Add a problem of the control API that the same request may not meet a second later."""
-    control = ProblemSender.CONTROL
+    control = RefusingComponent.CONTROL
     return _add(ProblemType(slug, 503, title, detail, control, retry_seconds=_SOON_SECONDS))
 
 
@@ -170,7 +170,7 @@ INVALID_REQUEST = _add(ProblemType(Reason.INVALID_REQUEST.value, 400, "Invalid r
     "The request is malformed, or it can be read in more than one way. Send one token in one "
     "header and no access_token in the URL, a path without ambiguous parts, and no header whose "
     "name begins with X-Crewgate-.",
-    _CALLS | ProblemSender.CONTROL, token_error="invalid_request"))
+    _CALLS | RefusingComponent.CONTROL, token_error="invalid_request"))
 _add(ProblemType(Reason.MISSING_TOKEN.value, 401, "Token required",
     "The request has no token, or has it without the word Bearer. Send a token of your crew as "
     "Authorization: Bearer TOKEN."))
@@ -226,10 +226,10 @@ _add(ProblemType(Reason.REVOCATION_UNAVAILABLE.value, 503, "Revocation status un
     "This machine may lack the newest revocations, so it refuses calls. Retry shortly.",
     retry_seconds=_SOON_SECONDS))
 _add(ProblemType(Reason.UNPRICED.value, 422, "Price cannot be determined",
-    "The request does not say what the call costs.", ProblemSender.GATEWAY))
+    "The request does not say what the call costs.", RefusingComponent.GATEWAY))
 _add(ProblemType(Reason.UPGRADE.value, 501, "Protocol upgrade not supported",
     "Send the request over HTTP/1.1 or HTTP/2 without Upgrade. WebSocket is not supported.",
-    ProblemSender.GATEWAY))
+    RefusingComponent.GATEWAY))
 
 # A crew's credits of an hour or a day. Unlike a branch's, which end for good, they come back, so a
 # client is right to try again after `Retry-After` (RFC 6585, section 4): when the window ends.
@@ -240,76 +240,78 @@ ALLOWANCE_EXHAUSTED = _add(ProblemType("allowance-exhausted", 429, "Crew out of 
 AUDIT_UNAVAILABLE = _add(ProblemType("audit-unavailable", 503, "Audit log unavailable",
     "The gateway cannot write its audit log, so it forwards no calls. Retry later, or ask the "
     "gateway's operator: `crewgate status` says how to mend it.",
-    ProblemSender.GATEWAY, retry_seconds=_SOON_SECONDS))
+    RefusingComponent.GATEWAY, retry_seconds=_SOON_SECONDS))
 BUSY = _add(ProblemType("busy", 503, "Request body not read",
     "The gateway prices this request by its body. The buffer for such bodies is full, or this one "
-    "came too slowly. Retry shortly.", ProblemSender.GATEWAY, retry_seconds=_SOON_SECONDS))
+    "came too slowly. Retry shortly.", RefusingComponent.GATEWAY, retry_seconds=_SOON_SECONDS))
 MISDIRECTED = _add(ProblemType("misdirected", 421, "Host not served here",
     "This listener does not serve the host that the request names. Compare it with the `hosts` of "
     "the gateway's configuration, or open another connection for this host.",
-    ProblemSender.GATEWAY))
+    RefusingComponent.GATEWAY))
 UPSTREAM_FAILED = _add(ProblemType("upstream-failed", 502, "Tool server failed",
     "The connection to the tool's server broke, or the server's answer was not valid HTTP. The "
-    "server may have seen the call: repeat it only if that does no harm.", ProblemSender.GATEWAY))
+    "server may have seen the call: repeat it only if that does no harm.",
+    RefusingComponent.GATEWAY))
 UPSTREAM_TIMEOUT = _add(ProblemType("upstream-timeout", 504, "Tool server timed out",
     "The tool's server did not answer in time. It may have seen the call: repeat it only if that "
-    "does no harm.", ProblemSender.GATEWAY))
+    "does no harm.", RefusingComponent.GATEWAY))
 UPSTREAM_UNAVAILABLE = _add(ProblemType("upstream-unavailable", 503, "Tool server unavailable",
     "No server of this tool answers now. The gateway sent nothing of the call and charged nothing: "
     "a retry is safe.",
-    ProblemSender.GATEWAY, retry_seconds=_SOON_SECONDS))
+    RefusingComponent.GATEWAY, retry_seconds=_SOON_SECONDS))
 
 # The HTTP server's, if it cannot parse a request, or the request takes too long. They have no
 # request id and no audit record, but are counted. One type for each status.
 BODY_TOO_LARGE = _add(ProblemType(Reason.BODY_TOO_LARGE.value, 413, "Request body too large",
     "The body is larger than this tool takes. Send a smaller one.",
-    ProblemSender.GATEWAY | ProblemSender.SERVER))
+    RefusingComponent.GATEWAY | RefusingComponent.SERVER))
 INTERNAL_ERROR = _add(ProblemType("internal-error", 500, "Internal error",
     "Crewgate itself has failed. Its log says where; ask its operator.",
-    ProblemSender.SERVER | ProblemSender.CONTROL))
+    RefusingComponent.SERVER | RefusingComponent.CONTROL))
 _add(ProblemType("malformed", 400, "Malformed request",
     "The request breaks a rule of HTTP, so two servers could read it in two ways.",
-    ProblemSender.SERVER))
+    RefusingComponent.SERVER))
 _add(ProblemType("too-slow", 408, "Request too slow",
-    "The request did not arrive in time. Send all of it without a pause.", ProblemSender.SERVER))
+    "The request did not arrive in time. Send all of it without a pause.",
+    RefusingComponent.SERVER))
 _add(ProblemType("too-many-at-once", 429, "Too many requests at once",
     "Too many requests wait on this connection. Read some answers before you send more.",
-    ProblemSender.SERVER))
+    RefusingComponent.SERVER))
 _add(ProblemType("head-too-large", 431, "Request headers too large",
-    "The headers are too many or too long. Send fewer or shorter ones.", ProblemSender.SERVER))
+    "The headers are too many or too long. Send fewer or shorter ones.", RefusingComponent.SERVER))
 _add(ProblemType("not-implemented", 501, "Not implemented",
     "The method, such as CONNECT or TRACE, or the transfer coding is not supported.",
-    ProblemSender.SERVER))
+    RefusingComponent.SERVER))
 _add(ProblemType("unknown-version", 505, "HTTP version not supported",
-    "Use HTTP/1.1 or HTTP/2.", ProblemSender.SERVER))
+    "Use HTTP/1.1 or HTTP/2.", RefusingComponent.SERVER))
 
 # The control API's; mostly it sends a detail about the one request.
 CERTIFICATE_NOT_VALID = _add(ProblemType("certificate-not-valid", 401, "Certificate not valid",
     "The client certificate is revoked, expired or unknown. Connect with a valid one.",
-    ProblemSender.CONTROL, oauth_error="invalid_client"))
+    RefusingComponent.CONTROL, oauth_error="invalid_client"))
 NOT_PERMITTED = _add(ProblemType("not-permitted", 403, "Not permitted",
     "The identity in the client certificate may not do this.",
-    ProblemSender.CONTROL, oauth_error="unauthorized_client"))
+    RefusingComponent.CONTROL, oauth_error="unauthorized_client"))
 NOT_FOUND = _add(ProblemType("not-found", 404, "Not found",
     "The request names something that does not exist, or that belongs to another crew.",
-    ProblemSender.CONTROL))
+    RefusingComponent.CONTROL))
 NO_SUCH_METHOD = _add(ProblemType("no-such-method", 405, "No such method",
     "This path does not have the method. The header Allow lists those that it has.",
-    ProblemSender.CONTROL))
+    RefusingComponent.CONTROL))
 REFUSED = _add(ProblemType("refused", 409, "Refused",
-    "The request contradicts the present state.", ProblemSender.CONTROL, oauth_error="refused"))
+    "The request contradicts the present state.", RefusingComponent.CONTROL, oauth_error="refused"))
 JOURNAL_LOCKED = _add(ProblemType("journal-locked", 409, "Journal locked",
     "Another process issues tokens under this name. End it, or use another name.",
-    ProblemSender.CONTROL, oauth_error="temporarily_unavailable"))
+    RefusingComponent.CONTROL, oauth_error="temporarily_unavailable"))
 UNSUPPORTED_MEDIA_TYPE = _add(ProblemType("unsupported-media-type", 415, "Unsupported media type",
-    "The body is not of the type that this path takes.", ProblemSender.CONTROL))
+    "The body is not of the type that this path takes.", RefusingComponent.CONTROL))
 TOO_MANY_REQUESTS = _add(ProblemType("too-many-requests", 429, "Too many requests",
     "The caller has too many requests under way, or sends too many a second. Retry later.",
-    ProblemSender.CONTROL, retry_seconds=_SOON_SECONDS, oauth_error="temporarily_unavailable"))
+    RefusingComponent.CONTROL, retry_seconds=_SOON_SECONDS, oauth_error="temporarily_unavailable"))
 TOO_MANY_CERTIFICATES = _add(ProblemType("too-many-certificates", 429, "Too many certificates",
     "The identity has been issued its maximum of certificates for this hour. Renew a certificate "
     "only after half of its lifetime.",
-    ProblemSender.CONTROL, retry_seconds=_SOON_SECONDS))
+    RefusingComponent.CONTROL, retry_seconds=_SOON_SECONDS))
 AGENT_UNAVAILABLE = _unavailable("agent-unavailable", "Agent unavailable",
     "The agent of this gateway does not answer. Retry shortly.")
 AUTHORITY_UNAVAILABLE = _unavailable("authority-unavailable", "Authority unavailable",
@@ -321,31 +323,31 @@ JOURNAL_UNAVAILABLE = _unavailable("journal-unavailable", "Journal unavailable",
 TEMPORARILY_UNAVAILABLE = _add(ProblemType(
     "temporarily-unavailable", 503, "Temporarily unavailable",
     "The minting watch holds the orchestrator back. Retry later.",
-    ProblemSender.CONTROL, oauth_error="temporarily_unavailable", retry_seconds=_SOON_SECONDS))
+    RefusingComponent.CONTROL, oauth_error="temporarily_unavailable", retry_seconds=_SOON_SECONDS))
 INVALID_SCOPE = _add(ProblemType("invalid-scope", 400, "Invalid scope",
     "The request asks for more than the crew has, or its parent has left. Ask for less.",
-    ProblemSender.CONTROL, oauth_error="invalid_scope"))
+    RefusingComponent.CONTROL, oauth_error="invalid_scope"))
 INVALID_GRANT = _add(ProblemType("invalid-grant", 400, "Invalid grant",
     "The token in the request is revoked or expired, or belongs to another orchestrator. Send "
     "another one.",
-    ProblemSender.CONTROL, oauth_error="invalid_grant"))
+    RefusingComponent.CONTROL, oauth_error="invalid_grant"))
 NO_FURTHER_TOKEN = _add(ProblemType("no-further-token", 400, "No further token",
     "The branch, or a branch above it, is revoked. Start or spawn another one.",
-    ProblemSender.CONTROL, oauth_error="invalid_grant"))
+    RefusingComponent.CONTROL, oauth_error="invalid_grant"))
 UNAUTHORIZED_CLIENT = _add(ProblemType("unauthorized-client", 400, "Unauthorized client",
     "This gateway has no key that signs for the orchestrator.",
-    ProblemSender.CONTROL, oauth_error="unauthorized_client"))
+    RefusingComponent.CONTROL, oauth_error="unauthorized_client"))
 UNSUPPORTED_GRANT_TYPE = _add(ProblemType("unsupported-grant-type", 400, "Unsupported grant type",
     "The endpoint does not know this grant type.",
-    ProblemSender.CONTROL, oauth_error="unsupported_grant_type"))
+    RefusingComponent.CONTROL, oauth_error="unsupported_grant_type"))
 SLOW_DOWN = _add(ProblemType("slow-down", 429, "Slow down",
     "The orchestrator asks for too many tokens a second. Retry later.",
-    ProblemSender.CONTROL, retry_seconds=_SOON_SECONDS, oauth_error="slow_down"))
+    RefusingComponent.CONTROL, retry_seconds=_SOON_SECONDS, oauth_error="slow_down"))
 # fmt: on
 
 PROBLEM_TYPES: dict[Reason, ProblemType] = {reason: PROBLEMS[reason.value] for reason in Reason}
 BY_STATUS: dict[int, ProblemType] = {
     problem.status: problem
     for problem in PROBLEMS.values()
-    if ProblemSender.SERVER in problem.senders
+    if RefusingComponent.SERVER in problem.senders
 }

@@ -15,7 +15,7 @@ from crewgate import limits
 from crewgate.audit.query_results import CallRow
 from crewgate.demo import story
 from crewgate.demo.agents import EMBEDDINGS, SEARCH, SUMMARY, AgentEvent, DemoAgent, client
-from crewgate.demo.gateway_process import DemoGateway
+from crewgate.demo.gateway_process import DemoGatewaySpec
 from crewgate.errors import DemoError
 from crewgate.issuer import Orchestrator
 from crewgate.issuer.httpx_auth import TokenAuth
@@ -73,7 +73,7 @@ class ClusterActState:
 
 
 async def revoke_everywhere(
-    stage: DemoGateway, on_event: story.OnAgentEvent, print_line: Callable[[str], None]
+    stage: DemoGatewaySpec, on_event: story.OnAgentEvent, print_line: Callable[[str], None]
 ) -> ClusterObservations:
     """Play the act on three running gateways; DemoError if it does not end in time."""
     act = ClusterActState(on_event)
@@ -112,11 +112,11 @@ def receipt_of(revoked: story.TimedRevokeOutput) -> str:
     return f"the receipt: {where} after {receipt.ms:.1f} ms"
 
 
-async def read_audits(stage: DemoGateway) -> tuple[list[CallRow], list[CallRow]]:
+async def read_audits(stage: DemoGatewaySpec) -> tuple[list[CallRow], list[CallRow]]:
     """Return the audit of the first gateway, and that of the others; none of them need run."""
-    found: dict[DemoGateway, list[CallRow]] = {}
+    found: dict[DemoGatewaySpec, list[CallRow]] = {}
 
-    async def read(at: DemoGateway) -> None:
+    async def read(at: DemoGatewaySpec) -> None:
         found[at] = await story.read_audit(at)
 
     async with trio.open_nursery() as nursery:
@@ -127,7 +127,7 @@ async def read_audits(stage: DemoGateway) -> tuple[list[CallRow], list[CallRow]]
 
 async def _work(
     act: ClusterActState,
-    at: DemoGateway,
+    at: DemoGatewaySpec,
     auth: TokenAuth,
     note: Callable[[AgentEvent], None],
     path: str,

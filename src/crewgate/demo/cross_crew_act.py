@@ -14,7 +14,7 @@ import trio
 
 from crewgate import limits
 from crewgate.demo.agents import AgentEvent, DemoAgent, client
-from crewgate.demo.gateway_process import DemoGateway
+from crewgate.demo.gateway_process import DemoGatewaySpec
 from crewgate.demo.story import OnAgentEvent
 from crewgate.issuer import Orchestrator, SubAgent
 from crewgate.issuer.httpx_auth import TokenAuth
@@ -51,7 +51,7 @@ class CrossCrewObservations(msgspec.Struct, frozen=True):
 
 
 async def call_across_crews(
-    stage: DemoGateway, on_event: OnAgentEvent, print_line: Callable[[str], None]
+    stage: DemoGatewaySpec, on_event: OnAgentEvent, print_line: Callable[[str], None]
 ) -> CrossCrewObservations:
     """Play the act on a running stage."""
     for name in (LEAVING, STAYING):
@@ -93,7 +93,7 @@ async def call_across_crews(
     )
 
 
-async def _work(stage: DemoGateway, name: str, run: SubAgent, note: OnAgentEvent) -> None:
+async def _work(stage: DemoGatewaySpec, name: str, run: SubAgent, note: OnAgentEvent) -> None:
     """Ask Finance again and again, over a connection with the certificate."""
     async with client(stage.crews_url, stage.ca, TokenAuth(run), stage.folder / name) as http:
         agent = DemoAgent(http, lambda event: note(name, event))
@@ -102,28 +102,28 @@ async def _work(stage: DemoGateway, name: str, run: SubAgent, note: OnAgentEvent
             await trio.sleep(limits.demo_pace_seconds)
 
 
-async def _listen(stage: DemoGateway, name: str, run: SubAgent, note: OnAgentEvent) -> None:
+async def _listen(stage: DemoGatewaySpec, name: str, run: SubAgent, note: OnAgentEvent) -> None:
     async with client(stage.crews_url, stage.ca, TokenAuth(run), stage.folder / name) as http:
         agent = DemoAgent(http, lambda event: note(name, event))
         await agent.call(BALANCE, {"account": 0})
         await agent.listen(STATEMENT, {"account": 0})
 
 
-async def _decommission(stage: DemoGateway) -> tuple[DecommissionOutput, float]:
+async def _decommission(stage: DemoGatewaySpec) -> tuple[DecommissionOutput, float]:
     start = time.monotonic()
     answer = await stage.command("decommission", f"{CREW}/{LEAVING}", "--json")
     done = msgspec.json.decode(answer, type=DecommissionOutput)
     return done, (time.monotonic() - start) * 1000
 
 
-async def _once(stage: DemoGateway, auth: httpx.Auth) -> AgentEvent:
+async def _once(stage: DemoGatewaySpec, auth: httpx.Auth) -> AgentEvent:
     """Call once at the agents' listener, where no client shows a certificate."""
     async with client(stage.url, stage.ca, auth) as http:
         event, _ = await DemoAgent(http, lambda _: None).call(BALANCE, {"account": 0})
     return event
 
 
-async def _handshake(stage: DemoGateway, auth: httpx.Auth, name: str | None) -> str:
+async def _handshake(stage: DemoGatewaySpec, auth: httpx.Auth, name: str | None) -> str:
     """Call once at the crews' listener; return `answered`, or the TLS alert that ended it.
 
     With TLS 1.3, a client learns only at its first read that the server refused its certificate.

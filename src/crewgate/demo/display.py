@@ -15,8 +15,8 @@ from rich.text import Text
 from crewgate.core.terminal_text import printable
 from crewgate.demo.act_figures import ClusterFigures, CrossCrewFigures
 from crewgate.demo.agents import AgentEvent
-from crewgate.demo.report import DemoResult
 from crewgate.demo.story import CAST, ROLES, RUN_CREDITS
+from crewgate.demo.story_figures import DemoResult
 
 _QUOTAS = {part.role: part.credits for part in CAST}
 _TOOLS = {part.role: " ".join(part.tools) for part in CAST}

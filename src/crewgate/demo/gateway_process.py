@@ -27,7 +27,7 @@ FURTHER = (PORTS_PER_BLOCK, 2 * PORTS_PER_BLOCK)
 _LOG_LINES = 20
 
 
-class DemoGateway(msgspec.Struct, frozen=True):
+class DemoGatewaySpec(msgspec.Struct, frozen=True):
     """One gateway: the folder of its configuration, and the port of its agents' listener."""
 
     folder: Path
@@ -59,10 +59,10 @@ class DemoGateway(msgspec.Struct, frozen=True):
         return f"{HOST}:{self.port + 3}"
 
     @property
-    def further(self) -> "tuple[DemoGateway, ...]":
+    def further(self) -> "tuple[DemoGatewaySpec, ...]":
         """The further gateways of the trust domain, which `gateways` creates."""
         return tuple(
-            DemoGateway(self.folder / f"gateway-{number}", self.port + offset)
+            DemoGatewaySpec(self.folder / f"gateway-{number}", self.port + offset)
             for number, offset in enumerate(FURTHER, 2)
         )
 
@@ -104,12 +104,12 @@ Start = Callable[[list[str], Path], Awaitable[trio.Process]]
 class GatewayProcess:
     """A gateway's process, which can be restarted."""
 
-    def __init__(self, stage: DemoGateway, start: Start) -> None:
+    def __init__(self, stage: DemoGatewaySpec, start: Start) -> None:
         self.stage = stage
         self._start = start
         self._process: trio.Process | None = None
 
-    def for_stage(self, stage: DemoGateway) -> "GatewayProcess":
+    def for_stage(self, stage: DemoGatewaySpec) -> "GatewayProcess":
         """Return another gateway's process, which ends when this one does."""
         return GatewayProcess(stage, self._start)
 
@@ -131,7 +131,7 @@ class GatewayProcess:
 
 
 @asynccontextmanager
-async def running(stage: DemoGateway) -> AsyncIterator[GatewayProcess]:
+async def running(stage: DemoGatewaySpec) -> AsyncIterator[GatewayProcess]:
     """Run the tool server and the gateway, ready; end all processes at the exit of the `with`."""
     tools = [sys.executable, "-m", "crewgate.demo.tools"]
     tools += ["--seconds", str(limits.demo_seconds_max)]

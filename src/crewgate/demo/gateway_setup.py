@@ -11,7 +11,7 @@ from pathlib import Path
 import trio
 
 from crewgate.demo import ports
-from crewgate.demo.gateway_process import FURTHER, TOOLS_OFFSET, DemoGateway, GatewayProcess
+from crewgate.demo.gateway_process import FURTHER, TOOLS_OFFSET, DemoGatewaySpec, GatewayProcess
 from crewgate.demo.ports import HOST
 from crewgate.errors import DemoError
 
@@ -35,9 +35,9 @@ _ALONE = "peers = []"
 _LEDGER = 'url = "sqlite:state/ledger.db"'
 
 
-async def build(folder: Path) -> DemoGateway:
+async def build(folder: Path) -> DemoGatewaySpec:
     """Create the first gateway on free ports, with the tools, crews and peers of the story."""
-    stage = DemoGateway(folder, ports.reserve(1 + len(FURTHER)))
+    stage = DemoGatewaySpec(folder, ports.reserve(1 + len(FURTHER)))
     await _initialize(stage)
     peers = ", ".join(f'"{each.peer}"' for each in stage.further)
     changes = {
@@ -58,7 +58,7 @@ async def join(gateway: GatewayProcess) -> None:
             nursery.start_soon(gateway.for_stage(stage).start)
 
 
-async def create_further(first: DemoGateway) -> None:
+async def create_further(first: DemoGatewaySpec) -> None:
     """Run `crewgate init --from` twice: one worker, a ledger of its own, the same tool server."""
     for stage in first.further:
         stage.folder.mkdir()
@@ -67,7 +67,7 @@ async def create_further(first: DemoGateway) -> None:
         _edit(stage, {here: there, "workers = 2": "workers = 1"})
 
 
-async def _initialize(stage: DemoGateway, *options: str) -> None:
+async def _initialize(stage: DemoGatewaySpec, *options: str) -> None:
     command = ["init", str(stage.config.parent), "--port", str(stage.port), *options]
     try:
         await trio.run_process(
@@ -79,7 +79,7 @@ async def _initialize(stage: DemoGateway, *options: str) -> None:
         raise DemoError(f"crewgate init failed: {error.stderr.decode().strip()}") from error
 
 
-def _edit(stage: DemoGateway, changes: Mapping[str, str], more: str = "") -> None:
+def _edit(stage: DemoGatewaySpec, changes: Mapping[str, str], more: str = "") -> None:
     """Replace texts of the configuration that `init` wrote, and append `more`."""
     text = stage.config.read_text()
     for old, new in changes.items():

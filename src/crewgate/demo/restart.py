@@ -4,7 +4,7 @@ import httpx
 import msgspec
 
 from crewgate.demo.agents import SEARCH, AgentEvent, DemoAgent, client
-from crewgate.demo.gateway_process import DemoGateway, GatewayProcess
+from crewgate.demo.gateway_process import DemoGatewaySpec, GatewayProcess
 from crewgate.demo.story import RESEARCHER
 from crewgate.issuer.httpx_auth import TokenAuth
 
@@ -17,7 +17,7 @@ class RestartObservations(msgspec.Struct, frozen=True):
     again: AgentEvent
 
 
-async def restart(stage: DemoGateway, gateway: GatewayProcess) -> RestartObservations:
+async def restart(stage: DemoGatewaySpec, gateway: GatewayProcess) -> RestartObservations:
     """Restart the gateway, and let the researcher call once more."""
     before = await _spent(stage)
     await gateway.restart()
@@ -27,7 +27,7 @@ async def restart(stage: DemoGateway, gateway: GatewayProcess) -> RestartObserva
     return RestartObservations(before, await _spent(stage), event)
 
 
-async def _spent(stage: DemoGateway) -> dict[str, int]:
+async def _spent(stage: DemoGatewaySpec) -> dict[str, int]:
     answer = await stage.command("ledger", "report", "--by", "branch", "--json")
     rows = msgspec.json.decode(answer)["rows"]
     return {row["branch"]: row["spent_micro"] for row in rows}

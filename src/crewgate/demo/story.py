@@ -18,7 +18,7 @@ import trio
 from crewgate import limits
 from crewgate.audit.query_results import CallRow
 from crewgate.demo.agents import EMBEDDINGS, AgentEvent, DemoAgent, client, repeat
-from crewgate.demo.gateway_process import DemoGateway, end
+from crewgate.demo.gateway_process import DemoGatewaySpec, end
 from crewgate.demo.tools import ReceivedCall
 from crewgate.errors import DemoError
 from crewgate.issuer import Orchestrator, SubAgent
@@ -103,7 +103,7 @@ class StoryMilestones:
 
 
 async def play(
-    stage: DemoGateway,
+    stage: DemoGatewaySpec,
     on_event: OnAgentEvent,
     print_line: Callable[[str], None],
     meanwhile: Callable[[], None],
@@ -147,7 +147,7 @@ async def play(
     return Observations(branches, events, revoked, await stage.received(), time.monotonic() - start)
 
 
-async def read_audit(stage: DemoGateway) -> list[CallRow]:
+async def read_audit(stage: DemoGatewaySpec) -> list[CallRow]:
     """Return the audit of a gateway, which need not run any more."""
     answer = await stage.command("audit", "--json", "--limit", str(limits.audit_rows_max))
     return msgspec.convert(msgspec.json.decode(answer)["calls"], list[CallRow])
@@ -160,7 +160,9 @@ def spawn(
     return article.spawn(parent=run, token_file=token_file, **msgspec.structs.asdict(part))
 
 
-async def _sub_agent(stage: DemoGateway, role: str, note: OnAgentEvent, begin: trio.Event) -> None:
+async def _sub_agent(
+    stage: DemoGatewaySpec, role: str, note: OnAgentEvent, begin: trio.Event
+) -> None:
     """Run one sub-agent's process from its start to its end; `note` gets its events."""
     options = ["--url", stage.url, "--ca", str(stage.ca)]
     options += ["--token-file", str(stage.folder / f"{role}.token")]
@@ -202,14 +204,14 @@ async def _listen(process: trio.Process, role: str, note: OnAgentEvent) -> None:
             note(role, decoder.decode(line))
 
 
-async def _orchestrate(stage: DemoGateway, run: SubAgent, note: OnAgentEvent) -> None:
+async def _orchestrate(stage: DemoGatewaySpec, run: SubAgent, note: OnAgentEvent) -> None:
     """Make the orchestrator's own calls, with the token of the run, during the whole act."""
     async with client(stage.url, stage.ca, TokenAuth(run)) as http:
         agent = DemoAgent(http, lambda event: note(ORCHESTRATOR, event))
         await repeat(agent, EMBEDDINGS, lambda number: {"input": f"plan {number}"})
 
 
-async def revoke(stage: DemoGateway, branch: str, *options: str) -> TimedRevokeOutput:
+async def revoke(stage: DemoGatewaySpec, branch: str, *options: str) -> TimedRevokeOutput:
     """Revoke a branch as a person would; exit status 3 is no error, because the receipt says it."""
     wall, start = datetime.now(UTC), time.monotonic_ns()
     answer = await stage.command("revoke", branch, *options, "--json", good=(0, _TOO_FEW))

@@ -4,7 +4,7 @@ The client's credentials never go upstream. No client's field can pass as the ga
 however the upstream's framework treats case and `_` (CVE-2015-0219: WSGI makes one variable of both
 spellings; PHP does so with "."). So a field is dropped, as nginx does, if its name has anything but
 letters, digits and "-", unless the tool allows it. The gateway adds the fields of `identity`, and
-those of gateway/forwarded_writer.py.
+those of gateway/forwarded_headers.py.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ from crewgate._native.fields import FieldFilter, ResponseFilter, written
 from crewgate.core.bearer import CARRIERS, PLAIN
 from crewgate.core.http_types import HeaderField
 from crewgate.core.tokens.grant import Grant
-from crewgate.gateway.forwarded_writer import via
+from crewgate.gateway.forwarded_headers import via
 
 # RFC 9110 §7.6.1, and older ones. `te` and `expect` are meant for the next hop as well.
 HOP_BY_HOP = frozenset(
@@ -80,7 +80,7 @@ OVERRIDES = frozenset(
     }
 )
 # Where a request claims to come from. This gateway is the edge and trusts no proxy before it, so a
-# client could write anything here (RFC 7239 §8.1). gateway/forwarded_writer.py sets some of them
+# client could write anything here (RFC 7239 §8.1). gateway/forwarded_headers.py sets some of them
 # itself.
 FORWARDING = frozenset(
     {

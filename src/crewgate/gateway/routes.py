@@ -8,15 +8,15 @@ import msgspec
 
 from crewgate._native.bearer import TokenFinder
 from crewgate._native.fields import written
-from crewgate.config import Config, CORSConfig, routes
+from crewgate.config import Config, CORSConfig, route_builder
 from crewgate.core import protected_resource
 from crewgate.core.http_types import HeaderField
 from crewgate.core.policy.rewriting import PathRewrite, RewriteChecker
 from crewgate.core.policy.routing import Router
 from crewgate.core.pricing.tariff import Tariff
 from crewgate.gateway.headers import HeaderRules, rules
-from crewgate.policy import certificate_tokens
-from crewgate.policy.certificate_tokens import CertificateTokens
+from crewgate.policy import certificate_token_signer
+from crewgate.policy.certificate_token_signer import CertificateTokenSigner
 from crewgate.upstream.credential import read_credential
 from crewgate.upstream.pool import UpstreamPool
 
@@ -80,7 +80,7 @@ class RouteTable(msgspec.Struct, frozen=True):
     entries: tuple[ToolRoute, ...]
     tokens: TokenFinder
     metadata: bytes
-    crossings: CertificateTokens = certificate_tokens.NONE
+    crossings: CertificateTokenSigner = certificate_token_signer.NONE
     serves_models: bool = False
 
     def find(self, method: bytes, path: bytes, authority: bytes) -> ToolRoute | None:
@@ -102,7 +102,7 @@ class RouteTable(msgspec.Struct, frozen=True):
 def build(
     config: Config,
     pools: dict[str, UpstreamPool],
-    crossings: CertificateTokens = certificate_tokens.NONE,
+    crossings: CertificateTokenSigner = certificate_token_signer.NONE,
 ) -> RouteTable:
     """Make a route table; `pools` are by the names of the upstreams.
 
@@ -130,13 +130,13 @@ def build(
             tool.cors,
             tool.body_bytes_max,
             tool.tariff,
-            None if (rewrite := routes.rewrite(config, tool)).is_plain else rewrite,
+            None if (rewrite := route_builder.rewrite(config, tool)).is_plain else rewrite,
         )
         for index, tool in enumerate(config.tools)
     )
     return RouteTable(
-        routes.router(config),
-        routes.servers(config),
+        route_builder.router(config),
+        route_builder.servers(config),
         entries,
         TokenFinder({carrier.encode() for carrier in carriers} | {b"authorization"}),
         protected_resource.document(config.audience, (crew.issuer for crew in config.crews)),

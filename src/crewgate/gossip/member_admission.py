@@ -17,7 +17,7 @@ from crewgate.gossip.datagram_crypto import Decryptor, KeySet
 from crewgate.gossip.delegate import GossipDelegate
 from crewgate.gossip.keyring import Keyring
 from crewgate.gossip.member_certificate_store import MemberCertificateStore
-from crewgate.gossip.member_certificates import KnownMember, SignedMemberRecord
+from crewgate.gossip.member_verification import KnownMember, SignedMemberRecord
 from crewgate.gossip.stream import VERSION, Hello
 
 

@@ -17,7 +17,7 @@ from crewgate import limits
 from crewgate.core.gossip.capsules import MEMBER_BYTES, Capsule
 from crewgate.core.x509.identity_extension import Role, member_id
 from crewgate.errors import GossipError
-from crewgate.gossip.member_certificates import CertificateVerifier, KnownMember, SignedMemberRecord
+from crewgate.gossip.member_verification import CertificateVerifier, KnownMember, SignedMemberRecord
 from crewgate.runtime.durable_files import (
     describe,
     make_folder,

@@ -22,14 +22,15 @@ from crewgate.core.budget.ledger_mark import LedgerMark
 from crewgate.core.gossip import capsules
 from crewgate.core.gossip.acknowledgements import AckState
 from crewgate.core.gossip.capsules import Capsule, RevocationEntry
-from crewgate.core.gossip.freshness import QuorumFreshness
 from crewgate.core.gossip.messages import MemberAddress
 from crewgate.core.gossip.protocol import ProtocolNode
 from crewgate.core.gossip.protocol_interface import CapsuleCrypto, ProtocolOutput
+from crewgate.core.gossip.quorum_freshness import QuorumFreshness
 from crewgate.core.rate_limit import TokenBucket
 from crewgate.core.x509.identity_extension import MAY_REVOKE
 from crewgate.errors import GossipError
 from crewgate.gossip.capsule_journal import CapsuleJournal
+from crewgate.gossip.crl_negotiation import LocalCRL
 from crewgate.gossip.datagram_crypto import (
     DatagramError,
     Encryptor,
@@ -41,19 +42,18 @@ from crewgate.gossip.delegate import GossipDelegate
 from crewgate.gossip.ledger_marks import LedgerMarks
 from crewgate.gossip.member_admission import MemberAdmission
 from crewgate.gossip.member_certificate_store import MemberCertificateStore
-from crewgate.gossip.member_certificates import CertificateVerifier, SignedMemberRecord
+from crewgate.gossip.member_verification import CertificateVerifier, SignedMemberRecord
 from crewgate.gossip.quorum_view_file import QuorumViewFile
-from crewgate.gossip.revocation_lists import LocalCRL
 from crewgate.gossip.sockets import to_where
-from crewgate.gossip.stream import Hello, RevocationTargetQuery
+from crewgate.gossip.stream import Hello, TargetExistenceQuery
 from crewgate.runtime.durable_files import describe, make_folder
-from crewgate.runtime.fault_reporter import FaultReporter
+from crewgate.runtime.fault_transition_logger import FaultTransitionLogger
 
 SendDatagram = Callable[[MemberAddress, bytes], None]
-AnswerSeen = Callable[[RevocationTargetQuery], Awaitable[bool | None]]  # None: it is not known now
+AnswerSeen = Callable[[TargetExistenceQuery], Awaitable[bool | None]]  # None: it is not known now
 
 
-class LocalMember(NamedTuple):
+class LocalMemberIdentity(NamedTuple):
     """What makes this machine a member.
 
     It has its certificates and address, its signing key, the file with the roots of its CA, the id
@@ -88,7 +88,7 @@ class GossipNode:
 
     def __init__(
         self,
-        me: LocalMember,
+        me: LocalMemberIdentity,
         host: GossipDelegate,
         send: SendDatagram,
         *,
@@ -97,7 +97,7 @@ class GossipNode:
     ) -> None:
         make_folder(me.folder, 0o700)
         self.host = host
-        self.disk = FaultReporter(
+        self.disk = FaultTransitionLogger(
             host.log, recovered="the members and their certificates are on the disk again"
         )
         self.log = CapsuleJournal(me.folder, host.log)

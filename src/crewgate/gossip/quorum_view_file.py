@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from crewgate.core.gossip.freshness import QuorumFreshness
+from crewgate.core.gossip.quorum_freshness import QuorumFreshness
 from crewgate.runtime.durable_files import write_file
 
 

@@ -16,10 +16,10 @@ from crewgate import limits, ssl_workarounds
 from crewgate.core.gossip.anti_entropy import AcceptLogSummary
 from crewgate.core.gossip.ranges import Range
 from crewgate.errors import GossipError
+from crewgate.gossip.crl_negotiation import NO_LIST, CRLVersion
 from crewgate.gossip.keyring import GroupKey
 from crewgate.gossip.ledger_marks import SignedLedgerMark
-from crewgate.gossip.member_certificates import SignedMemberRecord
-from crewgate.gossip.revocation_lists import NO_LIST, CRLVersion
+from crewgate.gossip.member_verification import SignedMemberRecord
 from crewgate.ssl_workarounds import show_certificate
 
 VERSION = 1
@@ -95,7 +95,7 @@ class EvictedReply(msgspec.Struct, frozen=True, tag="dismissal"):
     """The answer to the hello of an evicted machine, which gets no other messages from members."""
 
 
-class RevocationTargetQuery(msgspec.Struct, frozen=True, tag="ask-seen"):
+class TargetExistenceQuery(msgspec.Struct, frozen=True, tag="ask-seen"):
     """Asks, instead of a hello, whether the other side has ever seen a name that a person revokes.
 
     `target` is the label of a kind of revocation. A machine of an older version closes the stream,
@@ -107,8 +107,8 @@ class RevocationTargetQuery(msgspec.Struct, frozen=True, tag="ask-seen"):
     crew: Annotated[str, msgspec.Meta(max_length=limits.claim_chars_max)]
 
 
-class RevocationTargetReply(msgspec.Struct, frozen=True, tag="seen"):
-    """The answer to `RevocationTargetQuery`: unproven, so only a hint to a person."""
+class TargetExistenceReply(msgspec.Struct, frozen=True, tag="seen"):
+    """The answer to `TargetExistenceQuery`: unproven, so only a hint to a person."""
 
     seen: bool
 
@@ -125,8 +125,8 @@ SyncMessage = (
     | HeldRanges
     | CapsuleBatch
     | EvictedReply
-    | RevocationTargetQuery
-    | RevocationTargetReply
+    | TargetExistenceQuery
+    | TargetExistenceReply
 )
 W = TypeVar("W", bound=SyncMessage)
 _DECODER: msgspec.msgpack.Decoder[SyncMessage] = msgspec.msgpack.Decoder(SyncMessage)
@@ -192,10 +192,10 @@ class SyncStream:
             raise GossipError(f"the peer sent {type(message).__name__} instead of {kind.__name__}")
         return message
 
-    async def receive_first(self) -> Hello | RevocationTargetQuery:
+    async def receive_first(self) -> Hello | TargetExistenceQuery:
         """Return the first message of a side that has connected to this machine."""
         message = await self._receive()
-        if not isinstance(message, Hello | RevocationTargetQuery):
+        if not isinstance(message, Hello | TargetExistenceQuery):
             raise GossipError(f"the peer sent {type(message).__name__} as its first message")
         return message
 

@@ -16,10 +16,10 @@ import trio
 from crewgate import limits
 from crewgate.core.gossip.ranges import Range
 from crewgate.errors import GossipError
+from crewgate.gossip.crl_negotiation import NO_LIST, CRLVersion
 from crewgate.gossip.member_admission import PeerEvictedError
-from crewgate.gossip.member_certificates import KnownMember
+from crewgate.gossip.member_verification import KnownMember
 from crewgate.gossip.node import GossipNode
-from crewgate.gossip.revocation_lists import NO_LIST, CRLVersion
 from crewgate.gossip.stream import (
     CapsuleBatch,
     CertificateBatch,
@@ -28,11 +28,11 @@ from crewgate.gossip.stream import (
     EvictedReply,
     HeldRanges,
     Hello,
-    RevocationTargetQuery,
-    RevocationTargetReply,
     SelfEvictedError,
     SyncMessage,
     SyncStream,
+    TargetExistenceQuery,
+    TargetExistenceReply,
     W,
     credential_pages,
     pages,
@@ -89,7 +89,7 @@ async def respond(gossip: GossipNode, stream: SyncStream, asked_at: float) -> No
             await stream.send(EvictedReply())
         raise
     first = await stream.receive_first()
-    if isinstance(first, RevocationTargetQuery):
+    if isinstance(first, TargetExistenceQuery):
         await _answer_seen(gossip, stream, member, first)
         return
     hello = first
@@ -113,17 +113,17 @@ async def respond(gossip: GossipNode, stream: SyncStream, asked_at: float) -> No
 
 
 async def ask(
-    gossip: GossipNode, stream: SyncStream, member: bytes, question: RevocationTargetQuery
+    gossip: GossipNode, stream: SyncStream, member: bytes, question: TargetExistenceQuery
 ) -> bool:
     """Return the answer of `member`, and of no other machine. Raises GossipError and OSError."""
     if gossip.membership.recognize(stream.leaf) != member:
         raise GossipError("another gateway answers at the address of the member")
     await stream.send(question)
-    return (await stream.receive(RevocationTargetReply)).seen
+    return (await stream.receive(TargetExistenceReply)).seen
 
 
 async def _answer_seen(
-    gossip: GossipNode, stream: SyncStream, member: bytes, question: RevocationTargetQuery
+    gossip: GossipNode, stream: SyncStream, member: bytes, question: TargetExistenceQuery
 ) -> None:
     """Answer a member. Only a few times a second, since it takes a search through journals."""
     if member not in gossip.membership.certificates:
@@ -133,7 +133,7 @@ async def _answer_seen(
     seen = None if gossip.on_question is None else await gossip.on_question(question)
     if seen is None:
         raise GossipError("this machine does not know now whether a name was seen")
-    await stream.send(RevocationTargetReply(seen))
+    await stream.send(TargetExistenceReply(seen))
 
 
 async def _exchange_hellos(stream: SyncStream, hello: Hello) -> Hello:

@@ -21,7 +21,7 @@ from crewgate.gossip.member_admission import SelfConnectionError
 from crewgate.gossip.node import GossipNode
 from crewgate.gossip.peer_errors import PeerErrors, reason
 from crewgate.gossip.sockets import GossipSockets, Where, resolve, to_where
-from crewgate.gossip.stream import RevocationTargetQuery, SyncStream, context
+from crewgate.gossip.stream import SyncStream, TargetExistenceQuery, context
 from crewgate.gossip.stream_limits import StreamLimiter
 from crewgate.runtime.durable_files import cause, describe
 
@@ -191,7 +191,7 @@ class GossipTransport:
                 await _handshake(tls)
             yield SyncStream(tls)
 
-    async def ask(self, question: RevocationTargetQuery) -> list[bool]:
+    async def ask(self, question: TargetExistenceQuery) -> list[bool]:
         """Return the answers of other members that arrive in time; after a yes, ask no more."""
         answers: list[bool] = []
         places = trio.CapacityLimiter(limits.seen_asked_at_once)
@@ -210,7 +210,7 @@ class GossipTransport:
                     nursery.start_soon(ask_one, member)
         return answers
 
-    async def _ask(self, member: bytes, question: RevocationTargetQuery) -> bool:
+    async def _ask(self, member: bytes, question: TargetExistenceQuery) -> bool:
         known = self.gossip.membership.certificates.get(member)
         if known is None:
             raise GossipError("there is no certificate of the member here")

@@ -17,12 +17,12 @@ from crewgate.errors import ServiceConnectionError, ServiceRefusedError
 from crewgate.ipc import admin_messages as messages
 from crewgate.ipc.attach_messages import RequestFailed, pack, unpack
 from crewgate.ipc.cluster_messages import (
-    ClusterStatus,
     EvictMember,
     EvictUntil,
-    GetClusterStatus,
+    GetMachineClusterStatus,
     GetMembers,
     GroupKeysRotated,
+    MachineClusterStatus,
     MemberRow,
     MembersPage,
     RotateGroupKeys,
@@ -129,9 +129,9 @@ class AdminClient:
         pages = self._pages(GetMembers(id=self._next_id()), MembersPage)
         return [row for page in pages for row in page.rows]
 
-    def cluster(self) -> ClusterStatus:
+    def cluster(self) -> MachineClusterStatus:
         """Return the state of this machine in its cluster."""
-        return self._request(GetClusterStatus(id=self._next_id()), ClusterStatus)
+        return self._request(GetMachineClusterStatus(id=self._next_id()), MachineClusterStatus)
 
     def evict(
         self, name: str, until: EvictUntil = "", *, force: bool = False

@@ -261,7 +261,7 @@ class MintDecision(msgspec.Struct, frozen=True, tag="minted"):
     admitted: bool
 
 
-class CrewOverRevocationQuota(msgspec.Struct, frozen=True):
+class OverQuotaCrewStatus(msgspec.Struct, frozen=True):
     """A crew that has used up its share of this machine's table of revocations.
 
     Each of its last `count` revocations ended all its tokens issued until then. `at` is the time
@@ -309,7 +309,7 @@ class AgentStatus(msgspec.Struct, frozen=True, tag="status"):
     state: HealthState = HealthState.OK
     health: list[HealthCondition] = []
     health_more: Count = 0
-    coarsened: list[CrewOverRevocationQuota] = []
+    coarsened: list[OverQuotaCrewStatus] = []
 
 
 class ReloadResult(msgspec.Struct, frozen=True, tag="reloaded"):

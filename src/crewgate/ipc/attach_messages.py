@@ -13,7 +13,7 @@ is one attachment; when it ends, the agent burns what the process still holds.
       | <- Reload -------------------- |   when there is another policy
       | -- ReportOverrun ------------> |   workers only
       | <- OverrunNoted -------------- |
-      | -- WorkerAccepting ----------> |   workers only, no answer
+      | -- WorkerReadinessReport ----> |   workers only, no answer
       | -- WorkerHealthReport -------> |   workers only, no answer
 
 Each side has a union of the messages that it may send; any other message ends the connection.
@@ -69,7 +69,7 @@ class Attach(msgspec.Struct, frozen=True, tag="attach"):
     life: bytes = b""
 
 
-class WorkerAccepting(msgspec.Struct, frozen=True, tag="accepting"):
+class WorkerReadinessReport(msgspec.Struct, frozen=True, tag="accepting"):
     """A worker sends this when it opens or closes its listeners, or has loaded a policy.
 
     There is no answer. `crewgate status` waits for all workers.
@@ -178,7 +178,7 @@ class RevocationNotice(msgspec.Struct, frozen=True, tag="revoked"):
 class Reload(msgspec.Struct, frozen=True, tag="reload"):
     """The agent sends this when policy `generation` is in force; the process loads it.
 
-    There is no answer; a worker sends `WorkerAccepting` after it has loaded the policy.
+    There is no answer; a worker sends `WorkerReadinessReport` after it has loaded the policy.
     """
 
     generation: Count
@@ -195,7 +195,7 @@ class RequestFailed(msgspec.Struct, frozen=True, tag="failed"):
 
 
 AttachRequest = (
-    Attach | WorkerAccepting | WorkerHealthReport | DrawCredit | ReportOverrun | RevocationAck
+    Attach | WorkerReadinessReport | WorkerHealthReport | DrawCredit | ReportOverrun | RevocationAck
 )
 AttachResponse = Attached | CreditDrawn | OverrunNoted | RevocationNotice | Reload | RequestFailed
 

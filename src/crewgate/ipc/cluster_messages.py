@@ -22,8 +22,8 @@ class GetMembers(msgspec.Struct, frozen=True, tag="ask-members"):
     id: Id
 
 
-class GetClusterStatus(msgspec.Struct, frozen=True, tag="ask-cluster"):
-    """A client asks for the state of this machine in its cluster. Answer: `ClusterStatus`."""
+class GetMachineClusterStatus(msgspec.Struct, frozen=True, tag="ask-cluster"):
+    """A client asks for this machine's state in its cluster. Answer: `MachineClusterStatus`."""
 
     id: Id
 
@@ -118,8 +118,8 @@ class MembersPage(msgspec.Struct, frozen=True, tag="members-page"):
     last: bool
 
 
-class ClusterStatus(msgspec.Struct, frozen=True, tag="cluster-status"):
-    """The agent answers `GetClusterStatus` with the state of this machine in its cluster.
+class MachineClusterStatus(msgspec.Struct, frozen=True, tag="cluster-status"):
+    """The agent answers `GetMachineClusterStatus` with the state of this machine in its cluster.
 
     - `waiting_for` is empty while this machine may admit calls.
     - `capsules` is the number of signed revocations that it holds.
@@ -145,5 +145,5 @@ class ClusterStatus(msgspec.Struct, frozen=True, tag="cluster-status"):
     refused: dict[str, Count]
 
 
-ClusterRequest = GetMembers | GetClusterStatus | EvictMember | RotateGroupKeys
-ClusterResponse = MembersPage | ClusterStatus | GroupKeysRotated
+ClusterRequest = GetMembers | GetMachineClusterStatus | EvictMember | RotateGroupKeys
+ClusterResponse = MembersPage | MachineClusterStatus | GroupKeysRotated

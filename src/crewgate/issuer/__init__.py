@@ -15,11 +15,11 @@ also an error of the client; a call over gRPC fails with UNAVAILABLE. All other 
 
 from crewgate.core.policy.policy import CrewPolicy, VerificationKey
 from crewgate.core.tokens.claims import Claims, PathElement
-from crewgate.runtime.optional_packages import install_hint
+from crewgate.runtime.install_hint import install_hint
 
 try:
-    from crewgate.issuer.gateway import BranchUsage, GatewayClient, RevocationReceipt
     from crewgate.issuer.inspection import TokenInspection, inspect_token, read_claims
+    from crewgate.issuer.local_gateway import BranchUsage, GatewayClient, RevocationReceipt
     from crewgate.issuer.mint import MintedToken, Minter
     from crewgate.issuer.orchestrator import Orchestrator
     from crewgate.issuer.signing import SigningKey

@@ -9,8 +9,8 @@ import logging
 from pathlib import Path
 
 from crewgate.errors import CrewgateError
-from crewgate.issuer.branches import BranchTree
-from crewgate.issuer.issued_token_store import IssuedTokenStore
+from crewgate.issuer.branch_token_store import BranchTokenStore
+from crewgate.issuer.branch_tree import BranchTree
 from crewgate.issuer.journal import BranchRevoked, ExtensionRecord, MintJournal, MintRecord
 from crewgate.issuer.mint import MintedToken
 from crewgate.runtime.cleanup import on_error
@@ -28,7 +28,7 @@ class IssuerState:
     """
 
     def __init__(self, path: Path | None) -> None:
-        self.tokens = IssuedTokenStore()
+        self.tokens = BranchTokenStore()
         self.branches = BranchTree()
         self._unwritten: dict[str, BranchRevoked] = {}
         self._journal = None if path is None else MintJournal(path)

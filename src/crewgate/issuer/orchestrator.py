@@ -15,16 +15,16 @@ from typing import Self
 
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import IssuerError
-from crewgate.issuer.gateway import (
+from crewgate.issuer.branch_token_store import renewal
+from crewgate.issuer.issuer_state import IssuerState
+from crewgate.issuer.journal import BranchRevoked, MintRecord, extension
+from crewgate.issuer.local_gateway import (
     GatewayClient,
     LocalGateway,
     RevocationReceipt,
     minter_of,
     process_name,
 )
-from crewgate.issuer.issued_token_store import renewal
-from crewgate.issuer.issuer_state import IssuerState
-from crewgate.issuer.journal import BranchRevoked, MintRecord, extension
 from crewgate.issuer.mint import MintedToken, Minter
 from crewgate.issuer.parameters import amount, branch_id, tool_list
 from crewgate.issuer.subagent import SubAgent, branch_of

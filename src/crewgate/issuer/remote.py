@@ -30,10 +30,10 @@ from crewgate.errors import (
 )
 from crewgate.ipc.admin_messages import QuorumResult
 from crewgate.issuer.control_client import ControlClient, client_context
-from crewgate.issuer.gateway import RevocationReceipt
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.issuer_state import IssuerState
 from crewgate.issuer.journal import MintRecord, extension
+from crewgate.issuer.local_gateway import RevocationReceipt
 from crewgate.issuer.mint import MintedToken
 from crewgate.issuer.orchestrator import Orchestrator
 from crewgate.issuer.parameters import amount, tool_list

@@ -11,7 +11,7 @@ from crewgate.core.tokens.claims import Claims
 from crewgate.issuer.parameters import branch_id
 
 if TYPE_CHECKING:
-    from crewgate.issuer.gateway import RevocationReceipt
+    from crewgate.issuer.local_gateway import RevocationReceipt
     from crewgate.issuer.orchestrator import Orchestrator
 
 

@@ -16,8 +16,8 @@ from crewgate.core.budget.ledger_protocol import (
     BranchesOpened,
     BranchPath,
     BranchPathLevel,
-    CrewAllowance,
-    LedgerLeaseTotals,
+    CrewDrawLimits,
+    LeaseUsage,
     OpenBranches,
     OpenedLevel,
     Operation,
@@ -29,7 +29,7 @@ from crewgate.core.ids import EntityKind
 from crewgate.core.policy.policy import CrewPolicy
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import TableFullError
-from crewgate.leases.branch_limiter import BranchLimiter
+from crewgate.leases.branch_count_limiter import BranchCountLimiter
 from crewgate.leases.lease_index import LeaseIndex, LeaseRecord
 
 
@@ -55,7 +55,7 @@ class DrawResult(enum.Enum):
     MISMATCH = "mismatch"
 
 
-class QuotaChanges(msgspec.Struct, frozen=True):
+class AppliedQuotaChanges(msgspec.Struct, frozen=True):
     """The levels whose quota an opening changed.
 
     `raised` are their keys; `lowered` adds the micro-credits that are charged beyond the new quota.
@@ -65,7 +65,7 @@ class QuotaChanges(msgspec.Struct, frozen=True):
     lowered: tuple[tuple[bytes, int], ...]
 
 
-NOTHING = QuotaChanges((), ())
+NOTHING = AppliedQuotaChanges((), ())
 
 
 class BranchOpener:
@@ -75,14 +75,14 @@ class BranchOpener:
         self._table = table
         self._index = index
         self._holder = holder
-        self._allowances: dict[bytes, CrewAllowance] = {}
-        self.shares = BranchLimiter(table.geometry.branches)
+        self._allowances: dict[bytes, CrewDrawLimits] = {}
+        self.shares = BranchCountLimiter(table.geometry.branches)
         # The total given back of branches without a record, by key (`declined`).
         self._declined: dict[bytes, int] = {}
 
     def open(
         self, grant: Grant, crew: CrewPolicy, need: int, now: float, now_boot_ns: int
-    ) -> Generator[Operation, OperationResult, QuotaChanges | DrawResult]:
+    ) -> Generator[Operation, OperationResult, AppliedQuotaChanges | DrawResult]:
         """Give every level a record that says what the ledger says of the level.
 
         Yields `OpenBranches` unless the records already have what the ledger would answer. A branch
@@ -123,7 +123,7 @@ class BranchOpener:
             self.adopt(grant.branch_key, opened.grants[-1].lease)
             self._table.expect(self._index[grant.branch_key].number, opened.left)
         changes = list(zip(before, opened.grants, strict=True))
-        return QuotaChanges(
+        return AppliedQuotaChanges(
             tuple(new.key for quota, new in changes if new.quota > quota),
             tuple(
                 (new.key, new.overdrawn)
@@ -132,7 +132,7 @@ class BranchOpener:
             ),
         )
 
-    def adopt(self, key: bytes, report: LedgerLeaseTotals) -> None:
+    def adopt(self, key: bytes, report: LeaseUsage) -> None:
         """Put into a branch's lease what the ledger has granted and the table never received.
 
         This happens if a descendant opened the record of the branch while its own opening was under
@@ -299,6 +299,6 @@ def path_of(grant: Grant, crew: CrewPolicy) -> BranchPath:
     return BranchPath(ids.crew_key(crew.name), allowance_of(crew), (*above, own), crew.name)
 
 
-def allowance_of(crew: CrewPolicy) -> CrewAllowance:
+def allowance_of(crew: CrewPolicy) -> CrewDrawLimits:
     """Return what the whole crew may draw in an hour and in a day."""
-    return CrewAllowance(crew.hourly_max, crew.daily_max)
+    return CrewDrawLimits(crew.hourly_max, crew.daily_max)

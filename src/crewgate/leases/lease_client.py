@@ -26,7 +26,7 @@ from crewgate.core.budget.ledger_protocol import (
 from crewgate.core.policy.policy import CrewPolicy, Policy
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import InvalidLedgerOperationError
-from crewgate.leases.branch_limiter import ReachedBranchLimit
+from crewgate.leases.branch_count_limiter import ReachedBranchLimit
 from crewgate.leases.branch_opening import BranchOpener, DrawResult, allowance_of
 from crewgate.leases.lease_draws import LeaseDraws, LedgerCalls
 from crewgate.leases.lease_index import LeaseIndex, lease_record_of

@@ -12,7 +12,7 @@ from crewgate._native.records import BranchRecord
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core.budget.ledger_protocol import (
     CloseBranch,
-    LedgerLeaseTotals,
+    LeaseUsage,
     ReportLeaseUsage,
     ReturnCredit,
 )
@@ -98,7 +98,7 @@ class LeaseReturns:
         if (spent, 0, lost) != record.reported:
             self._settle(record.key, (spent, 0, lost, record.overrun), now_boot_ns)
 
-    def take_up(self, leases: dict[bytes, LedgerLeaseTotals], now_boot_ns: int) -> None:
+    def take_up(self, leases: dict[bytes, LeaseUsage], now_boot_ns: int) -> None:
         """Send the totals of leases again that the ledger may not have from an earlier agent.
 
         `leases` are this holder's leases in the ledger. For a lease without a record in the table:

@@ -23,7 +23,7 @@ from msgspec import structs
 
 from crewgate import limits
 from crewgate._native.table_owner import OwnedTable
-from crewgate.core.budget.ledger_protocol import DrawGranted, LedgerLeaseTotals
+from crewgate.core.budget.ledger_protocol import DrawGranted, LeaseUsage
 from crewgate.errors import InvalidLedgerOperationError
 from crewgate.leases.branch_opening import DrawResult
 from crewgate.leases.lease_draws import LeaseDraws, LedgerCalls
@@ -116,14 +116,14 @@ class OutageOverdraft:
             self._returns.report_again(record)
         return DrawResult.GRANTED
 
-    def take_up(self, leases: Mapping[bytes, LedgerLeaseTotals]) -> None:
+    def take_up(self, leases: Mapping[bytes, LeaseUsage]) -> None:
         """Find what the table owes, from what the ledger has granted (`leases`).
 
         Raises InvalidLedgerOperationError if the table owes more than any agent has lent.
         """
         found = {}
         for record in self._index:
-            known = leases.get(record.key, LedgerLeaseTotals())
+            known = leases.get(record.key, LeaseUsage())
             found[record.key] = (
                 record.granted - known.granted,
                 record.given_back - known.given_back,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from crewgate.core.budget.ledger_lease import NOTHING, CreditTotals
 from crewgate.core.credits import format_credits
 from crewgate.ledger.rows import ACCOUNT, LEASE, account_of, lease_of
-from crewgate.ledger.session import SQLSession
+from crewgate.ledger.sql_session import SQLSession
 
 
 def findings(session: SQLSession) -> Iterator[str]:

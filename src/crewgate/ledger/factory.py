@@ -7,11 +7,11 @@ many machines, so a person migrates them (`crewgate ledger migrate`).
 from crewgate.config import LedgerConfig
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger import schema
-from crewgate.ledger.session import SQLSession
 from crewgate.ledger.sql import SQLLedger
+from crewgate.ledger.sql_session import SQLSession
 from crewgate.ledger.sqlite_session import SQLiteSession
 from crewgate.runtime.cleanup import on_error
-from crewgate.runtime.optional_packages import install_hint
+from crewgate.runtime.install_hint import install_hint
 
 
 def open_session(ledger: LedgerConfig, *, readonly: bool = False) -> SQLSession:

@@ -16,8 +16,8 @@ from psycopg.pq import TransactionStatus
 from crewgate import limits
 from crewgate.config import Durability
 from crewgate.errors import LedgerUnavailableError
-from crewgate.ledger.durability import another, is_standby, older, timeline, why_not
-from crewgate.ledger.session import Row
+from crewgate.ledger.server_durability_check import another, is_standby, older, timeline, why_not
+from crewgate.ledger.sql_session import Row
 from crewgate.runtime.cleanup import on_error
 
 R = TypeVar("R")

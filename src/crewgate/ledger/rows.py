@@ -5,13 +5,13 @@ import msgspec
 from crewgate.core.budget.account import Account, CrewAccount
 from crewgate.core.budget.ledger_lease import CreditTotals, LedgerLease
 from crewgate.core.budget.ledger_protocol import (
-    CrewAllowance,
+    CrewDrawLimits,
     DrawGranted,
     DrawQueued,
     QuotaExhausted,
     WindowUsage,
 )
-from crewgate.ledger.session import Row
+from crewgate.ledger.sql_session import Row
 
 ACCOUNT = (
     "key, path, name, quota, iat, charged, settled, reserved, burned, live, overrun, hourly_max, "
@@ -67,7 +67,7 @@ def account_of(row: Row) -> Account:
         return Account(key, split(path), quota, iat, name, totals)
     return CrewAccount(
         key, (), quota, iat, name, totals,
-        allowance=CrewAllowance(hourly, daily),
+        allowance=CrewDrawLimits(hourly, daily),
         hour=WindowUsage(hour, hour_charged),
         day=WindowUsage(day, day_charged),
     )  # fmt: skip

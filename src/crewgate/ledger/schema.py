@@ -4,7 +4,7 @@ Every account keeps its totals, so that a draw reads only its path.
 """
 
 from crewgate.errors import LedgerUnavailableError
-from crewgate.ledger.session import SQLSession
+from crewgate.ledger.sql_session import SQLSession
 
 # account: a branch has the keys of the levels above, the crew's first; a crew has an empty path,
 # and uses the columns of hour and day. lease: the totals of one holder in one boot. ticket: the

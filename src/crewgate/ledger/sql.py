@@ -10,7 +10,7 @@ from crewgate.core.budget.ledger_answers import lease_report, statement
 from crewgate.core.budget.ledger_lease import NOTHING, CreditTotals
 from crewgate.core.budget.ledger_protocol import (
     AccountStatement,
-    LedgerLeaseTotals,
+    LeaseUsage,
     OpenBranches,
     Operation,
     OperationResult,
@@ -20,7 +20,7 @@ from crewgate.errors import InvalidLedgerOperationError
 from crewgate.ledger import schema
 from crewgate.ledger.notifications import NotificationBuilder
 from crewgate.ledger.rows import ACCOUNT, LEASE, account_of, lease_of, split
-from crewgate.ledger.session import SQLSession, among
+from crewgate.ledger.sql_session import SQLSession, among
 from crewgate.ledger.unit_of_work import READ_ACCOUNTS, READ_CLOSED, UnitOfWork
 
 
@@ -88,7 +88,7 @@ class SQLLedger:
         rows = among(self.session, READ_ACCOUNTS, keys)
         return {row[0]: statement(account_of(row), closed=row[0] in closed) for row in rows}
 
-    def leases(self, holder: str, boot: bytes) -> dict[bytes, LedgerLeaseTotals]:
+    def leases(self, holder: str, boot: bytes) -> dict[bytes, LeaseUsage]:
         """See `MemoryLedger`."""
         rows = self.session.rows(
             f"SELECT {LEASE} FROM lease WHERE holder = ? AND boot = ?", (holder, boot)

@@ -15,7 +15,7 @@ import apsw
 from crewgate import limits
 from crewgate.core.budget.ledger_mark import HolderOperationCounts, LedgerMark, why_not
 from crewgate.errors import LedgerUnavailableError
-from crewgate.ledger.session import Row
+from crewgate.ledger.sql_session import Row
 from crewgate.runtime.cleanup import on_error
 from crewgate.runtime.durable_files import is_full
 

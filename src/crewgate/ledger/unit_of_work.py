@@ -19,7 +19,7 @@ from crewgate.ledger.rows import (
     split,
     upsert,
 )
-from crewgate.ledger.session import Row, SQLSession, among
+from crewgate.ledger.sql_session import Row, SQLSession, among
 
 _WRITE_ACCOUNT = upsert("account", ACCOUNT, "key")
 _WRITE_LEASE = upsert("lease", LEASE, "branch, holder, boot")

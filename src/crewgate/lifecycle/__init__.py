@@ -1,5 +1,5 @@
 """The processes of orchestrators: which ones run, and how each one is decommissioned.
 
-`runs` stores them. `decommission` works in steps: the intent is on the disk before the first step,
-so after a crash another process takes the remaining steps.
+`orchestrator_runs` stores them. `orchestrator_decommission` works in steps: the intent is on the
+disk before the first step, so after a crash another process takes the remaining steps.
 """

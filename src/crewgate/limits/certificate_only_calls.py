@@ -1,6 +1,6 @@
 """The bounds of calls on a certificate.
 
-See policy/certificate_tokens.py and verifier/peer_certificate_cache.py.
+See policy/certificate_token_signer.py and verifier/peer_certificate_cache.py.
 """
 
 crossings_max = 256  # pairs of crews; each is an account, as a crew is

@@ -10,7 +10,7 @@ from pathlib import Path
 from crewgate import limits
 from crewgate._native.signature import is_valid_point
 from crewgate.config import Config, CrewConfig, CrossingConfig
-from crewgate.core.cross_crew_call_ids import ISSUER
+from crewgate.core.cross_crew_accounts import ISSUER
 from crewgate.core.policy.policy import CrewPolicy, Policy, ToolPolicy, VerificationKey
 from crewgate.core.tokens.jwks import parse_jwks
 from crewgate.errors import ConfigurationError
@@ -111,7 +111,7 @@ def account(crossing: CrossingConfig, source: CrewConfig) -> CrewPolicy:
     """Return the account that calls with a certificate only are charged to.
 
     To gate and ledger it is a crew like any other. No file has a key for it: each process signs
-    with its own (`policy/certificate_tokens`). A run is one root branch, for as long as its
+    with its own (`policy/certificate_token_signer`). A run is one root branch, for as long as its
     certificates last.
     """
     return CrewPolicy(

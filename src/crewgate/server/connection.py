@@ -26,14 +26,14 @@ from crewgate.server.lingering_close import linger
 from crewgate.server.protocol import WireProtocol
 from crewgate.server.request import ClientInfo
 from crewgate.server.socket_poller import READABLE, WRITABLE, SocketPoller
-from crewgate.server.tls_accept import HandshakeContext, enter
+from crewgate.server.tls_accept import ListenerHandshakeContext, enter
 from crewgate.ssl_workarounds import forget_errors
 
 _log = logging.getLogger(__name__)
 _INTERNAL_ERROR = 2  # RFC 9113 §7
 
 
-class ListenerContext(HandshakeContext, Protocol):
+class ListenerContext(ListenerHandshakeContext, Protocol):
     """The parts of a listener that its connections use.
 
     `now` is in monotonic seconds, `date` the value of a Date field; the sweeper updates both.

@@ -2,7 +2,7 @@
 
 The application pulls the body, and the server reads no more from the client than that. The
 application responds in full (`respond`) or streams (`start`, then `push` or `send`, then `finish`).
-Either a coroutine works on the exchange, or an `ExchangeObserver`, set as `watcher`. A protocol
+Either a coroutine works on the exchange, or an `ExchangeCallbacks`, set as `watcher`. A protocol
 feeds the exchange and implements the methods that write; this module knows no wire format.
 
 A client that disconnects is a normal event: writing to it then does nothing or raises PeerError,
@@ -24,7 +24,7 @@ from crewgate.server.auto_reset_event import AutoResetEvent
 from crewgate.server.request import ClientInfo, Request
 
 
-class ExchangeObserver(Protocol):
+class ExchangeCallbacks(Protocol):
     """Works on an exchange without a task of its own, by synchronous callbacks."""
 
     def body_arrived(self) -> None:
@@ -90,7 +90,7 @@ class Exchange(ABC):
         self.bytes_in = 0
         # Until the application sets the tool's limit.
         self.body_bytes_max = limits.request_body_bytes_max
-        self.watcher: ExchangeObserver | None = None
+        self.watcher: ExchangeCallbacks | None = None
         self._chunks: deque[bytes] | None = None
         self._full = False  # the last `push` returned False
         self._reading: AutoResetEvent | None = None

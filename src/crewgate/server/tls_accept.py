@@ -17,7 +17,7 @@ from crewgate.server.request import ClientInfo
 from crewgate.ssl_workarounds import forget_errors
 
 
-class HandshakeContext(Protocol):
+class ListenerHandshakeContext(Protocol):
     """The parts of a listener that a handshake uses.
 
     `handshaking` are the connections that are not admitted yet, the oldest first.
@@ -32,7 +32,7 @@ class HandshakeContext(Protocol):
 async def enter(
     sock: CertificateCapturingSocket,
     peer: ClientInfo,
-    listener: HandshakeContext,
+    listener: ListenerHandshakeContext,
     connection: ClosableConnection,
 ) -> ClientInfo | None:
     """Return the admitted client, or None if the handshake failed or the authorizer refused it.

@@ -18,8 +18,8 @@ import trio
 from crewgate import limits
 from crewgate.errors import SidecarError
 from crewgate.ipc.sockets import peer_of
+from crewgate.lifecycle.orchestrator_socket_dir import DOOR, socket_dir
 from crewgate.lifecycle.processes import is_below
-from crewgate.lifecycle.socket_dir import DOOR, socket_dir
 from crewgate.runtime.cleanup import lent, on_error
 from crewgate.sidecar.user import CommandUser
 

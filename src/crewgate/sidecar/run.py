@@ -28,10 +28,19 @@ from crewgate.ca.authority import configured_ca, new_instance
 from crewgate.config import CAConfig, Config, load
 from crewgate.core.x509.identity_extension import Identity, Role, check
 from crewgate.errors import ConfigurationError, CrewgateError, SidecarError
-from crewgate.lifecycle.decommission import DecommissionResult, close, complete_intents, revoke
 from crewgate.lifecycle.liveness_lock import LivenessLock
+from crewgate.lifecycle.orchestrator_decommission import (
+    DecommissionResult,
+    close,
+    complete_intents,
+    revoke,
+)
+from crewgate.lifecycle.orchestrator_runs import (
+    OrchestratorRunRecord,
+    OrchestratorRunState,
+    OrchestratorRunStore,
+)
 from crewgate.lifecycle.processes import this
-from crewgate.lifecycle.runs import Run, RunState, RunStore
 from crewgate.runtime.memory_protection import disable_dumping
 from crewgate.runtime.process_log import ProcessLog
 from crewgate.sidecar import user as user_
@@ -143,13 +152,13 @@ def _check_command(command: Sequence[str], user: CommandUser | None) -> None:
 
 def _begin(
     config: Config, identity: Identity, user: CommandUser | None, liveness: LivenessLock
-) -> tuple[Run, CommandUser]:
+) -> tuple[OrchestratorRunRecord, CommandUser]:
     """Store the run; choose a uid with it if `user` is None."""
 
     def choose(taken: frozenset[int]) -> int:
         return -1 if user else user_.spare(identity.label, taken, user_.is_used)
 
-    with RunStore(configured_ca(config).register) as runs:
+    with OrchestratorRunStore(configured_ca(config).register) as runs:
         record = runs.begin(
             identity.crew, identity.name, this(), identity.instance, liveness.acquire, choose
         )
@@ -163,7 +172,7 @@ class OrchestratorRun:
         self,
         config: Config,
         options: RunOptions,
-        record: Run,
+        record: OrchestratorRunRecord,
         user: CommandUser,
         credential: RenewingCredential,
         gateway: GatewayDialer,
@@ -233,7 +242,7 @@ class OrchestratorRun:
 
     async def _wait_for_previous_run(self) -> None:
         """Wait until new tokens are later than the revocation of the previous run's tokens."""
-        with RunStore(configured_ca(self._config).register) as runs:
+        with OrchestratorRunStore(configured_ca(self._config).register) as runs:
             until = runs.until(self._record.crew, self._record.name)
         left = until + limits.leeway_seconds + 1 - time.time()
         if left > 0:
@@ -267,11 +276,11 @@ class OrchestratorRun:
 
     def _intend_and_revoke(self) -> DecommissionResult:
         now = int(datetime.now(UTC).timestamp())
-        with RunStore(configured_ca(self._config).register) as runs:
+        with OrchestratorRunStore(configured_ca(self._config).register) as runs:
             # Another process may have decommissioned the run. It closes connections first, and CMD
             # may have ended because of that, before a signal came.
             states = {each.id: each.state for each in runs.open()}
-            if states.get(self._record.id) is not RunState.RUNNING:
+            if states.get(self._record.id) is not OrchestratorRunState.RUNNING:
                 self._is_stopped = True
             self._record = runs.request_stop(self._record.crew, self._record.name, now)
         return revoke(self._config, self._record)

@@ -19,14 +19,14 @@ from crewgate.core.health import ComponentHealth, degraded, failed, first_of, ok
 from crewgate.errors import ConfigurationError, ServiceConnectionError, ServiceRefusedError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.health_report_client import HealthReportClient
-from crewgate.policy.startup_checks import as_written, following, validated
+from crewgate.policy.serve_config_checks import as_written, following, validated
 from crewgate.runtime.file_watch import FileWatch
 from crewgate.runtime.listening import KeptSockets, ListenAddress
 from crewgate.runtime.memory_protection import SWITCH, is_open, leave_no_cores
 from crewgate.runtime.process_log import ProcessLog
 from crewgate.runtime.readiness import READY, WAITING, ReadinessListener
 from crewgate.supervisor.child import Child, DrainingChildren, begin, exit_text, python, sockets_of
-from crewgate.supervisor.port_wait import await_free
+from crewgate.supervisor.free_port_wait import await_free
 from crewgate.supervisor.signals import Signals
 
 _log = logging.getLogger(__name__)

@@ -233,7 +233,7 @@ class HTTP1Connection:
         else:
             self._pool.freed(self)
 
-    # `TransportProtocol`, for the transport.
+    # `TransportCallbacks`, for the transport.
 
     def received(self, data: bytes) -> None:
         """Parse bytes of the response."""

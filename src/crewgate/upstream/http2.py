@@ -162,7 +162,7 @@ class HTTP2Connection:
             self._write_is_due = True
             self._loop_hooks.write_at_end(self._write)
 
-    # `TransportProtocol`, for the transport.
+    # `TransportCallbacks`, for the transport.
 
     def received(self, data: bytes) -> None:
         """Parse bytes from the server."""

@@ -16,7 +16,7 @@ import trio
 
 from crewgate import limits
 from crewgate.config import UpstreamConfig, UpstreamOrigin
-from crewgate.errors import UpstreamError, UpstreamTimeoutError, UpstreamUnavailableError
+from crewgate.errors import UpstreamCircuitOpenError, UpstreamError, UpstreamTimeoutError
 from crewgate.upstream.balancer import Host, LeastRequestBalancer, SocketAddress
 from crewgate.upstream.connector import Connector
 from crewgate.upstream.error_isolation import run_isolated
@@ -241,7 +241,7 @@ class UpstreamPool:
                 self._refill(pool)
         elif len(self.hosts):
             retry_after = self.hosts.seconds_left(self.now)
-            caller.failed(error or UpstreamUnavailableError("no server is available", retry_after))
+            caller.failed(error or UpstreamCircuitOpenError("no server is available", retry_after))
         else:
             self._unresolved.append((caller, self.now + self.upstream.connect_seconds))
             for endpoint in self.upstream.endpoints:

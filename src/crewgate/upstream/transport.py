@@ -45,7 +45,7 @@ class TransportPoller(Protocol):
         """Run `work` once, at the end of this turn."""
 
 
-class TransportProtocol(Protocol):
+class TransportCallbacks(Protocol):
     """The wire protocol that uses a transport."""
 
     def received(self, data: bytes) -> None:
@@ -85,7 +85,7 @@ class Transport:
     )
 
     def __init__(
-        self, sock: socket.socket, loop_hooks: TransportPoller, protocol: TransportProtocol
+        self, sock: socket.socket, loop_hooks: TransportPoller, protocol: TransportCallbacks
     ) -> None:
         self.protocol = protocol
         self.queued = 0

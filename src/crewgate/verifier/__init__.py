@@ -1,9 +1,9 @@
 """The verifier: authorizes calls inside an application, on this machine's table or a private one.
 
 `Verifier` answers a token and a tool's name with a `Permit` or a `Denial`. `request_from_arguments`
-and `peer_certificate_cache` read the call, `gate_snapshot` has the gate that decides,
-`admission_loop` and `waiters` wait for credit. Gate and credit come from `attached` (with
-`unanswered_draws`) or from `standalone` (with `policy_from_arguments`). Nothing that a client sends
+and `peer_certificate_cache` read the call, `loaded_gate` has the gate that decides,
+`call_admission` and `waiters` wait for credit. Gate and credit come from `attached` (with
+`pending_draws`) or from `standalone` (with `policy_from_arguments`). Nothing that a client sends
 raises an exception. An attached process may draw credit, but cannot revoke.
 """
 

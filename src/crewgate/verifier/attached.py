@@ -24,11 +24,11 @@ from crewgate.errors import ConfigurationError, CrewgateError, TableError
 from crewgate.ipc.attach_messages import Attached as Answer
 from crewgate.ipc.embedder_attachment import EmbedderAttachment
 from crewgate.leases.branch_opening import DrawResult
-from crewgate.policy.certificate_tokens import CertificateTokens, LocalSigner
+from crewgate.policy.certificate_token_signer import CertificateTokenSigner, LocalSigner
 from crewgate.policy.loader import load_policy
 from crewgate.runtime.cleanup import on_error
-from crewgate.verifier.gate_snapshot import DecideFunction, GateRequest, GateSnapshot, judge_by
-from crewgate.verifier.unanswered_draws import UnansweredDraws
+from crewgate.verifier.loaded_gate import DecideFunction, GateRequest, LoadedGate, judge_by
+from crewgate.verifier.pending_draws import PendingDraws
 from crewgate.verifier.waiters import AttachmentWaiters, DrawWaiter
 
 _log = logging.getLogger("crewgate.verifier")
@@ -37,7 +37,7 @@ _log = logging.getLogger("crewgate.verifier")
 class AttachedSource:
     """A source of verdicts and credit: the agent's table, and draws through the agent."""
 
-    judge: GateSnapshot
+    judge: LoadedGate
     wait_seconds: float
     _attachment: EmbedderAttachment | None
     _answer: Answer | None
@@ -118,7 +118,7 @@ class AttachedSource:
         if not self._closed:
             self.judge = msgspec.structs.replace(self.judge, decide=self._attach_first(self.judge))
 
-    def _attach_first(self, policy: GateSnapshot) -> DecideFunction:
+    def _attach_first(self, policy: LoadedGate) -> DecideFunction:
         """Return a `decide` that starts the thread at its first call, then is replaced."""
 
         def decide(
@@ -136,7 +136,7 @@ class AttachedSource:
         """Set up what each process has for itself: connection, thread and locks."""
         self._attachment = None
         self._answer = None
-        self._draws = UnansweredDraws(None)
+        self._draws = PendingDraws(None)
         self._thread = None
         self._arrival = AttachmentWaiters()
         self._starting = threading.Lock()
@@ -202,7 +202,7 @@ class AttachedSource:
             if table is None or table.retired or table.life != attachment.attached.life:
                 self._load(Table.attach(attachment.table))
         self._answer = attachment.attached
-        self._draws = UnansweredDraws(attachment)
+        self._draws = PendingDraws(attachment)
         self._attachment = attachment
         self._arrival.end(DrawResult.GRANTED)
         # Somebody who has read of the loss must also read of its end.
@@ -224,7 +224,9 @@ class AttachedSource:
         config = load(self._file)
         policy = self._signer.admitted(load_policy(config, generation), config.crossings)
         old = self._table
-        crossings = CertificateTokens(self._signer, config.audience, config.crossings, time.time())
+        crossings = CertificateTokenSigner(
+            self._signer, config.audience, config.crossings, time.time()
+        )
         judge = judge_by(policy, table, crossings)
         if old is not None:
             self._superseded.add(self.judge.gate.holder)

@@ -12,7 +12,7 @@ from typing import Annotated, cast
 from crewgate import limits
 from crewgate.config import CrewConfig, values
 from crewgate.config.declaration import TableMap, TableSchema
-from crewgate.config.section import Section, ValueParser
+from crewgate.config.toml_table_reader import TOMLTableReader, ValueParser
 from crewgate.core.anomaly.types import WatchRules
 from crewgate.core.policy.policy import SHARED, Policy, ToolPolicy
 from crewgate.core.policy.scope import is_tool_name
@@ -45,7 +45,7 @@ _TOOL = ValueParser(f'{_PRICE.expected}; or {{"price": …, "owner": a crew}}', 
 _JWKS = ValueParser('a JWKS as a dict: {"keys": [...]}', _jwks)
 
 
-class _Arguments(Section):
+class _Arguments(TOMLTableReader):
     """Arguments of a program, which are dicts and not tables of a file."""
 
     expected_table = "a dict"
@@ -105,7 +105,7 @@ def _plain(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _tools(section: Section | None) -> tuple[ToolPolicy, ...]:
+def _tools(section: TOMLTableReader | None) -> tuple[ToolPolicy, ...]:
     if section is None:
         return ()
     tools = []

@@ -12,8 +12,8 @@ from msgspec import structs
 from crewgate import limits
 from crewgate.core.problem_types import Reason
 from crewgate.core.verdict import Denial
-from crewgate.policy.certificate_tokens import SignedToken
-from crewgate.verifier.gate_snapshot import UNKNOWN, GateRequest, GateSnapshot
+from crewgate.policy.certificate_token_signer import SignedToken
+from crewgate.verifier.loaded_gate import UNKNOWN, GateRequest, LoadedGate
 from crewgate.verifier.peer_certificate_cache import OrchestratorCertificate, PeerCertificateCache
 
 MISSING = Denial(Reason.MISSING_TOKEN)
@@ -23,7 +23,7 @@ CHARS = limits.token_bytes_max + 1  # a longer token is cut to this: the gate re
 
 
 def make_request(
-    policy: GateSnapshot,
+    policy: LoadedGate,
     peers: PeerCertificateCache,
     token: str | bytes | None,
     tool: str,
@@ -70,7 +70,7 @@ def make_request(
 
 
 def _by_certificate(
-    policy: GateSnapshot, verified: OrchestratorCertificate, tool: int, now: float
+    policy: LoadedGate, verified: OrchestratorCertificate, tool: int, now: float
 ) -> GateRequest | Denial:
     """Return the request of a call without a token; a crossing must lead to the tool's owner."""
     if tool == UNKNOWN:

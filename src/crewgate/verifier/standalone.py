@@ -12,7 +12,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate._native.permit import Permit
-from crewgate._native.records import Geometry
+from crewgate._native.records import TableCapacities
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
 from crewgate.core.budget.memory_ledger import MemoryLedger
@@ -20,11 +20,11 @@ from crewgate.core.policy.policy import CrewPolicy, Policy
 from crewgate.core.verdict import Denial
 from crewgate.errors import ForkedError, ServiceRefusedError
 from crewgate.leases.lease_client import DrawResult, LeaseClient
-from crewgate.verifier.gate_snapshot import GateRequest, GateSnapshot, judge_by, needs_credit
+from crewgate.verifier.loaded_gate import GateRequest, LoadedGate, judge_by, needs_credit
 from crewgate.verifier.waiters import DrawWaiter
 
 # The smallest possible: the verifier holds no reservations, and no other process attaches.
-_GEOMETRY = Geometry(
+_GEOMETRY = TableCapacities(
     limits.table_branches_default, limits.table_branches_default, limits.table_records_min, 2
 )
 
@@ -32,7 +32,7 @@ _GEOMETRY = Geometry(
 class StandaloneSource:
     """A source of verdicts and credit that shares nothing with any other process."""
 
-    judge: GateSnapshot
+    judge: LoadedGate
     wait_seconds = limits.credit_wait_seconds
 
     def __init__(self, policy: Policy) -> None:

@@ -16,13 +16,13 @@ from typing import Self
 from weakref import WeakSet
 
 from crewgate._native.permit import Permit
-from crewgate.core.budget.spent_window import explained
-from crewgate.core.cross_crew_call_ids import is_account
+from crewgate.core.budget.denial_reset_time import explained
+from crewgate.core.cross_crew_accounts import is_account
 from crewgate.core.verdict import Denial
 from crewgate.errors import AlreadySettledError
-from crewgate.verifier.admission_loop import AdmissionLoop, VerdictSource
 from crewgate.verifier.attached import AttachedSource
-from crewgate.verifier.gate_snapshot import UNKNOWN, GateRequest
+from crewgate.verifier.call_admission import CallAdmission, VerdictSource
+from crewgate.verifier.loaded_gate import UNKNOWN, GateRequest
 from crewgate.verifier.peer_certificate_cache import PeerCertificateCache
 from crewgate.verifier.policy_from_arguments import Price, policy_from_arguments
 from crewgate.verifier.request_from_arguments import CHARS, INVALID, MISSING, make_request
@@ -195,7 +195,7 @@ class Verifier:
             RuntimeError: The call must wait, but runs neither under asyncio nor under Trio.
         """
         request = self._request(token, tool, peer_certificate, cost_micro)
-        admission = AdmissionLoop(self._source, request, task_waiter)
+        admission = CallAdmission(self._source, request, task_waiter)
         for waiter, seconds in admission.waits():
             await waiter.wait(seconds)
         return self._report(tool, admission.verdict)
@@ -214,7 +214,7 @@ class Verifier:
             ValueError, TypeError, ForkedError: As for `decide`.
         """
         request = self._request(token, tool, peer_certificate, cost_micro)
-        admission = AdmissionLoop(self._source, request, ThreadWaiter)
+        admission = CallAdmission(self._source, request, ThreadWaiter)
         for waiter, seconds in admission.waits():
             waiter.wait(seconds)
         return self._report(tool, admission.verdict)

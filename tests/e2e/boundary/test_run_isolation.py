@@ -143,7 +143,7 @@ PATH = {"PYTHONPATH": os.pathsep.join(sys.path)}
 
 def _interpreter() -> str:
     """One of this version that another user can run with this package."""
-    code = "import crewgate.cli, crewgate.lifecycle.decommission, trio"
+    code = "import crewgate.cli, crewgate.lifecycle.orchestrator_decommission, trio"
     for path in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
         tried = [*DROP, "sh", "-c", f"exec {path} -c '{code}'"]
         if subprocess.run(tried, check=False, env=os.environ | PATH).returncode == 0:

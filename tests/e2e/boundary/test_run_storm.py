@@ -22,7 +22,7 @@ from search_depth import deep
 from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.config import load
 from crewgate.core.ids import certificate_key
-from crewgate.lifecycle.runs import RunStore
+from crewgate.lifecycle.orchestrator_runs import OrchestratorRunStore
 
 ROUNDS = deep(4)
 SEED = int(os.environ.get("CREWGATE_SEED", str(random.randrange(2**32))))
@@ -117,7 +117,7 @@ def _entries(site: Installation) -> list[CertificateRecord]:
 
 
 def _check(site: Installation, entries: list[CertificateRecord]) -> None:
-    with RunStore(site.folder / "ca" / "issued.sqlite") as lives:
+    with OrchestratorRunStore(site.folder / "ca" / "issued.sqlite") as lives:
         assert not lives.open()
     assert {entry.status(0) for entry in entries} == {"revoked"}
     listed = x509.load_pem_x509_crl((site.folder / "certs" / "crl.pem").read_bytes())

@@ -15,8 +15,8 @@ from tls_listener import read_all
 from crewgate.core.audit.records import CallOutcome
 from crewgate.core.problem_types import Reason
 from crewgate.core.verdict import Denial
-from crewgate.gateway.call.pending_call import ListenerPolicy
 from crewgate.gateway.call.proxied_call import ProxiedCall
+from crewgate.gateway.call.undecided_call import ListenerPolicy
 from crewgate.upstream.balancer import SocketAddress
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Tool: yes\r\nContent-Length: 2\r\n\r\nok"

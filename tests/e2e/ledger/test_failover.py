@@ -12,8 +12,8 @@ from postgres import Server
 from crewgate.core.budget.ledger_protocol import DrawGranted, DrawLease
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger import schema
-from crewgate.ledger.durability import accept
 from crewgate.ledger.postgresql_session import PostgreSQLSession
+from crewgate.ledger.server_durability_check import accept
 from crewgate.ledger.sql import SQLLedger
 
 SYNCED = ("max_wal_senders=8", "synchronous_commit=on")

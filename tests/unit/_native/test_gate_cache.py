@@ -9,7 +9,7 @@ from tokens import compact, sign
 
 from crewgate import limits
 from crewgate._native.permit import Permit
-from crewgate._native.records import Geometry
+from crewgate._native.records import TableCapacities
 from crewgate.core.problem_types import Reason
 from crewgate.core.verdict import Denial
 
@@ -88,7 +88,7 @@ def test_a_full_cache_forgets_and_goes_on(house: Gatehouse) -> None:
 @pytest.mark.parametrize("quota", [500])
 def test_threads_may_share_one_gate(quota: int) -> None:
     """Eight threads, a cold cache, 64 slots: exactly the quota is admitted, nothing is lost."""
-    house = Gatehouse(World.make(), geometry=Geometry(64, 64, 256, 2))
+    house = Gatehouse(World.make(), geometry=TableCapacities(64, 64, 256, 2))
     tokens = [house.world.mint(credit_quota=quota) for _ in range(8)]
     house.draw(house.world.grant, 1)
     lock = threading.Lock()

@@ -5,7 +5,7 @@ from crew_world import BRANCH, CREW, PARENT, ROOT, World
 from gate_world import GEOMETRY, Gatehouse
 
 from crewgate._native.permit import Permit
-from crewgate._native.records import Geometry
+from crewgate._native.records import TableCapacities
 from crewgate.core.problem_types import Reason
 from crewgate.core.verdict import Denial
 from crewgate.errors import AlreadySettledError
@@ -149,7 +149,7 @@ def test_an_embedder_s_price_is_settled_in_the_verdict() -> None:
 
 def test_a_process_may_hold_its_share_of_slots_only() -> None:
     """Half of 128; then its calls are told to come back, and other processes still find room."""
-    house = Gatehouse(World.make(), geometry=Geometry(64, 64, 128, 4))
+    house = Gatehouse(World.make(), geometry=TableCapacities(64, 64, 128, 4))
     house.draw(house.world.grant, 10_000)
     held = [house.permit(house.world.token) for _ in range(64)]
     denial = house.gate.decide(house.world.token, SEARCH)

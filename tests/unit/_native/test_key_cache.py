@@ -5,7 +5,7 @@ import uuid
 from crew_world import World
 
 from crewgate._native.gate import Gate
-from crewgate._native.records import Geometry
+from crewgate._native.records import TableCapacities
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
 from crewgate.core.tokens.grant import Grant
@@ -23,7 +23,7 @@ def granted(gate: Gate, token: bytes) -> Grant:
 def test_names_that_displace_one_another_keep_their_keys() -> None:
     """More branches than there are places, each seen twice, under two crews: every key is exact."""
     world = World.make(crews=("article", "finance"))
-    table = OwnedTable.private(Geometry(64, 64, 64, 2))
+    table = OwnedTable.private(TableCapacities(64, 64, 64, 2))
     table.set_policy_generation(world.policy.generation)
     gate = Gate(table)
     gate.load(world.policy)
@@ -37,7 +37,7 @@ def test_names_that_displace_one_another_keep_their_keys() -> None:
 def test_a_long_name_has_its_own_key() -> None:
     """A process of 128 characters, too long to be remembered, is revoked by its key alone."""
     world = World.make()
-    table = OwnedTable.private(Geometry(64, 64, 64, 2))
+    table = OwnedTable.private(TableCapacities(64, 64, 64, 2))
     table.set_policy_generation(world.policy.generation)
     gate = Gate(table)
     gate.load(world.policy)

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from crewgate._native import table_file
-from crewgate._native.records import Geometry
+from crewgate._native.records import TableCapacities
 from crewgate._native.table import StaleTableError, Table
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
 from crewgate.errors import TableError, TableFullError
 
-GEOMETRY = Geometry(64, 256, 128, 4)
+GEOMETRY = TableCapacities(64, 256, 128, 4)
 CREW = ids.crew_key("article")
 WALL, BOOT, NS = 1_000_000, 10**15, 10**9
 
@@ -292,10 +292,10 @@ def test_a_full_disk_is_an_error_at_start(path: str, monkeypatch: pytest.MonkeyP
 def test_capacities_are_powers_of_two(geometry: tuple[int, int, int, int]) -> None:
     """Anything else is refused with what is allowed."""
     with pytest.raises(TableError, match="power of two"):
-        OwnedTable.private(Geometry(*geometry))
+        OwnedTable.private(TableCapacities(*geometry))
 
 
 def test_the_default_table_fits_its_promise() -> None:
     """1 M revocations and 250 k branches take at most 200 MB."""
-    table = OwnedTable.private(Geometry(262_144, 1_048_576, 65_536, 1024))
+    table = OwnedTable.private(TableCapacities(262_144, 1_048_576, 65_536, 1024))
     assert table.size <= 200_000_000

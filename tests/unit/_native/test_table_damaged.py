@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from crewgate._native.records import Geometry
+from crewgate._native.records import TableCapacities
 from crewgate._native.table_owner import OwnedTable
 
 ROOT = Path(__file__).parents[3]
-GEOMETRY = Geometry(64, 64, 64, 2)
+GEOMETRY = TableCapacities(64, 64, 64, 2)
 CREW, KEY = b"c" * 16, b"k" * 16
 EVER = 2**64 - 1
 

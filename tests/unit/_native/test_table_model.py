@@ -8,11 +8,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from table_model import NS, TableModel
 
 from crewgate import limits
-from crewgate._native.records import Geometry
+from crewgate._native.records import TableCapacities
 from crewgate._native.table_owner import OwnedTable
 from crewgate.errors import TableFullError
 
-GEOMETRY = Geometry(64, 64, 64, 2)
+GEOMETRY = TableCapacities(64, 64, 64, 2)
 KEYS = [bytes([n]) * 16 for n in range(12)]
 NUMBERS = st.integers(0, 8)
 AMOUNTS = st.integers(0, 50)

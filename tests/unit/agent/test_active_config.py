@@ -9,7 +9,7 @@ import pytest
 from crewgate.agent.active_config import ActiveConfig, watched
 from crewgate.cli.commands.init import write_all
 from crewgate.errors import ConfigurationError
-from crewgate.policy import startup_checks
+from crewgate.policy import serve_config_checks
 from crewgate.runtime.listening import listen
 
 Change = Callable[[str], str]
@@ -148,6 +148,6 @@ def test_what_needs_more_descriptors_than_there_are_is_refused(
 ) -> None:
     """As `serve` refuses it: else all but the supervisor would take it up."""
     one = ActiveConfig(file)
-    monkeypatch.setattr(startup_checks, "most", lambda: 64)
+    monkeypatch.setattr(serve_config_checks, "most", lambda: 64)
     with pytest.raises(ConfigurationError, match=r"descriptors .* the hard limit"):
         one.read_files()

@@ -21,7 +21,7 @@ from crewgate import limits
 from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.core.x509.certificate import serial_text
 from crewgate.errors import CAError
-from crewgate.lifecycle.runs import RunStore
+from crewgate.lifecycle.orchestrator_runs import OrchestratorRunStore
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def path(tmp_path: Path) -> Path:
 def test_nobody_makes_one_in_passing(tmp_path: Path) -> None:
     """In an empty one nothing is revoked; whoever asks or begins a life is told to put it back."""
     path = tmp_path / "issued.sqlite"
-    for use in (CertificateDB, RunStore):
+    for use in (CertificateDB, OrchestratorRunStore):
         with pytest.raises(CAError, match=r"issued\.sqlite: the CA's register is missing"):
             use(path)
     assert list(tmp_path.iterdir()) == []

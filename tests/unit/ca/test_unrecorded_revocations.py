@@ -19,7 +19,7 @@ from certificates_written import NOW, entry
 from small_disk import fill
 from crewgate.core.x509.certificate import serial_text
 from crewgate.errors import CAError
-from crewgate.lifecycle.runs import RunStore
+from crewgate.lifecycle.orchestrator_runs import OrchestratorRunStore
 from crewgate.ca.certificate_db import CertificateDB
 from crewgate.ca import unrecorded_revocations
 from crewgate.runtime.reserved_file import ReservedFile
@@ -30,7 +30,7 @@ keep = ReservedFile(folder / "unwritten", 65536)
 unrecorded_revocations.unwritten_of(path).keep_in(keep)
 with CertificateDB(path, is_new=True) as register:
     register.add(entry(1)); register.add(entry(2)); register.add(entry(3, "bd-2"))
-RunStore(path).close()
+OrchestratorRunStore(path).close()
 filled = fill(folder)
 said = {}
 with CertificateDB(path) as register, CertificateDB(path) as other:
@@ -46,7 +46,7 @@ with CertificateDB(path) as register, CertificateDB(path) as other:
     register.announced([serial_text(1)])
     said["pending after"] = sorted(each.serial for each in other.pending())
     said["numbers"] = [other.next_crl_number(NOW) - NOW for _ in range(2)]
-    with RunStore(path) as lives:
+    with OrchestratorRunStore(path) as lives:
         said["standing"] = lives.running("bd", "bd-1")
     try:
         register.add(entry(4))

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from crewgate.config import values
 from crewgate.config.declaration import (
+    FlattenedKeys,
     Key,
     KeyDeclaration,
-    KeyGroup,
     KeyOrTable,
     Scope,
     Table,
@@ -22,7 +22,7 @@ from crewgate.config.declaration import (
     TableSchema,
 )
 from crewgate.config.model import CONFIG
-from crewgate.config.section import Section
+from crewgate.config.toml_table_reader import TOMLTableReader
 
 
 def twice(scope: Scope) -> int:
@@ -33,7 +33,7 @@ class Ends(msgspec.Struct, frozen=True):
     low: Annotated[int, values.integer(0, 9), "The lower end."] = 0
     high: Annotated[int, values.integer(0, 9), "The upper end."] = 9
 
-    def check(self, section: Section) -> None:
+    def check(self, section: TOMLTableReader) -> None:
         if self.low > self.high:
             section.problem("low is above high")
 
@@ -50,7 +50,7 @@ class Thing(msgspec.Struct, frozen=True):
     file: Annotated[values.FilePath, "A file.", Key(default=Path("default.txt"))]
     size: Annotated[int, values.integer(1, 5), "The size.", Key(name="length")]
     area: Annotated[int, values.integer(1, 25), "The area.", Key(default=twice, absent="twice")]
-    ends: Annotated[range, KeyGroup(of=TableSchema(Ends))]
+    ends: Annotated[range, FlattenedKeys(of=TableSchema(Ends))]
     parts: Annotated[tuple[Part1, ...], "The parts.", TableMap(name="part", max_count=2)]
     is_new: Annotated[bool, "Whether it is new."] = False
     owner: Annotated[Part1 | None, "The owner.", Table(of=TableSchema(Part1), default=None)] = None
@@ -62,7 +62,7 @@ THING = TableSchema(Thing)
 
 def read(document: dict[str, Any]) -> tuple[Thing | None, list[str]]:
     problems: list[str] = []
-    return THING.read(Section(document, "thing", problems, Path("/at")), {}), problems
+    return THING.read(TOMLTableReader(document, "thing", problems, Path("/at")), {}), problems
 
 
 def test_the_fields_of_a_struct_are_the_keys_of_a_table() -> None:
@@ -160,5 +160,7 @@ def test_whatever_a_file_has_is_a_configuration_or_a_mistake(document: dict[str,
     """Nothing is raised, whichever keys are good and whichever are not."""
     problems: list[str] = []
     plain = json.loads(json.dumps(document))
-    config = CONFIG.read(Section(plain, "", problems, Path("/at")), {}, path=Path("/at/c.toml"))
+    config = CONFIG.read(
+        TOMLTableReader(plain, "", problems, Path("/at")), {}, path=Path("/at/c.toml")
+    )
     assert (config is None) == bool(problems)

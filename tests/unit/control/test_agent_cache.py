@@ -8,7 +8,7 @@ from crewgate.api.branch_tree_snapshot import BranchTreeSnapshot
 from crewgate.api.schemas import BranchResponse
 from crewgate.control.agent_cache import AgentCache, CacheBackedGatewayClient, SingleFlightCache
 from crewgate.errors import ServiceConnectionError
-from crewgate.issuer.gateway import BranchUsage
+from crewgate.issuer.local_gateway import BranchUsage
 
 
 def test_it_is_made_again_only_when_it_is_old() -> None:

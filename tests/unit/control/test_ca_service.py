@@ -27,9 +27,9 @@ from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity_extension import MAY_REVOKE, Identity, Role, member_id
 from crewgate.errors import CAError, ControlError, ServiceConnectionError, ServiceRefusedError
 from crewgate.ipc.admin_messages import RevocationReceipt
-from crewgate.lifecycle import decommission
+from crewgate.lifecycle import orchestrator_decommission
+from crewgate.lifecycle.orchestrator_runs import OrchestratorRunState, OrchestratorRunStore
 from crewgate.lifecycle.processes import RunProcess, this
-from crewgate.lifecycle.runs import RunState, RunStore
 
 
 def test_one_s_own_next_certificate_says_the_same(desk: CAService) -> None:
@@ -209,25 +209,25 @@ def test_the_life_of_an_orchestrator_that_is_ended_here_waits_for_no_other_proce
     is_first: bool,
 ) -> None:
     """Its process and its key end next, but not before the answer; a command's own end is left."""
-    monkeypatch.setattr(decommission, "announce", agent.announce)
+    monkeypatch.setattr(orchestrator_decommission, "announce", agent.announce)
     gone, entry = RunProcess(2**22 - 1, 1, "another boot"), first(desk, BD)
-    with RunStore(ca_of(config).register) as lives:
+    with OrchestratorRunStore(ca_of(config).register) as lives:
         life = lives.begin("bd", "bd-1", gone, BD.instance, lambda _: None)
         if not is_first:
             lives.request_stop("bd", "bd-1", int(time.time()))
     announce = agent.announce
 
     def announce_slowly(*given: Any, by: str) -> RevocationReceipt:
-        assert decommission.complete_intents(config, 3600) == []
+        assert orchestrator_decommission.complete_intents(config, 3600) == []
         return announce(*given, by=by)
 
     with monkeypatch.context() as patch:
         patch.setattr(desk_, "announce", announce_slowly)
         answer = desk.revoke_orchestrator("bd", "bd-1", "unspecified")
     assert answer.certificates == [entry.serial]
-    done = decommission.complete_intents(config, 3600)
+    done = orchestrator_decommission.complete_intents(config, 3600)
     assert [(each.life.id, each.is_complete) for each in done] == [(life.id, True)] * is_first
-    decommission.complete_intents(config, 3600)
+    orchestrator_decommission.complete_intents(config, 3600)
     assert desk.held.own_runs == set()
 
 
@@ -235,11 +235,11 @@ def test_who_runs_under_that_name_gets_no_next_certificate(
     desk: CAService, config: Config, agent: Agent
 ) -> None:
     """Its supervisor would have itself one signed; a name that nobody runs may begin anew."""
-    with RunStore(ca_of(config).register) as lives:
+    with OrchestratorRunStore(ca_of(config).register) as lives:
         lives.begin("bd", "bd-1", this(), BD.instance, lambda _: None)
         desk.revoke_orchestrator("bd", "bd-1", "keyCompromise")
         (life,) = lives.open()
-        assert (life.label, life.state) == ("bd/bd-1", RunState.ENDING)
+        assert (life.label, life.state) == ("bd/bd-1", OrchestratorRunState.ENDING)
         with pytest.raises(
             CAError, match=r"no certificate is issued .*: its \w+ (is being|has been) ended"
         ):

@@ -19,8 +19,8 @@ from crewgate.config import Config
 from crewgate.control.ca_service import CAService
 from crewgate.core.x509.certificate import serial_text
 from crewgate.errors import CAError, ControlError, ServiceConnectionError
+from crewgate.lifecycle.orchestrator_runs import OrchestratorRunState, OrchestratorRunStore
 from crewgate.lifecycle.processes import this
-from crewgate.lifecycle.runs import RunState, RunStore
 
 
 def listed(config: Config) -> set[str]:
@@ -52,7 +52,7 @@ def test_on_a_full_disk_an_orchestrator_is_ended_at_once_and_for_good_later(
 ) -> None:
     """Its intent too: no certificate is signed for it meanwhile, and its process is condemned."""
     entry = first(desk, BD)
-    with RunStore(ca_of(config).register) as lives:
+    with OrchestratorRunStore(ca_of(config).register) as lives:
         lives.begin("bd", "bd-1", this(), BD.instance, lambda _: None)
     with full_books(monkeypatch):
         answer = desk.revoke_orchestrator("bd", "bd-1", "unspecified")
@@ -63,11 +63,11 @@ def test_on_a_full_disk_an_orchestrator_is_ended_at_once_and_for_good_later(
             desk.certify(by)
         desk.complete()
         assert "disk is full" in desk.unwritten_reason
-        with RunStore(ca_of(config).register) as lives:
-            assert [life.state for life in lives.open()] == [RunState.RUNNING]
+        with OrchestratorRunStore(ca_of(config).register) as lives:
+            assert [life.state for life in lives.open()] == [OrchestratorRunState.RUNNING]
     desk.complete()
-    with RunStore(ca_of(config).register) as lives:
-        assert [life.state for life in lives.open()] == [RunState.ENDING]
+    with OrchestratorRunStore(ca_of(config).register) as lives:
+        assert [life.state for life in lives.open()] == [OrchestratorRunState.ENDING]
     found = desk.authority.register.find(entry.serial)
     assert found is not None
     assert found.revoked is not None

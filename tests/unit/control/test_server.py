@@ -22,9 +22,9 @@ from crewgate.control.health import ControlHealth
 from crewgate.control.server import ControlServer
 from crewgate.core.health import ComponentHealth, HealthState
 from crewgate.errors import CAError
-from crewgate.lifecycle import decommission
+from crewgate.lifecycle import orchestrator_decommission
+from crewgate.lifecycle.orchestrator_runs import OrchestratorRunStore
 from crewgate.lifecycle.processes import this
-from crewgate.lifecycle.runs import RunStore
 from crewgate.runtime.file_watch import FileWatch
 from crewgate.runtime.process_log import RepetitionFilter
 
@@ -142,12 +142,12 @@ async def test_a_life_that_cannot_be_looked_at_is_in_the_health(
         raise CAError("lives.lock: cannot be opened")
 
     assert config.ca is not None
-    with RunStore(config.ca.register) as lives:
+    with OrchestratorRunStore(config.ca.register) as lives:
         lives.begin("bd", "bd-1", this(), BD.instance, lambda _: None)
     with served(config, tmp_path, None) as (serving, health):
         said = []
         for beats in (refuse, lambda *_: True):
-            monkeypatch.setattr(decommission, "is_held", beats)
+            monkeypatch.setattr(orchestrator_decommission, "is_held", beats)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(serving._end_orchestrators)
                 await trio.sleep(0.5)

@@ -13,7 +13,7 @@ from crewgate import limits
 from crewgate.api.backend import TokenRequest
 from crewgate.api.schemas import BranchResponse, TokenResponse
 from crewgate.config import Config
-from crewgate.control.table_revocation_check import TableRevocationCheck
+from crewgate.control.token_revocation_check import TokenRevocationCheck
 from crewgate.control.token_service import TokenService
 from crewgate.core.ids import EntityKind, uuid_bytes
 from crewgate.errors import (
@@ -34,7 +34,7 @@ CHILD = TokenRequest(("search.web",), "2.50", "researcher", "pid_7")
 @pytest.fixture
 def mint(config: Config, machine: Machine) -> Iterator[TokenService]:
     """An issuer on a live table."""
-    sight = TableRevocationCheck(config.state)
+    sight = TokenRevocationCheck(config.state)
     found = TokenService(config, machine.graph, sight)
     yield found
     found.close()

@@ -10,9 +10,9 @@ from crewgate.core.problem_types import (
     BUSY,
     BY_STATUS,
     PROBLEMS,
-    ProblemSender,
     ProblemType,
     Reason,
+    RefusingComponent,
     _add,
 )
 
@@ -90,7 +90,7 @@ def test_a_problem_can_be_sent_by_all_its_senders(problem: ProblemType) -> None:
     assert problem.title[-1].isalnum()
     assert problem.detail.endswith(".")
     assert DESCRIPTION.fullmatch(problem.detail)
-    if problem.senders & (ProblemSender.GATEWAY | ProblemSender.SERVER):
+    if problem.senders & (RefusingComponent.GATEWAY | RefusingComponent.SERVER):
         assert problem.grpc_code is not Code.UNKNOWN
     if problem.status == 503:
         assert problem.retry_seconds
@@ -112,12 +112,12 @@ def test_no_problem_that_clients_know_is_gone() -> None:
 def test_each_reason_has_a_problem_of_calls() -> None:
     """A verdict that could not be answered would end a call with 500."""
     for reason in Reason:
-        assert ProblemSender.GATEWAY in PROBLEMS[reason.value].senders
+        assert RefusingComponent.GATEWAY in PROBLEMS[reason.value].senders
 
 
 def test_the_server_has_one_problem_for_a_status() -> None:
     """It refuses by status alone."""
-    of_server = [each for each in PROBLEMS.values() if ProblemSender.SERVER in each.senders]
+    of_server = [each for each in PROBLEMS.values() if RefusingComponent.SERVER in each.senders]
     assert list(BY_STATUS.values()) == of_server
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from crewgate.demo.agents import SEARCH, SUMMARY, AgentEvent
 from crewgate.demo.cross_crew_act import DecommissionOutput
 from crewgate.demo.display import Display, show
-from crewgate.demo.report import judge
+from crewgate.demo.story_figures import judge
 
 
 def screen(*, terminal: bool = False) -> Console:

@@ -11,7 +11,7 @@ from crewgate.core.policy.scope import within
 from crewgate.demo import cluster_act, gateway_setup
 from crewgate.demo.cross_crew_act import CREW as BORDER_CREW
 from crewgate.demo.cross_crew_act import TOOLS as BORDER_TOOLS
-from crewgate.demo.gateway_process import TOOLS_OFFSET, DemoGateway
+from crewgate.demo.gateway_process import TOOLS_OFFSET, DemoGatewaySpec
 from crewgate.demo.ports import HOST
 from crewgate.demo.story import CAST, CREW, RUN_CREDITS, RUN_TOOLS, AgentRole
 from crewgate.errors import DemoError
@@ -68,7 +68,7 @@ def test_the_cast_fits_in_its_run(cast: tuple[AgentRole, ...], quota: str) -> No
 
 def test_what_init_does_not_write_is_told(tmp_path: Path) -> None:
     """Another `init` than the story's is no silent loss of what the story needs."""
-    stage = DemoGateway(tmp_path, 1)
+    stage = DemoGatewaySpec(tmp_path, 1)
     stage.config.parent.mkdir()
     stage.config.write_text("workers = 7")
     with pytest.raises(DemoError, match="wrote no `workers = 2`, which the story needs"):

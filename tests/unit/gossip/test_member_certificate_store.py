@@ -15,7 +15,7 @@ from crewgate import limits
 from crewgate.core.x509.identity_extension import member_id
 from crewgate.errors import GossipError
 from crewgate.gossip.member_certificate_store import MemberCertificateStore
-from crewgate.gossip.member_certificates import CertificateVerifier, SignedMemberRecord
+from crewgate.gossip.member_verification import CertificateVerifier, SignedMemberRecord
 
 HOST = bytes(10) + b"\xff\xff\x0a\0\0\1"
 CLUSTER = bytes(16)

@@ -36,8 +36,8 @@ from crewgate.core.gossip.messages import (
 from crewgate.core.ids import EntityKind, cluster_id, orchestrator_key
 from crewgate.errors import GossipError
 from crewgate.gossip.datagram_crypto import Encryptor, KeySet
-from crewgate.gossip.member_certificates import SignedMemberRecord
-from crewgate.gossip.node import GossipNode, LocalMember
+from crewgate.gossip.member_verification import SignedMemberRecord
+from crewgate.gossip.node import GossipNode, LocalMemberIdentity
 
 Pair = tuple[StillMember, StillMember]
 
@@ -56,7 +56,7 @@ def test_another_signing_key_than_the_certificates_is_said(
     """By the name that the key has in the configuration."""
     one = StillMember(authority, tmp_path / "m0", "m0")
     shown, other = one.membership.me.credential, Ed25519PrivateKey.generate()
-    me = LocalMember(shown, other, authority.file, cluster_id(DOMAIN), tmp_path / "other")
+    me = LocalMemberIdentity(shown, other, authority.file, cluster_id(DOMAIN), tmp_path / "other")
     with pytest.raises(GossipError, match="signing_key does not belong to certificate"):
         GossipNode(me, one.host, lambda *_: None)
 

@@ -11,9 +11,9 @@ from gossip_members import Authority, Member, until
 
 from crewgate.core.rate_limit import TokenBucket
 from crewgate.errors import GossipError
-from crewgate.gossip.stream import Hello, RevocationTargetQuery, RevocationTargetReply
+from crewgate.gossip.stream import Hello, TargetExistenceQuery, TargetExistenceReply
 
-QUESTION = RevocationTargetQuery("branch", "0199c1d2-0000-7000-8000-000000000003", "bd")
+QUESTION = TargetExistenceQuery("branch", "0199c1d2-0000-7000-8000-000000000003", "bd")
 
 
 class Three:
@@ -31,8 +31,8 @@ class Three:
 
     def _answer(
         self, member: Member, said: bool | None
-    ) -> Callable[[RevocationTargetQuery], object]:
-        async def answer(question: RevocationTargetQuery) -> bool | None:
+    ) -> Callable[[TargetExistenceQuery], object]:
+        async def answer(question: TargetExistenceQuery) -> bool | None:
             assert question == QUESTION
             self.asked.append(member.gossip.membership.me.name)
             await trio.lowlevel.checkpoint()
@@ -85,7 +85,7 @@ async def test_only_a_member_is_answered(
     async with first.serving(), line_to(first.where, files) as line:
         await line.send(QUESTION)
         with pytest.raises(GossipError, match="ended"):
-            await line.receive(RevocationTargetReply)
+            await line.receive(TargetExistenceReply)
     assert three.asked == []
 
 
@@ -109,4 +109,4 @@ async def test_another_gateway_at_the_place_of_a_member_is_not_believed(
 
 def test_a_hello_is_no_question() -> None:
     """An older version would take it for a frame that says nothing."""
-    assert RevocationTargetQuery.__struct_config__.tag != Hello.__struct_config__.tag
+    assert TargetExistenceQuery.__struct_config__.tag != Hello.__struct_config__.tag

@@ -9,7 +9,7 @@ from gossip_world import member_id
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crewgate.core.gossip.freshness import QuorumFreshness
+from crewgate.core.gossip.quorum_freshness import QuorumFreshness
 from crewgate.gossip.quorum_view_file import QuorumViewFile
 
 ME, YOU, THIRD = member_id(0), member_id(1), member_id(2)

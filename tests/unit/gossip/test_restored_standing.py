@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from crewgate.core.gossip.freshness import QuorumFreshness
+from crewgate.core.gossip.quorum_freshness import QuorumFreshness
 from crewgate.gossip.quorum_view_file import QuorumView, QuorumViewFile, demote
 
 OTHER = b"other".ljust(8)

@@ -18,7 +18,7 @@ from socketless_members import StillMember
 
 from crewgate import limits
 from crewgate.errors import GossipError
-from crewgate.gossip.member_certificates import SignedMemberRecord
+from crewgate.gossip.member_verification import SignedMemberRecord
 from crewgate.gossip.stream import (
     CapsuleBatch,
     CertificateBatch,

@@ -13,7 +13,7 @@ from gossip_members import Authority, Member, until
 from socketless_members import StillMember, acquaint
 
 from crewgate import limits
-from crewgate.core.gossip.freshness import QuorumFreshness
+from crewgate.core.gossip.quorum_freshness import QuorumFreshness
 from crewgate.core.ids import EntityKind, orchestrator_key
 from crewgate.core.x509.identity_extension import Role
 from crewgate.errors import GossipError

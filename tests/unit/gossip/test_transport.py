@@ -8,7 +8,7 @@ import pytest
 from gossip_members import Authority, Member, chain_of, until
 
 from crewgate.core.gossip.capsules import RevocationEntry
-from crewgate.gossip.member_certificates import SignedMemberRecord
+from crewgate.gossip.member_verification import SignedMemberRecord
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from socketless_members import StillMember
 from crewgate import limits
 from crewgate.errors import GossipError
 from crewgate.gossip import transport
-from crewgate.gossip.member_certificates import SignedMemberRecord
+from crewgate.gossip.member_verification import SignedMemberRecord
 from crewgate.gossip.sockets import Where
 from crewgate.gossip.stream import Hello, SyncStream
 

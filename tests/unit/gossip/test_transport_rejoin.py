@@ -11,7 +11,7 @@ from crewgate import limits
 from crewgate.core.gossip.messages import MemberAddress
 from crewgate.errors import GossipError
 from crewgate.gossip import sync_session
-from crewgate.gossip.member_certificates import KnownMember
+from crewgate.gossip.member_verification import KnownMember
 from crewgate.gossip.node import GossipNode
 from crewgate.gossip.stream import SyncStream
 

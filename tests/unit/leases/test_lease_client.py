@@ -6,7 +6,7 @@ from grant_builders import CREW, NOW, POLICY, grant, key
 from lease_world import New, siblings
 
 from crewgate import limits
-from crewgate._native.records import Geometry
+from crewgate._native.records import TableCapacities
 from crewgate.core import ids
 from crewgate.core.budget.ledger_protocol import ReportLeaseUsage
 from crewgate.core.policy.policy import CrewPolicy, Policy
@@ -15,7 +15,7 @@ from crewgate.leases.lease_client import DrawResult
 from crewgate.leases.lease_index import LeaseIndex, lease_record_of
 from crewgate.leases.lease_returns import LeaseReturns
 
-GEOMETRY = Geometry(64, 64, 64, 4)
+GEOMETRY = TableCapacities(64, 64, 64, 4)
 CREW_KEY = ids.crew_key("article")
 
 

@@ -20,7 +20,7 @@ from crewgate.core.budget.ledger_protocol import (
     BranchesOpened,
     BranchPathLevel,
     DrawQueued,
-    LedgerLeaseTotals,
+    LeaseUsage,
     PathMismatch,
     QuotaExhausted,
 )
@@ -43,7 +43,7 @@ def test_a_branch_may_be_opened_and_drawn_for_at_once(new_ledger: NewLedger) -> 
         opened = ledger.do(asked, NOW)
         assert isinstance(opened, BranchesOpened)
         assert opened.left == 50
-        assert opened.grants[-1].lease == LedgerLeaseTotals(seq=1, granted=30)
+        assert opened.grants[-1].lease == LeaseUsage(seq=1, granted=30)
     assert amount(draw(ledger, A, 2, 5)) == 5
     assert line(ledger, ROOT).leased == 35
 

@@ -24,7 +24,7 @@ from crewgate.core.budget.ledger_protocol import (
     BranchPath,
     BranchPathLevel,
     CloseBranch,
-    CrewAllowance,
+    CrewDrawLimits,
     DrawGranted,
     DrawLease,
     DrawQueued,
@@ -41,7 +41,7 @@ HOLDERS = st.sampled_from(["one", "two"])
 # Few enough that what is drawn is also spent, given back and told.
 LESSEES = st.sampled_from([(A, "one"), (A, "two"), (LEAF, "one"), (B, "two")])
 AMOUNTS = st.integers(1, 40)
-WIDE = CrewAllowance(10**6, 10**6)
+WIDE = CrewDrawLimits(10**6, 10**6)
 NOW = 1_800_000_000.0
 
 

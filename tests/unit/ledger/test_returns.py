@@ -23,7 +23,7 @@ from crewgate.core.budget.ledger_protocol import (
     BranchPathLevel,
     CloseBranch,
     DrawQueued,
-    LedgerLeaseTotals,
+    LeaseUsage,
     QuotaExhausted,
     ReportLeaseUsage,
 )
@@ -220,16 +220,16 @@ def test_a_table_that_has_forgotten_a_branch_is_told_how_far_it_got(new_ledger: 
     assert isinstance(opened, BranchesOpened)
     told = {each.key: each.lease for each in opened.grants}
     assert told == {
-        CREW: LedgerLeaseTotals(),
-        ROOT: LedgerLeaseTotals(),
-        A: LedgerLeaseTotals(2, 60, 20, 35, 5, reported=True),
+        CREW: LeaseUsage(),
+        ROOT: LeaseUsage(),
+        A: LeaseUsage(2, 60, 20, 35, 5, reported=True),
     }
     elsewhere = structs.replace(
         path(BranchPathLevel(ROOT, 100, 1), BranchPathLevel(A, 100, 1)), holder="two"
     )
     opened = ledger.do(elsewhere, 0.0)
     assert isinstance(opened, BranchesOpened)
-    assert opened.grants[-1].lease == LedgerLeaseTotals()
+    assert opened.grants[-1].lease == LeaseUsage()
 
 
 def test_what_an_operator_forgives_returns_once(new_ledger: NewLedger) -> None:

@@ -11,7 +11,7 @@ import trio
 
 from crewgate import limits
 from crewgate.errors import SidecarError
-from crewgate.lifecycle import socket_dir
+from crewgate.lifecycle import orchestrator_socket_dir
 from crewgate.sidecar import local_socket as door_
 from crewgate.sidecar.local_socket import LocalSocketServer
 from crewgate.sidecar.user import CommandUser
@@ -31,16 +31,16 @@ def test_a_new_folder_for_its_user_alone(me: CommandUser) -> None:
 def test_what_a_killed_supervisor_left_is_found_by_its_instance(me: CommandUser) -> None:
     """Folder and socket are cleared away; a folder with something else in it stays."""
     door = LocalSocketServer(None, me, OTHER)
-    socket_dir.remove_socket_dir(ONE)
+    orchestrator_socket_dir.remove_socket_dir(ONE)
     assert door.path.exists()
-    socket_dir.remove_socket_dir(OTHER)
-    socket_dir.remove_socket_dir(OTHER)
+    orchestrator_socket_dir.remove_socket_dir(OTHER)
+    orchestrator_socket_dir.remove_socket_dir(OTHER)
     assert not door.path.parent.exists()
     door.__exit__(None, None, None)
     with LocalSocketServer(None, me, OTHER) as door:
         beside = door.path.with_name("mine")
         beside.touch()
-        socket_dir.remove_socket_dir(OTHER)
+        orchestrator_socket_dir.remove_socket_dir(OTHER)
         assert beside.exists()
         beside.unlink()
 

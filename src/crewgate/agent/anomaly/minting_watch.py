@@ -38,7 +38,7 @@ from crewgate.core.anomaly.results import (
 )
 from crewgate.core.anomaly.types import ObservedGrant
 from crewgate.core.audit import records
-from crewgate.core.cross_crew_call_ids import is_account
+from crewgate.core.cross_crew_accounts import is_account
 from crewgate.core.gossip import capsules
 from crewgate.core.policy.policy import ToolPolicy
 from crewgate.core.policy.scope import count_covered

@@ -7,7 +7,7 @@ from typing import Literal
 from crewgate import limits
 from crewgate._native.records import BurnedReservation
 from crewgate.agent.branch_registry import BranchRegistry
-from crewgate.core import cross_crew_call_ids
+from crewgate.core import cross_crew_accounts
 from crewgate.core.audit.records import BurnedReservationRecord, request_text, when
 from crewgate.core.ids import EntityKind, table_key
 from crewgate.core.policy.policy import Policy
@@ -58,7 +58,7 @@ class BurnedReservationAudit:
             grant_key=burned.grant.hex(),
             owner=burned.owner,
             intent=burned.state == _INTENT,
-            certificate=cross_crew_call_ids.certificate(entry.crew, who["grant"]) if entry else "",
+            certificate=cross_crew_accounts.certificate(entry.crew, who["grant"]) if entry else "",
         )
 
     def _tool(self, burned: BurnedReservation) -> str:

@@ -22,7 +22,7 @@ from crewgate import limits
 from crewgate._native.table_owner import OwnedTable
 from crewgate.agent.anomaly.minting_watch import MintingWatch
 from crewgate.agent.branch_registry import BranchRegistry
-from crewgate.agent.grant_key_check import check, level_name
+from crewgate.agent.grant_consistency_check import check, level_name
 from crewgate.agent.ipc_server.attachments import AttachedProcess
 from crewgate.agent.revocation.types import ClockReading
 from crewgate.core.budget.ledger_protocol import BranchesOpened, OperationResult

@@ -10,7 +10,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.agent.journal_file import JournalFile
-from crewgate.core.budget.ledger_protocol import LedgerLeaseTotals
+from crewgate.core.budget.ledger_protocol import LeaseUsage
 
 
 class OverrunRecord(msgspec.Struct, frozen=True, gc=False):
@@ -60,7 +60,7 @@ class OverrunJournal:
         """Return the micro-credits of all overruns by branch key; any thread may call it."""
         return _totals([*self._notes.values()])
 
-    def missing(self, leases: Mapping[bytes, LedgerLeaseTotals]) -> dict[bytes, int]:
+    def missing(self, leases: Mapping[bytes, LeaseUsage]) -> dict[bytes, int]:
         """Return the micro-credits by branch key that `leases`, the ledger's reports, lack."""
         totals = _totals(note for note in self if note.life == self._life)
         known = {key: leases[key].overrun if key in leases else 0 for key in totals}

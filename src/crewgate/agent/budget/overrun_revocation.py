@@ -8,7 +8,7 @@ it last, so if a process is killed before, the worker reports it again and the b
 
 import logging
 
-from crewgate.agent.grant_key_check import check
+from crewgate.agent.grant_consistency_check import check
 from crewgate.agent.state import AgentState
 from crewgate.core.audit import record_builder, records
 from crewgate.core.credits import format_credits

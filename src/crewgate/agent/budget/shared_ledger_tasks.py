@@ -15,7 +15,7 @@ from crewgate.core.credits import format_credits
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger.notifications import CreditNotification, CreditReturned, CreditWanted, read
 from crewgate.ledger.postgresql_session import PostgreSQLSession
-from crewgate.ledger.session import Row
+from crewgate.ledger.sql_session import Row
 
 _log = logging.getLogger(__name__)
 

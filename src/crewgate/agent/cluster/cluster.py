@@ -17,7 +17,7 @@ from crewgate.agent.cluster import cluster_status
 from crewgate.agent.cluster.crl_exchange import ClusterCRLExchange
 from crewgate.agent.cluster.membership_log import MembershipLog
 from crewgate.agent.revocation.remote_audit import RemoteRevocationAudit
-from crewgate.agent.revocation.seen_names import is_known
+from crewgate.agent.revocation.target_existence import is_known
 from crewgate.agent.revocation.types import StoredRevocation
 from crewgate.agent.state import AgentState
 from crewgate.ca.key_files import read_certificates
@@ -31,12 +31,12 @@ from crewgate.core.revocation_kinds import BY_CLAIM_LABEL, RevocationTarget
 from crewgate.core.tokens.claims import is_text
 from crewgate.core.x509.identity_extension import MAY_REVOKE
 from crewgate.errors import CAError, ConfigurationError, GossipError
-from crewgate.gossip.member_certificates import SignedMemberRecord
-from crewgate.gossip.node import GossipNode, LocalMember
+from crewgate.gossip.member_verification import SignedMemberRecord
+from crewgate.gossip.node import GossipNode, LocalMemberIdentity
 from crewgate.gossip.sockets import GossipSockets, to_address
-from crewgate.gossip.stream import RevocationTargetQuery
+from crewgate.gossip.stream import TargetExistenceQuery
 from crewgate.gossip.transport import GossipTransport, TLSFiles
-from crewgate.ipc.cluster_messages import ClusterStatus, QuorumSyncState
+from crewgate.ipc.cluster_messages import MachineClusterStatus, QuorumSyncState
 
 _log = logging.getLogger(__name__)
 # By key: until when issued tokens are revoked, and when the revocation expires.
@@ -66,7 +66,7 @@ class Cluster:
         self._remote_audit = RemoteRevocationAudit(agent.registry, self.name)
         # This machine's revocations, as the members have them; None once the gossip is restored.
         self._restored: _Known | None = {}
-        me = LocalMember(
+        me = LocalMemberIdentity(
             _credential(settings),
             read_signing_key(settings.signing_key),
             ca.root,
@@ -227,7 +227,7 @@ class Cluster:
     async def ask_seen(self, target: RevocationTarget) -> list[bool]:
         """See `ClusterPeers`."""
         return await self.service.ask(
-            RevocationTargetQuery(target.rules.label, target.name, target.crew)
+            TargetExistenceQuery(target.rules.label, target.name, target.crew)
         )
 
     def record_pending(self) -> None:
@@ -235,12 +235,12 @@ class Cluster:
         self._membership_log.log_changes(self.now())
         self._agent.record(self._remote_audit.rest(self._agent.clock.wall_ns()))
 
-    def status(self, number: int) -> ClusterStatus:
+    def status(self, number: int) -> MachineClusterStatus:
         """Return the answer to request `number` of the admin socket."""
         touch, lacks = self.in_touch(), self.waiting_for()
         return cluster_status.cluster_status(self.gossip, number, touch, lacks, self.staleness)
 
-    async def _was_seen(self, ask: RevocationTargetQuery) -> bool | None:
+    async def _was_seen(self, ask: TargetExistenceQuery) -> bool | None:
         """Answer a member; None if unknown. Raises GossipError for an invalid name."""
         rules = BY_CLAIM_LABEL.get(ask.target)
         if rules is None or not is_text(ask.name):

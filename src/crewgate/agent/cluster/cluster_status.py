@@ -4,10 +4,10 @@ from collections.abc import Collection, Sequence
 
 from crewgate import limits
 from crewgate.core.gossip.messages import MemberState
-from crewgate.gossip.member_certificates import KnownMember
+from crewgate.gossip.member_verification import KnownMember
 from crewgate.gossip.node import GossipNode
 from crewgate.gossip.sockets import format_address, to_where
-from crewgate.ipc.cluster_messages import ClusterStatus, MemberRow, QuorumSyncState
+from crewgate.ipc.cluster_messages import MachineClusterStatus, MemberRow, QuorumSyncState
 
 BOOTSTRAP = "start the first machine of a cluster once with `crewgate serve --bootstrap`"
 ROOM = "room for the revocations of other machines: raise [table] revocations and restart"
@@ -109,10 +109,10 @@ def rows(gossip: GossipNode) -> list[MemberRow]:
 
 def cluster_status(
     gossip: GossipNode, number: int, touch: QuorumSyncState, lacks: str, max_staleness: float
-) -> ClusterStatus:
+) -> MachineClusterStatus:
     """Return the answer to request `number`."""
     wall, keys, traffic = gossip.host.wall(), list(gossip.membership.keyring), gossip.traffic
-    return ClusterStatus(
+    return MachineClusterStatus(
         id=number,
         name=gossip.membership.me.name,
         in_touch=touch,

@@ -1,6 +1,6 @@
 """Exchanges the certificate revocation list (CRL) with the other members.
 
-It implements `gossip.revocation_lists.LocalCRL`. An invalid CRL is logged once and does not end
+It implements `gossip.crl_negotiation.LocalCRL`. An invalid CRL is logged once and does not end
 the sync with the member, because the revocations in the sync take effect without the CRL, too. This
 machine takes no CRL of such a member for a while, but those of the others.
 """
@@ -14,7 +14,7 @@ from crewgate import limits
 from crewgate.ca.crl_replica import CRLReplica, SignedCRL
 from crewgate.config import CAConfig, Config
 from crewgate.errors import CAError
-from crewgate.gossip.revocation_lists import CRLVersion
+from crewgate.gossip.crl_negotiation import CRLVersion
 
 _RETRY_SECONDS = limits.gossip_list_again_seconds
 

@@ -11,11 +11,11 @@ import trio
 from crewgate import limits
 from crewgate.agent import status
 from crewgate.agent.anomaly import remote_quarantines
-from crewgate.agent.grant_key_check import grant_of
+from crewgate.agent.grant_consistency_check import grant_of
 from crewgate.agent.ipc_server.message_stream import MessageStream, pages
 from crewgate.agent.ipc_server.revoke_request import revoke
 from crewgate.agent.reload import reload_now
-from crewgate.agent.revocation.seen_names import SEEN, never_seen
+from crewgate.agent.revocation.target_existence import SEEN, never_seen
 from crewgate.agent.state import AgentState
 from crewgate.core.anomaly.enforcement import EnforcementOrder
 from crewgate.core.credits import format_credits

@@ -100,7 +100,7 @@ def _dispatch(agent: AgentState, process: AttachedProcess, request: messages.Att
         if process.worker < 0:
             raise ServiceConnectionError("only a gateway's worker may report its health")
         process.facts, process.received_ns = tuple(request.facts), agent.clock.boot_ns()
-    elif isinstance(request, messages.WorkerAccepting):
+    elif isinstance(request, messages.WorkerReadinessReport):
         process.accepting = request.accepting
         process.policy_generation = request.policy_generation
     else:

@@ -15,7 +15,7 @@ from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.x509.identity_extension import MAY_REVOKE, member_id
 from crewgate.errors import ServiceConnectionError, ServiceRefusedError
-from crewgate.gossip.member_certificates import KnownMember
+from crewgate.gossip.member_verification import KnownMember
 from crewgate.ipc import cluster_messages as messages
 from crewgate.ipc.admin_messages import AdminRequest, RevocationReceipt, Revoke
 
@@ -32,7 +32,7 @@ async def answer(
     if isinstance(request, messages.GetMembers):
         for rows, last in pages(cluster_status.rows(cluster.gossip)):
             await connection.send(messages.MembersPage(id=request.id, rows=rows, last=last))
-    elif isinstance(request, messages.GetClusterStatus):
+    elif isinstance(request, messages.GetMachineClusterStatus):
         await connection.send(cluster.status(request.id))
     elif isinstance(request, messages.EvictMember):
         await connection.send(await evict(agent, cluster, request))

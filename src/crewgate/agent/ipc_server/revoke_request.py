@@ -14,10 +14,10 @@ import trio
 from crewgate import limits
 from crewgate.agent.revocation.quorum_wait import QuorumWait
 from crewgate.agent.revocation.revocation_notifier import RevocationAwaitingAcks
-from crewgate.agent.revocation.seen_names import SEEN, NeverSeenResult, never_seen
+from crewgate.agent.revocation.target_existence import SEEN, NeverSeenResult, never_seen
 from crewgate.agent.revocation.types import LocalRevocationResult
 from crewgate.agent.state import AgentState
-from crewgate.core import cross_crew_call_ids
+from crewgate.core import cross_crew_accounts
 from crewgate.core.audit import records
 from crewgate.core.ids import EntityKind
 from crewgate.ipc.admin_messages import QuorumResult, RevocationReceipt, Revoke
@@ -98,7 +98,7 @@ def _record(
     target, (kind, name) = result.target, result.ended
     is_branch = target.kind is EntityKind.BRANCH
     who: dict[str, Any] = {**agent.registry.who(target.key if is_branch else b"")}
-    who["crew"] = cross_crew_call_ids.caller(target.crew)
+    who["crew"] = cross_crew_accounts.caller(target.crew)
     if target.rules.claim:
         who[target.rules.label] = target.name
     return records.RevocationRecord(

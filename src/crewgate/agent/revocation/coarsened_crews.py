@@ -7,7 +7,7 @@ crew until its last such revocation has expired, also after a restart of the age
 import logging
 
 from crewgate import limits
-from crewgate.ipc.admin_messages import CrewOverRevocationQuota
+from crewgate.ipc.admin_messages import OverQuotaCrewStatus
 
 _log = logging.getLogger(__name__)
 
@@ -16,14 +16,14 @@ class CoarsenedCrews:
     """The crews by name; `wall` is whole seconds since 1970."""
 
     def __init__(self) -> None:
-        self._rows: dict[str, CrewOverRevocationQuota] = {}
+        self._rows: dict[str, OverQuotaCrewStatus] = {}
         self._logged: dict[str, int] = {}
 
     def note(self, crew: str, wall: int) -> None:
         """Add a revocation that has revoked all tokens of a crew on this machine."""
         before = self._rows.get(crew)
         count = before.count if before is not None else 0
-        self._rows[crew] = CrewOverRevocationQuota(crew, wall, count + 1)
+        self._rows[crew] = OverQuotaCrewStatus(crew, wall, count + 1)
         interval = limits.coarsened_log_seconds
         if wall - self._logged.get(crew, -interval) < interval:
             return
@@ -37,10 +37,10 @@ class CoarsenedCrews:
 
     def restore(self, crew: str, at: int) -> None:
         """Add a revocation of the journal, of the time `at`; the earlier agent has logged it."""
-        self._rows[crew] = CrewOverRevocationQuota(crew, at, 1)
+        self._rows[crew] = OverQuotaCrewStatus(crew, at, 1)
         self._logged[crew] = at
 
-    def rows(self) -> list[CrewOverRevocationQuota]:
+    def rows(self) -> list[OverQuotaCrewStatus]:
         """Return the crews, the newest revocation first."""
         return sorted(self._rows.values(), key=lambda row: (-row.at, row.crew))
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from crewgate._native.table_owner import OwnedTable
-from crewgate.core.cross_crew_call_ids import caller
+from crewgate.core.cross_crew_accounts import caller
 from crewgate.core.policy.policy import CrewPolicy
 
 EntryKind = Literal["branch", "certificate", "overrun"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from crewgate import limits
 from crewgate.agent.branch_registry import BranchRegistry
-from crewgate.core import cross_crew_call_ids
+from crewgate.core import cross_crew_accounts
 from crewgate.core.audit.records import Record, RevocationRecord, ServiceEvent, when
 from crewgate.core.gossip.capsules import RevocationEntry
 from crewgate.core.ids import EntityKind
@@ -60,7 +60,7 @@ class RemoteRevocationAudit:
         self, entry: RevocationEntry, origin: bytes, crew: CrewPolicy | None, wall_ns: int
     ) -> RevocationRecord:
         who = self._registry.who(entry.key if entry.kind == EntityKind.BRANCH else b"")
-        who["crew"] = cross_crew_call_ids.caller(crew.name) if crew else ""
+        who["crew"] = cross_crew_accounts.caller(crew.name) if crew else ""
         whole = crew.name if crew and entry.kind == EntityKind.CREW else ""
         return RevocationRecord(
             **who,

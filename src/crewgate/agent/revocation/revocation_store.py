@@ -22,7 +22,7 @@ from crewgate.agent.revocation.types import (
     coarse_entry,
     entry_for,
 )
-from crewgate.core.cross_crew_call_ids import caller, is_account, may_be_run
+from crewgate.core.cross_crew_accounts import caller, is_account, may_be_run
 from crewgate.core.gossip import capsules
 from crewgate.core.ids import EntityKind, crew_key, table_key
 from crewgate.core.policy.policy import CrewPolicy, VerificationKey

@@ -8,10 +8,10 @@ from contextlib import closing
 from datetime import UTC, datetime
 
 from crewgate.audit.filters import AuditFilter, GroupBy
-from crewgate.audit.reader import AuditReader
+from crewgate.audit.queries import AuditQueries
 from crewgate.config import Config
 from crewgate.core.credits import format_credits
-from crewgate.errors import AuditError
+from crewgate.errors import AuditReadError
 
 
 def overrun_warnings(config: Config) -> Iterator[str]:
@@ -20,10 +20,10 @@ def overrun_warnings(config: Config) -> Iterator[str]:
     if not priced or not config.audit.folder.is_dir():
         return
     try:
-        with closing(AuditReader(config.audit.folder)) as audit:
+        with closing(AuditQueries(config.audit.folder)) as audit:
             since = datetime.fromtimestamp(config.path.stat().st_mtime, UTC)
             groups = audit.groups(AuditFilter(since=since), GroupBy.TOOL)
-    except AuditError as error:
+    except AuditReadError as error:
         yield f"{error}"
         return
     for group in groups:

@@ -66,8 +66,8 @@ def command(
     Reads the audit files of this machine. The gateway need not run.
     """
     from crewgate.audit.filters import AuditFilter, GroupBy, parse_serial, parse_since
-    from crewgate.audit.reader import AuditReader
-    from crewgate.cli.output import audit_minting_watch, audit_report, rejected_connections
+    from crewgate.audit.queries import AuditQueries
+    from crewgate.cli.output import audit_connections, audit_minting_watch, audit_report
 
     given = {name for name, value in filters.items() if value} | ({"by"} if by else set())
     if connections and given & {"branch", "role", "tool", "by", "denied", "would_deny"}:
@@ -86,12 +86,12 @@ def command(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     folder = load(config_path).audit.folder
-    with closing(AuditReader(folder)) as audit:
+    with closing(AuditQueries(folder)) as audit:
         if watch:
             audit_minting_watch.print_watch(audit.watched(question), as_json=as_json)
         elif connections:
-            rejected = rejected_connections.ask(audit, question)
-            rejected_connections.print_connections(rejected, as_json=as_json)
+            rejected = audit_connections.ask(audit, question)
+            audit_connections.print_connections(rejected, as_json=as_json)
         else:
             answer = audit_report.ask(audit, question, GroupBy(by) if by else None)
             audit_report.show(answer, folder, branch=question.branch, as_json=as_json)

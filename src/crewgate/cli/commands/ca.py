@@ -12,7 +12,7 @@ from crewgate.ca.authority import Authority, configured_ca, create, new_instance
 from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.ca.certificates import new_key, pem
 from crewgate.ca.key_files import PRIVATE, PUBLIC, key_pem, read_certificates, read_file, write_file
-from crewgate.cli.ca_arguments import (
+from crewgate.cli.ca_argument_checks import (
     SERVER_ROLE,
     IssueOptions,
     find,
@@ -21,7 +21,7 @@ from crewgate.cli.ca_arguments import (
     with_suffix,
 )
 from crewgate.cli.options import (
-    FullHelpGroup,
+    UntruncatedHelpGroup,
     config_option,
     json_option,
     life_option,
@@ -37,7 +37,7 @@ from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.runtime.durable_files import cause, make_folder
 
 
-@click.group("ca", cls=FullHelpGroup)
+@click.group("ca", cls=UntruncatedHelpGroup)
 def command() -> None:
     """Issue, renew, list and revoke certificates of the internal CA.
 

@@ -40,7 +40,7 @@ def command(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
     not start with it, or does not get ready.
     """
     from crewgate.cli.check.crews_sharing_upstreams import shared_connections
-    from crewgate.cli.check.errors_and_warnings import find_errors, find_warnings
+    from crewgate.cli.check.error_and_warning_checks import find_errors, find_warnings
     from crewgate.cli.check.observed_overruns import overrun_warnings
     from crewgate.cli.check.permissions import permission_warnings
 

@@ -6,7 +6,13 @@ from pathlib import Path
 import click
 import msgspec
 
-from crewgate.cli.options import FullHelpGroup, config_option, json_option, print_result, state_of
+from crewgate.cli.options import (
+    UntruncatedHelpGroup,
+    config_option,
+    json_option,
+    print_result,
+    state_of,
+)
 from crewgate.cli.output.cluster import ago, as_document, show_members, status_lines
 from crewgate.cli.output.revocation import print_receipt, reach_lines, receipt_document
 from crewgate.ipc.admin_client import AdminClient
@@ -16,7 +22,7 @@ from crewgate.ipc.cluster_messages import EvictUntil
 _HIDDEN = ("type", "id")
 
 
-@click.group("cluster", cls=FullHelpGroup)
+@click.group("cluster", cls=UntruncatedHelpGroup)
 def command() -> None:
     """Show the machines of the cluster, evict one for good, rotate their keys."""
 
@@ -105,7 +111,7 @@ def evict(*, config_path: Path, name: str, until: EvictUntil, force: bool, as_js
     print_receipt(receipt, [line, *reach_lines(receipt.reach)], found if as_json else None)
 
 
-@command.group("keys", cls=FullHelpGroup)
+@command.group("keys", cls=UntruncatedHelpGroup)
 def keys() -> None:
     """Rotate the keys that encrypt datagrams between machines."""
 

@@ -11,7 +11,7 @@ from crewgate.cli.output.revocation import NEVER_SEEN, never_seen_lines
 from crewgate.config import load
 from crewgate.core.x509.identity_extension import Identity, Role, check
 from crewgate.errors import ConfigurationError
-from crewgate.lifecycle.decommission import DecommissionResult, decommission
+from crewgate.lifecycle.orchestrator_decommission import DecommissionResult, decommission
 
 
 @click.command("decommission")

@@ -10,11 +10,11 @@ import click
 
 from crewgate.cli.options import json_option
 from crewgate.errors import CrewgateError, DemoError
-from crewgate.runtime.optional_packages import install_hint
+from crewgate.runtime.install_hint import install_hint
 
 if TYPE_CHECKING:
     from crewgate.demo.display import Display
-    from crewgate.demo.report import DemoResult
+    from crewgate.demo.story_figures import DemoResult
 
 
 @click.command("demo")
@@ -69,9 +69,9 @@ async def _play(folder: Path, display: "Display") -> "DemoResult":
     from crewgate.demo.cross_crew_act import call_across_crews
     from crewgate.demo.gateway_process import running
     from crewgate.demo.gateway_setup import build, join
-    from crewgate.demo.report import judge
     from crewgate.demo.restart import restart
     from crewgate.demo.story import play
+    from crewgate.demo.story_figures import judge
 
     joined = trio.Event()
 

@@ -11,7 +11,13 @@ import click
 
 from crewgate.cli.commands.ledger_accept import command as accept
 from crewgate.cli.commands.ledger_report import reconcile, report
-from crewgate.cli.options import FullHelpGroup, config_option, json_option, print_result, state_of
+from crewgate.cli.options import (
+    UntruncatedHelpGroup,
+    config_option,
+    json_option,
+    print_result,
+    state_of,
+)
 from crewgate.config.load import load
 from crewgate.core.credits import format_credits
 from crewgate.errors import LedgerUnavailableError
@@ -20,7 +26,7 @@ from crewgate.ledger import schema
 from crewgate.ledger.factory import open_session
 
 
-@click.group("ledger", cls=FullHelpGroup)
+@click.group("ledger", cls=UntruncatedHelpGroup)
 def command() -> None:
     """Show what each crew, run and branch has spent, and maintain the ledger."""
 
@@ -51,8 +57,8 @@ def resume(*, config_path: Path, as_json: bool) -> None:
         raise LedgerUnavailableError(
             f"{ledger}: only a PostgreSQL needs `resume`, after a failover; nothing to do"
         )
-    from crewgate.ledger.durability import accept
     from crewgate.ledger.postgresql_session import PostgreSQLSession
+    from crewgate.ledger.server_durability_check import accept
 
     with closing(PostgreSQLSession(ledger.url, ledger.password_file)) as session:
         timeline = session.use(accept)

@@ -13,7 +13,7 @@ from crewgate.config import Config
 from crewgate.config.load import load
 from crewgate.core.budget.ledger_protocol import AccountStatement
 from crewgate.core.credits import format_credits
-from crewgate.core.cross_crew_call_ids import caller
+from crewgate.core.cross_crew_accounts import caller
 from crewgate.core.ids import crew_key
 from crewgate.ledger.factory import open_ledger
 
@@ -132,7 +132,7 @@ def _booked(named: list[tuple[AccountStatement, str]]) -> dict[tuple[str, str], 
     """Return what the ledger has for each branch, by its calling crew and its id.
 
     For a call that a [[crossing]] allows, the ledger has the account that paid, and the audit has
-    the crew that called (`cross_crew_call_ids`). If a token of this crew has the id of the branch
+    the crew that called (`cross_crew_accounts`). If a token of this crew has the id of the branch
     too, the audit cannot tell the two branches apart, so this function adds them up.
     """
     branches: dict[bytes, tuple[str, str]] = {}
@@ -181,9 +181,9 @@ def _is_level(statement: AccountStatement, by: str) -> bool:
 
 def _groups(config: Config, by: str, crew: str | None) -> "list[CallGroup]":
     from crewgate.audit.filters import AuditFilter, GroupBy
-    from crewgate.audit.reader import AuditReader
+    from crewgate.audit.queries import AuditQueries
 
-    with closing(AuditReader(config.audit.folder)) as audit:
+    with closing(AuditQueries(config.audit.folder)) as audit:
         return audit.groups(AuditFilter(crew=crew), GroupBy(by))
 
 

@@ -13,7 +13,7 @@ from crewgate.cli.remote.option import with_remote
 from crewgate.cli.tokens import MintOptions, read_token, show_token
 from crewgate.core.credits import format_credits
 from crewgate.errors import BranchRevokedError, IssuerError
-from crewgate.issuer.gateway import LocalGateway, minter_of
+from crewgate.issuer.local_gateway import LocalGateway, minter_of
 from crewgate.issuer.parent_tokens import VerifiedToken, verify_token
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.cli.options import (
-    ParsedParam,
+    ParsedIntParamType,
     config_option,
     json_option,
     parse_duration,
@@ -38,7 +38,7 @@ def _quarantine_seconds(text: str) -> int:
     "--for",
     "seconds",
     metavar="DURATION",
-    type=ParsedParam("duration", _quarantine_seconds),
+    type=ParsedIntParamType("duration", _quarantine_seconds),
     show_default="the crew's quarantine_seconds, else 1d",
     help="Length, such as 90m or 7d. If a quarantine is set already, this moves its end.",
 )

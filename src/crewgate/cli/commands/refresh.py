@@ -21,8 +21,8 @@ def command(*, config_path: Path, token: str, ttl: int | None, as_json: bool) ->
 
     TOKEN is the last token of the branch, expired or not; - reads it from standard input.
     """
-    from crewgate.issuer.gateway import minter_of
     from crewgate.issuer.inspection import read_claims
+    from crewgate.issuer.local_gateway import minter_of
     from crewgate.issuer.parent_tokens import verify_token
     from crewgate.policy.loader import crew_keys
 

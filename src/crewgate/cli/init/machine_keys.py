@@ -64,7 +64,7 @@ def begin(state: Path) -> None:
     Without the note, it would wait for other machines. Machines that join it learn from it. Raises
     OSError.
     """
-    from crewgate.core.gossip.freshness import QuorumFreshness
+    from crewgate.core.gossip.quorum_freshness import QuorumFreshness
     from crewgate.gossip.quorum_view_file import QuorumViewFile
 
     make_folder(state, 0o710)

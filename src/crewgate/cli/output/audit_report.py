@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from crewgate.audit.filters import AuditFilter, GroupBy
-from crewgate.audit.query_results import AuditGaps, CallGroup, CallRow, RefusalSummary
-from crewgate.audit.reader import AuditReader
+from crewgate.audit.queries import AuditQueries
+from crewgate.audit.query_results import AuditGaps, CallGroup, CallRow, UnauthenticatedRefusals
 from crewgate.cli.output.tables import open_console, print_table, table_of, utc
 from crewgate.core.credits import format_credits
 from crewgate.core.terminal_text import printable
@@ -30,13 +30,13 @@ class AuditReport(msgspec.Struct, frozen=True):
     total: CallGroup
     health: AuditGaps
     # Refusals without a record of each; empty if the output is filtered.
-    refusals: list[RefusalSummary]
+    refusals: list[UnauthenticatedRefusals]
     calls: list[CallRow] | None = None
     groups: list[CallGroup] | None = None
     by: GroupBy | None = None
 
 
-def ask(audit: AuditReader, question: AuditFilter, by: GroupBy | None) -> AuditReport:
+def ask(audit: AuditQueries, question: AuditFilter, by: GroupBy | None) -> AuditReport:
     """Query the audit once for each part of the output."""
     is_unfiltered = question == AuditFilter(since=question.since, limit=question.limit)
     return AuditReport(
@@ -129,8 +129,8 @@ def _groups(groups: list[CallGroup], by: GroupBy) -> Table:
     return table_of(names | numbers, groups, numbers=tuple(numbers))
 
 
-def _refusals(refusals: list[RefusalSummary]) -> Table:
-    columns: dict[str, Callable[[RefusalSummary], str]] = {
+def _refusals(refusals: list[UnauthenticatedRefusals]) -> Table:
+    columns: dict[str, Callable[[UnauthenticatedRefusals], str]] = {
         "refused and only counted": lambda row: row.reason,
         "listener": lambda row: row.listener,
         "from": lambda row: "others" if row.peer == "*" else row.peer,

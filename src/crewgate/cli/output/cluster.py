@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from crewgate.core.terminal_text import printable
-from crewgate.ipc.cluster_messages import ClusterStatus, MemberRow, QuorumSyncState
+from crewgate.ipc.cluster_messages import MachineClusterStatus, MemberRow, QuorumSyncState
 
 _STATES = {"here": "this machine"}
 _STANDINGS = {
@@ -84,7 +84,7 @@ def _need(sync: QuorumSyncState) -> str:
     return f"{sync.needed} {'is' if sync.needed == 1 else 'are'} needed"
 
 
-def status_lines(status: ClusterStatus) -> Iterator[str]:
+def status_lines(status: MachineClusterStatus) -> Iterator[str]:
     """Yield the lines of `crewgate cluster status`."""
     sync = status.in_touch
     if status.waiting_for:
@@ -114,7 +114,7 @@ def _quorum(sync: QuorumSyncState) -> str:
     return "a majority of the members"
 
 
-def _keys(status: ClusterStatus) -> str:
+def _keys(status: MachineClusterStatus) -> str:
     if status.newest_key_seconds is None or status.next_key_seconds is None:
         return "none yet: this machine has met no other"
     due = max(0.0, status.next_key_seconds)

@@ -24,12 +24,12 @@ from crewgate.ca.key_files import (
     write_file,
 )
 from crewgate.ca.machine_cert_renewal import put, require_no_key
-from crewgate.cli.ca_arguments import SERVER_ROLE, IssueOptions, require_absent, with_suffix
+from crewgate.cli.ca_argument_checks import SERVER_ROLE, IssueOptions, require_absent, with_suffix
 from crewgate.cli.options import print_result
 from crewgate.cli.output import revocation
 from crewgate.cli.output.certificates import describe, print_entry
 from crewgate.cli.remote.client import ControlClient
-from crewgate.cli.remote.receipt import receipt_of
+from crewgate.cli.remote.revocation_receipt import receipt_of
 from crewgate.core.ids import EntityKind
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity_extension import Identity

@@ -19,7 +19,7 @@ from crewgate.cli.output import tree as tree_output
 from crewgate.cli.remote.ca import issue as ca_issue
 from crewgate.cli.remote.ca import revoke as ca_revoke
 from crewgate.cli.remote.client import ControlClient
-from crewgate.cli.remote.receipt import receipt_of
+from crewgate.cli.remote.revocation_receipt import receipt_of
 from crewgate.cli.tokens import MintOptions, read_token, show_token
 from crewgate.core.credits import format_credits
 from crewgate.core.x509.identity_extension import Role

@@ -56,7 +56,7 @@ def with_remote(twin: str) -> Callable[[Function], Function]:
                 if config_path is None:
                     raise click.UsageError("Missing option '-c' / '--config'.")
                 return function(config_path=config_path, **given)
-            from crewgate.cli.ca_arguments import with_suffix
+            from crewgate.cli.ca_argument_checks import with_suffix
             from crewgate.cli.remote.client import ClientCertificateFiles, ControlClient
 
             if prefix is None:

@@ -95,7 +95,7 @@ class AttributedRecord(BaseRecord, frozen=True, kw_only=True):
     subject: str = ""
 
 
-class RequestRecord(AttributedRecord, frozen=True, kw_only=True):
+class BaseRequestRecord(AttributedRecord, frozen=True, kw_only=True):
     """The facts of a request that arrived at `time`, in the records that are about one."""
 
     time: datetime
@@ -106,7 +106,7 @@ class RequestRecord(AttributedRecord, frozen=True, kw_only=True):
     method: str
 
 
-class CallRecord(RequestRecord, frozen=True, kw_only=True, tag="call"):
+class CallRecord(BaseRequestRecord, frozen=True, kw_only=True, tag="call"):
     """A call whose token has a good signature, written when the call has ended.
 
     - `remaining_micro`: what this machine has left of its lease for the branch
@@ -140,7 +140,7 @@ class CallRecord(RequestRecord, frozen=True, kw_only=True, tag="call"):
     certificate: str = ""
 
 
-class StreamOpened(RequestRecord, frozen=True, kw_only=True, tag="open"):
+class StreamOpened(BaseRequestRecord, frozen=True, kw_only=True, tag="open"):
     """A stream that has begun; when it ends, a `CallRecord` has the same request id."""
 
     price_micro: int

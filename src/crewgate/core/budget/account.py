@@ -12,12 +12,12 @@ from crewgate.core.budget.ledger_lease import EMPTY, NOTHING, CreditTotals, Ledg
 from crewgate.core.budget.ledger_protocol import (
     WINDOW_SECONDS_DAY,
     WINDOW_SECONDS_HOUR,
-    CrewAllowance,
+    CrewDrawLimits,
     WindowUsage,
     window_of,
 )
 
-UNBOUNDED = CrewAllowance()
+UNBOUNDED = CrewDrawLimits()
 
 TicketOf = tuple[bytes, str, bytes]  # branch, holder, boot
 
@@ -160,7 +160,7 @@ class CrewAccount(Account):
     never twice.
     """
 
-    allowance: CrewAllowance = UNBOUNDED
+    allowance: CrewDrawLimits = UNBOUNDED
     hour: WindowUsage = EMPTY
     day: WindowUsage = EMPTY
 

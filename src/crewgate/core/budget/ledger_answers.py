@@ -6,7 +6,7 @@ from crewgate.core.budget.account import Account
 from crewgate.core.budget.ledger_lease import LedgerLease
 from crewgate.core.budget.ledger_protocol import (
     AccountStatement,
-    LedgerLeaseTotals,
+    LeaseUsage,
     OpenedLevel,
     QuotaExhausted,
 )
@@ -16,7 +16,7 @@ def governing_grant(account: Account, lessee: tuple[str, bytes]) -> OpenedLevel:
     """Return the grant that governs a level, with the lease of `lessee` (holder, boot) there."""
     overdrawn = max(0, account.totals.charged - account.quota)
     lease = account.leases.get(lessee)
-    report = LedgerLeaseTotals() if lease is None else lease_report(lease)
+    report = LeaseUsage() if lease is None else lease_report(lease)
     return OpenedLevel(account.key, account.quota, account.iat, overdrawn, report)
 
 
@@ -40,14 +40,14 @@ def exhausted(account: Account, own_idle: int, need: int) -> QuotaExhausted:
     return QuotaExhausted(account.key, max(0, cap.charged - own_idle), cap.cap, missing, window)
 
 
-def lease_report(lease: LedgerLease) -> LedgerLeaseTotals:
+def lease_report(lease: LedgerLease) -> LeaseUsage:
     """Return the totals of a lease as its holder counts them.
 
     So `given_back` includes void credit: the holder gave it back, though the ledger keeps it.
     """
     given_back = lease.given_back + lease.void
     totals = lease.spent, lease.lost, lease.reserved, lease.overrun, lease.report >= 0
-    return LedgerLeaseTotals(lease.seq, lease.granted, given_back, *totals)
+    return LeaseUsage(lease.seq, lease.granted, given_back, *totals)
 
 
 def statement(account: Account, *, closed: bool) -> AccountStatement:

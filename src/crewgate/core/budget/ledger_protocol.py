@@ -48,7 +48,7 @@ class BranchPathLevel(msgspec.Struct, frozen=True, gc=False):
     id: str = ""
 
 
-class CrewAllowance(msgspec.Struct, frozen=True, gc=False):
+class CrewDrawLimits(msgspec.Struct, frozen=True, gc=False):
     """How many micro-credits a whole crew may draw in one hour, and in one day, of the epoch."""
 
     hourly_max: int = limits.quota_micro_max
@@ -59,7 +59,7 @@ class BranchPath(msgspec.Struct, frozen=True):
     """The path of a branch: the crew with its allowance and `name`, then root … branch."""
 
     crew: bytes
-    allowance: CrewAllowance
+    allowance: CrewDrawLimits
     levels: tuple[BranchPathLevel, ...]
     name: str = ""
 
@@ -87,7 +87,7 @@ class OpenBranches(msgspec.Struct, frozen=True):
     need: int = 0
 
 
-class LedgerLeaseTotals(msgspec.Struct, frozen=True, gc=False):
+class LeaseUsage(msgspec.Struct, frozen=True, gc=False):
     """The totals of one lease in one boot, as the ledger knows them.
 
     A table that has forgotten the branch continues from here. `seq` is the number of the last draw.
@@ -119,7 +119,7 @@ class OpenedLevel(msgspec.Struct, frozen=True, gc=False):
     quota: int
     iat: int
     overdrawn: int
-    lease: LedgerLeaseTotals = LedgerLeaseTotals()
+    lease: LeaseUsage = LeaseUsage()
 
 
 class BranchesOpened(msgspec.Struct, frozen=True):
@@ -299,5 +299,5 @@ class Ledger(Protocol):
         Raises InvalidLedgerOperationError if the protocol does not allow the operation.
         """
 
-    def leases(self, holder: str, boot: bytes) -> dict[bytes, LedgerLeaseTotals]:
+    def leases(self, holder: str, boot: bytes) -> dict[bytes, LeaseUsage]:
         """Return what one holder has drawn in one boot, by branch."""

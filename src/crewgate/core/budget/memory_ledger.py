@@ -19,7 +19,7 @@ from crewgate.core.budget.ledger_protocol import (
     DrawGranted,
     DrawLease,
     DrawQueued,
-    LedgerLeaseTotals,
+    LeaseUsage,
     OpenBranches,
     Operation,
     OperationResult,
@@ -205,7 +205,7 @@ class MemoryLedger:
                 level.queue.drop((account.key, name, boot))
         return lost
 
-    def leases(self, holder: str, boot: bytes) -> dict[bytes, LedgerLeaseTotals]:
+    def leases(self, holder: str, boot: bytes) -> dict[bytes, LeaseUsage]:
         """Return what one holder has drawn in one boot, by branch."""
         lessee = holder, boot
         return {

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from crewgate import limits
-from crewgate.core.gossip.freshness import QuorumFreshness, majority
 from crewgate.core.gossip.messages import OutgoingDatagram, PersistAck, PersistQuery, encode
+from crewgate.core.gossip.quorum_freshness import QuorumFreshness, majority
 
 _PAUSES = limits.check_again_seconds
 _VALID_SECONDS = limits.receipt_answer_seconds

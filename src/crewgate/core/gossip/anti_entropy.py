@@ -25,13 +25,13 @@ import msgspec
 from crewgate import limits
 from crewgate.core.gossip.accept_log import AcceptLog
 from crewgate.core.gossip.capsules import ID_BYTES
-from crewgate.core.gossip.freshness import QuorumFreshness
 from crewgate.core.gossip.messages import (
     AcceptLogRequest,
     AcceptLogResponse,
     OutgoingDatagram,
     encode,
 )
+from crewgate.core.gossip.quorum_freshness import QuorumFreshness
 
 NO_LIFE = bytes(8)  # of a member that has not answered yet
 _Eight = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]

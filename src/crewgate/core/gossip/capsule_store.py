@@ -15,7 +15,7 @@ from hashlib import blake2b
 
 from crewgate import limits
 from crewgate.core.gossip import capsules
-from crewgate.core.gossip.packed_capsules import PackedCapsules
+from crewgate.core.gossip.compact_capsule_map import CompactCapsuleMap
 from crewgate.core.gossip.ranges import IntervalSet, Range
 
 DIGEST_BYTES = 8
@@ -47,7 +47,7 @@ class _OriginLog:
     __slots__ = ("capsules", "conflicts", "digest")
 
     def __init__(self, name: bytes) -> None:
-        self.capsules = PackedCapsules(name)
+        self.capsules = CompactCapsuleMap(name)
         self.conflicts: set[bytes] = set()  # capsules with a number that one of `capsules` has
         self.digest = 0
 

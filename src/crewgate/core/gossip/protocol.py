@@ -17,9 +17,9 @@ from crewgate.core.gossip.capsule_store import AcceptResult, CapsuleStore, Held
 from crewgate.core.gossip.capsule_verification import CapsuleVerifier
 from crewgate.core.gossip.capsules import Capsule, RevocationEntry
 from crewgate.core.gossip.dissemination import Disseminator, EgressBudget
-from crewgate.core.gossip.freshness import QuorumFreshness
 from crewgate.core.gossip.membership import Membership
 from crewgate.core.gossip.protocol_interface import CapsuleCrypto, ProtocolOutput
+from crewgate.core.gossip.quorum_freshness import QuorumFreshness
 from crewgate.core.gossip.randomness import RandomSource, some
 from crewgate.errors import GossipError
 

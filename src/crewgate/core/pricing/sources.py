@@ -25,7 +25,7 @@ Quantity = int | Fraction
 _NUMBER = re.compile(rb"(?:0|[1-9][0-9]{0,15})(?:\.[0-9]{1,12})?(?:[eE][+-]?[0-9]{1,2})?")
 
 
-class PlaceSyntax(enum.Enum):
+class PlaceKind(enum.Enum):
     """What the `place` of a term means."""
 
     NOTHING = enum.auto()  # the source needs no place
@@ -62,7 +62,7 @@ class PriceTerm(msgspec.Struct, frozen=True):
     place: tuple[str, ...] = ()
 
     key: ClassVar[str]  # in the configuration
-    place_kind: ClassVar[PlaceSyntax] = PlaceSyntax.NOTHING
+    place_kind: ClassVar[PlaceKind] = PlaceKind.NOTHING
     in_request: ClassVar[bool] = False  # allowed under `request`
     in_response: ClassVar[bool] = False  # allowed under `response`
     needs_body: ClassVar[bool] = True  # needs the whole body of a request
@@ -72,7 +72,7 @@ class PriceTerm(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """The place as it is written in the configuration."""
-        if self.place_kind is PlaceSyntax.HEADER:
+        if self.place_kind is PlaceKind.HEADER:
             return self.place[0]
         return "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in self.place)
 
@@ -131,7 +131,7 @@ class NumberTerm(PriceTerm, frozen=True):
     """A number in a JSON body."""
 
     key = "number"
-    place_kind = PlaceSyntax.POINTER
+    place_kind = PlaceKind.POINTER
     in_request = True
     in_response = True
     reads_json = True
@@ -154,7 +154,7 @@ class ItemsTerm(PriceTerm, frozen=True):
     """The items of an array in a JSON body; in a response, anything but an array is one item."""
 
     key = "items"
-    place_kind = PlaceSyntax.POINTER
+    place_kind = PlaceKind.POINTER
     in_request = True
     in_response = True
     reads_json = True
@@ -176,7 +176,7 @@ class HeaderTerm(PriceTerm, frozen=True):
     """A number in a header of a response."""
 
     key = "header"
-    place_kind = PlaceSyntax.HEADER
+    place_kind = PlaceKind.HEADER
     in_response = True
 
     def of_headers(self, headers: Mapping[bytes, bytes]) -> Quantity | None:
@@ -188,7 +188,7 @@ class TrailerTerm(PriceTerm, frozen=True):
     """A number in a trailer of a response."""
 
     key = "trailer"
-    place_kind = PlaceSyntax.HEADER
+    place_kind = PlaceKind.HEADER
     in_response = True
 
     def of_trailers(self, trailers: Mapping[bytes, bytes]) -> Quantity | None:

@@ -6,7 +6,7 @@ what has been spent or revoked since.
 
 import msgspec
 
-from crewgate.core import cross_crew_call_ids
+from crewgate.core import cross_crew_accounts
 from crewgate.core.tokens.claims import Claims
 
 
@@ -45,7 +45,7 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
     @property
     def caller(self) -> str:
         """The name of the crew that calls: the first part of `crew`, if it names two crews."""
-        return cross_crew_call_ids.caller(self.crew)
+        return cross_crew_accounts.caller(self.crew)
 
     @property
     def parent(self) -> str | None:

@@ -14,7 +14,7 @@ from crewgate import limits
 from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
 from crewgate._native.table import Table
-from crewgate.core.budget.spent_window import explained
+from crewgate.core.budget.denial_reset_time import explained
 from crewgate.core.policy.policy import Policy
 from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.grant import Grant

@@ -7,7 +7,7 @@ from crewgate._native.audit_line import AuditLines
 from crewgate.audit.recorder import AuditRecorder
 from crewgate.core.tokens.grant import Grant
 from crewgate.gateway.call.authorizer import DrawCallback, GateAuthorizer
-from crewgate.gateway.call.draws_and_timers import DrawsAndTimers
+from crewgate.gateway.call.background_tasks import BackgroundTasks
 from crewgate.gateway.call.ended_call_queue import EndedCallQueue
 from crewgate.gateway.call.in_flight import InFlightCalls
 from crewgate.server.socket_poller import SocketPoller
@@ -22,7 +22,7 @@ class CallServices:
         in_flight: InFlightCalls,
         sink: AuditRecorder,
         poller: SocketPoller,
-        background_tasks: DrawsAndTimers,
+        background_tasks: BackgroundTasks,
         wait_seconds: float = limits.credit_wait_seconds,
     ) -> None:
         """`wait_seconds`: how long a call waits for credit before it is answered."""

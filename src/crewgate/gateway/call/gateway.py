@@ -1,13 +1,13 @@
 """One call through the gateway, as a sequence of five steps.
 
-1. Authorize: find the tool and the token (`pending_call`), and ask the gate (`authorizer`).
+1. Authorize: find the tool and the token (`undecided_call`), and ask the gate (`authorizer`).
 2. Reserve: the gate takes the price out of the branch's lease together with its verdict. If credit
    is missing, the call waits while it is drawn.
 3. Forward: the request to the tool, the response to the client (`proxied_call`,
    `request_body_upload`). If the price is read in the response, it is paid for as it arrives
    (`response_metering`).
 4. Settle: at the call's end its cost is known, and the rest of the reservation returns.
-5. Record: one line in the audit (`call_record`), written before the settlement
+5. Record: one line in the audit (`call_audit_line`), written before the settlement
    (`ended_call_queue`), so that no settled call lacks one.
 
 The route is looked up first and checked last: without a good token an unknown path looks like any
@@ -35,15 +35,15 @@ from crewgate.gateway import cors
 from crewgate.gateway.bad_token_throttle import BadTokenThrottle
 from crewgate.gateway.call.authorizer import RetryCondition
 from crewgate.gateway.call.call_services import CallServices
-from crewgate.gateway.call.pending_call import (
+from crewgate.gateway.call.problem_response import METADATA_PATH, respond_with_problem
+from crewgate.gateway.call.proxied_call import ProxiedCall
+from crewgate.gateway.call.request_pricing import BodyReader, BodyTooLargeHandler
+from crewgate.gateway.call.undecided_call import (
     ListenerPolicy,
-    PendingCall,
+    UndecidedCall,
     extract_credentials,
     request_ids,
 )
-from crewgate.gateway.call.problem_response import METADATA_PATH, respond_with_problem
-from crewgate.gateway.call.proxied_call import ProxiedCall
-from crewgate.gateway.call.request_pricing import BodyReader, LargeBodyRefusal
 from crewgate.gateway.headers import IdentityHeaderCache
 from crewgate.gateway.routes import RouteTable, ToolRoute
 from crewgate.server.exchange import Exchange
@@ -93,7 +93,7 @@ class Gateway:
             return self._price_and_authorize(pending)
         return None
 
-    def _authorize(self, pending: PendingCall) -> Coroutine[None, None, None] | None:
+    def _authorize(self, pending: UndecidedCall) -> Coroutine[None, None, None] | None:
         """Ask the gate, whose permit has reserved the price; then forward the call, or refuse it.
 
         If credit or a policy is missing, return the coroutine that waits for it.
@@ -107,7 +107,7 @@ class Gateway:
         self._forward_or_refuse(pending, verdict)
         return None
 
-    def _forward_or_refuse(self, pending: PendingCall, verdict: Permit | Denial) -> None:
+    def _forward_or_refuse(self, pending: UndecidedCall, verdict: Permit | Denial) -> None:
         """Forward a permitted call. It settles and records itself when it ends."""
         exchange, entry, services = pending.exchange, pending.entry, self._services
         if isinstance(verdict, Denial):
@@ -143,7 +143,7 @@ class Gateway:
                 return True
         return False
 
-    def _read(self, exchange: Exchange) -> PendingCall | None:
+    def _read(self, exchange: Exchange) -> UndecidedCall | None:
         """Find a request's tool and its token; None if it has been refused."""
         request = exchange.request
         entry = self.routes.find(request.method, request.path, request.authority)
@@ -163,9 +163,9 @@ class Gateway:
         if isinstance(found, Reason):
             self._refuse(exchange, info, found)
             return None
-        return PendingCall(exchange, self.routes, entry, *found, info)
+        return UndecidedCall(exchange, self.routes, entry, *found, info)
 
-    def _read_again(self, pending: PendingCall) -> PendingCall | None:
+    def _read_again(self, pending: UndecidedCall) -> UndecidedCall | None:
         """Find the tool again if the routes were replaced while the call waited.
 
         None if the call has been refused, or if its client has left. If that happens in the turn
@@ -189,7 +189,7 @@ class Gateway:
     # Step 1: the gate. Step 2: the gate's permit holds the reservation.
 
     def _ask_gate(
-        self, pending: PendingCall, *, drawn: bool, price: int | None = None
+        self, pending: UndecidedCall, *, drawn: bool, price: int | None = None
     ) -> Permit | Denial:
         """Ask the gate; ask again with a lower bound if the call can be limited to what is left."""
         priced = pending.priced
@@ -208,12 +208,12 @@ class Gateway:
                 break
         return verdict
 
-    async def _authorize_after_draw(self, pending: PendingCall, retry: RetryCondition) -> None:
+    async def _authorize_after_draw(self, pending: UndecidedCall, retry: RetryCondition) -> None:
         """Wait while credit is drawn or a policy is loaded, then ask the gate again.
 
         As often as that may help, for at most `services.wait_seconds`.
         """
-        current: PendingCall | None = pending
+        current: UndecidedCall | None = pending
         with trio.move_on_after(self._services.wait_seconds) as scope:
             while True:
                 asked = pending.price
@@ -238,7 +238,7 @@ class Gateway:
 
     # Prices that are read in the body, and tools that are authorized by their body.
 
-    def _verdict_without_price(self, pending: PendingCall) -> Permit | Denial | None:
+    def _verdict_without_price(self, pending: UndecidedCall) -> Permit | Denial | None:
         """Ask the gate before the body is read; None if the call has been refused."""
         verdict = self._ask_gate(pending, drawn=False, price=0)
         if not isinstance(verdict, Denial):
@@ -249,7 +249,7 @@ class Gateway:
         return verdict
 
     async def _authorize_with_body(
-        self, pending: PendingCall, entry: ToolRoute, grant: Grant | None
+        self, pending: UndecidedCall, entry: ToolRoute, grant: Grant | None
     ) -> None:
         """Wait for the body, or for as much of it as is judged; then go on."""
         exchange = pending.exchange
@@ -268,11 +268,11 @@ class Gateway:
         if work is not None:
             await work
 
-    def _price_and_authorize(self, pending: PendingCall) -> Coroutine[None, None, None] | None:
+    def _price_and_authorize(self, pending: UndecidedCall) -> Coroutine[None, None, None] | None:
         priced = self._with_price(pending)
         return None if priced is None else self._authorize(priced)
 
-    def _with_price(self, pending: PendingCall) -> PendingCall | None:
+    def _with_price(self, pending: UndecidedCall) -> UndecidedCall | None:
         """Return the call with its price; None if it has been refused for having none."""
         pending = pending.with_body()
         try:
@@ -285,16 +285,16 @@ class Gateway:
 
     # Refusals.
 
-    def _watch_body(self, pending: PendingCall) -> None:
+    def _watch_body(self, pending: UndecidedCall) -> None:
         """Have the call refused if its body grows too large while the call waits for a verdict."""
         refuse = partial(self._refuse_large_body, pending)
-        pending.exchange.watcher = LargeBodyRefusal(pending.exchange, refuse)
+        pending.exchange.watcher = BodyTooLargeHandler(pending.exchange, refuse)
 
-    def _refuse_large_body(self, pending: PendingCall) -> None:
+    def _refuse_large_body(self, pending: UndecidedCall) -> None:
         self._refuse_after(pending, Reason.BODY_TOO_LARGE)
 
     def _refuse_after(
-        self, pending: PendingCall, reason: Reason, detail: str = "", *, may_observe: bool = False
+        self, pending: UndecidedCall, reason: Reason, detail: str = "", *, may_observe: bool = False
     ) -> None:
         """Refuse a call for `reason`, but only if the gate finds nothing else against it.
 

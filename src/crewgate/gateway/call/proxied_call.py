@@ -21,13 +21,13 @@ from crewgate.core.grpc_status import is_native
 from crewgate.core.http_types import HeaderField
 from crewgate.core.pricing import sse
 from crewgate.core.problems import grpc_fields
-from crewgate.gateway.call import call_record
+from crewgate.gateway.call import call_audit_line
 from crewgate.gateway.call.call_services import CallServices
-from crewgate.gateway.call.pending_call import PendingCall
 from crewgate.gateway.call.problem_response import respond_with_problem, upstream_problem
 from crewgate.gateway.call.request_body_upload import RequestBodyUpload
 from crewgate.gateway.call.response_metering import ResponseMetering
 from crewgate.gateway.call.termination import send_termination
+from crewgate.gateway.call.undecided_call import UndecidedCall
 from crewgate.gateway.cors import shared
 from crewgate.gateway.headers import LEFT, USED, downstream_headers, trailer_fields
 from crewgate.gateway.routes import ToolRoute
@@ -38,7 +38,7 @@ _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC
 
 
 class ProxiedCall:
-    """One call: an `ExchangeObserver`, an upstream `CallObserver` and an `InFlightCall`.
+    """One call: an `ExchangeCallbacks`, an upstream `CallObserver` and an `InFlightCall`.
 
     `outcome` is None until the call has ended. `is_touched`: a server may have seen the call.
     `status` is what that server answered, 0 for nothing. The pool sets `attempts` and `reuse_key`,
@@ -73,7 +73,7 @@ class ProxiedCall:
     def __init__(
         self,
         services: CallServices,
-        pending: PendingCall,
+        pending: UndecidedCall,
         entry: ToolRoute,
         head: RequestHead,
         permit: Permit,
@@ -197,7 +197,7 @@ class ProxiedCall:
         """Tell the client that there is no response, or no more of it."""
         self.release_stream()
         # The pool logs it when it gives a server up.
-        if not isinstance(error, errors.UpstreamUnavailableError):
+        if not isinstance(error, errors.UpstreamCircuitOpenError):
             name = self._entry.pool.upstream.name
             _log.warning("upstream %s: a call failed: %s", name, error, extra={"subject": name})
         self._respond(upstream_problem(error, is_touched=self.is_touched))
@@ -390,8 +390,8 @@ class ProxiedCall:
         recorded = cost if permit.has_reservation or not permit.price_micro else 0
         if metering is None:
             lines = self._services.audit_lines
-            line = call_record.fixed_price_line(lines, self, outcome, recorded)
+            line = call_audit_line.fixed_price_line(lines, self, outcome, recorded)
         else:
-            line = call_record.metered_line(self, metering, outcome, recorded)
+            line = call_audit_line.metered_line(self, metering, outcome, recorded)
         self._services.in_flight.remove(self)
         self._services.settlements.add(line, permit, cost)

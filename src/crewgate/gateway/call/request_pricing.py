@@ -79,7 +79,7 @@ class PricedRequest:
         return self.lower(denial.quota_micro - denial.used_micro)
 
 
-class AccountedBody(bytes):
+class MemoryQuotaBody(bytes):
     """A body that counts against a shared quota for as long as it is referenced."""
 
     quota: FairShareLimiter | None = None
@@ -103,7 +103,7 @@ class BodyReader:
         gone.
         """
         exchange.body_bytes_max = min(exchange.body_bytes_max, limits.priced_body_bytes_max)
-        exchange.watcher = LargeBodyRefusal(exchange, refuse)
+        exchange.watcher = BodyTooLargeHandler(exchange, refuse)
         pieces: list[bytes] = []
         size, kept = 0, None
         try:
@@ -113,7 +113,7 @@ class BodyReader:
                         return None
                     pieces.append(piece)
                     size += len(piece)
-                kept = AccountedBody(b"".join(pieces))
+                kept = MemoryQuotaBody(b"".join(pieces))
                 kept.quota, kept.crew, size = self.quota, crew, 0
         finally:
             self.quota.free(size, crew)
@@ -121,7 +121,7 @@ class BodyReader:
         return kept
 
 
-class LargeBodyRefusal:
+class BodyTooLargeHandler:
     """Observes an exchange while a coroutine works on it, and refuses a body that is too large."""
 
     def __init__(self, exchange: Exchange, refuse: Callable[[], None]) -> None:

@@ -98,7 +98,9 @@ class AgentConnection:
 
     def send_accepting(self, generation: int, *, accepting: bool) -> None:
         """Report whether the listeners are open, and the generation of the policy."""
-        self._send(messages.WorkerAccepting(accepting=accepting, policy_generation=generation))
+        self._send(
+            messages.WorkerReadinessReport(accepting=accepting, policy_generation=generation)
+        )
 
     def send_health(self, facts: list[ComponentHealth]) -> None:
         """Report the health of this worker; dropped while the agent is unavailable."""

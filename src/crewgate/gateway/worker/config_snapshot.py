@@ -15,7 +15,7 @@ from crewgate.config import Config, ListenerConfig, UpstreamConfig, load
 from crewgate.core.policy.policy import Policy
 from crewgate.core.x509 import certificate
 from crewgate.gateway.routes import RouteTable, build
-from crewgate.policy.certificate_tokens import CertificateTokens, LocalSigner
+from crewgate.policy.certificate_token_signer import CertificateTokenSigner, LocalSigner
 from crewgate.policy.loader import load_policy
 from crewgate.server.peer_authorizer import PeerRules
 from crewgate.server.socket_poller import SocketPoller
@@ -93,7 +93,7 @@ def prepare(
             connector = Connector(upstream, poller, client_context(upstream))
             pool = UpstreamPool(upstream, connector, resolver)
         kept[key] = by_name[upstream.name] = pool
-    crossings = CertificateTokens(signer, config.audience, config.crossings, time.time())
+    crossings = CertificateTokenSigner(signer, config.audience, config.crossings, time.time())
     return ConfigSnapshot(
         config,
         signer.admitted(load_policy(config, generation), config.crossings),

@@ -16,10 +16,10 @@ import trio
 
 from crewgate import limits
 from crewgate.config import ListenerConfig as Section
-from crewgate.config import descriptors
+from crewgate.config import file_descriptor_needs
 from crewgate.errors import ConfigurationError
 from crewgate.gateway.call.gateway import Gateway
-from crewgate.gateway.call.pending_call import ListenerPolicy
+from crewgate.gateway.call.undecided_call import ListenerPolicy
 from crewgate.gateway.routes import RouteTable
 from crewgate.gateway.worker.config_snapshot import ConfigSnapshot, PreparedListener
 from crewgate.runtime.descriptor_limit import raise_to
@@ -92,8 +92,8 @@ class Listeners:
             listener = self._open.pop(address).listener
             self._nursery.start_soon(listener.drain, prepared.config.drain_seconds)
         config = prepared.config
-        limit = raise_to(descriptors.worker(config).wanted)
-        available = descriptors.listener_connections(config, limit)
+        limit = raise_to(file_descriptor_needs.worker(config).wanted)
+        available = file_descriptor_needs.listener_connections(config, limit)
         connections_max = config.limits.connections_max or available
         for wanted_listener in prepared.listeners:
             address = _address(wanted_listener)

@@ -21,18 +21,18 @@ from crewgate.core.verdict import ConnectionRefusalReason
 from crewgate.core.x509.ocsp_result import CertificateStatus
 from crewgate.errors import ConfigurationError, TableError
 from crewgate.gateway.call.authorizer import GateAuthorizer
+from crewgate.gateway.call.background_tasks import BackgroundTasks
 from crewgate.gateway.call.call_services import CallServices
-from crewgate.gateway.call.draws_and_timers import DrawsAndTimers
 from crewgate.gateway.call.gateway import Gateway
 from crewgate.gateway.call.in_flight import InFlightCalls
-from crewgate.gateway.call.pending_call import ListenerPolicy
+from crewgate.gateway.call.undecided_call import ListenerPolicy
 from crewgate.gateway.routes import RouteTable
 from crewgate.gateway.worker.agent_connection import AgentConnection
 from crewgate.gateway.worker.config_snapshot import ConfigSnapshot, prepare
 from crewgate.gateway.worker.health import WorkerHealth, bounded
 from crewgate.gateway.worker.listeners import Listeners
 from crewgate.ipc.attach_messages import Attached, RevocationAck, RevocationNotice
-from crewgate.policy.certificate_tokens import LocalSigner
+from crewgate.policy.certificate_token_signer import LocalSigner
 from crewgate.runtime.listening import ListenAddress
 from crewgate.server.auto_reset_event import AutoResetEvent
 from crewgate.server.connection_authorizer import ClosableConnection
@@ -80,7 +80,7 @@ class Worker:
         self._reload_crl: Callable[[], None] = lambda: None
         self._poller = SocketPoller()
         wait = config.limits.credit_wait_seconds_max
-        self._background_tasks = DrawsAndTimers(wait, self._agent.send_overrun)
+        self._background_tasks = BackgroundTasks(wait, self._agent.send_overrun)
         self._resolver = Resolver()
         self._pools: set[UpstreamPool] = set()  # the active ones, and those that drain
         self._attachment: tuple[Table, int] | None = None  # the table, and our number in it

@@ -14,7 +14,7 @@ from crewgate._native.table_owner import OwnedTable
 from crewgate.agent.anomaly.minting_watch import MintingWatch
 from crewgate.agent.branch_registry import BranchRegistry
 from crewgate.agent.budget.draws import Draws
-from crewgate.agent.grant_key_check import level_name
+from crewgate.agent.grant_consistency_check import level_name
 from crewgate.agent.ipc_server.attachments import AttachedProcess, AttachedProcesses
 from crewgate.agent.main import take_leave
 from crewgate.agent.revocation.types import ClockReading

@@ -9,7 +9,7 @@ from grant_builders import NOW, key
 from crewgate import limits
 from crewgate.agent.budget.overrun_journal import OverrunJournal, OverrunRecord
 from crewgate.agent.journal_file import JournalFile
-from crewgate.core.budget.ledger_protocol import LedgerLeaseTotals
+from crewgate.core.budget.ledger_protocol import LeaseUsage
 
 LIFE = b"life" * 4
 WALL = int(NOW)
@@ -44,9 +44,9 @@ def test_what_was_noted_is_known_to_the_next_agent(
     again = begun(journal)
     assert [call(number) in again for number in range(1, 5)] == [True, True, True, False]
     assert again.missing({}) == {key(1): 11, key(2): 7}
-    assert again.missing(
-        {key(1): LedgerLeaseTotals(overrun=5), key(2): LedgerLeaseTotals(overrun=7)}
-    ) == {key(1): 6}
+    assert again.missing({key(1): LeaseUsage(overrun=5), key(2): LeaseUsage(overrun=7)}) == {
+        key(1): 6
+    }
     assert again.amounts() == {key(1): 11, key(2): 7}
     other = begun(journal, bytes(16))
     assert call(1) in other

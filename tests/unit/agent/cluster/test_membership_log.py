@@ -5,7 +5,7 @@ from cluster_agent import Clustered
 from crewgate import limits
 from crewgate.agent.cluster.membership_log import MembershipLog
 from crewgate.core.gossip.messages import MemberState
-from crewgate.gossip.member_certificates import KnownMember
+from crewgate.gossip.member_verification import KnownMember
 from crewgate.gossip.sockets import format_address, to_where
 
 

@@ -17,7 +17,12 @@ from crewgate.core.ids import orchestrator_key
 from crewgate.errors import ServiceRefusedError
 from crewgate.ipc.admin_messages import AdminRequest, RevocationReceipt, owner_answers
 from crewgate.ipc.attach_messages import RequestFailed, pack
-from crewgate.ipc.cluster_messages import EvictMember, GetClusterStatus, GetMembers, RotateGroupKeys
+from crewgate.ipc.cluster_messages import (
+    EvictMember,
+    GetMachineClusterStatus,
+    GetMembers,
+    RotateGroupKeys,
+)
 from crewgate.ipc.frames import FrameDecoder
 
 
@@ -166,7 +171,7 @@ async def test_the_door_has_them_all(clustered: Clustered) -> None:
     page = await asked(machine, GetMembers(id=1))
     assert [row.name for row in page.rows] == [ME]  # type: ignore[attr-defined]
     assert (page.id, page.last) == (1, True)  # type: ignore[attr-defined]
-    assert await asked(machine, GetClusterStatus(id=2)) == clustered.cluster.status(2)
+    assert await asked(machine, GetMachineClusterStatus(id=2)) == clustered.cluster.status(2)
     assert (await asked(machine, RotateGroupKeys(id=3))).keys == 1  # type: ignore[attr-defined]
     refused = await asked(machine, EvictMember(id=4, name=ME))
     assert isinstance(refused, RequestFailed)

@@ -8,14 +8,14 @@ from grant_builders import branch_id, grant, key
 from revocation_targets import branch, certificate, orchestrator, revoke_one, signing_key
 
 from crewgate import limits
-from crewgate._native.records import Geometry
+from crewgate._native.records import TableCapacities
 from crewgate._native.table_owner import OwnedTable
 from crewgate.agent.branch_registry import BranchRegistry
 from crewgate.agent.journal_file import JournalFile
 from crewgate.agent.revocation import types
 from crewgate.agent.revocation.revocation_store import RevocationStore
 from crewgate.agent.revocation.types import ClockReading
-from crewgate.core.cross_crew_call_ids import ISSUER, run_branch
+from crewgate.core.cross_crew_accounts import ISSUER, run_branch
 from crewgate.core.ids import EntityKind, branch_key, certificate_key, crew_key, table_key
 from crewgate.core.policy.policy import CrewPolicy, VerificationKey
 from crewgate.core.revocation_kinds import RevocationTarget
@@ -186,7 +186,7 @@ def test_a_new_table_gets_them_again(
     revoke_one(revocations, branch(branch_id(1), "article"), CREWS, NOW)
     hours = 20
     later = ClockReading(wall=NOW.wall + hours * 3600, boot_ns=1)
-    table = OwnedTable.private(Geometry(256, 64, 128, 8))
+    table = OwnedTable.private(TableCapacities(256, 64, 128, 8))
     again = RevocationStore(table, journal, registry)
     assert again.restore(journal.read(), later) == 0
     assert table.is_revoked(key(1), later.wall)
@@ -205,7 +205,7 @@ def test_a_coarsened_crew_is_shown_after_a_restart(
             break
     revoke_one(revocations, RevocationTarget(EntityKind.CREW, "finance"), CREWS, NOW)
     log_lines.clear()
-    table = OwnedTable.private(Geometry(256, 64, 128, 8))
+    table = OwnedTable.private(TableCapacities(256, 64, 128, 8))
     again = RevocationStore(table, journal, registry)
     later = ClockReading(wall=NOW.wall + 60, boot_ns=1)
     again.restore(journal.read(), later)
@@ -272,7 +272,7 @@ def test_a_table_without_room_is_said_not_hidden(
     """A smaller new table: the number of revocations that found no place is returned."""
     for number in range(20):
         revoke_one(revocations, branch(branch_id(number), "article"), CREWS, NOW)
-    small = OwnedTable.private(Geometry(64, 64, 64, 2))
+    small = OwnedTable.private(TableCapacities(64, 64, 64, 2))
     for number in range(50):
         small.revoke(key(1000 + number), crew_key("finance"), 1, 86_400, NOW.wall, NOW.boot_ns)
     again = RevocationStore(small, journal, registry)
@@ -312,7 +312,7 @@ def test_crossings_are_no_second_share(
     table: OwnedTable, journal: JournalFile[types.StoredRevocation], registry: BranchRegistry
 ) -> None:
     """Branches of a crew and of all its accounts have half of the table between them."""
-    small = OwnedTable.private(Geometry(64, 64, 64, 8))
+    small = OwnedTable.private(TableCapacities(64, 64, 64, 8))
     crews = (*CREWS, CrewPolicy("article:finance", ISSUER), CrewPolicy("article:hr", ISSUER))
     found = RevocationStore(small, journal, registry)
     names = ("article", "article:finance", "article:hr")
@@ -347,7 +347,7 @@ def test_a_later_word_about_an_earlier_moment_takes_nothing_back(
     earlier = msgspec.structs.replace(name, before=NOW.wall - 900)
     revoke_one(revocations, earlier, CREWS, NOW)
     journal.rewrite(revocations)
-    with_new = OwnedTable.private(Geometry(64, 64, 64, 8))
+    with_new = OwnedTable.private(TableCapacities(64, 64, 64, 8))
     RevocationStore(with_new, journal, registry).restore(journal.read(), NOW)
     key_of = table_key(EntityKind.ORCHESTRATOR, "article", b"article/a-1")
     assert table.is_revoked(key_of, NOW.wall)

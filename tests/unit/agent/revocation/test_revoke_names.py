@@ -9,7 +9,7 @@ from grant_builders import branch_id
 from revocation_targets import branch, certificate, orchestrator
 
 from crewgate import limits
-from crewgate._native.records import Geometry
+from crewgate._native.records import TableCapacities
 from crewgate._native.table_owner import OwnedTable
 from crewgate.agent.branch_registry import BranchRegistry
 from crewgate.agent.ipc_server.revoke_request import revoke
@@ -137,7 +137,7 @@ def test_a_new_table_gets_them_again(
     revocations.revoke([certificate(1, seconds=3600), ORCHESTRATOR], NOW)
     journal = JournalFile(tmp_path / "revocations", types.StoredRevocation)
     for hours, kept in ((1, True), (4, True), (6, False)):
-        fresh = OwnedTable.private(Geometry(256, 64, 128, 8))
+        fresh = OwnedTable.private(TableCapacities(256, 64, 128, 8))
         later = ClockReading(wall=NOW.wall + hours * 3600, boot_ns=1)
         RevocationStore(fresh, journal, registry).restore(revocations, later)
         assert fresh.is_revoked(certificate_key("bd", 1), 0) is kept

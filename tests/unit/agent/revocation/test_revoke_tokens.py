@@ -16,7 +16,7 @@ from crewgate.agent.revocation import types
 from crewgate.agent.revocation.revocation_store import RevocationStore
 from crewgate.agent.revocation.types import ClockReading
 from crewgate.core.audit.records import Record, RevocationRecord
-from crewgate.core.cross_crew_call_ids import ISSUER
+from crewgate.core.cross_crew_accounts import ISSUER
 from crewgate.core.ids import EntityKind, crew_key
 from crewgate.core.policy.policy import CrewPolicy
 from crewgate.core.problem_types import Reason

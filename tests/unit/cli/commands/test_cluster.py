@@ -12,14 +12,14 @@ from revocation_targets import orchestrator
 from crewgate.cli.output.cluster import ago, status_lines, sync_line
 from crewgate.ipc.admin_messages import QuorumResult, RevocationReceipt
 from crewgate.ipc.cluster_messages import (
-    ClusterStatus,
     GroupKeysRotated,
+    MachineClusterStatus,
     MemberRow,
     QuorumSyncState,
 )
 
 TOUCH = QuorumSyncState(3, 2, 1, "majority", True, 0.4, 4.6)
-STATUS = ClusterStatus(
+STATUS = MachineClusterStatus(
     id=1,
     name="edge-1",
     in_touch=TOUCH,
@@ -68,7 +68,7 @@ class Agent:
     def members(self) -> list[MemberRow]:
         return ROWS
 
-    def cluster(self) -> ClusterStatus:
+    def cluster(self) -> MachineClusterStatus:
         return self.status
 
     def evict(self, name: str, until: str, *, force: bool) -> RevocationReceipt:

@@ -18,7 +18,7 @@ from crewgate.core.budget.ledger_protocol import BranchPath as Line
 from crewgate.core.budget.ledger_protocol import (
     BranchPathLevel,
     CloseBranch,
-    CrewAllowance,
+    CrewDrawLimits,
     DrawLease,
     OpenBranches,
     ReportLeaseUsage,
@@ -37,7 +37,7 @@ def config(tmp_path: Path) -> Path:
     ledger = open_ledger(load(file).ledger)
     root, child = (branch_key("article", each) for each in (RUN, CHILD))
     levels = BranchPathLevel(root, 10_000_000, 1, RUN), BranchPathLevel(child, 2_500_000, 1, CHILD)
-    line = Line(crew_key("article"), CrewAllowance(), levels, "article")
+    line = Line(crew_key("article"), CrewDrawLimits(), levels, "article")
     ledger.do(OpenBranches(line, "one", BOOT), 0.0)
     ledger.do(DrawLease(child, "one", BOOT, 1, 1_000_000), NOW)
     ledger.do(ReportLeaseUsage(child, "one", BOOT, 1, 250_000, reserved=10_000), 0.0)
@@ -187,7 +187,7 @@ def test_an_account_of_a_crossing_has_the_calls_of_its_caller(config: Path) -> N
     ledger = open_ledger(load(config).ledger)
     key = branch_key("article:finance", CHILD)
     levels = (BranchPathLevel(key, 10_000_000, 1, CHILD),)
-    line = Line(crew_key("article:finance"), CrewAllowance(), levels, "article:finance")
+    line = Line(crew_key("article:finance"), CrewDrawLimits(), levels, "article:finance")
     ledger.do(OpenBranches(line, "one", BOOT), 0.0)
     ledger.do(DrawLease(key, "one", BOOT, 1, 1_000_000), NOW)
     ledger.do(ReportLeaseUsage(key, "one", BOOT, 1, 100_000), 0.0)

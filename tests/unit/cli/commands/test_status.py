@@ -6,8 +6,8 @@ from crewgate.cli.commands.status import _absent, _explained
 from crewgate.core.health import HealthCondition, HealthState
 from crewgate.ipc.admin_messages import (
     AgentStatus,
-    CrewOverRevocationQuota,
     MintingWatchRow,
+    OverQuotaCrewStatus,
     WorkerStatus,
 )
 from crewgate.ipc.cluster_messages import QuorumSyncState
@@ -114,8 +114,8 @@ def test_who_is_not_left_alone_is_named() -> None:
 def test_a_machine_is_named_and_crews_that_are_over_their_share() -> None:
     """With how often, and when last, all tokens of one were ended."""
     rows = [
-        CrewOverRevocationQuota("article", 1_800_000_000, 3),
-        CrewOverRevocationQuota("bd", 1_800_000_000, 1),
+        OverQuotaCrewStatus("article", 1_800_000_000, 3),
+        OverQuotaCrewStatus("bd", 1_800_000_000, 1),
     ]
     status = msgspec.structs.replace(READY, machine="west-1", coarsened=rows)
     lines = _explained(msgspec.to_builtins(status) | CONTROL).splitlines()

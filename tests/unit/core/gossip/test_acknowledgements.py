@@ -5,8 +5,8 @@ from gossip_world import member_id
 
 from crewgate import limits
 from crewgate.core.gossip.acknowledgements import AckState, AckTracker
-from crewgate.core.gossip.freshness import QuorumFreshness
 from crewgate.core.gossip.messages import PersistAck, PersistQuery, decode
+from crewgate.core.gossip.quorum_freshness import QuorumFreshness
 
 ME = member_id(0)
 HOLDS = limits.receipt_answer_seconds

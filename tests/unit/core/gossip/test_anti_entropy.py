@@ -12,8 +12,8 @@ from crewgate.core.gossip.anti_entropy import (
     AntiEntropy,
     SyncPlan,
 )
-from crewgate.core.gossip.freshness import QuorumFreshness
 from crewgate.core.gossip.messages import AcceptLogRequest, AcceptLogResponse, decode
+from crewgate.core.gossip.quorum_freshness import QuorumFreshness
 
 ME, YOU, THIRD = member_id(0), member_id(1), member_id(2)
 LIFE, NEXT = b"one life", b"the next"

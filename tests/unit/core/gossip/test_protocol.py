@@ -9,7 +9,6 @@ from gossip_world import CLUSTER, WALL, address_of, know, member_id, sign
 
 from crewgate import limits
 from crewgate.core.gossip.capsules import Capsule, seal, unsigned
-from crewgate.core.gossip.freshness import QuorumFreshness
 from crewgate.core.gossip.messages import (
     AcceptLogRequest,
     AcceptLogResponse,
@@ -27,6 +26,7 @@ from crewgate.core.gossip.messages import (
 )
 from crewgate.core.gossip.protocol import ProtocolNode
 from crewgate.core.gossip.protocol_interface import CapsuleCrypto, ProtocolOutput
+from crewgate.core.gossip.quorum_freshness import QuorumFreshness
 from crewgate.errors import GossipError
 
 YOU = member_id(1)

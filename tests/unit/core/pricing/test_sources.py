@@ -19,7 +19,7 @@ from crewgate.core.pricing.sources import (
     HeaderTerm,
     ItemsTerm,
     NumberTerm,
-    PlaceSyntax,
+    PlaceKind,
     PriceTerm,
     RequestParts,
     amount,
@@ -28,7 +28,7 @@ from crewgate.core.pricing.sources import (
 
 BODY = b'{"a":[1,2]}'
 IN_REQUESTS = {BytesTerm(1): 11, NumberTerm(1, ("a", "1")): 2, ItemsTerm(1, ("a",)): 2}
-PLACES = {PlaceSyntax.NOTHING: (), PlaceSyntax.POINTER: ("a", "0"), PlaceSyntax.HEADER: ("x-a",)}
+PLACES = {PlaceKind.NOTHING: (), PlaceKind.POINTER: ("a", "0"), PlaceKind.HEADER: ("x-a",)}
 
 
 class Progress:

@@ -7,7 +7,7 @@ from crew_world import CREW, PARENT, ROOT, World
 from gate_world import Gatehouse
 
 from crewgate._native.permit import Permit
-from crewgate._native.records import Geometry
+from crewgate._native.records import TableCapacities
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.grant import Grant
@@ -37,7 +37,7 @@ class Agent:
 
 def _judge(agent: Agent) -> tuple[GateAuthorizer, World, OwnedTable]:
     world = World.make()
-    table = OwnedTable.private(Geometry(64, 64, 64, 2))
+    table = OwnedTable.private(TableCapacities(64, 64, 64, 2))
     table.set_policy_generation(world.policy.generation)
     return GateAuthorizer(table, 0, world.policy, agent.ask), world, table
 
@@ -159,7 +159,7 @@ async def test_another_table() -> None:
     """After `move` the judge judges by the new table."""
     judge, world, _ = _judge(Agent())
     grant = world.grant
-    fresh = OwnedTable.private(Geometry(64, 64, 64, 2))
+    fresh = OwnedTable.private(TableCapacities(64, 64, 64, 2))
     fresh.set_policy_generation(world.policy.generation)
     judge.move(fresh, 1)
     verdict = judge.decide(world.token, 0)

@@ -17,11 +17,11 @@ from crewgate.config import UpstreamOrigin
 from crewgate.core.audit.records import CallOutcome
 from crewgate.core.problem_types import Reason
 from crewgate.core.verdict import Denial
-from crewgate.errors import UpstreamError, UpstreamUnavailableError
+from crewgate.errors import UpstreamCircuitOpenError, UpstreamError
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.gateway import Gateway
 from crewgate.gateway.call.in_flight import InFlightCalls
-from crewgate.gateway.call.pending_call import ListenerPolicy, PendingCall
+from crewgate.gateway.call.undecided_call import ListenerPolicy, UndecidedCall
 from crewgate.gateway.routes import build
 from crewgate.runtime.process_log import RepetitionFilter
 from crewgate.server.connection import _run_guarded
@@ -256,7 +256,7 @@ async def test_a_call_that_is_refused_after_a_wait_is_forgotten_at_once(world: W
     world.client.receive(b"0\r\n\r\n")
     assert world.client.out.startswith(b"HTTP/1.1 403 ")
     world.host.exchanges.clear()
-    assert not [each for each in gc.get_objects() if isinstance(each, PendingCall)]
+    assert not [each for each in gc.get_objects() if isinstance(each, UndecidedCall)]
 
 
 @pytest.mark.parametrize("touched", [True, False])
@@ -326,7 +326,7 @@ def test_an_operator_reads_why_calls_failed_and_not_once_for_each(world: World) 
     with logged(RepetitionFilter(now=lambda: next(seconds))) as lines:
         for error in (
             UpstreamError("it broke"),
-            UpstreamUnavailableError("none answers", 1.0),
+            UpstreamCircuitOpenError("none answers", 1.0),
             UpstreamError("it is slow"),
             UpstreamError("it broke"),
         ):

@@ -19,9 +19,9 @@ from crewgate.core.pricing.tariff import MILLION, Tariff
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 from crewgate.gateway.call.authorizer import DrawCallback
-from crewgate.gateway.call.pending_call import PendingCall
 from crewgate.gateway.call.proxied_call import ProxiedCall
 from crewgate.gateway.call.request_pricing import PricedRequest
+from crewgate.gateway.call.undecided_call import UndecidedCall
 from crewgate.gateway.routes import build
 from crewgate.server.http1 import HTTP1
 from crewgate.upstream.interfaces import RequestHead
@@ -144,7 +144,7 @@ class World:
         described = audit.CallInfo(1, ID, "agents", "192.0.2.0/24", "pages.get", "GET")
         head = RequestHead(b"GET", b"/pages/a", None)
         priced = PricedRequest(CostMeter(tariff), None, None)
-        pending = PendingCall(exchange, site, entry, b"", None, [], described, priced=priced)
+        pending = UndecidedCall(exchange, site, entry, b"", None, [], described, priced=priced)
         self.call = ProxiedCall(self.services, pending, entry, head, self.permit)  # type: ignore[arg-type]
         self.permit.lease, self.permit.price_micro = 30, price
         self.carrier.headers += headers

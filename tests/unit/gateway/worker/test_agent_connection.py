@@ -24,7 +24,7 @@ from crewgate.ipc.attach_messages import (
     ReportOverrun,
     RevocationAck,
     RevocationNotice,
-    WorkerAccepting,
+    WorkerReadinessReport,
     group_asks,
     pack,
     unpack,
@@ -114,7 +114,7 @@ async def test_attach_draw_and_pushes(tmp_path: Path) -> None:
             "RevocationNotice",
         ]
         link.send_accepting(5, accepting=True)
-        assert await agent.next() == WorkerAccepting(accepting=True, policy_generation=5)
+        assert await agent.next() == WorkerReadinessReport(accepting=True, policy_generation=5)
         grant = World.make().grant
         answers: list[CreditDrawn | None] = []
         link.ask(grant, 10, answers.append)

@@ -1,0 +1,221 @@
+"""A request that waits for its verdict: its token, its price, and the headers that go upstream.
+
+The verdict is not made here: `UndecidedCall` keeps what was read of the request's head until the
+gate has decided.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Self
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+from msgspec import structs
+
+from crewgate import limits
+from crewgate._native.audit_line import request_text
+from crewgate._native.bearer import TokenFinder
+from crewgate._native.fields import written
+from crewgate.core.audit import records as audit
+from crewgate.core.http_types import HeaderField
+from crewgate.core.policy.routing import named_host, plain_path
+from crewgate.core.problem_types import Reason
+from crewgate.errors import InvalidRequestError
+from crewgate.gateway.call.request_pricing import PricedRequest, price
+from crewgate.gateway.forwarded_headers import (
+    forwarded_header_lines,
+    forwarded_headers,
+    merged_headers,
+)
+from crewgate.gateway.headers import IdentityHeaders
+from crewgate.gateway.routes import RouteTable, ToolRoute
+from crewgate.policy.certificate_token_signer import SignedToken
+from crewgate.server.exchange import Exchange
+from crewgate.server.request import Request
+from crewgate.upstream.interfaces import RequestHead
+
+UNKNOWN = -1  # the gate's number for no tool
+_JWS_DOTS = 2  # in a compact JWS (RFC 7515 §7.1)
+
+Passed = bytes | list[HeaderField]
+
+
+class ListenerPolicy(msgspec.Struct, frozen=True):
+    """The rules of one listener for its requests.
+
+    `observe`: permit what would be refused, and record why. `hosts`: the authorities that it
+    serves, in lower case; empty for any.
+    """
+
+    name: str
+    observe: bool = False
+    hosts: frozenset[bytes] = frozenset()
+
+    def serves(self, authority: bytes) -> bool:
+        """Return whether an authority is one of `hosts`; one without a port matches any port."""
+        return not self.hosts or named_host(authority, self.hosts) is not None
+
+
+class UndecidedCall(msgspec.Struct, frozen=True):
+    """A request to authorize: its `token`, and the `crew` or account of its certificate, if any.
+
+    `fields` are the client's that go upstream, from `forwardable_headers`; None if one of them
+    claims to be the gateway's. Only a client with a good token is told so, because the fields are
+    not checked if the path is unknown. `body` is the client's, once it has been taken. `priced` is
+    set if the tool's price is not fixed.
+    """
+
+    exchange: Exchange
+    routes: RouteTable
+    entry: ToolRoute | None
+    token: bytes
+    crew: str | None
+    fields: Passed | None
+    described: audit.CallInfo
+    body: bytes | None = None
+    priced: PricedRequest | None = None
+
+    def __repr__(self) -> str:
+        return f"<UndecidedCall {self.exchange!r}>"
+
+    @property
+    def tool(self) -> int:
+        """The number of the tool for the gate; `UNKNOWN` if the call cannot be forwarded."""
+        return UNKNOWN if self.entry is None or self.fields is None else self.entry.index
+
+    def with_price(self) -> Self:
+        """Return the call with its price if the tool's price is not fixed.
+
+        Raises InvalidRequestError if it cannot be determined.
+        """
+        tariff = None if self.entry is None or self.fields is None else self.entry.tariff
+        if tariff is None:
+            return self
+        request = self.exchange.request
+        path = request.path if self.entry is None else self.entry.path_of(request.path)
+        return structs.replace(self, priced=price(tariff, request, self.body, path))
+
+    def with_body(self) -> Self:
+        """Return the call with its body if its price is read there; all of it must have arrived."""
+        tariff = None if self.entry is None else self.entry.tariff
+        if self.body is not None or tariff is None or not tariff.reads_body:
+            return self
+        return structs.replace(self, body=self.exchange.take())
+
+    @property
+    def price(self) -> int:
+        """The micro-credits to reserve for the call; -1 for the tool's fixed price."""
+        return -1 if self.priced is None else self.priced.bound
+
+    @property
+    def length(self) -> int | None:
+        """The bytes of the body that goes upstream; None if not known yet."""
+        body = self.body if self.priced is None else self.priced.body
+        return self.exchange.request.length if body is None else len(body)
+
+    def head(self, entry: ToolRoute, fields: Passed, identity: IdentityHeaders) -> RequestHead:
+        """Return the request's head for the tool.
+
+        It has the client's fields, where the request came from, who calls, the tool's own fields
+        and the request id. For HTTP/1.1 they are lines, mostly cached bytes; for HTTP/2, pairs.
+        """
+        exchange = self.exchange
+        request, request_id = exchange.request, request_text(self.described.id)
+        target = entry.path_of(request.path) + request.target[len(request.path) :]
+        origin = (exchange.peer.address, request.authority, request.version)
+        if isinstance(fields, bytes):
+            lines = b"%b%b%b%bx-crewgate-request: %b\r\n" % (
+                fields,
+                forwarded_header_lines(*origin),
+                identity.lines,
+                entry.lines,
+                request_id,
+            )
+            return RequestHead(request.method, target, self.length, lines)
+        forwarded = forwarded_headers(*origin)
+        if entry.fields.keeps_origin:
+            fields, forwarded = merged_headers(fields, forwarded), ()
+        ours = [*forwarded, *identity.fields, *entry.own, (b"x-crewgate-request", request_id)]
+        headers = [*fields, *ours]
+        if not entry.is_http2:
+            return RequestHead(request.method, target, self.length, written(headers))
+        if any(name == b"te" and b"trailers" in value for name, value in request.headers):
+            headers.append((b"te", b"trailers"))  # RFC 9113 §8.2.2; gRPC requires it
+        return RequestHead(request.method, target, self.length, fields=headers)
+
+
+def extract_credentials(
+    exchange: Exchange, routes: RouteTable, entry: ToolRoute | None, now: float
+) -> tuple[bytes, str | None, Passed | None] | Reason:
+    """Return a request's token, crew and upstream fields, or why it is refused at once.
+
+    Without a token, the client certificate serves if a crossing leads from its crew to the tool's
+    owner: then the token is signed here. `now` is the wall clock in seconds.
+    """
+    request, peer = exchange.request, exchange.peer
+    crew = peer.crew
+    if entry is None:
+        if request.path != b"*" and plain_path(request.path) is None:
+            return Reason.INVALID_REQUEST
+        token = _token(routes.tokens, request)
+        return token if isinstance(token, Reason) else (token, crew, [])
+    token = _token(entry.tokens, request)
+    if token is Reason.MISSING_TOKEN and crew is not None:
+        signed = routes.crossings.find(peer, entry.owner, now)
+        if isinstance(signed, SignedToken):
+            token, crew = signed.token, signed.account
+        elif signed is not None:
+            token = signed
+    if isinstance(token, Reason):
+        return token
+    exchange.body_bytes_max = entry.body_bytes_max
+    try:
+        return token, crew, forwardable_headers(request, entry, token)
+    except InvalidRequestError:
+        return token, crew, None
+
+
+def _token(finder: TokenFinder, request: Request) -> bytes | Reason:
+    """Return the caller's token, or why there is none to check.
+
+    A token that is also in the request target is refused, because the tool would see and log it. A
+    value without the two dots of a token is left to the gate.
+    """
+    token = finder.find(request.headers, request.query)
+    if (
+        isinstance(token, bytes)
+        and token.count(b".") == _JWS_DOTS
+        and _contains(request.target, token)
+    ):
+        return Reason.INVALID_REQUEST
+    return token
+
+
+def _contains(target: bytes, token: bytes) -> bool:
+    """Return whether a target contains a token, plain or percent-encoded (RFC 3986 §2.1).
+
+    Hardly any target is as long as a token, so hardly any is decoded.
+    """
+    if len(target) < len(token):
+        return False
+    return token in target or (b"%" in target and token in unquote_to_bytes(target))
+
+
+def forwardable_headers(request: Request, entry: ToolRoute, token: bytes) -> Passed:
+    """Return the client's fields that go to the tool, as header lines where that is enough.
+
+    No field that holds the caller's `token` is among them, in whichever it was sent. Raises
+    InvalidRequestError if a field claims to be the gateway's.
+    """
+    rules = entry.fields
+    if entry.is_http2 or rules.keeps_origin:
+        return rules.filter.kept(request.headers, token)
+    return rules.filter.written(request.headers, token)
+
+
+def request_ids() -> Iterator[bytes]:
+    """Yield random ids of 16 bytes; one system call makes many of them."""
+    while True:
+        block = os.urandom(16 * limits.request_ids_at_once)
+        for start in range(0, len(block), 16):
+            yield block[start : start + 16]
