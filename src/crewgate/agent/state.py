@@ -31,7 +31,7 @@ from crewgate.config import Config
 from crewgate.core.anomaly.results import ProfileSnapshot
 from crewgate.core.audit.records import Record
 from crewgate.core.budget.ledger_protocol import CloseBranch
-from crewgate.core.health import Health
+from crewgate.core.health import HealthTracker
 from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import KINDS, RevocationTarget
 from crewgate.errors import InvalidLedgerOperationError, TableError
@@ -121,7 +121,7 @@ class AgentState:
         self.draws = Draws(*parts, wait, read=clock.read)
         self.attached = AttachedProcesses(table)
         self.fanout = RevocationNotifier(self.attached, clock.monotonic_ns)
-        self.health, self.reports = Health(), NonWorkerHealthReports()
+        self.health, self.reports = HealthTracker(), NonWorkerHealthReports()
         # The agent's own audit file, once it is open.
         self.audit: AuditWriter | None = None
         self.disks = disks(config)

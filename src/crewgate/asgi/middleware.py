@@ -16,7 +16,7 @@ from urllib.parse import quote
 from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate.asgi.abortable_response import AbortableResponse, respond
-from crewgate.asgi.cancellable import run_until
+from crewgate.asgi.cancel_on_condition import run_until
 from crewgate.asgi.tls import certificate_of
 from crewgate.asgi.tool_routes import NONE, ToolSelector, tool_of
 from crewgate.core import protected_resource

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from crewgate.config.model import Config
 from crewgate.config.tool import ToolConfig
 from crewgate.config.upstream import UpstreamConfig
-from crewgate.core.policy.rewriting import PathRewrite, RewriteChecker, RewrittenRoute
+from crewgate.core.policy.rewriting import PathRewrite, RewriteChecker, UpstreamRoute
 from crewgate.core.policy.routing import RoutePattern, Router, named_host
 
 
@@ -29,7 +29,7 @@ def servers(config: Config) -> RewriteChecker:
     """Return the check of rewritten paths; raise ValueError if two tools share a server's path."""
     upstreams = _upstreams(config)
     return RewriteChecker(
-        RewrittenRoute(
+        UpstreamRoute(
             tuple(
                 (endpoint, upstreams[tool.upstream].authority(endpoint))
                 for endpoint in upstreams[tool.upstream].endpoints

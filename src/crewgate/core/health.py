@@ -67,8 +67,8 @@ class ComponentHealth(msgspec.Struct, frozen=True):
 class HealthCondition(ComponentHealth, frozen=True):
     """A fact with its history.
 
-    `since` is when the component entered this state, on the clock of `Health.update`. `passing`:
-    the component is not ok, but still within its grace.
+    `since` is when the component entered this state, on the clock of `HealthTracker.update`.
+    `passing`: the component is not ok, but still within its grace.
     """
 
     since: float = 0.0
@@ -209,7 +209,7 @@ class _Log:
         return self.logged is HealthState.OK and at - self._logged_at >= limits.health_calm_seconds
 
 
-class Health:
+class HealthTracker:
     """The components of one machine at the last check; at most `limits.health_components_max`."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ import trio
 
 from crewgate import limits, ssl_workarounds
 from crewgate.core.gossip.anti_entropy import AcceptLogSummary
-from crewgate.core.gossip.ranges import Range
+from crewgate.core.gossip.interval_set import Range
 from crewgate.errors import GossipError
 from crewgate.gossip.crl_negotiation import NO_LIST, CRLVersion
 from crewgate.gossip.keyring import GroupKey

@@ -14,7 +14,7 @@ import msgspec
 import trio
 
 from crewgate import limits
-from crewgate.core.gossip.ranges import Range
+from crewgate.core.gossip.interval_set import Range
 from crewgate.errors import GossipError
 from crewgate.gossip.crl_negotiation import NO_LIST, CRLVersion
 from crewgate.gossip.member_admission import PeerEvictedError

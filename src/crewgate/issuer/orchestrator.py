@@ -16,7 +16,7 @@ from typing import Self
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import IssuerError
 from crewgate.issuer.branch_token_store import renewal
-from crewgate.issuer.issuer_state import IssuerState
+from crewgate.issuer.issued_branch_store import IssuedBranchStore
 from crewgate.issuer.journal import BranchRevoked, MintRecord, extension
 from crewgate.issuer.local_gateway import (
     GatewayClient,
@@ -66,7 +66,7 @@ class Orchestrator:
     ) -> None:
         self._minter, self._lifetime = minter, minter.lifetime(lifetime)
         self._gateway = gateway
-        self._set_up(IssuerState(Path(journal)), clock, minter.client_id)
+        self._set_up(IssuedBranchStore(Path(journal)), clock, minter.client_id)
 
     def __repr__(self) -> str:
         return f"<Orchestrator {self._name} with {len(self._branches)} branches>"
@@ -92,7 +92,7 @@ class Orchestrator:
         local = LocalGateway(config.state, crew)
         return cls(minter, config.journal_of(minter.client_id), lifetime=lifetime, gateway=local)
 
-    def _set_up(self, state: IssuerState, clock: Callable[[], float], name: str) -> None:
+    def _set_up(self, state: IssuedBranchStore, clock: Callable[[], float], name: str) -> None:
         self._clock = clock
         self._name = name
         self._lock = threading.RLock()

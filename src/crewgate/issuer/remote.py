@@ -31,7 +31,7 @@ from crewgate.errors import (
 from crewgate.ipc.admin_messages import QuorumResult
 from crewgate.issuer.control_client import ControlClient, client_context
 from crewgate.issuer.inspection import read_claims
-from crewgate.issuer.issuer_state import IssuerState
+from crewgate.issuer.issued_branch_store import IssuedBranchStore
 from crewgate.issuer.journal import MintRecord, extension
 from crewgate.issuer.local_gateway import RevocationReceipt
 from crewgate.issuer.mint import MintedToken
@@ -155,7 +155,7 @@ class RemoteOrchestrator(Orchestrator):
 
     def __init__(self, api: RemoteIssuerClient, *, clock: Callable[[], float] = time.time) -> None:
         self._api = api
-        self._set_up(IssuerState(None), clock, name="this host")
+        self._set_up(IssuedBranchStore(None), clock, name="this host")
 
     def __repr__(self) -> str:
         return f"<RemoteOrchestrator of {self._api!r} with {len(self._branches)} branches>"

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from crewgate import limits
 from crewgate._native.table_owner import OwnedTable
+from crewgate.agent.anomaly.enforcement_audit import log_line, recorded
 from crewgate.agent.anomaly.remote_quarantines import (
     QuarantineOutbox,
     RemoteOrder,
     RemoteQuarantines,
     to_gossip,
 )
-from crewgate.agent.anomaly.transition_records import log_line, recorded
 from crewgate.agent.branch_registry import BranchEntry, BranchRegistry
 from crewgate.agent.journal_file import JournalFile
 from crewgate.agent.revocation.types import ClockReading

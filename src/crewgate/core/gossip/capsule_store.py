@@ -16,7 +16,7 @@ from hashlib import blake2b
 from crewgate import limits
 from crewgate.core.gossip import capsules
 from crewgate.core.gossip.compact_capsule_map import CompactCapsuleMap
-from crewgate.core.gossip.ranges import IntervalSet, Range
+from crewgate.core.gossip.interval_set import IntervalSet, Range
 
 DIGEST_BYTES = 8
 Held = Mapping[bytes, tuple[Range, ...]]  # by line, the numbers of the capsules that a member has

@@ -8,7 +8,7 @@ position. The module knows the length of a capsule, and nothing else of its cont
 from collections.abc import Iterator
 
 from crewgate.core.gossip.capsules import ENTRY_BYTES, ID_BYTES, LEAST_BYTES, capsule_id
-from crewgate.core.gossip.ranges import Range, ranges_of
+from crewgate.core.gossip.interval_set import Range, ranges_of
 
 _REST_BYTES = LEAST_BYTES - ID_BYTES  # after the id, and without entries
 PAGE = 64  # numbers in one page; each change copies a page, 7 kB of single revocations

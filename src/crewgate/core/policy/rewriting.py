@@ -46,7 +46,7 @@ class PathRewrite:
         return b"/" + b"/".join(found + raw[self._length :])
 
 
-class RewrittenRoute(msgspec.Struct, frozen=True):
+class UpstreamRoute(msgspec.Struct, frozen=True):
     """The route of a tool at its servers; `servers` are values that differ for different servers.
 
     `is_moved`: the gateway's route has another path than this one, or matches on some hosts only.
@@ -63,7 +63,7 @@ class RewriteChecker:
     `tools` are the numbers of the tools of such servers; `agree` is True for all others.
     """
 
-    def __init__(self, tools: Iterable[RewrittenRoute]) -> None:
+    def __init__(self, tools: Iterable[UpstreamRoute]) -> None:
         """ValueError names two tools whose routes at one server could match one request."""
         given = list(tools)
         moved = {server for tool in given if tool.is_moved for server in tool.servers}

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from crewgate.cli.output.health import EXIT_STATUS, headline, lines
-from crewgate.core.health import Health, HealthCondition, degraded, failed, ok
+from crewgate.core.health import HealthCondition, HealthTracker, degraded, failed, ok
 
 NOW = 1_800_000_000.0
 
@@ -53,7 +53,7 @@ def test_the_first_line_and_the_exit_status_agree(
     facts: list[HealthCondition], first_line: str, status: int
 ) -> None:
     """Ready or not, and who is at fault."""
-    health = Health()
+    health = HealthTracker()
     health.update(facts, 0.0)
     found = health.summary
     troubles = [msgspec.to_builtins(each) for each in found.troubles]

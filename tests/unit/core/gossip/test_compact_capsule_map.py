@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from crewgate import limits
 from crewgate.core.gossip.capsules import decode, expires_of, unsigned
 from crewgate.core.gossip.compact_capsule_map import PAGE, CompactCapsuleMap
-from crewgate.core.gossip.ranges import ranges_of
+from crewgate.core.gossip.interval_set import ranges_of
 
 NUMBERS = st.integers(1, 3 * PAGE) | st.sampled_from([2**32 - 1, 2**32 - PAGE])
 

@@ -8,7 +8,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from lenient_servers import matched, served
 
-from crewgate.core.policy.rewriting import PathRewrite, RewriteChecker, RewrittenRoute
+from crewgate.core.policy.rewriting import PathRewrite, RewriteChecker, UpstreamRoute
 from crewgate.core.policy.routing import RoutePattern, Router
 
 
@@ -59,7 +59,7 @@ def test_a_rewrite_that_fits_no_path_is_refused(path: str, to: str, said: str) -
 def servers(*lines: tuple[str, str, bool]) -> RewriteChecker:
     """Tools by server, path there, and whether they are moved."""
     return RewriteChecker(
-        RewrittenRoute((server,), RoutePattern("GET", path, f"tool {at}"), moved)
+        UpstreamRoute((server,), RoutePattern("GET", path, f"tool {at}"), moved)
         for at, (server, path, moved) in enumerate(lines)
     )
 
@@ -160,7 +160,7 @@ def test_whatever_is_forwarded_is_the_judged_tools(
     try:
         router = Router(here)
         table = RewriteChecker(
-            RewrittenRoute(("s",), there[at], path != to) for at, (path, to) in enumerate(tools)
+            UpstreamRoute(("s",), there[at], path != to) for at, (path, to) in enumerate(tools)
         )
     except ValueError:
         assume(False)

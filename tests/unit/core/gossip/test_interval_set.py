@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crewgate.core.gossip.ranges import IntervalSet, Range, ranges_of
+from crewgate.core.gossip.interval_set import IntervalSet, Range, ranges_of
 
 
 @given(st.sets(st.integers(1, 60)))

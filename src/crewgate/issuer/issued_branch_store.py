@@ -18,7 +18,7 @@ from crewgate.runtime.cleanup import on_error
 _log = logging.getLogger(__name__)
 
 
-class IssuerState:
+class IssuedBranchStore:
     """The state of an orchestrator, rebuilt from its journal.
 
     If `path` is None, a gateway keeps the journal, and the state ends with this process.
