@@ -67,7 +67,8 @@ _WATCH = TableSchema(
             "Credits of one orchestrator in an hour, for new runs and for live runs that get more.",
         ),
         "extensions": _ceiling(
-            values.integer(0, limits.watch_extensions_max), "Later tokens of one branch."
+            values.integer(0, limits.watch_extensions_max),
+            "Tokens of one branch after its first, in its whole life.",
         ),
     },
 )

@@ -30,8 +30,9 @@ from crewgate.runtime.durable_files import describe, make_folder, sync_folder
 def command(*, backup: Path, folder: Path, keep_existing: bool, as_json: bool) -> None:
     """Restore a machine from a backup.
 
-    DIR is a backup of `crewgate backup`. FOLDER must be new or empty. It gets the configuration and
-    the files from below the old folder; other files go back to their old paths.
+    DIR is a backup of `crewgate backup`. FOLDER must be new or empty. It gets the configuration,
+    and the files that were below the folder of the configuration. Other files go back to their old
+    paths.
 
     With this command you confirm that credits that were spent after the backup can be spent again.
     If there are other machines, this one gets later revocations from them before it accepts a call.
