@@ -225,7 +225,8 @@ class RemoteOrchestrator(Orchestrator):
     def revoke(self, agent: SubAgent | str, *, reason: str = "") -> RevocationReceipt:
         """See `Orchestrator.revoke`.
 
-        A branch that was not minted here must be one of the crew that a gateway has seen.
+        If this orchestrator did not mint the branch, the branch must belong to the orchestrator's
+        crew, and the gateway must have seen the branch.
         """
         branch = branch_of(agent)
         with self._lock:
@@ -283,8 +284,8 @@ def remote_orchestrator(url: str, certificate: Path | str, *, ca: Path | str) ->
 
     The methods of this orchestrator raise the errors of `Orchestrator`, and ServiceConnectionError
     if the control API cannot be reached or cannot sign now. The orchestrator learns that a branch
-    was revoked elsewhere when it next asks the API for a token with the token of that branch. The
-    control API does not support `subject`, `overcommit` and a lifetime.
+    was revoked elsewhere when it next renews or changes the token of that branch, or spawns a child
+    of that branch. The control API does not support `subject`, `overcommit` and a lifetime.
 
     Args:
         url: The URL of the gateway's control API, `https://HOST:PORT`.

@@ -59,7 +59,7 @@ from crewgate.sidecar.user import CommandUser
 
 _log = logging.getLogger(__name__)
 _END = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-_SOFTWARE = 70  # EX_SOFTWARE of sysexits.h: CMD succeeded, but its decommission is incomplete
+_SOFTWARE = 70  # EX_SOFTWARE of sysexits.h, instead of 0: the decommission is incomplete
 
 
 class RunOptions(msgspec.Struct, frozen=True):
@@ -79,7 +79,8 @@ class RunOptions(msgspec.Struct, frozen=True):
 def run(options: RunOptions) -> int:
     """Run CMD until it ends or this process gets a signal, and return the exit status.
 
-    That is CMD's own, or 0 after a signal; 70 if CMD succeeded but its decommission is incomplete.
+    The status is CMD's own, or 0 after a signal or a `crewgate decommission`. If it would be 0, but
+    the decommission is incomplete, the status is 70.
     Raises ConfigurationError, CAError, SidecarError or OSError if CMD cannot be started.
     """
     config = load(options.config)

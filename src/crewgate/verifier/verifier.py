@@ -128,8 +128,9 @@ class Verifier:
         """Return the verdict without waiting.
 
         If the branch's lease has too few credits, the verdict is Denial(BUDGET_UNAVAILABLE,
-        retry=True), and the verifier starts a draw. If the last draw did not open the branch, the
-        verdict has the reason of that draw. A standalone verifier draws in the call itself.
+        retry=True), and the verifier starts a draw. If the last draw of the branch failed for
+        another reason than credit, the verdict has this reason: TABLE_FULL, ORCHESTRATOR_HELD,
+        BRANCH_REVOKED or BINDING_MISMATCH. A standalone verifier draws in the call itself.
 
         THE TLS HANDSHAKE MUST HAVE VERIFIED THE CHAIN OF `peer_certificate` AGAINST THE INTERNAL
         CA, AND AGAINST NO OTHER CA. THE HANDSHAKE MUST ALSO HAVE VERIFIED THAT THE CLIENT HOLDS THE
@@ -187,8 +188,8 @@ class Verifier:
     ) -> Permit | Denial:
         """Return the verdict like `decide`, but wait while a draw gets credits for the call.
 
-        The wait is at most `[limits] credit_wait_seconds_max` (2 s). While the ledger does not
-        answer, there is no wait.
+        The wait is at most `[limits] credit_wait_seconds_max` (2 s). Once the agent knows that
+        the ledger does not answer, no call waits.
 
         Raises:
             ValueError, TypeError, ForkedError: As for `decide`.
@@ -277,7 +278,10 @@ class Verifier:
 
 
 class StandaloneVerifier(Verifier):
-    """A verifier with a private table, made by `Verifier.standalone`. Only its `revoke` revokes."""
+    """A verifier with a private table, made by `Verifier.standalone`.
+
+    The revocations of gateways do not reach this verifier. To revoke a branch, call `revoke`.
+    """
 
     def __init__(self, source: StandaloneSource, sink: DecisionCallback | None = None) -> None:
         super().__init__(source, sink)

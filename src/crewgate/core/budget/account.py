@@ -155,9 +155,9 @@ class CrewAccount(Account):
     """The account of a crew: the topmost level, with the crew's allowance per hour and per day.
 
     Returned credit refunds the window in which the lease drew it, newest first. If that window is
-    over, the refund does not help the present window. If somebody sets the clock back, draws charge
-    the newest window that the account has seen: a crew can use the allowance of an hour early, and
-    never twice.
+    over, the refund does not help the present window. If the clock was ahead and somebody sets the
+    clock back, draws go on charging the newest window that the account has seen: a crew can use the
+    allowance of an hour early, and never twice.
     """
 
     allowance: CrewDrawLimits = UNBOUNDED
