@@ -19,12 +19,13 @@ from crewgate.ca.certificates import new_key
 from crewgate.cli.commands.init import write_all
 from crewgate.config import CAConfig, Config, load
 from crewgate.control import token_revocation_check
-from crewgate.control.agent_cache import AgentCache, SingleFlightCache
+from crewgate.control.agent_cache import AgentCache
 from crewgate.core.ids import EntityKind, crew_key, table_key
 from crewgate.core.tokens.claims import Claims
 from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.errors import ServiceConnectionError
 from crewgate.issuer.signing import SigningKey
+from crewgate.runtime.single_flight_cache import SingleFlightCache
 
 CREWS = ("bd", "finance")
 CREW = """

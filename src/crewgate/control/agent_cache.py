@@ -5,11 +5,9 @@ it as much as one reader. Blocks. Any thread may call each method; all raise Ser
 while the agent is unavailable.
 """
 
-import threading
-import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Generic, NoReturn, TypeVar
+from typing import NoReturn
 
 from crewgate import limits
 from crewgate.api.branch_tree_snapshot import BranchTreeSnapshot
@@ -19,38 +17,7 @@ from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import AgentStatus
 from crewgate.issuer.local_gateway import BranchUsage
-
-T = TypeVar("T")
-
-
-class SingleFlightCache(Generic[T]):
-    """The result of `make`, kept for `seconds`; callers wait while another one makes it."""
-
-    def __init__(
-        self,
-        make: Callable[[], T],
-        seconds: float = limits.tree_seconds,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._make = make
-        self._seconds = seconds
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._made: tuple[float, T] | None = None
-
-    def fresh(self) -> T | None:
-        """Return the kept result if it is recent enough, else None; never waits."""
-        made = self._made
-        return made[1] if made and self._clock() - made[0] < self._seconds else None
-
-    def get(self) -> T:
-        """Return the kept result, or make a new one if it is too old."""
-        with self._lock:
-            found = self.fresh()
-            if found is None:
-                found = self._make()
-                self._made = (self._clock(), found)
-            return found
+from crewgate.runtime.single_flight_cache import SingleFlightCache
 
 
 class AgentCache:
@@ -58,8 +25,12 @@ class AgentCache:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.tree: SingleFlightCache[BranchTreeSnapshot] = SingleFlightCache(self._ask_tree)
-        self.status: SingleFlightCache[AgentStatus] = SingleFlightCache(self._ask_status)
+        self.tree: SingleFlightCache[BranchTreeSnapshot] = SingleFlightCache(
+            self._ask_tree, limits.tree_seconds
+        )
+        self.status: SingleFlightCache[AgentStatus] = SingleFlightCache(
+            self._ask_status, limits.tree_seconds
+        )
 
     def may_mint(self, claims: Claims, crew: str, kid: str) -> bool:
         """Have the minting watch count a grant; False if it would refuse its first use."""

@@ -5,8 +5,6 @@ for too long, is closed. The control API gives the same answers over mutual TLS.
 """
 
 import logging
-import socket
-import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -14,7 +12,6 @@ import h11
 import trio
 
 from crewgate import limits
-from crewgate.errors import ConfigurationError, ServiceConnectionError
 from crewgate.ipc import sockets
 from crewgate.ipc.sockets import peer_of
 
@@ -25,23 +22,12 @@ _GROUP_CONNECTIONS_MAX = limits.ocsp_socket_connections_max // 2
 _log = logging.getLogger(__name__)
 
 
-def listen(folder: Path) -> socket.socket:
-    """Listen in the state folder; replace the socket of a killed process. ConfigurationError."""
-    path = folder / _NAME
-    try:
-        if path.exists() and stat.S_ISSOCK(path.lstat().st_mode):
-            path.unlink()
-        return sockets.listen(folder, _NAME, _MODE)
-    except (OSError, ServiceConnectionError) as error:
-        raise ConfigurationError(f"{path}: cannot listen: {error}") from error
-
-
 class OCSPSocketServer:
     """Passes each request to `answer`, which returns the response, both DER."""
 
     def __init__(self, folder: Path, answer: OCSPAnswer) -> None:
         """Listen; ConfigurationError."""
-        self._socket = listen(folder)
+        self._socket = sockets.listen_anew(folder, _NAME, _MODE)
         self._group = (folder / _NAME).stat().st_gid
         self._owner = (folder / _NAME).stat().st_uid
         self._answer = answer

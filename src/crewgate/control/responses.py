@@ -4,25 +4,20 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from ipaddress import ip_address
-from typing import Literal
 
 import msgspec
 from cryptography import x509
 
 from crewgate.api import schemas
 from crewgate.ca.certificate_db import CertificateRecord
-from crewgate.core.health import HealthState
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import CAError
-from crewgate.ipc.admin_messages import AgentStatus, RevocationReceipt, TreeRow
+from crewgate.ipc.admin_messages import RevocationReceipt, TreeRow
 
 _LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"  # RFC 1123 §2.1
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII | re.IGNORECASE)
 _HOST_CHARS_MAX = 253  # RFC 1035 §2.3.4, without lengths and root
 _AMOUNTS = ("quota", "spent", "reserved", "burned", "left", "leased")
-_STATUS: dict[HealthState, Literal["ok", "degraded", "waiting"]] = {
-    HealthState.OK: "ok", HealthState.DEGRADED: "degraded", HealthState.FAILED: "waiting"
-}  # fmt: skip
 
 
 def revoked(
@@ -60,19 +55,6 @@ def branch(row: TreeRow) -> schemas.BranchResponse:
     fields = msgspec.structs.asdict(row)
     fields |= {f"{name}_micro": fields[name] for name in _AMOUNTS}
     return msgspec.convert(fields, schemas.BranchResponse)
-
-
-def health(status: AgentStatus) -> schemas.HealthResponse:
-    """Convert the agent's status of this machine."""
-    return schemas.HealthResponse(
-        status=_STATUS[status.state],
-        waiting_for=status.waiting_for,
-        troubles=[
-            msgspec.convert(each, schemas.ComponentProblem)
-            for each in msgspec.to_builtins(status.health)
-            if each["state"] != "ok"
-        ],
-    )
 
 
 def host(text: str) -> x509.GeneralName:

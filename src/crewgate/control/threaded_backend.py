@@ -18,6 +18,7 @@ from cryptography import x509
 from crewgate import limits
 from crewgate.api.backend import CertificateRequest, IssuedCertificateOwner, TokenRequest
 from crewgate.api.branch_tree_snapshot import BranchTreeSnapshot
+from crewgate.api.health_response import health_response
 from crewgate.api.schemas import (
     CertificateResponse,
     HealthResponse,
@@ -28,9 +29,9 @@ from crewgate.api.schemas import (
 from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.ca.ocsp.responder import Responder
 from crewgate.config import CAConfig, Config
-from crewgate.control.agent_cache import AgentCache, SingleFlightCache
+from crewgate.control.agent_cache import AgentCache
 from crewgate.control.ca_service import CAService, check_good
-from crewgate.control.responses import health, revoked
+from crewgate.control.responses import revoked
 from crewgate.control.token_reader import TokenReader
 from crewgate.control.token_revocation_check import TokenRevocationCheck
 from crewgate.control.token_service import TokenService, introspection
@@ -38,6 +39,7 @@ from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import CAError, ServiceConnectionError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import RevocationReceipt, Until
+from crewgate.runtime.single_flight_cache import SingleFlightCache
 
 T = TypeVar("T")
 W = TypeVar("W")
@@ -228,7 +230,7 @@ class ThreadedBackend:
             status = await self._cached(self._cache.status)
         except ServiceConnectionError:
             return HealthResponse(status="waiting", waiting_for=["the agent to answer"])
-        return health(status)
+        return health_response(status)
 
     async def introspect(self, token: str) -> IntrospectionResponse:
         """See `Backend`; ServiceConnectionError while the table cannot show what is revoked."""

@@ -7,6 +7,7 @@ A unix address holds 107 bytes. A longer path is reached through a descriptor of
 import enum
 import os
 import socket
+import stat
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from typing import Protocol
 import msgspec
 
 from crewgate import limits
-from crewgate.errors import ServiceConnectionError
+from crewgate.errors import ConfigurationError, ServiceConnectionError
 from crewgate.runtime.cleanup import lent, on_error
 
 # `struct ucred` of unix(7): pid, uid, gid.
@@ -113,6 +114,20 @@ def listen(folder: Path, name: str, mode: int) -> socket.socket:
         (folder / name).chmod(mode)
         listener.listen(limits.ipc_backlog)
     return listener
+
+
+def listen_anew(folder: Path, name: str, mode: int) -> socket.socket:
+    """Listen at a socket of the folder, in the place of one that a killed process has left.
+
+    Raises ConfigurationError.
+    """
+    path = folder / name
+    try:
+        if path.exists() and stat.S_ISSOCK(path.lstat().st_mode):
+            path.unlink()
+        return listen(folder, name, mode)
+    except (OSError, ServiceConnectionError) as error:
+        raise ConfigurationError(f"{path}: cannot listen: {error}") from error
 
 
 def connect(
