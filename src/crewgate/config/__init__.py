@@ -8,6 +8,7 @@ documentation and a JSON schema from the declarations. An unknown key is an erro
 To add a key, add a field to the struct of its table, and use the field.
 """
 
+from crewgate.config.admin import AdminConfig
 from crewgate.config.ca import CAConfig, RemoteCAConfig
 from crewgate.config.cluster import ClusterConfig, HostPort
 from crewgate.config.crew import CrewConfig
@@ -29,6 +30,7 @@ from crewgate.config.upstream import (
 from crewgate.config.upstream_origin import UpstreamOrigin
 
 __all__ = [
+    "AdminConfig",
     "AuditConfig",
     "AuditSync",
     "CAConfig",

@@ -12,6 +12,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.config import values
+from crewgate.config.admin import AdminConfig
 from crewgate.config.ca import CAConfig, RemoteCAConfig
 from crewgate.config.cluster import ClusterConfig
 from crewgate.config.crew import CrewConfig
@@ -92,6 +93,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     control: Annotated[
         ControlConfig | None, "The control API, for clients with a certificate of the CA."
     ] = None
+    admin: Annotated[AdminConfig | None, "Where this machine answers probes, over plain HTTP."] = (
+        None
+    )
     cluster: Annotated[
         ClusterConfig | None, "The other machines of the trust domain, which share revocations."
     ] = None

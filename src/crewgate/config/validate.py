@@ -46,6 +46,14 @@ def _listeners(config: Config) -> Iterator[str]:
             yield "control: there is no [ca] whose certificates it could accept; add the table"
     if config.cluster is not None:
         places.setdefault((config.cluster.address, config.cluster.port), "[cluster]")
+    if config.admin is not None and config.admin.port is not None:
+        address, port = config.admin.address, config.admin.port
+        other = places.setdefault((address, port), "[admin]")
+        if other != "[admin]":
+            yield (
+                f'admin: "{other}" has the same address and port ({address} port {port}); give one '
+                "of them a different port"
+            )
     for listener in config.listeners:
         if listener.name in names:
             yield f'listener "{listener.name}": two listeners have this name; rename one'

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from crewgate.errors import DemoError
 
 HOST = "127.0.0.1"
-# `crewgate init` uses five of the first eleven ports of a block.
+# `crewgate init` uses six of the first eleven ports of a block.
 PORTS_PER_BLOCK = 20
 # Linux uses ports from 32768 on for outgoing connections (ip(7)), and could take one before a
 # gateway binds it.

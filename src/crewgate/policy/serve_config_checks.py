@@ -7,7 +7,14 @@ started with.
 import errno
 from pathlib import Path
 
-from crewgate.config import Config, ControlConfig, ListenerConfig, file_descriptor_needs, load
+from crewgate.config import (
+    AdminConfig,
+    Config,
+    ControlConfig,
+    ListenerConfig,
+    file_descriptor_needs,
+    load,
+)
 from crewgate.config.restart_only import require_same
 from crewgate.errors import ConfigurationError
 from crewgate.policy.loader import load_policy
@@ -52,14 +59,16 @@ def require_place(before: Config, after: Config) -> None:
         if listener.port not in ours:
             error = taken(listener.address, listener.port)
             if error is not None:
-                raise cannot_listen(str(after.path), listener, error) from error
+                raise cannot_listen(after.path, listener, error) from error
 
 
 def cannot_listen(
-    where: str, listener: ListenerConfig | ControlConfig, error: OSError
+    path: Path, listener: ListenerConfig | ControlConfig | AdminConfig, error: OSError
 ) -> ConfigurationError:
-    """Return the error for a listener whose port cannot be bound."""
-    named = f"listener {listener.name}" if isinstance(listener, ListenerConfig) else "[control]"
+    """Return the error for a listener whose port cannot be bound; `path` is the configuration."""
+    named = "[control]" if isinstance(listener, ControlConfig) else "[admin]"
+    if isinstance(listener, ListenerConfig):
+        named = f"listener {listener.name}"
     why = f"{error.strerror}; give an address of this machine and a port that is free"
     if error.errno == errno.EADDRINUSE:
         why = (
@@ -67,7 +76,7 @@ def cannot_listen(
             "`crewgate init DIR --port PORT` makes a gateway with other ports"
         )
     return ConfigurationError(
-        f"{where}: {named}: cannot listen on {listener.address} port {listener.port}: {why}"
+        f"{path}: {named}: cannot listen on {listener.address} port {listener.port}: {why}"
     )
 
 

@@ -20,5 +20,5 @@ def await_free(config: Config, seconds: float) -> None:
     for listener in (*workers, *control):
         while (error := taken(listener.address, listener.port)) is not None:
             if error.errno != errno.EADDRINUSE or time.monotonic() >= deadline:
-                raise cannot_listen(str(config.path), listener, error) from error
+                raise cannot_listen(config.path, listener, error) from error
             time.sleep(limits.lock_look_seconds)

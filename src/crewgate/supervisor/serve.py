@@ -5,7 +5,6 @@ so that little can go wrong in the one process whose death ends all others.
 """
 
 import logging
-import math
 import os
 import signal
 import time
@@ -27,6 +26,7 @@ from crewgate.runtime.process_log import ProcessLog
 from crewgate.runtime.readiness import READY, WAITING, ReadinessListener
 from crewgate.supervisor.child import Child, DrainingChildren, begin, exit_text, python, sockets_of
 from crewgate.supervisor.free_port_wait import await_free
+from crewgate.supervisor.optional_children import OptionalChildren
 from crewgate.supervisor.signals import Signals
 
 _log = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ class Supervisor:
         agent: str = "crewgate.agent",
         worker: str = "crewgate.gateway",
         control: str = "crewgate.control",
+        admin: str = "crewgate.admin",
         bootstrap: bool = False,
     ) -> None:
         """Validate the configuration; ConfigurationError."""
@@ -65,14 +66,13 @@ class Supervisor:
                 f"{path}: there is no [cluster] to bootstrap; leave --bootstrap out"
             )
         self._agent = Child("agent", python(agent, self._config.path))
-        self._control = Child("control", python(control, self._config.path))
+        self._optional = OptionalChildren(self._config.path, control, admin)
         self._worker = worker
         self._workers: dict[int, Child] = {}
         self._sockets = KeptSockets()
         self._reporter = HealthReportClient(self._config.state, "supervisor")
         self._last_restart = ok("restart")
         self._leaving = DrainingChildren()
-        self._control_ends = math.inf  # when to kill a control process that is asked to end
 
     def run(self) -> int:
         """Start all children, keep them running, end them; return the exit status."""
@@ -80,13 +80,16 @@ class Supervisor:
             if is_open():
                 _log.warning("%s=1: core files and debuggers can show keys; unset it", SWITCH)
             try:
+                # A probe gets an answer while the agent waits for its ledger.
+                if self._is_wanted(self._optional.admin):
+                    self._optional.admin.start(time.monotonic())
                 status = self._start_agent(signals)
                 if status is not None:
                     return status
                 if not self._workers:
                     self._await_ports(signals)
-                if self._has_control():
-                    self._control.start(time.monotonic())
+                if self._is_wanted(self._optional.control):
+                    self._optional.control.start(time.monotonic())
                 self._fit_workers()
                 self._keep_running(signals)
                 self._drain(signals)
@@ -170,36 +173,32 @@ class Supervisor:
             self._restart_dead()
 
     def _facts(self) -> list[ComponentHealth]:
-        """Return the health of each child. Without the control process, calls still work."""
+        """Return the health of each child."""
         now = time.monotonic()
         children = self._children()
-        found = [child.health(now, refuses=child is not self._control) for child in children]
+        found = [child.health(now, refuses=child not in self._optional) for child in children]
         return [*found, self._last_restart]
 
     def _pause(self) -> float:
         now = time.monotonic()
-        dues = [0.1] if self._leaving or self._control_ends < math.inf else []
+        dues = [0.1] if self._leaving or self._optional.is_ending else []
         dues += [child.due - now for child in self._children() if not child.running]
         return min([1.0, *dues])
 
-    def _has_control(self) -> bool:
-        return self._config.ca is not None
+    def _is_wanted(self, child: Child) -> bool:
+        return child not in self._optional or self._optional.is_wanted(child, self._config)
 
     def _children(self) -> list[Child]:
-        """Return the children that should run, and a control process that is ending."""
-        control = [self._control] if self._has_control() or self._control.running else []
-        return [self._agent, *control, *self._workers.values()]
+        """Return the children that should run, and optional ones that are ending."""
+        return [self._agent, *self._optional.present(self._config), *self._workers.values()]
 
     def _restart_dead(self) -> None:
         now = time.monotonic()
         self._leaving.reap(now)
-        if now > self._control_ends:
-            self._control.send(signal.SIGKILL)
+        self._optional.kill_late(now)
         for child in self._children():
             status = child.ended(now)
-            is_wanted = child is not self._control or self._has_control()
-            if status is not None and child is self._control:
-                self._control_ends = math.inf
+            is_wanted = self._is_wanted(child)
             # Connections should not wait for a worker that starts only after a delay.
             if status is not None and child.due > now:
                 for index in [each for each in self._workers if self._workers[each] is child]:
@@ -242,7 +241,7 @@ class Supervisor:
 
     def _restart(self, signals: Signals) -> None:
         """Replace each process once its successor serves; keep it if the successor fails."""
-        _log.info("restarting: agent, then workers, then the control process")
+        _log.info("restarting: agent, then workers, then control and admin process")
         deadline = time.monotonic() + limits.restart_seconds_in_all
         self._last_restart = failed("restart", "it is under way", refuses=False, grace=60.0)
         if why := self._replace_all(signals, deadline):
@@ -251,7 +250,8 @@ class Supervisor:
             _log.warning("the restart is incomplete: %s", why)
             return
         self._last_restart = ok("restart")
-        self._end_control()
+        for child in self._optional.present(self._config):
+            self._optional.end(child, time.monotonic())
         _log.info("restarted")
 
     def _replace_all(self, signals: Signals, deadline: float) -> str:
@@ -330,15 +330,9 @@ class Supervisor:
         return True
 
     def _apply(self, config: Config) -> None:
-        """Use a changed file; the control process loads it by itself, or ends without a [ca]."""
-        if config.ca is None and self._config.ca is not None:
-            self._end_control()
+        """Use a changed file."""
+        self._optional.follow(self._config, config, time.monotonic())
         self._config = config
-
-    def _end_control(self) -> None:
-        if self._control.running:
-            self._control.send(signal.SIGTERM)
-            self._control_ends = time.monotonic() + limits.control_end_seconds
 
     def _reload(self) -> None:
         """Handle SIGHUP: load the file again, if it is valid, and have the agent load it."""
@@ -366,13 +360,16 @@ class Supervisor:
             self._fit_workers()
 
     def _drain(self, signals: Signals) -> None:
-        """End the workers, which still need the agent for open calls; then end the agent."""
+        """End the workers, which still need the agent for open calls; then end the agent.
+
+        The admin process answers until then that this machine is not ready.
+        """
         # New connections are refused at once.
         self._sockets.close()
         _log.info("draining: workers get %g s to end", self._config.drain_seconds)
-        first = [*self._workers.values(), *self._leaving, self._control]
+        first = [*self._workers.values(), *self._leaving, self._optional.control]
         self._end(first, self._config.drain_seconds, signals)
-        self._end([self._agent], limits.agent_end_seconds, signals)
+        self._end([self._agent, self._optional.admin], limits.agent_end_seconds, signals)
 
     def _end(self, children: list[Child], seconds: float, signals: Signals) -> None:
         """Send SIGTERM, and SIGKILL after `seconds` or at another SIGTERM or SIGINT to us."""
@@ -395,6 +392,6 @@ class Supervisor:
                 child.wait()
 
     def _kill(self) -> None:
-        for child in [*self._children(), self._control, *self._leaving]:
+        for child in [*self._children(), *self._leaving]:
             child.send(signal.SIGKILL)
             child.wait()

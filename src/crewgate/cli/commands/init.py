@@ -28,7 +28,7 @@ from crewgate.runtime.durable_files import cause, create_file, make_folder
     type=click.IntRange(1, PORT_MAX),
     default=8443,
     show_default=True,
-    help="Port for AI agents; the next 3 ports are used too, and the tool server is 10 above.",
+    help="Port for AI agents; the next 4 ports are used too, and the tool server is 10 above.",
 )
 @click.option(
     "--from",

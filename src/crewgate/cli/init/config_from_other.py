@@ -56,8 +56,12 @@ class ConfigFromOther:
         self._other = other
         self._tools = first + UPSTREAM_OFFSET
         self._offset = port - first
-        own = {*listening, *range(first, first + 4), self._tools}
-        own |= {each.port for each in (other.control, other.cluster) if each}
+        own = {*listening, *range(first, first + 5), self._tools}
+        own |= {
+            each.port
+            for each in (other.control, other.cluster, other.admin)
+            if each is not None and each.port is not None
+        }
         self._ports = {str(each): str(each + self._offset) for each in own}
         self._cluster = cluster_head(other, self._offset, gateways)
         self._ledger = ledger
@@ -111,6 +115,7 @@ class ConfigFromOther:
             "ca": dict.fromkeys(("folder", "root", "crl", "passphrase_file"), self._where),
             "control": served,
             "cluster": {"port": port, "advertise": self._advertised, **member},
+            "admin": {"port": port},
             "listener": served,
             "crew": {_EVERY: dict.fromkeys(("jwks", "signing_key"), self._copied)},
             "upstream": {_EVERY: upstream},

@@ -68,6 +68,11 @@ signing_key = "gateway/signing.key" #
 # staleness_quorum = "majority" #
 # max_staleness_seconds = 5 #
 
+# Where this machine answers the probes /livez and /readyz, over plain HTTP at 127.0.0.1. For a unix
+# socket, write socket = "state/admin.sock" in the place of the port.
+[admin]
+port = {admin}
+
 # The listener for agents, which use TLS and a token.
 [[listener]]
 name = "agents"
@@ -140,6 +145,7 @@ def fresh_config(port: int, name: str) -> str:
         crews=port + 1,
         control=port + 2,
         peers=port + 3,
+        admin=port + 4,
         tools=UPSTREAM,
         upstream=port + UPSTREAM_OFFSET,
     )

@@ -126,7 +126,7 @@ def test_comments_and_order_stay(first: Path, tmp_path: Path) -> None:
     keys = [line.split(" = ")[0] for line in added if not line.startswith("#")]
     assert keys == [
         "name", "url", "folder", "root", "crl", "port", "staleness_quorum", "peers", "port",
-        "port", "port", "url", "credential",
+        "port", "port", "port", "url", "credential",
     ]  # fmt: skip
     gone = [line for _, start, end, _, _ in changes for line in before[start:end]]
     comments = [line.split()[1] for line in gone if line.startswith("#")]
@@ -221,6 +221,7 @@ def test_what_was_changed_and_what_comes_next_is_told(first: Path, tmp_path: Pat
         f"Wrote {file}, derived from {first}:",
         "  port 8445 is 9445",
         "  port 8446 is 9446",
+        "  port 8447 is 9447",
         "  port 8443 is 9443",
         "  port 8444 is 9444",
         "  the tools' server 127.0.0.1:8453 is 9453",

@@ -1,0 +1,87 @@
+"""Runs the admin process: `python -m crewgate.admin -c FILE`; `crewgate serve` starts it.
+
+Exit status 0 after SIGTERM or SIGINT; 2, with one line of log, if it cannot start. `crewgate serve`
+starts it again after a change of [admin].
+"""
+
+import argparse
+import logging
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import trio
+
+from crewgate import limits
+from crewgate.admin.listener import AdminAnswer, AdminListener
+from crewgate.admin.probes import Probes
+from crewgate.config import AdminConfig, HostPort, load
+from crewgate.errors import ConfigurationError, CrewgateError
+from crewgate.ipc import sockets
+from crewgate.policy.serve_config_checks import cannot_listen
+from crewgate.runtime.listening import listen, taken
+from crewgate.runtime.memory_protection import leave_no_cores
+from crewgate.runtime.process_log import ProcessLog
+
+_NAME = "admin"
+_SOCKET_MODE = 0o660
+_log = logging.getLogger(__name__)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the admin process, and return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m crewgate.admin", description=__doc__)
+    parser.add_argument("-c", dest="file", type=Path, required=True, help="crewgate.toml")
+    options = parser.parse_args(arguments)
+    with ProcessLog(_NAME):
+        try:
+            leave_no_cores()
+            config = load(options.file)
+            if config.admin is None:
+                raise ConfigurationError(f"{config.path}: there is no [admin]; add the section")
+            os.nice(limits.admin_nice)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor sees each change
+            trio.run(_serve, config.path, config.admin, Probes(config.state))
+        except (CrewgateError, OSError) as error:
+            _log.error("%s", error)
+            return 2
+    return 0
+
+
+async def _serve(path: Path, section: AdminConfig, probes: Probes) -> None:
+    answers: dict[str, Callable[[], AdminAnswer]] = {
+        "/livez": probes.live,
+        "/readyz": probes.ready,
+    }
+    index = AdminAnswer(404, f"this listener has {' and '.join(answers)}\n".encode())
+    threads = trio.CapacityLimiter(limits.admin_threads_max)
+
+    async def respond(asked: str) -> AdminAnswer:
+        answer = answers.get(asked)
+        if answer is None:
+            return index
+        return await trio.to_thread.run_sync(answer, limiter=threads)
+
+    listener = _listen(path, section)
+    place = section.socket or f"http://{HostPort(section.address, section.port or 0)}"
+    _log.info("%s at %s", " and ".join(answers), place)
+    is_local = section.socket is None and not section.remote
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(AdminListener(listener, respond, is_local=is_local).run)
+            await anext(aiter(signals))
+            nursery.cancel_scope.cancel()
+
+
+def _listen(path: Path, section: AdminConfig) -> trio.SocketListener:
+    """Listen where `section` says. Raises ConfigurationError."""
+    if section.socket is not None:
+        sock = sockets.listen_anew(section.socket.parent, section.socket.name, _SOCKET_MODE)
+    else:
+        if section.port is None:
+            raise ConfigurationError(f"{path}: [admin] has neither port nor socket")
+        if (error := taken(section.address, section.port)) is not None:
+            raise cannot_listen(path, section, error)
+        sock = listen(section.address, section.port, where="[admin]")
+    return trio.SocketListener(trio.socket.from_stdlib_socket(sock))

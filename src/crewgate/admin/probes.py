@@ -1,0 +1,69 @@
+"""The probes: whether a restart would help (`/livez`), and whether calls are served (`/readyz`).
+
+Both ask the agent for its status, at most once in `limits.admin_status_seconds`, however many
+clients ask. `/livez` is about the processes only: `crewgate serve` itself starts a process again
+that has ended, so a machine without its agent lives. It fails if the agent takes connections and
+answers none, since nothing on the machine ends such an agent.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from crewgate import limits
+from crewgate.admin.listener import AdminAnswer
+from crewgate.api.health_response import health_response
+from crewgate.api.schemas import HealthResponse
+from crewgate.errors import ServiceConnectionError
+from crewgate.ipc.admin_client import AdminClient
+from crewgate.ipc.admin_messages import AgentStatus
+from crewgate.runtime.single_flight_cache import SingleFlightCache
+
+_JSON = "application/json"
+_OK, _UNAVAILABLE = 200, 503
+_encode = msgspec.json.Encoder().encode
+
+
+class Probes:
+    """Probes of the machine whose state is in `folder`. Blocks; threads may share it."""
+
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._silent_since = math.inf
+        self._status = SingleFlightCache(self._ask, limits.admin_status_seconds, clock)
+
+    def live(self) -> AdminAnswer:
+        """Answer 503 if the agent has taken connections for a while and answered none."""
+        self._status.get()
+        seconds = self._clock() - self._silent_since
+        if seconds < limits.admin_stuck_seconds:
+            return AdminAnswer(_OK, b"ok\n")
+        text = f"the agent process has not answered for {seconds:.0f} s: it is stopped or stuck\n"
+        return AdminAnswer(_UNAVAILABLE, text.encode())
+
+    def ready(self) -> AdminAnswer:
+        """Answer 200 if this machine serves calls, else 503, with all troubles either way."""
+        status = self._status.get()
+        if isinstance(status, AgentStatus):
+            found = health_response(status)
+        else:
+            found = HealthResponse(status="waiting", waiting_for=[f"agent: {status}"])
+        ready = _UNAVAILABLE if found.status == "waiting" else _OK
+        return AdminAnswer(ready, _encode(found) + b"\n", _JSON)
+
+    def _ask(self) -> AgentStatus | str:
+        """Return the agent's status, or why there is none."""
+        try:
+            with AdminClient(self._folder, limits.admin_agent_seconds) as agent:
+                status = agent.status()
+        except ServiceConnectionError as error:
+            is_silent = isinstance(error.__cause__, TimeoutError | BlockingIOError)
+            since = min(self._silent_since, self._clock()) if is_silent else math.inf
+            self._silent_since = since
+            return str(error)
+        self._silent_since = math.inf
+        return status
