@@ -71,7 +71,7 @@ def serving(folder: Path) -> Iterator[tuple[Config, int]]:
     file = folder / "gateway" / "crewgate.toml"
     _run("init", str(file.parent), "--port", str(port))
     text = file.read_text().replace("workers = 2", "workers = 1")
-    file.write_text(text + UNASKED.format(port=port + 4))
+    file.write_text(text + UNASKED.format(port=port + 5))
     with (folder / "log").open("wb") as log:
         gateway = subprocess.Popen([*COMMAND, "serve", "-c", str(file)], stdout=log, stderr=log)
     try:

@@ -80,7 +80,7 @@ class Knock(NamedTuple):
 
 
 class Boundary(Installation):
-    """`crews` (port + 1) admits all, `some` (+ 4) bd and article, `either` (+ 5) asks all."""
+    """`crews` (port + 1) admits all, `some` (+ 5) bd and article, `either` (+ 6) asks all."""
 
     def __init__(self, folder: Path, **options: Any) -> None:
         super().__init__(folder, **options)
@@ -90,7 +90,7 @@ class Boundary(Installation):
                 ("some", "required", '["bd", "article"]'),
                 ("either", "optional", '["bd", "finance", "article"]'),
             ),
-            4,
+            5,
         ):
             text += LISTENER.format(name=name, port=self.port + number, mode=mode, crews=crews)
         for crew in CREWS:

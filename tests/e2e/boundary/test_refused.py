@@ -16,7 +16,7 @@ from mtls_gateway import Boundary
 from crewgate.core.x509.identity_extension import Role, encode
 
 HOUR = timedelta(hours=1)
-ALL, SOME, EITHER = 1, 4, 5  # ports above the agents'
+ALL, SOME, EITHER = 1, 5, 6  # ports above the agents'
 
 
 class Case(NamedTuple):

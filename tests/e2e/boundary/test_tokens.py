@@ -7,7 +7,7 @@ import pytest
 from authority import Files
 from mtls_gateway import Boundary
 
-AGENTS, ALL, EITHER = 0, 1, 5
+AGENTS, ALL, EITHER = 0, 1, 6
 VERSIONS = pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])
 
 

@@ -117,8 +117,8 @@ def test_a_changed_configuration_is_taken_up_in_place(own: ControlSite) -> None:
     own.edit("life_seconds = 14400", "life_seconds = 3600")
     wait_until(lambda: own.log().count("the new configuration is active") == 2)
     assert _life_seconds(own, "eve") == 3600
-    own.edit(f"port = {own.port + 2}", f"port = {own.port + 4}")
-    own.control = f"https://localhost:{own.port + 4}"
+    own.edit(f"port = {own.port + 2}", f"port = {own.port + 6}")
+    own.control = f"https://localhost:{own.port + 6}"
     own.await_control()
     assert own.children("control") == [pid]
     with own.api("bd") as api:
