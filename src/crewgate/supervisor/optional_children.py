@@ -18,7 +18,8 @@ class OptionalChildren:
     def __init__(self, path: Path, control: str, admin: str) -> None:
         self.control = Child("control", python(control, path))
         self.admin = Child("admin", python(admin, path))
-        self._kill_at: dict[Child, float] = {}  # of those that are asked to end
+        # Of those that are asked to end: the process id, and when to kill that process.
+        self._kill_at: dict[Child, tuple[int, float]] = {}
 
     def __contains__(self, child: Child) -> bool:
         return child in {self.control, self.admin}
@@ -48,11 +49,12 @@ class OptionalChildren:
         """Ask one to end; `kill_late` kills it if it does not."""
         if child.running:
             child.send(signal.SIGTERM)
-            self._kill_at[child] = now + limits.control_end_seconds
+            self._kill_at[child] = child.pid, now + limits.control_end_seconds
 
     def kill_late(self, now: float) -> None:
         """Kill each one that was asked to end and takes too long."""
-        self._kill_at = {child: at for child, at in self._kill_at.items() if child.running}
-        for child, kill_at in self._kill_at.items():
+        ending = {child: each for child, each in self._kill_at.items() if child.pid == each[0]}
+        self._kill_at = ending
+        for child, (_, kill_at) in ending.items():
             if now > kill_at:
                 child.send(signal.SIGKILL)
