@@ -100,7 +100,7 @@ class AdminListener:
             refusal = self._refusal(request)
             answer = refusal or await self._respond(_path(request))
             # A body, which no request needs, is not read: the connection ends after the answer.
-            has_body = not isinstance(http.next_event(), h11.EndOfMessage)
+            has_body = _has_body(http)
             is_head = request.method == b"HEAD"
             await _send(http, stream, answer, closes=has_body, is_head=is_head)
             if has_body or http.our_state is not h11.DONE:
@@ -144,6 +144,14 @@ def _names_this_machine(host: bytes) -> bool:
     with suppress(ValueError):
         return ip_address(name).is_loopback
     return False
+
+
+def _has_body(http: h11.Connection) -> bool:
+    """Return whether a body, valid or not, follows the head that was just read."""
+    try:
+        return not isinstance(http.next_event(), h11.EndOfMessage)
+    except h11.RemoteProtocolError:
+        return True
 
 
 def _path(request: h11.Request) -> str:

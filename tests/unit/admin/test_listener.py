@@ -144,13 +144,26 @@ async def test_what_is_no_http_is_answered_once(sent: bytes, status: bytes) -> N
         assert b"connection: close" in answer.lower()
 
 
-async def test_a_body_ends_the_connection_after_the_answer() -> None:
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Content-Length: 3\r\n\r\nabc",
+        b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\nno chunk\r\n",
+    ],
+)
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+async def test_a_body_ends_the_connection_after_the_answer(
+    method: bytes, rest: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whether the body is valid or not, and without a line of log, which any client could cause."""
     async with served() as connect:
         client = await connect()
-        await client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc")
+        await client.send(method + b" / HTTP/1.1\r\nHost: localhost\r\n" + rest)
         answer = await client.rest()
         assert answer.startswith(b"HTTP/1.1 200")
         assert answer.count(b"HTTP/1.1") == 1
+    assert not caplog.records
 
 
 async def test_a_slow_head_and_an_idle_connection_end(mock_clock: MockClock) -> None:
