@@ -35,8 +35,9 @@ Respond = Callable[[str], Awaitable[AdminAnswer]]
 class AdminListener:
     """Answers GET and HEAD at one listening socket: `respond` gets the path without the query.
 
-    If there are `limits.admin_connections_max` connections, the next one ends the one that has been
-    idle for the longest time.
+    If there are `limits.admin_connections_max` connections, the next one ends the one whose request
+    the listener has awaited for the longest time. So clients that send no whole request can keep
+    no prober out.
     """
 
     def __init__(self, listener: trio.SocketListener, respond: Respond, *, is_local: bool) -> None:
@@ -45,7 +46,8 @@ class AdminListener:
         self._respond = respond
         self._is_local = is_local
         self._open = 0
-        self._idle: dict[trio.CancelScope, None] = {}  # the longest idle first
+        # Of the connections without a whole request, the one that has waited the longest first.
+        self._waiting: dict[trio.CancelScope, None] = {}
 
     async def run(self) -> None:
         """Accept until cancelled."""
@@ -67,11 +69,11 @@ class AdminListener:
         """Make room for a connection, if there is none; return whether there is."""
         if self._open < limits.admin_connections_max:
             return True
-        longest_idle = next(iter(self._idle), None)
-        if longest_idle is None:
+        longest = next(iter(self._waiting), None)
+        if longest is None:
             return False
-        del self._idle[longest_idle]
-        longest_idle.cancel()
+        del self._waiting[longest]
+        longest.cancel()
         return True
 
     async def _serve(self, stream: trio.SocketStream) -> None:
@@ -108,19 +110,18 @@ class AdminListener:
             http.start_next_cycle()
 
     async def _request(self, http: h11.Connection, stream: trio.SocketStream) -> h11.Request | None:
-        """Return the head of the next request; None if the client or the time has ended."""
+        """Return the head of the next request; None if the client, the time or its place ended."""
         with trio.move_on_after(limits.admin_idle_seconds) as scope:
-            self._idle[scope] = None
+            self._waiting[scope] = None
             try:
                 while (event := http.next_event()) is h11.NEED_DATA:
-                    data = await stream.receive_some(_CHUNK)
-                    if scope in self._idle:
-                        del self._idle[scope]
-                        scope.deadline = trio.current_time() + limits.admin_head_seconds
-                    http.receive_data(data)
-                return event if isinstance(event, h11.Request) else None
+                    http.receive_data(await stream.receive_some(_CHUNK))
+                    head_ends = trio.current_time() + limits.admin_head_seconds
+                    scope.deadline = min(scope.deadline, head_ends)
+                # Data that came together with the cancellation do not undo it.
+                return event if isinstance(event, h11.Request) and scope in self._waiting else None
             finally:
-                self._idle.pop(scope, None)
+                self._waiting.pop(scope, None)
         return None
 
     def _refusal(self, request: h11.Request) -> AdminAnswer | None:

@@ -1,7 +1,8 @@
 """The admin listener over real sockets: what it answers, what it refuses, and whom it ends."""
 
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 
 import h11
 import pytest
@@ -181,9 +182,16 @@ async def test_a_slow_head_and_an_idle_connection_end(mock_clock: MockClock) -> 
 
 
 async def test_the_longest_idle_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without an idle one, the new connection is closed."""
+    """Without one that waits for a request, the new connection is closed."""
     monkeypatch.setattr(limits, "admin_connections_max", 2)
-    async with served() as connect:
+    release = trio.Event()
+
+    async def wait(path: str) -> AdminAnswer:
+        if path == "/slow":
+            await release.wait()
+        return await respond(path)
+
+    async with served(wait) as connect:
         first, second = await connect(), await connect()
         assert (await first.ask())[0] == 200
         assert (await second.ask())[0] == 200
@@ -191,10 +199,46 @@ async def test_the_longest_idle_makes_room(monkeypatch: pytest.MonkeyPatch) -> N
         third = await connect()
         assert (await third.ask())[0] == 200
         assert await second.rest() == b""
-        await first.send(b"GET / HT")
-        await third.send(b"GET / HT")
+        for client in (first, third):
+            await client.send(b"GET /slow HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         await wait_all_tasks_blocked(0.01)
         assert await (await connect()).rest() == b""
+        release.set()
+        for client in (first, third):
+            assert (await client.rest()).startswith(b"HTTP/1.1 200")
+
+
+async def test_parts_of_heads_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "admin_connections_max", 2)
+    async with served() as connect:
+        slow = [await connect() for _ in range(2)]
+        for client in slow:
+            await client.send(b"GET / HT")
+        await wait_all_tasks_blocked(0.01)
+        assert (await (await connect()).ask())[0] == 200
+        assert await slow[0].rest() == b""
+
+
+async def test_a_request_that_comes_with_the_end_of_its_place_adds_no_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In one turn of its loop, the listener accepts a client and gets the requests of others."""
+    monkeypatch.setattr(limits, "admin_connections_max", 2)
+    (bound,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    listener = AdminListener(bound, respond, is_local=True)
+    with ExitStack() as stack:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listener.run)
+            clients: list[socket.socket] = []
+            for _ in range(50):
+                clients.append(socket.create_connection(bound.socket.getsockname()))
+                stack.callback(clients[-1].close)
+                for client in clients:
+                    with suppress(OSError):
+                        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                await wait_all_tasks_blocked(0.001)
+                assert listener._open <= 2
+            nursery.cancel_scope.cancel()
 
 
 async def test_an_error_of_one_answer_ends_no_other(caplog: pytest.LogCaptureFixture) -> None:
