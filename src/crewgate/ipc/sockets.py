@@ -119,15 +119,31 @@ def listen(folder: Path, name: str, mode: int) -> socket.socket:
 def listen_anew(folder: Path, name: str, mode: int) -> socket.socket:
     """Listen at a socket of the folder, in the place of one that a killed process has left.
 
-    Raises ConfigurationError.
+    Raises ConfigurationError, also if a process still listens there.
     """
     path = folder / name
     try:
-        if path.exists() and stat.S_ISSOCK(path.lstat().st_mode):
+        if path.exists() and stat.S_ISSOCK(path.lstat().st_mode) and _is_left(folder, name):
             path.unlink()
         return listen(folder, name, mode)
     except (OSError, ServiceConnectionError) as error:
         raise ConfigurationError(f"{path}: cannot listen: {error}") from error
+
+
+def _is_left(folder: Path, name: str) -> bool:
+    """Return whether no process listens at a socket. Raises OSError."""
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client,
+        connectable(folder, name) as where,
+    ):
+        client.settimeout(0)
+        try:
+            client.connect(where)
+        except ConnectionRefusedError:
+            return True
+        except BlockingIOError:  # the process takes no connection now: many others wait
+            pass
+        return False
 
 
 def connect(

@@ -2,17 +2,19 @@
 
 import os
 import socket
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
-from crewgate.errors import ServiceConnectionError
+from crewgate.errors import ConfigurationError, ServiceConnectionError
 from crewgate.ipc.sockets import (
     AgentSocketKind,
     ProcessCredentials,
     connect,
     connectable,
     descriptors,
+    listen_anew,
     may_enter,
     peer_of,
 )
@@ -82,3 +84,29 @@ def test_descriptors_are_read_and_others_are_not() -> None:
     right = (socket.SOL_SOCKET, socket.SCM_RIGHTS, (7).to_bytes(4, "little") + b"\0\0")
     other = (socket.SOL_SOCKET, socket.SCM_CREDENTIALS, bytes(12))
     assert descriptors([other, right]) == [7]
+
+
+@pytest.mark.parametrize("length", [1, 200])
+def test_a_new_socket_takes_the_place_of_a_dead_one_only(tmp_path: Path, length: int) -> None:
+    """Not of one at which a process listens, even if it accepts nothing, nor of a link or file."""
+    folder = tmp_path / ("d" * length)
+    folder.mkdir()
+    listen_anew(folder, "admin.sock", 0o600).close()
+    with listen_anew(folder, "admin.sock", 0o660) as listener, ExitStack() as stack:
+        assert (folder / "admin.sock").stat().st_mode & 0o777 == 0o660
+        listener.listen(0)
+        for _ in range(3):  # the second one finds no room
+            with pytest.raises(ConfigurationError, match=r"admin\.sock: cannot listen: .* in use"):
+                listen_anew(folder, "admin.sock", 0o600)
+            client = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            client.settimeout(0)
+            with connectable(folder, "admin.sock") as where, suppress(BlockingIOError):
+                client.connect(where)
+        theirs, _ = listener.accept()
+        theirs.close()
+    (folder / "link.sock").symlink_to("admin.sock")
+    (folder / "file.sock").write_text("kept")
+    for name in ("link.sock", "file.sock"):
+        with pytest.raises(ConfigurationError, match="in use"):
+            listen_anew(folder, name, 0o600)
+    assert (folder / "file.sock").read_text() == "kept"
