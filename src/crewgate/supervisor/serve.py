@@ -80,16 +80,12 @@ class Supervisor:
             if is_open():
                 _log.warning("%s=1: core files and debuggers can show keys; unset it", SWITCH)
             try:
-                # A probe gets an answer while the agent waits for its ledger.
-                if self._is_wanted(self._optional.admin):
-                    self._optional.admin.start(time.monotonic())
                 status = self._start_agent(signals)
                 if status is not None:
                     return status
                 if not self._workers:
                     self._await_ports(signals)
-                if self._is_wanted(self._optional.control):
-                    self._optional.control.start(time.monotonic())
+                self._keep(self._optional.control, time.monotonic())
                 self._fit_workers()
                 self._keep_running(signals)
                 self._drain(signals)
@@ -139,6 +135,8 @@ class Supervisor:
                 await_free(self._config, 0.0)
                 self._fit_workers()
             while not readiness.poll(READY):
+                # A probe gets an answer while the agent waits for its ledger.
+                self._keep(self._optional.admin, time.monotonic())
                 if _END & signals.wait(1.0, (readiness.ours,)):
                     return 0
                 status = self._agent.ended(time.monotonic())
@@ -197,17 +195,21 @@ class Supervisor:
         self._leaving.reap(now)
         self._optional.kill_late(now)
         for child in self._children():
-            status = child.ended(now)
-            is_wanted = self._is_wanted(child)
-            # Connections should not wait for a worker that starts only after a delay.
-            if status is not None and child.due > now:
-                for index in [each for each in self._workers if self._workers[each] is child]:
-                    self._sockets.drop(index)
-            if status is not None and is_wanted:
-                left = child.due - now
-                _log.warning("%s %s; starts again in %.1f s", child.name, exit_text(status), left)
-            if not child.running and child.due <= now and is_wanted:
-                self._start(child, now)
+            self._keep(child, now)
+
+    def _keep(self, child: Child, now: float) -> None:
+        """Log the end of a child, and start it if it is wanted and due."""
+        status = child.ended(now)
+        is_wanted = self._is_wanted(child)
+        # Connections should not wait for a worker that starts only after a delay.
+        if status is not None and child.due > now:
+            for index in [each for each in self._workers if self._workers[each] is child]:
+                self._sockets.drop(index)
+        if status is not None and is_wanted:
+            left = child.due - now
+            _log.warning("%s %s; starts again in %.1f s", child.name, exit_text(status), left)
+        if not child.running and child.due <= now and is_wanted:
+            self._start(child, now)
 
     def _fit_workers(self) -> None:
         now = time.monotonic()

@@ -157,6 +157,26 @@ def test_a_failed_restart_keeps_no_socket_without_a_worker(
         socket.create_connection(("127.0.0.1", port))
 
 
+def test_the_admin_process_starts_again_while_the_agent_cannot_start(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A platform would end a gateway whose ledger is away if no probe got an answer."""
+    monkeypatch.setattr(supervisor, "_fit_workers", lambda: None)
+    waiting, supervisor._agent = supervisor._agent, Child("agent", ["sh", "-c", "exit 75"])
+    waiting.send(signal.SIGKILL)
+    waiting.wait()
+    admin = supervisor._optional.admin
+    admin._arguments[:] = [sys.executable, "-S", "-c", "import time; time.sleep(600)"]
+    with Signals() as signals:
+        assert supervisor._try_agent(signals) == os.EX_TEMPFAIL
+        first = admin.pid
+        assert first > 0
+        os.kill(first, signal.SIGKILL)
+        os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+        assert supervisor._try_agent(signals) == os.EX_TEMPFAIL
+    assert admin.pid not in {first, -1}
+
+
 def test_a_child_that_has_ended_already_does_not_leave() -> None:
     """One that is dead when it is replaced is waited for no more; the others until they end."""
     dead, alive = (Child("x", [sys.executable, "-S", "-c", WAITS]) for _ in range(2))
