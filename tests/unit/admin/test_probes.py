@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from pathlib import Path
 from typing import Self
 
@@ -124,6 +125,16 @@ def test_a_stuck_agent_is_a_reason_once_it_has_lasted(
     # The agent has ended, and another one may come.
     clock.seconds += limits.admin_status_seconds
     assert probe.live().status == 200
+
+
+def test_a_stuck_agent_delays_a_probe_by_less_than_a_kubelet_waits(tmp_path: Path) -> None:
+    """Otherwise the probe would fail long before the agent has been silent for too long."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stuck:
+        stuck.bind(str(tmp_path / AgentSocketKind.OWNER.value))
+        stuck.listen()
+        before = time.monotonic()
+        assert Probes(tmp_path).live().status == 200
+        assert time.monotonic() - before < 1.0
 
 
 def test_an_agent_that_answers_again_is_well(agent: type[Agent]) -> None:
