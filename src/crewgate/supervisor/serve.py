@@ -368,6 +368,7 @@ class Supervisor:
         """
         # New connections are refused at once.
         self._sockets.close()
+        self._reporter.report([failed("drain", "`crewgate serve` is ending", grace=60.0)])
         _log.info("draining: workers get %g s to end", self._config.drain_seconds)
         first = [*self._workers.values(), *self._leaving, self._optional.control]
         self._end(first, self._config.drain_seconds, signals)

@@ -5,13 +5,14 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from crewgate import limits
 from crewgate.config import Config, load
+from crewgate.core.health import ComponentHealth
 from crewgate.demo.ports import reserve
 from crewgate.errors import ConfigurationError
 from crewgate.runtime.readiness import READY, ReadinessListener
@@ -175,6 +176,25 @@ def test_the_admin_process_starts_again_while_the_agent_cannot_start(
         os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
         assert supervisor._try_agent(signals) == os.EX_TEMPFAIL
     assert admin.pid not in {first, -1}
+
+
+def test_a_gateway_that_ends_says_that_it_is_not_ready(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its workers finish their calls, so that a platform sends no more clients here."""
+    running, reports = list[bool](), list[ComponentHealth]()
+
+    def report(facts: Sequence[ComponentHealth]) -> bool:
+        running.append(supervisor._agent.running)
+        reports.extend(facts)
+        return True
+
+    monkeypatch.setattr(supervisor._reporter, "report", report)
+    with Signals() as signals:
+        supervisor._drain(signals)
+    assert running == [True]
+    assert [(each.component, each.refuses) for each in reports] == [("drain", True)]
+    assert not supervisor._agent.running
 
 
 def test_a_child_that_has_ended_already_does_not_leave() -> None:
