@@ -115,7 +115,7 @@ class ConfigFromOther:
             "ca": dict.fromkeys(("folder", "root", "crl", "passphrase_file"), self._where),
             "control": served,
             "cluster": {"port": port, "advertise": self._advertised, **member},
-            "admin": {"port": port},
+            "admin": {"port": port, "socket": "state/admin.sock"},
             "listener": served,
             "crew": {_EVERY: dict.fromkeys(("jwks", "signing_key"), self._copied)},
             "upstream": {_EVERY: upstream},

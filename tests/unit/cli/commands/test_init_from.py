@@ -77,6 +77,17 @@ def test_it_has_the_same_domain_and_its_own_places(first: Path, tmp_path: Path) 
     assert "# The internal CA. Only the control process reads its folder" in text
 
 
+def test_its_probes_have_a_socket_of_their_own(first: Path, tmp_path: Path) -> None:
+    """Even if the first one's is outside its folder, where both would listen."""
+    text, port = first.read_text(), "[admin]\nport = 8447\n"
+    assert port in text
+    first.write_text(text.replace(port, f'[admin]\nsocket = "{tmp_path}/probes.sock"\n'))
+    assert init(tmp_path / "second", first, "--ledger", URL).exit_code == 0
+    two = load(tmp_path / "second" / "crewgate.toml")
+    assert two.admin is not None
+    assert (two.admin.port, two.admin.socket) == (None, two.state / "admin.sock")
+
+
 def test_its_certificate_is_the_first_one_s_authority_s(first: Path, tmp_path: Path) -> None:
     """A client that trusts the root trusts both machines; their keys are two."""
     assert init(tmp_path / "second", first, "--ledger", URL).exit_code == 0
