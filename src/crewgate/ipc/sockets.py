@@ -5,6 +5,7 @@ A unix address holds 107 bytes. A longer path is reached through a descriptor of
 """
 
 import enum
+import errno
 import os
 import socket
 import stat
@@ -127,7 +128,10 @@ def listen_anew(folder: Path, name: str, mode: int) -> socket.socket:
             path.unlink()
         return listen(folder, name, mode)
     except (OSError, ServiceConnectionError) as error:
-        raise ConfigurationError(f"{path}: cannot listen: {error}") from error
+        why = str(error)
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            why = "a program listens here, or a file is here; end the program, or give another path"
+        raise ConfigurationError(f"{path}: cannot listen: {why}") from error
 
 
 def _is_left(folder: Path, name: str) -> bool:
