@@ -6,12 +6,16 @@ A problem is one line that names the key to change. The checks open no file.
 from collections.abc import Callable, Iterator
 
 from crewgate import limits
+from crewgate.config.admin import AdminConfig
+from crewgate.config.cluster import ClusterConfig
 from crewgate.config.crossing import CrossingConfig
+from crewgate.config.listener import ControlConfig, ListenerConfig
 from crewgate.config.model import Config
 from crewgate.config.route_builder import mistakes
 from crewgate.core.policy.policy import SHARED
 from crewgate.core.policy.scope import matches
 
+Listening = ListenerConfig | ControlConfig | ClusterConfig | AdminConfig
 _OURS = "x-crewgate-"
 _SECRET = frozenset({"authorization", "cookie"})
 # These fields frame a message or end at the next hop (RFC 9110, sections 7.2 and 7.6.1; RFC 9112).
@@ -25,6 +29,7 @@ def validate(config: Config) -> list[str]:
     """Return every problem between tables, in the order of the checks."""
     checks: tuple[Callable[[Config], Iterator[str]], ...] = (
         _listeners,
+        _places,
         _certificates,
         _crews,
         _tools,
@@ -39,30 +44,31 @@ def validate(config: Config) -> list[str]:
 
 def _listeners(config: Config) -> Iterator[str]:
     names: set[str] = set()
-    places: dict[tuple[str, int], str] = {}
-    if config.control is not None:
-        places[(config.control.address, config.control.port)] = "[control]"
-        if config.ca is None:
-            yield "control: there is no [ca] whose certificates it could accept; add the table"
-    if config.cluster is not None:
-        places.setdefault((config.cluster.address, config.cluster.port), "[cluster]")
-    if config.admin is not None and config.admin.port is not None:
-        address, port = config.admin.address, config.admin.port
-        other = places.setdefault((address, port), "[admin]")
-        if other != "[admin]":
-            yield (
-                f'admin: "{other}" has the same address and port ({address} port {port}); give one '
-                "of them a different port"
-            )
     for listener in config.listeners:
         if listener.name in names:
             yield f'listener "{listener.name}": two listeners have this name; rename one'
         names.add(listener.name)
-        other = places.setdefault((listener.address, listener.port), listener.name)
-        if other != listener.name:
+    if config.control is not None and config.ca is None:
+        yield "control: there is no [ca] whose certificates it could accept; add the table"
+
+
+def _places(config: Config) -> Iterator[str]:
+    """Yield a problem for each section that has the address and port of another one."""
+    sections: list[tuple[str, str, Listening | None]] = [
+        ("control", "[control]", config.control),
+        ("cluster", "[cluster]", config.cluster),
+        ("admin", "[admin]", config.admin),
+        *((f'listener "{each.name}"', each.name, each) for each in config.listeners),
+    ]
+    taken: dict[tuple[str, int], str] = {}
+    for where, name, each in sections:
+        if each is None or each.port is None:
+            continue
+        other = taken.setdefault((each.address, each.port), name)
+        if other != name:
             yield (
-                f'listener "{listener.name}": "{other}" has the same address and port '
-                f"({listener.address} port {listener.port}); give one of them a different port"
+                f'{where}: "{other}" has the same address and port ({each.address} port '
+                f"{each.port}); give one of them a different port"
             )
 
 
@@ -200,12 +206,6 @@ def _cluster(config: Config) -> Iterator[str]:
         return
     if config.ca is None:
         yield "cluster: there is no [ca] whose certificates its peers could have; add the table"
-    control = config.control
-    if control and (control.address, control.port) == (cluster.address, cluster.port):
-        yield (
-            f'cluster: "[control]" has the same address and port ({cluster.address} port '
-            f"{cluster.port}); give one of them a different port"
-        )
     ledger = config.ledger
     if cluster.peers and ledger.engine == "sqlite" and not ledger.per_machine:
         yield (
