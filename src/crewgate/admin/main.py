@@ -16,7 +16,7 @@ import trio
 from crewgate import limits
 from crewgate.admin.listener import AdminAnswer, AdminListener
 from crewgate.admin.probes import Probes
-from crewgate.config import AdminConfig, HostPort, load
+from crewgate.config import AdminConfig, load
 from crewgate.errors import ConfigurationError, CrewgateError
 from crewgate.ipc import sockets
 from crewgate.policy.serve_config_checks import cannot_listen
@@ -64,8 +64,8 @@ async def _serve(path: Path, section: AdminConfig, probes: Probes) -> None:
         return await trio.to_thread.run_sync(answer, limiter=threads)
 
     listener = _listen(path, section)
-    place = section.socket or f"http://{HostPort(section.address, section.port or 0)}"
-    _log.info("%s at %s", " and ".join(answers), place)
+    where = section.socket or f"http://{section.place}"
+    _log.info("%s at %s", " and ".join(answers), where)
     is_local = section.socket is None and not section.remote
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
@@ -76,12 +76,11 @@ async def _serve(path: Path, section: AdminConfig, probes: Probes) -> None:
 
 def _listen(path: Path, section: AdminConfig) -> trio.SocketListener:
     """Listen where `section` says. Raises ConfigurationError."""
-    if section.socket is not None:
-        sock = sockets.listen_anew(section.socket.parent, section.socket.name, _SOCKET_MODE)
+    place = section.place
+    if isinstance(place, Path):
+        sock = sockets.listen_anew(place.parent, place.name, _SOCKET_MODE)
     else:
-        if section.port is None:
-            raise ConfigurationError(f"{path}: [admin] has neither port nor socket")
-        if (error := taken(section.address, section.port)) is not None:
+        if (error := taken(place.host, place.port)) is not None:
             raise cannot_listen(path, section, error)
-        sock = listen(section.address, section.port, where="[admin]")
+        sock = listen(place.host, place.port, where="[admin]")
     return trio.SocketListener(trio.socket.from_stdlib_socket(sock))

@@ -1,11 +1,13 @@
 """The table [admin]: where this machine answers probes over plain HTTP."""
 
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
 from crewgate.config import values
+from crewgate.config.cluster import HostPort
 from crewgate.config.declaration import Key
 from crewgate.config.toml_table_reader import TOMLTableReader
 from crewgate.config.values import Address, FilePath, Port
@@ -30,6 +32,11 @@ class AdminConfig(msgspec.Struct, frozen=True):
         "Let other machines connect. The listener knows no callers: everybody who reaches it reads "
         "the state of this machine.",
     ] = False
+
+    @property
+    def place(self) -> Path | HostPort:
+        """The unix socket, or the address and port; `check` demands one of both."""
+        return self.socket or HostPort(self.address, self.port or 0)
 
     def check(self, section: TOMLTableReader) -> None:
         """Note two places or none, and an address that other machines reach by mistake."""
