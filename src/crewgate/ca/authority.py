@@ -234,7 +234,7 @@ class Authority:
     ) -> CertificateAndKey:
         """Make a server's key, and sign its certificate, which names hosts and no holder.
 
-        The certificate is not in the register, so nobody can revoke it. Raises CAError.
+        The CA cannot revoke the certificate, because it is not in the register. Raises CAError.
         """
         self._validity(now, life_seconds, limits.gateway_life_seconds_max)
         return make_server(self.issuing, hosts, now, life_seconds)

@@ -16,7 +16,7 @@ Answer = tuple[int, str]
 
 
 def ask(port: int, path: str) -> Answer:
-    """Status and body; 0 if nobody listens."""
+    """Status and body; the status is 0 if the port is closed."""
     with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as client:
         try:
             client.request("GET", path)
