@@ -14,7 +14,7 @@ from pathlib import Path
 import trio
 
 from crewgate import limits
-from crewgate.admin.listener import AdminAnswer, AdminListener
+from crewgate.admin.listener import AdminListener
 from crewgate.admin.probes import Probes
 from crewgate.config import AdminConfig, load
 from crewgate.errors import ConfigurationError, CrewgateError
@@ -23,6 +23,7 @@ from crewgate.policy.serve_config_checks import cannot_listen
 from crewgate.runtime.listening import listen, taken
 from crewgate.runtime.memory_protection import leave_no_cores
 from crewgate.runtime.process_log import ProcessLog
+from crewgate.server.plaintext_http1 import PlaintextRequest, PlaintextResponse
 
 _NAME = "admin"
 _SOCKET_MODE = 0o660
@@ -50,15 +51,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 async def _serve(path: Path, section: AdminConfig, probes: Probes) -> None:
-    answers: dict[str, Callable[[], AdminAnswer]] = {
+    answers: dict[str, Callable[[], PlaintextResponse]] = {
         "/livez": probes.live,
         "/readyz": probes.ready,
     }
-    index = AdminAnswer(404, f"this listener has {' and '.join(answers)}\n".encode())
+    index = PlaintextResponse(404, f"this listener has {' and '.join(answers)}\n".encode())
     threads = trio.CapacityLimiter(limits.admin_threads_max)
 
-    async def respond(asked: str) -> AdminAnswer:
-        answer = answers.get(asked)
+    async def respond(request: PlaintextRequest) -> PlaintextResponse:
+        answer = answers.get(request.path)
         if answer is None:
             return index
         return await trio.to_thread.run_sync(answer, limiter=threads)

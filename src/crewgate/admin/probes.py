@@ -14,13 +14,13 @@ from pathlib import Path
 import msgspec
 
 from crewgate import limits
-from crewgate.admin.listener import AdminAnswer
 from crewgate.api.health_response import health_response
 from crewgate.api.schemas import HealthResponse
 from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import AgentStatus
 from crewgate.runtime.single_flight_cache import SingleFlightCache
+from crewgate.server.plaintext_http1 import PlaintextResponse
 
 _JSON = "application/json"
 _OK, _UNAVAILABLE = 200, 503
@@ -36,16 +36,16 @@ class Probes:
         self._silent_since = math.inf
         self._status = SingleFlightCache(self._ask, limits.admin_status_seconds, clock)
 
-    def live(self) -> AdminAnswer:
+    def live(self) -> PlaintextResponse:
         """Answer 503 if the agent has taken connections for a while and answered none."""
         self._status.get()
         seconds = self._clock() - self._silent_since
         if seconds < limits.admin_stuck_seconds:
-            return AdminAnswer(_OK, b"ok\n")
+            return PlaintextResponse(_OK, b"ok\n")
         text = f"the agent process has not answered for {seconds:.0f} s: it is stopped or stuck\n"
-        return AdminAnswer(_UNAVAILABLE, text.encode())
+        return PlaintextResponse(_UNAVAILABLE, text.encode())
 
-    def ready(self) -> AdminAnswer:
+    def ready(self) -> PlaintextResponse:
         """Answer 200 if this machine serves calls, else 503, with all troubles either way."""
         status = self._status.get()
         if isinstance(status, AgentStatus):
@@ -53,7 +53,7 @@ class Probes:
         else:
             found = HealthResponse(status="waiting", waiting_for=[f"agent: {status}"])
         ready = _UNAVAILABLE if found.status == "waiting" else _OK
-        return AdminAnswer(ready, _encode(found) + b"\n", _JSON)
+        return PlaintextResponse(ready, _encode(found) + b"\n", _JSON)
 
     def _ask(self) -> AgentStatus | str:
         """Return the agent's status, or why there is none."""

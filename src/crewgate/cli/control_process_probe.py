@@ -13,8 +13,7 @@ from crewgate import limits
 from crewgate.config import HostPort, load
 from crewgate.errors import ConfigurationError, ServiceConnectionError
 from crewgate.ipc.sockets import connectable
-
-_SOCKET = "ocsp.sock"
+from crewgate.runtime.state_sockets import OCSP_SOCKET
 
 
 def control_of(config_path: Path, state: Path) -> dict[str, Any]:
@@ -52,7 +51,7 @@ def describe(control: dict[str, Any]) -> str:
 def _answers(state: Path) -> bool:
     try:
         with (
-            connectable(state, _SOCKET) as where,
+            connectable(state, OCSP_SOCKET) as where,
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection,
         ):
             connection.settimeout(limits.ipc_seconds_max)

@@ -4,6 +4,7 @@ A problem is one line that names the key to change. The checks open no file.
 """
 
 from collections.abc import Callable, Iterator
+from os.path import normpath
 
 from crewgate import limits
 from crewgate.config.admin import AdminConfig
@@ -14,6 +15,7 @@ from crewgate.config.model import Config
 from crewgate.config.route_builder import mistakes
 from crewgate.core.policy.policy import SHARED
 from crewgate.core.policy.scope import matches
+from crewgate.runtime.state_sockets import STATE_SOCKETS
 
 Listening = ListenerConfig | ControlConfig | ClusterConfig | AdminConfig
 _OURS = "x-crewgate-"
@@ -30,6 +32,7 @@ def validate(config: Config) -> list[str]:
     checks: tuple[Callable[[Config], Iterator[str]], ...] = (
         _listeners,
         _places,
+        _admin_socket,
         _certificates,
         _crews,
         _tools,
@@ -70,6 +73,18 @@ def _places(config: Config) -> Iterator[str]:
                 f'{where}: "{other}" has the same address and port ({each.address} port '
                 f"{each.port}); give one of them a different port"
             )
+
+
+def _admin_socket(config: Config) -> Iterator[str]:
+    """Yield a problem if [admin] names a socket at which another process listens."""
+    if config.admin is None or config.admin.socket is None:
+        return
+    path = normpath(config.admin.socket)
+    if path in {normpath(config.state / name) for name in STATE_SOCKETS}:
+        yield (
+            f'admin.socket = "{path}": another process of this machine listens at this socket; '
+            'give another path, such as "state/admin.sock"'
+        )
 
 
 def _certificates(config: Config) -> Iterator[str]:

@@ -20,6 +20,7 @@ import msgspec
 from crewgate import limits
 from crewgate.errors import ConfigurationError, ServiceConnectionError
 from crewgate.runtime.cleanup import lent, on_error
+from crewgate.runtime.state_sockets import ATTACH_SOCKET, OWNER_SOCKET
 
 # `struct ucred` of unix(7): pid, uid, gid.
 _UCRED = struct.Struct("3i")
@@ -34,8 +35,8 @@ class AgentSocketKind(enum.Enum):
     use the second: to revoke, and for the tree, the status and reloads.
     """
 
-    GROUP = "agent.sock"
-    OWNER = "owner.sock"
+    GROUP = ATTACH_SOCKET
+    OWNER = OWNER_SOCKET
 
     @property
     def mode(self) -> int:

@@ -14,24 +14,24 @@ from crewgate.ssl_workarounds import forget_errors
 
 
 async def linger(sock: ssl.SSLSocket) -> None:
+    """Send the end of TLS, then do what `drain` does. The caller closes the descriptor."""
+    try:
+        sock.unwrap()  # sends close_notify; the client need not send its own
+    except (OSError, ValueError):
+        forget_errors()
+    with trio.socket.fromfd(sock.fileno(), sock.family, sock.type) as plain:
+        await drain(plain)
+
+
+async def drain(sock: trio.socket.SocketType) -> None:
     """Close the sending direction, then discard input until the client closes.
 
-    It waits at most `limits.linger_seconds_max`. The caller closes the descriptor.
+    It waits at most `limits.linger_seconds_max`. The caller closes the socket.
     """
     with trio.move_on_after(limits.linger_seconds_max):
         try:
-            sock.unwrap()  # sends close_notify; the client need not send its own
-        except (OSError, ValueError):
-            forget_errors()
-        plain = trio.socket.fromfd(sock.fileno(), sock.family, sock.type)
-        with plain:
-            await _drain(plain)
-
-
-async def _drain(sock: trio.socket.SocketType) -> None:
-    try:
-        sock.shutdown(trio.socket.SHUT_WR)
-        while await sock.recv(limits.receive_bytes):
-            pass
-    except OSError:
-        return
+            sock.shutdown(trio.socket.SHUT_WR)
+            while await sock.recv(limits.receive_bytes):
+                pass
+        except OSError:
+            return

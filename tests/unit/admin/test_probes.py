@@ -15,6 +15,7 @@ from crewgate.core.health import HealthCondition, HealthState
 from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.admin_messages import AgentStatus
 from crewgate.ipc.sockets import AgentSocketKind
+from crewgate.server.plaintext_http1 import PlaintextResponse
 
 
 class Agent:
@@ -90,7 +91,7 @@ def test_readiness_is_that_of_the_agent(
     found = json.loads(answer.body)
     assert (answer.status, answer.media, found["status"]) == (status, "application/json", word)
     assert [each["component"] for each in found["troubles"]] == ["ledger"] * (word != "ok")
-    assert Probes(Path()).live() == (200, b"ok\n", "text/plain; charset=utf-8")
+    assert Probes(Path()).live() == PlaintextResponse(200, b"ok\n")
 
 
 def test_an_absent_agent_is_not_ready_and_no_reason_for_a_restart(tmp_path: Path) -> None:

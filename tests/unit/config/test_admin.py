@@ -48,6 +48,27 @@ def test_a_mistake_is_one_line(write: Write, minimal: str, text: str, problem: s
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "is_taken"),
+    [
+        ("agent.sock", True),
+        ("owner.sock", True),
+        ("../state/./ocsp.sock", True),
+        ("admin.sock", False),
+        ("run/owner.sock", False),
+    ],
+)
+def test_no_socket_of_another_process_is_taken(
+    write: Write, minimal: str, name: str, is_taken: bool
+) -> None:
+    path = write(f'{minimal}[admin]\nsocket = "state/{name}"\n')
+    if not is_taken:
+        load(path)
+        return
+    with pytest.raises(ConfigurationError, match="another process of this machine listens"):
+        load(path)
+
+
 def test_two_sections_cannot_share_a_port(write: Write, minimal: str) -> None:
     control = (
         '[ca]\ntrust_domain = "x.example"\n[control]\naddress = "127.0.0.1"\nport = 8447\n'
