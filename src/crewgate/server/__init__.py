@@ -3,7 +3,7 @@
 A `Listener` accepts. A `ClientConnection` shakes hands, lets a `ConnectionAuthorizer` judge the
 client's certificate, and passes bytes to `HTTP1` or `HTTP2`, which make one `Exchange` of each
 request. A `SocketPoller` shares one event loop turn among all ready sockets of a worker.
-`PlaintextHTTP1Server` is apart from these: it answers the probes and the OCSP requests of a machine.
+Apart from these, `PlaintextHTTP1Server` answers the probes and the OCSP requests of a machine.
 
 Invariants: no byte of HTTP is read before the handshake and the authorizer have accepted the
 client. An error in one connection ends no other. Each buffer, wait and count has a bound in
