@@ -39,7 +39,8 @@ cdef struct Ending:
     const char *outcome
     const char *would
     const char *certificate
-    Py_ssize_t outcome_size, would_size, certificate_size
+    const char *trace
+    Py_ssize_t outcome_size, would_size, certificate_size, trace_size
 
 
 cdef char *put(char *to, bytes text) noexcept:
@@ -70,6 +71,19 @@ cdef Py_ssize_t serial_of(object certificate, const char **text) except -1:
     for at in range(size):
         if not (c'0' <= text[0][at] <= c'9' or c'A' <= text[0][at] <= c'F'):
             raise ValueError("a certificate's serial is upper-case hexadecimal")
+    return size
+
+
+cdef Py_ssize_t trace_of(object trace, const char **text) except -1:
+    """Return the size of a trace context's text, 0 for none. Texts that could forge a line are
+    refused."""
+    cdef Py_ssize_t size = 0, at
+    if type(trace) is not str:
+        raise TypeError("a trace context is a text, or empty")
+    text[0] = PyUnicode_AsUTF8AndSize(trace, &size)
+    for at in range(size):
+        if not (c'0' <= text[0][at] <= c'9' or c'a' <= text[0][at] <= c'f' or text[0][at] == c'-'):
+            raise ValueError("a trace context has dashes and lower-case hexadecimal digits")
     return size
 
 
@@ -107,7 +121,7 @@ cdef class AuditLineTemplate:
         self.quota = line[line.rindex(QUOTA):line.rindex(DURATION) + len(DURATION)]
 
     def end(self, time_ns, bytes identifier not None, outcome, cost_micro, remaining_micro,
-            duration_us, status, bytes_in, bytes_out, would=None, certificate=""):
+            duration_us, status, bytes_in, bytes_out, would=None, certificate="", trace=""):
         cdef Ending ending
         cdef bytes slug = slug_of(would)
         if type(outcome) is not Outcome:
@@ -116,6 +130,7 @@ cdef class AuditLineTemplate:
         ending.would = PyBytes_AS_STRING(slug)
         ending.would_size = PyBytes_GET_SIZE(slug)
         ending.certificate_size = serial_of(certificate, &ending.certificate)
+        ending.trace_size = trace_of(trace, &ending.trace)
         ending.has_remaining = remaining_micro is not None
         ending.remaining_micro = number(remaining_micro) if ending.has_remaining else 0
         ending.id = id_of(identifier)
@@ -132,7 +147,7 @@ cdef class AuditLineTemplate:
         cdef Py_ssize_t room = (
             len(self.head) + TIME_CHARS_MAX + UUID_CHARS + len(self.middle) + ending.outcome_size
             + len(self.quota) + 6 * NUMBER_CHARS_MAX + ending.would_size
-            + ending.certificate_size + 180)
+            + ending.certificate_size + ending.trace_size + 180)
         # A usual line fits here on the stack, and is copied once, into the result.
         cdef char small[2048]
         cdef bytes large = None
@@ -162,6 +177,9 @@ cdef class AuditLineTemplate:
         if ending.certificate_size:
             to = text_put(
                 put(to, b',"certificate":"'), ending.certificate, <size_t>ending.certificate_size)
+            to = put(to, b'"')
+        if ending.trace_size:
+            to = text_put(put(to, b',"trace":"'), ending.trace, <size_t>ending.trace_size)
             to = put(to, b'"')
         return PyBytes_FromStringAndSize(text, put(to, b"}\n") - text)
 

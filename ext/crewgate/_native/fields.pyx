@@ -57,6 +57,17 @@ def written(fields):
     return lines(checked(fields))
 
 
+def values(fields, bytes name not None):
+    """See the stub."""
+    cdef list found = None
+    for field in checked(fields):
+        if size_of(<bytes>(<tuple>field)[0]) == size_of(name) and memcmp(
+                text_of(<bytes>(<tuple>field)[0]), text_of(name), size_of(name)) == 0:
+            found = [] if found is None else found
+            found.append((<tuple>field)[1])
+    return () if found is None else tuple(found)
+
+
 cdef bytes lines(tuple fields):
     cdef Py_ssize_t size = 0
     for field in fields:

@@ -30,10 +30,12 @@ class AuditLineTemplate:
         bytes_out: int,
         would: Reason | None = None,
         certificate: str = "",
+        trace: str = "",
     ) -> bytes:
         """Return the line of one call that has ended, with its newline. `core.audit.records`
-        explains the values: `time_ns`, `identifier` and `certificate` in `CallInfo`, most others in
-        `CallEnd`. A certificate that is not a serial in upper-case hexadecimal raises ValueError."""
+        explains the values: `time_ns`, `identifier`, `certificate` and `trace` in `CallInfo`, most
+        others in `CallEnd`. ValueError if a certificate is not a serial in upper-case hexadecimal,
+        or a trace has another character than a dash or a lower-case hexadecimal digit."""
 
 class AuditLines:
     """A cache of at most `capacity` templates (`limits.call_lines_max`), each with its grant; a new

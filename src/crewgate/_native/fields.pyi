@@ -11,6 +11,9 @@ from crewgate.core.http_types import HeaderField
 def written(fields: Sequence[HeaderField]) -> bytes:
     """Return fields as HTTP/1.1 writes them, each with its CRLF (RFC 9112 §5)."""
 
+def values(fields: Sequence[HeaderField], name: bytes) -> tuple[bytes, ...]:
+    """Return the values of all fields with this name, in order; usually none."""
+
 class FieldFilter:
     """Selects the fields or trailers of a client that go upstream; made once for a tool.
 

@@ -13,6 +13,7 @@ class CallRow(msgspec.Struct, frozen=True):
     - `reason`: the slug of a refusal, or the cause of a burned reservation
     - `certificate`: the serial of the client certificate; empty without one
     - `overrun_micro`: the part of the stated cost that no branch paid
+    - `trace`: the ids of the call in its trace, as `core.audit.records` has them; else empty
     """
 
     time: datetime
@@ -47,6 +48,7 @@ class CallRow(msgspec.Struct, frozen=True):
     model: str = ""
     tokens_in: int = 0
     tokens_out: int = 0
+    trace: str = ""
 
 
 class CallGroup(msgspec.Struct, frozen=True):

@@ -23,6 +23,7 @@ from crewgate.config.listener import ControlConfig, ListenerConfig
 from crewgate.config.ocsp_client import OCSPClientConfig
 from crewgate.config.resource_limits import AuditConfig, LimitsConfig, TableConfig
 from crewgate.config.tool import ToolConfig
+from crewgate.config.traces import TracesConfig
 from crewgate.config.upstream import UpstreamConfig
 from crewgate.config.values import FilePath, Name
 from crewgate.errors import ConfigurationError
@@ -83,6 +84,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         TableMap(name="tool", max_count=limits.tools_max, names=values.TOOL_NAME),
     ]
     audit: Annotated[AuditConfig, "The files that record every call."]
+    traces: Annotated[TracesConfig, "How calls take part in traces (W3C Trace Context)."] = (
+        TracesConfig()
+    )
     table: Annotated[TableConfig, "Capacities of the table in shared memory.", Table(restart=True)]
     limits: Annotated[LimitsConfig, "Bounds that may be changed."]
     ledger: Annotated[

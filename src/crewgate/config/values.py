@@ -111,8 +111,15 @@ def seconds(high: float, low: float = 0) -> ValueParser[float]:
 
 
 def _share(value: object) -> float:
+    number = _share_or_none(value)
+    if not number:
+        raise ValueError
+    return number
+
+
+def _share_or_none(value: object) -> float:
     number = _number(value)
-    if not 0 < number <= 1:
+    if not 0 <= number <= 1:
         raise ValueError
     return float(number)
 
@@ -307,6 +314,9 @@ SHARE = ValueParser(
     "a share, more than 0 and at most 1",
     _share,
     {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+)
+SHARE_OR_NONE = ValueParser(
+    "a share from 0 to 1", _share_or_none, {"type": "number", "minimum": 0, "maximum": 1}
 )
 SWITCH = ValueParser("true or false", _switch, {"type": "boolean"})
 ORIGIN = ValueParser('a URL such as "http://127.0.0.1:9000", without path, query or user', _origin)

@@ -18,6 +18,7 @@ from crewgate._native.fields import FieldFilter, ResponseFilter, written
 from crewgate.core.bearer import CARRIERS, PLAIN
 from crewgate.core.http_types import HeaderField
 from crewgate.core.tokens.grant import Grant
+from crewgate.core.trace_context import TRACEPARENT, TRACESTATE
 from crewgate.gateway.forwarded_headers import via
 
 # RFC 9110 §7.6.1, and older ones. `te` and `expect` are meant for the next hop as well.
@@ -41,6 +42,8 @@ _SECRETS = frozenset({b"authorization", b"cookie"})
 # lists it in `allow_fields`; it never gets the token that the client sent to this gateway.
 _CARRIERS = frozenset(carrier.encode() for carrier in CARRIERS)
 _FRAMING = frozenset({b"content-length", b"host"})
+# The gateway writes them anew, because its own span is the parent of what the tool does.
+_TRACE = frozenset({TRACEPARENT, TRACESTATE})
 # The cost or the reservation of a call, and the credits left besides. Only the gateway sets them.
 USED, RESERVED = b"x-crewgate-credits-used", b"x-crewgate-credits-reserved"
 LEFT = b"x-crewgate-credits-left"
@@ -142,7 +145,7 @@ def rules(
     With `reads_answer` the tool is not asked for a compressed response, since its price is read.
     """
     secrets = _SECRETS | {carrier.encode() for carrier in carriers}
-    never = HOP_BY_HOP | _FRAMING | secrets
+    never = HOP_BY_HOP | _FRAMING | _TRACE | secrets
     if reads_answer:
         never |= {b"accept-encoding"}
     wanted = frozenset(name.lower().encode() for name in allow)

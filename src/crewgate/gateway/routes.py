@@ -73,6 +73,7 @@ class RouteTable(msgspec.Struct, frozen=True):
 
     `tokens` looks in the token carriers of all tools. `crossings` sign a token for a call that has
     a client certificate only. `serves_models`: some tool has the API of a language model.
+    `trace_sample` is the share of calls without a trace that start one.
     """
 
     router: Router
@@ -82,6 +83,7 @@ class RouteTable(msgspec.Struct, frozen=True):
     metadata: bytes
     crossings: CertificateTokenSigner = certificate_token_signer.NONE
     serves_models: bool = False
+    trace_sample: float = 0.0
 
     def find(self, method: bytes, path: bytes, authority: bytes) -> ToolRoute | None:
         """Return the tool of a request to a host; None if there is none.
@@ -142,6 +144,7 @@ def build(
         protected_resource.document(config.audience, (crew.issuer for crew in config.crews)),
         crossings,
         any(entry.serves_models for entry in entries),
+        config.traces.sample,
     )
 
 

@@ -3,10 +3,11 @@
 A key of the configuration may set some of them.
 """
 
-from crewgate.limits.admin import *  # noqa: F403 - one name space, ten files
+from crewgate.limits.admin import *  # noqa: F403 - one name space, eleven files
 from crewgate.limits.certificate_only_calls import *  # noqa: F403 - the same
 from crewgate.limits.certificates import *  # noqa: F403 - the same
 from crewgate.limits.control_api import *  # noqa: F403 - the same
+from crewgate.limits.export import *  # noqa: F403 - the same
 from crewgate.limits.gossip import *  # noqa: F403 - the same
 from crewgate.limits.health import *  # noqa: F403 - the same
 from crewgate.limits.ledger import *  # noqa: F403 - the same

@@ -20,6 +20,7 @@ from crewgate.core.tokens.grant import Grant
 BRANCH = "0199c1d2-0000-7000-8000-000000000003"
 REQUEST = CallInfo(1_800_000_000_123_456_789, bytes(range(16)), "agents", "::/48", "a.b", "GET")
 NOW = REQUEST.time_ns
+TRACE = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00f067aa0ba902b7-01"
 
 
 def grant_of(text: str = "text", path: tuple[str, ...] = (), quota: int = 2_500_000) -> Grant:
@@ -78,6 +79,7 @@ requests = st.builds(
     texts,
     texts,
     st.just("") | st.text("0123456789ABCDEF", max_size=64),
+    st.sampled_from(["", TRACE]),
 )
 numbers = st.sampled_from([0, 1, 9, 10, 2**53 - 1, 2**63 - 1, -1, -(2**63)]) | st.integers(0, 10**6)
 ends = st.builds(CallEnd, st.sampled_from(CallOutcome), numbers, numbers, numbers, numbers, numbers)
@@ -86,7 +88,7 @@ ends = st.builds(CallEnd, st.sampled_from(CallOutcome), numbers, numbers, number
 @given(requests, grants, ends, st.none() | numbers, st.none() | st.sampled_from(Reason))
 @example(REQUEST, grant_of(), CallEnd(CallOutcome.DONE, 1), None, None)
 @example(
-    msgspec.structs.replace(REQUEST, certificate="0A" * 20),
+    msgspec.structs.replace(REQUEST, certificate="0A" * 20, trace=TRACE),
     grant_of(),
     CallEnd(CallOutcome.DONE, 2**63 - 1, 2**63 - 1, 2**63 - 1, 2**63 - 1, 2**63 - 1),
     2**63 - 1,
@@ -113,6 +115,7 @@ def test_the_line_of_a_call(
         end.bytes_out,
         would,
         request_.certificate,
+        request_.trace,
     )
     assert line == expected
 
@@ -182,6 +185,10 @@ def test_request_ids(identifier: bytes) -> None:
         (10, '0A","x":"', ValueError),
         (10, "0A\n", ValueError),
         (10, "é", ValueError),
+        (11, None, TypeError),
+        (11, b"0a", TypeError),
+        (11, "0A", ValueError),
+        (11, '0a","x":"', ValueError),
     ],
 )
 def test_what_cannot_be_written(place: int, value: Any, error: type[Exception]) -> None:
@@ -198,6 +205,7 @@ def test_what_cannot_be_written(place: int, value: Any, error: type[Exception]) 
         6,
         Reason.UNKNOWN_TOOL,
         "0A",
+        "0a-",
     ]
     line = AuditLineTemplate(REQUEST, grant_of())
     assert line.end(*parts)

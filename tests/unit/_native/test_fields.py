@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from leaks import assert_no_leak
 
-from crewgate._native.fields import FieldFilter, ResponseFilter, written
+from crewgate._native.fields import FieldFilter, ResponseFilter, values, written
 from crewgate.errors import InvalidRequestError
 
 Field = tuple[bytes, bytes]
@@ -169,3 +169,9 @@ def test_nothing_is_kept_or_lost() -> None:
             outcome(lambda: native.written(bad))
 
     assert_no_leak(walk, name, value, good[0])
+
+
+@given(fields(), names)
+def test_the_values_of_a_name(sent: list[Field], name: bytes) -> None:
+    """All of them in order; the name is compared byte for byte."""
+    assert values(sent, name) == tuple(value for each, value in sent if each == name)

@@ -80,6 +80,7 @@ def permitted(
         quota_micro=grant.quota,
         would=would.value if would else "",
         certificate=request.certificate,
+        trace=request.trace,
     )
 
 
@@ -106,6 +107,7 @@ def denied(request: records.CallInfo, denial: Denial) -> records.CallRecord:
         level_used_micro=denial.used_micro,
         level_quota_micro=denial.quota_micro,
         certificate=request.certificate,
+        trace=request.trace,
     )
 
 
@@ -125,4 +127,5 @@ def opened(
         status=status,
         would=would.value if would else "",
         certificate=request.certificate,
+        trace=request.trace,
     )

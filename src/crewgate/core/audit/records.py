@@ -39,7 +39,8 @@ class CallInfo(msgspec.Struct, frozen=True, gc=False):
 
     `time_ns` is the wall time of its arrival. `id` has 16 bytes, or none. `peer` is a network, as
     `peer_network` writes it. `tool` is a configured name, or empty if no route matched.
-    `certificate` is the serial of the client certificate, if there is one.
+    `certificate` is the serial of the client certificate, if there is one. `trace` is the text of
+    its `core.trace_context.TraceContext`, if it has one.
     """
 
     time_ns: int
@@ -49,6 +50,7 @@ class CallInfo(msgspec.Struct, frozen=True, gc=False):
     tool: str
     method: str
     certificate: str = ""
+    trace: str = ""
 
 
 class CallEnd(msgspec.Struct, frozen=True, gc=False):
@@ -117,6 +119,8 @@ class CallRecord(BaseRequestRecord, frozen=True, kw_only=True, tag="call"):
     - `level`: for `credits-exhausted` and `allowance-exhausted`, the empty account; with what it
       has used, and its quota
     - `certificate`: serial of the client certificate (upper-case hexadecimal)
+    - `trace`: for a call of a trace (W3C Trace Context), four ids in hexadecimal with dashes
+      between them: the trace, the client's span or zeros, the gateway's span, and the flags
     """
 
     verdict: Literal["permit", "deny"]
@@ -138,6 +142,7 @@ class CallRecord(BaseRequestRecord, frozen=True, kw_only=True, tag="call"):
     bytes_in: int = 0
     bytes_out: int = 0
     certificate: str = ""
+    trace: str = ""
 
 
 class StreamOpened(BaseRequestRecord, frozen=True, kw_only=True, tag="open"):
@@ -147,6 +152,7 @@ class StreamOpened(BaseRequestRecord, frozen=True, kw_only=True, tag="open"):
     would: str = ""
     status: int = 0
     certificate: str = ""
+    trace: str = ""
 
 
 class BurnedReservationRecord(AttributedRecord, frozen=True, kw_only=True, tag="burned"):

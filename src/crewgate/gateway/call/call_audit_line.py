@@ -30,6 +30,7 @@ def fixed_price_line(
         call.bytes_out,
         permit.observed_reason,
         info.certificate,
+        info.trace,
     )
 
 

@@ -46,6 +46,7 @@ from crewgate.gateway.call.undecided_call import (
 )
 from crewgate.gateway.headers import IdentityHeaderCache
 from crewgate.gateway.routes import RouteTable, ToolRoute
+from crewgate.gateway.trace_propagation import trace_of
 from crewgate.server.exchange import Exchange
 
 _network = lru_cache(maxsize=4096)(peer_network)
@@ -147,6 +148,7 @@ class Gateway:
         """Find a request's tool and its token; None if it has been refused."""
         request = exchange.request
         entry = self.routes.find(request.method, request.path, request.authority)
+        trace = trace_of(request.headers, self.routes.trace_sample)
         info = audit.CallInfo(
             time.time_ns(),
             next(self._ids),
@@ -155,6 +157,7 @@ class Gateway:
             entry.name if entry is not None else "",
             _method(request.method),
             exchange.peer.serial_text,
+            "" if trace is None else trace.text,
         )
         if not self.policy.serves(request.authority):
             self._respond(exchange, problem_types.MISDIRECTED, info.id)
@@ -163,7 +166,7 @@ class Gateway:
         if isinstance(found, Reason):
             self._refuse(exchange, info, found)
             return None
-        return UndecidedCall(exchange, self.routes, entry, *found, info)
+        return UndecidedCall(exchange, self.routes, entry, *found, info, trace)
 
     def _read_again(self, pending: UndecidedCall) -> UndecidedCall | None:
         """Find the tool again if the routes were replaced while the call waited.

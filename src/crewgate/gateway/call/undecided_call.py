@@ -20,6 +20,7 @@ from crewgate.core.audit import records as audit
 from crewgate.core.http_types import HeaderField
 from crewgate.core.policy.routing import named_host, plain_path
 from crewgate.core.problem_types import Reason
+from crewgate.core.trace_context import TraceContext
 from crewgate.errors import InvalidRequestError
 from crewgate.gateway.call.request_pricing import PricedRequest, price
 from crewgate.gateway.forwarded_headers import (
@@ -61,8 +62,8 @@ class UndecidedCall(msgspec.Struct, frozen=True):
 
     `fields` are the client's that go upstream, from `forwardable_headers`; None if one of them
     claims to be the gateway's. Only a client with a good token is told so, because the fields are
-    not checked if the path is unknown. `body` is the client's, once it has been taken. `priced` is
-    set if the tool's price is not fixed.
+    not checked if the path is unknown. `trace` is None for a call of no trace. `body` is the
+    client's, once it has been taken. `priced` is set if the tool's price is not fixed.
     """
 
     exchange: Exchange
@@ -72,6 +73,7 @@ class UndecidedCall(msgspec.Struct, frozen=True):
     crew: str | None
     fields: Passed | None
     described: audit.CallInfo
+    trace: TraceContext | None = None
     body: bytes | None = None
     priced: PricedRequest | None = None
 
@@ -116,26 +118,30 @@ class UndecidedCall(msgspec.Struct, frozen=True):
     def head(self, entry: ToolRoute, fields: Passed, identity: IdentityHeaders) -> RequestHead:
         """Return the request's head for the tool.
 
-        It has the client's fields, where the request came from, who calls, the tool's own fields
-        and the request id. For HTTP/1.1 they are lines, mostly cached bytes; for HTTP/2, pairs.
+        It has the client's fields, where the request came from, who calls, the tool's own fields,
+        the trace and the request id. For HTTP/1.1 they are lines, mostly cached bytes; for HTTP/2,
+        pairs.
         """
         exchange = self.exchange
         request, request_id = exchange.request, request_text(self.described.id)
         target = entry.path_of(request.path) + request.target[len(request.path) :]
         origin = (exchange.peer.address, request.authority, request.version)
+        trace = () if self.trace is None else self.trace.headers(self.token)
         if isinstance(fields, bytes):
-            lines = b"%b%b%b%bx-crewgate-request: %b\r\n" % (
+            lines = b"%b%b%b%b%bx-crewgate-request: %b\r\n" % (
                 fields,
                 forwarded_header_lines(*origin),
                 identity.lines,
                 entry.lines,
+                written(trace) if trace else b"",
                 request_id,
             )
             return RequestHead(request.method, target, self.length, lines)
         forwarded = forwarded_headers(*origin)
         if entry.fields.keeps_origin:
             fields, forwarded = merged_headers(fields, forwarded), ()
-        ours = [*forwarded, *identity.fields, *entry.own, (b"x-crewgate-request", request_id)]
+        ours = [*forwarded, *identity.fields, *entry.own, *trace]
+        ours.append((b"x-crewgate-request", request_id))
         headers = [*fields, *ours]
         if not entry.is_http2:
             return RequestHead(request.method, target, self.length, written(headers))

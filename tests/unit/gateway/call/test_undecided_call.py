@@ -4,12 +4,20 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from gateway_world import config_of
+from gateway_world import config_of, grant_of
+from msgspec.structs import replace
 
 from crewgate.config import UpstreamConfig, UpstreamOrigin
+from crewgate.core.audit.records import CallInfo
 from crewgate.core.problem_types import Reason
-from crewgate.gateway.call.undecided_call import extract_credentials
+from crewgate.gateway.call.undecided_call import (
+    UndecidedCall,
+    extract_credentials,
+    forwardable_headers,
+)
+from crewgate.gateway.headers import IdentityHeaderCache
 from crewgate.gateway.routes import RouteTable, build
+from crewgate.gateway.trace_propagation import trace_of
 from crewgate.server.request import ClientInfo
 from crewgate.server.socket_poller import SocketPoller
 from crewgate.upstream.connector import Connector
@@ -55,3 +63,65 @@ def test_a_token_that_stands_in_the_target_is_refused(site: RouteTable, target: 
     assert _read(site, target, b"e30.e30.c2ln") is Reason.INVALID_REQUEST
     assert _read(site, b"/a", b"e30.e30.c2ln") == b"e30.e30.c2ln"
     assert _read(site, b"/a?b=%20.c2ln&e30.e30", b"e30.e30.c2ln") == b"e30.e30.c2ln"
+
+
+TRACE, PARENT = b"0af7651916cd43dd8448eb211c80319c", b"b7ad6b7169203331"
+
+
+def _sent(
+    site: RouteTable,
+    fields: list[tuple[bytes, bytes]],
+    *,
+    sample: float = 0.0,
+    version: str = "1.1",
+) -> tuple[dict[bytes, bytes], str]:
+    """The fields that the tool gets, and the text for the audit."""
+    request = SimpleNamespace(
+        method=b"GET", path=b"/a", target=b"/a", headers=fields, version="2", authority=b"gw"
+    )
+    trace = trace_of(fields, sample)  # type: ignore[arg-type]
+    entry = replace(site.entries[0], version=version)
+    peer = ClientInfo("192.0.2.1", 4711)
+    call = UndecidedCall(
+        SimpleNamespace(request=request, peer=peer),  # type: ignore[arg-type]
+        site,
+        entry,
+        b"e30.e30.c2ln",
+        None,
+        forwardable_headers(request, entry, b"e30.e30.c2ln"),  # type: ignore[arg-type]
+        CallInfo(1, bytes(16), "agents", "-", entry.name, "GET"),
+        trace,
+        body=b"",
+    )
+    assert call.fields is not None
+    head = call.head(entry, call.fields, IdentityHeaderCache().of(grant_of()))
+    pairs = head.fields or [tuple(line.split(b": ", 1)) for line in head.lines.splitlines()]
+    return dict(pairs), "" if trace is None else trace.text
+
+
+@pytest.mark.parametrize("version", ["1.1", "2"])
+def test_the_tool_gets_the_gateways_span(site: RouteTable, version: str) -> None:
+    """With the client's trace id and state, over either version of HTTP; not the client's span."""
+    parent = (b"traceparent", b"00-%b-%b-01" % (TRACE, PARENT))
+    sent, text = _sent(site, [parent, (b"tracestate", b"a=1")], version=version)
+    trace, client, ours, flags = text.split("-")
+    assert (trace.encode(), client.encode(), flags) == (TRACE, PARENT, "01")
+    assert sent[b"traceparent"] == b"00-%b-%b-01" % (TRACE, ours.encode())
+    assert sent[b"tracestate"] == b"a=1"
+    assert ours.encode() != PARENT
+
+
+def test_a_call_of_no_trace_carries_none(site: RouteTable) -> None:
+    """An invalid or repeated field does not pass, and neither does its state."""
+    twice = [(b"traceparent", b"00-%b-%b-01" % (TRACE, PARENT))] * 2
+    for fields in ([], [(b"traceparent", b"x")], twice):
+        sent, text = _sent(site, [*fields, (b"tracestate", b"a=1")])
+        assert not {b"traceparent", b"tracestate"} & sent.keys()
+        assert text == ""
+
+
+def test_a_sampled_call_begins_a_trace(site: RouteTable) -> None:
+    sent, text = _sent(site, [], sample=1.0)
+    trace, client, ours, flags = text.split("-")
+    assert (client, flags) == ("0" * 16, "03")
+    assert sent[b"traceparent"] == f"00-{trace}-{ours}-03".encode()
