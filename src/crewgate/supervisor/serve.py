@@ -20,17 +20,16 @@ from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.health_report_client import HealthReportClient
 from crewgate.policy.serve_config_checks import as_written, following, validated
 from crewgate.runtime.file_watch import FileWatch
-from crewgate.runtime.listening import KeptSockets, ListenAddress
 from crewgate.runtime.memory_protection import SWITCH, is_open, leave_no_cores
 from crewgate.runtime.process_log import ProcessLog
 from crewgate.runtime.readiness import READY, WAITING, ReadinessListener
-from crewgate.supervisor.child import Child, DrainingChildren, begin, exit_text, python, sockets_of
+from crewgate.supervisor.child import Child, DrainingChildren, begin, exit_text, python
 from crewgate.supervisor.free_port_wait import await_free
 from crewgate.supervisor.optional_children import OptionalChildren
 from crewgate.supervisor.signals import Signals
+from crewgate.supervisor.workers import Begun, Workers
 
 _log = logging.getLogger(__name__)
-Begun = tuple[Child, ReadinessListener]
 _END = {signal.SIGTERM, signal.SIGINT}
 
 
@@ -67,9 +66,7 @@ class Supervisor:
             )
         self._agent = Child("agent", python(agent, self._config.path))
         self._optional = OptionalChildren(self._config.path, control, admin)
-        self._worker = worker
-        self._workers: dict[int, Child] = {}
-        self._sockets = KeptSockets()
+        self._workers = Workers(worker)
         self._reporter = HealthReportClient(self._config.state, "supervisor")
         self._last_restart = ok("restart")
         self._leaving = DrainingChildren()
@@ -108,12 +105,8 @@ class Supervisor:
                         exit_text(status),
                     )
                 return status
-            # Close the workers' sockets too: no client should wait in them for hours.
-            for child in self._workers.values():
-                child.send(signal.SIGKILL)
-                child.wait()
-            self._workers.clear()
-            self._sockets.close()
+            # No client should wait for hours.
+            self._workers.kill()
             left = max(self._agent.due - time.monotonic(), limits.restart_seconds_min)
             _log.info("the agent cannot start yet; it starts again in %.1f s", left)
             if _END & signals.wait(left):
@@ -188,7 +181,7 @@ class Supervisor:
 
     def _children(self) -> list[Child]:
         """Return the children that should run, and optional ones that are ending."""
-        return [self._agent, *self._optional.present(self._config), *self._workers.values()]
+        return [self._agent, *self._optional.present(self._config), *self._workers]
 
     def _restart_dead(self) -> None:
         now = time.monotonic()
@@ -203,8 +196,7 @@ class Supervisor:
         is_wanted = self._is_wanted(child)
         # Connections should not wait for a worker that starts only after a delay.
         if status is not None and child.due > now:
-            for index in [each for each in self._workers if self._workers[each] is child]:
-                self._sockets.drop(index)
+            self._workers.close_sockets(child)
         if status is not None and is_wanted:
             left = child.due - now
             _log.warning("%s %s; starts again in %.1f s", child.name, exit_text(status), left)
@@ -213,33 +205,16 @@ class Supervisor:
 
     def _fit_workers(self) -> None:
         now = time.monotonic()
-        for index in range(self._config.workers):
-            if index not in self._workers:
-                self._workers[index] = self._new_worker(index)
-                self._start(self._workers[index], now)
-            self._sockets.keep(index, self._addresses())
-        for index in [each for each in self._workers if each >= self._config.workers]:
-            child = self._workers.pop(index)
-            self._sockets.drop(index)
-            child.send(signal.SIGTERM)
+        for child in self._workers.fit(self._config, now):
             self._leaving.add(child, now + self._config.drain_seconds)
 
-    def _new_worker(self, index: int) -> Child:
-        path, more = self._config.path, ("--worker", str(index))
-        return Child(f"worker {index}", python(self._worker, path, *more))
-
-    def _addresses(self) -> list[ListenAddress]:
-        return [(each.address, each.port) for each in self._config.listeners]
-
     def _start(self, child: Child, now: float) -> None:
-        """Start a child; a worker gets the sockets that are kept for it."""
-        sockets: list[int] = []
         if child is self._agent:
             self._agent_config = as_written(self._agent_config)
-        for index, worker in self._workers.items():
-            if worker is child:
-                sockets = self._sockets.fit(index, self._addresses())
-        child.start(now, *sockets_of(sockets), keep=sockets)
+        if child in self._workers:
+            self._workers.start(child, self._config, now)
+        else:
+            child.start(now)
 
     def _restart(self, signals: Signals) -> None:
         """Replace each process once its successor serves; keep it if the successor fails."""
@@ -292,23 +267,11 @@ class Supervisor:
 
     def _replace_workers(self, signals: Signals, deadline: float) -> bool:
         with ExitStack() as stack:
-            begun: dict[int, Begun] = {}
-            before = {index: self._sockets.addresses(index) for index in self._workers}
-            for index in self._workers:
-                readiness, child = stack.enter_context(ReadinessListener()), self._new_worker(index)
-                sockets = self._sockets.fit(index, self._addresses())
-                begin(child, readiness, *sockets_of(sockets), sockets=sockets)
-                begun[index] = child, readiness
-            done = self._await(signals, deadline, begun.values(), READY)
-            for index, (child, readiness) in begun.items():
-                if readiness.poll(READY):
-                    old, self._workers[index] = self._workers[index], child
-                    old.send(signal.SIGUSR2)
-                    self._leaving.add(old, time.monotonic() + 2 * self._config.drain_seconds)
-                else:
-                    # The old process runs on, and accepts from its own sockets only.
-                    child.discard()
-                    self._sockets.keep(index, before[index])
+            successors = self._workers.begin_successors(self._config, stack)
+            done = self._await(signals, deadline, successors.values(), READY)
+            for old in self._workers.replace_by(successors):
+                old.send(signal.SIGUSR2)
+                self._leaving.add(old, time.monotonic() + 2 * self._config.drain_seconds)
             return done
 
     def _await(self, signals: Signals, until: float, begun: Iterable[Begun], state: bytes) -> bool:
@@ -367,10 +330,10 @@ class Supervisor:
         The admin process answers until then that this machine is not ready.
         """
         # New connections are refused at once.
-        self._sockets.close()
+        self._workers.close_all_sockets()
         self._reporter.report([failed("drain", "`crewgate serve` is ending", grace=60.0)])
         _log.info("draining: workers get %g s to end", self._config.drain_seconds)
-        first = [*self._workers.values(), *self._leaving, self._optional.control]
+        first = [*self._workers, *self._leaving, self._optional.control]
         self._end(first, self._config.drain_seconds, signals)
         self._end([self._agent, self._optional.admin], limits.agent_end_seconds, signals)
 

@@ -147,12 +147,12 @@ def test_a_failed_restart_keeps_no_socket_without_a_worker(
     old = Child("worker 0", [sys.executable, "-S", "-c", WAITS])
     with ReadinessListener() as word:
         begin(old, word)
-    supervisor._workers = {0: old}
+    supervisor._workers.children = {0: old}
     new = Child("worker 0", [sys.executable, "-S", "-c", code])
-    monkeypatch.setattr(supervisor, "_new_worker", lambda _: new)
+    monkeypatch.setattr(supervisor._workers, "new", lambda *_: new)
     with Signals() as signals:
         assert not supervisor._replace_workers(signals, time.monotonic() + 0.5)
-    assert supervisor._workers == {0: old}
+    assert supervisor._workers.children == {0: old}
     assert not new.running
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
