@@ -33,6 +33,7 @@ from crewgate.ipc.admin_messages import AgentStatus, RevocationReceipt, TreeRow
 from crewgate.ipc.attach_messages import Reload, RevocationNotice
 from crewgate.ipc.handshake import attach
 from crewgate.policy.loader import load_policy
+from crewgate.runtime.process_log import ProcessLog
 from crewgate.supervisor.serve import Supervisor
 
 LISTENER = """
@@ -248,7 +249,8 @@ class Site:
 
 def _serve_stubs(arguments: Sequence[str]) -> None:
     """A supervisor whose workers are tests/support/stub_worker.py."""
-    sys.exit(Supervisor(Path(arguments[0]), worker="stub_worker").run())
+    with ProcessLog("serve"):
+        sys.exit(Supervisor(Path(arguments[0]), worker="stub_worker").run())
 
 
 Enter = Callable[..., Guest]

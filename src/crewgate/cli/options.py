@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from crewgate.core.credits import parse_credits
+from crewgate.runtime.log_format import FORMAT_VARIABLE, LEVEL_VARIABLE, LogForm, LogLevel
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -93,6 +94,32 @@ def config_option(function: Function, *, required: bool = True) -> Function:
         type=click.Path(dir_okay=False, path_type=Path),
         help="Configuration file.",
     )(function)
+
+
+def log_options(function: Function) -> Function:
+    """Add --log-format and --log-level; the command gets them as texts.
+
+    Without an option, an environment variable decides, also for `crewgate run` and containers.
+    """
+    level = click.option(
+        "--log-level",
+        type=click.Choice([each.value for each in LogLevel]),
+        default=LogLevel.INFO.value,
+        show_default=True,
+        envvar=LEVEL_VARIABLE,
+        show_envvar=True,
+        help="Lowest level of the lines in the log.",
+    )
+    form = click.option(
+        "--log-format",
+        type=click.Choice([each.value for each in LogForm]),
+        default=LogForm.HUMAN.value,
+        show_default=True,
+        envvar=FORMAT_VARIABLE,
+        show_envvar=True,
+        help="Form of the log: lines for a person, or a JSON object on each line.",
+    )
+    return form(level(function))
 
 
 def json_option(function: Function) -> Function:

@@ -21,6 +21,16 @@ def printable(text: str) -> str:
     return "".join(map(_escape, text))
 
 
+def printable_lines(text: str) -> str:
+    """Return the text with active characters escaped, but line feeds and backslashes as they are.
+
+    Use it for text that may already be escaped, and that may have several lines.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(each if each in "\n\\" else _escape(each) for each in text)
+
+
 def _escape(character: str) -> str:
     if character == "\\":
         return "\\\\"

@@ -129,9 +129,11 @@ attach_again_seconds_min = 0.05  # until an embedder without an agent tries agai
 attach_again_seconds_max = 1.0  # longest such pause; a thousand embedders then keep no core busy
 attached_look_seconds = 0.25  # between checks of the table's policy generation: a push may be lost
 
-# The log of a process (runtime/process_log.py).
+# The log of a process (runtime/process_log.py, runtime/log_format.py).
 log_repeat_seconds = 10.0  # until a warning repeats: it stays visible, and cannot fill a disk
 log_warnings_max = 64  # different ones in that time; fewer things go wrong at once
+log_message_chars_max = 8_192  # of one record; a configuration with many mistakes has fewer
+log_traceback_chars_max = 24_576  # with the message, below the 48 KiB of a line of journald
 log_later_max = 64  # events of other threads that wait for the audit's next second
 
 # The files of the audit (for rotation, see the configuration file above).

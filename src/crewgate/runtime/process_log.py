@@ -1,8 +1,8 @@
 """Writes the log of a process to standard error, and limits repeated warnings.
 
-Every module logs through `logging`. A process of this project makes one `ProcessLog`; a program
-that embeds the library configures `logging` itself. Warnings are limited, so that no client can
-fill a disk with them:
+`runtime/log_format.py` gives a line its form. Every module logs through `logging`. A process of
+this project makes one `ProcessLog`; a program that embeds the library configures `logging` itself.
+Warnings are limited, so that no client can fill a disk with them:
 
     _log.warning("the agent is unavailable: %s", why)  # the same sentence: once in 10 s
     _log.warning("%s: %s", name, why, extra={"subject": name})  # any sentence: once in 10 s
@@ -11,14 +11,18 @@ fill a disk with them:
 
 import logging
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Final, Self, TextIO
 
 from crewgate import limits
+from crewgate.runtime.log_format import LogSettings, formatter
 
+_log = logging.getLogger(__name__)
 _ROOT: Final = logging.getLogger()
 _PROJECT: Final = logging.getLogger("crewgate")
 
@@ -77,28 +81,50 @@ class RepetitionFilter(logging.Filter):
 
 
 class ProcessLog(logging.StreamHandler[TextIO]):
-    """Writes lines `crewgate PROCESS: SENTENCE` to standard error, from entry to exit."""
+    """Writes the log of the process `process` to standard error, from entry to exit.
 
-    def __init__(self, process: str, warnings_max: int = limits.log_warnings_max) -> None:
+    `runtime/log_format.py` says how a line looks. Without `settings`, the environment decides.
+    Raises ConfigurationError if the environment has an unknown form or level.
+    """
+
+    def __init__(
+        self,
+        process: str,
+        warnings_max: int = limits.log_warnings_max,
+        settings: LogSettings | None = None,
+    ) -> None:
         super().__init__()
         self.process = process
         self._copies: list[logging.Handler] = []
-        self.setFormatter(logging.Formatter(f"crewgate {process}: %(message)s"))
+        self._hook_before = sys.excepthook
+        chosen = settings or LogSettings.from_environment()
+        self._level_min = chosen.level.number
+        self.setFormatter(formatter(chosen, process, sys.stderr))
         self.addFilter(RepetitionFilter(warnings_max))
 
     def __enter__(self) -> Self:
         # The root logger also gets the warnings of other libraries.
         _ROOT.addHandler(self)
         _PROJECT.setLevel(logging.INFO)
+        logging.captureWarnings(True)  # noqa: FBT003 - the standard library's signature
+        self._hook_before, sys.excepthook = sys.excepthook, self._log_uncaught
         return self
 
-    def __exit__(self, *raised: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
+        # An exception that ends the process reaches the hook only after this exit.
+        if kind is None:
+            sys.excepthook = self._hook_before
+        logging.captureWarnings(False)  # noqa: FBT003 - the standard library's signature
         _PROJECT.setLevel(logging.NOTSET)
         _ROOT.removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a line, and copy records of this project to the handlers of `copied_to`."""
-        super().emit(record)
+        """Write a record, and copy records of this project to the handlers of `copied_to`.
+
+        The level holds for standard error only: the audit also keeps what is no warning.
+        """
+        if record.levelno >= self._level_min:
+            super().emit(record)
         if record.name.startswith("crewgate."):
             for each in self._copies:
                 each.emit(record)
@@ -108,9 +134,20 @@ class ProcessLog(logging.StreamHandler[TextIO]):
 
     @contextmanager
     def copied_to(self, handler: logging.Handler) -> Iterator[None]:
-        """Pass this project's records that standard error gets to `handler` as well."""
+        """Pass this project's records, also those below the level, to `handler` as well."""
         self._copies.append(handler)
         try:
             yield
         finally:
             self._copies.remove(handler)
+
+    def _log_uncaught(
+        self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        """Log an exception that ends this process, in place of Python's own lines."""
+        if not issubclass(kind, Exception):
+            self._hook_before(kind, error, trace)
+            return
+        text = "an internal error ends this process"
+        exception = kind, error, trace
+        self.emit(_log.makeRecord(_log.name, logging.CRITICAL, "", 0, text, (), exception))

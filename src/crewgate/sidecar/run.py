@@ -41,6 +41,7 @@ from crewgate.lifecycle.orchestrator_runs import (
     OrchestratorRunStore,
 )
 from crewgate.lifecycle.processes import this
+from crewgate.runtime.log_format import LogSettings
 from crewgate.runtime.memory_protection import disable_dumping
 from crewgate.runtime.process_log import ProcessLog
 from crewgate.sidecar import user as user_
@@ -74,6 +75,7 @@ class RunOptions(msgspec.Struct, frozen=True):
     gateway: str | None = None
     trust: Path | None = None
     life_seconds: int | None = None
+    log: LogSettings = LogSettings()
 
 
 def run(options: RunOptions) -> int:
@@ -91,7 +93,7 @@ def run(options: RunOptions) -> int:
         check(identity)
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
-    with ProcessLog(f"run: {identity.label}", limits.run_log_warnings_max):
+    with ProcessLog(f"run: {identity.label}", limits.run_log_warnings_max, options.log):
         return _supervise(config, ca, options, identity)
 
 

@@ -15,11 +15,18 @@ from pathlib import Path
 from crewgate import limits
 from crewgate.config import Config
 from crewgate.core.health import ComponentHealth, degraded, failed, first_of, ok
-from crewgate.errors import ConfigurationError, ServiceConnectionError, ServiceRefusedError
+from crewgate.errors import (
+    ConfigurationError,
+    CrewgateError,
+    ServiceConnectionError,
+    ServiceRefusedError,
+)
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.health_report_client import HealthReportClient
 from crewgate.policy.serve_config_checks import as_written, following, validated
+from crewgate.runtime.durable_files import describe
 from crewgate.runtime.file_watch import FileWatch
+from crewgate.runtime.log_format import LogSettings
 from crewgate.runtime.memory_protection import SWITCH, is_open, leave_no_cores
 from crewgate.runtime.process_log import ProcessLog
 from crewgate.runtime.readiness import READY, WAITING, ReadinessListener
@@ -33,13 +40,19 @@ _log = logging.getLogger(__name__)
 _END = {signal.SIGTERM, signal.SIGINT}
 
 
-def serve(path: Path, *, bootstrap: bool = False) -> int:
-    """Run until SIGTERM or SIGINT, and return the exit status; ConfigurationError.
+def serve(path: Path, log: LogSettings, *, bootstrap: bool = False) -> int:
+    """Run until SIGTERM or SIGINT, and return the exit status: 2 if it cannot start.
 
     With `bootstrap`, the operator confirms that there are no other machines to learn from.
     """
-    leave_no_cores()
-    return Supervisor(path, bootstrap=bootstrap).run()
+    log.export()
+    with ProcessLog("serve"):
+        try:
+            leave_no_cores()
+            return Supervisor(path, bootstrap=bootstrap).run()
+        except (CrewgateError, OSError) as error:
+            _log.error("%s", describe(error) if isinstance(error, OSError) else error)
+            return 2
 
 
 class Supervisor:
@@ -73,7 +86,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Start all children, keep them running, end them; return the exit status."""
-        with ProcessLog("serve"), Signals() as signals:
+        with Signals() as signals:
             if is_open():
                 _log.warning("%s=1: core files and debuggers can show keys; unset it", SWITCH)
             try:

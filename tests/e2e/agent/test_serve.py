@@ -108,7 +108,7 @@ def test_sighup_reloads_a_good_file_and_refuses_a_bad_one(site: Site, enter: Ent
     serve.send_signal(signal.SIGHUP)
     _wait(
         lambda: (
-            "crewgate serve: keeping the active configuration: "
+            "WARNING serve: keeping the active configuration: "
             in (site.folder / "serve.log").read_text()
         )
     )

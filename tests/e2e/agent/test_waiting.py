@@ -13,7 +13,7 @@ import os, pathlib, sys, time
 tries = pathlib.Path(sys.argv[sys.argv.index("-c") + 1]).with_name("tries")
 tries.write_text(tries.read_text() + "x" if tries.exists() else "x")
 if len(tries.read_text()) < 3:
-    sys.stderr.write("crewgate agent: no room\\n")
+    sys.stderr.write("agent: no room\\n")
     sys.exit(os.EX_TEMPFAIL)
 os.write(int(sys.argv[sys.argv.index("--ready") + 1]), b"ready")
 time.sleep(60)
@@ -21,8 +21,10 @@ time.sleep(60)
 SERVE = """
 import sys
 from pathlib import Path
+from crewgate.runtime.process_log import ProcessLog
 from crewgate.supervisor.serve import Supervisor
-sys.exit(Supervisor(Path(sys.argv[1]), agent="stub_waiting_agent").run())
+with ProcessLog("serve"):
+    sys.exit(Supervisor(Path(sys.argv[1]), agent="stub_waiting_agent").run())
 """
 
 

@@ -144,7 +144,7 @@ def test_what_no_other_process_takes_up_it_does_not_either(own: ControlSite) -> 
     draft = own.file.with_suffix(".draft")
     draft.write_text(text.replace("life_seconds = 14400", "life_seconds = 3600"))
     draft.rename(own.file)
-    wait_until(lambda: "crewgate agent: keeping the active configuration: " in own.log())
+    wait_until(lambda: "WARNING agent: keeping the active configuration: " in own.log())
     assert _life_seconds(own, "eve") == 14400
     assert "the new configuration is active" not in own.log()
     (own.folder / "crews" / "new.jwks.json").write_bytes(keys.read_bytes())

@@ -85,7 +85,7 @@ async def test_files_that_no_worker_can_load_change_nothing(tmp_path: Path) -> N
         secret = 'credential = { header = "authorization", file = "secret" }'
 
         async def is_refused(path: str) -> None:
-            why = re.compile(f"crewgate agent: keeping the active configuration: .*{path}")
+            why = re.compile(f"WARNING agent: keeping the active configuration: .*{path}")
             await _until(lambda: why.search(log.read_text()))
             answer = await client.post("/search", json={}, headers=headers)
             assert answer.status_code == 200, answer.text

@@ -187,7 +187,7 @@ def test_a_file_that_workers_lack_is_told_of_before_and_after_a_restart(tmp_path
         assert str(secret) in found["configuration_error"]
         troubles = {each["component"] for each in found["health"] if each["state"] != "ok"}
         assert troubles == {"configuration", "restart"}
-        said = f"crewgate agent: upstream tools: the credential in file {secret} cannot be read"
+        said = f"ERROR agent: upstream tools: the credential in file {secret} cannot be read"
         assert said in (site.folder / "serve.log").read_text()
         (site.folder / "away").rename(secret)
         late = crewgate("restart", "--wait", "0", "-c", site.file)

@@ -78,4 +78,4 @@ def test_what_may_pass_is_a_status_of_its_own(
     monkeypatch.setattr(agent, "run", run)
     monkeypatch.setattr(agent, "leave_no_cores", lambda: None)
     assert agent.main(["-c", str(Path("x.toml"))]) == status
-    assert f"crewgate agent: {says}" in capsys.readouterr().err
+    assert f" agent: {says}" in capsys.readouterr().err

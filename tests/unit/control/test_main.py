@@ -19,7 +19,7 @@ def test_without_a_ca_it_says_what_to_add(
     config.path.write_text(text[:begin] + text[end:])
     assert main(["-c", str(config.path)]) == 2
     said = capsys.readouterr().err
-    assert said == f"crewgate control: {config.path}: there is no [ca]; add the section\n"
+    assert said.endswith(f" ERROR control: {config.path}: there is no [ca]; add the section\n")
 
 
 def test_a_file_that_is_not_there_is_one_line(

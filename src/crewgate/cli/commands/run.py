@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from crewgate.cli.options import config_option, life_option
+from crewgate.cli.options import config_option, life_option, log_options
+from crewgate.runtime.log_format import LogForm, LogLevel, LogSettings
 
 
 @click.command("run", context_settings={"ignore_unknown_options": False})
@@ -35,6 +36,7 @@ from crewgate.cli.options import config_option, life_option
     help="CA file that signed the gateway's certificate (default: the configured CA).",
 )
 @life_option("Lifetime of each certificate (default: [ca] life_seconds).")
+@log_options
 @click.argument("command_line", metavar="-- CMD …", nargs=-1, required=True)
 @click.pass_context
 def command(
@@ -43,6 +45,8 @@ def command(
     config_path: Path,
     command_line: tuple[str, ...],
     life: int | None,
+    log_format: str,
+    log_level: str,
     **options: Any,  # noqa: ANN401 - the other members of `RunOptions`
 ) -> None:
     """Run an orchestrator that uses a certificate and never holds its key.
@@ -53,5 +57,8 @@ def command(
     """
     from crewgate.sidecar.run import RunOptions, run
 
-    chosen = RunOptions(config=config_path, command=command_line, life_seconds=life, **options)
+    log = LogSettings(LogForm(log_format), LogLevel(log_level))
+    chosen = RunOptions(
+        config=config_path, command=command_line, life_seconds=life, log=log, **options
+    )
     ctx.exit(run(chosen))

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from crewgate.cli.options import config_option
+from crewgate.cli.options import config_option, log_options
+from crewgate.runtime.log_format import LogForm, LogLevel, LogSettings
 
 
 @click.command("serve")
@@ -14,8 +15,11 @@ from crewgate.cli.options import config_option
     is_flag=True,
     help="Start as the first machine of the cluster, without asking peers. Use it once.",
 )
+@log_options
 @click.pass_context
-def command(ctx: click.Context, *, config_path: Path, bootstrap: bool) -> None:
+def command(
+    ctx: click.Context, *, config_path: Path, bootstrap: bool, log_format: str, log_level: str
+) -> None:
     """Run the gateway (the agent process and its workers) in the foreground.
 
     On SIGTERM or Ctrl-C, calls in flight get four fifths of drain_seconds. On SIGHUP it reads the
@@ -28,4 +32,5 @@ def command(ctx: click.Context, *, config_path: Path, bootstrap: bool) -> None:
     """
     from crewgate.supervisor.serve import serve
 
-    ctx.exit(serve(config_path, bootstrap=bootstrap))
+    log = LogSettings(LogForm(log_format), LogLevel(log_level))
+    ctx.exit(serve(config_path, log, bootstrap=bootstrap))
