@@ -24,6 +24,7 @@ from crewgate.runtime.memory_protection import keep_memory_private
 COMMANDS = {
     "init": "Create a configuration, certificates and keys for a new gateway.",
     "check": "Check a configuration and every file that it names.",
+    "config": "Describe the configuration file for editors.",
     "serve": "Run the gateway (the agent process and its workers) in the foreground.",
     "restart": "Replace the processes of a running gateway without an interruption.",
     "status": "Show whether the gateway is ready, and what is wrong.",

@@ -33,6 +33,7 @@ def rate(scale: int, expected: str) -> ValueParser[int]:
             lambda value: values.micro_credits(value) * scale,
             lambda micro: micro <= limits.rate_micro_max,
         ),
+        values.CREDITS_SCHEMA,
     )
 
 

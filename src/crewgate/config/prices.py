@@ -10,7 +10,7 @@ from crewgate import limits
 from crewgate.config import values
 from crewgate.config.declaration import Key, KeyOrTable, Scope, TableList, TableMap, TableSchema
 from crewgate.config.price_terms import REQUEST_TERM, RESPONSE_TERM, rate
-from crewgate.config.toml_table_reader import TOMLTableReader, ValueParser
+from crewgate.config.toml_table_reader import TOMLTableReader
 from crewgate.core.credits import format_credits
 from crewgate.core.pricing.sources import PriceTerm
 from crewgate.core.pricing.tariff import (
@@ -31,15 +31,19 @@ _TOKENS = values.integer(1, limits.tokens_max)
 _OF_USAGE = ("model", "on_short_credit", "bytes_per_token", "allow")
 
 
-_read_name = values.matching(re.compile("[ -~]+"), limits.model_chars_max)
+_PRINTABLE = re.compile("[ -~]+")
 # The price of an answer is required even if it is 0: a forgotten price would allow free answers of
 # any length.
 _TOKEN_RATE = rate(1, 'credits for a million tokens, such as "2.50"')
 _ANSWER_RATE = rate(1, 'credits for a million tokens, such as "10.00"; "0" if it answers none')
-_MEMBER = ValueParser('the name of a member of a request, such as "service_tier"', _read_name)
+_MEMBER = values.pattern_text(
+    'the name of a member of a request, such as "service_tier"', _PRINTABLE, limits.model_chars_max
+)
 Members = Annotated[tuple[str, ...], values.listed(_MEMBER, limits.fields_max)]
-_MODEL_NAME = ValueParser(
-    f"the name of a model, 1 to {limits.model_chars_max} printable characters", _read_name
+_MODEL_NAME = values.pattern_text(
+    f"the name of a model, 1 to {limits.model_chars_max} printable characters",
+    _PRINTABLE,
+    limits.model_chars_max,
 )
 
 

@@ -1,7 +1,7 @@
-"""Describes every key of the configuration from its declaration, for people and for editors.
+"""Describes every key of the configuration from its declaration, for people.
 
-`markdown` makes the reference in the documentation, `json_schema` what `crewgate check --schema`
-prints, and `summary` the sentence that `crewgate init` writes above a key.
+`markdown` makes the reference in the documentation, and `summary` the sentence that `crewgate init`
+writes above a key. The module `json_schema` describes the keys for editors.
 """
 
 import json
@@ -20,7 +20,6 @@ from crewgate.config.declaration import (
 )
 from crewgate.config.model import CONFIG
 
-_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 _SEGMENT = re.compile(r'"[^"]*"|[^.]+')
 _INTRODUCTION = """\
 NAME in a heading stands for a name that you choose. The last column says when a changed value takes
@@ -72,42 +71,6 @@ def _default(key: Key) -> str:
         return "none"
     value = key.kind.spell(key.default) if key.kind.spell else key.default
     return f"`{value:g}`" if isinstance(value, float) else f"`{json.dumps(value, default=str)}`"
-
-
-def json_schema() -> dict[str, object]:
-    """Make a JSON schema (draft 2020-12). Every good file is valid by it; `load` refuses more."""
-    return {"$schema": _SCHEMA, "title": "crewgate.toml", **_object(CONFIG)}
-
-
-def _object(table: TableSchema[Any]) -> dict[str, object]:
-    required = [
-        part.key(field)
-        for field, part in table
-        if isinstance(part, Key) and not part.has_default and not part.instead
-    ]
-    return {
-        "type": "object",
-        "properties": {part.key(field): _schema(part) for field, part in table},
-        "required": required,
-        "additionalProperties": False,
-    }
-
-
-def _schema(part: KeyDeclaration) -> dict[str, object]:
-    text: dict[str, object] = {"description": part.text}
-    if isinstance(part, KeyOrTable):
-        return {**text, "anyOf": [part.kind.schema, _object(part.of)]}
-    if isinstance(part, Key):
-        return {**text, **part.kind.schema}
-    if not isinstance(part, Table):
-        raise TypeError(part)
-    inside = _object(part.of)
-    if isinstance(part, TableMap):
-        more = {"type": "object", "additionalProperties": inside, "maxProperties": part.max_count}
-        return {**text, **more}
-    if isinstance(part, TableList):
-        return {**text, "type": "array", "items": inside, "maxItems": part.max_count}
-    return {**text, **inside}
 
 
 def summary(path: str, key: str) -> str:

@@ -21,6 +21,8 @@ U = TypeVar("U")
 _BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)  # TOML 1.0, "Keys"
 _USER = re.compile(r"//[^\s\"]*@|(?<=password=)[^&\s\"]+")
 _SHOWN_CHARS_MAX = 80
+# The examples in a description of a value: such as "a", "b" or "c".
+_EXAMPLES = re.compile(r'such as ("[^"]*"(?:(?:, | or )"[^"]*")*)')
 
 
 class ValueParser(msgspec.Struct, Generic[T], frozen=True, eq=False):
@@ -39,6 +41,14 @@ class ValueParser(msgspec.Struct, Generic[T], frozen=True, eq=False):
     schema: Mapping[str, object] = msgspec.field(default_factory=lambda: {"type": "string"})
     resolve: Callable[[T, Path], T] | None = None
     spell: Callable[[Any], object] | None = None
+
+    @property
+    def described_schema(self) -> dict[str, object]:
+        """The JSON Schema, with the examples in `expected`."""
+        found = _EXAMPLES.search(self.expected)
+        if found is None or self.schema.get("type") != "string":
+            return dict(self.schema)
+        return {**self.schema, "examples": re.findall('"([^"]*)"', found[1])}
 
 
 class TOMLTableReader:

@@ -19,7 +19,7 @@ from crewgate.config.toml_table_reader import ValueParser
 from crewgate.config.upstream_origin import STANDARD_PORTS, Scheme, UpstreamOrigin
 from crewgate.core.credits import format_credits, parse_credits
 from crewgate.core.policy.routing import parse_path
-from crewgate.core.policy.scope import is_pattern, is_tool_name
+from crewgate.core.policy.scope import TOOL_NAME_SYNTAX, is_pattern, is_tool_name
 
 T = TypeVar("T")
 Words = TypeVar("Words", bound=Enum)
@@ -36,10 +36,11 @@ _FIELD = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)  # RFC 9110, section 
 _HOST = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)", re.ASCII)  # RFC 1123, section 2.1, and "_"
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)  # WHATWG URL, "ends in a number"
-_TARGET = re.compile(r"/[!-\"$-~]*", re.ASCII)  # RFC 9112, section 3.2.1: printable, no fragment
+_TARGET = re.compile(r'/[!-"$-~]*', re.ASCII)  # RFC 9112, section 3.2.1: printable, no fragment
 _WEB_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?|\*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _PRINTABLE = re.compile(r"[ -~]*", re.ASCII)
+_CREDITS = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,6})?", re.ASCII)  # core.credits reads it
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _PORT_MAX = 65_535
 _DNS_NAME_CHARS_MAX = 253  # RFC 1035, section 3.1, without the dot of the root
@@ -67,6 +68,17 @@ def passing(convert: Callable[[object], T], test: Callable[[T], object]) -> Call
 def matching(pattern: re.Pattern[str], chars_max: int) -> Callable[[object], str]:
     """Make a reader of texts that the pattern describes."""
     return passing(string, lambda text: len(text) <= chars_max and pattern.fullmatch(text))
+
+
+def text_schema(pattern: re.Pattern[str], chars_max: int | None = None) -> dict[str, object]:
+    """Return the JSON Schema of texts that the whole pattern describes."""
+    bound = {} if chars_max is None else {"maxLength": chars_max}
+    return {"type": "string", "pattern": f"^(?:{pattern.pattern})$", **bound}
+
+
+def pattern_text(expected: str, pattern: re.Pattern[str], chars_max: int) -> ValueParser[str]:
+    """A text that the pattern describes."""
+    return ValueParser(expected, matching(pattern, chars_max), text_schema(pattern, chars_max))
 
 
 def integer(low: int, high: int) -> ValueParser[int]:
@@ -139,11 +151,14 @@ def micro_credits(value: object) -> int:
         raise ValueError("write digits with at most six decimals") from error
 
 
+CREDITS_SCHEMA = text_schema(_CREDITS)
+
+
 def credits_up_to(high: int) -> ValueParser[int]:
     """An amount in micro-credits, which the file has as credits."""
     expected = f'credits as a text such as "2.50", at most "{format_credits(high)}"'
     read = passing(micro_credits, lambda micro: micro <= high)
-    return ValueParser(expected, read, spell=format_credits)
+    return ValueParser(expected, read, CREDITS_SCHEMA, spell=format_credits)
 
 
 def some_credits_up_to(high: int) -> ValueParser[int]:
@@ -194,7 +209,13 @@ def listed(kind: ValueParser[T], max_count: int, min_count: int = 0) -> ValuePar
         return items
 
     count = f"{min_count} to {max_count}" if min_count else f"at most {max_count}"
-    schema = {"type": "array", "items": kind.schema, "minItems": min_count, "maxItems": max_count}
+    schema = {
+        "type": "array",
+        "items": kind.described_schema,
+        "minItems": min_count,
+        "maxItems": max_count,
+        "uniqueItems": True,
+    }
     return ValueParser(f"a list of {count}, each {kind.expected}", read, schema)
 
 
@@ -273,42 +294,56 @@ def _field(value: object) -> str:
     return matching(_FIELD, limits.claim_chars_max)(string(value).lower())
 
 
-NAME = ValueParser(
+NAME = pattern_text(
     f"a name of at most {limits.name_chars_max} characters: a-z, 0-9, _ and -, beginning with a "
     "letter or digit",
-    matching(_CREW, limits.name_chars_max),
+    _CREW,
+    limits.name_chars_max,
 )
-CLAIM = ValueParser(
+CLAIM = pattern_text(
     f"a text of 1 to {limits.claim_chars_max} characters of A-Z a-z 0-9 . _ : / @ -",
-    matching(_CLAIM, limits.claim_chars_max),
+    _CLAIM,
+    limits.claim_chars_max,
 )
 TOOL_NAME = ValueParser(
     'a tool\'s name: segments of a-z, 0-9, _ and - joined by dots, such as "search.web"',
     passing(string, is_tool_name),
+    text_schema(TOOL_NAME_SYNTAX, limits.claim_chars_max),
 )
 TOOL_PATTERN = ValueParser(
-    'a tool\'s name, or a beginning of names such as "search.*"', passing(string, is_pattern)
+    'a tool\'s name, or a beginning of names such as "search.*"',
+    passing(string, is_pattern),
+    text_schema(re.compile(rf"{TOOL_NAME_SYNTAX.pattern}(?:\.\*)?"), limits.claim_chars_max),
 )
-ROUTE_PATH = ValueParser('a path such as "/search", "/items/{id}" or "/files/*"', _route_path)
+ROUTE_PATH = ValueParser(
+    'a path such as "/search", "/items/{id}" or "/files/*"',
+    _route_path,
+    {"type": "string", "pattern": "^/"},
+)
 METHOD = one_of(_METHODS, str)
 PATH = ValueParser(
-    "a path, relative to this file", _path, resolve=lambda path, folder: folder / path
+    "a path, relative to this file",
+    _path,
+    {"type": "string", "minLength": 1},
+    resolve=lambda path, folder: folder / path,
 )
 ADDRESS = ValueParser('an IP address such as "127.0.0.1" or "::"', _address)
 PORT = integer(1, _PORT_MAX)
-HOST = ValueParser('a host with or without a port, such as "gateway.example"', matching(_HOST, 255))
+HOST = pattern_text('a host with or without a port, such as "gateway.example"', _HOST, 255)
 FIELD = ValueParser("the name of a header field", _field)
-VARIABLE = ValueParser("the name of an environment variable", matching(_VARIABLE, 128))
-PREFIX = ValueParser("printable ASCII", matching(_PRINTABLE, 64))
+VARIABLE = pattern_text("the name of an environment variable", _VARIABLE, 128)
+PREFIX = pattern_text("printable ASCII", _PRINTABLE, 64)
 CONTROL_URL = ValueParser('"https://HOST:PORT", without path, user or query', _control_url)
 HOST_NAME = ValueParser("a DNS name or an IP address, without a port", _host_name)
-TARGET = ValueParser(
+TARGET = pattern_text(
     f'a path such as "/health", of at most {limits.health_path_chars_max} printable characters',
-    matching(_TARGET, limits.health_path_chars_max),
+    _TARGET,
+    limits.health_path_chars_max,
 )
-WEB_ORIGIN = ValueParser(
+WEB_ORIGIN = pattern_text(
     'an origin as browsers send it, such as "https://app.example", in lower case, or "*"',
-    matching(_WEB_ORIGIN, 255),
+    _WEB_ORIGIN,
+    255,
 )
 SHARE = ValueParser(
     "a share, more than 0 and at most 1",

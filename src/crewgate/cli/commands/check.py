@@ -4,34 +4,17 @@ A problem keeps `serve` or a mint from working. A warning is a risk, or hardly i
 setting that careful operators choose.
 """
 
-import json
 from pathlib import Path
 
 import click
 
 from crewgate.cli.options import config_option, json_option, print_result
 from crewgate.config import load
-from crewgate.config.reference import json_schema
-
-
-def _print_schema(ctx: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
-
-    if value and not ctx.resilient_parsing:
-        click.echo(json.dumps(json_schema(), indent=2))
-        ctx.exit()
 
 
 @click.command("check")
 @config_option
 @json_option
-@click.option(
-    "--schema",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_print_schema,
-    help="Print a JSON schema of the file, for editors, and exit.",
-)
 @click.pass_context
 def command(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
     """Check a configuration and every file that it names.

@@ -15,6 +15,7 @@ from crewgate.cli.init.machine_keys import begin, choose_name, write_machine
 from crewgate.cli.init.template import CREW, DOMAIN, PORT_MAX, fresh_config
 from crewgate.cli.options import json_option, print_result
 from crewgate.config import CAConfig
+from crewgate.config.json_schema import SCHEMA_FILE, json_schema_text
 from crewgate.config.load import load
 from crewgate.config.values import NAME
 from crewgate.errors import ConfigurationError
@@ -67,9 +68,10 @@ def command(
 ) -> None:
     """Create a configuration, certificates and keys for a new gateway.
 
-    DIR must be new or empty. It gets crewgate.toml, certs/ca.pem (the root that clients trust), and
-    private keys in ca/, gateway/ and crews/. In production, run `crewgate serve` as a user who runs
-    no code of a crew, and let only this user read these three folders.
+    DIR must be new or empty. It gets crewgate.toml, crewgate.schema.json for editors, certs/ca.pem
+    (the root that clients trust), and private keys in ca/, gateway/ and crews/. In production, run
+    `crewgate serve` as a user who runs no code of a crew, and let only this user read these three
+    folders.
 
     With --from, the machine gets the crews, tools and CA of the other machine, and a certificate,
     keys and ports of its own. The other machine may be running.
@@ -99,6 +101,7 @@ def write_all(folder: Path, port: int, asked: str = "") -> Path:
         _write_certificates(folder, name)
         write_crew(folder / "crews", CREW)
         begin(folder / "state")
+        create_file(folder / SCHEMA_FILE, json_schema_text().encode(), 0o644)
         config = folder / "crewgate.toml"
         create_file(config, fresh_config(port, name).encode(), 0o644)
     except OSError as error:
@@ -134,6 +137,7 @@ def write_further(
         _copy(ca.root, folder / "certs" / "ca.pem")
         for file, place in further.copies.items():
             _copy(file, folder / place)
+        create_file(folder / SCHEMA_FILE, json_schema_text().encode(), 0o644)
         config = folder / "crewgate.toml"
         create_file(config, text.encode(), 0o644)
     except OSError as error:

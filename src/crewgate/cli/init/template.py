@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterator
 
 from crewgate import limits
+from crewgate.config.json_schema import SCHEMA_FILE
 from crewgate.config.reference import summary
 
 ADDRESS = "127.0.0.1"
@@ -17,6 +18,7 @@ PORT_MAX = 65_535 - UPSTREAM_OFFSET
 
 # A line that ends with "#" gets what the declaration of its key says (`config/reference.summary`).
 _TEXT = """\
+#:schema ./{schema}
 # Crewgate's configuration. Paths are relative to this file. `crewgate check -c FILE` checks this
 # file and everything that it names. SIGHUP makes a running gateway read it again.
 
@@ -135,6 +137,7 @@ price = "0.01"
 def fresh_config(port: int, name: str) -> str:
     """Return the text of a new crewgate.toml for machine `name`, with its first port at `port`."""
     text = _TEXT.format(
+        schema=SCHEMA_FILE,
         name=name,
         address=ADDRESS,
         crew=CREW,

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Sequence
 
 from crewgate import limits
 
-_NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
+TOOL_NAME_SYNTAX = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 _BELOW = ".*"
 
 
 def is_tool_name(text: str) -> bool:
     """Return whether `text` is the dotted name of a tool, such as "search.web"."""
-    return len(text) <= limits.claim_chars_max and _NAME.fullmatch(text) is not None
+    return len(text) <= limits.claim_chars_max and TOOL_NAME_SYNTAX.fullmatch(text) is not None
 
 
 def is_pattern(text: str) -> bool:

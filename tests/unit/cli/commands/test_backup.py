@@ -20,6 +20,7 @@ from crewgate.cli import main
 from crewgate.cli.backup.files import MANIFEST, BackupManifest, place_of, target_of
 from crewgate.cli.backup.inventory import inventory
 from crewgate.cli.commands.init import write_all
+from crewgate.config.json_schema import SCHEMA_FILE
 from crewgate.config.load import load
 from crewgate.core.budget.ledger_mark import LedgerMark, why_not
 from crewgate.core.gossip.capsules import decode
@@ -110,7 +111,7 @@ def test_a_machine_is_put_back_with_what_it_was(machine: Path) -> None:
     lost = machine.rename(machine.parent / "lost")
     result = run("restore", backup, again)
     assert result.exit_code == 0, result.output
-    anew = {"state/table", "state/serving", "state/audit/worker-1.jsonl"}
+    anew = {"state/table", "state/serving", "state/audit/worker-1.jsonl", SCHEMA_FILE}
     logs = {name for name in names(lost) if name.endswith(("-wal", "-shm", ".lock"))}
     assert names(again) == names(lost) - anew - SECRETS - logs
     for name in ("crewgate.toml", "ca", "state", "state/holder", "certs/ca.pem", "state/ledger.db"):
