@@ -12,6 +12,10 @@ class ConfigurationError(CrewgateError):
     """A configuration, its files or an argument cannot be used. The text says how to mend that."""
 
 
+class DependencyError(CrewgateError, ImportError):
+    """An installed library does not do what Crewgate relies on. The text says how to mend that."""
+
+
 class TableError(CrewgateError):
     """The shared table cannot be created or mapped, is damaged, or is closed."""
 

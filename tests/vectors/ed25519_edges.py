@@ -113,6 +113,7 @@ def order_eight() -> Point:
 SECRET = int.from_bytes(hashlib.sha512(b"crewgate edge cases").digest(), "little") % L
 NONCE = int.from_bytes(hashlib.sha512(b"crewgate edge nonce").digest(), "little") % L
 EIGHT = order_eight()
+TWO = multiply(4, EIGHT)
 A = multiply(SECRET, BASE)
 R = multiply(NONCE, BASE)
 
@@ -195,6 +196,8 @@ def points() -> Iterator[Encoding]:
     yield Encoding("key: non-canonical identity", raw(P + 1, 0), good=False)
     yield Encoding("key: order 8", encode(EIGHT), good=False)
     yield Encoding("key: mixed order", encode(add(A, EIGHT)), good=False)
+    # libsodium before 1.0.20-stable of December 2025 accepts it (CVE-2025-69277).
+    yield Encoding("key: mixed order, with a part of order 2", encode(add(A, TWO)), good=False)
     yield Encoding("key: off the curve", off_curve(), good=False)
     yield Encoding("key: non-canonical", non_canonical(), good=False)
 

@@ -1,7 +1,7 @@
 # The C face of `signature`: for the gate, which calls it with the GIL released.
 
 # Return 1 if the first 64 of `n` bytes sign the rest under `public` (32 bytes), else 0. One buffer
-# (signature, then message) is what libsodium's `crypto_sign_open` reads; PyNaCl 1.6.2 binds no
+# (signature, then message) is what libsodium's `crypto_sign_open` reads; PyNaCl 1.6 binds no
 # detached form.
 cdef int verify_joined(
     const unsigned char* joined, size_t n, const unsigned char* public

@@ -11,6 +11,8 @@ import hashlib
 import nacl.bindings
 from nacl import _sodium
 
+from crewgate.runtime.install_hint import unusable_library
+
 from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport uintptr_t
 
@@ -43,7 +45,11 @@ ctypedef int (*blake2b)(
 
 cdef uintptr_t address(str name) except 0:
     """Return the address of the function `name` of the bundled libsodium."""
-    return <uintptr_t> int(_sodium.ffi.cast("uintptr_t", _sodium.ffi.addressof(_sodium.lib, name)))
+    try:
+        pointer = _sodium.ffi.addressof(_sodium.lib, name)
+    except AttributeError as error:
+        raise unusable_library("pynacl", f"its libsodium has no function {name!r}") from error
+    return <uintptr_t> int(_sodium.ffi.cast("uintptr_t", pointer))
 
 
 nacl.bindings.sodium_init()
@@ -110,9 +116,8 @@ def self_test():
 
 
 cdef int _refuse(const char* name) except -1:
-    raise RuntimeError(
-        f"the linked libsodium judges {name.decode()!r} differently from what Crewgate relies on; "
-        "install pynacl==1.6.2"
+    raise unusable_library(
+        "pynacl", f"its libsodium judges {name.decode()!r} differently from what Crewgate relies on"
     )
 
 

@@ -11,4 +11,4 @@ def is_valid_point(public: bytes) -> bool:
     """Return whether `public` (32 bytes) is a canonical point of the prime-order subgroup."""
 
 def self_test() -> None:
-    """Check edge cases on the linked library; raise RuntimeError if a result is unexpected."""
+    """Check edge cases on the linked library; raise DependencyError if a result is unexpected."""

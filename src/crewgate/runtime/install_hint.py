@@ -1,9 +1,25 @@
-"""Says how to install the packages that only some parts of Crewgate need (extras)."""
+"""Says what to install: an extra that a part of Crewgate needs, or a library that works with it."""
+
+import re
+from importlib import metadata
+
+from crewgate.errors import DependencyError
 
 
 def install_hint(part: str, extra: str) -> str:
     """Return the text of an error: `part` lacks packages of an extra in pyproject.toml."""
-    return (
-        f"{part} needs packages that are not installed: run pip install '.[{extra}]' in the folder "
-        "of your clone of Crewgate"
+    return f"{part} needs packages that are not installed: run pip install 'crewgate[{extra}]'"
+
+
+def unusable_library(name: str, fault: str) -> DependencyError:
+    """Return the error for the installed package `name`, of which `fault` tells what is wrong."""
+    return DependencyError(
+        f"Crewgate cannot use {name} {metadata.version(name)}: {fault}; "
+        f"run pip install '{required_versions(name)}'"
     )
+
+
+def required_versions(name: str) -> str:
+    """Return the versions of the package `name` that pyproject.toml allows, as pip takes them."""
+    requirements = (text.partition(";")[0].rstrip() for text in metadata.requires("crewgate") or ())
+    return next(text for text in requirements if re.split("[^a-z0-9-]", text)[0] == name)

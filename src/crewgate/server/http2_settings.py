@@ -8,6 +8,7 @@ import contextlib
 
 from ngh2 import Configuration, Connection, ErrorCode, NGH2Error, Role, Setting
 
+import crewgate.runtime.http2_self_test  # noqa: F401 - the import runs the test
 from crewgate import limits
 
 PSEUDO_FIELDS = 4  # a request has at most four pseudo-header fields (RFC 9113 §8.3.1)

@@ -9,6 +9,7 @@ import socket
 import ngh2
 from ngh2 import Configuration, Connection, ErrorCode, Role, Setting
 
+import crewgate.runtime.http2_self_test  # noqa: F401 - the import runs the test
 from crewgate import limits
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
 from crewgate.upstream.balancer import Host

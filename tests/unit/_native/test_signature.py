@@ -1,9 +1,13 @@
 """Ed25519 by the linked libsodium: strictness, lengths, and the vectors of others."""
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +23,7 @@ from crewgate._native import signature
 ROOT = Path(__file__).parents[3]
 OWN = ROOT / "tests/vectors"
 OTHERS = Path(os.environ.get("CREWGATE_VECTORS", OWN))  # the folder of others' vectors
+VERSION = importlib.metadata.version("pynacl")
 EDGES = json.loads((OWN / "ed25519_edges.json").read_text())
 
 
@@ -97,16 +102,36 @@ def test_self_test_passes() -> None:
     signature.self_test()
 
 
-def test_pynacl_still_exports_what_we_call() -> None:
-    """`nacl._sodium` is private: a PyNaCl without these functions must fail here, not at sea."""
-    from nacl import _sodium  # noqa: PLC0415 - the private module is what is tested
+ANOTHER_LIBSODIUM = """
+import nacl.bindings
+from nacl import _sodium
+class Pointers:
+    cast = _sodium.ffi.cast
+    def addressof(self, library, name, real=_sodium.ffi.addressof):
+        return real(library, {name!r} if name == "crypto_core_ed25519_is_valid_point" else name)
+_sodium.ffi = Pointers()
+import crewgate
+"""
 
-    for name in (
-        "crypto_sign_open",
-        "crypto_core_ed25519_is_valid_point",
-        "crypto_generichash_blake2b_salt_personal",
-    ):
-        assert int(_sodium.ffi.cast("uintptr_t", _sodium.ffi.addressof(_sodium.lib, name)))
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("is_not_there", "has no function 'crypto_core_ed25519_is_valid_point'"),
+        ("crypto_sign_bytes", "judges 'key: good' differently"),
+    ],
+)
+def test_another_pynacl_is_refused_on_import(name: str, fault: str) -> None:
+    """One line says what is wrong with which version, and what to install."""
+    program = ANOTHER_LIBSODIUM.format(name=name)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"crewgate.errors.DependencyError: Crewgate cannot use pynacl {VERSION}")
+    assert fault in last
+    assert re.search(r"run pip install 'pynacl[^' ]*>=1\.6\.2[^' ]*'$", last)
 
 
 def keys() -> Iterator[tuple[Ed25519PrivateKey, bytes]]:

@@ -30,6 +30,8 @@ def command(
     file that only the workers need, such as a certificate, it runs, but is not ready: see
     `crewgate status`.
     """
+    # Else each worker fails on its own import, again and again.
+    import crewgate.runtime.http2_self_test  # noqa: F401 - the import runs the test
     from crewgate.supervisor.serve import serve
 
     log = LogSettings(LogForm(log_format), LogLevel(log_level))
