@@ -33,6 +33,7 @@ from crewgate.runtime.readiness import READY, WAITING, ReadinessListener
 from crewgate.supervisor.child import Child, DrainingChildren, begin, exit_text, python
 from crewgate.supervisor.free_port_wait import await_free
 from crewgate.supervisor.optional_children import OptionalChildren
+from crewgate.supervisor.orphans import reap_orphans
 from crewgate.supervisor.signals import Signals
 from crewgate.supervisor.workers import Begun, Workers
 
@@ -106,8 +107,7 @@ class Supervisor:
     def _start_agent(self, signals: Signals) -> int | None:
         """Start the agent; None once it is ready, an exit status if this process must end.
 
-        While the agent ends with EX_TEMPFAIL, what it lacks may still come (an unavailable server,
-        missing tables, a full disk), so it is started again.
+        It starts again while it ends with EX_TEMPFAIL: what it lacks may still come.
         """
         while True:
             status = self._try_agent(signals)
@@ -131,8 +131,7 @@ class Supervisor:
         The agent itself logs why it cannot start. --bootstrap is for this start alone: before a
         later one, the disk may be lost while other machines know revocations.
 
-        The workers load meanwhile. If another `serve` of the same configuration holds a port, the
-        agent finds that out.
+        The workers load meanwhile. The agent finds out if another `serve` holds a port.
         """
         self._agent_config = as_written(self._agent_config)
         with ReadinessListener() as readiness:
@@ -202,6 +201,7 @@ class Supervisor:
         self._optional.kill_late(now)
         for child in self._children():
             self._keep(child, now)
+        reap_orphans({child.pid for child in [*self._children(), *self._leaving]})
 
     def _keep(self, child: Child, now: float) -> None:
         """Log the end of a child, and start it if it is wanted and due."""
