@@ -1,7 +1,6 @@
 """The table [cluster]: the other machines of a trust domain."""
 
 import re
-from ipaddress import ip_address
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
@@ -41,19 +40,10 @@ def _place(value: object) -> HostPort:
     return HostPort(host, values.PORT.read(int(match[3])))
 
 
-def _numeric(value: object) -> HostPort:
-    place = _place(value)
-    ip_address(place.host)
-    return place
-
-
-_PEER = ValueParser(
+PEER = ValueParser(
     '"HOST:PORT", such as "10.0.0.2:8446", "gw2.example:8446" or "[::1]:8446"', _place
 )
-_ADDRESS = ValueParser(
-    'an IP address and a port, such as "10.0.0.2:8446" or "[::1]:8446"', _numeric
-)
-Peers = Annotated[tuple[HostPort, ...], values.listed(_PEER, limits.cluster_peers_max)]
+Peers = Annotated[tuple[HostPort, ...], values.listed(PEER, limits.cluster_peers_max)]
 _FIXED = Key(restart=True)
 
 
@@ -77,8 +67,9 @@ class ClusterConfig(msgspec.Struct, frozen=True):
     ] = ()
     advertise: Annotated[
         HostPort | None,
-        _ADDRESS,
-        "Address at which other machines reach this one.",
+        PEER,
+        "Address at which other machines reach this one. A name must have the address already when "
+        "this machine starts.",
         Key(absent="`address` and `port`", restart=True),
     ] = None
     staleness_quorum: Annotated[
@@ -102,6 +93,6 @@ class ClusterConfig(msgspec.Struct, frozen=True):
         if self.advertise is None and self.address in _WILDCARDS:
             section.problem(
                 f"missing; peers cannot reach this machine at {self.address}: expected "
-                f"{_ADDRESS.expected}",
+                f"{PEER.expected}",
                 "advertise",
             )

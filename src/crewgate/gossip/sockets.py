@@ -9,6 +9,7 @@ import trio
 
 from crewgate import limits
 from crewgate.core.gossip.messages import MemberAddress
+from crewgate.errors import GossipError
 from crewgate.runtime.cleanup import on_error
 
 Where = tuple[str, int]
@@ -19,6 +20,28 @@ def to_address(host: str, port: int) -> MemberAddress:
     plain = ip_address(host)
     mapped = plain if isinstance(plain, IPv6Address) else IPv6Address(f"::ffff:{plain}")
     return MemberAddress(mapped.packed, port)
+
+
+def own_address(host: str, port: int, listening: str) -> MemberAddress:
+    """Return the address that peers use for a machine which listens at the IP address `listening`.
+
+    `host` is an IP address, or a name that has one now. Of a name, this is the first address that
+    is no loopback address: many systems give their own name one. Blocks. Raises GossipError.
+    """
+    with suppress(ValueError):
+        return to_address(host, port)
+    family = socket.AF_UNSPEC if ":" in listening else socket.AF_INET
+    try:
+        found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise GossipError(f"advertise: {host} has no address: {error}") from error
+    hosts = [str(where[0]) for *_, where in found]
+    for each in hosts:
+        if not ip_address(each).is_loopback:
+            return to_address(each, port)
+    raise GossipError(
+        f"advertise: {host} is {hosts[0]}, which other machines cannot reach; write an IP address"
+    )
 
 
 def to_where(address: MemberAddress) -> Where:

@@ -96,7 +96,7 @@ def test_peers_look_where_it_listens_or_where_it_says(write: Write, minimal: str
         (PEERS, PEERS.replace("10.0.0.2", "[::1]"), "an entry is repeated"),
         (PEERS, "peers = [8446]\n", 'each "HOST:PORT"'),
         (PEERS, 'peers = "10.0.0.2:8446"\n', f"a list of at most {limits.cluster_peers_max}"),
-        (PEERS, 'advertise = "gw.example:8446"\n', "expected an IP address and a port"),
+        (PEERS, 'advertise = "gw.example"\n', 'expected "HOST:PORT"'),
         (PEERS, 'advertise = "[::]:8446"\n', "this address means every address of a machine"),
         (PEERS, 'staleness_quorum = "all"\n', 'expected "majority" or "any"'),
         (PEERS, "max_staleness_seconds = 0.5\n", "expected seconds, from 1 to 60"),

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from crewgate import limits
 from crewgate.core.gossip.messages import MemberAddress
+from crewgate.errors import GossipError
 from crewgate.gossip import sockets as sockets_
-from crewgate.gossip.sockets import GossipSockets, resolve, to_address, to_where
+from crewgate.gossip.sockets import GossipSockets, own_address, resolve, to_address, to_where
 
 PORTS = st.integers(1, 2**16 - 1)
 
@@ -119,3 +120,21 @@ def test_every_address_is_told_in_one_form() -> None:
     """IPv4 as mapped."""
     assert to_address("192.0.2.1", 8446).host == bytes(10) + b"\xff\xff\xc0\x00\x02\x01"
     assert sockets_.to_where(to_address("::1", 1)) == ("::1", 1)
+
+
+def test_a_name_is_told_as_an_address_that_others_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one that is no loopback address; a name without one is an error with its reason."""
+    found = {"gw": ["127.0.1.1", "10.0.0.9", "10.0.0.8"], "self": ["127.0.1.1"]}
+
+    def look_up(host: str, port: int, *_: object) -> list[tuple[object, ...]]:
+        if host not in found:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(0, 0, 0, "", (each, port)) for each in found[host]]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    assert to_where(own_address("gw", 8446, "0.0.0.0")) == ("10.0.0.9", 8446)
+    assert to_where(own_address("127.0.0.1", 8446, "127.0.0.1")) == ("127.0.0.1", 8446)
+    with pytest.raises(GossipError, match=r"self is 127\.0\.1\.1, which other machines cannot"):
+        own_address("self", 8446, "0.0.0.0")
+    with pytest.raises(GossipError, match=r"advertise: gone has no address: .*not known"):
+        own_address("gone", 8446, "0.0.0.0")

@@ -26,6 +26,7 @@ from crewgate.config import CAConfig, Config
 from crewgate.config import ClusterConfig as Settings
 from crewgate.core.gossip import capsules
 from crewgate.core.gossip.acknowledgements import AckState
+from crewgate.core.gossip.messages import MemberAddress
 from crewgate.core.ids import cluster_id, crew_key
 from crewgate.core.revocation_kinds import BY_CLAIM_LABEL, RevocationTarget
 from crewgate.core.tokens.claims import is_text
@@ -33,7 +34,7 @@ from crewgate.core.x509.identity_extension import MAY_REVOKE
 from crewgate.errors import CAError, ConfigurationError, GossipError
 from crewgate.gossip.member_verification import SignedMemberRecord
 from crewgate.gossip.node import GossipNode, LocalMemberIdentity
-from crewgate.gossip.sockets import GossipSockets, to_address
+from crewgate.gossip.sockets import GossipSockets, own_address
 from crewgate.gossip.stream import TargetExistenceQuery
 from crewgate.gossip.transport import GossipTransport, TLSFiles
 from crewgate.ipc.cluster_messages import MachineClusterStatus, QuorumSyncState
@@ -66,8 +67,10 @@ class Cluster:
         self._remote_audit = RemoteRevocationAudit(agent.registry, self.name)
         # This machine's revocations, as the members have them; None once the gossip is restored.
         self._restored: _Known | None = {}
+        # A name of [cluster] is resolved once: a change would take effect at the next start only.
+        self._address = _own_address(config, settings)
         me = LocalMemberIdentity(
-            _credential(settings),
+            _credential(settings, self._address),
             read_signing_key(settings.signing_key),
             ca.root,
             cluster_id(ca.trust_domain),
@@ -135,7 +138,7 @@ class Cluster:
         self.gossip.node.freshness.any_other = settings.staleness_quorum == "any"
         self._set_sync_interval()
         try:
-            self.gossip.renew(_credential(settings))
+            self.gossip.renew(_credential(settings, self._address))
         except (GossipError, CAError, OSError) as error:
             _log.warning("keeping the previous peer certificate: %s", error)
 
@@ -331,9 +334,14 @@ def _to_gossip(entry: StoredRevocation) -> capsules.RevocationEntry:
     return capsules.RevocationEntry(entry.kind, key, crew, entry.before, entry.expires)
 
 
-def _credential(settings: Settings) -> SignedMemberRecord:
-    place = settings.reached_at
-    address = to_address(place.host, place.port)
+def _own_address(config: Config, settings: Settings) -> MemberAddress:
+    try:
+        return own_address(*settings.reached_at, settings.address)
+    except GossipError as error:
+        raise ConfigurationError(f"{config.path}: [cluster] {error}") from error
+
+
+def _credential(settings: Settings, address: MemberAddress) -> SignedMemberRecord:
     chain = read_certificates(settings.certificate)
     encoded = tuple(each.public_bytes(Encoding.DER) for each in chain)
     return SignedMemberRecord(encoded, address.host, address.port)

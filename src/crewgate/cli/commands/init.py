@@ -4,22 +4,36 @@ The command writes only into a new or empty folder, and writes the configuration
 has one is complete. CA, gateway and crew each have their secrets in a folder of their own.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from crewgate.ca.authority import configured_ca, create
 from crewgate.cli.commands.crew import write_crew
 from crewgate.cli.init.machine_keys import begin, choose_name, write_machine
-from crewgate.cli.init.template import CREW, DOMAIN, PORT_MAX, fresh_config
+from crewgate.cli.init.template import (
+    CREW,
+    DOMAIN,
+    LEDGER,
+    PORT_MAX,
+    LedgerKeys,
+    fresh_config,
+)
 from crewgate.cli.options import json_option, print_result
-from crewgate.config import CAConfig
+from crewgate.config import CAConfig, HostPort
+from crewgate.config.cluster import PEER
 from crewgate.config.json_schema import SCHEMA_FILE, json_schema_text
+from crewgate.config.ledger import is_server
 from crewgate.config.load import load
-from crewgate.config.values import NAME
+from crewgate.config.toml_table_reader import ValueParser
+from crewgate.config.values import HOST_NAME, NAME
 from crewgate.errors import ConfigurationError
 from crewgate.runtime.durable_files import cause, create_file, make_folder
+
+_T = TypeVar("_T")
 
 
 @click.command("init")
@@ -43,12 +57,34 @@ from crewgate.runtime.durable_files import cause, create_file, make_folder
     "--name",
     default="",
     metavar="NAME",
-    callback=lambda _context, _option, value: _checked_name(value),
+    callback=lambda _context, _option, value: _checked(NAME, value) if value else "",
     help="Name of this machine among members, in leases, audit and receipts.",
     show_default="the host's name",
 )
 @click.option(
-    "--ledger", "url", metavar="URL", help="With --from: the ledger that all machines share."
+    "--host",
+    "hosts",
+    metavar="HOST",
+    multiple=True,
+    callback=lambda _context, _option, value: tuple(_checked(HOST_NAME, each) for each in value),
+    help="DNS name or IP address at which other hosts reach this machine; repeat it for more. The "
+    "machine listens on all addresses, its certificates have these names, and the first one is "
+    "told to other machines.",
+)
+@click.option(
+    "--peer",
+    "peers",
+    metavar="HOST:PORT",
+    multiple=True,
+    callback=lambda _context, _option, value: tuple(_checked(PEER, each) for each in value),
+    help="Without --from: address of another machine that will exist; repeat it for more.",
+)
+@click.option("--ledger", "url", metavar="URL", help="PostgreSQL database that all machines share.")
+@click.option(
+    "--password-file",
+    metavar="FILE",
+    default="",
+    help="With --ledger: file that has the password when the machine starts.",
 )
 @click.option(
     "--budgets",
@@ -62,7 +98,10 @@ def command(
     port: int,
     other: Path | None,
     name: str,
+    hosts: tuple[str, ...],
+    peers: tuple[HostPort, ...],
     url: str | None,
+    password_file: str,
     budgets: str | None,
     as_json: bool,
 ) -> None:
@@ -74,43 +113,70 @@ def command(
     folders.
 
     With --from, the machine gets the crews, tools and CA of the other machine, and a certificate,
-    keys and ports of its own. The other machine may be running.
+    keys and ports of its own. The other machine may be running. With --from and --host, DIR has
+    every file that the machine needs, so DIR can move to its host.
     """
+    if password_file and not url:
+        raise click.UsageError("--password-file goes only with --ledger")
+    if url:
+        _require_server(url)
     if other is None:
-        if url or budgets:
-            raise click.UsageError("--ledger and --budgets are only for --from")
-        config = write_all(folder, port, name)
+        if budgets:
+            raise click.UsageError("--budgets is only for --from")
+        ledger = LedgerKeys(url, password_file) if url else LEDGER
+        config = write_all(folder, port, name, hosts=hosts, peers=peers, ledger=ledger)
         lines = [f"Wrote {config}; start it with: crewgate serve -c {config}"]
     else:
+        if peers:
+            raise click.UsageError("--peer is only for a machine without --from")
         config, lines = write_further(
-            folder, port, other, url, per_machine=bool(budgets), asked=name
-        )
+            folder, port, other, url,
+            per_machine=bool(budgets), password_file=password_file, asked=name, hosts=hosts,
+        )  # fmt: skip
     document = {"config": str(config), "ca": str(folder / "certs" / "ca.pem")}
     print_result(document, "\n".join(lines), as_json=as_json, err=True)
 
 
-def write_all(folder: Path, port: int, asked: str = "") -> Path:
+def write_all(
+    folder: Path,
+    port: int,
+    asked: str = "",
+    *,
+    hosts: Sequence[str] = (),
+    peers: Sequence[HostPort] = (),
+    ledger: LedgerKeys = LEDGER,
+) -> Path:
     """Write everything for a first machine, and return the path of its configuration.
 
-    `asked` is the name from --name; "" uses the host's name. Raises ConfigurationError if something
-    is in the way; a part may then have been written.
+    `asked` is the name from --name; "" uses the host's name. `hosts` and `peers` are the values of
+    --host and --peer. Raises ConfigurationError if something is in the way; a part may then have
+    been written.
     """
     try:
         _open(folder)
         name = choose_name(asked, ())
-        _write_certificates(folder, name)
+        _write_certificates(folder, name, hosts)
         write_crew(folder / "crews", CREW)
         begin(folder / "state")
         create_file(folder / SCHEMA_FILE, json_schema_text().encode(), 0o644)
         config = folder / "crewgate.toml"
-        create_file(config, fresh_config(port, name).encode(), 0o644)
+        text = fresh_config(port, name, host=hosts[0] if hosts else "", peers=peers, ledger=ledger)
+        create_file(config, text.encode(), 0o644)
     except OSError as error:
         raise _unwritten(folder, error) from error
     return config
 
 
 def write_further(
-    folder: Path, port: int, other: Path, url: str | None, *, per_machine: bool, asked: str = ""
+    folder: Path,
+    port: int,
+    other: Path,
+    url: str | None,
+    *,
+    per_machine: bool,
+    password_file: str = "",
+    asked: str = "",
+    hosts: Sequence[str] = (),
 ) -> tuple[Path, list[str]]:
     """Write a further machine; return the path of its configuration, and lines for the terminal.
 
@@ -126,14 +192,14 @@ def write_further(
 
     first = load(other)
     ca = configured_ca(first)
-    section = ledger_section(first, url, per_machine=per_machine)
+    section = ledger_section(first, url, per_machine=per_machine, password_file=password_file)
     gateways = gateways_besides(first, ca)
     name = choose_name(asked, gateway_names(first, ca))
-    further = ConfigFromOther(first, port, section, gateways, name)
+    further = ConfigFromOther(first, port, section, gateways, name, hosts[0] if hosts else "")
     text = further.text()
     try:
         _open(folder, ("certs", "gateway", "crews"))
-        write_machine(folder, ca, name)
+        write_machine(folder, ca, name, hosts)
         _copy(ca.root, folder / "certs" / "ca.pem")
         for file, place in further.copies.items():
             _copy(file, folder / place)
@@ -176,14 +242,27 @@ def _open(folder: Path, names: tuple[str, ...] = ("certs", "ca", "gateway", "cre
         make_folder(folder / name, 0o700 if name in {"ca", "gateway"} else 0o755)
 
 
-def _checked_name(value: str) -> str:
+def _require_server(url: str) -> None:
+    """Raise ConfigurationError unless `url` names a PostgreSQL server, and no password."""
+    if url.startswith("sqlite:"):
+        raise ConfigurationError(
+            f"--ledger {url}: machines cannot share a file; name a postgresql://… server"
+        )
+    if not is_server(url):
+        raise ConfigurationError(
+            "--ledger: expected postgresql://USER@HOST/DATABASE, without a password; write that "
+            "into a file, and name the file with --password-file"
+        )
+
+
+def _checked(parser: ValueParser[_T], value: str) -> _T:
     try:
-        return NAME.read(value) if value else ""
+        return parser.read(value)
     except ValueError:
-        raise click.BadParameter(f"expected {NAME.expected}") from None
+        raise click.BadParameter(f"expected {parser.expected}") from None
 
 
-def _write_certificates(folder: Path, name: str) -> None:
+def _write_certificates(folder: Path, name: str, hosts: Sequence[str]) -> None:
     ca = CAConfig(folder / "ca", folder / "certs" / "ca.pem", folder / "certs" / "crl.pem", DOMAIN)
     create(ca, datetime.now(UTC))
-    write_machine(folder, ca, name)
+    write_machine(folder, ca, name, hosts)

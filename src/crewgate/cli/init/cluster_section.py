@@ -27,8 +27,8 @@ PAIR = (
 _NAMED_MAX = 8
 
 
-def cluster_head(first: Config, offset: int, others: Sequence[str] = ()) -> tomlkit.TOMLDocument:
-    """Make the first keys of the section, for a machine with ports `offset` above those of `first`.
+def cluster_head(first: Config, own: HostPort, others: Sequence[str] = ()) -> tomlkit.TOMLDocument:
+    """Make the first keys of the section, for a machine that its peers reach at `own`.
 
     `others` are the other gateways with a certificate of the CA. If there are any, the two machines
     are not a pair, even if `first` has no peers. Raises ConfigurationError if no machine can join
@@ -36,7 +36,6 @@ def cluster_head(first: Config, offset: int, others: Sequence[str] = ()) -> toml
     """
     found = cluster_of(first)
     here = found.reached_at
-    own = HostPort(here.host, here.port + offset)
     listed = [each for each in found.peers if each not in {own, here}]
     head = tomlkit.document()
     head.add("peers", [str(each) for each in (here, *listed)])

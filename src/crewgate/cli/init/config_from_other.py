@@ -17,17 +17,24 @@ from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Table
 
 from crewgate import limits
-from crewgate.cli.init.cluster_section import PAIR, cluster_head, joining_steps
-from crewgate.cli.init.machine_keys import CERTIFICATE, KEY, SERVER, SERVER_KEY, SIGNING_KEY
-from crewgate.cli.init.template import ADDRESS, UPSTREAM, UPSTREAM_OFFSET
-from crewgate.config import Config, LedgerConfig
-from crewgate.config.ledger import is_server
+from crewgate.cli.init.cluster_section import PAIR, cluster_head, cluster_of, joining_steps
+from crewgate.cli.init.machine_keys import (
+    CERTIFICATE,
+    HOSTS,
+    KEY,
+    SERVER,
+    SERVER_KEY,
+    SIGNING_KEY,
+)
+from crewgate.cli.init.template import ADDRESS, EVERY_ADDRESS, UPSTREAM, UPSTREAM_OFFSET
+from crewgate.config import Config, HostPort, LedgerConfig
 from crewgate.config.reference import summary
 from crewgate.core.credits import format_credits
 from crewgate.errors import ConfigurationError
 
 _COMMENT = re.compile(r"^[ \t]*#.*\n", re.MULTILINE)
 _PORT = re.compile(r"\b([Pp]ort )([0-9]{1,5})\b")
+ROOT, ISSUING, CRL = (Path("certs", each) for each in ("ca.pem", "issuing.pem", "crl.pem"))
 # Stands for each key of a table.
 _EVERY = "*"
 _QUORUM = "staleness_quorum"
@@ -36,9 +43,11 @@ _QUORUM = "staleness_quorum"
 class ConfigFromOther:
     """A configuration that is derived from `other`, with the agents' listener at `port`.
 
-    `ledger` has the keys of the new [ledger]. `gateways` names the other gateways of the CA. After
-    `text()`, `copies` maps files of crews to their paths below the new folder, and `moved` maps old
-    ports to new ones. Raises ConfigurationError if no machine can join `other`.
+    `ledger` has the keys of the new [ledger]. `gateways` names the other gateways of the CA. If the
+    machine gets a host of its own, `host` is its name or address there, and its configuration names
+    no file of the folder of `other`. After `text()`, `copies` maps files to their paths below the
+    new folder, and `moved` maps old ports to new ones. Raises ConfigurationError if no machine can
+    join `other`.
     """
 
     def __init__(
@@ -48,6 +57,7 @@ class ConfigFromOther:
         ledger: dict[str, Any],
         gateways: Sequence[str] = (),
         name: str = "",
+        host: str = "",
     ) -> None:
         self.copies: dict[Path, Path] = {}
         self.moved: dict[str, str] = {}
@@ -63,9 +73,17 @@ class ConfigFromOther:
             if each is not None and each.port is not None
         }
         self._ports = {str(each): str(each + self._offset) for each in own}
-        self._cluster = cluster_head(other, self._offset, gateways)
+        here = cluster_of(other).reached_at
+        own_place = HostPort(host or here.host, here.port + self._offset)
+        self._cluster = cluster_head(other, own_place, gateways)
         self._ledger = ledger
         self._name = name
+        self.host = host
+        if host:
+            self._cluster.add("advertise", str(own_place))
+            password = other.ledger.password_file
+            if password and ledger.get("password_file") == str(password):
+                self._ledger = ledger | {"password_file": self._where(str(password))}
 
     def text(self) -> str:
         """Write the new file as text.
@@ -87,6 +105,8 @@ class ConfigFromOther:
         if tools.get("url") == f"http://{ADDRESS}:{self._tools}":
             port = self._moved(f"the tools' server {ADDRESS}:", self._tools)
             tools["url"] = f"http://{ADDRESS}:{port}"
+        if self.host:
+            _rewrite(document, "ca", {"control": control_url(self._other)}, {"passphrase_file"})
         _rewrite(document, "cluster", self._cluster, {_QUORUM})
         _rewrite(document, "ledger", self._ledger, set(document.get("ledger", ())) - {"url"})
         return tomlkit.dumps(document)
@@ -102,17 +122,23 @@ class ConfigFromOther:
     def _changes(self) -> dict[str, Any]:
         """List the keys that change: each with its new value, or a function of the old value."""
         port = partial(self._moved, "port ")
-        served = {"port": port, "certificate": str(SERVER), "key": str(SERVER_KEY)}
+        served: dict[str, Any] = {"port": port, "certificate": str(SERVER), "key": str(SERVER_KEY)}
         member = {"certificate": str(CERTIFICATE), "key": str(KEY), "signing_key": str(SIGNING_KEY)}
         upstream = {
             "tls": dict.fromkeys(("ca", "certificate", "key"), self._where),
             "credential": {"file": self._where},
         }
+        ca: dict[str, Any] = dict.fromkeys(
+            ("folder", "root", "crl", "passphrase_file"), self._where
+        )
+        if self.host:
+            served["address"] = member["address"] = EVERY_ADDRESS
+            ca = self._ca_files()
         return {
             "name": self._name or self._other.name,
             "state": "state",
             "audit": {"folder": "state/audit"},
-            "ca": dict.fromkeys(("folder", "root", "crl", "passphrase_file"), self._where),
+            "ca": ca,
             "control": served,
             "cluster": {"port": port, "advertise": self._advertised, **member},
             "admin": {"port": port, "socket": "state/admin.sock"},
@@ -130,16 +156,50 @@ class ConfigFromOther:
         host, _, port = value.rpartition(":")
         return f"{host}:{int(port) + self._offset}"
 
+    def _ca_files(self) -> dict[str, str]:
+        """Note the public files of the CA for copying; return the keys that name them."""
+        ca = self._other.ca
+        if ca is not None:
+            self.copies[ca.root.with_name(ISSUING.name)] = ISSUING
+            self.copies[ca.crl] = CRL
+        return {"folder": "ca", "root": str(ROOT), "crl": str(CRL)}
+
     def _where(self, value: str) -> str:
-        return str(self._other.path.resolve().parent / value)
+        """Return the path of a file of `other`, or of a copy that is noted for another host."""
+        folder = self._other.path.resolve().parent
+        file = folder / value
+        if self.host and file.is_relative_to(folder):
+            self.copies[file] = file.relative_to(folder)
+            return str(self.copies[file])
+        return str(file)
 
     def _copied(self, value: str) -> str:
         """Note a file for copying, to the same path below `crews`, or else to `crews/NAME`."""
-        file = Path(self._where(value))
+        file = self._other.path.resolve().parent / value
         parts = file.parts
         below = parts[parts.index("crews") + 1 :] if "crews" in parts else parts[-2:]
         self.copies[file] = Path("crews", *below)
         return str(self.copies[file])
+
+
+def control_url(first: Config) -> str:
+    """Return where a machine on another host reaches the control API of `first`.
+
+    Raises ConfigurationError if it cannot reach `first`, or if `first` has no control API.
+    """
+    host = cluster_of(first).reached_at.host
+    if first.control is None:
+        raise ConfigurationError(
+            f"{first.path}: there is no [control], where the new machine renews its certificates; "
+            "add one"
+        )
+    if host in HOSTS:
+        raise ConfigurationError(
+            f"{first.path}: other hosts cannot reach this machine at {host}; give its [cluster], "
+            "[control] and listeners an address that they reach, or make it anew with "
+            "`crewgate init --host`"
+        )
+    return f"https://{HostPort(host, first.control.port)}"
 
 
 def _change(table: MutableMapping[str, Any], changes: Mapping[str, Any]) -> None:
@@ -175,7 +235,9 @@ def _rewrite(
         document[name] = {**kept, **new}
 
 
-def ledger_section(first: Config, url: str | None, *, per_machine: bool) -> dict[str, Any]:
+def ledger_section(
+    first: Config, url: str | None, *, per_machine: bool, password_file: str = ""
+) -> dict[str, Any]:
     """Return [ledger] of a further machine.
 
     Raises:
@@ -193,17 +255,10 @@ def ledger_section(first: Config, url: str | None, *, per_machine: bool) -> dict
             "could spend its credits on each machine; pass --ledger postgresql://… and give the "
             "first machine the same [ledger] url, or pass --budgets per-machine"
         )
-    if url is not None and url.startswith("sqlite:"):
-        raise ConfigurationError(
-            f"--ledger {url}: machines cannot share a file; name a postgresql://… server"
-        )
-    if url is not None and not is_server(url):
-        raise ConfigurationError(
-            "--ledger: expected postgresql://USER@HOST/DATABASE, without a password; write that "
-            "into a file, which the configuration names as password_file"
-        )
     shared: dict[str, Any] = {"url": url or first.ledger.url}
-    if url is None and first.ledger.password_file is not None:
+    if password_file:
+        shared["password_file"] = password_file
+    elif url is None and first.ledger.password_file is not None:
         shared["password_file"] = str(first.ledger.password_file)
     if url is None and first.ledger.durability != "single":
         shared["durability"] = first.ledger.durability
@@ -222,10 +277,14 @@ def _on_unavailable(ledger: LedgerConfig) -> dict[str, Any]:
 
 def changes(first: Config, second: Config, further: ConfigFromOther) -> Iterator[str]:
     """Yield a line for each difference of `second`, and for what it shares with `first`."""
+    folder = first.path.parent
     for before, after in further.moved.items():
         yield f"{before} is {after}"
     yield "every other upstream stays where it is; state, certificate and keys are its own"
-    yield f"crews' keys are copied; the CA and upstreams' secrets are read in {first.path.parent}"
+    if further.host:
+        yield f"crews' keys and upstreams' secrets are copied; the CA's keys stay in {folder}"
+    else:
+        yield f"crews' keys are copied; the CA and upstreams' secrets are read in {folder}"
     yield f"budgets are in {second.ledger}"
 
 

@@ -7,12 +7,12 @@ counted by their names, so two machines with one name would count as one.
 import re
 import secrets
 import socket
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from pathlib import Path
 
 from crewgate import limits
+from crewgate.cli.ca_argument_checks import host_names
 from crewgate.config import CAConfig
 from crewgate.core.x509.identity_extension import MAY_REVOKE, Identity, Role
 from crewgate.errors import ConfigurationError
@@ -29,15 +29,13 @@ _HOST_CHARS_MAX = 40
 _RANDOM_BYTES = 3
 
 
-def write_machine(folder: Path, ca: CAConfig, name: str) -> None:
+def write_machine(folder: Path, ca: CAConfig, name: str, hosts: Sequence[str] = ()) -> None:
     """Make all keys and both certificates in the folders of `folder`. Raises CAError.
 
     The machine presents one certificate to clients, of which some cannot read the identity of a
-    gateway, and the other to its peers. Both live as long as a server's may. `crewgate ca renew`
-    renews the second.
+    gateway, and the other to its peers. Both name `hosts` and localhost, and live as long as a
+    server's may. `crewgate ca renew` renews the second.
     """
-    from cryptography import x509
-
     from crewgate.ca.authority import Authority, new_instance
     from crewgate.ca.certificates import new_key
     from crewgate.ca.key_files import PRIVATE, PUBLIC, key_pem, write_file
@@ -45,15 +43,15 @@ def write_machine(folder: Path, ca: CAConfig, name: str) -> None:
 
     key, public = new_key(), write_signing_key(folder / SIGNING_KEY)
     identity = Identity(Role.GATEWAY, name, new_instance(), key=public, rights=(MAY_REVOKE,))
-    hosts = [x509.DNSName(HOSTS[0]), *(x509.IPAddress(ip_address(each)) for each in HOSTS[1:])]
+    names = host_names(list(dict.fromkeys((*hosts, *HOSTS))))
     with Authority(ca) as authority:
         entry = authority.issue(
             identity, key.public_key(), datetime.now(UTC),
-            life_seconds=limits.gateway_life_seconds_max, hosts=hosts,
+            life_seconds=limits.gateway_life_seconds_max, hosts=names,
         )  # fmt: skip
         write_file(folder / KEY, key_pem(key), PRIVATE)
         write_file(folder / CERTIFICATE, authority.chain(entry), PUBLIC)
-        issuing, server = authority.issuing, authority.issue_server(hosts, datetime.now(UTC))
+        issuing, server = authority.issuing, authority.issue_server(names, datetime.now(UTC))
     write_file(folder / SERVER_KEY, server.key_pem, PRIVATE)
     write_file(folder / SERVER, server.certificate_pem + issuing.certificate_pem, PUBLIC)
 

@@ -1,13 +1,18 @@
 """The text of the configuration that `crewgate init` writes, with comments for newcomers."""
 
+import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from crewgate import limits
+from crewgate.config import HostPort
 from crewgate.config.json_schema import SCHEMA_FILE
 from crewgate.config.reference import summary
 
 ADDRESS = "127.0.0.1"
+# Where a machine listens that other hosts reach.
+EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - nothing is bound here
 CREW = "article"
 DOMAIN = "crewgate.internal"
 UPSTREAM = "tools"
@@ -15,6 +20,16 @@ UPSTREAM = "tools"
 UPSTREAM_OFFSET = 10
 _LINE_CHARS = 100
 PORT_MAX = 65_535 - UPSTREAM_OFFSET
+
+
+class LedgerKeys(NamedTuple):
+    """The keys of [ledger]: its URL, and the file with the server's password, or ""."""
+
+    url: str = "sqlite:state/ledger.db"
+    password_file: str = ""
+
+
+LEDGER = LedgerKeys()
 
 # A line that ends with "#" gets what the declaration of its key says (`config/reference.summary`).
 _TEXT = """\
@@ -35,7 +50,7 @@ on_full = "refuse" #
 # keep_bytes = 10_000_000_000 #
 
 [ledger]
-url = "sqlite:state/ledger.db" #
+url = {ledger} #{password}
 
 # The internal CA. Only the control process reads its folder; gateways read the root and the list of
 # revoked certificates. To issue a certificate: crewgate ca issue --role orchestrator …
@@ -61,9 +76,9 @@ key = "gateway/gateway.key"
 # The other machines of this trust domain: all of them refuse what one of them revokes. They speak
 # UDP and mutual TLS on port {peers}. `crewgate init DIR --from FILE` makes another machine.
 [cluster]
-peers = [] #
-address = "{address}"  # "0.0.0.0" needs advertise = "ADDRESS:PORT" as well
-port = {peers}
+peers = {others} #
+address = "{address}"  # "0.0.0.0" needs advertise = "HOST:PORT" as well
+port = {peers}{advertise}
 certificate = "certs/machine.pem" #
 key = "gateway/machine.key"
 signing_key = "gateway/signing.key" #
@@ -109,7 +124,7 @@ credits_per_branch = "1000" #
 # lifetime_seconds and depth are further limits of the crew.
 
 [upstream.{tools}]
-url = "http://{address}:{upstream}"
+url = "http://{loopback}:{upstream}"
 # The gateway's own credential. The gateway never sends a client's token to the upstream.
 # credential = {{ header = "authorization", prefix = "Bearer ", env = "TOOLS_KEY" }}
 
@@ -134,12 +149,29 @@ price = "0.01"
 """
 
 
-def fresh_config(port: int, name: str) -> str:
-    """Return the text of a new crewgate.toml for machine `name`, with its first port at `port`."""
+def fresh_config(
+    port: int,
+    name: str,
+    *,
+    host: str = "",
+    peers: Sequence[HostPort] = (),
+    ledger: LedgerKeys = LEDGER,
+) -> str:
+    """Return the text of a new crewgate.toml for machine `name`, with its first port at `port`.
+
+    If other hosts reach the machine, `host` is its name or address there. `peers` are the addresses
+    of other machines, and `ledger` is the place of all budgets.
+    """
+    password = ledger.password_file
     text = _TEXT.format(
         schema=SCHEMA_FILE,
         name=name,
-        address=ADDRESS,
+        address=EVERY_ADDRESS if host else ADDRESS,
+        loopback=ADDRESS,
+        others=json.dumps([str(each) for each in peers]),
+        advertise=f'\nadvertise = "{HostPort(host, port + 3)}" #' if host else "",
+        ledger=json.dumps(ledger.url),
+        password=f"\npassword_file = {json.dumps(password)} #" if password else "",
         crew=CREW,
         domain=DOMAIN,
         drain=limits.drain_seconds_default,

@@ -1,6 +1,7 @@
 """`crewgate init --from`: a further machine with the first one's domain and places of its own."""
 
 import difflib
+import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -11,7 +12,7 @@ from click.testing import CliRunner, Result
 from crewgate.cli import main
 from crewgate.cli.commands.init import write_all
 from crewgate.cli.init.cluster_section import ANY
-from crewgate.config import HostPort
+from crewgate.config import Config, HostPort
 from crewgate.config.load import load
 
 URL = "postgresql://crewgate@db.example/budgets"
@@ -281,8 +282,81 @@ def test_what_cannot_be_shared_is_one_line(
     assert said in result.stderr
 
 
-def test_without_a_first_one_there_is_nothing_to_share(tmp_path: Path) -> None:
-    """`--ledger` and `--budgets` go with `--from`."""
-    result = CliRunner().invoke(main, ["init", str(tmp_path / "x"), "--ledger", URL])
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--budgets", "per-machine"), "--budgets is only for --from"),
+        (("--password-file", "secret"), "--password-file goes only with --ledger"),
+        (("--peer", "10.0.0.2"), 'expected "HOST:PORT"'),
+        (("--host", "gw one"), "expected a DNS name or an IP address"),
+        (("--ledger", "sqlite:shared.db"), "machines cannot share a file"),
+    ],
+)
+def test_a_first_machine_takes_no_nonsense(
+    tmp_path: Path, more: tuple[str, ...], said: str
+) -> None:
+    """Status 2, with the reason, and nothing is written."""
+    result = CliRunner().invoke(main, ["init", str(tmp_path / "x"), *more])
+    assert (result.exit_code, said in result.stderr) == (2, True)
+    assert not (tmp_path / "x").exists()
+
+
+def hosted(folder: Path, *more: str) -> Config:
+    """A machine on a host of its own, named as its folder."""
+    arguments = ["init", str(folder), "--name", folder.name, "--host", folder.name, *more]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    return load(folder / "crewgate.toml")
+
+
+def test_machines_on_hosts_of_their_own_are_whole(tmp_path: Path) -> None:
+    """The folder of each names no file of another, so it can move; the CA's keys stay."""
+    secret = ("--ledger", URL, "--password-file", "secrets/db")
+    peers = ("--peer", "gw-2:8446", "--peer", "gw-3:8446", "--host", "10.0.0.1")
+    one = hosted(tmp_path / "gw-1", *peers, *secret)
+    (tmp_path / "gw-1" / "secrets").mkdir()
+    (tmp_path / "gw-1" / "secrets" / "db").write_text("pw")
+    (tmp_path / "gw-1" / "secrets" / "key").write_text("key")
+    with one.path.open("a") as file:
+        file.write(
+            '[upstream.far]\nurl = "https://far.example"\n'
+            'credential = { header = "x-key", file = "secrets/key" }\n'
+        )
+    two = hosted(tmp_path / "gw-2", "--from", str(one.path))
+    for config, others in ((one, ("gw-2", "gw-3")), (two, ("gw-1", "gw-3"))):
+        assert config.cluster is not None
+        assert config.control is not None
+        assert config.admin is not None
+        name = config.path.parent.name
+        assert config.cluster.reached_at == HostPort(name, 8446)
+        assert config.cluster.peers == tuple(HostPort(each, 8446) for each in others)
+        places = [config.cluster, config.control, *config.listeners]
+        assert {each.address for each in places} == {"0.0.0.0"}
+        assert config.admin.address == "127.0.0.1"
+        assert config.ledger.url == URL
+    assert two.ca is not None
+    assert two.ca.control is not None
+    assert two.ca.control.url == "https://gw-1:8445"
+    shutil.move(one.path.parent, tmp_path / "elsewhere")
+    assert not list(two.path.parent.rglob("issu*.key"))
+    assert two.ledger.password_file is not None
+    assert two.ledger.password_file.read_text() == "pw"
+    credential = two.upstreams[1].credential
+    assert credential is not None
+    assert credential.file is not None
+    assert credential.file.read_text() == "key"
+    assert str(tmp_path / "gw-1") not in two.path.read_text()
+    for name in ("issuing.pem", "crl.pem"):
+        assert (two.ca.root.parent / name).read_bytes()
+    shown = ["openssl", "x509", "-noout", "-ext", "subjectAltName", "-in"]
+    certificate = tmp_path / "elsewhere" / "certs" / "gateway.pem"
+    names = subprocess.run([*shown, str(certificate)], capture_output=True, check=True).stdout
+    assert b"DNS:gw-1, IP Address:10.0.0.1, DNS:localhost, IP Address:127.0.0.1" in names
+
+
+def test_a_machine_elsewhere_cannot_join_one_on_loopback(first: Path, tmp_path: Path) -> None:
+    """The error says what to do; nothing is written."""
+    result = init(tmp_path / "second", first, "--ledger", URL, "--host", "gw-2")
     assert result.exit_code == 2
-    assert "only for --from" in result.stderr
+    assert "other hosts cannot reach this machine at 127.0.0.1" in result.stderr
+    assert not (tmp_path / "second").exists()
