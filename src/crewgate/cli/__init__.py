@@ -43,6 +43,7 @@ COMMANDS = {
     "ledger": "Show what each crew, run and branch has spent, and maintain the ledger.",
     "backup": "Copy everything that this machine cannot make again into a new folder.",
     "restore": "Restore a machine from a backup.",
+    "completion": "Print the completion script of a shell.",
     "demo": "Play an incident of an agent crew on real gateways.",
 }
 # The new name of an option or a subcommand, by its command and the name in earlier versions.

@@ -46,6 +46,20 @@ class ParsedIntParamType(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
+class ConfigNameParamType(click.types.StringParamType):
+    """The name of a `table` of the configuration, "crew" or "tool". Shells complete it."""
+
+    def __init__(self, table: str) -> None:
+        self.table = table
+
+
+class FolderParamType(click.Path):
+    """A folder, which the command itself checks. Shells complete it."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+
 def parse_duration(text: str) -> int:
     """Return the seconds of 90s, 15m, 2h or 1d; ValueError for any other text."""
     match = _DURATION.fullmatch(text)
@@ -56,6 +70,9 @@ def parse_duration(text: str) -> int:
 
 CREDITS = ParsedIntParamType("credits", parse_credits)
 DURATION = ParsedIntParamType("duration", parse_duration)
+FOLDER = FolderParamType()
+CREW_NAME = ConfigNameParamType("crew")
+TOOL_NAME = ConfigNameParamType("tool")
 
 
 def ttl_option(function: Function) -> Function:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from crewgate import limits
-from crewgate.cli.options import config_option, json_option
+from crewgate.cli.options import CREW_NAME, TOOL_NAME, config_option, json_option
 from crewgate.config.load import load
 
 _BY = ["branch", "crew", "role", "tool", "day"]
@@ -20,9 +20,14 @@ _BY = ["branch", "crew", "role", "tool", "day"]
 @click.command("audit")
 @config_option
 @click.option("--branch", metavar="UUID", help="Calls of this branch and of everything below it.")
-@click.option("--crew", metavar="NAME", help="Calls of this crew.")
+@click.option("--crew", type=CREW_NAME, metavar="NAME", help="Calls of this crew.")
 @click.option("--role", metavar="NAME", help="Calls of sub-agents with this role.")
-@click.option("--tool", metavar="TOOL", help="Calls of this tool, or of tools such as 'search.*'.")
+@click.option(
+    "--tool",
+    type=TOOL_NAME,
+    metavar="TOOL",
+    help="Calls of this tool, or of tools such as 'search.*'.",
+)
 @click.option(
     "--certificate", metavar="SERIAL", help="Calls over connections with this client certificate."
 )

@@ -16,7 +16,7 @@ import msgspec
 
 from crewgate.cli.backup import files
 from crewgate.cli.backup.inventory import BackupItem, BackupKind, inventory
-from crewgate.cli.options import config_option, json_option, print_result
+from crewgate.cli.options import FOLDER, config_option, json_option, print_result
 from crewgate.config import Config, LedgerConfig
 from crewgate.config.load import load
 from crewgate.errors import BackupError
@@ -25,7 +25,7 @@ from crewgate.runtime.durable_files import create_file, describe, make_folder
 
 @click.command("backup")
 @config_option
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=FOLDER)
 @click.option("--with-keys", is_flag=True, help="Also copy private keys and credentials.")
 @click.option("--with-audit", is_flag=True, help="Also copy the audit files.")
 @json_option

@@ -21,6 +21,7 @@ from crewgate.cli.ca_argument_checks import (
     with_suffix,
 )
 from crewgate.cli.options import (
+    CREW_NAME,
     UntruncatedHelpGroup,
     config_option,
     json_option,
@@ -71,7 +72,13 @@ def init(*, config_path: Path, as_json: bool) -> None:
     help="What the certificate is for. `server`: a listener or the control API; it names hosts and "
     "no holder, so that every TLS client can read it.",
 )
-@click.option("--crew", metavar="CREW", default="", help="Crew (orchestrator certificates only).")
+@click.option(
+    "--crew",
+    type=CREW_NAME,
+    metavar="CREW",
+    default="",
+    help="Crew (orchestrator certificates only).",
+)
 @click.option("--name", metavar="NAME", help="Name of the holder within its crew or role.")
 @click.option(
     "--out",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from crewgate.cli.options import config_option, json_option
+from crewgate.cli.options import TOOL_NAME, config_option, json_option
 from crewgate.config import values
 from crewgate.errors import ConfigurationError
 from crewgate.runtime.durable_files import cause, create_file, make_folder
@@ -27,6 +27,7 @@ credits_per_branch = "1000"
 @click.argument("name", metavar="CREW")
 @click.option(
     "--tools",
+    type=TOOL_NAME,
     multiple=True,
     required=True,
     metavar="TOOL",

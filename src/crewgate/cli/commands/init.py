@@ -22,7 +22,7 @@ from crewgate.cli.init.template import (
     LedgerKeys,
     fresh_config,
 )
-from crewgate.cli.options import json_option, print_result
+from crewgate.cli.options import FOLDER, json_option, print_result
 from crewgate.config import CAConfig, HostPort
 from crewgate.config.cluster import PEER
 from crewgate.config.json_schema import SCHEMA_FILE, json_schema_text
@@ -37,7 +37,7 @@ _T = TypeVar("_T")
 
 
 @click.command("init")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=FOLDER)
 @click.option(
     "--port",
     type=click.IntRange(1, PORT_MAX),

@@ -12,6 +12,7 @@ import click
 from crewgate.cli.commands.ledger_accept import command as accept
 from crewgate.cli.commands.ledger_report import reconcile, report
 from crewgate.cli.options import (
+    CREW_NAME,
     UntruncatedHelpGroup,
     config_option,
     json_option,
@@ -86,7 +87,12 @@ def check(context: click.Context, *, config_path: Path, as_json: bool) -> None:
 @command.command("forgive")
 @config_option
 @click.argument("branch", metavar="BRANCH")
-@click.option("--crew", metavar="CREW", help="Crew of BRANCH, if this machine has not seen it.")
+@click.option(
+    "--crew",
+    type=CREW_NAME,
+    metavar="CREW",
+    help="Crew of BRANCH, if this machine has not seen it.",
+)
 @json_option
 def forgive(*, config_path: Path, branch: str, crew: str | None, as_json: bool) -> None:
     """Return the burned credits of BRANCH; you confirm that nobody spent them.

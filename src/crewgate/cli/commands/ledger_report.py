@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from crewgate.cli.options import config_option, json_option, print_result
+from crewgate.cli.options import CREW_NAME, config_option, json_option, print_result
 from crewgate.config import Config
 from crewgate.config.load import load
 from crewgate.core.budget.ledger_protocol import AccountStatement
@@ -36,7 +36,7 @@ _AUDITED = ["role", "tool", "day"]
     help="A row for each. Crew, run and branch include everything below; machine counts what a "
     "machine drew; role, tool and day come from the audit.",
 )
-@click.option("--crew", metavar="CREW", help="Only rows of this crew.")
+@click.option("--crew", type=CREW_NAME, metavar="CREW", help="Only rows of this crew.")
 @json_option
 def report(*, config_path: Path, by: str, crew: str | None, as_json: bool) -> None:
     """Show what was spent, what is held and what is left."""

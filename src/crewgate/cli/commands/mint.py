@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from crewgate import limits
-from crewgate.cli.options import CREDITS, json_option, ttl_option
+from crewgate.cli.options import CREDITS, CREW_NAME, TOOL_NAME, json_option, ttl_option
 from crewgate.cli.remote.option import with_remote
 from crewgate.cli.tokens import MintOptions, read_token, show_token
 from crewgate.core.credits import format_credits
@@ -19,10 +19,11 @@ from crewgate.issuer.parent_tokens import VerifiedToken, verify_token
 
 @click.command("mint")
 @with_remote("mint")
-@click.option("--crew", required=True, help="Crew whose key signs the token.")
+@click.option("--crew", type=CREW_NAME, required=True, help="Crew whose key signs the token.")
 @click.option("--role", required=True, help="What the sub-agent does, such as researcher.")
 @click.option(
     "--tools",
+    type=TOOL_NAME,
     required=True,
     multiple=True,
     help="Tool or pattern such as search.*; repeat it, or separate several with commas.",

@@ -8,6 +8,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.cli.options import (
+    CREW_NAME,
     ParsedIntParamType,
     config_option,
     json_option,
@@ -42,7 +43,9 @@ def _quarantine_seconds(text: str) -> int:
     show_default="the crew's quarantine_seconds, else 1d",
     help="Length, such as 90m or 7d. If a quarantine is set already, this moves its end.",
 )
-@click.option("--crew", metavar="CREW", help="Crew, if the name does not begin with it.")
+@click.option(
+    "--crew", type=CREW_NAME, metavar="CREW", help="Crew, if the name does not begin with it."
+)
 @json_option
 def command(
     *,

@@ -11,7 +11,7 @@ import click
 
 from crewgate.cli.backup import files
 from crewgate.cli.backup.inventory import inventory
-from crewgate.cli.options import json_option, print_result
+from crewgate.cli.options import FOLDER, json_option, print_result
 from crewgate.config.load import load
 from crewgate.core.budget.ledger_mark import LedgerMark
 from crewgate.errors import BackupError
@@ -19,8 +19,8 @@ from crewgate.runtime.durable_files import describe, make_folder, sync_folder
 
 
 @click.command("restore")
-@click.argument("backup", metavar="DIR", type=click.Path(path_type=Path))
-@click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
+@click.argument("backup", metavar="DIR", type=FOLDER)
+@click.argument("folder", metavar="FOLDER", type=FOLDER)
 @click.option(
     "--keep-existing",
     is_flag=True,

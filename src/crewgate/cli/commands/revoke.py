@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from crewgate.cli.options import json_option, state_of, until_option
+from crewgate.cli.options import CREW_NAME, json_option, state_of, until_option
 from crewgate.cli.output.revocation import show
 from crewgate.cli.remote.option import with_remote
 from crewgate.core.ids import EntityKind
@@ -44,9 +44,12 @@ def _option(field: str) -> str:
 @click.argument("branch", required=False)
 @click.option("--grant", metavar="JTI", help="Revoke this one token; needs --crew.")
 @click.option("--process", metavar="ID", help="Revoke all tokens of a process; needs --crew.")
-@click.option("--all-tokens-of", metavar="CREW", help="Revoke all tokens of a crew.")
+@click.option(
+    "--all-tokens-of", type=CREW_NAME, metavar="CREW", help="Revoke all tokens of a crew."
+)
 @click.option(
     "--crew",
+    type=CREW_NAME,
     metavar="CREW",
     default="",
     help="Crew; not needed for a branch that this machine has seen.",

@@ -5,13 +5,15 @@ from typing import Any
 
 import click
 
-from crewgate.cli.options import config_option, life_option, log_options
+from crewgate.cli.options import CREW_NAME, config_option, life_option, log_options
 from crewgate.runtime.log_format import LogForm, LogLevel, LogSettings
 
 
 @click.command("run", context_settings={"ignore_unknown_options": False})
 @config_option
-@click.option("--crew", metavar="CREW", required=True, help="Crew of the orchestrator.")
+@click.option(
+    "--crew", type=CREW_NAME, metavar="CREW", required=True, help="Crew of the orchestrator."
+)
 @click.option(
     "--name", metavar="NAME", required=True, help="Name of the orchestrator within its crew."
 )
