@@ -8,7 +8,7 @@ from crewgate.cli import main
 
 def markdown() -> str:
     """A section for each command, in the order of `crewgate --help`."""
-    root = click.Context(main, info_name="crewgate")
+    root = click.Context(main, info_name="crewgate", **main.context_settings)
     return "\n".join(_sections(root, 2))
 
 
