@@ -6,7 +6,6 @@ that has ended, so a machine without its agent lives. It fails if the agent take
 answers none, since nothing on the machine ends such an agent.
 """
 
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +15,8 @@ import msgspec
 from crewgate import limits
 from crewgate.api.health_response import health_response
 from crewgate.api.schemas import HealthResponse
-from crewgate.errors import ServiceConnectionError
-from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import AgentStatus
+from crewgate.ipc.agent_probe import AgentProbe
 from crewgate.runtime.single_flight_cache import SingleFlightCache
 from crewgate.server.plaintext_http1 import PlaintextResponse
 
@@ -31,15 +29,13 @@ class Probes:
     """Probes of the machine whose state is in `folder`. Blocks; threads may share it."""
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self._folder = folder
-        self._clock = clock
-        self._silent_since = math.inf
-        self._status = SingleFlightCache(self._ask, limits.admin_status_seconds, clock)
+        self._agent = AgentProbe(folder, clock)
+        self._status = SingleFlightCache(self._agent.ask, limits.admin_status_seconds, clock)
 
     def live(self) -> PlaintextResponse:
         """Answer 503 if the agent has taken connections for a while and answered none."""
         self._status.get()
-        seconds = self._clock() - self._silent_since
+        seconds = self._agent.silent_seconds()
         if seconds < limits.admin_stuck_seconds:
             return PlaintextResponse(_OK, b"ok\n")
         text = f"the agent process has not answered for {seconds:.0f} s: it is stopped or stuck\n"
@@ -54,16 +50,3 @@ class Probes:
             found = HealthResponse(status="waiting", waiting_for=[f"agent: {status}"])
         ready = _UNAVAILABLE if found.status == "waiting" else _OK
         return PlaintextResponse(ready, _encode(found) + b"\n", _JSON)
-
-    def _ask(self) -> AgentStatus | str:
-        """Return the agent's status, or why there is none."""
-        try:
-            with AdminClient(self._folder, limits.admin_agent_seconds) as agent:
-                status = agent.status()
-        except ServiceConnectionError as error:
-            is_silent = isinstance(error.__cause__, TimeoutError | BlockingIOError)
-            since = min(self._silent_since, self._clock()) if is_silent else math.inf
-            self._silent_since = since
-            return str(error)
-        self._silent_since = math.inf
-        return status

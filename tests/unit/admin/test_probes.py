@@ -9,10 +9,10 @@ from typing import Self
 import pytest
 
 from crewgate import limits
-from crewgate.admin import probes
 from crewgate.admin.probes import Probes
 from crewgate.core.health import HealthCondition, HealthState
 from crewgate.errors import ServiceConnectionError
+from crewgate.ipc import agent_probe
 from crewgate.ipc.admin_messages import AgentStatus
 from crewgate.ipc.sockets import AgentSocketKind
 from crewgate.server.plaintext_http1 import PlaintextResponse
@@ -42,7 +42,7 @@ class Agent:
 
 @pytest.fixture
 def agent(monkeypatch: pytest.MonkeyPatch) -> type[Agent]:
-    monkeypatch.setattr(probes, "AdminClient", Agent)
+    monkeypatch.setattr(agent_probe, "AdminClient", Agent)
     Agent.asked = 0
     return Agent
 
