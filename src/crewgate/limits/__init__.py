@@ -167,6 +167,7 @@ turns_seconds_max = 0.002  # of turns in a row before Trio's tasks (timers, hand
 turn_wait_seconds = 0.001  # for the next turn of a row; a tool's server nearby answers in that
 sweep_connections = 256  # checked before other tasks run: a quarter of a millisecond
 sweep_seconds = 1.0  # how exact the limits of time are; a check takes 1 µs for each connection
+drain_first_request_seconds = 1.0  # of a new connection when its process ends: some round trips
 drain_notice_seconds = 3.0  # before a GOAWAY to a busy client; most calls have ended by then
 linger_seconds_max = 1.0  # reading on after the last answer, so that no reset destroys it
 head_bytes_max = 32_768  # a token of 4 KiB, cookies and trace fields; nginx takes 32 KiB

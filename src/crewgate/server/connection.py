@@ -70,6 +70,12 @@ class ClientConnection:
         self._peer_closed = False
         # A drain during the handshake takes effect when the protocol starts.
         self._is_draining = False
+        self._has_request = False
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether no request has arrived yet."""
+        return not self._has_request
 
     async def serve(self) -> None:
         """Serve until the connection ends. Never raises an Exception."""
@@ -126,6 +132,7 @@ class ClientConnection:
 
     def dispatch(self, exchange: Exchange) -> None:
         """Call the application; if it returns a coroutine, run that as a task."""
+        self._has_request = True
         try:
             coroutine = self._listener.application(exchange)
         except Exception:  # noqa: BLE001 - the barrier

@@ -114,11 +114,20 @@ class Listener:
                 await self._emptied.wait()
 
     async def drain(self, seconds: float) -> None:
-        """Accept no more; let requests under way end for at most `seconds`, then abort them."""
+        """Accept no more; let requests under way end for at most `seconds`, then abort them.
+
+        A client that has just connected gets `limits.drain_first_request_seconds` for its first
+        request: it cannot know that this process ends.
+        """
         self._accepting.cancel()
-        for connection in list(self.connections):
-            connection.drain()
         with trio.move_on_after(seconds):
+            for connection in list(self.connections):
+                connection.drain(urgent=not connection.is_unused)
+            with trio.move_on_after(limits.drain_first_request_seconds):
+                if self.census:
+                    await self._emptied.wait()
+            for connection in list(self.connections):
+                connection.drain()
             if self.census:
                 await self._emptied.wait()
         for connection in list(self.connections):
@@ -188,7 +197,7 @@ class Listener:
         connection = ClientConnection(tls, peer, self)
         self.connections.add(connection)
         self._admit_handshake(connection)
-        if self._is_retiring:
+        if self._accepting.cancel_called:
             connection.drain(urgent=False)
         try:
             await connection.serve()

@@ -8,6 +8,7 @@ import pytest
 import trio
 from tls_listener import Edge, running_edge, write_certificate
 
+from crewgate import limits
 from crewgate.server.exchange import Exchange
 from crewgate.server.tls import server_context
 
@@ -206,6 +207,27 @@ async def test_drain_lets_a_request_end(http2: bool, tmp_path: Path) -> None:
         with pytest.raises(httpx.ConnectError):
             await client.get("/")
         assert not edge.listener.connections
+
+
+async def test_a_client_that_has_just_connected_may_send_its_request_in_a_drain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It shakes hands after the drain has begun, and gets its answer before the end."""
+    monkeypatch.setattr(limits, "drain_first_request_seconds", 60.0)
+    async with running_edge(_application, tmp_path) as edge, trio.open_nursery() as nursery:
+        plain = await trio.open_tcp_stream(edge.host, edge.port)
+        while not edge.listener.connections:
+            await trio.lowlevel.checkpoint()
+        nursery.start_soon(edge.listener.drain, 60)
+        await trio.testing.wait_all_tasks_blocked()
+        stream = trio.SSLStream(
+            plain, edge.client_context(), server_hostname=edge.host, https_compatible=True
+        )
+        await stream.send_all(b"GET /inline HTTP/1.1\r\nhost: a\r\n\r\n")
+        answer = await stream.receive_some()
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"connection: close" in answer.lower()
+        await trio.aclose_forcefully(stream)
 
 
 @VERSIONS
