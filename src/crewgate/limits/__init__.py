@@ -277,6 +277,10 @@ restart_forgiven_seconds = 10.0  # after so long a life, a death has a new cause
 agent_end_seconds = 6.0  # it drains nothing, but gives credit back to its ledger
 lock_look_seconds = 0.02  # between checks whether the lock is free
 lock_wait_seconds = 2.0  # for the kernel to end the agent of a killed `serve`
+service_check_seconds = 1.0  # between two looks whether a starting gateway serves calls
+service_send_seconds_max = 1.0  # for a busy service manager to take a message of its protocol
+service_stop_seconds = 10.0  # beside `drain_seconds`: to kill what does not end, and to log it
+service_checks_in_watchdog = 3  # one answer of a busy agent may be late, and the next one too
 
 # Orchestrators under `crewgate run`.
 run_connections_max = 256  # open at its socket; each has two buffers of 64 KiB and a TLS state

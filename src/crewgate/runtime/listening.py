@@ -6,7 +6,7 @@ until the next worker accepts them, and none is reset.
 """
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from ipaddress import ip_address
 
@@ -70,9 +70,14 @@ def normal(address: str, port: int) -> ListenAddress:
 
 
 class KeptSockets:
-    """The parent's copies of the workers' listening sockets, by worker and address."""
+    """The parent's copies of the workers' listening sockets, by worker and address.
 
-    def __init__(self) -> None:
+    At the addresses of `shared`, all workers accept from the one socket that a service manager
+    opened. It stays open: the service manager has another copy, in which clients would wait.
+    """
+
+    def __init__(self, shared: Mapping[ListenAddress, socket.socket] | None = None) -> None:
+        self._shared = dict(shared or {})
         self._kept: dict[int, dict[ListenAddress, socket.socket]] = {}
 
     def addresses(self, worker: int) -> set[ListenAddress]:
@@ -88,10 +93,11 @@ class KeptSockets:
         wanted = {normal(*address) for address in addresses}
         self.keep(worker, wanted)
         kept = self._kept.setdefault(worker, {})
-        for address in sorted(wanted - kept.keys()):
+        for address in sorted(wanted - kept.keys() - self._shared.keys()):
             with suppress(ConfigurationError):
                 kept[address] = listen(*address)
-        return [sock.fileno() for sock in kept.values()]
+        shared = [sock for address, sock in self._shared.items() if address in wanted]
+        return [sock.fileno() for sock in (*kept.values(), *shared)]
 
     def keep(self, worker: int, addresses: Iterable[ListenAddress]) -> None:
         """Close a worker's sockets at all other addresses, where it would not accept."""
@@ -106,6 +112,6 @@ class KeptSockets:
             sock.close()
 
     def close(self) -> None:
-        """Close the sockets of every worker."""
+        """Close the sockets of every worker, but not the shared ones."""
         for worker in list(self._kept):
             self.drop(worker)

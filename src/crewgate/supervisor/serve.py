@@ -30,10 +30,13 @@ from crewgate.runtime.log_format import LogSettings
 from crewgate.runtime.memory_protection import SWITCH, is_open, leave_no_cores
 from crewgate.runtime.process_log import ProcessLog
 from crewgate.runtime.readiness import READY, WAITING, ReadinessListener
+from crewgate.runtime.service_manager import ServiceManager
+from crewgate.runtime.socket_activation import activated_sockets
 from crewgate.supervisor.child import Child, DrainingChildren, begin, exit_text, python
 from crewgate.supervisor.free_port_wait import await_free
 from crewgate.supervisor.optional_children import OptionalChildren
 from crewgate.supervisor.orphans import reap_orphans
+from crewgate.supervisor.service_reporter import ServiceReporter
 from crewgate.supervisor.signals import Signals
 from crewgate.supervisor.workers import Begun, Workers
 
@@ -80,7 +83,10 @@ class Supervisor:
             )
         self._agent = Child("agent", python(agent, self._config.path))
         self._optional = OptionalChildren(self._config.path, control, admin)
-        self._workers = Workers(worker)
+        self._workers = Workers(worker, activated_sockets())
+        if mistake := self._workers.unserved_sockets(self._config):
+            raise ConfigurationError(mistake)
+        self._service = ServiceReporter(ServiceManager.from_environment(), self._config.state)
         self._reporter = HealthReportClient(self._config.state, "supervisor")
         self._last_restart = ok("restart")
         self._leaving = DrainingChildren()
@@ -88,6 +94,7 @@ class Supervisor:
     def run(self) -> int:
         """Start all children, keep them running, end them; return the exit status."""
         with Signals() as signals:
+            self._service.report("starting")
             if is_open():
                 _log.warning("%s=1: core files and debuggers can show keys; unset it", SWITCH)
             try:
@@ -121,6 +128,7 @@ class Supervisor:
             # No client should wait for hours.
             self._workers.kill()
             left = max(self._agent.due - time.monotonic(), limits.restart_seconds_min)
+            self._service.report("the agent cannot start yet: the log says why")
             _log.info("the agent cannot start yet; it starts again in %.1f s", left)
             if _END & signals.wait(left):
                 return 0
@@ -137,7 +145,7 @@ class Supervisor:
         with ReadinessListener() as readiness:
             begin(self._agent, readiness, *self._bootstrap)
             with suppress(ConfigurationError):
-                await_free(self._config, 0.0)
+                await_free(self._config, 0.0, self._workers.shared)
                 self._fit_workers()
             while not readiness.poll(READY):
                 # A probe gets an answer while the agent waits for its ledger.
@@ -156,7 +164,7 @@ class Supervisor:
         reported as such, and not as a port in use.
         """
         try:
-            await_free(self._config, limits.lock_wait_seconds)
+            await_free(self._config, limits.lock_wait_seconds, self._workers.shared)
         except ConfigurationError:
             self._end([self._agent], limits.agent_end_seconds, signals)
             raise
@@ -164,13 +172,16 @@ class Supervisor:
     def _keep_running(self, signals: Signals) -> None:
         while True:
             self._reporter.report(self._facts())
+            self._service.check()
             received = signals.wait(self._pause())
             if _END & received:
                 return
             if signal.SIGUSR2 in received:
-                self._restart(signals)
+                with self._service.reloading():
+                    self._restart(signals)
             elif signal.SIGHUP in received:
-                self._reload()
+                with self._service.reloading():
+                    self._reload()
             elif self._watch.is_due():
                 self._follow()
             self._restart_dead()
@@ -185,6 +196,7 @@ class Supervisor:
     def _pause(self) -> float:
         now = time.monotonic()
         dues = [0.1] if self._leaving or self._optional.is_ending else []
+        dues.append(self._service.due_in)
         dues += [child.due - now for child in self._children() if not child.running]
         return min([1.0, *dues])
 
@@ -297,6 +309,7 @@ class Supervisor:
                     return False
                 self._restart_dead()
                 self._reporter.report(self._facts())
+                self._service.check()
                 received = signals.wait(0.1, [each.ours for _, each in waiting])
                 later |= received - {signal.SIGCHLD}
                 waiting = [(child, each) for child, each in waiting if not each.poll(state)]
@@ -311,6 +324,8 @@ class Supervisor:
         """Use a changed file."""
         self._optional.follow(self._config, config, time.monotonic())
         self._config = config
+        if mistake := self._workers.unserved_sockets(config):
+            _log.warning("%s", mistake)
 
     def _reload(self) -> None:
         """Handle SIGHUP: load the file again, if it is valid, and have the agent load it."""
@@ -342,7 +357,9 @@ class Supervisor:
 
         The admin process answers until then that this machine is not ready.
         """
-        # New connections are refused at once.
+        seconds = self._config.drain_seconds + limits.agent_end_seconds
+        self._service.stopping(seconds + limits.service_stop_seconds)
+        # New connections are refused at once, or wait in a socket of the service manager.
         self._workers.close_all_sockets()
         self._reporter.report([failed("drain", "`crewgate serve` is ending", grace=60.0)])
         _log.info("draining: workers get %g s to end", self._config.drain_seconds)

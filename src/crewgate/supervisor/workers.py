@@ -5,12 +5,14 @@ decides when a worker starts again, and how long a worker may take to end.
 """
 
 import signal
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 
 from crewgate.config import Config
-from crewgate.runtime.listening import KeptSockets, ListenAddress
+from crewgate.runtime.listening import KeptSockets, ListenAddress, normal
 from crewgate.runtime.readiness import READY, ReadinessListener
+from crewgate.runtime.socket_activation import describe
 from crewgate.supervisor.child import Child, begin, python
 
 Begun = tuple[Child, ReadinessListener]
@@ -19,9 +21,13 @@ Begun = tuple[Child, ReadinessListener]
 class Workers:
     """The workers by index; each runs as `-m MODULE -c FILE --worker INDEX`."""
 
-    def __init__(self, module: str) -> None:
+    def __init__(
+        self, module: str, shared: Mapping[ListenAddress, socket.socket] | None = None
+    ) -> None:
+        """`shared` are the sockets of a service manager, by address."""
         self._module = module
-        self._sockets = KeptSockets()
+        self.shared = dict(shared or {})
+        self._sockets = KeptSockets(self.shared)
         self.children: dict[int, Child] = {}
         # Where the workers accept whose successors are starting, by index.
         self._before: dict[int, set[ListenAddress]] = {}
@@ -44,6 +50,20 @@ class Workers:
             self._sockets.drop(index)
             self.children[index].send(signal.SIGTERM)
         return [self.children.pop(index) for index in surplus]
+
+    def unserved_sockets(self, config: Config) -> str:
+        """Return a sentence about shared sockets from which no worker would accept; else "".
+
+        Clients would wait in them for ever, because the service manager keeps them open.
+        """
+        served = {normal(*each) for each in _addresses(config)} if config.workers else set()
+        places = ", ".join(describe(each) for each in self.shared if each not in served)
+        if not places:
+            return ""
+        return (
+            f"{config.path}: clients wait at {places}, where the service manager has a socket and "
+            "no worker accepts; give the socket unit and [[listener]] the same address and port"
+        )
 
     def new(self, index: int, config: Config) -> Child:
         """Return the worker `index`, not started yet."""

@@ -78,3 +78,17 @@ def test_an_address_is_found_however_it_is_written() -> None:
         assert list(found) == [normal("0:0:0:0:0:0:0:1", port)]
         found["::1", port].close()
         assert normal(address, port) == ("::1", port)
+
+
+def test_a_shared_socket_is_for_every_worker_and_never_closed(port: int) -> None:
+    """The service manager keeps a copy: a client would wait in it, and a second one is refused."""
+    with listen(HERE, port) as shared:
+        kept = KeptSockets({(HERE, port): shared})
+        assert kept.fit(0, [(HERE, port)]) == [shared.fileno()]
+        assert kept.fit(1, [(HERE, port)]) == [shared.fileno()]
+        assert kept.fit(2, []) == []
+        kept.keep(0, [])
+        kept.drop(1)
+        kept.close()
+        assert kept.fit(0, [(HERE, port)]) == [shared.fileno()]
+        socket.create_connection((HERE, port)).close()

@@ -55,3 +55,11 @@ def test_an_address_of_another_machine_is_told_at_once(config: Config) -> None:
     """It will not become ours, however long one waits."""
     with pytest.raises(ConfigurationError, match=r"192\.0\.2\.1 port 8443: .*an address of this"):
         await_free(_at(config, "192.0.2.1", 8443), 3600)
+
+
+def test_a_port_is_free_for_the_process_that_has_its_socket(
+    config: Config, worker: socket.socket
+) -> None:
+    """A service manager has opened it for us."""
+    port = worker.getsockname()[1]
+    await_free(_at(config, "127.0.0.1", port), 0, {("127.0.0.1", port): worker})
