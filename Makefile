@@ -11,7 +11,7 @@ SOURCES := $(shell find ext -type f ! -name '*.c')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check lint docs bench bench-hop bench-cluster simulate isolation power-loss disks soak sanitize fuzz coverage clean
+.PHONY: help setup demo test check lint docs man bench bench-hop bench-cluster simulate isolation power-loss disks soak sanitize fuzz coverage clean
 
 help:  ## print these lines
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -42,6 +42,10 @@ lint: setup  ## style, types, layers
 docs: setup  ## build the documents as HTML in build/docs; a warning is an error
 	@$(BIN)/sphinx-build -E -W --keep-going -q -d build/doctrees docs build/docs
 	@echo "Wrote build/docs/index.html"
+
+man: setup  ## write the manual pages to build/man; `man -l build/man/man1/crewgate.1` shows one
+	@PYTHONPATH=docs $(BIN)/python -m _generate.man build/man
+	@echo "Wrote build/man/man1 and build/man/man5"
 
 bench: setup  ## measure decisions and the table; writes bench/results/latest.json
 	@$(BIN)/python -m bench $(ARGS)

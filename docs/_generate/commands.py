@@ -35,7 +35,7 @@ def _section(context: click.Context, level: int) -> str:
     rows = []
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
-        if record is not None and record[1] and parameter.name != "help":
+        if record is not None and record[1] and "--help" not in parameter.opts:
             rows.append((code(record[0]), text(record[1])))
     if rows:
         parts.append(table(("option", "meaning"), rows))

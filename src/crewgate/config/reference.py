@@ -7,7 +7,7 @@ writes above a key. The module `json_schema` describes the keys for editors.
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from crewgate.config.declaration import (
     Key,
@@ -28,21 +28,42 @@ effect: with a `reload`, as soon as the file has changed, or with a `restart`, w
 """
 
 
+class KeyReference(NamedTuple):
+    """One key. `default` is in words or is code, and `change` is "reload" or "restart"."""
+
+    name: str
+    values: str
+    default: str
+    text: str
+    change: str
+
+
+class TableReference(NamedTuple):
+    """One table of the file. `heading` is "" for the keys before the first table."""
+
+    heading: str
+    text: str
+    keys: tuple[KeyReference, ...]
+
+
+def tables() -> list[TableReference]:
+    """Describe each table of the file, in the order of the declarations."""
+    return list(_tables("", "Keys before the first table.", CONFIG, is_fixed=False))
+
+
 def markdown() -> str:
     """Render a section for each table of the file, in MyST Markdown, with a row for each key.
 
     The headings are of the second level.
     """
-    lines = [_INTRODUCTION, *_section("", "Keys before the first table.", CONFIG, is_fixed=False)]
-    return "\n".join(lines)
+    return "\n".join([_INTRODUCTION, *(line for table in tables() for line in _section(table))])
 
 
-def _section(path: str, text: str, table: TableSchema[Any], *, is_fixed: bool) -> Iterator[str]:
-    yield f"## `{path}`\n" if path else "## Top of the file\n"
-    yield f"{text}\n"
-    yield "| key | value | default | meaning | change |\n|---|---|---|---|---|"
-    keys = [(field, part) for field, part in table if isinstance(part, Key)]
-    yield "".join(_row(field, key, is_fixed=is_fixed) for field, key in keys)
+def _tables(
+    path: str, text: str, table: TableSchema[Any], *, is_fixed: bool
+) -> Iterator[TableReference]:
+    keys = (_key(field, part, is_fixed) for field, part in table if isinstance(part, Key))
+    yield TableReference(path, text, tuple(keys))
     for field, part in table:
         inside = ".".join(filter(None, (path.strip("[]"), part.key(field))))
         heading, more = f"[{inside}]", f" Without the table: {part.absent}." if part.absent else ""
@@ -52,12 +73,23 @@ def _section(path: str, text: str, table: TableSchema[Any], *, is_fixed: bool) -
         elif isinstance(part, TableList):
             heading, more = f"[[{inside}]]", f" At most {part.max_count}."
         if isinstance(part, Table | KeyOrTable):
-            yield from _section(heading, part.text + more, part.of, is_fixed=part.restart)
+            yield from _tables(heading, part.text + more, part.of, is_fixed=part.restart)
 
 
-def _row(field: str, key: Key, *, is_fixed: bool) -> str:
+def _key(field: str, key: Key, is_fixed: bool) -> KeyReference:  # noqa: FBT001 - of the table
     change = "restart" if is_fixed or key.restart else "reload"
-    cells = f"`{key.key(field)}`", key.kind.expected, _default(key), key.text, change
+    return KeyReference(key.key(field), key.kind.expected, _default(key), key.text, change)
+
+
+def _section(table: TableReference) -> Iterator[str]:
+    yield f"## `{table.heading}`\n" if table.heading else "## Top of the file\n"
+    yield f"{table.text}\n"
+    yield "| key | value | default | meaning | change |\n|---|---|---|---|---|"
+    yield "".join(map(_row, table.keys))
+
+
+def _row(key: KeyReference) -> str:
+    cells = f"`{key.name}`", *key[1:]
     return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |\n"
 
 
