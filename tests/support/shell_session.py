@@ -43,13 +43,20 @@ class Typed(NamedTuple):
 
 
 class ShellSession:
-    """An interactive shell without the files of a user. Use it in a `with`."""
+    """An interactive shell with the folder as its HOME, and with its programs in `bin`.
+
+    Use it in a `with`.
+    """
 
     def __init__(self, command: list[str], setup: str, folder: Path) -> None:
         self._after_tab = "" if ZSH in setup else SHOW
         self._terminal, slave = pty.openpty()
-        environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "TERM": "xterm",
-                       "COLUMNS": "300", "LINES": "200", "LC_ALL": "C.UTF-8"}  # fmt: skip
+        environment = {
+            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+            "HOME": str(folder),
+            "TERM": "xterm",
+            "LC_ALL": "C.UTF-8",
+        }
         self._shell = subprocess.Popen(
             command, stdin=slave, stdout=slave, stderr=slave, cwd=folder, env=environment,
             start_new_session=True,
