@@ -10,13 +10,13 @@
 #ifndef CREWGATE_LAYOUT_H
 #define CREWGATE_LAYOUT_H
 
-#include <signal.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "fault_injection.h"
 
 #define CG_VERSION 3u
 #define CG_MAGIC 0x3145544147574552ull /* "REWGATE1" */
@@ -26,20 +26,6 @@
 #define CG_REDO 24u
 
 typedef _Atomic uint64_t cg_word;
-
-#ifdef CREWGATE_FAULTS
-static int64_t cg_fault_countdown = 0;
-static inline void cg_fault(void) {
-  if (cg_fault_countdown > 0 && --cg_fault_countdown == 0) kill(getpid(), SIGKILL);
-}
-static inline int cg_arm_fault(int64_t stores) {
-  cg_fault_countdown = stores;
-  return 1;
-}
-#else
-#define cg_fault() ((void)0)
-static inline int cg_arm_fault(int64_t stores) { return 0; }
-#endif
 
 static inline uint64_t cg_get(const cg_word *word) {
   return atomic_load_explicit((cg_word *)word, memory_order_acquire);

@@ -70,3 +70,19 @@ def test_killed_before_every_store(faulty_build: Path, tmp_path: Path) -> None:
     stores = json.loads(done.stdout)
     assert stores.keys() == STORES_MIN.keys()
     assert {name: n for name, n in stores.items() if n < STORES_MIN[name]} == {}
+
+
+def test_metrics_of_a_process_that_is_killed_before_every_store(
+    faulty_build: Path, tmp_path: Path
+) -> None:
+    """The metrics count each call whose line is whole in the audit, and count it once."""
+    environment = {**os.environ, "PYTHONPATH": str(faulty_build)}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests/support/metrics_fault_storm.py"), str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert int(done.stdout) >= 4 * 6  # four calls, each with four cells and two marks
