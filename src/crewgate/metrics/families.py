@@ -1,0 +1,313 @@
+"""The declarations of all metrics: each name, with its type, labels, unit and meaning.
+
+Names follow Prometheus' conventions (https://prometheus.io/docs/practices/naming/). No label has a
+branch, a token or anything else that a client chooses: each value comes from the configuration or
+from a list in the code, so the number of series is bounded.
+"""
+
+from typing import Literal
+
+import msgspec
+
+_MICRO, _NANO = 6, 9
+_ALL: list["MetricFamily"] = []
+_subject = ""
+
+
+class MetricFamily(msgspec.Struct, frozen=True, kw_only=True):
+    """One metric: the series that share a name and differ in the values of `labels`.
+
+    `subject` is its heading in the reference. A cell counts units of 10^-`scale`.
+    `merge`: how a scrape joins the gauges of several processes.
+    `bounds` are the upper bounds of a histogram's buckets, in the same units as its cells.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    subject: str
+    labels: tuple[str, ...] = ()
+    scale: int = 0
+    merge: Literal["sum", "max"] = "sum"
+    bounds: tuple[int, ...] = ()
+    exemplars: bool = False
+
+    @property
+    def unit(self) -> str:
+        """The unit as OpenMetrics names it; empty for a number of things."""
+        base = self.name.removesuffix("_total").rpartition("_")[2]
+        return base if base in {"seconds", "bytes", "credits"} else ""
+
+
+def _counter(name: str, meaning: str, *labels: str, scale: int = 0) -> MetricFamily:
+    made = MetricFamily(
+        name=name, kind="counter", help=meaning, subject=_subject, labels=labels, scale=scale
+    )
+    _ALL.append(made)
+    return made
+
+
+def _gauge(
+    name: str,
+    meaning: str,
+    *labels: str,
+    scale: int = 0,
+    merge: Literal["sum", "max"] = "sum",
+) -> MetricFamily:
+    made = MetricFamily(
+        name=name,
+        kind="gauge",
+        help=meaning,
+        subject=_subject,
+        labels=labels,
+        scale=scale,
+        merge=merge,
+    )
+    _ALL.append(made)
+    return made
+
+
+def _seconds(
+    name: str, meaning: str, *labels: str, bounds_ms: tuple[float, ...], exemplars: bool = False
+) -> MetricFamily:
+    made = MetricFamily(
+        name=name,
+        kind="histogram",
+        help=meaning,
+        subject=_subject,
+        labels=labels,
+        scale=_NANO,
+        bounds=tuple(round(each * 1e6) for each in bounds_ms),
+        exemplars=exemplars,
+    )
+    _ALL.append(made)
+    return made
+
+
+# The bounds of OpenTelemetry's http.server.request.duration (semantic conventions, HTTP metrics).
+_HTTP_MS = (5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10_000)
+_FAST_MS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 5000)
+
+_subject = "Calls"
+REQUESTS = _counter(
+    "crewgate_requests_total",
+    "Requests with a good token, counted when they end. `outcome` and `reason` are those of the"
+    " audit: `reason` says why the gateway refused the request. `status` is the tool's, and empty"
+    " without a response.",
+    *("listener", "tool", "crew", "outcome", "reason", "status"),
+)
+REQUEST_DURATION = _seconds(
+    "crewgate_request_duration_seconds",
+    "Time from the head of a permitted request to the end of its response.",
+    *("listener", "tool"),
+    bounds_ms=_HTTP_MS,
+    exemplars=True,
+)
+UPSTREAM_DURATION = _seconds(
+    "crewgate_upstream_response_seconds",
+    "Time from sending a request to the tool until the head of the tool's response.",
+    "tool",
+    bounds_ms=_HTTP_MS,
+)
+VERDICT_DURATION = _seconds(
+    "crewgate_verdict_duration_seconds",
+    "Time from the head of a request to its verdict, with the waits for the body and for credit.",
+    "listener",
+    bounds_ms=_FAST_MS,
+)
+UNAUTHENTICATED = _counter(
+    "crewgate_unauthenticated_requests_total",
+    "Requests and connections that were refused before a good signature was seen.",
+    *("listener", "reason"),
+)
+CALLS_IN_FLIGHT = _gauge("crewgate_calls_in_flight", "Calls that are being forwarded now.")
+
+_subject = "Credits"
+CREDITS_RESERVED = _counter(
+    "crewgate_reserved_credits_total",
+    "Credits that calls had reserved, counted when the calls end.",
+    *("crew", "tool"),
+    scale=_MICRO,
+)
+CREDITS_SPENT = _counter(
+    "crewgate_spent_credits_total",
+    "Credits that calls have cost, as in the audit.",
+    *("crew", "tool"),
+    scale=_MICRO,
+)
+CREDITS_BURNED = _counter(
+    "crewgate_burned_credits_total",
+    "Reserved credits that the agent charged because a process died or a deadline passed.",
+    *("crew", "tool"),
+    scale=_MICRO,
+)
+CREDITS_OVERRUN = _counter(
+    "crewgate_overrun_credits_total",
+    "Credits that responses stated beyond what was reserved. Nobody is charged for them.",
+    *("crew", "tool"),
+    scale=_MICRO,
+)
+
+_subject = "Connections"
+CONNECTIONS = _gauge("crewgate_connections", "Open connections of clients.", "listener")
+CONNECTIONS_ACCEPTED = _counter(
+    "crewgate_connections_accepted_total", "Connections that clients have opened.", "listener"
+)
+CONNECTIONS_REFUSED = _counter(
+    "crewgate_connections_refused_total",
+    "Connections that a limit refused or displaced before a request.",
+    *("listener", "limit"),
+)
+CONNECTIONS_CLOSED = _counter(
+    "crewgate_connections_closed_total",
+    "Connections that the gateway closed, by the limit or rule that they broke.",
+    *("listener", "limit"),
+)
+HANDSHAKES = _counter(
+    "crewgate_tls_handshakes_total",
+    "TLS handshakes, by result.",
+    *("listener", "result"),
+)
+REQUESTS_LIMITED = _counter(
+    "crewgate_requests_limited_total",
+    "Requests that the gateway refused or ended because of their form, size or speed.",
+    *("listener", "limit"),
+)
+BAD_TOKENS = _counter(
+    "crewgate_bad_tokens_total",
+    "Requests whose token is not good, and the pauses and closed connections that followed.",
+    *("listener", "effect"),
+)
+UPSTREAM_UNAVAILABLE = _gauge(
+    "crewgate_upstream_unavailable",
+    "1 if some worker can call no server of the upstream, else 0.",
+    "upstream",
+    merge="max",
+)
+
+_subject = "Ledger and leases"
+LEASE_DRAWS = _counter(
+    "crewgate_lease_draws_total",
+    "Draws of credit from the ledger, by result. After `recalled-from-others`, another"
+    " machine is asked for credit, and the draw is tried again.",
+    "result",
+)
+LEASE_RETURNS = _counter(
+    "crewgate_lease_returns_total", "Operations that returned unused credit to the ledger."
+)
+LEASE_RECALLS = _counter(
+    "crewgate_lease_recalls_total",
+    "Requests of other machines that this machine return unused credit to the ledger.",
+)
+LEDGER_TRANSACTIONS = _seconds(
+    "crewgate_ledger_transaction_duration_seconds",
+    "Time that the ledger took for a transaction, with waiting for its server or disk.",
+    bounds_ms=_FAST_MS,
+)
+LEDGER_QUEUE = _gauge(
+    "crewgate_ledger_queue_operations",
+    "Operations that wait for the ledger.",
+)
+LEDGER_UNAVAILABLE = _gauge("crewgate_ledger_unavailable", "1 while the ledger does not answer.")
+OVERDRAFT = _gauge(
+    "crewgate_overdraft_credits",
+    "Credits that this machine granted while the ledger did not answer, and that it still owes.",
+    scale=_MICRO,
+)
+RESERVATIONS_BURNED = _counter(
+    "crewgate_reservations_burned_total", "Reservations that the agent burned, by cause.", "cause"
+)
+
+_subject = "Revocation"
+REVOCATIONS = _counter(
+    "crewgate_revocations_total",
+    "Revocations that took effect on this machine, by the kind of their target. `origin` is local,"
+    " or remote for those that other machines sent.",
+    *("kind", "origin"),
+)
+REVOKE_TO_CUT = _seconds(
+    "crewgate_revoke_to_cut_seconds",
+    "Time from a request to revoke until the last of its calls was cut on this machine.",
+    bounds_ms=(1, 2.5, 5, 10, 25, 50, 75, 100, 150, 200, 500, 1000, 5000),
+)
+CALLS_CUT = _counter(
+    "crewgate_revocation_cuts_total", "Calls and connections that revocations have cut."
+)
+WATCH_STEPS = _counter(
+    "crewgate_minting_watch_steps_total",
+    "Strikes and changes of level of the minting watch, by cause.",
+    *("crew", "step"),
+)
+
+_subject = "Cluster"
+MEMBERS = _gauge(
+    "crewgate_cluster_members", "Members of the cluster that this machine knows.", "state"
+)
+CAPSULES = _gauge(
+    "crewgate_cluster_capsules", "Signed groups of revocations that this machine keeps."
+)
+DATAGRAMS = _counter("crewgate_cluster_datagrams_total", "Datagrams between machines.", "direction")
+DATAGRAMS_REFUSED = _counter(
+    "crewgate_cluster_datagrams_refused_total", "Datagrams that were not accepted.", "reason"
+)
+STALENESS = _gauge(
+    "crewgate_cluster_staleness_seconds",
+    "Time since this machine last had all that a majority of the members knows.",
+    scale=_NANO,
+    merge="max",
+)
+
+_subject = "Shared table"
+TABLE_RECORDS = _gauge(
+    "crewgate_table_records",
+    "Records in use in the shared table. Each branch has a lease; attachments are processes.",
+    "kind",
+)
+TABLE_CAPACITY = _gauge(
+    "crewgate_table_capacity_records", "Records that the shared table has room for.", "kind"
+)
+
+_subject = "Service"
+READY = _gauge("crewgate_ready", "1 if this machine serves calls, else 0 (as /readyz).")
+CONDITIONS = _gauge(
+    "crewgate_health_conditions",
+    "Components that are not well, by state. `crewgate status` names them.",
+    "state",
+)
+BUILD = _gauge(
+    "crewgate_build_info", "Always 1; the label has the version.", "version", merge="max"
+)
+AUDIT_LINES = _counter("crewgate_audit_lines_total", "Lines written to the audit.", "process")
+AUDIT_LOST = _counter(
+    "crewgate_audit_lines_lost_total", "Lines that the disk did not take.", "process"
+)
+AUDIT_LAG = _gauge(
+    "crewgate_audit_lag_seconds",
+    "How long the disk has been busy with an operation of the audit.",
+    "process",
+    scale=_NANO,
+    merge="max",
+)
+RESTARTS = _counter(
+    "crewgate_process_restarts_total", "Starts of a process after its end.", "process"
+)
+MEMORY = _gauge(
+    "crewgate_process_resident_memory_bytes", "Resident memory.", "process", merge="max"
+)
+CPU = _counter(
+    "crewgate_process_cpu_seconds_total", "User and system CPU time.", "process", scale=_NANO
+)
+OPEN_FILES = _gauge("crewgate_process_open_fds", "Open file descriptors.", "process", merge="max")
+LOOP_LAG = _gauge(
+    "crewgate_process_loop_lag_seconds",
+    "How late the event loop ran a timer of one second: the longest in the last 15 seconds.",
+    "process",
+    scale=_NANO,
+    merge="max",
+)
+SERIES_DROPPED = _counter(
+    "crewgate_metrics_series_dropped_total",
+    "Series that had no room, so that they are counted under the labels `other`.",
+)
+
+FAMILIES = tuple(_ALL)
