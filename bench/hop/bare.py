@@ -107,7 +107,7 @@ class Silent(AuditRecorder):
         """Nothing."""
         return True
 
-    def write_lines(self, lines: Sequence[bytes]) -> bool:  # noqa: ARG002
+    def write_lines(self, lines: Sequence[bytes], calls: object = None) -> bool:  # noqa: ARG002
         """Nothing."""
         return True
 

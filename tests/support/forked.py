@@ -186,13 +186,16 @@ def _begin(
     program(words)
 
 
-def _spawn(arguments: Sequence[str], keep: Sequence[int]) -> Forked:
+def _spawn(arguments: Sequence[str], keep: Sequence[int], variables: Mapping[str, str]) -> Forked:
     """What `crewgate.supervisor.child` executes, from the modules that are here."""
-    return Forked(_fork.Process(target=_be_child, args=(arguments, keep, os.getpid())))
+    return Forked(_fork.Process(target=_be_child, args=(arguments, keep, variables, os.getpid())))
 
 
-def _be_child(arguments: Sequence[str], keep: Sequence[int], parent: int) -> None:
+def _be_child(
+    arguments: Sequence[str], keep: Sequence[int], variables: Mapping[str, str], parent: int
+) -> None:
     """In the new process: PYTHON -P -m MODULE …."""
+    os.environ.update(variables)
     null = os.open(os.devnull, os.O_RDONLY)
     _have_only({0: null, 1: 1, 2: 2} | {number: number for number in keep})
     os.setpgid(0, 0)

@@ -197,7 +197,7 @@ class FakeSink:
     def write(self, record: object) -> None:
         self.records.append(record)
 
-    def write_lines(self, lines: Sequence[bytes]) -> None:
+    def write_lines(self, lines: Sequence[bytes], calls: object = None) -> None:
         self.records.extend(map(decode, lines))
 
     def count(self, listener: str, reason: Reason, network: str) -> None:

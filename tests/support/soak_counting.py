@@ -1,8 +1,8 @@
 """The books of a soak: what tools and clients saw, held against the audit and the ledger.
 
 Balanced at quiet points, when nothing is in flight: every request that reached a tool has exactly
-one final record, and what the ledger says was spent is the sum over the records. Knows nothing of
-how the gateway counts.
+one final record, what the ledger says was spent is the sum over the records, and the metrics have
+each record once. Knows nothing of how the gateway counts.
 """
 
 from collections import Counter
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 from soak_errors import Faults
+from soak_metrics import MetricsBook
 from soak_population import Branch
 from soak_site import EXTRA, TOOLS, SoakSite
 
@@ -86,6 +87,7 @@ class Books:
         self._faults = faults
         self._told: dict[str, Told] = {}
         self._tail = Tail()
+        self._metrics = MetricsBook(site.port + 4)
         self._spent: Counter[str] = Counter()  # by branch, and by crew
         self._decode = msgspec.json.Decoder(Line).decode
 
@@ -112,6 +114,7 @@ class Books:
         for request, each in told.items():
             self._check_told(request, each, finals.get(request, []))
         self._check_ledger()
+        self._metrics.check(self._faults)
 
     def read_refusals(self) -> None:
         """Take the summaries that a gateway writes when it ends."""
@@ -143,6 +146,7 @@ class Books:
                 except msgspec.DecodeError as error:
                     self._faults.add("a line that is no record", f"{path.name}: {error}")
                     continue
+                self._metrics.take(text)
                 if line.kind in {"call", "burned"}:
                     finals.setdefault(line.request, []).append(line)
                 elif line.kind == "open":

@@ -15,10 +15,13 @@ import trio
 
 from crewgate import limits
 from crewgate.admin.listener import AdminListener
+from crewgate.admin.metrics_page import MetricsPage
 from crewgate.admin.probes import Probes
 from crewgate.config import AdminConfig, load
 from crewgate.errors import ConfigurationError, CrewgateError
 from crewgate.ipc import sockets
+from crewgate.metrics.process_metrics import ProcessMetrics, shared_descriptor
+from crewgate.metrics.process_observer import observe_process
 from crewgate.policy.serve_config_checks import cannot_listen
 from crewgate.runtime.listening import listen, taken
 from crewgate.runtime.memory_protection import leave_no_cores
@@ -51,26 +54,31 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 async def _serve(path: Path, section: AdminConfig, probes: Probes) -> None:
-    answers: dict[str, Callable[[], PlaintextResponse]] = {
-        "/livez": probes.live,
-        "/readyz": probes.ready,
+    metrics = ProcessMetrics.of_process()
+    answers: dict[str, Callable[[PlaintextRequest], PlaintextResponse]] = {
+        "/livez": lambda _: probes.live(),
+        "/readyz": lambda _: probes.ready(),
+        "/metrics": MetricsPage(shared_descriptor()).answer,
     }
-    index = PlaintextResponse(404, f"this listener has {' and '.join(answers)}\n".encode())
+    *first, last = answers
+    named = f"{', '.join(first)} and {last}"
+    index = PlaintextResponse(404, f"this listener has {named}\n".encode())
     threads = trio.CapacityLimiter(limits.admin_threads_max)
 
     async def respond(request: PlaintextRequest) -> PlaintextResponse:
         answer = answers.get(request.path)
         if answer is None:
             return index
-        return await trio.to_thread.run_sync(answer, limiter=threads)
+        return await trio.to_thread.run_sync(answer, request, limiter=threads)
 
     listener = _listen(path, section)
     where = section.socket or f"http://{section.place}"
-    _log.info("%s at %s", " and ".join(answers), where)
+    _log.info("%s at %s", named, where)
     is_local = section.socket is None and not section.remote
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(AdminListener(listener, respond, is_local=is_local).run)
+            nursery.start_soon(observe_process, metrics, _NAME)
             await anext(aiter(signals))
             nursery.cancel_scope.cancel()
 

@@ -17,6 +17,7 @@ import trio
 from crewgate import limits
 from crewgate.agent import health, machine_crash_audit_loss, periodic
 from crewgate.agent.active_config import ActiveConfig
+from crewgate.agent.agent_metrics import LedgerMetrics, metrics_loop
 from crewgate.agent.budget.ledger_mark_keeper import (
     LedgerMarkKeeper,
     open_known_ledger,
@@ -40,6 +41,8 @@ from crewgate.errors import (
 )
 from crewgate.ipc.sockets import AgentSocketKind
 from crewgate.ledger.operation_queue import LedgerQueue
+from crewgate.metrics.process_metrics import ProcessMetrics
+from crewgate.metrics.process_observer import observe_process
 from crewgate.runtime.descriptor_limit import raise_to
 from crewgate.runtime.durable_files import describe, is_full
 from crewgate.runtime.memory_protection import leave_no_cores
@@ -97,13 +100,15 @@ def run(
         stack.callback(table.close)
         require_table(config, table, mark)
         keeper = LedgerMarkKeeper(config, ledger, table, mark)
-        audit = AuditWriter.of(config, log.process)
+        metrics = ProcessMetrics.of_process()
+        audit = AuditWriter.of(config, log.process, metrics)
         stack.callback(audit.close)
         stack.enter_context(log.copied_to(LogToAuditHandler(log.process, audit)))
         patience = max(limits.ledger_patience_seconds, config.limits.credit_wait_seconds_max)
         ledger_queue = LedgerQueue(ledger, lambda: clock.wall_ns() / 1e9, patience_seconds=patience)
         agent = AgentState(active_config, table, ledger_queue, sink=audit.write_many, clock=clock)
         agent.audit = audit
+        ledger_queue.on_transaction = LedgerMetrics(metrics).transaction
         if machine_crash_audit_loss.stopped_uncleanly(config.state):
             _log.warning("%s", machine_crash_audit_loss.sync_promise(config.audit))
         else:
@@ -113,7 +118,7 @@ def run(
         which = "a new table" if new else "the existing table"
         room = f"{table.geometry.branches} branches, {table.geometry.revocations} revocations"
         _log.info("serving with %s: %s, with room for %s", which, table.life.hex()[:8], room)
-        trio.run(_serve, agent, keeper, readiness)
+        trio.run(_serve, agent, keeper, readiness, metrics)
         keeper.write()
         machine_crash_audit_loss.mark_stopped(config.state)
         if keeper.refusal:
@@ -155,7 +160,12 @@ def _join(agent: AgentState, keeper: LedgerMarkKeeper, *, bootstrap: bool) -> No
     agent.fanout.others = cluster
 
 
-async def _serve(agent: AgentState, mark: LedgerMarkKeeper, readiness: ReadinessNotifier) -> None:
+async def _serve(
+    agent: AgentState,
+    mark: LedgerMarkKeeper,
+    readiness: ReadinessNotifier,
+    metrics: ProcessMetrics,
+) -> None:
     config, cluster = agent.active_config.config, agent.fanout.others
     servers = [IPCServer(agent, kind) for kind in AgentSocketKind]
     watch = ClockMonitor(agent.clock.wall_ns(), agent.clock.boot_ns())
@@ -178,6 +188,8 @@ async def _serve(agent: AgentState, mark: LedgerMarkKeeper, readiness: Readiness
         nursery.start_soon(periodic.prefetch_loop, agent)
         nursery.start_soon(periodic.tidy_for_ever, agent)
         nursery.start_soon(health.health_loop, agent)
+        nursery.start_soon(metrics_loop, agent, metrics)
+        nursery.start_soon(observe_process, metrics, "agent")
         for disk in agent.disks.values():
             nursery.start_soon(disk.watch)
         for server in servers:

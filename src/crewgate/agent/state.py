@@ -133,6 +133,7 @@ class AgentState:
         # The trusted distance from CLOCK_BOOTTIME to the wall clock.
         self.offset_ns = clock.wall_ns() - clock.boot_ns()
         self.ending = False
+        self.recalls = 0  # requests of other machines for unused credit
 
     def restore(self) -> None:
         """Load what the last agent left. Raises OSError or TableError."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from crewgate import limits
+from crewgate._native.metrics import CallBatch
 from crewgate.audit.health import audit_fact
 from crewgate.audit.refusal_counts import RefusalCounts
 from crewgate.audit.writer import AuditWriter
@@ -14,19 +15,26 @@ from crewgate.core.audit.records import Record
 from crewgate.core.health import ComponentHealth
 from crewgate.core.problem_types import Reason
 from crewgate.core.verdict import ConnectionRefusalReason
+from crewgate.metrics.families import UNAUTHENTICATED
+from crewgate.metrics.process_metrics import ProcessMetrics
 
 
 class AuditRecorder:
-    """A writer, and counts of the refusals before a good signature; call `tick` once a second."""
+    """A writer, and counts of the refusals before a good signature; call `tick` once a second.
+
+    `metrics` are those of the process; None if it has none.
+    """
 
     def __init__(
         self,
         writer: AuditWriter,
         *,
         refuses_when_full: bool = True,
+        metrics: ProcessMetrics | None = None,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         """With `refuses_when_full`, calls are refused while the audit cannot be written."""
+        self.metrics = metrics
         self._writer = writer
         self._refuses_when_full = refuses_when_full
         self._now_ns = now_ns
@@ -54,13 +62,18 @@ class AuditRecorder:
         """Append records with one system call; return False if one is lost."""
         return self._writer.write_many(records)
 
-    def write_lines(self, lines: Sequence[bytes]) -> bool:
-        """Append encoded records (by `core/audit/json_line` or `_native/audit_line`)."""
-        return self._writer.write_lines(lines)
+    def write_lines(self, lines: Sequence[bytes], calls: CallBatch | None = None) -> bool:
+        """Append encoded records (by `core/audit/json_line` or `_native/audit_line`).
+
+        The metrics count the `calls` that they are about.
+        """
+        return self._writer.write_lines(lines, calls)
 
     def count(self, listener: str, reason: Reason | ConnectionRefusalReason, network: str) -> None:
         """Count a refusal before a good signature."""
         self._counts.add(listener, reason, network, self._now_ns())
+        if self.metrics is not None:
+            self.metrics.series(UNAUTHENTICATED, listener, reason.value).add()
 
     def move(self, writer: AuditWriter, *, refuses_when_full: bool) -> AuditWriter:
         """Use another writer and policy from now on; return the previous writer, to be closed."""

@@ -17,13 +17,16 @@ from typing import Self
 import msgspec
 
 from crewgate import limits
+from crewgate._native.metrics import CallBatch
 from crewgate.audit import folder as audit_folder
+from crewgate.audit.audit_metrics import AuditMetrics
 from crewgate.audit.next_file import NextFile, PreparedFile
 from crewgate.audit.reserved_space import ReservedSpace
 from crewgate.audit.syncer import FileSyncer
 from crewgate.config import AuditConfig, AuditSync, Config
 from crewgate.core.audit.json_line import encode
 from crewgate.core.audit.records import Record, ServiceEvent, when
+from crewgate.metrics.process_metrics import ProcessMetrics
 
 Write = Callable[[int, bytes], int]
 _NEWLINE = 0x0A
@@ -72,11 +75,14 @@ class AuditWriter:
         rotation: RotationPolicy = _DEFAULT,
         *,
         machine: str = "",
+        metrics: AuditMetrics | None = None,
         reserved_bytes: int = limits.audit_reserved_bytes,
         now_ns: Callable[[], int] = time.time_ns,
         write: Write = os.write,
     ) -> None:
         """Open the first file, and wait for it. Each line names the `machine`, if it has a name.
+
+        `metrics` counts lines and records.
 
         If the folder exists but has no room, the writer is not writable, and tries again later.
         Raises ConfigurationError if the folder cannot be made.
@@ -84,6 +90,7 @@ class AuditWriter:
         self.folder = folder
         self._process = process
         self._stamp = b'{"machine":"%b",' % machine.encode() if machine else b"{"
+        self._metrics = metrics
         self._rotation = rotation
         self._now_ns = now_ns
         self._write = write
@@ -114,27 +121,38 @@ class AuditWriter:
             self._degrade(error)
 
     @classmethod
-    def of(cls, config: Config, process: str) -> Self:
+    def of(cls, config: Config, process: str, metrics: ProcessMetrics | None = None) -> Self:
         """Make the writer of a process, as the configuration says. Raises ConfigurationError."""
-        rotation = RotationPolicy.of(config.audit)
-        return cls(config.audit.folder, process, rotation, machine=config.name)
+        return cls(
+            config.audit.folder,
+            process,
+            RotationPolicy.of(config.audit),
+            machine=config.name,
+            metrics=None if metrics is None else AuditMetrics(metrics, process),
+        )
 
     def write(self, record: Record) -> bool:
         """Append one record; return False if it is lost."""
-        return self._append(self._stamped(encode(record)), 1)
+        return self.write_many([record])
 
     def write_many(self, records: Iterable[Record]) -> bool:
         """Append records with one system call; return False if one is lost."""
-        return self.write_lines([encode(record) for record in records])
+        records = list(records)
+        is_written = self.write_lines([encode(record) for record in records])
+        if self._metrics is not None:
+            for record in records:
+                self._metrics.event(record)
+        return is_written
 
-    def write_lines(self, lines: Sequence[bytes]) -> bool:
+    def write_lines(self, lines: Sequence[bytes], calls: CallBatch | None = None) -> bool:
         """Append lines with one system call; return False if one is lost.
 
         Each line is one record as `core.audit.json_line` encodes it, with one newline, at its end.
+        The metrics count the `calls` that the lines are about.
         """
         if len(self._stamp) > 1:
             lines = [self._stamped(line) for line in lines]
-        return self._append(b"".join(lines), len(lines)) if lines else True
+        return self._append(b"".join(lines), len(lines), calls) if lines else True
 
     def write_later(self, record: Record) -> None:
         """Append one record at the next tick. Any thread may call this."""
@@ -145,6 +163,8 @@ class AuditWriter:
         self._write_late_records()
         self._poll_syncer()
         self._take_next()
+        if self._metrics is not None:
+            self._metrics.lag(self.late_seconds())
         if not self.writable or self._is_gone() or self._is_old():
             self._rotate()
 
@@ -190,22 +210,31 @@ class AuditWriter:
             error, missing = failed
             self.lost += missing
             self._unreported += missing
+            if self._metrics is not None:
+                self._metrics.lines(-missing, missing)
             self._degrade(error)
 
     def _stamped(self, line: bytes) -> bytes:
         """Add the name of the machine as the first member of an encoded line."""
         return self._stamp + line[1:]
 
-    def _append(self, data: bytes, count: int) -> bool:
+    def _append(self, data: bytes, count: int, calls: CallBatch | None = None) -> bool:
+        metrics = self._metrics
+        if calls is not None and metrics is not None:
+            metrics.begin(calls, self._size + self._torn, len(self._stamp) - 1)
         missing, error = self._put(data)
         if missing and self._release_reserved():
             missing, _ = self._put(missing)
+        if calls is not None and metrics is not None:
+            metrics.commit()
         lost = missing.count(b"\n")
         if error is None and self._rotation.sync == "second":
             self._syncer.wrote(self._descriptor)
         elif error is None and self._rotation.sync == "each":
             error = self._sync_now()
             lost = count if error else 0
+        if metrics is not None:
+            metrics.lines(count - lost, lost)
         self.written += count - lost
         self.lost += lost
         self._unreported += lost
@@ -293,6 +322,8 @@ class AuditWriter:
         self._leave()
         self._descriptor, self.path, self._opened_ns = opened[:3]
         self._size, self._torn = 0, False
+        if self._metrics is not None:
+            self._metrics.use_file(os.fsencode(opened.path))
         if opened.reserved is not None:
             self._reserved = opened.reserved
         if opened.prune_error is not None:

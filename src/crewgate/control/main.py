@@ -20,6 +20,7 @@ from crewgate.config import load
 from crewgate.control.process import ControlProcess
 from crewgate.control.server import NAME
 from crewgate.errors import ConfigurationError, CrewgateError
+from crewgate.metrics.process_metrics import ProcessMetrics
 from crewgate.runtime.file_watch import FileWatch
 from crewgate.runtime.memory_protection import leave_no_cores
 from crewgate.runtime.process_log import ProcessLog
@@ -51,7 +52,9 @@ def run(file: Path, log: ProcessLog) -> None:
         raise ConfigurationError(f"{config.path}: there is no [ca]; add the section")
     os.nice(limits.control_nice)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the watch sees changes without a signal
-    writer = AuditWriter.of(config, NAME)
-    sink = AuditRecorder(writer, refuses_when_full=config.audit.on_full == "refuse")
+    metrics = ProcessMetrics.of_process()
+    writer = AuditWriter.of(config, NAME, metrics)
+    refuses = config.audit.on_full == "refuse"
+    sink = AuditRecorder(writer, refuses_when_full=refuses, metrics=metrics)
     with closing(sink), log.copied_to(LogToAuditHandler(log.process, sink)):
         trio.run(ControlProcess(config, watch, sink).run)

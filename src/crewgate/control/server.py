@@ -38,6 +38,7 @@ from crewgate.errors import (
     ServiceRefusedError,
 )
 from crewgate.lifecycle.orchestrator_decommission import complete_intents
+from crewgate.metrics.process_observer import observe_process
 from crewgate.policy.serve_config_checks import following
 from crewgate.runtime.cleanup import on_error
 from crewgate.runtime.descriptor_limit import raise_to
@@ -45,6 +46,7 @@ from crewgate.runtime.file_watch import FileWatch
 from crewgate.runtime.listening import listen
 from crewgate.server.connection_limit import ConnectionLimiter
 from crewgate.server.listener import Listener
+from crewgate.server.listener_counters import ListenerCounters
 from crewgate.server.peer_authorizer import PeerAuthorizer, PeerRules
 from crewgate.server.peer_connections import PeerConnections
 from crewgate.server.socket_poller import SocketPoller
@@ -101,6 +103,8 @@ class ControlServer:
                     self._end_orchestrators, self._tick, ocsp_socket.serve, self._follow_files,
                 ):  # fmt: skip
                     nursery.start_soon(task)
+                if self._sink.metrics is not None:
+                    nursery.start_soon(observe_process, self._sink.metrics, NAME)
                 nursery.start_soon(self._follow_configuration, nursery)
                 if self._open is not None:
                     nursery.start_soon(self._open.listener.run)
@@ -158,7 +162,7 @@ class ControlServer:
 
     async def _move_audit(self, config: Config) -> None:
         """Move the audit to the configured folder; after ConfigurationError it stays."""
-        writer = await trio.to_thread.run_sync(AuditWriter.of, config, NAME)
+        writer = await trio.to_thread.run_sync(AuditWriter.of, config, NAME, self._sink.metrics)
         before = self._sink.move(writer, refuses_when_full=config.audit.on_full == "refuse")
         await trio.to_thread.run_sync(before.close)
 
@@ -183,7 +187,14 @@ class ControlServer:
         authorizer = PeerAuthorizer(
             self._rules(), self._connections, _EmptyTable, self._sink, self._check
         )
-        listener = Listener(sock, context, self._application.accept, self._poller, authorizer)
+        listener = Listener(
+            sock,
+            context,
+            self._application.accept,
+            self._poller,
+            authorizer,
+            ListenerCounters(NAME, self._sink.metrics),
+        )
         descriptors_max = raise_to(file_descriptor_needs.control(self._config).wanted)
         open_max = file_descriptor_needs.control_connections(self._config, descriptors_max)
         each_max = limits.control_connections_of_one_max

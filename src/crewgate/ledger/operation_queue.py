@@ -36,6 +36,10 @@ Then = Callable[[OperationResult | InvalidLedgerOperationError], None]
 Answers = list[OperationResult | InvalidLedgerOperationError]
 
 
+def _ignore(operations: list[Operation], answers: Answers, seconds: float) -> None:
+    pass
+
+
 @dataclass(slots=True, eq=False)
 class _PendingOperation:
     operation: Operation
@@ -83,6 +87,12 @@ class LedgerQueue:
         self._checkpoint_at = math.inf
         # When the queue sent the batch that has no answer yet (Trio's clock).
         self._sent_at = math.inf
+        # Called after each transaction: its operations, their answers, and how long it took.
+        self.on_transaction: Callable[[list[Operation], Answers, float], None] = _ignore
+
+    def __len__(self) -> int:
+        """Return how many operations wait for the ledger, or are in its hands."""
+        return len(self._waiting) + len(self._closings) // KEY_BYTES + len(self._batch)
 
     @property
     def unavailable_reason(self) -> str:
@@ -205,6 +215,8 @@ class LedgerQueue:
             self._log_trouble(str(answers))
             self._failed.set()
             return
+        seconds = trio.current_time() - self._sent_at
+        self.on_transaction([each.operation for each in self._batch], answers, seconds)
         self._sent_at, self._pause = math.inf, limits.ledger_again_seconds_min
         if self._trouble:
             self._trouble = ""

@@ -106,7 +106,8 @@ class ClientConnection:
         if self._protocol is None:
             return  # `_serve` bounds the handshake
         is_unread = bool(self._unsent) and now - self._unsent_since > limits.send_wait_seconds_max
-        self._listener.counters.connections_unread += is_unread
+        if is_unread:
+            self._listener.counters.connections_unread += 1
         if is_unread or not self._protocol.sweep(now):
             self.abort()
 

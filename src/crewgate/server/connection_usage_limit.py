@@ -45,7 +45,8 @@ class ConnectionUsageLimit:
             self.requests >= limits.connection_requests_max
             or self.octets >= limits.connection_bytes_max
         )
-        self._counters.connections_spent += self._is_used_up
+        if self._is_used_up:
+            self._counters.connections_spent += 1
         return self._is_used_up
 
     def drips(self, now: float) -> bool:
@@ -57,7 +58,8 @@ class ConnectionUsageLimit:
         if not self.partial_since:
             self.partial_since = now
         is_late = now - self.partial_since > limits.head_seconds_max
-        self._counters.heads_slow += is_late
+        if is_late:
+            self._counters.heads_slow += 1
         return is_late
 
     def broke_a_stream(self) -> bool:
@@ -80,7 +82,8 @@ class ConnectionUsageLimit:
             self.held = True
             counters.bad_tokens_held += 1
         is_last = self._bad_tokens == limits.bad_tokens_max
-        counters.bad_tokens_drained += is_last
+        if is_last:
+            counters.bad_tokens_drained += 1
         return is_last
 
     def let_go(self) -> bool:

@@ -144,7 +144,8 @@ class HTTP1:
         current, counters = self.current, self.counters
         if current is not None and current.done:  # the rest of its body is being discarded
             is_late = now - self._last_active > limits.body_wait_seconds_max
-            counters.bodies_unwanted += is_late
+            if is_late:
+                counters.bodies_unwanted += 1
             return not is_late
         if current is not None:
             self._last_active = now

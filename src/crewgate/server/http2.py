@@ -295,7 +295,8 @@ class HTTP2:
         """Stop reading until the queued frames are sent; do nothing if none is queued."""
         self._control_bytes = 0
         if self.engine.want_write:
-            self.counters.connections_choked += not self._is_choked
+            if not self._is_choked:
+                self.counters.connections_choked += 1
             self._is_choked = True
 
     def _release_blocked(self) -> None:

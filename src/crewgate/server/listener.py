@@ -54,6 +54,7 @@ class Listener:
         application: ExchangeHandler,
         poller: SocketPoller,
         authorizer: ConnectionAuthorizer | None = None,
+        counters: ListenerCounters | None = None,
     ) -> None:
         """The caller runs `poller`. Without an `authorizer` every client is admitted."""
         self.context = context
@@ -62,7 +63,7 @@ class Listener:
         self.poller = poller
         self.connections: set[ClientConnection] = set()
         self.handshaking: dict[ClosableConnection, None] = {}
-        self.counters = ListenerCounters()
+        self.counters = counters or ListenerCounters()
         self.census = ConnectionLimiter(
             limits.connections_max, limits.connections_per_address_max, self.counters
         )
@@ -172,6 +173,7 @@ class Listener:
 
     def _start(self, sock: socket.socket, address: tuple[str, int], nursery: trio.Nursery) -> None:
         if self.census.enter(address[0]):
+            self.counters.connections_accepted += 1
             nursery.start_soon(self._serve, sock, ClientInfo(address[0], address[1]))
         else:
             sock.close()

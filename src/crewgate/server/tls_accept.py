@@ -46,6 +46,7 @@ async def enter(
         if listener.authorizer is not None:
             listener.authorizer.refused(_offering(peer, sock.offered_certificate or None), failure)
         return None
+    listener.counters.handshakes_completed += 1
     if listener.authorizer is None:
         listener.handshaking.pop(connection, None)
         return peer

@@ -11,11 +11,12 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from crewgate import limits
 from crewgate.core.health import ComponentHealth, failed, ok
+from crewgate.metrics.memory import MetricsMemory
 from crewgate.runtime.readiness import ReadinessListener
 
 _log = logging.getLogger(__name__)
@@ -38,8 +39,12 @@ def bind_to(parent: int) -> Callable[[], None]:
     return bind
 
 
-def spawn(arguments: Sequence[str], keep: Sequence[int]) -> "subprocess.Popen[bytes]":
+def spawn(
+    arguments: Sequence[str], keep: Sequence[int], variables: Mapping[str, str]
+) -> "subprocess.Popen[bytes]":
     """Start a program that inherits the descriptors `keep` and dies with this process; OSError.
+
+    It gets the environment of this process, and `variables`.
 
     It gets its own process group, so that Ctrl-C in a terminal reaches only the supervisor, which
     then ends all processes in order.
@@ -48,16 +53,24 @@ def spawn(arguments: Sequence[str], keep: Sequence[int]) -> "subprocess.Popen[by
         arguments,
         stdin=subprocess.DEVNULL,
         pass_fds=keep,
+        env={**os.environ, **variables},
         process_group=0,
         preexec_fn=bind_to(os.getpid()),  # noqa: PLW1509 - this process has one thread
     )
 
 
 class Child:
-    """A process that must run: its arguments, its present process, and when it starts again."""
+    """A process that must run: its arguments, its present process, and when it starts again.
 
-    def __init__(self, name: str, arguments: Sequence[str]) -> None:
+    Each process gets a shard of `metrics`, which keeps its counts after its end.
+    """
+
+    def __init__(
+        self, name: str, arguments: Sequence[str], metrics: MetricsMemory | None = None
+    ) -> None:
         self.name = name
+        self._metrics = metrics
+        self._shard: int | None = None
         self._arguments = list(arguments)
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
@@ -79,9 +92,20 @@ class Child:
 
     def start(self, now: float, *more: str, keep: Sequence[int] = ()) -> None:
         """Start it, with `more` arguments and the inherited descriptors `keep`; OSError."""
-        self._started = now
+        is_first, self._started = not self._started, now
         self._is_told_to_end = False
-        self._process = spawn([*self._arguments, *more], keep)
+        variables: dict[str, str] = {}
+        if self._metrics is not None:
+            self._shard = self._metrics.assign(self.name)
+            keep = (*keep, self._metrics.descriptor)
+            variables = self._metrics.variables(self._shard)
+            if not is_first:
+                self._metrics.restarted(self.name)
+        try:
+            self._process = spawn([*self._arguments, *more], keep, variables)
+        except OSError:
+            self._release_shard()
+            raise
 
     def ended(self, now: float) -> int | None:
         """Return the exit status (negative: the signal) once it has ended; None while it runs.
@@ -96,6 +120,7 @@ class Child:
         if status is None:
             return None
         self._process = None
+        self._release_shard()
         self._status = status
         if self._is_told_to_end:
             self.due = now
@@ -112,7 +137,7 @@ class Child:
 
     def successor(self) -> "Child":
         """Return a child with the same name and arguments, not started yet."""
-        return Child(self.name, self._arguments)
+        return Child(self.name, self._arguments, self._metrics)
 
     def health(self, now: float, *, refuses: bool) -> ComponentHealth:
         """Return failed if it keeps ending; `refuses`: no calls are answered without it."""
@@ -143,6 +168,12 @@ class Child:
         if self._process is not None:
             self._process.wait()
             self._process = None
+            self._release_shard()
+
+    def _release_shard(self) -> None:
+        if self._metrics is not None and self._shard is not None:
+            self._metrics.release(self._shard, self.name)
+            self._shard = None
 
 
 class DrainingChildren:

@@ -9,15 +9,18 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate.config import Config
+from crewgate.metrics.memory import MetricsMemory
 from crewgate.supervisor.child import Child, python
 
 
 class OptionalChildren:
     """The two children of the configuration at `path`; each runs a module. Times are monotonic."""
 
-    def __init__(self, path: Path, control: str, admin: str) -> None:
-        self.control = Child("control", python(control, path))
-        self.admin = Child("admin", python(admin, path))
+    def __init__(
+        self, path: Path, control: str, admin: str, metrics: MetricsMemory | None = None
+    ) -> None:
+        self.control = Child("control", python(control, path), metrics)
+        self.admin = Child("admin", python(admin, path), metrics)
         # Of those that are asked to end: the process id, and when to kill that process.
         self._kill_at: dict[Child, tuple[int, float]] = {}
 

@@ -23,6 +23,7 @@ from crewgate.errors import (
 )
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.health_report_client import HealthReportClient
+from crewgate.metrics.memory import MetricsMemory
 from crewgate.policy.serve_config_checks import as_written, following, validated
 from crewgate.runtime.durable_files import describe
 from crewgate.runtime.file_watch import FileWatch
@@ -81,9 +82,10 @@ class Supervisor:
             raise ConfigurationError(
                 f"{path}: there is no [cluster] to bootstrap; leave --bootstrap out"
             )
-        self._agent = Child("agent", python(agent, self._config.path))
-        self._optional = OptionalChildren(self._config.path, control, admin)
-        self._workers = Workers(worker, activated_sockets())
+        metrics = MetricsMemory.make()
+        self._agent = Child("agent", python(agent, self._config.path), metrics)
+        self._optional = OptionalChildren(self._config.path, control, admin, metrics)
+        self._workers = Workers(worker, metrics, activated_sockets())
         if mistake := self._workers.unserved_sockets(self._config):
             raise ConfigurationError(mistake)
         self._service = ServiceReporter(ServiceManager.from_environment(), self._config.state)

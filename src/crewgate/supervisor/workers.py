@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 
 from crewgate.config import Config
+from crewgate.metrics.memory import MetricsMemory
 from crewgate.runtime.listening import KeptSockets, ListenAddress, normal
 from crewgate.runtime.readiness import READY, ReadinessListener
 from crewgate.runtime.socket_activation import describe
@@ -22,10 +23,13 @@ class Workers:
     """The workers by index; each runs as `-m MODULE -c FILE --worker INDEX`."""
 
     def __init__(
-        self, module: str, shared: Mapping[ListenAddress, socket.socket] | None = None
+        self,
+        module: str,
+        metrics: MetricsMemory | None = None,
+        shared: Mapping[ListenAddress, socket.socket] | None = None,
     ) -> None:
         """`shared` are the sockets of a service manager, by address."""
-        self._module = module
+        self._module, self._metrics = module, metrics
         self.shared = dict(shared or {})
         self._sockets = KeptSockets(self.shared)
         self.children: dict[int, Child] = {}
@@ -68,7 +72,7 @@ class Workers:
     def new(self, index: int, config: Config) -> Child:
         """Return the worker `index`, not started yet."""
         more = "--worker", str(index)
-        return Child(f"worker {index}", python(self._module, config.path, *more))
+        return Child(f"worker {index}", python(self._module, config.path, *more), self._metrics)
 
     def start(self, child: Child, config: Config, now: float) -> None:
         """Start a worker with the sockets that are kept for it; OSError."""

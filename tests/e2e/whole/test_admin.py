@@ -37,7 +37,55 @@ def test_a_gateway_of_init_answers_probes(site: Installation) -> None:
     assert ask(site.port + 4, "/livez") == (200, "ok\n")
     status, body = ask(site.port + 4, "/readyz")
     assert (status, '"status":"ok"' in body) == (200, True)
-    assert ask(site.port + 4, "/nothing") == (404, "this listener has /livez and /readyz\n")
+    wanted = 404, "this listener has /livez, /readyz and /metrics\n"
+    assert ask(site.port + 4, "/nothing") == wanted
+
+
+def metrics(site: Installation) -> dict[str, float]:
+    """The samples of a scrape."""
+    status, text = ask(site.port + 4, "/metrics")
+    assert status == 200
+    samples = [line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, value in samples}
+
+
+async def test_a_scrape_has_the_counts_of_all_processes(site: Installation) -> None:
+    """Calls, credits, refusals, revocations, the ledger, the processes; from every process."""
+    run = site.orchestrator().start_run(role="researcher", tools=["search.*"], credits="5")
+    async with site.client() as client:
+        for token in (run.token(), run.token(), "no.good.token"):
+            await client.post("/search", headers={"authorization": f"Bearer {token}"}, json={})
+        token = run.token()
+        site.run("revoke", run.branch)
+        gone = {"authorization": f"Bearer {token}"}
+        assert (await client.post("/search", headers=gone, json={})).status_code == 401
+    who = 'listener="agents",tool="search.web",crew="article"'
+    wanted = {
+        f'crewgate_requests_total{{{who},outcome="done",reason="",status="200"}}': 2,
+        f'crewgate_requests_total{{{who},outcome="refused",reason="branch-revoked",status=""}}': 1,
+        'crewgate_spent_credits_total{crew="article",tool="search.web"}': 2,
+        'crewgate_request_duration_seconds_count{listener="agents",tool="search.web"}': 2,
+        'crewgate_verdict_duration_seconds_count{listener="agents"}': 3,
+        'crewgate_upstream_response_seconds_count{tool="search.web"}': 2,
+        'crewgate_unauthenticated_requests_total{listener="agents",reason="invalid-token"}': 1,
+        'crewgate_tls_handshakes_total{listener="agents",result="completed"}': 1,
+        'crewgate_bad_tokens_total{listener="agents",effect="refused"}': 1,
+        'crewgate_revocations_total{kind="branch",origin="local"}': 1,
+        "crewgate_revoke_to_cut_seconds_count": 1,
+        'crewgate_lease_draws_total{result="granted"}': 1,
+        "crewgate_ready": 1,
+    }
+    found = metrics(site)
+    assert {name: found.get(name) for name in wanted} == wanted
+    for process in ("admin", "agent", "control", "worker-0"):
+        assert found[f'crewgate_process_resident_memory_bytes{{process="{process}"}}'] > 10_000_000
+    (worker,) = site.children("gateway")
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: site.children("gateway") not in ([], [worker]))
+    again = metrics(site)
+    assert {name: again.get(name) for name in wanted} == wanted
+    assert again['crewgate_process_restarts_total{process="worker-0"}'] == 1
+    wait_until(lambda: ask(site.port + 4, "/readyz")[0] == 200)
 
 
 def test_a_stopped_agent_is_not_ready(site: Installation) -> None:

@@ -19,10 +19,10 @@ def test_a_socket_from_which_no_worker_accepts_is_a_mistake(
     listener = config.listeners[0]
     with socket.socket() as one, socket.socket() as other:
         right = {(listener.address, listener.port): one}
-        assert Workers("x", right).unserved_sockets(config) == ""
+        assert Workers("x", shared=right).unserved_sockets(config) == ""
         assert Workers("x").unserved_sockets(config) == ""
         idle = msgspec.structs.replace(config, workers=0)
-        assert f"clients wait at {listener.address}:9000" in Workers("x", right).unserved_sockets(
+        assert f"clients wait at {listener.address}:9000" in Workers("x", shared=right).unserved_sockets(
             idle
         )
         wrong = {**right, ("::", 9000): other}

@@ -35,6 +35,7 @@ def handle_notification(agent: AgentState, notification: CreditNotification) -> 
     if notification.holder == agent.lease_client.holder:
         return
     if isinstance(notification, CreditWanted):
+        agent.recalls += 1
         agent.lease_client.surrender(notification.level, agent.clock.boot_ns())
     elif isinstance(notification, CreditReturned):
         agent.draws.hurry(agent.clock.read())

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from crewgate import limits
 from crewgate.agent.anomaly import remote_quarantines
 from crewgate.agent.budget.ledger_mark_keeper import LedgerMarkKeeper
-from crewgate.agent.cluster import cluster_status
+from crewgate.agent.cluster import cluster_metrics, cluster_status
 from crewgate.agent.cluster.crl_exchange import ClusterCRLExchange
 from crewgate.agent.cluster.membership_log import MembershipLog
 from crewgate.agent.revocation.remote_audit import RemoteRevocationAudit
@@ -38,6 +38,7 @@ from crewgate.gossip.sockets import GossipSockets, own_address
 from crewgate.gossip.stream import TargetExistenceQuery
 from crewgate.gossip.transport import GossipTransport, TLSFiles
 from crewgate.ipc.cluster_messages import MachineClusterStatus, QuorumSyncState
+from crewgate.metrics.process_metrics import ProcessMetrics
 
 _log = logging.getLogger(__name__)
 # By key: until when issued tokens are revoked, and when the revocation expires.
@@ -212,6 +213,10 @@ class Cluster:
         """See `ClusterPeers`."""
         until_ns, unreached = self.synced_until_ns(), self.service.unreached
         return cluster_status.in_touch(self.gossip, self.staleness, until_ns, unreached)
+
+    def note_metrics(self, metrics: ProcessMetrics) -> None:
+        """See `ClusterPeers`."""
+        cluster_metrics.note(metrics, self.gossip, self.in_touch())
 
     def incomplete_reason(self) -> str:
         """See `ClusterPeers`."""

@@ -16,6 +16,7 @@ from crewgate.core.gossip.acknowledgements import AckState
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.ipc.attach_messages import RevocationNotice
 from crewgate.ipc.cluster_messages import QuorumSyncState
+from crewgate.metrics.process_metrics import ProcessMetrics
 
 
 class RevocationAwaitingAcks(msgspec.Struct, frozen=True):
@@ -72,6 +73,9 @@ class ClusterPeers(Protocol):
 
     def waiting_for(self) -> str:
         """Return what this machine waits for; empty if nothing."""
+
+    def note_metrics(self, metrics: ProcessMetrics) -> None:
+        """Set the metrics of the cluster."""
 
     def incomplete_reason(self) -> str:
         """Return why the cluster state on disk is incomplete; empty if it is complete."""

@@ -40,7 +40,8 @@ class CallInfo(msgspec.Struct, frozen=True, gc=False):
     `time_ns` is the wall time of its arrival. `id` has 16 bytes, or none. `peer` is a network, as
     `peer_network` writes it. `tool` is a configured name, or empty if no route matched.
     `certificate` is the serial of the client certificate, if there is one. `trace` is the text of
-    its `core.trace_context.TraceContext`, if it has one.
+    its `core.trace_context.TraceContext`, if it has one. `arrived_ns` is the time of its arrival on
+    the monotonic clock.
     """
 
     time_ns: int
@@ -51,6 +52,7 @@ class CallInfo(msgspec.Struct, frozen=True, gc=False):
     method: str
     certificate: str = ""
     trace: str = ""
+    arrived_ns: int = 0
 
 
 class CallEnd(msgspec.Struct, frozen=True, gc=False):

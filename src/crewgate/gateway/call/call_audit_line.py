@@ -1,4 +1,4 @@
-"""The audit record of a call that has ended, encoded as one line."""
+"""Records a call that has ended: its audit line, its metrics and its settlement go together."""
 
 from typing import TYPE_CHECKING
 
@@ -7,10 +7,46 @@ from crewgate.core.audit import record_builder
 from crewgate.core.audit.json_line import encode
 from crewgate.core.audit.records import CallEnd, CallOutcome
 from crewgate.core.pricing.token_usage import TokenUsage
+from crewgate.gateway.call.call_metrics import UNKNOWN, add_exemplar
+from crewgate.gateway.call.call_services import CallServices
 
 if TYPE_CHECKING:
     from crewgate.gateway.call.proxied_call import ProxiedCall
     from crewgate.gateway.call.response_metering import ResponseMetering
+
+
+def record_end(
+    services: CallServices,
+    call: "ProxiedCall",
+    metering: "ResponseMetering | None",
+    outcome: CallOutcome,
+    cost: int,
+) -> None:
+    """Record, count and settle a call that has ended; `cost` is in micro-credits.
+
+    The agent has recorded the cost of a permit that it has burned.
+    """
+    permit, overrun = call.permit, 0
+    recorded = cost if permit.has_reservation or not permit.price_micro else 0
+    if metering is None:
+        line = fixed_price_line(services.audit_lines, call, outcome, recorded)
+    else:
+        line = metered_line(call, metering, outcome, recorded)
+        overrun = metering.overrun
+    info, settlements = call.info, services.settlements
+    settlements.calls.add(
+        services.call_metrics.series_of(info, permit.grant.caller, outcome, "", call.status),
+        len(line),
+        call.ended_ns - info.arrived_ns,
+        call.answered_ns - call.sent_ns if call.answered_ns else UNKNOWN,
+        call.started_ns - info.arrived_ns,
+        permit.price_micro,
+        recorded,
+        overrun,
+    )
+    if info.trace:
+        add_exemplar(settlements.calls, info.trace)
+    settlements.add(line, permit, cost)
 
 
 def fixed_price_line(

@@ -4,12 +4,19 @@ from functools import partial
 
 from crewgate import limits
 from crewgate._native.audit_line import AuditLines
+from crewgate._native.metrics import CallBatch
 from crewgate.audit.recorder import AuditRecorder
+from crewgate.core.audit import record_builder
+from crewgate.core.audit.json_line import encode
+from crewgate.core.audit.records import CallInfo
 from crewgate.core.tokens.grant import Grant
+from crewgate.core.verdict import Denial
 from crewgate.gateway.call.authorizer import DrawCallback, GateAuthorizer
 from crewgate.gateway.call.background_tasks import BackgroundTasks
+from crewgate.gateway.call.call_metrics import CallMetrics
 from crewgate.gateway.call.ended_call_queue import EndedCallQueue
 from crewgate.gateway.call.in_flight import InFlightCalls
+from crewgate.metrics.process_metrics import ProcessMetrics
 from crewgate.server.socket_poller import SocketPoller
 
 
@@ -24,8 +31,12 @@ class CallServices:
         poller: SocketPoller,
         background_tasks: BackgroundTasks,
         wait_seconds: float = limits.credit_wait_seconds,
+        metrics: ProcessMetrics | None = None,
     ) -> None:
-        """`wait_seconds`: how long a call waits for credit before it is answered."""
+        """`wait_seconds`: how long a call waits for credit before it is answered.
+
+        Without `metrics`, the counts are lost with this object.
+        """
         self.authorizer = authorizer
         self.in_flight = in_flight
         self.sink = sink
@@ -34,6 +45,16 @@ class CallServices:
         self.wait_seconds = wait_seconds
         self.audit_lines = AuditLines()
         self.settlements = EndedCallQueue(sink, poller)
+        self.call_metrics = CallMetrics(metrics or ProcessMetrics.unshared())
+        self._refused = CallBatch()
+
+    def record_refusal(self, info: CallInfo, denial: Denial) -> None:
+        """Record and count a refusal after a good signature."""
+        record = record_builder.denied(info, denial)
+        line = encode(record)
+        self.call_metrics.add_refused(self._refused, info, record.crew, record.reason, len(line))
+        self.sink.write_lines([line], self._refused)
+        self._refused.clear()
 
     def draw(self, grant: Grant, need: int, done: DrawCallback) -> None:
         """Draw `need` micro-credits for a call under way; `done` gets the result."""

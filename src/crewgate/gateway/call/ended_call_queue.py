@@ -6,6 +6,7 @@ agent finds the reservation and burns it, with a record of its own: no call is w
 
 import contextlib
 
+from crewgate._native.metrics import BATCH_CALLS_MAX, CallBatch
 from crewgate._native.permit import Permit
 from crewgate.audit.recorder import AuditRecorder
 from crewgate.errors import AlreadySettledError
@@ -20,6 +21,12 @@ class EndedCallQueue:
         self._poller = poller
         self._lines: list[bytes] = []
         self._permits: list[tuple[Permit, int]] = []
+        self._calls = CallBatch()
+
+    @property
+    def calls(self) -> CallBatch:
+        """The calls that the metrics count once their lines are written; add to it before `add`."""
+        return self._calls
 
     def add(self, line: bytes, permit: Permit, cost: int) -> None:
         """Take an ended call: its audit record, and its cost in micro-credits.
@@ -30,13 +37,16 @@ class EndedCallQueue:
             self._poller.when_idle(self._flush)
         self._lines.append(line)
         self._permits.append((permit, cost))
+        if len(self._calls) == BATCH_CALLS_MAX:
+            self._flush()
 
     def _flush(self) -> None:
         lines, self._lines = self._lines, []
         permits, self._permits = self._permits, []
         try:
-            self._sink.write_lines(lines)
+            self._sink.write_lines(lines, self._calls)
         finally:
+            self._calls.clear()
             for permit, cost in permits:
                 with contextlib.suppress(AlreadySettledError):  # burned at this very moment
                     permit.settle(cost)

@@ -24,7 +24,6 @@ from msgspec import structs
 from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate.core import problem_types
-from crewgate.core.audit import record_builder
 from crewgate.core.audit import records as audit
 from crewgate.core.audit.network_prefix import peer_network
 from crewgate.core.problem_types import ProblemType, Reason
@@ -158,6 +157,7 @@ class Gateway:
             _method(request.method),
             exchange.peer.serial_text,
             "" if trace is None else trace.text,
+            time.monotonic_ns(),
         )
         if not self.policy.serves(request.authority):
             self._respond(exchange, problem_types.MISDIRECTED, info.id)
@@ -316,7 +316,7 @@ class Gateway:
         kind = problem_types.PROBLEM_TYPES[reason]
         kind = structs.replace(kind, detail=detail) if detail else kind
         self._respond(pending.exchange, kind, pending.described.id, denial)
-        self._services.sink.write(record_builder.denied(pending.described, denial))
+        self._services.record_refusal(pending.described, denial)
 
     def _refuse(
         self,
@@ -331,7 +331,7 @@ class Gateway:
         kind = problem_types.PROBLEM_TYPES[reason] if denial is None else problem_type(denial)
         self._respond(exchange, kind, info.id, denial, info.tool)
         if denial is not None and denial.grant is not None:
-            self._services.sink.write(record_builder.denied(info, denial))
+            self._services.record_refusal(info, denial)
         else:
             self._services.sink.count(info.listener, reason, info.peer)
 

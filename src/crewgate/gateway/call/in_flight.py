@@ -56,6 +56,9 @@ class InFlightCalls:
         # What scans have ended: when (monotonic clock, ns), and the keys that would end it.
         self._scanned: deque[tuple[int, frozenset[bytes]]] = deque(maxlen=limits.cuts_remembered)
 
+    def __len__(self) -> int:
+        return sum(len(branch.calls) for branch in self._branches.values())
+
     def __bool__(self) -> bool:
         return bool(self._branches)
 

@@ -42,7 +42,9 @@ class ProxiedCall:
 
     `outcome` is None until the call has ended. `is_touched`: a server may have seen the call.
     `status` is what that server answered, 0 for nothing. The pool sets `attempts` and `reuse_key`,
-    the registry sets `extend_after_ns`.
+    the registry sets `extend_after_ns`. On the monotonic clock: `started_ns` is when the call was
+    permitted, `sent_ns` when its request went upstream, `answered_ns` when the head of the response
+    came (0: not yet), `ended_ns` when it ended.
     """
 
     __slots__ = (
@@ -54,10 +56,11 @@ class ProxiedCall:
         "_metering",
         "_routes",
         "_services",
-        "_started_ns",
         "_upload",
+        "answered_ns",
         "attempts",
         "bytes_out",
+        "ended_ns",
         "exchange",
         "extend_after_ns",
         "info",
@@ -66,6 +69,8 @@ class ProxiedCall:
         "peer",
         "permit",
         "reuse_key",
+        "sent_ns",
+        "started_ns",
         "status",
         "stream",
     )
@@ -103,7 +108,8 @@ class ProxiedCall:
             self._metering = ResponseMetering(services, permit, priced.meter, pending.body)
         self._between_events: bool | None = None  # None: the response is no stream of events
         self._is_grpc = False
-        self._started_ns = time.monotonic_ns()
+        self.answered_ns = self.ended_ns = 0
+        self.started_ns = self.sent_ns = time.monotonic_ns()
         pending.exchange.watcher = self
 
     def start(self) -> None:
@@ -166,6 +172,7 @@ class ProxiedCall:
     def begun(self, stream: RequestStream) -> None:
         """Send the request on this stream."""
         self.stream = stream
+        self.sent_ns = time.monotonic_ns()
         has_begun = stream.begin(self._head, self._body or b"", ends=self._upload is None)
         if has_begun and self._upload is not None:
             self._send_body()
@@ -289,6 +296,7 @@ class ProxiedCall:
     def _begin_response(self, response: IncomingResponse, *, ends: bool) -> None:
         """Send the head. From now on the call is not tried again, so its body is dropped."""
         entry, exchange, metering = self._entry, self.exchange, self._metering
+        self.answered_ns = time.monotonic_ns()
         self._body = b""
         headers = downstream_headers(response.headers, response.status, version=entry.version)
         if metering is not None:
@@ -340,8 +348,8 @@ class ProxiedCall:
 
     @property
     def lasted_us(self) -> int:
-        """How long the call has lasted, in microseconds."""
-        return (time.monotonic_ns() - self._started_ns) // 1000
+        """How long the call has lasted until its end, in microseconds."""
+        return (self.ended_ns - self.started_ns) // 1000
 
     def _refuse(self, kind: problem_types.ProblemType) -> None:
         """Refuse a call for a reason that was not known when it was authorized."""
@@ -369,6 +377,7 @@ class ProxiedCall:
         """Tell the client, then settle the call and record it."""
         metering, permit = self._metering, self.permit
         self.outcome = outcome
+        self.ended_ns = time.monotonic_ns()
         self.ignore_client()
         self.release_stream()
         if outcome is not CallOutcome.DONE:
@@ -386,12 +395,5 @@ class ProxiedCall:
         cost = permit.price_micro if self.is_touched else 0
         if self.is_touched and metering is not None:
             cost = metering.final_cost(self.info.id, outcome)
-        # The agent has recorded the cost of a permit that it has burned.
-        recorded = cost if permit.has_reservation or not permit.price_micro else 0
-        if metering is None:
-            lines = self._services.audit_lines
-            line = call_audit_line.fixed_price_line(lines, self, outcome, recorded)
-        else:
-            line = call_audit_line.metered_line(self, metering, outcome, recorded)
         self._services.in_flight.remove(self)
-        self._services.settlements.add(line, permit, cost)
+        call_audit_line.record_end(self._services, self, metering, outcome, cost)

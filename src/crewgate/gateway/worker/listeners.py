@@ -22,11 +22,13 @@ from crewgate.gateway.call.gateway import Gateway
 from crewgate.gateway.call.undecided_call import ListenerPolicy
 from crewgate.gateway.routes import RouteTable
 from crewgate.gateway.worker.config_snapshot import ConfigSnapshot, PreparedListener
+from crewgate.metrics.process_metrics import ProcessMetrics
 from crewgate.runtime.descriptor_limit import raise_to
 from crewgate.runtime.file_watch import FileWatch
 from crewgate.runtime.listening import listen, normal
 from crewgate.server.auto_reset_event import AutoResetEvent
 from crewgate.server.listener import Listener
+from crewgate.server.listener_counters import ListenerCounters
 from crewgate.server.peer_authorizer import PeerAuthorizer, PeerRules
 from crewgate.server.socket_poller import SocketPoller
 
@@ -55,8 +57,10 @@ class Listeners:
         make_gateway: MakeGateway,
         make_authorizer: MakePeerAuthorizer,
         given: dict[ListenAddress, socket.socket] | None = None,
+        metrics: ProcessMetrics | None = None,
     ) -> None:
         """`given` are sockets that the parent process keeps open, by `normal` address."""
+        self._metrics = metrics
         self._nursery = nursery
         self._poller = poller
         self._make_gateway = make_gateway
@@ -126,6 +130,11 @@ class Listeners:
         """Return the configuration of each open listener."""
         return [opened.prepared for opened in self._open.values()]
 
+    def connection_counts(self) -> dict[str, int]:
+        """Return the number of open connections of each open listener, by its name."""
+        opened = self._open.values()
+        return {each.prepared.section.name: len(each.listener.census) for each in opened}
+
     def exhausted_at(self) -> float:
         """Return when (Trio's clock) a connection last had to wait for a free descriptor."""
         times = (opened.listener.exhausted_at for opened in self._open.values())
@@ -161,7 +170,10 @@ class Listeners:
             None if prepared.rules is None else self._make_peer_authorizer(prepared.rules)
         )
         gateway = self._make_gateway(_policy(prepared.section), routes)
-        listener = Listener(sock, prepared.context, gateway.accept, self._poller, peer_authorizer)
+        counters = ListenerCounters(prepared.section.name, self._metrics)
+        listener = Listener(
+            sock, prepared.context, gateway.accept, self._poller, peer_authorizer, counters
+        )
         self._nursery.start_soon(listener.run)
         return OpenListener(listener, gateway, peer_authorizer, prepared)
 
@@ -170,6 +182,7 @@ class Listeners:
     ) -> OpenListener:
         listener, gateway, peer_authorizer, previous = opened
         gateway.policy, gateway.routes = _policy(prepared.section), routes
+        listener.counters.listener = prepared.section.name
         if previous.fingerprint != prepared.fingerprint:
             listener.renew(prepared.context)
         if prepared.rules is None:

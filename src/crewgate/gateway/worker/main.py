@@ -19,6 +19,7 @@ from crewgate.audit.writer import AuditWriter
 from crewgate.config import load
 from crewgate.errors import CrewgateError
 from crewgate.gateway.worker.worker import Worker
+from crewgate.metrics.process_metrics import ProcessMetrics
 from crewgate.runtime.listening import adopt
 from crewgate.runtime.memory_protection import leave_no_cores
 from crewgate.runtime.process_log import ProcessLog
@@ -59,8 +60,10 @@ def run(
     inherited = adopt(sockets)
     config = load(file)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the agent tells the worker when to reload
-    writer = AuditWriter.of(config, log.process)
-    sink = AuditRecorder(writer, refuses_when_full=config.audit.on_full == "refuse")
+    metrics = ProcessMetrics.of_process()
+    writer = AuditWriter.of(config, log.process, metrics)
+    refuses = config.audit.on_full == "refuse"
+    sink = AuditRecorder(writer, refuses_when_full=refuses, metrics=metrics)
     with closing(sink):
         pipe = ReadinessNotifier(ready)
         with log.copied_to(LogToAuditHandler(log.process, sink)):

@@ -31,7 +31,10 @@ from crewgate.gateway.worker.agent_connection import AgentConnection
 from crewgate.gateway.worker.config_snapshot import ConfigSnapshot, prepare
 from crewgate.gateway.worker.health import WorkerHealth, bounded
 from crewgate.gateway.worker.listeners import Listeners
+from crewgate.gateway.worker.worker_metrics import WorkerMetrics
 from crewgate.ipc.attach_messages import Attached, RevocationAck, RevocationNotice
+from crewgate.metrics.process_metrics import ProcessMetrics
+from crewgate.metrics.process_observer import observe_process
 from crewgate.policy.certificate_token_signer import LocalSigner
 from crewgate.runtime.listening import ListenAddress
 from crewgate.server.auto_reset_event import AutoResetEvent
@@ -67,6 +70,8 @@ class Worker:
         self._is_retiring = False
         self._config = config
         self._sink = sink
+        self._metrics = sink.metrics or ProcessMetrics.unshared()
+        self._gauges, self._name = WorkerMetrics(self._metrics), f"worker-{index}"
         # Set when a call or a connection arrives and there was none that a revocation could end.
         self._has_work = AutoResetEvent()
         self._in_flight = InFlightCalls(
@@ -100,7 +105,7 @@ class Worker:
         with trio.open_signal_receiver(*handled) as signals:
             async with trio.open_nursery() as nursery:
                 make = self._make_gateway, self._make_peer_authorizer
-                listeners = Listeners(nursery, self._poller, *make, self._given)
+                listeners = Listeners(nursery, self._poller, *make, self._given, self._metrics)
                 self._reload_crl = listeners.reload_crl_now
                 nursery.start_soon(listeners.follow_crl)
                 nursery.start_soon(self._poller.run)
@@ -110,6 +115,7 @@ class Worker:
                 nursery.start_soon(self._follow_config, listeners, nursery)
                 nursery.start_soon(self._scan_for_revocations)
                 nursery.start_soon(self._sweep, listeners)
+                nursery.start_soon(observe_process, self._metrics, self._name)
                 async for number in signals:
                     if number != signal.SIGUSR2:
                         break
@@ -294,6 +300,7 @@ class Worker:
                 self._poller,
                 self._background_tasks,
                 self._config.limits.credit_wait_seconds_max,
+                self._metrics,
             )
         else:
             self._authorizer.load(prepared.policy)
@@ -340,4 +347,5 @@ class Worker:
             pools = self._prepared.pools.values() if self._prepared else ()
             facts = self._health.facts(listeners, pools, time.time(), trio.current_time())
             self._agent.send_health(bounded(facts))
+            self._gauges.note(listeners, pools, self._in_flight)
             await trio.sleep(limits.sweep_seconds)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from gateway_world import FakePermit, grant_of
 
+from crewgate._native.metrics import CallBatch
 from crewgate.gateway.call.ended_call_queue import EndedCallQueue
 
 
@@ -25,8 +26,10 @@ class Sink:
         self.lines: list[bytes] = []
         self.ended: list[str] = []
         self._permits = permits
+        self.calls = 0  # how many the metrics count with the lines
 
-    def write_lines(self, lines: Sequence[bytes]) -> None:
+    def write_lines(self, lines: Sequence[bytes], calls: CallBatch) -> None:
+        assert len(calls) == self.calls
         self.lines.extend(lines)
         self.ended.extend(permit.ended for permit in self._permits)
 
@@ -66,7 +69,7 @@ def test_an_error_of_the_audit_keeps_no_price() -> None:
     """Whatever happens while lines are written, each permit is ended as it was to be."""
 
     class Broken(Sink):
-        def write_lines(self, lines: Sequence[bytes]) -> None:
+        def write_lines(self, lines: Sequence[bytes], calls: CallBatch) -> None:
             raise ZeroDivisionError
 
     permits = [FakePermit(grant_of(), 0) for _ in range(2)]

@@ -10,6 +10,8 @@ from fake_host import FakeHost
 from gateway_world import FakePermit, config_of, drawn, grant_of
 
 from crewgate import limits
+from crewgate._native.audit_line import AuditLines
+from crewgate._native.metrics import CallBatch
 from crewgate.config import UpstreamOrigin
 from crewgate.core.audit import records as audit
 from crewgate.core.audit.records import CallOutcome
@@ -19,10 +21,12 @@ from crewgate.core.pricing.tariff import MILLION, Tariff
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 from crewgate.gateway.call.authorizer import DrawCallback
+from crewgate.gateway.call.call_metrics import CallMetrics
 from crewgate.gateway.call.proxied_call import ProxiedCall
 from crewgate.gateway.call.request_pricing import PricedRequest
 from crewgate.gateway.call.undecided_call import UndecidedCall
 from crewgate.gateway.routes import build
+from crewgate.metrics.process_metrics import ProcessMetrics
 from crewgate.server.http1 import HTTP1
 from crewgate.upstream.interfaces import RequestHead
 
@@ -94,6 +98,8 @@ class Services:
         self.landings: list[int] = []
         self.lines: list[dict[str, object]] = []
         self.overruns: list[tuple[bytes, int]] = []
+        self.call_metrics, self.calls = CallMetrics(ProcessMetrics.unshared()), CallBatch()
+        self.audit_lines = AuditLines()
 
     def draw(self, grant: Grant, need: int, done: DrawCallback) -> None:
         self.needs.append(need)

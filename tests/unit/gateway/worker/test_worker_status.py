@@ -39,6 +39,8 @@ class Inquiry:
 class Sink:
     """Takes no records."""
 
+    metrics = None
+
 
 @pytest.fixture
 def worker(tmp_path: Path, log_lines: list[str]) -> Iterator[Worker]:

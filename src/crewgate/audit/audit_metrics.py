@@ -1,0 +1,72 @@
+"""The metrics that an audit writer counts: its lines, and the events that its records describe.
+
+A record is counted when it is written. `CallRecord`s are counted by the gateway, which knows more
+of a call than its record (gateway/call/call_metrics.py).
+"""
+
+from crewgate._native.metrics import CallBatch
+from crewgate.core.audit.records import (
+    BurnedReservationRecord,
+    ConnectionRecord,
+    Record,
+    RevocationRecord,
+    WatchRecord,
+)
+from crewgate.metrics import families
+from crewgate.metrics.process_metrics import ProcessMetrics
+
+
+class AuditMetrics:
+    """Counts for the audit writer of one process."""
+
+    def __init__(self, metrics: ProcessMetrics, process: str) -> None:
+        self._metrics = metrics
+        self._written = metrics.series(families.AUDIT_LINES, process)
+        self._lost = metrics.series(families.AUDIT_LOST, process)
+        self._lag = metrics.series(families.AUDIT_LAG, process)
+
+    def use_file(self, path: bytes) -> None:
+        """Note the path of the file that the next lines go to."""
+        self._metrics.shard.file = path
+
+    def begin(self, batch: CallBatch, start: int, more: int) -> None:
+        """Note the calls whose lines are about to be written from byte `start` on.
+
+        Each line is `more` bytes longer than the batch says.
+        """
+        self._metrics.shard.begin(batch, start, more)
+
+    def commit(self) -> None:
+        """Count the calls of `begin`: their lines are written, or lost."""
+        self._metrics.shard.commit()
+
+    def lines(self, written: int, lost: int) -> None:
+        """Count lines."""
+        self._written.add(written)
+        if lost:
+            self._lost.add(lost)
+
+    def lag(self, seconds: float) -> None:
+        """Note for how long the disk has been busy."""
+        self._lag.set(round(seconds * 1e9))
+
+    def event(self, record: Record) -> None:
+        """Count what a record describes, if there is a metric for it."""
+        if isinstance(record, BurnedReservationRecord):
+            self._add(families.CREDITS_BURNED, record.crew, record.tool, by=record.cost_micro)
+            self._add(families.RESERVATIONS_BURNED, record.cause)
+        elif isinstance(record, RevocationRecord):
+            origin = "remote" if record.by.startswith("gateway/") else "local"
+            self._add(families.REVOCATIONS, record.target, origin)
+            self._add(families.CALLS_CUT, by=record.cuts)
+            if record.cut_us is not None:
+                self._metrics.series(families.REVOKE_TO_CUT).observe(record.cut_us * 1000)
+        elif isinstance(record, WatchRecord):
+            self._add(families.WATCH_STEPS, record.crew, record.step)
+        elif isinstance(record, ConnectionRecord) and record.verdict == "refused":
+            self._add(families.CONNECTIONS_REFUSED, record.listener, record.reason)
+        elif isinstance(record, ConnectionRecord) and record.verdict == "expelled":
+            self._add(families.CONNECTIONS_CLOSED, record.listener, record.reason)
+
+    def _add(self, family: families.MetricFamily, *labels: str, by: int = 1) -> None:
+        self._metrics.series(family, *labels).add(by)
