@@ -22,9 +22,9 @@ def test_a_socket_from_which_no_worker_accepts_is_a_mistake(
         assert Workers("x", shared=right).unserved_sockets(config) == ""
         assert Workers("x").unserved_sockets(config) == ""
         idle = msgspec.structs.replace(config, workers=0)
-        assert f"clients wait at {listener.address}:9000" in Workers("x", shared=right).unserved_sockets(
-            idle
-        )
+        assert f"clients wait at {listener.address}:9000" in Workers(
+            "x", shared=right
+        ).unserved_sockets(idle)
         wrong = {**right, ("::", 9000): other}
         monkeypatch.setattr(serve, "activated_sockets", lambda: wrong)
         with pytest.raises(ConfigurationError, match=r"clients wait at \[::\]:9000, where"):
