@@ -99,11 +99,9 @@ def _overview(root: click.Context) -> tuple[str, str]:
 
 
 def _command_page(name: str, context: click.Context) -> tuple[str, str]:
-    # The first paragraph is the summary in NAME.
-    summary, *more = _help(context)
     parts = [
         rest.section("SYNOPSIS", *_synopsis(context)),
-        rest.section("DESCRIPTION", *(more or [summary])),
+        rest.section("DESCRIPTION", *_help(context)),
     ]
     inner = list(_below(context, deep=True))
     if inner:
