@@ -4,7 +4,6 @@ A record is counted when it is written. `CallRecord`s are counted by the gateway
 of a call than its record (gateway/call/call_metrics.py).
 """
 
-from crewgate._native.metrics import CallBatch
 from crewgate.core.audit.records import (
     BurnedReservationRecord,
     ConnectionRecord,
@@ -17,34 +16,17 @@ from crewgate.metrics.process_metrics import ProcessMetrics
 
 
 class AuditMetrics:
-    """Counts for the audit writer of one process."""
+    """Counts for the audit writer of one process.
+
+    `shard` counts the calls whose lines are written; `written` and `lost` count lines.
+    """
 
     def __init__(self, metrics: ProcessMetrics, process: str) -> None:
         self._metrics = metrics
-        self._written = metrics.series(families.AUDIT_LINES, process)
-        self._lost = metrics.series(families.AUDIT_LOST, process)
+        self.shard = metrics.shard
+        self.written = metrics.series(families.AUDIT_LINES, process)
+        self.lost = metrics.series(families.AUDIT_LOST, process)
         self._lag = metrics.series(families.AUDIT_LAG, process)
-
-    def use_file(self, path: bytes) -> None:
-        """Note the path of the file that the next lines go to."""
-        self._metrics.shard.file = path
-
-    def begin(self, batch: CallBatch, start: int, more: int) -> None:
-        """Note the calls whose lines are about to be written from byte `start` on.
-
-        Each line is `more` bytes longer than the batch says.
-        """
-        self._metrics.shard.begin(batch, start, more)
-
-    def commit(self) -> None:
-        """Count the calls of `begin`: their lines are written, or lost."""
-        self._metrics.shard.commit()
-
-    def lines(self, written: int, lost: int) -> None:
-        """Count lines."""
-        self._written.add(written)
-        if lost:
-            self._lost.add(lost)
 
     def lag(self, seconds: float) -> None:
         """Note for how long the disk has been busy."""

@@ -211,7 +211,7 @@ class AuditWriter:
             self.lost += missing
             self._unreported += missing
             if self._metrics is not None:
-                self._metrics.lines(-missing, missing)
+                self._metrics.lost.add(missing)
             self._degrade(error)
 
     def _stamped(self, line: bytes) -> bytes:
@@ -221,12 +221,12 @@ class AuditWriter:
     def _append(self, data: bytes, count: int, calls: CallBatch | None = None) -> bool:
         metrics = self._metrics
         if calls is not None and metrics is not None:
-            metrics.begin(calls, self._size + self._torn, len(self._stamp) - 1)
+            metrics.shard.begin(calls, self._size + self._torn, len(self._stamp) - 1)
         missing, error = self._put(data)
         if missing and self._release_reserved():
             missing, _ = self._put(missing)
         if calls is not None and metrics is not None:
-            metrics.commit()
+            metrics.shard.commit()
         lost = missing.count(b"\n")
         if error is None and self._rotation.sync == "second":
             self._syncer.wrote(self._descriptor)
@@ -234,7 +234,8 @@ class AuditWriter:
             error = self._sync_now()
             lost = count if error else 0
         if metrics is not None:
-            metrics.lines(count - lost, lost)
+            metrics.written.add(count - lost)
+            metrics.lost.add(lost)
         self.written += count - lost
         self.lost += lost
         self._unreported += lost
@@ -323,7 +324,7 @@ class AuditWriter:
         self._descriptor, self.path, self._opened_ns = opened[:3]
         self._size, self._torn = 0, False
         if self._metrics is not None:
-            self._metrics.use_file(os.fsencode(opened.path))
+            self._metrics.shard.file = os.fsencode(opened.path)
         if opened.reserved is not None:
             self._reserved = opened.reserved
         if opened.prune_error is not None:

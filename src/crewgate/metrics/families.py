@@ -277,9 +277,13 @@ CONDITIONS = _gauge(
 BUILD = _gauge(
     "crewgate_build_info", "Always 1; the label has the version.", "version", merge="max"
 )
-AUDIT_LINES = _counter("crewgate_audit_lines_total", "Lines written to the audit.", "process")
+AUDIT_LINES = _counter(
+    "crewgate_audit_lines_total", "Lines of the audit that the kernel took.", "process"
+)
 AUDIT_LOST = _counter(
-    "crewgate_audit_lines_lost_total", "Lines that the disk did not take.", "process"
+    "crewgate_audit_lines_lost_total",
+    "Lines that neither the kernel nor, later, the disk took.",
+    "process",
 )
 AUDIT_LAG = _gauge(
     "crewgate_audit_lag_seconds",

@@ -32,7 +32,8 @@ class CallMetrics:
         self, info: CallInfo, crew: str, outcome: CallOutcome, reason: str, status: int
     ) -> CallSeries:
         """Return what a call adds to, by the members of its audit record."""
-        key = info.listener, info.tool, crew, outcome.value, reason, status
+        # A member of a StrEnum is a str; its `value` would be a property, four times as slow.
+        key = info.listener, info.tool, crew, outcome, reason, status
         return self._known.get(key) or self._make(key)
 
     def add_refused(
