@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bench import decisions, ledger, opening, parallel, report, tables
+from bench import decisions, ledger, metrics, opening, parallel, report, tables
 
 MEASURED = (
     decisions.warm,
@@ -16,6 +16,8 @@ MEASURED = (
     ledger.draws,
     opening.in_a_row,
     opening.paused,
+    metrics.counting,
+    metrics.scraping,
 )
 WIDTH = 110  # columns of a file or a pipe
 LATEST = Path(__file__).parent / "results" / "latest.json"

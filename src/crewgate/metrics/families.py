@@ -282,7 +282,7 @@ AUDIT_LINES = _counter(
 )
 AUDIT_LOST = _counter(
     "crewgate_audit_lines_lost_total",
-    "Lines that neither the kernel nor, later, the disk took.",
+    "Lines that the kernel did not take, or that the disk lost later.",
     "process",
 )
 AUDIT_LAG = _gauge(
