@@ -8,7 +8,6 @@ from authority import Authority
 from cli_runner import Run
 from machine_certificate import signed_at
 
-from crewgate import limits
 from crewgate.config import load
 
 
@@ -36,13 +35,6 @@ def test_the_text_for_people_says_the_same(run: Run, fresh: Path) -> None:
     *found, verdict = result.stdout.splitlines()
     assert [line.split(":")[0] for line in found] == ["warning"]
     assert verdict.endswith(": valid; see the warnings above")
-
-
-def test_the_schema_is_printed_without_a_file(run: Run) -> None:
-    """For an editor; nothing is checked."""
-    result = run("check", "--schema")
-    assert result.exit_code == 0
-    assert json.loads(result.stdout)["properties"]["workers"]["maximum"] == limits.workers_max
 
 
 def test_a_key_that_others_can_read_is_told(run: Run, fresh: Path) -> None:
