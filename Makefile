@@ -11,7 +11,7 @@ SOURCES := $(shell find ext -type f ! -name '*.c')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check lint docs man bench bench-hop bench-cluster simulate isolation power-loss disks soak sanitize fuzz coverage clean
+.PHONY: help setup demo test check lint docs man bench bench-hop bench-cluster simulate isolation power-loss disks container-test soak sanitize fuzz coverage clean
 
 help:  ## print these lines
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -68,6 +68,9 @@ power-loss: setup  ## check that a power loss loses nothing acknowledged; root; 
 
 disks: setup  ## test a gateway on full, read-only and dead disks; root; minutes
 	@$(BIN)/python tests/support/failing_disks.py $(ARGS)
+
+container-test: setup  ## build the image's root file system, and upgrade a gateway in it; minutes
+	@$(BIN)/python tests/support/container_upgrade.py $(ARGS)
 
 soak: setup  ## load a gateway for half an hour and check all sums; ARGS="--seconds 120"
 	@$(BIN)/python tests/support/soak.py $(ARGS)
