@@ -2,11 +2,11 @@
 
 `python container_upgrade.py [--before REVISION] [--python python3.13]`. The program builds the
 wheels of a former revision and of this tree, and a root file system from each wheel, with
-`deploy/container/build-rootfs`. A gateway runs in a container of the former one. Then a gateway runs
-in one of this tree, with the same folder: good tokens are good, a revoked one is revoked, and spent
-credits are spent. The program ends with an error if one of these is not so. It takes some minutes.
-It needs bwrap, mmdebstrap and a Python 3.13 with its header files. Without --before, the former
-revision is the newest tag, or else the parent of this commit.
+`deploy/container/build-rootfs`. A gateway runs in a container of the former one. Then a gateway
+runs in one of this tree, with the same folder: good tokens are good, a revoked one is revoked, and
+spent credits are spent. The program ends with an error if one of these is not so. It takes some
+minutes. It needs bwrap, mmdebstrap and a Python 3.13 with its header files. Without --before, the
+former revision is the newest tag, or else the parent of this commit.
 """
 
 import argparse
