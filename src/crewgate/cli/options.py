@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from crewgate.core.credits import parse_credits
-from crewgate.runtime.log_format import FORMAT_VARIABLE, LEVEL_VARIABLE, LogForm, LogLevel
+from crewgate.runtime.log_format import FORMAT_VARIABLE, LEVEL_VARIABLE, LogFormat, LogLevel
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -129,12 +129,12 @@ def log_options(function: Function) -> Function:
     )
     form = click.option(
         "--log-format",
-        type=click.Choice([each.value for each in LogForm]),
-        default=LogForm.HUMAN.value,
+        type=click.Choice([each.value for each in LogFormat]),
+        default=LogFormat.HUMAN.value,
         show_default=True,
         envvar=FORMAT_VARIABLE,
         show_envvar=True,
-        help="Form of the log: lines for a person, or a JSON object on each line.",
+        help="Format of the log: lines for a person, or a JSON object on each line.",
     )
     return form(level(function))
 

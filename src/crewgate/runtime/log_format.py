@@ -1,6 +1,6 @@
 """Formats the log lines of a process, for a person, for journald or as JSON.
 
-Two environment variables choose the form and the lowest level. `crewgate serve` sets them from its
+Two environment variables choose the format and the lowest level. `crewgate serve` sets them from its
 options, and the processes that it starts inherit them. So they hold before a configuration is read.
 """
 
@@ -30,8 +30,8 @@ _SEVERITIES: Final = (
 )
 
 
-class LogForm(enum.Enum):
-    """The form of a log line: a sentence for a person, or a JSON object."""
+class LogFormat(enum.Enum):
+    """The format of a log line: a sentence for a person, or a JSON object."""
 
     HUMAN = "human"
     JSON = "json"
@@ -52,7 +52,7 @@ class LogLevel(enum.Enum):
 class LogSettings(msgspec.Struct, frozen=True):
     """How the processes of a machine write their log."""
 
-    form: LogForm = LogForm.HUMAN
+    format: LogFormat = LogFormat.HUMAN
     level: LogLevel = LogLevel.INFO
 
     @classmethod
@@ -60,27 +60,27 @@ class LogSettings(msgspec.Struct, frozen=True):
         """Return the settings of this process; ConfigurationError."""
         found = {
             name: value
-            for name, variable in (("form", FORMAT_VARIABLE), ("level", LEVEL_VARIABLE))
+            for name, variable in (("format", FORMAT_VARIABLE), ("level", LEVEL_VARIABLE))
             if (value := os.environ.get(variable))
         }
         try:
             return msgspec.convert(found, cls)
         except msgspec.ValidationError as error:
-            forms, levels = ([each.value for each in kind] for kind in (LogForm, LogLevel))
+            formats, levels = ([each.value for each in kind] for kind in (LogFormat, LogLevel))
             raise ConfigurationError(
-                f"{FORMAT_VARIABLE} or {LEVEL_VARIABLE}: {error}; the forms are "
-                f"{' and '.join(forms)}, the levels {' and '.join(levels)}"
+                f"{FORMAT_VARIABLE} or {LEVEL_VARIABLE}: {error}; the formats are "
+                f"{' and '.join(formats)}, the levels {' and '.join(levels)}"
             ) from error
 
     def export(self) -> None:
         """Set the variables, for this process and those that it starts."""
-        os.environ[FORMAT_VARIABLE] = self.form.value
+        os.environ[FORMAT_VARIABLE] = self.format.value
         os.environ[LEVEL_VARIABLE] = self.level.value
 
 
 def formatter(settings: LogSettings, process: str, stream: TextIO | None) -> logging.Formatter:
     """Return the formatter of a process that writes to `stream`."""
-    kind = HumanFormatter if settings.form is LogForm.HUMAN else JSONFormatter
+    kind = HumanFormatter if settings.format is LogFormat.HUMAN else JSONFormatter
     return kind(process, is_journal=is_journal(stream))
 
 

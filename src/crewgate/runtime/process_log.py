@@ -1,6 +1,6 @@
 """Writes the log of a process to standard error, and limits repeated warnings.
 
-`runtime/log_format.py` gives a line its form. Every module logs through `logging`. A process of
+`runtime/log_format.py` gives a line its format. Every module logs through `logging`. A process of
 this project makes one `ProcessLog`; a program that embeds the library configures `logging` itself.
 Warnings are limited, so that no client can fill a disk with them:
 
@@ -84,7 +84,7 @@ class ProcessLog(logging.StreamHandler[TextIO]):
     """Writes the log of the process `process` to standard error, from entry to exit.
 
     `runtime/log_format.py` says how a line looks. Without `settings`, the environment decides.
-    Raises ConfigurationError if the environment has an unknown form or level.
+    Raises ConfigurationError if the environment has an unknown format or level.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ from crewgate.runtime.log_format import (
     LEVEL_VARIABLE,
     HumanFormatter,
     JSONFormatter,
-    LogForm,
+    LogFormat,
     LogLevel,
     LogSettings,
     formatter,
@@ -138,11 +138,11 @@ def test_journald_is_known_by_the_device_and_inode_of_the_stream(
         assert not is_journal(None)
 
 
-def test_an_unknown_form_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_format_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (FORMAT_VARIABLE, LEVEL_VARIABLE):
         monkeypatch.setenv(name, "")  # monkeypatch then removes what `export` sets
-    LogSettings(LogForm.JSON, LogLevel.WARNING).export()
-    assert LogSettings.from_environment() == LogSettings(LogForm.JSON, LogLevel.WARNING)
+    LogSettings(LogFormat.JSON, LogLevel.WARNING).export()
+    assert LogSettings.from_environment() == LogSettings(LogFormat.JSON, LogLevel.WARNING)
     monkeypatch.setenv(FORMAT_VARIABLE, "xml")
     with pytest.raises(ConfigurationError, match=f"{FORMAT_VARIABLE}.*'xml'.*human and json"):
         ProcessLog("agent")
@@ -170,7 +170,7 @@ def test_the_level_holds_for_standard_error_and_not_for_copies(
 def test_an_error_that_ends_the_process_is_a_record(capsys: pytest.CaptureFixture[str]) -> None:
     """Python calls the hook after every context has ended."""
     before = sys.excepthook
-    log = ProcessLog("agent", settings=LogSettings(LogForm.JSON))
+    log = ProcessLog("agent", settings=LogSettings(LogFormat.JSON))
     error = KeyError("x")
     try:
         with pytest.raises(KeyError), log:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from crewgate.cli.options import CREW_NAME, config_option, life_option, log_options
-from crewgate.runtime.log_format import LogForm, LogLevel, LogSettings
+from crewgate.runtime.log_format import LogFormat, LogLevel, LogSettings
 
 
 @click.command("run", context_settings={"ignore_unknown_options": False})
@@ -59,7 +59,7 @@ def command(
     """
     from crewgate.sidecar.run import RunOptions, run
 
-    log = LogSettings(LogForm(log_format), LogLevel(log_level))
+    log = LogSettings(LogFormat(log_format), LogLevel(log_level))
     chosen = RunOptions(
         config=config_path, command=command_line, life_seconds=life, log=log, **options
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from crewgate.cli.options import config_option, log_options
-from crewgate.runtime.log_format import LogForm, LogLevel, LogSettings
+from crewgate.runtime.log_format import LogFormat, LogLevel, LogSettings
 
 
 @click.command("serve")
@@ -34,5 +34,5 @@ def command(
     import crewgate.runtime.http2_self_test  # noqa: F401 - the import runs the test
     from crewgate.supervisor.serve import serve
 
-    log = LogSettings(LogForm(log_format), LogLevel(log_level))
+    log = LogSettings(LogFormat(log_format), LogLevel(log_level))
     ctx.exit(serve(config_path, log, bootstrap=bootstrap))
