@@ -54,4 +54,6 @@ def test_the_socket_unit_has_the_listeners_of_init(tmp_path: Path) -> None:
     lines = (UNITS / "crewgate.socket").read_text().splitlines()
     places = [line.removeprefix("ListenStream=") for line in lines if line.startswith("Listen")]
     config = load(write_all(tmp_path / "gateway", 8443))
-    assert places == [f"{each.address}:{each.port}" for each in config.listeners]
+    assert config.control is not None
+    listeners = *config.listeners, config.control
+    assert places == [f"{each.address}:{each.port}" for each in listeners]

@@ -38,7 +38,8 @@ class Service:
         self._address = premises.folder / "notify"
         self._receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._receiver.bind(str(self._address))
-        ports = premises.port, premises.port + 1
+        # Of the two listeners and of the control API.
+        ports = range(premises.port, premises.port + 3)
         self._sockets = [socket.create_server(("127.0.0.1", port), backlog=512) for port in ports]
         self._hears = threading.Thread(target=self._hear)
         self._hears.start()

@@ -7,6 +7,7 @@ import argparse
 import logging
 import os
 import signal
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from crewgate.control.server import NAME
 from crewgate.errors import ConfigurationError, CrewgateError
 from crewgate.metrics.process_metrics import ProcessMetrics
 from crewgate.runtime.file_watch import FileWatch
+from crewgate.runtime.listening import adopt
 from crewgate.runtime.memory_protection import leave_no_cores
 from crewgate.runtime.process_log import ProcessLog
 
@@ -32,19 +34,23 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the control process, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m crewgate.control", description=__doc__)
     parser.add_argument("-c", dest="file", type=Path, required=True, help="crewgate.toml")
+    parser.add_argument(
+        "--socket", type=int, action="append", default=[], help="descriptor of a listening socket"
+    )
     options = parser.parse_args(arguments)
     with ProcessLog(NAME) as log:
         try:
             leave_no_cores()
-            run(options.file, log)
+            run(options.file, log, options.socket)
         except (CrewgateError, OSError) as error:
             _log.error("%s", error)
             return 2
     return 0
 
 
-def run(file: Path, log: ProcessLog) -> None:
+def run(file: Path, log: ProcessLog, sockets: Sequence[int] = ()) -> None:
     """Open the audit and serve until SIGTERM or SIGINT. Raises CrewgateError or OSError."""
+    given = adopt(sockets)
     # Made before the file is read, so that it sees every later change.
     watch = FileWatch((file.absolute(),))
     config = load(file)
@@ -57,4 +63,4 @@ def run(file: Path, log: ProcessLog) -> None:
     refuses = config.audit.on_full == "refuse"
     sink = AuditRecorder(writer, refuses_when_full=refuses, metrics=metrics)
     with closing(sink), log.copied_to(LogToAuditHandler(log.process, sink)):
-        trio.run(ControlProcess(config, watch, sink).run)
+        trio.run(ControlProcess(config, watch, sink, given).run)

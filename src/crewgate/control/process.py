@@ -7,7 +7,8 @@ written), it tries again.
 
 import logging
 import signal
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Mapping
 
 import trio
 
@@ -23,15 +24,26 @@ from crewgate.control.threaded_backend import ThreadedBackend
 from crewgate.errors import CAError, ConfigurationError
 from crewgate.policy.serve_config_checks import following
 from crewgate.runtime.file_watch import FileWatch
+from crewgate.runtime.listening import ListenAddress
 from crewgate.runtime.nursery import open_nursery
 
 _log = logging.getLogger(__name__)
 
 
 class ControlProcess:
-    """The control process. Its `watch` of the configuration file is older than `config`."""
+    """The control process. Its `watch` of the configuration file is older than `config`.
 
-    def __init__(self, config: Config, watch: FileWatch, sink: AuditRecorder) -> None:
+    `given` are listening sockets of a service manager, by address.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        watch: FileWatch,
+        sink: AuditRecorder,
+        given: Mapping[ListenAddress, socket.socket] | None = None,
+    ) -> None:
+        self._given = given or {}
         self._config = config
         self._watch = watch
         self._sink = sink
@@ -47,7 +59,7 @@ class ControlProcess:
                 backend = await self._await_authority(signals)
                 if backend is not None:
                     parts = self._watch, backend, self._sink, self._health
-                    await ControlServer(self._config, *parts).run(signals)
+                    await ControlServer(self._config, *parts, self._given).run(signals)
                 nursery.cancel_scope.cancel()
 
     async def _await_authority(self, signals: AsyncIterator[int]) -> ThreadedBackend | None:

@@ -5,9 +5,10 @@ It keeps the CRL fresh. When the configuration changes, no request fails.
 
 import logging
 import math
+import socket
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,7 +44,7 @@ from crewgate.policy.serve_config_checks import following
 from crewgate.runtime.cleanup import on_error
 from crewgate.runtime.descriptor_limit import raise_to
 from crewgate.runtime.file_watch import FileWatch
-from crewgate.runtime.listening import listen
+from crewgate.runtime.listening import ListenAddress, listen, normal
 from crewgate.server.connection_limit import ConnectionLimiter
 from crewgate.server.listener import Listener
 from crewgate.server.listener_counters import ListenerCounters
@@ -74,7 +75,10 @@ class ControlServer:
         backend: ThreadedBackend,
         sink: AuditRecorder,
         health: ControlHealth,
+        given: Mapping[ListenAddress, socket.socket] | None = None,
     ) -> None:
+        """`given` are listening sockets of a service manager, by address."""
+        self._given = given or {}
         self._config = config
         self._watch = watch
         self._backend = backend
@@ -181,7 +185,9 @@ class ControlServer:
 
     def _listen(self, section: ControlConfig) -> _Open:
         where = f"{self._config.path}: [control]"
-        sock = listen(section.address, section.port, where=where)
+        given = self._given.get(normal(section.address, section.port))
+        # Of the one that is given, keep a copy: a later configuration may come back to its address.
+        sock = given.dup() if given else listen(section.address, section.port, where=where)
         with on_error(sock.close):
             context = self._context(section)
         authorizer = PeerAuthorizer(

@@ -1,7 +1,8 @@
 """Formats the log lines of a process, for a person, for journald or as JSON.
 
-Two environment variables choose the format and the lowest level. `crewgate serve` sets them from its
-options, and the processes that it starts inherit them. So they hold before a configuration is read.
+Two environment variables choose the format and the lowest level. `crewgate serve` sets them from
+its options, and the processes that it starts inherit them. So they hold before a configuration is
+read.
 """
 
 import enum

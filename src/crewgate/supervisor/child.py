@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from crewgate import limits
@@ -214,6 +214,11 @@ def python(module: str, path: Path, *more: str) -> list[str]:
     """Return the command line that runs a module on a configuration file."""
     # -P: Python does not import a file named trio.py in the current folder.
     return [sys.executable, "-P", "-m", module, "-c", str(path), *more]
+
+
+def socket_arguments(descriptors: Iterable[int]) -> list[str]:
+    """Return the arguments that pass listening sockets to a child."""
+    return [argument for each in descriptors for argument in ("--socket", str(each))]
 
 
 def exit_text(status: int) -> str:

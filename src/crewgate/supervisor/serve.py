@@ -33,16 +33,24 @@ from crewgate.runtime.process_log import ProcessLog
 from crewgate.runtime.readiness import READY, WAITING, ReadinessListener
 from crewgate.runtime.service_manager import ServiceManager
 from crewgate.runtime.socket_activation import activated_sockets
-from crewgate.supervisor.child import Child, DrainingChildren, begin, exit_text, python
+from crewgate.supervisor.child import (
+    Child,
+    DrainingChildren,
+    begin,
+    exit_text,
+    python,
+    socket_arguments,
+)
+from crewgate.supervisor.child_shutdown import END_SIGNALS, end_children
 from crewgate.supervisor.free_port_wait import await_free
 from crewgate.supervisor.optional_children import OptionalChildren
 from crewgate.supervisor.orphans import reap_orphans
 from crewgate.supervisor.service_reporter import ServiceReporter
+from crewgate.supervisor.service_sockets import ServiceSockets
 from crewgate.supervisor.signals import Signals
 from crewgate.supervisor.workers import Begun, Workers
 
 _log = logging.getLogger(__name__)
-_END = {signal.SIGTERM, signal.SIGINT}
 
 
 def serve(path: Path, log: LogSettings, *, bootstrap: bool = False) -> int:
@@ -85,8 +93,9 @@ class Supervisor:
         metrics = MetricsMemory.make()
         self._agent = Child("agent", python(agent, self._config.path), metrics)
         self._optional = OptionalChildren(self._config.path, control, admin, metrics)
-        self._workers = Workers(worker, metrics, activated_sockets())
-        if mistake := self._workers.unserved_sockets(self._config):
+        self._given = ServiceSockets(activated_sockets())
+        self._workers = Workers(worker, metrics, self._given.by_address)
+        if mistake := self._given.unserved(self._config):
             raise ConfigurationError(mistake)
         self._service = ServiceReporter(ServiceManager.from_environment(), self._config.state)
         self._reporter = HealthReportClient(self._config.state, "supervisor")
@@ -132,7 +141,7 @@ class Supervisor:
             left = max(self._agent.due - time.monotonic(), limits.restart_seconds_min)
             self._service.report("the agent cannot start yet: the log says why")
             _log.info("the agent cannot start yet; it starts again in %.1f s", left)
-            if _END & signals.wait(left):
+            if END_SIGNALS & signals.wait(left):
                 return 0
 
     def _try_agent(self, signals: Signals) -> int | None:
@@ -147,12 +156,12 @@ class Supervisor:
         with ReadinessListener() as readiness:
             begin(self._agent, readiness, *self._bootstrap)
             with suppress(ConfigurationError):
-                await_free(self._config, 0.0, self._workers.shared)
+                await_free(self._config, 0.0, self._given.by_address)
                 self._fit_workers()
             while not readiness.poll(READY):
                 # A probe gets an answer while the agent waits for its ledger.
                 self._keep(self._optional.admin, time.monotonic())
-                if _END & signals.wait(1.0, (readiness.ours,)):
+                if END_SIGNALS & signals.wait(1.0, (readiness.ours,)):
                     return 0
                 status = self._agent.ended(time.monotonic())
                 if status is not None:
@@ -166,9 +175,9 @@ class Supervisor:
         reported as such, and not as a port in use.
         """
         try:
-            await_free(self._config, limits.lock_wait_seconds, self._workers.shared)
+            await_free(self._config, limits.lock_wait_seconds, self._given.by_address)
         except ConfigurationError:
-            self._end([self._agent], limits.agent_end_seconds, signals)
+            end_children([self._agent], limits.agent_end_seconds, signals)
             raise
 
     def _keep_running(self, signals: Signals) -> None:
@@ -176,7 +185,7 @@ class Supervisor:
             self._reporter.report(self._facts())
             self._service.check()
             received = signals.wait(self._pause())
-            if _END & received:
+            if END_SIGNALS & received:
                 return
             if signal.SIGUSR2 in received:
                 with self._service.reloading():
@@ -241,7 +250,9 @@ class Supervisor:
         if child in self._workers:
             self._workers.start(child, self._config, now)
         else:
-            child.start(now)
+            is_control = child is self._optional.control
+            sockets = self._given.of_control(self._config) if is_control else []
+            child.start(now, *socket_arguments(sockets), keep=sockets)
 
     def _restart(self, signals: Signals) -> None:
         """Replace each process once its successor serves; keep it if the successor fails."""
@@ -315,7 +326,7 @@ class Supervisor:
                 received = signals.wait(0.1, [each.ours for _, each in waiting])
                 later |= received - {signal.SIGCHLD}
                 waiting = [(child, each) for child, each in waiting if not each.poll(state)]
-                if _END & received or any(each.is_over for _, each in waiting):
+                if END_SIGNALS & received or any(each.is_over for _, each in waiting):
                     return False
         finally:
             # The main loop handles these signals afterwards.
@@ -326,7 +337,7 @@ class Supervisor:
         """Use a changed file."""
         self._optional.follow(self._config, config, time.monotonic())
         self._config = config
-        if mistake := self._workers.unserved_sockets(config):
+        if mistake := self._given.unserved(config):
             _log.warning("%s", mistake)
 
     def _reload(self) -> None:
@@ -366,28 +377,9 @@ class Supervisor:
         self._reporter.report([failed("drain", "`crewgate serve` is ending", grace=60.0)])
         _log.info("draining: workers get %g s to end", self._config.drain_seconds)
         first = [*self._workers, *self._leaving, self._optional.control]
-        self._end(first, self._config.drain_seconds, signals)
-        self._end([self._agent, self._optional.admin], limits.agent_end_seconds, signals)
-
-    def _end(self, children: list[Child], seconds: float, signals: Signals) -> None:
-        """Send SIGTERM, and SIGKILL after `seconds` or at another SIGTERM or SIGINT to us."""
-        for child in children:
-            child.send(signal.SIGTERM)
-        deadline = time.monotonic() + seconds
-        while any(child.running for child in children):
-            now = time.monotonic()
-            for child in children:
-                child.ended(now)
-            left = deadline - now
-            if left <= 0:
-                break
-            if any(child.running for child in children) and _END & signals.wait(min(left, 1.0)):
-                break
-        for child in children:
-            if child.running:
-                _log.warning("killing %s: it did not end in time", child.name)
-                child.send(signal.SIGKILL)
-                child.wait()
+        end_children(first, self._config.drain_seconds, signals)
+        last = [self._agent, self._optional.admin]
+        end_children(last, limits.agent_end_seconds, signals)
 
     def _kill(self) -> None:
         for child in [*self._children(), *self._leaving]:

@@ -11,10 +11,9 @@ from contextlib import ExitStack
 
 from crewgate.config import Config
 from crewgate.metrics.memory import MetricsMemory
-from crewgate.runtime.listening import KeptSockets, ListenAddress, normal
+from crewgate.runtime.listening import KeptSockets, ListenAddress
 from crewgate.runtime.readiness import READY, ReadinessListener
-from crewgate.runtime.socket_activation import describe
-from crewgate.supervisor.child import Child, begin, python
+from crewgate.supervisor.child import Child, begin, python, socket_arguments
 
 Begun = tuple[Child, ReadinessListener]
 
@@ -30,8 +29,7 @@ class Workers:
     ) -> None:
         """`shared` are the sockets of a service manager, by address."""
         self._module, self._metrics = module, metrics
-        self.shared = dict(shared or {})
-        self._sockets = KeptSockets(self.shared)
+        self._sockets = KeptSockets(shared)
         self.children: dict[int, Child] = {}
         # Where the workers accept whose successors are starting, by index.
         self._before: dict[int, set[ListenAddress]] = {}
@@ -55,20 +53,6 @@ class Workers:
             self.children[index].send(signal.SIGTERM)
         return [self.children.pop(index) for index in surplus]
 
-    def unserved_sockets(self, config: Config) -> str:
-        """Return a sentence about shared sockets from which no worker would accept; else "".
-
-        Clients would wait in them for ever, because the service manager keeps them open.
-        """
-        served = {normal(*each) for each in _addresses(config)} if config.workers else set()
-        places = ", ".join(describe(each) for each in self.shared if each not in served)
-        if not places:
-            return ""
-        return (
-            f"{config.path}: clients wait at {places}, where the service manager has a socket and "
-            "no worker accepts; give the socket unit and [[listener]] the same address and port"
-        )
-
     def new(self, index: int, config: Config) -> Child:
         """Return the worker `index`, not started yet."""
         more = "--worker", str(index)
@@ -77,7 +61,7 @@ class Workers:
     def start(self, child: Child, config: Config, now: float) -> None:
         """Start a worker with the sockets that are kept for it; OSError."""
         sockets = self._sockets.fit(self._index(child), _addresses(config))
-        child.start(now, *_socket_arguments(sockets), keep=sockets)
+        child.start(now, *socket_arguments(sockets), keep=sockets)
 
     def begin_successors(self, config: Config, stack: ExitStack) -> dict[int, Begun]:
         """Start another process for each worker; `stack` closes their reports of readiness."""
@@ -86,7 +70,7 @@ class Workers:
         for index in self.children:
             readiness, child = stack.enter_context(ReadinessListener()), self.new(index, config)
             sockets = self._sockets.fit(index, _addresses(config))
-            begin(child, readiness, *_socket_arguments(sockets), sockets=sockets)
+            begin(child, readiness, *socket_arguments(sockets), sockets=sockets)
             begun[index] = child, readiness
         return begun
 
@@ -127,8 +111,3 @@ class Workers:
 
 def _addresses(config: Config) -> list[ListenAddress]:
     return [(each.address, each.port) for each in config.listeners]
-
-
-def _socket_arguments(descriptors: list[int]) -> list[str]:
-    """Return the arguments that pass listening sockets to a worker."""
-    return [argument for each in descriptors for argument in ("--socket", str(each))]
