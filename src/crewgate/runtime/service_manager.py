@@ -16,7 +16,7 @@ _VARIABLES: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 
 class ServiceManager:
-    """A service manager that listens at `address`, and expects a sign of life each so often.
+    """A service manager that listens at `address`, and expects a keep-alive message each so often.
 
     `watchdog_seconds` is the time after which it ends a process without WATCHDOG=1; None: never.
     """

@@ -1,8 +1,8 @@
 """Tells the service manager whether calls are served, and that supervisor and agent live.
 
-A sign of life follows only an answer of the agent: a supervisor that runs beside a stuck agent is
-of no use. An agent that has ended is no reason to end all processes, because the supervisor starts
-it again. Without a service manager, this module sends no message and asks no agent.
+It sends no keep-alive message while the agent is stuck: a supervisor beside a stuck agent is of no
+use. An agent that has ended is no reason to end all processes, because the supervisor starts it
+again. Without a service manager, this module sends no message and asks no agent.
 """
 
 import math

@@ -10,12 +10,12 @@ import pytest
 from installation import Premises, wait_until
 from service_world import NewConnections, Service
 
-RESTARTS = 3
+RESTARTS = 2
 
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    """Started, with a watchdog that expects a sign of life every three seconds."""
+    """Started, with a watchdog that expects a keep-alive message every three seconds."""
     found = Service(Premises(tmp_path), watchdog_seconds=3.0)
     try:
         found.start()
@@ -53,7 +53,7 @@ def test_a_service_restarts_under_load_and_refuses_no_connection(service: Servic
         wait_until(lambda: "READY=1" in service.since("RELOADING=1"))
     wait_until(lambda: service.messages[-1] == "WATCHDOG=1")
 
-    # A supervisor beside a stuck agent sends no sign of life.
+    # A supervisor beside a stuck agent sends no keep-alive message.
     pid = int(service.premises.ask("status")["pid"])
     os.kill(pid, signal.SIGSTOP)
     before, text = len(service.messages), "STATUS=waiting for the agent: "

@@ -1,4 +1,4 @@
-"""What the service manager is told, and that a sign of life needs an answer of the agent."""
+"""What the service manager is told, and that a keep-alive message needs an answer of the agent."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -90,7 +90,7 @@ def test_a_busy_service_manager_gets_the_message_again(world: World) -> None:
     assert world.later(1.0) == ["STATUS=serving calls", "READY=1", "WATCHDOG=1"]
 
 
-def test_a_sign_of_life_needs_an_agent_that_is_not_stuck(world: World) -> None:
+def test_a_keep_alive_message_needs_an_agent_that_is_not_stuck(world: World) -> None:
     """One that has ended is started again by the supervisor, which is alive."""
     world.answer = READY
     world.later(0)
@@ -129,7 +129,7 @@ def test_an_end_asks_for_the_time_that_it_takes(world: World) -> None:
     assert world.later(60) == []
 
 
-def test_without_a_watchdog_no_sign_of_life_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_watchdog_no_keep_alive_message_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(monkeypatch, None)
     world.answer = READY
     assert world.later(0) == ["STATUS=serving calls", "READY=1"]
