@@ -41,6 +41,7 @@ cdef extern from "metrics_shard.h" nogil:
     bint mx_has_exemplars(const mx_cell *row)
     bint mx_read_exemplar(const mx_cell *source, int64_t *to)
     void mx_observe(mx_cell *row, int64_t value)
+    bint mx_has_room(const mx_shard *shard)
     bint mx_is_sound(const mx_shard *shard, const mx_entry *entry)
     uint32_t MX_HISTOGRAM_CELLS(uint32_t bounds, bint exemplars)
     int64_t mx_enter(mx_shard *shard, const char *text, mx_entry entry, uint32_t cells, bint spare)
@@ -56,3 +57,5 @@ cdef class MetricsShard:
     cdef dict numbers  # name, NUL, labels -> number of the entry
 
     cdef mx_cell *row(self, uint32_t number) noexcept
+    cdef bint has_layout(self, uint32_t number, uint8_t kind, uint8_t scale, uint8_t merge,
+                         tuple bounds, bint exemplars)

@@ -42,6 +42,8 @@ cdef class MetricsShard:
             self.shard.magic = MX_MAGIC
         elif self.shard.magic != MX_MAGIC:
             raise ValueError("the memory of the metrics is of another version")
+        if not mx_has_room(self.shard):
+            raise ValueError("a broken process has damaged the memory of the metrics")
         self.numbers = {}
         cdef uint32_t number
         cdef mx_entry *entry
@@ -60,6 +62,22 @@ cdef class MetricsShard:
     cdef mx_cell *row(self, uint32_t number) noexcept:
         return &self.shard.cells[self.shard.directory[number].cell]
 
+    cdef bint has_layout(self, uint32_t number, uint8_t kind, uint8_t scale, uint8_t merge,
+                         tuple bounds, bint exemplars):
+        """Whether an entry is as declared; a predecessor may be of another version, or broken."""
+        cdef const mx_entry *entry = &self.shard.directory[number]
+        cdef const mx_cell *row = self.row(number)
+        if (entry.kind, entry.scale, entry.merge) != (kind, scale, merge):
+            return False
+        if kind != MX_HISTOGRAM:
+            return True
+        if mx_get(row) != (<int64_t>len(bounds) | <int64_t>exemplars << 16):
+            return False
+        for at, bound in enumerate(bounds, 1):
+            if mx_get(row + <int>at) != bound:
+                return False
+        return True
+
     def enter(self, bytes name not None, bytes labels not None, str kind not None, *,
               int scale=0, str merge="sum", tuple bounds=(), bint exemplars=False,
               bint spare=False):
@@ -70,7 +88,8 @@ cdef class MetricsShard:
         cdef mx_entry entry
         cdef mx_cell *row
         cdef int64_t number
-        if known is not None:
+        if known is not None and self.has_layout(
+                <uint32_t>known, KINDS[kind], scale, MERGES[merge], bounds, exemplars):
             mx_note(&self.shard.directory[<uint32_t>known].shown, 1)
             return known
         if count > MX_BOUNDS_MAX or len(name) > 255 or len(labels) > 4096 or not 0 <= scale <= 9:
@@ -116,6 +135,11 @@ cdef class MetricsShard:
     def replay(self, uint64_t size):
         mx_replay(self.shard, size)
 
+    def hide(self, uint32_t number):
+        if number >= mx_noted(&self.shard.entries):
+            raise ValueError("there is no such series")
+        mx_note(&self.shard.directory[number].shown, 0)
+
     def hide_gauges(self):
         cdef uint32_t number
         for number in range(min(mx_noted(&self.shard.entries), MX_ENTRIES)):
@@ -128,13 +152,14 @@ cdef class Series:
 
     cdef MetricsShard shard
     cdef mx_cell *cells
+    cdef readonly uint32_t number
     cdef uint32_t cell
     cdef int64_t base
 
     def __cinit__(self, MetricsShard shard not None, uint32_t number):
         if number >= mx_noted(&shard.shard.entries):
             raise ValueError("there is no such series")
-        self.shard = shard
+        self.shard, self.number = shard, number
         self.cell = shard.shard.directory[number].cell
         self.cells = shard.row(number)
         self.base = mx_get(self.cells)

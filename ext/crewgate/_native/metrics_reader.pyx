@@ -1,16 +1,19 @@
 """Reads the metrics of all processes of a machine, and writes them as Prometheus reads them.
 
-Nothing in a shard is trusted: its process may be broken, and must not harm the reader.
+Nothing in a shard is trusted: its process may be broken, and must not harm the reader or the counts
+of others. An entry counts only if it is as its metric is declared, and is copied before it is
+checked.
 """
 
 from crewgate._native.metrics cimport (
-    MX_ENTRIES, MX_EXEMPLAR_CELLS, MX_GAUGE, MX_HISTOGRAM, MX_MAGIC, MX_MAX, MX_SHARD_BYTES,
-    mx_bounds, mx_cell, mx_decimal, mx_entry, mx_get, mx_has_exemplars, mx_is_sound, mx_noted,
+    MX_CELLS, MX_ENTRIES, MX_EXEMPLAR_CELLS, MX_GAUGE, MX_HISTOGRAM, MX_HISTOGRAM_CELLS, MX_MAGIC,
+    MX_MAX, MX_SHARD_BYTES, mx_cell, mx_decimal, mx_entry, mx_get, mx_is_sound, mx_noted,
     mx_read_exemplar, mx_shard,
 )
+from crewgate._native.metrics import KINDS, MERGES
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, mmap, munmap
@@ -23,7 +26,6 @@ cdef struct Part:
     # A series of one shard.
     const mx_entry *entry
     const mx_cell *cells
-    bint has_exemplars
 
 
 cdef class MergedSeries:
@@ -32,8 +34,6 @@ cdef class MergedSeries:
     cdef Part *parts
     cdef uint32_t count
     cdef readonly bytes labels
-    cdef uint32_t bounds
-    cdef unsigned kind, scale, merge
 
     def __cinit__(self, bytes labels):
         self.parts = NULL
@@ -52,10 +52,44 @@ cdef class MergedSeries:
             raise MemoryError
         self.parts = more
         more[self.count].entry, more[self.count].cells = entry, cells
-        more[self.count].has_exemplars = (
-            entry.kind == MX_HISTOGRAM and mx_has_exemplars(cells))
         self.count += 1
         return 0
+
+
+cdef class DeclaredFamily:
+    """See the stub."""
+
+    cdef bytes name, plain, open_metrics
+    cdef object accepts
+    cdef tuple bounds
+    cdef uint8_t kind, scale, merge
+    cdef bint exemplars
+    cdef dict series   # labels -> MergedSeries
+    cdef list ordered  # the series by their labels
+
+    def __cinit__(self, bytes name not None, bytes plain not None, bytes open_metrics not None,
+                  accepts, *, str kind not None, int scale=0, str merge="sum", tuple bounds=(),
+                  bint exemplars=False):
+        self.name, self.plain, self.open_metrics = name, plain, open_metrics
+        self.accepts, self.bounds, self.exemplars = accepts, bounds, exemplars
+        self.kind, self.scale, self.merge = KINDS[kind], scale, MERGES[merge]
+        self.series, self.ordered = {}, []
+
+    cdef bint describes(self, const mx_shard *shard, const mx_entry *entry) except -1:
+        """Whether an entry is of this family, as it is declared here."""
+        cdef const mx_cell *row = shard.cells + entry.cell
+        cdef uint32_t count = <uint32_t>len(self.bounds)
+        if (entry.kind, entry.scale, entry.merge) != (self.kind, self.scale, self.merge):
+            return False
+        if self.kind != MX_HISTOGRAM:
+            return True
+        if (MX_HISTOGRAM_CELLS(count, self.exemplars) > MX_CELLS - entry.cell
+                or mx_get(row) != (<int64_t>count | <int64_t>self.exemplars << 16)):
+            return False
+        for at, bound in enumerate(self.bounds, 1):
+            if mx_get(row + <int>at) != bound:
+                return False
+        return True
 
 
 cdef class Text:
@@ -98,7 +132,7 @@ cdef class MetricsReader:
     cdef size_t size
     cdef uint32_t shards
     cdef list seen       # the number of entries of each shard that have been read
-    cdef dict families   # name -> head lines (text, OpenMetrics), {labels: series}, sorted list
+    cdef dict families   # by their names, in the order of the text
     cdef bint is_sorted
 
     def __cinit__(self, int descriptor, list families not None):
@@ -110,9 +144,7 @@ cdef class MetricsReader:
         self.base = <char *>base
         self.shards = <uint32_t>(self.size // MX_SHARD_BYTES)
         self.seen = [0] * self.shards
-        self.families = {}
-        for name, plain, open_metrics in families:
-            self.families[name] = (plain, open_metrics, {}, [])
+        self.families = {(<DeclaredFamily?>each).name: each for each in families}
 
     def __dealloc__(self):
         if self.base != NULL:
@@ -128,55 +160,47 @@ cdef class MetricsReader:
                 continue
             count, first = min(mx_noted(&shard.entries), MX_ENTRIES), self.seen[index]
             for number in range(first, count):
-                if mx_is_sound(shard, &shard.directory[number]):
-                    self.enter(shard, &shard.directory[number])
+                self.enter(shard, &shard.directory[number])
             self.seen[index] = count
         return 0
 
-    cdef int enter(self, mx_shard *shard, const mx_entry *entry) except -1:
-        cdef const char *text = shard.text + entry.text
-        cdef bytes name = text[:entry.name_size]
-        cdef bytes labels = (text + entry.name_size)[:entry.labels_size]
-        cdef const mx_cell *cells = &shard.cells[entry.cell]
-        cdef uint32_t bounds = mx_bounds(cells) if entry.kind == MX_HISTOGRAM else 0
-        cdef MergedSeries series
-        cdef tuple family = self.families.get(name)
-        if family is None:
-            return 0  # of another version of this program
-        series = (<dict>family[2]).get(labels)
-        if series is None:
-            series = MergedSeries(labels)
-            series.kind, series.scale = entry.kind, entry.scale
-            series.merge, series.bounds = entry.merge, bounds
-            (<dict>family[2])[labels] = series
-            (<list>family[3]).append(series)
-            self.is_sorted = False
-        elif (series.kind, series.scale, series.bounds) != (entry.kind, entry.scale, bounds):
+    cdef int enter(self, const mx_shard *shard, const mx_entry *entry) except -1:
+        cdef mx_entry copy = entry[0]
+        if not mx_is_sound(shard, &copy):
             return 0
-        return series.add(entry, cells)
+        cdef const char *text = shard.text + copy.text
+        cdef bytes name = text[:copy.name_size]
+        cdef bytes labels = (text + copy.name_size)[:copy.labels_size]
+        cdef DeclaredFamily family = self.families.get(name)
+        cdef MergedSeries series
+        if family is None or not family.describes(shard, &copy) or not family.accepts(labels):
+            return 0  # of another version of this program, or broken
+        series = family.series.get(labels)
+        if series is None:
+            series = family.series[labels] = MergedSeries(labels)
+            family.ordered.append(series)
+            self.is_sorted = False
+        return series.add(entry, shard.cells + copy.cell)
 
     def render(self, *, bint open_metrics=False):
         cdef Text text = Text()
-        cdef bytes name
-        cdef tuple family
-        cdef list ordered
+        cdef DeclaredFamily family
         cdef MergedSeries series
         cdef size_t before
         self.refresh()
-        for name, family in self.families.items():
-            ordered = family[3]
-            if not ordered:
+        for family in self.families.values():
+            if not family.ordered:
                 continue
             if not self.is_sorted:
-                ordered.sort()
+                family.ordered.sort()
             before = text.used
-            text.put(family[1] if open_metrics else family[0])
+            text.put(family.open_metrics if open_metrics else family.plain)
             start = text.used
-            for series in ordered:
-                if series.kind == MX_HISTOGRAM:
-                    histogram(text, name, series, open_metrics)
+            for series in family.ordered:
+                if family.kind == MX_HISTOGRAM:
+                    histogram(text, family, series, open_metrics)
                 else:
-                    plain(text, name, series)
+                    plain(text, family, series)
             if text.used == start:
                 text.used = before  # gauges of processes that have ended
         self.is_sorted = True
@@ -196,41 +220,41 @@ cdef int sample(Text text, bytes name, bytes suffix, bytes labels) except -1:
     return text.put(b" ")
 
 
-cdef int plain(Text text, bytes name, MergedSeries series) except -1:
+cdef int plain(Text text, DeclaredFamily family, MergedSeries series) except -1:
     """Write a counter or a gauge."""
     cdef int64_t value = 0, each
     cdef uint32_t at
     cdef bint is_shown = False
     for at in range(series.count):
-        if series.kind == MX_GAUGE and not mx_noted(&series.parts[at].entry.shown):
+        if family.kind == MX_GAUGE and not mx_noted(&series.parts[at].entry.shown):
             continue
         each = mx_get(series.parts[at].cells)
-        if series.merge == MX_MAX:
+        if family.merge == MX_MAX:
             value = each if not is_shown else max(value, each)
         else:
             value += each
         is_shown = True
     if is_shown:
-        sample(text, name, b"", series.labels)
-        text.number(value, series.scale)
+        sample(text, family.name, b"", series.labels)
+        text.number(value, family.scale)
         text.put(b"\n")
     return 0
 
 
-cdef int histogram(Text text, bytes name, MergedSeries series, bint open_metrics) except -1:
+cdef int histogram(Text text, DeclaredFamily family, MergedSeries series,
+                   bint open_metrics) except -1:
     """Write the buckets, the sum and the count of a histogram."""
     cdef int64_t value, count = 0, total = 0
     cdef uint32_t bucket, at
     cdef bytes comma = b"," if series.labels else b""
-    # The bounds were checked when the series was found, and the shard is not asked again.
-    cdef uint32_t n = series.bounds
-    cdef const mx_cell *first = series.parts[0].cells
+    # The shards were asked for their bounds when the series was found, and are not asked again.
+    cdef uint32_t n = <uint32_t>len(family.bounds)
     for bucket in range(n + 1):
         value = 0
         for at in range(series.count):
             value += mx_get(series.parts[at].cells + 1 + n + bucket)
         count += value
-        text.put(name)
+        text.put(family.name)
         text.put(b"_bucket{")
         text.put(series.labels)
         text.put(comma)
@@ -238,18 +262,18 @@ cdef int histogram(Text text, bytes name, MergedSeries series, bint open_metrics
         if bucket == n:
             text.put(b"+Inf")
         else:
-            bound(text, mx_get(first + 1 + bucket), series.scale)
+            bound(text, family.bounds[bucket], family.scale)
         text.put(b'"} ')
         text.number(count, 0)
-        if open_metrics and value:
-            exemplar(text, series, bucket)
+        if open_metrics and value and family.exemplars:
+            exemplar(text, family, series, bucket)
         text.put(b"\n")
     for at in range(series.count):
         total += mx_get(series.parts[at].cells + 2 + 2 * n)
-    sample(text, name, b"_sum", series.labels)
-    text.number(total, series.scale)
+    sample(text, family.name, b"_sum", series.labels)
+    text.number(total, family.scale)
     text.put(b"\n")
-    sample(text, name, b"_count", series.labels)
+    sample(text, family.name, b"_count", series.labels)
     text.number(count, 0)
     return text.put(b"\n")
 
@@ -264,15 +288,16 @@ cdef int bound(Text text, int64_t value, unsigned scale) except -1:
     return text.put(b".0") if value % unit == 0 else 0
 
 
-cdef int exemplar(Text text, MergedSeries series, uint32_t bucket) except -1:
+cdef int exemplar(Text text, DeclaredFamily family, MergedSeries series,
+                  uint32_t bucket) except -1:
     """Write the newest exemplar of a bucket, if there is one."""
     cdef int64_t found[5]
     cdef int64_t newest[5]
-    cdef uint32_t at, first = 3 + 2 * series.bounds + bucket * MX_EXEMPLAR_CELLS
+    cdef uint32_t count = <uint32_t>len(family.bounds)
+    cdef uint32_t at, first = 3 + 2 * count + bucket * MX_EXEMPLAR_CELLS
     newest[4] = 0
     for at in range(series.count):
-        if (series.parts[at].has_exemplars
-                and mx_read_exemplar(series.parts[at].cells + first, found)
+        if (mx_read_exemplar(series.parts[at].cells + first, found)
                 and found[4] > newest[4]):
             memcpy(newest, found, sizeof(newest))
     if not newest[4]:
@@ -282,6 +307,6 @@ cdef int exemplar(Text text, MergedSeries series, uint32_t bucket) except -1:
     text.put(b'",span_id="')
     text.put((<const char *>&newest[2])[:8].hex().encode())
     text.put(b'"} ')
-    text.number(newest[3], series.scale)
+    text.number(newest[3], family.scale)
     text.put(b" ")
     return text.number(newest[4] // 1000000, 3)

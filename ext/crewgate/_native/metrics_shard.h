@@ -127,7 +127,7 @@ static inline void mx_observe(mx_cell *row, int64_t value) {
   mx_add(mx_total(row), value);
 }
 
-/* Whether the cells of an entry lie in the shard. Who reads a shard trusts nothing in it. */
+/* Whether the text and the cells of an entry lie in the shard. A reader trusts nothing in a shard. */
 static inline int mx_is_sound(const mx_shard *shard, const mx_entry *entry) {
   uint32_t room, n;
   if (entry->text > MX_TEXT || MX_TEXT - entry->text < (uint32_t)entry->name_size + entry->labels_size)
@@ -140,6 +140,14 @@ static inline int mx_is_sound(const mx_shard *shard, const mx_entry *entry) {
   n = mx_bounds(shard->cells + entry->cell);
   return n <= MX_BOUNDS_MAX &&
          MX_HISTOGRAM_CELLS(n, mx_has_exemplars(shard->cells + entry->cell)) <= room;
+}
+
+/* Whether a process can count in a shard that others have used. A process that works uses less than
+ * half of what is kept back: one series for each metric. */
+static inline int mx_has_room(const mx_shard *shard) {
+  return mx_noted(&shard->entries) <= MX_ENTRIES - MX_SPARE_ENTRIES / 2 &&
+         shard->cells_used <= MX_CELLS - MX_SPARE_CELLS / 2 &&
+         shard->text_used <= MX_TEXT - MX_SPARE_TEXT / 2;
 }
 
 /* Adds an entry, and returns its number; -1 if there is no room. `spare`: it may use the room that

@@ -13,7 +13,8 @@ def arm_fault(stores: int) -> bool:
 class MetricsShard:
     """Part `index` of a memory file, mapped for writing; one process writes to it at a time.
 
-    Raises ValueError if the file has no such part, or one of another version; OSError.
+    Raises ValueError if the file has no such part, or one that is damaged or of another version;
+    OSError.
     """
 
     file: bytes
@@ -51,6 +52,9 @@ class MetricsShard:
     def replay(self, size: int) -> None:
         """Add the calls that a killed process had noted and written; `file` has `size` bytes."""
 
+    def hide(self, number: int) -> None:
+        """Show a gauge no more until a process enters it again."""
+
     def hide_gauges(self) -> None:
         """Show no gauge until a process enters it again."""
 
@@ -59,6 +63,8 @@ class Series:
 
     Each call is one addition or store in shared memory. Raises ValueError for an unknown number.
     """
+
+    number: int
 
     def __init__(self, shard: MetricsShard, number: int) -> None: ...
     def add(self, by: int = 1) -> None:

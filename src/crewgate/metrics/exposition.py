@@ -4,9 +4,11 @@ Two formats: Prometheus' text (https://prometheus.io/docs/instrumenting/expositi
 OpenMetrics 1.0, which also has exemplars: the trace of one call of each bucket.
 """
 
+import re
 import threading
+from collections.abc import Callable
 
-from crewgate._native.metrics_reader import MetricsReader
+from crewgate._native.metrics_reader import DeclaredFamily, MetricsReader
 from crewgate.metrics.families import FAMILIES, MetricFamily
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -19,7 +21,7 @@ class Exposition:
     def __init__(self, descriptor: int) -> None:
         """Map the memory; OSError."""
         self._lock = threading.Lock()
-        self._reader = MetricsReader(descriptor, [_head(each) for each in FAMILIES])
+        self._reader = MetricsReader(descriptor, [_declared(each) for each in FAMILIES])
 
     def read(self, accept: str = "") -> tuple[bytes, str]:
         """Return the text and its media type: OpenMetrics only if the `Accept` header asks for it.
@@ -32,12 +34,36 @@ class Exposition:
         return text, OPEN_METRICS if wants else TEXT
 
 
-def _head(family: MetricFamily) -> tuple[bytes, bytes, bytes]:
-    """Return a family's name, and the lines before its samples in both formats."""
+def _declared(family: MetricFamily) -> DeclaredFamily:
+    """Return a family with the lines before its samples in both formats."""
     name, meaning = family.name, family.help.replace("\\", r"\\").replace("\n", r"\n")
     plain = f"# HELP {name} {meaning}\n# TYPE {name} {family.kind}\n"
     base = name.removesuffix("_total")
     quoted = meaning.replace('"', r"\"")
     unit = f"# UNIT {base} {family.unit}\n" if family.unit else ""
     opened = f"# TYPE {base} {family.kind}\n{unit}# HELP {base} {quoted}\n"
-    return name.encode(), plain.encode(), opened.encode()
+    return DeclaredFamily(
+        name.encode(),
+        plain.encode(),
+        opened.encode(),
+        _label_check(family.labels),
+        kind=family.kind,
+        scale=family.scale,
+        merge=family.merge,
+        bounds=family.bounds,
+        exemplars=family.exemplars,
+    )
+
+
+def _label_check(names: tuple[str, ...]) -> Callable[[bytes], bool]:
+    """Return whether a text is these labels: with any other, a scraper refuses the whole scrape."""
+    value = r'"(?:[^"\\\n\x00]|\\["\\n])*"'
+    pattern = re.compile(",".join(f"{name}={value}" for name in names))
+
+    def is_valid(labels: bytes) -> bool:
+        try:
+            return pattern.fullmatch(labels.decode()) is not None
+        except UnicodeDecodeError:
+            return False
+
+    return is_valid

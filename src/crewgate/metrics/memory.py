@@ -29,7 +29,7 @@ class MetricsMemory:
         fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, seals)
         self._unused = iter(range(1, shards_max))
         self._free: dict[int, str] = {}  # shard -> the name of the process that had it last
-        self._own = ProcessMetrics(MetricsShard(self.descriptor, 0))
+        self.own = ProcessMetrics(MetricsShard(self.descriptor, 0))
 
     @classmethod
     def make(cls) -> Self | None:
@@ -58,7 +58,7 @@ class MetricsMemory:
         """Take a shard back from a process that has ended, however it ended.
 
         The calls are counted whose audit lines it has still written. Its gauges are no longer
-        shown.
+        shown. A damaged shard is given to no other process.
         """
         try:
             counted = MetricsShard(self.descriptor, shard)
@@ -66,15 +66,16 @@ class MetricsMemory:
             counted.hide_gauges()
         except (OSError, ValueError) as error:
             _log.warning("the metrics of %s cannot be completed: %s", name, error)
-        self._free[shard] = name
+        else:
+            self._free[shard] = name
 
     def variables(self, shard: int | None) -> dict[str, str]:
         """Return the environment variable that names a shard to its process."""
         return {} if shard is None else {VARIABLE: f"{self.descriptor}:{shard}"}
 
     def restarted(self, name: str) -> None:
-        """Count a process that starts again."""
-        self._own.series(RESTARTS, name.replace(" ", "-")).add()
+        """Count a process that starts again after an end that it was not asked for."""
+        self.own.series(RESTARTS, name.replace(" ", "-")).add()
 
 
 def _size(path: bytes) -> int:

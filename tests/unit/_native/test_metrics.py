@@ -3,7 +3,9 @@
 import mmap
 import os
 import random
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -15,7 +17,7 @@ from crewgate._native.metrics import (
     MetricsShard,
     Series,
 )
-from crewgate._native.metrics_reader import MetricsReader
+from crewgate._native.metrics_reader import DeclaredFamily, MetricsReader
 
 BOUNDS = (10, 100, 1000)
 
@@ -29,16 +31,26 @@ def memory() -> Iterator[int]:
     os.close(descriptor)
 
 
+DECLARED: dict[str, dict[str, object]] = {}  # what `text` has for each name: as `series` last had
+
+
 def series(shard: MetricsShard, name: str, kind: str = "counter", **more: object) -> Series:
     labels = more.pop("labels", b"")
+    DECLARED[name] = {"kind": kind, **more}
     number = shard.enter(name.encode(), labels, kind, **more)  # type: ignore[arg-type]
     assert number is not None
     return Series(shard, number)
 
 
 def text(memory: int, *names: str, open_metrics: bool = False) -> list[str]:
-    heads = [(name.encode(), f"# {name}\n".encode(), b"# open\n") for name in names]
-    return MetricsReader(memory, heads).render(open_metrics=open_metrics).decode().splitlines()
+    families = [
+        DeclaredFamily(
+            name.encode(), f"# {name}\n".encode(), b"# open\n", lambda labels: b"!" not in labels,
+            **DECLARED.get(name, {"kind": "counter"}),  # type: ignore[arg-type]
+        )
+        for name in names
+    ]  # fmt: skip
+    return MetricsReader(memory, families).render(open_metrics=open_metrics).decode().splitlines()
 
 
 def test_counts_of_all_processes_are_added_up(memory: int) -> None:
@@ -203,6 +215,41 @@ def test_memory_of_others_is_refused(memory: int) -> None:
     assert text(memory, "x") == []
 
 
+def test_only_what_is_declared_is_read(memory: int) -> None:
+    """Another kind, scale or bound, or labels of another metric, hide no count of the others."""
+    first, second = MetricsShard(memory, 0), MetricsShard(memory, 1)
+    series(first, "calls_total", "gauge").set(7)
+    series(first, "late_seconds", "histogram", bounds=(10, 100, 999)).observe(5)
+    series(second, "late_seconds", "histogram", bounds=BOUNDS).observe(5)
+    for shard in (first, second):
+        series(shard, "calls_total", labels=b"!").add()
+    series(second, "calls_total").add(2)
+    assert text(memory, "calls_total") == ["# calls_total", "calls_total 2"]
+    assert text(memory, "late_seconds")[-1] == "late_seconds_count 1"
+
+
+def test_a_process_does_not_count_in_a_series_of_another_layout(memory: int) -> None:
+    """Such as one of the version before an upgrade: it makes a new one, and its successor uses it.
+
+    A histogram in the cells of a counter would write over its neighbours.
+    """
+    series(MetricsShard(memory, 0), "x_seconds").add(40)
+    for _ in range(2):
+        shard = MetricsShard(memory, 0)
+        series(shard, "x_seconds", "histogram", bounds=BOUNDS).observe(5)
+    assert text(memory, "x_seconds")[-2:] == ["x_seconds_sum 10", "x_seconds_count 2"]
+
+
+@pytest.mark.parametrize("at", [8, 12, 16])
+@pytest.mark.parametrize("value", [0xFFFFFFFF, 0xFFFFFF00, 1 << 21])
+def test_a_damaged_shard_is_refused(memory: int, at: int, value: int) -> None:
+    """The sizes in use, and the number of entries: no process writes beyond its shard."""
+    MetricsShard(memory, 0)
+    os.pwrite(memory, value.to_bytes(4, sys.byteorder), at)
+    with pytest.raises(ValueError, match="damaged"):
+        MetricsShard(memory, 0)
+
+
 def test_a_broken_shard_harms_no_reader(memory: int) -> None:
     """Whatever a broken process leaves: the reader ends with some text, and does not crash."""
     shard = MetricsShard(memory, 0)
@@ -219,5 +266,6 @@ def test_a_broken_shard_harms_no_reader(memory: int) -> None:
                 raw[at] = dice.randrange(256)
             raw[:8] = used[:8]
             text(memory, *names, open_metrics=True)
-            MetricsShard(memory, 0).replay(dice.randrange(10_000))
+            with suppress(ValueError):  # damaged
+                MetricsShard(memory, 0).replay(dice.randrange(10_000))
             raw[: len(used)] = used
