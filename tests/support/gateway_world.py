@@ -38,6 +38,8 @@ from crewgate.gateway.call.in_flight import InFlightCalls
 from crewgate.gateway.call.undecided_call import ListenerPolicy
 from crewgate.gateway.routes import build
 from crewgate.ipc.attach_messages import CreditDrawn
+from crewgate.metrics.families import UNRECORDED
+from crewgate.metrics.process_metrics import ProcessMetrics
 from crewgate.server.socket_poller import SocketPoller
 from crewgate.upstream.connector import Connector
 from crewgate.upstream.pool import UpstreamPool
@@ -245,13 +247,24 @@ class World:
     """A running gateway and everything behind it."""
 
     def __init__(
-        self, edge: Edge, gateway: Gateway, judge: FakeJudge, sink: FakeSink, live: InFlightCalls
+        self,
+        edge: Edge,
+        gateway: Gateway,
+        judge: FakeJudge,
+        sink: FakeSink,
+        live: InFlightCalls,
+        metrics: ProcessMetrics,
     ) -> None:
         self.edge = edge
         self.gateway = gateway
         self.judge = judge
         self.sink = sink
         self.live = live
+        self.metrics = metrics
+
+    def unrecorded(self, reason: str) -> int:
+        """How many refusals without a record the metrics have."""
+        return self.metrics.series(UNRECORDED, "agents", reason).value
 
     def client(self, *, http2: bool = False, token: str = "good") -> httpx.AsyncClient:
         return httpx.AsyncClient(
@@ -283,13 +296,14 @@ async def running_gateway(
         live = InFlightCalls(int(limits.reservation_seconds_max * 1e9))
         errands = BackgroundTasks(limits.credit_wait_seconds, lambda *_: None)
         site = build(config, {"tools": pool})
-        services = CallServices(judge, live, sink, poller, errands)
+        metrics = ProcessMetrics.unshared()
+        services = CallServices(judge, live, sink, poller, errands, metrics=metrics)
         gateway = Gateway(door or ListenerPolicy("agents"), site, services)
         async with running_edge(gateway.accept, folder, poller) as edge, trio.open_nursery() as own:
             own.start_soon(resolver.run)
             own.start_soon(pool.run)
             own.start_soon(errands.run)
-            yield World(edge, gateway, judge, sink, live)
+            yield World(edge, gateway, judge, sink, live, metrics)
             own.cancel_scope.cancel()
 
 

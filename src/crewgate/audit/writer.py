@@ -140,8 +140,7 @@ class AuditWriter:
         records = list(records)
         is_written = self.write_lines([encode(record) for record in records])
         if self._metrics is not None:
-            for record in records:
-                self._metrics.event(record)
+            self._metrics.events(records)
         return is_written
 
     def write_lines(self, lines: Sequence[bytes], calls: CallBatch | None = None) -> bool:

@@ -18,7 +18,8 @@ class MetricFamily(msgspec.Struct, frozen=True, kw_only=True):
     """One metric: the series that share a name and differ in the values of `labels`.
 
     `subject` is its heading in the reference. A cell counts units of 10^-`scale`.
-    `merge`: how a scrape joins the gauges of several processes.
+    `merge`: how a scrape joins the gauges of several processes. Where only one process has the
+    gauge, it is the largest, since a process and its successor may run at the same time.
     `bounds` are the upper bounds of a histogram's buckets, in the same units as its cells.
     """
 
@@ -52,7 +53,7 @@ def _gauge(
     meaning: str,
     *labels: str,
     scale: int = 0,
-    merge: Literal["sum", "max"] = "sum",
+    merge: Literal["sum", "max"] = "max",
 ) -> MetricFamily:
     made = MetricFamily(
         name=name,
@@ -117,10 +118,19 @@ VERDICT_DURATION = _seconds(
 )
 UNAUTHENTICATED = _counter(
     "crewgate_unauthenticated_requests_total",
-    "Requests and connections that were refused before a good signature was seen.",
+    "Requests that the gateway refused before it saw a good signature, and connections that it"
+    " refused because of their certificate.",
     *("listener", "reason"),
 )
-CALLS_IN_FLIGHT = _gauge("crewgate_calls_in_flight", "Calls that are being forwarded now.")
+UNRECORDED = _counter(
+    "crewgate_unrecorded_refusals_total",
+    "Requests that the gateway refused without a record in the audit, because it had no room, could"
+    " not write the audit, or does not serve the host.",
+    *("listener", "reason"),
+)
+CALLS_IN_FLIGHT = _gauge(
+    "crewgate_calls_in_flight", "Calls that the gateway is forwarding.", merge="sum"
+)
 
 _subject = "Credits"
 CREDITS_RESERVED = _counter(
@@ -143,19 +153,22 @@ CREDITS_BURNED = _counter(
 )
 CREDITS_OVERRUN = _counter(
     "crewgate_overrun_credits_total",
-    "Credits that responses stated beyond what was reserved. Nobody is charged for them.",
+    "Credits that responses stated beyond what their calls had reserved. The gateway charges no"
+    " account for them.",
     *("crew", "tool"),
     scale=_MICRO,
 )
 
 _subject = "Connections"
-CONNECTIONS = _gauge("crewgate_connections", "Open connections of clients.", "listener")
+CONNECTIONS = _gauge(
+    "crewgate_connections", "Open connections of clients.", "listener", merge="sum"
+)
 CONNECTIONS_ACCEPTED = _counter(
     "crewgate_connections_accepted_total", "Connections that clients have opened.", "listener"
 )
 CONNECTIONS_REFUSED = _counter(
     "crewgate_connections_refused_total",
-    "Connections that a limit refused or displaced before a request.",
+    "Connections that a limit refused before their handshake.",
     *("listener", "limit"),
 )
 CONNECTIONS_CLOSED = _counter(
@@ -182,7 +195,6 @@ UPSTREAM_UNAVAILABLE = _gauge(
     "crewgate_upstream_unavailable",
     "1 if some worker can call no server of the upstream, else 0.",
     "upstream",
-    merge="max",
 )
 
 _subject = "Ledger and leases"
@@ -222,16 +234,23 @@ _subject = "Revocation"
 REVOCATIONS = _counter(
     "crewgate_revocations_total",
     "Revocations that took effect on this machine, by the kind of their target. `origin` is local,"
-    " or remote for those that other machines sent.",
+    " or remote for those that other machines sent. In a burst of remote ones, most have the kind"
+    " `other`.",
     *("kind", "origin"),
+)
+REVOCATIONS_UNCONFIRMED = _counter(
+    "crewgate_revocations_unconfirmed_total",
+    "Local requests to revoke that some process of this machine did not answer in time.",
 )
 REVOKE_TO_CUT = _seconds(
     "crewgate_revoke_to_cut_seconds",
-    "Time from a request to revoke until the last of its calls was cut on this machine.",
+    "Time from a local request to revoke until its last call was cut on this machine; 0 if it had"
+    " no call to cut. A request that is not confirmed is not counted here.",
     bounds_ms=(1, 2.5, 5, 10, 25, 50, 75, 100, 150, 200, 500, 1000, 5000),
 )
 CALLS_CUT = _counter(
-    "crewgate_revocation_cuts_total", "Calls and connections that revocations have cut."
+    "crewgate_revocation_cuts_total",
+    "Calls and connections that local requests to revoke have cut on this machine.",
 )
 WATCH_STEPS = _counter(
     "crewgate_minting_watch_steps_total",
@@ -252,9 +271,14 @@ DATAGRAMS_REFUSED = _counter(
 )
 STALENESS = _gauge(
     "crewgate_cluster_staleness_seconds",
-    "Time since this machine last had all that a majority of the members knows.",
+    "Time since this machine last had all that a majority of the members knows; 0 if it needs no"
+    " other member.",
     scale=_NANO,
-    merge="max",
+)
+STALENESS_MAX = _gauge(
+    "crewgate_cluster_max_staleness_seconds",
+    "The configured `max_staleness_seconds`: beyond it, the gateway refuses calls.",
+    scale=_NANO,
 )
 
 _subject = "Shared table"
@@ -268,15 +292,16 @@ TABLE_CAPACITY = _gauge(
 )
 
 _subject = "Service"
-READY = _gauge("crewgate_ready", "1 if this machine serves calls, else 0 (as /readyz).")
+READY = _gauge(
+    "crewgate_ready",
+    "1 if this machine serves calls, else 0. Absent while the agent process does not run.",
+)
 CONDITIONS = _gauge(
     "crewgate_health_conditions",
     "Components that are not well, by state. `crewgate status` names them.",
     "state",
 )
-BUILD = _gauge(
-    "crewgate_build_info", "Always 1; the label has the version.", "version", merge="max"
-)
+BUILD = _gauge("crewgate_build_info", "Always 1; the label has the version.", "version")
 AUDIT_LINES = _counter(
     "crewgate_audit_lines_total", "Lines of the audit that the kernel took.", "process"
 )
@@ -290,28 +315,41 @@ AUDIT_LAG = _gauge(
     "How long the disk has been busy with an operation of the audit.",
     "process",
     scale=_NANO,
-    merge="max",
+)
+CERTIFICATE_EXPIRY = _gauge(
+    "crewgate_certificate_expiry_timestamp_seconds",
+    "When the certificate of a listener expires, in seconds since 1970.",
+    "listener",
 )
 RESTARTS = _counter(
-    "crewgate_process_restarts_total", "Starts of a process after its end.", "process"
+    "crewgate_process_restarts_total",
+    "Starts of a process that had ended without being asked to.",
+    "process",
 )
-MEMORY = _gauge(
-    "crewgate_process_resident_memory_bytes", "Resident memory.", "process", merge="max"
-)
+MEMORY = _gauge("crewgate_process_resident_memory_bytes", "Resident memory.", "process")
 CPU = _counter(
     "crewgate_process_cpu_seconds_total", "User and system CPU time.", "process", scale=_NANO
 )
-OPEN_FILES = _gauge("crewgate_process_open_fds", "Open file descriptors.", "process", merge="max")
+OPEN_FILES = _gauge("crewgate_process_open_fds", "Open file descriptors.", "process")
+MAX_FILES = _gauge(
+    "crewgate_process_max_fds", "File descriptors that the process may open.", "process"
+)
+LAST_UPDATE = _gauge(
+    "crewgate_process_last_update_timestamp_seconds",
+    "When the event loop of the process last noted its metrics, as it does once a second, in"
+    " seconds since 1970.",
+    "process",
+    scale=_NANO,
+)
 LOOP_LAG = _gauge(
     "crewgate_process_loop_lag_seconds",
     "How late the event loop ran a timer of one second: the longest in the last 15 seconds.",
     "process",
     scale=_NANO,
-    merge="max",
 )
 SERIES_DROPPED = _counter(
     "crewgate_metrics_series_dropped_total",
-    "Series that had no room, so that they are counted under the labels `other`.",
+    "Series that had no room, so that the process counts them under labels with the value `other`.",
 )
 
 FAMILIES = tuple(_ALL)

@@ -61,6 +61,12 @@ class ProcessMetrics:
             found = self._series[key] = self._enter(family, labels)
         return found
 
+    def hide(self, family: MetricFamily, *labels: str) -> None:
+        """Show a gauge no more, until `series` returns it again: what it measured is gone."""
+        found = self._series.pop((family.name, *labels), None)
+        if found is not None:
+            self.shard.hide(found.number)
+
     def _enter(self, family: MetricFamily, labels: tuple[str, ...]) -> Series:
         number = self._number(family, labels)
         if number is None:

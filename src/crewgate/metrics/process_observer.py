@@ -1,6 +1,8 @@
 """Notes once in a while what a process uses: memory, CPU, descriptors; and how late its loop is."""
 
 import resource
+import time
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,14 +13,17 @@ from crewgate.metrics import families
 from crewgate.metrics.process_metrics import ProcessMetrics
 
 _PAGE_BYTES = resource.getpagesize()
+_VERSION = version("crewgate")  # read from files, so once
 
 
 async def observe_process(metrics: ProcessMetrics, process: str) -> None:
     """Keep the figures of this process up to date, until cancelled; a task of its event loop."""
     lag = metrics.series(families.LOOP_LAG, process)
+    updated = metrics.series(families.LAST_UPDATE, process)
     longest, notes_at = 0.0, -1.0
     while True:
         due = trio.current_time() + limits.metrics_interval_seconds
+        updated.set(time.time_ns())
         if trio.current_time() >= notes_at:
             notes_at = trio.current_time() + limits.metrics_process_seconds
             note_usage(metrics, process)
@@ -29,12 +34,19 @@ async def observe_process(metrics: ProcessMetrics, process: str) -> None:
 
 
 def note_usage(metrics: ProcessMetrics, process: str) -> None:
-    """Note memory, CPU time and descriptors of this process now."""
-    metrics.series(families.BUILD, version("crewgate")).set(1)
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    metrics.series(families.MEMORY, process).set(pages * _PAGE_BYTES)
+    """Note memory, CPU time and descriptors of this process now.
+
+    What cannot be read keeps its last value: the files of /proc need a descriptor, and a process
+    that has used up its own must go on.
+    """
+    series = metrics.series
+    series(families.BUILD, _VERSION).set(1)
     used = resource.getrusage(resource.RUSAGE_SELF)
     seconds = used.ru_utime + used.ru_stime
-    metrics.series(families.CPU, process).follow(round(seconds * 1e9))
-    count = sum(1 for _ in Path("/proc/self/fd").iterdir())  # and this look itself
-    metrics.series(families.OPEN_FILES, process).set(count - 1)
+    series(families.CPU, process).follow(round(seconds * 1e9))
+    series(families.MAX_FILES, process).set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    with suppress(OSError):
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        series(families.MEMORY, process).set(pages * _PAGE_BYTES)
+        count = sum(1 for _ in Path("/proc/self/fd").iterdir())  # and this look itself
+        series(families.OPEN_FILES, process).set(count - 1)

@@ -92,14 +92,14 @@ class Child:
 
     def start(self, now: float, *more: str, keep: Sequence[int] = ()) -> None:
         """Start it, with `more` arguments and the inherited descriptors `keep`; OSError."""
-        is_first, self._started = not self._started, now
-        self._is_told_to_end = False
+        was_lost = bool(self._started) and not self._is_told_to_end
+        self._started, self._is_told_to_end = now, False
         variables: dict[str, str] = {}
         if self._metrics is not None:
             self._shard = self._metrics.assign(self.name)
             keep = (*keep, self._metrics.descriptor)
             variables = self._metrics.variables(self._shard)
-            if not is_first:
+            if was_lost:
                 self._metrics.restarted(self.name)
         try:
             self._process = spawn([*self._arguments, *more], keep, variables)

@@ -337,6 +337,7 @@ async def test_full_audit_refuses(tmp_path: Path) -> None:
         answer = await client.post("/search")
         assert answer.status_code == 503
         assert answer.json()["type"].endswith("/audit-unavailable")
+        assert world.unrecorded("audit-unavailable") == 1
     assert [permit.ended for permit in world.judge.permits] == ["released"]
     assert not seen
 
@@ -488,9 +489,9 @@ async def test_a_call_is_recorded_before_it_is_settled(tmp_path: Path) -> None:
         ended: list[list[str]] = []
         write = world.sink.write_lines
 
-        def look(records: Sequence) -> None:
+        def look(records: Sequence, calls: object) -> None:
             ended.append([permit.ended for permit in world.judge.permits])
-            write(records)
+            write(records, calls)
 
         world.sink.write_lines = look  # type: ignore[method-assign]
         await client.post("/search", content=b"query")

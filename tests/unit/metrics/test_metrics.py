@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -206,6 +207,57 @@ def test_what_a_process_uses_is_noted(memory: MetricsMemory) -> None:
     found = dict(line.rsplit(" ", 1) for line in scrape(memory).splitlines() if line[0] != "#")
     for family in (families.MEMORY, families.CPU, families.OPEN_FILES):
         assert float(found[f'{family.name}{{process="worker-0"}}']) > 0
+
+
+def test_a_process_without_descriptors_goes_on(memory: MetricsMemory) -> None:
+    """It cannot read /proc then, and shows how many it may have; the rest keeps its value."""
+    metrics, _ = assigned(memory, "worker 0")
+    note_usage(metrics, "worker-0")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = metrics.series(families.OPEN_FILES, "worker-0").value
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        note_usage(metrics, "worker-0")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert metrics.series(families.OPEN_FILES, "worker-0").value == used > 0
+    assert metrics.series(families.MAX_FILES, "worker-0").value == 0
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        b"",
+        b'effect="refused"',
+        b'listener="a",effect="b",crew="c"',
+        b'listener="a"\ncrewgate_ready 0\n#",effect="b"',
+        b'listener="\xff",effect="b"',
+        b'listener="a\0",effect="b"',
+        b'listener="a\\",effect="b"',
+    ],
+)
+def test_labels_of_a_broken_process_spoil_no_scrape(memory: MetricsMemory, labels: bytes) -> None:
+    """A scraper refuses a whole text that has them."""
+    metrics, _ = assigned(memory, "worker 0")
+    metrics.series(families.BAD_TOKENS, "agents", "refused").add(3)
+    assert metrics.shard.enter(families.BAD_TOKENS.name.encode(), labels, "counter") is not None
+    assert [line for line in scrape(memory).splitlines() if line[0] != "#"] == [
+        'crewgate_bad_tokens_total{listener="agents",effect="refused"} 3',
+        "crewgate_metrics_series_dropped_total 0",
+    ]
+
+
+def test_a_damaged_shard_is_given_to_no_other_process(
+    memory: MetricsMemory, log_lines: list[str]
+) -> None:
+    """And harms neither the supervisor nor the reader."""
+    _, number = assigned(memory, "worker 0")
+    os.pwrite(memory.descriptor, b"\xff" * 12, number * SHARD_BYTES + 8)
+    memory.release(number, "worker 0")
+    (line,) = log_lines
+    assert "damaged" in line
+    assert memory.assign("worker 0") not in {None, number}
+    assert "worker" not in scrape(memory)
 
 
 def test_label_text_is_that_of_an_exposition() -> None:

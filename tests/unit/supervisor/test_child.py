@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from crewgate import limits
+from crewgate.metrics import families
+from crewgate.metrics.memory import MetricsMemory
 from crewgate.supervisor.child import Child, exit_text
 from crewgate.supervisor.signals import Signals
 
@@ -84,6 +86,22 @@ def test_short_lives_make_longer_waits_and_a_long_one_forgives() -> None:
     later = now + limits.restart_forgiven_seconds + 1
     _ended(child, later)
     assert child.due == later
+
+
+def test_only_an_end_that_nobody_asked_for_counts_as_a_restart() -> None:
+    """Not one after SIGTERM of `serve`, such as after a change of [admin]."""
+    memory = MetricsMemory(3)
+    child = Child("worker 0", FOREVER, memory)
+    counted = memory.own.series(families.RESTARTS, "worker-0")
+    for kill, count in ((child.send, 0), (lambda number: os.kill(child.pid, number), 1)):
+        child.start(1)
+        kill(signal.SIGKILL)
+        _ended(child, 2)
+        child.start(3)
+        assert counted.value == count
+        child.send(signal.SIGKILL)
+        child.wait()
+    os.close(memory.descriptor)
 
 
 def test_a_child_dies_with_its_parent() -> None:

@@ -216,7 +216,7 @@ class Cluster:
 
     def note_metrics(self, metrics: ProcessMetrics) -> None:
         """See `ClusterPeers`."""
-        cluster_metrics.note(metrics, self.gossip, self.in_touch())
+        cluster_metrics.note(metrics, self.gossip, self.staleness)
 
     def incomplete_reason(self) -> str:
         """See `ClusterPeers`."""

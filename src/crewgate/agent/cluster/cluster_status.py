@@ -1,5 +1,6 @@
 """Describes this machine and the other members for the status, health, and admin requests."""
 
+import math
 from collections.abc import Collection, Sequence
 
 from crewgate import limits
@@ -38,6 +39,15 @@ def in_touch(
         synced_seconds=None if is_endless else _round(synced_until_ns / 1e9 - now),
         unreached=[] if fresh.others else named(unreached),
     )
+
+
+def staleness(gossip: GossipNode) -> float:
+    """Return the age of the oldest needed comparison in seconds; inf if one was never made."""
+    fresh, now = gossip.node.freshness, gossip.host.now()
+    ages = sorted(now - fresh.compared_at(member) for member in fresh.others)
+    if not fresh.needed:
+        return 0.0
+    return ages[fresh.needed - 1] if fresh.needed <= len(ages) else math.inf
 
 
 def waiting_for(

@@ -34,6 +34,7 @@ def record_end(
         line = metered_line(call, metering, outcome, recorded)
         overrun = metering.overrun
     info, settlements = call.info, services.settlements
+    settlements.add(line, permit, cost)  # first, since no error of a count may prevent it
     settlements.calls.add(
         services.call_metrics.series_of(info, permit.grant.caller, outcome, "", call.status),
         len(line),
@@ -46,7 +47,6 @@ def record_end(
     )
     if info.trace:
         add_exemplar(settlements.calls, info.trace)
-    settlements.add(line, permit, cost)
 
 
 def fixed_price_line(

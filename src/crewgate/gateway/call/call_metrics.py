@@ -44,6 +44,10 @@ class CallMetrics:
         verdict = time.monotonic_ns() - info.arrived_ns
         batch.add(series, line_bytes, UNKNOWN, UNKNOWN, verdict, 0, 0, 0)
 
+    def count_unrecorded(self, listener: str, reason: str) -> None:
+        """Count a refusal that the audit has no record of."""
+        self._metrics.series(families.UNRECORDED, listener, reason).add()
+
     def _make(self, key: tuple[str, str, str, str, str, int]) -> CallSeries:
         listener, tool, crew, outcome, reason, number = key
         status = "" if not number else _STATUSES.get(number, f"{number // 100}xx")

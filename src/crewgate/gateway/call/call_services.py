@@ -52,9 +52,12 @@ class CallServices:
         """Record and count a refusal after a good signature."""
         record = record_builder.denied(info, denial)
         line = encode(record)
-        self.call_metrics.add_refused(self._refused, info, record.crew, record.reason, len(line))
-        self.sink.write_lines([line], self._refused)
-        self._refused.clear()
+        refused = self._refused
+        try:
+            self.call_metrics.add_refused(refused, info, record.crew, record.reason, len(line))
+        finally:
+            self.sink.write_lines([line], refused)
+            refused.clear()
 
     def draw(self, grant: Grant, need: int, done: DrawCallback) -> None:
         """Draw `need` micro-credits for a call under way; `done` gets the result."""

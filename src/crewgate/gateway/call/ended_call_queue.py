@@ -25,7 +25,7 @@ class EndedCallQueue:
 
     @property
     def calls(self) -> CallBatch:
-        """The calls that the metrics count once their lines are written; add to it before `add`."""
+        """The calls that the metrics count once their lines are written; add to it after `add`."""
         return self._calls
 
     def add(self, line: bytes, permit: Permit, cost: int) -> None:
@@ -33,12 +33,12 @@ class EndedCallQueue:
 
         What the call had reserved beyond its cost goes back to the branch's lease.
         """
+        if len(self._lines) == BATCH_CALLS_MAX:
+            self._flush()
         if not self._lines:
             self._poller.when_idle(self._flush)
         self._lines.append(line)
         self._permits.append((permit, cost))
-        if len(self._calls) == BATCH_CALLS_MAX:
-            self._flush()
 
     def _flush(self) -> None:
         lines, self._lines = self._lines, []

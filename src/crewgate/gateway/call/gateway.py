@@ -117,8 +117,8 @@ class Gateway:
             return
         if entry is None or pending.fields is None or not services.sink.ready():
             verdict.release()
-            kind, request_id = problem_types.AUDIT_UNAVAILABLE, pending.described.id
-            self._respond(exchange, kind, request_id, grant=verdict.grant)
+            described, kind = pending.described, problem_types.AUDIT_UNAVAILABLE
+            self._refuse_unrecorded(exchange, described, kind, verdict.grant)
             return
         head = pending.head(entry, pending.fields, self._identities.of(verdict.grant))
         call = ProxiedCall(services, pending, entry, head, verdict)
@@ -160,7 +160,7 @@ class Gateway:
             time.monotonic_ns(),
         )
         if not self.policy.serves(request.authority):
-            self._respond(exchange, problem_types.MISDIRECTED, info.id)
+            self._refuse_unrecorded(exchange, info, problem_types.MISDIRECTED)
             return None
         found = extract_credentials(exchange, self.routes, entry, info.time_ns / 1e9)
         if isinstance(found, Reason):
@@ -185,7 +185,7 @@ class Gateway:
         reads = entry is not None and entry.tariff is not None and entry.tariff.reads_body
         if reads and body is None and not pending.exchange.complete:
             # The new tariff reads the body from its start, which may be gone already.
-            self._respond(pending.exchange, problem_types.BUSY, pending.described.id)
+            self._refuse_unrecorded(pending.exchange, pending.described, problem_types.BUSY)
             return None
         return self._with_price(structs.replace(current, body=body))
 
@@ -261,7 +261,7 @@ class Gateway:
             too_large = partial(self._refuse_large_body, pending)
             body = await self._body_reader.read(exchange, crew, too_large)
             if body is None:
-                self._respond(exchange, problem_types.BUSY, info.id, grant=grant)
+                self._refuse_unrecorded(exchange, info, problem_types.BUSY, grant)
                 return
             pending = structs.replace(pending, body=body)
         else:
@@ -334,6 +334,17 @@ class Gateway:
             self._services.record_refusal(info, denial)
         else:
             self._services.sink.count(info.listener, reason, info.peer)
+
+    def _refuse_unrecorded(
+        self,
+        exchange: Exchange,
+        info: audit.CallInfo,
+        kind: ProblemType,
+        grant: Grant | None = None,
+    ) -> None:
+        """Answer with a problem, and only count it: the audit has no record of it."""
+        self._respond(exchange, kind, info.id, grant=grant)
+        self._services.call_metrics.count_unrecorded(info.listener, kind.slug)
 
     def _respond(
         self,

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from crewgate.gateway.call.in_flight import InFlightCalls
 from crewgate.gateway.worker.listeners import Listeners
 from crewgate.metrics import families
+from crewgate.metrics.families import MetricFamily
 from crewgate.metrics.process_metrics import ProcessMetrics
 from crewgate.upstream.pool import UpstreamPool
 
@@ -14,17 +15,24 @@ class WorkerMetrics:
 
     def __init__(self, metrics: ProcessMetrics) -> None:
         self._metrics = metrics
-        self._listeners: set[str] = set()  # all that have had connections
+        self._shown: set[tuple[MetricFamily, str]] = set()  # each gauge with its label
 
     def note(
         self, listeners: Listeners, pools: Iterable[UpstreamPool], in_flight: InFlightCalls
     ) -> None:
-        """Note the present state."""
+        """Note the present state. The gauges of what the configuration has no more are hidden."""
         self._metrics.series(families.CALLS_IN_FLIGHT).set(len(in_flight))
-        counts = listeners.connection_counts()
-        self._listeners |= counts.keys()
-        for name in self._listeners:
-            self._metrics.series(families.CONNECTIONS, name).set(counts.get(name, 0))
+        found: dict[tuple[MetricFamily, str], int] = {}
+        for name, count in listeners.connection_counts().items():
+            found[families.CONNECTIONS, name] = count
+        for prepared in listeners.prepared():
+            if prepared.dates is not None:
+                found[families.CERTIFICATE_EXPIRY, prepared.section.name] = prepared.dates[1]
         for pool in pools:
-            unavailable = self._metrics.series(families.UPSTREAM_UNAVAILABLE, pool.upstream.name)
-            unavailable.set(bool(pool.unavailable_reason))
+            unavailable = bool(pool.unavailable_reason)
+            found[families.UPSTREAM_UNAVAILABLE, pool.upstream.name] = unavailable
+        for family, name in self._shown - found.keys():
+            self._metrics.hide(family, name)
+        for (family, name), value in found.items():
+            self._metrics.series(family, name).set(value)
+        self._shown = set(found)

@@ -15,6 +15,8 @@ from crewgate.agent.status import status
 from crewgate.core.gossip.messages import MemberState, MemberUpdate
 from crewgate.core.x509.identity_extension import MAY_REVOKE
 from crewgate.ipc.cluster_messages import MemberRow, QuorumSyncState
+from crewgate.metrics import families
+from crewgate.metrics.process_metrics import ProcessMetrics
 
 
 def rows(clustered: Clustered) -> dict[str, MemberRow]:
@@ -72,6 +74,20 @@ def test_how_old_the_comparisons_are_that_are_needed(clustered: Clustered) -> No
     for each in others[1:3]:
         gossip.node.members.merge([MemberUpdate(each.id, MemberState.DEAD, 1, each.address)], 0.0)
     assert clustered.cluster.waiting_for().endswith("; unresponsive: m1, m2; not compared: m3")
+
+
+def test_the_metric_of_staleness_has_no_end(clustered: Clustered) -> None:
+    """Beyond the limit it goes on; it is absent before the first comparison, 0 without a need."""
+    metrics = ProcessMetrics.unshared()
+    clustered.cluster.note_metrics(metrics)
+    assert metrics.series(families.STALENESS).value == 0
+    assert metrics.series(families.STALENESS_MAX).value == 5e9
+    for index in range(2):
+        clustered.other(f"m{index}")
+    clustered.hands.go(60)
+    clustered.cluster.note_metrics(metrics)
+    assert metrics.series(families.STALENESS).value == 60e9
+    assert cluster_status.staleness(clustered.cluster.gossip) == 60.0
 
 
 def test_not_all_who_are_silent_are_named(clustered: Clustered) -> None:

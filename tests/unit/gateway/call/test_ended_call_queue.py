@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from gateway_world import FakePermit, grant_of
 
-from crewgate._native.metrics import CallBatch
+from crewgate._native.metrics import BATCH_CALLS_MAX, CallBatch, CallSeries
 from crewgate.gateway.call.ended_call_queue import EndedCallQueue
 
 
@@ -51,6 +51,20 @@ def test_a_turn_s_calls_are_recorded_together_and_then_settled() -> None:
     turns.due[1]()
     assert sink.lines[2:] == [b"c\n"]
     assert permits[2].ended == "settled"
+
+
+def test_no_line_waits_for_more_calls_than_a_batch_has() -> None:
+    """The full batch is written with its lines before the next call is taken."""
+    turns, sink, call = LoopHooks(), Sink([]), CallSeries((), ())
+    books = EndedCallQueue(sink, turns)
+    for number in range(BATCH_CALLS_MAX + 1):
+        sink.calls = BATCH_CALLS_MAX
+        books.add(b"%d\n" % number, FakePermit(grant_of(), 0), 0)
+        books.calls.add(call, 1, 0, 0, 0, 0, 0, 0)
+    assert len(sink.lines) == BATCH_CALLS_MAX
+    sink.calls = 1
+    turns.due[0]()
+    assert sink.lines[BATCH_CALLS_MAX:] == [b"%d\n" % BATCH_CALLS_MAX]
 
 
 def test_a_reservation_that_was_burned_meanwhile_stops_nobody() -> None:
