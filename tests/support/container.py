@@ -13,8 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+
+from network_namespaces import Place
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "deploy" / "container" / "Containerfile"
@@ -29,7 +32,8 @@ class Container:
     """A container whose gateway has its folder at `folder` outside, and at `PLACE` inside.
 
     `python` is an interpreter inside `root` that has Crewgate. `user` is the user's id outside and
-    inside; None means this process's user outside.
+    inside; None means this process's user outside. `network` is the network of the container; None
+    means loopback alone. `mounts` maps files and folders to their paths inside.
     """
 
     def __init__(
@@ -39,6 +43,8 @@ class Container:
         root: Path = Path("/"),
         python: str = sys.executable,
         user: int | None = None,
+        network: Place | None = None,
+        mounts: Mapping[Path, str] = MappingProxyType({}),
     ) -> None:
         self.folder = folder
         self.config = f"{PLACE}/crewgate.toml"
@@ -47,9 +53,12 @@ class Container:
         self._user = [] if user is None else _as(user)
         uid = str(65532 if user is None else user)
         self._bubblewrap = [
+            *(network.within if network else ()),
             "bwrap", "--unshare-all", "--as-pid-1", "--die-with-parent", "--cap-drop", "ALL",
             "--uid", uid, "--gid", uid, "--ro-bind", str(root), "/", "--proc", "/proc",
             "--dev", "/dev", "--remount-ro", "/dev", "--bind", str(folder), PLACE,
+            *(["--share-net"] if network else []),
+            *(word for file, path in mounts.items() for word in ("--ro-bind", str(file), path)),
         ]  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
         self._tools: subprocess.Popen[bytes] | None = None
@@ -62,6 +71,11 @@ class Container:
 
     def start(self) -> None:
         """Start `crewgate serve` and the tool server of `init`; wait until both are ready."""
+        self.begin()
+        self.wait()
+
+    def begin(self) -> None:
+        """Start `crewgate serve` and the tool server of `init`."""
         read, write = os.pipe()
         path = self.folder.parent / "serve.log"
         with os.fdopen(read, "rb") as information, path.open("ab") as log:
@@ -77,6 +91,9 @@ class Container:
         _wait(lambda: b"bwrap" not in command.read_bytes(), "bwrap does not start crewgate")
         tools = [sys.executable, "-P", "-m", "crewgate.demo.tools", "--port", "8453"]
         self._tools = subprocess.Popen([*self._network(), *tools])
+
+    def wait(self) -> None:
+        """Wait until `crewgate serve` and the tool server are ready."""
         self.inside("status", "-c", self.config, "--wait", str(_SECONDS))
         health = ["curl", "--silent", "--retry", "99", "--retry-connrefused", "--retry-delay", "1"]
         _output([*self._network(), *health, "http://127.0.0.1:8453/health"])

@@ -72,6 +72,12 @@ _T = TypeVar("_T")
     "told to other machines.",
 )
 @click.option(
+    "--remote-admin",
+    is_flag=True,
+    help="Without --from: let other hosts reach /livez, /readyz and /metrics. Protect this port: "
+    "it asks for no certificate and no token.",
+)
+@click.option(
     "--peer",
     "peers",
     metavar="HOST:PORT",
@@ -99,6 +105,7 @@ def command(
     other: Path | None,
     name: str,
     hosts: tuple[str, ...],
+    remote_admin: bool,
     peers: tuple[HostPort, ...],
     url: str | None,
     password_file: str,
@@ -124,11 +131,16 @@ def command(
         if budgets:
             raise click.UsageError("--budgets is only for --from")
         ledger = LedgerKeys(url, password_file) if url else LEDGER
-        config = write_all(folder, port, name, hosts=hosts, peers=peers, ledger=ledger)
+        config = write_all(
+            folder, port, name,
+            hosts=hosts, remote_admin=remote_admin, peers=peers, ledger=ledger,
+        )  # fmt: skip
         lines = [f"Wrote {config}; start it with: crewgate serve -c {config}"]
     else:
-        if peers:
-            raise click.UsageError("--peer is only for a machine without --from")
+        if peers or remote_admin:
+            raise click.UsageError(
+                "--peer and --remote-admin are only for a machine without --from"
+            )
         config, lines = write_further(
             folder, port, other, url,
             per_machine=bool(budgets), password_file=password_file, asked=name, hosts=hosts,
@@ -143,14 +155,15 @@ def write_all(
     asked: str = "",
     *,
     hosts: Sequence[str] = (),
+    remote_admin: bool = False,
     peers: Sequence[HostPort] = (),
     ledger: LedgerKeys = LEDGER,
 ) -> Path:
     """Write everything for a first machine, and return the path of its configuration.
 
-    `asked` is the name from --name; "" uses the host's name. `hosts` and `peers` are the values of
-    --host and --peer. Raises ConfigurationError if something is in the way; a part may then have
-    been written.
+    `asked` is the name from --name; "" uses the host's name. The others are the values of --host,
+    --remote-admin, --peer, --ledger and --password-file. Raises ConfigurationError if something is
+    in the way; a part may then have been written.
     """
     try:
         _open(folder)
@@ -160,7 +173,10 @@ def write_all(
         begin(folder / "state")
         create_file(folder / SCHEMA_FILE, json_schema_text().encode(), 0o644)
         config = folder / "crewgate.toml"
-        text = fresh_config(port, name, host=hosts[0] if hosts else "", peers=peers, ledger=ledger)
+        text = fresh_config(
+            port, name,
+            host=hosts[0] if hosts else "", remote_admin=remote_admin, peers=peers, ledger=ledger,
+        )  # fmt: skip
         create_file(config, text.encode(), 0o644)
     except OSError as error:
         raise _unwritten(folder, error) from error

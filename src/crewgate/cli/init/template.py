@@ -88,7 +88,7 @@ signing_key = "gateway/signing.key" #
 # Where this machine answers the probes /livez and /readyz, over plain HTTP at 127.0.0.1. For a unix
 # socket, write socket = "state/admin.sock" in the place of the port.
 [admin]
-port = {admin}
+{remote}port = {admin}
 
 # The listener for agents, which use TLS and a token.
 [[listener]]
@@ -154,12 +154,14 @@ def fresh_config(
     name: str,
     *,
     host: str = "",
+    remote_admin: bool = False,
     peers: Sequence[HostPort] = (),
     ledger: LedgerKeys = LEDGER,
 ) -> str:
     """Return the text of a new crewgate.toml for machine `name`, with its first port at `port`.
 
-    If other hosts reach the machine, `host` is its name or address there. `peers` are the addresses
+    If other hosts reach the machine, `host` is its name or address there. With `remote_admin`, they
+    reach [admin] too. `peers` are the addresses
     of other machines, and `ledger` is the place of all budgets.
     """
     password = ledger.password_file
@@ -181,6 +183,7 @@ def fresh_config(
         control=port + 2,
         peers=port + 3,
         admin=port + 4,
+        remote=f'address = "{EVERY_ADDRESS}"\nremote = true #\n' if remote_admin else "",
         tools=UPSTREAM,
         upstream=port + UPSTREAM_OFFSET,
     )

@@ -312,7 +312,7 @@ def hosted(folder: Path, *more: str) -> Config:
 def test_machines_on_hosts_of_their_own_are_whole(tmp_path: Path) -> None:
     """The folder of each names no file of another, so it can move; the CA's keys stay."""
     secret = ("--ledger", URL, "--password-file", "secrets/db")
-    peers = ("--peer", "gw-2:8446", "--peer", "gw-3:8446", "--host", "10.0.0.1")
+    peers = ("--peer", "gw-2:8446", "--peer", "gw-3:8446", "--host", "10.0.0.1", "--remote-admin")
     one = hosted(tmp_path / "gw-1", *peers, *secret)
     (tmp_path / "gw-1" / "secrets").mkdir()
     (tmp_path / "gw-1" / "secrets" / "db").write_text("pw")
@@ -330,9 +330,8 @@ def test_machines_on_hosts_of_their_own_are_whole(tmp_path: Path) -> None:
         name = config.path.parent.name
         assert config.cluster.reached_at == HostPort(name, 8446)
         assert config.cluster.peers == tuple(HostPort(each, 8446) for each in others)
-        places = [config.cluster, config.control, *config.listeners]
+        places = [config.cluster, config.control, config.admin, *config.listeners]
         assert {each.address for each in places} == {"0.0.0.0"}
-        assert config.admin.address == "127.0.0.1"
         assert config.ledger.url == URL
     assert two.ca is not None
     assert two.ca.control is not None
