@@ -162,5 +162,20 @@ class UpstreamCircuitOpenError(UpstreamError):
         self.seconds = seconds
 
 
+class ExportError(CrewgateError):
+    """A receiver of the audit did not take records; the export process sends them again.
+
+    `retry_seconds` is how long the receiver asks to wait; None if it does not say so.
+    """
+
+    def __init__(self, message: str, retry_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
+
+
+class ExportRefusedError(ExportError):
+    """A receiver refuses at least one of the records that it got, and will refuse it again."""
+
+
 class AlreadySettledError(CrewgateError):
     """A caller ended a permit a second time, after it had been settled, released or burned."""

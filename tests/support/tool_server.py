@@ -1,8 +1,8 @@
 """A tool's server for whole-gateway tests: answers after a moment, or streams until it is cut.
 
-`python tool_server.py PORT [DELAY]`: POST anything → 200 with the request's identity fields as
-JSON after DELAY seconds; GET /stream → numbered events every 10 ms for at most 30 s, or every
-N seconds with `?every=N`. Ends with its input.
+`python tool_server.py PORT [DELAY]`: POST anything → 200 with the request's fields of identity and
+trace as JSON after DELAY seconds; GET /stream → numbered events every 10 ms for at most 30 s, or
+every N seconds with `?every=N`. Ends with its input.
 """
 
 import json
@@ -34,7 +34,7 @@ async def answer(
     seen = {
         name.decode(): value.decode()
         for name, value in request.headers
-        if name.startswith(b"x-crewgate-")
+        if name.startswith((b"x-crewgate-", b"trace"))
     }
     body = json.dumps(seen).encode()
     headers = [("content-type", "application/json"), ("content-length", str(len(body)))]

@@ -25,6 +25,7 @@ from crewgate.core.health import (
     first_of,
     ok,
 )
+from crewgate.ipc.admin_messages import ReportSource
 from crewgate.leases.branch_count_limiter import ReachedBranchLimit
 
 _log = logging.getLogger(__name__)
@@ -96,6 +97,8 @@ def facts(agent: AgentState) -> Iterator[ComponentHealth]:
     yield from supervisor[0] if supervisor is not None else ()
     yield from _workers(agent)
     yield from _control(agent)
+    if agent.active_config.config.exports:
+        yield from _reporting(agent, "export", "no record reaches a receiver")
     yield _configuration(agent)
     yield from _journals(agent)
     yield _branches(agent)
@@ -207,24 +210,29 @@ def merged(reports: Sequence[tuple[int, Iterable[ComponentHealth]]]) -> Iterator
 
 
 def _control(agent: AgentState) -> Iterator[ComponentHealth]:
-    if agent.active_config.config.ca is None:
-        return
-    report = agent.reports.of("control")
+    if agent.active_config.config.ca is not None:
+        lack = "there is no control API, no OCSP and no new certificate"
+        yield from _reporting(agent, "control", lack)
+
+
+def _reporting(agent: AgentState, source: ReportSource, lack: str) -> Iterator[ComponentHealth]:
+    """Yield the facts that a process reports; without it, no call is refused, but `lack`."""
+    report = agent.reports.of(source)
     if report is None:
         why = (
-            "the control process is not connected to the agent process: it is starting or has "
-            "ended, and without it there is no control API, no OCSP and no new certificate"
+            f"the {source} process is not connected to the agent process: it is starting or has "
+            f"ended, and without it {lack}"
         )
-        yield failed("control", why, _READ_LOG, refuses=False, grace=_START)
+        yield failed(source, why, _READ_LOG, refuses=False, grace=_START)
         return
     reported, received_ns = report
     silent_ns = agent.reports.silent_ns(received_ns, agent.clock.boot_ns())
     if silent_ns > _SILENCE_NS:
         why = f"it has not reported for {silent_ns / 1e9:.0f} s: it is stopped or stuck"
-        mend = "end the control process; `crewgate serve` starts another one"
-        yield failed("control", why, mend, refuses=False)
+        mend = f"end the {source} process; `crewgate serve` starts another one"
+        yield failed(source, why, mend, refuses=False)
     else:
-        yield ok("control")
+        yield ok(source)
     yield from reported
 
 

@@ -72,6 +72,12 @@ def files(folder: Path) -> list[Path]:
     return [folder / name for *_, name in sorted(found)]
 
 
+def process_of(path: Path) -> str:
+    """Return the name of the process that writes a file of `files`."""
+    match = _FILE.fullmatch(path.name)
+    return match["process"] if match is not None else ""
+
+
 def size(folder: Path) -> int:
     """Return the bytes of all files of the audit."""
     return sum(_bytes(path) for path in files(folder))

@@ -85,6 +85,10 @@ def shown_files(config: Config) -> Iterator[CertificateFiles]:
         if upstream.tls.certificate and upstream.tls.key:
             by = f"upstream {upstream.name}, as a client"
             yield CertificateFiles(upstream.tls.certificate, upstream.tls.key, by)
+    for receiver in config.exports:
+        if receiver.tls.certificate and receiver.tls.key:
+            by = f"export {receiver.name}, as a client"
+            yield CertificateFiles(receiver.tls.certificate, receiver.tls.key, by)
 
 
 def is_ours(ca: CAConfig, leaf: x509.Certificate) -> bool:

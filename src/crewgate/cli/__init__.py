@@ -40,6 +40,7 @@ COMMANDS = {
     "decommission": "End an orchestrator: its certificates, tokens, keys and process.",
     "cluster": "Show the machines of the cluster, evict one for good, rotate their keys.",
     "audit": "Show who called which tool, under which grant, at what cost.",
+    "export": "Send the audit to a collector, a syslog server or a SIEM.",
     "ledger": "Show what each crew, run and branch has spent, and maintain the ledger.",
     "backup": "Copy everything that this machine cannot make again into a new folder.",
     "restore": "Restore a machine from a backup.",

@@ -13,6 +13,7 @@ from crewgate.config.ca import CAConfig, RemoteCAConfig
 from crewgate.config.cluster import ClusterConfig, HostPort
 from crewgate.config.crew import CrewConfig
 from crewgate.config.crossing import CrossingConfig
+from crewgate.config.export import ExportConfig, ReceiverURL
 from crewgate.config.ledger import Durability, LedgerConfig
 from crewgate.config.listener import ControlConfig, ListenerConfig
 from crewgate.config.load import load
@@ -42,6 +43,7 @@ __all__ = [
     "CrewConfig",
     "CrossingConfig",
     "Durability",
+    "ExportConfig",
     "HealthCheckConfig",
     "HostPort",
     "LedgerConfig",
@@ -49,6 +51,7 @@ __all__ = [
     "ListenerConfig",
     "OCSPClientConfig",
     "OCSPMode",
+    "ReceiverURL",
     "RemoteCAConfig",
     "TableConfig",
     "ToolConfig",

@@ -18,6 +18,7 @@ from crewgate.config.cluster import ClusterConfig
 from crewgate.config.crew import CrewConfig
 from crewgate.config.crossing import CrossingConfig
 from crewgate.config.declaration import Key, Scope, Table, TableList, TableMap, TableSchema
+from crewgate.config.export import ExportConfig
 from crewgate.config.ledger import LedgerConfig
 from crewgate.config.listener import ControlConfig, ListenerConfig
 from crewgate.config.ocsp_client import OCSPClientConfig
@@ -100,6 +101,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     admin: Annotated[AdminConfig | None, "Where this machine answers probes, over plain HTTP."] = (
         None
     )
+    exports: Annotated[
+        tuple[ExportConfig, ...],
+        "A receiver of the audit: a collector, a syslog server, or a SIEM.",
+        TableMap(name="export", max_count=limits.exports_max),
+    ] = ()
     cluster: Annotated[
         ClusterConfig | None, "The other machines of the trust domain, which share revocations."
     ] = None
@@ -124,6 +130,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         if self.ca is None or self.ca.ocsp is None or not is_used:
             return None
         return self.ca, self.ca.ocsp
+
+    @property
+    def clients(self) -> tuple[UpstreamConfig | ExportConfig, ...]:
+        """The upstreams and receivers, each of which may have a credential and files for TLS."""
+        return *self.upstreams, *self.exports
 
     def crew(self, name: str) -> CrewConfig:
         """Return the crew of that name; raise a ConfigurationError with all names if none is."""

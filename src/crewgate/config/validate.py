@@ -157,11 +157,13 @@ def _tools(config: Config) -> Iterator[str]:
 
 
 def _credentials(config: Config) -> Iterator[str]:
-    for upstream in config.upstreams:
-        if upstream.credential is None:
+    upstreams = ((f"upstream.{each.name}", each.credential) for each in config.upstreams)
+    receivers = ((f"export.{each.name}", each.credential) for each in config.exports)
+    for table, credential in (*upstreams, *receivers):
+        if credential is None:
             continue
-        header = upstream.credential.header
-        where = f'upstream.{upstream.name}.credential.header = "{header}"'
+        header = credential.header
+        where = f'{table}.credential.header = "{header}"'
         if header.replace("_", "-").startswith(_OURS):
             yield f"{where}: the gateway tells the tool by these fields who calls; choose another"
         if header in _FRAMING:

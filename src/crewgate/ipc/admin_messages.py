@@ -96,7 +96,7 @@ class GetStatus(msgspec.Struct, frozen=True, tag="ask-status"):
 
 
 # The processes that report their health at the admin socket.
-ReportSource = Literal["control", "supervisor"]
+ReportSource = Literal["control", "export", "supervisor"]
 
 
 class ProcessHealthReport(msgspec.Struct, frozen=True, tag="report"):

@@ -321,6 +321,22 @@ CERTIFICATE_EXPIRY = _gauge(
     "When the certificate of a listener expires, in seconds since 1970.",
     "listener",
 )
+EXPORTED = _counter(
+    "crewgate_export_records_total", "Records that a receiver of [export] took.", "channel"
+)
+EXPORT_REFUSED = _counter(
+    "crewgate_export_records_refused_total",
+    "Records that a receiver of [export] refused; it does not have them.",
+    "channel",
+)
+EXPORT_LOST = _counter(
+    "crewgate_export_lost_bytes_total",
+    "Bytes, at least, of audit files that were deleted before a receiver had them.",
+    "channel",
+)
+EXPORT_BACKLOG = _gauge(
+    "crewgate_export_backlog_bytes", "Bytes of the audit that a receiver lacks.", "channel"
+)
 RESTARTS = _counter(
     "crewgate_process_restarts_total",
     "Starts of a process that had ended without being asked to.",

@@ -1,10 +1,11 @@
-"""The control process and the admin process: calls work without them.
+"""The control, the admin and the export process: calls work without them.
 
 Each runs while its section of the configuration is there. A change ends the one that cannot load
 it; the supervisor starts it again, as it does after every end.
 """
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 from crewgate import limits
@@ -12,20 +13,30 @@ from crewgate.config import Config
 from crewgate.metrics.memory import MetricsMemory
 from crewgate.supervisor.child import Child, python
 
+# What a child works with; it runs while the first part is there.
+Needs = tuple[object, ...]
+
 
 class OptionalChildren:
-    """The two children of the configuration at `path`; each runs a module. Times are monotonic."""
+    """The children of the configuration at `path`; each runs a module. Times are monotonic."""
 
     def __init__(
         self, path: Path, control: str, admin: str, metrics: MetricsMemory | None = None
     ) -> None:
         self.control = Child("control", python(control, path), metrics)
         self.admin = Child("admin", python(admin, path), metrics)
+        self.export = Child("export", python("crewgate.export", path), metrics)
+        self._needs: dict[Child, Callable[[Config], Needs]] = {
+            # It loads changes by itself.
+            self.control: lambda config: (config.ca is not None,),
+            self.admin: lambda config: (config.admin,),
+            self.export: lambda config: (config.exports, config.audit.folder, config.name),
+        }
         # Of those that are asked to end: the process id, and when to kill that process.
         self._kill_at: dict[Child, tuple[int, float]] = {}
 
     def __contains__(self, child: Child) -> bool:
-        return child in {self.control, self.admin}
+        return child in self._needs
 
     @property
     def is_ending(self) -> bool:
@@ -34,19 +45,17 @@ class OptionalChildren:
 
     def is_wanted(self, child: Child, config: Config) -> bool:
         """Return whether the configuration has the section of `child`."""
-        return (config.ca if child is self.control else config.admin) is not None
+        return bool(self._needs[child](config)[0])
 
     def present(self, config: Config) -> list[Child]:
         """Return those that should run, and those that are ending."""
-        both = self.control, self.admin
-        return [child for child in both if child.running or self.is_wanted(child, config)]
+        return [each for each in self._needs if each.running or self.is_wanted(each, config)]
 
     def follow(self, before: Config, after: Config, now: float) -> None:
         """End those that `after` needs no more, or that do not load a change by themselves."""
-        if after.ca is None and before.ca is not None:
-            self.end(self.control, now)
-        if after.admin != before.admin:
-            self.end(self.admin, now)
+        for child, needs in self._needs.items():
+            if needs(after) != needs(before):
+                self.end(child, now)
 
     def end(self, child: Child, now: float) -> None:
         """Ask one to end; `kill_late` kills it if it does not."""

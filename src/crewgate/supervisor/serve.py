@@ -200,8 +200,7 @@ class Supervisor:
     def _facts(self) -> list[ComponentHealth]:
         """Return the health of each child."""
         now = time.monotonic()
-        children = self._children()
-        found = [child.health(now, refuses=child not in self._optional) for child in children]
+        found = [each.health(now, refuses=each not in self._optional) for each in self._children()]
         return [*found, self._last_restart]
 
     def _pause(self) -> float:
@@ -256,7 +255,7 @@ class Supervisor:
 
     def _restart(self, signals: Signals) -> None:
         """Replace each process once its successor serves; keep it if the successor fails."""
-        _log.info("restarting: agent, then workers, then control and admin process")
+        _log.info("restarting: agent, then workers, then the other processes")
         deadline = time.monotonic() + limits.restart_seconds_in_all
         self._last_restart = failed("restart", "it is under way", refuses=False, grace=60.0)
         if why := self._replace_all(signals, deadline):
@@ -368,9 +367,9 @@ class Supervisor:
     def _drain(self, signals: Signals) -> None:
         """End the workers, which still need the agent for open calls; then end the agent.
 
-        The admin process answers until then that this machine is not ready.
+        Until then, the admin process answers `not ready`. The export process ends last.
         """
-        seconds = self._config.drain_seconds + limits.agent_end_seconds
+        seconds = self._config.drain_seconds + 2 * limits.agent_end_seconds
         self._service.stopping(seconds + limits.service_stop_seconds)
         # New connections are refused at once, or wait in a socket of the service manager.
         self._workers.close_all_sockets()
@@ -378,8 +377,8 @@ class Supervisor:
         _log.info("draining: workers get %g s to end", self._config.drain_seconds)
         first = [*self._workers, *self._leaving, self._optional.control]
         end_children(first, self._config.drain_seconds, signals)
-        last = [self._agent, self._optional.admin]
-        end_children(last, limits.agent_end_seconds, signals)
+        end_children([self._agent, self._optional.admin], limits.agent_end_seconds, signals)
+        end_children([self._optional.export], limits.agent_end_seconds, signals)
 
     def _kill(self) -> None:
         for child in [*self._children(), *self._leaving]:

@@ -1,4 +1,4 @@
-"""Reads the credential that the gateway presents to the servers of an upstream; never shows it."""
+"""Reads the credential that the gateway presents to an upstream or a receiver; never shows it."""
 
 import os
 from pathlib import Path
@@ -13,19 +13,26 @@ def read_credential(upstream: UpstreamConfig) -> HeaderField | None:
 
     Raises ConfigurationError if it cannot be read or cannot be sent.
     """
-    credential = upstream.credential
-    if credential is None:
+    if upstream.credential is None:
         return None
-    value = credential.prefix + _secret(upstream.name, credential)
+    return credential_field(f"upstream {upstream.name}", upstream.credential)
+
+
+def credential_field(owner: str, credential: CredentialConfig) -> HeaderField:
+    """Return the field with a credential of `owner`, such as `upstream search`.
+
+    Raises ConfigurationError if it cannot be read or cannot be sent.
+    """
+    value = credential.prefix + _secret(owner, credential)
     if not value.isascii() or not value.isprintable():
         raise ConfigurationError(
-            f"upstream {upstream.name}: the credential in {_describe(credential)} is not printable "
-            "ASCII; a header field cannot carry it"
+            f"{owner}: the credential in {_describe(credential)} is not printable ASCII; a header "
+            "field cannot carry it"
         )
     return credential.header.encode(), value.encode()
 
 
-def _secret(name: str, credential: CredentialConfig) -> str:
+def _secret(owner: str, credential: CredentialConfig) -> str:
     try:
         if credential.file is not None:
             value = Path(credential.file).read_text(encoding="utf-8").strip()
@@ -33,11 +40,11 @@ def _secret(name: str, credential: CredentialConfig) -> str:
             value = os.environ.get(credential.env or "", "").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
-            f"upstream {name}: the credential in {_describe(credential)} cannot be read: {error}"
+            f"{owner}: the credential in {_describe(credential)} cannot be read: {error}"
         ) from error
     if not value:
         raise ConfigurationError(
-            f"{_describe(credential)}: the credential of {name} is empty; put the secret there"
+            f"{_describe(credential)}: the credential of {owner} is empty; put the secret there"
         )
     return value
 

@@ -1,4 +1,4 @@
-"""Makes the TLS context of an https upstream; it always verifies the server's chain and name.
+"""Makes the TLS context of an https client; it always verifies the server's chain and name.
 
 The files are read when the context is made; a reload makes a new context. The verified name is the
 `server_hostname` of the handshake (`UpstreamConfig.server_name`), which this module does not know.
@@ -6,6 +6,7 @@ The files are read when the context is made; a reload makes a new context. The v
 
 import hashlib
 import ssl
+from pathlib import Path
 
 from crewgate.config import UpstreamConfig, UpstreamTLS
 from crewgate.errors import ConfigurationError
@@ -21,14 +22,22 @@ def client_context(upstream: UpstreamConfig) -> ssl.SSLContext | None:
     """
     if not upstream.secure:
         return None
+    return verifying_context(f"upstream {upstream.name}", upstream.tls, upstream.protocol)
+
+
+def verifying_context(owner: str, tls: UpstreamTLS, protocol: str) -> ssl.SSLContext:
+    """Return the context of `owner`, such as `upstream search`, which offers only `protocol`.
+
+    Raises ConfigurationError if a file cannot be used.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # with CERT_REQUIRED and check_hostname
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 9325, section 3.1.1
     context.hostname_checks_common_name = False  # RFC 9525, section 2
     # RFC 9113, section 9.2.1 forbids renegotiation. Without it, a write never needs a read.
     context.options |= ssl.OP_NO_RENEGOTIATION
-    context.set_alpn_protocols([upstream.protocol])
-    _load_trust(context, upstream)
-    _present_certificate(context, upstream.name, upstream.tls)
+    context.set_alpn_protocols([protocol])
+    _load_trust(context, owner, tls.ca)
+    _present_certificate(context, owner, tls)
     return context
 
 
@@ -52,9 +61,8 @@ def fingerprint(upstream: UpstreamConfig) -> bytes:
     return digest.digest()
 
 
-def _load_trust(context: ssl.SSLContext, upstream: UpstreamConfig) -> None:
+def _load_trust(context: ssl.SSLContext, owner: str, ca: Path | None) -> None:
     """Trust only the configured authorities, or those of the system if there are none."""
-    ca = upstream.tls.ca
     if ca is None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
         return
@@ -64,19 +72,19 @@ def _load_trust(context: ssl.SSLContext, upstream: UpstreamConfig) -> None:
         context.load_verify_locations(ca)
     except OSError as error:  # ssl.SSLError is one
         raise ConfigurationError(
-            f"upstream {upstream.name}: CA bundle {ca}: {_reason(error)}; "
-            "give the PEM certificates of the authorities that signed its servers' certificates"
+            f"{owner}: CA bundle {ca}: {_reason(error)}; give the PEM certificates of the "
+            "authorities that signed its servers' certificates"
         ) from error
 
 
-def _present_certificate(context: ssl.SSLContext, name: str, tls: UpstreamTLS) -> None:
+def _present_certificate(context: ssl.SSLContext, owner: str, tls: UpstreamTLS) -> None:
     """Present the configured client certificate to servers that ask for one."""
     if tls.certificate is None or tls.key is None:
         return
     try:
         show_certificate(context, tls.certificate, tls.key)
     except OSError as error:
-        raise ConfigurationError(f"upstream {name}: client certificate: {error}") from error
+        raise ConfigurationError(f"{owner}: client certificate: {error}") from error
 
 
 def _reason(error: Exception) -> str:

@@ -20,7 +20,7 @@ from crewgate.audit.writer import AuditWriter
 from crewgate.config.restart_only import WAY_OUT
 from crewgate.core.health import ComponentHealth, HealthState, degraded, failed, ok
 from crewgate.core.policy.policy import CrewPolicy
-from crewgate.ipc.admin_messages import ProcessHealthReport
+from crewgate.ipc.admin_messages import ProcessHealthReport, ReportSource
 from crewgate.ipc.attach_messages import VERSION, Attach
 from crewgate.leases.branch_opening import DrawResult as DrawStatus
 from crewgate.runtime.folder_write_probe import FolderWriteProbe, write_error
@@ -326,26 +326,29 @@ def test_what_workers_have_in_common_is_one_fact() -> None:
     assert fact.why == "the disk is full (worker 1, 2)"
 
 
-# The control process.
+# The control process and the export process.
 
 
-def test_the_control_process_is_missed_and_no_call_with_it(
-    start: Start, hands: Hands, machine: AgentState
+@pytest.mark.parametrize(("source", "section"), [("control", "ca"), ("export", "exports")])
+def test_a_process_beside_the_calls_is_missed_and_no_call_with_it(
+    start: Start, hands: Hands, machine: AgentState, source: ReportSource, section: str
 ) -> None:
     """Starting at first; then failed, and the gateway still ready."""
-    ca = machine.active_config.config.ca or object()
-    machine.active_config.config = msgspec.structs.replace(machine.active_config.config, ca=ca)
+    needed = getattr(machine.active_config.config, section) or (object(),)
+    machine.active_config.config = msgspec.structs.replace(
+        machine.active_config.config, **{section: needed}
+    )
     found = health.update(machine)
-    assert [each.component for each in found.troubles] == ["control"]
+    assert [each.component for each in found.troubles] == [source]
     assert (found.ready, found.troubles[0].passing) == (True, True)
     who = object()
-    report = ProcessHealthReport(id=1, source="control", facts=[degraded("control: audit", "full")])
+    report = ProcessHealthReport(id=1, source=source, facts=[degraded("its audit", "full")])
     machine.reports.update(who, report, hands.boot_ns())
-    assert _troubles(machine) == {"control: audit": ("degraded", "full")}
+    assert _troubles(machine) == {"its audit": ("degraded", "full")}
     pass_silence(machine, hands)
-    assert "it is stopped or stuck" in _troubles(machine)["control"][1]
+    assert "it is stopped or stuck" in _troubles(machine)[source][1]
     machine.reports.leave(who)
-    assert "not connected to the agent process" in _troubles(machine)["control"][1]
+    assert "not connected to the agent process" in _troubles(machine)[source][1]
 
 
 # Disks.

@@ -1,8 +1,10 @@
-"""How the supervisor ends the control process and the admin process."""
+"""How the supervisor ends the control, the admin and the export process."""
 
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -36,6 +38,31 @@ def test_one_that_does_not_end_is_killed_and_its_successor_is_not(
     finally:
         _kill(admin.pid)
         admin.wait()
+
+
+def test_a_change_ends_those_that_do_not_load_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control process loads its own; one whose section is gone ends in any case."""
+    optional = OptionalChildren(Path("crewgate.toml"), "control", "admin")
+    ended: list[str] = []
+    monkeypatch.setattr(optional, "end", lambda child, _: ended.append(child.name))
+    audit = SimpleNamespace(folder="a")
+    before = SimpleNamespace(ca=1, admin=1, exports=(1,), audit=audit, name="gw-1")
+    for changed, names in (
+        ({}, []),
+        ({"ca": 2}, []),
+        ({"ca": None}, ["control"]),
+        ({"admin": 2}, ["admin"]),
+        ({"exports": (2,)}, ["export"]),
+        ({"audit": SimpleNamespace(folder="b")}, ["export"]),
+        ({"admin": None, "exports": ()}, ["admin", "export"]),
+    ):
+        after: Any = SimpleNamespace(**(vars(before) | changed))
+        optional.follow(cast("Any", before), after, 0.0)
+        assert ended == names
+        ended.clear()
+        wanted = [each.name for each in optional.present(after)]
+        assert ("control" in wanted) == bool(after.ca)
+        assert ("export" in wanted) == bool(after.exports)
 
 
 def _kill(process: int) -> None:

@@ -1,6 +1,6 @@
-"""Keeps the health reports of the control process and the supervisor, while they are connected.
+"""Keeps the health reports of the control and the export process, and of the supervisor.
 
-Both keep a connection to the admin socket; when it ends, their report is dropped. Workers report
+Each keeps a connection to the admin socket; when it ends, their report is dropped. Workers report
 over the attach socket (`attach_session`).
 """
 

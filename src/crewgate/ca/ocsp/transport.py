@@ -17,6 +17,7 @@ from crewgate import limits
 from crewgate.config import OCSPClientConfig
 from crewgate.errors import ConfigurationError, OCSPQueryError, ServiceConnectionError
 from crewgate.ipc.sockets import connectable
+from crewgate.runtime.one_chunk_body import OneChunkBody
 from crewgate.ssl_workarounds import show_certificate
 
 _REQUEST = b"application/ocsp-request"
@@ -90,7 +91,7 @@ class OCSPTransport:
             (b"accept-encoding", b"identity"),
             (b"user-agent", b"crewgate"),
         ]
-        post = httpcore.Request("POST", self._url, headers=head, content=_Body(request))
+        post = httpcore.Request("POST", self._url, headers=head, content=OneChunkBody(request))
         response = await self._pool.handle_async_request(post)
         try:
             _check_head(response)
@@ -101,24 +102,6 @@ class OCSPTransport:
             return bytes(body)
         finally:
             await response.aclose()
-
-
-class _Body:
-    """A request's body in one chunk.
-
-    It is not an async generator: Trio reports one that a broken connection leaves unfinished.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        self._left = [data]
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if not self._left:
-            raise StopAsyncIteration
-        return self._left.pop()
 
 
 def _parse_url(url: str) -> tuple[httpcore.URL, bytes]:

@@ -77,7 +77,7 @@ def _all(config: Config) -> Iterator[BackupItem]:
 def _named(config: Config) -> Iterator[Path]:
     yield from (crew.jwks for crew in config.crews)
     yield from (each.certificate for each in shown_files(config))
-    yield from (upstream.tls.ca for upstream in config.upstreams if upstream.tls.ca)
+    yield from (each.tls.ca for each in config.clients if each.tls.ca)
     if config.ca is not None:
         yield from (config.ca.root, config.ca.issuing, config.ca.crl)
 

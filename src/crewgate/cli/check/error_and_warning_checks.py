@@ -13,6 +13,7 @@ from crewgate.ca.machine_cert_renewal import CertificateLifetime, is_ours, shown
 from crewgate.ca.ocsp.client_cert_checker import ClientCertOCSPChecker
 from crewgate.cli.check.ca import ca_errors, ca_warnings
 from crewgate.cli.check.cluster import cluster_errors, cluster_warnings
+from crewgate.cli.check.exports import export_errors
 from crewgate.cli.check.ledger_file_access import ledger_file_errors, replaced_ledger_errors
 from crewgate.cli.check.state_folder_access import state_folder_errors
 from crewgate.config import (
@@ -68,6 +69,7 @@ def find_errors(config: Config) -> Iterator[str]:
         effect = f"the servers of {upstream.name} refuse it"
         make_client = partial(client_context, upstream)
         yield from _tls_errors(make_client, "", upstream.tls.certificate, effect)
+    yield from export_errors(config)
 
 
 def _state_errors(config: Config) -> Iterator[str]:

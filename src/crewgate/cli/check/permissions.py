@@ -27,7 +27,7 @@ def secrets(config: Config) -> list[SecretFile]:
     ours: list[Path | None] = [each.key for each in shown_files(config)]
     ours.append(config.cluster.signing_key if config.cluster else None)
     ours.append(config.ledger.password_file)
-    ours += [each.credential.file for each in config.upstreams if each.credential]
+    ours += [each.credential.file for each in config.clients if each.credential]
     found = [("the gateway", path) for path in ours]
     found += [(f"crew {crew.name}", crew.signing_key) for crew in config.crews]
     if (ca := config.ca) is not None:
@@ -52,7 +52,7 @@ def permission_warnings(config: Config) -> Iterator[str]:
             yield from _readable(secret, status.st_mode)
         yield from _replaceable(secret.path)
     public = [crew.jwks for crew in config.crews]
-    public += [upstream.tls.ca for upstream in config.upstreams if upstream.tls.ca]
+    public += [each.tls.ca for each in config.clients if each.tls.ca]
     public.append(config.path)
     folders = [config.state, config.audit.folder]
     if config.ca is not None:

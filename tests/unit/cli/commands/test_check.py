@@ -119,7 +119,9 @@ def test_credentials_that_are_not_there_are_told(
     (fresh.parent / "secret").write_text("\n")
     (fresh.parent / "secret").chmod(0o600)
     problems, _ = check(run, fresh)
-    assert [told for told in problems if "the credential of tools is empty" in told] == problems
+    assert [
+        told for told in problems if "the credential of upstream tools is empty" in told
+    ] == problems
 
 
 def test_patterns_and_tools_that_meet_nothing_are_told(run: Run, fresh: Path) -> None:

@@ -1,0 +1,29 @@
+"""Checks that the export process can use what the tables [export.NAME] name."""
+
+from collections.abc import Iterator
+from importlib import import_module
+
+from crewgate.config import Config, ExportConfig
+from crewgate.errors import ConfigurationError
+from crewgate.upstream.credential import credential_field
+from crewgate.upstream.tls import verifying_context
+
+
+def export_errors(config: Config) -> Iterator[str]:
+    """Yield what would keep records from a receiver, one line each."""
+    for receiver in config.exports:
+        try:
+            _use(receiver)
+        except ConfigurationError as error:
+            yield str(error)
+
+
+def _use(receiver: ExportConfig) -> None:
+    """Read the files and load the package of a receiver. Raises ConfigurationError."""
+    owner = f"export {receiver.name}"
+    if receiver.format == "otlp":
+        import_module(f"crewgate.export.otlp_{receiver.encoding}")
+    if receiver.credential is not None and receiver.credential.file is not None:
+        credential_field(owner, receiver.credential)
+    if receiver.url is not None and receiver.url.scheme == "https":
+        verifying_context(owner, receiver.tls, "http/1.1")

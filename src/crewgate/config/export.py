@@ -1,0 +1,130 @@
+"""The tables [export.NAME]: the receivers to which the export process sends the audit."""
+
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from crewgate.config import values
+from crewgate.config.declaration import Key
+from crewgate.config.toml_table_reader import TOMLTableReader, ValueParser
+from crewgate.config.upstream import CredentialConfig, UpstreamTLS
+from crewgate.config.values import FilePath
+
+ExportFormat = Literal["otlp", "syslog", "ocsf"]
+OTLPEncoding = Literal["json", "protobuf"]
+OTLPSignal = Literal["traces", "logs"]
+
+_WEB: Final = {"http": 80, "https": 443}
+_PORTS: Final = {**_WEB, "udp": 514, "tcp": 514}  # RFC 5426, section 3.3; RFC 6587 names the same
+
+
+class ReceiverURL(msgspec.Struct, frozen=True):
+    """The place of a receiver in a network; `path` is empty or begins with a slash."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @property
+    def is_web(self) -> bool:
+        """Whether the receiver speaks HTTP."""
+        return self.scheme in _WEB
+
+    @property
+    def authority(self) -> str:
+        """The host and the port; the value of the Host field (RFC 9110, section 7.2)."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.authority}{self.path}"
+
+
+def _receiver_url(value: object) -> ReceiverURL:
+    text = values.string(value)
+    parts = urlsplit(text)
+    if parts.scheme not in _PORTS or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError
+    path = parts.path.rstrip("/")
+    is_plain = path.isascii() and path.isprintable() and " " not in path
+    if not is_plain or (path and parts.scheme not in _WEB) or parts.port == 0:
+        raise ValueError
+    host = values.HOST_NAME.read(parts.hostname or "")
+    return ReceiverURL(parts.scheme, host, parts.port or _PORTS[parts.scheme], path)
+
+
+RECEIVER_URL = ValueParser(
+    'a URL such as "http://127.0.0.1:4318", "https://logs.example/in", "udp://127.0.0.1:514" or '
+    '"tcp://logs.example:514", without query or user',
+    _receiver_url,
+    spell=str,
+)
+
+
+class ExportConfig(msgspec.Struct, frozen=True):
+    """One receiver: exactly one of `url`, `socket` and `file` says where it is."""
+
+    name: str
+    format: Annotated[
+        ExportFormat,
+        "What the receiver reads: OpenTelemetry over HTTP, RFC 5424 messages, or OCSF events.",
+    ]
+    url: Annotated[
+        ReceiverURL | None,
+        RECEIVER_URL,
+        "The receiver. For otlp, `/v1/traces` and `/v1/logs` follow; syslog takes udp or tcp.",
+        Key(absent="none; give `socket` or `file`"),
+    ] = None
+    socket: Annotated[
+        FilePath | None, 'Unix datagram socket of a syslog receiver, such as "/dev/log".'
+    ] = None
+    file: Annotated[FilePath | None, "File to which OCSF events are appended, one on a line."] = (
+        None
+    )
+    encoding: Annotated[
+        OTLPEncoding, "Encoding of otlp. Protobuf needs the extra `otlp` of the package."
+    ] = "json"
+    signals: Annotated[
+        tuple[OTLPSignal, ...],
+        values.listed(values.word(OTLPSignal), 2, 1),
+        "What otlp sends: a span for each call of a sampled trace, and a log record for each "
+        "record of the audit.",
+    ] = ("traces", "logs")
+    credential: Annotated[
+        CredentialConfig | None, "The credential that each HTTP request carries."
+    ] = None
+    tls: Annotated[
+        UpstreamTLS, "Verification of an https receiver; chain and name are always verified."
+    ] = UpstreamTLS()
+
+    @property
+    def place(self) -> str:
+        """The receiver, in words for a log; no secret is in it."""
+        return str(self.url or self.socket or self.file)
+
+    def check(self, section: TOMLTableReader) -> None:
+        """Note a receiver in no place or in several, and keys that another format has."""
+        places = [key for key in ("url", "socket", "file") if getattr(self, key) is not None]
+        if len(places) != 1 or places[0] not in _PLACES[self.format]:
+            section.problem(f'a receiver of "{self.format}" needs {_WANTED[self.format]}')
+        elif self.url is not None and self.url.is_web == (self.format == "syslog"):
+            wanted = "udp or tcp" if self.format == "syslog" else "http or https"
+            section.problem(f'the receiver of "{self.format}" needs {wanted}', "url")
+        for key in ("encoding", "signals"):
+            if key in section.given and self.format != "otlp":
+                section.problem('has an effect only if format is "otlp"; remove it', key)
+        is_web = self.url is not None and self.url.is_web
+        if self.credential is not None and not is_web:
+            section.problem("has an effect only over http and https; remove it", "credential")
+        if "tls" in section.given and not (self.url and self.url.scheme == "https"):
+            section.problem("no effect, because the URL is not https; remove it", "tls")
+
+
+_PLACES: Final = {"otlp": ("url",), "syslog": ("url", "socket"), "ocsf": ("url", "file")}
+_WANTED: Final = {
+    "otlp": "`url`",
+    "syslog": "either `url` or `socket`",
+    "ocsf": "either `url` or `file`",
+}

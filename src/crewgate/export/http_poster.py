@@ -1,0 +1,168 @@
+"""Posts batches to a receiver over HTTP, and reads from its answers whether to try again.
+
+A TLS context is made anew after each failure, so a renewed certificate is used; the credential is
+read for each request. No error shows a credential or what the receiver sent, except a short message
+of printable characters.
+"""
+
+import ssl
+import time
+from collections.abc import AsyncIterable
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+import httpcore
+import trio
+
+from crewgate import limits
+from crewgate.config import ExportConfig, ReceiverURL
+from crewgate.core.http_types import HeaderField
+from crewgate.core.terminal_text import printable
+from crewgate.errors import ConfigurationError, ExportError, ExportRefusedError
+from crewgate.runtime.one_chunk_body import OneChunkBody
+from crewgate.upstream.credential import credential_field
+from crewgate.upstream.tls import verifying_context
+
+_FAILURES = (
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.TimeoutException,
+    OSError,
+    trio.TooSlowError,
+)
+# The body is the reason; the others may pass, or an operator mends them.
+_REFUSED: frozenset[int] = frozenset(
+    {
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+    }
+)
+_MENDS: dict[int, str] = {
+    HTTPStatus.UNAUTHORIZED: "; check `credential`",
+    HTTPStatus.FORBIDDEN: "; check `credential`",
+    HTTPStatus.NOT_FOUND: "; check the path of `url`",
+    HTTPStatus.METHOD_NOT_ALLOWED: "; check the path of `url`",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "; it does not read this format or `encoding`",
+}
+_MESSAGE_CHARS_MAX = 120
+
+
+class HTTPPoster:
+    """Posts to the URL of a receiver, with `path` after it, over one connection at a time."""
+
+    def __init__(self, receiver: ExportConfig, url: ReceiverURL, path: str, media: bytes) -> None:
+        self._receiver = receiver
+        self._url = url
+        self._target = httpcore.URL(
+            scheme=url.scheme, host=url.host, port=url.port, target=(url.path + path) or "/"
+        )
+        self._media = media
+        self._pool: httpcore.AsyncConnectionPool | None = None
+
+    async def post(self, body: bytes) -> bytes:
+        """Return the body of a good answer. Raises ExportError or ExportRefusedError."""
+        try:
+            pool, fields = self._open(), self._fields(body)
+            with trio.fail_after(limits.export_request_seconds):
+                return await self._post(pool, fields, body)
+        except ConfigurationError as error:
+            raise ExportError(str(error)) from error
+        except _FAILURES as error:
+            await self.close()
+            raise ExportError(_reason(error)) from error
+
+    async def close(self) -> None:
+        """Close the connection."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1.0):
+                await pool.aclose()
+
+    def _open(self) -> httpcore.AsyncConnectionPool:
+        if self._pool is None:
+            self._pool = httpcore.AsyncConnectionPool(
+                ssl_context=self._context(), max_connections=1, keepalive_expiry=60.0
+            )
+        return self._pool
+
+    def _context(self) -> ssl.SSLContext | None:
+        if self._url.scheme != "https":
+            return None
+        return verifying_context(f"export {self._receiver.name}", self._receiver.tls, "http/1.1")
+
+    def _fields(self, body: bytes) -> list[HeaderField]:
+        fields = [
+            (b"host", self._url.authority.encode("ascii")),
+            (b"content-type", self._media),
+            (b"content-length", b"%d" % len(body)),
+            (b"accept-encoding", b"identity"),
+            (b"user-agent", b"crewgate"),
+        ]
+        credential = self._receiver.credential
+        if credential is not None:
+            fields.append(credential_field(f"export {self._receiver.name}", credential))
+        return fields
+
+    async def _post(
+        self, pool: httpcore.AsyncConnectionPool, fields: list[HeaderField], body: bytes
+    ) -> bytes:
+        request = httpcore.Request("POST", self._target, headers=fields, content=OneChunkBody(body))
+        response = await pool.handle_async_request(request)
+        try:
+            found = await _body(response)
+        finally:
+            await response.aclose()
+        if not 200 <= response.status < 300:  # noqa: PLR2004
+            raise _refusal(response, found)
+        return found
+
+
+async def _body(response: httpcore.Response) -> bytes:
+    """Return the body, or its beginning if it is long."""
+    found = bytearray()
+    if isinstance(response.stream, AsyncIterable):
+        async for piece in response.stream:
+            found += piece[: limits.export_response_bytes_max - len(found)]
+    return bytes(found)
+
+
+def _refusal(response: httpcore.Response, body: bytes) -> ExportError:
+    status = response.status
+    text = printable(body.decode("utf-8", "replace"))[:_MESSAGE_CHARS_MAX].strip()
+    # A binary body, such as a google.rpc.Status in protobuf, is no text for a person.
+    text = f" ({text})" if text and body.isascii() else ""
+    if status in _REFUSED:
+        return ExportRefusedError(f"HTTP status {status}{text}")
+    mend = _MENDS.get(status, "")
+    return ExportError(f"HTTP status {status}{text}{mend}", _retry_seconds(response))
+
+
+def _retry_seconds(response: httpcore.Response) -> float | None:
+    """Return the seconds of Retry-After (RFC 9110, section 10.2.3); None if there is none."""
+    found = next((value for name, value in response.headers if name.lower() == b"retry-after"), b"")
+    text = found.decode("ascii", "replace").strip()
+    if text.isdigit():
+        return min(float(text[:9]), limits.export_retry_seconds_max)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return min(max(moment.timestamp() - time.time(), 0.0), limits.export_retry_seconds_max)
+
+
+def _reason(error: BaseException) -> str:
+    """Return why there is no answer, without anything that the receiver sent."""
+    if isinstance(error, trio.TooSlowError):
+        return f"no answer within {limits.export_request_seconds:g} s"
+    found: BaseException | None = error
+    while found is not None:
+        reason: str = getattr(found, "verify_message", "") or getattr(found, "strerror", "")
+        if reason:
+            return reason
+        # Trio groups the errors of several addresses; one is enough.
+        inner = found.exceptions[0] if isinstance(found, BaseExceptionGroup) else None
+        found = inner or found.__cause__ or found.__context__
+    return type(error).__name__

@@ -1,0 +1,128 @@
+"""Runs the export process: `python -m crewgate.export -c FILE`; `crewgate serve` starts it.
+
+Exit status 0 after SIGTERM or SIGINT; 2, with one line of log, if it cannot start. `crewgate serve`
+starts it again after a change of [export], [audit] or `name`.
+"""
+
+import argparse
+import fcntl
+import logging
+import os
+import signal
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from crewgate import limits
+from crewgate.config import Config, load
+from crewgate.errors import ConfigurationError, CrewgateError
+from crewgate.export import ocsf_channels, otlp_channels
+from crewgate.export.audit_tail import AuditTail
+from crewgate.export.channel import Channel
+from crewgate.export.delivery import Delivery
+from crewgate.export.position_file import PositionFile
+from crewgate.export.syslog_channel import SyslogChannel
+from crewgate.ipc.health_report_client import HealthReportClient
+from crewgate.metrics.process_metrics import ProcessMetrics
+from crewgate.metrics.process_observer import observe_process
+from crewgate.runtime.cleanup import lent
+from crewgate.runtime.durable_files import make_folder, open_to_append
+from crewgate.runtime.memory_protection import leave_no_cores
+from crewgate.runtime.process_log import ProcessLog
+
+_NAME: Final = "export"
+_FOLDER, _LOCK = "export", "export.lock"  # in the state folder
+_log = logging.getLogger(__name__)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the export process, and return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m crewgate.export", description=__doc__)
+    parser.add_argument("-c", dest="file", type=Path, required=True, help="crewgate.toml")
+    options = parser.parse_args(arguments)
+    with ProcessLog(_NAME):
+        try:
+            leave_no_cores()
+            config = load(options.file)
+            if not config.exports:
+                raise ConfigurationError(f"{config.path}: there is no [export.NAME]; add one")
+            os.nice(limits.export_nice)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor sees each change
+            with _only_one(config.state / _FOLDER):
+                trio.run(_export, config)
+        except (CrewgateError, OSError) as error:
+            _log.error("%s", error)
+            return 2
+    return 0
+
+
+def deliveries(config: Config, metrics: ProcessMetrics) -> list[Delivery]:
+    """Return one delivery for each channel of each receiver. Raises ConfigurationError."""
+    machine = config.name or socket.gethostname()
+    found = []
+    for receiver in config.exports:
+        channels: Sequence[Channel]
+        if receiver.format == "otlp":
+            channels = list(otlp_channels.channels(receiver, machine))
+        elif receiver.format == "syslog":
+            channels = [SyslogChannel(receiver, machine)]
+        else:
+            channels = [ocsf_channels.channel(receiver)]
+        for channel in channels:
+            # `NAME (traces)` has its position in NAME.traces.position.
+            stem = channel.name.replace(" (", ".").removesuffix(")")
+            file = PositionFile(config.state / _FOLDER / f"{stem}.position")
+            tail = AuditTail(config.audit.folder, file.load())
+            found.append(Delivery(channel, receiver.place, tail, file, metrics))
+    return found
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Hold a lock, so that no second process sends the same records. Raises ConfigurationError."""
+    make_folder(folder, 0o700, parents=True)
+    with lent(open_to_append(folder / _LOCK, 0o600)) as descriptor:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigurationError(
+                f"{folder / _LOCK}: another export process of this gateway runs, perhaps that of "
+                "`crewgate serve`; end it first"
+            ) from error
+        yield
+
+
+async def _export(config: Config) -> None:
+    """Send until SIGTERM or SIGINT; then send what is left, for a bounded time."""
+    metrics = ProcessMetrics.of_process()
+    running = deliveries(config, metrics)
+    for receiver in config.exports:
+        _log.info("exporting the audit as %s to %s", receiver.format, receiver.place)
+    ending = trio.Event()
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_report, config.state, running)
+            nursery.start_soon(observe_process, metrics, _NAME)
+            async with trio.open_nursery() as senders:
+                for each in running:
+                    senders.start_soon(each.run, ending)
+                await anext(aiter(signals))
+                ending.set()
+                senders.cancel_scope.deadline = trio.current_time() + limits.export_end_seconds
+            nursery.cancel_scope.cancel()
+
+
+async def _report(state: Path, running: Sequence[Delivery]) -> None:
+    """Report the health of all deliveries to the agent once a second, until cancelled."""
+    reporter = HealthReportClient(state, _NAME)
+    try:
+        while True:
+            facts = [each.health() for each in running]
+            await trio.to_thread.run_sync(reporter.report, facts)
+            await trio.sleep(limits.health_report_seconds)
+    finally:
+        reporter.close()

@@ -1,0 +1,90 @@
+"""Sends OCSF events, one JSON object on each line: to a file, or over HTTP."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import trio
+
+from crewgate.config import ExportConfig, ReceiverURL
+from crewgate.errors import ExportError, ExportRefusedError
+from crewgate.export.audit_entry import AuditEntry
+from crewgate.export.channel import Channel, Rejection
+from crewgate.export.http_poster import HTTPPoster
+from crewgate.export.ocsf import event
+from crewgate.runtime.cleanup import lent, on_error
+from crewgate.runtime.durable_files import append, cause, open_to_append, sync_folder
+
+_encode = msgspec.json.Encoder().encode
+_MEDIA = b"application/x-ndjson"
+
+
+class OCSFFileChannel:
+    """Appends events to a file, which it opens for each batch: so another program may rotate it."""
+
+    def __init__(self, receiver: ExportConfig, file: Path) -> None:
+        self.name = receiver.name
+        self._file = file
+
+    def wants(self, entry: AuditEntry) -> bool:  # noqa: ARG002 - as `Channel` has it
+        """Return True: each record is an event."""
+        return True
+
+    async def send(self, entries: Sequence[AuditEntry]) -> Rejection:
+        """See `Channel`. Returns when the disk has the events."""
+        lines = _lines(entries)
+        try:
+            await trio.to_thread.run_sync(_append, self._file, lines)
+        except OSError as error:
+            raise ExportError(cause(error)) from error
+        return Rejection()
+
+    async def close(self) -> None:
+        """Do nothing: the file is open only during `send`."""
+
+
+class OCSFHTTPChannel:
+    """Posts events to a receiver."""
+
+    def __init__(self, receiver: ExportConfig, url: ReceiverURL) -> None:
+        self.name = receiver.name
+        self._poster = HTTPPoster(receiver, url, "", _MEDIA)
+
+    def wants(self, entry: AuditEntry) -> bool:  # noqa: ARG002 - as `Channel` has it
+        """Return True: each record is an event."""
+        return True
+
+    async def send(self, entries: Sequence[AuditEntry]) -> Rejection:
+        """See `Channel`."""
+        await self._poster.post(_lines(entries))
+        return Rejection()
+
+    async def close(self) -> None:
+        """See `Channel`."""
+        await self._poster.close()
+
+
+def channel(receiver: ExportConfig) -> Channel:
+    """Return the channel to the file or the URL of a receiver."""
+    if receiver.url is not None:
+        return OCSFHTTPChannel(receiver, receiver.url)
+    return OCSFFileChannel(receiver, receiver.file or Path(os.devnull))
+
+
+def _lines(entries: Sequence[AuditEntry]) -> bytes:
+    try:
+        return b"".join(_encode(event(entry)) + b"\n" for entry in entries)
+    except (ArithmeticError, TypeError, ValueError) as error:
+        raise ExportRefusedError(f"a record cannot be encoded: {error}") from error
+
+
+def _append(path: Path, data: bytes) -> None:
+    """Append whole lines durably, or none. Raises OSError."""
+    is_new = not path.exists()
+    with lent(open_to_append(path, 0o600)) as descriptor:
+        size = os.fstat(descriptor).st_size
+        with on_error(os.ftruncate, descriptor, size):
+            append(descriptor, data)
+    if is_new:
+        sync_folder(path.parent)

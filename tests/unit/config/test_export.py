@@ -1,0 +1,84 @@
+"""The tables [export.NAME]: what a receiver needs, and what contradicts its format."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from crewgate.config import CredentialConfig, ExportConfig, ReceiverURL, load
+from crewgate.config.restart_only import wants_restart
+from crewgate.errors import ConfigurationError
+
+Write = Callable[[str], Path]
+
+
+def test_every_key_arrives(write: Write, minimal: str, tmp_path: Path) -> None:
+    """Several receivers, in the order of the file; a change needs no restart."""
+    text = """
+        [export.collector]
+        format = "otlp"
+        url = "https://otel.example/in/"
+        encoding = "protobuf"
+        signals = ["logs"]
+        credential = { header = "authorization", prefix = "Bearer ", file = "token" }
+        tls = { ca = "ca.pem" }
+        [export.siem]
+        format = "syslog"
+        url = "udp://[::1]"
+        [export.lake]
+        format = "ocsf"
+        file = "out.ocsf"
+    """
+    config = load(write(minimal + text))
+    collector, siem, lake = config.exports
+    assert collector.url == ReceiverURL("https", "otel.example", 443, "/in")
+    assert str(collector.url) == "https://otel.example/in"
+    assert (collector.encoding, collector.signals) == ("protobuf", ("logs",))
+    assert collector.credential == CredentialConfig("authorization", "Bearer ", tmp_path / "token")
+    assert collector.tls.ca == tmp_path / "ca.pem"
+    assert siem == ExportConfig("siem", "syslog", ReceiverURL("udp", "::1", 514, ""))
+    assert lake == ExportConfig("lake", "ocsf", file=tmp_path / "out.ocsf")
+    assert not list(wants_restart(load(write(minimal)), config))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('format = "otlp"', 'export.x: a receiver of "otlp" needs `url`'),
+        ('format = "otlp"\nfile = "x"', 'export.x: a receiver of "otlp" needs `url`'),
+        ('format = "syslog"\nurl = "udp://a"\nsocket = "x"', "needs either `url` or `socket`"),
+        ('format = "otlp"\nurl = "udp://a"', 'export.x.url: the receiver of "otlp" needs http or'),
+        ('format = "syslog"\nurl = "http://a"', "needs udp or tcp"),
+        ('format = "ocsf"\nurl = "tcp://a"', "needs http or https"),
+        ('format = "ocsf"\nfile = "x"\nencoding = "json"', "export.x.encoding: has an effect only"),
+        ('format = "ocsf"\nfile = "x"\nsignals = ["logs"]', "export.x.signals: has an effect only"),
+        ('format = "ocsf"\nfile = "x"\ntls = {}', "export.x.tls: no effect"),
+        ('format = "otlp"\nurl = "http://u:p@a"', "expected a URL"),
+        ('format = "otlp"\nurl = "http://a?b"', "expected a URL"),
+        ('format = "otlp"\nurl = "http://a b"', "expected a URL"),
+        ('format = "syslog"\nurl = "udp://a/b"', "expected a URL"),
+        ('format = "otlp"\nurl = "http://a"\nsignals = []', "export.x.signals"),
+        (
+            'format = "syslog"\nurl = "udp://a"\ncredential = { header = "a", env = "B" }',
+            "export.x.credential: has an effect only over http and https",
+        ),
+        (
+            'format = "otlp"\nurl = "http://a"\ncredential = { header = "host", env = "B" }',
+            'export.x.credential.header = "host": this field frames the message',
+        ),
+    ],
+)
+def test_a_mistake_is_named(write: Write, minimal: str, text: str, problem: str) -> None:
+    with pytest.raises(ConfigurationError) as found:
+        load(write(f"{minimal}[export.x]\n{text}\n"))
+    assert problem in str(found.value)
+
+
+@pytest.mark.parametrize(("sample", "is_good"), [("0", True), ("0.25", True), ("1.01", False)])
+def test_the_share_of_sampled_calls(write: Write, minimal: str, sample: str, is_good: bool) -> None:
+    path = write(f"{minimal}[traces]\nsample = {sample}\n")
+    if is_good:
+        assert load(path).traces.sample == float(sample)
+    else:
+        with pytest.raises(ConfigurationError, match="a share from 0 to 1"):
+            load(path)

@@ -1,0 +1,242 @@
+"""How records reach a receiver that is away, busy, or refuses some of them."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from crewgate import limits
+from crewgate.core.health import HealthState
+from crewgate.errors import ExportError, ExportRefusedError
+from crewgate.export.audit_entry import AuditEntry
+from crewgate.export.audit_tail import AuditTail
+from crewgate.export.channel import Rejection
+from crewgate.export.delivery import Delivery
+from crewgate.export.position_file import ExportPosition, PositionFile
+from crewgate.metrics import families
+from crewgate.metrics.process_metrics import ProcessMetrics
+
+FILE = "worker-0-20261124T120000.000000Z.jsonl"
+Answer = Callable[[list[int]], Rejection | None]
+COUNTERS = (families.EXPORTED, families.EXPORT_REFUSED)
+
+
+class FakeChannel:
+    """A channel that keeps the numbers that its receiver took, and asks `answer` before."""
+
+    name = "collector"
+
+    def __init__(self, answer: Answer = lambda _: None) -> None:
+        self.taken: list[int] = []
+        self.answer = answer
+        self.attempts: list[float] = []
+
+    def wants(self, entry: AuditEntry) -> bool:
+        return "count" in entry.record
+
+    async def send(self, entries: Sequence[AuditEntry]) -> Rejection:
+        await trio.lowlevel.checkpoint()
+        self.attempts.append(trio.current_time())
+        numbers = [entry.record["count"] for entry in entries]
+        rejection = self.answer(numbers)
+        self.taken += numbers
+        return rejection or Rejection()
+
+    async def close(self) -> None:
+        pass
+
+
+class Running:
+    """A delivery of a folder's audit over a fake channel."""
+
+    def __init__(self, folder: Path, channel: FakeChannel) -> None:
+        self.audit = folder / FILE
+        self.file = PositionFile(folder / "export" / "collector.position")
+        self.tail = AuditTail(folder, self.file.load(), trio.current_time)
+        self.metrics = ProcessMetrics.unshared()
+        self.delivery = Delivery(channel, "http://collector", self.tail, self.file, self.metrics)
+        self.ending = trio.Event()
+
+    def write(self, *numbers: int) -> None:
+        with self.audit.open("ab") as file:
+            for number in numbers:
+                count = b',"count":%d' % number if number else b""
+                file.write(b'{"kind":"event","time":"2026-11-24T12:00:00Z"%b}\n' % count)
+
+    async def to_the_end(self) -> None:
+        self.ending.set()
+        await self.delivery.run(self.ending)
+
+
+@pytest.fixture
+def channel() -> FakeChannel:
+    return FakeChannel()
+
+
+async def inline(work: Callable[..., object], *arguments: object) -> object:
+    """Run a function here: the clock of these tests does not wait for a thread."""
+    await trio.lowlevel.checkpoint()
+    return work(*arguments)
+
+
+@pytest.fixture
+def running(tmp_path: Path, channel: FakeChannel, monkeypatch: pytest.MonkeyPatch) -> Running:
+    monkeypatch.setattr(trio.to_thread, "run_sync", inline)
+    return Running(tmp_path, channel)
+
+
+async def test_all_is_sent_once_and_the_position_is_saved(
+    running: Running, autojump_clock: trio.testing.MockClock, channel: FakeChannel
+) -> None:
+    """What the receiver does not want moves the position too."""
+    running.write(1, 2, 0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(running.delivery.run, running.ending)
+        await trio.sleep(5)
+        running.write(3)
+        await trio.sleep(5)
+        assert channel.taken == [1, 2, 3]
+        assert running.delivery.health().state is HealthState.OK
+        running.write(4)
+        running.ending.set()
+    assert channel.taken == [1, 2, 3, 4]
+    assert running.file.load().files[FILE].offset == running.audit.stat().st_size
+
+
+async def test_a_receiver_that_is_away_gets_all_later(
+    running: Running,
+    autojump_clock: trio.testing.MockClock,
+    channel: FakeChannel,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The pauses grow up to a bound; health names the receiver; two lines of log are written."""
+    is_away = True
+
+    def answer(_: list[int]) -> None:
+        if is_away:
+            raise ExportError("Connection refused")
+
+    channel.answer = answer
+    running.write(1)
+    with caplog.at_level("INFO"):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(running.delivery.run, running.ending)
+            await trio.sleep(600)
+            fact = running.delivery.health()
+            assert (fact.state, fact.refuses) == (HealthState.FAILED, False)
+            assert "http://collector has taken no records for " in fact.why
+            running.write(2)
+            is_away = False
+            await trio.sleep(2 * limits.export_backoff_seconds_max)
+            assert channel.taken == [1, 2]
+            assert running.delivery.health().state is HealthState.OK
+            running.ending.set()
+    pauses = [after - before for before, after in pairwise(channel.attempts)]
+    assert pauses[0] >= limits.export_backoff_seconds_min
+    assert max(pauses[:-1]) <= 1.3 * limits.export_backoff_seconds_max
+    assert len(caplog.records) == 2
+
+
+async def test_a_receiver_says_when_to_come_back(
+    running: Running, autojump_clock: trio.testing.MockClock, channel: FakeChannel
+) -> None:
+    def answer(_: list[int]) -> None:
+        if len(channel.attempts) == 1:
+            raise ExportError("HTTP status 429", 90.0)
+
+    channel.answer = answer
+    running.write(1)
+    await running.to_the_end()
+    first, second = channel.attempts
+    assert second - first >= 90.0
+    assert channel.taken == [1]
+
+
+async def test_a_refused_record_is_given_up_and_no_other(
+    running: Running, autojump_clock: trio.testing.MockClock, channel: FakeChannel
+) -> None:
+    """Whichever it is; the loss shows in health, and the count is saved."""
+
+    def answer(numbers: list[int]) -> None:
+        if 3 in numbers:
+            raise ExportRefusedError("HTTP status 400")
+
+    channel.answer = answer
+    running.write(*range(1, 9))
+    await running.to_the_end()
+    assert channel.taken == [1, 2, 4, 5, 6, 7, 8]
+    fact = running.delivery.health()
+    assert fact.state is HealthState.DEGRADED
+    assert "refused 1 records" in fact.why
+    assert running.file.load().refused == 1
+
+
+async def test_a_receiver_that_refuses_everything_loses_nothing(
+    running: Running, autojump_clock: trio.testing.MockClock, channel: FakeChannel
+) -> None:
+    """As with a wrong URL: all is sent once it is mended, after a bounded number of attempts."""
+    is_wrong = True
+
+    def answer(_: list[int]) -> None:
+        if is_wrong:
+            raise ExportRefusedError("HTTP status 400")
+
+    channel.answer = answer
+    running.write(*range(1, 200))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(running.delivery.run, running.ending)
+        await trio.sleep(0.3)
+        assert len(channel.attempts) <= limits.export_refusals_max + 1
+        await trio.sleep(60)
+        assert running.delivery.health().state is HealthState.FAILED
+        is_wrong = False
+        await trio.sleep(2 * limits.export_backoff_seconds_max)
+        running.ending.set()
+    assert channel.taken == list(range(1, 200))
+    assert running.file.load().refused == 0
+
+
+async def test_a_partial_success_is_counted(
+    running: Running,
+    autojump_clock: trio.testing.MockClock,
+    channel: FakeChannel,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """And not sent again (OTLP: a client must not)."""
+    channel.answer = lambda _: Rejection(2, "too old")
+    running.write(1, 2, 3)
+    await running.to_the_end()
+    assert channel.taken == [1, 2, 3]
+    assert running.file.load().refused == 2
+    counts = [running.metrics.series(each, "collector") for each in COUNTERS]
+    assert [series.value for series in counts] == [1, 2]
+    assert "http://collector refused 2 records: too old" in caplog.text
+
+
+async def test_a_deleted_file_is_a_loss_that_is_named(
+    running: Running,
+    autojump_clock: trio.testing.MockClock,
+    channel: FakeChannel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "export_batch_records_max", 1)
+    running.write(1, 2, 3)
+
+    def answer(_: list[int]) -> None:
+        if running.audit.exists():
+            running.audit.unlink()
+            raise ExportError("Connection refused")
+
+    channel.answer = answer
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(running.delivery.run, running.ending)
+        await trio.sleep(5)
+        running.ending.set()
+    assert channel.taken == [1]
+    fact = running.delivery.health()
+    assert fact.state is HealthState.DEGRADED
+    assert "bytes of 1 audit files were deleted" in fact.why
+    assert running.file.load() == ExportPosition({}, lost_bytes=2 * 57, lost_files=1)

@@ -1,0 +1,109 @@
+"""What an HTTP receiver gets, and what its answers mean."""
+
+from email.utils import formatdate
+from pathlib import Path
+
+import pytest
+import trio
+from scripted_server import read_request, scripted
+
+from crewgate.config import CredentialConfig, ExportConfig, ReceiverURL
+from crewgate.errors import ExportError, ExportRefusedError
+from crewgate.export.http_poster import HTTPPoster
+
+
+class Receiver:
+    """A server that gives these answers, one for each request, and keeps the requests."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self.answers = list(answers)
+        self.seen: list[bytes] = []
+
+    async def __call__(self, stream: trio.SocketStream, number: int) -> None:
+        while request := await read_request(stream):
+            self.seen.append(request)
+            await stream.send_all(self.answers.pop(0))
+
+
+def answer(status: str, *fields: str, body: bytes = b"{}") -> bytes:
+    head = [f"HTTP/1.1 {status}", f"content-length: {len(body)}", *fields, "", ""]
+    return "\r\n".join(head).encode() + body
+
+
+async def post(receiver: Receiver, credential: CredentialConfig | None = None) -> bytes:
+    """The body of the answer; or the error, as it was raised."""
+    failure: ExportError | None = None
+    found = b""
+    async with scripted(receiver) as origin:
+        url = ReceiverURL("http", origin.host, origin.port, "/in")
+        config = ExportConfig("collector", "otlp", url, credential=credential)
+        poster = HTTPPoster(config, url, "/v1/logs", b"application/json")
+        try:
+            found = await poster.post(b'{"a":1}')
+        except ExportError as error:
+            failure = error
+        await poster.close()
+    if failure is not None:
+        raise failure
+    return found
+
+
+async def test_a_request_has_the_path_the_media_type_and_the_credential(tmp_path: Path) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("s3cret\n")
+    receiver = Receiver(answer("200 OK", body=b'{"x":2}'))
+    credential = CredentialConfig("authorization", "Bearer ", file=secret)
+    assert await post(receiver, credential) == b'{"x":2}'
+    (request,) = receiver.seen
+    head, _, body = request.partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /in/v1/logs HTTP/1.1\r\n")
+    assert b"content-type: application/json" in head
+    assert b"authorization: Bearer s3cret" in head
+    assert body == b'{"a":1}'
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "seconds"),
+    [
+        ("429 Too Many Requests", ["retry-after: 7"], 7),
+        ("503 Service Unavailable", ["Retry-After: 99999"], 600),
+        ("503 Service Unavailable", [f"retry-after: {formatdate(0, usegmt=True)}"], 0),
+        ("503 Service Unavailable", ["retry-after: soon"], None),
+        ("502 Bad Gateway", [], None),
+        ("404 Not Found", [], None),
+        ("401 Unauthorized", [], None),
+        ("302 Found", ["location: http://127.0.0.1/"], None),
+    ],
+)
+async def test_what_may_pass_is_tried_again(
+    status: str, fields: list[str], seconds: float | None
+) -> None:
+    with pytest.raises(ExportError) as found:
+        await post(Receiver(answer(status, *fields)))
+    assert not isinstance(found.value, ExportRefusedError)
+    assert found.value.retry_seconds == seconds
+    assert str(found.value).startswith(f"HTTP status {status[:3]}")
+
+
+@pytest.mark.parametrize("status", ["400 Bad Request", "413 Content Too Large", "422 Odd"])
+async def test_what_the_records_cause_is_refused(status: str) -> None:
+    """Its text is for the log: on one line, short, and without control characters."""
+    with pytest.raises(ExportRefusedError) as found:
+        await post(Receiver(answer(status, body=b"bad\x1b[2Jrecord\n" + b"x" * 1000)))
+    assert str(found.value).isprintable()
+    assert len(str(found.value)) < 200
+
+
+async def test_a_receiver_that_is_away_has_a_reason(tmp_path: Path) -> None:
+    async def hang_up(stream: trio.SocketStream, number: int) -> None:
+        await stream.aclose()
+
+    async with scripted(hang_up) as origin:
+        url = ReceiverURL("http", origin.host, origin.port, "")
+    for place in (url, ReceiverURL("https", "127.0.0.1", url.port, "")):
+        poster = HTTPPoster(ExportConfig("c", "otlp", place), place, "/v1/logs", b"text/plain")
+        with pytest.raises(ExportError, match="Connection refused"):
+            await poster.post(b"")
+    missing = CredentialConfig("authorization", file=tmp_path / "missing")
+    with pytest.raises(ExportError, match="export collector: the credential in file"):
+        await post(Receiver(), missing)
