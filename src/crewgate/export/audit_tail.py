@@ -41,8 +41,8 @@ class Batch(msgspec.Struct):
 class AuditTail:
     """The unread lines of the files in `folder`, after `position`, which `commit` moves.
 
-    `unreported_bytes` and `unreported_files` count what was deleted before it was read, until
-    `take_losses`.
+    `backlog_bytes` is how much no receiver has, as far as the last look knows. Other threads may
+    read it, and nothing else.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class AuditTail:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.position = position
+        self.backlog_bytes = 0
         self._folder = folder
         self._now = now
         self._looked_at = -math.inf
@@ -60,12 +61,6 @@ class AuditTail:
         self._next = {name: each.offset for name, each in position.files.items()}
         self._cut: dict[str, int] = {}  # file -> its size when it had no whole line
         self._losses = (0, 0)
-
-    @property
-    def backlog_bytes(self) -> int:
-        """The bytes of lines that no receiver has, as far as the last look knows."""
-        files = self.position.files
-        return sum(each.size - each.offset for name, each in files.items() if name not in self._cut)
 
     def read(self, batch: Batch) -> None:
         """Add unread lines to `batch` until it is full or there are no more."""
@@ -83,6 +78,7 @@ class AuditTail:
         for name, end in batch.ends.items():
             if name in self.position.files:
                 self.position.files[name].offset = end
+        self._count_backlog()
 
     def take_losses(self) -> tuple[int, int]:
         """Return how many bytes of how many files were deleted before they were read."""
@@ -112,9 +108,16 @@ class AuditTail:
             names.append(path.name)
             newest[audit_folder.process_of(path)] = path.name
         self._forget(set(names))
+        self._count_backlog()
         current = set(newest.values())
         self._current = [name for name in names if name in current]
         self._finished = [name for name in names if name not in current]
+
+    def _count_backlog(self) -> None:
+        files = self.position.files.items()
+        self.backlog_bytes = sum(
+            each.size - each.offset for name, each in files if name not in self._cut
+        )
 
     def _grow(self, name: str, size: int) -> None:
         known = self.position.files.setdefault(name, FilePosition())

@@ -105,11 +105,12 @@ def test_each_record_is_a_log_record(codec: Codec, media: str) -> None:
     assert event.body.string_value == "agent: began"
 
 
+@pytest.mark.parametrize("kept_max", [3, 1000])
 def test_records_never_mix_what_is_kept_of_others(
-    codec: Codec, media: str, monkeypatch: pytest.MonkeyPatch
+    codec: Codec, media: str, monkeypatch: pytest.MonkeyPatch, kept_max: int
 ) -> None:
     """However few encoded attributes are kept; 1 and True are not the same."""
-    monkeypatch.setattr(limits, "export_attributes_max", 3)
+    monkeypatch.setattr(limits, "export_attributes_max", kept_max)
     values = [1, True, "1", 2, "x", 1, "1", True, ["1"], 2**63 - 1]
     sent = [msgspec.structs.replace(entry(), record={**entry().record, "x": x}) for x in values]
     for found, each in zip(logs(codec.logs(sent, 1), media), sent, strict=True):
