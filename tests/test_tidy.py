@@ -24,7 +24,9 @@ TEST_FILE_LINES_MAX = 500  # what one part must do, case by case, is long and st
 FUNCTION_LINES_MAX = 70
 
 PYTHON = sorted(
-    path for top in ("src", "tests", "bench", "fuzz", "docs") for path in (ROOT / top).rglob("*.py")
+    path
+    for top in ("src", "tests", "bench", "fuzz", "docs", "deploy")
+    for path in (ROOT / top).rglob("*.py")
 )
 NATIVE = sorted(
     [path for path in EXT.iterdir() if path.suffix in {".pyx", ".pxd", ".h"}]
@@ -126,6 +128,25 @@ def test_no_file_is_long() -> None:
         > (TEST_FILE_LINES_MAX if path.is_relative_to(ROOT / "tests") else FILE_LINES_MAX)
     }
     assert not long
+
+
+def test_no_field_hides_a_name_that_fields_use() -> None:
+    """From Python 3.14 on, the annotation of a field sees the other fields first (PEP 649)."""
+    hidden = []
+    for path in SRC.rglob("*.py"):
+        for found in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(found, ast.ClassDef):
+                continue
+            fields = [line for line in found.body if isinstance(line, ast.AnnAssign)]
+            used = {
+                node.id
+                for field in fields
+                for node in ast.walk(field.annotation)
+                if isinstance(node, ast.Name)
+            }
+            own = {field.target.id for field in fields if isinstance(field.target, ast.Name)}
+            hidden += [f"{name(path)}: {found.name}.{field}" for field in own & used]
+    assert not hidden
 
 
 def native_functions(path: Path) -> Iterator[tuple[str, int]]:

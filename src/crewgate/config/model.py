@@ -10,7 +10,8 @@ from typing import Annotated, Final
 
 import msgspec
 
-from crewgate import limits
+# Else the field `limits` hides it, since Python 3.14 looks up the names of a field later (PEP 649).
+from crewgate import limits as bounds
 from crewgate.config import values
 from crewgate.config.admin import AdminConfig
 from crewgate.config.ca import CAConfig, RemoteCAConfig
@@ -46,15 +47,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     audience: Annotated[str, values.CLAIM, "Value that every token's `aud` must have."]
     workers: Annotated[
         int,
-        values.integer(0, limits.workers_max),
+        values.integer(0, bounds.workers_max),
         "Processes that serve calls; 0 if only embedded verifiers use this machine.",
         Key(default=2),
     ]
     drain_seconds: Annotated[
         float,
-        values.seconds(limits.drain_seconds_max),
+        values.seconds(bounds.drain_seconds_max),
         "Time in which a worker must end; calls under way get four fifths of it.",
-        Key(default=limits.drain_seconds_default),
+        Key(default=bounds.drain_seconds_default),
     ]
     name: Annotated[
         Name,
@@ -67,22 +68,22 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     listeners: Annotated[
         tuple[ListenerConfig, ...],
         "An address at which agents connect, over TLS.",
-        TableList(name="listener", max_count=limits.listeners_max),
+        TableList(name="listener", max_count=bounds.listeners_max),
     ]
     crews: Annotated[
         tuple[CrewConfig, ...],
         "A crew: the keys that sign its tokens, and the most that they can grant.",
-        TableMap(name="crew", max_count=limits.crews_max),
+        TableMap(name="crew", max_count=bounds.crews_max),
     ]
     upstreams: Annotated[
         tuple[UpstreamConfig, ...],
         "The servers of one or more tools.",
-        TableMap(name="upstream", max_count=limits.upstreams_max),
+        TableMap(name="upstream", max_count=bounds.upstreams_max),
     ]
     tools: Annotated[
         tuple[ToolConfig, ...],
         "A tool: a name to grant, a route, a price in credits.",
-        TableMap(name="tool", max_count=limits.tools_max, names=values.TOOL_NAME),
+        TableMap(name="tool", max_count=bounds.tools_max, names=values.TOOL_NAME),
     ]
     audit: Annotated[AuditConfig, "The files that record every call."]
     traces: Annotated[TracesConfig, "How calls take part in traces (W3C Trace Context)."] = (
@@ -104,7 +105,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     exports: Annotated[
         tuple[ExportConfig, ...],
         "A receiver of the audit: a collector, a syslog server, or a SIEM.",
-        TableMap(name="export", max_count=limits.exports_max),
+        TableMap(name="export", max_count=bounds.exports_max),
     ] = ()
     cluster: Annotated[
         ClusterConfig | None, "The other machines of the trust domain, which share revocations."
@@ -112,7 +113,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     crossings: Annotated[
         tuple[CrossingConfig, ...],
         "Tools of one crew that another may call with a client certificate and no token.",
-        TableList(name="crossing", max_count=limits.crossings_max),
+        TableList(name="crossing", max_count=bounds.crossings_max),
     ] = ()
 
     @property
