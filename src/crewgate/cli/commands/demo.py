@@ -10,7 +10,6 @@ import click
 
 from crewgate.cli.options import json_option
 from crewgate.errors import CrewgateError, DemoError
-from crewgate.runtime.install_hint import install_hint
 
 if TYPE_CHECKING:
     from crewgate.demo.display import Display
@@ -26,13 +25,9 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
     The demo starts real processes on free loopback ports, in a temporary folder, and takes about
     half a minute. Exit status 0: every promise held. Exit status 1: one did not.
     """
-    from importlib.util import find_spec
-
     import msgspec
     from rich.console import Console
 
-    if find_spec("h2") is None:
-        raise DemoError(install_hint("the demo", "demo"))
     from crewgate.demo.display import Display, show
 
     console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
