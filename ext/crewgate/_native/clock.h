@@ -5,6 +5,11 @@
 #include <stdint.h>
 #include <time.h>
 
+#ifndef CLOCK_BOOTTIME
+/* macOS has it by another name: there, CLOCK_MONOTONIC counts the time of sleep as well. */
+#define CLOCK_BOOTTIME CLOCK_MONOTONIC
+#endif
+
 static inline uint64_t cg_clock_ns(clockid_t clock) {
   struct timespec now;
   clock_gettime(clock, &now);

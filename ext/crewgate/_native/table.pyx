@@ -5,6 +5,7 @@
 
 import os
 import secrets
+import sys
 
 from crewgate._native.records import BranchRecord, TableCapacities
 from crewgate.errors import TableError
@@ -27,7 +28,12 @@ _WRONG = {
 
 
 def boot_id() -> bytes:
-    """Return the 16 bytes that identify this boot of the kernel."""
+    """Return the 16 bytes that identify this boot of the kernel.
+
+    On macOS, they are zero. There, each table is private to its process, so none outlives a boot.
+    """
+    if sys.platform == "darwin":
+        return bytes(16)
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return bytes.fromhex(file.read().strip().replace("-", ""))
 

@@ -27,6 +27,8 @@ from crewgate.verifier.waiters import DrawWaiter
 _GEOMETRY = TableCapacities(
     limits.table_branches_default, limits.table_branches_default, limits.table_records_min, 2
 )
+# macOS has it by another name (see clock.h).
+_BOOT_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class StandaloneSource:
@@ -127,7 +129,7 @@ class StandaloneSource:
 
 
 def _clocks() -> tuple[float, int]:
-    return time.time(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    return time.time(), time.clock_gettime_ns(_BOOT_CLOCK)
 
 
 def _forked(*_: object, **__: object) -> NoReturn:
