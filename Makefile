@@ -11,7 +11,7 @@ SOURCES := $(shell find ext -type f ! -name '*.c')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check lint docs man bench bench-hop bench-cluster simulate isolation power-loss disks container-test soak sanitize fuzz coverage clean
+.PHONY: help setup demo test check lint docs man bench bench-hop bench-cluster simulate isolation power-loss disks container-test soak sanitize fuzz wheels sbom coverage clean
 
 help:  ## print these lines
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -92,6 +92,17 @@ sanitize: setup  ## unit tests of the native core under ASan and UBSan; the firs
 
 fuzz: setup  ## fuzz the headers of the native core; needs clang; ARGS="--seconds 60 --target token"
 	@$(BIN)/python -m fuzz $(ARGS)
+
+# In a virtual environment of its own: a release is made by the tools that its requirements name.
+wheels:  ## build the wheels of a release in dist/; ARGS="--python 3.13 --platform manylinux_x86_64"
+	@$(PYTHON) -m venv build/wheels/tools
+	@build/wheels/tools/bin/python -m pip install -q --disable-pip-version-check -r deploy/wheels/requirements.txt
+	@build/wheels/tools/bin/python deploy/wheels/build_wheels.py $(ARGS)
+
+sbom:  ## list the software of a gateway from the wheel in dist/, in dist/crewgate-VERSION.cdx.json
+	@$(PYTHON) -m venv build/sbom/tools
+	@build/sbom/tools/bin/python -m pip install -q --disable-pip-version-check -r deploy/release/requirements.txt
+	@build/sbom/tools/bin/python deploy/release/write_sbom.py
 
 # The extension is built with line tracing for this and built again without afterwards.
 coverage: setup  ## run the tests with branch coverage, Python and Cython
