@@ -28,7 +28,7 @@ from crewgate.errors import (
 )
 from crewgate.verifier import DecisionCallback, StandaloneVerifier, Verifier
 
-__version__ = "0.1.0"  # the only place: pyproject.toml reads it
+__version__ = "0.2.0"  # the only place: pyproject.toml reads it
 
 __all__ = [
     "AlreadySettledError",
