@@ -48,6 +48,7 @@ class Container:
     ) -> None:
         self.folder = folder
         self.config = f"{PLACE}/crewgate.toml"
+        self.ca = folder / "certs" / "ca.pem"
         self._python = python
         self._crewgate = [python, "-P", "-m", "crewgate.cli"]
         self._user = [] if user is None else _as(user)
@@ -66,8 +67,11 @@ class Container:
 
     def run(self, *arguments: str) -> str:
         """Run one `crewgate` command in a container of its own; return what it printed."""
-        command = [*self._user, *self._bubblewrap, "--", *self._crewgate, *arguments]
-        return _output(command)
+        return self.run_program(*self._crewgate, *arguments)
+
+    def run_program(self, *command: str) -> str:
+        """Run a program in a container of its own; return what it printed."""
+        return _output([*self._user, *self._bubblewrap, "--", *command])
 
     def start(self) -> None:
         """Start `crewgate serve` and the tool server of `init`; wait until both are ready."""
@@ -128,7 +132,7 @@ class Container:
         """Call a tool with curl in the network of the container; return the HTTP status."""
         command = [
             *self._network(), "curl", "--silent", "--output", "/dev/null", "--write-out",
-            "%{http_code}", "--cacert", str(self.folder / "certs" / "ca.pem"), "--header",
+            "%{http_code}", "--cacert", str(self.ca), "--header",
             f"authorization: Bearer {token}", "--data", "{}", "https://localhost:8443/search",
         ]  # fmt: skip
         return int(_output(command))

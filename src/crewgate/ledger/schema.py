@@ -41,6 +41,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
 )
 VERSION = len(MIGRATIONS)
+_NO_CREW = bytes(16)
 
 
 def version(session: SQLSession) -> int:
@@ -52,9 +53,11 @@ def version(session: SQLSession) -> int:
 def migrate(session: SQLSession) -> tuple[int, int]:
     """Bring the tables up to date; return the version before and after.
 
-    Raises LedgerUnavailableError.
+    If several machines do this at once, one does it, and the others wait. Raises
+    LedgerUnavailableError.
     """
     with session.transaction():
+        session.lock((_NO_CREW,))
         if not session.rows(session.dialect["tables"], ("migration",)):
             session.rows("CREATE TABLE migration (version BIGINT PRIMARY KEY, ledger TEXT)")
         before = version(session)

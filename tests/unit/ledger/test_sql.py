@@ -159,6 +159,31 @@ def test_an_error_undoes_all_of_a_batch(ledger: SQLLedger, monkeypatch: pytest.M
     assert isinstance(ledger.do(DrawLease(A, "one", BOOT, 1, 60), NOW), DrawGranted)
 
 
+def test_several_machines_make_the_tables_at_once(tmp_path: Path) -> None:
+    """As the pods of a cluster do at their first start: one makes them, and none fails."""
+    engine = Engine(tmp_path, "postgresql")
+    first = engine.session()
+    barrier = threading.Barrier(4)
+    found: list[tuple[int, int]] = []
+
+    def machine() -> None:
+        session = type(first)(first._url)
+        try:
+            session.rows("SELECT 1")
+            barrier.wait()
+            found.append(schema.migrate(session))
+        finally:
+            session.close()
+
+    threads = [threading.Thread(target=machine) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    first.close()
+    assert sorted(found) == [(0, schema.VERSION), *[(schema.VERSION, schema.VERSION)] * 3]
+
+
 def test_many_machines_never_grant_more_than_there_is(tmp_path: Path) -> None:
     """Four connections draw ones from two branches of one root: exactly its quota, to the last."""
     engine = Engine(tmp_path, "postgresql")
