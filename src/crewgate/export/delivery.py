@@ -72,7 +72,7 @@ class Delivery:
                     batch = Batch()
                     await self._save(seconds=limits.export_save_seconds)
                 else:
-                    await trio.sleep(self._backoff)
+                    await self._pause()
         finally:
             with trio.CancelScope(shield=True):
                 await self._save(seconds=0.0)
@@ -101,6 +101,14 @@ class Delivery:
             )
             return degraded(name, why, "raise keep_bytes of [audit]; see the log", logged=True)
         return ok(name)
+
+    async def _pause(self) -> None:
+        """Wait for the backoff; look at the files meanwhile, so that each deletion is counted."""
+        until = trio.current_time() + self._backoff
+        while (left := until - trio.current_time()) > 0:
+            await trio.sleep(min(left, limits.export_poll_seconds))
+            await trio.to_thread.run_sync(self._tail.look)
+            self._note_losses()
 
     async def _try_batch(self, batch: Batch) -> bool:
         """Send a batch; return False, after setting the next pause, if it must be sent again."""

@@ -46,7 +46,6 @@ _MENDS: dict[int, str] = {
     HTTPStatus.METHOD_NOT_ALLOWED: "; check the path of `url`",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "; it does not read this format or `encoding`",
 }
-_MESSAGE_CHARS_MAX = 120
 
 
 class HTTPPoster:
@@ -130,7 +129,7 @@ async def _body(response: httpcore.Response) -> bytes:
 
 def _refusal(response: httpcore.Response, body: bytes) -> ExportError:
     status = response.status
-    text = printable(body.decode("utf-8", "replace"))[:_MESSAGE_CHARS_MAX].strip()
+    text = printable(body.decode("utf-8", "replace"))[: limits.export_message_chars_max].strip()
     # A binary body, such as a google.rpc.Status in protobuf, is no text for a person.
     text = f" ({text})" if text and body.isascii() else ""
     if status in _REFUSED:

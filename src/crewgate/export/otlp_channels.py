@@ -5,8 +5,10 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Protocol
 
+from crewgate import limits
 from crewgate.config import ExportConfig, ReceiverURL
 from crewgate.config.export import OTLPSignal
+from crewgate.core.terminal_text import printable
 from crewgate.errors import ExportRefusedError
 from crewgate.export import semantic_conventions
 from crewgate.export.audit_entry import AuditEntry
@@ -55,10 +57,12 @@ class OTLPChannel:
             raise ExportRefusedError(f"a record cannot be encoded: {error}") from error
         answer = await self._poster.post(body)
         try:
-            return Rejection(*self._codec.rejected(answer, self._signal))
+            count, why = self._codec.rejected(answer, self._signal)
         except ValueError:
             # A 200 says that the records were taken, whatever else the receiver sends.
             return Rejection()
+        shown = printable(why)[: limits.export_message_chars_max]
+        return Rejection(min(max(count, 0), len(entries)), shown)
 
     async def close(self) -> None:
         """See `Channel`."""

@@ -8,6 +8,7 @@ export_batch_records_max = 1024  # in one request; twice what batching SDKs of O
 export_end_seconds = 3.0  # for the last records after SIGTERM; the next process sends the others
 export_grace_seconds = 10.0  # a receiver that is away for less is a restart of it
 export_loss_shown_seconds = 3600.0  # health reports lost records for so long
+export_message_chars_max = 120  # of what a receiver says, in a line of log
 export_nice = 10  # below all others: no call and no probe waits for it
 export_poll_seconds = 1.0  # between two looks for new lines while all are sent
 export_refusals_max = 16  # in a row, before a batch waits whole; ten halvings find one bad record

@@ -217,6 +217,29 @@ async def test_a_partial_success_is_counted(
     assert "http://collector refused 2 records: too old" in caplog.text
 
 
+async def test_a_loss_during_a_long_pause_is_counted(
+    running: Running, autojump_clock: trio.testing.MockClock, channel: FakeChannel
+) -> None:
+    """Also of a file that was made after the pause began."""
+
+    def answer(_: list[int]) -> None:
+        raise ExportError("HTTP status 503", 500.0)
+
+    channel.answer = answer
+    running.write(1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(running.delivery.run, running.ending)
+        await trio.sleep(10)
+        late = running.audit.with_name("worker-1-20261124T120000.000000Z.jsonl")
+        late.write_bytes(running.audit.read_bytes())
+        await trio.sleep(10)
+        late.unlink()
+        await trio.sleep(10)
+        assert len(channel.attempts) == 1
+        assert running.tail.position.lost_bytes == 57
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_deleted_file_is_a_loss_that_is_named(
     running: Running,
     autojump_clock: trio.testing.MockClock,

@@ -4,18 +4,22 @@ from typing import Any
 
 import msgspec
 import pytest
+import trio
 from audit_entries import CALL, EVENT, NOW_NS, PARENT, SPAN, TRACE, entry
 from google.protobuf import json_format
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from otlp_decoding import attributes, logs, spans
+from scripted_server import read_request, scripted
 
 from crewgate import limits
+from crewgate.config import ExportConfig, ReceiverURL
 from crewgate.config.export import OTLPSignal
 from crewgate.core.audit.records import CallOutcome
 from crewgate.export import otlp_json, otlp_protobuf
-from crewgate.export.otlp_channels import Codec
+from crewgate.export.channel import Rejection
+from crewgate.export.otlp_channels import Codec, OTLPChannel
 from crewgate.export.semantic_conventions import resource
 
 CODECS = {"application/json": otlp_json.Codec, "application/x-protobuf": otlp_protobuf.Codec}
@@ -133,3 +137,31 @@ def test_a_response_says_what_was_rejected(signal: OTLPSignal, member: str) -> N
     assert json.rejected(b"{}", signal) == json.rejected(b"", signal) == (0, "")
     with pytest.raises(ValueError, match="Expected"):
         json.rejected(b'{"partialSuccess":3}', signal)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b"", Rejection()),
+        (b"no JSON", Rejection()),
+        (
+            b'{"partialSuccess":{"rejectedLogRecords":"9","errorMessage":"a\\u001b[2J"}}',
+            (1, "a\\x1b[2J"),
+        ),
+        (b'{"partialSuccess":{"rejectedLogRecords":-3}}', (0, "")),
+    ],
+)
+async def test_what_a_receiver_says_is_bounded(answer: bytes, expected: Rejection) -> None:
+    """It rejects no more than it got, and its words are harmless in a log."""
+
+    async def script(stream: trio.SocketStream, number: int) -> None:
+        await read_request(stream)
+        await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(answer))
+        await stream.send_all(answer)
+
+    async with scripted(script) as origin:
+        url = ReceiverURL("http", origin.host, origin.port, "")
+        channel = OTLPChannel(ExportConfig("c", "otlp", url), url, "logs", "gw-1")
+        found = await channel.send([entry()])
+        await channel.close()
+    assert found == expected

@@ -124,7 +124,7 @@ class ConfigFromOther:
         port = partial(self._moved, "port ")
         served: dict[str, Any] = {"port": port, "certificate": str(SERVER), "key": str(SERVER_KEY)}
         member = {"certificate": str(CERTIFICATE), "key": str(KEY), "signing_key": str(SIGNING_KEY)}
-        upstream = {
+        client = {
             "tls": dict.fromkeys(("ca", "certificate", "key"), self._where),
             "credential": {"file": self._where},
         }
@@ -144,7 +144,8 @@ class ConfigFromOther:
             "admin": {"port": port, "socket": "state/admin.sock"},
             "listener": served,
             "crew": {_EVERY: dict.fromkeys(("jwks", "signing_key"), self._copied)},
-            "upstream": {_EVERY: upstream},
+            "upstream": {_EVERY: client},
+            "export": {_EVERY: client},
         }
 
     def _moved(self, what: str, port: int) -> int:

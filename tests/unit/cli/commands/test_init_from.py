@@ -30,6 +30,11 @@ url = "http://127.0.0.1:8454"
 
 [upstream.same]
 url = "http://127.0.0.1:8453"
+
+[export.collector]
+format = "otlp"
+url = "https://otel.example"
+credential = { header = "authorization", file = "secrets/collector" }
 """
 
 
@@ -72,6 +77,9 @@ def test_it_has_the_same_domain_and_its_own_places(first: Path, tmp_path: Path) 
     credential = two.upstreams[1].credential
     assert credential is not None
     assert credential.file == first.parent / "secrets" / "far"
+    receiver = two.exports[0].credential
+    assert receiver is not None
+    assert receiver.file == first.parent / "secrets" / "collector"
     text = two.path.read_text()
     assert "# UDP and mutual TLS on port 9446." in text
     assert "# The server at port 8454 is everybody's" in text
@@ -138,7 +146,7 @@ def test_comments_and_order_stay(first: Path, tmp_path: Path) -> None:
     keys = [line.split(" = ")[0] for line in added if not line.startswith("#")]
     assert keys == [
         "name", "url", "folder", "root", "crl", "port", "staleness_quorum", "peers", "port",
-        "port", "port", "port", "url", "credential",
+        "port", "port", "port", "url", "credential", "credential",
     ]  # fmt: skip
     gone = [line for _, start, end, _, _ in changes for line in before[start:end]]
     comments = [line.split()[1] for line in gone if line.startswith("#")]
