@@ -64,6 +64,13 @@ class Edge:
         self.host, self.port = listener.address
         self.url = f"https://{self.host}:{self.port}"
 
+    @property
+    def refusals(self) -> dict[str, int]:
+        """What the listener has counted, without what went well."""
+        counts = self.listener.counters.counts
+        well = {"connections_accepted", "handshakes_completed"}
+        return {name: count for name, count in counts.items() if name not in well}
+
     def client(self, **options: Any) -> httpx.AsyncClient:
         """A stock client; a busy machine is waited for."""
         return httpx.AsyncClient(
