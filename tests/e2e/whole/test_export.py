@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from command_process import crewgate
 from installation import Installation, wait_until
@@ -162,6 +163,9 @@ async def test_each_call_is_a_span_below_the_clients(
         assert len(set(uids)) == len(uids)
         assert all(span.end_time_unix_nano > span.start_time_unix_nano for span in each.spans)
     assert [each.credentials for each in collectors] == [{None}, {"Bearer s3cret-token"}]
+    async with httpx.AsyncClient(trust_env=False) as scraper:
+        metrics = (await scraper.get(f"http://127.0.0.1:{site.port + 4}/metrics")).text
+    assert 'crewgate_export_records_total{channel="protobuf (traces)"} 20' in metrics
 
 
 def _requests(collector: Collector) -> set[Any]:

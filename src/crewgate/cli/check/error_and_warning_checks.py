@@ -21,6 +21,7 @@ from crewgate.config import (
     Config,
     ControlConfig,
     CrewConfig,
+    ExportConfig,
     ListenerConfig,
     file_descriptor_needs,
 )
@@ -94,10 +95,11 @@ def find_warnings(config: Config) -> Iterator[str]:
     for pair in shown_certificates(config):
         yield from _expiring(config, pair.certificate)
     yield from cluster_warnings(config)
-    for upstream in config.upstreams:
-        variable = upstream.credential and upstream.credential.env
+    for client in config.clients:
+        variable = client.credential and client.credential.env
         if variable and not os.environ.get(variable):
-            yield f"upstream {upstream.name}: {variable} is not set here; set it for `serve`"
+            table = "export" if isinstance(client, ExportConfig) else "upstream"
+            yield f"{table} {client.name}: {variable} is not set here; set it for `serve`"
     yield from _unreachable_tools(config)
     yield from _unlimited_models(config)
 

@@ -1,5 +1,6 @@
 import json
 import stat
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -122,6 +123,33 @@ def test_credentials_that_are_not_there_are_told(
     assert [
         told for told in problems if "the credential of upstream tools is empty" in told
     ] == problems
+
+
+def test_what_keeps_records_from_a_receiver_is_told(
+    run: Run, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files and its package are read, as the export process does; a variable may come later."""
+    monkeypatch.delenv("CREWGATE_TEST_KEY", raising=False)
+    monkeypatch.setitem(sys.modules, "opentelemetry.proto.trace.v1.trace_pb2", None)
+    monkeypatch.delitem(sys.modules, "crewgate.export.otlp_protobuf", raising=False)
+    receiver = '[export.{}]\nformat = "otlp"\nurl = "https://otel.example"\n'
+    fresh.write_text(
+        fresh.read_text()
+        + receiver.format("one")
+        + 'credential = { header = "authorization", file = "missing" }\n'
+        + receiver.format("two")
+        + 'tls = { ca = "missing.pem" }\n'
+        + receiver.format("three")
+        + 'credential = { header = "authorization", env = "CREWGATE_TEST_KEY" }\n'
+        + receiver.format("four")
+        + 'encoding = "protobuf"\n'
+    )
+    problems, warnings = check(run, fresh)
+    assert len(problems) == 3
+    assert "export one: the credential in file " in problems[0]
+    assert "export two: CA bundle " in problems[1]
+    assert "crewgate[otlp]" in problems[2]
+    assert "export three: CREWGATE_TEST_KEY is not set here; set it for `serve`" in warnings
 
 
 def test_patterns_and_tools_that_meet_nothing_are_told(run: Run, fresh: Path) -> None:
