@@ -77,8 +77,17 @@ def note(agent: AgentState, metrics: ProcessMetrics) -> None:
         agent.fanout.others.note_metrics(metrics)
 
 
+def begin(metrics: ProcessMetrics) -> None:
+    """Show rare events with the count 0: from a series that begins at 1, an alert sees no event."""
+    for family in (families.REVOCATIONS_UNCONFIRMED, families.REVOKE_TO_CUT, families.CALLS_CUT):
+        metrics.series(family)
+    for cause in ("owner-died", "deadline"):
+        metrics.series(families.RESERVATIONS_BURNED, cause)
+
+
 async def metrics_loop(agent: AgentState, metrics: ProcessMetrics) -> None:
     """Keep the gauges up to date, until cancelled."""
+    begin(metrics)
     while True:
         note(agent, metrics)
         await trio.sleep(limits.metrics_interval_seconds)

@@ -73,9 +73,12 @@ class MetricsMemory:
         """Return the environment variable that names a shard to its process."""
         return {} if shard is None else {VARIABLE: f"{self.descriptor}:{shard}"}
 
-    def restarted(self, name: str) -> None:
-        """Count a process that starts again after an end that it was not asked for."""
-        self.own.series(RESTARTS, name.replace(" ", "-")).add()
+    def started(self, name: str, *, was_lost: bool) -> None:
+        """Count a process that starts again after an end that it was not asked for.
+
+        The count of the others is 0: an alert sees only what is counted after it.
+        """
+        self.own.series(RESTARTS, name.replace(" ", "-")).add(was_lost)
 
 
 def _size(path: bytes) -> int:

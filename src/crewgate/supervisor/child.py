@@ -99,8 +99,7 @@ class Child:
             self._shard = self._metrics.assign(self.name)
             keep = (*keep, self._metrics.descriptor)
             variables = self._metrics.variables(self._shard)
-            if was_lost:
-                self._metrics.restarted(self.name)
+            self._metrics.started(self.name, was_lost=was_lost)
         try:
             self._process = spawn([*self._arguments, *more], keep, variables)
         except OSError:

@@ -143,7 +143,7 @@ def test_there_are_only_so_many_shards(memory: MetricsMemory) -> None:
     assert memory.variables(None) == {}
     memory.release(2, "worker 1")
     assert memory.assign("worker 9") == 2
-    memory.restarted("worker 1")
+    memory.started("worker 1", was_lost=True)
     assert 'crewgate_process_restarts_total{process="worker-1"} 1\n' in scrape(memory)
 
 
