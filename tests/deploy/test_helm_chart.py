@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from container import PLACE, ROOT, Container, why_not
+from container_play import mint
 
 import crewgate
 from crewgate.cli.commands.init import write_all
@@ -24,6 +25,7 @@ SITE = """\
 [crew.article]
 issuer = "https://orchestrator.crewgate.example"
 jwks = "article.jwks.json"
+signing_key = "/var/lib/crewgate/gw/crews/article/signing.key"
 tools = ["search.*"]
 credits_per_branch = "10"
 
@@ -219,7 +221,7 @@ def pod(render: Render, machine: Path, tmp_path: Path) -> Iterator[Pod]:
     folder = tmp_path / "pod"
     folder.mkdir()
     with tarfile.open(folder / "identity.tar", "w") as archive:
-        for name in ("ca", "certs", "gateway", "state"):
+        for name in ("ca", "certs", "crews", "gateway", "state"):
             archive.add(machine / name, name)
     values = ALL | {"replicas": 1, "ledger": ONE, "files": jwks, "secretFiles": ""}
     found = Pod(folder, render(values))
@@ -237,11 +239,7 @@ def test_the_first_pod_starts_from_its_archive_and_follows_the_config_map(
     assert pod.arguments == ["serve", "-c", pod.container.config]
     pod.container.start()
     assert pod.container.probe() == 0
-    token = subprocess.run(
-        [sys.executable, "-m", "crewgate.cli", "mint", "-c", machine / "crewgate.toml", "--crew",
-         "article", "--role", "r", "--tools", "search.*", "--credits", "1"],
-        check=True, capture_output=True, text=True,
-    ).stdout.strip()  # fmt: skip
+    token = mint(pod.container)
     assert pod.container.call(token) == 200
     jwks = {"article.jwks.json": (machine / "crews" / "article.jwks.json").read_text()}
     dearer = SITE.replace('price = "0.01"', 'price = "5"')
