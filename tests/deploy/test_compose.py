@@ -5,6 +5,7 @@ The gateways run from the folders that `setup` makes. Only the address of Postgr
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -59,6 +60,27 @@ def test_no_password_and_no_public_port_is_in_the_file(services: dict[str, Any])
         for port in service.get("ports", ()):
             assert port["host_ip"] == "127.0.0.1"
         assert ":" in service["image"] or service["image"] == "crewgate"
+
+
+def test_every_mounted_file_exists_and_prometheus_takes_its_own(
+    services: dict[str, Any], tmp_path: Path
+) -> None:
+    """The files of the configurations are there, side by side as in the container."""
+    for name in ("prometheus", "grafana"):
+        files = [each for each in services[name]["volumes"] if each["type"] == "bind"]
+        assert files
+        for each in files:
+            assert Path(each["source"]).is_file()
+            assert each["read_only"] is True
+            if name == "prometheus":
+                shutil.copy(each["source"], tmp_path / Path(each["target"]).name)
+    if shutil.which("promtool") is None:
+        pytest.skip("Prometheus is not installed (apt-get install prometheus)")
+    command = ["promtool", "check", "config", str(tmp_path / "prometheus.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    targets = re.findall(r"gw-\d:8447", (tmp_path / "prometheus.yml").read_text())
+    assert targets == [f"gw-{number}:8447" for number in (1, 2, 3)]
 
 
 @pytest.fixture

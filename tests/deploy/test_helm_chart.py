@@ -48,6 +48,7 @@ ALL: dict[str, Any] = {
     "secretFiles": "tools",
     "bootstrap": True,
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+    "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
     "networkPolicy": {
         "agents": [{"namespaceSelector": {"matchLabels": {"crew": "article"}}}],
         "control": [{"podSelector": {}}],
@@ -97,8 +98,9 @@ def test_helm_and_kubernetes_accept_the_chart(render: Render) -> None:
     assert not [each for each in report["messages"] if each["severity"] > 1], report
     few = {"identitySecret": "crewgate-identity", "ledger": ONE, "replicas": 1}
     for values in (ALL, few):
-        objects = render(values)
-        kinds = [each["kind"] for each in objects if each["kind"] != "ServiceMonitor"]
+        # Prometheus's operator declares the others.
+        ours = [each for each in render(values) if "monitoring.coreos" not in each["apiVersion"]]
+        kinds = [each["kind"] for each in ours]
         assert sorted(kinds) == [
             "ConfigMap",
             "NetworkPolicy",
@@ -107,12 +109,23 @@ def test_helm_and_kubernetes_accept_the_chart(render: Render) -> None:
             "Service",
             "StatefulSet",
         ]
-        for each in objects:
-            if each["kind"] != "ServiceMonitor":  # Prometheus's operator declares it
-                for version in ("1.30", kubernetes.latest_version()):
-                    kubernetes.validate(each, version, strict=True)
+        for each in ours:
+            for version in ("1.30", kubernetes.latest_version()):
+                kubernetes.validate(each, version, strict=True)
     with helm.Chart.load(str(CHART)) as chart:
         assert chart.metadata["appVersion"] == crewgate.__version__
+
+
+def test_the_alerts_are_those_of_prometheus(render: Render) -> None:
+    """And the job of what Prometheus scrapes has the name that they expect."""
+    yaml = pytest.importorskip("yaml")
+    objects = render(ALL)
+    rules = ROOT / "deploy" / "prometheus" / "crewgate.rules.yml"
+    assert one(objects, "PrometheusRule")["spec"] == yaml.safe_load(rules.read_text())
+    label = one(objects, "ServiceMonitor")["spec"]["jobLabel"]
+    for each in objects:
+        if each["kind"] == "Service":
+            assert each["metadata"]["labels"][label] == "crewgate"
 
 
 @pytest.mark.parametrize(
