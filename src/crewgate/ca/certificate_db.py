@@ -94,8 +94,12 @@ class CertificateDB(BaseSQLiteStore):
 
     def __init__(self, path: Path, *, is_new: bool = False) -> None:
         """Open the database, or create it if `is_new` is set (a new one has no revocations)."""
-        if not is_new and not path.exists():
-            raise CAError(f"{path}: the CA's register is missing; restore it from a backup")
+        if not is_new:
+            try:
+                path.stat()  # `exists` hides, since Python 3.14, that the folder is another user's
+            except FileNotFoundError:
+                text = f"{path}: the CA's register is missing; restore it from a backup"
+                raise CAError(text) from None
         self._unwritten = unwritten_of(path)
         super().__init__(path)
 
