@@ -86,6 +86,9 @@ class ServiceReporter:
             self.report("ending: calls under way may end, new ones are not accepted")
 
     def _pause(self, manager: ServiceManager) -> float:
+        if self._agent.is_silent:
+            # An agent that is only busy answers one of many questions before the watchdog ends it.
+            return limits.service_check_seconds
         if manager.watchdog_seconds is None:
             # A change of the status text may be seen a little later.
             pause = limits.health_settle_seconds

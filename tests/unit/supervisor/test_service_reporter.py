@@ -99,8 +99,9 @@ def test_a_keep_alive_message_needs_an_agent_that_is_not_stuck(world: World) -> 
     world.answer, world.is_silent = "it does not answer", True
     assert world.later(pause) == ["STATUS=waiting for the agent: it does not answer"]
     assert world.later(pause) == []
+    assert world.reporter.due_in == limits.service_check_seconds, "a busy agent gets more chances"
     world.answer, world.is_silent = "it has ended", False
-    assert world.later(pause) == ["STATUS=waiting for the agent: it has ended", "WATCHDOG=1"]
+    assert world.later(1.0) == ["STATUS=waiting for the agent: it has ended", "WATCHDOG=1"]
 
 
 def test_an_ill_component_is_named(world: World) -> None:
