@@ -44,7 +44,7 @@ async def scripted(
         nursery.cancel_scope.cancel()
 
 
-async def read_request(stream: trio.SocketStream) -> bytes:
+async def read_request(stream: trio.abc.ReceiveStream) -> bytes:
     """Read one request whose body, if any, has a Content-Length; b"" at the end."""
     data = b""
     while b"\r\n\r\n" not in data:

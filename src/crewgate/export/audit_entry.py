@@ -79,7 +79,7 @@ def parse(line: bytes, file: str, offset: int) -> AuditEntry | None:
     try:
         record = _decode(line)
         moment = datetime.fromisoformat(record["time"]) - EPOCH
-    except (msgspec.DecodeError, KeyError, TypeError, ValueError):
+    except (msgspec.DecodeError, KeyError, RecursionError, TypeError, ValueError):
         return None
     if not isinstance(record.get("kind"), str):
         return None

@@ -119,6 +119,11 @@ class Delivery:
         except ExportError as error:
             self._note_failure(error)
             return False
+        except Exception as error:  # noqa: BLE001 - one receiver must not end the others
+            name = f"export to {self._channel.name}"
+            _log.warning("%s: an internal error", name, exc_info=True, extra={"subject": name})
+            self._note_failure(ExportError(f"an internal error ({type(error).__name__})"))
+            return False
         if entries:
             self._note_success()
         if batch.unreadable:

@@ -58,6 +58,8 @@ class HTTPPoster:
             scheme=url.scheme, host=url.host, port=url.port, target=(url.path + path) or "/"
         )
         self._media = media
+        name = receiver.tls.server_name
+        self._extensions = {} if name is None else {"sni_hostname": name}
         self._pool: httpcore.AsyncConnectionPool | None = None
 
     async def post(self, body: bytes) -> bytes:
@@ -107,15 +109,29 @@ class HTTPPoster:
     async def _post(
         self, pool: httpcore.AsyncConnectionPool, fields: list[HeaderField], body: bytes
     ) -> bytes:
-        request = httpcore.Request("POST", self._target, headers=fields, content=OneChunkBody(body))
+        request = httpcore.Request(
+            "POST",
+            self._target,
+            headers=fields,
+            content=OneChunkBody(body),
+            extensions=self._extensions,
+        )
         response = await pool.handle_async_request(request)
         try:
-            found = await _body(response)
+            found = self._without_secret(await _body(response), fields)
         finally:
             await response.aclose()
         if not 200 <= response.status < 300:  # noqa: PLR2004
             raise _refusal(response, found)
         return found
+
+    def _without_secret(self, body: bytes, fields: list[HeaderField]) -> bytes:
+        """Mask the credential in an answer that repeats the request, since the log has answers."""
+        credential = self._receiver.credential
+        if credential is None:
+            return body
+        secret = fields[-1][1].removeprefix(credential.prefix.encode())
+        return body.replace(secret, b"*" * len(secret))
 
 
 async def _body(response: httpcore.Response) -> bytes:
@@ -146,7 +162,7 @@ def _retry_seconds(response: httpcore.Response) -> float | None:
         return min(float(text[:9]), limits.export_retry_seconds_max)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (OverflowError, ValueError):
         return None
     moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     return min(max(moment.timestamp() - time.time(), 0.0), limits.export_retry_seconds_max)

@@ -54,7 +54,10 @@ class Codec:
 
     def rejected(self, response: bytes, signal: OTLPSignal) -> tuple[int, str]:
         """Return how many records a response rejects, and its message. Raises ValueError."""
-        partial = msgspec.json.decode(response or b"{}", type=_Response).partial_success
+        try:
+            partial = msgspec.json.decode(response or b"{}", type=_Response).partial_success
+        except RecursionError as error:
+            raise ValueError(str(error)) from error
         if partial is None:
             return 0, ""
         count = partial.rejected_spans if signal == "traces" else partial.rejected_log_records

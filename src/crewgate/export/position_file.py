@@ -47,7 +47,7 @@ class PositionFile:
             return ExportPosition()
         except OSError as error:
             why = describe(error, self._path)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             why = f"{self._path}: {error}"
         _log.warning("the position is lost, so the whole audit is sent again: %s", why)
         return ExportPosition()

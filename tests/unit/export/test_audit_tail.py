@@ -73,9 +73,11 @@ def test_an_entry_is_known_by_its_file_and_offset(tmp_path: Path, reading: Readi
 def test_a_line_that_is_no_record_is_counted(tmp_path: Path, reading: Reading) -> None:
     """The newline after a line that a full disk has cut is no second one."""
     torn = b'{"kind":"ev\n' + b"\n" + b"[]\n" + b'{"kind":1,"time":"2026-11-24T12:00:00Z"}\n'
-    (tmp_path / OLD).write_bytes(line(1) + torn + b'{"kind":"x","time":"noon"}\n' + line(2))
+    deep = b'{"a":' + 100_000 * b"[" + b"\n"
+    other = b'{"kind":"x","time":"noon"}\n'
+    (tmp_path / OLD).write_bytes(line(1) + torn + other + deep + line(2))
     assert reading.read() == [1, 2]
-    assert reading.batch.unreadable == 4
+    assert reading.batch.unreadable == 5
 
 
 def test_a_batch_is_bounded(

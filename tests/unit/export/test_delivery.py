@@ -200,6 +200,21 @@ async def test_a_receiver_that_refuses_everything_loses_nothing(
     assert running.file.load().refused == 0
 
 
+async def test_an_internal_error_ends_no_delivery(
+    running: Running, autojump_clock: trio.testing.MockClock, channel: FakeChannel
+) -> None:
+    """The other receivers get their records, and this one gets them when the cause has gone."""
+
+    def answer(_: list[int]) -> None:
+        if len(channel.attempts) < 3:
+            raise OverflowError
+
+    channel.answer = answer
+    running.write(1)
+    await running.to_the_end()
+    assert channel.taken == [1]
+
+
 async def test_a_partial_success_is_counted(
     running: Running,
     autojump_clock: trio.testing.MockClock,

@@ -1,15 +1,20 @@
 """What an HTTP receiver gets, and what its answers mean."""
 
+import ssl
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+from authority import Authority
 from scripted_server import read_request, scripted
 
-from crewgate.config import CredentialConfig, ExportConfig, ReceiverURL
+from crewgate.config import CredentialConfig, ExportConfig, ReceiverURL, UpstreamTLS
 from crewgate.errors import ExportError, ExportRefusedError
 from crewgate.export.http_poster import HTTPPoster
+
+Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 
 class Receiver:
@@ -19,7 +24,7 @@ class Receiver:
         self.answers = list(answers)
         self.seen: list[bytes] = []
 
-    async def __call__(self, stream: trio.SocketStream, number: int) -> None:
+    async def __call__(self, stream: Stream, number: int) -> None:
         while request := await read_request(stream):
             self.seen.append(request)
             await stream.send_all(self.answers.pop(0))
@@ -69,6 +74,7 @@ async def test_a_request_has_the_path_the_media_type_and_the_credential(tmp_path
         ("503 Service Unavailable", ["Retry-After: 99999"], 600),
         ("503 Service Unavailable", [f"retry-after: {formatdate(0, usegmt=True)}"], 0),
         ("503 Service Unavailable", ["retry-after: soon"], None),
+        ("503 Service Unavailable", ["retry-after: Mon, 1 Jan 99999999999 0:0:0 GMT"], None),
         ("502 Bad Gateway", [], None),
         ("404 Not Found", [], None),
         ("401 Unauthorized", [], None),
@@ -107,3 +113,50 @@ async def test_a_receiver_that_is_away_has_a_reason(tmp_path: Path) -> None:
     missing = CredentialConfig("authorization", file=tmp_path / "missing")
     with pytest.raises(ExportError, match="export collector: the credential in file"):
         await post(Receiver(), missing)
+
+
+@pytest.mark.parametrize("status", ["200 OK", "400 Bad Request"])
+async def test_no_answer_shows_the_credential(tmp_path: Path, status: str) -> None:
+    """Some receivers repeat a request in their answer; the log has a part of the answer."""
+    secret = tmp_path / "token"
+    secret.write_text("s3cret")
+    receiver = Receiver(answer(status, body=b"no such token: Bearer s3cret"))
+    try:
+        shown = await post(receiver, CredentialConfig("authorization", "Bearer ", file=secret))
+    except ExportRefusedError as error:
+        shown = str(error).encode()
+    assert b"no such token: Bearer ******" in shown
+
+
+async def test_the_certificate_must_be_for_the_name_of_the_receiver(tmp_path: Path) -> None:
+    """`server_name` is the name if it is given; else the host of the URL."""
+    authority = Authority(tmp_path)
+    files = authority.issue("collector.example")
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(*files)
+
+    async def serve(stream: trio.SSLStream[trio.SocketStream]) -> None:
+        try:
+            await Receiver(answer("200 OK"))(stream, 0)
+        except trio.BrokenResourceError:
+            return
+
+    async with trio.open_nursery() as nursery:
+        serving = partial(trio.serve_ssl_over_tcp, serve, 0, server, host="127.0.0.1")
+        listeners = await nursery.start(serving)
+        port = listeners[0].transport_listener.socket.getsockname()[1]
+        url = ReceiverURL("https", "127.0.0.1", port, "")
+        named, unnamed = (
+            HTTPPoster(
+                ExportConfig("c", "otlp", url, tls=UpstreamTLS(ca=authority.ca, server_name=name)),
+                url,
+                "/v1/logs",
+                b"application/json",
+            )
+            for name in ("collector.example", None)
+        )
+        assert await named.post(b"") == b"{}"
+        with pytest.raises(ExportError, match="IP address mismatch"):
+            await unnamed.post(b"")
+        await named.close()
+        nursery.cancel_scope.cancel()

@@ -144,6 +144,7 @@ def test_a_response_says_what_was_rejected(signal: OTLPSignal, member: str) -> N
     [
         (b"", Rejection()),
         (b"no JSON", Rejection()),
+        pytest.param(b'{"a":' + 60_000 * b"[", Rejection(), id="deep"),
         (
             b'{"partialSuccess":{"rejectedLogRecords":"9","errorMessage":"a\\u001b[2J"}}',
             (1, "a\\x1b[2J"),
