@@ -64,10 +64,12 @@ class MetricsMemory:
             counted = MetricsShard(self.descriptor, shard)
             counted.replay(_size(counted.file))
             counted.hide_gauges()
-        except (OSError, ValueError) as error:
+        except ValueError as error:
+            _log.warning("the metrics of %s are damaged: %s", name, error)
+            return
+        except OSError as error:
             _log.warning("the metrics of %s cannot be completed: %s", name, error)
-        else:
-            self._free[shard] = name
+        self._free[shard] = name
 
     def variables(self, shard: int | None) -> dict[str, str]:
         """Return the environment variable that names a shard to its process."""
