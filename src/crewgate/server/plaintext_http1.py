@@ -69,8 +69,8 @@ class PlaintextHTTP1Server:
     client, and its context lasts as long as the connection.
 
     If there are `connections_max` connections, the next one ends the one whose client the server
-    has awaited for the longest time. So clients that send no whole request can keep no other
-    client out.
+    has awaited for the longest time. So clients that send no whole request, or read no answer, can
+    keep no other client out.
     """
 
     def __init__(
@@ -219,8 +219,15 @@ class PlaintextHTTP1Server:
         head = h11.Response(status_code=response.status, headers=headers, reason=reason)
         body = h11.Data(data=b"" if request.method == "HEAD" else response.body)
         parts = [http.send(event) or b"" for event in (head, body, h11.EndOfMessage())]
-        with trio.fail_after(self._bounds.response_seconds):
-            await stream.send_all(b"".join(parts))
+        with trio.fail_after(self._bounds.response_seconds) as scope:
+            self._waiting[scope] = None
+            try:
+                await stream.send_all(b"".join(parts))
+                # An answer that is taken together with the cancellation does not undo it.
+                if scope not in self._waiting:
+                    raise trio.TooSlowError
+            finally:
+                self._waiting.pop(scope, None)
 
 
 def _request(head: h11.Request, body: bytes | None) -> PlaintextRequest:

@@ -180,6 +180,19 @@ async def test_clients_that_send_part_of_a_request_keep_nobody_out(sent: bytes) 
         assert b"HTTP/1.1 4" not in await slow[0].rest()
 
 
+async def test_clients_that_read_no_answer_keep_nobody_out() -> None:
+    async def answer(request: PlaintextRequest) -> PlaintextResponse:
+        size = 10_000_000 if request.path == "/large" else 1
+        return PlaintextResponse(200, size * b"x")
+
+    async with plaintext(answer, TWO) as connect:
+        for _ in range(2):
+            await (await connect()).send(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await wait_all_tasks_blocked(0.01)
+        for _ in range(2):
+            assert (await (await connect()).ask())[0] == 200
+
+
 async def test_a_client_that_keeps_its_side_open_is_ended(mock_clock: MockClock) -> None:
     """After the answer to a body that the server did not read."""
     servers: list[PlaintextHTTP1Server] = []
