@@ -101,6 +101,7 @@ class Supervisor:
         self._reporter = HealthReportClient(self._config.state, "supervisor")
         self._last_restart = ok("restart")
         self._leaving = DrainingChildren()
+        self._successors: list[Child] = []  # that start now
 
     def run(self) -> int:
         """Start all children, keep them running, end them; return the exit status."""
@@ -223,7 +224,8 @@ class Supervisor:
         self._optional.kill_late(now)
         for child in self._children():
             self._keep(child, now)
-        reap_orphans({child.pid for child in [*self._children(), *self._leaving]})
+        own = [*self._children(), *self._leaving, *self._successors]
+        reap_orphans({child.pid for child in own})
 
     def _keep(self, child: Child, now: float) -> None:
         """Log the end of a child, and start it if it is wanted and due."""
@@ -314,6 +316,7 @@ class Supervisor:
     def _await(self, signals: Signals, until: float, begun: Iterable[Begun], state: bytes) -> bool:
         """Wait until all report `state`; False if one ends or takes too long, or we must end."""
         waiting, later = list(begun), set[int]()
+        self._successors = [child for child, _ in waiting]
         try:
             while waiting:
                 now = time.monotonic()
@@ -328,6 +331,7 @@ class Supervisor:
                 if END_SIGNALS & received or any(each.is_over for _, each in waiting):
                     return False
         finally:
+            self._successors = []
             # The main loop handles these signals afterwards.
             signals.again(later)
         return True

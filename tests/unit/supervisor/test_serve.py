@@ -136,6 +136,30 @@ def test_what_is_heard_during_a_restart_is_done_after_it(
         child.wait()
 
 
+def test_a_successor_that_ends_is_no_orphan(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first process of a container would take its exit status, and its process id is free."""
+    child = Child("x", [sys.executable, "-S", "-c", "import time; time.sleep(600)"])
+    owned: list[int] = []
+    monkeypatch.setattr(serve, "reap_orphans", owned.extend)
+    monkeypatch.setattr(supervisor, "_children", lambda: [supervisor._agent])
+
+    def restart_dead() -> None:
+        Supervisor._restart_dead(supervisor)
+        child.send(signal.SIGKILL)
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+
+    monkeypatch.setattr(supervisor, "_restart_dead", restart_dead)
+    with Signals() as signals, ReadinessListener() as word:
+        begin(child, word)
+        pid = child.pid
+        assert not supervisor._await(signals, time.monotonic() + 60, [(child, word)], READY)
+        child.wait()
+    assert pid in owned
+    assert supervisor._successors == []
+
+
 @pytest.mark.parametrize("code", ["", WAITS], ids=["ended", "slow"])
 def test_a_failed_restart_keeps_no_socket_without_a_worker(
     supervisor: Supervisor, code: str, monkeypatch: pytest.MonkeyPatch
