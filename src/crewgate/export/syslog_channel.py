@@ -2,11 +2,13 @@
 
 The message is the audit line with the member `uid` in front. Over UDP (RFC 5426), each message is
 one datagram; over TCP (RFC 6587, section 3.4.1), a count of octets goes before each message. These
-protocols have no acknowledgement: a message counts as taken once the kernel has it.
+protocols have no acknowledgement: a message counts as taken once the kernel has it. So a stream
+that the receiver has ended, as a restart of it does, gets no further message.
 """
 
 import errno
 import os
+import select
 import socket
 from collections.abc import Sequence
 from datetime import timedelta
@@ -38,6 +40,7 @@ class SyslogChannel:
         self._hostname = plain[:_HOSTNAME_CHARS_MAX] or "-"
         self._socket: trio.socket.SocketType | None = None
         self._is_stream = receiver.url is not None and receiver.url.scheme == "tcp"
+        self._failures = 0  # of connections; the next one tries the next address of the name
 
     def wants(self, entry: AuditEntry) -> bool:  # noqa: ARG002 - as `Channel` has it
         """Return True: each record is a message."""
@@ -48,16 +51,20 @@ class SyslogChannel:
         messages = [self.message(entry) for entry in entries]
         try:
             with trio.fail_after(limits.export_request_seconds):
+                if self._socket is not None and self._is_stream and _is_ended(self._socket):
+                    await self.close()
                 if self._socket is None:
                     self._socket = await self._connected()
                 await self._send(self._socket, messages)
         except OSError as error:
             await self.close()
+            self._failures += 1
             if error.errno == errno.EMSGSIZE:
                 raise ExportRefusedError("a message is larger than one datagram") from error
             raise ExportError(error.strerror or str(error)) from error
         except trio.TooSlowError as error:
             await self.close()
+            self._failures += 1
             seconds = limits.export_request_seconds
             raise ExportError(f"it did not take the messages within {seconds:g} s") from error
         return Rejection()
@@ -101,7 +108,7 @@ class SyslogChannel:
             return await _connect(unix, os.fspath(path or ""))
         kind = socket.SOCK_STREAM if self._is_stream else socket.SOCK_DGRAM
         found = await trio.socket.getaddrinfo(url.host, url.port, type=kind)
-        family, _, protocol, _, address = found[0]
+        family, _, protocol, _, address = found[self._failures % len(found)]
         return await _connect(trio.socket.socket(family, kind, protocol), address)
 
 
@@ -112,6 +119,13 @@ async def _connect(target: trio.socket.SocketType, address: object) -> trio.sock
         target.close()
         raise
     return target
+
+
+def _is_ended(stream: trio.socket.SocketType) -> bool:
+    """Return whether the peer has ended its direction of a stream, or the whole stream."""
+    poll = select.poll()
+    poll.register(stream.fileno(), select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def _message_id(kind: str) -> str:

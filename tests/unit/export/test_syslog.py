@@ -94,3 +94,40 @@ async def test_what_no_datagram_carries_is_refused(tmp_path: Path) -> None:
         channel = SyslogChannel(ExportConfig("s", "syslog", socket=tmp_path / "log"), "gw-1")
         with pytest.raises(ExportRefusedError):
             await channel.send([entry(subject="x" * 70_000)])
+
+
+async def test_a_stream_that_the_receiver_has_ended_gets_no_message() -> None:
+    """The kernel would take the messages, and the receiver would never see them."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    url = ReceiverURL("tcp", "127.0.0.1", listener.socket.getsockname()[1], "")
+    channel = SyslogChannel(ExportConfig("siem", "syslog", url), "gw-1")
+    async with listener:
+        for _ in range(2):
+            await channel.send([entry()])
+            async with await listener.accept() as stream:
+                assert b"<110>1" in await stream.receive_some()
+    await channel.close()
+
+
+async def test_each_address_of_a_name_is_tried() -> None:
+    """Many hosts have an IPv6 address at which nothing listens."""
+
+    class TwoAddresses(trio.abc.HostnameResolver):
+        async def getaddrinfo(self, *given: object) -> list[tuple[object, ...]]:
+            return [
+                (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
+                for address in ("127.0.0.2", "127.0.0.1")
+            ]
+
+        async def getnameinfo(self, *given: object) -> tuple[str, str]:
+            raise NotImplementedError
+
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listener.socket.getsockname()[1]
+    trio.socket.set_custom_hostname_resolver(TwoAddresses())
+    channel = SyslogChannel(ExportConfig("s", "syslog", ReceiverURL("tcp", "h", port, "")), "gw-1")
+    async with listener:
+        with pytest.raises(ExportError, match="Connection refused"):
+            await channel.send([entry()])
+        await channel.send([entry()])
+        await channel.close()
