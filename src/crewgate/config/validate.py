@@ -38,6 +38,7 @@ def validate(config: Config) -> list[str]:
         _tools,
         mistakes,
         _credentials,
+        _exports,
         _workers,
         _crossings,
         _cluster,
@@ -168,6 +169,20 @@ def _credentials(config: Config) -> Iterator[str]:
             yield f"{where}: the gateway tells the tool by these fields who calls; choose another"
         if header in _FRAMING:
             yield f"{where}: this field frames the message; choose another"
+
+
+def _exports(config: Config) -> Iterator[str]:
+    """Yield a problem for each file of two receivers: one could cut off lines of the other."""
+    files: dict[str, str] = {}
+    for receiver in config.exports:
+        if receiver.file is None:
+            continue
+        other = files.setdefault(normpath(receiver.file), receiver.name)
+        if other != receiver.name:
+            yield (
+                f"export.{receiver.name}.file: export.{other} appends to this file too; give each "
+                "receiver its own"
+            )
 
 
 def _workers(config: Config) -> Iterator[str]:

@@ -66,6 +66,10 @@ def test_every_key_arrives(write: Write, minimal: str, tmp_path: Path) -> None:
             'format = "otlp"\nurl = "http://a"\ncredential = { header = "host", env = "B" }',
             'export.x.credential.header = "host": this field frames the message',
         ),
+        (
+            'format = "ocsf"\nfile = "a/out"\n[export.y]\nformat = "ocsf"\nfile = "a/./b/../out"',
+            "export.y.file: export.x appends to this file too",
+        ),
     ],
 )
 def test_a_mistake_is_named(write: Write, minimal: str, text: str, problem: str) -> None:

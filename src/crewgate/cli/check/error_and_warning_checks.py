@@ -13,7 +13,7 @@ from crewgate.ca.machine_cert_renewal import CertificateLifetime, is_ours, shown
 from crewgate.ca.ocsp.client_cert_checker import ClientCertOCSPChecker
 from crewgate.cli.check.ca import ca_errors, ca_warnings
 from crewgate.cli.check.cluster import cluster_errors, cluster_warnings
-from crewgate.cli.check.exports import export_errors
+from crewgate.cli.check.exports import export_errors, export_warnings
 from crewgate.cli.check.ledger_file_access import ledger_file_errors, replaced_ledger_errors
 from crewgate.cli.check.state_folder_access import state_folder_errors
 from crewgate.config import (
@@ -100,6 +100,7 @@ def find_warnings(config: Config) -> Iterator[str]:
         if variable and not os.environ.get(variable):
             table = "export" if isinstance(client, ExportConfig) else "upstream"
             yield f"{table} {client.name}: {variable} is not set here; set it for `serve`"
+    yield from export_warnings(config)
     yield from _unreachable_tools(config)
     yield from _unlimited_models(config)
 

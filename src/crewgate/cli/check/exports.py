@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from importlib import import_module
+from ipaddress import ip_address
 
 from crewgate.config import Config, ExportConfig
 from crewgate.errors import ConfigurationError
@@ -16,6 +17,24 @@ def export_errors(config: Config) -> Iterator[str]:
             _use(receiver)
         except ConfigurationError as error:
             yield str(error)
+
+
+def export_warnings(config: Config) -> Iterator[str]:
+    """Yield receivers to which a credential goes without TLS over a network."""
+    for receiver in config.exports:
+        url = receiver.url
+        if receiver.credential and url and url.scheme == "http" and not _is_here(url.host):
+            yield (
+                f"export {receiver.name}: `credential` goes to {url.host} without TLS, so others "
+                'in the network can read it; write url = "https://…"'
+            )
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _use(receiver: ExportConfig) -> None:

@@ -141,6 +141,10 @@ def test_what_keeps_records_from_a_receiver_is_told(
         + 'tls = { ca = "missing.pem" }\n'
         + receiver.format("three")
         + 'credential = { header = "authorization", env = "CREWGATE_TEST_KEY" }\n'
+        + receiver.format("plain").replace("https", "http")
+        + 'credential = { header = "authorization", env = "HOME" }\n'
+        + receiver.format("near").replace("https://otel.example", "http://127.0.0.1:4318")
+        + 'credential = { header = "authorization", env = "HOME" }\n'
         + receiver.format("four")
         + 'encoding = "protobuf"\n'
     )
@@ -150,6 +154,9 @@ def test_what_keeps_records_from_a_receiver_is_told(
     assert "export two: CA bundle " in problems[1]
     assert "crewgate[otlp]" in problems[2]
     assert "export three: CREWGATE_TEST_KEY is not set here; set it for `serve`" in warnings
+    readable = [warning for warning in warnings if "without TLS" in warning]
+    assert len(readable) == 1
+    assert readable[0].startswith("export plain: `credential` goes to otel.example without TLS")
 
 
 def test_patterns_and_tools_that_meet_nothing_are_told(run: Run, fresh: Path) -> None:
