@@ -7,6 +7,7 @@ binary and refuses one that its platform cannot load.
 
 import argparse
 import concurrent.futures
+import gzip
 import hashlib
 import os
 import shutil
@@ -88,7 +89,35 @@ def build_sdist(target: Path, epoch: str) -> Path:
     command = [sys.executable, "-m", "build", "--no-isolation", "--sdist", "-o", str(target)]
     run(command, WORK / "sdist.log", source, SOURCE_DATE_EPOCH=epoch)
     (made,) = target.glob("*.tar.gz")
+    set_dates(made, int(epoch))
     return made
+
+
+def set_dates(sdist: Path, epoch: int) -> None:
+    """Pack a source distribution again, with nothing that depends on who built it, and when.
+
+    setuptools gives the files that it writes itself the time of the build.
+    """
+    again = sdist.with_suffix(".again")
+    with (
+        tarfile.open(sdist) as old,
+        again.open("wb") as file,
+        gzip.GzipFile("", "wb", fileobj=file, mtime=epoch) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as new,
+    ):
+        for member in sorted(old, key=lambda member: member.name):
+            is_program = member.isdir() or member.mode & 0o100
+            plain = member.replace(
+                mtime=epoch,
+                mode=0o755 if is_program else 0o644,
+                uid=0,
+                gid=0,
+                uname="",
+                gname="",
+            )
+            plain.pax_headers = {}
+            new.addfile(plain, old.extractfile(member) if member.isfile() else None)
+    again.replace(sdist)
 
 
 def unpack_and_translate(sdist: Path, epoch: str) -> Path:
