@@ -23,13 +23,15 @@ from crewgate.runtime.cleanup import lent
 class Batch(msgspec.Struct):
     """Entries to send together; `ends` has the offset after them in each file.
 
-    `unreadable` counts lines that are no records, such as those that a power loss has cut.
+    `unreadable` counts lines that are no records, such as those that a power loss has cut. Of the
+    entries that the receiver wants, it has taken or refused the first `settled` ones.
     """
 
     entries: list[AuditEntry] = []
     ends: dict[str, int] = {}
     bytes: int = 0
     unreadable: int = 0
+    settled: int = 0
 
     @property
     def room(self) -> int:

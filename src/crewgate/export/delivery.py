@@ -115,7 +115,7 @@ class Delivery:
         entries = [entry for entry in batch.entries if self._channel.wants(entry)]
         try:
             if entries:
-                await self._send(entries)
+                await self._send(entries, batch)
         except ExportError as error:
             self._note_failure(error)
             return False
@@ -135,32 +135,42 @@ class Delivery:
         self._tail.commit(batch)
         return True
 
-    async def _send(self, entries: Sequence[AuditEntry]) -> None:
-        """Send entries; halve what the receiver refuses, until the refused records are alone."""
-        parts = deque([entries])
+    async def _send(self, entries: Sequence[AuditEntry], batch: Batch) -> None:
+        """Send the entries of a batch that are not settled.
+
+        Halve what the receiver refuses, until the refused records are alone. Parts are sent in the
+        order of the entries. So after a failure, those before it need not be sent again.
+        """
+        parts = deque([entries[batch.settled :]])
         refused: list[str] = []
-        taken = refusals = 0
+        is_any_taken, refusals = batch.settled > 0, 0
         while parts:
-            part = parts.popleft()
+            part = parts[0]
             try:
                 rejection = await self._channel.send(part)
             except ExportRefusedError as error:
                 refusals += 1
-                if not taken and refusals > limits.export_refusals_max:
+                if not is_any_taken and refusals > limits.export_refusals_max:
                     raise ExportError(f"it refuses the records: {error}") from error
+                del parts[0]
                 if len(part) == 1:
                     refused.append(str(error))
                     continue
                 middle = len(part) // 2
                 parts.extendleft([part[middle:], part[:middle]])
+            except ExportError:
+                if is_any_taken:
+                    batch.settled = len(entries) - sum(map(len, parts))
+                    self._note_refused(refused)
+                raise
             else:
-                taken += len(part)
+                del parts[0]
+                is_any_taken = True
                 self._metrics.sent.add(len(part) - rejection.records)
                 self._note_rejection(rejection.records, rejection.why)
-        if refused and not taken:
+        if refused and not is_any_taken:
             raise ExportError(f"it refuses the records: {refused[0]}")
-        if refused:
-            self._note_rejection(len(refused), refused[0])
+        self._note_refused(refused)
 
     async def _save(self, *, seconds: float) -> None:
         """Save the position, unless that was done in the last `seconds`."""
@@ -206,6 +216,10 @@ class Delivery:
                 seconds,
             )
         self._failing_since, self._why, self._backoff = None, "", 0.0
+
+    def _note_refused(self, whys: Sequence[str]) -> None:
+        if whys:
+            self._note_rejection(len(whys), whys[0])
 
     def _note_rejection(self, count: int, why: str) -> None:
         if count:

@@ -174,6 +174,25 @@ async def test_a_refused_record_is_given_up_and_no_other(
     assert running.file.load().refused == 1
 
 
+async def test_a_batch_goes_on_where_a_failure_has_stopped_it(
+    running: Running, autojump_clock: trio.testing.MockClock, channel: FakeChannel
+) -> None:
+    """Else a receiver that takes few requests in a minute may get the same records for ever."""
+
+    def answer(numbers: list[int]) -> None:
+        if len(channel.attempts) % 5 == 0:
+            raise ExportError("HTTP status 429")
+        if 3 in numbers or 8 in numbers:
+            raise ExportRefusedError("HTTP status 400")
+
+    channel.answer = answer
+    running.write(*range(1, 9))
+    await running.to_the_end()
+    assert channel.taken == [1, 2, 4, 5, 6, 7]
+    assert running.file.load().refused == 2
+    assert running.metrics.series(families.EXPORTED, "collector").value == 6
+
+
 @pytest.mark.parametrize("count", [1, 3, 200])
 async def test_a_receiver_that_refuses_everything_loses_nothing(
     running: Running, autojump_clock: trio.testing.MockClock, channel: FakeChannel, count: int
