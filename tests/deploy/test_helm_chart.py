@@ -133,6 +133,7 @@ def test_the_alerts_are_those_of_prometheus(render: Render) -> None:
     [
         ({"ledger": ONE}, "a ledger in a file is for one machine"),
         ({"ledger": {"url": "mysql://x"}}, "ledger.url"),
+        ({"ledger": {"url": "postgresql://crewgate:secret@db/budgets"}}, "ledger.url"),
         ({"identitySecret": ""}, "name the Secret with the archives"),
         ({"replica": 3}, "additional properties 'replica' not allowed"),
     ],
@@ -248,6 +249,7 @@ def test_the_first_pod_starts_from_its_archive_and_follows_the_config_map(
     """The init container unpacks once; the gateway serves, and loads a changed ConfigMap."""
     assert "unpacked from identity.tar" in pod.initialise()
     assert (pod.folder / "volume/gw/state/gossip/standing").exists()
+    assert (pod.folder / "volume/gw/ca").stat().st_mode & 0o777 == 0o700
     assert "nothing to do" in pod.initialise()
     assert pod.arguments == ["serve", "-c", pod.container.config]
     pod.container.start()

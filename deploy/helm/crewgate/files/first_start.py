@@ -25,6 +25,8 @@ def main() -> None:
     if options.folder.exists():
         print(f"{options.folder}: exists; nothing to do")
         return
+    # The modes of the folders are not those of the archive, which could be too wide.
+    os.umask(0o077)
     draft = options.folder.with_name(f"{options.folder.name}.new")
     shutil.rmtree(draft, ignore_errors=True)
     with tarfile.open(options.archive) as archive:
