@@ -3,7 +3,6 @@
 metrics_shard.h has the layout and its rules; metrics_reader.pyx reads the shards of all processes.
 """
 
-from libc.stdint cimport INT64_MAX
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap

@@ -13,7 +13,7 @@ from crewgate._native.metrics cimport (
 from crewgate._native.metrics import KINDS, MERGES
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, mmap, munmap
@@ -281,8 +281,8 @@ cdef int histogram(Text text, DeclaredFamily family, MergedSeries series,
 cdef int bound(Text text, int64_t value, unsigned scale) except -1:
     """Write a bound, as OpenMetrics wants it: a whole number has a fraction as well."""
     cdef int64_t unit = 1
-    cdef unsigned at
-    for at in range(scale):
+    cdef unsigned _power
+    for _power in range(scale):
         unit *= 10
     text.number(value, scale)
     return text.put(b".0") if value % unit == 0 else 0
