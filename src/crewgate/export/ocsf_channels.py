@@ -1,6 +1,8 @@
 """Sends OCSF events, one JSON object on each line: to a file, or over HTTP."""
 
+import errno
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -83,8 +85,14 @@ def _append(path: Path, data: bytes) -> None:
     """Append whole lines durably, or none. Raises OSError."""
     is_new = not path.exists()
     with lent(open_to_append(path, 0o600)) as descriptor:
-        size = os.fstat(descriptor).st_size
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            # A pipe or a device cannot be cut back, so a repeated batch would never end.
+            raise OSError(errno.EINVAL, "this is no regular file; name another path")
+        size = found.st_size
+        # A killed process may have left a part of a line.
+        is_torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
         with on_error(os.ftruncate, descriptor, size):
-            append(descriptor, data)
+            append(descriptor, b"\n" + data if is_torn else data)
     if is_new:
         sync_folder(path.parent)

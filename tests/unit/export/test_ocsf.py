@@ -74,6 +74,23 @@ async def test_events_are_appended_to_a_file(tmp_path: Path) -> None:
         await sink.send([entry()])
 
 
+async def test_what_a_killed_process_left_harms_no_event(tmp_path: Path) -> None:
+    """The part of a line stays a line of its own."""
+    path = tmp_path / "out.ocsf"
+    path.write_bytes(b'{"class_uid":60')
+    await channel(ExportConfig("siem", "ocsf", file=path)).send([entry()])
+    torn, whole = path.read_bytes().splitlines()
+    assert torn == b'{"class_uid":60'
+    assert msgspec.json.decode(whole)["class_uid"] == 6003
+
+
+async def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    """It would get a batch again and again, since it cannot be synced."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ExportError, match="no regular file"):
+        await channel(ExportConfig("siem", "ocsf", file=tmp_path / "pipe")).send([entry()])
+
+
 async def test_a_file_on_a_full_disk_keeps_whole_lines(tmp_path: Path) -> None:
     path = tmp_path / "out.ocsf"
     sink = channel(ExportConfig("siem", "ocsf", file=path))
