@@ -209,12 +209,14 @@ class Delivery:
     def _note_success(self) -> None:
         if self._failing_since is not None:
             seconds = trio.current_time() - self._failing_since
-            _log.info(
-                "export to %s: %s takes records again after %.0f s",
-                self._channel.name,
-                self._place,
-                seconds,
-            )
+            # A receiver that fails each second time must not fill the log: no limit holds for info.
+            if seconds >= limits.export_grace_seconds:
+                _log.info(
+                    "export to %s: %s takes records again after %.0f s",
+                    self._channel.name,
+                    self._place,
+                    seconds,
+                )
         self._failing_since, self._why, self._backoff = None, "", 0.0
 
     def _note_refused(self, whys: Sequence[str]) -> None:

@@ -219,6 +219,29 @@ async def test_a_receiver_that_refuses_everything_loses_nothing(
     assert running.file.load().refused == 0
 
 
+async def test_a_receiver_that_fails_each_second_time_fills_no_log(
+    running: Running,
+    autojump_clock: trio.testing.MockClock,
+    channel: FakeChannel,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """`RepetitionFilter` limits the warnings by their subject, but no line of a lower level."""
+    monkeypatch.setattr(limits, "export_batch_records_max", 1)
+
+    def answer(_: list[int]) -> None:
+        if len(channel.attempts) % 2:
+            raise ExportError("HTTP status 503")
+
+    channel.answer = answer
+    running.write(1, 2, 3)
+    with caplog.at_level("INFO"):
+        await running.to_the_end()
+    assert channel.taken == [1, 2, 3]
+    subjects = [record.__dict__.get("subject") for record in caplog.records]
+    assert subjects == ["export to collector"] * 3
+
+
 async def test_an_internal_error_ends_no_delivery(
     running: Running, autojump_clock: trio.testing.MockClock, channel: FakeChannel
 ) -> None:
