@@ -77,9 +77,15 @@ def update(agent: AgentState) -> HealthSummary:
 
 
 async def health_loop(agent: AgentState) -> None:
-    """Check the health once a second, and so log its changes, until cancelled."""
+    """Check the health once a second, and so log its changes, until cancelled.
+
+    Log when the machine is ready for the first time: before, `update` logs only long waits.
+    """
+    was_ready = False
     while True:
-        update(agent)
+        if update(agent).ready and not was_ready:
+            was_ready = True
+            _log.info("ready: the gateway admits calls")
         await trio.sleep(limits.health_report_seconds)
 
 

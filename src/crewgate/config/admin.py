@@ -17,7 +17,8 @@ class AdminConfig(msgspec.Struct, frozen=True):
     """The one place of the admin listener: an address and a port, or a unix socket."""
 
     address: Annotated[
-        Address, "IP address to listen on. Another than a loopback address needs `remote`."
+        Address,
+        "IP address to listen on. An address that is not a loopback address needs `remote`.",
     ] = "127.0.0.1"
     port: Annotated[
         Port | None, values.PORT, "TCP port to listen on.", Key(absent="none; give `socket`")

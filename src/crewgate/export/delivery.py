@@ -87,7 +87,7 @@ class Delivery:
             waiting = f"{self._tail.backlog_bytes / 1e6:.1f} MB of the audit wait"
             seconds = now - self._failing_since
             why = f"{self._place} has taken no records for {seconds:.0f} s: {self._why}"
-            mend = "start the receiver, or correct its [export] table"
+            mend = "start the receiver, or correct its table [export.NAME]"
             grace = limits.export_grace_seconds
             return failed(name, f"{why}; {waiting}", mend, refuses=False, grace=grace, logged=True)
         if self._unsaved:

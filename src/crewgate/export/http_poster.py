@@ -5,6 +5,8 @@ read for each request. No error shows a credential or what the receiver sent, ex
 of printable characters.
 """
 
+import os
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterable
@@ -168,14 +170,21 @@ def _retry_seconds(response: httpcore.Response) -> float | None:
     return min(max(moment.timestamp() - time.time(), 0.0), limits.export_retry_seconds_max)
 
 
+def _os_reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError | socket.gaierror):
+        # Their numbers are not those of the operating system.
+        return getattr(error, "verify_message", "") or error.strerror or ""
+    # Trio's own text also has the address, as Python writes it.
+    return os.strerror(error.errno) if error.errno else ""
+
+
 def _reason(error: BaseException) -> str:
     """Return why there is no answer, without anything that the receiver sent."""
     if isinstance(error, trio.TooSlowError):
         return f"no answer within {limits.export_request_seconds:g} s"
     found: BaseException | None = error
     while found is not None:
-        reason: str = getattr(found, "verify_message", "") or getattr(found, "strerror", "")
-        if reason:
+        if isinstance(found, OSError) and (reason := _os_reason(found)):
             return reason
         # Trio groups the errors of several addresses; one is enough.
         inner = found.exceptions[0] if isinstance(found, BaseExceptionGroup) else None

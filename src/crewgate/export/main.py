@@ -101,7 +101,7 @@ async def _export(config: Config) -> None:
     metrics = ProcessMetrics.of_process()
     running = deliveries(config, metrics)
     for receiver in config.exports:
-        _log.info("exporting the audit as %s to %s", receiver.format, receiver.place)
+        _log.info("export to %s: %s at %s", receiver.name, receiver.format, receiver.place)
     ending = trio.Event()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:

@@ -69,15 +69,20 @@ def cannot_listen(
     named = "[control]" if isinstance(listener, ControlConfig) else "[admin]"
     if isinstance(listener, ListenerConfig):
         named = f"listener {listener.name}"
+    return cannot_bind(f"{path}: {named}", listener.address, listener.port, error)
+
+
+def cannot_bind(
+    section: str, address: str | None, port: int | None, error: OSError
+) -> ConfigurationError:
+    """Return the error for a port that cannot be bound; `section` is the place in the file."""
     why = f"{error.strerror}; give an address of this machine and a port that is free"
     if error.errno == errno.EADDRINUSE:
         why = (
             "another program, or another gateway, uses it; end it, or change `port` here; "
             "`crewgate init DIR --port PORT` makes a gateway with other ports"
         )
-    return ConfigurationError(
-        f"{path}: {named}: cannot listen on {listener.address} port {listener.port}: {why}"
-    )
+    return ConfigurationError(f"{section}: cannot listen on {address} port {port}: {why}")
 
 
 def as_written(before: Config) -> Config:

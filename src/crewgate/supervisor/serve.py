@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
+from importlib.metadata import version
 from pathlib import Path
 
 from crewgate import limits
@@ -107,6 +108,7 @@ class Supervisor:
         """Start all children, keep them running, end them; return the exit status."""
         with Signals() as signals:
             self._service.report("starting")
+            _log.info("Crewgate %s starts, with %s", version("crewgate"), self._config.path)
             if is_open():
                 _log.warning("%s=1: core files and debuggers can show keys; unset it", SWITCH)
             try:
@@ -132,7 +134,7 @@ class Supervisor:
             status = self._try_agent(signals)
             if status != os.EX_TEMPFAIL:
                 if status:
-                    _log.warning(
+                    _log.error(
                         "the agent %s before it was ready; the log above says why",
                         exit_text(status),
                     )
@@ -383,6 +385,7 @@ class Supervisor:
         end_children(first, self._config.drain_seconds, signals)
         end_children([self._agent, self._optional.admin], limits.agent_end_seconds, signals)
         end_children([self._optional.export], limits.agent_end_seconds, signals)
+        _log.info("ended")
 
     def _kill(self) -> None:
         for child in [*self._children(), *self._leaving]:

@@ -11,6 +11,8 @@ from agent_process import COMMAND, Guest, Site
 from crew_world import BRANCH
 from orchestrators import is_running
 
+from crewgate import __version__
+
 Enter = Callable[..., Guest]
 
 
@@ -27,7 +29,10 @@ def _ready(site: Site) -> None:
 
 
 def test_serve_lives_from_ready_to_sigterm(site: Site) -> None:
-    """`status --wait` may come first; SIGTERM is status 0, and nothing is left running."""
+    """`status --wait` may come first; SIGTERM is status 0, and nothing is left running.
+
+    The log has the version and the file first, then that the machine is ready, and its end last.
+    """
     waiting = subprocess.Popen(
         [*COMMAND, "status", "-c", str(site.file), "--wait", "100"], stdout=subprocess.PIPE
     )
@@ -39,6 +44,10 @@ def test_serve_lives_from_ready_to_sigterm(site: Site) -> None:
     assert serve.wait() == 0
     assert not is_running(agent)
     assert site.command("status").returncode == 2
+    first, *more, last = (site.folder / "serve.log").read_text().splitlines()
+    assert f"INFO serve: Crewgate {__version__} starts, with {site.file}" in first
+    assert sum("INFO agent: ready: the gateway admits calls" in line for line in more) == 1
+    assert last.endswith("INFO serve: ended")
 
 
 def test_a_killed_serve_takes_its_agent_along_and_a_new_one_goes_on(site: Site) -> None:

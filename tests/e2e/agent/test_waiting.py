@@ -36,7 +36,7 @@ def test_a_ledger_s_server_that_is_away_is_waited_for(site: Site) -> None:
     command = [*COMMAND, "serve", "-c", str(site.file)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as serving:
         assert serving.stderr is not None
-        lines = [serving.stderr.readline() for _ in range(4)]
+        lines = [serving.stderr.readline() for _ in range(5)]  # the first one is the start
         serving.send_signal(signal.SIGTERM)
         assert serving.wait(30) == 0
     assert sum("127.0.0.1" in line for line in lines) == 2, lines
@@ -66,6 +66,6 @@ def test_an_agent_that_cannot_start_is_told_of(site: Site) -> None:
     command = [*COMMAND, "serve", "-c", str(site.file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 2
-    first, last = done.stderr.strip().splitlines()
+    _, first, last = done.stderr.strip().splitlines()
     assert str(site.state) in first
-    assert "the agent ended with status 2 before it was ready" in last
+    assert "ERROR serve: the agent ended with status 2 before it was ready" in last

@@ -237,9 +237,9 @@ async def test_sampled_calls_begin_traces(
     assert _parents(collectors[0])[span] == (trace, "")
     record = next(each for each in site.records() if span in each.get("trace", ""))
     assert record["trace"] == f"{trace}-{NO_PARENT}-{span}-03"
-    again = crewgate("export", "-c", str(site.file))
+    again = crewgate("export", "-c", str(site.file), "--log-format", "json")
     assert again.returncode == 2
-    assert "another export process of this gateway runs" in again.stderr
+    assert "another export process of this gateway runs" in json.loads(again.stderr)["message"]
 
 
 async def test_the_last_records_are_sent_at_the_end(

@@ -57,6 +57,27 @@ def test_a_machine_without_trouble_is_ready(machine: AgentState) -> None:
     assert {"clock", "table", "ledger", "configuration", "table of branches"} <= named
 
 
+async def test_the_log_says_once_that_the_machine_is_ready(
+    machine: AgentState,
+    hands: Hands,
+    autojump_clock: object,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The first time only: later changes have lines of their own."""
+    caplog.set_level("INFO")
+    machine.steady = False
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(health.health_loop, machine)
+        await trio.testing.wait_all_tasks_blocked()
+        assert "ready" not in caplog.text
+        for steady in (True, False, True):
+            machine.steady = steady
+            hands.go(1)
+            await trio.sleep(limits.health_report_seconds)
+        nursery.cancel_scope.cancel()
+    assert caplog.text.count("ready: the gateway admits calls") == 1
+
+
 def test_a_full_share_is_named_with_its_crew_and_how_to_mend_it(machine: AgentState) -> None:
     """The crew has as many live branches as it may: only its new ones are refused."""
     crew = CrewPolicy("article", "https://orchestrator.example", live_branches_max=2)

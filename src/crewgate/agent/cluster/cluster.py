@@ -39,6 +39,7 @@ from crewgate.gossip.stream import TargetExistenceQuery
 from crewgate.gossip.transport import GossipTransport, TLSFiles
 from crewgate.ipc.cluster_messages import MachineClusterStatus, QuorumSyncState
 from crewgate.metrics.process_metrics import ProcessMetrics
+from crewgate.policy.serve_config_checks import cannot_bind
 
 _log = logging.getLogger(__name__)
 # By key: until when issued tokens are revoked, and when the revocation expires.
@@ -356,7 +357,5 @@ def _sockets(config: Config, settings: Settings) -> GossipSockets:
     try:
         return GossipSockets(settings.address, settings.port)
     except OSError as error:
-        raise ConfigurationError(
-            f"{config.path}: [cluster]: cannot listen at {settings.address}:{settings.port}: "
-            f"{error.strerror}; another process may have the port"
-        ) from error
+        section = f"{config.path}: [cluster]"
+        raise cannot_bind(section, settings.address, settings.port, error) from error

@@ -22,8 +22,8 @@ def command(
 ) -> None:
     """Run the gateway (the agent process and its workers) in the foreground.
 
-    On SIGTERM or Ctrl-C, calls in flight get four fifths of drain_seconds. On SIGHUP it reads the
-    configuration again. On SIGUSR2 it replaces its processes.
+    On SIGTERM or Ctrl-C, calls in flight get four fifths of drain_seconds. On SIGHUP, the gateway
+    reads the configuration again. On SIGUSR2, it replaces its processes.
 
     Exit status 0: a signal ended it. Exit status 1: the agent process crashed before the gateway
     was ready. Exit status 2: the gateway cannot start; a line on standard error says why. Without a

@@ -141,26 +141,31 @@ def _refusals(refusals: list[UnauthenticatedRefusals]) -> Table:
     return table_of(columns, refusals, numbers=("times",))
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _footer(answer: AuditReport, folder: Path) -> list[str]:
     total, health = answer.total, answer.health
     listed = len(answer.calls or [])
     more = total.calls + total.open + total.burned - listed
     sums = (
-        f"{total.calls} calls: {total.permitted} permitted, {total.denied} denied; "
+        f"{_counted(total.calls, 'call')}: {total.permitted} permitted, {total.denied} denied; "
         f"cost {format_credits(total.cost_micro)} credits, "
-        f"burned {format_credits(total.burned_micro)}; {total.open} streams open"
+        f"burned {format_credits(total.burned_micro)}; "
+        f"{_counted(total.open, 'stream')} open"
     )
-    lines = [
-        sums,
-        f"{health.files} files, {health.bytes / _MIB:.1f} MiB in {printable(str(folder))}",
-    ]
+    size = f"{health.bytes / _MIB:.1f} MiB"
+    lines = [sums, f"{_counted(health.files, 'file')}, {size} in {printable(str(folder))}"]
     if answer.calls is not None and more > 0:
         lines.insert(1, f"{more} older ones are not listed; --limit lists more")
     if total.overrun_micro:
         stated = format_credits(total.overrun_micro)
         lines.insert(1, f"answers stated {stated} credits more than was reserved; nobody paid them")
     if health.lost_records:
-        lines.append(f"{health.lost_records} records were lost while the disk could not be written")
+        lost = _counted(health.lost_records, "record")
+        lines.append(f"lost {lost}, because the disk could not be written")
     if health.unreadable_lines:
-        lines.append(f"{health.unreadable_lines} incomplete or damaged lines were skipped")
+        skipped = _counted(health.unreadable_lines, "incomplete or damaged line")
+        lines.append(f"skipped {skipped}")
     return lines

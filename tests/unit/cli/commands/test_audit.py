@@ -75,7 +75,7 @@ def test_the_table_says_who_what_which_grant_and_what_cost(config: Path) -> None
         "0.00",
     ]
     assert "4 calls: 3 permitted, 1 denied; cost 0.03 credits" in result.stdout
-    assert "1 incomplete or damaged lines were skipped" in result.stdout
+    assert "skipped 1 incomplete or damaged line\n" in result.stdout
     assert "would: credits-exhausted" in result.stdout
     assert "invalid-token" in result.stdout
 
@@ -136,6 +136,12 @@ def test_what_nobody_paid_has_a_column_where_there_is_any(config: Path) -> None:
 def test_a_limit_says_that_there_is_more(config: Path) -> None:
     """Nobody takes the newest rows for all rows."""
     assert "3 older ones are not listed" in run(config, "--limit", "1").stdout
+
+
+def test_one_call_is_counted_as_one(config: Path) -> None:
+    """The footer has no plural of one."""
+    assert "1 call: 0 permitted, 1 denied" in run(config, "--denied").stdout
+    assert "1 file, " in run(config).stdout
 
 
 def test_before_the_first_call_the_answer_is_empty(tmp_path: Path) -> None:
