@@ -50,6 +50,7 @@ class Delivery:
         self._unsaved = ""  # why the position could not be saved
         self._saved_at = -math.inf
         self._lost_at = -math.inf
+        self._return_logged_at = -math.inf
 
     async def run(self, ending: trio.Event) -> None:
         """Send until `ending` is set and all is sent; or until cancelled."""
@@ -208,14 +209,15 @@ class Delivery:
 
     def _note_success(self) -> None:
         if self._failing_since is not None:
-            seconds = trio.current_time() - self._failing_since
+            now = trio.current_time()
             # A receiver that fails each second time must not fill the log: no limit holds for info.
-            if seconds >= limits.export_grace_seconds:
+            if now - self._return_logged_at >= limits.log_repeat_seconds:
+                self._return_logged_at = now
                 _log.info(
                     "export to %s: %s takes records again after %.0f s",
                     self._channel.name,
                     self._place,
-                    seconds,
+                    now - self._failing_since,
                 )
         self._failing_since, self._why, self._backoff = None, "", 0.0
 
