@@ -16,7 +16,9 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate.core.health import ComponentHealth, failed, ok
+from crewgate.errors import CrewgateError
 from crewgate.metrics.memory import MetricsMemory
+from crewgate.runtime.durable_files import describe
 from crewgate.runtime.readiness import ReadinessListener
 
 _log = logging.getLogger(__name__)
@@ -128,11 +130,15 @@ class Child:
             self._deaths.append(now)
         if now - self._started >= limits.restart_forgiven_seconds:
             self._backoff = 0.0
+        self.put_off(now)
+        return status
+
+    def put_off(self, now: float) -> None:
+        """Set `due`, with a delay that grows each time."""
         self.due = now + self._backoff
         self._backoff = min(
             max(2 * self._backoff, limits.restart_seconds_min), limits.restart_seconds_max
         )
-        return status
 
     def successor(self) -> "Child":
         """Return a child with the same name and arguments, not started yet."""
@@ -218,6 +224,11 @@ def python(module: str, path: Path, *more: str) -> list[str]:
 def socket_arguments(descriptors: Iterable[int]) -> list[str]:
     """Return the arguments that pass listening sockets to a child."""
     return [argument for each in descriptors for argument in ("--socket", str(each))]
+
+
+def error_text(error: CrewgateError | OSError) -> str:
+    """Return an error that kept a process from its start or its work, as a sentence."""
+    return describe(error) if isinstance(error, OSError) else str(error)
 
 
 def exit_text(status: int) -> str:

@@ -26,7 +26,6 @@ from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.health_report_client import HealthReportClient
 from crewgate.metrics.memory import MetricsMemory
 from crewgate.policy.serve_config_checks import as_written, following, validated
-from crewgate.runtime.durable_files import describe
 from crewgate.runtime.file_watch import FileWatch
 from crewgate.runtime.log_format import LogSettings
 from crewgate.runtime.memory_protection import SWITCH, is_open, leave_no_cores
@@ -38,6 +37,7 @@ from crewgate.supervisor.child import (
     Child,
     DrainingChildren,
     begin,
+    error_text,
     exit_text,
     python,
     socket_arguments,
@@ -65,7 +65,7 @@ def serve(path: Path, log: LogSettings, *, bootstrap: bool = False) -> int:
             leave_no_cores()
             return Supervisor(path, bootstrap=bootstrap).run()
         except (CrewgateError, OSError) as error:
-            _log.error("%s", describe(error) if isinstance(error, OSError) else error)
+            _log.error("%s", error_text(error))
             return 2
 
 
@@ -240,7 +240,12 @@ class Supervisor:
             left = child.due - now
             _log.warning("%s %s; starts again in %.1f s", child.name, exit_text(status), left)
         if not child.running and child.due <= now and is_wanted:
-            self._start(child, now)
+            try:
+                self._start(child, now)
+            except OSError as error:
+                # The kernel may have no process or no memory left for a moment.
+                child.put_off(now)
+                _log.warning("cannot start %s yet: %s", child.name, error_text(error))
 
     def _fit_workers(self) -> None:
         now = time.monotonic()
@@ -279,9 +284,10 @@ class Supervisor:
             if not self._replace_agent(signals, deadline):
                 who = "agent continues" if self._agent is before else "workers continue"
                 return f"the old {who}, because the new agent did not become ready"
-        except ConfigurationError as error:
-            return f"the old agent continues: {error}"
-        done = self._replace_workers(signals, deadline)
+            done = self._replace_workers(signals, deadline)
+        except (ConfigurationError, OSError) as error:
+            who = "agent continues" if self._agent is before else "workers continue"
+            return f"the old {who}: {error_text(error)}"
         return "" if done else "old workers continue, because not all new ones became ready"
 
     def _replace_agent(self, signals: Signals, deadline: float) -> bool:

@@ -7,7 +7,7 @@ decides when a worker starts again, and how long a worker may take to end.
 import signal
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from crewgate.config import Config
 from crewgate.metrics.memory import MetricsMemory
@@ -45,7 +45,9 @@ class Workers:
         for index in range(config.workers):
             if index not in self.children:
                 self.children[index] = self.new(index, config)
-                self.start(self.children[index], config, now)
+                # The supervisor tries again to start a child that does not run.
+                with suppress(OSError):
+                    self.start(self.children[index], config, now)
             self._sockets.keep(index, _addresses(config))
         surplus = [index for index in self.children if index >= config.workers]
         for index in surplus:
@@ -64,14 +66,21 @@ class Workers:
         child.start(now, *socket_arguments(sockets), keep=sockets)
 
     def begin_successors(self, config: Config, stack: ExitStack) -> dict[int, Begun]:
-        """Start another process for each worker; `stack` closes their reports of readiness."""
+        """Start another process for each worker; `stack` closes their reports of readiness.
+
+        If one cannot be started, end the others, and raise OSError.
+        """
         self._before = {index: self._sockets.addresses(index) for index in self.children}
         begun: dict[int, Begun] = {}
         for index in self.children:
-            readiness, child = stack.enter_context(ReadinessListener()), self.new(index, config)
-            sockets = self._sockets.fit(index, _addresses(config))
-            begin(child, readiness, *socket_arguments(sockets), sockets=sockets)
-            begun[index] = child, readiness
+            try:
+                readiness, child = stack.enter_context(ReadinessListener()), self.new(index, config)
+                begun[index] = child, readiness
+                sockets = self._sockets.fit(index, _addresses(config))
+                begin(child, readiness, *socket_arguments(sockets), sockets=sockets)
+            except OSError:
+                self.replace_by(begun)  # none of them is ready
+                raise
         return begun
 
     def replace_by(self, successors: Mapping[int, Begun]) -> list[Child]:

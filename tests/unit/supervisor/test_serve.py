@@ -1,5 +1,6 @@
 """The supervisor: what it replaces, and what it hears meanwhile. No agent of these tests serves."""
 
+import errno
 import os
 import signal
 import socket
@@ -8,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from crewgate import limits
@@ -16,7 +18,7 @@ from crewgate.core.health import ComponentHealth
 from crewgate.demo.ports import reserve
 from crewgate.errors import ConfigurationError
 from crewgate.runtime.readiness import READY, ReadinessListener
-from crewgate.supervisor import serve
+from crewgate.supervisor import child, serve
 from crewgate.supervisor.child import Child, DrainingChildren, begin
 from crewgate.supervisor.serve import Supervisor
 from crewgate.supervisor.signals import Signals
@@ -49,6 +51,10 @@ def supervisor(config: Config, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supe
         begin(one._agent, word)
     yield one
     one._kill()
+
+
+def no_process(*_: object) -> None:
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
 def edited(path: Path, old: str, new: str) -> None:
@@ -110,6 +116,53 @@ def test_an_agent_is_replaced_under_a_file_that_it_can_take_up(
     assert supervisor._agent is not before
     os.waitid(os.P_PID, before.pid, os.WEXITED | os.WNOWAIT)
     assert before.ended(0) == -signal.SIGUSR2
+
+
+@pytest.mark.parametrize("who", ["agent", "workers"])
+def test_a_restart_ends_no_process_if_the_kernel_starts_none(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    """It has no process or no memory left for a moment."""
+    old = Child("worker 0", [sys.executable, "-S", "-c", WAITS])
+    with ReadinessListener() as word:
+        begin(old, word)
+    supervisor._workers.children = {0: old}
+    supervisor._config = msgspec.structs.replace(supervisor._config, listeners=())
+    before = supervisor._agent
+
+    def replace_agent(*_: object) -> bool:
+        supervisor._agent = before.successor()
+        return True
+
+    if who == "workers":
+        monkeypatch.setattr(supervisor, "_replace_agent", replace_agent)
+    monkeypatch.setattr(child, "spawn", no_process)
+    with Signals() as signals:
+        supervisor._restart(signals)
+    supervisor._agent = before
+    assert before.ended(0) is old.ended(0) is None
+    assert supervisor._workers.children == {0: old}
+    assert f"the old {who.removesuffix('s')}" in supervisor._last_restart.why
+    assert "Resource temporarily unavailable" in supervisor._last_restart.why
+
+
+def test_a_child_that_the_kernel_does_not_start_is_started_later(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, log_lines: list[str]
+) -> None:
+    """The supervisor goes on: systemd would not start it again after status 2."""
+    spawn = child.spawn
+    monkeypatch.setattr(child, "spawn", no_process)
+    monkeypatch.setattr(supervisor._workers, "new", lambda *_: Child("worker 0", ["true"]))
+    supervisor._config = msgspec.structs.replace(supervisor._config, workers=1, listeners=())
+    supervisor._fit_workers()
+    (worker,) = supervisor._workers
+    for now in (10.0, 10.0):
+        supervisor._keep(worker, now)
+    assert worker.due > 10.0
+    assert "cannot start worker 0 yet: Resource temporarily unavailable" in log_lines
+    monkeypatch.setattr(child, "spawn", spawn)
+    supervisor._keep(worker, worker.due)
+    assert worker.running
 
 
 def test_a_file_that_no_agent_takes_up_is_not_followed(supervisor: Supervisor) -> None:
