@@ -45,6 +45,7 @@ class Delivery:
         self._tail = tail
         self._file = file
         self._backoff = 0.0
+        self._records_max = limits.export_batch_records_max  # in one request
         self._failing_since: float | None = None
         self._why = ""
         self._unsaved = ""  # why the position could not be saved
@@ -141,8 +142,12 @@ class Delivery:
 
         Halve what the receiver refuses, until the refused records are alone. Parts are sent in the
         order of the entries. So after a failure, those before it need not be sent again.
+
+        After each failure, a request has half as many records, since a slow receiver may not take
+        more in time; after each whole batch, it has twice as many.
         """
-        parts = deque([entries[batch.settled :]])
+        rest, size = entries[batch.settled :], self._records_max
+        parts = deque(rest[at : at + size] for at in range(0, len(rest), size))
         refused: list[str] = []
         is_any_taken, refusals = batch.settled > 0, 0
         while parts:
@@ -200,6 +205,7 @@ class Delivery:
                 extra={"subject": f"export to {name}"},
             )  # fmt: skip
         self._why = str(error)
+        self._records_max = max(self._records_max // 2, 1)
         least, most = limits.export_backoff_seconds_min, limits.export_backoff_seconds_max
         self._backoff = min(max(2 * self._backoff, least), most)
         if error.retry_seconds is not None:
@@ -220,6 +226,7 @@ class Delivery:
                     now - self._failing_since,
                 )
         self._failing_since, self._why, self._backoff = None, "", 0.0
+        self._records_max = min(2 * self._records_max, limits.export_batch_records_max)
 
     def _note_refused(self, whys: Sequence[str]) -> None:
         if whys:

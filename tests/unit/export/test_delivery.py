@@ -193,6 +193,28 @@ async def test_a_batch_goes_on_where_a_failure_has_stopped_it(
     assert running.metrics.series(families.EXPORTED, "collector").value == 6
 
 
+async def test_a_slow_receiver_gets_as_many_records_as_it_takes_in_time(
+    running: Running, autojump_clock: trio.testing.MockClock, channel: FakeChannel
+) -> None:
+    """Else it would get the beginning of the same batch for ever."""
+
+    def answer(numbers: list[int]) -> None:
+        if len(numbers) > 10:
+            raise ExportError("no answer within 30 s")
+
+    channel.answer = answer
+    running.write(*range(1, 201))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(running.delivery.run, running.ending)
+        await trio.sleep(3600)
+        assert channel.taken == list(range(1, 201))
+        channel.answer = lambda _: None
+        running.write(*range(201, 401))
+        await trio.sleep(5)
+        running.ending.set()
+    assert channel.taken == list(range(1, 401))
+
+
 @pytest.mark.parametrize("count", [1, 3, 200])
 async def test_a_receiver_that_refuses_everything_loses_nothing(
     running: Running, autojump_clock: trio.testing.MockClock, channel: FakeChannel, count: int
