@@ -52,12 +52,14 @@ class Delivery:
         self._saved_at = -math.inf
         self._lost_at = -math.inf
         self._return_logged_at = -math.inf
+        self._step_at = math.inf  # when the last step began: a look, a request or a save
 
     async def run(self, ending: trio.Event) -> None:
         """Send until `ending` is set and all is sent; or until cancelled."""
         batch, is_last_look = Batch(), False
         try:
             while True:
+                self._step_at = trio.current_time()
                 await trio.to_thread.run_sync(self._tail.read, batch)
                 self._note_losses()
                 if not batch.ends:
@@ -85,6 +87,10 @@ class Delivery:
         self._metrics.backlog.set(self._tail.backlog_bytes)
         name = f"export to {self._channel.name}"
         now = trio.current_time()
+        if now - self._step_at > limits.export_stuck_seconds:
+            why = f"a file system has not answered for {now - self._step_at:.0f} s"
+            mend = f"look at the disks of the audit, of `state` and of {self._place}"
+            return failed(name, why, mend, refuses=False)
         if self._failing_since is not None:
             waiting = f"{self._tail.backlog_bytes / 1e6:.1f} MB of the audit wait"
             seconds = now - self._failing_since
@@ -108,6 +114,7 @@ class Delivery:
         """Wait for the backoff; look at the files meanwhile, so that each deletion is counted."""
         until = trio.current_time() + self._backoff
         while (left := until - trio.current_time()) > 0:
+            self._step_at = trio.current_time()
             await trio.sleep(min(left, limits.export_poll_seconds))
             await trio.to_thread.run_sync(self._tail.look)
             self._note_losses()
@@ -151,7 +158,7 @@ class Delivery:
         refused: list[str] = []
         is_any_taken, refusals = batch.settled > 0, 0
         while parts:
-            part = parts[0]
+            part, self._step_at = parts[0], trio.current_time()
             try:
                 rejection = await self._channel.send(part)
             except ExportRefusedError as error:

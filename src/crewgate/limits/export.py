@@ -16,6 +16,7 @@ export_request_seconds = 30.0  # for one request, with its connection; OTLP's ow
 export_response_bytes_max = 65_536  # an OTLP response has a count and a message
 export_retry_seconds_max = 600.0  # of a Retry-After; a larger one may be a mistake
 export_save_seconds = 1.0  # between two writes of a position; a crash repeats these records
+export_stuck_seconds = 60.0  # for a file system to answer; twice what a request may take
 exports_max = 8  # receivers; each reads the audit by itself
 syslog_datagram_bytes_max = 65_000  # what UDP over IPv4 carries (RFC 5426 3.2), less some headers
 tracestate_chars_max = 512  # W3C Trace Context 3.3.1.5 asks gateways to pass on so many

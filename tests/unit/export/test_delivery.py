@@ -266,6 +266,34 @@ async def test_a_receiver_that_fails_each_second_time_fills_no_log(
     assert others == ["export to collector"] * 3
 
 
+async def test_a_delivery_that_is_stuck_shows(
+    running: Running,
+    autojump_clock: trio.testing.MockClock,
+    channel: FakeChannel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in a file system whose server has gone; a long pause of a failing one is no such state."""
+
+    async def send(_: Sequence[AuditEntry]) -> Rejection:
+        if not channel.attempts:
+            channel.attempts.append(trio.current_time())
+            raise ExportError("HTTP status 503", 500.0)
+        await trio.sleep_forever()
+        return Rejection()
+
+    monkeypatch.setattr(channel, "send", send)
+    running.write(1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(running.delivery.run, running.ending)
+        await trio.sleep(400)
+        assert "has taken no records" in running.delivery.health().why
+        await trio.sleep(400)
+        fact = running.delivery.health()
+        assert fact.state is HealthState.FAILED
+        assert "a file system has not answered for" in fact.why
+        nursery.cancel_scope.cancel()
+
+
 async def test_an_internal_error_ends_no_delivery(
     running: Running, autojump_clock: trio.testing.MockClock, channel: FakeChannel
 ) -> None:
