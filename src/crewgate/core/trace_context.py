@@ -25,6 +25,7 @@ _traceparent = re.compile(
 _member = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{16})-([0-9a-f]{2})").fullmatch
 _SAMPLED, _RANDOM = 0x01, 0x02  # the flags that section 3.2.2.5 defines
 _MEMBERS_MAX = 32  # of a tracestate (section 3.3.1.1)
+_COMMAS_MAX = 2 * _MEMBERS_MAX  # members may be empty; reading thousands would take milliseconds
 _LARGE_MEMBER_CHARS = 128  # such members go first (section 3.3.1.5)
 
 
@@ -91,7 +92,7 @@ def parse(text: str) -> TraceContext | None:
 def _state(values: Sequence[bytes]) -> bytes:
     """Return the fields as one, shortened as section 3.3.1.5 describes if it is too long."""
     state = b",".join(values)
-    if not state:
+    if not state or state.count(b",") > _COMMAS_MAX:
         return b""
     members = [each for each in (part.strip(b" \t") for part in state.split(b",")) if each]
     if len(members) > _MEMBERS_MAX:
