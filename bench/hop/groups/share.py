@@ -1,4 +1,4 @@
-"""The share of verdict and audit in a request's cost: Crewgate with and without them; see bare.py.
+"""The share of verdict, audit and metrics in a request's cost: with and without; see bare.py.
 
 Every gateway of this group is Crewgate on a configuration of the same kind. That nothing is judged
 or recorded where it should not be, and everything where it should, is looked at in each run.
@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.hop.arena import Arena, answers, introduce, running
-from bench.hop.bare import AUDIT, VARIABLE, VERDICT
+from bench.hop.bare import AUDIT, METRICS, VARIABLE, VERDICT
 from bench.hop.figures import CPU, Measured, find, interleaved
 from bench.hop.gateways import CREWGATE, ROOT, Gateway
 from bench.hop.groups.group import Group, Results
@@ -23,13 +23,16 @@ from bench.report import Goal
 
 SHAPES = (Shape(16, 8), Shape(16, 1))
 BOTH = f"without {VERDICT} and {AUDIT}"
+UNCOUNTED = f"without {METRICS}"
 VARIANTS = {
     CREWGATE: (),
     f"without {VERDICT}": (VERDICT,),
     f"without {AUDIT}": (AUDIT,),
     BOTH: (VERDICT, AUDIT),
+    UNCOUNTED: (METRICS,),
 }
 SHARE = 0.15  # of a request's cost, at most
+SHARE_OF_METRICS = 0.01
 RECORDS_FEW = 100  # what a worker has to say of itself
 
 
@@ -88,17 +91,25 @@ def measure(arena: Arena) -> list[Measured]:
 
 
 def goals(results: Results) -> list[Goal]:
-    """What is gone when both are."""
+    """What is gone without them."""
     held = []
-    for shape in SHAPES:
-        whole, bare = (find(results, shape.name, name) for name in (CREWGATE, BOTH))
-        if whole and bare:
-            share = 1 - bare.ratio(CPU, whole).median
-            what = f"verdict and audit, of a request's CPU, {shape.name}"
-            held.append(Goal(what, SHARE * 100, share * 100, "%"))
+    for what, variant, most in (
+        ("verdict and audit", BOTH, SHARE),
+        ("metrics", UNCOUNTED, SHARE_OF_METRICS),
+    ):
+        for shape in SHAPES:
+            whole, bare = (find(results, shape.name, name) for name in (CREWGATE, variant))
+            if whole and bare:
+                share = 1 - bare.ratio(CPU, whole).median
+                text = f"{what}, of a request's CPU, {shape.name}"
+                held.append(Goal(text, most * 100, share * 100, "%"))
     return held
 
 
 GROUP = Group(
-    "share", "Verdict and audit: Crewgate with and without", measure, goals=goals, rounds=0.8
+    "share",
+    "Verdict, audit and metrics: Crewgate with and without",
+    measure,
+    goals=goals,
+    rounds=0.8,
 )
