@@ -34,3 +34,17 @@ def test_each_action_is_one_commit() -> None:
     assert used
     pinned = re.compile(r"\S+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
     assert not [action for action in used if not pinned.fullmatch(action)]
+
+
+@pytest.mark.parametrize("folder", ["wheels", "release"])
+def test_the_tools_of_a_release_are_known_byte_for_byte(folder: str) -> None:
+    """A file that is added to a version on PyPI later is not installed."""
+    asked, made = (
+        (ROOT / "deploy" / folder / f"requirements.{end}").read_text() for end in ("in", "txt")
+    )
+    names = re.compile(r"^([A-Za-z0-9_-]+==\S+)", re.MULTILINE)
+    found = {each.lower().replace("_", "-") for each in names.findall(made)}
+    assert {each.lower().replace("_", "-") for each in names.findall(asked)} <= found
+    assert len(re.findall(r"^\S+==\S+ \\\n    --hash=sha256:[0-9a-f]{64}", made, re.MULTILINE)) == (
+        len(found)
+    )
