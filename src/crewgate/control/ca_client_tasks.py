@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
 import trio
 from cryptography.x509.ocsp import OCSPResponseStatus
 
@@ -60,8 +61,13 @@ class CAClientTasks:
             self._health.set(_CERTIFICATES, ())
 
     async def follow_list(self) -> None:
-        """Fetch the CRL periodically from the machine that signs it, until cancelled."""
+        """Fetch the CRL periodically from the machine that signs it, until cancelled.
+
+        If machines start together, that machine may answer a few seconds later than this one asks.
+        So a failure at the start counts as a part of the start, and the next attempt comes soon.
+        """
         replica: CRLReplica | None = None
+        started = trio.current_time()
         try:
             while True:
                 config = self._config()
@@ -72,8 +78,13 @@ class CAClientTasks:
                         chains = [] if remote.certificate is None else [remote.certificate]
                         replica = CRLReplica(ca, config.state, chains, time.time)
                     facts = await trio.to_thread.run_sync(_fetch, replica, api)
+                pause = limits.remote_list_seconds
+                grace = limits.health_start_seconds
+                if facts and trio.current_time() - started < grace:
+                    facts = [msgspec.structs.replace(fact, grace=grace) for fact in facts]
+                    pause = limits.remote_list_retry_seconds
                 self._health.set(_CRL, facts)
-                await trio.sleep(limits.remote_list_seconds)
+                await trio.sleep(pause)
         finally:
             self._health.set(_CRL, ())
             self._health.set(_OCSP, ())

@@ -12,6 +12,7 @@ control_end_seconds = 10.0  # for a process that must end: a thread may ask the 
 control_again_seconds = 2.0  # until an unusable CA is tried again: its key may be there by then
 remote_seconds_max = 5.0  # for another machine's control API, between two bytes
 remote_list_seconds = 60.0  # between two downloads of another machine's CRL
+remote_list_retry_seconds = 1.0  # after a failed download, while this machine starts
 control_nice = 5  # below workers and agent: a flood of questions must not delay verdicts
 crew_revocations_burst = 1000  # of a crew by the API: a fleet ends one branch after another
 crew_revocations_per_second = 2  # after the burst: a tenth of what one machine may gossip in a day

@@ -1,7 +1,10 @@
 """What the control process keeps going says how it goes, and no more once it has ended."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import trio
@@ -62,3 +65,35 @@ async def test_a_question_that_failed_counts_for_a_while(
     monkeypatch.setattr(module, "source_of", lambda _: Away())
     await CAClientTasks(lambda: config, noted).answer(b"request")
     assert noted.said == [("control: OCSP", ["control: OCSP"], limits.ocsp_trouble_seconds)]
+
+
+async def test_a_list_that_is_late_at_the_start_is_part_of_the_start(
+    config: Config, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next attempt comes at once, and health shows a start; after the start, neither."""
+
+    async def inline(call: Callable[..., Any], *arguments: object) -> object:
+        """Without a thread, which the clock would not wait for."""
+        return call(*arguments)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", inline)
+    found: list[ComponentHealth] = []
+    answers = iter([*[[degraded("control: CRL", "no route")]] * 2, []])
+    late = [degraded("control: CRL", "no route")]
+    noted = Noted()
+    monkeypatch.setattr(noted, "set", lambda _, facts, *__: found.extend(facts))
+    monkeypatch.setattr(module, "source_of", lambda _: Away())
+    monkeypatch.setattr(module, "CRLReplica", lambda *_: SimpleNamespace(ca=config.ca))
+    monkeypatch.setattr(module, "_fetch", lambda *_: next(answers, late))
+    remote: Any = SimpleNamespace(
+        ca=config.ca, remote=SimpleNamespace(certificate=None), state=Path()
+    )
+    tasks = CAClientTasks(lambda: remote, noted)
+    with trio.move_on_after(3 * limits.remote_list_retry_seconds):
+        await tasks.follow_list()
+    assert [fact.grace for fact in found] == [limits.health_start_seconds] * 2
+    found.clear()
+    answers = iter([[]])
+    with trio.move_on_after(limits.remote_list_seconds * 1.5):
+        await tasks.follow_list()
+    assert [fact.grace for fact in found] == [0.0]
