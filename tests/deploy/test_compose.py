@@ -52,6 +52,17 @@ def test_a_gateway_has_one_writable_folder_and_no_right(services: dict[str, Any]
     assert sources == {str(FOLDER / "machines" / f"gw-{number}") for number in (1, 2, 3)}
 
 
+def test_a_failed_setup_leaves_no_keys(tmp_path: Path) -> None:
+    """The second run does not stop at the folders of the first."""
+    setup = shutil.copy(FOLDER / "setup", tmp_path)
+    for _ in range(2):
+        done = subprocess.run(
+            [setup], env={**os.environ, "CREWGATE": "false"}, capture_output=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (1, b"")
+        assert [each.name for each in tmp_path.iterdir()] == ["setup"]
+
+
 def test_no_password_and_no_public_port_is_in_the_file(services: dict[str, Any]) -> None:
     """Passwords come from files; the ports are for this host; what is not ours has a version."""
     for name, service in services.items():
