@@ -134,6 +134,7 @@ def test_the_alerts_are_those_of_prometheus(render: Render) -> None:
         ({"ledger": ONE}, "a ledger in a file is for one machine"),
         ({"ledger": {"url": "mysql://x"}}, "ledger.url"),
         ({"ledger": {"url": "postgresql://crewgate:secret@db/budgets"}}, "ledger.url"),
+        ({"ledger": {"url": "postgresql://db/budgets?password=secret"}}, "ledger.url"),
         ({"identitySecret": ""}, "name the Secret with the archives"),
         ({"replica": 3}, "additional properties 'replica' not allowed"),
     ],
