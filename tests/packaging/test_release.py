@@ -14,7 +14,7 @@ WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 @pytest.mark.parametrize(
     ("page", "shown"),
     [
-        ("README.md", "After version {}, names can still change."),
+        ("README.md", "This is version {}:"),
         ("docs/tutorials/first-gateway.md", "crewgate, version {}\n"),
         ("CHANGELOG.md", "\n## [{}] - 20"),
     ],
