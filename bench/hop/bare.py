@@ -138,6 +138,14 @@ class NoLine:
         del told
         return b""
 
+    def count(self, *told: object) -> bool:
+        """Nothing to count."""
+        del told
+        return True
+
+    def remember(self, *told: object) -> None:
+        """Nothing to remember."""
+
 
 NOTHING = cast("AuditLineTemplate", NoLine())
 
@@ -164,7 +172,8 @@ def record_end(
         raise SystemExit("bench: only calls of a fixed price are sent here")
     permit = call.permit
     recorded = cost if permit.has_reservation or not permit.price_micro else 0
-    line = call_audit_line.fixed_price_line(services.audit_lines, call, outcome, recorded)
+    template = services.audit_lines.line(call.info, permit.grant)
+    line = call_audit_line.fixed_price_line(template, call, outcome, recorded)
     services.settlements.add(line, permit, cost)
 
 

@@ -9,6 +9,8 @@ from crewgate.core.audit import json_line as lines
 from crewgate.core.audit import record_builder, records
 from crewgate.core.problem_types import Reason
 
+from crewgate._native.metrics cimport CallBatch, CallSeries
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t
@@ -109,6 +111,10 @@ cdef class AuditLineTemplate:
     cdef bytes head    # up to the time
     cdef bytes middle  # from the request's end to the outcome
     cdef bytes quota   # from the cost's end to the duration
+    # What the last counted call adds to: most calls of a template end in the same way.
+    cdef CallSeries series
+    cdef object outcome
+    cdef int64_t status
 
     def __cinit__(self, request, grant):
         end = records.CallEnd(Outcome.DONE, 0)
@@ -141,6 +147,18 @@ cdef class AuditLineTemplate:
         ending.bytes_in = number(bytes_in)
         ending.bytes_out = number(bytes_out)
         return self.written(&ending)
+
+    def count(self, CallBatch calls not None, outcome, int64_t status, Py_ssize_t line_bytes,
+              int64_t arrived, int64_t started, int64_t sent, int64_t answered, int64_t ended,
+              int64_t reserved, int64_t spent):
+        if self.series is None or outcome is not self.outcome or status != self.status:
+            return False
+        calls.put(self.series, line_bytes, ended - arrived, answered - sent if answered else -1,
+                  started - arrived, reserved, spent, 0)
+        return True
+
+    def remember(self, CallSeries series not None, outcome, int64_t status):
+        self.series, self.outcome, self.status = series, outcome, status
 
     cdef bytes written(self, const Ending *ending):
         # The names of members, quotes and commas take less than 180 bytes beside texts and numbers.

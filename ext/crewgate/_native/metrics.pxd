@@ -59,3 +59,24 @@ cdef class MetricsShard:
     cdef mx_cell *row(self, uint32_t number) noexcept
     cdef bint has_layout(self, uint32_t number, uint8_t kind, uint8_t scale, uint8_t merge,
                          tuple bounds, bint exemplars)
+
+
+cdef class Series:
+    cdef MetricsShard shard
+    cdef mx_cell *cells
+    cdef readonly uint32_t number
+    cdef uint32_t cell
+    cdef int64_t base
+
+
+cdef class CallSeries:
+    cdef mx_call call
+
+
+cdef class CallBatch:
+    cdef mx_call *calls
+    cdef uint32_t count
+
+    cdef int put(self, CallSeries series, Py_ssize_t line_bytes, int64_t duration,
+                 int64_t upstream, int64_t verdict, int64_t reserved, int64_t spent,
+                 int64_t overrun) except -1

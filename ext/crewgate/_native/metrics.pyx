@@ -128,8 +128,10 @@ cdef class MetricsShard:
         mx_begin(self.shard, batch.calls, batch.count, start, more)
         batch.count = 0
 
-    def commit(self):
+    def commit(self, Series lines=None, int64_t written=0):
         mx_commit(self.shard)
+        if lines is not None:
+            mx_add(lines.cells, written)
 
     def replay(self, uint64_t size):
         mx_replay(self.shard, size)
@@ -148,12 +150,6 @@ cdef class MetricsShard:
 
 cdef class Series:
     """See the stub."""
-
-    cdef MetricsShard shard
-    cdef mx_cell *cells
-    cdef readonly uint32_t number
-    cdef uint32_t cell
-    cdef int64_t base
 
     def __cinit__(self, MetricsShard shard not None, uint32_t number):
         if number >= mx_noted(&shard.shard.entries):
@@ -183,8 +179,6 @@ cdef class Series:
 cdef class CallSeries:
     """See the stub."""
 
-    cdef mx_call call
-
     def __cinit__(self, tuple histograms not None, tuple counters not None):
         if len(histograms) > MX_TIMES or len(counters) > MX_AMOUNTS:
             raise ValueError("a call has at most three histograms and four counters")
@@ -198,9 +192,6 @@ cdef class CallSeries:
 
 cdef class CallBatch:
     """See the stub."""
-
-    cdef mx_call *calls
-    cdef uint32_t count
 
     def __cinit__(self):
         self.calls = <mx_call *>calloc(MX_JOURNAL, sizeof(mx_call))
@@ -219,6 +210,11 @@ cdef class CallBatch:
 
     def add(self, CallSeries series not None, Py_ssize_t line_bytes, int64_t duration,
             int64_t upstream, int64_t verdict, int64_t reserved, int64_t spent, int64_t overrun):
+        self.put(series, line_bytes, duration, upstream, verdict, reserved, spent, overrun)
+
+    cdef int put(self, CallSeries series, Py_ssize_t line_bytes, int64_t duration,
+                 int64_t upstream, int64_t verdict, int64_t reserved, int64_t spent,
+                 int64_t overrun) except -1:
         cdef mx_call *call
         if self.count >= MX_JOURNAL:
             raise ValueError("the batch is full")
@@ -229,6 +225,7 @@ cdef class CallBatch:
         call.times[0], call.times[1], call.times[2] = duration, upstream, verdict
         call.amounts[0] = 1
         call.amounts[1], call.amounts[2], call.amounts[3] = reserved, spent, overrun
+        return 0
 
     def exemplar(self, bytes trace not None, bytes span not None, int64_t time_ns):
         cdef mx_call *call

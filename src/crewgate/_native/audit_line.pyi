@@ -5,6 +5,7 @@ Numbers are signed 64-bit integers; larger ones raise OverflowError. An outcome 
 type raises TypeError, and a request id that has neither 16 bytes nor none raises ValueError.
 """
 
+from crewgate._native.metrics import CallBatch, CallSeries
 from crewgate.core.audit.records import CallInfo, CallOutcome
 from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.grant import Grant
@@ -36,6 +37,29 @@ class AuditLineTemplate:
         explains the values: `time_ns`, `identifier`, `certificate` and `trace` in `CallInfo`, most
         others in `CallEnd`. ValueError if a certificate is not a serial in upper-case hexadecimal,
         or a trace has another character than a dash or a lower-case hexadecimal digit."""
+
+    def count(
+        self,
+        calls: CallBatch,
+        outcome: CallOutcome,
+        status: int,
+        line_bytes: int,
+        arrived: int,
+        started: int,
+        sent: int,
+        answered: int,
+        ended: int,
+        reserved: int,
+        spent: int,
+    ) -> bool:
+        """Add a call that has ended to `calls`; False if its series are not those of `remember`.
+
+        Times are of the monotonic clock, in nanoseconds; `answered` is 0 if no response came.
+        Amounts are in micro-credits. ValueError if the batch is full.
+        """
+
+    def remember(self, series: CallSeries, outcome: CallOutcome, status: int) -> None:
+        """Let `count` use `series` for calls with this outcome and status."""
 
 class AuditLines:
     """A cache of at most `capacity` templates (`limits.call_lines_max`), each with its grant; a new

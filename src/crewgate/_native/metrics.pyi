@@ -46,8 +46,8 @@ class MetricsShard:
         its call says.
         """
 
-    def commit(self) -> None:
-        """Add the noted calls to their series."""
+    def commit(self, lines: Series | None = None, written: int = 0) -> None:
+        """Add the noted calls to their series, and `written` to the counter `lines`."""
 
     def replay(self, size: int) -> None:
         """Add the calls that a killed process had noted and written; `file` has `size` bytes."""

@@ -224,16 +224,15 @@ class AuditWriter:
         missing, error = self._put(data)
         if missing and self._release_reserved():
             missing, _ = self._put(missing)
-        if calls is not None and metrics is not None:
-            metrics.shard.commit()
         lost = missing.count(b"\n")
+        if metrics is not None:
+            metrics.shard.commit(metrics.written, count - lost)
         if error is None and self._rotation.sync == "second":
             self._syncer.wrote(self._descriptor)
         elif error is None and self._rotation.sync == "each":
             error = self._sync_now()
             lost = count if error else 0
-        if metrics is not None:
-            metrics.written.add(count - lost)
+        if metrics is not None and lost:
             metrics.lost.add(lost)
         self.written += count - lost
         self.lost += lost

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import tempfile
 from typing import Self
 
 from crewgate._native.metrics import SHARD_BYTES, MetricsShard, Series
@@ -45,9 +44,12 @@ class ProcessMetrics:
     @classmethod
     def unshared(cls) -> Self:
         """Count in memory that only this process reads."""
-        with tempfile.TemporaryFile() as file:
-            file.truncate(SHARD_BYTES)
-            return cls(MetricsShard(file.fileno(), 0))
+        descriptor = os.memfd_create("crewgate-metrics", os.MFD_CLOEXEC)
+        try:
+            os.truncate(descriptor, SHARD_BYTES)
+            return cls(MetricsShard(descriptor, 0))
+        finally:
+            os.close(descriptor)
 
     def series(self, family: MetricFamily, *labels: str) -> Series:
         """Return the series of `family` with these label values, in the order of the declaration.

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from crewgate._native.audit_line import AuditLines
+from crewgate._native.audit_line import AuditLineTemplate
+from crewgate._native.metrics import CallSeries
 from crewgate.core.audit import record_builder
 from crewgate.core.audit.json_line import encode
 from crewgate.core.audit.records import CallEnd, CallOutcome
@@ -24,37 +25,39 @@ def record_end(
 ) -> None:
     """Record, count and settle a call that has ended; `cost` is in micro-credits.
 
-    The agent has recorded the cost of a permit that it has burned.
+    The agent has recorded the cost of a permit that it has burned. The line and its settlement come
+    first, since no error of a count may prevent them.
     """
-    permit, overrun = call.permit, 0
+    permit, settlements = call.permit, services.settlements
     recorded = cost if permit.has_reservation or not permit.price_micro else 0
     if metering is None:
-        line = fixed_price_line(services.audit_lines, call, outcome, recorded)
+        template = services.audit_lines.line(call.info, permit.grant)
+        line = fixed_price_line(template, call, outcome, recorded)
+        settlements.add(line, permit, cost)
+        count_fixed_price(services, template, call, outcome, len(line), recorded)
     else:
         line = metered_line(call, metering, outcome, recorded)
-        overrun = metering.overrun
-    info, settlements = call.info, services.settlements
-    settlements.add(line, permit, cost)  # first, since no error of a count may prevent it
-    settlements.calls.add(
-        services.call_metrics.series_of(info, permit.grant.caller, outcome, "", call.status),
-        len(line),
-        call.ended_ns - info.arrived_ns,
-        call.answered_ns - call.sent_ns if call.answered_ns else UNKNOWN,
-        call.started_ns - info.arrived_ns,
-        permit.price_micro,
-        recorded,
-        overrun,
-    )
-    if info.trace:
-        add_exemplar(settlements.calls, info.trace)
+        settlements.add(line, permit, cost)
+        settlements.calls.add(
+            _series(services, call, outcome),
+            len(line),
+            call.ended_ns - call.info.arrived_ns,
+            call.answered_ns - call.sent_ns if call.answered_ns else UNKNOWN,
+            call.started_ns - call.info.arrived_ns,
+            permit.price_micro,
+            recorded,
+            metering.overrun,
+        )
+    if call.info.trace:
+        add_exemplar(settlements.calls, call.info.trace)
 
 
 def fixed_price_line(
-    lines: AuditLines, call: "ProxiedCall", outcome: CallOutcome, cost: int
+    template: AuditLineTemplate, call: "ProxiedCall", outcome: CallOutcome, cost: int
 ) -> bytes:
     """Return the record of a call whose price was fixed; `cost` is in micro-credits."""
     permit, info = call.permit, call.info
-    return lines.line(info, permit.grant).end(
+    return template.end(
         info.time_ns,
         info.id,
         outcome,
@@ -68,6 +71,37 @@ def fixed_price_line(
         info.certificate,
         info.trace,
     )
+
+
+def count_fixed_price(
+    services: CallServices,
+    template: AuditLineTemplate,
+    call: "ProxiedCall",
+    outcome: CallOutcome,
+    line_bytes: int,
+    cost: int,
+) -> None:
+    """Count a call whose price was fixed; `cost` is the one in its line."""
+    status, batch = call.status, services.settlements.calls
+    while not template.count(
+        batch,
+        outcome,
+        status,
+        line_bytes,
+        call.info.arrived_ns,
+        call.started_ns,
+        call.sent_ns,
+        call.answered_ns,
+        call.ended_ns,
+        call.permit.price_micro,
+        cost,
+    ):
+        template.remember(_series(services, call, outcome), outcome, status)
+
+
+def _series(services: CallServices, call: "ProxiedCall", outcome: CallOutcome) -> CallSeries:
+    crew = call.permit.grant.caller
+    return services.call_metrics.series_of(call.info, crew, outcome, "", call.status)
 
 
 def metered_line(

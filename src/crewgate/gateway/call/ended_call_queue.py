@@ -14,19 +14,18 @@ from crewgate.server.socket_poller import SocketPoller
 
 
 class EndedCallQueue:
-    """The calls that have ended since the worker was last idle."""
+    """The calls that have ended since the worker was last idle.
+
+    `calls` are those that the metrics count once their lines are written: put a call there after
+    its line.
+    """
 
     def __init__(self, sink: AuditRecorder, poller: SocketPoller) -> None:
         self._sink = sink
         self._poller = poller
         self._lines: list[bytes] = []
         self._permits: list[tuple[Permit, int]] = []
-        self._calls = CallBatch()
-
-    @property
-    def calls(self) -> CallBatch:
-        """The calls that the metrics count once their lines are written; add to it after `add`."""
-        return self._calls
+        self.calls = CallBatch()
 
     def add(self, line: bytes, permit: Permit, cost: int) -> None:
         """Take an ended call: its audit record, and its cost in micro-credits.
@@ -44,9 +43,9 @@ class EndedCallQueue:
         lines, self._lines = self._lines, []
         permits, self._permits = self._permits, []
         try:
-            self._sink.write_lines(lines, self._calls)
+            self._sink.write_lines(lines, self.calls)
         finally:
-            self._calls.clear()
+            self.calls.clear()
             for permit, cost in permits:
                 with contextlib.suppress(AlreadySettledError):  # burned at this very moment
                     permit.settle(cost)

@@ -3,7 +3,9 @@
 import os
 
 import pytest
+from gateway_world import grant_of
 
+from crewgate._native.audit_line import AuditLineTemplate
 from crewgate._native.metrics import SHARD_BYTES, CallBatch, MetricsShard
 from crewgate.core.audit.records import CallInfo, CallOutcome
 from crewgate.core.trace_context import TraceContext
@@ -84,3 +86,27 @@ def test_a_worker_remembers_only_so_many_kinds_of_calls(monkeypatch: pytest.Monk
     for status in (200, 201, 202, 200):
         worker.count(status)
     assert 'status="200"} 2\n' in worker.scrape()
+
+
+def test_a_template_counts_only_what_it_remembers() -> None:
+    """Calls with another outcome or status add to other series."""
+    worker, grant = Worker(), grant_of()
+    template = AuditLineTemplate(INFO, grant)
+    ended = 1, 10, 100, 200, 300, 1_000, 30_000, 10_000  # the line's size, times, amounts
+
+    def count(outcome: CallOutcome, status: int) -> bool:
+        return template.count(worker.batch, outcome, status, *ended)
+
+    assert not count(CallOutcome.DONE, 200)
+    series = worker.calls.series_of(INFO, "article", CallOutcome.DONE, "", 200)
+    template.remember(series, CallOutcome.DONE, 200)
+    assert count(CallOutcome.DONE, 200)
+    assert not count(CallOutcome.DONE, 500)
+    assert not count(CallOutcome.CLIENT_GONE, 200)
+    text = worker.scrape()
+    assert 'outcome="done",reason="",status="200"} 1\n' in text
+    place = '{listener="agents",tool="search.web"}'
+    assert f"crewgate_request_duration_seconds_sum{place} 0.00000099\n" in text
+    assert 'crewgate_upstream_response_seconds_sum{tool="search.web"} 0.0000001\n' in text
+    assert 'crewgate_verdict_duration_seconds_sum{listener="agents"} 0.00000009\n' in text
+    assert 'crewgate_spent_credits_total{crew="article",tool="search.web"} 0.01\n' in text
