@@ -97,7 +97,7 @@ def test_every_mounted_file_exists_and_prometheus_takes_its_own(
 @pytest.fixture
 def gateways(tmp_path: Path) -> Iterator[list[Container]]:
     if reason := why_not():
-        pytest.skip(f"no container can be made here: {reason}")
+        pytest.skip(reason)
     if reason := missing():
         pytest.skip(reason)
     place = tmp_path / "compose"

@@ -231,7 +231,7 @@ def machine(tmp_path: Path) -> Path:
 @pytest.fixture
 def pod(render: Render, machine: Path, tmp_path: Path) -> Iterator[Pod]:
     if reason := why_not():
-        pytest.skip(f"no container can be made here: {reason}")
+        pytest.skip(reason)
     jwks = {"article.jwks.json": (machine / "crews" / "article.jwks.json").read_text()}
     folder = tmp_path / "pod"
     folder.mkdir()

@@ -187,6 +187,7 @@ def why_not() -> str:
             probe = ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "--dev", "/dev", "true"]
             status = subprocess.run(probe, stderr=errors, check=False).returncode
             errors.seek(0)
-            return errors.read().decode().strip() or f"bwrap: status {status}" if status else ""
+            said = errors.read().decode().strip().removeprefix("bwrap: ") or f"status {status}"
+            return f"no container can be made here: bwrap: {said}" if status else ""
     except FileNotFoundError:
-        return "bwrap is not installed"
+        return "no container can be made here, since bwrap is not installed"

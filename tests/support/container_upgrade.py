@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--python", default="python3.13", help="interpreter that builds the wheels")
     options = parser.parse_args()
     if reason := why_not():
-        raise SystemExit(f"no container can be made here: {reason}")
+        raise SystemExit(reason)
     revision = options.before or _newest_tag() or "HEAD^"
     # Another user reads it, so it is not in a private folder.
     work = Path(tempfile.mkdtemp(prefix="crewgate-container-"))

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,10 +43,20 @@ def make(image: Path, size: int = SIZE_BYTES) -> Path:
 
 
 @contextmanager
-def mounted(image: Path, at: Path, *options: str) -> Iterator[str]:
-    """The image as a disk at a folder; the loop device's name, such as loop3."""
+def mounted(image: Path, at: Path, *options: str, content: Path | None = None) -> Iterator[str]:
+    """The image as a disk at a folder; the loop device's name, such as loop3.
+
+    It has the `content` of another folder before it is seen at `at`.
+    """
     at.mkdir(exist_ok=True)
-    _run("mount", "-o", ",".join(["loop", *options]), str(image), str(at))
+    with tempfile.TemporaryDirectory() as aside:
+        first = Path(aside, "disk") if content else at
+        first.mkdir(exist_ok=True)
+        _run("mount", "-o", ",".join(["loop", *options]), str(image), str(first))
+        if content:
+            _run("cp", "-a", f"{content}/.", str(first))
+            _run("mount", "--bind", str(first), str(at))
+            _run("umount", "-l", str(first))
     try:
         device = _run("losetup", "-n", "-O", "NAME", "-j", str(image)).split()[0]
         yield Path(device).name
