@@ -3,6 +3,7 @@
 from bench.hop.groups import (
     bodies,
     branches,
+    export,
     fairness,
     http1,
     idle,
@@ -16,6 +17,6 @@ from bench.hop.groups import (
 
 MODULES = (
     *(streams, http1, upstreams, share, bodies, refusals, rates, branches),
-    *(fairness, memory, idle),  # the long ones; idle connections leave a heap behind
+    *(export, fairness, memory, idle),  # the long ones; idle connections leave a heap behind
 )
 GROUPS = {module.GROUP.name: module.GROUP for module in MODULES}
