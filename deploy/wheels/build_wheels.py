@@ -134,7 +134,7 @@ def unpack_and_translate(sdist: Path, epoch: str) -> Path:
 def write_build_variables(folder: Path, version: str, platform: Platform, include: Path) -> None:
     """Write the module from which `sysconfig` learns how to compile, as cross builds do.
 
-    The running interpreter need not be of `version`: only these variables name a version.
+    The running interpreter may have another version: the variables name `version`.
     """
     compiler = f"{sys.executable} -m ziglang cc -target {platform.zig_target}"
     suffix = f".cpython-{version.replace('.', '')}-{platform.machine}-linux-{platform.libc}.so"

@@ -38,7 +38,7 @@ def test_grafana_s_own_model_reads_it() -> None:
 
 
 def test_each_metric_is_in_a_panel() -> None:
-    """Otherwise nobody would see it."""
+    """An operator finds each metric on the dashboard."""
     shown = {
         name
         for panel in PANELS

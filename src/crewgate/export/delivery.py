@@ -147,8 +147,8 @@ class Delivery:
     async def _send(self, entries: Sequence[AuditEntry], batch: Batch) -> None:
         """Send the entries of a batch that are not settled.
 
-        Halve what the receiver refuses, until the refused records are alone. Parts are sent in the
-        order of the entries. So after a failure, those before it need not be sent again.
+        Halve what the receiver refuses, until the refused records are alone. Send the parts in the
+        order of the entries. After a failure, continue with the first entry that is not settled.
 
         After each failure, a request has half as many records, since a slow receiver may not take
         more in time; after each whole batch, it has twice as many.

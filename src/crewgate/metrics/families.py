@@ -40,12 +40,17 @@ class MetricFamily(msgspec.Struct, frozen=True, kw_only=True):
         return base if base in {"seconds", "bytes", "credits"} else ""
 
 
+def _listed(family: MetricFamily) -> MetricFamily:
+    _ALL.append(family)
+    return family
+
+
 def _counter(name: str, meaning: str, *labels: str, scale: int = 0) -> MetricFamily:
-    made = MetricFamily(
-        name=name, kind="counter", help=meaning, subject=_subject, labels=labels, scale=scale
+    return _listed(
+        MetricFamily(
+            name=name, kind="counter", help=meaning, subject=_subject, labels=labels, scale=scale
+        )
     )
-    _ALL.append(made)
-    return made
 
 
 def _gauge(
@@ -55,34 +60,34 @@ def _gauge(
     scale: int = 0,
     merge: Literal["sum", "max"] = "max",
 ) -> MetricFamily:
-    made = MetricFamily(
-        name=name,
-        kind="gauge",
-        help=meaning,
-        subject=_subject,
-        labels=labels,
-        scale=scale,
-        merge=merge,
+    return _listed(
+        MetricFamily(
+            name=name,
+            kind="gauge",
+            help=meaning,
+            subject=_subject,
+            labels=labels,
+            scale=scale,
+            merge=merge,
+        )
     )
-    _ALL.append(made)
-    return made
 
 
 def _seconds(
     name: str, meaning: str, *labels: str, bounds_ms: tuple[float, ...], exemplars: bool = False
 ) -> MetricFamily:
-    made = MetricFamily(
-        name=name,
-        kind="histogram",
-        help=meaning,
-        subject=_subject,
-        labels=labels,
-        scale=_NANO,
-        bounds=tuple(round(each * 1e6) for each in bounds_ms),
-        exemplars=exemplars,
+    return _listed(
+        MetricFamily(
+            name=name,
+            kind="histogram",
+            help=meaning,
+            subject=_subject,
+            labels=labels,
+            scale=_NANO,
+            bounds=tuple(round(each * 1e6) for each in bounds_ms),
+            exemplars=exemplars,
+        )
     )
-    _ALL.append(made)
-    return made
 
 
 # The bounds of OpenTelemetry's http.server.request.duration (semantic conventions, HTTP metrics).

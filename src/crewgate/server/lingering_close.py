@@ -16,7 +16,7 @@ from crewgate.ssl_workarounds import forget_errors
 async def linger(sock: ssl.SSLSocket) -> None:
     """Send the end of TLS, then do what `drain` does. The caller closes the descriptor."""
     try:
-        sock.unwrap()  # sends close_notify; the client need not send its own
+        sock.unwrap()  # sends close_notify, and does not wait for that of the client
     except (OSError, ValueError):
         forget_errors()
     with trio.socket.fromfd(sock.fileno(), sock.family, sock.type) as plain:

@@ -47,7 +47,7 @@ def test_who_comes_while_it_is_made_gets_that_one() -> None:
     assert made == [1]
 
 
-def test_a_failure_is_nobody_else_s() -> None:
+def test_a_failure_is_not_kept() -> None:
     """The next one asks again."""
     answers: list[object] = [ServiceConnectionError("away"), 7]
 

@@ -169,7 +169,7 @@ async def test_the_longest_idle_makes_room() -> None:
 
 
 @pytest.mark.parametrize("sent", [b"GET / HT", b"GET" + HEAD + b"Content-Length: 9\r\n\r\n"])
-async def test_clients_that_send_part_of_a_request_keep_nobody_out(sent: bytes) -> None:
+async def test_clients_that_send_part_of_a_request_keep_no_other_client_out(sent: bytes) -> None:
     """Nor do those that have their answer and hold the connection open."""
     async with plaintext(bounds=TWO) as connect:
         slow = [await connect() for _ in range(2)]
@@ -180,7 +180,7 @@ async def test_clients_that_send_part_of_a_request_keep_nobody_out(sent: bytes) 
         assert b"HTTP/1.1 4" not in await slow[0].rest()
 
 
-async def test_clients_that_read_no_answer_keep_nobody_out() -> None:
+async def test_clients_that_read_no_answer_keep_no_other_client_out() -> None:
     async def answer(request: PlaintextRequest) -> PlaintextResponse:
         size = 10_000_000 if request.path == "/large" else 1
         return PlaintextResponse(200, size * b"x")

@@ -88,7 +88,7 @@ def test_short_lives_make_longer_waits_and_a_long_one_forgives() -> None:
     assert child.due == later
 
 
-def test_only_an_end_that_nobody_asked_for_counts_as_a_restart() -> None:
+def test_a_restart_is_counted_only_after_an_unexpected_end() -> None:
     """Not one after SIGTERM of `serve`, such as after a change of [admin]."""
     memory = MetricsMemory(3)
     child = Child("worker 0", FOREVER, memory)

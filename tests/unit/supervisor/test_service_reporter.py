@@ -1,4 +1,4 @@
-"""What the service manager is told, and that a keep-alive message needs an answer of the agent."""
+"""Reports to the service manager: a keep-alive message needs an answer of the agent."""
 
 from contextlib import suppress
 from pathlib import Path

@@ -10,8 +10,8 @@ import shutil
 import tarfile
 from pathlib import Path
 
-# By this file, the first machine of a trust domain knows that it need not ask others for
-# revocations. A machine that has lost its volume must ask them.
+# The first machine of a trust domain has this file, so it asks no other machine for revocations. A
+# machine that has lost its volume must ask.
 FIRST = Path("state", "gossip", "standing")
 
 
