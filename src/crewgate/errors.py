@@ -139,6 +139,10 @@ class StreamTerminatedError(CrewgateError):
     """A response had begun and was ended early, so the server must close the connection."""
 
 
+class UnknownIdError(CrewgateError):
+    """A caller names a task, session or context that no tool gave to its branch."""
+
+
 class GossipError(PeerError):
     """This machine must not use a gossip message, a certificate or a key, and has ignored it."""
 

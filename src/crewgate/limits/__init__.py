@@ -3,7 +3,7 @@
 A key of the configuration may set some of them.
 """
 
-from crewgate.limits.admin import *  # noqa: F403 - one name space, eleven files
+from crewgate.limits.admin import *  # noqa: F403 - one name space, several files
 from crewgate.limits.certificate_only_calls import *  # noqa: F403 - the same
 from crewgate.limits.certificates import *  # noqa: F403 - the same
 from crewgate.limits.control_api import *  # noqa: F403 - the same
@@ -14,6 +14,7 @@ from crewgate.limits.ledger import *  # noqa: F403 - the same
 from crewgate.limits.metrics import *  # noqa: F403 - the same
 from crewgate.limits.minting_watch import *  # noqa: F403 - the same
 from crewgate.limits.prices import *  # noqa: F403 - the same
+from crewgate.limits.sealed_ids import *  # noqa: F403 - the same
 
 # Tokens, in the shape of RFC 9068; the sizes keep a hostile token under 200 µs of CPU.
 token_bytes_max = 4096  # half of the 8 KiB that proxies commonly take in a header field
