@@ -13,13 +13,13 @@
 
 enum { IN_TEXT = 1, IN_SEGMENT = 2 };
 
-/* Whether a character may stand in a text ([A-Za-z0-9._:/@-]), in a tool's segment ([a-z0-9_-]). */
+/* Whether a character may stand in a text ([A-Za-z0-9._:/@-]), in a tool's segment ([A-Za-z0-9_-]). */
 static uint8_t claim_classes[256];
 
 /* Called once, when the module is imported. */
 static void claim_prepare(void) {
-    const char *text = "ABCDEFGHIJKLMNOPQRSTUVWXYZ._:/@-";
-    const char *segment = "abcdefghijklmnopqrstuvwxyz0123456789_-";
+    const char *text = "._:/@";
+    const char *segment = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
     for (; *text; text++) claim_classes[(unsigned char)*text] |= IN_TEXT;
     for (; *segment; segment++)
         claim_classes[(unsigned char)*segment] |= IN_TEXT | IN_SEGMENT;
@@ -56,12 +56,15 @@ static int claim_uuid(const unsigned char *text, size_t n, unsigned char *out16)
     return any != 0;
 }
 
-/* Lower-case segments of [a-z0-9_-], joined by single dots. */
+static inline int claim_joins(unsigned char c) { return c == '.' || c == ':'; }
+
+/* Segments of [A-Za-z0-9_-], joined by single dots or colons. */
 static int claim_is_tool_name(const unsigned char *text, size_t n) {
-    if (n == 0 || n > CLAIM_CHARS_MAX || text[n - 1] == '.') return 0;
+    if (n == 0 || n > CLAIM_CHARS_MAX || claim_joins(text[n - 1])) return 0;
     unsigned char before = '.';
     for (size_t i = 0; i < n; before = text[i++]) {
-        if (text[i] == '.' ? before == '.' : !(claim_classes[text[i]] & IN_SEGMENT)) return 0;
+        if (claim_joins(text[i]) ? claim_joins(before) : !(claim_classes[text[i]] & IN_SEGMENT))
+            return 0;
     }
     return 1;
 }
@@ -79,6 +82,14 @@ static inline int claim_matches(
     const unsigned char *pattern, size_t n, const unsigned char *tool, size_t m) {
     if (n && pattern[n - 1] == '*') return m > n - 1 && memcmp(pattern, tool, n - 1) == 0;
     return n == m && memcmp(pattern, tool, n) == 0;
+}
+
+/* Whether a valid pattern covers anything that an endpoint may have: its tools are `NAME.TOOL`, all
+ * else `NAME:KIND.NAME`. */
+static inline int claim_reaches(
+    const unsigned char *pattern, size_t n, const unsigned char *endpoint, size_t m) {
+    if (n > m && claim_joins(pattern[m]) && memcmp(pattern, endpoint, m) == 0) return 1;
+    return claim_matches(pattern, n, endpoint, m) && pattern[n - 1] == '*';
 }
 
 #endif

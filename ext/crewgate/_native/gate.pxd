@@ -19,7 +19,7 @@ cdef class Gate:
     cdef bint fresh(self, Policy policy, uint64_t boot)
     cdef object judge(self, Policy policy, VerifiedToken entry, Py_ssize_t tool, bytes request,
                       object peer_crew, bint observe, bint drawn, int64_t bound,
-                      bint is_upper_bound, uint64_t wall, uint64_t boot)
+                      bint is_upper_bound, str name, uint64_t wall, uint64_t boot)
     cdef bint ungoverned(self, cg_branch *branch, VerifiedToken entry)
     cdef Permit observed(self, VerifiedToken entry, cg_branch *branch, Py_ssize_t tool,
                          bytes request, uint64_t wall, uint64_t boot, object denial)

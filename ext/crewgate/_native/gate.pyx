@@ -54,7 +54,7 @@ cdef class Gate:
 
     def decide(self, bytes token not None, Py_ssize_t tool, *, bytes request=b"",
                peer_crew=None, bint observe=False, bint drawn=False, int64_t price=-1,
-               bint is_upper_bound=False):
+               bint is_upper_bound=False, str name=None):
         cdef uint64_t wall = self.wall
         cdef uint64_t boot = self.boot
         if price > PRICE_MAX:
@@ -87,7 +87,7 @@ cdef class Gate:
         if not synced and not policy.goes_on_stale(tool):
             return NOT_FRESH
         return self.judge(policy, entry, tool, request, peer_crew, observe, drawn, price,
-                          is_upper_bound, wall, boot)
+                          is_upper_bound, name, wall, boot)
 
     cdef bint fresh(self, Policy policy, uint64_t boot):
         cdef cg_header *header = self.table.t.header
@@ -96,7 +96,7 @@ cdef class Gate:
 
     cdef object judge(self, Policy policy, VerifiedToken entry, Py_ssize_t tool, bytes request,
                       object peer_crew, bint observe, bint drawn, int64_t bound,
-                      bint is_upper_bound, uint64_t wall, uint64_t boot):
+                      bint is_upper_bound, str name, uint64_t wall, uint64_t boot):
         """Decide a call with a good token that is not revoked."""
         cdef cg_branch *branch = find_branch(self.table, entry)
         if peer_crew is not None and peer_crew != entry.crew.name:
@@ -110,7 +110,8 @@ cdef class Gate:
         if owner is not None and owner != entry.crew.name and peer_crew is None:
             return Denial(Reason.BINDING_MISMATCH, entry.grant)
         observe = observe or entry.crew.observe or policy.observe[tool]
-        cdef bint is_allowed = entry.allows(policy, tool)
+        cdef bint is_allowed = (
+            entry.allows(policy, tool) if name is None else entry.allows_name(name))
         if not is_allowed and not observe:
             return Denial(Reason.TOOL_NOT_ALLOWED, entry.grant)
         if branch == NULL or self.ungoverned(branch, entry):

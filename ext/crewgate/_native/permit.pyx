@@ -118,6 +118,9 @@ cdef class Permit:
     def revocable(self):
         return self.entry.revocable
 
+    def allows(self, str name not None):
+        return self.in_observe_mode or self.entry.allows_name(name)
+
     @property
     def branch_unspent_micro(self):
         self.holder.table.check_open()

@@ -30,12 +30,17 @@ cdef class Policy:
     cdef uint64_t *price
     cdef uint8_t *observe
     cdef uint8_t *stale_open     # served without the newest revocations
+    cdef uint8_t *is_endpoint    # calls name what they use there
     cdef tuple owner             # crew name, or None if shared
     cdef Py_ssize_t tool_count
 
     cdef bint goes_on_stale(self, Py_ssize_t tool)
     cdef bint trusts(self, Key key)
     cdef bint covers(self, tuple patterns, Py_ssize_t tool)
+
+
+# Return whether one of the patterns covers a name, as UTF-8.
+cdef bint covers_name(tuple patterns, const unsigned char *name, size_t n)
 
 
 cdef int table_key(Crew crew, int kind, const unsigned char *identifier, size_t n,

@@ -12,7 +12,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from crewgate._native.signature cimport blake2b16
-from crewgate._native.token cimport ascii_text, tool_matches
+from crewgate._native.token cimport ascii_text, pattern_reaches, tool_matches
 
 cdef extern from "key_cache.h" nogil:
     ctypedef struct key_cache:
@@ -87,7 +87,9 @@ cdef class Policy:
         self.price = <uint64_t *>calloc(self.tool_count + 1, sizeof(uint64_t))
         self.observe = <uint8_t *>calloc(self.tool_count + 1, 1)
         self.stale_open = <uint8_t *>calloc(self.tool_count + 1, 1)
-        if self.price == NULL or self.observe == NULL or self.stale_open == NULL:
+        self.is_endpoint = <uint8_t *>calloc(self.tool_count + 1, 1)
+        if (self.price == NULL or self.observe == NULL or self.stale_open == NULL
+                or self.is_endpoint == NULL):
             raise MemoryError
         for at, tool in enumerate(policy.tools):
             if not 0 <= tool.price <= limits.price_micro_max:
@@ -96,11 +98,13 @@ cdef class Policy:
             self.price[<Py_ssize_t>at] = tool.price
             self.observe[<Py_ssize_t>at] = tool.observe
             self.stale_open[<Py_ssize_t>at] = tool.stale_open
+            self.is_endpoint[<Py_ssize_t>at] = tool.is_endpoint
 
     def __dealloc__(self):
         free(self.price)
         free(self.observe)
         free(self.stale_open)
+        free(self.is_endpoint)
 
     cdef bint goes_on_stale(self, Py_ssize_t tool):
         """Whether the tool serves calls while this machine may lack the newest revocations."""
@@ -114,13 +118,27 @@ cdef class Policy:
             and (own.orchestrator is None or own.orchestrator == key.orchestrator))
 
     cdef bint covers(self, tuple patterns, Py_ssize_t tool):
-        """Whether one of the patterns of a grant or crew covers the tool."""
+        """Whether one of the patterns of a grant or crew covers the tool, or reaches the endpoint."""
         cdef size_t n = 0
         cdef size_t m = 0
         cdef const unsigned char *name = ascii_text(self.tools[tool], &m)
         cdef const unsigned char *text
+        if name == NULL:
+            return False
+        if not self.is_endpoint[tool]:
+            return covers_name(patterns, name, m)
         for pattern in patterns:
             text = ascii_text(pattern, &n)
-            if text != NULL and name != NULL and tool_matches(text, n, name, m):
+            if text != NULL and pattern_reaches(text, n, name, m):
                 return True
         return False
+
+
+cdef bint covers_name(tuple patterns, const unsigned char *name, size_t n):
+    cdef size_t m = 0
+    cdef const unsigned char *text
+    for pattern in patterns:
+        text = ascii_text(pattern, &m)
+        if text != NULL and tool_matches(text, m, name, n):
+            return True
+    return False

@@ -28,5 +28,10 @@ cdef int tool_matches(
     const unsigned char* pattern, size_t n, const unsigned char* tool, size_t m
 ) noexcept nogil
 
+# Return 1 if a valid pattern covers anything that an endpoint of this name may have, else 0.
+cdef int pattern_reaches(
+    const unsigned char* pattern, size_t n, const unsigned char* endpoint, size_t m
+) noexcept nogil
+
 # Return the characters of an ASCII `str`, valid as long as it lives; NULL for any other object.
 cdef const unsigned char* ascii_text(object text, size_t* n) noexcept

@@ -32,6 +32,7 @@ cdef extern from "compact_jws.h" nogil:
     int claim_is_pattern(const unsigned char*, size_t) noexcept
     int claim_uuid(const unsigned char*, size_t, unsigned char*) noexcept
     int claim_matches(const unsigned char*, size_t, const unsigned char*, size_t) noexcept
+    int claim_reaches(const unsigned char*, size_t, const unsigned char*, size_t) noexcept
     int jws_split(const unsigned char*, size_t, jws_parts*) noexcept
     int json_scan_object(const unsigned char*, size_t) noexcept
 
@@ -63,6 +64,12 @@ cdef int tool_matches(
     const unsigned char* pattern, size_t n, const unsigned char* tool, size_t m
 ) noexcept nogil:
     return claim_matches(pattern, n, tool, m)
+
+
+cdef int pattern_reaches(
+    const unsigned char* pattern, size_t n, const unsigned char* endpoint, size_t m
+) noexcept nogil:
+    return claim_reaches(pattern, n, endpoint, m)
 
 
 cdef const unsigned char* ascii_text(object text, size_t* n) noexcept:

@@ -20,7 +20,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
 from crewgate._native.credit cimport cg_holds
-from crewgate._native.policy cimport Crew, Key, Policy, table_key
+from crewgate._native.policy cimport Crew, Key, Policy, covers_name, table_key
 from crewgate._native.signature cimport blake2b16, verify_joined
 from crewgate._native.table cimport (
     CG_GENERATION, Table, cg_branch, cg_branches, cg_get, cg_index, cg_is_revoked, cg_lookup,
@@ -68,6 +68,13 @@ cdef class VerifiedToken:
     def revocable(self):
         """The keys whose revocation ends the token."""
         return tuple([sixteen(self.keys + 2 * at) for at in range(self.key_count)])
+
+    cdef bint allows_name(self, str name):
+        """Whether the grant and the crew allow what has this id at an endpoint."""
+        cdef bytes text = name.encode()
+        cdef const unsigned char *octets = <const unsigned char *>text
+        return (covers_name(tuple(self.claims.allowed_tools), octets, len(text))
+                and covers_name(self.crew.patterns, octets, len(text)))
 
     cdef int add(self, const uint64_t *key) except -1:
         self.keys[2 * self.key_count] = key[0]

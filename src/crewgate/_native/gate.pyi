@@ -26,12 +26,14 @@ class Gate:
         drawn: bool = False,
         price: int = -1,
         is_upper_bound: bool = False,
+        name: str | None = None,
     ) -> Permit | Denial:
         """Return the verdict. Never waits.
 
         `tool` is the number of the tool in the policy, or -1 for an unknown tool. `price` is the
         price of this call in micro-credits, or -1 for the tool's price. `is_upper_bound` says that
-        the call may cost less. Denial(BUDGET_UNAVAILABLE, retry=True, grant) asks the caller for a
+        the call may cost less. `name` is what the call uses at an endpoint, if the number is that of the
+        endpoint: the token is compared with it. Denial(BUDGET_UNAVAILABLE, retry=True, grant) asks the caller for a
         draw: the table does not know the branch, its grant is newer than the agent knows, or its
         lease is too small. `drawn` says that a draw was tried; then a call in observe mode goes on
         without credit.

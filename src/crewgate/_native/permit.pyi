@@ -61,6 +61,9 @@ class Permit:
     def revocable(self) -> tuple[bytes, ...]:
         """The table keys (16 bytes each) whose revocation ends this call: those of the token, of
         its branch and all branches above, of the process, orchestrator, crew and signing key."""
+    def allows(self, name: str) -> bool:
+        """Whether the token and its crew allow the tool `name`, which may be a part of an endpoint,
+        such as "files.delete". Always true in observe mode."""
     @property
     def revoked(self) -> bool:
         """Whether a long call must end now: a key in `revocable` has been revoked, the policy no

@@ -306,7 +306,7 @@ CLAIM = pattern_text(
     limits.claim_chars_max,
 )
 TOOL_NAME = ValueParser(
-    'a tool\'s name: segments of a-z, 0-9, _ and - joined by dots, such as "search.web"',
+    'a tool\'s name: segments of letters, digits, _ and - joined by dots, such as "search.web"',
     passing(string, is_tool_name),
     text_schema(TOOL_NAME_SYNTAX, limits.claim_chars_max),
 )

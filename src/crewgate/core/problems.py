@@ -5,7 +5,7 @@ The gateway and the ASGI middleware share it.
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 from msgspec import structs
@@ -46,6 +46,30 @@ class RefusalResponse(NamedTuple):
     status: int
     fields: list[HeaderField]
     body: bytes
+
+
+class ProblemFormat(Protocol):
+    """Writes the problems of one request in the form that its client understands."""
+
+    def refusal(
+        self,
+        kind: ProblemType,
+        request: bytes,
+        denial: Denial | None = None,
+        *,
+        authority: bytes,
+        grant: Grant | None = None,
+        is_running: bool = False,
+    ) -> RefusalResponse:
+        """Return the response for a problem.
+
+        `is_running`: the server may have seen the call, so no client may be led to repeat it.
+        """
+
+    def event(
+        self, kind: ProblemType, request: bytes, denial: Denial | None = None
+    ) -> bytes | None:
+        """Return the last event of a stream that is cut short; None if no event can say why."""
 
 
 def refusal(
@@ -103,14 +127,14 @@ def document(
     error, in a response's body or in an event of a stream. The document ends with a newline, so
     that a shell's prompt appears below it.
     """
-    members: dict[str, object] = dict(_members(kind, request, denial, grant))
+    content: dict[str, object] = dict(members(kind, request, denial, grant))
     if for_models:
-        members["error"] = {
+        content["error"] = {
             "type": kind.model_error,
             "code": kind.slug,
             "message": _message(kind, denial),
         }
-    return _encode(members) + b"\n"
+    return _encode(content) + b"\n"
 
 
 def grpc_fields(
@@ -120,38 +144,39 @@ def grpc_fields(
     grant: Grant | None = None,
 ) -> list[HeaderField]:
     """Return the fields that end a gRPC call with a problem, in the head or in the trailers."""
-    members = {name: str(value) for name, value in _members(kind, request, denial, grant).items()}
+    texts = {name: str(value) for name, value in members(kind, request, denial, grant).items()}
     message = _message(kind, denial)
     seconds = _retry_seconds(kind, denial)
-    return grpc_status.fields(kind.grpc_code, kind.slug, message, members, seconds)
+    return grpc_status.fields(kind.grpc_code, kind.slug, message, texts, seconds)
 
 
-def _members(
+def members(
     kind: ProblemType, request: bytes, denial: Denial | None, grant: Grant | None
 ) -> dict[str, str | int]:
-    members: dict[str, str | int] = {
+    """Return the members of a problem document, which other formats of refusals have as well."""
+    found: dict[str, str | int] = {
         "type": kind.uri,
         "title": kind.title,
         "status": kind.status,
         "detail": _detail(kind, denial),
     }
     if request:
-        members["request_id"] = request_text(request)
+        found["request_id"] = request_text(request)
     grant = grant if denial is None else denial.grant
     if grant is not None:
-        members["branch"] = grant.branch
+        found["branch"] = grant.branch
         if denial is not None and denial.level:
-            members["level"] = denial.level
-            members["used_credits"] = format_credits(denial.used_micro)
-            members["quota_credits"] = format_credits(denial.quota_micro)
-            members["left_credits"] = format_credits(denial.left_micro)
+            found["level"] = denial.level
+            found["used_credits"] = format_credits(denial.used_micro)
+            found["quota_credits"] = format_credits(denial.quota_micro)
+            found["left_credits"] = format_credits(denial.left_micro)
             if denial.need_micro:
-                members["needed_credits"] = format_credits(denial.need_micro)
+                found["needed_credits"] = format_credits(denial.need_micro)
     if denial is not None and denial.window is not None:
-        members["window"] = _WINDOWS[denial.window.length_seconds]
+        found["window"] = _WINDOWS[denial.window.length_seconds]
         ends = datetime.fromtimestamp(denial.window.ends_at, UTC)
-        members["window_ends"] = ends.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return members
+        found["window_ends"] = ends.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return found
 
 
 def _detail(kind: ProblemType, denial: Denial | None) -> str:

@@ -10,6 +10,11 @@ import msgspec
 PATH = "/.well-known/oauth-protected-resource"
 
 
+def endpoint_path(path: str) -> str:
+    """Return the path of the metadata of the endpoint at `path` (RFC 9728, section 3.1)."""
+    return PATH + path
+
+
 def document(audience: str, issuers: Iterable[str]) -> bytes:
     """Return the JSON of `/.well-known/oauth-protected-resource`."""
     return msgspec.json.encode(

@@ -200,8 +200,8 @@ def test_numbers_have_an_end(name: str, value: int) -> None:
 
 BAD_PATTERNS = [
     "*", ".*", "search*", "*.web", "search.*.web", "search.**", "search..web", ".search", "search.",
-    "Search.web", "search web", "search/web", "", "search.*.", "x" * 129, "x" * 127 + ".*",
-    "s\u00e9arch", "search.\u2024*", 1, None,
+    "search web", "search:", ":search", "search.:web", "search/web", "", "search.*.", "x" * 129,
+    "x" * 127 + ".*", "s\u00e9arch", "search.\u2024*", 1, None,
 ]  # fmt: skip
 
 

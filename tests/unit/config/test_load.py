@@ -180,7 +180,7 @@ BAD = [
         "the gateway tells the tool by these fields who",
     ),
     ('header = "x-api-key"', 'header = "Host"', "frames the message; choose another"),
-    ('"search.web"]', '"Search.Web"]', "the name 'Search.Web': expected a tool's name"),
+    ('"search.web"]', '"search web"]', "the name 'search web': expected a tool's name"),
     ('"POST"\npath = "/search"', '"HEAD"\npath = "/search"', 'method = "HEAD": expected "GET" or'),
     ('path = "/search"', 'path = "/a//b"', 'tool."search.web".path = "/a//b": expected a path'),
     ('path = "/search"', 'path = "/publish/{x}"', "can match one request"),

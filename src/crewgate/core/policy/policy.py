@@ -68,6 +68,7 @@ class ToolPolicy(msgspec.Struct, frozen=True):
     """A tool as the gate sees it: a dotted name, a fixed price in micro-credits, an owner.
 
     `stale_open`: the gate admits its calls even while this machine may lack recent revocations.
+    `is_endpoint`: its name is that of an endpoint, and calls name what they use there.
     """
 
     name: str
@@ -75,6 +76,7 @@ class ToolPolicy(msgspec.Struct, frozen=True):
     owner: str = SHARED
     observe: bool = False
     stale_open: bool = False
+    is_endpoint: bool = False
 
 
 class Policy(msgspec.Struct, frozen=True):

@@ -1,9 +1,11 @@
 """Compares tool names with the patterns of grants and ceilings, and patterns with patterns.
 
-A name is lower-case segments of [a-z0-9_-] joined by dots. A pattern is a name, or a name with a
-trailing `.*`: `search.*` covers every name below `search`, at any depth, and not `search` itself.
-`*` alone is not a pattern: it would grant tools that do not exist yet. The gate has the same rules
-in C (`claim_text.h`), and the tests compare the two.
+A name is segments of [A-Za-z0-9_-] joined by dots or colons; case matters. A pattern is a name, or
+a name with a trailing `.*`: `search.*` covers every name below `search`, at any depth, and not
+`search` itself. `*` alone is not a pattern: it would grant tools that do not exist yet. A colon
+separates kinds of things at an endpoint: `files.*` does not cover `files:prompts.greet`.
+
+The gate has the same rules in C (`claim_text.h`), and the tests compare the two.
 """
 
 import re
@@ -12,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from crewgate import limits
 
-TOOL_NAME_SYNTAX = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
+TOOL_NAME_SYNTAX = re.compile(r"[A-Za-z0-9_-]+(?:[.:][A-Za-z0-9_-]+)*")
 _BELOW = ".*"
 
 
@@ -31,6 +33,13 @@ def matches(pattern: str, tool: str) -> bool:
     if pattern.endswith(_BELOW):
         return tool.startswith(pattern[:-1])
     return tool == pattern
+
+
+def reaches(pattern: str, endpoint: str) -> bool:
+    """Return whether a valid pattern covers anything that an endpoint of this name may have."""
+    if pattern.startswith((endpoint + ".", endpoint + ":")):
+        return True
+    return pattern.endswith(_BELOW) and endpoint.startswith(pattern[:-1])
 
 
 def count_covered(patterns: Iterable[str], tools: Sequence[str]) -> int:

@@ -99,7 +99,7 @@ class GateAuthorizer:
         self._policy_loaded.set()
         self._policy_loaded = trio.Event()
 
-    def decide(
+    def decide(  # noqa: PLR0913 - all that a verdict depends on
         self,
         token: bytes,
         tool: int,
@@ -110,12 +110,14 @@ class GateAuthorizer:
         drawn: bool = False,
         price: int = -1,
         is_upper_bound: bool = False,
+        name: str | None = None,
     ) -> Permit | Denial:
         """Return the gate's verdict at once. A permit has reserved its price, in micro-credits.
 
         `price` is the call's own price, -1 for the tool's. `is_upper_bound`: most of the price may
-        come back. `drawn`: credit has been drawn for this call before. If credit is exhausted, the
-        denial says how much the call needs.
+        come back. `drawn`: credit has been drawn for this call before. `name` is what the call uses
+        at an endpoint, if `tool` is the endpoint's number. If credit is exhausted, the denial says
+        how much the call needs.
         """
         verdict = self._gate.decide(
             token,
@@ -126,6 +128,7 @@ class GateAuthorizer:
             drawn=drawn,
             price=price,
             is_upper_bound=is_upper_bound,
+            name=name,
         )
         if isinstance(verdict, Denial) and verdict.reason is Reason.CREDITS_EXHAUSTED:
             return self.explained(verdict)

@@ -16,16 +16,34 @@ names = st.lists(st.sampled_from(["a", "b", "ab"]), min_size=1, max_size=3).map(
 patterns = names | names.map(lambda name: name + ".*")
 
 
-@pytest.mark.parametrize("name", ["search", "search.web", "a-b_c.0", "_", "x" * 128])
+@pytest.mark.parametrize(
+    "name", ["search", "search.web", "Search.Web", "a:b.c", "a-b_c.0", "_", "x" * 128]
+)
 def test_tool_names(name: str) -> None:
-    """Lower-case segments joined by single dots, at most 128 characters."""
+    """Segments joined by single dots or colons, at most 128 characters."""
     assert is_tool_name(name)
     assert is_pattern(name)
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", ".", "a.", ".a", "a..b", "A", "a b", "a/b", "a\n", "é", "x" * 129, "a.*.*", "*.a", "a*"],
+    [
+        "",
+        ".",
+        "a.",
+        ".a",
+        "a..b",
+        "a.:b",
+        "a:",
+        "a b",
+        "a/b",
+        "a\n",
+        "é",
+        "x" * 129,
+        "a.*.*",
+        "*.a",
+        "a*",
+    ],
 )
 def test_neither_names_nor_patterns(text: str) -> None:
     """Anything else is refused, as a name and as a pattern."""

@@ -1,0 +1,16 @@
+"""The Model Context Protocol (MCP), as far as a gateway must understand it.
+
+A message is one JSON-RPC request, notification or response in the body of a POST. `methods` says
+what each method does, `message_rules` checks a message and its headers, `tool_ids` names what it
+uses for a token's `allowed_tools`, and `refusals` writes refusals that an agent understands.
+
+There are two revisions on one endpoint. A *modern* message (2026-07-28) names its revision in its
+`_meta`. All others are *legacy* (2025-11-25 and before): they begin with `initialize`, and the
+server may keep a session.
+
+Invariants:
+
+- The gateway judges the body. Headers that repeat it must agree, and are written anew.
+- A method that is not in the table of methods is refused, unless the endpoint allows it.
+- No refusal depends on whether a tool exists if the branch may not use it.
+"""

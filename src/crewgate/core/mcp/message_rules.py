@@ -1,0 +1,211 @@
+"""Checks an MCP message and the headers that repeat parts of it (2026-07-28, "Streamable HTTP").
+
+The order of the checks is the order of the official SDKs: the shape of the message, its `_meta`,
+its headers, its version. The gateway forwards headers of its own that it writes from the body, so a
+server that reads headers only sees what was judged.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+from typing import Protocol
+
+from crewgate.core.http_types import HeaderField
+from crewgate.core.mcp.methods import (
+    LEGACY_VERSIONS,
+    METHODS,
+    MODERN_VERSION,
+    SUPPORTED_VERSIONS,
+    Method,
+    Revision,
+)
+from crewgate.core.mcp.rpc_errors import (
+    UNSUPPORTED_VERSION,
+    RefusedMessageError,
+    RPCError,
+    bad_header,
+    bad_params,
+)
+
+VERSION, METHOD, NAME = b"mcp-protocol-version", b"mcp-method", b"mcp-name"
+SESSION, LAST_EVENT = b"mcp-session-id", b"last-event-id"
+# The gateway writes these anew, or drops them.
+REPEATED = frozenset({VERSION, METHOD, NAME, SESSION, LAST_EVENT})
+
+_CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
+_VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
+_BASE64 = re.compile(rb"=\?base64\?(.*)\?=", re.DOTALL)
+_PLAIN = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+
+
+class Message(Protocol):
+    """The parts of a JSON-RPC message that the rules read; `_native.json_rpc` makes it."""
+
+    @property
+    def kind(self) -> str:
+        """One of "request", "notification" and "response"."""
+
+    @property
+    def method(self) -> str:
+        """The method; empty for a response."""
+
+    @property
+    def name(self) -> str | None:
+        """`params.name`."""
+
+    @property
+    def uri(self) -> str | None:
+        """`params.uri`."""
+
+    @property
+    def task_id(self) -> str | None:
+        """`params.taskId`."""
+
+    @property
+    def protocol_version(self) -> str | None:
+        """The version in `params._meta`, which only modern messages have."""
+
+    @property
+    def capabilities(self) -> bytes | None:
+        """The client's capabilities in `params._meta`, as JSON."""
+
+
+def single(headers: Sequence[HeaderField], name: bytes) -> bytes | None:
+    """Return the value of a header; None if there is none.
+
+    Raises:
+        RefusedMessageError: The request has the header twice, so two servers could read two values.
+    """
+    values = [value for each, value in headers if each == name]
+    if len(values) > 1:
+        raise bad_header(f"The request has the header {name.decode()} {len(values)} times.")
+    return values[0].strip() if values else None
+
+
+def revision_of(message: Message, version: bytes | None) -> Revision:
+    """Return the revision that a message is written in; `version` is the header's.
+
+    Raises:
+        RefusedMessageError: The header names a modern version, and the message lacks `_meta`.
+    """
+    if message.protocol_version is not None:
+        return Revision.MODERN
+    if version is not None and version >= MODERN_VERSION.encode() and message.kind == "request":
+        if version.decode("latin-1") != MODERN_VERSION:
+            raise _unsupported(version.decode("latin-1"))
+        raise bad_params(f"params._meta lacks {_VERSION_KEY}.")
+    return Revision.LEGACY
+
+
+def check(
+    message: Message,
+    headers: Sequence[HeaderField],
+    revision: Revision,
+    *,
+    is_lenient: bool = False,
+) -> None:
+    """Check a message and its headers.
+
+    `is_lenient`: in `server/discover`, the headers need not agree with the body.
+
+    Raises:
+        RefusedMessageError: The message breaks a rule of its revision.
+    """
+    found = {name: single(headers, name) for name in (VERSION, METHOD, NAME)}
+    if revision is Revision.LEGACY:
+        version = found[VERSION]
+        if version is not None and version.decode("latin-1") not in LEGACY_VERSIONS:
+            raise _unsupported(version.decode("latin-1"))
+        return
+    if message.kind == "response":
+        raise bad_params("A client of this revision sends no responses.")
+    if message.kind == "request" and not (message.capabilities or b"").startswith(b"{"):
+        raise bad_params(f"params._meta lacks {_CAPABILITIES}.")
+    if not (is_lenient and message.method == "server/discover"):
+        _check_headers(message, found)
+    if message.protocol_version != MODERN_VERSION:
+        raise _unsupported(message.protocol_version or "")
+
+
+def _check_headers(message: Message, found: dict[bytes, bytes | None]) -> None:
+    _agree("MCP-Protocol-Version", found[VERSION], message.protocol_version or "")
+    if message.kind == "request" or found[METHOD] is not None:
+        _agree("Mcp-Method", found[METHOD], message.method)
+    value = named(message)
+    if value is not None:
+        _agree("Mcp-Name", found[NAME], value)
+    elif found[NAME] is not None:
+        raise bad_header("The request has a header Mcp-Name, but its method names nothing.")
+
+
+def _agree(header: str, value: bytes | None, expected: str) -> None:
+    if value is None:
+        raise bad_header(f"The header {header} is missing.")
+    if _decoded(value) != expected.encode():
+        raise bad_header(f"The header {header} does not agree with the body.")
+
+
+def named(message: Message) -> str | None:
+    """Return what the header Mcp-Name repeats; None if the method names nothing.
+
+    Raises:
+        RefusedMessageError: The method names something, and the message does not.
+    """
+    method: Method | None = METHODS.get(message.method)
+    if method is None or not method.named:
+        return None
+    value = {"name": message.name, "uri": message.uri, "taskId": message.task_id}[method.named]
+    if value is None:
+        raise bad_params(f"params.{method.named} is missing.")
+    return value
+
+
+def _decoded(value: bytes) -> bytes | None:
+    """Return the value of a header; None for one that is not in the canonical form."""
+    match = _BASE64.fullmatch(value)
+    if match is None:
+        return value if _PLAIN.fullmatch(value) else None
+    try:
+        decoded = base64.b64decode(match[1], validate=True)
+    except binascii.Error:
+        return None
+    return decoded if base64.b64encode(decoded) == match[1] else None
+
+
+def encoded(text: str) -> bytes:
+    """Return the value of a header for a text: as it is, or in base64."""
+    value = text.encode()
+    if _PLAIN.fullmatch(value) and not _BASE64.fullmatch(value):
+        return value
+    return b"=?base64?%b?=" % base64.b64encode(value)
+
+
+def canonical_headers(message: Message, version: bytes | None) -> list[HeaderField]:
+    """Return the headers of the message for the server; `version` is that of a legacy request."""
+    if message.protocol_version is None:
+        return [] if version is None else [(VERSION, version)]
+    headers = [(VERSION, message.protocol_version.encode())]
+    headers.append((METHOD, encoded(message.method)))
+    value = named(message)
+    if value is not None:
+        headers.append((NAME, encoded(value)))
+    return headers
+
+
+def not_served(served: Revision) -> RefusedMessageError:
+    """Return the error for a message of a revision that the endpoint does not serve."""
+    versions = [MODERN_VERSION] if Revision.MODERN in served else [*LEGACY_VERSIONS]
+    error = RPCError(
+        UNSUPPORTED_VERSION,
+        f"This endpoint speaks MCP {versions[0]} only.",
+        data={"supported": versions},
+    )
+    return RefusedMessageError(error)
+
+
+def _unsupported(requested: str) -> RefusedMessageError:
+    data = {"supported": list(SUPPORTED_VERSIONS), "requested": requested[:32]}
+    return RefusedMessageError(
+        RPCError(UNSUPPORTED_VERSION, "The gateway does not know this version of MCP.", data=data)
+    )

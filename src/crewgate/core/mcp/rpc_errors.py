@@ -1,0 +1,60 @@
+"""The errors of JSON-RPC 2.0 and MCP that the gateway itself answers.
+
+Codes are from JSON-RPC 2.0, section 5.1, and MCP 2026-07-28, "Error codes".
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from crewgate.errors import CrewgateError
+
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
+HEADER_MISMATCH = -32020
+UNSUPPORTED_VERSION = -32022
+
+_BAD_REQUEST, _NOT_FOUND = 400, 404
+
+
+class RPCError(NamedTuple):
+    """An error: its code and message, the HTTP status of its response, and members of `data`."""
+
+    code: int
+    message: str
+    status: int = _BAD_REQUEST
+    data: Mapping[str, object] = {}
+
+
+class RefusedMessageError(CrewgateError):
+    """A message breaks a rule of the protocol, or names what the endpoint does not have."""
+
+    def __init__(self, error: RPCError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+def malformed(code: int, why: str) -> RefusedMessageError:
+    """Return the error for a body that is not one message."""
+    return RefusedMessageError(RPCError(code, why))
+
+
+def bad_params(why: str) -> RefusedMessageError:
+    """Return the error for parameters that the gateway cannot judge."""
+    return RefusedMessageError(RPCError(INVALID_PARAMS, why))
+
+
+def bad_header(why: str) -> RefusedMessageError:
+    """Return the error for a header that is missing, or that contradicts the body."""
+    return RefusedMessageError(RPCError(HEADER_MISMATCH, why))
+
+
+def unknown_method(method: str, *, modern: bool) -> RefusedMessageError:
+    """Return the error for a method that the endpoint does not serve.
+
+    A legacy client takes the status 404 for the end of its session, so it gets 200.
+    """
+    error = RPCError(METHOD_NOT_FOUND, f"Method not found: {method}", _NOT_FOUND if modern else 200)
+    return RefusedMessageError(error)

@@ -1,0 +1,37 @@
+"""The ids by which tokens, prices, audit and metrics name what an MCP endpoint offers.
+
+At the endpoint `files`, the tool `delete` is `files.delete`, the prompt `greet` is
+`files:prompts.greet`, and a resource of the class `docs` is `files:resources.docs`. A pattern such
+as `files.*` covers all tools, also those whose names are no segments of an id.
+"""
+
+import re
+
+# 2026-07-28, "Tools": 1 to 128 characters.
+_TOOL = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_PROMPT = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
+
+
+def is_tool(name: str) -> bool:
+    """Return whether a tool may have this name; tools with other names are not served."""
+    return _TOOL.fullmatch(name) is not None
+
+
+def is_prompt(name: str) -> bool:
+    """Return whether a prompt may have this name; prompts with other names are not served."""
+    return _PROMPT.fullmatch(name) is not None
+
+
+def tool_id(endpoint: str, name: str) -> str:
+    """Return the id of a tool."""
+    return f"{endpoint}.{name}"
+
+
+def prompt_id(endpoint: str, name: str) -> str:
+    """Return the id of a prompt."""
+    return f"{endpoint}:prompts.{name}"
+
+
+def resource_id(endpoint: str, resource_class: str) -> str:
+    """Return the id of the resources of one class."""
+    return f"{endpoint}:resources.{resource_class}"
