@@ -7,8 +7,8 @@ decides what the client can still be told.
 from collections.abc import Callable, Iterable
 
 from crewgate.core.audit.records import request_text
+from crewgate.core.event_stream import ENDS
 from crewgate.core.http_types import ASGIMessage, ASGISend, HeaderField
-from crewgate.core.pricing.sse import ENDS
 from crewgate.core.problems import event, of_running_call, refusal
 from crewgate.core.verdict import Denial, problem_type
 from crewgate.errors import StreamTerminatedError

@@ -14,6 +14,7 @@ priced_bodies_share = 2  # the divisor: a crew gets at most half, so others alwa
 json_outermost_max = 10_000  # members of one object that is read: 5 ms
 priced_answers_bytes_max = 64 * 2**20  # kept of all such answers of one worker
 priced_answer_bytes_max = 8 * 2**20  # kept of an answer whose price is at its end
+event_lines_max = 65_536  # of one event; indented JSON of 3 MiB, a millisecond to split
 event_bytes_max = 2**20  # one server-sent event; the last one of a long answer repeats all of it
 json_opened_max = 50_000  # members of all objects of one body that are read: 0.2 s
 usual_value_bytes_max = 64  # a member's value that is compared with a list; the longest has 15

@@ -7,9 +7,9 @@ priced in `meter`.
 from collections.abc import Callable, Iterator, Sequence
 
 from crewgate import limits
+from crewgate.core import event_stream
 from crewgate.core.fair_share_limiter import FairShareLimiter
 from crewgate.core.http_types import HeaderField
-from crewgate.core.pricing import sse
 from crewgate.core.pricing.editable_json import CountItems, EditableJSON
 from crewgate.core.pricing.sources import PriceTerm, Quantity
 from crewgate.core.pricing.tariff import Tariff
@@ -59,13 +59,13 @@ class ResponseQuantityReader:
         self._hides_usage = hides_usage
         self._count = count
         self._room = room
-        self._splitter: sse.EventSplitter | None = None
+        self._event_reader: event_stream.EventReader | None = None
         self._kept: bytearray | None = None
 
     @property
     def streams(self) -> bool:
         """Whether the response is read event by event."""
-        return self._splitter is not None
+        return self._event_reader is not None
 
     def begin(self, status: int, headers: Sequence[HeaderField]) -> None:
         """Read the head of the response."""
@@ -76,8 +76,8 @@ class ResponseQuantityReader:
             return
         if fields.pop(b"content-encoding", b"identity").strip().lower() != b"identity":
             self.is_dark = True
-        elif sse.is_stream(fields):
-            self._splitter = sse.EventSplitter()
+        elif event_stream.is_stream(fields):
+            self._event_reader = event_stream.EventReader(limits.event_bytes_max)
         else:
             # The document is read at its end; until then its usage is not known.
             self.is_dark = self._tariff.usage is not None
@@ -85,8 +85,8 @@ class ResponseQuantityReader:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield a part of the body in pieces; each piece is read when the caller asks for it."""
-        if self._splitter is not None:
-            yield from self._gathered(self._splitter.feed(data))
+        if self._event_reader is not None:
+            yield from self._gathered(self._event_reader.feed(data))
             return
         self._keep(data)
         for at in range(0, len(data), self._piece_bytes):
@@ -96,9 +96,8 @@ class ResponseQuantityReader:
 
     def end(self, trailers: Sequence[HeaderField]) -> Iterator[bytes]:
         """Read the end of the response; yield what of its body was held back."""
-        if self._splitter is not None:
-            tail = self._splitter.tail()
-            yield from self._gathered(iter([tail] if tail else []))
+        if self._event_reader is not None:
+            yield from self._gathered(self._event_reader.end())
         if self._kept is not None:
             self._read_document(bytes(self._kept))
         fields = _joined(trailers)
@@ -120,19 +119,19 @@ class ResponseQuantityReader:
         else:
             self._kept += data
 
-    def _gathered(self, found: Iterator[bytes]) -> Iterator[bytes]:
+    def _gathered(self, found: list[event_stream.Event]) -> Iterator[bytes]:
         """Yield events with data, each with the comments and blank lines before it."""
         before = b""
         for event in found:
-            self.bytes += len(event)
-            data = sse.data_of(event).strip(b" \t\r\n")
-            if len(event) > limits.event_bytes_max:
+            self.bytes += len(event.raw)
+            data = (event.data or b"").strip(b" \t\r\n")
+            if not event.is_whole:
                 self.is_dark = True
             is_json = data.startswith(b"{")  # else a comment, or [DONE]
             if not is_json:
-                before += event
+                before += event.raw
                 continue
-            passed = b"" if self._read_event(data) else event
+            passed = b"" if self._read_event(data) else event.raw
             yield before + passed
             before = b""
         if before:

@@ -13,13 +13,12 @@ from collections.abc import Sequence
 
 from crewgate import errors
 from crewgate._native.permit import Permit
-from crewgate.core import problem_types
+from crewgate.core import event_stream, problem_types
 from crewgate.core.audit import record_builder
 from crewgate.core.audit.records import CallOutcome
 from crewgate.core.credits import format_credits
 from crewgate.core.grpc_status import is_native
 from crewgate.core.http_types import HeaderField
-from crewgate.core.pricing import sse
 from crewgate.core.problems import grpc_fields
 from crewgate.gateway.call import call_audit_line
 from crewgate.gateway.call.call_services import CallServices
@@ -284,7 +283,7 @@ class ProxiedCall:
             self._end(CallOutcome.DONE)
         elif data:
             if self._between_events is not None:
-                self._between_events = data.endswith(sse.ENDS)
+                self._between_events = data.endswith(event_stream.ENDS)
             if not exchange.push(data):
                 stream.pause()
 
@@ -318,7 +317,7 @@ class ProxiedCall:
         fields = dict(headers)
         if b"content-length" in fields:
             return
-        if sse.is_stream(fields):
+        if event_stream.is_stream(fields):
             self._between_events = True
         self._is_grpc = is_native(fields.get(b"content-type", b""))
         permit = self.permit
