@@ -140,7 +140,7 @@ def read_config_files(path: Path) -> LoadedConfig:
 
 def watched(config: Config) -> list[Path]:
     """Return every file whose content a worker loads under one generation."""
-    paths: list[Path | None] = [config.path, *key_files(config)]
+    paths: list[Path | None] = [config.path, config.sealing_keys, *key_files(config)]
     for listener in config.listeners:
         paths += listener.certificate, listener.key
     if config.ca is not None:

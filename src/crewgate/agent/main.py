@@ -48,6 +48,7 @@ from crewgate.runtime.durable_files import describe, is_full
 from crewgate.runtime.memory_protection import leave_no_cores
 from crewgate.runtime.process_log import ProcessLog
 from crewgate.runtime.readiness import ReadinessNotifier
+from crewgate.runtime.sealing_key_file import make_sealing_keys
 
 _log = logging.getLogger(__name__)
 
@@ -89,10 +90,13 @@ def run(
     clock = SystemClock()
     active_config = ActiveConfig(file)
     config = active_config.config
+    state_folder(config.state)
+    if config.has_own_sealing_keys and make_sealing_keys(config.sealing_keys):
+        # Otherwise the new file would count as a change of the configuration.
+        active_config = ActiveConfig(file)
     raise_to(file_descriptor_needs.agent(config).wanted)
     if successor:
         _await_table(config, readiness)
-    state_folder(config.state)
     ledger, mark = open_known_ledger(config, holder_name(config))
     table, new = open_table(config, mark.drawn_as)
     with ExitStack() as stack:

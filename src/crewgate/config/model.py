@@ -6,7 +6,7 @@ where it is found.
 """
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 
 import msgspec
 
@@ -30,9 +30,15 @@ from crewgate.config.upstream import UpstreamConfig
 from crewgate.config.values import FilePath, Name
 from crewgate.errors import ConfigurationError
 
+SEALING_KEYS = "sealing.keys"
+
 
 def _ledger(scope: Scope) -> LedgerConfig:
     return LedgerConfig("sqlite", scope["state"] / "ledger.db")
+
+
+def _sealing_keys(scope: Scope) -> Path:
+    return cast("Path", scope["state"] / SEALING_KEYS)
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +68,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         "Name of this machine among members, in leases, audit and receipts.",
         Key(absent="the name of the host and random digits", restart=True),
     ] = ""
+    sealing_keys: Annotated[
+        FilePath,
+        "File of the keys that seal ids of tasks and sessions. All machines need the same keys.",
+        Key(default=_sealing_keys, absent=f"`{SEALING_KEYS}` in the folder `state`"),
+    ]
     ca: Annotated[
         CAConfig | None, "The internal CA, whose certificates listeners ask clients for."
     ] = None
@@ -136,6 +147,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def clients(self) -> tuple[UpstreamConfig | ExportConfig, ...]:
         """The upstreams and receivers, each of which may have a credential and files for TLS."""
         return *self.upstreams, *self.exports
+
+    @property
+    def has_own_sealing_keys(self) -> bool:
+        """Whether the agent makes the file `sealing_keys`, since it has its default place."""
+        return self.sealing_keys == self.state / SEALING_KEYS
 
     def crew(self, name: str) -> CrewConfig:
         """Return the crew of that name; raise a ConfigurationError with all names if none is."""

@@ -12,6 +12,7 @@ from crew_world import BRANCH
 
 from crewgate import limits
 from crewgate._native.permit import Permit
+from crewgate.config.model import SEALING_KEYS
 from crewgate.core.ids import branch_key
 from crewgate.core.problem_types import Reason
 from crewgate.errors import ServiceConnectionError, ServiceRefusedError
@@ -19,6 +20,7 @@ from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import TreeRow
 from crewgate.ipc.attach_messages import Reload
 from crewgate.ipc.handshake import attach
+from crewgate.runtime.sealing_key_file import read_sealing_keys
 
 
 def spent(site: Site) -> dict[str, TreeRow]:
@@ -37,10 +39,12 @@ def test_a_killed_agent_forgets_nothing(site: Site, enter: Enter) -> None:
     dead = "0199c1d2-0000-7000-8000-000000000008"
     site.revoke(dead, "article")
     before, tree = site.status(), spent(site)
+    sealing_keys = read_sealing_keys(site.state / SEALING_KEYS)
     agent.kill()
     agent.wait()
     site.agent()
     after = site.status()
+    assert read_sealing_keys(site.state / SEALING_KEYS) == sealing_keys
     assert (after.life, after.policy_generation) == (before.life, before.policy_generation)
     assert after.revocation_generation > before.revocation_generation
     assert guest.table.is_revoked(branch_key("article", dead), limits.time_seconds_max)

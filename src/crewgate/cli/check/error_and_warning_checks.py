@@ -15,6 +15,7 @@ from crewgate.cli.check.ca import ca_errors, ca_warnings
 from crewgate.cli.check.cluster import cluster_errors, cluster_warnings
 from crewgate.cli.check.exports import export_errors, export_warnings
 from crewgate.cli.check.ledger_file_access import ledger_file_errors, replaced_ledger_errors
+from crewgate.cli.check.sealing_keys import sealing_key_errors
 from crewgate.cli.check.state_folder_access import state_folder_errors
 from crewgate.config import (
     ClusterConfig,
@@ -58,6 +59,7 @@ def find_errors(config: Config) -> Iterator[str]:
         yield from _tls_errors(make, "[control]: ", control.certificate, effect)
     yield from _all_cluster_errors(config)
     yield from _state_errors(config)
+    yield from sealing_key_errors(config)
     yield from file_descriptor_needs.lacking(config, most())
     for crew in config.crews:
         yield from _signing_key_errors(crew)

@@ -26,7 +26,7 @@ def secrets(config: Config) -> list[SecretFile]:
     """Return every secret file that the configuration names."""
     ours: list[Path | None] = [each.key for each in shown_files(config)]
     ours.append(config.cluster.signing_key if config.cluster else None)
-    ours.append(config.ledger.password_file)
+    ours += config.ledger.password_file, config.sealing_keys
     ours += [each.credential.file for each in config.clients if each.credential]
     found = [("the gateway", path) for path in ours]
     found += [(f"crew {crew.name}", crew.signing_key) for crew in config.crews]

@@ -137,6 +137,7 @@ class ConfigFromOther:
         return {
             "name": self._name or self._other.name,
             "state": "state",
+            "sealing_keys": self._where,
             "audit": {"folder": "state/audit"},
             "ca": ca,
             "control": served,

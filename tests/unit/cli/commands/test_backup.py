@@ -29,10 +29,11 @@ from crewgate.gossip.capsule_journal import CapsuleJournal
 from crewgate.gossip.quorum_view_file import QuorumView
 from crewgate.ledger.factory import open_ledger
 from crewgate.ledger.mark_file import find_ledger, read_mark, write_mark
+from crewgate.runtime.sealing_key_file import make_sealing_keys
 
 SECRETS = {
     "ca/issuing.key", "ca/root.key", "gateway/gateway.key", "gateway/machine.key",
-    "gateway/signing.key", "crews/article/signing.key",
+    "gateway/signing.key", "crews/article/signing.key", "state/sealing.keys",
 }  # fmt: skip
 OTHER = b"other".ljust(8)
 # As the machine has them: who the others are, one of whom was evicted, and that it counts.
@@ -56,6 +57,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_mark(config.state, LedgerMark(ledger.identity, "one", 2))
     ledger.session.close()
     (config.state / "holder").write_text("one\n")
+    assert make_sealing_keys(config.sealing_keys)
     (config.state / "revocations").write_text('{"key":"00"}\n')
     log = CapsuleJournal(config.state / "gossip", print)
     log.append([capsule(1).raw, capsule(2, life=2 * limits.capsule_file_seconds).raw])

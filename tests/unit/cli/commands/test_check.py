@@ -50,6 +50,20 @@ def test_a_key_that_others_can_read_is_told(run: Run, fresh: Path) -> None:
     assert any("gateway.key: a secret of the gateway" in text for text in warnings)
 
 
+def test_sealing_keys_are_read_unless_serve_makes_them(run: Run, fresh: Path) -> None:
+    """The file in the state folder comes with the first start; a named one must be there."""
+    text = fresh.read_text()
+    fresh.write_text(f'sealing_keys = "shared.keys"\n{text}')
+    shared = fresh.parent / "shared.keys"
+    (problem,), _ = check(run, fresh)
+    assert problem.startswith(f"{shared}: the sealing keys cannot be read")
+    shared.write_text(f"{'01' * 32}\n")
+    shared.chmod(0o640)
+    problems, warnings = check(run, fresh)
+    assert problems == []
+    assert any(f"{shared}: a secret of the gateway" in text for text in warnings)
+
+
 def test_what_anyone_may_replace_is_told(run: Run, fresh: Path) -> None:
     """A JWKS that anyone can write makes anyone an orchestrator; so does its folder."""
     jwks = load(fresh).crews[0].jwks

@@ -42,7 +42,7 @@ credential = { header = "authorization", file = "secrets/collector" }
 def first(tmp_path: Path) -> Path:
     """A machine at 8443, with upstreams here and elsewhere."""
     file = write_all(tmp_path / "first", 8443)
-    file.write_text(file.read_text() + MORE)
+    file.write_text(f'sealing_keys = "secrets/sealing"\n{file.read_text()}{MORE}')
     return file
 
 
@@ -77,6 +77,7 @@ def test_it_has_the_same_domain_and_its_own_places(first: Path, tmp_path: Path) 
     credential = two.upstreams[1].credential
     assert credential is not None
     assert credential.file == first.parent / "secrets" / "far"
+    assert two.sealing_keys == first.parent / "secrets" / "sealing"
     receiver = two.exports[0].credential
     assert receiver is not None
     assert receiver.file == first.parent / "secrets" / "collector"
@@ -145,7 +146,7 @@ def test_comments_and_order_stay(first: Path, tmp_path: Path) -> None:
     added = [line for _, _, _, start, end in changes for line in after[start:end]]
     keys = [line.split(" = ")[0] for line in added if not line.startswith("#")]
     assert keys == [
-        "name", "url", "folder", "root", "crl", "port", "staleness_quorum", "peers", "port",
+        "sealing_keys", "name", "url", "folder", "root", "crl", "port", "staleness_quorum", "peers", "port",
         "port", "port", "port", "url", "credential", "credential",
     ]  # fmt: skip
     gone = [line for _, start, end, _, _ in changes for line in before[start:end]]
