@@ -18,6 +18,7 @@ from crewgate.core.tokens.claims import Claims, PathElement
 from crewgate.runtime.install_hint import install_hint
 
 try:
+    from crewgate.issuer.auth_flow import TokenHolder
     from crewgate.issuer.inspection import TokenInspection, inspect_token, read_claims
     from crewgate.issuer.local_gateway import BranchUsage, GatewayClient, RevocationReceipt
     from crewgate.issuer.mint import MintedToken, Minter
@@ -39,6 +40,7 @@ __all__ = [
     "RevocationReceipt",
     "SigningKey",
     "SubAgent",
+    "TokenHolder",
     "TokenInspection",
     "VerificationKey",
     "inspect_token",

@@ -1,5 +1,7 @@
 """An aiohttp middleware that presents the current token of a branch."""
 
+import asyncio
+
 import aiohttp
 from aiohttp.payload import BytesPayload
 from yarl import URL
@@ -9,6 +11,7 @@ from crewgate.issuer.auth_flow import (
     FIELD,
     TokenSource,
     bearer,
+    may_wait,
     newer_than,
     reader,
     refuses_token,
@@ -32,7 +35,7 @@ class TokenAuth:
     """
 
     def __init__(self, source: TokenSource, url: str | URL = "") -> None:
-        self._read = reader(source)
+        self._source, self._read = source, reader(source)
         self._origin = URL(url).origin() if url else None
 
     async def __call__(
@@ -45,7 +48,7 @@ class TokenAuth:
         if origin != self._origin:
             return await handler(request)
         try:
-            token = self._read()
+            token = await self._current()
         except IssuerError as error:
             raise NoTokenError(str(error)) from error
         request.headers[FIELD] = bearer(token)
@@ -60,3 +63,9 @@ class TokenAuth:
         response.release()
         request.headers[FIELD] = bearer(newer)
         return await handler(request)
+
+    async def _current(self) -> str:
+        """Return the token; a thread waits for a renewal, and not the event loop."""
+        if may_wait(self._source):
+            return await asyncio.to_thread(self._read)
+        return self._read()

@@ -5,15 +5,30 @@ another process may replace a token file after the hook has read it. No hook rep
 a tool may have seen. This module imports no HTTP client.
 """
 
-from collections.abc import Callable, Generator, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, MutableMapping
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 from crewgate.errors import IssuerError
-from crewgate.issuer.subagent import SubAgent
 from crewgate.issuer.token_file import is_token, looks_like_token, read_token
 
-TokenSource = SubAgent | Path | str | Callable[[], str | None]
+
+@runtime_checkable
+class TokenHolder(Protocol):
+    """The two methods of a SubAgent that the hooks use; a `BranchSpawner` has them too."""
+
+    def token(self) -> str:
+        """Return the token for the next request; may wait for a gateway to renew it.
+
+        Raises:
+            IssuerError: There is no token.
+        """
+
+    def has_fresh_token(self) -> bool:
+        """Return whether `token` returns or raises at once."""
+
+
+TokenSource = TokenHolder | Path | str | Callable[[], str | None]
 Read = Callable[[], str]
 
 FIELD = "Authorization"  # RFC 6750, section 2.1
@@ -58,7 +73,7 @@ def reader(source: TokenSource) -> Read:
         TypeError: `source` is no source of tokens.
         ValueError: `source` is a token.
     """
-    if isinstance(source, SubAgent):
+    if isinstance(source, TokenHolder):
         return source.token
     if isinstance(source, Path | str):
         path = Path(source)
@@ -68,6 +83,15 @@ def reader(source: TokenSource) -> Read:
     if not callable(source):
         raise TypeError(f"{_SOURCES}, not {type(source).__name__}")
     return lambda: _checked(source())
+
+
+def may_wait(source: TokenSource) -> bool:
+    """Return whether the next token of `source` may come from a gateway, which can take seconds.
+
+    An event loop must then read the token in a thread. A token file is read in 20 µs, and a
+    function of the program is called where the program calls the client.
+    """
+    return isinstance(source, TokenHolder) and not source.has_fresh_token()
 
 
 def _checked(token: object) -> str:
@@ -117,15 +141,16 @@ class FlowAuth(Generic[Q, S]):
     """The common base of the hooks of httpx and httpx2; each also derives from its `Auth`.
 
     A hook reads the file, or asks the handle, for every request (20 µs), and raises `_no_token` if
-    there is no token. A hook works with the blocking and the asynchronous client. A hook can repeat
-    a request only if the body is of the type `_in_memory`.
+    there is no token. A hook works with the blocking and the asynchronous client. With the latter,
+    a thread waits for a renewal, and not the event loop. A hook can repeat a request only if the
+    body is of the type `_in_memory`.
     """
 
     _no_token: ClassVar[Callable[..., Exception]]
     _in_memory: ClassVar[type]
 
     def __init__(self, source: TokenSource) -> None:
-        self._read = reader(source)
+        self._source, self._read = source, reader(source)
 
     def auth_flow(self, request: Q) -> Generator[Q, S, None]:
         """Set the header field Authorization (RFC 6750, section 2.1); the client calls this."""
@@ -142,3 +167,26 @@ class FlowAuth(Generic[Q, S]):
             if newer:
                 request.headers[FIELD] = bearer(newer)
                 yield request
+
+    async def async_auth_flow(self, request: Q) -> AsyncGenerator[Q, S]:
+        """Do what `auth_flow` does, for a client in an event loop."""
+        flow = self.auth_flow(request)
+        outgoing = await self._step(flow, None)
+        while outgoing is not None:
+            response = yield outgoing
+            outgoing = await self._step(flow, response)
+
+    async def _step(self, flow: Generator[Q, S, None], response: S | None) -> Q | None:
+        """Run `flow` to its next request; None at its end."""
+
+        def step() -> Q | None:
+            try:
+                return next(flow) if response is None else flow.send(response)
+            except StopIteration:  # no future can hold this exception
+                return None
+
+        if not may_wait(self._source):
+            return step()
+        from anyio import to_thread  # noqa: PLC0415 - both clients bring it, for both event loops
+
+        return await to_thread.run_sync(step)

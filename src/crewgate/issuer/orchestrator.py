@@ -227,6 +227,14 @@ class Orchestrator:
             fresh = self._fresh(branch)
         return fresh or self._renewed(branch)
 
+    def has_fresh_token(self, branch: str) -> bool:
+        """Do what `SubAgent.has_fresh_token` does, for the branch with an id (UUID text)."""
+        with self._lock:
+            try:
+                return self._fresh(branch) is not None
+            except IssuerError:
+                return True  # `token` raises the same error at once
+
     def refresh(
         self,
         agent: SubAgent | str,

@@ -60,6 +60,10 @@ class SubAgent:
         """
         return self._orchestrator.token(self.branch)
 
+    def has_fresh_token(self) -> bool:
+        """Return whether `token` returns or raises at once: it needs no new token."""
+        return self._orchestrator.has_fresh_token(self.branch)
+
     def refresh(
         self,
         *,
