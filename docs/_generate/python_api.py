@@ -18,6 +18,7 @@ MODULES = (
     "crewgate.issuer.requests_auth",
     "crewgate.issuer.aiohttp_auth",
     "crewgate.issuer.grpc_auth",
+    "crewgate.mcp",
     "crewgate.errors",
 )
 

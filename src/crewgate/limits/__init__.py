@@ -348,3 +348,7 @@ reload_refused_seconds = 5.0  # until refused content is tried again: a named fi
 reload_again_seconds = 0.5  # until a file is tried again that only the agent could load
 drain_share = 0.8  # of the supervisor's patience; the rest is for ending the calls that are left
 drain_last_seconds = 0.25  # for resets of calls that were cut, and for their records
+
+# The client of `crewgate.mcp`; the SDK has the same two values.
+mcp_client_seconds = 30.0  # to connect, to send, or to wait for a free connection
+mcp_client_read_seconds = 300.0  # between two pieces of an answer: a tool may work for minutes

@@ -1,21 +1,20 @@
-"""MCP: its own client and server, streamable HTTP on httpx2; each request presents a token file."""
+"""MCP over streamable HTTP: the SDKs for Python and TypeScript; each request reads a token file."""
 
 import asyncio
+import functools
+import os
+import shutil
 import socket
-import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from client_gateway import ClientWorld
+from documents import ROOT, blocks
 from installation import wait_until
-
-from crewgate.issuer.httpx2_auth import TokenAuth
 
 SERVER = Path(__file__).parents[2] / "support" / "mcp_server.py"
 
@@ -47,26 +46,73 @@ def _answers(port: int) -> bool:
 def test_a_tool_that_reports_on_its_way(
     mode: str, world: ClientWorld, mcp: Any, address: str, tmp_path: Path
 ) -> None:
-    """With a session, and with the newest version of the protocol that both know."""
+    """With a session, and with the newest version of the protocol that both know.
+
+    A call without a token fails alone: the session can go on when there is a token again.
+    """
+    from crewgate.mcp import client  # noqa: PLC0415 - it takes a second as well
+
     file = tmp_path / "token"
     file.write_text(world.token)
-    connect = import_module("mcp.client.streamable_http").streamable_http_client
     told: list[float] = []
 
     async def progress(done: float, total: float | None, message: str | None) -> None:
         told.append(done)
 
     async def run() -> None:
-        trust = ssl.create_default_context(cafile=str(world.ca))
-        auth = TokenAuth(file)
-        async with (
-            httpx2.AsyncClient(auth=auth, verify=trust, trust_env=False) as http,
-            mcp.Client(connect(address, http_client=http), mode=mode) as client,
-        ):
-            assert [tool.name for tool in (await client.list_tools()).tools] == ["count"]
-            wanted = {"things": "otters", "to": 3}
-            answer = await client.call_tool("count", wanted, progress_callback=progress)
+        wanted = {"things": "otters", "to": 3}
+        async with client(file, address, ca=world.ca, mode=mode) as session:
+            assert [tool.name for tool in (await session.list_tools()).tools] == ["count"]
+            answer = await session.call_tool("count", wanted, progress_callback=progress)
+            assert answer.content[0].text == "3 otters"
+            file.unlink()
+            with pytest.raises(mcp.MCPError, match=r"did not send the call: .*token file"):
+                await session.call_tool("count", wanted)
+            file.write_text(world.token)
+            answer = await session.call_tool("count", wanted)
             assert answer.content[0].text == "3 otters"
 
     asyncio.run(run())
     assert sorted(told) == [1, 2, 3]
+
+
+@functools.cache
+def node_modules() -> Path | None:
+    """Where npm has put the SDK for TypeScript, for all users."""
+    if not shutil.which("npm"):
+        return None
+    done = subprocess.run(["npm", "root", "--global"], capture_output=True, text=True, check=True)
+    folder = Path(done.stdout.strip())
+    return folder if (folder / "@modelcontextprotocol" / "client").is_dir() else None
+
+
+def test_the_recipe_for_typescript(world: ClientWorld, address: str, tmp_path: Path) -> None:
+    """As the page has it: it lists the tools, and says why the gateway refuses a token."""
+    modules = node_modules()
+    if modules is None:
+        pytest.skip("@modelcontextprotocol/client is not installed by npm")
+    page = (ROOT / "docs" / "how-to" / "connect-clients.md").read_text()
+    (recipe,) = (block.content for block in blocks(page) if block.language == "js")
+    file, script = tmp_path / "writer.token", tmp_path / "client.mjs"
+    url = "https://localhost:8443/mcp"
+    for shown, real in (("/run/crew/writer.token", str(file)), (url, address)):
+        assert recipe.count(shown) == 1
+        recipe = recipe.replace(shown, real)
+    script.write_text(recipe)
+    (tmp_path / "node_modules").symlink_to(modules)
+
+    def run(token: str) -> subprocess.CompletedProcess[str]:
+        file.write_text(token)
+        return subprocess.run(
+            ["node", str(script)],
+            env=os.environ | {"NODE_EXTRA_CA_CERTS": str(world.ca)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    good, bad = run(world.token), run(f"{world.token[:-4]}AAAA")
+    assert (good.returncode, good.stdout) == (0, "[ 'count' ]\n"), good.stderr
+    assert bad.returncode
+    assert "invalid-token" in bad.stderr
