@@ -135,6 +135,19 @@ class InvalidRequestError(PeerError):
         self.status = status
 
 
+class MalformedMessageError(PeerError):
+    """A JSON-RPC message cannot be read without doubt. The text does not repeat its content.
+
+    `code` is the JSON-RPC error code of the response. `id` is the JSON text of the message's id; it
+    is empty if the message has none, or if the error is in front of it.
+    """
+
+    def __init__(self, code: int, message: str, id: bytes = b"") -> None:  # noqa: A002 - its name
+        super().__init__(message)
+        self.code = code
+        self.id = id
+
+
 class StreamTerminatedError(CrewgateError):
     """A response had begun and was ended early, so the server must close the connection."""
 

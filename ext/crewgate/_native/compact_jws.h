@@ -29,11 +29,11 @@ static inline int jws_equal(const unsigned char *text, size_t n, const char *wor
 }
 
 /* Checks a member of the header; its bit, or 0 if it is not allowed. */
-static int jws_member(json_scan *s, jws_parts *parts) {
+static int jws_member(json_text *t, jws_parts *parts) {
     unsigned char name[TOKEN_BYTES_MAX], text[TOKEN_BYTES_MAX], *end;
-    if (!json_take(s, '"') || (end = json_string(s, name)) == NULL) return 0;
+    if (!json_take(t, '"') || (end = json_string(t, name)) == NULL) return 0;
     size_t size = (size_t)(end - name);
-    if (!json_take(s, ':') || !json_take(s, '"') || (end = json_string(s, text)) == NULL) return 0;
+    if (!json_take(t, ':') || !json_take(t, '"') || (end = json_string(t, text)) == NULL) return 0;
     size_t n = (size_t)(end - text);
     if (jws_equal(name, size, "alg"))
         /* RFC 8037 and RFC 9864: two names of one algorithm. */
@@ -47,17 +47,17 @@ static int jws_member(json_scan *s, jws_parts *parts) {
 
 /* 1 if the header is exactly {alg, typ, kid}, each once, in any order. */
 static int jws_header(const unsigned char *text, size_t n, jws_parts *parts) {
-    json_scan s = {text, text + n, NULL, 0};
+    json_text t = {text, text + n};
     int seen = 0;
-    if (!json_take(&s, '{')) return 0;
+    if (!json_take(&t, '{')) return 0;
     do {
-        int member = jws_member(&s, parts);
+        int member = jws_member(&t, parts);
         if (member == 0 || seen & member) return 0;
         seen |= member;
-    } while (json_take(&s, ','));
-    if (seen != 7 || !json_take(&s, '}')) return 0;
-    json_skip_blank(&s);
-    return s.at == s.end;
+    } while (json_take(&t, ','));
+    if (seen != 7 || !json_take(&t, '}')) return 0;
+    json_skip_blank(&t);
+    return t.at == t.end;
 }
 
 /* Fills `parts`; 1 if the form is canonical, else 0. Cheapest checks first. */

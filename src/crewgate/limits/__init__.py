@@ -10,6 +10,7 @@ from crewgate.limits.control_api import *  # noqa: F403 - the same
 from crewgate.limits.export import *  # noqa: F403 - the same
 from crewgate.limits.gossip import *  # noqa: F403 - the same
 from crewgate.limits.health import *  # noqa: F403 - the same
+from crewgate.limits.json_rpc import *  # noqa: F403 - the same
 from crewgate.limits.ledger import *  # noqa: F403 - the same
 from crewgate.limits.mcp import *  # noqa: F403 - the same
 from crewgate.limits.metrics import *  # noqa: F403 - the same
