@@ -11,12 +11,14 @@ SOURCES := $(shell find ext -type f ! -name '*.c')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check lint docs man bench bench-hop bench-cluster simulate isolation power-loss disks container-test soak sanitize fuzz wheels sbom coverage clean
+.PHONY: help setup npm demo test check lint docs man bench bench-hop bench-cluster simulate isolation power-loss disks container-test soak sanitize fuzz wheels sbom coverage clean
 
 help:  ## print these lines
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
 
 setup: $(STAMPS)/extension  ## make the virtual environment, with the tools and the native core
+
+npm: build/npm/.installed  ## install the MCP clients and the conformance suite that tests run; needs npm
 
 demo: setup  ## play the incident on real gateways
 	@$(BIN)/crewgate demo
@@ -113,6 +115,12 @@ coverage: setup  ## run the tests with branch coverage, Python and Cython
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 	@$(MAKE) --no-print-directory setup
+
+# No script of a package runs, and no lock file is written: package.json pins each version.
+build/npm/.installed: tests/support/package.json
+	@mkdir -p build/npm && cp $< build/npm/
+	@npm install --prefix build/npm --ignore-scripts --no-package-lock --no-audit --no-fund --silent
+	@touch $@
 
 clean:  ## delete the virtual environments and everything that was built
 	@rm -rf build dist .venv .venv-* src/*.egg-info $(NATIVE)/*.so .coverage .coverage.*

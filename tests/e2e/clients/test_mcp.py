@@ -1,9 +1,6 @@
 """MCP over streamable HTTP: the SDKs for Python and TypeScript; each request reads a token file."""
 
 import asyncio
-import functools
-import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -15,6 +12,7 @@ import pytest
 from client_gateway import ClientWorld
 from documents import ROOT, blocks
 from installation import wait_until
+from npm_programs import needs_npm, run_module
 
 SERVER = Path(__file__).parents[2] / "support" / "mcp_server.py"
 
@@ -76,41 +74,21 @@ def test_a_tool_that_reports_on_its_way(
     assert sorted(told) == [1, 2, 3]
 
 
-@functools.cache
-def node_modules() -> Path | None:
-    """Where npm has put the SDK for TypeScript, for all users."""
-    if not shutil.which("npm"):
-        return None
-    done = subprocess.run(["npm", "root", "--global"], capture_output=True, text=True, check=True)
-    folder = Path(done.stdout.strip())
-    return folder if (folder / "@modelcontextprotocol" / "client").is_dir() else None
-
-
+@needs_npm
 def test_the_recipe_for_typescript(world: ClientWorld, address: str, tmp_path: Path) -> None:
     """As the page has it: it lists the tools, and says why the gateway refuses a token."""
-    modules = node_modules()
-    if modules is None:
-        pytest.skip("@modelcontextprotocol/client is not installed by npm")
     page = (ROOT / "docs" / "how-to" / "connect-clients.md").read_text()
     (recipe,) = (block.content for block in blocks(page) if block.language == "js")
-    file, script = tmp_path / "writer.token", tmp_path / "client.mjs"
+    file = tmp_path / "writer.token"
     url = "https://localhost:8443/mcp"
     for shown, real in (("/run/crew/writer.token", str(file)), (url, address)):
         assert recipe.count(shown) == 1
         recipe = recipe.replace(shown, real)
-    script.write_text(recipe)
-    (tmp_path / "node_modules").symlink_to(modules)
 
     def run(token: str) -> subprocess.CompletedProcess[str]:
         file.write_text(token)
-        return subprocess.run(
-            ["node", str(script)],
-            env=os.environ | {"NODE_EXTRA_CA_CERTS": str(world.ca)},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        trust = {"NODE_EXTRA_CA_CERTS": str(world.ca)}
+        return run_module(recipe, folder=tmp_path, environment=trust)
 
     good, bad = run(world.token), run(f"{world.token[:-4]}AAAA")
     assert (good.returncode, good.stdout) == (0, "[ 'count' ]\n"), good.stderr
