@@ -164,6 +164,13 @@ class UpstreamError(CrewgateError):
     """A tool's server cannot be reached, or its response is not valid HTTP."""
 
 
+class UnreadableResponseError(UpstreamError):
+    """A tool's server sent a message that the gateway cannot judge. The text says what and where.
+
+    The text does not repeat the message, because the caller may not be allowed to see it.
+    """
+
+
 class UpstreamTimeoutError(UpstreamError):
     """A tool's server did not accept, respond or continue in time."""
 

@@ -62,6 +62,11 @@ class EventReader:
         self._is_cut = False  # it is too large: its first part is already out
         self._is_first = True
 
+    @property
+    def held_bytes(self) -> int:
+        """The size of what has arrived of the next event."""
+        return self._size
+
     def feed(self, data: bytes) -> list[Event]:
         """Return the events that are complete now, and what stands between them."""
         if not data:

@@ -1,0 +1,257 @@
+"""Takes out of the lists of an MCP server what a caller may not use.
+
+All functions take a `result` that the native reader has accepted, so no object in it has two
+members of one name. They leave each entry that stays byte for byte: the schemas of tools can demand
+headers (`x-mcp-header`), which a client must see as the server wrote them.
+
+Of the other members of a result, only those stay that MCP defines. Any other member could repeat
+what the list must not show.
+"""
+
+import enum
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from crewgate import limits
+from crewgate.core.mcp import tool_ids
+from crewgate.errors import UnreadableResponseError
+
+# Whether a caller may use what has this name or URI.
+Allows = Callable[[str], bool]
+# A path of members below `capabilities`.
+CapabilityPath = tuple[str, ...]
+
+_RESERVED_META = "io.modelcontextprotocol/"  # the prefix of the keys that MCP defines
+_PRIVATE, _COMPLETE = b'"private"', b'"complete"'
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_T = TypeVar("_T")
+
+_object: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_array: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
+_strings: msgspec.json.Decoder[list[str]] = msgspec.json.Decoder(list[str])
+_string: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
+_integer: msgspec.json.Decoder[int] = msgspec.json.Decoder(int)
+_encode = msgspec.json.Encoder().encode
+
+
+class ListKind(enum.Enum):
+    """A kind of list: the member of a result that holds it, and the member that names an entry."""
+
+    TOOLS = "tools", "name"
+    PROMPTS = "prompts", "name"
+    RESOURCES = "resources", "uri"
+    TEMPLATES = "resourceTemplates", "uriTemplate"
+
+    @property
+    def member(self) -> str:
+        """The member of the result that holds the list."""
+        return self.value[0]
+
+    @property
+    def key(self) -> str:
+        """The member of an entry that names it."""
+        return self.value[1]
+
+    def is_served(self, name: str) -> bool:
+        """Return whether the gateway serves an entry with this name."""
+        if self is ListKind.TOOLS:
+            return tool_ids.is_tool(name)
+        if self is ListKind.PROMPTS:
+            return tool_ids.is_prompt(name)
+        return True
+
+
+class ListEntry(NamedTuple):
+    """An entry of a list: its name or URI, and its JSON text."""
+
+    name: str
+    text: bytes
+
+
+def list_entries(result: bytes, kind: ListKind) -> list[ListEntry]:
+    """Return the entries of a list that the gateway serves, in the order of the server.
+
+    It leaves out entries that are not objects, have no name, have a name that the gateway does not
+    serve, or have the name of an earlier entry.
+
+    Raises:
+        UnreadableResponseError: The result is not such a list, or exceeds a limit.
+    """
+    return _entries(_members(result), kind)
+
+
+def filter_list(
+    result: bytes,
+    kind: ListKind,
+    allows: Allows,
+    ttl_ms_max: int | None,
+    seal_cursor: Callable[[str], str] | None = None,
+) -> bytes:
+    """Return a list without the entries that the caller may not use.
+
+    `ttl_ms_max` is how long the client may keep it; None for a legacy client, whose lists have no
+    such member. `seal_cursor` hides a cursor, which can contain the name of an entry.
+
+    Raises:
+        UnreadableResponseError: The result is not such a list, or exceeds a limit.
+    """
+    members = _members(result)
+    kept = [entry.text for entry in _entries(members, kind) if allows(entry.name)]
+    filtered = {kind.member: b"[%b]" % b",".join(kept)}
+    cursor = _decoded(_string, members.get("nextCursor"))
+    if cursor is not None:
+        filtered["nextCursor"] = _encode(cursor if seal_cursor is None else seal_cursor(cursor))
+    if "_meta" in members:
+        filtered["_meta"] = _reserved_meta(members["_meta"])
+    if ttl_ms_max is not None:
+        filtered |= _caching(members, ttl_ms_max)
+        if "resultType" in members:
+            filtered["resultType"] = _COMPLETE
+    return _written((name, filtered[name]) for name in _in_order(members, filtered))
+
+
+def filter_discovery(
+    result: bytes,
+    withheld: Collection[CapabilityPath],
+    versions: Collection[str],
+    ttl_ms_max: int | None,
+    *,
+    shows_instructions: bool = True,
+) -> bytes:
+    """Return the result of `server/discover` or `initialize` as the endpoint serves it.
+
+    It loses the capabilities at the paths `withheld`, the versions that are not in `versions` and,
+    unless `shows_instructions`, the instructions: their text can describe any tool.
+
+    Raises:
+        UnreadableResponseError: The result or its capabilities are not objects, it exceeds a limit,
+            or the endpoint serves none of the server's versions.
+    """
+    members = dict(_members(result))
+    if "capabilities" in members:
+        members["capabilities"] = _without(members["capabilities"], withheld)
+    if "supportedVersions" in members:
+        offered = _decoded(_strings, members["supportedVersions"]) or []
+        served = [version for version in offered if version in versions]
+        if not served:
+            raise UnreadableResponseError("its server has no version of MCP that the endpoint has")
+        members["supportedVersions"] = _encode(served)
+    if not shows_instructions:
+        members.pop("instructions", None)
+    return _written(_cached(members, ttl_ms_max).items())
+
+
+def limit_caching(result: bytes, ttl_ms_max: int | None) -> bytes:
+    """Return a result that the client may keep for itself and for `ttl_ms_max` at most.
+
+    Raises:
+        UnreadableResponseError: The result is not an object.
+    """
+    return _written(_cached(_opened(result, "the result"), ttl_ms_max).items())
+
+
+def member_names(result: bytes) -> Collection[str]:
+    """Return the names of the members of a result; UnreadableResponseError for no object."""
+    return _opened(result, "the result").keys()
+
+
+def _members(result: bytes) -> Mapping[str, bytes]:
+    if len(result) > limits.mcp_list_bytes_max:
+        raise UnreadableResponseError(
+            f"the result has {len(result)} bytes; {limits.mcp_list_bytes_max} are allowed"
+        )
+    return _opened(result, "the result")
+
+
+def _opened(text: bytes, what: str) -> dict[str, bytes]:
+    try:
+        return {name: bytes(value) for name, value in _object.decode(text).items()}
+    except _UNREADABLE:
+        raise UnreadableResponseError(f"{what} is not an object") from None
+
+
+def _entries(members: Mapping[str, bytes], kind: ListKind) -> list[ListEntry]:
+    try:
+        texts = _array.decode(members.get(kind.member, b"null"))
+    except _UNREADABLE:
+        raise UnreadableResponseError(f"result.{kind.member} is not an array") from None
+    if len(texts) > limits.mcp_list_entries_max:
+        raise UnreadableResponseError(
+            f"result.{kind.member} has {len(texts)} entries; "
+            f"{limits.mcp_list_entries_max} are allowed"
+        )
+    found: dict[str, ListEntry] = {}
+    for text in texts:
+        name = _name(bytes(text), kind.key)
+        if name is not None and kind.is_served(name):
+            found.setdefault(name, ListEntry(name, bytes(text)))
+    return list(found.values())
+
+
+def _name(entry: bytes, key: str) -> str | None:
+    """Return what names an entry; None if some client could find another name in it.
+
+    Some clients ignore the case of members' names (encoding/json of Go).
+    """
+    try:
+        members = _object.decode(entry)
+    except _UNREADABLE:
+        return None
+    folded = key.casefold()
+    if [name for name in members if name.casefold() == folded] != [key]:
+        return None
+    return _decoded(_string, bytes(members[key]))
+
+
+def _decoded(decoder: msgspec.json.Decoder[_T], text: bytes | None) -> _T | None:
+    """Return a value of the decoder's type; None for another value."""
+    try:
+        return None if text is None else decoder.decode(text)
+    except _UNREADABLE:
+        return None
+
+
+def _reserved_meta(text: bytes) -> bytes:
+    members = _opened(text, "result._meta")
+    return _written(item for item in members.items() if item[0].startswith(_RESERVED_META))
+
+
+def _cached(members: Mapping[str, bytes], ttl_ms_max: int | None) -> dict[str, bytes]:
+    changed = dict(members)
+    if ttl_ms_max is not None:
+        return changed | _caching(members, ttl_ms_max)
+    changed.pop("ttlMs", None)
+    changed.pop("cacheScope", None)
+    return changed
+
+
+def _caching(members: Mapping[str, bytes], ttl_ms_max: int) -> dict[str, bytes]:
+    """Return the members for caches: what a server does not allow, the gateway does not allow."""
+    ttl_ms = _decoded(_integer, members.get("ttlMs")) or 0
+    return {"ttlMs": b"%d" % max(0, min(ttl_ms, ttl_ms_max)), "cacheScope": _PRIVATE}
+
+
+def _without(
+    text: bytes, withheld: Collection[CapabilityPath], where: str = "capabilities"
+) -> bytes:
+    members = _opened(text, f"result.{where}")
+    for name in {path[0] for path in withheld} & members.keys():
+        below = [path[1:] for path in withheld if path[0] == name]
+        if () in below:
+            del members[name]
+        else:
+            members[name] = _without(members[name], below, f"{where}.{name}")
+    return _written(members.items())
+
+
+def _in_order(members: Mapping[str, bytes], filtered: Mapping[str, bytes]) -> list[str]:
+    """Return the names of `filtered`, first those of the server in the server's order."""
+    return [name for name in members if name in filtered] + [
+        name for name in filtered if name not in members
+    ]
+
+
+def _written(members: Iterable[tuple[str, bytes]]) -> bytes:
+    return b"{%b}" % b",".join(b"%b:%b" % (_encode(name), text) for name, text in members)
