@@ -179,8 +179,10 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel("Calls and connections that were cut",
               (rate("crewgate_revocation_cuts_total", "instance"),), "ops"),
         Panel("Minting watch",
-              (rate("crewgate_minting_watch_steps_total", "crew", "step", where=CREWS),),
-              "ops", width=24),
+              (rate("crewgate_minting_watch_steps_total", "crew", "step", where=CREWS),), "ops"),
+        Panel("Tasks and sessions at servers", (gauge("crewgate_upstream_work", "instance"),)),
+        Panel("Their cancellations",
+              (rate("crewgate_upstream_cancellations_total", "endpoint", "result"),), "ops"),
     ),
     "Cluster": (
         Panel("Members that each machine sees",

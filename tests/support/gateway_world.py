@@ -215,6 +215,7 @@ def config_of(origin: UpstreamOrigin, folder: Path) -> Config:
         path=folder / "crewgate.toml",
         audience="https://gateway.example",
         state=folder,
+        sealing_keys=folder / "sealing.keys",
         workers=1,
         drain_seconds=5.0,
         listeners=(),

@@ -17,6 +17,7 @@ from crewgate.limits.metrics import *  # noqa: F403 - the same
 from crewgate.limits.minting_watch import *  # noqa: F403 - the same
 from crewgate.limits.prices import *  # noqa: F403 - the same
 from crewgate.limits.sealed_ids import *  # noqa: F403 - the same
+from crewgate.limits.upstream_work import *  # noqa: F403 - the same
 
 # Tokens, in the shape of RFC 9068; the sizes keep a hostile token under 200 µs of CPU.
 token_bytes_max = 4096  # half of the 8 KiB that proxies commonly take in a header field

@@ -257,6 +257,18 @@ CALLS_CUT = _counter(
     "crewgate_revocation_cuts_total",
     "Calls and connections that local requests to revoke have cut on this machine.",
 )
+UPSTREAM_CANCELLATIONS = _counter(
+    "crewgate_upstream_cancellations_total",
+    "Tasks and sessions of revoked or exhausted branches that the gateway has cancelled at the"
+    " server of an endpoint. `result` is cancelled (or ended before), refused by the server, or"
+    " failed without an answer.",
+    *("endpoint", "result"),
+)
+UPSTREAM_WORK = _gauge(
+    "crewgate_upstream_work",
+    "Running tasks and sessions that the workers would cancel at their servers.",
+    merge="sum",
+)
 WATCH_STEPS = _counter(
     "crewgate_minting_watch_steps_total",
     "Strikes and changes of level of the minting watch, by cause.",

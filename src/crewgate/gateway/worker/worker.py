@@ -27,6 +27,8 @@ from crewgate.gateway.call.gateway import Gateway
 from crewgate.gateway.call.in_flight import InFlightCalls
 from crewgate.gateway.call.undecided_call import ListenerPolicy
 from crewgate.gateway.routes import RouteTable
+from crewgate.gateway.upstream_work.canceller import WorkCanceller
+from crewgate.gateway.upstream_work.registry import WorkRegistry
 from crewgate.gateway.worker.agent_connection import AgentConnection
 from crewgate.gateway.worker.config_snapshot import ConfigSnapshot, prepare
 from crewgate.gateway.worker.health import WorkerHealth, bounded
@@ -72,11 +74,13 @@ class Worker:
         self._sink = sink
         self._metrics = sink.metrics or ProcessMetrics.unshared()
         self._gauges, self._name = WorkerMetrics(self._metrics), f"worker-{index}"
-        # Set when a call or a connection arrives and there was none that a revocation could end.
+        # Set when there is something that a revocation could end, and there was nothing before.
         self._has_work = AutoResetEvent()
         self._in_flight = InFlightCalls(
             round(limits.reservation_seconds_max * 1e9), self._has_work.set
         )
+        self._canceller = WorkCanceller(self._metrics)
+        self._work = WorkRegistry(self._canceller.cancel, self._has_work.set)
         self._agent = AgentConnection(config.state, index, self)
         self._peer_connections = PeerConnections(self._has_work.set)
         self._signer = LocalSigner()
@@ -112,6 +116,7 @@ class Worker:
                 nursery.start_soon(self._resolver.run)
                 nursery.start_soon(self._agent.run)
                 nursery.start_soon(self._background_tasks.run)
+                nursery.start_soon(self._canceller.run)
                 nursery.start_soon(self._follow_config, listeners, nursery)
                 nursery.start_soon(self._scan_for_revocations)
                 nursery.start_soon(self._sweep, listeners)
@@ -155,6 +160,7 @@ class Worker:
             + self._in_flight.terminate_revoked()
         )
         self._reload_crl()
+        self._work.cancel_revoked()
         now = time.monotonic_ns() if count or to_close else 0
         # A scan may have ended some of them before this push arrived: count those as well.
         scanned, last = self._in_flight.claim(pushed.keys)
@@ -177,6 +183,7 @@ class Worker:
         if self._authorizer is not None:
             self._authorizer.move(table, number)
             self._in_flight.terminate_revoked()
+            self._work.cancel_revoked()
             # The periodic scan could miss it: both tables may have the same generation.
             self._scan_peer_connections()
 
@@ -305,8 +312,10 @@ class Worker:
         else:
             self._authorizer.load(prepared.policy)
         listeners.adopt(prepared, bound)
+        self._canceller.use(prepared.routes.entries)
         self._prepared, self._config = prepared, prepared.config
         self._in_flight.terminate_revoked()  # the policy may trust fewer keys
+        self._work.cancel_revoked()
         self._send_accepting(accepting=True)
         self._on_ready()
         sections = prepared.config.listeners
@@ -321,9 +330,9 @@ class Worker:
                 )
 
     async def _scan_for_revocations(self) -> None:
-        """Scan the table for revocations whose push was lost, while any call or peer is there."""
+        """Scan the table for revocations whose push was lost, while they could end anything."""
         while True:
-            while not self._in_flight and not self._peer_connections:
+            while not (self._in_flight or self._peer_connections or self._work):
                 await self._has_work.wait()
             await trio.sleep(limits.revocation_look_seconds)
             if self._attachment is not None:
@@ -333,6 +342,7 @@ class Worker:
                     self._seen = generation
                     self._in_flight.end_revoked(time.monotonic_ns())
                     self._scan_peer_connections()
+                    self._work.cancel_revoked()
 
     async def _sweep(self, listeners: Listeners) -> None:
         """Expire calls and connections, sweep the pools and report health, once a second."""
@@ -343,9 +353,11 @@ class Worker:
             )
             for pool in list(self._pools):
                 pool.sweep(time.monotonic())
+            self._work.sweep(time.monotonic())
             self._sink.tick()
             pools = self._prepared.pools.values() if self._prepared else ()
             facts = self._health.facts(listeners, pools, time.time(), trio.current_time())
-            self._agent.send_health(bounded(facts))
-            self._gauges.note(listeners, pools, self._in_flight)
+            cancellations = self._canceller.facts(time.monotonic())
+            self._agent.send_health(bounded([*facts, *cancellations]))
+            self._gauges.note(listeners, pools, self._in_flight, self._work)
             await trio.sleep(limits.sweep_seconds)

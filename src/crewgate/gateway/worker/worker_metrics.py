@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from crewgate.gateway.call.in_flight import InFlightCalls
+from crewgate.gateway.upstream_work.registry import WorkRegistry
 from crewgate.gateway.worker.listeners import Listeners
 from crewgate.metrics import families
 from crewgate.metrics.families import MetricFamily
@@ -18,10 +19,15 @@ class WorkerMetrics:
         self._shown: set[tuple[MetricFamily, str]] = set()  # each gauge with its label
 
     def note(
-        self, listeners: Listeners, pools: Iterable[UpstreamPool], in_flight: InFlightCalls
+        self,
+        listeners: Listeners,
+        pools: Iterable[UpstreamPool],
+        in_flight: InFlightCalls,
+        work: WorkRegistry,
     ) -> None:
         """Note the present state. The gauges of what the configuration has no more are hidden."""
         self._metrics.series(families.CALLS_IN_FLIGHT).set(len(in_flight))
+        self._metrics.series(families.UPSTREAM_WORK).set(len(work))
         found: dict[tuple[MetricFamily, str], int] = {}
         for name, count in listeners.connection_counts().items():
             found[families.CONNECTIONS, name] = count

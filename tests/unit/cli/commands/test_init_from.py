@@ -146,8 +146,8 @@ def test_comments_and_order_stay(first: Path, tmp_path: Path) -> None:
     added = [line for _, _, _, start, end in changes for line in after[start:end]]
     keys = [line.split(" = ")[0] for line in added if not line.startswith("#")]
     assert keys == [
-        "sealing_keys", "name", "url", "folder", "root", "crl", "port", "staleness_quorum", "peers", "port",
-        "port", "port", "port", "url", "credential", "credential",
+        "sealing_keys", "name", "url", "folder", "root", "crl", "port", "staleness_quorum", "peers",
+        "port", "port", "port", "port", "url", "credential", "credential",
     ]  # fmt: skip
     gone = [line for _, start, end, _, _ in changes for line in before[start:end]]
     comments = [line.split()[1] for line in gone if line.startswith("#")]
