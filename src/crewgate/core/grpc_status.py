@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
+from crewgate.core import protobuf_wire as wire
 from crewgate.core.http_types import HeaderField
 
 DOMAIN = "crewgate.dev"
@@ -20,8 +21,6 @@ _TYPES = "type.googleapis.com/google.rpc."
 _FORM = re.compile(rb"application/grpc(?:-web(?:-text)?)?(?=[+; \t]|\Z)", re.IGNORECASE)
 # gRPC over HTTP/2, "Percent-Encoded": visible ASCII and the blank, except "%".
 _SAFE = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}"
-# The bit of a varint that says that another group of seven bits follows.
-_MORE = 0x80
 
 
 class Code(enum.IntEnum):
@@ -30,8 +29,10 @@ class Code(enum.IntEnum):
     UNKNOWN = 2
     INVALID_ARGUMENT = 3
     DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
     PERMISSION_DENIED = 7
     RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
     UNIMPLEMENTED = 12
     INTERNAL = 13
     UNAVAILABLE = 14
@@ -54,19 +55,25 @@ def is_native(content_type: bytes) -> bool:
 
 
 def fields(
-    code: Code, slug: str, message: str, members: Mapping[str, str], retry_seconds: int = 0
+    code: Code,
+    slug: str,
+    message: str,
+    members: Mapping[str, str],
+    retry_seconds: int = 0,
+    *,
+    domain: str = DOMAIN,
 ) -> list[HeaderField]:
     """Return the fields that end a call with a problem.
 
     `members` are those of the problem document, as texts. `retry_seconds` is when to retry; 0 means
-    never.
+    never. `domain` is who defines the slug.
     """
     reason = slug.upper().replace("-", "_")
-    details = [_any("ErrorInfo", _error_info(reason, members))]
+    details = [_any("ErrorInfo", _error_info(reason, domain, members))]
     if retry_seconds:
-        details.append(_any("RetryInfo", _bytes(1, _varint(1, retry_seconds))))
-    whole = _varint(1, code) + _bytes(2, message.encode())
-    whole += b"".join([_bytes(3, each) for each in details])
+        details.append(_any("RetryInfo", wire.delimited(1, wire.integer(1, retry_seconds))))
+    whole = wire.integer(1, code) + wire.delimited(2, message.encode())
+    whole += b"".join([wire.delimited(3, each) for each in details])
     return [
         (b"grpc-status", b"%d" % code),
         (b"grpc-message", quote(message, safe=_SAFE).encode()),
@@ -75,31 +82,14 @@ def fields(
     ]
 
 
-def _error_info(reason: str, members: Mapping[str, str]) -> bytes:
+def _error_info(reason: str, domain: str, members: Mapping[str, str]) -> bytes:
     entries = [
-        _bytes(3, _bytes(1, name.encode()) + _bytes(2, value.encode()))
+        wire.delimited(3, wire.delimited(1, name.encode()) + wire.delimited(2, value.encode()))
         for name, value in members.items()
     ]
-    return _bytes(1, reason.encode()) + _bytes(2, DOMAIN.encode()) + b"".join(entries)
+    head = wire.delimited(1, reason.encode()) + wire.delimited(2, domain.encode())
+    return head + b"".join(entries)
 
 
 def _any(name: str, value: bytes) -> bytes:
-    return _bytes(1, f"{_TYPES}{name}".encode()) + _bytes(2, value)
-
-
-def _bytes(field: int, value: bytes) -> bytes:
-    return _number(field << 3 | 2) + _number(len(value)) + value
-
-
-def _varint(field: int, value: int) -> bytes:
-    return _number(field << 3) + _number(value)
-
-
-def _number(value: int) -> bytes:
-    """Return a non-negative number in groups of seven bits, the lowest first."""
-    groups = bytearray()
-    while value >= _MORE:
-        groups.append(value % _MORE | _MORE)
-        value >>= 7
-    groups.append(value)
-    return bytes(groups)
+    return wire.delimited(1, f"{_TYPES}{name}".encode()) + wire.delimited(2, value)
