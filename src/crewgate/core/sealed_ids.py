@@ -45,6 +45,10 @@ class IdKind(enum.IntEnum):
     MCP_REQUEST_STATE = 3
     A2A_TASK = 4
     A2A_CONTEXT = 5
+    A2A_PAGE = 6  # where a list of tasks goes on
+    # Of contexts that the gateway or a client names, and no agent. The agent gets them sealed.
+    A2A_CONTEXT_OF_GATEWAY = 7
+    A2A_CONTEXT_OF_CLIENT = 8
 
     @property
     def bytes_max(self) -> int:

@@ -1,0 +1,200 @@
+"""Rewrites the card of an agent, so that clients come to the gateway and not to the agent.
+
+A card says where and how an agent is called (A2A 1.0, sections 4.4 and 8). A client that follows
+the addresses of the agent's own card goes around the gateway. So the card for clients has the
+addresses of the gateway, and its security scheme, and no interface or capability that the endpoint
+does not serve. A signature of the agent does not fit any more; the gateway may make one of its own.
+
+A card of version 0.3 has `url` and `additionalInterfaces`, one of version 1.0 has
+`supportedInterfaces`. A card may have both.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple, cast
+
+import msgspec
+
+from crewgate import limits
+from crewgate.core.a2a.canonical_json import canonical
+from crewgate.core.a2a.errors import INVALID_AGENT_RESPONSE, A2AError
+from crewgate.core.a2a.methods import Binding, Version
+
+SCHEME = "crewgate"  # the name of the security scheme
+_DEFAULT_BINDING = Binding.JSONRPC.value  # of a card of version 0.3 that names none
+_INTERFACES, _OF_V0_3 = "supportedInterfaces", ("url", "preferredTransport", "additionalInterfaces")
+# Members that a card of version 1.0 has even if they are empty or false (`a2a.proto`).
+_REQUIRED = frozenset(
+    {"name", "description", _INTERFACES, "version", "capabilities", "defaultInputModes",
+     "defaultOutputModes", "skills"}
+)  # fmt: skip
+_REQUIRED_OF_SKILL = frozenset({"id", "name", "description", "tags"})
+_OPTIONAL_CAPABILITIES = frozenset({"streaming", "pushNotifications", "extendedAgentCard"})
+
+_Card = dict[str, Any]
+_object: msgspec.json.Decoder[_Card] = msgspec.json.Decoder(dict[str, Any])
+_encode = msgspec.json.Encoder().encode
+# Signs the canonical text of a card, and returns the member of `signatures`.
+CardSigner = Callable[[bytes], Mapping[str, str]]
+
+
+class CardView(NamedTuple):
+    """What the card of one endpoint shows.
+
+    Attributes:
+        url: The URL of the endpoint, for JSON-RPC and HTTP+JSON.
+        authority: Host and port of the gateway, for gRPC.
+        scope: What a token must allow: a pattern for the endpoint.
+        bindings: The bindings that the endpoint serves.
+        versions: The versions that it serves.
+        tenants: The tenants that it lets through.
+        allows_push: Whether the agent may push to some address.
+        extensions: Further members of `capabilities.extensions`.
+    """
+
+    url: str
+    authority: str
+    scope: str
+    bindings: Collection[Binding]
+    versions: Collection[Version]
+    tenants: Collection[str] = ()
+    allows_push: bool = False
+    extensions: tuple[Mapping[str, object], ...] = ()
+
+    def serves(self, binding: object, version: object, tenant: object) -> bool:
+        """Return whether the endpoint serves an interface of the agent."""
+        return (
+            any(binding == each.value for each in self.bindings)
+            and any(str(version).startswith(each.value) for each in self.versions)
+            and (not tenant or tenant in self.tenants)
+        )
+
+    def address(self, binding: object) -> str:
+        """Return where clients find the gateway for a binding."""
+        return self.authority if binding == Binding.GRPC.value else self.url
+
+
+def rewrite(data: bytes, view: CardView, sign: CardSigner | None = None) -> bytes:
+    """Return the card for clients; `sign` makes the signature of the gateway.
+
+    Raises:
+        A2AError: The card cannot be read, or has no interface that the endpoint serves.
+    """
+    card = _read(data)
+    is_v1_0 = _INTERFACES in card
+    served = _serve_interfaces(card, view)
+    served = _serve_v0_3_interfaces(card, view) or served
+    if not served:
+        raise _unusable("it has no interface that this endpoint serves")
+    _limit_capabilities(card, view)
+    _require_token(card, view.scope, is_v1_0=is_v1_0)
+    card.pop("signatures", None)
+    if sign is not None and is_v1_0:
+        _drop_defaults(card)
+        try:
+            card["signatures"] = [sign(canonical(card))]
+        except ValueError as error:
+            raise _unusable(f"it cannot be signed: {error}") from None
+    return _encode(card)
+
+
+def _read(data: bytes) -> _Card:
+    if len(data) > limits.a2a_card_bytes_max:
+        raise _unusable(f"it has more than {limits.a2a_card_bytes_max} bytes")
+    try:
+        card = _object.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise _unusable("it is not a JSON object") from None
+    if not isinstance(card.get("name"), str) or not card["name"]:
+        raise _unusable("it has no name")
+    if not isinstance(card.setdefault("capabilities", {}), dict):
+        raise _unusable("its capabilities are not an object")
+    return card
+
+
+def _serve_interfaces(card: _Card, view: CardView) -> bool:
+    """Put the gateway's addresses into a card of version 1.0; return whether any is left."""
+    if _INTERFACES not in card:
+        return False
+    card[_INTERFACES] = [
+        {**each, "url": view.address(each.get("protocolBinding"))}
+        for each in _objects(card[_INTERFACES], _INTERFACES)
+        if view.serves(each.get("protocolBinding"), each.get("protocolVersion"), each.get("tenant"))
+    ]
+    return bool(card[_INTERFACES])
+
+
+def _serve_v0_3_interfaces(card: _Card, view: CardView) -> bool:
+    """Put the gateway's addresses into a card of version 0.3; return whether any is left."""
+    if "url" not in card:
+        return False
+    others = _objects(card.get("additionalInterfaces") or [], "additionalInterfaces")
+    named = [card.get("preferredTransport") or _DEFAULT_BINDING]
+    named += [each.get("transport") for each in others]
+    found = dict.fromkeys(each for each in named if view.serves(each, Version.V0_3.value, ""))
+    for name in _OF_V0_3:
+        card.pop(name, None)
+    if not found:
+        return False
+    preferred = next(iter(found))
+    card["url"], card["preferredTransport"] = view.address(preferred), preferred
+    card["additionalInterfaces"] = [
+        {"url": view.address(each), "transport": each} for each in found
+    ]
+    return True
+
+
+def _limit_capabilities(card: _Card, view: CardView) -> None:
+    capabilities = card["capabilities"]
+    if not view.allows_push and "pushNotifications" in capabilities:
+        capabilities["pushNotifications"] = False
+    if view.extensions:
+        known = _objects(capabilities.get("extensions") or [], "capabilities.extensions")
+        capabilities["extensions"] = [*known, *view.extensions]
+
+
+def _require_token(card: _Card, scope: str, *, is_v1_0: bool) -> None:
+    """Say that clients need a token of the gateway; the agent's own schemes end at the gateway."""
+    for skill in _objects(card.get("skills") or [], "skills"):
+        skill.pop("security", None)
+        skill.pop("securityRequirements", None)
+    card.pop("security", None)
+    if is_v1_0:
+        scheme = {"scheme": "Bearer", "bearerFormat": "JWT"}
+        card["securitySchemes"] = {SCHEME: {"httpAuthSecurityScheme": scheme}}
+        card["securityRequirements"] = [{"schemes": {SCHEME: {"list": [scope]}}}]
+    else:
+        scheme = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+        card["securitySchemes"] = {SCHEME: scheme}
+        card["security"] = [{SCHEME: [scope]}]
+
+
+def _drop_defaults(card: _Card) -> None:
+    """Drop what has the default value of its type and need not be there (section 8.4.1).
+
+    A reader that parses the card and writes it again, to check the signature, drops them as well.
+    """
+    _drop(card, _REQUIRED)
+    _drop(card["capabilities"], _OPTIONAL_CAPABILITIES)
+    for extension in card["capabilities"].get("extensions", ()):
+        _drop(extension, frozenset())
+    for skill in card.get("skills") or ():
+        _drop(skill, _REQUIRED_OF_SKILL)
+    for interface in card[_INTERFACES]:
+        _drop(interface, frozenset({"url", "protocolBinding", "protocolVersion"}))
+
+
+def _drop(members: _Card, required: Collection[str]) -> None:
+    for name in [*members]:
+        value = members[name]
+        if name not in required and (value is None or value is False or value in ("", [], {})):
+            del members[name]
+
+
+def _objects(value: object, name: str) -> list[_Card]:
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        raise _unusable(f"{name} is not a list of objects")
+    return cast("list[_Card]", value)
+
+
+def _unusable(why: str) -> A2AError:
+    return A2AError(INVALID_AGENT_RESPONSE, f"the agent card: {why}")

@@ -1,0 +1,147 @@
+"""A branch sees its own tasks, contexts and pages, and none of another branch."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crewgate.core.a2a.agent_card import CardView
+from crewgate.core.a2a.client_ids import RequestTexts, ResponseTexts, origin_of
+from crewgate.core.a2a.errors import (
+    INVALID_AGENT_RESPONSE,
+    INVALID_PARAMS,
+    PUSH_NOT_SUPPORTED,
+    TASK_NOT_FOUND,
+    A2AError,
+    ErrorType,
+)
+from crewgate.core.a2a.message_fields import TextKind
+from crewgate.core.sealed_ids import CallIds, IdOwner, IdSealer
+
+OLD, NEW = bytes(32), bytes(31) + b"\1"
+VIEW = CardView("https://gateway.example/a2a", "gateway.example", "r.*", (), ())
+TASK, CONTEXT, PAGE, NAME = TextKind.TASK, TextKind.CONTEXT, TextKind.PAGE, TextKind.TASK_NAME
+ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
+
+
+def call(branch: int = 1, *, keys: tuple[bytes, ...] = (OLD,), endpoint: str = "r") -> CallIds:
+    """The ids of one call of a branch."""
+    return CallIds(IdSealer(keys), IdOwner("crew", bytes(15) + bytes((branch,)), endpoint))
+
+
+def sent(text: str, kind: TextKind, branch: int = 1, **options: object) -> str:
+    """What the agent gets for a text of a branch."""
+    return RequestTexts(call(branch, **options)).text(kind, text)  # type: ignore[arg-type]
+
+
+def received(text: str, kind: TextKind, branch: int = 1, **options: object) -> str:
+    """What a branch gets for a text of the agent."""
+    return ResponseTexts(call(branch, **options), VIEW).text(kind, text)  # type: ignore[arg-type]
+
+
+def refusal(text: str, kind: TextKind, branch: int = 1, **options: object) -> ErrorType:
+    """The type of the error that a text of a branch is."""
+    with pytest.raises(A2AError) as caught:
+        sent(text, kind, branch, **options)
+    return caught.value.kind
+
+
+@given(ids)
+def test_a_task_exists_for_its_branch_only(task: str) -> None:
+    """Another branch or endpoint gets the same answer for it as for any text."""
+    sealed = received(task, TASK)
+    assert sent(sealed, TASK) == task
+    assert received(task, TASK) == sealed
+    foreign = refusal(sealed, TASK, 2), refusal(sealed, TASK, endpoint="s")
+    assert {*foreign, refusal(task, TASK), refusal("x", TASK)} == {TASK_NOT_FOUND}
+    if "/" not in task:
+        name = received(f"tasks/{task}/pushNotificationConfigs/c", NAME)
+        assert sent(name, NAME) == f"tasks/{task}/pushNotificationConfigs/c"
+        assert refusal(name, NAME, 2) is TASK_NOT_FOUND
+        assert sent(name.split("/")[1], TASK) == task
+
+
+def test_a_context_of_the_agent_is_sealed() -> None:
+    """Another branch that sends it begins a context of its own."""
+    sealed = received("agents", CONTEXT)
+    assert sent(sealed, CONTEXT) == "agents"
+    elsewhere = sent(sealed, CONTEXT, 2)
+    assert elsewhere != "agents"
+    assert received(elsewhere, CONTEXT, 2) == sealed
+
+
+@given(ids)
+def test_a_context_of_a_client_is_its_own(context: str) -> None:
+    """Two branches that choose one name do not meet, and each reads its own name."""
+    first, second = sent(context, CONTEXT), sent(context, CONTEXT, 2)
+    assert len({context, first, second}) == 3
+    assert received(first, CONTEXT) == context
+    assert received(second, CONTEXT, 2) == context
+    assert received(first, CONTEXT, 2) != context
+
+
+def test_a_context_of_the_gateway_survives_another_sealing_key() -> None:
+    """A conversation goes on while the keys change."""
+    request = RequestTexts(call(), context="fresh")
+    shown = ResponseTexts(call(), VIEW).text(CONTEXT, request.new_context)
+    assert sent(shown, CONTEXT, keys=(NEW, OLD)) == request.new_context
+    assert RequestTexts(call()).new_context == ""
+
+
+def test_the_tasks_of_a_branch_are_known_by_their_contexts() -> None:
+    """A list shows tasks whose context the gateway has named for the branch."""
+    mine = sent("chosen", CONTEXT), RequestTexts(call(), context="fresh").new_context
+    response = ResponseTexts(call(), VIEW)
+    assert all(map(response.keeps_task, mine))
+    assert response.hides_total
+    others = sent("chosen", CONTEXT, 2), "agents", ""
+    assert not any(map(response.keeps_task, others))
+    request = RequestTexts(call())
+    request.text(CONTEXT, received("agents", CONTEXT))
+    named = ResponseTexts(call(), VIEW, contexts=request.contexts)
+    assert named.keeps_task("agents")
+    assert not named.keeps_task(mine[0])
+    assert not named.hides_total
+
+
+def test_a_page_is_of_the_branch() -> None:
+    """The token of a page may name a task of another branch, so nobody else can use or read it."""
+    page = received("cursor", PAGE)
+    assert sent(page, PAGE) == "cursor"
+    assert {refusal(page, PAGE, 2), refusal("cursor", PAGE)} == {INVALID_PARAMS}
+
+
+def test_a_tenant_must_be_let_through() -> None:
+    """One upstream may have several agents, and a token allows one endpoint."""
+    assert RequestTexts(call(), tenants=["acme"]).text(TextKind.TENANT, "acme") == "acme"
+    assert refusal("acme", TextKind.TENANT) is INVALID_PARAMS
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed"),
+    [
+        ("https://hooks.example/a?b=c", True), ("https://HOOKS.example:443", True),
+        ("https://hooks.example:8443/", False), ("http://hooks.example/", False),
+        ("https://hooks.example@evil.example/", False), ("https://evil/?hooks.example", False),
+        ("https://hooks.example\\@evil.example/", False), ("https:hooks.example", False),
+        ("https://hooks.example.evil.example/", False), ("https://hooks.example#@evil/", False),
+        ("//hooks.example/", False), ("https://hooks.example/\r\nx: y", False), ("", False),
+    ],
+)  # fmt: skip
+def test_the_agent_may_push_to_named_origins_only(url: str, allowed: bool) -> None:
+    """No reader finds another host in an address than the gateway did."""
+    origins = {origin_of("https://hooks.example")}
+    texts = RequestTexts(call(), push_origins=origins)
+    if allowed:
+        assert texts.text(TextKind.PUSH_URL, url) == url
+    else:
+        with pytest.raises(A2AError) as caught:
+            texts.text(TextKind.PUSH_URL, url)
+        assert caught.value.kind is PUSH_NOT_SUPPORTED
+
+
+def test_an_id_that_is_too_long_is_an_error_of_its_sender() -> None:
+    """The agent's is an answer that the gateway cannot pass on."""
+    assert refusal("x" * 2000, CONTEXT) is INVALID_PARAMS
+    with pytest.raises(A2AError) as caught:
+        received("x" * 2000, TASK)
+    assert caught.value.kind is INVALID_AGENT_RESPONSE
