@@ -164,10 +164,10 @@ class UpstreamError(CrewgateError):
     """A tool's server cannot be reached, or its response is not valid HTTP."""
 
 
-class UnreadableResponseError(UpstreamError):
-    """A tool's server sent a message that the gateway cannot judge. The text says what and where.
+class UnusableResponseError(UpstreamError):
+    """A tool's server sent a response that its client must not get. The text says why.
 
-    The text does not repeat the message, because the caller may not be allowed to see it.
+    The text does not repeat the response, because the client may not be allowed to see it.
     """
 
 

@@ -7,7 +7,7 @@ import msgspec
 from crewgate.core.mcp import list_filter
 from crewgate.core.mcp.list_filter import Allows, CapabilityPath, ListKind
 from crewgate.core.mcp.response_rewriting import ServerMessage
-from crewgate.errors import UnreadableResponseError
+from crewgate.errors import UnusableResponseError
 
 _LISTS = {
     "tools/list": ListKind.TOOLS,
@@ -54,7 +54,7 @@ class CallerFilter:
         """Return the message as the caller may see it: None for no change, b"" for no message.
 
         Raises:
-            UnreadableResponseError: The result is not that of its method, or exceeds a limit.
+            UnusableResponseError: The result is not that of its method, or exceeds a limit.
         """
         if message.kind == "notification":
             return self._notification(message)
@@ -79,7 +79,7 @@ class CallerFilter:
             kinds = [kind for kind in ListKind if kind.member in members]
             is_discovery = "capabilities" in members
         if len(kinds) + is_discovery > 1:
-            raise UnreadableResponseError("the result has several lists")
+            raise UnusableResponseError("the result has several lists")
         if kinds:
             allows = view.allows[kinds[0]]
             return list_filter.filter_list(

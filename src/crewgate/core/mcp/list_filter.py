@@ -16,7 +16,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.core.mcp import tool_ids
-from crewgate.errors import UnreadableResponseError
+from crewgate.errors import UnusableResponseError
 
 # Whether a caller may use what has this name or URI.
 Allows = Callable[[str], bool]
@@ -77,7 +77,7 @@ def list_entries(result: bytes, kind: ListKind) -> list[ListEntry]:
     serve, or have the name of an earlier entry.
 
     Raises:
-        UnreadableResponseError: The result is not such a list, or exceeds a limit.
+        UnusableResponseError: The result is not such a list, or exceeds a limit.
     """
     return _entries(_members(result), kind)
 
@@ -95,7 +95,7 @@ def filter_list(
     such member. `seal_cursor` hides a cursor, which can contain the name of an entry.
 
     Raises:
-        UnreadableResponseError: The result is not such a list, or exceeds a limit.
+        UnusableResponseError: The result is not such a list, or exceeds a limit.
     """
     members = _members(result)
     kept = [entry.text for entry in _entries(members, kind) if allows(entry.name)]
@@ -126,7 +126,7 @@ def filter_discovery(
     unless `shows_instructions`, the instructions: their text can describe any tool.
 
     Raises:
-        UnreadableResponseError: The result or its capabilities are not objects, it exceeds a limit,
+        UnusableResponseError: The result or its capabilities are not objects, it exceeds a limit,
             or the endpoint serves none of the server's versions.
     """
     members = dict(_members(result))
@@ -136,7 +136,7 @@ def filter_discovery(
         offered = _decoded(_strings, members["supportedVersions"]) or []
         served = [version for version in offered if version in versions]
         if not served:
-            raise UnreadableResponseError("its server has no version of MCP that the endpoint has")
+            raise UnusableResponseError("its server has no version of MCP that the endpoint has")
         members["supportedVersions"] = _encode(served)
     if not shows_instructions:
         members.pop("instructions", None)
@@ -147,19 +147,19 @@ def limit_caching(result: bytes, ttl_ms_max: int | None) -> bytes:
     """Return a result that the client may keep for itself and for `ttl_ms_max` at most.
 
     Raises:
-        UnreadableResponseError: The result is not an object.
+        UnusableResponseError: The result is not an object.
     """
     return _written(_cached(_opened(result, "the result"), ttl_ms_max).items())
 
 
 def member_names(result: bytes) -> Collection[str]:
-    """Return the names of the members of a result; UnreadableResponseError for no object."""
+    """Return the names of the members of a result; UnusableResponseError for no object."""
     return _opened(result, "the result").keys()
 
 
 def _members(result: bytes) -> Mapping[str, bytes]:
     if len(result) > limits.mcp_list_bytes_max:
-        raise UnreadableResponseError(
+        raise UnusableResponseError(
             f"the result has {len(result)} bytes; {limits.mcp_list_bytes_max} are allowed"
         )
     return _opened(result, "the result")
@@ -169,16 +169,16 @@ def _opened(text: bytes, what: str) -> dict[str, bytes]:
     try:
         return {name: bytes(value) for name, value in _object.decode(text).items()}
     except _UNREADABLE:
-        raise UnreadableResponseError(f"{what} is not an object") from None
+        raise UnusableResponseError(f"{what} is not an object") from None
 
 
 def _entries(members: Mapping[str, bytes], kind: ListKind) -> list[ListEntry]:
     try:
         texts = _array.decode(members.get(kind.member, b"null"))
     except _UNREADABLE:
-        raise UnreadableResponseError(f"result.{kind.member} is not an array") from None
+        raise UnusableResponseError(f"result.{kind.member} is not an array") from None
     if len(texts) > limits.mcp_list_entries_max:
-        raise UnreadableResponseError(
+        raise UnusableResponseError(
             f"result.{kind.member} has {len(texts)} entries; "
             f"{limits.mcp_list_entries_max} are allowed"
         )

@@ -12,7 +12,7 @@ from crewgate.core.mcp.list_filter import (
     limit_caching,
     list_entries,
 )
-from crewgate.errors import UnreadableResponseError
+from crewgate.errors import UnusableResponseError
 
 READ = b'{ "name" : "read" ,"inputSchema":{"x-mcp-header":"Region", "a":1.0} }'
 DELETE = b'{"name":"delete","description":"removes files"}'
@@ -126,16 +126,16 @@ def test_each_kind_of_list_has_its_own_names(kind: ListKind, page: bytes, names:
     ],
 )
 def test_a_list_that_cannot_be_read_shows_nothing(page: bytes, why: str) -> None:
-    with pytest.raises(UnreadableResponseError, match=why):
+    with pytest.raises(UnusableResponseError, match=why):
         filter_list(page, ListKind.TOOLS, lambda _: True, 1)
 
 
 def test_the_size_of_a_list_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "mcp_list_entries_max", 2)
-    with pytest.raises(UnreadableResponseError, match="3 entries; 2 are allowed"):
+    with pytest.raises(UnusableResponseError, match="3 entries; 2 are allowed"):
         filter_list(b'{"tools":[1,2,3]}', ListKind.TOOLS, allows_read, 1)
     monkeypatch.setattr(limits, "mcp_list_bytes_max", 10)
-    with pytest.raises(UnreadableResponseError, match="12 bytes; 10 are allowed"):
+    with pytest.raises(UnusableResponseError, match="12 bytes; 10 are allowed"):
         filter_list(b'{"tools":[]}', ListKind.TOOLS, allows_read, 1)
 
 
@@ -170,7 +170,7 @@ def test_discovery_names_what_the_endpoint_serves() -> None:
     ],
 )
 def test_discovery_that_cannot_be_read_is_an_error(result: bytes, why: str) -> None:
-    with pytest.raises(UnreadableResponseError, match=why):
+    with pytest.raises(UnusableResponseError, match=why):
         filter_discovery(result, WITHHELD, ["2026-07-28"], 50)
 
 
