@@ -19,6 +19,8 @@ from crewgate.config import (
     CrewConfig,
     LedgerConfig,
     LimitsConfig,
+    MCPConfig,
+    MCPToolConfig,
     TableConfig,
     ToolConfig,
     UpstreamConfig,
@@ -27,6 +29,7 @@ from crewgate.config import (
 from crewgate.core.audit.json_line import decode
 from crewgate.core.ids import branch_key, path_digest
 from crewgate.core.problem_types import Reason
+from crewgate.core.sealed_ids import IdSealer
 from crewgate.core.tokens.claims import Claims, PathElement
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
@@ -102,10 +105,14 @@ class FakePermit:
         self.is_current = True
         self.ended = ""
         self.extended: list[int] = []
+        self.forbidden: frozenset[str] = frozenset()
 
     @property
     def has_reservation(self) -> bool:
         return not self.ended
+
+    def allows(self, name: str) -> bool:
+        return name not in self.forbidden
 
     def settle(self, cost_micro: int | None = None) -> None:
         """At 0 it is a release."""
@@ -136,7 +143,7 @@ class FakeJudge:
         self.draws: list[tuple[Denial, int]] = []
         self.observed_reason: Reason | None = None
 
-    def decide(
+    def decide(  # noqa: PLR0913 - as the gate
         self,
         token: bytes,
         tool: int,
@@ -147,6 +154,7 @@ class FakeJudge:
         drawn: bool = False,
         price: int = -1,
         is_upper_bound: bool = False,
+        name: str | None = None,
     ) -> FakePermit | Denial:
         assert len(request) == 16
         self.asked.append((token, tool, observe, drawn))
@@ -206,6 +214,9 @@ class FakeSink:
         self.counts.append((listener, reason, network))
 
 
+SEALER = IdSealer([bytes(32)])
+
+
 def config_of(origin: UpstreamOrigin, folder: Path) -> Config:
     """Four tools on one upstream, which wants a key of its own."""
     secret = folder / "upstream.key"
@@ -236,6 +247,10 @@ def config_of(origin: UpstreamOrigin, folder: Path) -> Config:
                 decide_on="body",
                 carriers=("authorization", "x-api-key"),
             ),
+        ),
+        mcp=(
+            MCPConfig("files", "/mcp/files", "tools", 10_000, (MCPToolConfig("delete", 50_000),)),
+            MCPConfig("modern", "/mcp/modern", "tools", 10_000, revisions="2026-07-28"),
         ),
         audit=AuditConfig(folder),
         table=TableConfig(),
@@ -296,7 +311,7 @@ async def running_gateway(
         judge, sink = FakeJudge(), FakeSink()
         live = InFlightCalls(int(limits.reservation_seconds_max * 1e9))
         errands = BackgroundTasks(limits.credit_wait_seconds, lambda *_: None)
-        site = build(config, {"tools": pool})
+        site = build(config, {"tools": pool}, sealer=SEALER)
         metrics = ProcessMetrics.unshared()
         services = CallServices(judge, live, sink, poller, errands, metrics=metrics)
         gateway = Gateway(door or ListenerPolicy("agents"), site, services)

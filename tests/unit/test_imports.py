@@ -69,10 +69,13 @@ def test_the_fence_keeps_out_what_is_installed(name: str) -> None:
     assert f"{name} is not installed" in behind_the_fence(f"import {name}").stderr
 
 
-# Parts of one thing, which import each other for the type checker only: a call with its metering
-# and its record, and an orchestrator with the handles of its branches.
+# Parts of one thing, which import each other for the type checker only: a call with its response,
+# its metering and its record, and an orchestrator with the handles of its branches.
 CYCLES = {
-    *(f"crewgate.gateway.call.{name}" for name in ("proxied_call", "response_metering")),
+    *(
+        f"crewgate.gateway.call.{name}"
+        for name in ("proxied_call", "response_metering", "response_relay")
+    ),
     "crewgate.gateway.call.call_audit_line",
     *(f"crewgate.issuer.{name}" for name in ("orchestrator", "subagent")),
 }

@@ -11,7 +11,7 @@ import msgspec
 from crewgate import limits
 from crewgate.errors import MalformedMessageError
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromStringAndSize
 from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport uint32_t, uint64_t
@@ -369,7 +369,7 @@ cdef class JSONRPCMessage:
 
 def read_message(body):
     """See the stub."""
-    if not PyBytes_CheckExact(body):
+    if not PyBytes_Check(body):
         raise TypeError("a message is given as bytes")
     cdef size_t size = <size_t>PyBytes_GET_SIZE(body)
     if size > BYTES_MAX:

@@ -17,6 +17,7 @@ from crewgate.config.export import ExportConfig, ReceiverURL
 from crewgate.config.ledger import Durability, LedgerConfig
 from crewgate.config.listener import ControlConfig, ListenerConfig
 from crewgate.config.load import load
+from crewgate.config.mcp import MCPConfig, MCPPromptConfig, MCPResourceConfig, MCPToolConfig
 from crewgate.config.model import Config
 from crewgate.config.ocsp_client import OCSPClientConfig, OCSPMode
 from crewgate.config.resource_limits import AuditConfig, AuditSync, LimitsConfig, TableConfig
@@ -49,6 +50,10 @@ __all__ = [
     "LedgerConfig",
     "LimitsConfig",
     "ListenerConfig",
+    "MCPConfig",
+    "MCPPromptConfig",
+    "MCPResourceConfig",
+    "MCPToolConfig",
     "OCSPClientConfig",
     "OCSPMode",
     "ReceiverURL",

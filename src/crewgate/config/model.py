@@ -22,6 +22,7 @@ from crewgate.config.declaration import Key, Scope, Table, TableList, TableMap, 
 from crewgate.config.export import ExportConfig
 from crewgate.config.ledger import LedgerConfig
 from crewgate.config.listener import ControlConfig, ListenerConfig
+from crewgate.config.mcp import MCPConfig
 from crewgate.config.ocsp_client import OCSPClientConfig
 from crewgate.config.resource_limits import AuditConfig, LimitsConfig, TableConfig
 from crewgate.config.tool import ToolConfig
@@ -42,7 +43,7 @@ def _sealing_keys(scope: Scope) -> Path:
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """One configuration file. The index of a tool in `tools` is its number in the policy."""
+    """One configuration file. The module `judged_tools` numbers its tools."""
 
     path: Path
     state: Annotated[
@@ -96,6 +97,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         "A tool: a name to grant, a route, a price in credits.",
         TableMap(name="tool", max_count=bounds.tools_max, names=values.TOOL_NAME),
     ]
+    mcp: Annotated[
+        tuple[MCPConfig, ...],
+        "An endpoint of the Model Context Protocol: one path in front of one MCP server.",
+        TableMap(name="mcp", max_count=bounds.mcp_endpoints_max),
+    ] = ()
     audit: Annotated[AuditConfig, "The files that record every call."]
     traces: Annotated[TracesConfig, "How calls take part in traces (W3C Trace Context)."] = (
         TracesConfig()

@@ -177,6 +177,11 @@ class _PriceTable(msgspec.Struct, frozen=True):
         )
 
 
+def price_table() -> TableSchema[_PriceTable]:
+    """Return the keys of a price that is a table."""
+    return TableSchema(_PriceTable)
+
+
 class PriceKeys(msgspec.Struct, frozen=True):
     """The key with the price of a tool."""
 
@@ -184,7 +189,7 @@ class PriceKeys(msgspec.Struct, frozen=True):
         int | Tariff,
         PRICE,
         "Credits that each call costs, or a table of what is paid for.",
-        KeyOrTable(of=TableSchema(_PriceTable)),
+        KeyOrTable(of=price_table()),
     ]
 
     def build(self) -> dict[str, object]:

@@ -4,25 +4,53 @@ The gateway routes by them, and `crewgate check` reports their mistakes.
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
+from crewgate.config.mcp import MCPConfig
 from crewgate.config.model import Config
 from crewgate.config.tool import ToolConfig
 from crewgate.config.upstream import UpstreamConfig
 from crewgate.core.policy.rewriting import PathRewrite, RewriteChecker, UpstreamRoute
 from crewgate.core.policy.routing import RoutePattern, Router, named_host
 
+_MCP_METHODS = ("POST", "GET", "DELETE")
 
-def router(config: Config) -> Router:
-    """Return the router from requests to tools; raise ValueError if two tools are ambiguous."""
-    return Router(
-        RoutePattern(tool.method, tool.path, f'tool."{tool.name}"', tool.hosts)
-        for tool in config.tools
+# A part of the configuration that has a path.
+Served = ToolConfig | MCPConfig
+
+
+class ServedRoute(NamedTuple):
+    """A method of a tool or of an endpoint; `label` names its table in errors."""
+
+    method: str
+    config: Served
+    label: str
+
+
+def served_routes(config: Config) -> tuple[ServedRoute, ...]:
+    """Return all routes; the router finds the position of each."""
+    tools = (ServedRoute(tool.method, tool, f'tool."{tool.name}"') for tool in config.tools)
+    return (
+        *tools,
+        *(
+            ServedRoute(method, endpoint, f"mcp.{endpoint.name}")
+            for endpoint in config.mcp
+            for method in _MCP_METHODS
+        ),
     )
 
 
-def rewrite(config: Config, tool: ToolConfig) -> PathRewrite:
-    """Return the rewrite of a tool's paths at its server; raise ValueError if it is impossible."""
-    return PathRewrite(tool.path, _upstreams(config)[tool.upstream].base, tool.rewrite)
+def router(config: Config) -> Router:
+    """Return the router to `served_routes`; raise ValueError if two of them are ambiguous."""
+    return Router(
+        RoutePattern(route.method, route.config.path, route.label, route.config.hosts)
+        for route in served_routes(config)
+    )
+
+
+def rewrite(config: Config, served: Served) -> PathRewrite:
+    """Return the rewrite of paths at the server; raise ValueError if it is impossible."""
+    return PathRewrite(served.path, _upstreams(config)[served.upstream].base, served.rewrite)
 
 
 def servers(config: Config) -> RewriteChecker:
@@ -31,13 +59,15 @@ def servers(config: Config) -> RewriteChecker:
     return RewriteChecker(
         UpstreamRoute(
             tuple(
-                (endpoint, upstreams[tool.upstream].authority(endpoint))
-                for endpoint in upstreams[tool.upstream].endpoints
+                (endpoint, upstreams[route.config.upstream].authority(endpoint))
+                for endpoint in upstreams[route.config.upstream].endpoints
             ),
-            RoutePattern(tool.method, path.route, f'tool."{tool.name}"'),
-            bool(tool.hosts) or not path.is_plain,
+            RoutePattern(route.method, path.route, route.label),
+            bool(route.config.hosts) or not path.is_plain,
         )
-        for tool, path in ((tool, rewrite(config, tool)) for tool in config.tools)
+        for route, path in (
+            (route, rewrite(config, route.config)) for route in served_routes(config)
+        )
     )
 
 
@@ -51,40 +81,45 @@ def mistakes(config: Config) -> Iterator[str]:
     found = [*_bad_rewrites(config, known)]
     yield from found
     yield from _unserved(config)
-    if not found and all(tool.upstream in known for tool in config.tools):
+    if not found and all(each.upstream in known for each in _labelled(config).values()):
         try:
             servers(config)
         except ValueError as error:
             yield str(error)
 
 
+def _labelled(config: Config) -> dict[str, Served]:
+    """Return the tools and endpoints by the names of their tables in errors."""
+    return {route.label: route.config for route in served_routes(config)}
+
+
 def _bad_rewrites(config: Config, known: dict[str, UpstreamConfig]) -> Iterator[str]:
-    for tool in config.tools:
-        if tool.upstream not in known:
+    for label, served in _labelled(config).items():
+        if served.upstream not in known:
             continue
-        where = f'tool."{tool.name}".rewrite = "{tool.rewrite}"'
+        where = f'{label}.rewrite = "{served.rewrite}"'
         try:
-            rewrite(config, tool)
+            rewrite(config, served)
         except ValueError as error:
-            yield f'{where} for the path "{tool.path}": {error}'
+            yield f'{where} for the path "{served.path}": {error}'
             continue
-        if tool.rewrite == tool.path:
+        if served.rewrite == served.path:
             yield f"{where} is the path itself; leave it out, or write the path at the server"
 
 
 def _unserved(config: Config) -> Iterator[str]:
-    served = [frozenset(host.lower().encode() for host in each.hosts) for each in config.listeners]
-    if not served or not all(served):
+    hosts = [frozenset(host.lower().encode() for host in each.hosts) for each in config.listeners]
+    if not hosts or not all(hosts):
         return
-    for tool in config.tools:
-        for host in tool.hosts:
+    for label, served in _labelled(config).items():
+        for host in served.hosts:
             name = host.lower().encode()
             if not any(
-                named_host(name, hosts) or any(named_host(each, {name}) for each in hosts)
-                for hosts in served
+                named_host(name, each) or any(named_host(one, {name}) for one in each)
+                for each in hosts
             ):
                 yield (
-                    f'tool."{tool.name}".hosts: no listener serves "{host}"; add it to the hosts '
+                    f'{label}.hosts: no listener serves "{host}"; add it to the hosts '
                     "of one, or the tool is never called"
                 )
 

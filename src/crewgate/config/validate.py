@@ -10,11 +10,11 @@ from crewgate import limits
 from crewgate.config.admin import AdminConfig
 from crewgate.config.cluster import ClusterConfig
 from crewgate.config.crossing import CrossingConfig
+from crewgate.config.judged_tools import covers, judged_tools
 from crewgate.config.listener import ControlConfig, ListenerConfig
 from crewgate.config.model import Config
-from crewgate.config.route_builder import mistakes
+from crewgate.config.route_builder import mistakes, served_routes
 from crewgate.core.policy.policy import SHARED
-from crewgate.core.policy.scope import matches
 from crewgate.runtime.state_sockets import STATE_SOCKETS
 
 Listening = ListenerConfig | ControlConfig | ClusterConfig | AdminConfig
@@ -36,6 +36,7 @@ def validate(config: Config) -> list[str]:
         _certificates,
         _crews,
         _tools,
+        _endpoint_names,
         mistakes,
         _credentials,
         _exports,
@@ -130,31 +131,44 @@ def _tools(config: Config) -> Iterator[str]:
     upstreams = {upstream.name for upstream in config.upstreams}
     crews = {crew.name for crew in config.crews}
     carriers: dict[str, str] = {}
-    for tool in config.tools:
+    served = {route.label: route.config for route in served_routes(config)}
+    for label, tool in served.items():
         for name in tool.carriers:
-            carriers.setdefault(name, tool.name)
-    for tool in config.tools:
+            carriers.setdefault(name, label)
+    for label, tool in served.items():
         if tool.upstream not in upstreams:
             yield (
-                f'tool."{tool.name}".upstream = "{tool.upstream}": no such upstream; '
+                f'{label}.upstream = "{tool.upstream}": no such upstream; '
                 f"known: {_known(upstreams)}"
             )
         if tool.owner not in crews | {SHARED}:
             yield (
-                f'tool."{tool.name}".owner = "{tool.owner}": no such crew; known: {_known(crews)}; '
+                f'{label}.owner = "{tool.owner}": no such crew; known: {_known(crews)}; '
                 f'a tool of no crew has the owner "{SHARED}"'
             )
         if not tool.carriers:
-            yield f'tool."{tool.name}".carriers: empty, so no call has a token; name one'
+            yield f"{label}.carriers: empty, so no call has a token; name one"
         for field in tool.allow_fields:
-            where = f'tool."{tool.name}".allow_fields: "{field}"'
+            where = f'{label}.allow_fields: "{field}"'
             if field.replace("_", "-").startswith(_OURS) or field in _SECRET:
                 yield f"{where} is never passed on; remove it"
             elif field in carriers:
                 yield (
-                    f'{where} is never passed on: tool."{carriers[field]}".carriers names it, so '
+                    f"{where} is never passed on: {carriers[field]}.carriers names it, so "
                     "clients put their tokens there; remove it from one of them"
                 )
+
+
+def _endpoint_names(config: Config) -> Iterator[str]:
+    """Yield each name that two tools would share: one of a table, the other of an endpoint."""
+    endpoints = {endpoint.name for endpoint in config.mcp}
+    for tool in config.tools:
+        first = tool.name.replace(":", ".").partition(".")[0]
+        if first in endpoints:
+            yield (
+                f'tool."{tool.name}": names that begin with "{first}" belong to [mcp.{first}]; '
+                "rename one of them"
+            )
 
 
 def _credentials(config: Config) -> Iterator[str]:
@@ -223,12 +237,13 @@ def _too_long(where: str, crossing: CrossingConfig) -> Iterator[str]:
 
 
 def _uncovered(where: str, crossing: CrossingConfig, config: Config) -> Iterator[str]:
-    owned = [tool.name for tool in config.tools if tool.owner == crossing.target]
+    owned = [tool for tool in judged_tools(config) if tool.owner == crossing.target]
+    names = [tool.name for tool in owned]
     for pattern in crossing.tools:
-        if not any(matches(pattern, tool) for tool in owned):
+        if not any(covers(pattern, tool) for tool in owned):
             yield (
                 f'{where}.tools: "{pattern}" covers no tool whose owner is "{crossing.target}"; '
-                f"it owns: {', '.join(owned) or 'none'}"
+                f"it owns: {', '.join(names) or 'none'}"
             )
 
 

@@ -79,6 +79,7 @@ _BY_STATUS = {
     401: _StatusErrors(Code.UNAUTHENTICATED, "authentication_error"),
     403: _StatusErrors(Code.PERMISSION_DENIED, "permission_error"),
     404: _StatusErrors(Code.UNIMPLEMENTED, "not_found_error"),
+    405: _StatusErrors(Code.UNIMPLEMENTED, "invalid_request_error"),
     408: _StatusErrors(Code.DEADLINE_EXCEEDED, "api_error"),
     413: _StatusErrors(Code.RESOURCE_EXHAUSTED, "request_too_large"),
     421: _StatusErrors(Code.UNIMPLEMENTED, "api_error"),  # the service is not at this host
@@ -259,6 +260,14 @@ UPSTREAM_UNAVAILABLE = _add(ProblemType("upstream-unavailable", 503, "Tool serve
     "No server of this tool answers now. The gateway sent nothing of the call and charged nothing: "
     "a retry is safe.",
     RefusingComponent.GATEWAY, retry_seconds=_SOON_SECONDS))
+
+# Of MCP endpoints.
+NO_STREAM = _add(ProblemType("no-stream", 405, "Send messages by POST",
+    "This endpoint serves MCP 2026-07-28, which has neither streams by GET nor sessions to delete. "
+    "Send each message by POST.", RefusingComponent.GATEWAY))
+ORIGIN_NOT_ALLOWED = _add(ProblemType("origin-not-allowed", 403, "Origin not allowed",
+    "The header Origin says that a web page sent the request, and this endpoint does not allow the "
+    "page. Send no Origin, or ask the gateway's operator.", RefusingComponent.GATEWAY))
 
 # The HTTP server's, if it cannot parse a request, or the request takes too long. They have no
 # request id and no audit record, but are counted. One type for each status.

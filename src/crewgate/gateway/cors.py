@@ -64,6 +64,18 @@ def shared_refusal(request: Request, find: Find, fields: list[HeaderField]) -> l
     return fields if tool is None or tool.cors is None else shared(tool.cors, request, fields)
 
 
+def is_from_allowed_page(cors: CORSConfig | None, request: Request) -> bool:
+    """Return whether a request comes from no web page, or from one that may call.
+
+    MCP requires servers to check this (2026-07-28, "Streamable HTTP", security), since a page can
+    reach a local server by DNS rebinding.
+    """
+    origins = [value for name, value in request.headers if name == b"origin"]
+    if not origins:
+        return True
+    return len(origins) == 1 and cors is not None and _allows(cors, origins[0])
+
+
 def _allows(cors: CORSConfig, origin: bytes) -> bool:
     """Return whether the origin is listed. An origin is always ASCII (RFC 6454 §6.2)."""
     return origin.isascii() and cors.allows(origin.decode("ascii"))

@@ -139,13 +139,15 @@ def rules(
     allow: Iterable[str],
     credential: HeaderField | None,
     reads_answer: bool = False,
+    repeated: Iterable[bytes] = (),
 ) -> HeaderRules:
     """Compile the rules of a tool; `carriers` are the token carriers of all tools.
 
-    With `reads_answer` the tool is not asked for a compressed response, since its price is read.
+    With `reads_answer` the tool is not asked for a compressed response, since that is read. The
+    client's fields of the names `repeated` never pass: the gateway writes them from the body.
     """
     secrets = _SECRETS | {carrier.encode() for carrier in carriers}
-    never = HOP_BY_HOP | _FRAMING | _TRACE | secrets
+    never = HOP_BY_HOP | _FRAMING | _TRACE | secrets | frozenset(repeated)
     if reads_answer:
         never |= {b"accept-encoding"}
     wanted = frozenset(name.lower().encode() for name in allow)

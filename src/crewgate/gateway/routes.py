@@ -4,17 +4,23 @@ A reload makes a new table; calls in flight keep the one that they began with. A
 credentials of the upstreams, and never shows them.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
 from crewgate._native.bearer import TokenFinder
 from crewgate._native.fields import written
-from crewgate.config import Config, CORSConfig, route_builder
+from crewgate.config import Config, CORSConfig, MCPConfig, ToolConfig, route_builder
+from crewgate.config.judged_tools import judged_tools
 from crewgate.core import protected_resource
 from crewgate.core.http_types import HeaderField
+from crewgate.core.mcp.message_rules import REPEATED
 from crewgate.core.policy.rewriting import PathRewrite, RewriteChecker
 from crewgate.core.policy.routing import Router
 from crewgate.core.pricing.tariff import Tariff
+from crewgate.core.sealed_ids import IdSealer
 from crewgate.gateway.headers import HeaderRules, rules
+from crewgate.gateway.mcp.endpoint import MCPEndpoint, compile_endpoint
 from crewgate.policy import certificate_token_signer
 from crewgate.policy.certificate_token_signer import CertificateTokenSigner
 from crewgate.upstream.credential import read_credential
@@ -26,7 +32,8 @@ class ToolRoute(msgspec.Struct, frozen=True):
 
     `own` are the gateway's fields that all its calls carry (the tool's name and the credential);
     `lines` are the same as HTTP/1.1 header lines. `version` is the HTTP version of its server.
-    `rewrite` is None if the path at the server is the path of the request.
+    `rewrite` is None if the path at the server is the path of the request. `mcp` is set if it is an
+    endpoint, whose number and name are those of the endpoint itself.
     """
 
     index: int
@@ -43,11 +50,17 @@ class ToolRoute(msgspec.Struct, frozen=True):
     body_bytes_max: int
     tariff: Tariff | None = None
     rewrite: PathRewrite | None = None
+    mcp: MCPEndpoint | None = None
 
     @property
     def reads_body(self) -> bool:
         """Whether a call is authorized or priced with its body, or the beginning of it."""
-        return self.decides_on_body or (self.tariff is not None and self.tariff.reads_body)
+        return self.decides_on_body or self.reads_whole_body
+
+    @property
+    def reads_whole_body(self) -> bool:
+        """Whether the whole body is kept, because the call is judged or priced by it."""
+        return self.mcp is not None or (self.tariff is not None and self.tariff.reads_body)
 
     @property
     def serves_models(self) -> bool:
@@ -73,7 +86,8 @@ class RouteTable(msgspec.Struct, frozen=True):
 
     `tokens` looks in the token carriers of all tools. `crossings` sign a token for a call that has
     a client certificate only. `serves_models`: some tool has the API of a language model.
-    `trace_sample` is the share of calls without a trace that start one.
+    `trace_sample` is the share of calls without a trace that start one. `endpoints` has the path of
+    each endpoint by the path of its metadata.
     """
 
     router: Router
@@ -84,6 +98,19 @@ class RouteTable(msgspec.Struct, frozen=True):
     crossings: CertificateTokenSigner = certificate_token_signer.NONE
     serves_models: bool = False
     trace_sample: float = 0.0
+    endpoints: Mapping[bytes, str] = {}
+    issuers: tuple[str, ...] = ()
+
+    def metadata_of(self, path: bytes, authority: bytes) -> bytes | None:
+        """Return the protected resource metadata at a path (RFC 9728); None if there is none.
+
+        That of an endpoint names the URL that the client called, as MCP clients check.
+        """
+        endpoint = self.endpoints.get(path)
+        if endpoint is not None:
+            resource = f"https://{authority.decode()}{endpoint}"
+            return protected_resource.document(resource, self.issuers)
+        return self.metadata if path == protected_resource.PATH.encode() else None
 
     def find(self, method: bytes, path: bytes, authority: bytes) -> ToolRoute | None:
         """Return the tool of a request to a host; None if there is none.
@@ -105,49 +132,71 @@ def build(
     config: Config,
     pools: dict[str, UpstreamPool],
     crossings: CertificateTokenSigner = certificate_token_signer.NONE,
+    sealer: IdSealer | None = None,
 ) -> RouteTable:
     """Make a route table; `pools` are by the names of the upstreams.
 
+    `sealer` is needed if there are endpoints.
+
     Raises ConfigurationError if a credential cannot be read.
     """
-    carriers = sorted({carrier for tool in config.tools for carrier in tool.carriers})
+    routes = route_builder.served_routes(config)
+    carriers = sorted({carrier for route in routes for carrier in route.config.carriers})
     credentials = {upstream.name: read_credential(upstream) for upstream in config.upstreams}
+    numbers = {tool.name: number for number, tool in enumerate(judged_tools(config))}
+    endpoints = (
+        {}
+        if sealer is None
+        else {each.name: compile_endpoint(each, numbers, sealer) for each in config.mcp}
+    )
     entries = tuple(
         ToolRoute(
-            index,
-            tool.name,
-            tool.owner,
-            pools[tool.upstream],
+            numbers[served.name],
+            served.name,
+            served.owner,
+            pools[served.upstream],
             rules(
                 carriers=carriers,
-                allow=tool.allow_fields,
-                credential=credentials[tool.upstream],
-                reads_answer=tool.tariff is not None and tool.tariff.reads_answer,
+                allow=served.allow_fields,
+                credential=credentials[served.upstream],
+                reads_answer=endpoint is not None
+                or (served.tariff is not None and served.tariff.reads_answer),
+                repeated=REPEATED if endpoint is not None else (),
             ),
-            TokenFinder(carrier.encode() for carrier in tool.carriers),
-            tool.decide_on == "body",
-            own := _own(tool.name, credentials[tool.upstream]),
+            TokenFinder(carrier.encode() for carrier in served.carriers),
+            isinstance(served, ToolConfig) and served.decide_on == "body",
+            own := _own("" if endpoint is not None else served.name, credentials[served.upstream]),
             written(own),
-            "2" if pools[tool.upstream].upstream.protocol == "h2" else "1.1",
-            tool.cors,
-            tool.body_bytes_max,
-            tool.tariff,
-            None if (rewrite := route_builder.rewrite(config, tool)).is_plain else rewrite,
+            "2" if pools[served.upstream].upstream.protocol == "h2" else "1.1",
+            served.cors,
+            served.body_bytes_max,
+            None if endpoint is not None else served.tariff,
+            None if (rewrite := route_builder.rewrite(config, served)).is_plain else rewrite,
+            endpoint,
         )
-        for index, tool in enumerate(config.tools)
+        for served, endpoint in (
+            (
+                route.config,
+                endpoints.get(route.config.name) if isinstance(route.config, MCPConfig) else None,
+            )
+            for route in routes
+        )
     )
+    issuers = tuple(crew.issuer for crew in config.crews)
     return RouteTable(
         route_builder.router(config),
         route_builder.servers(config),
         entries,
         TokenFinder({carrier.encode() for carrier in carriers} | {b"authorization"}),
-        protected_resource.document(config.audience, (crew.issuer for crew in config.crews)),
+        protected_resource.document(config.audience, issuers),
         crossings,
         any(entry.serves_models for entry in entries),
         config.traces.sample,
+        {protected_resource.endpoint_path(each.path).encode(): each.path for each in config.mcp},
+        issuers,
     )
 
 
 def _own(tool: str, credential: HeaderField | None) -> tuple[HeaderField, ...]:
-    named = (b"x-crewgate-tool", tool.encode())
-    return (named,) if credential is None else (named, credential)
+    named = ((b"x-crewgate-tool", tool.encode()),) if tool else ()
+    return named if credential is None else (*named, credential)

@@ -1,6 +1,14 @@
 """The bounds of MCP endpoints (core/mcp, gateway/mcp)."""
 
+mcp_endpoints_max = 64  # `[mcp.NAME]`; each has its own tools, list and pins
+mcp_named_max = 256  # tables for single tools, prompts or resources of one endpoint
+mcp_patterns_max = 64  # of URIs of one class of resources
 mcp_uri_chars_max = 2048  # of a resource; the longest that servers and proxies commonly take
 mcp_list_bytes_max = 8 * 2**20  # of one page of a list; a thousand tools of 8 KiB
 mcp_list_entries_max = 10_000  # on one page; more than that takes some 50 ms to filter
 mcp_message_bytes_max = 16 * 2**20  # of a server; a picture of 12 MB in base64
+mcp_methods_max = 32  # further methods that an endpoint lets pass
+mcp_body_bytes_max = 4 * 2**20  # of a message, unless the endpoint says otherwise; as in the SDKs
+mcp_tool_labels_max = 256  # parts of an endpoint without a table that have metrics of their own
+mcp_subscriptions_max = 256  # resources or tasks of one `subscriptions/listen`
+mcp_shown_chars_max = 128  # of a client's text in an error

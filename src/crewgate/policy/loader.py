@@ -10,6 +10,7 @@ from pathlib import Path
 from crewgate import limits
 from crewgate._native.signature import is_valid_point
 from crewgate.config import Config, CrewConfig, CrossingConfig
+from crewgate.config.judged_tools import judged_tools
 from crewgate.core.cross_crew_accounts import ISSUER
 from crewgate.core.policy.policy import CrewPolicy, Policy, ToolPolicy, VerificationKey
 from crewgate.core.tokens.jwks import parse_jwks
@@ -22,7 +23,7 @@ def key_files(config: Config) -> tuple[Path, ...]:
 
 
 def load_policy(config: Config, generation: int) -> Policy:
-    """Return the policy of `config` as `generation`; tools are numbered as in `config.tools`.
+    """Return the policy of `config` as `generation`; tools are numbered by `judged_tools`.
 
     Reads the crews' JWKS files. Raises ConfigurationError, which names the file, the key, and what
     to do.
@@ -40,9 +41,10 @@ def load_policy(config: Config, generation: int) -> Policy:
                 price=tool.price,
                 owner=tool.owner,
                 observe=tool.observe,
-                stale_open=tool.when_stale == "open",
+                stale_open=tool.stale_open,
+                is_endpoint=tool.is_endpoint,
             )
-            for tool in config.tools
+            for tool in judged_tools(config)
         ),
         generation=generation,
     )

@@ -19,6 +19,7 @@ import trio
 
 from crewgate import limits
 from crewgate.core.http_types import HeaderField
+from crewgate.core.problems import ProblemFormat
 from crewgate.errors import PeerError
 from crewgate.server.auto_reset_event import AutoResetEvent
 from crewgate.server.request import ClientInfo, Request
@@ -71,6 +72,7 @@ class Exchange(ABC):
         "done",
         "gone",
         "peer",
+        "problem_format",
         "request",
         "started",
         "trailers",
@@ -91,6 +93,8 @@ class Exchange(ABC):
         # Until the application sets the tool's limit.
         self.body_bytes_max = limits.request_body_bytes_max
         self.watcher: ExchangeCallbacks | None = None
+        # Set by the application if the client expects another form than problem documents.
+        self.problem_format: ProblemFormat | None = None
         self._chunks: deque[bytes] | None = None
         self._full = False  # the last `push` returned False
         self._reading: AutoResetEvent | None = None

@@ -5,6 +5,7 @@ from pathlib import Path
 from gateway_world import config_of
 
 from crewgate.config import UpstreamConfig, UpstreamOrigin
+from crewgate.config.judged_tools import judged_tools
 from crewgate.gateway.routes import build
 from crewgate.server.socket_poller import SocketPoller
 from crewgate.upstream.connector import Connector
@@ -20,11 +21,16 @@ def _pool() -> UpstreamPool:
 
 
 def test_entries_have_the_policy_s_numbers(tmp_path: Path) -> None:
-    """A tool's number is its place in the file: the gate and the site must agree."""
+    """The gate and the routes number tools and endpoints alike."""
     config = config_of(ORIGIN, tmp_path)
     site = build(config, {"tools": _pool()})
-    assert [entry.name for entry in site.entries] == [tool.name for tool in config.tools]
-    assert [entry.index for entry in site.entries] == list(range(len(config.tools)))
+    numbered = judged_tools(config)
+    assert [numbered[entry.index].name for entry in site.entries] == [
+        entry.name for entry in site.entries
+    ]
+    assert {entry.name for entry in site.entries} == {
+        each.name for each in (*config.tools, *config.mcp)
+    }
     entry = site.find(b"POST", b"/v1/embeddings", b"a")
     assert entry is not None
     assert (entry.name, entry.decides_on_body) == ("embeddings.create", True)

@@ -8,7 +8,7 @@ of the whole connection, or leaves a frame unfinished, ends or delays all calls 
 from collections.abc import Iterator
 
 from crewgate.config import Config, UpstreamConfig
-from crewgate.core.policy.scope import matches
+from crewgate.config.judged_tools import covers, judged_tools
 
 _BY_PROTOCOL = {
     "http/1.1": ("use its connections one after another", "confuse answers"),
@@ -33,13 +33,13 @@ def shared_connections(config: Config) -> Iterator[str]:
 
 def _callers(config: Config, upstream: UpstreamConfig) -> list[str]:
     """Return the crews that may call a tool of the upstream, by a grant or by a crossing."""
-    tools = [tool.name for tool in config.tools if tool.upstream == upstream.name]
+    tools = [tool for tool in judged_tools(config) if tool.upstream == upstream.name]
     granted = [(crew.name, crew.tools) for crew in config.crews]
     granted += [(crossing.source, crossing.tools) for crossing in config.crossings]
     return sorted(
         {
             name
             for name, patterns in granted
-            if any(matches(pattern, tool) for pattern in patterns for tool in tools)
+            if any(covers(pattern, tool) for pattern in patterns for tool in tools)
         }
     )

@@ -26,7 +26,7 @@ from crewgate.config import (
     ListenerConfig,
     file_descriptor_needs,
 )
-from crewgate.core.policy.scope import matches
+from crewgate.config.judged_tools import covers, judged_tools
 from crewgate.errors import CAError, ConfigurationError
 from crewgate.issuer.signing import SigningKey
 from crewgate.policy.loader import crew_keys, load_policy
@@ -114,16 +114,18 @@ def _unreachable_tools(config: Config) -> Iterator[str]:
             "[[crossing]] has no effect: no listener requests client certificates; set "
             'client_certificate = "required" or "optional" on one'
         )
-    tools = [tool.name for tool in config.tools]
+    tools = judged_tools(config)
     for crew in config.crews:
         for pattern in crew.tools:
-            if not any(matches(pattern, tool) for tool in tools):
+            if not any(covers(pattern, tool) for tool in tools):
                 yield f'crew {crew.name}: "{pattern}" matches no tool of this configuration'
     granted = [pattern for crew in config.crews for pattern in crew.tools]
     granted += [pattern for crossing in config.crossings for pattern in crossing.tools]
     for tool in tools:
-        if not any(matches(pattern, tool) for pattern in granted):
-            yield f"tool {tool}: no crew may call it; add it to `tools` of a section [crew.NAME]"
+        if not any(covers(pattern, tool) for pattern in granted):
+            yield (
+                f"tool {tool.name}: no crew may call it; add it to `tools` of a section [crew.NAME]"
+            )
 
 
 def _unlimited_models(config: Config) -> Iterator[str]:

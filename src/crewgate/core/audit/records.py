@@ -41,7 +41,7 @@ class CallInfo(msgspec.Struct, frozen=True, gc=False):
     `peer_network` writes it. `tool` is a configured name, or empty if no route matched.
     `certificate` is the serial of the client certificate, if there is one. `trace` is the text of
     its `core.trace_context.TraceContext`, if it has one. `arrived_ns` is the time of its arrival on
-    the monotonic clock.
+    the monotonic clock. `metric_tool` is the tool's name in the metrics, if that is not `tool`.
     """
 
     time_ns: int
@@ -53,6 +53,7 @@ class CallInfo(msgspec.Struct, frozen=True, gc=False):
     certificate: str = ""
     trace: str = ""
     arrived_ns: int = 0
+    metric_tool: str = ""
 
 
 class CallEnd(msgspec.Struct, frozen=True, gc=False):

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Protocol
 
+from crewgate import limits
 from crewgate.core.http_types import HeaderField
 from crewgate.core.mcp.methods import (
     LEGACY_VERSIONS,
@@ -27,6 +28,7 @@ from crewgate.core.mcp.rpc_errors import (
     bad_header,
     bad_params,
 )
+from crewgate.core.terminal_text import printable
 
 VERSION, METHOD, NAME = b"mcp-protocol-version", b"mcp-method", b"mcp-name"
 SESSION, LAST_EVENT = b"mcp-session-id", b"last-event-id"
@@ -114,9 +116,7 @@ def check(
     """
     found = {name: single(headers, name) for name in (VERSION, METHOD, NAME)}
     if revision is Revision.LEGACY:
-        version = found[VERSION]
-        if version is not None and version.decode("latin-1") not in LEGACY_VERSIONS:
-            raise _unsupported(version.decode("latin-1"))
+        legacy_version(headers)
         return
     if message.kind == "response":
         raise bad_params("A client of this revision sends no responses.")
@@ -126,6 +126,18 @@ def check(
         _check_headers(message, found)
     if message.protocol_version != MODERN_VERSION:
         raise _unsupported(message.protocol_version or "")
+
+
+def legacy_version(headers: Sequence[HeaderField]) -> list[HeaderField]:
+    """Return the version header of a legacy request without a body; nothing if there is none.
+
+    Raises:
+        RefusedMessageError: The header occurs twice, or names another version.
+    """
+    version = single(headers, VERSION)
+    if version is not None and version.decode("latin-1") not in LEGACY_VERSIONS:
+        raise _unsupported(version.decode("latin-1"))
+    return [] if version is None else [(VERSION, version)]
 
 
 def _check_headers(message: Message, found: dict[bytes, bytes | None]) -> None:
@@ -205,7 +217,10 @@ def not_served(served: Revision) -> RefusedMessageError:
 
 
 def _unsupported(requested: str) -> RefusedMessageError:
-    data = {"supported": list(SUPPORTED_VERSIONS), "requested": requested[:32]}
+    data = {
+        "supported": list(SUPPORTED_VERSIONS),
+        "requested": printable(requested[: limits.mcp_shown_chars_max]),
+    }
     return RefusedMessageError(
         RPCError(UNSUPPORTED_VERSION, "The gateway does not know this version of MCP.", data=data)
     )

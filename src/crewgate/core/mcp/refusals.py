@@ -21,7 +21,7 @@ import msgspec
 from crewgate.core import problems
 from crewgate.core.http_types import HeaderField
 from crewgate.core.mcp.methods import Revision
-from crewgate.core.mcp.rpc_errors import RPCError
+from crewgate.core.mcp.rpc_errors import INVALID_PARAMS, METHOD_NOT_FOUND, RPCError
 from crewgate.core.problem_types import INSUFFICIENT_SCOPE, ProblemType
 from crewgate.core.problems import RefusalResponse
 from crewgate.core.tokens.grant import Grant
@@ -32,6 +32,7 @@ RefusalForm = Literal["mcp", "result", "http"]
 _CODE_BASE = -31_000
 _PROBLEM = "dev.crewgate/problem"  # the key in `_meta` of a result
 _JSON = (b"content-type", b"application/json")
+_ANSWERS = frozenset({METHOD_NOT_FOUND, INVALID_PARAMS})
 _encode = msgspec.json.Encoder().encode
 _NULL = msgspec.Raw(b"null")
 
@@ -86,11 +87,17 @@ class MCPProblemFormat(msgspec.Struct, frozen=True):
         return RefusalResponse(kind.status, fields, body)
 
     def error(self, error: RPCError) -> RefusalResponse:
-        """Return the response for a message that breaks a rule of the protocol."""
+        """Return the response for a message that breaks a rule of the protocol.
+
+        Legacy clients read the error of an unknown method or a bad parameter at status 200 only.
+        """
         members: dict[str, object] = {"code": error.code, "message": error.message}
         if error.data:
             members["data"] = error.data
-        return RefusalResponse(error.status, [_JSON, _NO_STORE], self._answer("error", members))
+        status = error.status
+        if self.revision is Revision.LEGACY and self.message_id and error.code in _ANSWERS:
+            status = HTTPStatus.OK
+        return RefusalResponse(status, [_JSON, _NO_STORE], self._answer("error", members))
 
     def event(
         self, kind: ProblemType, request: bytes, denial: Denial | None = None

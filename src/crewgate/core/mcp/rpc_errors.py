@@ -6,6 +6,8 @@ Codes are from JSON-RPC 2.0, section 5.1, and MCP 2026-07-28, "Error codes".
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from crewgate import limits
+from crewgate.core.terminal_text import printable
 from crewgate.errors import CrewgateError
 
 PARSE_ERROR = -32700
@@ -51,10 +53,7 @@ def bad_header(why: str) -> RefusedMessageError:
     return RefusedMessageError(RPCError(HEADER_MISMATCH, why))
 
 
-def unknown_method(method: str, *, modern: bool) -> RefusedMessageError:
-    """Return the error for a method that the endpoint does not serve.
-
-    A legacy client takes the status 404 for the end of its session, so it gets 200.
-    """
-    error = RPCError(METHOD_NOT_FOUND, f"Method not found: {method}", _NOT_FOUND if modern else 200)
-    return RefusedMessageError(error)
+def unknown_method(method: str) -> RefusedMessageError:
+    """Return the error for a method that the endpoint does not serve."""
+    shown = printable(method[: limits.mcp_shown_chars_max])
+    return RefusedMessageError(RPCError(METHOD_NOT_FOUND, f"Method not found: {shown}", _NOT_FOUND))

@@ -33,7 +33,7 @@ class CallMetrics:
     ) -> CallSeries:
         """Return what a call adds to, by the members of its audit record."""
         # A member of a StrEnum is a str; its `value` would be a property, four times as slow.
-        key = info.listener, info.tool, crew, outcome, reason, status
+        key = info.listener, info.metric_tool or info.tool, crew, outcome, reason, status
         return self._known.get(key) or self._make(key)
 
     def add_refused(

@@ -27,15 +27,16 @@ from crewgate.core import problem_types
 from crewgate.core.audit import records as audit
 from crewgate.core.audit.network_prefix import peer_network
 from crewgate.core.problem_types import ProblemType, Reason
+from crewgate.core.problems import RefusalResponse
 from crewgate.core.tokens.grant import Grant
-from crewgate.core.verdict import Denial, problem_type
+from crewgate.core.verdict import Denial
 from crewgate.errors import InvalidRequestError
 from crewgate.gateway import cors
-from crewgate.gateway.bad_token_throttle import BadTokenThrottle
 from crewgate.gateway.call.authorizer import RetryCondition
 from crewgate.gateway.call.call_services import CallServices
-from crewgate.gateway.call.problem_response import METADATA_PATH, respond_with_problem
+from crewgate.gateway.call.problem_response import METADATA_PATH
 from crewgate.gateway.call.proxied_call import ProxiedCall
+from crewgate.gateway.call.refusals import Refusals
 from crewgate.gateway.call.request_pricing import BodyReader, BodyTooLargeHandler
 from crewgate.gateway.call.undecided_call import (
     ListenerPolicy,
@@ -44,6 +45,8 @@ from crewgate.gateway.call.undecided_call import (
     request_ids,
 )
 from crewgate.gateway.headers import IdentityHeaderCache
+from crewgate.gateway.mcp.http_rules import http_problem
+from crewgate.gateway.mcp.judging import UnservedMessageError
 from crewgate.gateway.routes import RouteTable, ToolRoute
 from crewgate.gateway.trace_propagation import trace_of
 from crewgate.server.exchange import Exchange
@@ -66,7 +69,7 @@ class Gateway:
         self._authorizer = services.authorizer
         self._ids = request_ids()
         self._identities = IdentityHeaderCache()
-        self._bad_tokens = BadTokenThrottle()
+        self._refusals = Refusals(services)
         self._body_reader = BodyReader()
 
     def accept(self, exchange: Exchange) -> Coroutine[None, None, None] | None:
@@ -84,13 +87,10 @@ class Gateway:
             self._refuse_after(pending, Reason.UPGRADE)
         elif max(exchange.request.length or 0, exchange.bytes_in) > exchange.body_bytes_max:
             self._refuse_large_body(pending)
-        elif entry is None or not (entry.decides_on_body or entry.tariff):
+        elif entry is None or not (entry.reads_body or entry.tariff):
             return self._authorize(pending)
         elif (verdict := self._verdict_without_price(pending)) is not None:
-            if not exchange.complete and entry.reads_body:
-                self._watch_body(pending)
-                return self._authorize_with_body(pending, entry, verdict.grant)
-            return self._price_and_authorize(pending)
+            return self._authorize_by_body(pending, entry, verdict)
         return None
 
     def _authorize(self, pending: UndecidedCall) -> Coroutine[None, None, None] | None:
@@ -113,7 +113,12 @@ class Gateway:
         if isinstance(verdict, Denial):
             if pending.fields is None and verdict.reason is Reason.UNKNOWN_TOOL:
                 verdict = Denial(Reason.INVALID_REQUEST, verdict.grant)
-            self._refuse(exchange, pending.described, verdict.reason, verdict)
+            self._refusals.refuse(exchange, self.routes, pending.described, verdict.reason, verdict)
+            return
+        if pending.message is not None and not all(map(verdict.allows, pending.message.also)):
+            verdict.release()
+            denial = Denial(Reason.TOOL_NOT_ALLOWED, verdict.grant)
+            self._refusals.refuse(exchange, self.routes, pending.described, denial.reason, denial)
             return
         if entry is None or pending.fields is None or not services.sink.ready():
             verdict.release()
@@ -133,9 +138,11 @@ class Gateway:
     def _answers_itself(self, exchange: Exchange) -> bool:
         """Answer a request for the gateway's own metadata, or a CORS preflight."""
         request = exchange.request
-        if request.path == METADATA_PATH and request.method in {b"GET", b"HEAD"}:
-            exchange.respond(200, [(b"content-type", b"application/json")], self.routes.metadata)
-            return True
+        if request.path.startswith(METADATA_PATH) and request.method in {b"GET", b"HEAD"}:
+            found = self.routes.metadata_of(request.path, request.authority)
+            if found is not None:
+                exchange.respond(200, [(b"content-type", b"application/json")], found)
+                return True
         if request.method == b"OPTIONS" and self.policy.serves(request.authority):
             allowed = cors.preflight(request, self.routes.find)
             if allowed is not None:
@@ -162,9 +169,14 @@ class Gateway:
         if not self.policy.serves(request.authority):
             self._refuse_unrecorded(exchange, info, problem_types.MISDIRECTED)
             return None
+        if entry is not None and entry.mcp is not None:
+            exchange.problem_format = entry.mcp.problem_format
+            if (problem := http_problem(entry, request)) is not None:
+                self._refuse_unrecorded(exchange, info, problem)
+                return None
         found = extract_credentials(exchange, self.routes, entry, info.time_ns / 1e9)
         if isinstance(found, Reason):
-            self._refuse(exchange, info, found)
+            self._refusals.refuse(exchange, self.routes, info, found)
             return None
         return UndecidedCall(exchange, self.routes, entry, *found, info, trace)
 
@@ -182,12 +194,18 @@ class Gateway:
         if current is None:
             return None
         entry, body = current.entry, pending.body
-        reads = entry is not None and entry.tariff is not None and entry.tariff.reads_body
-        if reads and body is None and not pending.exchange.complete:
+        if (
+            entry is not None
+            and entry.reads_whole_body
+            and body is None
+            and not pending.exchange.complete
+        ):
             # The new tariff reads the body from its start, which may be gone already.
-            self._refuse_unrecorded(pending.exchange, pending.described, problem_types.BUSY)
+            self._refusals.refuse_unrecorded(
+                pending.exchange, self.routes, pending.described, problem_types.BUSY
+            )
             return None
-        return self._with_price(structs.replace(current, body=body))
+        return self._with_price(structs.replace(current, body=body, grant=pending.grant))
 
     # Step 1: the gate. Step 2: the gate's permit holds the reservation.
 
@@ -206,6 +224,7 @@ class Gateway:
                 drawn=drawn,
                 price=pending.price if price is None else price,
                 is_upper_bound=priced is not None and priced.is_upper_bound,
+                name=pending.tool_id,
             )
             if not isinstance(verdict, Denial) or priced is None or not priced.lower_for(verdict):
                 break
@@ -251,17 +270,50 @@ class Gateway:
             return None
         return verdict
 
+    def _authorize_by_body(
+        self, pending: UndecidedCall, entry: ToolRoute, verdict: Permit | Denial
+    ) -> Coroutine[None, None, None] | None:
+        """Go on with a call whose verdict without a price is not final."""
+        grant = verdict.grant
+        if entry.mcp is not None:
+            if grant is None:
+                self._watch_body(pending)
+                return self._authorize_when_fresh(pending, verdict)
+            pending = structs.replace(pending, grant=grant)
+        if not pending.exchange.complete and entry.reads_body:
+            self._watch_body(pending)
+            return self._authorize_with_body(pending, entry, grant)
+        return self._price_and_authorize(pending)
+
+    async def _authorize_when_fresh(self, pending: UndecidedCall, verdict: Permit | Denial) -> None:
+        """Wait until the gate can verify tokens: what a message names depends on its branch."""
+        if isinstance(verdict, Denial):
+            with trio.move_on_after(self._services.wait_seconds):
+                await self._authorizer.relieve(verdict, pending.tool).wait()
+        current = self._read_again(pending)
+        found = None if current is None else self._verdict_without_price(current)
+        if current is None or current.entry is None or found is None:
+            return
+        if isinstance(found, Denial) and found.grant is None:
+            self._forward_or_refuse(current, found)
+            return
+        work = self._authorize_by_body(current, current.entry, found)
+        if work is not None:
+            await work
+
     async def _authorize_with_body(
         self, pending: UndecidedCall, entry: ToolRoute, grant: Grant | None
     ) -> None:
         """Wait for the body, or for as much of it as is judged; then go on."""
         exchange = pending.exchange
-        if entry.tariff is not None and entry.tariff.reads_body:
+        if entry.reads_whole_body:
             crew, info = grant.crew if grant is not None else "", pending.described
             too_large = partial(self._refuse_large_body, pending)
             body = await self._body_reader.read(exchange, crew, too_large)
             if body is None:
-                self._refuse_unrecorded(exchange, info, problem_types.BUSY, grant)
+                self._refusals.refuse_unrecorded(
+                    exchange, self.routes, info, problem_types.BUSY, grant
+                )
                 return
             pending = structs.replace(pending, body=body)
         else:
@@ -276,14 +328,24 @@ class Gateway:
         return None if priced is None else self._authorize(priced)
 
     def _with_price(self, pending: UndecidedCall) -> UndecidedCall | None:
-        """Return the call with its price; None if it has been refused for having none."""
+        """Return the call with what its body uses and costs; None if it has been refused."""
         pending = pending.with_body()
+        try:
+            pending = pending.judged()
+        except UnservedMessageError as error:
+            self._refuse_after(pending, Reason.INVALID_REQUEST, error.response)
+            return None
+        if pending.message is not None:
+            pending.exchange.problem_format = pending.message.problem_format
         try:
             return pending.with_price()
         except InvalidRequestError as error:
             why = str(error)
-            detail = f"{why[:1].upper()}{why[1:]}."
-            self._refuse_after(pending, Reason.UNPRICED, detail, may_observe=True)
+            kind = structs.replace(
+                problem_types.PROBLEM_TYPES[Reason.UNPRICED],
+                detail=f"{why[:1].upper()}{why[1:]}.",
+            )
+            self._refuse_after(pending, Reason.UNPRICED, kind, may_observe=True)
             return None
 
     # Refusals.
@@ -297,11 +359,17 @@ class Gateway:
         self._refuse_after(pending, Reason.BODY_TOO_LARGE)
 
     def _refuse_after(
-        self, pending: UndecidedCall, reason: Reason, detail: str = "", *, may_observe: bool = False
+        self,
+        pending: UndecidedCall,
+        reason: Reason,
+        answer: ProblemType | RefusalResponse | None = None,
+        *,
+        may_observe: bool = False,
     ) -> None:
         """Refuse a call for `reason`, but only if the gate finds nothing else against it.
 
-        `may_observe`: in observe mode the call goes on, and costs nothing.
+        `answer` is what its client gets, if that is not the problem of the reason. `may_observe`:
+        in observe mode the call goes on, and costs nothing.
         """
         verdict = self._ask_gate(pending, drawn=False, price=0)
         if isinstance(verdict, Denial) and (verdict.grant is None or not verdict.retry):
@@ -312,28 +380,13 @@ class Gateway:
                 self._forward_or_refuse(pending, verdict)
                 return
             verdict.release()
-        denial = Denial(reason, verdict.grant)
-        kind = problem_types.PROBLEM_TYPES[reason]
-        kind = structs.replace(kind, detail=detail) if detail else kind
-        self._respond(pending.exchange, kind, pending.described.id, denial)
-        self._services.record_refusal(pending.described, denial)
-
-    def _refuse(
-        self,
-        exchange: Exchange,
-        info: audit.CallInfo,
-        reason: Reason,
-        denial: Denial | None = None,
-    ) -> None:
-        """Answer with the problem. Record it if the token's signature was good, else count it."""
-        if reason is Reason.INVALID_TOKEN:
-            self._bad_tokens.note(exchange, time.monotonic())
-        kind = problem_types.PROBLEM_TYPES[reason] if denial is None else problem_type(denial)
-        self._respond(exchange, kind, info.id, denial, info.tool)
-        if denial is not None and denial.grant is not None:
-            self._services.record_refusal(info, denial)
-        else:
-            self._services.sink.count(info.listener, reason, info.peer)
+        self._refusals.refuse_with(
+            pending.exchange,
+            self.routes,
+            pending.described,
+            answer or problem_types.PROBLEM_TYPES[reason],
+            Denial(reason, verdict.grant),
+        )
 
     def _refuse_unrecorded(
         self,
@@ -342,18 +395,4 @@ class Gateway:
         kind: ProblemType,
         grant: Grant | None = None,
     ) -> None:
-        """Answer with a problem, and only count it: the audit has no record of it."""
-        self._respond(exchange, kind, info.id, grant=grant)
-        self._services.call_metrics.count_unrecorded(info.listener, kind.slug)
-
-    def _respond(
-        self,
-        exchange: Exchange,
-        kind: ProblemType,
-        request_id: bytes,
-        denial: Denial | None = None,
-        scope: str = "",
-        grant: Grant | None = None,
-    ) -> None:
-        exchange.watcher = None  # it refers to the call, whose body takes memory
-        respond_with_problem(exchange, self.routes, kind, request_id, denial, scope, grant)
+        self._refusals.refuse_unrecorded(exchange, self.routes, info, kind, grant)

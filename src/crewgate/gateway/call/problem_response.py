@@ -7,7 +7,7 @@ from crewgate.core.problem_types import ProblemType
 from crewgate.core.problems import refusal
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
-from crewgate.errors import UpstreamError, UpstreamTimeoutError
+from crewgate.errors import UnreadableResponseError, UpstreamError, UpstreamTimeoutError
 from crewgate.gateway import cors
 from crewgate.gateway.routes import RouteTable
 from crewgate.server.exchange import Exchange
@@ -28,13 +28,26 @@ def respond_with_problem(
     denial: Denial | None = None,
     scope: str = "",
     grant: Grant | None = None,
+    *,
+    is_running: bool = False,
 ) -> None:
     """Answer with problem `kind`; for gRPC, with trailers.
 
     `scope` is the name of the tool that a better token would have to allow. `grant` is that of a
-    good token, if there is no denial.
+    good token, if there is no denial. `is_running`: the tool's server may have seen the call.
     """
-    asked = exchange.request
+    asked, form = exchange.request, exchange.problem_format
+    if form is not None:
+        status, headers, body = form.refusal(
+            kind,
+            request_id,
+            denial,
+            authority=asked.authority,
+            grant=grant,
+            is_running=is_running,
+        )
+        exchange.respond(status, cors.shared_refusal(asked, routes.find, headers), body)
+        return
     status, headers, body = refusal(
         kind,
         request_id,
@@ -53,6 +66,8 @@ def upstream_problem(error: UpstreamError, *, is_touched: bool) -> ProblemType:
 
     `is_touched`: the tool's server may have seen the call.
     """
+    if isinstance(error, UnreadableResponseError):
+        return structs.replace(problem_types.UPSTREAM_FAILED, detail=str(error))
     if isinstance(error, UpstreamTimeoutError):
         kind = problem_types.UPSTREAM_TIMEOUT
         return kind if is_touched else structs.replace(kind, detail=_NOT_SENT_IN_TIME)

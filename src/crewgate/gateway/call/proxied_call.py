@@ -9,28 +9,22 @@ then.
 
 import logging
 import time
-from collections.abc import Sequence
 
 from crewgate import errors
 from crewgate._native.permit import Permit
-from crewgate.core import event_stream, problem_types
-from crewgate.core.audit import record_builder
+from crewgate.core import problem_types
 from crewgate.core.audit.records import CallOutcome
-from crewgate.core.credits import format_credits
-from crewgate.core.grpc_status import is_native
-from crewgate.core.http_types import HeaderField
 from crewgate.core.problems import grpc_fields
 from crewgate.gateway.call import call_audit_line
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.problem_response import respond_with_problem, upstream_problem
 from crewgate.gateway.call.request_body_upload import RequestBodyUpload
 from crewgate.gateway.call.response_metering import ResponseMetering
+from crewgate.gateway.call.response_relay import ResponseRelay
 from crewgate.gateway.call.termination import send_termination
 from crewgate.gateway.call.undecided_call import UndecidedCall
-from crewgate.gateway.cors import shared
-from crewgate.gateway.headers import LEFT, USED, downstream_headers, trailer_fields
 from crewgate.gateway.routes import ToolRoute
-from crewgate.upstream.interfaces import IncomingResponse, RequestHead, RequestStream, ReuseKey
+from crewgate.upstream.interfaces import RequestHead, RequestStream, ReuseKey
 
 _log = logging.getLogger(__name__)
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 §9.2.2
@@ -42,23 +36,19 @@ class ProxiedCall:
     `outcome` is None until the call has ended. `is_touched`: a server may have seen the call.
     `status` is what that server answered, 0 for nothing. The pool sets `attempts` and `reuse_key`,
     the registry sets `extend_after_ns`. On the monotonic clock: `started_ns` is when the call was
-    permitted, `sent_ns` when its request went upstream, `answered_ns` when the head of the response
-    came (0: not yet), `ended_ns` when it ended.
+    permitted, `sent_ns` when its request went upstream, `ended_ns` when it ended. `response` passes
+    the response on.
     """
 
     __slots__ = (
-        "_between_events",
         "_body",
         "_entry",
         "_head",
-        "_is_grpc",
         "_metering",
         "_routes",
         "_services",
         "_upload",
-        "answered_ns",
         "attempts",
-        "bytes_out",
         "ended_ns",
         "exchange",
         "extend_after_ns",
@@ -67,6 +57,7 @@ class ProxiedCall:
         "outcome",
         "peer",
         "permit",
+        "response",
         "reuse_key",
         "sent_ns",
         "started_ns",
@@ -92,7 +83,6 @@ class ProxiedCall:
         self.stream: RequestStream | None = None
         self.is_touched = False
         self.status = 0
-        self.bytes_out = 0
         self.attempts = 0
         self.reuse_key: ReuseKey = ""
         self.extend_after_ns = 0
@@ -105,9 +95,9 @@ class ProxiedCall:
         self._metering: ResponseMetering | None = None
         if priced is not None:
             self._metering = ResponseMetering(services, permit, priced.meter, pending.body)
-        self._between_events: bool | None = None  # None: the response is no stream of events
-        self._is_grpc = False
-        self.answered_ns = self.ended_ns = 0
+        rewriter = None if pending.message is None else pending.message.rewriter(permit)
+        self.response = ResponseRelay(services, entry, self._metering, rewriter)
+        self.ended_ns = 0
         self.started_ns = self.sent_ns = time.monotonic_ns()
         pending.exchange.watcher = self
 
@@ -187,11 +177,13 @@ class ProxiedCall:
         """Pass on what has arrived of the response."""
         try:
             if self._metering is None:
-                self.relay()
+                self.response.relay(self)
             else:
                 self._metering.relay(self)
         except errors.PeerError:
             self.lost()
+        except errors.UnreadableResponseError as error:
+            self.failed(error)
 
     def writable(self) -> None:
         """Send more of the body."""
@@ -257,85 +249,15 @@ class ProxiedCall:
             return False
         return True
 
-    # The response.
-
-    def relay(self) -> None:
-        """Send the part of the response that is here and paid; PeerError if the client left."""
-        stream, exchange, metering = self.stream, self.exchange, self._metering
-        if stream is None or self.outcome is not None:
-            return
-        response = stream.answer
-        data = b""
-        if not exchange.started:
-            if response.informed:
-                for status, headers in response.take_informational():
-                    exchange.inform(status, downstream_headers(headers, status))
-            if not response.status:
-                return
-            data = response.take() if metering is None else metering.take(response)
-            self._begin_response(response, ends=self._ends(response, data))
-        data = data or (response.take() if metering is None else metering.take(response))
-        self.bytes_out += len(data)
-        if response.complete and not (metering and metering.holds_back):
-            self.ignore_client()
-            last = [] if metering is None else metering.final_headers()
-            exchange.finish(data, [*trailer_fields(response.trailers), *last])
-            self._end(CallOutcome.DONE)
-        elif data:
-            if self._between_events is not None:
-                self._between_events = data.endswith(event_stream.ENDS)
-            if not exchange.push(data):
-                stream.pause()
-
-    def _ends(self, response: IncomingResponse, data: bytes) -> bool:
-        """Return whether a response has neither body nor trailers: its head is all of it."""
-        is_whole = response.complete and not (self._metering and self._metering.holds_back)
-        return is_whole and not data and not response.trailers
-
-    def _begin_response(self, response: IncomingResponse, *, ends: bool) -> None:
-        """Send the head. From now on the call is not tried again, so its body is dropped."""
-        entry, exchange, metering = self._entry, self.exchange, self._metering
-        self.answered_ns = time.monotonic_ns()
-        self._body = b""
-        headers = downstream_headers(response.headers, response.status, version=entry.version)
-        if metering is not None:
-            metering.release_body()
-            headers = metering.passed_headers(headers)
-        if entry.cors is not None:
-            headers = shared(entry.cors, exchange.request, headers)
-        if metering is None:
-            headers.append((USED, format_credits(self.permit.price_micro).encode()))
-            headers.append((LEFT, format_credits(self.permit.branch_unspent_micro).encode()))
-        else:
-            headers += metering.first_headers(ends=ends)
-        if not response.complete:
-            self._note_stream(response.status, headers)
-        exchange.start(response.status, headers, ends=ends)
-
-    def _note_stream(self, status: int, headers: Sequence[HeaderField]) -> None:
-        """Record the beginning of a response without a length, and how it can be cut short."""
-        fields = dict(headers)
-        if b"content-length" in fields:
-            return
-        if event_stream.is_stream(fields):
-            self._between_events = True
-        self._is_grpc = is_native(fields.get(b"content-type", b""))
-        permit = self.permit
-        self._services.sink.write(
-            record_builder.opened(
-                self.info,
-                permit.grant,
-                permit.price_micro,
-                status=status,
-                would=permit.observed_reason,
-            )
-        )
-
     # The end.
 
     def ignore_client(self) -> None:
         """Stop observing the exchange: nothing that the client does matters any more."""
         self.exchange.watcher = None
+
+    def release_body(self) -> None:
+        """Drop the request's body, because the call is not tried again."""
+        self._body = b""
 
     def release_stream(self) -> None:
         """Let go of the stream upstream, and remember what its server has seen and answered."""
@@ -359,8 +281,15 @@ class ProxiedCall:
         self.ignore_client()
         if not self.exchange.started:
             grant = self.permit.grant
-            respond_with_problem(self.exchange, self._routes, kind, self.info.id, grant=grant)
-        elif self._is_grpc:
+            respond_with_problem(
+                self.exchange,
+                self._routes,
+                kind,
+                self.info.id,
+                grant=grant,
+                is_running=self.is_touched,
+            )
+        elif self.response.is_grpc:
             self.exchange.finish(b"", grpc_fields(kind, self.info.id, grant=self.permit.grant))
 
     def _end(self, outcome: CallOutcome) -> None:
@@ -388,8 +317,8 @@ class ProxiedCall:
                 self.info.id,
                 permit.grant if denial is None else denial,
                 is_touched=self.is_touched,
-                between_events=self._between_events is True,
-                is_grpc=self._is_grpc,
+                between_events=self.response.between_events is True,
+                is_grpc=self.response.is_grpc,
             )
         cost = permit.price_micro if self.is_touched else 0
         if self.is_touched and metering is not None:

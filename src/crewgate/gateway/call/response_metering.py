@@ -97,7 +97,7 @@ class ResponseMetering:
         if self._reads_on:
             self._read_on(call)
         elif call.exchange.started or self._pays_for_first(call):
-            call.relay()
+            call.response.relay(call)
         if self._chunks and not self._top_up.asking and not call.over:
             self._draw_for_next(call, self._chunks[0].due - self._permit.price_micro)
 

@@ -1,7 +1,7 @@
 """Tells the client of a call under way why the gateway ends it."""
 
 from crewgate.core.audit.records import CallOutcome
-from crewgate.core.problem_types import Reason
+from crewgate.core.problem_types import UPSTREAM_FAILED, Reason
 from crewgate.core.problems import event, grpc_fields, of_running_call
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, problem_type
@@ -39,7 +39,10 @@ def send_termination(
     """
     if exchange.done:
         return
-    reason = _REASONS.get(outcome)
+    reason, form = _REASONS.get(outcome), exchange.problem_format
+    if outcome is CallOutcome.UPSTREAM_ERROR and between_events and form is not None:
+        exchange.finish(form.event(UPSTREAM_FAILED, request_id) or b"")
+        return
     if reason is None:
         exchange.reset(_INTERNAL_ERROR if outcome is CallOutcome.UPSTREAM_ERROR else _CANCEL)
         return
@@ -48,7 +51,9 @@ def send_termination(
     if is_touched:
         kind = of_running_call(kind)
     if not exchange.started:
-        respond_with_problem(exchange, routes, kind, request_id, denial)
+        respond_with_problem(exchange, routes, kind, request_id, denial, is_running=is_touched)
+    elif between_events and form is not None:
+        exchange.finish(form.event(kind, request_id, denial) or b"")
     elif between_events:
         for_models = is_for_models(exchange.request, routes)
         exchange.finish(event(kind, request_id, denial, for_models=for_models))

@@ -19,7 +19,9 @@ from crewgate._native.fields import written
 from crewgate.core.audit import records as audit
 from crewgate.core.http_types import HeaderField
 from crewgate.core.policy.routing import named_host, plain_path
+from crewgate.core.pricing.tariff import Tariff
 from crewgate.core.problem_types import Reason
+from crewgate.core.tokens.grant import Grant
 from crewgate.core.trace_context import TraceContext
 from crewgate.errors import InvalidRequestError
 from crewgate.gateway.call.request_pricing import PricedRequest, price
@@ -29,6 +31,7 @@ from crewgate.gateway.forwarded_headers import (
     merged_headers,
 )
 from crewgate.gateway.headers import IdentityHeaders
+from crewgate.gateway.mcp.judging import JudgedMessage, judge, judge_bodyless
 from crewgate.gateway.routes import RouteTable, ToolRoute
 from crewgate.policy.certificate_token_signer import SignedToken
 from crewgate.server.exchange import Exchange
@@ -63,7 +66,8 @@ class UndecidedCall(msgspec.Struct, frozen=True):
     `fields` are the client's that go upstream, from `forwardable_headers`; None if one of them
     claims to be the gateway's. Only a client with a good token is told so, because the fields are
     not checked if the path is unknown. `trace` is None for a call of no trace. `body` is the
-    client's, once it has been taken. `priced` is set if the tool's price is not fixed.
+    client's, once it has been taken. `priced` is set if the tool's price is not fixed. `message` is
+    set at an endpoint, once its body has been judged, and `grant` before that.
     """
 
     exchange: Exchange
@@ -76,6 +80,8 @@ class UndecidedCall(msgspec.Struct, frozen=True):
     trace: TraceContext | None = None
     body: bytes | None = None
     priced: PricedRequest | None = None
+    message: JudgedMessage | None = None
+    grant: Grant | None = None
 
     def __repr__(self) -> str:
         return f"<UndecidedCall {self.exchange!r}>"
@@ -83,14 +89,50 @@ class UndecidedCall(msgspec.Struct, frozen=True):
     @property
     def tool(self) -> int:
         """The number of the tool for the gate; `UNKNOWN` if the call cannot be forwarded."""
-        return UNKNOWN if self.entry is None or self.fields is None else self.entry.index
+        if self.entry is None or self.fields is None:
+            return UNKNOWN
+        return self.entry.index if self.message is None else self.message.number
+
+    @property
+    def tool_id(self) -> str | None:
+        """What the call uses at an endpoint, if the number of the tool does not say it."""
+        return self.message.id if self.message is not None and self.message.names_part else None
+
+    @property
+    def tariff(self) -> Tariff | None:
+        """The tariff of the call; None if its price is fixed."""
+        if self.entry is None or self.fields is None:
+            return None
+        return self.entry.tariff if self.message is None else self.message.tariff
+
+    def judged(self) -> Self:
+        """Return a call at an endpoint with what its body uses.
+
+        Raises:
+            UnservedMessageError: The endpoint does not serve the message.
+        """
+        if self.entry is None or self.entry.mcp is None or self.grant is None:
+            return self
+        endpoint, request = self.entry.mcp, self.exchange.request
+        ids = endpoint.ids_of(self.grant)
+        if request.method == b"POST":
+            message = judge(endpoint, request.headers, self.body or b"", ids)
+        else:
+            message = judge_bodyless(endpoint, request.method, request.headers, ids)
+        described = structs.replace(
+            self.described,
+            tool=message.id,
+            method=message.method,
+            metric_tool=endpoint.metric_name(message.id) if message.names_part else "",
+        )
+        return structs.replace(self, message=message, described=described)
 
     def with_price(self) -> Self:
         """Return the call with its price if the tool's price is not fixed.
 
         Raises InvalidRequestError if it cannot be determined.
         """
-        tariff = None if self.entry is None or self.fields is None else self.entry.tariff
+        tariff = self.tariff
         if tariff is None:
             return self
         request = self.exchange.request
@@ -99,15 +141,16 @@ class UndecidedCall(msgspec.Struct, frozen=True):
 
     def with_body(self) -> Self:
         """Return the call with its body if its price is read there; all of it must have arrived."""
-        tariff = None if self.entry is None else self.entry.tariff
-        if self.body is not None or tariff is None or not tariff.reads_body:
+        if self.body is not None or self.entry is None or not self.entry.reads_whole_body:
             return self
         return structs.replace(self, body=self.exchange.take())
 
     @property
     def price(self) -> int:
         """The micro-credits to reserve for the call; -1 for the tool's fixed price."""
-        return -1 if self.priced is None else self.priced.bound
+        if self.priced is not None:
+            return self.priced.bound
+        return -1 if self.message is None else self.message.price
 
     @property
     def length(self) -> int | None:
@@ -126,21 +169,23 @@ class UndecidedCall(msgspec.Struct, frozen=True):
         request, request_id = exchange.request, request_text(self.described.id)
         target = entry.path_of(request.path) + request.target[len(request.path) :]
         origin = (exchange.peer.address, request.authority, request.version)
-        trace = () if self.trace is None else self.trace.headers(self.token)
+        extra = [] if self.trace is None else [*self.trace.headers(self.token)]
+        if self.message is not None:
+            extra += self.message.headers
         if isinstance(fields, bytes):
             lines = b"%b%b%b%b%bx-crewgate-request: %b\r\n" % (
                 fields,
                 forwarded_header_lines(*origin),
                 identity.lines,
                 entry.lines,
-                written(trace) if trace else b"",
+                written(extra) if extra else b"",
                 request_id,
             )
             return RequestHead(request.method, target, self.length, lines)
         forwarded = forwarded_headers(*origin)
         if entry.fields.keeps_origin:
             fields, forwarded = merged_headers(fields, forwarded), ()
-        ours = [*forwarded, *identity.fields, *entry.own, *trace]
+        ours = [*forwarded, *identity.fields, *entry.own, *extra]
         ours.append((b"x-crewgate-request", request_id))
         headers = [*fields, *ours]
         if not entry.is_http2:

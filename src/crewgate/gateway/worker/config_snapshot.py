@@ -13,10 +13,12 @@ import msgspec
 
 from crewgate.config import Config, ListenerConfig, UpstreamConfig, load
 from crewgate.core.policy.policy import Policy
+from crewgate.core.sealed_ids import IdSealer
 from crewgate.core.x509 import certificate
 from crewgate.gateway.routes import RouteTable, build
 from crewgate.policy.certificate_token_signer import CertificateTokenSigner, LocalSigner
 from crewgate.policy.loader import load_policy
+from crewgate.runtime.sealing_key_file import read_sealing_keys
 from crewgate.server.peer_authorizer import PeerRules
 from crewgate.server.socket_poller import SocketPoller
 from crewgate.server.tls import ClientCertificateTrust, client_trust, fingerprint, server_context
@@ -97,11 +99,15 @@ def prepare(
     return ConfigSnapshot(
         config,
         signer.admitted(load_policy(config, generation), config.crossings),
-        build(config, by_name, crossings),
+        build(config, by_name, crossings, _sealer(config)),
         kept,
         tuple(_prepare(config, listener) for listener in config.listeners),
         _inquiry(config, inquiry),
     )
+
+
+def _sealer(config: Config) -> IdSealer | None:
+    return IdSealer(read_sealing_keys(config.sealing_keys)) if config.mcp else None
 
 
 def _inquiry(

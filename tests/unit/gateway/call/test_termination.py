@@ -33,6 +33,7 @@ class Exchange:
     done = False
     started = True
     request = None
+    problem_format = None
 
     def __init__(self) -> None:
         self.last = b""

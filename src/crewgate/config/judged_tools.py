@@ -1,0 +1,69 @@
+"""Numbers the tools that the gate judges: each `[tool.NAME]`, and the parts of endpoints.
+
+An endpoint has one number for itself and for all of its parts that have no table of their own, and
+one for each part that has one.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from crewgate.config.mcp import MCPConfig
+from crewgate.config.model import Config
+from crewgate.core.mcp import tool_ids
+from crewgate.core.policy.scope import matches, reaches
+
+
+class JudgedTool(NamedTuple):
+    """What the gate knows of a tool: `is_endpoint` if each call names what it uses there."""
+
+    name: str
+    price: int
+    owner: str
+    upstream: str
+    observe: bool
+    stale_open: bool
+    is_endpoint: bool = False
+
+
+def judged_tools(config: Config) -> tuple[JudgedTool, ...]:
+    """Return the tools of a configuration; the position of each is its number in the policy."""
+    tools = (
+        JudgedTool(
+            tool.name,
+            tool.price,
+            tool.owner,
+            tool.upstream,
+            tool.observe,
+            stale_open=tool.when_stale == "open",
+        )
+        for tool in config.tools
+    )
+    return (*tools, *(part for endpoint in config.mcp for part in _parts(endpoint)))
+
+
+def _parts(endpoint: MCPConfig) -> Iterator[JudgedTool]:
+    itself = JudgedTool(
+        endpoint.name,
+        endpoint.price,
+        endpoint.owner,
+        endpoint.upstream,
+        endpoint.observe,
+        stale_open=endpoint.when_stale == "open",
+        is_endpoint=True,
+    )
+    yield itself
+    prices = {
+        **{tool_ids.tool_id(endpoint.name, each.name): each.price for each in endpoint.tools},
+        **{tool_ids.prompt_id(endpoint.name, each.name): each.price for each in endpoint.prompts},
+        **{
+            tool_ids.resource_id(endpoint.name, each.name): each.price
+            for each in endpoint.resources
+        },
+    }
+    for name, price in prices.items():
+        yield itself._replace(name=name, price=price, is_endpoint=False)
+
+
+def covers(pattern: str, tool: JudgedTool) -> bool:
+    """Return whether a pattern covers a tool, or something that an endpoint may have."""
+    return matches(pattern, tool.name) or (tool.is_endpoint and reaches(pattern, tool.name))

@@ -1,0 +1,200 @@
+"""The tables [mcp.NAME]: an endpoint of the Model Context Protocol, and what its parts cost."""
+
+import re
+from typing import Annotated, Literal
+
+import msgspec
+
+from crewgate import limits
+from crewgate.config import values
+from crewgate.config.declaration import FlattenedKeys, Key, KeyOrTable, Scope, TableMap, TableSchema
+from crewgate.config.prices import PRICE, PriceKeys, price_table
+from crewgate.config.toml_table_reader import TOMLTableReader, ValueParser
+from crewgate.config.tool import Carriers, CORSConfig, WhenStale
+from crewgate.config.values import Fields, Hosts, Mode, Name
+from crewgate.core.mcp import tool_ids
+from crewgate.core.mcp.methods import METHODS, Revision
+from crewgate.core.policy.policy import SHARED
+from crewgate.core.pricing.sources import PlaceKind, PriceTerm
+from crewgate.core.pricing.tariff import Tariff
+
+RefusalForm = Literal["mcp", "result", "http"]
+Revisions = Literal["both", "2026-07-28", "2025-11-25"]
+
+_REVISIONS = {
+    "both": Revision.MODERN | Revision.LEGACY,
+    "2026-07-28": Revision.MODERN,
+    "2025-11-25": Revision.LEGACY,
+}
+_PRINTABLE = re.compile("[!-~]+")
+_MCP_TOOL = ValueParser(
+    "a tool's name in MCP: 1 to 128 letters, digits, _, . and -",
+    values.passing(values.string, tool_ids.is_tool),
+)
+_PROMPT = ValueParser(
+    "a prompt's name: 1 to 128 characters", values.passing(values.string, tool_ids.is_prompt)
+)
+_METHOD = values.pattern_text('a method such as "x/search"', _PRINTABLE, limits.claim_chars_max)
+_URI = values.pattern_text(
+    'a URI, or a beginning of URIs such as "file:///docs/*"', _PRINTABLE, limits.mcp_uri_chars_max
+)
+_Methods = Annotated[tuple[str, ...], values.listed(_METHOD, limits.mcp_methods_max)]
+_URIs = Annotated[tuple[str, ...], values.listed(_URI, limits.mcp_patterns_max, min_count=1)]
+
+
+def _price_of_endpoint(scope: Scope) -> object:
+    return scope["price"]
+
+
+class _PartPrice(msgspec.Struct, frozen=True):
+    """The price of one tool, prompt or class of resources."""
+
+    price: Annotated[
+        int | Tariff,
+        PRICE,
+        "Credits that each call costs, or a table of what is paid for.",
+        KeyOrTable(
+            of=price_table(), default=_price_of_endpoint, absent="the `price` of the endpoint"
+        ),
+    ]
+
+    def build(self) -> dict[str, object]:
+        """Return the highest cost of a call, and the tariff if the price is a table."""
+        return _price_fields(self.price)
+
+
+def _price_fields(price: int | Tariff) -> dict[str, object]:
+    if isinstance(price, Tariff):
+        return {"price": price.max_cost, "tariff": _in_message(price)}
+    return {"price": price, "tariff": None}
+
+
+def _in_message(tariff: Tariff) -> Tariff:
+    """Return the tariff with pointers that begin at the message, and not at params or result."""
+    return msgspec.structs.replace(
+        tariff,
+        request=tuple(_below("params", term) for term in tariff.request),
+        response=tuple(_below("result", term) for term in tariff.response),
+    )
+
+
+def _below(member: str, term: PriceTerm) -> PriceTerm:
+    if term.place_kind is not PlaceKind.POINTER or term.place[:1] == (member,):
+        return term
+    return msgspec.structs.replace(term, place=(member, *term.place))
+
+
+class MCPToolConfig(msgspec.Struct, frozen=True):
+    """A tool of an endpoint; `price` and `tariff` as in `ToolConfig`."""
+
+    name: str
+    price: Annotated[int, FlattenedKeys(of=TableSchema(_PartPrice))]
+    tariff: Tariff | None = None
+
+
+class MCPPromptConfig(msgspec.Struct, frozen=True):
+    """A prompt of an endpoint."""
+
+    name: str
+    price: Annotated[int, FlattenedKeys(of=TableSchema(_PartPrice))]
+    tariff: Tariff | None = None
+
+
+class MCPResourceConfig(msgspec.Struct, frozen=True):
+    """A class of resources of an endpoint: those whose URIs match one of `uris`."""
+
+    name: str
+    uris: Annotated[_URIs, 'URIs of the class; "*" at the end stands for any further characters.']
+    price: Annotated[int, FlattenedKeys(of=TableSchema(_PartPrice))]
+    tariff: Tariff | None = None
+
+
+class _EndpointPrice(PriceKeys, frozen=True):
+    def build(self) -> dict[str, object]:
+        """Return the highest cost of a call, and the tariff if the price is a table."""
+        return _price_fields(self.price)
+
+
+class MCPConfig(msgspec.Struct, frozen=True):
+    """An MCP endpoint. Each of its tools is judged as the tool `NAME.TOOL`.
+
+    `price` and `tariff` are those of the tools, prompts and resources without a table of their own.
+    """
+
+    name: str
+    path: Annotated[str, values.ROUTE_PATH, "Path at which clients connect."]
+    upstream: Annotated[Name, "The [upstream.NAME] of the MCP server."]
+    price: Annotated[int, FlattenedKeys(of=TableSchema(_EndpointPrice))]
+    tools: Annotated[
+        tuple[MCPToolConfig, ...],
+        "A tool that has a price of its own.",
+        TableMap(name="tool", max_count=limits.mcp_named_max, names=_MCP_TOOL),
+    ] = ()
+    prompts: Annotated[
+        tuple[MCPPromptConfig, ...],
+        "A prompt that has a price of its own.",
+        TableMap(name="prompt", max_count=limits.mcp_named_max, names=_PROMPT),
+    ] = ()
+    resources: Annotated[
+        tuple[MCPResourceConfig, ...],
+        "A class of resources, which tokens allow together.",
+        TableMap(name="resource", max_count=limits.mcp_named_max),
+    ] = ()
+    owner: Annotated[
+        Name, "Crew that owns it; other crews need a client certificate to call it."
+    ] = SHARED
+    mode: Annotated[Mode, values.MODE_TEXT] = "enforce"
+    revisions: Annotated[Revisions, "Revisions of MCP that it serves."] = "both"
+    refusals: Annotated[
+        RefusalForm,
+        'Form of refusals: "mcp" as clients expect them, "result" for tool results also where a '
+        'token does not allow the tool, "http" for problem documents.',
+    ] = "mcp"
+    methods: Annotated[
+        _Methods, "Further methods that pass without a check; every other unknown one is refused."
+    ] = ()
+    lenient_discover: Annotated[
+        bool, "Let the headers of `server/discover` differ from its body, as some clients do."
+    ] = False
+    carriers: Annotated[Carriers, "Header fields that may hold the token."] = ("authorization",)
+    allow_fields: Annotated[
+        Fields, "Header fields to pass on that the gateway drops elsewhere."
+    ] = ()
+    body_bytes_max: Annotated[
+        int,
+        values.integer(1, limits.priced_body_bytes_max),
+        "Longest message of a client, in bytes; a longer one gets 413.",
+    ] = limits.mcp_body_bytes_max
+    cors: Annotated[
+        CORSConfig | None, "Web pages that may call it from a browser; without the table none may."
+    ] = None
+    tariff: Tariff | None = None
+    when_stale: Annotated[
+        WhenStale,
+        'While this machine may lack the newest revocations, "closed" refuses calls with 503, and '
+        '"open" serves them.',
+    ] = "closed"
+    hosts: Annotated[
+        Hosts, "Only requests to these hosts are for this endpoint.", Key(absent="any host")
+    ] = ()
+    rewrite: Annotated[
+        str | None, values.ROUTE_PATH, "Its path at the server.", Key(absent="`path`")
+    ] = None
+
+    def check(self, section: TOMLTableReader) -> None:
+        """Note a path that is no single path, and methods that have a rule already."""
+        if "{" in self.path or self.path.endswith("*"):
+            section.problem(f'path = "{self.path}": write one path, without {{}} and *')
+        known = [method for method in self.methods if method in METHODS]
+        if known:
+            section.problem(f"methods: {', '.join(known)}: the gateway checks it; leave it out")
+
+    @property
+    def observe(self) -> bool:
+        """Whether `mode` is "observe"."""
+        return self.mode == "observe"
+
+    @property
+    def served(self) -> Revision:
+        """The revisions that it serves."""
+        return _REVISIONS[self.revisions]

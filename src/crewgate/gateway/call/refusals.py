@@ -1,0 +1,74 @@
+"""Answers a call that is refused before it is forwarded, and records or counts the refusal."""
+
+import time
+
+from crewgate.core import problem_types
+from crewgate.core.audit import records as audit
+from crewgate.core.problem_types import ProblemType, Reason
+from crewgate.core.problems import RefusalResponse
+from crewgate.core.tokens.grant import Grant
+from crewgate.core.verdict import Denial, problem_type
+from crewgate.gateway import cors
+from crewgate.gateway.bad_token_throttle import BadTokenThrottle
+from crewgate.gateway.call.call_services import CallServices
+from crewgate.gateway.call.problem_response import respond_with_problem
+from crewgate.gateway.routes import RouteTable
+from crewgate.server.exchange import Exchange
+
+
+class Refusals:
+    """The refusals of one listener."""
+
+    def __init__(self, services: CallServices) -> None:
+        self._services = services
+        self._bad_tokens = BadTokenThrottle()
+
+    def refuse(
+        self,
+        exchange: Exchange,
+        routes: RouteTable,
+        info: audit.CallInfo,
+        reason: Reason,
+        denial: Denial | None = None,
+    ) -> None:
+        """Answer with the problem. Record it if the token's signature was good, else count it."""
+        if reason is Reason.INVALID_TOKEN:
+            self._bad_tokens.note(exchange, time.monotonic())
+        kind = problem_types.PROBLEM_TYPES[reason] if denial is None else problem_type(denial)
+        exchange.watcher = None  # it refers to the call, whose body takes memory
+        respond_with_problem(exchange, routes, kind, info.id, denial, info.tool)
+        if denial is not None and denial.grant is not None:
+            self._services.record_refusal(info, denial)
+        else:
+            self._services.sink.count(info.listener, reason, info.peer)
+
+    def refuse_with(
+        self,
+        exchange: Exchange,
+        routes: RouteTable,
+        info: audit.CallInfo,
+        answer: ProblemType | RefusalResponse,
+        denial: Denial,
+    ) -> None:
+        """Answer with a problem that says more than its reason, or with a response; record it."""
+        exchange.watcher = None
+        if isinstance(answer, ProblemType):
+            respond_with_problem(exchange, routes, answer, info.id, denial)
+        else:
+            status, headers, body = answer
+            headers = cors.shared_refusal(exchange.request, routes.find, headers)
+            exchange.respond(status, headers, body)
+        self._services.record_refusal(info, denial)
+
+    def refuse_unrecorded(
+        self,
+        exchange: Exchange,
+        routes: RouteTable,
+        info: audit.CallInfo,
+        kind: ProblemType,
+        grant: Grant | None = None,
+    ) -> None:
+        """Answer with a problem, and only count it: the audit has no record of it."""
+        exchange.watcher = None
+        respond_with_problem(exchange, routes, kind, info.id, grant=grant)
+        self._services.call_metrics.count_unrecorded(info.listener, kind.slug)

@@ -1,0 +1,162 @@
+"""Passes the response of one call on to its client, as it arrives and is paid for."""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from crewgate.core import event_stream
+from crewgate.core.audit import record_builder
+from crewgate.core.audit.records import CallOutcome
+from crewgate.core.credits import format_credits
+from crewgate.core.grpc_status import is_native
+from crewgate.core.http_types import HeaderField
+from crewgate.gateway.call.call_services import CallServices
+from crewgate.gateway.call.response_metering import ResponseMetering
+from crewgate.gateway.call.response_rewriter import ResponseRewriter
+from crewgate.gateway.cors import shared
+from crewgate.gateway.headers import LEFT, USED, downstream_headers, trailer_fields
+from crewgate.gateway.routes import ToolRoute
+from crewgate.server.exchange import Exchange
+from crewgate.upstream.interfaces import IncomingResponse
+
+if TYPE_CHECKING:
+    from crewgate.gateway.call.proxied_call import ProxiedCall
+
+
+class ResponseRelay:
+    """The response of one call.
+
+    `answered_ns` is when its head came, on the monotonic clock (0: not yet); `bytes_out` counts
+    what the client was sent of its body. `between_events`: it is a stream of server-sent events,
+    and the last one was complete; None for any other response. `is_grpc`: it ends with a status in
+    its trailers.
+    """
+
+    __slots__ = (
+        "_entry",
+        "_has_read_head",
+        "_metering",
+        "_rewriter",
+        "_services",
+        "answered_ns",
+        "between_events",
+        "bytes_out",
+        "is_grpc",
+    )
+
+    def __init__(
+        self,
+        services: CallServices,
+        entry: ToolRoute,
+        metering: ResponseMetering | None,
+        rewriter: ResponseRewriter | None,
+    ) -> None:
+        self.answered_ns = 0
+        self.bytes_out = 0
+        self.between_events: bool | None = None
+        self.is_grpc = False
+        self._services = services
+        self._entry = entry
+        self._metering = metering
+        self._rewriter = rewriter
+        self._has_read_head = False
+
+    def relay(self, call: "ProxiedCall") -> None:
+        """Send the part of the response that is here and paid for.
+
+        Raises:
+            PeerError: The client has left.
+            UnreadableResponseError: The client must not get the response.
+        """
+        stream, exchange, metering = call.stream, call.exchange, self._metering
+        if stream is None or call.outcome is not None:
+            return
+        response = stream.answer
+        data = b""
+        if not exchange.started:
+            if response.informed:
+                _inform(exchange, response)
+            if not response.status:
+                return
+            data = self._take(response)
+            if self._rewriter is not None and not self._rewriter.may_begin:
+                return
+            self._begin(call, response, ends=self._ends(response, data))
+        data = data or self._take(response)
+        self.bytes_out += len(data)
+        if response.complete and not (metering and metering.holds_back):
+            call.ignore_client()
+            last = [] if metering is None else metering.final_headers()
+            exchange.finish(data, [*trailer_fields(response.trailers), *last])
+            call.end(CallOutcome.DONE)
+        elif data:
+            if self.between_events is not None:
+                self.between_events = data.endswith(event_stream.ENDS)
+            if not exchange.push(data):
+                stream.pause()
+
+    def _take(self, response: IncomingResponse) -> bytes:
+        """Return what the client gets of what has arrived and is paid for."""
+        metering, rewriter = self._metering, self._rewriter
+        data = response.take() if metering is None else metering.take(response)
+        if rewriter is None:
+            return data
+        if not self._has_read_head:
+            self._has_read_head = True
+            rewriter.begin(response.status, response.headers)
+        is_whole = response.complete and not (metering and metering.holds_back)
+        return rewriter.feed(data, ends=is_whole)
+
+    def _ends(self, response: IncomingResponse, data: bytes) -> bool:
+        """Return whether a response has neither body nor trailers: its head is all of it."""
+        is_whole = response.complete and not (self._metering and self._metering.holds_back)
+        return is_whole and not data and not response.trailers
+
+    def _begin(self, call: "ProxiedCall", response: IncomingResponse, *, ends: bool) -> None:
+        """Send the head. From now on the call is not tried again, so its body is dropped."""
+        entry, exchange, metering = self._entry, call.exchange, self._metering
+        self.answered_ns = time.monotonic_ns()
+        call.release_body()
+        headers = downstream_headers(response.headers, response.status, version=entry.version)
+        if metering is not None:
+            metering.release_body()
+            headers = metering.passed_headers(headers)
+        if self._rewriter is not None:
+            headers = self._rewriter.head(headers)
+        if entry.cors is not None:
+            headers = shared(entry.cors, exchange.request, headers)
+        if metering is None:
+            permit = call.permit
+            headers.append((USED, format_credits(permit.price_micro).encode()))
+            headers.append((LEFT, format_credits(permit.branch_unspent_micro).encode()))
+        else:
+            headers += metering.first_headers(ends=ends)
+        if not response.complete:
+            self._note_stream(call, response.status, headers)
+        exchange.start(response.status, headers, ends=ends)
+
+    def _note_stream(
+        self, call: "ProxiedCall", status: int, headers: Sequence[HeaderField]
+    ) -> None:
+        """Record the beginning of a response without a length, and how it can be cut short."""
+        fields = dict(headers)
+        if b"content-length" in fields:
+            return
+        if event_stream.is_stream(fields):
+            self.between_events = True
+        self.is_grpc = is_native(fields.get(b"content-type", b""))
+        permit = call.permit
+        self._services.sink.write(
+            record_builder.opened(
+                call.info,
+                permit.grant,
+                permit.price_micro,
+                status=status,
+                would=permit.observed_reason,
+            )
+        )
+
+
+def _inform(exchange: Exchange, response: IncomingResponse) -> None:
+    for status, headers in response.take_informational():
+        exchange.inform(status, downstream_headers(headers, status))

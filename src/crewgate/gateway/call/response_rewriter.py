@@ -1,0 +1,27 @@
+"""What an endpoint changes in a response before its client gets it."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from crewgate.core.http_types import HeaderField
+
+
+class ResponseRewriter(Protocol):
+    """Changes what a client gets of a response.
+
+    `may_begin`: the head may be sent. Each method raises UnreadableResponseError for a response
+    that the client must not get.
+    """
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether the head of the response may be sent to the client."""
+
+    def begin(self, status: int, headers: Sequence[HeaderField]) -> None:
+        """Note the head of the response."""
+
+    def feed(self, data: bytes, *, ends: bool) -> bytes:
+        """Return what the client gets for the next bytes of the body; `ends`: it has no more."""
+
+    def head(self, headers: list[HeaderField]) -> list[HeaderField]:
+        """Return the fields for the client, when the response begins."""

@@ -1,0 +1,5 @@
+"""MCP endpoints: what a message uses, how it is forwarded, and what of its answer the client gets.
+
+`endpoint` has what the configuration says of an endpoint, `judging` reads a message and finds the
+tool that the gate judges. `gateway.call` then takes the call through its five steps like any other.
+"""

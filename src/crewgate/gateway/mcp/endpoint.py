@@ -1,0 +1,117 @@
+"""An MCP endpoint of one configuration, compiled for the way of a request."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from crewgate import limits
+from crewgate.config import MCPConfig
+from crewgate.core.mcp import tool_ids
+from crewgate.core.mcp.methods import Revision
+from crewgate.core.mcp.refusals import MCPProblemFormat
+from crewgate.core.mcp.resource_classes import ResourceClasses
+from crewgate.core.pricing.tariff import Tariff
+from crewgate.core.protected_resource import endpoint_path
+from crewgate.core.sealed_ids import CallIds, IdOwner, IdSealer
+from crewgate.core.tokens.grant import Grant
+
+
+class JudgedPart(msgspec.Struct, frozen=True):
+    """Something that a call uses: its number for the gate and, if that is the endpoint's, its id.
+
+    `tariff` is None if its price is fixed.
+    """
+
+    number: int
+    id: str
+    tariff: Tariff | None
+
+
+class MCPEndpoint(msgspec.Struct, frozen=True):
+    """An endpoint: its own number, and the parts that have a table of their own, by their ids.
+
+    `measured` are the ids of other parts that have metrics of their own.
+    """
+
+    config: MCPConfig
+    number: int
+    parts: Mapping[str, JudgedPart]
+    classes: ResourceClasses
+    problem_format: MCPProblemFormat
+    sealer: IdSealer
+    measured: set[str] = msgspec.field(default_factory=set)
+
+    @property
+    def name(self) -> str:
+        """The name of the endpoint."""
+        return self.config.name
+
+    @property
+    def http_methods(self) -> tuple[bytes, ...]:
+        """The HTTP methods that it serves; only a legacy session has a stream and an end."""
+        return (b"POST", b"GET", b"DELETE") if self.serves(Revision.LEGACY) else (b"POST",)
+
+    def serves(self, revision: Revision) -> bool:
+        """Return whether the endpoint serves messages of a revision."""
+        return revision in self.config.served
+
+    def tool(self, name: str) -> JudgedPart:
+        """Return a tool by its name in MCP."""
+        return self._part(tool_ids.tool_id(self.name, name))
+
+    def prompt(self, name: str) -> JudgedPart:
+        """Return a prompt by its name in MCP."""
+        return self._part(tool_ids.prompt_id(self.name, name))
+
+    def resource(self, uri: str) -> JudgedPart:
+        """Return the class of a resource.
+
+        Raises:
+            ValueError: Two servers could read the URI differently.
+        """
+        return self._part(tool_ids.resource_id(self.name, self.classes.class_of(uri)))
+
+    def ids_of(self, grant: Grant) -> CallIds:
+        """Return the ids that the branch of `grant` may use here."""
+        return CallIds(self.sealer, IdOwner(grant.crew, grant.branch_key, self.name))
+
+    def metric_name(self, part_id: str) -> str:
+        """Return the name in the metrics of a part without a table of its own.
+
+        Clients choose these names, so all beyond the first `limits.mcp_tool_labels_max` share that
+        of the endpoint.
+        """
+        if part_id in self.measured:
+            return part_id
+        if len(self.measured) >= limits.mcp_tool_labels_max:
+            return self.name
+        self.measured.add(part_id)
+        return part_id
+
+    def _part(self, part_id: str) -> JudgedPart:
+        known = self.parts.get(part_id)
+        if known is not None:
+            return known
+        return JudgedPart(self.number, part_id, self.config.tariff)
+
+
+def compile_endpoint(
+    config: MCPConfig, numbers: Mapping[str, int], sealer: IdSealer
+) -> MCPEndpoint:
+    """Compile an endpoint; `numbers` are those of the policy, by the names of its tools."""
+    tables = {
+        **{tool_ids.tool_id(config.name, each.name): each.tariff for each in config.tools},
+        **{tool_ids.prompt_id(config.name, each.name): each.tariff for each in config.prompts},
+        **{tool_ids.resource_id(config.name, each.name): each.tariff for each in config.resources},
+    }
+    return MCPEndpoint(
+        config,
+        numbers[config.name],
+        {
+            part_id: JudgedPart(numbers[part_id], part_id, tariff)
+            for part_id, tariff in tables.items()
+        },
+        ResourceClasses({each.name: each.uris for each in config.resources}),
+        MCPProblemFormat(config.refusals, endpoint_path(config.path).encode(), f"{config.name}.*"),
+        sealer,
+    )

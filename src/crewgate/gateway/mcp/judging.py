@@ -1,0 +1,255 @@
+"""Reads an MCP message and finds what it uses: the tool that the gate judges, and its price.
+
+The gateway judges the body. A header that repeats a part of it must agree. What goes upstream are
+the bytes that were judged, and headers written from them.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import structs
+
+from crewgate._native.json_rpc import JSONRPCMessage, read_message
+from crewgate._native.permit import Permit
+from crewgate.core.http_types import HeaderField
+from crewgate.core.mcp import message_rules, tool_ids
+from crewgate.core.mcp.methods import METHODS, Action, Revision
+from crewgate.core.mcp.refusals import MCPProblemFormat
+from crewgate.core.mcp.rpc_errors import (
+    RefusedMessageError,
+    RPCError,
+    bad_params,
+    malformed,
+    unknown_method,
+)
+from crewgate.core.pricing.tariff import Tariff
+from crewgate.core.sealed_ids import CallIds
+from crewgate.errors import CrewgateError, MalformedMessageError
+from crewgate.gateway.call.response_rewriter import ResponseRewriter
+from crewgate.gateway.mcp.endpoint import JudgedPart, MCPEndpoint
+from crewgate.gateway.mcp.opened_ids import open_ids, open_session, subscribed_resources
+
+_FREE = 0  # micro-credits
+_FIXED = -1  # the price of the tool
+
+# The method in the audit, for requests without a message.
+_STREAM, _END_SESSION = "GET", "DELETE"
+
+
+class JudgedMessage(msgspec.Struct, frozen=True):
+    """A message, and what the gate is asked about it.
+
+    Attributes:
+        number: The tool's number for the gate.
+        id: What the message uses, such as "files.delete"; the endpoint's name for a free method.
+        names_part: Whether the gate compares `id` with the token, and not the name of the number.
+        method: The method of the message, for the audit.
+        price: Micro-credits; -1 for the fixed price of the tool.
+        tariff: The tariff, if the price is not fixed.
+        body: The bytes that go upstream.
+        headers: The headers that go upstream beside the client's.
+        problem_format: How problems of this message are written.
+        revision: The revision of the message.
+        action: What the method does; None for a method that passes without a check.
+        ids: The ids of the server that the branch may use, for the response.
+        also: Ids that the token must allow as well.
+        message: The message as the server gets it; None for a request without a body.
+    """
+
+    number: int
+    id: str
+    names_part: bool
+    method: str
+    price: int
+    tariff: Tariff | None
+    body: bytes
+    headers: Sequence[HeaderField]
+    problem_format: MCPProblemFormat
+    revision: Revision
+    action: Action | None
+    ids: CallIds
+    also: tuple[str, ...] = ()
+    message: JSONRPCMessage | None = None
+
+    def rewriter(self, permit: Permit) -> ResponseRewriter | None:  # noqa: ARG002
+        """Return what changes the response of the message; None if it passes as it is."""
+        return None
+
+    def __repr__(self) -> str:
+        return f"<JudgedMessage {self.method} {self.id}>"
+
+
+class UnservedMessageError(CrewgateError):
+    """The endpoint does not serve a message; `response` is what its client gets."""
+
+    def __init__(self, error: RPCError, form: MCPProblemFormat) -> None:
+        super().__init__(error.message)
+        self.response = form.error(error)
+
+
+def judge(
+    endpoint: MCPEndpoint, headers: Sequence[HeaderField], body: bytes, ids: CallIds
+) -> JudgedMessage:
+    """Return what a POST uses; `ids` are those of the caller's branch.
+
+    Raises:
+        UnservedMessageError: The body is not one message, or breaks a rule of its revision.
+    """
+    form = endpoint.problem_format
+    try:
+        message = read_message(body)
+    except MalformedMessageError as error:
+        raise UnservedMessageError(malformed(error.code, str(error)).error, form) from None
+    form = structs.replace(
+        form,
+        message_id=bytes(message.id),
+        is_tool_call=message.method == "tools/call",
+    )
+    try:
+        version = message_rules.single(headers, message_rules.VERSION)
+        revision = message_rules.revision_of(message, version)
+        form = structs.replace(form, revision=revision)
+        return _judge(endpoint, headers, message, form, ids)
+    except RefusedMessageError as error:
+        raise UnservedMessageError(error.error, form) from None
+
+
+def judge_bodyless(
+    endpoint: MCPEndpoint, method: bytes, headers: Sequence[HeaderField], ids: CallIds
+) -> JudgedMessage:
+    """Return what a GET (the stream of a legacy session) or a DELETE (its end) uses.
+
+    Raises:
+        UnservedMessageError: The session is not one of the caller's branch.
+    """
+    form = structs.replace(endpoint.problem_format, revision=Revision.LEGACY)
+    try:
+        session = open_session(headers, ids)
+        version = message_rules.legacy_version(headers)
+    except RefusedMessageError as error:
+        raise UnservedMessageError(error.error, form) from None
+    return JudgedMessage(
+        endpoint.number,
+        endpoint.name,
+        names_part=False,
+        method=_STREAM if method == b"GET" else _END_SESSION,
+        price=_FREE,
+        tariff=None,
+        body=b"",
+        headers=[(b"x-crewgate-tool", endpoint.name.encode()), *session, *version],
+        problem_format=form,
+        revision=Revision.LEGACY,
+        action=Action.FREE,
+        ids=ids,
+    )
+
+
+def _judge(
+    endpoint: MCPEndpoint,
+    headers: Sequence[HeaderField],
+    message: JSONRPCMessage,
+    form: MCPProblemFormat,
+    ids: CallIds,
+) -> JudgedMessage:
+    version = message_rules.single(headers, message_rules.VERSION)
+    revision = message_rules.revision_of(message, version)
+    message_rules.check(message, headers, revision, is_lenient=endpoint.config.lenient_discover)
+    if not endpoint.serves(revision):
+        raise message_rules.not_served(endpoint.config.served)
+    part = _part(endpoint, message, revision)
+    method = METHODS.get(message.method)
+    session: list[HeaderField] = []
+    if revision is Revision.LEGACY and message.method != "initialize":
+        session = open_session(headers, ids)
+    message = open_ids(message, ids)
+    also: tuple[str, ...] = ()
+    if method is not None and method.action is Action.LISTEN:
+        also = tuple(_resource(endpoint, uri).id for uri in subscribed_resources(message))
+    is_free = part.id == endpoint.name or (method is not None and method.action in _UNPRICED)
+    return JudgedMessage(
+        part.number,
+        part.id,
+        names_part=part.number == endpoint.number and part.id != endpoint.name,
+        method=message.method or message.kind,
+        price=_FREE if is_free else _FIXED,
+        tariff=None if is_free else part.tariff,
+        body=message.body,
+        headers=[
+            (b"x-crewgate-tool", message_rules.encoded(part.id)),
+            *message_rules.canonical_headers(message, version),
+            *session,
+        ],
+        problem_format=structs.replace(form, scope=_scope(endpoint, part)),
+        revision=revision,
+        action=None if method is None else method.action,
+        ids=ids,
+        also=also,
+        message=message,
+    )
+
+
+def _scope(endpoint: MCPEndpoint, part: JudgedPart) -> str:
+    return endpoint.problem_format.scope if part.id == endpoint.name else part.id
+
+
+_UNPRICED = frozenset({Action.COMPLETE, Action.SUBSCRIBE, Action.LISTEN, Action.TASK})
+
+
+def _part(endpoint: MCPEndpoint, message: JSONRPCMessage, revision: Revision) -> JudgedPart:
+    """Return what a message uses: a tool, a prompt, a resource, or only the endpoint itself.
+
+    Raises:
+        RefusedMessageError: The method is not served, or names nothing that can be judged.
+    """
+    itself = JudgedPart(endpoint.number, endpoint.name, None)
+    if message.kind == "response":
+        return itself
+    method = METHODS.get(message.method)
+    if method is None or revision not in method.revisions:
+        if message.method in endpoint.config.methods:
+            return itself
+        raise unknown_method(message.method)
+    if method.is_notification != (message.kind == "notification"):
+        raise bad_params(f"{message.method} is no {message.kind}.")
+    if method.action is Action.COMPLETE:
+        return _completed(endpoint, message)
+    named = message_rules.named(message) or ""
+    find = _FINDERS.get(method.action)
+    return itself if find is None else find(endpoint, named)
+
+
+def _tool(endpoint: MCPEndpoint, name: str) -> JudgedPart:
+    if not tool_ids.is_tool(name):
+        raise bad_params("params.name is not the name of a tool.")
+    return endpoint.tool(name)
+
+
+def _prompt(endpoint: MCPEndpoint, name: str) -> JudgedPart:
+    if not tool_ids.is_prompt(name):
+        raise bad_params("The name of the prompt is empty, too long or not printable.")
+    return endpoint.prompt(name)
+
+
+def _resource(endpoint: MCPEndpoint, uri: str) -> JudgedPart:
+    try:
+        return endpoint.resource(uri)
+    except ValueError as error:
+        raise bad_params(f"The URI of the resource: {error}") from None
+
+
+_FINDERS = {
+    Action.TOOL: _tool,
+    Action.PROMPT: _prompt,
+    Action.RESOURCE: _resource,
+    Action.SUBSCRIBE: _resource,
+}
+
+
+def _completed(endpoint: MCPEndpoint, message: JSONRPCMessage) -> JudgedPart:
+    """Return the prompt or the resource for whose argument a client wants completions."""
+    kind = message.text("params", "ref", "type")
+    if kind == "ref/prompt":
+        return _prompt(endpoint, message.text("params", "ref", "name") or "")
+    if kind == "ref/resource":
+        return _resource(endpoint, message.text("params", "ref", "uri") or "")
+    raise bad_params("params.ref names neither a prompt nor a resource.")

@@ -1,0 +1,106 @@
+"""Opens the sealed ids of a message: what the server gets has the ids that the server gave.
+
+An id that this branch did not get at this endpoint does not exist, whoever else may use it.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from crewgate import limits
+from crewgate._native.json_rpc import JSONRPCMessage, read_message
+from crewgate.core.http_types import HeaderField
+from crewgate.core.mcp import message_rules
+from crewgate.core.mcp.methods import METHODS, Action
+from crewgate.core.mcp.rpc_errors import (
+    INVALID_REQUEST,
+    RefusedMessageError,
+    RPCError,
+    bad_params,
+)
+from crewgate.core.sealed_ids import CallIds, IdKind
+from crewgate.errors import UnknownIdError
+
+# 2025-11-25, "Session management": clients then begin a new session.
+_SESSION_GONE = RPCError(INVALID_REQUEST, "The session does not exist. Initialize a new one.", 404)
+
+_Members = dict[str, msgspec.Raw]
+_members = msgspec.json.Decoder(_Members)
+_texts = msgspec.json.Decoder(list[str])
+_encode = msgspec.json.Encoder().encode
+
+
+def open_ids(message: JSONRPCMessage, ids: CallIds) -> JSONRPCMessage:
+    """Return the message with the server's ids of the tasks that it names.
+
+    Raises:
+        RefusedMessageError: The branch has no such task.
+    """
+    method = METHODS.get(message.method)
+    action = None if method is None else method.action
+    if action is Action.TASK:
+        sealed = message.task_id
+        if sealed is None:
+            raise bad_params("params.taskId is missing.")
+        return read_message(message.with_text(("params", "taskId"), _task(sealed, ids)))
+    if action is Action.LISTEN and message.member("params", "notifications", "taskIds"):
+        return read_message(_with_tasks(message.body, ids))
+    return message
+
+
+def open_session(headers: Sequence[HeaderField], ids: CallIds) -> list[HeaderField]:
+    """Return the header with the server's id of a legacy session; nothing if there is none.
+
+    Raises:
+        RefusedMessageError: The branch has no such session.
+    """
+    sealed = message_rules.single(headers, message_rules.SESSION)
+    if sealed is None:
+        return []
+    try:
+        plain = ids.open(sealed.decode("latin-1"), IdKind.MCP_SESSION)
+    except UnknownIdError:
+        raise RefusedMessageError(_SESSION_GONE) from None
+    return [(message_rules.SESSION, plain.encode())]
+
+
+def subscribed_resources(message: JSONRPCMessage) -> list[str]:
+    """Return the URIs whose changes `subscriptions/listen` asks for.
+
+    Raises:
+        RefusedMessageError: They are not a list of texts, or too many.
+    """
+    found = message.member("params", "notifications", "resourceSubscriptions")
+    return [] if found is None else _list(found, "resourceSubscriptions")
+
+
+def _task(sealed: str, ids: CallIds) -> str:
+    try:
+        return ids.open(sealed, IdKind.MCP_TASK)
+    except UnknownIdError:
+        raise bad_params("The task does not exist.") from None
+
+
+def _list(text: bytes, name: str) -> list[str]:
+    try:
+        found = _texts.decode(text)
+    except msgspec.DecodeError:
+        raise bad_params(f"params.notifications.{name} is not a list of texts.") from None
+    if len(found) > limits.mcp_subscriptions_max:
+        raise bad_params(
+            f"params.notifications.{name} has {len(found)} entries; at most "
+            f"{limits.mcp_subscriptions_max} are possible."
+        )
+    return found
+
+
+def _with_tasks(body: bytes, ids: CallIds) -> bytes:
+    """Return a `subscriptions/listen` with the server's ids; all other values stay as they are."""
+    message = _members.decode(body)
+    params = _members.decode(message["params"])
+    notifications = _members.decode(params["notifications"])
+    tasks = _list(bytes(notifications["taskIds"]), "taskIds")
+    notifications["taskIds"] = msgspec.Raw(_encode([_task(sealed, ids) for sealed in tasks]))
+    params["notifications"] = msgspec.Raw(_encode(notifications))
+    message["params"] = msgspec.Raw(_encode(params))
+    return _encode(message)

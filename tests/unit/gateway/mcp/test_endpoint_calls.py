@@ -1,0 +1,220 @@
+"""Calls at an MCP endpoint: the body is judged, and the server gets what was judged."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gateway_world import World, answering, grant_of, running_gateway
+from mcp_messages import encoded, headers, legacy, modern
+
+from crewgate import limits
+from crewgate.core.problem_types import Reason
+from crewgate.core.verdict import Denial
+
+ANSWER = b'{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","content":[]}}'
+METADATA = "/.well-known/oauth-protected-resource/mcp/files"
+
+
+class Site:
+    """A gateway, and the requests that its MCP server has seen."""
+
+    def __init__(self, world: World, seen: list[bytes]) -> None:
+        self.world = world
+        self.seen = seen
+
+    async def post(
+        self, message: object, fields: dict[str, str], *, path: str = "/mcp/files", **how: Any
+    ) -> Any:
+        body = message if isinstance(message, bytes) else encoded(message)
+        async with self.world.client(**how) as client:
+            return await client.post(path, content=body, headers=fields)
+
+    async def call(self, message: dict[str, Any], **changes: str | None) -> Any:
+        """Post a modern message with the headers that belong to it."""
+        return await self.post(message, headers(message, **changes))
+
+    def sent(self) -> tuple[dict[str, str], bytes]:
+        """The header and the body of the one request that the server has seen."""
+        (request,) = self.seen
+        head, _, body = request.partition(b"\r\n\r\n")
+        lines = head.decode().split("\r\n")[1:]
+        return {name.lower(): value for name, _, value in (x.partition(": ") for x in lines)}, body
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    seen: list[bytes] = []
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+    async with running_gateway(answering(answer % (len(ANSWER), ANSWER), seen), tmp_path) as world:
+        yield Site(world, seen)
+
+
+async def test_a_tool_is_judged_by_its_name(site: Site) -> None:
+    """The server gets the same bytes, and headers that the gateway has written."""
+    message = modern("tools/call", name="read", arguments={"path": "/a"})
+    response = await site.call(message)
+    assert response.status_code == 200
+    assert response.content == ANSWER
+    fields, body = site.sent()
+    assert body == encoded(message)
+    assert fields["x-crewgate-tool"] == "files.read"
+    assert (fields["mcp-method"], fields["mcp-name"]) == ("tools/call", "read")
+    assert fields["mcp-protocol-version"] == "2026-07-28"
+    await site.world.settled()
+    (record,) = site.world.sink.records
+    assert (record.tool, record.method) == ("files.read", "tools/call")
+    assert record.cost_micro == 10_000
+
+
+async def test_a_free_method_costs_nothing(site: Site) -> None:
+    """It is recorded as a call of the endpoint."""
+    await site.call(modern("tools/list"))
+    await site.world.settled()
+    (record,) = site.world.sink.records
+    assert (record.tool, record.method, record.cost_micro) == ("files", "tools/list", 0)
+
+
+async def test_a_legacy_call_has_no_headers_of_its_own(site: Site) -> None:
+    """What a legacy client sends in headers that it does not know is not passed on."""
+    message = legacy("tools/call", name="read")
+    fields = {"mcp-protocol-version": "2025-11-25", "mcp-name": "delete"}
+    assert (await site.post(message, fields)).status_code == 200
+    sent, _ = site.sent()
+    assert sent["mcp-protocol-version"] == "2025-11-25"
+    assert "mcp-name" not in sent
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mcp_name": "delete"}, "does not agree"),
+        ({"mcp_name": None}, "is missing"),
+        ({"mcp_method": "tools/list"}, "does not agree"),
+        ({"mcp_method": None}, "is missing"),
+        ({"mcp_protocol_version": None}, "is missing"),
+        ({"mcp_protocol_version": "2025-11-25"}, "does not agree"),
+    ],
+)
+async def test_headers_must_agree_with_the_body(
+    site: Site, changes: dict[str, str | None], message: str
+) -> None:
+    """The server sees nothing of such a request."""
+    response = await site.call(modern("tools/call", 7, name="read"), **changes)
+    assert response.status_code == 400
+    answer = response.json()
+    assert (answer["id"], answer["error"]["code"]) == (7, -32020)
+    assert message in answer["error"]["message"]
+    assert not site.seen
+    (record,) = site.world.sink.records
+    assert record.reason == "invalid-request"
+
+
+async def test_a_name_is_compared_after_base64(site: Site) -> None:
+    """A prompt may have a name that no header field can carry as it is."""
+    message = modern("prompts/get", name="Grüße")
+    fields = headers(message, mcp_name="=?base64?R3LDvMOfZQ==?=")
+    assert (await site.post(message, fields)).status_code == 200
+    assert site.sent()[0]["mcp-name"] == "=?base64?R3LDvMOfZQ==?="
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "status"),
+    [
+        (b"[]", -32600, 400),
+        (b"{", -32700, 400),
+        (encoded(legacy("tools/run", 3)), -32601, 200),
+        (encoded(modern("tools/run", 3)), -32601, 404),
+        (encoded(modern("tools/call", 3)), -32602, 400),
+        (encoded(modern("tools/call", 3, name="a/b")), -32602, 400),
+        (encoded({"jsonrpc": "2.0", "id": 3, "method": "tools/list", "params": {}}), -32602, 400),
+    ],
+)
+async def test_what_cannot_be_judged_is_refused(
+    site: Site, body: bytes, code: int, status: int
+) -> None:
+    """An unknown method, a batch, a tool without a name."""
+    fields = {"mcp-protocol-version": "2026-07-28"} if b"run" not in body else {}
+    if b"run" in body and b"_meta" in body:
+        fields = headers(json.loads(body))
+    if b"tools/call" in body:
+        fields = headers(json.loads(body))
+    response = await site.post(body, fields)
+    assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+    assert not site.seen
+
+
+async def test_a_tool_that_the_token_does_not_allow(site: Site) -> None:
+    """The challenge names the scope that the call needs (MCP, "Authorization")."""
+    grant = grant_of()
+    judge = site.world.judge
+    judge.denials = [Denial(Reason.TOOL_NOT_ALLOWED, grant)]
+    response = await site.call(modern("tools/call", "a", name="delete"))
+    judge_first = response
+    assert judge_first.status_code == 403
+    challenge = response.headers["www-authenticate"]
+    assert 'error="insufficient_scope"' in challenge
+    assert f'{METADATA}"' in challenge
+
+
+async def test_credits_that_are_spent_are_a_result_for_the_model(site: Site) -> None:
+    """The model reads what happened, and what to do."""
+    judge = site.world.judge
+    decide, denial = judge.decide, Denial(Reason.CREDITS_EXHAUSTED, grant_of())
+    judge.decide = lambda *args, price=-1, **how: (
+        denial if price else decide(*args, price=price, **how)
+    )
+    response = await site.call(modern("tools/call", 5, name="read"))
+    assert response.status_code == 200
+    answer = response.json()
+    assert answer["id"] == 5
+    result = answer["result"]
+    assert result["isError"]
+    assert result["resultType"] == "complete"
+    assert "ask for more credits" in result["content"][0]["text"]
+    assert result["_meta"]["dev.crewgate/problem"]["status"] == 403
+
+
+async def test_without_a_token(site: Site) -> None:
+    """The answer says where to get one, and is JSON-RPC, because clients read nothing else."""
+    message = modern("tools/call", name="read")
+    response = await site.post(message, headers(message), token="")
+    assert response.status_code == 401
+    assert METADATA in response.headers["www-authenticate"]
+    assert response.json()["error"]["code"] == -31401
+    async with site.world.client(token="") as client:
+        found = (await client.get(METADATA)).json()
+    assert found["resource"] == f"{site.world.edge.url}/mcp/files"
+    assert found["authorization_servers"]
+
+
+async def test_a_modern_endpoint_has_no_stream(site: Site) -> None:
+    """It has neither GET nor DELETE, and serves no legacy message."""
+    async with site.world.client(token="") as client:
+        assert (await client.get("/mcp/modern")).status_code == 405
+    response = await site.post(legacy("initialize"), {}, path="/mcp/modern")
+    assert response.json()["error"]["code"] == -32022
+
+
+async def test_a_page_of_another_origin_is_refused(site: Site) -> None:
+    """A page that has rebound a DNS name to the gateway cannot call it."""
+    message = modern("tools/call", name="read")
+    response = await site.post(message, headers(message, origin="https://evil.example"))
+    assert response.status_code == 403
+    assert not site.seen
+
+
+async def test_clients_choose_no_more_labels_than_a_limit(site: Site) -> None:
+    """The audit has each name; the metrics have the endpoint's for all beyond the limit."""
+    entry = site.world.gateway.routes.find(b"POST", b"/mcp/files", b"a")
+    assert entry is not None
+    endpoint = entry.mcp
+    assert endpoint is not None
+    names = [f"files.t{number}" for number in range(limits.mcp_tool_labels_max)]
+    assert [endpoint.metric_name(name) for name in names] == names
+    assert endpoint.metric_name("files.more") == "files"
+    await site.call(modern("tools/call", name="more"))
+    await site.world.settled()
+    (record,) = site.world.sink.records
+    assert record.tool == "files.more"
