@@ -7,7 +7,7 @@ from crewgate.core.problem_types import ProblemType
 from crewgate.core.problems import refusal
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
-from crewgate.errors import UnreadableResponseError, UpstreamError, UpstreamTimeoutError
+from crewgate.errors import UnusableResponseError, UpstreamError, UpstreamTimeoutError
 from crewgate.gateway import cors
 from crewgate.gateway.routes import RouteTable
 from crewgate.server.exchange import Exchange
@@ -66,7 +66,7 @@ def upstream_problem(error: UpstreamError, *, is_touched: bool) -> ProblemType:
 
     `is_touched`: the tool's server may have seen the call.
     """
-    if isinstance(error, UnreadableResponseError):
+    if isinstance(error, UnusableResponseError):
         return structs.replace(problem_types.UPSTREAM_FAILED, detail=str(error))
     if isinstance(error, UpstreamTimeoutError):
         kind = problem_types.UPSTREAM_TIMEOUT

@@ -182,7 +182,7 @@ class ProxiedCall:
                 self._metering.relay(self)
         except errors.PeerError:
             self.lost()
-        except errors.UnreadableResponseError as error:
+        except errors.UnusableResponseError as error:
             self.failed(error)
 
     def writable(self) -> None:

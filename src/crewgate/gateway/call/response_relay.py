@@ -66,7 +66,7 @@ class ResponseRelay:
 
         Raises:
             PeerError: The client has left.
-            UnreadableResponseError: The client must not get the response.
+            UnusableResponseError: The client must not get the response.
         """
         stream, exchange, metering = call.stream, call.exchange, self._metering
         if stream is None or call.outcome is not None:

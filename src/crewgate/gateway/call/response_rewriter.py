@@ -9,7 +9,7 @@ from crewgate.core.http_types import HeaderField
 class ResponseRewriter(Protocol):
     """Changes what a client gets of a response.
 
-    `may_begin`: the head may be sent. Each method raises UnreadableResponseError for a response
+    `may_begin`: the head may be sent. Each method raises UnusableResponseError for a response
     that the client must not get.
     """
 
