@@ -49,11 +49,12 @@ class IdKind(enum.IntEnum):
     # Of contexts that the gateway or a client names, and no agent. The agent gets them sealed.
     A2A_CONTEXT_OF_GATEWAY = 7
     A2A_CONTEXT_OF_CLIENT = 8
+    MCP_CURSOR = 9  # where a list goes on
 
     @property
     def bytes_max(self) -> int:
         """How many bytes of UTF-8 an id of this kind may have."""
-        if self is IdKind.MCP_REQUEST_STATE:
+        if self in {IdKind.MCP_REQUEST_STATE, IdKind.MCP_CURSOR}:
             return limits.sealed_state_bytes_max
         return limits.sealed_id_bytes_max
 

@@ -1,0 +1,213 @@
+"""Seals the ids of tasks in the messages of an MCP server, and opens those that clients send back.
+
+A client learns the id of a task from the result that begins it (2025-11-25, "Tasks"; the extension
+`io.modelcontextprotocol/tasks` of 2026-07-28), and finds it again in later results, notifications
+and `_meta`. Each of these places has the sealed id. An id elsewhere, such as in a text for the
+model, stays as the server wrote it, and does not open.
+
+The tasks of a client, which a server can ask for with `tasks/get` of its own (2025-11-25), keep
+their ids.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from crewgate.core.mcp.rpc_errors import bad_params
+from crewgate.core.sealed_ids import CallIds, IdKind
+from crewgate.errors import UnknownIdError, UnreadableResponseError
+
+_RELATED = ("_meta", "io.modelcontextprotocol/related-task", "taskId")
+_SUBSCRIBED = ("params", "notifications", "taskIds")
+_ENDED = frozenset({"completed", "failed", "cancelled"})
+# The requests whose result is a task, or begins one; "" stands for any request of a session.
+_TASK_RESULTS = frozenset({"tools/call", "tasks/get", "tasks/update", "tasks/cancel", ""})
+
+_members: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(
+    dict[str, msgspec.Raw]
+)
+_texts: msgspec.json.Decoder[list[str]] = msgspec.json.Decoder(list[str])
+_number: msgspec.json.Decoder[float] = msgspec.json.Decoder(float)
+_encode = msgspec.json.Encoder().encode
+
+
+class TaskMessage(Protocol):
+    """A message that may name tasks; `_native.json_rpc` makes it."""
+
+    @property
+    def body(self) -> bytes:
+        """The whole message."""
+
+    @property
+    def kind(self) -> str:
+        """One of "request", "notification" and "response"."""
+
+    @property
+    def method(self) -> str:
+        """The method; empty for a response."""
+
+    def member(self, *path: str) -> bytes | None:
+        """The JSON text of a member, by the names on the way to it."""
+
+    def text(self, *path: str) -> str | None:
+        """The decoded string at a path; None if there is none. MalformedMessageError."""
+
+    def with_text(self, path: Sequence[str], text: str) -> bytes:
+        """The message with another string at a path."""
+
+
+class TaskObserver(Protocol):
+    """Notes the tasks of a server, by the server's ids."""
+
+    def task_runs(self, task: str, ttl_ms: float | None) -> None:
+        """Note a task that is not over. After `ttl_ms` from now, its server may forget it."""
+
+    def task_ended(self, task: str) -> None:
+        """Note that a task is over."""
+
+
+_Message = TypeVar("_Message", bound=TaskMessage)
+
+
+class TaskIdSealing:
+    """A `MessageEditor` that seals the ids of tasks for one caller."""
+
+    def __init__(
+        self,
+        ids: CallIds,
+        read: Callable[[bytes], TaskMessage],
+        observer: TaskObserver,
+        method: str,
+    ) -> None:
+        """`method` is that of the request; empty for the stream of a session."""
+        self._ids = ids
+        self._read = read
+        self._observer = observer
+        self._method = method
+
+    def __call__(self, message: TaskMessage) -> bytes | None:
+        """Return the message with sealed ids; None for no change.
+
+        Raises:
+            UnreadableResponseError: An id is empty or too long.
+            MalformedMessageError: An id is not a string.
+        """
+        if not _may_name_tasks(message):
+            return None
+        self._observe(message)
+        sealed = None
+        for path in self._places(message):
+            plain = message.text(*path)
+            if plain is not None:
+                sealed = message.with_text(path, self._seal(plain))
+                message = self._read(sealed)
+        if message.method == "notifications/subscriptions/acknowledged":
+            found = message.member(*_SUBSCRIBED)
+            if found is not None:
+                return _with_tasks(message.body, [self._seal(each) for each in _list(found)])
+        return sealed
+
+    def _seal(self, plain: str) -> str:
+        try:
+            return self._ids.seal(plain, IdKind.MCP_TASK)
+        except ValueError as error:
+            raise UnreadableResponseError(f"it has an unusable id of a task: {error}") from error
+
+    def _places(self, message: TaskMessage) -> Iterator[tuple[str, ...]]:
+        """Yield the paths at which a message of a server may have the id of one of its tasks."""
+        if message.kind == "response":
+            if self._method in _TASK_RESULTS:
+                yield "result", "taskId"
+                yield "result", "task", "taskId"
+                yield ("result", "result", *_RELATED)
+            yield ("result", *_RELATED)
+        elif not message.method.startswith("tasks/"):
+            if message.method.startswith("notifications/tasks"):
+                yield "params", "taskId"
+                yield ("params", "result", *_RELATED)
+            yield ("params", *_RELATED)
+
+    def _observe(self, message: TaskMessage) -> None:
+        """Report the state of a task that the message has."""
+        if message.kind == "response" and self._method == "tasks/result":
+            task = message.text("result", *_RELATED)
+            if task is not None:
+                self._observer.task_ended(task)
+            return
+        is_notification = message.method.startswith("notifications/tasks")
+        if not is_notification and not (
+            message.kind == "response" and self._method in _TASK_RESULTS
+        ):
+            return
+        for base in [("params",)] if is_notification else [("result",), ("result", "task")]:
+            task, status = message.text(*base, "taskId"), message.text(*base, "status")
+            if task is None or status is None:
+                continue
+            if status in _ENDED:
+                self._observer.task_ended(task)
+            else:
+                ttl = message.member(*base, "ttlMs") or message.member(*base, "ttl")
+                self._observer.task_runs(task, _ttl_ms(ttl))
+
+
+def open_related_task(
+    message: _Message, ids: CallIds, read: Callable[[bytes], _Message]
+) -> _Message:
+    """Return a client's message with the server's id of the task that its `_meta` names.
+
+    Raises:
+        RefusedMessageError: The branch has no such task.
+        MalformedMessageError: The id is not a string.
+    """
+    if not _may_name_tasks(message):
+        return message
+    path = ("result" if message.kind == "response" else "params", *_RELATED)
+    sealed = message.text(*path)
+    if sealed is None:
+        return message
+    return read(message.with_text(path, open_task(sealed, ids)))
+
+
+def open_task(sealed: str, ids: CallIds) -> str:
+    """Return the server's id of a task; raise RefusedMessageError if the branch has no such task.
+
+    The error is that of a task that does not exist.
+    """
+    try:
+        return ids.open(sealed, IdKind.MCP_TASK)
+    except UnknownIdError:
+        raise bad_params("The task does not exist.") from None
+
+
+def _may_name_tasks(message: TaskMessage) -> bool:
+    """Return whether a message has a member `taskId` or `taskIds`, perhaps with escapes."""
+    body = message.body
+    return b"taskId" in body or b"\\u" in body
+
+
+def _list(text: bytes) -> list[str]:
+    try:
+        return _texts.decode(text)
+    except msgspec.DecodeError as error:
+        raise UnreadableResponseError("its taskIds are not a list of texts") from error
+
+
+def _with_tasks(body: bytes, tasks: list[str]) -> bytes:
+    """Return a message with other task ids in its subscription; all other values stay."""
+    top, middle, last = _SUBSCRIBED
+    message = _members.decode(body)
+    params = _members.decode(message[top])
+    notifications = _members.decode(params[middle])
+    notifications[last] = msgspec.Raw(_encode(tasks))
+    params[middle] = msgspec.Raw(_encode(notifications))
+    message[top] = msgspec.Raw(_encode(params))
+    return _encode(message)
+
+
+def _ttl_ms(text: bytes | None) -> float | None:
+    """Return a time to live; None if it is unlimited, or not a number."""
+    try:
+        return None if text is None else _number.decode(text)
+    except msgspec.DecodeError:
+        return None
