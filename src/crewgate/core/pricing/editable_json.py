@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from crewgate import limits
+from crewgate.core.json_member_names import folded
 from crewgate.core.terminal_text import printable
 from crewgate.errors import InvalidRequestError
 
@@ -81,10 +82,10 @@ class EditableJSON:
             return []
         seen: set[str] = set()
         for name in part:
-            folded = _folded(name)
-            if folded in seen:
+            same = folded(name)
+            if same in seen:
                 raise _twice(name)
-            seen.add(folded)
+            seen.add(same)
         return [(name, _written(below)) for name, below in part.items()]
 
     def items(self, steps: Sequence[str]) -> int:
@@ -165,11 +166,11 @@ def _member(part: JSONPart | None, step: str) -> JSONPart | None:
         return part[int(step)] if is_index and int(step) < len(part) else None
     if not isinstance(part, dict):
         return None
-    folded, size = _folded(step), len(step)
+    same, size = folded(step), len(step)
     for name in part:
         # Two ASCII names can be equal but for case only if they have the same length.
         may_be = len(name) == size or not (name.isascii() and step.isascii())
-        if name != step and may_be and _folded(name) == folded:
+        if name != step and may_be and folded(name) == same:
             raise _twice(step)
     return part.get(step)
 
@@ -181,11 +182,6 @@ def _twice(name: str) -> InvalidRequestError:
 def printable_name(name: str) -> str:
     """Return a member's name as it may be shown to a client in a problem."""
     return printable(name[:_SHOWN_CHARS])
-
-
-def _folded(name: str) -> str:
-    """Fold a name as the most lenient parsers do: Java's folds the dotless i to i."""
-    return name.casefold().replace("\u0131", "i").replace("\u0307", "")
 
 
 def _replace(part: JSONPart, step: str, value: JSONPart) -> None:
