@@ -3,8 +3,9 @@
 A message is one JSON-RPC request, notification or response in the body of a POST. `methods` says
 what each method does, `message_rules` checks a message and its headers, `tool_ids` names what it
 uses for a token's `allowed_tools`, and `refusals` writes refusals that an agent understands.
-`resource_classes` sorts resources by their URIs. On the way back, `response_rewriting` reads each
-message of the server, and `caller_filter` and `list_filter` take out what the caller may not use.
+`resource_classes` sorts resources by their URIs, and `argument_rules` checks the arguments of
+tools. On the way back, `response_rewriting` reads each message of the server, and `caller_filter`
+and `list_filter` take out what the caller may not use.
 
 There are two revisions on one endpoint. A *modern* message (2026-07-28) names its revision in its
 `_meta`. All others are *legacy* (2025-11-25 and before): they begin with `initialize`, and the
