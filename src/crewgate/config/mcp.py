@@ -156,6 +156,9 @@ class MCPConfig(msgspec.Struct, frozen=True):
     lenient_discover: Annotated[
         bool, "Let the headers of `server/discover` differ from its body, as some clients do."
     ] = False
+    instructions: Annotated[
+        bool, "Show callers the server's instructions, whose text can name any tool."
+    ] = True
     carriers: Annotated[Carriers, "Header fields that may hold the token."] = ("authorization",)
     allow_fields: Annotated[
         Fields, "Header fields to pass on that the gateway drops elsewhere."

@@ -20,6 +20,7 @@ from crewgate.core.mcp.methods import (
     SUPPORTED_VERSIONS,
     Method,
     Revision,
+    versions_of,
 )
 from crewgate.core.mcp.rpc_errors import (
     UNSUPPORTED_VERSION,
@@ -207,7 +208,7 @@ def canonical_headers(message: Message, version: bytes | None) -> list[HeaderFie
 
 def not_served(served: Revision) -> RefusedMessageError:
     """Return the error for a message of a revision that the endpoint does not serve."""
-    versions = [MODERN_VERSION] if Revision.MODERN in served else [*LEGACY_VERSIONS]
+    versions = versions_of(served)
     error = RPCError(
         UNSUPPORTED_VERSION,
         f"This endpoint speaks MCP {versions[0]} only.",

@@ -21,10 +21,17 @@ LEGACY_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 SUPPORTED_VERSIONS = (MODERN_VERSION, *LEGACY_VERSIONS)
 
 
+def versions_of(revisions: Revision) -> tuple[str, ...]:
+    """Return the versions of these revisions, the newest first."""
+    modern = (MODERN_VERSION,) if Revision.MODERN in revisions else ()
+    return (*modern, *LEGACY_VERSIONS) if Revision.LEGACY in revisions else modern
+
+
 class Action(enum.Enum):
     """What a method does, which decides how it is judged."""
 
     FREE = enum.auto()  # anyone who reaches the endpoint may
+    STREAM = enum.auto()  # free; what the server of a legacy session sends by itself
     LIST = enum.auto()  # free; the result is filtered
     DISCOVER = enum.auto()  # free; the result has the server's instructions and capabilities
     COMPLETE = enum.auto()  # free, but for a prompt or resource that the caller may use

@@ -90,12 +90,12 @@ class ProxiedCall:
         self._routes = pending.routes
         self._entry = entry
         self._head = head
-        self._body = pending.body if priced is None else priced.body  # None: it is in the exchange
+        self._body = pending.upstream_body  # None: it is in the exchange
         self._upload: RequestBodyUpload | None = None  # for a body that is still arriving
         self._metering: ResponseMetering | None = None
         if priced is not None:
             self._metering = ResponseMetering(services, permit, priced.meter, pending.body)
-        rewriter = None if pending.message is None else pending.message.rewriter(permit)
+        rewriter = None if pending.message is None else pending.message.response(permit)
         self.response = ResponseRelay(services, entry, self._metering, rewriter)
         self.ended_ns = 0
         self.started_ns = self.sent_ns = time.monotonic_ns()

@@ -84,7 +84,7 @@ class ResponseRelay:
             self._begin(call, response, ends=self._ends(response, data))
         data = data or self._take(response)
         self.bytes_out += len(data)
-        if response.complete and not (metering and metering.holds_back):
+        if self._is_whole(response):
             call.ignore_client()
             last = [] if metering is None else metering.final_headers()
             exchange.finish(data, [*trailer_fields(response.trailers), *last])
@@ -104,13 +104,17 @@ class ResponseRelay:
         if not self._has_read_head:
             self._has_read_head = True
             rewriter.begin(response.status, response.headers)
-        is_whole = response.complete and not (metering and metering.holds_back)
-        return rewriter.feed(data, ends=is_whole)
+        return rewriter.feed(data, ends=self._is_whole(response))
+
+    def _is_whole(self, response: IncomingResponse) -> bool:
+        """Return whether nothing more of the response goes to the client."""
+        if self._rewriter is not None and self._rewriter.is_over:
+            return True
+        return response.complete and not (self._metering and self._metering.holds_back)
 
     def _ends(self, response: IncomingResponse, data: bytes) -> bool:
         """Return whether a response has neither body nor trailers: its head is all of it."""
-        is_whole = response.complete and not (self._metering and self._metering.holds_back)
-        return is_whole and not data and not response.trailers
+        return self._is_whole(response) and not data and not response.trailers
 
     def _begin(self, call: "ProxiedCall", response: IncomingResponse, *, ends: bool) -> None:
         """Send the head. From now on the call is not tried again, so its body is dropped."""

@@ -17,6 +17,10 @@ class ResponseRewriter(Protocol):
     def may_begin(self) -> bool:
         """Whether the head of the response may be sent to the client."""
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the client has all of the response, even if its server goes on."""
+
     def begin(self, status: int, headers: Sequence[HeaderField]) -> None:
         """Note the head of the response."""
 

@@ -137,7 +137,7 @@ class UndecidedCall(msgspec.Struct, frozen=True):
             return self
         request = self.exchange.request
         path = request.path if self.entry is None else self.entry.path_of(request.path)
-        return structs.replace(self, priced=price(tariff, request, self.body, path))
+        return structs.replace(self, priced=price(tariff, request, self.upstream_body, path))
 
     def with_body(self) -> Self:
         """Return the call with its body if its price is read there; all of it must have arrived."""
@@ -155,8 +155,19 @@ class UndecidedCall(msgspec.Struct, frozen=True):
     @property
     def length(self) -> int | None:
         """The bytes of the body that goes upstream; None if not known yet."""
-        body = self.body if self.priced is None else self.priced.body
+        body = self.upstream_body
         return self.exchange.request.length if body is None else len(body)
+
+    @property
+    def upstream_body(self) -> bytes | None:
+        """The body that goes upstream; None if it is still in the exchange.
+
+        That of a message is the one that was judged. Its price was read from the same bytes, and no
+        member of it occurs twice, so it is not written again.
+        """
+        if self.message is not None:
+            return self.message.body
+        return self.body if self.priced is None else self.priced.body
 
     def head(self, entry: ToolRoute, fields: Passed, identity: IdentityHeaders) -> RequestHead:
         """Return the request's head for the tool.

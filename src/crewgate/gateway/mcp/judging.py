@@ -25,9 +25,9 @@ from crewgate.core.mcp.rpc_errors import (
 from crewgate.core.pricing.tariff import Tariff
 from crewgate.core.sealed_ids import CallIds
 from crewgate.errors import CrewgateError, MalformedMessageError
-from crewgate.gateway.call.response_rewriter import ResponseRewriter
 from crewgate.gateway.mcp.endpoint import JudgedPart, MCPEndpoint
 from crewgate.gateway.mcp.opened_ids import open_ids, open_session, subscribed_resources
+from crewgate.gateway.mcp.responses import EndpointResponse, response_to
 
 _FREE = 0  # micro-credits
 _FIXED = -1  # the price of the tool
@@ -40,6 +40,7 @@ class JudgedMessage(msgspec.Struct, frozen=True):
     """A message, and what the gate is asked about it.
 
     Attributes:
+        endpoint: The endpoint that the message came to.
         number: The tool's number for the gate.
         id: What the message uses, such as "files.delete"; the endpoint's name for a free method.
         names_part: Whether the gate compares `id` with the token, and not the name of the number.
@@ -56,6 +57,7 @@ class JudgedMessage(msgspec.Struct, frozen=True):
         message: The message as the server gets it; None for a request without a body.
     """
 
+    endpoint: MCPEndpoint
     number: int
     id: str
     names_part: bool
@@ -71,9 +73,17 @@ class JudgedMessage(msgspec.Struct, frozen=True):
     also: tuple[str, ...] = ()
     message: JSONRPCMessage | None = None
 
-    def rewriter(self, permit: Permit) -> ResponseRewriter | None:  # noqa: ARG002
-        """Return what changes the response of the message; None if it passes as it is."""
-        return None
+    def response(self, permit: Permit) -> EndpointResponse:
+        """Return what changes the response of the message."""
+        return response_to(
+            self.endpoint,
+            permit,
+            self.ids,
+            method="" if self.message is None else self.message.method,
+            action=self.action,
+            revision=self.revision,
+            request_id=None if self.message is None else self.message.id_value,
+        )
 
     def __repr__(self) -> str:
         return f"<JudgedMessage {self.method} {self.id}>"
@@ -129,6 +139,7 @@ def judge_bodyless(
     except RefusedMessageError as error:
         raise UnservedMessageError(error.error, form) from None
     return JudgedMessage(
+        endpoint,
         endpoint.number,
         endpoint.name,
         names_part=False,
@@ -139,7 +150,7 @@ def judge_bodyless(
         headers=[(b"x-crewgate-tool", endpoint.name.encode()), *session, *version],
         problem_format=form,
         revision=Revision.LEGACY,
-        action=Action.FREE,
+        action=Action.STREAM if method == b"GET" else Action.FREE,
         ids=ids,
     )
 
@@ -167,6 +178,7 @@ def _judge(
         also = tuple(_resource(endpoint, uri).id for uri in subscribed_resources(message))
     is_free = part.id == endpoint.name or (method is not None and method.action in _UNPRICED)
     return JudgedMessage(
+        endpoint,
         part.number,
         part.id,
         names_part=part.number == endpoint.number and part.id != endpoint.name,

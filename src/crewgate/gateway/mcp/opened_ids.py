@@ -31,10 +31,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 def open_ids(message: JSONRPCMessage, ids: CallIds) -> JSONRPCMessage:
-    """Return the message with the server's ids of the tasks that it names.
+    """Return the message with the server's own ids and cursor.
 
     Raises:
-        RefusedMessageError: The branch has no such task.
+        RefusedMessageError: The branch has no such task, or got no such cursor.
     """
     method = METHODS.get(message.method)
     action = None if method is None else method.action
@@ -43,6 +43,8 @@ def open_ids(message: JSONRPCMessage, ids: CallIds) -> JSONRPCMessage:
         if sealed is None:
             raise bad_params("params.taskId is missing.")
         return read_message(message.with_text(("params", "taskId"), _task(sealed, ids)))
+    if action is Action.LIST and message.cursor is not None:
+        return read_message(message.with_text(("params", "cursor"), _cursor(message.cursor, ids)))
     if action is Action.LISTEN and message.member("params", "notifications", "taskIds"):
         return read_message(_with_tasks(message.body, ids))
     return message
@@ -79,6 +81,13 @@ def _task(sealed: str, ids: CallIds) -> str:
         return ids.open(sealed, IdKind.MCP_TASK)
     except UnknownIdError:
         raise bad_params("The task does not exist.") from None
+
+
+def _cursor(sealed: str, ids: CallIds) -> str:
+    try:
+        return ids.open(sealed, IdKind.MCP_CURSOR)
+    except UnknownIdError:
+        raise bad_params("params.cursor is not one that this endpoint has given.") from None
 
 
 def _list(text: bytes, name: str) -> list[str]:

@@ -1,0 +1,153 @@
+"""What the client of an MCP endpoint gets of a response.
+
+A result that lists something is read message by message, and shows only what the caller may use.
+The result of a tool passes as it comes.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+from crewgate import limits
+from crewgate._native.json_rpc import read_message
+from crewgate._native.permit import Permit
+from crewgate.core.fair_share_limiter import FairShareLimiter
+from crewgate.core.http_types import HeaderField
+from crewgate.core.mcp import tool_ids
+from crewgate.core.mcp.caller_filter import CallerFilter, CallerView
+from crewgate.core.mcp.list_filter import ListKind
+from crewgate.core.mcp.message_rules import SESSION
+from crewgate.core.mcp.methods import Action, Revision, versions_of
+from crewgate.core.mcp.response_rewriting import ResponseRewriter
+from crewgate.core.sealed_ids import CallIds, IdKind
+from crewgate.errors import UnusableResponseError
+from crewgate.gateway.mcp.endpoint import MCPEndpoint
+
+# The results of these have parts that are not for every caller, or may be kept too long.
+_READ = frozenset({Action.LIST, Action.DISCOVER, Action.RESOURCE, Action.LISTEN, Action.STREAM})
+# Of all responses that the endpoints of this process, which is one worker, hold back.
+_room = FairShareLimiter(limits.mcp_responses_bytes_max)
+
+
+class EndpointResponse:
+    """The response to one message; a `ResponseRewriter` of a call."""
+
+    __slots__ = ("_ids", "_messages", "_session", "_starts_session")
+
+    def __init__(
+        self, messages: ResponseRewriter | None, ids: CallIds, *, starts_session: bool
+    ) -> None:
+        """`messages` is None if the body passes as it comes."""
+        self._messages = messages
+        self._ids = ids
+        self._starts_session = starts_session
+        self._session = b""
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether the head of the response may be sent to the client."""
+        return self._messages is None or self._messages.may_begin
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the client has all of the response, even if its server goes on."""
+        return self._messages is not None and self._messages.is_over
+
+    def begin(self, status: int, headers: Sequence[HeaderField]) -> None:
+        """Note the head of the response."""
+        if self._starts_session:
+            self._session = dict(headers).get(SESSION, b"")
+        if self._messages is not None:
+            self._messages.begin(status, headers)
+
+    def feed(self, data: bytes, *, ends: bool) -> bytes:
+        """Return what the client gets for the next bytes of the body; `ends`: it has no more.
+
+        Raises:
+            UnusableResponseError: The client must not get the response, or the rest of it.
+        """
+        return data if self._messages is None else self._messages.feed(data, ends=ends)
+
+    def head(self, headers: list[HeaderField]) -> list[HeaderField]:
+        """Return the fields for the client: the id of a session is sealed, or left out.
+
+        Raises:
+            UnusableResponseError: The id of the session is too long.
+        """
+        kept = [field for field in headers if field[0] != SESSION]
+        if self._session:
+            try:
+                sealed = self._ids.seal(self._session.decode(), IdKind.MCP_SESSION)
+            except ValueError as error:
+                raise UnusableResponseError(f"the id of its session: {error}") from None
+            kept.append((SESSION, sealed.encode()))
+        return kept if self._messages is None else self._messages.head(kept)
+
+
+def response_to(
+    endpoint: MCPEndpoint,
+    permit: Permit,
+    ids: CallIds,
+    *,
+    method: str,
+    action: Action | None,
+    revision: Revision,
+    request_id: int | str | None,
+) -> EndpointResponse:
+    """Return the response to a message with this method; `method` is empty for a stream."""
+    messages = None
+    if action in _READ:
+        view = _view(endpoint, permit, revision, ids)
+        messages = ResponseRewriter(
+            read_message,
+            [CallerFilter(method, view)],
+            request_id=request_id,
+            is_resumable=revision is Revision.LEGACY,
+            room=_room,
+        )
+    return EndpointResponse(messages, ids, starts_session=method == "initialize")
+
+
+def _view(endpoint: MCPEndpoint, permit: Permit, revision: Revision, ids: CallIds) -> CallerView:
+    """Return what the caller with this permit may see of an endpoint."""
+    name, classes, allows = endpoint.name, endpoint.classes, permit.allows
+
+    def may_read(uri: str) -> bool:
+        try:
+            return allows(tool_ids.resource_id(name, classes.class_of(uri)))
+        except ValueError:
+            return False
+
+    def may_read_some(template: str) -> bool:
+        found = classes.classes_of_template(template)
+        return any(allows(tool_ids.resource_id(name, each)) for each in found)
+
+    life_ms = (permit.grant.claims.exp - time.time()) * 1000
+    return CallerView(
+        {
+            ListKind.TOOLS: lambda tool: allows(tool_ids.tool_id(name, tool)),
+            ListKind.PROMPTS: lambda prompt: allows(tool_ids.prompt_id(name, prompt)),
+            ListKind.RESOURCES: may_read,
+            ListKind.TEMPLATES: may_read_some,
+        },
+        ttl_ms_max=max(0, min(limits.mcp_list_ttl_ms_max, int(life_ms)))
+        if revision is Revision.MODERN
+        else None,
+        versions=versions_of(endpoint.config.served),
+        withheld=_WITHHELD,
+        shows_instructions=endpoint.config.instructions,
+        seal_cursor=_sealed_cursor(ids),
+    )
+
+
+# A gateway without a store cannot tell whose tasks a server lists.
+_WITHHELD = (("tasks", "list"),)
+
+
+def _sealed_cursor(ids: CallIds) -> Callable[[str], str]:
+    def seal(cursor: str) -> str:
+        try:
+            return ids.seal(cursor, IdKind.MCP_CURSOR)
+        except ValueError as error:
+            raise UnusableResponseError(f"the cursor of its page: {error}") from None
+
+    return seal

@@ -1,0 +1,132 @@
+"""Responses of MCP servers, as their clients get them through the gateway."""
+
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from gateway_world import World, running_gateway
+from mcp_messages import encoded, headers, legacy, modern
+from scripted_server import read_request
+
+_HEAD = "HTTP/1.1 200 OK\r\nContent-Type: %s\r\n%s\r\n"
+TOOLS = [{"name": name, "inputSchema": {"type": "object"}} for name in ("read", "delete", "a/b")]
+
+
+def _json(result: dict[str, Any], message_id: object = 1, more: str = "") -> bytes:
+    body = json.dumps({"jsonrpc": "2.0", "id": message_id, "result": result})
+    return (_HEAD % ("application/json", f"Content-Length: {len(body)}\r\n{more}") + body).encode()
+
+
+def _events(*messages: dict[str, Any]) -> bytes:
+    """A stream of events that does not end."""
+    data = "".join(f"data: {json.dumps(message)}\n\n" for message in messages)
+    return (_HEAD % ("text/event-stream", "") + data).encode()
+
+
+def _script(
+    answer: bytes, seen: list[bytes]
+) -> Callable[[trio.SocketStream, int], Awaitable[None]]:
+    async def script(stream: trio.SocketStream, number: int) -> None:
+        while request := await read_request(stream):
+            seen.append(request)
+            await stream.send_all(answer)
+
+    return script
+
+
+async def _ask(world: World, message: dict[str, Any], *, forbidden: str = "", **fields: str) -> Any:
+    """The answer to a message of a caller who may not use `forbidden`."""
+    judge = world.judge
+    decide = judge.decide
+
+    def forbidding(*args: Any, **how: Any) -> Any:
+        permit = decide(*args, **how)
+        permit.forbidden = frozenset({forbidden})
+        return permit
+
+    judge.decide = forbidding
+    known = headers(message) if "_meta" in message["params"] else {}
+    async with world.client() as client:
+        return await client.post(
+            "/mcp/files", content=encoded(message), headers={**known, **fields}
+        )
+
+
+async def test_a_list_shows_what_the_caller_may_use(tmp_path: Path) -> None:
+    """A tool that it may not use, or that has no legal name, is not there."""
+    answer = _json({"resultType": "complete", "tools": TOOLS, "ttlMs": 10**9, "nextCursor": "c"})
+    seen: list[bytes] = []
+    async with running_gateway(_script(answer, seen), tmp_path) as world:
+        response = await _ask(world, modern("tools/list"), forbidden="files.delete")
+        result = response.json()["result"]
+        assert [tool["name"] for tool in result["tools"]] == ["read"]
+        assert result["ttlMs"] <= 60_000
+        assert result["cacheScope"] == "private"
+        cursor = result["nextCursor"]
+        assert cursor != "c"
+        await _ask(world, modern("tools/list", cursor=cursor))
+        assert json.loads(seen[-1].partition(b"\r\n\r\n")[2])["params"]["cursor"] == "c"
+        foreign = await _ask(world, modern("tools/list", cursor="c"))
+        assert foreign.json()["error"]["code"] == -32602
+
+
+async def test_a_response_is_over_when_its_client_has_it(tmp_path: Path) -> None:
+    """A server that keeps its stream open keeps no call open."""
+    note = {"jsonrpc": "2.0", "method": "notifications/message", "params": {}}
+    result = {"jsonrpc": "2.0", "id": 1, "result": {"resultType": "complete", "tools": TOOLS}}
+    async with running_gateway(_script(_events(note, result), []), tmp_path) as world:
+        response = await _ask(world, modern("tools/list"))
+        lines = [line for line in response.text.splitlines() if line.startswith("data: ")]
+        assert json.loads(lines[0][6:]) == note
+        names = [tool["name"] for tool in json.loads(lines[1][6:])["result"]["tools"]]
+        assert names == ["read", "delete"]
+        await world.settled()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        _json({"tools": TOOLS}, message_id=2),
+        _json({"tools": {}}),
+        _HEAD.encode() % (b"text/html", b"Content-Length: 4\r\n") + b"oops",
+        _HEAD.encode() % (b"application/json", b"Content-Length: 2\r\n") + b"[]",
+    ],
+    ids=["another id", "no list", "no JSON", "a batch"],
+)
+async def test_an_unusable_response_shows_nothing(tmp_path: Path, answer: bytes) -> None:
+    """The client gets an error with its id, which says why."""
+    async with running_gateway(_script(answer, []), tmp_path) as world:
+        response = await _ask(world, modern("tools/list"))
+        error = response.json()
+        assert error["id"] == 1
+        assert "cannot be passed on" in error["error"]["message"]
+        assert "read" not in response.text.replace("cannot be read", "")
+
+
+async def test_the_id_of_a_session_is_sealed(tmp_path: Path) -> None:
+    """Only the branch that got it can use it, and the server sees its own."""
+    answer = _json({"protocolVersion": "2025-11-25"}, more="Mcp-Session-Id: secret\r\n")
+    seen: list[bytes] = []
+    async with running_gateway(_script(answer, seen), tmp_path) as world:
+        first = await _ask(world, legacy("initialize", protocolVersion="2025-11-25"))
+        session = first.headers["mcp-session-id"]
+        assert "secret" not in session
+        again = await _ask(world, legacy("tools/call", name="read"), **{"mcp-session-id": session})
+        assert "mcp-session-id" not in again.headers
+        assert b"mcp-session-id: secret\r\n" in seen[-1].lower()
+        gone = await _ask(world, legacy("tools/call", name="read"), **{"mcp-session-id": "secret"})
+        assert gone.status_code == 404
+        async with world.client(token="sibling") as client:
+            foreign = await client.delete("/mcp/files", headers={"mcp-session-id": session})
+        assert foreign.status_code == 404
+
+
+async def test_the_result_of_a_tool_passes_as_it_comes(tmp_path: Path) -> None:
+    """It is neither read nor held back."""
+    answer = _json({"content": [{"type": "text", "text": "x" * 9}]})
+    async with running_gateway(_script(answer, []), tmp_path) as world:
+        response = await _ask(world, modern("tools/call", name="read"))
+        assert response.content == answer.partition(b"\r\n\r\n")[2]
