@@ -6,13 +6,14 @@ one. So a missing secret, or a certificate without its key, must keep the config
 
 from crewgate.ca.ocsp.client_cert_checker import ClientCertOCSPChecker
 from crewgate.config import Config
+from crewgate.runtime.sealing_key_file import read_sealing_keys
 from crewgate.server.tls import client_trust, server_context
 from crewgate.upstream.credential import read_credential
 from crewgate.upstream.tls import client_context
 
 
 def require_loadable(config: Config) -> None:
-    """Load all files of listeners, upstreams and OCSP as a worker does. Blocks.
+    """Load all files of listeners, upstreams, OCSP and sealed ids as a worker does. Blocks.
 
     Raises ConfigurationError if one cannot be used.
     """
@@ -23,5 +24,7 @@ def require_loadable(config: Config) -> None:
     for upstream in config.upstreams:
         client_context(upstream)
         read_credential(upstream)
+    if config.seals_ids:
+        read_sealing_keys(config.sealing_keys)
     if config.queried_ca is not None:
         ClientCertOCSPChecker(*config.queried_ca)

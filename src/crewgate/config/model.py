@@ -155,6 +155,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return *self.upstreams, *self.exports
 
     @property
+    def seals_ids(self) -> bool:
+        """Whether a worker seals ids, which it does at the endpoints."""
+        return bool(self.mcp)
+
+    @property
     def has_own_sealing_keys(self) -> bool:
         """Whether the agent makes the file `sealing_keys`, since it has its default place."""
         return self.sealing_keys == self.state / SEALING_KEYS

@@ -121,6 +121,12 @@ def _with_a_credential(file: Path) -> None:
     file.write_text(file.read_text().replace("[upstream.tools]", f"[upstream.tools]\n{line}"))
 
 
+def _with_an_endpoint(file: Path) -> None:
+    """It seals ids, with keys that nobody has made."""
+    endpoint = '[mcp.files]\npath = "/mcp"\nupstream = "tools"\nprice = "0"\n'
+    file.write_text(f"{file.read_text()}\n{endpoint}")
+
+
 @pytest.mark.parametrize(
     ("break_it", "says"),
     [
@@ -128,8 +134,9 @@ def _with_a_credential(file: Path) -> None:
         (lambda file: (file.parent / "certs/gateway.pem").write_text("x"), "gateway.pem"),
         (_without_its_key, "gateway.key"),
         (_with_a_credential, "secret"),
+        (_with_an_endpoint, "sealing.keys"),
     ],
-    ids=["root", "certificate", "key", "credential"],
+    ids=["root", "certificate", "key", "credential", "sealing keys"],
 )
 def test_files_that_no_worker_can_load_are_refused(
     file: Path, break_it: Callable[[Path], object], says: str

@@ -15,7 +15,7 @@ from crewgate.cli.check.ca import ca_errors, ca_warnings
 from crewgate.cli.check.cluster import cluster_errors, cluster_warnings
 from crewgate.cli.check.exports import export_errors, export_warnings
 from crewgate.cli.check.ledger_file_access import ledger_file_errors, replaced_ledger_errors
-from crewgate.cli.check.sealing_keys import sealing_key_errors
+from crewgate.cli.check.sealing_keys import sealing_key_errors, sealing_key_warnings
 from crewgate.cli.check.state_folder_access import state_folder_errors
 from crewgate.config import (
     ClusterConfig,
@@ -97,6 +97,7 @@ def find_warnings(config: Config) -> Iterator[str]:
     for pair in shown_certificates(config):
         yield from _expiring(config, pair.certificate)
     yield from cluster_warnings(config)
+    yield from sealing_key_warnings(config)
     for client in config.clients:
         variable = client.credential and client.credential.env
         if variable and not os.environ.get(variable):

@@ -15,3 +15,14 @@ def sealing_key_errors(config: Config) -> Iterator[str]:
         is_made = config.has_own_sealing_keys and isinstance(error.__cause__, FileNotFoundError)
         if not is_made:
             yield str(error)
+
+
+def sealing_key_warnings(config: Config) -> Iterator[str]:
+    """Yield whether each machine of a cluster makes keys of its own."""
+    has_peers = config.cluster is not None and config.cluster.peers
+    if has_peers and config.seals_ids and config.has_own_sealing_keys:
+        yield (
+            f"{config.sealing_keys}: this machine makes its own sealing keys, so a task or session "
+            "of an endpoint is unknown at the other machines; copy the file to each of them, and "
+            "name it in all configurations: sealing_keys"
+        )

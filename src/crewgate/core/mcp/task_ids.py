@@ -16,7 +16,7 @@ import msgspec
 
 from crewgate.core.mcp.rpc_errors import bad_params
 from crewgate.core.sealed_ids import CallIds, IdKind
-from crewgate.errors import UnknownIdError, UnreadableResponseError
+from crewgate.errors import UnknownIdError, UnusableResponseError
 
 _RELATED = ("_meta", "io.modelcontextprotocol/related-task", "taskId")
 _SUBSCRIBED = ("params", "notifications", "taskIds")
@@ -90,7 +90,7 @@ class TaskIdSealing:
         """Return the message with sealed ids; None for no change.
 
         Raises:
-            UnreadableResponseError: An id is empty or too long.
+            UnusableResponseError: An id is empty or too long.
             MalformedMessageError: An id is not a string.
         """
         if not _may_name_tasks(message):
@@ -112,7 +112,7 @@ class TaskIdSealing:
         try:
             return self._ids.seal(plain, IdKind.MCP_TASK)
         except ValueError as error:
-            raise UnreadableResponseError(f"it has an unusable id of a task: {error}") from error
+            raise UnusableResponseError(f"it has an unusable id of a task: {error}") from error
 
     def _places(self, message: TaskMessage) -> Iterator[tuple[str, ...]]:
         """Yield the paths at which a message of a server may have the id of one of its tasks."""
@@ -190,7 +190,7 @@ def _list(text: bytes) -> list[str]:
     try:
         return _texts.decode(text)
     except msgspec.DecodeError as error:
-        raise UnreadableResponseError("its taskIds are not a list of texts") from error
+        raise UnusableResponseError("its taskIds are not a list of texts") from error
 
 
 def _with_tasks(body: bytes, tasks: list[str]) -> bytes:

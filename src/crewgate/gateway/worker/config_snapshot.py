@@ -107,7 +107,7 @@ def prepare(
 
 
 def _sealer(config: Config) -> IdSealer | None:
-    return IdSealer(read_sealing_keys(config.sealing_keys)) if config.mcp else None
+    return IdSealer(read_sealing_keys(config.sealing_keys)) if config.seals_ids else None
 
 
 def _inquiry(

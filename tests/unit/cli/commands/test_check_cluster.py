@@ -157,3 +157,23 @@ def test_peers_need_the_list_of_the_revoked_as_listeners_do(run: Run, fresh: Pat
     text = text.replace("peers = []", 'peers = ["10.0.0.2:8446"]')
     fresh.write_text(text.replace("[ledger]", "[ledger]\nper_machine = true"))
     assert "list of revoked certificates cannot be read" in check(run, fresh)[0][0]
+
+
+def test_machines_with_sealing_keys_of_their_own_are_warned_of(run: Run, fresh: Path) -> None:
+    """A task that began at one would be unknown at the others; that matters at endpoints only."""
+    alone = fresh.read_text()
+    text = alone.replace("peers = []", 'peers = ["10.0.0.2:8446"]')
+    text = text.replace('"sqlite:state/ledger.db"', '"postgresql://crewgate@db.example/budgets"')
+    endpoint = '\n[mcp.files]\npath = "/mcp"\nupstream = "tools"\nprice = "0"\n'
+    shared = fresh.parent / "shared.keys"
+    shared.write_text(f"{'01' * 32}\n")
+    shared.chmod(0o600)
+    for content, is_warned in (
+        (text, False),
+        (alone + endpoint, False),
+        (text + endpoint, True),
+        (f'sealing_keys = "shared.keys"\n{text}{endpoint}', False),
+    ):
+        fresh.write_text(content)
+        _, warnings = check(run, fresh)
+        assert any("makes its own sealing keys" in each for each in warnings) == is_warned

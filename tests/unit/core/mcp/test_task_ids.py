@@ -9,7 +9,7 @@ from crewgate._native.json_rpc import read_message
 from crewgate.core.mcp.rpc_errors import INVALID_PARAMS, RefusedMessageError
 from crewgate.core.mcp.task_ids import TaskIdSealing, open_related_task, open_task
 from crewgate.core.sealed_ids import CallIds, IdKind, IdOwner, IdSealer
-from crewgate.errors import MalformedMessageError, UnreadableResponseError
+from crewgate.errors import MalformedMessageError, UnusableResponseError
 
 TASK = "786512e2-9e0d-44bd-8f29-789f320fe840"
 RELATED = "io.modelcontextprotocol/related-task"
@@ -157,8 +157,8 @@ def test_all_else_stays_as_the_server_wrote_it(method: str, message: dict[str, A
     ("members", "error"),
     [
         ({"taskId": 5, "status": "working"}, MalformedMessageError),
-        ({"taskId": "", "status": "working"}, UnreadableResponseError),
-        ({"taskId": "x" * 1025, "status": "working"}, UnreadableResponseError),
+        ({"taskId": "", "status": "working"}, UnusableResponseError),
+        ({"taskId": "x" * 1025, "status": "working"}, UnusableResponseError),
         ({"task": {"taskId": None}, "_meta": {RELATED: {"taskId": []}}}, MalformedMessageError),
     ],
 )
