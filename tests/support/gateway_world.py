@@ -28,6 +28,7 @@ from crewgate.config import (
 )
 from crewgate.core.audit.json_line import decode
 from crewgate.core.ids import branch_key, path_digest
+from crewgate.core.mcp.argument_comparison import ArgumentComparison
 from crewgate.core.problem_types import Reason
 from crewgate.core.sealed_ids import IdSealer
 from crewgate.core.tokens.claims import Claims, PathElement
@@ -52,6 +53,7 @@ ROOT = "0199c1d2-0000-7000-8000-000000000001"
 BRANCH = "0199c1d2-0000-7000-8000-000000000003"
 SIBLING = "0199c1d2-0000-7000-8000-000000000004"
 EXPIRES = 2_000_000_000
+BELOW_SRV = ArgumentComparison(at=("path",), under=("/srv",))
 
 
 def grant_of(branch: str = BRANCH, *, parent: str | None = ROOT, expires: int = EXPIRES) -> Grant:
@@ -98,6 +100,7 @@ class FakePermit:
         self.tool = tool
         self.price_micro = 10_000
         self.observed_reason = observed_reason
+        self.in_observe_mode = False
         self.revocable = (grant.branch_key, *grant.path_keys)
         self.lease_remaining_micro = self.branch_unspent_micro = 90_000
         self.cost: int | None = None
@@ -113,6 +116,10 @@ class FakePermit:
 
     def allows(self, name: str) -> bool:
         return name not in self.forbidden
+
+    def note_observed(self, reason: Reason) -> None:
+        assert self.in_observe_mode
+        self.observed_reason = self.observed_reason or reason
 
     def settle(self, cost_micro: int | None = None) -> None:
         """At 0 it is a release."""
@@ -167,6 +174,7 @@ class FakeJudge:
             return Denial(Reason.UNKNOWN_TOOL, grant)
         permit = FakePermit(grant, tool, self.observed_reason)
         permit.price_micro = permit.price_micro if price < 0 else price
+        permit.in_observe_mode = observe
         self.permits.append(permit)
         return permit
 
@@ -249,7 +257,16 @@ def config_of(origin: UpstreamOrigin, folder: Path) -> Config:
             ),
         ),
         mcp=(
-            MCPConfig("files", "/mcp/files", "tools", 10_000, (MCPToolConfig("delete", 50_000),)),
+            MCPConfig(
+                "files",
+                "/mcp/files",
+                "tools",
+                10_000,
+                (
+                    MCPToolConfig("delete", 50_000),
+                    MCPToolConfig("write", 20_000, comparisons=(BELOW_SRV,)),
+                ),
+            ),
             MCPConfig("modern", "/mcp/modern", "tools", 10_000, revisions="2026-07-28"),
         ),
         audit=AuditConfig(folder),

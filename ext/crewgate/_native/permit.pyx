@@ -121,6 +121,12 @@ cdef class Permit:
     def allows(self, str name not None):
         return self.in_observe_mode or self.entry.allows_name(name)
 
+    def note_observed(self, reason not None):
+        if not self.in_observe_mode:
+            raise ValueError("outside observe mode the call is refused")
+        if self.observed_reason is None:
+            self.observed_reason = reason
+
     @property
     def branch_unspent_micro(self):
         self.holder.table.check_open()

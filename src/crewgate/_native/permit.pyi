@@ -41,8 +41,8 @@ class Permit:
             call with an `observed_reason`.
         in_observe_mode: Whether the call's crew, tool or listener is in observe mode: the gate then
             permits calls that it would refuse otherwise.
-        observed_reason: Why the gate would have refused the call outside observe mode; None if the
-            gate would have permitted the call.
+        observed_reason: Why the gate or the gateway would have refused the call outside observe
+            mode; None if both would have permitted the call.
     """
 
     grant: Grant
@@ -64,6 +64,9 @@ class Permit:
     def allows(self, name: str) -> bool:
         """Whether the token and its crew allow the tool `name`, which may be a part of an endpoint,
         such as "files.delete". Always true in observe mode."""
+    def note_observed(self, reason: Reason) -> None:
+        """Set `observed_reason` to why the gateway would have refused the call after the gate; the
+        first reason stays. Raises ValueError outside observe mode."""
     @property
     def revoked(self) -> bool:
         """Whether a long call must end now: a key in `revocable` has been revoked, the policy no

@@ -17,6 +17,7 @@ from crewgate.config import Config, load
 from crewgate.config.restart_only import require_same
 from crewgate.core.policy.policy import Policy
 from crewgate.errors import ConfigurationError
+from crewgate.policy.argument_rules_loader import load_argument_rules, schema_files
 from crewgate.policy.loader import key_files, load_policy
 from crewgate.policy.serve_config_checks import require_place
 from crewgate.runtime.durable_files import write_file
@@ -133,6 +134,7 @@ def read_config_files(path: Path) -> LoadedConfig:
         config = load(path)
         watch = FileWatch(watched(config))
         policy = load_policy(config, 0)
+        load_argument_rules(config)
         if not first.changed():
             return LoadedConfig(config, policy, watch)
     raise ConfigurationError(f"{path}: the files change while Crewgate reads them; try again")
@@ -140,7 +142,8 @@ def read_config_files(path: Path) -> LoadedConfig:
 
 def watched(config: Config) -> list[Path]:
     """Return every file whose content a worker loads under one generation."""
-    paths: list[Path | None] = [config.path, config.sealing_keys, *key_files(config)]
+    paths: list[Path | None] = [config.path, config.sealing_keys]
+    paths += [*key_files(config), *schema_files(config)]
     for listener in config.listeners:
         paths += listener.certificate, listener.key
     if config.ca is not None:

@@ -7,12 +7,22 @@ import msgspec
 
 from crewgate import limits
 from crewgate.config import values
-from crewgate.config.declaration import FlattenedKeys, Key, KeyOrTable, Scope, TableMap, TableSchema
+from crewgate.config.declaration import (
+    FlattenedKeys,
+    Key,
+    KeyOrTable,
+    Scope,
+    TableList,
+    TableMap,
+    TableSchema,
+)
+from crewgate.config.mcp_arguments import ARGUMENT_COMPARISON, ArgumentSchema
 from crewgate.config.prices import PRICE, PriceKeys, price_table
 from crewgate.config.toml_table_reader import TOMLTableReader, ValueParser
 from crewgate.config.tool import Carriers, CORSConfig, WhenStale
-from crewgate.config.values import Fields, Hosts, Mode, Name
+from crewgate.config.values import Fields, FilePath, Hosts, Mode, Name
 from crewgate.core.mcp import tool_ids
+from crewgate.core.mcp.argument_comparison import ArgumentComparison
 from crewgate.core.mcp.methods import METHODS, Revision
 from crewgate.core.policy.policy import SHARED
 from crewgate.core.pricing.sources import PlaceKind, PriceTerm
@@ -89,7 +99,25 @@ class MCPToolConfig(msgspec.Struct, frozen=True):
 
     name: str
     price: Annotated[int, FlattenedKeys(of=TableSchema(_PartPrice))]
+    comparisons: Annotated[
+        tuple[ArgumentComparison, ...],
+        "A rule on one argument; a call must keep all rules of its tool.",
+        TableList(of=ARGUMENT_COMPARISON, name="argument", max_count=limits.argument_rules_max),
+    ] = ()
+    schema: Annotated[
+        ArgumentSchema | None,
+        "JSON Schema that the object with all arguments must fit.",
+        Key(absent="any arguments"),
+    ] = None
+    schema_file: Annotated[
+        FilePath | None, "File with that JSON Schema.", Key(absent="any arguments")
+    ] = None
     tariff: Tariff | None = None
+
+    def check(self, section: TOMLTableReader) -> None:
+        """Note a schema that is given twice."""
+        if self.schema is not None and self.schema_file is not None:
+            section.problem("expected schema or schema_file, and not both")
 
 
 class MCPPromptConfig(msgspec.Struct, frozen=True):
@@ -127,7 +155,7 @@ class MCPConfig(msgspec.Struct, frozen=True):
     price: Annotated[int, FlattenedKeys(of=TableSchema(_EndpointPrice))]
     tools: Annotated[
         tuple[MCPToolConfig, ...],
-        "A tool that has a price of its own.",
+        "A tool that has a price of its own, or rules on its arguments.",
         TableMap(name="tool", max_count=limits.mcp_named_max, names=_MCP_TOOL),
     ] = ()
     prompts: Annotated[

@@ -204,7 +204,7 @@ def listed(kind: ValueParser[T], max_count: int, min_count: int = 0) -> ValuePar
         if not isinstance(value, list) or not min_count <= len(value) <= max_count:
             raise ValueError
         items = tuple(kind.read(item) for item in value)
-        if len(set(items)) != len(items):
+        if len({(type(item), item) for item in items}) != len(items):
             raise ValueError("an entry is repeated")
         return items
 

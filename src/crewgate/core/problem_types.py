@@ -50,10 +50,11 @@ class Reason(enum.Enum):
     TABLE_FULL = "table-full"  # no room for another branch of any crew, or of this crew
     ORCHESTRATOR_HELD = "orchestrator-held"  # throttled or quarantined: opens no branches
     REVOCATION_UNAVAILABLE = "revocation-unavailable"
-    # The gateway itself checks for these three, after the gate's verdict.
+    # The gateway itself checks for these four, after the gate's verdict.
     UNPRICED = "unpriced"  # the request does not tell its cost
     UPGRADE = "upgrade-unsupported"  # the request asks for another protocol
     BODY_TOO_LARGE = "body-too-large"  # the body has more bytes than the tool takes
+    ARGUMENTS_NOT_ALLOWED = "arguments-not-allowed"  # a rule of an MCP tool forbids its arguments
 
 
 class RefusingComponent(enum.Flag):
@@ -230,6 +231,10 @@ _add(ProblemType(Reason.UNPRICED.value, 422, "Price cannot be determined",
     "The request does not say what the call costs.", RefusingComponent.GATEWAY))
 _add(ProblemType(Reason.UPGRADE.value, 501, "Protocol upgrade not supported",
     "Send the request over HTTP/1.1 or HTTP/2 without Upgrade. WebSocket is not supported.",
+    RefusingComponent.GATEWAY))
+
+_add(ProblemType(Reason.ARGUMENTS_NOT_ALLOWED.value, 403, "Arguments not allowed",
+    "The gateway's operator does not allow the tool to be called with these arguments.",
     RefusingComponent.GATEWAY))
 
 # A crew's credits of an hour or a day. Unlike a branch's, which end for good, they come back, so a

@@ -22,6 +22,7 @@ from crewgate.core.sealed_ids import IdSealer
 from crewgate.gateway.headers import HeaderRules, rules
 from crewgate.gateway.mcp.endpoint import MCPEndpoint, compile_endpoint
 from crewgate.policy import certificate_token_signer
+from crewgate.policy.argument_rules_loader import load_argument_rules
 from crewgate.policy.certificate_token_signer import CertificateTokenSigner
 from crewgate.upstream.credential import read_credential
 from crewgate.upstream.pool import UpstreamPool
@@ -138,17 +139,13 @@ def build(
 
     `sealer` is needed if there are endpoints.
 
-    Raises ConfigurationError if a credential cannot be read.
+    Raises ConfigurationError if a credential or a schema cannot be read.
     """
     routes = route_builder.served_routes(config)
     carriers = sorted({carrier for route in routes for carrier in route.config.carriers})
     credentials = {upstream.name: read_credential(upstream) for upstream in config.upstreams}
     numbers = {tool.name: number for number, tool in enumerate(judged_tools(config))}
-    endpoints = (
-        {}
-        if sealer is None
-        else {each.name: compile_endpoint(each, numbers, sealer) for each in config.mcp}
-    )
+    endpoints = {} if sealer is None else _endpoints(config, numbers, sealer)
     entries = tuple(
         ToolRoute(
             numbers[served.name],
@@ -195,6 +192,15 @@ def build(
         {protected_resource.endpoint_path(each.path).encode(): each.path for each in config.mcp},
         issuers,
     )
+
+
+def _endpoints(
+    config: Config, numbers: Mapping[str, int], sealer: IdSealer
+) -> dict[str, MCPEndpoint]:
+    rules_by_tool = load_argument_rules(config)
+    return {
+        each.name: compile_endpoint(each, numbers, sealer, rules_by_tool) for each in config.mcp
+    }
 
 
 def _own(tool: str, credential: HeaderField | None) -> tuple[HeaderField, ...]:

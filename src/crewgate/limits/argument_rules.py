@@ -1,5 +1,8 @@
 """The bounds of rules on the arguments of MCP tools (core/json_schema, core/mcp/argument_rules)."""
 
+argument_rules_max = 64  # of one tool; tools rarely have more than a dozen arguments
+argument_values_max = 256  # in one list of a rule; a longer list belongs into a schema
+argument_text_chars_max = 256  # of a text in a rule: a folder, a host, a text with "*"
 # Steps of one check, each of 1 µs at most: a step is a keyword, a member, an item, or 16 characters
 # that a pattern reads. Other calls of the worker wait meanwhile.
 argument_steps_max = 20_000

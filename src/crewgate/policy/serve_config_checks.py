@@ -17,6 +17,7 @@ from crewgate.config import (
 )
 from crewgate.config.restart_only import require_same
 from crewgate.errors import ConfigurationError
+from crewgate.policy.argument_rules_loader import load_argument_rules
 from crewgate.policy.loader import load_policy
 from crewgate.runtime.descriptor_limit import most
 from crewgate.runtime.listening import taken
@@ -26,10 +27,12 @@ def validated(path: Path) -> Config:
     """Return the configuration at `path`.
 
     Raises:
-        ConfigurationError: The configuration, or a key file that it names, cannot be used.
+        ConfigurationError: The configuration, or a file of keys or schemas that it names, cannot be
+            used.
     """
     config = load(path)
     load_policy(config, 0)
+    load_argument_rules(config)
     _require_descriptors(config)
     return config
 

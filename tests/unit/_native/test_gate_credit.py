@@ -213,6 +213,20 @@ def test_observed_calls_are_charged_while_there_is_credit(house: Gatehouse) -> N
     assert house.record().settled == 10
 
 
+def test_what_refuses_after_the_gate_is_noted_in_observe_mode_only(house: Gatehouse) -> None:
+    """The first reason stays; outside observe mode the call has to be refused."""
+    permit = house.permit(house.world.token, observe=True)
+    permit.note_observed(Reason.ARGUMENTS_NOT_ALLOWED)
+    permit.note_observed(Reason.TOOL_NOT_ALLOWED)
+    assert permit.observed_reason is Reason.ARGUMENTS_NOT_ALLOWED
+    enforced = house.permit(house.world.token)
+    with pytest.raises(ValueError, match="the call is refused"):
+        enforced.note_observed(Reason.ARGUMENTS_NOT_ALLOWED)
+    assert enforced.observed_reason is None
+    permit.settle()
+    enforced.settle()
+
+
 def test_observing_asks_for_a_draw_first(house: Gatehouse) -> None:
     """Only when a draw was tried does the call go on without credit."""
     verdict = house.gate.decide(house.world.token, SEARCH, observe=True)

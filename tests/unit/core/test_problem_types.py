@@ -41,6 +41,7 @@ CONTRACT = {
     "revocation-unavailable": (503, "", Code.UNAVAILABLE, 1),
     "unpriced": (422, "", Code.INVALID_ARGUMENT, 0),
     "upgrade-unsupported": (501, "", Code.UNIMPLEMENTED, 0),
+    "arguments-not-allowed": (403, "", Code.PERMISSION_DENIED, 0),
     "allowance-exhausted": (429, "", Code.RESOURCE_EXHAUSTED, 0),
     "audit-unavailable": (503, "", Code.UNAVAILABLE, 1),
     "busy": (503, "", Code.UNAVAILABLE, 1),

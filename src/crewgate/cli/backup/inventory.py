@@ -14,6 +14,7 @@ from crewgate.ca.decommission_intents import intent_files
 from crewgate.ca.machine_cert_renewal import shown_files
 from crewgate.cli.check.permissions import secrets
 from crewgate.config import Config
+from crewgate.policy.argument_rules_loader import schema_files
 
 
 class BackupKind(StrEnum):
@@ -76,6 +77,7 @@ def _all(config: Config) -> Iterator[BackupItem]:
 
 def _named(config: Config) -> Iterator[Path]:
     yield from (crew.jwks for crew in config.crews)
+    yield from schema_files(config)
     yield from (each.certificate for each in shown_files(config))
     yield from (each.tls.ca for each in config.clients if each.tls.ca)
     if config.ca is not None:

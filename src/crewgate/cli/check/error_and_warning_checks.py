@@ -29,6 +29,7 @@ from crewgate.config import (
 from crewgate.config.judged_tools import covers, judged_tools
 from crewgate.errors import CAError, ConfigurationError
 from crewgate.issuer.signing import SigningKey
+from crewgate.policy.argument_rules_loader import load_argument_rules
 from crewgate.policy.loader import crew_keys, load_policy
 from crewgate.runtime.descriptor_limit import most
 from crewgate.server.tls import server_context
@@ -38,10 +39,11 @@ from crewgate.upstream.tls import client_context
 
 def find_errors(config: Config) -> Iterator[str]:
     """Yield what would keep `serve` or a mint from working, one line each."""
-    try:
-        load_policy(config, 1)
-    except ConfigurationError as error:
-        yield str(error)
+    for load in (partial(load_policy, generation=1), load_argument_rules):
+        try:
+            load(config)
+        except ConfigurationError as error:
+            yield str(error)
     for listener in _shown(config):
         make = partial(server_context, listener.certificate, listener.key)
         where = f"listener {listener.name}: "

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from crewgate.ca.machine_cert_renewal import shown_files
 from crewgate.config import Config
+from crewgate.policy.argument_rules_loader import schema_files
 
 
 class SecretFile(NamedTuple):
@@ -53,7 +54,7 @@ def permission_warnings(config: Config) -> Iterator[str]:
         yield from _replaceable(secret.path)
     public = [crew.jwks for crew in config.crews]
     public += [each.tls.ca for each in config.clients if each.tls.ca]
-    public.append(config.path)
+    public += [config.path, *schema_files(config)]
     folders = [config.state, config.audit.folder]
     if config.ca is not None:
         folders.append(config.ca.folder)

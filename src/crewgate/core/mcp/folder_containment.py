@@ -18,6 +18,7 @@ _AMBIGUOUS = re.compile(
     re.IGNORECASE,
 )
 _SPECIAL = re.compile(r"[/\\.%:;~]")
+_START = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:/{0,3}|/)?")  # of a URL, or of an absolute path
 _HERE = "."  # the folder in which a server resolves relative paths
 
 
@@ -33,6 +34,13 @@ def is_inside(path: str, folders: Iterable[str]) -> bool:
     if len(_SPECIAL.findall(normal)) != len(_SPECIAL.findall(path)):
         return False
     return any(_is_in(path, folder) for folder in folders)
+
+
+def check_folder(folder: str) -> None:
+    """Check a folder of a configuration; raise ValueError if no path could be inside it."""
+    is_plain = all(map(_is_plain, _START.sub("", folder, count=1).split("/")))
+    if folder not in {_HERE, "/"} and not (is_plain and is_inside(folder, [folder])):
+        raise ValueError('write it without "..", "//", escapes and a slash at its end')
 
 
 def _is_in(path: str, folder: str) -> bool:

@@ -115,10 +115,7 @@ class Gateway:
                 verdict = Denial(Reason.INVALID_REQUEST, verdict.grant)
             self._refusals.refuse(exchange, self.routes, pending.described, verdict.reason, verdict)
             return
-        if pending.message is not None and not all(map(verdict.allows, pending.message.also)):
-            verdict.release()
-            denial = Denial(Reason.TOOL_NOT_ALLOWED, verdict.grant)
-            self._refusals.refuse(exchange, self.routes, pending.described, denial.reason, denial)
+        if self._refusals.refuses_message(pending, self.routes, verdict):
             return
         if entry is None or pending.fields is None or not services.sink.ready():
             verdict.release()

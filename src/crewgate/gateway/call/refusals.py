@@ -2,6 +2,9 @@
 
 import time
 
+from msgspec import structs
+
+from crewgate._native.permit import Permit
 from crewgate.core import problem_types
 from crewgate.core.audit import records as audit
 from crewgate.core.problem_types import ProblemType, Reason
@@ -12,6 +15,7 @@ from crewgate.gateway import cors
 from crewgate.gateway.bad_token_throttle import BadTokenThrottle
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.problem_response import respond_with_problem
+from crewgate.gateway.call.undecided_call import UndecidedCall
 from crewgate.gateway.routes import RouteTable
 from crewgate.server.exchange import Exchange
 
@@ -59,6 +63,30 @@ class Refusals:
             headers = cors.shared_refusal(exchange.request, routes.find, headers)
             exchange.respond(status, headers, body)
         self._services.record_refusal(info, denial)
+
+    def refuses_message(self, pending: UndecidedCall, routes: RouteTable, permit: Permit) -> bool:
+        """Refuse a permitted call for its arguments, or for what else its message uses.
+
+        Return False if neither is against it. In observe mode, the permit notes why it would be
+        refused, and the call goes on.
+        """
+        message = pending.message
+        if message is None:
+            return False
+        reason, detail = Reason.TOOL_NOT_ALLOWED, ""
+        if all(map(permit.allows, message.also)):
+            reason, detail = Reason.ARGUMENTS_NOT_ALLOWED, message.refused_arguments() or ""
+            if not detail:
+                return False
+        if permit.in_observe_mode:
+            permit.note_observed(reason)
+            return False
+        permit.release()
+        kind = problem_types.PROBLEM_TYPES[reason]
+        answer = structs.replace(kind, detail=detail or kind.detail)
+        denial = Denial(reason, permit.grant)
+        self.refuse_with(pending.exchange, routes, pending.described, answer, denial)
+        return True
 
     def refuse_unrecorded(
         self,

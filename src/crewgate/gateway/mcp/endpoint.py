@@ -7,6 +7,7 @@ import msgspec
 from crewgate import limits
 from crewgate.config import MCPConfig
 from crewgate.core.mcp import tool_ids
+from crewgate.core.mcp.argument_rules import ArgumentRules
 from crewgate.core.mcp.methods import Revision
 from crewgate.core.mcp.refusals import MCPProblemFormat
 from crewgate.core.mcp.resource_classes import ResourceClasses
@@ -19,12 +20,13 @@ from crewgate.core.tokens.grant import Grant
 class JudgedPart(msgspec.Struct, frozen=True):
     """Something that a call uses: its number for the gate and, if that is the endpoint's, its id.
 
-    `tariff` is None if its price is fixed.
+    `tariff` is None if its price is fixed, and `rules` if all arguments are allowed.
     """
 
     number: int
     id: str
     tariff: Tariff | None
+    rules: ArgumentRules | None = None
 
 
 class MCPEndpoint(msgspec.Struct, frozen=True):
@@ -96,9 +98,16 @@ class MCPEndpoint(msgspec.Struct, frozen=True):
 
 
 def compile_endpoint(
-    config: MCPConfig, numbers: Mapping[str, int], sealer: IdSealer
+    config: MCPConfig,
+    numbers: Mapping[str, int],
+    sealer: IdSealer,
+    rules: Mapping[str, ArgumentRules],
 ) -> MCPEndpoint:
-    """Compile an endpoint; `numbers` are those of the policy, by the names of its tools."""
+    """Compile an endpoint.
+
+    `numbers` are those of the policy, by the names of its tools. `rules` are those on arguments, by
+    the ids of tools.
+    """
     tables = {
         **{tool_ids.tool_id(config.name, each.name): each.tariff for each in config.tools},
         **{tool_ids.prompt_id(config.name, each.name): each.tariff for each in config.prompts},
@@ -108,7 +117,7 @@ def compile_endpoint(
         config,
         numbers[config.name],
         {
-            part_id: JudgedPart(numbers[part_id], part_id, tariff)
+            part_id: JudgedPart(numbers[part_id], part_id, tariff, rules.get(part_id))
             for part_id, tariff in tables.items()
         },
         ResourceClasses({each.name: each.uris for each in config.resources}),

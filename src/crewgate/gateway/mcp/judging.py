@@ -13,6 +13,7 @@ from crewgate._native.json_rpc import JSONRPCMessage, read_message
 from crewgate._native.permit import Permit
 from crewgate.core.http_types import HeaderField
 from crewgate.core.mcp import message_rules, tool_ids
+from crewgate.core.mcp.argument_rules import ArgumentRules
 from crewgate.core.mcp.methods import METHODS, Action, Revision
 from crewgate.core.mcp.refusals import MCPProblemFormat
 from crewgate.core.mcp.rpc_errors import (
@@ -55,6 +56,7 @@ class JudgedMessage(msgspec.Struct, frozen=True):
         ids: The ids of the server that the branch may use, for the response.
         also: Ids that the token must allow as well.
         message: The message as the server gets it; None for a request without a body.
+        rules: The rules on the arguments of a tool; None if there are none.
     """
 
     endpoint: MCPEndpoint
@@ -72,6 +74,13 @@ class JudgedMessage(msgspec.Struct, frozen=True):
     ids: CallIds
     also: tuple[str, ...] = ()
     message: JSONRPCMessage | None = None
+    rules: ArgumentRules | None = None
+
+    def refused_arguments(self) -> str | None:
+        """Return why the arguments are not allowed, for the model; None if they are allowed."""
+        if self.rules is None or self.message is None:
+            return None
+        return self.rules.check(self.message.arguments)
 
     def response(self, permit: Permit) -> EndpointResponse:
         """Return what changes the response of the message."""
@@ -197,6 +206,7 @@ def _judge(
         ids=ids,
         also=also,
         message=message,
+        rules=part.rules if method is not None and method.action is Action.TOOL else None,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from gateway_world import World, answering, grant_of, running_gateway
 from mcp_messages import encoded, headers, legacy, modern
+from msgspec import structs
 
 from crewgate import limits
 from crewgate.core.problem_types import Reason
@@ -218,3 +219,46 @@ async def test_clients_choose_no_more_labels_than_a_limit(site: Site) -> None:
     await site.world.settled()
     (record,) = site.world.sink.records
     assert record.tool == "files.more"
+
+
+async def test_arguments_that_a_rule_forbids_are_a_result_for_the_model(site: Site) -> None:
+    """The server sees nothing, nothing is charged, and the model reads what is allowed."""
+    for number, path in enumerate(["/srv/a", "/etc/passwd"]):
+        response = await site.call(
+            modern("tools/call", number, name="write", arguments={"path": path})
+        )
+    assert len(site.seen) == 1
+    answer = response.json()
+    assert (response.status_code, answer["id"]) == (200, 1)
+    assert answer["result"]["isError"]
+    text = answer["result"]["content"][0]["text"]
+    assert text.startswith(
+        'Arguments not allowed. The argument "path" is "/etc/passwd"; it must be a path in "/srv"'
+    )
+    await site.world.settled()
+    permitted, refused = site.world.sink.records
+    assert (permitted.cost_micro, refused.reason) == (10_000, "arguments-not-allowed")
+    assert "/etc/passwd" not in repr(refused)
+    assert [each.ended for each in site.world.judge.permits[-1:]] == ["released"]
+
+
+async def test_only_a_branch_that_may_call_a_tool_reads_its_rules(site: Site) -> None:
+    """To others, the refusal is that of any tool that they may not call."""
+    decide, denial = site.world.judge.decide, Denial(Reason.TOOL_NOT_ALLOWED, grant_of())
+    site.world.judge.decide = lambda *args, name=None, price=-1, **how: (
+        denial if price else decide(*args, name=name, price=price, **how)
+    )
+    response = await site.call(modern("tools/call", name="write", arguments={}))
+    assert response.status_code == 403
+    assert "/srv" not in response.text
+
+
+async def test_in_observe_mode_a_rule_is_only_recorded(site: Site) -> None:
+    """The call goes on, and its record says what would have been."""
+    gateway = site.world.gateway
+    gateway.policy = structs.replace(gateway.policy, observe=True)
+    response = await site.call(modern("tools/call", name="write", arguments={"path": "/etc"}))
+    assert response.content == ANSWER
+    await site.world.settled()
+    (record,) = site.world.sink.records
+    assert record.would == "arguments-not-allowed"
