@@ -9,3 +9,7 @@ cancellation_attempts_max = 3  # of one task or session
 cancellation_retry_seconds = 1.0  # before the second attempt; each further pause is twice as long
 cancellation_bytes_max = 65_536  # of a response; a task has a few hundred bytes
 cancellation_failure_seconds = 600.0  # that health reports a failure: a person has time to look
+detached_calls_max = 256  # of a worker: calls that go on although their client has left
+detached_calls_share = 4  # a crew gets at most this fraction of them
+detached_call_seconds_max = 300.0  # for so long, clients of the MCP SDKs wait for a response
+detached_call_bytes_max = 64 * 2**20  # dropped of a response: four messages of the largest size

@@ -5,16 +5,14 @@ from collections.abc import Sequence
 import msgspec
 
 from crewgate.core.http_types import HeaderField
-from crewgate.core.mcp.message_rules import METHOD, NAME, SESSION, VERSION, encoded
+from crewgate.core.mcp.message_rules import CAPABILITIES, METHOD, NAME, SESSION, VERSION, encoded
 from crewgate.core.mcp.methods import MODERN_VERSION, Revision
 
 _CANCEL = "tasks/cancel"
 _META = {
     "io.modelcontextprotocol/protocolVersion": MODERN_VERSION,
     # A server refuses `tasks/cancel` of a client that does not have the extension.
-    "io.modelcontextprotocol/clientCapabilities": {
-        "extensions": {"io.modelcontextprotocol/tasks": {}}
-    },
+    CAPABILITIES: {"extensions": {"io.modelcontextprotocol/tasks": {}}},
 }
 _JSON: tuple[HeaderField, ...] = (
     (b"content-type", b"application/json"),

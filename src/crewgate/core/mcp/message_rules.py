@@ -36,7 +36,7 @@ SESSION, LAST_EVENT = b"mcp-session-id", b"last-event-id"
 # The gateway writes these anew, or drops them.
 REPEATED = frozenset({VERSION, METHOD, NAME, SESSION, LAST_EVENT})
 
-_CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
+CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 _VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 _BASE64 = re.compile(rb"=\?base64\?(.*)\?=", re.DOTALL)
 _PLAIN = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
@@ -122,7 +122,7 @@ def check(
     if message.kind == "response":
         raise bad_params("A client of this revision sends no responses.")
     if message.kind == "request" and not (message.capabilities or b"").startswith(b"{"):
-        raise bad_params(f"params._meta lacks {_CAPABILITIES}.")
+        raise bad_params(f"params._meta lacks {CAPABILITIES}.")
     if not (is_lenient and message.method == "server/discover"):
         _check_headers(message, found)
     if message.protocol_version != MODERN_VERSION:

@@ -25,6 +25,10 @@ class ServerMessage(Protocol):
     """A message of a server, as far as it is judged; `_native.json_rpc` makes it."""
 
     @property
+    def body(self) -> bytes:
+        """The whole message."""
+
+    @property
     def kind(self) -> str:
         """One of "request", "notification" and "response"."""
 
@@ -46,6 +50,12 @@ class ServerMessage(Protocol):
 
     def member(self, *path: str) -> bytes | None:
         """The JSON text of a member, by the names on the way to it."""
+
+    def text(self, *path: str) -> str | None:
+        """The decoded string at a path; None if there is none. MalformedMessageError."""
+
+    def with_text(self, path: Sequence[str], text: str) -> bytes:
+        """The message with another string at a path."""
 
 
 # Reads one message; MalformedMessageError.

@@ -9,11 +9,12 @@ The tasks of a client, which a server can ask for with `tasks/get` of its own (2
 their ids.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
 import msgspec
 
+from crewgate.core.mcp.response_rewriting import ServerMessage
 from crewgate.core.mcp.rpc_errors import bad_params
 from crewgate.core.sealed_ids import CallIds, IdKind
 from crewgate.errors import UnknownIdError, UnusableResponseError
@@ -32,31 +33,6 @@ _number: msgspec.json.Decoder[float] = msgspec.json.Decoder(float)
 _encode = msgspec.json.Encoder().encode
 
 
-class TaskMessage(Protocol):
-    """A message that may name tasks; `_native.json_rpc` makes it."""
-
-    @property
-    def body(self) -> bytes:
-        """The whole message."""
-
-    @property
-    def kind(self) -> str:
-        """One of "request", "notification" and "response"."""
-
-    @property
-    def method(self) -> str:
-        """The method; empty for a response."""
-
-    def member(self, *path: str) -> bytes | None:
-        """The JSON text of a member, by the names on the way to it."""
-
-    def text(self, *path: str) -> str | None:
-        """The decoded string at a path; None if there is none. MalformedMessageError."""
-
-    def with_text(self, path: Sequence[str], text: str) -> bytes:
-        """The message with another string at a path."""
-
-
 class TaskObserver(Protocol):
     """Notes the tasks of a server, by the server's ids."""
 
@@ -67,7 +43,7 @@ class TaskObserver(Protocol):
         """Note that a task is over."""
 
 
-_Message = TypeVar("_Message", bound=TaskMessage)
+_Message = TypeVar("_Message", bound=ServerMessage)
 
 
 class TaskIdSealing:
@@ -76,7 +52,7 @@ class TaskIdSealing:
     def __init__(
         self,
         ids: CallIds,
-        read: Callable[[bytes], TaskMessage],
+        read: Callable[[bytes], ServerMessage],
         observer: TaskObserver,
         method: str,
     ) -> None:
@@ -86,7 +62,7 @@ class TaskIdSealing:
         self._observer = observer
         self._method = method
 
-    def __call__(self, message: TaskMessage) -> bytes | None:
+    def __call__(self, message: ServerMessage) -> bytes | None:
         """Return the message with sealed ids; None for no change.
 
         Raises:
@@ -114,7 +90,7 @@ class TaskIdSealing:
         except ValueError as error:
             raise UnusableResponseError(f"it has an unusable id of a task: {error}") from error
 
-    def _places(self, message: TaskMessage) -> Iterator[tuple[str, ...]]:
+    def _places(self, message: ServerMessage) -> Iterator[tuple[str, ...]]:
         """Yield the paths at which a message of a server may have the id of one of its tasks."""
         if message.kind == "response":
             if self._method in _TASK_RESULTS:
@@ -128,7 +104,7 @@ class TaskIdSealing:
                 yield ("params", "result", *_RELATED)
             yield ("params", *_RELATED)
 
-    def _observe(self, message: TaskMessage) -> None:
+    def _observe(self, message: ServerMessage) -> None:
         """Report the state of a task that the message has."""
         if message.kind == "response" and self._method == "tasks/result":
             task = message.text("result", *_RELATED)
@@ -180,7 +156,7 @@ def open_task(sealed: str, ids: CallIds) -> str:
         raise bad_params("The task does not exist.") from None
 
 
-def _may_name_tasks(message: TaskMessage) -> bool:
+def _may_name_tasks(message: ServerMessage) -> bool:
     """Return whether a message has a member `taskId` or `taskIds`, perhaps with escapes."""
     body = message.body
     return b"taskId" in body or b"\\u" in body

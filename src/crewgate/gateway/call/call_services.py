@@ -9,6 +9,7 @@ from crewgate.audit.recorder import AuditRecorder
 from crewgate.core.audit import record_builder
 from crewgate.core.audit.json_line import encode
 from crewgate.core.audit.records import CallInfo
+from crewgate.core.fair_share_limiter import FairShareLimiter
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 from crewgate.gateway.call.authorizer import DrawCallback, GateAuthorizer
@@ -16,6 +17,7 @@ from crewgate.gateway.call.background_tasks import BackgroundTasks
 from crewgate.gateway.call.call_metrics import CallMetrics
 from crewgate.gateway.call.ended_call_queue import EndedCallQueue
 from crewgate.gateway.call.in_flight import InFlightCalls
+from crewgate.gateway.upstream_work.registry import WorkRegistry
 from crewgate.metrics.process_metrics import ProcessMetrics
 from crewgate.server.socket_poller import SocketPoller
 
@@ -32,10 +34,12 @@ class CallServices:
         background_tasks: BackgroundTasks,
         wait_seconds: float = limits.credit_wait_seconds,
         metrics: ProcessMetrics | None = None,
+        work: WorkRegistry | None = None,
     ) -> None:
         """`wait_seconds`: how long a call waits for credit before it is answered.
 
-        Without `metrics`, the counts are lost with this object.
+        Without `metrics`, the counts are lost with this object. Without `work`, no task or session
+        that a call begins is cancelled in a revocation.
         """
         self.authorizer = authorizer
         self.in_flight = in_flight
@@ -43,6 +47,8 @@ class CallServices:
         self.poller = poller
         self.background_tasks = background_tasks
         self.wait_seconds = wait_seconds
+        self.work = WorkRegistry(lambda _: None) if work is None else work
+        self.detached = FairShareLimiter(limits.detached_calls_max, limits.detached_calls_share)
         self.audit_lines = AuditLines()
         self.settlements = EndedCallQueue(sink, poller)
         self.call_metrics = CallMetrics(metrics or ProcessMetrics.unshared())

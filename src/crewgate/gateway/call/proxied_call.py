@@ -17,6 +17,7 @@ from crewgate.core.audit.records import CallOutcome
 from crewgate.core.problems import grpc_fields
 from crewgate.gateway.call import call_audit_line
 from crewgate.gateway.call.call_services import CallServices
+from crewgate.gateway.call.detached_response import DetachedResponse
 from crewgate.gateway.call.problem_response import respond_with_problem, upstream_problem
 from crewgate.gateway.call.request_body_upload import RequestBodyUpload
 from crewgate.gateway.call.response_metering import ResponseMetering
@@ -42,9 +43,11 @@ class ProxiedCall:
 
     __slots__ = (
         "_body",
+        "_detached",
         "_entry",
         "_head",
         "_metering",
+        "_outlives_client",
         "_routes",
         "_services",
         "_upload",
@@ -95,8 +98,11 @@ class ProxiedCall:
         self._metering: ResponseMetering | None = None
         if priced is not None:
             self._metering = ResponseMetering(services, permit, priced.meter, pending.body)
-        rewriter = None if pending.message is None else pending.message.response(permit)
+        message, target = pending.message, head.target.partition(b"?")[0]
+        rewriter = None if message is None else message.response(permit, services.work, target)
         self.response = ResponseRelay(services, entry, self._metering, rewriter)
+        self._detached: DetachedResponse | None = None  # set once its client has left
+        self._outlives_client = message is not None and message.outlives_client
         self.ended_ns = 0
         self.started_ns = self.sent_ns = time.monotonic_ns()
         pending.exchange.watcher = self
@@ -175,6 +181,9 @@ class ProxiedCall:
 
     def progressed(self) -> None:
         """Pass on what has arrived of the response."""
+        if self._detached is not None:
+            self._detached.read()
+            return
         try:
             if self._metering is None:
                 self.response.relay(self)
@@ -219,8 +228,31 @@ class ProxiedCall:
 
     def lost(self) -> None:
         """End the call, or go on without its client."""
-        if self._metering is None or not self._metering.reads_on(self):
+        metering = self._metering
+        if not (self._detach() if metering is None else metering.reads_on(self)):
             self._end(CallOutcome.CLIENT_GONE)
+
+    def _detach(self) -> bool:
+        """Go on without the client, if its leaving is no cancellation; False to end the call."""
+        crew, stream = self.permit.grant.caller, self.stream
+        if not self._outlives_client or self.over or stream is None or self._detached is not None:
+            return False
+        if not self._services.detached.take(1, crew):
+            return False
+        self.ignore_client()
+        self._detached = DetachedResponse(self._services, crew, self._drop, self._give_up)
+        stream.resume()
+        self._detached.read()
+        return True
+
+    def _drop(self) -> tuple[int, bool]:
+        """Drop what has arrived of the response; return its size, and whether it is all."""
+        if self.stream is None or self.over or not self.stream.answer.status:
+            return 0, False
+        return self.response.drop(self.stream.answer)
+
+    def _give_up(self) -> None:
+        self._end(CallOutcome.CLIENT_GONE)
 
     # The request.
 
@@ -310,6 +342,8 @@ class ProxiedCall:
         self.release_stream()
         if outcome is not CallOutcome.DONE:
             denial = metering.denial if metering and outcome is CallOutcome.EXHAUSTED else None
+            if denial is not None:
+                self._services.work.cancel_branch(permit.grant.branch_key)
             send_termination(
                 outcome,
                 self.exchange,
@@ -323,5 +357,7 @@ class ProxiedCall:
         cost = permit.price_micro if self.is_touched else 0
         if self.is_touched and metering is not None:
             cost = metering.final_cost(self.info.id, outcome)
+        if self._detached is not None:
+            self._detached.close()
         self._services.in_flight.remove(self)
         call_audit_line.record_end(self._services, self, metering, outcome, cost)

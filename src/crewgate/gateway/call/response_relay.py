@@ -95,6 +95,14 @@ class ResponseRelay:
             if not exchange.push(data):
                 stream.pause()
 
+    def drop(self, response: IncomingResponse) -> tuple[int, bool]:
+        """Drop what has arrived; return how many bytes that is, and whether it is all.
+
+        Raises:
+            UnusableResponseError: A client would not have got the response.
+        """
+        return len(self._take(response)), self._is_whole(response)
+
     def _take(self, response: IncomingResponse) -> bytes:
         """Return what the client gets of what has arrived and is paid for."""
         metering, rewriter = self._metering, self._rewriter

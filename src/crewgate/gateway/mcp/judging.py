@@ -29,6 +29,8 @@ from crewgate.errors import CrewgateError, MalformedMessageError
 from crewgate.gateway.mcp.endpoint import JudgedPart, MCPEndpoint
 from crewgate.gateway.mcp.opened_ids import open_ids, open_session, subscribed_resources
 from crewgate.gateway.mcp.responses import EndpointResponse, response_to
+from crewgate.gateway.upstream_work.mcp_work import MCPWork
+from crewgate.gateway.upstream_work.registry import WorkRegistry
 
 _FREE = 0  # micro-credits
 _FIXED = -1  # the price of the tool
@@ -82,16 +84,42 @@ class JudgedMessage(msgspec.Struct, frozen=True):
             return None
         return self.rules.check(self.message.arguments)
 
-    def response(self, permit: Permit) -> EndpointResponse:
-        """Return what changes the response of the message."""
+    @property
+    def outlives_client(self) -> bool:
+        """Whether the call goes on if its client disconnects.
+
+        2025-11-25, "Transports": a client that disconnects does not cancel its request. The stream
+        of a session is no request.
+        """
+        if self.revision is not Revision.LEGACY or self.message is None:
+            return False
+        return self.message.kind == "request"
+
+    def response(self, permit: Permit, registry: WorkRegistry, target: bytes) -> EndpointResponse:
+        """Return what changes the response of the message.
+
+        `registry` remembers the tasks and sessions that run on at the server; `target` is the path
+        of the endpoint there.
+        """
+        known = dict(self.headers)
+        work = MCPWork(
+            registry,
+            permit,
+            self.endpoint.name,
+            target,
+            self.revision,
+            session=known.get(message_rules.SESSION, b"").decode(),
+            version=known.get(message_rules.VERSION),
+        )
         return response_to(
             self.endpoint,
             permit,
             self.ids,
-            method="" if self.message is None else self.message.method,
+            work,
+            message=self.message,
             action=self.action,
             revision=self.revision,
-            request_id=None if self.message is None else self.message.id_value,
+            ends_session=self.method == _END_SESSION,
         )
 
     def __repr__(self) -> str:
@@ -131,6 +159,8 @@ def judge(
         return _judge(endpoint, headers, message, form, ids)
     except RefusedMessageError as error:
         raise UnservedMessageError(error.error, form) from None
+    except MalformedMessageError as error:
+        raise UnservedMessageError(malformed(error.code, str(error)).error, form) from None
 
 
 def judge_bodyless(

@@ -18,6 +18,7 @@ from crewgate.core.mcp.rpc_errors import (
     RPCError,
     bad_params,
 )
+from crewgate.core.mcp.task_ids import open_related_task, open_task
 from crewgate.core.sealed_ids import CallIds, IdKind
 from crewgate.errors import UnknownIdError
 
@@ -35,14 +36,16 @@ def open_ids(message: JSONRPCMessage, ids: CallIds) -> JSONRPCMessage:
 
     Raises:
         RefusedMessageError: The branch has no such task, or got no such cursor.
+        MalformedMessageError: The id of a task in `_meta` is not a string.
     """
+    message = open_related_task(message, ids, read_message)
     method = METHODS.get(message.method)
     action = None if method is None else method.action
     if action is Action.TASK:
         sealed = message.task_id
         if sealed is None:
             raise bad_params("params.taskId is missing.")
-        return read_message(message.with_text(("params", "taskId"), _task(sealed, ids)))
+        return read_message(message.with_text(("params", "taskId"), open_task(sealed, ids)))
     if action is Action.LIST and message.cursor is not None:
         return read_message(message.with_text(("params", "cursor"), _cursor(message.cursor, ids)))
     if action is Action.LISTEN and message.member("params", "notifications", "taskIds"):
@@ -76,13 +79,6 @@ def subscribed_resources(message: JSONRPCMessage) -> list[str]:
     return [] if found is None else _list(found, "resourceSubscriptions")
 
 
-def _task(sealed: str, ids: CallIds) -> str:
-    try:
-        return ids.open(sealed, IdKind.MCP_TASK)
-    except UnknownIdError:
-        raise bad_params("The task does not exist.") from None
-
-
 def _cursor(sealed: str, ids: CallIds) -> str:
     try:
         return ids.open(sealed, IdKind.MCP_CURSOR)
@@ -109,7 +105,7 @@ def _with_tasks(body: bytes, ids: CallIds) -> bytes:
     params = _members.decode(message["params"])
     notifications = _members.decode(params["notifications"])
     tasks = _list(bytes(notifications["taskIds"]), "taskIds")
-    notifications["taskIds"] = msgspec.Raw(_encode([_task(sealed, ids) for sealed in tasks]))
+    notifications["taskIds"] = msgspec.Raw(_encode([open_task(sealed, ids) for sealed in tasks]))
     params["notifications"] = msgspec.Raw(_encode(notifications))
     message["params"] = msgspec.Raw(_encode(params))
     return _encode(message)

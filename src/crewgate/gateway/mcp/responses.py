@@ -1,29 +1,37 @@
 """What the client of an MCP endpoint gets of a response.
 
 A result that lists something is read message by message, and shows only what the caller may use.
-The result of a tool passes as it comes.
+So is a result that can name a task, whose id is sealed. Any other result of a tool passes as it
+comes.
 """
 
 import time
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 
 from crewgate import limits
-from crewgate._native.json_rpc import read_message
+from crewgate._native.json_rpc import JSONRPCMessage, read_message
 from crewgate._native.permit import Permit
+from crewgate.core.event_stream import is_stream
 from crewgate.core.fair_share_limiter import FairShareLimiter
 from crewgate.core.http_types import HeaderField
 from crewgate.core.mcp import tool_ids
 from crewgate.core.mcp.caller_filter import CallerFilter, CallerView
 from crewgate.core.mcp.list_filter import ListKind
-from crewgate.core.mcp.message_rules import SESSION
+from crewgate.core.mcp.message_rules import CAPABILITIES, SESSION
 from crewgate.core.mcp.methods import Action, Revision, versions_of
-from crewgate.core.mcp.response_rewriting import ResponseRewriter
+from crewgate.core.mcp.response_rewriting import MessageEditor, ResponseRewriter
+from crewgate.core.mcp.task_ids import TaskIdSealing
 from crewgate.core.sealed_ids import CallIds, IdKind
 from crewgate.errors import UnusableResponseError
 from crewgate.gateway.mcp.endpoint import MCPEndpoint
+from crewgate.gateway.upstream_work.mcp_work import MCPWork
 
 # The results of these have parts that are not for every caller, or may be kept too long.
-_READ = frozenset({Action.LIST, Action.DISCOVER, Action.RESOURCE, Action.LISTEN, Action.STREAM})
+_FILTERED = frozenset({Action.LIST, Action.DISCOVER, Action.RESOURCE, Action.LISTEN, Action.STREAM})
+# The path of the capability without which a server begins no task.
+_TASKS = ("params", "_meta", CAPABILITIES, "extensions", "io.modelcontextprotocol/tasks")
+_REDIRECTION = 300  # RFC 9110, section 15.4: lower ones are success
 # Of all responses that the endpoints of this process, which is one worker, hold back.
 _room = FairShareLimiter(limits.mcp_responses_bytes_max)
 
@@ -31,15 +39,36 @@ _room = FairShareLimiter(limits.mcp_responses_bytes_max)
 class EndpointResponse:
     """The response to one message; a `ResponseRewriter` of a call."""
 
-    __slots__ = ("_ids", "_messages", "_session", "_starts_session")
+    __slots__ = (
+        "_ends_session",
+        "_ids",
+        "_messages",
+        "_reads_streams_only",
+        "_session",
+        "_starts_session",
+        "_work",
+    )
 
     def __init__(
-        self, messages: ResponseRewriter | None, ids: CallIds, *, starts_session: bool
+        self,
+        messages: ResponseRewriter | None,
+        ids: CallIds,
+        work: MCPWork,
+        *,
+        reads_streams_only: bool,
+        starts_session: bool,
+        ends_session: bool,
     ) -> None:
-        """`messages` is None if the body passes as it comes."""
+        """`messages` is None if the body passes as it comes.
+
+        `reads_streams_only`: a body that is no stream of events passes as it comes too.
+        """
         self._messages = messages
         self._ids = ids
+        self._work = work
+        self._reads_streams_only = reads_streams_only
         self._starts_session = starts_session
+        self._ends_session = ends_session
         self._session = b""
 
     @property
@@ -54,8 +83,12 @@ class EndpointResponse:
 
     def begin(self, status: int, headers: Sequence[HeaderField]) -> None:
         """Note the head of the response."""
+        fields = dict(headers)
         if self._starts_session:
-            self._session = dict(headers).get(SESSION, b"")
+            self._session = fields.get(SESSION, b"")
+        self._note_session(status)
+        if self._reads_streams_only and not is_stream(fields):
+            self._messages = None
         if self._messages is not None:
             self._messages.begin(status, headers)
 
@@ -82,29 +115,67 @@ class EndpointResponse:
             kept.append((SESSION, sealed.encode()))
         return kept if self._messages is None else self._messages.head(kept)
 
+    def _note_session(self, status: int) -> None:
+        if status == HTTPStatus.NOT_FOUND or (self._ends_session and status < _REDIRECTION):
+            self._work.session_ended()
+        elif self._session:
+            self._work.session_runs(self._session.decode("latin-1"))
+        elif not self._starts_session:
+            self._work.session_runs()
+
 
 def response_to(
     endpoint: MCPEndpoint,
     permit: Permit,
     ids: CallIds,
+    work: MCPWork,
     *,
-    method: str,
+    message: JSONRPCMessage | None,
     action: Action | None,
     revision: Revision,
-    request_id: int | str | None,
+    ends_session: bool,
 ) -> EndpointResponse:
-    """Return the response to a message with this method; `method` is empty for a stream."""
+    """Return the response to a message; None stands for the stream or the end of a session."""
+    method = "" if message is None else message.method
+    editors: list[MessageEditor] = []
+    if action in _FILTERED:
+        editors.append(CallerFilter(method, _view(endpoint, permit, revision, ids)))
+    names_tasks = _names_tasks(message, action, revision)
+    if names_tasks or action in {Action.LISTEN, Action.STREAM}:
+        editors.append(TaskIdSealing(ids, read_message, work, method))
     messages = None
-    if action in _READ:
-        view = _view(endpoint, permit, revision, ids)
+    if editors:
         messages = ResponseRewriter(
             read_message,
-            [CallerFilter(method, view)],
-            request_id=request_id,
+            editors,
+            request_id=None if message is None else message.id_value,
             is_resumable=revision is Revision.LEGACY,
             room=_room,
         )
-    return EndpointResponse(messages, ids, starts_session=method == "initialize")
+    is_legacy_call = action is Action.TOOL and revision is Revision.LEGACY
+    return EndpointResponse(
+        messages,
+        ids,
+        work,
+        # A server may send messages about other tasks of the session on any stream.
+        reads_streams_only=is_legacy_call and message is not None and not _asks_for_task(message),
+        starts_session=method == "initialize",
+        ends_session=ends_session,
+    )
+
+
+def _names_tasks(message: JSONRPCMessage | None, action: Action | None, revision: Revision) -> bool:
+    """Return whether the response to a request can begin a task, or name one."""
+    if action is Action.TASK:
+        return True
+    if action is not Action.TOOL or message is None:
+        return False
+    return revision is Revision.LEGACY or message.member(*_TASKS) is not None
+
+
+def _asks_for_task(message: JSONRPCMessage) -> bool:
+    """Return whether a legacy request wants a task as its result (2025-11-25, "Tasks")."""
+    return message.member("params", "task") is not None
 
 
 def _view(endpoint: MCPEndpoint, permit: Permit, revision: Revision, ids: CallIds) -> CallerView:

@@ -54,12 +54,15 @@ class MCPWork:
         """Forget a task."""
         self._registry.remove(self._key(IdKind.MCP_TASK, task))
 
-    def session_runs(self, session: str, version: bytes | None) -> None:
-        """Remember a session, at its start and at each call in it: the latest token counts.
+    def session_runs(self, session: str = "") -> None:
+        """Remember a session that the server begins, or else that of the call, if there is one.
 
-        `version` is that of MCP which the server has chosen for it.
+        Each call in a session does so, because the latest token counts.
         """
-        fields: tuple[HeaderField, ...] = tuple(session_fields(session, version))
+        session = session or self._session
+        if not session:
+            return
+        fields: tuple[HeaderField, ...] = tuple(session_fields(session, self._version))
         request = OwnRequest(b"DELETE", self._target, fields)
         self._add(IdKind.MCP_SESSION, session, request, None)
 

@@ -308,6 +308,7 @@ class Worker:
                 self._background_tasks,
                 self._config.limits.credit_wait_seconds_max,
                 self._metrics,
+                self._work,
             )
         else:
             self._authorizer.load(prepared.policy)

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from fake_host import FakeHost
 from gateway_world import FakePermit, config_of, drawn, grant_of
+from upstream_work import work
 
 from crewgate import limits
 from crewgate._native.audit_line import AuditLines
@@ -26,6 +27,7 @@ from crewgate.gateway.call.proxied_call import ProxiedCall
 from crewgate.gateway.call.request_pricing import PricedRequest
 from crewgate.gateway.call.undecided_call import UndecidedCall
 from crewgate.gateway.routes import build
+from crewgate.gateway.upstream_work.registry import WorkRegistry
 from crewgate.metrics.process_metrics import ProcessMetrics
 from crewgate.server.http1 import HTTP1
 from crewgate.upstream.interfaces import RequestHead
@@ -100,6 +102,7 @@ class Services:
         self.overruns: list[tuple[bytes, int]] = []
         self.call_metrics, self.calls = CallMetrics(ProcessMetrics.unshared()), CallBatch()
         self.audit_lines = AuditLines()
+        self.work = WorkRegistry(lambda _: None)
 
     def draw(self, grant: Grant, need: int, done: DrawCallback) -> None:
         self.needs.append(need)
@@ -206,11 +209,14 @@ def test_a_stream_that_ends_while_it_waits_asks_no_more(world: World) -> None:
 
 def test_a_stream_without_credit_is_cut_where_it_ends(world: World) -> None:
     """The last whole step is not to be had, and less is not either."""
+    registry = world.services.work
+    registry.add(work("task", world.permit))  # type: ignore[arg-type]
     world.come(b"#" * 30)
     world.services.done("exhausted")
     world.services.done("exhausted")
     assert world.call.over
     assert world.services.landings == [30]
+    assert len(registry) == 0, "what the branch can no longer pay for goes on at the server"
 
 
 def test_a_stream_that_nobody_vouches_for_waits_and_goes_on(world: World) -> None:

@@ -23,8 +23,9 @@ def test_a_session_and_its_tasks_are_cancelled() -> None:
     cancelled, permit = Cancelled(), FakePermit(grant_of(BRANCH), 0)
     registry = WorkRegistry(cancelled)
     place = (registry, permit, "files", b"/mcp", Revision.LEGACY)
-    MCPWork(*place).session_runs("s", b"2025-11-25")  # type: ignore[arg-type]
+    MCPWork(*place).session_runs("s")  # type: ignore[arg-type]
     later = MCPWork(*place, session="s", version=b"2025-11-25")  # type: ignore[arg-type]
+    later.session_runs()
     later.task_runs("a", 1000)
     later.task_runs("b", None)
     later.task_ended("a")
@@ -40,7 +41,8 @@ def test_a_session_and_its_tasks_are_cancelled() -> None:
 def test_what_the_client_has_ended_is_forgotten() -> None:
     registry, permit = WorkRegistry(Cancelled()), FakePermit(grant_of(BRANCH), 0)
     place = (registry, permit, "files", b"/mcp", Revision.LEGACY)
-    MCPWork(*place).session_runs("s", None)  # type: ignore[arg-type]
+    MCPWork(*place).session_runs("s")  # type: ignore[arg-type]
+    MCPWork(*place).session_runs()  # type: ignore[arg-type]
     assert len(registry) == 1
     MCPWork(*place, session="s").session_ended()  # type: ignore[arg-type]
     assert len(registry) == 0
