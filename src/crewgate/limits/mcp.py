@@ -6,6 +6,7 @@ mcp_patterns_max = 64  # of URIs of one class of resources
 mcp_uri_chars_max = 2048  # of a resource; the longest that servers and proxies commonly take
 mcp_list_bytes_max = 8 * 2**20  # of one page of a list; a thousand tools of 8 KiB
 mcp_list_entries_max = 10_000  # on one page; more than that takes some 50 ms to filter
+mcp_list_names_chars_max = 2**19  # of names or URIs on one page; hostile URIs take half a second
 mcp_message_bytes_max = 16 * 2**20  # of a server; a picture of 12 MB in base64
 mcp_methods_max = 32  # further methods that an endpoint lets pass
 mcp_body_bytes_max = 4 * 2**20  # of a message, unless the endpoint says otherwise; as in the SDKs

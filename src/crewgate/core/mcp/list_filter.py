@@ -187,6 +187,11 @@ def _entries(members: Mapping[str, bytes], kind: ListKind) -> list[ListEntry]:
         name = _name(bytes(text), kind.key)
         if name is not None and kind.is_served(name):
             found.setdefault(name, ListEntry(name, bytes(text)))
+    if sum(map(len, found)) > limits.mcp_list_names_chars_max:
+        raise UnusableResponseError(
+            f"result.{kind.member} has names of more than {limits.mcp_list_names_chars_max} "
+            "characters in all"
+        )
     return list(found.values())
 
 

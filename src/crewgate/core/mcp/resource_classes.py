@@ -11,6 +11,7 @@ a resource of another class. An endpoint without classes has no such URIs.
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -21,6 +22,7 @@ from crewgate.core.policy.path_variants import has_dot_segment, loose_segment
 OTHER = "other"
 
 _ANY = "*"
+_AFTER_ALL = "\x7f"  # follows each character of a URI
 # RFC 3986: a scheme, then characters that a URI may have.
 _URI = re.compile(
     r"[A-Za-z][A-Za-z0-9+.-]*:(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*"
@@ -30,7 +32,10 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PARAMETERS = re.compile(r";[^/?#]*")
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
 _SLASHES = re.compile(r"/+")
-_SEGMENT_END = re.compile(r"[\s.:+]+(?=/|\Z)")  # Windows ignores it; an empty port follows ":"
+_SEGMENT_START = re.compile(r"(?<=/)[\s+]++")  # some servers trim blanks; in forms, "+" is one
+# Windows ignores it; an empty port follows ":". The search begins at the start of a run only, and is
+# possessive: else it would go over a long run once from each of its characters.
+_SEGMENT_END = re.compile(r"(?<![\s.:+])[\s.:+]++(?=/|\Z)")
 _DEFAULT_PORT = re.compile(r"\A(http:/[^/?#]*):80(?=[/?#]|\Z)|\A(https:/[^/?#]*):443(?=[/?#]|\Z)")
 _LOCALHOST = re.compile(r"\Afile:/localhost(?=/)")  # RFC 8089, section 2
 _EXPRESSION = "{"  # begins an expression of a template (RFC 6570)
@@ -79,6 +84,7 @@ class ResourceClasses:
                 raise ValueError(f'{literal!r}: "*" stands for further characters only at the end')
             _check(literal)
         self._as_written = _compiled(literals)
+        self._sorted = sorted({(literal, each) for literal, _, each in literals})
         self._loosened = _compiled(
             [
                 (_loosened(spelled) if is_prefix else _name(_loosened(spelled)), is_prefix, each)
@@ -124,8 +130,9 @@ class ResourceClasses:
         except AmbiguousURIError:
             return frozenset()
         if beginning != template:
-            patterns = [*classes.exact.items(), *classes.prefixes.items()]
-            found |= {each for literal, each in patterns if literal.startswith(beginning)}
+            first = bisect_left(self._sorted, (beginning, ""))
+            after = bisect_left(self._sorted, (beginning + _AFTER_ALL, ""))
+            found |= {each for _, each in self._sorted[first:after]}
         return frozenset(found)
 
 
@@ -172,8 +179,10 @@ def _loosened(uri: str) -> str:
     scheme, _, text = uri.partition(":")
     if not text.isascii():
         normal = unicodedata.normalize("NFKC", text)
-        text = "/".join(loose_segment(each).decode() for each in normal.split("/"))
-    text = _SLASHES.sub("/", text.lower().replace("\\", "/"))
+        text = "/".join(
+            each if each.isascii() else loose_segment(each).decode() for each in normal.split("/")
+        )
+    text = _SLASHES.sub("/", _SEGMENT_START.sub("", text.lower().replace("\\", "/")))
     head, slash, last = text.rpartition("/")
     text = _SEGMENT_END.sub("", head + slash) + last
     text = f"{scheme.lower()}:{text}"

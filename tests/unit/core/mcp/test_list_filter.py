@@ -134,6 +134,9 @@ def test_the_size_of_a_list_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "mcp_list_entries_max", 2)
     with pytest.raises(UnusableResponseError, match="3 entries; 2 are allowed"):
         filter_list(b'{"tools":[1,2,3]}', ListKind.TOOLS, allows_read, 1)
+    monkeypatch.setattr(limits, "mcp_list_names_chars_max", 9)
+    with pytest.raises(UnusableResponseError, match="names of more than 9 characters in all"):
+        filter_list(b'{"tools":[%b,%b]}' % (READ, DELETE), ListKind.TOOLS, allows_read, 1)
     monkeypatch.setattr(limits, "mcp_list_bytes_max", 10)
     with pytest.raises(UnusableResponseError, match="12 bytes; 10 are allowed"):
         filter_list(b'{"tools":[]}', ListKind.TOOLS, allows_read, 1)

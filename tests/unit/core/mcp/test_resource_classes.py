@@ -1,5 +1,6 @@
 """Classes of resources: a URI has one only if all servers read it as a resource of that class."""
 
+import contextlib
 import posixpath
 import re
 from collections.abc import Callable
@@ -61,7 +62,8 @@ def test_the_longest_pattern_decides(uri: str, expected: str) -> None:
         # Another spelling of a resource of another class.
         "file:///Secret/a", "FILE:///secret/a", "file:////secret/a", "file:/secret/a",
         "file:///secret%2Fa", "file:///secret%5Ca", "file:///secret./a", "file:///secret%20/a",
-        "file:///secret;v=1/a", "file://localhost/secret/a", "file:///docs//key", "file:///docs/key/",
+        "file:///secret;v=1/a", "file:///%20secret/a", "file://localhost/secret/a",
+        "file:///docs//key", "file:///docs/key/",
         "file:///docs/KEY", "file:///docs/key?x", "file:///docs/key#x", "file:///docs/k%65y",
         "file:///docs/key;x", "file:///docs/key.", "file:///docs%2fkey", "file:///docs/%EF%BD%8Bey",
         "file:///docs/ke%E2%80%8By", "file:///docs//drafts/a", "file:///docs/Drafts/a",
@@ -191,6 +193,17 @@ def test_a_template_covers_the_class_of_each_uri_of_it(beginning: str, rest: str
     except AmbiguousURIError:
         return
     assert found in CLASSES.classes_of_template(beginning + "{+rest}")
+
+
+@pytest.mark.parametrize("unit", ["+", ".", ":$", ";", "(a(", "/+"])
+def test_a_uri_is_read_in_proportion_to_its_length(
+    unit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search that began anew at each character of a long run would not end here."""
+    monkeypatch.setattr(limits, "mcp_uri_chars_max", 10**6)
+    for start in ("file:///docs/", "file:///docs/%C3%A9"):
+        with contextlib.suppress(AmbiguousURIError):
+            CLASSES.class_of(start + unit * (200_000 // len(unit)) + "b")
 
 
 @pytest.mark.parametrize(
