@@ -12,6 +12,7 @@ mcp_methods_max = 32  # further methods that an endpoint lets pass
 mcp_body_bytes_max = 4 * 2**20  # of a message, unless the endpoint says otherwise; as in the SDKs
 mcp_tool_labels_max = 256  # parts of an endpoint without a table that have metrics of their own
 mcp_list_ttl_ms_max = 60_000  # that a client may keep a list: how soon a narrowed scope shows
+mcp_responses_share = 2  # the divisor: a crew gets at most half, so others always get some
 mcp_responses_bytes_max = 64 * 2**20  # that the endpoints of one worker hold back
 mcp_subscriptions_max = 256  # resources or tasks of one `subscriptions/listen`
 mcp_shown_chars_max = 128  # of a client's text in an error

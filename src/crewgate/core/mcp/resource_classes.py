@@ -33,7 +33,7 @@ _PARAMETERS = re.compile(r";[^/?#]*")
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
 _SLASHES = re.compile(r"/+")
 _SEGMENT_START = re.compile(r"(?<=/)[\s+]++")  # some servers trim blanks; in forms, "+" is one
-# Windows ignores it; an empty port follows ":". The search begins at the start of a run only, and is
+# Windows ignores it; an empty port follows ":". A search begins at the start of a run only, and is
 # possessive: else it would go over a long run once from each of its characters.
 _SEGMENT_END = re.compile(r"(?<![\s.:+])[\s.:+]++(?=/|\Z)")
 _DEFAULT_PORT = re.compile(r"\A(http:/[^/?#]*):80(?=[/?#]|\Z)|\A(https:/[^/?#]*):443(?=[/?#]|\Z)")

@@ -80,6 +80,7 @@ class ResponseRewriter:
         request_id: int | str | None,
         is_resumable: bool = False,
         room: FairShareLimiter | None = None,
+        crew: str = "",
     ) -> None:
         """Rewrite the response to the request with this id.
 
@@ -88,7 +89,7 @@ class ResponseRewriter:
         `editors` see each message one after another, each with the changes of those before.
         `is_resumable`: a stream may end without the response if it had an event with an id, because
         the client can then ask for the rest. `room` bounds what all responses of a process hold
-        back.
+        back, and what those of one `crew` do.
         """
         self.is_over = False
         self._read = read
@@ -96,6 +97,7 @@ class ResponseRewriter:
         self._request_id = request_id
         self._is_resumable = is_resumable
         self._room = room
+        self._crew = crew
         self._held = 0  # bytes, counted in `room`
         self._status = 0
         self._why_unread = ""  # of a body in another form
@@ -246,9 +248,9 @@ class ResponseRewriter:
         """Count what is held back; raise UnusableResponseError if there is no room for it."""
         if self._room is None:
             return
-        self._room.free(self._held)
+        self._room.free(self._held, self._crew)
         self._held = 0
-        if not self._room.take(size):
+        if not self._room.take(size, self._crew):
             raise UnusableResponseError("the gateway holds back too many other responses")
         self._held = size
 

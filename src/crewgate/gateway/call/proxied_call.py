@@ -340,6 +340,7 @@ class ProxiedCall:
         self.ended_ns = time.monotonic_ns()
         self.ignore_client()
         self.release_stream()
+        self.response.close()
         if outcome is not CallOutcome.DONE:
             denial = metering.denial if metering and outcome is CallOutcome.EXHAUSTED else None
             if denial is not None:

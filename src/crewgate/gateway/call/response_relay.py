@@ -103,6 +103,11 @@ class ResponseRelay:
         """
         return len(self._take(response)), self._is_whole(response)
 
+    def close(self) -> None:
+        """Drop what is held back, because the call has ended."""
+        if self._rewriter is not None:
+            self._rewriter.close()
+
     def _take(self, response: IncomingResponse) -> bytes:
         """Return what the client gets of what has arrived and is paid for."""
         metering, rewriter = self._metering, self._rewriter

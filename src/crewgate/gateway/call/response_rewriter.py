@@ -29,3 +29,6 @@ class ResponseRewriter(Protocol):
 
     def head(self, headers: list[HeaderField]) -> list[HeaderField]:
         """Return the fields for the client, when the response begins."""
+
+    def close(self) -> None:
+        """Drop what is held back, because the call has ended."""

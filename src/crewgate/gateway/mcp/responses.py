@@ -33,7 +33,7 @@ _FILTERED = frozenset({Action.LIST, Action.DISCOVER, Action.RESOURCE, Action.LIS
 _TASKS = ("params", "_meta", CAPABILITIES, "extensions", "io.modelcontextprotocol/tasks")
 _REDIRECTION = 300  # RFC 9110, section 15.4: lower ones are success
 # Of all responses that the endpoints of this process, which is one worker, hold back.
-_room = FairShareLimiter(limits.mcp_responses_bytes_max)
+_room = FairShareLimiter(limits.mcp_responses_bytes_max, limits.mcp_responses_share)
 
 
 class EndpointResponse:
@@ -100,6 +100,11 @@ class EndpointResponse:
         """
         return data if self._messages is None else self._messages.feed(data, ends=ends)
 
+    def close(self) -> None:
+        """Drop what is held back, because the call has ended."""
+        if self._messages is not None:
+            self._messages.close()
+
     def head(self, headers: list[HeaderField]) -> list[HeaderField]:
         """Return the fields for the client: the id of a session is sealed, or left out.
 
@@ -151,6 +156,7 @@ def response_to(
             request_id=None if message is None else message.id_value,
             is_resumable=revision is Revision.LEGACY,
             room=_room,
+            crew=permit.grant.caller,
         )
     is_legacy_call = action is Action.TOOL and revision is Revision.LEGACY
     return EndpointResponse(
