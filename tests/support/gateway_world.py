@@ -29,6 +29,8 @@ from crewgate.config import (
 from crewgate.core.audit.json_line import decode
 from crewgate.core.ids import branch_key, path_digest
 from crewgate.core.mcp.argument_comparison import ArgumentComparison
+from crewgate.core.pricing.sources import NumberTerm
+from crewgate.core.pricing.tariff import MILLION, Tariff
 from crewgate.core.problem_types import Reason
 from crewgate.core.sealed_ids import IdSealer
 from crewgate.core.tokens.claims import Claims, PathElement
@@ -53,6 +55,15 @@ ROOT = "0199c1d2-0000-7000-8000-000000000001"
 BRANCH = "0199c1d2-0000-7000-8000-000000000003"
 SIBLING = "0199c1d2-0000-7000-8000-000000000004"
 EXPIRES = 2_000_000_000
+# Prices in micro-credits: a page costs 100, a copy 10, and the call itself 1.
+SCAN = Tariff(
+    1,
+    10_000,
+    (NumberTerm(10 * MILLION, ("params", "arguments", "copies")),),
+    (NumberTerm(100 * MILLION, ("result", "structuredContent", "pages")),),
+    is_mcp=True,
+)
+ONCE = Tariff(500, 500, is_mcp=True, charges_unfinished=False)
 BELOW_SRV = ArgumentComparison(at=("path",), under=("/srv",))
 
 
@@ -265,6 +276,16 @@ def config_of(origin: UpstreamOrigin, folder: Path) -> Config:
                 (
                     MCPToolConfig("delete", 50_000),
                     MCPToolConfig("write", 20_000, comparisons=(BELOW_SRV,)),
+                ),
+            ),
+            MCPConfig(
+                "priced",
+                "/mcp/priced",
+                "tools",
+                500,
+                (
+                    MCPToolConfig("ask", 500, tariff=ONCE),
+                    MCPToolConfig("scan", 10_000, tariff=SCAN),
                 ),
             ),
             MCPConfig("modern", "/mcp/modern", "tools", 10_000, revisions="2026-07-28"),

@@ -56,6 +56,16 @@ def _price_of_endpoint(scope: Scope) -> object:
     return scope["price"]
 
 
+def _charge_of_endpoint(scope: Scope) -> object:
+    return scope["charge_unfinished"]
+
+
+_UNFINISHED_TEXT = (
+    "Charge a call also if the server answers with a question, after which the client calls again "
+    "with the answer."
+)
+
+
 class _PartPrice(msgspec.Struct, frozen=True):
     """The price of one tool, prompt or class of resources."""
 
@@ -67,22 +77,42 @@ class _PartPrice(msgspec.Struct, frozen=True):
             of=price_table(), default=_price_of_endpoint, absent="the `price` of the endpoint"
         ),
     ]
+    charge_unfinished: Annotated[
+        bool,
+        _UNFINISHED_TEXT,
+        Key(default=_charge_of_endpoint, absent="the `charge_unfinished` of the endpoint"),
+    ] = True
+
+    def check(self, section: TOMLTableReader) -> None:
+        """Note a price of language models."""
+        _check_price(section, self.price)
 
     def build(self) -> dict[str, object]:
-        """Return the highest cost of a call, and the tariff if the price is a table."""
-        return _price_fields(self.price)
+        """Return the highest cost of a call, and the tariff if the cost is not fixed."""
+        return _price_fields(self.price, charge_unfinished=self.charge_unfinished)
 
 
-def _price_fields(price: int | Tariff) -> dict[str, object]:
+def _check_price(section: TOMLTableReader, price: int | Tariff) -> None:
+    if isinstance(price, Tariff) and price.usage is not None:
+        section.problem("usage: MCP is no language model's API; leave it out", "price")
+
+
+def _price_fields(price: int | Tariff, *, charge_unfinished: bool) -> dict[str, object]:
     if isinstance(price, Tariff):
-        return {"price": price.max_cost, "tariff": _in_message(price)}
-    return {"price": price, "tariff": None}
+        tariff = _in_message(price, charge_unfinished=charge_unfinished)
+        return {"price": price.max_cost, "tariff": tariff}
+    if charge_unfinished or not price:
+        return {"price": price, "tariff": None}
+    tariff = Tariff(price, price, is_mcp=True, charges_unfinished=False)
+    return {"price": price, "tariff": tariff}
 
 
-def _in_message(tariff: Tariff) -> Tariff:
+def _in_message(tariff: Tariff, *, charge_unfinished: bool) -> Tariff:
     """Return the tariff with pointers that begin at the message, and not at params or result."""
     return msgspec.structs.replace(
         tariff,
+        is_mcp=True,
+        charges_unfinished=charge_unfinished,
         request=tuple(_below("params", term) for term in tariff.request),
         response=tuple(_below("result", term) for term in tariff.response),
     )
@@ -138,9 +168,15 @@ class MCPResourceConfig(msgspec.Struct, frozen=True):
 
 
 class _EndpointPrice(PriceKeys, frozen=True):
+    charge_unfinished: Annotated[bool, _UNFINISHED_TEXT] = True
+
+    def check(self, section: TOMLTableReader) -> None:
+        """Note a price of language models."""
+        _check_price(section, self.price)
+
     def build(self) -> dict[str, object]:
-        """Return the highest cost of a call, and the tariff if the price is a table."""
-        return _price_fields(self.price)
+        """Return the highest cost of a call, and the tariff if the cost is not fixed."""
+        return _price_fields(self.price, charge_unfinished=self.charge_unfinished)
 
 
 class MCPConfig(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from crewgate.core.fair_share_limiter import FairShareLimiter
 from crewgate.core.http_types import HeaderField
 from crewgate.core.pricing.editable_json import CountItems
 from crewgate.core.pricing.llm_request import RequestedUsage
+from crewgate.core.pricing.mcp_result import ResultState
 from crewgate.core.pricing.response_quantity_reader import ResponseQuantityReader
 from crewgate.core.pricing.sources import Quantity
 from crewgate.core.pricing.tariff import MILLION, Tariff, cost
@@ -21,6 +22,7 @@ Charge = tuple[int, Quantity]
 
 _PIECE_BYTES_MIN = 1024  # of a response that is paid for by the byte
 _ERROR = 400  # a response with this status or above says that nothing was done
+_WITHOUT_RESULT = frozenset({ResultState.FAILED, ResultState.UNFINISHED})
 
 
 class PricedChunk(NamedTuple):
@@ -135,6 +137,11 @@ class CostMeter:
     # After the response.
 
     @property
+    def result(self) -> ResultState | None:
+        """What the response of an MCP server says of its request; None before it has arrived."""
+        return self._reading.result
+
+    @property
     def counts(self) -> TokenUsage | None:
         """The tokens that the response stated; None if it stated none."""
         return self._reading.counts
@@ -145,7 +152,7 @@ class CostMeter:
         The first rule that applies:
 
         1. The response stated its cost: that, up to `reserved`; the rest is the overrun.
-        2. It is an error: the cost of the request.
+        2. It is an error, or an MCP server asks for more input: the cost of the request.
         3. It was cut short, and the cost of what had arrived is known: that.
         4. Otherwise: all that was reserved.
         """
@@ -154,7 +161,8 @@ class CostMeter:
             return FinalCharge(
                 min(due, reserved), min(max(0, due - reserved), limits.quota_micro_max)
             )
-        if self._reading.status >= _ERROR and (complete or self.tariff.usage is not None):
+        is_error = self._reading.status >= _ERROR and (complete or self.tariff.usage is not None)
+        if is_error or self.result in _WITHOUT_RESULT:
             return FinalCharge(min(self.request_cost, reserved))
         if not complete and self._reading.status and self._is_cost_known():
             return FinalCharge(min(self._stated_cost(self._estimate()), reserved))

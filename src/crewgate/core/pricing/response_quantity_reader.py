@@ -11,6 +11,7 @@ from crewgate.core import event_stream
 from crewgate.core.fair_share_limiter import FairShareLimiter
 from crewgate.core.http_types import HeaderField
 from crewgate.core.pricing.editable_json import CountItems, EditableJSON
+from crewgate.core.pricing.mcp_result import ResultState, result_state
 from crewgate.core.pricing.sources import PriceTerm, Quantity
 from crewgate.core.pricing.tariff import Tariff
 from crewgate.core.pricing.token_usage import TokenUsage, counts, is_usage_only, read, text_bytes
@@ -28,6 +29,7 @@ class ResponseQuantityReader:
         text: The estimated bytes of generated text; `since` counts those after the last statement.
         events: The server-sent events with data.
         bytes: The bytes of the body.
+        result: What the response says of its request, if it is of an MCP server and has arrived.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class ResponseQuantityReader:
         self.since = 0
         self.events = 0
         self.bytes = 0
+        self.result: ResultState | None = None
         self._tariff = tariff
         self._terms = list(enumerate(tariff.response))
         self._json_terms = [each for each in self._terms if each[1].reads_json]
@@ -72,7 +75,7 @@ class ResponseQuantityReader:
         self.status = status
         fields = _joined(headers)
         self._read_terms(self._terms, lambda term: term.of_headers(fields))
-        if not (self._json_terms or self._tariff.usage):
+        if not (self._tariff.reads_json or self._tariff.usage):
             return
         if fields.pop(b"content-encoding", b"identity").strip().lower() != b"identity":
             self.is_dark = True
@@ -176,6 +179,8 @@ class ResponseQuantityReader:
         return self._hides_usage and is_usage_only(answer)
 
     def _read_json(self, text: bytes) -> None:
+        if self._tariff.is_mcp:
+            self.result = result_state(text) or self.result
         if self._json_terms:
             self._read_terms(self._json_terms, lambda term: term.of_json(text, self._count))
 

@@ -78,6 +78,8 @@ class Tariff(msgspec.Struct, frozen=True):
         on_disconnect: What to do with a call whose client has gone.
         on_overrun: What to do if a response costs more than was reserved. "end" ends the branch.
             "charge" takes the excess from the branch's credit, and ends it if that is not enough.
+        is_mcp: The response is a message of an MCP server, or a stream of them.
+        charges_unfinished: Charge a call that an MCP server answers with a question.
     """
 
     call: int
@@ -88,6 +90,8 @@ class Tariff(msgspec.Struct, frozen=True):
     step: int = 0
     on_disconnect: DisconnectPolicy = "cancel"
     on_overrun: OverrunPolicy = "end"
+    is_mcp: bool = False
+    charges_unfinished: bool = True
 
     @property
     def reads_body(self) -> bool:
@@ -97,7 +101,12 @@ class Tariff(msgspec.Struct, frozen=True):
     @property
     def reads_answer(self) -> bool:
         """Whether the cost is known only from the response."""
-        return self.usage is not None or bool(self.response)
+        return self.usage is not None or bool(self.response) or not self.charges_unfinished
+
+    @property
+    def reads_json(self) -> bool:
+        """Whether the cost depends on JSON in the response."""
+        return not self.charges_unfinished or any(term.reads_json for term in self.response)
 
     @property
     def counts_answer(self) -> bool:

@@ -97,7 +97,9 @@ class ProxiedCall:
         self._upload: RequestBodyUpload | None = None  # for a body that is still arriving
         self._metering: ResponseMetering | None = None
         if priced is not None:
-            self._metering = ResponseMetering(services, permit, priced.meter, pending.body)
+            self._metering = ResponseMetering(
+                services, permit, priced.meter, pending.body, pending.described.tool
+            )
         message, target = pending.message, head.target.partition(b"?")[0]
         rewriter = None if message is None else message.response(permit, services.work, target)
         self.response = ResponseRelay(services, entry, self._metering, rewriter)

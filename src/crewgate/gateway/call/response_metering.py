@@ -15,12 +15,16 @@ from crewgate._native.permit import Permit
 from crewgate.core.audit.records import CallOutcome
 from crewgate.core.credits import format_credits
 from crewgate.core.http_types import HeaderField
+from crewgate.core.pricing.mcp_result import ResultState, UnfinishedCalls
 from crewgate.core.pricing.meter import CostMeter, FinalCharge, PricedChunk
 from crewgate.core.verdict import Denial
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.mid_call_top_up import MidCallTopUp
 from crewgate.gateway.headers import LEFT, RESERVED, USED
 from crewgate.upstream.interfaces import IncomingResponse
+
+# Of all branches that this process, which is one worker, serves.
+_unfinished = UnfinishedCalls()
 
 if TYPE_CHECKING:
     from crewgate.gateway.call.proxied_call import ProxiedCall
@@ -36,6 +40,7 @@ class ResponseMetering:
         "_drawn_for_overrun",
         "_has_begun",
         "_has_ended",
+        "_is_free",
         "_kept_body",
         "_pending_outcome",
         "_permit",
@@ -43,6 +48,7 @@ class ResponseMetering:
         "_reads_on",
         "_refusal",
         "_services",
+        "_tool",
         "_top_up",
         "meter",
     )
@@ -53,12 +59,18 @@ class ResponseMetering:
         permit: Permit,
         meter: CostMeter,
         kept_body: bytes | None,
+        tool: str = "",
     ) -> None:
-        """`kept_body` is the client's; it counts against the worker's memory while it is kept."""
+        """`kept_body` is the client's; it counts against the worker's memory while it is kept.
+
+        `tool` is the id of what the call uses.
+        """
         self.meter = meter
         self._services = services
         self._permit = permit
         self._kept_body = kept_body
+        self._tool = tool
+        self._is_free: bool | None = None  # for an unfinished call; None: not known
         self._top_up = MidCallTopUp(services, permit)
         self._chunks: deque[PricedChunk] = deque()  # arrived, and not paid for yet
         self._has_begun = False  # the meter has seen the response's head
@@ -211,7 +223,7 @@ class ResponseMetering:
             return []
         permit = self._permit
         self._charge_overrun(CallOutcome.DONE)
-        cost = self.meter.bill(permit.price_micro, complete=True).cost
+        cost = self._bill_for(CallOutcome.DONE).cost
         # What the settlement will return.
         unused = permit.price_micro - cost if permit.has_reservation else 0
         return [
@@ -271,6 +283,8 @@ class ResponseMetering:
     def final_cost(self, request_id: bytes, outcome: CallOutcome) -> int:
         """Return what the call costs, and report what that is beyond its bound."""
         self._bill = self._bill_for(outcome)
+        if self.meter.result is ResultState.COMPLETE and not self.meter.tariff.charges_unfinished:
+            _unfinished.complete(self._permit.grant.branch_key, self._tool)
         if self._bill.overrun and not self._permit.in_observe_mode:
             self._services.background_tasks.report_overrun(
                 request_id, self._permit.grant, self._bill.overrun
@@ -336,7 +350,18 @@ class ResponseMetering:
             if 1 << bit <= amount and self._permit.grow(1 << bit):
                 amount -= 1 << bit
 
+    def _is_free_round(self) -> bool:
+        """Return whether the server asks for more input, and that costs nothing."""
+        meter = self.meter
+        if meter.tariff.charges_unfinished or meter.result is not ResultState.UNFINISHED:
+            return False
+        if self._is_free is None:
+            self._is_free = _unfinished.is_free(self._permit.grant.branch_key, self._tool)
+        return self._is_free
+
     def _bill_for(self, outcome: CallOutcome) -> FinalCharge:
+        if self._is_free_round():
+            return FinalCharge(0)
         is_complete = outcome is CallOutcome.DONE or self._has_ended
         return self.meter.bill(self._permit.price_micro, complete=is_complete)
 
