@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine
 
-from crewgate.server.exchange import Exchange
+from crewgate.server.exchange import Exchange, ExchangeWork
 from crewgate.server.request import ClientInfo
 
 Application = Callable[[Exchange], Coroutine[None, None, None] | None]
@@ -31,6 +31,9 @@ class FakeHost:
     def dispatch(self, exchange: Exchange) -> None:
         self.exchanges.append(exchange)
         self.answer(exchange)
+
+    def run(self, exchange: Exchange, work: ExchangeWork) -> None:
+        work()
 
     def wake(self) -> None:
         self.woken += 1

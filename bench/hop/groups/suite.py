@@ -7,6 +7,7 @@ from bench.hop.groups import (
     fairness,
     http1,
     idle,
+    mcp,
     memory,
     rates,
     refusals,
@@ -16,7 +17,7 @@ from bench.hop.groups import (
 )
 
 MODULES = (
-    *(streams, http1, upstreams, share, bodies, refusals, rates, branches),
+    *(streams, http1, upstreams, share, bodies, mcp, refusals, rates, branches),
     *(export, fairness, memory, idle),  # the long ones; idle connections leave a heap behind
 )
 GROUPS = {module.GROUP.name: module.GROUP for module in MODULES}

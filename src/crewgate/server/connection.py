@@ -10,6 +10,7 @@ coroutine for it. This module knows no HTTP.
 import logging
 import ssl
 from collections.abc import Coroutine
+from functools import partial
 from typing import Protocol
 
 import trio
@@ -18,7 +19,7 @@ from crewgate import limits
 from crewgate.core import problems
 from crewgate.errors import PeerError
 from crewgate.server.auto_reset_event import AutoResetEvent
-from crewgate.server.exchange import Exchange, ExchangeHandler
+from crewgate.server.exchange import Exchange, ExchangeHandler, ExchangeWork
 from crewgate.server.handshake_diagnosis import CertificateCapturingSocket
 from crewgate.server.http1 import HTTP1
 from crewgate.server.http2 import HTTP2
@@ -134,8 +135,12 @@ class ClientConnection:
     def dispatch(self, exchange: Exchange) -> None:
         """Call the application; if it returns a coroutine, run that as a task."""
         self._has_request = True
+        self.run(exchange, partial(self._listener.application, exchange))
+
+    def run(self, exchange: Exchange, work: ExchangeWork) -> None:
+        """Do work on an exchange; if it returns a coroutine, run that as a task."""
         try:
-            coroutine = self._listener.application(exchange)
+            coroutine = work()
         except Exception:  # noqa: BLE001 - the barrier
             _log.exception("failing a request from %s: internal error", self.peer.address)
             _respond_internal_error(exchange)

@@ -46,6 +46,8 @@ _NEVER_RELAYED = {HTTPStatus.CONTINUE, HTTPStatus.SWITCHING_PROTOCOLS}
 BODYLESS = {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
 
 ExchangeHandler = Callable[["Exchange"], Coroutine[None, None, None] | None]
+# A later part of what a handler does; a coroutine is run as a task.
+ExchangeWork = Callable[[], Coroutine[None, None, None] | None]
 
 
 class Exchange(ABC):
@@ -207,6 +209,10 @@ class Exchange(ABC):
     @abstractmethod
     def distrust(self, *, hold: bool) -> None:
         """Count a bad token before responding; if `hold`, read nothing until the next sweep."""
+
+    @abstractmethod
+    def proceed(self, work: ExchangeWork) -> None:
+        """Do a later part of the application's work, inside the barrier of this request."""
 
     # For the protocol.
 

@@ -13,7 +13,7 @@ from crewgate import limits
 from crewgate._native.fields import written
 from crewgate.core.http_types import HeaderField
 from crewgate.errors import PeerError
-from crewgate.server.exchange import BODYLESS, Exchange
+from crewgate.server.exchange import BODYLESS, Exchange, ExchangeWork
 from crewgate.server.protocol import ConnectionHost
 from crewgate.server.request import Request
 
@@ -174,6 +174,10 @@ class HTTP1Exchange(Exchange):
             lines.append(b"connection: keep-alive\r\n")
         lines.append(b"\r\n")
         return b"".join(lines)
+
+    def proceed(self, work: ExchangeWork) -> None:
+        """Do a later part of the application's work, inside the barrier of this request."""
+        self._protocol.host.run(self, work)
 
     def _now(self) -> float:
         return self._protocol.host.now()

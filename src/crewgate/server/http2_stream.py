@@ -12,7 +12,7 @@ import ngh2
 
 from crewgate.core.http_types import HeaderField
 from crewgate.errors import PeerError
-from crewgate.server.exchange import BODYLESS, Exchange
+from crewgate.server.exchange import BODYLESS, Exchange, ExchangeWork
 from crewgate.server.protocol import ConnectionHost
 from crewgate.server.request import Request, is_dated
 
@@ -149,6 +149,10 @@ class HTTP2Exchange(Exchange):
         self.done = True
         self._writing_since = self._now()  # the client must read the response in time
         self._protocol.answered(self)
+
+    def proceed(self, work: ExchangeWork) -> None:
+        """Do a later part of the application's work, inside the barrier of this request."""
+        self._protocol.host.run(self, work)
 
     def _now(self) -> float:
         return self._protocol.host.now()

@@ -6,7 +6,7 @@ does all I/O.
 
 from typing import Protocol
 
-from crewgate.server.exchange import Exchange
+from crewgate.server.exchange import Exchange, ExchangeWork
 from crewgate.server.request import ClientInfo
 
 
@@ -23,6 +23,9 @@ class ConnectionHost(Protocol):
 
     def dispatch(self, exchange: Exchange) -> None:
         """Call the application with a request; never raises."""
+
+    def run(self, exchange: Exchange, work: ExchangeWork) -> None:
+        """Do work on an exchange; if it returns a coroutine, run that as a task. Never raises."""
 
     def wake(self) -> None:
         """Have the protocol's output written at the end of this turn."""

@@ -31,10 +31,9 @@ from crewgate.core.problems import RefusalResponse
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 from crewgate.errors import InvalidRequestError
-from crewgate.gateway import cors
 from crewgate.gateway.call.authorizer import RetryCondition
 from crewgate.gateway.call.call_services import CallServices
-from crewgate.gateway.call.problem_response import METADATA_PATH
+from crewgate.gateway.call.own_answers import answers_itself
 from crewgate.gateway.call.proxied_call import ProxiedCall
 from crewgate.gateway.call.refusals import Refusals
 from crewgate.gateway.call.request_pricing import BodyReader, BodyTooLargeHandler
@@ -77,7 +76,7 @@ class Gateway:
 
         Most calls wait for nothing between their arrival and their way upstream.
         """
-        if self._answers_itself(exchange):
+        if answers_itself(exchange, self.policy, self.routes):
             return None
         pending = self._read(exchange)
         if pending is None:
@@ -131,21 +130,6 @@ class Gateway:
             services.poller.at_end(call.start)
 
     # Step 1: the request.
-
-    def _answers_itself(self, exchange: Exchange) -> bool:
-        """Answer a request for the gateway's own metadata, or a CORS preflight."""
-        request = exchange.request
-        if request.path.startswith(METADATA_PATH) and request.method in {b"GET", b"HEAD"}:
-            found = self.routes.metadata_of(request.path, request.authority)
-            if found is not None:
-                exchange.respond(200, [(b"content-type", b"application/json")], found)
-                return True
-        if request.method == b"OPTIONS" and self.policy.serves(request.authority):
-            allowed = cors.preflight(request, self.routes.find)
-            if allowed is not None:
-                exchange.respond(204, allowed)
-                return True
-        return False
 
     def _read(self, exchange: Exchange) -> UndecidedCall | None:
         """Find a request's tool and its token; None if it has been refused."""
@@ -279,8 +263,23 @@ class Gateway:
             pending = structs.replace(pending, grant=grant)
         if not pending.exchange.complete and entry.reads_body:
             self._watch_body(pending)
-            return self._authorize_with_body(pending, entry, grant)
+            # A small body arrives in the same turn, and then needs no task.
+            judge = partial(self._authorize_arrived, pending, entry, grant)
+            self._services.poller.at_end(partial(pending.exchange.proceed, judge))
+            return None
         return self._price_and_authorize(pending)
+
+    def _authorize_arrived(
+        self, pending: UndecidedCall, entry: ToolRoute, grant: Grant | None
+    ) -> Coroutine[None, None, None] | None:
+        """Go on at the end of a turn: at once if the body has arrived."""
+        exchange = pending.exchange
+        if exchange.done:
+            return None
+        if not exchange.complete:
+            return self._authorize_with_body(pending, entry, grant)
+        current = self._read_again(pending)
+        return None if current is None else self._price_and_authorize(current)
 
     async def _authorize_when_fresh(self, pending: UndecidedCall, verdict: Permit | Denial) -> None:
         """Wait until the gate can verify tokens: what a message names depends on its branch."""

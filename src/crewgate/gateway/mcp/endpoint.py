@@ -1,6 +1,6 @@
 """An MCP endpoint of one configuration, compiled for the way of a request."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 import msgspec
 
@@ -32,7 +32,8 @@ class JudgedPart(msgspec.Struct, frozen=True):
 class MCPEndpoint(msgspec.Struct, frozen=True):
     """An endpoint: its own number, and the parts that have a table of their own, by their ids.
 
-    `measured` are the ids of other parts that have metrics of their own.
+    `measured` are the ids of other parts that have metrics of their own. `judged` has judgements of
+    recent messages, by all that they depend on; `judging` keeps them here.
     """
 
     config: MCPConfig
@@ -42,6 +43,7 @@ class MCPEndpoint(msgspec.Struct, frozen=True):
     problem_format: MCPProblemFormat
     sealer: IdSealer
     measured: set[str] = msgspec.field(default_factory=set)
+    judged: dict[Hashable, object] = msgspec.field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -76,6 +78,12 @@ class MCPEndpoint(msgspec.Struct, frozen=True):
     def ids_of(self, grant: Grant) -> CallIds:
         """Return the ids that the branch of `grant` may use here."""
         return CallIds(self.sealer, IdOwner(grant.crew, grant.branch_key, self.name))
+
+    def keep(self, key: Hashable, judgement: object) -> None:
+        """Keep a judgement; the oldest is dropped if there are too many."""
+        if len(self.judged) >= limits.mcp_kept_judgements_max:
+            del self.judged[next(iter(self.judged))]
+        self.judged[key] = judgement
 
     def metric_name(self, part_id: str) -> str:
         """Return the name in the metrics of a part without a table of its own.

@@ -4,11 +4,12 @@ The gateway judges the body. A header that repeats a part of it must agree. What
 the bytes that were judged, and headers written from them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import msgspec
 from msgspec import structs
 
+from crewgate import limits
 from crewgate._native.json_rpc import JSONRPCMessage, read_message
 from crewgate._native.permit import Permit
 from crewgate.core.http_types import HeaderField
@@ -35,6 +36,8 @@ from crewgate.gateway.upstream_work.registry import WorkRegistry
 _FREE = 0  # micro-credits
 _FIXED = -1  # the price of the tool
 
+# A judgement of these depends on names and headers only, unless there is a session.
+_KEPT = frozenset({"tools/call", "prompts/get"})
 # The method in the audit, for requests without a message.
 _STREAM, _END_SESSION = "GET", "DELETE"
 
@@ -152,15 +155,47 @@ def judge(
         message_id=bytes(message.id),
         is_tool_call=message.method == "tools/call",
     )
+    key = _key(message, headers)
+    known = None if key is None else endpoint.judged.get(key)
+    if isinstance(known, JudgedMessage):
+        form = structs.replace(known.problem_format, message_id=form.message_id)
+        return structs.replace(
+            known, body=message.body, problem_format=form, ids=ids, message=message
+        )
     try:
         version = message_rules.single(headers, message_rules.VERSION)
         revision = message_rules.revision_of(message, version)
         form = structs.replace(form, revision=revision)
-        return _judge(endpoint, headers, message, form, ids)
+        judged = _judge(endpoint, headers, message, form, ids)
     except RefusedMessageError as error:
         raise UnservedMessageError(error.error, form) from None
     except MalformedMessageError as error:
         raise UnservedMessageError(malformed(error.code, str(error)).error, form) from None
+    if key is not None:
+        endpoint.keep(key, structs.replace(judged, body=b"", message=None))
+    return judged
+
+
+def _key(message: JSONRPCMessage, headers: Sequence[HeaderField]) -> Hashable:
+    """Return all that the judgement of a message depends on; None if it is not worth keeping.
+
+    Agents use few tools, many times.
+    """
+    if message.method not in _KEPT or message.member("params", "requestState") is not None:
+        return None  # a state is sealed for one branch
+    repeated = tuple([field for field in headers if field[0] in message_rules.REPEATED])
+    for name, value in repeated:
+        if name == message_rules.SESSION or len(value) > limits.mcp_kept_header_bytes_max:
+            return None
+    has_capabilities = (message.capabilities or b"").startswith(b"{")
+    return (
+        message.method,
+        message.kind,
+        message.name,
+        message.protocol_version,
+        has_capabilities,
+        repeated,
+    )
 
 
 def judge_bodyless(

@@ -262,3 +262,19 @@ async def test_in_observe_mode_a_rule_is_only_recorded(site: Site) -> None:
     await site.world.settled()
     (record,) = site.world.sink.records
     assert record.would == "arguments-not-allowed"
+
+
+async def test_a_judgement_is_kept_without_its_message(site: Site) -> None:
+    """The second call is judged from memory: its own id and arguments, and no other headers."""
+    await site.call(modern("tools/call", "first", name="read", arguments={"path": "/a"}))
+    message = modern("tools/call", "second", name="read", arguments={"path": "/b"})
+    del site.seen[:]
+    assert (await site.call(message)).status_code == 200
+    assert site.sent()[1] == encoded(message)
+    refused = await site.call(message, mcp_name="delete")
+    assert (refused.status_code, refused.json()["id"]) == (400, "second")
+    entry = site.world.gateway.routes.find(b"POST", b"/mcp/files", b"a")
+    assert entry is not None
+    assert entry.mcp is not None
+    kept: list[Any] = list(entry.mcp.judged.values())
+    assert [(each.id, each.body, each.message) for each in kept] == [("files.read", b"", None)]
