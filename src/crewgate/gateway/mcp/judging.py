@@ -36,7 +36,7 @@ from crewgate.gateway.upstream_work.registry import WorkRegistry
 _FREE = 0  # micro-credits
 _FIXED = -1  # the price of the tool
 
-# A judgement of these depends on names and headers only, unless there is a session.
+# A judgement of these depends on names and headers only, beside sealed ids, unless there is a session.
 _KEPT = frozenset({"tools/call", "prompts/get"})
 # The method in the audit, for requests without a message.
 _STREAM, _END_SESSION = "GET", "DELETE"
@@ -157,12 +157,13 @@ def judge(
     )
     key = _key(message, headers)
     known = None if key is None else endpoint.judged.get(key)
-    if isinstance(known, JudgedMessage):
-        form = structs.replace(known.problem_format, message_id=form.message_id)
-        return structs.replace(
-            known, body=message.body, problem_format=form, ids=ids, message=message
-        )
     try:
+        if isinstance(known, JudgedMessage):
+            form = structs.replace(known.problem_format, message_id=form.message_id)
+            message = open_ids(message, ids)
+            return structs.replace(
+                known, body=message.body, problem_format=form, ids=ids, message=message
+            )
         version = message_rules.single(headers, message_rules.VERSION)
         revision = message_rules.revision_of(message, version)
         form = structs.replace(form, revision=revision)
@@ -177,12 +178,12 @@ def judge(
 
 
 def _key(message: JSONRPCMessage, headers: Sequence[HeaderField]) -> Hashable:
-    """Return all that the judgement of a message depends on; None if it is not worth keeping.
+    """Return all that the judgement of a message depends on, beside its sealed ids.
 
-    Agents use few tools, many times.
+    None if it is not worth keeping: agents use few tools, many times.
     """
-    if message.method not in _KEPT or message.member("params", "requestState") is not None:
-        return None  # a state is sealed for one branch
+    if message.method not in _KEPT:
+        return None
     repeated = tuple([field for field in headers if field[0] in message_rules.REPEATED])
     for name, value in repeated:
         if name == message_rules.SESSION or len(value) > limits.mcp_kept_header_bytes_max:
