@@ -32,9 +32,7 @@ stream_again_seconds_min = 0.02  # first pause between draws for an answer: a fe
 stream_again_seconds_max = 0.25  # longest pause, after doubling; an agent holds its answer as long
 event_text_bytes_max = 65_536  # of an event whose text is read; a larger one counts in full
 bytes_per_token = 3  # of a stream without stated usage; English has 4.5, Chinese 3
-unfinished_calls_max = (
-    16  # of a branch and an MCP tool in a row that are free; forms ask a few times
-)
+unfinished_calls_max = 16  # in a row that are free; a form asks a few times
 unfinished_tools_max = 4096  # branches and tools of one worker whose unfinished calls it counts
 drain_bytes_max = 4 * 2**20  # read from an answer without a client, until it states its usage
 drain_answer_seconds_max = 60.0  # as `drain_bytes_max`, in time
