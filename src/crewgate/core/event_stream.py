@@ -18,7 +18,7 @@ _END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 _IDLE = re.compile(rb"(?:(?::[^\r\n]*)?[\r\n])+")  # comments and empty lines
 _EDGE = 3  # bytes: the longest end (CR LF CR LF) without its last byte
 _BOM = b"\xef\xbb\xbf"  # may stand before the first event
-_KEPT_FIELDS = (b"event", b"id", b"retry", b"")  # b"": a comment
+_KEPT_FIELDS = (b"event", b"retry", b"")  # b"": a comment
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -38,14 +38,21 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     data: bytes | None = None
     is_whole: bool = True
 
-    def with_data(self, data: bytes) -> bytes:
-        """Return the bytes of the event with other data; its other fields and comments stay."""
-        kept = [
-            line + b"\n"
+    def written_anew(self) -> bytes:
+        """Return the bytes of an event with these fields; comments and `retry` are those of `raw`.
+
+        Fields that the standard does not define are left out.
+        """
+        lines = [
+            line
             for line in _lines(self.raw.removeprefix(_BOM))
             if line and line.partition(b":")[0] in _KEPT_FIELDS
         ]
-        return b"".join([*kept, *(b"data: %b\n" % line for line in _lines(data)), b"\n"])
+        if self.id is not None:
+            lines.append(b"id: " + self.id)
+        if self.data is not None:
+            lines += [b"data: " + line for line in _lines(self.data)]
+        return b"".join(line + b"\n" for line in [*lines, b""])
 
 
 class EventReader:

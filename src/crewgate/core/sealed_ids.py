@@ -50,6 +50,7 @@ class IdKind(enum.IntEnum):
     A2A_CONTEXT_OF_GATEWAY = 7
     A2A_CONTEXT_OF_CLIENT = 8
     MCP_CURSOR = 9  # where a list goes on
+    MCP_EVENT = 10  # where a stream goes on
 
     @property
     def bytes_max(self) -> int:

@@ -17,7 +17,9 @@ ONE = '[[argument]]\nat = "/a"\n'
 def read(text: str) -> tuple[MCPToolConfig, list[str]]:
     problems: list[str] = []
     section = TOMLTableReader(tomllib.loads(text), "tool.t", problems, Path("/etc/crewgate"))
-    return TableSchema(MCPToolConfig).read(section, {"price": 0, "charge_unfinished": True}, name="t"), problems
+    return TableSchema(MCPToolConfig).read(
+        section, {"price": 0, "charge_unfinished": True}, name="t"
+    ), problems
 
 
 def test_comparisons_and_a_schema() -> None:

@@ -5,6 +5,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from tariffs import cut, places
 
 from crewgate import limits
@@ -117,13 +118,14 @@ def test_a_comment_that_arrives_in_pieces_passes_once_it_is_whole() -> None:
 
 
 @given(streams, st.sampled_from([b"{}", b"", b'{"a":\n1}', b'{\r\n"b":\r2}']))
-def test_other_data_takes_the_place_of_the_data_lines(stream: bytes, data: bytes) -> None:
-    """The type and the id stay, and no byte of the former data, nor of an unknown field."""
+def test_an_event_is_written_with_other_data_and_another_id(stream: bytes, data: bytes) -> None:
+    """The type stays, and no byte of the former data, nor of an unknown field."""
     for event in EventReader(limits.event_bytes_max).feed(stream):
-        written = event.with_data(data)
+        event_id = None if event.id is None else b"x" + event.id
+        written = structs.replace(event, data=data, id=event_id).written_anew()
         lines = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         assert dispatched(EventReader(limits.event_bytes_max).feed(written)) == [
-            (event.kind, event.id, lines)
+            (event.kind, event_id, lines)
         ]
         fields = {line.partition(b":")[0] for line in written.splitlines()}
         assert fields <= {b"data", b"event", b"id", b"retry", b""}

@@ -93,6 +93,7 @@ class CallerFilter:
                 view.ttl_ms_max,
                 shows_instructions=view.shows_instructions,
             )
-        if method == "resources/read" and view.ttl_ms_max is not None:
-            return list_filter.limit_caching(result, view.ttl_ms_max)
+        if not method or method == "resources/read":
+            may_read = view.allows[ListKind.RESOURCES]
+            return list_filter.filter_contents(result, may_read, view.ttl_ms_max)
         return None

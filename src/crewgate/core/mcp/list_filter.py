@@ -24,6 +24,7 @@ Allows = Callable[[str], bool]
 CapabilityPath = tuple[str, ...]
 
 _RESERVED_META = "io.modelcontextprotocol/"  # the prefix of the keys that MCP defines
+_CONTENTS = "contents"
 _PRIVATE, _COMPLETE = b'"private"', b'"complete"'
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _T = TypeVar("_T")
@@ -143,13 +144,24 @@ def filter_discovery(
     return _written(_cached(members, ttl_ms_max).items())
 
 
-def limit_caching(result: bytes, ttl_ms_max: int | None) -> bytes:
-    """Return a result that the client may keep for itself and for `ttl_ms_max` at most.
+def filter_contents(result: bytes, allows: Allows, ttl_ms_max: int | None) -> bytes:
+    """Return the result of `resources/read` without contents that the caller may not read.
+
+    A server may return several resources, such as those of a folder. `ttl_ms_max` as in
+    `filter_list`. A result without contents, such as a question to the client, stays as it is.
 
     Raises:
-        UnusableResponseError: The result is not an object.
+        UnusableResponseError: The contents are not an array, or exceed a limit.
     """
-    return _written(_cached(_opened(result, "the result"), ttl_ms_max).items())
+    members = _opened(result, "the result")
+    if _CONTENTS not in members:
+        return result
+    texts = _array_of(members, _CONTENTS)
+    named = [(_name(bytes(text), ListKind.RESOURCES.key), bytes(text)) for text in texts]
+    _check_names((uri for uri, _ in named if uri is not None), _CONTENTS)
+    kept = [text for uri, text in named if uri is not None and allows(uri)]
+    members[_CONTENTS] = b"[%b]" % b",".join(kept)
+    return _written(_cached(members, ttl_ms_max).items())
 
 
 def member_names(result: bytes) -> Collection[str]:
@@ -173,26 +185,33 @@ def _opened(text: bytes, what: str) -> dict[str, bytes]:
 
 
 def _entries(members: Mapping[str, bytes], kind: ListKind) -> list[ListEntry]:
-    try:
-        texts = _array.decode(members.get(kind.member, b"null"))
-    except _UNREADABLE:
-        raise UnusableResponseError(f"result.{kind.member} is not an array") from None
-    if len(texts) > limits.mcp_list_entries_max:
-        raise UnusableResponseError(
-            f"result.{kind.member} has {len(texts)} entries; "
-            f"{limits.mcp_list_entries_max} are allowed"
-        )
     found: dict[str, ListEntry] = {}
-    for text in texts:
+    for text in _array_of(members, kind.member):
         name = _name(bytes(text), kind.key)
         if name is not None and kind.is_served(name):
             found.setdefault(name, ListEntry(name, bytes(text)))
-    if sum(map(len, found)) > limits.mcp_list_names_chars_max:
+    _check_names(found, kind.member)
+    return list(found.values())
+
+
+def _array_of(members: Mapping[str, bytes], name: str) -> list[msgspec.Raw]:
+    try:
+        texts = _array.decode(members.get(name, b"null"))
+    except _UNREADABLE:
+        raise UnusableResponseError(f"result.{name} is not an array") from None
+    if len(texts) > limits.mcp_list_entries_max:
         raise UnusableResponseError(
-            f"result.{kind.member} has names of more than {limits.mcp_list_names_chars_max} "
+            f"result.{name} has {len(texts)} entries; {limits.mcp_list_entries_max} are allowed"
+        )
+    return texts
+
+
+def _check_names(names: Iterable[str], member: str) -> None:
+    if sum(map(len, names)) > limits.mcp_list_names_chars_max:
+        raise UnusableResponseError(
+            f"result.{member} has names of more than {limits.mcp_list_names_chars_max} "
             "characters in all"
         )
-    return list(found.values())
 
 
 def _name(entry: bytes, key: str) -> str | None:

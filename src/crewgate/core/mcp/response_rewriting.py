@@ -8,6 +8,8 @@ because MCP has none.
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from msgspec import structs
+
 from crewgate import limits
 from crewgate.core.event_stream import Event, EventReader
 from crewgate.core.fair_share_limiter import FairShareLimiter
@@ -79,6 +81,7 @@ class ResponseRewriter:
         *,
         request_id: int | str | None,
         is_resumable: bool = False,
+        seal_event_id: Callable[[str], str] | None = None,
         room: FairShareLimiter | None = None,
         crew: str = "",
     ) -> None:
@@ -88,14 +91,16 @@ class ResponseRewriter:
 
         `editors` see each message one after another, each with the changes of those before.
         `is_resumable`: a stream may end without the response if it had an event with an id, because
-        the client can then ask for the rest. `room` bounds what all responses of a process hold
-        back, and what those of one `crew` do.
+        the client can then ask for the rest. `seal_event_id` returns the id of an event for the
+        client. `room` bounds what all responses of a process hold back, and what those of one
+        `crew` do.
         """
         self.is_over = False
         self._read = read
         self._editors = editors
         self._request_id = request_id
         self._is_resumable = is_resumable
+        self._seal_event_id = seal_event_id
         self._room = room
         self._crew = crew
         self._held = 0  # bytes, counted in `room`
@@ -193,16 +198,19 @@ class ResponseRewriter:
     def _event(self, event: Event) -> bytes:
         if not event.is_whole:
             raise _too_large()
+        if event.data and event.kind != "message":
+            return b""
+        changes: dict[str, bytes] = {}
         if event.id is not None:
             self._has_event_id = True
-        if not event.data:
-            return event.raw
-        if event.kind != "message":
-            return b""
-        edited = self._edit(event.data)
-        if edited is None:
-            return event.raw
-        return event.with_data(edited) if edited else b""
+            if event.id and self._seal_event_id is not None:
+                changes["id"] = self._seal_event_id(_text(event.id)).encode()
+        edited = self._edit(event.data) if event.data else None
+        if edited == b"":
+            return edited
+        if edited is not None:
+            changes["data"] = edited
+        return structs.replace(event, **changes).written_anew() if changes else event.raw
 
     def _edit(self, text: bytes) -> bytes | None:
         """Return what the client gets instead of a message; None for no change.
@@ -253,6 +261,13 @@ class ResponseRewriter:
         if not self._room.take(size, self._crew):
             raise UnusableResponseError("the gateway holds back too many other responses")
         self._held = size
+
+
+def _text(event_id: bytes) -> str:
+    try:
+        return event_id.decode()
+    except UnicodeDecodeError:
+        raise UnusableResponseError("it has an event whose id is not UTF-8") from None
 
 
 def _too_large() -> UnusableResponseError:

@@ -28,7 +28,12 @@ from crewgate.core.pricing.tariff import Tariff
 from crewgate.core.sealed_ids import CallIds
 from crewgate.errors import CrewgateError, MalformedMessageError
 from crewgate.gateway.mcp.endpoint import JudgedPart, MCPEndpoint
-from crewgate.gateway.mcp.opened_ids import open_ids, open_session, subscribed_resources
+from crewgate.gateway.mcp.opened_ids import (
+    open_ids,
+    open_last_event,
+    open_session,
+    subscribed_resources,
+)
 from crewgate.gateway.mcp.responses import EndpointResponse, response_to
 from crewgate.gateway.upstream_work.mcp_work import MCPWork
 from crewgate.gateway.upstream_work.registry import WorkRegistry
@@ -205,12 +210,14 @@ def judge_bodyless(
     """Return what a GET (the stream of a legacy session) or a DELETE (its end) uses.
 
     Raises:
-        UnservedMessageError: The session is not one of the caller's branch.
+        UnservedMessageError: The session or the event is not one of the caller's branch.
     """
     form = structs.replace(endpoint.problem_format, revision=Revision.LEGACY)
+    is_stream = method == b"GET"
     try:
         session = open_session(headers, ids)
         version = message_rules.legacy_version(headers)
+        last_event = open_last_event(headers, ids) if is_stream else []
     except RefusedMessageError as error:
         raise UnservedMessageError(error.error, form) from None
     return JudgedMessage(
@@ -218,14 +225,14 @@ def judge_bodyless(
         endpoint.number,
         endpoint.name,
         names_part=False,
-        method=_STREAM if method == b"GET" else _END_SESSION,
+        method=_STREAM if is_stream else _END_SESSION,
         price=_FREE,
         tariff=None,
         body=b"",
-        headers=[(b"x-crewgate-tool", endpoint.name.encode()), *session, *version],
+        headers=[(b"x-crewgate-tool", endpoint.name.encode()), *session, *version, *last_event],
         problem_format=form,
         revision=Revision.LEGACY,
-        action=Action.STREAM if method == b"GET" else Action.FREE,
+        action=Action.STREAM if is_stream else Action.FREE,
         ids=ids,
     )
 

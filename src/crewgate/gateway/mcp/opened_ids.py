@@ -24,6 +24,7 @@ from crewgate.errors import UnknownIdError
 
 # 2025-11-25, "Session management": clients then begin a new session.
 _SESSION_GONE = RPCError(INVALID_REQUEST, "The session does not exist. Initialize a new one.", 404)
+_EVENT_GONE = RPCError(INVALID_REQUEST, "The event does not exist, so no stream goes on after it.")
 
 _Members = dict[str, msgspec.Raw]
 _members = msgspec.json.Decoder(_Members)
@@ -67,6 +68,22 @@ def open_session(headers: Sequence[HeaderField], ids: CallIds) -> list[HeaderFie
     except UnknownIdError:
         raise RefusedMessageError(_SESSION_GONE) from None
     return [(message_rules.SESSION, plain.encode())]
+
+
+def open_last_event(headers: Sequence[HeaderField], ids: CallIds) -> list[HeaderField]:
+    """Return the header with the server's id of the event after which a legacy stream goes on.
+
+    Raises:
+        RefusedMessageError: The branch got no such event.
+    """
+    sealed = message_rules.single(headers, message_rules.LAST_EVENT)
+    if sealed is None:
+        return []
+    try:
+        plain = ids.open(sealed.decode("latin-1"), IdKind.MCP_EVENT)
+    except UnknownIdError:
+        raise RefusedMessageError(_EVENT_GONE) from None
+    return [(message_rules.LAST_EVENT, plain.encode())]
 
 
 def subscribed_resources(message: JSONRPCMessage) -> list[str]:

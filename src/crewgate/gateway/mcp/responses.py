@@ -1,8 +1,8 @@
 """What the client of an MCP endpoint gets of a response.
 
 A result that lists something is read message by message, and shows only what the caller may use.
-So is a result that can name a task, whose id is sealed. Any other result of a tool passes as it
-comes.
+So is a result that can name a task, whose id is sealed, and each stream of a legacy server: it can
+have messages about all that its session has. Any other result passes as it comes.
 """
 
 import time
@@ -141,47 +141,48 @@ def response_to(
     ends_session: bool,
 ) -> EndpointResponse:
     """Return the response to a message; None stands for the stream or the end of a session."""
-    method = "" if message is None else message.method
+    is_request = message is not None and message.kind == "request"
+    # Only a request has a known response. A stream can have those to all requests of a session.
+    method = message.method if message is not None and is_request else ""
+    is_legacy = revision is Revision.LEGACY and not ends_session
     editors: list[MessageEditor] = []
-    if action in _FILTERED:
+    if is_legacy or action in _FILTERED:
         editors.append(CallerFilter(method, _view(endpoint, permit, revision, ids)))
-    names_tasks = _names_tasks(message, action, revision)
-    if names_tasks or action in {Action.LISTEN, Action.STREAM}:
+    if is_legacy or action is Action.LISTEN or _names_tasks(message, action):
         editors.append(TaskIdSealing(ids, read_message, work, method))
     messages = None
     if editors:
         messages = ResponseRewriter(
             read_message,
             editors,
-            request_id=None if message is None else message.id_value,
-            is_resumable=revision is Revision.LEGACY,
+            request_id=message.id_value if message is not None and is_request else None,
+            is_resumable=is_legacy,
+            seal_event_id=_sealing(ids, IdKind.MCP_EVENT, "an event") if is_legacy else None,
             room=_room,
             crew=permit.grant.caller,
         )
-    is_legacy_call = action is Action.TOOL and revision is Revision.LEGACY
     return EndpointResponse(
         messages,
         ids,
         work,
-        # A server may send messages about other tasks of the session on any stream.
-        reads_streams_only=is_legacy_call and message is not None and not _asks_for_task(message),
+        # A server may send messages about all that a session has on any stream of the session.
+        reads_streams_only=is_legacy
+        and not (action in _FILTERED or action is Action.TASK or _asks_for_task(message)),
         starts_session=method == "initialize",
         ends_session=ends_session,
     )
 
 
-def _names_tasks(message: JSONRPCMessage | None, action: Action | None, revision: Revision) -> bool:
-    """Return whether the response to a request can begin a task, or name one."""
-    if action is Action.TASK:
-        return True
-    if action is not Action.TOOL or message is None:
-        return False
-    return revision is Revision.LEGACY or message.member(*_TASKS) is not None
+def _names_tasks(message: JSONRPCMessage | None, action: Action | None) -> bool:
+    """Return whether the response to a modern request can begin a task, or name one."""
+    if action is Action.TOOL and message is not None:
+        return message.member(*_TASKS) is not None
+    return action is Action.TASK
 
 
-def _asks_for_task(message: JSONRPCMessage) -> bool:
+def _asks_for_task(message: JSONRPCMessage | None) -> bool:
     """Return whether a legacy request wants a task as its result (2025-11-25, "Tasks")."""
-    return message.member("params", "task") is not None
+    return message is not None and message.member("params", "task") is not None
 
 
 def _view(endpoint: MCPEndpoint, permit: Permit, revision: Revision, ids: CallIds) -> CallerView:
@@ -212,7 +213,7 @@ def _view(endpoint: MCPEndpoint, permit: Permit, revision: Revision, ids: CallId
         versions=versions_of(endpoint.config.served),
         withheld=_WITHHELD,
         shows_instructions=endpoint.config.instructions,
-        seal_cursor=_sealed_cursor(ids),
+        seal_cursor=_sealing(ids, IdKind.MCP_CURSOR, "the next page"),
     )
 
 
@@ -220,11 +221,11 @@ def _view(endpoint: MCPEndpoint, permit: Permit, revision: Revision, ids: CallId
 _WITHHELD = (("tasks", "list"),)
 
 
-def _sealed_cursor(ids: CallIds) -> Callable[[str], str]:
-    def seal(cursor: str) -> str:
+def _sealing(ids: CallIds, kind: IdKind, what: str) -> Callable[[str], str]:
+    def seal(plain: str) -> str:
         try:
-            return ids.seal(cursor, IdKind.MCP_CURSOR)
+            return ids.seal(plain, kind)
         except ValueError as error:
-            raise UnusableResponseError(f"the cursor of its page: {error}") from None
+            raise UnusableResponseError(f"it has an unusable id of {what}: {error}") from None
 
     return seal

@@ -7,9 +7,9 @@ import pytest
 from crewgate import limits
 from crewgate.core.mcp.list_filter import (
     ListKind,
+    filter_contents,
     filter_discovery,
     filter_list,
-    limit_caching,
     list_entries,
 )
 from crewgate.errors import UnusableResponseError
@@ -177,9 +177,21 @@ def test_discovery_that_cannot_be_read_is_an_error(result: bytes, why: str) -> N
         filter_discovery(result, WITHHELD, ["2026-07-28"], 50)
 
 
-def test_a_resource_may_be_kept_for_its_reader_only() -> None:
-    """Another branch behind the same cache may not be allowed to read it."""
-    text = b'{"contents":[{"uri":"x:1", "text":"t"}],"ttlMs":9,"cacheScope":"public"}'
-    assert limit_caching(text, 5) == (
-        b'{"contents":[{"uri":"x:1", "text":"t"}],"ttlMs":5,"cacheScope":"private"}'
+def test_a_read_shows_the_resources_that_the_caller_may_read() -> None:
+    """A server may return those of a whole folder. The client keeps them for itself only."""
+    kept = [b'{"uri":"x:1", "text":"t"}', b'{"uri":"x:1","blob":""}']
+    others = [b'{"uri":"y:1","text":"secret"}', b'{"text":"secret"}', b'"secret"']
+    text = b'{"contents":[%b],"ttlMs":9,"cacheScope":"public","other": 1}'
+    found = filter_contents(text % b" , ".join([*others, *kept]), lambda uri: uri == "x:1", 5)
+    assert found == (
+        b'{"contents":[%b],"ttlMs":5,"cacheScope":"private","other":1}' % b",".join(kept)
     )
+    legacy = filter_contents(text % b"", allows_read, None)
+    assert legacy == b'{"contents":[],"other":1}'
+
+
+def test_a_read_that_asks_the_client_stays_as_it_is() -> None:
+    text = b'{ "resultType":"input_required" }'
+    assert filter_contents(text, allows_read, 5) == text
+    with pytest.raises(UnusableResponseError, match=r"result\.contents is not an array"):
+        filter_contents(b'{"contents":{}}', allows_read, 5)

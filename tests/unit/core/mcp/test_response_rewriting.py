@@ -207,8 +207,23 @@ def test_editors_see_each_message_one_after_another() -> None:
         STREAM,
     )
     changed = ANSWER.replace(b"[]", b'[\n"one"]')
-    assert out == b"id: 3\n" + event(changed.replace(b"\n", b"\ndata: "))
+    assert out == event(changed.replace(b"\n", b"\ndata: "), b"id: 3\n")
     assert seen == [changed]
+
+
+def test_the_ids_of_events_are_sealed() -> None:
+    """Those of events without data too; an empty id, which forgets the last one, stays."""
+    each = rewriter(seal_event_id=lambda plain: f"sealed-{plain}")
+    body = b"id: 1\n\n" + event(b"", b"id:2\n") + event(PROGRESS, b"event: message\nid: 3\n")
+    body += event(PROGRESS, b"id:\n") + event(ANSWER, b": x\n")
+    out = passed(each, body, STREAM)
+    assert out == (
+        b"id: sealed-1\n\n" + event(b"", b"id: sealed-2\n")
+        + event(PROGRESS, b"event: message\nid: sealed-3\n")
+        + event(PROGRESS, b"id:\n") + event(ANSWER, b": x\n")
+    )  # fmt: skip
+    body = event(PROGRESS, b"id: \xff\n")
+    assert "id is not UTF-8" in why_not(rewriter(seal_event_id=str), body, STREAM)
 
 
 def test_an_editor_can_refuse_a_message() -> None:
@@ -228,6 +243,9 @@ def test_a_list_that_arrives_on_the_stream_of_a_session_is_filtered_too() -> Non
             body = body.replace(b":1", b"1")
         out = passed(rewriter([CallerFilter("", VIEW)], request_id=None), event(body), STREAM)
         assert re.findall("ok|no:?1", out.decode()) == ["ok"]
+    contents = b'{"jsonrpc":"2.0","id":3,"result":{"contents":[{"uri":"no:1"}]}}'
+    out = passed(rewriter([CallerFilter("", VIEW)], request_id=None), event(contents), STREAM)
+    assert b"no:1" not in out
     both = b'{"jsonrpc":"2.0","id":3,"result":{"tools":[],"capabilities":{}}}'
     each = rewriter([CallerFilter("", VIEW)], request_id=None)
     assert "the result has several lists" in why_not(each, event(both), STREAM)
@@ -240,7 +258,7 @@ def test_a_list_that_arrives_on_the_stream_of_a_session_is_filtered_too() -> Non
     [
         ("initialize", b'{"capabilities":{ },"ttlMs":99}', b'{"capabilities":{},"ttlMs":50,'),
         ("server/discover", b'{"supportedVersions":["2026-07-28","x"]}', b'["2026-07-28"]'),
-        ("resources/read", b'{"contents":[ ],"ttlMs":9}', b'":[ ],"ttlMs":9,"cacheScope"'),
+        ("resources/read", b'{"contents":[ ],"ttlMs":9}', b'":[],"ttlMs":9,"cacheScope"'),
         ("tools/call", b'{ "tools":[{"name":"no"}] }', b'{ "tools":[{"name":"no"}] }'),
         ("resources/templates/list", b'{"resourceTemplates":[{"uriTemplate":"no:"}]}', b"[]"),
     ],

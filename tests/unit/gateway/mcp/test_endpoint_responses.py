@@ -124,6 +124,31 @@ async def test_the_id_of_a_session_is_sealed(tmp_path: Path) -> None:
         assert foreign.status_code == 404
 
 
+async def test_a_legacy_stream_goes_on_after_an_event_of_the_branch_only(tmp_path: Path) -> None:
+    """The ids of events are sealed: many servers find an event of any session by its id."""
+    note = '{"jsonrpc":"2.0","method":"notifications/message","params":{}}'
+    body = f"id: 7\ndata: {note}\n\n"
+    fields = f"Content-Length: {len(body)}\r\n"
+    answer = (_HEAD % ("text/event-stream", fields) + body).encode()
+    seen: list[bytes] = []
+    async with running_gateway(_script(answer, seen), tmp_path) as world:
+        response = await _ask(world, legacy("tools/call", name="read"))
+        event_id, data = response.text.splitlines()[:2]
+        assert data == f"data: {note}"
+        assert event_id.startswith("id: ")
+        fields = {"accept": "text/event-stream", "last-event-id": event_id[4:]}
+        async with world.client() as client:
+            assert (await client.get("/mcp/files", headers=fields)).text == response.text
+            assert b"last-event-id: 7\r\n" in seen[-1].lower()
+            guessed = await client.get("/mcp/files", headers={**fields, "last-event-id": "7"})
+        async with world.client(token="sibling") as client:
+            foreign = await client.get("/mcp/files", headers=fields)
+        assert guessed.status_code == foreign.status_code == 400
+        assert "event does not exist" in guessed.json()["error"]["message"]
+        assert guessed.json() == foreign.json()
+        assert len(seen) == 2
+
+
 async def test_the_result_of_a_tool_passes_as_it_comes(tmp_path: Path) -> None:
     """It is neither read nor held back."""
     answer = _json({"content": [{"type": "text", "text": "x" * 9}]})
