@@ -30,7 +30,7 @@ class AttributeCache:
             if member in _FIELDS or value is None:
                 continue
             if member in _OWN:
-                found.append(self._encode(attribute_name(member), value))
+                found.append(self._encode(attribute_name(member, value), value))
                 continue
             key = (member, type(value), tuple(value) if type(value) is list else value)
             encoded = self._known.get(key)
@@ -48,5 +48,5 @@ class AttributeCache:
     def _add(self, key: tuple[str, type, object], value: object) -> bytes:
         if len(self._known) >= limits.export_attributes_max:
             self._known.clear()
-        encoded = self._known[key] = self._encode(attribute_name(key[0]), value)
+        encoded = self._known[key] = self._encode(attribute_name(key[0], value), value)
         return encoded

@@ -72,7 +72,9 @@ def _activity(entry: AuditEntry) -> dict[str, Any]:
     error = entry.error_type or (record.get("reason", "") if entry.kind == "refusals" else "")
     user = {"uid": record.get("branch"), "name": record.get("orchestrator"), "type_id": 3}
     session = {"uid": record.get("grant"), "issuer": record.get("crew")}
-    request = {"http_method": record.get("method"), "body_length": record.get("bytes_in")}
+    method = record.get("method", "")
+    is_http = not method or method.isupper()  # else the method of a message of MCP or A2A
+    request = {"http_method": method if is_http else "POST", "body_length": record.get("bytes_in")}
     response = {"code": record.get("status"), "body_length": record.get("bytes_out")}
     found: dict[str, Any] = {
         "status_id": _FAILURE if error else _SUCCESS,
@@ -82,7 +84,7 @@ def _activity(entry: AuditEntry) -> dict[str, Any]:
             "app_name": record.get("subject") or "-",
         },
         "api": {
-            "operation": record.get("tool") or "-",
+            "operation": (record.get("tool") or "-") if is_http else f"{method} {record['tool']}",
             "service": {"name": "crewgate"},
             "request": {"uid": record.get("request") or entry.uid},
         },

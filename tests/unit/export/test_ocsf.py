@@ -41,6 +41,13 @@ def test_a_call_is_an_api_activity() -> None:
     assert msgspec.json.decode(found["raw_data"]) == entry().record
 
 
+def test_the_method_of_a_message_is_a_part_of_the_operation() -> None:
+    """A message of MCP comes in a POST."""
+    found = event(entry(method="tools/call"))
+    assert found["api"]["operation"] == "tools/call search.web"
+    assert found["http_request"]["http_method"] == "POST"
+
+
 def test_a_refused_call_is_a_failure_with_its_reason() -> None:
     found = event(entry(verdict="deny", reason="tool-not-allowed", trace=""))
     assert (found["status_id"], found["status_code"]) == (2, "tool-not-allowed")

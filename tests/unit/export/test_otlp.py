@@ -56,6 +56,22 @@ def test_a_call_is_a_span_with_the_clients_span_as_parent(codec: Codec, media: s
     assert not {"crewgate.kind", "crewgate.time", "crewgate.trace"} & found.keys()
 
 
+@pytest.mark.parametrize(
+    ("method", "attribute"),
+    [("tools/call", "mcp.method.name"), ("ping", "mcp.method.name"),
+     ("SendMessage", "a2a.method.name")],
+)  # fmt: skip
+def test_a_message_is_named_after_its_method(
+    codec: Codec, media: str, method: str, attribute: str
+) -> None:
+    """Its method is not one of HTTP."""
+    (span,) = spans(codec.spans([entry(method=method)]), media)
+    assert span.name == f"{method} search.web"
+    found = attributes(span)
+    assert found[attribute] == method
+    assert "http.request.method" not in found
+
+
 def test_a_trace_of_the_gateway_has_no_parent(codec: Codec, media: str) -> None:
     (span,) = spans(codec.spans([entry(trace=f"{TRACE}-{'0' * 16}-{SPAN}-03")]), media)
     assert (span.parent_span_id, span.flags) == (b"", 0x103)

@@ -41,7 +41,7 @@ from crewgate.gateway.upstream_work.registry import WorkRegistry
 _FREE = 0  # micro-credits
 _FIXED = -1  # the price of the tool
 
-# A judgement of these depends on names and headers only, beside sealed ids, unless there is a session.
+# A judgement of these depends on names and headers only, beside sealed ids. A session is one.
 _KEPT = frozenset({"tools/call", "prompts/get"})
 # The method in the audit, for requests without a message.
 _STREAM, _END_SESSION = "GET", "DELETE"
