@@ -27,6 +27,7 @@ from crewgate.core.mcp.rpc_errors import (
 from crewgate.core.pricing.tariff import Tariff
 from crewgate.core.sealed_ids import CallIds
 from crewgate.errors import CrewgateError, MalformedMessageError
+from crewgate.gateway.call.response_rewriter import ResponseRewriter
 from crewgate.gateway.mcp.endpoint import JudgedPart, MCPEndpoint
 from crewgate.gateway.mcp.opened_ids import (
     open_ids,
@@ -34,7 +35,8 @@ from crewgate.gateway.mcp.opened_ids import (
     open_session,
     subscribed_resources,
 )
-from crewgate.gateway.mcp.responses import EndpointResponse, response_to
+from crewgate.gateway.mcp.responses import is_unread, response_to
+from crewgate.gateway.mcp.unread_response import UNREAD
 from crewgate.gateway.upstream_work.mcp_work import MCPWork
 from crewgate.gateway.upstream_work.registry import WorkRegistry
 
@@ -103,12 +105,15 @@ class JudgedMessage(msgspec.Struct, frozen=True):
             return False
         return self.message.kind == "request"
 
-    def response(self, permit: Permit, registry: WorkRegistry, target: bytes) -> EndpointResponse:
+    def response(self, permit: Permit, registry: WorkRegistry, target: bytes) -> ResponseRewriter:
         """Return what changes the response of the message.
 
         `registry` remembers the tasks and sessions that run on at the server; `target` is the path
         of the endpoint there.
         """
+        message = self.message
+        if message is not None and is_unread(message, self.action, self.revision):
+            return UNREAD
         known = dict(self.headers)
         work = MCPWork(
             registry,
