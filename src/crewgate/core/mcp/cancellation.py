@@ -5,14 +5,22 @@ from collections.abc import Sequence
 import msgspec
 
 from crewgate.core.http_types import HeaderField
-from crewgate.core.mcp.message_rules import CAPABILITIES, METHOD, NAME, SESSION, VERSION, encoded
+from crewgate.core.mcp.message_rules import (
+    CAPABILITIES,
+    METHOD,
+    NAME,
+    SESSION,
+    TASKS,
+    VERSION,
+    encoded,
+)
 from crewgate.core.mcp.methods import MODERN_VERSION, Revision
 
 _CANCEL = "tasks/cancel"
 _META = {
     "io.modelcontextprotocol/protocolVersion": MODERN_VERSION,
     # A server refuses `tasks/cancel` of a client that does not have the extension.
-    CAPABILITIES: {"extensions": {"io.modelcontextprotocol/tasks": {}}},
+    CAPABILITIES: {"extensions": {TASKS: {}}},
 }
 _JSON: tuple[HeaderField, ...] = (
     (b"content-type", b"application/json"),

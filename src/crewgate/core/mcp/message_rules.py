@@ -17,12 +17,13 @@ from crewgate.core.mcp.methods import (
     LEGACY_VERSIONS,
     METHODS,
     MODERN_VERSION,
-    SUPPORTED_VERSIONS,
+    Action,
     Method,
     Revision,
     versions_of,
 )
 from crewgate.core.mcp.rpc_errors import (
+    MISSING_CAPABILITY,
     UNSUPPORTED_VERSION,
     RefusedMessageError,
     RPCError,
@@ -37,6 +38,7 @@ SESSION, LAST_EVENT = b"mcp-session-id", b"last-event-id"
 REPEATED = frozenset({VERSION, METHOD, NAME, SESSION, LAST_EVENT})
 
 CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
+TASKS = "io.modelcontextprotocol/tasks"  # the extension without which a client has no tasks
 _VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 _BASE64 = re.compile(rb"=\?base64\?(.*)\?=", re.DOTALL)
 _PLAIN = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
@@ -73,6 +75,9 @@ class Message(Protocol):
     def capabilities(self) -> bytes | None:
         """The client's capabilities in `params._meta`, as JSON."""
 
+    def member(self, *path: str) -> bytes | None:
+        """Return the JSON at a path of names; None if there is none."""
+
 
 def single(headers: Sequence[HeaderField], name: bytes) -> bytes | None:
     """Return the value of a header; None if there is none.
@@ -96,7 +101,7 @@ def revision_of(message: Message, version: bytes | None) -> Revision:
         return Revision.MODERN
     if version is not None and version >= MODERN_VERSION.encode() and message.kind == "request":
         if version.decode("latin-1") != MODERN_VERSION:
-            raise _unsupported(version.decode("latin-1"))
+            raise _unsupported(version.decode("latin-1"), Revision.MODERN)
         raise bad_params(f"params._meta lacks {_VERSION_KEY}.")
     return Revision.LEGACY
 
@@ -126,7 +131,17 @@ def check(
     if not (is_lenient and message.method == "server/discover"):
         _check_headers(message, found)
     if message.protocol_version != MODERN_VERSION:
-        raise _unsupported(message.protocol_version or "")
+        raise _unsupported(message.protocol_version or "", revision)
+    method = _method(message)
+    if method is not None and method.action is Action.TASK:
+        _check_tasks(message)
+
+
+def _check_tasks(message: Message) -> None:
+    if message.member("params", "_meta", CAPABILITIES, "extensions", TASKS) is None:
+        data: dict[str, object] = {"requiredCapabilities": {"extensions": {TASKS: {}}}}
+        error = RPCError(MISSING_CAPABILITY, f"The client does not declare {TASKS}.", data=data)
+        raise RefusedMessageError(error)
 
 
 def legacy_version(headers: Sequence[HeaderField]) -> list[HeaderField]:
@@ -137,7 +152,7 @@ def legacy_version(headers: Sequence[HeaderField]) -> list[HeaderField]:
     """
     version = single(headers, VERSION)
     if version is not None and version.decode("latin-1") not in LEGACY_VERSIONS:
-        raise _unsupported(version.decode("latin-1"))
+        raise _unsupported(version.decode("latin-1"), Revision.LEGACY)
     return [] if version is None else [(VERSION, version)]
 
 
@@ -148,7 +163,7 @@ def _check_headers(message: Message, found: dict[bytes, bytes | None]) -> None:
     value = named(message)
     if value is not None:
         _agree("Mcp-Name", found[NAME], value)
-    elif found[NAME] is not None:
+    elif found[NAME] is not None and _method(message) is not None:
         raise bad_header("The request has a header Mcp-Name, but its method names nothing.")
 
 
@@ -165,13 +180,20 @@ def named(message: Message) -> str | None:
     Raises:
         RefusedMessageError: The method names something, and the message does not.
     """
-    method: Method | None = METHODS.get(message.method)
+    method = _method(message)
     if method is None or not method.named:
         return None
     value = {"name": message.name, "uri": message.uri, "taskId": message.task_id}[method.named]
     if value is None:
         raise bad_params(f"params.{method.named} is missing.")
     return value
+
+
+def _method(message: Message) -> Method | None:
+    """Return the method of the message; None if the revision of the message has no such method."""
+    method = METHODS.get(message.method)
+    revision = Revision.LEGACY if message.protocol_version is None else Revision.MODERN
+    return method if method is not None and revision in method.revisions else None
 
 
 def _decoded(value: bytes) -> bytes | None:
@@ -217,9 +239,14 @@ def not_served(served: Revision) -> RefusedMessageError:
     return RefusedMessageError(error)
 
 
-def _unsupported(requested: str) -> RefusedMessageError:
+def _unsupported(requested: str, revision: Revision) -> RefusedMessageError:
+    """Return the error for a version; `revision` is the one that the message is written in.
+
+    The error names the versions of that revision only. `server/discover` names only those of
+    2026-07-28 too, and a client finds the older ones with `initialize`.
+    """
     data = {
-        "supported": list(SUPPORTED_VERSIONS),
+        "supported": list(versions_of(revision)),
         "requested": printable(requested[: limits.mcp_shown_chars_max]),
     }
     return RefusedMessageError(

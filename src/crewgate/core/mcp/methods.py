@@ -18,7 +18,6 @@ class Revision(enum.Flag):
 MODERN_VERSION = "2026-07-28"
 # Streamable HTTP came with 2025-03-26; a server may answer an older version in `initialize`.
 LEGACY_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
-SUPPORTED_VERSIONS = (MODERN_VERSION, *LEGACY_VERSIONS)
 
 
 def versions_of(revisions: Revision) -> tuple[str, ...]:

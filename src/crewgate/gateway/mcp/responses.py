@@ -18,7 +18,7 @@ from crewgate.core.http_types import HeaderField
 from crewgate.core.mcp import tool_ids
 from crewgate.core.mcp.caller_filter import CallerFilter, CallerView
 from crewgate.core.mcp.list_filter import ListKind
-from crewgate.core.mcp.message_rules import CAPABILITIES, SESSION
+from crewgate.core.mcp.message_rules import CAPABILITIES, SESSION, TASKS
 from crewgate.core.mcp.methods import Action, Revision, versions_of
 from crewgate.core.mcp.response_rewriting import MessageEditor, ResponseRewriter
 from crewgate.core.mcp.task_ids import TaskIdSealing
@@ -30,7 +30,7 @@ from crewgate.gateway.upstream_work.mcp_work import MCPWork
 # The results of these have parts that are not for every caller, or may be kept too long.
 _FILTERED = frozenset({Action.LIST, Action.DISCOVER, Action.RESOURCE, Action.LISTEN, Action.STREAM})
 # The path of the capability without which a server begins no task.
-_TASKS = ("params", "_meta", CAPABILITIES, "extensions", "io.modelcontextprotocol/tasks")
+_TASKS = ("params", "_meta", CAPABILITIES, "extensions", TASKS)
 _REDIRECTION = 300  # RFC 9110, section 15.4: lower ones are success
 # Of all responses that the endpoints of this process, which is one worker, hold back.
 _room = FairShareLimiter(limits.mcp_responses_bytes_max, limits.mcp_responses_share)

@@ -10,8 +10,8 @@ from mcp_messages import encoded, headers, legacy, modern
 from crewgate._native.json_rpc import read_message
 from crewgate.core.http_types import HeaderField
 from crewgate.core.mcp import message_rules
-from crewgate.core.mcp.methods import Revision
-from crewgate.core.mcp.rpc_errors import RefusedMessageError
+from crewgate.core.mcp.methods import LEGACY_VERSIONS, Revision
+from crewgate.core.mcp.rpc_errors import RefusedMessageError, RPCError
 
 
 def _pairs(fields: dict[str, str]) -> list[HeaderField]:
@@ -20,14 +20,19 @@ def _pairs(fields: dict[str, str]) -> list[HeaderField]:
 
 def _code(message: dict[str, Any], fields: list[HeaderField], **how: bool) -> int:
     """The code of the error that a message gets; 0 for none."""
+    error = _error(message, fields, **how)
+    return 0 if error is None else error.code
+
+
+def _error(message: dict[str, Any], fields: list[HeaderField], **how: bool) -> RPCError | None:
     read = read_message(encoded(message))
     try:
         version = message_rules.single(fields, message_rules.VERSION)
         revision = message_rules.revision_of(read, version)
         message_rules.check(read, fields, revision, **how)
     except RefusedMessageError as error:
-        return error.error.code
-    return 0
+        return error.error
+    return None
 
 
 CALL = modern("tools/call", name="read")
@@ -103,6 +108,31 @@ def test_a_method_without_a_name_has_no_such_header() -> None:
     """A server that reads headers only would take it for another call."""
     message = modern("tools/list")
     assert _code(message, _pairs(headers(message, mcp_name="read"))) == -32020
+
+
+@pytest.mark.parametrize("method", ["resources/subscribe", "tasks/result", "x/search"])
+def test_a_method_of_no_modern_client_needs_no_name(method: str) -> None:
+    """Whoever serves methods then says that there is no such method."""
+    message = modern(method)
+    assert _code(message, _pairs(headers(message))) == 0
+    assert _code(message, _pairs(headers(message, mcp_name="read"))) == 0
+
+
+@pytest.mark.parametrize("method", ["tasks/get", "tasks/update", "tasks/cancel"])
+def test_only_a_client_with_the_extension_has_tasks(method: str) -> None:
+    """Another one gets this error for each task, whether it exists or not."""
+    capabilities = {"extensions": {message_rules.TASKS: {}}}
+    for meta, code in (({}, -32021), ({message_rules.CAPABILITIES: capabilities}, 0)):
+        message = modern(method, taskId="a", meta=meta)
+        assert _code(message, _pairs(headers(message))) == code
+
+
+def test_a_version_error_names_versions_of_the_same_revision() -> None:
+    """`server/discover` names no older ones either: clients find them with `initialize`."""
+    for version, supported in ((b"2099-01-01", ["2026-07-28"]), (b"2024", [*LEGACY_VERSIONS])):
+        error = _error(legacy("tools/list"), [(b"mcp-protocol-version", version)])
+        assert error is not None
+        assert error.data["supported"] == supported
 
 
 def test_discovery_may_be_lenient() -> None:

@@ -79,15 +79,15 @@ async def test_a_task_is_of_the_branch_that_began_it(tmp_path: Path) -> None:
         assert running(world) == [(IdKind.MCP_TASK, TASK)]
         errors = []
         for token, wanted in (("sibling", task), ("good", TASK), ("good", "none")):
-            refused = await _ask(world, modern("tasks/get", taskId=wanted), token)
+            refused = await _ask(world, modern("tasks/get", taskId=wanted, meta=TASKS), token)
             errors.append((refused.status_code, refused.json()["error"]))
         assert errors == [(400, {"code": -32602, "message": "The task does not exist."})] * 3
         assert len(server.seen) == 1
-        polled = await _ask(world, modern("tasks/get", taskId=task))
+        polled = await _ask(world, modern("tasks/get", taskId=task, meta=TASKS))
         assert polled.json()["result"]["taskId"] == task
         assert server.seen[-1]["params"]["taskId"] == TASK
         assert running(world) == [(IdKind.MCP_TASK, TASK)]
-        await _ask(world, modern("tasks/get", taskId=task))
+        await _ask(world, modern("tasks/get", taskId=task, meta=TASKS))
         assert running(world) == []
 
 
