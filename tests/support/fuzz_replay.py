@@ -14,6 +14,7 @@ from gate_world import Gatehouse
 from crewgate._native.bearer import TokenFinder
 from crewgate._native.fields import FieldFilter, ResponseFilter, written
 from crewgate._native.json_count import outline
+from crewgate._native.json_rpc import MalformedMessageError, read_message
 from crewgate._native.permit import Permit
 from crewgate._native.records import TableCapacities
 from crewgate._native.request_head import RequestHeadParser
@@ -52,6 +53,12 @@ def json(data: bytes) -> None:
     assert outline(data) <= len(data)
     with contextlib.suppress(MalformedTokenError):
         claims(data)
+
+
+def json_document(data: bytes) -> None:
+    with contextlib.suppress(MalformedMessageError):
+        message = read_message(b'{"jsonrpc":"2.0","id":1,"result":%b}' % data)
+        assert message.member("result") == data.strip(b" \t\r\n")
 
 
 def base64url(data: bytes) -> None:

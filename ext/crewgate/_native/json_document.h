@@ -1,9 +1,10 @@
 /* Checks a JSON document of any size in one pass, so that two readers cannot disagree about it.
  *
  * RFC 8259, and beyond it: valid UTF-8, no byte order mark, no lone surrogate, no two members of one
- * object with the same name after escapes are decoded, at most `depth_max` objects and arrays in each
- * other, at most `values_max` values. The work is proportional to the length of the text: all names
- * are in one hash table with a secret key. A token has stricter rules: strict_json.h. */
+ * object with the same name after escapes are decoded, at most JSON_LEVELS_MAX objects and arrays in
+ * each other, at most `values_max` values. The work is proportional to the length of the text: it
+ * compares a name with the first few of its object, and looks it up in a hash table with a secret
+ * key. A token has stricter rules: strict_json.h. */
 #ifndef CREWGATE_JSON_DOCUMENT_H
 #define CREWGATE_JSON_DOCUMENT_H
 
@@ -30,21 +31,24 @@ typedef struct {
     uint32_t hash, object, start, size;
 } json_name;
 
-enum { JSON_NAMES_FEW = 128 }; /* a power of two: room for 64 names without an allocation */
-
+/* The names of all objects, but for the first JSON_FEW_MEMBERS of each. */
 typedef struct {
-    json_name *names; /* `few`, or allocated */
+    json_name *names; /* `first`, or allocated; NULL until the first name */
     uint32_t mask, count;
-    json_name few[JSON_NAMES_FEW];
-} json_names;
+    json_name first[128]; /* a power of two; room for half as many names */
+} json_name_table;
+
+enum { JSON_FEW_MEMBERS = 8, JSON_LEVELS_MAX = 64 };
 
 typedef struct {
     json_text text;
     const unsigned char *start;
     uint64_t key[2];
-    uint32_t depth, depth_max, values, values_max, objects;
+    uint32_t depth, values, values_max, objects;
     json_fault fault;
-    json_names names;
+    int escapes;                                          /* a name with an escape was read */
+    json_text few[JSON_LEVELS_MAX + 1][JSON_FEW_MEMBERS]; /* first names of the open objects */
+    json_name_table table;
 } json_document;
 
 static int json_fail(json_document *d, json_fault fault, const unsigned char *at) {
@@ -58,11 +62,18 @@ static int json_fail_next(json_document *d) {
     return json_fail(d, d->text.at == d->text.end ? JSON_TRUNCATED : JSON_UNEXPECTED, d->text.at);
 }
 
-static uint32_t json_name_hash(const uint64_t key[2], uint32_t object, json_text name, int escaped) {
+/* Whether two names are the same after their escapes are decoded. */
+static inline int json_same_name(const json_document *d, json_text a, json_text b) {
+    size_t n = (size_t)(a.end - a.at);
+    if (n == (size_t)(b.end - b.at) && memcmp(a.at, b.at, n) == 0) return 1;
+    return d->escapes && json_same_string(a, b);
+}
+
+static uint32_t json_name_hash(const json_document *d, uint32_t object, json_text name) {
     sip_state s;
-    sip_start(&s, key);
+    sip_start(&s, d->key);
     sip_word(&s, object);
-    if (!escaped) {
+    if (!d->escapes) {
         sip_add(&s, name.at, (size_t)(name.end - name.at));
     } else {
         unsigned char utf8[4];
@@ -72,44 +83,60 @@ static uint32_t json_name_hash(const uint64_t key[2], uint32_t object, json_text
     return (uint32_t)sip_end(&s);
 }
 
-/* Moves the names into a table of twice as many places; 0 if there is no memory. */
-static int json_names_grow(json_names *n) {
-    uint32_t mask = n->mask * 2 + 1;
+/* Moves the names into a table of four times as many places; 0 if there is no memory. */
+static int json_table_grow(json_name_table *t) {
+    uint32_t mask = t->mask * 4 + 3;
     json_name *names = calloc((size_t)mask + 1, sizeof *names);
     if (names == NULL) return 0;
-    for (uint32_t i = 0; i <= n->mask; i++) {
-        if (n->names[i].object == 0) continue;
-        uint32_t place = n->names[i].hash & mask;
+    for (uint32_t i = 0; i <= t->mask; i++) {
+        if (t->names[i].object == 0) continue;
+        uint32_t place = t->names[i].hash & mask;
         while (names[place].object) place = (place + 1) & mask;
-        names[place] = n->names[i];
+        names[place] = t->names[i];
     }
-    if (n->names != n->few) free(n->names);
-    n->names = names;
-    n->mask = mask;
+    if (t->names != t->first) free(t->names);
+    t->names = names;
+    t->mask = mask;
     return 1;
 }
 
-/* Adds a name of an object, unless the object has it already. */
-static int json_add_name(json_document *d, uint32_t object, json_text name, int escaped) {
-    json_names *n = &d->names;
-    if (n->count > n->mask / 2 && !json_names_grow(n)) return json_fail(d, JSON_NO_MEMORY, name.at);
-    uint32_t hash = json_name_hash(d->key, object, name, escaped);
-    uint32_t place = hash & n->mask;
-    for (; n->names[place].object; place = (place + 1) & n->mask) {
-        const json_name *other = &n->names[place];
+/* Adds a name of an object to the table, unless the object has it there. */
+static int json_table_add(json_document *d, uint32_t object, json_text name) {
+    json_name_table *t = &d->table;
+    if (t->names == NULL) {
+        memset(t->first, 0, sizeof t->first);
+        t->names = t->first;
+        t->mask = sizeof t->first / sizeof *t->first - 1;
+        t->count = 0;
+    }
+    if (t->count > t->mask / 2 && !json_table_grow(t)) return json_fail(d, JSON_NO_MEMORY, name.at);
+    uint32_t hash = json_name_hash(d, object, name);
+    uint32_t place = hash & t->mask;
+    for (; t->names[place].object; place = (place + 1) & t->mask) {
+        const json_name *other = &t->names[place];
         if (other->hash != hash || other->object != object) continue;
         const unsigned char *at = d->start + other->start;
-        if (json_same_string(name, (json_text){at, at + other->size}))
+        if (json_same_name(d, name, (json_text){at, at + other->size}))
             return json_fail(d, JSON_DUPLICATE, name.at - 1);
     }
     uint32_t start = (uint32_t)(name.at - d->start), size = (uint32_t)(name.end - name.at);
-    n->names[place] = (json_name){hash, object, start, size};
-    n->count++;
+    t->names[place] = (json_name){hash, object, start, size};
+    t->count++;
+    return 1;
+}
+
+/* Adds a name of an object that has `members` other ones, unless it is one of these. */
+static int json_add_name(json_document *d, uint32_t object, uint32_t members, json_text name) {
+    json_text *few = d->few[d->depth];
+    for (uint32_t i = 0; i < members && i < JSON_FEW_MEMBERS; i++)
+        if (json_same_name(d, name, few[i])) return json_fail(d, JSON_DUPLICATE, name.at - 1);
+    if (members >= JSON_FEW_MEMBERS) return json_table_add(d, object, name);
+    few[members] = name;
     return 1;
 }
 
 /* Checks a string from behind its opening quote. Returns its content; `at` is NULL if it is bad. */
-static json_text json_check_string(json_document *d, int *escaped) {
+static json_text json_check_string(json_document *d) {
     json_text *t = &d->text;
     const unsigned char *start = t->at;
     for (;;) {
@@ -120,7 +147,6 @@ static json_text json_check_string(json_document *d, int *escaped) {
             t->at++;
             return (json_text){start, at};
         }
-        *escaped |= *at == '\\';
         if (json_character(t) != JSON_NO_CHARACTER) continue;
         json_fail(d, *at >= 0x80 ? JSON_NOT_UTF8 : *at < 0x20 ? JSON_CONTROL : JSON_BAD_ESCAPE, at);
         return (json_text){NULL, NULL};
@@ -131,20 +157,21 @@ static json_text json_check_string(json_document *d, int *escaped) {
 
 static int json_check_value(json_document *d);
 
-static int json_check_member(json_document *d, uint32_t object) {
+static int json_check_member(json_document *d, uint32_t object, uint32_t members) {
     if (!json_take(&d->text, '"')) return json_fail_next(d);
-    int escaped = 0;
-    json_text name = json_check_string(d, &escaped);
-    if (name.at == NULL || !json_add_name(d, object, name, escaped)) return 0;
+    json_text name = json_check_string(d);
+    if (name.at == NULL) return 0;
+    d->escapes |= memchr(name.at, '\\', (size_t)(name.end - name.at)) != NULL;
+    if (!json_add_name(d, object, members, name)) return 0;
     if (!json_take(&d->text, ':')) return json_fail_next(d);
     return json_check_value(d);
 }
 
 static int json_check_object(json_document *d) {
-    uint32_t object = ++d->objects;
+    uint32_t object = ++d->objects, members = 0;
     if (json_take(&d->text, '}')) return 1;
     do {
-        if (!json_check_member(d, object)) return 0;
+        if (!json_check_member(d, object, members++)) return 0;
     } while (json_take(&d->text, ','));
     return json_take(&d->text, '}') || json_fail_next(d);
 }
@@ -159,7 +186,7 @@ static int json_check_array(json_document *d) {
 
 static int json_check_container(json_document *d) {
     const unsigned char *at = d->text.at++;
-    if (d->depth == d->depth_max) return json_fail(d, JSON_TOO_DEEP, at);
+    if (d->depth == JSON_LEVELS_MAX) return json_fail(d, JSON_TOO_DEEP, at);
     d->depth++;
     if (!(*at == '{' ? json_check_object(d) : json_check_array(d))) return 0;
     d->depth--;
@@ -168,7 +195,6 @@ static int json_check_container(json_document *d) {
 
 static int json_check_value(json_document *d) {
     json_text *t = &d->text;
-    int escaped;
     json_skip_blank(t);
     if (t->at == t->end) return json_fail_next(d);
     if (d->values == d->values_max) return json_fail(d, JSON_TOO_MANY, t->at);
@@ -179,7 +205,7 @@ static int json_check_value(json_document *d) {
         return json_check_container(d);
     case '"':
         t->at++;
-        return json_check_string(d, &escaped).at != NULL;
+        return json_check_string(d).at != NULL;
     case 't':
         return json_literal(t, "true", 4) || json_fail(d, JSON_UNEXPECTED, t->at);
     case 'f':
@@ -191,22 +217,20 @@ static int json_check_value(json_document *d) {
     }
 }
 
-/* Checks a text of less than 4 GiB. `depth_max`, `values_max` and `key` are set. Afterwards, `fault`
- * says whether the text is sound, and `text.at` where it is not. */
+/* Checks a text of less than 4 GiB. `key` and `values_max` are set. Afterwards, `fault` says whether
+ * the text is sound, and `text.at` where it is not. */
 static void json_check_document(json_document *d, const unsigned char *text, size_t n) {
     d->text = (json_text){text, text + n};
     d->start = text;
     d->depth = d->values = d->objects = 0;
     d->fault = JSON_SOUND;
-    d->names.names = d->names.few;
-    d->names.mask = JSON_NAMES_FEW - 1;
-    d->names.count = 0;
-    memset(d->names.few, 0, sizeof d->names.few);
+    d->escapes = 0;
+    d->table.names = NULL;
     if (json_check_value(d)) {
         json_skip_blank(&d->text);
         if (d->text.at < d->text.end) json_fail(d, JSON_UNEXPECTED, d->text.at);
     }
-    if (d->names.names != d->names.few) free(d->names.names);
+    if (d->table.names != d->table.first) free(d->table.names);
 }
 
 #endif

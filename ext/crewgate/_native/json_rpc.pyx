@@ -22,6 +22,7 @@ cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(object text) noexcept
 
 cdef extern from "json_document.h" nogil:
+    const uint32_t JSON_LEVELS_MAX
     ctypedef struct json_text:
         const unsigned char *at
         const unsigned char *end
@@ -31,7 +32,7 @@ cdef extern from "json_document.h" nogil:
     ctypedef struct json_document:
         json_text text
         uint64_t key[2]
-        uint32_t depth_max, values_max
+        uint32_t values_max
         json_fault fault
     void json_check_document(json_document *d, const unsigned char *text, size_t n) noexcept
     unsigned char *json_decode(json_text string, unsigned char *out) noexcept
@@ -45,7 +46,6 @@ cdef extern from "json_members.h" nogil:
                    json_text *misspelt) noexcept
 
 cdef size_t BYTES_MAX = limits.json_rpc_bytes_max
-cdef uint32_t DEPTH_MAX = limits.json_rpc_depth_max
 cdef uint32_t VALUES_MAX = limits.json_rpc_values_max
 cdef size_t ID_BYTES_MAX = limits.json_rpc_id_bytes_max
 cdef size_t METHOD_BYTES_MAX = limits.json_rpc_method_bytes_max
@@ -91,6 +91,9 @@ cdef int prepare(tuple names, json_wanted *wanted) except -1:
     return 0
 
 
+if JSON_LEVELS_MAX != limits.json_rpc_depth_max:
+    raise ImportError("json_document.h and crewgate/limits differ: make them equal and rebuild")
+
 prepare(TOP_NAMES, TOP)
 prepare(PARAMS_NAMES, PARAMS)
 prepare(META_NAMES, META)
@@ -104,7 +107,6 @@ cdef int check(const unsigned char *text, size_t n) except -1:
     """Raise MalformedMessageError if a text is not one JSON document."""
     cdef json_document document
     document.key = KEY
-    document.depth_max = DEPTH_MAX
     document.values_max = VALUES_MAX
     if n < NOGIL_BYTES_MIN:
         json_check_document(&document, text, n)
@@ -277,7 +279,7 @@ cdef class JSONRPCMessage:
             raise self.refused(code, f"{name} has the character U+0000", span.at)
         return text
 
-    cdef int read(self) except -1:
+    cdef int read(self, bint is_mcp) except -1:
         """Read what every message has, and what MCP judges."""
         cdef const unsigned char *start = <const unsigned char *>PyBytes_AS_STRING(self.body)
         cdef json_text whole = json_text(start, start + PyBytes_GET_SIZE(self.body))
@@ -295,7 +297,7 @@ cdef class JSONRPCMessage:
         if self.in_top[2].at == NULL:
             self.read_response(whole.at)
         else:
-            self.read_call(self.in_top[2])
+            self.read_call(self.in_top[2], is_mcp)
         return 0
 
     cdef int read_id(self, json_text id) except -1:
@@ -327,7 +329,7 @@ cdef class JSONRPCMessage:
         self.kind = "response"
         return 0
 
-    cdef int read_call(self, json_text method) except -1:
+    cdef int read_call(self, json_text method, bint is_mcp) except -1:
         cdef json_text params = self.in_top[3]
         if self.in_top[4].at != NULL or self.in_top[5].at != NULL:
             raise self.refused(
@@ -345,7 +347,8 @@ cdef class JSONRPCMessage:
         if params.at != NULL:
             if not is_object(params):
                 raise self.refused(INVALID_PARAMS, "params is not an object", params.at)
-            self.read_params(params)
+            if is_mcp:
+                self.read_params(params)
         return 0
 
     cdef int read_params(self, json_text params) except -1:
@@ -367,15 +370,24 @@ cdef class JSONRPCMessage:
         return 0
 
 
-def read_message(body):
-    """See the stub."""
+cdef int check_body(object body) except -1:
     if not PyBytes_Check(body):
-        raise TypeError("a message is given as bytes")
+        raise TypeError("a JSON text is given as bytes")
     cdef size_t size = <size_t>PyBytes_GET_SIZE(body)
     if size > BYTES_MAX:
         raise MalformedMessageError(INVALID_REQUEST, f"the message has more than {BYTES_MAX} bytes")
-    check(<const unsigned char *>PyBytes_AS_STRING(body), size)
+    return check(<const unsigned char *>PyBytes_AS_STRING(body), size)
+
+
+def check_json(body):
+    """See the stub."""
+    check_body(body)
+
+
+def read_message(body, *, bint is_mcp=True):
+    """See the stub."""
+    check_body(body)
     cdef JSONRPCMessage message = JSONRPCMessage.__new__(JSONRPCMessage)
     message.body = <bytes>body
-    message.read()
+    message.read(is_mcp)
     return message

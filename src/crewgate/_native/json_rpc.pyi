@@ -6,22 +6,21 @@ from typing import Literal
 from crewgate.errors import MalformedMessageError as MalformedMessageError
 
 class JSONRPCMessage:
-    """One request, notification or response, as `read_message` makes it.
+    """One request, notification or response; `read_message` makes it.
 
-    The attributes up to `text` are None, or empty where they are no None, if the message does not
-    have the member. Those of `params` and `params._meta` are None in a response. Each property that
-    is called raw returns a copy of the JSON text, as it is in `body`, without white space around it.
-    A member whose value is `null` has a raw text, but no decoded text.
+    An attribute is None if the message does not have the member; `id` and `method` are then empty. A
+    response has no `params`. A raw value is a copy of the JSON text in `body`, without the white
+    space around it. A member that is `null` has a raw value, and its decoded value is None.
 
     - `body`: the whole message, byte for byte
-    - `kind`: a response has no `method`. A notification has a `method` and no `id`.
-    - `id`: raw; b"" in a notification, and in an error response without an id
-    - `id_value`: the same, decoded. Two ids are the same if their decoded values are, because a
-      server may escape other characters than a client.
-    - `method`: "" in a response
-    - `name`, `uri`, `task_id`, `cursor`: decoded, of `params`
-    - `protocol_version`: decoded, of `params._meta`, "io.modelcontextprotocol/protocolVersion"
-    - `initialize_version`: decoded `params.protocolVersion`, as `initialize` has it
+    - `kind`: a response has no `method`; a notification has a `method` and no `id`
+    - `id`: raw; an error response may have none (JSON-RPC 2.0, section 5)
+    - `id_value`: decoded. To compare two ids, compare their decoded values: a server may escape
+      other characters than its client.
+    - `method`: decoded
+    - `name`, `uri`, `task_id`, `cursor`: decoded, from `params`
+    - `protocol_version`: decoded "io.modelcontextprotocol/protocolVersion" of `params._meta`
+    - `initialize_version`: decoded `params.protocolVersion`, which `initialize` has
     """
 
     @property
@@ -87,22 +86,30 @@ class JSONRPCMessage:
         MalformedMessageError like `text`.
         """
 
-def read_message(body: bytes) -> JSONRPCMessage:
+def check_json(body: bytes) -> None:
+    """Check that `body` is one JSON text that all readers read in the same way.
+
+    Raises MalformedMessageError with the code -32700 if `body` breaks RFC 8259, is not UTF-8, or has
+    a surrogate that is not half of a pair, or a byte order mark. The code is -32600 if `body` has more
+    than `limits.json_rpc_bytes_max` bytes, `json_rpc_depth_max` levels or `json_rpc_values_max`
+    values, or if an object, wherever it is, has two members with the same name after escapes are
+    decoded. Raises TypeError if `body` is not bytes, and MemoryError.
+    """
+
+def read_message(body: bytes, *, is_mcp: bool = True) -> JSONRPCMessage:
     """Read one message (JSON-RPC 2.0, sections 4 and 5), which is all of `body`.
 
-    Raises MalformedMessageError. Its code is -32700 for what is not JSON: not RFC 8259, not UTF-8, a
-    surrogate that is not half of a pair, a byte order mark.
+    `is_mcp`: False for another protocol, whose `params` have other members. All attributes of
+    `params` but `params` itself are then None.
 
-    The code is -32600 for what is JSON, and not one message that all servers read in the same way:
+    Raises MalformedMessageError, TypeError and MemoryError like `check_json`. The code is -32600
+    if `body` is not one message that all servers read in the same way:
 
-    - the message has more than `limits.json_rpc_bytes_max` bytes, `json_rpc_depth_max` levels or
-      `json_rpc_values_max` values
-    - an object, wherever it is, has two members with the same name after escapes are decoded
     - the outermost value is not an object; a batch is not supported
-    - a member of the message, of `params` or of `params._meta` has another spelling of a name that
-      an attribute of `JSONRPCMessage` has. Spellings differ in case, in `_` and `-`, in U+017F for
-      s, U+212A for k, U+0130 and U+0131 for i, or in what follows U+0000. Servers exist that take
-      `TASKID` or `task_id` for `taskId`.
+    - a member of the message has another spelling of a name that an attribute of `JSONRPCMessage`
+      has; with `is_mcp`, also a member of `params` or of `params._meta`. Spellings differ in case,
+      in `_` and `-`, in U+017F for s, U+212A for k, U+0130 and U+0131 for i, or in what follows
+      U+0000. Servers exist that take `TASKID` or `task_id` for `taskId`.
     - `jsonrpc` is not "2.0"; there are neither `method`, `result` nor `error`, or two of them
     - `id` is neither a string nor an integer between -(2^53 - 1) and 2^53 - 1. `null` is an id in
       an error response only. A result has no id, or an id has more than
@@ -110,8 +117,7 @@ def read_message(body: bytes) -> JSONRPCMessage:
     - `method` is not a string of 1 to `limits.json_rpc_method_bytes_max` bytes; `error` is not an
       object
 
-    The code is -32602 if `params` or `params._meta` is not an object, or a decoded attribute is not
-    a string or has U+0000. `null` is the same as no member, except for `params`.
-
-    Raises TypeError if `body` is not bytes, and MemoryError.
+    The code is -32602 if `params` is not an object; with `is_mcp`, also if `params._meta` is not an
+    object, or a decoded attribute is not a string or has U+0000. `null` is the same as no member,
+    except for `params`.
     """

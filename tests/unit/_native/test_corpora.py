@@ -12,6 +12,7 @@ PLAYED = {
     "credit": fuzz_replay.credit,
     "field_name": fuzz_replay.field_name,
     "json": fuzz_replay.json,
+    "json_document": fuzz_replay.json_document,
     "request_line": fuzz_replay.request_line,
     "token": fuzz_replay.token,
 }

@@ -1,4 +1,4 @@
-"""A JSON-RPC message: what is read and refused, beside the slow model."""
+"""The reader of JSON-RPC messages, beside the slow model."""
 
 import json
 import random
@@ -9,7 +9,12 @@ import slow_json_rpc
 from search_depth import deep
 
 from crewgate import limits
-from crewgate._native.json_rpc import JSONRPCMessage, MalformedMessageError, read_message
+from crewgate._native.json_rpc import (
+    JSONRPCMessage,
+    MalformedMessageError,
+    check_json,
+    read_message,
+)
 
 ATTRIBUTES = ("kind", "id_value", "method", *slow_json_rpc.TEXTS.values(), "protocol_version")
 CALL = json.dumps(
@@ -37,7 +42,10 @@ ERROR = b' {"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"no"}}\n'
 
 
 def outcome(body: bytes) -> dict[str, Any] | int:
-    """What the native code reads, or the code of its refusal; the slow model must agree."""
+    """Return the attributes that the native code reads, or the code of its refusal.
+
+    The slow model must agree.
+    """
     read: dict[str, Any] | int
     model: dict[str, Any] | int
     try:
@@ -49,7 +57,7 @@ def outcome(body: bytes) -> dict[str, Any] | int:
         model = slow_json_rpc.read(body)
     except MalformedMessageError as error:
         model = error.code
-    # What comes first in the text is refused first, and need not be what makes it no JSON.
+    # The native code names the first fault in the text; a later one may make it no JSON.
     if read == -32600 and model == -32700:
         return -32700
     assert read == model, body
@@ -96,6 +104,15 @@ def test_a_value_is_found_at_a_path_of_objects() -> None:
             message.member(*path)
 
 
+def test_a_string_ends_at_its_quote_wherever_it_begins() -> None:
+    """The reader goes on by eight bytes, in which an escaped quote may be at any place."""
+    for size in range(20):
+        for text in ("x" * size + '\\"', "é" * size + '"\\"', '"' * size):
+            written = json.dumps({"a": text, "name": text, "b": 0}, ensure_ascii=False)
+            message = read_message(call(written))
+            assert (message.name, message.member("params", "b")) == (text, b"0")
+
+
 def test_a_text_is_replaced_and_all_else_stays() -> None:
     """The new text arrives as it is given, however it is spelled in JSON."""
     path, text = ("params", "message", "taskId"), 'a"\\\n\x01ü😀\u2028'
@@ -127,7 +144,7 @@ NOT_JSON = rb"""
     { [ nul truex 'a' ['a'] {,} {"a"} {"a":} {"a":1,} {a:1} [1,] [,1] {] [1]] [1]// /**/[]
     [01] [-] [+1] [--1] [.5] [1.] [1e] [1e+] [0x1] [1_0] [NaN] [Infinity] [" ["\ ["\u ["\"]
     ["\x41"] ["\u12"] ["\u123g"] ["\U0041"] ["\ud800"] ["\udc00"] ["\ud800\ud800"] ["\ud800x"]
-    ["\ud800\n"] ["\udc00\ud800"] {"\ud800":1}
+    ["\ud800\n"] ["\udc00\ud800"] ["\udc00\udc00"] {"\ud800":1}
 """.split()
 NOT_JSON += [b"", b" ", b"{} {}", b"{}\x00", b"\xef\xbb\xbf{}", CALL.decode().encode("utf-16")]
 NOT_JSON += [
@@ -151,7 +168,7 @@ NOT_JSON += [b'["\xc0\x80"]', b'["\xe0\x9f\xbf"]', b'["\xf0\x8f\xbf\xbf"]', b'["
 
 
 @pytest.mark.parametrize("body", NOT_JSON, ids=repr)
-def test_what_is_not_json_is_refused(body: bytes) -> None:
+def test_no_json_is_refused(body: bytes) -> None:
     """RFC 8259, alone and inside a message."""
     assert outcome(body) == -32700
     if body.startswith((b"[", b"{")):
@@ -172,8 +189,8 @@ VALUES += [
 
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: repr(value[:30]))
-def test_what_is_json_is_read(value: bytes) -> None:
-    """In the arguments, which nobody judges here; and as a whole message it is none."""
+def test_json_is_read(value: bytes) -> None:
+    """It may be the arguments of a call. Alone it is JSON, and no message."""
     message = read_message(call(f'{{"arguments":{value.decode()}}}'))
     assert message.arguments == value.strip()
     assert isinstance(outcome(message.body), dict)
@@ -220,7 +237,7 @@ def test_what_is_json_is_read(value: bytes) -> None:
     ],
 )
 def test_one_message_is_read_and_no_other(body: bytes, code: int | None) -> None:
-    """What the stub refuses is refused with its code."""
+    """The reader refuses a body with the code that the stub names."""
     result = outcome(body)
     assert code == (result if isinstance(result, int) else None)
 
@@ -253,6 +270,19 @@ def test_a_looked_for_name_has_one_spelling_on_its_whole_path() -> None:
         assert (refused.value.code, refused.value.id) == (-32600, b"1")
 
 
+def test_another_protocol_has_other_members_in_params() -> None:
+    """The reader then leaves the members of `params` alone. It checks the text all the same."""
+    body = call('{"task_id":"t","name":5,"_meta":[]}')
+    message = read_message(body, is_mcp=False)
+    assert (message.name, message.meta, message.text("params", "task_id")) == (None, None, "t")
+    check_json(b"[1]")
+    for refused in (b'[{"a":1,"a":2}]', b"[1] x"):
+        with pytest.raises(MalformedMessageError):
+            check_json(refused)
+    with pytest.raises(MalformedMessageError, match="params is not an object"):
+        read_message(call("[]"), is_mcp=False)
+
+
 def test_a_refusal_says_where_and_repeats_nothing() -> None:
     """The position is that of the first bad byte, or of the quote before a bad name."""
     for body, at in ((b'{"a":1,"\\u0061":2}', 7), (b'{"a":"secret\xff"}', 12), (b"[1,\n2 3]", 6)):
@@ -272,6 +302,20 @@ def test_every_prefix_of_a_message_is_refused() -> None:
                 read_message(whole[:size])
 
 
+def test_a_second_name_is_refused_wherever_it_is() -> None:
+    """Among the first names of an object, which are compared, and among all others."""
+    chance = random.Random(8259)
+    for count in (2, 8, 9, 10, 64, 65, 80, 2000):
+        names = [f'"{number:x}"' for number in range(count)]
+        assert read_message(call(f'{{{":0,".join(names)}:[{{"0":{{}}}}]}}')).kind == "request"
+        for _ in range(10):
+            first, second = sorted(chance.sample(range(count), 2))
+            escaped = "".join(f"\\u{ord(char):04X}" for char in f"{first:x}")
+            again = chance.choice((names[first], f'"{escaped}"'))
+            twice = ":0,".join((*names[:second], again, *names[second + 1 :]))
+            assert outcome(call(f"{{{twice}:0}}")) == -32600
+
+
 def weakly_hashed(count: int) -> bytes:
     """An object whose names are the same to `hash = hash * 31 + byte`, as in Java."""
     names = (
@@ -281,9 +325,11 @@ def weakly_hashed(count: int) -> bytes:
 
 
 def test_hostile_texts_end_soon() -> None:
-    """Each with some megabytes; a reader whose work grows with the square would take hours."""
+    """Each has some megabytes. If the work grew with the square, pytest would end the test."""
     names = weakly_hashed(200_000)
-    message = read_message(call(f'{{"arguments":{names.decode()}}}'))
+    body = call(f'{{"arguments":{names.decode()}}}')
+    for _ in range(8):
+        message = read_message(body)
     assert message.arguments == names
     assert message.member("params", "arguments", "AaBB") is None
     twice = names[:-1] + b"," + names[-41:-2] + b"1}"
@@ -314,7 +360,7 @@ def test_limits_of_values_and_bytes() -> None:
 
 
 def test_only_bytes_are_read() -> None:
-    """What another thread could change while it is read is refused."""
+    """The reader refuses an object that another thread could change meanwhile."""
     for body in (bytearray(CALL), memoryview(CALL), CALL.decode(), None):
         with pytest.raises(TypeError, match="bytes"):
             read_message(body)  # type: ignore[arg-type]
@@ -331,7 +377,7 @@ PIECES += [b" ", b"\x00", b"\n", b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xc5\xbf",
 
 
 def test_a_mutated_message_is_read_as_the_model_reads_it() -> None:
-    """Or it is refused, as the model refuses it."""
+    """Or both refuse it with the same code."""
     chance = random.Random(20260728)
     seeds = [CALL, A2A, RESPONSE, ERROR, call('{"uri":"file:///a","cursor":"2","taskId":"t"}')]
     read = 0
