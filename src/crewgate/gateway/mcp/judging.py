@@ -159,6 +159,7 @@ def judge(
     try:
         message = read_message(body)
     except MalformedMessageError as error:
+        form = structs.replace(form, message_id=error.id)
         raise UnservedMessageError(malformed(error.code, str(error)).error, form) from None
     form = structs.replace(
         form,

@@ -146,6 +146,15 @@ async def test_what_cannot_be_judged_is_refused(
     assert not site.seen
 
 
+async def test_a_malformed_request_gets_an_error_with_its_id(site: Site) -> None:
+    """The client can then tell which of its requests failed (JSON-RPC 2.0, section 5)."""
+    message = modern("tools/call", 7, name="read", Name="delete")
+    response = await site.post(encoded(message), headers(message))
+    assert (response.status_code, response.json()["id"]) == (400, 7)
+    assert response.json()["error"]["code"] == -32600
+    assert not site.seen
+
+
 async def test_a_tool_that_the_token_does_not_allow(site: Site) -> None:
     """The challenge names the scope that the call needs (MCP, "Authorization")."""
     grant = grant_of()
