@@ -323,6 +323,8 @@ class ProxiedCall:
                 grant=grant,
                 is_running=self.is_touched,
             )
+        elif self.response.between_events and self.exchange.problem_format is not None:
+            self.exchange.finish(self.exchange.problem_format.event(kind, self.info.id) or b"")
         elif self.response.is_grpc:
             self.exchange.finish(b"", grpc_fields(kind, self.info.id, grant=self.permit.grant))
 

@@ -1,7 +1,7 @@
 """Tells the client of a call under way why the gateway ends it."""
 
 from crewgate.core.audit.records import CallOutcome
-from crewgate.core.problem_types import UPSTREAM_FAILED, Reason
+from crewgate.core.problem_types import Reason
 from crewgate.core.problems import event, grpc_fields, of_running_call
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, problem_type
@@ -40,9 +40,6 @@ def send_termination(
     if exchange.done:
         return
     reason, form = _REASONS.get(outcome), exchange.problem_format
-    if outcome is CallOutcome.UPSTREAM_ERROR and between_events and form is not None:
-        exchange.finish(form.event(UPSTREAM_FAILED, request_id) or b"")
-        return
     if reason is None:
         exchange.reset(_INTERNAL_ERROR if outcome is CallOutcome.UPSTREAM_ERROR else _CANCEL)
         return

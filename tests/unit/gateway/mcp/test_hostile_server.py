@@ -68,9 +68,9 @@ async def _calls_a_tool(world: World) -> bool:
     ("kind", "why"),
     [
         ("endless body", "above 50000 bytes"),
-        ("endless event", ""),
-        ("foreign id", ""),
-        ("no JSON-RPC", ""),
+        ("endless event", "above 50000 bytes"),
+        ("foreign id", "the response to another request"),
+        ("no JSON-RPC", "it is not JSON-RPC"),
     ],
 )
 async def test_a_hostile_response_ends_in_an_error(world: World, kind: str, why: str) -> None:
