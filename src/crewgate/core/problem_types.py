@@ -55,6 +55,10 @@ class Reason(enum.Enum):
     UPGRADE = "upgrade-unsupported"  # the request asks for another protocol
     BODY_TOO_LARGE = "body-too-large"  # the body has more bytes than the tool takes
     ARGUMENTS_NOT_ALLOWED = "arguments-not-allowed"  # a rule of an MCP tool forbids its arguments
+    # The gateway compares MCP tools with those that it has pinned.
+    TOOL_CHANGED = "tool-changed"
+    TOOL_NOT_APPROVED = "tool-not-approved"  # the server never listed it, or added it later
+    PINS_UNAVAILABLE = "pins-unavailable"  # a worker that has just started
 
 
 class RefusingComponent(enum.Flag):
@@ -267,6 +271,18 @@ UPSTREAM_UNAVAILABLE = _add(ProblemType("upstream-unavailable", 503, "Tool serve
     RefusingComponent.GATEWAY, retry_seconds=_SOON_SECONDS))
 
 # Of MCP endpoints.
+_add(ProblemType(Reason.TOOL_CHANGED.value, 403, "Tool changed",
+    "The server has changed the description or the schema of this tool, and the gateway's operator "
+    "has not approved the change. Do not retry; use another tool, or ask the operator to run "
+    "`crewgate mcp diff`.", RefusingComponent.GATEWAY))
+_add(ProblemType(Reason.TOOL_NOT_APPROVED.value, 403, "Tool not approved",
+    "The gateway's operator has not approved this tool: its server has never listed it, or has "
+    "added it later. Do not retry; use another tool, or ask the operator to run "
+    "`crewgate mcp approve`.", RefusingComponent.GATEWAY))
+_add(ProblemType(Reason.PINS_UNAVAILABLE.value, 503, "Pinned tools not known yet",
+    "The gateway has just started and does not know its pinned tools yet. Retry shortly. If this "
+    "lasts, `crewgate status` names the cause.",
+    RefusingComponent.GATEWAY, retry_seconds=_SOON_SECONDS))
 NO_STREAM = _add(ProblemType("no-stream", 405, "Send messages by POST",
     "This endpoint serves MCP 2026-07-28, which has neither streams by GET nor sessions to delete. "
     "Send each message by POST.", RefusingComponent.GATEWAY))
