@@ -180,6 +180,8 @@ ROWS: dict[str, tuple[Panel, ...]] = {
               (rate("crewgate_revocation_cuts_total", "instance"),), "ops"),
         Panel("Minting watch",
               (rate("crewgate_minting_watch_steps_total", "crew", "step", where=CREWS),), "ops"),
+        Panel("Changes of MCP tools",
+              (rate("crewgate_mcp_pin_steps_total", "endpoint", "step"),), "ops"),
         Panel("Tasks and sessions at servers", (gauge("crewgate_upstream_work", "instance"),)),
         Panel("Their cancellations",
               (rate("crewgate_upstream_cancellations_total", "endpoint", "result"),), "ops"),

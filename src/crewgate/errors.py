@@ -152,6 +152,10 @@ class StreamTerminatedError(CrewgateError):
     """A response had begun and was ended early, so the server must close the connection."""
 
 
+class PinFileError(CrewgateError):
+    """The file with the pinned tools of an MCP endpoint cannot be read, or is damaged."""
+
+
 class UnknownIdError(CrewgateError):
     """A caller names a task, session or context that no tool gave to its branch."""
 

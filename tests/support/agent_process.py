@@ -129,6 +129,7 @@ class Site:
 
     def __init__(self, folder: Path, state: str = "state", workers: int = 0) -> None:
         self.folder = folder
+        self.further = ""  # tables of the configuration
         self.state = folder / state
         self.file = folder / "crewgate.toml"
         self._state = state
@@ -166,7 +167,7 @@ class Site:
             wait=WAIT,
             price=price,
         )
-        beside.write_text(text)
+        beside.write_text(text + self.further)
         beside.replace(self.file)
 
     def agent(self) -> Forked:

@@ -120,6 +120,7 @@ class FakePermit:
         self.ended = ""
         self.extended: list[int] = []
         self.forbidden: frozenset[str] = frozenset()
+        self.in_observe_mode = observed_reason is not None
 
     @property
     def has_reservation(self) -> bool:
@@ -315,6 +316,7 @@ class World:
         self.sink = sink
         self.live = live
         self.metrics = metrics
+        self.pins = gateway._services.pins
 
     def unrecorded(self, reason: str) -> int:
         """How many refusals without a record the metrics have."""

@@ -13,6 +13,7 @@ import trio
 from crewgate import limits
 from crewgate.agent.ipc_server.attachments import AttachedProcess
 from crewgate.agent.state import AgentState
+from crewgate.agent.tool_pins import pin_health
 from crewgate.audit.health import audit_fact
 from crewgate.config.restart_only import WAY_OUT
 from crewgate.core.budget.ledger_protocol import WINDOW_SECONDS_HOUR, window_end
@@ -110,6 +111,7 @@ def facts(agent: AgentState) -> Iterator[ComponentHealth]:
     yield _branches(agent)
     yield from _crews(agent)
     yield _revocations(agent)
+    yield from pin_health.facts(agent.tool_pins)
     if agent.audit is not None:
         yield audit_fact("audit of the agent", agent.audit, refuses=False)
 

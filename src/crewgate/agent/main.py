@@ -191,6 +191,7 @@ async def _serve(
         nursery.start_soon(periodic.retry_draws, agent)
         nursery.start_soon(periodic.prefetch_loop, agent)
         nursery.start_soon(periodic.tidy_for_ever, agent)
+        nursery.start_soon(agent.tool_pins.writer.run)
         nursery.start_soon(health.health_loop, agent)
         nursery.start_soon(metrics_loop, agent, metrics)
         nursery.start_soon(observe_process, metrics, "agent")
@@ -205,6 +206,7 @@ async def _serve(
             if not mark.refusal:
                 signal_number = await _wait_until_stopped(agent)
         agent.ending = True
+        await agent.tool_pins.writer.flush()
         await take_leave(agent, signal_number)
         nursery.cancel_scope.cancel()
 

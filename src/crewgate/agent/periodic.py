@@ -69,6 +69,7 @@ def tidy(agent: AgentState) -> None:
     agent.lease_client.give_back_idle(*clocks)
     agent.minting_watch.poll(clocks, lapses=agent.is_synced())
     agent.draws.settle_overdraft()
+    agent.tool_pins.tidy()
     if agent.fanout.others is not None:
         agent.fanout.others.record_pending()
         if quarantines := agent.minting_watch.take_announcements():

@@ -26,6 +26,8 @@ from crewgate.agent.revocation.revocation_store import RevocationStore
 from crewgate.agent.revocation.types import ClockReading, LocalRevocationResult
 from crewgate.agent.system_clock import SystemClock
 from crewgate.agent.table_setup import holder_name
+from crewgate.agent.tool_pins.pin_files import PinFiles
+from crewgate.agent.tool_pins.tool_pins import ToolPins
 from crewgate.audit.writer import AuditWriter
 from crewgate.config import Config
 from crewgate.core.anomaly.results import ProfileSnapshot
@@ -100,13 +102,9 @@ class AgentState:
         )
         self.attribution = BurnedReservationAudit(self.registry)
         watch_journal = JournalFile(config.state / "watch", ProfileSnapshot)
+        watched, believed = (watch_journal, self.registry, table), self.believed
         self.minting_watch = MintingWatch(
-            watch_journal,
-            self.registry,
-            table,
-            sink=sink,
-            wall_ns=clock.wall_ns,
-            believed=self.believed,
+            *watched, sink=sink, wall_ns=clock.wall_ns, believed=believed
         )
         self.minting_watch.load(config.crews, active_config.policy.tools)
         # Each journal by its name in the health, and the owner of its live records.
@@ -121,6 +119,7 @@ class AgentState:
         self.draws = Draws(*parts, wait, read=clock.read)
         self.attached = AttachedProcesses(table)
         self.fanout = RevocationNotifier(self.attached, clock.monotonic_ns)
+        self.tool_pins = ToolPins(PinFiles(config.state / "mcp_pins"), self.attached, clock, sink)
         self.health, self.reports = HealthTracker(), NonWorkerHealthReports()
         # The agent's own audit file, once it is open.
         self.audit: AuditWriter | None = None
@@ -143,6 +142,7 @@ class AgentState:
         self._take_up_leases(clocks)
         self._take_up_notes(clocks)
         self.minting_watch.restore(clocks)
+        self.tool_pins.load(self.active_config.config.pin_policies)
         missing = self.revocations.restore(self.revocations_journal.read(), clocks)
         # The ledger may not have the last closings.
         for entry in self.revocations:
@@ -255,6 +255,7 @@ class AgentState:
         if self.fanout.others is not None and loaded.config.cluster is not None:
             self.fanout.others.load(loaded.config.cluster)
         self.table.set_policy_generation(policy.generation)
+        self.tool_pins.load(loaded.config.pin_policies)
         for process in self.attached:
             process.send(Reload(generation=policy.generation))
 

@@ -12,6 +12,7 @@ from crewgate._native.table_owner import OwnedTable
 from crewgate.agent import health
 from crewgate.agent.branch_usage_tree import RemoteUsage, beyond, rows
 from crewgate.agent.state import AgentState
+from crewgate.agent.tool_pins import pin_health
 from crewgate.core.anomaly.results import OrchestratorStatus
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ipc.admin_messages import AgentStatus, MintingWatchRow, TreeRow, WorkerStatus
@@ -47,6 +48,7 @@ def status(agent: AgentState, number: int) -> AgentStatus:
         state=found.state,
         health=list(found.conditions[: limits.health_shown_max]),
         health_more=max(0, len(found.conditions) - limits.health_shown_max),
+        pins=pin_health.counts(agent.tool_pins),
         coarsened=agent.revocations.coarsened.rows()[: limits.coarsened_rows_max],
     )
 

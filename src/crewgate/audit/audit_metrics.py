@@ -12,6 +12,7 @@ from crewgate.core.audit.records import (
     Record,
     RevocationRecord,
     ServiceEvent,
+    ToolPinRecord,
     WatchRecord,
 )
 from crewgate.metrics import families
@@ -57,6 +58,8 @@ class AuditMetrics:
             self._add(families.REVOCATIONS, "other", "remote", by=record.count)
         elif isinstance(record, WatchRecord):
             self._add(families.WATCH_STEPS, record.crew, record.step)
+        elif isinstance(record, ToolPinRecord):
+            self._add(families.PIN_STEPS, record.endpoint, record.step)
         elif isinstance(record, ConnectionRecord) and record.verdict == "refused":
             # Beyond some records a second, `AuditRecorder.count` counts the same refusals.
             self._add(families.UNAUTHENTICATED, record.listener, record.reason)

@@ -24,6 +24,7 @@ from crewgate.config.values import Fields, FilePath, Hosts, Mode, Name
 from crewgate.core.mcp import tool_ids
 from crewgate.core.mcp.argument_comparison import ArgumentComparison
 from crewgate.core.mcp.methods import METHODS, Revision
+from crewgate.core.mcp.pin_book import PinMode, PinPolicy, UnknownTools
 from crewgate.core.policy.policy import SHARED
 from crewgate.core.pricing.sources import PlaceKind, PriceTerm
 from crewgate.core.pricing.tariff import Tariff
@@ -217,6 +218,16 @@ class MCPConfig(msgspec.Struct, frozen=True):
     methods: Annotated[
         _Methods, "Further methods that pass without a check; every other unknown one is refused."
     ] = ()
+    pins: Annotated[
+        PinMode,
+        "If the server changes a tool that this machine has pinned: report it and refuse the tool "
+        '("block"), only report it ("warn"), or pin no tools ("off").',
+    ] = "warn"
+    unknown_tools: Annotated[
+        UnknownTools,
+        'Whether to "allow" or to "refuse" tools that the server has never listed, and tools that '
+        "it added after the first use and that nobody has approved.",
+    ] = "allow"
     lenient_discover: Annotated[
         bool, "Let the headers of `server/discover` differ from its body, as some clients do."
     ] = False
@@ -255,11 +266,18 @@ class MCPConfig(msgspec.Struct, frozen=True):
         known = [method for method in self.methods if method in METHODS]
         if known:
             section.problem(f"methods: {', '.join(known)}: the gateway checks it; leave it out")
+        if self.pins == "off" and self.unknown_tools == "refuse":
+            section.problem('unknown_tools = "refuse": pins = "off" leaves all tools unknown')
 
     @property
     def observe(self) -> bool:
         """Whether `mode` is "observe"."""
         return self.mode == "observe"
+
+    @property
+    def pin_policy(self) -> PinPolicy:
+        """What it does about tools that change, and about tools that are not pinned."""
+        return PinPolicy(self.pins, self.unknown_tools)
 
     @property
     def served(self) -> Revision:

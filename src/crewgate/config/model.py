@@ -29,6 +29,7 @@ from crewgate.config.tool import ToolConfig
 from crewgate.config.traces import TracesConfig
 from crewgate.config.upstream import UpstreamConfig
 from crewgate.config.values import FilePath, Name
+from crewgate.core.mcp.pin_book import PinPolicy
 from crewgate.errors import ConfigurationError
 
 SEALING_KEYS = "sealing.keys"
@@ -158,6 +159,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def seals_ids(self) -> bool:
         """Whether a worker seals ids, which it does at the endpoints."""
         return bool(self.mcp)
+
+    @property
+    def pin_policies(self) -> dict[str, PinPolicy]:
+        """What each MCP endpoint does about its tools, by its name."""
+        return {endpoint.name: endpoint.pin_policy for endpoint in self.mcp}
 
     @property
     def has_own_sealing_keys(self) -> bool:

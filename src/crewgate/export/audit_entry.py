@@ -15,6 +15,7 @@ from crewgate.core.trace_context import TraceContext
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _GOOD_OUTCOMES = {"done", "client-gone"}
+_WARNING_PIN_STEPS = {"new", "changed", "gone"}
 _WARNING_KINDS = {"burned", "refusals", "watch", "revocation"}
 
 
@@ -59,6 +60,8 @@ class AuditEntry(msgspec.Struct, frozen=True):
         """Whether a person may want to look at it."""
         if self.kind == "connection":
             return self.record.get("verdict") != "admitted"
+        if self.kind == "mcp-pin":
+            return self.record.get("step") in _WARNING_PIN_STEPS
         return self.kind in _WARNING_KINDS or bool(self.error_type)
 
     @property

@@ -28,11 +28,21 @@ from crewgate.ipc.cluster_messages import (
     RotateGroupKeys,
 )
 from crewgate.ipc.frames import FrameDecoder
+from crewgate.ipc.pin_messages import (
+    ApprovePins,
+    Definitions,
+    ForgetPins,
+    GetDefinitions,
+    GetPins,
+    PinRow,
+    PinsPage,
+    PinsUpdated,
+)
 from crewgate.ipc.sockets import AgentSocketKind, ProcessCredentials, connect, peer_of
 
 _CHUNK = 64 * 2**10
 A = TypeVar("A", bound=messages.AdminResponse)
-P = TypeVar("P", messages.TreePage, MembersPage)
+P = TypeVar("P", messages.TreePage, MembersPage, PinsPage)
 
 
 class AdminClient:
@@ -149,6 +159,32 @@ class AdminClient:
         return self._request(
             RotateGroupKeys(id=self._next_id(), voids=revoke_old), GroupKeysRotated
         )
+
+    def pins(self, endpoint: str = "") -> list[PinRow]:
+        """Return the pinned tools of an MCP endpoint, or of all; sorted by endpoint and name."""
+        pages = self._pages(GetPins(self._next_id(), endpoint), PinsPage)
+        return [row for page in pages for row in page.rows]
+
+    def definitions(self, endpoint: str, name: str) -> Definitions:
+        """Return the pinned and the newest definition of a tool."""
+        return self._request(GetDefinitions(self._next_id(), endpoint, name), Definitions)
+
+    def approve_pins(
+        self, endpoint: str, names: Sequence[str], *, every: bool = False, digest: str = ""
+    ) -> PinsUpdated:
+        """Trust the newest definitions of these tools, or of `every` tool of the endpoint.
+
+        If `digest` is not empty, the newest digest of the one tool must begin with it.
+        """
+        request = ApprovePins(self._next_id(), endpoint, list(names), every, digest)
+        return self._request(request, PinsUpdated)
+
+    def forget_pins(
+        self, endpoint: str, names: Sequence[str], *, every_gone: bool = False
+    ) -> PinsUpdated:
+        """Drop the pins of these tools, or of `every_gone` one that the server does not list."""
+        request = ForgetPins(self._next_id(), endpoint, list(names), every_gone)
+        return self._request(request, PinsUpdated)
 
     def _next_id(self) -> int:
         self._last_id += 1

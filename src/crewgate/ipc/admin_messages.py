@@ -13,10 +13,12 @@ from msgspec import Meta
 
 from crewgate import limits
 from crewgate.core.health import HealthCondition, HealthState
+from crewgate.core.mcp.pin_book import PinMode
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.tokens.claims import Claims
 from crewgate.ipc.attach_messages import Count, Facts, Id, Nanoseconds, RequestFailed
 from crewgate.ipc.cluster_messages import ClusterRequest, ClusterResponse, QuorumSyncState
+from crewgate.ipc.pin_messages import PinRequest, PinResponse
 
 # Which machines must have a revocation on disk before the agent answers; "" is a majority in a
 # cluster, and otherwise this machine.
@@ -273,6 +275,16 @@ class OverQuotaCrewStatus(msgspec.Struct, frozen=True):
     count: Count
 
 
+class EndpointPinCounts(msgspec.Struct, frozen=True):
+    """How many tools of an MCP endpoint are in which state, with the instructions as one more."""
+
+    endpoint: str
+    pins: PinMode
+    pinned: Count
+    new: Count
+    changed: Count
+
+
 class AgentStatus(msgspec.Struct, frozen=True, tag="status"):
     """The agent answers `GetStatus`: whether this machine is ready, and why not.
 
@@ -310,6 +322,7 @@ class AgentStatus(msgspec.Struct, frozen=True, tag="status"):
     health: list[HealthCondition] = []
     health_more: Count = 0
     coarsened: list[OverQuotaCrewStatus] = []
+    pins: list[EndpointPinCounts] = []
 
 
 class ReloadResult(msgspec.Struct, frozen=True, tag="reloaded"):
@@ -322,11 +335,11 @@ class ReloadResult(msgspec.Struct, frozen=True, tag="reloaded"):
 
 AdminRequest = (
     Revoke | Quarantine | ForgiveBurnedCredit | CheckMint | GetTree | GetStatus | ReloadConfig
-    | ProcessHealthReport | ClusterRequest
+    | ProcessHealthReport | ClusterRequest | PinRequest
 )  # fmt: skip
 AdminResponse = (
     RevocationReceipt | QuarantineResult | BurnedCreditForgiven | MintDecision | TreePage
-    | AgentStatus | ReloadResult | RequestFailed | ClusterResponse
+    | AgentStatus | ReloadResult | RequestFailed | ClusterResponse | PinResponse
 )  # fmt: skip
 
 owner_asks = msgspec.msgpack.Decoder(AdminRequest)

@@ -13,6 +13,9 @@ is one attachment; when it ends, the agent burns what the process still holds.
       | <- Reload -------------------- |   when there is another policy
       | -- ReportOverrun ------------> |   workers only
       | <- OverrunNoted -------------- |
+      | <- PinsPushed ---------------- |   workers only: at first all, then each change
+      | -- ReportDefinitions --------> |   workers only
+      | <- DefinitionsNoted ---------- |
       | -- WorkerReadinessReport ----> |   workers only, no answer
       | -- WorkerHealthReport -------> |   workers only, no answer
 
@@ -29,6 +32,8 @@ from msgspec import Meta
 
 from crewgate import limits
 from crewgate.core.health import ComponentHealth
+from crewgate.core.mcp.definitions import SeenDefinition
+from crewgate.core.mcp.pin_book import PinnedEndpoint, PinStatus
 from crewgate.core.tokens.claims import MicroCredits
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import ServiceConnectionError
@@ -56,9 +61,10 @@ class Attach(msgspec.Struct, frozen=True, tag="attach"):
 
     `worker` is the index of a gateway worker, -1 for an embedder. `answers_cuts` promises a
     `RevocationAck` for every `RevocationNotice`; without it, no revocation receipt waits for this
-    process. After the agent was restarted, the process sends `previous`, `nonce` and `life` as
-    `Attached` gave them. It asks for the number that it still holds in the table of that life, so
-    that its calls in flight continue.
+    process. `takes_pins` promises that the process understands `PinsPushed`, which the agent sends
+    to no other process. After the agent was restarted, the process sends `previous`, `nonce` and
+    `life` as `Attached` gave them. It asks for the number that it still holds in the table of that
+    life, so that its calls in flight continue.
     """
 
     version: int
@@ -67,6 +73,7 @@ class Attach(msgspec.Struct, frozen=True, tag="attach"):
     previous: Annotated[int, Meta(ge=-1, lt=limits.table_attachments_max)] = -1
     nonce: Nonce = 0
     life: bytes = b""
+    takes_pins: bool = False
 
 
 class WorkerReadinessReport(msgspec.Struct, frozen=True, tag="accepting"):
@@ -110,6 +117,18 @@ class ReportOverrun(msgspec.Struct, frozen=True, tag="overran"):
     id: TableKey
     grant: Grant
     amount: MicroCredits
+
+
+class ReportDefinitions(msgspec.Struct, frozen=True, tag="mcp-seen"):
+    """A worker sends definitions of MCP tools that differ from the pins, in the order it saw them.
+
+    The worker sends the report to the next agent if this one does not answer. Answer:
+    `DefinitionsNoted`.
+    """
+
+    id: Id
+    endpoint: Annotated[str, Meta(max_length=limits.name_chars_max)]
+    seen: Annotated[list[SeenDefinition], Meta(max_length=limits.mcp_definitions_in_report)]
 
 
 class RevocationAck(msgspec.Struct, frozen=True, tag="cut"):
@@ -164,6 +183,24 @@ class OverrunNoted(msgspec.Struct, frozen=True, tag="noted"):
     id: TableKey
 
 
+class DefinitionsNoted(msgspec.Struct, frozen=True, tag="mcp-noted"):
+    """The agent answers `ReportDefinitions`: its disk has the report, and it pushed the pins."""
+
+    id: Id
+
+
+class PinsPushed(msgspec.Struct, frozen=True, tag="mcp-pins"):
+    """The agent sends pins of MCP tools: all of them after `Attached`, then those that change.
+
+    With `begins`, all pins follow, in this message and the next ones, and replace what the worker
+    has. `complete` has all endpoints if these are the last pins of a push, and is None otherwise.
+    """
+
+    begins: bool
+    pins: list[PinStatus]
+    complete: list[PinnedEndpoint] | None = None
+
+
 class RevocationNotice(msgspec.Struct, frozen=True, tag="revoked"):
     """The agent sends this after each revocation; the table has revoked `keys` already.
 
@@ -196,8 +233,12 @@ class RequestFailed(msgspec.Struct, frozen=True, tag="failed"):
 
 AttachRequest = (
     Attach | WorkerReadinessReport | WorkerHealthReport | DrawCredit | ReportOverrun | RevocationAck
-)
-AttachResponse = Attached | CreditDrawn | OverrunNoted | RevocationNotice | Reload | RequestFailed
+    | ReportDefinitions
+)  # fmt: skip
+AttachResponse = (
+    Attached | CreditDrawn | OverrunNoted | RevocationNotice | Reload | RequestFailed | PinsPushed
+    | DefinitionsNoted
+)  # fmt: skip
 
 M = TypeVar("M")
 

@@ -40,6 +40,7 @@ def attach(
     *,
     worker: int = -1,
     answers_cuts: bool = False,
+    takes_pins: bool = False,
     previous: messages.Attached | None = None,
 ) -> AttachedConnection:
     """Attach to the agent whose state is in `folder`.
@@ -58,6 +59,7 @@ def attach(
         previous=previous.number if previous else -1,
         nonce=previous.nonce if previous else 0,
         life=previous.life if previous else b"",
+        takes_pins=takes_pins,
     )
     connection = connect(folder, AgentSocketKind.GROUP)
     passed: list[int] = []

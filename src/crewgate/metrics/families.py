@@ -275,6 +275,14 @@ WATCH_STEPS = _counter(
     *("crew", "step"),
 )
 
+_subject = "MCP tools"
+PIN_STEPS = _counter(
+    "crewgate_mcp_pin_steps_total",
+    "Tools of MCP servers that this machine pinned, that a server added, changed or removed, and"
+    " that a person approved.",
+    *("endpoint", "step"),
+)
+
 _subject = "Cluster"
 MEMBERS = _gauge(
     "crewgate_cluster_members", "Members of the cluster that this machine knows.", "state"

@@ -3,7 +3,12 @@
 from datetime import UTC, datetime, timedelta
 
 from crewgate.audit.audit_metrics import AuditMetrics
-from crewgate.core.audit.records import ConnectionRecord, RevocationRecord, ServiceEvent
+from crewgate.core.audit.records import (
+    ConnectionRecord,
+    RevocationRecord,
+    ServiceEvent,
+    ToolPinRecord,
+)
 from crewgate.core.verdict import ConnectionRefusalReason
 from crewgate.metrics import families
 from crewgate.metrics.process_metrics import ProcessMetrics
@@ -49,6 +54,16 @@ def test_revocations_without_a_record_of_each_are_counted() -> None:
     event = ServiceEvent(time=NOON, event="revocations", detail="", count=950)
     AuditMetrics(metrics, "agent").events([event])
     assert metrics.series(families.REVOCATIONS, "other", "remote").value == 950
+
+
+def test_steps_of_pinned_tools_are_counted() -> None:
+    """By endpoint and step, which come from the configuration and from the code."""
+    metrics = ProcessMetrics.unshared()
+    records = [
+        ToolPinRecord(time=NOON, endpoint="files", tool=tool, step="changed") for tool in "ab"
+    ]
+    AuditMetrics(metrics, "agent").events(records)
+    assert metrics.series(families.PIN_STEPS, "files", "changed").value == 2
 
 
 def test_refused_certificates_are_counted_as_those_without_a_record() -> None:

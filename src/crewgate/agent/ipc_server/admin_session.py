@@ -1,7 +1,7 @@
 """Serves the admin socket: revocation, quarantine, tree, status and reload, each in turn.
 
 It passes each request to the agent's state and sends the answer. `cluster_admin` serves requests
-about the other machines.
+about the other machines, and `pin_admin` those about MCP tools.
 """
 
 import logging
@@ -12,6 +12,7 @@ from crewgate import limits
 from crewgate.agent import status
 from crewgate.agent.anomaly import remote_quarantines
 from crewgate.agent.grant_consistency_check import grant_of
+from crewgate.agent.ipc_server import pin_admin
 from crewgate.agent.ipc_server.message_stream import MessageStream, pages
 from crewgate.agent.ipc_server.revoke_request import revoke
 from crewgate.agent.reload import reload_now
@@ -30,6 +31,7 @@ from crewgate.errors import (
 from crewgate.ipc import admin_messages as messages
 from crewgate.ipc.attach_messages import RequestFailed
 from crewgate.ipc.cluster_messages import ClusterRequest
+from crewgate.ipc.pin_messages import PinRequest
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +59,8 @@ async def _answer_or_refuse(
             agent.reports.update(connection, request, agent.clock.boot_ns())
         elif isinstance(request, ClusterRequest):
             await _answer_about_cluster(agent, connection, request)
+        elif isinstance(request, PinRequest):
+            await pin_admin.answer(agent, connection, request)
         else:
             await _answer(agent, connection, request)
     except (ServiceRefusedError, ConfigurationError) as error:

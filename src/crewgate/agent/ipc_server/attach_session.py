@@ -82,6 +82,7 @@ async def _serve(
     async with open_nursery() as nursery:
         process.descriptor = connection.stream.socket.fileno()
         nursery.start_soon(_send_loop, connection, process, nursery.cancel_scope)
+        agent.tool_pins.push.send(process)
         while (request := await connection.receive()) is not None:
             _dispatch(agent, process, request)
         nursery.cancel_scope.cancel()
@@ -94,6 +95,10 @@ def _dispatch(agent: AgentState, process: AttachedProcess, request: messages.Att
         if process.worker < 0:
             raise ServiceConnectionError("only a gateway's worker may report an overrun")
         process.send(overran(agent, request))
+    elif isinstance(request, messages.ReportDefinitions):
+        if process.worker < 0:
+            raise ServiceConnectionError("only a gateway's worker may report definitions of tools")
+        agent.tool_pins.report(process, request)
     elif isinstance(request, messages.RevocationAck):
         agent.fanout.disconnect_acks.answer(process, request)
     elif isinstance(request, messages.WorkerHealthReport):

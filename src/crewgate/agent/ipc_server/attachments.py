@@ -5,7 +5,7 @@ the table: a message only says sooner what the table says, too.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import trio
 
@@ -13,17 +13,23 @@ from crewgate import limits
 from crewgate._native.records import BurnedReservation
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core.health import ComponentHealth
+from crewgate.core.mcp.pin_book import PinnedEndpoint
 from crewgate.ipc import direct_send
 from crewgate.ipc.attach_messages import (
     Attach,
     CreditDrawn,
+    DefinitionsNoted,
     OverrunNoted,
+    PinsPushed,
     Reload,
     RequestFailed,
     RevocationNotice,
 )
 
-OutgoingMessage = CreditDrawn | RequestFailed | OverrunNoted | Reload | RevocationNotice
+OutgoingMessage = (
+    CreditDrawn | RequestFailed | OverrunNoted | Reload | RevocationNotice | PinsPushed
+    | DefinitionsNoted
+)  # fmt: skip
 
 
 class AttachedProcess:
@@ -32,7 +38,8 @@ class AttachedProcess:
     `number` is its attachment in the table while it is connected. `facts` is its last health
     report, and `received_ns` when it attached or reported last (CLOCK_BOOTTIME). `draws` counts its
     draws in progress. `descriptor` is its connection, which stays open while a task reads the
-    outbox; -1 before and after.
+    outbox; -1 before and after. `pins_version` and `pins_complete` are what it was last sent
+    (`tool_pins.pin_push`).
     """
 
     def __init__(self, number: int, nonce: int, request: Attach) -> None:
@@ -40,6 +47,9 @@ class AttachedProcess:
         self.nonce = nonce
         self.worker = request.worker
         self.answers_cuts = request.answers_cuts
+        self.takes_pins = request.takes_pins and request.worker >= 0
+        self.pins_version = -1
+        self.pins_complete: Sequence[PinnedEndpoint] | None = None
         self.accepting = False
         self.policy_generation = 0
         self.facts: tuple[ComponentHealth, ...] = ()
@@ -48,7 +58,8 @@ class AttachedProcess:
         self.gone = False
         # The requests in progress bound the answers; notices have a bound of their own.
         messages_max = limits.ipc_push_frames_max + limits.ipc_draws_max
-        messages_max += limits.overruns_kept_max if request.worker >= 0 else 0
+        if request.worker >= 0:
+            messages_max += limits.overruns_kept_max + limits.mcp_reports_unanswered_max
         self._send, self.outbox = trio.open_memory_channel[OutgoingMessage](messages_max)
         self.descriptor = -1
 
@@ -61,7 +72,7 @@ class AttachedProcess:
         is_first = self.descriptor >= 0 and queue.tasks_waiting_receive
         if is_first and direct_send.send(self.descriptor, message):
             return True
-        is_notice = isinstance(message, Reload | RevocationNotice)
+        is_notice = isinstance(message, Reload | RevocationNotice | PinsPushed)
         if is_notice and queue.current_buffer_used >= limits.ipc_push_frames_max:
             return False
         try:

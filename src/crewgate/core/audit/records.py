@@ -262,6 +262,25 @@ class WatchRecord(BaseRecord, frozen=True, kw_only=True, tag="watch"):
     usual: int | None = None
 
 
+class ToolPinRecord(BaseRecord, frozen=True, kw_only=True, tag="mcp-pin"):
+    """A step of a pinned MCP tool, or of the instructions of a server (then `tool` is empty).
+
+    `step` is a `PinStep` of `core.mcp.pinning`: the server listed another definition, or a person
+    approved it. `was` and `now` are digests. `by` is `owner` for a person on this machine; it is
+    empty for a step of the server. `unrecorded` earlier changes of the endpoint have no record,
+    because the server changed its tools too often.
+    """
+
+    time: datetime
+    endpoint: str
+    tool: str
+    step: str
+    was: str = ""
+    now: str = ""
+    by: str = ""
+    unrecorded: int = 0
+
+
 class ServiceEvent(BaseRecord, frozen=True, kw_only=True, tag="event"):
     """An event of the service itself: start, stop, reload, degraded, recovered."""
 
@@ -279,6 +298,7 @@ Record = (
     | RefusalsRecord
     | ConnectionRecord
     | WatchRecord
+    | ToolPinRecord
     | ServiceEvent
 )
 

@@ -10,6 +10,7 @@ from crewgate.core.audit import record_builder
 from crewgate.core.audit.json_line import encode
 from crewgate.core.audit.records import CallInfo
 from crewgate.core.fair_share_limiter import FairShareLimiter
+from crewgate.core.mcp.pin_book import PinBook
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 from crewgate.gateway.call.authorizer import DrawCallback, GateAuthorizer
@@ -39,7 +40,8 @@ class CallServices:
         """`wait_seconds`: how long a call waits for credit before it is answered.
 
         Without `metrics`, the counts are lost with this object. Without `work`, no task or session
-        that a call begins is cancelled in a revocation.
+        that a call begins is cancelled in a revocation. Until a worker sets `pins`, no MCP tool is
+        pinned.
         """
         self.authorizer = authorizer
         self.in_flight = in_flight
@@ -49,6 +51,7 @@ class CallServices:
         self.wait_seconds = wait_seconds
         self.work = WorkRegistry(lambda _: None) if work is None else work
         self.detached = FairShareLimiter(limits.detached_calls_max, limits.detached_calls_share)
+        self.pins = PinBook()
         self.audit_lines = AuditLines()
         self.settlements = EndedCallQueue(sink, poller)
         self.call_metrics = CallMetrics(metrics or ProcessMetrics.unshared())

@@ -101,7 +101,9 @@ class ProxiedCall:
                 services, permit, priced.meter, pending.body, pending.described.tool
             )
         message, target = pending.message, head.target.partition(b"?")[0]
-        rewriter = None if message is None else message.response(permit, services.work, target)
+        rewriter = None
+        if message is not None:
+            rewriter = message.response(permit, services.work, services.pins, target)
         self.response = ResponseRelay(services, entry, self._metering, rewriter)
         self._detached: DetachedResponse | None = None  # set once its client has left
         self._outlives_client = message is not None and message.outlives_client

@@ -16,6 +16,7 @@ from crewgate.gateway.bad_token_throttle import BadTokenThrottle
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.problem_response import respond_with_problem
 from crewgate.gateway.call.undecided_call import UndecidedCall
+from crewgate.gateway.mcp.judging import JudgedMessage
 from crewgate.gateway.routes import RouteTable
 from crewgate.server.exchange import Exchange
 
@@ -65,19 +66,16 @@ class Refusals:
         self._services.record_refusal(info, denial)
 
     def refuses_message(self, pending: UndecidedCall, routes: RouteTable, permit: Permit) -> bool:
-        """Refuse a permitted call for its arguments, or for what else its message uses.
+        """Refuse a permitted call for its tool, its arguments, or for what else its message uses.
 
-        Return False if neither is against it. In observe mode, the permit notes why it would be
-        refused, and the call goes on.
+        Return False if none of them is against it. In observe mode, the permit notes why it would
+        be refused, and the call goes on.
         """
         message = pending.message
-        if message is None:
+        objection = None if message is None else self._objection(message, permit)
+        if objection is None:
             return False
-        reason, detail = Reason.TOOL_NOT_ALLOWED, ""
-        if all(map(permit.allows, message.also)):
-            reason, detail = Reason.ARGUMENTS_NOT_ALLOWED, message.refused_arguments() or ""
-            if not detail:
-                return False
+        reason, detail = objection
         if permit.in_observe_mode:
             permit.note_observed(reason)
             return False
@@ -87,6 +85,16 @@ class Refusals:
         denial = Denial(reason, permit.grant)
         self.refuse_with(pending.exchange, routes, pending.described, answer, denial)
         return True
+
+    def _objection(self, message: JudgedMessage, permit: Permit) -> tuple[Reason, str] | None:
+        """Return the reason to refuse a message, and its detail if there is one."""
+        if not all(map(permit.allows, message.also)):
+            return Reason.TOOL_NOT_ALLOWED, ""
+        reason = message.pin_refusal(self._services.pins)
+        if reason is not None:
+            return reason, ""
+        detail = message.refused_arguments()
+        return (Reason.ARGUMENTS_NOT_ALLOWED, detail) if detail else None
 
     def refuse_unrecorded(
         self,

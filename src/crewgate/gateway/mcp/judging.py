@@ -16,6 +16,7 @@ from crewgate.core.http_types import HeaderField
 from crewgate.core.mcp import message_rules, tool_ids
 from crewgate.core.mcp.argument_rules import ArgumentRules
 from crewgate.core.mcp.methods import METHODS, Action, Revision
+from crewgate.core.mcp.pin_book import PinBook
 from crewgate.core.mcp.refusals import MCPProblemFormat
 from crewgate.core.mcp.rpc_errors import (
     RefusedMessageError,
@@ -25,6 +26,7 @@ from crewgate.core.mcp.rpc_errors import (
     unknown_method,
 )
 from crewgate.core.pricing.tariff import Tariff
+from crewgate.core.problem_types import Reason
 from crewgate.core.sealed_ids import CallIds
 from crewgate.errors import CrewgateError, MalformedMessageError
 from crewgate.gateway.call.response_rewriter import ResponseRewriter
@@ -105,7 +107,18 @@ class JudgedMessage(msgspec.Struct, frozen=True):
             return False
         return self.message.kind == "request"
 
-    def response(self, permit: Permit, registry: WorkRegistry, target: bytes) -> ResponseRewriter:
+    def pin_refusal(self, pins: PinBook) -> Reason | None:
+        """Return why a call of a tool, or a list of tools, is refused; None if it is not."""
+        if self.message is None:
+            return None
+        if self.action is Action.TOOL:
+            return pins.refusal_of(self.endpoint.name, self.message.name)
+        lists_tools = self.action is Action.DISCOVER or self.method == "tools/list"
+        return pins.refusal_of(self.endpoint.name, None) if lists_tools else None
+
+    def response(
+        self, permit: Permit, registry: WorkRegistry, pins: PinBook, target: bytes
+    ) -> ResponseRewriter:
         """Return what changes the response of the message.
 
         `registry` remembers the tasks and sessions that run on at the server; `target` is the path
@@ -129,10 +142,10 @@ class JudgedMessage(msgspec.Struct, frozen=True):
             permit,
             self.ids,
             work,
+            pins,
             message=self.message,
             action=self.action,
             revision=self.revision,
-            ends_session=self.method == _END_SESSION,
         )
 
     def __repr__(self) -> str:

@@ -20,6 +20,8 @@ from crewgate.core.mcp.caller_filter import CallerFilter, CallerView
 from crewgate.core.mcp.list_filter import ListKind
 from crewgate.core.mcp.message_rules import CAPABILITIES, SESSION, TASKS
 from crewgate.core.mcp.methods import Action, Revision, versions_of
+from crewgate.core.mcp.pin_book import PinBook
+from crewgate.core.mcp.pin_observer import PinObserver
 from crewgate.core.mcp.response_rewriting import MessageEditor, ResponseRewriter
 from crewgate.core.mcp.task_ids import TaskIdSealing
 from crewgate.core.sealed_ids import CallIds, IdKind
@@ -134,20 +136,29 @@ def response_to(
     permit: Permit,
     ids: CallIds,
     work: MCPWork,
+    pins: PinBook,
     *,
     message: JSONRPCMessage | None,
     action: Action | None,
     revision: Revision,
-    ends_session: bool,
 ) -> EndpointResponse:
     """Return the response to a message; None stands for the stream or the end of a session."""
     is_request = message is not None and message.kind == "request"
+    ends_session = message is None and action is not Action.STREAM
     # Only a request has a known response. A stream can have those to all requests of a session.
     method = message.method if message is not None and is_request else ""
     is_legacy = revision is Revision.LEGACY and not ends_session
     editors: list[MessageEditor] = []
     if is_legacy or action in _FILTERED:
-        editors.append(CallerFilter(method, _view(endpoint, permit, revision, ids)))
+        observer = PinObserver(
+            endpoint.name,
+            pins,
+            method,
+            may_refuse=not permit.in_observe_mode,
+            is_first_page=message is not None and message.member("params", "cursor") is None,
+        )
+        view = _view(endpoint, permit, revision, ids, observer)
+        editors += observer, CallerFilter(method, view)
     if is_legacy or action is Action.LISTEN or _names_tasks(message, action):
         editors.append(TaskIdSealing(ids, read_message, work, method))
     messages = None
@@ -191,7 +202,9 @@ def _asks_for_task(message: JSONRPCMessage | None) -> bool:
     return message is not None and message.member("params", "task") is not None
 
 
-def _view(endpoint: MCPEndpoint, permit: Permit, revision: Revision, ids: CallIds) -> CallerView:
+def _view(
+    endpoint: MCPEndpoint, permit: Permit, revision: Revision, ids: CallIds, pins: PinObserver
+) -> CallerView:
     """Return what the caller with this permit may see of an endpoint."""
     name, classes, allows = endpoint.name, endpoint.classes, permit.allows
 
@@ -208,7 +221,7 @@ def _view(endpoint: MCPEndpoint, permit: Permit, revision: Revision, ids: CallId
     life_ms = (permit.grant.claims.exp - time.time()) * 1000
     return CallerView(
         {
-            ListKind.TOOLS: lambda tool: allows(tool_ids.tool_id(name, tool)),
+            ListKind.TOOLS: lambda tool: allows(tool_ids.tool_id(name, tool)) and pins.shows(tool),
             ListKind.PROMPTS: lambda prompt: allows(tool_ids.prompt_id(name, prompt)),
             ListKind.RESOURCES: may_read,
             ListKind.TEMPLATES: may_read_some,

@@ -14,6 +14,7 @@ import trio
 
 from crewgate import limits
 from crewgate.core.health import ComponentHealth
+from crewgate.core.mcp.pin_book import PinBook
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import ServiceConnectionError
 from crewgate.gateway.call.authorizer import DrawCallback
@@ -42,12 +43,21 @@ class AgentEvents(Protocol):
 
 
 class AgentConnection:
-    """The connection of worker `index` to the agent whose state is in `folder`."""
+    """The connection of worker `index` to the agent whose state is in `folder`.
 
-    def __init__(self, folder: Path, index: int, events: AgentEvents) -> None:
+    It keeps `pins` up to date, and reports what `pins` has for the agent.
+    """
+
+    def __init__(
+        self, folder: Path, index: int, events: AgentEvents, pins: PinBook | None = None
+    ) -> None:
         self._folder = folder
         self._index = index
         self._events = events
+        self._pins = PinBook() if pins is None else pins
+        self._pins.on_report = self.send_definitions
+        # Whether this agent knows reports of definitions: then it has pushed pins.
+        self._takes_reports = False
         self._previous: messages.Attached | None = None
         self._outbox: trio.MemorySendChannel[messages.AttachRequest] | None = None
         self._descriptor = -1  # of the connection that `_outbox` is for
@@ -76,7 +86,7 @@ class AgentConnection:
             except ServiceConnectionError as error:
                 _log.warning("%s", error)
             finally:
-                self._outbox, self._descriptor = None, -1
+                self._outbox, self._descriptor, self._takes_reports = None, -1, False
                 self._away_since = trio.current_time()
 
     def ask(self, grant: Grant, need: int, answered: DrawCallback) -> None:
@@ -115,8 +125,22 @@ class AgentConnection:
         if self._pending_overruns.keep(report) and not self._send(report):
             self._pending_overruns.put_off(report)
 
+    def send_definitions(self) -> None:
+        """Report what `pins` has for the agent; what cannot be sent now is sent later."""
+        while self._takes_reports and (report := self._pins.next_report()) is not None:
+            message = messages.ReportDefinitions(report.number, report.endpoint, report.seen)
+            if not self._send(message):
+                self._pins.put_back(report)
+                return
+
     def _attach(self) -> AttachedConnection:
-        return attach(self._folder, worker=self._index, answers_cuts=True, previous=self._previous)
+        return attach(
+            self._folder,
+            worker=self._index,
+            answers_cuts=True,
+            takes_pins=True,
+            previous=self._previous,
+        )
 
     def _send(self, message: messages.AttachRequest) -> bool:
         """Send or queue a message; return False if neither is possible.
@@ -159,6 +183,7 @@ class AgentConnection:
         self._outbox = sender
         self._descriptor = session.connection.fileno()
         self._pending_overruns.begin_again()
+        self._pins.begin_again()
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(session.connection))
         failed: list[ServiceConnectionError] = []
         async with stream, trio.open_nursery() as nursery:
@@ -210,6 +235,13 @@ class AgentConnection:
             self._send(self._events.revoked(message))
         elif isinstance(message, messages.Reload):
             self._events.reload(message.generation)
+        elif isinstance(message, messages.PinsPushed):
+            self._pins.apply(message.pins, message.complete, begins=message.begins)
+            self._takes_reports = True
+            self.send_definitions()
+        elif isinstance(message, messages.DefinitionsNoted):
+            self._pins.confirm(message.id)
+            self.send_definitions()
         elif isinstance(message, (messages.CreditDrawn, messages.RequestFailed)):
             pending = self._pending_draws.pop(message.id, None)
             if pending is not None:

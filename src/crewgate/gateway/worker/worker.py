@@ -17,6 +17,7 @@ from crewgate import limits
 from crewgate._native.table import Table
 from crewgate.audit.recorder import AuditRecorder
 from crewgate.config import Config, HostPort
+from crewgate.core.mcp.pin_book import PinBook
 from crewgate.core.verdict import ConnectionRefusalReason
 from crewgate.core.x509.ocsp_result import CertificateStatus
 from crewgate.errors import ConfigurationError, TableError
@@ -81,7 +82,8 @@ class Worker:
         )
         self._canceller = WorkCanceller(self._metrics)
         self._work = WorkRegistry(self._canceller.cancel, self._has_work.set)
-        self._agent = AgentConnection(config.state, index, self)
+        self._pins = PinBook()
+        self._agent = AgentConnection(config.state, index, self, self._pins)
         self._peer_connections = PeerConnections(self._has_work.set)
         self._signer = LocalSigner()
         self._disconnects = UnreportedDisconnects()
@@ -298,6 +300,7 @@ class Worker:
         if attachment is None:
             raise AssertionError("nothing is loaded before the first attachment")
         bound = listeners.bind(prepared)
+        self._pins.load(prepared.config.pin_policies)
         if self._authorizer is None:
             self._authorizer = GateAuthorizer(*attachment, prepared.policy, self._agent.ask)
             self._services = CallServices(
@@ -310,6 +313,7 @@ class Worker:
                 self._metrics,
                 self._work,
             )
+            self._services.pins = self._pins
         else:
             self._authorizer.load(prepared.policy)
         listeners.adopt(prepared, bound)
@@ -360,5 +364,6 @@ class Worker:
             facts = self._health.facts(listeners, pools, time.time(), trio.current_time())
             cancellations = self._canceller.facts(time.monotonic())
             self._agent.send_health(bounded([*facts, *cancellations]))
+            self._agent.send_definitions()
             self._gauges.note(listeners, pools, self._in_flight, self._work)
             await trio.sleep(limits.sweep_seconds)

@@ -1,0 +1,67 @@
+"""Compares what the response of an MCP server lists with the pinned tools.
+
+It stands before the filter of the caller, so it sees the tools that the caller may not use as well.
+"""
+
+from crewgate.core.mcp import definitions, list_filter
+from crewgate.core.mcp.definitions import INSTRUCTIONS
+from crewgate.core.mcp.list_filter import ListKind
+from crewgate.core.mcp.pin_book import PinBook
+from crewgate.core.mcp.response_rewriting import ServerMessage
+
+
+class PinObserver:
+    """A `MessageEditor` for the response to one request, or without a method for any response.
+
+    It leaves instructions out that the server has changed, if the endpoint blocks them.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        pins: PinBook,
+        method: str,
+        *,
+        may_refuse: bool,
+        is_first_page: bool,
+    ) -> None:
+        """`may_refuse`: the caller is not in observe mode."""
+        self._endpoint = endpoint
+        self._pins = pins
+        self._method = method
+        self._may_refuse = may_refuse
+        self._is_first_page = is_first_page
+
+    def __call__(self, message: ServerMessage) -> bytes | None:
+        """Compare a message with the pins; return it if it changed, and else None.
+
+        Raises:
+            UnusableResponseError: The list of tools is not a list, or exceeds a limit.
+        """
+        result = message.member("result") if message.kind == "response" else None
+        if result is None or not self._pins.is_pinned(self._endpoint):
+            return None
+        if self._method in {"", "tools/list"} and message.member("result", "tools"):
+            self._compare(message, result)
+        if self._method not in {"", "initialize", "server/discover"}:
+            return None
+        if message.member("result", "capabilities") is None:
+            return None
+        self._pins.observe_instructions(self._endpoint, result)
+        if self.shows(INSTRUCTIONS):
+            return None
+        kept = definitions.without_instructions(result)
+        return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (message.id, kept)
+
+    def shows(self, name: str) -> bool:
+        """Return whether a list may show a tool."""
+        return not (self._may_refuse and self._pins.refusal_of(self._endpoint, name))
+
+    def _compare(self, message: ServerMessage, result: bytes) -> None:
+        entries = list_filter.list_entries(result, ListKind.TOOLS)
+        is_last_page = message.member("result", "nextCursor") is None
+        self._pins.observe(
+            self._endpoint,
+            [entry.text for entry in entries],
+            is_whole=self._is_first_page and is_last_page,
+        )
