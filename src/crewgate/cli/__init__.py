@@ -34,6 +34,7 @@ COMMANDS = {
     "tree": "Show the branches, what each has spent, and what it may still spend.",
     "revoke": "Revoke a branch and everything below it, or single tokens.",
     "quarantine": "Stop an orchestrator from starting branches, or let it start them again.",
+    "mcp": "Show the tools of MCP servers, and approve tools that a server has changed.",
     "crew": "Create a crew's signing key and JWKS, and print its configuration section.",
     "ca": "Issue, renew, list and revoke certificates of the internal CA.",
     "run": "Run an orchestrator that uses a certificate and never holds its key.",

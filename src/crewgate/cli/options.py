@@ -47,7 +47,7 @@ class ParsedIntParamType(click.ParamType[int]):
 
 
 class ConfigNameParamType(click.types.StringParamType):
-    """The name of a `table` of the configuration, "crew" or "tool". Shells complete it."""
+    """The name of a `table` of the configuration: "crew", "tool" or "mcp". Shells complete it."""
 
     def __init__(self, table: str) -> None:
         self.table = table

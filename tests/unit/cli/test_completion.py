@@ -23,6 +23,8 @@ CONFIG = """
 [tool.scan.price]
 [tool."$(touch stolen)"]
 [tool.`touch stolen`]
+[mcp.files]
+[mcp.files.tool.delete]
 """
 Offers = Callable[[str], frozenset[str]]
 
@@ -116,6 +118,7 @@ TYPED: list[tuple[str, set[str], set[str]]] = [
     ("crewgate mint -c gw/crewgate.toml --crew ", {"article", "bd"}, {"article.watch", "scan"}),
     ("crewgate mint --config=gw/crewgate.toml --tools s", {"search.web", "scan"}, {"article"}),
     ("crewgate mint -c gw/missing.toml --tools ", set(), {"scan"}),
+    ("crewgate mcp diff -c gw/crewgate.toml ", {"files"}, {"delete", "scan"}),
     ("crewgate check -c gw/crewgate.t", {"gw/crewgate.toml"}, set()),
     ("crewgate init gw/my", {"gw/my"}, set()),
     ("crewgate audit --role ", set(), {"init", "article", "gw/"}),

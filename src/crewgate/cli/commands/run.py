@@ -39,7 +39,7 @@ from crewgate.runtime.log_format import LogFormat, LogLevel, LogSettings
 )
 @life_option("Lifetime of each certificate (default: [ca] life_seconds).")
 @log_options
-@click.argument("command_line", metavar="-- CMD …", nargs=-1, required=True)
+@click.argument("command_line", metavar="-- CMD …", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_context
 def command(
     ctx: click.Context,

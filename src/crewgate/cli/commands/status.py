@@ -142,6 +142,7 @@ def _explained(found: dict[str, Any]) -> str:
         ),
         f"calls          {counts['reservations']} in flight",
     ]
+    lines += [_pinned(row) for row in found["pins"]]
     lines += [_coarsened(row) for row in found["coarsened"]]
     lines += [_watched(row) for row in found["watched"]]
     if found["watched_more"]:
@@ -159,6 +160,12 @@ def _coarsened(row: dict[str, Any]) -> str:
         f"revocations    crew {row['crew']} used up its share: all tokens were revoked {times}, "
         f"last at {datetime.fromtimestamp(row['at'], UTC):%Y-%m-%d %H:%M}Z"
     )
+
+
+def _pinned(row: dict[str, Any]) -> str:
+    """Return the line of an MCP endpoint whose tools are pinned."""
+    counts = ", ".join(f"{row[state]} {state}" for state in ("pinned", "new", "changed"))
+    return f"MCP tools      {row['endpoint']}: {counts}"
 
 
 def _overdraft(found: dict[str, Any]) -> list[str]:

@@ -22,6 +22,7 @@ class ValueKind(Enum):
     FOLDER = "folder"
     CREW = "crew"
     TOOL = "tool"
+    MCP_ENDPOINT = "mcp"
     COMMAND_LINE = "command-line"  # a command of the system, and its arguments
 
 
@@ -112,7 +113,8 @@ def _value(parameter: click.Parameter, context: click.Context) -> Value:
         return Value(name, ValueKind.FILE)
     if isinstance(kind, ConfigNameParamType):
         return Value(name, ValueKind(kind.table))
-    return Value(name, ValueKind.COMMAND_LINE if parameter.nargs < 0 else ValueKind.NOTHING)
+    is_command_line = parameter.nargs < 0 and kind is click.UNPROCESSED
+    return Value(name, ValueKind.COMMAND_LINE if is_command_line else ValueKind.NOTHING)
 
 
 def _first_sentence(text: str | None) -> str:

@@ -72,6 +72,7 @@ _KINDS = {
     ValueKind.FOLDER: "-x -a '(__fish_complete_directories)'",
     ValueKind.CREW: "-x -a '(__crewgate_names crew)'",
     ValueKind.TOOL: "-x -a '(__crewgate_names tool)'",
+    ValueKind.MCP_ENDPOINT: "-x -a '(__crewgate_names mcp)'",
     ValueKind.COMMAND_LINE: "-x -a '(__fish_complete_command)'",
 }
 

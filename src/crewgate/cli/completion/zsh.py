@@ -43,6 +43,7 @@ _KINDS = {
     # With a blank before it, `_arguments` adds no arguments to an action.
     ValueKind.CREW: " _crewgate_names crew",
     ValueKind.TOOL: " _crewgate_names tool",
+    ValueKind.MCP_ENDPOINT: " _crewgate_names mcp",
     ValueKind.COMMAND_LINE: "_normal",
 }
 

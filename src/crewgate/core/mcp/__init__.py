@@ -5,7 +5,9 @@ what each method does, `message_rules` checks a message and its headers, `tool_i
 uses for a token's `allowed_tools`, and `refusals` writes refusals that an agent understands.
 `resource_classes` sorts resources by their URIs, and `argument_rules` checks the arguments of
 tools. On the way back, `response_rewriting` reads each message of the server, and `caller_filter`
-and `list_filter` take out what the caller may not use.
+and `list_filter` take out what the caller may not use. `pin_observer` compares the tools that the
+server lists with those that this machine trusts: `definitions` computes digests, `pinning` has the
+rules, `pin_book` is the copy of a worker, and `definition_outbox` has what the agent must learn.
 
 There are two revisions on one endpoint. A *modern* message (2026-07-28) names its revision in its
 `_meta`. All others are *legacy* (2025-11-25 and before): they begin with `initialize`, and the
@@ -18,4 +20,5 @@ Invariants:
 - A client gets only messages of a server that were read. A message that cannot be read is an error.
 - A list shows no byte of an entry that the caller may not use. The call is judged again.
 - No refusal depends on whether a tool exists if the branch may not use it.
+- A tool of which the server has shown two definitions is changed until a person approves it.
 """
