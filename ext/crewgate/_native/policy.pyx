@@ -118,7 +118,7 @@ cdef class Policy:
             and (own.orchestrator is None or own.orchestrator == key.orchestrator))
 
     cdef bint covers(self, tuple patterns, Py_ssize_t tool):
-        """Whether one of the patterns of a grant or crew covers the tool, or reaches the endpoint."""
+        """Whether a pattern of a grant or crew covers the tool, or reaches the endpoint."""
         cdef size_t n = 0
         cdef size_t m = 0
         cdef const unsigned char *name = ascii_text(self.tools[tool], &m)
