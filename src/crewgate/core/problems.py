@@ -19,6 +19,7 @@ from crewgate.core.problem_types import (
     BY_STATUS,
     INSUFFICIENT_SCOPE,
     ProblemType,
+    Reason,
 )
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
@@ -32,10 +33,9 @@ _TOO_FEW = (
     "by a lower max_tokens), or for more credits; do not retry it as it is."
 )
 # The detail of a problem that ends a running call; the title before it says why.
-_MAY_HAVE_RUN = (
-    "The call was already running, so the tool may have done its work. Repeat the call only if "
-    "that does no harm."
-)
+_MAY_HAVE_RUN = "The call was already running, so the tool may have done its work. "
+_MAY_REPEAT = _MAY_HAVE_RUN + "Repeat the call only if that does no harm."
+_IS_LAST = _MAY_HAVE_RUN + "Do not repeat the call: every further call of this branch is refused."
 
 _encode = msgspec.json.Encoder().encode
 
@@ -103,7 +103,8 @@ def of_running_call(kind: ProblemType) -> ProblemType:
     This problem invites no client to repeat the call. It has no `Retry-After` and no error code:
     after `invalid_token`, clients repeat a request with a newer token (RFC 6750, section 3.1).
     """
-    return structs.replace(kind, detail=_MAY_HAVE_RUN, token_error="", retry_seconds=0)
+    detail = _IS_LAST if kind.slug == Reason.BRANCH_REVOKED.value else _MAY_REPEAT
+    return structs.replace(kind, detail=detail, token_error="", retry_seconds=0)
 
 
 def of_wire(status: int, asked: Iterable[HeaderField] = ()) -> RefusalResponse:

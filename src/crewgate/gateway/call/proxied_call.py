@@ -22,7 +22,7 @@ from crewgate.gateway.call.problem_response import respond_with_problem, upstrea
 from crewgate.gateway.call.request_body_upload import RequestBodyUpload
 from crewgate.gateway.call.response_metering import ResponseMetering
 from crewgate.gateway.call.response_relay import ResponseRelay
-from crewgate.gateway.call.termination import send_termination
+from crewgate.gateway.call.termination import finish_events, send_termination
 from crewgate.gateway.call.undecided_call import UndecidedCall
 from crewgate.gateway.routes import ToolRoute
 from crewgate.upstream.interfaces import RequestHead, RequestStream, ReuseKey
@@ -325,8 +325,9 @@ class ProxiedCall:
                 grant=grant,
                 is_running=self.is_touched,
             )
-        elif self.response.between_events and self.exchange.problem_format is not None:
-            self.exchange.finish(self.exchange.problem_format.event(kind, self.info.id) or b"")
+        elif self.response.between_events is not None and self.exchange.problem_format is not None:
+            last = self.exchange.problem_format.event(kind, self.info.id)
+            finish_events(self.exchange, last, is_between=self.response.between_events)
         elif self.response.is_grpc:
             self.exchange.finish(b"", grpc_fields(kind, self.info.id, grant=self.permit.grant))
 
@@ -358,7 +359,7 @@ class ProxiedCall:
                 self.info.id,
                 permit.grant if denial is None else denial,
                 is_touched=self.is_touched,
-                between_events=self.response.between_events is True,
+                between_events=self.response.between_events,
                 is_grpc=self.response.is_grpc,
             )
         cost = permit.price_micro if self.is_touched else 0

@@ -28,14 +28,15 @@ def send_termination(
     cause: Denial | Grant,
     *,
     is_touched: bool,
-    between_events: bool = False,
+    between_events: bool | None = None,
     is_grpc: bool = False,
 ) -> None:
     """Tell the client of `exchange` why its call ends; nothing if its response is over.
 
     `cause` is the ledger's denial if credit is exhausted, else the call's grant. `is_touched`: the
-    tool's server may have seen the call. `between_events`: the response is a stream of server-sent
-    events, and the last one was complete. `is_grpc`: it ends with a status in its trailers.
+    tool's server may have seen the call. `between_events`: whether the last server-sent event of
+    the response was complete; None if it is no stream of events. `is_grpc`: it ends with a status
+    in its trailers.
     """
     if exchange.done:
         return
@@ -49,8 +50,9 @@ def send_termination(
         kind = of_running_call(kind)
     if not exchange.started:
         respond_with_problem(exchange, routes, kind, request_id, denial, is_running=is_touched)
-    elif between_events and form is not None:
-        exchange.finish(form.event(kind, request_id, denial) or b"")
+    elif between_events is not None and form is not None:
+        last = form.event(kind, request_id, denial)
+        finish_events(exchange, last, is_between=between_events)
     elif between_events:
         for_models = is_for_models(exchange.request, routes)
         exchange.finish(event(kind, request_id, denial, for_models=for_models))
@@ -58,3 +60,12 @@ def send_termination(
         exchange.finish(b"", grpc_fields(kind, request_id, denial))
     else:
         exchange.reset(_CANCEL)
+
+
+def finish_events(exchange: Exchange, last: bytes | None, *, is_between: bool) -> None:
+    """End a stream of events with a last one that says why.
+
+    Unless it `is_between` two events, the half of one is ended before. Its client skips that, and
+    without the last event would wait for an answer that never comes.
+    """
+    exchange.finish((b"" if is_between else b"\n\n") + (last or b""))

@@ -100,3 +100,28 @@ async def test_what_a_client_leaves_behind_is_dropped(world: World) -> None:
     assert not scope.cancelled_caught
     await world.settled()
     assert responses._room.taken == 0
+
+
+async def test_a_call_that_is_cut_in_the_middle_of_an_event_has_an_answer(tmp_path: Path) -> None:
+    """The half is ended, so that clients skip it and read why the call ends."""
+
+    async def script(stream: trio.SocketStream, number: int) -> None:
+        await read_request(stream)
+        await stream.send_all(STREAM + NOTE + b'data: {"half')
+        await trio.sleep_forever()
+
+    message = modern("tools/call", 7, name="read")
+    async with running_gateway(script, tmp_path) as world, world.client() as client:
+        request = client.stream(
+            "POST", "/mcp/files", content=encoded(message), headers=headers(message)
+        )
+        text = ""
+        async with request as response:
+            async for piece in response.aiter_text():
+                text += piece
+                if text.endswith("half"):
+                    world.live.terminate([world.judge.permits[-1].grant.branch_key])
+    assert text.startswith(NOTE.decode() + 'data: {"half\n\nevent: message\n')
+    last = json.loads(text.rpartition("data: ")[2])
+    assert (last["id"], last["result"]["isError"]) == (7, True)
+    assert "Do not repeat the call" in last["result"]["content"][0]["text"]
