@@ -8,12 +8,15 @@ from crewgate.runtime.sealing_key_file import read_sealing_keys
 
 
 def sealing_key_errors(config: Config) -> Iterator[str]:
-    """Yield why the file cannot be used; a missing one in its default place is made by `serve`."""
+    """Yield why the file cannot be used; a missing one in its default place is made by `serve`.
+
+    A folder that cannot hold the file is the business of `state_folder_access`.
+    """
     try:
         read_sealing_keys(config.sealing_keys)
     except ConfigurationError as error:
-        is_made = config.has_own_sealing_keys and isinstance(error.__cause__, FileNotFoundError)
-        if not is_made:
+        is_missing = isinstance(error.__cause__, (FileNotFoundError, NotADirectoryError))
+        if not (config.has_own_sealing_keys and is_missing):
             yield str(error)
 
 
