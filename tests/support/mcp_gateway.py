@@ -4,7 +4,7 @@ import ssl
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from installation import Premises, wait_until
 from token_shim import token_shim
 
 from crewgate.demo.ports import reserve
+from crewgate.issuer import SubAgent
 
 SERVER = Path(__file__).with_name("mcp_everything.py")
-ALL = "everything.*,everything:prompts.*,everything:resources.*"
+ALL = ("everything.*", "everything:prompts.*", "everything:resources.*")
 ENDPOINT = """
 [upstream.everything]
 url = "http://127.0.0.1:{port}"
@@ -26,6 +27,9 @@ path = "/mcp/everything"
 rewrite = "/mcp"
 upstream = "everything"
 price = "0.01"
+
+[mcp.everything.cors]
+origins = ["http://127.0.0.1:{shim}"]
 """
 
 
@@ -33,9 +37,9 @@ class Everything:
     """The everything-server as a process of its own."""
 
     def __init__(self) -> None:
-        self.port = reserve()
+        self.port = reserve()  # and 19 more
         self.url = f"http://127.0.0.1:{self.port}/mcp"
-        command = [sys.executable, str(SERVER), str(self.port)]
+        command = [sys.executable, "-W", "ignore", str(SERVER), str(self.port)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
     def observed(self) -> dict[str, Any]:
@@ -68,6 +72,7 @@ class MCPGateway:
 
     def __init__(self, premises: Premises, everything: Everything) -> None:
         self.premises, self.everything = premises, everything
+        self.orchestrator = premises.orchestrator()
         self.url = f"https://127.0.0.1:{premises.port}/mcp/everything"
         self.ca = premises.folder / "certs" / "ca.pem"
 
@@ -75,21 +80,15 @@ class MCPGateway:
         """A context that trusts the gateway."""
         return ssl.create_default_context(cafile=str(self.ca))
 
-    def mint(self, credits_: str = "100", tools: str = ALL) -> str:
-        """A token of a branch of its own."""
-        words = [word for tool in tools.split(",") for word in ("--tools", tool)]
-        arguments = ("--crew", "article", "--role", "tester", *words)
-        return self.premises.run("mint", *arguments, "--credits", credits_).strip()
-
-    def revoke(self, token: str) -> None:
-        """End the branch of a token."""
-        words = self.premises.run("inspect", token, configured=False).split()
-        self.premises.run("revoke", words[words.index("branch") + 1])
+    def start(self, credits_: str = "100", tools: Sequence[str] = ALL) -> SubAgent:
+        """Mint a token of a branch of its own; `orchestrator.revoke` ends the branch."""
+        return self.orchestrator.start_run(credits=credits_, tools=tools)
 
     @contextmanager
     def shim(self, token: str) -> Iterator[str]:
         """The address of a server that adds this token to each request, without TLS."""
-        with token_shim(self.premises.port, self.trust(), lambda: token) as port:
+        port = self.everything.port + 1
+        with token_shim(port, self.premises.port, self.trust(), token):
             yield f"http://127.0.0.1:{port}/mcp/everything"
 
 
@@ -102,10 +101,10 @@ def mcp_gateway(folder: Path, more: str = "") -> Iterator[MCPGateway]:
         premises = Premises(folder)
         head, _, _ = premises.file.read_text().partition("[upstream.tools]")
         head = head.replace("workers = 2", "workers = 1")
-        head = head.replace(
-            '"search.*"', '"everything.*", "everything:prompts.*", "everything:resources.*"'
+        head = head.replace('"search.*"', ", ".join(f'"{each}"' for each in ALL))
+        premises.file.write_text(
+            head + ENDPOINT.format(port=everything.port, shim=everything.port + 1) + more
         )
-        premises.file.write_text(head + ENDPOINT.format(port=everything.port) + more)
         premises.serve()
         everything.wait()
         yield MCPGateway(premises, everything)

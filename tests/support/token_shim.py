@@ -4,83 +4,102 @@ It passes all bytes on, to a gateway over TLS and back, and changes nothing but 
 gets the field Authorization. So a conformance suite sees the gateway's own answers.
 """
 
-import asyncio
+import queue
 import ssl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from threading import Event, Thread
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
 
-_ENDS = (OSError, asyncio.IncompleteReadError)
+import trio
 
 
 @contextmanager
-def token_shim(port: int, context: ssl.SSLContext, token: Callable[[], str]) -> Iterator[int]:
-    """Serve on the port that this yields, in front of a gateway; `token` gives each token."""
-    ready, found = Event(), []
+def token_shim(port: int, gateway: int, context: ssl.SSLContext, token: str) -> Iterator[None]:
+    """Serve on `port` until the block ends, in front of the gateway on port `gateway`."""
+    stop = trio.Event()
+    tokens: queue.Queue[trio.lowlevel.TrioToken] = queue.Queue()
+
+    async def serve(client: trio.SocketStream) -> None:
+        server = await trio.open_ssl_over_tcp_stream(
+            "127.0.0.1", gateway, ssl_context=context, https_compatible=True
+        )
+        async with client, server, trio.open_nursery() as nursery:
+            nursery.start_soon(_copy, server, client, nursery.cancel_scope)
+            await _Requests(client, server, token).pass_on()
+            nursery.cancel_scope.cancel()
 
     async def main() -> None:
-        stop = asyncio.Event()
-        server = await asyncio.start_server(handle, "127.0.0.1", 0)
-        found.extend((server.sockets[0].getsockname()[1], asyncio.get_running_loop(), stop))
-        ready.set()
-        await stop.wait()
-        server.close()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(trio.serve_tcp, serve, port)
+            tokens.put(trio.lowlevel.current_trio_token())
+            await stop.wait()
+            nursery.cancel_scope.cancel()
 
-    async def handle(client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
-        gateway, request = await asyncio.open_connection(
-            "127.0.0.1", port, ssl=context, server_hostname="127.0.0.1"
-        )
-        back = asyncio.create_task(_copy(gateway, answer))
-        with suppress(*_ENDS):
-            while True:
-                await _pass_request(client, request, token)
-        request.close()
-        await back
-
-    thread = Thread(target=asyncio.run, args=(main(),))
+    thread = Thread(target=trio.run, args=(main,))
     thread.start()
-    ready.wait()
-    own_port, loop, stop = found
+    loop = tokens.get(timeout=60)
     try:
-        yield own_port
+        yield
     finally:
-        loop.call_soon_threadsafe(stop.set)
+        trio.from_thread.run_sync(stop.set, trio_token=loop)
         thread.join()
 
 
-async def _copy(gateway: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-    """Pass the gateway's bytes on until it closes, or until the client has gone."""
-    with suppress(OSError):
-        while data := await gateway.read(65_536):
-            client.write(data)
-            await client.drain()
-    client.close()
+async def _copy(server: trio.SSLStream, client: trio.SocketStream, end: trio.CancelScope) -> None:
+    """Pass the gateway's bytes on until one of the two has gone."""
+    try:
+        while data := await server.receive_some():
+            await client.send_all(data)
+    except trio.BrokenResourceError:
+        pass
+    end.cancel()
 
 
-async def _pass_request(
-    client: asyncio.StreamReader, gateway: asyncio.StreamWriter, token: Callable[[], str]
-) -> None:
-    """Pass one request on, with a token.
+class _Requests:
+    """The requests of one connection."""
 
-    Raises:
-        IncompleteReadError: The client has closed the connection.
-    """
-    head = (await client.readuntil(b"\r\n\r\n"))[:-2]
-    fields = {
-        name.strip().lower(): value.strip()
-        for name, _, value in (line.partition(b":") for line in head.splitlines()[1:])
-    }
-    gateway.write(head + f"Authorization: Bearer {token()}\r\n\r\n".encode())
-    if fields.get(b"transfer-encoding", b"").lower() == b"chunked":
-        await _pass_chunks(client, gateway)
-    else:
-        gateway.write(await client.readexactly(int(fields.get(b"content-length", b"0"))))
-    await gateway.drain()
+    def __init__(self, client: trio.SocketStream, server: trio.SSLStream, token: str) -> None:
+        self._client, self._server, self._token = client, server, token
+        self._buffer = b""
 
+    async def pass_on(self) -> None:
+        """Pass each request on, with a token, until the client closes the connection."""
+        try:
+            while True:
+                await self._pass_request()
+        except (EOFError, trio.BrokenResourceError):
+            return
 
-async def _pass_chunks(client: asyncio.StreamReader, gateway: asyncio.StreamWriter) -> None:
-    size = -1
-    while size:
-        line = await client.readuntil(b"\r\n")
-        size = int(line.partition(b";")[0], 16)
-        gateway.write(line + await client.readexactly(size) + await client.readuntil(b"\r\n"))
+    async def _pass_request(self) -> None:
+        head = (await self._until(b"\r\n\r\n"))[:-2]
+        fields = {
+            name.strip().lower(): value.strip()
+            for name, _, value in (line.partition(b":") for line in head.splitlines()[1:])
+        }
+        added = f"Authorization: Bearer {self._token}\r\n\r\n".encode()
+        await self._server.send_all(head + added)
+        if fields.get(b"transfer-encoding", b"").lower() == b"chunked":
+            size = -1
+            while size:
+                line = await self._until(b"\r\n")
+                size = int(line.partition(b";")[0], 16)
+                await self._server.send_all(line + await self._exactly(size + 2))
+        elif length := int(fields.get(b"content-length", b"0")):
+            await self._server.send_all(await self._exactly(length))
+
+    async def _until(self, mark: bytes) -> bytes:
+        while mark not in self._buffer:
+            await self._fill()
+        return await self._exactly(self._buffer.index(mark) + len(mark))
+
+    async def _exactly(self, size: int) -> bytes:
+        while len(self._buffer) < size:
+            await self._fill()
+        found, self._buffer = self._buffer[:size], self._buffer[size:]
+        return found
+
+    async def _fill(self) -> None:
+        data = await self._client.receive_some()
+        if not data:
+            raise EOFError
+        self._buffer += data
