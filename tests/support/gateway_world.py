@@ -13,6 +13,8 @@ from tls_listener import Edge, running_edge
 
 from crewgate import limits
 from crewgate.config import (
+    A2AConfig,
+    A2AMethodConfig,
     AuditConfig,
     Config,
     CredentialConfig,
@@ -235,6 +237,17 @@ class FakeSink:
 
 
 SEALER = IdSealer([bytes(32)])
+AGENT = A2AConfig(
+    "research",
+    "/a2a/research",
+    "tools",
+    10_000,
+    (A2AMethodConfig("CancelTask", 5_000),),
+    rpc_path="/rpc",
+    rest_path="/rest",
+    tenants=("acme",),
+    aauth_budget=True,
+)
 
 
 def config_of(origin: UpstreamOrigin, folder: Path) -> Config:
@@ -291,6 +304,7 @@ def config_of(origin: UpstreamOrigin, folder: Path) -> Config:
             ),
             MCPConfig("modern", "/mcp/modern", "tools", 10_000, revisions="2026-07-28"),
         ),
+        a2a=(AGENT,),
         audit=AuditConfig(folder),
         table=TableConfig(),
         limits=LimitsConfig(),

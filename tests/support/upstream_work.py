@@ -36,7 +36,11 @@ class FakeStream:
         self.released = False
         status, headers, self._body = response or (0, [], b"")
         self.answer: Any = SimpleNamespace(
-            status=status, headers=headers, complete=response is not None, take=self._take
+            status=status,
+            headers=headers,
+            trailers=[],
+            complete=response is not None,
+            take=self._take,
         )
 
     def _take(self) -> bytes:

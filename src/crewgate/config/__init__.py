@@ -8,6 +8,7 @@ documentation and a JSON schema from the declarations. An unknown key is an erro
 To add a key, add a field to the struct of its table, and use the field.
 """
 
+from crewgate.config.a2a import A2AConfig, A2AMethodConfig
 from crewgate.config.admin import AdminConfig
 from crewgate.config.ca import CAConfig, RemoteCAConfig
 from crewgate.config.cluster import ClusterConfig, HostPort
@@ -32,6 +33,8 @@ from crewgate.config.upstream import (
 from crewgate.config.upstream_origin import UpstreamOrigin
 
 __all__ = [
+    "A2AConfig",
+    "A2AMethodConfig",
     "AdminConfig",
     "AuditConfig",
     "AuditSync",

@@ -7,6 +7,7 @@ one for each part that has one.
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from crewgate.config.a2a import A2AConfig
 from crewgate.config.mcp import MCPConfig
 from crewgate.config.model import Config
 from crewgate.core.mcp import tool_ids
@@ -38,19 +39,23 @@ def judged_tools(config: Config) -> tuple[JudgedTool, ...]:
         )
         for tool in config.tools
     )
-    return (*tools, *(part for endpoint in config.mcp for part in _parts(endpoint)))
+    return (
+        *tools,
+        *(part for endpoint in config.mcp for part in _parts(endpoint)),
+        *(part for agent in config.a2a for part in _methods(agent)),
+    )
+
+
+def _methods(agent: A2AConfig) -> Iterator[JudgedTool]:
+    itself = _endpoint(agent)
+    yield itself
+    for method in agent.methods:
+        name = f"{agent.name}.{method.name}"
+        yield itself._replace(name=name, price=method.price, is_endpoint=False)
 
 
 def _parts(endpoint: MCPConfig) -> Iterator[JudgedTool]:
-    itself = JudgedTool(
-        endpoint.name,
-        endpoint.price,
-        endpoint.owner,
-        endpoint.upstream,
-        endpoint.observe,
-        stale_open=endpoint.when_stale == "open",
-        is_endpoint=True,
-    )
+    itself = _endpoint(endpoint)
     yield itself
     prices = {
         **{tool_ids.tool_id(endpoint.name, each.name): each.price for each in endpoint.tools},
@@ -62,6 +67,18 @@ def _parts(endpoint: MCPConfig) -> Iterator[JudgedTool]:
     }
     for name, price in prices.items():
         yield itself._replace(name=name, price=price, is_endpoint=False)
+
+
+def _endpoint(endpoint: MCPConfig | A2AConfig) -> JudgedTool:
+    return JudgedTool(
+        endpoint.name,
+        endpoint.price,
+        endpoint.owner,
+        endpoint.upstream,
+        endpoint.observe,
+        stale_open=endpoint.when_stale == "open",
+        is_endpoint=True,
+    )
 
 
 def covers(pattern: str, tool: JudgedTool) -> bool:

@@ -13,6 +13,7 @@ import msgspec
 # Else the field `limits` hides it, since Python 3.14 looks up the names of a field later (PEP 649).
 from crewgate import limits as bounds
 from crewgate.config import values
+from crewgate.config.a2a import A2AConfig
 from crewgate.config.admin import AdminConfig
 from crewgate.config.ca import CAConfig, RemoteCAConfig
 from crewgate.config.cluster import ClusterConfig
@@ -103,6 +104,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         "An endpoint of the Model Context Protocol: one path in front of one MCP server.",
         TableMap(name="mcp", max_count=bounds.mcp_endpoints_max),
     ] = ()
+    a2a: Annotated[
+        tuple[A2AConfig, ...],
+        "An endpoint of the Agent2Agent protocol: one path in front of one agent.",
+        TableMap(name="a2a", max_count=bounds.a2a_endpoints_max),
+    ] = ()
     audit: Annotated[AuditConfig, "The files that record every call."]
     traces: Annotated[TracesConfig, "How calls take part in traces (W3C Trace Context)."] = (
         TracesConfig()
@@ -158,7 +164,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def seals_ids(self) -> bool:
         """Whether a worker seals ids, which it does at the endpoints."""
-        return bool(self.mcp)
+        return bool(self.mcp or self.a2a)
 
     @property
     def pin_policies(self) -> dict[str, PinPolicy]:

@@ -6,6 +6,7 @@ The gateway routes by them, and `crewgate check` reports their mistakes.
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from crewgate.config.a2a import A2AConfig
 from crewgate.config.mcp import MCPConfig
 from crewgate.config.model import Config
 from crewgate.config.tool import ToolConfig
@@ -16,7 +17,7 @@ from crewgate.core.policy.routing import RoutePattern, Router, named_host
 _MCP_METHODS = ("POST", "GET", "DELETE")
 
 # A part of the configuration that has a path.
-Served = ToolConfig | MCPConfig
+Served = ToolConfig | MCPConfig | A2AConfig
 
 
 class ServedRoute(NamedTuple):
@@ -37,7 +38,21 @@ def served_routes(config: Config) -> tuple[ServedRoute, ...]:
             for endpoint in config.mcp
             for method in _MCP_METHODS
         ),
+        *(
+            ServedRoute(method, route, f"a2a.{agent.name}.{key}")
+            for agent in config.a2a
+            for method, route, key in agent.routes()
+        ),
     )
+
+
+def tables(config: Config) -> dict[str, Served]:
+    """Return the tables that routes come from, by their names in errors."""
+    return {
+        **{f'tool."{tool.name}"': tool for tool in config.tools},
+        **{f"mcp.{endpoint.name}": endpoint for endpoint in config.mcp},
+        **{f"a2a.{agent.name}": agent for agent in config.a2a},
+    }
 
 
 def router(config: Config) -> Router:
@@ -111,7 +126,7 @@ def _unserved(config: Config) -> Iterator[str]:
     hosts = [frozenset(host.lower().encode() for host in each.hosts) for each in config.listeners]
     if not hosts or not all(hosts):
         return
-    for label, served in _labelled(config).items():
+    for label, served in tables(config).items():
         for host in served.hosts:
             name = host.lower().encode()
             if not any(

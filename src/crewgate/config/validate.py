@@ -13,7 +13,7 @@ from crewgate.config.crossing import CrossingConfig
 from crewgate.config.judged_tools import covers, judged_tools
 from crewgate.config.listener import ControlConfig, ListenerConfig
 from crewgate.config.model import Config
-from crewgate.config.route_builder import mistakes, served_routes
+from crewgate.config.route_builder import mistakes, tables
 from crewgate.core.policy.policy import SHARED
 from crewgate.runtime.state_sockets import STATE_SOCKETS
 
@@ -37,6 +37,7 @@ def validate(config: Config) -> list[str]:
         _crews,
         _tools,
         _endpoint_names,
+        _agents,
         mistakes,
         _credentials,
         _exports,
@@ -131,7 +132,7 @@ def _tools(config: Config) -> Iterator[str]:
     upstreams = {upstream.name for upstream in config.upstreams}
     crews = {crew.name for crew in config.crews}
     carriers: dict[str, str] = {}
-    served = {route.label: route.config for route in served_routes(config)}
+    served = tables(config)
     for label, tool in served.items():
         for name in tool.carriers:
             carriers.setdefault(name, label)
@@ -161,14 +162,31 @@ def _tools(config: Config) -> Iterator[str]:
 
 def _endpoint_names(config: Config) -> Iterator[str]:
     """Yield each name that two tools would share: one of a table, the other of an endpoint."""
-    endpoints = {endpoint.name for endpoint in config.mcp}
+    endpoints = {endpoint.name: f"mcp.{endpoint.name}" for endpoint in config.mcp}
+    for agent in config.a2a:
+        other = endpoints.setdefault(agent.name, f"a2a.{agent.name}")
+        if other != f"a2a.{agent.name}":
+            yield f"a2a.{agent.name}: [{other}] has this name too; rename one of them"
     for tool in config.tools:
         first = tool.name.replace(":", ".").partition(".")[0]
         if first in endpoints:
             yield (
-                f'tool."{tool.name}": names that begin with "{first}" belong to [mcp.{first}]; '
-                "rename one of them"
+                f'tool."{tool.name}": names that begin with "{first}" belong to '
+                f"[{endpoints[first]}]; rename one of them"
             )
+
+
+def _agents(config: Config) -> Iterator[str]:
+    """Yield each gRPC server of an agent that cannot be one."""
+    upstreams = {upstream.name: upstream for upstream in config.upstreams}
+    for agent in config.a2a:
+        if agent.grpc is None:
+            continue
+        upstream, where = upstreams.get(agent.grpc), f'a2a.{agent.name}.grpc = "{agent.grpc}"'
+        if upstream is None:
+            yield f"{where}: no such upstream; known: {_known({*upstreams})}"
+        elif upstream.protocol != "h2":
+            yield f'{where}: gRPC needs HTTP/2; write protocol = "h2" in [upstream.{agent.grpc}]'
 
 
 def _credentials(config: Config) -> Iterator[str]:

@@ -6,17 +6,25 @@ is authorized like any call. Credentials mode is never allowed, because the gate
 """
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from crewgate.config import CORSConfig
 from crewgate.core.http_types import HeaderField
-from crewgate.gateway.routes import ToolRoute
 from crewgate.server.request import Request
 
 _FAMILY = b"access-control-"
 _VARIES = b"origin, access-control-request-method, access-control-request-headers"
 
 
-Find = Callable[[bytes, bytes, bytes], ToolRoute | None]
+class Route(Protocol):
+    """The route of a request, as far as this module reads it."""
+
+    @property
+    def cors(self) -> CORSConfig | None:
+        """The pages that may call; None if none may."""
+
+
+Find = Callable[[bytes, bytes, bytes], Route | None]
 
 
 def preflight(request: Request, find: Find) -> list[HeaderField] | None:

@@ -4,23 +4,28 @@ A reload makes a new table; calls in flight keep the one that they began with. A
 credentials of the upstreams, and never shows them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from crewgate._native.bearer import TokenFinder
 from crewgate._native.fields import written
-from crewgate.config import Config, CORSConfig, MCPConfig, ToolConfig, route_builder
+from crewgate.config import A2AConfig, Config, CORSConfig, MCPConfig, ToolConfig, route_builder
 from crewgate.config.judged_tools import judged_tools
 from crewgate.core import protected_resource
+from crewgate.core.a2a import service_parameters
 from crewgate.core.http_types import HeaderField
 from crewgate.core.mcp.message_rules import REPEATED
 from crewgate.core.policy.rewriting import PathRewrite, RewriteChecker
 from crewgate.core.policy.routing import Router
 from crewgate.core.pricing.tariff import Tariff
 from crewgate.core.sealed_ids import IdSealer
+from crewgate.gateway.a2a.endpoint import compile_endpoint as compile_agent
+from crewgate.gateway.a2a.served_endpoint import ServedA2AEndpoint
+from crewgate.gateway.endpoint import Endpoint
 from crewgate.gateway.headers import HeaderRules, rules
-from crewgate.gateway.mcp.endpoint import MCPEndpoint, compile_endpoint
+from crewgate.gateway.mcp.endpoint import compile_endpoint
+from crewgate.gateway.mcp.served_endpoint import ServedMCPEndpoint
 from crewgate.policy import certificate_token_signer
 from crewgate.policy.argument_rules_loader import load_argument_rules
 from crewgate.policy.certificate_token_signer import CertificateTokenSigner
@@ -33,8 +38,9 @@ class ToolRoute(msgspec.Struct, frozen=True):
 
     `own` are the gateway's fields that all its calls carry (the tool's name and the credential);
     `lines` are the same as HTTP/1.1 header lines. `version` is the HTTP version of its server.
-    `rewrite` is None if the path at the server is the path of the request. `mcp` is set if it is an
-    endpoint, whose number and name are those of the endpoint itself.
+    `rewrite` is None if the path at the server is the path of the request. `endpoint` is set if the
+    route leads to one; number and name are then those of the endpoint itself. `server_name` differs
+    from `name` if the endpoint has two servers, and this is the second.
     """
 
     index: int
@@ -51,7 +57,8 @@ class ToolRoute(msgspec.Struct, frozen=True):
     body_bytes_max: int
     tariff: Tariff | None = None
     rewrite: PathRewrite | None = None
-    mcp: MCPEndpoint | None = None
+    endpoint: Endpoint | None = None
+    server_name: str = ""
 
     @property
     def reads_body(self) -> bool:
@@ -61,7 +68,7 @@ class ToolRoute(msgspec.Struct, frozen=True):
     @property
     def reads_whole_body(self) -> bool:
         """Whether the whole body is kept, because the call is judged or priced by it."""
-        return self.mcp is not None or (self.tariff is not None and self.tariff.reads_body)
+        return self.endpoint is not None or (self.tariff is not None and self.tariff.reads_body)
 
     @property
     def serves_models(self) -> bool:
@@ -158,7 +165,7 @@ def build(
                 credential=credentials[served.upstream],
                 reads_answer=endpoint is not None
                 or (served.tariff is not None and served.tariff.reads_answer),
-                repeated=REPEATED if endpoint is not None else (),
+                repeated=_REPEATED.get(type(served), ()),
             ),
             TokenFinder(carrier.encode() for carrier in served.carriers),
             isinstance(served, ToolConfig) and served.decide_on == "body",
@@ -170,11 +177,13 @@ def build(
             None if endpoint is not None else served.tariff,
             None if (rewrite := route_builder.rewrite(config, served)).is_plain else rewrite,
             endpoint,
+            f"{served.name}{_GRPC}" if label.endswith(_GRPC) else served.name,
         )
-        for served, endpoint in (
+        for label, served, endpoint in (
             (
+                route.label,
                 route.config,
-                endpoints.get(route.config.name) if isinstance(route.config, MCPConfig) else None,
+                None if isinstance(route.config, ToolConfig) else endpoints.get(route.config.name),
             )
             for route in routes
         )
@@ -189,17 +198,38 @@ def build(
         crossings,
         any(entry.serves_models for entry in entries),
         config.traces.sample,
-        {protected_resource.endpoint_path(each.path).encode(): each.path for each in config.mcp},
+        {protected_resource.endpoint_path(path).encode(): path for path in _paths(config)},
         issuers,
     )
 
 
-def _endpoints(
-    config: Config, numbers: Mapping[str, int], sealer: IdSealer
-) -> dict[str, MCPEndpoint]:
+_GRPC = ".grpc"  # at the end of the label of such a route
+# Fields that the gateway writes anew for an endpoint, or that its answers must not depend on.
+_REPEATED = {
+    MCPConfig: REPEATED,
+    A2AConfig: service_parameters.REPEATED
+    | {b"grpc-accept-encoding", b"grpc-encoding", b"if-modified-since", b"if-none-match"}
+    | {b"last-event-id"},
+}
+
+
+def _paths(config: Config) -> Iterator[str]:
+    """Yield the paths at which clients of endpoints connect."""
+    yield from (endpoint.path for endpoint in config.mcp)
+    yield from (agent.path for agent in config.a2a)
+
+
+def _endpoints(config: Config, numbers: Mapping[str, int], sealer: IdSealer) -> dict[str, Endpoint]:
     rules_by_tool = load_argument_rules(config)
     return {
-        each.name: compile_endpoint(each, numbers, sealer, rules_by_tool) for each in config.mcp
+        **{
+            each.name: ServedMCPEndpoint(compile_endpoint(each, numbers, sealer, rules_by_tool))
+            for each in config.mcp
+        },
+        **{
+            each.name: ServedA2AEndpoint(compile_agent(each, numbers, sealer))
+            for each in config.a2a
+        },
     }
 
 

@@ -77,7 +77,7 @@ class SigningKey:
             ConfigurationError: The file is missing, other users can read it, it holds no Ed25519
                 key, or the JWKS does not have its public key.
         """
-        private = _read(Path(path))
+        private = read_private_key(Path(path))
         public = private.public_key().public_bytes_raw()
         for key in keys:
             if key.public == public:
@@ -112,7 +112,13 @@ class SigningKey:
         create_file(Path(path), pem, 0o600)
 
 
-def _read(path: Path) -> Ed25519PrivateKey:
+def read_private_key(path: Path) -> Ed25519PrivateKey:
+    """Read the private key in a PEM file.
+
+    Raises:
+        ConfigurationError: The file is missing, other users can read it, or it holds no Ed25519
+            key.
+    """
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode

@@ -31,7 +31,7 @@ class OwnRequest(NamedTuple):
 
 
 class BufferedResponse(NamedTuple):
-    """A whole response."""
+    """A whole response; `headers` has its trailers too."""
 
     status: int
     headers: list[HeaderField]
@@ -124,7 +124,8 @@ class _BufferedCall:
             self._error = UpstreamError(f"the response is longer than {self._bytes_max} bytes")
             self.release()
         elif answer.complete:
-            self._response = BufferedResponse(answer.status, answer.headers, b"".join(self._body))
+            fields = [*answer.headers, *answer.trailers]
+            self._response = BufferedResponse(answer.status, fields, b"".join(self._body))
             self.release()
 
     def writable(self) -> None:

@@ -29,7 +29,7 @@ def test_entries_have_the_policy_s_numbers(tmp_path: Path) -> None:
         entry.name for entry in site.entries
     ]
     assert {entry.name for entry in site.entries} == {
-        each.name for each in (*config.tools, *config.mcp)
+        each.name for each in (*config.tools, *config.mcp, *config.a2a)
     }
     entry = site.find(b"POST", b"/v1/embeddings", b"a")
     assert entry is not None

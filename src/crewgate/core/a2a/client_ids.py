@@ -11,6 +11,7 @@ begins one in the same way.
 
 import re
 from collections.abc import Collection
+from typing import Protocol
 
 from crewgate.core.a2a import agent_card, agent_card_protobuf
 from crewgate.core.a2a.agent_card import CardSigner, CardView
@@ -33,6 +34,16 @@ _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9.-]+)(?::(?P<port>[0-9]{1,5}))?(?:[/?][!-\[\]-~]*)?"
 )
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+
+class TaskObserver(Protocol):
+    """What learns which tasks of the agent run, by its own ids."""
+
+    def task_runs(self, task: str) -> None:
+        """Note a task that runs, or that waits for its client."""
+
+    def task_ended(self, task: str) -> None:
+        """Note a task that has ended."""
 
 
 class RequestTexts(TextRewriter):
@@ -60,6 +71,8 @@ class RequestTexts(TextRewriter):
         if context:
             self.new_context = ids.seal(context, IdKind.A2A_CONTEXT_OF_GATEWAY)
         self.contexts: set[str] = set()
+        self.tenant = ""
+        self._task_of_path = ""
 
     def text(self, kind: TextKind, text: str) -> str:
         """Return what the agent gets for a text of the client.
@@ -77,22 +90,43 @@ class RequestTexts(TextRewriter):
             return context
         if kind is TextKind.PAGE:
             return self._page(text)
-        if kind is TextKind.TENANT and text not in self._tenants:
-            raise A2AError(INVALID_PARAMS, "there is no such tenant")
-        if kind is TextKind.PUSH_URL and origin_of(text) not in self._push_origins:
+        if kind is TextKind.TENANT:
+            return self.name_tenant(text)
+        if origin_of(text) not in self._push_origins:  # of TextKind.PUSH_URL
             raise A2AError(PUSH_NOT_SUPPORTED)
         return text
+
+    def name_tenant(self, text: str) -> str:
+        """Return the tenant that the request names; `tenant` is then this one.
+
+        Raises:
+            A2AError: The endpoint does not let it through, or the request names two.
+        """
+        if text not in self._tenants or self.tenant not in {"", text}:
+            raise A2AError(INVALID_PARAMS, "there is no such tenant, or it names two")
+        self.tenant = text
+        return text
+
+    def task_of_path(self, text: str) -> str:
+        """Return the agent's id of the task that a path names; the body may name no other."""
+        self._task_of_path = text
+        return self.task(text)
 
     def task(self, text: str) -> str:
         """Return the agent's id of a task.
 
         Raises:
-            A2AError: The branch has no such task.
+            A2AError: The branch has no such task, or the path names another one.
         """
+        if self._task_of_path not in {"", text}:
+            raise A2AError(INVALID_PARAMS, "the path names another task")
         try:
             return self._ids.open(text, IdKind.A2A_TASK)
         except UnknownIdError:
             raise A2AError(TASK_NOT_FOUND) from None
+
+    def note_task(self, task: str, *, has_ended: bool) -> None:
+        """Do nothing: no request shows the state of a task."""
 
     def keeps_task(self, _context_id: str) -> bool:
         """Return True: no request has a list of tasks."""
@@ -133,7 +167,7 @@ class ResponseTexts(TextRewriter):
     """What the client gets for the texts of one response.
 
     `view` is what an agent card shows, and `sign` signs it. `contexts` are those that the request
-    named: a list of their tasks has no task of others.
+    named: a list of their tasks has no task of others. `observer` learns which tasks run.
     """
 
     is_strict = False
@@ -146,10 +180,12 @@ class ResponseTexts(TextRewriter):
         *,
         contexts: Collection[str] = (),
         sign: CardSigner | None = None,
+        observer: TaskObserver | None = None,
     ) -> None:
         self._ids = ids
         self._view = view
         self._sign = sign
+        self._observer = observer
         self._contexts = contexts
         self.hides_total = not contexts
         self._known: dict[tuple[TextKind, str], str] = {}
@@ -175,6 +211,11 @@ class ResponseTexts(TextRewriter):
         return self._opens(context_id, IdKind.A2A_CONTEXT_OF_GATEWAY) or self._opens(
             context_id, IdKind.A2A_CONTEXT_OF_CLIENT
         )
+
+    def note_task(self, task: str, *, has_ended: bool) -> None:
+        """Report the state of a task to the observer."""
+        if self._observer is not None and task:
+            (self._observer.task_ended if has_ended else self._observer.task_runs)(task)
 
     def json_card(self, card: bytes) -> bytes:
         """Return the agent card for the client, for one in JSON.

@@ -39,9 +39,9 @@ class MessageReader:
         return found
 
     @property
-    def is_between_messages(self) -> bool:
-        """Whether no message is incomplete."""
-        return not self._buffer
+    def held_bytes(self) -> int:
+        """How many bytes of an incomplete message have arrived."""
+        return len(self._buffer)
 
 
 def single(body: bytes, bytes_max: int) -> bytes:
@@ -52,7 +52,7 @@ def single(body: bytes, bytes_max: int) -> bytes:
     """
     reader = MessageReader(bytes_max, INVALID_REQUEST)
     found = reader.feed(body)
-    if len(found) != 1 or not reader.is_between_messages:
+    if len(found) != 1 or reader.held_bytes:
         raise A2AError(INVALID_REQUEST, "the body is not one message of gRPC")
     return found[0]
 

@@ -8,7 +8,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.core.a2a.errors import A2AError
-from crewgate.core.a2a.message_fields import Fields, TextKind, folded
+from crewgate.core.a2a.message_fields import ENDED, Fields, TextKind, folded
 from crewgate.core.a2a.text_rewriting import TextRewriter
 
 _object: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -49,6 +49,8 @@ class _Message:
             self._check_spelling(members, known, fields)
         elif fields.lists_tasks:
             self._keep_own_tasks(members)
+        elif fields.task_ids:
+            self._note_task(members, fields)
         new = {name: self._value(members[name], fields.by_name[name].content) for name in known}
         if fields.is_sent:
             self._begin_context(new)
@@ -100,10 +102,23 @@ class _Message:
             for name in members.keys() & {"totalSize", "total_size"}:
                 members[name] = b"%d" % len(kept)
 
+    def _note_task(self, members: dict[str, bytes], fields: Fields) -> None:
+        """Note the state of the task that an object shows."""
+        status = members.get("status", b"")
+        task = next((members[name] for name in fields.task_ids if name in members), b"")
+        if status[:1] != b"{" or task[:1] != b'"':
+            return
+        within = self._members(status)
+        self._count(len(within))
+        state = self._text_of(within.get("state"))
+        self._rewriter.note_task(self._decoded(task), has_ended=state in ENDED)
+
     def _context_of(self, task: bytes) -> str:
         members = self._members(task)
         self._count(len(members))
-        raw = members.get("contextId", members.get("context_id"))
+        return self._text_of(members.get("contextId", members.get("context_id")))
+
+    def _text_of(self, raw: msgspec.Raw | None) -> str:
         data = b"" if raw is None else bytes(raw).strip(_SPACE)
         return self._decoded(data) if data.startswith(b'"') else ""
 

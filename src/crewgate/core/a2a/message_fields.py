@@ -42,6 +42,7 @@ class Fields:
     """The members of one message, by their names in JSON.
 
     `lists_tasks`: the message is a list of tasks, of which the client gets those of its branch.
+    `task_ids`: the members that may have the id of the task whose `status` the message shows.
     `is_sent`: it is what a client sends, which begins a context unless it names one, or a task.
     `card`: it is an agent card of this version.
     """
@@ -50,6 +51,7 @@ class Fields:
         self,
         fields: Mapping[str, Field],
         *,
+        task_ids: tuple[str, ...] = (),
         lists_tasks: bool = False,
         is_sent: bool = False,
         card: Version | None = None,
@@ -57,9 +59,18 @@ class Fields:
         self.by_name = {**fields, **{_snake(name): field for name, field in fields.items()}}
         self.by_number = {field.number: field for field in fields.values() if field.number}
         self.folded = {folded(name) for name in fields}
+        self.task_ids = task_ids
         self.lists_tasks = lists_tasks
         self.is_sent = is_sent
         self.card = card
+
+
+# The states in which nothing of a task runs any more, in JSON of both versions and in protobuf.
+ENDED = frozenset(
+    {"TASK_STATE_COMPLETED", "TASK_STATE_FAILED", "TASK_STATE_CANCELED", "TASK_STATE_REJECTED",
+     "completed", "failed", "canceled", "rejected"}
+)  # fmt: skip
+ENDED_NUMBERS = frozenset({3, 4, 5, 7})
 
 
 def folded(name: str) -> str:
@@ -90,10 +101,13 @@ _MESSAGE = Fields(_MESSAGE_FIELDS)
 _SENT_MESSAGE = Fields(_MESSAGE_FIELDS, is_sent=True)
 _STATUS = Fields(_message(message=(2, _MESSAGE)))
 _TASK_OBJECT = Fields(
-    _message(id=(1, _TASK), contextId=(2, _CONTEXT), status=(3, _STATUS), history=(5, _MESSAGE))
+    _message(id=(1, _TASK), contextId=(2, _CONTEXT), status=(3, _STATUS), history=(5, _MESSAGE)),
+    task_ids=("id",),
 )
 _ARTIFACT_UPDATE = Fields(_message(taskId=(1, _TASK), contextId=(2, _CONTEXT)))
-_STATUS_UPDATE = Fields(_message(taskId=(1, _TASK), contextId=(2, _CONTEXT), status=(3, _STATUS)))
+_STATUS_UPDATE = Fields(
+    _message(taskId=(1, _TASK), contextId=(2, _CONTEXT), status=(3, _STATUS)), task_ids=("taskId",)
+)
 _PUSH = Fields(_message(tenant=(1, _TENANT), taskId=(3, _TASK), url=(4, _URL)))
 _PUSH_V0_3 = _message(url=(2, _URL))
 _CONFIGURATION = Fields(
@@ -154,10 +168,12 @@ _STATUS_V0_3 = Fields(_message(message=(2, _MESSAGE_V0_3)))
 _TASK_V0_3 = Fields(
     _message(
         id=(1, _TASK), contextId=(2, _CONTEXT), status=(3, _STATUS_V0_3), history=(5, _MESSAGE_V0_3)
-    )
+    ),
+    task_ids=("id",),
 )
 _STATUS_UPDATE_V0_3 = Fields(
-    _message(taskId=(1, _TASK), contextId=(2, _CONTEXT), status=(3, _STATUS_V0_3))
+    _message(taskId=(1, _TASK), contextId=(2, _CONTEXT), status=(3, _STATUS_V0_3)),
+    task_ids=("taskId",),
 )
 _EVENT_V0_3 = Fields(
     {
@@ -169,7 +185,8 @@ _EVENT_V0_3 = Fields(
             statusUpdate=(3, _STATUS_UPDATE_V0_3),
             artifactUpdate=(4, _ARTIFACT_UPDATE),
         ),
-    }
+    },
+    task_ids=("id", "taskId"),
 )
 _CONFIGURATION_V0_3 = Fields(
     _message(

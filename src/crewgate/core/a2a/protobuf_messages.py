@@ -10,11 +10,12 @@ from itertools import islice
 from crewgate import limits
 from crewgate.core import protobuf_wire as wire
 from crewgate.core.a2a.errors import A2AError
-from crewgate.core.a2a.message_fields import Field, Fields, TextKind
+from crewgate.core.a2a.message_fields import ENDED_NUMBERS, Field, Fields, TextKind
 from crewgate.core.a2a.text_rewriting import TextRewriter
 
 _CONTEXT_OF_TASK = _CONTEXT_OF_MESSAGE = 2
 _IN_CONTEXT = frozenset({_CONTEXT_OF_MESSAGE, 3})  # and task_id
+_STATUS, _STATE = 3, 1  # of a task or update, and of its status
 _TASKS, _TOTAL_SIZE = 1, 4  # of ListTasksResponse
 # Of Message.reference_task_ids, Task.history and the lists of responses, which may be repeated.
 _REPEATED = frozenset({"referenceTaskIds"})
@@ -44,6 +45,8 @@ class _Message:
             self._check_repetition(found, fields)
         elif fields.lists_tasks:
             found = self._own_tasks(found)
+        elif fields.task_ids:
+            self._note_task(found, fields)
         parts = []
         for each in found:
             field = fields.by_number.get(each.number)
@@ -92,6 +95,20 @@ class _Message:
             size = wire.integer(_TOTAL_SIZE, len(kept))
             rest.append(wire.WireField(_TOTAL_SIZE, wire.VARINT, wire.varint(len(kept)), size))
         return kept + rest
+
+    def _note_task(self, found: list[wire.WireField], fields: Fields) -> None:
+        """Note the state of the task that a message shows."""
+        number = fields.by_name[fields.task_ids[0]].number
+        tasks = [each.value for each in found if each.number == number]
+        statuses = [each.value for each in found if each.number == _STATUS]
+        if not tasks or not statuses:
+            return
+        states = [each.value for each in self._fields(statuses[-1]) if each.number == _STATE]
+        try:
+            task, state = tasks[-1].decode(), wire.number_of(states[-1]) if states else 0
+        except ValueError:  # UnicodeDecodeError as well
+            return
+        self._rewriter.note_task(task, has_ended=state in ENDED_NUMBERS)
 
     def _context_of(self, task: bytes) -> str:
         texts = [each.value for each in self._fields(task) if each.number == _CONTEXT_OF_TASK]

@@ -16,6 +16,7 @@ from typing import Literal
 import msgspec
 
 from crewgate.core import grpc_status, problems
+from crewgate.core.a2a import budget_extension
 from crewgate.core.a2a.errors import A2AError
 from crewgate.core.a2a.methods import Binding
 from crewgate.core.http_types import HeaderField
@@ -45,6 +46,7 @@ class A2AProblemFormat(msgspec.Struct, frozen=True):
         binding: The binding of the request.
         message_id: The id of a JSON-RPC request as JSON; empty if it has none or was not read.
         content_type: The Content-Type of the answer to a gRPC request.
+        is_aauth: Whether a refusal for want of credits has the field AAuth-Budget.
     """
 
     form: RefusalForm
@@ -53,6 +55,7 @@ class A2AProblemFormat(msgspec.Struct, frozen=True):
     binding: Binding = Binding.JSONRPC
     message_id: bytes = b""
     content_type: bytes = b"application/grpc"
+    is_aauth: bool = False
 
     def refusal(
         self,
@@ -70,10 +73,10 @@ class A2AProblemFormat(msgspec.Struct, frozen=True):
         no client may be led to repeat it.
         """
         if self.binding is Binding.GRPC:
-            fields = problems.grpc_fields(kind, request, denial, grant)
+            fields = problems.grpc_fields(kind, request, denial, grant) + self._budget(denial)
             return RefusalResponse(HTTPStatus.OK, self._grpc_head(fields), b"")
         metadata = b"https://%b%b" % (authority, self.metadata_path)
-        fields = problems.fields(kind, metadata, denial, scope=self.scope)
+        fields = problems.fields(kind, metadata, denial, scope=self.scope) + self._budget(denial)
         if self.form == "http":
             return RefusalResponse(
                 kind.status, fields, problems.document(kind, request, denial, grant=grant)
@@ -143,6 +146,11 @@ class A2AProblemFormat(msgspec.Struct, frozen=True):
         message_id = msgspec.Raw(self.message_id) if self.message_id else _NULL
         error = {"code": code, "message": message, "data": details}
         return _encode({"jsonrpc": "2.0", "id": message_id, "error": error})
+
+    def _budget(self, denial: Denial | None) -> list[HeaderField]:
+        if not self.is_aauth or denial is None or not denial.level:
+            return []
+        return [budget_extension.aauth_refusal(denial.left_micro, denial.need_micro)]
 
     def _grpc_head(self, fields: list[HeaderField]) -> list[HeaderField]:
         return [(b"content-type", self.content_type), *fields]

@@ -36,6 +36,10 @@ class TextRewriter(ABC):
         """Return whether the client gets a task of a list; `context_id` is the agent's."""
 
     @abstractmethod
+    def note_task(self, task: str, *, has_ended: bool) -> None:
+        """Note the state of a task, which the message shows; `task` is the agent's id."""
+
+    @abstractmethod
     def json_card(self, card: bytes) -> bytes:
         """Return the agent card for the client, for one in JSON.
 

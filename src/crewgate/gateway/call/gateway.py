@@ -43,9 +43,8 @@ from crewgate.gateway.call.undecided_call import (
     extract_credentials,
     request_ids,
 )
+from crewgate.gateway.endpoint import UnservedRequestError
 from crewgate.gateway.headers import IdentityHeaderCache
-from crewgate.gateway.mcp.http_rules import http_problem
-from crewgate.gateway.mcp.judging import UnservedMessageError
 from crewgate.gateway.routes import RouteTable, ToolRoute
 from crewgate.gateway.trace_propagation import trace_of
 from crewgate.server.exchange import Exchange
@@ -121,7 +120,9 @@ class Gateway:
             described, kind = pending.described, problem_types.AUDIT_UNAVAILABLE
             self._refuse_unrecorded(exchange, described, kind, verdict.grant)
             return
-        head = pending.head(entry, pending.fields, self._identities.of(verdict.grant))
+        identity = self._identities.of(verdict.grant)
+        budget = () if pending.message is None else pending.message.budget_fields(verdict)
+        head = pending.head(entry, pending.fields, identity, budget)
         call = ProxiedCall(services, pending, entry, head, verdict)
         services.in_flight.add(call)  # before anything can revoke it unseen
         if exchange.complete or pending.body is not None:
@@ -150,9 +151,9 @@ class Gateway:
         if not self.policy.serves(request.authority):
             self._refuse_unrecorded(exchange, info, problem_types.MISDIRECTED)
             return None
-        if entry is not None and entry.mcp is not None:
-            exchange.problem_format = entry.mcp.problem_format
-            if (problem := http_problem(entry, request)) is not None:
+        if entry is not None and entry.endpoint is not None:
+            exchange.problem_format = entry.endpoint.problem_format_of(request)
+            if (problem := entry.endpoint.http_problem(request, entry.cors)) is not None:
                 self._refuse_unrecorded(exchange, info, problem)
                 return None
         found = extract_credentials(exchange, self.routes, entry, info.time_ns / 1e9)
@@ -256,7 +257,7 @@ class Gateway:
     ) -> Coroutine[None, None, None] | None:
         """Go on with a call whose verdict without a price is not final."""
         grant = verdict.grant
-        if entry.mcp is not None:
+        if entry.endpoint is not None:
             if grant is None:
                 self._watch_body(pending)
                 return self._authorize_when_fresh(pending, verdict)
@@ -328,7 +329,7 @@ class Gateway:
         pending = pending.with_body()
         try:
             pending = pending.judged()
-        except UnservedMessageError as error:
+        except UnservedRequestError as error:
             self._refuse_after(pending, Reason.INVALID_REQUEST, error.response)
             return None
         if pending.message is not None:

@@ -5,7 +5,7 @@ gate has decided.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Self
 from urllib.parse import unquote_to_bytes
 
@@ -25,13 +25,13 @@ from crewgate.core.tokens.grant import Grant
 from crewgate.core.trace_context import TraceContext
 from crewgate.errors import InvalidRequestError
 from crewgate.gateway.call.request_pricing import PricedRequest, price
+from crewgate.gateway.endpoint import JudgedRequest
 from crewgate.gateway.forwarded_headers import (
     forwarded_header_lines,
     forwarded_headers,
     merged_headers,
 )
 from crewgate.gateway.headers import IdentityHeaders
-from crewgate.gateway.mcp.judging import JudgedMessage, judge, judge_bodyless
 from crewgate.gateway.routes import RouteTable, ToolRoute
 from crewgate.policy.certificate_token_signer import SignedToken
 from crewgate.server.exchange import Exchange
@@ -80,7 +80,7 @@ class UndecidedCall(msgspec.Struct, frozen=True):
     trace: TraceContext | None = None
     body: bytes | None = None
     priced: PricedRequest | None = None
-    message: JudgedMessage | None = None
+    message: JudgedRequest | None = None
     grant: Grant | None = None
 
     def __repr__(self) -> str:
@@ -109,16 +109,12 @@ class UndecidedCall(msgspec.Struct, frozen=True):
         """Return a call at an endpoint with what its body uses.
 
         Raises:
-            UnservedMessageError: The endpoint does not serve the message.
+            UnservedRequestError: The endpoint does not serve the request.
         """
-        if self.entry is None or self.entry.mcp is None or self.grant is None:
+        if self.entry is None or self.entry.endpoint is None or self.grant is None:
             return self
-        endpoint, request = self.entry.mcp, self.exchange.request
-        ids = endpoint.ids_of(self.grant)
-        if request.method == b"POST":
-            message = judge(endpoint, request.headers, self.body or b"", ids)
-        else:
-            message = judge_bodyless(endpoint, request.method, request.headers, ids)
+        endpoint, request = self.entry.endpoint, self.exchange.request
+        message = endpoint.judge(request, self.body or b"", self.grant, self.entry.path_of)
         described = structs.replace(
             self.described,
             tool=message.id,
@@ -169,12 +165,18 @@ class UndecidedCall(msgspec.Struct, frozen=True):
             return self.message.body
         return self.body if self.priced is None else self.priced.body
 
-    def head(self, entry: ToolRoute, fields: Passed, identity: IdentityHeaders) -> RequestHead:
+    def head(
+        self,
+        entry: ToolRoute,
+        fields: Passed,
+        identity: IdentityHeaders,
+        budget: Sequence[HeaderField] = (),
+    ) -> RequestHead:
         """Return the request's head for the tool.
 
         It has the client's fields, where the request came from, who calls, the tool's own fields,
-        the trace and the request id. For HTTP/1.1 they are lines, mostly cached bytes; for HTTP/2,
-        pairs.
+        the trace, the request id and the `budget` of its caller. For HTTP/1.1 they are lines,
+        mostly cached bytes; for HTTP/2, pairs.
         """
         exchange = self.exchange
         request, request_id = exchange.request, request_text(self.described.id)
@@ -182,7 +184,8 @@ class UndecidedCall(msgspec.Struct, frozen=True):
         origin = (exchange.peer.address, request.authority, request.version)
         extra = [] if self.trace is None else [*self.trace.headers(self.token)]
         if self.message is not None:
-            extra += self.message.headers
+            extra += [*self.message.headers, *budget]
+            target = self.message.target or target
         if isinstance(fields, bytes):
             lines = b"%b%b%b%b%bx-crewgate-request: %b\r\n" % (
                 fields,

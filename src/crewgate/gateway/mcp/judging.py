@@ -28,8 +28,9 @@ from crewgate.core.mcp.rpc_errors import (
 from crewgate.core.pricing.tariff import Tariff
 from crewgate.core.problem_types import Reason
 from crewgate.core.sealed_ids import CallIds
-from crewgate.errors import CrewgateError, MalformedMessageError
+from crewgate.errors import MalformedMessageError
 from crewgate.gateway.call.response_rewriter import ResponseRewriter
+from crewgate.gateway.endpoint import UnservedRequestError
 from crewgate.gateway.mcp.endpoint import JudgedPart, MCPEndpoint
 from crewgate.gateway.mcp.opened_ids import (
     open_ids,
@@ -89,6 +90,14 @@ class JudgedMessage(msgspec.Struct, frozen=True):
     also: tuple[str, ...] = ()
     message: JSONRPCMessage | None = None
     rules: ArgumentRules | None = None
+
+    @property
+    def target(self) -> None:
+        """None: the path at the server follows from that of the request."""
+
+    def budget_fields(self, _permit: Permit) -> Sequence[HeaderField]:
+        """Return nothing: MCP has no field for the budget of a caller."""
+        return ()
 
     def refused_arguments(self) -> str | None:
         """Return why the arguments are not allowed, for the model; None if they are allowed."""
@@ -152,12 +161,11 @@ class JudgedMessage(msgspec.Struct, frozen=True):
         return f"<JudgedMessage {self.method} {self.id}>"
 
 
-class UnservedMessageError(CrewgateError):
-    """The endpoint does not serve a message; `response` is what its client gets."""
+class UnservedMessageError(UnservedRequestError):
+    """The endpoint does not serve a message."""
 
     def __init__(self, error: RPCError, form: MCPProblemFormat) -> None:
-        super().__init__(error.message)
-        self.response = form.error(error)
+        super().__init__(error.message, form.error(error))
 
 
 def judge(

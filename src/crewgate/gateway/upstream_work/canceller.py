@@ -34,6 +34,9 @@ _GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE})
 # The same as a JSON-RPC error: "invalid params" of MCP; "task not found" and "task not cancelable"
 # of A2A.
 _GONE_ERRORS = frozenset({-32602, -32001, -32002})
+# The same of A2A by HTTP+JSON, and as statuses of gRPC: NOT_FOUND and FAILED_PRECONDITION.
+_GONE_REASON = b"TASK_NOT_CANCELABLE"
+_GRPC_OK, _GONE_GRPC = b"0", frozenset({b"5", b"9"})
 
 
 class WorkCanceller:
@@ -56,8 +59,8 @@ class WorkCanceller:
                 self._nursery = None
 
     def use(self, routes: Iterable[ToolRoute]) -> None:
-        """Send further requests to these endpoints, by their names."""
-        self._routes = {route.name: route for route in routes}
+        """Send further requests to these endpoints, by the names of their servers."""
+        self._routes = {route.server_name: route for route in routes}
 
     def cancel(self, cancellations: Iterable[Cancellation]) -> None:
         """Cancel work as soon as possible; never waits."""
@@ -183,6 +186,11 @@ _decode = msgspec.json.Decoder(_RPCResponse).decode
 def _refusal(response: BufferedResponse) -> str:
     """Return how the server refused, as its status or JSON-RPC code; "" if the work has ended."""
     status, body = response.status, response.body
+    grpc_status = dict(response.headers).get(b"grpc-status", _GRPC_OK)
+    if grpc_status != _GRPC_OK:
+        return "" if grpc_status in _GONE_GRPC else f"gRPC status {grpc_status.decode('latin-1')}"
+    if status == HTTPStatus.BAD_REQUEST and _GONE_REASON in body:
+        return ""
     if event_stream.is_stream(dict(response.headers)):
         reader = event_stream.EventReader(limits.cancellation_bytes_max)
         events = [*reader.feed(body), *reader.end()]

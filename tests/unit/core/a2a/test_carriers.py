@@ -63,7 +63,7 @@ def test_messages_of_grpc_are_found_however_they_arrive(
         found += reader.feed(body[at : at + size])
         at += size
     assert found == messages
-    assert reader.is_between_messages
+    assert not reader.held_bytes
 
 
 @pytest.mark.parametrize(

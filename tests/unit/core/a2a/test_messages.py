@@ -55,12 +55,16 @@ class Marked(TextRewriter):
         self.malformed = INVALID_PARAMS if is_strict else INVALID_AGENT_RESPONSE
         self.new_context = context
         self.hides_total = hides
+        self.tasks: dict[str, bool] = {}
 
     def text(self, kind: TextKind, text: str) -> str:
         return f"«{kind.name if kind is TextKind.TENANT else ''}{text}»"
 
     def keeps_task(self, context_id: str) -> bool:
         return context_id.startswith("mine")
+
+    def note_task(self, task: str, *, has_ended: bool) -> None:
+        self.tasks[task] = has_ended
 
     def json_card(self, card: bytes) -> bytes:
         return b'{"card":%b}' % card
@@ -295,6 +299,29 @@ def test_a_message_without_a_context_gets_one(
     read = kind.FromString(protobuf_messages.rewrite(message.SerializeToString(), fields, rewriter))
     named = read.message if version is Version.V1_0 else read.request
     assert (named.context_id == "new") == begins
+
+
+@pytest.mark.parametrize("state", ["WORKING", "COMPLETED", "INPUT_REQUIRED", "REJECTED"])
+@pytest.mark.parametrize("version", [*Version])
+def test_the_state_of_a_task_is_seen(version: Version, state: str) -> None:
+    """In a task and in an update, in both forms, and as version 0.3 has it in JSON-RPC."""
+    has_ended = state in {"COMPLETED", "REJECTED"}
+    fields = message_fields.of_response(methods.SEND_STREAMING_MESSAGE, version)
+    kind, status = MODULES[version].StreamResponse, {"state": f"TASK_STATE_{state}"}
+    for content in ({"task": {"id": "t"}}, {"statusUpdate": {"taskId": "t"}}):
+        (inner,) = content.values()
+        message = json_format.ParseDict({next(iter(content)): inner | {"status": status}}, kind())
+        for rewrite, data in (
+            (protobuf_messages.rewrite, message.SerializeToString()),
+            (json_messages.rewrite, json_format.MessageToJson(message).encode()),
+        ):
+            rewriter = Marked()
+            rewrite(data, fields, rewriter)
+            assert rewriter.tasks == {"t": has_ended}
+        if version is Version.V0_3:
+            rewriter, flat = Marked(), {**inner, "status": {"state": state.lower()}}
+            json_messages.rewrite(json.dumps(flat).encode(), fields, rewriter)
+            assert rewriter.tasks == {"t": has_ended}
 
 
 def test_cards_go_their_own_way() -> None:

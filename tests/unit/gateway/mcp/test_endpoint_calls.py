@@ -13,6 +13,7 @@ from msgspec import structs
 from crewgate import limits
 from crewgate.core.problem_types import Reason
 from crewgate.core.verdict import Denial
+from crewgate.gateway.mcp.served_endpoint import ServedMCPEndpoint
 
 ANSWER = b'{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","content":[]}}'
 METADATA = "/.well-known/oauth-protected-resource/mcp/files"
@@ -219,7 +220,7 @@ async def test_clients_choose_no_more_labels_than_a_limit(site: Site) -> None:
     """The audit has each name; the metrics have the endpoint's for all beyond the limit."""
     entry = site.world.gateway.routes.find(b"POST", b"/mcp/files", b"a")
     assert entry is not None
-    endpoint = entry.mcp
+    endpoint = entry.endpoint
     assert endpoint is not None
     names = [f"files.t{number}" for number in range(limits.mcp_tool_labels_max)]
     assert [endpoint.metric_name(name) for name in names] == names
@@ -284,6 +285,6 @@ async def test_a_judgement_is_kept_without_its_message(site: Site) -> None:
     assert (refused.status_code, refused.json()["id"]) == (400, "second")
     entry = site.world.gateway.routes.find(b"POST", b"/mcp/files", b"a")
     assert entry is not None
-    assert entry.mcp is not None
-    kept: list[Any] = list(entry.mcp.judged.values())
+    assert isinstance(entry.endpoint, ServedMCPEndpoint)
+    kept: list[Any] = list(entry.endpoint._endpoint.judged.values())
     assert [(each.id, each.body, each.message) for each in kept] == [("files.read", b"", None)]

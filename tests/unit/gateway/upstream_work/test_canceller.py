@@ -34,7 +34,7 @@ class World:
         self.metrics = ProcessMetrics.unshared()
         self.canceller = WorkCanceller(self.metrics)
         routes: list[Any] = [
-            SimpleNamespace(name=name, own=((b"authorization", b"ours"),), pool=each)
+            SimpleNamespace(server_name=name, own=((b"authorization", b"ours"),), pool=each)
             for name, each in (("files", pool), ("other", other))
         ]
         self.canceller.use(routes)
@@ -74,6 +74,10 @@ async def running(
         (200, [], error(-32602)),
         (200, [], error(-32001)),
         (200, EVENTS, b"data: " + error(-32002) + b"\n\n"),
+        (400, [], b'{"error":{"code":400,"details":[{"reason":"TASK_NOT_CANCELABLE"}]}}'),
+        (200, [(b"grpc-status", b"0")], b"\0\0\0\0\0"),
+        (200, [(b"grpc-status", b"5")], b""),
+        (200, [(b"grpc-status", b"9")], b""),
     ],
 )
 async def test_work_is_cancelled_once(autojump_clock: object, answer: Answer) -> None:
@@ -94,6 +98,7 @@ async def test_work_is_cancelled_once(autojump_clock: object, answer: Answer) ->
     [
         ((403, [], b""), 1, "refused", "the server answered status 403"),
         ((200, [], error(-32601)), 1, "refused", "the server answered error -32601"),
+        ((200, [(b"grpc-status", b"7")], b""), 1, "refused", "the server answered gRPC status 7"),
         ((200, EVENTS, b"data: " + error(-32603) + b"\n\n"), 1, "refused", "error -32603"),
         ((503, [], b""), 3, "failed", "the server answered status 503"),
         ((429, [], b""), 3, "failed", "the server answered status 429"),

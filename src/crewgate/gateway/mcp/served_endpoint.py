@@ -1,0 +1,48 @@
+"""An MCP endpoint as the way of a call uses it."""
+
+from crewgate.config import CORSConfig
+from crewgate.core.mcp.refusals import MCPProblemFormat
+from crewgate.core.problem_types import ProblemType
+from crewgate.core.tokens.grant import Grant
+from crewgate.gateway.endpoint import PathRewriter
+from crewgate.gateway.mcp.endpoint import MCPEndpoint
+from crewgate.gateway.mcp.http_rules import http_problem
+from crewgate.gateway.mcp.judging import JudgedMessage, judge, judge_bodyless
+from crewgate.server.request import Request
+
+
+class ServedMCPEndpoint:
+    """Judges the requests of one endpoint; an `Endpoint`."""
+
+    def __init__(self, endpoint: MCPEndpoint) -> None:
+        self._endpoint = endpoint
+
+    @property
+    def name(self) -> str:
+        """The name of the endpoint."""
+        return self._endpoint.name
+
+    def problem_format_of(self, _request: Request) -> MCPProblemFormat:
+        """Return how problems of a request are written, before it is judged."""
+        return self._endpoint.problem_format
+
+    def http_problem(self, request: Request, cors: CORSConfig | None) -> ProblemType | None:
+        """Return why the endpoint does not take a request, whoever sends it; None if it does."""
+        return http_problem(self._endpoint, request, cors)
+
+    def judge(
+        self, request: Request, body: bytes, grant: Grant, _path_of: PathRewriter
+    ) -> JudgedMessage:
+        """Return what a request of the branch of `grant` uses.
+
+        Raises:
+            UnservedRequestError: The endpoint does not serve the request.
+        """
+        ids = self._endpoint.ids_of(grant)
+        if request.method == b"POST":
+            return judge(self._endpoint, request.headers, body, ids)
+        return judge_bodyless(self._endpoint, request.method, request.headers, ids)
+
+    def metric_name(self, part_id: str) -> str:
+        """Return the name in the metrics of a part that has no number of its own."""
+        return self._endpoint.metric_name(part_id)
