@@ -11,6 +11,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from authority import Files
@@ -57,24 +58,34 @@ class Caller:
         self._http: http.client.HTTPConnection | None = None
 
     def call(self, token: str, path: str = "/search") -> Said:
-        """One call; again over another connection where the one before had ended."""
-        fields = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+        """One call."""
+        status, body = self.post(token, path, b"{}")
+        slug = json.loads(body)["type"].rpartition("/")[2] if status >= 400 else ""
+        return Said(status, slug)
+
+    def post(
+        self, token: str, path: str, body: bytes, fields: dict[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """The status and the body of an answer.
+
+        It asks again over another connection where the one before had ended.
+        """
+        common = {"authorization": f"Bearer {token}", "content-type": "application/json"}
         for _ in range(2):
             connection = self._http or self._connected()
             try:
-                connection.request("POST", path, b"{}", fields)
+                connection.request("POST", path, body, common | (fields or {}))
                 answer = connection.getresponse()
-                body = answer.read()
+                return answer.status, answer.read()
             except (OSError, http.client.HTTPException):
                 self.close()
-                continue
-            slug = json.loads(body)["type"].rpartition("/")[2] if answer.status >= 400 else ""
-            return Said(answer.status, slug)
         raise ConnectionError("hung up twice")
 
     def stream(self, token: str) -> "Stream":
         """An open event stream."""
-        return Stream(self._secure(), token)
+        head = f"GET /stream?every=20 HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}"
+        request = f"{head}\r\nconnection: close\r\n\r\n".encode()
+        return Stream(self.secure(), request, b"data: 0\n\n")
 
     def close(self) -> None:
         """Hang up."""
@@ -84,10 +95,11 @@ class Caller:
 
     def _connected(self) -> http.client.HTTPConnection:
         self._http = http.client.HTTPConnection("localhost")
-        self._http.sock = self._secure()
+        self._http.sock = self.secure()
         return self._http
 
-    def _secure(self) -> ssl.SSLSocket:
+    def secure(self) -> ssl.SSLSocket:
+        """A new connection."""
         plain = self._connect(self._port)
         plain.settimeout(_SECONDS)
         return self._context.wrap_socket(plain, server_hostname="localhost")
@@ -109,17 +121,17 @@ def becomes(caller: Caller, token: str, end: Said, *before: Said, path: str = "/
 class Stream:
     """One answer in events, of which the first is there; then a thread listens to its end."""
 
-    def __init__(self, connection: ssl.SSLSocket, token: str) -> None:
+    def __init__(self, connection: ssl.SSLSocket, request: bytes, first: bytes) -> None:
         self.heard = b""
         self.last_ns = 0  # CLOCK_MONOTONIC: when the last bytes were here
         self.why = ""  # it ended otherwise than in order
         self._connection = connection
-        head = f"GET /stream?every=20 HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}"
-        connection.sendall(f"{head}\r\nconnection: close\r\n\r\n".encode())
-        while b"data: 0\n\n" not in self.heard:
+        connection.sendall(request)
+        while first not in self.heard:
             self._hear()
             assert self.heard.startswith(b"HTTP/1.1 200 "), self.heard
             assert not self.why
+        connection.settimeout(None)  # it stays open for as long as its test needs
         self._thread = threading.Thread(target=self._listen)
         self._thread.start()
 
@@ -132,6 +144,12 @@ class Stream:
         """Wait for it: its connection was given so much patience."""
         self._thread.join()
         self._connection.close()
+
+    def close(self) -> None:
+        """Hang up."""
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self.end()
 
     def _listen(self) -> None:
         while self._hear():

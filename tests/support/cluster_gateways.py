@@ -181,11 +181,18 @@ def stopped(*machines: Premises) -> Iterator[None]:
 
 @contextmanager
 def gateways(
-    folder: Path, size: int, *, places: Sequence[Place] = (), more: str = "", tool: str = ""
+    folder: Path,
+    size: int,
+    *,
+    places: Sequence[Place] = (),
+    more: str = "",
+    tool: str = "",
+    adapt: Callable[[Installation], None] = lambda _: None,
 ) -> Iterator[list[Installation]]:
     """Whole ones, of crews article, bd and finance.
 
-    `more` is added to [cluster], and `tool` to the tool `embeddings.create`.
+    `more` is added to [cluster], and `tool` to the tool `embeddings.create`. `adapt` changes the
+    first machine, from which the others are made.
     """
 
     def make(place: Path, *origin: str, within: Sequence[str]) -> Installation:
@@ -197,6 +204,7 @@ def gateways(
                 add_crew(machine.folder, crew)
             with machine.file.open("a") as file:
                 file.writelines(CREW.format(crew=crew) for crew in CREWS)
+            adapt(machine)
         return machine
 
     with _joined(folder, size, make, places) as machines:

@@ -150,7 +150,10 @@ class Worker:
         self.reload(attached.policy_generation)
 
     def revoked(self, pushed: RevocationNotice) -> RevocationAck:
-        """End the calls and connections of these keys, and all that the table says is revoked."""
+        """End the calls and connections of these keys, and all that the table says is revoked.
+
+        The next scan cancels work at servers, so that no stream waits for that.
+        """
         if self._prepared is not None and self._prepared.inquiry is not None:
             self._prepared.inquiry.forget(pushed.keys)
         to_close = self._peer_connections.close_set(pushed.keys)
@@ -162,7 +165,6 @@ class Worker:
             + self._in_flight.terminate_revoked()
         )
         self._reload_crl()
-        self._work.cancel_revoked()
         now = time.monotonic_ns() if count or to_close else 0
         # A scan may have ended some of them before this push arrived: count those as well.
         scanned, last = self._in_flight.claim(pushed.keys)
