@@ -6,8 +6,9 @@ from typing import Protocol
 from crewgate._native.permit import Permit
 from crewgate.config import CORSConfig
 from crewgate.core.http_types import HeaderField
+from crewgate.core.mcp.pin_book import PinBook
 from crewgate.core.pricing.tariff import Tariff
-from crewgate.core.problem_types import ProblemType
+from crewgate.core.problem_types import ProblemType, Reason
 from crewgate.core.problems import ProblemFormat, RefusalResponse
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import CrewgateError
@@ -73,15 +74,19 @@ class JudgedRequest(Protocol):
     def refused_arguments(self) -> str | None:
         """Return why the arguments are not allowed, for the model; None if they are allowed."""
 
+    def pin_refusal(self, pins: PinBook, /) -> Reason | None:
+        """Return why the request is refused for what its server offers; None if it is not."""
+
     def budget_fields(self, permit: Permit, /) -> Sequence[HeaderField]:
         """Return the fields that say to the server what the branch may still spend."""
 
     def response(
-        self, permit: Permit, registry: WorkRegistry, target: bytes, /
+        self, permit: Permit, registry: WorkRegistry, pins: PinBook, target: bytes, /
     ) -> ResponseRewriter | None:
         """Return what changes the response; None if it passes as it comes.
 
-        `registry` remembers what runs on at the server; `target` is the path of the request there.
+        `registry` remembers what runs on at the server, and `pins` what it offers; `target` is the
+        path of the request there.
         """
 
 

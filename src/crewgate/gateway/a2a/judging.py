@@ -43,6 +43,7 @@ from crewgate.core.a2a.methods import Action, Binding, Method, Version
 from crewgate.core.a2a.query_parameters import Parameters
 from crewgate.core.a2a.refusals import A2AProblemFormat
 from crewgate.core.http_types import HeaderField
+from crewgate.core.mcp.pin_book import PinBook
 from crewgate.core.sealed_ids import CallIds
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import MalformedMessageError
@@ -121,13 +122,18 @@ class JudgedA2ARequest(msgspec.Struct, frozen=True):
     def refused_arguments(self) -> None:
         """Return None: there are no rules on the arguments of agents."""
 
+    def pin_refusal(self, _pins: PinBook) -> None:
+        """Return None: the methods of agents are always the same."""
+
     def budget_fields(self, permit: Permit) -> Sequence[HeaderField]:
         """Return the fields that say to the agent what the branch may still spend."""
         if not self.endpoint.config.budget_extension:
             return ()
         return budget_extension.request_fields(permit.branch_unspent_micro)
 
-    def response(self, permit: Permit, registry: WorkRegistry, _target: bytes) -> EndpointResponse:
+    def response(
+        self, permit: Permit, registry: WorkRegistry, _pins: PinBook, _target: bytes
+    ) -> EndpointResponse:
         """Return what changes the response; `registry` remembers the tasks that run on."""
         endpoint, binding = self.endpoint, self.problem_format.binding
         work = A2AWork(

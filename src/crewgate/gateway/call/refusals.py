@@ -16,7 +16,7 @@ from crewgate.gateway.bad_token_throttle import BadTokenThrottle
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.problem_response import respond_with_problem
 from crewgate.gateway.call.undecided_call import UndecidedCall
-from crewgate.gateway.mcp.judging import JudgedMessage
+from crewgate.gateway.endpoint import JudgedRequest
 from crewgate.gateway.routes import RouteTable
 from crewgate.server.exchange import Exchange
 
@@ -86,7 +86,7 @@ class Refusals:
         self.refuse_with(pending.exchange, routes, pending.described, answer, denial)
         return True
 
-    def _objection(self, message: JudgedMessage, permit: Permit) -> tuple[Reason, str] | None:
+    def _objection(self, message: JudgedRequest, permit: Permit) -> tuple[Reason, str] | None:
         """Return the reason to refuse a message, and its detail if there is one."""
         if not all(map(permit.allows, message.also)):
             return Reason.TOOL_NOT_ALLOWED, ""
