@@ -136,9 +136,10 @@ def open_related_task(
         RefusedMessageError: The branch has no such task.
         MalformedMessageError: The id is not a string.
     """
-    if not _may_name_tasks(message):
-        return message
     path = ("result" if message.kind == "response" else "params", *_RELATED)
+    meta = message.member(*path[:2])
+    if meta is None or not _may_have_related(meta):
+        return message
     sealed = message.text(*path)
     if sealed is None:
         return message
@@ -154,6 +155,11 @@ def open_task(sealed: str, ids: CallIds) -> str:
         return ids.open(sealed, IdKind.MCP_TASK)
     except UnknownIdError:
         raise bad_params("The task does not exist.") from None
+
+
+def _may_have_related(meta: bytes) -> bool:
+    """Return whether `_meta` may name a task, in any spelling that some server could accept."""
+    return b"related" in meta.lower() or b"\\" in meta or not meta.isascii()
 
 
 def _may_name_tasks(message: ServerMessage) -> bool:

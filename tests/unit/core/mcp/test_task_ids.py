@@ -202,3 +202,13 @@ def test_a_client_names_its_own_tasks_only(member: str) -> None:
         open_related_task(read(5), ids(), read_message)
     bare = read_message(b'{"jsonrpc":"2.0","id":1,"method":"ping"}')
     assert open_related_task(bare, ids(), read_message) is bare
+
+
+@pytest.mark.parametrize("spelling", ["task_id", "TaskID", "tas\\u006bId", "\u212a"])
+def test_a_client_cannot_misspell_the_member(spelling: str) -> None:
+    """A lenient server would find the id in it, and the gateway would not."""
+    name = "tas\u212aId" if spelling == "\u212a" else spelling
+    text = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"_meta":{"%s":{"%s":"%s"}}}}'
+    body = (text % (RELATED, name, TASK)).encode()
+    with pytest.raises((MalformedMessageError, RefusedMessageError)):
+        open_related_task(read_message(body), ids(), read_message)
