@@ -12,7 +12,6 @@ from http import HTTPStatus
 from crewgate import limits
 from crewgate._native.json_rpc import JSONRPCMessage, read_message
 from crewgate._native.permit import Permit
-from crewgate.core.event_stream import is_stream
 from crewgate.core.fair_share_limiter import FairShareLimiter
 from crewgate.core.http_types import HeaderField
 from crewgate.core.mcp import tool_ids
@@ -89,7 +88,9 @@ class EndpointResponse:
         if self._starts_session:
             self._session = fields.get(SESSION, b"")
         self._note_session(status)
-        if self._reads_streams_only and not is_stream(fields):
+        kind = fields.get(b"content-type", b"").lower()
+        # A compressed stream is not passed on: it cannot be read.
+        if self._reads_streams_only and not kind.startswith(b"text/event-stream"):
             self._messages = None
         if self._messages is not None:
             self._messages.begin(status, headers)

@@ -106,6 +106,17 @@ async def test_an_unusable_response_shows_nothing(tmp_path: Path, answer: bytes)
         assert "read" not in response.text.replace("cannot be read", "")
 
 
+async def test_a_compressed_legacy_stream_is_not_passed_on(tmp_path: Path) -> None:
+    """It can have messages about all that its session has, and the gateway cannot read it."""
+    answer = (
+        _HEAD % ("text/event-stream", "Content-Encoding: gzip\r\nContent-Length: 4\r\n") + "oops"
+    )
+    async with running_gateway(_script(answer.encode(), []), tmp_path) as world:
+        response = await _ask(world, legacy("tools/call", name="read"))
+        assert "its body is compressed" in response.text
+        assert "oops" not in response.text
+
+
 async def test_the_id_of_a_session_is_sealed(tmp_path: Path) -> None:
     """Only the branch that got it can use it, and the server sees its own."""
     answer = _json({"protocolVersion": "2025-11-25"}, more="Mcp-Session-Id: secret\r\n")
