@@ -73,7 +73,11 @@ class MCPEndpoint(msgspec.Struct, frozen=True):
         Raises:
             ValueError: Two servers could read the URI differently.
         """
-        return self._part(tool_ids.resource_id(self.name, self.classes.class_of(uri)))
+        return self.resources(self.classes.class_of(uri))
+
+    def resources(self, resource_class: str) -> JudgedPart:
+        """Return the resources of one class."""
+        return self._part(tool_ids.resource_id(self.name, resource_class))
 
     def ids_of(self, grant: Grant) -> CallIds:
         """Return the ids that the branch of `grant` may use here."""

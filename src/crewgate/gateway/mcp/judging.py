@@ -282,9 +282,6 @@ def _judge(
     if revision is Revision.LEGACY and message.method != "initialize":
         session = open_session(headers, ids)
     message = open_ids(message, ids)
-    also: tuple[str, ...] = ()
-    if method is not None and method.action is Action.LISTEN:
-        also = tuple(_resource(endpoint, uri).id for uri in subscribed_resources(message))
     is_free = part.id == endpoint.name or (method is not None and method.action in _UNPRICED)
     return JudgedMessage(
         endpoint,
@@ -304,7 +301,7 @@ def _judge(
         revision=revision,
         action=None if method is None else method.action,
         ids=ids,
-        also=also,
+        also=() if method is None else _also(endpoint, message, method.action),
         message=message,
         rules=part.rules if method is not None and method.action is Action.TOOL else None,
     )
@@ -372,6 +369,20 @@ def _completed(endpoint: MCPEndpoint, message: JSONRPCMessage) -> JudgedPart:
     kind = message.text("params", "ref", "type")
     if kind == "ref/prompt":
         return _prompt(endpoint, message.text("params", "ref", "name") or "")
-    if kind == "ref/resource":
-        return _resource(endpoint, message.text("params", "ref", "uri") or "")
-    raise bad_params("params.ref names neither a prompt nor a resource.")
+    template = message.text("params", "ref", "uri")
+    if kind != "ref/resource" or not template:
+        raise bad_params("params.ref names neither a prompt nor a resource.")
+    classes = sorted(endpoint.classes.classes_of_template(template))
+    return endpoint.resources(classes[0]) if classes else _resource(endpoint, template)
+
+
+def _also(endpoint: MCPEndpoint, message: JSONRPCMessage, action: Action) -> tuple[str, ...]:
+    """Return the ids of all that a message uses, if it can use several parts."""
+    if action is Action.LISTEN:
+        return tuple(_resource(endpoint, uri).id for uri in subscribed_resources(message))
+    if action is Action.COMPLETE:
+        # Completions of a template can show URIs of each of its classes.
+        template = message.text("params", "ref", "uri") or ""
+        classes = endpoint.classes.classes_of_template(template)
+        return tuple(endpoint.resources(each).id for each in sorted(classes)) if template else ()
+    return ()
