@@ -23,6 +23,7 @@ from crewgate.core.mcp.methods import (
     versions_of,
 )
 from crewgate.core.mcp.rpc_errors import (
+    INVALID_REQUEST,
     MISSING_CAPABILITY,
     UNSUPPORTED_VERSION,
     RefusedMessageError,
@@ -34,14 +35,19 @@ from crewgate.core.terminal_text import printable
 
 VERSION, METHOD, NAME = b"mcp-protocol-version", b"mcp-method", b"mcp-name"
 SESSION, LAST_EVENT = b"mcp-session-id", b"last-event-id"
-# The gateway writes these anew, or drops them.
-REPEATED = frozenset({VERSION, METHOD, NAME, SESSION, LAST_EVENT})
+_CONTENT_TYPE, _CONTENT_ENCODING = b"content-type", b"content-encoding"
+# The gateway writes these anew, or drops them. A server that decoded the body as the client's
+# fields say could read another message in it.
+REPEATED = frozenset({VERSION, METHOD, NAME, SESSION, LAST_EVENT, _CONTENT_TYPE, _CONTENT_ENCODING})
 
 CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 TASKS = "io.modelcontextprotocol/tasks"  # the extension without which a client has no tasks
 _VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 _BASE64 = re.compile(rb"=\?base64\?(.*)\?=", re.DOTALL)
 _PLAIN = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+_JSON = (_CONTENT_TYPE, b"application/json")
+_CHARSET = re.compile(rb";\s*charset\s*=\s*(?!\"?utf-?8\"?\s*(?:;|\Z))", re.IGNORECASE)
+_UNSUPPORTED_MEDIA_TYPE = 415
 
 
 class Message(Protocol):
@@ -137,6 +143,26 @@ def check(
         _check_tasks(message)
 
 
+def check_content(headers: Sequence[HeaderField]) -> None:
+    """Check the fields that say how the body is to be decoded.
+
+    Raises:
+        RefusedMessageError: They say that it is not plain JSON in UTF-8.
+    """
+    content_type = single(headers, _CONTENT_TYPE)
+    if content_type is not None:
+        kind = content_type.partition(b";")[0].strip().lower()
+        if kind != _JSON[1] or _CHARSET.search(content_type):
+            raise _bad_content("The Content-Type is not application/json in UTF-8.")
+    coding = single(headers, _CONTENT_ENCODING)
+    if coding is not None and coding.lower() != b"identity":
+        raise _bad_content("The body is compressed. Send it as it is.")
+
+
+def _bad_content(why: str) -> RefusedMessageError:
+    return RefusedMessageError(RPCError(INVALID_REQUEST, why, _UNSUPPORTED_MEDIA_TYPE))
+
+
 def _check_tasks(message: Message) -> None:
     if message.member("params", "_meta", CAPABILITIES, "extensions", TASKS) is None:
         data: dict[str, object] = {"requiredCapabilities": {"extensions": {TASKS: {}}}}
@@ -219,8 +245,8 @@ def encoded(text: str) -> bytes:
 def canonical_headers(message: Message, version: bytes | None) -> list[HeaderField]:
     """Return the headers of the message for the server; `version` is that of a legacy request."""
     if message.protocol_version is None:
-        return [] if version is None else [(VERSION, version)]
-    headers = [(VERSION, message.protocol_version.encode())]
+        return [_JSON] if version is None else [_JSON, (VERSION, version)]
+    headers = [_JSON, (VERSION, message.protocol_version.encode())]
     headers.append((METHOD, encoded(message.method)))
     value = named(message)
     if value is not None:

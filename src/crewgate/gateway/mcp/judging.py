@@ -217,6 +217,8 @@ def _key(message: JSONRPCMessage, headers: Sequence[HeaderField]) -> Hashable:
     if message.method not in _KEPT:
         return None
     repeated = tuple([field for field in headers if field[0] in message_rules.REPEATED])
+    if len(repeated) > len(message_rules.REPEATED):
+        return None
     for name, value in repeated:
         if name == message_rules.SESSION or len(value) > limits.mcp_kept_header_bytes_max:
             return None
@@ -271,6 +273,7 @@ def _judge(
     form: MCPProblemFormat,
     ids: CallIds,
 ) -> JudgedMessage:
+    message_rules.check_content(headers)
     version = message_rules.single(headers, message_rules.VERSION)
     revision = message_rules.revision_of(message, version)
     message_rules.check(message, headers, revision, is_lenient=endpoint.config.lenient_discover)

@@ -159,3 +159,37 @@ def test_canonical_headers_agree_with_the_body(name: str) -> None:
     written = message_rules.canonical_headers(message, None)
     message_rules.check(message, written, Revision.MODERN)
     assert all(value.isascii() and value.strip() == value for _, value in written)
+
+
+@pytest.mark.parametrize(
+    ("value", "is_good"),
+    [
+        ("application/json", True),
+        ("Application/JSON ; charset=UTF-8", True),
+        ('application/json;charset="utf8"', True),
+        ("application/json; charset=utf-7", False),
+        ("application/json; charset=utf-8x", False),
+        ("application/json; charset=utf-8; charset=shift_jis", False),
+        ("text/plain", False),
+        ("", False),
+    ],
+)
+def test_a_body_is_json_in_utf_8(value: str, is_good: bool) -> None:
+    """In another charset, the same bytes can be another message: "+ACI-" is a quote in UTF-7."""
+    assert _content_status([(b"content-type", value.encode())]) == (0 if is_good else 415)
+
+
+def test_a_body_is_not_compressed() -> None:
+    """Bytes that are JSON can also be a compressed text, to a server that tries."""
+    assert _content_status([(b"content-encoding", b"Identity")]) == 0
+    assert _content_status([(b"content-encoding", b"deflate")]) == 415
+    assert _content_status([(b"content-encoding", b"identity")] * 2) == 400
+
+
+def _content_status(fields: list[HeaderField]) -> int:
+    """The status with which a body is refused for these fields; 0 if it is not."""
+    try:
+        message_rules.check_content(fields)
+    except RefusedMessageError as error:
+        return error.error.status
+    return 0
