@@ -31,6 +31,12 @@ protocol = "h2"
 
 [upstream.mcp]
 url = "http://127.0.0.1:{mcp}"
+
+[mcp.otters]
+path = "/mcp/otters"
+rewrite = "/mcp"
+upstream = "mcp"
+price = "0.01"
 """
 TOOL = """
 [tool."client.{name}"]
@@ -44,9 +50,6 @@ ROUTES = (
     ("upload", "POST", "/upload", "tools"),
     ("events", "GET", "/events", "tools"),
     ("grpc", "POST", "/echo.Echo/{method}", "grpc"),
-    ("mcp", "POST", "/mcp", "mcp"),
-    ("mcp-listen", "GET", "/mcp", "mcp"),
-    ("mcp-end", "DELETE", "/mcp", "mcp"),
 )
 
 
@@ -183,7 +186,7 @@ class ClientWorld:
         self.premises = premises
         self.mcp = reserve()  # where a test may put a server of MCP
 
-    def mint(self, credits_: str, tools: str = "client.*") -> str:
+    def mint(self, credits_: str, tools: str = "client.*,otters.*") -> str:
         """A token of a branch of its own."""
         arguments = ("--crew", "article", "--role", "tester", "--tools", tools)
         return self.premises.run("mint", *arguments, "--credits", credits_).strip()
@@ -196,7 +199,8 @@ def client_world(folder: Path) -> Iterator[ClientWorld]:
     world = ClientWorld(premises)
     with _tool_server() as tools, _grpc_server() as grpc:
         head, _, _ = premises.file.read_text().partition("[upstream.tools]")
-        head = head.replace("workers = 2", "workers = 1").replace('"search.*"', '"client.*"')
+        head = head.replace("workers = 2", "workers = 1")
+        head = head.replace('"search.*"', '"client.*", "otters.*"')
         text = head + TOOLS.format(tools=tools, grpc=grpc, mcp=world.mcp)
         for name, method, path, upstream in ROUTES:
             text += TOOL.format(name=name, method=method, path=path, upstream=upstream)

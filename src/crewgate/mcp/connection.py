@@ -1,20 +1,15 @@
 """Makes clients and transports of the MCP SDK that present the token of a branch."""
 
-from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-import httpx2
-import mcp
-from mcp.client.streamable_http import streamable_http_client
-
 from crewgate.issuer.auth_flow import TokenSource
-from crewgate.issuer.httpx2_auth import TokenAuth
-from crewgate.mcp.http_client import http_client
+from crewgate.mcp.mcp_http_client import http_client
+from crewgate.mcp.sdk import http_auth, open_session, open_transport
 
 
-def auth(source: TokenSource) -> TokenAuth:
+def auth(source: TokenSource) -> http_auth.TokenAuth:
     """Make a hook for `auth=` of a class that opens its own connection to an MCP server.
 
     If there is no token, or if the gateway cannot be reached, the SDK ends the session with an
@@ -27,7 +22,7 @@ def auth(source: TokenSource) -> TokenAuth:
         ValueError: `source` is a token.
         TypeError: `source` is no source of tokens.
     """
-    return TokenAuth(source)
+    return http_auth.TokenAuth(source)
 
 
 def transport(
@@ -48,7 +43,7 @@ def transport(
     Raises:
         ConfigurationError, TypeError, ValueError: As for `http_client`.
     """
-    return _open(http_client(source, ca=ca, socket=socket), url)
+    return open_transport(http_client(source, ca=ca, socket=socket), url)
 
 
 def client(
@@ -57,27 +52,23 @@ def client(
     *,
     ca: Path | str | None = None,
     socket: Path | str | None = None,
-    **options: object,
-) -> mcp.Client:
+    **options: Any,  # noqa: ANN401 - the SDK's
+) -> AbstractAsyncContextManager[Any]:
     """Make a client of the MCP SDK for the endpoint at `url`.
 
-    Use it as `async with client(sub_agent, url) as session`. A call that the gateway refuses raises
-    `mcp.MCPError`, or returns a result with `is_error`. The text says why, and what to do. If there
-    is no token, or if the gateway cannot be reached, the call raises `mcp.MCPError` too. The
-    session stays usable.
+    Use it as `async with client(sub_agent, url) as session`. The session is an `mcp.Client`; with
+    version 1 of the SDK it is a `ClientSession`. A call that the gateway refuses raises `MCPError`,
+    or returns a result that is an error. The text says why, and what to do. If there is no token,
+    or if the gateway cannot be reached, the call raises `MCPError` too. The session stays usable.
+    If the session cannot be opened, the SDK raises an `ExceptionGroup` with this error.
 
     Args:
         source, ca, socket: As for `http_client`.
         url: As for `transport`.
-        options: Further arguments of `mcp.Client`, such as `mode="legacy"`.
+        options: Further arguments of `mcp.Client`, such as `mode="legacy"`; for version 1 of the
+            SDK, of `mcp.ClientSession`.
 
     Raises:
         ConfigurationError, TypeError, ValueError: As for `http_client`.
     """
-    return mcp.Client(transport(source, url, ca=ca, socket=socket), **options)  # type: ignore[arg-type]
-
-
-@asynccontextmanager
-async def _open(client: httpx2.AsyncClient, url: str) -> AsyncGenerator[Any]:
-    async with client as http, streamable_http_client(url, http_client=http) as streams:
-        yield streams
+    return open_session(transport(source, url, ca=ca, socket=socket), options)

@@ -1,20 +1,14 @@
 """MCP over streamable HTTP: the SDKs for Python and TypeScript; each request reads a token file."""
 
 import asyncio
-import socket
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from client_gateway import ClientWorld
 from documents import ROOT, blocks
-from installation import wait_until
 from npm_programs import needs_npm, run_module
-
-SERVER = Path(__file__).parents[2] / "support" / "mcp_server.py"
 
 
 @pytest.fixture
@@ -23,26 +17,9 @@ def mcp() -> Any:
     return pytest.importorskip("mcp", reason="mcp is not installed")
 
 
-@pytest.fixture
-def address(world: ClientWorld, mcp: Any) -> Iterator[str]:
-    """Where the gateway has a server."""
-    process = subprocess.Popen([sys.executable, SERVER, str(world.mcp)], stderr=subprocess.DEVNULL)
-    try:
-        wait_until(lambda: _answers(world.mcp))
-        yield f"{world.url}/mcp"
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as sock:
-        return sock.connect_ex(("127.0.0.1", port)) == 0
-
-
 @pytest.mark.parametrize("mode", ["legacy", "auto"])
 def test_a_tool_that_reports_on_its_way(
-    mode: str, world: ClientWorld, mcp: Any, address: str, tmp_path: Path
+    mode: str, world: ClientWorld, mcp: Any, otters: str, tmp_path: Path
 ) -> None:
     """With a session, and with the newest version of the protocol that both know.
 
@@ -59,7 +36,7 @@ def test_a_tool_that_reports_on_its_way(
 
     async def run() -> None:
         wanted = {"things": "otters", "to": 3}
-        async with client(file, address, ca=world.ca, mode=mode) as session:
+        async with client(file, otters, ca=world.ca, mode=mode) as session:
             assert [tool.name for tool in (await session.list_tools()).tools] == ["count"]
             answer = await session.call_tool("count", wanted, progress_callback=progress)
             assert answer.content[0].text == "3 otters"
@@ -75,13 +52,13 @@ def test_a_tool_that_reports_on_its_way(
 
 
 @needs_npm
-def test_the_recipe_for_typescript(world: ClientWorld, address: str, tmp_path: Path) -> None:
+def test_the_recipe_for_typescript(world: ClientWorld, otters: str, tmp_path: Path) -> None:
     """As the page has it: it lists the tools, and says why the gateway refuses a token."""
     page = (ROOT / "docs" / "how-to" / "connect-clients.md").read_text()
     (recipe,) = (block.content for block in blocks(page) if block.language == "js")
     file = tmp_path / "writer.token"
-    url = "https://localhost:8443/mcp"
-    for shown, real in (("/run/crew/writer.token", str(file)), (url, address)):
+    url = "https://localhost:8443/mcp/otters"
+    for shown, real in (("/run/crew/writer.token", str(file)), (url, otters)):
         assert recipe.count(shown) == 1
         recipe = recipe.replace(shown, real)
 

@@ -30,7 +30,7 @@ async def message(http: httpx2.AsyncClient, status: int) -> str:
     assert response.status_code == status
     assert response.headers["content-type"] == "application/json"
     found = response.json()
-    assert (found["jsonrpc"], found["id"], found["error"]["code"]) == ("2.0", None, -32603)
+    assert (found["jsonrpc"], found["id"], found["error"]["code"]) == ("2.0", 1, -31000 - status)
     return str(found["error"]["message"])
 
 
@@ -146,3 +146,24 @@ def test_a_token_in_the_place_of_its_path_is_refused_at_once(tmp_path: Path) -> 
             make("eyJhbGciOiJFZERTQSJ9.e30.c2ln")
     with pytest.raises(ConfigurationError, match="none: cannot read the root certificate"):
         client(tmp_path / "token", URL, ca=tmp_path / "none")
+
+
+async def test_version_1_of_the_sdk_reads_errors_at_status_200(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would end the session at another status; a notification has no answer with a body."""
+    monkeypatch.setattr("crewgate.mcp.mcp_http_client.IS_VERSION_1", True)
+    refusal = {"jsonrpc": "2.0", "id": 7, "error": {"code": -31403, "message": "no"}}
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path == "/gone":
+            raise httpx2.ConnectError("refused")
+        return httpx2.Response(403, headers=REFUSED, json=refusal)
+
+    async with asked(answer) as http:
+        for url, code in ((URL, -31403), ("https://gateway.example/gone", -31503)):
+            response = await http.post(url, json={"jsonrpc": "2.0", "id": 7, "method": "ping"})
+            assert (response.status_code, response.json()["id"]) == (200, 7)
+            assert response.json()["error"]["code"] == code
+            response = await http.post(url, json={"jsonrpc": "2.0", "method": "x"})
+            assert (response.status_code, response.content) == (202, b"")
