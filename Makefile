@@ -11,7 +11,7 @@ SOURCES := $(shell find ext -type f ! -name '*.c')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup npm demo test check lint docs man bench bench-hop bench-cluster simulate isolation power-loss disks container-test soak sanitize fuzz wheels sbom coverage clean
+.PHONY: help setup npm crewai demo test check lint docs man bench bench-hop bench-cluster simulate isolation power-loss disks container-test soak sanitize fuzz wheels sbom coverage clean
 
 help:  ## print these lines
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -19,6 +19,8 @@ help:  ## print these lines
 setup: $(STAMPS)/extension  ## make the virtual environment, with the tools and the native core
 
 npm: build/npm/.installed  ## install the MCP clients and the conformance suite that tests run; needs npm
+
+crewai: build/crewai/.installed  ## install CrewAI, 800 MB, for the test of its example
 
 demo: setup  ## play the incident on real gateways
 	@$(BIN)/crewgate demo
@@ -117,6 +119,13 @@ coverage: setup  ## run the tests with branch coverage, Python and Cython
 	@$(MAKE) --no-print-directory setup
 
 # No script of a package runs, and no lock file is written: package.json pins each version.
+# In an environment of its own: it needs other versions of clients than the extra `dev`.
+build/crewai/.installed: pyproject.toml | setup
+	@$(BIN)/uv venv -q --clear --python $(BIN)/python build/crewai
+	@$(BIN)/uv pip compile -q --extra crewai pyproject.toml -o build/crewai/requirements.txt
+	@$(BIN)/uv pip install -q --python build/crewai/bin/python -r build/crewai/requirements.txt
+	@touch $@
+
 build/npm/.installed: tests/support/package.json
 	@mkdir -p build/npm && cp $< build/npm/
 	@npm install --prefix build/npm --ignore-scripts --no-package-lock --no-audit --no-fund --silent

@@ -5,6 +5,7 @@ from importlib import metadata
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+from _generate.python_api import MISSING
 
 project = "Crewgate"
 release = metadata.version("crewgate")
@@ -19,6 +20,7 @@ myst_heading_anchors = 4
 smartquotes = False
 # The docstrings mark code as Markdown does, `with single marks`.
 default_role = "literal"
+autodoc_mock_imports = MISSING
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 

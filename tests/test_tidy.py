@@ -25,7 +25,7 @@ FUNCTION_LINES_MAX = 70
 
 PYTHON = sorted(
     path
-    for top in ("src", "tests", "bench", "fuzz", "docs", "deploy")
+    for top in ("src", "tests", "bench", "fuzz", "docs", "deploy", "examples")
     for path in (ROOT / top).rglob("*.py")
 )
 NATIVE = sorted(

@@ -3,7 +3,10 @@
 import inspect
 from enum import Enum
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
+
+from sphinx.ext.autodoc.mock import mock
 
 from _generate.markdown import code, text
 
@@ -19,8 +22,16 @@ MODULES = (
     "crewgate.issuer.aiohttp_auth",
     "crewgate.issuer.grpc_auth",
     "crewgate.mcp",
+    "crewgate.integrations",
+    "crewgate.integrations.langgraph",
+    "crewgate.integrations.crewai",
+    "crewgate.integrations.openai_agents",
+    "crewgate.integrations.claude_agent",
     "crewgate.errors",
 )
+
+# Frameworks that the extra `dev` does not have. Sphinx puts stubs in the place of a missing one.
+MISSING = [name for name in ("crewai", "claude_agent_sdk") if find_spec(name) is None]
 
 
 def markdown() -> str:
@@ -32,7 +43,8 @@ def markdown() -> str:
     parts: list[str] = []
     shown: set[int] = set()
     for name in MODULES:
-        module = import_module(name)
+        with mock(MISSING):
+            module = import_module(name)
         found = {each: getattr(module, each) for each in exported(module)}
         own = {each: value for each, value in found.items() if id(value) not in shown}
         shown |= {id(value) for value in own.values()}

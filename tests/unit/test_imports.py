@@ -53,6 +53,7 @@ def test_the_library_needs_only_what_it_is_installed_with(statement: str) -> Non
         ("import crewgate.issuer", "issuer"),
         ("import crewgate.issuer.httpx_auth", "issuer"),
         ("import crewgate.mcp", "mcp"),
+        ("import crewgate.integrations", "issuer"),
         ("import crewgate.cli", "gateway"),
     ],
 )

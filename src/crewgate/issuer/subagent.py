@@ -77,6 +77,25 @@ class SubAgent:
             self, credits=credits, tools=tools, overcommit=overcommit, reason=reason
         )
 
+    def spawn(
+        self,
+        *,
+        role: str,
+        tools: Sequence[str],
+        credits: str,  # noqa: A002 - the field's word
+        overcommit: bool = False,
+        reason: str = "",
+    ) -> "SubAgent":
+        """Mint a new branch below this one, as `Orchestrator.spawn` does."""
+        return self._orchestrator.spawn(
+            role=role,
+            parent=self,
+            tools=tools,
+            credits=credits,
+            overcommit=overcommit,
+            reason=reason,
+        )
+
     def revoke(self, *, reason: str = "") -> "RevocationReceipt | None":
         """Revoke this branch and all below it, as `Orchestrator.revoke` does."""
         return self._orchestrator.revoke(self, reason=reason)

@@ -357,4 +357,7 @@ drain_last_seconds = 0.25  # for resets of calls that were cut, and for their re
 # The client of `crewgate.mcp`; the SDK has the same two values.
 mcp_client_seconds = 30.0  # to connect, to send, or to wait for a free connection
 mcp_client_read_seconds = 300.0  # between two pieces of an answer: a tool may work for minutes
+mcp_list_pages_max = 100  # of a list of tools; the SDK stops there too
 mcp_session_end_seconds = 2.0  # to end sessions: one request for each; its branch ends with it
+claude_calls_max = 4096  # between the hook and the call; those that Claude gives up are dropped
+ended_branches_max = 4096  # whose revocation waits for a gateway: 4 a second until a token expires
