@@ -8,6 +8,7 @@ tools. On the way back, `response_rewriting` reads each message of the server, a
 and `list_filter` take out what the caller may not use. `pin_observer` compares the tools that the
 server lists with those that this machine trusts: `definitions` computes digests, `pinning` has the
 rules, `pin_book` is the copy of a worker, and `definition_outbox` has what the agent must learn.
+`group_names` and `group_results` let several servers look like one.
 
 There are two revisions on one endpoint. A *modern* message (2026-07-28) names its revision in its
 `_meta`. All others are *legacy* (2025-11-25 and before): they begin with `initialize`, and the
