@@ -19,6 +19,7 @@ from crewgate.config.ledger import Durability, LedgerConfig
 from crewgate.config.listener import ControlConfig, ListenerConfig
 from crewgate.config.load import load
 from crewgate.config.mcp import MCPConfig, MCPPromptConfig, MCPResourceConfig, MCPToolConfig
+from crewgate.config.mcp_group import MCPGroupConfig
 from crewgate.config.model import Config
 from crewgate.config.ocsp_client import OCSPClientConfig, OCSPMode
 from crewgate.config.resource_limits import AuditConfig, AuditSync, LimitsConfig, TableConfig
@@ -54,6 +55,7 @@ __all__ = [
     "LimitsConfig",
     "ListenerConfig",
     "MCPConfig",
+    "MCPGroupConfig",
     "MCPPromptConfig",
     "MCPResourceConfig",
     "MCPToolConfig",

@@ -24,6 +24,7 @@ from crewgate.config.export import ExportConfig
 from crewgate.config.ledger import LedgerConfig
 from crewgate.config.listener import ControlConfig, ListenerConfig
 from crewgate.config.mcp import MCPConfig
+from crewgate.config.mcp_group import MCPGroupConfig
 from crewgate.config.ocsp_client import OCSPClientConfig
 from crewgate.config.resource_limits import AuditConfig, LimitsConfig, TableConfig
 from crewgate.config.tool import ToolConfig
@@ -104,6 +105,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         "An endpoint of the Model Context Protocol: one path in front of one MCP server.",
         TableMap(name="mcp", max_count=bounds.mcp_endpoints_max),
     ] = ()
+    mcp_groups: Annotated[
+        tuple[MCPGroupConfig, ...],
+        "A path in front of several MCP endpoints, which clients use there as one server.",
+        TableMap(name="mcp_group", max_count=bounds.mcp_groups_max),
+    ] = ()
     a2a: Annotated[
         tuple[A2AConfig, ...],
         "An endpoint of the Agent2Agent protocol: one path in front of one agent.",
@@ -170,6 +176,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def pin_policies(self) -> dict[str, PinPolicy]:
         """What each MCP endpoint does about its tools, by its name."""
         return {endpoint.name: endpoint.pin_policy for endpoint in self.mcp}
+
+    def members_of(self, group: MCPGroupConfig) -> list[MCPConfig]:
+        """Return the endpoints of a group that exist, as its clients reach them."""
+        known = {endpoint.name: endpoint for endpoint in self.mcp}
+        return [group.member(known[name]) for name in group.servers if name in known]
 
     @property
     def has_own_sealing_keys(self) -> bool:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from crewgate.config.a2a import A2AConfig
 from crewgate.config.mcp import MCPConfig
+from crewgate.config.mcp_group import MCPGroupConfig
 from crewgate.config.model import Config
 from crewgate.config.tool import ToolConfig
 from crewgate.config.upstream import UpstreamConfig
@@ -21,11 +22,15 @@ Served = ToolConfig | MCPConfig | A2AConfig
 
 
 class ServedRoute(NamedTuple):
-    """A method of a tool or of an endpoint; `label` names its table in errors."""
+    """A method of a tool or of an endpoint; `label` names its table in errors.
+
+    That of a `group` leads to its first endpoint.
+    """
 
     method: str
     config: Served
     label: str
+    group: MCPGroupConfig | None = None
 
 
 def served_routes(config: Config) -> tuple[ServedRoute, ...]:
@@ -36,6 +41,12 @@ def served_routes(config: Config) -> tuple[ServedRoute, ...]:
         *(
             ServedRoute(method, endpoint, f"mcp.{endpoint.name}")
             for endpoint in config.mcp
+            for method in _MCP_METHODS
+        ),
+        *(
+            ServedRoute(method, members[0], f"mcp_group.{group.name}", group)
+            for group in config.mcp_groups
+            if (members := config.members_of(group))
             for method in _MCP_METHODS
         ),
         *(

@@ -37,6 +37,7 @@ def validate(config: Config) -> list[str]:
         _crews,
         _tools,
         _endpoint_names,
+        _groups,
         _agents,
         mistakes,
         _credentials,
@@ -167,6 +168,11 @@ def _endpoint_names(config: Config) -> Iterator[str]:
         other = endpoints.setdefault(agent.name, f"a2a.{agent.name}")
         if other != f"a2a.{agent.name}":
             yield f"a2a.{agent.name}: [{other}] has this name too; rename one of them"
+    for group in config.mcp_groups:
+        table = f"mcp_group.{group.name}"
+        other = endpoints.setdefault(group.name, table)
+        if other != table:
+            yield f"{table}: [{other}] has this name too; rename one of them"
     for tool in config.tools:
         first = tool.name.replace(":", ".").partition(".")[0]
         if first in endpoints:
@@ -174,6 +180,15 @@ def _endpoint_names(config: Config) -> Iterator[str]:
                 f'tool."{tool.name}": names that begin with "{first}" belong to '
                 f"[{endpoints[first]}]; rename one of them"
             )
+
+
+def _groups(config: Config) -> Iterator[str]:
+    """Yield each server of a group that is no endpoint."""
+    known = {endpoint.name for endpoint in config.mcp}
+    for group in config.mcp_groups:
+        for server in group.servers:
+            if server not in known:
+                yield (f"mcp_group.{group.name}.servers: no [mcp.{server}]; known: {_known(known)}")
 
 
 def _agents(config: Config) -> Iterator[str]:

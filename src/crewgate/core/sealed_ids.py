@@ -51,12 +51,15 @@ class IdKind(enum.IntEnum):
     A2A_CONTEXT_OF_CLIENT = 8
     MCP_CURSOR = 9  # where a list goes on
     MCP_EVENT = 10  # where a stream goes on
+    MCP_GROUP_SESSION = 11  # the sessions of a client at all servers of a group
 
     @property
     def bytes_max(self) -> int:
         """How many bytes of UTF-8 an id of this kind may have."""
         if self in {IdKind.MCP_REQUEST_STATE, IdKind.MCP_CURSOR}:
             return limits.sealed_state_bytes_max
+        if self is IdKind.MCP_GROUP_SESSION:
+            return limits.mcp_group_session_bytes_max
         return limits.sealed_id_bytes_max
 
 

@@ -7,86 +7,40 @@ credentials of the upstreams, and never shows them.
 from collections.abc import Iterator, Mapping
 
 import msgspec
+from msgspec import structs
 
 from crewgate._native.bearer import TokenFinder
 from crewgate._native.fields import written
-from crewgate.config import A2AConfig, Config, CORSConfig, MCPConfig, ToolConfig, route_builder
+from crewgate.config import (
+    A2AConfig,
+    Config,
+    MCPConfig,
+    MCPGroupConfig,
+    ToolConfig,
+    route_builder,
+)
 from crewgate.config.judged_tools import judged_tools
+from crewgate.config.route_builder import Served, ServedRoute
 from crewgate.core import protected_resource
 from crewgate.core.a2a import service_parameters
 from crewgate.core.http_types import HeaderField
 from crewgate.core.mcp.message_rules import REPEATED
-from crewgate.core.policy.rewriting import PathRewrite, RewriteChecker
+from crewgate.core.policy.rewriting import RewriteChecker
 from crewgate.core.policy.routing import Router
-from crewgate.core.pricing.tariff import Tariff
 from crewgate.core.sealed_ids import IdSealer
 from crewgate.gateway.a2a.endpoint import compile_endpoint as compile_agent
 from crewgate.gateway.a2a.served_endpoint import ServedA2AEndpoint
 from crewgate.gateway.endpoint import Endpoint
-from crewgate.gateway.headers import HeaderRules, rules
+from crewgate.gateway.headers import rules
 from crewgate.gateway.mcp.endpoint import compile_endpoint
 from crewgate.gateway.mcp.served_endpoint import ServedMCPEndpoint
+from crewgate.gateway.mcp_group.group import GroupMember, MCPGroup
+from crewgate.gateway.tool_route import ToolRoute
 from crewgate.policy import certificate_token_signer
 from crewgate.policy.argument_rules_loader import load_argument_rules
 from crewgate.policy.certificate_token_signer import CertificateTokenSigner
 from crewgate.upstream.credential import read_credential
 from crewgate.upstream.pool import UpstreamPool
-
-
-class ToolRoute(msgspec.Struct, frozen=True):
-    """A tool: its number, name, owner and upstream, and how its calls are authorized and forwarded.
-
-    `own` are the gateway's fields that all its calls carry (the tool's name and the credential);
-    `lines` are the same as HTTP/1.1 header lines. `version` is the HTTP version of its server.
-    `rewrite` is None if the path at the server is the path of the request. `endpoint` is set if the
-    route leads to one; number and name are then those of the endpoint itself. `server_name` differs
-    from `name` if the endpoint has two servers, and this is the second.
-    """
-
-    index: int
-    name: str
-    owner: str
-    pool: UpstreamPool
-    fields: HeaderRules
-    tokens: TokenFinder
-    decides_on_body: bool
-    own: tuple[HeaderField, ...]
-    lines: bytes
-    version: str
-    cors: CORSConfig | None
-    body_bytes_max: int
-    tariff: Tariff | None = None
-    rewrite: PathRewrite | None = None
-    endpoint: Endpoint | None = None
-    server_name: str = ""
-
-    @property
-    def reads_body(self) -> bool:
-        """Whether a call is authorized or priced with its body, or the beginning of it."""
-        return self.decides_on_body or self.reads_whole_body
-
-    @property
-    def reads_whole_body(self) -> bool:
-        """Whether the whole body is kept, because the call is judged or priced by it."""
-        return self.endpoint is not None or (self.tariff is not None and self.tariff.reads_body)
-
-    @property
-    def serves_models(self) -> bool:
-        """Whether its server has the API of a language model."""
-        return self.tariff is not None and self.tariff.usage is not None
-
-    @property
-    def is_http2(self) -> bool:
-        """Whether the gateway uses HTTP/2 with its server."""
-        return self.version == "2"
-
-    def path_of(self, path: bytes) -> bytes:
-        """Return the path at the server for the path of a request, percent-encoded as it came."""
-        return path if self.rewrite is None else self.rewrite(path)
-
-    def __repr__(self) -> str:
-        """Omit the fields, which may hold a credential."""
-        return f"<ToolRoute {self.index} {self.name}>"
 
 
 class RouteTable(msgspec.Struct, frozen=True):
@@ -95,7 +49,7 @@ class RouteTable(msgspec.Struct, frozen=True):
     `tokens` looks in the token carriers of all tools. `crossings` sign a token for a call that has
     a client certificate only. `serves_models`: some tool has the API of a language model.
     `trace_sample` is the share of calls without a trace that start one. `endpoints` has the path of
-    each endpoint by the path of its metadata.
+    each endpoint by the path of its metadata. `groups` are by their names.
     """
 
     router: Router
@@ -108,6 +62,7 @@ class RouteTable(msgspec.Struct, frozen=True):
     trace_sample: float = 0.0
     endpoints: Mapping[bytes, str] = {}
     issuers: tuple[str, ...] = ()
+    groups: Mapping[str, MCPGroup] = {}
 
     def metadata_of(self, path: bytes, authority: bytes) -> bytes | None:
         """Return the protected resource metadata at a path (RFC 9728); None if there is none.
@@ -149,45 +104,9 @@ def build(
     Raises ConfigurationError if a credential or a schema cannot be read.
     """
     routes = route_builder.served_routes(config)
-    carriers = sorted({carrier for route in routes for carrier in route.config.carriers})
-    credentials = {upstream.name: read_credential(upstream) for upstream in config.upstreams}
-    numbers = {tool.name: number for number, tool in enumerate(judged_tools(config))}
-    endpoints = {} if sealer is None else _endpoints(config, numbers, sealer)
-    entries = tuple(
-        ToolRoute(
-            numbers[served.name],
-            served.name,
-            served.owner,
-            pools[served.upstream],
-            rules(
-                carriers=carriers,
-                allow=served.allow_fields,
-                credential=credentials[served.upstream],
-                reads_answer=endpoint is not None
-                or (served.tariff is not None and served.tariff.reads_answer),
-                repeated=_REPEATED.get(type(served), ()),
-            ),
-            TokenFinder(carrier.encode() for carrier in served.carriers),
-            isinstance(served, ToolConfig) and served.decide_on == "body",
-            own := _own("" if endpoint is not None else served.name, credentials[served.upstream]),
-            written(own),
-            "2" if pools[served.upstream].upstream.protocol == "h2" else "1.1",
-            served.cors,
-            served.body_bytes_max,
-            None if endpoint is not None else served.tariff,
-            None if (rewrite := route_builder.rewrite(config, served)).is_plain else rewrite,
-            endpoint,
-            f"{served.name}{_GRPC}" if label.endswith(_GRPC) else served.name,
-        )
-        for label, served, endpoint in (
-            (
-                route.label,
-                route.config,
-                None if isinstance(route.config, ToolConfig) else endpoints.get(route.config.name),
-            )
-            for route in routes
-        )
-    )
+    maker = _RouteMaker(config, pools, sealer)
+    entries = tuple(maker.entry(each) for each in routes)
+    carriers = maker.carriers
     issuers = tuple(crew.issuer for crew in config.crews)
     return RouteTable(
         route_builder.router(config),
@@ -200,6 +119,7 @@ def build(
         config.traces.sample,
         {protected_resource.endpoint_path(path).encode(): path for path in _paths(config)},
         issuers,
+        maker.groups,
     )
 
 
@@ -213,24 +133,108 @@ _REPEATED = {
 }
 
 
+class _RouteMaker:
+    """Makes the routes of one configuration."""
+
+    def __init__(
+        self, config: Config, pools: dict[str, UpstreamPool], sealer: IdSealer | None
+    ) -> None:
+        routes = route_builder.served_routes(config)
+        self.carriers = sorted({carrier for each in routes for carrier in each.config.carriers})
+        self._config = config
+        self._pools = pools
+        self._sealer = sealer
+        self._credentials = {each.name: read_credential(each) for each in config.upstreams}
+        self._numbers = {tool.name: at for at, tool in enumerate(judged_tools(config))}
+        self._rules = load_argument_rules(config)
+        self._endpoints = {} if sealer is None else self._made_endpoints(sealer)
+        self.groups: dict[str, MCPGroup] = {}
+
+    def entry(self, route: ServedRoute) -> ToolRoute:
+        """Return the route of a tool, of an endpoint or of a group."""
+        if route.group is not None and self._sealer is not None:
+            return self._group_entry(route.group, self._sealer)
+        served = route.config
+        endpoint = None if isinstance(served, ToolConfig) else self._endpoints.get(served.name)
+        return self._entry(route.label, served, endpoint)
+
+    def _group_entry(self, config: MCPGroupConfig, sealer: IdSealer) -> ToolRoute:
+        """Return the route of a group, made from that of its first endpoint."""
+        group = self.groups.get(config.name)
+        if group is None:
+            group = self.groups[config.name] = self._group(config, sealer)
+        first = group.members[0]
+        # Before a request is judged, this endpoint speaks for all.
+        revisions = {each.endpoint.config.revisions for each in group.members}
+        every = structs.replace(
+            first.endpoint.config, revisions="both" if len(revisions) > 1 else revisions.pop()
+        )
+        spokesman = structs.replace(
+            first.endpoint, config=every, problem_format=group.problem_format
+        )
+        entry = structs.replace(first.route, endpoint=ServedMCPEndpoint(spokesman))
+        return structs.replace(entry, name=group.name, server_name=group.name, is_group=True)
+
+    def _group(self, config: MCPGroupConfig, sealer: IdSealer) -> MCPGroup:
+        members = []
+        for served in self._config.members_of(config):
+            endpoint = compile_endpoint(served, self._numbers, sealer, self._rules)
+            label = f"mcp_group.{config.name}"
+            route = self._entry(label, served, ServedMCPEndpoint(endpoint))
+            members.append(GroupMember(endpoint, route))
+        scopes = " ".join(each.endpoint.problem_format.scope for each in members)
+        form = structs.replace(members[0].endpoint.problem_format, scope=scopes)
+        return MCPGroup(config.name, tuple(members), form, sealer)
+
+    def _entry(self, label: str, served: Served, endpoint: Endpoint | None) -> ToolRoute:
+        pool, credential = self._pools[served.upstream], self._credentials[served.upstream]
+        own = _own("" if endpoint is not None else served.name, credential)
+        rewrite = route_builder.rewrite(self._config, served)
+        reads_answer = served.tariff is not None and served.tariff.reads_answer
+        return ToolRoute(
+            self._numbers[served.name],
+            served.name,
+            served.owner,
+            pool,
+            rules(
+                carriers=self.carriers,
+                allow=served.allow_fields,
+                credential=credential,
+                reads_answer=endpoint is not None or reads_answer,
+                repeated=_REPEATED.get(type(served), ()),
+            ),
+            TokenFinder(carrier.encode() for carrier in served.carriers),
+            isinstance(served, ToolConfig) and served.decide_on == "body",
+            own,
+            written(own),
+            "2" if pool.upstream.protocol == "h2" else "1.1",
+            served.cors,
+            served.body_bytes_max,
+            None if endpoint is not None else served.tariff,
+            None if rewrite.is_plain else rewrite,
+            endpoint,
+            f"{served.name}{_GRPC}" if label.endswith(_GRPC) else served.name,
+        )
+
+    def _made_endpoints(self, sealer: IdSealer) -> dict[str, Endpoint]:
+        config, numbers = self._config, self._numbers
+        return {
+            **{
+                each.name: ServedMCPEndpoint(compile_endpoint(each, numbers, sealer, self._rules))
+                for each in config.mcp
+            },
+            **{
+                each.name: ServedA2AEndpoint(compile_agent(each, numbers, sealer))
+                for each in config.a2a
+            },
+        }
+
+
 def _paths(config: Config) -> Iterator[str]:
     """Yield the paths at which clients of endpoints connect."""
     yield from (endpoint.path for endpoint in config.mcp)
+    yield from (group.path for group in config.mcp_groups)
     yield from (agent.path for agent in config.a2a)
-
-
-def _endpoints(config: Config, numbers: Mapping[str, int], sealer: IdSealer) -> dict[str, Endpoint]:
-    rules_by_tool = load_argument_rules(config)
-    return {
-        **{
-            each.name: ServedMCPEndpoint(compile_endpoint(each, numbers, sealer, rules_by_tool))
-            for each in config.mcp
-        },
-        **{
-            each.name: ServedA2AEndpoint(compile_agent(each, numbers, sealer))
-            for each in config.a2a
-        },
-    }
 
 
 def _own(tool: str, credential: HeaderField | None) -> tuple[HeaderField, ...]:

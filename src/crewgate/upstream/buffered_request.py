@@ -3,6 +3,7 @@
 No client waits for it, so the request has its body from the start, and the response is bounded.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import trio
@@ -38,18 +39,29 @@ class BufferedResponse(NamedTuple):
     body: bytes
 
 
+def _unbounded(_size: int) -> bool:
+    return True
+
+
 async def send(
-    pool: UpstreamPool, permit: "Permit", request: OwnRequest, *, body_bytes_max: int
+    pool: UpstreamPool,
+    permit: "Permit",
+    request: OwnRequest,
+    *,
+    body_bytes_max: int,
+    take: Callable[[int], bool] = _unbounded,
 ) -> BufferedResponse:
     """Send a request on behalf of the branch of `permit`, and return the response.
 
     The server may see the request twice, so it must be idempotent. The caller sets a deadline; if
-    that cancels the request, its stream ends. A revoked permit does not matter here.
+    that cancels the request, its stream ends. A revoked permit does not matter here. `take` returns
+    whether there is room for so many more bytes of the body.
 
     Raises:
-        UpstreamError: There is no whole response, or its body exceeds `body_bytes_max` bytes.
+        UpstreamError: There is no whole response, its body exceeds `body_bytes_max` bytes, or there
+            is no room for it.
     """
-    call = _BufferedCall(permit, request, body_bytes_max)
+    call = _BufferedCall(permit, request, body_bytes_max, take)
     try:
         pool.start(permit, call)
         await call.done.wait()
@@ -63,13 +75,20 @@ class _BufferedCall:
 
     idempotent = True
 
-    def __init__(self, permit: "Permit", request: OwnRequest, body_bytes_max: int) -> None:
+    def __init__(
+        self,
+        permit: "Permit",
+        request: OwnRequest,
+        body_bytes_max: int,
+        take: Callable[[int], bool],
+    ) -> None:
         self.attempts = 0
         self.reuse_key: ReuseKey = ""
         self.wait_turn: tuple[ReuseKey, ...] = (permit.grant.caller, permit.grant.branch_key)
         self.done = trio.Event()
         self._request = request
         self._bytes_max = body_bytes_max
+        self._take = take
         self._size = 0
         self._body: list[bytes] = []
         self._stream: RequestStream | None = None
@@ -122,6 +141,9 @@ class _BufferedCall:
         self._body.append(data)
         if self._size > self._bytes_max:
             self._error = UpstreamError(f"the response is longer than {self._bytes_max} bytes")
+            self.release()
+        elif data and not self._take(len(data)):
+            self._error = UpstreamError("the gateway holds back too many other responses")
             self.release()
         elif answer.complete:
             fields = [*answer.headers, *answer.trailers]

@@ -14,9 +14,8 @@ The route is looked up first and checked last: without a good token an unknown p
 other. The gateway forwards what it has authorized: the same bytes of the target, the same body.
 """
 
-import time
 from collections.abc import Coroutine
-from functools import lru_cache, partial
+from functools import partial
 
 import trio
 from msgspec import structs
@@ -25,13 +24,13 @@ from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate.core import problem_types
 from crewgate.core.audit import records as audit
-from crewgate.core.audit.network_prefix import peer_network
 from crewgate.core.problem_types import ProblemType, Reason
 from crewgate.core.problems import RefusalResponse
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 from crewgate.errors import InvalidRequestError
 from crewgate.gateway.call.authorizer import RetryCondition
+from crewgate.gateway.call.call_description import describe
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.own_answers import answers_itself
 from crewgate.gateway.call.proxied_call import ProxiedCall
@@ -45,16 +44,12 @@ from crewgate.gateway.call.undecided_call import (
 )
 from crewgate.gateway.endpoint import UnservedRequestError
 from crewgate.gateway.headers import IdentityHeaderCache
-from crewgate.gateway.routes import RouteTable, ToolRoute
+from crewgate.gateway.mcp_group.call_steps import CallSteps
+from crewgate.gateway.mcp_group.group_calls import GroupCalls
+from crewgate.gateway.routes import RouteTable
+from crewgate.gateway.tool_route import ToolRoute
 from crewgate.gateway.trace_propagation import trace_of
 from crewgate.server.exchange import Exchange
-
-_network = lru_cache(maxsize=4096)(peer_network)
-
-
-@lru_cache(maxsize=64)
-def _method(method: bytes) -> str:
-    return method.decode("ascii")
 
 
 class Gateway:
@@ -69,6 +64,10 @@ class Gateway:
         self._identities = IdentityHeaderCache()
         self._refusals = Refusals(services)
         self._body_reader = BodyReader()
+        steps = CallSteps(
+            self._ask_gate, self._forward_or_refuse, self._refuse_after, self._price_and_authorize
+        )
+        self._groups = GroupCalls(services, self._refusals, self._body_reader, steps)
 
     def accept(self, exchange: Exchange) -> Coroutine[None, None, None] | None:
         """Take an exchange through all steps, or return the coroutine that does so after a wait.
@@ -81,6 +80,8 @@ class Gateway:
         if pending is None:
             return None
         entry = pending.entry
+        if entry is not None and entry.is_group:
+            return self._groups.serve(pending, pending.routes.groups[entry.name])
         if exchange.upgrades:
             self._refuse_after(pending, Reason.UPGRADE)
         elif max(exchange.request.length or 0, exchange.bytes_in) > exchange.body_bytes_max:
@@ -137,17 +138,8 @@ class Gateway:
         request = exchange.request
         entry = self.routes.find(request.method, request.path, request.authority)
         trace = trace_of(request.headers, self.routes.trace_sample)
-        info = audit.CallInfo(
-            time.time_ns(),
-            next(self._ids),
-            self.policy.name,
-            _network(exchange.peer.address),
-            entry.name if entry is not None else "",
-            _method(request.method),
-            exchange.peer.serial_text,
-            "" if trace is None else trace.text,
-            time.monotonic_ns(),
-        )
+        tool = "" if entry is None else entry.name
+        info = describe(exchange, self.policy.name, next(self._ids), tool, trace)
         if not self.policy.serves(request.authority):
             self._refuse_unrecorded(exchange, info, problem_types.MISDIRECTED)
             return None
@@ -176,6 +168,11 @@ class Gateway:
         if current is None:
             return None
         entry, body = current.entry, pending.body
+        if pending.rewritten is not None:  # it would have to find its endpoint again
+            self._refuse_unrecorded(
+                pending.exchange, pending.described, problem_types.BUSY, pending.grant
+            )
+            return None
         if (
             entry is not None
             and entry.reads_whole_body

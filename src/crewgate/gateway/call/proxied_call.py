@@ -24,7 +24,7 @@ from crewgate.gateway.call.response_metering import ResponseMetering
 from crewgate.gateway.call.response_relay import ResponseRelay
 from crewgate.gateway.call.termination import finish_events, send_termination
 from crewgate.gateway.call.undecided_call import UndecidedCall
-from crewgate.gateway.routes import ToolRoute
+from crewgate.gateway.tool_route import ToolRoute
 from crewgate.upstream.interfaces import RequestHead, RequestStream, ReuseKey
 
 _log = logging.getLogger(__name__)

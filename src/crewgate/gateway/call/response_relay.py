@@ -15,7 +15,7 @@ from crewgate.gateway.call.response_metering import ResponseMetering
 from crewgate.gateway.call.response_rewriter import ResponseRewriter
 from crewgate.gateway.cors import shared
 from crewgate.gateway.headers import LEFT, USED, downstream_headers, trailer_fields
-from crewgate.gateway.routes import ToolRoute
+from crewgate.gateway.tool_route import ToolRoute
 from crewgate.server.exchange import Exchange
 from crewgate.upstream.interfaces import IncomingResponse
 

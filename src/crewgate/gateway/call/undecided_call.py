@@ -32,7 +32,8 @@ from crewgate.gateway.forwarded_headers import (
     merged_headers,
 )
 from crewgate.gateway.headers import IdentityHeaders
-from crewgate.gateway.routes import RouteTable, ToolRoute
+from crewgate.gateway.routes import RouteTable
+from crewgate.gateway.tool_route import ToolRoute
 from crewgate.policy.certificate_token_signer import SignedToken
 from crewgate.server.exchange import Exchange
 from crewgate.server.request import Request
@@ -67,7 +68,8 @@ class UndecidedCall(msgspec.Struct, frozen=True):
     claims to be the gateway's. Only a client with a good token is told so, because the fields are
     not checked if the path is unknown. `trace` is None for a call of no trace. `body` is the
     client's, once it has been taken. `priced` is set if the tool's price is not fixed. `message` is
-    set at an endpoint, once its body has been judged, and `grant` before that.
+    set at an endpoint, once its body has been judged, and `grant` before that. `rewritten` is the
+    request as an endpoint of a group gets it; None if that is the client's own.
     """
 
     exchange: Exchange
@@ -82,6 +84,12 @@ class UndecidedCall(msgspec.Struct, frozen=True):
     priced: PricedRequest | None = None
     message: JudgedRequest | None = None
     grant: Grant | None = None
+    rewritten: Request | None = None
+
+    @property
+    def request(self) -> Request:
+        """The head of the request, as it is judged and forwarded."""
+        return self.exchange.request if self.rewritten is None else self.rewritten
 
     def __repr__(self) -> str:
         return f"<UndecidedCall {self.exchange!r}>"
@@ -113,7 +121,7 @@ class UndecidedCall(msgspec.Struct, frozen=True):
         """
         if self.entry is None or self.entry.endpoint is None or self.grant is None:
             return self
-        endpoint, request = self.entry.endpoint, self.exchange.request
+        endpoint, request = self.entry.endpoint, self.request
         message = endpoint.judge(request, self.body or b"", self.grant, self.entry.path_of)
         described = structs.replace(
             self.described,
@@ -131,7 +139,7 @@ class UndecidedCall(msgspec.Struct, frozen=True):
         tariff = self.tariff
         if tariff is None:
             return self
-        request = self.exchange.request
+        request = self.request
         path = request.path if self.entry is None else self.entry.path_of(request.path)
         return structs.replace(self, priced=price(tariff, request, self.upstream_body, path))
 
@@ -179,7 +187,7 @@ class UndecidedCall(msgspec.Struct, frozen=True):
         mostly cached bytes; for HTTP/2, pairs.
         """
         exchange = self.exchange
-        request, request_id = exchange.request, request_text(self.described.id)
+        request, request_id = self.request, request_text(self.described.id)
         target = entry.path_of(request.path) + request.target[len(request.path) :]
         origin = (exchange.peer.address, request.authority, request.version)
         extra = [] if self.trace is None else [*self.trace.headers(self.token)]

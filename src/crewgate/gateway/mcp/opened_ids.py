@@ -96,6 +96,16 @@ def subscribed_resources(message: JSONRPCMessage) -> list[str]:
     return [] if found is None else _list(found, "resourceSubscriptions")
 
 
+def subscribed_tasks(message: JSONRPCMessage) -> list[str]:
+    """Return the sealed ids of the tasks whose changes `subscriptions/listen` asks for.
+
+    Raises:
+        RefusedMessageError: They are not a list of texts, or too many.
+    """
+    found = message.member("params", "notifications", "taskIds")
+    return [] if found is None else _list(found, "taskIds")
+
+
 def _cursor(sealed: str, ids: CallIds) -> str:
     try:
         return ids.open(sealed, IdKind.MCP_CURSOR)

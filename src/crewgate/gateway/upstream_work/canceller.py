@@ -19,7 +19,7 @@ from crewgate.core.health import ComponentHealth, degraded, ok
 from crewgate.core.http_types import HeaderField
 from crewgate.errors import UpstreamError
 from crewgate.gateway.headers import identity
-from crewgate.gateway.routes import ToolRoute
+from crewgate.gateway.tool_route import ToolRoute
 from crewgate.gateway.upstream_work.registry import Cancellation, UpstreamWork
 from crewgate.metrics import families
 from crewgate.metrics.process_metrics import ProcessMetrics

@@ -1,0 +1,71 @@
+"""The tables [mcp_group.NAME]: one path in front of several [mcp.NAME]."""
+
+from typing import Annotated
+
+import msgspec
+
+from crewgate import limits
+from crewgate.config import values
+from crewgate.config.declaration import Key
+from crewgate.config.mcp import MCPConfig, RefusalForm
+from crewgate.config.toml_table_reader import TOMLTableReader
+from crewgate.config.tool import Carriers, CORSConfig
+from crewgate.config.values import Hosts
+from crewgate.core.mcp.group_names import is_server_name
+
+_Servers = Annotated[
+    tuple[str, ...], values.listed(values.NAME, limits.mcp_group_servers_max, min_count=1)
+]
+
+
+class MCPGroupConfig(msgspec.Struct, frozen=True):
+    """A path at which clients use several MCP endpoints as one server.
+
+    A call is judged as one of the endpoint that has the tool: by its prices, rules and pins.
+    """
+
+    name: str
+    path: Annotated[str, values.ROUTE_PATH, "Path at which clients connect."]
+    servers: Annotated[_Servers, "The [mcp.NAME] that it serves, in the order of its lists."]
+    refusals: Annotated[
+        RefusalForm,
+        'Form of refusals: "mcp" as clients expect them, "result" for tool results also where a '
+        'token does not allow the tool, "http" for problem documents.',
+    ] = "mcp"
+    carriers: Annotated[Carriers, "Header fields that may hold the token."] = ("authorization",)
+    cors: Annotated[
+        CORSConfig | None, "Web pages that may call it from a browser; without the table none may."
+    ] = None
+    hosts: Annotated[
+        Hosts, "Only requests to these hosts are for this group.", Key(absent="any host")
+    ] = ()
+
+    def check(self, section: TOMLTableReader) -> None:
+        """Note a path that is no single path, and names that cannot be prefixes."""
+        if "{" in self.path or self.path.endswith("*"):
+            section.problem(f'path = "{self.path}": write one path, without {{}} and *')
+        if not self.carriers:
+            section.problem("carriers: empty, so no call has a token; name one")
+        for server in self.servers:
+            if self.servers.count(server) > 1:
+                section.problem(f'servers: "{server}" is there twice; leave one out')
+                break
+            if not is_server_name(server):
+                section.problem(
+                    f'servers: "{server}" cannot stand before the name of a tool: it has '
+                    f'"__", ends with "_", or has more than {limits.mcp_group_server_chars_max} '
+                    "characters; rename it"
+                )
+
+    def member(self, endpoint: MCPConfig) -> MCPConfig:
+        """Return one of its endpoints as clients of the group reach it."""
+        rewrite = endpoint.rewrite or endpoint.path
+        return msgspec.structs.replace(
+            endpoint,
+            path=self.path,
+            rewrite=None if rewrite == self.path else rewrite,
+            hosts=self.hosts,
+            carriers=self.carriers,
+            cors=self.cors,
+            refusals=self.refusals,
+        )

@@ -1,0 +1,40 @@
+"""The steps of a call in the gateway that a group uses."""
+
+from collections.abc import Callable, Coroutine
+from typing import NamedTuple, Protocol
+
+from crewgate._native.permit import Permit
+from crewgate.core.problem_types import ProblemType, Reason
+from crewgate.core.problems import RefusalResponse
+from crewgate.core.verdict import Denial
+from crewgate.gateway.call.undecided_call import UndecidedCall
+
+
+class AskGate(Protocol):
+    """Asks the gate about a call."""
+
+    def __call__(
+        self, pending: UndecidedCall, *, drawn: bool, price: int | None = None
+    ) -> Permit | Denial:
+        """Return the verdict; `drawn`: credit has been drawn for this call before."""
+
+
+class RefuseAfter(Protocol):
+    """Refuses a call, but only if the gate finds nothing else against it."""
+
+    def __call__(
+        self,
+        pending: UndecidedCall,
+        reason: Reason,
+        answer: ProblemType | RefusalResponse | None = None,
+    ) -> None:
+        """Refuse a call for `reason` with an answer of its own."""
+
+
+class CallSteps(NamedTuple):
+    """The steps of one listener."""
+
+    ask: AskGate
+    forward_or_refuse: Callable[[UndecidedCall, Permit | Denial], None]
+    refuse_after: RefuseAfter
+    go_on: Callable[[UndecidedCall], Coroutine[None, None, None] | None]

@@ -1,0 +1,196 @@
+"""Answers the messages to a group that concern all of its servers."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import trio
+
+from crewgate._native.json_rpc import JSONRPCMessage, read_message
+from crewgate.core import problem_types
+from crewgate.core.http_types import HeaderField
+from crewgate.core.mcp import group_results
+from crewgate.core.mcp.list_filter import ListKind
+from crewgate.core.mcp.methods import METHODS, Action, Revision
+from crewgate.core.mcp.refusals import MCPProblemFormat
+from crewgate.core.mcp.rpc_errors import RefusedMessageError
+from crewgate.errors import UnusableResponseError
+from crewgate.gateway.call.call_services import CallServices
+from crewgate.gateway.mcp_group.group import MCPGroup
+from crewgate.gateway.mcp_group.group_session import (
+    GroupSession,
+    MemberSession,
+    sealed_session,
+)
+from crewgate.gateway.mcp_group.member_request import AnswerRoom, MemberAnswer
+from crewgate.gateway.mcp_group.merged_call import GroupReply
+from crewgate.gateway.mcp_group.reached_member import ReachedMember
+from crewgate.gateway.mcp_group.server_answers import ServerAnswers, ServerAsker, report
+
+_JSON: tuple[HeaderField, ...] = (
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"no-store"),
+)
+_LISTS = {
+    "tools/list": ListKind.TOOLS,
+    "prompts/list": ListKind.PROMPTS,
+    "resources/list": ListKind.RESOURCES,
+    "resources/templates/list": ListKind.TEMPLATES,
+}
+_METHODS = {kind: method for method, kind in _LISTS.items()}
+# What a client can be asked (2025-11-25, "Lifecycle").
+_QUESTIONS = frozenset({"elicitation", "roots", "sampling", "tasks"})
+_object: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_encode = msgspec.json.Encoder().encode
+
+
+class GroupAnswers:
+    """The answers to one client; `form` is how problems of its message are written."""
+
+    def __init__(
+        self,
+        services: CallServices,
+        group: MCPGroup,
+        reached: Sequence[ReachedMember],
+        session: GroupSession | None,
+        form: MCPProblemFormat,
+        room: AnswerRoom,
+    ) -> None:
+        self._group = group
+        self._reached = reached
+        self._form = form
+        self._asker = ServerAsker(services, group.name, reached, session, room)
+        self._revision = form.revision or Revision.LEGACY
+
+    async def reply(self, message: JSONRPCMessage | None) -> GroupReply:
+        """Return the answer to a message, or with None to the end of a session."""
+        try:
+            if message is None:
+                await self._asker.answers(None)
+                return GroupReply(204, [], b"")
+            if message.kind == "notification":
+                await self._asker.answers(message)
+                return GroupReply(202, [], b"")
+            if message.method in _LISTS:
+                return await self._list(message, _LISTS[message.method])
+            if METHODS[message.method].action is Action.DISCOVER:
+                return await self._discovery(message)
+            if message.method != "ping":
+                await self._asker.answers(message)
+            return self._result(message, b"{}")
+        except RefusedMessageError as error:
+            return GroupReply(*self._form.error(error.error))
+        except UnusableResponseError as error:
+            return self._failure(error)
+
+    async def learn(self, message: JSONRPCMessage, kinds: Sequence[ListKind]) -> None:
+        """Ask for lists, and remember what the caller may use of them.
+
+        `message` is a message of the client, whose capabilities the requests repeat.
+        """
+        async with trio.open_nursery() as nursery:
+            for kind in kinds:
+                nursery.start_soon(self._learn, _list_request(message, kind), kind)
+
+    async def _learn(self, message: JSONRPCMessage, kind: ListKind) -> None:
+        try:
+            await self._list(message, kind)
+        except (RefusedMessageError, UnusableResponseError):
+            self._remember(kind, {})
+
+    async def _list(self, message: JSONRPCMessage, kind: ListKind) -> GroupReply:
+        answers = await self._asker.pages(message)
+        if not answers.found and (answers.left_out or answers.error):
+            self._remember(kind, {})
+            return self._no_answer(message, answers)
+        merged = group_results.merge_lists(
+            kind, answers.found, self._group.info, list(answers.left_out), self._revision
+        )
+        self._remember(kind, merged.names)
+        return self._result(message, merged.result)
+
+    async def _discovery(self, message: JSONRPCMessage) -> GroupReply:
+        asked = message if self._revision is Revision.MODERN else _without_questions(message)
+        answers = await self._asker.answers(asked)
+        results, left_out = {}, dict(answers.left_out)
+        for name, answer in answers.found.items():
+            if answer.result and group_results.is_usable(answer.result, self._revision):
+                results[name] = answer.result
+            else:
+                left_out[name] = "it does not speak this revision of MCP"
+                report(self._group.name, {name: left_out[name]})
+        if not results:
+            return self._no_answer(message, answers)
+        merged = group_results.merge_discoveries(
+            results, self._group.info, list(left_out), self._revision
+        )
+        headers = []
+        if self._revision is Revision.LEGACY:
+            headers = sealed_session(
+                {
+                    name: MemberSession(
+                        answers.found[name].session, group_results.protocol_version(result)
+                    )
+                    for name, result in results.items()
+                },
+                self._group.ids_of(self._reached[0].permit.grant),
+            )
+        return self._result(message, merged, headers)
+
+    def _remember(self, kind: ListKind, names: Mapping[str, Sequence[str]]) -> None:
+        branch = self._reached[0].permit.grant.branch_key
+        self._group.shown.put(branch, kind, names, trio.current_time())
+
+    def _result(
+        self, message: JSONRPCMessage, result: bytes, headers: Sequence[HeaderField] = ()
+    ) -> GroupReply:
+        body = b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (bytes(message.id), result)
+        return GroupReply(200, [*_JSON, *headers], body)
+
+    def _no_answer(
+        self,
+        message: JSONRPCMessage,
+        answers: ServerAnswers[MemberAnswer] | ServerAnswers[list[bytes]],
+    ) -> GroupReply:
+        """Return why no server has answered: the error of the first one that wrote one."""
+        if answers.error:
+            body = b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (bytes(message.id), answers.error)
+            return GroupReply(200, [*_JSON], body)
+        why = "; ".join(f"{name}: {text}" for name, text in answers.left_out.items())
+        return self._failure(UnusableResponseError(f"no server of the group has answered: {why}"))
+
+    def _failure(self, error: UnusableResponseError) -> GroupReply:
+        pending = self._reached[0].pending
+        kind = msgspec.structs.replace(problem_types.UPSTREAM_FAILED, detail=f"{error}.")
+        answer = self._form.refusal(
+            kind,
+            pending.described.id,
+            authority=pending.exchange.request.authority,
+            grant=pending.grant,
+        )
+        return GroupReply(*answer)
+
+
+def _without_questions(message: JSONRPCMessage) -> JSONRPCMessage:
+    """Return an `initialize` whose client answers no requests of servers.
+
+    The id of such a request does not say which server waits for the answer.
+    """
+    if message.member("params", "capabilities") is None:
+        return message
+    members = _object.decode(message.body)
+    params = _object.decode(members["params"])
+    try:
+        offered = _object.decode(params["capabilities"])
+    except msgspec.DecodeError:
+        return message
+    kept = {name: value for name, value in offered.items() if name not in _QUESTIONS}
+    params["capabilities"] = msgspec.Raw(_encode(kept))
+    members["params"] = msgspec.Raw(_encode(params))
+    return read_message(_encode(members))
+
+
+def _list_request(message: JSONRPCMessage, kind: ListKind) -> JSONRPCMessage:
+    """Return a request for a list on behalf of the client of a message."""
+    params = {} if message.meta is None else {"_meta": msgspec.Raw(message.meta)}
+    request = {"jsonrpc": "2.0", "id": "crewgate", "method": _METHODS[kind], "params": params}
+    return read_message(_encode(request))

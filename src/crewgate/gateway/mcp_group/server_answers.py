@@ -1,0 +1,150 @@
+"""Asks several servers of a group at once, and says which of them have no part in the answer."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+import msgspec
+import trio
+
+from crewgate import limits
+from crewgate._native.json_rpc import JSONRPCMessage, read_message
+from crewgate.core.mcp.group_results import next_cursor
+from crewgate.core.mcp.rpc_errors import RefusedMessageError
+from crewgate.gateway.call.call_services import CallServices
+from crewgate.gateway.mcp_group.group_session import GroupSession
+from crewgate.gateway.mcp_group.member_request import (
+    AnswerRoom,
+    LeftOutError,
+    MemberAnswer,
+    ask_in_time,
+)
+from crewgate.gateway.mcp_group.reached_member import ReachedMember
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+_Members = dict[str, msgspec.Raw]
+_members = msgspec.json.Decoder(_Members)
+_encode = msgspec.json.Encoder().encode
+
+
+class ServerAnswers(NamedTuple, Generic[_T]):
+    """What servers answered, by their names in the order of the group.
+
+    `left_out` are those with no usable answer, and why. Those that do not have the method are in
+    neither. `error` is the JSON-RPC error of the first server that answered with one.
+    """
+
+    found: dict[str, _T]
+    left_out: dict[str, str]
+    error: bytes
+
+
+class ServerAsker:
+    """Asks on behalf of one caller, in the memory of `room`."""
+
+    def __init__(
+        self,
+        services: CallServices,
+        group: str,
+        reached: Sequence[ReachedMember],
+        session: GroupSession | None,
+        room: AnswerRoom,
+    ) -> None:
+        self._services = services
+        self._group = group
+        self._reached = reached
+        self._session = session
+        self._room = room
+
+    async def answers(self, message: JSONRPCMessage | None) -> ServerAnswers[MemberAnswer]:
+        """Return the answers to a message, or with None to the end of a session.
+
+        Raises:
+            RefusedMessageError: A server has ended the session of the client.
+        """
+
+        async def ask(reached: ReachedMember) -> MemberAnswer:
+            return await self._ask(reached, message, self._room.for_member())
+
+        return await self._every(ask)
+
+    async def pages(self, message: JSONRPCMessage) -> ServerAnswers[list[bytes]]:
+        """Return all pages of a list; errors as in `answers`."""
+
+        async def ask(reached: ReachedMember) -> list[bytes]:
+            pages: list[bytes] = []
+            page, take = message, self._room.for_member()
+            with trio.move_on_after(limits.mcp_group_seconds):
+                while len(pages) < limits.mcp_group_pages_max:
+                    answer = await self._ask(reached, page, take)
+                    pages.append(answer.result or b"")
+                    cursor = next_cursor(pages[-1])
+                    if cursor is None:
+                        return pages
+                    page = _with_cursor(message, cursor)
+                raise LeftOutError(f"its list has more than {limits.mcp_group_pages_max} pages")
+            raise LeftOutError(f"no whole list within {limits.mcp_group_seconds:g} s")
+
+        return await self._every(ask)
+
+    async def _ask(
+        self,
+        reached: ReachedMember,
+        message: JSONRPCMessage | None,
+        take: Callable[[int], bool],
+    ) -> MemberAnswer:
+        session = None if self._session is None else self._session[reached.name]
+        return await ask_in_time(self._services, reached, message, session, take)
+
+    async def _every(self, ask: Callable[[ReachedMember], Awaitable[_T]]) -> ServerAnswers[_T]:
+        answers: dict[str, _T] = {}
+        left_out: dict[str, str] = {}
+        errors: dict[str, bytes] = {}
+        ended: list[RefusedMessageError] = []
+
+        async def serve(reached: ReachedMember) -> None:
+            try:
+                answers[reached.name] = await ask(reached)
+            except LeftOutError as error:
+                errors[reached.name] = error.error
+                if not error.is_lacking:
+                    left_out[reached.name] = str(error)
+            except RefusedMessageError as error:
+                ended.append(error)
+
+        async with trio.open_nursery() as nursery:
+            for each in self._reached:
+                nursery.start_soon(serve, each)
+        if ended:
+            raise ended[0]
+        names = [each.name for each in self._reached]
+        error = next((errors[name] for name in names if errors.get(name)), b"")
+        found = {name: answers[name] for name in names if name in answers}
+        ordered = {name: left_out[name] for name in names if name in left_out}
+        report(self._group, ordered)
+        return ServerAnswers(found, ordered, error)
+
+
+def _with_cursor(message: JSONRPCMessage, cursor: str) -> JSONRPCMessage:
+    members = _members.decode(message.body)
+    params = _members.decode(members.get("params", msgspec.Raw(b"{}")))
+    params["cursor"] = msgspec.Raw(_encode(cursor))
+    members["params"] = msgspec.Raw(_encode(params))
+    return read_message(_encode(members))
+
+
+_reported: dict[tuple[str, str], float] = {}
+
+
+def report(group: str, left_out: Mapping[str, str]) -> None:
+    """Log the servers that have no part in an answer; each once a minute."""
+    now = time.monotonic()
+    for name, why in left_out.items():
+        last = _reported.get((group, name))
+        if last is not None and now - last < limits.mcp_group_report_seconds:
+            continue
+        _reported[group, name] = now
+        text = "mcp_group.%s: the server %s is left out of an answer: %s"
+        _log.warning(text, group, name, why, extra={"subject": name})
