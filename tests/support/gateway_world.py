@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import trio
 from scripted_server import Script, read_request, scripted
 from tls_listener import Edge, running_edge
@@ -66,6 +67,7 @@ SCAN = Tariff(
     (NumberTerm(100 * MILLION, ("result", "structuredContent", "pages")),),
     is_mcp=True,
 )
+DRAINED = msgspec.structs.replace(SCAN, on_disconnect="drain")
 ONCE = Tariff(500, 500, is_mcp=True, charges_unfinished=False)
 BELOW_SRV = ArgumentComparison(at=("path",), under=("/srv",))
 
@@ -301,6 +303,7 @@ def config_of(origin: UpstreamOrigin, folder: Path) -> Config:
                 (
                     MCPToolConfig("ask", 500, tariff=ONCE),
                     MCPToolConfig("scan", 10_000, tariff=SCAN),
+                    MCPToolConfig("drain", 10_000, tariff=DRAINED),
                 ),
             ),
             MCPConfig("modern", "/mcp/modern", "tools", 10_000, revisions="2026-07-28"),

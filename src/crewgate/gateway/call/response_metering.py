@@ -18,6 +18,7 @@ from crewgate.core.http_types import HeaderField
 from crewgate.core.pricing.mcp_result import ResultState, UnfinishedCalls
 from crewgate.core.pricing.meter import CostMeter, FinalCharge, PricedChunk
 from crewgate.core.verdict import Denial
+from crewgate.errors import UnusableResponseError
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.mid_call_top_up import MidCallTopUp
 from crewgate.gateway.headers import LEFT, RESERVED, USED
@@ -252,8 +253,11 @@ class ResponseMetering:
         stream = call.stream
         if stream is None or call.over or not stream.answer.status:
             return
-        self._read_on_bytes += len(self.take(stream.answer))
-        is_whole = stream.answer.complete and not self._chunks
+        try:
+            size, is_whole = call.response.drop(stream.answer)
+        except UnusableResponseError:
+            size, is_whole = 0, True
+        self._read_on_bytes += size
         if is_whole or self._read_on_bytes > limits.drain_bytes_max:
             self.end(call, CallOutcome.CLIENT_GONE)
 

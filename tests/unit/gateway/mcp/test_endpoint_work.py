@@ -45,13 +45,17 @@ class Server:
             await stream.send_all(self.answers.pop(0))
 
 
-async def _ask(world: World, message: dict[str, Any], token: str = "good", **fields: str) -> Any:
+async def _ask(
+    world: World,
+    message: dict[str, Any],
+    token: str = "good",
+    path: str = "/mcp/files",
+    **fields: str,
+) -> Any:
     is_modern = "io.modelcontextprotocol/protocolVersion" in message["params"].get("_meta", {})
     known = headers(message) if is_modern else {}
     async with world.client(token=token) as client:
-        return await client.post(
-            "/mcp/files", content=encoded(message), headers={**known, **fields}
-        )
+        return await client.post(path, content=encoded(message), headers={**known, **fields})
 
 
 def running(world: World) -> list[tuple[IdKind, str]]:
@@ -164,9 +168,11 @@ class Slow:
             self.gone.set()
 
 
-async def _hang_up(world: World, server: Slow, message: dict[str, Any]) -> None:
+async def _hang_up(
+    world: World, server: Slow, message: dict[str, Any], path: str = "/mcp/files"
+) -> None:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_ask, world, message)
+        nursery.start_soon(_ask, world, message, "good", path)
         await server.arrived.wait()
         nursery.cancel_scope.cancel()
 
@@ -188,6 +194,19 @@ async def test_a_legacy_client_that_hangs_up_does_not_cancel(tmp_path: Path) -> 
         assert running(world) == [(IdKind.MCP_TASK, TASK)]
         assert world.gateway._services.detached.taken == 0
         assert world.judge.permits[-1].ended == "settled"
+
+
+async def test_a_response_that_is_read_for_its_price_is_read_for_its_tasks(tmp_path: Path) -> None:
+    """Also if the client has gone, in either revision."""
+    result = {"resultType": "task", "taskId": TASK, "status": "working"}
+    server = Slow(_answer({"id": 1, "result": {**result, "structuredContent": {"pages": 2}}}))
+    async with running_gateway(server, tmp_path) as world:
+        call = modern("tools/call", name="drain", arguments={"copies": 1}, meta=TASKS)
+        await _hang_up(world, server, call, "/mcp/priced")
+        server.lets.set()
+        await world.settled()
+        assert world.judge.permits[-1].cost == 211
+        assert [key.id for key in world.gateway._services.work._by_crew["article"]] == [TASK]
 
 
 def _modern() -> dict[str, Any]:
