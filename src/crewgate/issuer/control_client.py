@@ -52,20 +52,31 @@ def client_context(certificate: Path, key: Path, root: Path) -> ssl.SSLContext:
 class ControlClient:
     """A connection to the control API at `url`; use it as a context manager.
 
-    A request raises ServiceConnectionError if it cannot reach the API, and ControlError if the API
+    `way` is the TLS context, or the unix socket of `crewgate run`, which takes plain HTTP. A
+    request raises ServiceConnectionError if it cannot reach the API, and ControlError if the API
     refuses.
 
     Raises:
         ConfigurationError: The URL cannot be used.
     """
 
-    def __init__(self, url: str, context: ssl.SSLContext) -> None:
-        try:
-            self.url = CONTROL_URL.read(url)
-        except ValueError:
-            raise ConfigurationError(f"control API {url!r}: expected https://HOST:PORT") from None
+    def __init__(self, url: str, way: ssl.SSLContext | Path) -> None:
+        transport = None
+        if isinstance(way, Path):
+            self.url, transport = url, httpx.HTTPTransport(uds=str(way))
+        else:
+            try:
+                self.url = CONTROL_URL.read(url)
+            except ValueError:
+                raise ConfigurationError(
+                    f"control API {url!r}: expected https://HOST:PORT"
+                ) from None
         self._http = httpx.Client(
-            base_url=self.url, verify=context, timeout=_SECONDS, trust_env=False
+            base_url=self.url,
+            verify=way if isinstance(way, ssl.SSLContext) else True,
+            transport=transport,
+            timeout=_SECONDS,
+            trust_env=False,
         )
 
     def __enter__(self) -> Self:

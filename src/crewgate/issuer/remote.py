@@ -9,6 +9,7 @@ still fresh does not wait.
 """
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from crewgate.core.credits import format_credits
 from crewgate.core.problem_types import INVALID_SCOPE, NO_FURTHER_TOKEN
 from crewgate.errors import (
     BranchRevokedError,
+    ConfigurationError,
     ControlError,
     CrewgateError,
     IssuerError,
@@ -40,7 +42,7 @@ from crewgate.issuer.parameters import amount, tool_list
 from crewgate.issuer.subagent import SubAgent, branch_of
 from crewgate.runtime.file_watch import FileWatch
 
-__all__ = ["remote_orchestrator"]
+__all__ = ["remote_orchestrator", "sidecar_orchestrator"]
 
 _log = logging.getLogger(__name__)
 # Grant types of OAuth: for a run (RFC 6749, section 4.4), a child (RFC 8693), a further token.
@@ -147,6 +149,17 @@ class RemoteIssuerClient:
                 return self._client
             self._client.close()
             self._client, self._is_outdated = client, False
+        return self._client
+
+
+class SidecarIssuerClient(RemoteIssuerClient):
+    """The client of the API behind the unix socket of `crewgate run`, which has the certificate."""
+
+    def __init__(self, url: str, socket: Path) -> None:
+        self._lock = threading.Lock()
+        self._client = ControlClient(url, socket)
+
+    def _current(self) -> ControlClient:
         return self._client
 
 
@@ -300,6 +313,24 @@ def remote_orchestrator(url: str, certificate: Path | str, *, ca: Path | str) ->
     prefix = given.with_suffix("") if given.suffix == ".pem" else given
     own, key = (prefix.with_name(f"{prefix.name}.{ending}") for ending in ("pem", "key"))
     return RemoteOrchestrator(RemoteIssuerClient(url, own, key, Path(ca)))
+
+
+def sidecar_orchestrator() -> Orchestrator:
+    """Make the orchestrator of a program that `crewgate run --gateway HOST:PORT` has started.
+
+    HOST:PORT must be the address of the control API. A gateway signs, as for `remote_orchestrator`.
+    The program needs no key and no certificate: `crewgate run` shows its own.
+
+    Raises:
+        ConfigurationError: `crewgate run` has not started this program.
+    """
+    socket, url = (os.environ.get(f"CREWGATE_{name}", "") for name in ("SOCKET", "GATEWAY"))
+    if not socket or not url:
+        raise ConfigurationError(
+            "CREWGATE_SOCKET and CREWGATE_GATEWAY are not set; start this program with `crewgate "
+            "run --gateway HOST:PORT`, with the address of the control API"
+        )
+    return RemoteOrchestrator(SidecarIssuerClient(url, Path(socket)))
 
 
 def _form(

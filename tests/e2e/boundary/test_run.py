@@ -35,6 +35,14 @@ with httpx.Client(transport=way, base_url=os.environ["CREWGATE_GATEWAY"]) as cli
         print(answer.http_version, answer.status_code, answer.json()["x-crewgate-orchestrator"])
 """
 
+MINTING = """
+from crewgate.issuer.remote import sidecar_orchestrator
+with sidecar_orchestrator() as orchestrator:
+    run = orchestrator.start_run(credits="1", tools=["search.*"])
+    child = run.spawn(role="researcher", tools=["search.web"], credits="0.50")
+    print(child.claims.client_id, child.claims.agent_role, child.revoke().is_complete)
+"""
+
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
@@ -88,6 +96,14 @@ def test_httpx_goes_through_the_door(gateway: Installation, token: str, version:
         assert orchestrator.wait() == 0, orchestrator.said + orchestrator.printed
     spoken = {"1": "HTTP/1.1", "2": "HTTP/2"}[version]
     assert orchestrator.printed.splitlines() == [f"{spoken} 200 {CREW}/{CREW}-1"] * 3
+
+
+def test_a_program_mints_through_the_door(gateway: Installation) -> None:
+    """Without a key or a certificate of its own, if the socket leads to the control API."""
+    command, api = [sys.executable, "-c", MINTING], f"localhost:{gateway.port + 2}"
+    with running(gateway, "sidecar-1", *command, user=ME, gateway=api) as orchestrator:
+        assert orchestrator.wait() == 0, orchestrator.said + orchestrator.printed
+    assert orchestrator.printed.split() == [f"{CREW}/sidecar-1", "researcher", "True"]
 
 
 def test_renewal_in_the_midst_of_a_stream(gateway: Installation, token: str) -> None:
