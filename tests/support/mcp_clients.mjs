@@ -9,7 +9,7 @@ const { Client } = await import(isFirst ? `${which}/client/index.js` : which);
 const { StreamableHTTPClientTransport } = await import(
   isFirst ? `${which}/client/streamableHttp.js` : which
 );
-const OPTIONS = { timeout: 20_000 };
+const OPTIONS = { timeout: 60_000 };
 
 const write = (step, seen) => console.log(JSON.stringify({ step, ...seen }));
 

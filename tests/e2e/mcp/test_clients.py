@@ -23,9 +23,21 @@ STEPS = {
 }
 
 
+def held(gateway: MCPGateway) -> list[str | None]:
+    """How the calls of the tool `hold` have ended at the server."""
+    requests = gateway.everything.observed()["requests"]
+    return [each["ended"] for each in requests if each["target"] == "hold"]
+
+
+@pytest.fixture(scope="module")
+def before(gateway: MCPGateway) -> int:
+    """How many such calls other tests have made."""
+    return len(held(gateway))
+
+
 @pytest.fixture(scope="module")
 def seen(
-    gateway: MCPGateway, tmp_path_factory: pytest.TempPathFactory
+    gateway: MCPGateway, before: int, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[tuple[str, str], Steps]:
     """What each client saw, by its name and the revision; all take their steps at the same time."""
 
@@ -61,15 +73,10 @@ def test_each_client_works(seen: dict[tuple[str, str], Steps]) -> None:
 
 
 def test_no_call_of_a_revoked_branch_goes_on(
-    seen: dict[tuple[str, str], Steps], gateway: MCPGateway
+    seen: dict[tuple[str, str], Steps], before: int, gateway: MCPGateway
 ) -> None:
     """The server saw that each was cancelled, in both revisions."""
-
-    def ends() -> list[str | None]:
-        requests = gateway.everything.observed()["requests"]
-        return [each["ended"] for each in requests if each["target"] == "hold"]
-
-    wait_until(lambda: ends() == ["cancelled"] * len(seen))
+    wait_until(lambda: held(gateway)[before:] == ["cancelled"] * len(seen))
 
 
 def test_the_page_shows_what_programs_and_models_get(seen: dict[tuple[str, str], Steps]) -> None:

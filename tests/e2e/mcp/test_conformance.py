@@ -7,7 +7,7 @@ from mcp_conformance import REVISIONS, differences
 from mcp_gateway import MCPGateway
 from npm_programs import needs_npm
 
-pytestmark = needs_npm
+pytestmark = [needs_npm, pytest.mark.timeout(900)]  # six runs of the suite at most
 
 # What the gateway passes and the server fails, each with its reason.
 BETTER = {
