@@ -47,9 +47,6 @@ class MCPGroupConfig(msgspec.Struct, frozen=True):
         if not self.carriers:
             section.problem("carriers: empty, so no call has a token; name one")
         for server in self.servers:
-            if self.servers.count(server) > 1:
-                section.problem(f'servers: "{server}" is there twice; leave one out')
-                break
             if not is_server_name(server):
                 section.problem(
                     f'servers: "{server}" cannot stand before the name of a tool: it has '

@@ -76,3 +76,22 @@ async def test_a_deadline_ends_the_request_at_the_server() -> None:
         await closed.wait()
         found = await send(pool, PERMIT, REQUEST, body_bytes_max=6)  # type: ignore[arg-type]
         assert (found.status, found.body) == (204, b"")
+
+
+async def test_a_response_for_which_there_is_no_room_is_an_error() -> None:
+    """Each piece is counted as it arrives."""
+    taken: list[int] = []
+
+    def take(size: int) -> bool:
+        taken.append(size)
+        return sum(taken) <= 3
+
+    async def script(stream: trio.SocketStream, number: int) -> None:
+        await read_request(stream)
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nonetwo")
+        await trio.sleep_forever()
+
+    async with scripted(script) as origin, running_pool(origin) as pool:
+        with pytest.raises(UpstreamError, match="holds back too many"):
+            await send(pool, PERMIT, REQUEST, body_bytes_max=6, take=take)  # type: ignore[arg-type]
+    assert sum(taken) > 3

@@ -56,21 +56,31 @@ _pages = msgspec.json.Decoder(_Page)
 _discoveries = msgspec.json.Decoder(_Discovery)
 
 
-def next_cursor(page: bytes) -> str | None:
-    """Return where a list goes on after a page; None if that was the last one.
+class ListPage(NamedTuple):
+    """A page: its entries, where the list goes on (None: nowhere), and how long to keep it."""
+
+    entries: Sequence[ListEntry]
+    next_cursor: str | None
+    ttl_ms: int
+
+
+def read_page(page: bytes, kind: ListKind) -> ListPage:
+    """Read the result of a list.
 
     Raises:
-        UnusableResponseError: The page is not the result of a list.
+        UnusableResponseError: It is not such a list, or exceeds a limit.
     """
+    entries = list_entries(page, kind)
     try:
-        return _pages.decode(page).next_cursor
+        found = _pages.decode(page)
     except msgspec.MsgspecError as error:
-        raise UnusableResponseError(f"the list is not one: {error}") from None
+        raise UnusableResponseError(f"the page of the list is not one: {error}") from None
+    return ListPage(entries, found.next_cursor, found.ttl_ms)
 
 
 def merge_lists(
     kind: ListKind,
-    pages: Mapping[str, Sequence[bytes]],
+    pages: Mapping[str, Sequence[ListPage]],
     group: GroupInfo,
     left_out: Sequence[str],
     revision: Revision,
@@ -78,12 +88,9 @@ def merge_lists(
     """Merge lists of one kind; `pages` has all pages of each server.
 
     `left_out` are the servers without a list, which the result names.
-
-    Raises:
-        UnusableResponseError: A page is not such a list, or exceeds a limit.
     """
     entries = {
-        server: [entry for page in found for entry in list_entries(page, kind)]
+        server: [entry for page in found for entry in page.entries]
         for server, found in pages.items()
     }
     names = {
@@ -94,7 +101,7 @@ def merge_lists(
     kept = texts[: limits.mcp_group_entries_max]
     result: dict[str, object] = {kind.member: [msgspec.Raw(text) for text in kept]}
     if revision is Revision.MODERN:
-        ttl_ms = min((_ttl_ms(page) for found in pages.values() for page in found), default=0)
+        ttl_ms = min((page.ttl_ms for found in pages.values() for page in found), default=0)
         result |= {"resultType": "complete", "ttlMs": 0 if left_out else ttl_ms}
         result["cacheScope"] = "private"
     if left_out:
@@ -130,10 +137,6 @@ def _first_of_each(entries: Mapping[str, Iterable[ListEntry]]) -> list[bytes]:
         for entry in found:
             first.setdefault(entry.name, entry.text)
     return list(first.values())
-
-
-def _ttl_ms(page: bytes) -> int:
-    return _pages.decode(page).ttl_ms
 
 
 def is_usable(result: bytes, revision: Revision) -> bool:

@@ -65,7 +65,11 @@ class Gateway:
         self._refusals = Refusals(services)
         self._body_reader = BodyReader()
         steps = CallSteps(
-            self._ask_gate, self._forward_or_refuse, self._refuse_after, self._price_and_authorize
+            self._ask_gate,
+            self._forward_or_refuse,
+            self._refuse_after,
+            self._price_and_authorize,
+            lambda pending: pending.routes is not self.routes,
         )
         self._groups = GroupCalls(services, self._refusals, self._body_reader, steps)
 

@@ -38,3 +38,5 @@ class CallSteps(NamedTuple):
     forward_or_refuse: Callable[[UndecidedCall, Permit | Denial], None]
     refuse_after: RefuseAfter
     go_on: Callable[[UndecidedCall], Coroutine[None, None, None] | None]
+    # Whether the routes have been replaced since a request was read, so that its numbers are old.
+    is_outdated: Callable[[UndecidedCall], bool]

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import trio
 
+from crewgate._native.audit_line import request_text
 from crewgate._native.json_rpc import JSONRPCMessage, read_message
 from crewgate.core import problem_types
 from crewgate.core.http_types import HeaderField
@@ -89,7 +90,15 @@ class GroupAnswers:
         """
         async with trio.open_nursery() as nursery:
             for kind in kinds:
-                nursery.start_soon(self._learn, _list_request(message, kind), kind)
+                nursery.start_soon(self._learn, self._list_request(message, kind), kind)
+
+    def _list_request(self, message: JSONRPCMessage, kind: ListKind) -> JSONRPCMessage:
+        """Return a request for a list on behalf of the client of a message."""
+        params = {} if message.meta is None else {"_meta": msgspec.Raw(message.meta)}
+        method, call = _METHODS[kind], request_text(self._reached[0].pending.described.id)
+        request_id = f"crewgate/{call.decode()}/{method}"
+        request = {"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}
+        return read_message(_encode(request))
 
     async def _learn(self, message: JSONRPCMessage, kind: ListKind) -> None:
         try:
@@ -98,7 +107,7 @@ class GroupAnswers:
             self._remember(kind, {})
 
     async def _list(self, message: JSONRPCMessage, kind: ListKind) -> GroupReply:
-        answers = await self._asker.pages(message)
+        answers = await self._asker.pages(message, kind)
         if not answers.found and (answers.left_out or answers.error):
             self._remember(kind, {})
             return self._no_answer(message, answers)
@@ -149,7 +158,7 @@ class GroupAnswers:
     def _no_answer(
         self,
         message: JSONRPCMessage,
-        answers: ServerAnswers[MemberAnswer] | ServerAnswers[list[bytes]],
+        answers: ServerAnswers[MemberAnswer] | ServerAnswers[list[group_results.ListPage]],
     ) -> GroupReply:
         """Return why no server has answered: the error of the first one that wrote one."""
         if answers.error:
@@ -187,10 +196,3 @@ def _without_questions(message: JSONRPCMessage) -> JSONRPCMessage:
     params["capabilities"] = msgspec.Raw(_encode(kept))
     members["params"] = msgspec.Raw(_encode(params))
     return read_message(_encode(members))
-
-
-def _list_request(message: JSONRPCMessage, kind: ListKind) -> JSONRPCMessage:
-    """Return a request for a list on behalf of the client of a message."""
-    params = {} if message.meta is None else {"_meta": msgspec.Raw(message.meta)}
-    request = {"jsonrpc": "2.0", "id": "crewgate", "method": _METHODS[kind], "params": params}
-    return read_message(_encode(request))

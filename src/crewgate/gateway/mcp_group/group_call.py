@@ -182,9 +182,12 @@ class GroupCall:
             wanted = choice.kinds if isinstance(choice, NamesNeededError) else kinds
             if not await self._learn(message, wanted):
                 return
+            if self._steps.is_outdated(self._reached[0].pending):
+                raise BusyError
             choice = _choice(self._reached, message, self._lists(kinds))
         if isinstance(choice, NamesNeededError):
-            raise BusyError  # so many others have asked meanwhile that the lists are gone again
+            # So many others have asked meanwhile that the lists are gone again.
+            raise BusyError
         if isinstance(choice, RefusedMessageError):
             raise choice
         await self._hand_on(choice.reached, choice.message)

@@ -10,10 +10,10 @@ import trio
 from msgspec import structs
 
 from crewgate.core import problem_types
-from crewgate.core.mcp.rpc_errors import RefusedMessageError
+from crewgate.core.mcp.rpc_errors import RefusedMessageError, malformed
 from crewgate.core.problem_types import Reason
 from crewgate.core.verdict import Denial
-from crewgate.errors import InvalidRequestError
+from crewgate.errors import InvalidRequestError, MalformedMessageError
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.refusals import Refusals
 from crewgate.gateway.call.request_pricing import BodyReader
@@ -22,6 +22,12 @@ from crewgate.gateway.mcp_group.call_steps import CallSteps
 from crewgate.gateway.mcp_group.group import GroupMember, MCPGroup
 from crewgate.gateway.mcp_group.group_call import BusyError, GroupCall
 from crewgate.gateway.mcp_group.reached_member import ReachedMember
+
+_BUSY = structs.replace(
+    problem_types.BUSY,
+    detail="The gateway works on too many other requests to this group, or has just loaded another "
+    "configuration. No server has seen this one. Retry shortly.",
+)
 
 
 class GroupCalls:
@@ -39,7 +45,11 @@ class GroupCalls:
         """Take a request from its head to its end."""
         exchange = pending.exchange
         exchange.body_bytes_max = group.body_bytes_max
-        reached = await self._reached(pending, group)
+        try:
+            reached = await self._reached(pending, group)
+        except BusyError:
+            self._refuse_busy(pending)
+            return
         if not reached:
             return
         at = reached[0].pending
@@ -51,12 +61,15 @@ class GroupCalls:
             return
         refuse = partial(self._steps.refuse_after, at, Reason.BODY_TOO_LARGE)
         body = await self._bodies.read(exchange, reached[0].permit.grant.crew, refuse)
-        if body is None:
+        if body is None or self._steps.is_outdated(at):
             self._refuse_busy(at)
             return
         call = GroupCall(self._services, self._steps, group, reached)
         try:
             await (call.message(body) if exchange.request.method == b"POST" else call.bodyless())
+        except MalformedMessageError as error:
+            answer = call.form.error(malformed(error.code, str(error)).error)
+            self._steps.refuse_after(at, Reason.INVALID_REQUEST, answer)
         except RefusedMessageError as error:
             answer = call.form.error(error.error)
             self._steps.refuse_after(at, Reason.INVALID_REQUEST, answer)
@@ -64,16 +77,17 @@ class GroupCalls:
             self._refuse_busy(at)
 
     def _refuse_busy(self, at: UndecidedCall) -> None:
-        self._refusals.refuse_unrecorded(
-            at.exchange, at.routes, at.described, problem_types.BUSY, at.grant
-        )
+        self._refusals.refuse_unrecorded(at.exchange, at.routes, at.described, _BUSY, at.grant)
 
     async def _reached(self, pending: UndecidedCall, group: MCPGroup) -> list[ReachedMember]:
         """Return the endpoints that the caller reaches; none if the call has been refused.
 
         The gate may need credit first, also for what costs nothing: then wait until it is drawn.
+
+        Raises:
+            BusyError: The routes have been replaced meanwhile.
         """
-        is_drawn = False
+        is_drawn = is_last = False
         deadline = trio.current_time() + self._services.wait_seconds
         while not pending.exchange.done:
             reached: list[ReachedMember] = []
@@ -90,13 +104,16 @@ class GroupCalls:
             if reached:
                 return reached
             waiting = next((each for each in denied if each[1].retry), None)
-            if waiting is None or is_drawn:
+            if waiting is None or is_last:
                 self._steps.forward_or_refuse(*(waiting or denied[0]))
                 return []
             at, denial = waiting
+            is_last = True
             with trio.move_on_at(deadline):
-                await self._services.authorizer.relieve(denial, at.tool, 0).wait()
-            is_drawn = denial.grant is not None or trio.current_time() >= deadline
+                is_last = not await self._services.authorizer.relieve(denial, at.tool, 0).wait()
+            is_drawn = denial.grant is not None
+            if self._steps.is_outdated(pending):
+                raise BusyError
         return []
 
 

@@ -70,7 +70,9 @@ class AnswerRoom:
         _room.free(self._held, self._crew)
 
     def take(self, size: int) -> bool:
-        """Count bytes; return False if the worker has no room for them."""
+        """Count bytes; return False if the request or the worker has no room for them."""
+        if self._held + size > limits.mcp_group_request_bytes_max:
+            return False
         if not _room.take(size, self._crew):
             return False
         self._held += size
@@ -164,7 +166,8 @@ def _answer(
     if error is not None and read.member("error", "code") == b"%d" % METHOD_NOT_FOUND:
         raise LeftOutError("it does not have the method", is_lacking=True, error=error)
     if result is None:
-        raise LeftOutError(f"it answered with an error: {error!r}"[:200], error=error or b"")
+        code = (read.member("error", "code") or b"").decode("latin-1")
+        raise LeftOutError(f"it answered with the error {code[:20]}", error=error or b"")
     return MemberAnswer(result, error, session)
 
 

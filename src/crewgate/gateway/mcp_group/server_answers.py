@@ -9,9 +9,12 @@ import msgspec
 import trio
 
 from crewgate import limits
+from crewgate._native.audit_line import request_text
 from crewgate._native.json_rpc import JSONRPCMessage, read_message
-from crewgate.core.mcp.group_results import next_cursor
+from crewgate.core.mcp.group_results import ListPage, read_page
+from crewgate.core.mcp.list_filter import ListKind
 from crewgate.core.mcp.rpc_errors import RefusedMessageError
+from crewgate.errors import UnusableResponseError
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.mcp_group.group_session import GroupSession
 from crewgate.gateway.mcp_group.member_request import (
@@ -70,20 +73,29 @@ class ServerAsker:
 
         return await self._every(ask)
 
-    async def pages(self, message: JSONRPCMessage) -> ServerAnswers[list[bytes]]:
+    async def pages(self, message: JSONRPCMessage, kind: ListKind) -> ServerAnswers[list[ListPage]]:
         """Return all pages of a list; errors as in `answers`."""
 
-        async def ask(reached: ReachedMember) -> list[bytes]:
-            pages: list[bytes] = []
-            page, take = message, self._room.for_member()
+        async def ask(reached: ReachedMember) -> list[ListPage]:
+            pages: list[ListPage] = []
+            asked, take, count = message, self._room.for_member(), 0
+            call = request_text(reached.pending.described.id).decode()
             with trio.move_on_after(limits.mcp_group_seconds):
                 while len(pages) < limits.mcp_group_pages_max:
-                    answer = await self._ask(reached, page, take)
-                    pages.append(answer.result or b"")
-                    cursor = next_cursor(pages[-1])
-                    if cursor is None:
+                    answer = await self._ask(reached, asked, take)
+                    page = _page(answer, kind)
+                    pages.append(page)
+                    count += len(page.entries)
+                    if count > limits.mcp_group_entries_max:
+                        most = limits.mcp_group_entries_max
+                        raise LeftOutError(f"its list has more than {most} entries")
+                    if page.next_cursor is None:
                         return pages
-                    page = _with_cursor(message, cursor)
+                    asked = _with_cursor(
+                        message,
+                        page.next_cursor,
+                        f"crewgate/{call}/{kind.member}/{len(pages)}",
+                    )
                 raise LeftOutError(f"its list has more than {limits.mcp_group_pages_max} pages")
             raise LeftOutError(f"no whole list within {limits.mcp_group_seconds:g} s")
 
@@ -127,10 +139,19 @@ class ServerAsker:
         return ServerAnswers(found, ordered, error)
 
 
-def _with_cursor(message: JSONRPCMessage, cursor: str) -> JSONRPCMessage:
+def _page(answer: MemberAnswer, kind: ListKind) -> ListPage:
+    try:
+        return read_page(answer.result or b"", kind)
+    except UnusableResponseError as error:
+        raise LeftOutError(str(error)) from None
+
+
+def _with_cursor(message: JSONRPCMessage, cursor: str, request_id: str) -> JSONRPCMessage:
+    """Return the request for a later page; no two requests of a session have one id."""
     members = _members.decode(message.body)
     params = _members.decode(members.get("params", msgspec.Raw(b"{}")))
     params["cursor"] = msgspec.Raw(_encode(cursor))
+    members["id"] = msgspec.Raw(_encode(request_id))
     members["params"] = msgspec.Raw(_encode(params))
     return read_message(_encode(members))
 

@@ -10,14 +10,31 @@ import pytest
 import trio
 from gateway_world import World, running_gateway
 from mcp_messages import LEGACY, MODERN, encoded, headers, legacy, modern
+from msgspec import structs
 from scripted_server import read_request
 
+from crewgate import limits
 from crewgate.core.audit.records import CallOutcome
+from crewgate.core.mcp.message_rules import TASKS
 from crewgate.core.problem_types import Reason
+from crewgate.core.sealed_ids import IdKind
 from crewgate.core.verdict import Denial
 
 JSON = "Content-Type: application/json\r\n"
 BOTH = {"files": ["read", "delete", "a.b"], "priced": ["read", "scan", "a.b"]}
+
+OFFERED = {
+    "files": {
+        "prompts/list": ("prompts", ["greet", "sum up"]),
+        "resources/list": ("resources", ["file:///a", "both:///b"]),
+        "resources/templates/list": ("resourceTemplates", ["file:///{name}"]),
+    },
+    "priced": {
+        "prompts/list": ("prompts", ["greet", "count"]),
+        "resources/list": ("resources", ["both:///b", "note:///c"]),
+        "resources/templates/list": ("resourceTemplates", ["file:///notes/{name}", "note:///{n}"]),
+    },
+}
 
 
 def response(body: object, status: str = "200 OK", more: str = "") -> bytes:
@@ -31,7 +48,7 @@ class Servers:
     """Two MCP servers, `files` and `priced`, behind one socket; what each of them was asked.
 
     `tools` are their lists. A server in `down` closes the connection, one in `slow` never answers,
-    and one in `lacking` does not know what a list of tools is.
+    one in `lacking` does not know what a list of tools is, and one in `ended` knows no session.
     """
 
     def __init__(self, tools: Mapping[str, list[str]] = BOTH) -> None:
@@ -39,6 +56,7 @@ class Servers:
         self.down: set[str] = set()
         self.slow: set[str] = set()
         self.lacking: set[str] = set()
+        self.ended: set[str] = set()
         self.page_size = 100
         self.asked: list[tuple[str, str, dict[str, Any], dict[str, str]]] = []
         self.sessions = {"files": "f-1", "priced": ""}
@@ -66,6 +84,8 @@ class Servers:
         method, params = message["method"], message.get("params", {})
         if "id" not in message:
             return b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
+        if server in self.ended:
+            return response({}, "404 Not Found")
         more = ""
         is_modern = "_meta" in params
         result: dict[str, Any] = {"resultType": "complete"} if is_modern else {}
@@ -79,6 +99,10 @@ class Servers:
             if at + self.page_size < len(self.tools[server]):
                 result["nextCursor"] = str(at + self.page_size)
             result |= {"ttlMs": 1000, "cacheScope": "public"} if is_modern else {}
+        elif method in OFFERED[server]:
+            member, names = OFFERED[server][method]
+            key = {"prompts": "name", "resources": "uri"}.get(member, "uriTemplate")
+            result[member] = [{key: name} for name in names]
         elif method in {"server/discover", "initialize"}:
             result |= {"capabilities": {"tools": {"listChanged": True}, server: {}}}
             result["instructions"] = f"Use {server}."
@@ -268,6 +292,65 @@ async def test_a_revocation_ends_a_list(tmp_path: Path) -> None:
         assert site.world.sink.records[-1].outcome is CallOutcome.REVOKED
 
 
+async def test_prompts_and_resources_have_a_server_too(tmp_path: Path) -> None:
+    """A prompt is like a tool. A resource is read where it is listed, or where a template fits."""
+    async with site_of(tmp_path, Servers()) as site:
+        site.world.judge.permits.clear()
+        prompts = (await site.ask(modern("prompts/list"))).json()["result"]["prompts"]
+        names = [prompt["name"] for prompt in prompts]
+        assert names == ["files__greet", "sum up", "priced__greet", "count"]
+        reads = {
+            "file:///a": "files", "both:///b": "files", "note:///c": "priced",
+            "file:///x": "files", "file:///notes/x": "priced", "other:///x": "files",
+        }  # fmt: skip
+        asked = [
+            (modern("prompts/get", name="priced__greet"), "priced"),
+            (modern("prompts/get", name="sum up"), "files"),
+            *((modern("resources/read", uri=uri), server) for uri, server in reads.items()),
+        ]
+        for completed, server in (("count", "priced"), ("files__greet", "files")):
+            ref = {"type": "ref/prompt", "name": completed}
+            message = modern("completion/complete", ref=ref, argument={"name": "a", "value": ""})
+            asked.append((message, server))
+        for message, server in asked:
+            assert (await site.ask(message)).status_code == 200
+            assert site.servers.asked[-1][0] == server, message
+        assert site.servers.asked[-1][2]["ref"]["name"] == "greet"
+        bad = modern("completion/complete", ref={"type": 1}, argument={})
+        assert (await site.ask(bad)).json()["error"]["code"] == -32602
+        listed = [method for _, method, _, _ in site.servers.asked if method.endswith("/list")]
+        assert len(listed) == 6
+
+
+async def test_a_subscription_concerns_one_server(tmp_path: Path) -> None:
+    """The streams of several servers are not merged."""
+    async with site_of(tmp_path, Servers()) as site:
+        wanted = {"resourceSubscriptions": ["note:///c"]}
+        await site.ask(modern("subscriptions/listen", notifications=wanted))
+        assert site.servers.asked[-1][:2] == ("priced", "subscriptions/listen")
+        for wanted in (
+            {"resourceSubscriptions": ["note:///c", "file:///a"]},
+            {"toolsListChanged": True},
+        ):
+            answer = await site.ask(modern("subscriptions/listen", notifications=wanted))
+            assert "concerns files, priced" in answer.json()["error"]["message"]
+
+
+async def test_a_task_is_found_by_its_id(tmp_path: Path) -> None:
+    """The id is sealed for one endpoint. An id of another branch does not exist."""
+    tasks = {"io.modelcontextprotocol/clientCapabilities": {"extensions": {TASKS: {}}}}
+    async with site_of(tmp_path, Servers()) as site:
+        group = site.world.gateway.routes.groups["team"]
+        for token, found in ((b"good", True), (b"sibling", False)):
+            ids = group.members[1].endpoint.ids_of(site.world.judge.grants[token])
+            sealed = ids.seal("t-1", IdKind.MCP_TASK)
+            answer = await site.ask(modern("tasks/get", taskId=sealed, meta=tasks))
+            assert ("error" not in answer.json()) == found
+        assert [(server, params["taskId"]) for server, _, params, _ in site.servers.asked] == [
+            ("priced", "t-1")
+        ]
+
+
 async def test_headers_must_agree_with_the_name_that_the_client_used(tmp_path: Path) -> None:
     """The server gets the name that it gave to the tool."""
     async with site_of(tmp_path, Servers()) as site:
@@ -278,3 +361,64 @@ async def test_headers_must_agree_with_the_name_that_the_client_used(tmp_path: P
         _, _, params, fields = site.servers.asked[-1]
         assert (params["name"], fields["mcp-name"]) == ("read", "read")
         assert fields["x-crewgate-tool"] == "files.read"
+
+
+async def test_a_call_waits_for_the_first_credit_of_its_branch(tmp_path: Path) -> None:
+    """The gate wants a draw before it answers for a branch that it has not seen."""
+    async with site_of(tmp_path, Servers()) as site:
+        grant = site.world.judge.grants[b"good"]
+        site.world.judge.denials = 2 * [Denial(Reason.BUDGET_UNAVAILABLE, grant, retry=True)]
+        assert "delete" in await site.tools()
+        assert len(site.world.judge.draws) == 1
+        site.world.judge.draws *= 3  # the next draw brings nothing
+        site.world.judge.denials = 4 * [Denial(Reason.BUDGET_UNAVAILABLE, grant, retry=True)]
+        assert (await site.ask(modern("tools/list"))).status_code == 503
+
+
+async def test_a_call_that_waits_while_the_routes_change_is_not_judged_by_old_numbers(
+    tmp_path: Path,
+) -> None:
+    """Its client tries again."""
+    async with site_of(tmp_path, Servers()) as site, trio.open_nursery() as nursery:
+        site.servers.slow.add("priced")
+        texts: list[str] = []
+
+        async def call() -> None:
+            answer = (await site.ask(modern("tools/call", name="read"))).json()
+            texts.append(answer["result"]["content"][0]["text"])
+
+        nursery.start_soon(call)
+        with trio.fail_after(20):
+            while "tools/list" not in site.servers.methods("priced"):
+                await trio.lowlevel.checkpoint()
+            site.world.gateway.routes = structs.replace(site.world.gateway.routes)
+            while not texts:
+                await trio.lowlevel.checkpoint()
+        assert "another configuration" in texts[0]
+        assert "tools/call" not in site.servers.methods("files")
+
+
+@pytest.mark.parametrize("what", ["pages", "size"])
+async def test_a_hostile_server_is_left_out(
+    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are not affected."""
+    monkeypatch.setattr(limits, "mcp_group_pages_max", 3)
+    monkeypatch.setattr(limits, "mcp_group_bytes_max", 1000)
+    many = [f"t{number}" for number in range(50)]
+    async with site_of(tmp_path, Servers({"files": ["read"], "priced": many})) as site:
+        site.servers.page_size = 5 if what == "pages" else 50
+        answer = (await site.ask(modern("tools/list"))).json()["result"]
+        assert [tool["name"] for tool in answer["tools"]] == ["read"]
+        assert answer["_meta"] == {"dev.crewgate/unavailable_servers": ["priced"]}
+
+
+async def test_a_session_that_a_server_has_ended_begins_anew(tmp_path: Path) -> None:
+    """The client learns it as MCP says, whatever it asked for."""
+    async with site_of(tmp_path, Servers()) as site:
+        begun = await site.ask(legacy("initialize", protocolVersion=LEGACY, capabilities={}))
+        session = {"mcp-session-id": begun.headers["mcp-session-id"]}
+        assert (await site.ask(legacy("tools/list"), **session)).status_code == 200
+        site.servers.ended.add("files")
+        for message in (legacy("tools/list"), legacy("tools/call", name="delete")):
+            assert (await site.ask(message, **session)).status_code == 404
