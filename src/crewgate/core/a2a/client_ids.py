@@ -213,8 +213,8 @@ class ResponseTexts(TextRewriter):
         )
 
     def note_task(self, task: str, *, has_ended: bool) -> None:
-        """Report the state of a task to the observer."""
-        if self._observer is not None and task:
+        """Report the state of a task to the observer, unless its id is too long to be sealed."""
+        if self._observer is not None and 0 < len(task.encode()) <= IdKind.A2A_TASK.bytes_max:
             (self._observer.task_ended if has_ended else self._observer.task_runs)(task)
 
     def json_card(self, card: bytes) -> bytes:

@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from crewgate import limits
 from crewgate.core.mcp.response_rewriting import ServerMessage
 from crewgate.core.mcp.rpc_errors import bad_params
 from crewgate.core.sealed_ids import CallIds, IdKind
@@ -71,13 +72,13 @@ class TaskIdSealing:
         """
         if not _may_name_tasks(message):
             return None
-        self._observe(message)
-        sealed = None
+        original, sealed = message, None
         for path in self._places(message):
             plain = message.text(*path)
             if plain is not None:
                 sealed = message.with_text(path, self._seal(plain))
                 message = self._read(sealed)
+        self._observe(original)  # it remembers ids, which are now known not to be too long
         if message.method == "notifications/subscriptions/acknowledged":
             found = message.member(*_SUBSCRIBED)
             if found is not None:
@@ -170,9 +171,14 @@ def _may_name_tasks(message: ServerMessage) -> bool:
 
 def _list(text: bytes) -> list[str]:
     try:
-        return _texts.decode(text)
+        found = _texts.decode(text)
     except msgspec.DecodeError as error:
         raise UnusableResponseError("its taskIds are not a list of texts") from error
+    if len(found) > limits.mcp_subscriptions_max:  # no client has asked for more
+        raise UnusableResponseError(
+            f"it has {len(found)} taskIds; {limits.mcp_subscriptions_max} are allowed"
+        )
+    return found
 
 
 def _with_tasks(body: bytes, tasks: list[str]) -> bytes:

@@ -83,11 +83,15 @@ class EndpointResponse:
         return self._messages is not None and self._messages.is_over
 
     def begin(self, status: int, headers: Sequence[HeaderField]) -> None:
-        """Note the head of the response."""
+        """Note the head of the response.
+
+        Raises:
+            UnusableResponseError: The client must not get the response.
+        """
         fields = dict(headers)
-        if self._starts_session:
-            self._session = fields.get(SESSION, b"")
-        self._note_session(status)
+        if self._starts_session and SESSION in fields:
+            self._session = self._sealed_session(fields[SESSION])
+        self._note_session(status, fields.get(SESSION, b""))
         kind = fields.get(b"content-type", b"").lower()
         # A compressed stream is not passed on: it cannot be read.
         if self._reads_streams_only and not kind.startswith(b"text/event-stream"):
@@ -109,25 +113,24 @@ class EndpointResponse:
             self._messages.close()
 
     def head(self, headers: list[HeaderField]) -> list[HeaderField]:
-        """Return the fields for the client: the id of a session is sealed, or left out.
-
-        Raises:
-            UnusableResponseError: The id of the session is too long.
-        """
+        """Return the fields for the client: the id of a session is sealed, or left out."""
         kept = [field for field in headers if field[0] != SESSION]
         if self._session:
-            try:
-                sealed = self._ids.seal(self._session.decode(), IdKind.MCP_SESSION)
-            except ValueError as error:
-                raise UnusableResponseError(f"the id of its session: {error}") from None
-            kept.append((SESSION, sealed.encode()))
+            kept.append((SESSION, self._session))
         return kept if self._messages is None else self._messages.head(kept)
 
-    def _note_session(self, status: int) -> None:
+    def _sealed_session(self, session: bytes) -> bytes:
+        """Return the id of a session for the client; UnusableResponseError if it can have none."""
+        try:
+            return self._ids.seal(session.decode("ascii"), IdKind.MCP_SESSION).encode()
+        except ValueError as error:
+            raise UnusableResponseError(f"the id of its session: {error}") from None
+
+    def _note_session(self, status: int, session: bytes) -> None:
         if status == HTTPStatus.NOT_FOUND or (self._ends_session and status < _REDIRECTION):
             self._work.session_ended()
         elif self._session:
-            self._work.session_runs(self._session.decode("latin-1"))
+            self._work.session_runs(session.decode("ascii"))
         elif not self._starts_session:
             self._work.session_runs()
 

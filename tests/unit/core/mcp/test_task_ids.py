@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from crewgate import limits
 from crewgate._native.json_rpc import read_message
 from crewgate.core.mcp.rpc_errors import INVALID_PARAMS, RefusedMessageError
 from crewgate.core.mcp.task_ids import TaskIdSealing, open_related_task, open_task
@@ -165,8 +166,25 @@ def test_all_else_stays_as_the_server_wrote_it(method: str, message: dict[str, A
 def test_a_server_with_unusable_ids_is_refused(
     members: dict[str, Any], error: type[Exception]
 ) -> None:
+    """The observer hears of no such task, which would take memory for as long as it runs."""
+    tasks = Tasks()
+    text = json.dumps({"jsonrpc": "2.0", **result(members)}).encode()
     with pytest.raises(error):
-        edited(result(members))
+        TaskIdSealing(ids(), read_message, tasks, "tools/call")(read_message(text))
+    assert not tasks.seen
+
+
+def test_a_server_cannot_name_more_tasks_than_a_client_can_ask_for() -> None:
+    """To seal 90,000 ids takes the worker most of a second."""
+    many = [str(number) for number in range(limits.mcp_subscriptions_max + 1)]
+    method = "notifications/subscriptions/acknowledged"
+    for listed in (many[1:], many):
+        message = {"method": method, "params": {"notifications": {"taskIds": listed}}}
+        if listed is many:
+            with pytest.raises(UnusableResponseError, match="257 taskIds"):
+                edited(message)
+        else:
+            assert len(edited(message)[0]["params"]["notifications"]["taskIds"]) == 256
 
 
 def test_a_client_gets_the_id_that_it_sent() -> None:

@@ -144,6 +144,21 @@ async def test_a_session_runs_until_its_end(tmp_path: Path) -> None:
         assert running(world) == []
 
 
+async def test_a_session_with_an_unusable_id_is_not_remembered(tmp_path: Path) -> None:
+    """Each would take memory for a day, and no client could use it."""
+    answers = [
+        _answer({"id": 1, "result": {}}, more=f"Mcp-Session-Id: {session}\r\n")
+        for session in ("s" * 1025, "\u00e9")
+    ]
+    async with running_gateway(Server(*answers), tmp_path) as world:
+        for _ in answers:
+            response = await _ask(world, legacy("initialize", protocolVersion="2025-11-25"))
+            assert "the id of its session" in response.json()["error"]["message"]
+            assert "mcp-session-id" not in response.headers
+        await world.settled()
+        assert running(world) == []
+
+
 class Slow:
     """A server that answers when it is let, and notes whether its client has gone before."""
 
