@@ -83,4 +83,7 @@ def _endpoint(endpoint: MCPConfig | A2AConfig) -> JudgedTool:
 
 def covers(pattern: str, tool: JudgedTool) -> bool:
     """Return whether a pattern covers a tool, or something that an endpoint may have."""
-    return matches(pattern, tool.name) or (tool.is_endpoint and reaches(pattern, tool.name))
+    if matches(pattern, tool.name):
+        return True
+    is_possible = tool.is_endpoint and tool_ids.is_possible(pattern, tool.name)
+    return is_possible and reaches(pattern, tool.name)

@@ -27,6 +27,7 @@ from crewgate.config import (
     file_descriptor_needs,
 )
 from crewgate.config.judged_tools import covers, judged_tools
+from crewgate.core.mcp import tool_ids
 from crewgate.errors import CAError, ConfigurationError
 from crewgate.issuer.signing import SigningKey
 from crewgate.policy.argument_rules_loader import load_argument_rules
@@ -122,6 +123,13 @@ def _unreachable_tools(config: Config) -> Iterator[str]:
         for pattern in crew.tools:
             if not any(covers(pattern, tool) for tool in tools):
                 yield f'crew {crew.name}: "{pattern}" matches no tool of this configuration'
+            for endpoint in config.mcp:
+                meant = tool_ids.with_colon(pattern, endpoint.name)
+                if meant is not None:
+                    yield (
+                        f'crew {crew.name}: "{pattern}" allows tools only; for prompts and '
+                        f'resources, write a colon: "{meant}"'
+                    )
     granted = [pattern for crew in config.crews for pattern in crew.tools]
     granted += [pattern for crossing in config.crossings for pattern in crossing.tools]
     for tool in tools:

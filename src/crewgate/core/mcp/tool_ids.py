@@ -10,6 +10,7 @@ import re
 # 2026-07-28, "Tools": 1 to 128 characters.
 _TOOL = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _PROMPT = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
+_COLON_KINDS = ("prompts", "resources")
 
 
 def is_tool(name: str) -> bool:
@@ -35,3 +36,21 @@ def prompt_id(endpoint: str, name: str) -> str:
 def resource_id(endpoint: str, resource_class: str) -> str:
     """Return the id of the resources of one class."""
     return f"{endpoint}:resources.{resource_class}"
+
+
+def is_possible(pattern: str, endpoint: str) -> bool:
+    """Return whether ids of the endpoint can fit a valid pattern that begins with its name."""
+    kinds = tuple(f"{endpoint}:{kind}." for kind in _COLON_KINDS)
+    return not pattern.startswith(f"{endpoint}:") or pattern.startswith(kinds)
+
+
+def with_colon(pattern: str, endpoint: str) -> str | None:
+    """Return the pattern of prompts or resources that a person means who writes "." for ":".
+
+    Return None if the pattern does not look so.
+    """
+    for kind in _COLON_KINDS:
+        rest = pattern.removeprefix(f"{endpoint}.{kind}")
+        if rest != pattern and rest[:1] in {"", "."}:
+            return f"{endpoint}:{kind}{rest or '.*'}"
+    return None

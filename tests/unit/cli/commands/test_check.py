@@ -182,6 +182,19 @@ def test_patterns_and_tools_that_meet_nothing_are_told(run: Run, fresh: Path) ->
     assert f"tool publish.post: no crew may call it; {mend}" in warnings
 
 
+def test_misspelled_patterns_of_prompts_are_told(run: Run, fresh: Path) -> None:
+    """A pattern with a dot allows tools only, and no id has another word after the colon."""
+    text = fresh.read_text().replace(
+        '"publish.*"]', '"publish.*", "files.prompts.*", "files:prompt.*", "files:prompts.*"]'
+    )
+    fresh.write_text(f'{text}\n[mcp.files]\npath = "/mcp/files"\nupstream = "tools"\nprice = "0"\n')
+    _, warnings = check(run, fresh)
+    meant = 'for prompts and resources, write a colon: "files:prompts.*"'
+    assert f'crew article: "files.prompts.*" allows tools only; {meant}' in warnings
+    assert 'crew article: "files:prompt.*" matches no tool of this configuration' in warnings
+    assert not any('"files:prompts.*" matches' in warning for warning in warnings)
+
+
 def test_a_model_that_needs_a_limit_of_its_clients_is_told(run: Run, fresh: Path) -> None:
     """Where requests set none by themselves, and there is something to be limited."""
     text = fresh.read_text()
