@@ -24,7 +24,7 @@ from crewgate.config.values import Fields, FilePath, Hosts, Mode, Name
 from crewgate.core.mcp import tool_ids
 from crewgate.core.mcp.argument_comparison import ArgumentComparison
 from crewgate.core.mcp.methods import METHODS, Revision
-from crewgate.core.mcp.pin_book import PinMode, PinPolicy, UnknownTools
+from crewgate.core.mcp.pin_book import PinMode, PinPolicy, UnapprovedTools
 from crewgate.core.policy.policy import SHARED
 from crewgate.core.pricing.sources import PlaceKind, PriceTerm
 from crewgate.core.pricing.tariff import Tariff
@@ -187,7 +187,7 @@ class MCPConfig(msgspec.Struct, frozen=True):
     """
 
     name: str
-    path: Annotated[str, values.ROUTE_PATH, "Path at which clients connect."]
+    path: Annotated[str, values.ENDPOINT_PATH, "Path at which clients connect."]
     upstream: Annotated[Name, "The [upstream.NAME] of the MCP server."]
     price: Annotated[int, FlattenedKeys(of=TableSchema(_EndpointPrice))]
     tools: Annotated[
@@ -215,7 +215,7 @@ class MCPConfig(msgspec.Struct, frozen=True):
         'Form of refusals: "mcp" as clients expect them, "result" for tool results also where a '
         'token does not allow the tool, "http" for problem documents.',
     ] = "mcp"
-    methods: Annotated[
+    unchecked_methods: Annotated[
         _Methods, "Further methods that pass without a check; every other unknown one is refused."
     ] = ()
     pins: Annotated[
@@ -223,15 +223,15 @@ class MCPConfig(msgspec.Struct, frozen=True):
         "If the server changes a tool that this machine has pinned: report it and refuse the tool "
         '("block"), only report it ("warn"), or pin no tools ("off").',
     ] = "warn"
-    unknown_tools: Annotated[
-        UnknownTools,
+    unapproved_tools: Annotated[
+        UnapprovedTools,
         'Whether to "allow" or to "refuse" tools that the server has never listed, and tools that '
         "it added after the first use and that nobody has approved.",
     ] = "allow"
     lenient_discover: Annotated[
         bool, "Let the headers of `server/discover` differ from its body, as some clients do."
     ] = False
-    instructions: Annotated[
+    show_instructions: Annotated[
         bool, "Show callers the server's instructions, whose text can name any tool."
     ] = True
     carriers: Annotated[Carriers, "Header fields that may hold the token."] = ("authorization",)
@@ -256,18 +256,18 @@ class MCPConfig(msgspec.Struct, frozen=True):
         Hosts, "Only requests to these hosts are for this endpoint.", Key(absent="any host")
     ] = ()
     rewrite: Annotated[
-        str | None, values.ROUTE_PATH, "Its path at the server.", Key(absent="`path`")
+        str | None, values.ENDPOINT_PATH, "Its path at the server.", Key(absent="`path`")
     ] = None
 
     def check(self, section: TOMLTableReader) -> None:
-        """Note a path that is no single path, and methods that have a rule already."""
-        if "{" in self.path or self.path.endswith("*"):
-            section.problem(f'path = "{self.path}": write one path, without {{}} and *')
-        known = [method for method in self.methods if method in METHODS]
+        """Note methods that have a rule already, and pins that contradict `unapproved_tools`."""
+        known = [method for method in self.unchecked_methods if method in METHODS]
         if known:
-            section.problem(f"methods: {', '.join(known)}: the gateway checks it; leave it out")
-        if self.pins == "off" and self.unknown_tools == "refuse":
-            section.problem('unknown_tools = "refuse": pins = "off" leaves all tools unknown')
+            section.problem(
+                f"unchecked_methods: {', '.join(known)}: the gateway checks it; leave it out"
+            )
+        if self.pins == "off" and self.unapproved_tools == "refuse":
+            section.problem('unapproved_tools = "refuse": pins = "off" approves no tool')
 
     @property
     def observe(self) -> bool:
@@ -277,7 +277,7 @@ class MCPConfig(msgspec.Struct, frozen=True):
     @property
     def pin_policy(self) -> PinPolicy:
         """What it does about tools that change, and about tools that are not pinned."""
-        return PinPolicy(self.pins, self.unknown_tools)
+        return PinPolicy(self.pins, self.unapproved_tools)
 
     @property
     def served(self) -> Revision:

@@ -25,7 +25,7 @@ class MCPGroupConfig(msgspec.Struct, frozen=True):
     """
 
     name: str
-    path: Annotated[str, values.ROUTE_PATH, "Path at which clients connect."]
+    path: Annotated[str, values.ENDPOINT_PATH, "Path at which clients connect."]
     servers: Annotated[_Servers, "The [mcp.NAME] that it serves, in the order of its lists."]
     refusals: Annotated[
         RefusalForm,
@@ -41,9 +41,7 @@ class MCPGroupConfig(msgspec.Struct, frozen=True):
     ] = ()
 
     def check(self, section: TOMLTableReader) -> None:
-        """Note a path that is no single path, and names that cannot be prefixes."""
-        if "{" in self.path or self.path.endswith("*"):
-            section.problem(f'path = "{self.path}": write one path, without {{}} and *')
+        """Note carriers and names of servers that cannot work."""
         if not self.carriers:
             section.problem("carriers: empty, so no call has a token; name one")
         for server in self.servers:

@@ -286,6 +286,13 @@ def _route_path(value: object) -> str:
     return text
 
 
+def _endpoint_path(value: object) -> str:
+    text = _route_path(value)
+    if "{" in text or "*" in text:
+        raise ValueError
+    return text
+
+
 def _address(value: object) -> str:
     return str(ip_address(string(value)))
 
@@ -319,6 +326,11 @@ ROUTE_PATH = ValueParser(
     'a path such as "/search", "/items/{id}" or "/files/*"',
     _route_path,
     {"type": "string", "pattern": "^/"},
+)
+ENDPOINT_PATH = ValueParser(
+    'one path such as "/mcp/files", without {} and *',
+    _endpoint_path,
+    {"type": "string", "pattern": "^/[^{}*]*$"},
 )
 METHOD = one_of(_METHODS, str)
 PATH = ValueParser(

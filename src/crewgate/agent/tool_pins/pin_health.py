@@ -38,7 +38,7 @@ def _fact(component: str, endpoint: str, policy: PinPolicy, pins: EndpointPins) 
         why = f"the server has changed {named(changed)}; {effect}"
         return degraded(component, why, _review("diff", endpoint), logged=True)
     added = [pin.name for pin in pins if pin.is_new]
-    if added and policy.unknown_tools == "refuse":
+    if added and policy.unapproved_tools == "refuse":
         why = f"the server has added {named(added)}; the gateway refuses calls of new tools"
         return degraded(component, why, _review("diff", endpoint), logged=True)
     if pins.is_full:

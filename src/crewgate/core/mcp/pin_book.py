@@ -23,14 +23,14 @@ from crewgate.core.mcp.pinning import PinState
 from crewgate.core.problem_types import Reason
 
 PinMode = Literal["off", "warn", "block"]
-UnknownTools = Literal["allow", "refuse"]
+UnapprovedTools = Literal["allow", "refuse"]
 
 
 class PinPolicy(msgspec.Struct, frozen=True):
     """What an endpoint does about definitions that change, and about tools that are not pinned."""
 
     pins: PinMode = "warn"
-    unknown_tools: UnknownTools = "allow"
+    unapproved_tools: UnapprovedTools = "allow"
 
 
 _NOT_PINNED = PinPolicy("off")
@@ -136,7 +136,7 @@ class PinBook:
         `INSTRUCTIONS`, the gateway leaves the instructions out of the server's answer.
         """
         policy = self._policies.get(endpoint, _NOT_PINNED)
-        blocks, refuses = policy.pins == "block", policy.unknown_tools == "refuse"
+        blocks, refuses = policy.pins == "block", policy.unapproved_tools == "refuse"
         if not (blocks or refuses):
             return None
         if endpoint not in self._is_first_use:

@@ -328,7 +328,7 @@ def _part(endpoint: MCPEndpoint, message: JSONRPCMessage, revision: Revision) ->
         return itself
     method = METHODS.get(message.method)
     if method is None or revision not in method.revisions:
-        if message.method in endpoint.config.methods:
+        if message.method in endpoint.config.unchecked_methods:
             return itself
         raise unknown_method(message.method)
     if method.is_notification != (message.kind == "notification"):

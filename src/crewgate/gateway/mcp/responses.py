@@ -235,7 +235,7 @@ def _view(
         else None,
         versions=versions_of(endpoint.config.served),
         withheld=_WITHHELD,
-        shows_instructions=endpoint.config.instructions,
+        shows_instructions=endpoint.config.show_instructions,
         seal_cursor=_sealing(ids, IdKind.MCP_CURSOR, "the next page"),
     )
 

@@ -74,7 +74,7 @@ class MemberChooser:
         if action is Action.LISTEN:
             return Choice(self._listened(), message)
         for each in self._reached:
-            if message.method in each.endpoint.config.methods:
+            if message.method in each.endpoint.config.unchecked_methods:
                 return Choice(each, message)
         raise unknown_method(message.method)
 
