@@ -70,7 +70,7 @@ class RouteTable(msgspec.Struct, frozen=True):
         That of an endpoint names the URL that the client called, as MCP clients check.
         """
         endpoint = self.endpoints.get(path)
-        if endpoint is not None:
+        if endpoint is not None and self.router.find(b"POST", endpoint.encode(), authority) >= 0:
             resource = f"https://{authority.decode()}{endpoint}"
             return protected_resource.document(resource, self.issuers)
         return self.metadata if path == protected_resource.PATH.encode() else None

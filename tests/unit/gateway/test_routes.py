@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from gateway_world import config_of
+from msgspec.structs import replace
 
 from crewgate.config import UpstreamConfig, UpstreamOrigin
 from crewgate.config.judged_tools import judged_tools
@@ -37,6 +38,20 @@ def test_entries_have_the_policy_s_numbers(tmp_path: Path) -> None:
     assert site.find(b"GET", b"/nowhere", b"a") is None
     for carrier, token in ((b"authorization", b"Bearer t"), (b"x-api-key", b"t")):
         assert site.tokens.find([(carrier, token)], b"") == b"t"
+
+
+def test_metadata_is_for_the_hosts_of_the_endpoint(tmp_path: Path) -> None:
+    """Another host has no such endpoint, so no client may learn of one there."""
+    config = config_of(ORIGIN, tmp_path)
+    files = replace(config.mcp[0], hosts=("files.example",))
+    site = build(replace(config, mcp=(files, *config.mcp[1:])), {"tools": _pool()})
+    path = b"/.well-known/oauth-protected-resource"
+    found = site.metadata_of(path + b"/mcp/files", b"files.example:8443")
+    assert found is not None
+    assert b'"https://files.example:8443/mcp/files"' in found
+    assert site.metadata_of(path + b"/mcp/files", b"other.example") is None
+    assert site.metadata_of(path + b"/mcp/modern", b"other.example") is not None
+    assert site.metadata_of(path, b"other.example") is not None
 
 
 def test_token_carriers_of_any_tool_never_go_upstream(tmp_path: Path) -> None:

@@ -10,12 +10,14 @@ from crewgate.server.exchange import Exchange
 def answers_itself(exchange: Exchange, policy: ListenerPolicy, routes: RouteTable) -> bool:
     """Answer a request for the gateway's own metadata, or a CORS preflight; False for others."""
     request = exchange.request
+    if not policy.serves(request.authority):
+        return False
     if request.path.startswith(METADATA_PATH) and request.method in {b"GET", b"HEAD"}:
         found = routes.metadata_of(request.path, request.authority)
         if found is not None:
             exchange.respond(200, [(b"content-type", b"application/json")], found)
             return True
-    if request.method == b"OPTIONS" and policy.serves(request.authority):
+    if request.method == b"OPTIONS":
         allowed = cors.preflight(request, routes.find)
         if allowed is not None:
             exchange.respond(204, allowed)
