@@ -6,6 +6,7 @@ because MCP has none.
 """
 
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from typing import Protocol
 
 from msgspec import structs
@@ -150,8 +151,7 @@ class ResponseRewriter:
                 passed = self._relay(self._events, data, ends=ends)
         except UnusableResponseError as error:
             self.close()
-            why = f"its response with the HTTP status {self._status} cannot be passed on: {error}"
-            raise UnusableResponseError(why) from error
+            raise UnusableResponseError(self._why_unusable(error)) from error
         if ends or self.is_over:
             self.close()
         return passed
@@ -161,6 +161,11 @@ class ResponseRewriter:
         self.is_over = True
         self._body = bytearray()
         self._hold(0)
+
+    def _why_unusable(self, error: UnusableResponseError) -> str:
+        why = f"the response with the HTTP status {self._status} cannot be passed on: {error}"
+        is_misrouted = self._status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
+        return f"{why}; compare `rewrite` with the path at the server" if is_misrouted else why
 
     def _collect(self, data: bytes, *, ends: bool) -> bytes:
         """Return the body for the client, if this is the end of it."""

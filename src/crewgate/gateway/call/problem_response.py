@@ -67,7 +67,9 @@ def upstream_problem(error: UpstreamError, *, is_touched: bool) -> ProblemType:
     `is_touched`: the tool's server may have seen the call.
     """
     if isinstance(error, UnusableResponseError):
-        return structs.replace(problem_types.UPSTREAM_FAILED, detail=str(error))
+        why = str(error)
+        detail = f"{why[:1].upper()}{why[1:]}. The tool may have done its work."
+        return structs.replace(problem_types.UPSTREAM_FAILED, detail=detail)
     if isinstance(error, UpstreamTimeoutError):
         kind = problem_types.UPSTREAM_TIMEOUT
         return kind if is_touched else structs.replace(kind, detail=_NOT_SENT_IN_TIME)

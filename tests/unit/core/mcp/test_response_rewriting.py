@@ -104,7 +104,7 @@ def test_everything_else_is_an_error(
     """It says what is wrong, and nothing of the body."""
     body = event(message) if headers is STREAM else message
     text = why_not(rewriter(), body, headers)
-    assert text.startswith(f"its response with the HTTP status 200 cannot be passed on: {why}")
+    assert text.startswith(f"the response with the HTTP status 200 cannot be passed on: {why}")
     assert "html" not in text
 
 
@@ -117,7 +117,7 @@ def test_everything_else_is_an_error(
             b"<p>",
             "the HTTP status 503 .*: its body is neither",
         ),
-        (404, [], b"", "the HTTP status 404 cannot be passed on: it is empty"),
+        (404, [], b"", "404 cannot be passed on: it is empty; compare `rewrite` with the path"),
         (200, [], b"{}", "neither application/json nor text/event-stream"),
         (200, [(b"content-encoding", b"gzip"), *JSON], b"\x1f", "compressed"),
         (200, JSON, PROGRESS, "it is not the response to a request"),
