@@ -76,11 +76,12 @@ def test_what_init_writes_explains_its_keys(tmp_path: Path) -> None:
         assert re.search(
             rf"^# {re.escape(summary(path, key))}\n(?:# )?{key} = ", text, re.MULTILINE
         )
-    said = re.sub(r"^# (?=(?:[a-z_]+ = |credential))", "", text, flags=re.MULTILINE)
+    said = re.sub(r"^# (?=[a-z_]+ = |\[[a-z.]+\]$)", "", text, flags=re.MULTILINE)
     (tmp_path / "crewgate.toml").write_text(said)
     config = load(tmp_path / "crewgate.toml")
     assert config.audit.sync == "second"
     assert config.upstreams[0].credential is not None
+    assert config.mcp[0].upstream == config.upstreams[1].name
 
 
 def test_a_key_that_is_not_declared_has_no_summary() -> None:

@@ -146,6 +146,16 @@ method = "POST"
 path = "/publish"
 upstream = "{tools}"
 price = "0.01"
+
+# An MCP server: a path for its clients, and a price for each call of its tools. To let the crew use
+# the tools, add "files.*" to its `tools`.
+# [upstream.files]
+# url = "http://127.0.0.1:9321"
+# [mcp.files]
+# path = "/mcp/files"
+# rewrite = "/mcp"
+# upstream = "files"
+# price = "0.01"
 """
 
 
