@@ -74,7 +74,7 @@ def diff(
         found = [admin.definitions(endpoint, each) for each in names]
     text = (
         "\n\n".join("\n".join(definition_lines(each, config_path)) for each in found)
-        or f"{endpoint}: this machine knows of no change that nobody has approved"
+        or f"{endpoint}: every change that this machine knows of is approved"
     )
     document = {"definitions": [definition_document(each) for each in found]}
     print_result(document, text, as_json=as_json)
