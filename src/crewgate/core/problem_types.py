@@ -207,8 +207,8 @@ _bad_token(Reason.BINDING_MISMATCH, "Token does not fit this call",
     "branch named other parents. Send a token and a certificate of one crew. If that does not "
     "help, get a new token.")
 _add(ProblemType(Reason.UNKNOWN_TOOL.value, 404, "Unknown tool",
-    "No tool has this method and path. Compare them with the gateway's configuration or, in a "
-    "server of your own, with the argument `tool` of CrewgateMiddleware."))
+    "No tool or endpoint has this method and path at this host. Compare them with the gateway's "
+    "configuration or, in a server of your own, with the argument `tool` of CrewgateMiddleware."))
 _add(ProblemType(Reason.TOOL_NOT_ALLOWED.value, 403, "Tool not allowed",
     "The token or its crew does not allow this tool. Ask the orchestrator for a token that does.",
     token_error=INSUFFICIENT_SCOPE))
