@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import tarfile
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,7 @@ def test_the_alerts_are_those_of_prometheus(render: Render) -> None:
         ({"ledger": {"url": "postgresql://crewgate:secret@db/budgets"}}, "ledger.url"),
         ({"ledger": {"url": "postgresql://db/budgets?password=secret"}}, "ledger.url"),
         ({"identitySecret": ""}, "name the Secret with the archives"),
+        ({"sealingKeys": "sealing.keys", "secretFiles": ""}, "set secretFiles"),
         ({"replica": 3}, "additional properties 'replica' not allowed"),
     ],
 )
@@ -145,6 +147,15 @@ def test_a_wrong_value_is_refused(render: Render, change: dict[str, Any], said: 
     with pytest.raises(helm.HelmError) as found:
         render(ALL | change)
     assert said in str(found.value).replace("/", ".")
+
+
+def test_all_pods_seal_with_the_keys_of_one_secret(render: Render) -> None:
+    """A task that began at one machine is known at the others."""
+    found = one(render(ALL | {"sealingKeys": "sealing.keys"}), "ConfigMap")["data"]
+    texts = [text for name, text in found.items() if name.endswith(".toml")]
+    assert len(texts) == 3
+    for text in texts:
+        assert tomllib.loads(text)["sealing_keys"] == "/run/crewgate/secrets/sealing.keys"
 
 
 def test_no_container_has_a_right_or_a_writable_root(render: Render) -> None:

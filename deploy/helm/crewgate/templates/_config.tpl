@@ -16,6 +16,9 @@ audience = {{ $values.audience | quote }}
 state = "{{ $place }}/state"
 workers = {{ int $values.workers }}
 drain_seconds = {{ $values.drainSeconds }}
+{{- with $values.sealingKeys }}
+sealing_keys = "/run/crewgate/secrets/{{ . }}"
+{{- end }}
 
 [audit]
 folder = "{{ $place }}/state/audit"

@@ -44,6 +44,9 @@ capabilities:
 {{- if and .Values.ledger.passwordSecret.name (hasPrefix "sqlite:" .Values.ledger.url) -}}
 {{- fail "ledger.passwordSecret: a ledger in a file has no password; remove it" -}}
 {{- end -}}
+{{- if and .Values.sealingKeys (not .Values.secretFiles) -}}
+{{- fail "sealingKeys: this is a key of the Secret that secretFiles names; set secretFiles" -}}
+{{- end -}}
 {{- end -}}
 
 {{- /* What the gateway and its commands mount. They need no writable folder but `state`. */ -}}
