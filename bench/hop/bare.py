@@ -54,6 +54,15 @@ class Waved:
         self.lease_remaining_micro = permit.lease_remaining_micro
         self.branch_unspent_micro = permit.branch_unspent_micro
 
+    def allows(self, name: str) -> bool:
+        """All of an MCP endpoint, too."""
+        del name
+        return True
+
+    def note_observed(self, reason: Reason) -> None:
+        """Nothing is refused, so nothing is observed."""
+        del reason
+
     def settle(self, cost_micro: int | None = None) -> None:
         """Charge nobody."""
 
