@@ -15,9 +15,16 @@ from bench.hop.arena import Arena, install, standing
 from bench.hop.gateways import ENVOY, NGINX, STACK
 from bench.hop.groups.group import Group
 from bench.hop.groups.suite import GROUPS
+from bench.hop.mcp_gateways import CONTEXTFORGE, LITELLM
 
 WIDTH = 132  # where the output is no terminal
-NAMES = {"nginx": NGINX, "envoy": ENVOY, "stack": STACK}
+NAMES = {
+    "nginx": NGINX,
+    "envoy": ENVOY,
+    "stack": STACK,
+    "contextforge": CONTEXTFORGE,  # these two in the group mcp_gateways only
+    "litellm": LITELLM,
+}
 
 
 @click.command()

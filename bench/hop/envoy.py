@@ -45,25 +45,31 @@ def authentication(demand: Demand) -> dict[str, Any]:
     return named("envoy.filters.http.jwt_authn", kind, providers={"crew": provider}, rules=[rule])
 
 
+def claimed(name: str) -> dict[str, Any]:
+    """The principal whose token lists this tool."""
+    matcher = {
+        "filter": "envoy.filters.http.jwt_authn",
+        "path": [{"key": "claims"}, {"key": "allowed_tools"}],
+        "value": {"list_match": {"one_of": {"string_match": {"exact": name}}}},
+    }
+    return {"sourced_metadata": {"metadata_source": "DYNAMIC", "metadata_matcher": matcher}}
+
+
 def policy(tool: Tool) -> dict[str, Any]:
     """The tool's path, for tokens that list the tool."""
-    claim = {
-        "metadata_source": "DYNAMIC",
-        "metadata_matcher": {
-            "filter": "envoy.filters.http.jwt_authn",
-            "path": [{"key": "claims"}, {"key": "allowed_tools"}],
-            "value": {"list_match": {"one_of": {"string_match": {"exact": tool.name}}}},
-        },
-    }
     return {
         "permissions": [{"url_path": {"path": {"exact": tool.path}}}],
-        "principals": [{"sourced_metadata": claim}],
+        "principals": [claimed(tool.name)],
     }
 
 
 def authorization() -> dict[str, Any]:
     """A policy a tool. Envoy asks them by name: the one that most loads use has the first."""
-    policies = {f"{place} {tool.name}": policy(tool) for place, tool in enumerate(TOOLS)}
+    return rbac({f"{place} {tool.name}": policy(tool) for place, tool in enumerate(TOOLS)})
+
+
+def rbac(policies: dict[str, Any]) -> dict[str, Any]:
+    """The filter that lets through what one of these policies allows."""
     rules = {"action": "ALLOW", "policies": policies}
     return named("envoy.filters.http.rbac", "filters.http.rbac.v3.RBAC", rules=rules)
 
@@ -87,29 +93,30 @@ def address(port: int) -> dict[str, Any]:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
 
-def listener(port: int, demand: Demand, certificate: Path, key: Path) -> dict[str, Any]:
-    """TLS, HTTP/2 and HTTP/1.1 in; no client certificate."""
+def listener(
+    port: int, pair: tuple[Path, Path], filters: list[dict[str, Any]], routes: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """TLS, HTTP/2 and HTTP/1.1 in; no client certificate. `pair`: certificate and key."""
     router = named("envoy.filters.http.router", "filters.http.router.v3.Router")
-    routes = [
-        {"match": {"path": tool.path}, "route": {"cluster": tool.upstream, "timeout": "0s"}}
-        for tool in TOOLS
-    ]
     connections = named(
         "envoy.filters.network.http_connection_manager",
         "filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix="in",
         codec_type="AUTO",
-        http_filters=[authentication(demand), authorization(), limit(), router],
+        http_filters=[*filters, router],
         route_config={"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
     )
-    pair = {
-        "certificate_chain": {"filename": str(certificate)},
-        "private_key": {"filename": str(key)},
+    certificate = {
+        "certificate_chain": {"filename": str(pair[0])},
+        "private_key": {"filename": str(pair[1])},
     }
     tls = named(
         "tls",
         "transport_sockets.tls.v3.DownstreamTlsContext",
-        common_tls_context={"alpn_protocols": ["h2", "http/1.1"], "tls_certificates": [pair]},
+        common_tls_context={
+            "alpn_protocols": ["h2", "http/1.1"],
+            "tls_certificates": [certificate],
+        },
     )
     chain = {"filters": [connections], "transport_socket": tls}
     return {"address": address(port), "filter_chains": [chain]}
@@ -139,8 +146,13 @@ def configuration(
     port: int, demand: Demand, certificate: Path, key: Path, *, tools: int, bulk: int, h2: bool
 ) -> str:
     """The whole of it, for `envoy --config-path`; with `h2`, the tools are spoken to in HTTP/2."""
+    routes = [
+        {"match": {"path": tool.path}, "route": {"cluster": tool.upstream, "timeout": "0s"}}
+        for tool in TOOLS
+    ]
+    filters = [authentication(demand), authorization(), limit()]
     resources = {
-        "listeners": [listener(port, demand, certificate, key)],
+        "listeners": [listener(port, (certificate, key), filters, routes)],
         "clusters": [cluster("tools", tools, h2=h2), cluster("bulk", bulk, h2=False)],
     }
     return json.dumps({"static_resources": resources}, indent=2)

@@ -16,6 +16,7 @@ from bench.hop.processes import cpu_seconds, on_core, tree
 PROGRAM = "h2load"
 LOAD_SECONDS = 300  # of one sample; only a hang gets there
 RATE_WORDS = re.compile(r"finished in .*?, ([0-9.]+) req/s")
+DATA = re.compile(r"\((\d+)\) data")
 DONE = re.compile(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx")
 OPEN_STREAMS = 100  # at a fixed rate nothing waits for an answer, up to so many a connection
 
@@ -35,7 +36,11 @@ class Shape:
 
 @dataclass(frozen=True)
 class Load:
-    """What is sent. `rate`: requests a second over all connections; 0 is as many as come back."""
+    """What is sent. `rate`: requests a second over all connections; 0 is as many as come back.
+
+    `answer_bytes`: the length of a right body, where a wrong one may have status 200 too; 0 is any.
+    The bytes of all bodies may differ from that by the share `spared`.
+    """
 
     shape: Shape
     path: str
@@ -43,6 +48,8 @@ class Load:
     http1: bool = False
     body: Path | None = None
     rate: int = 0
+    answer_bytes: int = 0
+    spared: float = 0.0
 
     def options(self, requests: int) -> list[str]:
         """Of the command line."""
@@ -105,6 +112,14 @@ def result(words: str, log: str, requests: int) -> Sample | None:
     return {RATE.name: float(rate[1]), **times(logged_times(log))}
 
 
+def whole(words: str, load: Load, requests: int) -> bool:
+    """Whether the bodies have the length that they should have."""
+    if not load.answer_bytes:
+        return True
+    found, wanted = DATA.search(words), load.answer_bytes * requests
+    return found is not None and abs(int(found[1]) - wanted) <= load.spared * wanted
+
+
 def sample(pid: int, port: int, load: Load, requests: int, log: Path) -> Sample:
     """Load the gateway whose first process is `pid`."""
     pids = tree(pid)
@@ -113,7 +128,7 @@ def sample(pid: int, port: int, load: Load, requests: int, log: Path) -> Sample:
     spent = cpu_seconds(pids) - before
     text = log.read_text(encoding="ascii") if log.exists() else ""
     found = result(words, text, requests)
-    if found is None:
+    if found is None or not whole(words, load, requests):
         raise SystemExit(f"bench: not every request for {load.path} was answered so:\n{words}")
     return {CPU.name: spent / requests * 1e6, **found}
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 CPUCLOCK_SCHED = 2  # of a process: include/linux/posix-timers.h
-START_SECONDS = 30.0
+START_SECONDS = 120.0  # ContextForge first makes its database
 END_SECONDS = 15.0
 TOOLS_ABOVE = 10  # `crewgate init` puts its tool server so many ports above the agents
 

@@ -22,6 +22,13 @@ from crewgate.issuer.local_gateway import minter_of
 CREW = "article"
 CREDITS = "1000000"  # at a hundredth a call: no run reaches the end of it
 CHANGES = {"workers = 2": "workers = 1", '_per_branch = "1000"': f'_per_branch = "{CREDITS}"'}
+ENDPOINT = """
+[mcp.bench]
+path = "/mcp"
+upstream = "tools"
+price = "0.01"
+"""
+ENDPOINT_TOOLS = "bench.*"  # what a token for it lists
 URL = re.compile(r'url = "http://127\.0\.0\.1:\d+"')
 UPLOAD_BYTES = 2**30
 UPLOAD_BYTES_OTHERWISE = 60 * 2**20  # where a tool's limit cannot be set: below all tools' limit
@@ -151,6 +158,15 @@ def arrange(folder: Path, servers: Servers, *, h2: bool = False) -> Stage:
         file.write_text(text + routes(None), encoding="utf-8")
         upload = UPLOAD_BYTES_OTHERWISE
     return Stage(folder, port, servers, upload, h2)
+
+
+def arrange_mcp(folder: Path, servers: Servers) -> Stage:
+    """The same with an MCP endpoint, which the crew may use."""
+    stage = arrange(folder, servers)
+    text = stage.file.read_text(encoding="utf-8")
+    text = text.replace('tools = ["', f'tools = ["{ENDPOINT_TOOLS}", "', 1)
+    stage.file.write_text(text + ENDPOINT, encoding="utf-8")
+    return stage
 
 
 def crewgate(*arguments: str) -> str:

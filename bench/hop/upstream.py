@@ -1,7 +1,7 @@
 """`python -m bench.hop.upstream PORT [NICENESS]`: the tool server of tools.py, over HTTP/1.1.
 
-It is as cheap as asyncio allows, so that it is not what is measured; it judges nothing. It ends
-when its standard input does.
+It is as cheap as asyncio allows, so that it is not what is measured; it judges nothing. At one of
+its paths it is an MCP server (mcp_server.py). It ends when its standard input does.
 """
 
 import asyncio
@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 
 import httptools
+
+from bench.hop import mcp_server
 
 BODY = b"x" * 199 + b"\n"
 PIECE = b"y" * 4096
@@ -53,7 +55,7 @@ class Answering(asyncio.Protocol):
     def __init__(self) -> None:
         self.transport = asyncio.Transport()
         self.parser: httptools.HttpRequestParser | None = None
-        self.target = b""
+        self.target = self.body = b""
         self.rest: Iterator[bytes] | None = None
         self.paused = False
         self.loop = asyncio.get_running_loop()
@@ -69,7 +71,7 @@ class Answering(asyncio.Protocol):
             if data.startswith(SMALL) and data.endswith(END):
                 self.transport.write(ANSWER)
                 return
-            self.target = b""
+            self.target = self.body = b""
             self.parser = httptools.HttpRequestParser(self)
         self.parser.feed_data(data)
 
@@ -77,9 +79,17 @@ class Answering(asyncio.Protocol):
         """A piece of the target."""
         self.target += url
 
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body, which only MCP looks at."""
+        if self.target == mcp_server.PATH:
+            self.body += body
+
     def on_message_complete(self) -> None:
-        """The body has been read to its end; nobody looked at it."""
-        self.parser = None
+        """The body has been read to its end."""
+        parser, self.parser = self.parser, None
+        if self.target == mcp_server.PATH and parser is not None:
+            self.transport.write(mcp_server.response(parser.get_method(), self.body))
+            return
         self.rest = pieces(self.target)
         self.write_on()
 

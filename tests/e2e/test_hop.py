@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ATTEMPTS = 4
 DESCRIPTORS = 1640  # of each process: what does not fit into that is to be measured smaller
-LONG = ("fairness", "memory", "idle")
+LONG = ("mcp_gateways", "fairness", "memory", "idle")
 PASSING = ("choose another port", "answered with 200", "not every request")  # another run helps
 
 
@@ -72,7 +72,8 @@ def test_a_hop_through_the_gateway_is_measured(tmp_path: Path) -> None:
     assert groups.pop("memory") == "of a run before"
     # In any order: what a run could not measure, the next attempt adds.
     assert groups.keys() == {
-        *("streams", "http1", "upstreams", "share", "bodies", "refusals", "rates", "branches")
+        *("streams", "http1", "upstreams", "share", "bodies", "mcp", "refusals", "rates"),
+        "branches",
     }
     for result in (result for group in groups.values() for result in group["results"]):
         assert result["name"] in ended.stdout
@@ -88,7 +89,7 @@ def test_a_hop_through_the_gateway_is_measured(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("h2load") is None, reason="no h2load (Debian: nghttp2-client)")
 def test_the_long_groups_are_measured_by_name(tmp_path: Path) -> None:
-    """Idle connections as far as descriptors go, hostile peers, and a worker's memory."""
+    """MCP in both revisions, idle connections, hostile peers, and a worker's memory."""
     output = tmp_path / "run.json"
     with tempfile.TemporaryDirectory(prefix="hop-") as place:
         named = [word for name in LONG for word in ("--group", name)]
@@ -97,6 +98,9 @@ def test_the_long_groups_are_measured_by_name(tmp_path: Path) -> None:
         assert not [words for words in running() if place.encode() in words]
     groups = json.loads(output.read_text())["hop"]["groups"]
     assert groups.keys() == set(LONG)
+    calls = [result["case"] for result in groups.pop("mcp_gateways")["results"]]
+    assert len(calls) == 4
+    assert any(case.startswith("2025-11-25 over HTTP/1.1") for case in calls)
     results = [result for group in groups.values() for result in group["results"]]
     assert all(result["resident_megabytes"]["median"] > 0 for result in results)
     assert groups["idle"]["results"][1]["case"] == "beside 400 idle connections"

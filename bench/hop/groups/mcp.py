@@ -1,47 +1,21 @@
 """MCP: `tools/call` of 1 KiB, beside a call of a plain tool with a body of the same size."""
 
-import json
 from functools import partial
 from pathlib import Path
 
+from bench.hop import mcp_messages
 from bench.hop.arena import Arena, introduce, running
 from bench.hop.figures import CPU, Measured, find, interleaved
 from bench.hop.gateways import CREWGATE, start_crewgate
 from bench.hop.groups.group import Group, Results
 from bench.hop.load import Load, Shape, bearer
-from bench.hop.stage import arrange, mint
+from bench.hop.mcp_server import MODERN, PATH, TOOL
+from bench.hop.stage import ENDPOINT_TOOLS, arrange_mcp, mint
 from bench.hop.tools import PAGE, TAKE
 from bench.report import Goal
 
 SHAPES = (Shape(16, 8), Shape(16, 1))
-BODY_BYTES = 1024
 RATIO_MAX = 1.3
-ENDPOINT = """
-[mcp.bench]
-path = "/mcp"
-upstream = "tools"
-price = "0.01"
-"""
-META = {
-    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-    "io.modelcontextprotocol/clientCapabilities": {},
-}
-FIELDS = (
-    "content-type: application/json",
-    "accept: application/json, text/event-stream",
-    "mcp-protocol-version: 2026-07-28",
-    "mcp-method: tools/call",
-    "mcp-name: search",
-)
-
-
-def message() -> bytes:
-    """A call of `BODY_BYTES` bytes."""
-    arguments = {"query": ""}
-    params = {"name": "search", "arguments": arguments, "_meta": META}
-    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-    arguments["query"] = "q" * (BODY_BYTES - len(json.dumps(call)))
-    return json.dumps(call).encode()
 
 
 def written(folder: Path, name: str, data: bytes) -> Path:
@@ -53,24 +27,22 @@ def written(folder: Path, name: str, data: bytes) -> Path:
 
 def measure(arena: Arena) -> list[Measured]:
     """A gateway of its own, which has an endpoint and the tools of every other group."""
-    stage = arrange(arena.folder / "mcp", arena.servers)
-    with stage.file.open("a", encoding="utf-8") as file:
-        file.write(ENDPOINT)
-    text = stage.file.read_text(encoding="utf-8")
-    stage.file.write_text(text.replace('tools = ["', 'tools = ["bench.*", "', 1), encoding="utf-8")
-    call = written(arena.folder, "call.json", message())
-    plain = written(arena.folder, "plain", b"u" * BODY_BYTES)
+    stage = arrange_mcp(arena.folder / "mcp", arena.servers)
+    message = mcp_messages.call(TOOL, MODERN)
+    call = written(arena.folder, "call.json", message)
+    plain = written(arena.folder, "plain", b"u" * len(message))
     start = partial(start_crewgate, stage, stage.folder, arena.environment)
     with running(start) as gateway:
-        (token,) = mint(stage, ["bench.*", TAKE.name, PAGE.name])
+        (token,) = mint(stage, [ENDPOINT_TOOLS, TAKE.name, PAGE.name])
         introduce(gateway, token, arena.log)
-        fields = bearer(token)
+        shown = bearer(token)
+        fields = (*shown, *mcp_messages.fields(TOOL, MODERN))
         cases = [
             arena.case(f"{title}, {shape.name}", gateway, load)
             for shape in SHAPES
             for title, load in (
-                ("plain", Load(shape, TAKE.path, fields, body=plain)),
-                ("tools/call", Load(shape, "/mcp", (*fields, *FIELDS), body=call)),
+                ("plain", Load(shape, TAKE.path, shown, body=plain)),
+                ("tools/call", Load(shape, PATH.decode(), fields, body=call)),
             )
         ]
         return interleaved(cases, arena.rounds, arena.requests)

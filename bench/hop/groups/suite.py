@@ -8,6 +8,7 @@ from bench.hop.groups import (
     http1,
     idle,
     mcp,
+    mcp_gateways,
     memory,
     rates,
     refusals,
@@ -18,6 +19,12 @@ from bench.hop.groups import (
 
 MODULES = (
     *(streams, http1, upstreams, share, bodies, mcp, refusals, rates, branches),
-    *(export, fairness, memory, idle),  # the long ones; idle connections leave a heap behind
+    *(
+        mcp_gateways,
+        export,
+        fairness,
+        memory,
+        idle,
+    ),  # the long ones; idle connections leave a heap behind
 )
 GROUPS = {module.GROUP.name: module.GROUP for module in MODULES}

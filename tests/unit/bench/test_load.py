@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.hop.load import Load, Shape, at_least, bearer, logged_times, result, statuses
+from bench.hop.load import Load, Shape, at_least, bearer, logged_times, result, statuses, whole
 
 WORDS = """\
 finished in 1.05s, 9523.81 req/s, 2.34MB/s
@@ -66,3 +66,13 @@ def test_no_stream_goes_without_a_request() -> None:
 def test_a_token_is_shown_as_a_bearer() -> None:
     """In the field of RFC 6750."""
     assert bearer("abc") == ("authorization: Bearer abc",)
+
+
+@pytest.mark.parametrize(("spared", "is_whole"), [(0.0, False), (0.02, True)])
+def test_bodies_of_another_length_are_wrong_answers(spared: float, *, is_whole: bool) -> None:
+    """Although their status is 200; a gateway that is known to fail may do so now and then."""
+    words = "traffic: 31.1KB (32000) total, 0.7KB (700) headers, 30.56KB (31289) data"
+    load = Load(Shape(16, 1), "/mcp", answer_bytes=315, spared=spared)
+    assert whole(words, load, 100) is is_whole
+    assert not whole(words, load, 200)
+    assert whole(words, Load(Shape(16, 1), "/page"), 100)
