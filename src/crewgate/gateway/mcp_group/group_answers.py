@@ -87,10 +87,23 @@ class GroupAnswers:
         """Ask for lists, and remember what the caller may use of them.
 
         `message` is a message of the client, whose capabilities the requests repeat.
+
+        Raises:
+            RefusedMessageError: A server has ended the session of the client.
         """
+        ended: list[RefusedMessageError] = []
+
+        async def learn(kind: ListKind) -> None:
+            try:
+                await self._list(self._list_request(message, kind), kind)
+            except RefusedMessageError as error:
+                ended.append(error)
+
         async with trio.open_nursery() as nursery:
             for kind in kinds:
-                nursery.start_soon(self._learn, self._list_request(message, kind), kind)
+                nursery.start_soon(learn, kind)
+        if ended:
+            raise ended[0]
 
     def _list_request(self, message: JSONRPCMessage, kind: ListKind) -> JSONRPCMessage:
         """Return a request for a list on behalf of the client of a message."""
@@ -99,12 +112,6 @@ class GroupAnswers:
         request_id = f"crewgate/{call.decode()}/{method}"
         request = {"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}
         return read_message(_encode(request))
-
-    async def _learn(self, message: JSONRPCMessage, kind: ListKind) -> None:
-        try:
-            await self._list(message, kind)
-        except (RefusedMessageError, UnusableResponseError):
-            self._remember(kind, {})
 
     async def _list(self, message: JSONRPCMessage, kind: ListKind) -> GroupReply:
         answers = await self._asker.pages(message, kind)

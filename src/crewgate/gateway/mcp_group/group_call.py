@@ -16,7 +16,7 @@ from crewgate.core.mcp.message_rules import LAST_EVENT
 from crewgate.core.mcp.methods import METHODS, Action, Revision
 from crewgate.core.mcp.refusals import MCPProblemFormat
 from crewgate.core.mcp.rpc_errors import RefusedMessageError, bad_params, malformed, unknown_method
-from crewgate.core.problem_types import Reason
+from crewgate.core.problem_types import ProblemType, Reason
 from crewgate.core.sealed_ids import IdKind
 from crewgate.core.verdict import Denial
 from crewgate.errors import MalformedMessageError, UnknownIdError
@@ -24,13 +24,18 @@ from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.mcp_group.call_steps import CallSteps
 from crewgate.gateway.mcp_group.group import MCPGroup
 from crewgate.gateway.mcp_group.group_answers import GroupAnswers
-from crewgate.gateway.mcp_group.group_session import GroupSession, open_session
+from crewgate.gateway.mcp_group.group_session import SESSION_GONE, GroupSession, open_session
 from crewgate.gateway.mcp_group.member_choice import Choice, MemberChooser, NamesNeededError
 from crewgate.gateway.mcp_group.member_request import AnswerRoom
 from crewgate.gateway.mcp_group.merged_call import GroupReply, MergedCall
 from crewgate.gateway.mcp_group.reached_member import ReachedMember
 from crewgate.gateway.mcp_group.shown_names import Shown
 
+_BUSY = structs.replace(
+    problem_types.BUSY,
+    detail="The gateway works on too many other requests to this group, or has just loaded another "
+    "configuration. No server has seen this one. Retry shortly.",
+)
 # Of this process, which is one worker.
 _asks = FairShareLimiter(limits.mcp_group_asks_max, limits.mcp_group_share)
 _MERGED = frozenset({Action.LIST, Action.DISCOVER, Action.FREE})
@@ -56,7 +61,11 @@ def _choice(
 
 
 class BusyError(Exception):
-    """The worker asks several servers for too many other clients."""
+    """The worker cannot serve a request now; `kind` is the problem for its client."""
+
+    def __init__(self, kind: ProblemType = _BUSY) -> None:
+        super().__init__(kind.slug)
+        self.kind = kind
 
 
 class GroupCall:
@@ -81,7 +90,22 @@ class GroupCall:
     def _use(self, form: MCPProblemFormat) -> None:
         self.form = self._exchange.problem_format = form
 
-    async def bodyless(self) -> None:
+    async def serve(self, body: bytes) -> None:
+        """Serve the request, whose body is whole.
+
+        Raises:
+            RefusedMessageError: The message breaks a rule, or names nothing that the group has.
+            MalformedMessageError: A part of it is not what its method wants.
+            BusyError: The worker cannot serve it now.
+        """
+        if self._steps.is_outdated(self._reached[0].pending):
+            raise BusyError
+        if self._exchange.request.method == b"POST":
+            await self._message(body)
+        else:
+            await self._bodyless()
+
+    async def _bodyless(self) -> None:
         """End a session, or go on with the stream of one server after an event."""
         self._use(structs.replace(self.form, revision=Revision.LEGACY))
         headers = self._exchange.request.headers
@@ -104,12 +128,7 @@ class GroupCall:
             self._reached[0].pending, Reason.INVALID_REQUEST, problem_types.NO_STREAM
         )
 
-    async def message(self, body: bytes) -> None:
-        """Serve a message.
-
-        Raises:
-            RefusedMessageError: The message breaks a rule, or names nothing that the group has.
-        """
+    async def _message(self, body: bytes) -> None:
         try:
             message = read_message(body)
         except MalformedMessageError as error:
@@ -148,10 +167,9 @@ class GroupCall:
         ids = self._group.ids_of(self._reached[0].permit.grant)
         session = self._session = open_session(headers, ids)
         if session is not None:
-            kept = [each for each in self._reached if each.name in session]
-            self._reached = kept or self._reached[:1]
-            if not kept:
-                self._session = None
+            self._reached = [each for each in self._reached if each.name in session]
+            if not self._reached:
+                raise RefusedMessageError(SESSION_GONE)
 
     async def _serve(self, message: JSONRPCMessage, revision: Revision) -> None:
         method = METHODS.get(message.method)
@@ -258,8 +276,7 @@ class GroupCall:
             return None
         if not self._services.sink.ready():
             verdict.release()
-            self._steps.refuse_after(at, Reason.BUDGET_UNAVAILABLE, problem_types.AUDIT_UNAVAILABLE)
-            return None
+            raise BusyError(problem_types.AUDIT_UNAVAILABLE)
         return MergedCall(self._services, at, verdict, self._group.name, method)
 
     def _answers(self, room: AnswerRoom) -> GroupAnswers:

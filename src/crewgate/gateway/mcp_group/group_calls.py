@@ -11,7 +11,7 @@ from msgspec import structs
 
 from crewgate.core import problem_types
 from crewgate.core.mcp.rpc_errors import RefusedMessageError, malformed
-from crewgate.core.problem_types import Reason
+from crewgate.core.problem_types import ProblemType, Reason
 from crewgate.core.verdict import Denial
 from crewgate.errors import InvalidRequestError, MalformedMessageError
 from crewgate.gateway.call.call_services import CallServices
@@ -22,12 +22,6 @@ from crewgate.gateway.mcp_group.call_steps import CallSteps
 from crewgate.gateway.mcp_group.group import GroupMember, MCPGroup
 from crewgate.gateway.mcp_group.group_call import BusyError, GroupCall
 from crewgate.gateway.mcp_group.reached_member import ReachedMember
-
-_BUSY = structs.replace(
-    problem_types.BUSY,
-    detail="The gateway works on too many other requests to this group, or has just loaded another "
-    "configuration. No server has seen this one. Retry shortly.",
-)
 
 
 class GroupCalls:
@@ -47,8 +41,8 @@ class GroupCalls:
         exchange.body_bytes_max = group.body_bytes_max
         try:
             reached = await self._reached(pending, group)
-        except BusyError:
-            self._refuse_busy(pending)
+        except BusyError as error:
+            self._refuse(pending, error.kind)
             return
         if not reached:
             return
@@ -61,23 +55,23 @@ class GroupCalls:
             return
         refuse = partial(self._steps.refuse_after, at, Reason.BODY_TOO_LARGE)
         body = await self._bodies.read(exchange, reached[0].permit.grant.crew, refuse)
-        if body is None or self._steps.is_outdated(at):
-            self._refuse_busy(at)
+        if body is None:
+            self._refuse(at, problem_types.BUSY)
             return
         call = GroupCall(self._services, self._steps, group, reached)
         try:
-            await (call.message(body) if exchange.request.method == b"POST" else call.bodyless())
+            await call.serve(body)
         except MalformedMessageError as error:
             answer = call.form.error(malformed(error.code, str(error)).error)
             self._steps.refuse_after(at, Reason.INVALID_REQUEST, answer)
         except RefusedMessageError as error:
             answer = call.form.error(error.error)
             self._steps.refuse_after(at, Reason.INVALID_REQUEST, answer)
-        except BusyError:
-            self._refuse_busy(at)
+        except BusyError as error:
+            self._refuse(at, error.kind)
 
-    def _refuse_busy(self, at: UndecidedCall) -> None:
-        self._refusals.refuse_unrecorded(at.exchange, at.routes, at.described, _BUSY, at.grant)
+    def _refuse(self, at: UndecidedCall, kind: ProblemType) -> None:
+        self._refusals.refuse_unrecorded(at.exchange, at.routes, at.described, kind, at.grant)
 
     async def _reached(self, pending: UndecidedCall, group: MCPGroup) -> list[ReachedMember]:
         """Return the endpoints that the caller reaches; none if the call has been refused.

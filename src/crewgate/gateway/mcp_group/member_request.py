@@ -160,13 +160,13 @@ def _answer(
     try:
         read = read_message(body)
         result, error = read.member("result"), read.member("error")
+        code = (read.member("error", "code") or b"").decode("latin-1")
     except MalformedMessageError as malformed:
         why = f"status {response.status} and no JSON-RPC: {malformed}"
         raise LeftOutError(why) from None
-    if error is not None and read.member("error", "code") == b"%d" % METHOD_NOT_FOUND:
+    if error is not None and code == str(METHOD_NOT_FOUND):
         raise LeftOutError("it does not have the method", is_lacking=True, error=error)
     if result is None:
-        code = (read.member("error", "code") or b"").decode("latin-1")
         raise LeftOutError(f"it answered with the error {code[:20]}", error=error or b"")
     return MemberAnswer(result, error, session)
 

@@ -18,8 +18,9 @@ class Shown(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many names there are, and one more for the list itself."""
-        return 1 + sum(map(len, self.names.values()))
+        """How many characters the names have, and some for the list itself."""
+        chars = sum(len(name) for names in self.names.values() for name in names)
+        return limits.mcp_group_list_chars + chars
 
 
 class ShownNames:
@@ -27,7 +28,7 @@ class ShownNames:
 
     def __init__(self) -> None:
         self._known: OrderedDict[_Key, Shown] = OrderedDict()
-        self._count = 0
+        self._size = 0
 
     def put(
         self, branch: bytes, kind: ListKind, names: Mapping[str, Sequence[str]], now: float
@@ -35,8 +36,8 @@ class ShownNames:
         """Remember a list."""
         self._drop((branch, kind))
         shown = self._known[branch, kind] = Shown(names, now)
-        self._count += shown.size
-        while self._count > limits.mcp_group_names_max and len(self._known) > 1:
+        self._size += shown.size
+        while self._size > limits.mcp_group_names_chars_max and len(self._known) > 1:
             self._drop(next(iter(self._known)))
 
     def of(self, branch: bytes, kind: ListKind, now: float) -> Shown | None:
@@ -50,4 +51,4 @@ class ShownNames:
     def _drop(self, key: _Key) -> None:
         shown = self._known.pop(key, None)
         if shown is not None:
-            self._count -= shown.size
+            self._size -= shown.size

@@ -60,6 +60,7 @@ class Servers:
         self.page_size = 100
         self.asked: list[tuple[str, str, dict[str, Any], dict[str, str]]] = []
         self.sessions = {"files": "f-1", "priced": ""}
+        self.versions = {"files": LEGACY, "priced": "2025-06-18"}
 
     def methods(self, server: str) -> list[str]:
         """What a server was asked."""
@@ -109,7 +110,10 @@ class Servers:
             result |= (
                 {"supportedVersions": [MODERN, LEGACY]}
                 if is_modern
-                else {"protocolVersion": LEGACY, "serverInfo": {"name": server, "version": "1"}}
+                else {
+                    "protocolVersion": self.versions[server],
+                    "serverInfo": {"name": server, "version": "1"},
+                }
             )
             if method == "initialize" and self.sessions[server]:
                 more = f"Mcp-Session-Id: {self.sessions[server]}\r\n"
@@ -244,12 +248,13 @@ async def test_discovery_describes_all_servers(tmp_path: Path) -> None:
 async def test_a_legacy_session_is_one_at_each_server(tmp_path: Path) -> None:
     """Each server gets its own id, and the end of the session."""
     async with site_of(tmp_path, Servers()) as site:
-        version = {"mcp-protocol-version": LEGACY}
         offered = {"sampling": {}, "experimental": {"x": {}}}
         begun = await site.ask(legacy("initialize", protocolVersion=LEGACY, capabilities=offered))
         for _, _, params, _ in site.servers.asked:
             assert params["capabilities"] == {"experimental": {"x": {}}}
-        assert begun.json()["result"]["serverInfo"]["name"] == "team"
+        result = begun.json()["result"]
+        assert (result["serverInfo"]["name"], result["protocolVersion"]) == ("team", "2025-06-18")
+        version = {"mcp-protocol-version": "2025-06-18"}
         session = {**version, "mcp-session-id": begun.headers["mcp-session-id"]}
         note = {"jsonrpc": "2.0", "method": "notifications/initialized"}
         assert (await site.ask(note, **session)).status_code == 202
@@ -265,13 +270,20 @@ async def test_a_legacy_session_is_one_at_each_server(tmp_path: Path) -> None:
             body = encoded(legacy("ping"))
             stolen = await client.post("/mcp/team", content=body, headers=session)
         assert stolen.status_code == 404
-        seen = {(name, fields.get("mcp-session-id")) for name, _, _, fields in site.servers.asked}
-        assert seen == {("files", None), ("files", "f-1"), ("priced", None)}
+        names = ("mcp-session-id", "mcp-protocol-version")
+        seen = {(name, *map(fields.get, names)) for name, _, _, fields in site.servers.asked}
+        assert seen == {
+            ("files", None, None),
+            ("files", "f-1", LEGACY),
+            ("priced", None, None),
+            ("priced", None, "2025-06-18"),
+        }
         assert site.servers.methods("files")[-1] == "DELETE"
 
 
-async def test_a_revocation_ends_a_list(tmp_path: Path) -> None:
+async def test_a_revocation_ends_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It does not wait for a server that is slow."""
+    monkeypatch.setattr(limits, "mcp_group_seconds", 1000.0)
     async with site_of(tmp_path, Servers()) as site, trio.open_nursery() as nursery:
         site.servers.slow.add("priced")
         answers: list[Any] = []
