@@ -3,7 +3,7 @@
 import base64
 import collections
 import json
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,13 @@ from postgres import Server, server
 
 # Seconds until a call is made again, doubled each time: a busy machine is not to be kept busy.
 AGAIN, AGAIN_MAX = 0.05, 0.4
+# Sends one call, and returns its status; 503 if credit may yet come.
+Call = Callable[[httpx.AsyncClient, dict[str, str]], Awaitable[int]]
+
+
+async def search(client: httpx.AsyncClient, headers: dict[str, str]) -> int:
+    """Call the tool that each installation has."""
+    return (await client.post("/search", headers=headers, content=b"{}")).status_code
 
 
 class Fleet:
@@ -25,9 +32,9 @@ class Fleet:
         self.machines = machines
         self.url = url
 
-    def token(self, credits_: str) -> str:
+    def token(self, credits_: str, tools: str = "search.*") -> str:
         """Of a new run of a sub-agent, which may spend so many credits."""
-        arguments = ("--crew", "article", "--role", "researcher", "--tools", "search.*")
+        arguments = ("--crew", "article", "--role", "researcher", "--tools", tools)
         return self.machines[0].run("mint", *arguments, "--credits", credits_).strip()
 
     def line(self, token: str) -> dict[str, Any]:
@@ -43,24 +50,31 @@ class Fleet:
             row = connection.execute(query, (branch_of(token),)).fetchone()
         return 0 if row is None else int(row[0])
 
-    def call_all(self, token: str, each: int, patience: float = 100.0) -> collections.Counter[int]:
+    def call_all(
+        self, token: str, each: int, patience: float = 100.0, call: Call = search
+    ) -> collections.Counter[int]:
         """So many calls at each machine at once; their last statuses.
 
         503 says that credit may yet come: such a call is made again, at first sooner than its
         `Retry-After` asks.
         """
         found: collections.Counter[int] = collections.Counter()
-        trio.run(self._call_all, token, each, patience, found)
+        trio.run(self._call_all, token, each, patience, found, call)
         return found
 
     async def _call_all(
-        self, token: str, each: int, patience: float, found: collections.Counter[int]
+        self,
+        token: str,
+        each: int,
+        patience: float,
+        found: collections.Counter[int],
+        call: Call,
     ) -> None:
         headers = {"authorization": f"Bearer {token}"}
         async with trio.open_nursery() as clients:
             for machine in self.machines:
                 if machine.serving is not None:
-                    clients.start_soon(self._call, machine, headers, each, patience, found)
+                    clients.start_soon(self._call, machine, headers, each, patience, found, call)
 
     async def _call(
         self,
@@ -69,17 +83,17 @@ class Fleet:
         each: int,
         patience: float,
         found: collections.Counter[int],
+        call: Call,
     ) -> None:
         async def one(client: httpx.AsyncClient) -> None:
             until = trio.current_time() + patience
             status, pause = 503, AGAIN
             while status == 503 and trio.current_time() < until:
                 try:
-                    answer = await client.post("/search", headers=headers, content=b"{}")
+                    status = await call(client, headers)
                 except httpx.HTTPError:
                     status = 0
                     break
-                status = answer.status_code
                 if status == 503:
                     await trio.sleep(pause)
                     pause = min(2 * pause, AGAIN_MAX)
@@ -99,9 +113,18 @@ def branch_of(token: str) -> str:
 
 @contextmanager
 def fleet(
-    folder: Path, size: int, *, price: str = "1", on: Server | None = None, more: str = ""
+    folder: Path,
+    size: int,
+    *,
+    price: str = "1",
+    on: Server | None = None,
+    more: str = "",
+    endpoint: str = "",
 ) -> Iterator[Fleet]:
-    """`size` machines that serve until the block ends, on a server of their own or the tests'."""
+    """`size` machines that serve until the block ends, on a server of their own or the tests'.
+
+    `more` is added to the table of the ledger. `endpoint` is the table `[mcp.endpoint]`.
+    """
     url = (on or server()).new_database(folder.name)
     with ExitStack() as stack:
         machines: list[Installation] = []
@@ -114,6 +137,8 @@ def fleet(
             text = machine.file.read_text()
             ours = f'url = "{url}"\ndurability = "trusted"  # nothing here is ever synced\n{more}'
             text = text.replace('url = "sqlite:state/ledger.db"', ours)
+            if endpoint not in text:
+                text = text.replace('"publish.*"]', '"publish.*", "endpoint.*"]') + endpoint
             machine.file.write_text(text)
             machines.append(machine)
         machines[0].run("ledger", "migrate")

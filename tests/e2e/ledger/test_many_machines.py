@@ -1,5 +1,6 @@
 """Four machines on one PostgreSQL: budgets hold to the last credit, whoever is killed."""
 
+import itertools
 import os
 import signal
 import threading
@@ -7,6 +8,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
+import httpx
+import mcp_messages
 import pytest
 from installation import wait_until
 from search_depth import deep
@@ -17,12 +20,24 @@ from crewgate.core.credits import MICRO
 RUNS = deep(1)
 CREDITS = 500
 CALLS = 1000
+MCP_CALLS = deep(200, most=CALLS)
+ATTEMPTS = 3
+ENDPOINT = """
+[mcp.endpoint]
+path = "/mcp"
+rewrite = "/search"
+upstream = "tools"
+price = "1"
+
+[mcp.endpoint.tool.page]
+price = "1"
+"""
 
 
 @pytest.fixture(scope="module")
 def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """Each with an agent, a worker and a state folder of its own."""
-    with fleet(tmp_path_factory.mktemp("fleet"), 4) as found:
+    with fleet(tmp_path_factory.mktemp("fleet"), 4, endpoint=ENDPOINT) as found:
         yield found
 
 
@@ -31,6 +46,39 @@ def test_exactly_what_there_is_is_admitted(four: Fleet) -> None:
     for _ in range(RUNS):
         token = four.token(str(CREDITS))
         assert four.call_all(token, CALLS // 4) == {200: CREDITS, 403: CALLS - CREDITS}
+
+
+_numbers = itertools.count(1)
+
+
+async def call_mcp(client: httpx.AsyncClient, headers: dict[str, str]) -> int:
+    """Call a tool in one of both revisions, again and again if it is refused; its last status."""
+    number = next(_numbers)
+    written = mcp_messages.modern if number % 2 else mcp_messages.legacy
+    for attempt in range(ATTEMPTS):
+        name = "page" if number % 3 else "other"  # with a price of its own, or the endpoint's
+        message = written("tools/call", f"{number}-{attempt}", name=name, arguments={})
+        fields = headers | (mcp_messages.headers(message) if number % 2 else {})
+        body = mcp_messages.encoded(message)
+        response = await client.post("/mcp", headers=fields, content=body, timeout=None)
+        assert response.status_code == 200, response.text
+        result = response.json().get("result")
+        if result is None:  # the tool's own answer, which is no JSON-RPC
+            return 200
+        assert result["isError"]
+        status = int(result["_meta"]["dev.crewgate/problem"]["status"])
+    return status
+
+
+def test_calls_of_mcp_tools_get_exactly_what_there_is(four: Fleet) -> None:
+    """Both revisions mixed, whatever their clients repeat: half of the calls have credit."""
+    credits_ = MCP_CALLS // 2
+    token = four.token(str(credits_), "endpoint.*")
+    found = four.call_all(token, MCP_CALLS // 4, patience=1000, call=call_mcp)
+    assert found == {200: credits_, 403: MCP_CALLS - credits_}
+    wait_until(lambda: four.line(token)["spent_micro"] == credits_ * MICRO)
+    line = four.line(token)
+    assert (line["left_micro"], line["burned_micro"]) == (0, 0)
 
 
 # httpx leaves what it was sending when its server died.
