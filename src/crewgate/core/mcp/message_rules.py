@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from crewgate import limits
+from crewgate.core.body_encoding import CONTENT_ENCODING, CONTENT_TYPE, encoding_problem
 from crewgate.core.http_types import HeaderField
 from crewgate.core.mcp.methods import (
     LEGACY_VERSIONS,
@@ -35,18 +36,16 @@ from crewgate.core.terminal_text import printable
 
 VERSION, METHOD, NAME = b"mcp-protocol-version", b"mcp-method", b"mcp-name"
 SESSION, LAST_EVENT = b"mcp-session-id", b"last-event-id"
-_CONTENT_TYPE, _CONTENT_ENCODING = b"content-type", b"content-encoding"
 # The gateway writes these anew, or drops them. A server that decoded the body as the client's
 # fields say could read another message in it.
-REPEATED = frozenset({VERSION, METHOD, NAME, SESSION, LAST_EVENT, _CONTENT_TYPE, _CONTENT_ENCODING})
+REPEATED = frozenset({VERSION, METHOD, NAME, SESSION, LAST_EVENT, CONTENT_TYPE, CONTENT_ENCODING})
 
 CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 TASKS = "io.modelcontextprotocol/tasks"  # the extension without which a client has no tasks
 _VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 _BASE64 = re.compile(rb"=\?base64\?(.*)\?=", re.DOTALL)
 _PLAIN = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
-_JSON = (_CONTENT_TYPE, b"application/json")
-_CHARSET = re.compile(rb";\s*charset\s*=\s*(?!\"?utf-?8\"?\s*(?:;|\Z))", re.IGNORECASE)
+_JSON = (CONTENT_TYPE, b"application/json")
 _UNSUPPORTED_MEDIA_TYPE = 415
 
 
@@ -126,6 +125,7 @@ def check(
     Raises:
         RefusedMessageError: The message breaks a rule of its revision.
     """
+    _check_content(headers)
     found = {name: single(headers, name) for name in (VERSION, METHOD, NAME)}
     if revision is Revision.LEGACY:
         legacy_version(headers)
@@ -143,24 +143,10 @@ def check(
         _check_tasks(message)
 
 
-def check_content(headers: Sequence[HeaderField]) -> None:
-    """Check the fields that say how the body is to be decoded.
-
-    Raises:
-        RefusedMessageError: They say that it is not plain JSON in UTF-8.
-    """
-    content_type = single(headers, _CONTENT_TYPE)
-    if content_type is not None:
-        kind = content_type.partition(b";")[0].strip().lower()
-        if kind != _JSON[1] or _CHARSET.search(content_type):
-            raise _bad_content("The Content-Type is not application/json in UTF-8.")
-    coding = single(headers, _CONTENT_ENCODING)
-    if coding is not None and coding.lower() != b"identity":
-        raise _bad_content("The body is compressed. Send it as it is.")
-
-
-def _bad_content(why: str) -> RefusedMessageError:
-    return RefusedMessageError(RPCError(INVALID_REQUEST, why, _UNSUPPORTED_MEDIA_TYPE))
+def _check_content(headers: Sequence[HeaderField]) -> None:
+    why = encoding_problem(headers, (_JSON[1],))
+    if why:
+        raise RefusedMessageError(RPCError(INVALID_REQUEST, why, _UNSUPPORTED_MEDIA_TYPE))
 
 
 def _check_tasks(message: Message) -> None:

@@ -42,6 +42,7 @@ from crewgate.core.a2a.message_fields import Field, Fields
 from crewgate.core.a2a.methods import Action, Binding, Method, Version
 from crewgate.core.a2a.query_parameters import Parameters
 from crewgate.core.a2a.refusals import A2AProblemFormat
+from crewgate.core.body_encoding import encoding_problem
 from crewgate.core.http_types import HeaderField
 from crewgate.core.mcp.pin_book import PinBook
 from crewgate.core.sealed_ids import CallIds
@@ -58,6 +59,10 @@ _ERRORS = {-32700: PARSE_ERROR, -32600: INVALID_REQUEST, -32602: INVALID_PARAMS}
 _CARD = "agent-card"  # in the audit, for the request of a card
 # A card has no version of its own: one table shows both.
 _CARD_FIELDS = Fields({}, card=Version.V1_0)
+
+# Another type could have the server take the same bytes for another message.
+_JSON_TYPES = frozenset({b"application/json", b"application/a2a+json"})
+_GRPC_TYPES = frozenset({b"application/grpc", b"application/grpc+proto"})
 
 
 class JudgedA2ARequest(msgspec.Struct, frozen=True):
@@ -184,6 +189,7 @@ def judge(
     try:
         if request.path.decode() == endpoint.config.card_url_path:
             return _card(endpoint, request, ids, form, path_of)
+        _check_encoding(request, form.binding, body)
         query = query_parameters.parse(request.query.decode())
         if form.binding is Binding.JSONRPC:
             message = read_message(body, is_mcp=False)
@@ -200,6 +206,13 @@ def judge(
         raise _unserved(A2AError(kind, str(error)), form) from None
     except A2AError as error:
         raise _unserved(error, form) from None
+
+
+def _check_encoding(request: Request, binding: Binding, body: bytes) -> None:
+    types = _GRPC_TYPES if binding is Binding.GRPC else _JSON_TYPES
+    why = encoding_problem(request.headers, types) if body else ""
+    if why:
+        raise A2AError(INVALID_REQUEST, why)
 
 
 def _judged(

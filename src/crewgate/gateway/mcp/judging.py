@@ -273,7 +273,6 @@ def _judge(
     form: MCPProblemFormat,
     ids: CallIds,
 ) -> JudgedMessage:
-    message_rules.check_content(headers)
     version = message_rules.single(headers, message_rules.VERSION)
     revision = message_rules.revision_of(message, version)
     message_rules.check(message, headers, revision, is_lenient=endpoint.config.lenient_discover)

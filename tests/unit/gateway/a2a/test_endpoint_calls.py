@@ -97,6 +97,15 @@ async def test_a_message_is_judged_by_its_method(site: Site) -> None:
     assert record.cost_micro == 10_000
 
 
+async def test_a_body_that_the_agent_could_decode_is_refused(site: Site) -> None:
+    """In another charset, the same bytes can name another task."""
+    for fields in ({"content_type": "application/json; charset=utf-7"},
+                   {"content_encoding": "deflate"}):  # fmt: skip
+        response = await site.call("SendMessage", {"message": {"messageId": "m"}}, **fields)
+        assert response.json()["error"]["code"] == -32600
+    assert not site.seen
+
+
 async def test_a_branch_names_its_own_tasks_only(site: Site) -> None:
     """The task of another branch is one that does not exist, as is any other text."""
     response = await site.call("GetTask", {"id": sealed("raw-task")})
