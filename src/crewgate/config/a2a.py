@@ -21,7 +21,7 @@ from crewgate.core.policy.policy import SHARED
 Versions = Literal["both", "1.0", "0.3"]
 
 _VERSIONS = {"both": tuple(Version), "1.0": (Version.V1_0,), "0.3": (Version.V0_3,)}
-_CARD = "/.well-known/agent-card.json"
+WELL_KNOWN = "/.well-known/agent-card.json"  # A2A 1.0, section 14.3
 _METHOD = values.one_of(METHODS, str)
 _TENANT = values.pattern_text(
     "a tenant of letters, digits, ., _, ~ and -", re.compile("[A-Za-z0-9._~-]+"), 128
@@ -57,7 +57,10 @@ class A2AConfig(msgspec.Struct, frozen=True):
     rest_path: Annotated[str, values.ROUTE_PATH, "Path at the agent before those of HTTP+JSON."] = (
         "/"
     )
-    card_path: Annotated[str, values.ROUTE_PATH, "Path at the agent of its card."] = _CARD
+    card_path: Annotated[str, values.ROUTE_PATH, "Path at the agent of its card."] = WELL_KNOWN
+    well_known: Annotated[
+        bool, f"Serve the card at {WELL_KNOWN} too, where clients look that know the host only."
+    ] = False
     grpc: Annotated[
         Name | None,
         "The [upstream.NAME] of the agent's gRPC server.",
@@ -147,9 +150,10 @@ class A2AConfig(msgspec.Struct, frozen=True):
         return free | {method.name: method.price for method in self.methods}
 
     @property
-    def card_url_path(self) -> str:
-        """The path of the card at the gateway."""
-        return self.path + _CARD
+    def card_paths(self) -> tuple[str, ...]:
+        """The paths of the card at the gateway."""
+        below = self.path + WELL_KNOWN
+        return (below, WELL_KNOWN) if self.well_known else (below,)
 
     def routes(self) -> Iterator[tuple[str, "A2AConfig", str]]:
         """Yield its routes: an HTTP method, a copy with path and upstream, and the key of these.
@@ -162,7 +166,8 @@ class A2AConfig(msgspec.Struct, frozen=True):
         for method in ("GET", "POST", "DELETE"):
             rest = f"{self.rest_path.rstrip('/')}/*"
             yield method, self._route(f"{self.path}/*", rest), "rest_path"
-        yield "GET", self._route(self.card_url_path, self.card_path), "card_path"
+        for path in self.card_paths:
+            yield "GET", self._route(path, self.card_path), "card_path"
         yield "POST", self._route(self.path, self.rpc_path), "rpc_path"
 
     def _route(self, path: str, rewrite: str = "", upstream: str = "") -> "A2AConfig":

@@ -187,7 +187,7 @@ def judge(
         context=_new_context(endpoint),
     )
     try:
-        if request.path.decode() == endpoint.config.card_url_path:
+        if request.path.decode() in endpoint.config.card_paths:
             return _card(endpoint, request, ids, form, path_of)
         _check_encoding(request, form.binding, body)
         query = query_parameters.parse(request.query.decode())
