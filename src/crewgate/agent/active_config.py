@@ -144,6 +144,7 @@ def watched(config: Config) -> list[Path]:
     """Return every file whose content a worker loads under one generation."""
     paths: list[Path | None] = [config.path, config.sealing_keys]
     paths += [*key_files(config), *schema_files(config)]
+    paths += (agent.card_key for agent in config.a2a)
     for listener in config.listeners:
         paths += listener.certificate, listener.key
     if config.ca is not None:

@@ -8,9 +8,11 @@ import pytest
 
 from crewgate.agent.active_config import ActiveConfig, watched
 from crewgate.cli.commands.init import write_all
+from crewgate.config import load
 from crewgate.errors import ConfigurationError
 from crewgate.policy import serve_config_checks
 from crewgate.runtime.listening import listen
+from crewgate.runtime.sealing_key_file import make_sealing_keys
 
 Change = Callable[[str], str]
 
@@ -127,6 +129,13 @@ def _with_an_endpoint(file: Path) -> None:
     file.write_text(f"{file.read_text()}\n{endpoint}")
 
 
+def _with_an_agent(file: Path) -> None:
+    """Its card is to be signed with a key that is not there."""
+    endpoint = '[a2a.files]\npath = "/a2a"\nupstream = "tools"\nprice = "0"\n'
+    file.write_text(f'{file.read_text()}\n{endpoint}card_key = "card.key"\n')
+    make_sealing_keys(load(file).sealing_keys)
+
+
 @pytest.mark.parametrize(
     ("break_it", "says"),
     [
@@ -135,8 +144,9 @@ def _with_an_endpoint(file: Path) -> None:
         (_without_its_key, "gateway.key"),
         (_with_a_credential, "secret"),
         (_with_an_endpoint, "sealing.keys"),
+        (_with_an_agent, "card.key"),
     ],
-    ids=["root", "certificate", "key", "credential", "sealing keys"],
+    ids=["root", "certificate", "key", "credential", "sealing keys", "card key"],
 )
 def test_files_that_no_worker_can_load_are_refused(
     file: Path, break_it: Callable[[Path], object], says: str

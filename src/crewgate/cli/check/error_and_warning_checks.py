@@ -29,7 +29,7 @@ from crewgate.config import (
 from crewgate.config.judged_tools import covers, judged_tools
 from crewgate.core.mcp import tool_ids
 from crewgate.errors import CAError, ConfigurationError
-from crewgate.issuer.signing import SigningKey
+from crewgate.issuer.signing import SigningKey, read_private_key
 from crewgate.policy.argument_rules_loader import load_argument_rules
 from crewgate.policy.loader import crew_keys, load_policy
 from crewgate.runtime.descriptor_limit import most
@@ -66,6 +66,7 @@ def find_errors(config: Config) -> Iterator[str]:
     yield from file_descriptor_needs.lacking(config, most())
     for crew in config.crews:
         yield from _signing_key_errors(crew)
+    yield from _card_key_errors(config)
     for upstream in config.upstreams:
         if upstream.credential and upstream.credential.file:
             try:
@@ -202,6 +203,15 @@ def _signing_key_errors(crew: CrewConfig) -> Iterator[str]:
         SigningKey.load(crew.signing_key, keys, str(crew.jwks))
     except ConfigurationError as error:
         yield f"crew {crew.name}: {error}"
+
+
+def _card_key_errors(config: Config) -> Iterator[str]:
+    for agent in config.a2a:
+        if agent.card_key is not None:
+            try:
+                read_private_key(agent.card_key)
+            except ConfigurationError as error:
+                yield f"a2a {agent.name}: {error}"
 
 
 def _expired(certificate: Path, effect: str) -> Iterator[str]:

@@ -29,6 +29,7 @@ def secrets(config: Config) -> list[SecretFile]:
     ours.append(config.cluster.signing_key if config.cluster else None)
     ours += config.ledger.password_file, config.sealing_keys
     ours += [each.credential.file for each in config.clients if each.credential]
+    ours += [agent.card_key for agent in config.a2a]
     found = [("the gateway", path) for path in ours]
     found += [(f"crew {crew.name}", crew.signing_key) for crew in config.crews]
     if (ca := config.ca) is not None:
@@ -43,6 +44,7 @@ def permission_warnings(config: Config) -> Iterator[str]:
     loaded = {crew.signing_key for crew in config.crews}
     loaded |= {config.cluster.signing_key} if config.cluster else set()
     loaded |= {config.ca.issuing_key} if config.ca else set()
+    loaded |= {agent.card_key for agent in config.a2a}
     for secret in secrets(config):
         try:
             status = secret.path.stat()

@@ -9,7 +9,11 @@ from authority import Authority
 from cli_runner import Run
 from machine_certificate import signed_at
 
+from crewgate.agent.active_config import watched
+from crewgate.cli.backup.inventory import BackupItem, BackupKind, inventory
+from crewgate.cli.check.permissions import SecretFile, secrets
 from crewgate.config import load
+from crewgate.issuer import SigningKey
 
 
 def check(run: Run, config: Path) -> tuple[list[str], list[str]]:
@@ -62,6 +66,21 @@ def test_sealing_keys_are_read_unless_serve_makes_them(run: Run, fresh: Path) ->
     problems, warnings = check(run, fresh)
     assert problems == []
     assert any(f"{shared}: a secret of the gateway" in text for text in warnings)
+
+
+def test_the_key_of_a_card_is_read(run: Run, fresh: Path) -> None:
+    """It is a secret of the gateway; a backup has it too."""
+    endpoint = '[a2a.helper]\npath = "/a2a"\nupstream = "tools"\nprice = "0"\n'
+    fresh.write_text(f'{fresh.read_text()}\n{endpoint}card_key = "card.key"\n')
+    key = fresh.parent / "card.key"
+    (problem,), _ = check(run, fresh)
+    assert problem.startswith(f"a2a helper: {key}: cannot read the signing key")
+    SigningKey.generate("any").write(key)
+    assert check(run, fresh)[0] == []
+    config = load(fresh)
+    assert SecretFile("the gateway", key) in secrets(config)
+    assert BackupItem(BackupKind.KEY, key) in inventory(config)
+    assert key in watched(config)
 
 
 def test_what_anyone_may_replace_is_told(run: Run, fresh: Path) -> None:
