@@ -34,29 +34,10 @@ def request_fields(left_micro: int) -> list[HeaderField]:
     return [(CREDITS_LEFT, format_credits(left_micro).encode())]
 
 
-def aauth_budget(
-    left_micro: int, *, cost_micro: int | None = None, reserved_micro: int | None = None
-) -> HeaderField:
-    """Return the field `AAuth-Budget` of a response.
-
-    `cost_micro` is what the call costs; None while nobody knows. Then `reserved_micro` is what the
-    gateway holds for it.
-    """
-    members = [f"remaining={_bounded(left_micro)}"]
-    if cost_micro is not None:
-        members.append(f"cost={_bounded(cost_micro)}")
-    if reserved_micro is not None:
-        members.append(f"reserved={_bounded(reserved_micro)}")
-    members += ['unit="credit"', f"decimals={_DECIMALS}"]
-    return (AAUTH_BUDGET, ", ".join(members).encode())
-
-
-def aauth_cost(cost_micro: int) -> HeaderField:
-    """Return the trailer field of a response whose cost is known at its end only.
-
-    It may not repeat a member of the header field (section "Trailer Rules").
-    """
-    return (AAUTH_BUDGET, f"cost={_bounded(cost_micro)}".encode())
+def aauth_budget(left_micro: int, cost_micro: int) -> HeaderField:
+    """Return the field `AAuth-Budget` of a response; `cost_micro` is what the call costs."""
+    members = f"remaining={_bounded(left_micro)}, cost={_bounded(cost_micro)}"
+    return (AAUTH_BUDGET, f'{members}, unit="credit", decimals={_DECIMALS}'.encode())
 
 
 def aauth_refusal(left_micro: int, required_micro: int) -> HeaderField:

@@ -70,8 +70,6 @@ class EndpointResponse:
         if permit is not None and all(name != budget_extension.AAUTH_BUDGET for name, _ in kept):
             # An intermediary must not change the field of a resource behind it.
             kept.append(
-                budget_extension.aauth_budget(
-                    permit.branch_unspent_micro, cost_micro=permit.price_micro
-                )
+                budget_extension.aauth_budget(permit.branch_unspent_micro, permit.price_micro)
             )
         return kept
