@@ -5,16 +5,16 @@ import ssl
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from installation import Premises, wait_until
-from token_shim import token_shim
 
 from crewgate.demo.ports import reserve
+from crewgate.issuer import SubAgent
 
 SERVER = Path(__file__).with_name("a2a_agent.py")
 ENDPOINT = """
@@ -74,6 +74,7 @@ class A2AGateway:
 
     def __init__(self, premises: Premises, agent: Agent) -> None:
         self.premises, self.agent = premises, agent
+        self.orchestrator = premises.orchestrator()
         self.authority = f"localhost:{premises.port}"
         self.url = f"https://{self.authority}/a2a/agent"
         self.ca = premises.folder / "certs" / "ca.pem"
@@ -82,22 +83,9 @@ class A2AGateway:
         """A context that trusts the gateway."""
         return ssl.create_default_context(cafile=str(self.ca))
 
-    def mint(self, credits_: str = "100", tools: str = "agent.*") -> str:
-        """A token of a branch of its own."""
-        words = [word for tool in tools.split(",") for word in ("--tools", tool)]
-        arguments = ("--crew", "article", "--role", "tester", *words)
-        return self.premises.run("mint", *arguments, "--credits", credits_).strip()
-
-    def revoke(self, token: str) -> None:
-        """End the branch of a token."""
-        words = self.premises.run("inspect", token, configured=False).split()
-        self.premises.run("revoke", words[words.index("branch") + 1])
-
-    @contextmanager
-    def shim(self, token: str) -> Iterator[str]:
-        """The address of a server that adds this token to each request, without TLS."""
-        with token_shim(self.premises.port, self.trust(), lambda: token) as port:
-            yield f"http://127.0.0.1:{port}/a2a/agent"
+    def start(self, credits_: str = "100", tools: Sequence[str] = ("agent.*",)) -> SubAgent:
+        """Mint a token of a branch of its own; `orchestrator.revoke` ends the branch."""
+        return self.orchestrator.start_run(credits=credits_, tools=tools)
 
 
 @contextmanager
