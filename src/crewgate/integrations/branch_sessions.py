@@ -14,6 +14,7 @@ from crewgate.errors import CrewgateError
 from crewgate.integrations.branch_spawner import BranchSpawner
 from crewgate.integrations.sub_agent_branch import SubAgentBranch
 from crewgate.mcp import SessionPool
+from crewgate.mcp.mcp_http_client import TrustedRoot
 from crewgate.mcp.sdk import MCPError, error_result, next_cursor
 
 T = TypeVar("T")
@@ -28,6 +29,9 @@ class BranchSessions:
         spawner: Spawns the branches.
         url, ca, socket: As for `crewgate.mcp.SessionPool`.
         current: Returns the branch of the running code; None asks the spawner.
+
+    Raises:
+        ConfigurationError: The file `ca` cannot be read, or has no certificate.
     """
 
     def __init__(
@@ -35,14 +39,14 @@ class BranchSessions:
         spawner: BranchSpawner,
         url: str,
         *,
-        ca: Path | str | None = None,
+        ca: TrustedRoot = None,
         socket: Path | str | None = None,
         current: Callable[[], SubAgentBranch] | None = None,
     ) -> None:
         self._current = current or (lambda: spawner.current)
         self._root = spawner.root
         self._pool = SessionPool(url, ca=ca, socket=socket)
-        spawner.before_end(self._pool.end)
+        self._forget = spawner.before_end(self._pool.end)
 
     def __enter__(self) -> Self:
         return self
@@ -56,7 +60,8 @@ class BranchSessions:
         return self._pool.url
 
     def close(self) -> None:
-        """End all sessions."""
+        """End all sessions; call it once."""
+        self._forget()
         self._pool.close()
 
     async def call(

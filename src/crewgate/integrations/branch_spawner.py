@@ -74,7 +74,7 @@ class BranchSpawner:
             amount(allowance.credits)
             tool_list(allowance.tools or ())
         self._root = SubAgentBranch(run.role, None, lambda _: run, lambda _: None)
-        self._lock = threading.Lock()
+        self._lock, self._is_closed = threading.Lock(), False
         self._live: dict[str, SubAgent] = {}
         self._unrevoked: OrderedDict[str, SubAgent] = OrderedDict()
         self._callbacks: list[Callable[[SubAgent], None]] = []
@@ -119,6 +119,11 @@ class BranchSpawner:
             )
         return branch
 
+    @property
+    def current_or_root(self) -> SubAgentBranch:
+        """The branch of the running code, or the root outside of all sub-agents."""
+        return self._innermost() or self._root
+
     def branch(self, role: str, parent: SubAgentBranch | None = None) -> SubAgentBranch:
         """Make the branch of a sub-agent that starts; nothing is minted before its first call.
 
@@ -130,7 +135,7 @@ class BranchSpawner:
             parent: The branch above; None is the branch of the running code, or the run outside of
                 all sub-agents.
         """
-        above = parent or self._innermost() or self._root
+        above = parent or self.current_or_root
         return SubAgentBranch(role, above, self._spawn, self._end)
 
     def token(self) -> str:
@@ -146,16 +151,18 @@ class BranchSpawner:
         branch = self._innermost()
         return branch is None or branch.has_fresh_token()
 
-    def before_end(self, callback: Callable[[SubAgent], None]) -> None:
+    def before_end(self, callback: Callable[[SubAgent], None]) -> Callable[[], None]:
         """Call `callback` with each branch that ends, while its token is still valid.
 
-        The function must return soon, and raise nothing.
+        The function must return soon, and raise nothing. Return a function that takes this back.
         """
         self._callbacks.append(callback)
+        return lambda: self._callbacks.remove(callback)
 
     def close(self) -> None:
-        """End all sub-agents that still have a branch."""
+        """End all sub-agents that still have a branch; no other one gets a branch."""
         with self._lock:
+            self._is_closed = True
             live = [*self._live.values()]
         for agent in live:
             self._finish(agent)
@@ -179,8 +186,10 @@ class BranchSpawner:
         Raises:
             BranchRevokedError: The parent, or a branch above it, was revoked.
             ScopeError: The parent does not have these tools, or its credits do not suffice.
-            JournalError, IssuerError: As for `Orchestrator.spawn`.
+            JournalError, IssuerError: As for `Orchestrator.spawn`, or the spawner was closed.
         """
+        if self._is_closed:
+            raise IssuerError("the BranchSpawner was closed, so no sub-agent gets a branch")
         above = (branch.parent or self._root).agent
         allowance, claims = self._roles.get(branch.role, self._default), above.claims
         agent = above.spawn(
@@ -207,7 +216,7 @@ class BranchSpawner:
         with self._lock:
             if self._live.pop(agent.branch, None) is None:
                 return
-        for callback in self._callbacks:
+        for callback in tuple(self._callbacks):
             callback(agent)
         if _is_revoked(agent):
             return

@@ -1,6 +1,6 @@
 """Gives each sub-agent of the Claude Agent SDK (`claude-agent-sdk`) a branch of its own.
 
-In the block `with branch_options(…) as options:`, the main agent runs as the branch `spawner.run`,
+In the block `with branch_options(…) as options:`, the main agent runs as the branch of the program,
 and each sub-agent that it starts gets a branch below, which ends with the sub-agent. The SDK says
 in a hook which sub-agent calls a tool, and then passes the call to a server in this process. That
 server makes the call at the gateway with the token of the sub-agent. So no token gets into the
@@ -26,6 +26,7 @@ from crewgate import limits
 from crewgate.integrations.branch_sessions import BranchSessions, all_tools
 from crewgate.integrations.branch_spawner import BranchSpawner
 from crewgate.integrations.sub_agent_branch import SubAgentBranch
+from crewgate.mcp.mcp_http_client import TrustedRoot
 from crewgate.mcp.sdk import error_result
 from crewgate.runtime.install_hint import install_hint
 
@@ -47,13 +48,13 @@ def branch_options(
     *,
     name: str,
     options: "ClaudeAgentOptions | None" = None,
-    ca: Path | str | None = None,
+    ca: TrustedRoot = None,
     socket: Path | str | None = None,
 ) -> Iterator[ClaudeAgentOptions]:
     """Make options for `query` or `ClaudeSDKClient` that connect an MCP endpoint of the gateway.
 
-    Claude sees the tools that `spawner.run` may use, as `mcp__NAME__TOOL`. If the gateway refuses a
-    call, the model reads why. The options work until the block ends, in an event loop of asyncio.
+    Claude sees the tools that the main agent may use, as `mcp__NAME__TOOL`. If the gateway refuses
+    a call, the model reads why. The options work until the block ends, in an event loop of asyncio.
 
     Args:
         spawner: Spawns the branches.
@@ -63,6 +64,7 @@ def branch_options(
         ca, socket: As for `crewgate.mcp.client`.
 
     Raises:
+        ConfigurationError: The file `ca` cannot be read, or has no certificate.
         TypeError: `options.mcp_servers` is the path of a file.
     """
     given = options or ClaudeAgentOptions()
@@ -89,6 +91,7 @@ class _ClaudeBranches:
 
     def __init__(self, spawner: BranchSpawner, sessions: BranchSessions) -> None:
         self._spawner, self._sessions = spawner, sessions
+        self._main = spawner.current_or_root
         self._branches: dict[str, SubAgentBranch] = {}
         self._calls: OrderedDict[str, SubAgentBranch] = OrderedDict()
 
@@ -121,14 +124,14 @@ class _ClaudeBranches:
         """Return the branch of the agent that an event names; make it if there is none."""
         agent_id = event.get("agent_id")
         if agent_id is None:
-            return self._spawner.root
+            return self._main
         if agent_id not in self._branches:
             role = event.get("agent_type") or "agent"
-            self._branches[agent_id] = self._spawner.branch(role, self._spawner.root)
+            self._branches[agent_id] = self._spawner.branch(role, self._main)
         return self._branches[agent_id]
 
     async def _list(self, context: object, params: object) -> ListToolsResult:
-        return ListToolsResult(tools=await self._sessions.call(all_tools, self._spawner.root))
+        return ListToolsResult(tools=await self._sessions.call(all_tools, self._main))
 
     async def _call(self, context: object, params: CallToolRequestParams) -> CallToolResult:
         tool_use: object = (params.meta or {}).get(_TOOL_USE)

@@ -16,6 +16,7 @@ from mcp.types import CallToolResult, Tool
 
 from crewgate.integrations.branch_sessions import BranchSessions
 from crewgate.integrations.branch_spawner import BranchSpawner
+from crewgate.mcp.mcp_http_client import TrustedRoot
 from crewgate.mcp.sdk import content_text, input_schema, is_error
 from crewgate.runtime.install_hint import install_hint
 
@@ -56,7 +57,7 @@ def mcp_tools(
     spawner: BranchSpawner,
     url: str,
     *,
-    ca: Path | str | None = None,
+    ca: TrustedRoot = None,
     socket: Path | str | None = None,
 ) -> Iterator[list[BaseTool]]:
     """Make tools for `tools=` of agents, of those that `spawner.run` may use at an MCP endpoint.
@@ -71,6 +72,7 @@ def mcp_tools(
         ca, socket: As for `crewgate.mcp.client`.
 
     Raises:
+        ConfigurationError: The file `ca` cannot be read, or has no certificate.
         crewgate.mcp.MCPError: The gateway refuses the list of tools, or cannot be reached.
     """
     with BranchSessions(spawner, url, ca=ca, socket=socket) as sessions:

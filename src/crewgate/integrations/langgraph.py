@@ -18,6 +18,7 @@ from crewgate.errors import IssuerError
 from crewgate.integrations.branch_sessions import BranchSessions
 from crewgate.integrations.branch_spawner import BranchSpawner
 from crewgate.integrations.sub_agent_branch import SubAgentBranch
+from crewgate.mcp.mcp_http_client import TrustedRoot
 from crewgate.mcp.sdk import content_text, input_schema, is_error
 from crewgate.runtime.install_hint import install_hint
 
@@ -108,9 +109,7 @@ class BranchCallbackHandler(BaseCallbackHandler):
         marked = str((metadata or {}).get(_AGENT) or "")
         agent_name = name if name in self._agents else marked
         if above is None:  # the outermost graph
-            spawner = self.spawner
-            branch = spawner.root if spawner.is_outside else spawner.current
-            run = _GraphRun(branch, agent_name, is_agent=False)
+            run = _GraphRun(self.spawner.current_or_root, agent_name, is_agent=False)
         elif agent_name and agent_name != above.name:
             branch = self.spawner.branch(agent_name, above.branch)
             run = _GraphRun(branch, agent_name, is_agent=True)
@@ -137,10 +136,7 @@ class BranchCallbackHandler(BaseCallbackHandler):
         **options: Any,
     ) -> None:
         """Let the tool run as the agent that calls it."""
-        above = self._runs.get(parent_run_id) if parent_run_id else None
-        if above is not None:
-            with self._lock:
-                self._runs[run_id] = above._replace(is_agent=False)
+        self._inherit(run_id, parent_run_id)
 
     def on_tool_end(self, output: object, *, run_id: UUID, **options: Any) -> None:
         """Forget the run of a tool."""
@@ -149,6 +145,32 @@ class BranchCallbackHandler(BaseCallbackHandler):
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **options: Any) -> None:
         """Forget the run of a tool."""
         self._end(run_id)
+
+    def on_retriever_start(
+        self,
+        serialized: object,
+        query: str,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        **options: Any,
+    ) -> None:
+        """Let the retriever run as the agent that calls it."""
+        self._inherit(run_id, parent_run_id)
+
+    def on_retriever_end(self, documents: object, *, run_id: UUID, **options: Any) -> None:
+        """Forget the run of a retriever."""
+        self._end(run_id)
+
+    def on_retriever_error(self, error: BaseException, *, run_id: UUID, **options: Any) -> None:
+        """Forget the run of a retriever."""
+        self._end(run_id)
+
+    def _inherit(self, run_id: UUID, parent_run_id: UUID | None) -> None:
+        above = self._runs.get(parent_run_id) if parent_run_id else None
+        if above is not None:
+            with self._lock:
+                self._runs[run_id] = above._replace(is_agent=False)
 
     def _end(self, run_id: UUID) -> None:
         with self._lock:
@@ -162,7 +184,7 @@ def mcp_tools(
     handler: BranchCallbackHandler,
     url: str,
     *,
-    ca: Path | str | None = None,
+    ca: TrustedRoot = None,
     socket: Path | str | None = None,
 ) -> Iterator[list[StructuredTool]]:
     """Make tools for `create_agent` of those that `spawner.run` may use at an MCP endpoint.
@@ -176,7 +198,8 @@ def mcp_tools(
         ca, socket: As for `crewgate.mcp.client`.
 
     Raises:
-        mcp.MCPError: The gateway refuses the list of tools, or cannot be reached.
+        ConfigurationError: The file `ca` cannot be read, or has no certificate.
+        crewgate.mcp.MCPError: The gateway refuses the list of tools, or cannot be reached.
     """
     with BranchSessions(
         handler.spawner, url, ca=ca, socket=socket, current=lambda: handler.current

@@ -10,6 +10,7 @@ branch below. The branch of a tool ends with its run, and so do those of a run's
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -18,10 +19,11 @@ from anyio import CancelScope, to_thread
 from crewgate.integrations.branch_sessions import BranchSessions, all_tools
 from crewgate.integrations.branch_spawner import BranchSpawner
 from crewgate.integrations.sub_agent_branch import BranchPosition, SubAgentBranch
+from crewgate.mcp.mcp_http_client import TrustedRoot
 from crewgate.runtime.install_hint import install_hint
 
 try:
-    from agents import Agent, RunHooks, RunState
+    from agents import Agent, RunHooks, RunState, UserError
     from agents.lifecycle import RunHooksBase
     from agents.mcp import MCPServer
     from agents.run import (
@@ -70,12 +72,14 @@ class BranchMCPServer(MCPServer):
         spawner: BranchSpawner,
         url: str,
         *,
-        ca: Path | str | None = None,
+        ca: TrustedRoot = None,
         socket: Path | str | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self._sessions = BranchSessions(spawner, url, ca=ca, socket=socket)
+        self._url = url
+        self._make = partial(BranchSessions, spawner, url, ca=ca, socket=socket)
+        self._opened: BranchSessions | None = None
 
     async def __aenter__(self) -> Self:
         await self.connect()
@@ -87,21 +91,34 @@ class BranchMCPServer(MCPServer):
     @property
     def name(self) -> str:
         """The URL of the endpoint."""
-        return self._sessions.url
+        return self._url
 
     async def connect(self) -> None:
-        """Do nothing: a session opens with the first call of its branch."""
+        """Make ready for calls; a session opens with the first call of its branch.
+
+        Raises:
+            ConfigurationError: The file `ca` cannot be read, or has no certificate.
+        """
+        await self.cleanup()
+        self._opened = self._make()
 
     async def cleanup(self) -> None:
         """End all sessions."""
-        await to_thread.run_sync(self._sessions.close)
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await to_thread.run_sync(opened.close)
 
     async def list_tools(
         self,
         run_context: object = None,
         agent: object = None,
     ) -> list[Tool]:
-        """Return the tools that the branch of the running agent may use."""
+        """Return the tools that the branch of the running agent may use.
+
+        Raises:
+            MCPError: The gateway refuses, for example because the branch was revoked.
+            IssuerError: The branch cannot be spawned.
+        """
         return await self._sessions.call(all_tools)
 
     async def call_tool(
@@ -111,14 +128,20 @@ class BranchMCPServer(MCPServer):
         return await self._sessions.call_tool(tool_name, arguments, meta)
 
     async def list_prompts(self) -> ListPromptsResult:
-        """Return the first page of the prompts that the branch may use."""
+        """Return the first page of the prompts that the branch may use; raises as `list_tools`."""
         return await self._sessions.call(lambda client: client.list_prompts())
 
     async def get_prompt(
         self, name: str, arguments: dict[str, Any] | None = None
     ) -> GetPromptResult:
-        """Return a prompt."""
+        """Return a prompt; raises as `list_tools`."""
         return await self._sessions.call(lambda client: client.get_prompt(name, arguments))
+
+    @property
+    def _sessions(self) -> BranchSessions:
+        if self._opened is None:
+            raise UserError("the server is not connected: use BranchMCPServer with `async with`")
+        return self._opened
 
 
 class _Run:
@@ -127,11 +150,10 @@ class _Run:
     def __init__(self, spawner: BranchSpawner, starting_agent: Agent[Any], given: object) -> None:
         self._spawner = spawner
         self._branches: dict[str, SubAgentBranch] = {}
+        self._parent = spawner.current_or_root
         if spawner.is_outside:
             # The agent that the program starts is no sub-agent: it runs as the run itself.
-            self._parent = self._branches[starting_agent.name] = spawner.root
-        else:
-            self._parent = spawner.current
+            self._branches[starting_agent.name] = spawner.root
         # A run that continues after an interruption may call tools before any hook.
         resumed = getattr(given, "_current_agent", None) if isinstance(given, RunState) else None
         self._position = BranchPosition(self._branch((resumed or starting_agent).name))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from crewgate.issuer.auth_flow import TokenSource
-from crewgate.mcp.mcp_http_client import http_client
+from crewgate.mcp.mcp_http_client import TrustedRoot, http_client
 from crewgate.mcp.sdk import http_auth, open_session, open_transport
 
 
@@ -29,7 +29,7 @@ def transport(
     source: TokenSource,
     url: str,
     *,
-    ca: Path | str | None = None,
+    ca: TrustedRoot = None,
     socket: Path | str | None = None,
 ) -> AbstractAsyncContextManager[Any]:
     """Make a transport to the MCP endpoint at `url`, for a class of the SDK that takes one.
@@ -50,7 +50,7 @@ def client(
     source: TokenSource,
     url: str,
     *,
-    ca: Path | str | None = None,
+    ca: TrustedRoot = None,
     socket: Path | str | None = None,
     **options: Any,  # noqa: ANN401 - the SDK's
 ) -> AbstractAsyncContextManager[Any]:

@@ -12,6 +12,8 @@ from crewgate.errors import ConfigurationError
 from crewgate.issuer.auth_flow import TokenSource
 from crewgate.mcp.sdk import IS_VERSION_1, http, http_auth
 
+TrustedRoot = Path | str | ssl.SSLContext | None
+
 _JSON = "application/json"
 _CODE_BASE = -31_000  # minus the status, as in the errors of the gateway
 # With these errors, no byte of the request has reached the gateway.
@@ -48,7 +50,7 @@ class MCPHTTPClient(http.AsyncClient):
 def http_client(
     source: TokenSource,
     *,
-    ca: Path | str | None = None,
+    ca: TrustedRoot = None,
     socket: Path | str | None = None,
     **options: object,
 ) -> http.AsyncClient:
@@ -59,8 +61,8 @@ def http_client(
     Args:
         source: A SubAgent, the path of a token file, or a function that returns the token, or None
             if there is none.
-        ca: The PEM file of the root that signed the gateway's certificate; None trusts the roots of
-            the system.
+        ca: The PEM file of the root that signed the gateway's certificate, or a TLS context; None
+            trusts the roots of the system.
         socket: The unix socket of `crewgate run` (`CREWGATE_SOCKET`); then the URL is that of
             `CREWGATE_GATEWAY`.
         options: Further arguments of `AsyncClient`.
@@ -70,8 +72,9 @@ def http_client(
         ValueError: `source` is a token.
         TypeError: `source` is no source of tokens.
     """
-    if ca is not None:
-        options["verify"] = _context(Path(ca))
+    context = tls_context(ca)
+    if context is not None:
+        options["verify"] = context
     if socket is not None:
         options["transport"] = http.AsyncHTTPTransport(uds=str(socket))
     # A tool may work for minutes before the first byte of its answer.
@@ -80,7 +83,14 @@ def http_client(
     return MCPHTTPClient(auth=http_auth.TokenAuth(source), **given)  # type: ignore[arg-type]
 
 
-def _context(ca: Path) -> ssl.SSLContext:
+def tls_context(ca: TrustedRoot) -> ssl.SSLContext | None:
+    """Return the TLS context that trusts a root; None is that of the HTTP client itself.
+
+    Raises:
+        ConfigurationError: The file `ca` cannot be read, or has no certificate.
+    """
+    if ca is None or isinstance(ca, ssl.SSLContext):
+        return ca
     try:
         return ssl.create_default_context(cafile=ca)
     except OSError as error:  # ssl.SSLError is one

@@ -8,17 +8,18 @@ task opens, keeps and closes its session, because anyio requires the same task f
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.from_thread import BlockingPortal
 
 from crewgate import limits
 from crewgate.issuer import SubAgent
 from crewgate.mcp.connection import client
+from crewgate.mcp.mcp_http_client import TrustedRoot, tls_context
 
 T = TypeVar("T")
 
@@ -41,20 +42,22 @@ class SessionPool:
     Args:
         url: The URL of an endpoint of the gateway, such as `https://localhost:8443/mcp/files`.
         ca, socket: As for `client`.
+
+    Raises:
+        ConfigurationError: The file `ca` cannot be read, or has no certificate.
     """
 
     def __init__(
-        self, url: str, *, ca: Path | str | None = None, socket: Path | str | None = None
+        self, url: str, *, ca: TrustedRoot = None, socket: Path | str | None = None
     ) -> None:
-        self.url, self._ca, self._socket = url, ca, socket
+        self.url, self._ca, self._socket = url, tls_context(ca), socket
         self._lock = threading.Lock()
-        self._context: AbstractContextManager[BlockingPortal] | None = None
+        self._thread: threading.Thread | None = None
         self._portal: BlockingPortal | None = None
-        # Only the thread of the portal uses these.
+        # Only the thread of the pool uses these.
         self._sessions: dict[str, _Session] = {}
         self._tasks: TaskGroup
         self._is_ending: anyio.Event
-        self._is_ended: anyio.Event
 
     def __repr__(self) -> str:
         return f"<SessionPool of {self.url} with {len(self._sessions)} sessions>"
@@ -70,48 +73,52 @@ class SessionPool:
 
         To wait in an event loop of asyncio, use `await asyncio.wrap_future(…)`. If the caller
         cancels the future, the pool cancels the call. The future raises the errors of `function`,
-        and those of opening the session, such as `mcp.MCPError` if the gateway refuses the token.
+        and those of opening the session, such as `MCPError` if the gateway refuses the token.
         """
-        return self._running().start_task_soon(self._call, agent, function)
+        return self._started().start_task_soon(self._call, agent, function)
 
     def end(self, agent: SubAgent) -> None:
         """End the session of a branch, if it has one; wait until the server has read that."""
         portal = self._portal
         if portal is not None:
-            portal.call(self._end, agent.branch)
+            with suppress(RuntimeError):  # the pool ends at the same time
+                portal.call(self._end, agent.branch)
 
     def close(self) -> None:
         """End all sessions, and the thread of the pool."""
         with self._lock:
-            context, portal = self._context, self._portal
-            self._context = self._portal = None
-        if context is not None and portal is not None:
+            thread, portal = self._thread, self._portal
+            self._thread = self._portal = None
+        if thread is not None and portal is not None:
             portal.call(self._finish)
-            portal.call(portal.stop, True)  # noqa: FBT003 - anyio's: cancel calls that still run
-            context.__exit__(None, None, None)
+            thread.join()
 
-    def _running(self) -> BlockingPortal:
+    def _started(self) -> BlockingPortal:
         with self._lock:
             if self._portal is None:
-                self._context = start_blocking_portal("asyncio")
-                self._portal = self._context.__enter__()
-                self._portal.start_task(self._run)
+                started: Future[BlockingPortal] = Future()
+                # A program that ends without `close` does not wait for a daemon.
+                self._thread = threading.Thread(
+                    target=anyio.run, args=(self._serve, started), daemon=True
+                )
+                self._thread.start()
+                self._portal = started.result()
             return self._portal
 
-    async def _run(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        self._is_ending, self._is_ended = anyio.Event(), anyio.Event()
-        async with anyio.create_task_group() as self._tasks:
-            task_status.started()
-            await self._is_ending.wait()
-            for session in self._sessions.values():
-                session.end.set()
-            seconds = limits.mcp_session_end_seconds
-            self._tasks.cancel_scope.deadline = anyio.current_time() + seconds
-        self._is_ended.set()
+    async def _serve(self, started: "Future[BlockingPortal]") -> None:
+        self._is_ending = anyio.Event()
+        async with BlockingPortal() as portal:
+            async with anyio.create_task_group() as self._tasks:
+                started.set_result(portal)
+                await self._is_ending.wait()
+                for session in self._sessions.values():
+                    session.end.set()
+                seconds = limits.mcp_session_end_seconds
+                self._tasks.cancel_scope.deadline = anyio.current_time() + seconds
+            await portal.stop(cancel_remaining=True)
 
     async def _finish(self) -> None:
         self._is_ending.set()
-        await self._is_ended.wait()
 
     async def _end(self, branch: str) -> None:
         session = self._sessions.pop(branch, None)

@@ -112,6 +112,7 @@ def test_a_branch_is_revoked_once_when_its_sub_agent_ends(
     with BranchSpawner(run, credits="1") as spawner:
         ended: list[SubAgent] = []
         spawner.before_end(ended.append)
+        spawner.before_end(lambda _: pytest.fail("taken back"))()
         with spawner.branch("idle"):
             pass
         with spawner.branch("lead") as lead:
@@ -124,6 +125,8 @@ def test_a_branch_is_revoked_once_when_its_sub_agent_ends(
     assert gateway.revoked == [ended[0].branch, left.branch]
     assert [agent.role for agent in ended] == ["lead", "helper", "late"]
     assert run.token()
+    with pytest.raises(IssuerError, match="BranchSpawner was closed"):
+        spawner.branch("next").token()
     for branch in (lead, helper):
         with pytest.raises(IssuerError, match="has ended, so it gets no token"):
             branch.token()

@@ -3,17 +3,21 @@
 import asyncio
 import operator
 from typing import Annotated, Any, TypedDict
+from uuid import uuid4
 
 import pytest
 from issuer_world import FakeGateway
 
 from crewgate.errors import IssuerError
-from crewgate.integrations import BranchSpawner
+from crewgate.integrations import BranchSpawner, SubAgentBranch
 from crewgate.issuer import SubAgent
 
 pytest.importorskip("langgraph", reason="langgraph is not installed")
 from langgraph.graph import START, StateGraph
+from mcp.types import Tool
 
+from crewgate.integrations import langgraph
+from crewgate.integrations.branch_sessions import BranchSessions
 from crewgate.integrations.langgraph import BranchCallbackHandler
 
 
@@ -90,3 +94,43 @@ def test_a_graph_inside_a_sub_agent_runs_as_this_sub_agent(
         options = {"callbacks": [branches]}
         ((_, branch),) = graph(branches, "g", "node").invoke({"notes": []}, options)["notes"]
         assert branch == outer.agent.branch
+
+
+def test_what_a_retriever_starts_belongs_to_its_agent(run: SubAgent) -> None:
+    """And not to the run, whose token allows more."""
+    branches = BranchCallbackHandler(BranchSpawner(run, credits="1"), agents=["worker"])
+    lead, worker, retriever, chain = (uuid4() for _ in range(4))
+    branches.on_chain_start({}, {}, run_id=lead, name="lead")
+    branches.on_chain_start({}, {}, run_id=worker, parent_run_id=lead, name="worker")
+    branches.on_retriever_start({}, "", run_id=retriever, parent_run_id=worker)
+    branches.on_chain_start({}, {}, run_id=chain, parent_run_id=retriever, name="rank")
+    assert branches._runs[chain].branch is branches._runs[worker].branch
+    assert branches._runs[worker].branch.parent is branches._runs[lead].branch
+    branches.on_chain_end({}, run_id=chain)
+    branches.on_retriever_end([], run_id=retriever)
+    assert set(branches._runs) == {lead, worker}
+
+
+def test_a_tool_in_an_event_loop_calls_as_its_agent(run: SubAgent) -> None:
+    """And the model reads why the call failed."""
+    branches = BranchCallbackHandler(BranchSpawner(run, credits="1"), agents=["worker"])
+    used: list[str] = []
+    made = Tool(name="count", input_schema={"type": "object", "properties": {}})
+
+    def current() -> SubAgentBranch:
+        used.append(branches.current.role)
+        return branches.current
+
+    async def play() -> str:
+        url = "http://127.0.0.1:9/mcp"
+        with BranchSessions(branches.spawner, url, current=current) as sessions:
+            tool = langgraph._tool(sessions, made)
+
+            async def ask(_: State) -> dict[str, list[tuple[str, str]]]:
+                return {"notes": [("count", str(await tool.ainvoke({})))]}
+
+            lead = graph(branches, "lead", graph(branches, "worker", ask))
+            return str(await lead.ainvoke({"notes": []}, {"callbacks": [branches]}))
+
+    assert "cannot reach the gateway" in asyncio.run(play())
+    assert used == ["worker"]
