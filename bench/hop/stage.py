@@ -29,7 +29,7 @@ upstream = "tools"
 price = "0.01"
 """
 ENDPOINT_TOOLS = "bench.*"  # what a token for it lists
-URL = re.compile(r'url = "http://127\.0\.0\.1:\d+"')
+URL = re.compile(r'^url = "http://127\.0\.0\.1:\d+"', re.MULTILINE)  # not in a comment
 UPLOAD_BYTES = 2**30
 UPLOAD_BYTES_OTHERWISE = 60 * 2**20  # where a tool's limit cannot be set: below all tools' limit
 
