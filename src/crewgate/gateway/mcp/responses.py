@@ -124,7 +124,9 @@ class EndpointResponse:
         try:
             return self._ids.seal(session.decode("ascii"), IdKind.MCP_SESSION).encode()
         except ValueError as error:
-            raise UnusableResponseError(f"the id of its session: {error}") from None
+            raise UnusableResponseError(
+                f"the server gave its session an id that cannot be sealed: {error}"
+            ) from None
 
     def _note_session(self, status: int, session: bytes) -> None:
         if status == HTTPStatus.NOT_FOUND or (self._ends_session and status < _REDIRECTION):

@@ -153,7 +153,7 @@ async def test_a_session_with_an_unusable_id_is_not_remembered(tmp_path: Path) -
     async with running_gateway(Server(*answers), tmp_path) as world:
         for _ in answers:
             response = await _ask(world, legacy("initialize", protocolVersion="2025-11-25"))
-            assert "the id of its session" in response.json()["error"]["message"]
+            assert "an id that cannot be sealed" in response.json()["error"]["message"]
             assert "mcp-session-id" not in response.headers
         await world.settled()
         assert running(world) == []
