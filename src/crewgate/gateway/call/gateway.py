@@ -120,9 +120,12 @@ class Gateway:
             return
         if self._refusals.refuses_message(pending, self.routes, verdict):
             return
-        if entry is None or pending.fields is None or not services.sink.ready():
+        # If the routes were replaced while the call waited, its message has not been judged.
+        is_unjudged = entry is not None and entry.endpoint is not None and pending.message is None
+        if entry is None or pending.fields is None or is_unjudged or not services.sink.ready():
             verdict.release()
-            described, kind = pending.described, problem_types.AUDIT_UNAVAILABLE
+            described = pending.described
+            kind = problem_types.BUSY if is_unjudged else problem_types.AUDIT_UNAVAILABLE
             self._refuse_unrecorded(exchange, described, kind, verdict.grant)
             return
         identity = self._identities.of(verdict.grant)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio.testing
 from gateway_world import World, answering, grant_of, running_gateway
 from mcp_messages import encoded, headers, legacy, modern
 from msgspec import structs
@@ -288,3 +289,27 @@ async def test_a_judgement_is_kept_without_its_message(site: Site) -> None:
     assert isinstance(entry.endpoint, ServedMCPEndpoint)
     kept: list[Any] = list(entry.endpoint._endpoint.judged.values())
     assert [(each.id, each.body, each.message) for each in kept] == [("files.read", b"", None)]
+
+
+async def test_a_call_that_waits_while_its_path_becomes_an_endpoint(site: Site) -> None:
+    """Its token was good for a tool, and its message has not been judged: it is refused."""
+    world = site.world
+    routes, judge = world.gateway.routes, world.judge
+    endpoint = routes.find(b"POST", b"/mcp/files", b"a")
+    tool = routes.find(b"POST", b"/search", b"a")
+
+    class Replaced:
+        """The routes are replaced, and then all of the body arrives."""
+
+        async def wait(self) -> bool:
+            entries = tuple(endpoint if each is tool else each for each in routes.entries)
+            world.gateway.routes = structs.replace(routes, entries=entries)
+            await trio.testing.wait_all_tasks_blocked()
+            return True
+
+    judge.relieve = lambda *_: Replaced()  # type: ignore[method-assign,assignment,return-value]
+    judge.denials = [Denial(Reason.BUDGET_UNAVAILABLE, grant_of(), retry=True)]
+    message = modern("tools/call", name="delete")
+    response = await site.post(message, headers(message), path="/search")
+    assert response.status_code == 503
+    assert not site.seen
