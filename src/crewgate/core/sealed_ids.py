@@ -42,7 +42,6 @@ class IdKind(enum.IntEnum):
 
     MCP_TASK = 1
     MCP_SESSION = 2
-    MCP_REQUEST_STATE = 3
     A2A_TASK = 4
     A2A_CONTEXT = 5
     A2A_PAGE = 6  # where a list of tasks goes on
@@ -56,8 +55,8 @@ class IdKind(enum.IntEnum):
     @property
     def bytes_max(self) -> int:
         """How many bytes of UTF-8 an id of this kind may have."""
-        if self in {IdKind.MCP_REQUEST_STATE, IdKind.MCP_CURSOR}:
-            return limits.sealed_state_bytes_max
+        if self is IdKind.MCP_CURSOR:
+            return limits.sealed_cursor_bytes_max
         if self is IdKind.MCP_GROUP_SESSION:
             return limits.mcp_group_session_bytes_max
         return limits.sealed_id_bytes_max

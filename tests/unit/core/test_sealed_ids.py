@@ -148,9 +148,9 @@ def test_bad_keys_are_refused(keys: list[bytes]) -> None:
         ),
         (IdKind.MCP_SESSION, "s", "AWvDXRf9bhwnxdKQHrFuhhROxp9sZEXfbMT4y8dul4Ni6hZlFTfwwVjMq7AA2A"),
         (
-            IdKind.MCP_REQUEST_STATE,
+            IdKind.MCP_CURSOR,
             "état",
-            "AWvDXRf9EW5AWC50BKoFA7knaqXblwtchhSUdA9JYhJU0iTlyAmreroqBUFZr4CZ-CA",
+            "AWvDXRd0zmm6ePlOyzrfdusbFC-U8GfIn8jKPbpGwTtuu1P1SAp6a6ZRvVEH6WZJQD8",
         ),
         (
             IdKind.A2A_TASK,
