@@ -6,7 +6,8 @@ addresses of the gateway, and its security scheme, and no interface or capabilit
 does not serve. A signature of the agent does not fit any more; the gateway may make one of its own.
 
 A card of version 0.3 has `url` and `additionalInterfaces`, one of version 1.0 has
-`supportedInterfaces`. A card may have both.
+`supportedInterfaces`. A card may have both. Then a signature covers the members of version 1.0
+only, which is what the official SDKs sign and check.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -20,6 +21,7 @@ from crewgate.core.a2a.errors import INVALID_AGENT_RESPONSE, A2AError
 from crewgate.core.a2a.methods import Binding, Version
 
 SCHEME = "crewgate"  # the name of the security scheme
+_BEARER = {"scheme": "Bearer", "bearerFormat": "JWT"}
 _DEFAULT_BINDING = Binding.JSONRPC.value  # of a card of version 0.3 that names none
 _INTERFACES, _OF_V0_3 = "supportedInterfaces", ("url", "preferredTransport", "additionalInterfaces")
 # Members that a card of version 1.0 has even if they are empty or false (`a2a.proto`).
@@ -29,6 +31,11 @@ _REQUIRED = frozenset(
 )  # fmt: skip
 _REQUIRED_OF_SKILL = frozenset({"id", "name", "description", "tags"})
 _OPTIONAL_CAPABILITIES = frozenset({"streaming", "pushNotifications", "extendedAgentCard"})
+# Members of version 0.3 that version 1.0 has no more.
+_ONLY_V0_3 = frozenset(
+    {*_OF_V0_3, "protocolVersion", "supportsAuthenticatedExtendedCard", "security"}
+)
+_CAPABILITY_ONLY_V0_3 = "stateTransitionHistory"
 
 _Card = dict[str, Any]
 _object: msgspec.json.Decoder[_Card] = msgspec.json.Decoder(dict[str, Any])
@@ -81,19 +88,21 @@ def rewrite(data: bytes, view: CardView, sign: CardSigner | None = None) -> byte
     """
     card = _read(data)
     is_v1_0 = _INTERFACES in card
-    served = _serve_interfaces(card, view)
-    served = _serve_v0_3_interfaces(card, view) or served
-    if not served:
+    serves_v1_0, serves_v0_3 = _serve_interfaces(card, view), _serve_v0_3_interfaces(card, view)
+    if not serves_v1_0 and not serves_v0_3:
         raise _unusable("it has no interface that this endpoint serves")
     _limit_capabilities(card, view)
-    _require_token(card, view.scope, is_v1_0=is_v1_0)
-    card.pop("signatures", None)
-    if sign is not None and is_v1_0:
-        _drop_defaults(card)
-        try:
-            card["signatures"] = [sign(canonical(card))]
-        except ValueError as error:
-            raise _unusable(f"it cannot be signed: {error}") from None
+    _remove_security(card)
+    if is_v1_0:
+        card["securitySchemes"] = {SCHEME: {"httpAuthSecurityScheme": _BEARER}}
+        card["securityRequirements"] = [{"schemes": {SCHEME: {"list": [view.scope]}}}]
+        if sign is not None:
+            card["signatures"] = [_signature(card, sign)]
+    if serves_v0_3:
+        # The official SDKs too write one scheme in both forms.
+        schemes = card.setdefault("securitySchemes", {})
+        schemes[SCHEME] = {**schemes.get(SCHEME, {}), "type": "http", **_BEARER}
+        card["security"] = [{SCHEME: [view.scope]}]
     return _encode(card)
 
 
@@ -152,20 +161,25 @@ def _limit_capabilities(card: _Card, view: CardView) -> None:
         capabilities["extensions"] = [*known, *view.extensions]
 
 
-def _require_token(card: _Card, scope: str, *, is_v1_0: bool) -> None:
-    """Say that clients need a token of the gateway; the agent's own schemes end at the gateway."""
+def _remove_security(card: _Card) -> None:
+    """Remove the agent's own schemes, which end at the gateway, and its signatures."""
     for skill in _objects(card.get("skills") or [], "skills"):
         skill.pop("security", None)
         skill.pop("securityRequirements", None)
-    card.pop("security", None)
-    if is_v1_0:
-        scheme = {"scheme": "Bearer", "bearerFormat": "JWT"}
-        card["securitySchemes"] = {SCHEME: {"httpAuthSecurityScheme": scheme}}
-        card["securityRequirements"] = [{"schemes": {SCHEME: {"list": [scope]}}}]
-    else:
-        scheme = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
-        card["securitySchemes"] = {SCHEME: scheme}
-        card["security"] = [{SCHEME: [scope]}]
+    for name in ("security", "securityRequirements", "securitySchemes", "signatures"):
+        card.pop(name, None)
+
+
+def _signature(card: _Card, sign: CardSigner) -> Mapping[str, str]:
+    """Return the signature of the members of version 1.0."""
+    _drop_defaults(card)
+    signed = {name: value for name, value in card.items() if name not in _ONLY_V0_3}
+    capabilities = {**card["capabilities"]}
+    capabilities.pop(_CAPABILITY_ONLY_V0_3, None)
+    try:
+        return sign(canonical(signed | {"capabilities": capabilities}))
+    except ValueError as error:
+        raise _unusable(f"it cannot be signed: {error}") from None
 
 
 def _drop_defaults(card: _Card) -> None:
