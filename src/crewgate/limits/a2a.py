@@ -12,5 +12,7 @@ a2a_message_bytes_max = 32 * 2**20  # of a response or an event: agents return f
 a2a_responses_bytes_max = 64 * 2**20  # of all responses that a worker holds back to read them
 a2a_tenants_max = 64  # that one endpoint lets through
 a2a_push_origins_max = 64  # to which the agent of one endpoint may push
+a2a_searched_tasks_max = 20  # of one context that a revocation looks for, the newest ones
+a2a_search_bytes_max = 2**20  # of their list; a task with a message of its agent has a few KB
 a2a_card_seconds = 60  # that a client may keep a card: how soon a change of the agent shows
 a2a_context_bytes = 12  # of randomness in the name of a context: 2^48 contexts until two are equal

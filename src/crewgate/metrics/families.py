@@ -266,7 +266,8 @@ UPSTREAM_CANCELLATIONS = _counter(
 )
 UPSTREAM_WORK = _gauge(
     "crewgate_upstream_work",
-    "Running tasks and sessions that the workers would cancel at their servers.",
+    "Running tasks and sessions that the workers would cancel at their servers, and messages to"
+    " agents that have not shown their tasks.",
     merge="sum",
 )
 WATCH_STEPS = _counter(

@@ -30,13 +30,20 @@ async def reason_of(stream: AsyncIterator[StreamResponse]) -> str:
 
 @pytest.mark.parametrize("binding", BINDINGS)
 def test_tasks_and_streams_end_with_their_branch(gateway: A2AGateway, binding: str) -> None:
-    """The client reads why its streams ended. The task of another branch goes on."""
+    """The client reads why its calls ended. The task of another branch goes on.
+
+    A client that waits for the end of a task has not seen its id, and the gateway has not either.
+    """
     run, other = gateway.start(), gateway.start()
-    before = len(gateway.agent.observed()["cancelled"])
+    before = gateway.agent.observed()
+
+    def grown(name: str, count: int) -> None:
+        wait_until(lambda: len(gateway.agent.observed()[name]) >= len(before[name]) + count)
 
     async def talk() -> None:
         async with (
             calling(gateway, run, binding, streams=True) as one,
+            calling(gateway, run, binding) as waiting,
             calling(gateway, other, binding, streams=True) as two,
         ):
             theirs = (await two.first("work", waits=False)).task.id
@@ -45,17 +52,16 @@ def test_tasks_and_streams_end_with_their_branch(gateway: A2AGateway, binding: s
             watched = one.client.subscribe(SubscribeToTaskRequest(id=task))
             assert (await anext(watched)).task.id == task
             await check_foreign(two, task)
+            waits = asyncio.create_task(waiting.first("work"))
+            await asyncio.to_thread(grown, "working", 3)
             await asyncio.to_thread(gateway.orchestrator.revoke, run)
+            with pytest.raises(A2AClientError, match=r"[Bb]ranch.revoked|401"):
+                await waits
             for stream in (sent, watched):
                 assert "branch revoked" in (await reason_of(stream)).lower()
             with pytest.raises(A2AClientError, match=r"401|UNAUTHENTICATED"):
                 await one.client.get_task(GetTaskRequest(id=task))
-
-            def is_cancelled() -> bool:
-                observed = gateway.agent.observed()
-                return len(observed["cancelled"]) > before
-
-            await asyncio.to_thread(wait_until, is_cancelled)
+            await asyncio.to_thread(grown, "cancelled", 2)
             seen = await two.client.get_task(GetTaskRequest(id=theirs))
             assert seen.status.state == TaskState.TASK_STATE_WORKING
             ended = await two.client.cancel_task(CancelTaskRequest(id=theirs))
@@ -68,4 +74,4 @@ def test_tasks_and_streams_end_with_their_branch(gateway: A2AGateway, binding: s
             await anext(two.client.subscribe(SubscribeToTaskRequest(id=task)))
 
     asyncio.run(talk())
-    assert len(gateway.agent.observed()["cancelled"]) == before + 2
+    assert len(gateway.agent.observed()["cancelled"]) == len(before["cancelled"]) + 3

@@ -11,8 +11,8 @@ from crewgate.core.a2a.methods import GRPC_SERVICES, Binding, Version
 from crewgate.core.a2a.service_parameters import VERSION
 from crewgate.core.http_types import HeaderField
 
-_JSON: HeaderField = (b"content-type", b"application/json")
-_GRPC: tuple[HeaderField, ...] = (
+JSON_FIELD: HeaderField = (b"content-type", b"application/json")
+GRPC_FIELDS: tuple[HeaderField, ...] = (
     (b"content-type", b"application/grpc"),
     (b"te", b"trailers"),  # gRPC over HTTP/2, "Requests"
 )
@@ -38,11 +38,11 @@ def task_cancellation(
         above = f"/{tenant}" if tenant else ""
         above = "/v1" if version is Version.V0_3 else above
         path = f"{above}/tasks/{quote(task, safe='')}:cancel"
-        return Cancellation(path, (_JSON, named), b"{}")
+        return Cancellation(path, (JSON_FIELD, named), b"{}")
     params = {"id": task} | ({"tenant": tenant} if tenant else {})
     method = "CancelTask" if version is Version.V1_0 else "tasks/cancel"
     message = {"jsonrpc": "2.0", "id": f"crewgate/{task}", "method": method, "params": params}
-    return Cancellation("", (_JSON, named), _encode(message))
+    return Cancellation("", (JSON_FIELD, named), _encode(message))
 
 
 def _by_grpc(task: str, version: Version, tenant: str, named: HeaderField) -> Cancellation:
@@ -52,4 +52,4 @@ def _by_grpc(task: str, version: Version, tenant: str, named: HeaderField) -> Ca
         message += wire.delimited(2, task.encode())
     else:
         message = wire.delimited(1, f"tasks/{task}".encode())
-    return Cancellation(f"{service}CancelTask", (*_GRPC, named), framed(message))
+    return Cancellation(f"{service}CancelTask", (*GRPC_FIELDS, named), framed(message))

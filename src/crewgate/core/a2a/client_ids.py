@@ -68,8 +68,7 @@ class RequestTexts(TextRewriter):
         self._ids = ids
         self._tenants = tenants
         self._push_origins = push_origins
-        if context:
-            self.new_context = ids.seal(context, IdKind.A2A_CONTEXT_OF_GATEWAY)
+        self._new_context = context
         self.contexts: set[str] = set()
         self.tenant = ""
         self._task_of_path = ""
@@ -95,6 +94,14 @@ class RequestTexts(TextRewriter):
         if origin_of(text) not in self._push_origins:  # of TextKind.PUSH_URL
             raise A2AError(PUSH_NOT_SUPPORTED)
         return text
+
+    def begin_context(self) -> str:
+        """Return the context for a message that names none, which it names from then on."""
+        if not self._new_context:
+            return ""
+        context = self._ids.seal(self._new_context, IdKind.A2A_CONTEXT_OF_GATEWAY)
+        self.contexts.add(context)
+        return context
 
     def name_tenant(self, text: str) -> str:
         """Return the tenant that the request names; `tenant` is then this one.

@@ -79,8 +79,10 @@ class _Message:
 
     def _begin_context(self, members: dict[str, bytes]) -> None:
         """Name a new context in a message that names neither a context nor a task."""
-        context = self._rewriter.new_context
-        if context and all(members.get(name, b"null") in _EMPTY for name in _IN_CONTEXT):
+        if any(members.get(name, b"null") not in _EMPTY for name in _IN_CONTEXT):
+            return
+        context = self._rewriter.begin_context()
+        if context:
             name = "context_id" if "context_id" in members else "contextId"
             members[name] = _encode(context)
 

@@ -57,10 +57,10 @@ class _Message:
 
     def _new_context(self, found: list[wire.WireField]) -> list[bytes]:
         """Return the context for a message that names neither a context nor a task."""
-        context = self._rewriter.new_context
-        if not context or any(each.value for each in found if each.number in _IN_CONTEXT):
+        if any(each.value for each in found if each.number in _IN_CONTEXT):
             return []
-        return [wire.delimited(_CONTEXT_OF_MESSAGE, context.encode())]
+        context = self._rewriter.begin_context()
+        return [wire.delimited(_CONTEXT_OF_MESSAGE, context.encode())] if context else []
 
     def _field(self, each: wire.WireField, field: Field) -> bytes:
         if each.wire_type != wire.BYTES:

@@ -15,13 +15,11 @@ class TextRewriter(ABC):
             of a wrong type is an error.
         malformed: The type of this error, and of a message that cannot be read.
         hides_total: The total of a list counts tasks of other branches.
-        new_context: The context of a message that names none; empty if it gets none.
     """
 
     is_strict: bool
     malformed: ErrorType
     hides_total = False
-    new_context = ""
 
     @abstractmethod
     def text(self, kind: TextKind, text: str) -> str:
@@ -30,6 +28,10 @@ class TextRewriter(ABC):
         Raises:
             A2AError: The message must not pass.
         """
+
+    def begin_context(self) -> str:
+        """Return the context for a message that names none; empty if it gets none."""
+        return ""
 
     @abstractmethod
     def keeps_task(self, context_id: str) -> bool:

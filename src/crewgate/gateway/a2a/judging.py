@@ -51,7 +51,7 @@ from crewgate.errors import MalformedMessageError
 from crewgate.gateway.a2a.endpoint import A2AEndpoint, JudgedMethod
 from crewgate.gateway.a2a.responses import EndpointResponse
 from crewgate.gateway.endpoint import PathRewriter, UnservedRequestError
-from crewgate.gateway.upstream_work.a2a_work import A2AWork
+from crewgate.gateway.upstream_work.a2a_work import A2AWork, AgentInterface
 from crewgate.gateway.upstream_work.registry import WorkRegistry
 from crewgate.server.request import Request
 
@@ -141,20 +141,18 @@ class JudgedA2ARequest(msgspec.Struct, frozen=True):
     ) -> EndpointResponse:
         """Return what changes the response; `registry` remembers the tasks that run on."""
         endpoint, binding = self.endpoint, self.problem_format.binding
-        work = A2AWork(
-            registry,
-            permit,
-            endpoint.server_name(binding),
-            self.interface,
-            binding,
-            self.version,
-            self.tenant,
-        )
+        name = endpoint.server_name(binding)
+        interface = AgentInterface(name, self.interface, binding, self.version, self.tenant)
+        work = A2AWork(registry, permit, interface)
+        is_sent = self.called is not None and self.called.action is Action.SEND
+        if is_sent and self.version is Version.V1_0:  # version 0.3 has no list of tasks
+            for context in self.contexts:
+                work.message_goes(context)
         texts = ResponseTexts(
             self.ids, self.view, contexts=self.contexts, sign=endpoint.sign, observer=work
         )
         is_aauth = endpoint.config.aauth_budget
-        return EndpointResponse(binding, self.fields, texts, permit if is_aauth else None)
+        return EndpointResponse(binding, self.fields, texts, work, permit if is_aauth else None)
 
     def __repr__(self) -> str:
         return f"<JudgedA2ARequest {self.method} {self.id}>"

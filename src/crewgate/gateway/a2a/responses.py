@@ -12,6 +12,7 @@ from crewgate.core.a2a.methods import Binding
 from crewgate.core.a2a.response_rewriting import AgentResponse
 from crewgate.core.fair_share_limiter import FairShareLimiter
 from crewgate.core.http_types import HeaderField
+from crewgate.gateway.upstream_work.a2a_work import A2AWork
 
 # Of all responses that the endpoints of this process, which is one worker, hold back.
 _room = FairShareLimiter(limits.a2a_responses_bytes_max)
@@ -21,12 +22,18 @@ _ETAG_HEX_CHARS = 32  # 128 bits of a digest
 class EndpointResponse:
     """The response to one request; a `ResponseRewriter` of a call."""
 
-    __slots__ = ("_is_card", "_messages", "_permit")
+    __slots__ = ("_is_card", "_messages", "_permit", "_work")
 
     def __init__(
-        self, binding: Binding, fields: Fields, texts: ResponseTexts, permit: Permit | None
+        self,
+        binding: Binding,
+        fields: Fields,
+        texts: ResponseTexts,
+        work: A2AWork,
+        permit: Permit | None,
     ) -> None:
         """`permit` is set if the response has the field AAuth-Budget."""
+        self._work = work
         self._messages = AgentResponse(binding, fields, texts, _room)
         self._is_card = fields.card is not None and binding is Binding.HTTP_JSON
         self._permit = permit
@@ -51,7 +58,10 @@ class EndpointResponse:
         Raises:
             UnusableResponseError: The client must not get the response, or the rest of it.
         """
-        return self._messages.feed(data, ends=ends)
+        passed = self._messages.feed(data, ends=ends)
+        if ends:
+            self._work.answered()
+        return passed
 
     def close(self) -> None:
         """Free what is held back: the call has ended."""

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
+from typing import NamedTuple
 
 import msgspec
 import trio
@@ -17,13 +18,13 @@ from crewgate import limits
 from crewgate.core import event_stream
 from crewgate.core.health import ComponentHealth, degraded, ok
 from crewgate.core.http_types import HeaderField
-from crewgate.errors import UpstreamError
+from crewgate.errors import CrewgateError, UpstreamError
 from crewgate.gateway.headers import identity
 from crewgate.gateway.tool_route import ToolRoute
-from crewgate.gateway.upstream_work.registry import Cancellation, UpstreamWork
+from crewgate.gateway.upstream_work.registry import Cancellation, UpstreamWork, WorkSearch
 from crewgate.metrics import families
 from crewgate.metrics.process_metrics import ProcessMetrics
-from crewgate.upstream.buffered_request import BufferedResponse, send
+from crewgate.upstream.buffered_request import BufferedResponse, OwnRequest, send
 
 _log = logging.getLogger(__name__)
 
@@ -95,18 +96,45 @@ class WorkCanceller:
             queue.running -= 1
 
     async def _cancel(self, work: UpstreamWork) -> None:
+        request = work.request
         try:
-            result, why = await self._attempts(work)
+            if isinstance(request, OwnRequest):
+                outcome = await self._attempts(work, request, limits.cancellation_bytes_max)
+            else:
+                outcome = await self._search(work, request)
         except Exception:  # noqa: BLE001 - the barrier: other work must still be cancelled
             _log.exception("cancelling work at %s failed: internal error", work.key.endpoint)
-            result, why = "failed", "internal error of the gateway"
+            outcome = _Outcome("failed", "internal error of the gateway")
         endpoint = work.key.endpoint
-        self._metrics.series(families.UPSTREAM_CANCELLATIONS, endpoint, result).add()
-        if why:
-            self._note_failure(endpoint, why)
+        if outcome.result:
+            self._metrics.series(families.UPSTREAM_CANCELLATIONS, endpoint, outcome.result).add()
+        if outcome.why:
+            self._note_failure(endpoint, outcome.why)
 
-    async def _attempts(self, work: UpstreamWork) -> tuple[str, str]:
-        """Return the result for the metrics, and why the work may go on; "" if it does not."""
+    async def _search(self, work: UpstreamWork, search: WorkSearch) -> "_Outcome":
+        """Cancel the work that a search finds. The server may not have begun it yet."""
+        pause = limits.cancellation_retry_seconds
+        for attempt in range(limits.cancellation_attempts_max):
+            if attempt:
+                await trio.sleep(pause)
+                pause *= 2
+            outcome = await self._attempts(work, search.request(), search.body_bytes_max)
+            if outcome.response is None:
+                return outcome
+            try:
+                found = search.found(outcome.response)
+            except CrewgateError as error:
+                return _Outcome("failed", str(error))
+            if found is not None:
+                for each in found:
+                    await self._cancel(each)
+                break
+        return _Outcome("")
+
+    async def _attempts(
+        self, work: UpstreamWork, request: OwnRequest, body_bytes_max: int
+    ) -> "_Outcome":
+        """Send the request until the server answers it."""
         why, pause = "", limits.cancellation_retry_seconds
         for attempt in range(limits.cancellation_attempts_max):
             if attempt:
@@ -114,10 +142,15 @@ class WorkCanceller:
                 pause *= 2
             route = self._routes.get(work.key.endpoint)
             if route is None:
-                return "failed", "the configuration has this endpoint no more"
+                return _Outcome("failed", "the configuration has this endpoint no more")
+            # The server knows the work as that of this caller.
+            ours: list[HeaderField] = [*identity(work.permit.grant), *route.own]
+            own = request._replace(fields=(*request.fields, *ours))
             try:
                 with trio.fail_after(limits.cancellation_seconds):
-                    response = await self._send(route, work)
+                    response = await send(
+                        route.pool, work.permit, own, body_bytes_max=body_bytes_max
+                    )
             except trio.TooSlowError:
                 why = f"no response within {limits.cancellation_seconds:g} s"
                 continue
@@ -126,23 +159,15 @@ class WorkCanceller:
                 continue
             refusal = _refusal(response)
             if not refusal:
-                return "cancelled", ""
+                return _Outcome("cancelled", response=response)
             if response.status == HTTPStatus.METHOD_NOT_ALLOWED:
                 # 2025-11-25, "Session Management": the server ends its sessions by itself.
-                return "refused", ""
+                return _Outcome("refused")
             why = f"the server answered {refusal}"
             is_final = response.status < HTTPStatus.INTERNAL_SERVER_ERROR
             if is_final and response.status not in _TRANSIENT:
-                return "refused", why
-        return "failed", why
-
-    async def _send(self, route: ToolRoute, work: UpstreamWork) -> BufferedResponse:
-        request = work.request
-        # The server knows the work as that of this caller.
-        ours: list[HeaderField] = [*identity(work.permit.grant), *route.own]
-        request = request._replace(fields=(*request.fields, *ours))
-        bytes_max = limits.cancellation_bytes_max
-        return await send(route.pool, work.permit, request, body_bytes_max=bytes_max)
+                return _Outcome("refused", why)
+        return _Outcome("failed", why)
 
     def _note_failure(self, endpoint: str, why: str) -> None:
         """Remember a failure for health, and log it."""
@@ -162,6 +187,18 @@ class _Queue:
     def __init__(self) -> None:
         self.waiting: deque[Cancellation] = deque()
         self.running = 0
+
+
+class _Outcome(NamedTuple):
+    """How it went.
+
+    `result` is for the metrics; empty for a search, because the work that it finds has its own.
+    `why` says why the work may go on; it is empty if the work does not.
+    """
+
+    result: str
+    why: str = ""
+    response: BufferedResponse | None = None
 
 
 class _Failure(msgspec.Struct, frozen=True):

@@ -6,14 +6,14 @@ then cannot cancel that at the server, and still refuses every use of it.
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate.core.sealed_ids import IdKind
-from crewgate.upstream.buffered_request import OwnRequest
+from crewgate.upstream.buffered_request import BufferedResponse, OwnRequest
 
 
 class WorkKey(NamedTuple):
@@ -25,20 +25,37 @@ class WorkKey(NamedTuple):
     id: str
 
 
+class WorkSearch(Protocol):
+    """Finds the work of a call that has not named it yet."""
+
+    body_bytes_max: int
+
+    def request(self) -> OwnRequest:
+        """Return what the gateway asks the server, without the credential and the caller."""
+
+    def found(self, response: BufferedResponse) -> "list[UpstreamWork] | None":
+        """Return the work that goes on; None if the server does not know the call yet.
+
+        Raises:
+            CrewgateError: The response cannot be read.
+        """
+
+
 class UpstreamWork(msgspec.Struct, frozen=True):
-    """A task or a session at a server.
+    """A task or a session at a server, or a call that may have begun one.
 
     Attributes:
         key: What it is.
         permit: The permit of the call that began it, which shows when it is revoked.
-        request: What the gateway sends to end it, without the credential and the caller.
+        request: What the gateway sends to end it, without the credential and the caller; or a
+            search, if the call has not named its work yet.
         session: The session that a task belongs to; empty if it belongs to none.
         expires: When the server may have forgotten it, on the monotonic clock in seconds.
     """
 
     key: WorkKey
     permit: Permit
-    request: OwnRequest
+    request: OwnRequest | WorkSearch
     expires: float
     session: str = ""
 

@@ -82,14 +82,14 @@ def test_a_context_of_a_client_is_its_own(context: str) -> None:
 def test_a_context_of_the_gateway_survives_another_sealing_key() -> None:
     """A conversation goes on while the keys change."""
     request = RequestTexts(call(), context="fresh")
-    shown = ResponseTexts(call(), VIEW).text(CONTEXT, request.new_context)
-    assert sent(shown, CONTEXT, keys=(NEW, OLD)) == request.new_context
-    assert RequestTexts(call()).new_context == ""
+    shown = ResponseTexts(call(), VIEW).text(CONTEXT, request.begin_context())
+    assert sent(shown, CONTEXT, keys=(NEW, OLD)) == request.begin_context()
+    assert RequestTexts(call()).begin_context() == ""
 
 
 def test_the_tasks_of_a_branch_are_known_by_their_contexts() -> None:
     """A list shows tasks whose context the gateway has named for the branch."""
-    mine = sent("chosen", CONTEXT), RequestTexts(call(), context="fresh").new_context
+    mine = sent("chosen", CONTEXT), RequestTexts(call(), context="fresh").begin_context()
     response = ResponseTexts(call(), VIEW)
     assert all(map(response.keeps_task, mine))
     assert response.hides_total

@@ -53,12 +53,15 @@ class Marked(TextRewriter):
     def __init__(self, *, is_strict: bool = False, context: str = "", hides: bool = False) -> None:
         self.is_strict = is_strict
         self.malformed = INVALID_PARAMS if is_strict else INVALID_AGENT_RESPONSE
-        self.new_context = context
+        self.context = context
         self.hides_total = hides
         self.tasks: dict[str, bool] = {}
 
     def text(self, kind: TextKind, text: str) -> str:
         return f"«{kind.name if kind is TextKind.TENANT else ''}{text}»"
+
+    def begin_context(self) -> str:
+        return self.context
 
     def keeps_task(self, context_id: str) -> bool:
         return context_id.startswith("mine")

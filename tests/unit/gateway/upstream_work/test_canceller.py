@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -14,10 +15,12 @@ from upstream_work import Answer, FakePool, work
 
 from crewgate import limits
 from crewgate.core.health import HealthState
-from crewgate.errors import UpstreamError
+from crewgate.errors import UnusableResponseError, UpstreamError
 from crewgate.gateway.upstream_work.canceller import WorkCanceller
+from crewgate.gateway.upstream_work.registry import UpstreamWork
 from crewgate.metrics.families import UPSTREAM_CANCELLATIONS
 from crewgate.metrics.process_metrics import ProcessMetrics
+from crewgate.upstream.buffered_request import BufferedResponse, OwnRequest
 
 OK: Answer = (200, [], b'{"jsonrpc":"2.0","id":1,"result":{}}')
 EVENTS = [(b"content-type", b"text/event-stream")]
@@ -91,6 +94,56 @@ async def test_work_is_cancelled_once(autojump_clock: object, answer: Answer) ->
         assert fields[b"x-crewgate-branch"] == BRANCH.encode()
         assert (fields[b"authorization"], fields[b"x-id"]) == (b"ours", b"a")
         assert b"authorization: ours\r\n" in pool.heads[0].lines
+
+
+class Search:
+    """Finds what the bodies of the responses name, one after the other."""
+
+    body_bytes_max = 100
+
+    def request(self) -> OwnRequest:
+        return OwnRequest(b"POST", b"/mcp", (), b"which?")
+
+    def found(self, response: BufferedResponse) -> list[UpstreamWork] | None:
+        if response.body == b"?":
+            raise UnusableResponseError("which work")
+        return [work(name) for name in response.body.decode().split()] or None
+
+
+def searched() -> UpstreamWork:
+    return msgspec.structs.replace(work("call"), request=Search())
+
+
+async def test_work_that_is_not_known_is_searched_for(autojump_clock: object) -> None:
+    """The server may begin it late; what the search finds is cancelled and counted."""
+    lists = iter([b"", b"a b"])
+    async with running(lambda sent: (200, [], next(lists)) if sent == b"which?" else OK) as found:
+        world, pool, _ = found
+        world.canceller.cancel([(searched(),)])
+        await trio.sleep(60)
+        assert pool.sent == [b"which?", b"which?", b"a", b"b"]
+        assert (world.count("cancelled"), world.health()) == (2, [])
+
+
+@pytest.mark.parametrize(
+    ("answer", "sent", "why"),
+    [
+        ((200, [], b""), 3, ""),
+        ((200, [], b"?"), 1, "which work"),
+        ((200, [], b"x" * 101), 3, "longer than 100"),
+        ((200, [], error(-32601)), 1, "the server answered error -32601"),
+    ],
+)
+async def test_a_search_that_fails_is_reported(
+    autojump_clock: object, answer: Answer, sent: int, why: str
+) -> None:
+    """If it finds nothing in time, then there is nothing."""
+    async with running(lambda _: answer) as (world, pool, _):
+        world.canceller.cancel([(searched(),)])
+        await trio.sleep(60)
+        assert pool.sent == [b"which?"] * sent
+        assert world.count("cancelled") == 0
+        assert [why in text for _, text in world.health()] == [True] * bool(why)
 
 
 @pytest.mark.parametrize(
