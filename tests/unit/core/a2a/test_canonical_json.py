@@ -1,7 +1,7 @@
 """The canonical text of JSON, by the rules of RFC 8785."""
 
 import math
-import re
+from decimal import Context, Decimal
 
 import pytest
 from hypothesis import given
@@ -35,7 +35,7 @@ def test_a_number_keeps_its_value(value: float) -> None:
     """Readers get the same number, in at most 17 digits."""
     text = canonical(value).decode()
     assert float(text) == value
-    assert len(re.sub(r"e.*|[-.]|^-?0\.0*|0+$", "", text)) <= 17
+    assert len(Decimal(text).normalize(Context(prec=400)).as_tuple().digits) <= 17
 
 
 @pytest.mark.parametrize("value", [2**53, -(2**53), math.nan, math.inf])
