@@ -51,7 +51,7 @@ def test_clients_of_a_group_reach_its_endpoints_at_its_path(write: Write) -> Non
     [
         ('["files", "search"]', '["files", "other"]', "no [mcp.other]; known: a__b, files, search"),
         ('["files", "search"]', '["files", "a__b"]', '"a__b" cannot stand before the name'),
-        ("/mcp/team", "/mcp/{name}", "write one path"),
+        ("/mcp/team", "/mcp/{name}", "expected one path"),
         ("/mcp/team", "/search", "search"),
         ("mcp_group.team", "mcp_group.files", "[mcp.files] has this name too"),
     ],

@@ -242,7 +242,7 @@ def test_a_revocation_that_names_nothing_is_an_error(branch: str, crew: str, wor
     [
         ({"audience": "a b"}, "audience"),
         ({"tools": {"search.web": 0.01}}, r'tools\."search.web" = 0.01: expected credits'),
-        ({"tools": {"Search": "0.01"}}, "the name 'Search'"),
+        ({"tools": {"search web": "0.01"}}, "the name 'search web'"),
         ({"tools": ["search.web"]}, r'tools = \["search.web"\]: expected a dict$'),
         ({"crews": {"article": {}}}, "crews.article.issuer: missing"),
         ({"crews": {"article": 7}}, "crews.article = 7: expected a dict$"),
