@@ -9,9 +9,10 @@ of a message says what it does:
     input       asks for input
     all else    completes a task with the text as its artifact
 
-GET /observed lists the requests that reached it, and the tasks that somebody cancelled. If the
-environment has TCK_STREAMING_TIMEOUT, the agent is one for the official compatibility kit, which
-sends no version: each request is then one of 1.0, and each task works for a while.
+It ends when its standard input does. GET /observed lists the requests that reached it, and the
+tasks that somebody cancelled. If the environment has TCK_STREAMING_TIMEOUT, the agent is one for
+the official compatibility kit, which sends no version: each request is then one of 1.0, and each
+task works for a while.
 """
 
 import asyncio
@@ -169,7 +170,7 @@ def card(http_port: int, grpc_port: int) -> AgentCard:
 
 
 async def serve(http_port: int, grpc_port: int) -> None:
-    """Serve until the process is ended."""
+    """Serve until the standard input ends, also because the parent has."""
     executor, own = Executor(), card(http_port, grpc_port)
     handler = DefaultRequestHandler(
         agent_executor=executor,
@@ -201,8 +202,14 @@ async def serve(http_port: int, grpc_port: int) -> None:
     config = uvicorn.Config(
         middleware, host="127.0.0.1", port=http_port, log_level="warning", lifespan="off"
     )
+    server = uvicorn.Server(config)
+
+    def end() -> None:
+        server.should_exit = server.force_exit = True
+
+    asyncio.get_running_loop().add_reader(sys.stdin, end)
     try:
-        await uvicorn.Server(config).serve()
+        await server.serve()
     finally:
         await rpc.stop(None)
 

@@ -42,7 +42,9 @@ class Agent:
         self.port, self.grpc_port = reserve(), reserve()
         self.url = f"http://127.0.0.1:{self.port}"
         command = [sys.executable, str(SERVER), str(self.port), str(self.grpc_port)]
-        self._process = subprocess.Popen(command, env=os.environ | environment)
+        self._process = subprocess.Popen(
+            command, env=os.environ | environment, stdin=subprocess.PIPE
+        )
 
     def observed(self) -> dict[str, Any]:
         """What reached the agent: `requests`, oldest first, and tasks by what became of them."""
@@ -65,8 +67,13 @@ class Agent:
 
     def end(self) -> None:
         """End it."""
-        self._process.kill()
-        self._process.wait()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 class A2AGateway:
