@@ -18,7 +18,7 @@ _END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 _IDLE = re.compile(rb"(?:(?::[^\r\n]*)?[\r\n])+")  # comments and empty lines
 _EDGE = 3  # bytes: the longest end (CR LF CR LF) without its last byte
 _BOM = b"\xef\xbb\xbf"  # may stand before the first event
-_KEPT_FIELDS = (b"event", b"retry", b"")  # b"": a comment
+_KEPT_FIELDS = (b"retry", b"")  # b"": a comment
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -44,10 +44,10 @@ class Event(msgspec.Struct, frozen=True, gc=False):
         Fields that the standard does not define are left out.
         """
         lines = [
-            line
-            for line in _lines(self.raw.removeprefix(_BOM))
-            if line and line.partition(b":")[0] in _KEPT_FIELDS
+            line for line in _lines(self.raw) if line and line.partition(b":")[0] in _KEPT_FIELDS
         ]
+        if self.kind != "message":
+            lines.append(b"event: " + self.kind.encode())
         if self.id is not None:
             lines.append(b"id: " + self.id)
         if self.data is not None:
@@ -111,7 +111,10 @@ class EventReader:
         idle = _IDLE.match(rest)
         at = 0 if idle is None else idle.end()
         self._keep(rest[at:])
-        return [Event(rest[:at])] if at else []
+        if not at:
+            return []
+        self._is_first = False
+        return [Event(rest[:at])]
 
     def _take(self) -> bytes:
         rest = b"".join(self._parts)

@@ -18,6 +18,7 @@ LINES = [
     b"", b"data: a", b"data:b", b"data:  c", b"data:", b"data", b"data: d: e", b": data: f", b":",
     b"event: data", b"event", b"event:x", b"id:1", b"id", b"id: a\0", b"retry: 5", b"datum: g",
     b"data : h", b" data: i", b"DATA: j", BOM + b"data: k",
+    BOM + b"event: m",
 ]  # fmt: skip
 streams = st.builds(
     bytes.__add__,
@@ -68,6 +69,13 @@ def test_events_are_those_of_the_standard_however_a_stream_is_cut(
     assert dispatched(events + last) == model(stream + b"\n\n")
     assert b"".join(event.raw for event in events + last) == stream
     assert reader.end() == []
+
+
+def test_a_byte_order_mark_after_an_empty_line_is_a_part_of_a_name() -> None:
+    """A client drops the mark at the beginning of the stream only."""
+    reader = EventReader(limits.event_bytes_max)
+    events = reader.feed(b"\n") + reader.feed(BOM + b"data: a\n\n")
+    assert dispatched(events) == []
 
 
 @given(st.lists(st.binary(max_size=40) | streams, max_size=12))
