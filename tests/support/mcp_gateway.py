@@ -93,15 +93,18 @@ class MCPGateway:
 
 
 @contextmanager
-def mcp_gateway(folder: Path, more: str = "") -> Iterator[MCPGateway]:
-    """Serve until the block ends; `more` is added to the configuration."""
+def mcp_gateway(folder: Path, more: str = "", tools: Sequence[str] = ALL) -> Iterator[MCPGateway]:
+    """Serve until the block ends.
+
+    `more` is added to the configuration, whose crew may use `tools`.
+    """
     everything = Everything()  # it starts while the gateway does
     premises = None
     try:
         premises = Premises(folder)
         head, _, _ = premises.file.read_text().partition("[upstream.tools]")
         head = head.replace("workers = 2", "workers = 1")
-        head = head.replace('"search.*"', ", ".join(f'"{each}"' for each in ALL))
+        head = head.replace('"search.*"', ", ".join(f'"{each}"' for each in tools))
         premises.file.write_text(
             head + ENDPOINT.format(port=everything.port, shim=everything.port + 1) + more
         )

@@ -43,9 +43,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MCPGateway]:
     port = reserve()
     otters = subprocess.Popen([sys.executable, "-W", "ignore", str(OTTERS), str(port)])
     try:
-        with mcp_gateway(tmp_path_factory.mktemp("mcp"), TABLES.format(port=port)) as gateway:
-            gateway.premises.edit('"everything.*"', '"everything.*", "twin.*", "otters.*"')
-            gateway.premises.generation()
+        folder, tables = tmp_path_factory.mktemp("mcp"), TABLES.format(port=port)
+        with mcp_gateway(folder, tables, ("everything.*", "twin.*", "otters.*")) as gateway:
             gateway.url = gateway.url.replace("/mcp/everything", "/mcp/team")
             yield gateway
     finally:

@@ -50,9 +50,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def gateway(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MCPGateway]:
     pytest.importorskip("mcp", reason="mcp is not installed")
     folder = tmp_path_factory.mktemp("mcp")
-    with mcp_gateway(folder, TABLES.format(schema=file)) as gateway:
-        gateway.premises.edit('"everything.*"', '"everything.*", "ruled.*"')
-        gateway.premises.generation()
+    with mcp_gateway(folder, TABLES.format(schema=file), ("ruled.*",)) as gateway:
         yield gateway
 
 
