@@ -185,7 +185,9 @@ class Books:
             self._faults.add("charged another price", str(line))
         if not reached and line.outcome == "done":
             self._faults.add("done without having reached a tool", str(line))
-        free = line.tool == "soak.free" or line.would  # observed: it would have been refused
+        # An observed call is free if it would have been refused. A burned record does not say so.
+        observed = line.would or (line.kind == "burned" and line.tool == "soak.observed")
+        free = line.tool == "soak.free" or observed
         if reached and not cost and not free:
             self._faults.add("reached a tool for nothing", " | ".join(map(str, lines)))
 
