@@ -48,7 +48,9 @@ FILES = {
     "verifier/test_standalone.py",
 }
 # Modules that ask for the time, for tests of whole gateways alone.
-WHOLE_GATEWAYS = {"mtls_gateway", "power_loss", "power_writer", "soak_population"}
+WHOLE_GATEWAYS = {
+    *("mcp_everything_tasks", "mtls_gateway", "power_loss", "power_writer", "soak_population")
+}
 IMPORTED = re.compile(r"^ *(?:from|import) (\w+)", re.MULTILINE)
 UNUSED = ("cacheprovider", "xdist", "schemathesis")  # plugins
 FULL = 2038  # when 31 bits of seconds are
