@@ -17,8 +17,8 @@ ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 _END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 _IDLE = re.compile(rb"(?:(?::[^\r\n]*)?[\r\n])+")  # comments and empty lines
 _EDGE = 3  # bytes: the longest end (CR LF CR LF) without its last byte
-_BOM = b"\xef\xbb\xbf"  # may stand before the first event
-_KEPT_FIELDS = (b"retry", b"")  # b"": a comment
+_BOM = b"\xef\xbb\xbf"  # a client drops it if the stream begins with it
+_KEPT_FIELDS = (b"event", b"retry", b"")  # b"": a comment
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -39,15 +39,13 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     is_whole: bool = True
 
     def written_anew(self) -> bytes:
-        """Return the bytes of an event with these fields; comments and `retry` are those of `raw`.
+        """Return the bytes of an event with this id and data, and the other fields of `raw`.
 
         Fields that the standard does not define are left out.
         """
         lines = [
             line for line in _lines(self.raw) if line and line.partition(b":")[0] in _KEPT_FIELDS
         ]
-        if self.kind != "message":
-            lines.append(b"event: " + self.kind.encode())
         if self.id is not None:
             lines.append(b"id: " + self.id)
         if self.data is not None:
@@ -67,7 +65,7 @@ class EventReader:
         self._size = 0
         self._edge = b""  # its last bytes, in which its end may have begun
         self._is_cut = False  # it is too large: its first part is already out
-        self._is_first = True
+        self._has_begun = False  # a byte order mark may still come
 
     @property
     def held_bytes(self) -> int:
@@ -76,8 +74,22 @@ class EventReader:
 
     def feed(self, data: bytes) -> list[Event]:
         """Return the events that are complete now, and what stands between them."""
-        if not data:
+        if self._has_begun:
+            return self._feed(data) if data else []
+        data = self._take() + data
+        if len(data) < len(_BOM) and _BOM.startswith(data):
+            self._keep(data)
             return []
+        self._has_begun = True
+        if data.startswith(_BOM):
+            return [Event(_BOM), *self.feed(data.removeprefix(_BOM))]
+        return self._feed(data)
+
+    def end(self) -> list[Event]:
+        """Return the rest of a stream that has ended, as if it were a complete event."""
+        return [self._event(self._take())] if self._size else []
+
+    def _feed(self, data: bytes) -> list[Event]:
         events = []
         size_before, edge = self._size, self._edge
         self._parts.append(data)
@@ -99,10 +111,6 @@ class EventReader:
             self._keep(rest[-_EDGE:])
         return events
 
-    def end(self) -> list[Event]:
-        """Return the rest of a stream that has ended, as if it were a complete event."""
-        return [self._event(self._take())] if self._size else []
-
     def _idle(self) -> list[Event]:
         """Return the comments and empty lines that stand before the next event."""
         if self._is_cut or not self._parts or self._parts[0][0] not in b":\r\n":
@@ -111,10 +119,7 @@ class EventReader:
         idle = _IDLE.match(rest)
         at = 0 if idle is None else idle.end()
         self._keep(rest[at:])
-        if not at:
-            return []
-        self._is_first = False
-        return [Event(rest[:at])]
+        return [Event(rest[:at])] if at else []
 
     def _take(self) -> bytes:
         rest = b"".join(self._parts)
@@ -126,14 +131,13 @@ class EventReader:
         self._size, self._edge = len(rest), rest[-_EDGE:]
 
     def _event(self, raw: bytes) -> Event:
-        is_first, self._is_first = self._is_first, False
         if (
             self._is_cut
             or len(raw) > self._bytes_max
             or raw.count(b"\n") + raw.count(b"\r") > limits.event_lines_max
         ):
             return Event(raw, is_whole=False)
-        return _read(raw, raw.removeprefix(_BOM) if is_first else raw)
+        return _read(raw)
 
 
 def is_stream(fields: Mapping[bytes, bytes]) -> bool:
@@ -142,11 +146,10 @@ def is_stream(fields: Mapping[bytes, bytes]) -> bool:
     return kind.startswith(b"text/event-stream") and b"content-encoding" not in fields
 
 
-def _read(raw: bytes, text: bytes) -> Event:
-    """Return the event of these bytes; `text` is `raw` without a byte order mark."""
+def _read(raw: bytes) -> Event:
     kind, event_id = b"", None
     data: list[bytes] = []
-    for line in _lines(text):
+    for line in _lines(raw):
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
