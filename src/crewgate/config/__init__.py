@@ -23,7 +23,8 @@ from crewgate.config.mcp_group import MCPGroupConfig
 from crewgate.config.model import Config
 from crewgate.config.ocsp_client import OCSPClientConfig, OCSPMode
 from crewgate.config.resource_limits import AuditConfig, AuditSync, LimitsConfig, TableConfig
-from crewgate.config.tool import CORSConfig, ToolConfig
+from crewgate.config.route_keys import CORSConfig
+from crewgate.config.tool import ToolConfig
 from crewgate.config.upstream import (
     CredentialConfig,
     HealthCheckConfig,

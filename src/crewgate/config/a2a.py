@@ -10,9 +10,9 @@ from crewgate import limits
 from crewgate.config import values
 from crewgate.config.declaration import Key, TableMap
 from crewgate.config.prices import Price
+from crewgate.config.route_keys import CORS, AllowedFields, Carriers, Owner, WhenStale
 from crewgate.config.toml_table_reader import TOMLTableReader
-from crewgate.config.tool import Carriers, CORSConfig, WhenStale
-from crewgate.config.values import Fields, FilePath, Hosts, Mode, Name
+from crewgate.config.values import FilePath, Hosts, Mode, Name
 from crewgate.core.a2a.http_json_paths import RESERVED_SEGMENTS
 from crewgate.core.a2a.methods import GRPC_SERVICES, METHODS, Action, Version
 from crewgate.core.a2a.refusals import RefusalForm
@@ -45,7 +45,7 @@ class A2AConfig(msgspec.Struct, frozen=True):
     """
 
     name: str
-    path: Annotated[str, values.ROUTE_PATH, "Path at which clients connect."]
+    path: Annotated[str, values.ENDPOINT_PATH, "Path at which clients connect."]
     upstream: Annotated[Name, "The [upstream.NAME] of the agent, for JSON-RPC and HTTP+JSON."]
     price: Annotated[Price, "Credits that each message to the agent costs."]
     methods: Annotated[
@@ -53,11 +53,11 @@ class A2AConfig(msgspec.Struct, frozen=True):
         "A method that has a price of its own.",
         TableMap(name="method", max_count=len(METHODS), names=_METHOD),
     ] = ()
-    rpc_path: Annotated[str, values.ROUTE_PATH, "Path at the agent for JSON-RPC."] = "/"
-    rest_path: Annotated[str, values.ROUTE_PATH, "Path at the agent before those of HTTP+JSON."] = (
-        "/"
-    )
-    card_path: Annotated[str, values.ROUTE_PATH, "Path at the agent of its card."] = WELL_KNOWN
+    rpc_path: Annotated[str, values.ENDPOINT_PATH, "Path at the agent for JSON-RPC."] = "/"
+    rest_path: Annotated[
+        str, values.ENDPOINT_PATH, "Path at the agent before those of HTTP+JSON."
+    ] = "/"
+    card_path: Annotated[str, values.ENDPOINT_PATH, "Path at the agent of its card."] = WELL_KNOWN
     well_known: Annotated[
         bool, f"Serve the card at {WELL_KNOWN} too, where clients look that know the host only."
     ] = False
@@ -93,27 +93,17 @@ class A2AConfig(msgspec.Struct, frozen=True):
     refusals: Annotated[
         RefusalForm, 'Form of refusals: "a2a" as clients expect them, "http" for problem documents.'
     ] = "a2a"
-    owner: Annotated[
-        Name, "Crew that owns it; other crews need a client certificate to call it."
-    ] = SHARED
+    owner: Owner = SHARED
     mode: Annotated[Mode, values.MODE_TEXT] = "enforce"
-    carriers: Annotated[Carriers, "Header fields that may hold the token."] = ("authorization",)
-    allow_fields: Annotated[
-        Fields, "Header fields to pass on that the gateway drops elsewhere."
-    ] = ()
+    carriers: Carriers = ("authorization",)
+    allow_fields: AllowedFields = ()
     body_bytes_max: Annotated[
         int,
         values.integer(1, limits.priced_body_bytes_max),
         "Longest request of a client, in bytes; a longer one gets 413.",
     ] = limits.a2a_body_bytes_max
-    cors: Annotated[
-        CORSConfig | None, "Web pages that may call it from a browser; without the table none may."
-    ] = None
-    when_stale: Annotated[
-        WhenStale,
-        'While this machine may lack the newest revocations, "closed" refuses calls with 503, and '
-        '"open" serves them.',
-    ] = "closed"
+    cors: CORS = None
+    when_stale: WhenStale = "closed"
     hosts: Annotated[
         Hosts, "Only requests to these hosts are for this endpoint.", Key(absent="any host")
     ] = ()
@@ -122,11 +112,7 @@ class A2AConfig(msgspec.Struct, frozen=True):
     tariff: None = None
 
     def check(self, section: TOMLTableReader) -> None:
-        """Note paths that are no single path, and names that no path could hold."""
-        for key in ("path", "rpc_path", "rest_path", "card_path"):
-            path = getattr(self, key)
-            if "{" in path or path.endswith("*"):
-                section.problem(f'{key} = "{path}": write one path, without {{}} and *')
+        """Note a path without room for others, and names that no path could hold."""
         if self.path == "/":
             section.problem('path = "/": choose a path below it, such as "/a2a"')
         for tenant in self.tenants:

@@ -18,18 +18,23 @@ from crewgate.config.declaration import (
 )
 from crewgate.config.mcp_arguments import ARGUMENT_COMPARISON, ArgumentSchema
 from crewgate.config.prices import PRICE, PriceKeys, price_table
+from crewgate.config.route_keys import CORS, AllowedFields, Carriers, Owner, WhenStale
 from crewgate.config.toml_table_reader import TOMLTableReader, ValueParser
-from crewgate.config.tool import Carriers, CORSConfig, WhenStale
-from crewgate.config.values import Fields, FilePath, Hosts, Mode, Name
+from crewgate.config.values import FilePath, Hosts, Mode, Name
 from crewgate.core.mcp import tool_ids
 from crewgate.core.mcp.argument_comparison import ArgumentComparison
 from crewgate.core.mcp.methods import METHODS, Revision
 from crewgate.core.mcp.pin_book import PinMode, PinPolicy, UnapprovedTools
+from crewgate.core.mcp.refusals import RefusalForm
 from crewgate.core.policy.policy import SHARED
 from crewgate.core.pricing.sources import PlaceKind, PriceTerm
 from crewgate.core.pricing.tariff import Tariff
 
-RefusalForm = Literal["mcp", "result", "http"]
+Refusals = Annotated[
+    RefusalForm,
+    'Form of refusals: "mcp" as clients expect them, "result" for tool results also where a '
+    'token does not allow the tool, "http" for problem documents.',
+]
 Revisions = Literal["both", "2026-07-28", "2025-11-25"]
 
 _REVISIONS = {
@@ -205,16 +210,10 @@ class MCPConfig(msgspec.Struct, frozen=True):
         "A class of resources, which tokens allow together.",
         TableMap(name="resource", max_count=limits.mcp_named_max),
     ] = ()
-    owner: Annotated[
-        Name, "Crew that owns it; other crews need a client certificate to call it."
-    ] = SHARED
+    owner: Owner = SHARED
     mode: Annotated[Mode, values.MODE_TEXT] = "enforce"
     revisions: Annotated[Revisions, "Revisions of MCP that it serves."] = "both"
-    refusals: Annotated[
-        RefusalForm,
-        'Form of refusals: "mcp" as clients expect them, "result" for tool results also where a '
-        'token does not allow the tool, "http" for problem documents.',
-    ] = "mcp"
+    refusals: Refusals = "mcp"
     unchecked_methods: Annotated[
         _Methods, "Further methods that pass without a check; every other unknown one is refused."
     ] = ()
@@ -234,24 +233,16 @@ class MCPConfig(msgspec.Struct, frozen=True):
     show_instructions: Annotated[
         bool, "Show callers the server's instructions, whose text can name any tool."
     ] = True
-    carriers: Annotated[Carriers, "Header fields that may hold the token."] = ("authorization",)
-    allow_fields: Annotated[
-        Fields, "Header fields to pass on that the gateway drops elsewhere."
-    ] = ()
+    carriers: Carriers = ("authorization",)
+    allow_fields: AllowedFields = ()
     body_bytes_max: Annotated[
         int,
         values.integer(1, limits.priced_body_bytes_max),
         "Longest message of a client, in bytes; a longer one gets 413.",
     ] = limits.mcp_body_bytes_max
-    cors: Annotated[
-        CORSConfig | None, "Web pages that may call it from a browser; without the table none may."
-    ] = None
+    cors: CORS = None
     tariff: Tariff | None = None
-    when_stale: Annotated[
-        WhenStale,
-        'While this machine may lack the newest revocations, "closed" refuses calls with 503, and '
-        '"open" serves them.',
-    ] = "closed"
+    when_stale: WhenStale = "closed"
     hosts: Annotated[
         Hosts, "Only requests to these hosts are for this endpoint.", Key(absent="any host")
     ] = ()

@@ -7,9 +7,9 @@ import msgspec
 from crewgate import limits
 from crewgate.config import values
 from crewgate.config.declaration import Key
-from crewgate.config.mcp import MCPConfig, RefusalForm
+from crewgate.config.mcp import MCPConfig, Refusals
+from crewgate.config.route_keys import CORS, Carriers
 from crewgate.config.toml_table_reader import TOMLTableReader
-from crewgate.config.tool import Carriers, CORSConfig
 from crewgate.config.values import Hosts
 from crewgate.core.mcp.group_names import is_server_name
 
@@ -27,15 +27,9 @@ class MCPGroupConfig(msgspec.Struct, frozen=True):
     name: str
     path: Annotated[str, values.ENDPOINT_PATH, "Path at which clients connect."]
     servers: Annotated[_Servers, "The [mcp.NAME] that it serves, in the order of its lists."]
-    refusals: Annotated[
-        RefusalForm,
-        'Form of refusals: "mcp" as clients expect them, "result" for tool results also where a '
-        'token does not allow the tool, "http" for problem documents.',
-    ] = "mcp"
-    carriers: Annotated[Carriers, "Header fields that may hold the token."] = ("authorization",)
-    cors: Annotated[
-        CORSConfig | None, "Web pages that may call it from a browser; without the table none may."
-    ] = None
+    refusals: Refusals = "mcp"
+    carriers: Carriers = ("authorization",)
+    cors: CORS = None
     hosts: Annotated[
         Hosts, "Only requests to these hosts are for this group.", Key(absent="any host")
     ] = ()

@@ -328,7 +328,7 @@ ROUTE_PATH = ValueParser(
     {"type": "string", "pattern": "^/"},
 )
 ENDPOINT_PATH = ValueParser(
-    'one path such as "/mcp/files", without {} and *',
+    'one path such as "/files", without {} and *',
     _endpoint_path,
     {"type": "string", "pattern": "^/[^{}*]*$"},
 )

@@ -67,8 +67,9 @@ def test_methods_that_send_no_message_are_free(write: Write) -> None:
 @pytest.mark.parametrize(
     ("keys", "problem"),
     [
-        ('rpc_path = "/*"', 'rpc_path = "/*": write one path, without {} and *'),
-        ('card_path = "/{card}"', 'card_path = "/{card}": write one path'),
+        ('rpc_path = "/*"',
+         'a2a.research.rpc_path = "/*": expected one path such as "/files", without {} and *'),
+        ('card_path = "/{card}"', 'a2a.research.card_path = "/{card}": expected one path'),
         ('tenants = ["tasks"]', 'tenants: "tasks" is part of the paths of A2A'),
         ('tenants = ["a/b"]', "each a tenant of letters, digits, ., _, ~ and -"),
         ('push_origins = ["https://a.example/path"]', "push_origins"),

@@ -14,7 +14,7 @@ ENDPOINT = 'upstream = "files"\nprice = "0"\n'
 @pytest.mark.parametrize("path", ["/mcp/*", "/mcp/{id}", "mcp", "/a/../b"])
 def test_an_endpoint_has_one_path(path: str) -> None:
     """So the error shows no pattern as an example, which `path` and `rewrite` do not take."""
-    wanted = 'expected one path such as "/mcp/files", without {} and *'
+    wanted = 'expected one path such as "/files", without {} and *'
     for key, rest in (("path", ""), ("rewrite", 'path = "/mcp"\n')):
         problems: list[str] = []
         table = tomllib.loads(f'{ENDPOINT}{rest}{key} = "{path}"')
