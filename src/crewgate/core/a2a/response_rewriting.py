@@ -16,16 +16,12 @@ from crewgate.core.a2a.methods import Binding
 from crewgate.core.a2a.text_rewriting import TextRewriter
 from crewgate.core.event_stream import Event, EventReader
 from crewgate.core.fair_share_limiter import FairShareLimiter
+from crewgate.core.held_response import HeldResponse
 from crewgate.core.http_types import HeaderField
 from crewgate.errors import UnusableResponseError
 
 _JSON_TYPES = frozenset({b"application/json", b"application/a2a+json"})
 _STREAM, _GRPC = b"text/event-stream", b"application/grpc"
-# Fields that describe the body that the agent sent.
-_OF_BODY = frozenset(
-    {b"content-length", b"content-digest", b"repr-digest", b"digest", b"content-md5", b"etag",
-     b"last-modified"}
-)  # fmt: skip
 
 
 class AgentResponse:
@@ -40,29 +36,27 @@ class AgentResponse:
         fields: Fields,
         texts: TextRewriter,
         room: FairShareLimiter | None = None,
+        crew: str = "",
     ) -> None:
         """`fields` are those of the response, or of one event of a stream.
 
-        `room` bounds what all responses of a process hold back.
+        `room` bounds what all responses of a process hold back, and what those of one `crew` do.
         """
         self.is_over = False
         is_rpc = binding is Binding.JSONRPC
         self._fields = Fields({"result": Field(0, fields)}) if is_rpc else fields
         self._binding = binding
         self._texts = texts
-        self._room = room
-        self._held = 0  # bytes, counted in `room`
+        self._held = HeldResponse(room, crew)
         self._why_unread = ""  # of a body of another type
         self._events: EventReader | None = None
         self._frames: grpc_messages.MessageReader | None = None
-        self._body = bytearray()  # what has arrived of a JSON body
-        self._whole_body: bytes | None = None  # what the client gets of it; None: it is not whole
 
     @property
     def may_begin(self) -> bool:
         """Whether the head may be sent to the client: a stream has begun, or a body is whole."""
         is_stream = self._events is not None or self._frames is not None
-        return is_stream or self._whole_body is not None
+        return is_stream or self._held.whole_body is not None
 
     def begin(self, _status: int, headers: Sequence[HeaderField]) -> None:
         """Read the head of the response; the names of `headers` are in lower case."""
@@ -81,15 +75,12 @@ class AgentResponse:
 
     def head(self, headers: Sequence[HeaderField]) -> list[HeaderField]:
         """Return the headers for the client, once the response may begin."""
-        kept = [field for field in headers if field[0] not in _OF_BODY]
-        if self._whole_body:
-            kept.append((b"content-length", b"%d" % len(self._whole_body)))
-        return kept
+        return self._held.head(headers)
 
     @property
     def whole_body(self) -> bytes:
         """The body that the client gets, if it is whole."""
-        return self._whole_body or b""
+        return self._held.whole_body or b""
 
     def feed(self, data: bytes, *, ends: bool) -> bytes:
         """Return what the client gets for the next bytes of the body; `ends`: it has no more.
@@ -114,8 +105,7 @@ class AgentResponse:
     def close(self) -> None:
         """Drop what is held back, and free its room."""
         self.is_over = True
-        self._body = bytearray()
-        self._hold(0)
+        self._held.drop()
 
     def _passed(self, data: bytes, *, ends: bool) -> bytes:
         if self._events is not None:
@@ -124,20 +114,22 @@ class AgentResponse:
             return self._relay_frames(self._frames, data, ends=ends)
         if data and self._why_unread:
             raise UnusableResponseError(f"the response cannot be passed on: {self._why_unread}")
-        self._body += data
-        if len(self._body) > limits.a2a_message_bytes_max:
+        self._held.collected += data
+        if len(self._held.collected) > limits.a2a_message_bytes_max:
             raise _too_large()
-        self._hold(len(self._body))
+        self._held.hold(len(self._held.collected))
         if not ends:
             return b""
-        body = bytes(self._body)
-        self._whole_body = json_messages.rewrite(body, self._fields, self._texts) if body else b""
-        return self._whole_body
+        body = bytes(self._held.collected)
+        self._held.whole_body = (
+            json_messages.rewrite(body, self._fields, self._texts) if body else b""
+        )
+        return self._held.whole_body
 
     def _relay_events(self, reader: EventReader, data: bytes, *, ends: bool) -> bytes:
         events = [*reader.feed(data), *(reader.end() if ends else ())]
         passed = b"".join(map(self._event, events))
-        self._hold(reader.held_bytes)
+        self._held.hold(reader.held_bytes)
         return passed
 
     def _event(self, event: Event) -> bytes:
@@ -159,18 +151,8 @@ class AgentResponse:
         ]
         if ends and reader.held_bytes:
             raise UnusableResponseError("the response ends in a message of gRPC")
-        self._hold(reader.held_bytes)
+        self._held.hold(reader.held_bytes)
         return b"".join(passed)
-
-    def _hold(self, size: int) -> None:
-        """Count what is held back; raise UnusableResponseError if there is no room for it."""
-        if self._room is None:
-            return
-        self._room.free(self._held)
-        self._held = 0
-        if not self._room.take(size):
-            raise UnusableResponseError("the gateway holds back too many other responses")
-        self._held = size
 
 
 def _too_large() -> UnusableResponseError:

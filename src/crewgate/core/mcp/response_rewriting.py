@@ -14,14 +14,11 @@ from msgspec import structs
 from crewgate import limits
 from crewgate.core.event_stream import Event, EventReader
 from crewgate.core.fair_share_limiter import FairShareLimiter
+from crewgate.core.held_response import HeldResponse
 from crewgate.core.http_types import HeaderField
 from crewgate.errors import MalformedMessageError, UnusableResponseError
 
 _JSON, _STREAM = b"application/json", b"text/event-stream"
-# Fields that describe the body that the server sent.
-_OF_BODY = frozenset(
-    {b"content-length", b"content-digest", b"repr-digest", b"digest", b"content-md5", b"etag"}
-)
 
 
 class ServerMessage(Protocol):
@@ -102,20 +99,16 @@ class ResponseRewriter:
         self._request_id = request_id
         self._is_resumable = is_resumable
         self._seal_event_id = seal_event_id
-        self._room = room
-        self._crew = crew
-        self._held = 0  # bytes, counted in `room`
+        self._held = HeldResponse(room, crew)
         self._status = 0
         self._why_unread = ""  # of a body in another form
         self._events: EventReader | None = None  # None: the body is not a stream
         self._has_event_id = False
-        self._body = bytearray()  # what has arrived of a JSON body
-        self._whole_body: bytes | None = None  # what the client gets of it; None: it is not whole
 
     @property
     def may_begin(self) -> bool:
         """Whether the head may be sent to the client: a stream has begun, or a body is whole."""
-        return self._events is not None or self._whole_body is not None
+        return self._events is not None or self._held.whole_body is not None
 
     def begin(self, status: int, headers: Sequence[HeaderField]) -> None:
         """Read the head of the response; the names of `headers` are in lower case."""
@@ -131,10 +124,7 @@ class ResponseRewriter:
 
     def head(self, headers: Sequence[HeaderField]) -> list[HeaderField]:
         """Return the headers for the client, once the response may begin."""
-        kept = [field for field in headers if field[0] not in _OF_BODY]
-        if self._whole_body:
-            kept.append((b"content-length", b"%d" % len(self._whole_body)))
-        return kept
+        return self._held.head(headers)
 
     def feed(self, data: bytes, *, ends: bool) -> bytes:
         """Return what the client gets for the next bytes of the body; `ends`: it has no more.
@@ -159,8 +149,7 @@ class ResponseRewriter:
     def close(self) -> None:
         """Drop what is held back, and free its room."""
         self.is_over = True
-        self._body = bytearray()
-        self._hold(0)
+        self._held.drop()
 
     def _why_unusable(self, error: UnusableResponseError) -> str:
         why = f"the response with the HTTP status {self._status} cannot be passed on: {error}"
@@ -171,19 +160,19 @@ class ResponseRewriter:
         """Return the body for the client, if this is the end of it."""
         if data and self._why_unread:
             raise UnusableResponseError(self._why_unread)
-        self._body += data
-        if len(self._body) > limits.mcp_message_bytes_max:
+        self._held.collected += data
+        if len(self._held.collected) > limits.mcp_message_bytes_max:
             raise _too_large()
-        self._hold(len(self._body))
+        self._held.hold(len(self._held.collected))
         if not ends:
             return b""
-        body = bytes(self._body)
+        body = bytes(self._held.collected)
         if body:
             edited = self._edit(body)
             body = body if edited is None else edited
         elif self._request_id is not None:
             raise UnusableResponseError("it is empty")
-        self._whole_body = body
+        self._held.whole_body = body
         return body
 
     def _relay(self, reader: EventReader, data: bytes, *, ends: bool) -> bytes:
@@ -197,7 +186,7 @@ class ResponseRewriter:
             may_end = self._request_id is None or (self._is_resumable and self._has_event_id)
             if ends and not may_end:
                 raise UnusableResponseError("its stream ends without the response")
-            self._hold(reader.held_bytes)
+            self._held.hold(reader.held_bytes)
         return b"".join(passed)
 
     def _event(self, event: Event) -> bytes:
@@ -256,16 +245,6 @@ class ResponseRewriter:
         if message.id_value != self._request_id and not is_without_id:
             raise UnusableResponseError("it is the response to another request")
         return True
-
-    def _hold(self, size: int) -> None:
-        """Count what is held back; raise UnusableResponseError if there is no room for it."""
-        if self._room is None:
-            return
-        self._room.free(self._held, self._crew)
-        self._held = 0
-        if not self._room.take(size, self._crew):
-            raise UnusableResponseError("the gateway holds back too many other responses")
-        self._held = size
 
 
 def _text(event_id: bytes) -> str:

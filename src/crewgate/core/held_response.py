@@ -1,0 +1,64 @@
+"""What the gateway holds back of a response that it rewrites, until the client may get it."""
+
+from collections.abc import Sequence
+
+from crewgate.core.fair_share_limiter import FairShareLimiter
+from crewgate.core.http_types import HeaderField
+from crewgate.errors import UnusableResponseError
+
+# Fields that describe the body that the server sent.
+_OF_BODY = frozenset(
+    {
+        b"content-digest",
+        b"content-length",
+        b"content-md5",
+        b"digest",
+        b"etag",
+        b"last-modified",
+        b"repr-digest",
+    }
+)
+
+
+class HeldResponse:
+    """The part of one response that its client does not have yet.
+
+    `collected` is what has arrived of a body that goes on as a whole, and `whole_body` what the
+    client gets of it: None if it is not whole.
+    """
+
+    __slots__ = ("_crew", "_room", "_size", "collected", "whole_body")
+
+    def __init__(self, room: FairShareLimiter | None, crew: str) -> None:
+        """`room` bounds what all responses of a process hold back, and what those of a crew do."""
+        self._room = room
+        self._crew = crew
+        self._size = 0  # bytes, counted in `room`
+        self.collected = bytearray()
+        self.whole_body: bytes | None = None
+
+    def hold(self, size: int) -> None:
+        """Count that `size` bytes are held back now.
+
+        Raises:
+            UnusableResponseError: There is no room for them.
+        """
+        if self._room is None:
+            return
+        self._room.free(self._size, self._crew)
+        self._size = 0
+        if not self._room.take(size, self._crew):
+            raise UnusableResponseError("the gateway holds back too many other responses")
+        self._size = size
+
+    def drop(self) -> None:
+        """Drop what is held back, and free its room."""
+        self.collected = bytearray()
+        self.hold(0)
+
+    def head(self, headers: Sequence[HeaderField]) -> list[HeaderField]:
+        """Return the headers without those of the server's body, and with the length of ours."""
+        kept = [field for field in headers if field[0] not in _OF_BODY]
+        if self.whole_body:
+            kept.append((b"content-length", b"%d" % len(self.whole_body)))
+        return kept
