@@ -8,8 +8,9 @@ import msgspec
 
 from crewgate import limits
 from crewgate.core.a2a.errors import A2AError
-from crewgate.core.a2a.message_fields import ENDED, Fields, TextKind, folded
+from crewgate.core.a2a.message_fields import ENDED, Fields, TextKind
 from crewgate.core.a2a.text_rewriting import TextRewriter
+from crewgate.core.json_member_names import folded_words
 
 _object: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _array: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
@@ -87,11 +88,11 @@ class _Message:
             members[name] = _encode(context)
 
     def _check_spelling(self, members: dict[str, bytes], known: list[str], fields: Fields) -> None:
-        names = {folded(name) for name in known}
+        names = {folded_words(name) for name in known}
         if len(names) != len(known):
             raise self._malformed("a member stands in two spellings")
         for name in members.keys() - set(known):
-            if folded(name) in fields.folded:
+            if folded_words(name) in fields.folded:
                 raise self._malformed("a member is spelled in another case than A2A spells it")
 
     def _keep_own_tasks(self, members: dict[str, bytes]) -> None:

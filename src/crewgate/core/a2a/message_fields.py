@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from crewgate.core.a2a import methods
 from crewgate.core.a2a.methods import Method, Version
+from crewgate.core.json_member_names import folded_words
 
 
 class TextKind(enum.Enum):
@@ -58,7 +59,7 @@ class Fields:
     ) -> None:
         self.by_name = {**fields, **{_snake(name): field for name, field in fields.items()}}
         self.by_number = {field.number: field for field in fields.values() if field.number}
-        self.folded = {folded(name) for name in fields}
+        self.folded = {folded_words(name) for name in fields}
         self.task_ids = task_ids
         self.lists_tasks = lists_tasks
         self.is_sent = is_sent
@@ -71,11 +72,6 @@ ENDED = frozenset(
      "completed", "failed", "canceled", "rejected"}
 )  # fmt: skip
 ENDED_NUMBERS = frozenset({3, 4, 5, 7})
-
-
-def folded(name: str) -> str:
-    """Fold a name as lenient readers of JSON do: case and "_" do not matter."""
-    return name.casefold().replace("_", "")
 
 
 def _snake(name: str) -> str:

@@ -10,8 +10,9 @@ from urllib.parse import quote, unquote_to_bytes
 
 from crewgate import limits
 from crewgate.core.a2a.errors import INVALID_PARAMS, A2AError
-from crewgate.core.a2a.message_fields import Fields, TextKind, folded
+from crewgate.core.a2a.message_fields import Fields, TextKind
 from crewgate.core.a2a.text_rewriting import TextRewriter
+from crewgate.core.json_member_names import folded_words
 
 _BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 
@@ -38,14 +39,18 @@ def rewrite(
     Raises:
         A2AError: The query names one of these members, or names a member twice.
     """
-    seen = {folded(name) for name in in_path}
+    seen = {folded_words(name) for name in in_path}
     parts = []
     for name, value in parameters:
         field = fields.by_name.get(name)
-        if folded(name) in fields.folded:
-            if field is None or folded(name) in seen or not isinstance(field.content, TextKind):
+        if folded_words(name) in fields.folded:
+            if (
+                field is None
+                or folded_words(name) in seen
+                or not isinstance(field.content, TextKind)
+            ):
                 raise A2AError(INVALID_PARAMS, "the query names a member twice, or misspells it")
-            seen.add(folded(name))
+            seen.add(folded_words(name))
             parts.append(_pair(name, rewriter.text(field.content, value) if value else ""))
         else:
             parts.append(_pair(name, value))

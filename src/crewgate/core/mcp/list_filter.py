@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from crewgate import limits
+from crewgate.core.json_member_names import folded_words
 from crewgate.core.mcp import tool_ids
 from crewgate.errors import UnusableResponseError
 
@@ -217,14 +218,13 @@ def _check_names(names: Iterable[str], member: str) -> None:
 def _name(entry: bytes, key: str) -> str | None:
     """Return what names an entry; None if some client could find another name in it.
 
-    Some clients ignore the case of members' names (encoding/json of Go).
+    Some clients ignore how the names of members are spelled (`json_member_names`).
     """
     try:
         members = _object.decode(entry)
     except _UNREADABLE:
         return None
-    folded = key.casefold()
-    if [name for name in members if name.casefold() == folded] != [key]:
+    if [name for name in members if folded_words(name) == folded_words(key)] != [key]:
         return None
     return _decoded(_string, bytes(members[key]))
 
