@@ -60,14 +60,7 @@ def open_session(headers: Sequence[HeaderField], ids: CallIds) -> list[HeaderFie
     Raises:
         RefusedMessageError: The branch has no such session.
     """
-    sealed = message_rules.single(headers, message_rules.SESSION)
-    if sealed is None:
-        return []
-    try:
-        plain = ids.open(sealed.decode("latin-1"), IdKind.MCP_SESSION)
-    except UnknownIdError:
-        raise RefusedMessageError(_SESSION_GONE) from None
-    return [(message_rules.SESSION, plain.encode())]
+    return _open_header(headers, message_rules.SESSION, IdKind.MCP_SESSION, ids, _SESSION_GONE)
 
 
 def open_last_event(headers: Sequence[HeaderField], ids: CallIds) -> list[HeaderField]:
@@ -76,14 +69,21 @@ def open_last_event(headers: Sequence[HeaderField], ids: CallIds) -> list[Header
     Raises:
         RefusedMessageError: The branch got no such event.
     """
-    sealed = message_rules.single(headers, message_rules.LAST_EVENT)
+    return _open_header(headers, message_rules.LAST_EVENT, IdKind.MCP_EVENT, ids, _EVENT_GONE)
+
+
+def _open_header(
+    headers: Sequence[HeaderField], name: bytes, kind: IdKind, ids: CallIds, unknown: RPCError
+) -> list[HeaderField]:
+    """Return a header with the server's id; raise `unknown` if the branch did not get the id."""
+    sealed = message_rules.single(headers, name)
     if sealed is None:
         return []
     try:
-        plain = ids.open(sealed.decode("latin-1"), IdKind.MCP_EVENT)
+        plain = ids.open(sealed.decode("latin-1"), kind)
     except UnknownIdError:
-        raise RefusedMessageError(_EVENT_GONE) from None
-    return [(message_rules.LAST_EVENT, plain.encode())]
+        raise RefusedMessageError(unknown) from None
+    return [(name, plain.encode())]
 
 
 def subscribed_resources(message: JSONRPCMessage) -> list[str]:
