@@ -10,6 +10,7 @@ a2a_endpoints_max = 64  # `[a2a.NAME]`; each stands for one agent
 a2a_body_bytes_max = 4 * 2**20  # of a request, unless the endpoint says otherwise; as in gRPC
 a2a_message_bytes_max = 32 * 2**20  # of a response or an event: agents return files in artifacts
 a2a_responses_bytes_max = 64 * 2**20  # of all responses that a worker holds back to read them
+a2a_responses_share = 2  # the divisor: a crew gets at most half, so others always get some
 a2a_tenants_max = 64  # that one endpoint lets through
 a2a_push_origins_max = 64  # to which the agent of one endpoint may push
 a2a_searched_tasks_max = 20  # of one context that a revocation looks for, the newest ones

@@ -151,8 +151,14 @@ class JudgedA2ARequest(msgspec.Struct, frozen=True):
         texts = ResponseTexts(
             self.ids, self.view, contexts=self.contexts, sign=endpoint.sign, observer=work
         )
-        is_aauth = endpoint.config.aauth_budget
-        return EndpointResponse(binding, self.fields, texts, work, permit if is_aauth else None)
+        return EndpointResponse(
+            binding,
+            self.fields,
+            texts,
+            work,
+            permit,
+            shows_budget=endpoint.config.aauth_budget,
+        )
 
     def __repr__(self) -> str:
         return f"<JudgedA2ARequest {self.method} {self.id}>"

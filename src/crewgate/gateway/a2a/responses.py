@@ -15,14 +15,14 @@ from crewgate.core.http_types import HeaderField
 from crewgate.gateway.upstream_work.a2a_work import A2AWork
 
 # Of all responses that the endpoints of this process, which is one worker, hold back.
-_room = FairShareLimiter(limits.a2a_responses_bytes_max)
+_room = FairShareLimiter(limits.a2a_responses_bytes_max, limits.a2a_responses_share)
 _ETAG_HEX_CHARS = 32  # 128 bits of a digest
 
 
 class EndpointResponse:
     """The response to one request; a `ResponseRewriter` of a call."""
 
-    __slots__ = ("_is_card", "_messages", "_permit", "_work")
+    __slots__ = ("_is_card", "_messages", "_permit", "_shows_budget", "_work")
 
     def __init__(
         self,
@@ -30,13 +30,16 @@ class EndpointResponse:
         fields: Fields,
         texts: ResponseTexts,
         work: A2AWork,
-        permit: Permit | None,
+        permit: Permit,
+        *,
+        shows_budget: bool,
     ) -> None:
-        """`permit` is set if the response has the field AAuth-Budget."""
+        """`shows_budget`: the response has the field AAuth-Budget."""
         self._work = work
-        self._messages = AgentResponse(binding, fields, texts, _room)
+        self._messages = AgentResponse(binding, fields, texts, _room, permit.grant.caller)
         self._is_card = fields.card is not None and binding is Binding.HTTP_JSON
         self._permit = permit
+        self._shows_budget = shows_budget
 
     @property
     def may_begin(self) -> bool:
@@ -76,9 +79,9 @@ class EndpointResponse:
             kept = [field for field in kept if field[0] != b"cache-control"]
             kept.append((b"etag", b'"%b"' % digest.encode()))
             kept.append((b"cache-control", b"private, max-age=%d" % limits.a2a_card_seconds))
-        permit = self._permit
-        if permit is not None and all(name != budget_extension.AAUTH_BUDGET for name, _ in kept):
-            # An intermediary must not change the field of a resource behind it.
+        # An intermediary must not change the field of a resource behind it.
+        if self._shows_budget and all(name != budget_extension.AAUTH_BUDGET for name, _ in kept):
+            permit = self._permit
             kept.append(
                 budget_extension.aauth_budget(permit.branch_unspent_micro, permit.price_micro)
             )
