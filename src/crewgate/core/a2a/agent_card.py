@@ -6,8 +6,10 @@ addresses of the gateway, and its security scheme, and no interface or capabilit
 does not serve. A signature of the agent does not fit any more; the gateway may make one of its own.
 
 A card of version 0.3 has `url` and `additionalInterfaces`, one of version 1.0 has
-`supportedInterfaces`. A card may have both. Then a signature covers the members of version 1.0
-only, which is what the official SDKs sign and check.
+`supportedInterfaces`. A card may have both, as those of the official SDKs have. Then a signature
+covers the members of version 1.0 only, which is what these SDKs sign and check. A client that names
+its version gets the members of this version only: strict readers of one version refuse or misread
+those of the other.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -36,6 +38,7 @@ _ONLY_V0_3 = frozenset(
     {*_OF_V0_3, "protocolVersion", "supportsAuthenticatedExtendedCard", "security"}
 )
 _CAPABILITY_ONLY_V0_3 = "stateTransitionHistory"
+_ONLY_V1_0 = (_INTERFACES, "securityRequirements", "signatures")
 
 _Card = dict[str, Any]
 _object: msgspec.json.Decoder[_Card] = msgspec.json.Decoder(dict[str, Any])
@@ -56,6 +59,7 @@ class CardView(NamedTuple):
         tenants: The tenants that it lets through.
         allows_push: Whether the agent may push to some address.
         extensions: Further members of `capabilities.extensions`.
+        asked: The version that the client asks for; None if it names none.
     """
 
     url: str
@@ -66,6 +70,7 @@ class CardView(NamedTuple):
     tenants: Collection[str] = ()
     allows_push: bool = False
     extensions: tuple[Mapping[str, object], ...] = ()
+    asked: Version | None = None
 
     def serves(self, binding: object, version: object, tenant: object) -> bool:
         """Return whether the endpoint serves an interface of the agent."""
@@ -87,22 +92,28 @@ def rewrite(data: bytes, view: CardView, sign: CardSigner | None = None) -> byte
         A2AError: The card cannot be read, or has no interface that the endpoint serves.
     """
     card = _read(data)
-    is_v1_0 = _INTERFACES in card
-    serves_v1_0, serves_v0_3 = _serve_interfaces(card, view), _serve_v0_3_interfaces(card, view)
-    if not serves_v1_0 and not serves_v0_3:
+    has_v1_0, has_v0_3 = _serve_interfaces(card, view), _serve_v0_3_interfaces(card, view)
+    if not has_v1_0 and not has_v0_3:
         raise _unusable("it has no interface that this endpoint serves")
+    if has_v1_0 and has_v0_3 and view.asked is not None:
+        has_v1_0, has_v0_3 = view.asked is Version.V1_0, view.asked is Version.V0_3
     _limit_capabilities(card, view)
     _remove_security(card)
-    if is_v1_0:
+    if has_v1_0:
         card["securitySchemes"] = {SCHEME: {"httpAuthSecurityScheme": _BEARER}}
         card["securityRequirements"] = [{"schemes": {SCHEME: {"list": [view.scope]}}}]
         if sign is not None:
             card["signatures"] = [_signature(card, sign)]
-    if serves_v0_3:
+    else:
+        for name in _ONLY_V1_0:
+            card.pop(name, None)
+    if has_v0_3:
         # The official SDKs too write one scheme in both forms.
         schemes = card.setdefault("securitySchemes", {})
         schemes[SCHEME] = {**schemes.get(SCHEME, {}), "type": "http", **_BEARER}
         card["security"] = [{SCHEME: [view.scope]}]
+    elif view.asked is Version.V1_0:
+        card = _v1_0_members(card)
     return _encode(card)
 
 
@@ -173,13 +184,18 @@ def _remove_security(card: _Card) -> None:
 def _signature(card: _Card, sign: CardSigner) -> Mapping[str, str]:
     """Return the signature of the members of version 1.0."""
     _drop_defaults(card)
-    signed = {name: value for name, value in card.items() if name not in _ONLY_V0_3}
-    capabilities = {**card["capabilities"]}
-    capabilities.pop(_CAPABILITY_ONLY_V0_3, None)
     try:
-        return sign(canonical(signed | {"capabilities": capabilities}))
+        return sign(canonical(_v1_0_members(card)))
     except ValueError as error:
         raise _unusable(f"it cannot be signed: {error}") from None
+
+
+def _v1_0_members(card: _Card) -> _Card:
+    """Return the card without the members that only version 0.3 has."""
+    capabilities = {**card["capabilities"]}
+    capabilities.pop(_CAPABILITY_ONLY_V0_3, None)
+    kept = {name: value for name, value in card.items() if name not in _ONLY_V0_3}
+    return kept | {"capabilities": capabilities}
 
 
 def _drop_defaults(card: _Card) -> None:

@@ -50,6 +50,17 @@ def requested_version(
     raise unsupported(served)
 
 
+def version_of_card(headers: Sequence[HeaderField], served: Collection[Version]) -> Version | None:
+    """Return the version in which a client asks for the card; None if it names none of `served`.
+
+    The card says which versions there are, so another version is no error here.
+    """
+    try:
+        return requested_version(headers, (), served)
+    except A2AError:
+        return None
+
+
 def unsupported(served: Collection[Version]) -> A2AError:
     """Return the error for a version that an endpoint does not serve."""
     names = ", ".join(sorted(version.value for version in served))

@@ -8,7 +8,7 @@ from crewgate.config import A2AConfig
 from crewgate.core.a2a import budget_extension
 from crewgate.core.a2a.agent_card import CardSigner, CardView
 from crewgate.core.a2a.client_ids import origin_of
-from crewgate.core.a2a.methods import GRPC_SERVICES, Binding, Method
+from crewgate.core.a2a.methods import GRPC_SERVICES, Binding, Method, Version
 from crewgate.core.a2a.refusals import A2AProblemFormat
 from crewgate.core.grpc_status import answer_type
 from crewgate.core.http_types import HeaderField
@@ -82,8 +82,8 @@ class A2AEndpoint(msgspec.Struct, frozen=True):
         """Return the ids that the branch of `grant` may use here."""
         return CallIds(self.sealer, IdOwner(grant.crew, grant.branch_key, self.name))
 
-    def card_view(self, request: Request) -> CardView:
-        """Return what the card shows to the client of a request."""
+    def card_view(self, request: Request, asked: Version | None) -> CardView:
+        """Return what the card shows to the client of a request, which asks for a version."""
         config, authority = self.config, request.authority.decode()
         bindings = [Binding.JSONRPC, Binding.HTTP_JSON]
         if config.grpc is not None:
@@ -97,6 +97,7 @@ class A2AEndpoint(msgspec.Struct, frozen=True):
             tenants=config.tenants,
             allows_push=bool(config.push_origins),
             extensions=(budget_extension.CARD_EXTENSION,) if config.budget_extension else (),
+            asked=asked,
         )
 
     def server_name(self, binding: Binding) -> str:

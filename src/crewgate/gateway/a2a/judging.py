@@ -255,7 +255,7 @@ def _judged(
         structs.replace(form, scope=used.id),
         ids,
         message_fields.of_response(method, version),
-        endpoint.card_view(request),
+        endpoint.card_view(request, version),
         contexts=frozenset(texts.contexts),
         tenant=texts.tenant,
         interface=_interface(endpoint, form.binding, path_of),
@@ -279,6 +279,7 @@ def _card(
 ) -> JudgedA2ARequest:
     """Return the request of the card, which whatever reaches the endpoint may read."""
     used = endpoint.itself()
+    asked = service_parameters.version_of_card(request.headers, endpoint.config.served)
     return JudgedA2ARequest(
         endpoint,
         used,
@@ -286,11 +287,14 @@ def _card(
         Version.V1_0,
         b"",
         path_of(request.path),
-        [endpoint.tool_field(used)],
+        [
+            endpoint.tool_field(used),
+            *service_parameters.canonical_headers(asked, Version.V1_0, ()),
+        ],
         form,
         ids,
         _CARD_FIELDS,
-        endpoint.card_view(request),
+        endpoint.card_view(request, asked),
     )
 
 

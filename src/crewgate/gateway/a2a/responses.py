@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from crewgate import limits
 from crewgate._native.permit import Permit
-from crewgate.core.a2a import budget_extension
+from crewgate.core.a2a import budget_extension, service_parameters
 from crewgate.core.a2a.client_ids import ResponseTexts
 from crewgate.core.a2a.message_fields import Fields
 from crewgate.core.a2a.methods import Binding
@@ -74,11 +74,13 @@ class EndpointResponse:
         """Return the fields for the client, when the response begins."""
         kept = self._messages.head(headers)
         if self._is_card:
-            # A2A 1.0, section 8.6.1. The card depends on the host of the request, and on no caller.
+            # A2A 1.0, section 8.6.1. The card depends on the host and the version of the request,
+            # and on no caller.
             digest = hashlib.sha256(self._messages.whole_body).hexdigest()[:_ETAG_HEX_CHARS]
             kept = [field for field in kept if field[0] != b"cache-control"]
             kept.append((b"etag", b'"%b"' % digest.encode()))
             kept.append((b"cache-control", b"private, max-age=%d" % limits.a2a_card_seconds))
+            kept.append((b"vary", service_parameters.VERSION))
         # An intermediary must not change the field of a resource behind it.
         if self._shows_budget and all(name != budget_extension.AAUTH_BUDGET for name, _ in kept):
             permit = self._permit

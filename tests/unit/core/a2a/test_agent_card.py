@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from a2a.client.card_resolver import parse_agent_card
 from a2a.compat.v0_3 import a2a_v0_3_pb2
+from a2a.compat.v0_3.types import AgentCard as OldAgentCard
 from a2a.types import a2a_pb2
 from a2a.utils.signing import InvalidSignaturesError, create_signature_verifier
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -110,6 +111,30 @@ def test_a_card_of_version_0_3_leads_to_the_gateway() -> None:
     assert both["url"] == both["supportedInterfaces"][0]["url"] == URL
     new_only = rewritten({**CARD_V0_3, **CARD}, VIEW._replace(versions=[Version.V1_0]))
     assert not {"url", "additionalInterfaces", "preferredTransport"} & new_only.keys()
+
+
+def test_a_client_that_names_its_version_gets_members_of_this_version_only() -> None:
+    """Strict readers of one version refuse or misread those of the other."""
+    card = {**CARD_V0_3, **CARD, "capabilities": {"stateTransitionHistory": True}}
+    both = rewritten(card)
+    bearer = {"scheme": "Bearer", "bearerFormat": "JWT"}
+    new_form, old_form = {"httpAuthSecurityScheme": bearer}, {"type": "http", **bearer}
+    assert both["securitySchemes"] == {"crewgate": {**new_form, **old_form}}
+    new = rewritten(card, VIEW._replace(asked=Version.V1_0))
+    assert new["securitySchemes"] == {"crewgate": new_form}
+    json_format.ParseDict(new, a2a_pb2.AgentCard())  # it refuses unknown members
+    key = Ed25519PrivateKey.generate()
+    old = rewritten(card, VIEW._replace(asked=Version.V0_3), sign=signer(key))
+    assert old["securitySchemes"] == {"crewgate": old_form}
+    assert not {"supportedInterfaces", "securityRequirements", "signatures"} & old.keys()
+    assert OldAgentCard.model_validate(old).url == URL
+    # An agent may have one form only, or the endpoint serve one.
+    assert rewritten(CARD_V0_3, VIEW._replace(asked=Version.V1_0))["url"] == URL
+    only_new = rewritten(CARD, VIEW._replace(asked=Version.V0_3))
+    assert only_new["supportedInterfaces"][0]["url"] == URL
+    only_old = rewritten(card, VIEW._replace(versions=[Version.V0_3]))
+    assert "supportedInterfaces" not in only_old
+    assert parse_agent_card(only_old).supported_interfaces[0].url == URL
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from crewgate.core.sealed_ids import IdKind, IdOwner
 from crewgate.core.verdict import Denial
 
 PATH = "/a2a/research"
+CARD_PATH = "/.well-known/agent-card.json"
 TASK = {"id": "raw-task", "contextId": "raw-context", "status": {"state": "TASK_STATE_WORKING"}}
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b"
 OWNER = IdOwner("article", grant_of().branch_key, "research")
@@ -246,14 +247,13 @@ async def test_the_card_leads_to_the_gateway(tmp_path: Path) -> None:
     """Its own digest and time take the place of the agent's, which are of another card."""
     seen: list[bytes] = []
     interface = {"url": "http://agent/", "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}
-    body = json.dumps({"name": "Researcher", "supportedInterfaces": [interface]}).encode()
+    card = {"name": "Researcher", "supportedInterfaces": [interface], "url": "http://agent/"}
+    body = json.dumps(card).encode()
     answer = HEAD.replace(b"\r\n\r\n", b"\r\nETag: x\r\nCache-Control: public\r\n\r\n")
     answer %= (b"application/json", len(body), body)
     async with running_gateway(answering(answer, seen), tmp_path) as world:
         site = Site(world, seen)
-        response = await site.send(
-            "GET", "/.well-known/agent-card.json", if_none_match="x", accept_encoding="gzip"
-        )
+        response = await site.send("GET", CARD_PATH, if_none_match="x", accept_encoding="gzip")
         line, fields, _ = site.sent()
         assert line == "GET /.well-known/agent-card.json"
         assert not {"if-none-match", "accept-encoding"} & fields.keys()
@@ -263,6 +263,14 @@ async def test_the_card_leads_to_the_gateway(tmp_path: Path) -> None:
         await world.settled()
         (record,) = world.sink.records
         assert (record.tool, record.cost_micro) == ("research", 0)
+        assert response.headers["vary"] == "a2a-version"
+        # An unknown version gets the card that shows which there are.
+        for version, is_new, is_old in (("1.0", 1, 0), ("0.3", 0, 1), ("7.1", 1, 1), ("", 1, 1)):
+            seen.clear()
+            answer = await site.send("GET", CARD_PATH, a2a_version=version)
+            found = answer.json()
+            assert ("supportedInterfaces" in found, "url" in found) == (is_new, is_old)
+            assert site.sent()[1].get("a2a-version", "") == (version if is_new != is_old else "")
 
 
 async def test_events_are_rewritten_one_by_one(tmp_path: Path) -> None:
