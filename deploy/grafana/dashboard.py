@@ -181,7 +181,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel("Minting watch",
               (rate("crewgate_minting_watch_steps_total", "crew", "step", where=CREWS),), "ops"),
         Panel("Changes of MCP tools",
-              (rate("crewgate_mcp_pin_steps_total", "endpoint", "step"),), "ops"),
+              (rate("crewgate_mcp_pin_events_total", "endpoint", "event"),), "ops"),
         Panel("Tasks and sessions at servers", (gauge("crewgate_upstream_work", "instance"),)),
         Panel("Their cancellations",
               (rate("crewgate_upstream_cancellations_total", "endpoint", "result"),), "ops"),

@@ -32,7 +32,7 @@ from crewgate.config import (
 )
 from crewgate.core.audit.json_line import decode
 from crewgate.core.ids import branch_key, path_digest
-from crewgate.core.mcp.argument_comparison import ArgumentComparison
+from crewgate.core.mcp.arguments.argument_comparison import ArgumentComparison
 from crewgate.core.pricing.sources import NumberTerm
 from crewgate.core.pricing.tariff import MILLION, Tariff
 from crewgate.core.problem_types import Reason

@@ -10,7 +10,7 @@ from agent_world import Hands
 from crewgate.agent.tool_pins.pin_files import PinFiles
 from crewgate.agent.tool_pins.tool_pins import ToolPins
 from crewgate.core.audit.records import Record, ToolPinRecord
-from crewgate.core.mcp.pin_book import PinBook, PinPolicy
+from crewgate.core.mcp.pins.worker_pins import PinPolicy, WorkerPins
 from crewgate.ipc.attach_messages import DefinitionsNoted, PinsPushed, ReportDefinitions
 
 BLOCK = PinPolicy("block", "refuse")
@@ -22,7 +22,7 @@ def tool(name: str, version: int = 1) -> bytes:
 
 
 class PinWorker:
-    """A worker: its book, and the part of an attached process that the agent uses.
+    """A worker: its pins, and the part of an attached process that the agent uses.
 
     While `is_stuck`, its queue is full of pushes, and has room for answers.
     """
@@ -31,8 +31,8 @@ class PinWorker:
     gone = False
 
     def __init__(self, policies: dict[str, PinPolicy]) -> None:
-        self.book = PinBook()
-        self.book.load(policies)
+        self.pins = WorkerPins()
+        self.pins.load(policies)
         self.pins_version = -1
         self.pins_complete: object = None
         self.is_stuck = False
@@ -44,9 +44,9 @@ class PinWorker:
             if self.is_stuck:
                 return False
             self.pushes.append(message)
-            self.book.apply(message.pins, message.complete, begins=message.begins)
+            self.pins.apply(message.pins, message.complete, begins=message.begins)
         elif isinstance(message, DefinitionsNoted):
-            self.book.confirm(message.id)
+            self.pins.confirm(message.id)
         return True
 
 
@@ -65,29 +65,29 @@ class PinMachine:
         """Start an agent in the place of the one that was killed: it has what the files have."""
         for worker in self.workers:
             worker.pins_version, worker.pins_complete = -1, None
-            worker.book.begin_again()
+            worker.pins.begin_again()
         self.agent = ToolPins(self.files, self.workers, self.clock, self._record)  # type: ignore[arg-type]
         self.agent.load(self.policies)
 
     def report(self, *workers: PinWorker) -> None:
         """Send what the workers have for the agent."""
         for worker in workers or self.workers:
-            while (report := worker.book.next_report()) is not None:
+            while (report := worker.pins.next_report()) is not None:
                 message = ReportDefinitions(report.number, report.endpoint, report.seen)
                 self.agent.report(worker, message)  # type: ignore[arg-type]
 
     def list_tools(self, worker: int, *tools: bytes, is_whole: bool = False) -> None:
         """Have a worker see a list of the server, and report it."""
-        self.workers[worker].book.observe("files", tools, is_whole=is_whole)
+        self.workers[worker].pins.observe("files", tools, is_whole=is_whole)
         self.report(self.workers[worker])
 
     def states(self, name: str) -> set[str]:
         """The states that the workers know of a tool."""
-        return {worker.book.state_of("files", name).value for worker in self.workers}
+        return {worker.pins.state_of("files", name).value for worker in self.workers}
 
-    def steps(self) -> list[tuple[str, str]]:
-        """The steps in the audit, with the tool of each."""
-        return [(record.step, record.tool) for record in self.records]
+    def events(self) -> list[tuple[str, str]]:
+        """The events in the audit, with the tool of each."""
+        return [(record.event, record.tool) for record in self.records]
 
     def _record(self, records: Sequence[Record] | Iterable[Record]) -> None:
         self.records += [each for each in records if isinstance(each, ToolPinRecord)]

@@ -59,7 +59,7 @@ class AuditMetrics:
         elif isinstance(record, WatchRecord):
             self._add(families.WATCH_STEPS, record.crew, record.step)
         elif isinstance(record, ToolPinRecord):
-            self._add(families.PIN_STEPS, record.endpoint, record.step)
+            self._add(families.PIN_EVENTS, record.endpoint, record.event)
         elif isinstance(record, ConnectionRecord) and record.verdict == "refused":
             # Beyond some records a second, `AuditRecorder.count` counts the same refusals.
             self._add(families.UNAUTHENTICATED, record.listener, record.reason)

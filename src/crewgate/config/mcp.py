@@ -22,9 +22,9 @@ from crewgate.config.route_keys import CORS, AllowedFields, Carriers, Owner, Whe
 from crewgate.config.toml_table_reader import TOMLTableReader, ValueParser
 from crewgate.config.values import FilePath, Hosts, Mode, Name
 from crewgate.core.mcp import tool_ids
-from crewgate.core.mcp.argument_comparison import ArgumentComparison
+from crewgate.core.mcp.arguments.argument_comparison import ArgumentComparison
 from crewgate.core.mcp.methods import METHODS, Revision
-from crewgate.core.mcp.pin_book import PinMode, PinPolicy, UnapprovedTools
+from crewgate.core.mcp.pins.worker_pins import PinMode, PinPolicy, UnapprovedTools
 from crewgate.core.mcp.refusals import RefusalForm
 from crewgate.core.policy.policy import SHARED
 from crewgate.core.pricing.sources import PlaceKind, PriceTerm

@@ -9,8 +9,8 @@ from crewgate.config.declaration import Key, Scope, TableSchema
 from crewgate.config.toml_table_reader import TOMLTableReader, ValueParser
 from crewgate.core.json_schema.json_values import JSONValue, Number, from_toml, is_number
 from crewgate.core.json_schema.schema_compiler import JSONSchema, compile_schema
-from crewgate.core.mcp.argument_comparison import ArgumentComparison, CompiledComparison
-from crewgate.core.mcp.folder_containment import check_folder
+from crewgate.core.mcp.arguments.argument_comparison import ArgumentComparison, CompiledComparison
+from crewgate.core.mcp.arguments.folder_containment import check_folder
 from crewgate.core.pricing.sources import pointer
 
 _ANY_TEXT = re.compile(r"(?s:.+)")

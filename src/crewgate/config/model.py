@@ -31,7 +31,7 @@ from crewgate.config.tool import ToolConfig
 from crewgate.config.traces import TracesConfig
 from crewgate.config.upstream import UpstreamConfig
 from crewgate.config.values import FilePath, Name
-from crewgate.core.mcp.pin_book import PinPolicy
+from crewgate.core.mcp.pins.worker_pins import PinPolicy
 from crewgate.errors import ConfigurationError
 
 SEALING_KEYS = "sealing.keys"

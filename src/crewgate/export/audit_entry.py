@@ -15,7 +15,7 @@ from crewgate.core.trace_context import TraceContext
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _GOOD_OUTCOMES = {"done", "client-gone"}
-_WARNING_PIN_STEPS = {"new", "changed", "gone"}
+_WARNING_PIN_EVENTS = {"new", "changed", "gone"}
 _WARNING_KINDS = {"burned", "refusals", "watch", "revocation"}
 
 
@@ -61,7 +61,7 @@ class AuditEntry(msgspec.Struct, frozen=True):
         if self.kind == "connection":
             return self.record.get("verdict") != "admitted"
         if self.kind == "mcp-pin":
-            return self.record.get("step") in _WARNING_PIN_STEPS
+            return self.record.get("event") in _WARNING_PIN_EVENTS
         return self.kind in _WARNING_KINDS or bool(self.error_type)
 
     @property
@@ -73,7 +73,7 @@ class AuditEntry(msgspec.Struct, frozen=True):
         if kind == "call":
             verdict = "denied" if record.get("verdict") == "deny" else record.get("outcome", "")
             return f"call of {record.get('tool') or 'no tool'}: {verdict}"
-        words = (record.get(key, "") for key in ("tool", "target", "id", "reason", "step"))
+        words = (record.get(key, "") for key in ("tool", "target", "id", "reason", "step", "event"))
         return " ".join([kind, *(str(word) for word in words if word)])
 
 

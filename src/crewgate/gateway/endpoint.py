@@ -6,7 +6,7 @@ from typing import Protocol
 from crewgate._native.permit import Permit
 from crewgate.config import CORSConfig
 from crewgate.core.http_types import HeaderField
-from crewgate.core.mcp.pin_book import PinBook
+from crewgate.core.mcp.pins.worker_pins import WorkerPins
 from crewgate.core.pricing.tariff import Tariff
 from crewgate.core.problem_types import ProblemType, Reason
 from crewgate.core.problems import ProblemFormat, RefusalResponse
@@ -74,14 +74,14 @@ class JudgedRequest(Protocol):
     def refused_arguments(self) -> str | None:
         """Return why the arguments are not allowed, for the model; None if they are allowed."""
 
-    def pin_refusal(self, pins: PinBook, /) -> Reason | None:
+    def pin_refusal(self, pins: WorkerPins, /) -> Reason | None:
         """Return why the request is refused for what its server offers; None if it is not."""
 
     def budget_fields(self, permit: Permit, /) -> Sequence[HeaderField]:
         """Return the fields that say to the server what the branch may still spend."""
 
     def response(
-        self, permit: Permit, registry: WorkRegistry, pins: PinBook, target: bytes, /
+        self, permit: Permit, registry: WorkRegistry, pins: WorkerPins, target: bytes, /
     ) -> ResponseRewriter | None:
         """Return what changes the response; None if it passes as it comes.
 

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from crewgate import limits
 from crewgate.core.health import HealthCondition, HealthState
-from crewgate.core.mcp.pin_book import PinMode
+from crewgate.core.mcp.pins.worker_pins import PinMode
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.tokens.claims import Claims
 from crewgate.ipc.attach_messages import Count, Facts, Id, Nanoseconds, RequestFailed

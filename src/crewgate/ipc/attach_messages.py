@@ -32,8 +32,8 @@ from msgspec import Meta
 
 from crewgate import limits
 from crewgate.core.health import ComponentHealth
-from crewgate.core.mcp.definitions import SeenDefinition
-from crewgate.core.mcp.pin_book import PinnedEndpoint, PinStatus
+from crewgate.core.mcp.pins.tool_definitions import SeenDefinition
+from crewgate.core.mcp.pins.worker_pins import PinnedEndpoint, PinStatus
 from crewgate.core.tokens.claims import MicroCredits
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import ServiceConnectionError

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from crewgate import limits
-from crewgate.core.mcp.pinning import PinState
+from crewgate.core.mcp.pins.endpoint_pins import PinState
 from crewgate.ipc.attach_messages import Id
 
 EndpointName = Annotated[str, Meta(max_length=limits.name_chars_max)]
@@ -25,7 +25,7 @@ class GetPins(msgspec.Struct, frozen=True, tag="ask-pins"):
 
 
 class PinRow(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One pin; the fields are those of `pinning.Pin`."""
+    """One pin; the fields are those of `endpoint_pins.Pin`."""
 
     endpoint: str
     name: str
@@ -55,7 +55,7 @@ class GetDefinitions(msgspec.Struct, frozen=True, tag="ask-definitions"):
 
 
 class Definitions(msgspec.Struct, frozen=True, tag="definitions"):
-    """The agent answers `GetDefinitions` with canonical texts (`core.mcp.definitions`).
+    """The agent answers `GetDefinitions` with canonical texts (`core.mcp.pins.tool_definitions`).
 
     `pinned` is the definition that this machine trusts, and empty if the tool is new. `newest` is
     the one that the server showed last. A text is None if the agent has not kept it.

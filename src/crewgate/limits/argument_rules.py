@@ -1,4 +1,4 @@
-"""The bounds of rules on the arguments of MCP tools (core/json_schema, core/mcp/argument_rules)."""
+"""The bounds of rules on the arguments of MCP tools (core/json_schema/, core/mcp/arguments/)."""
 
 argument_rules_max = 64  # of one tool; tools rarely have more than a dozen arguments
 argument_values_max = 256  # in one list of a rule; a longer list belongs into a schema

@@ -1,4 +1,4 @@
-"""The bounds of tool pinning (core/mcp/pinning.py, core/mcp/pin_book.py, agent/tool_pins/)."""
+"""The bounds of tool pinning (core/mcp/pins/, agent/tool_pins/)."""
 
 mcp_pinned_tools_max = 1024  # of one endpoint; servers of the field have a few hundred at most
 mcp_pin_name_chars_max = 128  # of a tool; MCP allows no longer name

@@ -277,11 +277,11 @@ WATCH_STEPS = _counter(
 )
 
 _subject = "MCP tools"
-PIN_STEPS = _counter(
-    "crewgate_mcp_pin_steps_total",
+PIN_EVENTS = _counter(
+    "crewgate_mcp_pin_events_total",
     "Tools of MCP servers that this machine pinned, that a server added, changed or removed, and"
     " that a person approved.",
-    *("endpoint", "step"),
+    *("endpoint", "event"),
 )
 
 _subject = "Cluster"

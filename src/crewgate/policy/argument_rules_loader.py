@@ -7,7 +7,7 @@ from crewgate import limits
 from crewgate.config import Config, MCPToolConfig
 from crewgate.core.json_schema.json_values import decode_document
 from crewgate.core.json_schema.schema_compiler import JSONSchema, compile_schema
-from crewgate.core.mcp.argument_rules import ArgumentRules
+from crewgate.core.mcp.arguments.argument_rules import ArgumentRules
 from crewgate.core.mcp.tool_ids import tool_id
 from crewgate.errors import ConfigurationError
 

@@ -13,8 +13,8 @@ from pin_world import tool
 
 from crewgate.cli import main
 from crewgate.config import load
-from crewgate.core.mcp.definitions import INSTRUCTIONS
-from crewgate.core.mcp.pin_book import PinBook
+from crewgate.core.mcp.pins.tool_definitions import INSTRUCTIONS
+from crewgate.core.mcp.pins.worker_pins import WorkerPins
 from crewgate.core.problem_types import Reason
 from crewgate.gateway.worker.agent_connection import AgentConnection
 from crewgate.ipc.admin_client import AdminClient
@@ -34,8 +34,8 @@ class Worker:
     """A worker that only takes pins."""
 
     def __init__(self, site: Site) -> None:
-        self.book = PinBook()
-        self.connection = AgentConnection(site.state, 0, self, self.book)
+        self.pins = WorkerPins()
+        self.connection = AgentConnection(site.state, 0, self, self.pins)
 
     def attached(self, attached: Attached, table: int) -> None:
         os.close(table)
@@ -48,7 +48,7 @@ class Worker:
 
     def see(self, *tools: bytes) -> None:
         """See a list of the server."""
-        self.book.observe("files", tools)
+        self.pins.observe("files", tools)
 
 
 async def until(holds: Callable[[], object]) -> None:
@@ -77,15 +77,15 @@ async def run(site: Site, *arguments: str, status: int = 0) -> str:
 async def change_while_the_agent_dies(site: Site, worker: Worker) -> None:
     """A server changes a tool; the agent is killed before it reads the report of that."""
     agent = site.agent()
-    worker.book.load({"files": load(site.file).mcp[0].pin_policy})
-    await until(lambda: worker.book.refusal_of("files", "read") is None)
+    worker.pins.load({"files": load(site.file).mcp[0].pin_policy})
+    await until(lambda: worker.pins.refusal_of("files", "read") is None)
     worker.see(tool("read", 1), tool("delete", 1))
-    worker.book.observe_instructions("files", b"{}")
+    worker.pins.observe_instructions("files", b"{}")
     path = site.state / "mcp_pins" / "files.json"
     await until(lambda: path.exists() and len(json.loads(path.read_text())["pins"]) == 3)
     os.kill(agent.pid, signal.SIGSTOP)
     worker.see(tool("read", 1), tool("delete", 2))
-    assert worker.book.refusal_of("files", "delete") is Reason.TOOL_CHANGED
+    assert worker.pins.refusal_of("files", "delete") is Reason.TOOL_CHANGED
     agent.kill()
     agent.wait()
     assert "Version 2" not in path.read_text()
@@ -109,7 +109,7 @@ async def approve_what_was_read(site: Site, worker: Worker) -> None:
     digest = shown.split()[-1]
     assert "no tool 'write'" in await run(site, "approve", "files", "write", status=2)
     await run(site, "approve", "files", "delete", "--digest", "0" * 12, status=2)
-    assert worker.book.refusal_of("files", "delete") is Reason.TOOL_CHANGED
+    assert worker.pins.refusal_of("files", "delete") is Reason.TOOL_CHANGED
     with AdminClient(site.state) as admin:
         status = admin.status()
     assert [(row.pinned, row.changed) for row in status.pins] == [(2, 1)]
@@ -117,7 +117,7 @@ async def approve_what_was_read(site: Site, worker: Worker) -> None:
     assert "the tool delete; the gateway refuses its calls" in trouble.why
     done = await run(site, "approve", "files", "delete", "--digest", digest)
     assert done == "files: approved 1 definition\n"
-    await until(lambda: worker.book.refusal_of("files", "delete") is None)
+    await until(lambda: worker.pins.refusal_of("files", "delete") is None)
     assert "every change" in await run(site, "diff", "files")
     found = json.loads(await run(site, "tools", "files", "--json"))["tools"]
     assert [(each["tool"], each["state"]) for each in found] == [
@@ -142,12 +142,12 @@ async def test_a_change_is_found_shown_and_approved(site: Site) -> None:
         INSTRUCTIONS: "pinned", "read": "pinned", "delete": "pinned",
     }  # fmt: skip
     records = [each for each in site.audit() if each["kind"] == "mcp-pin"]
-    steps = [(each["step"], each["tool"], each.get("by")) for each in records]
-    assert set(steps) == {
+    events = [(each["event"], each["tool"], each.get("by")) for each in records]
+    assert set(events) == {
         ("pinned", "read", None),
         ("pinned", "delete", None),
         ("pinned", "", None),
         ("changed", "delete", None),
         ("approved", "delete", "owner"),
     }
-    assert len(steps) == 5
+    assert len(events) == 5

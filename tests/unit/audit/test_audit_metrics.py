@@ -56,14 +56,14 @@ def test_revocations_without_a_record_of_each_are_counted() -> None:
     assert metrics.series(families.REVOCATIONS, "other", "remote").value == 950
 
 
-def test_steps_of_pinned_tools_are_counted() -> None:
-    """By endpoint and step, which come from the configuration and from the code."""
+def test_events_of_pinned_tools_are_counted() -> None:
+    """By endpoint and event, which come from the configuration and from the code."""
     metrics = ProcessMetrics.unshared()
     records = [
-        ToolPinRecord(time=NOON, endpoint="files", tool=tool, step="changed") for tool in "ab"
+        ToolPinRecord(time=NOON, endpoint="files", tool=tool, event="changed") for tool in "ab"
     ]
     AuditMetrics(metrics, "agent").events(records)
-    assert metrics.series(families.PIN_STEPS, "files", "changed").value == 2
+    assert metrics.series(families.PIN_EVENTS, "files", "changed").value == 2
 
 
 def test_refused_certificates_are_counted_as_those_without_a_record() -> None:

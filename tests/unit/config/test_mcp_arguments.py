@@ -9,7 +9,7 @@ import pytest
 from crewgate.config.declaration import TableSchema
 from crewgate.config.mcp import MCPToolConfig
 from crewgate.config.toml_table_reader import TOMLTableReader
-from crewgate.core.mcp.argument_rules import ArgumentRules
+from crewgate.core.mcp.arguments.argument_rules import ArgumentRules
 
 ONE = '[[argument]]\nat = "/a"\n'
 

@@ -13,7 +13,7 @@ from crewgate import limits
 from crewgate._native.records import BurnedReservation
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core.health import ComponentHealth
-from crewgate.core.mcp.pin_book import PinnedEndpoint
+from crewgate.core.mcp.pins.worker_pins import PinnedEndpoint
 from crewgate.ipc import direct_send
 from crewgate.ipc.attach_messages import (
     Attach,

@@ -6,7 +6,7 @@ from crewgate import limits
 from crewgate.agent.ipc_server.message_stream import MessageStream, pages
 from crewgate.agent.state import AgentState
 from crewgate.agent.tool_pins.tool_pins import ToolPins
-from crewgate.core.mcp.pinning import Pin
+from crewgate.core.mcp.pins.endpoint_pins import Pin
 from crewgate.errors import ServiceRefusedError
 from crewgate.ipc import pin_messages as messages
 from crewgate.ipc.admin_messages import AdminRequest

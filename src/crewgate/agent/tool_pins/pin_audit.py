@@ -1,4 +1,4 @@
-"""Writes steps of pins as audit records and as log lines."""
+"""Writes the events of pins as audit records and as log lines."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -7,28 +7,28 @@ from typing import Final
 
 from crewgate import limits
 from crewgate.core.audit import records
-from crewgate.core.mcp.definitions import INSTRUCTIONS
-from crewgate.core.mcp.pinning import PinChange, PinStep
+from crewgate.core.mcp.pins.endpoint_pins import PinChange, PinEvent
+from crewgate.core.mcp.pins.tool_definitions import INSTRUCTIONS
 
 _log = logging.getLogger(__name__)
 _LINES: Final = {
-    PinStep.PINNED: (logging.INFO, "pinned at the first use: %s"),
-    PinStep.NEW: (logging.WARNING, "the server has added %s"),
-    PinStep.CHANGED: (logging.WARNING, "the server has changed %s; see `crewgate mcp diff {}`"),
-    PinStep.GONE: (logging.WARNING, "the server no longer lists %s"),
-    PinStep.BACK: (logging.INFO, "the server lists again %s"),
-    PinStep.APPROVED: (logging.INFO, "a person approved %s"),
-    PinStep.FORGOTTEN: (logging.INFO, "a person removed the pins of %s"),
+    PinEvent.PINNED: (logging.INFO, "pinned at the first use: %s"),
+    PinEvent.NEW: (logging.WARNING, "the server has added %s"),
+    PinEvent.CHANGED: (logging.WARNING, "the server has changed %s; see `crewgate mcp diff {}`"),
+    PinEvent.GONE: (logging.WARNING, "the server no longer lists %s"),
+    PinEvent.BACK: (logging.INFO, "the server lists again %s"),
+    PinEvent.APPROVED: (logging.INFO, "a person approved %s"),
+    PinEvent.FORGOTTEN: (logging.INFO, "a person removed the pins of %s"),
 }
 
 
 def recorded(change: PinChange, wall_ns: int, by: str) -> records.ToolPinRecord:
-    """Return the audit record of a step. `by` ordered it."""
+    """Return the audit record of a change. `by` ordered it."""
     return records.ToolPinRecord(
         time=records.when(wall_ns),
         endpoint=change.endpoint,
         tool=change.name,
-        step=change.step.value,
+        event=change.event.value,
         was=change.was,
         now=change.now,
         by=by,
@@ -37,10 +37,10 @@ def recorded(change: PinChange, wall_ns: int, by: str) -> records.ToolPinRecord:
 
 
 def log(changes: Iterable[PinChange]) -> None:
-    """Log the steps of one endpoint: one line for each sort of step."""
-    for step, same in groupby(sorted(changes, key=_by_step), key=_by_step):
+    """Log the changes of one endpoint: one line for each sort of event."""
+    for event, same in groupby(sorted(changes, key=_event), key=_event):
         found = list(same)
-        level, text = _LINES[step]
+        level, text = _LINES[event]
         unrecorded = sum(each.unrecorded for each in found)
         more = f" ({unrecorded} more changes were only counted)" if unrecorded else ""
         line = f"MCP endpoint %s: {text.format(found[0].endpoint)}%s"
@@ -57,5 +57,5 @@ def named(names: Sequence[str]) -> str:
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
-def _by_step(change: PinChange) -> PinStep:
-    return change.step
+def _event(change: PinChange) -> PinEvent:
+    return change.event

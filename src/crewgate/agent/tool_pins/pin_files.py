@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 
 from crewgate import limits
-from crewgate.core.mcp import pinning
-from crewgate.core.mcp.pinning import SavedPins
+from crewgate.core.mcp.pins import endpoint_pins
+from crewgate.core.mcp.pins.endpoint_pins import SavedPins
 from crewgate.errors import PinFileError
 from crewgate.runtime.durable_files import describe, make_folder, write_files
 
@@ -45,7 +45,7 @@ class PinFiles:
             saved = _decode(text)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise PinFileError(f"{path}: damaged: {error}") from error
-        if saved.version != pinning.VERSION:
+        if saved.version != endpoint_pins.VERSION:
             raise PinFileError(f"{path}: written by another version of Crewgate")
         return saved
 

@@ -6,8 +6,8 @@ from crewgate import limits
 from crewgate.agent.tool_pins.pin_audit import named
 from crewgate.agent.tool_pins.tool_pins import ToolPins
 from crewgate.core.health import ComponentHealth, degraded, failed, ok
-from crewgate.core.mcp.pin_book import PinPolicy
-from crewgate.core.mcp.pinning import EndpointPins, PinState
+from crewgate.core.mcp.pins.endpoint_pins import EndpointPins, PinState
+from crewgate.core.mcp.pins.worker_pins import PinPolicy
 from crewgate.ipc.admin_messages import EndpointPinCounts
 
 

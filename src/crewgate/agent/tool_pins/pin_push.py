@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from crewgate import limits
 from crewgate.agent.ipc_server.attachments import AttachedProcess, AttachedProcesses
-from crewgate.core.mcp.pin_book import PinnedEndpoint, PinStatus
+from crewgate.core.mcp.pins.worker_pins import PinnedEndpoint, PinStatus
 from crewgate.ipc.attach_messages import PinsPushed
 
 

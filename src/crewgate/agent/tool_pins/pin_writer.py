@@ -7,7 +7,7 @@ import trio
 
 from crewgate import limits
 from crewgate.agent.tool_pins.pin_files import PinFiles
-from crewgate.core.mcp.pinning import SavedPins
+from crewgate.core.mcp.pins.endpoint_pins import SavedPins
 from crewgate.runtime.durable_files import describe
 
 _log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from crewgate.agent.tool_pins.pin_files import PinFiles
 from crewgate.agent.tool_pins.pin_push import PinPush
 from crewgate.agent.tool_pins.pin_writer import PinWriter
 from crewgate.core.audit.records import Record
-from crewgate.core.mcp.pin_book import PinnedEndpoint, PinPolicy, PinStatus
-from crewgate.core.mcp.pinning import EndpointPins, Pin, PinChange
+from crewgate.core.mcp.pins.endpoint_pins import EndpointPins, Pin, PinChange
+from crewgate.core.mcp.pins.worker_pins import PinnedEndpoint, PinPolicy, PinStatus
 from crewgate.errors import PinFileError, ServiceRefusedError
 from crewgate.ipc.attach_messages import DefinitionsNoted, ReportDefinitions
 
@@ -64,8 +64,9 @@ class ToolPins:
         pins = self._pins.get(request.endpoint)
         if pins is not None:
             clocks = self._clock.read()
-            steps = (pins.observe(each, clocks.wall, clocks.boot_ns / 1e9) for each in request.seen)
-            self._note(request.endpoint, [step for step in steps if step is not None])
+            wall, now = clocks.wall, clocks.boot_ns / 1e9
+            changes = (pins.observe(each, wall, now) for each in request.seen)
+            self._note(request.endpoint, [each for each in changes if each is not None])
         self.writer.when_saved(partial(self._confirm, process, request.id))
 
     def approve(self, endpoint: str, names: Sequence[str], digest: str = "") -> int:
@@ -87,12 +88,12 @@ class ToolPins:
         pins = self.of(endpoint)
         for name in names:
             self.pin(endpoint, name)
-        steps = pins.forget(names)
-        if steps:
+        changes = pins.forget(names)
+        if changes:
             self.push.begin_again(
                 _status(each, pin) for each, known in self._pins.items() for pin in known
             )
-        return self._note(endpoint, steps, by="owner")
+        return self._note(endpoint, changes, by="owner")
 
     def endpoints(self) -> list[str]:
         """Return the endpoints whose tools are pinned."""
@@ -130,19 +131,19 @@ class ToolPins:
         pins = self._pins[endpoint] = EndpointPins(endpoint, saved)
         self.push.update(_status(endpoint, pin) for pin in pins)
 
-    def _note(self, endpoint: str, steps: Sequence[PinChange], by: str = "") -> int:
-        """Record, log, write and push the steps of one endpoint; return how many there are."""
-        if not steps:
+    def _note(self, endpoint: str, changes: Sequence[PinChange], by: str = "") -> int:
+        """Record, log, write and push the changes of one endpoint; return how many there are."""
+        if not changes:
             return 0
         wall_ns = self._clock.wall_ns()
-        self._sink([pin_audit.recorded(step, wall_ns, by) for step in steps])
-        pin_audit.log(steps)
+        self._sink([pin_audit.recorded(each, wall_ns, by) for each in changes])
+        pin_audit.log(changes)
         self.writer.add(endpoint)
         pins = self._pins[endpoint]
-        changed = (pins.get(step.name) for step in steps)
+        changed = (pins.get(each.name) for each in changes)
         self.push.update(_status(endpoint, pin) for pin in changed if pin is not None)
         self._send()
-        return len(steps)
+        return len(changes)
 
     def _send(self) -> None:
         wall = self._clock.read().wall

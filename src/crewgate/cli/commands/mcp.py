@@ -18,8 +18,8 @@ from crewgate.cli.output.tool_pins import (
     definition_lines,
     show_pins,
 )
-from crewgate.core.mcp.definitions import INSTRUCTIONS
-from crewgate.core.mcp.pinning import PinState
+from crewgate.core.mcp.pins.endpoint_pins import PinState
+from crewgate.core.mcp.pins.tool_definitions import INSTRUCTIONS
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.pin_messages import PinsUpdated
 

@@ -11,9 +11,9 @@ import click
 import msgspec
 
 from crewgate.core.mcp import tool_ids
-from crewgate.core.mcp.definition_diff import diff_lines
-from crewgate.core.mcp.definitions import INSTRUCTIONS
-from crewgate.core.mcp.pinning import PinState
+from crewgate.core.mcp.pins.definition_diff import diff_lines
+from crewgate.core.mcp.pins.endpoint_pins import PinState
+from crewgate.core.mcp.pins.tool_definitions import INSTRUCTIONS
 from crewgate.core.terminal_text import printable
 from crewgate.ipc.pin_messages import Definitions, PinRow
 

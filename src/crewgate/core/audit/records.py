@@ -263,18 +263,18 @@ class WatchRecord(BaseRecord, frozen=True, kw_only=True, tag="watch"):
 
 
 class ToolPinRecord(BaseRecord, frozen=True, kw_only=True, tag="mcp-pin"):
-    """A step of a pinned MCP tool, or of the instructions of a server (then `tool` is empty).
+    """An event of a pinned MCP tool, or of the instructions of a server (then `tool` is empty).
 
-    `step` is a `PinStep` of `core.mcp.pinning`: the server listed another definition, or a person
-    approved it. `was` and `now` are digests. `by` is `owner` for a person on this machine; it is
-    empty for a step of the server. `unrecorded` earlier changes of the endpoint have no record,
-    because the server changed its tools too often.
+    `event` is a `PinEvent` of core/mcp/pins/endpoint_pins.py: the server listed another definition,
+    or a person approved it. `was` and `now` are digests. `by` is `owner` for a person on this
+    machine; it is empty if the server caused the event. `unrecorded` earlier changes of the
+    endpoint have no record, because the server changed its tools too often.
     """
 
     time: datetime
     endpoint: str
     tool: str
-    step: str
+    event: str
     was: str = ""
     now: str = ""
     by: str = ""

@@ -3,11 +3,10 @@
 A message is one JSON-RPC request, notification or response in the body of a POST. `methods` says
 what each method does, `message_rules` checks a message and its headers, `tool_ids` names what it
 uses for a token's `allowed_tools`, and `refusals` writes refusals that an agent understands.
-`resource_classes` sorts resources by their URIs, and `argument_rules` checks the arguments of
-tools. On the way back, `response_rewriting` reads each message of the server, and `caller_filter`
-and `list_filter` take out what the caller may not use. `pin_observer` compares the tools that the
-server lists with those that this machine trusts: `definitions` computes digests, `pinning` has the
-rules, `pin_book` is the copy of a worker, and `definition_outbox` has what the agent must learn.
+`resource_classes` sorts resources by their URIs, and the package `arguments` checks the arguments
+of tools. On the way back, `response_rewriting` reads each message of the server. `message_filter`
+takes out of a message what the caller may not use, and `result_filter` does so in one result. The
+package `pins` compares the tools that the server lists with those that this machine trusts.
 `group_names` and `group_results` let several servers look like one.
 
 There are two revisions on one endpoint. A *modern* message (2026-07-28) names its revision in its

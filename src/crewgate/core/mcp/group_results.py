@@ -11,8 +11,9 @@ import msgspec
 from crewgate import limits
 from crewgate.core.mcp import group_names
 from crewgate.core.mcp.group_names import ServerName
-from crewgate.core.mcp.list_filter import ListEntry, ListKind, list_entries
+from crewgate.core.mcp.list_kind import ListKind
 from crewgate.core.mcp.methods import LEGACY_VERSIONS, MODERN_VERSION, Revision
+from crewgate.core.mcp.result_filter import ListEntry, list_entries
 from crewgate.errors import UnusableResponseError
 
 _LEFT_OUT = "dev.crewgate/unavailable_servers"  # the key in `_meta` of a result

@@ -44,7 +44,7 @@ from crewgate.core.a2a.query_parameters import Parameters
 from crewgate.core.a2a.refusals import A2AProblemFormat
 from crewgate.core.body_encoding import encoding_problem
 from crewgate.core.http_types import HeaderField
-from crewgate.core.mcp.pin_book import PinBook
+from crewgate.core.mcp.pins.worker_pins import WorkerPins
 from crewgate.core.sealed_ids import CallIds
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import MalformedMessageError
@@ -127,7 +127,7 @@ class JudgedA2ARequest(msgspec.Struct, frozen=True):
     def refused_arguments(self) -> None:
         """Return None: there are no rules on the arguments of agents."""
 
-    def pin_refusal(self, _pins: PinBook) -> None:
+    def pin_refusal(self, _pins: WorkerPins) -> None:
         """Return None: the methods of agents are always the same."""
 
     def budget_fields(self, permit: Permit) -> Sequence[HeaderField]:
@@ -137,7 +137,7 @@ class JudgedA2ARequest(msgspec.Struct, frozen=True):
         return budget_extension.request_fields(permit.branch_unspent_micro)
 
     def response(
-        self, permit: Permit, registry: WorkRegistry, _pins: PinBook, _target: bytes
+        self, permit: Permit, registry: WorkRegistry, _pins: WorkerPins, _target: bytes
     ) -> EndpointResponse:
         """Return what changes the response; `registry` remembers the tasks that run on."""
         endpoint, binding = self.endpoint, self.problem_format.binding

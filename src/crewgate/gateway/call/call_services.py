@@ -10,7 +10,7 @@ from crewgate.core.audit import record_builder
 from crewgate.core.audit.json_line import encode
 from crewgate.core.audit.records import CallInfo
 from crewgate.core.fair_share_limiter import FairShareLimiter
-from crewgate.core.mcp.pin_book import PinBook
+from crewgate.core.mcp.pins.worker_pins import WorkerPins
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 from crewgate.gateway.call.authorizer import DrawCallback, GateAuthorizer
@@ -51,7 +51,7 @@ class CallServices:
         self.wait_seconds = wait_seconds
         self.work = WorkRegistry(lambda _: None) if work is None else work
         self.detached = FairShareLimiter(limits.detached_calls_max, limits.detached_calls_share)
-        self.pins = PinBook()
+        self.pins = WorkerPins()
         self.audit_lines = AuditLines()
         self.settlements = EndedCallQueue(sink, poller)
         self.call_metrics = CallMetrics(metrics or ProcessMetrics.unshared())

@@ -44,8 +44,8 @@ from crewgate.gateway.call.undecided_call import (
 )
 from crewgate.gateway.endpoint import UnservedRequestError
 from crewgate.gateway.headers import IdentityHeaderCache
-from crewgate.gateway.mcp_group.call_steps import CallSteps
-from crewgate.gateway.mcp_group.group_calls import GroupCalls
+from crewgate.gateway.mcp_group.call_pipeline import CallPipeline
+from crewgate.gateway.mcp_group.group_handler import GroupHandler
 from crewgate.gateway.routes import RouteTable
 from crewgate.gateway.tool_route import ToolRoute
 from crewgate.gateway.trace_propagation import trace_of
@@ -64,14 +64,14 @@ class Gateway:
         self._identities = IdentityHeaderCache()
         self._refusals = Refusals(services)
         self._body_reader = BodyReader()
-        steps = CallSteps(
+        pipeline = CallPipeline(
             self._ask_gate,
             self._forward_or_refuse,
             self._refuse_after,
             self._price_and_authorize,
             lambda pending: pending.routes is not self.routes,
         )
-        self._groups = GroupCalls(services, self._refusals, self._body_reader, steps)
+        self._groups = GroupHandler(services, self._refusals, self._body_reader, pipeline)
 
     def accept(self, exchange: Exchange) -> Coroutine[None, None, None] | None:
         """Take an exchange through all steps, or return the coroutine that does so after a wait.

@@ -7,7 +7,7 @@ import msgspec
 from crewgate import limits
 from crewgate.config import MCPConfig
 from crewgate.core.mcp import tool_ids
-from crewgate.core.mcp.argument_rules import ArgumentRules
+from crewgate.core.mcp.arguments.argument_rules import ArgumentRules
 from crewgate.core.mcp.methods import Revision
 from crewgate.core.mcp.refusals import MCPProblemFormat
 from crewgate.core.mcp.resource_classes import ResourceClasses

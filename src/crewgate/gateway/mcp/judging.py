@@ -14,9 +14,9 @@ from crewgate._native.json_rpc import JSONRPCMessage, read_message
 from crewgate._native.permit import Permit
 from crewgate.core.http_types import HeaderField
 from crewgate.core.mcp import message_rules, tool_ids
-from crewgate.core.mcp.argument_rules import ArgumentRules
+from crewgate.core.mcp.arguments.argument_rules import ArgumentRules
 from crewgate.core.mcp.methods import METHODS, Action, Revision
-from crewgate.core.mcp.pin_book import PinBook
+from crewgate.core.mcp.pins.worker_pins import WorkerPins
 from crewgate.core.mcp.refusals import MCPProblemFormat
 from crewgate.core.mcp.rpc_errors import (
     RefusedMessageError,
@@ -116,7 +116,7 @@ class JudgedMessage(msgspec.Struct, frozen=True):
             return False
         return self.message.kind == "request"
 
-    def pin_refusal(self, pins: PinBook) -> Reason | None:
+    def pin_refusal(self, pins: WorkerPins) -> Reason | None:
         """Return why a call of a tool, or a list of tools, is refused; None if it is not."""
         if self.message is None:
             return None
@@ -126,7 +126,7 @@ class JudgedMessage(msgspec.Struct, frozen=True):
         return pins.refusal_of(self.endpoint.name, None) if lists_tools else None
 
     def response(
-        self, permit: Permit, registry: WorkRegistry, pins: PinBook, target: bytes
+        self, permit: Permit, registry: WorkRegistry, pins: WorkerPins, target: bytes
     ) -> ResponseRewriter:
         """Return what changes the response of the message.
 

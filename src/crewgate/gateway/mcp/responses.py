@@ -15,12 +15,12 @@ from crewgate._native.permit import Permit
 from crewgate.core.fair_share_limiter import FairShareLimiter
 from crewgate.core.http_types import HeaderField
 from crewgate.core.mcp import tool_ids
-from crewgate.core.mcp.caller_filter import CallerFilter, CallerView
-from crewgate.core.mcp.list_filter import ListKind
+from crewgate.core.mcp.list_kind import ListKind
+from crewgate.core.mcp.message_filter import CallerView, MessageFilter
 from crewgate.core.mcp.message_rules import CAPABILITIES, SESSION, TASKS
 from crewgate.core.mcp.methods import Action, Revision, versions_of
-from crewgate.core.mcp.pin_book import PinBook
-from crewgate.core.mcp.pin_observer import PinObserver
+from crewgate.core.mcp.pins.pin_observer import PinObserver
+from crewgate.core.mcp.pins.worker_pins import WorkerPins
 from crewgate.core.mcp.response_rewriting import MessageEditor, ResponseRewriter
 from crewgate.core.mcp.task_ids import TaskIdSealing
 from crewgate.core.sealed_ids import CallIds, IdKind
@@ -142,7 +142,7 @@ def response_to(
     permit: Permit,
     ids: CallIds,
     work: MCPWork,
-    pins: PinBook,
+    pins: WorkerPins,
     *,
     message: JSONRPCMessage | None,
     action: Action | None,
@@ -164,7 +164,7 @@ def response_to(
             is_first_page=message is not None and message.member("params", "cursor") is None,
         )
         view = _view(endpoint, permit, revision, ids, observer)
-        editors += observer, CallerFilter(method, view)
+        editors += observer, MessageFilter(method, view)
     if is_legacy or action is Action.LISTEN or _names_tasks(message, action):
         editors.append(TaskIdSealing(ids, read_message, work, method))
     messages = None

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from crewgate._native.json_rpc import JSONRPCMessage, read_message
 from crewgate.core.mcp import group_names, tool_ids
-from crewgate.core.mcp.list_filter import ListKind
+from crewgate.core.mcp.list_kind import ListKind
 from crewgate.core.mcp.methods import METHODS, Action
 from crewgate.core.mcp.rpc_errors import RefusedMessageError, bad_params, unknown_method
 from crewgate.core.sealed_ids import IdKind

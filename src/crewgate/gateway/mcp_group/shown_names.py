@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from crewgate import limits
-from crewgate.core.mcp.list_filter import ListKind
+from crewgate.core.mcp.list_kind import ListKind
 
 _Key = tuple[bytes, ListKind]  # the table key of the branch
 

@@ -14,7 +14,7 @@ import trio
 
 from crewgate import limits
 from crewgate.core.health import ComponentHealth
-from crewgate.core.mcp.pin_book import PinBook
+from crewgate.core.mcp.pins.worker_pins import WorkerPins
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import ServiceConnectionError
 from crewgate.gateway.call.authorizer import DrawCallback
@@ -49,12 +49,12 @@ class AgentConnection:
     """
 
     def __init__(
-        self, folder: Path, index: int, events: AgentEvents, pins: PinBook | None = None
+        self, folder: Path, index: int, events: AgentEvents, pins: WorkerPins | None = None
     ) -> None:
         self._folder = folder
         self._index = index
         self._events = events
-        self._pins = PinBook() if pins is None else pins
+        self._pins = WorkerPins() if pins is None else pins
         self._pins.on_report = self.send_definitions
         # Whether this agent knows reports of definitions: then it has pushed pins.
         self._takes_reports = False

@@ -17,7 +17,7 @@ from crewgate import limits
 from crewgate._native.table import Table
 from crewgate.audit.recorder import AuditRecorder
 from crewgate.config import Config, HostPort
-from crewgate.core.mcp.pin_book import PinBook
+from crewgate.core.mcp.pins.worker_pins import WorkerPins
 from crewgate.core.verdict import ConnectionRefusalReason
 from crewgate.core.x509.ocsp_result import CertificateStatus
 from crewgate.errors import ConfigurationError, TableError
@@ -82,7 +82,7 @@ class Worker:
         )
         self._canceller = WorkCanceller(self._metrics)
         self._work = WorkRegistry(self._canceller.cancel, self._has_work.set)
-        self._pins = PinBook()
+        self._pins = WorkerPins()
         self._agent = AgentConnection(config.state, index, self, self._pins)
         self._peer_connections = PeerConnections(self._has_work.set)
         self._signer = LocalSigner()

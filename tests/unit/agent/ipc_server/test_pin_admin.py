@@ -9,7 +9,7 @@ from pin_world import BLOCK, tool
 from crewgate import limits
 from crewgate.agent.ipc_server import pin_admin
 from crewgate.agent.state import AgentState
-from crewgate.core.mcp.definitions import read_tool
+from crewgate.core.mcp.pins.tool_definitions import read_tool
 from crewgate.errors import ServiceRefusedError
 from crewgate.ipc.attach_messages import VERSION, Attach, ReportDefinitions, pack
 from crewgate.ipc.pin_messages import (

@@ -10,7 +10,7 @@ from pin_world import BLOCK, PinMachine, tool
 from crewgate import limits
 from crewgate.agent.tool_pins import pin_health
 from crewgate.core.health import HealthState
-from crewgate.core.mcp.definitions import INSTRUCTIONS
+from crewgate.core.mcp.pins.tool_definitions import INSTRUCTIONS
 from crewgate.core.problem_types import Reason
 from crewgate.errors import ServiceRefusedError
 from crewgate.runtime import durable_files
@@ -27,12 +27,12 @@ async def test_of_two_first_definitions_one_is_pinned_and_one_is_a_change(
 ) -> None:
     """Two workers see different definitions before the agent knows any."""
     first, second = machine.workers
-    first.book.observe("files", [tool("read", 1)])
-    second.book.observe("files", [tool("read", 2)])
+    first.pins.observe("files", [tool("read", 1)])
+    second.pins.observe("files", [tool("read", 2)])
     assert machine.states("read") == {"pinned"}
     machine.report(second, first)
     assert machine.states("read") == {"changed"}
-    assert machine.steps() == [("pinned", "read"), ("changed", "read")]
+    assert machine.events() == [("pinned", "read"), ("changed", "read")]
     assert machine.records[1].was == machine.records[0].now
 
 
@@ -51,7 +51,7 @@ async def test_the_agent_may_die_between_report_and_disk(machine: PinMachine) ->
     assert machine.agent.pin("files", "read").newest_definition
     assert machine.states("read") == {"changed"}
     await machine.agent.writer.flush()
-    assert machine.workers[0].book.next_report() is None
+    assert machine.workers[0].pins.next_report() is None
     machine.start()
     machine.report()
     assert machine.states("read") == {"changed"}
@@ -92,7 +92,7 @@ async def test_a_power_loss_leaves_the_old_file_or_the_new_one(
     monkeypatch.setattr(
         durable_files, "sync_folder", lambda path: (events.append("name"), real_folder(path))
     )
-    monkeypatch.setattr(machine.workers[0].book, "confirm", lambda _: events.append("confirmation"))
+    monkeypatch.setattr(machine.workers[0].pins, "confirm", lambda _: events.append("confirmation"))
     machine.list_tools(0, tool("read", 1))
     await machine.agent.writer.flush()
     at = events.index("content")
@@ -106,10 +106,10 @@ async def test_a_process_that_does_not_read_lacks_nothing_later(machine: PinMach
     slow.is_stuck = True
     for version in (1, 2):
         machine.list_tools(0, *(tool(f"t{number}", version) for number in range(300)))
-    slow.book.observe("files", [tool("own")])
+    slow.pins.observe("files", [tool("own")])
     machine.report(slow)
     await machine.agent.writer.flush()
-    assert slow.book.state_of("files", "t7") == "unknown"
+    assert slow.pins.state_of("files", "t7") == "unknown"
     slow.is_stuck = False
     machine.agent.tidy()
     assert machine.states("t7") == machine.states("t299") == {"changed"}
@@ -127,11 +127,11 @@ async def test_a_damaged_file_is_no_first_use(machine: PinMachine, tmp_path: Pat
     machine.policies["notes"] = BLOCK
     machine.workers = PinMachine(tmp_path / "other", 1, "files", "notes").workers
     machine.start()
-    book = machine.workers[0].book
-    assert book.refusal_of("files", "read") is Reason.PINS_UNAVAILABLE
-    assert book.refusal_of("notes", "read") is Reason.TOOL_NOT_APPROVED
+    pins = machine.workers[0].pins
+    assert pins.refusal_of("files", "read") is Reason.PINS_UNAVAILABLE
+    assert pins.refusal_of("notes", "read") is Reason.TOOL_NOT_APPROVED
     machine.list_tools(0, tool("read", 2))
-    assert book.refusal_of("files", "read") is Reason.PINS_UNAVAILABLE
+    assert pins.refusal_of("files", "read") is Reason.PINS_UNAVAILABLE
     (fact,) = [each for each in pin_health.facts(machine.agent) if each.why]
     assert (fact.component, fact.state) == ("MCP endpoint files", HealthState.FAILED)
     assert str(path) in fact.why
@@ -139,14 +139,14 @@ async def test_a_damaged_file_is_no_first_use(machine: PinMachine, tmp_path: Pat
         machine.agent.of("files")
     path.write_bytes(whole)
     machine.agent.tidy()
-    assert book.refusal_of("files", "read") is None
+    assert pins.refusal_of("files", "read") is None
 
 
 async def test_an_operator_approves_what_he_has_read(machine: PinMachine) -> None:
     """A tool that changed again after the diff is not approved, and a tool must exist."""
     machine.list_tools(0, tool("read", 1), tool("delete", 1))
-    machine.workers[0].book.observe_instructions("files", b'{"instructions":"Be brief."}')
-    machine.workers[0].book.observe_instructions("files", b"{}")
+    machine.workers[0].pins.observe_instructions("files", b'{"instructions":"Be brief."}')
+    machine.workers[0].pins.observe_instructions("files", b"{}")
     machine.list_tools(0, tool("read", 2), tool("delete", 1))
     newest = machine.agent.pin("files", "read").newest
     machine.list_tools(1, tool("read", 3))
@@ -173,9 +173,9 @@ async def test_a_forgotten_tool_is_new_when_it_comes_back(machine: PinMachine) -
     machine.clock.go(limits.mcp_first_use_seconds + 1)
     machine.agent.tidy()
     machine.list_tools(1, tool("read"), tool("erase"), is_whole=True)
-    assert machine.steps()[2:] == [("new", "erase"), ("gone", "delete")]
-    books = [worker.book for worker in machine.workers]
-    assert {book.refusal_of("files", "erase") for book in books} == {Reason.TOOL_NOT_APPROVED}
+    assert machine.events()[2:] == [("new", "erase"), ("gone", "delete")]
+    every = [worker.pins for worker in machine.workers]
+    assert {pins.refusal_of("files", "erase") for pins in every} == {Reason.TOOL_NOT_APPROVED}
     await machine.agent.writer.flush()
     assert machine.agent.forget("files", ["delete"]) == 1
     assert machine.states("delete") == {"unknown"}
@@ -220,11 +220,11 @@ async def test_whatever_dies_or_waits_each_change_is_found(tmp_path: Path, seed:
         version = 1 if name == "a" else version
         match random.randrange(6):
             case 0 | 1 | 2:
-                worker.book.observe("files", [tool(name, version)])
+                worker.pins.observe("files", [tool(name, version)])
                 shown[name].add(version)
                 shown[worker, name].add(version)
                 if len(shown[worker, name]) > 1:
-                    assert worker.book.state_of("files", name) == "changed", seed
+                    assert worker.pins.state_of("files", name) == "changed", seed
             case 3:
                 machine.report(worker)
             case 4:

@@ -7,8 +7,8 @@ from typing import Any, Self
 import pytest
 from cli_runner import Run
 
-from crewgate.core.mcp.definitions import INSTRUCTIONS
-from crewgate.core.mcp.pinning import PinState
+from crewgate.core.mcp.pins.endpoint_pins import PinState
+from crewgate.core.mcp.pins.tool_definitions import INSTRUCTIONS
 from crewgate.ipc.pin_messages import Definitions, PinRow, PinsUpdated
 
 DAY = 86_400

@@ -7,7 +7,7 @@ import pytest
 
 from crewgate.core.mcp import group_results
 from crewgate.core.mcp.group_results import GroupInfo, ListPage
-from crewgate.core.mcp.list_filter import ListKind
+from crewgate.core.mcp.list_kind import ListKind
 from crewgate.core.mcp.methods import Revision
 from crewgate.errors import UnusableResponseError
 

@@ -12,8 +12,8 @@ from tariffs import cut, places
 from crewgate._native.json_rpc import read_message
 from crewgate.core.event_stream import EventReader
 from crewgate.core.mcp import tool_ids
-from crewgate.core.mcp.caller_filter import CallerFilter, CallerView
-from crewgate.core.mcp.list_filter import ListKind
+from crewgate.core.mcp.list_kind import ListKind
+from crewgate.core.mcp.message_filter import CallerView, MessageFilter
 from crewgate.core.mcp.resource_classes import AmbiguousURIError, ResourceClasses
 from crewgate.core.mcp.response_rewriting import ResponseRewriter
 from crewgate.core.policy import scope
@@ -149,7 +149,7 @@ def test_a_list_shows_what_the_caller_may_use_and_no_byte_more(
         method = "" if transport == "resumed" else METHODS[kind]
         each = ResponseRewriter(
             read_message,
-            [CallerFilter(method, view)],
+            [MessageFilter(method, view)],
             request_id=None if transport == "resumed" else 7,
         )
         body = page.body

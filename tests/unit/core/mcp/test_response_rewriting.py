@@ -15,8 +15,8 @@ from crewgate import limits
 from crewgate._native.json_rpc import JSONRPCMessage, read_message
 from crewgate.core.event_stream import EventReader
 from crewgate.core.fair_share_limiter import FairShareLimiter
-from crewgate.core.mcp.caller_filter import CallerFilter, CallerView
-from crewgate.core.mcp.list_filter import ListKind
+from crewgate.core.mcp.list_kind import ListKind
+from crewgate.core.mcp.message_filter import CallerView, MessageFilter
 from crewgate.core.mcp.response_rewriting import ResponseRewriter
 from crewgate.errors import UnusableResponseError
 
@@ -241,15 +241,15 @@ def test_a_list_that_arrives_on_the_stream_of_a_session_is_filtered_too() -> Non
         body = json.dumps({"jsonrpc": "2.0", "id": 3, "result": result}).encode()
         if kind is ListKind.TOOLS:
             body = body.replace(b":1", b"1")
-        out = passed(rewriter([CallerFilter("", VIEW)], request_id=None), event(body), STREAM)
+        out = passed(rewriter([MessageFilter("", VIEW)], request_id=None), event(body), STREAM)
         assert re.findall("ok|no:?1", out.decode()) == ["ok"]
     contents = b'{"jsonrpc":"2.0","id":3,"result":{"contents":[{"uri":"no:1"}]}}'
-    out = passed(rewriter([CallerFilter("", VIEW)], request_id=None), event(contents), STREAM)
+    out = passed(rewriter([MessageFilter("", VIEW)], request_id=None), event(contents), STREAM)
     assert b"no:1" not in out
     both = b'{"jsonrpc":"2.0","id":3,"result":{"tools":[],"capabilities":{}}}'
-    each = rewriter([CallerFilter("", VIEW)], request_id=None)
+    each = rewriter([MessageFilter("", VIEW)], request_id=None)
     assert "the result has several lists" in why_not(each, event(both), STREAM)
-    out = passed(rewriter([CallerFilter("", VIEW)], request_id=None), event(ANSWER), STREAM)
+    out = passed(rewriter([MessageFilter("", VIEW)], request_id=None), event(ANSWER), STREAM)
     assert out == event(ANSWER)
 
 
@@ -265,7 +265,7 @@ def test_a_list_that_arrives_on_the_stream_of_a_session_is_filtered_too() -> Non
 )  # fmt: skip
 def test_the_method_says_what_a_result_is(method: str, result: bytes, expected: bytes) -> None:
     body = b'{"jsonrpc":"2.0","id":7,"result":%b}' % result
-    out = passed(rewriter([CallerFilter(method, VIEW)]), body, JSON)
+    out = passed(rewriter([MessageFilter(method, VIEW)]), body, JSON)
     assert expected in out
     assert json.loads(out)["id"] == 7
 
@@ -273,7 +273,7 @@ def test_the_method_says_what_a_result_is(method: str, result: bytes, expected: 
 def test_a_caller_gets_updates_only_of_resources_that_it_may_read() -> None:
     """A server that sends more than was subscribed shows no URI by it."""
     body = b"".join(event(UPDATED % uri) for uri in (b"ok:1", b"no:1")) + event(ANSWER)
-    out = passed(rewriter([CallerFilter("tools/call", VIEW)]), body, STREAM)
+    out = passed(rewriter([MessageFilter("tools/call", VIEW)]), body, STREAM)
     assert out == event(UPDATED % b"ok:1") + event(ANSWER)
 
 
@@ -304,7 +304,7 @@ def test_a_broken_response_is_an_error_or_a_message(
     for place, cut_out, put_in in edits:
         body = body[:place] + put_in + body[place + cut_out :]
     room = FairShareLimiter(limits.mcp_message_bytes_max)
-    each = rewriter([CallerFilter(method, VIEW)], room=room, request_id=7 if method else None)
+    each = rewriter([MessageFilter(method, VIEW)], room=room, request_id=7 if method else None)
     each.begin(200, headers)
     out = b""
     with contextlib.suppress(UnusableResponseError):

@@ -9,7 +9,7 @@ from mcp_messages import encoded, modern
 
 from crewgate._native.json_rpc import read_message
 from crewgate.core.mcp import group_names
-from crewgate.core.mcp.list_filter import ListKind
+from crewgate.core.mcp.list_kind import ListKind
 from crewgate.core.mcp.rpc_errors import RefusedMessageError
 from crewgate.gateway.mcp_group.member_choice import MemberChooser
 from crewgate.gateway.mcp_group.reached_member import ReachedMember

@@ -3,7 +3,7 @@
 import pytest
 
 from crewgate import limits
-from crewgate.core.mcp.list_filter import ListKind
+from crewgate.core.mcp.list_kind import ListKind
 from crewgate.gateway.mcp_group.shown_names import ShownNames
 
 TOOLS = ListKind.TOOLS

@@ -10,7 +10,7 @@ from crewgate.core.json_schema.failure import Failure, UncheckableValueError
 from crewgate.core.json_schema.json_values import decode
 from crewgate.core.json_schema.schema_compiler import JSONSchema
 from crewgate.core.json_schema.work_budget import WorkBudget
-from crewgate.core.mcp.argument_comparison import ArgumentComparison, CompiledComparison
+from crewgate.core.mcp.arguments.argument_comparison import ArgumentComparison, CompiledComparison
 
 
 class ArgumentRules:

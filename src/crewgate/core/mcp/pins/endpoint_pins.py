@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 
 from crewgate import limits
-from crewgate.core.mcp.definitions import INSTRUCTIONS, SeenDefinition
+from crewgate.core.mcp.pins.tool_definitions import INSTRUCTIONS, SeenDefinition
 from crewgate.core.rate_limit import TokenBucket
 
 # The writer of a file leaves out this very object.
@@ -41,7 +41,7 @@ class PinState(enum.StrEnum):
     CHANGED = "changed"
 
 
-class PinStep(enum.StrEnum):
+class PinEvent(enum.StrEnum):
     """What happened to a pin. `GONE`: a whole list of the server lacks the tool."""
 
     PINNED = "pinned"
@@ -54,14 +54,14 @@ class PinStep(enum.StrEnum):
 
 
 class PinChange(msgspec.Struct, frozen=True):
-    """One step of a pin, from the digest `was` to the digest `now`.
+    """An event of a pin, with its digest before (`was`) and after (`now`).
 
     `unrecorded` earlier changes of the endpoint were only counted.
     """
 
     endpoint: str
     name: str
-    step: PinStep
+    event: PinEvent
     was: str = ""
     now: str = ""
     unrecorded: int = 0
@@ -159,7 +159,7 @@ class EndpointPins:
         return SavedPins(VERSION, self._first_use, list(self))
 
     def observe(self, seen: SeenDefinition, wall: int, now: float) -> PinChange | None:
-        """Compare what a server says with the pin; return the step that this made, if any.
+        """Compare what a server says with the pin; return what that changed, if anything.
 
         `now` is seconds of a monotonic clock.
         """
@@ -173,18 +173,18 @@ class EndpointPins:
             if not pin.gone or not self._may_repeat(now):
                 return None
             pin.gone = 0
-            return self._change(pin, PinStep.BACK)
+            return self._change(pin, PinEvent.BACK)
         if pin.changed and not self._may_repeat(now):
             return None
         pin.newest, pin.changed, pin.gone = seen.digest, pin.changed or wall, 0
         is_pinned = seen.digest == pin.digest
         text = NOT_KEPT if is_pinned else self._text(seen, pin.newest_definition)
         self._keep(pin, pin.definition, text)
-        return self._change(pin, PinStep.CHANGED, newest)
+        return self._change(pin, PinEvent.CHANGED, newest)
 
     def approve(self, names: Iterable[str], wall: int) -> list[PinChange]:
-        """Trust the newest definitions of these tools; return the steps that this made."""
-        steps = []
+        """Trust the newest definitions of these tools; return what that changed."""
+        changes = []
         for pin in self._named(names):
             if pin.state is PinState.PINNED:
                 continue
@@ -195,17 +195,17 @@ class EndpointPins:
             else:
                 self._keep(pin, pin.definition, NOT_KEPT)
             pin.newest, pin.changed, pin.is_new, pin.approved = "", 0, False, wall
-            steps.append(self._change(pin, PinStep.APPROVED, before))
-        return steps
+            changes.append(self._change(pin, PinEvent.APPROVED, before))
+        return changes
 
     def forget(self, names: Iterable[str]) -> list[PinChange]:
-        """Drop the pins of these tools; return the steps that this made."""
-        steps = []
+        """Drop the pins of these tools; return what that changed."""
+        changes = []
         for pin in self._named(names):
-            steps.append(self._change(pin, PinStep.FORGOTTEN, pin.digest, ""))
+            changes.append(self._change(pin, PinEvent.FORGOTTEN, pin.digest, ""))
             self._kept_bytes -= pin.kept_bytes
             del self._pins[pin.name]
-        return steps
+        return changes
 
     def _named(self, names: Iterable[str]) -> list[Pin]:
         return [self._pins[name] for name in dict.fromkeys(names) if name in self._pins]
@@ -214,7 +214,7 @@ class EndpointPins:
         if pin is None or pin.gone or pin.name == INSTRUCTIONS or not self._may_repeat(now):
             return None
         pin.gone = wall
-        return self._change(pin, PinStep.GONE)
+        return self._change(pin, PinEvent.GONE)
 
     def _add(self, seen: SeenDefinition, wall: int) -> PinChange | None:
         is_tool = seen.name != INSTRUCTIONS
@@ -225,8 +225,7 @@ class EndpointPins:
         pin = Pin(seen.name, seen.digest, wall, is_new=is_tool and not self.is_first_use(wall))
         self._pins[pin.name] = pin
         self._keep(pin, self._text(seen, NOT_KEPT), NOT_KEPT)
-        step = PinStep.NEW if pin.is_new else PinStep.PINNED
-        return self._change(pin, step)
+        return self._change(pin, PinEvent.NEW if pin.is_new else PinEvent.PINNED)
 
     def _text(self, seen: SeenDefinition, replaced: msgspec.Raw) -> msgspec.Raw:
         """Return the text to keep, or `NOT_KEPT` if there is no room for it besides the others."""
@@ -244,7 +243,9 @@ class EndpointPins:
         self._unrecorded += 1
         return False
 
-    def _change(self, pin: Pin, step: PinStep, was: str = "", now: str | None = None) -> PinChange:
+    def _change(
+        self, pin: Pin, event: PinEvent, was: str = "", now: str | None = None
+    ) -> PinChange:
         unrecorded, self._unrecorded = self._unrecorded, 0
         newest = (pin.newest or pin.digest) if now is None else now
-        return PinChange(self._endpoint, pin.name, step, was, newest, unrecorded)
+        return PinChange(self._endpoint, pin.name, event, was, newest, unrecorded)

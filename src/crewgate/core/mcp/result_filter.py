@@ -1,4 +1,4 @@
-"""Takes out of the lists of an MCP server what a caller may not use.
+"""Takes out of a result of an MCP server what a caller may not use: lists, discovery, contents.
 
 All functions take a `result` that the native reader has accepted, so no object in it has two
 members of one name. They leave each entry that stays byte for byte: the schemas of tools can demand
@@ -8,7 +8,6 @@ Of the other members of a result, only those stay that MCP defines. Any other me
 what the list must not show.
 """
 
-import enum
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple, TypeVar
 
@@ -16,7 +15,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.core.json_member_names import folded_words
-from crewgate.core.mcp import tool_ids
+from crewgate.core.mcp.list_kind import ListKind
 from crewgate.errors import UnusableResponseError
 
 # Whether a caller may use what has this name or URI.
@@ -36,33 +35,6 @@ _strings: msgspec.json.Decoder[list[str]] = msgspec.json.Decoder(list[str])
 _string: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
 _integer: msgspec.json.Decoder[int] = msgspec.json.Decoder(int)
 _encode = msgspec.json.Encoder().encode
-
-
-class ListKind(enum.Enum):
-    """A kind of list: the member of a result that holds it, and the member that names an entry."""
-
-    TOOLS = "tools", "name"
-    PROMPTS = "prompts", "name"
-    RESOURCES = "resources", "uri"
-    TEMPLATES = "resourceTemplates", "uriTemplate"
-
-    @property
-    def member(self) -> str:
-        """The member of the result that holds the list."""
-        return self.value[0]
-
-    @property
-    def key(self) -> str:
-        """The member of an entry that names it."""
-        return self.value[1]
-
-    def is_served(self, name: str) -> bool:
-        """Return whether the gateway serves an entry with this name."""
-        if self is ListKind.TOOLS:
-            return tool_ids.is_tool(name)
-        if self is ListKind.PROMPTS:
-            return tool_ids.is_prompt(name)
-        return True
 
 
 class ListEntry(NamedTuple):

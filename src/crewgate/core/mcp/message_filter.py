@@ -4,17 +4,12 @@ from collections.abc import Callable, Collection, Mapping
 
 import msgspec
 
-from crewgate.core.mcp import list_filter
-from crewgate.core.mcp.list_filter import Allows, CapabilityPath, ListKind
+from crewgate.core.mcp import result_filter
+from crewgate.core.mcp.list_kind import LIST_METHODS, ListKind
 from crewgate.core.mcp.response_rewriting import ServerMessage
+from crewgate.core.mcp.result_filter import Allows, CapabilityPath
 from crewgate.errors import UnusableResponseError
 
-_LISTS = {
-    "tools/list": ListKind.TOOLS,
-    "prompts/list": ListKind.PROMPTS,
-    "resources/list": ListKind.RESOURCES,
-    "resources/templates/list": ListKind.TEMPLATES,
-}
 _DISCOVERY = frozenset({"server/discover", "initialize"})
 
 
@@ -39,7 +34,7 @@ class CallerView(msgspec.Struct, frozen=True):
     seal_cursor: Callable[[str], str] | None = None
 
 
-class CallerFilter:
+class MessageFilter:
     """A `MessageEditor` for the response to one request.
 
     Without a method it is one for the stream of a session, where the response to any request can
@@ -72,21 +67,21 @@ class CallerFilter:
 
     def _result(self, result: bytes) -> bytes | None:
         view, method = self._view, self._method
-        kinds = [_LISTS[method]] if method in _LISTS else []
+        kinds = [LIST_METHODS[method]] if method in LIST_METHODS else []
         is_discovery = method in _DISCOVERY
         if not method:
-            members = list_filter.member_names(result)
+            members = result_filter.member_names(result)
             kinds = [kind for kind in ListKind if kind.member in members]
             is_discovery = "capabilities" in members
         if len(kinds) + is_discovery > 1:
             raise UnusableResponseError("the result has several lists")
         if kinds:
             allows = view.allows[kinds[0]]
-            return list_filter.filter_list(
+            return result_filter.filter_list(
                 result, kinds[0], allows, view.ttl_ms_max, view.seal_cursor
             )
         if is_discovery:
-            return list_filter.filter_discovery(
+            return result_filter.filter_discovery(
                 result,
                 view.withheld,
                 view.versions,
@@ -95,5 +90,5 @@ class CallerFilter:
             )
         if not method or method == "resources/read":
             may_read = view.allows[ListKind.RESOURCES]
-            return list_filter.filter_contents(result, may_read, view.ttl_ms_max)
+            return result_filter.filter_contents(result, may_read, view.ttl_ms_max)
         return None

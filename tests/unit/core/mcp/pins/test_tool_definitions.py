@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate import limits
-from crewgate.core.mcp.definitions import (
+from crewgate.core.mcp.pins.tool_definitions import (
     INSTRUCTIONS,
     SeenDefinition,
     read_instructions,

@@ -1,4 +1,4 @@
-"""Answers the messages to a group that concern all of its servers."""
+"""Answers the messages to a group that concern all of its servers: merges what each one answers."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,12 +10,13 @@ from crewgate._native.json_rpc import JSONRPCMessage, read_message
 from crewgate.core import problem_types
 from crewgate.core.http_types import HeaderField
 from crewgate.core.mcp import group_results
-from crewgate.core.mcp.list_filter import ListKind
+from crewgate.core.mcp.list_kind import LIST_METHODS, ListKind
 from crewgate.core.mcp.methods import METHODS, Action, Revision
 from crewgate.core.mcp.refusals import MCPProblemFormat
 from crewgate.core.mcp.rpc_errors import RefusedMessageError
 from crewgate.errors import UnusableResponseError
 from crewgate.gateway.call.call_services import CallServices
+from crewgate.gateway.mcp_group.fan_out_call import GroupReply
 from crewgate.gateway.mcp_group.group import MCPGroup
 from crewgate.gateway.mcp_group.group_session import (
     GroupSession,
@@ -23,29 +24,22 @@ from crewgate.gateway.mcp_group.group_session import (
     sealed_session,
 )
 from crewgate.gateway.mcp_group.member_request import AnswerRoom, MemberAnswer
-from crewgate.gateway.mcp_group.merged_call import GroupReply
 from crewgate.gateway.mcp_group.reached_member import ReachedMember
-from crewgate.gateway.mcp_group.server_answers import ServerAnswers, ServerAsker, report
+from crewgate.gateway.mcp_group.server_fan_out import ServerAnswers, ServerFanOut, report
 
 _JSON: tuple[HeaderField, ...] = (
     (b"content-type", b"application/json"),
     (b"cache-control", b"no-store"),
 )
-_LISTS = {
-    "tools/list": ListKind.TOOLS,
-    "prompts/list": ListKind.PROMPTS,
-    "resources/list": ListKind.RESOURCES,
-    "resources/templates/list": ListKind.TEMPLATES,
-}
-_METHODS = {kind: method for method, kind in _LISTS.items()}
+_METHODS = {kind: method for method, kind in LIST_METHODS.items()}
 # What a client can be asked (2025-11-25, "Lifecycle").
 _QUESTIONS = frozenset({"elicitation", "roots", "sampling", "tasks"})
 _object: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
 
 
-class GroupAnswers:
-    """The answers to one client; `form` is how problems of its message are written."""
+class AnswerMerger:
+    """Answers one client; `form` is how problems of its message are written."""
 
     def __init__(
         self,
@@ -59,24 +53,24 @@ class GroupAnswers:
         self._group = group
         self._reached = reached
         self._form = form
-        self._asker = ServerAsker(services, group.name, reached, session, room)
+        self._servers = ServerFanOut(services, group.name, reached, session, room)
         self._revision = form.revision or Revision.LEGACY
 
     async def reply(self, message: JSONRPCMessage | None) -> GroupReply:
         """Return the answer to a message, or with None to the end of a session."""
         try:
             if message is None:
-                await self._asker.answers(None)
+                await self._servers.answers(None)
                 return GroupReply(204, [], b"")
             if message.kind == "notification":
-                await self._asker.answers(message)
+                await self._servers.answers(message)
                 return GroupReply(202, [], b"")
-            if message.method in _LISTS:
-                return await self._list(message, _LISTS[message.method])
+            if message.method in LIST_METHODS:
+                return await self._list(message, LIST_METHODS[message.method])
             if METHODS[message.method].action is Action.DISCOVER:
                 return await self._discovery(message)
             if message.method != "ping":
-                await self._asker.answers(message)
+                await self._servers.answers(message)
             return self._result(message, b"{}")
         except RefusedMessageError as error:
             return GroupReply(*self._form.error(error.error))
@@ -114,7 +108,7 @@ class GroupAnswers:
         return read_message(_encode(request))
 
     async def _list(self, message: JSONRPCMessage, kind: ListKind) -> GroupReply:
-        answers = await self._asker.pages(message, kind)
+        answers = await self._servers.pages(message, kind)
         if not answers.found and (answers.left_out or answers.error):
             self._remember(kind, {})
             return self._no_answer(message, answers)
@@ -126,7 +120,7 @@ class GroupAnswers:
 
     async def _discovery(self, message: JSONRPCMessage) -> GroupReply:
         asked = message if self._revision is Revision.MODERN else _without_questions(message)
-        answers = await self._asker.answers(asked)
+        answers = await self._servers.answers(asked)
         results, left_out = {}, dict(answers.left_out)
         for name, answer in answers.found.items():
             if answer.result and group_results.is_usable(answer.result, self._revision):

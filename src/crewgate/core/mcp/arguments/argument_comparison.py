@@ -16,8 +16,8 @@ from crewgate.core.json_schema.failure import MISSING, NOT_ALLOWED, Failure, mus
 from crewgate.core.json_schema.json_values import JSONValue, Number, choices, is_number, shown
 from crewgate.core.json_schema.regex_automaton import CompileBudget, RegexAutomaton
 from crewgate.core.json_schema.work_budget import WorkBudget
-from crewgate.core.mcp.folder_containment import is_inside
-from crewgate.core.mcp.url_host import is_for_host
+from crewgate.core.mcp.arguments.folder_containment import is_inside
+from crewgate.core.mcp.arguments.url_host import is_for_host
 
 EACH_ITEM = "*"  # the step of a place that leads to every item of an array
 

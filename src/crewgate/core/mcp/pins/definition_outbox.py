@@ -14,7 +14,7 @@ from collections import deque
 import msgspec
 
 from crewgate import limits
-from crewgate.core.mcp.definitions import SeenDefinition
+from crewgate.core.mcp.pins.tool_definitions import SeenDefinition
 
 
 class DefinitionReport(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""One request to a group: it concerns one endpoint, or the gateway answers it for all of them."""
+"""Routes a request to a group: to the endpoint that it concerns, or to one answer of all."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from crewgate._native.json_rpc import JSONRPCMessage, read_message
 from crewgate.core import problem_types
 from crewgate.core.fair_share_limiter import FairShareLimiter
 from crewgate.core.mcp import message_rules
-from crewgate.core.mcp.list_filter import ListKind
+from crewgate.core.mcp.list_kind import ListKind
 from crewgate.core.mcp.message_rules import LAST_EVENT
 from crewgate.core.mcp.methods import METHODS, Action, Revision
 from crewgate.core.mcp.refusals import MCPProblemFormat
@@ -21,13 +21,13 @@ from crewgate.core.sealed_ids import IdKind
 from crewgate.core.verdict import Denial
 from crewgate.errors import MalformedMessageError, UnknownIdError
 from crewgate.gateway.call.call_services import CallServices
-from crewgate.gateway.mcp_group.call_steps import CallSteps
+from crewgate.gateway.mcp_group.answer_merger import AnswerMerger
+from crewgate.gateway.mcp_group.call_pipeline import CallPipeline
+from crewgate.gateway.mcp_group.fan_out_call import FanOutCall, GroupReply
 from crewgate.gateway.mcp_group.group import MCPGroup
-from crewgate.gateway.mcp_group.group_answers import GroupAnswers
 from crewgate.gateway.mcp_group.group_session import SESSION_GONE, GroupSession, open_session
 from crewgate.gateway.mcp_group.member_choice import Choice, MemberChooser, NamesNeededError
 from crewgate.gateway.mcp_group.member_request import AnswerRoom
-from crewgate.gateway.mcp_group.merged_call import GroupReply, MergedCall
 from crewgate.gateway.mcp_group.reached_member import ReachedMember
 from crewgate.gateway.mcp_group.shown_names import Shown
 
@@ -68,18 +68,18 @@ class BusyError(Exception):
         self.kind = kind
 
 
-class GroupCall:
-    """One request to a group; `form` is how its problems are written."""
+class GroupRouter:
+    """Routes one request; `form` is how its problems are written."""
 
     def __init__(
         self,
         services: CallServices,
-        steps: CallSteps,
+        pipeline: CallPipeline,
         group: MCPGroup,
         reached: Sequence[ReachedMember],
     ) -> None:
         self._services = services
-        self._steps = steps
+        self._pipeline = pipeline
         self._group = group
         self._reached = reached
         self._session: GroupSession | None = None
@@ -98,7 +98,7 @@ class GroupCall:
             MalformedMessageError: A part of it is not what its method wants.
             BusyError: The worker cannot serve it now.
         """
-        if self._steps.is_outdated(self._reached[0].pending):
+        if self._pipeline.is_outdated(self._reached[0].pending):
             raise BusyError
         if self._exchange.request.method == b"POST":
             await self._message(body)
@@ -124,7 +124,7 @@ class GroupCall:
             await self._hand_on(each, None)
             return
         # The streams of the servers are not merged.
-        self._steps.refuse_after(
+        self._pipeline.refuse_after(
             self._reached[0].pending, Reason.INVALID_REQUEST, problem_types.NO_STREAM
         )
 
@@ -200,7 +200,7 @@ class GroupCall:
             wanted = choice.kinds if isinstance(choice, NamesNeededError) else kinds
             if not await self._learn(message, wanted):
                 return
-            if self._steps.is_outdated(self._reached[0].pending):
+            if self._pipeline.is_outdated(self._reached[0].pending):
                 raise BusyError
             choice = _choice(self._reached, message, self._lists(kinds))
         if isinstance(choice, NamesNeededError):
@@ -224,7 +224,7 @@ class GroupCall:
     async def _hand_on(self, reached: ReachedMember, message: JSONRPCMessage | None) -> None:
         session = None if self._session is None else self._session[reached.name]
         self._exchange.body_bytes_max = reached.member.route.body_bytes_max
-        work = self._steps.go_on(reached.call(message, session))
+        work = self._pipeline.go_on(reached.call(message, session))
         if work is not None:
             await work
 
@@ -240,7 +240,7 @@ class GroupCall:
 
         async def work() -> GroupReply:
             with AnswerRoom(crew) as room:
-                return await self._answers(room).reply(message)
+                return await self._merger(room).reply(message)
 
         try:
             await call.answer(work)
@@ -259,7 +259,7 @@ class GroupCall:
 
         async def work() -> bool:
             with AnswerRoom(crew) as room:
-                await self._answers(room).learn(message, kinds)
+                await self._merger(room).learn(message, kinds)
             return True
 
         try:
@@ -267,19 +267,19 @@ class GroupCall:
         finally:
             _asks.free(1, crew)
 
-    def _begin(self, method: str) -> MergedCall | None:
+    def _begin(self, method: str) -> FanOutCall | None:
         """Return a call that a revocation ends; None if the gate refuses it by now."""
         at = self._reached[0].pending
-        verdict = self._steps.ask(at, drawn=False, price=0)
+        verdict = self._pipeline.ask(at, drawn=False, price=0)
         if isinstance(verdict, Denial):
-            self._steps.forward_or_refuse(at, verdict)
+            self._pipeline.forward_or_refuse(at, verdict)
             return None
         if not self._services.sink.ready():
             verdict.release()
             raise BusyError(problem_types.AUDIT_UNAVAILABLE)
-        return MergedCall(self._services, at, verdict, self._group.name, method)
+        return FanOutCall(self._services, at, verdict, self._group.name, method)
 
-    def _answers(self, room: AnswerRoom) -> GroupAnswers:
-        return GroupAnswers(
+    def _merger(self, room: AnswerRoom) -> AnswerMerger:
+        return AnswerMerger(
             self._services, self._group, self._reached, self._session, self.form, room
         )

@@ -1,4 +1,4 @@
-"""A call that the gateway answers itself, from what several servers of a group have answered."""
+"""A call in flight for which the gateway asks several servers of a group, and answers itself."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -32,7 +32,7 @@ class GroupReply(NamedTuple):
     body: bytes
 
 
-class MergedCall:
+class FanOutCall:
     """A call in flight (an `InFlightCall`), which a revocation ends. It costs nothing."""
 
     def __init__(

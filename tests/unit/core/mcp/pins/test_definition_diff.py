@@ -5,7 +5,7 @@ import json
 import pytest
 
 from crewgate import limits
-from crewgate.core.mcp.definition_diff import diff_lines
+from crewgate.core.mcp.pins.definition_diff import diff_lines
 
 
 def text(**members: object) -> bytes:

@@ -1,4 +1,4 @@
-"""Takes the requests that come to a group: finds out which of its endpoints the caller reaches.
+"""Handles the requests that come to groups: finds out which endpoints the caller reaches.
 
 A group has no rights, price or server of its own. Endpoints that the caller does not reach do not
 exist for it.
@@ -18,22 +18,22 @@ from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.refusals import Refusals
 from crewgate.gateway.call.request_pricing import BodyReader
 from crewgate.gateway.call.undecided_call import UndecidedCall, forwardable_headers
-from crewgate.gateway.mcp_group.call_steps import CallSteps
+from crewgate.gateway.mcp_group.call_pipeline import CallPipeline
 from crewgate.gateway.mcp_group.group import GroupMember, MCPGroup
-from crewgate.gateway.mcp_group.group_call import BusyError, GroupCall
+from crewgate.gateway.mcp_group.group_router import BusyError, GroupRouter
 from crewgate.gateway.mcp_group.reached_member import ReachedMember
 
 
-class GroupCalls:
-    """The requests to groups that come through one listener."""
+class GroupHandler:
+    """Handles the requests to groups that come through one listener."""
 
     def __init__(
-        self, services: CallServices, refusals: Refusals, bodies: BodyReader, steps: CallSteps
+        self, services: CallServices, refusals: Refusals, bodies: BodyReader, pipeline: CallPipeline
     ) -> None:
         self._services = services
         self._refusals = refusals
         self._bodies = bodies
-        self._steps = steps
+        self._pipeline = pipeline
 
     async def serve(self, pending: UndecidedCall, group: MCPGroup) -> None:
         """Take a request from its head to its end."""
@@ -48,25 +48,25 @@ class GroupCalls:
             return
         at = reached[0].pending
         if exchange.upgrades:
-            self._steps.refuse_after(at, Reason.UPGRADE)
+            self._pipeline.refuse_after(at, Reason.UPGRADE)
             return
         if max(exchange.request.length or 0, exchange.bytes_in) > exchange.body_bytes_max:
-            self._steps.refuse_after(at, Reason.BODY_TOO_LARGE)
+            self._pipeline.refuse_after(at, Reason.BODY_TOO_LARGE)
             return
-        refuse = partial(self._steps.refuse_after, at, Reason.BODY_TOO_LARGE)
+        refuse = partial(self._pipeline.refuse_after, at, Reason.BODY_TOO_LARGE)
         body = await self._bodies.read(exchange, reached[0].permit.grant.crew, refuse)
         if body is None:
             self._refuse(at, problem_types.BUSY)
             return
-        call = GroupCall(self._services, self._steps, group, reached)
+        router = GroupRouter(self._services, self._pipeline, group, reached)
         try:
-            await call.serve(body)
+            await router.serve(body)
         except MalformedMessageError as error:
-            answer = call.form.error(malformed(error.code, str(error)).error)
-            self._steps.refuse_after(at, Reason.INVALID_REQUEST, answer)
+            answer = router.form.error(malformed(error.code, str(error)).error)
+            self._pipeline.refuse_after(at, Reason.INVALID_REQUEST, answer)
         except RefusedMessageError as error:
-            answer = call.form.error(error.error)
-            self._steps.refuse_after(at, Reason.INVALID_REQUEST, answer)
+            answer = router.form.error(error.error)
+            self._pipeline.refuse_after(at, Reason.INVALID_REQUEST, answer)
         except BusyError as error:
             self._refuse(at, error.kind)
 
@@ -88,7 +88,7 @@ class GroupCalls:
             denied: list[tuple[UndecidedCall, Denial]] = []
             for member in group.members:
                 at = _at(pending, member)
-                verdict = self._steps.ask(at, drawn=is_drawn, price=0)
+                verdict = self._pipeline.ask(at, drawn=is_drawn, price=0)
                 if isinstance(verdict, Denial):
                     denied.append((at, verdict))
                 else:
@@ -99,14 +99,14 @@ class GroupCalls:
                 return reached
             waiting = next((each for each in denied if each[1].retry), None)
             if waiting is None or is_last:
-                self._steps.forward_or_refuse(*(waiting or denied[0]))
+                self._pipeline.forward_or_refuse(*(waiting or denied[0]))
                 return []
             at, denial = waiting
             is_last = True
             with trio.move_on_at(deadline):
                 is_last = not await self._services.authorizer.relieve(denial, at.tool, 0).wait()
             is_drawn = denial.grant is not None
-            if self._steps.is_outdated(pending):
+            if self._pipeline.is_outdated(pending):
                 raise BusyError
         return []
 

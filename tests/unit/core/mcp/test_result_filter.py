@@ -5,8 +5,8 @@ import json
 import pytest
 
 from crewgate import limits
-from crewgate.core.mcp.list_filter import (
-    ListKind,
+from crewgate.core.mcp.list_kind import ListKind
+from crewgate.core.mcp.result_filter import (
     filter_contents,
     filter_discovery,
     filter_list,

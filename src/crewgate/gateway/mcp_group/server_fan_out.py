@@ -1,4 +1,4 @@
-"""Asks several servers of a group at once, and says which of them have no part in the answer."""
+"""Sends a message to several servers of a group at once, and collects their answers."""
 
 import logging
 import time
@@ -12,7 +12,7 @@ from crewgate import limits
 from crewgate._native.audit_line import request_text
 from crewgate._native.json_rpc import JSONRPCMessage, read_message
 from crewgate.core.mcp.group_results import ListPage, read_page
-from crewgate.core.mcp.list_filter import ListKind
+from crewgate.core.mcp.list_kind import ListKind
 from crewgate.core.mcp.rpc_errors import RefusedMessageError
 from crewgate.errors import UnusableResponseError
 from crewgate.gateway.call.call_services import CallServices
@@ -44,8 +44,8 @@ class ServerAnswers(NamedTuple, Generic[_T]):
     error: bytes
 
 
-class ServerAsker:
-    """Asks on behalf of one caller, in the memory of `room`."""
+class ServerFanOut:
+    """Asks the servers on behalf of one caller; `room` counts the memory of the answers."""
 
     def __init__(
         self,

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from search_depth import deep
 
 from crewgate.core.json_schema.schema_compiler import compile_schema
-from crewgate.core.mcp.argument_comparison import ArgumentComparison
-from crewgate.core.mcp.argument_rules import ArgumentRules
-from crewgate.core.mcp.folder_containment import is_inside
-from crewgate.core.mcp.url_host import is_for_host
+from crewgate.core.mcp.arguments.argument_comparison import ArgumentComparison
+from crewgate.core.mcp.arguments.argument_rules import ArgumentRules
+from crewgate.core.mcp.arguments.folder_containment import is_inside
+from crewgate.core.mcp.arguments.url_host import is_for_host
 
 pieces = st.sampled_from([
     "/", "//", "\\", ".", "..", "../", "/srv/data", "srv", "data", "%2e", "%2E", "%2f", "%252e",

@@ -1,7 +1,7 @@
 """The pins of MCP tools as one worker knows them, and the decisions that follow from them.
 
-The worker decides from this book alone, and never waits for the agent on the way of a request. The
-agent pushes all pins. The worker compares each list of a server with the book and reports each
+The worker decides by its copy alone, and never waits for the agent on the way of a request. The
+agent pushes all pins. The worker compares each list of a server with them and reports each
 definition that differs. Until the agent has a definition on disk, the worker counts it as well.
 
     list of a server   observe, then next_report: the agent writes it and pushes the pins
@@ -16,10 +16,10 @@ from typing import Literal
 import msgspec
 
 from crewgate import limits
-from crewgate.core.mcp import definitions
-from crewgate.core.mcp.definition_outbox import DefinitionOutbox, DefinitionReport
-from crewgate.core.mcp.definitions import INSTRUCTIONS, SeenDefinition
-from crewgate.core.mcp.pinning import PinState
+from crewgate.core.mcp.pins import tool_definitions
+from crewgate.core.mcp.pins.definition_outbox import DefinitionOutbox, DefinitionReport
+from crewgate.core.mcp.pins.endpoint_pins import PinState
+from crewgate.core.mcp.pins.tool_definitions import INSTRUCTIONS, SeenDefinition
 from crewgate.core.problem_types import Reason
 
 PinMode = Literal["off", "warn", "block"]
@@ -37,7 +37,7 @@ _NOT_PINNED = PinPolicy("off")
 
 
 class PinStatus(msgspec.Struct, frozen=True, gc=False):
-    """The pin of one tool as the agent pushes it; the fields are those of `pinning.Pin`."""
+    """The pin of one tool as the agent pushes it; the fields are those of `endpoint_pins.Pin`."""
 
     endpoint: str
     name: str
@@ -58,7 +58,7 @@ class PinnedEndpoint(msgspec.Struct, frozen=True):
     is_first_use: bool
 
 
-class PinBook:
+class WorkerPins:
     """The copy of one worker. Until `load`, every tool passes."""
 
     def __init__(self) -> None:
@@ -99,11 +99,11 @@ class PinBook:
             if known is not None:
                 names.add(known[0])
                 if self._differs(endpoint, *known):
-                    self._add(endpoint, definitions.read_tool(tool))
+                    self._add(endpoint, tool_definitions.read_tool(tool))
         if is_whole:
             for pin in self._pins.get(endpoint, {}).values():
                 if not pin.is_gone and pin.name not in names:
-                    self._add(endpoint, definitions.lacking(pin.name))
+                    self._add(endpoint, tool_definitions.lacking(pin.name))
         if self._outbox.has_unsent:
             self.on_report()
 
@@ -111,7 +111,7 @@ class PinBook:
         """Compare the instructions in a result of `server/discover` or `initialize`."""
         if not self.is_pinned(endpoint):
             return
-        seen = definitions.read_instructions(result)
+        seen = tool_definitions.read_instructions(result)
         if seen is not None and self._differs(endpoint, INSTRUCTIONS, seen.digest):
             self._add(endpoint, seen)
             self.on_report()
@@ -161,7 +161,7 @@ class PinBook:
     ) -> None:
         """Take over pins that the agent pushes.
 
-        `begins`: all pins follow, and the book changes when the last ones have arrived. Until then,
+        `begins`: all pins follow, and the copy changes when the last ones have arrived. Until then,
         `complete` is None. Then it has all endpoints.
         """
         if begins:
@@ -200,7 +200,7 @@ class PinBook:
             return self._read[key]
         if len(self._read) >= limits.mcp_definitions_read_max:
             del self._read[next(iter(self._read))]
-        seen = definitions.read_tool(tool)
+        seen = tool_definitions.read_tool(tool)
         known = self._read[key] = None if seen is None else (seen.name, seen.digest)
         return known
 

@@ -3,10 +3,11 @@
 It stands before the filter of the caller, so it sees the tools that the caller may not use as well.
 """
 
-from crewgate.core.mcp import definitions, list_filter
-from crewgate.core.mcp.definitions import INSTRUCTIONS
-from crewgate.core.mcp.list_filter import ListKind
-from crewgate.core.mcp.pin_book import PinBook
+from crewgate.core.mcp import result_filter
+from crewgate.core.mcp.list_kind import ListKind
+from crewgate.core.mcp.pins import tool_definitions
+from crewgate.core.mcp.pins.tool_definitions import INSTRUCTIONS
+from crewgate.core.mcp.pins.worker_pins import WorkerPins
 from crewgate.core.mcp.response_rewriting import ServerMessage
 
 
@@ -19,7 +20,7 @@ class PinObserver:
     def __init__(
         self,
         endpoint: str,
-        pins: PinBook,
+        pins: WorkerPins,
         method: str,
         *,
         may_refuse: bool,
@@ -50,7 +51,7 @@ class PinObserver:
         self._pins.observe_instructions(self._endpoint, result)
         if self.shows(INSTRUCTIONS):
             return None
-        kept = definitions.without_instructions(result)
+        kept = tool_definitions.without_instructions(result)
         return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (message.id, kept)
 
     def shows(self, name: str) -> bool:
@@ -58,7 +59,7 @@ class PinObserver:
         return not (self._may_refuse and self._pins.refusal_of(self._endpoint, name))
 
     def _compare(self, message: ServerMessage, result: bytes) -> None:
-        entries = list_filter.list_entries(result, ListKind.TOOLS)
+        entries = result_filter.list_entries(result, ListKind.TOOLS)
         is_last_page = message.member("result", "nextCursor") is None
         self._pins.observe(
             self._endpoint,

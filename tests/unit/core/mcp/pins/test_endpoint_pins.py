@@ -4,8 +4,14 @@ import msgspec
 import pytest
 
 from crewgate import limits
-from crewgate.core.mcp.definitions import INSTRUCTIONS, SeenDefinition, lacking
-from crewgate.core.mcp.pinning import EndpointPins, PinChange, PinState, PinStep, SavedPins
+from crewgate.core.mcp.pins.endpoint_pins import (
+    EndpointPins,
+    PinChange,
+    PinEvent,
+    PinState,
+    SavedPins,
+)
+from crewgate.core.mcp.pins.tool_definitions import INSTRUCTIONS, SeenDefinition, lacking
 
 WALL, NOW = 1_800_000_000, 1000.0
 LATER = WALL + limits.mcp_first_use_seconds + 1
@@ -22,7 +28,7 @@ def pins() -> EndpointPins:
     pins = EndpointPins("files")
     for name in ("read", "delete"):
         assert pins.observe(seen(name, 1), WALL, NOW) == PinChange(
-            "files", name, PinStep.PINNED, "", f"{1:064x}"
+            "files", name, PinEvent.PINNED, "", f"{1:064x}"
         )
     return pins
 
@@ -39,27 +45,27 @@ def test_the_tools_of_the_first_use_are_trusted_and_later_ones_are_new(pins: End
     pins.observe(seen("page-two", 1), LATER - 1, NOW)
     assert state(pins, "page-two") is PinState.PINNED
     found = pins.observe(seen("added", 1), LATER, NOW)
-    assert found == PinChange("files", "added", PinStep.NEW, "", f"{1:064x}")
+    assert found == PinChange("files", "added", PinEvent.NEW, "", f"{1:064x}")
     pins.observe(seen(INSTRUCTIONS, 1), LATER, NOW)
     assert (state(pins, "added"), state(pins, INSTRUCTIONS)) == (PinState.NEW, PinState.PINNED)
-    assert pins.observe(seen("before", 1), WALL - 10_000, NOW).step is PinStep.NEW  # type: ignore[union-attr]
+    assert pins.observe(seen("before", 1), WALL - 10_000, NOW).event is PinEvent.NEW  # type: ignore[union-attr]
 
 
 def test_a_change_stays_until_a_person_approves_it(pins: EndpointPins) -> None:
     """The pinned definition is what was first seen, even if the server shows it again."""
     assert pins.observe(seen("delete", 1), LATER, NOW) is None
     changed = pins.observe(seen("delete", 2), LATER, NOW)
-    assert changed == PinChange("files", "delete", PinStep.CHANGED, f"{1:064x}", f"{2:064x}")
+    assert changed == PinChange("files", "delete", PinEvent.CHANGED, f"{1:064x}", f"{2:064x}")
     assert pins.observe(seen("delete", 2), LATER + 1, NOW) is None
     back = pins.observe(seen("delete", 1), LATER + 2, NOW)
-    assert back == PinChange("files", "delete", PinStep.CHANGED, f"{2:064x}", f"{1:064x}")
+    assert back == PinChange("files", "delete", PinEvent.CHANGED, f"{2:064x}", f"{1:064x}")
     assert (state(pins, "delete"), state(pins, "read")) == (PinState.CHANGED, PinState.PINNED)
     pin = pins.get("delete")
     assert pin is not None
     assert (pin.digest, pin.newest, pin.changed) == (f"{1:064x}", f"{1:064x}", LATER)
     pins.observe(seen("delete", 3), LATER + 3, NOW)
-    steps = pins.approve(["delete", "read", "unknown", "delete"], LATER + 4)
-    assert steps == [PinChange("files", "delete", PinStep.APPROVED, f"{1:064x}", f"{3:064x}")]
+    changes = pins.approve(["delete", "read", "unknown", "delete"], LATER + 4)
+    assert changes == [PinChange("files", "delete", PinEvent.APPROVED, f"{1:064x}", f"{3:064x}")]
     assert (pin.state, pin.digest, pin.approved) == (PinState.PINNED, f"{3:064x}", LATER + 4)
     assert not pin.newest_definition
     assert pins.observe(seen("delete", 1), LATER + 5, NOW) is not None
@@ -77,24 +83,24 @@ def test_an_approved_new_tool_is_pinned(pins: EndpointPins) -> None:
 
 def test_a_renamed_tool_is_one_gone_and_one_new(pins: EndpointPins) -> None:
     """A whole list says what is missing; calls of a missing tool are the server's affair."""
-    assert pins.observe(seen("erase", 1), LATER, NOW).step is PinStep.NEW  # type: ignore[union-attr]
+    assert pins.observe(seen("erase", 1), LATER, NOW).event is PinEvent.NEW  # type: ignore[union-attr]
     gone = pins.observe(lacking("delete"), LATER, NOW)
     assert gone is not None
-    assert (gone.name, gone.step) == ("delete", PinStep.GONE)
+    assert (gone.name, gone.event) == ("delete", PinEvent.GONE)
     assert pins.observe(lacking("delete"), LATER, NOW) is None
     assert pins.observe(lacking("never"), LATER, NOW) is None
     back = pins.observe(seen("delete", 1), LATER + 1, NOW)
     assert back is not None
-    assert (back.step, state(pins, "delete")) == (PinStep.BACK, PinState.PINNED)
+    assert (back.event, state(pins, "delete")) == (PinEvent.BACK, PinState.PINNED)
 
 
-def test_a_server_that_alternates_makes_few_steps(pins: EndpointPins) -> None:
-    """Beyond a burst, one a minute; the next step has the number of those that have none."""
-    steps = [
+def test_a_server_that_alternates_makes_few_events(pins: EndpointPins) -> None:
+    """Beyond a burst, one a minute; the next event has the number of those that have none."""
+    changes = [
         pins.observe(seen("delete", version), LATER, NOW + version / 1000)
         for version in range(2, 2002)
     ]
-    made = [step for step in steps if step is not None]
+    made = [each for each in changes if each is not None]
     assert len(made) == 1 + limits.mcp_repeated_changes_burst
     left = 2000 - len(made)
     assert pins.observe(seen("read", 2), LATER, NOW + 3).unrecorded == left  # type: ignore[union-attr]
@@ -121,7 +127,7 @@ def test_tools_and_kept_texts_are_bounded() -> None:
     assert (len(pins), pins.is_full) == (limits.mcp_pinned_tools_max, True)
     assert sum(pin.kept_bytes for pin in pins) <= limits.mcp_definitions_bytes_max
     last = f"t{limits.mcp_pinned_tools_max - 1}"
-    assert pins.observe(seen(last, 2, 4000), LATER, NOW).step is PinStep.CHANGED  # type: ignore[union-attr]
+    assert pins.observe(seen(last, 2, 4000), LATER, NOW).event is PinEvent.CHANGED  # type: ignore[union-attr]
     assert pins.observe(seen(INSTRUCTIONS, 1), LATER, NOW) is not None
     pins.forget([pin.name for pin in pins][:40])
     assert not pins.is_full
@@ -139,5 +145,5 @@ def test_a_file_has_all_of_it(pins: EndpointPins) -> None:
     again = EndpointPins("files", msgspec.json.decode(text, type=SavedPins))
     assert msgspec.json.encode(again.saved()) == text
     assert state(again, "delete") is PinState.CHANGED
-    assert again.observe(seen("late", 1), LATER, NOW).step is PinStep.NEW  # type: ignore[union-attr]
+    assert again.observe(seen("late", 1), LATER, NOW).event is PinEvent.NEW  # type: ignore[union-attr]
     assert again.observe(seen("delete", 2), LATER, NOW) is None

@@ -1,4 +1,4 @@
-"""The steps of a call in the gateway that a group uses."""
+"""The way of a call through the gateway, as the requests to a group use it."""
 
 from collections.abc import Callable, Coroutine
 from typing import NamedTuple, Protocol
@@ -31,8 +31,8 @@ class RefuseAfter(Protocol):
         """Refuse a call for `reason` with an answer of its own."""
 
 
-class CallSteps(NamedTuple):
-    """The steps of one listener."""
+class CallPipeline(NamedTuple):
+    """The functions of one listener that take a call through its steps."""
 
     ask: AskGate
     forward_or_refuse: Callable[[UndecidedCall, Permit | Denial], None]
