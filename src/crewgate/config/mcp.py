@@ -230,6 +230,11 @@ class MCPConfig(msgspec.Struct, frozen=True):
     lenient_discover: Annotated[
         bool, "Let the headers of `server/discover` differ from its body, as some clients do."
     ] = False
+    forward_query: Annotated[
+        bool,
+        "Forward the query of a client's URL to the server, without a check; else a request with a "
+        "query is refused.",
+    ] = False
     show_instructions: Annotated[
         bool, "Show callers the server's instructions, whose text can name any tool."
     ] = True

@@ -54,6 +54,11 @@ def bad_header(why: str) -> RefusedMessageError:
     return RefusedMessageError(RPCError(HEADER_MISMATCH, why))
 
 
+def bad_query() -> RefusedMessageError:
+    """Return the error for a query in the URL: with it, a client could choose other tools."""
+    return RefusedMessageError(RPCError(INVALID_REQUEST, "The URL has a query. Leave it out."))
+
+
 def unknown_method(method: str) -> RefusedMessageError:
     """Return the error for a method that the endpoint does not serve."""
     shown = printable(method[: limits.mcp_shown_chars_max])

@@ -306,9 +306,11 @@ def _open_rpc(
     found = methods.of_json_rpc(message.method)
     if found is None:
         raise A2AError(METHOD_NOT_FOUND, message.method[: limits.a2a_text_chars_max])
+    if not all(service_parameters.is_version(name) for name, _ in query):
+        raise A2AError(INVALID_REQUEST, "the query of the URL has more than the version of A2A")
     fields = message_fields.of_request(*found)
     body = json_messages.rewrite(message.body, Fields({"params": Field(0, fields)}), texts)
-    return _Opened(*found, body, request.path, _query(query, fields, texts, fields.folded))
+    return _Opened(*found, body, request.path, "")
 
 
 def _open_http_json(

@@ -2,12 +2,18 @@
 
 from crewgate.config import CORSConfig
 from crewgate.core.mcp.refusals import MCPProblemFormat
+from crewgate.core.mcp.rpc_errors import bad_query
 from crewgate.core.problem_types import ProblemType
 from crewgate.core.tokens.grant import Grant
 from crewgate.gateway.endpoint import PathRewriter
 from crewgate.gateway.mcp.endpoint import MCPEndpoint
 from crewgate.gateway.mcp.http_rules import http_problem
-from crewgate.gateway.mcp.judging import JudgedMessage, judge, judge_bodyless
+from crewgate.gateway.mcp.judging import (
+    JudgedMessage,
+    UnservedMessageError,
+    judge,
+    judge_bodyless,
+)
 from crewgate.server.request import Request
 
 
@@ -38,6 +44,8 @@ class ServedMCPEndpoint:
         Raises:
             UnservedRequestError: The endpoint does not serve the request.
         """
+        if request.query and not self._endpoint.config.forward_query:
+            raise UnservedMessageError(bad_query().error, self._endpoint.problem_format)
         ids = self._endpoint.ids_of(grant)
         if request.method == b"POST":
             return judge(self._endpoint, request.headers, body, ids)

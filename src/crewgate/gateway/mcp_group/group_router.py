@@ -15,7 +15,13 @@ from crewgate.core.mcp.list_kind import ListKind
 from crewgate.core.mcp.message_rules import LAST_EVENT
 from crewgate.core.mcp.methods import METHODS, Action, Revision
 from crewgate.core.mcp.refusals import MCPProblemFormat
-from crewgate.core.mcp.rpc_errors import RefusedMessageError, bad_params, malformed, unknown_method
+from crewgate.core.mcp.rpc_errors import (
+    RefusedMessageError,
+    bad_params,
+    bad_query,
+    malformed,
+    unknown_method,
+)
 from crewgate.core.problem_types import ProblemType, Reason
 from crewgate.core.sealed_ids import IdKind
 from crewgate.core.verdict import Denial
@@ -100,6 +106,8 @@ class GroupRouter:
         """
         if self._pipeline.is_outdated(self._reached[0].pending):
             raise BusyError
+        if self._exchange.request.query:
+            raise bad_query()
         if self._exchange.request.method == b"POST":
             await self._message(body)
         else:

@@ -222,6 +222,17 @@ async def test_what_http_json_cannot_name_is_refused(
     assert not plain_site.seen
 
 
+async def test_a_query_beside_json_rpc_has_the_version_only(site: Site) -> None:
+    """The agent could choose by any other parameter what it does."""
+    task = sealed("t").encode()
+    body = b'{"jsonrpc":"2.0","id":1,"method":"GetTask","params":{"id":"%b"}}' % task
+    response = await site.send("POST", "?profile=admin", body)
+    assert response.json()["error"]["code"] == -32600
+    assert not site.seen
+    assert (await site.send("POST", "?A2A-Version=1.0", body)).status_code == 200
+    assert "?" not in site.sent()[0]
+
+
 async def test_a_method_that_the_token_does_not_allow(site: Site) -> None:
     """The challenge names the method."""
     site.world.judge.denials = [Denial(Reason.TOOL_NOT_ALLOWED, grant_of())]

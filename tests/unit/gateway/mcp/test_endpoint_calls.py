@@ -217,6 +217,32 @@ async def test_a_page_of_another_origin_is_refused(site: Site) -> None:
     assert not site.seen
 
 
+@pytest.mark.parametrize("path", ["/mcp/files", "/mcp/team"])
+async def test_a_query_is_refused_unless_the_endpoint_forwards_it(site: Site, path: str) -> None:
+    """Some servers choose the set of their tools by it; nothing judges it."""
+    message = modern("tools/call", 4, name="delete")
+    response = await site.post(message, headers(message), path=f"{path}?profile=admin")
+    assert (response.status_code, response.json()["error"]["code"]) == (400, -32600)
+    assert not site.seen
+    entry = site.world.gateway.routes.find(b"POST", path.encode(), b"a")
+    assert entry is not None
+    assert isinstance(entry.endpoint, ServedMCPEndpoint)
+    endpoint = entry.endpoint._endpoint
+    forwards = structs.replace(endpoint.config, forward_query=True)
+    opened = ServedMCPEndpoint(structs.replace(endpoint, config=forwards))
+    routes = site.world.gateway.routes
+    site.world.gateway.routes = structs.replace(
+        routes,
+        entries=tuple(
+            structs.replace(each, endpoint=opened) if each is entry else each
+            for each in routes.entries
+        ),
+    )
+    response = await site.post(message, headers(message), path=f"{path}?profile=a")
+    seen = [each.partition(b" HTTP")[0] for each in site.seen]
+    assert seen == ([] if entry.is_group else [b"POST /mcp/files?profile=a"])
+
+
 async def test_clients_choose_no_more_labels_than_a_limit(site: Site) -> None:
     """The audit has each name; the metrics have the endpoint's for all beyond the limit."""
     entry = site.world.gateway.routes.find(b"POST", b"/mcp/files", b"a")
