@@ -43,12 +43,17 @@ class Action(enum.Enum):
 
 
 class Method(NamedTuple):
-    """One method. `named` is the member of `params` that the header Mcp-Name repeats."""
+    """One method.
+
+    `named` is the member of `params` that the header Mcp-Name repeats. `in_session`: it names a
+    request by an id that belongs to a session, so outside of one it could be that of anyone.
+    """
 
     action: Action
     revisions: Revision = Revision.MODERN | Revision.LEGACY
     named: str = ""
     is_notification: bool = False
+    in_session: bool = False
 
 
 _M, _L = Revision.MODERN, Revision.LEGACY
@@ -73,8 +78,10 @@ METHODS: dict[str, Method] = {
     "tasks/cancel": Method(Action.TASK, named="taskId"),
     "tasks/result": Method(Action.TASK, _L, named="taskId"),
     "notifications/initialized": Method(Action.FREE, _L, is_notification=True),
-    "notifications/cancelled": Method(Action.FREE, is_notification=True),
-    "notifications/progress": Method(Action.FREE, _L, is_notification=True),
+    "notifications/cancelled": Method(Action.FREE, _L, is_notification=True, in_session=True),
+    "notifications/progress": Method(Action.FREE, _L, is_notification=True, in_session=True),
     "notifications/roots/list_changed": Method(Action.FREE, _L, is_notification=True),
 }
 # `tasks/list` is absent on purpose: a gateway without a store cannot tell whose tasks it lists.
+# In 2026-07-28 a client cancels a request by closing its response ("Cancellation"). A server that
+# knew requests by their ids alone would let one branch cancel those of another.

@@ -19,6 +19,7 @@ from crewgate.core.mcp.methods import METHODS, Action, Revision
 from crewgate.core.mcp.pins.worker_pins import WorkerPins
 from crewgate.core.mcp.refusals import MCPProblemFormat
 from crewgate.core.mcp.rpc_errors import (
+    INVALID_REQUEST,
     RefusedMessageError,
     RPCError,
     bad_params,
@@ -48,6 +49,11 @@ _FIXED = -1  # the price of the tool
 
 # A judgement of these depends on names and headers only, beside sealed ids. A session is one.
 _KEPT = frozenset({"tools/call", "prompts/get"})
+_NO_SESSION = RPCError(
+    INVALID_REQUEST,
+    "The message names a request by its id. Outside of a session, the server cannot tell whose "
+    "request that is.",
+)
 # The method in the audit, for requests without a message.
 _STREAM, _END_SESSION = "GET", "DELETE"
 
@@ -283,6 +289,8 @@ def _judge(
     session: list[HeaderField] = []
     if revision is Revision.LEGACY and message.method != "initialize":
         session = open_session(headers, ids)
+    if not session and (message.kind == "response" or (method is not None and method.in_session)):
+        raise RefusedMessageError(_NO_SESSION)
     message = open_ids(message, ids)
     is_free = part.id == endpoint.name or (method is not None and method.action in _UNPRICED)
     return JudgedMessage(

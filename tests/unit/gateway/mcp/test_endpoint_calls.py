@@ -243,6 +243,30 @@ async def test_a_query_is_refused_unless_the_endpoint_forwards_it(site: Site, pa
     assert seen == ([] if entry.is_group else [b"POST /mcp/files?profile=a"])
 
 
+def _without_id(message: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in message.items() if name != "id"}
+
+
+@pytest.mark.parametrize(
+    ("message", "status"),
+    [
+        (_without_id(legacy("notifications/cancelled", requestId=1)), 400),
+        (_without_id(legacy("notifications/progress", progressToken=1, progress=1)), 400),
+        ({"jsonrpc": "2.0", "id": 1, "result": {"action": "accept"}}, 400),
+        (_without_id(legacy("notifications/initialized")), 200),
+        (_without_id(modern("notifications/cancelled", requestId=1)), 404),
+    ],
+)
+async def test_a_message_names_a_request_only_in_a_session(
+    site: Site, message: dict[str, Any], status: int
+) -> None:
+    """To a server that knows requests by their ids alone, it could be one of another branch."""
+    is_modern = "_meta" in message.get("params", {})
+    response = await site.post(message, headers(message) if is_modern else {})
+    assert response.status_code == status
+    assert len(site.seen) == (status == 200)
+
+
 async def test_clients_choose_no_more_labels_than_a_limit(site: Site) -> None:
     """The audit has each name; the metrics have the endpoint's for all beyond the limit."""
     entry = site.world.gateway.routes.find(b"POST", b"/mcp/files", b"a")

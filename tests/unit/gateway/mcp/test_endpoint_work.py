@@ -229,7 +229,7 @@ def _modern() -> dict[str, Any]:
 
 
 def _notification() -> dict[str, Any]:
-    message = legacy("notifications/cancelled", requestId=1)
+    message = legacy("notifications/initialized")
     del message["id"]
     return message
 
