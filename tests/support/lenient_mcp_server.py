@@ -1,4 +1,4 @@
-"""What any MCP server could read in a request: slow, lenient, and independent of the gateway.
+"""Reads a request as any MCP server could: slow, lenient, and independent of the gateway.
 
 It knows how parsers differ: which of two members with one name counts, whether case, `_` and U+0000
 in a name count, which charset and coding the body has, and which of two headers counts.
@@ -66,7 +66,7 @@ def bodies(headers: Iterable[HeaderField], body: bytes) -> Iterator[str]:
 
 
 def readings(text: str) -> dict[str, set[Any]]:
-    """What servers could find at each of `PATHS` in a text, as JSON; nothing if it is no JSON."""
+    """The values that servers could find at `PATHS` in a text, as JSON; none if it is no JSON."""
     try:
         message = json.loads(text, object_pairs_hook=Members)
     except (ValueError, RecursionError):
@@ -102,7 +102,7 @@ def has_duplicates(text: str) -> bool:
 
 
 def header_readings(headers: Iterable[HeaderField], wanted: bytes) -> set[str]:
-    """What servers could read in a header, after base64; WSGI servers take `_` for `-`."""
+    """The values that servers could read in a header, after base64; WSGI takes `_` for `-`."""
     found = [value for name, value in headers if name.lower().replace(b"_", b"-") == wanted]
     if not found:
         return {ABSENT}

@@ -1,4 +1,4 @@
-"""What MCP clients see through a gateway: of each client, one line for each step.
+"""Runs MCP clients through a gateway: each client writes one line for each step.
 
 The steps: list the tools; call one; call one whose stream the server closes; call one that the
 token does not allow, and one that the server does not have; call without credits; present a renewed

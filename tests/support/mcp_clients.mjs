@@ -1,6 +1,6 @@
 // What an MCP client in TypeScript sees: `node mcp_clients.mjs PACKAGE MODE URL`, with the tokens
 // in TOKENS as JSON. It writes a JSON line for each step. After the first progress of the step
-// `revoked` it goes on by itself; whoever reads its lines revokes the token then.
+// `revoked` it goes on by itself; the test that reads its lines then revokes the token.
 
 const [which, mode, url] = process.argv.slice(2);
 const tokens = JSON.parse(process.env.TOKENS);

@@ -1,4 +1,4 @@
-"""What only the revision 2025-11-25 has: requests of the server to the client, log levels, watches.
+"""Parts of revision 2025-11-25 only: requests of the server to the client, log levels, watches.
 
 The SDK serves these at the handshake of that revision; at 2026-07-28 it answers that there is no
 such method.

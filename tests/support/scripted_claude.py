@@ -19,7 +19,7 @@ def _tool_use(name: str, given: dict[str, object]) -> dict[str, object]:
 
 
 def _results(messages: list[dict[str, Any]], name: str) -> list[str]:
-    """What a tool has returned, as text."""
+    """The result of a tool as text."""
     return [
         json.dumps(block["content"])
         for message in messages

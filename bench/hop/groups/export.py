@@ -1,8 +1,8 @@
 """The hop while `[export]` sends each call to a receiver, beside the same gateway without it.
 
 Both start a trace for each call, so that the receiver gets a span and a log record of each. The CPU
-is that of all processes of the gateway, with the export process; what a caller sees of it are the
-times.
+is that of all processes of the gateway, with the export process. The times are those that a caller
+sees.
 """
 
 import sys

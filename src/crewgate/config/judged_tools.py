@@ -15,7 +15,7 @@ from crewgate.core.policy.scope import matches, reaches
 
 
 class JudgedTool(NamedTuple):
-    """What the gate knows of a tool: `is_endpoint` if each call names what it uses there."""
+    """A tool as the gate knows it; `is_endpoint`: each call names the part that it uses there."""
 
     name: str
     price: int

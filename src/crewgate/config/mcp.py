@@ -225,7 +225,7 @@ class MCPConfig(msgspec.Struct, frozen=True):
     unapproved_tools: Annotated[
         UnapprovedTools,
         'Whether to "allow" or to "refuse" tools that the server has never listed, and tools that '
-        "it added after the first use and that nobody has approved.",
+        "it added after the first use, until a person approves them.",
     ] = "allow"
     lenient_discover: Annotated[
         bool, "Let the headers of `server/discover` differ from its body, as some clients do."
@@ -272,7 +272,7 @@ class MCPConfig(msgspec.Struct, frozen=True):
 
     @property
     def pin_policy(self) -> PinPolicy:
-        """What it does about tools that change, and about tools that are not pinned."""
+        """The reaction to tools that change, and to tools that are not pinned."""
         return PinPolicy(self.pins, self.unapproved_tools)
 
     @property

@@ -174,7 +174,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def pin_policies(self) -> dict[str, PinPolicy]:
-        """What each MCP endpoint does about its tools, by its name."""
+        """The pin policy of each MCP endpoint, by its name."""
         return {endpoint.name: endpoint.pin_policy for endpoint in self.mcp}
 
     def members_of(self, group: MCPGroupConfig) -> list[MCPConfig]:

@@ -1,8 +1,8 @@
 """How the header fields of a request say that its body is to be decoded.
 
 The gateway judges a body as it comes. In another charset or coding the same bytes can be another
-message: "+ACI-" is a quote in UTF-7, and JSON can be a text in DEFLATE. So whoever judges a body
-also judges these fields.
+message: "+ACI-" is a quote in UTF-7, and JSON can be a text in DEFLATE. So an endpoint that judges
+a body judges these fields too.
 """
 
 import re

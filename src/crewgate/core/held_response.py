@@ -1,4 +1,4 @@
-"""What the gateway holds back of a response that it rewrites, until the client may get it."""
+"""Holds back the part of a response that the gateway rewrites, until the client may get it."""
 
 from collections.abc import Sequence
 

@@ -1,6 +1,7 @@
 """Reads and writes the wire format of protobuf, field by field (protobuf.dev, "Encoding").
 
-It knows no message types. A field whose content nobody asks for stays as it is.
+It knows no message types. A caller reads only the fields that it asks for; the others stay as they
+are.
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,9 @@
 """Seals the ids that tools give to work, so that only the branch that got an id can use it.
 
-An MCP server or an A2A agent gives ids to tasks, sessions and contexts, and whoever knows such an
-id may use it. So a caller gets a *sealed id* instead: the id, encrypted and bound to crew, branch,
-endpoint and kind. All machines with the same keys can open it, and no machine has to store it.
+An MCP server or an A2A agent gives ids to tasks, sessions and contexts, and every client that knows
+such an id may use it. So a caller gets a *sealed id* instead: the id, encrypted and bound to crew,
+branch, endpoint and kind. All machines with the same keys can open it, and no machine has to store
+it.
 
     version 1, number of the key 4 | nonce 24 | ciphertext, and a tag of 16
 
@@ -11,8 +12,8 @@ XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03) of libsodium. The nonce is a key
 7693) of all that the cipher protects, as in SIV (RFC 5297): two equal nonces need two equal inputs.
 So the same id of the same branch always has the same sealed id, because clients compare ids.
 
-The caller learns nothing from a text that does not open: there is one error, and each text that has
-the form of a sealed id takes one decryption, whatever key it names.
+The caller learns nothing from a text that does not open. There is one error for all such texts, and
+each text that has the form of a sealed id takes one decryption, also if its key is unknown.
 """
 
 import enum

@@ -1,4 +1,4 @@
-"""What the way of a call needs of an endpoint, whichever protocol it speaks."""
+"""The parts of an endpoint that the way of a call needs; endpoints of MCP and of A2A have them."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -21,7 +21,7 @@ PathRewriter = Callable[[bytes], bytes]
 
 
 class JudgedRequest(Protocol):
-    """A request to an endpoint, and what the gate is asked about it."""
+    """A request to an endpoint, and the question to the gate about it."""
 
     @property
     def number(self) -> int:
@@ -29,7 +29,7 @@ class JudgedRequest(Protocol):
 
     @property
     def id(self) -> str:
-        """What the request uses, such as "files.delete"; the endpoint's name if it uses nothing."""
+        """The part that the request uses, such as "files.delete"; if none, the endpoint's name."""
 
     @property
     def names_part(self) -> bool:
@@ -75,7 +75,7 @@ class JudgedRequest(Protocol):
         """Return why the arguments are not allowed, for the model; None if they are allowed."""
 
     def pin_refusal(self, pins: WorkerPins, /) -> Reason | None:
-        """Return why the request is refused for what its server offers; None if it is not."""
+        """Return why a pin of the server's tools refuses the request; None if no pin does."""
 
     def budget_fields(self, permit: Permit, /) -> Sequence[HeaderField]:
         """Return the fields that say to the server what the branch may still spend."""
@@ -85,8 +85,8 @@ class JudgedRequest(Protocol):
     ) -> ResponseRewriter | None:
         """Return what changes the response; None if it passes as it comes.
 
-        `registry` remembers what runs on at the server, and `pins` what it offers; `target` is the
-        path of the request there.
+        `registry` remembers the work that runs on at the server, and `pins` its tools; `target` is
+        the path of the request there.
         """
 
 
@@ -101,7 +101,7 @@ class Endpoint(Protocol):
         """Return how problems of a request are written, before it is judged."""
 
     def http_problem(self, request: Request, cors: CORSConfig | None, /) -> ProblemType | None:
-        """Return why the endpoint does not take a request, whoever sends it; None if it does."""
+        """Return why the endpoint takes such a request from no caller; None if it takes it."""
 
     def judge(
         self, request: Request, body: bytes, grant: Grant, path_of: PathRewriter, /

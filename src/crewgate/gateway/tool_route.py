@@ -1,4 +1,4 @@
-"""What a call of one tool needs: its number, its server, and how it is authorized and forwarded."""
+"""The route of one tool: its number, its server, and how a call is authorized and forwarded."""
 
 import msgspec
 

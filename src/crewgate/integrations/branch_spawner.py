@@ -24,7 +24,7 @@ _NOT_IN_A_ROLE = re.compile(r"[^A-Za-z0-9._:/@-]+")
 
 
 class RoleAllowance(msgspec.Struct, frozen=True, kw_only=True):
-    """What each sub-agent of one role may use.
+    """The credits and tools of each sub-agent of one role.
 
     Attributes:
         credits: The most that it may spend, with all below it, as decimal text: `"2.50"`.

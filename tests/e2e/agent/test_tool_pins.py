@@ -67,7 +67,7 @@ async def rows(site: Site) -> dict[str, PinRow]:
 
 
 async def run(site: Site, *arguments: str, status: int = 0) -> str:
-    """What a command prints."""
+    """Return the output of a command."""
     command = ["mcp", *arguments, "-c", str(site.file)]
     done = await trio.to_thread.run_sync(CliRunner().invoke, main, command)
     assert done.exit_code == status, done.output

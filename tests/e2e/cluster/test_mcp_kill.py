@@ -59,7 +59,7 @@ def test_a_kill_reaches_tasks_and_streams(three: list[Installation], server: Swa
     """Each branch has a task, which two machines know, and a stream through the third one.
 
     All tasks and streams run when the first branch is revoked. A revocation ends the stream, and
-    the task at the server. Nobody can use the task after it, and no other branch could before.
+    the task at the server. No branch can use the task after it, and only its own branch before.
     """
     milliseconds = []
     with ExitStack() as stack:

@@ -71,7 +71,7 @@ async def call_mcp(client: httpx.AsyncClient, headers: dict[str, str]) -> int:
 
 
 def test_calls_of_mcp_tools_get_exactly_what_there_is(four: Fleet) -> None:
-    """Both revisions mixed, whatever their clients repeat: half of the calls have credit."""
+    """The credits pay half of the calls, in both revisions, also if clients repeat calls."""
     credits_ = MCP_CALLS // 2
     token = four.token(str(credits_), "endpoint.*")
     found = four.call_all(token, MCP_CALLS // 4, patience=1000, call=call_mcp)

@@ -39,7 +39,7 @@ def before(gateway: MCPGateway) -> int:
 def seen(
     gateway: MCPGateway, before: int, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[tuple[str, str], Steps]:
-    """What each client saw, by its name and the revision; all take their steps at the same time."""
+    """The steps of each client, by its name and the revision; all clients run at the same time."""
 
     def folder() -> Path:
         return tmp_path_factory.mktemp("client")

@@ -97,7 +97,7 @@ def test_a_client_uses_the_tools_of_all_servers(
 def test_a_name_that_one_server_has_for_the_caller_stays(
     gateway: MCPGateway, tmp_path: Path, mode: str
 ) -> None:
-    """What others may use changes neither its list nor its calls."""
+    """Tools that only others may use change neither its list nor its calls."""
 
     async def steps(client: Any) -> None:
         assert [tool.name for tool in (await client.list_tools()).tools] == ["add"]

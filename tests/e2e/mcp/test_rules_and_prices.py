@@ -82,7 +82,7 @@ def session(
 
 
 def costs(gateway: MCPGateway, tool: str) -> list[int]:
-    """What the calls of a tool have cost, oldest first, as the audit has it: micro-credits."""
+    """The micro-credits of each call of a tool in the audit, oldest first."""
     found = gateway.premises.ask("audit", "--tool", tool)
     return [each["cost_micro"] for each in found["calls"]]
 

@@ -124,7 +124,7 @@ def _with_a_credential(file: Path) -> None:
 
 
 def _with_an_endpoint(file: Path) -> None:
-    """It seals ids, with keys that nobody has made."""
+    """It seals ids, and the file with the keys is missing."""
     endpoint = '[mcp.files]\npath = "/mcp"\nupstream = "tools"\nprice = "0"\n'
     file.write_text(f"{file.read_text()}\n{endpoint}")
 

@@ -80,7 +80,7 @@ def test_a_byte_order_mark_after_an_empty_line_is_a_part_of_a_name() -> None:
 
 @given(st.lists(st.binary(max_size=40) | streams, max_size=12))
 def test_nothing_is_lost_and_little_is_kept(pieces: list[bytes]) -> None:
-    """What is fed comes out again, in order, and never is more kept than an event's bound."""
+    """All bytes come out again in order, and the reader keeps at most the bound of an event."""
     reader, out = EventReader(BOUND), b""
     for piece in pieces:
         out += b"".join(event.raw for event in reader.feed(piece))
@@ -140,7 +140,7 @@ def test_an_event_is_written_with_other_data_and_another_id(stream: bytes, data:
 
 
 def test_a_stream_in_single_bytes_is_read_about_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long event and many comments, byte by byte: what has arrived is not joined each time."""
+    """A long event and many comments, byte by byte: the reader does not join them each time."""
     joined, take = [0], EventReader._take
 
     def counted(reader: EventReader) -> bytes:
@@ -171,7 +171,7 @@ def test_a_stream_in_single_bytes_is_read_about_once(monkeypatch: pytest.MonkeyP
 def test_a_stream_is_told_by_its_fields(
     kind: bytes | None, coding: bytes | None, streams: bool
 ) -> None:
-    """It says that it is one, and nobody has to decompress it."""
+    """The type of a stream says that it is one, and it has no compression."""
     given_fields = {b"content-type": kind, b"content-encoding": coding}
     fields = {name: value for name, value in given_fields.items() if value is not None}
     assert is_stream(fields) is streams

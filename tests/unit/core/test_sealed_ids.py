@@ -119,7 +119,7 @@ def test_the_first_key_seals_and_all_open() -> None:
 
 
 def test_a_response_repeats_the_text_of_its_request() -> None:
-    """A client that sent an id of the previous key gets the same text back, and none of others."""
+    """A client gets the text that it sent back, also of the previous key; others have the new."""
     sealed = IdSealer([KEY]).seal(TASK, IdKind.A2A_TASK, OWNER)
     sealer = IdSealer([OTHER_KEY, KEY])
     call = CallIds(sealer, OWNER)

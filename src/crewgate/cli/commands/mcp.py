@@ -41,9 +41,10 @@ def command() -> None:
 def tools(*, config_path: Path, endpoint: str, as_json: bool) -> None:
     """List the tools that the servers of all endpoints, or of one, have shown to this machine.
 
-    A tool is pinned if this machine trusts its present definition. A tool is new if the server
-    added it after the first use, and nobody has approved it. A tool is changed if the server has
-    shown another definition than the pinned one. Tools that no client has listed are not shown.
+    A tool is pinned if this machine trusts its present definition. A tool that the server added
+    after the first use is new until you approve it. If the server has shown another definition than
+    the pinned one, the tool is changed until you approve it. The list has only tools that the
+    server has shown to a client.
     """
     with AdminClient(state_of(config_path)) as admin:
         rows = admin.pins(endpoint)
@@ -61,7 +62,7 @@ def diff(
 ) -> None:
     """Show what a server has changed in its tools, and in its instructions for the model.
 
-    The command shows all changes that nobody has approved, or those of one TOOL. A line with `-`
+    The command shows all changes that wait for an approval, or those of one TOOL. A line with `-`
     is gone, a line with `+` is new, and a line with `…` has the words before a change.
     """
     if instructions and tool is not None:

@@ -17,7 +17,8 @@ from crewgate.core.mcp.pins.tool_definitions import INSTRUCTIONS
 from crewgate.core.terminal_text import printable
 from crewgate.ipc.pin_messages import Definitions, PinRow
 
-# Of a digest in a table, and in a command that a person copies: nobody finds another text for it.
+# Digits of a digest in a table, and in a command that a person copies. With 32 digits (128 bits), a
+# server cannot find another definition with the same ones.
 _TABLE_DIGITS, _COMMAND_DIGITS = 12, 32
 # The admin socket's own fields, which no output shows.
 _HIDDEN = ("type", "id")

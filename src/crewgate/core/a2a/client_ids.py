@@ -37,7 +37,7 @@ _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 class TaskObserver(Protocol):
-    """What learns which tasks of the agent run, by its own ids."""
+    """Notes which tasks of the agent run, by its own ids."""
 
     def task_runs(self, task: str) -> None:
         """Note a task that runs, or that waits for its client."""
@@ -47,7 +47,7 @@ class TaskObserver(Protocol):
 
 
 class RequestTexts(TextRewriter):
-    """What the agent gets for the texts of one request.
+    """Replaces the texts of one request by those for the agent.
 
     `tenants` are the tenants that the endpoint lets through, and `push_origins` the origins to
     which its agent may push, such as "https://hooks.example:443". `context` is a fresh random text,
@@ -171,7 +171,7 @@ class RequestTexts(TextRewriter):
 
 
 class ResponseTexts(TextRewriter):
-    """What the client gets for the texts of one response.
+    """Replaces the texts of one response by those for the client.
 
     `view` is what an agent card shows, and `sign` signs it. `contexts` are those that the request
     named: a list of their tasks has no task of others. `observer` learns which tasks run.

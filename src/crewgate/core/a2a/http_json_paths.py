@@ -53,7 +53,7 @@ del _V0_3_SHAPES["GET", "extendedAgentCard"]
 
 
 class HTTPJSONTarget(NamedTuple):
-    """What a path names.
+    """The parts of a request that its path names.
 
     Attributes:
         method: The method.

@@ -19,7 +19,7 @@ from crewgate.core.json_member_names import folded_words
 
 
 class TextKind(enum.Enum):
-    """What a text stands for."""
+    """The meaning of a text."""
 
     TASK = enum.auto()
     TASK_NAME = enum.auto()  # "tasks/ID", or "tasks/ID/pushNotificationConfigs/ID"
@@ -30,7 +30,7 @@ class TextKind(enum.Enum):
 
 
 class Field(NamedTuple):
-    """A member: its number in protobuf, and what its text or the message in it is.
+    """A member: its number in protobuf, and the kind of its text or the fields of its message.
 
     It may be repeated.
     """
@@ -44,7 +44,7 @@ class Fields:
 
     `lists_tasks`: the message is a list of tasks, of which the client gets those of its branch.
     `task_ids`: the members that may have the id of the task whose `status` the message shows.
-    `is_sent`: it is what a client sends, which begins a context unless it names one, or a task.
+    `is_sent`: a client sends it, and it begins a context unless it names one, or a task.
     `card`: it is an agent card of this version.
     """
 

@@ -1,7 +1,7 @@
 """The methods of A2A: their names in each binding and version, and what each one does.
 
-A token allows a method by its name in version 1.0, whatever binding or version a client uses.
-(A2A 1.0, section 5.3 "Method Mapping Reference"; A2A 0.3, section 3.5.6.)
+A token allows a method by its name in version 1.0, also for clients of another version, and in each
+binding. (A2A 1.0, section 5.3 "Method Mapping Reference"; A2A 0.3, section 3.5.6.)
 """
 
 import enum

@@ -51,7 +51,7 @@ def requested_version(
 
 
 def version_of_card(headers: Sequence[HeaderField], served: Collection[Version]) -> Version | None:
-    """Return the version in which a client asks for the card; None if it names none of `served`.
+    """Return the version in which a client asks for the card; None if it names no served one.
 
     The card says which versions there are, so another version is no error here.
     """

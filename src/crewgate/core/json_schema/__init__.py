@@ -7,8 +7,8 @@ bounds each check. `failure` writes the reason for a model.
 
 Invariants:
 
-- A check takes a bounded number of steps, whatever the schema and the value are. If a value needs
-  more steps, the check refuses the value.
+- Each check takes a bounded number of steps. If a value needs more steps, the check refuses the
+  value.
 - Numbers are compared exactly: 1, 1.0 and 1e0 are equal, and no check rounds a number.
 - No pattern backtracks: the time of a match is linear in the length of the text.
 - If a member has another spelling of a name in the schema, the check refuses the object, because

@@ -1,4 +1,4 @@
-"""One text for all equal JSON values, whatever the order of members and the form of numbers.
+"""Writes equal JSON values as the same text: members in order, and numbers in one form.
 
 Values are compared by these texts and not by Python's hash of a value: a client could choose
 numbers that collide there, but Python hashes texts with a random key.

@@ -15,7 +15,7 @@ class UncheckableValueError(CrewgateError):
 
 
 class Failure(NamedTuple):
-    """What is wrong: a `predicate` such as "is missing", and the path to what it is about.
+    """A reason to refuse: a `predicate` such as "is missing", and the path to the value.
 
     `expected` says what the value must be, such as "a number"; it may be empty.
     """
@@ -46,7 +46,7 @@ def must_be(value: JSONValue, expected: str) -> Failure:
 
 
 def all_failed(failures: Sequence[Failure]) -> Failure:
-    """Return the failure of a value that fits none of several forms."""
+    """Return the failure of a value that must have one of several forms and has no such form."""
     expected = dict.fromkeys(each.expected for each in failures if not each.path)
     if len(failures) > _FORMS_SHOWN_MAX or "" in expected or any(each.path for each in failures):
         return failures[0]

@@ -1,7 +1,7 @@
 """A deterministic finite automaton of a regular expression: one table look-up for each character.
 
-All states are made when the pattern is compiled, so a match takes time that is linear in the text
-whatever the text is. A pattern that needs too many states is refused. The construction is
+All states are made when the pattern is compiled, so each match takes time that is linear in the
+length of the text. A pattern that needs too many states is refused. The construction is
 Thompson's, then the subset construction (Hopcroft, Motwani, Ullman, "Introduction to Automata
 Theory, Languages, and Computation", sections 2.3.5 and 3.2.3).
 """

@@ -145,7 +145,7 @@ class _Compilation:
         elif isinstance(given, dict):
             _check_names(given, steps)
             checks = tuple(self._checks(given, steps, made))
-            # The names come first, because they matter whatever the other checks find.
+            # The names come first: a wrong name refuses the value even if a later check fails.
             made.checks = (*applicators.exact_names(given), *checks)
         elif given is not True:
             raise SchemaError("expected a schema: an object, true or false", steps)

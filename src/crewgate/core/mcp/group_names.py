@@ -69,7 +69,7 @@ def shown_names(visible: VisibleNames, servers: Collection[str]) -> dict[ServerN
             shown[with_prefix(*each)] = each
         else:
             shortened.setdefault(with_prefix(*each), each)
-    # The prefix means the whole name where a server has both, whatever the caller sees it as.
+    # If a server has a whole name and a shortened one with this prefix, it means the whole name.
     whole = {with_prefix(*each) for each in _every(visible) if _is_whole(each)}
     shown |= {text: each for text, each in shortened.items() if text not in whole}
     return {each: text for text, each in shown.items()}

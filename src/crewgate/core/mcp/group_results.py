@@ -1,4 +1,4 @@
-"""Merges what the servers of a group answer: their lists, and what they say of themselves.
+"""Merges the answers of the servers of a group: their lists, and their descriptions of themselves.
 
 All results have been filtered for the caller, each by the rules of its own endpoint.
 """

@@ -14,7 +14,7 @@ _DISCOVERY = frozenset({"server/discover", "initialize"})
 
 
 class CallerView(msgspec.Struct, frozen=True):
-    """What a caller may see of an endpoint.
+    """The part of an endpoint that a caller may see.
 
     Attributes:
         allows: For each kind of list, whether the caller may use what has a name or URI. The ends

@@ -101,7 +101,7 @@ def filter_discovery(
 
     Raises:
         UnusableResponseError: The result or its capabilities are not objects, it exceeds a limit,
-            or the endpoint serves none of the server's versions.
+            or the server has no version that the endpoint serves.
     """
     members = dict(_members(result))
     if "capabilities" in members:
@@ -224,7 +224,7 @@ def _cached(members: Mapping[str, bytes], ttl_ms_max: int | None) -> dict[str, b
 
 
 def _caching(members: Mapping[str, bytes], ttl_ms_max: int) -> dict[str, bytes]:
-    """Return the members for caches: what a server does not allow, the gateway does not allow."""
+    """Return the members for caches; a client keeps a result no longer than its server allows."""
     ttl_ms = _decoded(_integer, members.get("ttlMs")) or 0
     return {"ttlMs": b"%d" % max(0, min(ttl_ms, ttl_ms_max)), "cacheScope": _PRIVATE}
 

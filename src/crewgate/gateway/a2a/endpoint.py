@@ -75,7 +75,7 @@ class A2AEndpoint(msgspec.Struct, frozen=True):
         return JudgedMethod(self.number, method_id, names_part=True, price=price)
 
     def itself(self) -> JudgedMethod:
-        """Return what a request for the card uses: whatever reaches the endpoint may read it."""
+        """Return what a request for the card uses: every caller of the endpoint may read it."""
         return JudgedMethod(self.number, self.name, names_part=False, price=_FREE)
 
     def ids_of(self, grant: Grant) -> CallIds:

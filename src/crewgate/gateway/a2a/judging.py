@@ -1,7 +1,7 @@
 """Reads an A2A request and finds what it uses: the method that the gate judges, and its price.
 
-What goes upstream is what was judged: the same body with the agent's own ids, and a query and
-header fields that are written anew.
+The gateway sends upstream what it has judged: the same body with the agent's own ids, and a query
+and header fields that it writes anew.
 """
 
 import secrets
@@ -66,7 +66,7 @@ _GRPC_TYPES = frozenset({b"application/grpc", b"application/grpc+proto"})
 
 
 class JudgedA2ARequest(msgspec.Struct, frozen=True):
-    """A request, and what the gate is asked about it; a `JudgedRequest`.
+    """A request, and the question to the gate about it; a `JudgedRequest`.
 
     `ids` are those that the branch may use, `contexts` those that the request names, and `fields`
     says where they stand in the response. `interface` is the path at the agent before those of the
@@ -97,7 +97,7 @@ class JudgedA2ARequest(msgspec.Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        """What the request uses, such as "research.SendMessage"."""
+        """The method that the request uses, such as "research.SendMessage"."""
         return self.used.id
 
     @property
@@ -165,7 +165,7 @@ class JudgedA2ARequest(msgspec.Struct, frozen=True):
 
 
 class _Opened(NamedTuple):
-    """A request with the ids of the agent: its method, and what goes upstream of it."""
+    """A request with the ids of the agent: its method, and the parts that go upstream."""
 
     method: Method
     version: Version
@@ -277,7 +277,7 @@ def _card(
     form: A2AProblemFormat,
     path_of: PathRewriter,
 ) -> JudgedA2ARequest:
-    """Return the request of the card, which whatever reaches the endpoint may read."""
+    """Return the request of the card, which every caller of the endpoint may read."""
     used = endpoint.itself()
     asked = service_parameters.version_of_card(request.headers, endpoint.config.served)
     return JudgedA2ARequest(

@@ -1,4 +1,4 @@
-"""What the client of an A2A endpoint gets of a response."""
+"""Chooses how the client of an A2A endpoint gets a response."""
 
 import hashlib
 from collections.abc import Sequence

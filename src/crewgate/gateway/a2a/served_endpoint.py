@@ -26,7 +26,7 @@ class ServedA2AEndpoint:
         return self._endpoint.problem_format_of(request)
 
     def http_problem(self, _request: Request, _cors: CORSConfig | None) -> ProblemType | None:
-        """Return None: A2A has no rule for requests that nobody has authorized."""
+        """Return None: an A2A endpoint refuses no request before the gate has judged it."""
         return None
 
     def judge(

@@ -68,7 +68,7 @@ class Refusals:
     def refuses_message(self, pending: UndecidedCall, routes: RouteTable, permit: Permit) -> bool:
         """Refuse a permitted call for its tool, its arguments, or for what else its message uses.
 
-        Return False if none of them is against it. In observe mode, the permit notes why it would
+        Return False if they permit it. In observe mode, the permit notes why it would
         be refused, and the call goes on.
         """
         message = pending.message

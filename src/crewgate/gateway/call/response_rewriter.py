@@ -1,4 +1,4 @@
-"""What an endpoint changes in a response before its client gets it."""
+"""The interface by which an endpoint changes a response before the client gets it."""
 
 from collections.abc import Sequence
 from typing import Protocol

@@ -103,7 +103,7 @@ class UndecidedCall(msgspec.Struct, frozen=True):
 
     @property
     def tool_id(self) -> str | None:
-        """What the call uses at an endpoint, if the number of the tool does not say it."""
+        """The part of an endpoint that the call uses; None if the number of the tool says it."""
         return self.message.id if self.message is not None and self.message.names_part else None
 
     @property

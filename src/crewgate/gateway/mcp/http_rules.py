@@ -1,4 +1,4 @@
-"""Which HTTP requests an MCP endpoint takes at all, whoever sends them."""
+"""The HTTP requests that an MCP endpoint takes from no caller: wrong methods, foreign pages."""
 
 from crewgate.config import CORSConfig
 from crewgate.core import problem_types

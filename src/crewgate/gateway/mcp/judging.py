@@ -1,7 +1,7 @@
 """Reads an MCP message and finds what it uses: the tool that the gate judges, and its price.
 
-The gateway judges the body. A header that repeats a part of it must agree. What goes upstream are
-the bytes that were judged, and headers written from them.
+The gateway judges the body. A header that repeats a part of it must agree. The gateway sends
+upstream the bytes that it has judged, and headers that it writes from them.
 """
 
 from collections.abc import Hashable, Sequence
@@ -59,7 +59,7 @@ _STREAM, _END_SESSION = "GET", "DELETE"
 
 
 class JudgedMessage(msgspec.Struct, frozen=True):
-    """A message, and what the gate is asked about it.
+    """A message, and the question to the gate about it.
 
     Attributes:
         endpoint: The endpoint that the message came to.

@@ -1,6 +1,6 @@
-"""Opens the sealed ids of a message: what the server gets has the ids that the server gave.
+"""Opens the sealed ids of a message, so that the server gets the ids that it gave.
 
-An id that this branch did not get at this endpoint does not exist, whoever else may use it.
+An id that this branch did not get at this endpoint does not exist, also if another branch has it.
 """
 
 from collections.abc import Sequence

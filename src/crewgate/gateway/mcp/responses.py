@@ -1,4 +1,4 @@
-"""What the client of an MCP endpoint gets of a response.
+"""Chooses how the client of an MCP endpoint gets a response.
 
 A result that lists something is read message by message, and shows only what the caller may use.
 So is a result that can name a task, whose id is sealed, and each stream of a legacy server: it can

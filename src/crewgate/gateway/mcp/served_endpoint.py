@@ -33,7 +33,7 @@ class ServedMCPEndpoint:
         return self._endpoint.problem_format
 
     def http_problem(self, request: Request, cors: CORSConfig | None) -> ProblemType | None:
-        """Return why the endpoint does not take a request, whoever sends it; None if it does."""
+        """Return why the endpoint takes such a request from no caller; None if it takes it."""
         return http_problem(self._endpoint, request, cors)
 
     def judge(

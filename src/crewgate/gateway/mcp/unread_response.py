@@ -20,7 +20,7 @@ class UnreadResponse:
         return data
 
     def head(self, headers: list[HeaderField]) -> list[HeaderField]:
-        """Return the fields without the id of a session, which a modern server has none of."""
+        """Return the fields without the id of a session: modern servers have no sessions."""
         return [field for field in headers if field[0] != SESSION]
 
     def close(self) -> None:

@@ -32,7 +32,7 @@ _JSON: tuple[HeaderField, ...] = (
     (b"cache-control", b"no-store"),
 )
 _METHODS = {kind: method for method, kind in LIST_METHODS.items()}
-# What a client can be asked (2025-11-25, "Lifecycle").
+# The capabilities by which a client answers requests of servers (2025-11-25, "Lifecycle").
 _QUESTIONS = frozenset({"elicitation", "roots", "sampling", "tasks"})
 _object: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.Encoder().encode

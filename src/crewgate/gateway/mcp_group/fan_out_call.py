@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 
 
 class GroupReply(NamedTuple):
-    """What the client gets."""
+    """The response to the client."""
 
     status: int
     headers: list[HeaderField]

@@ -44,7 +44,7 @@ class MCPGroup(msgspec.Struct, frozen=True):
 
     @property
     def body_bytes_max(self) -> int:
-        """How long a message may be, whatever it concerns."""
+        """How long a message may be: the endpoint that it concerns may allow less."""
         return max(each.route.body_bytes_max for each in self.members)
 
     def ids_of(self, grant: Grant) -> CallIds:

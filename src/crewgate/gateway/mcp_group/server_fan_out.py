@@ -33,7 +33,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class ServerAnswers(NamedTuple, Generic[_T]):
-    """What servers answered, by their names in the order of the group.
+    """The answers of servers, by their names in the order of the group.
 
     `left_out` are those with no usable answer, and why. Those that do not have the method are in
     neither. `error` is the JSON-RPC error of the first server that answered with one.

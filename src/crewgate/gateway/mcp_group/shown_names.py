@@ -11,7 +11,7 @@ _Key = tuple[bytes, ListKind]  # the table key of the branch
 
 
 class Shown(NamedTuple):
-    """What a branch has been shown: the names of each server, and when (monotonic, seconds)."""
+    """The names of each server that a branch has been shown, and when (monotonic, seconds)."""
 
     names: Mapping[str, Sequence[str]]
     at: float

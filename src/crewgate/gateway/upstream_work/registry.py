@@ -45,10 +45,10 @@ class UpstreamWork(msgspec.Struct, frozen=True):
     """A task or a session at a server, or a call that may have begun one.
 
     Attributes:
-        key: What it is.
+        key: The kind and the id of the work.
         permit: The permit of the call that began it, which shows when it is revoked.
-        request: What the gateway sends to end it, without the credential and the caller; or a
-            search, if the call has not named its work yet.
+        request: The message with which the gateway ends it, without the credential and the caller;
+            or a search, if the call has not named its work yet.
         session: The session that a task belongs to; empty if it belongs to none.
         expires: When the server may have forgotten it, on the monotonic clock in seconds.
     """
@@ -124,7 +124,7 @@ class WorkRegistry:
             del self._by_crew[crew]
 
     def cancel_revoked(self) -> int:
-        """Cancel the work whose permit is revoked, for whatever reason; return how much."""
+        """Cancel all work whose permit is revoked; return how much."""
         return self._end([each for each in self._every() if each.permit.revoked])
 
     def cancel_branch(self, branch: bytes) -> int:

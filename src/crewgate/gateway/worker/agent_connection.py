@@ -126,7 +126,7 @@ class AgentConnection:
             self._pending_overruns.put_off(report)
 
     def send_definitions(self) -> None:
-        """Report what `pins` has for the agent; what cannot be sent now is sent later."""
+        """Send the reports that `pins` has for the agent; keep those that it cannot send now."""
         while self._takes_reports and (report := self._pins.next_report()) is not None:
             message = messages.ReportDefinitions(report.number, report.endpoint, report.seen)
             if not self._send(message):

@@ -1,4 +1,4 @@
-"""What `mcp` prints of pins that an agent might have, and what it asks the agent for."""
+"""`mcp` prints the pins of an agent, and asks the agent for their changes."""
 
 import json
 from pathlib import Path

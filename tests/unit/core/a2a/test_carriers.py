@@ -70,7 +70,7 @@ def test_messages_of_grpc_are_found_however_they_arrive(
     "body", [b"", b"\0", b"\1\0\0\0\0", b"\0\0\0\0\1", b"\0\0\0\0\0\0", b"\0\xff\0\0\0"]
 )
 def test_a_request_of_grpc_is_one_message_that_is_not_compressed(body: bytes) -> None:
-    """What is too long is refused by its head."""
+    """The head of a message that is too long is enough to refuse it."""
     with pytest.raises(A2AError):
         grpc_messages.single(body, 100)
     assert grpc_messages.single(grpc_messages.framed(b"abc"), 3) == b"abc"

@@ -1,4 +1,4 @@
-"""A branch sees its own tasks, contexts and pages, and none of another branch."""
+"""A branch sees its own tasks, contexts and pages, and no others."""
 
 import pytest
 from hypothesis import given
@@ -29,12 +29,12 @@ def call(branch: int = 1, *, keys: tuple[bytes, ...] = (OLD,), endpoint: str = "
 
 
 def sent(text: str, kind: TextKind, branch: int = 1, **options: object) -> str:
-    """What the agent gets for a text of a branch."""
+    """Return the text that the agent gets for one of a branch."""
     return RequestTexts(call(branch, **options)).text(kind, text)  # type: ignore[arg-type]
 
 
 def received(text: str, kind: TextKind, branch: int = 1, **options: object) -> str:
-    """What a branch gets for a text of the agent."""
+    """Return the text that a branch gets for one of the agent."""
     return ResponseTexts(call(branch, **options), VIEW).text(kind, text)  # type: ignore[arg-type]
 
 
@@ -104,7 +104,7 @@ def test_the_tasks_of_a_branch_are_known_by_their_contexts() -> None:
 
 
 def test_a_page_is_of_the_branch() -> None:
-    """The token of a page may name a task of another branch, so nobody else can use or read it."""
+    """The token of a page may name a task of another branch, so only its branch can use it."""
     page = received("cursor", PAGE)
     assert sent(page, PAGE) == "cursor"
     assert {refusal(page, PAGE, 2), refusal("cursor", PAGE)} == {INVALID_PARAMS}

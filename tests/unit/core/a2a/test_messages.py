@@ -255,7 +255,7 @@ def test_a_protobuf_request_has_no_judged_field_twice(twice: Message) -> None:
 
 @given(st.binary(max_size=40))
 def test_no_bytes_break_the_reader_of_protobuf(data: bytes) -> None:
-    """What is no protobuf is an error of the protocol, and what is has the same fields after."""
+    """Bytes that are no protobuf are an error of the protocol; a message keeps its fields."""
     fields = message_fields.of_response(methods.SEND_MESSAGE, Version.V1_0)
     with contextlib.suppress(A2AError, DecodeError):  # the SDK also reads what the gateway does not
         got = protobuf_messages.rewrite(data, fields, Marked())

@@ -1,4 +1,4 @@
-"""A method has one name for tokens, whatever binding and version a request comes by."""
+"""A method has one name for tokens, in all bindings and versions."""
 
 import pytest
 from a2a.compat.v0_3 import a2a_v0_3_pb2

@@ -1,4 +1,4 @@
-"""Names behind one path: what is listed reaches its own server, and nothing hidden shows."""
+"""Names behind one path: each listed name reaches its own server, and shows no hidden one."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What several servers answer, merged into one answer."""
+"""The answers of several servers are merged into one."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""No list shows what its caller may not use, whatever server, policy, revision and transport."""
+"""For random servers, policies and transports, a list shows only what its caller may use."""
 
 import json
 import random
@@ -58,7 +58,7 @@ class Page(NamedTuple):
 
 
 def allows(kind: ListKind, patterns: Sequence[str]) -> Callable[[str], bool]:
-    """What a token with these patterns may use, from the ids of tools, prompts and classes."""
+    """The rights of a token with these patterns, from the ids of tools, prompts and classes."""
 
     def is_granted(part: str) -> bool:
         return any(scope.matches(pattern, part) for pattern in patterns)
@@ -83,7 +83,7 @@ def allows(kind: ListKind, patterns: Sequence[str]) -> Callable[[str], bool]:
 
 @st.composite
 def pages(draw: st.DrawFn, kind: ListKind) -> list[Page]:
-    """What a server lists: entries with all members of MCP, some of them broken."""
+    """The lists of a server: entries with all members of MCP, some of them broken."""
     dice = random.Random(draw(st.integers(0, 2**32)))
     made, number = [], 0
     for _ in range(draw(st.integers(1, 3))):

@@ -112,7 +112,7 @@ def test_a_method_without_a_name_has_no_such_header() -> None:
 
 @pytest.mark.parametrize("method", ["resources/subscribe", "tasks/result", "x/search"])
 def test_a_method_of_no_modern_client_needs_no_name(method: str) -> None:
-    """Whoever serves methods then says that there is no such method."""
+    """The server of the method then answers that it has no such method."""
     message = modern(method)
     assert _code(message, _pairs(headers(message))) == 0
     assert _code(message, _pairs(headers(message, mcp_name="read"))) == 0
@@ -154,7 +154,7 @@ def test_capabilities_are_required() -> None:
 
 @given(name=st.text(min_size=1, max_size=20).filter(lambda text: "\x00" not in text))
 def test_canonical_headers_agree_with_the_body(name: str) -> None:
-    """What the gateway writes passes its own check, whatever the name."""
+    """The headers that the gateway writes pass its own check, for each name."""
     message = read_message(encoded(modern("prompts/get", name=name)))
     written = message_rules.canonical_headers(message, None)
     message_rules.check(message, written, Revision.MODERN)

@@ -1,4 +1,4 @@
-"""What MCP clients get instead of problem documents."""
+"""MCP clients get JSON-RPC errors and results instead of problem documents."""
 
 import json
 from typing import Any

@@ -46,7 +46,7 @@ CLASSES = ResourceClasses(
     ],
 )
 def test_the_longest_pattern_decides(uri: str, expected: str) -> None:
-    """A pattern is a URI, or a beginning of URIs; what matches none is `other`."""
+    """A pattern is a URI, or a beginning of URIs; a URI that matches no pattern is `other`."""
     assert CLASSES.class_of(uri) == expected
 
 
@@ -147,7 +147,7 @@ def looked_up(uri: str) -> str:
 def test_no_server_finds_a_resource_of_another_class(
     parts: list[str], steps: list[Callable[[str], str]]
 ) -> None:
-    """Whatever it does to an accepted URI, in whatever order, the class stays the same."""
+    """An accepted URI keeps its class when a server takes random steps to read it."""
     uri = "".join(parts)
     try:
         found = CLASSES.class_of(uri)

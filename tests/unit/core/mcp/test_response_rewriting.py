@@ -173,7 +173,7 @@ def test_a_message_that_is_too_large_is_an_error_at_once(monkeypatch: pytest.Mon
 
 
 def test_what_all_responses_hold_back_is_bounded() -> None:
-    """What was held is free again at the end, whatever the end is."""
+    """Each end of a response frees the bytes that it held back."""
     room = FairShareLimiter(100)
     first, second, third = (rewriter(room=room) for _ in range(3))
     for each, headers in ((first, JSON), (second, STREAM), (third, JSON)):
@@ -300,7 +300,7 @@ def test_a_broken_response_is_an_error_or_a_message(
     method: str,
     at: list[int],
 ) -> None:
-    """Whatever a server sends, there is no other failure, and each message that passes is one."""
+    """Random bytes of a server cause no other failure, and each message that passes is one."""
     for place, cut_out, put_in in edits:
         body = body[:place] + put_in + body[place + cut_out :]
     room = FairShareLimiter(limits.mcp_message_bytes_max)

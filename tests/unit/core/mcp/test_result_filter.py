@@ -1,4 +1,4 @@
-"""Lists without what a caller may not use; what stays is byte for byte as the server wrote it."""
+"""Lists lack what a caller may not use; the other entries stay as the server wrote them."""
 
 import json
 

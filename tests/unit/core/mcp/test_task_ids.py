@@ -19,7 +19,7 @@ OWNER = IdOwner("article", b"\x01" * 16, "files")
 
 
 class Tasks:
-    """What the observer was told."""
+    """An observer that notes what it hears."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, float | str | None]] = []
@@ -149,7 +149,7 @@ def test_an_escaped_name_is_the_same_name() -> None:
     ],
 )
 def test_all_else_stays_as_the_server_wrote_it(method: str, message: dict[str, Any]) -> None:
-    """What a tool returns, and the tasks of the client, for which a server asks."""
+    """Results of tools keep their ids, and so do tasks of the client, for which a server asks."""
     found, tasks = edited(message, method)
     assert (found, tasks.seen) == (None, [])
 

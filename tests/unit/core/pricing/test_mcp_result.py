@@ -1,4 +1,4 @@
-"""What a message of an MCP server says of its request, and what that costs."""
+"""A message of an MCP server states how its request ends, and the price follows from that."""
 
 import pytest
 from tariffs import PLAIN, STREAM, event, plain
@@ -31,7 +31,7 @@ PROGRESS = {"method": "notifications/progress", "params": {"progress": 1}}
     ],
 )
 def test_a_message_states_how_its_request_ends(message: object, state: ResultState | None) -> None:
-    """What is no response, or cannot be read, says nothing."""
+    """A message that is no response, or that cannot be read, states nothing."""
     assert result_state(plain(message)) is state
 
 

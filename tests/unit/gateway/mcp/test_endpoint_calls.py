@@ -80,7 +80,7 @@ async def test_a_free_method_costs_nothing(site: Site) -> None:
 
 
 async def test_a_legacy_call_has_no_headers_of_its_own(site: Site) -> None:
-    """What a legacy client sends in headers that it does not know is not passed on."""
+    """The server gets no modern header that a legacy client sends: the client cannot mean it."""
     message = legacy("tools/call", name="read")
     fields = {"mcp-protocol-version": "2025-11-25", "mcp-name": "delete"}
     assert (await site.post(message, fields)).status_code == 200

@@ -1,4 +1,4 @@
-"""What calls at an MCP endpoint cost, by their arguments, their results, and their rounds."""
+"""The prices of calls at an MCP endpoint: by arguments, by results, and for several rounds."""
 
 import json
 from collections.abc import AsyncIterator

@@ -59,7 +59,7 @@ async def _ask(
 
 
 def running(world: World) -> list[tuple[IdKind, str]]:
-    """What the worker would cancel in a revocation."""
+    """The work that the worker would cancel in a revocation."""
     registry = world.gateway._services.work
     return sorted((key.kind, key.id) for each in registry._by_branch.values() for key in each)
 

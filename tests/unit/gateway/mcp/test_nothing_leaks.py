@@ -52,7 +52,7 @@ CLASSES = {
 
 
 class Site:
-    """A gateway with a real gate, and what its server answers: pieces, with a pause after each."""
+    """A gateway with a real gate; its server answers with pieces and a pause after each."""
 
     def __init__(self, world: World, house: Gatehouse, client: httpx.AsyncClient) -> None:
         self.world, self.house, self.client = world, house, client
@@ -135,7 +135,7 @@ def _seen(response: Any, name: str) -> tuple[int, list[tuple[str, str]], str]:
 
 @pytest.mark.parametrize("quota", [1_000_000, 1])
 async def test_what_is_not_allowed_looks_like_what_does_not_exist(site: Site, quota: int) -> None:
-    """Whether it has a price, rules or a tariff of its own, and whatever its arguments are."""
+    """So it is with and without a price, rules or a tariff, and with all arguments."""
     token = site.token(["files.ping", "priced.ping"], credit_quota=quota)
     for write in (modern, legacy):
         for path, status, names in (

@@ -45,7 +45,7 @@ def response(body: object, status: str = "200 OK", more: str = "") -> bytes:
 
 
 class Servers:
-    """Two MCP servers, `files` and `priced`, behind one socket; what each of them was asked.
+    """Two MCP servers, `files` and `priced`, behind one socket, which keep their requests.
 
     `tools` are their lists. A server in `down` closes the connection, one in `slow` never answers,
     one in `lacking` does not know what a list of tools is, and one in `ended` knows no session.
@@ -63,7 +63,7 @@ class Servers:
         self.versions = {"files": LEGACY, "priced": "2025-06-18"}
 
     def methods(self, server: str) -> list[str]:
-        """What a server was asked."""
+        """The methods that a server got."""
         return [method for name, method, _, _ in self.asked if name == server]
 
     async def script(self, stream: trio.SocketStream, number: int) -> None:
@@ -157,7 +157,7 @@ class Site:
         return {tool["name"]: tool["description"] for tool in result["tools"]}
 
     async def call(self, name: str) -> str:
-        """What a tool answers, or the text of the error."""
+        """The text of a tool's answer, or of the error."""
         answer = (await self.ask(modern("tools/call", name=name, arguments={"copies": 1}))).json()
         if "error" in answer:
             return str(answer["error"]["message"])
@@ -426,7 +426,7 @@ async def test_a_hostile_server_is_left_out(
 
 
 async def test_a_session_that_a_server_has_ended_begins_anew(tmp_path: Path) -> None:
-    """The client learns it as MCP says, whatever it asked for."""
+    """The client learns it as MCP says, with each kind of request."""
     async with site_of(tmp_path, Servers()) as site:
         begun = await site.ask(legacy("initialize", protocolVersion=LEGACY, capabilities={}))
         session = {"mcp-session-id": begun.headers["mcp-session-id"]}

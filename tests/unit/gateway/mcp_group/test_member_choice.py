@@ -1,4 +1,4 @@
-"""What a list of a group shows can be called, and the call reaches the server that has it."""
+"""A client can call each name in a list of a group, and the call reaches the right server."""
 
 from collections.abc import Collection
 from typing import Any, cast

@@ -1,4 +1,4 @@
-"""What a worker remembers of the lists that branches have got."""
+"""A worker remembers the names in the lists that branches have got."""
 
 import pytest
 

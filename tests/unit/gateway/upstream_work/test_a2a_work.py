@@ -1,4 +1,4 @@
-"""What an A2A call begins at its agent is remembered until the agent has shown how it ended."""
+"""A worker remembers the work of an A2A call until the agent has shown how it ended."""
 
 from collections.abc import Iterable
 

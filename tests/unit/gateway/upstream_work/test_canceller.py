@@ -115,7 +115,7 @@ def searched() -> UpstreamWork:
 
 
 async def test_work_that_is_not_known_is_searched_for(autojump_clock: object) -> None:
-    """The server may begin it late; what the search finds is cancelled and counted."""
+    """The server may begin it late; the canceller cancels and counts the work that it finds."""
     lists = iter([b"", b"a b"])
     async with running(lambda sent: (200, [], next(lists)) if sent == b"which?" else OK) as found:
         world, pool, _ = found

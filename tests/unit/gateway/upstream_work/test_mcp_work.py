@@ -1,4 +1,4 @@
-"""What an MCP call begins is cancelled in its way, and what it ends is not."""
+"""Each kind of work that an MCP call begins is cancelled in its way; work that has ended is not."""
 
 from collections.abc import Iterable
 

@@ -27,7 +27,7 @@ Holds = Callable[[JSONValue, WorkBudget], bool]
 
 
 class ArgumentComparison(msgspec.Struct, frozen=True, kw_only=True):
-    """What one argument may be; everything that is set must hold.
+    """The values that one argument may have; everything that is set must hold.
 
     Attributes:
         at: The steps to the argument; `EACH_ITEM` leads to each item of an array.
@@ -57,7 +57,7 @@ class ArgumentComparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Condition(NamedTuple):
-    """A condition, and what a value must be to meet it."""
+    """A condition, and a text for a model that says how to meet it."""
 
     expected: str
     holds: Holds

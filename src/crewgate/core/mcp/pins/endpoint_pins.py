@@ -42,7 +42,7 @@ class PinState(enum.StrEnum):
 
 
 class PinEvent(enum.StrEnum):
-    """What happened to a pin. `GONE`: a whole list of the server lacks the tool."""
+    """An event of a pin. `GONE`: a whole list of the server lacks the tool."""
 
     PINNED = "pinned"
     NEW = "new"
@@ -68,7 +68,7 @@ class PinChange(msgspec.Struct, frozen=True):
 
 
 class Pin(msgspec.Struct, omit_defaults=True):
-    """What this machine knows of one tool, or of the instructions.
+    """The pin of one tool, or of the instructions.
 
     Attributes:
         name: The name of the tool, or `INSTRUCTIONS`.
@@ -77,7 +77,7 @@ class Pin(msgspec.Struct, omit_defaults=True):
         is_new: Whether the server added it after the first use.
         newest: The digest of the newest definition, if that has ever differed from the pinned one.
         changed: When it first differed; 0 if it has not since the last approval.
-        approved: When a person last approved a definition; 0 if nobody has.
+        approved: When a person last approved a definition; 0 before the first approval.
         gone: Since when the lists of the server lack it; 0 if they have it.
         definition, newest_definition: The canonical texts; `NOT_KEPT` without a text.
     """

@@ -40,7 +40,7 @@ _encode_in_order = msgspec.json.Encoder().encode
 
 
 class SeenDefinition(msgspec.Struct, frozen=True, gc=False):
-    """What a server says about one of its tools, or about itself in its `instructions`.
+    """The definition of one tool as its server lists it, or the `instructions` of the server.
 
     Attributes:
         name: The name of the tool; `INSTRUCTIONS` for the instructions.

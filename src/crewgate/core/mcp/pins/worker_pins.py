@@ -27,7 +27,7 @@ UnapprovedTools = Literal["allow", "refuse"]
 
 
 class PinPolicy(msgspec.Struct, frozen=True):
-    """What an endpoint does about definitions that change, and about tools that are not pinned."""
+    """The reaction of an endpoint to definitions that change, and to tools that are not pinned."""
 
     pins: PinMode = "warn"
     unapproved_tools: UnapprovedTools = "allow"

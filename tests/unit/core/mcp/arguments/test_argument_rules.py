@@ -49,7 +49,7 @@ def ends_in(path: str, folder: str) -> bool:
 @settings(max_examples=deep(300))
 @given(st.lists(pieces, max_size=7).map("".join), st.booleans())
 def test_no_server_reads_an_allowed_path_outside_of_its_folder(path: str, begins: bool) -> None:
-    """Whatever a server decodes, normalizes or joins, an allowed path stays in the folder."""
+    """An allowed path stays in the folder when a server decodes, normalizes or joins it."""
     path = f"/srv/data/{path}" if begins else path
     if is_inside(path, ["/srv/data"]):
         assert all(ends_in(each, "/srv/data") for each in readings(path)), path

@@ -1,4 +1,4 @@
-"""What a person reads before an approval: everything that differs, and no active character."""
+"""Before an approval, a person reads all that differs, and no active character."""
 
 import json
 

@@ -137,7 +137,7 @@ def test_tools_and_kept_texts_are_bounded() -> None:
 
 
 def test_a_file_has_all_of_it(pins: EndpointPins) -> None:
-    """What an agent writes is what the next agent has."""
+    """The next agent has all that an agent writes."""
     pins.observe(seen("delete", 2), LATER, NOW)
     pins.observe(lacking("read"), LATER, NOW)
     pins.observe(seen("added", 1), LATER, NOW)

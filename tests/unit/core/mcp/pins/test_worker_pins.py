@@ -56,7 +56,7 @@ def test_without_a_copy_an_endpoint_that_could_refuse_does_so(worker: WorkerPins
 
 
 def test_what_was_seen_before_the_copy_counts_when_it_arrives(worker: WorkerPins) -> None:
-    """A change is found, and what is equal is not reported."""
+    """The worker finds the change, and reports no equal definition."""
     worker.observe("block", [tool("read"), tool("delete", 2)])
     worker.apply([pin("block", "read"), pin("block", "delete")], LOADED, begins=True)
     assert worker.refusal_of("block", "read") is None
@@ -81,7 +81,7 @@ CASES = [
 def test_each_policy_refuses_its_states(
     worker: WorkerPins, case: str, fields: dict[str, object], refusing: list[str]
 ) -> None:
-    """`block` is for changed tools, `refuse` for those that nobody has approved."""
+    """`block` is for changed tools, `refuse` for those that wait for an approval."""
     pins = [pin(endpoint, "read", **fields) for endpoint in POLICIES]
     worker.apply(pins, LOADED, begins=True)
     found = [endpoint for endpoint in POLICIES if worker.refusal_of(endpoint, "read")]
