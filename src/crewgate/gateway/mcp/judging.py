@@ -47,12 +47,16 @@ from crewgate.gateway.upstream_work.registry import WorkRegistry
 _FREE = 0  # micro-credits
 _FIXED = -1  # the price of the tool
 
+_ACCEPTED = 202
 # A judgement of these depends on names and headers only, beside sealed ids. A session is one.
 _KEPT = frozenset({"tools/call", "prompts/get"})
+# The gateway drops such a message. Its status is that of a server without sessions, which drops it
+# too: the SDK 1 for Python ends a connection if a notification gets an error.
 _NO_SESSION = RPCError(
     INVALID_REQUEST,
-    "The message names a request by its id. Outside of a session, the server cannot tell whose "
-    "request that is.",
+    "The gateway has dropped the message: it names a request by its id. Outside of a session, the "
+    "server cannot tell whose request that is.",
+    _ACCEPTED,
 )
 # The method in the audit, for requests without a message.
 _STREAM, _END_SESSION = "GET", "DELETE"
