@@ -19,7 +19,7 @@ HEADER_MISMATCH = -32020
 MISSING_CAPABILITY = -32021
 UNSUPPORTED_VERSION = -32022
 
-_BAD_REQUEST, _NOT_FOUND = 400, 404
+_ACCEPTED, _BAD_REQUEST, _NOT_FOUND = 202, 400, 404
 
 
 class RPCError(NamedTuple):
@@ -57,6 +57,19 @@ def bad_header(why: str) -> RefusedMessageError:
 def bad_query() -> RefusedMessageError:
     """Return the error for a query in the URL: with it, a client could choose other tools."""
     return RefusedMessageError(RPCError(INVALID_REQUEST, "The URL has a query. Leave it out."))
+
+
+def dropped() -> RefusedMessageError:
+    """Return the error for a message that names a request, outside of a session.
+
+    Its status is that of a server without sessions, which drops the message too: the SDK 1 for
+    Python ends a connection if a notification gets an error.
+    """
+    why = (
+        "The gateway has dropped the message: it names a request by its id. Outside of a session, "
+        "the server cannot tell whose request that is."
+    )
+    return RefusedMessageError(RPCError(INVALID_REQUEST, why, _ACCEPTED))
 
 
 def unknown_method(method: str) -> RefusedMessageError:

@@ -19,10 +19,10 @@ from crewgate.core.mcp.methods import METHODS, Action, Revision
 from crewgate.core.mcp.pins.worker_pins import WorkerPins
 from crewgate.core.mcp.refusals import MCPProblemFormat
 from crewgate.core.mcp.rpc_errors import (
-    INVALID_REQUEST,
     RefusedMessageError,
     RPCError,
     bad_params,
+    dropped,
     malformed,
     unknown_method,
 )
@@ -47,17 +47,8 @@ from crewgate.gateway.upstream_work.registry import WorkRegistry
 _FREE = 0  # micro-credits
 _FIXED = -1  # the price of the tool
 
-_ACCEPTED = 202
 # A judgement of these depends on names and headers only, beside sealed ids. A session is one.
 _KEPT = frozenset({"tools/call", "prompts/get"})
-# The gateway drops such a message. Its status is that of a server without sessions, which drops it
-# too: the SDK 1 for Python ends a connection if a notification gets an error.
-_NO_SESSION = RPCError(
-    INVALID_REQUEST,
-    "The gateway has dropped the message: it names a request by its id. Outside of a session, the "
-    "server cannot tell whose request that is.",
-    _ACCEPTED,
-)
 # The method in the audit, for requests without a message.
 _STREAM, _END_SESSION = "GET", "DELETE"
 
@@ -294,7 +285,7 @@ def _judge(
     if revision is Revision.LEGACY and message.method != "initialize":
         session = open_session(headers, ids)
     if not session and (message.kind == "response" or (method is not None and method.in_session)):
-        raise RefusedMessageError(_NO_SESSION)
+        raise dropped()
     message = open_ids(message, ids)
     is_free = part.id == endpoint.name or (method is not None and method.action in _UNPRICED)
     return JudgedMessage(
