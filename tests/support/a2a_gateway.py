@@ -1,22 +1,16 @@
 """A whole gateway in front of the test agent, for A2A clients of all kinds."""
 
-import os
-import ssl
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import msgspec
-from installation import Premises, wait_until
+from installation import Premises
+from observed_server import ObservedGateway, ObservedServer, served
 
 from crewgate.demo.ports import reserve
 from crewgate.issuer import SubAgent
 
-SERVER = Path(__file__).with_name("a2a_agent.py")
+ALL = ("agent.*",)
 ENDPOINT = """
 [upstream.agent]
 url = "http://127.0.0.1:{http}"
@@ -35,64 +29,27 @@ grpc = "agent-grpc"
 """
 
 
-class Agent:
-    """The test agent as a process of its own."""
+class Agent(ObservedServer):
+    """The test agent."""
 
     def __init__(self, **environment: str) -> None:
-        self.port, self.grpc_port = reserve(), reserve()
+        self.grpc_port = reserve()
+        super().__init__("a2a_agent.py", reserve(), self.grpc_port, **environment)
         self.url = f"http://127.0.0.1:{self.port}"
-        command = [sys.executable, str(SERVER), str(self.port), str(self.grpc_port)]
-        self._process = subprocess.Popen(
-            command, env=os.environ | environment, stdin=subprocess.PIPE
-        )
-
-    def observed(self) -> dict[str, Any]:
-        """What reached the agent: `requests`, oldest first, and tasks by what became of them."""
-        with urllib.request.urlopen(f"{self.url}/observed") as answer:
-            found: dict[str, Any] = msgspec.json.decode(answer.read())
-        return found
-
-    def wait(self) -> None:
-        """Return once it answers."""
-
-        def answers() -> bool:
-            assert self._process.poll() is None, "the test agent has ended"
-            try:
-                self.observed()
-            except OSError:
-                return False
-            return True
-
-        wait_until(answers)
-
-    def end(self) -> None:
-        """End it."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
 
 
-class A2AGateway:
-    """Where the gateway is, whom to trust, and tokens."""
+class A2AGateway(ObservedGateway):
+    """A gateway in front of the test agent."""
 
     def __init__(self, premises: Premises, agent: Agent) -> None:
-        self.premises, self.agent = premises, agent
-        self.orchestrator = premises.orchestrator()
+        super().__init__(premises)
+        self.agent = agent
         self.authority = f"localhost:{premises.port}"
         self.url = f"https://{self.authority}/a2a/agent"
-        self.ca = premises.folder / "certs" / "ca.pem"
 
-    def trust(self) -> ssl.SSLContext:
-        """A context that trusts the gateway."""
-        return ssl.create_default_context(cafile=str(self.ca))
-
-    def start(self, credits_: str = "100", tools: Sequence[str] = ("agent.*",)) -> SubAgent:
-        """Mint a token of a branch of its own; `orchestrator.revoke` ends the branch."""
-        return self.orchestrator.start_run(credits=credits_, tools=tools)
+    def start(self, credits_: str = "100", tools: Sequence[str] = ALL) -> SubAgent:
+        """Mint a token of a branch of its own, by default for the whole endpoint."""
+        return super().start(credits_, tools)
 
 
 @contextmanager
@@ -101,18 +58,7 @@ def a2a_gateway(folder: Path, more: str = "", **environment: str) -> Iterator[A2
 
     `more` are further keys of the endpoint, and `environment` is the agent's.
     """
-    agent = Agent(**environment)  # it starts while the gateway does
-    premises = None
-    try:
-        premises = Premises(folder)
-        head, _, _ = premises.file.read_text().partition("[upstream.tools]")
-        head = head.replace("workers = 2", "workers = 1").replace('"search.*"', '"agent.*"')
-        endpoint = ENDPOINT.format(http=agent.port, grpc=agent.grpc_port)
-        premises.file.write_text(head + endpoint + more)
-        premises.serve()
-        agent.wait()
+    agent = Agent(**environment)
+    endpoint = ENDPOINT.format(http=agent.port, grpc=agent.grpc_port) + more
+    with served(folder, agent, endpoint, ALL) as premises:
         yield A2AGateway(premises, agent)
-    finally:
-        if premises is not None:
-            premises.end()
-        agent.end()

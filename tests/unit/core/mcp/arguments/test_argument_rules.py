@@ -158,7 +158,7 @@ def refusal(comparison: dict[str, Any], arguments: str | None) -> str | None:
         ({"not_matches": ("main", "release-*")}, '{"a": "topic"}', True),
         ({"not_matches": ("main", "release-*")}, '{"a": "release-"}', False),
         ({"not_matches": ("main",)}, '{"a": ["main"]}', False),
-        ({"under": ("/srv", "/tmp")}, '{"a": "/tmp/x"}', True),
+        ({"under": ("/srv", "/data")}, '{"a": "/data/x"}', True),
         ({"under": ("/srv",)}, '{"a": 1}', False),
         ({"url_hosts": ("a.example",)}, '{"a": "https://a.example/"}', True),
         ({"at_least": 1, "at_most": 10}, '{"a": 1e1}', True),
