@@ -68,6 +68,10 @@ class JudgedRequest(Protocol):
         """How problems of this request are written."""
 
     @property
+    def stays_open(self) -> bool:
+        """Whether the response is a stream that costs nothing and ends when its client likes."""
+
+    @property
     def outlives_client(self) -> bool:
         """Whether the call goes on if its client disconnects."""
 

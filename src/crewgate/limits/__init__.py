@@ -243,6 +243,9 @@ journal_slack_lines = 4096  # about 1 MiB before it is worth rewriting the journ
 # Tools' servers (upstream/).
 upstream_connections_default = 256  # of one upstream and worker, busy and idle ones together
 upstream_connections_max = 4096  # one for each call: with calls of 1 s, a worker cannot carry more
+open_streams_divisor = 2  # free streams get half of the connections; the others stay for calls
+open_streams_crew_share = 2  # the divisor: a crew gets at most half of these, so others get some
+open_streams_branch_share = 8  # the same for a branch: 16 streams with 256 connections
 upstream_retry_share = 0.2  # of the calls; the default retry budget of Finagle and Envoy
 upstream_keep_seconds = 4.0  # without use; servers of the field close after 5 (uvicorn, Node)
 # A connection rests for so long after an answer that ended with its head. If the server wrongly

@@ -116,6 +116,11 @@ class JudgedA2ARequest(msgspec.Struct, frozen=True):
         return _CARD if self.called is None else self.called.name
 
     @property
+    def stays_open(self) -> bool:
+        """Return False: the configuration says what each stream of an agent costs."""
+        return False
+
+    @property
     def outlives_client(self) -> bool:
         """Whether the call goes on if its client disconnects.
 

@@ -18,6 +18,7 @@ from crewgate.gateway.call.background_tasks import BackgroundTasks
 from crewgate.gateway.call.call_metrics import CallMetrics
 from crewgate.gateway.call.ended_call_queue import EndedCallQueue
 from crewgate.gateway.call.in_flight import InFlightCalls
+from crewgate.gateway.call.open_streams import OpenStreams
 from crewgate.gateway.upstream_work.registry import WorkRegistry
 from crewgate.metrics.process_metrics import ProcessMetrics
 from crewgate.server.socket_poller import SocketPoller
@@ -51,6 +52,7 @@ class CallServices:
         self.wait_seconds = wait_seconds
         self.work = WorkRegistry(lambda _: None) if work is None else work
         self.detached = FairShareLimiter(limits.detached_calls_max, limits.detached_calls_share)
+        self.open_streams = OpenStreams()
         self.pins = WorkerPins()
         self.audit_lines = AuditLines()
         self.settlements = EndedCallQueue(sink, poller)

@@ -118,8 +118,6 @@ class Gateway:
                 verdict = Denial(Reason.INVALID_REQUEST, verdict.grant)
             self._refusals.refuse(exchange, self.routes, pending.described, verdict.reason, verdict)
             return
-        if self._refusals.refuses_message(pending, self.routes, verdict):
-            return
         # If the routes were replaced while the call waited, its message has not been judged.
         is_unjudged = entry is not None and entry.endpoint is not None and pending.message is None
         if entry is None or pending.fields is None or is_unjudged or not services.sink.ready():
@@ -127,6 +125,8 @@ class Gateway:
             described = pending.described
             kind = problem_types.BUSY if is_unjudged else problem_types.AUDIT_UNAVAILABLE
             self._refuse_unrecorded(exchange, described, kind, verdict.grant)
+            return
+        if self._refusals.refuses_message(pending, entry, verdict):
             return
         identity = self._identities.of(verdict.grant)
         budget = () if pending.message is None else pending.message.budget_fields(verdict)

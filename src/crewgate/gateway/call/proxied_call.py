@@ -50,6 +50,7 @@ class ProxiedCall:
         "_outlives_client",
         "_routes",
         "_services",
+        "_stays_open",
         "_upload",
         "attempts",
         "ended_ns",
@@ -107,6 +108,7 @@ class ProxiedCall:
         self.response = ResponseRelay(services, entry, self._metering, rewriter)
         self._detached: DetachedResponse | None = None  # set once its client has left
         self._outlives_client = message is not None and message.outlives_client
+        self._stays_open = message is not None and message.stays_open
         self.ended_ns = 0
         self.started_ns = self.sent_ns = time.monotonic_ns()
         pending.exchange.watcher = self
@@ -348,6 +350,8 @@ class ProxiedCall:
         self.ignore_client()
         self.release_stream()
         self.response.close()
+        if self._stays_open:
+            self._services.open_streams.free(self._entry.pool.upstream, permit.grant)
         if outcome is not CallOutcome.DONE:
             denial = metering.denial if metering and outcome is CallOutcome.EXHAUSTED else None
             if denial is not None:

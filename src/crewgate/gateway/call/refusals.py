@@ -18,7 +18,15 @@ from crewgate.gateway.call.problem_response import respond_with_problem
 from crewgate.gateway.call.undecided_call import UndecidedCall
 from crewgate.gateway.endpoint import JudgedRequest
 from crewgate.gateway.routes import RouteTable
+from crewgate.gateway.tool_route import ToolRoute
 from crewgate.server.exchange import Exchange
+
+_MANY_STREAMS = structs.replace(
+    problem_types.BUSY,
+    title="Too many open streams",
+    detail="This branch or its crew has too many open streams at this server. Close one, or call "
+    "without a stream.",
+)
 
 
 class Refusals:
@@ -65,14 +73,30 @@ class Refusals:
             exchange.respond(status, headers, body)
         self._services.record_refusal(info, denial)
 
-    def refuses_message(self, pending: UndecidedCall, routes: RouteTable, permit: Permit) -> bool:
+    def refuses_message(self, pending: UndecidedCall, entry: ToolRoute, permit: Permit) -> bool:
         """Refuse a permitted call for its tool, its arguments, or for what else its message uses.
 
         Return False if they permit it. In observe mode, the permit notes why it would
-        be refused, and the call goes on.
+        be refused, and the call goes on. A stream that stays open is counted, until it has ended.
         """
         message = pending.message
-        objection = None if message is None else self._objection(message, permit)
+        if message is None:
+            return False
+        if self._objects(message, pending, permit):
+            return True
+        if not message.stays_open:
+            return False
+        if self._services.open_streams.take(entry.pool.upstream, permit.grant):
+            return False
+        permit.release()
+        self.refuse_unrecorded(
+            pending.exchange, pending.routes, pending.described, _MANY_STREAMS, permit.grant
+        )
+        return True
+
+    def _objects(self, message: JudgedRequest, pending: UndecidedCall, permit: Permit) -> bool:
+        """Refuse a call for what its message uses; return False if nothing is against it."""
+        objection = self._objection(message, permit)
         if objection is None:
             return False
         reason, detail = objection
@@ -83,7 +107,7 @@ class Refusals:
         kind = problem_types.PROBLEM_TYPES[reason]
         answer = structs.replace(kind, detail=detail or kind.detail)
         denial = Denial(reason, permit.grant)
-        self.refuse_with(pending.exchange, routes, pending.described, answer, denial)
+        self.refuse_with(pending.exchange, pending.routes, pending.described, answer, denial)
         return True
 
     def _objection(self, message: JudgedRequest, permit: Permit) -> tuple[Reason, str] | None:

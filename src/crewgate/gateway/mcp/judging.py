@@ -22,7 +22,6 @@ from crewgate.core.mcp.rpc_errors import (
     RefusedMessageError,
     RPCError,
     bad_params,
-    dropped,
     malformed,
     unknown_method,
 )
@@ -37,6 +36,7 @@ from crewgate.gateway.mcp.opened_ids import (
     open_ids,
     open_last_event,
     open_session,
+    open_session_of,
     subscribed_resources,
 )
 from crewgate.gateway.mcp.responses import is_unread, response_to
@@ -105,6 +105,11 @@ class JudgedMessage(msgspec.Struct, frozen=True):
         if self.rules is None or self.message is None:
             return None
         return self.rules.check(self.message.arguments)
+
+    @property
+    def stays_open(self) -> bool:
+        """Whether the response is a stream that costs nothing and ends when its client likes."""
+        return self.action is Action.STREAM or self.action is Action.LISTEN
 
     @property
     def outlives_client(self) -> bool:
@@ -281,11 +286,7 @@ def _judge(
         raise message_rules.not_served(endpoint.config.served)
     part = _part(endpoint, message, revision)
     method = METHODS.get(message.method)
-    session: list[HeaderField] = []
-    if revision is Revision.LEGACY and message.method != "initialize":
-        session = open_session(headers, ids)
-    if not session and (message.kind == "response" or (method is not None and method.in_session)):
-        raise dropped()
+    session = open_session_of(message, revision, headers, ids)
     message = open_ids(message, ids)
     is_free = part.id == endpoint.name or (method is not None and method.action in _UNPRICED)
     return JudgedMessage(

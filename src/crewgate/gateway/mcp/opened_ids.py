@@ -11,12 +11,13 @@ from crewgate import limits
 from crewgate._native.json_rpc import JSONRPCMessage, read_message
 from crewgate.core.http_types import HeaderField
 from crewgate.core.mcp import message_rules
-from crewgate.core.mcp.methods import METHODS, Action
+from crewgate.core.mcp.methods import METHODS, Action, Revision
 from crewgate.core.mcp.rpc_errors import (
     INVALID_REQUEST,
     RefusedMessageError,
     RPCError,
     bad_params,
+    dropped,
 )
 from crewgate.core.mcp.task_ids import open_related_task, open_task
 from crewgate.core.sealed_ids import CallIds, IdKind
@@ -61,6 +62,23 @@ def open_session(headers: Sequence[HeaderField], ids: CallIds) -> list[HeaderFie
         RefusedMessageError: The branch has no such session.
     """
     return _open_header(headers, message_rules.SESSION, IdKind.MCP_SESSION, ids, _SESSION_GONE)
+
+
+def open_session_of(
+    message: JSONRPCMessage, revision: Revision, headers: Sequence[HeaderField], ids: CallIds
+) -> list[HeaderField]:
+    """Return the header with the server's id of the session of a message; nothing if it has none.
+
+    Raises:
+        RefusedMessageError: The branch has no such session, or the message needs one.
+    """
+    session: list[HeaderField] = []
+    if revision is Revision.LEGACY and message.method != "initialize":
+        session = open_session(headers, ids)
+    method = METHODS.get(message.method)
+    if not session and (message.kind == "response" or (method is not None and method.in_session)):
+        raise dropped()
+    return session
 
 
 def open_last_event(headers: Sequence[HeaderField], ids: CallIds) -> list[HeaderField]:

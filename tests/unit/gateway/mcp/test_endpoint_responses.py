@@ -11,6 +11,8 @@ from gateway_world import World, running_gateway
 from mcp_messages import encoded, headers, legacy, modern
 from scripted_server import read_request
 
+from crewgate import limits
+
 _HEAD = "HTTP/1.1 200 OK\r\nContent-Type: %s\r\n%s\r\n"
 TOOLS = [{"name": name, "inputSchema": {"type": "object"}} for name in ("read", "delete", "a/b")]
 
@@ -106,6 +108,35 @@ async def test_an_unusable_response_shows_nothing(tmp_path: Path, answer: bytes)
         assert message.startswith("Tool server failed. The response with the HTTP status 200 ")
         assert message.endswith(". The tool may have done its work.")
         assert "read" not in response.text.replace("cannot be read", "")
+
+
+async def test_free_streams_leave_connections_for_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A branch has a bounded number of them open at a server; one that ends makes room."""
+    monkeypatch.setattr(limits, "open_streams_branch_share", 64)  # two with 256 connections
+    note = {"jsonrpc": "2.0", "method": "notifications/message", "params": {}}
+    seen: list[bytes] = []
+    async with running_gateway(_script(_events(note), seen), tmp_path) as world:
+        streams = world.gateway._services.open_streams
+        listen = modern("subscriptions/listen", notifications={})
+        request = {"content": encoded(listen), "headers": headers(listen)}
+        async with world.client() as client:
+            async with client.stream("GET", "/mcp/files"), client.stream("GET", "/mcp/files"):
+                refused = await client.get("/mcp/files")
+                assert (refused.status_code, len(seen)) == (503, 2)
+                again = await client.post("/mcp/files", **request)
+                assert (again.status_code, len(seen)) == (503, 2)
+                assert "too many open streams at this server" in again.json()["error"]["message"]
+                async with (
+                    world.client(token="sibling") as other,
+                    other.stream("POST", "/mcp/files", **request) as response,
+                ):
+                    assert response.status_code == 200
+            await world.settled()
+            assert streams._limiters == {}
+            async with client.stream("GET", "/mcp/files") as response:
+                assert response.status_code == 200
 
 
 async def test_a_compressed_legacy_stream_is_not_passed_on(tmp_path: Path) -> None:
