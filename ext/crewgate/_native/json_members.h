@@ -45,19 +45,22 @@ static int json_want(json_wanted *wanted, const char *name, size_t n) {
 }
 
 /* Skips a string from behind its opening quote, eight bytes at a time: a byte that is a quote or a
- * backslash becomes zero, which only zeros and what is above them turn into a set top bit. */
+ * backslash becomes zero, which only zeros and what is above them turn into a set top bit. So the
+ * lowest set bit is that of the first one. */
 static void json_skip_string(json_text *t) {
     const uint64_t each = 0x0101010101010101ull;
     uint64_t word;
     while (t->at < t->end) {
         if (t->end - t->at >= 8) {
             memcpy(&word, t->at, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+            word = __builtin_bswap64(word);
+#endif
             uint64_t quote = word ^ each * '"', escape = word ^ each * '\\';
             uint64_t zero = ((quote - each) & ~quote) | ((escape - each) & ~escape);
-            if ((zero & each * 0x80) == 0) {
-                t->at += 8;
-                continue;
-            }
+            zero &= each * 0x80;
+            t->at += zero ? (unsigned)__builtin_ctzll(zero) / 8 : 8;
+            if (!zero) continue;
         }
         unsigned char c = *t->at++;
         if (c == '"') return;
@@ -93,9 +96,15 @@ static int json_next_member(json_text *t, json_text *name, json_text *value) {
     return 1;
 }
 
+/* Whether a name is written as it is looked for, without an escape. */
+static inline int json_is_plainly(json_text name, const json_wanted *wanted) {
+    size_t n = (size_t)(wanted->name.end - wanted->name.at);
+    return (size_t)(name.end - name.at) == n && memcmp(name.at, wanted->name.at, n) == 0;
+}
+
 /* Finds the values of the `count` names in an object; `at` is NULL for a name that is not there, and
- * for every name if the value is no object. Returns 1; 0 if a member has another spelling of a name,
- * which `misspelt` is then. */
+ * for every name if the value is no object. No two of the names are spellings of one. Returns 1; 0
+ * if a member has another spelling of a name, which `misspelt` is then. */
 static int json_find(json_text object, const json_wanted *wanted, size_t count, json_text *found,
                      json_text *misspelt) {
     json_text name, value;
@@ -103,6 +112,12 @@ static int json_find(json_text object, const json_wanted *wanted, size_t count, 
     for (size_t i = 0; i < count; i++) found[i] = (json_text){NULL, NULL};
     if (!json_take(&object, '{')) return 1;
     while (json_next_member(&object, &name, &value)) {
+        size_t at = 0;
+        while (at < count && !json_is_plainly(name, &wanted[at])) at++;
+        if (at < count) {
+            found[at] = value;
+            continue;
+        }
         size_t size = json_fold(name, folded);
         for (size_t i = 0; i < count; i++) {
             if (wanted[i].folded_size != size || memcmp(wanted[i].folded, folded, size) != 0)

@@ -11,11 +11,11 @@ import msgspec
 from crewgate import limits
 from crewgate.errors import MalformedMessageError
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromStringAndSize
-from cpython.bytes cimport PyBytes_GET_SIZE
-from cpython.unicode cimport PyUnicode_DecodeUTF8
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memchr, memcmp, memcpy
+from libc.string cimport memchr, memcpy
+
+from crewgate._native.json_value cimport *
 
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
@@ -23,9 +23,6 @@ cdef extern from "Python.h":
 
 cdef extern from "json_document.h" nogil:
     const uint32_t JSON_LEVELS_MAX
-    ctypedef struct json_text:
-        const unsigned char *at
-        const unsigned char *end
     ctypedef enum json_fault:
         JSON_SOUND, JSON_UNEXPECTED, JSON_TRUNCATED, JSON_NOT_UTF8, JSON_BAD_ESCAPE, JSON_CONTROL
         JSON_TOO_DEEP, JSON_TOO_MANY, JSON_DUPLICATE, JSON_NO_MEMORY
@@ -35,8 +32,6 @@ cdef extern from "json_document.h" nogil:
         uint32_t values_max
         json_fault fault
     void json_check_document(json_document *d, const unsigned char *text, size_t n) noexcept
-    unsigned char *json_decode(json_text string, unsigned char *out) noexcept
-    void json_skip_blank(json_text *t) noexcept
 
 cdef extern from "json_members.h" nogil:
     ctypedef struct json_wanted:
@@ -94,6 +89,17 @@ cdef int prepare(tuple names, json_wanted *wanted) except -1:
 if JSON_LEVELS_MAX != limits.json_rpc_depth_max:
     raise ImportError("json_document.h and crewgate/limits differ: make them equal and rebuild")
 
+
+cdef dict places(tuple names):
+    """Return the index of each name."""
+    return {name.decode(): at for at, name in enumerate(names)}
+
+
+cdef dict TOP_PLACES = places(TOP_NAMES)
+cdef dict PARAMS_PLACES = places(PARAMS_NAMES)
+cdef dict META_PLACES = places(META_NAMES)
+cdef int PARAMS_IN_TOP = TOP_PLACES["params"]
+cdef int META_IN_PARAMS = PARAMS_PLACES["_meta"]
 prepare(TOP_NAMES, TOP)
 prepare(PARAMS_NAMES, PARAMS)
 prepare(META_NAMES, META)
@@ -123,63 +129,6 @@ cdef int check(const unsigned char *text, size_t n) except -1:
         f"{FAULTS[document.fault]} (at byte {document.text.at - text})")
 
 
-cdef inline size_t size_of(json_text span) noexcept:
-    return <size_t>(span.end - span.at)
-
-
-cdef inline bytes raw(json_text span):
-    """Return the JSON text of a value; None if there is no value."""
-    return None if span.at == NULL else PyBytes_FromStringAndSize(
-        <const char *>span.at, span.end - span.at)
-
-
-cdef inline bint equals(json_text span, const char *word, size_t n) noexcept:
-    return size_of(span) == n and memcmp(span.at, word, n) == 0
-
-
-cdef inline bint is_null(json_text span) noexcept:
-    return span.at == NULL or equals(span, b"null", 4)
-
-
-cdef inline bint is_object(json_text span) noexcept:
-    return span.at != NULL and span.at < span.end and span.at[0] == c"{"
-
-
-cdef inline bint is_string(json_text span) noexcept:
-    return size_of(span) >= 2 and span.at[0] == c'"'
-
-
-cdef object decoded(json_text span):
-    """Return the text of a string."""
-    cdef json_text inside = json_text(span.at + 1, span.end - 1)
-    cdef bytes out
-    cdef char *start
-    if memchr(inside.at, c"\\", size_of(inside)) == NULL:
-        return PyUnicode_DecodeUTF8(<const char *>inside.at, size_of(inside), NULL)
-    out = PyBytes_FromStringAndSize(NULL, size_of(inside))
-    start = PyBytes_AS_STRING(out)
-    return PyUnicode_DecodeUTF8(
-        start, <char *>json_decode(inside, <unsigned char *>start) - start, NULL)
-
-
-cdef bint is_integer(json_text span) noexcept:
-    """Whether a number is an integer that every JSON reader keeps exact: up to 2^53 - 1."""
-    cdef const unsigned char *at = span.at
-    cdef uint64_t value = 0
-    cdef size_t digits
-    if at < span.end and at[0] == c"-":
-        at += 1
-    digits = <size_t>(span.end - at)
-    if digits == 0 or digits > 16 or (at != span.at and at[0] == c"0"):
-        return False
-    while at < span.end:
-        if not c"0" <= at[0] <= c"9":
-            return False
-        value = value * 10 + (at[0] - c"0")
-        at += 1
-    return value < <uint64_t>1 << 53
-
-
 cdef class JSONRPCMessage:
     """See the stub."""
 
@@ -189,6 +138,7 @@ cdef class JSONRPCMessage:
     cdef json_text in_top[TOP_COUNT]
     cdef json_text in_params[PARAMS_COUNT]
     cdef json_text in_meta[META_COUNT]
+    cdef bint has_read_params
 
     def __cinit__(self):
         self.body = self.id = b""
@@ -246,25 +196,47 @@ cdef class JSONRPCMessage:
                 "_ or -: write it as the protocol does", misspelt.at - 1)
         return 0
 
+    cdef Py_ssize_t find_known(self, tuple path, json_text *found) except -1:
+        """Find the value of the first names of a path, if `read` has found it; return how many names
+        these are. Without them, the value is the message."""
+        cdef const unsigned char *start = <const unsigned char *>PyBytes_AS_STRING(self.body)
+        at = TOP_PLACES.get(path[0])
+        if at is None:
+            found[0] = json_text(start, start + PyBytes_GET_SIZE(self.body))
+            json_skip_blank(found)
+            return 0
+        found[0] = self.in_top[<int>at]
+        if <int>at != PARAMS_IN_TOP or not self.has_read_params or len(path) == 1:
+            return 1
+        at = PARAMS_PLACES.get(path[1])
+        if at is None:
+            return 1
+        found[0] = self.in_params[<int>at]
+        if <int>at != META_IN_PARAMS or len(path) == 2:
+            return 2
+        at = META_PLACES.get(path[2])
+        if at is None:
+            return 2
+        found[0] = self.in_meta[<int>at]
+        return 3
+
     cdef json_text value_at(self, tuple path) except *:
         """Return where the value at a path is; `at` is NULL if there is none."""
         cdef json_wanted wanted
         cdef Py_ssize_t size = 0
         cdef const char *name
-        cdef const unsigned char *start = <const unsigned char *>PyBytes_AS_STRING(self.body)
-        cdef json_text span = json_text(start, start + PyBytes_GET_SIZE(self.body))
-        json_skip_blank(&span)
+        cdef json_text span
         if not path:
             raise ValueError("a path has at least one name")
-        for step in path:
+        for step in path[self.find_known(path, &span):]:
+            if span.at == NULL:
+                break
             name = PyUnicode_AsUTF8AndSize(step, &size)
             if not PyUnicode_IS_COMPACT_ASCII(step) or (
                     memchr(name, c'"', size) != NULL or memchr(name, c"\\", size) != NULL
                     or not json_want(&wanted, name, <size_t>size)):
                 raise ValueError(f"{step!r} is not a name that can be looked for")
             self.find(span, &wanted, 1, &span)
-            if span.at == NULL:
-                break
         return span
 
     cdef str text_at(self, json_text span, object name, int code):
@@ -353,6 +325,7 @@ cdef class JSONRPCMessage:
 
     cdef int read_params(self, json_text params) except -1:
         self.find(params, PARAMS, PARAMS_COUNT, self.in_params)
+        self.has_read_params = True
         self.name = self.text_at(self.in_params[0], "params.name", INVALID_PARAMS)
         self.uri = self.text_at(self.in_params[1], "params.uri", INVALID_PARAMS)
         self.task_id = self.text_at(self.in_params[2], "params.taskId", INVALID_PARAMS)

@@ -67,8 +67,9 @@ class JSONRPCMessage:
         """Return the raw value at a path of names, such as `member("result", "tools")`.
 
         Returns None if there is none, or if a value on the way is not an object. Each name is ASCII
-        of at most 60 characters, without quote and backslash. It goes over the whole object of each
-        name, a gigabyte a second, so a caller that needs a value twice keeps it.
+        of at most 60 characters, without quote and backslash. An attribute of the message is found
+        at once. For any other name, `member` goes over the whole object, a gigabyte a second, so a
+        caller that needs a value twice keeps it.
 
         Raises ValueError if a name cannot be looked for, and MalformedMessageError like `text`.
         """
