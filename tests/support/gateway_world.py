@@ -195,6 +195,9 @@ class FakeJudge:
         self.permits.append(permit)
         return permit
 
+    def grant_for(self, token: bytes, tool: int, peer_crew: str | None) -> Grant | None:
+        return None if self.denials or tool < 0 else self.grants.get(token)
+
     async def draw(self, grant: Grant, need: int) -> CreditDrawn | None:
         await trio.lowlevel.checkpoint()
         return None

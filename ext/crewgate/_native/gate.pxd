@@ -16,10 +16,14 @@ cdef class Gate:
     cdef uint64_t wall, boot                # the clocks of a test
     cdef uint64_t hits, misses
 
+    cdef object verified(self, Policy policy, bytes token, Py_ssize_t tool, uint64_t wall,
+                         uint64_t boot)
     cdef bint fresh(self, Policy policy, uint64_t boot)
     cdef object judge(self, Policy policy, VerifiedToken entry, Py_ssize_t tool, bytes request,
                       object peer_crew, bint observe, bint drawn, int64_t bound,
                       bint is_upper_bound, str name, uint64_t wall, uint64_t boot)
+    cdef object misused(self, Policy policy, VerifiedToken entry, cg_branch *branch,
+                        Py_ssize_t tool, object peer_crew)
     cdef bint ungoverned(self, cg_branch *branch, VerifiedToken entry)
     cdef Permit observed(self, VerifiedToken entry, cg_branch *branch, Py_ssize_t tool,
                          bytes request, uint64_t wall, uint64_t boot, object denial)

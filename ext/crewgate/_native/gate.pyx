@@ -63,6 +63,34 @@ cdef class Gate:
             wall = cg_clock_ns(CLOCK_REALTIME)
             boot = cg_clock_ns(CLOCK_BOOTTIME)
         cdef Policy policy = self.holder.policy
+        found = self.verified(policy, token, tool, wall, boot)
+        if type(found) is not VerifiedToken:
+            return found
+        return self.judge(policy, <VerifiedToken>found, tool, request, peer_crew, observe, drawn,
+                          price, is_upper_bound, name, wall, boot)
+
+    def grant_for(self, bytes token not None, Py_ssize_t tool, *, peer_crew=None):
+        """See the stub."""
+        cdef uint64_t wall = self.wall
+        cdef uint64_t boot = self.boot
+        if boot == 0:
+            wall = cg_clock_ns(CLOCK_REALTIME)
+            boot = cg_clock_ns(CLOCK_BOOTTIME)
+        cdef Policy policy = self.holder.policy
+        found = self.verified(policy, token, tool, wall, boot)
+        if type(found) is not VerifiedToken:
+            return None
+        cdef VerifiedToken entry = <VerifiedToken>found
+        cdef cg_branch *branch = find_branch(self.table, entry)
+        if (self.misused(policy, entry, branch, tool, peer_crew) is not None
+                or not entry.allows(policy, tool)
+                or branch == NULL or self.ungoverned(branch, entry)):
+            return None
+        return entry.grant
+
+    cdef object verified(self, Policy policy, bytes token, Py_ssize_t tool, uint64_t wall,
+                         uint64_t boot):
+        """Return the VerifiedToken of a token that is good now, or the Denial."""
         self.table.check_open()
         if policy is None or not self.fresh(policy, boot):
             return NOT_FRESH
@@ -86,8 +114,7 @@ cdef class Gate:
         # Only after the token is verified: without a token, nobody may learn which tools are open.
         if not synced and not policy.goes_on_stale(tool):
             return NOT_FRESH
-        return self.judge(policy, entry, tool, request, peer_crew, observe, drawn, price,
-                          is_upper_bound, name, wall, boot)
+        return entry
 
     cdef bint fresh(self, Policy policy, uint64_t boot):
         cdef cg_header *header = self.table.t.header
@@ -99,16 +126,9 @@ cdef class Gate:
                       bint is_upper_bound, str name, uint64_t wall, uint64_t boot):
         """Decide a call with a good token that is not revoked."""
         cdef cg_branch *branch = find_branch(self.table, entry)
-        if peer_crew is not None and peer_crew != entry.crew.name:
-            return Denial(Reason.BINDING_MISMATCH, entry.grant)
-        if branch != NULL and (cg_get(&branch.path[0]) != entry.path[0]
-                               or cg_get(&branch.path[1]) != entry.path[1]):
-            return Denial(Reason.BINDING_MISMATCH, entry.grant)
-        if tool < 0 or tool >= policy.tool_count:
-            return Denial(Reason.UNKNOWN_TOOL, entry.grant)
-        owner = policy.owner[tool]
-        if owner is not None and owner != entry.crew.name and peer_crew is None:
-            return Denial(Reason.BINDING_MISMATCH, entry.grant)
+        misuse = self.misused(policy, entry, branch, tool, peer_crew)
+        if misuse is not None:
+            return misuse
         observe = observe or entry.crew.observe or policy.observe[tool]
         cdef bint is_allowed = (
             entry.allows(policy, tool) if name is None else entry.allows_name(name))
@@ -129,6 +149,21 @@ cdef class Gate:
         if observe and type(result) is Denial and (drawn or not result.retry):
             return self.observed(entry, branch, tool, request, wall, boot, result)
         return result
+
+    cdef object misused(self, Policy policy, VerifiedToken entry, cg_branch *branch,
+                        Py_ssize_t tool, object peer_crew):
+        """Return the Denial of a call that is not for this caller or tool; None if it is."""
+        if peer_crew is not None and peer_crew != entry.crew.name:
+            return Denial(Reason.BINDING_MISMATCH, entry.grant)
+        if branch != NULL and (cg_get(&branch.path[0]) != entry.path[0]
+                               or cg_get(&branch.path[1]) != entry.path[1]):
+            return Denial(Reason.BINDING_MISMATCH, entry.grant)
+        if tool < 0 or tool >= policy.tool_count:
+            return Denial(Reason.UNKNOWN_TOOL, entry.grant)
+        owner = policy.owner[tool]
+        if owner is not None and owner != entry.crew.name and peer_crew is None:
+            return Denial(Reason.BINDING_MISMATCH, entry.grant)
+        return None
 
     cdef bint ungoverned(self, cg_branch *branch, VerifiedToken entry):
         """Whether the agent does not know the grant yet that governs the branch's quota."""

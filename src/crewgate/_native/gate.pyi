@@ -3,6 +3,7 @@
 from crewgate._native.permit import GateContext, Permit
 from crewgate._native.table import Table
 from crewgate.core.policy.policy import Policy
+from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 
 class Gate:
@@ -41,5 +42,11 @@ class Gate:
         Raises:
             ValueError: `price` is above the largest possible price.
             TableError: The table is closed.
+        """
+    def grant_for(self, token: bytes, tool: int, *, peer_crew: str | None = None) -> Grant | None:
+        """Return the grant of a token if a free call of the tool would be permitted.
+
+        None if `decide` would refuse the call, would ask for a draw, or would permit it in observe
+        mode only. Nothing is reserved. Raises TableError if the table is closed.
         """
     def counters(self) -> dict[str, int]: ...

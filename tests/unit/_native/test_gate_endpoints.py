@@ -2,11 +2,13 @@
 
 import msgspec
 import pytest
-from crew_world import World
+from crew_world import BRANCH, CREW, World
 from gate_world import Gatehouse
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crewgate._native.permit import Permit
+from crewgate.core.ids import EntityKind, uuid_bytes
 from crewgate.core.policy.policy import CrewPolicy, ToolPolicy
 from crewgate.core.policy.scope import matches, reaches
 from crewgate.core.problem_types import Reason
@@ -117,3 +119,38 @@ def test_the_gate_agrees_with_the_rules_of_the_core(
     reached = granted.reason(token, ENDPOINT, price=0) is None
     assert reached == reaches(pattern, "files")
     granted.table.close()
+
+
+def test_the_grant_of_a_free_call_is_given_where_it_would_be_permitted() -> None:
+    """And nowhere else; unlike a verdict, it reserves nothing."""
+    house = Gatehouse(_world())
+    mint = house.world.mint
+    good, tool = mint(allowed_tools=["files.*"]), mint(allowed_tools=["files.delete"])
+    foreign, expired = mint(allowed_tools=["search.*"]), mint(exp=house.world.now - 600)
+    asked = [
+        (token, number, peer)
+        for token in (good, tool, foreign, expired, b"a.b.c")
+        for number in (ENDPOINT, DELETE, -1)
+        for peer in (None, CREW, "finance")
+    ]
+
+    def given() -> list[bool]:
+        """Which calls get a grant, after a comparison of all with their verdicts."""
+        grants = []
+        for token, number, peer in asked:
+            grants.append(house.gate.grant_for(token, number, peer_crew=peer))
+            verdict = house.gate.decide(token, number, peer_crew=peer, price=0)
+            is_permit = isinstance(verdict, Permit)
+            assert grants[-1] is (verdict.grant if is_permit else None)
+            if is_permit:
+                verdict.release()
+        return [grant is not None for grant in grants]
+
+    assert not any(given())  # the agent has opened no branch yet
+    house.permit(good, ENDPOINT).settle()
+    assert sum(given()) == 8  # both tools with two tokens and two peers
+    house.table.set_policy_generation(2)
+    assert not any(given())  # the gate has an old policy
+    house.table.set_policy_generation(1)
+    house.revoke(EntityKind.BRANCH, uuid_bytes(BRANCH))
+    assert not any(given())

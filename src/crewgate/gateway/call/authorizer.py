@@ -134,6 +134,10 @@ class GateAuthorizer:
             return self.explained(verdict)
         return self._after_draw(verdict) if drawn else verdict
 
+    def grant_for(self, token: bytes, tool: int, peer_crew: str | None) -> Grant | None:
+        """Return the grant of a token if a free call of the tool would be permitted."""
+        return self._gate.grant_for(token, tool, peer_crew=peer_crew)
+
     def _after_draw(self, verdict: Permit | Denial) -> Permit | Denial:
         """Return the verdict; if the gate lacks credit, with why the last draw did not get any."""
         why = self._unopened.get(verdict.grant.branch_key) if verdict.grant is not None else None

@@ -68,7 +68,7 @@ class Gateway:
             self._ask_gate,
             self._forward_or_refuse,
             self._refuse_after,
-            self._price_and_authorize,
+            lambda pending: self._price_and_authorize(pending, pending.grant),
             lambda pending: pending.routes is not self.routes,
         )
         self._groups = GroupHandler(services, self._refusals, self._body_reader, pipeline)
@@ -92,8 +92,12 @@ class Gateway:
             self._refuse_large_body(pending)
         elif entry is None or not (entry.reads_body or entry.tariff):
             return self._authorize(pending)
-        elif (verdict := self._verdict_without_price(pending)) is not None:
-            return self._authorize_by_body(pending, entry, verdict)
+        elif exchange.complete or not entry.reads_body:
+            return self._authorize_by_body(pending, entry)
+        else:  # a small body arrives in the same turn, and then needs no task
+            self._watch_body(pending)
+            work = partial(self._authorize_by_body, pending, entry)
+            self._services.poller.at_end(partial(exchange.proceed, work))
         return None
 
     def _authorize(self, pending: UndecidedCall) -> Coroutine[None, None, None] | None:
@@ -122,9 +126,8 @@ class Gateway:
         is_unjudged = entry is not None and entry.endpoint is not None and pending.message is None
         if entry is None or pending.fields is None or is_unjudged or not services.sink.ready():
             verdict.release()
-            described = pending.described
             kind = problem_types.BUSY if is_unjudged else problem_types.AUDIT_UNAVAILABLE
-            self._refuse_unrecorded(exchange, described, kind, verdict.grant)
+            self._refuse_unrecorded(exchange, pending.described, kind, verdict.grant)
             return
         if self._refusals.refuses_message(pending, entry, verdict):
             return
@@ -167,31 +170,23 @@ class Gateway:
         None if the call has been refused, or if its client has left. If that happens in the turn
         that ends the wait, it is too late to cancel the coroutine.
         """
-        if pending.exchange.done:
+        exchange = pending.exchange
+        if exchange.done:
             return None
         if pending.routes is self.routes:
             return pending
-        current = self._read(pending.exchange)
+        current = self._read(exchange)
         if current is None:
             return None
         entry, body = current.entry, pending.body
         if pending.rewritten is not None:  # it would have to find its endpoint again
-            self._refuse_unrecorded(
-                pending.exchange, pending.described, problem_types.BUSY, pending.grant
-            )
+            self._refuse_unrecorded(exchange, pending.described, problem_types.BUSY, pending.grant)
             return None
-        if (
-            entry is not None
-            and entry.reads_whole_body
-            and body is None
-            and not pending.exchange.complete
-        ):
+        if entry is not None and entry.reads_whole_body and body is None and not exchange.complete:
             # The new tariff reads the body from its start, which may be gone already.
-            self._refusals.refuse_unrecorded(
-                pending.exchange, self.routes, pending.described, problem_types.BUSY
-            )
+            self._refuse_unrecorded(exchange, pending.described, problem_types.BUSY)
             return None
-        return self._with_price(structs.replace(current, body=body, grant=pending.grant))
+        return self._with_price(structs.replace(current, body=body), pending.grant)
 
     # Step 1: the gate. Step 2: the gate's permit holds the reservation.
 
@@ -257,34 +252,33 @@ class Gateway:
         return verdict
 
     def _authorize_by_body(
+        self, pending: UndecidedCall, entry: ToolRoute
+    ) -> Coroutine[None, None, None] | None:
+        """Authorize a call whose body may have arrived in the same turn as its head."""
+        exchange = pending.exchange
+        if exchange.done:
+            return None
+        if pending.routes is not self.routes:
+            return self.accept(exchange)
+        if entry.endpoint is not None and exchange.complete:
+            # The usual message needs one verdict, which is about what it uses.
+            grant = self._authorizer.grant_for(pending.token, pending.tool, pending.crew)
+            if grant is not None:
+                return self._price_and_authorize(pending, grant)
+        verdict = self._verdict_without_price(pending)
+        return None if verdict is None else self._authorize_after(pending, entry, verdict)
+
+    def _authorize_after(
         self, pending: UndecidedCall, entry: ToolRoute, verdict: Permit | Denial
     ) -> Coroutine[None, None, None] | None:
         """Go on with a call whose verdict without a price is not final."""
         grant = verdict.grant
-        if entry.endpoint is not None:
-            if grant is None:
-                self._watch_body(pending)
-                return self._authorize_when_fresh(pending, verdict)
-            pending = structs.replace(pending, grant=grant)
-        if not pending.exchange.complete and entry.reads_body:
+        if entry.endpoint is not None and grant is None:
             self._watch_body(pending)
-            # A small body arrives in the same turn, and then needs no task.
-            judge = partial(self._authorize_arrived, pending, entry, grant)
-            self._services.poller.at_end(partial(pending.exchange.proceed, judge))
-            return None
-        return self._price_and_authorize(pending)
-
-    def _authorize_arrived(
-        self, pending: UndecidedCall, entry: ToolRoute, grant: Grant | None
-    ) -> Coroutine[None, None, None] | None:
-        """Go on at the end of a turn: at once if the body has arrived."""
-        exchange = pending.exchange
-        if exchange.done:
-            return None
-        if not exchange.complete:
+            return self._authorize_when_fresh(pending, verdict)
+        if entry.reads_body and not pending.exchange.complete:
             return self._authorize_with_body(pending, entry, grant)
-        current = self._read_again(pending)
-        return None if current is None else self._price_and_authorize(current)
+        return self._price_and_authorize(pending, grant)
 
     async def _authorize_when_fresh(self, pending: UndecidedCall, verdict: Permit | Denial) -> None:
         """Wait until the gate can verify tokens: what a message names depends on its branch."""
@@ -298,7 +292,7 @@ class Gateway:
         if isinstance(found, Denial) and found.grant is None:
             self._forward_or_refuse(current, found)
             return
-        work = self._authorize_by_body(current, current.entry, found)
+        work = self._authorize_after(current, current.entry, found)
         if work is not None:
             await work
 
@@ -308,31 +302,33 @@ class Gateway:
         """Wait for the body, or for as much of it as is judged; then go on."""
         exchange = pending.exchange
         if entry.reads_whole_body:
-            crew, info = grant.crew if grant is not None else "", pending.described
+            crew = grant.crew if grant is not None else ""
             too_large = partial(self._refuse_large_body, pending)
             body = await self._body_reader.read(exchange, crew, too_large)
             if body is None:
-                self._refusals.refuse_unrecorded(
-                    exchange, self.routes, info, problem_types.BUSY, grant
-                )
+                self._refuse_unrecorded(exchange, pending.described, problem_types.BUSY, grant)
                 return
-            pending = structs.replace(pending, body=body)
+            pending = structs.replace(pending, body=body, grant=grant)
         else:
             await exchange.fill(limits.judged_body_bytes_max)
         current = self._read_again(pending)
-        work = None if current is None else self._price_and_authorize(current)
+        work = None if current is None else self._price_and_authorize(current, grant)
         if work is not None:
             await work
 
-    def _price_and_authorize(self, pending: UndecidedCall) -> Coroutine[None, None, None] | None:
-        priced = self._with_price(pending)
-        return None if priced is None else self._authorize(priced)
+    def _price_and_authorize(
+        self, pending: UndecidedCall, grant: Grant | None
+    ) -> Coroutine[None, None, None] | None:
+        current = self._with_price(pending, grant)
+        return None if current is None else self._authorize(current)
 
-    def _with_price(self, pending: UndecidedCall) -> UndecidedCall | None:
-        """Return the call with what its body uses and costs; None if it has been refused."""
-        pending = pending.with_body()
+    def _with_price(self, pending: UndecidedCall, grant: Grant | None) -> UndecidedCall | None:
+        """Return the call with what its body uses and costs; None if it has been refused.
+
+        `grant` is that of its token, which an endpoint needs.
+        """
         try:
-            pending = pending.judged()
+            pending = pending.judged(grant)
         except UnservedRequestError as error:
             self._refuse_after(pending, Reason.INVALID_REQUEST, error.response)
             return None

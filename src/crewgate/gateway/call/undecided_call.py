@@ -113,23 +113,28 @@ class UndecidedCall(msgspec.Struct, frozen=True):
             return None
         return self.entry.tariff if self.message is None else self.message.tariff
 
-    def judged(self) -> Self:
-        """Return a call at an endpoint with what its body uses.
+    def judged(self, grant: Grant | None) -> Self:
+        """Return a call with its body if it is priced by it, and with what it uses at an endpoint.
+
+        All of the body must have arrived. `grant` is that of the token, which an endpoint needs.
 
         Raises:
             UnservedRequestError: The endpoint does not serve the request.
         """
-        if self.entry is None or self.entry.endpoint is None or self.grant is None:
+        entry = self.entry
+        if entry is None or not entry.reads_whole_body:
             return self
-        endpoint, request = self.entry.endpoint, self.request
-        message = endpoint.judge(request, self.body or b"", self.grant, self.entry.path_of)
+        body = self.exchange.take() if self.body is None else self.body
+        if entry.endpoint is None or grant is None:
+            return structs.replace(self, body=body)
+        message = entry.endpoint.judge(self.request, body, grant, entry.path_of)
         described = structs.replace(
             self.described,
             tool=message.id,
             method=message.method,
-            metric_tool=endpoint.metric_name(message.id) if message.names_part else "",
+            metric_tool=entry.endpoint.metric_name(message.id) if message.names_part else "",
         )
-        return structs.replace(self, message=message, described=described)
+        return structs.replace(self, body=body, grant=grant, message=message, described=described)
 
     def with_price(self) -> Self:
         """Return the call with its price if the tool's price is not fixed.
@@ -142,12 +147,6 @@ class UndecidedCall(msgspec.Struct, frozen=True):
         request = self.request
         path = request.path if self.entry is None else self.entry.path_of(request.path)
         return structs.replace(self, priced=price(tariff, request, self.upstream_body, path))
-
-    def with_body(self) -> Self:
-        """Return the call with its body if its price is read there; all of it must have arrived."""
-        if self.body is not None or self.entry is None or not self.entry.reads_whole_body:
-            return self
-        return structs.replace(self, body=self.exchange.take())
 
     @property
     def price(self) -> int:

@@ -9,8 +9,9 @@ import pytest
 import trio
 import trio.testing
 from fake_host import FakeHost
-from gateway_world import FakeJudge, FakeSink, config_of, grant_of
+from gateway_world import SEALER, FakeJudge, FakeSink, config_of, grant_of
 from log_lines import logged
+from mcp_messages import encoded, headers, modern
 
 from crewgate import limits
 from crewgate.config import UpstreamOrigin
@@ -84,7 +85,7 @@ class World:
         self.upstream = config.upstreams[0]
         self.callers: list[CallObserver] = []
         self.judge, self.sink, self.live = FakeJudge(), FakeSink(), InFlightCalls(1)
-        site = build(config, {"tools": self})  # type: ignore[dict-item]
+        site = build(config, {"tools": self}, sealer=SEALER)  # type: ignore[dict-item]
         services = CallServices(self.judge, self.live, self.sink, self, self)  # type: ignore[arg-type]
         self.gateway = Gateway(ListenerPolicy("agents"), site, services)
         self.host = FakeHost()
@@ -161,6 +162,24 @@ def test_a_body_that_comes_between_two_carriers_waits_for_the_second(world: Worl
     caller.failed(UpstreamError("it broke"))
     world.close_books()
     assert world.judge.permits[0].ended == "settled"  # the first carrier's server may have seen it
+
+
+def test_a_message_that_arrives_whole_needs_one_verdict(world: World) -> None:
+    """The gate is asked about what the message uses, at the end of the turn."""
+    message = modern("tools/call", name="read")
+    lines = [f"{name}: {value}\r\n" for name, value in headers(message).items()]
+    body = encoded(message)
+    head = f"Host: a\r\nAuthorization: Bearer good\r\nContent-Length: {len(body)}\r\n"
+    world.client.receive(f"POST /mcp/files HTTP/1.1\r\n{head}{''.join(lines)}\r\n".encode())
+    world.client.receive(body)
+    assert not world.judge.asked
+    world.close_books()
+    (caller,) = world.callers
+    carrier = Carrier()
+    caller.begun(carrier)  # type: ignore[arg-type]
+    assert (carrier.sent, carrier.ends) == (body, True)
+    assert len(world.judge.asked) == 1
+    caller.failed(UpstreamError("it broke"))
 
 
 def test_nothing_of_an_answer_is_sent_twice(world: World) -> None:
