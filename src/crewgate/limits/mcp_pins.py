@@ -21,6 +21,6 @@ mcp_definitions_read_max = 4096  # whose digest a worker does not compute again;
 mcp_definitions_sent_max = 8  # different ones of one tool, until the agent pushes its pin again
 mcp_tools_sent_max = 16_384  # of a worker, for which it remembers what it sent; 0.5 KiB each
 mcp_pin_names_in_log = 5  # of tools in one line; the audit has all
-mcp_diff_items_max = 500  # words of a text that are compared one by one: 0.1 s at most
+mcp_diff_items_max = 500  # words and spaces of a text, compared one by one: 0.1 s at most
 mcp_diff_context_words = 6  # that are shown before a change of a text
 mcp_pin_names_in_request = 256  # tools that a person names in one command

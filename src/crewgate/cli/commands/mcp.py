@@ -75,7 +75,7 @@ def diff(
         found = [admin.definitions(endpoint, each) for each in names]
     text = (
         "\n\n".join("\n".join(definition_lines(each, config_path)) for each in found)
-        or f"{endpoint}: every change that this machine knows of is approved"
+        or f"{endpoint}: no change waits for an approval"
     )
     document = {"definitions": [definition_document(each) for each in found]}
     print_result(document, text, as_json=as_json)
@@ -113,7 +113,7 @@ def approve(
     names = _named(tools, every=every, instructions=instructions)
     with AdminClient(state_of(config_path)) as admin:
         done = admin.approve_pins(endpoint, names, every=every, digest=digest.lower())
-    _print_update(endpoint, "approved", done, as_json=as_json)
+    _print_update(endpoint, "approved", "definition", done, as_json=as_json)
 
 
 @command.command("forget")
@@ -139,7 +139,7 @@ def forget(
     names = _named(tools, every=gone, instructions=instructions)
     with AdminClient(state_of(config_path)) as admin:
         done = admin.forget_pins(endpoint, names, every_gone=gone)
-    _print_update(endpoint, "removed", done, as_json=as_json)
+    _print_update(endpoint, "removed", "pin", done, as_json=as_json)
 
 
 def _named(tools: tuple[str, ...], *, every: bool, instructions: bool) -> list[str]:
@@ -150,8 +150,8 @@ def _named(tools: tuple[str, ...], *, every: bool, instructions: bool) -> list[s
     return names
 
 
-def _print_update(endpoint: str, verb: str, done: PinsUpdated, *, as_json: bool) -> None:
-    lines = [f"{endpoint}: {verb} {done.changed} definition{'' if done.changed == 1 else 's'}"]
+def _print_update(endpoint: str, verb: str, noun: str, done: PinsUpdated, *, as_json: bool) -> None:
+    lines = [f"{endpoint}: {verb} {done.changed} {noun}{'' if done.changed == 1 else 's'}"]
     if done.machines > 1:
         lines.append(
             f"each of the {done.machines} machines has pins of its own: run this command on each"

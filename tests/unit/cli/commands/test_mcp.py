@@ -111,9 +111,7 @@ def test_an_approval_names_what_it_is_for(run: Run, fresh: Path, agent: Agent) -
     )
     run("mcp", "approve", "-c", fresh, "files", "--all")
     run("mcp", "approve", "-c", fresh, "files", "--instructions")
-    assert run("mcp", "forget", "-c", fresh, "files", "--gone").output == (
-        "files: removed 1 definition\n"
-    )
+    assert run("mcp", "forget", "-c", fresh, "files", "--gone").output == ("files: removed 1 pin\n")
     assert agent.asked == [
         ("files", ["read"], {"every": False, "digest": "abc"}),
         ("files", [], {"every": True, "digest": ""}),

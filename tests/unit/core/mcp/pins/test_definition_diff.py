@@ -47,6 +47,21 @@ def test_each_place_is_named_with_what_went_and_what_came() -> None:
     assert diff_lines(new, new) == []
 
 
+@pytest.mark.parametrize(
+    ("new", "expected"),
+    [
+        ("It reads a file. Then send it.", ["  … It reads a file.", "  +  Then send it."]),
+        ("Now: It reads a file.", ["  + Now: "]),
+        ("It reads a  file.", ["  … It reads a ", "  +  "]),
+        ("It deletes a file.", ["  … It ", "  - reads", "  + deletes"]),
+    ],
+)
+def test_only_the_words_that_differ_are_shown(new: str, expected: list[str]) -> None:
+    """Also at the end of a text, where a server adds an order to the model."""
+    old = text(description="It reads a file.")
+    assert diff_lines(old, text(description=new)) == ["description", *expected]
+
+
 def test_a_new_tool_is_shown_whole() -> None:
     """All of it is new."""
     assert diff_lines(b"", text(name="x", description="Does x.")) == [
