@@ -165,12 +165,15 @@ class AnswerMerger:
         if answers.error:
             body = b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (bytes(message.id), answers.error)
             return GroupReply(200, [*_JSON], body)
-        why = "; ".join(f"{name}: {text}" for name, text in answers.left_out.items())
-        return self._failure(UnusableResponseError(f"no server of the group has answered: {why}"))
+        # The reasons, which can name hosts behind the gateway, are in the log only.
+        names = ", ".join(answers.left_out)
+        why = f"no server of the group has answered ({names}). The log of the gateway says why"
+        return self._failure(UnusableResponseError(why))
 
     def _failure(self, error: UnusableResponseError) -> GroupReply:
-        pending = self._reached[0].pending
-        kind = msgspec.structs.replace(problem_types.UPSTREAM_FAILED, detail=f"{error}.")
+        pending, text = self._reached[0].pending, str(error)
+        detail = f"{text[:1].upper()}{text[1:]}."
+        kind = msgspec.structs.replace(problem_types.UPSTREAM_FAILED, detail=detail)
         answer = self._form.refusal(
             kind,
             pending.described.id,

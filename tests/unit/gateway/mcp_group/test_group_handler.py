@@ -233,7 +233,11 @@ async def test_one_server_down_does_not_fail_the_list(tmp_path: Path, how: str) 
         left_out = answer.get("_meta", {}).get("dev.crewgate/unavailable_servers", [])
         assert left_out == (["priced"] if how == "down" else [])
         site.servers.down = {"files", "priced"}
-        assert (await site.ask(modern("tools/list"))).status_code == 502
+        failed = await site.ask(modern("tools/list"))
+        assert failed.status_code == 502
+        assert failed.json()["error"]["data"]["detail"] == (
+            "No server of the group has answered (files, priced). The log of the gateway says why."
+        )
 
 
 async def test_discovery_describes_all_servers(tmp_path: Path) -> None:
