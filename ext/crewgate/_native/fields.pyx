@@ -68,6 +68,18 @@ def values(fields, bytes name not None):
     return () if found is None else tuple(found)
 
 
+def named(fields, frozenset names not None, Py_ssize_t value_bytes_max):
+    """See the stub."""
+    cdef list found = []
+    for field in checked(fields):
+        if (<tuple>field)[0] not in names:
+            continue
+        if PyBytes_GET_SIZE((<tuple>field)[1]) > value_bytes_max:
+            return None
+        found.append(field)
+    return tuple(found)
+
+
 cdef bytes lines(tuple fields):
     cdef Py_ssize_t size = 0
     for field in fields:

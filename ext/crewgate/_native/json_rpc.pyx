@@ -69,11 +69,11 @@ cdef tuple PARAMS_NAMES = (
     b"name", b"uri", b"taskId", b"cursor", b"arguments", b"requestId", b"protocolVersion", b"_meta")
 cdef tuple META_NAMES = (
     b"io.modelcontextprotocol/protocolVersion", b"io.modelcontextprotocol/clientCapabilities",
-    b"progressToken")
+    b"progressToken", b"io.modelcontextprotocol/related-task")
 cdef enum:
     TOP_COUNT = 6
     PARAMS_COUNT = 8
-    META_COUNT = 3
+    META_COUNT = 4
 cdef json_wanted TOP[TOP_COUNT]
 cdef json_wanted PARAMS[PARAMS_COUNT]
 cdef json_wanted META[META_COUNT]
@@ -172,7 +172,8 @@ cdef class JSONRPCMessage:
         return raw(self.value_at(path))
 
     def text(self, *path):
-        return self.text_at(self.value_at(path), ".".join(path), INVALID_PARAMS)
+        cdef json_text span = self.value_at(path)
+        return None if is_null(span) else self.text_at(span, ".".join(path), INVALID_PARAMS)
 
     def with_text(self, path, str text not None):
         cdef json_text span = self.value_at(tuple(path))

@@ -14,6 +14,11 @@ def written(fields: Sequence[HeaderField]) -> bytes:
 def values(fields: Sequence[HeaderField], name: bytes) -> tuple[bytes, ...]:
     """Return the values of all fields with this name, in order; usually none."""
 
+def named(
+    fields: Sequence[HeaderField], names: frozenset[bytes], value_bytes_max: int
+) -> tuple[HeaderField, ...] | None:
+    """Return the fields with one of these names, in order; None if the value of one is longer."""
+
 class FieldFilter:
     """Selects the fields or trailers of a client that go upstream; made once for a tool.
 

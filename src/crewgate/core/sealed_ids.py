@@ -20,8 +20,8 @@ import enum
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
 from hashlib import blake2b
-from typing import NamedTuple
 
+import msgspec
 from nacl import bindings
 from nacl.exceptions import CryptoError
 
@@ -63,7 +63,7 @@ class IdKind(enum.IntEnum):
         return limits.sealed_id_bytes_max
 
 
-class IdOwner(NamedTuple):
+class IdOwner(msgspec.Struct, frozen=True, gc=False):
     """Who may use an id: the branch with the table key `branch_key` (16 bytes), at one endpoint.
 
     `crew` is the account that pays (`Grant.crew`). `endpoint` is the name in the configuration.
@@ -142,17 +142,16 @@ class IdSealer:
         return plain.decode()
 
 
-class CallIds:
+class CallIds(msgspec.Struct):
     """The ids of one call: it opens those of the request, and seals those of the response.
 
     If the response has an id of the request, the caller gets the text that it sent. So an id stays
     the same while another key begins to seal, for as long as the client uses that id.
     """
 
-    def __init__(self, sealer: IdSealer, owner: IdOwner) -> None:
-        self._sealer = sealer
-        self._owner = owner
-        self._sent: dict[tuple[IdKind, str], str] = {}
+    _sealer: IdSealer
+    _owner: IdOwner
+    _sent: dict[tuple[IdKind, str], str] = {}
 
     def open(self, sealed: str, kind: IdKind) -> str:
         """Return the tool's id; raise UnknownIdError as `IdSealer.open` does."""

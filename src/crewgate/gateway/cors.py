@@ -8,6 +8,7 @@ is authorized like any call. Credentials mode is never allowed, because the gate
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from crewgate._native.fields import values
 from crewgate.config import CORSConfig
 from crewgate.core.http_types import HeaderField
 from crewgate.server.request import Request
@@ -78,7 +79,7 @@ def is_from_allowed_page(cors: CORSConfig | None, request: Request) -> bool:
     MCP requires servers to check this (2026-07-28, "Streamable HTTP", security), since a page can
     reach a local server by DNS rebinding.
     """
-    origins = [value for name, value in request.headers if name == b"origin"]
+    origins = values(request.headers, b"origin")
     if not origins:
         return True
     return len(origins) == 1 and cors is not None and _allows(cors, origins[0])

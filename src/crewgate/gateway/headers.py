@@ -8,6 +8,7 @@ those of gateway/forwarded_headers.py.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -48,10 +49,6 @@ _TRACE = frozenset({TRACEPARENT, TRACESTATE})
 USED, RESERVED = b"x-crewgate-credits-used", b"x-crewgate-credits-reserved"
 LEFT = b"x-crewgate-credits-left"
 _CREDITS = {USED, RESERVED, LEFT}
-ANSWERS = ResponseFilter(HOP_BY_HOP | _CREDITS)
-# RFC 9110 §8.6 forbids Content-Length in these responses, and HTTP/2 clients (nghttp2) abort the
-# call because of it.
-WITHOUT_LENGTH = ResponseFilter(HOP_BY_HOP | _CREDITS | {b"content-length"})
 TRAILERS = ResponseFilter(
     HOP_BY_HOP
     | _CREDITS
@@ -111,18 +108,40 @@ FORWARDING = frozenset(
 )
 
 
+class ResponseFilters(NamedTuple):
+    """The filters for responses that may have a Content-Length, and for those that may not.
+
+    RFC 9110 §8.6 forbids it in some responses, and HTTP/2 clients (nghttp2) abort the call because
+    of it.
+    """
+
+    with_length: ResponseFilter
+    without_length: ResponseFilter
+
+
+@lru_cache(maxsize=8)
+def response_filters(hidden: frozenset[bytes] = frozenset()) -> ResponseFilters:
+    """Return the filters for the responses of a tool; `hidden` fields never pass."""
+    dropped = HOP_BY_HOP | _CREDITS | hidden
+    return ResponseFilters(ResponseFilter(dropped), ResponseFilter(dropped | {b"content-length"}))
+
+
+RESPONSES = response_filters()
+
+
 class HeaderRules(msgspec.Struct, frozen=True):
-    """The header fields that one tool's requests may have; all names in lower case.
+    """The header fields that one tool's requests and responses may have; all names in lower case.
 
     `allowed` fields pass although their name is unusual, overrides something, or claims where the
     request came from. `filter` returns the fields or trailers that go upstream, without any that
     holds the token, and raises InvalidRequestError if one claims to be the gateway's. `credential`
-    is the gateway's own field for the upstream.
+    is the gateway's own field for the upstream. `responses` select the fields that go back.
     """
 
     allowed: frozenset[bytes]
     filter: FieldFilter
     credential: HeaderField | None = None
+    responses: ResponseFilters = RESPONSES
 
     def __repr__(self) -> str:
         return f"<HeaderRules {'with' if self.credential else 'without'} a credential>"
@@ -140,11 +159,13 @@ def rules(
     credential: HeaderField | None,
     reads_answer: bool = False,
     repeated: Iterable[bytes] = (),
+    hidden: Iterable[bytes] = (),
 ) -> HeaderRules:
     """Compile the rules of a tool; `carriers` are the token carriers of all tools.
 
     With `reads_answer` the tool is not asked for a compressed response, since that is read. The
-    client's fields of the names `repeated` never pass: the gateway writes them from the body.
+    client's fields of the names `repeated` never pass: the gateway writes them from the body. The
+    server's fields of the names `hidden` never pass either.
     """
     secrets = _SECRETS | {carrier.encode() for carrier in carriers}
     never = HOP_BY_HOP | _FRAMING | _TRACE | secrets | frozenset(repeated)
@@ -154,19 +175,24 @@ def rules(
     allowed = frozenset(name for name in wanted if name.translate(PLAIN) not in never)
     dropped = never | ((OVERRIDES | FORWARDING | _CARRIERS) - allowed)
     refused = frozenset({credential[0].translate(PLAIN)}) - secrets if credential else frozenset()
-    return HeaderRules(allowed, FieldFilter(dropped, refused, allowed), credential)
+    filters = response_filters(frozenset(hidden))
+    return HeaderRules(allowed, FieldFilter(dropped, refused, allowed), credential, filters)
 
 
 def downstream_headers(
-    headers: Sequence[HeaderField], status: int, *, version: str = ""
+    headers: Sequence[HeaderField],
+    status: int,
+    filters: ResponseFilters = RESPONSES,
+    *,
+    version: str = "",
 ) -> list[HeaderField]:
     """Return the fields of a response with this status that go to the client.
 
-    `version` is the HTTP version of the response, for its Via; empty for an informational response,
-    which gets no Via.
+    `filters` are those of the tool. `version` is the HTTP version of the response, for its Via;
+    empty for an informational response, which gets no Via.
     """
     may_have_length = status >= HTTPStatus.OK and status != HTTPStatus.NO_CONTENT
-    fields = (ANSWERS if may_have_length else WITHOUT_LENGTH).kept(headers)
+    fields = (filters.with_length if may_have_length else filters.without_length).kept(headers)
     if version:
         fields.append(via(version))
     return fields

@@ -24,7 +24,7 @@ from crewgate.config.route_builder import Served, ServedRoute
 from crewgate.core import protected_resource
 from crewgate.core.a2a import service_parameters
 from crewgate.core.http_types import HeaderField
-from crewgate.core.mcp.message_rules import REPEATED
+from crewgate.core.mcp.message_rules import REPEATED, SESSION
 from crewgate.core.policy.rewriting import RewriteChecker
 from crewgate.core.policy.routing import Router
 from crewgate.core.sealed_ids import IdSealer
@@ -131,6 +131,8 @@ _REPEATED = {
     | {b"grpc-accept-encoding", b"grpc-encoding", b"if-modified-since", b"if-none-match"}
     | {b"last-event-id"},
 }
+# Fields of the server of an endpoint that only the gateway may send.
+_HIDDEN: Mapping[type, frozenset[bytes]] = {MCPConfig: frozenset({SESSION})}
 
 
 class _RouteMaker:
@@ -202,6 +204,7 @@ class _RouteMaker:
                 credential=credential,
                 reads_answer=endpoint is not None or reads_answer,
                 repeated=_REPEATED.get(type(served), ()),
+                hidden=_HIDDEN.get(type(served), ()),
             ),
             TokenFinder(carrier.encode() for carrier in served.carriers),
             isinstance(served, ToolConfig) and served.decide_on == "body",

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from leaks import assert_no_leak
 
-from crewgate._native.fields import FieldFilter, ResponseFilter, values, written
+from crewgate._native.fields import FieldFilter, ResponseFilter, named, values, written
 from crewgate.errors import InvalidRequestError
 
 Field = tuple[bytes, bytes]
@@ -175,3 +175,13 @@ def test_nothing_is_kept_or_lost() -> None:
 def test_the_values_of_a_name(sent: list[Field], name: bytes) -> None:
     """All of them in order; the name is compared byte for byte."""
     assert values(sent, name) == tuple(value for each, value in sent if each == name)
+
+
+@given(fields(), st.frozensets(names, max_size=3), st.integers(0, 40))
+def test_the_fields_of_some_names(
+    sent: list[Field], wanted: frozenset[bytes], value_bytes_max: int
+) -> None:
+    """All of them in order, or None if the value of one is too long."""
+    found = tuple(field for field in sent if field[0] in wanted)
+    is_long = any(len(value) > value_bytes_max for _, value in found)
+    assert named(sent, wanted, value_bytes_max) == (None if is_long else found)

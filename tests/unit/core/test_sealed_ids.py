@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from crewgate import limits
 from crewgate.core.sealed_ids import CallIds, IdKind, IdOwner, IdSealer
@@ -78,7 +79,7 @@ def changed(sealed: str) -> Iterator[str]:
 
 
 def test_foreign_and_malformed_ids_have_one_error() -> None:
-    foreign = SEALER.seal(TASK, IdKind.MCP_TASK, OWNER._replace(branch_key=b"\x02" * 16))
+    foreign = SEALER.seal(TASK, IdKind.MCP_TASK, structs.replace(OWNER, branch_key=b"\x02" * 16))
     unknown_key = IdSealer([OTHER_KEY]).seal(TASK, IdKind.MCP_TASK, OWNER)
     for text in (foreign, unknown_key, foreign[:-1], TASK, ""):
         with pytest.raises(UnknownIdError, match=r"^no tool gave this id to this branch$"):

@@ -21,6 +21,8 @@ from crewgate.core.sealed_ids import CallIds, IdKind
 from crewgate.errors import UnknownIdError, UnusableResponseError
 
 _RELATED = ("_meta", "io.modelcontextprotocol/related-task", "taskId")
+_RELATED_IN_PARAMS = ("params", *_RELATED)
+_RELATED_IN_RESULT = ("result", *_RELATED)
 _SUBSCRIBED = ("params", "notifications", "taskIds")
 _ENDED = frozenset({"completed", "failed", "cancelled"})
 # The requests whose result is a task, or begins one; "" stands for any request of a session.
@@ -98,17 +100,17 @@ class TaskIdSealing:
                 yield "result", "taskId"
                 yield "result", "task", "taskId"
                 yield ("result", "result", *_RELATED)
-            yield ("result", *_RELATED)
+            yield _RELATED_IN_RESULT
         elif not message.method.startswith("tasks/"):
             if message.method.startswith("notifications/tasks"):
                 yield "params", "taskId"
                 yield ("params", "result", *_RELATED)
-            yield ("params", *_RELATED)
+            yield _RELATED_IN_PARAMS
 
     def _observe(self, message: ServerMessage) -> None:
         """Report the state of a task that the message has."""
         if message.kind == "response" and self._method == "tasks/result":
-            task = message.text("result", *_RELATED)
+            task = message.text(*_RELATED_IN_RESULT)
             if task is not None:
                 self._observer.task_ended(task)
             return
@@ -137,10 +139,7 @@ def open_related_task(
         RefusedMessageError: The branch has no such task.
         MalformedMessageError: The id is not a string.
     """
-    path = ("result" if message.kind == "response" else "params", *_RELATED)
-    meta = message.member(*path[:2])
-    if meta is None or not _may_have_related(meta):
-        return message
+    path = _RELATED_IN_RESULT if message.kind == "response" else _RELATED_IN_PARAMS
     sealed = message.text(*path)
     if sealed is None:
         return message
@@ -156,11 +155,6 @@ def open_task(sealed: str, ids: CallIds) -> str:
         return ids.open(sealed, IdKind.MCP_TASK)
     except UnknownIdError:
         raise bad_params("The task does not exist.") from None
-
-
-def _may_have_related(meta: bytes) -> bool:
-    """Return whether `_meta` may name a task, in any spelling that some server could accept."""
-    return b"related" in meta.lower() or b"\\" in meta or not meta.isascii()
 
 
 def _may_name_tasks(message: ServerMessage) -> bool:

@@ -101,9 +101,9 @@ class ProxiedCall:
             self._metering = ResponseMetering(
                 services, permit, priced.meter, pending.body, pending.described.tool
             )
-        message, target = pending.message, head.target.partition(b"?")[0]
-        rewriter = None
+        message, rewriter = pending.message, None
         if message is not None:
+            target = head.target.partition(b"?")[0]
             rewriter = message.response(permit, services.work, services.pins, target)
         self.response = ResponseRelay(services, entry, self._metering, rewriter)
         self._detached: DetachedResponse | None = None  # set once its client has left

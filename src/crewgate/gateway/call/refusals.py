@@ -112,7 +112,7 @@ class Refusals:
 
     def _objection(self, message: JudgedRequest, permit: Permit) -> tuple[Reason, str] | None:
         """Return the reason to refuse a message, and its detail if there is one."""
-        if not all(map(permit.allows, message.also)):
+        if message.also and not all(map(permit.allows, message.also)):
             return Reason.TOOL_NOT_ALLOWED, ""
         reason = message.pin_refusal(self._services.pins)
         if reason is not None:

@@ -75,7 +75,7 @@ class ResponseRelay:
         data = b""
         if not exchange.started:
             if response.informed:
-                _inform(exchange, response)
+                self._inform(exchange, response)
             if not response.status:
                 return
             data = self._take(response)
@@ -134,7 +134,9 @@ class ResponseRelay:
         entry, exchange, metering = self._entry, call.exchange, self._metering
         self.answered_ns = time.monotonic_ns()
         call.release_body()
-        headers = downstream_headers(response.headers, response.status, version=entry.version)
+        headers = downstream_headers(
+            response.headers, response.status, entry.fields.responses, version=entry.version
+        )
         if metering is not None:
             metering.release_body()
             headers = metering.passed_headers(headers)
@@ -173,7 +175,7 @@ class ResponseRelay:
             )
         )
 
-
-def _inform(exchange: Exchange, response: IncomingResponse) -> None:
-    for status, headers in response.take_informational():
-        exchange.inform(status, downstream_headers(headers, status))
+    def _inform(self, exchange: Exchange, response: IncomingResponse) -> None:
+        for status, headers in response.take_informational():
+            filters = self._entry.fields.responses
+            exchange.inform(status, downstream_headers(headers, status, filters))

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import structs
 
 from crewgate import limits
+from crewgate._native.fields import named
 from crewgate._native.json_rpc import JSONRPCMessage, read_message
 from crewgate._native.permit import Permit
 from crewgate.core.http_types import HeaderField
@@ -40,7 +41,6 @@ from crewgate.gateway.mcp.opened_ids import (
     subscribed_resources,
 )
 from crewgate.gateway.mcp.responses import is_unread, response_to
-from crewgate.gateway.mcp.unread_response import UNREAD
 from crewgate.gateway.upstream_work.mcp_work import MCPWork
 from crewgate.gateway.upstream_work.registry import WorkRegistry
 
@@ -133,15 +133,15 @@ class JudgedMessage(msgspec.Struct, frozen=True):
 
     def response(
         self, permit: Permit, registry: WorkRegistry, pins: WorkerPins, target: bytes
-    ) -> ResponseRewriter:
-        """Return what changes the response of the message.
+    ) -> ResponseRewriter | None:
+        """Return what changes the response of the message; None if it passes as it comes.
 
         `registry` remembers the tasks and sessions that run on at the server; `target` is the path
         of the endpoint there.
         """
         message = self.message
         if message is not None and is_unread(message, self.action, self.revision):
-            return UNREAD
+            return None
         known = dict(self.headers)
         work = MCPWork(
             registry,
@@ -188,16 +188,15 @@ def judge(
     except MalformedMessageError as error:
         form = structs.replace(form, message_id=error.id)
         raise UnservedMessageError(malformed(error.code, str(error)).error, form) from None
-    form = structs.replace(
-        form,
-        message_id=bytes(message.id),
-        is_tool_call=message.method == "tools/call",
-    )
     key = _key(message, headers)
     known = None if key is None else endpoint.judged.get(key)
+    if isinstance(known, JudgedMessage):
+        form = structs.replace(known.problem_format, message_id=message.id)
+    else:
+        is_tool_call = message.method == "tools/call"
+        form = structs.replace(form, message_id=message.id, is_tool_call=is_tool_call)
     try:
         if isinstance(known, JudgedMessage):
-            form = structs.replace(known.problem_format, message_id=form.message_id)
             message = open_ids(message, ids)
             return structs.replace(
                 known, body=message.body, problem_format=form, ids=ids, message=message
@@ -222,12 +221,11 @@ def _key(message: JSONRPCMessage, headers: Sequence[HeaderField]) -> Hashable:
     """
     if message.method not in _KEPT:
         return None
-    repeated = tuple([field for field in headers if field[0] in message_rules.REPEATED])
-    if len(repeated) > len(message_rules.REPEATED):
+    repeated = named(headers, message_rules.REPEATED, limits.mcp_kept_header_bytes_max)
+    if repeated is None or len(repeated) > len(message_rules.REPEATED):
         return None
-    for name, value in repeated:
-        if name == message_rules.SESSION or len(value) > limits.mcp_kept_header_bytes_max:
-            return None
+    if message.protocol_version is None and message_rules.SESSION in dict(repeated):
+        return None
     has_capabilities = (message.capabilities or b"").startswith(b"{")
     return (
         message.method,

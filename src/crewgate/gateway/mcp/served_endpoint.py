@@ -1,13 +1,14 @@
 """An MCP endpoint as the way of a call uses it."""
 
 from crewgate.config import CORSConfig
+from crewgate.core import problem_types
 from crewgate.core.mcp.refusals import MCPProblemFormat
 from crewgate.core.mcp.rpc_errors import bad_query
 from crewgate.core.problem_types import ProblemType
 from crewgate.core.tokens.grant import Grant
+from crewgate.gateway.cors import is_from_allowed_page
 from crewgate.gateway.endpoint import PathRewriter
 from crewgate.gateway.mcp.endpoint import MCPEndpoint
-from crewgate.gateway.mcp.http_rules import http_problem
 from crewgate.gateway.mcp.judging import (
     JudgedMessage,
     UnservedMessageError,
@@ -22,6 +23,7 @@ class ServedMCPEndpoint:
 
     def __init__(self, endpoint: MCPEndpoint) -> None:
         self._endpoint = endpoint
+        self._http_methods = endpoint.http_methods
 
     @property
     def name(self) -> str:
@@ -34,7 +36,9 @@ class ServedMCPEndpoint:
 
     def http_problem(self, request: Request, cors: CORSConfig | None) -> ProblemType | None:
         """Return why the endpoint takes such a request from no caller; None if it takes it."""
-        return http_problem(self._endpoint, request, cors)
+        if request.method not in self._http_methods:
+            return problem_types.NO_STREAM
+        return None if is_from_allowed_page(cors, request) else problem_types.ORIGIN_NOT_ALLOWED
 
     def judge(
         self, request: Request, body: bytes, grant: Grant, _path_of: PathRewriter

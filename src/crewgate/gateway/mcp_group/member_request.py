@@ -144,7 +144,9 @@ def _answer(
     rewriter: ResponseRewriter | None,
 ) -> MemberAnswer:
     headers, body = response.headers, response.body
-    if rewriter is not None:
+    if rewriter is None:
+        headers = [field for field in headers if field[0] != SESSION]
+    else:
         rewriter.begin(response.status, headers)
         body = rewriter.feed(body, ends=True)
         headers = rewriter.head(headers)

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from crewgate import limits
 from crewgate._native.json_rpc import read_message
@@ -211,7 +212,7 @@ def test_a_client_names_its_own_tasks_only(member: str) -> None:
 
     opened = open_related_task(read(sealed()), ids(), read_message)
     assert opened.text(member, "_meta", RELATED, "taskId") == TASK
-    other = SEALER.seal(TASK, IdKind.MCP_TASK, OWNER._replace(branch_key=b"\x02" * 16))
+    other = SEALER.seal(TASK, IdKind.MCP_TASK, structs.replace(OWNER, branch_key=b"\x02" * 16))
     for foreign in (TASK, other, ""):
         with pytest.raises(RefusedMessageError, match=r"^The task does not exist\.$") as refused:
             open_related_task(read(foreign), ids(), read_message)

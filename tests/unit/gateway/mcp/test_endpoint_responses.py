@@ -163,9 +163,17 @@ async def test_the_id_of_a_session_is_sealed(tmp_path: Path) -> None:
         assert b"mcp-session-id: secret\r\n" in seen[-1].lower()
         gone = await _ask(world, legacy("tools/call", name="read"), **{"mcp-session-id": "secret"})
         assert gone.status_code == 404
+        own = {"headers": {"mcp-session-id": session}}
         async with world.client(token="sibling") as client:
-            foreign = await client.delete("/mcp/files", headers={"mcp-session-id": session})
-        assert foreign.status_code == 404
+            foreign = await client.delete("/mcp/files", **own)
+            same = await client.post(
+                "/mcp/files", content=encoded(legacy("tools/call", name="read")), **own
+            )
+        assert (foreign.status_code, same.status_code, len(seen)) == (404, 404, 2)
+        # A modern server has no sessions.
+        response = await _ask(world, modern("tools/call", name="read"))
+        assert (response.status_code, len(seen)) == (200, 3)
+        assert "mcp-session-id" not in response.headers
 
 
 async def test_a_legacy_stream_goes_on_after_an_event_of_the_branch_only(tmp_path: Path) -> None:
