@@ -9,7 +9,7 @@ from fractions import Fraction
 from operator import ge, gt, le, lt
 
 from crewgate import limits
-from crewgate.core.json_schema.canonical_json import canonical
+from crewgate.core.json_schema.comparison_text import comparison_text
 from crewgate.core.json_schema.failure import MISSING, Failure, must_be
 from crewgate.core.json_schema.json_values import (
     JSONValue,
@@ -58,14 +58,14 @@ def one_of_values(given: JSONValue) -> Check:
     if not isinstance(given, list) or not 0 < len(given) <= limits.argument_schema_enum_max:
         raise ValueError(f"expected a list of 1 to {limits.argument_schema_enum_max} values")
     work = WorkBudget(limits.argument_schema_bytes_max)
-    allowed = frozenset(canonical(value, work) for value in given)
+    allowed = frozenset(comparison_text(value, work) for value in given)
     longest = max(map(len, allowed))
     expected = choices(given)
 
     def check(value: JSONValue, work: WorkBudget) -> Failure | None:
         # A longer text is not equal, so it need not be written.
         is_long = isinstance(value, str) and len(value) > longest
-        if is_long or canonical(value, work) not in allowed:
+        if is_long or comparison_text(value, work) not in allowed:
             return must_be(value, expected)
         return None
 
@@ -179,7 +179,7 @@ def unique_items(given: JSONValue) -> Check:
             return None
         seen: set[str] = set()
         for number, item in enumerate(value):
-            text = canonical(item, work)
+            text = comparison_text(item, work)
             if text in seen:
                 return must_be(item, "different from each item before it").below(str(number))
             seen.add(text)

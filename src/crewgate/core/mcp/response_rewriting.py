@@ -65,7 +65,7 @@ ReadMessage = Callable[[bytes], ServerMessage]
 MessageEditor = Callable[[ServerMessage], bytes | None]
 
 
-class ResponseRewriter:
+class MCPResponseRewriter:
     """The response to one request, or the stream of a session.
 
     `is_over`: nothing more follows. The client has the response to its request, the body has ended,

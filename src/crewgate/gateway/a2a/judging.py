@@ -49,7 +49,7 @@ from crewgate.core.sealed_ids import CallIds
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import MalformedMessageError
 from crewgate.gateway.a2a.endpoint import A2AEndpoint, JudgedMethod
-from crewgate.gateway.a2a.responses import EndpointResponse
+from crewgate.gateway.a2a.responses import A2AEndpointResponse
 from crewgate.gateway.endpoint import PathRewriter, UnservedRequestError
 from crewgate.gateway.upstream_work.a2a_work import A2AWork, AgentInterface
 from crewgate.gateway.upstream_work.registry import WorkRegistry
@@ -143,7 +143,7 @@ class JudgedA2ARequest(msgspec.Struct, frozen=True):
 
     def response(
         self, permit: Permit, registry: WorkRegistry, _pins: WorkerPins, _target: bytes
-    ) -> EndpointResponse:
+    ) -> A2AEndpointResponse:
         """Return what changes the response; `registry` remembers the tasks that run on."""
         endpoint, binding = self.endpoint, self.problem_format.binding
         name = endpoint.server_name(binding)
@@ -156,7 +156,7 @@ class JudgedA2ARequest(msgspec.Struct, frozen=True):
         texts = ResponseTexts(
             self.ids, self.view, contexts=self.contexts, sign=endpoint.sign, observer=work
         )
-        return EndpointResponse(
+        return A2AEndpointResponse(
             binding,
             self.fields,
             texts,

@@ -19,7 +19,7 @@ _room = FairShareLimiter(limits.a2a_responses_bytes_max, limits.a2a_responses_sh
 _ETAG_HEX_CHARS = 32  # 128 bits of a digest
 
 
-class EndpointResponse:
+class A2AEndpointResponse:
     """The response to one request; a `ResponseRewriter` of a call."""
 
     __slots__ = ("_is_card", "_messages", "_permit", "_shows_budget", "_work")

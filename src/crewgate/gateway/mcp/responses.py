@@ -21,7 +21,7 @@ from crewgate.core.mcp.message_rules import CAPABILITIES, SESSION, TASKS
 from crewgate.core.mcp.methods import Action, Revision, versions_of
 from crewgate.core.mcp.pins.pin_observer import PinObserver
 from crewgate.core.mcp.pins.worker_pins import WorkerPins
-from crewgate.core.mcp.response_rewriting import MessageEditor, ResponseRewriter
+from crewgate.core.mcp.response_rewriting import MCPResponseRewriter, MessageEditor
 from crewgate.core.mcp.task_ids import TaskIdSealing
 from crewgate.core.sealed_ids import CallIds, IdKind
 from crewgate.errors import UnusableResponseError
@@ -37,7 +37,7 @@ _REDIRECTION = 300  # RFC 9110, section 15.4: lower ones are success
 _room = FairShareLimiter(limits.mcp_responses_bytes_max, limits.mcp_responses_share)
 
 
-class EndpointResponse:
+class MCPEndpointResponse:
     """The response to one message; a `ResponseRewriter` of a call."""
 
     __slots__ = (
@@ -52,7 +52,7 @@ class EndpointResponse:
 
     def __init__(
         self,
-        messages: ResponseRewriter | None,
+        messages: MCPResponseRewriter | None,
         ids: CallIds,
         work: MCPWork,
         *,
@@ -147,7 +147,7 @@ def response_to(
     message: JSONRPCMessage | None,
     action: Action | None,
     revision: Revision,
-) -> EndpointResponse:
+) -> MCPEndpointResponse:
     """Return the response to a message; None stands for the stream or the end of a session."""
     is_request = message is not None and message.kind == "request"
     ends_session = message is None and action is not Action.STREAM
@@ -169,7 +169,7 @@ def response_to(
         editors.append(TaskIdSealing(ids, read_message, work, method))
     messages = None
     if editors:
-        messages = ResponseRewriter(
+        messages = MCPResponseRewriter(
             read_message,
             editors,
             request_id=message.id_value if message is not None and is_request else None,
@@ -178,7 +178,7 @@ def response_to(
             room=_room,
             crew=permit.grant.caller,
         )
-    return EndpointResponse(
+    return MCPEndpointResponse(
         messages,
         ids,
         work,

@@ -15,7 +15,7 @@ from crewgate.core.mcp import tool_ids
 from crewgate.core.mcp.list_kind import ListKind
 from crewgate.core.mcp.message_filter import CallerView, MessageFilter
 from crewgate.core.mcp.resource_classes import AmbiguousURIError, ResourceClasses
-from crewgate.core.mcp.response_rewriting import ResponseRewriter
+from crewgate.core.mcp.response_rewriting import MCPResponseRewriter
 from crewgate.core.policy import scope
 
 METHODS = {
@@ -117,7 +117,7 @@ def pages(draw: st.DrawFn, kind: ListKind) -> list[Page]:
     return made
 
 
-def fetched(each: ResponseRewriter, body: bytes, at: list[int], *, streams: bool) -> bytes:
+def fetched(each: MCPResponseRewriter, body: bytes, at: list[int], *, streams: bool) -> bytes:
     """All bytes that a client gets when the body arrives in pieces."""
     kind = b"text/event-stream" if streams else b"application/json"
     each.begin(200, [(b"content-type", kind)])
@@ -147,7 +147,7 @@ def test_a_list_shows_what_the_caller_may_use_and_no_byte_more(
     view = CallerView({kind: may_use}, 50 if is_modern else None, ["2026-07-28"])
     for page in answers:
         method = "" if transport == "resumed" else METHODS[kind]
-        each = ResponseRewriter(
+        each = MCPResponseRewriter(
             read_message,
             [MessageFilter(method, view)],
             request_id=None if transport == "resumed" else 7,

@@ -17,7 +17,7 @@ from crewgate.core.event_stream import EventReader
 from crewgate.core.fair_share_limiter import FairShareLimiter
 from crewgate.core.mcp.list_kind import ListKind
 from crewgate.core.mcp.message_filter import CallerView, MessageFilter
-from crewgate.core.mcp.response_rewriting import ResponseRewriter
+from crewgate.core.mcp.response_rewriting import MCPResponseRewriter
 from crewgate.errors import UnusableResponseError
 
 JSON = [(b"content-type", b"application/json; charset=utf-8")]
@@ -32,8 +32,8 @@ VIEW = CallerView(
 
 def rewriter(
     editors: Sequence[Callable[[JSONRPCMessage], bytes | None]] = (), **changes: Any
-) -> ResponseRewriter:
-    return ResponseRewriter(read_message, editors, **{"request_id": 7, **changes})
+) -> MCPResponseRewriter:
+    return MCPResponseRewriter(read_message, editors, **{"request_id": 7, **changes})
 
 
 def event(text: bytes, head: bytes = b"") -> bytes:
@@ -41,7 +41,7 @@ def event(text: bytes, head: bytes = b"") -> bytes:
 
 
 def passed(
-    each: ResponseRewriter, body: bytes, headers: list[tuple[bytes, bytes]], status: int = 200
+    each: MCPResponseRewriter, body: bytes, headers: list[tuple[bytes, bytes]], status: int = 200
 ) -> bytes:
     each.begin(status, headers)
     pieces = [body[at : at + 9] for at in range(0, len(body), 9)]
@@ -51,7 +51,7 @@ def passed(
 
 
 def why_not(
-    each: ResponseRewriter, body: bytes, headers: list[tuple[bytes, bytes]], status: int = 200
+    each: MCPResponseRewriter, body: bytes, headers: list[tuple[bytes, bytes]], status: int = 200
 ) -> str:
     """Why the client does not get a response. Nothing that follows reaches it either."""
     with pytest.raises(UnusableResponseError) as raised:

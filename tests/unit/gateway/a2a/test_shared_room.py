@@ -13,20 +13,20 @@ from crewgate.core.a2a.client_ids import ResponseTexts
 from crewgate.core.a2a.methods import Binding, Version
 from crewgate.core.sealed_ids import CallIds, IdOwner
 from crewgate.errors import UnusableResponseError
-from crewgate.gateway.a2a.responses import EndpointResponse
+from crewgate.gateway.a2a.responses import A2AEndpointResponse
 
 JSON, STREAM = ((b"content-type", kind) for kind in (b"application/json", b"text/event-stream"))
 ANSWER = b'{"result":{}}'
 
 
-def response_of(crew: str) -> EndpointResponse:
+def response_of(crew: str) -> A2AEndpointResponse:
     """The response to a call of a branch of a crew."""
     grant = msgspec.structs.replace(grant_of(), crew=crew)
     ids = CallIds(SEALER, IdOwner(crew, grant.branch_key, "research"))
     view = CardView("https://gateway/", "gateway", "research.*", (), ())
     fields = message_fields.of_response(methods.GET_TASK, Version.V1_0)
     work = SimpleNamespace(answered=lambda: None)
-    return EndpointResponse(
+    return A2AEndpointResponse(
         Binding.JSONRPC,
         fields,
         ResponseTexts(ids, view),

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from crewgate.core.json_schema.canonical_json import canonical
+from crewgate.core.json_schema.comparison_text import comparison_text
 from crewgate.core.json_schema.exact_names import ExactNames
 from crewgate.core.json_schema.failure import MISSING, NOT_ALLOWED, Failure, must_be
 from crewgate.core.json_schema.json_values import JSONValue, Number, choices, is_number, shown
@@ -158,13 +158,13 @@ def _conditions(comparison: ArgumentComparison) -> tuple[_Condition, ...]:
 
 def _is_one_of(allowed: Iterable[JSONValue]) -> Holds:
     setup = WorkBudget()
-    texts = frozenset(canonical(value, setup) for value in allowed)
+    texts = frozenset(comparison_text(value, setup) for value in allowed)
     longest = max(map(len, texts))
 
     def holds(value: JSONValue, work: WorkBudget) -> bool:
         if isinstance(value, list | dict) or (isinstance(value, str) and len(value) > longest):
             return False
-        return canonical(value, work) in texts
+        return comparison_text(value, work) in texts
 
     return holds
 

@@ -15,7 +15,7 @@ _STEP_CHARS = 64  # that are copied or compared in one step
 _WORDS = {None: "null", True: "true", False: "false"}
 
 
-def canonical(value: JSONValue, work: WorkBudget) -> str:
+def comparison_text(value: JSONValue, work: WorkBudget) -> str:
     """Return a text that two values share only if they are equal as JSON values.
 
     Raises UncheckableValueError if the value is too large.
@@ -24,10 +24,12 @@ def canonical(value: JSONValue, work: WorkBudget) -> str:
     if isinstance(value, str):
         text = f"s{len(value)}:{value}"
     elif isinstance(value, list):
-        text = f"[{''.join([canonical(item, work) for item in value])}]"
+        text = f"[{''.join([comparison_text(item, work) for item in value])}]"
     elif isinstance(value, dict):
         work.spend(len(value))
-        members = [f"{len(name)}:{name}{canonical(value[name], work)}" for name in sorted(value)]
+        members = [
+            f"{len(name)}:{name}{comparison_text(value[name], work)}" for name in sorted(value)
+        ]
         text = f"{{{''.join(members)}}}"
     else:
         text = f"n{_normal(value)};" if is_number(value) else _WORDS[value]
