@@ -129,7 +129,7 @@ async def _greet_later(task: RunningTask, given: Arguments) -> str:
     return f"Hello, {given['user_name']}!"
 
 
-# What a tool does in a task; and the tools that a client without the extension cannot call.
+# The work of each tool in a task; and the tools that a client without the extension cannot call.
 JOBS = {
     "slow_compute": _slow_compute,
     "failing_job": _failing_job,

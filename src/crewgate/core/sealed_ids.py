@@ -39,7 +39,7 @@ _OVERHEAD_BYTES = _HEAD_BYTES + _NONCE_BYTES + _TAG_BYTES
 
 
 class IdKind(enum.IntEnum):
-    """What an id names. The value is authenticated with each sealed id: never renumber."""
+    """The kind of work that an id names. Each sealed id authenticates the value: never renumber."""
 
     MCP_TASK = 1
     MCP_SESSION = 2
@@ -64,7 +64,7 @@ class IdKind(enum.IntEnum):
 
 
 class IdOwner(msgspec.Struct, frozen=True, gc=False):
-    """Who may use an id: the branch with the table key `branch_key` (16 bytes), at one endpoint.
+    """The branch that may use an id, by its table key `branch_key` (16 bytes), at one endpoint.
 
     `crew` is the account that pays (`Grant.crew`). `endpoint` is the name in the configuration.
     """

@@ -9,7 +9,7 @@ from npm_programs import needs_npm
 
 pytestmark = [needs_npm, pytest.mark.timeout(900)]  # six runs of the suite at most
 
-# What the gateway passes and the server fails, each with its reason.
+# The checks that the gateway passes and the server fails, each with its reason.
 BETTER = {
     "2026-07-28": {
         # The SDK's HTTP server keeps the blanks after the value of a field.

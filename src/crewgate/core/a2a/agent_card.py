@@ -48,7 +48,7 @@ CardSigner = Callable[[bytes], Mapping[str, str]]
 
 
 class CardView(NamedTuple):
-    """What the card of one endpoint shows.
+    """The parts of a card that depend on its endpoint and its reader.
 
     Attributes:
         url: The URL of the endpoint, for JSON-RPC and HTTP+JSON.

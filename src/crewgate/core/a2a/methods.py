@@ -24,7 +24,7 @@ class Binding(enum.Enum):
 
 
 class Action(enum.Enum):
-    """What a method does, which decides how it is judged."""
+    """The effect of a method, by which the gateway judges it."""
 
     SEND = enum.auto()
     LIST = enum.auto()

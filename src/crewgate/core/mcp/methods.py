@@ -27,7 +27,7 @@ def versions_of(revisions: Revision) -> tuple[str, ...]:
 
 
 class Action(enum.Enum):
-    """What a method does, which decides how it is judged."""
+    """The effect of a method, by which the gateway judges it."""
 
     FREE = enum.auto()  # anyone who reaches the endpoint may
     STREAM = enum.auto()  # free; what the server of a legacy session sends by itself

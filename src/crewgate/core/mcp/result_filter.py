@@ -18,7 +18,7 @@ from crewgate.core.json_member_names import folded_words
 from crewgate.core.mcp.list_kind import ListKind
 from crewgate.errors import UnusableResponseError
 
-# Whether a caller may use what has this name or URI.
+# Returns whether a caller may use the tool, prompt or resource of this name or URI.
 Allows = Callable[[str], bool]
 # A path of members below `capabilities`.
 CapabilityPath = tuple[str, ...]

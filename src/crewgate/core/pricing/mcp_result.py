@@ -14,7 +14,7 @@ from crewgate import limits
 
 
 class ResultState(enum.Enum):
-    """What a response says of its request."""
+    """The state of a request after a message of its server."""
 
     COMPLETE = enum.auto()
     UNFINISHED = enum.auto()  # the server asks for more input, and the client will call again

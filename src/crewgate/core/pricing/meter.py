@@ -138,7 +138,7 @@ class CostMeter:
 
     @property
     def result(self) -> ResultState | None:
-        """What the response of an MCP server says of its request; None before it has arrived."""
+        """The state of the request after the response of an MCP server; None before it arrives."""
         return self._reading.result
 
     @property

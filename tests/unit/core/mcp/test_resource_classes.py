@@ -99,7 +99,7 @@ def test_the_length_of_a_uri_is_bounded() -> None:
         assert classes.classes_of_template(long) == set()
 
 
-# What servers do to a URI before they look up its resource.
+# Changes that servers make to a URI before they look up its resource.
 STEPS: list[Callable[[str], str]] = [
     unquote,
     str.lower,

@@ -18,7 +18,7 @@ _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\n\r\n"
 JSON, STREAM = _HEAD % b"application/json", _HEAD % b"text/event-stream"
 NOTE = b'data: {"jsonrpc":"2.0","method":"notifications/message","params":{}}\n\n'
 FOREIGN = b'data: {"jsonrpc":"2.0","id":2,"result":{"tools":[{"name":"secret"}]}}\n\n'
-# What the server answers to a list with this cursor, and what it repeats for as long as it can.
+# The server's answer to a list with this cursor, and a part that it repeats for as long as it can.
 ANSWERS = {
     "endless body": (JSON + b'{"jsonrpc":"2.0","id":1,"result":{"tools":["', b"secret " * 500),
     "endless event": (STREAM + NOTE + b"data: ", b"secret " * 500),
