@@ -59,7 +59,7 @@ class A2AConfig(msgspec.Struct, frozen=True):
     ] = "/"
     card_path: Annotated[str, values.ENDPOINT_PATH, "Path at the agent of its card."] = WELL_KNOWN
     well_known: Annotated[
-        bool, f"Serve the card at {WELL_KNOWN} too, where clients look that know the host only."
+        bool, f"Serve the card at {WELL_KNOWN} too, for clients that know only the host."
     ] = False
     grpc: Annotated[
         Name | None,
@@ -82,7 +82,7 @@ class A2AConfig(msgspec.Struct, frozen=True):
         "shows how many tasks others have.",
     ] = False
     budget_extension: Annotated[
-        bool, "Say to the agent what the branch of its caller may still spend."
+        bool, "Tell the agent what the branch of its caller may still spend."
     ] = True
     aauth_budget: Annotated[bool, "Add the field AAuth-Budget to responses."] = False
     card_key: Annotated[

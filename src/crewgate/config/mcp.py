@@ -32,8 +32,8 @@ from crewgate.core.pricing.tariff import Tariff
 
 Refusals = Annotated[
     RefusalForm,
-    'Form of refusals: "mcp" as clients expect them, "result" for tool results also where a '
-    'token does not allow the tool, "http" for problem documents.',
+    'Form of refusals: "mcp" as clients expect them; "result" the same, but with a tool result if '
+    'a token does not allow the tool; "http" for problem documents.',
 ]
 Revisions = Literal["both", "2026-07-28", "2025-11-25"]
 
@@ -232,8 +232,8 @@ class MCPConfig(msgspec.Struct, frozen=True):
     ] = False
     forward_query: Annotated[
         bool,
-        "Forward the query of a client's URL to the server, without a check; else a request with a "
-        "query is refused.",
+        "Forward the query of a client's URL to the server, without a check. Otherwise, the gateway "
+        "refuses a request with a query.",
     ] = False
     show_instructions: Annotated[
         bool, "Show callers the server's instructions, whose text can name any tool."

@@ -93,7 +93,7 @@ _KEYS = {
         kind=_listed(
             ValueParser('a folder such as "/srv/data", or "." for relative paths', _folder)
         ),
-        text='Folders that a path may be in; one with ".." or escapes is in none.',
+        text='Folders that a path may be in; a path with ".." or escapes is refused.',
         absent="any path",
     ),
     "url_hosts": Key(
