@@ -232,8 +232,8 @@ class MCPConfig(msgspec.Struct, frozen=True):
     ] = False
     forward_query: Annotated[
         bool,
-        "Forward the query of a client's URL to the server, without a check. Otherwise, the gateway "
-        "refuses a request with a query.",
+        "Forward the query of a client's URL to the server, without a check. Otherwise, the "
+        "gateway refuses a request with a query.",
     ] = False
     show_instructions: Annotated[
         bool, "Show callers the server's instructions, whose text can name any tool."
