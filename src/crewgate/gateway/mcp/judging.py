@@ -175,9 +175,16 @@ class UnservedMessageError(UnservedRequestError):
 
 
 def judge(
-    endpoint: MCPEndpoint, headers: Sequence[HeaderField], body: bytes, ids: CallIds
+    endpoint: MCPEndpoint,
+    headers: Sequence[HeaderField],
+    body: bytes,
+    ids: CallIds,
+    scope: Hashable = None,
 ) -> JudgedMessage:
     """Return what a POST uses; `ids` are those of the caller's branch.
+
+    A judgement is kept for branches that may use the same, their `scope`. A kept one takes less
+    time, which would tell other branches that a tool of this name is in use.
 
     Raises:
         UnservedMessageError: The body is not one message, or breaks a rule of its revision.
@@ -188,7 +195,7 @@ def judge(
     except MalformedMessageError as error:
         form = structs.replace(form, message_id=error.id)
         raise UnservedMessageError(malformed(error.code, str(error)).error, form) from None
-    key = _key(message, headers)
+    key = _key(message, headers, scope)
     known = None if key is None else endpoint.judged.get(key)
     if isinstance(known, JudgedMessage):
         form = structs.replace(known.problem_format, message_id=message.id)
@@ -214,8 +221,8 @@ def judge(
     return judged
 
 
-def _key(message: JSONRPCMessage, headers: Sequence[HeaderField]) -> Hashable:
-    """Return all that the judgement of a message depends on, beside its sealed ids.
+def _key(message: JSONRPCMessage, headers: Sequence[HeaderField], scope: Hashable) -> Hashable:
+    """Return all that the judgement of a message depends on beside its sealed ids, and the scope.
 
     None if it is not worth keeping: agents use few tools, many times.
     """
@@ -228,6 +235,7 @@ def _key(message: JSONRPCMessage, headers: Sequence[HeaderField]) -> Hashable:
         return None
     has_capabilities = (message.capabilities or b"").startswith(b"{")
     return (
+        scope,
         message.method,
         message.kind,
         message.name,

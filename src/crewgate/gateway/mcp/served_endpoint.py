@@ -52,7 +52,8 @@ class ServedMCPEndpoint:
             raise UnservedMessageError(bad_query().error, self._endpoint.problem_format)
         ids = self._endpoint.ids_of(grant)
         if request.method == b"POST":
-            return judge(self._endpoint, request.headers, body, ids)
+            scope = (grant.crew, *grant.claims.allowed_tools)
+            return judge(self._endpoint, request.headers, body, ids, scope)
         return judge_bodyless(self._endpoint, request.method, request.headers, ids)
 
     def metric_name(self, part_id: str) -> str:

@@ -344,6 +344,23 @@ async def test_a_judgement_is_kept_without_its_message(site: Site) -> None:
     assert [(each.id, each.body, each.message) for each in kept] == [("files.read", b"", None)]
 
 
+async def test_a_judgement_is_kept_for_branches_of_the_same_scope(site: Site) -> None:
+    """Others would learn from the time of an answer that somebody calls a tool."""
+    message = modern("tools/call", name="read")
+    entry = site.world.gateway.routes.find(b"POST", b"/mcp/files", b"a")
+    assert entry is not None
+    assert isinstance(entry.endpoint, ServedMCPEndpoint)
+    for tools in ("files.*",), ("files.*",), ("files.write",):
+        claims = structs.replace(grant_of().claims, allowed_tools=list(tools))
+        grants = site.world.judge.grants
+        grants.update({token: structs.replace(grants[token], claims=claims) for token in grants})
+        await site.call(message)
+    assert [key[0][1:] for key in entry.endpoint._endpoint.judged] == [
+        ("files.*",),
+        ("files.write",),
+    ]
+
+
 async def test_a_call_that_waits_while_its_path_becomes_an_endpoint(site: Site) -> None:
     """Its token was good for a tool, and its message has not been judged: it is refused."""
     world = site.world
