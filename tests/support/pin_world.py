@@ -78,7 +78,10 @@ class PinMachine:
 
     def list_tools(self, worker: int, *tools: bytes, is_whole: bool = False) -> None:
         """Have a worker see a list of the server, and report it."""
-        self.workers[worker].pins.observe("files", tools, is_whole=is_whole)
+        pins = self.workers[worker].pins
+        pins.observe("files", tools)
+        if is_whole:
+            pins.observe_whole("files", {json.loads(tool)["name"] for tool in tools})
         self.report(self.workers[worker])
 
     def states(self, name: str) -> set[str]:

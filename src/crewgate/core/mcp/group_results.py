@@ -14,6 +14,7 @@ from crewgate.core.mcp.group_names import ServerName
 from crewgate.core.mcp.list_kind import ListKind
 from crewgate.core.mcp.methods import LEGACY_VERSIONS, MODERN_VERSION, Revision
 from crewgate.core.mcp.result_filter import ListEntry, list_entries
+from crewgate.core.slices import Slices
 from crewgate.errors import UnusableResponseError
 
 _LEFT_OUT = "dev.crewgate/unavailable_servers"  # the key in `_meta` of a result
@@ -65,13 +66,13 @@ class ListPage(NamedTuple):
     ttl_ms: int
 
 
-def read_page(page: bytes, kind: ListKind) -> ListPage:
-    """Read the result of a list.
+def read_page(page: bytes, kind: ListKind) -> Slices[ListPage]:
+    """Read, in slices, the result of a list.
 
     Raises:
         UnusableResponseError: It is not such a list, or exceeds a limit.
     """
-    entries = list_entries(page, kind)
+    entries = yield from list_entries(page, kind)
     try:
         found = _pages.decode(page)
     except msgspec.MsgspecError as error:

@@ -8,6 +8,7 @@ from crewgate.core.mcp import result_filter
 from crewgate.core.mcp.list_kind import LIST_METHODS, ListKind
 from crewgate.core.mcp.response_rewriting import ServerMessage
 from crewgate.core.mcp.result_filter import Allows, CapabilityPath
+from crewgate.core.slices import Slices
 from crewgate.errors import UnusableResponseError
 
 _DISCOVERY = frozenset({"server/discover", "initialize"})
@@ -45,7 +46,7 @@ class MessageFilter:
         self._method = method
         self._view = view
 
-    def __call__(self, message: ServerMessage) -> bytes | None:
+    def __call__(self, message: ServerMessage) -> Slices[bytes | None]:
         """Return the message as the caller may see it: None for no change, b"" for no message.
 
         Raises:
@@ -54,7 +55,7 @@ class MessageFilter:
         if message.kind == "notification":
             return self._notification(message)
         result = message.member("result") if message.kind == "response" else None
-        filtered = None if result is None else self._result(result)
+        filtered = None if result is None else (yield from self._result(result))
         if filtered is None:
             return None
         return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (message.id, filtered)
@@ -65,7 +66,7 @@ class MessageFilter:
         may_read = self._view.allows[ListKind.RESOURCES]
         return None if message.uri is not None and may_read(message.uri) else b""
 
-    def _result(self, result: bytes) -> bytes | None:
+    def _result(self, result: bytes) -> Slices[bytes | None]:
         view, method = self._view, self._method
         kinds = [LIST_METHODS[method]] if method in LIST_METHODS else []
         is_discovery = method in _DISCOVERY
@@ -77,8 +78,10 @@ class MessageFilter:
             raise UnusableResponseError("the result has several lists")
         if kinds:
             allows = view.allows[kinds[0]]
-            return result_filter.filter_list(
-                result, kinds[0], allows, view.ttl_ms_max, view.seal_cursor
+            return (
+                yield from result_filter.filter_list(
+                    result, kinds[0], allows, view.ttl_ms_max, view.seal_cursor
+                )
             )
         if is_discovery:
             return result_filter.filter_discovery(
@@ -90,5 +93,5 @@ class MessageFilter:
             )
         if not method or method == "resources/read":
             may_read = view.allows[ListKind.RESOURCES]
-            return result_filter.filter_contents(result, may_read, view.ttl_ms_max)
+            return (yield from result_filter.filter_contents(result, may_read, view.ttl_ms_max))
         return None

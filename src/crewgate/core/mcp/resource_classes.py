@@ -12,7 +12,7 @@ a resource of another class. An endpoint without classes has no such URIs.
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -27,6 +27,10 @@ _AFTER_ALL = "\x7f"  # follows each character of a URI
 _URI = re.compile(
     r"[A-Za-z][A-Za-z0-9+.-]*:(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*"
 )
+# A URI that all servers read in the same way but for case and slashes, unless a dot is at the edge
+# of a segment, or its host is "localhost". Most URIs are such, and take a fifth of the time.
+_TAME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9._~/!$&'()*,=-]*")
+_EDGED = re.compile(r"[/:.]\.|\.(?:[/.]|\Z)|//localhost(?![^/])", re.IGNORECASE)
 _USER_INFO = re.compile(r"[^/?#]*//[^/?#]*@")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PARAMETERS = re.compile(r";[^/?#]*")
@@ -103,10 +107,8 @@ class ResourceClasses:
             raise AmbiguousURIError(f"longer than {limits.mcp_uri_chars_max} characters")
         if not (self._as_written.exact or self._as_written.lengths):
             return OTHER
-        _check(uri)
         found = self._as_written.class_of(uri, uri)
-        for reading in _readings(uri):
-            loosened = _loosened(reading)
+        for loosened in _loosened_readings(uri):
             if self._loosened.class_of(loosened, _name(loosened)) != found:
                 raise AmbiguousURIError("servers can read it as a resource of another class")
         return found
@@ -172,6 +174,14 @@ def _readings(uri: str) -> Iterator[str]:
     spellings |= {_QUERY.sub("", each) for each in spellings}
     spellings |= {_PARAMETERS.sub("", each) for each in spellings}
     yield from spellings
+
+
+def _loosened_readings(uri: str) -> Iterable[str]:
+    """Return all readings without what some servers ignore; AmbiguousURIError as in `_check`."""
+    if _TAME.fullmatch(uri) and not _EDGED.search(uri):
+        return (_SLASHES.sub("/", uri.lower()),)
+    _check(uri)
+    return {_loosened(reading) for reading in _readings(uri)}
 
 
 def _loosened(uri: str) -> str:

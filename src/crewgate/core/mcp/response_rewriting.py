@@ -5,7 +5,7 @@ event by event. Everything else is an error. Events with another type than `mess
 because MCP has none.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from http import HTTPStatus
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from crewgate.core.event_stream import Event, EventReader
 from crewgate.core.fair_share_limiter import FairShareLimiter
 from crewgate.core.held_response import HeldResponse
 from crewgate.core.http_types import HeaderField
+from crewgate.core.slices import Slices
 from crewgate.errors import MalformedMessageError, UnusableResponseError
 
 _JSON, _STREAM = b"application/json", b"text/event-stream"
@@ -60,9 +61,10 @@ class ServerMessage(Protocol):
 
 # Reads one message; MalformedMessageError.
 ReadMessage = Callable[[bytes], ServerMessage]
-# Returns what the client gets instead of a message: None for no change, b"" for no message.
-# UnusableResponseError or MalformedMessageError if the message cannot be judged.
-MessageEditor = Callable[[ServerMessage], bytes | None]
+# Returns, perhaps in slices, what the client gets instead of a message: None for no change, b"" for
+# no message. UnusableResponseError or MalformedMessageError if the message cannot be judged.
+Edited = bytes | None
+MessageEditor = Callable[[ServerMessage], Edited | Slices[Edited]]
 
 
 class MCPResponseRewriter:
@@ -104,6 +106,13 @@ class MCPResponseRewriter:
         self._why_unread = ""  # of a body in another form
         self._events: EventReader | None = None  # None: the body is not a stream
         self._has_event_id = False
+        self._work: Slices[bytes] | None = None  # on what `feed` got
+        self._is_last = False  # `feed` gets no more
+
+    @property
+    def is_working(self) -> bool:
+        """Whether there is more to do for what `feed` got: call it again without data."""
+        return self._work is not None
 
     @property
     def may_begin(self) -> bool:
@@ -129,26 +138,38 @@ class MCPResponseRewriter:
     def feed(self, data: bytes, *, ends: bool) -> bytes:
         """Return what the client gets for the next bytes of the body; `ends`: it has no more.
 
+        While the rewriter `is_working`, each call without data does one slice of its work.
+
         Raises:
             UnusableResponseError: The client must not get the response, or the rest of it.
         """
         if self.is_over:
             return b""
+        if self._work is None:
+            self._is_last = ends
+            self._work = self._collect(data, ends=ends)
+            if self._events is not None:
+                self._work = self._relay(self._events, data, ends=ends)
+        elif data:
+            raise AssertionError("the work on the data before has not ended")
         try:
-            if self._events is None:
-                passed = self._collect(data, ends=ends)
-            else:
-                passed = self._relay(self._events, data, ends=ends)
+            next(self._work)
+        except StopIteration as done:
+            self._work = None
+            passed: bytes = done.value
         except UnusableResponseError as error:
             self.close()
             raise UnusableResponseError(self._why_unusable(error)) from error
-        if ends or self.is_over:
+        else:
+            return b""
+        if self._is_last or self.is_over:
             self.close()
         return passed
 
     def close(self) -> None:
         """Drop what is held back, and free its room."""
         self.is_over = True
+        self._work = None
         self._held.drop()
 
     def _why_unusable(self, error: UnusableResponseError) -> str:
@@ -156,7 +177,7 @@ class MCPResponseRewriter:
         is_misrouted = self._status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
         return f"{why}; compare `rewrite` with the path at the server" if is_misrouted else why
 
-    def _collect(self, data: bytes, *, ends: bool) -> bytes:
+    def _collect(self, data: bytes, *, ends: bool) -> Slices[bytes]:
         """Return the body for the client, if this is the end of it."""
         if data and self._why_unread:
             raise UnusableResponseError(self._why_unread)
@@ -168,18 +189,18 @@ class MCPResponseRewriter:
             return b""
         body = bytes(self._held.collected)
         if body:
-            edited = self._edit(body)
+            edited = yield from self._edit(body)
             body = body if edited is None else edited
         elif self._request_id is not None:
             raise UnusableResponseError("it is empty")
         self._held.whole_body = body
         return body
 
-    def _relay(self, reader: EventReader, data: bytes, *, ends: bool) -> bytes:
+    def _relay(self, reader: EventReader, data: bytes, *, ends: bool) -> Slices[bytes]:
         """Return what the client gets of the events that are complete now."""
         passed = []
         for event in [*reader.feed(data), *(reader.end() if ends else ())]:
-            passed.append(self._event(event))
+            passed.append((yield from self._event(event)))
             if self.is_over:
                 break
         else:
@@ -189,7 +210,7 @@ class MCPResponseRewriter:
             self._held.hold(reader.held_bytes)
         return b"".join(passed)
 
-    def _event(self, event: Event) -> bytes:
+    def _event(self, event: Event) -> Slices[bytes]:
         if not event.is_whole:
             raise _too_large()
         if event.data and event.kind != "message":
@@ -199,15 +220,15 @@ class MCPResponseRewriter:
             self._has_event_id = True
             if event.id and self._seal_event_id is not None:
                 changes["id"] = self._seal_event_id(_text(event.id)).encode()
-        edited = self._edit(event.data) if event.data else None
+        edited = (yield from self._edit(event.data)) if event.data else None
         if edited == b"":
             return edited
         if edited is not None:
             changes["data"] = edited
         return structs.replace(event, **changes).written_anew() if changes else event.raw
 
-    def _edit(self, text: bytes) -> bytes | None:
-        """Return what the client gets instead of a message; None for no change.
+    def _edit(self, text: bytes) -> Slices[Edited]:
+        """Return, in slices, what the client gets instead of a message; None for no change.
 
         Raises:
             UnusableResponseError: The message cannot be judged, or is not for this client.
@@ -217,7 +238,8 @@ class MCPResponseRewriter:
             message = self._read(text)
             is_response = self._is_response(message)
             for edit in self._editors:
-                changed = edit(message)
+                found = edit(message)
+                changed = (yield from found) if isinstance(found, Generator) else found
                 if changed == b"":
                     return changed
                 if changed is not None:

@@ -8,7 +8,7 @@ Of the other members of a result, only those stay that MCP defines. Any other me
 what the list must not show.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -16,6 +16,7 @@ import msgspec
 from crewgate import limits
 from crewgate.core.json_member_names import folded_words
 from crewgate.core.mcp.list_kind import ListKind
+from crewgate.core.slices import Slices
 from crewgate.errors import UnusableResponseError
 
 # Returns whether a caller may use the tool, prompt or resource of this name or URI.
@@ -44,8 +45,8 @@ class ListEntry(NamedTuple):
     text: bytes
 
 
-def list_entries(result: bytes, kind: ListKind) -> list[ListEntry]:
-    """Return the entries of a list that the gateway serves, in the order of the server.
+def list_entries(result: bytes, kind: ListKind) -> Slices[list[ListEntry]]:
+    """Return, in slices, the entries of a list that the gateway serves, in the order of the server.
 
     It leaves out entries that are not objects, have no name, have a name that the gateway does not
     serve, or have the name of an earlier entry.
@@ -53,7 +54,7 @@ def list_entries(result: bytes, kind: ListKind) -> list[ListEntry]:
     Raises:
         UnusableResponseError: The result is not such a list, or exceeds a limit.
     """
-    return _entries(_members(result), kind)
+    return (yield from _entries(_members(result), kind))
 
 
 def filter_list(
@@ -62,8 +63,8 @@ def filter_list(
     allows: Allows,
     ttl_ms_max: int | None,
     seal_cursor: Callable[[str], str] | None = None,
-) -> bytes:
-    """Return a list without the entries that the caller may not use.
+) -> Slices[bytes]:
+    """Return, in slices, a list without the entries that the caller may not use.
 
     `ttl_ms_max` is how long the client may keep it; None for a legacy client, whose lists have no
     such member. `seal_cursor` hides a cursor, which can contain the name of an entry.
@@ -72,7 +73,8 @@ def filter_list(
         UnusableResponseError: The result is not such a list, or exceeds a limit.
     """
     members = _members(result)
-    kept = [entry.text for entry in _entries(members, kind) if allows(entry.name)]
+    entries = yield from _entries(members, kind)
+    kept = yield from _kept(entries, allows)
     filtered = {kind.member: b"[%b]" % b",".join(kept)}
     cursor = _decoded(_string, members.get("nextCursor"))
     if cursor is not None:
@@ -117,8 +119,8 @@ def filter_discovery(
     return _written(_cached(members, ttl_ms_max).items())
 
 
-def filter_contents(result: bytes, allows: Allows, ttl_ms_max: int | None) -> bytes:
-    """Return the result of `resources/read` without contents that the caller may not read.
+def filter_contents(result: bytes, allows: Allows, ttl_ms_max: int | None) -> Slices[bytes]:
+    """Return, in slices, the result of `resources/read` without what the caller may not read.
 
     A server may return several resources, such as those of a folder. `ttl_ms_max` as in
     `filter_list`. A result without contents, such as a question to the client, stays as it is.
@@ -130,9 +132,9 @@ def filter_contents(result: bytes, allows: Allows, ttl_ms_max: int | None) -> by
     if _CONTENTS not in members:
         return result
     texts = _array_of(members, _CONTENTS)
-    named = [(_name(bytes(text), ListKind.RESOURCES.key), bytes(text)) for text in texts]
-    _check_names((uri for uri, _ in named if uri is not None), _CONTENTS)
-    kept = [text for uri, text in named if uri is not None and allows(uri)]
+    entries = yield from _named(texts, ListKind.RESOURCES)
+    _check_names((entry.name for entry in entries), _CONTENTS)
+    kept = yield from _kept(entries, allows)
     members[_CONTENTS] = b"[%b]" % b",".join(kept)
     return _written(_cached(members, ttl_ms_max).items())
 
@@ -157,14 +159,36 @@ def _opened(text: bytes, what: str) -> dict[str, bytes]:
         raise UnusableResponseError(f"{what} is not an object") from None
 
 
-def _entries(members: Mapping[str, bytes], kind: ListKind) -> list[ListEntry]:
+def _entries(members: Mapping[str, bytes], kind: ListKind) -> Slices[list[ListEntry]]:
     found: dict[str, ListEntry] = {}
-    for text in _array_of(members, kind.member):
-        name = _name(bytes(text), kind.key)
-        if name is not None and kind.is_served(name):
-            found.setdefault(name, ListEntry(name, bytes(text)))
+    for entry in (yield from _named(_array_of(members, kind.member), kind)):
+        if kind.is_served(entry.name):
+            found.setdefault(entry.name, entry)
     _check_names(found, kind.member)
     return list(found.values())
+
+
+def _named(texts: Sequence[msgspec.Raw], kind: ListKind) -> Slices[list[ListEntry]]:
+    """Return the entries that have a name."""
+    found = []
+    for at, text in enumerate(texts, 1):
+        name = _name(bytes(text), kind.key)
+        if name is not None:
+            found.append(ListEntry(name, bytes(text)))
+        if at % limits.mcp_slice_entries == 0:
+            yield
+    return found
+
+
+def _kept(entries: Sequence[ListEntry], allows: Allows) -> Slices[list[bytes]]:
+    """Return the texts of the entries that are allowed."""
+    kept: list[bytes] = []
+    for at, entry in enumerate(entries, 1):
+        if allows(entry.name):
+            kept.append(entry.text)
+        if at % limits.mcp_slice_entries == 0:
+            yield
+    return kept
 
 
 def _array_of(members: Mapping[str, bytes], name: str) -> list[msgspec.Raw]:

@@ -47,6 +47,11 @@ class A2AEndpointResponse:
         return self._messages.may_begin
 
     @property
+    def is_working(self) -> bool:
+        """Return False: all is done at once."""
+        return False
+
+    @property
     def is_over(self) -> bool:
         """Whether the client has all of the response, even if the agent goes on."""
         return self._messages.is_over

@@ -255,7 +255,7 @@ class ProxiedCall:
         """Drop what has arrived of the response; return its size, and whether it is all."""
         if self.stream is None or self.over or not self.stream.answer.status:
             return 0, False
-        return self.response.drop(self.stream.answer)
+        return self.response.drop(self, self.stream)
 
     def _give_up(self) -> None:
         self._end(CallOutcome.CLIENT_GONE)

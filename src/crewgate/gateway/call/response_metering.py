@@ -254,7 +254,7 @@ class ResponseMetering:
         if stream is None or call.over or not stream.answer.status:
             return
         try:
-            size, is_whole = call.response.drop(stream.answer)
+            size, is_whole = call.response.drop(call, stream)
         except UnusableResponseError:
             size, is_whole = 0, True
         self._read_on_bytes += size

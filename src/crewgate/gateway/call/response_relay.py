@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from crewgate.core import event_stream
@@ -17,7 +18,7 @@ from crewgate.gateway.cors import shared
 from crewgate.gateway.headers import LEFT, USED, downstream_headers, trailer_fields
 from crewgate.gateway.tool_route import ToolRoute
 from crewgate.server.exchange import Exchange
-from crewgate.upstream.interfaces import IncomingResponse
+from crewgate.upstream.interfaces import IncomingResponse, RequestStream
 
 if TYPE_CHECKING:
     from crewgate.gateway.call.proxied_call import ProxiedCall
@@ -38,6 +39,7 @@ class ResponseRelay:
         "_metering",
         "_rewriter",
         "_services",
+        "_waits",
         "answered_ns",
         "between_events",
         "bytes_out",
@@ -60,6 +62,7 @@ class ResponseRelay:
         self._metering = metering
         self._rewriter = rewriter
         self._has_read_head = False
+        self._waits = False  # for the next slice of the rewriter's work
 
     def relay(self, call: "ProxiedCall") -> None:
         """Send the part of the response that is here and paid for.
@@ -78,11 +81,11 @@ class ResponseRelay:
                 self._inform(exchange, response)
             if not response.status:
                 return
-            data = self._take(response)
+            data = self._take(call, stream)
             if self._rewriter is not None and not self._rewriter.may_begin:
                 return
             self._begin(call, response, ends=self._ends(response, data))
-        data = data or self._take(response)
+        data = data or self._take(call, stream)
         self.bytes_out += len(data)
         if self._is_whole(response):
             call.ignore_client()
@@ -95,34 +98,63 @@ class ResponseRelay:
             if not exchange.push(data):
                 stream.pause()
 
-    def drop(self, response: IncomingResponse) -> tuple[int, bool]:
+    def drop(self, call: "ProxiedCall", stream: RequestStream) -> tuple[int, bool]:
         """Drop what has arrived; return how many bytes that is, and whether it is all.
 
         Raises:
             UnusableResponseError: A client would not have got the response.
         """
-        return len(self._take(response)), self._is_whole(response)
+        return len(self._take(call, stream)), self._is_whole(stream.answer)
 
     def close(self) -> None:
         """Drop what is held back, because the call has ended."""
         if self._rewriter is not None:
             self._rewriter.close()
 
-    def _take(self, response: IncomingResponse) -> bytes:
+    def _take(self, call: "ProxiedCall", stream: RequestStream) -> bytes:
         """Return what the client gets of what has arrived and is paid for."""
-        metering, rewriter = self._metering, self._rewriter
+        response, metering, rewriter = stream.answer, self._metering, self._rewriter
+        if self._waits:
+            stream.pause()
+            return b""
+        passed = b""
+        if rewriter is not None and rewriter.is_working:
+            passed = rewriter.feed(b"", ends=False)
+            if self._works_on_later(call, stream):
+                return passed
+            stream.resume()
         data = response.take() if metering is None else metering.take(response)
         if rewriter is None:
             return data
         if not self._has_read_head:
             self._has_read_head = True
             rewriter.begin(response.status, response.headers)
-        return rewriter.feed(data, ends=self._is_whole(response))
+        passed += rewriter.feed(data, ends=self._is_whole(response))
+        self._works_on_later(call, stream)
+        return passed
+
+    def _works_on_later(self, call: "ProxiedCall", stream: RequestStream) -> bool:
+        """Return whether the rewriter has more to do; it goes on when others have had their turn.
+
+        Until then, nothing more is read of the response.
+        """
+        if self._rewriter is None or not self._rewriter.is_working:
+            return False
+        self._waits = True
+        stream.pause()
+        self._services.background_tasks.later(0, partial(self._work_on, call))
+        return True
+
+    def _work_on(self, call: "ProxiedCall") -> None:
+        self._waits = False
+        call.progressed()
 
     def _is_whole(self, response: IncomingResponse) -> bool:
         """Return whether nothing more of the response goes to the client."""
         if self._rewriter is not None and self._rewriter.is_over:
             return True
+        if self._rewriter is not None and self._rewriter.is_working:
+            return False
         return response.complete and not (self._metering and self._metering.holds_back)
 
     def _ends(self, response: IncomingResponse, data: bytes) -> bool:

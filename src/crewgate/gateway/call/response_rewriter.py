@@ -18,6 +18,10 @@ class ResponseRewriter(Protocol):
         """Whether the head of the response may be sent to the client."""
 
     @property
+    def is_working(self) -> bool:
+        """Whether there is more to do for what `feed` got: call it again without data."""
+
+    @property
     def is_over(self) -> bool:
         """Whether the client has all of the response, even if its server goes on."""
 
@@ -25,7 +29,10 @@ class ResponseRewriter(Protocol):
         """Note the head of the response."""
 
     def feed(self, data: bytes, *, ends: bool) -> bytes:
-        """Return what the client gets for the next bytes of the body; `ends`: it has no more."""
+        """Return what the client gets for the next bytes of the body; `ends`: it has no more.
+
+        While the rewriter `is_working`, each call without data does one slice of its work.
+        """
 
     def head(self, headers: list[HeaderField]) -> list[HeaderField]:
         """Return the fields for the client, when the response begins."""

@@ -78,6 +78,11 @@ class MCPEndpointResponse:
         return self._messages is None or self._messages.may_begin
 
     @property
+    def is_working(self) -> bool:
+        """Whether there is more to do for what `feed` got: call it again without data."""
+        return self._messages is not None and self._messages.is_working
+
+    @property
     def is_over(self) -> bool:
         """Whether the client has all of the response, even if its server goes on."""
         return self._messages is not None and self._messages.is_over

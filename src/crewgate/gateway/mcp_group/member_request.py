@@ -129,7 +129,7 @@ async def ask(
             if rewriter is not None:
                 rewriter.begin(response.status, response.headers)
             raise RefusedMessageError(SESSION_GONE)
-        return _answer(reached, message, response, rewriter)
+        return await _answer(reached, message, response, rewriter)
     except UpstreamError as error:
         raise LeftOutError(str(error)) from None
     finally:
@@ -137,7 +137,7 @@ async def ask(
             rewriter.close()
 
 
-def _answer(
+async def _answer(
     reached: ReachedMember,
     message: JSONRPCMessage | None,
     response: BufferedResponse,
@@ -149,6 +149,9 @@ def _answer(
     else:
         rewriter.begin(response.status, headers)
         body = rewriter.feed(body, ends=True)
+        while rewriter.is_working:
+            await trio.lowlevel.checkpoint()
+            body = rewriter.feed(b"", ends=True)
         headers = rewriter.head(headers)
     fields = dict(headers)
     sealed = fields.get(SESSION, b"").decode()

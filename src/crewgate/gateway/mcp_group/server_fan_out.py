@@ -83,7 +83,7 @@ class ServerFanOut:
             with trio.move_on_after(limits.mcp_group_seconds):
                 while len(pages) < limits.mcp_group_pages_max:
                     answer = await self._ask(reached, asked, take)
-                    page = _page(answer, kind)
+                    page = await _page(answer, kind)
                     pages.append(page)
                     count += len(page.entries)
                     if count > limits.mcp_group_entries_max:
@@ -139,11 +139,18 @@ class ServerFanOut:
         return ServerAnswers(found, ordered, error)
 
 
-def _page(answer: MemberAnswer, kind: ListKind) -> ListPage:
-    try:
-        return read_page(answer.result or b"", kind)
-    except UnusableResponseError as error:
-        raise LeftOutError(str(error)) from None
+async def _page(answer: MemberAnswer, kind: ListKind) -> ListPage:
+    """Read a page of a list; others have their turn after each slice."""
+    work = read_page(answer.result or b"", kind)
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            page: ListPage = done.value
+            return page
+        except UnusableResponseError as error:
+            raise LeftOutError(str(error)) from None
+        await trio.lowlevel.checkpoint()
 
 
 def _with_cursor(message: JSONRPCMessage, cursor: str, request_id: str) -> JSONRPCMessage:

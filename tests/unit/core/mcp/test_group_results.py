@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from whole_slices import whole
 
 from crewgate.core.mcp import group_results
 from crewgate.core.mcp.group_results import GroupInfo, ListPage
@@ -23,7 +24,7 @@ def page(kind: ListKind, *entries: bytes, **more: Any) -> ListPage:
         b",".join(entries),
         (", " + rest if rest else "").encode(),
     )
-    return group_results.read_page(text, kind)
+    return whole(group_results.read_page(text, kind))
 
 
 def test_entries_stay_as_their_server_wrote_them() -> None:
@@ -63,7 +64,7 @@ def test_a_list_that_lacks_a_server_is_not_kept() -> None:
 def test_a_page_that_is_none_is_an_error(text: bytes) -> None:
     """The server is then left out."""
     with pytest.raises(UnusableResponseError):
-        group_results.read_page(text, ListKind.TOOLS)
+        whole(group_results.read_page(text, ListKind.TOOLS))
 
 
 def discovery(**members: Any) -> bytes:

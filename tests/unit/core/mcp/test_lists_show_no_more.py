@@ -2,13 +2,16 @@
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tariffs import cut, places
+from whole_slices import fed
 
+from crewgate import limits
 from crewgate._native.json_rpc import read_message
 from crewgate.core.event_stream import EventReader
 from crewgate.core.mcp import tool_ids
@@ -117,12 +120,20 @@ def pages(draw: st.DrawFn, kind: ListKind) -> list[Page]:
     return made
 
 
+@pytest.fixture(autouse=True, scope="module")
+def short_slices() -> Iterator[None]:
+    """Each entry of a list is a slice of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "mcp_slice_entries", 1)
+        yield
+
+
 def fetched(each: MCPResponseRewriter, body: bytes, at: list[int], *, streams: bool) -> bytes:
     """All bytes that a client gets when the body arrives in pieces."""
     kind = b"text/event-stream" if streams else b"application/json"
     each.begin(200, [(b"content-type", kind)])
-    pieces = [each.feed(piece, ends=False) for piece in cut(body, at)]
-    return b"".join([*pieces, each.feed(b"", ends=True)])
+    pieces = [fed(each, piece, ends=False) for piece in cut(body, at)]
+    return b"".join([*pieces, fed(each, b"", ends=True)])
 
 
 @given(

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate import limits
+from crewgate.core.mcp import resource_classes
 from crewgate.core.mcp.resource_classes import AmbiguousURIError, ResourceClasses
 
 CLASSES = ResourceClasses(
@@ -222,3 +223,22 @@ def test_a_uri_is_read_in_proportion_to_its_length(
 def test_patterns_that_servers_read_in_two_ways_are_errors(patterns: dict[str, list[str]]) -> None:
     with pytest.raises(ValueError, match=r"servers can|a URI|dot segments|at the end"):
         ResourceClasses(patterns)
+
+
+@given(
+    st.lists(st.sampled_from([*PARTS, ".", "b.c", "~", "(", "=", "localhosts", "x+"]), max_size=8)
+)
+def test_a_tame_uri_has_the_class_that_all_readings_have(parts: list[str]) -> None:
+    """The short way for most URIs finds neither more nor another class than the long one."""
+    uri = "".join(parts)
+    found = _class_of(uri)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resource_classes, "_TAME", re.compile("(?!)"))
+        assert _class_of(uri) == found
+
+
+def _class_of(uri: str) -> str | None:
+    try:
+        return CLASSES.class_of(uri)
+    except AmbiguousURIError:
+        return None

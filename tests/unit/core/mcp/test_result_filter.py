@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from whole_slices import whole
 
 from crewgate import limits
 from crewgate.core.mcp.list_kind import ListKind
@@ -28,7 +29,7 @@ def test_a_list_loses_what_the_caller_may_not_use() -> None:
         b'{"resultType":"complete", "tools" : [ %b, %b ] , "nextCursor":"n\\u0031", '
         b'"cacheScope":"public","ttlMs":9999999}' % (READ, DELETE)
     )
-    assert filter_list(page, ListKind.TOOLS, allows_read, 60_000) == (
+    assert whole(filter_list(page, ListKind.TOOLS, allows_read, 60_000)) == (
         b'{"resultType":"complete","tools":[%b],"nextCursor":"n1","cacheScope":"private",'
         b'"ttlMs":60000}' % READ
     )
@@ -36,20 +37,25 @@ def test_a_list_loses_what_the_caller_may_not_use() -> None:
 
 def test_a_legacy_list_has_no_members_for_caches() -> None:
     page = b'{"tools":[%b,%b],"ttlMs":5,"cacheScope":"public","resultType":"complete"}'
-    found = filter_list(page % (DELETE, READ), ListKind.TOOLS, allows_read, None)
+    found = whole(filter_list(page % (DELETE, READ), ListKind.TOOLS, allows_read, None))
     assert found == b'{"tools":[%b]}' % READ
 
 
 def test_a_page_may_become_empty() -> None:
     """Its cursor stays, because the next page may have something for the caller."""
     page = b'{"tools":[%b],"nextCursor":"2"}' % DELETE
-    assert filter_list(page, ListKind.TOOLS, allows_read, None) == b'{"tools":[],"nextCursor":"2"}'
+    assert (
+        whole(filter_list(page, ListKind.TOOLS, allows_read, None))
+        == b'{"tools":[],"nextCursor":"2"}'
+    )
 
 
 def test_a_cursor_can_be_sealed() -> None:
     """It can contain the name of the last tool of the page."""
     page = b'{"tools":[%b],"nextCursor":"delete"}' % DELETE
-    found = filter_list(page, ListKind.TOOLS, allows_read, None, lambda text: f"x{len(text)}")
+    found = whole(
+        filter_list(page, ListKind.TOOLS, allows_read, None, lambda text: f"x{len(text)}")
+    )
     assert found == b'{"tools":[],"nextCursor":"x6"}'
 
 
@@ -59,7 +65,7 @@ def test_other_members_of_a_list_are_left_out() -> None:
         b'{"tools":[],"allTools":["delete"],"nextCursor":5,"_meta":{"delete":1,'
         b'"io.modelcontextprotocol/serverInfo":{"name": "s"}}}'
     )
-    assert filter_list(page, ListKind.TOOLS, allows_read, None) == (
+    assert whole(filter_list(page, ListKind.TOOLS, allows_read, None)) == (
         b'{"tools":[],"_meta":{"io.modelcontextprotocol/serverInfo":{"name": "s"}}}'
     )
 
@@ -72,9 +78,14 @@ def test_other_members_of_a_list_are_left_out() -> None:
 def test_a_list_is_kept_for_as_long_as_the_server_allows_and_no_longer(
     ttl: bytes, expected: int
 ) -> None:
-    found = filter_list(b'{"tools":[],"ttlMs":%b}' % ttl, ListKind.TOOLS, allows_read, 60_000)
+    found = whole(
+        filter_list(b'{"tools":[],"ttlMs":%b}' % ttl, ListKind.TOOLS, allows_read, 60_000)
+    )
     assert json.loads(found) == {"tools": [], "ttlMs": expected, "cacheScope": "private"}
-    assert json.loads(filter_list(b'{"tools":[]}', ListKind.TOOLS, allows_read, 9))["ttlMs"] == 0
+    assert (
+        json.loads(whole(filter_list(b'{"tools":[]}', ListKind.TOOLS, allows_read, 9)))["ttlMs"]
+        == 0
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,8 +101,8 @@ def test_a_list_is_kept_for_as_long_as_the_server_allows_and_no_longer(
 def test_entries_without_one_good_name_are_left_out(entry: bytes) -> None:
     """Clients differ in how they read them. Of two with one name, the first stays."""
     page = b'{"tools":[%b,%b,%b]}' % (READ, entry, DELETE)
-    assert [each.text for each in list_entries(page, ListKind.TOOLS)] == [READ, DELETE]
-    assert filter_list(page, ListKind.TOOLS, lambda _: True, None) == (
+    assert [each.text for each in whole(list_entries(page, ListKind.TOOLS))] == [READ, DELETE]
+    assert whole(filter_list(page, ListKind.TOOLS, lambda _: True, None)) == (
         b'{"tools":[%b,%b]}' % (READ, DELETE)
     )
 
@@ -106,9 +117,9 @@ def test_entries_without_one_good_name_are_left_out(entry: bytes) -> None:
 )
 def test_each_kind_of_list_has_its_own_names(kind: ListKind, page: bytes, names: list[str]) -> None:
     """Prompts by their names, resources by their URIs, templates by their templates."""
-    assert [entry.name for entry in list_entries(page, kind)] == names
+    assert [entry.name for entry in whole(list_entries(page, kind))] == names
     asked: list[str] = []
-    filter_list(page, kind, lambda name: asked.append(name) is None, None)
+    whole(filter_list(page, kind, lambda name: asked.append(name) is None, None))
     assert asked == names
 
 
@@ -127,19 +138,19 @@ def test_each_kind_of_list_has_its_own_names(kind: ListKind, page: bytes, names:
 )
 def test_a_list_that_cannot_be_read_shows_nothing(page: bytes, why: str) -> None:
     with pytest.raises(UnusableResponseError, match=why):
-        filter_list(page, ListKind.TOOLS, lambda _: True, 1)
+        whole(filter_list(page, ListKind.TOOLS, lambda _: True, 1))
 
 
 def test_the_size_of_a_list_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "mcp_list_entries_max", 2)
     with pytest.raises(UnusableResponseError, match="3 entries; 2 are allowed"):
-        filter_list(b'{"tools":[1,2,3]}', ListKind.TOOLS, allows_read, 1)
+        whole(filter_list(b'{"tools":[1,2,3]}', ListKind.TOOLS, allows_read, 1))
     monkeypatch.setattr(limits, "mcp_list_names_chars_max", 9)
     with pytest.raises(UnusableResponseError, match="names of more than 9 characters in all"):
-        filter_list(b'{"tools":[%b,%b]}' % (READ, DELETE), ListKind.TOOLS, allows_read, 1)
+        whole(filter_list(b'{"tools":[%b,%b]}' % (READ, DELETE), ListKind.TOOLS, allows_read, 1))
     monkeypatch.setattr(limits, "mcp_list_bytes_max", 10)
     with pytest.raises(UnusableResponseError, match="12 bytes; 10 are allowed"):
-        filter_list(b'{"tools":[]}', ListKind.TOOLS, allows_read, 1)
+        whole(filter_list(b'{"tools":[]}', ListKind.TOOLS, allows_read, 1))
 
 
 DISCOVERY = (
@@ -182,16 +193,18 @@ def test_a_read_shows_the_resources_that_the_caller_may_read() -> None:
     kept = [b'{"uri":"x:1", "text":"t"}', b'{"uri":"x:1","blob":""}']
     others = [b'{"uri":"y:1","text":"secret"}', b'{"text":"secret"}', b'"secret"']
     text = b'{"contents":[%b],"ttlMs":9,"cacheScope":"public","other": 1}'
-    found = filter_contents(text % b" , ".join([*others, *kept]), lambda uri: uri == "x:1", 5)
+    found = whole(
+        filter_contents(text % b" , ".join([*others, *kept]), lambda uri: uri == "x:1", 5)
+    )
     assert found == (
         b'{"contents":[%b],"ttlMs":5,"cacheScope":"private","other":1}' % b",".join(kept)
     )
-    legacy = filter_contents(text % b"", allows_read, None)
+    legacy = whole(filter_contents(text % b"", allows_read, None))
     assert legacy == b'{"contents":[],"other":1}'
 
 
 def test_a_read_that_asks_the_client_stays_as_it_is() -> None:
     text = b'{ "resultType":"input_required" }'
-    assert filter_contents(text, allows_read, 5) == text
+    assert whole(filter_contents(text, allows_read, 5)) == text
     with pytest.raises(UnusableResponseError, match=r"result\.contents is not an array"):
-        filter_contents(b'{"contents":{}}', allows_read, 5)
+        whole(filter_contents(b'{"contents":{}}', allows_read, 5))

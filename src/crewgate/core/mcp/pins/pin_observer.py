@@ -3,12 +3,14 @@
 It stands before the filter of the caller, so it sees the tools that the caller may not use as well.
 """
 
+from crewgate import limits
 from crewgate.core.mcp import result_filter
 from crewgate.core.mcp.list_kind import ListKind
 from crewgate.core.mcp.pins import tool_definitions
 from crewgate.core.mcp.pins.tool_definitions import INSTRUCTIONS
 from crewgate.core.mcp.pins.worker_pins import WorkerPins
 from crewgate.core.mcp.response_rewriting import ServerMessage
+from crewgate.core.slices import Slices
 
 
 class PinObserver:
@@ -33,7 +35,7 @@ class PinObserver:
         self._may_refuse = may_refuse
         self._is_first_page = is_first_page
 
-    def __call__(self, message: ServerMessage) -> bytes | None:
+    def __call__(self, message: ServerMessage) -> Slices[bytes | None]:
         """Compare a message with the pins; return it if it changed, and else None.
 
         Raises:
@@ -43,7 +45,7 @@ class PinObserver:
         if result is None or not self._pins.is_pinned(self._endpoint):
             return None
         if self._method in {"", "tools/list"} and message.member("result", "tools"):
-            self._compare(message, result)
+            yield from self._compare(message, result)
         if self._method not in {"", "initialize", "server/discover"}:
             return None
         if message.member("result", "capabilities") is None:
@@ -58,11 +60,12 @@ class PinObserver:
         """Return whether a list may show a tool."""
         return not (self._may_refuse and self._pins.refusal_of(self._endpoint, name))
 
-    def _compare(self, message: ServerMessage, result: bytes) -> None:
-        entries = result_filter.list_entries(result, ListKind.TOOLS)
+    def _compare(self, message: ServerMessage, result: bytes) -> Slices[None]:
+        entries = yield from result_filter.list_entries(result, ListKind.TOOLS)
+        for start in range(0, len(entries), limits.mcp_slice_entries):
+            part = entries[start : start + limits.mcp_slice_entries]
+            self._pins.observe(self._endpoint, [entry.text for entry in part])
+            yield
         is_last_page = message.member("result", "nextCursor") is None
-        self._pins.observe(
-            self._endpoint,
-            [entry.text for entry in entries],
-            is_whole=self._is_first_page and is_last_page,
-        )
+        if self._is_first_page and is_last_page:
+            self._pins.observe_whole(self._endpoint, {entry.name for entry in entries})

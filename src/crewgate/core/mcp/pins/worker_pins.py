@@ -9,7 +9,7 @@ definition that differs. Until the agent has a definition on disk, the worker co
     call of a tool     refusal_of
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Literal
 
@@ -86,24 +86,25 @@ class WorkerPins:
         """Return whether the tools of an endpoint are compared with pins."""
         return self._policies.get(endpoint, _NOT_PINNED).pins != "off"
 
-    def observe(self, endpoint: str, tools: Sequence[bytes], *, is_whole: bool = False) -> None:
-        """Compare the JSON texts of the tools in a list of the server with the pins.
-
-        `is_whole`: the list has all tools of the server.
-        """
+    def observe(self, endpoint: str, tools: Sequence[bytes]) -> None:
+        """Compare the JSON texts of tools that the server lists with the pins."""
         if not self.is_pinned(endpoint):
             return
-        names = {INSTRUCTIONS}
         for tool in tools:
             known = self._name_and_digest(tool)
-            if known is not None:
-                names.add(known[0])
-                if self._differs(endpoint, *known):
-                    self._add(endpoint, tool_definitions.read_tool(tool))
-        if is_whole:
-            for pin in self._pins.get(endpoint, {}).values():
-                if not pin.is_gone and pin.name not in names:
-                    self._add(endpoint, tool_definitions.lacking(pin.name))
+            if known is not None and self._differs(endpoint, *known):
+                self._add(endpoint, tool_definitions.read_tool(tool))
+        if self._outbox.has_unsent:
+            self.on_report()
+
+    def observe_whole(self, endpoint: str, names: Collection[str]) -> None:
+        """Compare the names of all tools that the server has with the pins."""
+        if not self.is_pinned(endpoint):
+            return
+        listed = {INSTRUCTIONS, *names}
+        for pin in self._pins.get(endpoint, {}).values():
+            if not pin.is_gone and pin.name not in listed:
+                self._add(endpoint, tool_definitions.lacking(pin.name))
         if self._outbox.has_unsent:
             self.on_report()
 

@@ -142,7 +142,7 @@ def test_only_a_whole_list_says_that_a_tool_is_gone(worker: WorkerPins) -> None:
     worker.apply(pins, LOADED, begins=True)
     worker.observe("block", [tool("read")])
     assert worker.next_report() is None
-    worker.observe("block", [tool("read")], is_whole=True)
+    worker.observe_whole("block", {"read"})
     report = worker.next_report()
     assert report is not None
     assert [(seen.name, seen.digest) for seen in report.seen] == [("delete", "")]
