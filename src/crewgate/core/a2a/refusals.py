@@ -1,8 +1,8 @@
 """Writes refusals and errors for A2A clients, in the form of the binding of the request.
 
 - JSON-RPC: an error with the id of the request (A2A 1.0, section 9.5). Its status is 200, because
-  clients read no body of another status. Only a bad token and a method that the token does not
-  allow have the status and the challenge of RFC 6750.
+  clients read no body of another status. Only a missing or bad token and a method that the token
+  does not allow have the status and the challenge of RFC 6750.
 - HTTP+JSON: a `google.rpc.Status` in JSON (section 11.6), with the status of the problem.
 - gRPC: a status in the trailers (section 10.6; `core/grpc_status.py`).
 
@@ -83,7 +83,8 @@ class A2AProblemFormat(msgspec.Struct, frozen=True):
             )
         fields[0] = (b"content-type", _TYPES[self.binding])
         body = self._problem(kind, request, denial, grant)
-        if self.binding is Binding.JSONRPC and (is_running or not kind.token_error):
+        wants_token = kind.status == HTTPStatus.UNAUTHORIZED or kind.token_error
+        if self.binding is Binding.JSONRPC and (is_running or not wants_token):
             kept = [field for field in fields if field[0] != b"www-authenticate"]
             return RefusalResponse(HTTPStatus.OK, kept, body)
         return RefusalResponse(kind.status, fields, body)

@@ -47,6 +47,14 @@ def test_a_method_that_the_token_does_not_allow_is_a_challenge(binding: Binding)
     assert b'resource_metadata="https://gateway.example' + PATH in challenge
 
 
+def test_a_request_without_a_token_is_asked_for_one() -> None:
+    """As one with a bad token, which clients may replace; JSON-RPC has the status too."""
+    for reason, error in ((Reason.MISSING_TOKEN, b""), (Reason.TOKEN_EXPIRED, b"invalid_token")):
+        response = refused(reason, Binding.JSONRPC)
+        assert (response.status, json.loads(response.body)["id"]) == (401, "m-1")
+        assert error in dict(response.fields)[b"www-authenticate"]
+
+
 def test_json_rpc_clients_read_why_a_call_is_refused() -> None:
     """They read the body of the status 200 only, with the id of their request."""
     response = refused(Reason.CREDITS_EXHAUSTED, Binding.JSONRPC)
