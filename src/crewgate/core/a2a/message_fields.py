@@ -191,36 +191,58 @@ _CONFIGURATION_V0_3 = Fields(
         taskPushNotificationConfig=(0, _PUSH),
     )
 )
-_NAMED_V0_3 = Fields(_message(name=(1, _NAME), id=(0, _TASK)))
+
+
+def _request_v0_3(method: Method, **fields: tuple[int, TextKind | Fields]) -> Fields:
+    """Return the request of a method.
+
+    It has the members of version 1.0 as well: an agent that serves this version only takes the
+    prefix "/v1" of the paths of version 0.3 for a tenant, and reads such a request as its own.
+    """
+    return Fields({**_without_numbers(_V1_0[method][0]), **_message(**fields)})
+
+
+def _of_task_v0_3(method: Method) -> Fields:
+    return _request_v0_3(method, name=(1, _NAME), id=(0, _TASK))
+
+
 _TASK_PUSH_V0_3 = Fields(
     _message(name=(1, _NAME), pushNotificationConfig=(2, Fields(_PUSH_V0_3)), taskId=(0, _TASK))
 )
 _V0_3: dict[Method, tuple[Fields, Fields]] = {
     methods.SEND_MESSAGE: (
-        Fields(_message(message=(1, _SENT_MESSAGE_V0_3), configuration=(2, _CONFIGURATION_V0_3))),
+        _request_v0_3(
+            methods.SEND_MESSAGE,
+            message=(1, _SENT_MESSAGE_V0_3),
+            configuration=(2, _CONFIGURATION_V0_3),
+        ),
         _EVENT_V0_3,
     ),
-    methods.GET_TASK: (_NAMED_V0_3, _TASK_V0_3),
-    methods.CANCEL_TASK: (_NAMED_V0_3, _TASK_V0_3),
-    methods.SUBSCRIBE_TO_TASK: (_NAMED_V0_3, _EVENT_V0_3),
+    methods.GET_TASK: (_of_task_v0_3(methods.GET_TASK), _TASK_V0_3),
+    methods.CANCEL_TASK: (_of_task_v0_3(methods.CANCEL_TASK), _TASK_V0_3),
+    methods.SUBSCRIBE_TO_TASK: (_of_task_v0_3(methods.SUBSCRIBE_TO_TASK), _EVENT_V0_3),
     methods.CREATE_PUSH_CONFIG: (
-        Fields(
-            _message(
-                parent=(1, _NAME),
-                config=(3, _TASK_PUSH_V0_3),
-                taskId=(0, _TASK),
-                pushNotificationConfig=(0, Fields(_PUSH_V0_3)),
-            )
+        _request_v0_3(
+            methods.CREATE_PUSH_CONFIG,
+            parent=(1, _NAME),
+            config=(3, _TASK_PUSH_V0_3),
+            # In HTTP+JSON the body is `config` itself. JSON-RPC has the last two.
+            name=(0, _NAME),
+            taskId=(0, _TASK),
+            pushNotificationConfig=(0, Fields(_PUSH_V0_3)),
         ),
         _TASK_PUSH_V0_3,
     ),
-    methods.GET_PUSH_CONFIG: (_NAMED_V0_3, _TASK_PUSH_V0_3),
+    methods.GET_PUSH_CONFIG: (_of_task_v0_3(methods.GET_PUSH_CONFIG), _TASK_PUSH_V0_3),
     methods.LIST_PUSH_CONFIGS: (
-        Fields(_message(parent=(1, _NAME), id=(0, _TASK))),
+        _request_v0_3(methods.LIST_PUSH_CONFIGS, parent=(1, _NAME), id=(0, _TASK)),
         Fields({**_without_numbers(_TASK_PUSH_V0_3), **_message(configs=(1, _TASK_PUSH_V0_3))}),
     ),
-    methods.DELETE_PUSH_CONFIG: (_NAMED_V0_3, Fields({})),
-    methods.GET_EXTENDED_AGENT_CARD: (Fields({}), Fields({}, card=Version.V0_3)),
+    methods.DELETE_PUSH_CONFIG: (_of_task_v0_3(methods.DELETE_PUSH_CONFIG), Fields({})),
+    methods.GET_EXTENDED_AGENT_CARD: (
+        _request_v0_3(methods.GET_EXTENDED_AGENT_CARD),
+        Fields({}, card=Version.V0_3),
+    ),
 }
 _V0_3[methods.SEND_STREAMING_MESSAGE] = _V0_3[methods.SEND_MESSAGE]
 

@@ -330,7 +330,9 @@ def _open_http_json(
         texts.name_tenant(target.tenant)
     rest = _open_path(target, texts)
     has_body = request.method == b"POST"
-    if has_body and body.strip():
+    if not has_body:
+        body = b""  # an agent could read the members of the request in it
+    elif body.strip():
         check_json(body)
         body = json_messages.rewrite(body, fields, texts)
     in_path = fields.folded if has_body else _in_path(target)

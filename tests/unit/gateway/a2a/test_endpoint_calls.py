@@ -174,13 +174,13 @@ async def test_a_version_must_be_served_and_be_the_methods(
 
 
 async def test_a_path_names_the_method_and_the_task(plain_site: Site) -> None:
-    """The agent gets its own id, at its own path, and a query that was judged."""
-    path = f"/acme/tasks/{sealed('raw-task')}"
-    response = await plain_site.send("GET", path + "?historyLength=2&A2A-Version=1.0")
+    """The agent gets its own id, at its own path, and a query that was judged; no body of a GET."""
+    path = f"/acme/tasks/{sealed('raw-task')}?historyLength=2&A2A-Version=1.0"
+    response = await plain_site.send("GET", path, b'{"id":"x"}', content_type="application/json")
     assert response.status_code == 200
     assert opened(response.json()["id"], IdKind.A2A_TASK) == "raw-task"
-    line, fields, _ = plain_site.sent()
-    assert line == "GET /rest/acme/tasks/raw-task?historyLength=2"
+    line, fields, body = plain_site.sent()
+    assert (line, body) == ("GET /rest/acme/tasks/raw-task?historyLength=2", None)
     assert (fields["a2a-version"], fields["x-crewgate-tool"]) == ("1.0", "research.GetTask")
 
 
@@ -211,6 +211,7 @@ async def test_a_body_may_repeat_the_task_of_its_path(plain_site: Site) -> None:
         ("POST", "/message:send", b'{"message":{"TaskId":"x"}}', 400), ("GET", "/tasks", b"", 400),
         ("GET", "/tasks?contextId=a&context_id=b", b"", 400),
         ("POST", "/message:send?tenant=acme", b"{}", 400), ("POST", "/message:send", b"[]", 400),
+        ("POST", "/v1/message:send", b'{"tenant":"other"}', 400),
     ],
 )  # fmt: skip
 async def test_what_http_json_cannot_name_is_refused(
