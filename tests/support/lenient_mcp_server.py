@@ -29,7 +29,7 @@ PATHS = {
 }
 # Go and Java ignore case, and take these letters for ASCII ones.
 _LETTERS = str.maketrans({"\u017f": "s", "\u212a": "k", "\u0130": "i", "\u0131": "i"})
-_SPELLINGS: tuple[Callable[[str], str], ...] = (
+SPELLINGS: tuple[Callable[[str], str], ...] = (
     lambda name: name,
     lambda name: name.translate(_LETTERS).lower(),
     lambda name: re.sub("_(.)", lambda match: match[1].upper(), name),
@@ -80,7 +80,7 @@ def _at(value: Any, path: tuple[str, ...]) -> Iterator[str]:
     if not path:
         yield json.dumps(value, sort_keys=True) if value is not None else ABSENT
         return
-    for spelt in _SPELLINGS:
+    for spelt in SPELLINGS:
         found = []
         if isinstance(value, Members):
             found = [each for name, each in value if spelt(name) == spelt(path[0])]

@@ -3,7 +3,7 @@
 import base64
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mcp_messages import encoded, headers, legacy, modern
@@ -12,6 +12,7 @@ from crewgate.core.http_types import HeaderField
 
 Request = tuple[list[HeaderField], bytes]
 VALUES = ("delete", "Read", "read\0", "", None, 5, {}, ["read"], "file:///srv/keys/a", "2025-11-25")
+NAMES = ("name", "uri", "taskId", "method", "cursor")
 CHARSETS = (
     "utf-8", "UTF8", "utf-7", "shift_jis", "gbk", "big5", "utf-16", "cp037", "iso-2022-jp",
 )  # fmt: skip
@@ -76,7 +77,12 @@ def _respelt(name: str, dice: random.Random) -> str:
     )
 
 
-def _repeat_member(request: Request, dice: random.Random) -> Request:
+def repeat_member(
+    request: Request,
+    dice: random.Random,
+    names: Sequence[str] = NAMES,
+    values: Sequence[object] = VALUES,
+) -> Request:
     """Write a member of some object again, with another value or spelling."""
     fields, body = request
     try:
@@ -96,10 +102,10 @@ def _repeat_member(request: Request, dice: random.Random) -> Request:
         return request
     collect(message)
     chosen = dice.choice([each for each in objects if each] or [message])
-    name = dice.choice([*chosen, "name", "uri", "taskId", "method", "cursor"])
+    name = dice.choice([*chosen, *names])
     mark = f"MARK{dice.getrandbits(60)}"
     items = list(chosen.items())
-    items.insert(dice.randint(0, len(items)), (mark, dice.choice(VALUES)))
+    items.insert(dice.randint(0, len(items)), (mark, dice.choice(values)))
     chosen.clear()
     chosen.update(items)
     quoted = json.dumps(_respelt(name, dice), ensure_ascii=dice.random() < 0.5)
@@ -109,7 +115,8 @@ def _repeat_member(request: Request, dice: random.Random) -> Request:
     return fields, text.replace(f'"{mark}"', quoted).encode()
 
 
-def _change_bytes(request: Request, dice: random.Random) -> Request:
+def change_bytes(request: Request, dice: random.Random) -> Request:
+    """Cut, insert, overwrite or append bytes of the body."""
     fields, body = request
     at = dice.randint(0, len(body))
     kind = dice.randrange(6)
@@ -129,7 +136,8 @@ def _change_bytes(request: Request, dice: random.Random) -> Request:
     return fields, body
 
 
-def _change_id(request: Request, dice: random.Random) -> Request:
+def change_id(request: Request, dice: random.Random) -> Request:
+    """Give the message another id, which not every parser reads."""
     fields, body = request
     number = dice.choice((
         b"1.0", b"1e0", b"-0", b"01", b"9007199254740993", b"1" * 400, b"NaN", b"null",
@@ -138,7 +146,7 @@ def _change_id(request: Request, dice: random.Random) -> Request:
     return fields, body.replace(b'"id": 1', b'"id": ' + number, 1)
 
 
-def _change_field(request: Request, dice: random.Random) -> Request:
+def change_field(request: Request, dice: random.Random) -> Request:
     """Change, drop, repeat or rename one header."""
     fields, body = list(request[0]), request[1]
     at = dice.randrange(len(fields))
@@ -162,7 +170,7 @@ def _change_field(request: Request, dice: random.Random) -> Request:
     return fields or [(b"accept", b"*/*")], body
 
 
-def _change_coding(request: Request, dice: random.Random) -> Request:
+def change_coding(request: Request, dice: random.Random) -> Request:
     """Say that the body has another charset or coding, and perhaps make one that fits."""
     fields, body = list(request[0]), request[1]
     charset = dice.choice(CHARSETS)
@@ -183,11 +191,11 @@ def _change_coding(request: Request, dice: random.Random) -> Request:
 
 
 _MUTATIONS: tuple[Callable[[Request, random.Random], Request], ...] = (
-    _repeat_member,
-    _repeat_member,
-    _change_bytes,
-    _change_id,
-    _change_field,
-    _change_field,
-    _change_coding,
+    repeat_member,
+    repeat_member,
+    change_bytes,
+    change_id,
+    change_field,
+    change_field,
+    change_coding,
 )

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from a2a.compat.v0_3 import a2a_v0_3_pb2
 from a2a.types import a2a_pb2
+from a2a_id_fields import IDS, NAMES, SDK_MODULES
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
 from hypothesis import given
@@ -23,27 +23,6 @@ from crewgate.core.a2a.message_fields import Fields, TextKind
 from crewgate.core.a2a.methods import METHODS, Method, Version
 from crewgate.core.a2a.text_rewriting import TextRewriter
 
-MODULES: dict[Version, Any] = {Version.V1_0: a2a_pb2, Version.V0_3: a2a_v0_3_pb2}
-# Every field of the protocol that holds such a text, by its message.
-IDS = {
-    ("Task", "id"), ("Task", "context_id"), ("Message", "context_id"), ("Message", "task_id"),
-    ("Message", "reference_task_ids"), ("TaskStatusUpdateEvent", "task_id"),
-    ("TaskStatusUpdateEvent", "context_id"), ("TaskArtifactUpdateEvent", "task_id"),
-    ("TaskArtifactUpdateEvent", "context_id"), ("GetTaskRequest", "id"),
-    ("CancelTaskRequest", "id"), ("SubscribeToTaskRequest", "id"),
-    ("TaskPushNotificationConfig", "task_id"), ("GetTaskPushNotificationConfigRequest", "task_id"),
-    ("DeleteTaskPushNotificationConfigRequest", "task_id"),
-    ("ListTaskPushNotificationConfigsRequest", "task_id"), ("ListTasksRequest", "context_id"),
-    ("ListTasksRequest", "page_token"), ("ListTasksResponse", "next_page_token"),
-    ("TaskPushNotificationConfig", "url"), ("PushNotificationConfig", "url"),
-}  # fmt: skip
-NAMES = {
-    ("TaskPushNotificationConfig", "name"), ("CreateTaskPushNotificationConfigRequest", "parent"),
-    ("ListTaskPushNotificationConfigRequest", "parent"), ("GetTaskRequest", "name"),
-    ("CancelTaskRequest", "name"), ("TaskSubscriptionRequest", "name"),
-    ("GetTaskPushNotificationConfigRequest", "name"),
-    ("DeleteTaskPushNotificationConfigRequest", "name"),
-}  # fmt: skip
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
 
 
@@ -120,7 +99,7 @@ def mark(message: Message) -> None:
 
 def messages() -> Iterator[tuple[Version, Method, bool, Any]]:
     """Each request and each response of each method in each version."""
-    for version, module in MODULES.items():
+    for version, module in SDK_MODULES.items():
         service = module.DESCRIPTOR.services_by_name["A2AService"]
         for each in service.methods:
             found = methods.of_grpc_path(f"/{service.full_name}/{each.name}")
@@ -297,7 +276,7 @@ def test_a_message_without_a_context_gets_one(
     fields = message_fields.of_request(methods.SEND_MESSAGE, version)
     got = json_messages.rewrite(json.dumps({"message": sent}).encode(), fields, rewriter)
     assert (json.loads(got)["message"].get("contextId") == "new") == begins
-    kind = MODULES[version].SendMessageRequest
+    kind = SDK_MODULES[version].SendMessageRequest
     message = json_format.ParseDict({"message": sent}, kind())
     read = kind.FromString(protobuf_messages.rewrite(message.SerializeToString(), fields, rewriter))
     named = read.message if version is Version.V1_0 else read.request
@@ -310,7 +289,7 @@ def test_the_state_of_a_task_is_seen(version: Version, state: str) -> None:
     """In a task and in an update, in both forms, and as version 0.3 has it in JSON-RPC."""
     has_ended = state in {"COMPLETED", "REJECTED"}
     fields = message_fields.of_response(methods.SEND_STREAMING_MESSAGE, version)
-    kind, status = MODULES[version].StreamResponse, {"state": f"TASK_STATE_{state}"}
+    kind, status = SDK_MODULES[version].StreamResponse, {"state": f"TASK_STATE_{state}"}
     for content in ({"task": {"id": "t"}}, {"statusUpdate": {"taskId": "t"}}):
         (inner,) = content.values()
         message = json_format.ParseDict({next(iter(content)): inner | {"status": status}}, kind())
