@@ -3,7 +3,7 @@
 import msgspec
 
 from crewgate.core.audit.json_line import encode
-from crewgate.core.audit.records import CallOutcome, CallRecord, ServiceEvent, when
+from crewgate.core.audit.records import CallOutcome, CallRecord, ServiceEvent, ToolPinRecord, when
 from crewgate.export.audit_entry import AuditEntry, parse
 
 NOW_NS = 1_800_000_000_123_456_000
@@ -38,7 +38,7 @@ EVENT = ServiceEvent(time=when(NOW_NS), event="agent", detail="began")
 
 
 def entry(
-    record: CallRecord | ServiceEvent = CALL, offset: int = 7, **changed: object
+    record: CallRecord | ServiceEvent | ToolPinRecord = CALL, offset: int = 7, **changed: object
 ) -> AuditEntry:
     """The entry of a record with other values in some members."""
     line = encode(msgspec.structs.replace(record, **changed))[:-1]
