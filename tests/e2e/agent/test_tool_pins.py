@@ -118,7 +118,7 @@ async def approve_what_was_read(site: Site, worker: Worker) -> None:
     done = await run(site, "approve", "files", "delete", "--digest", digest)
     assert done == "files: approved 1 definition\n"
     await until(lambda: worker.pins.refusal_of("files", "delete") is None)
-    assert "every change" in await run(site, "diff", "files")
+    assert "no change waits" in await run(site, "diff", "files")
     found = json.loads(await run(site, "tools", "files", "--json"))["tools"]
     assert [(each["tool"], each["state"]) for each in found] == [
         (None, "pinned"), ("files.delete", "pinned"), ("files.read", "pinned"),
