@@ -1,4 +1,4 @@
-"""What an A2A agent could read in a request: lenient, and independent of the gateway's tables.
+"""Reads a request as an A2A agent could: lenient, and independent of the gateway's tables.
 
 The protobuf classes of the official SDK say which members a message has, and the annotations in
 them which paths the HTTP+JSON binding has. A lenient agent reads members, paths and queries in

@@ -19,7 +19,7 @@ def whole(work: Slices[_T]) -> _T:
 
 
 def fed(rewriter: MCPResponseRewriter, data: bytes, *, ends: bool) -> bytes:
-    """What a client gets for these bytes, once all work on them is done."""
+    """Return the bytes that a client gets for these, once all work on them is done."""
     passed = rewriter.feed(data, ends=ends)
     while rewriter.is_working:
         passed += rewriter.feed(b"", ends=ends)

@@ -63,7 +63,7 @@ def routes(tmp_path_factory: pytest.TempPathFactory) -> RouteTable:
 
 
 def judged(routes: RouteTable, request: Request) -> tuple[Sent, JudgedA2ARequest] | None:
-    """What reaches the agent, and what was judged; None if the request is refused."""
+    """Return what reaches the agent and what was judged; None if the gateway refuses it."""
     method, target = request.method.encode(), request.target.encode("latin-1")
     fields = [(b"host", b"gateway.example"), *request.fields]
     try:
