@@ -31,7 +31,7 @@ NAMES = {
 
 
 def kind_of(message: str, field: str) -> str:
-    """The kind of text in a field of a message: "task", "name", "context", "page", "tenant" or "url".
+    """The kind of text in a field: "task", "name", "context", "page", "tenant" or "url".
 
     Empty for any other text.
     """

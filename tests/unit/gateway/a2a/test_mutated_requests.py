@@ -42,9 +42,9 @@ TEXTS = Texts(
     (
         "others-task", RAW_TASK, "tasks/others-task", "others-tenant", "https://evil.example/",
         "https://hooks.example@evil.example/", "https://hooks.example\\@evil.example/",
-        SEALER.seal("others-task", IdKind.A2A_TASK, OWNER._replace(branch_key=bytes(16))),
-        SEALER.seal("others-task", IdKind.A2A_TASK, OWNER._replace(endpoint="other")),
-        SEALER.seal("others-page", IdKind.A2A_PAGE, OWNER._replace(branch_key=bytes(16))),
+        SEALER.seal("others-task", IdKind.A2A_TASK, structs.replace(OWNER, branch_key=bytes(16))),
+        SEALER.seal("others-task", IdKind.A2A_TASK, structs.replace(OWNER, endpoint="other")),
+        SEALER.seal("others-page", IdKind.A2A_PAGE, structs.replace(OWNER, branch_key=bytes(16))),
     ),
 )  # fmt: skip
 READERS = {
