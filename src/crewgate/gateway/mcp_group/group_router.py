@@ -276,16 +276,27 @@ class GroupRouter:
             _asks.free(1, crew)
 
     def _begin(self, method: str) -> FanOutCall | None:
-        """Return a call that a revocation ends; None if the gate refuses it by now."""
-        at = self._reached[0].pending
-        verdict = self._pipeline.ask(at, drawn=False, price=0)
-        if isinstance(verdict, Denial):
-            self._pipeline.forward_or_refuse(at, verdict)
+        """Return a call that a revocation ends; None if the gate refuses it by now.
+
+        The body may have come long after the head, so the gate is asked again about each endpoint.
+        """
+        asked = [
+            (each, self._pipeline.ask(each.pending, drawn=False, price=0)) for each in self._reached
+        ]
+        permits = [permit for _, permit in asked if not isinstance(permit, Denial)]
+        if not permits:
+            first, denial = asked[0]
+            self._pipeline.forward_or_refuse(first.pending, denial)
             return None
+        self._reached = [each for each, verdict in asked if not isinstance(verdict, Denial)]
+        permit, *others = permits
+        for other in others:
+            other.release()
         if not self._services.sink.ready():
-            verdict.release()
+            permit.release()
             raise BusyError(problem_types.AUDIT_UNAVAILABLE)
-        return FanOutCall(self._services, at, verdict, self._group.name, method)
+        at = self._reached[0].pending
+        return FanOutCall(self._services, at, permit, self._group.name, method)
 
     def _merger(self, room: AnswerRoom) -> AnswerMerger:
         return AnswerMerger(

@@ -1,6 +1,7 @@
 """Several MCP servers behind one path: each client sees one server, and each call one endpoint."""
 
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -238,6 +239,30 @@ async def test_one_server_down_does_not_fail_the_list(tmp_path: Path, how: str) 
         assert failed.json()["error"]["data"]["detail"] == (
             "No server of the group has answered (files, priced). The log of the gateway says why."
         )
+
+
+async def test_the_gate_judges_each_endpoint_when_the_body_is_here(tmp_path: Path) -> None:
+    """Its head may have come long before, and one of them may be refused by now."""
+    async with site_of(tmp_path, Servers()) as site:
+        await site.tools()
+        judge, asked = site.world.judge, site.world.judge.asked
+        first, second = (tool for _, tool, _, _ in asked[:2])
+        decide, count = judge.decide, Counter[int]()
+
+        def refusing(token: bytes, tool: int, **how: Any) -> Any:
+            count[tool] += 1
+            site.unreached = {second} if count[second] > 1 else set()
+            return decide(token, tool, **how)
+
+        judge.decide = refusing  # type: ignore[method-assign]
+        site.servers.asked.clear()
+        assert set((await site.tools()).values()) == {"files"}
+        assert not site.servers.methods("priced")
+        count.clear()
+        second = first
+        site.servers.asked.clear()
+        assert set((await site.tools()).values()) == {"priced"}
+        assert not site.servers.methods("files")
 
 
 async def test_discovery_describes_all_servers(tmp_path: Path) -> None:
