@@ -84,12 +84,13 @@ def merge_lists(
     kind: ListKind,
     pages: Mapping[str, Sequence[ListPage]],
     group: GroupInfo,
-    left_out: Sequence[str],
+    left_out: Mapping[str, Sequence[str]],
     revision: Revision,
 ) -> MergedList:
     """Merge lists of one kind; `pages` has all pages of each server.
 
-    `left_out` are the servers without a list, which the result names.
+    `left_out` are the servers without a list, which the result names, each with the names that it
+    is known to have. They count, so that no other server gets the calls that are meant for it.
     """
     entries = {
         server: [entry for page in found for entry in page.entries]
@@ -99,6 +100,7 @@ def merge_lists(
         server: tuple(dict.fromkeys(entry.name for entry in found))
         for server, found in entries.items()
     }
+    names |= {server: tuple(known) for server, known in left_out.items() if known}
     texts = _shown(entries, names, group) if kind in _NAMED else _first_of_each(entries)
     kept = texts[: limits.mcp_group_entries_max]
     result: dict[str, object] = {kind.member: [msgspec.Raw(text) for text in kept]}

@@ -1,6 +1,6 @@
 """Answers the messages to a group that concern all of its servers: merges what each one answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 import trio
@@ -9,7 +9,7 @@ from crewgate._native.audit_line import request_text
 from crewgate._native.json_rpc import JSONRPCMessage, read_message
 from crewgate.core import problem_types
 from crewgate.core.http_types import HeaderField
-from crewgate.core.mcp import group_results
+from crewgate.core.mcp import group_results, tool_ids
 from crewgate.core.mcp.list_kind import LIST_METHODS, ListKind
 from crewgate.core.mcp.methods import METHODS, Action, Revision
 from crewgate.core.mcp.refusals import MCPProblemFormat
@@ -52,6 +52,7 @@ class AnswerMerger:
     ) -> None:
         self._group = group
         self._reached = reached
+        self._pins = services.pins
         self._form = form
         self._servers = ServerFanOut(services, group.name, reached, session, room)
         self._revision = form.revision or Revision.LEGACY
@@ -112,11 +113,24 @@ class AnswerMerger:
         if not answers.found and (answers.left_out or answers.error):
             self._remember(kind, {})
             return self._no_answer(message, answers)
+        left_out = self._known(kind, answers.left_out)
         merged = group_results.merge_lists(
-            kind, answers.found, self._group.info, list(answers.left_out), self._revision
+            kind, answers.found, self._group.info, left_out, self._revision
         )
         self._remember(kind, merged.names)
         return self._result(message, merged.result)
+
+    def _known(self, kind: ListKind, left_out: Collection[str]) -> dict[str, Sequence[str]]:
+        """Return the pinned tools that the caller may use, of servers that gave no list."""
+        known: dict[str, Sequence[str]] = dict.fromkeys(left_out, ())
+        for each in self._reached if kind is ListKind.TOOLS else ():
+            if each.name in known:
+                known[each.name] = [
+                    name
+                    for name in self._pins.names(each.name)
+                    if each.permit.allows(tool_ids.tool_id(each.name, name))
+                ]
+        return known
 
     async def _discovery(self, message: JSONRPCMessage) -> GroupReply:
         asked = message if self._revision is Revision.MODERN else _without_questions(message)

@@ -30,11 +30,11 @@ def page(kind: ListKind, *entries: bytes, **more: Any) -> ListPage:
 def test_entries_stay_as_their_server_wrote_them() -> None:
     """Only a name that gets a prefix is written anew."""
     pages = {"files": [page(ListKind.TOOLS, SCHEMA, ttlMs=9)]}
-    alone = group_results.merge_lists(ListKind.TOOLS, pages, TEAM, [], Revision.MODERN)
+    alone = group_results.merge_lists(ListKind.TOOLS, pages, TEAM, {}, Revision.MODERN)
     assert SCHEMA in alone.result
     assert json.loads(alone.result)["ttlMs"] == 9
     pages["search"] = [page(ListKind.TOOLS, b'{"name":"read"}', ttlMs=7)]
-    both = group_results.merge_lists(ListKind.TOOLS, pages, TEAM, [], Revision.MODERN)
+    both = group_results.merge_lists(ListKind.TOOLS, pages, TEAM, {}, Revision.MODERN)
     assert SCHEMA.replace(b'"name":"read", ', b'"name":"files__read",') in both.result
     assert b'{"name":"search__read"}' in both.result
     assert json.loads(both.result)["ttlMs"] == 7
@@ -47,17 +47,22 @@ def test_a_resource_of_two_servers_is_there_once() -> None:
         server: [page(ListKind.RESOURCES, b'{"uri":"a:b","name":"%b"}' % server.encode())]
         for server in TEAM.servers
     }
-    merged = group_results.merge_lists(ListKind.RESOURCES, pages, TEAM, [], Revision.LEGACY)
+    merged = group_results.merge_lists(ListKind.RESOURCES, pages, TEAM, {}, Revision.LEGACY)
     assert json.loads(merged.result) == {"resources": [{"uri": "a:b", "name": "files"}]}
 
 
 def test_a_list_that_lacks_a_server_is_not_kept() -> None:
     """It names the server, so that a person can find out."""
     pages = {"files": [page(ListKind.TOOLS, SCHEMA, ttlMs=9)]}
-    found = group_results.merge_lists(ListKind.TOOLS, pages, TEAM, ["search"], Revision.MODERN)
+    found = group_results.merge_lists(ListKind.TOOLS, pages, TEAM, {"search": []}, Revision.MODERN)
     result = json.loads(found.result)
     assert (result["ttlMs"], result["cacheScope"]) == (0, "private")
     assert result["_meta"] == {"dev.crewgate/unavailable_servers": ["search"]}
+    known = group_results.merge_lists(
+        ListKind.TOOLS, pages, TEAM, {"search": ["read", "find"]}, Revision.MODERN
+    )
+    assert [tool["name"] for tool in json.loads(known.result)["tools"]] == ["files__read"]
+    assert known.names == {"files": ("read",), "search": ("read", "find")}
 
 
 @pytest.mark.parametrize("text", [b"[]", b'{"tools":{}}', b'{"tools":[],"nextCursor":1}', b""])
@@ -85,7 +90,7 @@ def test_a_group_can_do_what_any_of_its_servers_can() -> None:
             instructions="Ask.",
         ),
     }
-    merged = json.loads(group_results.merge_discoveries(results, TEAM, [], Revision.MODERN))
+    merged = json.loads(group_results.merge_discoveries(results, TEAM, {}, Revision.MODERN))
     assert merged["supportedVersions"] == ["2026-07-28"]
     assert merged["capabilities"] == {
         "tools": {},
@@ -104,7 +109,7 @@ def test_a_legacy_group_has_the_oldest_version_of_its_servers() -> None:
             protocolVersion="2025-06-18", capabilities={"resources": {"subscribe": True}}
         ),
     }
-    merged = json.loads(group_results.merge_discoveries(results, TEAM, [], Revision.LEGACY))
+    merged = json.loads(group_results.merge_discoveries(results, TEAM, {}, Revision.LEGACY))
     assert merged["protocolVersion"] == "2025-06-18"
     assert merged["capabilities"] == {"resources": {}}
     assert merged["serverInfo"] == {"name": "team", "version": "1.0"}

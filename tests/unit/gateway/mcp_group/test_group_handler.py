@@ -17,6 +17,7 @@ from scripted_server import read_request
 from crewgate import limits
 from crewgate.core.audit.records import CallOutcome
 from crewgate.core.mcp.message_rules import TASKS
+from crewgate.core.mcp.pins.worker_pins import PinnedEndpoint, PinPolicy, PinStatus
 from crewgate.core.problem_types import Reason
 from crewgate.core.sealed_ids import IdKind
 from crewgate.core.verdict import Denial
@@ -239,6 +240,22 @@ async def test_one_server_down_does_not_fail_the_list(tmp_path: Path, how: str) 
         assert failed.json()["error"]["data"]["detail"] == (
             "No server of the group has answered (files, priced). The log of the gateway says why."
         )
+
+
+async def test_no_server_gets_the_calls_of_one_that_is_down(tmp_path: Path) -> None:
+    """The pins say which tools that one has."""
+    async with site_of(tmp_path, Servers()) as site:
+        pins = site.world.gateway._services.pins
+        pins.load({"files": PinPolicy("warn")})
+        pinned = [PinStatus("files", name, "0" * 64) for name in ("read", "delete")]
+        pins.apply(pinned, [PinnedEndpoint("files", is_first_use=False)], begins=True)
+        site.servers.down.add("files")
+        assert set(await site.tools()) == {"priced__read", "scan", "a.b"}
+        assert "files__read or priced__read" in await site.call("read")
+        assert await site.call("priced__read") == "priced read"
+        assert await site.call("scan") == "priced scan"
+        site.forbidden = frozenset({"files.read"})
+        assert set(await site.tools()) == {"read", "scan", "a.b"}
 
 
 async def test_the_gate_judges_each_endpoint_when_the_body_is_here(tmp_path: Path) -> None:

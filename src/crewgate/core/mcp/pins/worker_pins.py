@@ -117,6 +117,11 @@ class WorkerPins:
             self._add(endpoint, seen)
             self.on_report()
 
+    def names(self, endpoint: str) -> Sequence[str]:
+        """Return the names of the pinned tools that the newest list of the server has."""
+        pins = self._pins.get(endpoint, {}).values()
+        return [pin.name for pin in pins if not pin.is_gone and pin.name != INSTRUCTIONS]
+
     def state_of(self, endpoint: str, name: str) -> PinState:
         """Return the state of a tool, or of the `INSTRUCTIONS`."""
         if endpoint not in self._is_first_use:
