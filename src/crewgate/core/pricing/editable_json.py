@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from crewgate import limits
-from crewgate.core.json_member_names import folded
+from crewgate.core.json_member_names import folded, folded_words
 from crewgate.core.terminal_text import printable
 from crewgate.errors import InvalidRequestError
 
@@ -36,27 +36,33 @@ def no_price(why: str) -> InvalidRequestError:
 class EditableJSON:
     """A JSON text whose outermost value is an object or an array."""
 
-    def __init__(self, data: bytes, count: CountItems | None = None) -> None:
+    def __init__(
+        self, data: bytes, count: CountItems | None = None, *, folds_words: bool = False
+    ) -> None:
         """Open the outermost value; raise ValueError if it is not an object or an array.
+
+        With `folds_words`, two names are also the same if they differ in "_" and "-": some servers
+        take `maxResults` for `max_results`.
 
         `count` returns how many values an object or array has, without decoding them. With it, one
         that has more than `limits.json_outermost_max` values is not opened, and no more than
         `limits.json_opened_max` values are opened in all.
         """
         self._count = count
+        self._fold = folded_words if folds_words else folded
         self._left = limits.json_opened_max
         self.root = self._opened(data)
 
     def find(self, steps: Sequence[str]) -> bytes | None:
         """Return the text of the value at a JSON pointer; None if there is none.
 
-        Raises InvalidRequestError if a name on the way has two spellings that differ in case only,
-        or if there are too many values on the way.
+        Raises InvalidRequestError if a name on the way has another spelling that some servers take
+        for it, or if there are too many values on the way.
         """
         part: JSONPart | None = self.root
         for step in steps[:-1]:
             part = self.inside(part, step)
-        below = _member(part, steps[-1]) if steps else part
+        below = self._member(part, steps[-1]) if steps else part
         return None if below is None else _written(below)
 
     def inside(self, part: JSONPart | None, step: str) -> JSONPart | None:
@@ -64,7 +70,7 @@ class EditableJSON:
 
         Raises InvalidRequestError like `find`.
         """
-        below = _member(part, step)
+        below = self._member(part, step)
         if isinstance(below, bytes) and part is not None and below.startswith((b"{", b"[")):
             below = self._below(step, below)
             _replace(part, step, below)
@@ -104,7 +110,7 @@ class EditableJSON:
         """
         part: JSONPart = self.root
         for step in steps[:-1]:
-            below = _member(part, step)
+            below = self._member(part, step)
             if not isinstance(below, dict):
                 below = self._object(step, below)
                 _replace(part, step, below)
@@ -134,6 +140,22 @@ class EditableJSON:
         except ValueError as error:
             raise no_price(f'"{step}": {error}') from error
 
+    def _member(self, part: JSONPart | None, step: str) -> JSONPart | None:
+        """Return the value at `step`; raise InvalidRequestError if a server might read another."""
+        if isinstance(part, list):
+            is_index = step.isdecimal() and step.isascii() and len(step) <= len(str(len(part)))
+            is_index = is_index and (step == "0" or step[0] != "0")  # RFC 6901, section 4
+            return part[int(step)] if is_index and int(step) < len(part) else None
+        if not isinstance(part, dict):
+            return None
+        same = self._fold(step)
+        for name in part:
+            # An ASCII name is at least as long as what it is folded to.
+            may_be = len(name) >= len(same) or not name.isascii()
+            if name != step and may_be and self._fold(name) == same:
+                raise _twice(step)
+        return part.get(step)
+
     def last(self) -> bytes:
         """Return the text of an array's last value, or of the whole object."""
         if isinstance(self.root, list):
@@ -156,23 +178,6 @@ def _decoded(data: bytes) -> dict[str, JSONPart] | list[JSONPart]:
 
 def _bare(part: msgspec.Raw) -> bytes:
     return bytes(part).strip(b" \t\r\n")
-
-
-def _member(part: JSONPart | None, step: str) -> JSONPart | None:
-    """Return the value at `step`; raise InvalidRequestError if a server might read another one."""
-    if isinstance(part, list):
-        is_index = step.isdecimal() and step.isascii() and len(step) <= len(str(len(part)))
-        is_index = is_index and (step == "0" or step[0] != "0")  # RFC 6901, section 4
-        return part[int(step)] if is_index and int(step) < len(part) else None
-    if not isinstance(part, dict):
-        return None
-    same, size = folded(step), len(step)
-    for name in part:
-        # Two ASCII names can be equal but for case only if they have the same length.
-        may_be = len(name) == size or not (name.isascii() and step.isascii())
-        if name != step and may_be and folded(name) == same:
-            raise _twice(step)
-    return part.get(step)
 
 
 def _twice(name: str) -> InvalidRequestError:

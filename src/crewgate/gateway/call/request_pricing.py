@@ -190,7 +190,8 @@ def _document(tariff: Tariff, request: Request, body: bytes | None) -> EditableJ
             raise no_price(f"Content-Type is {name}; send application/json")
     try:
         body.decode()
-        return EditableJSON(body, outline)
+        # The API of a language model has names that differ in "_" only, and both are read.
+        return EditableJSON(body, outline, folds_words=tariff.usage is None)
     except ValueError as error:
         why = str(error) if "more than" in str(error) else "not a JSON object"
         raise no_price(f"its body is {why}") from None

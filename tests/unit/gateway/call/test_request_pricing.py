@@ -163,7 +163,7 @@ def test_the_whole_body_may_be_what_is_counted() -> None:
     assert refusal(lambda: priced({}, everything)) == "the body is no array"
 
 
-@pytest.mark.parametrize("other", ["PAGES", "Pages", "page\u017f"])
+@pytest.mark.parametrize("other", ["PAGES", "Pages", "page\u017f", "pa_ges", "-pages", "pages\0x"])
 def test_a_second_spelling_has_no_price(other: str) -> None:
     """Its server might read that one."""
     for names in (("pages", other), (other, "pages"), (other,)):
