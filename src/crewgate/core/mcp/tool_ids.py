@@ -7,6 +7,8 @@ as `files.*` covers all tools, also those whose names are no segments of an id.
 
 import re
 
+from crewgate.core.policy.scope import is_tool_name
+
 # 2026-07-28, "Tools": 1 to 128 characters.
 _TOOL = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _PROMPT = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
@@ -36,6 +38,19 @@ def prompt_id(endpoint: str, name: str) -> str:
 def resource_id(endpoint: str, resource_class: str) -> str:
     """Return the id of the resources of one class."""
     return f"{endpoint}:resources.{resource_class}"
+
+
+def scope_of(part_id: str, endpoint: str) -> str:
+    """Return what a token must allow for a part, or for the endpoint itself if that is its id.
+
+    That is the id, or a pattern if no token can name the id. A client or a server chooses the names
+    of prompts, so an id can have quotes, which would add parameters to a challenge (RFC 6750,
+    section 3).
+    """
+    if part_id != endpoint and is_tool_name(part_id):
+        return part_id
+    kind = next((each for each in _COLON_KINDS if part_id.startswith(f"{endpoint}:{each}.")), "")
+    return f"{endpoint}:{kind}.*" if kind else f"{endpoint}.*"
 
 
 def is_possible(pattern: str, endpoint: str) -> bool:

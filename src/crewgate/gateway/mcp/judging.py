@@ -309,7 +309,7 @@ def _judge(
             *message_rules.canonical_headers(message, version),
             *session,
         ],
-        problem_format=structs.replace(form, scope=_scope(endpoint, part)),
+        problem_format=structs.replace(form, scope=tool_ids.scope_of(part.id, endpoint.name)),
         revision=revision,
         action=None if method is None else method.action,
         ids=ids,
@@ -317,10 +317,6 @@ def _judge(
         message=message,
         rules=part.rules if method is not None and method.action is Action.TOOL else None,
     )
-
-
-def _scope(endpoint: MCPEndpoint, part: JudgedPart) -> str:
-    return endpoint.problem_format.scope if part.id == endpoint.name else part.id
 
 
 _UNPRICED = frozenset({Action.COMPLETE, Action.SUBSCRIBE, Action.LISTEN, Action.TASK})

@@ -1,6 +1,7 @@
 """Calls at an MCP endpoint: the body is judged, and the server gets what was judged."""
 
 import json
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,33 @@ async def test_a_tool_that_the_token_does_not_allow(site: Site) -> None:
     challenge = response.headers["www-authenticate"]
     assert 'error="insufficient_scope"' in challenge
     assert f'{METADATA}"' in challenge
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "scope"),
+    [
+        ("tools/call", "delete", "files.delete"),
+        ("tools/call", "a..b", "files.*"),
+        ("prompts/get", "greet", "files:prompts.greet"),
+        ("prompts/get", 'x", resource_metadata="https://evil.example', "files:prompts.*"),
+        ("prompts/get", "Grüße", "files:prompts.*"),
+    ],
+)
+async def test_a_challenge_names_what_a_token_can_allow(
+    site: Site, method: str, name: str, scope: str
+) -> None:
+    """A name adds nothing else to it: clients follow the address in it."""
+    decide, denial = site.world.judge.decide, Denial(Reason.TOOL_NOT_ALLOWED, grant_of())
+    site.world.judge.decide = lambda *args, price=-1, **how: (
+        denial if price else decide(*args, price=price, **how)
+    )
+    message = modern(method, name=name)
+    encoded_name = f"=?base64?{b64encode(name.encode()).decode()}?="
+    response = await site.post(message, headers(message, mcp_name=encoded_name))
+    assert response.status_code == 403
+    challenge = response.headers["www-authenticate"]
+    assert challenge.endswith(f'scope="{scope}"')
+    assert challenge.count("resource_metadata=") == 1
 
 
 async def test_credits_that_are_spent_are_a_result_for_the_model(site: Site) -> None:
