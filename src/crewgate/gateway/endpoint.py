@@ -69,7 +69,7 @@ class JudgedRequest(Protocol):
 
     @property
     def stays_open(self) -> bool:
-        """Whether the response is a stream that costs nothing and ends when its client likes."""
+        """Whether the response waits for changes at the server for as long as its client likes."""
 
     @property
     def outlives_client(self) -> bool:

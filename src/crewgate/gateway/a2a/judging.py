@@ -117,8 +117,9 @@ class JudgedA2ARequest(msgspec.Struct, frozen=True):
 
     @property
     def stays_open(self) -> bool:
-        """Return False: the configuration says what each stream of an agent costs."""
-        return False
+        """Whether the response waits for changes at the server for as long as its client likes."""
+        called = self.called
+        return called is not None and called.is_stream and called.action is not Action.SEND
 
     @property
     def outlives_client(self) -> bool:

@@ -1,7 +1,8 @@
-"""Bounds the streams that cost nothing and stay open, such as a subscription to changes.
+"""Bounds the responses that wait for changes at a server, such as subscriptions.
 
-Over HTTP/1.1, each one takes a connection to its server for as long as its client likes. Without a
-bound, one branch could take all connections for nothing, and others would get none.
+They cost nothing, unless the configuration says otherwise. Over HTTP/1.1, each one takes a
+connection to its server for as long as its client likes. Without a bound, one branch could take all
+connections for nothing, and others would get none.
 """
 
 from crewgate import limits

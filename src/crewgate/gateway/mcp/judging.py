@@ -51,6 +51,7 @@ _FIXED = -1  # the price of the tool
 _KEPT = frozenset({"tools/call", "prompts/get"})
 # The method in the audit, for requests without a message.
 _STREAM, _END_SESSION = "GET", "DELETE"
+_RESULT = "tasks/result"  # its response comes when the task has ended (2025-11-25, "Tasks")
 
 
 class JudgedMessage(msgspec.Struct, frozen=True):
@@ -108,8 +109,9 @@ class JudgedMessage(msgspec.Struct, frozen=True):
 
     @property
     def stays_open(self) -> bool:
-        """Whether the response is a stream that costs nothing and ends when its client likes."""
-        return self.action is Action.STREAM or self.action is Action.LISTEN
+        """Whether the response waits for changes at the server for as long as its client likes."""
+        is_stream = self.action is Action.STREAM or self.action is Action.LISTEN
+        return is_stream or self.method == _RESULT
 
     @property
     def outlives_client(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from gateway_world import SEALER, World, answering, grant_of, running_gateway
 
+from crewgate import limits
 from crewgate.core.problem_types import Reason
 from crewgate.core.sealed_ids import IdKind, IdOwner
 from crewgate.core.verdict import Denial
@@ -232,6 +233,17 @@ async def test_a_query_beside_json_rpc_has_the_version_only(site: Site) -> None:
     assert not site.seen
     assert (await site.send("POST", "?A2A-Version=1.0", body)).status_code == 200
     assert "?" not in site.sent()[0]
+
+
+async def test_free_streams_of_an_agent_are_bounded(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would else take all connections to it for nothing."""
+    monkeypatch.setattr(limits, "open_streams_divisor", 512)
+    response = await site.call("SubscribeToTask", {"id": sealed("t")})
+    assert response.json()["error"]["data"][0]["reason"] == "BUSY"
+    assert not site.seen
+    assert (await site.call("GetTask", {"id": sealed("t")})).status_code == 200
 
 
 async def test_a_method_that_the_token_does_not_allow(site: Site) -> None:

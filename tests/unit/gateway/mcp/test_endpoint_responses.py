@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import trio
-from gateway_world import World, running_gateway
+from gateway_world import SEALER, World, grant_of, running_gateway
 from mcp_messages import encoded, headers, legacy, modern
 from scripted_server import read_request
 
 from crewgate import limits
+from crewgate.core.sealed_ids import CallIds, IdKind, IdOwner
 
 _HEAD = "HTTP/1.1 200 OK\r\nContent-Type: %s\r\n%s\r\n"
 TOOLS = [{"name": name, "inputSchema": {"type": "object"}} for name in ("read", "delete", "a/b")]
@@ -128,6 +129,12 @@ async def test_free_streams_leave_connections_for_calls(
                 again = await client.post("/mcp/files", **request)
                 assert (again.status_code, len(seen)) == (503, 2)
                 assert "too many open streams at this server" in again.json()["error"]["message"]
+                task = CallIds(SEALER, IdOwner("article", grant_of().branch_key, "files")).seal(
+                    "t", IdKind.MCP_TASK
+                )
+                result = legacy("tasks/result", taskId=task)
+                waits = await client.post("/mcp/files", content=encoded(result))
+                assert (waits.status_code, len(seen)) == (503, 2)
                 async with (
                     world.client(token="sibling") as other,
                     other.stream("POST", "/mcp/files", **request) as response,
