@@ -21,19 +21,30 @@ _GRPC = re.compile(r"/[a-z0-9.]+\.A2AService/")
 _NAMES = (
     "taskId", "task_id", "id", "contextId", "context_id", "referenceTaskIds", "tenant", "url",
     "name", "parent", "pageToken", "method", "params", "message", "configuration", "config",
-    "pushNotificationConfig", "pushNotification", "taskPushNotificationConfig",
+    "pushNotificationConfig", "pushNotification", "taskPushNotificationConfig", "request",
 )  # fmt: skip
 _METHODS = ("GetTask", "tasks/get", "message/send", "SendMessage", "ListTasks", "CancelTask")
 _HEAD = 5  # bytes of a gRPC message
 
 
 class Request(NamedTuple):
-    """A request as a client sends it; `target` is path and query."""
+    """A request as a client sends it; `target` is path and query.
+
+    `call` is the method that it calls, and `is_rpc` says whether it does so by JSON-RPC.
+    """
 
     method: str
     target: str
     fields: list[HeaderField]
     body: bytes
+    call: str = ""
+    version: Version = Version.V1_0
+    is_rpc: bool = False
+
+    @property
+    def is_grpc(self) -> bool:
+        """Whether it is a request of gRPC."""
+        return _GRPC.match(self.target) is not None
 
 
 class Texts(NamedTuple):
@@ -51,32 +62,31 @@ def requests(texts: Texts) -> list[Request]:
         found.append(_by_http_json(call, example, texts.own))
         found.append(_by_grpc(call, example))
         if call.version is Version.V1_0:
-            found.append(_by_json_rpc(call.name, example, "1.0"))
-    for method, (_, schema, _) in V0_3_REQUESTS.items():
+            found.append(_by_json_rpc(call.name, example, call.name, call.version))
+    for method, (name, schema, _) in V0_3_REQUESTS.items():
         params = _filled(schema, texts.own)
         params.get("message", {}).update(
             messageId="m", role="user", kind="message", parts=[{"kind": "text", "text": "\u3041\\"}]
         )
         if method.startswith("tasks/pushNotificationConfig"):
             params["pushNotificationConfigId"] = "c1"
-        found.append(_by_json_rpc(method, params, ""))
+        found.append(_by_json_rpc(method, params, name, Version.V0_3))
     return found
 
 
 def mutated(request: Request, texts: Texts, dice: random.Random) -> Request:
     """Return a request with one to three changes."""
-    is_grpc = _GRPC.match(request.target) is not None
-    ways = _GRPC_WAYS if is_grpc else _JSON_WAYS
+    ways = _GRPC_WAYS if request.is_grpc else _JSON_WAYS
     for _ in range(dice.choice((1, 1, 2, 3))):
         request = dice.choice(ways)(request, texts, dice)
     return request
 
 
-def _by_json_rpc(method: str, params: object, version: str) -> Request:
+def _by_json_rpc(method: str, params: object, call: str, version: Version) -> Request:
     message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-    return Request(
-        "POST", PATH, _fields(b"application/json", version), json.dumps(message).encode()
-    )
+    fields = _fields(b"application/json", "1.0" if version is Version.V1_0 else "")
+    body = json.dumps(message).encode()
+    return Request("POST", PATH, fields, body, call, version, is_rpc=True)
 
 
 def _by_http_json(call: Call, example: dict[str, Any], own: Mapping[str, str]) -> Request:
@@ -97,7 +107,8 @@ def _by_http_json(call: Call, example: dict[str, Any], own: Mapping[str, str]) -
             {name: each for name, each in rest.items() if isinstance(each, str)}
         )
     fields = _fields(b"application/json", call.version.value)
-    return Request(call.http_method, PATH + path + query.rstrip("?"), fields, body)
+    target = PATH + path + query.rstrip("?")
+    return Request(call.http_method, target, fields, body, call.name, call.version)
 
 
 def _by_grpc(call: Call, example: dict[str, Any]) -> Request:
@@ -108,7 +119,8 @@ def _by_grpc(call: Call, example: dict[str, Any]) -> Request:
     name = call.name if call.version is Version.V1_0 else renamed.get(call.name, call.name)
     message = json_format.ParseDict(example, call.message()).SerializeToString()
     fields = _fields(b"application/grpc", call.version.value)
-    return Request("POST", f"/{service.full_name}/{name}", fields, _framed(message))
+    target = f"/{service.full_name}/{name}"
+    return Request("POST", target, fields, framed(message), call.name, call.version)
 
 
 def _fields(kind: bytes, version: str) -> list[HeaderField]:
@@ -144,7 +156,8 @@ def _filled(schema: Mapping[str, Any], own: Mapping[str, str]) -> dict[str, Any]
     }
 
 
-def _framed(message: bytes) -> bytes:
+def framed(message: bytes) -> bytes:
+    """A message of gRPC on the wire."""
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 
@@ -162,6 +175,17 @@ def _repeat_member(request: Request, texts: Texts, dice: random.Random) -> Reque
     values = (*texts.foreign, *texts.own.values(), *_METHODS, None, 5, [texts.foreign[0]], {}, "")
     pair = (request.fields, request.body)
     _, body = mcp_mutations.repeat_member(pair, dice, _NAMES, values)
+    return request._replace(body=body)
+
+
+def _use_proto_names(request: Request, _texts: Texts, dice: random.Random) -> Request:
+    """Name members as in `a2a.proto`, which readers of ProtoJSON accept."""
+    messages = SDK_MODULES[request.version].DESCRIPTOR.message_types_by_name.values()
+    names = [(field.json_name, field.name) for each in messages for field in each.fields]
+    dice.shuffle(names)  # "message" stands for several
+    body = request.body
+    for name, written in names:
+        body = body.replace(f'"{name}":'.encode(), f'"{written}":'.encode())
     return request._replace(body=body)
 
 
@@ -223,7 +247,7 @@ def _merge_protobuf(request: Request, texts: Texts, dice: random.Random) -> Requ
         bytes(((number & 15) << 3 | 0x82, 0x80, 0)) + wire.varint(len(new)) + new,
         data,
     ))  # fmt: skip
-    return request._replace(body=_framed(dice.choice((data + field, field + data))))
+    return request._replace(body=framed(dice.choice((data + field, field + data))))
 
 
 def _nest_protobuf(request: Request, texts: Texts, dice: random.Random) -> Request:
@@ -240,12 +264,12 @@ def _nest_protobuf(request: Request, texts: Texts, dice: random.Random) -> Reque
     more = wire.delimited(dice.randint(1, 8), new)
     raw = wire.delimited(chosen.number, dice.choice((chosen.value + more, more + chosen.value)))
     parts = [raw if each is chosen else each.raw for each in fields]
-    return request._replace(body=_framed(b"".join(parts)))
+    return request._replace(body=framed(b"".join(parts)))
 
 
 def _change_frame(request: Request, texts: Texts, dice: random.Random) -> Request:
     body = request.body
-    other = _framed(wire.delimited(2, texts.foreign[0].encode()))
+    other = framed(wire.delimited(2, texts.foreign[0].encode()))
     at = dice.randint(0, len(body) - 1) if body else 0
     return request._replace(
         body=dice.choice((
@@ -267,8 +291,8 @@ def _change_service(request: Request, texts: Texts, dice: random.Random) -> Requ
 
 _Way = Callable[[Request, Texts, random.Random], Request]
 _JSON_WAYS: tuple[_Way, ...] = (
-    _repeat_member, _repeat_member, _exchange_text, _exchange_text, _change_path, _change_query,
-    _add_body, *map(_as_mcp, (
+    _repeat_member, _repeat_member, _use_proto_names, _exchange_text, _exchange_text, _change_path,
+    _change_query, _add_body, *map(_as_mcp, (
         mcp_mutations.change_bytes, mcp_mutations.change_field, mcp_mutations.change_coding,
         mcp_mutations.change_id,
     )),

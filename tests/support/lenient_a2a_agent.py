@@ -244,7 +244,7 @@ def _schema(descriptor: Any) -> dict[str, Any]:
         if not content and field.message_type is not None and not _is_foreign(field.message_type):
             content = _schema(field.message_type)
         if content:
-            found[field.camelcase_name] = content
+            found[field.json_name] = found[field.name] = content
     return found
 
 

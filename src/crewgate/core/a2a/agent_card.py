@@ -21,6 +21,7 @@ from crewgate import limits
 from crewgate.core.a2a.canonical_json import canonical
 from crewgate.core.a2a.errors import INVALID_AGENT_RESPONSE, A2AError
 from crewgate.core.a2a.methods import Binding, Version
+from crewgate.core.json_member_names import folded_words
 
 SCHEME = "crewgate"  # the name of the security scheme
 _BEARER = {"scheme": "Bearer", "bearerFormat": "JWT"}
@@ -39,6 +40,11 @@ _ONLY_V0_3 = frozenset(
 )
 _CAPABILITY_ONLY_V0_3 = "stateTransitionHistory"
 _ONLY_V1_0 = (_INTERFACES, "securityRequirements", "signatures")
+# The members that the gateway writes anew, by their folded names.
+_REWRITTEN = {
+    folded_words(name): name
+    for name in (*_ONLY_V1_0, *_OF_V0_3, "capabilities", "security", "securitySchemes", "skills")
+}
 
 _Card = dict[str, Any]
 _object: msgspec.json.Decoder[_Card] = msgspec.json.Decoder(dict[str, Any])
@@ -124,6 +130,10 @@ def _read(data: bytes) -> _Card:
         card = _object.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise _unusable("it is not a JSON object") from None
+    for name in [*card]:
+        # Some client could read the agent's addresses in such a member.
+        if _REWRITTEN.get(folded_words(name), name) != name:
+            del card[name]
     if not isinstance(card.get("name"), str) or not card["name"]:
         raise _unusable("it has no name")
     if not isinstance(card.setdefault("capabilities", {}), dict):

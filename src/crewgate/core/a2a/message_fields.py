@@ -160,7 +160,9 @@ _MESSAGE_FIELDS_V0_3 = _message(
 )
 _MESSAGE_V0_3 = Fields(_MESSAGE_FIELDS_V0_3)
 _SENT_MESSAGE_V0_3 = Fields(_MESSAGE_FIELDS_V0_3, is_sent=True)
-_STATUS_V0_3 = Fields(_message(message=(2, _MESSAGE_V0_3)))
+# In JSON, readers of ProtoJSON know some members by a name of `a2a.proto` too: `update` here, and
+# `request` and `msg` for other messages.
+_STATUS_V0_3 = Fields(_message(message=(2, _MESSAGE_V0_3), update=(0, _MESSAGE_V0_3)))
 _TASK_V0_3 = Fields(
     _message(
         id=(1, _TASK), contextId=(2, _CONTEXT), status=(3, _STATUS_V0_3), history=(5, _MESSAGE_V0_3)
@@ -178,6 +180,7 @@ _EVENT_V0_3 = Fields(
         **_message(
             task=(1, _TASK_V0_3),
             message=(2, _MESSAGE_V0_3),
+            msg=(0, _MESSAGE_V0_3),
             statusUpdate=(3, _STATUS_UPDATE_V0_3),
             artifactUpdate=(4, _ARTIFACT_UPDATE),
         ),
@@ -214,6 +217,7 @@ _V0_3: dict[Method, tuple[Fields, Fields]] = {
         _request_v0_3(
             methods.SEND_MESSAGE,
             message=(1, _SENT_MESSAGE_V0_3),
+            request=(0, _SENT_MESSAGE_V0_3),
             configuration=(2, _CONFIGURATION_V0_3),
         ),
         _EVENT_V0_3,

@@ -26,6 +26,7 @@ from crewgate.server import request as server_request
 
 GRANT = grant_of()
 OWNER = IdOwner(GRANT.crew, GRANT.branch_key, "research")
+OTHER_BRANCH = IdOwner(GRANT.crew, bytes(16), "research")
 HOOK = "https://hooks.example/updates"
 RAW_TASK, RAW_CONTEXT, RAW_PAGE = "own-task", "own-context", "own-page"
 TASK = SEALER.seal(RAW_TASK, IdKind.A2A_TASK, OWNER)
@@ -42,9 +43,9 @@ TEXTS = Texts(
     (
         "others-task", RAW_TASK, "tasks/others-task", "others-tenant", "https://evil.example/",
         "https://hooks.example@evil.example/", "https://hooks.example\\@evil.example/",
-        SEALER.seal("others-task", IdKind.A2A_TASK, structs.replace(OWNER, branch_key=bytes(16))),
-        SEALER.seal("others-task", IdKind.A2A_TASK, structs.replace(OWNER, endpoint="other")),
-        SEALER.seal("others-page", IdKind.A2A_PAGE, structs.replace(OWNER, branch_key=bytes(16))),
+        SEALER.seal("others-task", IdKind.A2A_TASK, OTHER_BRANCH),
+        SEALER.seal("others-task", IdKind.A2A_TASK, IdOwner(GRANT.crew, GRANT.branch_key, "other")),
+        SEALER.seal("others-page", IdKind.A2A_PAGE, OTHER_BRANCH),
     ),
 )  # fmt: skip
 READERS = {
