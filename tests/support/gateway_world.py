@@ -362,11 +362,14 @@ class World:
 
 @asynccontextmanager
 async def running_gateway(
-    script: Script, folder: Path, door: ListenerPolicy | None = None
+    script: Script,
+    folder: Path,
+    door: ListenerPolicy | None = None,
+    configure: Callable[[Config], Config] = lambda config: config,
 ) -> AsyncIterator[World]:
-    """Run a gateway before a tool server that follows `script`."""
+    """Run a gateway before a tool server that follows `script`; `configure` changes its tools."""
     async with scripted(script) as origin:
-        config, poller = config_of(origin, folder), SocketPoller()
+        config, poller = configure(config_of(origin, folder)), SocketPoller()
         resolver = Resolver()
         upstream = config.upstreams[0]
         pool = UpstreamPool(upstream, Connector(upstream, poller, None), resolver)

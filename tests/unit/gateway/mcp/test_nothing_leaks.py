@@ -9,24 +9,16 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import gateway_world
-import httpx
 import pytest
-import trio
-from crew_world import World as CrewWorld
-from gate_world import Gatehouse
-from gateway_world import World, config_of, running_gateway
+from gated_gateway import GatedGateway, gated_gateway
 from mcp_messages import encoded, headers, legacy, modern
 from msgspec import structs
-from scripted_server import read_request
 from search_depth import deep
 from tariffs import cut
 
-from crewgate.config import Config, MCPResourceConfig, UpstreamOrigin
-from crewgate.config.judged_tools import judged_tools
+from crewgate.config import Config, MCPResourceConfig
 from crewgate.core.mcp import tool_ids
 from crewgate.core.policy import scope
-from crewgate.core.policy.policy import ToolPolicy
 
 URIS = {"docs": "file:///docs/*", "keys": "file:///docs/keys/*"}
 PATTERNS = (
@@ -51,36 +43,18 @@ CLASSES = {
 }  # fmt: skip
 
 
-class Site:
-    """A gateway with a real gate; its server answers with pieces and a pause after each."""
-
-    def __init__(self, world: World, house: Gatehouse, client: httpx.AsyncClient) -> None:
-        self.world, self.house, self.client = world, house, client
-        self.answer: Sequence[bytes] = ()
-
-    async def script(self, stream: trio.SocketStream, _number: int) -> None:
-        if await read_request(stream):
-            for piece in self.answer:
-                await stream.send_all(piece)
-                await trio.lowlevel.checkpoint()
-        await stream.aclose()
-
-    def token(self, patterns: Sequence[str], **claims: Any) -> str:
-        return self.house.world.mint(allowed_tools=list(patterns), **claims).decode()
-
-    async def send(
-        self, token: str, message: dict[str, Any] | None, *, path: str = "/mcp/files"
-    ) -> Any:
-        """Post a message, or get the stream of a session."""
-        fields = {} if message is None or "_meta" not in message["params"] else headers(message)
-        fields["authorization"] = f"Bearer {token}"
-        if message is None:
-            return await self.client.get(path, headers=fields)
-        return await self.client.post(path, content=encoded(message), headers=fields)
+async def send(
+    site: GatedGateway, token: str, message: dict[str, Any] | None, *, path: str = "/mcp/files"
+) -> Any:
+    """Post a message, or get the stream of a session."""
+    fields = {} if message is None or "_meta" not in message["params"] else headers(message)
+    fields["authorization"] = f"Bearer {token}"
+    if message is None:
+        return await site.client.get(path, headers=fields)
+    return await site.client.post(path, content=encoded(message), headers=fields)
 
 
-def _config(origin: UpstreamOrigin, folder: Path) -> Config:
-    config = config_of(origin, folder)
+def _configure(config: Config) -> Config:
     resources = tuple(MCPResourceConfig(name, (uri,), 0) for name, uri in URIS.items())
     files, priced, *others = config.mcp
     files = structs.replace(files, resources=resources)
@@ -89,29 +63,10 @@ def _config(origin: UpstreamOrigin, folder: Path) -> Config:
 
 
 @pytest.fixture
-async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
-    tools = judged_tools(_config(UpstreamOrigin("http", "127.0.0.1", 1), tmp_path))
-    crew = CrewWorld.make()
+async def site(tmp_path: Path) -> AsyncIterator[GatedGateway]:
     allowed = ("files.*", "files:prompts.*", "files:resources.*", "priced.*")
-    crew.policy = structs.replace(
-        crew.policy,
-        tools=tuple(ToolPolicy(x.name, x.price, is_endpoint=x.is_endpoint) for x in tools),
-        crews=tuple(structs.replace(each, tools=allowed) for each in crew.policy.crews),
-    )
-    house = Gatehouse(crew)
-    monkeypatch.setattr(gateway_world, "config_of", _config)
-    scripts: list[Site] = []
-
-    async def script(stream: trio.SocketStream, number: int) -> None:
-        await scripts[0].script(stream, number)
-
-    def decide(token: bytes, tool: int, *, drawn: bool, **how: Any) -> object:
-        return house.judge(token, tool, **how)  # which draws as often as it has to
-
-    async with running_gateway(script, tmp_path) as world, world.client(token="") as client:
-        world.judge.decide = decide  # type: ignore[method-assign,assignment]
-        scripts.append(Site(world, house, client))
-        yield scripts[0]
+    async with gated_gateway(tmp_path, _configure, allowed) as running:
+        yield running
 
 
 def _seen(response: Any, name: str) -> tuple[int, list[tuple[str, str]], str]:
@@ -134,7 +89,9 @@ def _seen(response: Any, name: str) -> tuple[int, list[tuple[str, str]], str]:
 
 
 @pytest.mark.parametrize("quota", [1_000_000, 1])
-async def test_what_is_not_allowed_looks_like_what_does_not_exist(site: Site, quota: int) -> None:
+async def test_what_is_not_allowed_looks_like_what_does_not_exist(
+    site: GatedGateway, quota: int
+) -> None:
     """So it is with and without a price, rules or a tariff, and with all arguments."""
     token = site.token(["files.ping", "priced.ping"], credit_quota=quota)
     for write in (modern, legacy):
@@ -144,7 +101,7 @@ async def test_what_is_not_allowed_looks_like_what_does_not_exist(site: Site, qu
         ):
             for arguments in ({}, {"path": "/etc", "copies": "many"}):
                 answers = [
-                    _seen(await site.send(token, message, path=path), name)
+                    _seen(await send(site, token, message, path=path), name)
                     for name in names
                     for message in [write("tools/call", name=name, arguments=arguments)]
                 ]
@@ -152,7 +109,7 @@ async def test_what_is_not_allowed_looks_like_what_does_not_exist(site: Site, qu
                 assert answers[0][0] == status
         refs = [{"type": "ref/prompt", "name": name} for name in ("greet", "ghost")]
         answers = [
-            _seen(await site.send(token, write("completion/complete", ref=ref)), ref["name"])
+            _seen(await send(site, token, write("completion/complete", ref=ref)), ref["name"])
             for ref in refs
         ]
         assert answers == [answers[0]] * 2
@@ -193,7 +150,7 @@ def _response(
     return result, sum(each["title"] == "SHOWN" for each in entries)
 
 
-async def test_no_policy_lets_a_response_show_more(site: Site) -> None:
+async def test_no_policy_lets_a_response_show_more(site: GatedGateway) -> None:
     """Over lists, reads and streams of both revisions, as JSON or events, cut anywhere."""
     dice = random.Random(5)
     for _ in range(deep(60)):
@@ -221,7 +178,7 @@ async def test_no_policy_lets_a_response_show_more(site: Site) -> None:
         head = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nConnection: close\r\n\r\n" % kind
         site.answer = [head, *cut(body, [dice.randrange(10_000) for _ in range(4)])]
         token = site.token(patterns)
-        response = await site.send(token, None if is_session else write(method, **params))
+        response = await send(site, token, None if is_session else write(method, **params))
         assert response.status_code == 200, response.text
         shown = response.text + str(response.headers.multi_items())
         assert "HIDDEN" not in shown

@@ -1,0 +1,73 @@
+"""A gateway with a real gate, over real sockets, before a server whose answers a test scripts."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import trio
+from crew_world import World as CrewWorld
+from gate_world import Gatehouse
+from gateway_world import World, config_of, running_gateway
+from msgspec import structs
+from scripted_server import read_request
+
+from crewgate.config import Config, UpstreamOrigin
+from crewgate.config.judged_tools import judged_tools
+from crewgate.core.policy.policy import ToolPolicy
+
+
+class GatedGateway:
+    """The gateway, its gate and a client.
+
+    `answer` is what the server answers: pieces, with a pause after each. `asked` counts requests.
+    """
+
+    def __init__(self, world: World, house: Gatehouse, client: httpx.AsyncClient) -> None:
+        self.world, self.house, self.client = world, house, client
+        self.answer: Sequence[bytes] = ()
+        self.asked = 0
+
+    def token(self, patterns: Sequence[str], **claims: Any) -> str:
+        """A token that allows these tools."""
+        return self.house.world.mint(allowed_tools=list(patterns), **claims).decode()
+
+
+@asynccontextmanager
+async def gated_gateway(
+    folder: Path,
+    configure: Callable[[Config], Config],
+    allowed: tuple[str, ...],
+    *,
+    http2: bool = False,
+) -> AsyncIterator[GatedGateway]:
+    """Serve what `configure` makes of the tools; the crew may use those that are `allowed`."""
+    tools = judged_tools(configure(config_of(UpstreamOrigin("http", "127.0.0.1", 1), folder)))
+    crew = CrewWorld.make()
+    crew.policy = structs.replace(
+        crew.policy,
+        tools=tuple(ToolPolicy(x.name, x.price, is_endpoint=x.is_endpoint) for x in tools),
+        crews=tuple(structs.replace(each, tools=allowed) for each in crew.policy.crews),
+    )
+    house = Gatehouse(crew)
+    sites: list[GatedGateway] = []
+
+    async def script(stream: trio.SocketStream, _number: int) -> None:
+        if await read_request(stream):
+            sites[0].asked += 1
+            for piece in sites[0].answer:
+                await stream.send_all(piece)
+                await trio.lowlevel.checkpoint()
+        await stream.aclose()
+
+    def decide(token: bytes, tool: int, *, drawn: bool, **how: Any) -> object:
+        return house.judge(token, tool, **how)  # which draws as often as it has to
+
+    async with (
+        running_gateway(script, folder, configure=configure) as world,
+        world.client(token="", http2=http2) as client,
+    ):
+        world.judge.decide = decide  # type: ignore[method-assign,assignment]
+        sites.append(GatedGateway(world, house, client))
+        yield sites[0]
