@@ -13,6 +13,7 @@ import re
 from collections.abc import Collection
 from typing import Protocol
 
+from crewgate import limits
 from crewgate.core.a2a import agent_card, agent_card_protobuf
 from crewgate.core.a2a.agent_card import CardSigner, CardView
 from crewgate.core.a2a.errors import (
@@ -79,6 +80,7 @@ class RequestTexts(TextRewriter):
         Raises:
             A2AError: The text names what does not exist for the branch.
         """
+        self.ids_converted += 1
         if kind is TextKind.TASK:
             return self.task(text)
         if kind is TextKind.TASK_NAME:
@@ -205,6 +207,9 @@ class ResponseTexts(TextRewriter):
         """
         known = self._known.get((kind, text))
         if known is None:
+            self.ids_converted += 1
+            if len(self._known) >= limits.a2a_known_ids_max:
+                self._known.clear()  # a stream has no end
             try:
                 known = self._known[kind, text] = self._sealed(kind, text)
             except ValueError as error:

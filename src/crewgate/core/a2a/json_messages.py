@@ -73,10 +73,16 @@ class _Message:
             if first != b'"':
                 raise self._malformed("a member that must be a text is none")
             text = self._decoded(data)
-            return data if not text else _encode(self._rewriter.text(content, text))
+            return data if not text else _encode(self._text(content, text))
         if first != b"{":
             raise self._malformed("a member that must be an object is none")
         return self.object(data, content)
+
+    def _text(self, kind: TextKind, text: str) -> str:
+        before = self._rewriter.ids_converted
+        found = self._rewriter.text(kind, text)
+        self._count((self._rewriter.ids_converted - before) * limits.a2a_values_per_id)
+        return found
 
     def _begin_context(self, members: dict[str, bytes]) -> None:
         """Name a new context in a message that names neither a context nor a task."""

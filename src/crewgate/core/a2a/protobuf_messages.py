@@ -73,7 +73,10 @@ class _Message:
             raise self._malformed(f"field {each.number} is not UTF-8") from None
         if not text:
             return each.raw
-        return wire.delimited(each.number, self._rewriter.text(field.content, text).encode())
+        before = self._rewriter.ids_converted
+        found = self._rewriter.text(field.content, text)
+        self._count((self._rewriter.ids_converted - before) * limits.a2a_values_per_id)
+        return wire.delimited(each.number, found.encode())
 
     def _check_repetition(self, found: list[wire.WireField], fields: Fields) -> None:
         repeatable = {field.number for name, field in fields.by_name.items() if name in _REPEATED}
@@ -122,10 +125,13 @@ class _Message:
             found = [*islice(wire.fields(data), self._left + 1)]
         except ValueError as error:
             raise self._malformed(str(error)) from None
-        self._left -= len(found)
+        self._count(len(found))
+        return found
+
+    def _count(self, fields: int) -> None:
+        self._left -= fields
         if self._left < 0:
             raise self._malformed(f"more than {limits.a2a_fields_max} fields to read")
-        return found
 
     def _malformed(self, why: str) -> A2AError:
         return A2AError(self._rewriter.malformed, why)

@@ -15,11 +15,13 @@ class TextRewriter(ABC):
             of a wrong type is an error.
         malformed: The type of this error, and of a message that cannot be read.
         hides_total: The total of a list counts tasks of other branches.
+        ids_converted: How many ids it has sealed or opened so far, which takes time.
     """
 
     is_strict: bool
     malformed: ErrorType
     hides_total = False
+    ids_converted = 0
 
     @abstractmethod
     def text(self, kind: TextKind, text: str) -> str:

@@ -1,9 +1,14 @@
 """A branch sees its own tasks, contexts and pages, and no others."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crewgate import limits
+from crewgate.core import protobuf_wire as wire
+from crewgate.core.a2a import json_messages, message_fields, methods, protobuf_messages
 from crewgate.core.a2a.agent_card import CardView
 from crewgate.core.a2a.client_ids import RequestTexts, ResponseTexts, origin_of
 from crewgate.core.a2a.errors import (
@@ -14,7 +19,9 @@ from crewgate.core.a2a.errors import (
     A2AError,
     ErrorType,
 )
-from crewgate.core.a2a.message_fields import TextKind
+from crewgate.core.a2a.message_fields import Fields, TextKind
+from crewgate.core.a2a.methods import Version
+from crewgate.core.a2a.text_rewriting import TextRewriter
 from crewgate.core.sealed_ids import CallIds, IdOwner, IdSealer
 
 OLD, NEW = bytes(32), bytes(31) + b"\1"
@@ -145,3 +152,41 @@ def test_an_id_that_is_too_long_is_an_error_of_its_sender() -> None:
     with pytest.raises(A2AError) as caught:
         received("x" * 2000, TASK)
     assert caught.value.kind is INVALID_AGENT_RESPONSE
+
+
+@pytest.mark.parametrize("is_protobuf", [False, True])
+def test_a_message_has_a_bounded_number_of_ids(
+    monkeypatch: pytest.MonkeyPatch, is_protobuf: bool
+) -> None:
+    """Each one is sealed or opened, which takes the time of many values."""
+    monkeypatch.setattr(limits, "a2a_json_values_max", 100)
+    monkeypatch.setattr(limits, "a2a_fields_max", 100)
+
+    def refers(texts: TextRewriter, fields: Fields, named: list[str]) -> None:
+        if is_protobuf:
+            message = b"".join(wire.delimited(8, each.encode()) for each in named)
+            protobuf_messages.rewrite(message, fields, texts)
+        else:
+            message = json.dumps({"referenceTaskIds": named}).encode()
+            json_messages.rewrite(message, fields, texts)
+
+    message = message_fields.of_request(methods.SEND_MESSAGE, Version.V1_0).by_name["message"]
+    assert isinstance(message.content, Fields)
+    fields = message.content
+    sealed = received("t", TASK)
+    refers(RequestTexts(call()), fields, [sealed] * 5)
+    with pytest.raises(A2AError, match="to read"):
+        refers(RequestTexts(call()), fields, [sealed] * 9)
+    refers(ResponseTexts(call(), VIEW), fields, ["t"] * 9)
+    with pytest.raises(A2AError, match="to read"):
+        refers(ResponseTexts(call(), VIEW), fields, [f"t{number}" for number in range(9)])
+
+
+def test_a_stream_without_end_takes_bounded_memory() -> None:
+    """The ids of its agent stay the same for the client, though not all are remembered."""
+    texts = ResponseTexts(call(), VIEW)
+    first = texts.text(TASK, "t0")
+    for number in range(limits.a2a_known_ids_max + 1):
+        texts.text(TASK, f"t{number}")
+    assert len(texts._known) <= limits.a2a_known_ids_max
+    assert texts.text(TASK, "t0") == first
