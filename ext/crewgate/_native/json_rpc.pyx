@@ -11,6 +11,7 @@ import msgspec
 from crewgate import limits
 from crewgate.errors import MalformedMessageError
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memchr, memcpy
@@ -129,6 +130,7 @@ cdef int check(const unsigned char *text, size_t n) except -1:
         f"{FAULTS[document.fault]} (at byte {document.text.at - text})")
 
 
+@cython.no_gc  # its attributes refer to nothing
 cdef class JSONRPCMessage:
     """See the stub."""
 
@@ -167,6 +169,10 @@ cdef class JSONRPCMessage:
     @property
     def progress_token(self):
         return raw(self.in_meta[2])
+
+    @property
+    def related_task(self):
+        return raw(self.in_meta[3])
 
     def member(self, *path):
         return raw(self.value_at(path))
@@ -264,8 +270,9 @@ cdef class JSONRPCMessage:
             raise self.refused(INVALID_REQUEST, "the message is not an object", whole.at)
         self.find(whole, TOP, TOP_COUNT, self.in_top)
         self.read_id(self.in_top[1])
-        if self.in_top[0].at == NULL or not is_string(self.in_top[0]) or (
-                decoded(self.in_top[0]) != "2.0"):
+        if not equals(self.in_top[0], b'"2.0"', 5) and (
+                self.in_top[0].at == NULL or not is_string(self.in_top[0])
+                or decoded(self.in_top[0]) != "2.0"):
             raise self.refused(INVALID_REQUEST, 'jsonrpc is not "2.0"', whole.at)
         if self.in_top[2].at == NULL:
             self.read_response(whole.at)

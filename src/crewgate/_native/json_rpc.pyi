@@ -63,6 +63,9 @@ class JSONRPCMessage:
     @property
     def progress_token(self) -> bytes | None:
         """The raw `params._meta.progressToken`."""
+    @property
+    def related_task(self) -> bytes | None:
+        """The raw member "io.modelcontextprotocol/related-task" of `params._meta`."""
     def member(self, *path: str) -> bytes | None:
         """Return the raw value at a path of names, such as `member("result", "tools")`.
 

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from crewgate import limits
 from crewgate._native.fields import FieldFilter, ResponseFilter, written
 from crewgate.core.bearer import CARRIERS, PLAIN
 from crewgate.core.http_types import HeaderField
@@ -234,26 +233,7 @@ class IdentityHeaders(NamedTuple):
     lines: bytes
 
 
-class IdentityHeaderCache:
-    """A bounded cache of the identity headers of grants; the oldest entry is dropped first.
-
-    The gate returns one object for all calls of a token. The cache compares its address, because
-    hashing a grant costs as much as writing its headers. It keeps the object, so that no other
-    grant gets the same address.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[int, tuple[Grant, IdentityHeaders]] = {}
-
-    def of(self, grant: Grant) -> IdentityHeaders:
-        """Return the identity headers of `grant`."""
-        known = self._known.get(id(grant))
-        if known is not None:
-            return known[1]
-        fields = identity(grant)
-        made = IdentityHeaders(fields, written(fields))
-        if len(self._known) >= limits.identities_max:
-            oldest = next(iter(self._known))
-            del self._known[oldest]
-        self._known[id(grant)] = (grant, made)
-        return made
+def identity_headers(grant: Grant) -> IdentityHeaders:
+    """Return the fields of `identity` for `grant` in both forms."""
+    fields = identity(grant)
+    return IdentityHeaders(fields, written(fields))

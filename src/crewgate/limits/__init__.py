@@ -341,7 +341,7 @@ demo_event_bytes_max = 4096  # the last event of a stream, a problem of half a K
 demo_body_bytes_max = 2**20  # more than any agent of the story sends
 
 # A worker (gateway/).
-identities_max = 4096  # grants with their header fields as sent upstream; 2 KiB each with the grant
+grant_cache_entries_max = 4096  # grants with their header fields, or with their scope; 2 KiB each
 peer_lines_per_second = 20  # of the audit, for refused connections of one listener; 6 MB an hour
 recently_revoked_keys_max = 4096  # until handshakes under an older CRL are over; 0.5 MiB
 certificate_overrun_seconds = 900  # a call may outlast its certificate by a token's life

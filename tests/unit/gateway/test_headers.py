@@ -7,11 +7,12 @@ from crewgate import limits
 from crewgate._native.fields import written
 from crewgate.core.http_types import HeaderField
 from crewgate.errors import InvalidRequestError
+from crewgate.gateway.grant_cache import GrantCache
 from crewgate.gateway.headers import (
     HeaderRules,
-    IdentityHeaderCache,
     downstream_headers,
     identity,
+    identity_headers,
     rules,
     trailer_fields,
 )
@@ -174,7 +175,7 @@ def test_identity() -> None:
 
 def test_identities_never_mix() -> None:
     """Every grant gets its own lines, however many grants came and went at its address."""
-    identities = IdentityHeaderCache()
+    identities = GrantCache(identity_headers)
     for number in range(200):
         parent = ROOT if number % 2 else None
         grant = grant_of(parent=parent)
@@ -186,8 +187,8 @@ def test_identities_never_mix() -> None:
 
 def test_identities_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest grant makes room for a new one, and is written again when it comes back."""
-    monkeypatch.setattr(limits, "identities_max", 3)
-    identities = IdentityHeaderCache()
+    monkeypatch.setattr(limits, "grant_cache_entries_max", 3)
+    identities = GrantCache(identity_headers)
     grants = [grant_of(parent=None if number % 2 else ROOT) for number in range(5)]
     for grant in grants * 2:
         fields = identity(grant)

@@ -43,7 +43,8 @@ from crewgate.gateway.call.undecided_call import (
     request_ids,
 )
 from crewgate.gateway.endpoint import UnservedRequestError
-from crewgate.gateway.headers import IdentityHeaderCache
+from crewgate.gateway.grant_cache import GrantCache
+from crewgate.gateway.headers import identity_headers
 from crewgate.gateway.mcp_group.call_pipeline import CallPipeline
 from crewgate.gateway.mcp_group.group_handler import GroupHandler
 from crewgate.gateway.routes import RouteTable
@@ -61,7 +62,7 @@ class Gateway:
         self._services = services
         self._authorizer = services.authorizer
         self._ids = request_ids()
-        self._identities = IdentityHeaderCache()
+        self._identities = GrantCache(identity_headers)
         self._refusals = Refusals(services)
         self._body_reader = BodyReader()
         pipeline = CallPipeline(

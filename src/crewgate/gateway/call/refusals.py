@@ -82,7 +82,8 @@ class Refusals:
         message = pending.message
         if message is None:
             return False
-        if self._objects(message, pending, permit):
+        objection = self._objection(message, permit)
+        if objection is not None and self._objects(objection, pending, permit):
             return True
         if not message.stays_open:
             return False
@@ -94,11 +95,10 @@ class Refusals:
         )
         return True
 
-    def _objects(self, message: JudgedRequest, pending: UndecidedCall, permit: Permit) -> bool:
-        """Refuse a call for what its message uses; return False if nothing is against it."""
-        objection = self._objection(message, permit)
-        if objection is None:
-            return False
+    def _objects(
+        self, objection: tuple[Reason, str], pending: UndecidedCall, permit: Permit
+    ) -> bool:
+        """Refuse a call for an objection; return False in observe mode, which only notes it."""
         reason, detail = objection
         if permit.in_observe_mode:
             permit.note_observed(reason)

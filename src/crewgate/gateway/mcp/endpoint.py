@@ -81,7 +81,11 @@ class MCPEndpoint(msgspec.Struct, frozen=True):
 
     def ids_of(self, grant: Grant) -> CallIds:
         """Return the ids that the branch of `grant` may use here."""
-        return CallIds(self.sealer, IdOwner(grant.crew, grant.branch_key, self.name))
+        return CallIds(self.sealer, self.owner_of(grant))
+
+    def owner_of(self, grant: Grant) -> IdOwner:
+        """Return the owner of the ids that the branch of `grant` gets here."""
+        return IdOwner(grant.crew, grant.branch_key, self.name)
 
     def keep(self, key: Hashable, judgement: object) -> None:
         """Keep a judgement; the oldest is dropped if there are too many."""

@@ -40,14 +40,14 @@ from crewgate.gateway.mcp.opened_ids import (
     open_session_of,
     subscribed_resources,
 )
-from crewgate.gateway.mcp.responses import is_unread, response_to
+from crewgate.gateway.mcp.responses import declares_tasks, is_unread, response_to
 from crewgate.gateway.upstream_work.mcp_work import MCPWork
 from crewgate.gateway.upstream_work.registry import WorkRegistry
 
 _FREE = 0  # micro-credits
 _FIXED = -1  # the price of the tool
 
-# A judgement of these depends on names and headers only, beside sealed ids. A session is one.
+# The judgement of these depends on names and headers, and on sealed ids.
 _KEPT = frozenset({"tools/call", "prompts/get"})
 # The method in the audit, for requests without a message.
 _STREAM, _END_SESSION = "GET", "DELETE"
@@ -74,6 +74,7 @@ class JudgedMessage(msgspec.Struct, frozen=True):
         also: Ids that the token must allow as well.
         message: The message as the server gets it; None for a request without a body.
         rules: The rules on the arguments of a tool; None if there are none.
+        is_unread: Whether the result passes as it comes, and begins no work.
     """
 
     endpoint: MCPEndpoint
@@ -92,6 +93,7 @@ class JudgedMessage(msgspec.Struct, frozen=True):
     also: tuple[str, ...] = ()
     message: JSONRPCMessage | None = None
     rules: ArgumentRules | None = None
+    is_unread: bool = False
 
     @property
     def target(self) -> None:
@@ -141,8 +143,7 @@ class JudgedMessage(msgspec.Struct, frozen=True):
         `registry` remembers the tasks and sessions that run on at the server; `target` is the path
         of the endpoint there.
         """
-        message = self.message
-        if message is not None and is_unread(message, self.action, self.revision):
+        if self.is_unread:
             return None
         known = dict(self.headers)
         work = MCPWork(
@@ -194,22 +195,13 @@ def judge(
     form = endpoint.problem_format
     try:
         message = read_message(body)
-    except MalformedMessageError as error:
-        form = structs.replace(form, message_id=error.id)
-        raise UnservedMessageError(malformed(error.code, str(error)).error, form) from None
-    key = _key(message, headers, scope)
-    known = None if key is None else endpoint.judged.get(key)
-    if isinstance(known, JudgedMessage):
-        form = structs.replace(known.problem_format, message_id=message.id)
-    else:
+        key = _key(message, headers, scope)
+        known = None if key is None else endpoint.judged.get(key)
+        if isinstance(known, JudgedMessage):  # its message has no id to open
+            form = structs.replace(known.problem_format, message_id=message.id)
+            return structs.replace(known, body=body, problem_format=form, ids=ids, message=message)
         is_tool_call = message.method == "tools/call"
         form = structs.replace(form, message_id=message.id, is_tool_call=is_tool_call)
-    try:
-        if isinstance(known, JudgedMessage):
-            message = open_ids(message, ids)
-            return structs.replace(
-                known, body=message.body, problem_format=form, ids=ids, message=message
-            )
         version = message_rules.single(headers, message_rules.VERSION)
         revision = message_rules.revision_of(message, version)
         form = structs.replace(form, revision=revision)
@@ -217,6 +209,7 @@ def judge(
     except RefusedMessageError as error:
         raise UnservedMessageError(error.error, form) from None
     except MalformedMessageError as error:
+        form = structs.replace(form, message_id=error.id)
         raise UnservedMessageError(malformed(error.code, str(error)).error, form) from None
     if key is not None:
         endpoint.keep(key, structs.replace(judged, body=b"", message=None))
@@ -224,11 +217,12 @@ def judge(
 
 
 def _key(message: JSONRPCMessage, headers: Sequence[HeaderField], scope: Hashable) -> Hashable:
-    """Return all that the judgement of a message depends on beside its sealed ids, and the scope.
+    """Return all that the judgement of a message depends on, and the scope.
 
-    None if it is not worth keeping: agents use few tools, many times.
+    None if it is not worth keeping: agents use few tools, many times. None too for a message with a
+    sealed id, which the server's id must replace.
     """
-    if message.method not in _KEPT:
+    if message.method not in _KEPT or message.related_task is not None:
         return None
     repeated = named(headers, message_rules.REPEATED, limits.mcp_kept_header_bytes_max)
     if repeated is None or len(repeated) > len(message_rules.REPEATED):
@@ -243,6 +237,7 @@ def _key(message: JSONRPCMessage, headers: Sequence[HeaderField], scope: Hashabl
         message.name,
         message.protocol_version,
         has_capabilities,
+        has_capabilities and declares_tasks(message),
         repeated,
     )
 
@@ -318,6 +313,7 @@ def _judge(
         also=() if method is None else _also(endpoint, message, method.action),
         message=message,
         rules=part.rules if method is not None and method.action is Action.TOOL else None,
+        is_unread=method is not None and is_unread(message, method.action, revision),
     )
 
 

@@ -1,13 +1,17 @@
 """An MCP endpoint as the way of a call uses it."""
 
+from typing import NamedTuple
+
 from crewgate.config import CORSConfig
 from crewgate.core import problem_types
 from crewgate.core.mcp.refusals import MCPProblemFormat
 from crewgate.core.mcp.rpc_errors import bad_query
 from crewgate.core.problem_types import ProblemType
+from crewgate.core.sealed_ids import CallIds, IdOwner
 from crewgate.core.tokens.grant import Grant
 from crewgate.gateway.cors import is_from_allowed_page
 from crewgate.gateway.endpoint import PathRewriter
+from crewgate.gateway.grant_cache import GrantCache
 from crewgate.gateway.mcp.endpoint import MCPEndpoint
 from crewgate.gateway.mcp.judging import (
     JudgedMessage,
@@ -18,12 +22,20 @@ from crewgate.gateway.mcp.judging import (
 from crewgate.server.request import Request
 
 
+class Caller(NamedTuple):
+    """The ids of a caller are sealed for `owner`; callers with one `scope` may use the same."""
+
+    owner: IdOwner
+    scope: tuple[str, ...]
+
+
 class ServedMCPEndpoint:
     """Judges the requests of one endpoint; an `Endpoint`."""
 
     def __init__(self, endpoint: MCPEndpoint) -> None:
         self._endpoint = endpoint
         self._http_methods = endpoint.http_methods
+        self._callers = GrantCache(self._caller_of)
 
     @property
     def name(self) -> str:
@@ -50,11 +62,15 @@ class ServedMCPEndpoint:
         """
         if request.query and not self._endpoint.config.forward_query:
             raise UnservedMessageError(bad_query().error, self._endpoint.problem_format)
-        ids = self._endpoint.ids_of(grant)
+        owner, scope = self._callers.of(grant)
+        ids = CallIds(self._endpoint.sealer, owner)
         if request.method == b"POST":
-            scope = (grant.crew, *grant.claims.allowed_tools)
             return judge(self._endpoint, request.headers, body, ids, scope)
         return judge_bodyless(self._endpoint, request.method, request.headers, ids)
+
+    def _caller_of(self, grant: Grant) -> Caller:
+        scope = (grant.crew, *grant.claims.allowed_tools)
+        return Caller(self._endpoint.owner_of(grant), scope)
 
     def metric_name(self, part_id: str) -> str:
         """Return the name in the metrics of a part that has no number of its own."""

@@ -15,7 +15,7 @@ from crewgate.gateway.call.undecided_call import (
     extract_credentials,
     forwardable_headers,
 )
-from crewgate.gateway.headers import IdentityHeaderCache
+from crewgate.gateway.headers import identity_headers
 from crewgate.gateway.routes import RouteTable, build
 from crewgate.gateway.trace_propagation import trace_of
 from crewgate.server.request import ClientInfo
@@ -94,7 +94,7 @@ def _sent(
         body=b"",
     )
     assert call.fields is not None
-    head = call.head(entry, call.fields, IdentityHeaderCache().of(grant_of()))
+    head = call.head(entry, call.fields, identity_headers(grant_of()))
     pairs = head.fields or [tuple(line.split(b": ", 1)) for line in head.lines.splitlines()]
     return dict(pairs), "" if trace is None else trace.text
 

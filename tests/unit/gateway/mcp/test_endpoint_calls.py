@@ -158,6 +158,15 @@ async def test_a_malformed_request_gets_an_error_with_its_id(site: Site) -> None
     assert not site.seen
 
 
+async def test_a_capability_in_another_spelling_is_refused(site: Site) -> None:
+    """Some servers read it, and would begin a task whose id nobody seals."""
+    capabilities = {"io.modelcontextprotocol/clientCapabilities": {"Extensions": {}}}
+    message = modern("tools/call", 7, name="read", meta=capabilities)
+    response = await site.call(message)
+    assert (response.status_code, response.json()["id"]) == (400, 7)
+    assert not site.seen
+
+
 async def test_a_tool_that_the_token_does_not_allow(site: Site) -> None:
     """The challenge names the scope that the call needs (MCP, "Authorization")."""
     grant = grant_of()

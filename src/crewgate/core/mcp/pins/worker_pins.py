@@ -32,6 +32,11 @@ class PinPolicy(msgspec.Struct, frozen=True):
     pins: PinMode = "warn"
     unapproved_tools: UnapprovedTools = "allow"
 
+    @property
+    def may_refuse(self) -> bool:
+        """Whether some definitions refuse a call."""
+        return self.pins == "block" or self.unapproved_tools == "refuse"
+
 
 _NOT_PINNED = PinPolicy("off")
 
@@ -65,6 +70,8 @@ class WorkerPins:
         # Called when there is something to report.
         self.on_report: Callable[[], None] = lambda: None
         self._policies: Mapping[str, PinPolicy] = {}
+        # The endpoints whose pins may refuse a call.
+        self._refusing: frozenset[str] = frozenset()
         self._pins: dict[str, dict[str, PinStatus]] = {}
         # By endpoint; endpoints without a copy are missing.
         self._is_first_use: dict[str, bool] = {}
@@ -79,6 +86,7 @@ class WorkerPins:
     def load(self, policies: Mapping[str, PinPolicy]) -> None:
         """Use these policies from now on, by endpoint."""
         self._policies = policies
+        self._refusing = frozenset(name for name, each in policies.items() if each.may_refuse)
 
     # For lists and calls.
 
@@ -141,10 +149,10 @@ class WorkerPins:
         Without a name, it is about a list of tools: it needs a copy of the pins. For
         `INSTRUCTIONS`, the gateway leaves the instructions out of the server's answer.
         """
-        policy = self._policies.get(endpoint, _NOT_PINNED)
-        blocks, refuses = policy.pins == "block", policy.unapproved_tools == "refuse"
-        if not (blocks or refuses):
+        if endpoint not in self._refusing:
             return None
+        policy = self._policies[endpoint]
+        blocks, refuses = policy.pins == "block", policy.unapproved_tools == "refuse"
         if endpoint not in self._is_first_use:
             return Reason.PINS_UNAVAILABLE
         if name is None:
