@@ -12,7 +12,12 @@ from crewgate.errors import MalformedMessageError
 
 TOP = ("jsonrpc", "id", "method", "params", "result", "error")
 VERSION = "io.modelcontextprotocol/protocolVersion"
-META = (VERSION, "io.modelcontextprotocol/clientCapabilities", "progressToken")
+META = (
+    VERSION,
+    "io.modelcontextprotocol/clientCapabilities",
+    "progressToken",
+    "io.modelcontextprotocol/related-task",
+)
 TEXTS = {
     "name": "name",
     "uri": "uri",
@@ -20,7 +25,7 @@ TEXTS = {
     "cursor": "cursor",
     "protocolVersion": "initialize_version",
 }
-PARAMS = (*TEXTS, "arguments", "requestId", "_meta")
+PARAMS = (*TEXTS, "arguments", "requestId", "_meta", "task")
 FOLDED = str.maketrans(
     {"\u017f": "s", "\u212a": "k", "\u0130": "i", "\u0131": "i"}
 ) | str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz", "_-")

@@ -67,13 +67,14 @@ cdef dict FAULTS = {
 # The names are kept alive here; each json_wanted points into one.
 cdef tuple TOP_NAMES = (b"jsonrpc", b"id", b"method", b"params", b"result", b"error")
 cdef tuple PARAMS_NAMES = (
-    b"name", b"uri", b"taskId", b"cursor", b"arguments", b"requestId", b"protocolVersion", b"_meta")
+    b"name", b"uri", b"taskId", b"cursor", b"arguments", b"requestId", b"protocolVersion", b"_meta",
+    b"task")
 cdef tuple META_NAMES = (
     b"io.modelcontextprotocol/protocolVersion", b"io.modelcontextprotocol/clientCapabilities",
     b"progressToken", b"io.modelcontextprotocol/related-task")
 cdef enum:
     TOP_COUNT = 6
-    PARAMS_COUNT = 8
+    PARAMS_COUNT = 9
     META_COUNT = 4
 cdef json_wanted TOP[TOP_COUNT]
 cdef json_wanted PARAMS[PARAMS_COUNT]

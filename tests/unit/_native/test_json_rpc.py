@@ -140,6 +140,18 @@ def test_responses_and_notifications_are_told_apart() -> None:
     assert (cancelled.kind, cancelled.id, cancelled.request_id) == ("notification", b"", b"12")
 
 
+def test_a_path_finds_the_same_from_its_start_and_from_what_is_known() -> None:
+    """With `is_mcp`, the values of the first names have been found already."""
+    path = ("params", "_meta", "io.modelcontextprotocol/related-task", "taskId")
+    body = call(json.dumps({"_meta": {path[2]: {"taskId": "t"}}, "task": 1, "name": "n"}))
+    known, plain = read_message(body), read_message(body, is_mcp=False)
+    assert known.related_task == b'{"taskId": "t"}'
+    paths = [path[:count] for count in range(1, 5)]
+    for each in (*paths, ("params", "task"), ("params", "name", "x"), ("id",), ("params", "uri")):
+        assert known.member(*each) == plain.member(*each)
+    assert known.text(*path) == "t"
+
+
 NOT_JSON = rb"""
     { [ nul truex 'a' ['a'] {,} {"a"} {"a":} {"a":1,} {a:1} [1,] [,1] {] [1]] [1]// /**/[]
     [01] [-] [+1] [--1] [.5] [1.] [1e] [1e+] [0x1] [1_0] [NaN] [Infinity] [" ["\ ["\u ["\"]
@@ -256,6 +268,7 @@ def test_another_spelling_of_a_known_name_is_refused(spelling: bytes) -> None:
     assert outcome(call(member)) == -32600
     assert isinstance(outcome(call(f'{{"arguments":{member}}}')), dict)
     assert isinstance(outcome(call('{"nam":1,"names":1,"":1,"_":1,"a\\u0000name":1}')), dict)
+    assert outcome(call('{"Task":{}}')) == -32600
     for top in ("Method", "ID", "json_rpc", "PARAMS", "Error"):
         assert outcome(call("{}", **{top: "1"})) == -32600
 

@@ -43,6 +43,7 @@ class MCPEndpointResponse:
     __slots__ = (
         "_ends_session",
         "_ids",
+        "_make",
         "_messages",
         "_reads_streams_only",
         "_session",
@@ -52,7 +53,7 @@ class MCPEndpointResponse:
 
     def __init__(
         self,
-        messages: MCPResponseRewriter | None,
+        make: Callable[[], MCPResponseRewriter] | None,
         ids: CallIds,
         work: MCPWork,
         *,
@@ -60,11 +61,12 @@ class MCPEndpointResponse:
         starts_session: bool,
         ends_session: bool,
     ) -> None:
-        """`messages` is None if the body passes as it comes.
+        """`make` returns what changes the body; None if the body passes as it comes.
 
         `reads_streams_only`: a body that is no stream of events passes as it comes too.
         """
-        self._messages = messages
+        self._make = make
+        self._messages: MCPResponseRewriter | None = None
         self._ids = ids
         self._work = work
         self._reads_streams_only = reads_streams_only
@@ -99,9 +101,9 @@ class MCPEndpointResponse:
         self._note_session(status, fields.get(SESSION, b""))
         kind = fields.get(b"content-type", b"").lower()
         # A compressed stream is not passed on: it cannot be read.
-        if self._reads_streams_only and not kind.startswith(b"text/event-stream"):
-            self._messages = None
-        if self._messages is not None:
+        is_read = not self._reads_streams_only or kind.startswith(b"text/event-stream")
+        if self._make is not None and is_read:
+            self._messages = self._make()
             self._messages.begin(status, headers)
 
     def feed(self, data: bytes, *, ends: bool) -> bytes:
@@ -159,22 +161,24 @@ def response_to(
     # Only a request has a known response. A stream can have those to all requests of a session.
     method = message.method if message is not None and is_request else ""
     is_legacy = revision is Revision.LEGACY and not ends_session
-    editors: list[MessageEditor] = []
-    if is_legacy or action in _FILTERED:
-        observer = PinObserver(
-            endpoint.name,
-            pins,
-            method,
-            may_refuse=not permit.in_observe_mode,
-            is_first_page=message is not None and message.member("params", "cursor") is None,
-        )
-        view = _view(endpoint, permit, revision, ids, observer)
-        editors += observer, MessageFilter(method, view)
-    if is_legacy or action is Action.LISTEN or _names_tasks(message, action):
-        editors.append(TaskIdSealing(ids, read_message, work, method))
-    messages = None
-    if editors:
-        messages = MCPResponseRewriter(
+    is_filtered = is_legacy or action in _FILTERED
+    names_tasks = is_legacy or action is Action.LISTEN or _names_tasks(message, action)
+
+    def make() -> MCPResponseRewriter:
+        editors: list[MessageEditor] = []
+        if is_filtered:
+            observer = PinObserver(
+                endpoint.name,
+                pins,
+                method,
+                may_refuse=not permit.in_observe_mode,
+                is_first_page=message is not None and message.member("params", "cursor") is None,
+            )
+            view = _view(endpoint, permit, revision, ids, observer)
+            editors += observer, MessageFilter(method, view)
+        if names_tasks:
+            editors.append(TaskIdSealing(ids, read_message, work, method))
+        return MCPResponseRewriter(
             read_message,
             editors,
             request_id=message.id_value if message is not None and is_request else None,
@@ -183,8 +187,9 @@ def response_to(
             room=_room,
             crew=permit.grant.caller,
         )
+
     return MCPEndpointResponse(
-        messages,
+        make if is_filtered or names_tasks else None,
         ids,
         work,
         # A server may send messages about all that a session has on any stream of the session.
