@@ -341,6 +341,7 @@ demo_event_bytes_max = 4096  # the last event of a stream, a problem of half a K
 demo_body_bytes_max = 2**20  # more than any agent of the story sends
 
 # A worker (gateway/).
+young_objects_max = 10_000  # made since the last search for reference cycles; about 2 MiB
 grant_cache_entries_max = 4096  # grants with their header fields, or with their scope; 2 KiB each
 peer_lines_per_second = 20  # of the audit, for refused connections of one listener; 6 MB an hour
 recently_revoked_keys_max = 4096  # until handshakes under an older CRL are over; 0.5 MiB

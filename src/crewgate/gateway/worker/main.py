@@ -20,6 +20,7 @@ from crewgate.config import load
 from crewgate.errors import CrewgateError
 from crewgate.gateway.worker.worker import Worker
 from crewgate.metrics.process_metrics import ProcessMetrics
+from crewgate.runtime.cycle_collection import collect_rarely
 from crewgate.runtime.listening import adopt
 from crewgate.runtime.memory_protection import leave_no_cores
 from crewgate.runtime.process_log import ProcessLog
@@ -43,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     with ProcessLog(f"worker-{options.worker}") as log:
         try:
             leave_no_cores()
+            collect_rarely()
             run(options.file, options.worker, log, options.socket, options.ready)
         except (CrewgateError, OSError) as error:
             _log.error("%s", error)
