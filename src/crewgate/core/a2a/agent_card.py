@@ -22,6 +22,7 @@ from crewgate.core.a2a.canonical_json import canonical
 from crewgate.core.a2a.errors import INVALID_AGENT_RESPONSE, A2AError
 from crewgate.core.a2a.methods import Binding, Version
 from crewgate.core.json_member_names import folded_words
+from crewgate.core.raw_json import UNREADABLE
 
 SCHEME = "crewgate"  # the name of the security scheme
 _BEARER = {"scheme": "Bearer", "bearerFormat": "JWT"}
@@ -128,7 +129,7 @@ def _read(data: bytes) -> _Card:
         raise _unusable(f"it has more than {limits.a2a_card_bytes_max} bytes")
     try:
         card = _object.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         raise _unusable("it is not a JSON object") from None
     for name in [*card]:
         # Some client could read the agent's addresses in such a member.

@@ -7,13 +7,13 @@ any case. So a request must spell each judged member in one of the two, and have
 import msgspec
 
 from crewgate import limits
+from crewgate.core import raw_json
 from crewgate.core.a2a.errors import A2AError
 from crewgate.core.a2a.message_fields import ENDED, Fields, TextKind
 from crewgate.core.a2a.text_rewriting import TextRewriter
 from crewgate.core.json_member_names import folded_words
+from crewgate.core.raw_json import UNREADABLE
 
-_object: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_array: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
 _text: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
 _encode = msgspec.json.Encoder().encode
 _SPACE = b" \t\r\n"
@@ -138,14 +138,14 @@ class _Message:
 
     def _members(self, data: bytes) -> dict[str, msgspec.Raw]:
         try:
-            return _object.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return raw_json.members(data)
+        except UNREADABLE:
             raise self._malformed("not a JSON object") from None
 
     def _items(self, data: bytes) -> list[msgspec.Raw]:
         try:
-            return _array.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return raw_json.items(data)
+        except UNREADABLE:
             raise self._malformed("not a JSON array") from None
 
     def _decoded(self, data: bytes) -> str:

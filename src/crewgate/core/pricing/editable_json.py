@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from crewgate import limits
+from crewgate.core import raw_json
 from crewgate.core.json_member_names import folded, folded_words
+from crewgate.core.raw_json import UNREADABLE
 from crewgate.core.terminal_text import printable
 from crewgate.errors import InvalidRequestError
 
@@ -18,8 +20,6 @@ UNPRICED = 422  # RFC 9110, section 15.5.21: well-formed, but it cannot be proce
 
 _SHOWN_CHARS = 64  # of a name in a problem's detail
 
-_object: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_array: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
 
 # A value that was opened is a dict or a list; any other is its JSON text.
@@ -101,7 +101,7 @@ class EditableJSON:
             return 0
         if not text.startswith(b"["):
             return 1
-        return len(_array.decode(text)) if self._count is None else self._count(text)
+        return len(raw_json.items(text)) if self._count is None else self._count(text)
 
     def put(self, steps: Sequence[str], value: bytes) -> None:
         """Put a JSON text there; objects on the way are made.
@@ -170,9 +170,9 @@ class EditableJSON:
 def _decoded(data: bytes) -> dict[str, JSONPart] | list[JSONPart]:
     try:
         if data.lstrip(b" \t\r\n").startswith(b"["):
-            return [_bare(part) for part in _array.decode(data)]
-        return {name: _bare(part) for name, part in _object.decode(data).items()}
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return [_bare(part) for part in raw_json.items(data)]
+        return {name: _bare(part) for name, part in raw_json.members(data).items()}
+    except UNREADABLE as error:
         raise ValueError(f"not JSON: {error}") from error
 
 

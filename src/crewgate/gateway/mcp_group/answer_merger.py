@@ -7,7 +7,7 @@ import trio
 
 from crewgate._native.audit_line import request_text
 from crewgate._native.json_rpc import JSONRPCMessage, read_message
-from crewgate.core import problem_types
+from crewgate.core import problem_types, raw_json
 from crewgate.core.http_types import HeaderField
 from crewgate.core.mcp import group_results, tool_ids
 from crewgate.core.mcp.list_kind import LIST_METHODS, ListKind
@@ -34,7 +34,6 @@ _JSON: tuple[HeaderField, ...] = (
 _METHODS = {kind: method for method, kind in LIST_METHODS.items()}
 # The capabilities by which a client answers requests of servers (2025-11-25, "Lifecycle").
 _QUESTIONS = frozenset({"elicitation", "roots", "sampling", "tasks"})
-_object: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
 
 
@@ -204,10 +203,10 @@ def _without_questions(message: JSONRPCMessage) -> JSONRPCMessage:
     """
     if message.member("params", "capabilities") is None:
         return message
-    members = _object.decode(message.body)
-    params = _object.decode(members["params"])
+    members = raw_json.members(message.body)
+    params = raw_json.members(members["params"])
     try:
-        offered = _object.decode(params["capabilities"])
+        offered = raw_json.members(params["capabilities"])
     except msgspec.DecodeError:
         return message
     kept = {name: value for name, value in offered.items() if name not in _QUESTIONS}

@@ -11,6 +11,7 @@ import trio
 from crewgate import limits
 from crewgate._native.audit_line import request_text
 from crewgate._native.json_rpc import JSONRPCMessage, read_message
+from crewgate.core import raw_json
 from crewgate.core.mcp.group_results import ListPage, read_page
 from crewgate.core.mcp.list_kind import ListKind
 from crewgate.core.mcp.rpc_errors import RefusedMessageError
@@ -27,8 +28,6 @@ from crewgate.gateway.mcp_group.reached_member import ReachedMember
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-_Members = dict[str, msgspec.Raw]
-_members = msgspec.json.Decoder(_Members)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -155,8 +154,8 @@ async def _page(answer: MemberAnswer, kind: ListKind) -> ListPage:
 
 def _with_cursor(message: JSONRPCMessage, cursor: str, request_id: str) -> JSONRPCMessage:
     """Return the request for a later page; no two requests of a session have one id."""
-    members = _members.decode(message.body)
-    params = _members.decode(members.get("params", msgspec.Raw(b"{}")))
+    members = raw_json.members(message.body)
+    params = raw_json.members(members.get("params", msgspec.Raw(b"{}")))
     params["cursor"] = msgspec.Raw(_encode(cursor))
     members["id"] = msgspec.Raw(_encode(request_id))
     members["params"] = msgspec.Raw(_encode(params))

@@ -21,18 +21,16 @@ import msgspec
 from msgspec import Meta
 
 from crewgate import limits
+from crewgate.core import raw_json
 from crewgate.core.mcp import tool_ids
+from crewgate.core.raw_json import UNREADABLE
 
 # The name under which the `instructions` of a server are pinned. No tool has an empty name.
 INSTRUCTIONS: Final = ""
 # The members that are pinned, in lower case.
 _TOOL = frozenset({"name", "title", "description", "inputschema", "outputschema", "annotations"})
 _INSTRUCTIONS = frozenset({"instructions"})
-_UNREADABLE = (RecursionError, UnicodeDecodeError, msgspec.DecodeError)
 
-_members: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(
-    dict[str, msgspec.Raw]
-)
 _value: msgspec.json.Decoder[object] = msgspec.json.Decoder(float_hook=Decimal)
 _text: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
 _encode = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
@@ -56,9 +54,9 @@ class SeenDefinition(msgspec.Struct, frozen=True, gc=False):
 def read_tool(definition: bytes) -> SeenDefinition | None:
     """Return what the JSON text of a tool says; None if it is no object with a valid `name`."""
     try:
-        members = _members.decode(definition)
+        members = raw_json.members(definition)
         name = _text.decode(members["name"])
-    except (KeyError, *_UNREADABLE):
+    except (KeyError, *UNREADABLE):
         return None
     return _seen(name, _pinned(members, _TOOL)) if tool_ids.is_tool(name) else None
 
@@ -69,8 +67,8 @@ def read_instructions(result: bytes) -> SeenDefinition | None:
     A server without instructions says so too. Return None if the result is no object.
     """
     try:
-        members = _members.decode(result)
-    except _UNREADABLE:
+        members = raw_json.members(result)
+    except UNREADABLE:
         return None
     return _seen(INSTRUCTIONS, _pinned(members, _INSTRUCTIONS))
 
@@ -80,7 +78,7 @@ def without_instructions(result: bytes) -> bytes:
 
     `result` is an object.
     """
-    members = _members.decode(result)
+    members = raw_json.members(result)
     return _encode_in_order(
         {name: value for name, value in members.items() if name.casefold() not in _INSTRUCTIONS}
     )
