@@ -9,12 +9,13 @@ The tasks of a client, which a server can ask for with `tasks/get` of its own (2
 their ids.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
 
 from crewgate import limits
+from crewgate.core import raw_json
 from crewgate.core.mcp.response_rewriting import ServerMessage
 from crewgate.core.mcp.rpc_errors import bad_params
 from crewgate.core.sealed_ids import CallIds, IdKind
@@ -28,9 +29,6 @@ _ENDED = frozenset({"completed", "failed", "cancelled"})
 # The requests whose result is a task, or begins one; "" stands for any request of a session.
 _TASK_RESULTS = frozenset({"tools/call", "tasks/get", "tasks/update", "tasks/cancel", ""})
 
-_members: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(
-    dict[str, msgspec.Raw]
-)
 _texts: msgspec.json.Decoder[list[str]] = msgspec.json.Decoder(list[str])
 _number: msgspec.json.Decoder[float] = msgspec.json.Decoder(float)
 _encode = msgspec.json.Encoder().encode
@@ -84,7 +82,8 @@ class TaskIdSealing:
         if message.method == "notifications/subscriptions/acknowledged":
             found = message.member(*_SUBSCRIBED)
             if found is not None:
-                return _with_tasks(message.body, [self._seal(each) for each in _list(found)])
+                tasks = [self._seal(each) for each in _list(found)]
+                return with_subscribed_tasks(message.body, tasks)
         return sealed
 
     def _seal(self, plain: str) -> str:
@@ -157,6 +156,21 @@ def open_task(sealed: str, ids: CallIds) -> str:
         raise bad_params("The task does not exist.") from None
 
 
+def with_subscribed_tasks(body: bytes, tasks: Sequence[str]) -> bytes:
+    """Return a message with other task ids in its subscription, which has some already.
+
+    All other values stay as they are written.
+    """
+    top, middle, last = _SUBSCRIBED
+    message = raw_json.members(body)
+    params = raw_json.members(message[top])
+    notifications = raw_json.members(params[middle])
+    notifications[last] = msgspec.Raw(_encode(tasks))
+    params[middle] = msgspec.Raw(_encode(notifications))
+    message[top] = msgspec.Raw(_encode(params))
+    return _encode(message)
+
+
 def _may_name_tasks(message: ServerMessage) -> bool:
     """Return whether a message has a member `taskId` or `taskIds`, perhaps with escapes."""
     body = message.body
@@ -173,18 +187,6 @@ def _list(text: bytes) -> list[str]:
             f"it has {len(found)} taskIds; {limits.mcp_subscriptions_max} are allowed"
         )
     return found
-
-
-def _with_tasks(body: bytes, tasks: list[str]) -> bytes:
-    """Return a message with other task ids in its subscription; all other values stay."""
-    top, middle, last = _SUBSCRIBED
-    message = _members.decode(body)
-    params = _members.decode(message[top])
-    notifications = _members.decode(params[middle])
-    notifications[last] = msgspec.Raw(_encode(tasks))
-    params[middle] = msgspec.Raw(_encode(notifications))
-    message[top] = msgspec.Raw(_encode(params))
-    return _encode(message)
 
 
 def _ttl_ms(text: bytes | None) -> float | None:

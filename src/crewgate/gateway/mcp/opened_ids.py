@@ -19,7 +19,7 @@ from crewgate.core.mcp.rpc_errors import (
     bad_params,
     dropped,
 )
-from crewgate.core.mcp.task_ids import open_related_task, open_task
+from crewgate.core.mcp.task_ids import open_related_task, open_task, with_subscribed_tasks
 from crewgate.core.sealed_ids import CallIds, IdKind
 from crewgate.errors import UnknownIdError
 
@@ -27,10 +27,7 @@ from crewgate.errors import UnknownIdError
 _SESSION_GONE = RPCError(INVALID_REQUEST, "The session does not exist. Initialize a new one.", 404)
 _EVENT_GONE = RPCError(INVALID_REQUEST, "The event does not exist, so no stream goes on after it.")
 
-_Members = dict[str, msgspec.Raw]
-_members = msgspec.json.Decoder(_Members)
 _texts = msgspec.json.Decoder(list[str])
-_encode = msgspec.json.Encoder().encode
 
 
 def open_ids(message: JSONRPCMessage, ids: CallIds) -> JSONRPCMessage:
@@ -51,7 +48,8 @@ def open_ids(message: JSONRPCMessage, ids: CallIds) -> JSONRPCMessage:
     if action is Action.LIST and message.cursor is not None:
         return read_message(message.with_text(("params", "cursor"), _cursor(message.cursor, ids)))
     if action is Action.LISTEN and message.member("params", "notifications", "taskIds"):
-        return read_message(_with_tasks(message.body, ids))
+        tasks = [open_task(sealed, ids) for sealed in subscribed_tasks(message)]
+        return read_message(with_subscribed_tasks(message.body, tasks))
     return message
 
 
@@ -142,15 +140,3 @@ def _list(text: bytes, name: str) -> list[str]:
             f"{limits.mcp_subscriptions_max} are possible."
         )
     return found
-
-
-def _with_tasks(body: bytes, ids: CallIds) -> bytes:
-    """Return a `subscriptions/listen` with the server's ids; all other values stay as they are."""
-    message = _members.decode(body)
-    params = _members.decode(message["params"])
-    notifications = _members.decode(params["notifications"])
-    tasks = _list(bytes(notifications["taskIds"]), "taskIds")
-    notifications["taskIds"] = msgspec.Raw(_encode([open_task(sealed, ids) for sealed in tasks]))
-    params["notifications"] = msgspec.Raw(_encode(notifications))
-    message["params"] = msgspec.Raw(_encode(params))
-    return _encode(message)
