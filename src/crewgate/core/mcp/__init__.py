@@ -5,8 +5,9 @@ what each method does, `message_rules` checks a message and its headers, `tool_i
 uses for a token's `allowed_tools`, and `refusals` writes refusals that an agent understands.
 `resource_classes` sorts resources by their URIs, and the package `arguments` checks the arguments
 of tools. On the way back, `response_rewriting` reads each message of the server. `message_filter`
-takes out of a message what the caller may not use, and `result_filter` does so in one result. The
-package `pins` compares the tools that the server lists with those that this machine trusts.
+takes out of a message what the caller may not use, and `result_filter` does so in one result, in
+which `list_entries` reads the lists. The package `pins` compares the tools that the server lists
+with those that this machine trusts.
 `group_names` and `group_results` let several servers look like one.
 
 There are two revisions on one endpoint. A *modern* message (2026-07-28) names its revision in its

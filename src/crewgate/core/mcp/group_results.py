@@ -9,18 +9,18 @@ from typing import NamedTuple
 import msgspec
 
 from crewgate import limits
+from crewgate.core import raw_json
 from crewgate.core.mcp import group_names
 from crewgate.core.mcp.group_names import ServerName
+from crewgate.core.mcp.list_entries import ListEntry, list_entries
 from crewgate.core.mcp.list_kind import ListKind
 from crewgate.core.mcp.methods import LEGACY_VERSIONS, MODERN_VERSION, Revision
-from crewgate.core.mcp.result_filter import ListEntry, list_entries
 from crewgate.core.slices import Slices
 from crewgate.errors import UnusableResponseError
 
 _LEFT_OUT = "dev.crewgate/unavailable_servers"  # the key in `_meta` of a result
 _SERVER_INFO = "io.modelcontextprotocol/serverInfo"
 _NAMED = frozenset({ListKind.TOOLS, ListKind.PROMPTS})
-_object: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
 
 _Value = dict[str, object]
@@ -129,7 +129,7 @@ def _shown(
 
 
 def _renamed(entry: bytes, name: str) -> bytes:
-    members = _object.decode(entry)
+    members = raw_json.members(entry)
     members["name"] = msgspec.Raw(_encode(name))
     return _encode(members)
 

@@ -1,20 +1,26 @@
 """Takes out of a result of an MCP server what a caller may not use: lists, discovery, contents.
 
-All functions take a `result` that the native reader has accepted, so no object in it has two
-members of one name. They leave each entry that stays byte for byte: the schemas of tools can demand
-headers (`x-mcp-header`), which a client must see as the server wrote them.
+All functions take a `result` that the native reader has accepted. They leave each entry that stays
+byte for byte (`list_entries`).
 
 Of the other members of a result, only those stay that MCP defines. Any other member could repeat
 what the list must not show.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from crewgate import limits
-from crewgate.core.json_member_names import folded_words
+from crewgate.core.mcp.list_entries import (
+    CONTENTS,
+    ListEntry,
+    contents,
+    decoded,
+    object_members,
+    result_members,
+    served_entries,
+)
 from crewgate.core.mcp.list_kind import ListKind
 from crewgate.core.slices import Slices
 from crewgate.errors import UnusableResponseError
@@ -25,36 +31,12 @@ Allows = Callable[[str], bool]
 CapabilityPath = tuple[str, ...]
 
 _RESERVED_META = "io.modelcontextprotocol/"  # the prefix of the keys that MCP defines
-_CONTENTS = "contents"
 _PRIVATE, _COMPLETE = b'"private"', b'"complete"'
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_T = TypeVar("_T")
 
-_object: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_array: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
 _strings: msgspec.json.Decoder[list[str]] = msgspec.json.Decoder(list[str])
 _string: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
 _integer: msgspec.json.Decoder[int] = msgspec.json.Decoder(int)
 _encode = msgspec.json.Encoder().encode
-
-
-class ListEntry(NamedTuple):
-    """An entry of a list: its name or URI, and its JSON text."""
-
-    name: str
-    text: bytes
-
-
-def list_entries(result: bytes, kind: ListKind) -> Slices[list[ListEntry]]:
-    """Return, in slices, the entries of a list that the gateway serves, in the order of the server.
-
-    It leaves out entries that are not objects, have no name, have a name that the gateway does not
-    serve, or have the name of an earlier entry.
-
-    Raises:
-        UnusableResponseError: The result is not such a list, or exceeds a limit.
-    """
-    return (yield from _entries(_members(result), kind))
 
 
 def filter_list(
@@ -72,11 +54,10 @@ def filter_list(
     Raises:
         UnusableResponseError: The result is not such a list, or exceeds a limit.
     """
-    members = _members(result)
-    entries = yield from _entries(members, kind)
-    kept = yield from _kept(entries, allows)
+    members = result_members(result)
+    kept = yield from _kept((yield from served_entries(members, kind)), allows)
     filtered = {kind.member: b"[%b]" % b",".join(kept)}
-    cursor = _decoded(_string, members.get("nextCursor"))
+    cursor = decoded(_string, members.get("nextCursor"))
     if cursor is not None:
         filtered["nextCursor"] = _encode(cursor if seal_cursor is None else seal_cursor(cursor))
     if "_meta" in members:
@@ -105,11 +86,11 @@ def filter_discovery(
         UnusableResponseError: The result or its capabilities are not objects, it exceeds a limit,
             or the server has no version that the endpoint serves.
     """
-    members = dict(_members(result))
+    members = result_members(result)
     if "capabilities" in members:
         members["capabilities"] = _without(members["capabilities"], withheld)
     if "supportedVersions" in members:
-        offered = _decoded(_strings, members["supportedVersions"]) or []
+        offered = decoded(_strings, members["supportedVersions"]) or []
         served = [version for version in offered if version in versions]
         if not served:
             raise UnusableResponseError("its server has no version of MCP that the endpoint has")
@@ -128,56 +109,17 @@ def filter_contents(result: bytes, allows: Allows, ttl_ms_max: int | None) -> Sl
     Raises:
         UnusableResponseError: The contents are not an array, or exceed a limit.
     """
-    members = _opened(result, "the result")
-    if _CONTENTS not in members:
+    members = object_members(result, "the result")
+    if CONTENTS not in members:
         return result
-    texts = _array_of(members, _CONTENTS)
-    entries = yield from _named(texts, ListKind.RESOURCES)
-    _check_names((entry.name for entry in entries), _CONTENTS)
-    kept = yield from _kept(entries, allows)
-    members[_CONTENTS] = b"[%b]" % b",".join(kept)
+    kept = yield from _kept((yield from contents(members)), allows)
+    members[CONTENTS] = b"[%b]" % b",".join(kept)
     return _written(_cached(members, ttl_ms_max).items())
 
 
 def member_names(result: bytes) -> Collection[str]:
     """Return the names of the members of a result; UnusableResponseError for no object."""
-    return _opened(result, "the result").keys()
-
-
-def _members(result: bytes) -> Mapping[str, bytes]:
-    if len(result) > limits.mcp_list_bytes_max:
-        raise UnusableResponseError(
-            f"the result has {len(result)} bytes; {limits.mcp_list_bytes_max} are allowed"
-        )
-    return _opened(result, "the result")
-
-
-def _opened(text: bytes, what: str) -> dict[str, bytes]:
-    try:
-        return {name: bytes(value) for name, value in _object.decode(text).items()}
-    except _UNREADABLE:
-        raise UnusableResponseError(f"{what} is not an object") from None
-
-
-def _entries(members: Mapping[str, bytes], kind: ListKind) -> Slices[list[ListEntry]]:
-    found: dict[str, ListEntry] = {}
-    for entry in (yield from _named(_array_of(members, kind.member), kind)):
-        if kind.is_served(entry.name):
-            found.setdefault(entry.name, entry)
-    _check_names(found, kind.member)
-    return list(found.values())
-
-
-def _named(texts: Sequence[msgspec.Raw], kind: ListKind) -> Slices[list[ListEntry]]:
-    """Return the entries that have a name."""
-    found = []
-    for at, text in enumerate(texts, 1):
-        name = _name(bytes(text), kind.key)
-        if name is not None:
-            found.append(ListEntry(name, bytes(text)))
-        if at % limits.mcp_slice_entries == 0:
-            yield
-    return found
+    return object_members(result, "the result").keys()
 
 
 def _kept(entries: Sequence[ListEntry], allows: Allows) -> Slices[list[bytes]]:
@@ -191,50 +133,8 @@ def _kept(entries: Sequence[ListEntry], allows: Allows) -> Slices[list[bytes]]:
     return kept
 
 
-def _array_of(members: Mapping[str, bytes], name: str) -> list[msgspec.Raw]:
-    try:
-        texts = _array.decode(members.get(name, b"null"))
-    except _UNREADABLE:
-        raise UnusableResponseError(f"result.{name} is not an array") from None
-    if len(texts) > limits.mcp_list_entries_max:
-        raise UnusableResponseError(
-            f"result.{name} has {len(texts)} entries; {limits.mcp_list_entries_max} are allowed"
-        )
-    return texts
-
-
-def _check_names(names: Iterable[str], member: str) -> None:
-    if sum(map(len, names)) > limits.mcp_list_names_chars_max:
-        raise UnusableResponseError(
-            f"result.{member} has names of more than {limits.mcp_list_names_chars_max} "
-            "characters in all"
-        )
-
-
-def _name(entry: bytes, key: str) -> str | None:
-    """Return what names an entry; None if some client could find another name in it.
-
-    Some clients ignore how the names of members are spelled (`json_member_names`).
-    """
-    try:
-        members = _object.decode(entry)
-    except _UNREADABLE:
-        return None
-    if [name for name in members if folded_words(name) == folded_words(key)] != [key]:
-        return None
-    return _decoded(_string, bytes(members[key]))
-
-
-def _decoded(decoder: msgspec.json.Decoder[_T], text: bytes | None) -> _T | None:
-    """Return a value of the decoder's type; None for another value."""
-    try:
-        return None if text is None else decoder.decode(text)
-    except _UNREADABLE:
-        return None
-
-
 def _reserved_meta(text: bytes) -> bytes:
-    members = _opened(text, "result._meta")
+    members = object_members(text, "result._meta")
     return _written(item for item in members.items() if item[0].startswith(_RESERVED_META))
 
 
@@ -249,14 +149,14 @@ def _cached(members: Mapping[str, bytes], ttl_ms_max: int | None) -> dict[str, b
 
 def _caching(members: Mapping[str, bytes], ttl_ms_max: int) -> dict[str, bytes]:
     """Return the members for caches; a client keeps a result no longer than its server allows."""
-    ttl_ms = _decoded(_integer, members.get("ttlMs")) or 0
+    ttl_ms = decoded(_integer, members.get("ttlMs")) or 0
     return {"ttlMs": b"%d" % max(0, min(ttl_ms, ttl_ms_max)), "cacheScope": _PRIVATE}
 
 
 def _without(
     text: bytes, withheld: Collection[CapabilityPath], where: str = "capabilities"
 ) -> bytes:
-    members = _opened(text, f"result.{where}")
+    members = object_members(text, f"result.{where}")
     for name in {path[0] for path in withheld} & members.keys():
         below = [path[1:] for path in withheld if path[0] == name]
         if () in below:

@@ -6,12 +6,12 @@ import pytest
 from whole_slices import whole
 
 from crewgate import limits
+from crewgate.core.mcp.list_entries import list_entries
 from crewgate.core.mcp.list_kind import ListKind
 from crewgate.core.mcp.result_filter import (
     filter_contents,
     filter_discovery,
     filter_list,
-    list_entries,
 )
 from crewgate.errors import UnusableResponseError
 

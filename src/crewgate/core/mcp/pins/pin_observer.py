@@ -4,7 +4,7 @@ It stands before the filter of the caller, so it sees the tools that the caller 
 """
 
 from crewgate import limits
-from crewgate.core.mcp import result_filter
+from crewgate.core.mcp.list_entries import list_entries
 from crewgate.core.mcp.list_kind import ListKind
 from crewgate.core.mcp.pins import tool_definitions
 from crewgate.core.mcp.pins.tool_definitions import INSTRUCTIONS
@@ -61,7 +61,7 @@ class PinObserver:
         return not (self._may_refuse and self._pins.refusal_of(self._endpoint, name))
 
     def _compare(self, message: ServerMessage, result: bytes) -> Slices[None]:
-        entries = yield from result_filter.list_entries(result, ListKind.TOOLS)
+        entries = yield from list_entries(result, ListKind.TOOLS)
         for start in range(0, len(entries), limits.mcp_slice_entries):
             part = entries[start : start + limits.mcp_slice_entries]
             self._pins.observe(self._endpoint, [entry.text for entry in part])
