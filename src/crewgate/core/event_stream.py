@@ -146,6 +146,13 @@ def is_stream(fields: Mapping[bytes, bytes]) -> bool:
     return kind.startswith(b"text/event-stream") and b"content-encoding" not in fields
 
 
+def last_data(stream: bytes, event_bytes_max: int) -> bytes:
+    """Return the data of the last event of a whole stream that has any; empty if none has."""
+    reader = EventReader(event_bytes_max)
+    events = [*reader.feed(stream), *reader.end()]
+    return next((each.data for each in reversed(events) if each.data), b"")
+
+
 def _read(raw: bytes) -> Event:
     kind, event_id = b"", None
     data: list[bytes] = []

@@ -24,7 +24,7 @@ from crewgate.core.sealed_ids import CallIds, IdKind
 from crewgate.errors import UnknownIdError
 
 # 2025-11-25, "Session management": clients then begin a new session.
-_SESSION_GONE = RPCError(INVALID_REQUEST, "The session does not exist. Initialize a new one.", 404)
+SESSION_GONE = RPCError(INVALID_REQUEST, "The session does not exist. Initialize a new one.", 404)
 _EVENT_GONE = RPCError(INVALID_REQUEST, "The event does not exist, so no stream goes on after it.")
 
 _texts = msgspec.json.Decoder(list[str])
@@ -59,7 +59,7 @@ def open_session(headers: Sequence[HeaderField], ids: CallIds) -> list[HeaderFie
     Raises:
         RefusedMessageError: The branch has no such session.
     """
-    return _open_header(headers, message_rules.SESSION, IdKind.MCP_SESSION, ids, _SESSION_GONE)
+    return _open_header(headers, message_rules.SESSION, IdKind.MCP_SESSION, ids, SESSION_GONE)
 
 
 def open_session_of(
@@ -91,15 +91,26 @@ def open_last_event(headers: Sequence[HeaderField], ids: CallIds) -> list[Header
 def _open_header(
     headers: Sequence[HeaderField], name: bytes, kind: IdKind, ids: CallIds, unknown: RPCError
 ) -> list[HeaderField]:
-    """Return a header with the server's id; raise `unknown` if the branch did not get the id."""
+    """Return a header with the server's id; nothing if there is none."""
+    plain = opened_header(headers, name, kind, ids, unknown)
+    return [] if plain is None else [(name, plain.encode())]
+
+
+def opened_header(
+    headers: Sequence[HeaderField], name: bytes, kind: IdKind, ids: CallIds, unknown: RPCError
+) -> str | None:
+    """Return what the sealed id in a header stands for; None if there is no such header.
+
+    Raises:
+        RefusedMessageError: The branch did not get the id; the error is `unknown`.
+    """
     sealed = message_rules.single(headers, name)
     if sealed is None:
-        return []
+        return None
     try:
-        plain = ids.open(sealed.decode("latin-1"), kind)
+        return ids.open(sealed.decode("latin-1"), kind)
     except UnknownIdError:
         raise RefusedMessageError(unknown) from None
-    return [(name, plain.encode())]
 
 
 def subscribed_resources(message: JSONRPCMessage) -> list[str]:

@@ -27,11 +27,12 @@ from crewgate.core.sealed_ids import IdKind
 from crewgate.core.verdict import Denial
 from crewgate.errors import MalformedMessageError, UnknownIdError
 from crewgate.gateway.call.call_services import CallServices
+from crewgate.gateway.mcp.opened_ids import SESSION_GONE
 from crewgate.gateway.mcp_group.answer_merger import AnswerMerger
 from crewgate.gateway.mcp_group.call_pipeline import CallPipeline
 from crewgate.gateway.mcp_group.fan_out_call import FanOutCall, GroupReply
 from crewgate.gateway.mcp_group.group import MCPGroup
-from crewgate.gateway.mcp_group.group_session import SESSION_GONE, GroupSession, open_session
+from crewgate.gateway.mcp_group.group_session import GroupSession, open_session
 from crewgate.gateway.mcp_group.member_choice import Choice, MemberChooser, NamesNeededError
 from crewgate.gateway.mcp_group.member_request import AnswerRoom
 from crewgate.gateway.mcp_group.reached_member import ReachedMember

@@ -6,12 +6,9 @@ import msgspec
 
 from crewgate.core.http_types import HeaderField
 from crewgate.core.mcp import message_rules
-from crewgate.core.mcp.rpc_errors import INVALID_REQUEST, RefusedMessageError, RPCError
 from crewgate.core.sealed_ids import CallIds, IdKind
-from crewgate.errors import UnknownIdError, UnusableResponseError
-
-# 2025-11-25, "Session management": clients then begin a new session.
-SESSION_GONE = RPCError(INVALID_REQUEST, "The session does not exist. Initialize a new one.", 404)
+from crewgate.errors import UnusableResponseError
+from crewgate.gateway.mcp.opened_ids import SESSION_GONE, opened_header
 
 
 class MemberSession(msgspec.Struct, frozen=True, array_like=True):
@@ -53,10 +50,7 @@ def open_session(headers: Sequence[HeaderField], ids: CallIds) -> GroupSession |
     Raises:
         RefusedMessageError: The branch has no such session at the group.
     """
-    sealed = message_rules.single(headers, message_rules.SESSION)
-    if sealed is None:
-        return None
-    try:
-        return _decode(ids.open(sealed.decode("latin-1"), IdKind.MCP_GROUP_SESSION))
-    except UnknownIdError:
-        raise RefusedMessageError(SESSION_GONE) from None
+    plain = opened_header(
+        headers, message_rules.SESSION, IdKind.MCP_GROUP_SESSION, ids, SESSION_GONE
+    )
+    return None if plain is None else _decode(plain)

@@ -14,7 +14,6 @@ from crewgate import limits
 from crewgate._native.audit_line import request_text
 from crewgate._native.json_rpc import JSONRPCMessage, read_message
 from crewgate.core import event_stream
-from crewgate.core.event_stream import EventReader
 from crewgate.core.fair_share_limiter import FairShareLimiter
 from crewgate.core.http_types import HeaderField
 from crewgate.core.mcp.message_rules import SESSION
@@ -25,7 +24,8 @@ from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.response_rewriter import ResponseRewriter
 from crewgate.gateway.endpoint import UnservedRequestError
 from crewgate.gateway.headers import identity
-from crewgate.gateway.mcp_group.group_session import SESSION_GONE, MemberSession
+from crewgate.gateway.mcp.opened_ids import SESSION_GONE
+from crewgate.gateway.mcp_group.group_session import MemberSession
 from crewgate.gateway.mcp_group.reached_member import ReachedMember
 from crewgate.upstream.buffered_request import BufferedResponse, OwnRequest, send
 
@@ -100,9 +100,23 @@ async def ask(
     """Send a message to a server, or with None the end of its session; return the answer.
 
     Raises:
-        LeftOutError: There is no usable answer.
+        LeftOutError: There is no usable answer within `limits.mcp_group_seconds`.
         RefusedMessageError: The server has ended the session of the client.
     """
+    try:
+        with trio.fail_after(limits.mcp_group_seconds):
+            return await _ask(services, reached, message, session, take)
+    except trio.TooSlowError:
+        raise LeftOutError(f"no answer within {limits.mcp_group_seconds:g} s") from None
+
+
+async def _ask(
+    services: CallServices,
+    reached: ReachedMember,
+    message: JSONRPCMessage | None,
+    session: MemberSession | None,
+    take: Callable[[int], bool],
+) -> MemberAnswer:
     route, pending, permit = reached.member.route, reached.pending, reached.permit
     if route.endpoint is None:
         raise AssertionError("each member of a group is an endpoint")
@@ -159,9 +173,7 @@ async def _answer(
     if message is None or message.kind != "request":
         return MemberAnswer(None, None, session)
     if event_stream.is_stream(fields):
-        reader = EventReader(limits.mcp_message_bytes_max)
-        events = [*reader.feed(body), *reader.end()]
-        body = next((each.data for each in reversed(events) if each.data), b"")
+        body = event_stream.last_data(body, limits.mcp_message_bytes_max)
     try:
         read = read_message(body)
         result, error = read.member("result"), read.member("error")
@@ -174,18 +186,3 @@ async def _answer(
     if result is None:
         raise LeftOutError(f"it answered with the error {code[:20]}", error=error or b"")
     return MemberAnswer(result, error, session)
-
-
-async def ask_in_time(
-    services: CallServices,
-    reached: ReachedMember,
-    message: JSONRPCMessage | None,
-    session: MemberSession | None,
-    take: Callable[[int], bool],
-) -> MemberAnswer:
-    """Do the same as `ask`, but for a limited time."""
-    try:
-        with trio.fail_after(limits.mcp_group_seconds):
-            return await ask(services, reached, message, session, take)
-    except trio.TooSlowError:
-        raise LeftOutError(f"no answer within {limits.mcp_group_seconds:g} s") from None

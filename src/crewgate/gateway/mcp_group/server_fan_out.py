@@ -22,7 +22,7 @@ from crewgate.gateway.mcp_group.member_request import (
     AnswerRoom,
     LeftOutError,
     MemberAnswer,
-    ask_in_time,
+    ask,
 )
 from crewgate.gateway.mcp_group.reached_member import ReachedMember
 
@@ -67,15 +67,15 @@ class ServerFanOut:
             RefusedMessageError: A server has ended the session of the client.
         """
 
-        async def ask(reached: ReachedMember) -> MemberAnswer:
+        async def answer(reached: ReachedMember) -> MemberAnswer:
             return await self._ask(reached, message, self._room.for_member())
 
-        return await self._every(ask)
+        return await self._every(answer)
 
     async def pages(self, message: JSONRPCMessage, kind: ListKind) -> ServerAnswers[list[ListPage]]:
         """Return all pages of a list; errors as in `answers`."""
 
-        async def ask(reached: ReachedMember) -> list[ListPage]:
+        async def pages_of(reached: ReachedMember) -> list[ListPage]:
             pages: list[ListPage] = []
             asked, take, count = message, self._room.for_member(), 0
             call = request_text(reached.pending.described.id).decode()
@@ -98,7 +98,7 @@ class ServerFanOut:
                 raise LeftOutError(f"its list has more than {limits.mcp_group_pages_max} pages")
             raise LeftOutError(f"no whole list within {limits.mcp_group_seconds:g} s")
 
-        return await self._every(ask)
+        return await self._every(pages_of)
 
     async def _ask(
         self,
@@ -107,7 +107,7 @@ class ServerFanOut:
         take: Callable[[int], bool],
     ) -> MemberAnswer:
         session = None if self._session is None else self._session[reached.name]
-        return await ask_in_time(self._services, reached, message, session, take)
+        return await ask(self._services, reached, message, session, take)
 
     async def _every(self, ask: Callable[[ReachedMember], Awaitable[_T]]) -> ServerAnswers[_T]:
         answers: dict[str, _T] = {}

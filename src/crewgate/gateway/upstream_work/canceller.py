@@ -202,7 +202,7 @@ class _Outcome(NamedTuple):
 
 
 class _Failure(msgspec.Struct, frozen=True):
-    """The failures at one endpoint: the last reason, and when; how many came before it."""
+    """The failures at one endpoint: why and when the last one was, and how many there are."""
 
     why: str
     at: float
@@ -229,9 +229,7 @@ def _refusal(response: BufferedResponse) -> str:
     if status == HTTPStatus.BAD_REQUEST and _GONE_REASON in body:
         return ""
     if event_stream.is_stream(dict(response.headers)):
-        reader = event_stream.EventReader(limits.cancellation_bytes_max)
-        events = [*reader.feed(body), *reader.end()]
-        body = next((each.data for each in reversed(events) if each.data), b"")
+        body = event_stream.last_data(body, limits.cancellation_bytes_max)
     try:
         error = _decode(body).error
     except (msgspec.DecodeError, ValueError, RecursionError):
