@@ -37,6 +37,17 @@ class HeldResponse:
         self.collected = bytearray()
         self.whole_body: bytes | None = None
 
+    def collect(self, data: bytes, bytes_max: int) -> None:
+        """Hold the next bytes of a body that goes on as a whole, up to `bytes_max` of it.
+
+        Raises:
+            UnusableResponseError: The body is longer, or there is no room for it.
+        """
+        self.collected += data
+        if len(self.collected) > bytes_max:
+            raise too_large(bytes_max)
+        self.hold(len(self.collected))
+
     def hold(self, size: int) -> None:
         """Count that `size` bytes are held back now.
 
@@ -62,3 +73,8 @@ class HeldResponse:
         if self.whole_body:
             kept.append((b"content-length", b"%d" % len(self.whole_body)))
         return kept
+
+
+def too_large(bytes_max: int) -> UnusableResponseError:
+    """Return the error for a response with a message of more than `bytes_max` bytes."""
+    return UnusableResponseError(f"it has a message above {bytes_max} bytes")

@@ -16,7 +16,7 @@ from crewgate.core.a2a.methods import Binding
 from crewgate.core.a2a.text_rewriting import TextRewriter
 from crewgate.core.event_stream import Event, EventReader
 from crewgate.core.fair_share_limiter import FairShareLimiter
-from crewgate.core.held_response import HeldResponse
+from crewgate.core.held_response import HeldResponse, too_large
 from crewgate.core.http_types import HeaderField
 from crewgate.errors import UnusableResponseError
 
@@ -95,9 +95,9 @@ class AgentResponse:
         except A2AError as error:
             self.close()
             raise UnusableResponseError(str(error)) from error
-        except UnusableResponseError:
+        except UnusableResponseError as error:
             self.close()
-            raise
+            raise UnusableResponseError(f"the response cannot be passed on: {error}") from error
         if ends:
             self.close()
         return passed
@@ -113,11 +113,8 @@ class AgentResponse:
         if self._frames is not None:
             return self._relay_frames(self._frames, data, ends=ends)
         if data and self._why_unread:
-            raise UnusableResponseError(f"the response cannot be passed on: {self._why_unread}")
-        self._held.collected += data
-        if len(self._held.collected) > limits.a2a_message_bytes_max:
-            raise _too_large()
-        self._held.hold(len(self._held.collected))
+            raise UnusableResponseError(self._why_unread)
+        self._held.collect(data, limits.a2a_message_bytes_max)
         if not ends:
             return b""
         body = bytes(self._held.collected)
@@ -134,7 +131,7 @@ class AgentResponse:
 
     def _event(self, event: Event) -> bytes:
         if not event.is_whole:
-            raise _too_large()
+            raise too_large(limits.a2a_message_bytes_max)
         if not event.data:
             return event.raw
         data = json_messages.rewrite(event.data, self._fields, self._texts)
@@ -150,12 +147,6 @@ class AgentResponse:
             for message in reader.feed(data)
         ]
         if ends and reader.held_bytes:
-            raise UnusableResponseError("the response ends in a message of gRPC")
+            raise UnusableResponseError("it ends in the middle of a message of gRPC")
         self._held.hold(reader.held_bytes)
         return b"".join(passed)
-
-
-def _too_large() -> UnusableResponseError:
-    return UnusableResponseError(
-        f"the response has a message above {limits.a2a_message_bytes_max} bytes"
-    )

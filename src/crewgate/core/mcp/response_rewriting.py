@@ -14,7 +14,7 @@ from msgspec import structs
 from crewgate import limits
 from crewgate.core.event_stream import Event, EventReader
 from crewgate.core.fair_share_limiter import FairShareLimiter
-from crewgate.core.held_response import HeldResponse
+from crewgate.core.held_response import HeldResponse, too_large
 from crewgate.core.http_types import HeaderField
 from crewgate.core.slices import Slices
 from crewgate.errors import MalformedMessageError, UnusableResponseError
@@ -181,10 +181,7 @@ class MCPResponseRewriter:
         """Return the body for the client, if this is the end of it."""
         if data and self._why_unread:
             raise UnusableResponseError(self._why_unread)
-        self._held.collected += data
-        if len(self._held.collected) > limits.mcp_message_bytes_max:
-            raise _too_large()
-        self._held.hold(len(self._held.collected))
+        self._held.collect(data, limits.mcp_message_bytes_max)
         if not ends:
             return b""
         body = bytes(self._held.collected)
@@ -212,7 +209,7 @@ class MCPResponseRewriter:
 
     def _event(self, event: Event) -> Slices[bytes]:
         if not event.is_whole:
-            raise _too_large()
+            raise too_large(limits.mcp_message_bytes_max)
         if event.data and event.kind != "message":
             return b""
         changes: dict[str, bytes] = {}
@@ -274,7 +271,3 @@ def _text(event_id: bytes) -> str:
         return event_id.decode()
     except UnicodeDecodeError:
         raise UnusableResponseError("it has an event whose id is not UTF-8") from None
-
-
-def _too_large() -> UnusableResponseError:
-    return UnusableResponseError(f"it has a message above {limits.mcp_message_bytes_max} bytes")
