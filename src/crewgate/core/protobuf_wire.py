@@ -12,7 +12,6 @@ _SIZES = {FIXED64: 8, FIXED32: 4}
 _MORE = 0x80  # the bit of a varint that says that another group of seven bits follows
 _VARINT_BYTES_MAX = 10  # of 64 bits
 _NUMBER_MAX = (1 << 29) - 1
-_LENGTH_MAX = (1 << 31) - 1
 
 
 class WireField(NamedTuple):

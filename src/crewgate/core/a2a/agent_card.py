@@ -101,7 +101,7 @@ def rewrite(data: bytes, view: CardView, sign: CardSigner | None = None) -> byte
     card = _read(data)
     has_v1_0, has_v0_3 = _serve_interfaces(card, view), _serve_v0_3_interfaces(card, view)
     if not has_v1_0 and not has_v0_3:
-        raise _unusable("it has no interface that this endpoint serves")
+        raise unusable("it has no interface that this endpoint serves")
     if has_v1_0 and has_v0_3 and view.asked is not None:
         has_v1_0, has_v0_3 = view.asked is Version.V1_0, view.asked is Version.V0_3
     _limit_capabilities(card, view)
@@ -125,20 +125,19 @@ def rewrite(data: bytes, view: CardView, sign: CardSigner | None = None) -> byte
 
 
 def _read(data: bytes) -> _Card:
-    if len(data) > limits.a2a_card_bytes_max:
-        raise _unusable(f"it has more than {limits.a2a_card_bytes_max} bytes")
+    check_size(data)
     try:
         card = _object.decode(data)
     except UNREADABLE:
-        raise _unusable("it is not a JSON object") from None
+        raise unusable("it is not a JSON object") from None
     for name in [*card]:
         # Some client could read the agent's addresses in such a member.
         if _REWRITTEN.get(folded_words(name), name) != name:
             del card[name]
     if not isinstance(card.get("name"), str) or not card["name"]:
-        raise _unusable("it has no name")
+        raise unusable("it has no name")
     if not isinstance(card.setdefault("capabilities", {}), dict):
-        raise _unusable("its capabilities are not an object")
+        raise unusable("its capabilities are not an object")
     return card
 
 
@@ -198,7 +197,7 @@ def _signature(card: _Card, sign: CardSigner) -> Mapping[str, str]:
     try:
         return sign(canonical(_v1_0_members(card)))
     except ValueError as error:
-        raise _unusable(f"it cannot be signed: {error}") from None
+        raise unusable(f"it cannot be signed: {error}") from None
 
 
 def _v1_0_members(card: _Card) -> _Card:
@@ -233,9 +232,16 @@ def _drop(members: _Card, required: Collection[str]) -> None:
 
 def _objects(value: object, name: str) -> list[_Card]:
     if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-        raise _unusable(f"{name} is not a list of objects")
+        raise unusable(f"{name} is not a list of objects")
     return cast("list[_Card]", value)
 
 
-def _unusable(why: str) -> A2AError:
+def check_size(card: bytes) -> None:
+    """Raise A2AError for a card that is too large."""
+    if len(card) > limits.a2a_card_bytes_max:
+        raise unusable(f"it has more than {limits.a2a_card_bytes_max} bytes")
+
+
+def unusable(why: str) -> A2AError:
+    """Return the error for a card that no client can get."""
     return A2AError(INVALID_AGENT_RESPONSE, f"the agent card: {why}")

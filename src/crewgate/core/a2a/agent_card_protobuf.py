@@ -6,10 +6,8 @@ Such a card answers `GetExtendedAgentCard` by gRPC. It has no signature, which i
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from crewgate import limits
 from crewgate.core import protobuf_wire as wire
-from crewgate.core.a2a.agent_card import SCHEME, CardView
-from crewgate.core.a2a.errors import INVALID_AGENT_RESPONSE, A2AError
+from crewgate.core.a2a.agent_card import SCHEME, CardView, check_size, unusable
 from crewgate.core.a2a.methods import Binding, Version
 
 
@@ -41,12 +39,11 @@ def rewrite(data: bytes, version: Version, view: CardView) -> bytes:
     Raises:
         A2AError: The card cannot be read, or has no interface that the endpoint serves.
     """
-    if len(data) > limits.a2a_card_bytes_max:
-        raise _unusable(f"it has more than {limits.a2a_card_bytes_max} bytes")
+    check_size(data)
     try:
         return _rewritten([*wire.fields(data)], version, view)
     except ValueError as error:  # UnicodeDecodeError as well
-        raise _unusable(str(error)) from None
+        raise unusable(str(error)) from None
 
 
 def _rewritten(found: list[wire.WireField], version: Version, view: CardView) -> bytes:
@@ -55,7 +52,7 @@ def _rewritten(found: list[wire.WireField], version: Version, view: CardView) ->
     interfaces = _interfaces(found, at) if is_v1_0 else _v0_3_interfaces(found, at)
     served = [each for each in interfaces if view.serves(*each)]
     if not served:
-        raise _unusable("it has no interface that this endpoint serves")
+        raise unusable("it has no interface that this endpoint serves")
     parts = []
     for each in found:
         if each.number == at.capabilities:
@@ -132,7 +129,3 @@ def _text(data: bytes, number: int) -> str:
 
 def _string(number: int, text: str) -> bytes:
     return wire.delimited(number, text.encode()) if text else b""
-
-
-def _unusable(why: str) -> A2AError:
-    return A2AError(INVALID_AGENT_RESPONSE, f"the agent card: {why}")

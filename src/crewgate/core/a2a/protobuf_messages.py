@@ -17,8 +17,7 @@ _CONTEXT_OF_TASK = _CONTEXT_OF_MESSAGE = 2
 _IN_CONTEXT = frozenset({_CONTEXT_OF_MESSAGE, 3})  # and task_id
 _STATUS, _STATE = 3, 1  # of a task or update, and of its status
 _TASKS, _TOTAL_SIZE = 1, 4  # of ListTasksResponse
-# Of Message.reference_task_ids, Task.history and the lists of responses, which may be repeated.
-_REPEATED = frozenset({"referenceTaskIds"})
+_REPEATABLE = "referenceTaskIds"  # of all judged fields of requests, the only one
 
 
 def rewrite(data: bytes, fields: Fields, rewriter: TextRewriter) -> bytes:
@@ -79,11 +78,11 @@ class _Message:
         return wire.delimited(each.number, found.encode())
 
     def _check_repetition(self, found: list[wire.WireField], fields: Fields) -> None:
-        repeatable = {field.number for name, field in fields.by_name.items() if name in _REPEATED}
+        repeatable = fields.by_name.get(_REPEATABLE)
         judged = [
             each.number
             for each in found
-            if each.number in fields.by_number and each.number not in repeatable
+            if fields.by_number.get(each.number) not in {None, repeatable}
         ]
         if len(set(judged)) != len(judged):
             raise self._malformed("a field stands twice")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from crewgate.core.json_schema.assertion_keywords import matches
 from crewgate.core.json_schema.comparison_text import comparison_text
 from crewgate.core.json_schema.exact_names import ExactNames
 from crewgate.core.json_schema.failure import MISSING, NOT_ALLOWED, Failure, must_be
@@ -21,7 +22,6 @@ from crewgate.core.mcp.arguments.url_host import is_for_host
 
 EACH_ITEM = "*"  # the step of a place that leads to every item of an array
 
-_CHARS_PER_STEP = 16
 _PATH_STEPS = 64  # to normalize a path of the longest length
 Holds = Callable[[JSONValue, WorkBudget], bool]
 
@@ -176,8 +176,7 @@ def _is_like(patterns: Iterable[str], *, is_wanted: bool = True) -> Holds:
     def holds(value: JSONValue, work: WorkBudget) -> bool:
         if not isinstance(value, str):
             return False
-        work.spend(len(automatons) * (1 + len(value) // _CHARS_PER_STEP))
-        return any(each.matches(value) for each in automatons) is is_wanted
+        return any(matches(each, value, work) for each in automatons) is is_wanted
 
     return holds
 
