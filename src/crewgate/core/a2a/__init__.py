@@ -4,7 +4,8 @@ A request comes by one of three *bindings*: JSON-RPC, HTTP+JSON and gRPC. `metho
 methods, and `http_json_paths` finds the method of a path. `message_fields` says which members of a
 message hold an id, an address or a tenant. `json_messages`, `protobuf_messages` and
 `query_parameters` rewrite these members, and `client_ids` says into what. `agent_card` rewrites the
-card of an agent, and `refusals` writes errors in the form of the binding.
+card of an agent, and `refusals` writes errors in the form of the binding. `cancellation` and
+`task_search` write requests of the gateway's own.
 
 Invariants:
 

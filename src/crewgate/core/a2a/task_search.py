@@ -5,35 +5,22 @@ its branch is revoked meanwhile, only a list of its context shows what there is 
 0.3 has no such list.
 """
 
-from typing import NamedTuple
 from urllib.parse import urlencode
 
 import msgspec
 
 from crewgate import limits
 from crewgate.core import protobuf_wire as wire
-from crewgate.core.a2a.cancellation import GRPC_FIELDS, JSON_FIELD
+from crewgate.core.a2a.agent_request import AgentRequest, call_grpc, get, post_json
 from crewgate.core.a2a.errors import INVALID_AGENT_RESPONSE, A2AError
-from crewgate.core.a2a.grpc_messages import MessageReader, framed
+from crewgate.core.a2a.grpc_messages import MessageReader
 from crewgate.core.a2a.message_fields import ENDED, ENDED_NUMBERS
-from crewgate.core.a2a.methods import GRPC_SERVICES, Binding, Version
-from crewgate.core.a2a.service_parameters import VERSION
-from crewgate.core.http_types import HeaderField
+from crewgate.core.a2a.methods import Binding, Version
 
-_V1_0: HeaderField = (VERSION, Version.V1_0.value.encode())
 _encode = msgspec.json.Encoder().encode
 # The numbers of `a2a.proto`.
 _TENANT, _CONTEXT, _PAGE_SIZE, _HISTORY_LENGTH = 1, 2, 4, 6  # of ListTasksRequest
 _TASKS, _ID, _STATUS, _STATE = 1, 1, 3, 1  # of ListTasksResponse, Task and TaskStatus
-
-
-class ListRequest(NamedTuple):
-    """The parts of a request. `path` is relative to the URL of the interface."""
-
-    method: bytes
-    path: str
-    fields: tuple[HeaderField, ...]
-    body: bytes
 
 
 class _Status(msgspec.Struct):
@@ -58,7 +45,7 @@ _tasks = msgspec.json.Decoder(_Tasks).decode
 _rpc_result = msgspec.json.Decoder(_RPCResult).decode
 
 
-def list_request(context: str, binding: Binding, tenant: str = "") -> ListRequest:
+def list_request(context: str, binding: Binding, tenant: str = "") -> AgentRequest:
     """Return the request for the newest tasks of a context, by the agent's own name for it."""
     if binding is Binding.GRPC:
         return _by_grpc(context, tenant)
@@ -69,20 +56,18 @@ def list_request(context: str, binding: Binding, tenant: str = "") -> ListReques
     }
     if binding is Binding.HTTP_JSON:
         above = f"/{tenant}" if tenant else ""
-        return ListRequest(b"GET", f"{above}/tasks?{urlencode(found)}", (_V1_0,), b"")
+        return get(f"{above}/tasks?{urlencode(found)}", Version.V1_0)
     params = found | ({"tenant": tenant} if tenant else {})
     message = {"jsonrpc": "2.0", "id": "crewgate/list", "method": "ListTasks", "params": params}
-    return ListRequest(b"POST", "", (JSON_FIELD, _V1_0), _encode(message))
+    return post_json("", Version.V1_0, _encode(message))
 
 
-def _by_grpc(context: str, tenant: str) -> ListRequest:
-    service = next(path for path, each in GRPC_SERVICES.items() if each is Version.V1_0)
+def _by_grpc(context: str, tenant: str) -> AgentRequest:
     message = wire.delimited(_TENANT, tenant.encode()) if tenant else b""
     message += wire.delimited(_CONTEXT, context.encode())
     message += wire.integer(_PAGE_SIZE, limits.a2a_searched_tasks_max)
     message += wire.integer(_HISTORY_LENGTH, 0)
-    path = f"{service}ListTasks"
-    return ListRequest(b"POST", path, (*GRPC_FIELDS, _V1_0), framed(message))
+    return call_grpc("ListTasks", Version.V1_0, message)
 
 
 def running_tasks(context: str, binding: Binding, body: bytes) -> list[str] | None:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from crewgate import limits
 from crewgate._native.permit import Permit
+from crewgate.core.a2a.agent_request import AgentRequest
 from crewgate.core.a2a.cancellation import task_cancellation
 from crewgate.core.a2a.methods import Binding, Version
 from crewgate.core.a2a.task_search import list_request, running_tasks
@@ -71,17 +72,16 @@ class A2AWork:
 
     def running(self, task: str) -> UpstreamWork:
         """Return a task as the registry remembers it."""
-        _, path, binding, version, tenant = self._interface
-        below, fields, body = task_cancellation(task, binding, version, tenant)
-        request = OwnRequest(b"POST", path + below.encode(), fields, body)
+        _, _, binding, version, tenant = self._interface
+        request = self._own_request(task_cancellation(task, binding, version, tenant))
         expires = expires_at(time.monotonic(), None)
         return UpstreamWork(self._key(IdKind.A2A_TASK, task), self._permit, request, expires)
 
     def list_request(self, context: str) -> OwnRequest:
         """Return the request for the newest tasks of a context."""
-        _, path, binding, _, tenant = self._interface
-        method, below, fields, body = list_request(context, binding, tenant)
-        return OwnRequest(method, path + below.encode(), fields, body)
+        return self._own_request(
+            list_request(context, self._interface.binding, self._interface.tenant)
+        )
 
     def running_in(self, context: str, response: BufferedResponse) -> list[UpstreamWork] | None:
         """Return the tasks of a context that go on; None if the agent has no task of it.
@@ -91,6 +91,10 @@ class A2AWork:
         """
         tasks = running_tasks(context, self._interface.binding, response.body)
         return None if tasks is None else [*map(self.running, tasks)]
+
+    def _own_request(self, request: AgentRequest) -> OwnRequest:
+        method, below, fields, body = request
+        return OwnRequest(method, self._interface.path + below.encode(), fields, body)
 
     def _key(self, kind: IdKind, work_id: str) -> WorkKey:
         return WorkKey(self._permit.grant.branch_key, self._interface.endpoint, kind, work_id)

@@ -12,12 +12,12 @@ from crewgate.core.a2a.methods import Binding, Version
 
 def test_a_task_is_cancelled_by_json_rpc() -> None:
     """Each version has its own name for the method."""
-    path, fields, body = task_cancellation("t", Binding.JSONRPC, Version.V1_0, "acme")
+    method, path, fields, body = task_cancellation("t", Binding.JSONRPC, Version.V1_0, "acme")
     message = json.loads(body)
-    assert (path, message["method"]) == ("", "CancelTask")
+    assert (method, path, message["method"]) == (b"POST", "", "CancelTask")
     assert message["params"] == {"id": "t", "tenant": "acme"}
     assert dict(fields) == {b"content-type": b"application/json", b"a2a-version": b"1.0"}
-    _, fields, body = task_cancellation("t", Binding.JSONRPC, Version.V0_3)
+    *_, fields, body = task_cancellation("t", Binding.JSONRPC, Version.V0_3)
     message = json.loads(body)
     assert (message["method"], message["params"]) == ("tasks/cancel", {"id": "t"})
     assert dict(fields)[b"a2a-version"] == b"0.3"
@@ -33,11 +33,11 @@ def test_a_task_is_cancelled_by_http_json() -> None:
 
 def test_a_task_is_cancelled_by_grpc() -> None:
     """The official classes read the message."""
-    path, fields, body = task_cancellation("t", Binding.GRPC, Version.V1_0, "acme")
-    assert path == "/lf.a2a.v1.A2AService/CancelTask"
+    method, path, fields, body = task_cancellation("t", Binding.GRPC, Version.V1_0, "acme")
+    assert (method, path) == (b"POST", "/lf.a2a.v1.A2AService/CancelTask")
     assert dict(fields)[b"te"] == b"trailers"
     message = a2a_pb2.CancelTaskRequest.FromString(single(body, 100))
     assert (message.id, message.tenant) == ("t", "acme")
-    path, _, body = task_cancellation("t", Binding.GRPC, Version.V0_3)
+    _, path, _, body = task_cancellation("t", Binding.GRPC, Version.V0_3)
     assert path == "/a2a.v1.A2AService/CancelTask"
     assert a2a_v0_3_pb2.CancelTaskRequest.FromString(single(body, 100)).name == "tasks/t"
