@@ -6,7 +6,7 @@ import msgspec
 
 from crewgate.core.mcp import result_filter
 from crewgate.core.mcp.list_kind import LIST_METHODS, ListKind
-from crewgate.core.mcp.response_rewriting import ServerMessage
+from crewgate.core.mcp.response_rewriting import ServerMessage, with_result
 from crewgate.core.mcp.result_filter import Allows, CapabilityPath
 from crewgate.core.slices import Slices
 from crewgate.errors import UnusableResponseError
@@ -58,7 +58,7 @@ class MessageFilter:
         filtered = None if result is None else (yield from self._result(result))
         if filtered is None:
             return None
-        return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (message.id, filtered)
+        return with_result(message, filtered)
 
     def _notification(self, message: ServerMessage) -> bytes | None:
         if message.method != "notifications/resources/updated":

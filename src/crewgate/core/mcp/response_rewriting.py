@@ -67,6 +67,11 @@ Edited = bytes | None
 MessageEditor = Callable[[ServerMessage], Edited | Slices[Edited]]
 
 
+def with_result(message: ServerMessage, result: bytes) -> bytes:
+    """Return a response with another result, which is a JSON text."""
+    return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (message.id, result)
+
+
 class MCPResponseRewriter:
     """The response to one request, or the stream of a session.
 

@@ -9,7 +9,7 @@ from crewgate.core.mcp.list_kind import ListKind
 from crewgate.core.mcp.pins import tool_definitions
 from crewgate.core.mcp.pins.tool_definitions import INSTRUCTIONS
 from crewgate.core.mcp.pins.worker_pins import WorkerPins
-from crewgate.core.mcp.response_rewriting import ServerMessage
+from crewgate.core.mcp.response_rewriting import ServerMessage, with_result
 from crewgate.core.slices import Slices
 
 
@@ -53,8 +53,7 @@ class PinObserver:
         self._pins.observe_instructions(self._endpoint, result)
         if self.shows(INSTRUCTIONS):
             return None
-        kept = tool_definitions.without_instructions(result)
-        return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (message.id, kept)
+        return with_result(message, tool_definitions.without_instructions(result))
 
     def shows(self, name: str) -> bool:
         """Return whether a list may show a tool."""
