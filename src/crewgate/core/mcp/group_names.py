@@ -75,18 +75,6 @@ def shown_names(visible: VisibleNames, servers: Collection[str]) -> dict[ServerN
     return {each: text for text, each in shown.items()}
 
 
-def meanings(text: str, visible: VisibleNames) -> list[ServerName]:
-    """Return what a caller can mean by a name; a name of its own is not needed for a prefix.
-
-    `visible` has an entry for each server that the caller reaches, if only an empty one. The list
-    has several entries if the caller has to choose, and none if it may use nothing of that name.
-    """
-    found = prefixed(text, visible)
-    if found is not None:
-        return [found]
-    return [ServerName(server, text) for server, names in visible.items() if text in names]
-
-
 def prefixed(text: str, visible: VisibleNames) -> ServerName | None:
     """Return what a name with the prefix of a server stands for; None for a name without one."""
     server = _prefix(text, visible)

@@ -3,11 +3,12 @@
 Only what the caller may use counts, so neither a choice nor an error shows what else there is.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from crewgate._native.json_rpc import JSONRPCMessage, read_message
 from crewgate.core.mcp import group_names, tool_ids
+from crewgate.core.mcp.group_names import VisibleNames
 from crewgate.core.mcp.list_kind import ListKind
 from crewgate.core.mcp.methods import METHODS, Action
 from crewgate.core.mcp.rpc_errors import RefusedMessageError, bad_params, unknown_method
@@ -17,8 +18,6 @@ from crewgate.errors import UnknownIdError
 from crewgate.gateway.mcp.opened_ids import subscribed_resources, subscribed_tasks
 from crewgate.gateway.mcp_group.reached_member import ReachedMember
 
-# By server: the names or URIs of one kind that the caller has been shown.
-Names = Mapping[str, Collection[str]]
 _LIST_CHANGES = ("toolsListChanged", "promptsListChanged", "resourcesListChanged")
 
 
@@ -44,9 +43,13 @@ class MemberChooser:
         self,
         reached: Sequence[ReachedMember],
         message: JSONRPCMessage,
-        known: Callable[[ListKind], Names | None],
+        known: Callable[[ListKind], VisibleNames | None],
     ) -> None:
-        """`reached` is not empty. `known` returns None if the worker does not know the names."""
+        """`reached` is not empty.
+
+        `known` returns the names or URIs of one kind that the caller has been shown; None if the
+        worker does not know them.
+        """
         self._reached = reached
         self._message = message
         self._known = known
