@@ -62,9 +62,10 @@ class PinObserver:
     def _compare(self, message: ServerMessage, result: bytes) -> Slices[None]:
         entries = yield from list_entries(result, ListKind.TOOLS)
         for start in range(0, len(entries), limits.mcp_slice_entries):
+            if start:
+                yield
             part = entries[start : start + limits.mcp_slice_entries]
             self._pins.observe(self._endpoint, [entry.text for entry in part])
-            yield
         is_last_page = message.member("result", "nextCursor") is None
         if self._is_first_page and is_last_page:
             self._pins.observe_whole(self._endpoint, {entry.name for entry in entries})
