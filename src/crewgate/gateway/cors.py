@@ -85,6 +85,14 @@ def is_from_allowed_page(cors: CORSConfig | None, request: Request) -> bool:
     return len(origins) == 1 and cors is not None and _allows(cors, origins[0])
 
 
+def is_from_page(request: Request) -> bool:
+    """Return whether a browser sent a request for a web page.
+
+    Browsers write both fields themselves (Fetch standard; Fetch Metadata), and programs write none.
+    """
+    return any(name in {b"origin", b"sec-fetch-site"} for name, _ in request.headers)
+
+
 def _allows(cors: CORSConfig, origin: bytes) -> bool:
     """Return whether the origin is listed. An origin is always ASCII (RFC 6454 §6.2)."""
     return origin.isascii() and cors.allows(origin.decode("ascii"))

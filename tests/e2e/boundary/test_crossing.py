@@ -61,6 +61,17 @@ async def test_what_the_crossing_does_not_name(
     assert answer.json()["type"].endswith(slug)
 
 
+@pytest.mark.parametrize("field", [{"origin": "null"}, {"sec-fetch-site": "cross-site"}])
+async def test_a_web_page_does_not_cross(
+    site: TwoCrews, certificate: Path, field: dict[str, str]
+) -> None:
+    """A browser shows the certificate of its user for any page, also for an image in it."""
+    async with site.crossing_client(certificate) as client:
+        answer = await client.post(QUOTE, json={}, headers=field)
+    assert answer.status_code == 401
+    assert answer.json()["type"].endswith("missing-token")
+
+
 async def test_other_crews_do_not_cross(site: TwoCrews) -> None:
     """A certificate of Finance or HR opens nothing of Finance's without a token."""
     for crew in ("finance", "hr"):

@@ -25,6 +25,7 @@ from crewgate.core.tokens.grant import Grant
 from crewgate.core.trace_context import TraceContext
 from crewgate.errors import InvalidRequestError
 from crewgate.gateway.call.request_pricing import PricedRequest, price
+from crewgate.gateway.cors import is_from_page
 from crewgate.gateway.endpoint import JudgedRequest
 from crewgate.gateway.forwarded_headers import (
     forwarded_header_lines,
@@ -222,7 +223,8 @@ def extract_credentials(
     """Return a request's token, crew and upstream fields, or why it is refused at once.
 
     Without a token, the client certificate serves if a crossing leads from its crew to the tool's
-    owner: then the token is signed here. `now` is the wall clock in seconds.
+    owner: then the token is signed here. It does not serve a web page, for which a browser shows
+    the certificate of its user unasked. `now` is the wall clock in seconds.
     """
     request, peer = exchange.request, exchange.peer
     crew = peer.crew
@@ -232,7 +234,7 @@ def extract_credentials(
         token = _token(routes.tokens, request)
         return token if isinstance(token, Reason) else (token, crew, [])
     token = _token(entry.tokens, request)
-    if token is Reason.MISSING_TOKEN and crew is not None:
+    if token is Reason.MISSING_TOKEN and crew is not None and not is_from_page(request):
         signed = routes.crossings.find(peer, entry.owner, now)
         if isinstance(signed, SignedToken):
             token, crew = signed.token, signed.account
