@@ -16,6 +16,6 @@ mcp_list_ttl_ms_max = 60_000  # that a client may keep a list: how soon a narrow
 mcp_responses_share = 2  # the divisor: a crew gets at most half, so others always get some
 mcp_responses_bytes_max = 64 * 2**20  # that the endpoints of one worker hold back
 mcp_kept_judgements_max = 1024  # of one endpoint and worker; 2 KiB each, its agents use few tools
-mcp_kept_header_bytes_max = 256  # of a header whose judgement is kept
+mcp_kept_value_bytes_max = 256  # of a header, or of the capabilities, whose judgement is kept
 mcp_subscriptions_max = 256  # resources or tasks of one `subscriptions/listen`
 mcp_shown_chars_max = 128  # of a client's text in an error

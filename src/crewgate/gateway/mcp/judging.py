@@ -40,7 +40,7 @@ from crewgate.gateway.mcp.opened_ids import (
     open_session_of,
     subscribed_resources,
 )
-from crewgate.gateway.mcp.responses import declares_tasks, is_unread, response_to
+from crewgate.gateway.mcp.responses import is_unread, response_to
 from crewgate.gateway.upstream_work.mcp_work import MCPWork
 from crewgate.gateway.upstream_work.registry import WorkRegistry
 
@@ -224,20 +224,21 @@ def _key(message: JSONRPCMessage, headers: Sequence[HeaderField], scope: Hashabl
     """
     if message.method not in _KEPT or message.related_task is not None:
         return None
-    repeated = named(headers, message_rules.REPEATED, limits.mcp_kept_header_bytes_max)
+    repeated = named(headers, message_rules.REPEATED, limits.mcp_kept_value_bytes_max)
     if repeated is None or len(repeated) > len(message_rules.REPEATED):
         return None
     if message.protocol_version is None and message_rules.SESSION in dict(repeated):
         return None
-    has_capabilities = (message.capabilities or b"").startswith(b"{")
+    capabilities = message.capabilities or b""
+    if len(capabilities) > limits.mcp_kept_value_bytes_max:
+        return None
     return (
         scope,
         message.method,
         message.kind,
         message.name,
         message.protocol_version,
-        has_capabilities,
-        has_capabilities and declares_tasks(message),
+        capabilities,
         repeated,
     )
 

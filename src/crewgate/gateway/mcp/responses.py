@@ -200,11 +200,6 @@ def response_to(
     )
 
 
-def declares_tasks(message: JSONRPCMessage) -> bool:
-    """Return whether the client of a modern message can read a task in place of a result."""
-    return message.member(*_TASKS) is not None
-
-
 def is_unread(message: JSONRPCMessage, action: Action, revision: Revision) -> bool:
     """Return whether the result of a message passes as it comes, and begins no work."""
     is_plain = action is Action.TOOL or action is Action.PROMPT
@@ -214,7 +209,7 @@ def is_unread(message: JSONRPCMessage, action: Action, revision: Revision) -> bo
 def _names_tasks(message: JSONRPCMessage | None, action: Action | None) -> bool:
     """Return whether the response to a modern request can begin a task, or name one."""
     if action is Action.TOOL and message is not None:
-        return declares_tasks(message)
+        return message.member(*_TASKS) is not None
     return action is Action.TASK
 
 
