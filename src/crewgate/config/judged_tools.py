@@ -57,16 +57,8 @@ def _methods(agent: A2AConfig) -> Iterator[JudgedTool]:
 def _parts(endpoint: MCPConfig) -> Iterator[JudgedTool]:
     itself = _endpoint(endpoint)
     yield itself
-    prices = {
-        **{tool_ids.tool_id(endpoint.name, each.name): each.price for each in endpoint.tools},
-        **{tool_ids.prompt_id(endpoint.name, each.name): each.price for each in endpoint.prompts},
-        **{
-            tool_ids.resource_id(endpoint.name, each.name): each.price
-            for each in endpoint.resources
-        },
-    }
-    for name, price in prices.items():
-        yield itself._replace(name=name, price=price, is_endpoint=False)
+    for part_id, part in endpoint.parts.items():
+        yield itself._replace(name=part_id, price=part.price, is_endpoint=False)
 
 
 def _endpoint(endpoint: MCPConfig | A2AConfig) -> JudgedTool:

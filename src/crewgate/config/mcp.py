@@ -266,6 +266,15 @@ class MCPConfig(msgspec.Struct, frozen=True):
             section.problem('unapproved_tools = "refuse": pins = "off" approves no tool')
 
     @property
+    def parts(self) -> dict[str, MCPToolConfig | MCPPromptConfig | MCPResourceConfig]:
+        """The tables of its tools, prompts and resources, by the ids of these parts."""
+        return {
+            **{tool_ids.tool_id(self.name, each.name): each for each in self.tools},
+            **{tool_ids.prompt_id(self.name, each.name): each for each in self.prompts},
+            **{tool_ids.resource_id(self.name, each.name): each for each in self.resources},
+        }
+
+    @property
     def observe(self) -> bool:
         """Whether `mode` is "observe"."""
         return self.mode == "observe"

@@ -124,17 +124,12 @@ def compile_endpoint(
     `numbers` are those of the policy, by the names of its tools. `rules` are those on arguments, by
     the ids of tools.
     """
-    tables = {
-        **{tool_ids.tool_id(config.name, each.name): each.tariff for each in config.tools},
-        **{tool_ids.prompt_id(config.name, each.name): each.tariff for each in config.prompts},
-        **{tool_ids.resource_id(config.name, each.name): each.tariff for each in config.resources},
-    }
     return MCPEndpoint(
         config,
         numbers[config.name],
         {
-            part_id: JudgedPart(numbers[part_id], part_id, tariff, rules.get(part_id))
-            for part_id, tariff in tables.items()
+            part_id: JudgedPart(numbers[part_id], part_id, part.tariff, rules.get(part_id))
+            for part_id, part in config.parts.items()
         },
         ResourceClasses({each.name: each.uris for each in config.resources}),
         MCPProblemFormat(config.refusals, endpoint_path(config.path).encode(), f"{config.name}.*"),
