@@ -71,8 +71,9 @@ class DefinitionOutbox:
 
     def pushed(self, endpoint: str, name: str) -> None:
         """Let definitions of a tool be sent again, because the agent has another pin of it."""
-        kept = {each.digest for each in self.seen(endpoint, name)}
-        self._sent[endpoint, name] = kept
+        self._sent.pop((endpoint, name), None)
+        if kept := self.seen(endpoint, name):
+            self._sent[endpoint, name] = {each.digest for each in kept}
 
     def drop(self, endpoint: str, name: str) -> None:
         """Forget the unconfirmed definitions of a tool."""
