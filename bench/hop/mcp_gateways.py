@@ -62,6 +62,12 @@ class _Plain:
     def __init__(self, stage: Stage, folder: Path, environment: Path) -> None:
         self.stage, self.folder, self.environment = stage, folder, environment
 
+    def credential(self, gateway: Gateway) -> tuple[str, ...]:
+        """A token for the tools of the endpoint; a bare proxy only passes it on."""
+        del gateway
+        (token,) = mint(self.stage, [ENDPOINT_TOOLS, PAGE.name])
+        return bearer(token)
+
 
 class Crewgate(_Plain):
     """As `init` configures it, with an endpoint."""
@@ -72,12 +78,6 @@ class Crewgate(_Plain):
         """One worker, and the agent."""
         return start_crewgate(self.stage, self.folder, self.environment)
 
-    def credential(self, gateway: Gateway) -> tuple[str, ...]:
-        """A token for the tools of the endpoint."""
-        del gateway
-        (token,) = mint(self.stage, [ENDPOINT_TOOLS, PAGE.name])
-        return bearer(token)
-
 
 class Nginx(_Plain):
     """A bare proxy, which lets everybody through."""
@@ -87,10 +87,6 @@ class Nginx(_Plain):
     def start(self) -> Gateway:
         """One worker."""
         return start_nginx(self.stage, self.folder, self.environment)
-
-    def credential(self, gateway: Gateway) -> tuple[str, ...]:
-        """The same token as Crewgate's, so that each request has the same size."""
-        return Crewgate.credential(self, gateway)  # type: ignore[arg-type]
 
 
 class Envoy(_Plain):
