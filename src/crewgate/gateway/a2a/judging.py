@@ -59,6 +59,7 @@ _ERRORS = {-32700: PARSE_ERROR, -32600: INVALID_REQUEST, -32602: INVALID_PARAMS}
 _CARD = "agent-card"  # in the audit, for the request of a card
 # A card has no version of its own: one table shows both.
 _CARD_FIELDS = Fields({}, card=Version.V1_0)
+_CARD_HTTP_METHODS = frozenset({b"GET", b"HEAD"})
 
 # Another type could have the server take the same bytes for another message.
 _JSON_TYPES = frozenset({b"application/json", b"application/a2a+json"})
@@ -197,7 +198,8 @@ def judge(
         context=_new_context(endpoint),
     )
     try:
-        if request.path.decode() in endpoint.config.card_paths:
+        names_card = request.path.decode() in endpoint.config.card_paths
+        if names_card and request.method in _CARD_HTTP_METHODS:
             return _card(endpoint, request, ids, form, path_of)
         _check_encoding(request, form.binding, body)
         query = query_parameters.parse(request.query.decode())

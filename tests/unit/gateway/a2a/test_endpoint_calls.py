@@ -212,7 +212,7 @@ async def test_a_body_may_repeat_the_task_of_its_path(plain_site: Site) -> None:
         ("POST", "/message:send", b'{"message":{"TaskId":"x"}}', 400), ("GET", "/tasks", b"", 400),
         ("GET", "/tasks?contextId=a&context_id=b", b"", 400),
         ("POST", "/message:send?tenant=acme", b"{}", 400), ("POST", "/message:send", b"[]", 400),
-        ("POST", "/v1/message:send", b'{"tenant":"other"}', 400),
+        ("POST", "/v1/message:send", b'{"tenant":"other"}', 400), ("DELETE", CARD_PATH, b"", 404),
     ],
 )  # fmt: skip
 async def test_what_http_json_cannot_name_is_refused(
