@@ -199,7 +199,7 @@ def _exchange_text(request: Request, texts: Texts, dice: random.Random) -> Reque
 
 def _change_path(request: Request, texts: Texts, dice: random.Random) -> Request:
     path, mark, query = request.target.partition("?")
-    places = [match.start() for match in re.finditer("[/:]", path)]
+    places = [match.start() for match in re.finditer("[/:]", path)] or [0]
     at = dice.choice(places)
     foreign = quote(dice.choice(texts.foreign), safe="")
     inserted = dice.choice((
