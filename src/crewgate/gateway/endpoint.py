@@ -116,7 +116,7 @@ class Endpoint(Protocol):
             UnservedRequestError: The endpoint does not serve the request.
         """
 
-    def metric_name(self, part_id: str) -> str:
+    def metric_name(self, part_id: str, grant: Grant, /) -> str:
         """Return the name in the metrics of a part that has no number of its own."""
 
 

@@ -39,6 +39,6 @@ class ServedA2AEndpoint:
         """
         return judge(self._endpoint, request, body, grant, path_of)
 
-    def metric_name(self, part_id: str) -> str:
+    def metric_name(self, part_id: str, _grant: Grant) -> str:
         """Return the name in the metrics of a method: there are few."""
         return part_id

@@ -133,7 +133,9 @@ class UndecidedCall(msgspec.Struct, frozen=True):
             self.described,
             tool=message.id,
             method=message.method,
-            metric_tool=entry.endpoint.metric_name(message.id) if message.names_part else "",
+            metric_tool=(
+                entry.endpoint.metric_name(message.id, grant) if message.names_part else ""
+            ),
         )
         return structs.replace(self, body=body, grant=grant, message=message, described=described)
 

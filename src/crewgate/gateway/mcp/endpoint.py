@@ -11,6 +11,7 @@ from crewgate.core.mcp.arguments.argument_rules import ArgumentRules
 from crewgate.core.mcp.methods import Revision
 from crewgate.core.mcp.refusals import MCPProblemFormat
 from crewgate.core.mcp.resource_classes import ResourceClasses
+from crewgate.core.policy.scope import matches
 from crewgate.core.pricing.tariff import Tariff
 from crewgate.core.protected_resource import endpoint_path
 from crewgate.core.sealed_ids import CallIds, IdOwner, IdSealer
@@ -93,15 +94,16 @@ class MCPEndpoint(msgspec.Struct, frozen=True):
             del self.judged[next(iter(self.judged))]
         self.judged[key] = judgement
 
-    def metric_name(self, part_id: str) -> str:
+    def metric_name(self, part_id: str, grant: Grant) -> str:
         """Return the name in the metrics of a part without a table of its own.
 
         Clients choose these names, so all beyond the first `limits.mcp_tool_labels_max` share that
-        of the endpoint.
+        of the endpoint, and so do those that the token of `grant` does not allow.
         """
         if part_id in self.measured:
             return part_id
-        if len(self.measured) >= limits.mcp_tool_labels_max:
+        is_full = len(self.measured) >= limits.mcp_tool_labels_max
+        if is_full or not any(matches(each, part_id) for each in grant.claims.allowed_tools):
             return self.name
         self.measured.add(part_id)
         return part_id

@@ -72,6 +72,6 @@ class ServedMCPEndpoint:
         scope = (grant.crew, *grant.claims.allowed_tools)
         return Caller(self._endpoint.owner_of(grant), scope)
 
-    def metric_name(self, part_id: str) -> str:
+    def metric_name(self, part_id: str, grant: Grant) -> str:
         """Return the name in the metrics of a part that has no number of its own."""
-        return self._endpoint.metric_name(part_id)
+        return self._endpoint.metric_name(part_id, grant)

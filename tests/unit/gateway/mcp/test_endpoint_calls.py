@@ -308,14 +308,22 @@ async def test_a_message_names_a_request_only_in_a_session(
 
 
 async def test_clients_choose_no_more_labels_than_a_limit(site: Site) -> None:
-    """The audit has each name; the metrics have the endpoint's for all beyond the limit."""
+    """The audit has each name; the metrics have the endpoint's for all beyond the limit.
+
+    Names that a token does not allow take no label.
+    """
     entry = site.world.gateway.routes.find(b"POST", b"/mcp/files", b"a")
     assert entry is not None
     endpoint = entry.endpoint
     assert endpoint is not None
     names = [f"files.t{number}" for number in range(limits.mcp_tool_labels_max)]
-    assert [endpoint.metric_name(name) for name in names] == names
-    assert endpoint.metric_name("files.more") == "files"
+    reader = grant_of()
+    grant = structs.replace(
+        reader, claims=structs.replace(reader.claims, allowed_tools=["files.*"])
+    )
+    assert {endpoint.metric_name(name, reader) for name in names} == {"files"}
+    assert [endpoint.metric_name(name, grant) for name in names] == names
+    assert endpoint.metric_name("files.more", grant) == "files"
     await site.call(modern("tools/call", name="more"))
     await site.world.settled()
     (record,) = site.world.sink.records
