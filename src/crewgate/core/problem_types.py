@@ -99,6 +99,7 @@ _BY_STATUS = {
     505: _StatusErrors(Code.UNIMPLEMENTED, "api_error"),
 }
 _OTHER = _StatusErrors(Code.UNKNOWN, "api_error")
+_RPC_CODE_BASE = -31_000
 
 
 _CALLS = RefusingComponent.GATEWAY | RefusingComponent.MIDDLEWARE
@@ -146,6 +147,11 @@ class ProblemType(msgspec.Struct, frozen=True):
     def error(self, detail: str = "") -> ControlError:
         """The error that has the control API answer with this problem."""
         return ControlError(self.status, self.slug, detail or self.detail)
+
+
+def rpc_code(status: int) -> int:
+    """Return the code of a JSON-RPC error for an HTTP status, outside of what JSON-RPC reserves."""
+    return _RPC_CODE_BASE - status
 
 
 PROBLEMS: dict[str, ProblemType] = {}  # by slug

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from crewgate import limits
+from crewgate.core.problem_types import rpc_code
 from crewgate.core.terminal_text import printable
 from crewgate.errors import ConfigurationError
 from crewgate.issuer.auth_flow import TokenSource
@@ -15,7 +16,6 @@ from crewgate.mcp.sdk import IS_VERSION_1, http, http_auth
 TrustedRoot = Path | str | ssl.SSLContext | None
 
 _JSON = "application/json"
-_CODE_BASE = -31_000  # minus the status, as in the errors of the gateway
 # With these errors, no byte of the request has reached the gateway.
 _UNSENT = (http.ConnectError, http.ConnectTimeout, http.PoolTimeout)
 
@@ -123,7 +123,7 @@ def _text(error: http.RequestError) -> str:
 
 
 def _failure(request: http.Request, status: int, message: str) -> http.Response:
-    error = {"code": _CODE_BASE - status, "message": message}
+    error = {"code": rpc_code(status), "message": message}
     body = {"jsonrpc": "2.0", "id": _id_of(request), "error": error}
     response = http.Response(status, json=body, request=request)
     return _for_version_1(request, response) if IS_VERSION_1 else response

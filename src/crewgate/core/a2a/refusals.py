@@ -20,7 +20,7 @@ from crewgate.core.a2a import budget_extension
 from crewgate.core.a2a.errors import A2AError
 from crewgate.core.a2a.methods import Binding
 from crewgate.core.http_types import HeaderField
-from crewgate.core.problem_types import ProblemType
+from crewgate.core.problem_types import ProblemType, rpc_code
 from crewgate.core.problems import RefusalResponse
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
@@ -29,7 +29,6 @@ RefusalForm = Literal["a2a", "http"]
 
 A2A_DOMAIN = "a2a-protocol.org"
 _ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
-_CODE_BASE = -31_000  # outside of the range of JSON-RPC; minus the status of the problem
 _NO_STORE: HeaderField = (b"cache-control", b"no-store")
 _TYPES = {Binding.JSONRPC: b"application/json", Binding.HTTP_JSON: b"application/a2a+json"}
 _encode = msgspec.json.Encoder().encode
@@ -122,8 +121,7 @@ class A2AProblemFormat(msgspec.Struct, frozen=True):
         texts = {name: str(value) for name, value in members.items()}
         details = [_error_info(reason, grpc_status.DOMAIN, texts)]
         message = f"{members['title']}. {members['detail']}"
-        code = _CODE_BASE - kind.status
-        return self._body(code, kind.status, kind.grpc_code, message, details)
+        return self._body(rpc_code(kind.status), kind.status, kind.grpc_code, message, details)
 
     def _body(
         self,

@@ -80,7 +80,7 @@ def running_tasks(context: str, binding: Binding, body: bytes) -> list[str] | No
     """
     try:
         tasks = _of_grpc(body) if binding is Binding.GRPC else _of_json(body, binding)
-    except (ValueError, msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise A2AError(INVALID_AGENT_RESPONSE, "a list of tasks") from None
     own = [(task, has_ended) for task, its_context, has_ended in tasks if its_context == context]
     return [task for task, has_ended in own if not has_ended] if own else None

@@ -9,7 +9,7 @@ of a tool, and its program reads JSON-RPC errors and the challenges of 401 and 4
   (RFC 6750; RFC 9728, section 5.1) and a JSON-RPC error.
 - Everything else is a JSON-RPC error with the status of the problem.
 
-The code of an error is -31000 minus the status, outside of the range of JSON-RPC.
+The code of an error follows from the status (`problem_types.rpc_code`).
 """
 
 from collections.abc import Mapping
@@ -22,16 +22,16 @@ from crewgate.core import problems
 from crewgate.core.http_types import HeaderField
 from crewgate.core.mcp.methods import Revision
 from crewgate.core.mcp.rpc_errors import INVALID_PARAMS, METHOD_NOT_FOUND, RPCError
-from crewgate.core.problem_types import INSUFFICIENT_SCOPE, ProblemType
+from crewgate.core.problem_types import INSUFFICIENT_SCOPE, ProblemType, rpc_code
 from crewgate.core.problems import RefusalResponse
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 
 RefusalForm = Literal["mcp", "result", "http"]
 
-_CODE_BASE = -31_000
 _PROBLEM = "dev.crewgate/problem"  # the key in `_meta` of a result
-_JSON = (b"content-type", b"application/json")
+_JSON: HeaderField = (b"content-type", b"application/json")
+_NO_STORE: HeaderField = (b"cache-control", b"no-store")
 _ANSWERS = frozenset({METHOD_NOT_FOUND, INVALID_PARAMS})
 _encode = msgspec.json.Encoder().encode
 _NULL = msgspec.Raw(b"null")
@@ -133,7 +133,7 @@ class MCPProblemFormat(msgspec.Struct, frozen=True):
             if self.revision is Revision.MODERN:
                 result = {"resultType": "complete", **result}
             return self._answer("result", result)
-        error = {"code": _CODE_BASE - kind.status, "message": text, "data": problem}
+        error = {"code": rpc_code(kind.status), "message": text, "data": problem}
         return self._answer("error", error)
 
     def _is_result(self, kind: ProblemType, *, is_running: bool) -> bool:
@@ -149,6 +149,3 @@ class MCPProblemFormat(msgspec.Struct, frozen=True):
     def _answer(self, member: str, value: Mapping[str, object]) -> bytes:
         message_id = msgspec.Raw(self.message_id) if self.message_id else _NULL
         return _encode({"jsonrpc": "2.0", "id": message_id, member: value})
-
-
-_NO_STORE: HeaderField = (b"cache-control", b"no-store")

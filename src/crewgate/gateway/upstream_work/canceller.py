@@ -232,7 +232,7 @@ def _refusal(response: BufferedResponse) -> str:
         body = event_stream.last_data(body, limits.cancellation_bytes_max)
     try:
         error = _decode(body).error
-    except (msgspec.DecodeError, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         error = None  # such as the empty body of the response to DELETE
     if status in _GONE or (error is not None and error.code in _GONE_ERRORS):
         return ""
