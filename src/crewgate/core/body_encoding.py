@@ -1,4 +1,4 @@
-"""How the header fields of a request say that its body is to be decoded.
+"""How header fields say that a body is to be decoded.
 
 The gateway judges a body as it comes. In another charset or coding the same bytes can be another
 message: "+ACI-" is a quote in UTF-7, and JSON can be a text in DEFLATE. So an endpoint that judges
@@ -24,13 +24,18 @@ def encoding_problem(headers: Sequence[HeaderField], media_types: Collection[byt
     if len(types) > 1:
         return f"The request has the header Content-Type {len(types)} times."
     for value in types:
-        if value.partition(b";")[0].strip().lower() not in media_types:
+        if media_type(value) not in media_types:
             return f"The Content-Type is not {_choices(media_types)}."
         if _OTHER_CHARSET.search(value):
             return "The body is not in UTF-8."
     if any(value.strip().lower() != b"identity" for value in codings):
         return "The body is compressed. Send it as it is."
     return ""
+
+
+def media_type(content_type: bytes) -> bytes:
+    """Return a media type in lower case, without its parameters."""
+    return content_type.partition(b";")[0].strip().lower()
 
 
 def _choices(media_types: Collection[bytes]) -> str:

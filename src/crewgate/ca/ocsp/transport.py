@@ -15,6 +15,7 @@ import httpcore
 
 from crewgate import limits
 from crewgate.config import OCSPClientConfig
+from crewgate.core.body_encoding import media_type
 from crewgate.errors import ConfigurationError, OCSPQueryError, ServiceConnectionError
 from crewgate.ipc.sockets import connectable
 from crewgate.runtime.one_chunk_body import OneChunkBody
@@ -123,7 +124,7 @@ def _check_head(response: httpcore.Response) -> None:
     if response.status != _OK:
         raise OCSPQueryError(f"HTTP status {response.status}; check the path of its URL")
     head = {name.lower(): value for name, value in response.headers}
-    kind = head.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    kind = media_type(head.get(b"content-type", b""))
     if kind != _RESPONSE:
         raise OCSPQueryError(f"the response is not {_RESPONSE.decode()}; check the path of its URL")
     size = head.get(b"content-length", b"0")

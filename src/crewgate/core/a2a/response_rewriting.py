@@ -14,6 +14,7 @@ from crewgate.core.a2a.errors import INVALID_AGENT_RESPONSE, A2AError
 from crewgate.core.a2a.message_fields import Field, Fields
 from crewgate.core.a2a.methods import Binding
 from crewgate.core.a2a.text_rewriting import TextRewriter
+from crewgate.core.body_encoding import media_type
 from crewgate.core.event_stream import Event, EventReader
 from crewgate.core.fair_share_limiter import FairShareLimiter
 from crewgate.core.held_response import HeldResponse, too_large
@@ -61,7 +62,7 @@ class AgentResponse:
     def begin(self, _status: int, headers: Sequence[HeaderField]) -> None:
         """Read the head of the response; the names of `headers` are in lower case."""
         fields = dict(headers)
-        kind = fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        kind = media_type(fields.get(b"content-type", b""))
         if fields.get(b"content-encoding", b"identity").strip().lower() != b"identity":
             self._why_unread = "its body is compressed"
         elif self._binding is Binding.GRPC and kind.startswith(_GRPC):

@@ -6,13 +6,12 @@ numbers that collide there, but Python hashes texts with a random key.
 
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 
-from crewgate.core.json_schema.json_values import JSONValue, Number, is_number
+from crewgate.core.json_schema.json_values import WORDS, JSONValue, Number, is_number
 from crewgate.core.json_schema.work_budget import WorkBudget
 
 # More digits than Python reads of an int, so that no number is rounded.
 _EXACT = Context(prec=5000, Emax=MAX_EMAX, Emin=MIN_EMIN)
 _STEP_CHARS = 64  # that are copied or compared in one step
-_WORDS = {None: "null", True: "true", False: "false"}
 
 
 def comparison_text(value: JSONValue, work: WorkBudget) -> str:
@@ -32,7 +31,7 @@ def comparison_text(value: JSONValue, work: WorkBudget) -> str:
         ]
         text = f"{{{''.join(members)}}}"
     else:
-        text = f"n{_normal(value)};" if is_number(value) else _WORDS[value]
+        text = f"n{_normal(value)};" if is_number(value) else WORDS[value]
     work.spend(len(text) // _STEP_CHARS)
     work.leave()
     return text

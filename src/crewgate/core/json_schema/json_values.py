@@ -19,6 +19,8 @@ from crewgate.core.terminal_text import printable
 JSONValue = Any
 Number = int | Decimal
 
+WORDS: Mapping[bool | None, str] = {None: "null", True: "true", False: "false"}
+
 
 def decode(text: bytes) -> JSONValue:
     """Return the value of a JSON text without duplicate members, which the caller has checked.
@@ -93,7 +95,7 @@ def shown(value: JSONValue) -> str:
     if isinstance(value, str):
         return f'"{shown_text(value)}"'
     if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
+        return WORDS[value]
     return _shortened(str(value))
 
 

@@ -12,6 +12,7 @@ from typing import Protocol
 from msgspec import structs
 
 from crewgate import limits
+from crewgate.core.body_encoding import media_type
 from crewgate.core.event_stream import Event, EventReader
 from crewgate.core.fair_share_limiter import FairShareLimiter
 from crewgate.core.held_response import HeldResponse, too_large
@@ -128,7 +129,7 @@ class MCPResponseRewriter:
         """Read the head of the response; the names of `headers` are in lower case."""
         self._status = status
         fields = dict(headers)
-        kind = fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        kind = media_type(fields.get(b"content-type", b""))
         if fields.get(b"content-encoding", b"identity").strip().lower() != b"identity":
             self._why_unread = "its body is compressed"
         elif kind == _STREAM:
