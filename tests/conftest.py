@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,14 +38,29 @@ def _has_room(folder: Path) -> bool:
 if "PYTEST_DEBUG_TEMPROOT" not in os.environ and _has_room(Path("/dev/shm")):
     os.environ["PYTEST_DEBUG_TEMPROOT"] = "/dev/shm"
 
-# Files that keep a processor busy for long: begun first, so that none is left to run alone at the
-# end, while a processor has nothing to do.
-LONG = (
+# The files and folders that take longest, the longest first: a worker that begins one of them at
+# the end runs it alone, while a processor has nothing to do.
+LONGEST = (
+    "tests/e2e/test_hop.py",
+    "tests/e2e/test_hop_long_groups.py",
     "tests/docs/test_build.py",
+    "tests/e2e/gateway/test_differential.py",
+    "tests/e2e/demo/",
+    "tests/e2e/cluster/test_networks.py",
+    "tests/test_any_day.py",
     "tests/docs/test_commands.py",
+    "tests/e2e/control/test_child.py",
+    "tests/e2e/test_bench_cluster.py",
     "tests/packaging/",
     "tests/simulation/",
+    "tests/e2e/whole/test_service.py",
+    "tests/e2e/whole/test_power_loss.py",
+    "tests/e2e/mcp/test_conformance.py",
+    "tests/e2e/boundary/test_run.py",
     "tests/unit/_native/test_faults.py",
+    "tests/e2e/test_bench.py",
+    "tests/e2e/ledger/",
+    "tests/e2e/whole/",
     "tests/unit/ledger/test_killed.py",
     "tests/unit/ledger/test_machine.py",
     "tests/unit/leases/test_lease_client_machine.py",
@@ -74,9 +89,27 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.import_plugin("skips")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the garbage collector from looking at all modules and items, now and in the tests."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take long come first; the order is the same in all of xdist's workers."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+    """Put the longest files first; the order is the same in all of xdist's workers."""
+    items.sort(key=lambda item: _rank(item.nodeid))
+
+
+def _rank(nodeid: str) -> int:
+    """Return the place of a test's file or folder among the longest."""
+    places = (place for place, name in enumerate(LONGEST) if nodeid.startswith(name))
+    return next(places, len(LONGEST))
 
 
 @pytest.fixture
@@ -84,9 +117,3 @@ def log_lines() -> Iterator[list[str]]:
     """What the project's modules log in a test, as sentences."""
     with logged() as lines:
         yield lines
-
-
-def pytest_collection_finish() -> None:
-    """Keep the garbage collector from looking at all items in each full collection."""
-    gc.collect()
-    gc.freeze()
