@@ -148,16 +148,8 @@ cdef class JSONRPCMessage:
         self.kind = self.method = ""
 
     @property
-    def params(self):
-        return raw(self.in_top[3])
-
-    @property
     def arguments(self):
         return raw(self.in_params[4])
-
-    @property
-    def request_id(self):
-        return raw(self.in_params[5])
 
     @property
     def meta(self):
@@ -166,10 +158,6 @@ cdef class JSONRPCMessage:
     @property
     def capabilities(self):
         return raw(self.in_meta[1])
-
-    @property
-    def progress_token(self):
-        return raw(self.in_meta[2])
 
     @property
     def related_task(self):

@@ -46,23 +46,14 @@ class JSONRPCMessage:
     @property
     def initialize_version(self) -> str | None: ...
     @property
-    def params(self) -> bytes | None:
-        """The raw `params`."""
-    @property
     def meta(self) -> bytes | None:
         """The raw `params._meta`."""
     @property
     def arguments(self) -> bytes | None:
         """The raw `params.arguments`."""
     @property
-    def request_id(self) -> bytes | None:
-        """The raw `params.requestId`, as `notifications/cancelled` has it."""
-    @property
     def capabilities(self) -> bytes | None:
         """The raw member "io.modelcontextprotocol/clientCapabilities" of `params._meta`."""
-    @property
-    def progress_token(self) -> bytes | None:
-        """The raw `params._meta.progressToken`."""
     @property
     def related_task(self) -> bytes | None:
         """The raw member "io.modelcontextprotocol/related-task" of `params._meta`."""

@@ -78,11 +78,12 @@ def test_the_members_of_a_call_are_found() -> None:
     assert (message.method, message.name) == ("tools/call", "delete")
     assert (message.uri, message.task_id, message.cursor) == (None, None, None)
     assert (message.protocol_version, message.initialize_version) == ("2026-07-28", None)
-    assert (message.progress_token, message.request_id) == (b'"p-1"', None)
+    assert message.member("params", "_meta", "progressToken") == b'"p-1"'
+    assert message.member("params", "requestId") is None
     assert message.capabilities == b'{"extensions": {}}'
     assert message.arguments == message.member("params", "arguments")
     assert json.loads(message.arguments or b"") == json.loads(CALL)["params"]["arguments"]
-    assert json.loads(message.params or b"") == json.loads(CALL)["params"]
+    assert json.loads(message.member("params") or b"") == json.loads(CALL)["params"]
     assert message.meta == message.member("params", "_meta")
 
 
@@ -133,11 +134,12 @@ def test_responses_and_notifications_are_told_apart() -> None:
     response = read_message(RESPONSE)
     assert (response.kind, response.id, response.method) == ("response", b"-1", "")
     assert response.member("result", "tools") == b'[{"name":"a"}]'
-    assert (response.params, response.name) == (None, None)
+    assert (response.member("params"), response.name) == (None, None)
     error = read_message(ERROR)
     assert (error.kind, error.id, error.id_value) == ("response", b"", None)
     cancelled = read_message(call('{"requestId":12}', id=""))
-    assert (cancelled.kind, cancelled.id, cancelled.request_id) == ("notification", b"", b"12")
+    assert (cancelled.kind, cancelled.id) == ("notification", b"")
+    assert cancelled.member("params", "requestId") == b"12"
 
 
 def test_a_path_finds_the_same_from_its_start_and_from_what_is_known() -> None:
@@ -378,7 +380,7 @@ def test_only_bytes_are_read() -> None:
         with pytest.raises(TypeError, match="bytes"):
             read_message(body)  # type: ignore[arg-type]
     empty = JSONRPCMessage()
-    assert (empty.body, empty.params, empty.member("a"), empty.name) == (b"", None, None, None)
+    assert (empty.body, empty.meta, empty.member("a"), empty.name) == (b"", None, None, None)
 
 
 PIECES = rb"""
