@@ -13,12 +13,8 @@ from crewgate.gateway.cors import is_from_allowed_page
 from crewgate.gateway.endpoint import PathRewriter
 from crewgate.gateway.grant_cache import GrantCache
 from crewgate.gateway.mcp.endpoint import MCPEndpoint
-from crewgate.gateway.mcp.judging import (
-    JudgedMessage,
-    UnservedMessageError,
-    judge,
-    judge_bodyless,
-)
+from crewgate.gateway.mcp.judged_message import JudgedMessage
+from crewgate.gateway.mcp.judging import UnservedMessageError, judge, judge_bodyless
 from crewgate.server.request import Request
 
 

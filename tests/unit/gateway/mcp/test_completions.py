@@ -6,7 +6,8 @@ from mcp_messages import encoded, headers, modern
 from crewgate.config import MCPConfig, MCPResourceConfig
 from crewgate.core.sealed_ids import CallIds, IdOwner, IdSealer
 from crewgate.gateway.mcp.endpoint import MCPEndpoint, compile_endpoint
-from crewgate.gateway.mcp.judging import JudgedMessage, UnservedMessageError, judge
+from crewgate.gateway.mcp.judged_message import JudgedMessage
+from crewgate.gateway.mcp.judging import UnservedMessageError, judge
 
 SEALER = IdSealer([bytes(32)])
 CLASSES = {"docs": "file:///docs/*", "keys": "file:///docs/keys/*"}

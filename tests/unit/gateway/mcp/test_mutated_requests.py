@@ -15,7 +15,8 @@ from crewgate.core.mcp import message_rules
 from crewgate.core.sealed_ids import CallIds, IdOwner, IdSealer
 from crewgate.gateway.headers import rules
 from crewgate.gateway.mcp.endpoint import MCPEndpoint, compile_endpoint
-from crewgate.gateway.mcp.judging import JudgedMessage, UnservedMessageError, judge
+from crewgate.gateway.mcp.judged_message import JudgedMessage
+from crewgate.gateway.mcp.judging import UnservedMessageError, judge
 
 FIELDS = rules(
     carriers=(), allow=(), credential=None, reads_answer=True, repeated=message_rules.REPEATED
