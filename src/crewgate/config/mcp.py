@@ -72,7 +72,29 @@ _UNFINISHED_TEXT = (
 )
 
 
-class _PartPrice(msgspec.Struct, frozen=True):
+class _EndpointPrice(PriceKeys, frozen=True):
+    """The price of the parts of an endpoint that have no table of their own."""
+
+    charge_unfinished: Annotated[bool, _UNFINISHED_TEXT] = True
+
+    def check(self, section: TOMLTableReader) -> None:
+        """Note a price of language models."""
+        if isinstance(self.price, Tariff) and self.price.usage is not None:
+            section.problem("usage: MCP is no language model's API; leave it out", "price")
+
+    def build(self) -> dict[str, object]:
+        """Return the highest cost of a call, and the tariff if the cost is not fixed."""
+        price, charge_unfinished = self.price, self.charge_unfinished
+        if isinstance(price, Tariff):
+            tariff = _in_message(price, charge_unfinished=charge_unfinished)
+            return {"price": price.max_cost, "tariff": tariff}
+        if charge_unfinished or not price:
+            return {"price": price, "tariff": None}
+        tariff = Tariff(price, price, is_mcp=True, charges_unfinished=False)
+        return {"price": price, "tariff": tariff}
+
+
+class _PartPrice(_EndpointPrice, frozen=True):
     """The price of one tool, prompt or class of resources."""
 
     price: Annotated[
@@ -88,29 +110,6 @@ class _PartPrice(msgspec.Struct, frozen=True):
         _UNFINISHED_TEXT,
         Key(default=_charge_of_endpoint, absent="the `charge_unfinished` of the endpoint"),
     ] = True
-
-    def check(self, section: TOMLTableReader) -> None:
-        """Note a price of language models."""
-        _check_price(section, self.price)
-
-    def build(self) -> dict[str, object]:
-        """Return the highest cost of a call, and the tariff if the cost is not fixed."""
-        return _price_fields(self.price, charge_unfinished=self.charge_unfinished)
-
-
-def _check_price(section: TOMLTableReader, price: int | Tariff) -> None:
-    if isinstance(price, Tariff) and price.usage is not None:
-        section.problem("usage: MCP is no language model's API; leave it out", "price")
-
-
-def _price_fields(price: int | Tariff, *, charge_unfinished: bool) -> dict[str, object]:
-    if isinstance(price, Tariff):
-        tariff = _in_message(price, charge_unfinished=charge_unfinished)
-        return {"price": price.max_cost, "tariff": tariff}
-    if charge_unfinished or not price:
-        return {"price": price, "tariff": None}
-    tariff = Tariff(price, price, is_mcp=True, charges_unfinished=False)
-    return {"price": price, "tariff": tariff}
 
 
 def _in_message(tariff: Tariff, *, charge_unfinished: bool) -> Tariff:
@@ -171,18 +170,6 @@ class MCPResourceConfig(msgspec.Struct, frozen=True):
     uris: Annotated[_URIs, 'URIs of the class; "*" at the end stands for any further characters.']
     price: Annotated[int, FlattenedKeys(of=TableSchema(_PartPrice))]
     tariff: Tariff | None = None
-
-
-class _EndpointPrice(PriceKeys, frozen=True):
-    charge_unfinished: Annotated[bool, _UNFINISHED_TEXT] = True
-
-    def check(self, section: TOMLTableReader) -> None:
-        """Note a price of language models."""
-        _check_price(section, self.price)
-
-    def build(self) -> dict[str, object]:
-        """Return the highest cost of a call, and the tariff if the cost is not fixed."""
-        return _price_fields(self.price, charge_unfinished=self.charge_unfinished)
 
 
 class MCPConfig(msgspec.Struct, frozen=True):
