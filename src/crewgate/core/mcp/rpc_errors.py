@@ -39,11 +39,6 @@ class RefusedMessageError(CrewgateError):
         self.error = error
 
 
-def malformed(code: int, why: str) -> RefusedMessageError:
-    """Return the error for a body that is not one message."""
-    return RefusedMessageError(RPCError(code, why))
-
-
 def bad_params(why: str) -> RefusedMessageError:
     """Return the error for parameters that the gateway cannot judge."""
     return RefusedMessageError(RPCError(INVALID_PARAMS, why))

@@ -19,7 +19,6 @@ from crewgate.core.mcp.rpc_errors import (
     RefusedMessageError,
     RPCError,
     bad_params,
-    malformed,
     unknown_method,
 )
 from crewgate.core.sealed_ids import CallIds
@@ -57,7 +56,7 @@ def judge(
     headers: Sequence[HeaderField],
     body: bytes,
     ids: CallIds,
-    scope: Hashable = None,
+    scope: Hashable,
 ) -> JudgedMessage:
     """Return what a POST uses; `ids` are those of the caller's branch.
 
@@ -85,7 +84,7 @@ def judge(
         raise UnservedMessageError(error.error, form) from None
     except MalformedMessageError as error:
         form = structs.replace(form, message_id=error.id)
-        raise UnservedMessageError(malformed(error.code, str(error)).error, form) from None
+        raise UnservedMessageError(RPCError(error.code, str(error)), form) from None
     if key is not None:
         endpoint.keep(key, structs.replace(judged, body=b"", message=None))
     return judged

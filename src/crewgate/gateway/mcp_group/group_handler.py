@@ -10,7 +10,7 @@ import trio
 from msgspec import structs
 
 from crewgate.core import problem_types
-from crewgate.core.mcp.rpc_errors import RefusedMessageError, malformed
+from crewgate.core.mcp.rpc_errors import RefusedMessageError, RPCError
 from crewgate.core.problem_types import ProblemType, Reason
 from crewgate.core.verdict import Denial
 from crewgate.errors import InvalidRequestError, MalformedMessageError
@@ -62,7 +62,7 @@ class GroupHandler:
         try:
             await router.serve(body)
         except MalformedMessageError as error:
-            answer = router.form.error(malformed(error.code, str(error)).error)
+            answer = router.form.error(RPCError(error.code, str(error)))
             self._pipeline.refuse_after(at, Reason.INVALID_REQUEST, answer)
         except RefusedMessageError as error:
             answer = router.form.error(error.error)

@@ -17,9 +17,9 @@ from crewgate.core.mcp.methods import METHODS, Action, Revision
 from crewgate.core.mcp.refusals import MCPProblemFormat
 from crewgate.core.mcp.rpc_errors import (
     RefusedMessageError,
+    RPCError,
     bad_params,
     bad_query,
-    malformed,
     unknown_method,
 )
 from crewgate.core.problem_types import ProblemType, Reason
@@ -142,7 +142,7 @@ class GroupRouter:
             message = read_message(body)
         except MalformedMessageError as error:
             self._use(structs.replace(self.form, message_id=error.id))
-            raise malformed(error.code, str(error)) from None
+            raise RefusedMessageError(RPCError(error.code, str(error))) from None
         headers = self._exchange.request.headers
         version = message_rules.single(headers, message_rules.VERSION)
         self._use(

@@ -25,7 +25,7 @@ def judged(endpoint: MCPEndpoint, ref: dict[str, str]) -> JudgedMessage:
     message = modern("completion/complete", ref=ref, argument={"name": "a", "value": "b"})
     fields = [(name.encode(), value.encode()) for name, value in headers(message).items()]
     ids = CallIds(SEALER, IdOwner("article", bytes(16), "files"))
-    return judge(endpoint, fields, encoded(message), ids)
+    return judge(endpoint, fields, encoded(message), ids, None)
 
 
 @pytest.mark.parametrize(

@@ -94,12 +94,12 @@ def test_a_server_reads_what_was_judged(endpoint: MCPEndpoint) -> None:
     dice = random.Random(7)
     valid = requests()
     for request in valid:
-        check(request, judge(endpoint, *request, IDS))
+        check(request, judge(endpoint, *request, IDS, None))
     ends = Counter[str]()
     for _ in range(deep(3000)):
         request = mutated(dice.choice(valid), dice)
         try:
-            judged = judge(endpoint, *request, IDS)
+            judged = judge(endpoint, *request, IDS, None)
         except UnservedMessageError:
             ends["refused"] += 1
             continue
