@@ -103,16 +103,14 @@ def build(
 
     Raises ConfigurationError if a credential or a schema cannot be read.
     """
-    routes = route_builder.served_routes(config)
     maker = _RouteMaker(config, pools, sealer)
-    entries = tuple(maker.entry(each) for each in routes)
-    carriers = maker.carriers
+    entries = tuple(maker.entry(each) for each in maker.routes)
     issuers = tuple(crew.issuer for crew in config.crews)
     return RouteTable(
         route_builder.router(config),
         route_builder.servers(config),
         entries,
-        TokenFinder({carrier.encode() for carrier in carriers} | {b"authorization"}),
+        TokenFinder({carrier.encode() for carrier in maker.carriers} | {b"authorization"}),
         protected_resource.document(config.audience, issuers),
         crossings,
         any(entry.serves_models for entry in entries),
@@ -141,8 +139,8 @@ class _RouteMaker:
     def __init__(
         self, config: Config, pools: dict[str, UpstreamPool], sealer: IdSealer | None
     ) -> None:
-        routes = route_builder.served_routes(config)
-        self.carriers = sorted({carrier for each in routes for carrier in each.config.carriers})
+        self.routes = route_builder.served_routes(config)
+        self.carriers = sorted({name for each in self.routes for name in each.config.carriers})
         self._config = config
         self._pools = pools
         self._sealer = sealer
