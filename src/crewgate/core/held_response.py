@@ -29,7 +29,7 @@ class HeldResponse:
 
     __slots__ = ("_crew", "_room", "_size", "collected", "whole_body")
 
-    def __init__(self, room: FairShareLimiter | None, crew: str) -> None:
+    def __init__(self, room: FairShareLimiter, crew: str) -> None:
         """`room` bounds what all responses of a process hold back, and what those of a crew do."""
         self._room = room
         self._crew = crew
@@ -54,8 +54,6 @@ class HeldResponse:
         Raises:
             UnusableResponseError: There is no room for them.
         """
-        if self._room is None:
-            return
         self._room.free(self._size, self._crew)
         self._size = 0
         if not self._room.take(size, self._crew):

@@ -36,8 +36,8 @@ class AgentResponse:
         binding: Binding,
         fields: Fields,
         texts: TextRewriter,
-        room: FairShareLimiter | None = None,
-        crew: str = "",
+        room: FairShareLimiter,
+        crew: str,
     ) -> None:
         """`fields` are those of the response, or of one event of a stream.
 

@@ -86,10 +86,10 @@ class MCPResponseRewriter:
         editors: Sequence[MessageEditor],
         *,
         request_id: int | str | None,
+        room: FairShareLimiter,
+        crew: str = "",
         is_resumable: bool = False,
         seal_event_id: Callable[[str], str] | None = None,
-        room: FairShareLimiter | None = None,
-        crew: str = "",
     ) -> None:
         """Rewrite the response to the request with this id.
 

@@ -14,6 +14,7 @@ from whole_slices import fed
 from crewgate import limits
 from crewgate._native.json_rpc import read_message
 from crewgate.core.event_stream import EventReader
+from crewgate.core.fair_share_limiter import FairShareLimiter
 from crewgate.core.mcp import tool_ids
 from crewgate.core.mcp.list_kind import ListKind
 from crewgate.core.mcp.message_filter import CallerView, MessageFilter
@@ -162,6 +163,7 @@ def test_a_list_shows_what_the_caller_may_use_and_no_byte_more(
             read_message,
             [MessageFilter(method, view)],
             request_id=None if transport == "resumed" else 7,
+            room=FairShareLimiter(2**30),
         )
         body = page.body
         if transport != "body":

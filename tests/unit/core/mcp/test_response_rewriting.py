@@ -33,7 +33,8 @@ VIEW = CallerView(
 def rewriter(
     editors: Sequence[Callable[[JSONRPCMessage], bytes | None]] = (), **changes: Any
 ) -> MCPResponseRewriter:
-    return MCPResponseRewriter(read_message, editors, **{"request_id": 7, **changes})
+    given = {"request_id": 7, "room": FairShareLimiter(2**30), **changes}
+    return MCPResponseRewriter(read_message, editors, **given)
 
 
 def event(text: bytes, head: bytes = b"") -> bytes:
