@@ -100,10 +100,12 @@ class MCPEndpoint(msgspec.Struct, frozen=True):
         Clients choose these names, so all beyond the first `limits.mcp_tool_labels_max` share that
         of the endpoint, and so do those that the token of `grant` does not allow.
         """
+        # First, so that the time of a refusal does not tell which names others use.
+        if not any(matches(each, part_id) for each in grant.claims.allowed_tools):
+            return self.name
         if part_id in self.measured:
             return part_id
-        is_full = len(self.measured) >= limits.mcp_tool_labels_max
-        if is_full or not any(matches(each, part_id) for each in grant.claims.allowed_tools):
+        if len(self.measured) >= limits.mcp_tool_labels_max:
             return self.name
         self.measured.add(part_id)
         return part_id
