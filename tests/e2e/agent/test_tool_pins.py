@@ -114,7 +114,7 @@ async def approve_what_was_read(site: Site, worker: Worker) -> None:
         status = admin.status()
     assert [(row.pinned, row.changed) for row in status.pins] == [(2, 1)]
     (trouble,) = [each for each in status.health if each.component == "MCP endpoint files"]
-    assert "the tool delete; the gateway refuses its calls" in trouble.why
+    assert "the tool delete; the gateway refuses calls of changed tools" in trouble.why
     done = await run(site, "approve", "files", "delete", "--digest", digest)
     assert done == "files: approved 1 definition\n"
     await until(lambda: worker.pins.refusal_of("files", "delete") is None)

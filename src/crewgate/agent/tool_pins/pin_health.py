@@ -7,6 +7,7 @@ from crewgate.agent.tool_pins.pin_audit import named
 from crewgate.agent.tool_pins.tool_pins import ToolPins
 from crewgate.core.health import ComponentHealth, degraded, failed, ok
 from crewgate.core.mcp.pins.endpoint_pins import EndpointPins, PinState
+from crewgate.core.mcp.pins.tool_definitions import INSTRUCTIONS
 from crewgate.core.mcp.pins.worker_pins import PinPolicy
 from crewgate.ipc.admin_messages import EndpointPinCounts
 
@@ -34,21 +35,26 @@ def facts(tool_pins: ToolPins) -> Iterator[ComponentHealth]:
 def _fact(component: str, endpoint: str, policy: PinPolicy, pins: EndpointPins) -> ComponentHealth:
     changed = [pin.name for pin in pins if pin.changed]
     if changed:
-        effect = "the gateway refuses its calls" if policy.pins == "block" else "calls continue"
+        if policy.pins != "block":
+            effect = "calls continue"
+        elif changed == [INSTRUCTIONS]:
+            effect = "the gateway hides them from clients"
+        else:
+            effect = "the gateway refuses calls of changed tools"
         why = f"the server has changed {named(changed)}; {effect}"
-        return degraded(component, why, _review("diff", endpoint), logged=True)
+        return degraded(component, why, _review(endpoint), logged=True)
     added = [pin.name for pin in pins if pin.is_new]
     if added and policy.unapproved_tools == "refuse":
         why = f"the server has added {named(added)}; the gateway refuses calls of new tools"
-        return degraded(component, why, _review("diff", endpoint), logged=True)
+        return degraded(component, why, _review(endpoint), logged=True)
     if pins.is_full:
         why = f"{limits.mcp_pinned_tools_max} tools are pinned; further ones cannot be pinned"
         return degraded(component, why, f"run `crewgate mcp forget {endpoint} --gone`")
     return ok(component)
 
 
-def _review(command: str, endpoint: str) -> str:
-    return f"run `crewgate mcp {command} {endpoint}`, then `crewgate mcp approve {endpoint} TOOL`"
+def _review(endpoint: str) -> str:
+    return f"run `crewgate mcp diff {endpoint}`, which prints a command to approve each change"
 
 
 def counts(tool_pins: ToolPins) -> list[EndpointPinCounts]:

@@ -142,6 +142,20 @@ async def test_a_damaged_file_is_no_first_use(machine: PinMachine, tmp_path: Pat
     assert pins.refusal_of("files", "read") is None
 
 
+def test_health_says_what_a_change_hides_or_refuses(machine: PinMachine) -> None:
+    """Instructions have no calls: the gateway hides them."""
+    machine.list_tools(0, tool("read", 1))
+    pins = machine.workers[0].pins
+    pins.observe_instructions("files", b'{"instructions":"Be brief."}')
+    pins.observe_instructions("files", b"{}")
+    machine.report()
+    (fact,) = [each for each in pin_health.facts(machine.agent) if each.why]
+    assert fact.why.endswith("changed its instructions; the gateway hides them from clients")
+    machine.list_tools(0, tool("read", 2))
+    (fact,) = [each for each in pin_health.facts(machine.agent) if each.why]
+    assert fact.why.endswith("the gateway refuses calls of changed tools")
+
+
 async def test_an_operator_approves_what_he_has_read(machine: PinMachine) -> None:
     """A tool that changed again after the diff is not approved, and a tool must exist."""
     machine.list_tools(0, tool("read", 1), tool("delete", 1))
