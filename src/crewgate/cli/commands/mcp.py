@@ -91,7 +91,8 @@ def diff(
     "--digest",
     metavar="HEX",
     default="",
-    help="Approve the one TOOL only if its newest digest begins so, as `crewgate mcp diff` shows.",
+    help="Approve the one TOOL only if its newest digest, which `crewgate mcp diff` shows, begins "
+    "with HEX.",
 )
 @json_option
 def approve(
@@ -106,7 +107,7 @@ def approve(
 ) -> None:
     """Trust the newest definitions of tools that a server has added or changed.
 
-    Read `crewgate mcp diff` before. The server may change a tool again in between, so approve with
+    Read `crewgate mcp diff` first. The server may change a tool again in between, so approve with
     --digest. With `pins = "block"`, the gateway permits calls of the tools from then on. The
     command returns when the disk has the change.
     """
