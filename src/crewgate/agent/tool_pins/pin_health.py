@@ -33,6 +33,7 @@ def facts(tool_pins: ToolPins) -> Iterator[ComponentHealth]:
 
 
 def _fact(component: str, endpoint: str, policy: PinPolicy, pins: EndpointPins) -> ComponentHealth:
+    changes = []
     changed = [pin.name for pin in pins if pin.changed]
     if changed:
         if policy.pins != "block":
@@ -41,20 +42,18 @@ def _fact(component: str, endpoint: str, policy: PinPolicy, pins: EndpointPins) 
             effect = "the gateway hides them from clients"
         else:
             effect = "the gateway refuses calls of changed tools"
-        why = f"the server has changed {named(changed)}; {effect}"
-        return degraded(component, why, _review(endpoint), logged=True)
+        changes.append(f"the server has changed {named(changed)}; {effect}")
     added = [pin.name for pin in pins if pin.is_new]
     if added and policy.unapproved_tools == "refuse":
-        why = f"the server has added {named(added)}; the gateway refuses calls of new tools"
-        return degraded(component, why, _review(endpoint), logged=True)
+        effect = "the gateway refuses calls of new tools"
+        changes.append(f"the server has added {named(added)}; {effect}")
+    if changes:
+        mend = f"run `crewgate mcp diff {endpoint}`, which prints a command to approve each change"
+        return degraded(component, "; ".join(changes), mend, logged=True)
     if pins.is_full:
         why = f"{limits.mcp_pinned_tools_max} tools are pinned; further ones cannot be pinned"
         return degraded(component, why, f"run `crewgate mcp forget {endpoint} --gone`")
     return ok(component)
-
-
-def _review(endpoint: str) -> str:
-    return f"run `crewgate mcp diff {endpoint}`, which prints a command to approve each change"
 
 
 def counts(tool_pins: ToolPins) -> list[EndpointPinCounts]:

@@ -156,6 +156,16 @@ def test_health_says_what_a_change_hides_or_refuses(machine: PinMachine) -> None
     assert fact.why.endswith("the gateway refuses calls of changed tools")
 
 
+def test_health_names_both_changed_and_new_tools(machine: PinMachine) -> None:
+    """A change does not hide that the server has also added a tool."""
+    machine.list_tools(0, tool("read", 1))
+    machine.clock.go(limits.mcp_first_use_seconds + 1)
+    machine.list_tools(0, tool("read", 2), tool("delete", 1))
+    (fact,) = [each for each in pin_health.facts(machine.agent) if each.why]
+    assert "has changed the tool read; the gateway refuses calls of changed tools" in fact.why
+    assert "has added the tool delete; the gateway refuses calls of new tools" in fact.why
+
+
 async def test_an_operator_approves_what_he_has_read(machine: PinMachine) -> None:
     """A tool that changed again after the diff is not approved, and a tool must exist."""
     machine.list_tools(0, tool("read", 1), tool("delete", 1))
