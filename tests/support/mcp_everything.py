@@ -15,11 +15,12 @@ from collections import deque
 from typing import Any
 
 import mcp_types as types
+import uvicorn
 from mcp.server import MCPServer
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import Context, Message, UserMessage
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
+from mcp_everything_events import Events, SessionNotes
 from mcp_everything_input import add_tools_that_ask
 from mcp_everything_legacy import add_legacy
 from mcp_everything_tasks import Tasks
@@ -27,7 +28,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 OBSERVED_MAX = 10_000  # requests that /observed remembers
-EVENTS_MAX = 10_000  # events that a client can ask for again
 RETRY_MILLISECONDS = 100
 PAUSE_SECONDS = 0.05  # between two notifications of a call; the suite asks for it
 
@@ -74,28 +74,6 @@ class Observations:
             raise
         entry["ended"] = "answered"
         return result
-
-
-class Events(EventStore):
-    """The last events of all sessions, for clients that resume a stream."""
-
-    def __init__(self) -> None:
-        self._events: deque[tuple[int, str, types.JSONRPCMessage | None]] = deque(maxlen=EVENTS_MAX)
-        self._number = 0
-
-    async def store_event(self, stream_id: str, message: types.JSONRPCMessage | None) -> str:
-        self._number += 1
-        self._events.append((self._number, stream_id, message))
-        return str(self._number)
-
-    async def replay_events_after(
-        self, last_event_id: str, send_callback: EventCallback
-    ) -> str | None:
-        stream = next((s for number, s, _ in self._events if str(number) == last_event_id), None)
-        for number, of, message in list(self._events):
-            if of == stream and number > int(last_event_id) and message is not None:
-                await send_callback(EventMessage(message, str(number)))
-        return stream
 
 
 observations, tasks = Observations(), Tasks()
@@ -328,12 +306,8 @@ _with_schema()
 
 def run(port: int) -> None:
     """Serve until the process ends."""
-    server.run(
-        "streamable-http",
-        port=port,
-        event_store=Events(),
-        retry_interval=RETRY_MILLISECONDS,
-    )
+    app = server.streamable_http_app(event_store=Events(), retry_interval=RETRY_MILLISECONDS)
+    uvicorn.run(SessionNotes(app), port=port, log_level="error")
 
 
 if __name__ == "__main__":
