@@ -1,7 +1,8 @@
 """Routes a request to a group: to the endpoint that it concerns, or to one answer of all."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import trio
 from msgspec import structs
@@ -73,6 +74,19 @@ class BusyError(Exception):
     def __init__(self, kind: ProblemType = _BUSY) -> None:
         super().__init__(kind.slug)
         self.kind = kind
+
+
+@contextmanager
+def _counted(call: FanOutCall) -> Iterator[None]:
+    """Count a call among those that ask all servers; raise BusyError if its crew has too many."""
+    crew = call.permit.grant.caller
+    if not _asks.take(1, crew):
+        call.permit.release()
+        raise BusyError
+    try:
+        yield
+    finally:
+        _asks.free(1, crew)
 
 
 class GroupRouter:
@@ -242,39 +256,27 @@ class GroupRouter:
         call = self._begin(method)
         if call is None:
             return
-        crew = call.permit.grant.caller
-        if not _asks.take(1, crew):
-            call.permit.release()
-            raise BusyError
 
         async def work() -> GroupReply:
-            with AnswerRoom(crew) as room:
+            with AnswerRoom(call.permit.grant.caller) as room:
                 return await self._merger(room).reply(message)
 
-        try:
+        with _counted(call):
             await call.answer(work)
-        finally:
-            _asks.free(1, crew)
 
     async def _learn(self, message: JSONRPCMessage, kinds: Sequence[ListKind]) -> bool:
         """Ask the endpoints for lists; return False if the call has been ended meanwhile."""
         call = self._begin(message.method)
         if call is None:
             return False
-        crew = call.permit.grant.caller
-        if not _asks.take(1, crew):
-            call.permit.release()
-            raise BusyError
 
         async def work() -> bool:
-            with AnswerRoom(crew) as room:
+            with AnswerRoom(call.permit.grant.caller) as room:
                 await self._merger(room).learn(message, kinds)
             return True
 
-        try:
+        with _counted(call):
             return bool(await call.prepare(work))
-        finally:
-            _asks.free(1, crew)
 
     def _begin(self, method: str) -> FanOutCall | None:
         """Return a call that a revocation ends; None if the gate refuses it by now.
