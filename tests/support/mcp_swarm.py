@@ -1,52 +1,29 @@
 """Many MCP clients at once, which see when their streams end, and the server that they use."""
 
 import json
-import subprocess
-import sys
-import urllib.request
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 from blocking_clients import Caller, Stream
-from installation import wait_until
+from observed_server import ObservedServer
 
 from crewgate.demo.ports import reserve
 
 _META = "io.modelcontextprotocol/"
 _EXTENSION = {"extensions": {f"{_META}tasks": {}}}
 _PATH = "/mcp/swarm"
-_SERVER = Path(__file__).with_name("mcp_swarm_server.py")
 
 
-class SwarmServer:
+class SwarmServer(ObservedServer):
     """The server of `mcp_swarm_server`, as a process of its own."""
 
     def __init__(self) -> None:
-        self.port = reserve()
-        self._process = subprocess.Popen([sys.executable, str(_SERVER), str(self.port)])
+        super().__init__("mcp_swarm_server.py", reserve())
 
     def tasks(self) -> dict[str, str]:
-        """The state of each task."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/tasks") as answer:
-            found: dict[str, str] = json.load(answer)
+        """Return the state of each task."""
+        found: dict[str, str] = self.observed()
         return found
-
-    def wait(self) -> None:
-        """Return once it answers."""
-
-        def answers() -> bool:
-            try:
-                self.tasks()
-            except OSError:
-                return False
-            return True
-
-        wait_until(answers)
-
-    def end(self) -> None:
-        self._process.kill()
-        self._process.wait()
 
 
 def _message(method: str, named: str, **params: Any) -> tuple[bytes, dict[str, str]]:

@@ -1,7 +1,7 @@
 """A small MCP server for many clients at once: `mcp_swarm_server.py PORT`.
 
 Its tool `work` begins a task that never ends by itself, and its tool `watch` sends one event and
-then keeps its stream open. GET /tasks has the state of each task.
+then keeps its stream open. GET /observed has the state of each task.
 """
 
 import itertools
@@ -31,7 +31,7 @@ class _Server:
 
     async def _answer(self, stream: trio.SocketStream, request: bytes) -> None:
         head, _, body = request.partition(b"\r\n\r\n")
-        if head.startswith(b"GET /tasks "):
+        if head.startswith(b"GET /observed "):
             await self._respond(stream, self.states)
             return
         message = json.loads(body)
