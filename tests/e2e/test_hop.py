@@ -2,15 +2,13 @@
 
 import json
 import platform
-import shutil
 import tempfile
 from pathlib import Path
 
-import pytest
-from hop_bench import ROOT, measure, processes_of
+from hop_bench import ROOT, measure, needs_h2load, processes_of
 
 
-@pytest.mark.skipif(shutil.which("h2load") is None, reason="no h2load (Debian: nghttp2-client)")
+@needs_h2load
 def test_a_hop_through_the_gateway_is_measured(tmp_path: Path) -> None:
     """Every usual case is answered and charged, the rest stays, nothing is left behind."""
     output = tmp_path / "run.json"

@@ -1,17 +1,15 @@
 """The long groups of the hop's bench, in its smallest run; nothing here looks at a time."""
 
 import json
-import shutil
 import tempfile
 from pathlib import Path
 
-import pytest
-from hop_bench import measure, processes_of
+from hop_bench import measure, needs_h2load, processes_of
 
 LONG = ("mcp_gateways", "fairness", "memory", "idle")
 
 
-@pytest.mark.skipif(shutil.which("h2load") is None, reason="no h2load (Debian: nghttp2-client)")
+@needs_h2load
 def test_the_long_groups_are_measured_by_name(tmp_path: Path) -> None:
     """MCP in both revisions, idle connections, hostile peers, and a worker's memory."""
     output = tmp_path / "run.json"

@@ -2,11 +2,17 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
+needs_h2load = pytest.mark.skipif(
+    shutil.which("h2load") is None, reason="no h2load (Debian: nghttp2-client)"
+)
 ROOT = Path(__file__).parents[2]
 _ATTEMPTS = 4
 _REQUESTS = 100  # of a sample: the fewest that the bench takes

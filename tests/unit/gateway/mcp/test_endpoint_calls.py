@@ -159,7 +159,7 @@ async def test_a_malformed_request_gets_an_error_with_its_id(site: Site) -> None
 
 
 async def test_a_capability_in_another_spelling_is_refused(site: Site) -> None:
-    """Some servers read it, and would begin a task whose id nobody seals."""
+    """A server that reads it would begin a task, whose id the gateway would not seal."""
     capabilities = {"io.modelcontextprotocol/clientCapabilities": {"Extensions": {}}}
     message = modern("tools/call", 7, name="read", meta=capabilities)
     response = await site.call(message)
