@@ -55,13 +55,10 @@ cdef class Gate:
     def decide(self, bytes token not None, Py_ssize_t tool, *, bytes request=b"",
                peer_crew=None, bint observe=False, bint drawn=False, int64_t price=-1,
                bint is_upper_bound=False, str name=None):
-        cdef uint64_t wall = self.wall
-        cdef uint64_t boot = self.boot
         if price > PRICE_MAX:
             raise ValueError(f"a call costs at most {PRICE_MAX} micro-credits")
-        if boot == 0:
-            wall = cg_clock_ns(CLOCK_REALTIME)
-            boot = cg_clock_ns(CLOCK_BOOTTIME)
+        cdef uint64_t wall, boot
+        self.read_clocks(&wall, &boot)
         cdef Policy policy = self.holder.policy
         found = self.verified(policy, token, tool, wall, boot)
         if type(found) is not VerifiedToken:
@@ -71,11 +68,8 @@ cdef class Gate:
 
     def grant_for(self, bytes token not None, Py_ssize_t tool, *, peer_crew=None):
         """See the stub."""
-        cdef uint64_t wall = self.wall
-        cdef uint64_t boot = self.boot
-        if boot == 0:
-            wall = cg_clock_ns(CLOCK_REALTIME)
-            boot = cg_clock_ns(CLOCK_BOOTTIME)
+        cdef uint64_t wall, boot
+        self.read_clocks(&wall, &boot)
         cdef Policy policy = self.holder.policy
         found = self.verified(policy, token, tool, wall, boot)
         if type(found) is not VerifiedToken:
@@ -87,6 +81,14 @@ cdef class Gate:
                 or branch == NULL or self.ungoverned(branch, entry)):
             return None
         return entry.grant
+
+    cdef void read_clocks(self, uint64_t *wall, uint64_t *boot) noexcept:
+        """Read the clocks of the machine, or those that a test has set."""
+        wall[0] = self.wall
+        boot[0] = self.boot
+        if boot[0] == 0:
+            wall[0] = cg_clock_ns(CLOCK_REALTIME)
+            boot[0] = cg_clock_ns(CLOCK_BOOTTIME)
 
     cdef object verified(self, Policy policy, bytes token, Py_ssize_t tool, uint64_t wall,
                          uint64_t boot):
