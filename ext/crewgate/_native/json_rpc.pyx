@@ -193,8 +193,10 @@ cdef class JSONRPCMessage:
         return 0
 
     cdef Py_ssize_t find_known(self, tuple path, json_text *found) except -1:
-        """Find the value of the first names of a path, if `read` has found it; return how many names
-        these are. Without them, the value is the message."""
+        """Find the value of the first names of a path, if `read` has found it.
+
+        Return how many names these are. Without them, the value is the message.
+        """
         cdef const unsigned char *start = <const unsigned char *>PyBytes_AS_STRING(self.body)
         at = TOP_PLACES.get(path[0])
         if at is None:
