@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
-NATIVE := src/crewgate/_native
+NATIVE := src/crewgate/_native src/crewgate/_datapath
 # Else every process of a test compiles all modules that it imports: a third of its start.
 unexport PYTHONDONTWRITEBYTECODE
 SOURCES := $(shell find ext -type f ! -name '*.c')
@@ -132,7 +132,7 @@ build/npm/.installed: tests/support/package.json
 	@touch $@
 
 clean:  ## delete the virtual environments and everything that was built
-	@rm -rf build dist .venv .venv-* src/*.egg-info $(NATIVE)/*.so .coverage .coverage.*
+	@rm -rf build dist .venv .venv-* src/*.egg-info $(addsuffix /*.so,$(NATIVE)) .coverage .coverage.*
 
 # A stamp is written when its step is whole; without one the step starts from nothing. A pip that
 # was killed may leave half a package, a compiler half a file: then all of that is made anew.
@@ -143,7 +143,7 @@ $(STAMPS)/venv:
 	@mkdir -p $(STAMPS) && touch $@
 
 FORGET = if [ -e $(STAMPS)/building ]; then \
-	rm -rf build $(NATIVE)/*.$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("SOABI"))').so; fi
+	rm -rf build $(addsuffix /*.$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("SOABI"))').so,$(NATIVE)); fi
 
 $(STAMPS)/tools: pyproject.toml $(STAMPS)/venv
 	@if [ -e $(STAMPS)/installing ]; then \

@@ -6,6 +6,7 @@ CREWGATE_QUICK=1 to leave out the optimiser, which takes most of a build, where 
 """
 
 import os
+import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -15,7 +16,10 @@ TRACE = os.environ.get("CREWGATE_TRACE") == "1"
 SANITIZE = os.environ.get("CREWGATE_SANITIZE") == "1"
 FAULTS = os.environ.get("CREWGATE_FAULTS") == "1"
 QUICK = os.environ.get("CREWGATE_QUICK") == "1"
-SOURCES = Path("ext/crewgate/_native")
+# The data path of a worker needs epoll, which only Linux has.
+PACKAGES = ["_native", "_datapath"] if sys.platform == "linux" else ["_native"]
+SOURCES = [Path("ext/crewgate") / package for package in PACKAGES]
+HEADERS = sorted(header for folder in SOURCES for header in folder.glob("*.h"))
 
 flags = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter"]
 # Cython's own output trips these two; ours does not use either.
@@ -34,15 +38,16 @@ if TRACE:
 
 extensions = [
     Extension(
-        f"crewgate._native.{source.stem}",
+        f"crewgate.{folder.name}.{source.stem}",
         [str(source)],
-        include_dirs=[str(SOURCES)],
-        depends=[str(header) for header in sorted(SOURCES.glob("*.h"))],
+        include_dirs=[str(folder) for folder in SOURCES],
+        depends=[str(header) for header in HEADERS],
         define_macros=macros,
         extra_compile_args=flags,
         extra_link_args=sanitizers,
     )
-    for source in sorted(SOURCES.glob("*.pyx"))
+    for folder in SOURCES
+    for source in sorted(folder.glob("*.pyx"))
 ]
 
 setup(

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 INPUTS = ("src", "ext", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
 GENERATED = shutil.ignore_patterns("*.so", "__pycache__", "*.egg-info", "*.c")
 MADE = Path("build/cython")
-MODULES = sorted(path.stem for path in (ROOT / "ext/crewgate/_native").glob("*.pyx"))
+MODULES = sorted(path.with_suffix("") for path in (ROOT / "ext").glob("crewgate/_*/*.pyx"))
 
 
 def build(source: Path, out: Path, kind: str) -> Path:
@@ -89,7 +89,7 @@ def test_the_wheel_holds_the_package_its_faces_and_binaries(wheel: Path) -> None
     assert "crewgate/py.typed" in names
     for module in MODULES:
         assert any(
-            name.startswith(f"crewgate/_native/{module}.cpython") and name.endswith(".so")
+            name.startswith(f"{module.relative_to(ROOT / 'ext')}.cpython") and name.endswith(".so")
             for name in names
         )
     assert not [name for name in names if name.endswith((".pyx", ".pxd", ".h", ".c"))]

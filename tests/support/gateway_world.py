@@ -13,6 +13,7 @@ from scripted_server import Script, read_request, scripted
 from tls_listener import Edge, running_edge
 
 from crewgate import limits
+from crewgate._datapath.socket_poller import SocketPoller
 from crewgate.config import (
     A2AConfig,
     A2AMethodConfig,
@@ -50,7 +51,6 @@ from crewgate.gateway.routes import build
 from crewgate.ipc.attach_messages import CreditDrawn
 from crewgate.metrics.families import UNRECORDED
 from crewgate.metrics.process_metrics import ProcessMetrics
-from crewgate.server.socket_poller import SocketPoller
 from crewgate.upstream.connector import Connector
 from crewgate.upstream.pool import UpstreamPool
 from crewgate.upstream.resolver import Resolver

@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from crewgate._datapath.socket_poller import SocketPoller
 from crewgate.runtime.listening import listen
 from crewgate.server.exchange import ExchangeHandler
 from crewgate.server.listener import Listener
-from crewgate.server.socket_poller import SocketPoller
 from crewgate.server.tls import server_context
 
 

@@ -7,9 +7,9 @@ import msgspec
 import trio
 from scripted_server import FakePermit
 
+from crewgate._datapath.socket_poller import SocketPoller
 from crewgate.config import UpstreamConfig, UpstreamOrigin
 from crewgate.errors import UpstreamError
-from crewgate.server.socket_poller import SocketPoller
 from crewgate.upstream.connector import Connector
 from crewgate.upstream.interfaces import RequestHead, RequestStream
 from crewgate.upstream.pool import UpstreamPool

@@ -17,6 +17,7 @@ import trio
 from cryptography import x509
 
 from crewgate import limits
+from crewgate._datapath.socket_poller import SocketPoller
 from crewgate.api.app import make_app
 from crewgate.api.asgi_server import ASGIServer
 from crewgate.audit.recorder import AuditRecorder
@@ -50,7 +51,6 @@ from crewgate.server.listener import Listener
 from crewgate.server.listener_counters import ListenerCounters
 from crewgate.server.peer_authorizer import PeerAuthorizer, PeerRules
 from crewgate.server.peer_connections import PeerConnections
-from crewgate.server.socket_poller import SocketPoller
 from crewgate.server.tls import ClientCertificateTrust, server_context
 
 _log = logging.getLogger(__name__)

@@ -16,6 +16,7 @@ from typing import Protocol
 import trio
 
 from crewgate import limits
+from crewgate._datapath.socket_poller import READABLE, WRITABLE, SocketPoller
 from crewgate.core import problems
 from crewgate.errors import PeerError
 from crewgate.server.auto_reset_event import AutoResetEvent
@@ -26,7 +27,6 @@ from crewgate.server.http2 import HTTP2
 from crewgate.server.lingering_close import linger
 from crewgate.server.protocol import WireProtocol
 from crewgate.server.request import ClientInfo
-from crewgate.server.socket_poller import READABLE, WRITABLE, SocketPoller
 from crewgate.server.tls_accept import ListenerHandshakeContext, enter
 from crewgate.ssl_workarounds import forget_errors
 

@@ -15,6 +15,7 @@ from email.utils import formatdate
 import trio
 
 from crewgate import limits
+from crewgate._datapath.socket_poller import SocketPoller
 from crewgate.server.connection import ClientConnection
 from crewgate.server.connection_authorizer import ClosableConnection, ConnectionAuthorizer
 from crewgate.server.connection_limit import ConnectionLimiter
@@ -22,7 +23,6 @@ from crewgate.server.exchange import ExchangeHandler
 from crewgate.server.handshake_diagnosis import CertificateCapturingSocket
 from crewgate.server.listener_counters import ListenerCounters
 from crewgate.server.request import ClientInfo
-from crewgate.server.socket_poller import SocketPoller
 
 _log = logging.getLogger(__name__)
 # accept(2) returns these for an error of the pending connection, not of the listening socket.

@@ -30,7 +30,7 @@ _RECORD_BYTES = 16_384  # the maximum of plain text in a TLS record (RFC 8446, s
 
 
 class TransportPoller(Protocol):
-    """The parts of the worker's poller that a transport uses; see `server.poller.SocketPoller`."""
+    """The parts of the worker's poller that a transport uses; see `SocketPoller`."""
 
     def watch(self, descriptor: int, ready: Callable[[int], bool], events: int = ...) -> None:
         """Call `ready` with the present epoll events; it returns whether more is likely."""

@@ -2,13 +2,14 @@
 
 import logging
 import socket
+import threading
 from collections.abc import Callable
 
 import pytest
 import trio
 
 from crewgate import limits
-from crewgate.server.socket_poller import READABLE, WRITABLE, SocketPoller
+from crewgate._datapath.socket_poller import READABLE, WRITABLE, SocketPoller
 
 
 class Pair:
@@ -205,15 +206,15 @@ def test_what_was_left_of_a_turn_is_nobody_elses(monkeypatch: pytest.MonkeyPatch
     pairs = [Pair(poller) for _ in range(2)]
     for pair in pairs:
         pair.far.send(b"x")
-    assert poller._take_turn(0.0)
+    assert poller.take_turn()
     (called,) = [pair for pair in pairs if pair.seen]
     (left,) = [pair for pair in pairs if not pair.seen]
     descriptor = left.near.fileno()
     left.close(poller)
     heir = Pair(poller)
     assert heir.near.fileno() == descriptor
-    assert poller._take_turn(0.0)
-    assert not poller._take_turn(0.0)
+    assert poller.take_turn()
+    assert not poller.take_turn()
     assert not left.seen
     assert not heir.seen
     for pair in (called, heir):
@@ -234,12 +235,12 @@ def test_small_calls_go_before_large_bodies(monkeypatch: pytest.MonkeyPatch) -> 
     for pair in large:
         pair.bulky = True
         pair.far.send(b"x")
-    poller._take_turn(0.0)  # nobody knows yet that they are
+    poller.take_turn()  # nobody knows yet that they are
     small = Pair(poller, lambda _: order.append("small"))
     order.clear()
     for _ in range(10):
         small.far.send(b"x")
-        poller._take_turn(0.0)
+        poller.take_turn()
     assert order == ["small", "large"] * 10
     assert {len(pair.seen) for pair in large} == {3}  # each in its turn
     for pair in [*large, small]:
@@ -257,7 +258,7 @@ def test_a_large_body_that_ends_is_one_of_all_again(monkeypatch: pytest.MonkeyPa
         for pair in pairs:
             pair.bulky = bulky
             pair.far.send(b"x")
-        poller._take_turn(0.0)
+        poller.take_turn()
         counts.append([len(pair.seen) for pair in pairs])
     assert counts == [[1, 1], [2, 1], [3, 2], [4, 3]]  # but for the second turn, both in each
     for pair in pairs:
@@ -272,7 +273,7 @@ def test_who_waits_behind_small_calls_and_changes_is_asked_anew() -> None:
     for pair in (paused, gone):
         pair.bulky = True
         pair.far.send(b"x")
-    poller._take_turn(0.0)
+    poller.take_turn()
 
     def act(_: Pair) -> None:
         poller.change(paused.near.fileno(), 0)
@@ -281,10 +282,10 @@ def test_who_waits_behind_small_calls_and_changes_is_asked_anew() -> None:
     small = Pair(poller, act)
     for pair in (paused, gone, small):
         pair.far.send(b"x")
-    poller._take_turn(0.0)
+    poller.take_turn()
     assert (len(paused.seen), len(gone.seen), len(small.seen)) == (1, 1, 1)
     poller.change(paused.near.fileno(), READABLE)
-    poller._take_turn(0.0)
+    poller.take_turn()
     assert len(paused.seen) == 2
     for pair in (paused, gone, small):
         pair.close(poller)
@@ -297,26 +298,28 @@ async def test_nobody_waits_for_more_while_a_task_waits_for_the_loop(
 ) -> None:
     """The next turn is waited for a moment, unless Trio has something to do."""
     monkeypatch.setattr(limits, "turns_seconds_max", 60.0)  # a slow turn is not the last one here
-    poller = SocketPoller()
-    waits: list[float] = []
+    monkeypatch.setattr(limits, "turn_wait_seconds", 60.0)
+    poller, order, started = SocketPoller(), list[str](), trio.Event()
 
-    class Recording:
-        def __getattr__(self, name: str) -> object:
-            return getattr(epoll, name)
+    def act(pair: Pair) -> None:
+        order.append("socket")
+        started.set()
+        if begins_a_task or len(pair.seen) == 2:
+            poller.yield_to_trio()
+        else:
+            threading.Timer(0.05, pair.far.send, (b"x",)).start()
 
-        def poll(self, wait: float, most: int) -> list[tuple[int, int]]:
-            waits.append(wait)
-            return epoll.poll(wait, most)
+    async def wait_for_the_first() -> None:
+        await started.wait()
+        order.append("task")
 
-    epoll = poller._epoll
-    monkeypatch.setattr(poller, "_epoll", Recording())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(poller.run)
-        pair = Pair(poller, lambda _: poller.yield_to_trio() if begins_a_task else None)
+        nursery.start_soon(wait_for_the_first)
+        pair = Pair(poller, act)
         pair.far.send(b"x")
-        await _until(lambda: len(waits) >= 2)
-        assert waits[:2] == [0.0, 0.0 if begins_a_task else limits.turn_wait_seconds]
+        await _until(lambda: "task" in order)
+        assert order == (["socket", "task"] if begins_a_task else ["socket", "socket", "task"])
         pair.close(poller)
         nursery.cancel_scope.cancel()
-    monkeypatch.undo()
     poller.close()

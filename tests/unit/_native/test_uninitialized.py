@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-MODULES = sorted(source.stem for source in (ROOT / "ext/crewgate/_native").glob("*.pyx"))
+MODULES = sorted(
+    f"crewgate.{source.parent.name}.{source.stem}"
+    for source in (ROOT / "ext/crewgate").glob("_*/*.pyx")
+)
 
 # Runs in a process of its own: what it looks for ends the process that runs it.
 TRY_ALL = """
@@ -50,7 +53,7 @@ def try_all(blank, name, given):
 
 seen = 0
 for module in sys.argv[1:]:
-    module = importlib.import_module("crewgate._native." + module)
+    module = importlib.import_module(module)
     classes = [one for one in vars(module).values()
                if inspect.isclass(one) and one.__module__ == module.__name__]
     for blank in itertools.chain.from_iterable(map(blanks_of, classes)):

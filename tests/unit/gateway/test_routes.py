@@ -5,10 +5,10 @@ from pathlib import Path
 from gateway_world import config_of
 from msgspec.structs import replace
 
+from crewgate._datapath.socket_poller import SocketPoller
 from crewgate.config import UpstreamConfig, UpstreamOrigin
 from crewgate.config.judged_tools import judged_tools
 from crewgate.gateway.routes import build
-from crewgate.server.socket_poller import SocketPoller
 from crewgate.upstream.connector import Connector
 from crewgate.upstream.pool import UpstreamPool
 from crewgate.upstream.resolver import Resolver

@@ -3,6 +3,7 @@
 from functools import partial
 
 from crewgate import limits
+from crewgate._datapath.socket_poller import SocketPoller
 from crewgate._native.audit_line import AuditLines
 from crewgate._native.metrics import CallBatch
 from crewgate.audit.recorder import AuditRecorder
@@ -21,7 +22,6 @@ from crewgate.gateway.call.in_flight import InFlightCalls
 from crewgate.gateway.call.open_streams import OpenStreams
 from crewgate.gateway.upstream_work.registry import WorkRegistry
 from crewgate.metrics.process_metrics import ProcessMetrics
-from crewgate.server.socket_poller import SocketPoller
 
 
 class CallServices:

@@ -6,11 +6,11 @@ agent finds the reservation and burns it, with a record of its own: no call is w
 
 import contextlib
 
+from crewgate._datapath.socket_poller import SocketPoller
 from crewgate._native.metrics import BATCH_CALLS_MAX, CallBatch
 from crewgate._native.permit import Permit
 from crewgate.audit.recorder import AuditRecorder
 from crewgate.errors import AlreadySettledError
-from crewgate.server.socket_poller import SocketPoller
 
 
 class EndedCallQueue:

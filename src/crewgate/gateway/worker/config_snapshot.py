@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from crewgate._datapath.socket_poller import SocketPoller
 from crewgate.config import Config, ListenerConfig, UpstreamConfig, load
 from crewgate.core.policy.policy import Policy
 from crewgate.core.sealed_ids import IdSealer
@@ -20,7 +21,6 @@ from crewgate.policy.certificate_token_signer import CertificateTokenSigner, Loc
 from crewgate.policy.loader import load_policy
 from crewgate.runtime.sealing_key_file import read_sealing_keys
 from crewgate.server.peer_authorizer import PeerRules
-from crewgate.server.socket_poller import SocketPoller
 from crewgate.server.tls import ClientCertificateTrust, client_trust, fingerprint, server_context
 from crewgate.upstream.connector import Connector
 from crewgate.upstream.pool import UpstreamPool

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import trio
 
 from crewgate import limits
+from crewgate._datapath.socket_poller import SocketPoller
 from crewgate.config import ListenerConfig as Section
 from crewgate.config import file_descriptor_needs
 from crewgate.errors import ConfigurationError
@@ -30,7 +31,6 @@ from crewgate.server.auto_reset_event import AutoResetEvent
 from crewgate.server.listener import Listener
 from crewgate.server.listener_counters import ListenerCounters
 from crewgate.server.peer_authorizer import PeerAuthorizer, PeerRules
-from crewgate.server.socket_poller import SocketPoller
 
 _log = logging.getLogger(__name__)
 ListenAddress = tuple[str, int]

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import trio
 
 from crewgate import limits
+from crewgate._datapath.socket_poller import SocketPoller
 from crewgate._native.table import Table
 from crewgate.audit.recorder import AuditRecorder
 from crewgate.config import Config, HostPort
@@ -46,7 +47,6 @@ from crewgate.server.peer_authorizer import PeerAuthorizer, PeerRules, ask_nobod
 from crewgate.server.peer_connections import PeerConnections
 from crewgate.server.recently_revoked_keys import UnreportedDisconnects
 from crewgate.server.request import ClientInfo
-from crewgate.server.socket_poller import SocketPoller
 from crewgate.upstream.pool import UpstreamPool
 from crewgate.upstream.resolver import Resolver
 

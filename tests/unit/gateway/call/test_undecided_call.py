@@ -7,6 +7,7 @@ import pytest
 from gateway_world import config_of, grant_of
 from msgspec.structs import replace
 
+from crewgate._datapath.socket_poller import SocketPoller
 from crewgate.config import UpstreamConfig, UpstreamOrigin
 from crewgate.core.audit.records import CallInfo
 from crewgate.core.problem_types import Reason
@@ -19,7 +20,6 @@ from crewgate.gateway.headers import identity_headers
 from crewgate.gateway.routes import RouteTable, build
 from crewgate.gateway.trace_propagation import trace_of
 from crewgate.server.request import ClientInfo
-from crewgate.server.socket_poller import SocketPoller
 from crewgate.upstream.connector import Connector
 from crewgate.upstream.pool import UpstreamPool
 from crewgate.upstream.resolver import Resolver

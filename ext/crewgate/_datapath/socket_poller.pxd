@@ -1,0 +1,66 @@
+"""The C interface of the poller: native callers subclass `Pollable` and `TurnWork`."""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+
+cdef extern from "<sys/epoll.h>" nogil:
+    # The kernel returns `data` with each event.
+    ctypedef union epoll_data_t:
+        void *ptr
+
+    cdef struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+
+    const uint32_t EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP
+
+
+cdef class Pollable:
+    cdef int descriptor             # while `is_watched`
+    cdef uint32_t events            # the events that the poller watches for
+    cdef bint is_watched
+    cdef bint is_bulky              # the last call returned True
+    cdef uint32_t waiting_events    # of a bulky one that is ready and was not called yet
+
+    # Read, write, or change the events. Return whether there is probably more to read.
+    cdef bint ready(self, uint32_t events) except -1
+
+
+cdef class TurnWork:
+    cdef bint is_due                # the poller runs it soon; `run` may make it due again
+
+    cdef int run(self) except -1
+
+
+cdef class SocketPoller:
+    cdef readonly uint64_t now_ns   # CLOCK_MONOTONIC, when the present turn began
+    cdef int epoll
+    cdef epoll_event *queue         # sockets that are ready and were not called yet
+    cdef int next_queued, queued_end, queue_size
+    cdef int bulk_max
+    cdef uint64_t turn_ns_max, turns_ns_max
+    cdef double turn_wait
+    cdef dict watched               # by descriptor
+    cdef object bulk                # bulky sockets that are ready, the first come first
+    cdef list end_work, idle_work, writes
+    cdef bint in_turn
+    cdef bint has_new_task          # a task was started since Trio last had the loop
+    cdef object token
+
+    # Raise OSError, or ValueError if `what` is watched already.
+    cdef int watch_native(self, Pollable what, int descriptor, uint32_t events) except -1
+    cdef int change_native(self, Pollable what, uint32_t events) except -1
+    # Do nothing if `what` is not watched. No event reaches `what` any more.
+    cdef int forget_native(self, Pollable what) except -1
+    # Run `work` once; do nothing if it is due already.
+    cdef int at_end_native(self, TurnWork work) except -1
+    cdef int write_at_end_native(self, TurnWork work) except -1
+    cdef int when_idle_native(self, TurnWork work) except -1
+
+    cdef bint turn(self, double wait) except -1
+    cdef int poll(self, double wait) except -1
+    cdef int call_queued(self) except -1
+    cdef int call_bulky(self) except -1
+    cdef int call(self, Pollable what, uint32_t events) except -1
+    cdef int end_turn(self) except -1
+    cdef int finish_soon(self) except -1

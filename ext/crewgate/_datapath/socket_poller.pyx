@@ -1,0 +1,341 @@
+"""Polls all sockets of a worker in turns; the stub says how.
+
+An event holds the address of its `Pollable`. `watched` keeps each `Pollable` alive, and
+`forget_native` takes its events out of the queue. So no event outlives its `Pollable`, and none
+reaches another socket with the same descriptor.
+"""
+
+import logging
+import select
+from collections import OrderedDict
+
+import trio
+
+from crewgate import limits
+
+from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.ref cimport PyObject
+from libc.errno cimport EINTR, errno
+from libc.stdint cimport uint32_t, uint64_t
+from posix.time cimport CLOCK_MONOTONIC
+from posix.unistd cimport close
+
+cdef extern from "<sys/epoll.h>" nogil:
+    const int EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD
+    int epoll_create1(int flags)
+    int epoll_ctl(int epoll, int operation, int descriptor, epoll_event *event)
+    int epoll_wait(int epoll, epoll_event *events, int size, int milliseconds)
+
+cdef extern from "clock.h" nogil:
+    uint64_t cg_clock_ns(int clock)
+
+_log = logging.getLogger(__name__)
+READABLE = select.EPOLLIN
+WRITABLE = select.EPOLLOUT
+
+
+cdef class Pollable:
+    """See the stub."""
+
+    cdef bint ready(self, uint32_t events) except -1:
+        raise NotImplementedError
+
+
+cdef class CallbackPollable(Pollable):
+    """Calls a Python callback with the events."""
+
+    cdef object callback
+
+    cdef bint ready(self, uint32_t events) except -1:
+        return bool(self.callback(events))
+
+
+cdef class TurnWork:
+    """See the stub."""
+
+    cdef int run(self) except -1:
+        raise NotImplementedError
+
+
+cdef int run_guarded(object work) except -1:
+    """Run a `TurnWork` or a Python callable. Log an exception of it."""
+    try:
+        if isinstance(work, TurnWork):
+            (<TurnWork>work).is_due = False
+            (<TurnWork>work).run()
+        else:
+            work()
+    except Exception:
+        _log.exception("skipping deferred work at the end of a poller turn: internal error")
+    return 0
+
+
+cdef class SocketPoller:
+    """See the stub."""
+
+    def __cinit__(self):
+        self.epoll = -1
+        self.queue_size = limits.turn_events_max
+        self.bulk_max = limits.turn_bulk_events_max
+        self.turn_ns_max = <uint64_t>(limits.turn_seconds_max * 1e9)
+        self.turns_ns_max = <uint64_t>(limits.turns_seconds_max * 1e9)
+        self.turn_wait = limits.turn_wait_seconds
+        self.watched = {}
+        self.bulk = OrderedDict()
+        self.end_work, self.idle_work, self.writes = [], [], []
+        self.queue = <epoll_event *>PyMem_Calloc(self.queue_size, sizeof(epoll_event))
+        if self.queue == NULL:
+            raise MemoryError
+        self.epoll = epoll_create1(EPOLL_CLOEXEC)
+        if self.epoll < 0:
+            PyErr_SetFromErrno(OSError)
+
+    def __dealloc__(self):
+        if self.epoll >= 0:
+            close(self.epoll)
+        PyMem_Free(self.queue)
+
+    # For Python.
+
+    def watch(self, int descriptor, ready, uint32_t events=READABLE):
+        cdef CallbackPollable what = CallbackPollable()
+        what.callback = ready
+        self.watch_native(what, descriptor, events)
+
+    def change(self, int descriptor, uint32_t events):
+        self.change_native(self.watched[descriptor], events)
+
+    def forget(self, int descriptor):
+        cdef Pollable what = self.watched.get(descriptor)
+        if what is not None:
+            self.forget_native(what)
+
+    def at_end(self, work not None):
+        self.end_work.append(work)
+        self.finish_soon()
+
+    def when_idle(self, work not None):
+        self.idle_work.append(work)
+        self.finish_soon()
+
+    def write_at_end(self, work not None):
+        self.writes.append(work)
+        self.finish_soon()
+
+    def yield_to_trio(self):
+        self.has_new_task = True
+
+    async def run(self):
+        cdef uint64_t until
+        cdef double wait
+        self.token = trio.lowlevel.current_trio_token()
+        if self.end_work or self.idle_work or self.writes:
+            self.finish_soon()
+        while True:
+            if self.next_queued < self.queued_end or self.bulk:
+                await trio.lowlevel.checkpoint()
+            else:
+                await trio.lowlevel.wait_readable(self.epoll)
+            until = cg_clock_ns(CLOCK_MONOTONIC) + self.turns_ns_max
+            wait = 0.0
+            # The answer to what was just sent often arrives a moment later. Waiting for it here
+            # costs half as much as giving the loop to Trio and getting it back.
+            self.has_new_task = False
+            while self.turn(wait) and cg_clock_ns(CLOCK_MONOTONIC) < until:
+                wait = 0.0 if self.idle_work or self.has_new_task else self.turn_wait
+            self.finish()
+
+    def take_turn(self):
+        return self.turn(0.0)
+
+    def finish(self):
+        cdef list pending
+        self.in_turn = True
+        self.end_turn()
+        while self.idle_work:
+            pending, self.idle_work = self.idle_work, []
+            for work in pending:
+                run_guarded(work)
+            self.end_turn()
+        self.in_turn = False
+
+    def close(self):
+        self.finish()
+        self.next_queued = self.queued_end = 0
+        self.bulk.clear()
+        for what in list(self.watched.values()):
+            self.forget_native(what)
+        if self.epoll >= 0:
+            close(self.epoll)
+            self.epoll = -1
+
+    # For native callers.
+
+    cdef int watch_native(self, Pollable what, int descriptor, uint32_t events) except -1:
+        cdef epoll_event event
+        if what.is_watched or descriptor in self.watched:
+            raise ValueError(f"descriptor {descriptor} is watched already")
+        event.events = events
+        event.data.ptr = <void *>what
+        if epoll_ctl(self.epoll, EPOLL_CTL_ADD, descriptor, &event) < 0:
+            PyErr_SetFromErrno(OSError)
+        what.descriptor, what.events = descriptor, events
+        what.is_bulky, what.waiting_events = False, 0
+        what.is_watched = True
+        self.watched[descriptor] = what
+        return 0
+
+    cdef int change_native(self, Pollable what, uint32_t events) except -1:
+        cdef epoll_event event
+        if not what.is_watched:
+            raise ValueError("the descriptor is not watched")
+        event.events = events
+        event.data.ptr = <void *>what
+        if epoll_ctl(self.epoll, EPOLL_CTL_MOD, what.descriptor, &event) < 0:
+            PyErr_SetFromErrno(OSError)
+        what.events = events
+        if what.waiting_events:
+            what.waiting_events = 0
+            self.bulk.pop(what, None)
+        return 0
+
+    cdef int forget_native(self, Pollable what) except -1:
+        cdef epoll_event event  # ignored, but kernels before 2.6.9 wanted one
+        cdef int i
+        if not what.is_watched:
+            return 0
+        what.is_watched = False
+        for i in range(self.next_queued, self.queued_end):
+            if self.queue[i].data.ptr == <void *>what:
+                self.queue[i].data.ptr = NULL
+        if what.waiting_events:
+            what.waiting_events = 0
+            self.bulk.pop(what, None)
+        del self.watched[what.descriptor]
+        if epoll_ctl(self.epoll, EPOLL_CTL_DEL, what.descriptor, &event) < 0:
+            PyErr_SetFromErrno(OSError)
+        return 0
+
+    cdef int at_end_native(self, TurnWork work) except -1:
+        if not work.is_due:
+            work.is_due = True
+            self.end_work.append(work)
+            self.finish_soon()
+        return 0
+
+    cdef int write_at_end_native(self, TurnWork work) except -1:
+        if not work.is_due:
+            work.is_due = True
+            self.writes.append(work)
+            self.finish_soon()
+        return 0
+
+    cdef int when_idle_native(self, TurnWork work) except -1:
+        if not work.is_due:
+            work.is_due = True
+            self.idle_work.append(work)
+            self.finish_soon()
+        return 0
+
+    # One turn.
+
+    cdef bint turn(self, double wait) except -1:
+        """Serve what is ready within `wait` seconds; return False if there was nothing to do.
+
+        Sockets for which no time is left come first in the next turn.
+        """
+        if self.next_queued == self.queued_end:
+            self.poll(0.0 if self.bulk else wait)
+        self.now_ns = cg_clock_ns(CLOCK_MONOTONIC)
+        if self.next_queued == self.queued_end and not self.bulk:
+            if not self.idle_work:
+                return False
+            self.finish()
+            return True
+        self.in_turn = True
+        try:
+            self.call_queued()
+            if self.bulk:
+                self.call_bulky()
+            self.end_turn()
+        finally:
+            self.in_turn = False
+        return True
+
+    cdef int poll(self, double wait) except -1:
+        """Ask the kernel which sockets are ready. Set bulky ones apart."""
+        cdef int milliseconds = <int>(wait * 1000)
+        cdef int count, i
+        cdef Pollable what
+        with nogil:
+            count = epoll_wait(self.epoll, self.queue, self.queue_size, milliseconds)
+        if count < 0:
+            self.next_queued = self.queued_end = 0
+            if errno != EINTR:
+                PyErr_SetFromErrno(OSError)
+            PyErr_CheckSignals()
+            return 0
+        self.next_queued, self.queued_end = 0, count
+        for i in range(count):
+            what = <Pollable><PyObject *>self.queue[i].data.ptr
+            if what.is_bulky:
+                what.waiting_events = self.queue[i].events
+                self.queue[i].data.ptr = NULL
+                self.bulk[what] = None
+        return 0
+
+    cdef int call_queued(self) except -1:
+        cdef uint64_t until = self.now_ns + self.turn_ns_max
+        cdef epoll_event *event
+        while self.next_queued < self.queued_end:
+            event = &self.queue[self.next_queued]
+            self.next_queued += 1
+            if event.data.ptr != NULL:  # else the socket is bulky, or it was forgotten
+                self.call(<Pollable><PyObject *>event.data.ptr, event.events)
+                if cg_clock_ns(CLOCK_MONOTONIC) > until:
+                    break
+        return 0
+
+    cdef int call_bulky(self) except -1:
+        """Call some of the bulky sockets, in the order in which they became ready.
+
+        Their number is bounded and not their time, because most of the time goes into the writes
+        at the end of the turn.
+        """
+        cdef uint32_t events
+        cdef Pollable what
+        for _count in range(self.bulk_max):
+            if not self.bulk:
+                break
+            what = self.bulk.popitem(last=False)[0]
+            events, what.waiting_events = what.waiting_events, 0
+            self.call(what, events)
+        return 0
+
+    cdef int call(self, Pollable what, uint32_t events) except -1:
+        try:
+            what.is_bulky = what.ready(events)
+        except Exception:
+            _log.exception("no longer polling a connection: internal error in its callback")
+            self.forget_native(what)
+        return 0
+
+    cdef int end_turn(self) except -1:
+        cdef list pending
+        while self.end_work or self.writes:
+            pending, self.end_work = self.end_work, []
+            for work in pending:
+                run_guarded(work)
+            if self.end_work:
+                continue
+            pending, self.writes = self.writes, []
+            for work in pending:
+                run_guarded(work)
+        return 0
+
+    cdef int finish_soon(self) except -1:
+        """Have Trio call `finish` if no turn is under way that will do that."""
+        if not self.in_turn and self.token is not None:
+            self.token.run_sync_soon(self.finish, idempotent=True)
+        return 0
