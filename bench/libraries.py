@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from joserfc import jwt as jose
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import OKPKey
-from nacl import _sodium  # type: ignore[attr-defined]  # private, and the floor
+from nacl import _sodium  # private, and the floor
 
 from bench.sampling import Case
 from bench.world import AUDIENCE, ISSUER, World

@@ -25,7 +25,7 @@ from crewgate.config import Config
 from crewgate.core.audit.records import CallInfo, CallOutcome, Record
 from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.grant import Grant
-from crewgate.core.verdict import Denial
+from crewgate.core.verdict import ConnectionRefusalReason, Denial
 from crewgate.gateway.call import authorizer, call_audit_line, call_services
 from crewgate.gateway.call.proxied_call import ProxiedCall
 from crewgate.gateway.call.response_metering import ResponseMetering
@@ -127,7 +127,7 @@ class Silent(AuditRecorder):
         """Nothing."""
         return True
 
-    def count(self, listener: str, reason: Reason, network: str) -> None:
+    def count(self, listener: str, reason: Reason | ConnectionRefusalReason, network: str) -> None:
         """Nothing."""
 
 

@@ -38,11 +38,25 @@ INSTALL_SECONDS = 1_800
 class MCPGateway(Protocol):
     """One that can be compared."""
 
-    name: str
-    tool: str  # what it calls the tool of the MCP server
-    revisions: tuple[str, ...]
-    speaks_http2: bool
-    spared: float  # the share of calls that may fail
+    @property
+    def name(self) -> str:
+        """As tables have it."""
+
+    @property
+    def tool(self) -> str:
+        """What it calls the tool of the MCP server."""
+
+    @property
+    def revisions(self) -> tuple[str, ...]:
+        """Those of MCP that it speaks."""
+
+    @property
+    def speaks_http2(self) -> bool:
+        """Whether its clients may."""
+
+    @property
+    def spared(self) -> float:
+        """The share of calls that may fail."""
 
     def start(self) -> Gateway:
         """Start its processes."""

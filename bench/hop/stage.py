@@ -29,6 +29,7 @@ upstream = "tools"
 price = "0.01"
 """
 ENDPOINT_TOOLS = "bench.*"  # what a token for it lists
+PYTHON_WAY = "\n[limits]\nstraight = false\n"
 URL = re.compile(r'^url = "http://127\.0\.0\.1:\d+"', re.MULTILINE)  # not in a comment
 UPLOAD_BYTES = 2**30
 UPLOAD_BYTES_OTHERWISE = 60 * 2**20  # where a tool's limit cannot be set: below all tools' limit
@@ -158,6 +159,14 @@ def arrange(folder: Path, servers: Servers, *, h2: bool = False) -> Stage:
         file.write_text(text + routes(None), encoding="utf-8")
         upload = UPLOAD_BYTES_OTHERWISE
     return Stage(folder, port, servers, upload, h2)
+
+
+def take_python_way(stage: Stage) -> None:
+    """Have Python handle every call, where this version can handle calls without Python."""
+    before = stage.file.read_text(encoding="utf-8")
+    stage.file.write_text(before + PYTHON_WAY, encoding="utf-8")
+    if "straight" in refusal(stage.file):
+        stage.file.write_text(before, encoding="utf-8")
 
 
 def arrange_mcp(folder: Path, servers: Servers) -> Stage:

@@ -1,7 +1,8 @@
 """The share of verdict, audit and metrics in a request's cost: with and without; see bare.py.
 
-Every gateway of this group is Crewgate on a configuration of the same kind. That nothing is judged
-or recorded where it should not be, and everything where it should, is looked at in each run.
+Every gateway of this group is Crewgate on a configuration of the same kind, and Python handles all
+calls. Each run checks that a gateway judges or records nothing where it should not, and everything
+where it should.
 """
 
 import os
@@ -17,7 +18,7 @@ from bench.hop.gateways import CREWGATE, ROOT, Gateway
 from bench.hop.groups.group import Group, Results
 from bench.hop.load import Load, Shape, bearer
 from bench.hop.processes import start
-from bench.hop.stage import Stage, arrange, tokens
+from bench.hop.stage import Stage, arrange, take_python_way, tokens
 from bench.hop.tools import PAGE
 from bench.report import Goal
 
@@ -74,6 +75,7 @@ def measure(arena: Arena) -> list[Measured]:
     with ExitStack() as stack:
         for place, (name, without) in enumerate(VARIANTS.items()):
             stage = stages[name] = arrange(arena.folder / f"share-{place}", arena.servers)
+            take_python_way(stage)
             token = tokens(stage).tool
             gateway = stack.enter_context(running(partial(begin, stage, name, without)))
             prove(arena, gateway, token)

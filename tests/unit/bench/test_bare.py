@@ -10,7 +10,7 @@ from bench.hop import bare
 from crewgate._native.audit_line import AuditLines, AuditLineTemplate
 from crewgate.audit.recorder import AuditRecorder
 from crewgate.core.verdict import Denial
-from crewgate.gateway.call import call_services
+from crewgate.gateway.call import call_audit_line, call_services
 from crewgate.gateway.call.authorizer import GateAuthorizer
 from crewgate.gateway.worker import main, worker
 
@@ -68,10 +68,15 @@ def test_a_worker_is_put_together_as_the_bench_believes(monkeypatch: pytest.Monk
         (worker, "GateAuthorizer"),
         (main, "AuditRecorder"),
         (call_services, "AuditLines"),
+        (main, "AuditWriter"),
+        (call_audit_line, "record_end"),
     ):
         monkeypatch.setattr(module, name, vars(module)[name])  # taken back at the end
-    monkeypatch.setenv(bare.VARIABLE, f"{bare.VERDICT},{bare.AUDIT}")
+    monkeypatch.setenv(bare.VARIABLE, f"{bare.VERDICT},{bare.AUDIT},{bare.METRICS}")
     monkeypatch.setattr(main, "main", lambda: 0)
     assert bare.work() == 0
     assert (worker.GateAuthorizer, main.AuditRecorder) == (bare.Waving, bare.Silent)
     assert call_services.AuditLines is bare.NoLines
+    assert (main.AuditWriter, call_audit_line.record_end) == (
+        *(bare.UncountedWriter, bare.record_end),
+    )

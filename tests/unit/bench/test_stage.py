@@ -40,6 +40,16 @@ def test_another_configuration_ends_the_run() -> None:
         changed(text.replace("http://127", "http://128"), SERVERS, h2=False)
 
 
+def test_python_handles_every_call_of_a_configuration_that_stays_good(tmp_path: Path) -> None:
+    """A version that handles all calls in Python has no key for it, and gets none."""
+    place = stage.Stage(tmp_path, 8443, SERVERS, upload_bytes=1, h2=False)
+    before = changed(fresh_config(8443, "bench"), SERVERS, h2=False)
+    place.file.write_text(before)
+    stage.take_python_way(place)
+    load(place.file)
+    assert place.file.read_text() in {before, before + stage.PYTHON_WAY}
+
+
 def test_what_crewgate_cannot_do_has_its_reason(tmp_path: Path) -> None:
     """As the configuration says it."""
     file = tmp_path / "crewgate.toml"
