@@ -37,6 +37,7 @@ def main(rounds: int, output: Path) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDTH)
+    report.show_processor(console)
     few = max(2, rounds // 10)
     announce(console, "processes and threads")
     scaling = [parallel.threads(few), *parallel.processes(few)]

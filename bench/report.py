@@ -5,12 +5,10 @@ machine: no host name, no path.
 """
 
 import json
-import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from os import cpu_count
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from bench import decisions, metrics, opening, tables
+from bench import decisions, metrics, opening, processor, tables
 from bench.parallel import Scaling
 from bench.sampling import Group, Result, Spread
 
@@ -91,16 +89,12 @@ def goals(report: Report) -> list[Goal]:
 
 def machine() -> dict[str, Any]:
     """Processor and versions."""
-    cpu = Path("/proc/cpuinfo")
-    lines = cpu.read_text().splitlines() if cpu.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": models[0] if models else platform.machine(),
-        "cores": cpu_count(),
-        "system": platform.system(),
-        "python": platform.python_version(),
-        "libraries": {name: version(name) for name in LIBRARIES},
-    }
+    return {**processor.processor(), "libraries": {name: version(name) for name in LIBRARIES}}
+
+
+def show_processor(console: Console) -> None:
+    """Print what all figures of this run come from."""
+    console.print(f"Processor: {processor.line(processor.processor())}\n", highlight=False)
 
 
 def document(report: Report) -> dict[str, Any]:

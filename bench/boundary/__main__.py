@@ -9,7 +9,16 @@ from rich.console import Console
 
 from bench.__main__ import LATEST, WIDTH, announce
 from bench.boundary import gateway, memory
-from bench.report import Goal, goal_table, group_table, headed, join, machine, spread
+from bench.report import (
+    Goal,
+    goal_table,
+    group_table,
+    headed,
+    join,
+    machine,
+    show_processor,
+    spread,
+)
 
 
 @click.command()
@@ -20,6 +29,7 @@ def main(rounds: int, output: Path) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDTH)
+    show_processor(console)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "memory").mkdir()

@@ -10,7 +10,7 @@ from rich.console import Console
 from bench.__main__ import LATEST, WIDTH, announce
 from bench.cluster import costs, gateways, storm
 from bench.cluster.report import Report, document, rendered
-from bench.report import join
+from bench.report import join, show_processor
 from crewgate import limits
 
 KINDS = ((limits.capsule_entries_max, True), (1, False), (1, True))  # entries, and with a table
@@ -26,6 +26,7 @@ def main(revocations: int, seconds: float, size: int, output: Path) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDTH)
+    show_processor(console)
     announce(console, "three gateways")
     with _folder() as name:
         times = gateways.measure(Path(name), revocations)

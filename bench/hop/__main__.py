@@ -16,8 +16,9 @@ from bench.hop.gateways import ENVOY, NGINX, STACK
 from bench.hop.groups.group import Group
 from bench.hop.groups.suite import GROUPS
 from bench.hop.mcp_gateways import CONTEXTFORGE, LITELLM
+from bench.report import show_processor
 
-WIDTH = 132  # where the output is no terminal
+WIDTH = 140  # where the output is no terminal
 NAMES = {
     "nginx": NGINX,
     "envoy": ENVOY,
@@ -31,6 +32,7 @@ NAMES = {
 @click.option("--group", "names", type=click.Choice([*GROUPS, "all"]), multiple=True)
 @click.option("--rounds", type=click.IntRange(1, 100), default=5, help="some groups take fewer")
 @click.option("--requests", type=click.IntRange(100, 10_000_000), default=20_000, help="a sample")
+@click.option("--rest", type=click.FloatRange(0, 60), default=5, help="seconds; of the group rest")
 @click.option("--peer", "peers", type=click.Choice([*NAMES, "none"]), multiple=True)
 @click.option("--environment", type=click.Path(path_type=Path), help="of the peers from PyPI, kept")
 @click.option("--output", type=click.Path(path_type=Path), default=LATEST, help="joined there")
@@ -38,6 +40,7 @@ def main(
     names: tuple[str, ...],
     rounds: int,
     requests: int,
+    rest: float,
     peers: tuple[str, ...],
     environment: Path | None,
     output: Path,
@@ -55,6 +58,7 @@ def main(
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDTH)
+    show_processor(console)
     asked = {NAMES[peer] for peer in peers or NAMES if peer in NAMES}
     with tempfile.TemporaryDirectory(prefix="crewgate-hop-") as name:
         folder = Path(name)
@@ -63,6 +67,7 @@ def main(
             install(place)
         groups, done = chosen(names), []
         with standing(folder, place, asked) as arena:
+            arena.rest_seconds = rest
             for group in groups:
                 measurement = attempt(group, arena, rounds, requests)
                 if measurement is not None:

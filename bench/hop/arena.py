@@ -40,6 +40,7 @@ class Arena:
     stage: Stage
     rounds: int = 1
     requests: int = 100
+    rest_seconds: float = 5.0
     gateways: list[Gateway] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)  # who is not here, and why

@@ -30,8 +30,11 @@ class Figure:
 CPU = Figure("cpu_microseconds", "CPU µs", "{:.1f}", ranged=True, ratio="CPU ×")
 RATE = Figure("per_second", "a second", "{:,.0f}", ratio="rate ×")
 P50 = Figure("p50_milliseconds", "p50 ms", "{:.2f}")
-P99 = Figure("p99_milliseconds", "p99 ms", "{:.2f}")
+P99 = Figure("p99_milliseconds", "p99 ms", "{:.2f}", ratio="p99 ×")
 P999 = Figure("p999_milliseconds", "p99.9 ms", "{:.2f}")
+# Of the first request of each stream, which waits for credit, for connections and for cold caches.
+START_P99 = Figure("start_p99_milliseconds", "start p99", "{:.2f}")
+START = Figure("start_milliseconds", "start ms", "{:.1f}")  # until all of them are answered
 CORE = Figure("core_percent", "of a core %", "{:.0f}")
 CONNECTED = Figure("connections", "connected", "{:.0f}")
 OTHER = Figure("answered_otherwise", "not 200", "{:.0f}")

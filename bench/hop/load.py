@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.hop.figures import CPU, RATE, Sample, times
+from bench.hop.figures import CPU, P99, RATE, START, START_P99, Sample, times
 from bench.hop.processes import cpu_seconds, on_core, tree
 
 PROGRAM = "h2load"
@@ -39,7 +39,8 @@ class Load:
     """What is sent. `rate`: requests a second over all connections; 0 is as many as come back.
 
     `answer_bytes`: the length of a right body, where a wrong one may have status 200 too; 0 is any.
-    The bytes of all bodies may differ from that by the share `spared`.
+    The bytes of all bodies may differ from that by the share `spared`. `script`: a file with the
+    time and the URL of each request of a connection; see `h2load --timing-script-file`.
     """
 
     shape: Shape
@@ -50,12 +51,14 @@ class Load:
     rate: int = 0
     answer_bytes: int = 0
     spared: float = 0.0
+    script: Path | None = None
 
     def options(self, requests: int) -> list[str]:
         """Of the command line."""
         shape = self.shape
         streams = OPEN_STREAMS if self.rate and not self.http1 else shape.streams
-        words = ["-n", str(requests), "-c", str(shape.connections), "-m", str(streams), "-t", "1"]
+        words = [f"--timing-script-file={self.script}"] if self.script else ["-n", str(requests)]
+        words += ["-c", str(shape.connections), "-m", str(streams), "-t", "1"]
         words += ["--h1"] if self.http1 else []
         words += ["-d", str(self.body)] if self.body else []
         words += [f"--rps={self.rate / shape.connections:g}"] if self.rate else []
@@ -99,17 +102,39 @@ def statuses(words: str) -> tuple[int, ...]:
     return tuple(map(int, found.groups())) if found else (0, 0, 0, 0)
 
 
-def logged_times(text: str) -> list[float]:
-    """Milliseconds of each request: the third column of h2load's log is in microseconds."""
-    return [int(line.split("\t")[2]) / 1e3 for line in text.splitlines()]
+@dataclass(frozen=True, order=True)
+class Request:
+    """One request of h2load's log: when it began, and how long its answer took."""
+
+    began: float  # in milliseconds
+    milliseconds: float
 
 
-def result(words: str, log: str, requests: int) -> Sample | None:
-    """Rate and times; None unless every request was answered with 2xx."""
+def logged(text: str) -> list[Request]:
+    """The requests in the order in which they began: columns 1 and 3 of the log, microseconds."""
+    rows = (line.split("\t") for line in text.splitlines())
+    return sorted(Request(int(row[0]) / 1e3, int(row[2]) / 1e3) for row in rows)
+
+
+def start(requests: list[Request]) -> Sample:
+    """The 99th percentile of the first requests, and the time until all of them are answered."""
+    last = max(request.began + request.milliseconds for request in requests)
+    p99 = times([request.milliseconds for request in requests])[P99.name]
+    return {START_P99.name: p99, START.name: last - requests[0].began}
+
+
+def result(words: str, log: str, requests: int, shape: Shape) -> Sample | None:
+    """Rate and times; None unless every request was answered with 2xx.
+
+    The first request of each stream is the start. The percentiles are those of the later ones; of
+    all, if there are no later ones.
+    """
     rate = RATE_WORDS.search(words)
     if rate is None or statuses(words)[0] != requests:
         return None
-    return {RATE.name: float(rate[1]), **times(logged_times(log))}
+    found, first = logged(log), shape.connections * shape.streams
+    steady = [request.milliseconds for request in found[first:] or found]
+    return {RATE.name: float(rate[1]), **times(steady), **start(found[:first])}
 
 
 def whole(words: str, load: Load, requests: int) -> bool:
@@ -127,7 +152,7 @@ def sample(pid: int, port: int, load: Load, requests: int, log: Path) -> Sample:
     words = h2load(port, load, requests, log)
     spent = cpu_seconds(pids) - before
     text = log.read_text(encoding="ascii") if log.exists() else ""
-    found = result(words, text, requests)
+    found = result(words, text, requests, load.shape)
     if found is None or not whole(words, load, requests):
         raise SystemExit(f"bench: not every request for {load.path} was answered so:\n{words}")
     return {CPU.name: spent / requests * 1e6, **found}

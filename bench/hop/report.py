@@ -1,7 +1,7 @@
 """A run of the hop as tables, and as one member of bench/results/latest.json.
 
 A group that was measured takes the place of what the document had of it; the other groups stay,
-each with its own date. Leaves the rest of the document as it is.
+each with its own date and processor. Leaves the rest of the document as it is.
 """
 
 import json
@@ -26,6 +26,7 @@ UNITS = {
     "cpu_microseconds": "of all processes of the gateway, a request",
     "per_second": "requests, as the load's client saw them",
     "p50_milliseconds": "of one request, as the load's client saw it; p99, p999 the same",
+    "start_milliseconds": "from the first request until the first one of each stream is answered",
     "resident_megabytes": "10^6 bytes, of that of its processes which carries the requests",
     "spreads": "low is the least of the rounds, high the most",
     "crewgate_over": "Crewgate's figure over this one's in the same round",
@@ -70,6 +71,7 @@ def document(measurement: Measurement) -> dict[str, Any]:
     return {
         "title": group.title,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": report.machine(),
         "load_average": getloadavg()[0],
         "rounds": measurement.rounds,
         "requests": measurement.requests,
@@ -86,7 +88,7 @@ def join(path: Path, measurement: Measurement) -> None:
     before = standing.get("hop")
     groups = before.get("groups", {}) if isinstance(before, dict) else {}
     groups = {**groups, measurement.group.name: document(measurement)}
-    report.join(path, {"hop": {"machine": report.machine(), "units": UNITS, "groups": groups}})
+    report.join(path, {"hop": {"units": UNITS, "groups": groups}})
 
 
 def cells(results: Results, measured: Measured, figures: tuple[Figure, ...]) -> list[str]:

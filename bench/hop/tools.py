@@ -25,7 +25,8 @@ PAGE = Tool("search.page", "GET", "/page")  # 200 bytes
 LARGE = Tool("search.large", "GET", "/large")  # 64 KiB, its length said
 STREAM = Tool("search.stream", "GET", "/stream")  # 64 KiB in pieces, no length
 TAKE = Tool("search.take", "POST", "/take")  # reads a body, answers 200 bytes
+KILOBYTE = Tool("search.kilobyte", "POST", "/kilobyte")  # reads a body, answers 1 KiB
 HUGE = Tool("search.huge", "GET", "/huge", bulk=True)  # 16 MiB in pieces
 SWALLOW = Tool("search.swallow", "POST", "/swallow", bulk=True)  # as TAKE
-TOOLS = (PAGE, LARGE, STREAM, TAKE, HUGE, SWALLOW)
+TOOLS = (PAGE, LARGE, STREAM, TAKE, KILOBYTE, HUGE, SWALLOW)
 STRANGE = "publish.post"  # what a token out of scope allows

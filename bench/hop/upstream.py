@@ -14,6 +14,7 @@ import httptools
 from bench.hop import mcp_server
 
 BODY = b"x" * 199 + b"\n"
+KILOBYTE = b"k" * 1024
 PIECE = b"y" * 4096
 PIECES = 16  # of a streamed answer
 HUGE_PIECE = b"z" * 65_536
@@ -36,6 +37,8 @@ def pieces(path: bytes) -> Iterator[bytes]:
     """What is written for a request, each in a turn of the loop of its own."""
     if path == b"/large":
         yield head(len(PIECE) * PIECES) + PIECE * PIECES
+    elif path == b"/kilobyte":
+        yield head(len(KILOBYTE)) + KILOBYTE
     elif path == b"/stream":
         yield head(None) + CHUNK
         for _ in range(PIECES - 1):

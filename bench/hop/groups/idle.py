@@ -11,17 +11,19 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from bench.hop.arena import Arena
-from bench.hop.figures import MEMORY, USUAL, Case, Figure, Measured, Sample, interleaved
-from bench.hop.gateways import Gateway
-from bench.hop.groups.group import Group
+from bench.hop.figures import MEMORY, USUAL, Case, Figure, Measured, Sample, find, interleaved
+from bench.hop.gateways import CREWGATE, Gateway
+from bench.hop.groups.group import Group, Results
 from bench.hop.limits import room
 from bench.hop.load import Load, Shape
 from bench.hop.processes import busiest, end, on_core, resident_megabytes, tree
 from bench.hop.tools import PAGE
+from bench.report import Goal
 
 SHAPE = Shape(16, 8)
 COUNT = 5_000
 EACH = Figure("kilobytes_each", "KB each", "{:.1f}")
+EACH_MAX = 25  # KB, at most
 ALONE = "without"
 
 
@@ -59,13 +61,18 @@ def with_memory(case: Case, gateway: Gateway, before: dict[str, float], count: i
     return Case(case.measured, take)
 
 
+def beside_title(count: int) -> str:
+    """The title of the case with so many idle connections."""
+    return f"beside {count:,} idle connections"
+
+
 def measure(arena: Arena) -> list[Measured]:
     """Without, then with."""
     count = min(COUNT, room())
     before: dict[str, float] = {}
     results = []
     with ExitStack() as stack:
-        for title, idle in ((ALONE, 0), (f"beside {count:,} idle connections", count)):
+        for title, idle in ((ALONE, 0), (beside_title(count), count)):
             # Crewgate's last: it is the first to close an idle connection, after two minutes.
             for gateway in reversed(arena.gateways if idle else ()):
                 stack.enter_context(idling(gateway, idle))
@@ -78,11 +85,20 @@ def measure(arena: Arena) -> list[Measured]:
     return results
 
 
+def goals(results: Results) -> list[Goal]:
+    """Of Crewgate; the bound is for as many connections as the group is meant to have."""
+    beside = find(results, beside_title(COUNT), CREWGATE)
+    if beside is None:
+        return []
+    return [Goal("memory of an idle connection", EACH_MAX, beside.spread(EACH).median, "KB")]
+
+
 GROUP = Group(
     "idle",
     f"A load of {SHAPE.name} without and beside idle connections",
     measure,
     figures=(*USUAL, MEMORY, EACH),
+    goals=goals,
     rounds=0.6,
     requests=0.5,
     usual=False,

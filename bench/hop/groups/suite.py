@@ -12,13 +12,14 @@ from bench.hop.groups import (
     memory,
     rates,
     refusals,
+    rest,
     share,
     streams,
     upstreams,
 )
 
 MODULES = (
-    *(streams, http1, upstreams, share, bodies, mcp, refusals, rates, branches),
+    *(streams, http1, upstreams, rest, share, bodies, mcp, refusals, rates, branches),
     *(
         mcp_gateways,
         export,

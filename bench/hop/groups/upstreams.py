@@ -8,15 +8,18 @@ from contextlib import ExitStack
 from functools import partial
 
 from bench.hop.arena import Arena, answers, introduce, running
-from bench.hop.figures import Measured, interleaved
+from bench.hop.figures import START, START_P99, USUAL, Measured, interleaved
 from bench.hop.gateways import CREWGATE, ENVOY, KINDS, Gateway
-from bench.hop.groups.group import Group
+from bench.hop.groups.beside_envoy import goals_of
+from bench.hop.groups.group import Group, Results
 from bench.hop.load import Load, Shape, bearer
 from bench.hop.stage import arrange, refusal, tokens
 from bench.hop.tools import PAGE
+from bench.report import Goal
 
 SHAPES = (Shape(16, 8), Shape(16, 1))
 ABLE = (CREWGATE, ENVOY)
+CPU_MAX = 0.45  # of Envoy's, with HTTP/2 to the tool server
 
 
 def speakers(arena: Arena, stack: ExitStack) -> list[tuple[Gateway, str]]:
@@ -61,6 +64,16 @@ def measure(arena: Arena) -> list[Measured]:
         return interleaved(cases, arena.rounds, arena.requests)
 
 
+def goals(results: Results) -> list[Goal]:
+    """Of HTTP/2; those of HTTP/1.1 are in streams.py."""
+    return goals_of(results, f"HTTP/2, {SHAPES[0].name}", CPU_MAX)
+
+
 GROUP = Group(
-    "upstreams", "HTTP/1.1 and HTTP/2 to the tool server", measure, rounds=0.6, requests=0.5
+    "upstreams",
+    "HTTP/1.1 and HTTP/2 to the tool server",
+    measure,
+    figures=(*USUAL, START_P99, START),
+    goals=goals,
+    requests=0.5,
 )

@@ -4,7 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from bench.hop.load import Load, Shape, at_least, bearer, logged_times, result, statuses, whole
+from bench.hop.load import (
+    Load,
+    Request,
+    Shape,
+    at_least,
+    bearer,
+    logged,
+    result,
+    start,
+    statuses,
+    whole,
+)
 
 WORDS = """\
 finished in 1.05s, 9523.81 req/s, 2.34MB/s
@@ -41,19 +52,35 @@ def test_statuses_are_counted_by_their_first_digit() -> None:
     assert statuses("") == (0, 0, 0, 0)
 
 
-def test_a_run_has_a_rate_and_times() -> None:
-    """The third column of the log is in microseconds."""
-    assert logged_times(LOG) == [1.5, 0.5]
-    found = result(WORDS.format(good=2, bad=0), LOG, 2)
+def test_a_script_has_the_times_of_the_requests() -> None:
+    """So the command line has no count."""
+    load = Load(Shape(2, 4), "/page", script=Path("file"))
+    assert options(load) == "--timing-script-file=file -c 2 -m 4 -t 1"
+
+
+def test_the_first_request_of_each_stream_is_no_part_of_the_steady_state() -> None:
+    """The log is in the order of the answers, in microseconds."""
+    assert logged(LOG) == [Request(1_700_000_000_000, 1.5), Request(1_700_000_000_000.1, 0.5)]
+    words = WORDS.format(good=2, bad=0)
+    found = result(words, LOG, 2, Shape(1, 1))
     assert found is not None
     assert found["per_second"] == 9523.81
-    assert found["p99_milliseconds"] == 1.5
+    assert (found["p99_milliseconds"], found["start_p99_milliseconds"]) == (0.5, 1.5)
+    whole_run = result(words, LOG, 2, Shape(2, 1))
+    assert whole_run is not None
+    assert whole_run["p99_milliseconds"] == whole_run["start_p99_milliseconds"] == 1.5
+
+
+def test_a_start_ends_with_the_last_answer() -> None:
+    """Whichever request gets it."""
+    found = start([Request(10.0, 5.0), Request(11.0, 1.0), Request(12.0, 2.5)])
+    assert found["start_milliseconds"] == 5.0
 
 
 @pytest.mark.parametrize("words", [WORDS.format(good=1, bad=1), WORDS.format(good=1, bad=0), ""])
 def test_a_run_with_a_failure_has_no_figures(words: str) -> None:
     """Neither where something was refused nor where an answer is missing."""
-    assert result(words, LOG, 2) is None
+    assert result(words, LOG, 2, Shape(1, 1)) is None
 
 
 def test_no_stream_goes_without_a_request() -> None:
