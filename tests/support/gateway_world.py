@@ -13,6 +13,7 @@ from scripted_server import Script, read_request, scripted
 from tls_listener import Edge, running_edge
 
 from crewgate import limits
+from crewgate._datapath.in_flight import InFlightCalls
 from crewgate._datapath.socket_poller import SocketPoller
 from crewgate.config import (
     A2AConfig,
@@ -45,7 +46,6 @@ from crewgate.errors import AlreadySettledError
 from crewgate.gateway.call.background_tasks import BackgroundTasks
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.gateway import Gateway
-from crewgate.gateway.call.in_flight import InFlightCalls
 from crewgate.gateway.call.undecided_call import ListenerPolicy
 from crewgate.gateway.routes import build
 from crewgate.ipc.attach_messages import CreditDrawn

@@ -39,12 +39,12 @@ from tls_listener import Edge, running_edge, write_certificate
 from unread_http1 import Unread
 
 from crewgate import limits
+from crewgate._datapath.in_flight import InFlightCalls
 from crewgate._datapath.socket_poller import SocketPoller
 from crewgate.config import ToolConfig
 from crewgate.gateway.call.background_tasks import BackgroundTasks
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.gateway import Gateway
-from crewgate.gateway.call.in_flight import InFlightCalls
 from crewgate.gateway.call.undecided_call import ListenerPolicy
 from crewgate.gateway.routes import build
 from crewgate.upstream.balancer import Host

@@ -3,6 +3,8 @@
 from functools import partial
 
 from crewgate import limits
+from crewgate._datapath.ended_calls import EndedCallQueue
+from crewgate._datapath.in_flight import InFlightCalls
 from crewgate._datapath.socket_poller import SocketPoller
 from crewgate._native.audit_line import AuditLines
 from crewgate._native.metrics import CallBatch
@@ -17,8 +19,6 @@ from crewgate.core.verdict import Denial
 from crewgate.gateway.call.authorizer import DrawCallback, GateAuthorizer
 from crewgate.gateway.call.background_tasks import BackgroundTasks
 from crewgate.gateway.call.call_metrics import CallMetrics
-from crewgate.gateway.call.ended_call_queue import EndedCallQueue
-from crewgate.gateway.call.in_flight import InFlightCalls
 from crewgate.gateway.call.open_streams import OpenStreams
 from crewgate.gateway.upstream_work.registry import WorkRegistry
 from crewgate.metrics.process_metrics import ProcessMetrics

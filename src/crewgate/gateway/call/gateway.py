@@ -8,7 +8,7 @@
    (`response_metering`).
 4. Settle: at the call's end its cost is known, and the rest of the reservation returns.
 5. Record: one line in the audit (`call_audit_line`), written before the settlement
-   (`ended_call_queue`), so that no settled call lacks one.
+   (`_datapath.ended_calls`), so that no settled call lacks one.
 
 The route is looked up first and checked last: without a good token an unknown path looks like any
 other. The gateway forwards what it has authorized: the same bytes of the target, the same body.

@@ -11,6 +11,7 @@ import logging
 import time
 
 from crewgate import errors
+from crewgate._datapath.in_flight import InFlightCall
 from crewgate._native.permit import Permit
 from crewgate.core import problem_types
 from crewgate.core.audit.records import CallOutcome
@@ -31,8 +32,8 @@ _log = logging.getLogger(__name__)
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 §9.2.2
 
 
-class ProxiedCall:
-    """One call: an `ExchangeCallbacks`, an upstream `CallObserver` and an `InFlightCall`.
+class ProxiedCall(InFlightCall):
+    """One call: an `ExchangeCallbacks` and an upstream `CallObserver` too.
 
     `outcome` is None until the call has ended. `is_touched`: a server may have seen the call.
     `status` is what that server answered, 0 for nothing. The pool sets `attempts` and `reuse_key`,
@@ -55,12 +56,9 @@ class ProxiedCall:
         "attempts",
         "ended_ns",
         "exchange",
-        "extend_after_ns",
         "info",
         "is_touched",
         "outcome",
-        "peer",
-        "permit",
         "response",
         "reuse_key",
         "sent_ns",
@@ -89,7 +87,6 @@ class ProxiedCall:
         self.status = 0
         self.attempts = 0
         self.reuse_key: ReuseKey = ""
-        self.extend_after_ns = 0
         self._services = services
         self._routes = pending.routes
         self._entry = entry

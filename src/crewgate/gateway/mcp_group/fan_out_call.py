@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 import trio
 from msgspec import structs
 
+from crewgate._datapath.in_flight import InFlightCall
 from crewgate._native.permit import Permit
 from crewgate.core.audit import record_builder
 from crewgate.core.audit.json_line import encode
@@ -32,8 +33,8 @@ class GroupReply(NamedTuple):
     body: bytes
 
 
-class FanOutCall:
-    """A call in flight (an `InFlightCall`), which a revocation ends. It costs nothing."""
+class FanOutCall(InFlightCall):
+    """A call in flight, which a revocation ends. It costs nothing."""
 
     def __init__(
         self,
@@ -46,7 +47,6 @@ class FanOutCall:
         """`method` is the one of the protocol, for the audit."""
         self.permit = permit
         self.peer = pending.exchange.peer
-        self.extend_after_ns = 0
         self._services = services
         self._pending = pending
         self._info = structs.replace(pending.described, tool=group, method=method, metric_tool="")

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import trio
 
 from crewgate import limits
+from crewgate._datapath.in_flight import InFlightCalls
 from crewgate._datapath.socket_poller import SocketPoller
 from crewgate._native.table import Table
 from crewgate.audit.recorder import AuditRecorder
@@ -26,7 +27,6 @@ from crewgate.gateway.call.authorizer import GateAuthorizer
 from crewgate.gateway.call.background_tasks import BackgroundTasks
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.gateway import Gateway
-from crewgate.gateway.call.in_flight import InFlightCalls
 from crewgate.gateway.call.undecided_call import ListenerPolicy
 from crewgate.gateway.routes import RouteTable
 from crewgate.gateway.upstream_work.canceller import WorkCanceller

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from crewgate.gateway.call.in_flight import InFlightCalls
+from crewgate._datapath.in_flight import InFlightCalls
 from crewgate.gateway.upstream_work.registry import WorkRegistry
 from crewgate.gateway.worker.listeners import Listeners
 from crewgate.metrics import families

@@ -14,6 +14,7 @@ from log_lines import logged
 from mcp_messages import encoded, headers, modern
 
 from crewgate import limits
+from crewgate._datapath.in_flight import InFlightCalls
 from crewgate.config import UpstreamOrigin
 from crewgate.core.audit.records import CallOutcome
 from crewgate.core.problem_types import Reason
@@ -21,7 +22,6 @@ from crewgate.core.verdict import Denial
 from crewgate.errors import UpstreamCircuitOpenError, UpstreamError
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.gateway import Gateway
-from crewgate.gateway.call.in_flight import InFlightCalls
 from crewgate.gateway.call.undecided_call import ListenerPolicy, UndecidedCall
 from crewgate.gateway.routes import build
 from crewgate.runtime.process_log import RepetitionFilter

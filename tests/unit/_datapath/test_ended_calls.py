@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import pytest
 from gateway_world import FakePermit, grant_of
 
+from crewgate._datapath.ended_calls import EndedCallQueue
 from crewgate._native.metrics import BATCH_CALLS_MAX, CallBatch, CallSeries
-from crewgate.gateway.call.ended_call_queue import EndedCallQueue
 
 
 class LoopHooks:

@@ -1,19 +1,21 @@
 """The registry of calls in flight: whom a key ends, and whom not."""
 
+import pytest
 from gateway_world import BRANCH, EXPIRES, ROOT, SIBLING, FakePermit, grant_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from crewgate import limits
+from crewgate._datapath.in_flight import InFlightCall, InFlightCalls
 from crewgate.core.audit.records import CallOutcome
 from crewgate.core.ids import branch_key
-from crewgate.gateway.call.in_flight import InFlightCalls
 
 CHILD = "0199c1d2-0000-7000-8000-000000000005"
 
 
-class Flight:
+class Flight(InFlightCall):
     def __init__(self, branch: str, *, parent: str = ROOT, expires: int = EXPIRES) -> None:
         self.permit = FakePermit(grant_of(branch, parent=parent, expires=expires), 0)
-        self.extend_after_ns = 0
         self.outcomes: list[CallOutcome] = []
 
     def end(self, outcome: CallOutcome) -> bool:
@@ -52,8 +54,8 @@ def test_nothing_is_left_of_calls_that_are_over() -> None:
     for flight in flights:
         live.remove(flight)
     assert not live
-    assert not live._below
-    assert not live._branches
+    assert len(live) == live.end_all() == 0
+    live.remove(flights[0])  # a second time
     assert live.terminate([_key(BRANCH), _key(ROOT)]) == 0
 
 
@@ -129,3 +131,61 @@ def test_a_call_that_comes_first_is_told_of() -> None:
     assert not live
     live.add(first)
     assert told == [0, 0]
+
+
+def test_a_call_takes_the_place_of_another_one() -> None:
+    """The registry ends the new call, when it would have ended the old one."""
+    live = InFlightCalls(10)
+    calls = [Flight(BRANCH), Flight(BRANCH), Flight(BRANCH)]
+    for call in calls:
+        live.add(call)
+    for at, old in enumerate(calls):
+        new = Flight(BRANCH)
+        live.replace(old, new)
+        calls[at] = new
+        assert old.outcomes == []
+        with pytest.raises(ValueError, match="that is not in flight"):
+            live.replace(old, Flight(BRANCH))
+    with pytest.raises(ValueError, match="in flight already"):
+        live.add(calls[0])
+    assert len(live) == 3
+    assert live.terminate([_key(ROOT)]) == 3
+    for call in calls:
+        live.remove(call)
+    assert not live
+
+
+def test_a_call_that_ends_others_of_its_branch() -> None:
+    """Each call ends once, although the first one that ends removes all of them."""
+    live = InFlightCalls(10)
+
+    class Leader(Flight):
+        def end(self, outcome: CallOutcome) -> bool:
+            for call in calls:
+                live.remove(call)
+            return super().end(outcome)
+
+    calls: list[Flight] = [Leader(BRANCH) for _ in range(3)]
+    for call in calls:
+        live.add(call)
+    assert live.terminate([_key(BRANCH)]) == 3
+    assert [call.outcomes for call in calls] == [[CallOutcome.REVOKED]] * 3
+    assert not live
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from([BRANCH, SIBLING, CHILD]))))
+def test_the_registry_has_the_calls_that_a_set_would_have(steps: list[tuple[int, str]]) -> None:
+    """Calls come and go in any order."""
+    live, model = InFlightCalls(10), dict[int, Flight]()
+    for number, branch in steps:
+        if number in model:
+            live.remove(model.pop(number))
+        else:
+            model[number] = Flight(branch)
+            live.add(model[number])
+        assert (len(live), bool(live)) == (len(model), bool(model))
+    for branch in (BRANCH, SIBLING, CHILD):
+        of_branch = [c for c in model.values() if c.permit.grant.branch == branch]
+        assert live.terminate([_key(branch)]) == len(of_branch)
+        assert all(call.outcomes == [CallOutcome.REVOKED] for call in of_branch)

@@ -1,0 +1,37 @@
+"""The C interface of the registry of calls in flight."""
+
+from libc.stdint cimport int64_t, uint64_t
+
+
+cdef class BranchInFlight
+
+
+cdef class InFlightCall:
+    cdef public object permit               # a Permit
+    cdef public object peer                 # the ClientInfo of its connection
+    cdef public uint64_t extend_after_ns    # when to extend the reservation, CLOCK_BOOTTIME
+    cdef BranchInFlight branch              # None: not in a registry
+    cdef InFlightCall previous, following   # of its branch
+
+
+cdef class BranchInFlight:
+    cdef tuple keys                         # those of the branch and of its ancestors
+    cdef InFlightCall first
+    cdef int64_t expires                    # the latest `exp` of its grants, s since 1970
+
+    cdef int collect(self, list calls) except -1
+
+
+cdef class InFlightCalls:
+    cdef object on_first
+    cdef dict branches                      # by the branch's own key
+    cdef Py_ssize_t count                   # of calls
+    cdef uint64_t reservation_ns
+    cdef object scanned
+
+    cdef int add_call(self, InFlightCall call) except -1
+    cdef int remove_call(self, InFlightCall call) except -1
+    # `new` takes the place of `old`, whose permit it has; `old` is removed.
+    cdef int replace_call(self, InFlightCall old, InFlightCall new) except -1
+    cdef list every(self)
+    cdef list revoked(self)
