@@ -5,8 +5,8 @@ Revocations arrive in two ways:
 - The agent pushes the revoked keys. This is fast, but a push may be lost.
 - The worker scans every permit when the table's revocation generation has changed. This is certain.
 
-The calls of a branch are a linked list, so a call costs no hash and no set. A method that ends calls
-collects them first, because the end of a call removes it from its list, and may end others.
+The calls of a branch are a linked list, so a call costs no hash and no set. A method that ends
+calls collects them first, because the end of a call removes it from its list, and may end others.
 """
 
 from collections import deque

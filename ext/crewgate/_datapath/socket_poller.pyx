@@ -143,7 +143,7 @@ cdef class SocketPoller:
             # costs half as much as giving the loop to Trio and getting it back.
             self.has_new_task = False
             while self.turn(wait) and cg_clock_ns(CLOCK_MONOTONIC) < until:
-                wait = 0.0 if self.idle_work or self.has_new_task else self.turn_wait
+                wait = 0.0 if self.has_new_task else self.turn_wait
             self.finish()
 
     def take_turn(self):

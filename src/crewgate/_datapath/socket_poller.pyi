@@ -7,9 +7,10 @@ One turn:
 3. Run the work that was deferred to the end of the turn (`at_end`), then the writes
    (`write_at_end`), one for each connection.
 
-When no socket is ready any more, the idle work (`when_idle`: audit and settlement) runs, and then
-Trio's other tasks. A wait of Trio costs 7 µs and a system call; a turn shares one among all ready
-sockets. The poller knows sockets by number, and nothing of what they carry.
+When no socket has been ready for a moment, and at the latest after `limits.turns_seconds_max`, the
+idle work (`when_idle`: audit and settlement) runs, and then Trio's other tasks. So the calls of many
+turns share one write of the audit. A wait of Trio costs 7 µs and a system call; a turn shares one
+among all ready sockets. The poller knows sockets by number, and nothing of what they carry.
 
 Sockets of large bodies always have more to read, so they come after all others and few in each
 turn. A small call then waits for a few of them and not for all (sparse flows first, as in FQ-CoDel,
@@ -64,7 +65,11 @@ class SocketPoller:
     def at_end(self, work: Callable[[], object]) -> None:
         """Run `work` once, at the end of this turn and before its writes."""
     def when_idle(self, work: Callable[[], object]) -> None:
-        """Run `work` once when no socket is ready, within `limits.turns_seconds_max`."""
+        """Run `work` once, before Trio's tasks run next.
+
+        That is when no socket has been ready for `limits.turn_wait_seconds`, or after turns of
+        `limits.turns_seconds_max`.
+        """
     def write_at_end(self, work: Callable[[], object]) -> None:
         """Run `work` once, at the end of this turn, after all other work."""
     def yield_to_trio(self) -> None:

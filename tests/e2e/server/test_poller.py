@@ -296,7 +296,10 @@ def test_who_waits_behind_small_calls_and_changes_is_asked_anew() -> None:
 async def test_nobody_waits_for_more_while_a_task_waits_for_the_loop(
     monkeypatch: pytest.MonkeyPatch, begins_a_task: bool
 ) -> None:
-    """The next turn is waited for a moment, unless Trio has something to do."""
+    """The poller waits a moment for the next turn, unless Trio has something to do.
+
+    It runs idle work after that, and before Trio gets the loop.
+    """
     monkeypatch.setattr(limits, "turns_seconds_max", 60.0)  # a slow turn is not the last one here
     monkeypatch.setattr(limits, "turn_wait_seconds", 60.0)
     poller, order, started = SocketPoller(), list[str](), trio.Event()
@@ -304,6 +307,8 @@ async def test_nobody_waits_for_more_while_a_task_waits_for_the_loop(
     def act(pair: Pair) -> None:
         order.append("socket")
         started.set()
+        if len(pair.seen) == 1:
+            poller.when_idle(lambda: order.append("idle work"))
         if begins_a_task or len(pair.seen) == 2:
             poller.yield_to_trio()
         else:
@@ -319,7 +324,8 @@ async def test_nobody_waits_for_more_while_a_task_waits_for_the_loop(
         pair = Pair(poller, act)
         pair.far.send(b"x")
         await _until(lambda: "task" in order)
-        assert order == (["socket", "task"] if begins_a_task else ["socket", "socket", "task"])
+        sockets = ["socket"] if begins_a_task else ["socket", "socket"]
+        assert order == [*sockets, "idle work", "task"]
         pair.close(poller)
         nursery.cancel_scope.cancel()
     poller.close()
