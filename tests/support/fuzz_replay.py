@@ -8,6 +8,7 @@ import mmap
 import struct
 from pathlib import Path
 
+import slow_fields
 from crew_world import World
 from gate_world import Gatehouse
 
@@ -27,6 +28,7 @@ from crewgate.errors import InvalidRequestError, TableError, TableFullError
 GEOMETRY = TableCapacities(64, 64, 128, 2)
 HEADER_BYTES = 128  # those that are never written again
 OPERATIONS_MAX = 200
+FIELDS_MAX = 16
 PARENTS_MAX = 9
 
 
@@ -39,6 +41,12 @@ class Input:
     def take(self, size: int) -> int:
         taken, self.data = self.data[:size], self.data[size:]
         return int.from_bytes(taken, "little")
+
+    def text(self) -> bytes:
+        """A text after its length, which is one byte."""
+        size = self.take(1)
+        taken, self.data = self.data[:size], self.data[size:]
+        return taken
 
 
 def token(data: bytes) -> None:
@@ -98,6 +106,21 @@ def field_name(data: bytes) -> None:
     with contextlib.suppress(InvalidRequestError):
         FieldFilter([name], [other], [name]).kept(fields)
     assert written(fields).count(b"\r\n") >= 2
+
+
+def field_rules(data: bytes) -> None:
+    given = Input(data)
+    is_request = given.take(1) & 1
+    names = {b"connection", b"cookie", b"keep-alive", b"te"}
+    token, fields = given.text(), []
+    while given.data and len(fields) < FIELDS_MAX:
+        fields.append((given.text(), given.text()))
+    if not is_request:
+        assert ResponseFilter(names).kept(fields) == slow_fields.answered(fields, names)
+        return
+    with contextlib.suppress(InvalidRequestError):
+        expected = slow_fields.passed(fields, names, (), (), token)
+        assert FieldFilter(names, (), ()).kept(fields, token) == expected
 
 
 def credit(data: bytes) -> None:

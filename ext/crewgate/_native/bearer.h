@@ -96,4 +96,26 @@ static int bearer_is_one(const unsigned char *token, size_t n) {
     return n != 0 && !memchr(token, ' ', n) && !memchr(token, ',', n) && !memchr(token, '\t', n);
 }
 
+/* What a search has found so far; begin with zeros. */
+typedef struct {
+    int has_authorization;
+    const unsigned char *token;  /* NULL: none */
+    size_t size;
+} bearer_search;
+
+/* Takes the value of a field that may carry the token; 0 if the request is invalid. */
+static int bearer_take(
+    bearer_search *search, int is_authorization, const unsigned char *value, size_t n) {
+    size_t begin = 0, size = n;
+    if (is_authorization) {
+        if (search->has_authorization) return 0;
+        search->has_authorization = 1;
+        if (!bearer_token(value, n, &begin, &size)) return 1;
+    }
+    if (search->token || !bearer_is_one(value + begin, size)) return 0;
+    search->token = value + begin;
+    search->size = size;
+    return 1;
+}
+
 #endif

@@ -5,61 +5,57 @@ It checks only that there is exactly one token. The gate decides whether that is
 
 from crewgate.core.problem_types import Reason
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.string cimport memcmp, memset
 
-from crewgate._native.fields cimport checked, name_glance, name_glance_add, name_may_be_among
-
-cdef extern from "bearer.h" nogil:
-    bint bearer_in_query(const unsigned char *query, size_t n) noexcept
-    bint bearer_token(const unsigned char *value, size_t n, size_t *begin, size_t *size) noexcept
-    bint bearer_is_one(const unsigned char *token, size_t n) noexcept
+from crewgate._native.fields cimport (
+    FieldSlices, checked, close_slices, fill_names, message_field, name_set_close, name_set_has,
+    open_slices,
+)
 
 cdef object INVALID = Reason.INVALID_REQUEST
 cdef object MISSING = Reason.MISSING_TOKEN
-cdef bytes AUTHORIZATION = b"authorization"
+cdef char *AUTHORIZATION = b"authorization"
 
 
-cdef inline const unsigned char *text_of(bytes text) noexcept:
-    return <const unsigned char *>PyBytes_AS_STRING(text)
+cdef bint is_authorization(const message_field *field) noexcept nogil:
+    return field.name_size == 13 and memcmp(field.name, AUTHORIZATION, 13) == 0
 
 
 cdef class TokenFinder:
     """See the stub."""
 
-    cdef name_glance glance
-    cdef frozenset carriers
-
     def __cinit__(self, carriers):
-        self.carriers = frozenset(carriers)
-        for name in self.carriers:
-            if not PyBytes_CheckExact(name):
-                raise TypeError("a carrier's name is bytes")
-            name_glance_add(&self.glance, text_of(name), PyBytes_GET_SIZE(name))
+        self.carriers = fill_names(&self.names, carriers)
 
-    cdef bint carries(self, bytes name) except -1:
-        return name_may_be_among(&self.glance, text_of(name), PyBytes_GET_SIZE(name)) and (
-            name in self.carriers)
+    def __dealloc__(self):
+        name_set_close(&self.names)
+
+    cdef bint search(self, const message_field *fields, size_t count, const unsigned char *query,
+                     size_t query_size, bearer_search *search) noexcept nogil:
+        cdef const message_field *field
+        cdef size_t at
+        memset(search, 0, sizeof(bearer_search))
+        if bearer_in_query(query, query_size):
+            return False
+        for at in range(count):
+            field = &fields[at]
+            if name_set_has(&self.names, field.name, field.name_size) and not bearer_take(
+                    search, is_authorization(field), field.value, field.value_size):
+                return False
+        return True
 
     def find(self, fields, bytes query not None):
-        cdef tuple walked = checked(fields)
-        cdef bytes name, value, found = None
-        cdef bint authorized = False
-        cdef size_t begin, size
-        if bearer_in_query(text_of(query), PyBytes_GET_SIZE(query)):
-            return INVALID
-        for field in walked:
-            name = <bytes>(<tuple>field)[0]
-            if not self.carries(name):
-                continue
-            value = <bytes>(<tuple>field)[1]
-            begin, size = 0, <size_t>PyBytes_GET_SIZE(value)
-            if name == AUTHORIZATION:
-                if authorized:
-                    return INVALID
-                authorized = True
-                if not bearer_token(text_of(value), size, &begin, &size):
-                    continue
-            if found is not None or not bearer_is_one(text_of(value) + begin, size):
+        cdef tuple walked = checked(fields)  # keeps the slices
+        cdef FieldSlices slices
+        cdef bearer_search found
+        cdef const unsigned char *text = <const unsigned char *>PyBytes_AS_STRING(query)
+        try:
+            open_slices(&slices, walked)
+            if not self.search(slices.fields, slices.count, text, PyBytes_GET_SIZE(query), &found):
                 return INVALID
-            found = value[begin:begin + size]
-        return MISSING if found is None else found
+            if found.token == NULL:
+                return MISSING
+            return PyBytes_FromStringAndSize(<const char *>found.token, <Py_ssize_t>found.size)
+        finally:
+            close_slices(&slices)

@@ -10,12 +10,11 @@ from crewgate.errors import InvalidRequestError
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize
 from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.tuple cimport PyTuple_Check, PyTuple_GET_SIZE
-from libc.string cimport memcmp, memcpy
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp
 
 cdef bytes ours = OURS
 cdef bytes plain = PLAIN
-cdef const unsigned char *MAP = <const unsigned char *>PyBytes_AS_STRING(plain)
-cdef char *CONNECTION = b"connection"
 
 if len(plain) != 256:
     raise ImportError("PLAIN does not map every byte")
@@ -40,16 +39,63 @@ cdef tuple checked(object fields):
     return walked
 
 
-cdef frozenset names_of(object names):
-    cdef frozenset given = frozenset(names)
-    for name in given:
+cdef frozenset fill_names(name_set *names, object given):
+    """Fill a new set; return its names, which have to be kept as long as the set."""
+    cdef frozenset kept = frozenset(given)
+    for name in kept:
         if not PyBytes_CheckExact(name):
             raise TypeError("a field's name is bytes")
-    return given
+    if not name_set_open(names, <size_t>len(kept)):
+        raise MemoryError
+    for name in kept:
+        name_set_add(names, text_of(name), size_of(name))
+    name_set_sort(names)
+    return kept
 
 
-cdef bint is_connection(bytes name) noexcept:
-    return size_of(name) == 10 and memcmp(text_of(name), CONNECTION, 10) == 0
+cdef int open_slices(FieldSlices *slices, tuple fields) except -1:
+    """Fill slices with checked fields. Close them with `close_slices`, also after an error."""
+    cdef size_t at
+    cdef message_field *slot
+    slices.count = <size_t>len(fields)
+    slices.fields, slices.kept = slices.usual_fields, slices.usual_kept
+    if slices.count > SLICES_USUAL:
+        slices.fields = <message_field *>calloc(slices.count, sizeof(message_field))
+        slices.kept = <const message_field **>calloc(slices.count, sizeof(message_field *))
+        if slices.fields == NULL or slices.kept == NULL:
+            raise MemoryError
+    for at in range(slices.count):
+        field = <tuple>fields[at]
+        slot = &slices.fields[at]
+        slot.name, slot.name_size = text_of(<bytes>field[0]), size_of(<bytes>field[0])
+        slot.value, slot.value_size = text_of(<bytes>field[1]), size_of(<bytes>field[1])
+    return 0
+
+
+cdef void close_slices(FieldSlices *slices) noexcept:
+    if slices.fields != slices.usual_fields:
+        free(slices.fields)
+    if slices.kept != slices.usual_kept:
+        free(slices.kept)
+
+
+cdef bytes lines_of(const message_field **fields, size_t count):
+    """Return some fields as HTTP/1.1 writes them."""
+    cdef bytes text = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>field_lines_size(fields, count))
+    field_lines_put(PyBytes_AS_STRING(text), fields, count)
+    return text
+
+
+cdef bytes lines(tuple fields):
+    cdef FieldSlices slices
+    cdef size_t at
+    try:
+        open_slices(&slices, fields)
+        for at in range(slices.count):
+            slices.kept[at] = &slices.fields[at]
+        return lines_of(slices.kept, slices.count)
+    finally:
+        close_slices(&slices)
 
 
 def written(fields):
@@ -80,113 +126,97 @@ def named(fields, frozenset names not None, Py_ssize_t value_bytes_max):
     return tuple(found)
 
 
-cdef bytes lines(tuple fields):
-    cdef Py_ssize_t size = 0
-    for field in fields:
-        size += PyBytes_GET_SIZE((<tuple>field)[0]) + PyBytes_GET_SIZE((<tuple>field)[1]) + 4
-    cdef bytes text = PyBytes_FromStringAndSize(NULL, size)
-    cdef char *end = PyBytes_AS_STRING(text)
-    for field in fields:
-        end = put(end, <bytes>(<tuple>field)[0], b": ")
-        end = put(end, <bytes>(<tuple>field)[1], b"\r\n")
-    return text
-
-
-cdef inline char *put(char *end, bytes text, const char *two) noexcept:
-    """Append a text and two characters; return the new end."""
-    cdef size_t size = size_of(text)
-    memcpy(end, text_of(text), size)
-    memcpy(end + size, two, 2)
-    return end + size + 2
-
-
 cdef class Filter:
     """The common base of both filters: the loop over the fields."""
 
-    cdef set_dropped(self, object dropped):
-        self.dropped = names_of(dropped)
-        for name in self.dropped:
-            name_glance_add(&self.glance, text_of(name), size_of(name))
+    def __cinit__(self, *_):
+        self.rules.map, self.rules.ours = text_of(plain), text_of(ours)
+        self.rules.ours_size = size_of(ours)
 
-    cdef inline bint is_dropped(self, bytes name) except -1:
-        return name_may_be_among(&self.glance, text_of(name), size_of(name)) and (
-            name in self.dropped)
+    def __dealloc__(self):
+        name_set_close(&self.rules.dropped)
+        name_set_close(&self.rules.refused)
+        name_set_close(&self.rules.allowed)
 
-    cdef int passes(self, bytes name) except -1:
-        raise NotImplementedError
+    cdef Py_ssize_t select(
+            self, const message_field *fields, size_t count, const unsigned char *token,
+            size_t token_size, const message_field **kept) noexcept nogil:
+        return fields_select(&self.rules, fields, count, token, token_size, kept)
+
+    def kept(self, fields, bytes token not None=b""):
+        cdef tuple walked = checked(fields)
+        cdef FieldSlices slices
+        cdef Py_ssize_t count, at
+        try:
+            open_slices(&slices, walked)
+            count = self.select(
+                slices.fields, slices.count, text_of(token), size_of(token), slices.kept)
+            if count != FIELDS_UNUSUAL:
+                return [walked[slices.kept[at] - slices.fields] for at in range(count)]
+        finally:
+            close_slices(&slices)
+        return self.chosen(walked, token)
+
+    def written(self, fields, bytes token not None=b""):
+        cdef tuple walked = checked(fields)
+        cdef FieldSlices slices
+        cdef Py_ssize_t count
+        try:
+            open_slices(&slices, walked)
+            count = self.select(
+                slices.fields, slices.count, text_of(token), size_of(token), slices.kept)
+            if count != FIELDS_UNUSUAL:
+                return lines_of(slices.kept, <size_t>count)
+        finally:
+            close_slices(&slices)
+        return lines(tuple(self.chosen(walked, token)))
+
+    cdef bint passes(self, bytes name) except -1:
+        cdef int decided = field_decide(&self.rules, text_of(name), size_of(name))
+        if decided == FIELD_REFUSED:
+            raise InvalidRequestError(400, f"the field {name.decode('latin-1')} is the gateway's")
+        return decided == FIELD_PASSED
 
     cdef set options(self, tuple fields):
-        """Return the fields that Connection names as hop-by-hop (RFC 9110, section 7.6.1), without
-        `keep-alive`, which is dropped anyway; None if there are none, as always in HTTP/2."""
+        """Return the fields that Connection names as hop-by-hop (RFC 9110, section 7.6.1); None if
+        all of them are dropped anyway."""
         cdef set named = None
-        cdef bytes value
+        cdef bytes name, value
         for field in fields:
-            if is_connection(<bytes>(<tuple>field)[0]):
-                value = <bytes>(<tuple>field)[1]
-                if self.is_dropped(value):
-                    continue
-                named = set() if named is None else named
-                for option in value.split(b","):
-                    named.add((<bytes>option).strip().lower())
+            name, value = <bytes>(<tuple>field)[0], <bytes>(<tuple>field)[1]
+            if not field_is_connection(text_of(name), size_of(name)) or (
+                    field_options_are_dropped(&self.rules, text_of(value), size_of(value))):
+                continue
+            named = set() if named is None else named
+            for option in value.split(b","):
+                named.add((<bytes>option).strip().lower())
         return named
 
     cdef list chosen(self, tuple walked, bytes token):
-        """Return the fields to pass on, without those whose value has the token, if it is given."""
+        """Return the fields to pass on if `select` cannot decide: the same rules on objects."""
         cdef list kept = []
         cdef set named = self.options(walked)
         cdef bytes name, value
-        cdef size_t least = size_of(token)
         for field in walked:
-            name = <bytes>(<tuple>field)[0]
-            if not self.passes(name) or (named is not None and name in named):
-                continue
-            if least:
-                value = <bytes>(<tuple>field)[1]
-                if size_of(value) >= least and token in value:
-                    continue
-            kept.append(field)
+            name, value = <bytes>(<tuple>field)[0], <bytes>(<tuple>field)[1]
+            if self.passes(name) and (named is None or name not in named) and not field_has(
+                    text_of(value), size_of(value), text_of(token), size_of(token)):
+                kept.append(field)
         return kept
-
-    def kept(self, fields, bytes token not None=b""):
-        return self.chosen(checked(fields), token)
-
-    def written(self, fields, bytes token not None=b""):
-        return lines(tuple(self.chosen(checked(fields), token)))
 
 
 cdef class FieldFilter(Filter):
     """See the stub."""
 
     def __cinit__(self, dropped, refused, allowed):
-        self.set_dropped(dropped)
-        self.refused = tuple(names_of(refused))
-        self.allowed = names_of(allowed)
-
-    cdef int passes(self, bytes name) except -1:
-        if self.is_dropped(name):
-            return False
-        if self.is_ours(name):
-            raise InvalidRequestError(400, f"the field {name.decode('latin-1')} is the gateway's")
-        return name_is_plain(text_of(name), size_of(name), MAP) or name in self.allowed
-
-    cdef bint is_ours(self, bytes name) noexcept:
-        if name_begins(text_of(name), size_of(name), MAP, text_of(ours), size_of(ours)):
-            return True
-        for word in self.refused:
-            if size_of(<bytes>word) == size_of(name) and name_begins(
-                    text_of(name), size_of(name), MAP, text_of(<bytes>word), size_of(name)):
-                return True
-        return False
+        self.rules.is_request = True
+        self.dropped = fill_names(&self.rules.dropped, dropped)
+        self.refused = fill_names(&self.rules.refused, refused)
+        self.allowed = fill_names(&self.rules.allowed, allowed)
 
 
 cdef class ResponseFilter(Filter):
     """See the stub."""
 
     def __cinit__(self, dropped):
-        self.set_dropped(dropped)
-
-    cdef int passes(self, bytes name) except -1:
-        if self.is_dropped(name):
-            return False
-        # As in a request: some frameworks map "-", "_" and "." of a name to one character.
-        return not name_begins(text_of(name), size_of(name), MAP, text_of(ours), size_of(ours))
+        self.dropped = fill_names(&self.rules.dropped, dropped)

@@ -11,6 +11,7 @@ PLAYED = {
     "bearer": fuzz_replay.bearers,
     "credit": fuzz_replay.credit,
     "field_name": fuzz_replay.field_name,
+    "field_rules": fuzz_replay.field_rules,
     "json": fuzz_replay.json,
     "json_document": fuzz_replay.json_document,
     "request_line": fuzz_replay.request_line,

@@ -171,6 +171,23 @@ def test_nothing_is_kept_or_lost() -> None:
     assert_no_leak(walk, name, value, good[0])
 
 
+@pytest.mark.parametrize(
+    "options", [b"keep-alive", b" Keep-Alive ,TE", b"close, keep-alive", b"x-1"]
+)
+def test_more_fields_than_usual(options: bytes) -> None:
+    """A message of any size is filtered by the same rules, whatever its Connection names."""
+    sent = [(b"x-%d" % number, b"%d" % number) for number in range(300)]
+    sent += [(b"connection", options), (b"te", b""), (b"cookie", b"1")]
+    dropped = {b"connection", b"cookie", b"keep-alive", b"te"}
+    expected = slow_fields.passed(sent, dropped, (), (), b"29")
+    assert expected == slow_fields.answered(
+        [field for field in sent if b"29" not in field[1]], dropped
+    )
+    assert FieldFilter(dropped, (), ()).kept(sent, b"29") == expected
+    assert FieldFilter(dropped, (), ()).written(sent, b"29") == slow_fields.written(expected)
+    assert written(sent) == slow_fields.written(sent)
+
+
 @given(fields(), names)
 def test_the_values_of_a_name(sent: list[Field], name: bytes) -> None:
     """All of them in order; the name is compared byte for byte."""
