@@ -1,6 +1,6 @@
 """The C interface of the registry of calls in flight."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 
 cdef class BranchInFlight
@@ -12,6 +12,13 @@ cdef class InFlightCall:
     cdef public uint64_t extend_after_ns    # when to extend the reservation, CLOCK_BOOTTIME
     cdef BranchInFlight branch              # None: not in a registry
     cdef InFlightCall previous, following   # of its branch
+
+    # For a straight call (`straight_call`). Its client has closed the stream (RFC 9113 §7).
+    cdef int stream_closed(self, int32_t stream, uint32_t code) except -1
+    # Take the whole answer from the `http1_connection.HTTP1Connection`.
+    cdef int answered(self, object connection) except -1
+    # Return the ordinary call (a CallObserver) that goes on in place of this one on the connection.
+    cdef object become_caller(self, object connection)
 
 
 cdef class BranchInFlight:

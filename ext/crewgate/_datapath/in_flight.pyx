@@ -14,7 +14,7 @@ from collections import deque
 from crewgate import limits
 from crewgate.core.audit.records import CallOutcome
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 cdef object CANCELLED = CallOutcome.CANCELLED
 cdef object EXPIRED = CallOutcome.EXPIRED
@@ -25,6 +25,15 @@ cdef class InFlightCall:
     """See the stub."""
 
     def end(self, outcome):
+        raise NotImplementedError
+
+    cdef int stream_closed(self, int32_t stream, uint32_t code) except -1:
+        raise NotImplementedError
+
+    cdef int answered(self, object connection) except -1:
+        raise NotImplementedError
+
+    cdef object become_caller(self, object connection):
         raise NotImplementedError
 
 
