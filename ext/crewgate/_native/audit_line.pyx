@@ -34,17 +34,6 @@ cdef bytes OUTCOME = b'"outcome":"'
 cdef bytes QUOTA = b',"quota_micro":'
 cdef bytes DURATION = b',"duration_us":'
 
-cdef struct Ending:
-    int64_t time_ns, cost_micro, remaining_micro, duration_us, status, bytes_in, bytes_out
-    bint has_remaining
-    const unsigned char *id  # 16 bytes, or NULL
-    const char *outcome
-    const char *would
-    const char *certificate
-    const char *trace
-    Py_ssize_t outcome_size, would_size, certificate_size, trace_size
-
-
 cdef char *put(char *to, bytes text) noexcept:
     return text_put(to, PyBytes_AS_STRING(text), <size_t>PyBytes_GET_SIZE(text))
 
@@ -108,14 +97,6 @@ def request_text(bytes identifier not None):
 cdef class AuditLineTemplate:
     """See the stub."""
 
-    cdef bytes head    # up to the time
-    cdef bytes middle  # from the request's end to the outcome
-    cdef bytes quota   # from the cost's end to the duration
-    # What the last counted call adds to: most calls of a template end in the same way.
-    cdef CallSeries series
-    cdef object outcome
-    cdef int64_t status
-
     def __cinit__(self, request, grant):
         end = records.CallEnd(Outcome.DONE, 0)
         cdef bytes line = lines.encode(record_builder.permitted(request, grant, end))
@@ -151,14 +132,23 @@ cdef class AuditLineTemplate:
     def count(self, CallBatch calls not None, outcome, int64_t status, Py_ssize_t line_bytes,
               int64_t arrived, int64_t started, int64_t sent, int64_t answered, int64_t ended,
               int64_t reserved, int64_t spent):
-        if self.series is None or outcome is not self.outcome or status != self.status:
-            return False
-        calls.put(self.series, line_bytes, ended - arrived, answered - sent if answered else -1,
-                  started - arrived, reserved, spent, 0)
-        return True
+        cdef CallTimes times
+        times.arrived, times.started, times.sent = arrived, started, sent
+        times.answered, times.ended = answered, ended
+        return self.count_call(calls, outcome, status, line_bytes, &times, reserved, spent)
 
     def remember(self, CallSeries series not None, outcome, int64_t status):
         self.series, self.outcome, self.status = series, outcome, status
+
+    cdef bint count_call(self, CallBatch calls, object outcome, int64_t status,
+                         Py_ssize_t line_bytes, const CallTimes *times, int64_t reserved,
+                         int64_t spent) except -1:
+        if self.series is None or outcome is not self.outcome or status != self.status:
+            return False
+        calls.put(self.series, line_bytes, times.ended - times.arrived,
+                  times.answered - times.sent if times.answered else -1,
+                  times.started - times.arrived, reserved, spent, 0)
+        return True
 
     cdef bytes written(self, const Ending *ending):
         # The names of members, quotes and commas take less than 180 bytes beside texts and numbers.
@@ -202,11 +192,14 @@ cdef class AuditLineTemplate:
         return PyBytes_FromStringAndSize(text, put(to, b"}\n") - text)
 
 
+cdef tuple key_of(object grant, object tool, object method, object listener, object peer):
+    """Return the key of a template. It has the address of the grant, because hashing a grant costs
+    as much as a line. The cache keeps the grant, so no other object can get that address."""
+    return (<size_t><PyObject *>grant, tool, method, listener, peer)
+
+
 cdef class AuditLines:
     """See the stub."""
-
-    cdef dict known
-    cdef Py_ssize_t capacity
 
     def __cinit__(self, Py_ssize_t capacity=limits.call_lines_max):
         if capacity < 1:
@@ -217,18 +210,20 @@ cdef class AuditLines:
     def __len__(self):
         return len(self.known)
 
+    cdef AuditLineTemplate find(
+            self, object grant, object tool, object method, object listener, object peer):
+        found = self.known.get(key_of(grant, tool, method, listener, peer))
+        return None if found is None else (<tuple>found)[0]
+
     def line(self, request, grant):
-        # The gate gives all calls of a token the same grant object. The key has the address of the
-        # grant, because hashing a grant costs as much as a line. The cache keeps the grant, so no
-        # other object can get that address.
-        cdef tuple key = (
-            <size_t><PyObject *>grant, request.tool, request.method, request.listener,
-            request.peer)
-        found = self.known.get(key)
+        tool, method = request.tool, request.method
+        listener, peer = request.listener, request.peer
+        # The gate gives all calls of a token the same grant object.
+        found = self.find(grant, tool, method, listener, peer)
         if found is not None:
-            return (<tuple>found)[0]
+            return found
         made = AuditLineTemplate(request, grant)
         if len(self.known) >= self.capacity:
             del self.known[next(iter(self.known))]  # the oldest one
-        self.known[key] = (made, grant)
+        self.known[key_of(grant, tool, method, listener, peer)] = (made, grant)
         return made

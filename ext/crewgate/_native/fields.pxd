@@ -7,9 +7,10 @@ without an object; `field_lines_put` writes what it has kept as HTTP/1.1.
 cdef extern from "message_field.h" nogil:
     ctypedef struct message_field:
         const unsigned char *name
-        size_t name_size
         const unsigned char *value
+        size_t name_size
         size_t value_size
+        unsigned char is_never_indexed
 
     size_t field_lines_size(const message_field **fields, size_t count) noexcept
     char *field_lines_put(char *to, const message_field **fields, size_t count) noexcept

@@ -7,9 +7,10 @@
 
 typedef struct {
     const unsigned char *name;  /* in lower case */
-    size_t name_size;
     const unsigned char *value;
+    size_t name_size;
     size_t value_size;
+    unsigned char is_never_indexed;  /* HPACK (RFC 7541, section 6.2.3) */
 } message_field;
 
 /* The bytes of some fields with ": " and CRLF (RFC 9112, section 5). */

@@ -22,6 +22,7 @@ from msgspec import structs
 
 from crewgate import limits
 from crewgate._native.permit import Permit
+from crewgate._native.request_id import RequestIds
 from crewgate.core import problem_types
 from crewgate.core.audit import records as audit
 from crewgate.core.problem_types import ProblemType, Reason
@@ -40,7 +41,6 @@ from crewgate.gateway.call.undecided_call import (
     ListenerPolicy,
     UndecidedCall,
     extract_credentials,
-    request_ids,
 )
 from crewgate.gateway.endpoint import UnservedRequestError
 from crewgate.gateway.grant_cache import GrantCache
@@ -61,7 +61,7 @@ class Gateway:
         self.routes = routes
         self._services = services
         self._authorizer = services.authorizer
-        self._ids = request_ids()
+        self._ids = RequestIds()
         self._identities = GrantCache(identity_headers)
         self._refusals = Refusals(services)
         self._body_reader = BodyReader()

@@ -4,15 +4,13 @@ The verdict is not made here: `UndecidedCall` keeps what was read of the request
 gate has decided.
 """
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Self
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 from msgspec import structs
 
-from crewgate import limits
 from crewgate._native.audit_line import request_text
 from crewgate._native.bearer import TokenFinder
 from crewgate._native.fields import written
@@ -287,11 +285,3 @@ def forwardable_headers(request: Request, entry: ToolRoute, token: bytes) -> Pas
     if entry.is_http2 or rules.keeps_origin:
         return rules.filter.kept(request.headers, token)
     return rules.filter.written(request.headers, token)
-
-
-def request_ids() -> Iterator[bytes]:
-    """Yield random ids of 16 bytes; one system call makes many of them."""
-    while True:
-        block = os.urandom(16 * limits.request_ids_at_once)
-        for start in range(0, len(block), 16):
-            yield block[start : start + 16]
