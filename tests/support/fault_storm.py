@@ -12,13 +12,15 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from crew_world import CREW, World
 
+from crewgate._datapath.ended_calls import EndedCallQueue
 from crewgate._native import permit, table_owner
 from crewgate._native.gate import Gate
+from crewgate._native.metrics import CallBatch
 from crewgate._native.permit import Permit
 from crewgate._native.records import TableCapacities
 from crewgate._native.table import Table
@@ -258,6 +260,42 @@ def grown(scene: Scene, table: OwnedTable, done: bool) -> None:
     burned(scene, table, done)
 
 
+class LineFile:
+    """The audit of a worker whose calls have ended; its poller, too, which is never idle."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.path = Path(f"{scene.path}.lines")
+        self.path.write_bytes(b"")
+
+    def write_lines(self, lines: Sequence[bytes], calls: CallBatch) -> None:
+        self.path.write_bytes(b"".join(lines))
+
+    def when_idle(self, work: Callable[[], None]) -> None:
+        """Leave the work to the test."""
+
+
+def ended(scene: Scene) -> EndedCallQueue:
+    """Two calls have ended: the first cost its price, the second less."""
+    gate, audit = scene.gate(holds=True), LineFile(scene)
+    queue = EndedCallQueue(audit, audit)
+    for line, cost in ((b"a\n", PRICE), (b"b\n", 4)):
+        permit = gate.decide(scene.world.token, 0)
+        assert isinstance(permit, Permit), permit
+        queue.add(line, permit, cost)
+    return queue
+
+
+def recorded(scene: Scene, table: OwnedTable, done: bool) -> None:
+    """Both calls have a record before the first is settled; what is not settled is burned."""
+    assert Path(f"{scene.path}.lines").read_bytes() == b"a\nb\n"
+    table.drop_attachment(0)
+    record = table.branch(scene.branch)
+    assert record.reserved == 0
+    assert record.settled in (0, PRICE, PRICE + 4)
+    assert record.available + record.settled + record.burned == 1000
+    assert not done or (record.settled, record.burned) == (PRICE + 4, 0)
+
+
 def settled_at_once(scene: Scene, table: OwnedTable, done: bool) -> None:
     """Nothing is lost; what was settled and not taken yet is still there for others."""
     record = table.branch(scene.branch)
@@ -350,6 +388,7 @@ def main(folder: Path) -> dict[str, int]:
         "settle": (worker, lambda s: s.permit(), lambda s, p: p.settle(4), burned),
         "grow": (worker, lambda s: s.permit(), lambda s, p: p.grow(6), grown),
         "release": (worker, lambda s: s.permit(), lambda s, p: p.release(), burned),
+        "settle ended calls": (worker, ended, lambda s, q: q.flush(), recorded),
         "settle at once": (worker, lambda s: s.gate(holds=False), decide, settled_at_once),
     }
     return {name: run(scene, *scenario) for name, scenario in scenarios.items()}

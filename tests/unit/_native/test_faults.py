@@ -26,6 +26,7 @@ STORES_MIN = {
     "drop": 60,
     "reserve": 70,
     "settle": 5,
+    "settle ended calls": 10,
     "grow": 2,
     "release": 4,
     "settle at once": 2,
