@@ -28,12 +28,12 @@ from crewgate.core.tokens.grant import Grant
 from crewgate.errors import InvalidLedgerOperationError
 from crewgate.leases.branch_count_limiter import ReachedBranchLimit
 from crewgate.leases.branch_opening import BranchOpener, DrawResult, allowance_of
-from crewgate.leases.lease_draws import LeaseDraws, LedgerCalls
+from crewgate.leases.lease_draws import NO_OTHERS, LeaseDraws, LedgerCalls, OtherNeeds
 from crewgate.leases.lease_index import LeaseIndex, lease_record_of
 from crewgate.leases.lease_returns import LeaseReturns, SubmitOperation
 from crewgate.leases.outage_overdraft import OutageOverdraft
 
-__all__ = ["DrawResult", "LeaseClient", "LedgerCalls"]
+__all__ = ["NO_OTHERS", "DrawResult", "LeaseClient", "LedgerCalls", "OtherNeeds"]
 
 
 class LeaseClient:
@@ -86,7 +86,14 @@ class LeaseClient:
         """Do all `steps` with a ledger that answers at once."""
         return self._at_once(self.steps(grant, need, now, now_boot_ns), now)
 
-    def steps(self, grant: Grant, need: int, now: float, now_boot_ns: int) -> LedgerCalls:
+    def steps(
+        self,
+        grant: Grant,
+        need: int,
+        now: float,
+        now_boot_ns: int,
+        others: OtherNeeds = NO_OTHERS,
+    ) -> LedgerCalls:
         """Bring the branch's lease to `need` micro-credits, and open levels without a record.
 
         Yields each operation for the ledger, and continues with the answer that the caller sends.
@@ -95,6 +102,8 @@ class LeaseClient:
         """
         if not 0 <= need <= limits.price_micro_max:
             raise InvalidLedgerOperationError(
+        If enough credit is free, the lease also gets what `others` need.
+
                 f"a call needs {need} micro-credits; expected 0 to {limits.price_micro_max}"
             )
         crew = self._crews.get(grant.crew)
@@ -111,7 +120,8 @@ class LeaseClient:
             self._refill.lift(level)
         for level, overdrawn in opening.lowered:
             self._returns.recall(level, overdrawn)
-        return (yield from self._refill.fill(self._index[grant.branch_key], need, now_boot_ns))
+        record = self._index[grant.branch_key]
+        return (yield from self._refill.fill(record, need, now_boot_ns, others))
 
     def bound(self, name: str, now: float, now_boot_ns: int) -> ReachedBranchLimit | None:
         """Return the bound that keeps crew `name` from another branch; None if it may open one."""
@@ -290,7 +300,7 @@ class LeaseClient:
         self._refill.apply(lease, answer)
         if isinstance(answer, DrawQueued):
             need = record.available + record.pending
-            self._at_once(self._refill.fill(lease, need, now_boot_ns), now)
+            self._at_once(self._refill.fill(lease, need, now_boot_ns, NO_OTHERS), now)
 
     def _at_once(self, steps: LedgerCalls, now: float) -> DrawResult:
         try:

@@ -7,12 +7,14 @@ change the branch before an answer arrives, so each step reads the table again.
 
 from collections import defaultdict
 from collections.abc import Generator
+from typing import NamedTuple
 
 from msgspec import structs
 
 from crewgate import limits
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core.budget.ledger_protocol import (
+    BranchClosed,
     DrawGranted,
     DrawLease,
     DrawQueued,
@@ -26,6 +28,20 @@ from crewgate.leases.lease_index import LeaseIndex, LeaseRecord
 from crewgate.leases.lease_returns import LeaseReturns
 
 LedgerCalls = Generator[Operation, OperationResult, DrawResult]
+
+
+class OtherNeeds(NamedTuple):
+    """What other calls of the branch need beside the call of a draw, in micro-credits.
+
+    The calls `before` have just been granted credit of the lease, and may not have reserved it yet.
+    The calls `behind` wait for this draw. One draw for all of them replaces a draw for each.
+    """
+
+    before: int = 0
+    behind: int = 0
+
+
+NO_OTHERS = OtherNeeds()
 
 
 class LeaseDraws:
@@ -42,10 +58,12 @@ class LeaseDraws:
         # By the key of the crew: its hour or day that did not cover a call (`window_of`).
         self._spent_windows: dict[bytes, int] = {}
 
-    def fill(self, record: LeaseRecord, need: int, now_boot_ns: int) -> LedgerCalls:
+    def fill(
+        self, record: LeaseRecord, need: int, now_boot_ns: int, others: OtherNeeds
+    ) -> LedgerCalls:
         """Draw until the lease has `need`, or until it is clear that it cannot have it.
 
-        1. Draw what is missing.
+        1. Draw what is missing. If enough is free, draw for the `others` too.
         2. If the ledger says that credit lies elsewhere, recall it from leases of this machine, and
            draw again if that changed anything.
         3. If nothing changed, a ticket ends as CONTENDED, and an exhausted level goes into the
@@ -57,12 +75,13 @@ class LeaseDraws:
             available, room, loose = self._read(record)
             missing = need - available
             if missing <= 0:
-                return DrawResult.GRANTED
+                return (yield from self._draw_for_others(record, -missing, room, others))
             # Calls in flight hold so much that the lease's word has no bits left for the rest.
             if missing > room:
                 break
             if rate < 0:
-                rate = record.rate(available, now_boot_ns)
+                wanted = (missing + sum(others)) * limits.lease_rate_divisor
+                rate = max(wanted, record.rate(available, now_boot_ns))
             rate = min(rate, room * limits.lease_rate_divisor)
             answer = yield from self._ask(record, missing, rate, loose=loose)
             if record.closed or not isinstance(answer, DrawQueued | QuotaExhausted):
@@ -79,6 +98,19 @@ class LeaseDraws:
             # Credit came back after this round had read the lease: the refusal may be untrue.
         self._table.refuse(record.number, 0, 0, 0, 0)
         return DrawResult.CONTENDED
+
+    def _draw_for_others(
+        self, record: LeaseRecord, left: int, room: int, others: OtherNeeds
+    ) -> LedgerCalls:
+        """Grant the call, whose need leaves `left` in the lease; first draw if others take that."""
+        wanted = min(sum(others) - left, room)
+        if others.before <= left or wanted <= 0:
+            return DrawResult.GRANTED
+        rate = wanted * limits.lease_rate_divisor
+        answer = yield from self._ask(record, 1, rate, ahead=True)
+        self.apply(record, answer)
+        is_closed = record.closed or isinstance(answer, BranchClosed)
+        return DrawResult.CLOSED if is_closed else DrawResult.GRANTED
 
     def prefetch(self, record: LeaseRecord, now_boot_ns: int) -> LedgerCalls:
         """Draw ahead of any call, up to a quarter second of recent spending, if that is free."""

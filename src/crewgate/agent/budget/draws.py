@@ -12,7 +12,7 @@ clock by itself: times are CLOCK_BOOTTIME nanoseconds.
 import heapq
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -28,7 +28,7 @@ from crewgate.agent.revocation.types import ClockReading
 from crewgate.core.budget.ledger_protocol import BranchesOpened, OperationResult
 from crewgate.errors import InvalidLedgerOperationError, ServiceConnectionError
 from crewgate.ipc.attach_messages import CreditDrawn, DrawCredit
-from crewgate.leases.lease_client import DrawResult, LeaseClient, LedgerCalls
+from crewgate.leases.lease_client import NO_OTHERS, DrawResult, LeaseClient, LedgerCalls, OtherNeeds
 from crewgate.ledger.operation_queue import LedgerQueue
 
 _log = logging.getLogger(__name__)
@@ -45,7 +45,12 @@ class WaitingDraw:
     process: AttachedProcess
     request: DrawCredit
     until_ns: int
-    answered: bool = False
+    answer: DrawResult | None = None
+
+    @property
+    def answered(self) -> bool:
+        """Whether the caller has an answer, or needs none any more."""
+        return self.answer is not None or self.process.gone
 
 
 @dataclass(slots=True, eq=False)
@@ -184,11 +189,12 @@ class Draws:
 
     def _is_over(self, waiting: WaitingDraw, clocks: ClockReading) -> bool:
         is_late = clocks.boot_ns >= waiting.until_ns
-        is_left = waiting.answered or waiting.process.gone
-        return is_left or is_late or bool(self._ledger_queue.unavailable_reason)
+        return waiting.answered or is_late or bool(self._ledger_queue.unavailable_reason)
 
-    def _begin(self, waiting: WaitingDraw, clocks: ClockReading) -> None:
-        if waiting.answered or waiting.process.gone:
+    def _begin(
+        self, waiting: WaitingDraw, clocks: ClockReading, others: OtherNeeds = NO_OTHERS
+    ) -> None:
+        if waiting.answered:
             return
         grant, need = waiting.request.grant, waiting.request.need
         draw = self._in_progress.get(grant.branch_key)
@@ -206,7 +212,7 @@ class Draws:
             self._answer(waiting, DrawResult.HELD)
             return
         self._in_progress[grant.branch_key] = DrawInProgress(waiting)
-        steps = self._lease_client.steps(grant, need, *clocks)
+        steps = self._lease_client.steps(grant, need, *clocks, others)
         self._go_on(grant.branch_key, steps, None)
 
     def _go_on(
@@ -241,7 +247,7 @@ class Draws:
     def _is_wanted(self, branch: bytes) -> bool:
         draw = self._in_progress[branch]
         waiting = (*draw.others, *([draw.first] if draw.first else ()))
-        return any(not each.answered and not each.process.gone for each in waiting)
+        return any(not each.answered for each in waiting)
 
     def _end(self, branch: bytes, status: DrawResult) -> None:
         """Give the first draw of a branch its result, and try the others with the present lease."""
@@ -258,8 +264,18 @@ class Draws:
                 self._contended.append(first)
             else:
                 self._answer(first, status)
-        for other in draw.others:
-            self._begin(other, clocks)
+        self._begin_all(first, draw.others, clocks)
+
+    def _begin_all(
+        self, first: WaitingDraw | None, others: Iterable[WaitingDraw], clocks: ClockReading
+    ) -> None:
+        """Begin the draws that waited for that of `first`: one for all, if the credit is free."""
+        waiting = [each for each in others if not each.answered]
+        before, behind = _granted(first), sum(each.request.need for each in waiting)
+        for each in waiting:
+            behind -= each.request.need
+            self._begin(each, clocks, OtherNeeds(before, behind))
+            before += _granted(each)
 
     def _plan(self, branch: bytes, clocks: ClockReading) -> None:
         """Plan a prefetch for when half of the lease should be spent, so no call finds it empty."""
@@ -280,10 +296,10 @@ class Draws:
                 self._go_on(branch, self._lease_client.prefetch(branch, clocks.boot_ns), None)
 
     def _answer(self, waiting: WaitingDraw, status: DrawResult) -> None:
-        waiting.answered = True
         process, request = waiting.process, waiting.request
         if process.gone:
             return
+        waiting.answer = status
         process.draws -= 1
         if status is DrawResult.EXHAUSTED:
             process.send(self._exhausted(request))
@@ -304,3 +320,8 @@ class Draws:
             quota=quota,
             window=record.window,
         )
+
+
+def _granted(draw: WaitingDraw | None) -> int:
+    """Return the micro-credits granted to a draw, which its call may not have reserved yet."""
+    return draw.request.need if draw is not None and draw.answer is DrawResult.GRANTED else 0

@@ -22,7 +22,7 @@ from crewgate.core.budget.ledger_protocol import DrawLease, Operation, Operation
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import InvalidLedgerOperationError, ServiceConnectionError
 from crewgate.ipc.attach_messages import VERSION, Attach, CreditDrawn, DrawCredit
-from crewgate.leases.lease_client import DrawResult, LeaseClient, LedgerCalls
+from crewgate.leases.lease_client import NO_OTHERS, DrawResult, LeaseClient, LedgerCalls, OtherNeeds
 
 WAIT = 0.25
 
@@ -36,9 +36,11 @@ class Scripted(LeaseClient):
         self.contended = False
         self.asked = 0
 
-    def steps(self, grant: Grant, need: int, now: float, now_boot_ns: int) -> LedgerCalls:
+    def steps(
+        self, grant: Grant, need: int, now: float, now_boot_ns: int, others: OtherNeeds = NO_OTHERS
+    ) -> LedgerCalls:
         self.asked += 1
-        status = yield from super().steps(grant, need, now, now_boot_ns)
+        status = yield from super().steps(grant, need, now, now_boot_ns, others)
         return DrawResult.CONTENDED if self.contended else status
 
 
@@ -303,6 +305,26 @@ def test_one_draw_of_a_branch_is_asked_at_a_time(
     slow.carry()
     assert [each.id for each in _told(guest)] == [0, 7, 1, 2]
     assert guest.draws == 0
+
+
+def test_one_operation_serves_all_draws_that_wait(
+    draws: Draws, guest: AttachedProcess, slow: Slow, table: OwnedTable
+) -> None:
+    """The first opens its branch with its own need; the next brings what all others need."""
+    slow.waits = True
+    for number in range(50):
+        draws.ask(guest, DrawCredit(id=number, grant=grant(1, 500), need=3), _at(0))
+    for granted, available in ((1, 3), (50, 150)):
+        ((operation, then),) = slow.errands
+        slow.errands.clear()
+        then(slow.ledger.do(operation, NOW))
+        record = table.branch(table.find(key(1)))
+        assert record is not None
+        assert record.available == available
+        told = _told(guest)
+        assert {each.status for each in told} == {"granted"}
+        assert len(told) == granted - (granted > 1)
+    assert not slow.errands
 
 
 def test_a_guest_that_left_while_the_ledger_was_asked_is_told_nothing(
