@@ -93,8 +93,7 @@ def _agrees(site: Premises) -> bool:
 
 
 def _reserved(site: Premises) -> int:
-    rows = site.ask("ledger", "report", "--by", "branch")["rows"]
-    return sum(row["reserved_micro"] + row["leased_micro"] for row in rows)
+    return sum(row["reserved_micro"] for row in site.ask("tree")["branches"])
 
 
 def _request(token: str, target: str, body: bytes) -> bytes:

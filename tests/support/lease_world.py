@@ -225,9 +225,17 @@ class Machine:
         assert self.draw(of, price) is DrawResult.GRANTED
         self.gate.lose(of, price, self.now, self.boot_ns)
 
-    def look(self, times: int = 1) -> int:
-        self.boot_ns += 10**9
-        return sum(self.lessor.give_back_idle(self.now, self.boot_ns) for _ in range(times))
+    def look(self, times: int = 1, *, seconds: float = 1.0) -> int:
+        """The agent scans the leases so often, after so many seconds each; what goes back."""
+        returned = 0
+        for _ in range(times):
+            self.boot_ns += round(seconds * 1e9)
+            returned += self.lessor.give_back_idle(self.now, self.boot_ns)
+        return returned
+
+    def rest(self) -> int:
+        """The lease of no branch changes for as long as one may be idle; what goes back."""
+        return self.look() + self.look(seconds=limits.lease_idle_seconds)
 
     def repay(self) -> None:
         """The ledger is back."""

@@ -17,6 +17,7 @@ from crewgate.core.budget.ledger_protocol import (
     BranchesOpened,
     BranchPath,
     CloseBranch,
+    CrewDrawLimits,
     DrawQueued,
     Ledger,
     OpenBranches,
@@ -79,6 +80,11 @@ class LeaseClient:
     def load(self, policy: Policy) -> None:
         """Draw under these ceilings from now on; branches refused at a crew's level ask again."""
         self._crews = {crew.name: crew for crew in policy.crews}
+        self._returns.windowed_crews = frozenset(
+            ids.crew_key(crew.name)
+            for crew in policy.crews
+            if allowance_of(crew) != CrewDrawLimits()
+        )
         for crew in policy.crews:
             self._refill.lift(ids.crew_key(crew.name))
 
@@ -96,14 +102,14 @@ class LeaseClient:
     ) -> LedgerCalls:
         """Bring the branch's lease to `need` micro-credits, and open levels without a record.
 
+        If enough credit is free, the lease also gets what `others` need.
+
         Yields each operation for the ledger, and continues with the answer that the caller sends.
         The caller drives one such generator at a time for each branch. Raises
         InvalidLedgerOperationError if `need` is not 0 … limits.price_micro_max.
         """
         if not 0 <= need <= limits.price_micro_max:
             raise InvalidLedgerOperationError(
-        If enough credit is free, the lease also gets what `others` need.
-
                 f"a call needs {need} micro-credits; expected 0 to {limits.price_micro_max}"
             )
         crew = self._crews.get(grant.crew)
@@ -206,7 +212,7 @@ class LeaseClient:
                 self._refill.lift(ids.crew_key(name))
 
     def give_back_idle(self, now: float, now_boot_ns: int) -> int:
-        """Give back leases that spent nothing since the last scan; call about once a second."""
+        """Give back leases that spent nothing for a minute; call about once a second."""
         self.roll_windows(now)
         return self._returns.give_back_idle(now, now_boot_ns)
 

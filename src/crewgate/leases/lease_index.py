@@ -24,7 +24,8 @@ class LeaseRecord:
     - `withheld` is the part of `given_back` that the ledger does not know while `overdrawn` is
       above 0.
     - `reported` is the (spent, reserved, burned) that the ledger has from this machine.
-    - `seen` is the (granted, available) of the last scan.
+    - `seen` is the (granted, available) of the last scan, and `seen_ns` when a scan saw it first
+      (boot clock).
     - `draw_max` is the largest amount that the draw under way may bring; 0 without one.
 
     `drawn_ns` (boot clock), `consumed` and `recent` are the state of `rate` at the last draw.
@@ -47,6 +48,7 @@ class LeaseRecord:
     draw_max: int = 0
     reported: tuple[int, int, int] = (0, 0, 0)
     seen: tuple[int, int] = (0, 0)
+    seen_ns: int = 0
     drawn_ns: int = 0
     consumed: int = 0
     recent: float = 0.0

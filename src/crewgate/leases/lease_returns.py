@@ -11,6 +11,7 @@ from crewgate import limits
 from crewgate._native.records import BranchRecord
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core.budget.ledger_protocol import (
+    WINDOW_SECONDS_HOUR,
     CloseBranch,
     LeaseUsage,
     ReportLeaseUsage,
@@ -19,6 +20,7 @@ from crewgate.core.budget.ledger_protocol import (
 from crewgate.leases.lease_index import LeaseIndex, LeaseRecord
 
 _UNKNOWN = -1, -1, -1
+_IDLE_NS = round(limits.lease_idle_seconds * 1e9)
 SubmitOperation = Callable[[ReturnCredit | ReportLeaseUsage | CloseBranch], None]
 
 
@@ -35,6 +37,8 @@ class LeaseReturns:
         self._submit = submit
         self._index = index
         self._holder = holder
+        # The keys of the crews with a bound per hour or per day.
+        self.windowed_crews: frozenset[bytes] = frozenset()
         self._last_report = 0
         # By level, for a recall that found nothing: the credit generation of the table, and the sum
         # of the upper bounds that calls held.
@@ -178,7 +182,7 @@ class LeaseReturns:
         self._submit(ReturnCredit(key, self._holder, self._table.life, total))
 
     def give_back_idle(self, now: float, now_boot_ns: int) -> int:
-        """Scan the next records: report them, and give back what lay idle since the last scan.
+        """Scan the next records: report them, and give back what lay idle for too long.
 
         Returns the amount. Also finds leases that a refund filled after a scan had found them
         empty.
@@ -196,15 +200,28 @@ class LeaseReturns:
         if lease is None:
             return 0
         self._report_record(lease, record, now_boot_ns)
-        seen, lease.seen = lease.seen, (record.granted, record.available)
+        seen = record.granted, record.available
+        is_unchanged = seen == lease.seen
+        if not is_unchanged:
+            lease.seen, lease.seen_ns = seen, now_boot_ns
+        grant_ends = record.expires - limits.branch_memory_seconds
+        is_over = now > grant_ends + limits.leeway_seconds
         if not record.available and not record.reserved:
-            grant_ends = record.expires - limits.branch_memory_seconds
-            ended = now > grant_ends + limits.leeway_seconds or not lease.leased
-            self._index.rest(lease, ended=ended)
+            self._index.rest(lease, ended=is_over or not lease.leased)
             return 0
         self._index.lease(lease)
-        idle = seen == lease.seen or lease.closed
-        return self.take(lease, record.available) if idle else 0
+        is_kept = now_boot_ns - lease.seen_ns < _IDLE_NS and not is_over
+        is_idle = is_unchanged and not (is_kept and self._outlasts(lease, now))
+        return self.take(lease, record.available) if is_idle or lease.closed else 0
+
+    def _outlasts(self, lease: LeaseRecord, now: float) -> bool:
+        """Return whether the lease may stay idle for as long as others.
+
+        A crew with a bound per hour or per day gets back what lies idle before the hour ends:
+        calls of the next hour must not spend credit that was drawn in this one.
+        """
+        left = WINDOW_SECONDS_HOUR - now % WINDOW_SECONDS_HOUR
+        return left > limits.lease_idle_seconds or lease.path[0] not in self.windowed_crews
 
     def _report_due(self, lease: LeaseRecord, now_boot_ns: int) -> tuple[int, bool]:
         """Report the lease; return what it has available, and whether the ledger got a change."""

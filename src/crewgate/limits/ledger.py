@@ -2,6 +2,9 @@
 
 # Leases and draws (core/budget/memory_ledger.py, leases/, agent/budget/draws.py).
 lease_rate_divisor = 4  # a lease holds 1/4 second of recent spending; a crash burns no more
+# Idle credit goes back after this time, or at once if another branch or machine needs it. After a
+# shorter pause, the calls of a branch would each wait for a draw. A crash burns no older credit.
+lease_idle_seconds = 60.0
 ticket_seconds = 0.5  # a waiting draw comes back every 0.02 s; by then its caller has given up
 draw_rounds_max = 32  # recalls of one draw: two for each of ten levels, and a few lost races
 leases_scanned_per_look = 4096  # 2.5 µs each: 10 ms per second; 64 scans for the largest table

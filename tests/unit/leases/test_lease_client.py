@@ -11,7 +11,7 @@ from crewgate.core import ids
 from crewgate.core.budget.ledger_protocol import ReportLeaseUsage
 from crewgate.core.policy.policy import CrewPolicy, Policy
 from crewgate.errors import InvalidLedgerOperationError
-from crewgate.leases.lease_client import DrawResult
+from crewgate.leases.lease_client import DrawResult, OtherNeeds
 from crewgate.leases.lease_index import LeaseIndex, lease_record_of
 from crewgate.leases.lease_returns import LeaseReturns
 
@@ -134,7 +134,7 @@ def test_credit_held_by_another_machine_is_contended(new_machine: New) -> None:
     record = machine.table.branch(machine.table.find(two.branch_key))
     assert record is not None
     assert record.pending == 0
-    assert other.look() + other.look() == 8
+    assert other.rest() == 8
     assert machine.draw(two, 5) is DrawResult.GRANTED
 
 
@@ -262,18 +262,83 @@ def test_a_raised_allowance_serves_at_once(new_machine: New) -> None:
     assert machine.call(of, 1)
 
 
-def test_a_lease_that_spends_nothing_between_two_looks_is_given_back(
-    new_machine: New,
-) -> None:
-    """Idle credit is not kept from siblings; credit in use stays."""
+def test_a_lease_that_spends_nothing_for_a_minute_is_given_back(new_machine: New) -> None:
+    """Not earlier, unless another branch needs the credit; a lease in use stays."""
     machine = new_machine()
-    idle, busy = siblings(2, parent=100, quota=100)
-    machine.draw(idle, 10)
-    machine.draw(busy, 10)
-    assert machine.look() == 0
+    idle, busy, other = siblings(3, parent=100, quota=100)
+    for of in (idle, busy):
+        machine.draw(of, 10)
+    assert machine.look(59) == 0
     machine.call(busy, 1)
+    assert machine.draw(other, 83) is DrawResult.GRANTED  # 3 of them were idle
+    machine.rest()  # the last look before this one was the first that saw the 7 left
+    assert machine.consumed(key(100)) == 1
+
+
+def test_after_a_pause_calls_spend_the_lease_that_they_had(new_machine: New) -> None:
+    """The ledger is not asked: a draw would make each of these calls wait."""
+    machine = new_machine()
+    machine.step_ns = 10**6
+    of = grant(1, 10_000)
+    number = -1
+    for _ in range(200):
+        machine.call(of, 1)
+        number = machine.table.find(of.branch_key)
+    machine.look(5)
+    before = machine.table.branch(number)
+    assert before is not None
+    assert before.available > 20
+    assert all(machine.call(of, 1) for _ in range(before.available))
+    after = machine.table.branch(number)
+    assert after is not None
+    assert (after.sequence, after.available) == (before.sequence, 0)
+
+
+def test_no_credit_of_an_hour_lies_idle_when_it_ends(new_machine: New) -> None:
+    """If the crew has credits per hour; otherwise calls of the next hour could spend it."""
+    crew = CrewPolicy("article", "https://orchestrator.example", hourly_max=100)
+    hourly = new_machine(Policy("https://gateway.example", (), (crew,), ()))
+    other = new_machine(name="two")
+    for machine in (hourly, other):
+        machine.now += 3600 - limits.lease_idle_seconds - 1
+        machine.draw(grant(1, 50, iat=int(machine.now)), 10)
+        assert machine.look(2) == 0
+        machine.now += 1
+    assert hourly.look() == 10
+    assert other.look() == 0
+
+
+def test_a_lease_whose_grants_have_ended_is_not_kept(new_machine: New) -> None:
+    """Nobody may spend it."""
+    machine = new_machine()
+    machine.draw(grant(1, 50, lifetime=100), 10)
+    assert machine.look(2) == 0
+    machine.now += 100 + limits.leeway_seconds + 1
     assert machine.look() == 10
-    assert machine.consumed(key(100)) == 10
+
+
+def test_one_draw_serves_all_calls_that_wait(new_machine: New) -> None:
+    """Also those that were granted the lease a moment ago; if it is free, and only then."""
+    machine = new_machine()
+    of, sibling = siblings(2, parent=100, quota=100)
+    machine.draw(of, 0)
+
+    def draw(need: int, before: int, behind: int) -> int:
+        """The available credit afterwards."""
+        others = OtherNeeds(before, behind)
+        steps = machine.lessor.steps(of, need, machine.now, machine.boot_ns, others)
+        assert machine.lessor._at_once(steps, machine.now) is DrawResult.GRANTED
+        record = machine.table.branch(machine.table.find(of.branch_key))
+        assert record is not None
+        return record.available
+
+    assert draw(3, 0, 9) == 12
+    assert draw(3, 6, 3) == 12  # the lease has enough for all
+    assert draw(3, 6, 13) == 12  # and enough for this call
+    assert draw(3, 10, 5) == 18
+    machine.draw(sibling, 80)
+    assert draw(3, 18, 7) == 19  # of the 2 that are left, its share is less than one
+    assert draw(20, 0, 50) == 20
 
 
 def test_a_look_tells_the_ledger_what_became_of_every_lease(new_machine: New) -> None:

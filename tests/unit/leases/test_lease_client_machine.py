@@ -13,6 +13,7 @@ from lease_world import GEOMETRY, Machine, ModelGate
 from search_depth import deep
 from table_model import TableModel
 
+from crewgate import limits
 from crewgate._native.records import BranchRecord
 from crewgate.core import ids
 from crewgate.core.tokens.grant import Grant
@@ -123,9 +124,9 @@ class Agents(RuleBasedStateMachine):
         if really == 9 and self.machine.draw(of, price) is DrawResult.GRANTED:
             self.machine.gate.lose(of, price, self.machine.now, self.machine.boot_ns)
 
-    @rule()
-    def look(self) -> None:
-        self.machine.look()
+    @rule(seconds=st.sampled_from([1.0, limits.lease_idle_seconds]))
+    def look(self, seconds: float) -> None:
+        self.machine.look(seconds=seconds)
 
     @rule(really=st.integers(0, 9))
     def close(self, really: int) -> None:
@@ -261,9 +262,9 @@ class FragileAgents(Agents):
     def lose(self, of: Grant, price: int, really: int) -> None:
         self.acting(lambda: super(FragileAgents, self).lose(of, price, really))
 
-    @rule()
-    def look(self) -> None:
-        self.acting(super().look)
+    @rule(seconds=st.sampled_from([1.0, limits.lease_idle_seconds]))
+    def look(self, seconds: float) -> None:
+        self.acting(lambda: super(FragileAgents, self).look(seconds))
 
     @rule(really=st.integers(0, 9))
     def close(self, really: int) -> None:
@@ -347,7 +348,7 @@ class Borrowers(FragileAgents):
         super().ledger_and_table_agree()
         for of, slot, price in self.held:
             self.machine.gate.settle(of, slot, price)
-        self.machine.look(3)
+        self.machine.rest()
         for name, line in {each.key: each for each in self.machine.ledger.report()}.items():
             below = self.below(name)
             assert line.quota - line.remaining == sum(r.settled + r.burned for r in below)

@@ -47,8 +47,7 @@ def test_a_parent_and_its_child_are_opened_at_once(
         told = leases[key_]
         assert record.granted - record.given_back == told.granted - told.given_back
         assert record.sequence >= told.seq
-    machine.look()
-    machine.look()
+    machine.rest()
     assert machine.consumed(key(1)) == 0
     assert machine.draw(asked["parent"], 100) is DrawResult.GRANTED
 
@@ -158,8 +157,7 @@ def test_in_any_order_the_table_has_what_the_ledger_granted(
         out = told.granted - told.given_back
         assert (record.granted - record.given_back if record else 0) == out
         assert record is None or record.burned == 0
-    for _ in range(3):
-        machine.look()
+    machine.rest()
     if not restart:
         clerk.end()
     assert all(line.leased == line.burned == 0 for line in machine.ledger.report())

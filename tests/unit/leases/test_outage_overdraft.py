@@ -101,7 +101,7 @@ def test_a_kill_between_commit_and_answer_grants_nothing_twice(machine: Machine)
     assert machine.lessor.overdraft.overdrawn == 0
     assert machine.gate.reserve(CHILD, 1, machine.now, machine.boot_ns) is None
     machine.repay()
-    machine.look(3)
+    machine.rest()
     assert machine.consumed(key(1)) == 60
     assert agree(machine)
 
@@ -155,13 +155,13 @@ def test_what_is_taken_out_of_a_lease_may_be_lent_again(machine: Machine) -> Non
         slot = machine.gate.reserve(CHILD, 15, machine.now, machine.boot_ns)
         assert slot is not None
         machine.gate.settle(CHILD, slot, 1)
-        machine.look(3)
+        machine.rest()
     assert not machine.lessor.overdraft.overdraw(CHILD.branch_key, 15)
     lend(machine)
     assert not machine.lessor.overdraft.overdraw(CHILD.branch_key, 15)
     assert machine.lessor.overdraft.overdraw(CHILD.branch_key, 14)
     machine.repay()
-    machine.look(3)
+    machine.rest()
     assert machine.consumed(key(1)) == 40 + MOST - 14
     assert agree(machine)
 
@@ -192,7 +192,7 @@ def test_a_late_grant_finds_room_beside_what_was_lent(new_machine: New, killed: 
     assert last is not None
     machine.gate.settle(child, last, price - 1)
     machine.repay()
-    machine.look(3)
+    machine.rest()
     assert machine.consumed(key(1)) == 2 * price - 1
 
 
@@ -210,7 +210,7 @@ def test_what_is_lent_during_an_opening_is_no_part_of_it(new_machine: New) -> No
         steps.send(machine.ledger.do(opening, machine.now))
     machine.repay()
     machine.lessor.surrender(key(9), machine.boot_ns)
-    machine.look(3)
+    machine.rest()
     assert machine.consumed(key(9)) == 0
 
 
