@@ -61,7 +61,6 @@ bench-cluster: setup  ## measure revocation across three machines, and a storm; 
 	@$(BIN)/python -m bench.cluster $(ARGS)
 
 simulate: setup  ## simulate the gossip for an hour; ARGS="--revocations 200 --worlds 50"
-	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/pip -q install 'matplotlib>=3.9,<4'
 	@$(BIN)/python tests/support/simulate.py $(ARGS)
 
 isolation: setup  ## check that a tool that breaks HTTP harms no other call; minutes; ARGS="--calls 6"

@@ -190,6 +190,10 @@ class UpstreamCircuitOpenError(UpstreamError):
         self.seconds = seconds
 
 
+class LoadTestError(CrewgateError):
+    """`crewgate bench` cannot load the gateway; the message says what to do."""
+
+
 class ExportError(CrewgateError):
     """A receiver of the audit did not take records; the export process sends them again.
 

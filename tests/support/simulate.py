@@ -67,7 +67,7 @@ def failing(pool: ProcessPoolExecutor, worlds: int) -> Iterator[int]:
 
 def plot(rows: list[tuple[int, float, list[float]]], file: Path) -> None:
     """Time to the last machine against how many there are, a line for each loss and share."""
-    # Installed by `make simulate` alone: it is large, and nothing else here draws.
+    # It is large, and a test of the gossip draws nothing.
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     figure = Figure(figsize=(8, 5))

@@ -40,6 +40,7 @@ COMMANDS = {
     "run": "Run an orchestrator that uses a certificate and never holds its key.",
     "decommission": "End an orchestrator: its certificates, tokens, keys and process.",
     "cluster": "Show the machines of the cluster, evict one for good, rotate their keys.",
+    "bench": "Load a gateway, and show how long its answers take at each rate.",
     "audit": "Show who called which tool, under which grant, at what cost.",
     "export": "Send the audit to a collector, a syslog server or a SIEM.",
     "ledger": "Show what each crew, run and branch has spent, and maintain the ledger.",

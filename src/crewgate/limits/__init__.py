@@ -14,6 +14,7 @@ from crewgate.limits.gossip import *  # noqa: F403 - the same
 from crewgate.limits.health import *  # noqa: F403 - the same
 from crewgate.limits.json_rpc import *  # noqa: F403 - the same
 from crewgate.limits.ledger import *  # noqa: F403 - the same
+from crewgate.limits.load_test import *  # noqa: F403 - the same
 from crewgate.limits.mcp import *  # noqa: F403 - the same
 from crewgate.limits.mcp_group import *  # noqa: F403 - the same
 from crewgate.limits.mcp_pins import *  # noqa: F403 - the same

@@ -1,0 +1,4 @@
+"""The load test of `crewgate bench`: a client that loads a gateway, and what it measures.
+
+It knows gateways by their URL only. Times are seconds; results are in milliseconds.
+"""
