@@ -2,6 +2,8 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
+from crewgate._datapath.trio_host cimport TrioHost
+
 
 cdef extern from "<sys/epoll.h>" nogil:
     # The kernel returns `data` with each event.
@@ -32,20 +34,33 @@ cdef class TurnWork:
     cdef int run(self) except -1
 
 
-cdef class SocketPoller:
+cdef class TurnCheck:
+    cdef bint is_timed              # also run it every `revocation_look_seconds` without a turn
+
+    # Run at the start of each turn, at `now_ns` (CLOCK_MONOTONIC). If `is_quiet`, no socket was
+    # ready for `revocation_look_seconds`. An exception ends the turns.
+    cdef int run(self, uint64_t now_ns, bint is_quiet) except -1
+
+
+cdef class CallbackPollable(Pollable):
+    cdef object callback
+
+
+cdef class SocketPoller(TrioHost):
     cdef readonly uint64_t now_ns   # CLOCK_MONOTONIC, when the present turn began
     cdef int epoll
     cdef epoll_event *queue         # sockets that are ready and were not called yet
     cdef int next_queued, queued_end, queue_size
     cdef int bulk_max
-    cdef uint64_t turn_ns_max, turns_ns_max
-    cdef double turn_wait
+    cdef uint64_t turn_ns_max, turns_ns_max, turn_wait_ns, check_ns_max
     cdef dict watched               # by descriptor
     cdef object bulk                # bulky sockets that are ready, the first come first
     cdef list end_work, idle_work, writes
-    cdef bint in_turn
-    cdef bint has_new_task          # a task was started since Trio last had the loop
-    cdef object token
+    cdef uint64_t idle_since_ns     # when the first of `idle_work` was added
+    cdef TurnCheck check
+    cdef bint is_quiet
+    cdef object token               # of the Trio run
+    cdef CallbackPollable trio      # Trio's epoll, while the turns run around Trio
 
     # Raise OSError, or ValueError if `what` is watched already.
     cdef int watch_native(self, Pollable what, int descriptor, uint32_t events) except -1
@@ -57,8 +72,10 @@ cdef class SocketPoller:
     cdef int write_at_end_native(self, TurnWork work) except -1
     cdef int when_idle_native(self, TurnWork work) except -1
 
-    cdef bint turn(self, double wait) except -1
-    cdef int poll(self, double wait) except -1
+    cdef int defer(self, list pending, TurnWork work) except -1
+    cdef int add_idle(self, object work) except -1
+    cdef bint turn(self, uint64_t wait_ns) except -1
+    cdef int poll(self, uint64_t wait_ns) except -1
     cdef int call_queued(self) except -1
     cdef int call_bulky(self) except -1
     cdef int call(self, Pollable what, uint32_t events) except -1

@@ -17,9 +17,12 @@ from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.ref cimport PyObject
 from libc.errno cimport EINTR, errno
-from libc.stdint cimport uint32_t, uint64_t
+from libc.limits cimport INT_MAX
+from libc.stdint cimport UINT64_MAX, uint32_t, uint64_t
 from posix.time cimport CLOCK_MONOTONIC
 from posix.unistd cimport close
+
+from crewgate._datapath.trio_host cimport TrioHost
 
 cdef extern from "<sys/epoll.h>" nogil:
     const int EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD
@@ -45,8 +48,6 @@ cdef class Pollable:
 cdef class CallbackPollable(Pollable):
     """Calls a Python callback with the events."""
 
-    cdef object callback
-
     cdef bint ready(self, uint32_t events) except -1:
         return bool(self.callback(events))
 
@@ -55,6 +56,13 @@ cdef class TurnWork:
     """See the stub."""
 
     cdef int run(self) except -1:
+        raise NotImplementedError
+
+
+cdef class TurnCheck:
+    """See the stub."""
+
+    cdef int run(self, uint64_t now_ns, bint is_quiet) except -1:
         raise NotImplementedError
 
 
@@ -71,7 +79,7 @@ cdef int run_guarded(object work) except -1:
     return 0
 
 
-cdef class SocketPoller:
+cdef class SocketPoller(TrioHost):
     """See the stub."""
 
     def __cinit__(self):
@@ -80,7 +88,8 @@ cdef class SocketPoller:
         self.bulk_max = limits.turn_bulk_events_max
         self.turn_ns_max = <uint64_t>(limits.turn_seconds_max * 1e9)
         self.turns_ns_max = <uint64_t>(limits.turns_seconds_max * 1e9)
-        self.turn_wait = limits.turn_wait_seconds
+        self.turn_wait_ns = <uint64_t>(limits.turn_wait_seconds * 1e9)
+        self.check_ns_max = <uint64_t>(limits.revocation_look_seconds * 1e9)
         self.watched = {}
         self.bulk = OrderedDict()
         self.end_work, self.idle_work, self.writes = [], [], []
@@ -116,38 +125,36 @@ cdef class SocketPoller:
         self.finish_soon()
 
     def when_idle(self, work not None):
-        self.idle_work.append(work)
-        self.finish_soon()
+        self.add_idle(work)
 
     def write_at_end(self, work not None):
         self.writes.append(work)
         self.finish_soon()
 
-    def yield_to_trio(self):
-        self.has_new_task = True
+    def check_each_turn(self, TurnCheck check):
+        self.check = check
 
     async def run(self):
-        cdef uint64_t until
-        cdef double wait
         self.token = trio.lowlevel.current_trio_token()
         if self.end_work or self.idle_work or self.writes:
             self.finish_soon()
+        await self.run_around_trio()
+        await self.run_inside_trio()
+
+    async def run_inside_trio(self):
+        """Take turns in a task, which waits until a socket is ready."""
         while True:
             if self.next_queued < self.queued_end or self.bulk:
                 await trio.lowlevel.checkpoint()
-            else:
+            elif self.check is None:
                 await trio.lowlevel.wait_readable(self.epoll)
-            until = cg_clock_ns(CLOCK_MONOTONIC) + self.turns_ns_max
-            wait = 0.0
-            # The answer to what was just sent often arrives a moment later. Waiting for it here
-            # costs half as much as giving the loop to Trio and getting it back.
-            self.has_new_task = False
-            while self.turn(wait) and cg_clock_ns(CLOCK_MONOTONIC) < until:
-                wait = 0.0 if self.has_new_task else self.turn_wait
-            self.finish()
+            else:
+                with trio.move_on_after(limits.revocation_look_seconds):
+                    await trio.lowlevel.wait_readable(self.epoll)
+            self.turns(0)
 
     def take_turn(self):
-        return self.turn(0.0)
+        return self.turn(0)
 
     def finish(self):
         cdef list pending
@@ -169,6 +176,17 @@ cdef class SocketPoller:
         if self.epoll >= 0:
             close(self.epoll)
             self.epoll = -1
+
+    cdef int add_trio(self, int descriptor) except -1:
+        self.trio = CallbackPollable()  # without a callback: `poll` takes its events out
+        self.watch_native(self.trio, descriptor, EPOLLIN)
+        return 0
+
+    cdef int remove_trio(self) except -1:
+        if self.trio is not None:
+            self.forget_native(self.trio)
+            self.trio = None
+        return 0
 
     # For native callers.
 
@@ -218,43 +236,78 @@ cdef class SocketPoller:
         return 0
 
     cdef int at_end_native(self, TurnWork work) except -1:
-        if not work.is_due:
-            work.is_due = True
-            self.end_work.append(work)
-            self.finish_soon()
-        return 0
+        return self.defer(self.end_work, work)
 
     cdef int write_at_end_native(self, TurnWork work) except -1:
+        return self.defer(self.writes, work)
+
+    cdef int defer(self, list pending, TurnWork work) except -1:
         if not work.is_due:
             work.is_due = True
-            self.writes.append(work)
+            pending.append(work)
             self.finish_soon()
         return 0
 
     cdef int when_idle_native(self, TurnWork work) except -1:
         if not work.is_due:
             work.is_due = True
-            self.idle_work.append(work)
-            self.finish_soon()
+            self.add_idle(work)
         return 0
 
-    # One turn.
+    cdef int add_idle(self, object work) except -1:
+        if not self.idle_work:
+            self.idle_since_ns = self.now_ns
+        self.idle_work.append(work)
+        self.finish_soon()
+        return 0
 
-    cdef bint turn(self, double wait) except -1:
-        """Serve what is ready within `wait` seconds; return False if there was nothing to do.
+    # Turns.
+
+    cdef int turns(self, uint64_t due_ns) except -1:
+        """Take turns until Trio has something to do: at `due_ns`, or when it gets work.
+
+        Trio then waits until no socket is ready, but no longer than `turns_seconds_max`.
+        """
+        cdef uint64_t now = cg_clock_ns(CLOCK_MONOTONIC), waits_since = 0, wait = 0
+        cdef bint worked
+        self.is_trio_due = False
+        if now >= due_ns:
+            waits_since = now
+        while True:
+            if not waits_since:
+                # Calls that end a moment later share the write of the audit.
+                wait = min(due_ns - now, self.turn_wait_ns if self.idle_work else UINT64_MAX)
+            worked = self.turn(wait)
+            now = cg_clock_ns(CLOCK_MONOTONIC)
+            if self.idle_work and now - self.idle_since_ns >= self.turns_ns_max:
+                self.finish()
+            if self.is_trio_due or now >= due_ns:
+                waits_since = waits_since or now
+                if not worked or now - waits_since >= self.turns_ns_max:
+                    break
+                wait = 0
+        self.finish()
+        return 0
+
+    cdef bint turn(self, uint64_t wait_ns) except -1:
+        """Serve what is ready within `wait_ns`; return False if there was nothing to do.
 
         Sockets for which no time is left come first in the next turn.
         """
+        cdef bint is_idle
         if self.next_queued == self.queued_end:
-            self.poll(0.0 if self.bulk else wait)
+            self.poll(0 if self.bulk or self.end_work or self.writes else wait_ns)
         self.now_ns = cg_clock_ns(CLOCK_MONOTONIC)
-        if self.next_queued == self.queued_end and not self.bulk:
-            if not self.idle_work:
-                return False
-            self.finish()
-            return True
+        is_idle = self.next_queued == self.queued_end and not self.bulk
         self.in_turn = True
         try:
+            if self.check is not None:
+                self.check.run(self.now_ns, self.is_quiet)
+            if is_idle and not (self.end_work or self.writes):
+                if not self.idle_work:
+                    return False
+                self.finish()
+                return True
             self.call_queued()
             if self.bulk:
                 self.call_bulky()
@@ -263,26 +316,32 @@ cdef class SocketPoller:
             self.in_turn = False
         return True
 
-    cdef int poll(self, double wait) except -1:
-        """Ask the kernel which sockets are ready. Set bulky ones apart."""
-        cdef int milliseconds = <int>(wait * 1000)
-        cdef int count, i
+    cdef int poll(self, uint64_t wait_ns) except -1:
+        """Ask the kernel what is ready. Set bulky sockets and Trio's epoll apart."""
+        cdef int milliseconds, count, i
         cdef Pollable what
+        if self.check is not None and self.check.is_timed:
+            wait_ns = min(wait_ns, self.check_ns_max)
+        self.is_quiet = False
+        milliseconds = <int>min(wait_ns / 1_000_000 + (wait_ns % 1_000_000 > 0), <uint64_t>INT_MAX)
+        self.next_queued = self.queued_end = 0
         with nogil:
             count = epoll_wait(self.epoll, self.queue, self.queue_size, milliseconds)
         if count < 0:
-            self.next_queued = self.queued_end = 0
             if errno != EINTR:
                 PyErr_SetFromErrno(OSError)
-            PyErr_CheckSignals()
-            return 0
-        self.next_queued, self.queued_end = 0, count
+            return PyErr_CheckSignals()
+        self.is_quiet = count == 0 and wait_ns >= self.check_ns_max
         for i in range(count):
             what = <Pollable><PyObject *>self.queue[i].data.ptr
-            if what.is_bulky:
+            if what is self.trio:
+                self.is_trio_due = True
+            elif what.is_bulky:
                 what.waiting_events = self.queue[i].events
-                self.queue[i].data.ptr = NULL
                 self.bulk[what] = None
+            else:
+                self.queue[self.queued_end] = self.queue[i]
+                self.queued_end += 1
         return 0
 
     cdef int call_queued(self) except -1:
@@ -291,7 +350,7 @@ cdef class SocketPoller:
         while self.next_queued < self.queued_end:
             event = &self.queue[self.next_queued]
             self.next_queued += 1
-            if event.data.ptr != NULL:  # else the socket is bulky, or it was forgotten
+            if event.data.ptr != NULL:  # else an earlier call has forgotten the socket
                 self.call(<Pollable><PyObject *>event.data.ptr, event.events)
                 if cg_clock_ns(CLOCK_MONOTONIC) > until:
                     break
@@ -335,7 +394,7 @@ cdef class SocketPoller:
         return 0
 
     cdef int finish_soon(self) except -1:
-        """Have Trio call `finish` if no turn is under way that will do that."""
-        if not self.in_turn and self.token is not None:
+        """Have Trio call `finish` if no turn is under way or to come that will do that."""
+        if not (self.in_turn or self.is_around_trio) and self.token is not None:
             self.token.run_sync_soon(self.finish, idempotent=True)
         return 0

@@ -1,4 +1,4 @@
-"""Polls all sockets of a worker in turns: one Trio task instead of one wait for each request.
+"""Polls all sockets of a worker in turns: no request needs a Trio task, nor a wait of Trio.
 
 One turn:
 
@@ -8,21 +8,23 @@ One turn:
    (`write_at_end`), one for each connection.
 
 When no socket has been ready for a moment, and at the latest after `limits.turns_seconds_max`, the
-idle work (`when_idle`: audit and settlement) runs, and then Trio's other tasks. So the calls of many
-turns share one write of the audit. A wait of Trio costs 7 µs and a system call; a turn shares one
-among all ready sockets. The poller knows sockets by number, and nothing of what they carry.
+idle work (`when_idle`: audit and settlement) runs. So the calls of many turns share one write of the
+audit. The poller knows sockets by number, and nothing of what they carry.
 
 Sockets of large bodies always have more to read, so they come after all others and few in each
 turn. A small call then waits for a few of them and not for all (sparse flows first, as in FQ-CoDel,
 RFC 8290 §4.2).
 
-The poller's epoll, which only Linux has, is nested in Trio's own, so that tasks and turns share one
-loop. Tasks wait for turns at most `limits.turns_seconds_max` at a time, and hardly longer than
-`limits.turn_seconds_max` if a single turn takes more.
+The turns run around Trio's loop (`trio_host`) if its clock is a `TurnClock`. Else they run in a task
+that waits until the poller's epoll is ready, which only Linux has. In both ways tasks wait for turns
+at most `limits.turns_seconds_max` at a time, and hardly longer than `limits.turn_seconds_max` if a
+single turn takes more.
 """
 
 from collections.abc import Callable
 from typing import Final
+
+from crewgate._datapath.trio_host import TrioHost
 
 READABLE: Final[int]
 WRITABLE: Final[int]
@@ -33,7 +35,10 @@ class Pollable:
 class TurnWork:
     """Work that native code defers to the end of a turn. Only native code can subclass it."""
 
-class SocketPoller:
+class TurnCheck:
+    """A check at the start of each turn. Only native code can subclass it."""
+
+class SocketPoller(TrioHost):
     """Calls back when a watched descriptor is ready, level-triggered, one after the other.
 
     A callback gets the present events: READABLE, WRITABLE, or EPOLLHUP and EPOLLERR, which epoll
@@ -67,13 +72,13 @@ class SocketPoller:
     def when_idle(self, work: Callable[[], object]) -> None:
         """Run `work` once, before Trio's tasks run next.
 
-        That is when no socket has been ready for `limits.turn_wait_seconds`, or after turns of
-        `limits.turns_seconds_max`.
+        That is when Trio has something to do, when no socket has been ready for
+        `limits.turn_wait_seconds`, or when the first such work waits for `limits.turns_seconds_max`.
         """
     def write_at_end(self, work: Callable[[], object]) -> None:
         """Run `work` once, at the end of this turn, after all other work."""
-    def yield_to_trio(self) -> None:
-        """Let Trio run a task that was just started as soon as no socket is ready."""
+    def check_each_turn(self, check: TurnCheck) -> None:
+        """Run `check` at the start of each turn, before the sockets are called."""
     async def run(self) -> None:
         """Take turns until cancelled."""
     def take_turn(self) -> bool:

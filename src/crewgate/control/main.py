@@ -14,6 +14,7 @@ from pathlib import Path
 import trio
 
 from crewgate import limits
+from crewgate._datapath.trio_host import TurnClock
 from crewgate.audit.log_to_audit import LogToAuditHandler
 from crewgate.audit.recorder import AuditRecorder
 from crewgate.audit.writer import AuditWriter
@@ -63,4 +64,4 @@ def run(file: Path, log: ProcessLog, sockets: Sequence[int] = ()) -> None:
     refuses = config.audit.on_full == "refuse"
     sink = AuditRecorder(writer, refuses_when_full=refuses, metrics=metrics)
     with closing(sink), log.copied_to(LogToAuditHandler(log.process, sink)):
-        trio.run(ControlProcess(config, watch, sink, given).run)
+        trio.run(ControlProcess(config, watch, sink, given).run, clock=TurnClock())

@@ -147,7 +147,6 @@ class ClientConnection:
             return
         if coroutine is not None and self._nursery is not None:
             self._nursery.start_soon(_run_guarded, exchange, coroutine)
-            self._poller.yield_to_trio()
 
     async def _serve(self) -> None:
         with trio.move_on_after(limits.handshake_seconds_max) as deadline:

@@ -7,9 +7,17 @@ from collections.abc import Callable
 
 import pytest
 import trio
+import trio.lowlevel
 
 from crewgate import limits
 from crewgate._datapath.socket_poller import READABLE, WRITABLE, SocketPoller
+from crewgate._datapath.trio_host import TurnClock
+
+
+@pytest.fixture(params=[True, False], ids=["around", "inside"])
+def clock(request: pytest.FixtureRequest) -> TurnClock | None:
+    """The clock of the test's Trio run: the turns run around Trio, or inside it."""
+    return TurnClock() if request.param else None
 
 
 class Pair:
@@ -43,7 +51,7 @@ async def _until(holds: Callable[[], object]) -> None:
             await trio.lowlevel.checkpoint()
 
 
-async def test_readable_writable_and_forgotten() -> None:
+async def test_readable_writable_and_forgotten(clock: TurnClock | None) -> None:
     """A callback has the events that were asked for, and none once it is forgotten."""
     poller = SocketPoller()
     async with trio.open_nursery() as nursery:
@@ -63,7 +71,7 @@ async def test_readable_writable_and_forgotten() -> None:
     poller.close()
 
 
-async def test_a_hang_up_is_told_unasked() -> None:
+async def test_a_hang_up_is_told_unasked(clock: TurnClock | None) -> None:
     """Who reads nothing for now hears that the other side is gone."""
     poller = SocketPoller()
     async with trio.open_nursery() as nursery:
@@ -78,7 +86,7 @@ async def test_a_hang_up_is_told_unasked() -> None:
     poller.close()
 
 
-async def test_books_come_before_writes_and_after_all_sockets() -> None:
+async def test_books_come_before_writes_and_after_all_sockets(clock: TurnClock | None) -> None:
     """Whatever order they are asked in, and also what they ask for themselves."""
     poller = SocketPoller()
     done: list[str] = []
@@ -104,7 +112,9 @@ async def test_books_come_before_writes_and_after_all_sockets() -> None:
     poller.close()
 
 
-async def test_an_error_ends_one_socket(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_error_ends_one_socket(
+    caplog: pytest.LogCaptureFixture, clock: TurnClock | None
+) -> None:
     """It is logged, its socket is called no more, and the others and the turn's end go on."""
     poller = SocketPoller()
     done: list[str] = []
@@ -134,7 +144,7 @@ async def test_an_error_ends_one_socket(caplog: pytest.LogCaptureFixture) -> Non
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
 
 
-async def test_tasks_have_their_turn() -> None:
+async def test_tasks_have_their_turn(clock: TurnClock | None) -> None:
     """A socket that is always ready keeps no task from running."""
     poller = SocketPoller()
     async with trio.open_nursery() as nursery:
@@ -149,7 +159,7 @@ async def test_tasks_have_their_turn() -> None:
     poller.close()
 
 
-async def test_a_turn_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_turn_is_bounded(monkeypatch: pytest.MonkeyPatch, clock: TurnClock | None) -> None:
     """No more sockets than that are called before what is due at the end is done."""
     monkeypatch.setattr(limits, "turn_events_max", 3)
     poller = SocketPoller()
@@ -173,7 +183,9 @@ async def test_a_turn_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(map(len, "".join(order).split("|"))) <= 3
 
 
-async def test_a_long_turn_is_parted(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_long_turn_is_parted(
+    monkeypatch: pytest.MonkeyPatch, clock: TurnClock | None
+) -> None:
     """Who is ready when the time of a turn is over has his turn next, after Trio's tasks."""
     monkeypatch.setattr(limits, "turn_seconds_max", 0.0)
     monkeypatch.setattr(limits, "turns_seconds_max", 0.0)
@@ -292,40 +304,34 @@ def test_who_waits_behind_small_calls_and_changes_is_asked_anew() -> None:
     poller.close()
 
 
-@pytest.mark.parametrize("begins_a_task", [False, True])
-async def test_nobody_waits_for_more_while_a_task_waits_for_the_loop(
-    monkeypatch: pytest.MonkeyPatch, begins_a_task: bool
+@pytest.mark.parametrize("clock", [True], ids=["around"], indirect=True)
+@pytest.mark.parametrize("wakes_a_task", [False, True])
+async def test_idle_work_waits_for_more_unless_a_task_waits_for_the_loop(
+    monkeypatch: pytest.MonkeyPatch, wakes_a_task: bool, clock: TurnClock
 ) -> None:
-    """The poller waits a moment for the next turn, unless Trio has something to do.
-
-    It runs idle work after that, and before Trio gets the loop.
-    """
-    monkeypatch.setattr(limits, "turns_seconds_max", 60.0)  # a slow turn is not the last one here
+    """The poller waits a moment for the next turn, and runs idle work before Trio's tasks."""
+    monkeypatch.setattr(limits, "turns_seconds_max", 60.0)
     monkeypatch.setattr(limits, "turn_wait_seconds", 60.0)
-    poller, order, started = SocketPoller(), list[str](), trio.Event()
+    poller, order, awake = SocketPoller(), list[str](), trio.Event()
 
     def act(pair: Pair) -> None:
         order.append("socket")
-        started.set()
         if len(pair.seen) == 1:
             poller.when_idle(lambda: order.append("idle work"))
-        if begins_a_task or len(pair.seen) == 2:
-            poller.yield_to_trio()
+        if wakes_a_task or len(pair.seen) == 2:
+            awake.set()
         else:
             threading.Timer(0.05, pair.far.send, (b"x",)).start()
 
-    async def wait_for_the_first() -> None:
-        await started.wait()
-        order.append("task")
-
     async with trio.open_nursery() as nursery:
         nursery.start_soon(poller.run)
-        nursery.start_soon(wait_for_the_first)
+        for _ in range(20):  # until the turns run around Trio
+            await trio.lowlevel.checkpoint()
         pair = Pair(poller, act)
         pair.far.send(b"x")
-        await _until(lambda: "task" in order)
-        sockets = ["socket"] if begins_a_task else ["socket", "socket"]
-        assert order == [*sockets, "idle work", "task"]
+        await awake.wait()
+        sockets = ["socket"] if wakes_a_task else ["socket", "socket"]
+        assert order == [*sockets, "idle work"]
         pair.close(poller)
         nursery.cancel_scope.cancel()
     poller.close()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import trio
 
+from crewgate._datapath.trio_host import TurnClock
 from crewgate.audit.log_to_audit import LogToAuditHandler
 from crewgate.audit.recorder import AuditRecorder
 from crewgate.audit.writer import AuditWriter
@@ -69,4 +70,5 @@ def run(
     with closing(sink):
         pipe = ReadinessNotifier(ready)
         with log.copied_to(LogToAuditHandler(log.process, sink)):
-            trio.run(Worker(config, index, sink, given=inherited, on_ready=pipe.send_ready).run)
+            worker = Worker(config, index, sink, given=inherited, on_ready=pipe.send_ready)
+            trio.run(worker.run, clock=TurnClock())
