@@ -15,6 +15,7 @@ import trio
 
 from crewgate import limits
 from crewgate._datapath.in_flight import InFlightCalls
+from crewgate._datapath.revocation_watch import RevocationWatch
 from crewgate._datapath.socket_poller import SocketPoller
 from crewgate._native.table import Table
 from crewgate.audit.recorder import AuditRecorder
@@ -75,21 +76,20 @@ class Worker:
         self._sink = sink
         self._metrics = sink.metrics or ProcessMetrics.unshared()
         self._gauges, self._name = WorkerMetrics(self._metrics), f"worker-{index}"
-        # Set when there is something that a revocation could end, and there was nothing before.
-        self._has_work = AutoResetEvent()
-        self._in_flight = InFlightCalls(
-            round(limits.reservation_seconds_max * 1e9), self._has_work.set
-        )
+        self._revocations = RevocationWatch(self._has_work, self._end_revoked)
+        start_watch = self._revocations.start
+        self._in_flight = InFlightCalls(round(limits.reservation_seconds_max * 1e9), start_watch)
         self._canceller = WorkCanceller(self._metrics)
-        self._work = WorkRegistry(self._canceller.cancel, self._has_work.set)
+        self._work = WorkRegistry(self._canceller.cancel, start_watch)
         self._pins = WorkerPins()
         self._agent = AgentConnection(config.state, index, self, self._pins)
-        self._peer_connections = PeerConnections(self._has_work.set)
+        self._peer_connections = PeerConnections(start_watch)
         self._signer = LocalSigner()
         self._disconnects = UnreportedDisconnects()
         self._health = WorkerHealth(sink)
         self._reload_crl: Callable[[], None] = lambda: None
         self._poller = SocketPoller()
+        self._poller.check_each_turn(self._revocations)
         wait = config.limits.credit_wait_seconds_max
         self._background_tasks = BackgroundTasks(wait, self._agent.send_overrun)
         self._resolver = Resolver()
@@ -100,7 +100,6 @@ class Worker:
         self._prepared: ConfigSnapshot | None = None
         self._wanted = -1  # the policy generation that is active in the agent
         self._changed = AutoResetEvent()
-        self._seen = -1  # the table's revocation generation at the last scan
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain.
@@ -120,7 +119,6 @@ class Worker:
                 nursery.start_soon(self._background_tasks.run)
                 nursery.start_soon(self._canceller.run)
                 nursery.start_soon(self._follow_config, listeners, nursery)
-                nursery.start_soon(self._scan_for_revocations)
                 nursery.start_soon(self._sweep, listeners)
                 nursery.start_soon(observe_process, self._metrics, self._name)
                 async for number in signals:
@@ -184,11 +182,12 @@ class Worker:
     def _move(self, table: Table, number: int) -> None:
         """Use another table, or another number; end the calls of a retired table."""
         self._attachment = (table, number)
+        self._revocations.use(table)
         if self._authorizer is not None:
             self._authorizer.move(table, number)
             self._in_flight.terminate_revoked()
             self._work.cancel_revoked()
-            # The periodic scan could miss it: both tables may have the same generation.
+            # The watch could miss it: both tables may have the same generation.
             self._scan_peer_connections()
 
     def _make_gateway(self, policy: ListenerPolicy, routes: RouteTable) -> Gateway:
@@ -336,20 +335,15 @@ class Worker:
                     listener.name,
                 )
 
-    async def _scan_for_revocations(self) -> None:
-        """Scan the table for revocations whose push was lost, while they could end anything."""
-        while True:
-            while not (self._in_flight or self._peer_connections or self._work):
-                await self._has_work.wait()
-            await trio.sleep(limits.revocation_look_seconds)
-            if self._attachment is not None:
-                table = self._attachment[0]
-                generation = table.revocation_generation
-                if generation != self._seen or table.retired:
-                    self._seen = generation
-                    self._in_flight.end_revoked(time.monotonic_ns())
-                    self._scan_peer_connections()
-                    self._work.cancel_revoked()
+    def _has_work(self) -> bool:
+        """Return whether there is anything that a revocation could end."""
+        return bool(self._in_flight or self._peer_connections or self._work)
+
+    def _end_revoked(self) -> None:
+        """End all that the table has revoked: the push of a revocation may be lost."""
+        self._in_flight.end_revoked(time.monotonic_ns())
+        self._scan_peer_connections()
+        self._work.cancel_revoked()
 
     async def _sweep(self, listeners: Listeners) -> None:
         """Expire calls and connections, sweep the pools and report health, once a second."""
