@@ -16,6 +16,7 @@ cdef class Gate:
     cdef uint64_t wall, boot                # the clocks of a test
     cdef uint64_t hits, misses
 
+    cdef object ask(self, bytes token, Py_ssize_t tool)
     cdef void read_clocks(self, uint64_t *wall, uint64_t *boot) noexcept
     cdef object verified(self, Policy policy, bytes token, Py_ssize_t tool, uint64_t wall,
                          uint64_t boot)

@@ -66,6 +66,17 @@ cdef class Gate:
         return self.judge(policy, <VerifiedToken>found, tool, request, peer_crew, observe, drawn,
                           price, is_upper_bound, name, wall, boot)
 
+    cdef object ask(self, bytes token, Py_ssize_t tool):
+        """Return the verdict of `decide` with nothing but these arguments."""
+        cdef uint64_t wall, boot
+        self.read_clocks(&wall, &boot)
+        cdef Policy policy = self.holder.policy
+        found = self.verified(policy, token, tool, wall, boot)
+        if type(found) is not VerifiedToken:
+            return found
+        return self.judge(policy, <VerifiedToken>found, tool, b"", None, False, False, -1, False,
+                          None, wall, boot)
+
     def grant_for(self, bytes token not None, Py_ssize_t tool, *, peer_crew=None):
         """See the stub."""
         cdef uint64_t wall, boot

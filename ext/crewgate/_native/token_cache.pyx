@@ -289,10 +289,18 @@ cdef cg_branch *find_branch(Table table, VerifiedToken entry):
 
 
 cdef bint is_revoked(Table table, VerifiedToken entry):
-    """Whether the grant or anything above it is revoked, or its branch is closed."""
+    """Whether the grant or anything above it is revoked, or its branch is closed.
+
+    A search that finds nothing holds until the next revocation. The generation is read before the
+    search: a revocation that the search misses increments it later, and the next search finds it.
+    """
     cdef int at
-    for at in range(entry.key_count):
-        if cg_is_revoked(&table.t, entry.keys[2 * at], entry.keys[2 * at + 1], entry.issued_at):
-            return True
+    cdef uint64_t search = cg_get(&table.t.header.revocation_generation) + 1
+    if entry.clear_search != search:
+        for at in range(entry.key_count):
+            if cg_is_revoked(&table.t, entry.keys[2 * at], entry.keys[2 * at + 1],
+                             entry.issued_at):
+                return True
+        entry.clear_search = search
     cdef cg_branch *branch = find_branch(table, entry)
     return branch != NULL and cg_get(&branch.closed) != 0

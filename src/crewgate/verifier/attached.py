@@ -116,7 +116,7 @@ class AttachedSource:
             self._attachment.abandon()
         self._begin()
         if not self._closed:
-            self.judge = msgspec.structs.replace(self.judge, decide=self._attach_first(self.judge))
+            self.judge = self.judge.deciding_by(self._attach_first(self.judge))
 
     def _attach_first(self, policy: LoadedGate) -> DecideFunction:
         """Return a `decide` that starts the thread at its first call, then is replaced."""

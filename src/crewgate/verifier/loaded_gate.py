@@ -11,6 +11,7 @@ import msgspec
 from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
 from crewgate._native.table import Table
+from crewgate._native.tool_gate import ToolGate
 from crewgate.core.policy.policy import Policy
 from crewgate.core.problem_types import Reason
 from crewgate.core.verdict import DRAW_REASONS, FINAL_REASONS, Denial
@@ -31,22 +32,33 @@ class DecideFunction(Protocol):
         """Return the verdict on a token for a tool, at the tool's price or at `price`."""
 
 
-class LoadedGate(msgspec.Struct, frozen=True):
-    """A gate and the policy that it has loaded.
+class LoadedGate(ToolGate):
+    """A gate, the policy that it has loaded, its table, and the crossings of the policy."""
 
-    `decide` is the gate's bound method; `numbers` are the tool numbers by name.
-    """
+    __slots__ = ("crossings", "policy", "table")
 
-    gate: Gate
-    policy: Policy
-    numbers: dict[str, int]
-    decide: DecideFunction
-    table: Table
-    crossings: CertificateTokenSigner
+    def __init__(
+        self,
+        gate: Gate,
+        policy: Policy,
+        numbers: dict[str, int],
+        table: Table,
+        crossings: CertificateTokenSigner,
+        decide: DecideFunction | None = None,
+    ) -> None:
+        """`numbers` are the tool numbers by name. `decide` replaces the gate's own method."""
+        super().__init__(gate, numbers, decide)
+        self.policy = policy
+        self.table = table
+        self.crossings = crossings
+
+    def deciding_by(self, decide: DecideFunction) -> "LoadedGate":
+        """Return the same gate and policy with a substitute for the gate's `decide`."""
+        return LoadedGate(self.gate, self.policy, self.numbers, self.table, self.crossings, decide)
 
     def closed(self) -> "LoadedGate":
         """Return the same policy, but refusing every call, for a verifier that was closed."""
-        return msgspec.structs.replace(self, decide=_refuse)
+        return self.deciding_by(_refuse)
 
 
 class GateRequest(msgspec.Struct, frozen=True):
@@ -96,7 +108,7 @@ def judge_by(
     gate = Gate(table, holds=False)
     gate.load(policy)
     numbers = {tool.name: number for number, tool in enumerate(policy.tools)}
-    return LoadedGate(gate, policy, numbers, gate.decide, table, crossings)
+    return LoadedGate(gate, policy, numbers, table, crossings)
 
 
 def _refuse(*_: object, **__: object) -> Denial:

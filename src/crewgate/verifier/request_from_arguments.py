@@ -16,10 +16,10 @@ from crewgate.policy.certificate_token_signer import SignedToken
 from crewgate.verifier.loaded_gate import UNKNOWN, GateRequest, LoadedGate
 from crewgate.verifier.peer_certificate_cache import OrchestratorCertificate, PeerCertificateCache
 
-MISSING = Denial(Reason.MISSING_TOKEN)
-INVALID = Denial(Reason.INVALID_TOKEN)
+_MISSING = Denial(Reason.MISSING_TOKEN)
+_INVALID = Denial(Reason.INVALID_TOKEN)
 _UNPROVEN = Denial(Reason.BINDING_MISMATCH)
-CHARS = limits.token_bytes_max + 1  # a longer token is cut to this: the gate refuses it anyway
+_CHARS = limits.token_bytes_max + 1  # a longer token is cut to this: the gate refuses it anyway
 
 
 def make_request(
@@ -63,9 +63,9 @@ def make_request(
         crew = verified.identity.crew
     if isinstance(token, str):
         # Any other character becomes "?", which is not base64url, so the token is refused.
-        token = token[:CHARS].encode("ascii", "replace")
+        token = token[:_CHARS].encode("ascii", "replace")
     elif type(token) is not bytes:
-        return MISSING if token is None else INVALID
+        return _MISSING if token is None else _INVALID
     return GateRequest(policy, token, number, crew, cost)
 
 
@@ -74,8 +74,8 @@ def _by_certificate(
 ) -> GateRequest | Denial:
     """Return the request of a call without a token; a crossing must lead to the tool's owner."""
     if tool == UNKNOWN:
-        return MISSING
+        return _MISSING
     signed = policy.crossings.find(verified, policy.policy.tools[tool].owner, now)
     if isinstance(signed, SignedToken):
         return GateRequest(policy, signed.token, tool, signed.account)
-    return MISSING if signed is None else Denial(signed)
+    return _MISSING if signed is None else Denial(signed)

@@ -8,8 +8,6 @@ import threading
 import time
 from typing import NoReturn
 
-import msgspec
-
 from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate._native.records import TableCapacities
@@ -101,7 +99,7 @@ class StandaloneSource:
 
     def after_fork(self) -> None:
         """In the child: refuse to decide and to revoke, since the parent cannot see this copy."""
-        self.judge = msgspec.structs.replace(self.judge, decide=_forked)
+        self.judge = self.judge.deciding_by(_forked)
         self._is_forked = True
 
     def _crew_of(self, branch: str, crew: str) -> CrewPolicy:

@@ -16,16 +16,17 @@ from typing import Self
 from weakref import WeakSet
 
 from crewgate._native.permit import Permit
+from crewgate._native.tool_gate import with_fast_path
 from crewgate.core.budget.denial_reset_time import explained
 from crewgate.core.cross_crew_accounts import is_account
 from crewgate.core.verdict import Denial
 from crewgate.errors import AlreadySettledError
 from crewgate.verifier.attached import AttachedSource
 from crewgate.verifier.call_admission import CallAdmission, VerdictSource
-from crewgate.verifier.loaded_gate import UNKNOWN, GateRequest
+from crewgate.verifier.loaded_gate import GateRequest, LoadedGate
 from crewgate.verifier.peer_certificate_cache import PeerCertificateCache
 from crewgate.verifier.policy_from_arguments import Price, policy_from_arguments
-from crewgate.verifier.request_from_arguments import CHARS, INVALID, MISSING, make_request
+from crewgate.verifier.request_from_arguments import make_request
 from crewgate.verifier.standalone import StandaloneSource
 from crewgate.verifier.waiters import ThreadWaiter, task_waiter
 
@@ -117,6 +118,7 @@ class Verifier:
         """The names of the tools, in the order of their numbers (`Permit.tool`)."""
         return tuple(self._source.judge.numbers)
 
+    @with_fast_path
     def decide(
         self,
         token: str | bytes | None,
@@ -158,25 +160,7 @@ class Verifier:
             TypeError: `cost_micro` is not an integer, or `peer_certificate` not bytes.
             ForkedError: This is a child of the process that made the standalone verifier.
         """
-        if peer_certificate is not None or cost_micro is not None:
-            return self._decide(tool, self._request(token, tool, peer_certificate, cost_micro))
-        source = self._source
-        policy = source.judge
-        if type(token) is str:
-            # Any other character becomes "?", which is not base64url, so the token is refused.
-            token = token[:CHARS].encode("ascii", "replace")
-        elif type(token) is not bytes:
-            return self._report(tool, MISSING if token is None else INVALID)
-        try:
-            number = policy.numbers.get(tool, UNKNOWN)
-        except TypeError:  # not hashable, so not a tool's name
-            number = UNKNOWN
-        verdict = policy.decide(token, number)
-        if type(verdict) is Denial and verdict.retry:
-            verdict = source.try_fund(GateRequest(policy, token, number), verdict)
-        if self._sink is None and type(verdict) is not Denial:
-            return verdict
-        return self._report(tool, verdict)
+        return self._decide(tool, self._request(token, tool, peer_certificate, cost_micro))
 
     async def admit(
         self,
@@ -249,6 +233,14 @@ class Verifier:
         verdict = request.ask()
         if isinstance(verdict, Denial) and verdict.retry:
             verdict = self._source.try_fund(request, verdict)
+        return self._report(tool, verdict)
+
+    def _conclude(
+        self, judge: LoadedGate, token: bytes, number: int, tool: str, verdict: Permit | Denial
+    ) -> Permit | Denial:
+        """Return the verdict on a call that the fast path of `decide` has asked the gate about."""
+        if isinstance(verdict, Denial) and verdict.retry:
+            verdict = self._source.try_fund(GateRequest(judge, token, number), verdict)
         return self._report(tool, verdict)
 
     def _request(

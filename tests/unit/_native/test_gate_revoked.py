@@ -96,6 +96,8 @@ def test_a_revocation_may_mean_tokens_issued_up_to_a_moment(
     assert house.reason(before) is Reason.BRANCH_REVOKED
     assert house.reason(at) is Reason.BRANCH_REVOKED
     assert house.reason(after) is None
+    house.revoke(kind, names[kind], before=world.now + 2)  # the table has the key already
+    assert house.reason(after) is Reason.BRANCH_REVOKED
 
 
 def test_a_refreshed_token_of_a_dead_branch_is_dead(house: Gatehouse) -> None:
