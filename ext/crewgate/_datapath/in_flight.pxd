@@ -22,7 +22,8 @@ cdef class InFlightCall:
 
 
 cdef class BranchInFlight:
-    cdef tuple keys                         # those of the branch and of its ancestors
+    cdef bytes key
+    cdef tuple path_keys                    # of its ancestors
     cdef InFlightCall first
     cdef int64_t expires                    # the latest `exp` of its grants, s since 1970
 

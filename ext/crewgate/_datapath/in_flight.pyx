@@ -93,7 +93,7 @@ cdef class InFlightCalls:
         found = self.branches.get(key)
         if found is None:
             branch = BranchInFlight.__new__(BranchInFlight)
-            branch.keys = (key, *grant.path_keys)
+            branch.key, branch.path_keys = key, grant.path_keys
             branch.expires = expires
             self.branches[key] = branch
         else:
@@ -122,7 +122,7 @@ cdef class InFlightCalls:
         call.branch = call.previous = call.following = None
         self.count -= 1
         if branch.first is None:
-            del self.branches[branch.keys[0]]
+            del self.branches[branch.key]
         return 0
 
     cdef int replace_call(self, InFlightCall old, InFlightCall new) except -1:
@@ -153,9 +153,11 @@ cdef class InFlightCalls:
     def terminate(self, keys):
         cdef frozenset wanted = frozenset(keys)
         cdef list calls = []
-        for branch in self.branches.values():
-            if not wanted.isdisjoint((<BranchInFlight>branch).keys):
-                (<BranchInFlight>branch).collect(calls)
+        cdef BranchInFlight branch
+        for found in self.branches.values():
+            branch = <BranchInFlight>found
+            if branch.key in wanted or not wanted.isdisjoint(branch.path_keys):
+                branch.collect(calls)
         return end_each(calls, REVOKED)
 
     def terminate_peers(self, peers):
