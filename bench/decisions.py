@@ -22,6 +22,7 @@ from bench.world import (
     open_line,
     private_table,
 )
+from crewgate import StandaloneVerifier, Verifier
 from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
 from crewgate._native.table_owner import OwnedTable
@@ -30,9 +31,12 @@ from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.core.problem_types import Reason
 from crewgate.core.verdict import Denial
 from crewgate.leases.lease_client import LeaseClient
+from crewgate.verifier.loaded_gate import judge_by
+from crewgate.verifier.standalone import StandaloneSource
 
 GATEWAY = "warm, gateway: decide + settle"
 EMBEDDED = "warm, embedded: decide settles"
+VERIFIER = "warm, verifier: decide + settle"
 KNOWN = "cold: new token of a known branch"
 FULL_CACHE = "cold, while the token cache is full"
 NEW_BRANCH = "cold: new token, new branch, its draw"
@@ -51,6 +55,19 @@ def warm_gateway(gate: Gate, token: bytes) -> Case:
         return WARM_CALLS
 
     return Case(GATEWAY, batch)
+
+
+def warm_verifier(verifier: Verifier, token: bytes) -> Case:
+    """As an application does it, through the public class."""
+    expect(verifier.decide(token, "search.web"))
+
+    def batch() -> int:
+        decide: Any = verifier.decide  # a permit, as was made sure
+        for _ in range(WARM_CALLS):
+            decide(token, "search.web").settle()
+        return WARM_CALLS
+
+    return Case(VERIFIER, batch)
 
 
 def repeated(name: str, gate: Gate, token: bytes, tool: int, reason: Reason | None = None) -> Case:
@@ -73,9 +90,12 @@ def warm(rounds: int) -> Group:
     table = private_table(SMALL, world.policy)
     open_line(table, line)
     token = world.mint(line)
+    source = StandaloneSource(world.policy)
+    source.judge = judge_by(world.policy, table)  # with the lease that was just opened
     cases = [
         warm_gateway(world.gate(table, holds=True), token),
         repeated(EMBEDDED, world.gate(table, holds=False), token, SEARCH),
+        warm_verifier(StandaloneVerifier(source), token),
         libraries.pyjwt(world, [token] * 4),
         libraries.joserfc(world, [token] * 4),
     ]
