@@ -1,12 +1,21 @@
 """What is revoked is refused, whoever is named, and nothing beside it."""
 
+import mmap
+import os
+from pathlib import Path
+
 import pytest
 from crew_world import BRANCH, CREW, KID, PARENT, ROOT, World
-from gate_world import Gatehouse
+from gate_world import BOOT_NS, Gatehouse
 
+from crewgate._native.gate import Gate
+from crewgate._native.records import TableCapacities
+from crewgate._native.table import Table
+from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
 from crewgate.core.ids import EntityKind, uuid_bytes
 from crewgate.core.problem_types import Reason
+from crewgate.core.verdict import Denial
 
 PING = 2
 SIBLING = "0199c1d2-0000-7000-8000-0000000000aa"
@@ -141,3 +150,47 @@ def test_strangers_that_are_revoked_leave_the_branch_alone() -> None:
     for number in range(48):
         house.revoke(EntityKind.BRANCH, number.to_bytes(16, "big"))
         assert house.reason(token) is None
+
+
+def test_another_process_finds_each_revocation_once_it_is_acknowledged(tmp_path: Path) -> None:
+    """A gate asks for tokens without pause while the agent revokes one after the other."""
+    world = World.make()
+    tokens = [world.mint(jti=f"grant-{number}") for number in range(100)]
+    table = OwnedTable.create(str(tmp_path / "table"), TableCapacities(64, 256, 64, 4))
+    table.set_policy_generation(world.policy.generation)
+    table.extend_freshness(2**62, 2**62)
+    counts = mmap.mmap(-1, 2)  # of revocations: acknowledged by the agent, seen by the gate
+    child = os.fork()
+    if child == 0:
+        try:
+            os._exit(0 if each_is_found(tmp_path / "table", world, tokens, counts) else 1)
+        finally:
+            os._exit(2)
+    now, ended = world.now, (0, 0)
+    for number in range(len(tokens)):
+        key = ids.table_key(EntityKind.GRANT, CREW, f"grant-{number}".encode())
+        assert table.revoke(key, ids.crew_key(CREW), now + 60, 86_400, now, BOOT_NS)
+        counts[0] = number + 1
+        while counts[1] < number and ended == (0, 0):
+            os.sched_yield()
+            ended = os.waitpid(child, os.WNOHANG)
+    status = os.waitpid(child, 0)[1] if ended == (0, 0) else ended[1]
+    table.close()
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def each_is_found(file: Path, world: World, tokens: list[bytes], counts: mmap.mmap) -> bool:
+    """Ask for the tokens that are revoked last and next, until all are; False if one is missed."""
+    descriptor = os.open(file, os.O_RDWR)
+    gate = Gate(Table.attach(descriptor), 0, holds=False)
+    gate.load(world.policy)
+    gate.clock = (world.now * 10**9, BOOT_NS)
+    while counts[1] < len(tokens):
+        acknowledged = counts[0]
+        for number in range(max(0, acknowledged - 2), min(acknowledged + 2, len(tokens))):
+            verdict = gate.decide(tokens[number], PING)
+            assert isinstance(verdict, Denial)  # the table has no branch
+            if number < acknowledged and verdict.reason is not Reason.BRANCH_REVOKED:
+                return False
+        counts[1] = acknowledged
+    return True
