@@ -17,7 +17,14 @@ cdef extern from "<sys/epoll.h>" nogil:
     const uint32_t EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP
 
 
-cdef class Pollable:
+cdef class TurnWork:
+    cdef bint is_due                # the poller runs it soon; `run` may make it due again
+
+    cdef int run(self) except -1
+
+
+# The work of a socket is its write.
+cdef class Pollable(TurnWork):
     cdef int descriptor             # while `is_watched`
     cdef uint32_t events            # the events that the poller watches for
     cdef bint is_watched
@@ -26,12 +33,6 @@ cdef class Pollable:
 
     # Read, write, or change the events. Return whether there is probably more to read.
     cdef bint ready(self, uint32_t events) except -1
-
-
-cdef class TurnWork:
-    cdef bint is_due                # the poller runs it soon; `run` may make it due again
-
-    cdef int run(self) except -1
 
 
 cdef class TurnCheck:

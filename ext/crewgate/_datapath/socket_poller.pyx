@@ -38,7 +38,14 @@ READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
 
 
-cdef class Pollable:
+cdef class TurnWork:
+    """See the stub."""
+
+    cdef int run(self) except -1:
+        raise NotImplementedError
+
+
+cdef class Pollable(TurnWork):
     """See the stub."""
 
     cdef bint ready(self, uint32_t events) except -1:
@@ -50,13 +57,6 @@ cdef class CallbackPollable(Pollable):
 
     cdef bint ready(self, uint32_t events) except -1:
         return bool(self.callback(events))
-
-
-cdef class TurnWork:
-    """See the stub."""
-
-    cdef int run(self) except -1:
-        raise NotImplementedError
 
 
 cdef class TurnCheck:

@@ -29,11 +29,11 @@ from crewgate._datapath.trio_host import TrioHost
 READABLE: Final[int]
 WRITABLE: Final[int]
 
-class Pollable:
-    """A socket that native code watches. Only native code can subclass it."""
-
 class TurnWork:
     """Work that native code defers to the end of a turn. Only native code can subclass it."""
+
+class Pollable(TurnWork):
+    """A socket that native code watches; its work writes. Only native code can subclass it."""
 
 class TurnCheck:
     """A check at the start of each turn. Only native code can subclass it."""

@@ -211,10 +211,10 @@ async def test_flood_of_a_client_that_reads_nothing(
         hostile.deafen()
         await hostile.press(PREFACE + wire(), seconds=1.5)
         assert counters & set(hostile.counters)
-        read = hostile.other_end._protocol._usage.octets
+        read = hostile.other_end.protocol._usage.octets
         assert read < MIB
         await hostile.press(wire(), seconds=0.1)
-        assert hostile.other_end._protocol._usage.octets == read
+        assert hostile.other_end.protocol._usage.octets == read
 
 
 async def test_pipeline_of_a_client_that_reads_nothing(
@@ -226,7 +226,7 @@ async def test_pipeline_of_a_client_that_reads_nothing(
         get = b"GET / HTTP/1.1\r\nHost: a\r\nX: %b\r\n\r\n" % (b"x" * 100)
         assert not await hostile.press(get * 500_000, seconds=1.5)
         asked = hostile.application.asked
-        assert len(hostile.other_end._protocol.out) < 2 * limits.buffer_bytes_max
+        assert len(hostile.other_end.protocol.out) < 2 * limits.buffer_bytes_max
         await hostile.press(get * 1000, seconds=0.1)
         assert hostile.application.asked == asked
         assert not hostile.counters

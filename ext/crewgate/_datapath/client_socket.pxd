@@ -1,0 +1,34 @@
+"""The C interface of a client's socket."""
+
+from libc.stdint cimport uint64_t
+
+from crewgate._datapath.socket_poller cimport Pollable, SocketPoller
+from crewgate._datapath.wire_protocol cimport NativeWireProtocol
+
+
+cdef class ClientSocket(Pollable):
+    cdef public object peer             # ClientInfo
+    cdef SocketPoller poller
+    cdef object sock
+    cdef int number                     # the descriptor of `sock`
+    cdef object read, write             # of OpenSSL's object, from `start` to `stop`
+    cdef object on_end
+    cdef readonly object protocol       # a WireProtocol, from `start` on
+    cdef NativeWireProtocol native      # the same, if it is native
+    cdef bytes unsent                   # OpenSSL wants the same bytes again
+    cdef uint64_t unsent_since_ns       # CLOCK_MONOTONIC
+    cdef bint wants_write               # the socket is full, or a read must wait for a write
+    cdef readonly bint peer_closed
+
+    # Have the protocol's output written at the end of this turn.
+    cdef int wake_native(self) except -1
+
+    cdef bint is_paused(self) except -1
+    cdef bint wants_output(self) except -1
+    cdef bint receive(self) except -1
+    cdef bint flush(self) except -1
+    cdef int keep(self, bytes unsent) except -1
+    cdef object next_piece(self)
+    cdef int choose_events(self) except -1
+    cdef int end(self, bint peer_closed) except -1
+    cdef int fail(self) except -1

@@ -1,0 +1,245 @@
+"""Reads and writes the TLS socket of one client; the stub says how.
+
+It calls the OpenSSL object below `ssl.SSLSocket`, which costs no frame of Python and no buffer for
+each read. All sockets read into one buffer, because a protocol takes the bytes at once.
+"""
+
+import logging
+import ssl
+from functools import partial
+
+from crewgate import limits
+from crewgate.ssl_workarounds import forget_errors
+
+from cpython.bytearray cimport PyByteArray_AS_STRING
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.buffer cimport PyBUF_READ
+from cpython.memoryview cimport PyMemoryView_FromMemory
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from posix.time cimport CLOCK_MONOTONIC
+
+from crewgate._datapath.socket_poller cimport EPOLLIN, EPOLLOUT, Pollable, SocketPoller
+from crewgate._datapath.wire_protocol cimport NativeWireProtocol
+
+cdef extern from "clock.h" nogil:
+    uint64_t cg_clock_ns(int clock)
+
+_log = logging.getLogger(__name__)
+cdef int RECEIVE_BYTES = limits.receive_bytes
+cdef int BULK_BYTES = limits.bulk_bytes
+cdef bytearray RECEIVED = bytearray(RECEIVE_BYTES)
+
+
+def reads_as_expected(connection):
+    """Return whether OpenSSL's object in this Python reads into a buffer, and says if it must wait.
+
+    `connection` is an `ssl.SSLObject` of a client whose server has sent nothing.
+    """
+    try:
+        connection._sslobj.read(1, bytearray(1))
+    except ssl.SSLWantReadError:
+        pass
+    except Exception:
+        return False
+    else:
+        return False
+    try:
+        connection._sslobj.write(memoryview(b"x"))
+    except ssl.SSLWantReadError:
+        return True
+    except Exception:
+        return False
+    return False
+
+
+def new_client():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="localhost")
+
+
+READS_OPENSSL = reads_as_expected(new_client())
+
+
+def receive_into(sock, size, buffer):
+    return sock.recv_into(buffer, size)
+
+
+cdef class ClientSocket(Pollable):
+    """See the stub."""
+
+    def __init__(self, sock, peer, SocketPoller poller not None, on_end):
+        self.peer = peer
+        self.poller = poller
+        self.on_end = on_end
+        self.sock = sock
+        self.number = sock.fileno()
+        self.unsent = b""
+
+    def start(self, protocol not None):
+        if READS_OPENSSL:
+            self.read, self.write = self.sock._sslobj.read, self.sock._sslobj.write
+        else:
+            self.read, self.write = partial(receive_into, self.sock), self.sock.send
+        self.protocol = protocol
+        self.native = protocol if isinstance(protocol, NativeWireProtocol) else None
+        self.poller.watch_native(self, self.number, EPOLLIN)
+
+    def stop(self):
+        self.poller.forget_native(self)
+        self.read = self.write = None  # OpenSSL's object has 60 KB; the socket keeps it as needed
+        if self.protocol is not None:
+            self.protocol.lose()
+
+    def wake(self):
+        self.wake_native()
+
+    def resume(self):
+        self.choose_events()
+
+    def unsent_seconds(self):
+        if not self.unsent:
+            return 0.0
+        return (cg_clock_ns(CLOCK_MONOTONIC) - self.unsent_since_ns) / 1e9
+
+    cdef int wake_native(self) except -1:
+        return self.poller.write_at_end_native(self)
+
+    # For the poller.
+
+    cdef bint ready(self, uint32_t events) except -1:
+        """Read or write, inside the barrier; return whether more of a large body is likely."""
+        cdef bint is_bulk = events & EPOLLOUT
+        try:
+            if events & EPOLLOUT:
+                self.wants_write = False
+                self.run()
+            if events & EPOLLIN:
+                if self.is_watched:
+                    is_bulk = self.receive()
+            elif events & ~EPOLLOUT:
+                self.end(True)  # EPOLLERR or EPOLLHUP alone: a reset
+            if self.is_watched:
+                self.choose_events()
+        except Exception:
+            self.fail()
+        return is_bulk
+
+    cdef int run(self) except -1:
+        """Write the protocol's output; end the connection after the last of it."""
+        if self.wants_write or not self.is_watched:
+            return 0
+        try:
+            if not self.flush():
+                self.wants_write = True
+            elif self.is_watched and self.protocol.closing:
+                self.end(False)
+            if self.wants_write or self.events != EPOLLIN:
+                self.choose_events()
+        except OSError:
+            forget_errors()
+            self.end(True)
+        except Exception:
+            self.fail()
+        return 0
+
+    # Its steps.
+
+    cdef bint receive(self) except -1:
+        """Read what has arrived; return whether more of a large body is likely.
+
+        One turn reads about `limits.receive_bytes`, so that no connection holds up the others. A
+        read takes a whole TLS record, so OpenSSL buffers no bytes that the poller does not see.
+        After a full record of a body another one is usually there: the same turn reads it as well.
+        """
+        cdef int remaining = RECEIVE_BYTES, count
+        cdef bint is_body
+        cdef const char *data = PyByteArray_AS_STRING(RECEIVED)
+        while remaining > 0 and self.is_watched:
+            try:
+                count = self.read(RECEIVE_BYTES, RECEIVED)
+            except ssl.SSLWantReadError:
+                break
+            except ssl.SSLWantWriteError:
+                # OpenSSL must answer a TLS key update, and the socket is full.
+                self.wants_write = True
+                break
+            except OSError:
+                forget_errors()
+                count = 0
+            if count == 0:
+                self.end(True)
+                return False
+            if self.native is not None:
+                is_body = self.native.receive_native(<const uint8_t *>data, count)
+            else:
+                is_body = self.protocol.receive(PyBytes_FromStringAndSize(data, count))
+            if not is_body or count < BULK_BYTES or self.is_paused():
+                break
+            remaining -= count
+        if self.wants_output():
+            self.wake_native()
+        return remaining < RECEIVE_BYTES
+
+    cdef bint flush(self) except -1:
+        """Write the protocol's output; return False if the socket is full."""
+        cdef Py_ssize_t size, sent
+        while self.is_watched:
+            piece = self.unsent if self.unsent else self.next_piece()
+            size = len(piece)
+            if size:
+                try:
+                    sent = self.write(piece)
+                except ssl.SSLWantWriteError:
+                    if not self.unsent:
+                        self.keep(bytes(piece))
+                    return False
+                if sent < size:
+                    self.keep(bytes(piece[sent:]))
+                    continue
+                self.unsent = b""
+                if self.wants_output():
+                    continue
+            if not (self.native.all_sent() if self.native is not None
+                    else self.protocol.sent_all()):
+                return True
+        return True
+
+    cdef int keep(self, bytes unsent) except -1:
+        self.unsent, self.unsent_since_ns = unsent, cg_clock_ns(CLOCK_MONOTONIC)
+        return 0
+
+    cdef object next_piece(self):
+        cdef const uint8_t *data = NULL
+        cdef Py_ssize_t size
+        if self.native is None:
+            return self.protocol.bytes_to_send()
+        size = self.native.next_output(&data)
+        return PyMemoryView_FromMemory(<char *>data, size, PyBUF_READ) if size else b""
+
+    cdef bint is_paused(self) except -1:
+        return self.native.is_paused() if self.native is not None else self.protocol.paused
+
+    cdef bint wants_output(self) except -1:
+        return self.native.wants_output() if self.native is not None else self.protocol.has_output
+
+    cdef int choose_events(self) except -1:
+        """Have the poller report the events that this connection can act on."""
+        cdef uint32_t events = EPOLLOUT if self.wants_write else 0
+        if not self.is_watched:
+            return 0
+        if not self.is_paused():
+            events |= EPOLLIN
+        if events != self.events:
+            self.poller.change_native(self, events)
+        return 0
+
+    cdef int end(self, bint peer_closed) except -1:
+        """Stop reading and writing; the connection's task does the rest."""
+        self.peer_closed = self.peer_closed or peer_closed
+        self.stop()
+        self.on_end()
+        return 0
+
+    cdef int fail(self) except -1:
+        _log.exception("closing the connection from %s: internal error", self.peer.address)
+        return self.end(False)

@@ -1,0 +1,15 @@
+"""The C interface of a wire protocol, as a client's socket uses it."""
+
+from libc.stdint cimport uint8_t
+
+
+cdef class NativeWireProtocol:
+    # As `WireProtocol.receive` of crewgate/server/protocol.py. `data` is valid during the call.
+    cdef bint receive_native(self, const uint8_t *data, size_t size) except -1
+    # As `WireProtocol.bytes_to_send`; returns the size. `data` is valid until another protocol is
+    # asked, so the socket copies what the kernel does not take.
+    cdef Py_ssize_t next_output(self, const uint8_t **data) except -1
+    # As `paused`, `has_output` and `sent_all`. By default they ask the methods for Python.
+    cdef bint is_paused(self) except -1
+    cdef bint wants_output(self) except -1
+    cdef bint all_sent(self) except -1
