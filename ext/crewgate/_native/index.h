@@ -111,6 +111,22 @@ static inline int cg_is_revoked(const cg_table *t, uint64_t low, uint64_t high,
   return issued_at <= before;
 }
 
+/* 1 if one of a token's keys (pairs of words) is revoked.
+ *
+ * `*clear` belongs to the token, and is 0 at first. It keeps the generation of the last search that
+ * found nothing, plus 1: until the next revocation, there is no further search. The generation is
+ * read before the search. A revocation that the search misses increments it later, so the next call
+ * searches again. */
+static inline int cg_is_token_revoked(const cg_table *t, const uint64_t *keys, int count,
+                                      uint64_t issued_at, uint64_t *clear) {
+  uint64_t search = cg_get(&t->header->revocation_generation) + 1;
+  if (*clear == search) return 0;
+  for (int at = 0; at < count; at++)
+    if (cg_is_revoked(t, keys[2 * at], keys[2 * at + 1], issued_at)) return 1;
+  *clear = search;
+  return 0;
+}
+
 /* -- the agent only, from here on -------------------------------------------------------------- */
 
 /* Publishes a LIVE record under its key. 0 if the shard is full. */

@@ -123,6 +123,8 @@ cdef extern from "index.h" nogil:
     cg_index cg_revocations(const cg_table *t)
     int64_t cg_lookup(const cg_table *t, const cg_index *x, uint64_t low, uint64_t high)
     bint cg_is_revoked(const cg_table *t, uint64_t low, uint64_t high, uint64_t issued_at)
+    bint cg_is_token_revoked(const cg_table *t, const uint64_t *keys, int count,
+                             uint64_t issued_at, uint64_t *clear)
 
 
 cdef extern from "lease_snapshot.h" nogil:

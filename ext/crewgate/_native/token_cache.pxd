@@ -25,9 +25,7 @@ cdef class VerifiedToken:
     cdef uint64_t[2 * KEYS_MAX] keys
     cdef uint8_t *allowed                   # by tool: 0 unknown, 1 no, 2 yes
     cdef uint64_t record, generation        # where the branch's record was last found
-    # The generation of revocations, plus 1, at the last search that found no key of this token in
-    # the table of its gate; 0 before the first one.
-    cdef uint64_t clear_search
+    cdef uint64_t clear_search              # of `cg_is_token_revoked`, in the table of the gate
 
     cdef bint allows(self, Policy policy, Py_ssize_t tool)
     cdef bint allows_name(self, str name)

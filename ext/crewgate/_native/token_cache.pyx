@@ -23,7 +23,7 @@ from crewgate._native.credit cimport cg_holds
 from crewgate._native.policy cimport Crew, Key, Policy, covers_name, table_key
 from crewgate._native.signature cimport blake2b16, verify_joined
 from crewgate._native.table cimport (
-    CG_GENERATION, Table, cg_branch, cg_branches, cg_get, cg_index, cg_is_revoked, cg_lookup,
+    CG_GENERATION, Table, cg_branch, cg_branches, cg_get, cg_index, cg_is_token_revoked, cg_lookup,
     cg_table,
 )
 from crewgate._native.token cimport Ids, ascii_text, decode, jws_parts, split_parts
@@ -289,18 +289,9 @@ cdef cg_branch *find_branch(Table table, VerifiedToken entry):
 
 
 cdef bint is_revoked(Table table, VerifiedToken entry):
-    """Whether the grant or anything above it is revoked, or its branch is closed.
-
-    A search that finds nothing holds until the next revocation. The generation is read before the
-    search: a revocation that the search misses increments it later, and the next search finds it.
-    """
-    cdef int at
-    cdef uint64_t search = cg_get(&table.t.header.revocation_generation) + 1
-    if entry.clear_search != search:
-        for at in range(entry.key_count):
-            if cg_is_revoked(&table.t, entry.keys[2 * at], entry.keys[2 * at + 1],
-                             entry.issued_at):
-                return True
-        entry.clear_search = search
+    """Whether the grant or anything above it is revoked, or its branch is closed."""
+    if cg_is_token_revoked(&table.t, entry.keys, entry.key_count, entry.issued_at,
+                           &entry.clear_search):
+        return True
     cdef cg_branch *branch = find_branch(table, entry)
     return branch != NULL and cg_get(&branch.closed) != 0
