@@ -185,6 +185,10 @@ head_bytes_max = 32_768  # a token of 4 KiB, cookies and trace fields; nginx tak
 authority_bytes_max = 261  # a name of 255 (RFC 1035 §2.3.4) and a port; kept for each client
 method_bytes_max = 32  # the longest registered one has 17; each audit record has it
 head_fields_max = 100  # as Apache (LimitRequestFields)
+# The fields of heads over HTTP/2 are kept in blocks of memory for later heads: 1 MiB of a worker.
+kept_heads_max = 256
+kept_head_bytes = 3072  # a token of 2 KiB with ten usual fields; a larger head gets a larger block
+kept_head_fields = 24  # an agent's request has 10 to 15
 pipelined_requests_max = 256  # that wait at once, 1 KiB each; with a token, few fit one read
 # Framing that each chunk of a body may have, beside `chunk_overhead_ratio` and, once,
 # `head_bytes_max`, as in Go's net/http (CVE-2023-39326). A chunk of one byte has five bytes of

@@ -1,10 +1,13 @@
 """Tries on import what the gateway relies on in ngh2, a young library whose API still changes.
 
 Two engines in memory do what an attacker and an honest client do. The limits here are small, so
-that the test is short: each server and client sets its own.
+that the test is short: each server and client sets its own. The server is ngh2's, or another
+engine with the same methods (crewgate._datapath.http2_engine).
 """
 
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import ngh2
 
@@ -16,6 +19,8 @@ _FIELDS_MAX = 8  # fields of a request
 _RESETS_MAX = 2  # streams that a client may reset at once
 _HIGHEST_STREAM = 2**31 - 1  # in a GOAWAY: "no new request", RFC 9113 section 6.8
 _TURNS_MAX = 10  # exchanges of bytes until both engines have nothing to say
+# Makes a server with the methods of `ngh2.Connection`.
+ServerMaker = Callable[[ngh2.Configuration], Any]
 _REQUEST = [
     (b":method", b"POST"),
     (b":scheme", b"https"),
@@ -27,7 +32,7 @@ _REQUEST = [
 class _Pair:
     """A client and a server whose bytes reach each other at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, make_server: ServerMaker) -> None:
         limits = ngh2.Configuration(
             auto_window_update=False,
             max_outbound_ack=100,
@@ -38,7 +43,7 @@ class _Pair:
             max_inbound_header_list_size=1000,
             max_inbound_header_count=_FIELDS_MAX,
         )
-        self.server = ngh2.Connection(ngh2.Role.SERVER, limits)
+        self.server = make_server(limits)
         self.client = ngh2.Connection(ngh2.Role.CLIENT)
         self.server.initiate_connection(
             {
@@ -66,9 +71,9 @@ def _values(event: ngh2.Event) -> tuple[object, ...]:
     return type(event), *(getattr(event, name) for name in names)
 
 
-def _windows_open_by_hand() -> bool:
+def _windows_open_by_hand(make_server: ServerMaker) -> bool:
     """A client sends no more of a body than the server has acknowledged."""
-    pair = _Pair()
+    pair = _Pair(make_server)
     pair.server.events()
     stream = pair.client.send_request(_REQUEST)
     pair.client.send_data(stream, bytes(_BODY))
@@ -90,9 +95,9 @@ def _windows_open_by_hand() -> bool:
     )
 
 
-def _answers_arrive_whole() -> bool:
+def _answers_arrive_whole(make_server: ServerMaker) -> bool:
     """An answer has its hints, head, body and trailers; a notice of the end names no stream."""
-    pair = _Pair()
+    pair = _Pair(make_server)
     stream = pair.client.send_request(_REQUEST, end_stream=True)
     pair.talk()
     server = pair.server
@@ -115,9 +120,9 @@ def _answers_arrive_whole() -> bool:
     ]
 
 
-def _large_heads_end_the_connection() -> bool:
+def _large_heads_end_the_connection(make_server: ServerMaker) -> bool:
     """A request with too many fields is an attack, and never reaches the application."""
-    pair = _Pair()
+    pair = _Pair(make_server)
     pair.server.events()
     pair.client.send_request([*_REQUEST, *[(b"x", b"1")] * _FIELDS_MAX], end_stream=True)
     try:
@@ -127,9 +132,9 @@ def _large_heads_end_the_connection() -> bool:
     return False
 
 
-def _floods_of_resets_end_the_connection() -> bool:
+def _floods_of_resets_end_the_connection(make_server: ServerMaker) -> bool:
     """A client that resets one stream after another is cut off (CVE-2023-44487)."""
-    pair = _Pair()
+    pair = _Pair(make_server)
     with suppress(ngh2.NGH2Error):
         for _ in range(_RESETS_MAX + 2):
             stream = pair.client.send_request(_REQUEST)
@@ -148,8 +153,12 @@ _CHECKS = (
 )
 
 
-def self_test() -> None:
-    """Check the installed ngh2.
+def _server_of_ngh2(configuration: ngh2.Configuration) -> ngh2.Connection:
+    return ngh2.Connection(ngh2.Role.SERVER, configuration)
+
+
+def self_test(make_server: ServerMaker = _server_of_ngh2) -> None:
+    """Check the installed ngh2, with the servers that `make_server` returns.
 
     Raises:
         DependencyError: It lacks a name that Crewgate uses, or behaves differently.
@@ -157,7 +166,7 @@ def self_test() -> None:
     for check in _CHECKS:
         fact = (check.__doc__ or "").rstrip(".")
         try:
-            is_kept = check()
+            is_kept = check(make_server)
         except Exception as error:
             raise unusable_library("ngh2", f'"{fact}" failed with {error!r}') from error
         if not is_kept:

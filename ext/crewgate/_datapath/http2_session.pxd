@@ -1,0 +1,99 @@
+"""The C interface of `http2_session`: one nghttp2 session of a server, its streams and events."""
+
+from libc.stdint cimport int32_t, uint8_t, uint32_t
+
+from crewgate._datapath.in_flight cimport InFlightCall
+from crewgate._datapath.nghttp2_library cimport nghttp2_session
+from crewgate._datapath.request_arena cimport ArenaRequest
+
+cdef enum:
+    EVENT_REQUEST  # item: ArenaRequest
+    EVENT_DATA  # item: bytes
+    EVENT_CLOSED  # item: Stream
+    EVENT_WINDOW
+    EVENT_OTHER  # item: the Python event
+
+cdef struct session_event:
+    int kind
+    bint ends
+    int32_t stream
+    uint32_t code  # an error code, or the increment of a window
+    void *item  # a reference, or NULL
+
+
+# What is kept of one stream, until the event of its end is taken.
+cdef class Stream:
+    cdef int32_t number
+    cdef bint is_closed
+    cdef bint has_response  # its head is queued or sent
+    cdef bint has_body  # more of the answer may be queued
+    cdef bint is_ended  # all of the answer is queued
+    cdef bint is_deferred  # nghttp2 waits for more of the answer
+    cdef bytes chunk  # the piece that is sent now, from `offset`
+    cdef size_t offset
+    cdef object chunks  # the later pieces: a deque, or None
+    cdef size_t queued_size
+    cdef tuple trailers
+    cdef object received  # of an incomplete DATA frame: bytes, bytearray or None
+    cdef size_t unacknowledged
+    cdef object error  # why a frame could not be sent
+    # The native call that answers the stream, see `HTTP2Engine.own`; None: the Python side does.
+    # It is told when the events are walked over, never from inside nghttp2.
+    cdef InFlightCall owner
+    cdef double answered_at  # for the protocol: seconds on its clock, 0.0 before the answer
+
+    cdef void discard(self)
+
+
+cdef class HTTP2Session:
+    cdef nghttp2_session *session  # NULL once it is unusable
+    cdef dict streams  # by number
+    cdef dict unacknowledged  # bytes of streams that are over, by number
+    cdef readonly size_t owned_count  # streams with an owner
+    cdef ArenaRequest head  # the head that is being read
+    cdef size_t head_size
+    cdef size_t head_size_max, head_fields_max, settings_max
+    cdef bint auto_window_update
+    cdef bint is_active, is_failed, is_terminating, is_closing, is_closed
+    cdef uint32_t close_code
+    cdef bytes close_text
+    cdef object callback_error
+    cdef session_event *queue
+    cdef size_t queue_first, queue_end, queue_capacity
+
+    # Both raise what ngh2 raises.
+    cdef int receive(self, const uint8_t *data, size_t size) except -1
+    # Bytes to write now, at most limits.send_bytes; 0 if there are none. They are valid until the
+    # next call of any session of this process: keep a copy of what was not written.
+    cdef Py_ssize_t next_output(self, const uint8_t **data) except -1
+    # Whether there is output; false too if the session is unusable.
+    cdef bint wants_write(self) noexcept
+    # Take the next event, with its reference; false if there is none.
+    cdef bint next_event(self, session_event *event) noexcept
+    # Make ngh2's event of it; None if an owner was told instead. Takes over the reference.
+    cdef object python_event(self, session_event *event)
+    # Forget a stream whose EVENT_CLOSED was taken.
+    cdef int forget(self, Stream stream) except -1
+
+    cdef Stream stream_of(self, int32_t number)
+    cdef int require_drivable(self) except -1
+    cdef int require_active(self) except -1
+    cdef int put(self, int kind, bint ends, int32_t stream, uint32_t code, object item) except -1
+    cdef int send(self, size_t size_max) except -1
+    cdef int raise_error(self, Py_ssize_t code) except -1
+    cdef void fail(self)
+    cdef void discard_pending(self)
+    cdef int note_end(self) except -1
+
+
+# Return the item of an event, whose reference passes to the caller.
+cdef object item_of(session_event *event)
+
+
+# What was serialized last, by any session of this process; `output_limit` bounds it.
+cdef struct http2_output:
+    uint8_t *bytes
+    size_t size
+    size_t limit
+
+cdef http2_output output
