@@ -1,9 +1,9 @@
-"""Speaks HTTP/2 with a client through ngh2, one exchange a stream, with back-pressure both ways.
+"""Speaks HTTP/2 with a client through nghttp2, one exchange a stream, with back-pressure both ways.
 
 A flow-control window opens when the application has read the bytes (`acknowledge_received_data`).
-`Exchange.send` waits while ngh2 holds too much of the response (`queued_body_size`). ngh2 reports a
-closed stream or a flood by an exception; here these are normal events. This module knows no sockets
-and no tasks.
+`Exchange.send` waits while the engine holds too much of the response (`queued_body_size`). The
+engine reports a closed stream or a flood by an exception; here these are normal events. This module
+knows no sockets and no tasks.
 """
 
 import contextlib

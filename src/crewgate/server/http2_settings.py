@@ -1,16 +1,23 @@
 """Configures nghttp2 for a server: the limits it enforces itself, and the settings it announces.
 
+The engine of a connection is the native one (crewgate._datapath.http2_engine), which calls nghttp2
+without a Python object for each field. If it found no nghttp2, ngh2's engine does the same.
+
 nghttp2 counts floods. If a head exceeds the limits given here, nghttp2 ends the whole connection;
 the limits of a request are lower, and end only its stream. This module knows no exchange.
 """
 
 import contextlib
+import logging
 
 from ngh2 import Configuration, Connection, ErrorCode, NGH2Error, Role, Setting
 
 import crewgate.runtime.http2_self_test  # noqa: F401 - the import runs the test
 from crewgate import limits
+from crewgate._datapath import http2_engine
+from crewgate._datapath.http2_engine import HTTP2Engine
 
+_log = logging.getLogger(__name__)
 PSEUDO_FIELDS = 4  # a request has at most four pseudo-header fields (RFC 9113 §8.3.1)
 # The codes with which nghttp2 ends a connection for its rate of resets, and of glitches.
 FLOODS = {ErrorCode.INTERNAL_ERROR, ErrorCode.ENHANCE_YOUR_CALM}
@@ -33,15 +40,22 @@ _SETTINGS = {
 }
 
 
-def server_engine() -> Connection:
+ServerEngine = HTTP2Engine | Connection
+
+
+def server_engine() -> ServerEngine:
     """Return the engine of a new connection, with its settings queued to be sent."""
-    engine = Connection(Role.SERVER, _CONFIGURATION)
+    engine: ServerEngine = (
+        HTTP2Engine(_CONFIGURATION)
+        if http2_engine.library is not None
+        else Connection(Role.SERVER, _CONFIGURATION)
+    )
     engine.initiate_connection(_SETTINGS)
     engine.set_local_window_size(limits.connection_window_bytes)
     return engine
 
 
-def is_over(engine: Connection) -> bool:
+def is_over(engine: ServerEngine) -> bool:
     """Return whether the engine will neither read nor write any more."""
     try:
         return not (engine.want_read or engine.want_write)
@@ -49,7 +63,16 @@ def is_over(engine: Connection) -> bool:
         return True
 
 
-def terminate(engine: Connection) -> None:
+def terminate(engine: ServerEngine) -> None:
     """End the connection because its client behaves like an attacker (RFC 9113 §10.5)."""
     with contextlib.suppress(NGH2Error):
         engine.terminate_connection(ErrorCode.ENHANCE_YOUR_CALM)
+
+
+def log_http2_library() -> None:
+    """Log which nghttp2 serves the connections of this process."""
+    if http2_engine.library is not None:
+        _log.info("HTTP/2 is served by the nghttp2 of %s", http2_engine.library)
+    else:
+        faults = "; ".join(http2_engine.faults)
+        _log.info("HTTP/2 is served by ngh2, at more cost, because of these faults: %s", faults)

@@ -16,6 +16,7 @@ import ngh2
 from ngh2 import ErrorCode
 
 from crewgate import limits
+from crewgate.server.http2_settings import ServerEngine
 
 
 class GracefulShutdown:
@@ -26,7 +27,7 @@ class GracefulShutdown:
 
     __slots__ = ("_engine", "_is_announced", "_is_urgent", "_next_step_at", "is_begun", "is_sent")
 
-    def __init__(self, engine: ngh2.Connection) -> None:
+    def __init__(self, engine: ServerEngine) -> None:
         self.is_begun = False
         self.is_sent = False
         self._engine = engine

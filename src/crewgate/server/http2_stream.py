@@ -1,4 +1,4 @@
-"""Turns what an application writes to one HTTP/2 stream into calls of the ngh2 engine.
+"""Turns what an application writes to one HTTP/2 stream into calls of its engine.
 
 The engine raises an exception if the stream is closed; that ends the writing and is no internal
 error. This module knows neither frames nor events.
@@ -13,6 +13,7 @@ import ngh2
 from crewgate.core.http_types import HeaderField
 from crewgate.errors import PeerError
 from crewgate.server.exchange import BODYLESS, Exchange, ExchangeWork
+from crewgate.server.http2_settings import ServerEngine
 from crewgate.server.protocol import ConnectionHost
 from crewgate.server.request import Request, is_dated
 
@@ -21,7 +22,7 @@ class HTTP2Owner(Protocol):
     """The parts of `HTTP2` that a stream uses."""
 
     host: ConnectionHost
-    engine: ngh2.Connection
+    engine: ServerEngine
     blocked: "set[HTTP2Exchange]"
 
     def reset(self, exchange: "HTTP2Exchange", code: int) -> None:

@@ -10,6 +10,8 @@ from http2_pair import GET, HEAD, POST, Pair
 from crewgate import limits
 from crewgate.errors import PeerError
 
+pytestmark = pytest.mark.usefixtures("each_http2_engine")
+
 
 async def test_window_opens_when_the_body_is_read() -> None:
     """No more than the stream's window arrives before the application has taken it."""

@@ -8,6 +8,8 @@ from hyperframe.frame import DataFrame, HeadersFrame
 
 from crewgate.server.http2 import HTTP2
 
+pytestmark = pytest.mark.usefixtures("each_http2_engine")
+
 
 def _ask(wire: bytes) -> tuple[FakeHost, HTTP2]:
     host = FakeHost()

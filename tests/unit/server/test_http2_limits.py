@@ -10,6 +10,8 @@ from hyperframe.frame import HeadersFrame, PriorityFrame, SettingsFrame
 from crewgate import limits
 from crewgate.server.http2 import HTTP2
 
+pytestmark = pytest.mark.usefixtures("each_http2_engine")
+
 
 def test_a_spent_connection_is_drained(monkeypatch: pytest.MonkeyPatch) -> None:
     """After its last request a client hears it, and what is under way ends whole."""

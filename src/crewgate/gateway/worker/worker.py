@@ -44,6 +44,7 @@ from crewgate.policy.certificate_token_signer import LocalSigner
 from crewgate.runtime.listening import ListenAddress
 from crewgate.server.auto_reset_event import AutoResetEvent
 from crewgate.server.connection_authorizer import ClosableConnection
+from crewgate.server.http2_settings import log_http2_library
 from crewgate.server.peer_authorizer import PeerAuthorizer, PeerRules, ask_nobody, disconnect_record
 from crewgate.server.peer_connections import PeerConnections
 from crewgate.server.recently_revoked_keys import UnreportedDisconnects
@@ -143,6 +144,7 @@ class Worker:
         finally:
             os.close(table)
         _log.info("attached to the agent as number %d", attached.number)
+        log_http2_library()
         if self._authorizer is not None:
             self._send_accepting(accepting=True)
         self.reload(attached.policy_generation)
