@@ -12,10 +12,10 @@ from gateway_world import BRANCH, ROOT, World, answering, running_gateway
 from scripted_server import read_request
 from tls_listener import read_all
 
+from crewgate._datapath.in_flight import InFlightCall, InFlightCalls
 from crewgate.core.audit.records import CallOutcome
 from crewgate.core.problem_types import Reason
 from crewgate.core.verdict import Denial
-from crewgate.gateway.call.proxied_call import ProxiedCall
 from crewgate.gateway.call.undecided_call import ListenerPolicy
 from crewgate.upstream.balancer import SocketAddress
 
@@ -254,14 +254,14 @@ async def test_trailer_of_ours_is_refused(tmp_path: Path) -> None:
 async def test_ended_before_its_first_turn(tmp_path: Path) -> None:
     """A call that is revoked between verdict and task sends no byte and costs nothing."""
     seen: list[bytes] = []
+
+    class Revoking(InFlightCalls):
+        def add(self, call: InFlightCall) -> None:
+            super().add(call)
+            call.end(CallOutcome.REVOKED)
+
     async with running_gateway(answering(OK, seen), tmp_path) as world, world.client() as client:
-        add = world.live.add
-
-        def add_and_revoke(flight: ProxiedCall) -> None:
-            add(flight)
-            flight.end(CallOutcome.REVOKED)
-
-        world.live.add = add_and_revoke
+        world.live = world.gateway._services.in_flight = Revoking(10**9)
         assert (await client.post("/search")).status_code == 401
         record = await _only_call(world)
     assert (record.outcome, record.cost_micro) == (CallOutcome.REVOKED, 0)
