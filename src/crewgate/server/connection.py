@@ -58,12 +58,11 @@ class ClientConnection(ClientSocket):
         self._nursery: trio.Nursery | None = None
         # A drain during the handshake takes effect when the protocol starts.
         self._is_draining = False
-        self._has_request = False
 
     @property
     def is_unused(self) -> bool:
         """Whether no request has arrived yet."""
-        return not self._has_request
+        return self.protocol is None or not self.protocol.requests
 
     async def serve(self) -> None:
         """Serve until the connection ends. Never raises an Exception."""
@@ -111,7 +110,6 @@ class ClientConnection(ClientSocket):
 
     def dispatch(self, exchange: Exchange) -> None:
         """Call the application; if it returns a coroutine, run that as a task."""
-        self._has_request = True
         self.run(exchange, partial(self._listener.application, exchange))
 
     def run(self, exchange: Exchange, work: ExchangeWork) -> None:

@@ -12,11 +12,11 @@ from collections import deque
 import httptools
 
 from crewgate import limits
+from crewgate._datapath.connection_usage_limit import ConnectionUsageLimit
 from crewgate._native.fields import written
 from crewgate.core import problems
 from crewgate.core.http_types import HeaderField
 from crewgate.errors import InvalidRequestError
-from crewgate.server.connection_usage_limit import ConnectionUsageLimit
 from crewgate.server.http1_exchange import PHRASES, HTTP1Exchange
 from crewgate.server.http1_request import is_other_protocol, read_head, refusal_of
 from crewgate.server.listener_counters import ListenerCounters
@@ -57,6 +57,11 @@ class HTTP1:
         self._is_upgraded = False  # the bytes that follow are of another protocol
 
     # `WireProtocol`, for the connection.
+
+    @property
+    def requests(self) -> int:
+        """How many requests have arrived."""
+        return self._usage.requests
 
     @property
     def paused(self) -> bool:

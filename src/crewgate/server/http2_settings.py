@@ -7,10 +7,9 @@ nghttp2 counts floods. If a head exceeds the limits given here, nghttp2 ends the
 the limits of a request are lower, and end only its stream. This module knows no exchange.
 """
 
-import contextlib
 import logging
 
-from ngh2 import Configuration, Connection, ErrorCode, NGH2Error, Role, Setting
+from ngh2 import Configuration, Connection, Role, Setting
 
 import crewgate.runtime.http2_self_test  # noqa: F401 - the import runs the test
 from crewgate import limits
@@ -19,8 +18,6 @@ from crewgate._datapath.http2_engine import HTTP2Engine
 
 _log = logging.getLogger(__name__)
 PSEUDO_FIELDS = 4  # a request has at most four pseudo-header fields (RFC 9113 §8.3.1)
-# The codes with which nghttp2 ends a connection for its rate of resets, and of glitches.
-FLOODS = {ErrorCode.INTERNAL_ERROR, ErrorCode.ENHANCE_YOUR_CALM}
 
 _CONFIGURATION = Configuration(
     auto_window_update=False,
@@ -53,20 +50,6 @@ def server_engine() -> ServerEngine:
     engine.initiate_connection(_SETTINGS)
     engine.set_local_window_size(limits.connection_window_bytes)
     return engine
-
-
-def is_over(engine: ServerEngine) -> bool:
-    """Return whether the engine will neither read nor write any more."""
-    try:
-        return not (engine.want_read or engine.want_write)
-    except NGH2Error:  # the engine is unusable after an error or a GOAWAY that it sent
-        return True
-
-
-def terminate(engine: ServerEngine) -> None:
-    """End the connection because its client behaves like an attacker (RFC 9113 §10.5)."""
-    with contextlib.suppress(NGH2Error):
-        engine.terminate_connection(ErrorCode.ENHANCE_YOUR_CALM)
 
 
 def log_http2_library() -> None:

@@ -43,6 +43,10 @@ class WireProtocol(Protocol):
     closing: bool
 
     @property
+    def requests(self) -> int:
+        """How many requests have arrived."""
+
+    @property
     def paused(self) -> bool:
         """Whether nothing is to be read now; the protocol calls `resume` when that ends."""
 

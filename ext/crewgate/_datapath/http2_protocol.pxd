@@ -1,0 +1,62 @@
+"""The C interface of the HTTP/2 protocol of one client connection."""
+
+from libc.stdint cimport int32_t, uint8_t, uint32_t
+
+from crewgate._datapath.client_socket cimport ClientSocket
+from crewgate._datapath.connection_usage_limit cimport ConnectionUsageLimit
+from crewgate._datapath.http2_engine cimport HTTP2Engine
+from crewgate._datapath.http2_session cimport Stream, session_event
+from crewgate._datapath.request_arena cimport ArenaRequest
+from crewgate._datapath.wire_protocol cimport NativeWireProtocol
+
+
+# Asked for each request, in the order of events, once nghttp2 has read a whole piece. So the stream
+# may be closed already: `protocol.engine.own` says so.
+cdef class RequestTaker:
+    # Return True if the request was taken: `protocol.engine.own` has given its stream to a call.
+    cdef bint take(self, HTTP2Protocol protocol, ArenaRequest request) except -1
+
+
+cdef class HTTP2Protocol(NativeWireProtocol):
+    cdef HTTP2Engine engine                 # None: ngh2's engine serves, and there is no taker
+    cdef object python_engine               # ngh2's; None if `engine` serves
+    cdef bytes python_output                # the last output of `python_engine`
+    cdef public object host                 # ConnectionHost
+    cdef ClientSocket socket                # the same, if it is one
+    cdef readonly object counters           # ListenerCounters
+    cdef public RequestTaker taker          # None: each request becomes an exchange
+    cdef public bint closing
+    cdef readonly dict exchanges            # those of the open streams, by stream number
+    cdef readonly set blocked               # exchanges that wait until less of them is queued
+    cdef readonly ConnectionUsageLimit usage
+    cdef public object shutdown             # GracefulShutdown; None before a drain begins
+    cdef bint is_choked, was_active
+    cdef double last_active                 # seconds on the clock of `host`
+    # Bytes read that are not of a body, since the last output or an empty queue.
+    cdef Py_ssize_t control_bytes
+
+    # The whole answer of a call that owns the stream is queued. Have it written, and give the
+    # client `limits.send_wait_seconds_max` to read it.
+    cdef int answered_native(self, int32_t stream) except -1
+    # A request that was taken becomes an ordinary one. Give its stream back, and return its
+    # HTTP2Exchange, which was not dispatched. Return None if the owner was told already that the
+    # stream is closed, or if the request is malformed: then it was refused. If the stream is closed
+    # and nobody was told yet, the exchange is soon lost, as any other.
+    cdef object exchange_of(self, ArenaRequest request)
+    cdef int wake(self) except -1
+
+    cdef int end(self) except -1
+    cdef bint has_no_stream(self) noexcept
+    cdef bint engine_wants_write(self) except -1
+    cdef bint engine_is_over(self) except -1
+    cdef int terminate(self) except -1
+    cdef int receive_bytes(self, const uint8_t *data, size_t size) except -1
+    cdef Py_ssize_t send_bytes(self, const uint8_t **data) except -1
+    cdef bint take_events(self) except -1
+    cdef int take_native(self, session_event *event) except -1
+    cdef int take_python(self, object event) except -1
+    cdef int take_request(self, ArenaRequest request) except -1
+    cdef int take_data(self, int32_t number, bytes data, bint ends) except -1
+    cdef int take_closed(self, int32_t number, uint32_t code, Stream stream) except -1
+    cdef int choke(self) except -1
+    cdef int sweep_owned(self, double now) except -1
