@@ -21,6 +21,7 @@ import trio
 from msgspec import structs
 
 from crewgate import limits
+from crewgate._datapath.grant_cache import GrantCache
 from crewgate._native.permit import Permit
 from crewgate._native.request_id import RequestIds
 from crewgate.core import problem_types
@@ -43,7 +44,6 @@ from crewgate.gateway.call.undecided_call import (
     extract_credentials,
 )
 from crewgate.gateway.endpoint import UnservedRequestError
-from crewgate.gateway.grant_cache import GrantCache
 from crewgate.gateway.headers import identity_headers
 from crewgate.gateway.mcp_group.call_pipeline import CallPipeline
 from crewgate.gateway.mcp_group.group_handler import GroupHandler

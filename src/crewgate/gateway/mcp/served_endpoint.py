@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from crewgate._datapath.grant_cache import GrantCache
 from crewgate.config import CORSConfig
 from crewgate.core import problem_types
 from crewgate.core.mcp.refusals import MCPProblemFormat
@@ -11,7 +12,6 @@ from crewgate.core.sealed_ids import CallIds, IdOwner
 from crewgate.core.tokens.grant import Grant
 from crewgate.gateway.cors import is_from_allowed_page
 from crewgate.gateway.endpoint import PathRewriter
-from crewgate.gateway.grant_cache import GrantCache
 from crewgate.gateway.mcp.endpoint import MCPEndpoint
 from crewgate.gateway.mcp.judged_message import JudgedMessage
 from crewgate.gateway.mcp.judging import UnservedMessageError, judge, judge_bodyless

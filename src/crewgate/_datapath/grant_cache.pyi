@@ -3,11 +3,9 @@
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from crewgate import limits
 from crewgate.core.tokens.grant import Grant
 
 _T = TypeVar("_T")
-
 
 class GrantCache(Generic[_T]):
     """A bounded cache of what `make` returns for grants; the oldest entry is dropped first.
@@ -17,17 +15,7 @@ class GrantCache(Generic[_T]):
     other grant gets the same address.
     """
 
-    def __init__(self, make: Callable[[Grant], _T]) -> None:
-        self._make = make
-        self._known: dict[int, tuple[Grant, _T]] = {}
-
+    def __init__(self, make: Callable[[Grant], _T]) -> None: ...
+    def __len__(self) -> int: ...
     def of(self, grant: Grant) -> _T:
         """Return what belongs to `grant`."""
-        known = self._known.get(id(grant))
-        if known is not None:
-            return known[1]
-        made = self._make(grant)
-        if len(self._known) >= limits.grant_cache_entries_max:
-            del self._known[next(iter(self._known))]
-        self._known[id(grant)] = (grant, made)
-        return made

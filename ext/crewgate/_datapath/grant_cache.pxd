@@ -1,0 +1,9 @@
+"""The C interface of the cache of what follows from a grant."""
+
+
+cdef class GrantCache:
+    cdef object make
+    cdef dict known                         # by the address of the grant
+    cdef Py_ssize_t entries_max
+
+    cdef object value_of(self, object grant)
