@@ -94,7 +94,9 @@ def machine() -> dict[str, Any]:
 
 def show_processor(console: Console) -> None:
     """Print what all figures of this run come from."""
-    console.print(f"Processor: {processor.line(processor.processor())}\n", highlight=False)
+    console.print(
+        f"Processor: {processor.line(processor.processor())}\n", highlight=False, soft_wrap=True
+    )
 
 
 def document(report: Report) -> dict[str, Any]:

@@ -39,7 +39,7 @@ http {{
   access_log off;
   client_body_temp_path body; proxy_temp_path proxy;
   client_max_body_size 0; proxy_request_buffering off; proxy_max_temp_file_size 0;
-  keepalive_requests 1000000000; keepalive_timeout 1h;
+  keepalive_requests 1000000000; keepalive_timeout 1h; client_header_timeout 1h;
   upstream tools {{
     server 127.0.0.1:{upstream}; keepalive 256; keepalive_requests 1000000000;
   }}

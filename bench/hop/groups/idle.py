@@ -1,14 +1,14 @@
 """Idle connections beside a normal load: what they cost in CPU and memory.
 
-All gateways are measured without them in turn, then with them in turn. A gateway that has closed
-any of them in between ends the group: its memory would be that of fewer.
+All gateways are measured without them in turn, then with them in turn. The memory of a connection
+is what a gateway has grown by when all of them have connected, and before the load. A gateway that
+has closed any of them in between ends the group: its memory would be that of fewer.
 """
 
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 
 from bench.hop.arena import Arena
 from bench.hop.figures import MEMORY, USUAL, Case, Figure, Measured, Sample, find, interleaved
@@ -44,19 +44,16 @@ def idling(gateway: Gateway, count: int) -> Iterator[None]:
         end(peers)
 
 
-def with_memory(case: Case, gateway: Gateway, before: dict[str, float], count: int) -> Case:
-    """The same case; what the gateway holds in memory is looked at after each sample.
+def memory(gateway: Gateway) -> float:
+    """Megabytes of the process that carries the requests."""
+    return resident_megabytes(busiest(tree(gateway.process.pid)))
 
-    `before` has that of the samples without idle connections, and gets it where `count` is 0.
-    """
+
+def with_memory(case: Case, gateway: Gateway, each: float) -> Case:
+    """The same case, with the memory after each sample and the kilobytes of an idle connection."""
 
     def take(requests: int) -> Sample:
-        found = case.take(requests)
-        held = resident_megabytes(busiest(tree(gateway.process.pid)))
-        if not count:
-            before[gateway.name] = held
-        each = (held - before[gateway.name]) * 1e3 / count if count else 0.0
-        return {**found, MEMORY.name: held, EACH.name: each}
+        return {**case.take(requests), MEMORY.name: memory(gateway), EACH.name: each}
 
     return Case(case.measured, take)
 
@@ -69,16 +66,18 @@ def beside_title(count: int) -> str:
 def measure(arena: Arena) -> list[Measured]:
     """Without, then with."""
     count = min(COUNT, room())
-    before: dict[str, float] = {}
     results = []
     with ExitStack() as stack:
         for title, idle in ((ALONE, 0), (beside_title(count), count)):
+            each = dict.fromkeys((gateway.name for gateway in arena.gateways), 0.0)
             # Crewgate's last: it is the first to close an idle connection, after two minutes.
             for gateway in reversed(arena.gateways if idle else ()):
+                before = memory(gateway)
                 stack.enter_context(idling(gateway, idle))
-            wrap = partial(with_memory, before=before, count=idle)
+                each[gateway.name] = (memory(gateway) - before) * 1e3 / idle
+            load = Load(SHAPE, PAGE.path)
             cases = [
-                wrap(arena.case(title, gateway, Load(SHAPE, PAGE.path)), gateway)
+                with_memory(arena.case(title, gateway, load), gateway, each[gateway.name])
                 for gateway in arena.gateways
             ]
             results += interleaved(cases, arena.rounds, arena.requests)
