@@ -1,4 +1,4 @@
-"""Fuzzes the headers of the native core with libFuzzer under ASan and UBSan; `make fuzz`.
+"""Fuzzes the C headers of the native code with libFuzzer under ASan and UBSan; `make fuzz`.
 
 Each target is a C file beside this one; its kept inputs stand in `corpus/`, which a test of the
 suite also plays through the real build. Needs clang and its runtime (Debian: clang and
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-HEADERS = HERE.parent / "ext" / "crewgate" / "_native"
+HEADERS = [HERE.parent / "ext" / "crewgate" / folder for folder in ("_native", "_datapath")]
 BUILD = HERE.parent / "build" / "fuzz"
 TARGETS = sorted(source.stem for source in HERE.glob("*.c"))
 COMPILERS = ("clang", *(f"clang-{version}" for version in range(22, 13, -1)))
@@ -38,7 +38,7 @@ def build(target: str) -> Path:
     """The target's program."""
     program = BUILD / target / target
     program.parent.mkdir(parents=True, exist_ok=True)
-    includes = [f"-I{HEADERS}", f"-I{HERE}"]
+    includes = [f"-I{folder}" for folder in (*HEADERS, HERE)]
     source = str(HERE / f"{target}.c")
     subprocess.run([compiler(), *FLAGS, *includes, source, "-o", str(program)], check=True)
     return program

@@ -179,6 +179,13 @@ class UpstreamTimeoutError(UpstreamError):
     """A tool's server did not accept, respond or continue in time."""
 
 
+class RequestBodyTimeoutError(UpstreamTimeoutError):
+    """The client did not send the rest of a request's body; that is no failure of the server."""
+
+    def __init__(self) -> None:
+        super().__init__("the client did not send the rest of the request's body in time")
+
+
 class UpstreamCircuitOpenError(UpstreamError):
     """All servers of an upstream failed recently, so the gateway calls none of them for now.
 

@@ -7,9 +7,9 @@ import msgspec
 import trio
 
 from crewgate.config import UpstreamConfig, UpstreamOrigin
+from crewgate.core.delivery import DeliveryState
 from crewgate.errors import UpstreamError
 from crewgate.upstream.balancer import Host, SocketAddress
-from crewgate.upstream.interfaces import DeliveryState
 from crewgate.upstream.pool import UpstreamPool
 
 TOOL = UpstreamOrigin("http", "tool.example", 80)

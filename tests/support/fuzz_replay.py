@@ -12,6 +12,7 @@ import slow_fields
 from crew_world import World
 from gate_world import Gatehouse
 
+from crewgate._datapath.plain_answer import PlainAnswer
 from crewgate._native.bearer import TokenFinder
 from crewgate._native.fields import FieldFilter, ResponseFilter, written
 from crewgate._native.json_count import outline
@@ -47,6 +48,20 @@ class Input:
         size = self.take(1)
         taken, self.data = self.data[:size], self.data[size:]
         return taken
+
+
+def answer(data: bytes) -> None:
+    """The rest after a cut is read as the whole is."""
+    given = Input(data)
+    is_for_head, at = bool(given.take(1) & 1), given.take(2)
+    whole, cut = PlainAnswer(), PlainAnswer()
+    for reader in (whole, cut):
+        reader.reset(head_only=is_for_head)
+    state = whole.feed(given.data)
+    at = at % (len(given.data) + 1)
+    if cut.feed(given.data[:at]) is False:
+        assert cut.feed(given.data[at:]) is state
+        assert not state or (cut.headers, cut.body) == (whole.headers, whole.body)
 
 
 def token(data: bytes) -> None:

@@ -3,7 +3,6 @@
 The sockets are real, because what the kernel took is what decides; the server's engine is ngh2.
 """
 
-import select
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,11 +10,14 @@ from typing import TypeVar
 
 import ngh2
 
+from crewgate._datapath.connection_pool import PoolCallbacks
+from crewgate._datapath.socket_poller import SocketPoller
 from crewgate.config import UpstreamOrigin
+from crewgate.core.delivery import DeliveryState
 from crewgate.errors import UpstreamError
 from crewgate.upstream.balancer import Host, SocketAddress
 from crewgate.upstream.http2 import HTTP2Connection
-from crewgate.upstream.interfaces import CallObserver, DeliveryState, RequestHead, RequestStream
+from crewgate.upstream.interfaces import CallObserver, RequestHead, RequestStream
 
 Connection = TypeVar("Connection")
 POST = RequestHead(b"POST", b"/", None)
@@ -23,44 +25,13 @@ GET = RequestHead(b"GET", b"/", 0)
 WIDE = {ngh2.Setting.INITIAL_WINDOW_SIZE: 2**30}
 
 
-class Turns:
-    """One descriptor, looked at when a test takes a turn."""
-
-    def __init__(self) -> None:
-        self._watched: dict[int, tuple[Callable[[int], None], int]] = {}
-        self._due: list[Callable[[], None]] = []
-
-    def watch(self, descriptor: int, ready: Callable[[int], None], events: int = 1) -> None:
-        self._watched[descriptor] = (ready, events)
-
-    def change(self, descriptor: int, events: int) -> None:
-        self._watched[descriptor] = (self._watched[descriptor][0], events)
-
-    def forget(self, descriptor: int) -> None:
-        self._watched.pop(descriptor, None)
-
-    def write_at_end(self, work: Callable[[], None]) -> None:
-        self._due.append(work)
+class Turns(SocketPoller):
+    """The poller of a worker, without its loop."""
 
     def take(self) -> None:
         """One turn: what is ready, then what is due."""
-        self.read()
-        while due := self.due():
-            for work in due:
-                work()
-
-    def read(self) -> None:
-        """What is ready."""
-        poll = select.poll()
-        for descriptor, (_, events) in self._watched.items():
-            poll.register(descriptor, events)
-        for descriptor, events in poll.poll(0):
-            self._watched[descriptor][0](events)
-
-    def due(self) -> list[Callable[[], None]]:
-        """Take what is to be done at the turn's end."""
-        due, self._due = self._due, []
-        return due
+        self.take_turn()
+        self.finish()
 
 
 class Call:
@@ -105,17 +76,16 @@ class Call:
         self.error = error
 
 
-class Owner:
+class Owner(PoolCallbacks):
     """The pool's side: what it was told."""
 
-    now = 0.0
-
     def __init__(self) -> None:
-        self.first_byte_seconds = self.idle_seconds = 10.0
+        self.first_byte_seconds = self.idle_seconds = self.keep_seconds = 10.0
+        self.retries = True
         self.freed_times = self.left_times = self.ended_times = self.rested_times = 0
         self.broken: list[tuple[CallObserver, DeliveryState]] = []
 
-    def left(self, connection: object, *, answered: bool) -> None:
+    def left(self, connection: object, answered: bool) -> None:
         self.left_times += 1
 
     def freed(self, connection: object) -> None:

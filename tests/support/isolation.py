@@ -39,6 +39,7 @@ from tls_listener import Edge, running_edge, write_certificate
 from unread_http1 import Unread
 
 from crewgate import limits
+from crewgate._datapath.connection_pool import PoolCallbacks
 from crewgate._datapath.in_flight import InFlightCalls
 from crewgate._datapath.socket_poller import SocketPoller
 from crewgate.config import ToolConfig
@@ -49,7 +50,7 @@ from crewgate.gateway.call.undecided_call import ListenerPolicy
 from crewgate.gateway.routes import build
 from crewgate.upstream.balancer import Host
 from crewgate.upstream.connector import Connector
-from crewgate.upstream.interfaces import PoolCallbacks, UpstreamConnection
+from crewgate.upstream.interfaces import UpstreamConnection
 from crewgate.upstream.pool import UpstreamPool
 from crewgate.upstream.resolver import Resolver
 
@@ -120,7 +121,7 @@ class Tight(Connector):
 
     async def open(self, member: Host, owner: PoolCallbacks) -> UpstreamConnection:
         connection = await super().open(member, owner)
-        sock = connection._transport._sock  # type: ignore[attr-defined]
+        sock = connection.transport.sock  # type: ignore[attr-defined]
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, unread_http1.ROOM_BYTES)
         return connection
 

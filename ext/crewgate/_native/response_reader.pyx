@@ -43,23 +43,17 @@ cdef inline bytes unpadded(bytes value):
 cdef class ResponseReader:
     """See the stub."""
 
-    cdef readonly int status
-    cdef readonly list headers, trailers
-    cdef readonly bint complete, reusable, began, informed, bodyless
-    cdef bint head_only, until_end, has_body, is_interim
-    cdef object make_parser, parser
-    cdef tuple errors
-    cdef list chunks, informational, codings
-    cdef int count, start_bytes
-    cdef Py_ssize_t unbounded_bytes
-
     def __init__(self, make_parser, errors):
         self.make_parser = make_parser
         self.errors = tuple(errors)
         self.parser = make_parser(self)
-        self.reset(head_only=False)
+        self.restart(False)
 
     def reset(self, *, bint head_only):
+        self.restart(head_only)
+
+    cdef int restart(self, bint head_only) except -1:
+        """See `reset`."""
         self.status = 0
         self.headers, self.trailers, self.chunks, self.informational = [], [], [], []
         self.codings = []
@@ -68,11 +62,16 @@ cdef class ResponseReader:
         self.head_only = head_only
         self.count = self.start_bytes = 0
         self.unbounded_bytes = 0
+        return 0
 
     def feed(self, bytes data not None):
+        self.add(data)
+
+    cdef int add(self, bytes data) except -1:
+        """See `feed`."""
         if self.complete:
             self.reusable = False  # bytes after a complete response belong to no request
-            return
+            return 0
         self.unbounded_bytes += PyBytes_GET_SIZE(data)
         self.began = True
         try:
@@ -83,12 +82,13 @@ cdef class ResponseReader:
         except self.errors as error:
             if self.complete:
                 self.reusable = False  # bytes after the response, in the same read
-                return
+                return 0
             raise UpstreamError("the tool's server does not answer in HTTP/1.1") from error
         if self.unbounded_bytes > HEAD_BYTES_MAX and not self.complete:
             raise UpstreamError("the head of the answer, or what follows its body, is too large")
+        return 0
 
-    def feed_end(self):
+    cpdef feed_end(self):
         self.reusable = False
         if self.status and self.until_end:
             self.complete = True

@@ -254,6 +254,9 @@ open_streams_crew_share = 2  # the divisor: a crew gets at most half of these, s
 open_streams_branch_share = 8  # the same for a branch: 16 streams with 256 connections
 upstream_retry_share = 0.2  # of the calls; the default retry budget of Finagle and Envoy
 upstream_keep_seconds = 4.0  # without use; servers of the field close after 5 (uvicorn, Node)
+upstream_safe_rest_seconds = 4.0  # without use; servers of the field close after 5 (uvicorn, Node)
+upstream_keep_margin_seconds = 1.0  # before a server may close, as its Keep-Alive says
+straight_answer_bytes_max = 65_536  # of a body that one read usually brings; the rest is streamed
 # A connection rests for so long after an answer that ended with its head. If the server wrongly
 # sends a body, the body comes within this time, which is a round trip across an ocean. 100 such
 # calls a second keep 10 connections at rest.

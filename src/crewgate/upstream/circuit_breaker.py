@@ -13,6 +13,7 @@ import math
 from enum import Enum
 
 from crewgate import limits
+from crewgate._datapath.balancer import Admission
 from crewgate.config import HealthCheckConfig
 
 
@@ -24,7 +25,7 @@ class CircuitState(Enum):
     HALF_OPEN = "half-open"
 
 
-class CircuitBreaker:
+class CircuitBreaker(Admission):
     """The circuit of one server. Without `health` it is probed only while the circuit is open.
 
     `admits`: calls pass, because `state` is CLOSED. `doubt_until`: after a failed call the balancer
@@ -37,8 +38,6 @@ class CircuitBreaker:
 
     def __init__(self, health: HealthCheckConfig | None = None) -> None:
         self.state = CircuitState.CLOSED
-        self.admits = True
-        self.doubt_until = 0.0
         self.probing = False
         self._health = health
         self._failures = 0  # failed calls in a row

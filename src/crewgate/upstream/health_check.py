@@ -13,14 +13,14 @@ from http import HTTPStatus
 import trio
 
 from crewgate import limits
+from crewgate._datapath.connection_pool import PoolCallbacks
 from crewgate.config import UpstreamConfig
+from crewgate.core.delivery import OURS, DeliveryState
 from crewgate.errors import UpstreamError
 from crewgate.upstream.balancer import Host, LeastRequestBalancer
 from crewgate.upstream.connector import Connector
 from crewgate.upstream.interfaces import (
-    OURS,
     CallObserver,
-    DeliveryState,
     RequestHead,
     RequestStream,
     ReuseKey,
@@ -93,8 +93,8 @@ class HealthChecker:
         return f"no response within {seconds:g} s"
 
 
-class _Probe:
-    """One health request: the `PoolCallbacks` of its connection and the `CallObserver` on it."""
+class _Probe(PoolCallbacks):
+    """One health request: it has a connection to itself, which asks it about the pool."""
 
     attempts = 0
     reuse_key: ReuseKey = ""
@@ -104,8 +104,7 @@ class _Probe:
     idempotent = True
 
     def __init__(self, seconds: float) -> None:
-        self.now = 0.0  # the clock stands still: `_check` bounds the probe
-        self.first_byte_seconds = self.idle_seconds = seconds
+        self.first_byte_seconds = self.idle_seconds = self.keep_seconds = seconds
         self._head = RequestHead(b"GET", b"/", 0)
         self._problem = ""
         self._done = trio.Event()
@@ -144,7 +143,7 @@ class _Probe:
         self._problem = str(error)
         self._done.set()
 
-    def ended(self, connection: UpstreamConnection, **_: bool) -> None:
+    def ended(self, *_: object, **__: object) -> None:
         """Do nothing: the connection is not kept."""
 
     left = freed = rests = ended

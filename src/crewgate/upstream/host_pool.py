@@ -4,72 +4,18 @@
 means.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator
 
+from crewgate._datapath.reusable_connections import ReusableConnections
 from crewgate.errors import UpstreamError
 from crewgate.upstream.balancer import Host
 from crewgate.upstream.error_isolation import run_isolated
 from crewgate.upstream.fair_wait_queue import FairWaitQueue, WaitingCall
 from crewgate.upstream.interfaces import (
     CallObserver,
-    ReuseKey,
     SingleCallReuseKey,
     UpstreamConnection,
 )
-
-
-class ReusableConnections:
-    """Connections that may carry another call, by the reuse key of the calls that they carry.
-
-    Connections under the key None have carried no call yet. Of each key the last one used is taken
-    first, so that connections which are not needed stay unused and expire.
-    """
-
-    def __init__(self) -> None:
-        self._by_key: OrderedDict[ReuseKey | None, list[UpstreamConnection]] = OrderedDict()
-
-    def __contains__(self, key: ReuseKey) -> bool:
-        return key in self._by_key or None in self._by_key
-
-    def add(self, connection: UpstreamConnection) -> None:
-        """Add a connection as the last one used of its key."""
-        key = connection.reuse_key
-        self._by_key.setdefault(key, []).append(connection)
-        self._by_key.move_to_end(key)
-
-    def take(self, key: ReuseKey) -> UpstreamConnection | None:
-        """Take out a connection that may carry a call of `key`; None if there is none."""
-        for candidate in (key, None):
-            found = self._by_key.get(candidate)
-            if found:
-                connection = found.pop()
-                if not found:
-                    del self._by_key[candidate]
-                return connection
-        return None
-
-    def take_oldest(self, *excluded: ReuseKey | None, idle: bool) -> UpstreamConnection | None:
-        """Take out a connection of the key that was used longest ago; skip `excluded` keys.
-
-        If `idle`, skip connections that carry a call.
-        """
-        for key, found in self._by_key.items():
-            if key in excluded:
-                continue
-            for connection in found:
-                if connection.is_idle or not idle:
-                    self.discard(connection)
-                    return connection
-        return None
-
-    def discard(self, connection: UpstreamConnection) -> None:
-        """Remove a connection, if it is there."""
-        found = self._by_key.get(connection.reuse_key, [])
-        if connection in found:
-            found.remove(connection)
-            if not found:
-                del self._by_key[connection.reuse_key]
 
 
 class HostPool:

@@ -11,20 +11,16 @@ from ngh2 import Configuration, Connection, ErrorCode, Role, Setting
 
 import crewgate.runtime.http2_self_test  # noqa: F401 - the import runs the test
 from crewgate import limits
-from crewgate.errors import UpstreamError, UpstreamTimeoutError
+from crewgate._datapath.connection_pool import PoolCallbacks
+from crewgate._datapath.socket_poller import SocketPoller
+from crewgate._datapath.transport import Transport
+from crewgate.core.delivery import ENDING, DeliveryState
+from crewgate.errors import RequestBodyTimeoutError, UpstreamError, UpstreamTimeoutError
 from crewgate.upstream.balancer import Host
 from crewgate.upstream.error_isolation import run_isolated
 from crewgate.upstream.http2_stalled_frame import StalledFrameDetector
 from crewgate.upstream.http2_stream import HTTP2Stream, StreamPart
-from crewgate.upstream.interfaces import (
-    ENDING,
-    CallObserver,
-    DeliveryState,
-    PoolCallbacks,
-    RequestBodyTimeoutError,
-    ReuseKey,
-)
-from crewgate.upstream.transport import Transport, TransportPoller
+from crewgate.upstream.interfaces import CallObserver, ReuseKey
 
 _CONFIGURATION = Configuration(
     auto_window_update=False,
@@ -49,7 +45,7 @@ class HTTP2Connection:
     def __init__(
         self,
         sock: socket.socket,
-        loop_hooks: TransportPoller,
+        poller: SocketPoller,
         pool: PoolCallbacks,
         authority: bytes,
         host: Host,
@@ -63,7 +59,7 @@ class HTTP2Connection:
         self.blocked: set[HTTP2Stream] = set()
         self._frames = StalledFrameDetector()
         self._streams: dict[int, HTTP2Stream] = {}
-        self._loop_hooks = loop_hooks
+        self._poller = poller
         self._deadline = pool.now + limits.upstream_keep_seconds
         self._has_answered = False
         self._malformed_count = 0  # how many responses were malformed
@@ -73,7 +69,7 @@ class HTTP2Connection:
         self._is_closing = False  # the connection accepts no further call
         self._is_over = False
         self._write_is_due = False
-        self.transport = Transport(sock, loop_hooks, self)
+        self.transport = Transport(sock, poller, self)
         self.engine.initiate_connection(_SETTINGS)
         self.engine.set_local_window_size(
             limits.upstream_window_bytes * limits.upstream_streams_max
@@ -161,7 +157,7 @@ class HTTP2Connection:
         """Write the queued output at the end of this turn."""
         if not self._write_is_due:
             self._write_is_due = True
-            self._loop_hooks.write_at_end(self._write)
+            self._poller.write_at_end(self._write)
 
     # `TransportCallbacks`, for the transport.
 

@@ -11,10 +11,12 @@ from typing import Protocol
 import ngh2
 
 from crewgate import limits
+from crewgate._datapath.connection_pool import PoolCallbacks
+from crewgate._datapath.transport import Transport
+from crewgate.core.delivery import DeliveryState
 from crewgate.core.http_types import HeaderField
 from crewgate.errors import UpstreamError
-from crewgate.upstream.interfaces import CallObserver, DeliveryState, PoolCallbacks, RequestHead
-from crewgate.upstream.transport import Transport
+from crewgate.upstream.interfaces import CallObserver, RequestHead
 
 StreamPart = (
     ngh2.ResponseReceived

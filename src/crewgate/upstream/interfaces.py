@@ -12,13 +12,13 @@ All of these are synchronous calls that never wait. This module knows no tokens 
 """
 
 from collections.abc import Sequence
-from enum import Enum
 from typing import Protocol
 
 import msgspec
 
+from crewgate.core.delivery import ENDING
 from crewgate.core.http_types import HeaderField
-from crewgate.errors import UpstreamError, UpstreamTimeoutError
+from crewgate.errors import UpstreamError
 from crewgate.upstream.balancer import Host
 
 
@@ -28,16 +28,6 @@ class SingleCallReuseKey:
 
 # Calls with the same key may share a connection: "" (all calls), a crew's name, a branch's key.
 ReuseKey = str | bytes | SingleCallReuseKey
-# Reasons for the failure of a call.
-ENDING = "the gateway is shutting down"
-OURS = "internal error of the gateway"
-
-
-class RequestBodyTimeoutError(UpstreamTimeoutError):
-    """The client did not send the rest of a request's body; that is no failure of the server."""
-
-    def __init__(self) -> None:
-        super().__init__("the client did not send the rest of the request's body in time")
 
 
 class RequestHead(msgspec.Struct, frozen=True, gc=False):
@@ -78,26 +68,17 @@ class IncomingResponse(Protocol):
         """Return the informational responses (RFC 9110 §15.2) that were not taken yet."""
 
 
-class DeliveryState(Enum):
-    """What the server has seen of a call that failed."""
-
-    UNSEEN = "nothing"
-    STALE = "nothing: input on a kept connection ended it before the call was written"
-    MET_ITS_END = "probably nothing: the server had closed a kept connection"
-    BREACHED = "perhaps all: the server broke the HTTP/2 protocol, in this response or another"
-    LOST = "perhaps all"
-    LOST_TOO = "perhaps all, on a connection whose failure is already counted with another call"
-    ANSWERED = "enough: a response had begun, or the server waited for the rest of the request"
-
-
 class UpstreamConnection(Protocol):
     """The parts of an HTTP/1.1 or HTTP/2 connection that the pool uses.
 
     `reuse_key` is the key of the calls that it has carried; None before the first.
     """
 
-    host: Host
     reuse_key: ReuseKey | None
+
+    @property
+    def host(self) -> Host:
+        """The server at the other end."""
 
     @property
     def free_streams(self) -> int:
@@ -121,42 +102,6 @@ class UpstreamConnection(Protocol):
 
     def abort(self, reason: str = ENDING) -> None:
         """Close at once, and fail the calls under way with `reason`."""
-
-
-class PoolCallbacks(Protocol):
-    """The parts of the pool that its connections use."""
-
-    first_byte_seconds: float
-    idle_seconds: float
-
-    @property
-    def now(self) -> float:
-        """The monotonic clock, in seconds."""
-
-    def left(self, connection: UpstreamConnection, *, answered: bool) -> None:
-        """Count the end of a call; `answered` if the head of its response had arrived."""
-
-    def freed(self, connection: UpstreamConnection) -> None:
-        """Use the connection for another call."""
-
-    def rests(self, connection: UpstreamConnection) -> None:
-        """Use the connection for another call after `limits.upstream_rest_seconds`.
-
-        Its last response ended with its head. If the server wrongly sends a body all the same, that
-        arrives meanwhile and closes the connection.
-        """
-
-    def ended(self, connection: UpstreamConnection) -> None:
-        """Forget the connection, which is closed."""
-
-    def broke(
-        self,
-        connection: UpstreamConnection,
-        caller: "CallObserver",
-        error: UpstreamError,
-        delivery: DeliveryState,
-    ) -> None:
-        """Retry a call that has failed, or fail it; the connection has not notified its caller."""
 
 
 class RequestStream(Protocol):

@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING
 import trio
 
 from crewgate import limits
+from crewgate._datapath.connection_pool import ConnectionPool
+from crewgate._datapath.retry_budget import RetryBudget
 from crewgate.config import UpstreamConfig, UpstreamOrigin
+from crewgate.core.delivery import ENDING, OURS, DeliveryState
 from crewgate.errors import UpstreamCircuitOpenError, UpstreamError, UpstreamTimeoutError
 from crewgate.upstream.balancer import Host, LeastRequestBalancer, SocketAddress
 from crewgate.upstream.connector import Connector
@@ -24,16 +27,12 @@ from crewgate.upstream.fair_wait_queue import FairWaitQueue
 from crewgate.upstream.health_check import HealthChecker
 from crewgate.upstream.host_pool import HostPool, HostPools, fail_call
 from crewgate.upstream.interfaces import (
-    ENDING,
-    OURS,
     CallObserver,
-    DeliveryState,
     ReuseKey,
     SingleCallReuseKey,
     UpstreamConnection,
 )
 from crewgate.upstream.resolver import Resolver
-from crewgate.upstream.retry_budget import RetryBudget
 
 if TYPE_CHECKING:
     from crewgate._native.permit import Permit
@@ -41,8 +40,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-class UpstreamPool:
-    """The pool of one worker's connections to `upstream`; their `PoolCallbacks`.
+class UpstreamPool(ConnectionPool):
+    """The pool of one worker's connections to `upstream`.
+
+    The part that each call needs is in `ConnectionPool`.
 
     `run` opens connections; a call that is started earlier waits. Call `sweep` once a second.
     """
@@ -53,20 +54,25 @@ class UpstreamPool:
         connector: Connector,
         resolver: Resolver,
     ) -> None:
+        self._pools = HostPools(upstream.connections)
+        super().__init__(
+            LeastRequestBalancer(upstream.health, random.random),
+            RetryBudget(upstream.retry_share if upstream.retry else 0.0),
+            self._pools.by_host,
+            self._pools.by_connection,
+            first_byte_seconds=upstream.first_byte_seconds,
+            idle_seconds=upstream.idle_seconds,
+            keep_seconds=limits.upstream_keep_seconds,
+            retries=upstream.retry,
+        )
         self.upstream = upstream
-        self.first_byte_seconds = upstream.first_byte_seconds
-        self.idle_seconds = upstream.idle_seconds
-        self.hosts = LeastRequestBalancer(upstream.health, random.random)
         self._connector = connector
         self._resolver = resolver
-        self._retry_budget = RetryBudget(upstream.retry_share if upstream.retry else 0.0)
-        self._pools = HostPools(upstream.connections)
         self._unresolved = FairWaitQueue()  # calls that wait for an address
         self._nursery: trio.Nursery | None = None
         self._checker = HealthChecker(upstream, self.hosts, connector, self._on_circuit_change)
         self._is_refilling = False
         self._is_ending_rests = False
-        self._closed = False
         self._last_failure = ""  # why the last circuit opened
         self._resolve_errors: dict[UpstreamOrigin, str] = {}
         self._may_be_done = trio.Event()
@@ -80,14 +86,9 @@ class UpstreamPool:
             return self._last_failure
         return next(iter(self._resolve_errors.values()), "")
 
-    @property
-    def now(self) -> float:
-        """The monotonic clock, in seconds."""
-        return time.monotonic()
-
     def start(self, permit: "Permit", caller: CallObserver) -> None:
         """Carry a call that has a permit, as soon as possible."""
-        self._retry_budget.called(self.now)
+        self.retry_budget.called(self.now)
         caller.reuse_key = self._reuse_key(permit)
         self._place(caller)
 
@@ -100,7 +101,7 @@ class UpstreamPool:
                     self._resolver.watch(endpoint, self)
                 self._checker.start(nursery)
                 task_status.started()
-                while not self._closed or self._unresolved or not self._pools.is_empty:
+                while not self.is_closed or self._unresolved or not self._pools.is_empty:
                     await self._may_be_done.wait()
                     self._may_be_done = trio.Event()
                 nursery.cancel_scope.cancel()
@@ -129,7 +130,7 @@ class UpstreamPool:
 
     def close(self) -> None:
         """Close idle connections now, keep none from now on, and end after the last call."""
-        self._closed = True
+        self.is_closed = True
         for pool in self._pools:
             pool.close()
         self._end_if_done()
@@ -154,28 +155,10 @@ class UpstreamPool:
             for caller in waiting:
                 fail_call(caller, error)
 
-    def left(self, connection: UpstreamConnection, *, answered: bool) -> None:
-        """Count the end of a call; `answered` if the head of its response had arrived."""
-        host = connection.host
-        self.hosts.give_back(host)
-        if answered:
-            self.hosts.answered(host)
-
-    def freed(self, connection: UpstreamConnection) -> None:
-        """Give a free connection to a waiting call, or keep it."""
-        pool = self._pools.by_connection[connection]
-        pool.free.add(connection)
-        if pool.waiting:
-            self._serve_waiting(pool)
-            if pool.waiting and not pool.serving:  # the next call in turn may not use it
-                self._refill(pool)
-        if self._closed or pool.host.gone or self._pools.is_in_the_way(pool):
-            connection.close()
-
     def rests(self, connection: UpstreamConnection) -> None:
         """Keep a connection unused for `limits.upstream_rest_seconds`, then use it again."""
         pool = self._pools.by_connection[connection]
-        if self._closed or pool.host.gone or self._nursery is None:
+        if self.is_closed or pool.host.gone or self._nursery is None:
             connection.close()
             return
         self._pools.resting[connection] = trio.current_time() + limits.upstream_rest_seconds
@@ -268,7 +251,7 @@ class UpstreamPool:
             and caller.repeatable
             and caller.attempts < limits.upstream_retries_max
             and self.upstream.retry
-            and self._retry_budget.take(self.now)
+            and self.retry_budget.take(self.now)
         ):
             caller.attempts += 1
             caller.again()
@@ -306,8 +289,8 @@ class UpstreamPool:
             self._place_one(caller)
         self._pools.tidy(pool)
 
-    def _serve_waiting(self, pool: HostPool) -> None:
-        """Give free connections to waiting calls, in turn, while there are both."""
+    def serve_waiting(self, pool: HostPool) -> None:
+        """Give free connections to waiting calls, in turn; open others for the rest."""
         if pool.serving:
             return
         pool.serving = True
@@ -323,6 +306,12 @@ class UpstreamPool:
                     pool.waiting.put_back(entry)
         finally:
             pool.serving = False
+        if pool.waiting:  # the next call in turn may not use a free connection
+            self._refill(pool)
+
+    def is_in_the_way(self, pool: HostPool) -> bool:
+        """Return whether the connections of `pool` keep calls for other hosts waiting."""
+        return self._pools.is_in_the_way(pool)
 
     def _refill(self, pool: HostPool) -> None:
         """Open as many connections as the waiting calls need, within the limit."""
@@ -385,7 +374,7 @@ class UpstreamPool:
 
     def _end_if_done(self) -> None:
         """Have `run` check soon, not now: the call that ended a connection may need another."""
-        if self._closed:
+        if self.is_closed:
             self._may_be_done.set()
 
 

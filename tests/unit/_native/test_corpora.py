@@ -7,6 +7,7 @@ import pytest
 
 CORPUS = Path(__file__).parents[3] / "fuzz" / "corpus"
 PLAYED = {
+    "answer": fuzz_replay.answer,
     "base64url": fuzz_replay.base64url,
     "bearer": fuzz_replay.bearers,
     "credit": fuzz_replay.credit,

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate import limits
+from crewgate._datapath.response_parser import ResponseParser
 from crewgate._native.response_reader import ResponseReader
 from crewgate.errors import UpstreamError
-from crewgate.upstream.http1 import ResponseParser
 
 NAMES = st.text("aAzZ-09", min_size=1, max_size=12).map(str.encode)
 VALUES = st.text("aZ,\t ", max_size=12).map(str.encode)

@@ -7,8 +7,8 @@ import pytest
 from h2_upstream import POST, WIDE, Line
 
 from crewgate import limits
+from crewgate.core.delivery import DeliveryState
 from crewgate.errors import UpstreamTimeoutError
-from crewgate.upstream.interfaces import DeliveryState
 
 OK = [(b":status", b"200")]
 
@@ -209,7 +209,7 @@ def test_a_client_that_owes_a_body_is_not_blamed_on_the_server(
     call.carrier.send_body(bytes(9))
     line.exchange()
     assert call.carrier.touched
-    line.connection.sweep(line.owner.idle_seconds + 1)
+    line.connection.sweep(line.owner.now + line.owner.idle_seconds + 1)
     assert call.fate is (DeliveryState.LOST if is_full else DeliveryState.ANSWERED)
     assert isinstance(call.error, UpstreamTimeoutError)
     assert line.owner.ended_times == 0

@@ -7,7 +7,7 @@ from h2_upstream import Call, Line
 from malformed_http2 import CONNECTION, END_HEADERS, OK, STREAM, answer, data, good
 
 from crewgate import limits
-from crewgate.upstream.interfaces import DeliveryState
+from crewgate.core.delivery import DeliveryState
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from fake_pool import LOST, Call, Connection, Opener, running
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from crewgate import limits
-from crewgate.upstream.interfaces import DeliveryState
+from crewgate.core.delivery import DeliveryState
 from crewgate.upstream.pool import UpstreamPool
 
 

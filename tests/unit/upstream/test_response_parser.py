@@ -3,8 +3,8 @@
 import pytest
 
 from crewgate import limits
+from crewgate._datapath.response_parser import ResponseParser
 from crewgate.errors import UpstreamError
-from crewgate.upstream.http1 import ResponseParser
 
 OK = b"HTTP/1.1 200 OK\r\n"
 

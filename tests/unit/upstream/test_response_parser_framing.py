@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crewgate._datapath.response_parser import ResponseParser
 from crewgate.errors import UpstreamError
-from crewgate.upstream.http1 import ResponseParser
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKS = b"3\r\nabc\r\n0\r\n\r\n"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate import limits
-from crewgate.upstream.retry_budget import RetryBudget
+from crewgate._datapath.retry_budget import RetryBudget
 
 WINDOW = limits.retry_window_seconds
 

@@ -1,6 +1,5 @@
 """A wire over TLS: what counts as sent is what the server can read."""
 
-import select
 import socket
 import ssl
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ import pytest
 from h2_upstream import Turns
 from tls_listener import write_certificate
 
-from crewgate.upstream.transport import Transport
+from crewgate._datapath.transport import Transport
 
 DATA = bytes(range(256)) * 1024
 
@@ -59,7 +58,8 @@ def test_what_the_server_can_read_is_sent(ends: tuple[ssl.SSLSocket, ssl.SSLSock
     """Also of data that is larger than the kernel's room: a call whose head it has is touched."""
     ours, theirs = ends
     user = User()
-    wire = Transport(ours, Turns(), user)  # type: ignore[arg-type]
+    turns = Turns()
+    wire = Transport(ours, turns, user)  # type: ignore[arg-type]
     wire.send(DATA)
     assert 0 < wire.sent < len(DATA)
     assert wire.sent + wire.queued == len(DATA)
@@ -67,7 +67,7 @@ def test_what_the_server_can_read_is_sent(ends: tuple[ssl.SSLSocket, ssl.SSLSock
     assert len(heard) == wire.sent
     wire.send(b"end")
     for _ in range(100):
-        wire._ready(select.EPOLLOUT)
+        turns.take()
         heard += _read(theirs)
         assert len(heard) == wire.sent
     assert heard == DATA + b"end"

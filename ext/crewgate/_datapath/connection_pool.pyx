@@ -1,0 +1,103 @@
+"""Counts the calls of an upstream, and hands its connections from call to call; see the stub."""
+
+from crewgate._datapath.balancer cimport HostChooser, HostLoad
+from crewgate._datapath.http1_connection cimport HTTP1Connection
+from crewgate._datapath.retry_budget cimport RetryBudget
+from crewgate._datapath.reusable_connections cimport ReusableConnections
+
+
+cdef class PoolCallbacks:
+    """See the stub."""
+
+    @property
+    def now(self):
+        return monotonic()
+
+    cpdef left(self, connection, bint answered):
+        raise NotImplementedError
+
+    cpdef freed(self, connection):
+        raise NotImplementedError
+
+    def rests(self, connection):
+        raise NotImplementedError
+
+    def ended(self, connection):
+        raise NotImplementedError
+
+    def broke(self, connection, caller, error, delivery):
+        raise NotImplementedError
+
+
+cdef class ConnectionPool(PoolCallbacks):
+    """See the stub."""
+
+    def __init__(
+        self,
+        HostChooser hosts not None,
+        RetryBudget retry_budget not None,
+        dict by_host not None,
+        dict by_connection not None,
+        *,
+        double first_byte_seconds,
+        double idle_seconds,
+        double keep_seconds,
+        bint retries,
+    ):
+        self.hosts = hosts
+        self.retry_budget = retry_budget
+        self.first_byte_seconds = first_byte_seconds
+        self.idle_seconds = idle_seconds
+        self.keep_seconds = keep_seconds
+        self.retries = retries
+        self.by_host = by_host
+        self.by_connection = by_connection
+
+    cpdef left(self, connection, bint answered):
+        cdef HostLoad host = connection.host
+        self.hosts.give_back(host)
+        if answered:
+            self.hosts.answered(host)
+
+    cpdef freed(self, connection):
+        pool = self.by_connection[connection]
+        cdef ReusableConnections free = pool.free
+        free.add(connection)
+        if pool.waiting.needed:
+            self.serve_waiting(pool)
+        if self.is_closed or (<HostLoad>pool.host).gone or self.others_wait(pool):
+            connection.close()
+
+    cdef bint others_wait(self, pool) except -1:
+        """Return whether the connections of `pool` keep calls for other hosts waiting."""
+        if len(self.by_host) > 1:
+            for other in self.by_host.values():
+                if other is not pool and other.waiting.needed:
+                    return self.is_in_the_way(pool)
+        return False
+
+    cpdef take_idle(self, reuse_key, bint idempotent):
+        """Take an idle HTTP/1.1 connection for a straight call, as `UpstreamPool.start` does for an
+        ordinary one; None if there is none at hand, and nothing has changed then."""
+        cdef double now = monotonic()
+        cdef Py_ssize_t index = self.hosts.choose(now, None)
+        cdef HTTP1Connection connection
+        if index < 0:
+            return None
+        pool = self.by_host[self.hosts.hosts[index]]
+        cdef ReusableConnections free = pool.free
+        while True:
+            found = free.take(reuse_key)
+            if found is None:
+                return None
+            if not isinstance(found, HTTP1Connection):
+                free.add(found)
+                return None
+            connection = found
+            if connection.may_carry(idempotent):
+                break
+            connection.close()
+        connection.reuse_key = reuse_key
+        self.hosts.use(index)
+        self.retry_budget.called(now)
+        return connection

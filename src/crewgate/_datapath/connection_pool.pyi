@@ -1,0 +1,85 @@
+"""The part of the pool of an upstream that each call needs; `upstream.pool` has the other part."""
+
+from collections.abc import Mapping
+
+from crewgate._datapath.http1_connection import HTTP1Connection
+from crewgate._datapath.retry_budget import RetryBudget
+from crewgate.core.delivery import DeliveryState
+from crewgate.errors import UpstreamError
+from crewgate.upstream.balancer import Host, LeastRequestBalancer
+from crewgate.upstream.host_pool import HostPool
+from crewgate.upstream.interfaces import CallObserver, ReuseKey, UpstreamConnection
+
+class PoolCallbacks:
+    """What a connection asks and tells the pool that it belongs to.
+
+    - `first_byte_seconds`, `idle_seconds`: deadlines of a call
+    - `keep_seconds`: how long a connection is kept without use
+    - `retries`: a call that is safe to retry is retried
+    """
+
+    first_byte_seconds: float
+    idle_seconds: float
+    keep_seconds: float
+    retries: bool
+
+    @property
+    def now(self) -> float:
+        """The monotonic clock, in seconds."""
+    def left(self, connection: UpstreamConnection, *, answered: bool) -> None:
+        """Count the end of a call; `answered` if the head of its response had arrived.
+
+        Compiled connections give both arguments by position.
+        """
+    def freed(self, connection: UpstreamConnection) -> None:
+        """Use the connection for another call."""
+    def rests(self, connection: UpstreamConnection) -> None:
+        """Use the connection for another call after `limits.upstream_rest_seconds`.
+
+        Its last response ended with its head. If the server wrongly sends a body all the same, that
+        arrives meanwhile and closes the connection.
+        """
+    def ended(self, connection: UpstreamConnection) -> None:
+        """Forget the connection, which is closed."""
+    def broke(
+        self,
+        connection: UpstreamConnection,
+        caller: CallObserver,
+        error: UpstreamError,
+        delivery: DeliveryState,
+    ) -> None:
+        """Retry a call that has failed, or fail it; the connection has not notified its caller."""
+
+class ConnectionPool(PoolCallbacks):
+    """Counts the calls of one worker to an upstream, and takes back their connections.
+
+    - `by_host`, `by_connection`: the `HostPool` of each host and of each open connection
+    - `is_closed`: no connection is kept
+    """
+
+    is_closed: bool
+
+    def __init__(
+        self,
+        hosts: LeastRequestBalancer,
+        retry_budget: RetryBudget,
+        by_host: Mapping[Host, HostPool],
+        by_connection: Mapping[UpstreamConnection, HostPool],
+        *,
+        first_byte_seconds: float,
+        idle_seconds: float,
+        keep_seconds: float,
+        retries: bool,
+    ) -> None: ...
+    @property
+    def hosts(self) -> LeastRequestBalancer:
+        """The hosts of the upstream."""
+    @property
+    def retry_budget(self) -> RetryBudget:
+        """Its retry budget."""
+    def take_idle(self, reuse_key: ReuseKey, idempotent: bool) -> HTTP1Connection | None:
+        """Take an idle HTTP/1.1 connection for a straight call, and count the call.
+
+        It does what `UpstreamPool.start` does for an ordinary call. None if no connection is at
+        hand; no call is counted then. `idempotent`: the call may be sent twice.
+        """

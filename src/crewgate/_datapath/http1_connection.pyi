@@ -1,0 +1,133 @@
+"""Carries calls over an HTTP/1.1 connection to a tool's server, one at a time (RFC 9112).
+
+The connection frames requests, and decides when it may carry another call. It writes at the end of
+a turn, in one piece: between two separate writes a server may go to sleep, and waking it costs
+time. `sweep` checks the deadlines; there is no timer for each. This module knows no permits.
+"""
+
+import socket
+from collections.abc import Sequence
+
+from crewgate._datapath.connection_pool import PoolCallbacks
+from crewgate._datapath.plain_answer import PlainAnswer
+from crewgate._datapath.response_parser import ResponseParser
+from crewgate._datapath.socket_poller import SocketPoller
+from crewgate._datapath.transport import Transport, TransportProtocol
+from crewgate.core.http_types import HeaderField
+from crewgate.errors import UpstreamError
+from crewgate.upstream.balancer import Host
+from crewgate.upstream.interfaces import CallObserver, RequestHead, ReuseKey
+
+class UnsolicitedError(UpstreamError):
+    """The server sent something although no request was written to it."""
+
+class StraightCaller:
+    """The party that wants the answer to a straight call: one that ends with a plain answer."""
+
+    def answered(self, connection: HTTP1Connection) -> None:
+        """Take the whole answer, `connection.plain`, whose bytes are valid until this returns.
+
+        End with `release`, or have an ordinary call go on with `continue_with`.
+        """
+    def become_caller(self, connection: HTTP1Connection) -> CallObserver:
+        """Return the ordinary call that goes on in place of this one; do not call the connection.
+
+        Its request was sent, or is sent at the end of this turn, and its stream is the connection.
+        """
+
+class HTTP1Connection(TransportProtocol):
+    """One connection, the call that it carries, and the response; it is its own `RequestStream`.
+
+    - `authority`: Host of its requests
+    - `reuse_key`: the key of the calls that it has carried; None before the first
+    - `answer`: what has arrived of the response
+    - `deadline`: when `sweep` fails the call or closes the connection, monotonic seconds
+    - `fresh`: it has carried no call yet
+    - `touched`: the kernel has taken a byte of the call
+    """
+
+    reuse_key: ReuseKey | None
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        poller: SocketPoller,
+        pool: PoolCallbacks,
+        authority: bytes,
+        host: Host,
+    ) -> None: ...
+    @property
+    def host(self) -> Host: ...
+    @property
+    def authority(self) -> bytes: ...
+    @property
+    def answer(self) -> ResponseParser: ...
+    @property
+    def transport(self) -> Transport: ...
+    @property
+    def deadline(self) -> float: ...
+    @property
+    def fresh(self) -> bool: ...
+    @property
+    def free_streams(self) -> int:
+        """How many further calls the connection may carry now."""
+    @property
+    def is_idle(self) -> bool:
+        """Whether the connection carries no call."""
+    @property
+    def touched(self) -> bool: ...
+    def is_usable(self, caller: CallObserver) -> bool:
+        """Return whether the connection seems alive, as far as this call needs to know."""
+    def carry(self, caller: CallObserver) -> None:
+        """Begin a call."""
+    def sweep(self, now: float) -> None:
+        """Fail a call that is overdue at `now`; close the connection if unused for too long.
+
+        A straight call whose answer has begun becomes an ordinary one.
+        """
+    def close(self) -> None:
+        """Close at once if idle, otherwise after the call."""
+    def abort(self, reason: str = ...) -> None:
+        """Close, and fail the call under way."""
+
+    # A straight call.
+
+    @property
+    def plain(self) -> PlainAnswer:
+        """The answer to the straight call, as far as it has arrived."""
+    def begin_straight(
+        self, caller: StraightCaller, request: bytes, head_size: int, is_for_head: bool
+    ) -> None:
+        """Carry a straight call: send `request`, its head of `head_size` bytes and its body."""
+    def continue_with(self, caller: CallObserver) -> None:
+        """Have `caller` go on in place of the straight call, with all that has arrived.
+
+        Raises:
+            UpstreamError: what has arrived is no valid response.
+        """
+
+    # `RequestStream`, for the caller.
+
+    def begin(self, head: RequestHead, body: bytes, *, ends: bool) -> bool:
+        """Send the head and the first bytes of the body; return True."""
+    def send_body(self, data: bytes) -> bool:
+        """Send a piece of the body; return False if the next must wait for `writable`."""
+    def end_body(self, trailers: Sequence[HeaderField]) -> None:
+        """End the body."""
+    def pause(self) -> None:
+        """Stop reading, and the deadline: the client is slow, and has its own deadline."""
+    def resume(self) -> None:
+        """Go on reading."""
+    def release(self) -> None:
+        """End the call; keep the connection if the exchange is complete or was not begun."""
+
+    # `TransportCallbacks`, for the transport.
+
+    def received(self, data: bytes) -> None:
+        """Parse bytes of the response."""
+    def drained(self) -> None:
+        """Ask the caller for more of the body, if it waits."""
+    def closed(self, error: OSError | None) -> None:
+        """End the response if the close marks its end; otherwise the parser raises."""
+    def failed(self, error: UpstreamError) -> None:
+        """Close the connection, and report the call on it as failed."""
