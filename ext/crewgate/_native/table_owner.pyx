@@ -291,15 +291,18 @@ cdef class OwnedTable(Table):
         return burned
 
     def burn_overdue(self, uint64_t now_boot_ns):
-        cdef uint64_t at
+        cdef uint64_t block, at
         cdef uint64_t state
         cdef list burned = []
         self.check_open()
-        for at in range(self.t.reservations):
-            state = cg_get(&self.t.slot[at].state)
-            if (CG_SLOT(state) in (2, 3)
-                    and cg_get(&self.t.slot[at].deadline) < now_boot_ns):
-                self.burn(at, CG_OWNER(state), burned)
+        for block in range(self.t.reservations // CG_BLOCK_SLOTS):
+            if cg_get(&self.t.block_owner[block]) == 0:
+                continue
+            for at in range(block * CG_BLOCK_SLOTS, (block + 1) * CG_BLOCK_SLOTS):
+                state = cg_get(&self.t.slot[at].state)
+                if (CG_SLOT(state) in (2, 3)
+                        and cg_get(&self.t.slot[at].deadline) < now_boot_ns):
+                    self.burn(at, CG_OWNER(state), burned)
         return burned
 
     cdef int burn(self, uint64_t at, uint64_t owner, list burned) except -1:

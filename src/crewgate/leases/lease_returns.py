@@ -189,8 +189,9 @@ class LeaseReturns:
         """
         if self._scanned > self._index.highest:
             self._scanned = 0
-        records = self._table.scan(self._scanned, limits.leases_scanned_per_look)
-        self._scanned += limits.leases_scanned_per_look
+        count = min(limits.leases_scanned_per_look, self._index.highest + 1 - self._scanned)
+        records = self._table.scan(self._scanned, count) if count else []
+        self._scanned += count
         return sum(
             self._give_back(record, now, now_boot_ns) for record in records if record.parents
         )
