@@ -5,8 +5,6 @@ What the agent records in its audit is counted there (audit/audit_metrics.py).
 
 from collections.abc import Sequence
 
-import trio
-
 from crewgate import limits
 from crewgate.agent.state import AgentState
 from crewgate.core.budget.ledger_protocol import (
@@ -22,6 +20,7 @@ from crewgate.core.health import HealthState
 from crewgate.errors import InvalidLedgerOperationError
 from crewgate.metrics import families
 from crewgate.metrics.process_metrics import ProcessMetrics
+from crewgate.runtime.ticks import sleep_until_tick
 
 _RESULTS: dict[type, str] = {
     DrawGranted: "granted",
@@ -90,4 +89,4 @@ async def metrics_loop(agent: AgentState, metrics: ProcessMetrics) -> None:
     begin(metrics)
     while True:
         note(agent, metrics)
-        await trio.sleep(limits.metrics_interval_seconds)
+        await sleep_until_tick(limits.metrics_interval_seconds)

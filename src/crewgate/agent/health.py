@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 import msgspec
-import trio
 
 from crewgate import limits
 from crewgate.agent.ipc_server.attachments import AttachedProcess
@@ -28,6 +27,7 @@ from crewgate.core.health import (
 )
 from crewgate.ipc.admin_messages import ReportSource
 from crewgate.leases.branch_count_limiter import ReachedBranchLimit
+from crewgate.runtime.ticks import sleep_until_tick
 
 _log = logging.getLogger(__name__)
 _SILENCE_NS = round(limits.health_silence_seconds * 1e9)
@@ -87,7 +87,7 @@ async def health_loop(agent: AgentState) -> None:
         if update(agent).ready and not was_ready:
             was_ready = True
             _log.info("ready: the gateway admits calls")
-        await trio.sleep(limits.health_report_seconds)
+        await sleep_until_tick(limits.health_report_seconds, limits.health_after_seconds)
 
 
 def facts(agent: AgentState) -> Iterator[ComponentHealth]:

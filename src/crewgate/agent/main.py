@@ -45,6 +45,7 @@ from crewgate.metrics.process_metrics import ProcessMetrics
 from crewgate.metrics.process_observer import observe_process
 from crewgate.runtime.descriptor_limit import raise_to
 from crewgate.runtime.durable_files import describe, is_full
+from crewgate.runtime.folder_write_probe import watch_folders
 from crewgate.runtime.memory_protection import leave_no_cores
 from crewgate.runtime.process_log import ProcessLog
 from crewgate.runtime.readiness import ReadinessNotifier
@@ -112,7 +113,8 @@ def run(
         ledger_queue = LedgerQueue(ledger, lambda: clock.wall_ns() / 1e9, patience_seconds=patience)
         agent = AgentState(active_config, table, ledger_queue, sink=audit.write_many, clock=clock)
         agent.audit = audit
-        ledger_queue.on_transaction = LedgerMetrics(metrics).transaction
+        ledger_queue.on_transaction.append(LedgerMetrics(metrics).transaction)
+        ledger_queue.on_transaction.append(keeper.on_transaction)
         if machine_crash_audit_loss.stopped_uncleanly(config.state):
             _log.warning("%s", machine_crash_audit_loss.sync_promise(config.audit))
         else:
@@ -195,8 +197,7 @@ async def _serve(
         nursery.start_soon(health.health_loop, agent)
         nursery.start_soon(metrics_loop, agent, metrics)
         nursery.start_soon(observe_process, metrics, "agent")
-        for disk in agent.disks.values():
-            nursery.start_soon(disk.watch)
+        nursery.start_soon(watch_folders, [*agent.disks.values()])
         for server in servers:
             nursery.start_soon(server.serve)
         readiness.send_ready()

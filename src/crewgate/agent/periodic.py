@@ -15,6 +15,7 @@ from crewgate.agent.clock_monitor import ClockMonitor
 from crewgate.agent.journal_file import JournalFile
 from crewgate.agent.reload import reload_if_changed
 from crewgate.agent.state import AgentState
+from crewgate.runtime.ticks import sleep_until_tick
 
 _log = logging.getLogger(__name__)
 R = TypeVar("R", bound=msgspec.Struct)
@@ -64,7 +65,8 @@ def burn(agent: AgentState) -> None:
 
 
 def tidy(agent: AgentState) -> None:
-    """Return idle credit; forget what has expired, if the clock is steady."""
+    """Burn what is overdue and return idle credit; if the clock is steady, forget what expired."""
+    burn(agent)
     clocks = agent.clock.read()
     agent.lease_client.give_back_idle(*clocks)
     agent.minting_watch.poll(clocks, lapses=agent.is_synced())
@@ -98,8 +100,7 @@ async def freshness_loop(agent: AgentState, watch: ClockMonitor) -> None:
     """Extend freshness four times a second; the table stays fresh for seconds without it."""
     while True:
         extend_freshness(agent, watch)
-        burn(agent)
-        await trio.sleep(limits.fresh_interval_seconds)
+        await sleep_until_tick(limits.fresh_interval_seconds)
 
 
 async def retry_draws(agent: AgentState) -> None:
@@ -124,7 +125,7 @@ async def prefetch_loop(agent: AgentState) -> None:
 async def tidy_for_ever(agent: AgentState) -> None:
     """Do the work that is not urgent, once a second."""
     while True:
-        await trio.sleep(1)
+        await sleep_until_tick(limits.tidy_seconds)
         tidy(agent)
         if agent.audit is not None:
             agent.audit.tick()

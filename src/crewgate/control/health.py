@@ -13,7 +13,8 @@ from crewgate import limits
 from crewgate.audit.recorder import AuditRecorder
 from crewgate.core.health import ComponentHealth, HealthState, failed, ok
 from crewgate.ipc.health_report_client import HealthReportClient
-from crewgate.runtime.folder_write_probe import FolderWriteProbe
+from crewgate.runtime.folder_write_probe import FolderWriteProbe, watch_folders
+from crewgate.runtime.ticks import sleep_until_tick
 
 
 class ControlHealth:
@@ -22,7 +23,7 @@ class ControlHealth:
     def __init__(self, state: Path, ca: Path, sink: AuditRecorder) -> None:
         """`ca` is the folder of the CA."""
         self._sink = sink
-        self._reporter = HealthReportClient(state, "control")
+        self._reporter = HealthReportClient(state, "control", seconds=0.0)
         self._troubles: dict[str, str] = {}  # component -> what is wrong, or ""
         # source -> its facts, and until when they count (Trio's clock)
         self._facts: dict[str, tuple[list[ComponentHealth], float]] = {}
@@ -59,12 +60,14 @@ class ControlHealth:
     async def run(self) -> None:
         """Report once a second, until cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.disk.watch)
+            nursery.start_soon(watch_folders, [self.disk])
             try:
                 while True:
                     facts = sorted(self.facts(), key=lambda fact: -fact.state.rank)
                     worst = facts[: limits.health_facts_max]
-                    await trio.to_thread.run_sync(self._reporter.report, worst)
-                    await trio.sleep(limits.health_report_seconds)
+                    self._reporter.report(worst)
+                    await sleep_until_tick(
+                        limits.health_report_seconds, limits.health_after_seconds
+                    )
             finally:
                 self._reporter.close()

@@ -33,6 +33,7 @@ from crewgate.runtime.cleanup import lent
 from crewgate.runtime.durable_files import make_folder, open_to_append
 from crewgate.runtime.memory_protection import leave_no_cores
 from crewgate.runtime.process_log import ProcessLog
+from crewgate.runtime.ticks import sleep_until_tick
 
 _NAME: Final = "export"
 _FOLDER, _LOCK = "export", "export.lock"  # in the state folder
@@ -118,11 +119,11 @@ async def _export(config: Config) -> None:
 
 async def _report(state: Path, running: Sequence[Delivery]) -> None:
     """Report the health of all deliveries to the agent once a second, until cancelled."""
-    reporter = HealthReportClient(state, _NAME)
+    reporter = HealthReportClient(state, _NAME, seconds=0.0)
     try:
         while True:
             facts = [each.health() for each in running]
-            await trio.to_thread.run_sync(reporter.report, facts)
-            await trio.sleep(limits.health_report_seconds)
+            reporter.report(facts)
+            await sleep_until_tick(limits.health_report_seconds)
     finally:
         reporter.close()

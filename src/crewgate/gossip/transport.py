@@ -24,6 +24,7 @@ from crewgate.gossip.sockets import GossipSockets, Where, resolve, to_where
 from crewgate.gossip.stream import SyncStream, TargetExistenceQuery, context
 from crewgate.gossip.stream_limits import StreamLimiter
 from crewgate.runtime.durable_files import cause, describe
+from crewgate.runtime.ticks import sleep_until_tick
 
 
 class TLSFiles(NamedTuple):
@@ -145,7 +146,7 @@ class GossipTransport:
 
     async def _upkeep(self) -> None:
         while True:
-            await trio.sleep(limits.join_seconds)
+            await sleep_until_tick(limits.join_seconds)
             try:
                 self.gossip.upkeep()
             except OSError as error:
@@ -258,6 +259,9 @@ class GossipTransport:
         except Exception as error:
             self.gossip.host.log(f"internal error in a stream with a peer: {error!r}")
             raise GossipError("internal error of this machine; see its log") from error
+        finally:
+            # The first member may have come: then the timers did not expect a probe.
+            self._wake()
 
     async def _join(self) -> None:
         """Reach the configured peers: often while no member is reachable, and then now and then.
@@ -276,7 +280,7 @@ class GossipTransport:
             if not members.reachable or now - tried_at >= limits.join_seconds_max:
                 tried_at = now
                 await self._try_peers()
-            await trio.sleep(limits.join_seconds)
+            await sleep_until_tick(limits.join_seconds)
 
     async def _try_peers(self) -> None:
         members = self.gossip.node.members

@@ -15,11 +15,17 @@ from crewgate.ipc.admin_messages import ReportSource
 
 
 class HealthReportClient:
-    """Reports as `source` to the agent whose state is in `folder`."""
+    """Reports as `source` to the agent whose state is in `folder`.
 
-    def __init__(self, folder: Path, source: ReportSource) -> None:
+    A report takes `seconds` at most. With 0, it never waits, so an event loop may send it.
+    """
+
+    def __init__(
+        self, folder: Path, source: ReportSource, seconds: float = limits.health_report_seconds_max
+    ) -> None:
         self._folder = folder
         self._source = source
+        self._seconds = seconds
         self._client: AdminClient | None = None
 
     def report(self, facts: Sequence[ComponentHealth]) -> bool:
@@ -28,7 +34,7 @@ class HealthReportClient:
         for _ in range(2):
             try:
                 if self._client is None:
-                    self._client = AdminClient(self._folder, limits.health_report_seconds_max)
+                    self._client = AdminClient(self._folder, self._seconds)
                 self._client.report(self._source, facts)
             except ServiceConnectionError:
                 self.close()

@@ -36,10 +36,6 @@ Then = Callable[[OperationResult | InvalidLedgerOperationError], None]
 Answers = list[OperationResult | InvalidLedgerOperationError]
 
 
-def _ignore(operations: list[Operation], answers: Answers, seconds: float) -> None:
-    pass
-
-
 @dataclass(slots=True, eq=False)
 class _PendingOperation:
     operation: Operation
@@ -88,7 +84,7 @@ class LedgerQueue:
         # When the queue sent the batch that has no answer yet (Trio's clock).
         self._sent_at = math.inf
         # Called after each transaction: its operations, their answers, and how long it took.
-        self.on_transaction: Callable[[list[Operation], Answers, float], None] = _ignore
+        self.on_transaction: list[Callable[[list[Operation], Answers, float], None]] = []
 
     def __len__(self) -> int:
         """Return how many operations wait for the ledger, or are in its hands."""
@@ -216,7 +212,9 @@ class LedgerQueue:
             self._failed.set()
             return
         seconds = trio.current_time() - self._sent_at
-        self.on_transaction([each.operation for each in self._batch], answers, seconds)
+        operations = [each.operation for each in self._batch]
+        for observe in self.on_transaction:
+            observe(operations, answers, seconds)
         self._sent_at, self._pause = math.inf, limits.ledger_again_seconds_min
         if self._trouble:
             self._trouble = ""

@@ -62,6 +62,7 @@ branch_memory_seconds = 86_400  # a branch's spending is remembered for a day af
 fresh_seconds = 5.0  # nothing is admitted on a table that no agent has refreshed for so long
 always_ns = 2**64 - 1  # a moment of CLOCK_BOOTTIME that never comes
 fresh_interval_seconds = 0.25  # the agent extends the table's freshness four times a second
+tidy_seconds = 1.0  # between two looks of the agent at leases, reservations, records and files
 
 # The verified-token cache of one process.
 token_cache_entries_max = 65_536  # as many as the table has branches by default

@@ -11,6 +11,7 @@ import trio
 from crewgate import limits
 from crewgate.metrics import families
 from crewgate.metrics.process_metrics import ProcessMetrics
+from crewgate.runtime.ticks import next_tick
 
 _PAGE_BYTES = resource.getpagesize()
 _VERSION = version("crewgate")  # read from files, so once
@@ -22,7 +23,7 @@ async def observe_process(metrics: ProcessMetrics, process: str) -> None:
     updated = metrics.series(families.LAST_UPDATE, process)
     longest, notes_at = 0.0, -1.0
     while True:
-        due = trio.current_time() + limits.metrics_interval_seconds
+        due = next_tick(limits.metrics_interval_seconds)
         updated.set(time.time_ns())
         if trio.current_time() >= notes_at:
             notes_at = trio.current_time() + limits.metrics_process_seconds

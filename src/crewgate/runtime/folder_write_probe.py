@@ -1,33 +1,59 @@
-"""Probes whether a folder can be written, to find a full, dead or read-only disk early.
+"""Probes whether folders can be written, to find a full, dead or read-only disk early.
 
-The probe writes a few kilobytes to a file without a name and syncs them, like a record.
+The probe writes a few kilobytes to a file without a name in each folder, like a record. Then it
+syncs one of the files of each disk: a sync costs ten times as much as all else.
 """
 
 import os
 import time
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import trio
 
 from crewgate import limits
 from crewgate.core.health import ComponentHealth, failed, ok
-from crewgate.runtime.cleanup import lent
+from crewgate.runtime.cleanup import lent, on_error
+from crewgate.runtime.ticks import sleep_until_tick
 
 
-def write_error(folder: Path) -> str:
-    """Return why `folder` cannot be written; empty if it can. May hang if the disk hangs."""
+def write_errors(folders: Sequence[Path]) -> list[str]:
+    """Return for each folder why it cannot be written; empty if it can.
+
+    May hang if a disk hangs.
+    """
+    errors = [""] * len(folders)
+    # By device: the number of the folder, and the descriptor of the file.
+    written = defaultdict[int, list[tuple[int, int]]](list)
+    with ExitStack() as stack:
+        for number, folder in enumerate(folders):
+            try:
+                descriptor = stack.enter_context(lent(_open_nameless(folder)))
+                os.write(descriptor, bytes(limits.disk_probe_bytes))
+                written[os.fstat(descriptor).st_dev].append((number, descriptor))
+            except OSError as error:
+                errors[number] = error.strerror or str(error)
+        for of_disk in written.values():
+            try:
+                os.fdatasync(of_disk[-1][1])
+            except OSError as error:
+                for number, _ in of_disk:
+                    errors[number] = error.strerror or str(error)
+    return errors
+
+
+def _open_nameless(folder: Path) -> int:
+    """Return the descriptor of a new file that has no name any more. Raises OSError."""
     path = folder / f".probe-{os.getpid()}"
-    try:
-        # A killed process may have left a file of this name. A link is not followed.
-        path.unlink(missing_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        with lent(os.open(path, flags, 0o600)) as descriptor:
-            path.unlink()
-            os.write(descriptor, bytes(limits.disk_probe_bytes))
-            os.fdatasync(descriptor)
-    except OSError as error:
-        return error.strerror or str(error)
-    return ""
+    # A killed process may have left a file of this name. A link is not followed.
+    path.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, 0o600)
+    with on_error(os.close, descriptor):
+        path.unlink()
+    return descriptor
 
 
 class FolderWriteProbe:
@@ -39,15 +65,20 @@ class FolderWriteProbe:
         # When the probe began that is still running.
         self._began: float | None = None
 
-    async def watch(self) -> None:
-        """Probe the folder in a thread, at an interval, until cancelled."""
-        while True:
-            self._began = time.monotonic()
-            self._problem = await trio.to_thread.run_sync(
-                write_error, self.folder, abandon_on_cancel=True
-            )
-            self._began = None
-            await trio.sleep(limits.disk_probe_seconds)
+    def begin(self) -> None:
+        """Note that a probe begins now."""
+        self._began = time.monotonic()
+
+    def end(self, problem: str) -> None:
+        """Note what the probe has found; empty if the folder can be written."""
+        self._problem, self._began = problem, None
+
+    def disk(self) -> int:
+        """Return the device of the folder; -1 if it cannot be found."""
+        try:
+            return self.folder.stat().st_dev
+        except OSError:
+            return -1
 
     def fact(self, component: str, *, refuses: bool) -> ComponentHealth:
         """Return the result of the last probe; with `refuses`, calls need this folder."""
@@ -60,3 +91,24 @@ class FolderWriteProbe:
             return ok(component)
         remedy = "make room, or check the disk and the permissions of the folder"
         return failed(component, f"{self.folder}: cannot write: {problem}", remedy, refuses=refuses)
+
+
+async def watch_folders(probes: Sequence[FolderWriteProbe]) -> None:
+    """Probe the folders at an interval, until cancelled; one thread probes those of one disk."""
+    by_disk = defaultdict[int, list[FolderWriteProbe]](list)
+    for each in probes:
+        by_disk[each.disk()].append(each)
+    async with trio.open_nursery() as nursery:
+        for of_disk in by_disk.values():
+            nursery.start_soon(_watch_disk, of_disk)
+
+
+async def _watch_disk(probes: Sequence[FolderWriteProbe]) -> None:
+    while True:
+        for each in probes:
+            each.begin()
+        folders = [each.folder for each in probes]
+        problems = await trio.to_thread.run_sync(write_errors, folders, abandon_on_cancel=True)
+        for each, problem in zip(probes, problems, strict=True):
+            each.end(problem)
+        await sleep_until_tick(limits.disk_probe_seconds)

@@ -16,6 +16,7 @@ import trio
 
 from crewgate import limits
 from crewgate._datapath.socket_poller import SocketPoller
+from crewgate.runtime.ticks import sleep_until_tick
 from crewgate.server.connection import ClientConnection
 from crewgate.server.connection_authorizer import ClosableConnection, ConnectionAuthorizer
 from crewgate.server.connection_limit import ConnectionLimiter
@@ -229,7 +230,7 @@ class Listener:
                 connection.sweep(self.now)
                 if not number % limits.sweep_connections:
                     await trio.lowlevel.checkpoint()
-            await trio.sleep(limits.sweep_seconds)
+            await sleep_until_tick(limits.sweep_seconds)
 
     def _tick(self) -> None:
         self.now = trio.current_time()

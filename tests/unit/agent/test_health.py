@@ -1,5 +1,6 @@
 """What the agent knows of its machine's health, and what other processes report to it."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from crewgate.core.policy.policy import CrewPolicy
 from crewgate.ipc.admin_messages import ProcessHealthReport, ReportSource
 from crewgate.ipc.attach_messages import VERSION, Attach
 from crewgate.leases.branch_opening import DrawResult as DrawStatus
-from crewgate.runtime.folder_write_probe import FolderWriteProbe, write_error
+from crewgate.runtime.folder_write_probe import FolderWriteProbe, watch_folders, write_errors
 
 
 @pytest.fixture
@@ -374,10 +375,10 @@ def test_a_process_beside_the_calls_is_missed_and_no_call_with_it(
 async def test_a_folder_that_takes_no_writes_is_found(tmp_path: Path) -> None:
     """Before anything needs it; and that it takes them again. Nothing of the probe stays."""
     folder = tmp_path / "state"
-    assert write_error(folder) == "No such file or directory"
+    assert write_errors([folder, tmp_path]) == ["No such file or directory", ""]
     disk = FolderWriteProbe(folder)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(disk.watch)
+        nursery.start_soon(watch_folders, [disk])
         while disk.fact("state", refuses=True) == ok("state"):  # noqa: ASYNC110 - no event
             await trio.sleep(0.01)
         fact = disk.fact("state", refuses=True)
@@ -385,5 +386,23 @@ async def test_a_folder_that_takes_no_writes_is_found(tmp_path: Path) -> None:
         assert fact.why == f"{folder}: cannot write: No such file or directory"
         nursery.cancel_scope.cancel()
     folder.mkdir()
-    assert write_error(folder) == ""
+    assert write_errors([folder, tmp_path]) == ["", ""]
     assert list(folder.iterdir()) == []
+
+
+def test_a_disk_that_syncs_nothing_takes_no_writes_in_any_of_its_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One sync serves all folders of a disk."""
+    synced = []
+
+    def broken(descriptor: int) -> None:
+        synced.append(descriptor)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fdatasync", broken)
+    folders = [tmp_path / name for name in ("state", "audit")]
+    for folder in folders:
+        folder.mkdir()
+    assert write_errors(folders) == ["Input/output error"] * 2
+    assert len(synced) == 1

@@ -41,7 +41,6 @@ def _tick(machine: AgentState, watch: ClockMonitor, hands: Hands, seconds: int) 
         for _ in range(4):
             hands.go(0.25)
             periodic.extend_freshness(machine, watch)
-            periodic.burn(machine)
         periodic.tidy(machine)
         fresh.append(machine.is_fresh())
     return fresh

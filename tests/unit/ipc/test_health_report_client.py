@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from crewgate import limits
 from crewgate.core.health import failed
 from crewgate.ipc.admin_messages import ProcessHealthReport, owner_asks
 from crewgate.ipc.attach_messages import unpack
@@ -30,9 +31,12 @@ def _door(folder: Path) -> socket.socket:
     return listener
 
 
-def test_a_report_reaches_the_agent_and_the_next_one_its_successor(folder: Path) -> None:
+@pytest.mark.parametrize("seconds", [limits.health_report_seconds_max, 0.0])
+def test_a_report_reaches_the_agent_and_the_next_one_its_successor(
+    folder: Path, seconds: float
+) -> None:
     """No answer is waited for; a connection that was hung up is made anew at once."""
-    reporter = HealthReportClient(folder, "control")
+    reporter = HealthReportClient(folder, "control", seconds)
     fact = failed("control: register", "full")
     assert not reporter.report([fact])
     for _ in range(2):

@@ -31,6 +31,7 @@ from crewgate.ledger.mark_file import (
 )
 from crewgate.ledger.sql import SQLLedger
 from crewgate.runtime.durable_files import describe
+from crewgate.runtime.ticks import sleep_until_tick
 
 _log = logging.getLogger(__name__)
 
@@ -112,14 +113,17 @@ class LedgerMarkKeeper:
         self.on_refusal()
 
     async def keep_for_ever(self) -> None:
-        """Update the mark until cancelled."""
-        written = trio.current_time()
+        """Write the mark to the disk every few seconds, if it has changed, until cancelled."""
+        # The agent has used the ledger since the mark was read.
+        self.mark_table()
         while True:
-            await trio.sleep(limits.fresh_interval_seconds)
-            self.mark_table()
-            if trio.current_time() - written >= limits.ledger_mark_seconds:
+            await sleep_until_tick(limits.ledger_mark_seconds)
+            if self._newest(self._refused_by) != self.mark:
                 await trio.to_thread.run_sync(self.write)
-                written = trio.current_time()
+
+    def on_transaction(self, *_: object) -> None:
+        """See `LedgerQueue.on_transaction`."""
+        self.mark_table()
 
     def mark_table(self) -> None:
         """Write the count to the table."""
@@ -132,9 +136,7 @@ class LedgerMarkKeeper:
         once.
         """
         refused_by = self._refused_by
-        count = self._count_of(self._holder)
-        now = msgspec.structs.replace(self.mark, count=count, term=self._term)
-        mark = refused_by or now
+        mark = self._newest(refused_by)
         if mark == self.mark:
             return
         try:
@@ -154,6 +156,11 @@ class LedgerMarkKeeper:
         self.mark, self._trouble = mark, ""
         if refused_by is None:
             self.on_written(mark)
+
+    def _newest(self, refused_by: LedgerMark | None) -> LedgerMark:
+        """Return the mark for the disk."""
+        count = self._count_of(self._holder)
+        return refused_by or msgspec.structs.replace(self.mark, count=count, term=self._term)
 
     def _count_of(self, holder: str) -> int:
         return self._ledger.counts.get(holder, self._book.counts.get(holder, 0))

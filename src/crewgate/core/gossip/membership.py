@@ -96,7 +96,8 @@ class Membership:
             each.ends_at if each.is_indirect else each.indirect_at for each in self._probes.values()
         )
         relays = (until for _, _, until in self._relays.values())
-        return min((self._next_probe, *probes, *relays))
+        next_probe = self._next_probe if self._members else math.inf
+        return min((next_probe, *probes, *relays))
 
     def get(self, member: bytes) -> Member | None:
         """Return what is known of a member; None if it is unknown."""
