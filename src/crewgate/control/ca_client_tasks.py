@@ -21,6 +21,7 @@ from crewgate.control.health import ControlHealth
 from crewgate.control.machine_cert_renewer import MachineCertificateRenewer, NextChain, source_of
 from crewgate.core.health import ComponentHealth, degraded
 from crewgate.errors import CAError
+from crewgate.runtime.ticks import sleep_until_tick
 
 if TYPE_CHECKING:
     from crewgate.control.remote_ca_client import RemoteCAClient
@@ -56,7 +57,7 @@ class CAClientTasks:
                 sign = self._sign or (None if api is None else api.next_chain)
                 facts = await trio.to_thread.run_sync(self._renewing.renew_due, config, sign)
                 self._health.set(_CERTIFICATES, facts)
-                await trio.sleep(limits.renewal_look_seconds)
+                await sleep_until_tick(limits.renewal_look_seconds)
         finally:
             self._health.set(_CERTIFICATES, ())
 

@@ -44,6 +44,7 @@ from crewgate.errors import (
 from crewgate.gossip.member_certificate_store import was_evicted
 from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.lifecycle.orchestrator_runs import OrchestratorRunStore
+from crewgate.runtime.cleanup import on_error
 from crewgate.runtime.reserved_file import ReservedFile
 
 _SUPERSEDED = "superseded"
@@ -62,9 +63,12 @@ class CAService:
         self.held = unwritten_of(ca.register)
         self.held.keep_in(ReservedFile(state / "unwritten", limits.unwritten_bytes_max))
         self.authority = Authority(ca)
+        with on_error(self.authority.close):
+            self._runs = OrchestratorRunStore(ca.register)
 
     def close(self) -> None:
         """Close the CA."""
+        self._runs.close()
         self.authority.close()
 
     def revoke_certificate(self, serial: str, reason: str, by: str = "") -> RevocationResponse:
@@ -167,6 +171,10 @@ class CAService:
                 )
         if refused:
             raise refused[0]
+
+    def has_runs(self) -> bool:
+        """Return whether an orchestrator is running or ending; CAError."""
+        return bool(self.held or self._runs.open())
 
     @property
     def unwritten_reason(self) -> str:

@@ -36,8 +36,6 @@ from crewgate.core.x509.identity_extension import Role
 from crewgate.errors import (
     CAError,
     ConfigurationError,
-    ServiceConnectionError,
-    ServiceRefusedError,
 )
 from crewgate.lifecycle.orchestrator_decommission import complete_intents
 from crewgate.metrics.process_observer import observe_process
@@ -46,6 +44,7 @@ from crewgate.runtime.cleanup import on_error
 from crewgate.runtime.descriptor_limit import raise_to
 from crewgate.runtime.file_watch import FileWatch
 from crewgate.runtime.listening import ListenAddress, listen, normal
+from crewgate.runtime.ticks import sleep_until_tick
 from crewgate.server.connection_limit import ConnectionLimiter
 from crewgate.server.listener import Listener
 from crewgate.server.listener_counters import ListenerCounters
@@ -87,6 +86,7 @@ class ControlServer:
         self._connections = PeerConnections()
         self._poller = SocketPoller()
         self._open: _Open | None = None
+        self._has_runs = trio.Event()
         self._signed = -math.inf  # when the CRL was signed (wall clock, seconds)
         app = make_app(backend, self._note)
         self._application = ASGIServer(app, limits.control_body_bytes_max)
@@ -103,7 +103,7 @@ class ControlServer:
                 self._open = self._listen(self._config.control)
             async with trio.open_nursery() as nursery:
                 for task in (
-                    self._poller.run, self._keep_crl, tasks.renew, self._complete,
+                    self._poller.run, self._keep_up, tasks.renew,
                     self._end_orchestrators, self._tick, ocsp_socket.serve, self._follow_files,
                 ):  # fmt: skip
                     nursery.start_soon(task)
@@ -128,7 +128,7 @@ class ControlServer:
         After a failure, try again: a key may be there by then, or a port free.
         """
         while True:
-            await trio.sleep(limits.crl_look_seconds)
+            await sleep_until_tick(limits.control_look_seconds)
             if not self._watch.is_due():
                 continue
             try:
@@ -243,7 +243,7 @@ class ControlServer:
         # The listener read the files before the watch was made, so the CRL may have changed.
         changed = {files[0]}
         while True:
-            await trio.sleep(limits.crl_look_seconds)
+            await sleep_until_tick(limits.crl_look_seconds)
             changed |= {*watch.changed()}
             if files != self._files():
                 files = self._files()
@@ -284,24 +284,26 @@ class ControlServer:
         chain: bytes = trio.from_thread.run(self._backend.next_chain, leaf)
         return chain
 
-    async def _keep_crl(self) -> None:
-        """Sign a new CRL if it lacks a revocation, and long before it expires.
+    async def _keep_up(self) -> None:
+        """Complete revocations and the CRL, and sign a new CRL long before it expires.
 
-        It expires by the wall clock, which can be set, and the machine can sleep. It lacks a
+        The CRL expires by the wall clock, which can be set, and the machine can sleep. It lacks a
         revocation if its disk was full or a revoking command was killed. So check both often.
         """
         while True:
-            await trio.sleep(limits.announce_again_seconds)
-            age = time.time() - self._signed
-            if not 0 <= age < limits.crl_renew_seconds:
+            if not 0 <= time.time() - self._signed < limits.crl_renew_seconds:
                 await self._publish()
-                continue
-            try:
-                await self._backend.catch_up()
-            except CAError as error:
-                self._report("CRL", f"it lacks revocations that the register has: {error}")
-            else:
-                self._report("CRL")
+            state = await self._backend.keep_up(limits.announce_patience_seconds)
+            if self._signed > -math.inf:
+                why = f"it lacks revocations that the register has: {state.crl_lacks}"
+                self._report("CRL", why if state.crl_lacks else "")
+            why = f"the agent lacks some revocations: {state.agent_lacks}"
+            self._report("announcements", why if state.agent_lacks else "")
+            why = f"revocations in force are not written down: {self._backend.unwritten_reason}"
+            self._report("register", why if self._backend.unwritten_reason else "")
+            if state.has_runs:
+                self._has_runs.set()
+            await sleep_until_tick(limits.announce_again_seconds, limits.upkeep_after_seconds)
 
     async def _publish(self) -> None:
         try:
@@ -319,23 +321,11 @@ class ControlServer:
             _log.warning("%s: %s", component, why)
         self._health.note(component, why)
 
-    async def _complete(self) -> None:
-        while True:
-            try:
-                await self._backend.complete(limits.announce_patience_seconds)
-            except (ServiceConnectionError, ServiceRefusedError, CAError) as error:
-                self._report("announcements", f"the agent lacks some revocations: {error}")
-            else:
-                self._report("announcements")
-            why = self._backend.unwritten_reason
-            why = f"revocations in force are not written down: {why}" if why else ""
-            self._report("register", why)
-            await trio.sleep(limits.announce_again_seconds)
-
     async def _end_orchestrators(self) -> None:
         """Complete decommissions whose sidecar died or that the agent has not applied.
 
-        This is a separate loop, since a process gets some seconds to end.
+        This is a separate loop, since a process gets some seconds to end. It waits for a run in the
+        register. Now and then it looks without one: somebody may have restored another register.
         """
         while True:
             try:
@@ -352,11 +342,13 @@ class ControlServer:
                         self._note(f"completed the end of {each.life.label}")
                     for complaint in each.complaints:
                         _log.warning("%s", complaint)
-            await trio.sleep(limits.announce_again_seconds)
+            with trio.move_on_after(limits.runs_look_seconds):
+                await self._has_runs.wait()
+            self._has_runs = trio.Event()
 
     async def _tick(self) -> None:
         while True:
-            await trio.sleep(limits.sweep_seconds)
+            await sleep_until_tick(limits.sweep_seconds)
             self._sink.tick()
             for connection in self._connections.drain_expired(time.time()):
                 connection.abort()

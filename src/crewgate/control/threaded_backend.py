@@ -31,6 +31,7 @@ from crewgate.ca.ocsp.responder import Responder
 from crewgate.config import CAConfig, Config
 from crewgate.control.agent_cache import AgentCache
 from crewgate.control.ca_service import CAService, check_good
+from crewgate.control.register_upkeep import RegisterState, keep_up
 from crewgate.control.responses import revoked
 from crewgate.control.token_reader import TokenReader
 from crewgate.control.token_revocation_check import TokenRevocationCheck
@@ -182,9 +183,9 @@ class ThreadedBackend:
         """See `Backend`."""
         return await self._ca_service.run(CAService.revoke_orchestrator, crew, name, reason, by)
 
-    async def complete(self, patience: float = 0.0) -> None:
-        """See `CAService.complete`."""
-        await self._ca_service.run(CAService.complete, patience)
+    async def keep_up(self, patience: float = 0.0) -> RegisterState:
+        """See `register_upkeep`."""
+        return await self._ca_service.run(keep_up, patience)
 
     @property
     def unwritten_reason(self) -> str:
@@ -194,10 +195,6 @@ class ThreadedBackend:
     async def publish(self) -> None:
         """Sign a new CRL; CAError."""
         await self._ca_service.run(CAService.publish)
-
-    async def catch_up(self) -> None:
-        """Sign a new CRL if it lacks a revocation; CAError."""
-        await self._ca_service.run(CAService.catch_up)
 
     async def check(self, serial: str) -> None:
         """See `Backend`."""
