@@ -13,6 +13,8 @@ cdef class ClientSocket(Pollable):
     cdef int number                     # the descriptor of `sock`
     cdef object read, write             # of OpenSSL's object, from `start` to `stop`
     cdef object on_end
+    cdef readonly bint is_secure        # the handshake is complete
+    cdef readonly object handshake_error
     cdef readonly object protocol       # a WireProtocol, from `start` on
     cdef NativeWireProtocol native      # the same, if it is native
     cdef bytes unsent                   # OpenSSL wants the same bytes again
@@ -25,6 +27,7 @@ cdef class ClientSocket(Pollable):
 
     cdef bint is_paused(self) except -1
     cdef bint wants_output(self) except -1
+    cdef bint shake_hands(self) except -1
     cdef bint receive(self) except -1
     cdef bint flush(self) except -1
     cdef int keep(self, bytes unsent) except -1

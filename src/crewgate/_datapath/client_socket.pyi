@@ -1,8 +1,9 @@
 """Reads and writes the TLS socket of one client when the poller says so.
 
 An error barrier surrounds it: whatever a client sends ends at most its own connection, and the
-worker goes on. If OpenSSL must write before it can read, the socket waits until it takes bytes. This
-module knows no HTTP, and no handshake.
+worker goes on. If OpenSSL must write before it can read, the socket waits until it takes bytes.
+Handshakes are as large bodies to the poller: few steps in each turn, after all calls. This module
+knows no HTTP.
 """
 
 import ssl
@@ -24,11 +25,13 @@ def reads_as_expected(connection: object) -> bool:
 class ClientSocket(Pollable):
     """The half of a client's connection that does I/O. The caller closes the socket.
 
-    `protocol` is None before `start`. `peer_closed` says that the client has closed or reset the
-    connection.
+    `is_secure` says that the handshake is complete, `handshake_error` why it has failed. `protocol` is
+    None before `start`. `peer_closed` says that the client has closed or reset the connection.
     """
 
     peer: ClientInfo
+    is_secure: bool
+    handshake_error: Exception | None
     protocol: WireProtocol | None
     peer_closed: bool
 
@@ -39,9 +42,11 @@ class ClientSocket(Pollable):
         poller: SocketPoller,
         on_end: Callable[[], None],
     ) -> None:
-        """The handshake may still be to come. `on_end` is called when nothing is read any more."""
+        """`on_end` is called when the handshake has ended, and when nothing is read any more."""
+    def begin_handshake(self) -> None:
+        """Shake hands in the turns of the poller, until `stop`. Raises OSError."""
     def start(self, protocol: WireProtocol) -> None:
-        """Read and write for `protocol` until `stop`. Raises OSError."""
+        """Read and write for `protocol` until `stop`; the handshake is complete. Raises OSError."""
     def stop(self) -> None:
         """Stop reading and writing, and end the exchanges of the protocol; idempotent."""
     def wake(self) -> None:

@@ -20,7 +20,7 @@ from crewgate.core import problems
 from crewgate.errors import PeerError
 from crewgate.server.auto_reset_event import AutoResetEvent
 from crewgate.server.exchange import Exchange, ExchangeHandler, ExchangeWork
-from crewgate.server.handshake_diagnosis import CertificateCapturingSocket
+from crewgate.server.handshake_diagnosis import CertificateCapturingSocket, failure_of
 from crewgate.server.http1 import HTTP1
 from crewgate.server.http2 import HTTP2
 from crewgate.server.lingering_close import linger
@@ -72,6 +72,7 @@ class ClientConnection(ClientSocket):
         except Exception:  # noqa: BLE001 - the barrier
             _log.exception("closing the connection from %s: internal error", self.peer.address)
         finally:
+            self.stop()
             self._sock.close()
 
     def abort(self) -> None:
@@ -125,7 +126,10 @@ class ClientConnection(ClientSocket):
 
     async def _serve(self) -> None:
         with trio.move_on_after(limits.handshake_seconds_max) as deadline:
-            peer = await enter(self._sock, self.peer, self._listener, self)
+            self.begin_handshake()
+            await self._ended.wait()
+            failure = None if self.is_secure else failure_of(self.handshake_error)
+            peer = await enter(self._sock, failure, self.peer, self._listener, self)
         if deadline.cancelled_caught:
             self._listener.counters.handshakes_slow += 1
             return

@@ -73,8 +73,8 @@ def watch(context: ssl.SSLContext) -> None:
         context._msg_callback = _on_tls_message  # noqa: SLF001 - the module's docstring says why
 
 
-def failure_of(error: OSError) -> ConnectionRefusalReason:
-    """Return the reason for a failed handshake, by OpenSSL's error."""
+def failure_of(error: Exception | None) -> ConnectionRefusalReason:
+    """Return the reason for a failed handshake, by OpenSSL's error; HANDSHAKE without one."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _BY_CODE.get(error.verify_code, ConnectionRefusalReason.INVALID)
     if isinstance(error, ssl.SSLError) and error.reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":

@@ -68,7 +68,6 @@ class Listener:
         self.census = ConnectionLimiter(
             limits.connections_max, limits.connections_per_address_max, self.counters
         )
-        self.handshakes = trio.CapacityLimiter(limits.handshakes_at_once)
         self.exhausted_at = -math.inf
         self.now = 0.0
         self.date = b""

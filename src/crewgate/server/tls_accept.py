@@ -1,20 +1,17 @@
-"""Admits a client: the TLS handshake, then the decision of the listener's authorizer.
+"""Admits a client after its TLS handshake: asks the listener's authorizer.
 
 The server reads no application data of the client before both have succeeded.
 """
 
-import ssl
 from typing import Protocol
 
 import msgspec
-import trio
 
 from crewgate.core.verdict import ConnectionRefusalReason
 from crewgate.server.connection_authorizer import ClosableConnection, ConnectionAuthorizer
-from crewgate.server.handshake_diagnosis import CertificateCapturingSocket, failure_of
+from crewgate.server.handshake_diagnosis import CertificateCapturingSocket
 from crewgate.server.listener_counters import ListenerCounters
 from crewgate.server.request import ClientInfo
-from crewgate.ssl_workarounds import forget_errors
 
 
 class ListenerHandshakeContext(Protocol):
@@ -24,28 +21,29 @@ class ListenerHandshakeContext(Protocol):
     """
 
     counters: ListenerCounters
-    handshakes: trio.CapacityLimiter
     authorizer: ConnectionAuthorizer | None
     handshaking: dict[ClosableConnection, None]
 
 
 async def enter(
     sock: CertificateCapturingSocket,
+    failure: ConnectionRefusalReason | None,
     peer: ClientInfo,
     listener: ListenerHandshakeContext,
     connection: ClosableConnection,
 ) -> ClientInfo | None:
-    """Return the admitted client, or None if the handshake failed or the authorizer refused it.
+    """Return the admitted client, or None if its handshake failed or the authorizer refused it.
 
-    The caller bounds the wait. Once the connection has ended, the caller must also call the
-    authorizer's `leave`.
+    `failure` says why the handshake failed, if it did. The caller bounds the wait. Once the
+    connection has ended, the caller must also call the authorizer's `leave`.
     """
-    failure = await shake_hands(sock, listener.handshakes)
     if failure is not None:
         listener.counters.handshakes_failed += 1
         if listener.authorizer is not None:
-            listener.authorizer.refused(_offering(peer, sock.offered_certificate or None), failure)
+            offering = _offering(peer, sock.offered_certificate or None)
+            listener.authorizer.refused(offering, failure)
         return None
+    sock.forget_context()
     listener.counters.handshakes_completed += 1
     if listener.authorizer is None:
         listener.handshaking.pop(connection, None)
@@ -62,26 +60,3 @@ async def enter(
 
 def _offering(peer: ClientInfo, certificate: bytes | None) -> ClientInfo:
     return msgspec.structs.replace(peer, certificate=certificate)
-
-
-async def shake_hands(
-    sock: CertificateCapturingSocket, limiter: trio.CapacityLimiter
-) -> ConnectionRefusalReason | None:
-    """Complete the TLS handshake; return None, or the reason if it failed.
-
-    Each step holds `limiter`, so that thousands of handshakes at once do not hold up the other
-    connections. The caller bounds the wait.
-    """
-    while True:
-        try:
-            async with limiter:
-                sock.do_handshake()
-            sock.forget_context()
-            return None
-        except ssl.SSLWantReadError:
-            await trio.lowlevel.wait_readable(sock)
-        except ssl.SSLWantWriteError:
-            await trio.lowlevel.wait_writable(sock)
-        except OSError as error:
-            forget_errors()
-            return failure_of(error)
