@@ -211,10 +211,10 @@ async def test_flood_of_a_client_that_reads_nothing(
         hostile.deafen()
         await hostile.press(PREFACE + wire(), seconds=1.5)
         assert counters & set(hostile.counters)
-        read = hostile.other_end.protocol._usage.octets
+        read = hostile.other_end.protocol.usage.octets
         assert read < MIB
         await hostile.press(wire(), seconds=0.1)
-        assert hostile.other_end.protocol._usage.octets == read
+        assert hostile.other_end.protocol.usage.octets == read
 
 
 async def test_pipeline_of_a_client_that_reads_nothing(
