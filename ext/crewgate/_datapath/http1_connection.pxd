@@ -38,9 +38,9 @@ cdef class HTTP1Connection(TransportProtocol):
     cdef bint is_sending  # the end of the request's body is still to come
     cdef bint is_chunked
     cdef bint is_full  # the caller waits for `writable`
-    # Without use, in monotonic seconds: since when, how long before the present call, and the
-    # longest time after which the server has still answered.
-    cdef double idle_since, idle_before, proven_seconds
+    cdef public double idle_since  # when it last ended a call, in monotonic seconds
+    # The rest before the present call, and the longest one after which the server has answered.
+    cdef double idle_before, proven_seconds
     cdef uint32_t server_keep_seconds  # as the server announced it; 0: it did not
     cdef readonly PlainAnswer plain  # the answer to a straight call
 

@@ -42,11 +42,13 @@ class HTTP1Connection(TransportProtocol):
     - `reuse_key`: the key of the calls that it has carried; None before the first
     - `answer`: what has arrived of the response
     - `deadline`: when `sweep` fails the call or closes the connection, monotonic seconds
+    - `idle_since`: when it last ended a call, monotonic seconds
     - `fresh`: it has carried no call yet
     - `touched`: the kernel has taken a byte of the call
     """
 
     reuse_key: ReuseKey | None
+    idle_since: float
 
     def __init__(
         self,

@@ -155,6 +155,11 @@ class UpstreamConfig(msgspec.Struct, frozen=True):
         values.seconds(limits.upstream_idle_seconds_max),
         "Longest time between two bytes of the request, or of the answer.",
     ] = limits.upstream_idle_seconds_max
+    keep_seconds: Annotated[
+        float,
+        values.seconds(limits.upstream_keep_seconds_max),
+        "Longest time without use before a connection is closed.",
+    ] = limits.upstream_keep_seconds
     connections: Annotated[
         int,
         values.integer(1, limits.upstream_connections_max),

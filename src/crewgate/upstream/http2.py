@@ -60,7 +60,7 @@ class HTTP2Connection:
         self._frames = StalledFrameDetector()
         self._streams: dict[int, HTTP2Stream] = {}
         self._poller = poller
-        self._deadline = pool.now + limits.upstream_keep_seconds
+        self._used_at = pool.now  # when it last carried a call, in monotonic seconds
         self._has_answered = False
         self._malformed_count = 0  # how many responses were malformed
         # The server's settings have arrived, so it speaks HTTP/2.
@@ -91,9 +91,17 @@ class HTTP2Connection:
         """Whether the connection carries no call."""
         return not self._streams
 
-    def is_usable(self, caller: CallObserver) -> bool:  # noqa: ARG002 - the same for each call
-        """Return whether a call may begin, and the server is not in the middle of a late frame."""
-        return self.free_streams > 0 and not self._frames.is_late
+    def is_usable(self, caller: CallObserver) -> bool:
+        """Return whether a call may begin, and the server is not in the middle of a late frame.
+
+        A server may close a connection after a rest while a call is on its way. A call that must
+        not be sent twice uses only a connection that rests for a short time.
+        """
+        if self.free_streams == 0 or self._frames.is_late:
+            return False
+        may_repeat = caller.idempotent and self.pool.retries
+        rest = 0.0 if self._streams else self.pool.now - self._used_at
+        return may_repeat or rest <= limits.upstream_safe_rest_seconds
 
     def carry(self, caller: CallObserver) -> None:
         """Begin a call; if it uses the last free stream, `_offer` reports the next free one."""
@@ -112,10 +120,13 @@ class HTTP2Connection:
             self._break_stalled()
             return
         if not self._streams:
-            if now > self._deadline:
+            keep = self.pool.keep_seconds
+            if not self._has_answered:  # if the server closes it, that counts as a failure
+                keep = min(keep, limits.upstream_safe_rest_seconds)
+            if now > self._used_at + keep:
                 self._end()
             return
-        self._deadline = now + limits.upstream_keep_seconds
+        self._used_at = now
         for stream in list(self._streams.values()):
             if now <= stream.deadline:
                 continue
@@ -148,6 +159,7 @@ class HTTP2Connection:
         if self._streams.pop(number, None) is None:
             return
         self.blocked.discard(stream)
+        self._used_at = self.pool.now
         if unfinished:
             self._reset(number, ErrorCode.CANCEL)
         self.pool.left(self, answered=stream.status > 0)

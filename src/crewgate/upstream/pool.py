@@ -62,7 +62,7 @@ class UpstreamPool(ConnectionPool):
             self._pools.by_connection,
             first_byte_seconds=upstream.first_byte_seconds,
             idle_seconds=upstream.idle_seconds,
-            keep_seconds=limits.upstream_keep_seconds,
+            keep_seconds=upstream.keep_seconds,
             retries=upstream.retry,
         )
         self.upstream = upstream

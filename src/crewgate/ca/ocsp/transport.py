@@ -53,7 +53,7 @@ class OCSPTransport:
             ssl_context=_context(responder, root) if self._url.scheme == b"https" else None,
             max_connections=limits.ocsp_queries_max,
             max_keepalive_connections=limits.ocsp_queries_max,
-            keepalive_expiry=limits.upstream_keep_seconds,
+            keepalive_expiry=limits.upstream_safe_rest_seconds,
             uds=self._address(responder.socket) if responder.socket else None,
         )
 
