@@ -40,7 +40,7 @@ def open_socket(request: Request, tls: ssl.SSLContext) -> ssl.SSLSocket:
 
 
 class LoadClient:
-    """Runs steps one after the other; each one opens connections of its own before it begins."""
+    """Runs steps one after the other; a step opens its own connections before it begins."""
 
     def __init__(self, request: Request, shape: Shape, tls: ssl.SSLContext) -> None:
         self._request = request

@@ -19,7 +19,7 @@ _FIRST_STREAMS = 100  # until the server says how many it takes (RFC 9113, secti
 
 
 class _Open:
-    """A request without its whole answer; `began` is when its time started."""
+    """A request without its whole answer; its time counts from `began`."""
 
     __slots__ = ("began", "body", "status")
 
@@ -29,13 +29,13 @@ class _Open:
         self.body = b""
 
 
-# Called with when the request began, its status (0 if the answer did not end), and the beginning of
-# the body of an answer that is not 2xx.
+# Gets the time when the request began, its status (0 if the answer did not end), and the beginning
+# of the body of an answer that is not 2xx.
 AnswerCallback = Callable[[float, int, bytes], None]
 
 
 class ClientConnection:
-    """Repeats one request. `on_answer` is called when a stream has ended."""
+    """Repeats one request, and calls `on_answer` when a stream has ended."""
 
     def __init__(self, request: Request, streams: int, on_answer: AnswerCallback) -> None:
         self._request = request

@@ -1,4 +1,4 @@
-"""Decides when a load test sends its next request, and when no more.
+"""Decides when a load test sends its next request, and when it sends no more.
 
 At a fixed rate, the time of a request counts from when it was due. So a gateway that answers late
 cannot hide the requests that wait for it ("coordinated omission").

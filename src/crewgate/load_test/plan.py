@@ -1,4 +1,4 @@
-"""What a load test sends: the target, the request that is repeated, and the steps of the load."""
+"""The plan of a load test: the target, the request that the client repeats, and the steps."""
 
 from typing import Self
 from urllib.parse import urlsplit
@@ -42,7 +42,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """The request that is sent again and again. Names of `fields` are in lower case."""
+    """The request that the client repeats. Names of `fields` are in lower case."""
 
     target: Target
     method: str

@@ -1,4 +1,4 @@
-"""What came of a step: the times of its answers, their statuses, and what got no answer."""
+"""The result of a step: times and statuses of its answers, and the requests without an answer."""
 
 from array import array
 from collections import Counter
