@@ -14,6 +14,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     if (bearer_is_one(text + begin, size))
       for (size_t at = 0; at < size; at++) REQUIRE(text[begin + at] != ' ');
   }
+  bearer_search search = {0};
+  int is_valid = bearer_take(&search, 1, text, n);
+  if (search.token) {
+    REQUIRE(is_valid && search.token >= text && search.token + search.size <= text + n);
+    REQUIRE(bearer_is_one(search.token, search.size));
+    REQUIRE(!bearer_take(&search, 0, text, n)); /* a second token */
+  }
+  REQUIRE(!bearer_take(&search, 1, text, n)); /* a second Authorization */
   free(text);
   return 0;
 }
