@@ -91,7 +91,7 @@ sanitize: setup  ## unit tests of the native core under ASan and UBSan; the firs
 		PYTHONPATH=$(abspath $(SANITIZED)) \
 		$(abspath $(BIN))/pytest -q -p no:cacheprovider -c $(abspath pyproject.toml) --rootdir=$(CURDIR) \
 		$(addprefix --ignore=$(CURDIR)/tests/unit/_native/,test_stress.py test_faults.py) \
-		$(CURDIR)/tests/unit/_native $(ARGS)
+		$(addprefix $(CURDIR)/tests/unit/,_native _datapath) $(ARGS)
 
 fuzz: setup  ## fuzz the headers of the native core; needs clang; ARGS="--seconds 60 --target token"
 	@$(BIN)/python -m fuzz $(ARGS)

@@ -15,7 +15,8 @@ class HTTP2Engine:
     """The server's side of one connection, with the methods of `ngh2.Connection` and its errors.
 
     A native caller (http2_engine.pxd) may answer a stream itself. Then no event tells of its end.
-    Raises ngh2.InternalError if there is no library.
+    Raises ngh2.InternalError if there is no library. All engines of a process share a buffer, so one
+    thread uses them.
     """
 
     def __init__(self, configuration: ngh2.Configuration | None = None) -> None: ...
