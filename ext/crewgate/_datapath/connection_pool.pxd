@@ -25,10 +25,12 @@ cdef class PoolCallbacks:
 cdef class ConnectionPool(PoolCallbacks):
     cdef readonly HostChooser hosts
     cdef readonly RetryBudget retry_budget
+    cdef str reuse  # of the upstream's configuration
     cdef public bint is_closed
     cdef readonly dict by_host  # the HostPool of each host
     cdef readonly dict by_connection  # the HostPool of each open connection
 
+    cpdef reuse_key(self, permit)
     # Take an idle HTTP/1.1 connection and count a call on it; None if none is at hand.
     cpdef take_idle(self, reuse_key, bint idempotent)
     cdef bint others_wait(self, object pool) except -1

@@ -43,6 +43,7 @@ cdef class ConnectionPool(PoolCallbacks):
         double idle_seconds,
         double keep_seconds,
         bint retries,
+        str reuse not None,
     ):
         self.hosts = hosts
         self.retry_budget = retry_budget
@@ -50,8 +51,14 @@ cdef class ConnectionPool(PoolCallbacks):
         self.idle_seconds = idle_seconds
         self.keep_seconds = keep_seconds
         self.retries = retries
+        self.reuse = reuse
         self.by_host = by_host
         self.by_connection = by_connection
+
+    cpdef reuse_key(self, permit):
+        if self.reuse == "crew":
+            return permit.grant.caller
+        return permit.grant.branch_key if self.reuse == "branch" else ""
 
     cpdef left(self, connection, bint answered):
         cdef HostLoad host = connection.host

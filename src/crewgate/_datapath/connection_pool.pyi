@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from crewgate._datapath.http1_connection import HTTP1Connection
 from crewgate._datapath.retry_budget import RetryBudget
+from crewgate._native.permit import Permit
+from crewgate.config.upstream import Reuse
 from crewgate.core.delivery import DeliveryState
 from crewgate.errors import UpstreamError
 from crewgate.upstream.balancer import Host, LeastRequestBalancer
@@ -70,6 +72,7 @@ class ConnectionPool(PoolCallbacks):
         idle_seconds: float,
         keep_seconds: float,
         retries: bool,
+        reuse: Reuse,
     ) -> None: ...
     @property
     def hosts(self) -> LeastRequestBalancer:
@@ -77,9 +80,12 @@ class ConnectionPool(PoolCallbacks):
     @property
     def retry_budget(self) -> RetryBudget:
         """Its retry budget."""
+    def reuse_key(self, permit: Permit) -> ReuseKey:
+        """Return the key of the calls that may share a connection with this one."""
     def take_idle(self, reuse_key: ReuseKey, idempotent: bool) -> HTTP1Connection | None:
         """Take an idle HTTP/1.1 connection for a straight call, and count the call.
 
         It does what `UpstreamPool.start` does for an ordinary call. None if no connection is at
-        hand; no call is counted then. `idempotent`: the call may be sent twice.
+        hand; no call is counted then. `idempotent`: the call may be sent twice. `begin_straight` of
+        the connection must follow at once.
         """

@@ -28,7 +28,6 @@ from crewgate.upstream.health_check import HealthChecker
 from crewgate.upstream.host_pool import HostPool, HostPools, fail_call
 from crewgate.upstream.interfaces import (
     CallObserver,
-    ReuseKey,
     SingleCallReuseKey,
     UpstreamConnection,
 )
@@ -64,6 +63,7 @@ class UpstreamPool(ConnectionPool):
             idle_seconds=upstream.idle_seconds,
             keep_seconds=upstream.keep_seconds,
             retries=upstream.retry,
+            reuse=upstream.reuse,
         )
         self.upstream = upstream
         self._connector = connector
@@ -89,7 +89,7 @@ class UpstreamPool(ConnectionPool):
     def start(self, permit: "Permit", caller: CallObserver) -> None:
         """Carry a call that has a permit, as soon as possible."""
         self.retry_budget.called(self.now)
-        caller.reuse_key = self._reuse_key(permit)
+        caller.reuse_key = self.reuse_key(permit)
         self._place(caller)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -202,13 +202,6 @@ class UpstreamPool(ConnectionPool):
             may_repeat = caller.idempotent
         # The same host may carry it again: it is running, and may be the only one.
         self._retry_or_fail(caller, error, may_repeat=may_repeat)
-
-    def _reuse_key(self, permit: "Permit") -> ReuseKey:
-        """Return the key of the calls that may share a connection with this one."""
-        reuse = self.upstream.reuse
-        if reuse == "crew":
-            return permit.grant.caller
-        return permit.grant.branch_key if reuse == "branch" else ""
 
     def _place(
         self, caller: CallObserver, avoid: tuple[Host, ...] = (), error: UpstreamError | None = None
