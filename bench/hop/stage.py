@@ -161,12 +161,14 @@ def arrange(folder: Path, servers: Servers, *, h2: bool = False) -> Stage:
     return Stage(folder, port, servers, upload, h2)
 
 
-def take_python_way(stage: Stage) -> None:
-    """Have Python handle every call, where this version can handle calls without Python."""
+def take_python_way(stage: Stage) -> bool:
+    """Have Python handle every call; False if this version cannot handle calls without Python."""
     before = stage.file.read_text(encoding="utf-8")
     stage.file.write_text(before + PYTHON_WAY, encoding="utf-8")
-    if "straight" in refusal(stage.file):
-        stage.file.write_text(before, encoding="utf-8")
+    if "straight" not in refusal(stage.file):
+        return True
+    stage.file.write_text(before, encoding="utf-8")
+    return False
 
 
 def arrange_mcp(folder: Path, servers: Servers) -> Stage:

@@ -3,28 +3,35 @@
 Every gateway of this group is Crewgate on a configuration of the same kind, and Python handles all
 calls. Each run checks that a gateway judges or records nothing where it should not, and everything
 where it should.
+
+No stand-in fits into the native code of a straight call. Its share is the time that the same native
+parts take in memory (recorded_calls.py), on the gateways' core, over the CPU of such a call.
 """
 
 import os
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from bench.hop.arena import Arena, answers, introduce, running
 from bench.hop.bare import AUDIT, METRICS, VARIABLE, VERDICT
-from bench.hop.figures import CPU, Measured, find, interleaved
+from bench.hop.figures import CPU, Case, Figure, Measured, Sample, find, interleaved
 from bench.hop.gateways import CREWGATE, ROOT, Gateway
 from bench.hop.groups.group import Group, Results
 from bench.hop.load import Load, Shape, bearer
-from bench.hop.processes import start
+from bench.hop.processes import on_core, start
 from bench.hop.stage import Stage, arrange, take_python_way, tokens
 from bench.hop.tools import PAGE
+from bench.recorded_calls import RecordedCalls
 from bench.report import Goal
 
 SHAPES = (Shape(16, 8), Shape(16, 1))
 BOTH = f"without {VERDICT} and {AUDIT}"
 UNCOUNTED = f"without {METRICS}"
+STRAIGHT = f"{CREWGATE}, straight"
+IN_MEMORY = Figure("recorded_microseconds", "in memory µs", "{:.2f}")
 VARIANTS = {
     CREWGATE: (),
     f"without {VERDICT}": (VERDICT,),
@@ -72,10 +79,11 @@ def check_records(stages: dict[str, Stage], before: dict[str, int], sent: int) -
 def measure(arena: Arena) -> list[Measured]:
     """All variants, interleaved, each a gateway of its own."""
     gateways, stages, loads = [], {}, {}
+    has_straight_calls = False
     with ExitStack() as stack:
         for place, (name, without) in enumerate(VARIANTS.items()):
             stage = stages[name] = arrange(arena.folder / f"share-{place}", arena.servers)
-            take_python_way(stage)
+            has_straight_calls = take_python_way(stage)
             token = tokens(stage).tool
             gateway = stack.enter_context(running(partial(begin, stage, name, without)))
             prove(arena, gateway, token)
@@ -87,14 +95,49 @@ def measure(arena: Arena) -> list[Measured]:
             for shape in SHAPES
             for gateway in gateways
         ]
+        names = [shape.name for shape in SHAPES]
+        if has_straight_calls:
+            cases = sorted(
+                [*cases, *straight(arena)], key=lambda case: names.index(case.measured.case)
+            )
         results = interleaved(cases, arena.rounds, arena.requests)
         check_records(stages, before, len(SHAPES) * arena.rounds * arena.requests)
     return results
 
 
+def straight(arena: Arena) -> list[Case]:
+    """The calls of the gateway that every group measures, and the same native parts in memory."""
+    gateway, recorded = replace(arena.crewgate, name=STRAIGHT), RecordedCalls()
+
+    def beside(case: Case) -> Case:
+        def take(requests: int) -> Sample:
+            found = case.take(requests)
+            with on_core(0):
+                return {**found, IN_MEMORY.name: recorded.microseconds()}
+
+        return Case(case.measured, take)
+
+    return [beside(arena.case(shape.name, gateway, Load(shape, PAGE.path))) for shape in SHAPES]
+
+
+def goals_of_straight_calls(results: Results) -> list[Goal]:
+    """What the native parts take of a call; none where there are no such calls."""
+    return [
+        Goal(
+            f"verdict and audit line, of a straight call's CPU, {shape.name}",
+            SHARE * 100,
+            part,
+            "%",
+        )
+        for shape in SHAPES
+        if (call := find(results, shape.name, STRAIGHT))
+        for part in [call.spread(IN_MEMORY).median / call.spread(CPU).median * 100]
+    ]
+
+
 def goals(results: Results) -> list[Goal]:
     """What is gone without them."""
-    held = []
+    held = goals_of_straight_calls(results)
     for what, variant, most in (
         ("verdict and audit", BOTH, SHARE),
         ("metrics", UNCOUNTED, SHARE_OF_METRICS),

@@ -103,11 +103,14 @@ def test_the_script_of_a_rest_sends_as_many_requests_before_it_as_after_it(tmp_p
 
 
 def test_the_share_of_verdict_and_audit_is_what_is_gone_without_them() -> None:
-    """Of the whole request's CPU, in percent."""
+    """Of the whole request's CPU, in percent; of a straight call, the time of its parts."""
     case = share.SHAPES[0].name
     results = [stood(case, CREWGATE, sample(100)), stood(case, share.BOTH, sample(80))]
     (goal,) = share.goals(results)
     assert (round(goal.measured), goal.met) == (20, False)
+    call = stood(case, share.STRAIGHT, {CPU.name: 10.0, share.IN_MEMORY.name: 1.0})
+    (goal,) = share.goals([call])
+    assert (round(goal.measured), goal.met) == (10, True)
 
 
 def test_memory_is_held_at_its_last_point() -> None:
