@@ -32,6 +32,7 @@ cdef class HTTP2Protocol(NativeWireProtocol):
     cdef public object shutdown             # GracefulShutdown; None before a drain begins
     cdef bint is_choked, was_active
     cdef double last_active                 # seconds on the clock of `host`
+    cdef bytes known_date
     # Bytes read that are not of a body, since the last output or an empty queue.
     cdef Py_ssize_t control_bytes
 
@@ -44,6 +45,8 @@ cdef class HTTP2Protocol(NativeWireProtocol):
     # and nobody was told yet, the exchange is soon lost, as any other.
     cdef object exchange_of(self, ArenaRequest request)
     cdef int wake(self) except -1
+    # The value of a Date field, as `host.date()`, which is asked once between two sweeps.
+    cdef bytes date(self)
 
     cdef int end(self) except -1
     cdef bint has_no_stream(self) noexcept

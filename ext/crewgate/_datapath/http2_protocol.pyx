@@ -145,6 +145,7 @@ cdef class HTTP2Protocol(NativeWireProtocol):
             self.engine.lose_owned()
 
     def sweep(self, double now):
+        self.known_date = None
         if self.usage.let_go():
             self.host.resume()
         if self.usage.is_used_up():
@@ -178,6 +179,11 @@ cdef class HTTP2Protocol(NativeWireProtocol):
             return self.socket.wake_native()
         self.host.wake()
         return 0
+
+    cdef bytes date(self):
+        if self.known_date is None:
+            self.known_date = self.host.date()
+        return self.known_date
 
     cdef int sweep_owned(self, double now) except -1:
         """Reset the streams whose client does not read its answer."""
