@@ -187,11 +187,10 @@ class LeaseReturns:
         Returns the amount. Also finds leases that a refund filled after a scan had found them
         empty.
         """
-        if self._scanned > self._index.highest:
-            self._scanned = 0
-        count = min(limits.leases_scanned_per_look, self._index.highest + 1 - self._scanned)
+        used = self._index.highest + 1
+        count = min(limits.leases_scanned_per_look, used - self._scanned)
         records = self._table.scan(self._scanned, count) if count else []
-        self._scanned += count
+        self._scanned = 0 if self._scanned + count == used else self._scanned + count
         return sum(
             self._give_back(record, now, now_boot_ns) for record in records if record.parents
         )

@@ -184,7 +184,7 @@ async def test_the_mark_follows_the_ledger(
     draw(ledger, A, 1, 60)
     keeper.on_transaction()
     assert (table.ledger_count, keeper.mark.count) == (1, 0)
-    await trio.sleep(limits.ledger_mark_seconds)
+    await trio.sleep(limits.ledger_mark_seconds + 1)
     assert read_mark(config.state) == keeper.mark
     assert keeper.mark.count == 1
     nursery.cancel_scope.cancel()
