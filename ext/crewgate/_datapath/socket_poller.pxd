@@ -63,7 +63,7 @@ cdef class SocketPoller(TrioHost):
     cdef object token               # of the Trio run
     cdef CallbackPollable trio      # Trio's epoll, while the turns run around Trio
 
-    # Raise OSError, or ValueError if `what` is watched already.
+    # Raise OSError, also if the descriptor is watched already; ValueError if `what` is.
     cdef int watch_native(self, Pollable what, int descriptor, uint32_t events) except -1
     cdef int change_native(self, Pollable what, uint32_t events) except -1
     # Do nothing if `what` is not watched. No event reaches `what` any more.
@@ -73,6 +73,7 @@ cdef class SocketPoller(TrioHost):
     cdef int write_at_end_native(self, TurnWork work) except -1
     cdef int when_idle_native(self, TurnWork work) except -1
 
+    cdef int drop(self, Pollable what) except -1
     cdef int defer(self, list pending, TurnWork work) except -1
     cdef int add_idle(self, object work) except -1
     cdef bint turn(self, uint64_t wait_ns) except -1

@@ -105,8 +105,6 @@ cdef class SocketPoller(TrioHost):
             close(self.epoll)
         PyMem_Free(self.queue)
 
-    # For Python.
-
     def watch(self, int descriptor, ready, uint32_t events=READABLE):
         cdef CallbackPollable what = CallbackPollable()
         what.callback = ready
@@ -136,8 +134,7 @@ cdef class SocketPoller(TrioHost):
 
     async def run(self):
         self.token = trio.lowlevel.current_trio_token()
-        if self.end_work or self.idle_work or self.writes:
-            self.finish_soon()
+        self.finish_soon()
         await self.run_around_trio()
         await self.run_inside_trio()
 
@@ -169,8 +166,6 @@ cdef class SocketPoller(TrioHost):
 
     def close(self):
         self.finish()
-        self.next_queued = self.queued_end = 0
-        self.bulk.clear()
         for what in list(self.watched.values()):
             self.forget_native(what)
         if self.epoll >= 0:
@@ -192,12 +187,14 @@ cdef class SocketPoller(TrioHost):
 
     cdef int watch_native(self, Pollable what, int descriptor, uint32_t events) except -1:
         cdef epoll_event event
-        if what.is_watched or descriptor in self.watched:
-            raise ValueError(f"descriptor {descriptor} is watched already")
+        if what.is_watched:
+            raise ValueError("the socket is watched already")
         event.events = events
         event.data.ptr = <void *>what
         if epoll_ctl(self.epoll, EPOLL_CTL_ADD, descriptor, &event) < 0:
             PyErr_SetFromErrno(OSError)
+        if descriptor in self.watched:
+            self.drop(self.watched[descriptor])  # it was closed, so the kernel has forgotten it
         what.descriptor, what.events = descriptor, events
         what.is_bulky, what.waiting_events = False, 0
         what.is_watched = True
@@ -219,10 +216,15 @@ cdef class SocketPoller(TrioHost):
         return 0
 
     cdef int forget_native(self, Pollable what) except -1:
-        cdef epoll_event event  # ignored, but kernels before 2.6.9 wanted one
-        cdef int i
         if not what.is_watched:
             return 0
+        self.drop(what)
+        if epoll_ctl(self.epoll, EPOLL_CTL_DEL, what.descriptor, NULL) < 0:
+            PyErr_SetFromErrno(OSError)
+        return 0
+
+    cdef int drop(self, Pollable what) except -1:
+        cdef int i
         what.is_watched = False
         for i in range(self.next_queued, self.queued_end):
             if self.queue[i].data.ptr == <void *>what:
@@ -231,8 +233,6 @@ cdef class SocketPoller(TrioHost):
             what.waiting_events = 0
             self.bulk.pop(what, None)
         del self.watched[what.descriptor]
-        if epoll_ctl(self.epoll, EPOLL_CTL_DEL, what.descriptor, &event) < 0:
-            PyErr_SetFromErrno(OSError)
         return 0
 
     cdef int at_end_native(self, TurnWork work) except -1:
@@ -322,16 +322,15 @@ cdef class SocketPoller(TrioHost):
         cdef Pollable what
         if self.check is not None and self.check.is_timed:
             wait_ns = min(wait_ns, self.check_ns_max)
-        self.is_quiet = False
         milliseconds = <int>min(wait_ns / 1_000_000 + (wait_ns % 1_000_000 > 0), <uint64_t>INT_MAX)
         self.next_queued = self.queued_end = 0
         with nogil:
             count = epoll_wait(self.epoll, self.queue, self.queue_size, milliseconds)
+        self.is_quiet = count == 0 and wait_ns >= self.check_ns_max
         if count < 0:
             if errno != EINTR:
                 PyErr_SetFromErrno(OSError)
             return PyErr_CheckSignals()
-        self.is_quiet = count == 0 and wait_ns >= self.check_ns_max
         for i in range(count):
             what = <Pollable><PyObject *>self.queue[i].data.ptr
             if what is self.trio:

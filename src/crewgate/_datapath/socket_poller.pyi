@@ -56,8 +56,7 @@ class SocketPoller(TrioHost):
         """Call `ready` on `events` until `forget`, which must come before the close.
 
         Raises:
-            OSError: the descriptor cannot be watched.
-            ValueError: the descriptor is watched already.
+            OSError: the descriptor cannot be watched, or is watched already.
         """
     def change(self, descriptor: int, events: int) -> None:
         """Watch for other events; 0 leaves only EPOLLHUP and EPOLLERR.

@@ -234,6 +234,24 @@ def test_what_was_left_of_a_turn_is_nobody_elses(monkeypatch: pytest.MonkeyPatch
     poller.close()
 
 
+def test_a_descriptor_that_was_closed_unforgotten_is_watched_anew() -> None:
+    """The next socket with its number is served; a number that is in use is not taken."""
+    poller = SocketPoller()
+    closed = Pair(poller)
+    descriptor = closed.near.fileno()
+    closed.near.close()
+    heir = Pair(poller)
+    assert heir.near.fileno() == descriptor
+    heir.far.send(b"x")
+    assert poller.take_turn()
+    assert (len(closed.seen), len(heir.seen)) == (0, 1)
+    with pytest.raises(FileExistsError):
+        poller.watch(descriptor, lambda _: None)
+    heir.close(poller)
+    closed.far.close()
+    poller.close()
+
+
 def test_small_calls_go_before_large_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who has always more shares what is left of a turn; who has little waits for one of them."""
     monkeypatch.setattr(limits, "turn_bulk_events_max", 1)
