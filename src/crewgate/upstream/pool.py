@@ -200,8 +200,13 @@ class UpstreamPool(ConnectionPool):
             # Alone on a connection, the call with the bad response fails no other call again.
             caller.reuse_key = SingleCallReuseKey()
             may_repeat = caller.idempotent
-        # The same host may carry it again: it is running, and may be the only one.
-        self._retry_or_fail(caller, error, may_repeat=may_repeat)
+        # The same host may carry it again: it is running, and may be the only one. But a host that
+        # closes kept connections may be about to end, and would close a new connection too.
+        is_leaving = delivery is DeliveryState.MET_ITS_END and any(
+            other.breaker.admits for other in self.hosts if other is not host
+        )
+        avoid = (host,) if is_leaving else ()
+        self._retry_or_fail(caller, error, may_repeat=may_repeat, avoid=avoid)
 
     def _place(
         self, caller: CallObserver, avoid: tuple[Host, ...] = (), error: UpstreamError | None = None

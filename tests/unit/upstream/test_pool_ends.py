@@ -208,6 +208,23 @@ async def test_a_call_waits_as_long_as_is_said_whenever_it_came() -> None:
         assert call.error is not None
 
 
+async def test_a_call_whose_kept_connection_ended_goes_to_another_server() -> None:
+    """The one that closed it may be about to end, and is asked again only if it is the only one."""
+    for addresses in ([HERE], [HERE, THERE]):
+        async with running(Opener()) as pool:
+            pool.resolved(TOOL, addresses)
+            call, *_ = calls = [Call() for _ in addresses]
+            call.idempotent = True
+            for each in calls:  # one on each server, so that the other one has more
+                _start(pool, each)
+            await wait_all_tasks_blocked()
+            call.carriers[0].breaks(DeliveryState.MET_ITS_END)  # type: ignore[attr-defined]
+            await wait_all_tasks_blocked()
+            first, second = (carrier.host for carrier in call.carriers)  # type: ignore[attr-defined]
+            assert call.error is None
+            assert (first is second) == (len(addresses) == 1)
+
+
 class Failing(Call):
     """Raises what nobody expects, whatever it is told."""
 
