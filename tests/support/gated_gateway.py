@@ -21,13 +21,15 @@ from crewgate.core.policy.policy import ToolPolicy
 class GatedGateway:
     """The gateway, its gate and a client.
 
-    `answer` is what the server answers: pieces, with a pause after each. `asked` counts requests.
+    `answer` is what the server answers: pieces, with a pause after each. `asked` has the requests.
+    With `stays`, the server keeps its connections.
     """
 
     def __init__(self, world: World, house: Gatehouse, client: httpx.AsyncClient) -> None:
         self.world, self.house, self.client = world, house, client
         self.answer: Sequence[bytes] = ()
-        self.asked = 0
+        self.asked: list[bytes] = []
+        self.stays = False
 
     def token(self, patterns: Sequence[str], **claims: Any) -> str:
         """A token that allows these tools."""
@@ -41,8 +43,12 @@ async def gated_gateway(
     allowed: tuple[str, ...],
     *,
     http2: bool = False,
+    straight: bool = False,
 ) -> AsyncIterator[GatedGateway]:
-    """Serve what `configure` makes of the tools; the crew may use those that are `allowed`."""
+    """Serve what `configure` makes of the tools; the crew may use those that are `allowed`.
+
+    With `straight`, calls may be straight.
+    """
     tools = judged_tools(configure(config_of(UpstreamOrigin("http", "127.0.0.1", 1), folder)))
     crew = CrewWorld.make()
     crew.policy = structs.replace(
@@ -54,20 +60,23 @@ async def gated_gateway(
     sites: list[GatedGateway] = []
 
     async def script(stream: trio.SocketStream, _number: int) -> None:
-        if await read_request(stream):
-            sites[0].asked += 1
+        while request := await read_request(stream):
+            sites[0].asked.append(request)
             for piece in sites[0].answer:
                 await stream.send_all(piece)
                 await trio.lowlevel.checkpoint()
+            if not sites[0].stays or b"Connection: close" in b"".join(sites[0].answer):
+                break
         await stream.aclose()
 
     def decide(token: bytes, tool: int, *, drawn: bool, **how: Any) -> object:
         return house.judge(token, tool, **how)  # which draws as often as it has to
 
     async with (
-        running_gateway(script, folder, configure=configure) as world,
+        running_gateway(script, folder, configure=configure, straight=straight) as world,
         world.client(token="", http2=http2) as client,
     ):
         world.judge.decide = decide  # type: ignore[method-assign,assignment]
+        world.judge.gate = house.gate  # type: ignore[attr-defined]
         sites.append(GatedGateway(world, house, client))
         yield sites[0]

@@ -366,8 +366,13 @@ async def running_gateway(
     folder: Path,
     door: ListenerPolicy | None = None,
     configure: Callable[[Config], Config] = lambda config: config,
+    *,
+    straight: bool = False,
 ) -> AsyncIterator[World]:
-    """Run a gateway before a tool server that follows `script`; `configure` changes its tools."""
+    """Run a gateway before a tool server that follows `script`; `configure` changes its tools.
+
+    With `straight` it has straight calls, for which the test must give its judge a gate.
+    """
     async with scripted(script) as origin:
         config, poller = configure(config_of(origin, folder)), SocketPoller()
         resolver = Resolver()
@@ -380,7 +385,11 @@ async def running_gateway(
         metrics = ProcessMetrics.unshared()
         services = CallServices(judge, live, sink, poller, errands, metrics=metrics)
         gateway = Gateway(door or ListenerPolicy("agents"), site, services)
-        async with running_edge(gateway.accept, folder, poller) as edge, trio.open_nursery() as own:
+        taker = gateway.straight.client if straight else None
+        async with (
+            running_edge(gateway.accept, folder, poller, taker) as edge,
+            trio.open_nursery() as own,
+        ):
             own.start_soon(resolver.run)
             own.start_soon(pool.run)
             own.start_soon(errands.run)

@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from crewgate._datapath.socket_poller import SocketPoller
 from crewgate.runtime.listening import listen
+from crewgate.server.connection import TakerFactory
 from crewgate.server.exchange import ExchangeHandler
 from crewgate.server.listener import Listener
 from crewgate.server.tls import server_context
@@ -98,13 +99,16 @@ class Edge:
 
 @asynccontextmanager
 async def running_edge(
-    application: ExchangeHandler, folder: Path, poller: SocketPoller | None = None
+    application: ExchangeHandler,
+    folder: Path,
+    poller: SocketPoller | None = None,
+    straight: TakerFactory | None = None,
 ) -> AsyncIterator[Edge]:
     """Serve `application` on a free port of loopback while the block runs, in `poller`'s turns."""
     certificate, key = write_certificate(folder)
     poller = poller or SocketPoller()
     context = server_context(certificate, key)
-    listener = Listener(listen("127.0.0.1", 0), context, application, poller)
+    listener = Listener(listen("127.0.0.1", 0), context, application, poller, straight=straight)
     edge = Edge(listener, certificate)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(poller.run)

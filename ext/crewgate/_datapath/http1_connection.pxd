@@ -3,19 +3,10 @@
 from libc.stdint cimport uint32_t
 
 from crewgate._datapath.connection_pool cimport PoolCallbacks
+from crewgate._datapath.in_flight cimport InFlightCall
 from crewgate._datapath.plain_answer cimport PlainAnswer
 from crewgate._datapath.response_parser cimport ResponseParser
 from crewgate._datapath.transport cimport Transport, TransportProtocol
-
-
-# What a straight call is to its connection.
-cdef class StraightCaller:
-    # Take the whole answer: `connection.plain`, whose bytes are valid until this returns. End with
-    # `connection.release()`, or have an ordinary call go on with `connection.continue_with`.
-    cpdef answered(self, HTTP1Connection connection)
-    # Return the ordinary call (a CallObserver) that goes on in place of this one: its request was
-    # begun, and its stream is the connection. Do not call the connection here.
-    cpdef become_caller(self, HTTP1Connection connection)
 
 
 cdef class HTTP1Connection(TransportProtocol):
@@ -28,7 +19,7 @@ cdef class HTTP1Connection(TransportProtocol):
     cdef PoolCallbacks pool
     cdef readonly Transport transport
     cdef object caller  # the ordinary call; None if there is none
-    cdef StraightCaller straight  # the straight call; None if there is none
+    cdef InFlightCall straight  # the straight call; None if there is none
     # Bytes of the current call that were handed to the transport, sent or not.
     cdef Py_ssize_t handed_bytes
     cdef Py_ssize_t head_bytes  # the size of the current request's head
@@ -47,7 +38,7 @@ cdef class HTTP1Connection(TransportProtocol):
     # Carry a straight call on an idle connection: send `request`, its head (with Host) of
     # `head_size` bytes and its whole body, at the end of this turn.
     cpdef begin_straight(
-        self, StraightCaller caller, bytes request, Py_ssize_t head_size, bint is_for_head
+        self, InFlightCall caller, bytes request, Py_ssize_t head_size, bint is_for_head
     )
     # Have the ordinary call `caller` go on in place of the straight one, with all bytes of the
     # answer that have arrived. Raises UpstreamError as `received` does.

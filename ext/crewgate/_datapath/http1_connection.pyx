@@ -16,6 +16,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.math cimport INFINITY
 
 from crewgate._datapath.connection_pool cimport PoolCallbacks, monotonic
+from crewgate._datapath.in_flight cimport InFlightCall
 from crewgate._datapath.plain_answer cimport (
     ANSWER_COMPLETE, ANSWER_NOT_PLAIN, PlainAnswer, answer_state,
 )
@@ -31,16 +32,6 @@ cdef Py_ssize_t BUFFER_BYTES_MAX = limits.buffer_bytes_max
 
 class UnsolicitedError(UpstreamError):
     """The server sent something although no request was written to it."""
-
-
-cdef class StraightCaller:
-    """See the stub."""
-
-    cpdef answered(self, HTTP1Connection connection):
-        raise NotImplementedError
-
-    cpdef become_caller(self, HTTP1Connection connection):
-        raise NotImplementedError
 
 
 @final
@@ -140,7 +131,7 @@ cdef class HTTP1Connection(TransportProtocol):
     # A straight call.
 
     cpdef begin_straight(
-        self, StraightCaller caller, bytes request, Py_ssize_t head_size, bint is_for_head
+        self, InFlightCall caller, bytes request, Py_ssize_t head_size, bint is_for_head
     ):
         self.start_call()
         self.straight = caller

@@ -44,6 +44,8 @@ cdef class HTTP2Protocol(NativeWireProtocol):
     # stream is closed, or if the request is malformed: then it was refused. If the stream is closed
     # and nobody was told yet, the exchange is soon lost, as any other.
     cdef object exchange_of(self, ArenaRequest request)
+    # Return the exchange for a request whose stream is closed, so that its call can end.
+    cdef object closed_exchange(self, ArenaRequest request)
     cdef int wake(self) except -1
     # The value of a Date field, as `host.date()`, which is asked once between two sweeps.
     cdef bytes date(self)

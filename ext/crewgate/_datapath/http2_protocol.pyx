@@ -173,6 +173,11 @@ cdef class HTTP2Protocol(NativeWireProtocol):
             return None
         return self.new_exchange(request.stream, request.python_fields(), request.ends)
 
+    cdef object closed_exchange(self, ArenaRequest request):
+        exchange = self.new_exchange(request.stream, request.python_fields(), request.ends)
+        self.exchanges.pop(request.stream, None)
+        return exchange
+
     cdef int wake(self) except -1:
         """Have the output written at the end of this turn."""
         if self.socket is not None:

@@ -15,10 +15,12 @@ cdef class InFlightCall:
 
     # For a straight call (`straight_call`). Its client has closed the stream (RFC 9113 §7).
     cdef int stream_closed(self, int32_t stream, uint32_t code) except -1
-    # Take the whole answer from the `http1_connection.HTTP1Connection`.
-    cdef int answered(self, object connection) except -1
-    # Return the ordinary call (a CallObserver) that goes on in place of this one on the connection.
-    cdef object become_caller(self, object connection)
+    # Take the whole answer: `plain` of the HTTP1Connection, valid until this returns. End with its
+    # `release`, or have an ordinary call go on with its `continue_with`.
+    cpdef answered(self, connection)
+    # Return the ordinary call (a CallObserver) that goes on in place of this one: its request was
+    # begun, and its stream is the connection. Do not call the connection here.
+    cpdef become_caller(self, connection)
 
 
 cdef class BranchInFlight:

@@ -30,10 +30,10 @@ cdef class InFlightCall:
     cdef int stream_closed(self, int32_t stream, uint32_t code) except -1:
         raise NotImplementedError
 
-    cdef int answered(self, object connection) except -1:
+    cpdef answered(self, connection):
         raise NotImplementedError
 
-    cdef object become_caller(self, object connection):
+    cpdef become_caller(self, connection):
         raise NotImplementedError
 
 

@@ -3,6 +3,9 @@
 from libc.stdint cimport uint8_t, uint32_t
 
 cdef extern from "answer_head.h" nogil:
+    enum:
+        ANSWER_FIELDS_MAX
+
     ctypedef enum answer_state:
         ANSWER_NOT_PLAIN
         ANSWER_INCOMPLETE

@@ -16,7 +16,8 @@ cdef class Gate:
     cdef uint64_t wall, boot                # the clocks of a test
     cdef uint64_t hits, misses
 
-    cdef object ask(self, bytes token, Py_ssize_t tool)
+    cdef object verdict(self, bytes token, Py_ssize_t tool, bytes request, object peer_crew,
+                        bint observe, bint drawn, int64_t price, bint is_upper_bound, str name)
     cdef void read_clocks(self, uint64_t *wall, uint64_t *boot) noexcept
     cdef object verified(self, Policy policy, bytes token, Py_ssize_t tool, uint64_t wall,
                          uint64_t boot)

@@ -57,6 +57,12 @@ cdef class Gate:
                bint is_upper_bound=False, str name=None):
         if price > PRICE_MAX:
             raise ValueError(f"a call costs at most {PRICE_MAX} micro-credits")
+        return self.verdict(
+            token, tool, request, peer_crew, observe, drawn, price, is_upper_bound, name)
+
+    cdef object verdict(self, bytes token, Py_ssize_t tool, bytes request, object peer_crew,
+                        bint observe, bint drawn, int64_t price, bint is_upper_bound, str name):
+        """Decide as `decide` does; `price` is in its bounds."""
         cdef uint64_t wall, boot
         self.read_clocks(&wall, &boot)
         cdef Policy policy = self.holder.policy
@@ -65,17 +71,6 @@ cdef class Gate:
             return found
         return self.judge(policy, <VerifiedToken>found, tool, request, peer_crew, observe, drawn,
                           price, is_upper_bound, name, wall, boot)
-
-    cdef object ask(self, bytes token, Py_ssize_t tool):
-        """Return the verdict of `decide` with nothing but these arguments."""
-        cdef uint64_t wall, boot
-        self.read_clocks(&wall, &boot)
-        cdef Policy policy = self.holder.policy
-        found = self.verified(policy, token, tool, wall, boot)
-        if type(found) is not VerifiedToken:
-            return found
-        return self.judge(policy, <VerifiedToken>found, tool, b"", None, False, False, -1, False,
-                          None, wall, boot)
 
     def grant_for(self, bytes token not None, Py_ssize_t tool, *, peer_crew=None):
         """See the stub."""

@@ -37,6 +37,7 @@ cdef class Permit:
     cdef readonly object observed_reason
 
     cdef bint is_open(self)
+    cdef uint64_t branch_unspent(self) except? 0
     cdef int reserve(self, bytes request, uint64_t wall, uint64_t boot) except -1
     cdef int spend(self) except -1
     cdef int end(self, uint64_t cost) except -1

@@ -129,6 +129,10 @@ cdef class Permit:
 
     @property
     def branch_unspent_micro(self):
+        return self.branch_unspent()
+
+    cdef uint64_t branch_unspent(self) except? 0:
+        """Return the micro-credits that the branch has left on this machine."""
         self.holder.table.check_open()
         cdef cg_branch *branch = &self.holder.table.t.branch[self.entry.record]
         cdef uint64_t available = cg_get(&branch.available)

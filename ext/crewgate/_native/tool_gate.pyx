@@ -56,7 +56,8 @@ def with_fast_path(slow):
             judge = self._source.judge
             if text is not None and judge.is_direct:
                 number = judge.numbers.get(tool, UNKNOWN)
-                verdict = judge.gate.ask(text, number)
+                verdict = judge.gate.verdict(
+                    text, number, b"", None, False, False, -1, False, None)
                 if type(verdict) is Permit and self._sink is None:
                     return verdict
                 return self._conclude(judge, text, number, tool, verdict)

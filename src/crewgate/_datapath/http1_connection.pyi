@@ -9,6 +9,7 @@ import socket
 from collections.abc import Sequence
 
 from crewgate._datapath.connection_pool import PoolCallbacks
+from crewgate._datapath.in_flight import InFlightCall
 from crewgate._datapath.plain_answer import PlainAnswer
 from crewgate._datapath.response_parser import ResponseParser
 from crewgate._datapath.socket_poller import SocketPoller
@@ -20,20 +21,6 @@ from crewgate.upstream.interfaces import CallObserver, RequestHead, ReuseKey
 
 class UnsolicitedError(UpstreamError):
     """The server sent something although no request was written to it."""
-
-class StraightCaller:
-    """The party that wants the answer to a straight call: one that ends with a plain answer."""
-
-    def answered(self, connection: HTTP1Connection) -> None:
-        """Take the whole answer, `connection.plain`, whose bytes are valid until this returns.
-
-        End with `release`, or have an ordinary call go on with `continue_with`.
-        """
-    def become_caller(self, connection: HTTP1Connection) -> CallObserver:
-        """Return the ordinary call that goes on in place of this one; do not call the connection.
-
-        Its request was sent, or is sent at the end of this turn, and its stream is the connection.
-        """
 
 class HTTP1Connection(TransportProtocol):
     """One connection, the call that it carries, and the response; it is its own `RequestStream`.
@@ -98,7 +85,7 @@ class HTTP1Connection(TransportProtocol):
     def plain(self) -> PlainAnswer:
         """The answer to the straight call, as far as it has arrived."""
     def begin_straight(
-        self, caller: StraightCaller, request: bytes, head_size: int, is_for_head: bool
+        self, caller: InFlightCall, request: bytes, head_size: int, is_for_head: bool
     ) -> None:
         """Carry a straight call: send `request`, its head of `head_size` bytes and its body."""
     def continue_with(self, caller: CallObserver) -> None:

@@ -8,9 +8,11 @@ Revocations arrive in two ways:
 
 from collections.abc import Callable, Iterable
 
+from crewgate._datapath.http1_connection import HTTP1Connection
 from crewgate._native.permit import Permit
 from crewgate.core.audit.records import CallOutcome
 from crewgate.server.request import ClientInfo
+from crewgate.upstream.interfaces import CallObserver
 
 class InFlightCall:
     """The base of all calls in flight, as their registry sees them."""
@@ -21,6 +23,19 @@ class InFlightCall:
 
     def end(self, outcome: CallOutcome) -> bool:
         """End the call with `outcome`; False if it was over or ending already."""
+
+    def answered(self, connection: HTTP1Connection) -> None:
+        """Take the whole answer, `connection.plain`, whose bytes are valid until this returns.
+
+        Only a straight call is told. It ends with the connection's `release`, or an ordinary call
+        goes on with its `continue_with`.
+        """
+
+    def become_caller(self, connection: HTTP1Connection) -> CallObserver:
+        """Return the ordinary call that goes on in place of this one; do not call the connection.
+
+        Its request was sent, or is sent at the end of this turn, and its stream is the connection.
+        """
 
 class InFlightCalls:
     """The calls in flight of one worker."""

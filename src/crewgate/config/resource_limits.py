@@ -78,3 +78,8 @@ class LimitsConfig(msgspec.Struct, frozen=True):
         "Connections of one listener in each worker. One client address gets four fifths at most.",
         Key(absent="as many as there are descriptors for"),
     ] = 0
+    straight: Annotated[
+        bool,
+        "Carry simple calls by compiled code alone. With false, every call takes the longer way "
+        "through Python, which has the same results.",
+    ] = True

@@ -8,6 +8,9 @@ import re
 
 from crewgate import limits
 
+# Fields of responses: the cost or the reservation of a call, and the credits left besides.
+CREDITS_USED, CREDITS_RESERVED = b"x-crewgate-credits-used", b"x-crewgate-credits-reserved"
+CREDITS_LEFT = b"x-crewgate-credits-left"
 MICRO = 1_000_000
 _DECIMALS = 6
 _TEXT = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,6}))?", re.ASCII)

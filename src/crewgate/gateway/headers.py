@@ -16,6 +16,7 @@ import msgspec
 
 from crewgate._native.fields import FieldFilter, ResponseFilter, written
 from crewgate.core.bearer import CARRIERS, PLAIN
+from crewgate.core.credits import CREDITS_LEFT, CREDITS_RESERVED, CREDITS_USED
 from crewgate.core.http_types import HeaderField
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.trace_context import TRACEPARENT, TRACESTATE
@@ -44,10 +45,7 @@ _CARRIERS = frozenset(carrier.encode() for carrier in CARRIERS)
 _FRAMING = frozenset({b"content-length", b"host"})
 # The gateway writes them anew, because its own span is the parent of what the tool does.
 _TRACE = frozenset({TRACEPARENT, TRACESTATE})
-# The cost or the reservation of a call, and the credits left besides. Only the gateway sets them.
-USED, RESERVED = b"x-crewgate-credits-used", b"x-crewgate-credits-reserved"
-LEFT = b"x-crewgate-credits-left"
-_CREDITS = {USED, RESERVED, LEFT}
+_CREDITS = {CREDITS_USED, CREDITS_RESERVED, CREDITS_LEFT}  # only the gateway sets them
 TRAILERS = ResponseFilter(
     HOP_BY_HOP
     | _CREDITS

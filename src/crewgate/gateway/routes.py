@@ -49,7 +49,8 @@ class RouteTable(msgspec.Struct, frozen=True):
     `tokens` looks in the token carriers of all tools. `crossings` sign a token for a call that has
     a client certificate only. `serves_models`: some tool has the API of a language model.
     `trace_sample` is the share of calls without a trace that start one. `endpoints` has the path of
-    each endpoint by the path of its metadata. `groups` are by their names.
+    each endpoint by the path of its metadata. `groups` are by their names. `straight`: compiled
+    code may carry calls alone (`_datapath/straightness`).
     """
 
     router: Router
@@ -63,6 +64,21 @@ class RouteTable(msgspec.Struct, frozen=True):
     endpoints: Mapping[bytes, str] = {}
     issuers: tuple[str, ...] = ()
     groups: Mapping[str, MCPGroup] = {}
+    straight: bool = True
+
+    def literal_routes(self, host: bytes | None) -> Iterator[tuple[bytes, bytes, ToolRoute]]:
+        """Yield the method, path and tool of each literal route at a host, as `find` finds it.
+
+        `host` is what the router's `host` returns. Yields nothing if no call may be straight.
+        """
+        for (method, path), index in self.router.literal_routes(host).items():
+            entry = self.entries[index]
+            if self.straight and self._serves(index, method, entry.path_of(path)):
+                yield method, path, entry
+
+    def _serves(self, index: int, method: bytes, path: bytes) -> bool:
+        """Return whether the tool's server routes `path`, a path there, to that tool."""
+        return index not in self.servers.tools or self.servers.agree(index, method, path)
 
     def metadata_of(self, path: bytes, authority: bytes) -> bytes | None:
         """Return the protected resource metadata at a path (RFC 9728); None if there is none.
@@ -84,11 +100,7 @@ class RouteTable(msgspec.Struct, frozen=True):
         if index < 0:
             return None
         entry = self.entries[index]
-        if index in self.servers.tools and not self.servers.agree(
-            index, method, entry.path_of(path)
-        ):
-            return None
-        return entry
+        return entry if self._serves(index, method, entry.path_of(path)) else None
 
 
 def build(
@@ -118,6 +130,7 @@ def build(
         {protected_resource.endpoint_path(path).encode(): path for path in _paths(config)},
         issuers,
         maker.groups,
+        config.limits.straight,
     )
 
 

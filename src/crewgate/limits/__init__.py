@@ -359,6 +359,7 @@ certificate_overrun_seconds = 900  # a call may outlast its certificate by a tok
 peer_lines_burst = 200  # a fleet whose CA was changed
 call_lines_max = 4096  # grants, tools and networks with a prepared audit line; 1 KiB each
 request_ids_at_once = 256  # read from the kernel's random numbers in one call; 4 KiB
+straight_authorities_max = 256  # spellings of a listener's hosts whose routes are kept; 400 B each
 origins_max = 4096  # clients with address and authority as sent upstream; 400 B each
 attach_again_seconds = 0.1  # a restarted agent takes half a second; the table is fresh for 5
 revocation_look_seconds = 0.02  # between scans of the table's generation, which miss no revocation

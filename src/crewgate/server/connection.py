@@ -7,7 +7,7 @@ module knows no HTTP.
 """
 
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Protocol
 
@@ -15,6 +15,7 @@ import trio
 
 from crewgate import limits
 from crewgate._datapath.client_socket import ClientSocket
+from crewgate._datapath.http2_protocol import HTTP2Protocol, RequestTaker
 from crewgate._datapath.socket_poller import SocketPoller
 from crewgate.core import problems
 from crewgate.errors import PeerError
@@ -32,6 +33,10 @@ _log = logging.getLogger(__name__)
 _INTERNAL_ERROR = 2  # RFC 9113 §7
 
 
+# Makes what takes requests of an HTTP/2 connection before they become exchanges.
+TakerFactory = Callable[[HTTP2Protocol, ClientInfo], RequestTaker]
+
+
 class ListenerContext(ListenerHandshakeContext, Protocol):
     """The parts of a listener that its connections use.
 
@@ -41,6 +46,7 @@ class ListenerContext(ListenerHandshakeContext, Protocol):
     now: float
     date: bytes
     application: ExchangeHandler
+    straight: TakerFactory | None
     poller: SocketPoller
 
 
@@ -140,8 +146,13 @@ class ClientConnection(ClientSocket):
             await linger(self._sock)  # so that the last response or TLS alert arrives
 
     async def _run_protocol(self) -> None:
-        make_protocol = HTTP2 if self._sock.selected_alpn_protocol() == "h2" else HTTP1
-        protocol: WireProtocol = make_protocol(self, self._listener.counters)
+        protocol: WireProtocol
+        if self._sock.selected_alpn_protocol() == "h2":
+            protocol = http2 = HTTP2(self, self._listener.counters)
+            if self._listener.straight is not None:
+                http2.taker = self._listener.straight(http2, self.peer)
+        else:
+            protocol = HTTP1(self, self._listener.counters)
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             self.start(protocol)

@@ -17,7 +17,7 @@ import trio
 from crewgate import limits
 from crewgate._datapath.socket_poller import SocketPoller
 from crewgate.runtime.ticks import sleep_until_tick
-from crewgate.server.connection import ClientConnection
+from crewgate.server.connection import ClientConnection, TakerFactory
 from crewgate.server.connection_authorizer import ClosableConnection, ConnectionAuthorizer
 from crewgate.server.connection_limit import ConnectionLimiter
 from crewgate.server.exchange import ExchangeHandler
@@ -56,11 +56,16 @@ class Listener:
         poller: SocketPoller,
         authorizer: ConnectionAuthorizer | None = None,
         counters: ListenerCounters | None = None,
+        straight: TakerFactory | None = None,
     ) -> None:
-        """The caller runs `poller`. Without an `authorizer` every client is admitted."""
+        """The caller runs `poller`. Without an `authorizer` every client is admitted.
+
+        `straight` makes what takes requests of an HTTP/2 connection before `application` does.
+        """
         self.context = context
         self.authorizer = authorizer
         self.application = application
+        self.straight = straight
         self.poller = poller
         self.connections: set[ClientConnection] = set()
         self.handshaking: dict[ClosableConnection, None] = {}

@@ -6,7 +6,8 @@ from contextlib import suppress
 import pytest
 from h2_upstream import Call, Owner, Turns, connected
 
-from crewgate._datapath.http1_connection import HTTP1Connection, StraightCaller
+from crewgate._datapath.http1_connection import HTTP1Connection
+from crewgate._datapath.in_flight import InFlightCall
 from crewgate.core.delivery import DeliveryState
 from crewgate.upstream.interfaces import RequestStream
 
@@ -23,7 +24,7 @@ class Taker(Call):
         self._carrier = stream
 
 
-class Straight(StraightCaller):
+class Straight(InFlightCall):
     """A straight call, which remembers its answer; `keeps` has an ordinary call take that."""
 
     def __init__(self, *, keeps: bool = True) -> None:

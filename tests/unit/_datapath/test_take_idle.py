@@ -8,7 +8,8 @@ from fake_pool import Call, Opener, running
 from h2_upstream import Turns
 from trio.testing import wait_all_tasks_blocked
 
-from crewgate._datapath.http1_connection import HTTP1Connection, StraightCaller
+from crewgate._datapath.http1_connection import HTTP1Connection
+from crewgate._datapath.in_flight import InFlightCall
 from crewgate.upstream.balancer import Host
 from crewgate.upstream.pool import UpstreamPool
 
@@ -16,7 +17,7 @@ REQUEST = b"GET / HTTP/1.1\r\nhost: tool\r\n\r\n"
 PERMIT = SimpleNamespace(grant=SimpleNamespace(caller="article", branch_key=b"a"))
 
 
-class Straight(StraightCaller):
+class Straight(InFlightCall):
     """Ends with its answer."""
 
     def answered(self, connection: HTTP1Connection) -> None:

@@ -7,7 +7,7 @@ must be the path that the tool's server serves. Tools are indices here.
 """
 
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import combinations_with_replacement
 
 import msgspec
@@ -177,9 +177,21 @@ class Router:
         `path` is the path as it was sent, without the query; `authority` is the host, with or
         without a port. HEAD finds the tool of GET (RFC 9110, section 9.3.2).
         """
-        host = named_host(authority, self._hosted) if self._hosted else None
-        table = self._anywhere if host is None else self._hosted[host]
-        return table.find(method, path)
+        return self._table(self.host(authority)).find(method, path)
+
+    def host(self, authority: bytes) -> bytes | None:
+        """Return the host whose routes serve an authority; None for those of every other host."""
+        return named_host(authority, self._hosted) if self._hosted else None
+
+    def literal_routes(self, host: bytes | None) -> Mapping[tuple[bytes, bytes], int]:
+        """Return the tools of the routes without a parameter and without `/*`, by method and path.
+
+        `find` returns the same tool for such a method and path; `host` is what `host` returns.
+        """
+        return self._table(host).literal_routes
+
+    def _table(self, host: bytes | None) -> "_Table":
+        return self._anywhere if host is None else self._hosted[host]
 
 
 class _Table:
@@ -197,7 +209,7 @@ class _Table:
                 "and neither goes before the other (servers ignore case and a last slash); "
                 "make one of them more exact"
             )
-        self._exact = {
+        self.literal_routes = {
             (route.method.encode(), route.path.encode()): tool
             for tool, route, pattern in zip(tools, given, patterns, strict=True)
             if not pattern.rank
@@ -210,7 +222,7 @@ class _Table:
         """Return what `Router.find` returns for this host."""
         if method == b"HEAD":
             method = b"GET"
-        tool = self._exact.get((method, path), UNKNOWN)
+        tool = self.literal_routes.get((method, path), UNKNOWN)
         if tool != UNKNOWN or method not in self._methods:
             return tool
         plain = plain_path(path)

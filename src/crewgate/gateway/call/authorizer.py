@@ -75,8 +75,8 @@ class GateAuthorizer:
         self._attachment = attachment
         self._ask = ask
         self._wall = wall
-        self._gate = Gate(table, attachment)
-        self._gate.load(policy)
+        self.gate = Gate(table, attachment)
+        self.gate.load(policy)
         self._draws: dict[bytes, _Draw] = {}
         self._unopened: dict[bytes, Reason] = {}  # by branch: why its last draw did not open it
         self._policy_loaded = trio.Event()
@@ -87,15 +87,15 @@ class GateAuthorizer:
         The agent burns what the calls in flight had reserved under the old number, and revocations
         do not reach it any more. So the permits of these calls are made to trust no key.
         """
-        self._gate.holder.load(msgspec.structs.replace(self.policy, keys=()))
+        self.gate.holder.load(msgspec.structs.replace(self.policy, keys=()))
         self.table, self._attachment = table, attachment
-        self._gate = Gate(table, attachment)
+        self.gate = Gate(table, attachment)
         self.load(self.policy)
 
     def load(self, policy: Policy) -> None:
         """Use another policy, and wake the calls that wait for one."""
         self.policy = policy
-        self._gate.load(policy)
+        self.gate.load(policy)
         self._policy_loaded.set()
         self._policy_loaded = trio.Event()
 
@@ -119,7 +119,7 @@ class GateAuthorizer:
         at an endpoint, if `tool` is the endpoint's number. If credit is exhausted, the denial says
         how much the call needs.
         """
-        verdict = self._gate.decide(
+        verdict = self.gate.decide(
             token,
             tool,
             request=request,
@@ -136,7 +136,7 @@ class GateAuthorizer:
 
     def grant_for(self, token: bytes, tool: int, peer_crew: str | None) -> Grant | None:
         """Return the grant of a token if a free call of the tool would be permitted."""
-        return self._gate.grant_for(token, tool, peer_crew=peer_crew)
+        return self.gate.grant_for(token, tool, peer_crew=peer_crew)
 
     def _after_draw(self, verdict: Permit | Denial) -> Permit | Denial:
         """Return the verdict; if the gate lacks credit, with why the last draw did not get any."""

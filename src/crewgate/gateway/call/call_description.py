@@ -8,7 +8,7 @@ from crewgate.core.audit.records import CallInfo
 from crewgate.core.trace_context import TraceContext
 from crewgate.server.exchange import Exchange
 
-_network = lru_cache(maxsize=4096)(peer_network)
+network_of = lru_cache(maxsize=4096)(peer_network)
 
 
 @lru_cache(maxsize=64)
@@ -24,7 +24,7 @@ def describe(
         time.time_ns(),
         request_id,
         listener,
-        _network(exchange.peer.address),
+        network_of(exchange.peer.address),
         tool,
         _method(exchange.request.method),
         exchange.peer.serial_text,

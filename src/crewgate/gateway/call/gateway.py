@@ -38,6 +38,7 @@ from crewgate.gateway.call.own_answers import answers_itself
 from crewgate.gateway.call.proxied_call import ProxiedCall
 from crewgate.gateway.call.refusals import Refusals
 from crewgate.gateway.call.request_pricing import BodyReader, BodyTooLargeHandler
+from crewgate.gateway.call.straight_support import straight_listener
 from crewgate.gateway.call.undecided_call import (
     ListenerPolicy,
     UndecidedCall,
@@ -63,6 +64,8 @@ class Gateway:
         self._authorizer = services.authorizer
         self._ids = RequestIds()
         self._identities = GrantCache(identity_headers)
+        # Takes the requests for which no exchange is needed.
+        self.straight = straight_listener(self, services, self._identities, self._ids)
         self._refusals = Refusals(services)
         self._body_reader = BodyReader()
         pipeline = CallPipeline(

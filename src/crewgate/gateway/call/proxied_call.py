@@ -15,6 +15,7 @@ from crewgate._datapath.in_flight import InFlightCall
 from crewgate._native.permit import Permit
 from crewgate.core import problem_types
 from crewgate.core.audit.records import CallOutcome
+from crewgate.core.http_types import IDEMPOTENT_METHODS
 from crewgate.core.problems import grpc_fields
 from crewgate.gateway.call import call_audit_line
 from crewgate.gateway.call.call_services import CallServices
@@ -29,7 +30,6 @@ from crewgate.gateway.tool_route import ToolRoute
 from crewgate.upstream.interfaces import RequestHead, RequestStream, ReuseKey
 
 _log = logging.getLogger(__name__)
-_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 §9.2.2
 
 
 class ProxiedCall(InFlightCall):
@@ -118,6 +118,13 @@ class ProxiedCall(InFlightCall):
             self.end(CallOutcome.UPSTREAM_ERROR)
             raise
 
+    def go_on(self, stream: RequestStream, started_ns: int) -> None:
+        """Go on in place of a straight call, whose whole request `stream` carries since then."""
+        self._body = b""
+        self.started_ns = self.sent_ns = started_ns
+        self.stream = stream
+        self.reuse_key = self._entry.pool.reuse_key(self.permit)
+
     def _start(self) -> None:
         exchange = self.exchange
         if self.outcome is not None:
@@ -165,7 +172,7 @@ class ProxiedCall(InFlightCall):
     @property
     def idempotent(self) -> bool:
         """Whether the server may see the request twice (RFC 9110 §9.2.2)."""
-        return self._head.method in _IDEMPOTENT
+        return self._head.method in IDEMPOTENT_METHODS
 
     def begun(self, stream: RequestStream) -> None:
         """Send the request on this stream."""

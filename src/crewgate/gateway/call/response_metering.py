@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING
 from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate.core.audit.records import CallOutcome
-from crewgate.core.credits import format_credits
+from crewgate.core.credits import (
+    CREDITS_LEFT,
+    CREDITS_RESERVED,
+    CREDITS_USED,
+    format_credits,
+)
 from crewgate.core.http_types import HeaderField
 from crewgate.core.pricing.mcp_result import ResultState, UnfinishedCalls
 from crewgate.core.pricing.meter import CostMeter, FinalCharge, PricedChunk
@@ -21,7 +26,6 @@ from crewgate.core.verdict import Denial
 from crewgate.errors import UnusableResponseError
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.mid_call_top_up import MidCallTopUp
-from crewgate.gateway.headers import LEFT, RESERVED, USED
 from crewgate.upstream.interfaces import IncomingResponse
 
 # Of all branches that this process, which is one worker, serves.
@@ -212,9 +216,9 @@ class ResponseMetering:
         """Return what the head says of credit; the final cost if the head `ends` the response."""
         if ends and (last := self.final_headers()):
             return last
-        name = RESERVED if self.meter.tariff.reads_answer else USED
+        name = CREDITS_RESERVED if self.meter.tariff.reads_answer else CREDITS_USED
         return [
-            _credit_header(LEFT, self._permit.branch_unspent_micro),
+            _credit_header(CREDITS_LEFT, self._permit.branch_unspent_micro),
             _credit_header(name, self._permit.price_micro),
         ]
 
@@ -228,8 +232,8 @@ class ResponseMetering:
         # What the settlement will return.
         unused = permit.price_micro - cost if permit.has_reservation else 0
         return [
-            _credit_header(LEFT, permit.branch_unspent_micro + unused),
-            _credit_header(USED, cost),
+            _credit_header(CREDITS_LEFT, permit.branch_unspent_micro + unused),
+            _credit_header(CREDITS_USED, cost),
         ]
 
     # The client goes.

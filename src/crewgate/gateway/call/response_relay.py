@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from crewgate.core import event_stream
 from crewgate.core.audit import record_builder
 from crewgate.core.audit.records import CallOutcome
-from crewgate.core.credits import format_credits
+from crewgate.core.credits import CREDITS_LEFT, CREDITS_USED, format_credits
 from crewgate.core.grpc_status import is_native
 from crewgate.core.http_types import HeaderField
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.response_metering import ResponseMetering
 from crewgate.gateway.call.response_rewriter import ResponseRewriter
 from crewgate.gateway.cors import shared
-from crewgate.gateway.headers import LEFT, USED, downstream_headers, trailer_fields
+from crewgate.gateway.headers import downstream_headers, trailer_fields
 from crewgate.gateway.tool_route import ToolRoute
 from crewgate.server.exchange import Exchange
 from crewgate.upstream.interfaces import IncomingResponse, RequestStream
@@ -178,8 +178,8 @@ class ResponseRelay:
             headers = shared(entry.cors, exchange.request, headers)
         if metering is None:
             permit = call.permit
-            headers.append((USED, format_credits(permit.price_micro).encode()))
-            headers.append((LEFT, format_credits(permit.branch_unspent_micro).encode()))
+            headers.append((CREDITS_USED, format_credits(permit.price_micro).encode()))
+            headers.append((CREDITS_LEFT, format_credits(permit.branch_unspent_micro).encode()))
         else:
             headers += metering.first_headers(ends=ends)
         if not response.complete:

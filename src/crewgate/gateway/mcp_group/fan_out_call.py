@@ -13,14 +13,13 @@ from crewgate._native.permit import Permit
 from crewgate.core.audit import record_builder
 from crewgate.core.audit.json_line import encode
 from crewgate.core.audit.records import CallEnd, CallOutcome
-from crewgate.core.credits import format_credits
+from crewgate.core.credits import CREDITS_LEFT, CREDITS_USED, format_credits
 from crewgate.core.http_types import HeaderField
 from crewgate.gateway import cors
 from crewgate.gateway.call.call_metrics import UNKNOWN
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.termination import send_termination
 from crewgate.gateway.call.undecided_call import UndecidedCall
-from crewgate.gateway.headers import LEFT, USED
 
 _T = TypeVar("_T")
 
@@ -112,8 +111,8 @@ class FanOutCall(InFlightCall):
         exchange, entry = self._pending.exchange, self._pending.entry
         headers = [
             *reply.headers,
-            (USED, format_credits(0).encode()),
-            (LEFT, format_credits(self.permit.branch_unspent_micro).encode()),
+            (CREDITS_USED, format_credits(0).encode()),
+            (CREDITS_LEFT, format_credits(self.permit.branch_unspent_micro).encode()),
         ]
         if entry is not None and entry.cors is not None:
             headers = cors.shared(entry.cors, exchange.request, headers)

@@ -172,7 +172,13 @@ class Listeners:
         gateway = self._make_gateway(_policy(prepared.section), routes)
         counters = ListenerCounters(prepared.section.name, self._metrics)
         listener = Listener(
-            sock, prepared.context, gateway.accept, self._poller, peer_authorizer, counters
+            sock,
+            prepared.context,
+            gateway.accept,
+            self._poller,
+            peer_authorizer,
+            counters,
+            gateway.straight.client,
         )
         self._nursery.start_soon(listener.run)
         return OpenListener(listener, gateway, peer_authorizer, prepared)

@@ -188,7 +188,7 @@ def test_a_refusal_for_credit_says_how_much_was_needed(price: int, need: int) ->
     """The tool's price, or the call's own."""
     house = Gatehouse(World.make())
     judge = GateAuthorizer(house.table, 0, house.world.policy, Agent().ask)
-    judge._gate = house.gate
+    judge.gate = house.gate
     token = house.world.mint(credit_quota=25)
     for _ in range(2):
         house.permit(token).settle()
@@ -205,7 +205,7 @@ def test_a_refusal_by_the_crews_hour_says_when_that_ends(hours: int) -> None:
     hour = house.world.now // 3600
     now = hour * 3600.0 + 60
     judge = GateAuthorizer(house.table, 0, house.world.policy, Agent().ask, lambda: now)
-    judge._gate = house.gate
+    judge.gate = house.gate
     token = house.world.mint()
     for at in (now + hours * 3600, now + hours * 3600, now):
         verdict = judge.decide(token, 0)
@@ -225,7 +225,7 @@ def test_a_branch_s_own_credits_never_come_back() -> None:
     """Nor does a crew's for a call that needs more than the cap of an hour."""
     house = Gatehouse(World.make(hourly_max=20))
     judge = GateAuthorizer(house.table, 0, house.world.policy, Agent().ask)
-    judge._gate = house.gate
+    judge.gate = house.gate
     assert house.reason(house.world.mint(credit_quota=5)) is Reason.CREDITS_EXHAUSTED
     verdict = judge.decide(house.world.mint(credit_quota=5), 0)
     assert isinstance(verdict, Denial)

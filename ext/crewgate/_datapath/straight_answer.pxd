@@ -1,0 +1,14 @@
+"""The C interface of the answers to straight calls."""
+
+from libc.stdint cimport int32_t
+
+from crewgate._datapath.http2_protocol cimport HTTP2Protocol
+from crewgate._datapath.plain_answer cimport PlainAnswer
+from crewgate._datapath.straightness cimport StraightRoute
+from crewgate._native.permit cimport Permit
+
+
+# Queue the whole answer for the client. Return False, with nothing changed, if the Python way must
+# choose its fields. Raises ngh2.StreamUnavailableError if the client has closed the stream.
+cdef bint send_answer(HTTP2Protocol protocol, int32_t stream, StraightRoute route, Permit permit,
+                      PlainAnswer answer) except -1

@@ -1,0 +1,62 @@
+"""The C interface of straight calls, of their listener, and of their clients' connections."""
+
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+
+from crewgate._datapath.ended_calls cimport EndedCallQueue
+from crewgate._datapath.grant_cache cimport GrantCache
+from crewgate._datapath.http1_connection cimport HTTP1Connection
+from crewgate._datapath.http2_protocol cimport HTTP2Protocol, RequestTaker
+from crewgate._datapath.in_flight cimport InFlightCall, InFlightCalls
+from crewgate._datapath.request_arena cimport ArenaRequest
+from crewgate._datapath.straightness cimport StraightRoute, StraightRoutes
+from crewgate._native.audit_line cimport AuditLines, AuditLineTemplate
+from crewgate._native.fields cimport message_field
+from crewgate._native.request_id cimport RequestIds
+
+
+cdef class StraightListener:
+    cdef object gateway                 # has `policy` and `routes`
+    cdef object services                # the CallServices of the worker, and parts of it:
+    cdef InFlightCalls in_flight
+    cdef EndedCallQueue ended
+    cdef AuditLines audit_lines
+    cdef RequestIds request_ids
+    cdef object support                 # the StraightSupport, and part of it:
+    cdef GrantCache identities          # of IdentityHeaders
+    cdef StraightRoutes routes          # those of the last request
+    cdef readonly uint64_t begun        # calls
+    cdef readonly uint64_t given_up     # those of them that became ordinary calls
+
+    cdef StraightRoutes current_routes(self)
+
+
+cdef class StraightClient(RequestTaker):
+    cdef StraightListener listener
+    cdef HTTP2Protocol protocol
+    cdef object peer                    # the ClientInfo of the connection
+    cdef str network                    # of the peer, for the audit
+    cdef bytes authority                # that of the last request, and what follows from it:
+    cdef StraightRoutes routes
+    cdef dict served                    # its straight routes; None: the listener does not serve it
+    cdef bytes origin_lines             # where its requests come from, as lines of HTTP/1.1
+
+    cdef int look_up(self, const message_field *field) except -1
+
+
+cdef class StraightCall(InFlightCall):
+    cdef StraightClient client
+    cdef readonly StraightRoute route
+    cdef readonly StraightRoutes routes
+    cdef ArenaRequest request
+    cdef HTTP1Connection connection     # None once it is over, or is an ordinary call
+    cdef readonly bytes token, request_id
+    cdef bytes head                     # of the request upstream, until it is sent
+    cdef readonly object trace          # a TraceContext, or None
+    cdef readonly int64_t arrived_wall_ns, arrived_ns, started_ns
+    cdef object ordinary                # the ProxiedCall that it has become
+    cdef bint is_over
+
+    cdef int begin(self) except -1
+    cdef object become_ordinary(self)
+    cdef int record(self, int status, int64_t answered_ns, Py_ssize_t bytes_out) except -1
+    cdef AuditLineTemplate template(self)

@@ -1,0 +1,359 @@
+"""Carries straight calls from their permit to their answer, by compiled code alone.
+
+`straightness` says which requests are straight. This module takes such a request through the five
+steps of gateway/call/gateway.py, with the same parts: the gate, the field filters, the connections
+to the tool's servers, the audit lines, the metrics and the settlement.
+
+It knows only calls that go as usual. If anything else happens to a call, it becomes an ordinary one
+(`become_ordinary`), and the Python way goes on with it: if its answer is unusual, fails or is late,
+if its client leaves, if it is revoked or expires, or if the worker drains. No function here answers
+with a problem, sends a request twice, or ends a call otherwise than with the outcome "done".
+"""
+
+from ngh2 import StreamUnavailableError
+
+from crewgate.core.audit.records import CallInfo, CallOutcome
+from crewgate.core.trace_context import TRACEPARENT
+from crewgate.errors import UpstreamError
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.string cimport memcmp
+
+from crewgate._datapath.ended_calls cimport EndedCallQueue
+from crewgate._datapath.http1_connection cimport HTTP1Connection
+from crewgate._datapath.http2_protocol cimport HTTP2Protocol, RequestTaker
+from crewgate._datapath.in_flight cimport InFlightCall
+from crewgate._datapath.plain_answer cimport PlainAnswer
+from crewgate._datapath.request_arena cimport ArenaRequest
+from crewgate._datapath.straight_answer cimport send_answer
+from crewgate._datapath.straightness cimport StraightRoute, StraightRoutes, straight_route_of
+from crewgate._native.audit_line cimport (
+    AuditLines, AuditLineTemplate, CallTimes, Ending, serial_of, trace_of as trace_text_of,
+)
+from crewgate._native.bearer cimport bearer_search
+from crewgate._native.fields cimport (
+    SLICES_USUAL, field_lines_put, field_lines_size, message_field,
+)
+from crewgate._native.gate cimport Gate
+from crewgate._native.permit cimport Permit
+from crewgate._native.request_id cimport RequestIds
+
+from crewgate._native.fields import written
+
+cdef extern from "clock.h" nogil:
+    const int CLOCK_MONOTONIC, CLOCK_REALTIME
+    uint64_t cg_clock_ns(int clock)
+
+cdef extern from "audit_format.h" nogil:
+    const int UUID_CHARS
+    char *text_put(char *to, const char *text, size_t n) noexcept
+    char *text_uuid(char *to, const unsigned char *id) noexcept
+
+cdef object DONE = CallOutcome.DONE
+cdef bytes DONE_TEXT = DONE.value.encode()
+cdef bytes TRACE = TRACEPARENT
+cdef bytes HOST = b" HTTP/1.1\r\nhost: "
+cdef bytes LINE_END = b"\r\n"
+cdef bytes REQUEST_ID = b"x-crewgate-request: "
+
+
+cdef inline char *put(char *to, bytes text) noexcept:
+    return text_put(to, PyBytes_AS_STRING(text), <size_t>PyBytes_GET_SIZE(text))
+
+
+cdef inline bytes slice_of(const unsigned char *text, size_t size):
+    return PyBytes_FromStringAndSize(<const char *>text, size)
+
+
+cdef class StraightListener:
+    """See the stub."""
+
+    def __init__(self, gateway, services, support, RequestIds request_ids not None):
+        self.gateway = gateway
+        self.services = services
+        self.support = support
+        self.identities = support.identities
+        self.in_flight = services.in_flight
+        self.ended = services.settlements
+        self.audit_lines = services.audit_lines
+        self.request_ids = request_ids
+
+    cdef StraightRoutes current_routes(self):
+        """Return the routes in force; a reload replaces them."""
+        policy, table = self.gateway.policy, self.gateway.routes
+        if self.routes is None or self.routes.table is not table or (
+                self.routes.policy is not policy):
+            self.routes = StraightRoutes(policy, table, self.support.via_of)
+        return self.routes
+
+    def client(self, HTTP2Protocol protocol not None, peer):
+        return StraightClient(self, protocol, peer)
+
+
+cdef class StraightClient(RequestTaker):
+    """See the stub."""
+
+    def __init__(self, StraightListener listener not None, HTTP2Protocol protocol not None, peer):
+        self.listener = listener
+        self.protocol = protocol
+        self.peer = peer
+        self.network = listener.support.network_of(peer.address)
+
+    cdef bint take(self, HTTP2Protocol protocol, ArenaRequest request) except -1:
+        """Carry a request as a straight call; return False, with nothing changed, if it is none."""
+        cdef StraightRoute route
+        cdef StraightCall call
+        if request.authority == NULL:
+            return False
+        self.look_up(request.authority)
+        if self.served is None:
+            return False
+        route = straight_route_of(self.served, request)
+        if route is None:
+            return False
+        call = permitted_call(self, request, route)
+        if call is None:
+            return False
+        call.begin()
+        return True
+
+    cdef int look_up(self, const message_field *field) except -1:
+        """Find what follows from the authority of a request, unless it is that of the last one."""
+        cdef StraightRoutes routes = self.listener.current_routes()
+        if (self.routes is routes and self.authority is not None
+                and <size_t>PyBytes_GET_SIZE(self.authority) == field.value_size
+                and memcmp(PyBytes_AS_STRING(self.authority), field.value, field.value_size) == 0):
+            return 0
+        self.authority = slice_of(field.value, field.value_size)
+        self.routes = routes
+        self.served = routes.served_at(self.authority)
+        if self.served is not None:
+            self.origin_lines = self.listener.support.origin_lines(
+                self.peer.address, self.authority, "2")
+        return 0
+
+
+cdef StraightCall permitted_call(
+        StraightClient client, ArenaRequest request, StraightRoute route):
+    """Return the call of a straight request, with its permit and an idle connection; None if the
+    Python way must see to it. Then nothing has changed: a reservation, if made, was given back."""
+    cdef StraightListener listener = client.listener
+    cdef const message_field *fields = request.block.fields
+    cdef const message_field *target = request.path
+    cdef size_t count = request.block.field_count
+    cdef size_t query_begin = min(route.path_size + 1, target.value_size)
+    cdef bearer_search search
+    cdef const message_field *kept[SLICES_USUAL]
+    cdef Py_ssize_t kept_count
+    cdef StraightCall call
+    cdef Permit permit
+    if not route.tokens.search(fields, count, target.value + query_begin,
+                               target.value_size - query_begin, &search):
+        return None
+    # A target that is shorter than the token cannot show it to the tool.
+    if search.token == NULL or target.value_size >= search.size:
+        return None
+    kept_count = route.filter.select(
+        fields + request.pseudo_count, count - request.pseudo_count, search.token, search.size,
+        kept)
+    if kept_count < 0 or not listener.services.sink.ready():
+        return None
+    call = StraightCall.__new__(StraightCall)
+    call.client = client
+    call.route = route
+    call.routes = client.routes
+    call.request = request
+    call.peer = client.peer
+    call.token = slice_of(search.token, search.size)
+    call.request_id = listener.request_ids.make()
+    call.arrived_wall_ns = <int64_t>cg_clock_ns(CLOCK_REALTIME)
+    call.arrived_ns = <int64_t>cg_clock_ns(CLOCK_MONOTONIC)
+    verdict = (<Gate>listener.services.authorizer.gate).verdict(
+        call.token, route.tool, call.request_id, client.peer.crew, call.routes.policy.observe,
+        False, -1, False, None)
+    if type(verdict) is not Permit:
+        return None
+    permit = verdict
+    call.permit = permit
+    # The client may have closed the stream already. A connection that was taken must be used.
+    if permit.observed_reason is None and client.protocol.engine.own(request.stream, call):
+        call.connection = route.idle_connection(permit)
+        if call.connection is None:
+            client.protocol.engine.disown(request.stream)
+    if call.connection is None:
+        permit.end(0)
+        return None
+    call.trace = context_of(listener, request, call.routes.table.trace_sample)
+    call.head = head_of(call, kept, <size_t>kept_count)
+    return call
+
+
+cdef object context_of(StraightListener listener, ArenaRequest request, double sample):
+    """Return the TraceContext of a request; None if it belongs to no trace."""
+    cdef const message_field *field
+    cdef size_t at
+    for at in range(request.pseudo_count, request.block.field_count):
+        field = &request.block.fields[at]
+        if field.name_size == <size_t>PyBytes_GET_SIZE(TRACE) and memcmp(
+                field.name, PyBytes_AS_STRING(TRACE), field.name_size) == 0:
+            return listener.support.trace_of(request.python_fields(), sample)
+    return listener.support.trace_of((), sample) if sample else None
+
+
+cdef bytes head_of(StraightCall call, const message_field **kept, size_t count):
+    """Return the head of the request upstream, as `UndecidedCall.head` describes it.
+
+    It has the client's fields, where the request came from, who calls, the tool's own fields, the
+    trace, and the id of the request.
+    """
+    cdef StraightRoute route = call.route
+    cdef StraightClient client = call.client
+    cdef const message_field *target = call.request.path
+    cdef size_t query_size = target.value_size - route.path_size
+    cdef bytes trace = b"" if call.trace is None else written(call.trace.headers(call.token))
+    cdef bytes identity = client.listener.identities.value_of(call.permit.grant).lines
+    cdef bytes authority = call.connection.authority
+    cdef bytes head = PyBytes_FromStringAndSize(
+        NULL,
+        len(route.begin) + query_size + len(HOST) + len(authority) + len(LINE_END)
+        + field_lines_size(kept, count) + len(client.origin_lines) + len(identity)
+        + len(route.own_lines) + len(trace) + len(REQUEST_ID) + UUID_CHARS + len(LINE_END)
+        + len(route.framing) + len(LINE_END))
+    cdef char *to = put(PyBytes_AS_STRING(head), route.begin)
+    to = text_put(to, <const char *>target.value + route.path_size, query_size)
+    to = put(put(put(to, HOST), authority), LINE_END)
+    to = field_lines_put(to, kept, count)
+    to = put(put(put(put(to, client.origin_lines), identity), route.own_lines), trace)
+    to = text_uuid(
+        put(to, REQUEST_ID), <const unsigned char *>PyBytes_AS_STRING(call.request_id))
+    put(put(put(to, LINE_END), route.framing), LINE_END)
+    return head
+
+
+cdef class StraightCall(InFlightCall):
+    """See the stub."""
+
+    cdef int begin(self) except -1:
+        """Send the request upstream."""
+        cdef StraightListener listener = self.client.listener
+        listener.in_flight.add_call(self)  # before anything can revoke it unseen
+        self.started_ns = <int64_t>cg_clock_ns(CLOCK_MONOTONIC)
+        self.connection.begin_straight(self, self.head, len(self.head), False)
+        self.head = None
+        listener.begun += 1
+        return 0
+
+    # Called by the connection to the server, by the client's stream, and by whoever ends calls.
+
+    cpdef answered(self, connection):
+        """Pass the whole answer on, and end the call."""
+        cdef HTTP1Connection carrier = connection
+        cdef int64_t now = <int64_t>cg_clock_ns(CLOCK_MONOTONIC)
+        cdef PlainAnswer answer = carrier.plain
+        cdef Py_ssize_t bytes_out = answer.read.body_size
+        cdef int status = answer.read.status
+        try:
+            is_usual = send_answer(
+                self.client.protocol, self.request.stream, self.route, self.permit, answer)
+        except StreamUnavailableError:  # the client has reset it
+            is_usual = False
+        if not is_usual:
+            carrier.continue_with(self.become_caller(carrier))
+            return
+        self.is_over = True
+        carrier.release()
+        self.client.listener.in_flight.remove_call(self)
+        self.record(status, now, bytes_out)
+        self.connection = None
+
+    cdef int stream_closed(self, int32_t stream, uint32_t code) except -1:
+        """End the call, because the client has left."""
+        if not self.is_over:
+            self.become_ordinary()
+        if self.ordinary is not None:
+            self.ordinary.lost()
+        return 0
+
+    def end(self, outcome):
+        if self.is_over:
+            return False
+        return self.become_ordinary().end(outcome)
+
+    cpdef become_caller(self, connection):
+        """Return the ordinary call that goes on in place of this one."""
+        cdef HTTP2Protocol protocol = self.client.protocol
+        exchange = protocol.exchange_of(self.request)
+        if exchange is None:
+            exchange = protocol.closed_exchange(self.request)
+        self.is_over = True
+        self.client.listener.given_up += 1
+        self.ordinary = self.client.listener.support.take_over(self, exchange, connection)
+        self.connection = None
+        return self.ordinary
+
+    cdef object become_ordinary(self):
+        """Have the ordinary call go on with what has arrived of the answer."""
+        cdef HTTP1Connection connection = self.connection
+        ordinary = self.become_caller(connection)
+        try:
+            connection.continue_with(ordinary)
+        except UpstreamError as error:
+            connection.failed(error)
+        return ordinary
+
+    cdef int record(self, int status, int64_t answered_ns, Py_ssize_t bytes_out) except -1:
+        """Record, count and settle the call, as `call_audit_line.record_end` does."""
+        cdef StraightListener listener = self.client.listener
+        cdef Permit permit = self.permit
+        cdef uint64_t price = permit.price_micro
+        cdef AuditLineTemplate template = self.template()
+        cdef Ending ending
+        cdef CallTimes times
+        times.arrived, times.started, times.sent = self.arrived_ns, self.started_ns, self.started_ns
+        times.answered = answered_ns
+        times.ended = <int64_t>cg_clock_ns(CLOCK_MONOTONIC)
+        ending.time_ns = self.arrived_wall_ns
+        ending.cost_micro = price if permit.has_reservation or not price else 0
+        ending.remaining_micro = permit.lease_remaining_micro
+        ending.has_remaining = True
+        ending.duration_us = (times.ended - times.started) // 1000
+        ending.status = status
+        ending.bytes_in = 0
+        ending.bytes_out = bytes_out
+        ending.id = <const unsigned char *>PyBytes_AS_STRING(self.request_id)
+        ending.outcome = PyBytes_AS_STRING(DONE_TEXT)
+        ending.outcome_size = len(DONE_TEXT)
+        ending.would, ending.would_size = NULL, 0
+        ending.certificate_size = serial_of(self.peer.serial_text, &ending.certificate)
+        trace = "" if self.trace is None else self.trace.text
+        ending.trace_size = trace_text_of(trace, &ending.trace)
+        cdef bytes line = template.written(&ending)
+        cdef EndedCallQueue ended = listener.ended
+        ended.add_ended(line, permit, price)
+        if not template.count_call(ended.calls, DONE, status, len(line), &times, price,
+                                   ending.cost_micro):
+            series = listener.services.call_metrics.series_of(
+                self.info, permit.grant.caller, DONE, "", status)
+            template.remember(series, DONE, status)
+            template.count_call(ended.calls, DONE, status, len(line), &times, price,
+                                ending.cost_micro)
+        if trace:
+            listener.support.add_exemplar(ended.calls, trace)
+        return 0
+
+    cdef AuditLineTemplate template(self):
+        """Return the part of the record that the calls of a token have in common."""
+        cdef AuditLines lines = self.client.listener.audit_lines
+        grant = self.permit.grant
+        found = lines.find(grant, self.route.entry.name, self.route.method,
+                           self.routes.policy.name, self.client.network)
+        return lines.line(self.info, grant) if found is None else found
+
+    @property
+    def info(self):
+        """The CallInfo, as `call_description.describe` makes it."""
+        return CallInfo(
+            self.arrived_wall_ns, self.request_id, self.routes.policy.name, self.client.network,
+            self.route.entry.name, self.route.method, self.peer.serial_text,
+            "" if self.trace is None else self.trace.text, self.arrived_ns)

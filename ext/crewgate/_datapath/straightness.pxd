@@ -1,0 +1,42 @@
+"""The C interface of straightness: the routes of straight calls, and which requests take them."""
+
+from crewgate._datapath.connection_pool cimport ConnectionPool
+from crewgate._datapath.http1_connection cimport HTTP1Connection
+from crewgate._datapath.request_arena cimport ArenaRequest
+from crewgate._native.bearer cimport TokenFinder
+from crewgate._native.fields cimport Filter
+from crewgate._native.permit cimport Permit
+
+
+cdef class StraightRoute:
+    cdef readonly object entry          # its ToolRoute, and parts of it:
+    cdef Py_ssize_t tool                # the number for the gate
+    cdef ConnectionPool pool
+    cdef TokenFinder tokens
+    cdef Filter filter                  # of the fields that go upstream
+    cdef Filter with_length             # of those that come back, if they may have a length
+    cdef Filter without_length
+    cdef bytes own_lines                # what the gateway adds for the tool, as lines of HTTP/1.1
+    cdef bytes via                      # of its answers
+    cdef readonly str method
+    cdef bint is_idempotent
+    cdef bytes framing                  # the line that says how long the body is; may be empty
+    cdef size_t path_size               # of the path that clients use
+    cdef bytes begin                    # of the request line upstream: method, blank, path there
+
+    cdef HTTP1Connection idle_connection(self, Permit permit)
+
+
+cdef class StraightRoutes:
+    cdef readonly object policy         # the ListenerPolicy
+    cdef readonly object table          # the RouteTable
+    cdef object via_of                  # returns the Via field for an HTTP version
+    cdef dict by_host                   # host, or None -> routes by b"METHOD path"
+    cdef dict by_authority              # as clients send it -> one of these; None: not served
+
+    cdef dict served_at(self, bytes authority)
+    cdef dict routes_of(self, object host)
+
+
+# Return the route of a request if the request is straight, else None.
+cdef StraightRoute straight_route_of(dict routes, ArenaRequest request)

@@ -1,0 +1,167 @@
+"""Decides which requests are straight: which calls compiled code carries alone, without Python.
+
+A route is straight if it says everything about its calls in advance (`is_straight_route`):
+
+1. Its path is literal, so that method and path find it by one lookup.
+2. Its price is fixed, and its calls are not judged by their bodies.
+3. Its server speaks HTTP/1.1, and gets no forwarding fields from the client.
+4. No web page may call it, so its answers have no fields of CORS.
+
+A request is straight if its route is, and (`straight_route_of`):
+
+1. It is complete: its head ends the stream, and announces no body.
+2. The listener serves its authority, and there is no Host beside that.
+3. Its query has only characters that a query may have.
+
+`straight_call` then looks for the token and asks the gate, as for every call. If the gate permits
+the call and a connection to the server is idle, the call is straight. Every other request becomes
+an exchange, and the Python way (gateway/call) answers it. This module refuses no request.
+"""
+
+from crewgate import limits
+from crewgate.core import protected_resource
+from crewgate.core.http_types import IDEMPOTENT_METHODS, METHODS_WITH_BODY
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport uint8_t
+from libc.string cimport memchr, memcmp, memcpy
+
+from crewgate._datapath.http1_connection cimport HTTP1Connection
+from crewgate._datapath.request_arena cimport ArenaRequest
+from crewgate._native.fields cimport message_field
+from crewgate._native.permit cimport Permit
+
+cdef extern from "request_line.h" nogil:
+    const uint8_t IN_TARGET
+    void line_prepare() noexcept
+    bint line_is(const unsigned char *text, size_t n, uint8_t kind) noexcept
+    bint line_is_authority(const unsigned char *text, size_t n) noexcept
+
+line_prepare()
+
+cdef size_t FIELDS_MAX = limits.head_fields_max
+cdef Py_ssize_t AUTHORITY_BYTES_MAX = limits.authority_bytes_max
+cdef Py_ssize_t AUTHORITIES_MAX = limits.straight_authorities_max
+cdef bytes METADATA_PATH = protected_resource.PATH.encode()
+# HEAD has another answer, and the gateway itself answers some OPTIONS.
+cdef frozenset METHODS = frozenset({b"GET", b"POST", b"PUT", b"PATCH", b"DELETE"})
+
+
+def is_straight_route(entry, bytes method not None, bytes path not None):
+    """See the stub."""
+    return (
+        method in METHODS
+        and not path.startswith(METADATA_PATH)  # the gateway itself answers there
+        and entry.tariff is None
+        and entry.endpoint is None
+        and not entry.is_group
+        and not entry.decides_on_body
+        and not entry.is_http2
+        and not entry.fields.keeps_origin
+        and entry.cors is None
+    )
+
+
+cdef StraightRoute straight_route_of(dict routes, ArenaRequest request):
+    cdef message_field *target = request.path
+    cdef message_field *method = request.method
+    cdef size_t size, at
+    cdef const unsigned char *mark
+    if not request.ends or target == NULL or method == NULL:
+        return None
+    if request.block.field_count - request.pseudo_count > FIELDS_MAX:
+        return None
+    if not is_text(request.scheme, b"https", 5):
+        return None
+    for at in range(request.pseudo_count, request.block.field_count):
+        if is_name(&request.block.fields[at], b"host", 4) or (
+                is_name(&request.block.fields[at], b"content-length", 14)):
+            return None
+    size = target.value_size
+    mark = <const unsigned char *>memchr(target.value, c"?", size)
+    if mark != NULL:
+        size = <size_t>(mark - target.value)
+        if size + 1 < target.value_size and (
+                not line_is(mark + 1, target.value_size - size - 1, IN_TARGET)):
+            return None
+    return routes.get(line_of(method, target.value, size))
+
+
+cdef inline bint is_text(message_field *field, const char *text, size_t size) noexcept:
+    return field != NULL and field.value_size == size and memcmp(field.value, text, size) == 0
+
+
+cdef inline bint is_name(message_field *field, const char *name, size_t size) noexcept:
+    return field.name_size == size and memcmp(field.name, name, size) == 0
+
+
+cdef bint is_authority(bytes text) noexcept:
+    return len(text) <= AUTHORITY_BYTES_MAX and line_is_authority(
+        <const unsigned char *>PyBytes_AS_STRING(text), <size_t>len(text))
+
+
+cdef bytes line_of(message_field *method, const unsigned char *path, size_t size):
+    """Return the method, a blank and the path."""
+    cdef bytes line = PyBytes_FromStringAndSize(NULL, method.value_size + 1 + size)
+    cdef char *text = PyBytes_AS_STRING(line)
+    memcpy(text, method.value, method.value_size)
+    text[method.value_size] = c" "
+    memcpy(text + method.value_size + 1, path, size)
+    return line
+
+
+cdef class StraightRoute:
+    """See the stub."""
+
+    def __init__(self, entry, bytes method not None, bytes path not None, bytes via not None):
+        self.entry = entry
+        self.tool = entry.index
+        self.pool = entry.pool
+        self.tokens = entry.tokens
+        self.filter = entry.fields.filter
+        self.with_length, self.without_length = entry.fields.responses
+        self.own_lines = entry.lines
+        self.via = via
+        self.method = method.decode()
+        self.is_idempotent = method in IDEMPOTENT_METHODS
+        self.framing = b"content-length: 0\r\n" if method in METHODS_WITH_BODY else b""
+        self.path_size = len(path)
+        self.begin = method + b" " + entry.path_of(path)
+
+    cdef HTTP1Connection idle_connection(self, Permit permit):
+        """Take an idle connection for a call with this permit; None if there is none."""
+        return self.pool.take_idle(self.pool.reuse_key(permit), self.is_idempotent)
+
+
+cdef class StraightRoutes:
+    """See the stub."""
+
+    def __init__(self, policy, table, via_of):
+        self.policy = policy
+        self.table = table
+        self.via_of = via_of
+        self.by_host = {}
+        self.by_authority = {}
+
+    cdef dict served_at(self, bytes authority):
+        """Return the straight routes at an authority; None if the listener does not serve it."""
+        if authority in self.by_authority:
+            return self.by_authority[authority]
+        routes = None
+        if is_authority(authority) and self.policy.serves(authority):
+            routes = self.routes_of(self.table.router.host(authority))
+        if len(self.by_authority) >= AUTHORITIES_MAX:
+            self.by_authority.clear()
+        self.by_authority[authority] = routes
+        return routes
+
+    cdef dict routes_of(self, object host):
+        """Return the straight routes at a host of the router."""
+        if host not in self.by_host:
+            self.by_host[host] = {
+                method + b" " + path: StraightRoute(
+                    entry, method, path, self.via_of(entry.version)[1])
+                for method, path, entry in self.table.literal_routes(host)
+                if is_straight_route(entry, method, path)
+            }
+        return self.by_host[host]

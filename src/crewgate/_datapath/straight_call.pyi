@@ -1,0 +1,68 @@
+"""Carries straight calls from their permit to their answer, by compiled code alone.
+
+A call that does not go as usual becomes an ordinary one, and the Python way goes on with it.
+"""
+
+from crewgate._datapath.http2_protocol import HTTP2Protocol, RequestTaker
+from crewgate._datapath.in_flight import InFlightCall
+from crewgate._datapath.straightness import StraightRoute, StraightRoutes
+from crewgate._native.request_id import RequestIds
+from crewgate.core.audit.records import CallInfo
+from crewgate.core.trace_context import TraceContext
+from crewgate.gateway.call.call_services import CallServices
+from crewgate.gateway.call.straight_support import RoutedListener, StraightSupport
+from crewgate.server.request import ClientInfo
+
+class StraightListener:
+    """What the straight calls of one listener share."""
+
+    @property
+    def begun(self) -> int:
+        """How many calls were begun as straight ones."""
+
+    @property
+    def given_up(self) -> int:
+        """How many of them have become ordinary calls."""
+
+    def __init__(
+        self,
+        gateway: RoutedListener,
+        services: CallServices,
+        support: StraightSupport,
+        request_ids: RequestIds,
+    ) -> None:
+        """`gateway` has the policy and the routes in force, which a reload replaces."""
+
+    def client(self, protocol: HTTP2Protocol, peer: ClientInfo) -> RequestTaker:
+        """Return what takes the straight requests of one connection of `peer`."""
+
+class StraightCall(InFlightCall):
+    """A straight call in flight, until it is answered or becomes an ordinary call.
+
+    On the monotonic clock: `arrived_ns` is when its request arrived, and `started_ns` when it was
+    permitted and sent.
+    """
+
+    @property
+    def route(self) -> StraightRoute:
+        """Its route."""
+
+    @property
+    def routes(self) -> StraightRoutes:
+        """The routes of the configuration that it began with."""
+
+    @property
+    def token(self) -> bytes:
+        """The token of its caller."""
+
+    @property
+    def trace(self) -> TraceContext | None:
+        """Its place in a trace; None if it belongs to none."""
+
+    @property
+    def started_ns(self) -> int:
+        """When it was permitted and sent."""
+
+    @property
+    def info(self) -> CallInfo:
+        """Its facts, as the audit records them."""

@@ -1,0 +1,44 @@
+"""Decides which requests are straight: which calls compiled code carries alone, without Python.
+
+The source, ext/crewgate/_datapath/straightness.pyx, begins with the conditions.
+"""
+
+from collections.abc import Callable
+
+from crewgate.core.http_types import HeaderField
+from crewgate.gateway.call.undecided_call import ListenerPolicy
+from crewgate.gateway.routes import RouteTable
+from crewgate.gateway.tool_route import ToolRoute
+
+def is_straight_route(entry: ToolRoute, method: bytes, path: bytes) -> bool:
+    """Return whether the calls of a literal route may be straight."""
+
+class StraightRoute:
+    """A route whose calls may be straight, with all that they have in common."""
+
+    @property
+    def entry(self) -> ToolRoute:
+        """The route as the Python way knows it."""
+
+    @property
+    def method(self) -> str:
+        """The method of its requests."""
+
+    def __init__(self, entry: ToolRoute, method: bytes, path: bytes, via: bytes) -> None:
+        """`path` is the literal path that clients use, and `via` the Via field of answers."""
+
+class StraightRoutes:
+    """The straight routes of one listener and configuration, by host, method and path."""
+
+    @property
+    def policy(self) -> ListenerPolicy:
+        """The rules of the listener."""
+
+    @property
+    def table(self) -> RouteTable:
+        """All routes of the configuration."""
+
+    def __init__(
+        self, policy: ListenerPolicy, table: RouteTable, via_of: Callable[[str], HeaderField]
+    ) -> None:
+        """`via_of` returns the Via field for the HTTP version of an answer."""

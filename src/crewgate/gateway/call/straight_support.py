@@ -1,0 +1,90 @@
+"""What compiled code asks of Python for straight calls, and how one becomes an ordinary call.
+
+`_datapath/straight_call` carries a straight call as long as everything is as usual. If anything
+else happens, it gives the call to `take_over`. The `ProxiedCall` that this makes is in the state
+that it would be in if it had carried the call from the start.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple, Protocol
+
+from crewgate._datapath.grant_cache import GrantCache
+from crewgate._datapath.straight_call import StraightCall, StraightListener
+from crewgate._native.metrics import CallBatch
+from crewgate._native.request_id import RequestIds
+from crewgate.core.http_types import HeaderField
+from crewgate.core.trace_context import TraceContext
+from crewgate.gateway.call.call_description import network_of
+from crewgate.gateway.call.call_metrics import add_exemplar
+from crewgate.gateway.call.call_services import CallServices
+from crewgate.gateway.call.proxied_call import ProxiedCall
+from crewgate.gateway.call.undecided_call import (
+    ListenerPolicy,
+    UndecidedCall,
+    forwardable_headers,
+)
+from crewgate.gateway.forwarded_headers import forwarded_header_lines, via
+from crewgate.gateway.headers import IdentityHeaders
+from crewgate.gateway.routes import RouteTable
+from crewgate.gateway.trace_propagation import trace_of
+from crewgate.server.exchange import Exchange
+from crewgate.upstream.interfaces import RequestStream
+
+
+class RoutedListener(Protocol):
+    """The gateway of one listener; a reload replaces its policy and its routes."""
+
+    policy: ListenerPolicy
+    routes: RouteTable
+
+
+TakeOver = Callable[[StraightCall, Exchange, RequestStream], ProxiedCall]
+
+
+class StraightSupport(NamedTuple):
+    """The functions of the gateway that straight calls use."""
+
+    identities: "GrantCache[IdentityHeaders]"
+    take_over: TakeOver
+    network_of: Callable[[str], str] = network_of
+    origin_lines: Callable[[str, bytes, str], bytes] = forwarded_header_lines
+    trace_of: Callable[[Sequence[HeaderField], float], TraceContext | None] = trace_of
+    via_of: Callable[[str], HeaderField] = via
+    add_exemplar: Callable[[CallBatch, str], None] = add_exemplar
+
+
+def straight_listener(
+    gateway: RoutedListener,
+    services: CallServices,
+    identities: "GrantCache[IdentityHeaders]",
+    request_ids: RequestIds,
+) -> StraightListener:
+    """Return what takes the straight calls of the listener of `gateway`."""
+    support = StraightSupport(identities, partial(take_over, services, identities))
+    return StraightListener(gateway, services, support, request_ids)
+
+
+def take_over(
+    services: CallServices,
+    identities: "GrantCache[IdentityHeaders]",
+    call: StraightCall,
+    exchange: Exchange,
+    stream: RequestStream,
+) -> ProxiedCall:
+    """Return the ordinary call that goes on in place of a straight one.
+
+    `exchange` is that of its request, and `stream` has carried the request upstream.
+    """
+    entry, token, grant = call.route.entry, call.token, call.permit.grant
+    exchange.body_bytes_max = entry.body_bytes_max
+    fields = forwardable_headers(exchange.request, entry, token)
+    crew = exchange.peer.crew
+    pending = UndecidedCall(
+        exchange, call.routes.table, entry, token, crew, fields, call.info, call.trace
+    )
+    head = pending.head(entry, fields, identities.of(grant))
+    ordinary = ProxiedCall(services, pending, entry, head, call.permit)
+    ordinary.go_on(stream, call.started_ns)
+    services.in_flight.replace(call, ordinary)
+    return ordinary

@@ -1,0 +1,142 @@
+"""Calls that compiled code carries alone: the same for all that see them as on the Python way."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from two_ways import OK, Seen, Way, two_ways
+
+Fields = list[tuple[bytes, bytes]]
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+CROWDED = (
+    b"HTTP/1.1 200 OK\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\nX-Crewgate-Crew: liar\r\n"
+    b"Keep-Alive: timeout=9\r\nVia: 1.0 old\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n"
+    b"Content-Length: 2\r\n\r\nok"
+)
+PARENT = (b"traceparent", b"00-" + b"ab" * 16 + b"-" + b"cd" * 8 + b"-01")
+
+
+def _asks(way: Way, *fields: tuple[bytes, bytes], path: bytes = b"/summary") -> Fields:
+    return [
+        (b":method", b"GET"),
+        (b":scheme", b"https"),
+        (b":path", path),
+        (b":authority", b"gateway.example:8443"),
+        (b"authorization", b"Bearer " + way.token),
+        *fields,
+    ]
+
+
+async def _both(
+    ways: tuple[Way, Way],
+    *fields: tuple[bytes, bytes],
+    path: bytes = b"/summary",
+    answer: Sequence[bytes] = (OK,),
+) -> tuple[Seen, bool]:
+    """What a request causes, the same both ways, and whether compiled code carried it alone."""
+    straight, ordinary = ways
+    before = straight.counts
+    found = await straight.ask(_asks(straight, *fields, path=path), answer)
+    expected = await ordinary.ask(_asks(ordinary, *fields, path=path), answer)
+    assert found == expected
+    taken, given_up = (now - then for now, then in zip(straight.counts, before, strict=True))
+    assert ordinary.counts == (0, 0)
+    return found, taken > given_up
+
+
+STRAIGHT: dict[str, tuple[Sequence[tuple[bytes, bytes]], bytes, Sequence[bytes]]] = {
+    "plain": ((), b"/summary", (OK,)),
+    "query": ((), b"/summary?of=a%20b&x", (OK,)),
+    "empty query": ((), b"/summary?", (OK,)),
+    "fields": (
+        (
+            (b"accept", b"*/*"),
+            (b"cookie", b"a=b"),
+            (b"te", b"trailers"),
+            (b"x-odd_name", b"1"),
+            (b"x-forwarded-for", b"1.2.3.4"),
+            (b"accept", b"text/plain"),
+        ),
+        b"/summary",
+        (OK,),
+    ),
+    "trace": ((PARENT, (b"tracestate", b"a=1"), (b"tracestate", b"b=2")), b"/summary", (OK,)),
+    "bad trace": (((b"traceparent", b"00-x"),), b"/summary", (OK,)),
+    "in pieces": ((), b"/summary", (OK[:5], OK[5:30], OK[30:-1], OK[-1:])),
+    "chunked": ((), b"/summary", (CHUNKED + b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",)),
+    "no content": ((), b"/summary", (b"HTTP/1.1 204 No Content\r\n\r\n",)),
+    "not modified": ((), b"/summary", (b"HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n",)),
+    "empty": ((), b"/summary", (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",)),
+    "an error of the tool": (
+        (),
+        b"/summary",
+        (b"HTTP/1.1 503 Later\r\nRetry-After: 3\r\nContent-Length: 2\r\n\r\nno",),
+    ),
+    "fields that do not go back": (
+        (),
+        b"/summary",
+        (CROWDED,),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STRAIGHT)
+async def test_straight_calls(case: str, tmp_path: Path) -> None:
+    """Client, tool, audit and metrics see of a straight call what they see of an ordinary one."""
+    fields, path, answer = STRAIGHT[case]
+    async with two_ways(tmp_path) as ways:
+        await _both(ways, answer=(OK,))  # opens the connections, and draws
+        found, is_straight = await _both(ways, *fields, path=path, answer=answer)
+        assert is_straight
+        assert len(found.requests) == 1
+
+
+ORDINARY: dict[str, tuple[Sequence[tuple[bytes, bytes]], bytes, Sequence[bytes]]] = {
+    "another path": ((), b"/nothing", (OK,)),
+    "an encoded path": ((), b"/%73ummary", (OK,)),
+    "a second token": (((b"authorization", b"Bearer x.y.z"),), b"/summary", (OK,)),
+    "a token in the query": ((), b"/summary?access_token=1", (OK,)),
+    "a field of the gateway": (((b"x-crewgate-crew", b"liar"),), b"/summary", (OK,)),
+    "another host": (((b"host", b"other"),), b"/summary", (OK,)),
+    "a length": (((b"content-length", b"0"),), b"/summary", (OK,)),
+    "a bad query": ((), b"/summary?\x7f", (OK,)),
+    "hints": (
+        (),
+        b"/summary",
+        (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK,),
+    ),
+    "until the end": ((), b"/summary", (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nall",)),
+    "an extended chunk": ((), b"/summary", (CHUNKED + b"2;x=y\r\nde\r\n0\r\n\r\n",)),
+    "trailers": ((), b"/summary", (CHUNKED + b"1\r\na\r\n0\r\nx-sum: 1\r\n\r\n",)),
+    "events": ((), b"/summary", (EVENTS, b"9\r\ndata: 1\n\n\r\n", b"0\r\n\r\n")),
+    "no HTTP": ((), b"/summary", (b"SSH-2.0-x\r\n",)),
+    "two lengths": (
+        (),
+        b"/summary",
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",),
+    ),
+    "length and chunks": (
+        (),
+        b"/summary",
+        (CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Length: 2\r\n\r\n") + b"0\r\n\r\n",),
+    ),
+    "large": (
+        (),
+        b"/summary",
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n", b"x" * 300_000),
+    ),
+    "more than its length": ((), b"/summary", (OK + b"?",)),
+}
+
+
+@pytest.mark.parametrize("case", ORDINARY)
+async def test_ordinary_calls(case: str, tmp_path: Path) -> None:
+    """A call that is not straight, or stops being so, has the same results; so has the next one."""
+    fields, path, answer = ORDINARY[case]
+    async with two_ways(tmp_path) as ways:
+        await _both(ways, answer=(OK,))
+        await _both(ways, *fields, path=path, answer=answer)
+        await _both(ways, answer=(OK,))
+        _, is_straight = await _both(ways, answer=(OK,))
+        assert is_straight

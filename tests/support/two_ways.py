@@ -1,0 +1,138 @@
+"""One request through two gateways, of which one may carry it straight: what each side sees."""
+
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import trio
+from gated_gateway import GatedGateway, gated_gateway
+from hpack import Decoder
+from http2_frames import ACKNOWLEDGED, Fields, Frames, head
+from hyperframe.frame import DataFrame, HeadersFrame, RstStreamFrame, WindowUpdateFrame
+from msgspec import structs
+
+from crewgate.config import Config
+
+_UUID = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_TRACE = re.compile(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_CREDIT_MICRO = 1_000_000
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Seen(NamedTuple):
+    """What one request caused, without what differs by chance: dates, ids, times and ports.
+
+    `blocks` and `body` are the client's, `reset` the code that ended its stream.
+    """
+
+    blocks: list[Fields]
+    body: bytes
+    reset: int | None
+    requests: list[bytes]
+    records: list[dict[str, object]]
+
+
+class Way:
+    """One gateway, with one HTTP/2 connection to it."""
+
+    def __init__(self, site: GatedGateway) -> None:
+        self.site = site
+        self.token = site.token(["summary.*", "search.*"]).encode()
+        self._stream: trio.SSLStream[trio.SocketStream] | None = None
+        self._number = 1
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many calls were begun as straight ones, and how many of them became ordinary."""
+        straight = self.site.world.gateway.straight
+        return straight.begun, straight.given_up
+
+    async def ask(self, fields: Fields, answer: Sequence[bytes] = (OK,)) -> Seen:
+        """Send a request without a body, and return what it causes."""
+        site, sink = self.site, self.site.world.sink
+        site.answer = answer
+        asked, recorded = len(site.asked), len(sink.records)
+        blocks, body, reset = await self._exchange(fields)
+        await site.world.settled()
+        site.world.gateway._services.settlements.flush()
+        requests = [_masked(each, site) for each in site.asked[asked:]]
+        records = [_plain(each) for each in sink.records[recorded:]]
+        return Seen(blocks, _UUID.sub(b"UUID", body), reset, requests, records)
+
+    async def _widen(self, number: int, size: int) -> None:
+        """Let the gateway send as much again."""
+        if size and self._stream is not None:
+            frames = [WindowUpdateFrame(at, window_increment=size) for at in (0, number)]
+            await self._stream.send_all(b"".join([frame.serialize() for frame in frames]))
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._stream is not None:
+            await trio.aclose_forcefully(self._stream)
+            self._stream = None
+
+    async def _exchange(self, fields: Fields) -> tuple[list[Fields], bytes, int | None]:
+        if self._stream is None:
+            self._stream = await self.site.world.edge.connect("h2")
+            self._frames, self._decoder = Frames(self._stream), Decoder()
+            await self._stream.send_all(ACKNOWLEDGED)
+            self._number = 1
+        number, self._number = self._number, self._number + 2
+        await self._stream.send_all(head(number, fields, "END_STREAM"))
+        blocks: list[Fields] = []
+        body = b""
+        while frame := await self._frames.next():
+            if frame.stream_id != number:
+                continue
+            if type(frame) is RstStreamFrame:
+                return blocks, body, frame.error_code
+            if type(frame) is HeadersFrame:
+                block = self._decoder.decode(frame.data, raw=True)
+                blocks.append([(bytes(n), bytes(v)) for n, v in block if n != b"date"])
+            elif type(frame) is DataFrame:
+                body += frame.data
+                await self._widen(number, len(frame.data))
+            if "END_STREAM" in frame.flags:
+                return blocks, body, None
+        await self.close()
+        return blocks, body, -1
+
+
+def _draw(site: GatedGateway, token: bytes) -> None:
+    """Draw enough credit that no call has to."""
+    permit = site.house.permit(token)
+    site.house.draw(permit.grant, _CREDIT_MICRO)
+    permit.release()
+
+
+def _masked(request: bytes, site: GatedGateway) -> bytes:
+    request = _TRACE.sub(b"TRACE", re.sub(rb"x-crewgate-request: [^\r]*", b"ID", request))
+    return re.sub(rb"(?<=\r\nhost: )[^\r]*", b"HOST", request)
+
+
+def _plain(record: object) -> dict[str, object]:
+    found = structs.asdict(record)  # type: ignore[arg-type]
+    by_chance = {"time", "request", "duration_us", "trace"}
+    return {name: value for name, value in found.items() if name not in by_chance}
+
+
+@asynccontextmanager
+async def two_ways(
+    folder: Path, configure: Callable[[Config], Config] = lambda config: config
+) -> AsyncIterator[tuple[Way, Way]]:
+    """Run a gateway with straight calls, and one without; each has carried one call."""
+    ways = []
+    async with AsyncExitStack() as stack:
+        for straight in (True, False):
+            place = folder / str(straight)
+            place.mkdir()
+            made = gated_gateway(place, configure, ("*",), straight=straight)
+            site = await stack.enter_async_context(made)
+            site.stays = True
+            ways.append(Way(site))
+            _draw(site, ways[-1].token)
+        yield ways[0], ways[1]
+        for way in ways:
+            await way.close()
