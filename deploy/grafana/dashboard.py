@@ -144,6 +144,8 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel("Responses by status of the tool",
               (rate(_REQUESTS, "tool", "status", where=f'{CALLS},status!=""'),), "reqps"),
         Panel("Calls in flight", (gauge("crewgate_calls_in_flight", "instance"),)),
+        Panel("Straight calls", (rate("crewgate_straight_calls_total", "listener", "end"),),
+              "reqps"),
         Panel("Refused without a good token, or without a record",
               (rate("crewgate_unauthenticated_requests_total", "listener", "reason"),
                rate("crewgate_unrecorded_refusals_total", "listener", "reason")

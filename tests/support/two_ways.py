@@ -45,9 +45,9 @@ class Way:
 
     @property
     def counts(self) -> tuple[int, int]:
-        """How many calls were begun as straight ones, and how many of them became ordinary."""
+        """How many calls were straight, and how many stopped being so."""
         straight = self.site.world.gateway.straight
-        return straight.begun, straight.given_up
+        return straight.done, straight.given_up
 
     async def ask(self, fields: Fields, answer: Sequence[bytes] = (OK,)) -> Seen:
         """Send a request without a body, and return what it causes."""

@@ -24,8 +24,8 @@ cdef class StraightListener:
     cdef object support                 # the StraightSupport, and part of it:
     cdef GrantCache identities          # of IdentityHeaders
     cdef StraightRoutes routes          # those of the last request
-    cdef readonly uint64_t begun        # calls
-    cdef readonly uint64_t given_up     # those of them that became ordinary calls
+    cdef readonly uint64_t done         # calls
+    cdef readonly uint64_t given_up     # calls that have become ordinary ones
 
     cdef StraightRoutes current_routes(self)
 

@@ -241,7 +241,6 @@ cdef class StraightCall(InFlightCall):
         self.started_ns = <int64_t>cg_clock_ns(CLOCK_MONOTONIC)
         self.connection.begin_straight(self, self.head, len(self.head), False)
         self.head = None
-        listener.begun += 1
         return 0
 
     # Called by the connection to the server, by the client's stream, and by whoever ends calls.
@@ -262,6 +261,7 @@ cdef class StraightCall(InFlightCall):
             carrier.continue_with(self.become_caller(carrier))
             return
         self.is_over = True
+        self.client.listener.done += 1
         carrier.release()
         self.client.listener.in_flight.remove_call(self)
         self.record(status, now, bytes_out)

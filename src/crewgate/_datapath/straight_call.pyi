@@ -17,12 +17,12 @@ class StraightListener:
     """What the straight calls of one listener share."""
 
     @property
-    def begun(self) -> int:
-        """How many calls were begun as straight ones."""
+    def done(self) -> int:
+        """How many calls it has carried to their end."""
 
     @property
     def given_up(self) -> int:
-        """How many of them have become ordinary calls."""
+        """How many calls it has begun that have become ordinary ones."""
 
     def __init__(
         self,

@@ -98,8 +98,7 @@ _subject = "Calls"
 REQUESTS = _counter(
     "crewgate_requests_total",
     "Requests with a good token, counted when they end. `outcome` and `reason` are those of the"
-    " audit: `reason` says why the gateway refused the request. `status` is the tool's, and empty"
-    " without a response.",
+    " audit: `reason` says why the gateway refused. `status` is the tool's; empty without one.",
     *("listener", "tool", "crew", "outcome", "reason", "status"),
 )
 REQUEST_DURATION = _seconds(
@@ -132,6 +131,11 @@ UNRECORDED = _counter(
     "Requests that the gateway refused without a record in the audit, because it had no room, could"
     " not write the audit, or does not serve the host.",
     *("listener", "reason"),
+)
+STRAIGHT_CALLS = _counter(
+    "crewgate_straight_calls_total",
+    "Calls that compiled code carried alone; `end` is `ordinary` if Python had to go on with one.",
+    *("listener", "end"),
 )
 CALLS_IN_FLIGHT = _gauge(
     "crewgate_calls_in_flight", "Calls that the gateway is forwarding.", merge="sum"
@@ -238,9 +242,8 @@ RESERVATIONS_BURNED = _counter(
 _subject = "Revocation"
 REVOCATIONS = _counter(
     "crewgate_revocations_total",
-    "Revocations that took effect on this machine, by the kind of their target. `origin` is local,"
-    " or remote for those that other machines sent. In a burst of remote ones, most have the kind"
-    " `other`.",
+    "Revocations that took effect here, by the kind of their target. `origin` is local, or remote"
+    " if another machine sent them. In a burst of remote ones, most have the kind `other`.",
     *("kind", "origin"),
 )
 REVOCATIONS_UNCONFIRMED = _counter(

@@ -16,6 +16,7 @@ import trio
 
 from crewgate import limits
 from crewgate._datapath.socket_poller import SocketPoller
+from crewgate._datapath.straight_call import StraightListener
 from crewgate.config import ListenerConfig as Section
 from crewgate.config import file_descriptor_needs
 from crewgate.errors import ConfigurationError
@@ -134,6 +135,11 @@ class Listeners:
         """Return the number of open connections of each open listener, by its name."""
         opened = self._open.values()
         return {each.prepared.section.name: len(each.listener.census) for each in opened}
+
+    def straight_listeners(self) -> Iterator[tuple[str, StraightListener]]:
+        """Yield the name of each open listener, and what takes its straight calls."""
+        for opened in self._open.values():
+            yield opened.prepared.section.name, opened.gateway.straight
 
     def exhausted_at(self) -> float:
         """Return when (Trio's clock) a connection last had to wait for a free descriptor."""

@@ -1,5 +1,6 @@
 """The gauges of a worker."""
 
+from collections.abc import ItemsView
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
@@ -8,6 +9,8 @@ from crewgate.metrics import families
 from crewgate.metrics.exposition import Exposition
 from crewgate.metrics.memory import MetricsMemory
 
+ENDS = ("straight", "ordinary")
+
 
 @dataclass
 class FakeListeners:
@@ -15,6 +18,10 @@ class FakeListeners:
 
     connections: dict[str, int] = field(default_factory=dict)
     dates: dict[str, tuple[int, int] | None] = field(default_factory=dict)
+    straight: dict[str, SimpleNamespace] = field(default_factory=dict)
+
+    def straight_listeners(self) -> ItemsView[str, SimpleNamespace]:
+        return self.straight.items()
 
     def connection_counts(self) -> dict[str, int]:
         return self.connections
@@ -24,6 +31,22 @@ class FakeListeners:
             SimpleNamespace(section=SimpleNamespace(name=name), dates=dates)
             for name, dates in self.dates.items()
         ]
+
+
+def test_straight_calls_are_counted_once() -> None:
+    """The counts of a listener are totals; one that was opened anew begins with 0 again."""
+    metrics = MetricsMemory(2).own
+    worker, listeners = WorkerMetrics(metrics), FakeListeners()
+    series = [metrics.series(families.STRAIGHT_CALLS, "agents", end) for end in ENDS]
+    for done, given_up, expected in (
+        (3, 1, [3, 1]),
+        (3, 1, [3, 1]),
+        (5, 1, [5, 1]),
+        (2, 0, [7, 1]),
+    ):
+        listeners.straight = {"agents": SimpleNamespace(done=done, given_up=given_up)}
+        worker.note(listeners, [], [], [])  # type: ignore[arg-type]
+        assert [each.value for each in series] == expected
 
 
 def test_what_the_configuration_has_no_more_is_shown_no_more() -> None:
