@@ -29,7 +29,8 @@ def describe_native(module_name: str) -> None:
     The docstrings of native code are in these files, and not in the compiled modules.
     """
     module = import_module(module_name)
-    for name, value in list(vars(module).items()):
+    for name in dir(module):
+        value = getattr(module, name)
         source = _stub(value)
         if source is not None:
             described = runpy.run_path(str(source), run_name=value.__module__)[name]

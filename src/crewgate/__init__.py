@@ -5,28 +5,32 @@ application with a verifier. `crewgate.issuer` mints tokens for a crew. The erro
 modules are exported here, except `NoTokenError`, which each module with a `TokenAuth` has.
 """
 
-from crewgate._native.permit import Permit
-from crewgate.core.problem_types import Reason
-from crewgate.core.tokens.claims import Claims, PathElement
-from crewgate.core.tokens.grant import Grant
-from crewgate.core.verdict import Denial, SpentWindow
-from crewgate.errors import (
-    AlreadySettledError,
-    BranchRevokedError,
-    ConfigurationError,
-    CrewgateError,
-    ForkedError,
-    IssuerError,
-    JournalError,
-    JournalLockedError,
-    ScopeError,
-    ServiceConnectionError,
-    ServiceRefusedError,
-    StreamTerminatedError,
-    TableError,
-    TableFullError,
-)
-from crewgate.verifier import DecisionCallback, StandaloneVerifier, Verifier
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from crewgate._native.permit import Permit
+    from crewgate.core.problem_types import Reason
+    from crewgate.core.tokens.claims import Claims, PathElement
+    from crewgate.core.tokens.grant import Grant
+    from crewgate.core.verdict import Denial, SpentWindow
+    from crewgate.errors import (
+        AlreadySettledError,
+        BranchRevokedError,
+        ConfigurationError,
+        CrewgateError,
+        ForkedError,
+        IssuerError,
+        JournalError,
+        JournalLockedError,
+        ScopeError,
+        ServiceConnectionError,
+        ServiceRefusedError,
+        StreamTerminatedError,
+        TableError,
+        TableFullError,
+    )
+    from crewgate.verifier import DecisionCallback, StandaloneVerifier, Verifier
 
 __version__ = "0.2.0"  # the only place: pyproject.toml reads it
 
@@ -57,3 +61,52 @@ __all__ = [
     "Verifier",
     "__version__",
 ]
+
+# The module of each name, which is imported when the name is first used: a process of a gateway
+# imports this package too, and needs few of the names.
+_MODULES = {
+    "Permit": "crewgate._native.permit",
+    "Reason": "crewgate.core.problem_types",
+    "Claims": "crewgate.core.tokens.claims",
+    "PathElement": "crewgate.core.tokens.claims",
+    "Grant": "crewgate.core.tokens.grant",
+    "Denial": "crewgate.core.verdict",
+    "SpentWindow": "crewgate.core.verdict",
+    "AlreadySettledError": "crewgate.errors",
+    "BranchRevokedError": "crewgate.errors",
+    "ConfigurationError": "crewgate.errors",
+    "CrewgateError": "crewgate.errors",
+    "ForkedError": "crewgate.errors",
+    "IssuerError": "crewgate.errors",
+    "JournalError": "crewgate.errors",
+    "JournalLockedError": "crewgate.errors",
+    "ScopeError": "crewgate.errors",
+    "ServiceConnectionError": "crewgate.errors",
+    "ServiceRefusedError": "crewgate.errors",
+    "StreamTerminatedError": "crewgate.errors",
+    "TableError": "crewgate.errors",
+    "TableFullError": "crewgate.errors",
+    "DecisionCallback": "crewgate.verifier",
+    "StandaloneVerifier": "crewgate.verifier",
+    "Verifier": "crewgate.verifier",
+}
+
+if not TYPE_CHECKING:  # else a type checker takes any name for one of this package
+
+    def __getattr__(name: str) -> object:
+        """Import what a program first uses of this package; PEP 562.
+
+        Raises:
+            AttributeError: the package has no such name.
+        """
+        if name in {"errors", "verifier"}:  # a program may use them after `import crewgate` alone
+            return import_module(f"{__name__}.{name}")
+        if name not in _MODULES:
+            text = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(text)
+        value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+        return value
+
+    def __dir__() -> list[str]:
+        """Return the names with those that are not imported yet."""
+        return sorted({*globals(), *_MODULES})

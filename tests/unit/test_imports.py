@@ -29,7 +29,15 @@ def behind_the_fence(statement: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "statement",
     [
-        "import crewgate",
+        "from crewgate import *",
+        (
+            "import crewgate, sys\n"
+            "assert 'crewgate.errors' not in sys.modules\n"  # imported with the first use of a name
+            "assert crewgate.errors.TableError is crewgate.TableError\n"
+            "assert crewgate.verifier.Verifier is crewgate.Verifier\n"
+            "assert set(crewgate.__all__) <= set(dir(crewgate))\n"
+            "assert not hasattr(crewgate, 'Table')"
+        ),
         (
             "from crewgate import Denial, Permit, Reason, Verifier\n"
             "Verifier.standalone(audience='a', tools={}, crews={}).close()\n"

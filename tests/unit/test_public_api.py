@@ -22,7 +22,7 @@ PACKAGES = ("crewgate", "crewgate.issuer", "crewgate.asgi")
 CLIENTS = ("httpx", "httpx2", "requests", "aiohttp", "grpc")
 OUR_OWN = {"VerdictSource", "StandaloneSource"}  # for constructors that only factories call
 MODULES = [importlib.import_module(name) for name in PACKAGES]
-NAMES = {name: vars(module)[name] for module in MODULES for name in module.__all__}
+NAMES = {name: getattr(module, name) for module in MODULES for name in module.__all__}
 EXPORTED = set(NAMES.values())
 
 
@@ -71,7 +71,7 @@ def test_what_public_functions_take_and_return_is_public(module: ModuleType) -> 
     missing = {
         f"{name}: {found.__name__}"
         for name in module.__all__
-        for found in named_by(vars(module)[name])
+        for found in named_by(getattr(module, name))
         if found not in EXPORTED and found.__name__ not in OUR_OWN
     }
     assert not missing
@@ -81,7 +81,7 @@ def test_the_search_for_what_is_missing_finds_it() -> None:
     """The check above can fail: it looks into unions, containers, fields and properties."""
     found = {each.__name__ for each in named_by(crewgate.Denial)}
     assert {"Reason", "Grant", "SpentWindow"} <= found
-    assert crewgate.Claims in set(named_by(vars(MODULES[1])["SubAgent"]))
+    assert crewgate.Claims in set(named_by(MODULES[1].SubAgent))
 
 
 @pytest.mark.parametrize("module", MODULES, ids=PACKAGES)
@@ -89,7 +89,7 @@ def test_everything_exported_is_there_once_and_documented(module: ModuleType) ->
     """`__all__` is sorted and true, and each name says what it is."""
     assert sorted(module.__all__, key=str.casefold) == sorted(set(module.__all__), key=str.casefold)
     for name in module.__all__:
-        thing = vars(module)[name]
+        thing = getattr(module, name)
         assert name == "__version__" or not isinstance(thing, type) or inspect.getdoc(thing)
 
 
@@ -108,7 +108,7 @@ def test_a_docstring_that_names_an_error_has_a_list_of_them() -> None:
 def test_errors_are_exported_with_all_above_them() -> None:
     """`except` needs no private module, nor does an error that is caught with its kin."""
     exported = {each for each in EXPORTED if isinstance(each, type) and issubclass(each, Exception)}
-    assert exported <= {vars(crewgate)[name] for name in crewgate.__all__}
+    assert exported <= {getattr(crewgate, name) for name in crewgate.__all__}
     for error in exported:
         kin = {each for each in error.__mro__ if each.__module__ == errors.__name__}
         assert kin <= exported
