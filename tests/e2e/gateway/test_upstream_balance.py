@@ -48,7 +48,7 @@ async def test_no_client_sees_a_server_die(standing: Standing) -> None:
             answers += await front.calls_at_once(30)
             assert statuses(answers) == {200: 90}
             assert set(servers(answers[60:])) == {three[2].name}
-            assert len(front.records()) >= 90
+            await until(lambda: len(front.records()) >= 90)  # the last ones follow their answers
             assert await front.spent_micro() == 90 * 10_000
 
 
