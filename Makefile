@@ -11,7 +11,7 @@ SOURCES := $(shell find ext -type f ! -name '*.c')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup npm crewai demo test check lint docs man bench bench-hop bench-cluster simulate isolation power-loss disks container-test soak sanitize fuzz wheels sbom coverage clean
+.PHONY: help setup npm crewai demo test test-ordinary check lint docs man bench bench-hop bench-cluster simulate isolation power-loss disks container-test soak sanitize fuzz wheels sbom coverage clean
 
 help:  ## print these lines
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -30,8 +30,13 @@ demo: setup  ## play the incident on real gateways
 test: setup  ## run all tests; ARGS="-k name" selects some, CREWGATE_DEPTH=10 repeats them more often
 	@$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
+# Other tests send no call that could be straight.
+test-ordinary: setup  ## run the end-to-end tests of calls while Python carries every call; minutes
+	@CREWGATE_TEST_STRAIGHT=false $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder \
+		$(addprefix tests/e2e/,gateway boundary upstream server prices mcp a2a whole) $(ARGS)
+
 # Parts that decide, parse and format: their tests start no gateway, no agent and no database.
-PURE := $(addprefix tests/unit/,core config _native policy leases verifier gateway server upstream issuer)
+PURE := $(addprefix tests/unit/,core config _native _datapath policy leases verifier gateway server upstream issuer)
 check: lint  ## before each commit, in about a minute: style, types, layers, tests without a gateway
 	@$(BIN)/pytest -q -n 2 --dist loadfile $(addprefix --ignore=tests/unit/_native/,test_stress.py test_faults.py) \
 		tests/test_tidy.py tests/docs/test_links.py tests/docs/test_reference.py $(PURE) $(ARGS)
