@@ -27,21 +27,33 @@ cdef class OwnedCall(InFlightCall):
         return self.request.path.value[:self.request.path.value_size]
 
     @property
+    def body(self):
+        return self.request.body
+
+    @property
     def ordinary_fields(self):
         return self.request.block.field_count - self.request.pseudo_count
 
 
 cdef class EveryRequestTaker(RequestTaker):
-    """Takes each request whose stream is open; `calls` are those that it made."""
+    """Takes each whole request whose stream is open; `calls` are those that it made.
 
-    cdef public list calls
+    `offered` has the body of each request that it was asked to take. It declines all while it is
+    not `willing`.
+    """
+
+    cdef public list calls, offered
+    cdef public bint willing
 
     def __init__(self):
-        self.calls = []
+        self.calls, self.offered, self.willing = [], [], True
 
     cdef bint take(self, HTTP2Protocol protocol, ArenaRequest request) except -1:
         cdef OwnedCall call = OwnedCall()
         call.ended, call.request = [], request
+        self.offered.append(request.body)
+        if not self.willing or not (request.ends or request.body is not None):
+            return False
         if not protocol.engine.own(request.stream, call):
             return False
         self.calls.append(call)

@@ -22,7 +22,8 @@ class GatedGateway:
     """The gateway, its gate and a client.
 
     `answer` is what the server answers: pieces, with a pause after each. `asked` has the requests.
-    With `stays`, the server keeps its connections.
+    With `stays`, the server keeps its connections. It closes the connections of the next `drops`
+    requests without an answer.
     """
 
     def __init__(self, world: World, house: Gatehouse, client: httpx.AsyncClient) -> None:
@@ -30,6 +31,7 @@ class GatedGateway:
         self.answer: Sequence[bytes] = ()
         self.asked: list[bytes] = []
         self.stays = False
+        self.drops = 0
 
     def token(self, patterns: Sequence[str], **claims: Any) -> str:
         """A token that allows these tools."""
@@ -62,6 +64,9 @@ async def gated_gateway(
     async def script(stream: trio.SocketStream, _number: int) -> None:
         while request := await read_request(stream):
             sites[0].asked.append(request)
+            if sites[0].drops:
+                sites[0].drops -= 1
+                break
             for piece in sites[0].answer:
                 await stream.send_all(piece)
                 await trio.lowlevel.checkpoint()

@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +35,26 @@ class Seen(NamedTuple):
     records: list[dict[str, object]]
 
 
+class Body(NamedTuple):
+    """The body of a request: a DATA frame for each piece, and `trailers`.
+
+    The bytes of the request are cut at `cuts`, which count from the end if they are negative. What
+    is before a cut is read before the rest.
+    """
+
+    pieces: Sequence[bytes] = ()
+    trailers: Sequence[tuple[bytes, bytes]] = ()
+    cuts: Sequence[int] = ()
+
+    def frames(self, number: int) -> bytes:
+        """The frames of the body on a stream."""
+        frames = [DataFrame(number, piece) for piece in self.pieces or (b"",)]
+        if not self.trailers:
+            frames[-1].flags.add("END_STREAM")
+        wire = b"".join([frame.serialize() for frame in frames])
+        return wire + (head(number, list(self.trailers), "END_STREAM") if self.trailers else b"")
+
+
 class Way:
     """One gateway, with one HTTP/2 connection to it."""
 
@@ -49,12 +70,14 @@ class Way:
         straight = self.site.world.gateway.straight
         return straight.done, straight.given_up
 
-    async def ask(self, fields: Fields, answer: Sequence[bytes] = (OK,)) -> Seen:
-        """Send a request without a body, and return what it causes."""
+    async def ask(
+        self, fields: Fields, answer: Sequence[bytes] = (OK,), sent: Body | None = None
+    ) -> Seen:
+        """Send a request, and return what it causes."""
         site, sink = self.site, self.site.world.sink
         site.answer = answer
         asked, recorded = len(site.asked), len(sink.records)
-        blocks, body, reset = await self._exchange(fields)
+        blocks, body, reset = await self._exchange(fields, sent)
         await site.world.settled()
         site.world.gateway._services.settlements.flush()
         requests = [_masked(each, site) for each in site.asked[asked:]]
@@ -73,14 +96,26 @@ class Way:
             await trio.aclose_forcefully(self._stream)
             self._stream = None
 
-    async def _exchange(self, fields: Fields) -> tuple[list[Fields], bytes, int | None]:
+    async def _send(self, number: int, fields: Fields, sent: Body | None) -> None:
+        assert self._stream is not None
+        if sent is None:
+            await self._stream.send_all(head(number, fields, "END_STREAM"))
+            return
+        wire = head(number, fields) + sent.frames(number)
+        cuts = {at % len(wire) for at in sent.cuts}
+        for begin, end in pairwise(sorted({0, *cuts, len(wire)})):
+            await self._stream.send_all(wire[begin:end])  # each is a TLS record, so each is a read
+
+    async def _exchange(
+        self, fields: Fields, sent: Body | None
+    ) -> tuple[list[Fields], bytes, int | None]:
         if self._stream is None:
             self._stream = await self.site.world.edge.connect("h2")
             self._frames, self._decoder = Frames(self._stream), Decoder()
             await self._stream.send_all(ACKNOWLEDGED)
             self._number = 1
         number, self._number = self._number, self._number + 2
-        await self._stream.send_all(head(number, fields, "END_STREAM"))
+        await self._send(number, fields, sent)
         blocks: list[Fields] = []
         body = b""
         while frame := await self._frames.next():

@@ -11,7 +11,8 @@ from crewgate._datapath.wire_protocol cimport NativeWireProtocol
 
 
 # Asked for each request, in the order of events, once nghttp2 has read a whole piece. So the stream
-# may be closed already: `protocol.engine.own` says so.
+# may be closed already: `protocol.engine.own` says so. The body of a request that was taken belongs
+# to it, and no event of it follows. Otherwise the events have it, and `request.body` becomes None.
 cdef class RequestTaker:
     # Return True if the request was taken: `protocol.engine.own` has given its stream to a call.
     cdef bint take(self, HTTP2Protocol protocol, ArenaRequest request) except -1
@@ -40,7 +41,7 @@ cdef class HTTP2Protocol(NativeWireProtocol):
     # client `limits.send_wait_seconds_max` to read it.
     cdef int answered_native(self, int32_t stream) except -1
     # A request that was taken becomes an ordinary one. Give its stream back, and return its
-    # HTTP2Exchange, which was not dispatched. Return None if the owner was told already that the
+    # HTTP2Exchange, which was not dispatched, and whose body (`request.body`) counts as read. Return None if the owner was told already that the
     # stream is closed, or if the request is malformed: then it was refused. If the stream is closed
     # and nobody was told yet, the exchange is soon lost, as any other.
     cdef object exchange_of(self, ArenaRequest request)
@@ -61,6 +62,8 @@ cdef class HTTP2Protocol(NativeWireProtocol):
     cdef int take_native(self, session_event *event) except -1
     cdef int take_python(self, object event) except -1
     cdef int take_request(self, ArenaRequest request) except -1
+    cdef int body_taken(self, ArenaRequest request) except -1
+    cdef object whole_exchange(self, ArenaRequest request)
     cdef int take_data(self, int32_t number, bytes data, bint ends) except -1
     cdef int take_closed(self, int32_t number, uint32_t code, Stream stream) except -1
     cdef int choke(self) except -1

@@ -171,11 +171,19 @@ cdef class HTTP2Protocol(NativeWireProtocol):
     cdef object exchange_of(self, ArenaRequest request):
         if not self.engine.disown(request.stream):
             return None
-        return self.new_exchange(request.stream, request.python_fields(), request.ends)
+        return self.whole_exchange(request)
 
     cdef object closed_exchange(self, ArenaRequest request):
-        exchange = self.new_exchange(request.stream, request.python_fields(), request.ends)
+        exchange = self.whole_exchange(request)
         self.exchanges.pop(request.stream, None)
+        return exchange
+
+    cdef object whole_exchange(self, ArenaRequest request):
+        """Return the exchange of a request whose body, if any, was taken."""
+        exchange = self.new_exchange(request.stream, request.python_fields(), request.ends)
+        if exchange is not None and request.body is not None:
+            exchange.bytes_in = PyBytes_GET_SIZE(request.body)
+            exchange.complete = True
         return exchange
 
     cdef int wake(self) except -1:
@@ -307,10 +315,25 @@ cdef class HTTP2Protocol(NativeWireProtocol):
     cdef int take_request(self, ArenaRequest request) except -1:
         self.was_active = True
         self.usage.requests += 1
-        if self.taker is not None and self.taker.take(self, request):
-            return 0
+        if self.taker is not None:
+            if not request.ends:
+                request.body = self.engine.whole_body(request.stream)
+            if self.taker.take(self, request):
+                return 0 if request.body is None else self.body_taken(request)
+            request.body = None
         self.request_received(request.stream, request.python_fields(), request.ends)
         return 0
+
+    cdef int body_taken(self, ArenaRequest request) except -1:
+        """Count the body of a request that was taken, and open the windows by as much."""
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(request.body)
+        self.engine.drop_body(request.stream)
+        self.control_bytes -= size
+        try:
+            self.engine.acknowledge_received_data(size, request.stream)
+        except NGH2Error:
+            return 0  # the connection has ended
+        return self.wake() if self.engine.wants_write() else 0
 
     cdef int take_data(self, int32_t number, bytes data, bint ends) except -1:
         self.control_bytes -= PyBytes_GET_SIZE(data)

@@ -11,6 +11,7 @@ cdef enum:
     EVENT_DATA  # item: bytes
     EVENT_CLOSED  # item: Stream
     EVENT_WINDOW
+    EVENT_TAKEN  # was EVENT_DATA; its data was taken with the request
     EVENT_OTHER  # item: the Python event
 
 cdef struct session_event:
@@ -70,11 +71,18 @@ cdef class HTTP2Session:
     cdef bint wants_write(self) noexcept
     # Take the next event, with its reference; false if there is none.
     cdef bint next_event(self, session_event *event) noexcept
+    # Return the whole body of a request whose event was just taken, if the events that wait have it
+    # to its end, and if it has at most limits.straight_body_bytes_max bytes; else None.
+    cdef bytes whole_body(self, int32_t stream)
+    # Remove the events that have this body.
+    cdef void drop_body(self, int32_t stream) noexcept
     # Make ngh2's event of it; None if an owner was told instead. Takes over the reference.
     cdef object python_event(self, session_event *event)
     # Forget a stream whose EVENT_CLOSED was taken.
     cdef int forget(self, Stream stream) except -1
 
+    # Where `whole_body` stops to look in the queue.
+    cdef size_t end_of_look(self) noexcept
     cdef Stream stream_of(self, int32_t number)
     cdef int require_drivable(self) except -1
     cdef int require_active(self) except -1

@@ -26,6 +26,8 @@ from libc.stdlib cimport free, malloc, realloc
 from crewgate._datapath.nghttp2_library cimport error_of, nghttp2
 
 cdef size_t KEPT_EVENTS = 32  # places that an empty queue keeps
+cdef size_t EVENTS_AHEAD_MAX = limits.straight_body_events_max
+cdef Py_ssize_t BODY_BYTES_MAX = limits.straight_body_bytes_max
 cdef size_t OUTPUT_MAX = limits.send_bytes
 
 output.bytes = <uint8_t *>malloc(OUTPUT_MAX)
@@ -159,6 +161,44 @@ cdef class HTTP2Session:
                 self.queue = NULL
                 self.queue_capacity = 0
         return True
+
+    cdef bytes whole_body(self, int32_t stream):
+        cdef session_event *event
+        cdef bytes body = b"", piece
+        cdef list pieces = []
+        cdef Py_ssize_t size = 0
+        cdef size_t at
+        for at in range(self.queue_first, self.end_of_look()):
+            event = &self.queue[at]
+            if event.stream != stream or event.kind == EVENT_WINDOW:
+                continue
+            if event.kind != EVENT_DATA:  # trailers, or the end of the stream
+                return None
+            if event.item != NULL:
+                piece = <bytes>event.item
+                size += PyBytes_GET_SIZE(piece)
+                if size > BODY_BYTES_MAX:
+                    return None
+                pieces.append(piece)
+                body = piece
+            if event.ends:
+                return body if len(pieces) < 2 else b"".join(pieces)
+        return None
+
+    cdef void drop_body(self, int32_t stream) noexcept:
+        cdef session_event *event
+        cdef size_t at
+        for at in range(self.queue_first, self.end_of_look()):
+            event = &self.queue[at]
+            if event.stream != stream or event.kind != EVENT_DATA:
+                continue
+            item_of(event)  # ends its reference
+            event.kind = EVENT_TAKEN
+            if event.ends:
+                return
+
+    cdef size_t end_of_look(self) noexcept:
+        return min(self.queue_end, self.queue_first + EVENTS_AHEAD_MAX)
 
     def events(self):
         cdef session_event event

@@ -14,6 +14,8 @@ cdef extern from "request_arena.h":
 cdef class ArenaRequest:
     cdef readonly int32_t stream
     cdef readonly bint ends  # END_STREAM came with the head
+    # All of its body, if that is small and was read together with the head; else None.
+    cdef readonly bytes body
     cdef arena_block *block
     cdef size_t pseudo_count  # block.fields[pseudo_count] is the first ordinary field
     # NULL if the request has no such field. nghttp2 has checked that none comes twice.

@@ -50,7 +50,8 @@ cdef class StraightCall(InFlightCall):
     cdef ArenaRequest request
     cdef HTTP1Connection connection     # None once it is over, or is an ordinary call
     cdef readonly bytes token, request_id
-    cdef bytes head                     # of the request upstream, until it is sent
+    cdef bytes outgoing                 # the request upstream, until it is sent
+    cdef Py_ssize_t body_size           # of the request
     cdef readonly object trace          # a TraceContext, or None
     cdef readonly int64_t arrived_wall_ns, arrived_ns, started_ns
     cdef object ordinary                # the ProxiedCall that it has become

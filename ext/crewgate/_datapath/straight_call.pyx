@@ -27,7 +27,9 @@ from crewgate._datapath.in_flight cimport InFlightCall
 from crewgate._datapath.plain_answer cimport PlainAnswer
 from crewgate._datapath.request_arena cimport ArenaRequest
 from crewgate._datapath.straight_answer cimport send_answer
-from crewgate._datapath.straightness cimport StraightRoute, StraightRoutes, straight_route_of
+from crewgate._datapath.straightness cimport (
+    StraightRoute, StraightRoutes, body_size, straight_route_of,
+)
 from crewgate._native.audit_line cimport (
     AuditLines, AuditLineTemplate, CallTimes, Ending, serial_of, trace_of as trace_text_of,
 )
@@ -185,7 +187,8 @@ cdef StraightCall permitted_call(
         permit.end(0)
         return None
     call.trace = context_of(listener, request, call.routes.table.trace_sample)
-    call.head = head_of(call, kept, <size_t>kept_count)
+    call.body_size = body_size(request)
+    call.outgoing = outgoing_request(call, kept, <size_t>kept_count)
     return call
 
 
@@ -201,10 +204,10 @@ cdef object context_of(StraightListener listener, ArenaRequest request, double s
     return listener.support.trace_of((), sample) if sample else None
 
 
-cdef bytes head_of(StraightCall call, const message_field **kept, size_t count):
-    """Return the head of the request upstream, as `UndecidedCall.head` describes it.
+cdef bytes outgoing_request(StraightCall call, const message_field **kept, size_t count):
+    """Return the request upstream: its head, as `UndecidedCall.head` describes it, and its body.
 
-    It has the client's fields, where the request came from, who calls, the tool's own fields, the
+    The head has the client's fields, where the request came from, who calls, the tool's own fields, the
     trace, and the id of the request.
     """
     cdef StraightRoute route = call.route
@@ -214,21 +217,24 @@ cdef bytes head_of(StraightCall call, const message_field **kept, size_t count):
     cdef bytes trace = b"" if call.trace is None else written(call.trace.headers(call.token))
     cdef bytes identity = client.listener.identities.value_of(call.permit.grant).lines
     cdef bytes authority = call.connection.authority
-    cdef bytes head = PyBytes_FromStringAndSize(
+    cdef bytes framing = route.framing(call.body_size)
+    cdef bytes made = PyBytes_FromStringAndSize(
         NULL,
         len(route.begin) + query_size + len(HOST) + len(authority) + len(LINE_END)
         + field_lines_size(kept, count) + len(client.origin_lines) + len(identity)
         + len(route.own_lines) + len(trace) + len(REQUEST_ID) + UUID_CHARS + len(LINE_END)
-        + len(route.framing) + len(LINE_END))
-    cdef char *to = put(PyBytes_AS_STRING(head), route.begin)
+        + len(framing) + len(LINE_END) + call.body_size)
+    cdef char *to = put(PyBytes_AS_STRING(made), route.begin)
     to = text_put(to, <const char *>target.value + route.path_size, query_size)
     to = put(put(put(to, HOST), authority), LINE_END)
     to = field_lines_put(to, kept, count)
     to = put(put(put(put(to, client.origin_lines), identity), route.own_lines), trace)
     to = text_uuid(
         put(to, REQUEST_ID), <const unsigned char *>PyBytes_AS_STRING(call.request_id))
-    put(put(put(to, LINE_END), route.framing), LINE_END)
-    return head
+    to = put(put(put(to, LINE_END), framing), LINE_END)
+    if call.body_size:
+        put(to, call.request.body)
+    return made
 
 
 cdef class StraightCall(InFlightCall):
@@ -239,8 +245,9 @@ cdef class StraightCall(InFlightCall):
         cdef StraightListener listener = self.client.listener
         listener.in_flight.add_call(self)  # before anything can revoke it unseen
         self.started_ns = <int64_t>cg_clock_ns(CLOCK_MONOTONIC)
-        self.connection.begin_straight(self, self.head, len(self.head), False)
-        self.head = None
+        self.connection.begin_straight(
+            self, self.outgoing, len(self.outgoing) - self.body_size, False)
+        self.outgoing = None
         return 0
 
     # Called by the connection to the server, by the client's stream, and by whoever ends calls.
@@ -266,6 +273,10 @@ cdef class StraightCall(InFlightCall):
         self.client.listener.in_flight.remove_call(self)
         self.record(status, now, bytes_out)
         self.connection = None
+
+    @property
+    def body(self):
+        return self.request.body or b""
 
     cdef int stream_closed(self, int32_t stream, uint32_t code) except -1:
         """End the call, because the client has left."""
@@ -319,7 +330,7 @@ cdef class StraightCall(InFlightCall):
         ending.has_remaining = True
         ending.duration_us = (times.ended - times.started) // 1000
         ending.status = status
-        ending.bytes_in = 0
+        ending.bytes_in = self.body_size
         ending.bytes_out = bytes_out
         ending.id = <const unsigned char *>PyBytes_AS_STRING(self.request_id)
         ending.outcome = PyBytes_AS_STRING(DONE_TEXT)

@@ -20,10 +20,12 @@ cdef class StraightRoute:
     cdef bytes via                      # of its answers
     cdef readonly str method
     cdef bint is_idempotent
-    cdef bytes framing                  # the line that says how long the body is; may be empty
+    cdef bint always_has_length         # a request says that it has no body (RFC 9110, section 8.6)
+    cdef Py_ssize_t body_bytes_max      # of a request
     cdef size_t path_size               # of the path that clients use
     cdef bytes begin                    # of the request line upstream: method, blank, path there
 
+    cdef bytes framing(self, Py_ssize_t body_size)
     cdef HTTP1Connection idle_connection(self, Permit permit)
 
 
@@ -37,6 +39,9 @@ cdef class StraightRoutes:
     cdef dict served_at(self, bytes authority)
     cdef dict routes_of(self, object host)
 
+
+# Return the size of the body that came with the head of a request, in bytes.
+cdef Py_ssize_t body_size(ArenaRequest request) noexcept
 
 # Return the route of a request if the request is straight, else None.
 cdef StraightRoute straight_route_of(dict routes, ArenaRequest request)

@@ -9,7 +9,7 @@ A route is straight if it says everything about its calls in advance (`is_straig
 
 A request is straight if its route is, and (`straight_route_of`):
 
-1. It is complete: its head ends the stream, and announces no body.
+1. It is complete: it has no body, or a small one that was read together with its head.
 2. The listener serves its authority, and there is no Host beside that.
 3. Its query has only characters that a query may have.
 
@@ -22,8 +22,8 @@ from crewgate import limits
 from crewgate.core import protected_resource
 from crewgate.core.http_types import IDEMPOTENT_METHODS, METHODS_WITH_BODY
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport uint8_t
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memchr, memcmp, memcpy
 
 from crewgate._datapath.http1_connection cimport HTTP1Connection
@@ -32,6 +32,7 @@ from crewgate._native.fields cimport message_field
 from crewgate._native.permit cimport Permit
 
 cdef extern from "request_line.h" nogil:
+    int64_t line_length(const unsigned char *text, size_t n) noexcept
     const uint8_t IN_TARGET
     void line_prepare() noexcept
     bint line_is(const unsigned char *text, size_t n, uint8_t kind) noexcept
@@ -65,18 +66,25 @@ def is_straight_route(entry, bytes method not None, bytes path not None):
 cdef StraightRoute straight_route_of(dict routes, ArenaRequest request):
     cdef message_field *target = request.path
     cdef message_field *method = request.method
+    cdef message_field *field
     cdef size_t size, at
     cdef const unsigned char *mark
-    if not request.ends or target == NULL or method == NULL:
+    cdef bint has_length = False
+    cdef StraightRoute route
+    if target == NULL or method == NULL or not (request.ends or request.body is not None):
         return None
     if request.block.field_count - request.pseudo_count > FIELDS_MAX:
         return None
     if not is_text(request.scheme, b"https", 5):
         return None
     for at in range(request.pseudo_count, request.block.field_count):
-        if is_name(&request.block.fields[at], b"host", 4) or (
-                is_name(&request.block.fields[at], b"content-length", 14)):
+        field = &request.block.fields[at]
+        if is_name(field, b"host", 4):
             return None
+        if is_name(field, b"content-length", 14):
+            if has_length or line_length(field.value, field.value_size) != body_size(request):
+                return None
+            has_length = True
     size = target.value_size
     mark = <const unsigned char *>memchr(target.value, c"?", size)
     if mark != NULL:
@@ -84,7 +92,14 @@ cdef StraightRoute straight_route_of(dict routes, ArenaRequest request):
         if size + 1 < target.value_size and (
                 not line_is(mark + 1, target.value_size - size - 1, IN_TARGET)):
             return None
-    return routes.get(line_of(method, target.value, size))
+    route = routes.get(line_of(method, target.value, size))
+    if route is not None and body_size(request) > route.body_bytes_max:
+        return None
+    return route
+
+
+cdef Py_ssize_t body_size(ArenaRequest request) noexcept:
+    return 0 if request.body is None else PyBytes_GET_SIZE(request.body)
 
 
 cdef inline bint is_text(message_field *field, const char *text, size_t size) noexcept:
@@ -124,9 +139,16 @@ cdef class StraightRoute:
         self.via = via
         self.method = method.decode()
         self.is_idempotent = method in IDEMPOTENT_METHODS
-        self.framing = b"content-length: 0\r\n" if method in METHODS_WITH_BODY else b""
+        self.always_has_length = method in METHODS_WITH_BODY
+        self.body_bytes_max = entry.body_bytes_max
         self.path_size = len(path)
         self.begin = method + b" " + entry.path_of(path)
+
+    cdef bytes framing(self, Py_ssize_t body_size):
+        """Return the line that says how long a body is, as `HTTP1Connection.begin` writes it."""
+        if body_size:
+            return b"content-length: %d\r\n" % body_size
+        return b"content-length: 0\r\n" if self.always_has_length else b""
 
     cdef HTTP1Connection idle_connection(self, Permit permit):
         """Take an idle connection for a call with this permit; None if there is none."""

@@ -56,6 +56,10 @@ class StraightCall(InFlightCall):
         """The token of its caller."""
 
     @property
+    def body(self) -> bytes:
+        """The body of its request."""
+
+    @property
     def trace(self) -> TraceContext | None:
         """Its place in a trace; None if it belongs to none."""
 

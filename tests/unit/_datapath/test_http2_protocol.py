@@ -8,7 +8,9 @@ from typing import Any
 
 import ngh2
 import pytest
+from http2_frames import head
 from http2_pair import GET, POST, Pair
+from hyperframe.frame import DataFrame, Frame, PriorityFrame, RstStreamFrame, WindowUpdateFrame
 
 from crewgate import limits
 
@@ -52,8 +54,14 @@ class OwnedPair(Pair):
 
     def __init__(self, owner: Any) -> None:
         super().__init__()
-        taker = self.protocol.taker = owner.EveryRequestTaker()
-        self.calls: list[Any] = taker.calls
+        self.taker = self.protocol.taker = owner.EveryRequestTaker()
+        self.calls: list[Any] = self.taker.calls
+
+    def receive(self, *frames: Frame | bytes) -> None:
+        """Read these frames at once."""
+        self.protocol.receive(
+            b"".join([each if isinstance(each, bytes) else each.serialize() for each in frames])
+        )
 
 
 def test_a_call_answers_its_stream(owner: Any) -> None:
@@ -170,3 +178,110 @@ def test_a_drain_waits_for_native_calls(owner: Any) -> None:
     pair.pump()
     assert pair.of(ngh2.GoAwayReceived)
     assert pair.protocol.closing
+
+
+def data(number: int, text: bytes, *flags: str, padding: int = 0) -> DataFrame:
+    """A DATA frame."""
+    flags = (*flags, "PADDED") if padding else flags
+    return DataFrame(number, text, pad_length=padding, flags=flags)
+
+
+def test_a_body_that_is_read_with_its_head_belongs_to_the_request(owner: Any) -> None:
+    """Whatever else is between its frames. Its windows open, and no exchange hears of it."""
+    pair = OwnedPair(owner)
+    heard: list[tuple[int, bytes, bool]] = []
+    pair.protocol.data_received = lambda *event: heard.append(event)  # type: ignore[method-assign]
+    largest = b"z" * limits.straight_body_bytes_max
+    declared = (b"content-length", b"%d" % len(largest))
+    pair.receive(
+        head(1, POST),
+        head(3, POST),
+        data(3, b"", padding=7),
+        PriorityFrame(1, depends_on=0, stream_weight=3),
+        data(1, b"on"),
+        data(3, b"two", padding=7),
+        WindowUpdateFrame(1, window_increment=5),
+        data(1, b""),
+        data(1, b"e", "END_STREAM"),
+        data(3, b"", "END_STREAM"),
+        head(5, POST),
+        data(5, b"", "END_STREAM"),
+        head(7, [*POST, declared]),
+        data(7, largest[:9000]),
+        data(7, largest[9000:], "END_STREAM"),
+    )
+    assert [call.body for call in pair.calls] == [b"one", b"two", b"", largest]
+    assert not pair.host.exchanges
+    assert not heard
+    for number in (1, 3, 7):
+        with pytest.raises(ValueError, match="unacknowledged"):
+            pair.protocol.engine.acknowledge_received_data(1, number)
+    exchange = owner.exchange_of(pair.protocol, pair.calls[0])
+    assert (exchange.complete, exchange.bytes_in, exchange.take()) == (True, 3, b"")
+
+
+def test_bodies_count_as_no_control_bytes(owner: Any) -> None:
+    """A client may send many of them before it reads the answers."""
+    pair = OwnedPair(owner)
+    for number in range(1, 4 * limits.control_bytes_max // 10_000 * 2, 2):
+        pair.receive(head(number, POST), data(number, bytes(10_000), "END_STREAM"))
+        owner.answer(pair.protocol, pair.calls[-1], b"x")
+    assert len(pair.calls) > 20
+    assert not pair.protocol.paused
+
+
+NOT_WHOLE: dict[str, list[list[Frame | bytes]]] = {
+    "without its end": [[head(1, POST), data(1, b"abc")], [data(1, b"", "END_STREAM")]],
+    "in another read": [[head(1, POST)], [data(1, b"abc", "END_STREAM")]],
+    "with trailers": [[head(1, POST), data(1, b"abc"), head(1, [(b"x-sum", b"1")], "END_STREAM")]],
+    "too large": [
+        [head(1, POST), data(1, b"abc"), data(1, bytes(16_384 - 3)), data(1, b"x", "END_STREAM")]
+    ],
+    "in too many frames": [
+        [head(1, POST), *[data(1, b"") for _ in range(300)], data(1, b"abc", "END_STREAM")]
+    ],
+    "reset": [[head(1, POST), data(1, b"abc"), RstStreamFrame(1, error_code=8)]],
+    "shorter than it should be": [
+        [head(1, [*POST, (b"content-length", b"4")]), data(1, b"abc", "END_STREAM")]
+    ],
+    "longer than it should be": [
+        [head(1, [*POST, (b"content-length", b"2")]), data(1, b"abc", "END_STREAM")]
+    ],
+}
+
+
+@pytest.mark.parametrize("case", NOT_WHOLE)
+def test_a_body_that_is_not_whole_belongs_to_an_exchange(owner: Any, case: str) -> None:
+    """Which gets each byte of it that it would get if native calls did not exist."""
+    with_taker, without = OwnedPair(owner), OwnedPair(owner)
+    without.protocol.taker = None
+    for frames in NOT_WHOLE[case]:
+        with_taker.receive(*frames)
+        without.receive(*frames)
+    assert with_taker.taker.offered == [None]
+    assert not with_taker.calls
+    seen = [
+        [(each.take(), each.bytes_in, each.complete, each.gone) for each in pair.host.exchanges]
+        for pair in (with_taker, without)
+    ]
+    assert seen[0] == seen[1]
+    assert len(seen[0]) == 1
+
+
+def test_a_request_that_is_declined_keeps_its_body(owner: Any) -> None:
+    """It becomes an exchange, as if it had been offered to no native call."""
+    pair = OwnedPair(owner)
+    pair.taker.willing = False
+    pair.receive(head(1, POST), data(1, b"ab"), data(1, b"c", "END_STREAM"))
+    assert pair.taker.offered == [b"abc"]
+    (exchange,) = pair.host.exchanges
+    assert (exchange.complete, exchange.take()) == (True, b"abc")
+
+
+def test_a_stream_that_is_reset_after_its_body_is_not_taken(owner: Any) -> None:
+    """All in one read: it becomes an exchange, which is lost."""
+    pair = OwnedPair(owner)
+    pair.receive(head(1, POST), data(1, b"abc", "END_STREAM"), RstStreamFrame(1, error_code=8))
+    assert pair.taker.offered == [b"abc"]
+    assert not pair.calls
+    assert [exchange.gone for exchange in pair.host.exchanges] == [True]

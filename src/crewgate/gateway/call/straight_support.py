@@ -85,6 +85,6 @@ def take_over(
     )
     head = pending.head(entry, fields, identities.of(grant))
     ordinary = ProxiedCall(services, pending, entry, head, call.permit)
-    ordinary.go_on(stream, call.started_ns)
+    ordinary.go_on(stream, call.started_ns, call.body)
     services.in_flight.replace(call, ordinary)
     return ordinary
