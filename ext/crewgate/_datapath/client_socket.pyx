@@ -97,6 +97,9 @@ cdef class ClientSocket(Pollable):
         if self.protocol is not None:
             self.protocol.lose()
 
+    def forget_protocol(self):
+        self.protocol = self.native = None
+
     def wake(self):
         self.wake_native()
 

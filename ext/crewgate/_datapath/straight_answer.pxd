@@ -9,6 +9,7 @@ from crewgate._native.permit cimport Permit
 
 
 # Queue the whole answer for the client. Return False, with nothing changed, if the Python way must
-# choose its fields. Raises ngh2.StreamUnavailableError if the client has closed the stream.
+# choose its fields. Raises ngh2.NGH2Error if the client has closed the stream, or the connection
+# ends.
 cdef bint send_answer(HTTP2Protocol protocol, int32_t stream, StraightRoute route, Permit permit,
                       PlainAnswer answer) except -1

@@ -32,7 +32,6 @@ cdef class StraightListener:
 
 cdef class StraightClient(RequestTaker):
     cdef StraightListener listener
-    cdef HTTP2Protocol protocol
     cdef object peer                    # the ClientInfo of the connection
     cdef str network                    # of the peer, for the audit
     cdef bytes authority                # that of the last request, and what follows from it:
@@ -45,6 +44,7 @@ cdef class StraightClient(RequestTaker):
 
 cdef class StraightCall(InFlightCall):
     cdef StraightClient client
+    cdef HTTP2Protocol protocol         # of its client's connection, which it does not outlive
     cdef readonly StraightRoute route
     cdef readonly StraightRoutes routes
     cdef ArenaRequest request

@@ -10,7 +10,7 @@ if its client leaves, if it is revoked or expires, or if the worker drains. No f
 with a problem, sends a request twice, or ends a call otherwise than with the outcome "done".
 """
 
-from ngh2 import StreamUnavailableError
+from ngh2 import NGH2Error
 
 from crewgate.core.audit.records import CallInfo, CallOutcome
 from crewgate.core.trace_context import TRACEPARENT
@@ -89,16 +89,15 @@ cdef class StraightListener:
             self.routes = StraightRoutes(policy, table, self.support.via_of)
         return self.routes
 
-    def client(self, HTTP2Protocol protocol not None, peer):
-        return StraightClient(self, protocol, peer)
+    def client(self, peer):
+        return StraightClient(self, peer)
 
 
 cdef class StraightClient(RequestTaker):
     """See the stub."""
 
-    def __init__(self, StraightListener listener not None, HTTP2Protocol protocol not None, peer):
+    def __init__(self, StraightListener listener not None, peer):
         self.listener = listener
-        self.protocol = protocol
         self.peer = peer
         self.network = listener.support.network_of(peer.address)
 
@@ -114,7 +113,7 @@ cdef class StraightClient(RequestTaker):
         route = straight_route_of(self.served, request)
         if route is None:
             return False
-        call = permitted_call(self, request, route)
+        call = permitted_call(self, protocol, request, route)
         if call is None:
             return False
         call.begin()
@@ -137,7 +136,8 @@ cdef class StraightClient(RequestTaker):
 
 
 cdef StraightCall permitted_call(
-        StraightClient client, ArenaRequest request, StraightRoute route):
+        StraightClient client, HTTP2Protocol protocol, ArenaRequest request,
+        StraightRoute route):
     """Return the call of a straight request, with its permit and an idle connection; None if the
     Python way must see to it. Then nothing has changed: a reservation, if made, was given back."""
     cdef StraightListener listener = client.listener
@@ -163,6 +163,7 @@ cdef StraightCall permitted_call(
         return None
     call = StraightCall.__new__(StraightCall)
     call.client = client
+    call.protocol = protocol
     call.route = route
     call.routes = client.routes
     call.request = request
@@ -179,10 +180,10 @@ cdef StraightCall permitted_call(
     permit = verdict
     call.permit = permit
     # The client may have closed the stream already. A connection that was taken must be used.
-    if permit.observed_reason is None and client.protocol.engine.own(request.stream, call):
+    if permit.observed_reason is None and protocol.engine.own(request.stream, call):
         call.connection = route.idle_connection(permit)
         if call.connection is None:
-            client.protocol.engine.disown(request.stream)
+            protocol.engine.disown(request.stream)
     if call.connection is None:
         permit.end(0)
         return None
@@ -261,8 +262,8 @@ cdef class StraightCall(InFlightCall):
         cdef int status = answer.read.status
         try:
             is_usual = send_answer(
-                self.client.protocol, self.request.stream, self.route, self.permit, answer)
-        except StreamUnavailableError:  # the client has reset it
+                self.protocol, self.request.stream, self.route, self.permit, answer)
+        except NGH2Error:  # the client has reset it, or the connection ends
             is_usual = False
         if not is_usual:
             carrier.continue_with(self.become_caller(carrier))
@@ -293,10 +294,9 @@ cdef class StraightCall(InFlightCall):
 
     cpdef become_caller(self, connection):
         """Return the ordinary call that goes on in place of this one."""
-        cdef HTTP2Protocol protocol = self.client.protocol
-        exchange = protocol.exchange_of(self.request)
+        exchange = self.protocol.exchange_of(self.request)
         if exchange is None:
-            exchange = protocol.closed_exchange(self.request)
+            exchange = self.protocol.closed_exchange(self.request)
         self.is_over = True
         self.client.listener.given_up += 1
         self.ordinary = self.client.listener.support.take_over(self, exchange, connection)

@@ -26,7 +26,8 @@ class ClientSocket(Pollable):
     """The half of a client's connection that does I/O. The caller closes the socket.
 
     `is_secure` says that the handshake is complete, `handshake_error` why it has failed. `protocol` is
-    None before `start`. `peer_closed` says that the client has closed or reset the connection.
+    None before `start`, and after `forget_protocol`. `peer_closed` says that the client has closed or
+    reset the connection.
     """
 
     peer: ClientInfo
@@ -49,6 +50,8 @@ class ClientSocket(Pollable):
         """Read and write for `protocol` until `stop`; the handshake is complete. Raises OSError."""
     def stop(self) -> None:
         """Stop reading and writing, and end the exchanges of the protocol; idempotent."""
+    def forget_protocol(self) -> None:
+        """Forget the protocol after `stop`: a reference cycle would keep both until a collection."""
     def wake(self) -> None:
         """Have the protocol's output written at the end of this turn."""
     def resume(self) -> None:

@@ -3,7 +3,7 @@
 A call that does not go as usual becomes an ordinary one, and the Python way goes on with it.
 """
 
-from crewgate._datapath.http2_protocol import HTTP2Protocol, RequestTaker
+from crewgate._datapath.http2_protocol import RequestTaker
 from crewgate._datapath.in_flight import InFlightCall
 from crewgate._datapath.straightness import StraightRoute, StraightRoutes
 from crewgate._native.request_id import RequestIds
@@ -33,7 +33,7 @@ class StraightListener:
     ) -> None:
         """`gateway` has the policy and the routes in force, which a reload replaces."""
 
-    def client(self, protocol: HTTP2Protocol, peer: ClientInfo) -> RequestTaker:
+    def client(self, peer: ClientInfo) -> RequestTaker:
         """Return what takes the straight requests of one connection of `peer`."""
 
 class StraightCall(InFlightCall):

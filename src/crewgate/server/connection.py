@@ -15,7 +15,7 @@ import trio
 
 from crewgate import limits
 from crewgate._datapath.client_socket import ClientSocket
-from crewgate._datapath.http2_protocol import HTTP2Protocol, RequestTaker
+from crewgate._datapath.http2_protocol import RequestTaker
 from crewgate._datapath.socket_poller import SocketPoller
 from crewgate.core import problems
 from crewgate.errors import PeerError
@@ -34,7 +34,7 @@ _INTERNAL_ERROR = 2  # RFC 9113 §7
 
 
 # Makes what takes requests of an HTTP/2 connection before they become exchanges.
-TakerFactory = Callable[[HTTP2Protocol, ClientInfo], RequestTaker]
+TakerFactory = Callable[[ClientInfo], RequestTaker]
 
 
 class ListenerContext(ListenerHandshakeContext, Protocol):
@@ -80,6 +80,7 @@ class ClientConnection(ClientSocket):
         finally:
             self.stop()
             self._sock.close()
+            self.forget_protocol()
 
     def abort(self) -> None:
         """Close at once, and cancel all work for this client."""
@@ -150,7 +151,7 @@ class ClientConnection(ClientSocket):
         if self._sock.selected_alpn_protocol() == "h2":
             protocol = http2 = HTTP2(self, self._listener.counters)
             if self._listener.straight is not None:
-                http2.taker = self._listener.straight(http2, self.peer)
+                http2.taker = self._listener.straight(self.peer)
         else:
             protocol = HTTP1(self, self._listener.counters)
         async with trio.open_nursery() as nursery:

@@ -1,10 +1,16 @@
 """Calls that compiled code carries alone: the same for all that see them as on the Python way."""
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 from two_ways import OK, Seen, Way, two_ways
+
+from crewgate.server.connection import ClientConnection
+from crewgate.server.http2 import HTTP2
 
 Fields = list[tuple[bytes, bytes]]
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -139,3 +145,49 @@ async def test_ordinary_calls(case: str, tmp_path: Path) -> None:
         await _both(ways, answer=(OK,))
         _, is_straight = await _both(ways, answer=(OK,))
         assert is_straight
+
+
+async def test_a_closed_connection_is_freed_at_once(tmp_path: Path) -> None:
+    """No reference cycle keeps it until a collection: it holds 60 KB."""
+    async with two_ways(tmp_path) as ways:
+        await _both(ways)
+        gc.disable()
+        try:
+            for way in ways:
+                await way.close()
+                while way.site.world.edge.listener.connections:
+                    await trio.lowlevel.checkpoint()
+            await trio.testing.wait_all_tasks_blocked()
+            kept = [each for each in gc.get_objects() if isinstance(each, HTTP2 | ClientConnection)]
+        finally:
+            gc.enable()
+        assert not kept
+
+
+class _Late:
+    """An answer that comes once the gateway has ended the connection to its client."""
+
+    def __init__(self, way: Way) -> None:
+        (self._connection,) = way.site.world.edge.listener.connections
+        self._live = way.site.world.live
+
+    def __iter__(self) -> Iterator[bytes]:
+        if not self._live:
+            return
+        self._connection.protocol.engine.terminate_connection(11)
+        yield OK
+        while self._live:
+            yield b""
+        self._connection.wake()  # which writes the GOAWAY
+
+
+async def test_an_answer_comes_while_the_connection_ends(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client has left, as on the Python way. It is no internal error."""
+    async with two_ways(tmp_path) as ways:
+        await _both(ways)
+        for way in ways:
+            seen = await way.ask(_asks(way), _Late(way))
+            assert [record["outcome"] for record in seen.records] == ["client-gone"]
+    assert "internal error" not in caplog.text
