@@ -1,4 +1,4 @@
-"""The functions that nghttp2 calls back: they note events in a session, and hand out answers.
+"""The functions that nghttp2 calls back: they note events in a session, and hand out bodies.
 
 A callback may not call nghttp2 to read or write, so none runs code of others. An exception is kept
 in the session, which raises it once nghttp2 has returned.
@@ -9,11 +9,13 @@ from os import urandom
 from ngh2 import (
     DenialOfServiceError,
     GoAwayReceived,
+    InformationalResponseReceived,
     InternalError,
     NeverIndexedHeader,
     PingAcknowledged,
     PingReceived,
     PriorityUpdateReceived,
+    PushedStreamReceived,
     SettingsAcknowledged,
     SettingsReceived,
     StreamReset,
@@ -68,7 +70,7 @@ cdef void random_bytes(uint8_t *destination, size_t size) noexcept:
         pass  # nghttp2 takes no failure; without this callback it would have a fixed seed
 
 
-# What the client sends.
+# What the peer sends.
 
 cdef int begin_head(nghttp2_session *_, const nghttp2_frame *frame, void *user_data) noexcept:
     cdef HTTP2Session session = <HTTP2Session>user_data
@@ -77,7 +79,8 @@ cdef int begin_head(nghttp2_session *_, const nghttp2_frame *frame, void *user_d
     try:
         session.head = new_request(number)
         session.head_size = 0
-        if frame.headers.cat == NGHTTP2_HCAT_REQUEST:
+        if frame.hd.type == NGHTTP2_HEADERS and (
+                frame.headers.cat in (NGHTTP2_HCAT_REQUEST, NGHTTP2_HCAT_PUSH_RESPONSE)):
             stream = Stream.__new__(Stream)
             stream.number = number
             session.streams[number] = stream
@@ -151,6 +154,10 @@ cdef int frame_received(nghttp2_session *_, const nghttp2_frame *frame, void *us
             session.put(
                 EVENT_WINDOW, False, number,
                 <uint32_t>frame.window_update.window_size_increment, None)
+        elif frame.hd.type == NGHTTP2_PUSH_PROMISE:
+            session.put(EVENT_OTHER, False, number, 0, PushedStreamReceived(
+                number, frame.push_promise.promised_stream_id, session.head.python_fields()))
+            session.head = None
         elif frame.hd.type == NGHTTP2_GOAWAY:
             note_goaway(session, frame)
             session.put(EVENT_OTHER, False, 0, 0, GoAwayReceived(
@@ -166,12 +173,17 @@ cdef int head_received(HTTP2Session session, const nghttp2_frame *frame, bint en
     cdef ArenaRequest head = session.head
     cdef int32_t number = frame.hd.stream_id
     session.head = None
-    if frame.headers.cat != NGHTTP2_HCAT_REQUEST:
-        made = TrailersReceived(number, head.python_fields())
-        return session.put(EVENT_OTHER, False, number, 0, made)
     head.ends = ends
     head.find_pseudo_fields()
-    return session.put(EVENT_REQUEST, ends, number, 0, head)
+    if frame.headers.cat == NGHTTP2_HCAT_REQUEST:
+        return session.put(EVENT_REQUEST, ends, number, 0, head)
+    if head.status == NULL:
+        made = TrailersReceived(number, head.python_fields())
+    elif head.status.value[0] == c"1":
+        made = InformationalResponseReceived(number, head.python_fields())
+    else:
+        return session.put(EVENT_RESPONSE, ends, number, 0, head)
+    return session.put(EVENT_OTHER, False, number, 0, made)
 
 
 cdef int data_received(HTTP2Session session, int32_t number, bint ends) except -1:
@@ -237,7 +249,7 @@ cdef int stream_closed(
         return failed(session, error)
 
 
-# What the client is sent.
+# What the peer is sent.
 
 cdef Py_ssize_t collect_output(
     nghttp2_session *_, const uint8_t *data, size_t size, int flags, void *user_data,
@@ -260,7 +272,7 @@ cdef Py_ssize_t read_body(
     try:
         stream = session.stream_of(number)
         if stream is None or not stream.has_body:
-            raise InternalError("an answer has no body to send")
+            raise InternalError("a stream has no body to send")
         copied = copy_body(stream, buffer, size)
         if stream.is_ended and stream.chunk is None:
             flags[0] |= NGHTTP2_DATA_FLAG_EOF
@@ -332,6 +344,8 @@ cdef int frame_not_sent(
         stream = session.stream_of(number)
         if stream is not None:
             stream.error = frame_error_of(code)
+        if frame.headers.cat == NGHTTP2_HCAT_REQUEST:
+            return 0  # nghttp2 closes the stream
         result = nghttp2.submit_rst_stream(
             session.session, NGHTTP2_FLAG_NONE, number, NGHTTP2_INTERNAL_ERROR)
         if result < 0 and result not in (

@@ -1,4 +1,4 @@
-"""The C interface of `http2_session`: one nghttp2 session of a server, its streams and events."""
+"""The C interface of `http2_session`: one nghttp2 session, its streams and events."""
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 
@@ -8,6 +8,7 @@ from crewgate._datapath.request_arena cimport ArenaRequest
 
 cdef enum:
     EVENT_REQUEST  # item: ArenaRequest
+    EVENT_RESPONSE  # item: ArenaRequest, which is the head of the final response
     EVENT_DATA  # item: bytes
     EVENT_CLOSED  # item: Stream
     EVENT_WINDOW
@@ -26,10 +27,10 @@ cdef struct session_event:
 cdef class Stream:
     cdef int32_t number
     cdef bint is_closed
-    cdef bint has_response  # its head is queued or sent
-    cdef bint has_body  # more of the answer may be queued
-    cdef bint is_ended  # all of the answer is queued
-    cdef bint is_deferred  # nghttp2 waits for more of the answer
+    cdef bint has_response  # of a server: its head is queued or sent
+    cdef bint has_body  # more of the body may be queued
+    cdef bint is_ended  # all of the body is queued
+    cdef bint is_deferred  # nghttp2 waits for more of the body
     cdef bytes chunk  # the piece that is sent now, from `offset`
     cdef size_t offset
     cdef object chunks  # the later pieces: a deque, or None
@@ -54,7 +55,7 @@ cdef class HTTP2Session:
     cdef ArenaRequest head  # the head that is being read
     cdef size_t head_size
     cdef size_t head_size_max, head_fields_max, settings_max
-    cdef bint auto_window_update
+    cdef bint auto_window_update, is_client
     cdef bint is_active, is_failed, is_terminating, is_closing, is_closed
     cdef uint32_t close_code
     cdef bytes close_text

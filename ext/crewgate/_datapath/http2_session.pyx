@@ -1,9 +1,9 @@
 """Carries the bytes of one HTTP/2 connection through nghttp2, and keeps what they mean as events.
 
-It holds the streams, the pieces of answers that wait for a window, and the events that no caller
+It holds the streams, the pieces of bodies that wait for a window, and the events that no caller
 has taken yet. The callbacks of nghttp2 (http2_callbacks) only note events: no other code runs
 inside nghttp2. So a stream may be closed by the time that its request is taken. This module queues
-no answer: the engine does.
+no message: an engine does.
 """
 
 from ngh2 import (
@@ -12,6 +12,7 @@ from ngh2 import (
     DataReceived,
     InternalError,
     RequestReceived,
+    ResponseReceived,
     StreamClosed,
     WindowUpdated,
 )
@@ -50,7 +51,7 @@ cdef class Stream:
 
 
 cdef class HTTP2Session:
-    """One nghttp2 session of a server; the base of `HTTP2Engine`, which opens it."""
+    """One nghttp2 session; the base of `HTTP2Endpoint`, which opens it."""
 
     def __cinit__(self):
         self.streams = {}
@@ -215,6 +216,9 @@ cdef class HTTP2Session:
         if event.kind == EVENT_REQUEST:
             return RequestReceived(
                 event.stream, (<ArenaRequest>item).python_fields(), event.ends)
+        if event.kind == EVENT_RESPONSE:
+            return ResponseReceived(
+                event.stream, (<ArenaRequest>item).python_fields(), event.ends)
         if event.kind == EVENT_DATA:
             return DataReceived(event.stream, b"" if item is None else item, event.ends)
         if event.kind == EVENT_CLOSED:
@@ -246,6 +250,10 @@ cdef class HTTP2Session:
     cdef Stream stream_of(self, int32_t number):
         """Return an open stream, or None. The session must be usable."""
         cdef void *found = nghttp2.session_get_stream_user_data(self.session, number)
+        cdef Stream queued
+        if found == NULL and self.is_client:  # nghttp2 opens it when it sends the head
+            queued = self.streams.get(number)
+            return None if queued is None or queued.is_closed else queued
         return None if found == NULL else <Stream>found
 
     cdef int require_drivable(self) except -1:

@@ -54,6 +54,7 @@ cdef enum:
     NGHTTP2_DATA_FLAG_EOF = 0x01
     NGHTTP2_DATA_FLAG_NO_END_STREAM = 0x02
     NGHTTP2_HCAT_REQUEST = 0
+    NGHTTP2_HCAT_PUSH_RESPONSE = 2
     NGHTTP2_INTERNAL_ERROR = 0x02
 
 cdef struct nghttp2_frame_hd:
@@ -96,6 +97,14 @@ cdef struct nghttp2_settings:
     size_t niv
     nghttp2_settings_entry *iv
 
+cdef struct nghttp2_push_promise:
+    nghttp2_frame_hd hd
+    size_t padlen
+    nghttp2_nv *nva
+    size_t nvlen
+    int32_t promised_stream_id
+    uint8_t reserved
+
 cdef struct nghttp2_ping:
     nghttp2_frame_hd hd
     uint8_t opaque_data[8]
@@ -127,6 +136,7 @@ cdef union nghttp2_frame:
     nghttp2_headers headers
     nghttp2_rst_stream rst_stream
     nghttp2_settings settings
+    nghttp2_push_promise push_promise
     nghttp2_ping ping
     nghttp2_goaway goaway
     nghttp2_window_update window_update
@@ -213,11 +223,17 @@ cdef struct nghttp2_functions:
     int (*session_server_new3)(
         nghttp2_session **, const nghttp2_session_callbacks *, void *, const nghttp2_option *,
         nghttp2_mem *) noexcept
+    int (*session_client_new3)(
+        nghttp2_session **, const nghttp2_session_callbacks *, void *, const nghttp2_option *,
+        nghttp2_mem *) noexcept
     void (*session_del)(nghttp2_session *) noexcept
     int (*session_send)(nghttp2_session *) noexcept
     Py_ssize_t (*session_mem_recv2)(nghttp2_session *, const uint8_t *, size_t) noexcept
     int (*session_resume_data)(nghttp2_session *, int32_t) noexcept
     int (*session_consume)(nghttp2_session *, int32_t, size_t) noexcept
+    int (*session_check_request_allowed)(nghttp2_session *) noexcept
+    int32_t (*session_get_local_window_size)(nghttp2_session *) noexcept
+    uint32_t (*session_get_remote_settings)(nghttp2_session *, int) noexcept
     int (*session_want_read)(nghttp2_session *) noexcept
     int (*session_want_write)(nghttp2_session *) noexcept
     int32_t (*session_get_last_proc_stream_id)(nghttp2_session *) noexcept
@@ -228,6 +244,9 @@ cdef struct nghttp2_functions:
     int (*session_terminate_session)(nghttp2_session *, uint32_t) noexcept
     int (*submit_settings)(
         nghttp2_session *, uint8_t, const nghttp2_settings_entry *, size_t) noexcept
+    int32_t (*submit_request2)(
+        nghttp2_session *, const nghttp2_priority_spec *, const nghttp2_nv *, size_t,
+        const nghttp2_data_provider2 *, void *) noexcept
     int (*submit_response2)(
         nghttp2_session *, int32_t, const nghttp2_nv *, size_t,
         const nghttp2_data_provider2 *) noexcept

@@ -42,10 +42,11 @@ def load(str path not None):
     if library == NULL:
         raise LookupError(f"{path} is no library of this process or of the system")
     memset(&found, 0, sizeof(found))
-    find_all(library, &found)
+    find_option_functions(library, &found)
+    find_session_functions(library, &found)
     for index in range(sizeof(found) // sizeof(void *)):
         if (<void **>&found)[index] == NULL:
-            raise ImportError("find_all misses a function of nghttp2_functions")
+            raise ImportError("no lookup of a function of nghttp2_functions")
     nghttp2 = found
 
 
@@ -62,7 +63,7 @@ cdef int find(void *library, str name, void **function) except -1:
     return 0
 
 
-cdef int find_all(void *library, nghttp2_functions *found) except -1:
+cdef int find_option_functions(void *library, nghttp2_functions *found) except -1:
     find(library, "session_callbacks_new", <void **>&found.session_callbacks_new)
     find(library, "session_callbacks_set_send_callback2",
          <void **>&found.session_callbacks_set_send_callback2)
@@ -104,12 +105,22 @@ cdef int find_all(void *library, nghttp2_functions *found) except -1:
     find(library, "option_set_glitch_rate_limit", <void **>&found.option_set_glitch_rate_limit)
     find(library, "option_set_builtin_recv_extension_type",
          <void **>&found.option_set_builtin_recv_extension_type)
+    return 0
+
+
+cdef int find_session_functions(void *library, nghttp2_functions *found) except -1:
     find(library, "session_server_new3", <void **>&found.session_server_new3)
+    find(library, "session_client_new3", <void **>&found.session_client_new3)
     find(library, "session_del", <void **>&found.session_del)
     find(library, "session_send", <void **>&found.session_send)
     find(library, "session_mem_recv2", <void **>&found.session_mem_recv2)
     find(library, "session_resume_data", <void **>&found.session_resume_data)
     find(library, "session_consume", <void **>&found.session_consume)
+    find(library, "session_check_request_allowed",
+         <void **>&found.session_check_request_allowed)
+    find(library, "session_get_local_window_size",
+         <void **>&found.session_get_local_window_size)
+    find(library, "session_get_remote_settings", <void **>&found.session_get_remote_settings)
     find(library, "session_want_read", <void **>&found.session_want_read)
     find(library, "session_want_write", <void **>&found.session_want_write)
     find(library, "session_get_last_proc_stream_id",
@@ -120,6 +131,7 @@ cdef int find_all(void *library, nghttp2_functions *found) except -1:
     find(library, "session_set_local_window_size", <void **>&found.session_set_local_window_size)
     find(library, "session_terminate_session", <void **>&found.session_terminate_session)
     find(library, "submit_settings", <void **>&found.submit_settings)
+    find(library, "submit_request2", <void **>&found.submit_request2)
     find(library, "submit_response2", <void **>&found.submit_response2)
     find(library, "submit_headers", <void **>&found.submit_headers)
     find(library, "submit_trailer", <void **>&found.submit_trailer)

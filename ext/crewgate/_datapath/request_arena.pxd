@@ -23,6 +23,7 @@ cdef class ArenaRequest:
     cdef message_field *path
     cdef message_field *authority
     cdef message_field *scheme
+    cdef message_field *status  # of a response
 
     # Append a copy of a field. The caller has bounded the sizes.
     cdef int add(

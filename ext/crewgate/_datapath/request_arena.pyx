@@ -1,4 +1,4 @@
-"""Holds the fields of one head that a client sent, without a Python object for each of them.
+"""Holds the fields of one head that a peer sent, without a Python object for each of them.
 
 The fields and their text stand in one block of memory (request_arena.h), which goes back to a
 store when the object ends. This module knows no HTTP/2: the engine adds the fields, and those who
@@ -71,6 +71,8 @@ cdef class ArenaRequest:
                 self.authority = field
             elif is_named(field, b":scheme", 7):
                 self.scheme = field
+            elif is_named(field, b":status", 7):
+                self.status = field
             self.pseudo_count += 1
 
     cdef tuple python_fields(self):

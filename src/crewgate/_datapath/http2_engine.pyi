@@ -1,55 +1,29 @@
 """HTTP/2 for a server (RFC 9113), by the nghttp2 that ngh2 bundles, called through its C functions.
 
 `library` names the library that is in use; it is None if no library did what Crewgate relies on,
-and `faults` says of each why.
+and `faults` says of each why. Clients (http2_client_engine) use the same library.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import ngh2
+
+from crewgate._datapath.http2_endpoint import HTTP2Endpoint
 
 library: str | None
 faults: list[str]
 
-class HTTP2Engine:
+class HTTP2Engine(HTTP2Endpoint):
     """The server's side of one connection, with the methods of `ngh2.Connection` and its errors.
 
-    A native caller (http2_engine.pxd) may answer a stream itself. Then no event tells of its end.
-    Raises ngh2.InternalError if there is no library. All engines of a process share a buffer, so one
-    thread uses them.
+    A native caller (http2_endpoint.pxd) may answer a stream itself. Then no event tells of its end.
     """
 
-    def __init__(self, configuration: ngh2.Configuration | None = None) -> None: ...
-    @property
-    def want_read(self) -> bool: ...
-    @property
-    def want_write(self) -> bool: ...
-    @property
-    def owned_count(self) -> int:
-        """How many streams a native caller answers."""
-
-    def initiate_connection(
-        self, settings: Mapping[int, int] | Mapping[ngh2.Setting, int] | None = None
-    ) -> None: ...
-    def receive_data(self, data: bytes) -> None: ...
-    def events(self) -> list[ngh2.Event]: ...
-    def data_to_send(self, amount: int | None = None) -> bytes: ...
     def send_response(
         self, stream_id: int, headers: Iterable[ngh2.Header], *, end_stream: bool = False
     ) -> None: ...
     def send_informational_response(
         self, stream_id: int, headers: Iterable[ngh2.Header]
     ) -> None: ...
-    def send_data(
-        self, stream_id: int, data: bytes | bytearray | memoryview, *, end_stream: bool = False
-    ) -> None: ...
-    def send_trailers(self, stream_id: int, headers: Iterable[ngh2.Header]) -> None: ...
-    def queued_body_size(self, stream_id: int) -> int: ...
-    def reset_stream(self, stream_id: int, error_code: int = 8) -> None: ...
-    def acknowledge_received_data(self, amount: int, stream_id: int) -> None: ...
-    def set_local_window_size(self, window_size: int) -> None:
-        """Set the window of the connection, not that of a stream."""
-
     def send_shutdown_notice(self) -> None: ...
     def send_goaway(self, error_code: int = 0) -> None: ...
-    def terminate_connection(self, error_code: int = 0) -> None: ...

@@ -1,8 +1,8 @@
 """Tries on import what the gateway relies on in ngh2, a young library whose API still changes.
 
 Two engines in memory do what an attacker and an honest client do. The limits here are small, so
-that the test is short: each server and client sets its own. The server is ngh2's, or another
-engine with the same methods (crewgate._datapath.http2_engine).
+that the test is short: each server and client sets its own. The engines are ngh2's, or others with
+the same methods (crewgate._datapath.http2_engine and http2_client_engine).
 """
 
 from collections.abc import Callable
@@ -19,8 +19,8 @@ _FIELDS_MAX = 8  # fields of a request
 _RESETS_MAX = 2  # streams that a client may reset at once
 _HIGHEST_STREAM = 2**31 - 1  # in a GOAWAY: "no new request", RFC 9113 section 6.8
 _TURNS_MAX = 10  # exchanges of bytes until both engines have nothing to say
-# Makes a server with the methods of `ngh2.Connection`.
-ServerMaker = Callable[[ngh2.Configuration], Any]
+# Makes a server or a client with the methods of `ngh2.Connection`.
+EngineMaker = Callable[[ngh2.Configuration], Any]
 _REQUEST = [
     (b":method", b"POST"),
     (b":scheme", b"https"),
@@ -32,7 +32,7 @@ _REQUEST = [
 class _Pair:
     """A client and a server whose bytes reach each other at once."""
 
-    def __init__(self, make_server: ServerMaker) -> None:
+    def __init__(self, make_server: EngineMaker, make_client: EngineMaker) -> None:
         limits = ngh2.Configuration(
             auto_window_update=False,
             max_outbound_ack=100,
@@ -44,7 +44,7 @@ class _Pair:
             max_inbound_header_count=_FIELDS_MAX,
         )
         self.server = make_server(limits)
-        self.client = ngh2.Connection(ngh2.Role.CLIENT)
+        self.client = make_client(ngh2.Configuration())
         self.server.initiate_connection(
             {
                 ngh2.Setting.INITIAL_WINDOW_SIZE: _WINDOW,
@@ -71,9 +71,9 @@ def _values(event: ngh2.Event) -> tuple[object, ...]:
     return type(event), *(getattr(event, name) for name in names)
 
 
-def _windows_open_by_hand(make_server: ServerMaker) -> bool:
+def _windows_open_by_hand(make_server: EngineMaker, make_client: EngineMaker) -> bool:
     """A client sends no more of a body than the server has acknowledged."""
-    pair = _Pair(make_server)
+    pair = _Pair(make_server, make_client)
     pair.server.events()
     stream = pair.client.send_request(_REQUEST)
     pair.client.send_data(stream, bytes(_BODY))
@@ -95,9 +95,9 @@ def _windows_open_by_hand(make_server: ServerMaker) -> bool:
     )
 
 
-def _answers_arrive_whole(make_server: ServerMaker) -> bool:
+def _answers_arrive_whole(make_server: EngineMaker, make_client: EngineMaker) -> bool:
     """An answer has its hints, head, body and trailers; a notice of the end names no stream."""
-    pair = _Pair(make_server)
+    pair = _Pair(make_server, make_client)
     stream = pair.client.send_request(_REQUEST, end_stream=True)
     pair.talk()
     server = pair.server
@@ -120,9 +120,9 @@ def _answers_arrive_whole(make_server: ServerMaker) -> bool:
     ]
 
 
-def _large_heads_end_the_connection(make_server: ServerMaker) -> bool:
+def _large_heads_end_the_connection(make_server: EngineMaker, make_client: EngineMaker) -> bool:
     """A request with too many fields is an attack, and never reaches the application."""
-    pair = _Pair(make_server)
+    pair = _Pair(make_server, make_client)
     pair.server.events()
     pair.client.send_request([*_REQUEST, *[(b"x", b"1")] * _FIELDS_MAX], end_stream=True)
     try:
@@ -132,9 +132,11 @@ def _large_heads_end_the_connection(make_server: ServerMaker) -> bool:
     return False
 
 
-def _floods_of_resets_end_the_connection(make_server: ServerMaker) -> bool:
+def _floods_of_resets_end_the_connection(
+    make_server: EngineMaker, make_client: EngineMaker
+) -> bool:
     """A client that resets one stream after another is cut off (CVE-2023-44487)."""
-    pair = _Pair(make_server)
+    pair = _Pair(make_server, make_client)
     with suppress(ngh2.NGH2Error):
         for _ in range(_RESETS_MAX + 2):
             stream = pair.client.send_request(_REQUEST)
@@ -157,8 +159,14 @@ def _server_of_ngh2(configuration: ngh2.Configuration) -> ngh2.Connection:
     return ngh2.Connection(ngh2.Role.SERVER, configuration)
 
 
-def self_test(make_server: ServerMaker = _server_of_ngh2) -> None:
-    """Check the installed ngh2, with the servers that `make_server` returns.
+def _client_of_ngh2(configuration: ngh2.Configuration) -> ngh2.Connection:
+    return ngh2.Connection(ngh2.Role.CLIENT, configuration)
+
+
+def self_test(
+    make_server: EngineMaker = _server_of_ngh2, make_client: EngineMaker = _client_of_ngh2
+) -> None:
+    """Check the installed ngh2, with the servers and clients that the arguments return.
 
     Raises:
         DependencyError: It lacks a name that Crewgate uses, or behaves differently.
@@ -166,7 +174,7 @@ def self_test(make_server: ServerMaker = _server_of_ngh2) -> None:
     for check in _CHECKS:
         fact = (check.__doc__ or "").rstrip(".")
         try:
-            is_kept = check(make_server)
+            is_kept = check(make_server, make_client)
         except Exception as error:
             raise unusable_library("ngh2", f'"{fact}" failed with {error!r}') from error
         if not is_kept:

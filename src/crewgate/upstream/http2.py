@@ -1,4 +1,4 @@
-"""Carries many calls at once over an HTTP/2 connection to a tool's server, with ngh2 (RFC 9113).
+"""Carries many calls at once over an HTTP/2 connection to a tool's server, by nghttp2 (RFC 9113).
 
 The connection writes at the end of a turn, the output of all its calls in one piece. The window of
 a stream opens when the caller has taken the bytes. This module knows no permits.
@@ -11,7 +11,9 @@ from ngh2 import Configuration, Connection, ErrorCode, Role, Setting
 
 import crewgate.runtime.http2_self_test  # noqa: F401 - the import runs the test
 from crewgate import limits
+from crewgate._datapath import http2_engine
 from crewgate._datapath.connection_pool import PoolCallbacks
+from crewgate._datapath.http2_client_engine import HTTP2ClientEngine
 from crewgate._datapath.socket_poller import SocketPoller
 from crewgate._datapath.transport import Transport
 from crewgate.core.delivery import ENDING, DeliveryState
@@ -19,7 +21,7 @@ from crewgate.errors import RequestBodyTimeoutError, UpstreamError, UpstreamTime
 from crewgate.upstream.balancer import Host
 from crewgate.upstream.error_isolation import run_isolated
 from crewgate.upstream.http2_stalled_frame import StalledFrameDetector
-from crewgate.upstream.http2_stream import HTTP2Stream, StreamPart
+from crewgate.upstream.http2_stream import ClientEngine, HTTP2Stream, StreamPart
 from crewgate.upstream.interfaces import CallObserver, ReuseKey
 
 _CONFIGURATION = Configuration(
@@ -34,6 +36,13 @@ _SETTINGS = {
     Setting.MAX_HEADER_LIST_SIZE: limits.upstream_head_bytes_max,
     Setting.NO_RFC7540_PRIORITIES: 1,
 }
+
+
+def _client_engine() -> ClientEngine:
+    """Return the native engine; ngh2's, which does the same, if that found no nghttp2."""
+    if http2_engine.library is not None:
+        return HTTP2ClientEngine(_CONFIGURATION)
+    return Connection(Role.CLIENT, _CONFIGURATION)
 
 
 class HTTP2Connection:
@@ -55,7 +64,7 @@ class HTTP2Connection:
         self.authority = authority
         self.scheme = b"https" if host.endpoint.scheme == "https" else b"http"
         self.pool = pool
-        self.engine = Connection(Role.CLIENT, _CONFIGURATION)
+        self.engine = _client_engine()
         self.blocked: set[HTTP2Stream] = set()
         self._frames = StalledFrameDetector()
         self._streams: dict[int, HTTP2Stream] = {}

@@ -1,6 +1,6 @@
 """Carries one call on one stream of an HTTP/2 connection to a tool's server.
 
-The stream turns what the caller sends into calls of the ngh2 engine, and keeps what the server
+The stream turns what the caller sends into calls of the engine, and keeps what the server
 sends until the caller takes it.
 """
 
@@ -12,12 +12,14 @@ import ngh2
 
 from crewgate import limits
 from crewgate._datapath.connection_pool import PoolCallbacks
+from crewgate._datapath.http2_client_engine import HTTP2ClientEngine
 from crewgate._datapath.transport import Transport
 from crewgate.core.delivery import DeliveryState
 from crewgate.core.http_types import HeaderField
 from crewgate.errors import UpstreamError
 from crewgate.upstream.interfaces import CallObserver, RequestHead
 
+ClientEngine = HTTP2ClientEngine | ngh2.Connection
 StreamPart = (
     ngh2.ResponseReceived
     | ngh2.DataReceived
@@ -29,7 +31,7 @@ StreamPart = (
 class StreamHost(Protocol):
     """The parts of an `HTTP2Connection` that its streams use."""
 
-    engine: ngh2.Connection
+    engine: ClientEngine
     pool: PoolCallbacks
     authority: bytes
     scheme: bytes

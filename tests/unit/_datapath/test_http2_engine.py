@@ -1,11 +1,28 @@
 """The native engine of HTTP/2 does what ngh2's does: the same events, bytes and exceptions."""
 
-from collections.abc import Callable
 from typing import Any
 
 import ngh2
 import pytest
 from hpack import Encoder, HeaderTuple, NeverIndexedHeaderTuple
+from http2_engines import (
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    PADDED,
+    PING,
+    PRIORITY,
+    RST_STREAM,
+    SETTINGS_FRAME,
+    WINDOW_UPDATE,
+    frame,
+    numbers,
+    outcome,
+    values,
+)
 from http2_frames import MAGIC
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,9 +50,6 @@ SETTINGS = {
     ngh2.Setting.NO_RFC7540_PRIORITIES: 1,
 }
 WINDOW = 70_000
-END_STREAM, END_HEADERS, PADDED, PRIORITY = 0x1, 0x4, 0x8, 0x20
-DATA, HEADERS, RST_STREAM, SETTINGS_FRAME, PING, GOAWAY = 0, 1, 3, 4, 6, 7
-WINDOW_UPDATE, CONTINUATION = 8, 9
 ACKNOWLEDGEMENT = (SETTINGS_FRAME, 1, 0, b"")
 
 REST = [(b":scheme", b"https"), (b":path", b"/a")]
@@ -64,18 +78,6 @@ ANSWERS = [
     [(b":status", b"200"), NeverIndexedHeaderTuple(b"x", b"y")],
     [(b":status", b"200"), (b"x", b"y" * 4_000)],  # too large to be sent
 ]
-
-
-def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    """One frame as it stands on the wire (RFC 9113 §4.1)."""
-    return len(payload).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + payload
-
-
-def numbers(size: int) -> st.SearchStrategy[bytes]:
-    """A number that fills `size` bytes: a small one, or the highest."""
-    return st.sampled_from([0, 1, 8, 300, 256**size - 1]).map(
-        lambda number: (number % 256**size).to_bytes(size)
-    )
 
 
 STREAMS = st.sampled_from([1, 1, 3, 3, 5])
@@ -189,23 +191,6 @@ class Client:
             else:
                 wire += frame(CONTINUATION, ends, stream, piece)
         return wire
-
-
-def values(event: ngh2.Event) -> tuple[object, ...]:
-    """What an event says; two events are never equal themselves."""
-    names: tuple[str, ...] = event.__match_args__
-    shown = [getattr(event, name) for name in names]
-    if isinstance(event, ngh2.RequestReceived):
-        shown += [type(field) for field in event.headers]
-    return type(event), *(repr(one) if isinstance(one, Exception) else one for one in shown)
-
-
-def outcome(work: Callable[[], object]) -> object:
-    """What a call returned, or which exception it raised."""
-    try:
-        return work()
-    except Exception as error:  # noqa: BLE001 - it is what is compared
-        return type(error), str(error)
 
 
 def act(engine: Any, step: tuple[Any, ...]) -> object:

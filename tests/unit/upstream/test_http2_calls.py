@@ -12,6 +12,8 @@ from crewgate.errors import UpstreamTimeoutError
 
 OK = [(b":status", b"200")]
 
+pytestmark = pytest.mark.usefixtures("each_http2_engine")
+
 
 @pytest.fixture
 def line() -> Iterator[Line]:

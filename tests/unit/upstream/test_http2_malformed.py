@@ -9,6 +9,8 @@ from malformed_http2 import CONNECTION, END_HEADERS, OK, STREAM, answer, data, g
 from crewgate import limits
 from crewgate.core.delivery import DeliveryState
 
+pytestmark = pytest.mark.usefixtures("each_http2_engine")
+
 
 @pytest.fixture
 def line() -> Iterator[Line]:

@@ -1,4 +1,4 @@
-"""Fixtures of the server's tests."""
+"""Fixtures of the tests of servers and clients."""
 
 import pytest
 
