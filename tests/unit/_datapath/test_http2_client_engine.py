@@ -42,6 +42,7 @@ CONFIGURATION = ngh2.Configuration(
     max_inbound_header_count=6,
 )
 SETTINGS = {ngh2.Setting.INITIAL_WINDOW_SIZE: 200, ngh2.Setting.NO_RFC7540_PRIORITIES: 1}
+ACKNOWLEDGEMENT = (SETTINGS_FRAME, 1, 0, b"")
 WITHOUT_PUSH = {**SETTINGS, ngh2.Setting.ENABLE_PUSH: 0}
 REST = [(b":scheme", b"https"), (b":path", b"/a"), (b":authority", b"a")]
 REQUESTS = [
@@ -65,26 +66,38 @@ HEADS = [
     [],
 ]
 STREAMS = st.sampled_from([1, 1, 3, 3, 5])
+ANSWERED = st.sampled_from([1, 1, 3])  # streams whose head has come
 REQUESTING = st.tuples(st.just("send_request"), st.sampled_from([0, 0, 1, 2, 3]), st.booleans())
-ANSWERS = st.tuples(
-    st.just("head"),
-    st.just(HEADERS),
-    STREAMS,
-    st.sampled_from([0, 0, 0, 1, 1, 2, 3, 4]),
-    st.sampled_from([1, 1, 2]),  # frames
-    st.sampled_from([0, 0, END_STREAM]),
+# Of streams that may be open, a head or the trailers.
+ANSWERS = st.one_of(
+    st.tuples(
+        st.just("head"),
+        st.just(HEADERS),
+        st.just(5),
+        st.sampled_from([0, 1, 2, 2, 4]),
+        st.sampled_from([1, 1, 2]),  # frames
+        st.sampled_from([0, 0, END_STREAM]),
+    ),
+    st.tuples(
+        st.just("head"),
+        st.just(HEADERS),
+        ANSWERED,
+        st.sampled_from([3, 3, 3, 0]),
+        st.just(1),
+        st.sampled_from([END_STREAM, END_STREAM, 0]),
+    ),
 )
 FRAMES = st.tuples(
     st.just("frame"),
     st.one_of(
         st.tuples(
             st.just(DATA),
-            st.sampled_from([0, 0, END_STREAM, PADDED]),
-            STREAMS,
+            st.sampled_from([0, 0, 0, END_STREAM, PADDED]),
+            ANSWERED,
             st.sampled_from([0, 1, 60, 140, 199]).map(lambda size: b"\1" * size),
         ),
-        st.tuples(st.just(RST_STREAM), st.just(0), STREAMS, numbers(4)),
-        st.tuples(st.just(WINDOW_UPDATE), st.just(0), st.sampled_from([0, 1, 3]), numbers(4)),
+        st.tuples(st.just(RST_STREAM), st.just(0), ANSWERED, numbers(4)),
+        st.tuples(st.just(WINDOW_UPDATE), st.just(0), ANSWERED, numbers(4)),
         st.tuples(st.just(PING), st.sampled_from([0, 1]), st.just(0), st.just(b"12345678")),
     ),
 )
@@ -138,7 +151,7 @@ ASKING = st.one_of(
 )
 WRITES = st.tuples(st.just("data_to_send"), st.sampled_from([None, 65_536, 65_536, 10, 0]))
 STEPS = st.lists(
-    st.one_of(REQUESTING, ANSWERS, ANSWERS, FRAMES, ASKING, WRITES), min_size=8, max_size=30
+    st.one_of(REQUESTING, ANSWERS, FRAMES, FRAMES, ASKING, WRITES), min_size=8, max_size=30
 )
 ODD_STEPS = st.dictionaries(st.integers(0, 30), ODD_FRAMES, max_size=2)
 CUTS = st.lists(st.sampled_from([100, 100, 100, 50, 90, 0]), min_size=1, max_size=5)
@@ -222,7 +235,11 @@ def test_both_engines_do_the_same(
     ours, theirs = engines(has_push=has_push)
     server = Server()
     pending = frame(SETTINGS_FRAME, 0, 0, b"")
-    begin = [("send_request", 0, False), ("send_request", 0, True), ("data_to_send", None)]
+    begin: list[tuple[Any, ...]] = [
+        ("send_request", 0, is_last) for is_last in (False, True, False)
+    ]
+    begin += [("data_to_send", None), ("frame", ACKNOWLEDGEMENT), ("data_to_send", None)]
+    begin += [("head", HEADERS, stream, 0, 1, 0) for stream in (1, 3)]
     for number, good_step in enumerate([*begin, *steps, ("data_to_send", None)], -len(begin)):
         step = odd_steps.get(number, good_step)
         if step[0] in {"head", "frame"}:
@@ -235,3 +252,28 @@ def test_both_engines_do_the_same(
             step, pending = ("receive_data", pending[:cut]), pending[cut:]
         assert act(ours, step) == act(theirs, step), step
         assert state(ours) == state(theirs), step
+
+
+def test_a_stream_that_the_server_pushes() -> None:
+    """Its request, its answer and its end are the same events, and its bytes are acknowledged."""
+    ours, theirs = engines(has_push=True)
+    server = Server()
+    wire = frame(SETTINGS_FRAME, 0, 0, b"")
+    wire += server.head(PUSH_PROMISE, 1, 10, 1, 0) + server.head(HEADERS, 2, 0, 1, 0)
+    wire += frame(DATA, END_STREAM, 2, b"ab") + server.head(HEADERS, 1, 0, 1, 0)
+    heard: list[Any] = []
+    for step in (
+        ("send_request", 0, False),
+        ("data_to_send", None),
+        ("receive_data", wire),
+        ("acknowledge_received_data", 2, 2),
+        ("send_data", 1, 5, True),
+        ("data_to_send", None),
+        ("receive_data", frame(DATA, END_STREAM, 1, b"c")),
+    ):
+        assert act(ours, step) == act(theirs, step), step
+        found = state(ours)
+        assert found == state(theirs), step
+        if step[0] == "receive_data":
+            heard.append(found[-1])
+    assert (ngh2.DataReceived, 2, b"ab", True) in heard[0]
