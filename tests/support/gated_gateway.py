@@ -23,7 +23,7 @@ class GatedGateway:
 
     `answer` is what the server answers: pieces, with a pause after each. `asked` has the requests.
     With `stays`, the server keeps its connections. It closes the connections of the next `drops`
-    requests without an answer.
+    requests without an answer. Before it answers, it waits for `hold`, if that is set.
     """
 
     def __init__(self, world: World, house: Gatehouse, client: httpx.AsyncClient) -> None:
@@ -32,6 +32,7 @@ class GatedGateway:
         self.asked: list[bytes] = []
         self.stays = False
         self.drops = 0
+        self.hold: trio.Event | None = None
 
     def token(self, patterns: Sequence[str], **claims: Any) -> str:
         """A token that allows these tools."""
@@ -67,6 +68,8 @@ async def gated_gateway(
             if sites[0].drops:
                 sites[0].drops -= 1
                 break
+            if sites[0].hold is not None:
+                await sites[0].hold.wait()
             for piece in sites[0].answer:
                 await stream.send_all(piece)
                 await trio.lowlevel.checkpoint()

@@ -96,6 +96,21 @@ class Way:
             await trio.aclose_forcefully(self._stream)
             self._stream = None
 
+    async def ask_together(self, fields: Fields, count: int) -> list[Fields]:
+        """Send so many requests at once; return the heads of their answers, by stream."""
+        numbers = await self._streams(count)
+        wire = b"".join([head(number, fields, "END_STREAM") for number in numbers])
+        await self._stream.send_all(wire)  # type: ignore[union-attr]
+        heads: dict[int, Fields] = {}
+        ended: set[int] = set()
+        while len(ended) < count and (frame := await self._frames.next()):
+            if type(frame) is HeadersFrame:
+                block = self._decoder.decode(frame.data, raw=True)
+                heads[frame.stream_id] = [(bytes(n), bytes(v)) for n, v in block]
+            if "END_STREAM" in frame.flags:
+                ended.add(frame.stream_id)
+        return [heads[number] for number in numbers]
+
     async def _send(self, number: int, fields: Fields, sent: Body | None) -> None:
         assert self._stream is not None
         if sent is None:
@@ -106,15 +121,21 @@ class Way:
         for begin, end in pairwise(sorted({0, *cuts, len(wire)})):
             await self._stream.send_all(wire[begin:end])  # each is a TLS record, so each is a read
 
-    async def _exchange(
-        self, fields: Fields, sent: Body | None
-    ) -> tuple[list[Fields], bytes, int | None]:
+    async def _streams(self, count: int) -> list[int]:
+        """Return so many new streams, of a connection that is opened if there is none."""
         if self._stream is None:
             self._stream = await self.site.world.edge.connect("h2")
             self._frames, self._decoder = Frames(self._stream), Decoder()
             await self._stream.send_all(ACKNOWLEDGED)
             self._number = 1
-        number, self._number = self._number, self._number + 2
+        numbers = [self._number + 2 * at for at in range(count)]
+        self._number += 2 * count
+        return numbers
+
+    async def _exchange(
+        self, fields: Fields, sent: Body | None
+    ) -> tuple[list[Fields], bytes, int | None]:
+        (number,) = await self._streams(1)
         await self._send(number, fields, sent)
         blocks: list[Fields] = []
         body = b""

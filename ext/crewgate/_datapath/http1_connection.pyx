@@ -134,7 +134,7 @@ cdef class HTTP1Connection(TransportProtocol):
         self, InFlightCall caller, bytes request, Py_ssize_t head_size, bint is_for_head
     ):
         self.start_call()
-        self.straight = caller
+        self.caller, self.straight = None, caller
         self.plain.restart(is_for_head)
         self.is_sending = self.is_full = self.is_chunked = False
         self.head_bytes = head_size

@@ -21,6 +21,7 @@ cdef class StraightListener:
     cdef EndedCallQueue ended
     cdef AuditLines audit_lines
     cdef RequestIds request_ids
+    cdef object can_record              # whether the audit takes records
     cdef object support                 # the StraightSupport, and part of it:
     cdef GrantCache identities          # of IdentityHeaders
     cdef StraightRoutes routes          # those of the last request
@@ -33,6 +34,7 @@ cdef class StraightListener:
 cdef class StraightClient(RequestTaker):
     cdef StraightListener listener
     cdef object peer                    # the ClientInfo of the connection
+    cdef object crew                    # that of its certificate, or None
     cdef str network                    # of the peer, for the audit
     cdef bytes authority                # that of the last request, and what follows from it:
     cdef StraightRoutes routes
@@ -48,16 +50,19 @@ cdef class StraightCall(InFlightCall):
     cdef readonly StraightRoute route
     cdef readonly StraightRoutes routes
     cdef ArenaRequest request
-    cdef HTTP1Connection connection     # None once it is over, or is an ordinary call
+    cdef HTTP1Connection connection     # None while it waits for one, and once it is over
     cdef readonly bytes token, request_id
-    cdef bytes outgoing                 # the request upstream, until it is sent
+    cdef bytes outgoing                 # the request upstream after its host, until it is sent
     cdef Py_ssize_t body_size           # of the request
     cdef readonly object trace          # a TraceContext, or None
-    cdef readonly int64_t arrived_wall_ns, arrived_ns, started_ns
+    cdef readonly int64_t arrived_wall_ns, arrived_ns, started_ns, sent_ns
+    cdef public int attempts            # how often the pool has looked for another connection
+    cdef public object reuse_key
     cdef object ordinary                # the ProxiedCall that it has become
     cdef bint is_over
 
     cdef int begin(self) except -1
+    cdef int send(self, HTTP1Connection connection) except -1
     cdef object become_ordinary(self)
     cdef int record(self, int status, int64_t answered_ns, Py_ssize_t bytes_out) except -1
     cdef AuditLineTemplate template(self)

@@ -74,6 +74,7 @@ cdef class StraightListener:
     def __init__(self, gateway, services, support, RequestIds request_ids not None):
         self.gateway = gateway
         self.services = services
+        self.can_record = services.sink.ready
         self.support = support
         self.identities = support.identities
         self.in_flight = services.in_flight
@@ -99,6 +100,7 @@ cdef class StraightClient(RequestTaker):
     def __init__(self, StraightListener listener not None, peer):
         self.listener = listener
         self.peer = peer
+        self.crew = peer.crew
         self.network = listener.support.network_of(peer.address)
 
     cdef bint take(self, HTTP2Protocol protocol, ArenaRequest request) except -1:
@@ -138,8 +140,8 @@ cdef class StraightClient(RequestTaker):
 cdef StraightCall permitted_call(
         StraightClient client, HTTP2Protocol protocol, ArenaRequest request,
         StraightRoute route):
-    """Return the call of a straight request, with its permit and an idle connection; None if the
-    Python way must see to it. Then nothing has changed: a reservation, if made, was given back."""
+    """Return the call of a straight request, with its permit; None if Python must see to the
+    request. Then nothing has changed: a reservation, if one was made, was given back."""
     cdef StraightListener listener = client.listener
     cdef const message_field *fields = request.block.fields
     cdef const message_field *target = request.path
@@ -159,7 +161,7 @@ cdef StraightCall permitted_call(
     kept_count = route.filter.select(
         fields + request.pseudo_count, count - request.pseudo_count, search.token, search.size,
         kept)
-    if kept_count < 0 or not listener.services.sink.ready():
+    if kept_count < 0 or not listener.can_record():
         return None
     call = StraightCall.__new__(StraightCall)
     call.client = client
@@ -173,21 +175,17 @@ cdef StraightCall permitted_call(
     call.arrived_wall_ns = <int64_t>cg_clock_ns(CLOCK_REALTIME)
     call.arrived_ns = <int64_t>cg_clock_ns(CLOCK_MONOTONIC)
     verdict = (<Gate>listener.services.authorizer.gate).verdict(
-        call.token, route.tool, call.request_id, client.peer.crew, call.routes.policy.observe,
+        call.token, route.tool, call.request_id, client.crew, call.routes.observe,
         False, -1, False, None)
     if type(verdict) is not Permit:
         return None
     permit = verdict
     call.permit = permit
-    # The client may have closed the stream already. A connection that was taken must be used.
-    if permit.observed_reason is None and protocol.engine.own(request.stream, call):
-        call.connection = route.idle_connection(permit)
-        if call.connection is None:
-            protocol.engine.disown(request.stream)
-    if call.connection is None:
+    # The client may have closed the stream already.
+    if permit.observed_reason is not None or not protocol.engine.own(request.stream, call):
         permit.end(0)
         return None
-    call.trace = context_of(listener, request, call.routes.table.trace_sample)
+    call.trace = context_of(listener, request, route.trace_sample)
     call.body_size = body_size(request)
     call.outgoing = outgoing_request(call, kept, <size_t>kept_count)
     return call
@@ -206,28 +204,22 @@ cdef object context_of(StraightListener listener, ArenaRequest request, double s
 
 
 cdef bytes outgoing_request(StraightCall call, const message_field **kept, size_t count):
-    """Return the request upstream: its head, as `UndecidedCall.head` describes it, and its body.
+    """Return the request upstream from the end of the Host line on, and its body.
 
-    The head has the client's fields, where the request came from, who calls, the tool's own fields, the
-    trace, and the id of the request.
+    As `UndecidedCall.head` describes it, it has the client's fields, where the request came from,
+    who calls, the tool's own fields, the trace, and the id of the request.
     """
     cdef StraightRoute route = call.route
     cdef StraightClient client = call.client
-    cdef const message_field *target = call.request.path
-    cdef size_t query_size = target.value_size - route.path_size
     cdef bytes trace = b"" if call.trace is None else written(call.trace.headers(call.token))
     cdef bytes identity = client.listener.identities.value_of(call.permit.grant).lines
-    cdef bytes authority = call.connection.authority
     cdef bytes framing = route.framing(call.body_size)
     cdef bytes made = PyBytes_FromStringAndSize(
         NULL,
-        len(route.begin) + query_size + len(HOST) + len(authority) + len(LINE_END)
-        + field_lines_size(kept, count) + len(client.origin_lines) + len(identity)
+        len(LINE_END) + field_lines_size(kept, count) + len(client.origin_lines) + len(identity)
         + len(route.own_lines) + len(trace) + len(REQUEST_ID) + UUID_CHARS + len(LINE_END)
         + len(framing) + len(LINE_END) + call.body_size)
-    cdef char *to = put(PyBytes_AS_STRING(made), route.begin)
-    to = text_put(to, <const char *>target.value + route.path_size, query_size)
-    to = put(put(put(to, HOST), authority), LINE_END)
+    cdef char *to = put(PyBytes_AS_STRING(made), LINE_END)
     to = field_lines_put(to, kept, count)
     to = put(put(put(put(to, client.origin_lines), identity), route.own_lines), trace)
     to = text_uuid(
@@ -242,14 +234,55 @@ cdef class StraightCall(InFlightCall):
     """See the stub."""
 
     cdef int begin(self) except -1:
-        """Send the request upstream."""
-        cdef StraightListener listener = self.client.listener
-        listener.in_flight.add_call(self)  # before anything can revoke it unseen
+        """Send the request on an idle connection, or wait for a connection in the pool's queue."""
+        self.client.listener.in_flight.add_call(self)  # before anything can revoke it unseen
         self.started_ns = <int64_t>cg_clock_ns(CLOCK_MONOTONIC)
-        self.connection.begin_straight(
-            self, self.outgoing, len(self.outgoing) - self.body_size, False)
+        cdef HTTP1Connection connection = self.route.idle_connection(self.permit)
+        if connection is None:
+            self.route.entry.pool.start(self.permit, self)
+        else:
+            self.send(connection)
+        return 0
+
+    cdef int send(self, HTTP1Connection connection) except -1:
+        cdef const message_field *target = self.request.path
+        cdef bytes query = slice_of(
+            target.value + self.route.path_size, target.value_size - self.route.path_size)
+        cdef bytes request = b"".join(
+            (self.route.begin, query, HOST, connection.authority, self.outgoing))
+        self.connection = connection
+        self.sent_ns = <int64_t>cg_clock_ns(CLOCK_MONOTONIC)
+        connection.begin_straight(self, request, len(request) - self.body_size, False)
         self.outgoing = None
         return 0
+
+    # `CallObserver`, for the pool, while the call waits for a connection.
+
+    @property
+    def over(self):
+        return self.is_over
+
+    @property
+    def wait_turn(self):
+        grant = self.permit.grant
+        return grant.caller, grant.branch_key
+
+    @property
+    def repeatable(self):
+        return True
+
+    @property
+    def idempotent(self):
+        return self.route.is_idempotent
+
+    def begun(self, HTTP1Connection stream not None):
+        self.send(stream)
+
+    def again(self):
+        """Go on waiting: no connection has carried the call."""
+
+    def failed(self, error):
+        self.become_caller(None).failed(error)
 
     # Called by the connection to the server, by the client's stream, and by whoever ends calls.
 
@@ -307,6 +340,8 @@ cdef class StraightCall(InFlightCall):
         """Have the ordinary call go on with what has arrived of the answer."""
         cdef HTTP1Connection connection = self.connection
         ordinary = self.become_caller(connection)
+        if connection is None:
+            return ordinary
         try:
             connection.continue_with(ordinary)
         except UpstreamError as error:
@@ -321,7 +356,7 @@ cdef class StraightCall(InFlightCall):
         cdef AuditLineTemplate template = self.template()
         cdef Ending ending
         cdef CallTimes times
-        times.arrived, times.started, times.sent = self.arrived_ns, self.started_ns, self.started_ns
+        times.arrived, times.started, times.sent = self.arrived_ns, self.started_ns, self.sent_ns
         times.answered = answered_ns
         times.ended = <int64_t>cg_clock_ns(CLOCK_MONOTONIC)
         ending.time_ns = self.arrived_wall_ns
@@ -357,14 +392,14 @@ cdef class StraightCall(InFlightCall):
         """Return the part of the record that the calls of a token have in common."""
         cdef AuditLines lines = self.client.listener.audit_lines
         grant = self.permit.grant
-        found = lines.find(grant, self.route.entry.name, self.route.method,
-                           self.routes.policy.name, self.client.network)
+        found = lines.find(
+            grant, self.route.name, self.route.method, self.routes.listener, self.client.network)
         return lines.line(self.info, grant) if found is None else found
 
     @property
     def info(self):
         """The CallInfo, as `call_description.describe` makes it."""
         return CallInfo(
-            self.arrived_wall_ns, self.request_id, self.routes.policy.name, self.client.network,
-            self.route.entry.name, self.route.method, self.peer.serial_text,
+            self.arrived_wall_ns, self.request_id, self.routes.listener, self.client.network,
+            self.route.name, self.route.method, self.peer.serial_text,
             "" if self.trace is None else self.trace.text, self.arrived_ns)

@@ -10,6 +10,7 @@ from crewgate._native.permit cimport Permit
 
 cdef class StraightRoute:
     cdef readonly object entry          # its ToolRoute, and parts of it:
+    cdef str name                       # of the tool
     cdef Py_ssize_t tool                # the number for the gate
     cdef ConnectionPool pool
     cdef TokenFinder tokens
@@ -22,6 +23,7 @@ cdef class StraightRoute:
     cdef bint is_idempotent
     cdef bint always_has_length         # a request says that it has no body (RFC 9110, section 8.6)
     cdef Py_ssize_t body_bytes_max      # of a request
+    cdef double trace_sample            # the share of calls that begin a trace
     cdef size_t path_size               # of the path that clients use
     cdef bytes begin                    # of the request line upstream: method, blank, path there
 
@@ -30,7 +32,9 @@ cdef class StraightRoute:
 
 
 cdef class StraightRoutes:
-    cdef readonly object policy         # the ListenerPolicy
+    cdef readonly object policy         # the ListenerPolicy, and parts of it:
+    cdef str listener                   # its name
+    cdef bint observe
     cdef readonly object table          # the RouteTable
     cdef object via_of                  # returns the Via field for an HTTP version
     cdef dict by_host                   # host, or None -> routes by b"METHOD path"

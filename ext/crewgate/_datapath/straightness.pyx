@@ -14,8 +14,8 @@ A request is straight if its route is, and (`straight_route_of`):
 3. Its query has only characters that a query may have.
 
 `straight_call` then looks for the token and asks the gate, as for every call. If the gate permits
-the call and a connection to the server is idle, the call is straight. Every other request becomes
-an exchange, and the Python way (gateway/call) answers it. This module refuses no request.
+the call, it is straight. Every other request becomes an exchange, and the Python way (gateway/call)
+answers it. This module refuses no request.
 """
 
 from crewgate import limits
@@ -128,8 +128,10 @@ cdef bytes line_of(message_field *method, const unsigned char *path, size_t size
 cdef class StraightRoute:
     """See the stub."""
 
-    def __init__(self, entry, bytes method not None, bytes path not None, bytes via not None):
+    def __init__(self, entry, bytes method not None, bytes path not None, bytes via not None,
+                 double trace_sample):
         self.entry = entry
+        self.name = entry.name
         self.tool = entry.index
         self.pool = entry.pool
         self.tokens = entry.tokens
@@ -143,6 +145,7 @@ cdef class StraightRoute:
         self.body_bytes_max = entry.body_bytes_max
         self.path_size = len(path)
         self.begin = method + b" " + entry.path_of(path)
+        self.trace_sample = trace_sample
 
     cdef bytes framing(self, Py_ssize_t body_size):
         """Return the line that says how long a body is, as `HTTP1Connection.begin` writes it."""
@@ -160,6 +163,8 @@ cdef class StraightRoutes:
 
     def __init__(self, policy, table, via_of):
         self.policy = policy
+        self.listener = policy.name
+        self.observe = policy.observe
         self.table = table
         self.via_of = via_of
         self.by_host = {}
@@ -182,7 +187,7 @@ cdef class StraightRoutes:
         if host not in self.by_host:
             self.by_host[host] = {
                 method + b" " + path: StraightRoute(
-                    entry, method, path, self.via_of(entry.version)[1])
+                    entry, method, path, self.via_of(entry.version)[1], self.table.trace_sample)
                 for method, path, entry in self.table.literal_routes(host)
                 if is_straight_route(entry, method, path)
             }

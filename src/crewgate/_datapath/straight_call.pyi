@@ -12,6 +12,7 @@ from crewgate.core.trace_context import TraceContext
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.straight_support import RoutedListener, StraightSupport
 from crewgate.server.request import ClientInfo
+from crewgate.upstream.interfaces import ReuseKey
 
 class StraightListener:
     """What the straight calls of one listener share."""
@@ -39,9 +40,13 @@ class StraightListener:
 class StraightCall(InFlightCall):
     """A straight call in flight, until it is answered or becomes an ordinary call.
 
-    On the monotonic clock: `arrived_ns` is when its request arrived, and `started_ns` when it was
-    permitted and sent.
+    While it waits for a connection, it is a `CallObserver` of the pool. On the monotonic clock:
+    `arrived_ns` is when its request arrived, `started_ns` when it was permitted, and `sent_ns` when
+    its request went upstream.
     """
+
+    attempts: int
+    reuse_key: ReuseKey
 
     @property
     def route(self) -> StraightRoute:
@@ -65,7 +70,11 @@ class StraightCall(InFlightCall):
 
     @property
     def started_ns(self) -> int:
-        """When it was permitted and sent."""
+        """When it was permitted."""
+
+    @property
+    def sent_ns(self) -> int:
+        """When its request went upstream; 0 while it waits."""
 
     @property
     def info(self) -> CallInfo:

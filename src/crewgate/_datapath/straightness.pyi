@@ -24,8 +24,13 @@ class StraightRoute:
     def method(self) -> str:
         """The method of its requests."""
 
-    def __init__(self, entry: ToolRoute, method: bytes, path: bytes, via: bytes) -> None:
-        """`path` is the literal path that clients use, and `via` the Via field of answers."""
+    def __init__(
+        self, entry: ToolRoute, method: bytes, path: bytes, via: bytes, trace_sample: float
+    ) -> None:
+        """`path` is the literal path that clients use, and `via` the Via field of answers.
+
+        `trace_sample` is the share of calls without a trace that begin one.
+        """
 
 class StraightRoutes:
     """The straight routes of one listener and configuration, by host, method and path."""

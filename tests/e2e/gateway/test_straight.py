@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from msgspec import structs
 from two_ways import OK, Seen, Way, two_ways
 
+from crewgate.config import Config
 from crewgate.server.connection import ClientConnection
 from crewgate.server.http2 import HTTP2
 
@@ -191,3 +193,36 @@ async def test_an_answer_comes_while_the_connection_ends(
             seen = await way.ask(_asks(way), _Late(way))
             assert [record["outcome"] for record in seen.records] == ["client-gone"]
     assert "internal error" not in caplog.text
+
+
+def _one_connection(config: Config) -> Config:
+    upstream = structs.replace(config.upstreams[0], connections=1)
+    return structs.replace(config, upstreams=(upstream,))
+
+
+async def test_calls_that_wait_for_a_connection(tmp_path: Path) -> None:
+    """They are straight too; a revocation ends them while they wait, and they cost nothing."""
+    async with two_ways(tmp_path, _one_connection) as ways:
+        straight = ways[0]
+        await _both(ways)
+        heads = await straight.ask_together(_asks(straight), 9)
+        assert [dict(fields)[b":status"] for fields in heads] == [b"200"] * 9
+        assert straight.counts == (10, 0)
+        site, fields = straight.site, _asks(straight)
+        site.hold = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_expect_refusals, straight, fields)
+            while len(site.world.live) < 3 or len(site.asked) < 11:
+                await trio.lowlevel.checkpoint()
+            permit = site.house.permit(straight.token)
+            permit.release()
+            assert site.world.live.terminate([permit.grant.branch_key]) == 3
+        site.hold.set()
+        site.world.gateway._services.settlements.flush()
+        ended = [(each.outcome, each.cost_micro) for each in site.world.sink.records[-3:]]
+        assert sorted(ended) == [("revoked", 0), ("revoked", 0), ("revoked", 10_000)]
+
+
+async def _expect_refusals(way: Way, fields: Fields) -> None:
+    heads = await way.ask_together(fields, 3)
+    assert [dict(each)[b":status"] for each in heads] == [b"401"] * 3

@@ -118,10 +118,12 @@ class ProxiedCall(InFlightCall):
             self.end(CallOutcome.UPSTREAM_ERROR)
             raise
 
-    def go_on(self, stream: RequestStream, started_ns: int, body: bytes) -> None:
-        """Go on in place of a straight call, whose whole request `stream` carries since then."""
+    def go_on(
+        self, stream: RequestStream | None, started_ns: int, sent_ns: int, body: bytes
+    ) -> None:
+        """Go on in place of a straight call, whose whole request `stream` carries, if any does."""
         self._body = body
-        self.started_ns = self.sent_ns = started_ns
+        self.started_ns, self.sent_ns = started_ns, sent_ns
         self.stream = stream
         self.reuse_key = self._entry.pool.reuse_key(self.permit)
 

@@ -39,7 +39,7 @@ class RoutedListener(Protocol):
     routes: RouteTable
 
 
-TakeOver = Callable[[StraightCall, Exchange, RequestStream], ProxiedCall]
+TakeOver = Callable[[StraightCall, Exchange, RequestStream | None], ProxiedCall]
 
 
 class StraightSupport(NamedTuple):
@@ -70,11 +70,12 @@ def take_over(
     identities: "GrantCache[IdentityHeaders]",
     call: StraightCall,
     exchange: Exchange,
-    stream: RequestStream,
+    stream: RequestStream | None,
 ) -> ProxiedCall:
     """Return the ordinary call that goes on in place of a straight one.
 
-    `exchange` is that of its request, and `stream` has carried the request upstream.
+    `exchange` is that of its request. `stream` has carried the request upstream; None if the call
+    waited for a connection.
     """
     entry, token, grant = call.route.entry, call.token, call.permit.grant
     exchange.body_bytes_max = entry.body_bytes_max
@@ -85,6 +86,6 @@ def take_over(
     )
     head = pending.head(entry, fields, identities.of(grant))
     ordinary = ProxiedCall(services, pending, entry, head, call.permit)
-    ordinary.go_on(stream, call.started_ns, call.body)
+    ordinary.go_on(stream, call.started_ns, call.sent_ns or call.started_ns, call.body)
     services.in_flight.replace(call, ordinary)
     return ordinary
