@@ -41,9 +41,10 @@ cdef class HTTP2Protocol(NativeWireProtocol):
     # client `limits.send_wait_seconds_max` to read it.
     cdef int answered_native(self, int32_t stream) except -1
     # A request that was taken becomes an ordinary one. Give its stream back, and return its
-    # HTTP2Exchange, which was not dispatched, and whose body (`request.body`) counts as read. Return None if the owner was told already that the
-    # stream is closed, or if the request is malformed: then it was refused. If the stream is closed
-    # and nobody was told yet, the exchange is soon lost, as any other.
+    # HTTP2Exchange, which was not dispatched, and whose body (`request.body`) counts as read.
+    # Return None if the owner was told already that the stream is closed, or if the request is
+    # malformed: then it was refused. If the stream is closed and its owner was not told yet, the
+    # exchange is soon lost, as any other.
     cdef object exchange_of(self, ArenaRequest request)
     # Return the exchange for a request whose stream is closed, so that its call can end.
     cdef object closed_exchange(self, ArenaRequest request)

@@ -13,7 +13,6 @@ with a problem, sends a request twice, or ends a call otherwise than with the ou
 from ngh2 import NGH2Error
 
 from crewgate.core.audit.records import CallInfo, CallOutcome
-from crewgate.core.trace_context import TRACEPARENT
 from crewgate.errors import UpstreamError
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -27,6 +26,7 @@ from crewgate._datapath.in_flight cimport InFlightCall
 from crewgate._datapath.plain_answer cimport PlainAnswer
 from crewgate._datapath.request_arena cimport ArenaRequest
 from crewgate._datapath.straight_answer cimport send_answer
+from crewgate._datapath.straight_request cimport after_host, context_of, with_host
 from crewgate._datapath.straightness cimport (
     StraightRoute, StraightRoutes, body_size, straight_route_of,
 )
@@ -34,9 +34,7 @@ from crewgate._native.audit_line cimport (
     AuditLines, AuditLineTemplate, CallTimes, Ending, serial_of, trace_of as trace_text_of,
 )
 from crewgate._native.bearer cimport bearer_search
-from crewgate._native.fields cimport (
-    SLICES_USUAL, field_lines_put, field_lines_size, message_field,
-)
+from crewgate._native.fields cimport SLICES_USUAL, message_field
 from crewgate._native.gate cimport Gate
 from crewgate._native.permit cimport Permit
 from crewgate._native.request_id cimport RequestIds
@@ -47,21 +45,8 @@ cdef extern from "clock.h" nogil:
     const int CLOCK_MONOTONIC, CLOCK_REALTIME
     uint64_t cg_clock_ns(int clock)
 
-cdef extern from "audit_format.h" nogil:
-    const int UUID_CHARS
-    char *text_put(char *to, const char *text, size_t n) noexcept
-    char *text_uuid(char *to, const unsigned char *id) noexcept
-
 cdef object DONE = CallOutcome.DONE
 cdef bytes DONE_TEXT = DONE.value.encode()
-cdef bytes TRACE = TRACEPARENT
-cdef bytes HOST = b" HTTP/1.1\r\nhost: "
-cdef bytes LINE_END = b"\r\n"
-cdef bytes REQUEST_ID = b"x-crewgate-request: "
-
-
-cdef inline char *put(char *to, bytes text) noexcept:
-    return text_put(to, PyBytes_AS_STRING(text), <size_t>PyBytes_GET_SIZE(text))
 
 
 cdef inline bytes slice_of(const unsigned char *text, size_t size):
@@ -185,49 +170,14 @@ cdef StraightCall permitted_call(
     if permit.observed_reason is not None or not protocol.engine.own(request.stream, call):
         permit.end(0)
         return None
-    call.trace = context_of(listener, request, route.trace_sample)
+    call.trace = context_of(listener.support, request, route.trace_sample)
     call.body_size = body_size(request)
-    call.outgoing = outgoing_request(call, kept, <size_t>kept_count)
+    call.outgoing = after_host(
+        route, request, kept, <size_t>kept_count, client.origin_lines,
+        listener.identities.value_of(permit.grant).lines,
+        b"" if call.trace is None else written(call.trace.headers(call.token)),
+        call.request_id, call.body_size)
     return call
-
-
-cdef object context_of(StraightListener listener, ArenaRequest request, double sample):
-    """Return the TraceContext of a request; None if it belongs to no trace."""
-    cdef const message_field *field
-    cdef size_t at
-    for at in range(request.pseudo_count, request.block.field_count):
-        field = &request.block.fields[at]
-        if field.name_size == <size_t>PyBytes_GET_SIZE(TRACE) and memcmp(
-                field.name, PyBytes_AS_STRING(TRACE), field.name_size) == 0:
-            return listener.support.trace_of(request.python_fields(), sample)
-    return listener.support.trace_of((), sample) if sample else None
-
-
-cdef bytes outgoing_request(StraightCall call, const message_field **kept, size_t count):
-    """Return the request upstream from the end of the Host line on, and its body.
-
-    As `UndecidedCall.head` describes it, it has the client's fields, where the request came from,
-    who calls, the tool's own fields, the trace, and the id of the request.
-    """
-    cdef StraightRoute route = call.route
-    cdef StraightClient client = call.client
-    cdef bytes trace = b"" if call.trace is None else written(call.trace.headers(call.token))
-    cdef bytes identity = client.listener.identities.value_of(call.permit.grant).lines
-    cdef bytes framing = route.framing(call.body_size)
-    cdef bytes made = PyBytes_FromStringAndSize(
-        NULL,
-        len(LINE_END) + field_lines_size(kept, count) + len(client.origin_lines) + len(identity)
-        + len(route.own_lines) + len(trace) + len(REQUEST_ID) + UUID_CHARS + len(LINE_END)
-        + len(framing) + len(LINE_END) + call.body_size)
-    cdef char *to = put(PyBytes_AS_STRING(made), LINE_END)
-    to = field_lines_put(to, kept, count)
-    to = put(put(put(put(to, client.origin_lines), identity), route.own_lines), trace)
-    to = text_uuid(
-        put(to, REQUEST_ID), <const unsigned char *>PyBytes_AS_STRING(call.request_id))
-    to = put(put(put(to, LINE_END), framing), LINE_END)
-    if call.body_size:
-        put(to, call.request.body)
-    return made
 
 
 cdef class StraightCall(InFlightCall):
@@ -245,11 +195,8 @@ cdef class StraightCall(InFlightCall):
         return 0
 
     cdef int send(self, HTTP1Connection connection) except -1:
-        cdef const message_field *target = self.request.path
-        cdef bytes query = slice_of(
-            target.value + self.route.path_size, target.value_size - self.route.path_size)
-        cdef bytes request = b"".join(
-            (self.route.begin, query, HOST, connection.authority, self.outgoing))
+        cdef bytes request = with_host(
+            self.route, self.request, connection.authority, self.outgoing)
         self.connection = connection
         self.sent_ns = <int64_t>cg_clock_ns(CLOCK_MONOTONIC)
         connection.begin_straight(self, request, len(request) - self.body_size, False)
