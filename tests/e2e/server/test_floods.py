@@ -65,7 +65,7 @@ class Attack:
         self.edge = edge
         self.stream = stream
         self.application = application
-        self.other_end: Any = None
+        self.protocol: Any = None  # of the other end, also once that has closed
 
     @property
     def counters(self) -> dict[str, int]:
@@ -93,13 +93,16 @@ class Attack:
             await self.stream.send_all(wire)
         return not patience.cancelled_caught
 
-    def deafen(self) -> None:
+    async def deafen(self) -> None:
         """Let the kernel keep little of what is not read."""
         sock = self.stream.transport_stream.socket
         sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 4096)
         port = sock.getsockname()[1]
-        (self.other_end,) = [one for one in self.edge.listener.connections if one.peer.port == port]
-        self.other_end._sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, 4096)
+        (other_end,) = [one for one in self.edge.listener.connections if one.peer.port == port]
+        other_end._sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, 4096)
+        while other_end.protocol is None:  # its handshake ends after the client's
+            await trio.lowlevel.checkpoint()
+        self.protocol = other_end.protocol
 
 
 @asynccontextmanager
@@ -208,13 +211,13 @@ async def test_flood_of_a_client_that_reads_nothing(
     """Its frames make frames of ours: it is ended, or not read on, long before they fill memory."""
     wire, counters = UNREAD[name]
     async with attack(tmp_path, caplog) as hostile:
-        hostile.deafen()
+        await hostile.deafen()
         await hostile.press(PREFACE + wire(), seconds=1.5)
         assert counters & set(hostile.counters)
-        read = hostile.other_end.protocol.usage.octets
+        read = hostile.protocol.usage.octets
         assert read < MIB
         await hostile.press(wire(), seconds=0.1)
-        assert hostile.other_end.protocol.usage.octets == read
+        assert hostile.protocol.usage.octets == read
 
 
 async def test_pipeline_of_a_client_that_reads_nothing(
@@ -222,11 +225,11 @@ async def test_pipeline_of_a_client_that_reads_nothing(
 ) -> None:
     """Requests that are answered at once are not read on while their answers are unread."""
     async with attack(tmp_path, caplog, "http/1.1") as hostile:
-        hostile.deafen()
+        await hostile.deafen()
         get = b"GET / HTTP/1.1\r\nHost: a\r\nX: %b\r\n\r\n" % (b"x" * 100)
         assert not await hostile.press(get * 500_000, seconds=1.5)
         asked = hostile.application.asked
-        assert len(hostile.other_end.protocol.out) < 2 * limits.buffer_bytes_max
+        assert len(hostile.protocol.out) < 2 * limits.buffer_bytes_max
         await hostile.press(get * 1000, seconds=0.1)
         assert hostile.application.asked == asked
         assert not hostile.counters

@@ -1,0 +1,214 @@
+"""Straight calls while clients, tools and operators end them: each has one record and one price."""
+
+import random
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import trio
+from gated_gateway import GatedGateway, gated_gateway
+from hpack import Encoder
+from http2_frames import ACKNOWLEDGED, Frames, head
+from hyperframe.frame import DataFrame, GoAwayFrame, RstStreamFrame
+from msgspec import structs
+from search_depth import deep
+
+from crewgate.config import Config
+from crewgate.core import ids
+from crewgate.core.audit.records import CallRecord
+
+ROUNDS, CLIENTS, CALLS = deep(8), 3, 12
+PRICE = 7
+CREDIT = 2_000_000
+LEAVES = 0.1
+BRANCHES = [f"0199c1d2-0000-7000-8000-0000000000{number}" for number in (11, 12)]
+_ID = re.compile(r"x-crewgate-request: (\S+)")
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+WHOLE = (
+    OK,
+    b"HTTP/1.1 204 No Content\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 30000\r\n\r\n" + b"x" * 30_000,
+    b"HTTP/1.1 103 Early Hints\r\n\r\n" + OK,
+    OK.replace(b"\r\n", b"\r\nConnection: close\r\n", 1),
+)
+
+
+def _cheap(config: Config) -> Config:
+    tools = tuple(structs.replace(tool, price=PRICE) for tool in config.tools)
+    return structs.replace(config, tools=tools)
+
+
+class _Answers:
+    """What the tool does with a request: it answers, waits, stops in the middle, or leaves."""
+
+    def __init__(self, choose: random.Random) -> None:
+        self._choose = choose
+
+    def __iter__(self) -> Iterator[bytes]:
+        choose = self._choose
+        answer = choose.choice(WHOLE) if choose.random() < 0.4 else OK
+        yield from [b""] * choose.choice((0, 0, 0, 3, 30))
+        kind = choose.random()
+        if kind < 0.1:  # it leaves, in the middle of the answer or before it
+            yield answer[: choose.randrange(len(answer))]
+            raise trio.BrokenResourceError
+        cut = choose.randrange(len(answer)) if kind < 0.3 else 0
+        yield answer[:cut]
+        yield from [b""] * (choose.randrange(20) if cut else 0)
+        yield answer[cut:] + (b"?" if kind > 0.98 else b"")
+
+
+class _Chaos:
+    """The clients of one gateway, and what ends their calls."""
+
+    def __init__(self, site: GatedGateway, seed: int) -> None:
+        self.site, self.world = site, site.world
+        self.choose = random.Random(seed)
+        self.tokens = [
+            site.token(["summary.*", "search.*"], execution_branch_id=branch).encode()
+            for branch in BRANCHES
+        ]
+        for token in self.tokens:
+            permit = site.house.permit(token)
+            site.house.draw(permit.grant, CREDIT)
+            permit.release()
+        self.pool = self.world.gateway.routes.entries[0].pool
+        self.sweeps = 0
+        self.over = False
+
+    def requests(self, first: int, encoder: Encoder) -> bytes:
+        """Some requests, of which some are reset at once."""
+        choose, wire = self.choose, b""
+        for number in range(first, first + 2 * CALLS, 2):
+            has_body = choose.random() < 0.3
+            fields = [
+                (b":method", b"POST" if has_body else b"GET"),
+                (b":scheme", b"https"),
+                (b":path", b"/search" if has_body else b"/summary"),
+                (b":authority", b"gateway.example"),
+                (b"authorization", b"Bearer " + choose.choice(self.tokens)),
+            ]
+            flags = () if has_body else ("END_STREAM",)
+            wire += head(number, fields, *flags, encoder=encoder)
+            if has_body:
+                wire += DataFrame(number, b"{}", flags=["END_STREAM"]).serialize()
+            if choose.random() < 0.05:
+                wire += RstStreamFrame(number, error_code=8).serialize()
+        return wire
+
+    async def client(self) -> None:
+        """Ask on one connection after another, and leave each of them in some way."""
+        choose = self.choose
+        for _ in range(ROUNDS):
+            stream = await self.world.edge.connect("h2")
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await stream.send_all(ACKNOWLEDGED)
+                frames, encoder, first = Frames(stream), Encoder(), 1
+                for _ in range(choose.choice((1, 1, 3))):
+                    await stream.send_all(self.requests(first, encoder))
+                    await self.read(stream, frames, first)
+                    first += 2 * CALLS
+                if choose.random() < 0.2:
+                    await stream.send_all(GoAwayFrame(0).serialize())
+            await trio.aclose_forcefully(stream)
+
+    async def read(self, stream: trio.SSLStream, frames: Frames, first: int) -> None:
+        """Read the answers to some requests, or not all of them; reset some."""
+        open_streams = set(range(first, first + 2 * CALLS, 2))
+        enough = self.choose.choice((0, 0, 0, 5, CALLS))
+        while len(open_streams) > enough:
+            frame = await frames.next()
+            if frame is None:
+                return
+            if "END_STREAM" in frame.flags or type(frame) is RstStreamFrame:
+                open_streams.discard(frame.stream_id)
+            if open_streams and self.choose.random() < 0.02:
+                reset = open_streams.pop()
+                await stream.send_all(RstStreamFrame(reset, error_code=8).serialize())
+
+    async def rage(self) -> None:
+        """End calls, connections and configurations, again and again."""
+        acts = [self.cut, self.sweep, self.reload, self.drop, self.leave]
+        while not self.over:
+            for _ in range(self.choose.randrange(1, 60)):
+                await trio.lowlevel.checkpoint()
+            self.choose.choice(acts)()
+
+    def cut(self) -> None:
+        """End the calls of a branch, which may call again."""
+        key = ids.branch_key("article", self.choose.choice(BRANCHES))
+        self.world.live.terminate([key])
+
+    def sweep(self) -> None:
+        """Do what is done each second; the ninth time each call upstream is late."""
+        self.sweeps += 1
+        late = 1000 if self.sweeps == 9 else 0
+        self.pool.sweep(time.monotonic() + late)
+        self.world.live.sweep(time.time(), self.site.house.boot_ns)
+
+    def reload(self) -> None:
+        """Replace the routes by equal ones."""
+        self.world.gateway.routes = structs.replace(self.world.gateway.routes)
+
+    def drop(self) -> None:
+        """Have the tool close the connection of the next request."""
+        self.site.drops = 1
+
+    def leave(self) -> None:
+        """Now and then, drain or abort each connection of a client, or end all calls."""
+        if self.choose.random() > LEAVES:
+            return
+        if self.choose.random() < LEAVES:
+            self.world.live.end_all()
+        for connection in list(self.world.edge.listener.connections):
+            if connection.protocol is None:  # its client still shakes hands
+                continue
+            if self.choose.random() < 0.5:
+                connection.abort()
+            else:
+                connection.drain(urgent=False)
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.rage)
+            async with trio.open_nursery() as clients:
+                for _ in range(CLIENTS):
+                    clients.start_soon(self.client)
+            self.over = True
+        self.world.live.end_all()
+        await self.world.settled()
+        self.world.gateway._services.settlements.flush()
+
+
+async def test_each_call_is_settled_and_recorded_once(tmp_path: Path) -> None:
+    """Budgets are exact, and each request that the tool has seen has one record, and was paid."""
+    async with gated_gateway(tmp_path, _cheap, ("*",), straight=True) as site:
+        site.stays = True
+        site.answer = _Answers(random.Random(5))  # type: ignore[assignment]
+        chaos = _Chaos(site, seed=6)
+        await chaos.run()
+        calls = [each for each in site.world.sink.records if isinstance(each, CallRecord)]
+        paid = [each for each in calls if each.verdict == "permit"]
+        assert max(Counter(each.request for each in calls).values()) == 1
+        charged = {each.request for each in paid if each.cost_micro}
+        assert {each.cost_micro for each in paid} == {0, PRICE}
+        assert {
+            found for each in site.asked for found in _ID.findall(each.decode("latin-1"))
+        } <= charged
+        for branch in BRANCHES:
+            budget = site.house.record(branch)
+            spent = PRICE * len(
+                [each for each in paid if each.branch == branch and each.cost_micro]
+            )
+            assert (budget.reserved, budget.burned, budget.settled) == (0, 0, spent)
+        assert site.house.gate.counters()["dropped_permits"] == 0
+        assert [host.outstanding for host in chaos.pool.hosts] == [0]
+        assert all(connection.is_idle for connection in chaos.pool.by_connection)
+        straight = site.world.gateway.straight
+        assert straight.done
+        assert straight.given_up
+        assert len({each.outcome for each in paid}) > 2
