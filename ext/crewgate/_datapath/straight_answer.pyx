@@ -1,6 +1,6 @@
 """Passes the whole answer to a straight call on to its client, with the fields that may go back.
 
-It gives the client what `ResponseRelay` and `headers.downstream_headers` would.
+The client gets the same fields as from `ResponseRelay` and `headers.downstream_headers`.
 """
 
 from crewgate.core import credits

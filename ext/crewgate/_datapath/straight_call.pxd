@@ -25,7 +25,7 @@ cdef class StraightListener:
     cdef object support                 # the StraightSupport, and part of it:
     cdef GrantCache identities          # of IdentityHeaders
     cdef StraightRoutes routes          # those of the last request
-    cdef readonly uint64_t done         # calls
+    cdef readonly uint64_t done         # calls that it has carried to their end
     cdef readonly uint64_t given_up     # calls that have become ordinary ones
 
     cdef StraightRoutes current_routes(self)
@@ -36,7 +36,7 @@ cdef class StraightClient(RequestTaker):
     cdef object peer                    # the ClientInfo of the connection
     cdef object crew                    # that of its certificate, or None
     cdef str network                    # of the peer, for the audit
-    cdef bytes authority                # that of the last request, and what follows from it:
+    cdef bytes authority                # that of the last request; the rest depends on it
     cdef StraightRoutes routes
     cdef dict served                    # its straight routes; None: the listener does not serve it
     cdef bytes origin_lines             # where its requests come from, as lines of HTTP/1.1

@@ -1,13 +1,13 @@
-"""Carries straight calls from their permit to their answer, by compiled code alone.
+"""Carries straight calls from their permit to their audit record, by compiled code alone.
 
 `straightness` says which requests are straight. This module takes such a request through the five
 steps of gateway/call/gateway.py, with the same parts: the gate, the field filters, the connections
 to the tool's servers, the audit lines, the metrics and the settlement.
 
-It knows only calls that go as usual. If anything else happens to a call, it becomes an ordinary one
-(`become_ordinary`), and the Python way goes on with it: if its answer is unusual, fails or is late,
-if its client leaves, if it is revoked or expires, or if the worker drains. No function here answers
-with a problem, sends a request twice, or ends a call otherwise than with the outcome "done".
+It knows only calls that go as usual. If the answer to a call is unusual, fails or is late, if the
+client leaves, if the call is revoked or expires, or if the worker shuts down, the call becomes an
+ordinary one (`become_ordinary`), and the Python way goes on with it. No function here answers with
+a problem, sends a request twice, or ends a call otherwise than with the outcome "done".
 """
 
 from ngh2 import NGH2Error
@@ -125,8 +125,8 @@ cdef class StraightClient(RequestTaker):
 cdef StraightCall permitted_call(
         StraightClient client, HTTP2Protocol protocol, ArenaRequest request,
         StraightRoute route):
-    """Return the call of a straight request, with its permit; None if Python must see to the
-    request. Then nothing has changed: a reservation, if one was made, was given back."""
+    """Return the call of a straight request, with its permit; None if Python must answer the
+    request. Then nothing has changed: the function has given back what it had reserved."""
     cdef StraightListener listener = client.listener
     cdef const message_field *fields = request.block.fields
     cdef const message_field *target = request.path
@@ -185,7 +185,7 @@ cdef class StraightCall(InFlightCall):
 
     cdef int begin(self) except -1:
         """Send the request on an idle connection, or wait for a connection in the pool's queue."""
-        self.client.listener.in_flight.add_call(self)  # before anything can revoke it unseen
+        self.client.listener.in_flight.add_call(self)  # so that each revocation finds it
         self.started_ns = <int64_t>cg_clock_ns(CLOCK_MONOTONIC)
         cdef HTTP1Connection connection = self.route.idle_connection(self.permit)
         if connection is None:
@@ -226,12 +226,12 @@ cdef class StraightCall(InFlightCall):
         self.send(stream)
 
     def again(self):
-        """Go on waiting: no connection has carried the call."""
+        """Do nothing: the call goes on waiting, since no connection has carried it."""
 
     def failed(self, error):
         self.become_caller(None).failed(error)
 
-    # Called by the connection to the server, by the client's stream, and by whoever ends calls.
+    # The connection to the server, the client's stream and the registry call these.
 
     cpdef answered(self, connection):
         """Pass the whole answer on, and end the call."""
@@ -260,7 +260,7 @@ cdef class StraightCall(InFlightCall):
         return self.request.body or b""
 
     cdef int stream_closed(self, int32_t stream, uint32_t code) except -1:
-        """End the call, because the client has left."""
+        """End the call, because the client has left; do nothing if the call was answered."""
         if not self.is_over:
             self.become_ordinary()
         if self.ordinary is not None:
@@ -275,7 +275,7 @@ cdef class StraightCall(InFlightCall):
     cpdef become_caller(self, connection):
         """Return the ordinary call that goes on in place of this one."""
         exchange = self.protocol.exchange_of(self.request)
-        if exchange is None:
+        if exchange is None:  # the client has closed the stream
             exchange = self.protocol.closed_exchange(self.request)
         self.is_over = True
         self.client.listener.given_up += 1
@@ -284,7 +284,7 @@ cdef class StraightCall(InFlightCall):
         return self.ordinary
 
     cdef object become_ordinary(self):
-        """Have the ordinary call go on with what has arrived of the answer."""
+        """Make the ordinary call, give it what has arrived of the answer, and return it."""
         cdef HTTP1Connection connection = self.connection
         ordinary = self.become_caller(connection)
         if connection is None:

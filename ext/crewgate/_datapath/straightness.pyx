@@ -1,21 +1,24 @@
-"""Decides which requests are straight: which calls compiled code carries alone, without Python.
+"""Decides which requests are straight: which calls compiled code carries without Python.
 
 A route is straight if it says everything about its calls in advance (`is_straight_route`):
 
-1. Its path is literal, so that method and path find it by one lookup.
-2. Its price is fixed, and its calls are not judged by their bodies.
+1. Its path is literal, so that method and path find it by one lookup. The gateway itself answers
+   no request there.
+2. Its price is fixed, and the gate needs no body to judge its calls.
 3. Its server speaks HTTP/1.1, and gets no forwarding fields from the client.
 4. No web page may call it, so its answers have no fields of CORS.
 
 A request is straight if its route is, and (`straight_route_of`):
 
-1. It is complete: it has no body, or a small one that was read together with its head.
-2. The listener serves its authority, and there is no Host beside that.
-3. Its query has only characters that a query may have.
+1. It is complete: it has no body, or a small one that the worker read together with its head. The
+   body has the size that Content-Length gives, if there is that field, and the tool takes as much.
+2. Its scheme is https, the listener serves its authority, and there is no Host beside that.
+3. It has at most `limits.head_fields_max` fields, and only characters in its query that a query may
+   have.
 
-`straight_call` then looks for the token and asks the gate, as for every call. If the gate permits
-the call, it is straight. Every other request becomes an exchange, and the Python way (gateway/call)
-answers it. This module refuses no request.
+`straight_call` then looks for the token, filters the fields and asks the gate, as the Python way
+(gateway/call) does for every call. If the gate permits the call, it is straight. Every other
+request becomes an exchange, and the Python way answers it. This module refuses no request.
 """
 
 from crewgate import limits

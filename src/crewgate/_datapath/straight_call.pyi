@@ -1,6 +1,6 @@
-"""Carries straight calls from their permit to their answer, by compiled code alone.
+"""Carries straight calls from their permit to their audit record, by compiled code alone.
 
-A call that does not go as usual becomes an ordinary one, and the Python way goes on with it.
+If a call does not go as usual, it becomes an ordinary one, and the Python way goes on with it.
 """
 
 from crewgate._datapath.http2_protocol import RequestTaker
@@ -15,7 +15,7 @@ from crewgate.server.request import ClientInfo
 from crewgate.upstream.interfaces import ReuseKey
 
 class StraightListener:
-    """What the straight calls of one listener share."""
+    """The parts of a gateway that the straight calls of one listener use, and their counts."""
 
     @property
     def done(self) -> int:
@@ -35,7 +35,7 @@ class StraightListener:
         """`gateway` has the policy and the routes in force, which a reload replaces."""
 
     def client(self, peer: ClientInfo) -> RequestTaker:
-        """Return what takes the straight requests of one connection of `peer`."""
+        """Return the taker of the straight requests that come over one connection of `peer`."""
 
 class StraightCall(InFlightCall):
     """A straight call in flight, until it is answered or becomes an ordinary call.

@@ -134,7 +134,7 @@ UNRECORDED = _counter(
 )
 STRAIGHT_CALLS = _counter(
     "crewgate_straight_calls_total",
-    "Calls that compiled code carried alone; `end` is `ordinary` if Python had to go on with one.",
+    "Calls that compiled code began to carry; `end` is `ordinary` if Python went on with the call.",
     *("listener", "end"),
 )
 CALLS_IN_FLIGHT = _gauge(

@@ -1,8 +1,8 @@
-"""What compiled code asks of Python for straight calls, and how one becomes an ordinary call.
+"""Gives straight calls the functions of Python that they need, and makes ordinary calls of them.
 
-`_datapath/straight_call` carries a straight call as long as everything is as usual. If anything
-else happens, it gives the call to `take_over`. The `ProxiedCall` that this makes is in the state
-that it would be in if it had carried the call from the start.
+`_datapath/straight_call` carries a straight call as long as the call goes as usual. Otherwise it
+gives the call to `take_over`, which makes a `ProxiedCall`. That is in the state that it
+would be in if it had carried the call from the start.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,7 +43,13 @@ TakeOver = Callable[[StraightCall, Exchange, RequestStream | None], ProxiedCall]
 
 
 class StraightSupport(NamedTuple):
-    """The functions of the gateway that straight calls use."""
+    """The functions of the gateway that straight calls use.
+
+    `identities` has the fields that tell a tool who calls. `network_of` returns the network of an
+    address, for the audit. `origin_lines` returns the fields that tell a tool where a request came
+    from, as lines of HTTP/1.1. Its arguments are the client's address, the authority and the HTTP
+    version of the request.
+    """
 
     identities: "GrantCache[IdentityHeaders]"
     take_over: TakeOver
@@ -60,7 +66,7 @@ def straight_listener(
     identities: "GrantCache[IdentityHeaders]",
     request_ids: RequestIds,
 ) -> StraightListener:
-    """Return what takes the straight calls of the listener of `gateway`."""
+    """Return the `StraightListener` of the listener that `gateway` serves."""
     support = StraightSupport(identities, partial(take_over, services, identities))
     return StraightListener(gateway, services, support, request_ids)
 
@@ -74,8 +80,8 @@ def take_over(
 ) -> ProxiedCall:
     """Return the ordinary call that goes on in place of a straight one.
 
-    `exchange` is that of its request. `stream` has carried the request upstream; None if the call
-    waited for a connection.
+    `exchange` is that of its request. `stream` carries the request upstream; it is None if the call
+    waits for a connection.
     """
     entry, token, grant = call.route.entry, call.token, call.permit.grant
     exchange.body_bytes_max = entry.body_bytes_max
