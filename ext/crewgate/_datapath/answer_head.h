@@ -2,10 +2,12 @@
  *
  * A plain answer has a final status other than 205, fields in strict syntax, and one of these: a
  * Content-Length, `Transfer-Encoding: chunked` without trailers, or no body because of its status.
- * What is not plain is not wrong: a complete parser then reads the answer from its first byte.
+ * An answer that is not plain may be right: a complete parser then reads it from its first byte.
  *
  * The bytes of an answer are in one buffer that grows. The reader keeps offsets into it and goes on
- * where it stopped, so a byte is looked at once, however the answer is cut. */
+ * where it stopped. So it looks at each byte once, in however many pieces the answer arrives.
+ *
+ * The functions that read a part of an answer return 0 if the answer is not plain. */
 #ifndef CREWGATE_ANSWER_HEAD_H
 #define CREWGATE_ANSWER_HEAD_H
 
@@ -60,14 +62,14 @@ static inline void answer_begin(plain_answer *a, uint32_t body_bytes_max, int is
     a->is_for_head = is_for_head;
 }
 
-/* RFC 9110 section 5.6.2. */
+/* Returns whether a byte may stand in a token (RFC 9110 section 5.6.2). */
 static inline int answer_is_token(unsigned char c) {
     static const char others[] = "!#$%&'*+-.^_`|~";
     if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')) return 1;
     return c != 0 && memchr(others, c, sizeof others - 1) != NULL;
 }
 
-/* Whether bytes are a word in lower case, if the case of letters does not count. */
+/* Returns whether `text` is `word`, which is in lower case; the case of `text` does not count. */
 static inline int answer_is(const uint8_t *text, size_t n, const char *word) {
     for (size_t at = 0; at < n; at++) {
         uint8_t c = text[at] >= 'A' && text[at] <= 'Z' ? text[at] | 0x20 : text[at];
@@ -76,7 +78,7 @@ static inline int answer_is(const uint8_t *text, size_t n, const char *word) {
     return word[n] == '\0';
 }
 
-/* A number without sign, blanks or needless zeros, at most `max`; -1 for anything else. */
+/* Returns a number without sign, blanks or needless zeros, at most `max`; -1 for other text. */
 static inline int64_t answer_number(const uint8_t *text, size_t n, uint32_t max) {
     uint64_t value = 0;
     if (n == 0 || n > 10 || (n > 1 && text[0] == '0')) return -1;
@@ -87,7 +89,7 @@ static inline int64_t answer_number(const uint8_t *text, size_t n, uint32_t max)
     return value <= max ? (int64_t)value : -1;
 }
 
-/* "timeout=N" of a Keep-Alive field (RFC 2068 section 19.7.1.1); 0 if it is not there. */
+/* Returns N of "timeout=N" in a Keep-Alive field (RFC 2068 section 19.7.1.1); 0 without it. */
 static inline uint32_t answer_keep_seconds(const uint8_t *text, size_t n) {
     size_t at = 0;
     while (at < n) {
@@ -105,7 +107,7 @@ static inline uint32_t answer_keep_seconds(const uint8_t *text, size_t n) {
     return 0;
 }
 
-/* The first line without its CRLF. 0: not plain. */
+/* Reads the first line, without its CRLF. */
 static inline int answer_status_line(plain_answer *a, const uint8_t *text, size_t n) {
     if (n < ANSWER_STATUS_BYTES || text[ANSWER_STATUS_BYTES - 1] != ' ') return 0;
     a->status = (text[9] - '0') * 100 + (text[10] - '0') * 10 + (text[11] - '0');
@@ -113,9 +115,9 @@ static inline int answer_status_line(plain_answer *a, const uint8_t *text, size_
     return a->status >= 200 && a->status <= 599 && a->status != 205;
 }
 
-/* Reads a field that frames the answer or keeps the connection. 0: not plain.
+/* Reads a field that frames the answer or keeps the connection.
  *
- * `padded` is the value with the blanks at its end, which parsers judge differently here. */
+ * `padded` is the size of the value with the blanks at its end, which parsers judge differently. */
 static inline int answer_framing(
     plain_answer *a, const uint8_t *name, size_t name_size, const uint8_t *value, size_t size,
     size_t padded) {
@@ -141,7 +143,7 @@ static inline int answer_framing(
     return 1;
 }
 
-/* One line of fields without its CRLF. 0: not plain. */
+/* Reads the line of a field, without its CRLF. */
 static inline int answer_field_line(plain_answer *a, const uint8_t *data, uint32_t n) {
     const uint8_t *text = data + a->line;
     uint32_t colon = 0;
@@ -157,7 +159,7 @@ static inline int answer_field_line(plain_answer *a, const uint8_t *data, uint32
     return answer_framing(a, text, colon, text + begin, end - begin, n - begin);
 }
 
-/* The end of the head: how the body ends. 0: not plain. */
+/* Decides at the end of the head how the body ends. */
 static inline int answer_end_of_head(plain_answer *a) {
     a->has_head = 1;
     /* A body that is announced where none may be can come and answer the next request. */
@@ -166,7 +168,7 @@ static inline int answer_end_of_head(plain_answer *a) {
     return a->has_length != a->is_chunked;
 }
 
-/* Looks at the bytes of the head up to `n`, line by line. */
+/* Reads the head in the first `n` bytes, line by line. */
 static inline answer_state answer_read_head(plain_answer *a, const uint8_t *data, uint32_t n) {
     static const char start[] = "HTTP/1.1 ";
     for (; a->scanned < n; a->scanned++) {
@@ -199,7 +201,9 @@ static inline answer_state answer_read_head(plain_answer *a, const uint8_t *data
     return ANSWER_INCOMPLETE;
 }
 
-/* The line with the size of a chunk, from `line` on; sets `size` and `after`, the end of the line. */
+/* Reads the line with the size of a chunk, from `line` on.
+ *
+ * Sets `size`, and `after`: where the line ends. */
 static inline answer_state answer_chunk_line(
     const plain_answer *a, const uint8_t *data, uint32_t n, uint32_t *size, uint32_t *after) {
     uint32_t value = 0, at = a->line;
@@ -220,7 +224,7 @@ static inline answer_state answer_chunk_line(
     return ANSWER_COMPLETE;
 }
 
-/* Looks at a chunked body, whose next chunk begins at `line`. */
+/* Reads a chunked body, whose next chunk begins at `line`. */
 static inline answer_state answer_read_chunks(plain_answer *a, const uint8_t *data, uint32_t n) {
     for (;;) {
         uint32_t size = 0, after = 0;

@@ -85,7 +85,7 @@ cdef class ConnectionPool(PoolCallbacks):
 
     cpdef take_idle(self, reuse_key, bint idempotent):
         """Take an idle HTTP/1.1 connection for a straight call, as `UpstreamPool.start` does for an
-        ordinary one; None if there is none at hand, and nothing has changed then."""
+        ordinary one; return None and count no call if none is idle."""
         cdef double now = monotonic()
         cdef Py_ssize_t index = self.hosts.choose(now, None)
         cdef HTTP1Connection connection

@@ -1,4 +1,4 @@
-"""The C interface of the cache of what follows from a grant."""
+"""The C interface of a cache of values that depend on a grant alone."""
 
 
 cdef class GrantCache:

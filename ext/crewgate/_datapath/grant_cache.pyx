@@ -1,4 +1,4 @@
-"""Keeps what follows from a grant alone, since most calls have the grant of an earlier call."""
+"""Keeps values that depend on a grant alone: most calls have the grant of an earlier call."""
 
 from crewgate import limits
 

@@ -30,7 +30,8 @@ cdef class HTTP1Connection(TransportProtocol):
     cdef bint is_chunked
     cdef bint is_full  # the caller waits for `writable`
     cdef public double idle_since  # when it last ended a call, in monotonic seconds
-    # The rest before the present call, and the longest one after which the server has answered.
+    # How long the connection was idle before the present call, and the longest such time after
+    # which the server has answered.
     cdef double idle_before, proven_seconds
     cdef uint32_t server_keep_seconds  # as the server announced it; 0: it did not
     cdef readonly PlainAnswer plain  # the answer to a straight call
@@ -40,8 +41,8 @@ cdef class HTTP1Connection(TransportProtocol):
     cpdef begin_straight(
         self, InFlightCall caller, bytes request, Py_ssize_t head_size, bint is_for_head
     )
-    # Have the ordinary call `caller` go on in place of the straight one, with all bytes of the
-    # answer that have arrived. Raises UpstreamError as `received` does.
+    # Let the ordinary call `caller` go on in place of the straight one, and give it all bytes of
+    # the answer that have arrived. Raises UpstreamError as `received` does.
     cpdef continue_with(self, caller)
     cdef bint is_touched(self) noexcept
     cdef bint may_carry(self, bint idempotent) except -1

@@ -1,8 +1,9 @@
 """Carries calls over an HTTP/1.1 connection to a tool's server, one at a time; see the stub.
 
-A call is ordinary or straight. Of a straight call the connection knows only the answer that is
-plain (`answer_head.h`) and arrives as a whole. In all other cases an ordinary call goes on in its
-place, and llhttp reads the answer from its first byte. The client has got no byte of it by then.
+A call is ordinary or straight. If the answer to a straight call is plain (`answer_head.h`), the
+connection gives it to the call as a whole. In all other cases an ordinary call goes on in its place
+(`become_ordinary`), and llhttp reads the answer from its first byte. The client has got no byte of
+it by then.
 """
 
 from crewgate import limits
@@ -105,7 +106,7 @@ cdef class HTTP1Connection(TransportProtocol):
 
     cpdef sweep(self, double now):
         if self.straight is not None and self.plain.size:
-            # The client gets what has arrived of a slow answer.
+            # The answer is slow, so the client gets now what has arrived of it.
             try:
                 self.become_ordinary()
             except UpstreamError as error:
@@ -152,12 +153,12 @@ cdef class HTTP1Connection(TransportProtocol):
             caller.progressed()
 
     cdef int become_ordinary(self) except -1:
-        """Have an ordinary call go on in place of the straight one."""
+        """Let an ordinary call go on in place of the straight one; see `continue_with`."""
         self.continue_with(self.straight.become_caller(self))
         return 0
 
     cdef int take_straight(self, const char *data, Py_ssize_t size) except -1:
-        """Read the answer to a straight call."""
+        """Read more of the answer to a straight call."""
         cdef answer_state state = self.plain.take(data, size)
         try:
             if state == ANSWER_COMPLETE:

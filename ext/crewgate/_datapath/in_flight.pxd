@@ -13,7 +13,9 @@ cdef class InFlightCall:
     cdef BranchInFlight branch              # None: not in a registry
     cdef InFlightCall previous, following   # of its branch
 
-    # For a straight call (`straight_call`). Its client has closed the stream (RFC 9113 §7).
+    # Only a straight call (`straight_call`) has these methods.
+
+    # End the call, because its stream was closed with `code` (RFC 9113 §7).
     cdef int stream_closed(self, int32_t stream, uint32_t code) except -1
     # Take the whole answer: `plain` of the HTTP1Connection, valid until this returns. End with its
     # `release`, or have an ordinary call go on with its `continue_with`.
@@ -41,7 +43,7 @@ cdef class InFlightCalls:
 
     cdef int add_call(self, InFlightCall call) except -1
     cdef int remove_call(self, InFlightCall call) except -1
-    # `new` takes the place of `old`, whose permit it has; `old` is removed.
+    # Put `new` in the place of `old`, whose permit it has, and remove `old`.
     cdef int replace_call(self, InFlightCall old, InFlightCall new) except -1
     cdef list every(self)
     cdef list revoked(self)

@@ -65,7 +65,8 @@ cdef class InFlightCalls:
         self.on_first = on_first
         self.branches = {}
         self.reservation_ns = reservation_ns
-        # What scans have ended: when (monotonic clock, ns), and the keys that would end it.
+        # The calls that scans have ended: the time (monotonic clock, ns), and the keys that end
+        # such a call.
         self.scanned = deque(maxlen=limits.cuts_remembered)
 
     def __len__(self):

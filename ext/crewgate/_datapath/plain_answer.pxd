@@ -30,8 +30,8 @@ cdef extern from "answer_head.h" nogil:
 
 
 cdef class PlainAnswer:
-    # What was read, as offsets into `data`: all bytes of the answer that have arrived.
-    cdef plain_answer read
+    cdef plain_answer read  # the parts of the answer, as offsets into `data`
+    # All bytes of the answer that have arrived.
     cdef const uint8_t *data  # valid during `take`; after it only if the answer is incomplete
     cdef uint32_t size
     cdef answer_state state

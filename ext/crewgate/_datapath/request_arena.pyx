@@ -1,8 +1,8 @@
 """Holds the fields of one head that a peer sent, without a Python object for each of them.
 
 The fields and their text stand in one block of memory (request_arena.h), which goes back to a
-store when the object ends. This module knows no HTTP/2: the engine adds the fields, and those who
-route and judge the request read them. Python pairs are made only for a request that needs them.
+store when the object ends. This module knows no HTTP/2: the callbacks of nghttp2 add the fields. It
+makes Python pairs of the fields only if a caller asks for them.
 """
 
 cimport cython

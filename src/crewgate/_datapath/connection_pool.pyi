@@ -13,7 +13,7 @@ from crewgate.upstream.host_pool import HostPool
 from crewgate.upstream.interfaces import CallObserver, ReuseKey, UpstreamConnection
 
 class PoolCallbacks:
-    """What a connection asks and tells the pool that it belongs to.
+    """The interface that a pool has for its connections.
 
     - `first_byte_seconds`, `idle_seconds`: deadlines of a call
     - `keep_seconds`: how long a connection is kept without use
@@ -85,7 +85,7 @@ class ConnectionPool(PoolCallbacks):
     def take_idle(self, reuse_key: ReuseKey, idempotent: bool) -> HTTP1Connection | None:
         """Take an idle HTTP/1.1 connection for a straight call, and count the call.
 
-        It does what `UpstreamPool.start` does for an ordinary call. None if no connection is at
-        hand; no call is counted then. `idempotent`: the call may be sent twice. `begin_straight` of
-        the connection must follow at once.
+        It does what `UpstreamPool.start` does for an ordinary call. If no connection is idle, it
+        returns None and counts no call. `idempotent` says that the pool may send the call twice.
+        The caller must call `begin_straight` of the connection at once.
         """

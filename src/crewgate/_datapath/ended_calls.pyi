@@ -1,7 +1,7 @@
 """Records the calls that have just ended with one system call, then settles each of them once.
 
 The record is written before the reservation is settled. If the worker dies between the two, the
-agent finds the reservation and burns it, with a record of its own: no call is without one.
+agent finds the reservation and burns it, with a record of its own. So each call has a record.
 """
 
 from crewgate._datapath.socket_poller import SocketPoller

@@ -89,7 +89,7 @@ class HTTP1Connection(TransportProtocol):
     ) -> None:
         """Carry a straight call: send `request`, its head of `head_size` bytes and its body."""
     def continue_with(self, caller: CallObserver) -> None:
-        """Have `caller` go on in place of the straight call, with all that has arrived.
+        """Let `caller` go on in place of the straight call, and give it what has arrived.
 
         Raises:
             UpstreamError: what has arrived is no valid response.

@@ -27,14 +27,15 @@ class InFlightCall:
     def answered(self, connection: HTTP1Connection) -> None:
         """Take the whole answer, `connection.plain`, whose bytes are valid until this returns.
 
-        Only a straight call is told. It ends with the connection's `release`, or an ordinary call
-        goes on with its `continue_with`.
+        Only a straight call has this method. The call ends with the connection's `release`, or an
+        ordinary call goes on with the connection's `continue_with`.
         """
 
     def become_caller(self, connection: HTTP1Connection) -> CallObserver:
         """Return the ordinary call that goes on in place of this one; do not call the connection.
 
-        Its request was sent, or is sent at the end of this turn, and its stream is the connection.
+        Only a straight call has this method. The connection has sent its request, or sends it at
+        the end of this turn.
         """
 
 class InFlightCalls:
@@ -73,7 +74,7 @@ class InFlightCalls:
     def claim(self, keys: Iterable[bytes]) -> tuple[int, int]:
         """Return how many calls scans have ended because of these keys, and when the last.
 
-        Each call is claimed once. (0, 0) if there is none.
+        The registry counts each call once. (0, 0) if there is none.
         """
     def end_all(self) -> int:
         """End every call because the worker shuts down; return how many."""
