@@ -206,7 +206,7 @@ cdef class ClientSocket(Pollable):
                 self.wants_write = True
                 break
             except ssl.SSLEOFError:
-                count = 0  # a close without a word, which most clients make
+                count = 0  # most clients close without a TLS alert
             except OSError:
                 forget_errors()
                 count = 0

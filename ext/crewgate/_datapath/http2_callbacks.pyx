@@ -1,7 +1,7 @@
 """The functions that nghttp2 calls back: they note events in a session, and hand out bodies.
 
-A callback may not call nghttp2 to read or write, so none runs code of others. An exception is kept
-in the session, which raises it once nghttp2 has returned.
+A callback may not call nghttp2 to read or write, so it runs no code of other modules that might. If
+a callback fails, the session keeps the exception, and raises it once nghttp2 has returned.
 """
 
 from os import urandom
@@ -70,7 +70,7 @@ cdef void random_bytes(uint8_t *destination, size_t size) noexcept:
         pass  # nghttp2 takes no failure; without this callback it would have a fixed seed
 
 
-# What the peer sends.
+# Input from the peer.
 
 cdef int begin_head(nghttp2_session *_, const nghttp2_frame *frame, void *user_data) noexcept:
     cdef HTTP2Session session = <HTTP2Session>user_data
@@ -249,7 +249,7 @@ cdef int stream_closed(
         return failed(session, error)
 
 
-# What the peer is sent.
+# Output to the peer.
 
 cdef Py_ssize_t collect_output(
     nghttp2_session *_, const uint8_t *data, size_t size, int flags, void *user_data,

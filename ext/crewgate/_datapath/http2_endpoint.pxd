@@ -12,8 +12,8 @@ cdef class HTTP2Endpoint(HTTP2Session):
     cdef int reset(self, int32_t stream, uint32_t code) except -1
     # Open the windows of a stream and of the connection by what was received and is read.
     cdef int acknowledge(self, size_t amount, int32_t stream) except -1
-    # Have `owner` hear of the stream's end instead of the Python side. Return False, and change
-    # nothing, if the stream is closed.
+    # From now on tell `owner` of the stream's end, and not the Python side. If the stream is
+    # closed, return False and change nothing.
     cdef bint own(self, int32_t stream, InFlightCall owner) except -1
     # Give a stream back to the Python side, which then hears of its end. Return False if the event
     # of its end was taken already.

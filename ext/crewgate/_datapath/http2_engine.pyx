@@ -2,7 +2,7 @@
 
 The methods for Python are those of `ngh2.Connection`, with the same events, bytes and exceptions,
 so that either of them can serve a connection. Native callers have methods beside: they read a
-request from its arena, take over its stream (`own`), and walk over the events without making them.
+request from its arena, take over its stream (`own`), and take the events as C structures.
 """
 
 from ngh2 import StreamProtocolError, StreamUnavailableError
@@ -109,5 +109,5 @@ def find_library():
     return None, reasons
 
 
-# The import tries them, so no process can forget it before the first connection.
+# The import tries the libraries, so each process has done it before its first connection.
 library, faults = find_library()

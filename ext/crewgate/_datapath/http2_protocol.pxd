@@ -10,9 +10,10 @@ from crewgate._datapath.request_arena cimport ArenaRequest
 from crewgate._datapath.wire_protocol cimport NativeWireProtocol
 
 
-# Asked for each request, in the order of events, once nghttp2 has read a whole piece. So the stream
-# may be closed already: `protocol.engine.own` says so. The body of a request that was taken belongs
-# to it, and no event of it follows. Otherwise the events have it, and `request.body` becomes None.
+# The protocol asks the taker about each request, in the order of events, once nghttp2 has read a
+# whole piece of input. So the stream may be closed already: then `protocol.engine.own` returns
+# False. If the taker takes the request, no event has its body. Otherwise the events have the body,
+# and `request.body` becomes None.
 cdef class RequestTaker:
     # Return True if the request was taken: `protocol.engine.own` has given its stream to a call.
     cdef bint take(self, HTTP2Protocol protocol, ArenaRequest request) except -1
@@ -37,14 +38,14 @@ cdef class HTTP2Protocol(NativeWireProtocol):
     # Bytes read that are not of a body, since the last output or an empty queue.
     cdef Py_ssize_t control_bytes
 
-    # The whole answer of a call that owns the stream is queued. Have it written, and give the
-    # client `limits.send_wait_seconds_max` to read it.
+    # The owner of the stream calls this after it has queued its whole answer. The protocol then
+    # writes the answer, and gives the client `limits.send_wait_seconds_max` to read it.
     cdef int answered_native(self, int32_t stream) except -1
-    # A request that was taken becomes an ordinary one. Give its stream back, and return its
-    # HTTP2Exchange, which was not dispatched, and whose body (`request.body`) counts as read.
-    # Return None if the owner was told already that the stream is closed, or if the request is
-    # malformed: then it was refused. If the stream is closed and its owner was not told yet, the
-    # exchange is soon lost, as any other.
+    # Give the stream of a request that was taken back to Python, and return the HTTP2Exchange of
+    # the request. Its body (`request.body`) counts as read, and the gateway has not seen it. Return
+    # None if the protocol has told the owner that the stream is closed, or if it has refused the
+    # request as malformed. If the stream is closed and the protocol has not told the owner yet, it
+    # soon ends the exchange, as any other.
     cdef object exchange_of(self, ArenaRequest request)
     # Return the exchange for a request whose stream is closed, so that its call can end.
     cdef object closed_exchange(self, ArenaRequest request)

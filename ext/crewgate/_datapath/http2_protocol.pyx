@@ -1,8 +1,9 @@
-"""Reads and writes the HTTP/2 of one client, and gives each event to whom it concerns.
+"""Reads and writes the HTTP/2 of one client, and gives each event to the party that answers it.
 
-A request goes to the taker, if there is one, and else to Python. The counts that bound a connection
-are kept here: its bytes, its frames without an answer, the answers that its client does not read.
-This module serves no exchange: its subclass in Python does (crewgate/server/http2.py).
+If there is a taker, it gets each request first. If it does not take the request, Python gets it.
+This module keeps the counts that bound a connection: its bytes, its frames without an answer, and
+the answers that its client does not read. It serves no exchange: its subclass in Python does
+(crewgate/server/http2.py).
 """
 
 from ngh2 import (

@@ -23,7 +23,7 @@ cdef struct session_event:
     void *item  # a reference, or NULL
 
 
-# What is kept of one stream, until the event of its end is taken.
+# The state of one stream, until the protocol takes the event of its end.
 cdef class Stream:
     cdef int32_t number
     cdef bint is_closed
@@ -40,7 +40,7 @@ cdef class Stream:
     cdef size_t unacknowledged
     cdef object error  # why a frame could not be sent
     # The native call that answers the stream, see `HTTP2Engine.own`; None: the Python side does.
-    # It is told when the events are walked over, never from inside nghttp2.
+    # The protocol tells it of the stream's end when it takes that event: never inside nghttp2.
     cdef InFlightCall owner
     cdef double answered_at  # for the protocol: seconds on its clock, 0.0 before the answer
 
@@ -63,7 +63,7 @@ cdef class HTTP2Session:
     cdef session_event *queue
     cdef size_t queue_first, queue_end, queue_capacity
 
-    # Both raise what ngh2 raises.
+    # Both raise the exceptions of ngh2.
     cdef int receive(self, const uint8_t *data, size_t size) except -1
     # Bytes to write now, at most limits.send_bytes; 0 if there are none. They are valid until the
     # next call of any session of this process: keep a copy of what was not written.
@@ -99,7 +99,7 @@ cdef class HTTP2Session:
 cdef object item_of(session_event *event)
 
 
-# What was serialized last, by any session of this process; `output_limit` bounds it.
+# The bytes that a session of this process has serialized last: at most `limit`.
 cdef struct http2_output:
     uint8_t *bytes
     size_t size

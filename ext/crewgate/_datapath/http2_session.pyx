@@ -1,8 +1,8 @@
 """Carries the bytes of one HTTP/2 connection through nghttp2, and keeps what they mean as events.
 
 It holds the streams, the pieces of bodies that wait for a window, and the events that no caller
-has taken yet. The callbacks of nghttp2 (http2_callbacks) only note events: no other code runs
-inside nghttp2. So a stream may be closed by the time that its request is taken. This module queues
+has taken yet. The callbacks of nghttp2 (http2_callbacks) only note events, and nghttp2 runs no
+other code of ours. So a stream may be closed before a caller takes its request. This module queues
 no message: an engine does.
 """
 
@@ -39,7 +39,7 @@ if output.bytes == NULL:
 @cython.final
 @cython.freelist(64)
 cdef class Stream:
-    """What is kept of one stream."""
+    """See the C interface."""
 
     cdef void discard(self):
         self.has_response = self.has_body = self.is_ended = self.is_deferred = False

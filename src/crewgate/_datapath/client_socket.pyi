@@ -1,9 +1,9 @@
 """Reads and writes the TLS socket of one client when the poller says so.
 
-An error barrier surrounds it: whatever a client sends ends at most its own connection, and the
-worker goes on. If OpenSSL must write before it can read, the socket waits until it takes bytes.
-Handshakes are as large bodies to the poller: few steps in each turn, after all calls. This module
-knows no HTTP.
+An error barrier surrounds it: an error ends the connection of one client, and the worker goes on.
+If OpenSSL must write before it can read, the socket waits until it takes bytes. The poller treats a
+handshake like a large body: it takes few steps in each turn, after all calls. This module knows no
+HTTP.
 """
 
 import ssl
@@ -25,9 +25,9 @@ def reads_as_expected(connection: object) -> bool:
 class ClientSocket(Pollable):
     """The half of a client's connection that does I/O. The caller closes the socket.
 
-    `is_secure` says that the handshake is complete, `handshake_error` why it has failed. `protocol` is
-    None before `start`, and after `forget_protocol`. `peer_closed` says that the client has closed or
-    reset the connection.
+    `is_secure` says that the handshake is complete. `handshake_error` is the exception with which it
+    failed. `protocol` is None before `start`, and after `forget_protocol`. `peer_closed` says that
+    the client has closed or reset the connection.
     """
 
     peer: ClientInfo
@@ -43,7 +43,7 @@ class ClientSocket(Pollable):
         poller: SocketPoller,
         on_end: Callable[[], None],
     ) -> None:
-        """`on_end` is called when the handshake has ended, and when nothing is read any more."""
+        """The socket calls `on_end` when the handshake has ended, and when it stops reading."""
     def begin_handshake(self) -> None:
         """Shake hands in the turns of the poller, until `stop`. Raises OSError."""
     def start(self, protocol: WireProtocol) -> None:
@@ -51,7 +51,7 @@ class ClientSocket(Pollable):
     def stop(self) -> None:
         """Stop reading and writing, and end the exchanges of the protocol; idempotent."""
     def forget_protocol(self) -> None:
-        """Forget the protocol after `stop`: a reference cycle would keep both until a collection."""
+        """Forget the protocol after `stop`, since a reference cycle would keep both."""
     def wake(self) -> None:
         """Have the protocol's output written at the end of this turn."""
     def resume(self) -> None:

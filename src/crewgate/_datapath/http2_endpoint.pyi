@@ -1,4 +1,4 @@
-"""The methods of `ngh2.Connection` that a client and a server of HTTP/2 have in common (RFC 9113)."""
+"""The methods of `ngh2.Connection` that HTTP/2 clients and servers have in common (RFC 9113)."""
 
 from collections.abc import Iterable, Mapping
 

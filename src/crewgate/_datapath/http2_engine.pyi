@@ -1,7 +1,8 @@
 """HTTP/2 for a server (RFC 9113), by the nghttp2 that ngh2 bundles, called through its C functions.
 
-`library` names the library that is in use; it is None if no library did what Crewgate relies on,
-and `faults` says of each why. Clients (http2_client_engine) use the same library.
+`library` is the name of the library in use; it is None if no library did what Crewgate relies on.
+`faults` has the fault of each library that failed. Clients (http2_client_engine) use the same
+library.
 """
 
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ faults: list[str]
 class HTTP2Engine(HTTP2Endpoint):
     """The server's side of one connection, with the methods of `ngh2.Connection` and its errors.
 
-    A native caller (http2_endpoint.pxd) may answer a stream itself. Then no event tells of its end.
+    If a native caller (http2_endpoint.pxd) answers a stream itself, no event tells of its end.
     """
 
     def send_response(

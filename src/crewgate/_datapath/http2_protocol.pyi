@@ -1,4 +1,4 @@
-"""The HTTP/2 protocol of one client connection: its bytes, its counts, and the way of its events.
+"""Speaks HTTP/2 with one client: carries the bytes, counts them, and passes the events on.
 
 A flow-control window opens when the application has read the bytes. This module knows no
 application: its subclass (crewgate/server/http2.py) serves exchanges. A native caller
@@ -19,7 +19,7 @@ from crewgate.server.listener_counters import ListenerCounters
 from crewgate.server.protocol import ConnectionHost
 
 class RequestTaker:
-    """Is asked for each request of a connection; only native code subclasses it."""
+    """Decides which requests compiled code answers. Only native code can subclass it."""
 
 class HTTP2Protocol(NativeWireProtocol):
     """The native half of `HTTP2`; a `WireProtocol`.
@@ -54,7 +54,7 @@ class HTTP2Protocol(NativeWireProtocol):
 
     @property
     def paused(self) -> bool:
-        """Whether nothing is to be read now.
+        """Whether the socket must not read now.
 
         A client that only sends a body is slowed down by its windows. A client that keeps sending
         while it leaves the server's frames unread is not read.

@@ -42,10 +42,11 @@ class SocketPoller(TrioHost):
     """Calls back when a watched descriptor is ready, level-triggered, one after the other.
 
     A callback gets the present events: READABLE, WRITABLE, or EPOLLHUP and EPOLLERR, which epoll
-    always reports; a read or write then tells the cause. The callback must read, write or `change`
-    its events, or it is called again at once. A callback returns True if there is probably more to
-    read than it took; other descriptors then go first. If a callback raises, its descriptor is
-    forgotten: callers have their own error barriers, and this last one keeps the worker alive.
+    always reports; a read or write then tells the cause. If the callback does not read, write or
+    `change` its events, the poller calls it again at once. A callback returns True if there is
+    probably more to read than it took; other descriptors then go first. If a callback raises, the
+    poller forgets its descriptor: callers have their own error barriers, and this last one keeps
+    the worker alive.
     """
 
     now_ns: int  # CLOCK_MONOTONIC when the present turn began, in nanoseconds

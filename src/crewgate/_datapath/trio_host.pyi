@@ -21,8 +21,9 @@ class TrioHost:
     async def run_around_trio(self) -> None:
         """Take turns around this run of Trio until cancelled; raise an error that a turn raises.
 
-        Return if the run has no `TurnClock`, or if its turns are those of another host. Log a warning and return if Trio's epoll is not found,
-        or if a socket is not served within `limits.turns_proof_seconds_max`.
+        If the run has no `TurnClock`, or if its clock has another host, return. If the host does
+        not find Trio's epoll, or does not serve a socket within `limits.turns_proof_seconds_max`,
+        log a warning and return.
         """
 
 class TurnClock(Clock):
