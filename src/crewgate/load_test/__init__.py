@@ -1,4 +1,4 @@
-"""The load test of `crewgate bench`: a client that loads a gateway, and what it measures.
+"""The load test of `crewgate bench`: a client that loads a gateway, and its results.
 
 It knows gateways by their URL only. Times are seconds; results are in milliseconds.
 """

@@ -158,7 +158,7 @@ class _StepRun:
         sock.close()
         if reopen and self._reconnections:
             self._reconnections -= 1
-            with suppress(LoadTestError):  # the other connections go on
+            with suppress(LoadTestError):  # the step goes on with the other connections
                 self._open()
 
     def _flush(self, sock: ssl.SSLSocket, connection: ClientConnection) -> None:

@@ -82,7 +82,7 @@ class H2Load:
 
 
 def _result(step: Step, output: str, rows: str) -> StepResult:
-    """Read the log: the time when a request began, its status (-1: lost), and microseconds."""
+    """Read the log. Its rows have a start time, a status (-1: lost), and microseconds."""
     result = StepResult(step.name, step.rate)
     for row in rows.splitlines():
         _, status, microseconds = row.split("\t")[:3]

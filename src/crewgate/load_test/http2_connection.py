@@ -15,7 +15,7 @@ from crewgate.load_test.result import SUCCESS
 
 _WINDOW_BYTES = 2**24  # of each stream and of the connection: far above what is under way at once
 _SETTINGS = {Setting.ENABLE_PUSH: 0, Setting.INITIAL_WINDOW_SIZE: _WINDOW_BYTES}
-_FIRST_STREAMS = 100  # until the server says how many it takes (RFC 9113, section 6.5.2)
+_FIRST_STREAMS = 100  # until the server gives its own number (RFC 9113, section 6.5.2)
 
 
 class _Open:

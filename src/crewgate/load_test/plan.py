@@ -11,7 +11,7 @@ Field = tuple[bytes, bytes]
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A URL, split: where the client connects to, and what it asks for."""
+    """The parts of a URL: host and port of the server, authority and path of its requests."""
 
     host: str
     port: int
@@ -62,7 +62,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """How many connections a client opens, and how many requests it has open on each at most."""
+    """The number of connections of a client, and the most requests that it has open on each."""
 
     connections: int
     streams: int
@@ -76,8 +76,8 @@ class Shape(msgspec.Struct, frozen=True):
 class Step(msgspec.Struct, frozen=True):
     """A load of `seconds` at a fixed `rate` of requests a second.
 
-    With a rate of 0, each answer lets the client send the next request; then the step also ends
-    after `requests`, if that is not 0.
+    With a rate of 0, the client sends the next request as soon as an answer is there. The step then
+    also ends after `requests`, if that is not 0.
     """
 
     name: str

@@ -21,8 +21,8 @@ def require_matplotlib() -> None:
 def latency_png(title: str, results: Sequence[StepResult]) -> bytes:
     """Return a PNG: milliseconds over requests a second, a line for each percentile.
 
-    A vertical line is where the gateway answered as many as came back. Raises DependencyError if
-    matplotlib is not installed.
+    A vertical line shows the answers a second of each step without a fixed rate. Raises
+    DependencyError if matplotlib is not installed.
     """
     require_matplotlib()
     from matplotlib.figure import Figure  # noqa: PLC0415 - the same
