@@ -102,6 +102,7 @@ def test_the_installed_wheel_works_without_its_source(wheel: Path, tmp_path: Pat
         archive.extractall(tmp_path)
     program = (
         "import crewgate\n"
+        "from crewgate import *\n"  # which imports the modules of all names
         "from crewgate._native import gate, signature, table, token\n"
         "signature.self_test()\n"
         "print(crewgate.__file__, gate.__file__)\n"

@@ -76,25 +76,34 @@ SERVERS = {
     "secure": "http/1.1",
     "plexed": "h2",
 }
+# At a quiet point no connection is idle any more: soon after the load.
 UPSTREAMS = """
 [upstream.steady]
+keep_seconds = 4
 url = "{steady}"
 [upstream.mortal]
+keep_seconds = 4
 endpoints = ["{mortal}", "{twin}"]
 health = {{ path = "/health", interval_seconds = 1, timeout_seconds = 0.5 }}
 [upstream.hanging]
+keep_seconds = 4
 url = "{hanging}"
 [upstream.impatient]
+keep_seconds = 4
 url = "{hanging}"
 first_byte_seconds = 1
 [upstream.moody]
+keep_seconds = 4
 url = "{moody}"
 [upstream.leaving]
+keep_seconds = 4
 url = "{leaving}"
 [upstream.secure]
+keep_seconds = 4
 url = "{secure}"
 tls = {{ ca = "certs/ca.pem", server_name = "localhost" }}
 [upstream.plexed]
+keep_seconds = 4
 url = "{plexed}"
 protocol = "h2"
 tls = {{ ca = "certs/ca.pem", server_name = "localhost" }}
