@@ -1,7 +1,7 @@
 """Chooses the host for the next call and counts the calls of each; see the stub.
 
-A host that failed a moment ago is chosen only if there is no other, and a host whose circuit is
-open never. Hosts with equally many calls take turns.
+It chooses a host that failed a moment ago only if there is no other. It never chooses a host whose
+circuit is open. Hosts with equally many calls take turns.
 """
 
 # Added to the load of a host that just failed; more than any number of calls.
@@ -80,5 +80,5 @@ cdef class HostChooser:
         host.outstanding -= 1
 
     cpdef answered(self, HostLoad host):
-        if host.breaker.doubt_until:  # otherwise no failure is to be forgotten
+        if host.breaker.doubt_until:  # otherwise there is no failure to forget
             host.breaker.answered()

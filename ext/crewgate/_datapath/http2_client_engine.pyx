@@ -1,7 +1,7 @@
 """Speaks HTTP/2 as a client through nghttp2 (RFC 9113), without a Python object for each field.
 
 The methods for Python are those of `ngh2.Connection`, with the same events, bytes and exceptions.
-It makes no event for what it ignores: frames of the kinds ALTSVC and ORIGIN.
+It makes no event for frames of the kinds ALTSVC and ORIGIN, which it ignores.
 """
 
 from ngh2 import ConnectionClosingError

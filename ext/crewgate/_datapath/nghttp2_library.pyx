@@ -1,8 +1,9 @@
 """Finds the C functions of nghttp2 in a library that is installed already.
 
-ngh2's extension exports those of the nghttp2 that it bundles, so its security updates come with
-those of ngh2. The system's library is the second choice. Each function is looked up by its name; a
-library that lacks one is not used. http2_engine tries whether they do what Crewgate relies on.
+ngh2's extension exports the functions of the nghttp2 that it bundles, so the security updates of
+nghttp2 come with those of ngh2. The system's library is the second choice. This module looks up
+each function by its name, and refuses a library that lacks one. http2_engine tests if the functions
+do what Crewgate relies on.
 """
 
 import ngh2
@@ -37,7 +38,7 @@ def load(str path not None):
     cdef size_t index
     cdef bytes name = path.encode()
     global nghttp2
-    # The extension is in the process already; its reference is kept for as long as the process.
+    # The process has loaded the extension already, and never closes this reference to it.
     cdef void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL)
     if library == NULL:
         raise LookupError(f"{path} is no library of this process or of the system")

@@ -38,7 +38,7 @@ cdef class RetryBudget:
         return True
 
     cdef void move(self, int64_t second) noexcept:
-        """Make `second` the present one; forget those that leave the window."""
+        """Make `second` the present one, and forget the seconds that leave the window."""
         cdef int64_t passed, slot
         for passed in range(self.second + 1, min(second, self.second + SLOTS) + 1):
             slot = passed % SLOTS

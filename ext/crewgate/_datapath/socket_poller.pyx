@@ -67,7 +67,7 @@ cdef class TurnCheck:
 
 
 cdef int run_guarded(object work) except -1:
-    """Run a `TurnWork` or a Python callable. Log an exception of it."""
+    """Run a `TurnWork` or a Python callable, and log its exception."""
     try:
         if isinstance(work, TurnWork):
             (<TurnWork>work).is_due = False
@@ -173,7 +173,7 @@ cdef class SocketPoller(TrioHost):
             self.epoll = -1
 
     cdef int add_trio(self, int descriptor) except -1:
-        self.trio = CallbackPollable()  # without a callback: `poll` takes its events out
+        self.trio = CallbackPollable()  # it has no callback: `poll` removes its events
         self.watch_native(self.trio, descriptor, EPOLLIN)
         return 0
 
@@ -393,7 +393,7 @@ cdef class SocketPoller(TrioHost):
         return 0
 
     cdef int finish_soon(self) except -1:
-        """Have Trio call `finish` if no turn is under way or to come that will do that."""
+        """Let Trio call `finish`, unless a present or a later turn does."""
         if not (self.in_turn or self.is_around_trio) and self.token is not None:
             self.token.run_sync_soon(self.finish, idempotent=True)
         return 0

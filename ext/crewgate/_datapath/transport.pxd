@@ -6,7 +6,7 @@ from crewgate._datapath.socket_poller cimport Pollable, SocketPoller, TurnWork
 
 
 cdef class TransportProtocol(TurnWork):
-    # Take what was read, which is valid during the call only.
+    # Take the bytes of a read, which are valid during the call only.
     cdef int take(self, const char *data, Py_ssize_t size) except -1
 
 

@@ -1,7 +1,7 @@
 """Reads and writes a non-blocking socket to a tool's server; see the stub.
 
-A plain socket is read and written by system calls, and TLS through Python's object. All reads of a
-thread share one buffer, because a protocol takes what was read before the next read.
+It reads and writes a plain socket by system calls, and TLS through Python's object. All reads of a
+process share one buffer, because a protocol takes the bytes of a read before the next read.
 """
 
 import logging
@@ -97,7 +97,7 @@ cdef class Transport(Pollable):
             sent = 0
         self.sent += sent
         if sent < PyBytes_GET_SIZE(data):
-            # OpenSSL requires that bytes which it did not take are offered again unchanged.
+            # OpenSSL requires the same bytes again if it did not take them.
             self.unsent.append(data[sent:])
             self.queued = PyBytes_GET_SIZE(data) - sent
             self.set_events(self.wanted | EPOLLOUT)
@@ -171,14 +171,14 @@ cdef class Transport(Pollable):
             forget_errors()
             if not sent:
                 raise
-            # The next call raises it again; what was sent counts now.
+            # The next call raises it again; the bytes that were sent count now.
         return sent
 
     cdef bint ready(self, uint32_t events) except -1:
         """Write and read, inside the barrier; return whether more of a large body is likely."""
         if not self.wanted & EPOLLIN and events & ~EPOLLOUT:
-            # The connection broke while reading was paused. Its last input is read after `resume`;
-            # nothing more is written.
+            # The connection broke while reading was paused. The transport writes no more, and reads
+            # the last input after `resume`.
             self.poller.forget_native(self)
             return False
         try:
@@ -194,7 +194,7 @@ cdef class Transport(Pollable):
         return (events & EPOLLOUT) != 0
 
     cdef bint read(self) except -1:
-        if self.fd < 0:  # what was just written has closed it
+        if self.fd < 0:  # the write before has closed it
             return False
         if not self.is_tls:
             return self.read_plain()

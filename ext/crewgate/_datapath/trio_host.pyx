@@ -91,7 +91,7 @@ cdef class TurnClock:
             self.host.is_trio_due = True
 
     cdef int take_turns(self, uint64_t due_ns) except -1:
-        """Take turns. If they raise, Trio takes no harm: `run_around_trio` raises the error."""
+        """Take turns. If a turn raises, `run_around_trio` raises the error, and Trio goes on."""
         cdef TrioHost host = self.host
         try:
             host.turns(due_ns)

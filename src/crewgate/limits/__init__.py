@@ -257,7 +257,7 @@ upstream_keep_seconds = 55.0  # without use; load balancers close after 60 (AWS)
 upstream_keep_seconds_max = 3600.0  # Envoy's default; NATs forget a connection earlier
 upstream_safe_rest_seconds = 4.0  # without use; servers of the field close after 5 (uvicorn, Node)
 upstream_keep_margin_seconds = 1.0  # before a server may close, as its Keep-Alive says
-straight_answer_bytes_max = 65_536  # of a body that one read usually brings; the rest is streamed
+straight_answer_bytes_max = 65_536  # of a body, which one read usually brings; Python relays longer ones
 # A connection rests for so long after an answer that ended with its head. If the server wrongly
 # sends a body, the body comes within this time, which is a round trip across an ocean. 100 such
 # calls a second keep 10 connections at rest.
@@ -360,7 +360,7 @@ peer_lines_burst = 200  # a fleet whose CA was changed
 call_lines_max = 4096  # grants, tools and networks with a prepared audit line; 1 KiB each
 request_ids_at_once = 256  # read from the kernel's random numbers in one call; 4 KiB
 straight_body_bytes_max = 16_384  # of a request; one TLS record, so it arrives with its head
-straight_body_events_max = 256  # HTTP/2 frames after a head among which its body is looked for
+straight_body_events_max = 256  # HTTP/2 frames after a head among which a worker looks for its body
 straight_authorities_max = 256  # spellings of a listener's hosts whose routes are kept; 400 B each
 origins_max = 4096  # clients with address and authority as sent upstream; 400 B each
 attach_again_seconds = 0.1  # a restarted agent takes half a second; the table is fresh for 5
