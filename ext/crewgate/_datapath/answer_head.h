@@ -44,7 +44,7 @@ typedef struct {
     /* Where the reader stands: the line begins at `line`, and all before `scanned` was looked at. */
     uint32_t line, scanned;
     int has_head; /* the head is complete; `line` is then the first byte after it */
-    int has_length, is_chunked, is_complete;
+    int has_length, is_chunked, has_keep, is_complete;
     uint32_t length; /* of the body, from Content-Length */
     /* What was read. */
     int status;
@@ -132,7 +132,8 @@ static inline int answer_framing(
         if (answer_is(value, padded, "close")) a->closes = 1;
         else if (!answer_is(value, padded, "keep-alive")) return 0;
     } else if (answer_is(name, name_size, "keep-alive")) {
-        a->keep_seconds = answer_keep_seconds(value, size);
+        if (a->has_keep) return 0; /* the first one counts */
+        a->has_keep = 1, a->keep_seconds = answer_keep_seconds(value, size);
     } else if (answer_is(name, name_size, "content-type")) {
         /* The events of a stream are not to wait for its end. */
         return !(size >= 17 && answer_is(value, 17, "text/event-stream"));

@@ -122,6 +122,7 @@ def test_an_answer_is_plain_however_it_is_cut(framing: tuple[bytes, bytes]) -> N
         b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n",
         OK + b"\r\n",  # ends with its connection
         OK + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\nok",
+        OK + b"Keep-Alive: max=9\r\nKeep-Alive: timeout=7\r\nContent-Length: 2\r\n\r\nok",
         OK + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         OK + b"Content-Length: 2\r\nContent-Type: Text/Event-Stream;a=b\r\n\r\nok",
         OK + b"Content-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n",
