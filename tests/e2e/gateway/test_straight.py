@@ -7,12 +7,16 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from gated_gateway import GatedGateway, gated_gateway
 from msgspec import structs
 from two_ways import OK, Seen, Way, two_ways
 
+from crewgate import limits
+from crewgate._native.permit import Permit
 from crewgate.config import Config
 from crewgate.server.connection import ClientConnection
 from crewgate.server.http2 import HTTP2
+from crewgate.upstream.interfaces import CallObserver
 
 Fields = list[tuple[bytes, bytes]]
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -226,3 +230,54 @@ async def test_calls_that_wait_for_a_connection(tmp_path: Path) -> None:
 async def _expect_refusals(way: Way, fields: Fields) -> None:
     heads = await way.ask_together(fields, 3)
     assert [dict(each)[b":status"] for each in heads] == [b"401"] * 3
+
+
+class _Queued:
+    """An answer that comes once a second call waits; the tool closes the connection on that one."""
+
+    def __init__(self, site: GatedGateway) -> None:
+        self._site = site
+
+    def __iter__(self) -> Iterator[bytes]:
+        while len(self._site.world.live) == 1:
+            yield b""
+        self._site.drops = 1
+        self._site.answer = (OK,)
+        yield OK
+
+
+def _alone(config: Config) -> Config:
+    return structs.replace(
+        config, upstreams=tuple(structs.replace(each, connections=1) for each in config.upstreams)
+    )
+
+
+async def test_the_attempts_of_a_waiting_call_count(tmp_path: Path) -> None:
+    """A call that has used up its attempts as it waited is not tried again after it was sent."""
+    async with gated_gateway(tmp_path, _alone, ("*",), http2=True, straight=True) as site:
+        site.stays, site.answer = True, _Queued(site)  # type: ignore[assignment]
+        token = site.token(["summary.*", "search.*"])
+        permit = site.house.permit(token.encode())
+        site.house.draw(permit.grant, 1_000_000)
+        permit.release()
+        pool = site.world.gateway.routes.entries[0].pool
+        start = pool.start
+
+        def start_late(permit: Permit, caller: CallObserver) -> None:
+            caller.attempts = limits.upstream_retries_max
+            start(permit, caller)
+
+        pool.start = start_late  # type: ignore[method-assign]
+        statuses = []
+
+        async def ask() -> None:
+            answer = await site.client.get("/summary", headers={"authorization": f"Bearer {token}"})
+            statuses.append(answer.status_code)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            nursery.start_soon(ask)
+        assert sorted(statuses) == [200, 502]
+        assert len(site.asked) == 2
+        straight = site.world.gateway.straight
+        assert (straight.done, straight.given_up) == (1, 1)

@@ -93,5 +93,6 @@ def take_over(
     head = pending.head(entry, fields, identities.of(grant))
     ordinary = ProxiedCall(services, pending, entry, head, call.permit)
     ordinary.go_on(stream, call.started_ns, call.sent_ns or call.started_ns, call.body)
+    ordinary.attempts = call.attempts  # those that it made while it waited count as well
     services.in_flight.replace(call, ordinary)
     return ordinary
