@@ -11,12 +11,12 @@ from typing import TypeVar
 import ngh2
 
 from crewgate._datapath.connection_pool import PoolCallbacks
+from crewgate._datapath.http2_connection import HTTP2Connection
 from crewgate._datapath.socket_poller import SocketPoller
 from crewgate.config import UpstreamOrigin
 from crewgate.core.delivery import DeliveryState
 from crewgate.errors import UpstreamError
 from crewgate.upstream.balancer import Host, SocketAddress
-from crewgate.upstream.http2 import HTTP2Connection
 from crewgate.upstream.interfaces import CallObserver, RequestHead, RequestStream
 
 Connection = TypeVar("Connection")

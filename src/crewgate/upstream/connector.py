@@ -12,13 +12,13 @@ import trio
 from crewgate import limits
 from crewgate._datapath.connection_pool import PoolCallbacks
 from crewgate._datapath.http1_connection import HTTP1Connection
+from crewgate._datapath.http2_connection import HTTP2Connection
 from crewgate._datapath.socket_poller import SocketPoller
 from crewgate.config import UpstreamConfig
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
 from crewgate.runtime.cleanup import on_error
 from crewgate.ssl_workarounds import forget_errors
 from crewgate.upstream.balancer import Host, SocketAddress
-from crewgate.upstream.http2 import HTTP2Connection
 from crewgate.upstream.interfaces import UpstreamConnection
 
 

@@ -19,8 +19,8 @@ from malformed_http2 import (
 )
 
 from crewgate import limits
+from crewgate._datapath.http2_stalled_frame import StalledFrameDetector
 from crewgate.core.delivery import DeliveryState
-from crewgate.upstream.http2_stalled_frame import StalledFrameDetector
 
 BLOCK = block([OK])
 OPEN = frame(HEADERS, END_STREAM, 1, BLOCK)  # no END_HEADERS, and no CONTINUATION

@@ -1,0 +1,223 @@
+"""Carries one call on one stream of an HTTP/2 connection to a tool's server; see the stub.
+
+The stream turns what the caller sends into calls of the engine, and keeps what the server sends
+until the caller takes it.
+"""
+
+from ngh2 import NGH2Error
+
+from crewgate import limits
+from crewgate.core.delivery import DeliveryState
+from crewgate.errors import UpstreamError
+
+from cpython.bytes cimport PyBytes_GET_SIZE
+from libc.math cimport INFINITY
+
+from crewgate._datapath.connection_pool cimport monotonic
+from crewgate._datapath.http2_stream_host cimport HTTP2StreamHost
+from crewgate._datapath.request_arena cimport ArenaRequest
+
+cdef Py_ssize_t BUFFER_BYTES_MAX = limits.buffer_bytes_max
+cdef Py_ssize_t HEAD_BYTES_MAX = limits.upstream_head_bytes_max
+cdef Py_ssize_t INFORMATIONAL_MAX = limits.upstream_informational_max
+cdef enum:
+    CONTINUE = 100
+    SWITCHING_PROTOCOLS = 101
+    RESET_CONTENT = 205
+    FIELD_OVERHEAD = 32  # of a field in the size of a head (RFC 9113, section 6.5.2)
+
+
+cdef class HTTP2Stream:
+    """See the stub."""
+
+    def __init__(self, HTTP2StreamHost connection not None, caller not None):
+        self.caller = caller
+        self.connection = connection
+        self.headers, self.trailers, self.chunks, self.informational = [], [], [], []
+        self.deadline = INFINITY
+        self.start_offset = -1
+
+    @property
+    def answer(self):
+        return self
+
+    @property
+    def touched(self):
+        return self.is_touched()
+
+    cdef bint is_touched(self) noexcept:
+        """Return whether the kernel took a byte of the call, and the server has not disowned it.
+
+        The bytes that were queued before the call are sent first, so this compares with their end.
+        The result may become True a moment too early, never too late.
+        """
+        return (self.start_offset >= 0 and not self.is_disowned
+                and self.connection.transport.sent > self.start_offset)
+
+    cdef bint needs_body(self) except -1:
+        """Return whether all that the client sent is passed on, and the body is incomplete."""
+        return (self.is_sending and not self.queued()
+                and not self.connection.transport.queued)
+
+    cdef Py_ssize_t queued(self) except -2:
+        """Return the bytes of the body that the engine has not sent."""
+        try:
+            return self.connection.engine.queued_body_size(self.number)
+        except NGH2Error:
+            return 0
+
+    cdef object fate(self):
+        """Return what the server has seen of the call."""
+        if not self.is_touched():
+            return DeliveryState.UNSEEN
+        return DeliveryState.ANSWERED if self.status or self.reset else DeliveryState.LOST
+
+    # `RequestStream`, for the caller.
+
+    def begin(self, head not None, body not None, *, bint ends):
+        cdef HTTP2StreamHost connection = self.connection
+        cdef list fields = [
+            (b":method", head.method),
+            (b":scheme", connection.scheme),
+            (b":authority", connection.authority),
+            (b":path", head.target),
+        ]
+        fields.extend(head.fields)
+        length = len(body) if ends else head.length
+        if length:
+            fields.append((b"content-length", b"%d" % length))
+        self.is_sending = not ends
+        self.deadline = monotonic() + (
+            connection.pool.first_byte_seconds if ends else connection.pool.idle_seconds)
+        try:
+            self.number = connection.engine.send_request(fields, end_stream=ends and not body)
+            if body:
+                connection.engine.send_data(self.number, bytes(body), end_stream=ends)
+        except NGH2Error:
+            self.is_refused = True
+            return False
+        self.start_offset = connection.transport.sent + connection.transport.queued
+        connection.opened(self.number, self)
+        return True
+
+    def send_body(self, data not None):
+        cdef HTTP2StreamHost connection = self.connection
+        self.deadline = monotonic() + connection.pool.idle_seconds
+        try:
+            connection.engine.send_data(self.number, data)
+        except NGH2Error:
+            return True  # the server has closed the stream; its response says why
+        connection.wake()
+        if not self.is_full():
+            return True
+        connection.blocked.add(self)
+        return False
+
+    def end_body(self, trailers):
+        cdef HTTP2StreamHost connection = self.connection
+        self.is_sending = False
+        if not self.status:
+            self.deadline = monotonic() + connection.pool.first_byte_seconds
+        try:
+            if trailers:
+                connection.engine.send_trailers(self.number, trailers)
+            else:
+                connection.engine.end_stream(self.number)
+        except NGH2Error:
+            return
+        connection.wake()
+
+    def pause(self):
+        self.paused = True
+        self.deadline = INFINITY
+
+    cpdef resume(self):
+        self.paused = False
+        self.deadline = monotonic() + self.connection.pool.idle_seconds
+
+    def release(self):
+        self.take()  # untaken bytes would stay counted against the connection's window
+        self.connection.left(self.number, self, not self.complete or self.is_sending)
+
+    cpdef take(self):
+        cdef bytes data
+        if not self.chunks:
+            return b""
+        data = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
+        self.chunks.clear()
+        self.connection.acknowledge(self.number, PyBytes_GET_SIZE(data))
+        return data
+
+    def take_informational(self):
+        taken, self.informational, self.informed = self.informational, [], False
+        return taken
+
+    # For the connection.
+
+    cdef bint is_full(self) except -1:
+        """Return whether no more of the body may be queued."""
+        return self.queued() >= BUFFER_BYTES_MAX
+
+    cdef bint disown(self) noexcept:
+        """Mark the call as not processed by the server; return False if it had responded."""
+        if self.status or self.informational_count:
+            return False
+        self.is_disowned = True
+        return True
+
+    # The parts of the response. They raise UpstreamError for one that is not allowed.
+
+    cdef int take_native_head(self, ArenaRequest head, bint ends) except -1:
+        return self.take_head(head.python_fields(), ends)
+
+    cdef int take_head(self, tuple fields, bint ends) except -1:
+        self.status, self.headers = split(fields)
+        self.complete = ends
+        return self.keep_open()
+
+    cdef int take_data(self, bytes data, bint ends) except -1:
+        if data:
+            if self.status == RESET_CONTENT:  # RFC 9110 §15.3.6
+                raise UpstreamError("the tool's server sent a body with status 205")
+            self.chunks.append(data)
+        self.complete = self.complete or ends
+        return self.keep_open()
+
+    cdef int take_trailers(self, tuple fields) except -1:
+        self.trailers = list(fields)
+        self.complete = True
+        return self.keep_open()
+
+    cdef int take_informational_head(self, tuple fields) except -1:
+        informational = split(fields)
+        self.informational_count += 1
+        for name, value in fields:
+            self.informational_bytes += len(name) + len(value) + FIELD_OVERHEAD
+        if self.informational_bytes > HEAD_BYTES_MAX:
+            raise UpstreamError("the tool's server sent too many informational responses")
+        # 100 (Continue) answers an Expect field. The gateway sends none, so it forwards no 100.
+        if informational[0] != CONTINUE and self.informational_count <= INFORMATIONAL_MAX:
+            self.informational.append(informational)
+            self.informed = True
+        return self.keep_open()
+
+    cdef int keep_open(self) except -1:
+        """Set the deadline of the next part, unless the caller is the one who waits."""
+        if not self.paused:
+            self.resume()
+        return 0
+
+
+cdef tuple split(tuple fields):
+    """Return (status, other fields); nghttp2 has checked that there is one three-digit status."""
+    cdef list others = []
+    cdef int status = 0
+    for field in fields:
+        name = (<tuple>field)[0]
+        if name == b":status":
+            status = int((<tuple>field)[1])
+        elif (<bytes>name)[:1] != b":":
+            others.append(field)
+    if status == SWITCHING_PROTOCOLS:
+        raise UpstreamError("the tool's server sent status 101 unasked")
+    return status, others
