@@ -46,9 +46,16 @@ _ANSWER_NAMES = (
     *(b"Date", b"Via", b"Keep-Alive", b"Trailer", b"Server", b"X-Crewgate-Crew", b"Upgrade"),
     *(b"x-crewgate-credits-left", b"Proxy-Authenticate", b"Location", b"X_Y", b"Retry-After"),
 )
+# Values that these fields usually have.
+_GOOD_VALUES = {
+    b"traceparent": b"00-" + b"ab" * 16 + b"-" + b"cd" * 8 + b"-01",
+    b"tracestate": b"a=1,b=2",
+    b"te": b"trailers",
+    b"expect": b"100-continue",
+}
 _USUAL_VALUES = (
     *(b"", b"a", b"text/plain", b"trailers", b"timeout=5", b"a, b", b"\xe4\xff", b"x-a", b"close"),
-    *(b"00-" + b"ab" * 16 + b"-" + b"cd" * 8 + b"-01", b"a=1,b=2", b"a \tb", b"y" * 3000),
+    *(b"100-continue", b"a=1,b=2", b"a \tb", b"y" * 3000),
 )
 _VALUES = st.one_of(
     st.sampled_from(_USUAL_VALUES),
@@ -138,7 +145,13 @@ def calls(draw: st.DrawFn) -> RandomCall:
     names = draw(st.lists(st.sampled_from(_NAMES), max_size=5))
     if "names" in odd:
         names.append(draw(st.sampled_from(_ODD_NAMES)))
-    more = [(name, draw(_VALUES)) for name in names]
+    more = [
+        (
+            name,
+            _GOOD_VALUES[name] if name in _GOOD_VALUES and draw(st.booleans()) else draw(_VALUES),
+        )
+        for name in names
+    ]
     fields = [
         (b":method", method),
         (b":scheme", b"https"),
