@@ -20,8 +20,8 @@ cdef class InFlightCall:
     # Take the whole answer: `plain` of the HTTP1Connection, valid until this returns. End with its
     # `release`, or have an ordinary call go on with its `continue_with`.
     cpdef answered(self, connection)
-    # Return the ordinary call (a CallObserver) that goes on in place of this one: its request was
-    # begun, and its stream is the connection. Do not call the connection here.
+    # Return the ordinary call (a CallObserver) that goes on in place of this one. The connection
+    # carries its request; it is None if the call waits for one. Do not call the connection here.
     cpdef become_caller(self, connection)
 
 

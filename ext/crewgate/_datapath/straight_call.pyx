@@ -255,10 +255,6 @@ cdef class StraightCall(InFlightCall):
         self.record(status, now, bytes_out)
         self.connection = None
 
-    @property
-    def body(self):
-        return self.request.body or b""
-
     cdef int stream_closed(self, int32_t stream, uint32_t code) except -1:
         """End the call, because the client has left; do nothing if the call was answered."""
         if not self.is_over:
@@ -342,6 +338,10 @@ cdef class StraightCall(InFlightCall):
         found = lines.find(
             grant, self.route.name, self.route.method, self.routes.listener, self.client.network)
         return lines.line(self.info, grant) if found is None else found
+
+    @property
+    def body(self):
+        return self.request.body or b""
 
     @property
     def info(self):

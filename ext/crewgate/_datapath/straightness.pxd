@@ -17,11 +17,11 @@ cdef class StraightRoute:
     cdef Filter filter                  # of the fields that go upstream
     cdef Filter with_length             # of those that come back, if they may have a length
     cdef Filter without_length
-    cdef bytes own_lines                # what the gateway adds for the tool, as lines of HTTP/1.1
+    cdef bytes own_lines                # the fields that the gateway adds, as lines of HTTP/1.1
     cdef bytes via                      # of its answers
     cdef readonly str method
     cdef bint is_idempotent
-    cdef bint always_has_length         # a request says that it has no body (RFC 9110, section 8.6)
+    cdef bint always_has_length         # a request without body says so (RFC 9110, section 8.6)
     cdef Py_ssize_t body_bytes_max      # of a request
     cdef double trace_sample            # the share of calls that begin a trace
     cdef size_t path_size               # of the path that clients use
@@ -47,5 +47,5 @@ cdef class StraightRoutes:
 # Return the size of the body that came with the head of a request, in bytes.
 cdef Py_ssize_t body_size(ArenaRequest request) noexcept
 
-# Return the route of a request if the request is straight, else None.
+# Return the route of a request if the request may be straight, else None.
 cdef StraightRoute straight_route_of(dict routes, ArenaRequest request)

@@ -2,9 +2,10 @@
 
 A route is straight if it says everything about its calls in advance (`is_straight_route`):
 
-1. Its path is literal, so that method and path find it by one lookup. The gateway itself answers
-   no request there.
-2. Its price is fixed, and the gate needs no body to judge its calls.
+1. Its path is literal, so that method and path find it by one lookup. Its method is GET, POST,
+   PUT, PATCH or DELETE, and the gateway itself answers no request there.
+2. Its price is fixed, the gate needs no body to judge its calls, and the route is no endpoint or
+   group of MCP or A2A.
 3. Its server speaks HTTP/1.1, and gets no forwarding fields from the client.
 4. No web page may call it, so its answers have no fields of CORS.
 
