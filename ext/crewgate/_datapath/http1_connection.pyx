@@ -347,7 +347,7 @@ cdef class HTTP1Connection(TransportProtocol):
         return DeliveryState.MET_ITS_END
 
     cdef bint is_starved(self) noexcept:
-        """Return whether all that the client sent is passed on, and the body is incomplete."""
+        """Return whether the kernel has all that the client sent, and the body is incomplete."""
         return self.is_sending and self.transport.sent == self.handed_bytes and not self.out_bytes
 
     cdef int queue(self, bytes data) except -1:

@@ -80,8 +80,8 @@ cdef class HTTP2Connection(HTTP2StreamHost):
     cdef bint may_carry(self, bint idempotent) except -1:
         """Return whether a call may begin, and the server is not in the middle of a late frame.
 
-        A server may close a connection after a rest while a call is on its way. A call that must
-        not be sent twice uses only a connection that rests for a short time.
+        A server may close an idle connection while a call is on its way. A call that the pool must
+        not send twice uses only a connection that has been idle for a short time.
         """
         if self.free_count() == 0 or self.frames.has_late():
             return False
@@ -334,7 +334,7 @@ cdef class HTTP2Connection(HTTP2StreamHost):
         """Fail a stream that the engine closed before the server ended it.
 
         nghttp2 resets a stream with a malformed response (RFC 9113 §8.1.1), and reports it here
-        once its RST_STREAM has been sent. Or it could not send the request.
+        once it has sent the RST_STREAM. It also closes a stream whose request it could not send.
         """
         cdef HTTP2Stream stream = self.streams.get(number)
         if stream is None or stream.complete:

@@ -55,7 +55,7 @@ cdef class HTTP2Stream:
                 and self.connection.transport.sent > self.start_offset)
 
     cdef bint needs_body(self) except -1:
-        """Return whether all that the client sent is passed on, and the body is incomplete."""
+        """Return whether the kernel has all that the client sent, and the body is incomplete."""
         return (self.is_sending and not self.queued()
                 and not self.connection.transport.queued)
 
@@ -155,7 +155,7 @@ cdef class HTTP2Stream:
     # For the connection.
 
     cdef bint is_full(self) except -1:
-        """Return whether no more of the body may be queued."""
+        """Return whether the caller must not queue more of the body now."""
         return self.queued() >= BUFFER_BYTES_MAX
 
     cdef bint disown(self) noexcept:
@@ -202,7 +202,7 @@ cdef class HTTP2Stream:
         return self.keep_open()
 
     cdef int keep_open(self) except -1:
-        """Set the deadline of the next part, unless the caller is the one who waits."""
+        """Set the deadline of the next part, unless the caller has paused the response."""
         if not self.paused:
             self.resume()
         return 0

@@ -1,4 +1,4 @@
-"""The C interface of what drives the engine of an HTTP/2 connection to a tool's server."""
+"""The C interface of the part of an HTTP/2 connection that drives its engine."""
 
 from libc.stdint cimport int32_t, uint32_t
 

@@ -1,7 +1,7 @@
 """Drives the engine of an HTTP/2 connection to a tool's server, for its connection and streams.
 
-The engine is the native one (http2_client_engine). If that found no nghttp2, ngh2's engine does the
-same. This module knows no calls.
+The engine is the native one (http2_client_engine). If the native one found no nghttp2, the engine
+is that of ngh2. This module knows no calls.
 """
 
 from ngh2 import Configuration, Connection, NGH2Error, Role, Setting

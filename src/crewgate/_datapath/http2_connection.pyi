@@ -31,10 +31,11 @@ class HTTP2Connection(HTTP2StreamHost):
     def is_usable(self, caller: CallObserver) -> bool:
         """Return whether a call may begin, and the server is not in the middle of a late frame.
 
-        A call that must not be sent twice uses only a connection that rests for a short time.
+        A call that the pool must not send twice uses only a connection that has been idle for a
+        short time.
         """
     def carry(self, caller: CallObserver) -> None:
-        """Begin a call; if it uses the last free stream, the pool hears of the next free one."""
+        """Begin a call. After the last free stream, tell the pool when a stream is free again."""
     def sweep(self, now: float) -> None:
         """Fail calls that are overdue at `now`; close the connection if unused for too long."""
     def close(self) -> None: ...

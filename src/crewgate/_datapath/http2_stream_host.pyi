@@ -1,4 +1,4 @@
-"""What drives the engine of an HTTP/2 connection to a tool's server; only native code subclasses it."""
+"""Drives the engine of an HTTP/2 connection to a tool's server, for its streams."""
 
 import ngh2
 
@@ -7,11 +7,11 @@ from crewgate._datapath.http2_client_engine import HTTP2ClientEngine
 from crewgate._datapath.transport import Transport
 
 class HTTP2StreamHost:
-    """The connection of its streams."""
+    """The part of a connection that its streams use. Only native code can subclass it."""
 
     @property
     def engine(self) -> HTTP2ClientEngine | ngh2.Connection:
-        """The native engine; ngh2's if that found no nghttp2."""
+        """The native engine; ngh2's engine if the native one found no nghttp2."""
     @property
     def pool(self) -> PoolCallbacks:
         """The pool that the connection belongs to."""
