@@ -46,7 +46,7 @@ typedef struct {
     int has_head; /* the head is complete; `line` is then the first byte after it */
     int has_length, is_chunked, has_keep, is_complete;
     uint32_t length; /* of the body, from Content-Length */
-    /* What was read. */
+    /* The parts of the answer. */
     int status;
     int closes; /* the server closes the connection after this answer */
     uint32_t keep_seconds; /* how long the server keeps the connection unused; 0: it did not say */

@@ -55,7 +55,7 @@ cdef class HTTP1Connection(TransportProtocol):
         self.keep_alive = True
         self.out = []
         self.pool = pool
-        # A server that closes a connection which has answered nothing is taken for a broken one.
+        # If a server closes a connection that has answered no call, the pool counts a failure.
         self.deadline = monotonic() + min(pool.keep_seconds, SAFE_SECONDS)
         self.transport = Transport(sock, poller, self)
 

@@ -15,8 +15,8 @@ cdef class HTTP2Endpoint(HTTP2Session):
     # From now on tell `owner` of the stream's end, and not the Python side. If the stream is
     # closed, return False and change nothing.
     cdef bint own(self, int32_t stream, InFlightCall owner) except -1
-    # Give a stream back to the Python side, which then hears of its end. Return False if the event
-    # of its end was taken already.
+    # From now on tell the Python side of the stream's end. Return False if the protocol has taken
+    # the event of its end already.
     cdef bint disown(self, int32_t stream) except -1
     # Tell all owners that the connection has ended, with the code CANCEL.
     cdef int lose_owned(self) except -1

@@ -140,7 +140,7 @@ cdef class HTTP2Endpoint(HTTP2Session):
         self.is_terminating = self.is_closing = True
         self.discard_pending()
 
-    # What it sends.
+    # Output to the peer.
 
     cdef Stream body_of(self, int32_t number):
         """Return a stream whose body may go on."""

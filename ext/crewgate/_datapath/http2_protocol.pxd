@@ -15,7 +15,7 @@ from crewgate._datapath.wire_protocol cimport NativeWireProtocol
 # False. If the taker takes the request, no event has its body. Otherwise the events have the body,
 # and `request.body` becomes None.
 cdef class RequestTaker:
-    # Return True if the request was taken: `protocol.engine.own` has given its stream to a call.
+    # Return True if it has taken the request: then a call owns the stream (`protocol.engine.own`).
     cdef bint take(self, HTTP2Protocol protocol, ArenaRequest request) except -1
 
 
@@ -41,7 +41,7 @@ cdef class HTTP2Protocol(NativeWireProtocol):
     # The owner of the stream calls this after it has queued its whole answer. The protocol then
     # writes the answer, and gives the client `limits.send_wait_seconds_max` to read it.
     cdef int answered_native(self, int32_t stream) except -1
-    # Give the stream of a request that was taken back to Python, and return the HTTP2Exchange of
+    # Give the stream of a request that the taker took to Python, and return the HTTP2Exchange of
     # the request. Its body (`request.body`) counts as read, and the gateway has not seen it. Return
     # None if the protocol has told the owner that the stream is closed, or if it has refused the
     # request as malformed. If the stream is closed and the protocol has not told the owner yet, it
@@ -50,7 +50,7 @@ cdef class HTTP2Protocol(NativeWireProtocol):
     # Return the exchange for a request whose stream is closed, so that its call can end.
     cdef object closed_exchange(self, ArenaRequest request)
     cdef int wake(self) except -1
-    # The value of a Date field, as `host.date()`, which is asked once between two sweeps.
+    # The value of a Date field. It asks `host.date()` once between two sweeps.
     cdef bytes date(self)
 
     cdef int end(self) except -1

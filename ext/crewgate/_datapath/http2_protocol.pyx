@@ -180,7 +180,7 @@ cdef class HTTP2Protocol(NativeWireProtocol):
         return exchange
 
     cdef object whole_exchange(self, ArenaRequest request):
-        """Return the exchange of a request whose body, if any, was taken."""
+        """Return the exchange of a request that the taker took, with its body if it has one."""
         exchange = self.new_exchange(request.stream, request.python_fields(), request.ends)
         if exchange is not None and request.body is not None:
             exchange.bytes_in = PyBytes_GET_SIZE(request.body)
@@ -326,7 +326,7 @@ cdef class HTTP2Protocol(NativeWireProtocol):
         return 0
 
     cdef int body_taken(self, ArenaRequest request) except -1:
-        """Count the body of a request that was taken, and open the windows by as much."""
+        """Count the body of a request that the taker took, and open the windows by as much."""
         cdef Py_ssize_t size = PyBytes_GET_SIZE(request.body)
         self.engine.drop_body(request.stream)
         self.control_bytes -= size

@@ -12,7 +12,7 @@ cdef enum:
     EVENT_DATA  # item: bytes
     EVENT_CLOSED  # item: Stream
     EVENT_WINDOW
-    EVENT_TAKEN  # was EVENT_DATA; its data was taken with the request
+    EVENT_TAKEN  # was EVENT_DATA; the request has its data
     EVENT_OTHER  # item: the Python event
 
 cdef struct session_event:
@@ -77,9 +77,10 @@ cdef class HTTP2Session:
     cdef bytes whole_body(self, int32_t stream)
     # Remove the events that have this body.
     cdef void drop_body(self, int32_t stream) noexcept
-    # Make ngh2's event of it; None if an owner was told instead. Takes over the reference.
+    # Make ngh2's event of it, or tell the owner of its stream and return None. Takes over the
+    # reference.
     cdef object python_event(self, session_event *event)
-    # Forget a stream whose EVENT_CLOSED was taken.
+    # Forget a stream after its EVENT_CLOSED.
     cdef int forget(self, Stream stream) except -1
 
     # Where `whole_body` stops to look in the queue.

@@ -1,6 +1,6 @@
 /* Keeps the fields of one message head in one block of memory: an array of fields, and the text of
- * their names and values one behind the other. A block that is no longer used is kept for the next
- * head, so that a request needs no allocation; the number and the size of kept blocks are bounded.
+ * their names and values one behind the other. The store keeps an unused block for the next head,
+ * so that a request needs no allocation. It bounds the number and the size of its blocks.
  * The caller holds the GIL, which guards the list of kept blocks. */
 #ifndef CREWGATE_REQUEST_ARENA_H
 #define CREWGATE_REQUEST_ARENA_H
@@ -19,7 +19,7 @@ typedef struct arena_block {
   size_t text_size, text_capacity;
 } arena_block;
 
-/* The kept blocks of this module; `text_max` and `field_max` are the capacities that are kept. */
+/* The unused blocks of this module; it frees blocks of more than `text_max` or `field_max`. */
 typedef struct {
   arena_block *first;
   size_t count, count_max;

@@ -16,8 +16,8 @@ class PoolCallbacks:
     """The interface that a pool has for its connections.
 
     - `first_byte_seconds`, `idle_seconds`: deadlines of a call
-    - `keep_seconds`: how long a connection is kept without use
-    - `retries`: a call that is safe to retry is retried
+    - `keep_seconds`: how long the pool keeps a connection without use
+    - `retries`: the pool retries a call if that is safe
     """
 
     first_byte_seconds: float
@@ -56,7 +56,7 @@ class ConnectionPool(PoolCallbacks):
     """Counts the calls of one worker to an upstream, and takes back their connections.
 
     - `by_host`, `by_connection`: the `HostPool` of each host and of each open connection
-    - `is_closed`: no connection is kept
+    - `is_closed`: the pool keeps no connection
     """
 
     is_closed: bool

@@ -21,7 +21,7 @@ class EndedCallQueue:
     def add(self, line: bytes, permit: Permit, cost: int) -> None:
         """Take an ended call: its audit record, and its cost in micro-credits.
 
-        What the call had reserved beyond its cost goes back to the branch's lease.
+        The branch's lease gets back the credit that the call had reserved beyond its cost.
         """
     def flush(self) -> None:
         """Write all records, then settle all permits. The poller calls this when it is idle."""

@@ -68,8 +68,8 @@ class InFlightCalls:
     def end_revoked(self, now_ns: int) -> int:
         """Scan for revoked calls and end them; return how many.
 
-        They are remembered for `claim`, because a push about them may still arrive. `now_ns` is the
-        monotonic clock, here and in what `claim` returns.
+        The registry remembers them for `claim`, because a push about them may still arrive. The
+        clock of `now_ns`, and of the result of `claim`, is the monotonic clock.
         """
     def claim(self, keys: Iterable[bytes]) -> tuple[int, int]:
         """Return how many calls scans have ended because of these keys, and when the last.

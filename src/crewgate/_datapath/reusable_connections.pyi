@@ -5,8 +5,8 @@ from crewgate.upstream.interfaces import ReuseKey, UpstreamConnection
 class ReusableConnections:
     """Connections that may carry another call.
 
-    Connections under the key None have carried no call yet. Of each key the last one used is taken
-    first, so that connections which are not needed stay unused and expire.
+    Connections under the key None have carried no call yet. `take` returns the last one used
+    of a key, so that connections which no call needs stay unused and expire.
     """
 
     def __contains__(self, key: ReuseKey) -> bool: ...

@@ -78,7 +78,7 @@ class SocketPoller(TrioHost):
     def write_at_end(self, work: Callable[[], object]) -> None:
         """Run `work` once, at the end of this turn, after all other work."""
     def check_each_turn(self, check: TurnCheck) -> None:
-        """Run `check` at the start of each turn, before the sockets are called."""
+        """Run `check` at the start of each turn, before its sockets."""
     async def run(self) -> None:
         """Take turns until cancelled."""
     def take_turn(self) -> bool:
