@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -174,6 +175,11 @@ def _plain(record: object) -> dict[str, object]:
     return {name: value for name, value in found.items() if name not in by_chance}
 
 
+def _set_up(configure: Callable[[Config], Config], straight: bool, config: Config) -> Config:
+    config = configure(config)
+    return structs.replace(config, limits=structs.replace(config.limits, straight=straight))
+
+
 @asynccontextmanager
 async def two_ways(
     folder: Path, configure: Callable[[Config], Config] = lambda config: config
@@ -184,7 +190,9 @@ async def two_ways(
         for straight in (True, False):
             place = folder / str(straight)
             place.mkdir()
-            made = gated_gateway(place, configure, ("*",), straight=straight)
+            made = gated_gateway(
+                place, partial(_set_up, configure, straight), ("*",), straight=straight
+            )
             site = await stack.enter_async_context(made)
             site.stays = True
             ways.append(Way(site))

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint32_t
 
+from crewgate._datapath.body_relay cimport BodyRelay
 from crewgate._datapath.connection_pool cimport PoolCallbacks
 from crewgate._datapath.in_flight cimport InFlightCall
 from crewgate._datapath.plain_answer cimport PlainAnswer
@@ -19,6 +20,7 @@ cdef class HTTP1Connection(TransportProtocol):
     cdef PoolCallbacks pool
     cdef readonly Transport transport
     cdef object caller  # the ordinary call; None if there is none
+    cdef BodyRelay relay  # is offered the body of the answer before `caller`; None: there is none
     cdef InFlightCall straight  # the straight call; None if there is none
     # Bytes of the current call that were handed to the transport, sent or not.
     cdef Py_ssize_t handed_bytes
@@ -52,6 +54,7 @@ cdef class HTTP1Connection(TransportProtocol):
     cpdef close(self)
     cpdef pause(self)
     cpdef resume(self)
+    cpdef relay_to(self, BodyRelay relay)
     cpdef release(self)
     cpdef drained(self)
     cpdef failed(self, error)

@@ -16,6 +16,7 @@ from cython cimport final
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.math cimport INFINITY
 
+from crewgate._datapath.body_relay cimport BodyRelay
 from crewgate._datapath.connection_pool cimport PoolCallbacks, monotonic
 from crewgate._datapath.in_flight cimport InFlightCall
 from crewgate._datapath.plain_answer cimport (
@@ -226,6 +227,9 @@ cdef class HTTP1Connection(TransportProtocol):
         self.transport.resume()
         self.deadline = monotonic() + self.pool.idle_seconds
 
+    cpdef relay_to(self, BodyRelay relay):
+        self.relay = relay
+
     cpdef release(self):
         cdef bint is_unsent, is_sent, is_done, bodyless
         cdef int status
@@ -249,7 +253,7 @@ cdef class HTTP1Connection(TransportProtocol):
             bodyless = self.answer.bodyless
             if is_done:
                 self.server_keep_seconds = self.answer.keep_seconds()
-        self.caller = self.straight = None
+        self.caller = self.straight = self.relay = None
         self.plain.forget()
         self.pool.left(self, status > 0)
         if not (is_unsent or (is_done and is_sent)) or not self.keep_alive:
@@ -291,7 +295,10 @@ cdef class HTTP1Connection(TransportProtocol):
         if self.straight is not None:
             return self.take_straight(data, size)
         self.answer.add(PyBytes_FromStringAndSize(data, size))
-        self.caller.progressed()
+        if self.relay is None or self.answer.complete or (
+            not self.relay.pass_on(self.answer.chunks)
+        ):
+            self.caller.progressed()
         return 0
 
     def received(self, bytes data not None):
@@ -327,6 +334,7 @@ cdef class HTTP1Connection(TransportProtocol):
             error = first_error
         finally:
             caller, self.caller = self.caller, None
+            self.relay = None
             if self.straight is not None:  # an internal error has ended its call
                 self.straight = None
                 self.pool.left(self, False)

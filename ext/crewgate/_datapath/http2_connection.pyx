@@ -315,7 +315,7 @@ cdef class HTTP2Connection(HTTP2StreamHost):
             stream.reset = True
             return self.fail(stream, error)
         if not stream.paused:
-            stream.caller.progressed()
+            stream.progressed()
         return 0
 
     cdef int stream_reset(self, int32_t number, uint32_t code) except -1:

@@ -22,8 +22,11 @@ cdef class HTTP2Endpoint(HTTP2Session):
     cdef int lose_owned(self) except -1
 
     cdef int open(self, object configuration, bint is_client) except -1
-    cdef int resume(self, Stream stream) except -1
+    # Return a stream whose body may go on. `append_body` then adds a piece that is not empty, if
+    # `resume` was called, which raises if the piece cannot be sent.
     cdef Stream body_of(self, int32_t number)
+    cdef int resume(self, Stream stream) except -1
+    cdef int append_body(self, Stream stream, bytes data) except -1
 
 
 # Make the callbacks of nghttp2 for all sessions, or have none.

@@ -154,17 +154,21 @@ cdef class HTTP2Endpoint(HTTP2Session):
 
     cdef int submit_body(self, int32_t stream, bytes data, bint ends) except -1:
         cdef Stream found = self.body_of(stream)
-        cdef size_t size = <size_t>PyBytes_GET_SIZE(data)
-        if size:
-            if found.chunk is None:
-                found.chunk = data
-            else:
-                if found.chunks is None:
-                    found.chunks = deque()
-                found.chunks.append(data)
-            found.queued_size += size
+        if not (data or ends):
+            return 0
+        self.resume(found)
         found.is_ended = ends
-        return self.resume(found) if size or ends else 0
+        return self.append_body(found, data) if data else 0
+
+    cdef int append_body(self, Stream stream, bytes data) except -1:
+        if stream.chunk is None:
+            stream.chunk = data
+        else:
+            if stream.chunks is None:
+                stream.chunks = deque()
+            stream.chunks.append(data)
+        stream.queued_size += <size_t>PyBytes_GET_SIZE(data)
+        return 0
 
     def send_data(self, int32_t stream_id, data, *, bint end_stream=False):
         self.submit_body(stream_id, data if PyBytes_Check(data) else bytes(data), end_stream)

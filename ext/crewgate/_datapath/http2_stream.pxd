@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int32_t
 
+from crewgate._datapath.body_relay cimport BodyRelay
 from crewgate._datapath.http2_stream_host cimport HTTP2StreamHost
 from crewgate._datapath.request_arena cimport ArenaRequest
 
@@ -15,6 +16,7 @@ cdef class HTTP2Stream:
     cdef readonly list headers, trailers
     cdef readonly double deadline
     cdef HTTP2StreamHost connection
+    cdef BodyRelay relay  # is offered the body before `caller`; None: there is none
     cdef list chunks
     cdef list informational
     cdef Py_ssize_t informational_count, informational_bytes
@@ -31,9 +33,12 @@ cdef class HTTP2Stream:
     cdef bint disown(self) noexcept
     cpdef take(self)
     cpdef resume(self)
+    cpdef relay_to(self, BodyRelay relay)
     cdef int take_native_head(self, ArenaRequest head, bint ends) except -1
     cdef int take_head(self, tuple fields, bint ends) except -1
     cdef int take_data(self, bytes data, bint ends) except -1
     cdef int take_trailers(self, tuple fields) except -1
     cdef int take_informational_head(self, tuple fields) except -1
+    # Have what has arrived passed on.
+    cdef int progressed(self) except -1
     cdef int keep_open(self) except -1

@@ -13,6 +13,7 @@ from crewgate.errors import UpstreamError
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.math cimport INFINITY
 
+from crewgate._datapath.body_relay cimport BodyRelay
 from crewgate._datapath.connection_pool cimport monotonic
 from crewgate._datapath.http2_stream_host cimport HTTP2StreamHost
 from crewgate._datapath.request_arena cimport ArenaRequest
@@ -135,7 +136,11 @@ cdef class HTTP2Stream:
         self.paused = False
         self.deadline = monotonic() + self.connection.pool.idle_seconds
 
+    cpdef relay_to(self, BodyRelay relay):
+        self.relay = relay
+
     def release(self):
+        self.relay = None
         self.take()  # untaken bytes would stay counted against the connection's window
         self.connection.left(self.number, self, not self.complete or self.is_sending)
 
@@ -153,6 +158,20 @@ cdef class HTTP2Stream:
         return taken
 
     # For the connection.
+
+    cdef int progressed(self) except -1:
+        cdef Py_ssize_t size = 0
+        cdef bytes data
+        if self.relay is None or self.complete:
+            self.caller.progressed()
+            return 0
+        for data in self.chunks:
+            size += PyBytes_GET_SIZE(data)
+        if not self.relay.pass_on(self.chunks):
+            self.caller.progressed()
+        elif size:
+            self.connection.acknowledge(self.number, size)
+        return 0
 
     cdef bint is_full(self) except -1:
         """Return whether the caller must not queue more of the body now."""

@@ -8,6 +8,7 @@ time. `sweep` checks the deadlines; there is no timer for each. This module know
 import socket
 from collections.abc import Sequence
 
+from crewgate._datapath.body_relay import BodyRelay
 from crewgate._datapath.connection_pool import PoolCallbacks
 from crewgate._datapath.in_flight import InFlightCall
 from crewgate._datapath.plain_answer import PlainAnswer
@@ -107,6 +108,8 @@ class HTTP1Connection(TransportProtocol):
         """Stop reading, and the deadline: the client is slow, and has its own deadline."""
     def resume(self) -> None:
         """Go on reading."""
+    def relay_to(self, relay: BodyRelay) -> None:
+        """Offer the body of the answer to `relay`; the caller takes what that does not."""
     def release(self) -> None:
         """End the call; keep the connection if the exchange is complete or was not begun."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from crewgate._datapath.body_relay import BodyRelay
 from crewgate._datapath.http2_stream_host import HTTP2StreamHost
 from crewgate.core.http_types import HeaderField
 from crewgate.upstream.interfaces import CallObserver, RequestHead
@@ -42,6 +43,8 @@ class HTTP2Stream:
         """Stop the callbacks `progressed`, and the deadline; untaken bytes open no window."""
     def resume(self) -> None:
         """Go on with the callbacks, and set a new deadline."""
+    def relay_to(self, relay: BodyRelay) -> None:
+        """Offer the body of the answer to `relay`; the caller takes what that does not."""
     def release(self) -> None: ...
     def take(self) -> bytes: ...
     def take_informational(self) -> list[tuple[int, list[HeaderField]]]: ...

@@ -80,6 +80,6 @@ class LimitsConfig(msgspec.Struct, frozen=True):
     ] = 0
     straight: Annotated[
         bool,
-        "Carry simple calls by compiled code alone. With false, every call takes the longer way "
-        "through Python, which has the same results.",
+        "Carry simple calls and the bodies of responses by compiled code alone. With false, every "
+        "call takes the longer way through Python, which has the same results.",
     ] = True

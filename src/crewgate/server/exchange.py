@@ -18,6 +18,7 @@ from typing import Protocol
 import trio
 
 from crewgate import limits
+from crewgate._datapath.body_relay import BodyRelay
 from crewgate.core.http_types import HeaderField
 from crewgate.core.problems import ProblemFormat
 from crewgate.errors import PeerError
@@ -213,6 +214,10 @@ class Exchange(ABC):
     @abstractmethod
     def proceed(self, work: ExchangeWork) -> None:
         """Do a later part of the application's work, inside the barrier of this request."""
+
+    def relay_to(self, body: BodyRelay) -> bool:  # noqa: ARG002
+        """Let `body` send a response that has begun; return False if only `push` can send it."""
+        return False
 
     # For the protocol.
 

@@ -10,6 +10,8 @@ from typing import Protocol
 
 import ngh2
 
+from crewgate._datapath.body_relay import BodyRelay
+from crewgate._datapath.http2_protocol import HTTP2Protocol
 from crewgate.core.http_types import HeaderField
 from crewgate.errors import PeerError
 from crewgate.server.exchange import BODYLESS, Exchange, ExchangeWork
@@ -118,6 +120,11 @@ class HTTP2Exchange(Exchange):
         protocol.blocked.add(self)
         self._note_full()
         return False
+
+    def relay_to(self, body: BodyRelay) -> bool:
+        """Let `body` send a response that has begun; return False if only `push` can send it."""
+        protocol = self._protocol
+        return isinstance(protocol, HTTP2Protocol) and body.open(protocol, self.request.stream)
 
     def finish(self, data: bytes = b"", trailers: Sequence[HeaderField] = ()) -> None:
         """End the response."""

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import msgspec
 
+from crewgate._datapath.body_relay import BodyRelay
 from crewgate.core.delivery import ENDING
 from crewgate.core.http_types import HeaderField
 from crewgate.errors import UpstreamError
@@ -137,6 +138,13 @@ class RequestStream(Protocol):
 
     def resume(self) -> None:
         """Go on reading the response."""
+
+    def relay_to(self, relay: BodyRelay) -> None:
+        """Offer the body of the response to `relay`, until the call ends.
+
+        The stream calls `progressed` for what `relay` does not take, and for the end. It may do so
+        for everything.
+        """
 
     def release(self) -> None:
         """End the call, complete or not; the caller gets no further callback."""

@@ -121,6 +121,12 @@ ORDINARY: dict[str, tuple[Sequence[tuple[bytes, bytes]], bytes, Sequence[bytes]]
     "an extended chunk": ((), b"/summary", (CHUNKED + b"2;x=y\r\nde\r\n0\r\n\r\n",)),
     "trailers": ((), b"/summary", (CHUNKED + b"1\r\na\r\n0\r\nx-sum: 1\r\n\r\n",)),
     "events": ((), b"/summary", (EVENTS, b"9\r\ndata: 1\n\n\r\n", b"0\r\n\r\n")),
+    "many events": (
+        (),
+        b"/summary",
+        (EVENTS, *[b"9\r\ndata: %d\n\n\r\n" % (each % 10) for each in range(50)], b"0\r\n\r\n"),
+    ),
+    "events that break off": ((), b"/summary", (EVENTS, b"9\r\ndata: 1\n\n\r\n", b"?")),
     "no HTTP": ((), b"/summary", (b"SSH-2.0-x\r\n",)),
     "two lengths": (
         (),

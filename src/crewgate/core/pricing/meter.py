@@ -4,6 +4,7 @@ Bytes of the response go in; pieces with the amount due come out. `CostMeter.bil
 call costs that ended early, stated nothing, or stated nonsense.
 """
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -125,6 +126,25 @@ class CostMeter:
         """Take the end of the response; yield what was held back, with its price."""
         return self._priced(self._reading.end(trailers))
 
+    def unread_bytes(self, due: int) -> int:
+        """Return how many more bytes may arrive unread before more than `due` is owed.
+
+        `count_unread` then has to count them. 0 if the content of the body states the cost.
+        """
+        tariff = self.tariff
+        if tariff.usage is not None or tariff.reads_json:
+            return 0
+        owed = sum(rate * units for rate, units in self._charges_so_far(None))
+        left = (due - tariff.call) * MILLION - owed
+        rate = sum(term.byte_rate for term in tariff.response)
+        if left < 0 or not rate:
+            return 0 if left < 0 else sys.maxsize
+        return min(int(left // rate), sys.maxsize)
+
+    def count_unread(self, size: int) -> None:
+        """Count bytes of the body that have arrived and were passed on unread."""
+        self._reading.bytes += size
+
     def close(self) -> None:
         """Free what is kept, because nothing more will arrive."""
         self._reading.close()
@@ -218,6 +238,9 @@ class CostMeter:
         )
 
     def _stated_cost(self, tokens: TokenUsage | None) -> int:
+        return cost(self.tariff.call, self._charges_so_far(tokens))
+
+    def _charges_so_far(self, tokens: TokenUsage | None) -> list[Charge]:
         charges, stated = list(self._charges), self._reading.stated
         for number, rate, count in self._terms:
             if count is not None:
@@ -226,7 +249,7 @@ class CostMeter:
                 charges.append((rate, stated[number]))
         if self.request is not None and tokens is not None:
             charges.extend(tokens.charges(self.request.model))
-        return cost(self.tariff.call, charges)
+        return charges
 
     def _estimate(self) -> TokenUsage:
         request, usage = self.request, self.tariff.usage

@@ -102,7 +102,9 @@ class ProxiedCall(InFlightCall):
         if message is not None:
             target = head.target.partition(b"?")[0]
             rewriter = message.response(permit, services.work, services.pins, target)
-        self.response = ResponseRelay(services, entry, self._metering, rewriter)
+        self.response = ResponseRelay(
+            services, entry, self._metering, rewriter, straight=pending.routes.straight
+        )
         self._detached: DetachedResponse | None = None  # set once its client has left
         self._outlives_client = message is not None and message.outlives_client
         self._stays_open = message is not None and message.stays_open
@@ -297,6 +299,7 @@ class ProxiedCall(InFlightCall):
 
     def ignore_client(self) -> None:
         """Stop observing the exchange: nothing that the client does matters any more."""
+        self.response.body.close()
         self.exchange.watcher = None
 
     def release_body(self) -> None:
@@ -322,6 +325,7 @@ class ProxiedCall(InFlightCall):
         self._end(CallOutcome.REFUSED)
 
     def _respond(self, kind: problem_types.ProblemType) -> None:
+        between_events = self.response.body.between_events
         self.ignore_client()
         if not self.exchange.started:
             grant = self.permit.grant
@@ -333,9 +337,9 @@ class ProxiedCall(InFlightCall):
                 grant=grant,
                 is_running=self.is_touched,
             )
-        elif self.response.between_events is not None and self.exchange.problem_format is not None:
+        elif between_events is not None and self.exchange.problem_format is not None:
             last = self.exchange.problem_format.event(kind, self.info.id)
-            finish_events(self.exchange, last, is_between=self.response.between_events)
+            finish_events(self.exchange, last, is_between=between_events)
         elif self.response.is_grpc:
             self.exchange.finish(b"", grpc_fields(kind, self.info.id, grant=self.permit.grant))
 
@@ -369,7 +373,7 @@ class ProxiedCall(InFlightCall):
                 self.info.id,
                 permit.grant if denial is None else denial,
                 is_touched=self.is_touched,
-                between_events=self.response.between_events,
+                between_events=self.response.body.between_events,
                 is_grpc=self.response.is_grpc,
             )
         cost = permit.price_micro if self.is_touched else 0

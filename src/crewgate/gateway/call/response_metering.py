@@ -5,12 +5,14 @@ the response is cut where the credit ends. If its cost is stated at its end, a c
 gone can be read to that end. The meter knows the tariff; this module knows the permit and the call.
 """
 
+import sys
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from crewgate import limits
+from crewgate._datapath.body_relay import BodyRelay
 from crewgate._native.permit import Permit
 from crewgate.core.audit.records import CallOutcome
 from crewgate.core.credits import (
@@ -109,6 +111,8 @@ class ResponseMetering:
 
     def relay(self, call: "ProxiedCall") -> None:
         """Have `call` pass on what is paid for; ask for credit for the rest. PeerError."""
+        body = call.response.body
+        self._count_unread(body)
         if self._top_up.asking and self._chunks:
             return
         if self._reads_on:
@@ -117,6 +121,22 @@ class ResponseMetering:
             call.response.relay(call)
         if self._chunks and not self._top_up.asking and not call.over:
             self._draw_for_next(call, self._chunks[0].due - self._permit.price_micro)
+        if body.is_open:
+            body.bytes_allowed = self._payable_unread()
+
+    def _count_unread(self, body: BodyRelay) -> None:
+        if size := body.take_unread():
+            self.meter.count_unread(size)
+
+    def _payable_unread(self) -> int:
+        """Return how many more bytes may pass unread, because `_pays_for` would only say True."""
+        if self._chunks:
+            return 0
+        if not self._gates:
+            return self.meter.unread_bytes(sys.maxsize)
+        tariff, price = self.meter.tariff, self._permit.price_micro
+        may_grow = self.meter.grows and price + tariff.step <= tariff.max_cost
+        return self.meter.unread_bytes(price - tariff.step // 2 if may_grow else price)
 
     def take(self, response: IncomingResponse) -> bytes:
         """Return what has arrived of the response's body and is paid for."""
@@ -275,6 +295,7 @@ class ResponseMetering:
         """
         if call.over:
             return
+        self._count_unread(call.response.body)
         is_read = outcome is CallOutcome.DONE or (
             outcome is CallOutcome.CLIENT_GONE and self._reads_on
         )

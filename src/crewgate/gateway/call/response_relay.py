@@ -1,10 +1,12 @@
 """Passes the response of one call on to its client, as it arrives and is paid for."""
 
+import sys
 import time
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from crewgate._datapath.body_relay import BodyRelay
 from crewgate.core import event_stream
 from crewgate.core.audit import record_builder
 from crewgate.core.audit.records import CallOutcome
@@ -27,22 +29,21 @@ if TYPE_CHECKING:
 class ResponseRelay:
     """The response of one call.
 
-    `answered_ns` is when its head came, on the monotonic clock (0: not yet); `bytes_out` counts
-    what the client was sent of its body. `between_events`: it is a stream of server-sent events,
-    and the last one was complete; None for any other response. `is_grpc`: it ends with a status in
-    its trailers.
+    `answered_ns` is when its head came, on the monotonic clock (0: not yet). `body` knows how much
+    the client was sent of its body, and passes it on without Python where it can. `is_grpc`: it
+    ends with a status in its trailers.
     """
 
     __slots__ = (
         "_entry",
         "_has_read_head",
         "_metering",
+        "_passes_straight",
         "_rewriter",
         "_services",
         "_waits",
         "answered_ns",
-        "between_events",
-        "bytes_out",
+        "body",
         "is_grpc",
     )
 
@@ -52,15 +53,18 @@ class ResponseRelay:
         entry: ToolRoute,
         metering: ResponseMetering | None,
         rewriter: ResponseRewriter | None,
+        *,
+        straight: bool,
     ) -> None:
+        """`straight`: compiled code may pass on a body that no Python code has to see."""
         self.answered_ns = 0
-        self.bytes_out = 0
-        self.between_events: bool | None = None
+        self.body = BodyRelay()
         self.is_grpc = False
         self._services = services
         self._entry = entry
         self._metering = metering
         self._rewriter = rewriter
+        self._passes_straight = straight and rewriter is None
         self._has_read_head = False
         self._waits = False  # for the next slice of the rewriter's work
 
@@ -86,15 +90,16 @@ class ResponseRelay:
                 return
             self._begin(call, response, ends=self._ends(response, data))
         data = data or self._take(call, stream)
-        self.bytes_out += len(data)
+        body = self.body
+        body.bytes_out += len(data)
         if self._is_whole(response):
             call.ignore_client()
             last = [] if metering is None else metering.final_headers()
             exchange.finish(data, [*trailer_fields(response.trailers), *last])
             call.end(CallOutcome.DONE)
         elif data:
-            if self.between_events is not None:
-                self.between_events = data.endswith(event_stream.ENDS)
+            if body.between_events is not None:
+                body.between_events = data.endswith(event_stream.ENDS)
             if not exchange.push(data):
                 stream.pause()
 
@@ -108,6 +113,7 @@ class ResponseRelay:
 
     def close(self) -> None:
         """Drop what is held back, because the call has ended."""
+        self.body.close()
         if self._rewriter is not None:
             self._rewriter.close()
 
@@ -185,6 +191,11 @@ class ResponseRelay:
         if not response.complete:
             self._note_stream(call, response.status, headers)
         exchange.start(response.status, headers, ends=ends)
+        if self._passes_straight and not response.complete and exchange.relay_to(self.body):
+            # A metering says how much may pass once it knows what is paid for.
+            self.body.bytes_allowed = sys.maxsize if metering is None else 0
+            if call.stream is not None:
+                call.stream.relay_to(self.body)
 
     def _note_stream(
         self, call: "ProxiedCall", status: int, headers: Sequence[HeaderField]
@@ -194,7 +205,7 @@ class ResponseRelay:
         if b"content-length" in fields:
             return
         if event_stream.is_stream(fields):
-            self.between_events = True
+            self.body.between_events = True
         self.is_grpc = is_native(fields.get(b"content-type", b""))
         permit = call.permit
         self._services.sink.write(

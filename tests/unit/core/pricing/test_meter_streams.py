@@ -1,5 +1,7 @@
 """What is owed of an answer that comes in pieces: no more for how it is cut, and not too late."""
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from tariffs import PLAIN, STREAM, asking, by_usage, cut, event, hear, places
 
 from crewgate.core.pricing.llm_request import RequestedUsage
 from crewgate.core.pricing.meter import CostMeter, FinalCharge
-from crewgate.core.pricing.sources import BytesTerm, HeaderTerm
+from crewgate.core.pricing.sources import BytesTerm, HeaderTerm, NumberTerm
 from crewgate.core.pricing.tariff import MILLION, LLMDialect, Tariff, cost
 
 DIALECTS: list[LLMDialect] = ["openai", "anthropic", "gemini"]
@@ -102,6 +104,33 @@ def test_bytes_are_paid_for_before_they_are_passed_on(
     assert list(meter.end([])) == []
     owed = cost(2, [*charges, (rate, len(data))])
     assert meter.bill(10**6, complete=complete) == FinalCharge(owed)
+
+
+@given(st.integers(0, 3000), st.integers(1, 3 * MILLION), st.integers(0, 300), st.integers(0, 9))
+def test_bytes_that_are_paid_for_may_pass_unread(
+    paid: int, rate: int, before: int, call: int
+) -> None:
+    """They cost no more than what is paid, and one byte more does; they count as those read do."""
+    tariff = Tariff(call, 10**6, response=(BytesTerm(rate),), step=100)
+    meter = CostMeter(tariff, ((MILLION // 2, 3),))
+    meter.begin(200, PLAIN)
+    list(meter.feed(bytes(before)))
+    count = meter.unread_bytes(paid)
+    meter.count_unread(count)
+    owed = cost(call, [(MILLION // 2, 3), (rate, before + count)])
+    assert meter.bill(10**6, complete=False) == FinalCharge(owed)
+    assert owed <= paid or count == 0
+    (piece,) = meter.feed(b"#")
+    assert piece.due > paid
+
+
+def test_bytes_that_may_state_the_cost_are_read() -> None:
+    """A field of the head or of the trailers is none of them."""
+    usage = by_usage("openai", bytes_per_token=4)
+    for tariff in (Tariff(0, 9, usage=usage), Tariff(0, 9, response=(NumberTerm(1, ("a",)),))):
+        assert CostMeter(tariff, [], asking() if tariff.usage else None).unread_bytes(10**6) == 0
+    stated = Tariff(0, 9, response=(HeaderTerm(1, ("a",)),))
+    assert CostMeter(stated).unread_bytes(9) == sys.maxsize
 
 
 @given(

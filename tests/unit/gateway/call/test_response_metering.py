@@ -1,34 +1,26 @@
 """A call that is paid for as its answer comes, without sockets: what it does while credit lacks."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 from fake_host import FakeHost
-from gateway_world import FakePermit, config_of, drawn, grant_of
+from gateway_world import config_of
+from metered_call import Permit, Services
 from upstream_work import work
 
 from crewgate import limits
-from crewgate._native.audit_line import AuditLines
-from crewgate._native.metrics import CallBatch
 from crewgate.config import UpstreamOrigin
 from crewgate.core.audit import records as audit
 from crewgate.core.audit.records import CallOutcome
 from crewgate.core.pricing.meter import CostMeter
 from crewgate.core.pricing.sources import BytesTerm, HeaderTerm
 from crewgate.core.pricing.tariff import MILLION, Tariff
-from crewgate.core.tokens.grant import Grant
-from crewgate.core.verdict import Denial
-from crewgate.gateway.call.authorizer import DrawCallback
-from crewgate.gateway.call.call_metrics import CallMetrics
 from crewgate.gateway.call.proxied_call import ProxiedCall
 from crewgate.gateway.call.request_pricing import PricedRequest
 from crewgate.gateway.call.undecided_call import UndecidedCall
 from crewgate.gateway.routes import build
-from crewgate.gateway.upstream_work.registry import WorkRegistry
-from crewgate.metrics.process_metrics import ProcessMetrics
 from crewgate.server.http1 import HTTP1
 from crewgate.upstream.interfaces import RequestHead
 
@@ -37,21 +29,6 @@ BYTES = Tariff(0, 1000, response=(BytesTerm(MILLION),), step=10)  # one for each
 STATED = Tariff(0, 50_000, response=(HeaderTerm(MILLION, ("x-cost",)),))
 CHARGED = Tariff(0, 50_000, response=(HeaderTerm(MILLION, ("x-cost",)),), on_overrun="charge")
 ID = bytes(range(16))
-
-
-class Permit(FakePermit):
-    """Grows as long as there is credit in `lease` and somebody vouches for it."""
-
-    def __init__(self) -> None:
-        super().__init__(grant_of(), 0)
-        self.price_micro, self.lease, self.in_observe_mode = 0, 0, False
-
-    def grow(self, more_micro: int) -> bool:
-        if more_micro > self.lease or not self.is_current:
-            return False
-        self.lease -= more_micro
-        self.price_micro += more_micro
-        return True
 
 
 class Carrier:
@@ -82,51 +59,6 @@ class Carrier:
 
     def resume(self) -> None:
         self.paused = False
-
-
-class Services:
-    """The services of a call, which keep what they are asked for.
-
-    What is to be done `later` is done when the test does it.
-    """
-
-    def __init__(self) -> None:
-        self.authorizer = self.background_tasks = self.in_flight = self.settlements = self.sink = (
-            self
-        )
-        self.needs: list[int] = []
-        self.done: Callable[..., None] = lambda _: None
-        self.pauses: list[Callable[[], None]] = []
-        self.landings: list[int] = []
-        self.lines: list[dict[str, object]] = []
-        self.overruns: list[tuple[bytes, int]] = []
-        self.call_metrics, self.calls = CallMetrics(ProcessMetrics.unshared()), CallBatch()
-        self.audit_lines = AuditLines()
-        self.work = WorkRegistry(lambda _: None)
-
-    def draw(self, grant: Grant, need: int, done: DrawCallback) -> None:
-        self.needs.append(need)
-        self.done = lambda status, **said: done(drawn(status, **said))
-
-    def later(self, seconds: float, work: Callable[[], None]) -> Callable[[], None]:
-        self.pauses.append(work)
-        return lambda: self.pauses.remove(work)
-
-    def explained(self, denial: Denial) -> Denial:
-        return denial
-
-    def report_overrun(self, request: bytes, grant: Grant, amount: int) -> None:
-        self.overruns.append((request, amount))
-
-    def write(self, record: audit.Record) -> None:
-        pass
-
-    def remove(self, call: ProxiedCall) -> None:
-        pass
-
-    def add(self, line: bytes, permit: object, cost: int) -> None:
-        self.landings.append(cost)
-        self.lines.append(json.loads(line))
 
 
 class World:
