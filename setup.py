@@ -51,6 +51,8 @@ extensions = [
 ]
 
 setup(
+    # The compiler takes most of a build, and each module is one file of C.
+    options={"build_ext": {"parallel": os.cpu_count() or 1}},
     ext_modules=cythonize(
         extensions,
         include_path=["ext"],

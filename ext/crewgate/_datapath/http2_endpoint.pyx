@@ -64,7 +64,7 @@ cdef class HTTP2Endpoint(HTTP2Session):
     def initiate_connection(self, settings=None):
         cdef dict chosen = dict(settings or {})
         cdef size_t count = <size_t>len(chosen), index
-        if self.is_failed:
+        if self.is_failed or self.session == NULL:
             raise ConnectionStateError("Connection is no longer usable")
         if self.is_active:
             raise ConnectionStateError("Connection is already initiated")

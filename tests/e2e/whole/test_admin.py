@@ -51,6 +51,7 @@ def metrics(site: Installation) -> dict[str, float]:
 
 async def test_a_scrape_has_the_counts_of_all_processes(site: Installation) -> None:
     """Calls, credits, refusals, revocations, the ledger, the processes; from every process."""
+    wait_until(lambda: ask(site.port + 4, "/readyz")[0] == 200)
     run = site.orchestrator().start_run(role="researcher", tools=["search.*"], credits="5")
     async with site.client() as client:
         for token in (run.token(), run.token(), "no.good.token"):
@@ -82,10 +83,10 @@ async def test_a_scrape_has_the_counts_of_all_processes(site: Installation) -> N
     (worker,) = site.children("gateway")
     os.kill(worker, signal.SIGKILL)
     wait_until(lambda: site.children("gateway") not in ([], [worker]))
+    wait_until(lambda: ask(site.port + 4, "/readyz")[0] == 200)
     again = metrics(site)
     assert {name: again.get(name) for name in wanted} == wanted
     assert again['crewgate_process_restarts_total{process="worker-0"}'] == 1
-    wait_until(lambda: ask(site.port + 4, "/readyz")[0] == 200)
 
 
 def test_a_stopped_agent_is_not_ready(site: Installation) -> None:

@@ -40,6 +40,7 @@ def test_an_audit_that_cannot_be_written_is_no_readiness(tmp_path: Path) -> None
     """
     with installed(tmp_path, workers=1) as site:
         agent = site.orchestrator().start_run(credits="900", tools=["search.*"])
+        wait_until(lambda: "audit" in _health(site)[1])  # the worker reports it once a second
         code, found = _health(site)
         assert (code, found["audit"]["state"]) == (0, "ok")
         audit = site.folder / "state" / "audit"

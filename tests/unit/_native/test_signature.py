@@ -110,7 +110,7 @@ class Pointers:
     def addressof(self, library, name, real=_sodium.ffi.addressof):
         return real(library, {name!r} if name == "crypto_core_ed25519_is_valid_point" else name)
 _sodium.ffi = Pointers()
-import crewgate
+from crewgate import Verifier
 """
 
 
