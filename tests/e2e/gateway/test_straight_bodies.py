@@ -1,4 +1,4 @@
-"""Straight calls with a body: whoever sees them sees the same as on the Python way."""
+"""Straight calls with a body: client, tool and audit see what they see of ordinary calls."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -265,7 +265,7 @@ def test_small_calls_go_before_large_bodies(monkeypatch: pytest.MonkeyPatch) -> 
     for pair in large:
         pair.bulky = True
         pair.far.send(b"x")
-    poller.take_turn()  # nobody knows yet that they are
+    poller.take_turn()  # in which the poller learns that their bodies are large
     small = Pair(poller, lambda _: order.append("small"))
     order.clear()
     for _ in range(10):

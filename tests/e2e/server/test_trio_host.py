@@ -1,4 +1,4 @@
-"""The turns of a poller around Trio: everything that Trio waits for arrives, and nobody starves."""
+"""A poller takes its turns around Trio: all that Trio waits for arrives, and no socket starves."""
 
 import logging
 import os

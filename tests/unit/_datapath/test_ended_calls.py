@@ -67,7 +67,7 @@ def test_no_line_waits_for_more_calls_than_a_batch_has() -> None:
     assert sink.lines[BATCH_CALLS_MAX:] == [b"%d\n" % BATCH_CALLS_MAX]
 
 
-def test_a_reservation_that_was_burned_meanwhile_stops_nobody() -> None:
+def test_a_reservation_that_was_burned_meanwhile_stops_no_other_call() -> None:
     """Its line is written, and the calls after it are settled."""
     burned, other = FakePermit(grant_of(), 0), FakePermit(grant_of(), 0)
     burned.ended = "burned"

@@ -89,7 +89,7 @@ def test_newest_grant_of_a_branch_counts_for_its_calls() -> None:
 
 
 def test_a_push_that_comes_after_the_look_claims_its_calls() -> None:
-    """A receipt counts every call that its revocation ended, each once, whoever was faster."""
+    """A receipt counts each call that its revocation ended once, whether push or scan ended it."""
     live = InFlightCalls(10)
     flights = [Flight(BRANCH), Flight(CHILD, parent=BRANCH), Flight(SIBLING)]
     for flight in flights:

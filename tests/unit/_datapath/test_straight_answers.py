@@ -185,7 +185,7 @@ def test_a_bad_answer_fails_the_ordinary_call_only(line: Line) -> None:
     """What is no HTTP never answers a straight call."""
     call = line.call()
     line.turns.take()
-    line.answer(b"SSH-2.0-nobody\r\n")
+    line.answer(b"SSH-2.0-x\r\n")
     assert call.taker is not None
     assert (call.answers, call.taker.fate) == ([], DeliveryState.ANSWERED)
     assert line.ends == (0, 0, 1)

@@ -309,7 +309,7 @@ def test_no_credit_of_an_hour_lies_idle_when_it_ends(new_machine: New) -> None:
 
 
 def test_a_lease_whose_grants_have_ended_is_not_kept(new_machine: New) -> None:
-    """Nobody may spend it."""
+    """No branch may spend it."""
     machine = new_machine()
     machine.draw(grant(1, 50, lifetime=100), 10)
     assert machine.look(2) == 0

@@ -103,7 +103,7 @@ class Lane:
         for begin, end in pairwise([0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]):
             with suppress(OSError):  # the gateway has closed the connection
                 sent = self.theirs.send(data[begin:end])
-                if sent < end - begin:  # which nobody reads: the rest comes later
+                if sent < end - begin:  # the client does not read: the rest comes later
                     self.turns.take()
                     self.unsent = data[begin + sent :]
                     return
