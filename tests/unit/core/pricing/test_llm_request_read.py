@@ -61,7 +61,12 @@ def test_what_is_read_beside_the_requests_text_is_bounded_by_the_model(
     assert ask(text, dialect, path, context_tokens=9000, **more).read == 9000
 
 
-@given(texts, st.sampled_from([0, 30, 100_000]), st.sampled_from(["", "tools", "functions"]))
+# A text that begins with a dot and has no escaped letter (`\u`) is no name of a costly part.
+@given(
+    texts.map(lambda text: "." + text.replace("\\u", "")),
+    st.sampled_from([0, 30, 100_000]),
+    st.sampled_from(["", "tools", "functions"]),
+)
 def test_no_more_is_read_than_the_request_has_bytes(content: str, context: int, tools: str) -> None:
     """A token stands for a byte or more, beside a server's own; a model reads what it can."""
     body = {**CHAT, "messages": [{"role": "user", "content": content}]}
