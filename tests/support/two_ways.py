@@ -1,6 +1,7 @@
 """One request through two gateways, of which one may carry it straight: what each side sees."""
 
 import re
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -40,12 +41,14 @@ class Body(NamedTuple):
     """The body of a request: a DATA frame for each piece, and `trailers`.
 
     The bytes of the request are cut at `cuts`, which count from the end if they are negative. What
-    is before a cut is read before the rest.
+    is before a cut is in a TLS record of its own. The gateway reads it before the rest arrives,
+    unless the records arrive `together`.
     """
 
     pieces: Sequence[bytes] = ()
     trailers: Sequence[tuple[bytes, bytes]] = ()
     cuts: Sequence[int] = ()
+    together: bool = False
 
     def frames(self, number: int) -> bytes:
         """The frames of the body on a stream."""
@@ -119,8 +122,16 @@ class Way:
             return
         wire = head(number, fields) + sent.frames(number)
         cuts = {at % len(wire) for at in sent.cuts}
+        self._cork(sent.together)
         for begin, end in pairwise(sorted({0, *cuts, len(wire)})):
-            await self._stream.send_all(wire[begin:end])  # each is a TLS record, so each is a read
+            await self._stream.send_all(wire[begin:end])
+        self._cork(False)
+
+    def _cork(self, is_corked: bool) -> None:
+        """Let the kernel keep what is sent until this ends, at most 0.2 s (tcp(7))."""
+        assert self._stream is not None
+        sock = self._stream.transport_stream.socket
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, is_corked)
 
     async def _streams(self, count: int) -> list[int]:
         """Return so many new streams, of a connection that is opened if there is none."""

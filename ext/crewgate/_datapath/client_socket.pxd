@@ -29,6 +29,7 @@ cdef class ClientSocket(Pollable):
     cdef bint wants_output(self) except -1
     cdef bint shake_hands(self) except -1
     cdef bint receive(self) except -1
+    cdef int take_held(self) except -1
     cdef bint flush(self) except -1
     cdef int keep(self, bytes unsent) except -1
     cdef object next_piece(self)

@@ -192,9 +192,10 @@ cdef class ClientSocket(Pollable):
         One turn reads about `limits.receive_bytes`, so that no connection holds up the others. A
         read takes a whole TLS record, so OpenSSL buffers no bytes that the poller does not see.
         After a full record of a body another one is usually there: the same turn reads it as well.
+        So it is after the head of a small request, if its client sends the body in another record.
         """
         cdef int remaining = RECEIVE_BYTES, count
-        cdef bint is_body
+        cdef bint is_body, is_bulk = False
         cdef const char *data = PyByteArray_AS_STRING(RECEIVED)
         while remaining > 0 and self.is_watched:
             try:
@@ -211,18 +212,29 @@ cdef class ClientSocket(Pollable):
                 forget_errors()
                 count = 0
             if count == 0:
+                self.take_held()
                 self.end(True)
                 return False
+            remaining -= count
             if self.native is not None:
                 is_body = self.native.receive_native(<const uint8_t *>data, count)
+                if self.native.is_holding:
+                    continue
             else:
                 is_body = self.protocol.receive(PyBytes_FromStringAndSize(data, count))
             if not is_body or count < BULK_BYTES or self.is_paused():
                 break
-            remaining -= count
+            is_bulk = True
+        self.take_held()
         if self.wants_output():
             self.wake_native()
-        return remaining < RECEIVE_BYTES
+        return is_bulk
+
+    cdef int take_held(self) except -1:
+        """Have the protocol act on what it has kept: no more of it has arrived."""
+        if self.native is not None and self.native.is_holding:
+            self.native.take_held()
+        return 0
 
     cdef bint flush(self) except -1:
         """Write the protocol's output; return False if the socket is full."""

@@ -60,6 +60,7 @@ cdef class HTTP2Protocol(NativeWireProtocol):
     cdef int terminate(self) except -1
     cdef int receive_bytes(self, const uint8_t *data, size_t size) except -1
     cdef Py_ssize_t send_bytes(self, const uint8_t **data) except -1
+    cdef bint take_received(self, Py_ssize_t size) except -1
     cdef bint take_events(self) except -1
     cdef int take_native(self, session_event *event) except -1
     cdef int take_python(self, object event) except -1

@@ -81,13 +81,25 @@ cdef class HTTP2Protocol(NativeWireProtocol):
         cdef ConnectionUsageLimit usage = self.usage
         usage.octets += size
         self.control_bytes += <Py_ssize_t>size
-        cdef Py_ssize_t body_threshold = self.control_bytes - <Py_ssize_t>size // 2
         try:
             self.receive_bytes(data, size)
         except NGH2Error as error:
+            self.is_holding = False
             self.counters.broken_off(flood=isinstance(error, DenialOfServiceError))
             self.end()
             return False
+        self.is_holding = self.taker is not None and self.engine.awaits_body()
+        return self.is_holding or self.take_received(<Py_ssize_t>size)
+
+    cdef int take_held(self) except -1:
+        self.is_holding = False
+        self.take_received(0)
+        return 0
+
+    cdef bint take_received(self, Py_ssize_t size) except -1:
+        """Act on what was received; return whether most of the last `size` bytes were of a body."""
+        cdef ConnectionUsageLimit usage = self.usage
+        cdef Py_ssize_t body_threshold = self.control_bytes - size // 2
         if self.take_events():
             usage.partial_since = 0.0
         elif usage.drips_at(self.host.now()):
@@ -102,8 +114,11 @@ cdef class HTTP2Protocol(NativeWireProtocol):
         return is_body
 
     def receive(self, bytes data not None):
-        return self.receive_native(
+        cdef bint is_body = self.receive_native(
             <const uint8_t *>PyBytes_AS_STRING(data), <size_t>PyBytes_GET_SIZE(data))
+        if self.is_holding:
+            self.take_held()
+        return is_body
 
     cdef Py_ssize_t next_output(self, const uint8_t **data) except -1:
         cdef Py_ssize_t size

@@ -15,6 +15,11 @@ cdef enum:
     EVENT_TAKEN  # was EVENT_DATA; the request has its data
     EVENT_OTHER  # item: the Python event
 
+cdef enum body_state:
+    BODY_WHOLE
+    BODY_BEGUN  # more may follow
+    BODY_OTHER  # trailers follow, it is too large, or the stream has ended
+
 cdef struct session_event:
     int kind
     bint ends
@@ -75,6 +80,8 @@ cdef class HTTP2Session:
     # Return the whole body of a request whose event was just taken, if the events that wait have it
     # to its end, and if it has at most limits.straight_body_bytes_max bytes; else None.
     cdef bytes whole_body(self, int32_t stream)
+    # Whether the body of the last request in the queue may be whole after another read.
+    cdef bint awaits_body(self) noexcept
     # Remove the events that have this body.
     cdef void drop_body(self, int32_t stream) noexcept
     # Make ngh2's event of it, or tell the owner of its stream and return None. Takes over the
@@ -83,8 +90,8 @@ cdef class HTTP2Session:
     # Forget a stream after its EVENT_CLOSED.
     cdef int forget(self, Stream stream) except -1
 
-    # Where `whole_body` stops to look in the queue.
-    cdef size_t end_of_look(self) noexcept
+    # What of a stream's body is in the queue from `first` on. `pieces` gets it, if it is a list.
+    cdef body_state state_of_body(self, int32_t stream, size_t first, list pieces) noexcept
     cdef Stream stream_of(self, int32_t number)
     cdef int require_drivable(self) except -1
     cdef int require_active(self) except -1

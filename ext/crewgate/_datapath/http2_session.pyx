@@ -164,32 +164,44 @@ cdef class HTTP2Session:
         return True
 
     cdef bytes whole_body(self, int32_t stream):
-        cdef session_event *event
-        cdef bytes body = b"", piece
         cdef list pieces = []
+        if self.state_of_body(stream, self.queue_first, pieces) != BODY_WHOLE:
+            return None
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    cdef bint awaits_body(self) noexcept:
+        cdef size_t at = self.queue_end
+        while at > self.queue_first:
+            at -= 1
+            if self.queue[at].kind == EVENT_REQUEST:
+                return not self.queue[at].ends and (
+                    self.state_of_body(self.queue[at].stream, at + 1, None) == BODY_BEGUN)
+        return False
+
+    cdef body_state state_of_body(self, int32_t stream, size_t first, list pieces) noexcept:
+        cdef session_event *event
         cdef Py_ssize_t size = 0
-        cdef size_t at
-        for at in range(self.queue_first, self.end_of_look()):
+        cdef size_t at, end = min(self.queue_end, first + EVENTS_AHEAD_MAX)
+        for at in range(first, end):
             event = &self.queue[at]
             if event.stream != stream or event.kind == EVENT_WINDOW:
                 continue
             if event.kind != EVENT_DATA:  # trailers, or the end of the stream
-                return None
+                return BODY_OTHER
             if event.item != NULL:
-                piece = <bytes>event.item
-                size += PyBytes_GET_SIZE(piece)
+                size += PyBytes_GET_SIZE(<bytes>event.item)
                 if size > BODY_BYTES_MAX:
-                    return None
-                pieces.append(piece)
-                body = piece
+                    return BODY_OTHER
+                if pieces is not None:
+                    pieces.append(<bytes>event.item)
             if event.ends:
-                return body if len(pieces) < 2 else b"".join(pieces)
-        return None
+                return BODY_WHOLE
+        return BODY_BEGUN if end == self.queue_end else BODY_OTHER
 
     cdef void drop_body(self, int32_t stream) noexcept:
         cdef session_event *event
         cdef size_t at
-        for at in range(self.queue_first, self.end_of_look()):
+        for at in range(self.queue_first, self.queue_end):
             event = &self.queue[at]
             if event.stream != stream or event.kind != EVENT_DATA:
                 continue
@@ -197,9 +209,6 @@ cdef class HTTP2Session:
             event.kind = EVENT_TAKEN
             if event.ends:
                 return
-
-    cdef size_t end_of_look(self) noexcept:
-        return min(self.queue_end, self.queue_first + EVENTS_AHEAD_MAX)
 
     def events(self):
         cdef session_event event

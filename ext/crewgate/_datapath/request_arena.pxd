@@ -14,7 +14,7 @@ cdef extern from "request_arena.h":
 cdef class ArenaRequest:
     cdef readonly int32_t stream
     cdef readonly bint ends  # END_STREAM came with the head
-    # All of its body, if that is small and was read together with the head; else None.
+    # All of its body, if that is small and was read in the turn of the head; else None.
     cdef readonly bytes body
     cdef arena_block *block
     cdef size_t pseudo_count  # block.fields[pseudo_count] is the first ordinary field

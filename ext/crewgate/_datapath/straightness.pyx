@@ -11,7 +11,7 @@ A route is straight if it says everything about its calls in advance (`is_straig
 
 A request is straight if its route is, and (`straight_route_of`):
 
-1. It is complete: it has no body, or a small one that the worker read together with its head. The
+1. It is complete: it has no body, or a small one that the worker read in the turn of its head. The
    body has the size that Content-Length gives, if there is that field, and the tool takes as much.
 2. Its scheme is https, the listener serves its authority, and there is no Host beside that.
 3. It has at most `limits.head_fields_max` fields, and only characters in its query that a query may

@@ -6,6 +6,10 @@ from libc.stdint cimport uint8_t
 cdef class NativeWireProtocol:
     # As `WireProtocol.receive` of crewgate/server/protocol.py. `data` is valid during the call.
     cdef bint receive_native(self, const uint8_t *data, size_t size) except -1
+    # Whether the protocol keeps what it has received, because a request may soon be whole. The
+    # socket then reads again, and calls `take_held` if it has read no more, or is done for now.
+    cdef bint is_holding
+    cdef int take_held(self) except -1
     # As `WireProtocol.bytes_to_send`; returns the size. `data` is valid until another protocol is
     # asked, so the socket copies what the kernel does not take.
     cdef Py_ssize_t next_output(self, const uint8_t **data) except -1

@@ -9,6 +9,9 @@ cdef class NativeWireProtocol:
     cdef bint receive_native(self, const uint8_t *data, size_t size) except -1:
         raise NotImplementedError
 
+    cdef int take_held(self) except -1:
+        raise NotImplementedError
+
     cdef Py_ssize_t next_output(self, const uint8_t **data) except -1:
         raise NotImplementedError
 

@@ -62,6 +62,23 @@ CASES = {
     "at the tool's limit": Case(True, Body((b"1234",)), (), (b"POST", b"/small")),
     "body after its head": Case(False, Body((b"query",), cuts=(-14,)), ((LENGTH, b"5"),)),
     "body in two reads": Case(False, Body((b"query",), cuts=(-2,)), ((LENGTH, b"5"),)),
+    "body after its head, together": Case(
+        True, Body((b"query",), cuts=(-14,), together=True), ((LENGTH, b"5"),)
+    ),
+    "a record for each byte, together": Case(
+        True, Body((b"que", b"ry"), cuts=tuple(range(-24, 0)), together=True), ((LENGTH, b"5"),)
+    ),
+    "a cut head, together": Case(
+        True, Body((b"query",), cuts=(5, 20), together=True), ((LENGTH, b"5"),)
+    ),
+    "trailers after the body, together": Case(
+        False, Body((b"query",), ((b"x-sum", b"1"),), (-14,), together=True), ((LENGTH, b"5"),)
+    ),
+    "too large, together": Case(
+        False,
+        Body((bytes(10_000), bytes(LARGE - 10_000)), cuts=(-9000,), together=True),
+        ((LENGTH, b"16385"),),
+    ),
     "too large": Case(False, Body((bytes(10_000), bytes(LARGE - 10_000))), ((LENGTH, b"16385"),)),
     "over the tool's limit": Case(False, QUERY, (), (b"POST", b"/small")),
     "too short": Case(False, QUERY, ((LENGTH, b"6"),)),
