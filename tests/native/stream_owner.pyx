@@ -13,13 +13,16 @@ from crewgate._datapath.request_arena cimport ArenaRequest
 
 
 cdef class OwnedCall(InFlightCall):
-    """`ended`: the stream and the code of each end that it was told."""
+    """`ended`: the stream and the code of each end that it was told. Then it raises, if `fails`."""
 
     cdef public list ended
+    cdef public bint fails
     cdef ArenaRequest request
 
     cdef int stream_closed(self, int32_t stream, uint32_t code) except -1:
         self.ended.append((stream, code))
+        if self.fails:
+            raise ZeroDivisionError
         return 0
 
     @property

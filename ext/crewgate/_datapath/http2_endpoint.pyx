@@ -5,6 +5,7 @@ and exceptions. This module opens no stream: its subclasses do, one as a server 
 one as a client (http2_client_engine).
 """
 
+import logging
 from collections import deque
 
 import ngh2
@@ -20,6 +21,7 @@ from crewgate._datapath.nghttp2_library cimport *
 
 cdef nghttp2_session_callbacks *callbacks = NULL
 cdef uint32_t CANCEL = 8  # RFC 9113, section 7
+cdef object log = logging.getLogger("crewgate.server.http2")
 
 
 cdef int find_callbacks() except -1:
@@ -234,7 +236,10 @@ cdef class HTTP2Endpoint(HTTP2Session):
             owner = (<Stream>stream).owner
             if owner is not None:
                 self.disown((<Stream>stream).number)
-                owner.stream_closed((<Stream>stream).number, CANCEL)
+                try:
+                    owner.stream_closed((<Stream>stream).number, CANCEL)
+                except Exception:  # so that it keeps no other call from its end
+                    log.exception("cannot end a call whose client has left: internal error")
         return 0
 
 

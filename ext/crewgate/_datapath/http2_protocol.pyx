@@ -156,7 +156,7 @@ cdef class HTTP2Protocol(NativeWireProtocol):
         exchanges, self.exchanges = self.exchanges, {}
         self.blocked.clear()
         for exchange in exchanges.values():
-            exchange.lose()
+            self.host.run(exchange, exchange.lose)  # one that raises keeps no other from its end
         if self.engine is not None:
             self.engine.lose_owned()
 

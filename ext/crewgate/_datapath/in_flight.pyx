@@ -7,8 +7,10 @@ Revocations arrive in two ways:
 
 The calls of a branch are a linked list, so a call costs no hash and no set. A method that ends
 calls collects them first, because the end of a call removes it from its list, and may end others.
+If the end of one call raises an error, the method logs it and ends the other calls.
 """
 
+import logging
 from collections import deque
 
 from crewgate import limits
@@ -19,6 +21,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 cdef object CANCELLED = CallOutcome.CANCELLED
 cdef object EXPIRED = CallOutcome.EXPIRED
 cdef object REVOKED = CallOutcome.REVOKED
+cdef object log = logging.getLogger("crewgate.gateway.calls")
 
 
 cdef class InFlightCall:
@@ -49,12 +52,20 @@ cdef class BranchInFlight:
         return 0
 
 
+cdef bint end_one(object call, object outcome) except -1:
+    """End a call with an outcome, inside the barrier; False if it had ended before, or fails."""
+    try:
+        return call.end(outcome)
+    except Exception:  # so that it keeps no other call from its end
+        log.exception('cannot end a call as "%s": internal error', outcome.value)
+    return False
+
+
 cdef int end_each(list calls, object outcome) except -1:
     """End calls with an outcome; return how many had not ended before."""
     cdef int count = 0
     for call in calls:
-        if call.end(outcome):
-            count += 1
+        count += end_one(call, outcome)
     return count
 
 
@@ -174,7 +185,7 @@ cdef class InFlightCalls:
             self.scanned.popleft()
         cdef int count = 0
         for call in self.revoked():
-            if call.end(REVOKED):
+            if end_one(call, REVOKED):
                 count += 1
                 self.scanned.append((now_ns, frozenset(call.permit.revocable)))
         return count

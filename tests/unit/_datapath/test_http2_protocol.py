@@ -114,6 +114,22 @@ def test_a_call_hears_that_its_client_left(owner: Any) -> None:
         assert [number for number, _ in pair.calls[0].ended] == [stream]
 
 
+def test_a_call_that_fails_at_its_end_keeps_no_other_from_it(
+    owner: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client disconnects: each native call hears of it once, and each exchange is lost."""
+    pair = OwnedPair(owner)
+    streams = [pair.ask(GET) for _ in range(3)]
+    pair.taker.willing = False
+    pair.ask(GET)
+    for call in pair.calls[:2]:
+        call.fails = True
+    pair.protocol.lose()
+    assert [call.ended for call in pair.calls] == [[(stream, CANCEL)] for stream in streams]
+    assert [exchange.gone for exchange in pair.host.exchanges] == [True]
+    assert caplog.text.count("cannot end a call whose client has left") == 2
+
+
 def test_a_stream_that_is_closed_already_is_not_taken(owner: Any) -> None:
     """A request and its reset in one read: it becomes an exchange, which is lost."""
     pair = OwnedPair(owner)

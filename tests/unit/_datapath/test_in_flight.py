@@ -1,5 +1,7 @@
 """The registry of calls in flight: whom a key ends, and whom not."""
 
+from collections.abc import Callable
+
 import pytest
 from gateway_world import BRANCH, EXPIRES, ROOT, SIBLING, FakePermit, grant_of
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from crewgate import limits
 from crewgate._datapath.in_flight import InFlightCall, InFlightCalls
 from crewgate.core.audit.records import CallOutcome
 from crewgate.core.ids import branch_key
+from crewgate.server.request import ClientInfo
 
 CHILD = "0199c1d2-0000-7000-8000-000000000005"
 
@@ -131,6 +134,38 @@ def test_a_call_that_comes_first_is_told_of() -> None:
     assert not live
     live.add(first)
     assert told == [0, 0]
+
+
+def test_a_call_that_fails_at_its_end_keeps_no_other_from_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whatever ends the calls: each failure is logged, and the receipt does not count that call."""
+
+    class Failing(Flight):
+        def end(self, outcome: CallOutcome) -> bool:
+            super().end(outcome)
+            raise ZeroDivisionError
+
+    live, peer = InFlightCalls(10), ClientInfo("192.0.2.1", 4711)
+    calls = [Flight(BRANCH), Failing(BRANCH), Flight(BRANCH)]
+    for call in calls:
+        live.add(call)
+        call.permit.revoked, call.peer = True, peer
+    ends: list[Callable[[], int]] = [
+        lambda: live.terminate([_key(BRANCH)]),
+        lambda: live.terminate_peers([peer]),
+        live.terminate_revoked,
+        lambda: live.end_revoked(1_000),
+        live.end_all,
+        lambda: live.sweep(EXPIRES, 0),
+    ]
+    for end in ends:
+        for call in calls:
+            call.outcomes.clear()
+        caplog.clear()
+        assert end() == 2
+        assert caplog.text.count("cannot end a call as") == 1
+    assert live.claim([_key(BRANCH)]) == (2, 1_000)
 
 
 def test_a_call_takes_the_place_of_another_one() -> None:
