@@ -289,6 +289,20 @@ def test_no_struct_of_the_table_is_read_through_bytes() -> None:
     assert not [name(path) for path in NATIVE if cast.search(path.read_text())]
 
 
+def test_no_index_counts_from_the_end() -> None:
+    """Native code is compiled without `wraparound`: a negative index reads before the list."""
+    negative = re.compile(r"[\w)\]] ?\[ *-")
+    assert negative.search("last = calls[-1]")
+    found = [
+        f"{name(path)}:{number}"
+        for path in NATIVE
+        if path.suffix == ".pyx"
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if negative.search(line.partition("#")[0])
+    ]
+    assert not found
+
+
 # Files that are written elsewhere than by `durable_files`, each with what it does of its own.
 OWN_WRITING = {
     "src/crewgate/_native/table_file.py": {"os.open", "os.fsync"},  # allocated in full; the lock
