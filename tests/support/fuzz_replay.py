@@ -8,9 +8,11 @@ import mmap
 import struct
 from pathlib import Path
 
+import ngh2
 import slow_fields
 from crew_world import World
 from gate_world import Gatehouse
+from http2_pair import GET
 
 from crewgate._datapath.plain_answer import PlainAnswer
 from crewgate._native.bearer import TokenFinder
@@ -25,12 +27,14 @@ from crewgate._native.table_owner import OwnedTable
 from crewgate._native.token import MalformedTokenError, claims, split
 from crewgate.core import bearer
 from crewgate.errors import InvalidRequestError, TableError, TableFullError
+from crewgate.server.http2_settings import ServerEngine, server_engine
 
 GEOMETRY = TableCapacities(64, 64, 128, 2)
 HEADER_BYTES = 128  # those that are never written again
 OPERATIONS_MAX = 200
 FIELDS_MAX = 16
 PARENTS_MAX = 9
+ARENA_BLOCKS, ARENA_FIELDS_MAX, ARENA_STEPS_MAX = 4, 16, 100
 
 
 class Input:
@@ -136,6 +140,43 @@ def field_rules(data: bytes) -> None:
     with contextlib.suppress(InvalidRequestError):
         expected = slow_fields.passed(fields, names, (), (), token)
         assert FieldFilter(names, (), ()).kept(fields, token) == expected
+
+
+def request_arena(data: bytes) -> None:
+    """Each block is that of a request; the engine returns the fields that the client has sent."""
+    given = Input(data[3:])  # the engine has bounds of its own for its store
+    client, engine = ngh2.Connection(ngh2.Role.CLIENT), server_engine()
+    client.initiate_connection()
+    heads: dict[int, list[tuple[bytes, bytes]]] = {}
+    for _ in range(ARENA_STEPS_MAX):
+        if not given.data:
+            break
+        step = given.take(1)
+        block = step % ARENA_BLOCKS
+        fields = heads.get(block)
+        if fields is None:
+            heads[block] = []
+        elif step // ARENA_BLOCKS % 8 == 0:
+            _ask(client, engine, heads.pop(block))
+        else:
+            sizes = given.take(1), given.take(2) % 1024
+            field = b"x" + b"y" * sizes[0], b"z" * sizes[1]
+            never_indexed = given.take(1)
+            if len(fields) < ARENA_FIELDS_MAX:
+                fields.append(ngh2.NeverIndexedHeader(*field) if never_indexed else field)
+    for fields in heads.values():
+        _ask(client, engine, fields)
+
+
+def _ask(client: ngh2.Connection, engine: ServerEngine, fields: list[tuple[bytes, bytes]]) -> None:
+    """Send a request with these fields."""
+    stream = client.send_request([*GET, *fields], end_stream=True)
+    engine.receive_data(client.data_to_send())
+    (asked,) = [each for each in engine.events() if type(each) is ngh2.RequestReceived]
+    assert asked.stream_id == stream
+    assert list(asked.headers[len(GET) :]) == fields
+    assert [type(each) for each in asked.headers[len(GET) :]] == [*map(type, fields)]
+    client.reset_stream(stream)
 
 
 def credit(data: bytes) -> None:

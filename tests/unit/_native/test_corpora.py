@@ -15,6 +15,7 @@ PLAYED = {
     "field_rules": fuzz_replay.field_rules,
     "json": fuzz_replay.json,
     "json_document": fuzz_replay.json_document,
+    "request_arena": fuzz_replay.request_arena,
     "request_line": fuzz_replay.request_line,
     "token": fuzz_replay.token,
 }
