@@ -114,12 +114,11 @@ async def retry_draws(agent: AgentState) -> None:
 async def prefetch_loop(agent: AgentState) -> None:
     """Refill the leases of busy branches before they are empty."""
     while True:
-        await agent.draws.busy()
+        await agent.draws.prefetch_due()
         # An ending agent returns its credit, so it must not draw more.
         if agent.ending:
             return
         agent.draws.prefetch(agent.clock.read())
-        await trio.sleep(limits.draw_look_seconds)
 
 
 async def tidy_for_ever(agent: AgentState) -> None:

@@ -11,7 +11,8 @@ leases_scanned_per_look = 4096  # 2.5 µs each: 10 ms per second; 64 scans for t
 draw_ahead_seconds_max = 0.25  # if half a lease lasts longer, a call that lacks credit draws
 draw_exchanges_max = 8192  # branches with a question at the ledger at once; the draws of one second
 repaid_branches_max = 1024  # overdrafts settled at once; the others follow a second later
-draw_look_seconds = 0.005  # how often waiting draws check whether credit came back
+# How often waiting draws check whether credit came back; a planned prefetch waits at least as long.
+draw_look_seconds = 0.005
 
 # The ledger and the machines that share it (ledger/, agent/budget/shared_ledger_tasks.py).
 holder_silence_seconds = 30.0  # ten times what a restart takes; recalls should not wait longer

@@ -11,6 +11,7 @@ clock by itself: times are CLOCK_BOOTTIME nanoseconds.
 
 import heapq
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -103,7 +104,8 @@ class Draws:
         # When the table was last found full.
         self._full_ns: int | None = None
         self._has_waiting = trio.Event()
-        self._has_prefetch = trio.Event()
+        # Set when a prefetch is due before all others.
+        self._next_changed = trio.Event()
 
     @property
     def found_full(self) -> bool:
@@ -117,11 +119,12 @@ class Draws:
             self._has_waiting = trio.Event()
             await self._has_waiting.wait()
 
-    async def busy(self) -> None:
-        """Wait until there is a branch to prefetch for."""
-        if not self._prefetches:
-            self._has_prefetch = trio.Event()
-            await self._has_prefetch.wait()
+    async def prefetch_due(self) -> None:
+        """Wait until a prefetch is due."""
+        while (seconds := self._seconds_to_prefetch()) > 0:
+            self._next_changed = trio.Event()
+            with trio.move_on_after(seconds):
+                await self._next_changed.wait()
 
     def ask(self, process: AttachedProcess, request: DrawCredit, clocks: ClockReading) -> None:
         """Start a draw, and answer it now or later.
@@ -284,10 +287,16 @@ class Draws:
             due = clocks.boot_ns + round(max(seconds, limits.draw_look_seconds) * 1e9)
             heapq.heappush(self._prefetches, (due, branch))
             self._planned.add(branch)
-            self._has_prefetch.set()
+            if self._prefetches[0][1] == branch:
+                self._next_changed.set()
+
+    def _seconds_to_prefetch(self) -> float:
+        if not self._prefetches:
+            return math.inf
+        return (self._prefetches[0][0] - self._read().boot_ns) / 1e9
 
     def prefetch(self, clocks: ClockReading) -> None:
-        """Draw for the branches that are due; call it every few milliseconds."""
+        """Draw for the branches that are due."""
         while self._prefetches and self._prefetches[0][0] <= clocks.boot_ns:
             _, branch = heapq.heappop(self._prefetches)
             self._planned.discard(branch)
