@@ -90,6 +90,10 @@ class EventReader:
         return [self._event(self._take())] if self._size else []
 
     def _feed(self, data: bytes) -> list[Event]:
+        if not self._size and data.endswith(b"\n\n") and b"\r" not in data:
+            *whole, rest = data.split(b"\n\n")
+            if not rest:  # the usual case
+                return [self._event(each + b"\n\n") for each in whole]
         events = []
         size_before, edge = self._size, self._edge
         self._parts.append(data)

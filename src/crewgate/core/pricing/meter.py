@@ -71,6 +71,7 @@ class CostMeter:
         streams = request is None or request.streams
         self.grows = bool(tariff.step) and streams and tariff.reads_answer
         self._due = 0
+        self._highest = 0  # that may be owed for the response
         self.hides_usage = hides_usage
         self._reading = ResponseQuantityReader(
             tariff,
@@ -116,6 +117,7 @@ class CostMeter:
 
     def begin(self, status: int, headers: Sequence[HeaderField]) -> None:
         """Read the head of the response."""
+        self._highest = self.max_cost  # the request changes no more
         self._reading.begin(status, headers)
 
     def feed(self, data: bytes) -> Iterator[PricedChunk]:
@@ -202,11 +204,9 @@ class CostMeter:
         is_stated = self._reading.is_final and not self._reading.since
         if is_stated and self.counts and (self.counts.answered or not self._reading.text):
             return self._stated_cost(self.counts)
-        estimate = (
-            self.max_cost
-            if self._reading.is_dark
-            else min(self.max_cost, self._stated_cost(self._estimate()))
-        )
+        estimate = self._highest
+        if not self._reading.is_dark:
+            estimate = min(estimate, self._stated_cost(self._estimate()))
         return max(estimate, self._stated_cost(self.counts))
 
     def _to_read(self) -> tuple[Charge, ...]:
@@ -253,13 +253,11 @@ class CostMeter:
 
     def _estimate(self) -> TokenUsage:
         request, usage = self.request, self.tariff.usage
-        found = self.counts or TokenUsage()
         if request is None or usage is None:
-            return found
-        if self.counts is None:
-            found = TokenUsage(request.read)
-        answered = max(self._reading.events, -(-self._reading.text // usage.bytes_per_token))
-        return found._replace(answered=max(found.answered, answered))
+            return self.counts or TokenUsage()
+        fresh, cached, stored, answered = self.counts or TokenUsage(request.read)
+        by_text = -(-self._reading.text // usage.bytes_per_token)
+        return TokenUsage(fresh, cached, stored, max(answered, self._reading.events, by_text))
 
     def _piece_bytes(self) -> int:
         """Return the bytes that cost at most one step, within reasonable bounds."""

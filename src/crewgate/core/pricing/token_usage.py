@@ -30,18 +30,21 @@ class TokenUsage(NamedTuple):
         return list(zip(rates, self, strict=True))
 
 
+_ABSENT = msgspec.Raw(b"null")
+
+
 class ParsedLLMResponse(msgspec.Struct, frozen=True):
     """The members that are read of a response, or of an event of one; all others are skipped."""
 
     type: object = None
     usage: object = None
-    message: msgspec.Raw = msgspec.Raw(b"null")
-    response: msgspec.Raw = msgspec.Raw(b"null")
+    message: msgspec.Raw = _ABSENT
+    response: msgspec.Raw = _ABSENT
     usageMetadata: object = None  # noqa: N815 - Gemini's name
-    choices: msgspec.Raw = msgspec.Raw(b"null")
-    delta: msgspec.Raw = msgspec.Raw(b"null")
-    content_block: msgspec.Raw = msgspec.Raw(b"null")
-    candidates: msgspec.Raw = msgspec.Raw(b"null")
+    choices: msgspec.Raw = _ABSENT
+    delta: msgspec.Raw = _ABSENT
+    content_block: msgspec.Raw = _ABSENT
+    candidates: msgspec.Raw = _ABSENT
 
 
 class _Inside(msgspec.Struct, frozen=True):
@@ -89,8 +92,8 @@ def counts(
 
 def text_bytes(event: ParsedLLMResponse) -> int:
     """Estimate the bytes of generated text in an event of a stream."""
-    parts = (bytes(p) for p in (event.delta, event.choices, event.content_block, event.candidates))
-    return sum(map(_text_of, parts))
+    parts = (event.delta, event.choices, event.content_block, event.candidates)
+    return sum([_text_of(bytes(part)) for part in parts if part is not _ABSENT])
 
 
 def is_usage_only(event: ParsedLLMResponse) -> bool:
@@ -105,12 +108,12 @@ def _text_of(part: bytes) -> int:
 
 
 def _texts(value: object, depth: int = 8) -> int:
-    if isinstance(value, str):
-        return len(value.encode("utf-8", "replace"))
-    if depth and isinstance(value, Mapping):
-        return sum(_texts(each, depth - 1) for each in value.values())
-    if depth and isinstance(value, list):
-        return sum(_texts(each, depth - 1) for each in value)
+    if type(value) is str:
+        return len(value) if value.isascii() else len(value.encode("utf-8", "replace"))
+    if depth and type(value) is dict:
+        return sum([_texts(each, depth - 1) for each in value.values()])
+    if depth and type(value) is list:
+        return sum([_texts(each, depth - 1) for each in value])
     return 0
 
 
