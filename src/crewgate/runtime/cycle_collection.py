@@ -1,4 +1,4 @@
-"""Makes CPython look for reference cycles less often."""
+"""Makes CPython look for reference cycles less often, and among fewer objects."""
 
 import gc
 
@@ -13,3 +13,12 @@ def collect_rarely() -> None:
     walks all objects of the process.
     """
     gc.set_threshold(limits.young_objects_max, *gc.get_threshold()[1:])
+
+
+def keep_all_objects() -> None:
+    """Exempt the objects that exist now from all collections.
+
+    Modules and configuration live as long as the process. A collection that walks them takes 70 ms,
+    in which no call goes on.
+    """
+    gc.freeze()

@@ -21,7 +21,7 @@ from crewgate.config import load
 from crewgate.errors import CrewgateError
 from crewgate.gateway.worker.worker import Worker
 from crewgate.metrics.process_metrics import ProcessMetrics
-from crewgate.runtime.cycle_collection import collect_rarely
+from crewgate.runtime.cycle_collection import collect_rarely, keep_all_objects
 from crewgate.runtime.listening import adopt
 from crewgate.runtime.memory_protection import leave_no_cores
 from crewgate.runtime.process_log import ProcessLog
@@ -71,4 +71,5 @@ def run(
         pipe = ReadinessNotifier(ready)
         with log.copied_to(LogToAuditHandler(log.process, sink)):
             worker = Worker(config, index, sink, given=inherited, on_ready=pipe.send_ready)
+            keep_all_objects()
             trio.run(worker.run, clock=TurnClock())
