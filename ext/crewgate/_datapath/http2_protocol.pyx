@@ -307,7 +307,11 @@ cdef class HTTP2Protocol(NativeWireProtocol):
         if event.kind == EVENT_CLOSED:
             return self.take_closed(event.stream, event.code, <Stream>item)
         if event.kind == EVENT_DATA:
-            self.take_data(event.stream, b"" if item is None else item, event.ends)
+            # A piece costs more than its bytes, so small frames of a read are one piece.
+            data = b"" if item is None else item
+            if not event.ends:
+                data = self.engine.with_later_data(data, event)
+            self.take_data(event.stream, data, event.ends)
         elif event.kind == EVENT_OTHER:
             self.take_python(item)
         return 0

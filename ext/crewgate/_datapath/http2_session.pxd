@@ -82,6 +82,9 @@ cdef class HTTP2Session:
     cdef bytes whole_body(self, int32_t stream)
     # Whether the body of the last request in the queue may be whole after another read.
     cdef bint awaits_body(self) noexcept
+    # Return `data`, which the DATA event just taken has, with what later events have of the body of
+    # its stream. Those are taken too, and `event.ends` says whether the body ends with them.
+    cdef bytes with_later_data(self, bytes data, session_event *event)
     # Remove the events that have this body.
     cdef void drop_body(self, int32_t stream) noexcept
     # Make ngh2's event of it, or tell the owner of its stream and return None. Takes over the

@@ -210,6 +210,24 @@ cdef class HTTP2Session:
             if event.ends:
                 return
 
+    cdef bytes with_later_data(self, bytes data, session_event *event):
+        cdef session_event *later
+        cdef list pieces = [data]
+        cdef size_t at
+        for at in range(self.queue_first, self.queue_end):
+            later = &self.queue[at]
+            if later.stream != event.stream or later.kind in (EVENT_WINDOW, EVENT_TAKEN):
+                continue
+            if later.kind != EVENT_DATA:  # trailers, or the end of the stream
+                break
+            event.ends = later.ends
+            later.kind = EVENT_TAKEN
+            if later.item != NULL:
+                pieces.append(item_of(later))
+            if event.ends:
+                break
+        return data if len(pieces) == 1 else b"".join(pieces)
+
     def events(self):
         cdef session_event event
         cdef list made = []

@@ -301,3 +301,28 @@ def test_a_stream_that_is_reset_after_its_body_is_not_taken(owner: Any) -> None:
     assert pair.taker.offered == [b"abc"]
     assert not pair.calls
     assert [exchange.gone for exchange in pair.host.exchanges] == [True]
+
+
+def test_small_frames_of_a_read_are_one_piece_of_a_body(owner: Any) -> None:
+    """Those of each stream, in their order, up to its trailers, its end or its reset."""
+    pair = OwnedPair(owner)
+    pair.taker.willing = False
+    heard: list[tuple[int, bytes, bool]] = []
+    pair.protocol.data_received = lambda *event: heard.append(event)  # type: ignore[method-assign]
+    pair.receive(*[head(number, POST) for number in (1, 3, 5, 7)])
+    pair.receive(
+        *[data(number, b"%x" % at) for at in range(9) for number in (1, 3, 5, 7)],
+        head(1, [(b"x-sum", b"1")], "END_STREAM"),
+        data(3, b"", padding=7),
+        RstStreamFrame(5, error_code=8),
+        WindowUpdateFrame(7, window_increment=5),
+        data(3, b"9", "END_STREAM"),
+        data(7, b"9"),
+    )
+    whole = b"0123456789"
+    assert heard == [
+        (1, whole[:9], False),
+        (3, whole, True),
+        (5, whole[:9], False),
+        (7, whole, False),
+    ]
