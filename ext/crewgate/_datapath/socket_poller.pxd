@@ -28,7 +28,7 @@ cdef class Pollable(TurnWork):
     cdef int descriptor             # while `is_watched`
     cdef uint32_t events            # the events that the poller watches for
     cdef bint is_watched
-    cdef bint is_bulky              # the last call returned True
+    cdef bint is_bulky              # the last call returned True, or took long
     cdef uint32_t waiting_events    # of a bulky one that is ready and was not called yet
 
     # Read, write, or change the events. Return whether there is probably more to read.
@@ -53,7 +53,8 @@ cdef class SocketPoller(TrioHost):
     cdef epoll_event *queue         # sockets that are ready and were not called yet
     cdef int next_queued, queued_end, queue_size
     cdef int bulk_max
-    cdef uint64_t turn_ns_max, turns_ns_max, turn_wait_ns, check_ns_max
+    cdef uint64_t turn_ns_max, bulk_ns_max, call_ns_max, turns_ns_max, turn_wait_ns, check_ns_max
+    cdef uint64_t called_ns         # when the last call of a socket ended, or the first one began
     cdef dict watched               # by descriptor
     cdef object bulk                # bulky sockets that are ready, the first come first
     cdef list end_work, idle_work, writes

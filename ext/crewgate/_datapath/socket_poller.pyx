@@ -87,11 +87,12 @@ cdef class SocketPoller(TrioHost):
         self.queue_size = limits.turn_events_max
         self.bulk_max = limits.turn_bulk_events_max
         self.turn_ns_max = <uint64_t>(limits.turn_seconds_max * 1e9)
+        self.bulk_ns_max = <uint64_t>(limits.turn_bulk_seconds_max * 1e9)
+        self.call_ns_max = <uint64_t>(limits.turn_socket_seconds_max * 1e9)
         self.turns_ns_max = <uint64_t>(limits.turns_seconds_max * 1e9)
         self.turn_wait_ns = <uint64_t>(limits.turn_wait_seconds * 1e9)
         self.check_ns_max = <uint64_t>(limits.revocation_look_seconds * 1e9)
-        self.watched = {}
-        self.bulk = OrderedDict()
+        self.watched, self.bulk = {}, OrderedDict()
         self.end_work, self.idle_work, self.writes = [], [], []
         self.queue = <epoll_event *>PyMem_Calloc(self.queue_size, sizeof(epoll_event))
         if self.queue == NULL:
@@ -346,25 +347,22 @@ cdef class SocketPoller(TrioHost):
     cdef int call_queued(self) except -1:
         cdef uint64_t until = self.now_ns + self.turn_ns_max
         cdef epoll_event *event
-        while self.next_queued < self.queued_end:
+        self.called_ns = self.now_ns
+        while self.next_queued < self.queued_end and self.called_ns <= until:
             event = &self.queue[self.next_queued]
             self.next_queued += 1
             if event.data.ptr != NULL:  # else an earlier call has forgotten the socket
                 self.call(<Pollable><PyObject *>event.data.ptr, event.events)
-                if cg_clock_ns(CLOCK_MONOTONIC) > until:
-                    break
         return 0
 
     cdef int call_bulky(self) except -1:
-        """Call some of the bulky sockets, in the order in which they became ready.
-
-        Their number is bounded and not their time, because most of the time goes into the writes
-        at the end of the turn.
-        """
+        """Call some bulky sockets, the first come first; the writes that follow take time too."""
         cdef uint32_t events
         cdef Pollable what
+        self.called_ns = cg_clock_ns(CLOCK_MONOTONIC)
+        cdef uint64_t until = self.called_ns + self.bulk_ns_max
         for _count in range(self.bulk_max):
-            if not self.bulk:
+            if not self.bulk or self.called_ns > until:
                 break
             what = self.bulk.popitem(last=False)[0]
             events, what.waiting_events = what.waiting_events, 0
@@ -372,11 +370,14 @@ cdef class SocketPoller(TrioHost):
         return 0
 
     cdef int call(self, Pollable what, uint32_t events) except -1:
+        cdef uint64_t begun_ns = self.called_ns
         try:
             what.is_bulky = what.ready(events)
         except Exception:
             _log.exception("no longer polling a connection: internal error in its callback")
             self.forget_native(what)
+        self.called_ns = cg_clock_ns(CLOCK_MONOTONIC)
+        what.is_bulky = what.is_bulky or self.called_ns - begun_ns > self.call_ns_max
         return 0
 
     cdef int end_turn(self) except -1:

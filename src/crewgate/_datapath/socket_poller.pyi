@@ -3,7 +3,7 @@
 One turn:
 
 1. Call back each socket that is ready, once.
-2. Call some of the sockets with large bodies (see below).
+2. Call some of the bulky sockets (see below).
 3. Run the work that was deferred to the end of the turn (`at_end`), then the writes
    (`write_at_end`), one for each connection.
 
@@ -11,9 +11,9 @@ When no socket has been ready for a moment, and at the latest after `limits.turn
 idle work (`when_idle`: audit and settlement) runs. So the calls of many turns share one write of the
 audit. The poller knows sockets by number, and nothing of what they carry.
 
-Sockets of large bodies always have more to read, so they come after all others and few in each
-turn. A small call then waits for a few of them and not for all (sparse flows first, as in FQ-CoDel,
-RFC 8290 §4.2).
+Sockets of large bodies always have more to read, and those of floods take long. Such a socket is
+bulky: it comes after all others, and few of them in each turn. A small call then waits for a few of
+them and not for all (sparse flows first, as in FQ-CoDel, RFC 8290 §4.2).
 
 The turns run around Trio's loop (`trio_host`) if its clock is a `TurnClock`. Else they run in a task
 that waits until the poller's epoll is ready, which only Linux has. In both ways tasks wait for turns

@@ -278,6 +278,29 @@ def test_small_calls_go_before_large_bodies(monkeypatch: pytest.MonkeyPatch) -> 
     poller.close()
 
 
+def test_a_socket_that_takes_long_waits_behind_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such sockets share the time that a turn has for bulky ones."""
+    monkeypatch.setattr(limits, "turn_socket_seconds_max", 0.0)  # each call takes longer
+    monkeypatch.setattr(limits, "turn_bulk_seconds_max", 0.0)
+    poller, order = SocketPoller(), list[str]()
+    slow = [Pair(poller, lambda _: order.append("slow")) for _ in range(3)]
+    for pair in slow:
+        pair.far.send(b"x")
+    poller.take_turn()
+    assert order == ["slow"] * 3  # the poller did not know them
+    for pair in slow:
+        pair.far.send(b"x")
+    quick = [Pair(poller, lambda _: order.append("quick")) for _ in range(3)]
+    order.clear()
+    for pair in quick:
+        pair.far.send(b"x")
+        poller.take_turn()
+    assert order == ["quick", "slow"] * 3
+    for pair in [*slow, *quick]:
+        pair.close(poller)
+    poller.close()
+
+
 def test_a_large_body_that_ends_is_one_of_all_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it was counts for its next call and no longer."""
     monkeypatch.setattr(limits, "turn_bulk_events_max", 1)
