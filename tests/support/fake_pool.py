@@ -1,6 +1,6 @@
 """A pool without sockets: connections carry calls until a test says how that ended."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -85,6 +85,36 @@ class Connection:
         self._pool.freed(self)
 
 
+class Pending:
+    """A connection that a task opens."""
+
+    def __init__(
+        self,
+        opener: "Opener",
+        host: Host,
+        pool: UpstreamPool,
+        on_end: Callable[["Pending", Connection | UpstreamError], None],
+    ) -> None:
+        self._scope = trio.CancelScope()
+        trio.lowlevel.spawn_system_task(self._open, opener, host, pool, on_end)
+
+    async def _open(
+        self,
+        opener: "Opener",
+        host: Host,
+        pool: UpstreamPool,
+        on_end: Callable[["Pending", Connection | UpstreamError], None],
+    ) -> None:
+        with self._scope:
+            on_end(self, await opener.open(host, pool))
+
+    def sweep(self, now: float) -> None:
+        pass
+
+    def cancel(self) -> None:
+        self._scope.cancel()
+
+
 class Opener:
     """Connects while `lets`, else hangs."""
 
@@ -94,6 +124,14 @@ class Opener:
 
     calls_each = 1
     kind = Connection
+
+    def begin(
+        self,
+        host: Host,
+        pool: UpstreamPool,
+        on_end: Callable[[Pending, Connection | UpstreamError], None],
+    ) -> Pending:
+        return Pending(self, host, pool, on_end)
 
     async def open(self, member: Host, pool: UpstreamPool) -> Connection:
         await trio.lowlevel.checkpoint()

@@ -119,11 +119,11 @@ HEADING = (
 class Tight(Connector):
     """Makes connections for which the kernel has little room."""
 
-    async def open(self, member: Host, owner: PoolCallbacks) -> UpstreamConnection:
-        connection = await super().open(member, owner)
-        sock = connection.transport.sock  # type: ignore[attr-defined]
+    def connection(
+        self, sock: socket.socket, host: Host, pool: PoolCallbacks
+    ) -> UpstreamConnection:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, unread_http1.ROOM_BYTES)
-        return connection
+        return super().connection(sock, host, pool)
 
 
 @asynccontextmanager

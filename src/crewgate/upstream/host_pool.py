@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from crewgate._datapath.reusable_connections import ReusableConnections
 from crewgate.errors import UpstreamError
 from crewgate.upstream.balancer import Host
+from crewgate.upstream.connector import PendingConnection
 from crewgate.upstream.error_isolation import run_isolated
 from crewgate.upstream.fair_wait_queue import FairWaitQueue, WaitingCall
 from crewgate.upstream.interfaces import (
@@ -21,8 +22,8 @@ from crewgate.upstream.interfaces import (
 class HostPool:
     """The connections to one host, and the calls that wait for one.
 
-    `all` are the open connections, `free` those that may carry another call, `opening` how many are
-    being opened. `serving`: free connections are being given to waiting calls now.
+    `all` are the open connections, `free` those that may carry another call, `opening` those that
+    are being opened. `serving`: free connections are being given to waiting calls now.
     """
 
     def __init__(self, host: Host, calls_each: int) -> None:
@@ -30,7 +31,7 @@ class HostPool:
         self.host = host
         self.all: set[UpstreamConnection] = set()
         self.free = ReusableConnections()
-        self.opening = 0
+        self.opening: set[PendingConnection] = set()
         self.serving = False
         self.waiting = FairWaitQueue(calls_each)
 
@@ -75,6 +76,12 @@ class HostPool:
         self.all.discard(connection)
         self.free.discard(connection)
 
+    def cancel_opening(self) -> None:
+        """Give up the connections that are being opened."""
+        for pending in self.opening:
+            pending.cancel()
+        self.opening.clear()
+
     def close(self) -> None:
         """Close the idle connections now, and the others after their calls."""
         for connection in list(self.all):
@@ -108,7 +115,7 @@ class HostPools:
     @property
     def is_full(self) -> bool:
         """Whether no further connection may be opened."""
-        opening = sum([pool.opening for pool in self.by_host.values()])
+        opening = sum([len(pool.opening) for pool in self.by_host.values()])
         return len(self.by_connection) + opening >= self._connections_max
 
     def add(self, connection: UpstreamConnection, pool: HostPool) -> None:
@@ -147,7 +154,7 @@ class HostPools:
         """
         found = next(iter(self.resting), None) or self._take_least_wanted(pool, idle=True)
         if found is None:
-            if len(self.leaving) + pool.opening >= pool.waiting.needed:
+            if len(self.leaving) + len(pool.opening) >= pool.waiting.needed:
                 return False
             found = self._take_least_wanted(pool, idle=False)
         if found is None:

@@ -10,6 +10,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -21,7 +22,7 @@ from crewgate.config import UpstreamConfig, UpstreamOrigin
 from crewgate.core.delivery import ENDING, OURS, DeliveryState
 from crewgate.errors import UpstreamCircuitOpenError, UpstreamError, UpstreamTimeoutError
 from crewgate.upstream.balancer import Host, LeastRequestBalancer, SocketAddress
-from crewgate.upstream.connector import Connector
+from crewgate.upstream.connector import Connector, Outcome, PendingConnection
 from crewgate.upstream.error_isolation import run_isolated
 from crewgate.upstream.fair_wait_queue import FairWaitQueue
 from crewgate.upstream.health_check import HealthChecker
@@ -109,6 +110,8 @@ class UpstreamPool(ConnectionPool):
             self._nursery = None
             for endpoint in self.upstream.endpoints:
                 self._resolver.unwatch(endpoint, self)
+            for pool in self._pools:
+                pool.cancel_opening()
             for connection in list(self._pools.by_connection):
                 _guard(connection, connection.abort)
             for queue in [*[pool.waiting for pool in self._pools], self._unresolved]:
@@ -119,6 +122,9 @@ class UpstreamPool(ConnectionPool):
         """Fail calls that are overdue at `now` (monotonic), and close unused connections."""
         for connection in list(self._pools.by_connection):
             _guard(connection, connection.sweep, now)
+        for pool in self._pools:
+            for pending in list(pool.opening):
+                pending.sweep(now)
         message = f"all {self.upstream.connections} connections are in use"
         for pool in self._pools:
             for caller in pool.waiting.take_expired(now):
@@ -294,7 +300,7 @@ class UpstreamPool(ConnectionPool):
         pool.serving = True
         try:
             while True:
-                promised = pool.opening + len(self._pools.leaving)
+                promised = len(pool.opening) + len(self._pools.leaving)
                 entry = pool.take_next(promised)
                 if entry is None:
                     break
@@ -317,11 +323,11 @@ class UpstreamPool(ConnectionPool):
             return
         self._is_refilling = True  # `ended` must not give the room to another pool
         try:
-            while pool.opening < pool.waiting.needed:
+            on_end = partial(self._opened, pool)
+            while len(pool.opening) < pool.waiting.needed:
                 if self._pools.is_full and not self._pools.make_room(pool):
                     return
-                pool.opening += 1
-                self._nursery.start_soon(self._open, pool)
+                pool.opening.add(self._connector.begin(pool.host, self, on_end))
         finally:
             self._is_refilling = False
 
@@ -337,25 +343,14 @@ class UpstreamPool(ConnectionPool):
         finally:
             self._is_ending_rests = False
 
-    async def _open(self, pool: HostPool) -> None:
-        """Open one connection for the next call in turn; if that fails, fail or move the call."""
-        try:
-            connection = await self._connector.open(pool.host, self)
-        except UpstreamError as error:
-            pool.opening -= 1
-            self._fail_next(pool, error)
+    def _opened(self, pool: HostPool, pending: PendingConnection, outcome: Outcome) -> None:
+        """Use a new connection for the next call in turn; without one, fail or move the call."""
+        pool.opening.discard(pending)
+        if isinstance(outcome, UpstreamError):
+            self._fail_next(pool, outcome)
             return
-        except Exception:  # noqa: BLE001 - the barrier
-            _log.exception("cannot connect to %s: internal error", pool.host.name)
-            pool.opening -= 1
-            self._fail_next(pool, UpstreamError(OURS))
-            return
-        except BaseException:
-            pool.opening -= 1
-            raise
-        pool.opening -= 1
-        self._pools.add(connection, pool)
-        _guard(connection, self.freed, connection)
+        self._pools.add(outcome, pool)
+        _guard(outcome, self.freed, outcome)
 
     def _fail_next(self, pool: HostPool, error: UpstreamError) -> None:
         """Move the next call in turn to another host; nothing of it was sent."""

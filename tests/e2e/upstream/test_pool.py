@@ -1,9 +1,11 @@
 """Calls to a scripted tool server: reuse, streaming, and exactly whether a byte got there."""
 
+import socket
 import time
 
 import pytest
 import trio
+import trio.testing
 from scripted_server import read_request, scripted
 from waiting_caller import Asked, running_pool
 
@@ -321,3 +323,20 @@ async def test_a_body_behind_an_answer_without_one_is_nobodys_answer(
     ):
         for caller in range(8):
             nursery.start_soon(ask, pool, caller)
+
+
+async def test_waiting_calls_are_bounded_and_end() -> None:
+    """If no connection opens, the pool opens few, and fails each of 1,000 waiting calls once."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        origin = UpstreamOrigin("https", "127.0.0.1", silent.getsockname()[1])
+        async with running_pool(origin, connections=4, retry=False) as pool:
+            calls = [Asked(GET).start(pool) for _ in range(1000)]
+            await trio.testing.wait_all_tasks_blocked()
+            (host_pool,) = pool.by_host.values()
+            assert (len(host_pool.opening), len(host_pool.waiting)) == (4, 1000)
+            pool.sweep(pool.now + limits.upstream_connect_seconds_max + 1)
+            assert all(isinstance(call.error, UpstreamTimeoutError) for call in calls)
+            assert sum("no connection within" in str(call.error) for call in calls) == 4
+            assert len(host_pool.opening) == 4
+            assert next(iter(pool.hosts)).outstanding == 0
+        assert not host_pool.opening

@@ -180,20 +180,6 @@ async def test_a_new_connection_that_fails_by_our_own_error_ends_alone() -> None
         assert call.carriers == [opener.opened[-1]]
 
 
-async def test_whoever_waits_for_a_connection_that_our_own_error_keeps_from_him_is_told() -> None:
-    """An opener may raise what is no error of the network; the pool goes on."""
-
-    class Failing(Opener):
-        async def open(self, member: object, pool: UpstreamPool) -> Connection:
-            await trio.lowlevel.checkpoint()
-            raise RuntimeError("opened")
-
-    async with running(Failing(), retry=False) as pool:
-        call = _start(pool)
-        await wait_all_tasks_blocked()
-        assert isinstance(call.error, UpstreamError)
-
-
 async def test_a_call_waits_as_long_as_is_said_whenever_it_came() -> None:
     """Half a second is half a second also shortly before the sweeper looks."""
     opener = Opener()
