@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from crew_world import World as CrewWorld
 from gate_world import Gatehouse
 from gateway_world import World, config_of, running_gateway
 from msgspec import structs
+from scripted_http2 import Piece, talk
 from scripted_server import read_request
 
 from crewgate.config import Config, UpstreamOrigin
@@ -21,14 +23,16 @@ from crewgate.core.policy.policy import ToolPolicy
 class GatedGateway:
     """The gateway, its gate and a client.
 
-    `answer` is what the server answers: pieces, with a pause after each. `asked` has the requests.
+    `answer` is what the server answers: pieces, with a pause after each. A server that speaks
+    HTTP/2 has `settings`, and writes an answer of HTTP/1.1 as frames. `asked` has the requests.
     With `stays`, the server keeps its connections. It closes the connections of the next `drops`
     requests without an answer. Before it answers, it waits for `hold`, if that is set.
     """
 
     def __init__(self, world: World, house: Gatehouse, client: httpx.AsyncClient) -> None:
         self.world, self.house, self.client = world, house, client
-        self.answer: Sequence[bytes] = ()
+        self.answer: Sequence[bytes] | Sequence[Piece] = ()
+        self.settings: dict[int, int] = {}
         self.asked: list[bytes] = []
         self.stays = False
         self.drops = 0
@@ -39,6 +43,16 @@ class GatedGateway:
         return self.house.world.mint(allowed_tools=list(patterns), **claims).decode()
 
 
+def _with_protocol(
+    configure: Callable[[Config], Config], http2_server: bool, config: Config
+) -> Config:
+    config = configure(config)
+    if not http2_server:
+        return config
+    upstream = structs.replace(config.upstreams[0], protocol="h2")
+    return structs.replace(config, upstreams=(upstream, *config.upstreams[1:]))
+
+
 @asynccontextmanager
 async def gated_gateway(
     folder: Path,
@@ -47,11 +61,14 @@ async def gated_gateway(
     *,
     http2: bool = False,
     straight: bool = False,
+    http2_server: bool = False,
 ) -> AsyncIterator[GatedGateway]:
     """Serve what `configure` makes of the tools; the crew may use those that are `allowed`.
 
-    With `straight`, calls may be straight.
+    With `http2`, the client speaks HTTP/2; with `http2_server`, the tool's server does. With
+    `straight`, calls may be straight.
     """
+    configure = partial(_with_protocol, configure, http2_server)
     tools = judged_tools(configure(config_of(UpstreamOrigin("http", "127.0.0.1", 1), folder)))
     crew = CrewWorld.make()
     crew.policy = structs.replace(
@@ -63,6 +80,9 @@ async def gated_gateway(
     sites: list[GatedGateway] = []
 
     async def script(stream: trio.SocketStream, _number: int) -> None:
+        if http2_server:
+            await talk(sites[0], stream)
+            return
         while request := await read_request(stream):
             sites[0].asked.append(request)
             if sites[0].drops:
@@ -71,7 +91,7 @@ async def gated_gateway(
             if sites[0].hold is not None:
                 await sites[0].hold.wait()
             for piece in sites[0].answer:
-                await stream.send_all(piece)
+                await stream.send_all(piece)  # type: ignore[arg-type]
                 await trio.lowlevel.checkpoint()
             if not sites[0].stays or b"Connection: close" in b"".join(sites[0].answer):
                 break

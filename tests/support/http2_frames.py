@@ -84,6 +84,14 @@ class Frames:
             frames.append(frame)
         return frames
 
+    async def skip(self, expected: bytes) -> bool:
+        """Skip what comes before the first frame; return False at the end."""
+        if not await self._fill(len(expected)):
+            return False
+        assert self._data.startswith(expected)
+        self._data = self._data[len(expected) :]
+        return True
+
     async def _fill(self, count: int) -> bool:
         while len(self._data) < count:
             try:

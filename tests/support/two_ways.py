@@ -15,6 +15,7 @@ from hpack import Decoder
 from http2_frames import ACKNOWLEDGED, Fields, Frames, head
 from hyperframe.frame import DataFrame, HeadersFrame, RstStreamFrame, WindowUpdateFrame
 from msgspec import structs
+from scripted_http2 import Piece
 
 from crewgate.config import Config
 
@@ -75,7 +76,10 @@ class Way:
         return straight.done, straight.given_up
 
     async def ask(
-        self, fields: Fields, answer: Sequence[bytes] = (OK,), sent: Body | None = None
+        self,
+        fields: Fields,
+        answer: Sequence[bytes] | Sequence[Piece] = (OK,),
+        sent: Body | None = None,
     ) -> Seen:
         """Send a request, and return what it causes."""
         site, sink = self.site, self.site.world.sink
@@ -177,7 +181,7 @@ def _draw(site: GatedGateway, token: bytes) -> None:
 
 def _masked(request: bytes, site: GatedGateway) -> bytes:
     request = _TRACE.sub(b"TRACE", re.sub(rb"x-crewgate-request: [^\r]*", b"ID", request))
-    return re.sub(rb"(?<=\r\nhost: )[^\r]*", b"HOST", request)
+    return re.sub(rb"\r\n(host|:authority): [^\r]*", rb"\r\n\1: HOST", request)
 
 
 def _plain(record: object) -> dict[str, object]:
@@ -193,16 +197,26 @@ def _set_up(configure: Callable[[Config], Config], straight: bool, config: Confi
 
 @asynccontextmanager
 async def two_ways(
-    folder: Path, configure: Callable[[Config], Config] = lambda config: config
+    folder: Path,
+    configure: Callable[[Config], Config] = lambda config: config,
+    *,
+    http2_server: bool = False,
 ) -> AsyncIterator[tuple[Way, Way]]:
-    """Run a gateway with straight calls, and one without; each has carried one call."""
+    """Run a gateway with straight calls, and one without; each has carried one call.
+
+    With `http2_server`, the tool's server speaks HTTP/2.
+    """
     ways = []
     async with AsyncExitStack() as stack:
         for straight in (True, False):
             place = folder / str(straight)
             place.mkdir()
             made = gated_gateway(
-                place, partial(_set_up, configure, straight), ("*",), straight=straight
+                place,
+                partial(_set_up, configure, straight),
+                ("*",),
+                straight=straight,
+                http2_server=http2_server,
             )
             site = await stack.enter_async_context(made)
             site.stays = True

@@ -31,6 +31,7 @@ cdef class ConnectionPool(PoolCallbacks):
     cdef readonly dict by_connection  # the HostPool of each open connection
 
     cpdef reuse_key(self, permit)
-    # Take an idle HTTP/1.1 connection and count a call on it; None if none is idle.
+    # Take a stream of a connection that may carry a call, and count a call of its host. Return None
+    # if there is no such connection.
     cpdef take_idle(self, reuse_key, bint idempotent)
     cdef bint others_wait(self, object pool) except -1

@@ -1,7 +1,7 @@
 """Counts the calls of an upstream, and hands its connections from call to call; see the stub."""
 
 from crewgate._datapath.balancer cimport HostChooser, HostLoad
-from crewgate._datapath.http1_connection cimport HTTP1Connection
+from crewgate._datapath.pooled_connection cimport PooledConnection
 from crewgate._datapath.retry_budget cimport RetryBudget
 from crewgate._datapath.reusable_connections cimport ReusableConnections
 
@@ -84,27 +84,24 @@ cdef class ConnectionPool(PoolCallbacks):
         return False
 
     cpdef take_idle(self, reuse_key, bint idempotent):
-        """Take an idle HTTP/1.1 connection for a straight call, as `UpstreamPool.start` does for an
-        ordinary one; return None and count no call if none is idle."""
+        """Take a stream for a straight call, as `UpstreamPool.start` does for an ordinary one."""
         cdef double now = monotonic()
         cdef Py_ssize_t index = self.hosts.choose(now, None)
-        cdef HTTP1Connection connection
+        cdef PooledConnection connection
         if index < 0:
             return None
         pool = self.by_host[self.hosts.hosts[index]]
         cdef ReusableConnections free = pool.free
         while True:
-            found = free.take(reuse_key)
-            if found is None:
+            connection = free.take(reuse_key)
+            if connection is None:
                 return None
-            if not isinstance(found, HTTP1Connection):
-                free.add(found)
-                return None
-            connection = found
             if connection.may_carry(idempotent):
                 break
             connection.close()
         connection.reuse_key = reuse_key
+        if connection.free_count() > 1:
+            free.add(connection)
         self.hosts.use(index)
         self.retry_budget.called(now)
-        return connection
+        return connection.straight_stream()

@@ -3,22 +3,16 @@
 from libc.stdint cimport uint32_t
 
 from crewgate._datapath.body_relay cimport BodyRelay
-from crewgate._datapath.connection_pool cimport PoolCallbacks
 from crewgate._datapath.in_flight cimport InFlightCall
 from crewgate._datapath.plain_answer cimport PlainAnswer
+from crewgate._datapath.pooled_connection cimport PooledConnection
 from crewgate._datapath.response_parser cimport ResponseParser
-from crewgate._datapath.transport cimport Transport, TransportProtocol
 
 
-cdef class HTTP1Connection(TransportProtocol):
-    cdef readonly object host
-    cdef readonly bytes authority
-    cdef public object reuse_key
+cdef class HTTP1Connection(PooledConnection):
     cdef readonly ResponseParser answer
     cdef readonly double deadline
     cdef readonly bint fresh  # it has carried no call yet
-    cdef PoolCallbacks pool
-    cdef readonly Transport transport
     cdef object caller  # the ordinary call; None if there is none
     cdef BodyRelay relay  # is offered the body of the answer before `caller`; None: there is none
     cdef InFlightCall straight  # the straight call; None if there is none
@@ -47,7 +41,6 @@ cdef class HTTP1Connection(TransportProtocol):
     # the answer that have arrived. Raises UpstreamError as `received` does.
     cpdef continue_with(self, caller)
     cdef bint is_touched(self) noexcept
-    cdef bint may_carry(self, bint idempotent) except -1
 
     cdef int start_call(self) except -1
     cpdef sweep(self, double now)

@@ -13,7 +13,7 @@ from crewgate.errors import RequestBodyTimeoutError, UpstreamError, UpstreamTime
 
 from cython cimport final
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.math cimport INFINITY
 
 from crewgate._datapath.body_relay cimport BodyRelay
@@ -22,9 +22,10 @@ from crewgate._datapath.in_flight cimport InFlightCall
 from crewgate._datapath.plain_answer cimport (
     ANSWER_COMPLETE, ANSWER_NOT_PLAIN, PlainAnswer, answer_state,
 )
+from crewgate._datapath.pooled_connection cimport PooledConnection
 from crewgate._datapath.response_parser cimport ResponseParser
 from crewgate._datapath.socket_poller cimport SocketPoller
-from crewgate._datapath.transport cimport Transport, TransportProtocol
+from crewgate._datapath.transport cimport Transport
 
 cdef frozenset METHODS_WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
 cdef double SAFE_SECONDS = limits.upstream_safe_rest_seconds
@@ -37,7 +38,7 @@ class UnsolicitedError(UpstreamError):
 
 
 @final
-cdef class HTTP1Connection(TransportProtocol):
+cdef class HTTP1Connection(PooledConnection):
     """See the stub."""
 
     def __init__(
@@ -60,9 +61,8 @@ cdef class HTTP1Connection(TransportProtocol):
         self.deadline = monotonic() + min(pool.keep_seconds, SAFE_SECONDS)
         self.transport = Transport(sock, poller, self)
 
-    @property
-    def free_streams(self):
-        return 1 if self.is_idle else 0
+    cdef Py_ssize_t free_count(self) except -1:
+        return 1 if self.caller is None and self.straight is None else 0
 
     @property
     def is_idle(self):
@@ -74,9 +74,6 @@ cdef class HTTP1Connection(TransportProtocol):
 
     cdef bint is_touched(self) noexcept:
         return self.transport.sent > 0
-
-    def is_usable(self, caller):
-        return self.may_carry(caller.idempotent)
 
     cdef bint may_carry(self, bint idempotent) except -1:
         """Return whether the connection seems alive, as far as such a call needs to know.
@@ -132,6 +129,9 @@ cdef class HTTP1Connection(TransportProtocol):
 
     # A straight call.
 
+    cdef object straight_stream(self):
+        return self
+
     cpdef begin_straight(
         self, InFlightCall caller, bytes request, Py_ssize_t head_size, bint is_for_head
     ):
@@ -163,7 +163,7 @@ cdef class HTTP1Connection(TransportProtocol):
         cdef answer_state state = self.plain.take(data, size)
         try:
             if state == ANSWER_COMPLETE:
-                self.straight.answered(self)
+                self.straight.answered(self, self.plain)
             # Chunks that do not arrive with the head may be a stream, whose first event is not to
             # wait for its last.
             elif state == ANSWER_NOT_PLAIN or (
@@ -300,9 +300,6 @@ cdef class HTTP1Connection(TransportProtocol):
         ):
             self.caller.progressed()
         return 0
-
-    def received(self, bytes data not None):
-        self.take(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
 
     cpdef drained(self):
         if (

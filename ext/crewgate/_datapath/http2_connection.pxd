@@ -8,10 +8,9 @@ from crewgate._datapath.http2_stream_host cimport HTTP2StreamHost
 
 
 cdef class HTTP2Connection(HTTP2StreamHost):
-    cdef readonly object host
-    cdef public object reuse_key
     cdef StalledFrameDetector frames
     cdef dict streams  # by number
+    cdef list news  # streams of which some have news for their caller
     cdef double used_at  # when it last carried a call, in monotonic seconds
     cdef bint has_answered
     cdef Py_ssize_t malformed_count  # how many responses were malformed
@@ -20,8 +19,6 @@ cdef class HTTP2Connection(HTTP2StreamHost):
     cdef bint is_closing  # the connection accepts no further call
     cdef bint is_over
 
-    cdef Py_ssize_t free_count(self) except -1
-    cdef bint may_carry(self, bint idempotent) except -1
     cpdef sweep(self, double now)
     cpdef close(self)
     cpdef drained(self)
@@ -29,8 +26,8 @@ cdef class HTTP2Connection(HTTP2StreamHost):
 
     cdef int break_off(self, error, sent_state) except -1
     cdef int break_stalled(self) except -1
-    cdef int refused(self, HTTP2Stream stream) except -1
     cdef int take_events(self) except -1
+    cdef int deliver(self) except -1
     cdef int take_event(self, event) except -1
     cdef int take_part(self, int32_t number, int kind, object item, bint ends) except -1
     cdef int stream_reset(self, int32_t number, uint32_t code) except -1

@@ -11,9 +11,9 @@ from ngh2 import ErrorCode, NGH2Error
 
 from crewgate import limits
 from crewgate.core.delivery import ENDING, DeliveryState
-from crewgate.errors import RequestBodyTimeoutError, UpstreamError, UpstreamTimeoutError
+from crewgate.errors import UpstreamError, UpstreamTimeoutError
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 
 from crewgate._datapath.connection_pool cimport PoolCallbacks, monotonic
@@ -21,7 +21,7 @@ from crewgate._datapath.http2_session cimport (
     EVENT_CLOSED, EVENT_DATA, EVENT_OTHER, EVENT_RESPONSE, Stream, item_of, session_event,
 )
 from crewgate._datapath.http2_stalled_frame cimport StalledFrameDetector
-from crewgate._datapath.http2_stream cimport HTTP2Stream
+from crewgate._datapath.http2_stream cimport HTTP2Stream, new_stream
 from crewgate._datapath.http2_stream_host cimport HTTP2StreamHost
 from crewgate._datapath.request_arena cimport ArenaRequest
 from crewgate._datapath.socket_poller cimport SocketPoller
@@ -55,7 +55,7 @@ cdef class HTTP2Connection(HTTP2StreamHost):
         self.pool = pool
         self.blocked = set()
         self.frames = StalledFrameDetector()
-        self.streams = {}
+        self.streams, self.news = {}, []
         self.used_at = monotonic()
         self.is_offered = True
         self.transport = Transport(sock, poller, self)
@@ -63,19 +63,12 @@ cdef class HTTP2Connection(HTTP2StreamHost):
 
     # `UpstreamConnection`, for the pool.
 
-    @property
-    def free_streams(self):
-        return self.free_count()
-
     cdef Py_ssize_t free_count(self) except -1:
         return 0 if self.is_closing else max(0, self.streams_max() - len(self.streams))
 
     @property
     def is_idle(self):
         return not self.streams
-
-    def is_usable(self, caller):
-        return self.may_carry(caller.idempotent)
 
     cdef bint may_carry(self, bint idempotent) except -1:
         """Return whether a call may begin, and the server is not in the middle of a late frame.
@@ -96,6 +89,10 @@ cdef class HTTP2Connection(HTTP2StreamHost):
         if stream.is_refused:
             self.refused(stream)
 
+    cdef object straight_stream(self):
+        self.is_offered = self.free_count() > 1
+        return new_stream(self)
+
     cpdef sweep(self, double now):
         cdef HTTP2Stream stream
         # If there is unread input, this process is late and not the server.
@@ -110,16 +107,11 @@ cdef class HTTP2Connection(HTTP2StreamHost):
                 self.end()
             return
         self.used_at = now
-        for each in list(self.streams.values()):
-            stream = each
-            if now <= stream.deadline:
-                continue
-            if stream.needs_body():
-                stream.reset = True
-                self.fail(stream, RequestBodyTimeoutError())
-            else:
-                self.fail(stream, UpstreamTimeoutError(
-                    "the tool's server did not respond in time"))
+        for stream in list(self.streams.values()):
+            if stream.straight is not None and stream.head is not None:
+                stream.hand_over()  # the answer is slow: the client gets what has arrived
+            if now > stream.deadline:
+                self.fail(stream, stream.overdue())
 
     cpdef close(self):
         self.is_closing = True
@@ -158,9 +150,6 @@ cdef class HTTP2Connection(HTTP2StreamHost):
         self.offer()
         return self.wake() if self.wants_write() else 0
 
-    def received(self, bytes data not None):
-        self.take(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
-
     cpdef drained(self):
         self.wake()
 
@@ -185,11 +174,12 @@ cdef class HTTP2Connection(HTTP2StreamHost):
         cdef HTTP2Stream stream
         cdef dict streams = self.streams
         self.streams = {
-            number: each for number, each in streams.items() if (<HTTP2Stream>each).complete}
+            number: each for number, each in streams.items()
+            if (<HTTP2Stream>each).complete and (<HTTP2Stream>each).straight is None}
         self.end()
         for each in streams.values():
             stream = each
-            if stream.complete:
+            if stream.complete and stream.straight is None:
                 continue
             delivery = stream.fate()
             if delivery is DeliveryState.LOST:
@@ -197,9 +187,12 @@ cdef class HTTP2Connection(HTTP2StreamHost):
                 if sent_state is DeliveryState.LOST:
                     sent_state = DeliveryState.LOST_TOO
             try:
+                stream.hand_over()
                 self.pool.broke(self, stream.caller, error, delivery)
             except Exception:  # so that it ends no other call
                 log.exception("ending one call to a tool's server: internal error")
+                if stream.straight is not None:
+                    self.pool.left(self, False)
         return 0
 
     cdef int break_stalled(self) except -1:
@@ -213,8 +206,8 @@ cdef class HTTP2Connection(HTTP2StreamHost):
         self.failed(UpstreamTimeoutError("the tool's server did not finish a frame in time"))
         return 0
 
-    cdef int refused(self, HTTP2Stream stream) except -1:
-        """Fail a call whose request the engine refused, as a whole or after its head."""
+    cdef int refused(self, object refused) except -1:
+        cdef HTTP2Stream stream = refused
         self.is_closing = True
         if stream.number:
             self.reset_stream(stream.number, CANCEL)
@@ -225,7 +218,8 @@ cdef class HTTP2Connection(HTTP2StreamHost):
 
     cdef int fail(self, HTTP2Stream stream, error) except -1:
         cdef int32_t number = stream.number
-        if self.streams.pop(number, None) is None:
+        stream.hand_over()
+        if self.streams.pop(number, None) is None:  # the caller has released it meanwhile
             return 0
         self.blocked.discard(stream)
         if not stream.complete:
@@ -258,7 +252,7 @@ cdef class HTTP2Connection(HTTP2StreamHost):
         if self.native is None:
             for each in self.engine.events():
                 self.take_event(each)
-            return 0
+            return self.deliver()
         while self.native.next_event(&event):
             item = item_of(&event)
             if event.kind == EVENT_RESPONSE:
@@ -271,6 +265,18 @@ cdef class HTTP2Connection(HTTP2StreamHost):
                 self.stream_closed(event.stream, None if item is None else (<Stream>item).error)
             elif event.kind == EVENT_OTHER:
                 self.take_event(item)
+        return self.deliver()
+
+    cdef int deliver(self) except -1:
+        """Tell the callers of the parts of responses that have arrived, each once a read."""
+        cdef HTTP2Stream stream
+        cdef list news = self.news
+        if not news:
+            return 0
+        self.news = []
+        for stream in news:
+            if stream.has_news and not stream.paused:
+                stream.progressed()
         return 0
 
     cdef int take_event(self, event) except -1:
@@ -314,8 +320,11 @@ cdef class HTTP2Connection(HTTP2StreamHost):
         except UpstreamError as error:
             stream.reset = True
             return self.fail(stream, error)
-        if not stream.paused:
-            stream.progressed()
+        if stream.complete and not stream.paused:
+            return stream.progressed()
+        if not stream.has_news:
+            stream.has_news = True
+            self.news.append(stream)
         return 0
 
     cdef int stream_reset(self, int32_t number, uint32_t code) except -1:

@@ -2,24 +2,22 @@
 
 from libc.stdint cimport int32_t, uint32_t
 
-from crewgate._datapath.connection_pool cimport PoolCallbacks
 from crewgate._datapath.http2_client_engine cimport HTTP2ClientEngine
+from crewgate._datapath.pooled_connection cimport PooledConnection
 from crewgate._datapath.socket_poller cimport SocketPoller
-from crewgate._datapath.transport cimport Transport, TransportProtocol
 
 
-cdef class HTTP2StreamHost(TransportProtocol):
+cdef class HTTP2StreamHost(PooledConnection):
     cdef readonly object engine  # HTTP2ClientEngine, or ngh2's
     cdef HTTP2ClientEngine native  # `engine`, if it is one; else None
     cdef SocketPoller poller
-    cdef readonly PoolCallbacks pool
-    cdef readonly bytes authority
     cdef readonly bytes scheme
-    cdef readonly Transport transport
     cdef readonly set blocked  # streams whose caller waits until less of the body is queued
 
     # Add a stream, an HTTP2Stream, that has begun.
     cdef int opened(self, int32_t number, object stream) except -1
+    # Fail a call whose request the engine refused, as a whole or after its head.
+    cdef int refused(self, object stream) except -1
     # Forget a stream that its caller has released; reset it if `unfinished`.
     cdef int left(self, int32_t number, object stream, bint unfinished) except -1
     # Announce the settings and the windows. The transport must be there.

@@ -12,8 +12,8 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 
 from crewgate._datapath.http2_client_engine cimport HTTP2ClientEngine
+from crewgate._datapath.pooled_connection cimport PooledConnection
 from crewgate._datapath.socket_poller cimport SocketPoller
-from crewgate._datapath.transport cimport TransportProtocol
 
 from crewgate._datapath import http2_engine
 
@@ -33,7 +33,7 @@ cdef Py_ssize_t STREAMS_MAX = limits.upstream_streams_max
 cdef Py_ssize_t SEND_BYTES = limits.send_bytes
 
 
-cdef class HTTP2StreamHost(TransportProtocol):
+cdef class HTTP2StreamHost(PooledConnection):
     """See the stub."""
 
     def __cinit__(self, *_, **__):
@@ -44,6 +44,9 @@ cdef class HTTP2StreamHost(TransportProtocol):
             self.engine = Connection(Role.CLIENT, CONFIGURATION)
 
     cdef int opened(self, int32_t number, object stream) except -1:
+        raise NotImplementedError
+
+    cdef int refused(self, object stream) except -1:
         raise NotImplementedError
 
     cdef int left(self, int32_t number, object stream, bint unfinished) except -1:

@@ -2,6 +2,8 @@
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
+from crewgate._datapath.whole_answer cimport WholeAnswer
+
 
 cdef class BranchInFlight
 
@@ -17,12 +19,12 @@ cdef class InFlightCall:
 
     # End the call, because its stream was closed with `code` (RFC 9113 §7).
     cdef int stream_closed(self, int32_t stream, uint32_t code) except -1
-    # Take the whole answer: `plain` of the HTTP1Connection, valid until this returns. End with its
-    # `release`, or have an ordinary call go on with its `continue_with`.
-    cpdef answered(self, connection)
-    # Return the ordinary call (a CallObserver) that goes on in place of this one. The connection
-    # carries its request; it is None if the call waits for one. Do not call the connection here.
-    cpdef become_caller(self, connection)
+    # Take the whole answer, which is valid until this returns. `stream` (a RequestStream) carries
+    # the call. End with its `release`, or have an ordinary call go on with its `continue_with`.
+    cpdef answered(self, stream, WholeAnswer answer)
+    # Return the ordinary call (a CallObserver) that goes on in place of this one. `stream` carries
+    # its request; it is None if the call waits for one. Do not call the stream here.
+    cpdef become_caller(self, stream)
 
 
 cdef class BranchInFlight:

@@ -18,6 +18,8 @@ from crewgate.core.audit.records import CallOutcome
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
+from crewgate._datapath.whole_answer cimport WholeAnswer
+
 cdef object CANCELLED = CallOutcome.CANCELLED
 cdef object EXPIRED = CallOutcome.EXPIRED
 cdef object REVOKED = CallOutcome.REVOKED
@@ -33,10 +35,10 @@ cdef class InFlightCall:
     cdef int stream_closed(self, int32_t stream, uint32_t code) except -1:
         raise NotImplementedError
 
-    cpdef answered(self, connection):
+    cpdef answered(self, stream, WholeAnswer answer):
         raise NotImplementedError
 
-    cpdef become_caller(self, connection):
+    cpdef become_caller(self, stream):
         raise NotImplementedError
 
 

@@ -2,6 +2,8 @@
 
 from libc.stdint cimport uint8_t, uint32_t
 
+from crewgate._datapath.whole_answer cimport WholeAnswer
+
 cdef extern from "answer_head.h" nogil:
     enum:
         ANSWER_FIELDS_MAX
@@ -29,7 +31,7 @@ cdef extern from "answer_head.h" nogil:
     uint32_t answer_keep_seconds(const uint8_t *text, size_t size)
 
 
-cdef class PlainAnswer:
+cdef class PlainAnswer(WholeAnswer):
     cdef plain_answer read  # the parts of the answer, as offsets into `data`
     # All bytes of the answer that have arrived.
     cdef const uint8_t *data  # valid during `take`; after it only if the answer is incomplete
@@ -47,4 +49,3 @@ cdef class PlainAnswer:
     cdef int add(self, const char *data, Py_ssize_t size) except -1
     cdef bytes slice(self, answer_slice at)
     cdef bytes arrived(self)
-    cdef bytes joined_body(self)  # of an answer that is complete

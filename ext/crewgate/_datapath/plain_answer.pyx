@@ -7,10 +7,17 @@ from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 
+from crewgate._datapath.whole_answer cimport WholeAnswer
+from crewgate._native.fields cimport message_field
+
 cdef uint32_t BODY_BYTES_MAX = limits.straight_answer_bytes_max
 
 
-cdef class PlainAnswer:
+cdef inline char lower(uint8_t letter) noexcept:
+    return <char>(letter + 32 if c"A" <= letter <= c"Z" else letter)
+
+
+cdef class PlainAnswer(WholeAnswer):
     """See the stub."""
 
     def __cinit__(self):
@@ -99,6 +106,28 @@ cdef class PlainAnswer:
 
     cdef bytes arrived(self):
         return PyBytes_FromStringAndSize(<const char *>self.data, self.size)
+
+    # `WholeAnswer`.
+
+    cdef int status_code(self) noexcept:
+        return self.read.status
+
+    cdef Py_ssize_t slices(self, message_field *fields, char *names) noexcept:
+        cdef const answer_field *each
+        cdef uint32_t at, letter
+        for at in range(self.read.field_count):
+            each = &self.read.fields[at]
+            for letter in range(each.name.size):
+                names[letter] = lower(self.data[each.name.begin + letter])
+            fields[at].name, fields[at].name_size = <const unsigned char *>names, each.name.size
+            fields[at].value = self.data + each.value.begin
+            fields[at].value_size = each.value.size
+            fields[at].is_never_indexed = False
+            names += each.name.size
+        return self.read.field_count
+
+    cdef Py_ssize_t body_bytes(self) noexcept:
+        return self.read.body_size
 
     cdef bytes joined_body(self):
         cdef bytes body = PyBytes_FromStringAndSize(NULL, self.read.body_size)

@@ -3,8 +3,8 @@
 from libc.stdint cimport int32_t
 
 from crewgate._datapath.http2_protocol cimport HTTP2Protocol
-from crewgate._datapath.plain_answer cimport PlainAnswer
 from crewgate._datapath.straightness cimport StraightRoute
+from crewgate._datapath.whole_answer cimport WholeAnswer
 from crewgate._native.permit cimport Permit
 
 
@@ -12,4 +12,4 @@ from crewgate._native.permit cimport Permit
 # choose its fields. Raises ngh2.NGH2Error if the client has closed the stream, or the connection
 # ends.
 cdef bint send_answer(HTTP2Protocol protocol, int32_t stream, StraightRoute route, Permit permit,
-                      PlainAnswer answer) except -1
+                      WholeAnswer answer) except -1

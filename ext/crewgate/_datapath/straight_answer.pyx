@@ -6,13 +6,15 @@ The client gets the same fields as from `ResponseRelay` and `headers.downstream_
 from crewgate.core import credits
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint64_t
 from libc.string cimport memcmp
 
 from crewgate._datapath.http2_protocol cimport HTTP2Protocol
-from crewgate._datapath.nghttp2_library cimport nghttp2_nv
-from crewgate._datapath.plain_answer cimport ANSWER_FIELDS_MAX, PlainAnswer, answer_field
+from crewgate._datapath.nghttp2_library cimport (
+    NGHTTP2_NV_FLAG_NO_INDEX, NGHTTP2_NV_FLAG_NONE, nghttp2_nv,
+)
 from crewgate._datapath.straightness cimport StraightRoute
+from crewgate._datapath.whole_answer cimport WHOLE_FIELDS_MAX, WHOLE_NAMES_BYTES, WholeAnswer
 from crewgate._native.fields cimport Filter, message_field
 from crewgate._native.permit cimport Permit
 
@@ -22,7 +24,6 @@ cdef extern from "credit_text.h" nogil:
 cdef enum:
     CREDIT_CHARS = 28  # CREDIT_CHARS_MAX
     OWN_FIELDS = 6  # the status, Via, two of credits and the Date, with room
-    NAMES_BYTES = 16384  # ANSWER_HEAD_BYTES_MAX
 
 cdef bytes USED = credits.CREDITS_USED
 cdef bytes LEFT = credits.CREDITS_LEFT
@@ -32,45 +33,26 @@ cdef inline void add(nghttp2_nv *field, const char *name, size_t name_size, cons
                      size_t value_size) noexcept:
     field.name, field.namelen = <uint8_t *>name, name_size
     field.value, field.valuelen = <uint8_t *>value, value_size
-    field.flags = 0
-
-
-cdef size_t slices_of(PlainAnswer answer, message_field *fields, char *names) noexcept:
-    """Fill in the fields of an answer, with names in lower case; return their number."""
-    cdef const answer_field *each
-    cdef uint32_t at, letter
-    for at in range(answer.read.field_count):
-        each = &answer.read.fields[at]
-        for letter in range(each.name.size):
-            names[letter] = lower(answer.data[each.name.begin + letter])
-        fields[at].name, fields[at].name_size = <const unsigned char *>names, each.name.size
-        fields[at].value = answer.data + each.value.begin
-        fields[at].value_size = each.value.size
-        fields[at].is_never_indexed = False
-        names += each.name.size
-    return answer.read.field_count
-
-
-cdef inline char lower(uint8_t letter) noexcept:
-    return <char>(letter + 32 if c"A" <= letter <= c"Z" else letter)
+    field.flags = NGHTTP2_NV_FLAG_NONE
 
 
 cdef bint send_answer(HTTP2Protocol protocol, int32_t stream, StraightRoute route, Permit permit,
-                      PlainAnswer answer) except -1:
-    cdef char names[NAMES_BYTES]
-    cdef message_field fields[ANSWER_FIELDS_MAX]
-    cdef const message_field *kept[ANSWER_FIELDS_MAX]
-    cdef nghttp2_nv sent[ANSWER_FIELDS_MAX + OWN_FIELDS]
+                      WholeAnswer answer) except -1:
+    cdef char names[WHOLE_NAMES_BYTES]
+    cdef message_field fields[WHOLE_FIELDS_MAX]
+    cdef const message_field *kept[WHOLE_FIELDS_MAX]
+    cdef nghttp2_nv sent[WHOLE_FIELDS_MAX + OWN_FIELDS]
     cdef char status[3]
     cdef char used[CREDIT_CHARS]
     cdef char left[CREDIT_CHARS]
-    cdef int code = answer.read.status
+    cdef int code = answer.status_code()
     cdef Filter filter = route.with_length if code != 204 else route.without_length
-    cdef Py_ssize_t count, at
+    cdef Py_ssize_t count = answer.slices(fields, names), at
     cdef size_t total = 1
     cdef bint is_dated = False
     cdef bytes via = route.via, date
-    count = filter.select(fields, slices_of(answer, fields, names), NULL, 0, kept)
+    if count >= 0:
+        count = filter.select(fields, <size_t>count, NULL, 0, kept)
     if count < 0:
         return False
     status[0], status[1], status[2] = c"0" + code // 100, c"0" + code // 10 % 10, c"0" + code % 10
@@ -78,6 +60,8 @@ cdef bint send_answer(HTTP2Protocol protocol, int32_t stream, StraightRoute rout
     for at in range(count):
         add(&sent[total], <const char *>kept[at].name, kept[at].name_size,
             <const char *>kept[at].value, kept[at].value_size)
+        if kept[at].is_never_indexed:
+            sent[total].flags = NGHTTP2_NV_FLAG_NO_INDEX
         is_dated = is_dated or (kept[at].name_size == 4 and memcmp(kept[at].name, b"date", 4) == 0)
         total += 1
     add(&sent[total], b"via", 3, PyBytes_AS_STRING(via), PyBytes_GET_SIZE(via))
@@ -90,7 +74,7 @@ cdef bint send_answer(HTTP2Protocol protocol, int32_t stream, StraightRoute rout
         date = protocol.date()
         add(&sent[total], b"date", 4, PyBytes_AS_STRING(date), PyBytes_GET_SIZE(date))
         total += 1
-    cdef bint has_body = answer.read.body_size != 0
+    cdef bint has_body = answer.body_bytes() != 0
     protocol.engine.submit_head(stream, sent, total, not has_body)
     if has_body:
         protocol.engine.submit_body(stream, answer.joined_body(), True)

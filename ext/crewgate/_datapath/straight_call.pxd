@@ -4,8 +4,8 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from crewgate._datapath.ended_calls cimport EndedCallQueue
 from crewgate._datapath.grant_cache cimport GrantCache
-from crewgate._datapath.http1_connection cimport HTTP1Connection
 from crewgate._datapath.http2_protocol cimport HTTP2Protocol, RequestTaker
+from crewgate._datapath.http2_request_head cimport HTTP2RequestHead
 from crewgate._datapath.in_flight cimport InFlightCall, InFlightCalls
 from crewgate._datapath.request_arena cimport ArenaRequest
 from crewgate._datapath.straightness cimport StraightRoute, StraightRoutes
@@ -40,6 +40,7 @@ cdef class StraightClient(RequestTaker):
     cdef StraightRoutes routes
     cdef dict served                    # its straight routes; None: the listener does not serve it
     cdef bytes origin_lines             # where its requests come from, as lines of HTTP/1.1
+    cdef tuple origin_fields            # the same as pairs
 
     cdef int look_up(self, const message_field *field) except -1
 
@@ -50,9 +51,11 @@ cdef class StraightCall(InFlightCall):
     cdef readonly StraightRoute route
     cdef readonly StraightRoutes routes
     cdef ArenaRequest request
-    cdef HTTP1Connection connection     # None while it waits for one, and once it is over
+    cdef object stream                  # None while it waits for one, and once it is over
     cdef readonly bytes token, request_id
-    cdef bytes outgoing                 # the request upstream after its host, until it is sent
+    # The request upstream, until it is sent: for HTTP/1.1 what follows the host.
+    cdef bytes outgoing
+    cdef HTTP2RequestHead outgoing_head
     cdef Py_ssize_t body_size           # of the request
     cdef readonly object trace          # a TraceContext, or None
     cdef readonly int64_t arrived_wall_ns, arrived_ns, started_ns, sent_ns
@@ -62,7 +65,7 @@ cdef class StraightCall(InFlightCall):
     cdef bint is_over
 
     cdef int begin(self) except -1
-    cdef int send(self, HTTP1Connection connection) except -1
+    cdef int send(self, object stream) except -1
     cdef object become_ordinary(self)
     cdef int record(self, int status, int64_t answered_ns, Py_ssize_t bytes_out) except -1
     cdef AuditLineTemplate template(self)

@@ -22,14 +22,15 @@ from libc.string cimport memcmp
 from crewgate._datapath.ended_calls cimport EndedCallQueue
 from crewgate._datapath.http1_connection cimport HTTP1Connection
 from crewgate._datapath.http2_protocol cimport HTTP2Protocol, RequestTaker
+from crewgate._datapath.http2_stream cimport HTTP2Stream
 from crewgate._datapath.in_flight cimport InFlightCall
-from crewgate._datapath.plain_answer cimport PlainAnswer
 from crewgate._datapath.request_arena cimport ArenaRequest
 from crewgate._datapath.straight_answer cimport send_answer
-from crewgate._datapath.straight_request cimport after_host, context_of, with_host
+from crewgate._datapath.straight_request cimport after_host, context_of, http2_head, with_host
 from crewgate._datapath.straightness cimport (
     StraightRoute, StraightRoutes, body_size, straight_route_of,
 )
+from crewgate._datapath.whole_answer cimport WholeAnswer
 from crewgate._native.audit_line cimport (
     AuditLines, AuditLineTemplate, CallTimes, Ending, serial_of, trace_of as trace_text_of,
 )
@@ -117,8 +118,9 @@ cdef class StraightClient(RequestTaker):
         self.routes = routes
         self.served = routes.served_at(self.authority)
         if self.served is not None:
-            self.origin_lines = self.listener.support.origin_lines(
-                self.peer.address, self.authority, "2")
+            origin = self.peer.address, self.authority, "2"
+            self.origin_lines = self.listener.support.origin_lines(*origin)
+            self.origin_fields = self.listener.support.origin_fields(*origin)
         return 0
 
 
@@ -172,11 +174,16 @@ cdef StraightCall permitted_call(
         return None
     call.trace = context_of(listener.support, request, route.trace_sample)
     call.body_size = body_size(request)
-    call.outgoing = after_host(
-        route, request, kept, <size_t>kept_count, client.origin_lines,
-        listener.identities.value_of(permit.grant).lines,
-        b"" if call.trace is None else written(call.trace.headers(call.token)),
-        call.request_id, call.body_size)
+    identity = listener.identities.value_of(permit.grant)
+    trace = [] if call.trace is None else call.trace.headers(call.token)
+    if route.is_http2:
+        call.outgoing_head = http2_head(
+            route, request, kept, <size_t>kept_count, client.origin_fields, identity.fields, trace,
+            call.request_id, call.body_size)
+    else:
+        call.outgoing = after_host(
+            route, request, kept, <size_t>kept_count, client.origin_lines, identity.lines,
+            written(trace) if trace else b"", call.request_id, call.body_size)
     return call
 
 
@@ -184,23 +191,30 @@ cdef class StraightCall(InFlightCall):
     """See the stub."""
 
     cdef int begin(self) except -1:
-        """Send the request on an idle connection, or wait for a connection in the pool's queue."""
+        """Send the request on a free stream, or wait for a connection in the pool's queue."""
         self.client.listener.in_flight.add_call(self)  # so that each revocation finds it
         self.started_ns = <int64_t>cg_clock_ns(CLOCK_MONOTONIC)
-        cdef HTTP1Connection connection = self.route.idle_connection(self.permit)
-        if connection is None:
+        stream = self.route.idle_stream(self.permit)
+        if stream is None:
             self.route.entry.pool.start(self.permit, self)
         else:
-            self.send(connection)
+            self.send(stream)
         return 0
 
-    cdef int send(self, HTTP1Connection connection) except -1:
-        cdef bytes request = with_host(
-            self.route, self.request, connection.authority, self.outgoing)
-        self.connection = connection
+    cdef int send(self, object stream) except -1:
+        cdef HTTP1Connection connection
+        cdef HTTP2Stream http2_stream
+        cdef bytes request
+        self.stream = stream
         self.sent_ns = <int64_t>cg_clock_ns(CLOCK_MONOTONIC)
-        connection.begin_straight(self, request, len(request) - self.body_size, False)
-        self.outgoing = None
+        if self.route.is_http2:
+            http2_stream = stream
+            http2_stream.begin_straight(self, self.outgoing_head, self.request.body)
+        else:
+            connection = stream
+            request = with_host(self.route, self.request, connection.authority, self.outgoing)
+            connection.begin_straight(self, request, len(request) - self.body_size, False)
+        self.outgoing = self.outgoing_head = None
         return 0
 
     # `CallObserver`, for the pool, while the call waits for a connection.
@@ -222,7 +236,7 @@ cdef class StraightCall(InFlightCall):
     def idempotent(self):
         return self.route.is_idempotent
 
-    def begun(self, HTTP1Connection stream not None):
+    def begun(self, stream not None):
         self.send(stream)
 
     def again(self):
@@ -231,29 +245,27 @@ cdef class StraightCall(InFlightCall):
     def failed(self, error):
         self.become_caller(None).failed(error)
 
-    # The connection to the server, the client's stream and the registry call these.
+    # The stream to the server, the client's stream and the registry call these.
 
-    cpdef answered(self, connection):
+    cpdef answered(self, stream, WholeAnswer answer):
         """Pass the whole answer on, and end the call."""
-        cdef HTTP1Connection carrier = connection
         cdef int64_t now = <int64_t>cg_clock_ns(CLOCK_MONOTONIC)
-        cdef PlainAnswer answer = carrier.plain
-        cdef Py_ssize_t bytes_out = answer.read.body_size
-        cdef int status = answer.read.status
+        cdef Py_ssize_t bytes_out = answer.body_bytes()
+        cdef int status = answer.status_code()
         try:
             is_usual = send_answer(
                 self.protocol, self.request.stream, self.route, self.permit, answer)
         except NGH2Error:  # the client has reset it, or the connection ends
             is_usual = False
         if not is_usual:
-            carrier.continue_with(self.become_caller(carrier))
+            stream.continue_with(self.become_caller(stream))
             return
         self.is_over = True
         self.client.listener.done += 1
-        carrier.release()
+        stream.release()
         self.client.listener.in_flight.remove_call(self)
         self.record(status, now, bytes_out)
-        self.connection = None
+        self.stream = None
 
     cdef int stream_closed(self, int32_t stream, uint32_t code) except -1:
         """End the call, because the client has left; do nothing if the call was answered."""
@@ -268,27 +280,27 @@ cdef class StraightCall(InFlightCall):
             return False
         return self.become_ordinary().end(outcome)
 
-    cpdef become_caller(self, connection):
+    cpdef become_caller(self, stream):
         """Return the ordinary call that goes on in place of this one."""
         exchange = self.protocol.exchange_of(self.request)
         if exchange is None:  # the client has closed the stream
             exchange = self.protocol.closed_exchange(self.request)
         self.is_over = True
         self.client.listener.given_up += 1
-        self.ordinary = self.client.listener.support.take_over(self, exchange, connection)
-        self.connection = None
+        self.ordinary = self.client.listener.support.take_over(self, exchange, stream)
+        self.stream = None
         return self.ordinary
 
     cdef object become_ordinary(self):
         """Make the ordinary call, give it what has arrived of the answer, and return it."""
-        cdef HTTP1Connection connection = self.connection
-        ordinary = self.become_caller(connection)
-        if connection is None:
+        stream = self.stream
+        ordinary = self.become_caller(stream)
+        if stream is None:
             return ordinary
         try:
-            connection.continue_with(ordinary)
+            stream.continue_with(ordinary)
         except UpstreamError as error:
-            connection.failed(error)
+            stream.failed(error)
         return ordinary
 
     cdef int record(self, int status, int64_t answered_ns, Py_ssize_t bytes_out) except -1:

@@ -1,7 +1,7 @@
-"""Writes the requests of straight calls for their servers, as HTTP/1.1.
+"""Writes the requests of straight calls for their servers, as text of HTTP/1.1 or for HTTP/2.
 
-A request has what `UndecidedCall.head` and `HTTP1Connection.begin` give an ordinary one, in the
-same order: the client's fields, where the request came from, who calls, the tool's own fields, the
+A request has what `UndecidedCall.head` and `begin` of the stream give an ordinary one, in the same
+order: the client's fields, where the request came from, who calls, the tool's own fields, the
 trace, and the id of the request.
 """
 
@@ -10,6 +10,7 @@ from crewgate.core.trace_context import TRACEPARENT
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcmp
 
+from crewgate._datapath.http2_request_head cimport HTTP2RequestHead, new_head
 from crewgate._datapath.request_arena cimport ArenaRequest
 from crewgate._datapath.straightness cimport StraightRoute
 from crewgate._native.fields cimport field_lines_put, field_lines_size, message_field
@@ -23,6 +24,14 @@ cdef bytes TRACE = TRACEPARENT
 cdef bytes HOST = b" HTTP/1.1\r\nhost: "
 cdef bytes LINE_END = b"\r\n"
 cdef bytes REQUEST_ID = b"x-crewgate-request: "
+cdef bytes REQUEST_ID_NAME = b"x-crewgate-request"
+cdef bytes METHOD = b":method"
+cdef bytes SCHEME = b":scheme"
+cdef bytes AUTHORITY = b":authority"
+cdef bytes PATH = b":path"
+cdef bytes LENGTH = b"content-length"
+cdef enum:
+    OWN_FIELDS = 6  # the four pseudo-header fields, the id and the length
 
 
 cdef inline char *put(char *to, bytes text) noexcept:
@@ -60,7 +69,38 @@ cdef bytes after_host(
 
 
 cdef bytes with_host(StraightRoute route, ArenaRequest request, bytes authority, bytes rest):
+    return b"".join((route.begin, query_of(route, request), HOST, authority, rest))
+
+
+cdef inline bytes query_of(StraightRoute route, ArenaRequest request):
+    """Return the query of the request, with its question mark; b"" if it has none."""
     cdef const message_field *target = request.path
-    cdef bytes query = PyBytes_FromStringAndSize(
+    return PyBytes_FromStringAndSize(
         <const char *>target.value + route.path_size, target.value_size - route.path_size)
-    return b"".join((route.begin, query, HOST, authority, rest))
+
+
+cdef HTTP2RequestHead http2_head(
+        StraightRoute route, ArenaRequest request, const message_field **kept, size_t count,
+        tuple origin, list identity, list trace, bytes request_id, Py_ssize_t body_size):
+    cdef tuple own = route.own_fields
+    cdef HTTP2RequestHead head = new_head(
+        OWN_FIELDS + count + len(origin) + len(identity) + len(own) + len(trace))
+    cdef bytes id_text = PyBytes_FromStringAndSize(NULL, UUID_CHARS)
+    cdef size_t at
+    text_uuid(PyBytes_AS_STRING(id_text), <const unsigned char *>PyBytes_AS_STRING(request_id))
+    head.add_own(METHOD, route.method_text)
+    head.add_own(SCHEME, b"")
+    head.add_own(AUTHORITY, b"")
+    head.add_own(PATH, route.path + query_of(route, request))
+    for at in range(count):
+        head.add(kept[at].name, kept[at].name_size, kept[at].value, kept[at].value_size,
+                 kept[at].is_never_indexed)
+    head.keep(request)
+    head.add_pairs(origin)
+    head.add_pairs(identity)
+    head.add_pairs(own)
+    head.add_pairs(trace)
+    head.add_own(REQUEST_ID_NAME, id_text)
+    if body_size:
+        head.add_own(LENGTH, b"%d" % body_size)
+    return head

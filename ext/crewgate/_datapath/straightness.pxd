@@ -1,7 +1,6 @@
 """The C interface of straightness: the routes of straight calls, and which requests take them."""
 
 from crewgate._datapath.connection_pool cimport ConnectionPool
-from crewgate._datapath.http1_connection cimport HTTP1Connection
 from crewgate._datapath.request_arena cimport ArenaRequest
 from crewgate._native.bearer cimport TokenFinder
 from crewgate._native.fields cimport Filter
@@ -17,18 +16,23 @@ cdef class StraightRoute:
     cdef Filter filter                  # of the fields that go upstream
     cdef Filter with_length             # of those that come back, if they may have a length
     cdef Filter without_length
+    cdef bint is_http2                  # its server speaks HTTP/2
     cdef bytes own_lines                # the fields that the gateway adds, as lines of HTTP/1.1
+    cdef tuple own_fields               # the same as pairs
     cdef bytes via                      # of its answers
     cdef readonly str method
+    cdef bytes method_text              # the same
     cdef bint is_idempotent
     cdef bint always_has_length         # a request without body says so (RFC 9110, section 8.6)
     cdef Py_ssize_t body_bytes_max      # of a request
     cdef double trace_sample            # the share of calls that begin a trace
     cdef size_t path_size               # of the path that clients use
-    cdef bytes begin                    # of the request line upstream: method, blank, path there
+    cdef bytes path                     # at the server
+    cdef bytes begin                    # of the request line upstream: method, blank, `path`
 
     cdef bytes framing(self, Py_ssize_t body_size)
-    cdef HTTP1Connection idle_connection(self, Permit permit)
+    # Take a stream for a call with this permit; None if no connection has one.
+    cdef object idle_stream(self, Permit permit)
 
 
 cdef class StraightRoutes:

@@ -6,7 +6,7 @@ A route is straight if it says everything about its calls in advance (`is_straig
    PUT, PATCH or DELETE, and the gateway itself answers no request there.
 2. Its price is fixed, the gate needs no body to judge its calls, and the route is no endpoint or
    group of MCP or A2A.
-3. Its server speaks HTTP/1.1, and gets no forwarding fields from the client.
+3. Its server gets no forwarding fields from the client.
 4. No web page may call it, so its answers have no fields of CORS.
 
 A request is straight if its route is, and (`straight_route_of`):
@@ -16,6 +16,8 @@ A request is straight if its route is, and (`straight_route_of`):
 2. Its scheme is https, the listener serves its authority, and there is no Host beside that.
 3. It has at most `limits.head_fields_max` fields, and only characters in its query that a query may
    have.
+4. It has no field TE if the server speaks HTTP/2. Such a call asks for trailers, as gRPC does, and
+   an answer with trailers is not straight.
 
 `straight_call` then looks for the token, filters the fields and asks the gate, as the Python way
 (gateway/call) does for every call. If the gate permits the call, it is straight. Every other
@@ -30,7 +32,6 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memchr, memcmp, memcpy
 
-from crewgate._datapath.http1_connection cimport HTTP1Connection
 from crewgate._datapath.request_arena cimport ArenaRequest
 from crewgate._native.fields cimport message_field
 from crewgate._native.permit cimport Permit
@@ -61,7 +62,6 @@ def is_straight_route(entry, bytes method not None, bytes path not None):
         and entry.endpoint is None
         and not entry.is_group
         and not entry.decides_on_body
-        and not entry.is_http2
         and not entry.fields.keeps_origin
         and entry.cors is None
     )
@@ -73,7 +73,7 @@ cdef StraightRoute straight_route_of(dict routes, ArenaRequest request):
     cdef message_field *field
     cdef size_t size, at
     cdef const unsigned char *mark
-    cdef bint has_length = False
+    cdef bint has_length = False, has_te = False
     cdef StraightRoute route
     if target == NULL or method == NULL or not (request.ends or request.body is not None):
         return None
@@ -89,6 +89,7 @@ cdef StraightRoute straight_route_of(dict routes, ArenaRequest request):
             if has_length or line_length(field.value, field.value_size) != body_size(request):
                 return None
             has_length = True
+        has_te = has_te or is_name(field, b"te", 2)
     size = target.value_size
     mark = <const unsigned char *>memchr(target.value, c"?", size)
     if mark != NULL:
@@ -97,7 +98,7 @@ cdef StraightRoute straight_route_of(dict routes, ArenaRequest request):
                 not line_is(mark + 1, target.value_size - size - 1, IN_TARGET)):
             return None
     route = routes.get(line_of(method, target.value, size))
-    if route is not None and body_size(request) > route.body_bytes_max:
+    if route is None or body_size(request) > route.body_bytes_max or (has_te and route.is_http2):
         return None
     return route
 
@@ -141,14 +142,16 @@ cdef class StraightRoute:
         self.tokens = entry.tokens
         self.filter = entry.fields.filter
         self.with_length, self.without_length = entry.fields.responses
-        self.own_lines = entry.lines
+        self.is_http2 = entry.is_http2
+        self.own_lines, self.own_fields = entry.lines, entry.own
         self.via = via
-        self.method = method.decode()
+        self.method, self.method_text = method.decode(), method
         self.is_idempotent = method in IDEMPOTENT_METHODS
         self.always_has_length = method in METHODS_WITH_BODY
         self.body_bytes_max = entry.body_bytes_max
         self.path_size = len(path)
-        self.begin = method + b" " + entry.path_of(path)
+        self.path = entry.path_of(path)
+        self.begin = method + b" " + self.path
         self.trace_sample = trace_sample
 
     cdef bytes framing(self, Py_ssize_t body_size):
@@ -157,8 +160,7 @@ cdef class StraightRoute:
             return b"content-length: %d\r\n" % body_size
         return b"content-length: 0\r\n" if self.always_has_length else b""
 
-    cdef HTTP1Connection idle_connection(self, Permit permit):
-        """Take an idle connection for a call with this permit; None if there is none."""
+    cdef object idle_stream(self, Permit permit):
         return self.pool.take_idle(self.pool.reuse_key(permit), self.is_idempotent)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from crewgate._datapath.http1_connection import HTTP1Connection
+from crewgate._datapath.http2_stream import HTTP2Stream
 from crewgate._datapath.retry_budget import RetryBudget
 from crewgate._native.permit import Permit
 from crewgate.config.upstream import Reuse
@@ -82,10 +83,12 @@ class ConnectionPool(PoolCallbacks):
         """Its retry budget."""
     def reuse_key(self, permit: Permit) -> ReuseKey:
         """Return the key of the calls that may share a connection with this one."""
-    def take_idle(self, reuse_key: ReuseKey, idempotent: bool) -> HTTP1Connection | None:
-        """Take an idle HTTP/1.1 connection for a straight call, and count the call.
+    def take_idle(
+        self, reuse_key: ReuseKey, idempotent: bool
+    ) -> HTTP1Connection | HTTP2Stream | None:
+        """Take a stream for a straight call, and count the call.
 
-        It does what `UpstreamPool.start` does for an ordinary call. If no connection is idle, it
-        returns None and counts no call. `idempotent` says that the pool may send the call twice.
-        The caller must call `begin_straight` of the connection at once.
+        It does what `UpstreamPool.start` does for an ordinary call. If no connection has a stream,
+        it returns None and counts no call. `idempotent` says that the pool may send the call twice.
+        The caller must call `begin_straight` of the stream at once.
         """

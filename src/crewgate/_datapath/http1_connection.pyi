@@ -5,29 +5,23 @@ a turn, in one piece: between two separate writes a server may go to sleep, and 
 time. `sweep` checks the deadlines; there is no timer for each. This module knows no permits.
 """
 
-import socket
 from collections.abc import Sequence
 
 from crewgate._datapath.body_relay import BodyRelay
-from crewgate._datapath.connection_pool import PoolCallbacks
 from crewgate._datapath.in_flight import InFlightCall
 from crewgate._datapath.plain_answer import PlainAnswer
+from crewgate._datapath.pooled_connection import PooledConnection
 from crewgate._datapath.response_parser import ResponseParser
-from crewgate._datapath.socket_poller import SocketPoller
-from crewgate._datapath.transport import Transport, TransportProtocol
 from crewgate.core.http_types import HeaderField
 from crewgate.errors import UpstreamError
-from crewgate.upstream.balancer import Host
-from crewgate.upstream.interfaces import CallObserver, RequestHead, ReuseKey
+from crewgate.upstream.interfaces import CallObserver, RequestHead
 
 class UnsolicitedError(UpstreamError):
     """The server sent something although no request was written to it."""
 
-class HTTP1Connection(TransportProtocol):
+class HTTP1Connection(PooledConnection):
     """One connection, the call that it carries, and the response; it is its own `RequestStream`.
 
-    - `authority`: Host of its requests
-    - `reuse_key`: the key of the calls that it has carried; None before the first
     - `answer`: what has arrived of the response
     - `deadline`: when `sweep` fails the call or closes the connection, monotonic seconds
     - `idle_since`: when it last ended a call, monotonic seconds
@@ -35,50 +29,16 @@ class HTTP1Connection(TransportProtocol):
     - `touched`: the kernel has taken a byte of the call
     """
 
-    reuse_key: ReuseKey | None
     idle_since: float
 
-    def __init__(
-        self,
-        sock: socket.socket,
-        poller: SocketPoller,
-        pool: PoolCallbacks,
-        authority: bytes,
-        host: Host,
-    ) -> None: ...
-    @property
-    def host(self) -> Host: ...
-    @property
-    def authority(self) -> bytes: ...
     @property
     def answer(self) -> ResponseParser: ...
-    @property
-    def transport(self) -> Transport: ...
     @property
     def deadline(self) -> float: ...
     @property
     def fresh(self) -> bool: ...
     @property
-    def free_streams(self) -> int:
-        """How many further calls the connection may carry now."""
-    @property
-    def is_idle(self) -> bool:
-        """Whether the connection carries no call."""
-    @property
     def touched(self) -> bool: ...
-    def is_usable(self, caller: CallObserver) -> bool:
-        """Return whether the connection seems alive, as far as this call needs to know."""
-    def carry(self, caller: CallObserver) -> None:
-        """Begin a call."""
-    def sweep(self, now: float) -> None:
-        """Fail a call that is overdue at `now`; close the connection if unused for too long.
-
-        A straight call whose answer has begun becomes an ordinary one.
-        """
-    def close(self) -> None:
-        """Close at once if idle, otherwise after the call."""
-    def abort(self, reason: str = ...) -> None:
-        """Close, and fail the call under way."""
 
     # A straight call.
 
@@ -115,10 +75,6 @@ class HTTP1Connection(TransportProtocol):
 
     # `TransportCallbacks`, for the transport.
 
-    def received(self, data: bytes) -> None:
-        """Parse bytes of the response."""
-    def drained(self) -> None:
-        """Ask the caller for more of the body, if it waits."""
     def closed(self, error: OSError | None) -> None:
         """End the response if the close marks its end; otherwise the parser raises."""
     def failed(self, error: UpstreamError) -> None:

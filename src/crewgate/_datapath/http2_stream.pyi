@@ -10,6 +10,8 @@ from crewgate.upstream.interfaces import CallObserver, RequestHead
 class HTTP2Stream:
     """One call on one stream; it is both the `RequestStream` and the `Response` of the call.
 
+    `caller` is None if it carries a straight call. Then the lists are None until an ordinary call
+    goes on.
     `number` is the number of the stream, 0 before `begin`. `is_refused`: the engine refused the
     request. `paused`: the caller does not want more of the response now. `reset`: the server reset
     the stream, or its response is malformed; neither is a failure of the server. `deadline` is in
@@ -29,7 +31,7 @@ class HTTP2Stream:
 
     def __init__(self, connection: HTTP2StreamHost, caller: CallObserver) -> None: ...
     @property
-    def caller(self) -> CallObserver: ...
+    def caller(self) -> CallObserver | None: ...
     @property
     def answer(self) -> HTTP2Stream:
         """The response: this object."""
@@ -46,5 +48,7 @@ class HTTP2Stream:
     def relay_to(self, relay: BodyRelay) -> None:
         """Offer the body of the answer to `relay`; the caller takes what that does not."""
     def release(self) -> None: ...
+    def continue_with(self, caller: CallObserver) -> None:
+        """Let `caller` go on in place of the straight call, and give it what has arrived."""
     def take(self) -> bytes: ...
     def take_informational(self) -> list[tuple[int, list[HeaderField]]]: ...

@@ -7,12 +7,18 @@ Revocations arrive in two ways:
 """
 
 from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 from crewgate._datapath.http1_connection import HTTP1Connection
+from crewgate._datapath.http2_stream import HTTP2Stream
+from crewgate._datapath.plain_answer import PlainAnswer
 from crewgate._native.permit import Permit
 from crewgate.core.audit.records import CallOutcome
 from crewgate.server.request import ClientInfo
 from crewgate.upstream.interfaces import CallObserver
+
+StraightStream: TypeAlias = HTTP1Connection | HTTP2Stream
+StraightAnswer: TypeAlias = PlainAnswer | HTTP2Stream
 
 class InFlightCall:
     """The base of all calls in flight, as their registry sees them."""
@@ -24,18 +30,18 @@ class InFlightCall:
     def end(self, outcome: CallOutcome) -> bool:
         """End the call with `outcome`; False if it was over or ending already."""
 
-    def answered(self, connection: HTTP1Connection) -> None:
-        """Take the whole answer, `connection.plain`, whose bytes are valid until this returns.
+    def answered(self, stream: StraightStream, answer: StraightAnswer) -> None:
+        """Take the whole answer, which is valid until this returns.
 
-        Only a straight call has this method. The call ends with the connection's `release`, or an
-        ordinary call goes on with the connection's `continue_with`.
+        Only a straight call has this method. The call ends with the stream's `release`, or an
+        ordinary call goes on with the stream's `continue_with`.
         """
 
-    def become_caller(self, connection: HTTP1Connection) -> CallObserver:
-        """Return the ordinary call that goes on in place of this one; do not call the connection.
+    def become_caller(self, stream: StraightStream) -> CallObserver:
+        """Return the ordinary call that goes on in place of this one; do not call the stream.
 
-        Only a straight call has this method. The connection has sent its request, or sends it at
-        the end of this turn.
+        Only a straight call has this method. The stream has sent its request, or sends it at the
+        end of this turn.
         """
 
 class InFlightCalls:

@@ -260,6 +260,7 @@ upstream_keep_seconds_max = 3600.0  # Envoy's default; NATs forget a connection 
 upstream_safe_rest_seconds = 4.0  # without use; servers of the field close after 5 (uvicorn, Node)
 upstream_keep_margin_seconds = 1.0  # before a server may close, as its Keep-Alive says
 straight_answer_bytes_max = 65_536  # of a body; one read usually brings it
+straight_answer_chunks_max = 64  # DATA frames of an answer of HTTP/2 that wait until it is whole
 # A connection rests for so long after an answer that ended with its head. If the server wrongly
 # sends a body, the body comes within this time, which is a round trip across an ocean. 100 such
 # calls a second keep 10 connections at rest.

@@ -4,16 +4,18 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 import trio
 from gated_gateway import GatedGateway, gated_gateway
 from hpack import Encoder
 from http2_frames import ACKNOWLEDGED, Frames, head
 from hyperframe.frame import DataFrame, GoAwayFrame, RstStreamFrame
 from msgspec import structs
+from scripted_http2 import Piece
 from search_depth import deep
 
 from crewgate.config import Config
@@ -34,6 +36,34 @@ WHOLE = (
     b"HTTP/1.1 200 OK\r\nContent-Length: 30000\r\n\r\n" + b"x" * 30_000,
     b"HTTP/1.1 103 Early Hints\r\n\r\n" + OK,
     OK.replace(b"\r\n", b"\r\nConnection: close\r\n", 1),
+)
+Fields = list[tuple[bytes, bytes]]
+
+
+def _head(*flags: str, status: bytes = b"200", fields: Fields | None = None) -> Piece:
+    return lambda number: head(number, [(b":status", status), *(fields or [])], *flags)
+
+
+def _data(body: bytes, *flags: str) -> Piece:
+    return lambda number: DataFrame(number, body, flags=flags).serialize()
+
+
+_TWO = _head(fields=[(b"content-length", b"2")])
+_LAST_STREAM = 2**31 - 1
+# Frames of answers, and what a server may send instead of the rest of one.
+WHOLE_HTTP2: tuple[tuple[Piece, ...], ...] = (
+    (_TWO, _data(b"o"), _data(b"k", "END_STREAM")),
+    (_head("END_STREAM", status=b"204"),),
+    (_head(), _data(b"o"), _data(b"k"), _data(b"", "END_STREAM")),
+    (_head(), _data(b"x" * 16_000), _data(b"x" * 14_000, "END_STREAM")),
+    (_head(status=b"103"), _TWO, _data(b"ok", "END_STREAM")),
+    (_head(), _data(b"ok"), lambda number: head(number, [(b"x-sum", b"1")], "END_STREAM")),
+)
+ENDS_HTTP2: tuple[Piece, ...] = (
+    lambda number: RstStreamFrame(number, error_code=2).serialize(),
+    lambda number: RstStreamFrame(number, error_code=0).serialize(),
+    lambda _: GoAwayFrame(0, last_stream_id=_LAST_STREAM).serialize(),
+    lambda _: GoAwayFrame(0, last_stream_id=_LAST_STREAM, error_code=2).serialize(),
 )
 
 
@@ -60,6 +90,35 @@ class _Answers:
         yield answer[:cut]
         yield from [b""] * (choose.randrange(20) if cut else 0)
         yield answer[cut:] + (b"?" if kind > 0.98 else b"")
+
+
+class _Frames:
+    """The same over HTTP/2, where a server may also reset a stream, or announce that it leaves."""
+
+    def __init__(self, choose: random.Random) -> None:
+        self._choose = choose
+
+    def __iter__(self) -> Iterator[Piece]:
+        choose = self._choose
+        answer = choose.choice(WHOLE_HTTP2) if choose.random() < 0.4 else WHOLE_HTTP2[0]
+        yield from [_nothing] * choose.choice((0, 0, 0, 3, 30))
+        kind = choose.random()
+        cut = choose.randrange(len(answer)) if kind < 0.3 else 0
+        yield _joined(answer[:cut])
+        if kind < 0.02:
+            raise trio.BrokenResourceError
+        if kind < 0.1:
+            yield choose.choice(ENDS_HTTP2)
+        yield from [_nothing] * (choose.randrange(20) if cut else 0)
+        yield _joined(answer[cut:])
+
+
+def _nothing(_: int) -> bytes:
+    return b""
+
+
+def _joined(pieces: Sequence[Piece]) -> Piece:
+    return lambda number: b"".join([piece(number) for piece in pieces])
 
 
 class _Chaos:
@@ -184,11 +243,15 @@ class _Chaos:
         self.world.gateway._services.settlements.flush()
 
 
-async def test_each_call_is_settled_and_recorded_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("http2_server", [False, True])
+async def test_each_call_is_settled_and_recorded_once(http2_server: bool, tmp_path: Path) -> None:
     """Budgets are exact, and each request that the tool has seen has one record, and was paid."""
-    async with gated_gateway(tmp_path, _cheap, ("*",), straight=True) as site:
+    async with gated_gateway(
+        tmp_path, _cheap, ("*",), straight=True, http2_server=http2_server
+    ) as site:
         site.stays = True
-        site.answer = _Answers(random.Random(5))  # type: ignore[assignment]
+        answers = _Frames if http2_server else _Answers
+        site.answer = answers(random.Random(5))  # type: ignore[assignment]
         chaos = _Chaos(site, seed=6)
         await chaos.run()
         calls = [each for each in site.world.sink.records if isinstance(each, CallRecord)]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import trio
 from hypothesis import given, settings
 from msgspec import structs
@@ -30,10 +31,11 @@ async def _ask(way: Way, call: RandomCall) -> Seen:
     return await way.ask(fields, call.answer, call.body)
 
 
-async def test_random_calls(tmp_path: Path) -> None:
+@pytest.mark.parametrize("http2_server", [False, True])
+async def test_random_calls(http2_server: bool, tmp_path: Path) -> None:
     """Two gateways carry the same calls, one after the other."""
     asked = [0]
-    async with two_ways(tmp_path, _configured) as ways:
+    async with two_ways(tmp_path, _configured, http2_server=http2_server) as ways:
 
         async def both(call: RandomCall) -> None:
             asked[0] += 1

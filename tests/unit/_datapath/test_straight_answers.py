@@ -8,6 +8,7 @@ from h2_upstream import Call, Owner, Turns, connected
 
 from crewgate._datapath.http1_connection import HTTP1Connection
 from crewgate._datapath.in_flight import InFlightCall
+from crewgate._datapath.plain_answer import PlainAnswer
 from crewgate.core.delivery import DeliveryState
 from crewgate.upstream.interfaces import RequestStream
 
@@ -32,15 +33,15 @@ class Straight(InFlightCall):
         self.answers: list[tuple[int, bytes]] = []
         self.taker: Taker | None = None
 
-    def answered(self, connection: HTTP1Connection) -> None:
-        self.answers.append((connection.plain.status, connection.plain.body))
+    def answered(self, stream: HTTP1Connection, answer: PlainAnswer) -> None:  # type: ignore[override]
+        self.answers.append((answer.status, answer.body))
         if self.keeps:
-            connection.release()
+            stream.release()
         else:
-            connection.continue_with(self.become_caller(connection))  # type: ignore[arg-type]
+            stream.continue_with(self.become_caller(stream))  # type: ignore[arg-type]
 
-    def become_caller(self, connection: HTTP1Connection) -> Taker:  # type: ignore[override]
-        self.taker = Taker(connection)  # type: ignore[arg-type]
+    def become_caller(self, stream: HTTP1Connection) -> Taker:  # type: ignore[override]
+        self.taker = Taker(stream)  # type: ignore[arg-type]
         return self.taker
 
 

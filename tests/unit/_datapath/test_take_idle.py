@@ -20,8 +20,8 @@ PERMIT = SimpleNamespace(grant=SimpleNamespace(caller="article", branch_key=b"a"
 class Straight(InFlightCall):
     """Ends with its answer."""
 
-    def answered(self, connection: HTTP1Connection) -> None:
-        connection.release()
+    def answered(self, stream: HTTP1Connection, answer: object) -> None:  # type: ignore[override]
+        stream.release()
 
 
 class Real(Opener):

@@ -24,7 +24,7 @@ from crewgate.gateway.call.undecided_call import (
     UndecidedCall,
     forwardable_headers,
 )
-from crewgate.gateway.forwarded_headers import forwarded_header_lines, via
+from crewgate.gateway.forwarded_headers import forwarded_header_lines, forwarded_headers, via
 from crewgate.gateway.headers import IdentityHeaders
 from crewgate.gateway.routes import RouteTable
 from crewgate.gateway.trace_propagation import trace_of
@@ -47,14 +47,15 @@ class StraightSupport(NamedTuple):
 
     `identities` has the fields that tell a tool who calls. `network_of` returns the network of an
     address, for the audit. `origin_lines` returns the fields that tell a tool where a request came
-    from, as lines of HTTP/1.1. Its arguments are the client's address, the authority and the HTTP
-    version of the request.
+    from, as lines of HTTP/1.1, and `origin_fields` returns them as pairs. The arguments of both are
+    the client's address, the authority and the HTTP version of the request.
     """
 
     identities: "GrantCache[IdentityHeaders]"
     take_over: TakeOver
     network_of: Callable[[str], str] = network_of
     origin_lines: Callable[[str, bytes, str], bytes] = forwarded_header_lines
+    origin_fields: Callable[[str, bytes, str], tuple[HeaderField, ...]] = forwarded_headers
     trace_of: Callable[[Sequence[HeaderField], float], TraceContext | None] = trace_of
     via_of: Callable[[str], HeaderField] = via
     add_exemplar: Callable[[CallBatch, str], None] = add_exemplar
