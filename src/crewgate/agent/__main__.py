@@ -2,6 +2,9 @@
 
 import sys
 
-from crewgate.agent.main import main
+from crewgate.runtime.cycle_collection import loading_modules
+
+with loading_modules():
+    from crewgate.agent.main import main
 
 sys.exit(main())

@@ -1,7 +1,6 @@
 """Says what to install: an extra that a part of Crewgate needs, or a library that works with it."""
 
 import re
-from importlib import metadata
 
 from crewgate.errors import DependencyError
 
@@ -13,6 +12,9 @@ def install_hint(part: str, extra: str) -> str:
 
 def unusable_library(name: str, fault: str) -> DependencyError:
     """Return the error for the installed package `name`, of which `fault` tells what is wrong."""
+    # It brings 15 modules of email, and all processes load this module.
+    from importlib import metadata  # noqa: PLC0415
+
     return DependencyError(
         f"Crewgate cannot use {name} {metadata.version(name)}: {fault}; "
         f"run pip install '{required_versions(name)}'"
@@ -21,5 +23,7 @@ def unusable_library(name: str, fault: str) -> DependencyError:
 
 def required_versions(name: str) -> str:
     """Return the versions of the package `name` that pyproject.toml allows, as pip takes them."""
+    from importlib import metadata  # noqa: PLC0415
+
     requirements = (text.partition(";")[0].rstrip() for text in metadata.requires("crewgate") or ())
     return next(text for text in requirements if re.split("[^a-z0-9-]", text)[0] == name)

@@ -1,9 +1,12 @@
 """How often a worker looks for reference cycles, and among which objects."""
 
 import gc
+import subprocess
+import sys
+from contextlib import suppress
 
 from crewgate import limits
-from crewgate.runtime.cycle_collection import collect_rarely, keep_all_objects
+from crewgate.runtime.cycle_collection import collect_rarely, keep_all_objects, loading_modules
 
 
 def test_only_the_young_objects_are_more() -> None:
@@ -28,3 +31,37 @@ def test_a_collection_walks_only_objects_made_later() -> None:
         assert id(after) in walked
     finally:
         gc.unfreeze()
+
+
+def test_no_collection_walks_the_modules_of_a_process() -> None:
+    """Neither while they are imported nor afterwards, also when an import fails."""
+    before = gc.get_freeze_count()
+    try:
+        with suppress(ImportError), loading_modules():
+            assert not gc.isenabled()
+            alive: list[object] = []
+            raise ImportError("a module that is not installed")
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > before
+        assert all(each is not alive for each in gc.get_objects())
+    finally:
+        gc.unfreeze()
+
+
+PROGRAM = """
+import gc, runpy, sys
+for part in "admin", "agent", "control", "export", "gateway":
+    sys.argv = ["", "--help"]
+    gc.unfreeze()
+    try:
+        runpy.run_module(f"crewgate.{part}", run_name="__main__")
+    except SystemExit:
+        pass
+    assert gc.isenabled() and gc.get_freeze_count() > 10_000, part
+"""
+
+
+def test_all_processes_of_a_gateway_load_their_modules_so() -> None:
+    """The modules of each are frozen, and collections go on afterwards."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
