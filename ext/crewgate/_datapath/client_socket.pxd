@@ -1,6 +1,6 @@
 """The C interface of a client's socket."""
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from crewgate._datapath.socket_poller cimport Pollable, SocketPoller
 from crewgate._datapath.wire_protocol cimport NativeWireProtocol
@@ -9,12 +9,14 @@ from crewgate._datapath.wire_protocol cimport NativeWireProtocol
 cdef class ClientSocket(Pollable):
     cdef public object peer             # ClientInfo
     cdef SocketPoller poller
-    cdef object sock
+    cdef readonly object sock
     cdef int number                     # the descriptor of `sock`
     cdef object read, write             # of OpenSSL's object, from `start` to `stop`
-    cdef object on_end
     cdef readonly bint is_secure        # the handshake is complete
-    cdef readonly object handshake_error
+    cdef readonly bint is_stopped       # it neither reads nor writes any more
+    cdef bint is_busy                   # the poller calls it; `ended` must wait for its return
+    cdef bint is_finished               # `ended` was called
+    cdef bint is_lingering              # it discards input until the client closes
     cdef readonly object protocol       # a WireProtocol, from `start` on
     cdef NativeWireProtocol native      # the same, if it is native
     cdef bytes unsent                   # OpenSSL wants the same bytes again
@@ -25,6 +27,10 @@ cdef class ClientSocket(Pollable):
     # Have the protocol's output written at the end of this turn.
     cdef int wake_native(self) except -1
 
+    cdef bint serve(self, uint32_t events) except -1
+    cdef int write_output(self) except -1
+    cdef int finish(self) except -1
+    cdef bint discard_input(self) except -1
     cdef bint is_paused(self) except -1
     cdef bint wants_output(self) except -1
     cdef bint shake_hands(self) except -1

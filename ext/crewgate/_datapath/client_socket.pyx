@@ -5,6 +5,7 @@ each read. All sockets read into one buffer, because a protocol takes the bytes 
 """
 
 import logging
+import socket
 import ssl
 from functools import partial
 
@@ -15,6 +16,7 @@ from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.buffer cimport PyBUF_READ
 from cpython.memoryview cimport PyMemoryView_FromMemory
+from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from posix.time cimport CLOCK_MONOTONIC
 
@@ -23,6 +25,9 @@ from crewgate._datapath.wire_protocol cimport NativeWireProtocol
 
 cdef extern from "clock.h" nogil:
     uint64_t cg_clock_ns(int clock)
+
+cdef extern from "<sys/socket.h>" nogil:
+    ssize_t recv(int descriptor, void *buffer, size_t size, int flags)
 
 _log = logging.getLogger(__name__)
 cdef int RECEIVE_BYTES = limits.receive_bytes
@@ -67,10 +72,9 @@ def receive_into(sock, size, buffer):
 cdef class ClientSocket(Pollable):
     """See the stub."""
 
-    def __init__(self, sock, peer, SocketPoller poller not None, on_end):
+    def __init__(self, sock, peer, SocketPoller poller not None):
         self.peer = peer
         self.poller = poller
-        self.on_end = on_end
         self.sock = sock
         self.number = sock.fileno()
         self.unsent = b""
@@ -92,13 +96,34 @@ cdef class ClientSocket(Pollable):
             self.poller.watch_native(self, self.number, EPOLLIN)
 
     def stop(self):
+        if self.is_stopped:
+            return
+        self.is_stopped = True
         self.poller.forget_native(self)
-        self.read = self.write = None  # OpenSSL's object has 60 KB; the socket keeps it as needed
         if self.protocol is not None:
-            self.protocol.lose()
+            try:
+                self.protocol.lose()
+            except Exception:
+                self.log_error()
+        if not self.is_busy:
+            self.finish()
 
-    def forget_protocol(self):
+    def linger(self):
+        try:
+            self.sock.unwrap()  # sends close_notify, and does not wait for that of the client
+        except (OSError, ValueError):
+            forget_errors()
+        self.sock.shutdown(socket.SHUT_WR)
+        self.is_lingering = True
+        self.poller.watch_native(self, self.number, EPOLLIN)
+
+    def release(self):
+        self.poller.forget_native(self)
         self.protocol = self.native = None
+        self.sock.close()
+
+    def log_error(self):
+        _log.exception("closing the connection from %s: internal error", self.peer.address)
 
     def wake(self):
         self.wake_native()
@@ -114,31 +139,68 @@ cdef class ClientSocket(Pollable):
     cdef int wake_native(self) except -1:
         return self.poller.write_at_end_native(self)
 
+    def handshake_ended(self, error):
+        raise NotImplementedError
+
+    def ended(self):
+        raise NotImplementedError
+
+    def linger_ended(self):
+        raise NotImplementedError
+
     # For the poller.
 
     cdef bint ready(self, uint32_t events) except -1:
         """Read or write, inside the barrier; return whether more of a large body is likely."""
-        cdef bint is_bulk = events & EPOLLOUT
-        if self.protocol is None:
-            return self.shake_hands()
+        cdef bint is_bulk = False
+        self.is_busy = True
         try:
-            if events & EPOLLOUT:
-                self.wants_write = False
-                self.run()
-            if events & EPOLLIN:
-                if self.is_watched:
-                    is_bulk = self.receive()
-            elif events & ~EPOLLOUT:
-                self.end(True)  # EPOLLERR or EPOLLHUP alone: a reset
-            if self.is_watched:
-                self.choose_events()
+            if self.is_lingering:
+                is_bulk = self.discard_input()
+            elif self.protocol is None:
+                is_bulk = self.shake_hands()
+            else:
+                is_bulk = self.serve(events)
         except Exception:
             self.fail()
+        self.is_busy = False
+        if self.is_stopped and not self.is_finished:
+            self.finish()
         return is_bulk
 
     cdef int run(self) except -1:
         """Write the protocol's output; end the connection after the last of it."""
-        if self.wants_write or not self.is_watched:
+        self.is_busy = True
+        self.write_output()
+        self.is_busy = False
+        if self.is_stopped and not self.is_finished:
+            self.finish()
+        return 0
+
+    cdef int finish(self) except -1:
+        self.is_finished = True
+        self.read = self.write = None  # OpenSSL's object has 60 KB; the socket keeps it as needed
+        self.ended()
+        return 0
+
+    # Its steps.
+
+    cdef bint serve(self, uint32_t events) except -1:
+        cdef bint is_bulk = events & EPOLLOUT
+        if events & EPOLLOUT:
+            self.wants_write = False
+            self.write_output()
+        if events & EPOLLIN:
+            if self.is_watched:
+                is_bulk = self.receive()
+        elif events & ~EPOLLOUT:
+            self.end(True)  # EPOLLERR or EPOLLHUP alone: a reset
+        if self.is_watched:
+            self.choose_events()
+        return is_bulk
+
+    cdef int write_output(self) except -1:
+        if self.wants_write or not self.is_watched or self.is_lingering:
             return 0
         try:
             if not self.flush():
@@ -154,8 +216,6 @@ cdef class ClientSocket(Pollable):
             self.fail()
         return 0
 
-    # Its steps.
-
     cdef bint shake_hands(self) except -1:
         """Take a step of the handshake; return whether another must follow."""
         cdef uint32_t events
@@ -170,17 +230,15 @@ cdef class ClientSocket(Pollable):
         except ssl.SSLWantWriteError:
             events = EPOLLOUT
         except Exception as error:
-            self.handshake_error = error
             if isinstance(error, OSError):
                 forget_errors()
             else:
                 _log.exception("refusing %s: internal error in the handshake", self.peer.address)
-            self.poller.forget_native(self)
-            self.on_end()
+            self.handshake_ended(error)
             return False
         else:
             self.is_secure = True
-            self.on_end()
+            self.handshake_ended(None)
             return False
         if events != self.events:
             self.poller.change_native(self, events)
@@ -278,6 +336,13 @@ cdef class ClientSocket(Pollable):
     cdef bint wants_output(self) except -1:
         return self.native.wants_output() if self.native is not None else self.protocol.has_output
 
+    cdef bint discard_input(self) except -1:
+        """Discard what has arrived; return whether more is likely."""
+        cdef ssize_t count = recv(self.number, PyByteArray_AS_STRING(RECEIVED), RECEIVE_BYTES, 0)
+        if count == 0 or (count < 0 and errno != EAGAIN and errno != EINTR):
+            self.linger_ended()
+        return count == RECEIVE_BYTES
+
     cdef int choose_events(self) except -1:
         """Have the poller report the events that this connection can act on."""
         cdef uint32_t events = EPOLLOUT if self.wants_write else 0
@@ -290,12 +355,10 @@ cdef class ClientSocket(Pollable):
         return 0
 
     cdef int end(self, bint peer_closed) except -1:
-        """Stop reading and writing; the connection's task does the rest."""
         self.peer_closed = self.peer_closed or peer_closed
         self.stop()
-        self.on_end()
         return 0
 
     cdef int fail(self) except -1:
-        _log.exception("closing the connection from %s: internal error", self.peer.address)
+        self.log_error()
         return self.end(False)

@@ -7,7 +7,6 @@ HTTP.
 """
 
 import ssl
-from collections.abc import Callable
 
 from crewgate._datapath.socket_poller import Pollable, SocketPoller
 from crewgate.server.protocol import WireProtocol
@@ -23,38 +22,54 @@ def reads_as_expected(connection: object) -> bool:
     """
 
 class ClientSocket(Pollable):
-    """The half of a client's connection that does I/O. The caller closes the socket.
+    """The half of a client's connection that does I/O.
 
-    `is_secure` says that the handshake is complete. `handshake_error` is the exception with which it
-    failed. `protocol` is None before `start`, and after `forget_protocol`. `peer_closed` says that
-    the client has closed or reset the connection.
+    `is_secure` says that the handshake is complete. `protocol` is None before `start`, and after
+    `release`. `peer_closed` says that the client has closed or reset the connection, `is_stopped`
+    that `stop` was called. A subclass defines what comes after each step: the socket calls
+    `handshake_ended`, `ended` and `linger_ended`, inside its barrier.
     """
 
     peer: ClientInfo
+    sock: ssl.SSLSocket
     is_secure: bool
-    handshake_error: Exception | None
+    is_stopped: bool
     protocol: WireProtocol | None
     peer_closed: bool
 
-    def __init__(
-        self,
-        sock: ssl.SSLSocket,
-        peer: ClientInfo,
-        poller: SocketPoller,
-        on_end: Callable[[], None],
-    ) -> None:
-        """The socket calls `on_end` when the handshake has ended, and when it stops reading."""
+    def __init__(self, sock: ssl.SSLSocket, peer: ClientInfo, poller: SocketPoller) -> None: ...
     def begin_handshake(self) -> None:
-        """Shake hands in the turns of the poller, until `stop`. Raises OSError."""
+        """Shake hands until it has ended, or until `stop`; then call `handshake_ended`.
+
+        Raises OSError.
+        """
     def start(self, protocol: WireProtocol) -> None:
         """Read and write for `protocol` until `stop`; the handshake is complete. Raises OSError."""
     def stop(self) -> None:
-        """Stop reading and writing, and end the exchanges of the protocol; idempotent."""
-    def forget_protocol(self) -> None:
-        """Forget the protocol after `stop`, since a reference cycle would keep both."""
+        """Stop reading and writing, end the exchanges of the protocol, then call `ended`.
+
+        The socket also stops when the client closes, and when the protocol is `closing` and has
+        written all. If a call of the poller to this socket is under way, `ended` comes after it.
+        """
+    def linger(self) -> None:
+        """Send the end of TLS, then discard input until the client closes; call `linger_ended`.
+
+        Call this after `stop`: the client then reads all that was sent (RFC 9112 §9.6). Raises
+        OSError.
+        """
+    def release(self) -> None:
+        """Close the socket, and forget the protocol, since a reference cycle would keep both."""
+    def log_error(self) -> None:
+        """Log the exception under way, which ends this connection and not the worker."""
     def wake(self) -> None:
         """Have the protocol's output written at the end of this turn."""
     def resume(self) -> None:
         """Read again if the protocol is no longer paused."""
     def unsent_seconds(self) -> float:
         """Return for how long the client has not taken what was written; 0.0 if it took all."""
+    def handshake_ended(self, error: Exception | None) -> None:
+        """Go on after the handshake, or after the error with which it failed."""
+    def ended(self) -> None:
+        """Go on after `stop`. No method of the socket is under way."""
+    def linger_ended(self) -> None:
+        """Go on after `linger`: the client has closed."""

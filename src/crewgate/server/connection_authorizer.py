@@ -4,6 +4,7 @@ The question comes after the handshake and before the first byte of HTTP is read
 an authorizer admits every client that completes the handshake.
 """
 
+from collections.abc import Coroutine
 from typing import Protocol
 
 from crewgate.core.verdict import ConnectionRefusalReason
@@ -20,6 +21,11 @@ class ClosableConnection(Protocol):
         """Close after the requests under way; see `WireProtocol.drain`."""
 
 
+# The peer with its identity; None for a refusal, which is recorded; or a coroutine that returns
+# either of them after a wait. The caller runs it as a task, and bounds the wait.
+Admission = Coroutine[None, None, ClientInfo | None] | ClientInfo | None
+
+
 class ConnectionAuthorizer(Protocol):
     """Decides which clients a listener admits, and can close their connections later."""
 
@@ -29,12 +35,12 @@ class ConnectionAuthorizer(Protocol):
         The client presented `peer.certificate` and did not prove that it holds the key.
         """
 
-    async def admit(self, peer: ClientInfo, connection: ClosableConnection) -> ClientInfo | None:
-        """Return the peer with its identity, or None for a refusal, which is recorded.
+    def admit(self, peer: ClientInfo, connection: ClosableConnection) -> Admission:
+        """Decide about a client.
 
         The handshake has proved `peer.certificate`; it is None if the client presented none. The
-        authorizer may close an admitted connection at any time. This call may wait for an OCSP
-        responder; the caller bounds the wait.
+        authorizer may close an admitted connection at any time. It returns a coroutine only if it
+        has to wait for an OCSP responder.
         """
 
     def leave(self, connection: ClosableConnection) -> None:

@@ -2,25 +2,12 @@
 
 Closing a socket with unread input resets the connection, and a reset destroys what the client has
 not read yet (RFC 9112 §9.6). So the server closes its own direction first, and reads on for a
-moment.
+moment. `ClientSocket.linger` does so for TLS.
 """
-
-import ssl
 
 import trio
 
 from crewgate import limits
-from crewgate.ssl_workarounds import forget_errors
-
-
-async def linger(sock: ssl.SSLSocket) -> None:
-    """Send the end of TLS, then do what `drain` does. The caller closes the descriptor."""
-    try:
-        sock.unwrap()  # sends close_notify, and does not wait for that of the client
-    except (OSError, ValueError):
-        forget_errors()
-    with trio.socket.fromfd(sock.fileno(), sock.family, sock.type) as plain:
-        await drain(plain)
 
 
 async def drain(sock: trio.socket.SocketType) -> None:

@@ -15,7 +15,7 @@ from email.utils import formatdate
 import trio
 
 from crewgate import limits
-from crewgate._datapath.socket_poller import SocketPoller
+from crewgate._datapath.socket_poller import READABLE, SocketPoller
 from crewgate.runtime.ticks import sleep_until_tick
 from crewgate.server.connection import ClientConnection, TakerFactory
 from crewgate.server.connection_authorizer import ClosableConnection, ConnectionAuthorizer
@@ -44,7 +44,8 @@ class Listener:
 
     It is the `ListenerContext` of its connections. `context` may be replaced at any time.
     `connections` are all that are open, `handshaking` those that are not admitted yet, the oldest
-    first. `exhausted_at` is when accept last failed for lack of descriptors or memory (monotonic
+    first. `nursery` runs the tasks of its connections, and has ended before `run` returns.
+    `exhausted_at` is when accept last failed for lack of descriptors or memory (monotonic
     seconds; -inf: never).
     """
 
@@ -74,11 +75,13 @@ class Listener:
             limits.connections_max, limits.connections_per_address_max, self.counters
         )
         self.exhausted_at = -math.inf
+        self.nursery: trio.Nursery
         self.now = 0.0
         self.date = b""
         self._sock = sock
-        self._accepting = trio.CancelScope()
+        self._accept_error: Exception | None = None
         self._is_retiring = False
+        self._accept_ended = trio.Event()
         self._accepted_all = trio.Event()
         self._emptied = trio.Event()
 
@@ -91,18 +94,16 @@ class Listener:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Accept and serve until a drain is complete; report the start once accepting."""
         self._tick()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._sweep)
-            with self._sock:
-                with self._accepting:
-                    task_status.started()
-                    await self._accept(nursery)
-                if self._is_retiring:
-                    self._accept_pending(nursery)
-            self._accepted_all.set()
-            if self.census:
-                await self._emptied.wait()
-            nursery.cancel_scope.cancel()
+        async with trio.open_nursery() as self.nursery:
+            try:
+                self.nursery.start_soon(self._sweep)
+                await self._accept(task_status)
+                if self.census:
+                    await self._emptied.wait()
+            finally:
+                for connection in list(self.connections):
+                    connection.abort()
+            self.nursery.cancel_scope.cancel()
 
     async def retire(self, seconds: float) -> None:
         """Accept no more; let each connection end after its next response, for at most `seconds`.
@@ -111,7 +112,7 @@ class Listener:
         connections that already wait in this socket are still served: closing it would reset them.
         """
         self._is_retiring = True
-        self._accepting.cancel()
+        self._end_accept()
         for connection in list(self.connections):
             connection.drain(urgent=False)
         await self._accepted_all.wait()
@@ -125,7 +126,7 @@ class Listener:
         A client that has just connected gets `limits.drain_first_request_seconds` for its first
         request: it cannot know that this process ends.
         """
-        self._accepting.cancel()
+        self._end_accept()
         with trio.move_on_after(seconds):
             for connection in list(self.connections):
                 connection.drain(urgent=not connection.is_unused)
@@ -148,71 +149,103 @@ class Listener:
         for connection in self.connections:
             connection.drain(urgent=False)
 
-    async def _accept(self, nursery: trio.Nursery) -> None:
-        while True:
-            await trio.lowlevel.wait_readable(self._sock)
+    def closed(self, connection: ClientConnection) -> None:
+        """Forget a connection, which is closed and has no task."""
+        self.connections.discard(connection)
+        self.handshaking.pop(connection, None)
+        if self.authorizer is not None:
+            self.authorizer.leave(connection)
+        self._leave(connection.peer)
+
+    async def _accept(self, task_status: trio.TaskStatus[None]) -> None:
+        """Accept in the turns of the poller until `_end_accept`, then close the socket."""
+        with self._sock:
+            if not self._accept_ended.is_set():
+                self.poller.watch(self._sock.fileno(), self._accept_waiting)
+            try:
+                task_status.started()
+                await self._accept_ended.wait()
+            finally:
+                self.poller.forget(self._sock.fileno())
+            if self._accept_error is not None:
+                raise self._accept_error
+            if self._is_retiring:
+                self._accept_some(limits.backlog)
+        self._accepted_all.set()
+
+    def _end_accept(self) -> None:
+        self.poller.forget(self._sock.fileno())
+        self._accept_ended.set()
+
+    def _accept_waiting(self, _events: int) -> bool:
+        """Accept in a turn; return whether more connections may wait."""
+        try:
+            return self._accept_some(limits.turn_accepts_max)
+        except Exception as error:  # noqa: BLE001 - `_accept` raises it
+            self._accept_error = error
+            self._end_accept()
+            return False
+
+    def _accept_some(self, count: int) -> bool:
+        """Accept at most `count` of the connections that wait; return False if no more wait."""
+        for _ in range(count):
             try:
                 sock, address = self._sock.accept()
             except BlockingIOError:
-                continue  # another process has accepted the connection
+                return False
             except OSError as error:
-                if error.errno not in _EXHAUSTION_ERRORS | _TRANSIENT_ERRORS:
+                if error.errno in _TRANSIENT_ERRORS:
+                    continue
+                if error.errno not in _EXHAUSTION_ERRORS:
                     raise
-                if error.errno in _EXHAUSTION_ERRORS:
-                    self.exhausted_at = trio.current_time()
-                    _log.warning(
-                        "cannot accept on %s port %s: %s; check open-file limit and free memory",
-                        *self.address,
-                        error.strerror,
-                    )
-                    await trio.sleep(limits.accept_pause_seconds)
-                continue
-            self._start(sock, address, nursery)
+                self._pause(error)
+                return False
+            self._start(sock, ClientInfo(address[0], address[1]))
+        return True
 
-    def _accept_pending(self, nursery: trio.Nursery) -> None:
-        for _ in range(limits.backlog):
-            try:
-                self._start(*self._sock.accept(), nursery)
-            except OSError:
-                return
+    def _pause(self, error: OSError) -> None:
+        """Accept no connection for a moment, since there is no descriptor or memory for it."""
+        self.exhausted_at = trio.current_time()
+        _log.warning(
+            "cannot accept on %s port %s: %s; check open-file limit and free memory",
+            *self.address,
+            error.strerror,
+        )
+        if not self._accept_ended.is_set():
+            self.poller.change(self._sock.fileno(), 0)
+            self.nursery.start_soon(self._resume_later)
 
-    def _start(self, sock: socket.socket, address: tuple[str, int], nursery: trio.Nursery) -> None:
-        if self.census.enter(address[0]):
-            self.counters.connections_accepted += 1
-            nursery.start_soon(self._serve, sock, ClientInfo(address[0], address[1]))
-        else:
+    async def _resume_later(self) -> None:
+        await trio.sleep(limits.accept_pause_seconds)
+        if not self._accept_ended.is_set():
+            self.poller.change(self._sock.fileno(), READABLE)
+
+    def _start(self, sock: socket.socket, peer: ClientInfo) -> None:
+        if not self.census.enter(peer.address):
             sock.close()
-
-    async def _serve(self, sock: socket.socket, peer: ClientInfo) -> None:
-        try:
-            await self._serve_counted(sock, peer)
-        finally:
-            self.census.leave(peer.address)
-            if not self.census:
-                self._emptied.set()
-                self._emptied = trio.Event()
-
-    async def _serve_counted(self, sock: socket.socket, peer: ClientInfo) -> None:
+            return
+        self.counters.connections_accepted += 1
         sock.settimeout(0)
         try:
             tls = self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         except OSError:
             sock.close()  # the client disconnected before the first byte
+            self._leave(peer)
             return
         if not isinstance(tls, CertificateCapturingSocket):
             raise TypeError("the TLS context was not made by `server_context`")
         connection = ClientConnection(tls, peer, self)
         self.connections.add(connection)
         self._admit_handshake(connection)
-        if self._accepting.cancel_called:
+        if self._accept_ended.is_set():
             connection.drain(urgent=False)
-        try:
-            await connection.serve()
-        finally:
-            self.connections.discard(connection)
-            self.handshaking.pop(connection, None)
-            if self.authorizer is not None:
-                self.authorizer.leave(connection)
+        connection.open()
+
+    def _leave(self, peer: ClientInfo) -> None:
+        self.census.leave(peer.address)
+        if not self.census:
+            self._emptied.set()
+            self._emptied = trio.Event()
 
     def _admit_handshake(self, connection: ClientConnection) -> None:
         """Add a connection that has yet to shake hands; if there are too many, abort the oldest.

@@ -28,7 +28,7 @@ from crewgate.core.x509 import certificate as certificate_
 from crewgate.core.x509 import ocsp_result
 from crewgate.core.x509.certificate import Certificate, revocable_by
 from crewgate.core.x509.identity_extension import Identity, Role
-from crewgate.server.connection_authorizer import ClosableConnection
+from crewgate.server.connection_authorizer import Admission, ClosableConnection
 from crewgate.server.peer_connections import PeerConnections
 from crewgate.server.request import ClientInfo
 
@@ -93,8 +93,8 @@ class PeerAuthorizer:
             return
         self._record_refusal(peer, reason, _read(peer.certificate), is_proven=False)
 
-    async def admit(self, peer: ClientInfo, connection: ClosableConnection) -> ClientInfo | None:
-        """Return the peer with its identity, or None for a refusal, which is recorded."""
+    def admit(self, peer: ClientInfo, connection: ClosableConnection) -> Admission:
+        """Decide about a client; see `ConnectionAuthorizer`."""
         if peer.certificate is None:
             if not self.rules.is_required:
                 return peer
@@ -109,12 +109,26 @@ class PeerAuthorizer:
         if identity is None:
             self._record_refusal(peer, ConnectionRefusalReason.NO_IDENTITY, leaf)
             return None
+        reason = self._refusal(leaf, identity)
+        if reason is not None:
+            self._record_refusal(peer, reason, leaf, identity)
+            return None
+        if self.rules.ocsp != "off":
+            return self._admit_by_status(peer, connection, leaf, identity)
+        return self._admitted(peer, connection, leaf, identity)
+
+    async def _admit_by_status(
+        self,
+        peer: ClientInfo,
+        connection: ClosableConnection,
+        leaf: Certificate,
+        identity: Identity,
+    ) -> ClientInfo | None:
+        """Ask the OCSP responder, and then decide."""
         key = certificate_key(identity.crew, leaf.serial)
-        reason, status = self._refusal(leaf, identity), None
-        if reason is None and self.rules.ocsp != "off":
-            status = await self._check_status(key, peer.certificate)
-            # Table and rules may have changed during the OCSP check.
-            reason = self._refusal(leaf, identity) or self._status_refusal(status)
+        status = await self._check_status(key, peer.certificate or b"")
+        # Table and rules may have changed during the OCSP check.
+        reason = self._refusal(leaf, identity) or self._status_refusal(status)
         doubt = status.flaw.value if isinstance(status, ocsp_result.UndeterminedStatus) else ""
         if reason is not None:
             self._record_refusal(peer, reason, leaf, identity, doubt=doubt)
@@ -123,6 +137,15 @@ class PeerAuthorizer:
             stale = ConnectionRefusalReason.STALE
             listener = self.rules.listener
             self._sink.write(_record(listener, peer, "admitted", stale, leaf, identity, doubt))
+        return self._admitted(peer, connection, leaf, identity)
+
+    def _admitted(
+        self,
+        peer: ClientInfo,
+        connection: ClosableConnection,
+        leaf: Certificate,
+        identity: Identity,
+    ) -> ClientInfo:
         known = msgspec.structs.replace(
             peer,
             identity=identity,
@@ -132,6 +155,7 @@ class PeerAuthorizer:
             issued=leaf.issued,
             not_after=leaf.not_after,
         )
+        key = certificate_key(identity.crew, leaf.serial)
         self._peer_connections.enter(key, connection, known)
         return known
 

@@ -99,7 +99,7 @@ class Attack:
         sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 4096)
         port = sock.getsockname()[1]
         (other_end,) = [one for one in self.edge.listener.connections if one.peer.port == port]
-        other_end._sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, 4096)
+        other_end.sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, 4096)
         while other_end.protocol is None:  # its handshake ends after the client's
             await trio.lowlevel.checkpoint()
         self.protocol = other_end.protocol

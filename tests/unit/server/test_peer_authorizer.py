@@ -15,6 +15,7 @@ from crewgate.core.audit.records import ConnectionRecord
 from crewgate.core.ids import certificate_key
 from crewgate.core.verdict import ConnectionRefusalReason
 from crewgate.core.x509.identity_extension import Role
+from crewgate.server.connection_authorizer import Admission
 from crewgate.server.peer_authorizer import PeerAuthorizer, PeerRules, disconnect_record
 from crewgate.server.peer_connections import PeerConnections
 from crewgate.server.request import ClientInfo
@@ -71,7 +72,7 @@ class Door:
     async def admit(
         self, issued: CertificateAndKey | None, guest: Guest | None = None
     ) -> ClientInfo | None:
-        return await self.doorman.admit(_peer(issued), guest or Guest())
+        return without_wait(self.doorman.admit(_peer(issued), guest or Guest()))
 
     async def why(self, issued: CertificateAndKey | None) -> str:
         """The reason of the refusal."""
@@ -80,6 +81,12 @@ class Door:
         (record,) = self.sink.records
         assert (record.verdict, record.listener, record.peer) == ("refused", "crews", "::/48")
         return record.reason
+
+
+def without_wait(admission: Admission) -> ClientInfo | None:
+    """What the authorizer decided. Without OCSP it decides at once, so that no task is needed."""
+    assert admission is None or isinstance(admission, ClientInfo)
+    return admission
 
 
 def _peer(issued: CertificateAndKey | None) -> ClientInfo:
@@ -139,7 +146,10 @@ async def test_no_certificate_where_one_is_optional_or_has_just_become_required(
 async def test_what_is_no_certificate_is_refused() -> None:
     """OpenSSL would not have let it through; we do not count on it."""
     door = Door()
-    assert await door.doorman.admit(ClientInfo("::1", certificate=b"nonsense"), Guest()) is None
+    assert (
+        without_wait(door.doorman.admit(ClientInfo("::1", certificate=b"nonsense"), Guest()))
+        is None
+    )
     assert door.sink.records[0].reason == "certificate-invalid"
 
 
@@ -180,7 +190,7 @@ async def test_other_rules_end_whom_they_do_not_admit() -> None:
     await door.admit(_leaf(identity=forged_certificates.bd(crew="finance")), goes)
     other = PeerRules("other", is_required=True, crews=("finance",))
     neighbour = PeerAuthorizer(other, door.guests, lambda: door.table, door.sink)
-    await neighbour.admit(_peer(_leaf(identity=forged_certificates.bd(crew="finance"))), elsewhere)
+    neighbour.admit(_peer(_leaf(identity=forged_certificates.bd(crew="finance"))), elsewhere)
     door.doorman.change(PeerRules("crews", is_required=True, crews=("bd",)))
     assert [guest.done for guest in (stays, goes, elsewhere)] == ["", "aborted", ""]
     (record,) = door.sink.records

@@ -21,6 +21,7 @@ from crewgate.core.x509.ocsp_result import (
     UndeterminedStatus,
     UnknownStatus,
 )
+from crewgate.server.connection_authorizer import Admission
 from crewgate.server.peer_authorizer import PeerAuthorizer, PeerRules
 from crewgate.server.peer_connections import PeerConnections
 from crewgate.server.request import ClientInfo
@@ -67,6 +68,13 @@ class Guest:
         raise AssertionError("nor this")
 
 
+async def decision(admission: Admission) -> ClientInfo | None:
+    """What the authorizer decides, after a wait if it has one."""
+    if admission is None or isinstance(admission, ClientInfo):
+        return admission
+    return await admission
+
+
 class Scene:
     """A doorman, and an issuer whose word is `status`; `meanwhile` happens as it is asked."""
 
@@ -85,7 +93,7 @@ class Scene:
 
     async def come(self) -> ClientInfo | None:
         peer = msgspec.structs.replace(ClientInfo("192.0.2.7", 4711), certificate=LEAF)
-        return await self.doorman.admit(peer, Guest())
+        return await decision(self.doorman.admit(peer, Guest()))
 
     def told(self) -> list[tuple[str, str, str]]:
         return [(each.verdict, each.reason, each.doubt) for each in self.sink.records]
@@ -181,5 +189,5 @@ async def test_a_doorman_who_was_given_nobody_to_ask_is_in_doubt() -> None:
     scene = Scene("required")
     doorman = PeerAuthorizer(scene.doorman.rules, scene.guests, lambda: scene.table, scene.sink)
     peer = msgspec.structs.replace(ClientInfo("192.0.2.7", 4711), certificate=LEAF)
-    assert await doorman.admit(peer, Guest()) is None
+    assert await decision(doorman.admit(peer, Guest())) is None
     assert scene.told() == [("refused", "revocation-unavailable", "responder-unreachable")]
