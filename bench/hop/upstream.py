@@ -1,13 +1,15 @@
 """`python -m bench.hop.upstream PORT [NICENESS]`: the tool server of tools.py, over HTTP/1.1.
 
 It is as cheap as asyncio allows, so that it is not what is measured; it judges nothing. At one of
-its paths it is an MCP server (mcp_server.py). It ends when its standard input does.
+its paths it is an MCP server (mcp_server.py), and a request for `CLOSE` closes all connections. It
+ends when its standard input does.
 """
 
 import asyncio
 import os
 import sys
 from collections.abc import Iterator
+from typing import ClassVar
 
 import httptools
 
@@ -20,6 +22,7 @@ PIECES = 16  # of a streamed answer
 HUGE_PIECE = b"z" * 65_536
 HUGE_PIECES = 256
 SMALL = b"GET /page "
+CLOSE = b"/close"
 END = b"\r\n\r\n"
 
 
@@ -55,6 +58,8 @@ def pieces(path: bytes) -> Iterator[bytes]:
 class Answering(asyncio.Protocol):
     """One connection; gateways send the next request when they have the answer."""
 
+    opened: ClassVar[set["Answering"]] = set()
+
     def __init__(self) -> None:
         self.transport = asyncio.Transport()
         self.parser: httptools.HttpRequestParser | None = None
@@ -67,6 +72,12 @@ class Answering(asyncio.Protocol):
         """Keep what answers are written to."""
         if isinstance(transport, asyncio.Transport):
             self.transport = transport
+        self.opened.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Forget the connection."""
+        del error
+        self.opened.discard(self)
 
     def data_received(self, data: bytes) -> None:
         """A whole small request is answered unparsed: that is what most loads send."""
@@ -92,6 +103,10 @@ class Answering(asyncio.Protocol):
         parser, self.parser = self.parser, None
         if self.target == mcp_server.PATH and parser is not None:
             self.transport.write(mcp_server.response(parser.get_method(), self.body))
+            return
+        if self.target == CLOSE:
+            for connection in self.opened:
+                connection.transport.close()
             return
         self.rest = pieces(self.target)
         self.write_on()

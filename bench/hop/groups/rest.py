@@ -1,9 +1,12 @@
-"""The first requests after a rest, on new connections and on connections that stayed open.
+"""The first requests after a rest: on new connections, and on connections that stayed open.
+
+In a third case, the tool server has closed its connections, so the gateway opens them again.
 
 A gateway that gives credit back or closes connections while it rests has to get them again, and
 these requests wait. All of them are sent at once. Nothing else runs during the rest.
 """
 
+import socket
 import time
 from functools import partial
 from pathlib import Path
@@ -15,11 +18,14 @@ from bench.hop.groups.beside_envoy import P99_MAX, over
 from bench.hop.groups.group import Group, Results
 from bench.hop.load import Load, Shape, bearer, h2load, logged, result, start, statuses
 from bench.hop.tools import PAGE
+from bench.hop.upstream import CLOSE
 from bench.report import Goal
 
 SHAPE = Shape(16, 8)
 REQUESTS = SHAPE.connections * SHAPE.streams
 NEW, KEPT = (f"first {REQUESTS}, {kind} connections" for kind in ("new", "open"))
+CLOSED = f"{NEW}, server closed its own"
+CLOSE_SECONDS = 10  # only a hang gets there
 
 
 def new_connections(arena: Arena, gateway: Gateway, requests: int) -> Sample:
@@ -27,9 +33,25 @@ def new_connections(arena: Arena, gateway: Gateway, requests: int) -> Sample:
     del requests  # a start has as many as there are streams
     load = Load(SHAPE, PAGE.path, bearer(arena.tokens.tool))
     warm(arena, gateway, load)
+    return after_rest(arena, gateway, load)
+
+
+def after_rest(arena: Arena, gateway: Gateway, load: Load) -> Sample:
+    """Rest, connect, and return the times of the requests."""
     time.sleep(arena.rest_seconds)
     words = h2load(gateway.port, load, REQUESTS, arena.log)
     return checked(gateway, result(words, arena.log.read_text("ascii"), REQUESTS, SHAPE), words)
+
+
+def closed_connections(arena: Arena, gateway: Gateway, requests: int) -> Sample:
+    """Return the times of the same on new connections; the gateway has none to the tool server."""
+    del requests
+    load = Load(SHAPE, PAGE.path, bearer(arena.tokens.tool))
+    warm(arena, gateway, load)
+    with socket.create_connection(("127.0.0.1", arena.servers.tools), CLOSE_SECONDS) as sock:
+        sock.sendall(b"GET %b HTTP/1.1\r\nhost: tools\r\n\r\n" % CLOSE)
+        sock.recv(1)  # returns when the server has closed this connection too
+    return after_rest(arena, gateway, load)
 
 
 def warm(arena: Arena, gateway: Gateway, load: Load) -> None:
@@ -67,8 +89,8 @@ def checked(gateway: Gateway, sample: Sample | None, words: str) -> Sample:
 
 
 def measure(arena: Arena) -> list[Measured]:
-    """Both kinds of connections, all gateways."""
-    kinds = {NEW: new_connections, KEPT: open_connections}
+    """All kinds of connections, all gateways."""
+    kinds = {NEW: new_connections, KEPT: open_connections, CLOSED: closed_connections}
     cases = [
         Case(Measured(title, gateway.name), partial(take, arena, gateway))
         for title, take in kinds.items()
@@ -81,7 +103,7 @@ def goals(results: Results) -> list[Goal]:
     """No longer p99 than Envoy's."""
     return [
         Goal(f"p99 over Envoy's after a rest, {case}", P99_MAX, ratio, "×")
-        for case in (NEW, KEPT)
+        for case in (NEW, KEPT, CLOSED)
         if (ratio := over(results, case, ENVOY, P99)) is not None
     ]
 
