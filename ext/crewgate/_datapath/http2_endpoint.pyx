@@ -15,7 +15,9 @@ from cpython.bytes cimport PyBytes_Check, PyBytes_GET_SIZE
 from libc.stdlib cimport free, malloc
 
 from crewgate._datapath.http2_callbacks cimport borrowed, new_callbacks
-from crewgate._datapath.http2_session cimport HTTP2Session, Stream
+from crewgate._datapath.http2_session cimport (
+    HTTP2Session, Stream, session_calloc, session_free, session_malloc, session_realloc,
+)
 from crewgate._datapath.in_flight cimport InFlightCall
 from crewgate._datapath.nghttp2_library cimport *
 
@@ -48,15 +50,20 @@ cdef class HTTP2Endpoint(HTTP2Session):
         self.settings_max = configuration.max_settings
         self.head_size_max = configuration.max_inbound_header_list_size
         self.head_fields_max = configuration.max_inbound_header_count
+        cdef nghttp2_mem memory  # nghttp2 copies it
+        memory.mem_user_data = <void *>&self.memory
+        memory.malloc, memory.free = session_malloc, session_free
+        memory.calloc, memory.realloc = session_calloc, session_realloc
         cdef nghttp2_option *option = options_of(configuration)
         self.is_client = is_client
         if is_client:
             code = nghttp2.session_client_new3(
-                &self.session, callbacks, <void *>self, option, NULL)
+                &self.session, callbacks, <void *>self, option, &memory)
         else:
             code = nghttp2.session_server_new3(
-                &self.session, callbacks, <void *>self, option, NULL)
+                &self.session, callbacks, <void *>self, option, &memory)
         nghttp2.option_del(option)
+        self.memory.is_made = True
         if code < 0:
             raise error_of(code)
         return 0

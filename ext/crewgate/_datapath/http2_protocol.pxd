@@ -33,6 +33,7 @@ cdef class HTTP2Protocol(NativeWireProtocol):
     cdef readonly ConnectionUsageLimit usage
     cdef public object shutdown             # GracefulShutdown; None before a drain begins
     cdef bint is_choked, was_active
+    cdef bint is_resting                    # its engine has given memory back
     cdef double last_active                 # seconds on the clock of `host`
     cdef bytes known_date
     # Bytes read that are not of a body, since the last output or an empty queue.

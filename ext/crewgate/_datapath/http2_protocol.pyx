@@ -169,7 +169,10 @@ cdef class HTTP2Protocol(NativeWireProtocol):
         if not self.closing and self.shutdown is not None and self.shutdown.advance(now):
             self.wake()
         if self.was_active or not self.has_no_stream():
-            self.was_active, self.last_active = False, now
+            self.was_active = self.is_resting = False
+            self.last_active = now
+        elif not self.is_resting:
+            self.is_resting = self.engine is not None and self.engine.rest()
         if self.has_no_stream():
             return self.drain_if_idle(now - self.last_active)
         self.sweep_owned(now)

@@ -52,8 +52,20 @@ cdef class Stream:
     cdef void discard(self)
 
 
+cdef extern from "session_memory.h" nogil:
+    ctypedef struct session_memory:
+        bint is_made
+
+    void *session_malloc(size_t size, void *memory)
+    void session_free(void *block, void *memory)
+    void *session_calloc(size_t count, size_t size, void *memory)
+    void *session_realloc(void *block, size_t size, void *memory)
+    void session_give_back(session_memory *memory)
+
+
 cdef class HTTP2Session:
     cdef nghttp2_session *session  # NULL once it is unusable
+    cdef session_memory memory  # of `session`
     cdef dict streams  # by number
     cdef dict unacknowledged  # bytes of streams that are over, by number
     cdef readonly size_t owned_count  # streams with an owner

@@ -272,6 +272,16 @@ cdef class HTTP2Session:
             self.owned_count -= 1
         return 0
 
+    def rest(self):
+        if self.session == NULL or self.wants_write():
+            return False
+        session_give_back(&self.memory)
+        if self.queue_first == self.queue_end:
+            free(self.queue)
+            self.queue = NULL
+            self.queue_capacity = 0
+        return True
+
     # State, as ngh2 keeps it.
 
     cdef Stream stream_of(self, int32_t number):

@@ -41,3 +41,8 @@ class HTTP2Endpoint:
         """Set the window of the connection, not that of a stream."""
 
     def terminate_connection(self, error_code: int = 0) -> None: ...
+    def rest(self) -> bool:
+        """Give back the memory that only a busy connection needs; return False if it has output.
+
+        That is up to 20 KiB. The connection takes it again when it needs it.
+        """

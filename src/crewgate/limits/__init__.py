@@ -159,7 +159,7 @@ audit_refusal_seconds = 60.0  # a line a minute for each network: at most 90 MB 
 audit_refusal_keys_max = 256  # networks with a line of their own each interval; the rest share one
 
 # Connections of one worker (server/).
-connections_max = 20_000  # of one listener in one worker; an idle one takes some 60 KiB
+connections_max = 20_000  # of one listener in one worker; an idle one takes some 35 KiB
 connections_min = 256  # `connections_max`, if descriptors are few; with fewer, it must not start
 connections_per_address_max = 8_000  # a crew behind one NAT, and never all of `connections_max`
 backlog = 1024  # connections that wait for accept; the kernel lowers it to somaxconn

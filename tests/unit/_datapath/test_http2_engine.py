@@ -1,5 +1,6 @@
 """The native engine of HTTP/2 does what ngh2's does: the same events, bytes and exceptions."""
 
+from pathlib import Path
 from typing import Any
 
 import ngh2
@@ -218,6 +219,12 @@ def state(engine: Any) -> list[object]:
     ]
 
 
+def resident_bytes() -> int:
+    """Return the memory of this process that the kernel has given it."""
+    words = Path("/proc/self/smaps_rollup").read_text().split()
+    return int(words[words.index("Rss:") + 1]) * 1024
+
+
 def engines() -> tuple[Any, Any]:
     """Ours, and ngh2's. Their streams end in the order of a hash, whose seed is the same here."""
     with pytest.MonkeyPatch.context() as patch:
@@ -256,6 +263,26 @@ def test_both_engines_do_the_same(
             step, pending = ("receive_data", pending[:cut]), pending[cut:]
         assert act(ours, step) == act(theirs, step), step
         assert state(ours) == state(theirs), step
+        ours.rest()  # changes nothing that can be seen
+
+
+def test_an_engine_at_rest_gives_memory_back() -> None:
+    """Each has sent a body of a whole frame. Without output, their frame buffers go back."""
+    client = Client()
+    window = frame(SETTINGS_FRAME, 0, 0, b"\0\4" + (2**20).to_bytes(4, "big"))
+    request = client.head(1, END_STREAM, [0], 1, 0)
+    made = [HTTP2Engine(CONFIGURATION) for _ in range(200)]
+    for engine in made:
+        engine.initiate_connection(SETTINGS)
+        engine.receive_data(MAGIC + window + request)
+        engine.events()
+        engine.send_response(1, ANSWERS[0])
+        engine.send_data(1, bytes(16_384), end_stream=True)
+        assert not engine.rest()
+        assert len(engine.data_to_send()) > 16_384
+    before = resident_bytes()
+    assert all(engine.rest() for engine in made)
+    assert before - resident_bytes() > 200 * 12_288
 
 
 @pytest.mark.parametrize(
