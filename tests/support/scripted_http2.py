@@ -98,14 +98,15 @@ def _pieces(answer: Iterable[bytes | Piece]) -> Iterable[Piece]:
     return answer  # type: ignore[return-value]
 
 
+def named(field: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """A field that was decoded; "!" ends its name if no table may keep it."""
+    mark = b"!" if isinstance(field, NeverIndexedHeaderTuple) else b""
+    return bytes(field[0]) + mark, bytes(field[1])
+
+
 def _text(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """The fields of a request, one a line; a name that no table may keep ends with "!"."""
-    lines = [
-        b"%b%b: %b\r\n" % (name, b"!" if isinstance(field, NeverIndexedHeaderTuple) else b"", value)
-        for field in fields
-        for name, value in (field,)
-    ]
-    return b"".join(lines) + b"\r\n"
+    """The fields of a request, one a line."""
+    return b"".join([b"%b: %b\r\n" % named(field) for field in fields]) + b"\r\n"
 
 
 def frames_of(answer: Sequence[bytes]) -> list[Piece]:

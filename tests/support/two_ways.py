@@ -15,7 +15,7 @@ from hpack import Decoder
 from http2_frames import ACKNOWLEDGED, Fields, Frames, head
 from hyperframe.frame import DataFrame, HeadersFrame, RstStreamFrame, WindowUpdateFrame
 from msgspec import structs
-from scripted_http2 import Piece
+from scripted_http2 import Piece, named
 
 from crewgate.config import Config
 
@@ -162,7 +162,7 @@ class Way:
                 return blocks, body, frame.error_code
             if type(frame) is HeadersFrame:
                 block = self._decoder.decode(frame.data, raw=True)
-                blocks.append([(bytes(n), bytes(v)) for n, v in block if n != b"date"])
+                blocks.append([named(each) for each in block if each[0] != b"date"])
             elif type(frame) is DataFrame:
                 body += frame.data
                 await self._widen(number, len(frame.data))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from gated_gateway import GatedGateway
+from hpack import NeverIndexedHeaderTuple
 from http2_frames import head
 from hyperframe.frame import (
     DataFrame,
@@ -235,6 +236,12 @@ async def test_usual_requests(tmp_path: Path) -> None:
             assert len(found.requests) == 1, name
         _, is_straight = await _both(ways, "te", fields=[TE])
         assert not is_straight
+        secret = NeverIndexedHeaderTuple(b"x-secret", b"1")
+        answer = _with(_head(secret), _data(b"body", ends=True))
+        found, is_straight = await _both(ways, "secret", fields=[secret], answer=(answer,))
+        assert is_straight
+        assert b"\r\nx-secret!: 1\r\n" in found.requests[0]
+        assert (b"x-secret!", b"1") in found.blocks[0]
         for body in (Body((b"que", b"", b"ry")), Body(), Body((b"z" * 15_000,))):
             for line in (POST, (b"PUT", b"/notes")):
                 found, is_straight = await _both(ways, "body", line=line, body=body)
@@ -328,9 +335,11 @@ async def test_calls_that_share_a_connection(tmp_path: Path) -> None:
 
             assert await _statuses(way, 6, shrink) == [b"200"] * 6
             assert await _statuses(way, 1, _answers) == [b"200"]
+            heads = await way.ask_together(_request(way, GET), 7)  # one after the other
+            assert [dict(fields)[b":status"] for fields in heads] == [b"200"] * 7
             assert host.outstanding == 0
         done, given_up = ways[0].counts
-        assert (done, given_up) == (1 + 9 + 3 + 1 + 6 + 1, 2 + 3)
+        assert (done, given_up) == (1 + 9 + 3 + 1 + 6 + 1 + 7, 2 + 3)
 
 
 async def test_a_server_that_takes_a_body_slowly(tmp_path: Path) -> None:
