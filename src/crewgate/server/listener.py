@@ -263,11 +263,15 @@ class Listener:
     async def _sweep(self) -> None:
         while True:
             self._tick()
-            for number, connection in enumerate(list(self.connections), 1):
-                connection.sweep(self.now)
-                if not number % limits.sweep_connections:
-                    await trio.lowlevel.checkpoint()
+            await self._sweep_connections()
             await sleep_until_tick(limits.sweep_seconds)
+
+    async def _sweep_connections(self) -> None:
+        """Sweep all connections, and keep none of them until the next time."""
+        for number, connection in enumerate(list(self.connections), 1):
+            connection.sweep(self.now)
+            if not number % limits.sweep_connections:
+                await trio.lowlevel.checkpoint()
 
     def _tick(self) -> None:
         self.now = trio.current_time()
