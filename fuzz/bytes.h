@@ -1,4 +1,4 @@
-/* A fuzzer's input taken apart: whatever is asked of it, it gives; what is over is zeros. */
+/* Takes the input of a fuzzer apart. After its end it gives zeros. */
 #ifndef CREWGATE_FUZZ_BYTES_H
 #define CREWGATE_FUZZ_BYTES_H
 
@@ -19,7 +19,7 @@ static inline uint64_t take(input *in, size_t bytes) {
   return value;
 }
 
-/* CallFields must hold whatever the input is; ends the process with where it does not. */
+/* End the process and print the place, if a condition that holds for every input does not hold. */
 #define REQUIRE(condition)                                                        \
   do {                                                                            \
     if (!(condition)) {                                                           \

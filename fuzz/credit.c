@@ -62,7 +62,7 @@ static void lease(uint64_t operation, uint64_t record, uint64_t amount) {
     book[record].given_back += taken;
   } else {
     cg_begin_draw(branch, amount);
-    cg_refuse(&s.t, branch, amount % 3, amount, 0, amount);
+    cg_refuse(&s.t, branch, amount % 3, amount, 0, amount, 0);
     REQUIRE(!(cg_get(&branch->available) & CG_PENDING));
   }
 }

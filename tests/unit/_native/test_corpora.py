@@ -1,11 +1,16 @@
 """What the fuzzers found worth keeping is played through the real build, each input once."""
 
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import fuzz_replay
 import pytest
 
-CORPUS = Path(__file__).parents[3] / "fuzz" / "corpus"
+ROOT = Path(__file__).parents[3]
+CORPUS = ROOT / "fuzz" / "corpus"
+COMPILER = os.environ.get("CC", "cc").split()
 PLAYED = {
     "answer": fuzz_replay.answer,
     "base64url": fuzz_replay.base64url,
@@ -34,6 +39,19 @@ def test_a_damaged_table_is_read_or_refused(tmp_path: Path) -> None:
     """Whatever was written into it."""
     for path in sorted((CORPUS / "table").iterdir()):
         fuzz_replay.table(path.read_bytes(), tmp_path)
+
+
+def test_every_target_compiles() -> None:
+    """With any compiler: only `make fuzz` links the targets, and needs clang."""
+    if shutil.which(COMPILER[0]) is None:
+        pytest.skip(f"no C compiler {COMPILER[0]!r}; set CC")
+    folders = [CORPUS.parent, *(ROOT / "ext" / "crewgate").glob("_*/")]
+    flags = ["-std=gnu11", "-fsyntax-only", *[f"-I{folder}" for folder in folders]]
+    sources = sorted(CORPUS.parent.glob("*.c"))
+    done = subprocess.run(
+        [*COMPILER, *flags, *sources], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_every_target_has_inputs_and_is_played() -> None:
