@@ -1,4 +1,8 @@
-"""The table in C: threads (`stress.c`), processes stopped anywhere (`resumed.c`), `looks.c`."""
+"""Memory that processes share, in C, mostly under ThreadSanitizer.
+
+The table: threads (`stress.c`), processes stopped anywhere (`resumed.c`), `looks.c`. The metrics:
+`metrics_stress.c`. All other native memory is used only with the GIL.
+"""
 
 import os
 import re
@@ -37,22 +41,23 @@ def run(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def program(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """The stress program; skips where there is no compiler, or none with ThreadSanitizer."""
+    """A stress program; skips where there is no compiler, or none with ThreadSanitizer."""
     if shutil.which(COMPILER[0]) is None:
         pytest.skip(f"no C compiler {COMPILER[0]!r}; set CC")
-    flags = TSAN if request.param == "tsan" else []
+    name, kind = request.param.split()
+    flags = TSAN if kind == "tsan" else []
     empty, nothing = tmp_path / "empty.c", tmp_path / "empty"
     empty.write_text("int main(void) { return 0; }\n")
     if flags and build(empty, nothing, *flags).returncode:
         pytest.skip(f"{COMPILER[0]} makes no programs with ThreadSanitizer")
     if flags and run(nothing).returncode:
         pytest.skip("no program with ThreadSanitizer runs here")
-    built = build(SOURCES / "stress.c", tmp_path / "stress", *flags)
+    built = build(SOURCES / f"{name}.c", tmp_path / name, *flags)
     assert built.returncode == 0, built.stderr
-    return tmp_path / "stress"
+    return tmp_path / name
 
 
-@pytest.mark.parametrize("program", ["tsan", "fast"], indirect=True)
+@pytest.mark.parametrize("program", ["stress tsan", "stress fast"], indirect=True)
 def test_nothing_is_missed_and_nothing_is_lost(program: Path) -> None:
     """No live revocation and no live branch is missed, spenders' sums equal the table's, no race.
 
@@ -62,6 +67,16 @@ def test_nothing_is_missed_and_nothing_is_lost(program: Path) -> None:
     assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout + ended.stderr
     done = dict(re.findall(r"(\w+) (\d+)", ended.stdout))
     assert set(done) == {"turns", "lookups", "calls", "moves", "retired"}
+    assert all(int(count) > 0 for count in done.values())
+
+
+@pytest.mark.parametrize("program", ["metrics_stress tsan", "metrics_stress fast"], indirect=True)
+def test_a_scrape_sees_whole_metrics(program: Path) -> None:
+    """Each entry and each exemplar is whole, and no counter goes back, while a worker counts."""
+    ended = run(program, "1")
+    assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout + ended.stderr
+    done = dict(re.findall(r"(\w+) (\d+)", ended.stdout))
+    assert set(done) == {"series", "calls", "looks", "exemplars"}
     assert all(int(count) > 0 for count in done.values())
 
 
