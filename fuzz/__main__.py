@@ -3,6 +3,8 @@
 Each target is a C file beside this one; its kept inputs stand in `corpus/`, which a test of the
 suite also plays through the real build. Needs clang and its runtime (Debian: clang and
 libclang-rt-*-dev). What breaks a target stays in build/fuzz, with the command that shows it again.
+
+The target `straightness` is a program of its own, straightness.py: it compares two gateways.
 """
 
 import argparse
@@ -15,7 +17,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 HEADERS = [HERE.parent / "ext" / "crewgate" / folder for folder in ("_native", "_datapath")]
 BUILD = HERE.parent / "build" / "fuzz"
-TARGETS = sorted(source.stem for source in HERE.glob("*.c"))
+STRAIGHTNESS = "straightness"
+TARGETS = [*sorted(source.stem for source in HERE.glob("*.c")), STRAIGHTNESS]
 COMPILERS = ("clang", *(f"clang-{version}" for version in range(22, 13, -1)))
 FLAGS = ["-std=gnu11", "-g", "-O1", "-Wall", "-Wextra", "-Werror"]
 FLAGS += ["-Wno-unused-function", "-Wno-unused-parameter"]  # headers of inline functions
@@ -46,6 +49,9 @@ def build(target: str) -> Path:
 
 def fuzz(target: str, seconds: int) -> bool:
     """Run a target, beginning with what is kept and what earlier runs found. Whether it held."""
+    if target == STRAIGHTNESS:
+        command = [sys.executable, str(HERE / "straightness.py"), f"--seconds={seconds}"]
+        return not subprocess.run(command, check=False).returncode
     program, found = build(target), BUILD / target / "corpus"
     found.mkdir(exist_ok=True)
     kept = HERE / "corpus" / target
@@ -66,6 +72,10 @@ def keep(target: str) -> None:
 
     Of all lengths, as far as there is room.
     """
+    if target == STRAIGHTNESS:
+        command = [sys.executable, str(HERE / "straightness.py"), "--seconds=0", "--keep"]
+        subprocess.run(command, check=True)
+        return
     program, kept = build(target), HERE / "corpus" / target
     least = BUILD / target / "least"
     shutil.rmtree(least, ignore_errors=True)

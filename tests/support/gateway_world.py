@@ -1,5 +1,6 @@
 """A gateway over real sockets, with a judge, a sink and permits that tests can look into."""
 
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from tls_listener import Edge, running_edge
 from crewgate import limits
 from crewgate._datapath.in_flight import InFlightCalls
 from crewgate._datapath.socket_poller import SocketPoller
+from crewgate._native.metrics import SHARD_BYTES, CallBatch, MetricsShard
 from crewgate.config import (
     A2AConfig,
     A2AMethodConfig,
@@ -49,6 +51,7 @@ from crewgate.gateway.call.gateway import Gateway
 from crewgate.gateway.call.undecided_call import ListenerPolicy
 from crewgate.gateway.routes import build
 from crewgate.ipc.attach_messages import CreditDrawn
+from crewgate.metrics.exposition import Exposition
 from crewgate.metrics.families import UNRECORDED
 from crewgate.metrics.process_metrics import ProcessMetrics
 from crewgate.upstream.connector import Connector
@@ -222,9 +225,10 @@ class FakeRelief:
 
 
 class FakeSink:
-    """Keeps the records."""
+    """Keeps the records, and counts their calls in a shard."""
 
-    def __init__(self) -> None:
+    def __init__(self, shard: MetricsShard | None = None) -> None:
+        self.shard = shard
         self.records: list = []
         self.counts: list[tuple[str, Reason, str]] = []
         self.is_ready = True
@@ -235,8 +239,11 @@ class FakeSink:
     def write(self, record: object) -> None:
         self.records.append(record)
 
-    def write_lines(self, lines: Sequence[bytes], calls: object = None) -> None:
+    def write_lines(self, lines: Sequence[bytes], calls: CallBatch | None = None) -> None:
         self.records.extend(map(decode, lines))
+        if self.shard is not None and calls is not None:
+            self.shard.begin(calls, 0)
+            self.shard.commit()
 
     def count(self, listener: str, reason: Reason, network: str) -> None:
         self.counts.append((listener, reason, network))
@@ -331,6 +338,7 @@ class World:
         sink: FakeSink,
         live: InFlightCalls,
         metrics: ProcessMetrics,
+        exposition: Exposition,
     ) -> None:
         self.edge = edge
         self.gateway = gateway
@@ -338,6 +346,7 @@ class World:
         self.sink = sink
         self.live = live
         self.metrics = metrics
+        self.exposition = exposition
         self.pins = gateway._services.pins
 
     def unrecorded(self, reason: str) -> int:
@@ -360,6 +369,15 @@ class World:
             await trio.lowlevel.checkpoint()
 
 
+def shared_metrics() -> tuple[ProcessMetrics, Exposition]:
+    """The metrics of a worker, and what a scrape of them shows."""
+    descriptor = os.memfd_create("metrics")
+    os.truncate(descriptor, SHARD_BYTES)
+    made = ProcessMetrics(MetricsShard(descriptor, 0)), Exposition(descriptor)
+    os.close(descriptor)
+    return made
+
+
 @asynccontextmanager
 async def running_gateway(
     script: Script,
@@ -378,11 +396,11 @@ async def running_gateway(
         resolver = Resolver()
         upstream = config.upstreams[0]
         pool = UpstreamPool(upstream, Connector(upstream, poller, None), resolver)
-        judge, sink = FakeJudge(), FakeSink()
+        metrics, exposition = shared_metrics()
+        judge, sink = FakeJudge(), FakeSink(metrics.shard)
         live = InFlightCalls(int(limits.reservation_seconds_max * 1e9))
         errands = BackgroundTasks(limits.credit_wait_seconds, lambda *_: None)
         site = build(config, {"tools": pool}, sealer=SEALER)
-        metrics = ProcessMetrics.unshared()
         services = CallServices(judge, live, sink, poller, errands, metrics=metrics)
         gateway = Gateway(door or ListenerPolicy("agents"), site, services)
         taker = gateway.straight.client if straight else None
@@ -393,7 +411,7 @@ async def running_gateway(
             own.start_soon(resolver.run)
             own.start_soon(pool.run)
             own.start_soon(errands.run)
-            yield World(edge, gateway, judge, sink, live, metrics)
+            yield World(edge, gateway, judge, sink, live, metrics, exposition)
             own.cancel_scope.cancel()
 
 

@@ -3,17 +3,23 @@
 import re
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import trio
 from gated_gateway import GatedGateway, gated_gateway
 from hpack import Decoder
 from http2_frames import ACKNOWLEDGED, Fields, Frames, head
-from hyperframe.frame import DataFrame, HeadersFrame, RstStreamFrame, WindowUpdateFrame
+from hyperframe.frame import (
+    DataFrame,
+    HeadersFrame,
+    PingFrame,
+    RstStreamFrame,
+    WindowUpdateFrame,
+)
 from msgspec import structs
 from scripted_http2 import Piece, named
 
@@ -22,6 +28,9 @@ from crewgate.config import Config
 _UUID = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TRACE = re.compile(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _CREDIT_MICRO = 1_000_000
+_LAST = b"the end."  # of a PING, whose answer is the last frame after a reset
+# What only one way counts, or what measures a time.
+_UNLIKE = re.compile(r"#|crewgate_straight_|\w+_(?:bucket|sum)[{ ]")
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -38,6 +47,25 @@ class Seen(NamedTuple):
     records: list[dict[str, object]]
 
 
+class Framing(Protocol):
+    """How a request is framed, and cut as `Body` says.
+
+    If it `resets`, the client closes the stream at once.
+    """
+
+    @property
+    def cuts(self) -> Sequence[int]: ...
+
+    @property
+    def together(self) -> bool: ...
+
+    @property
+    def resets(self) -> bool: ...
+
+    def wire(self, number: int, fields: Fields) -> bytes:
+        """All frames of a request with these fields, on a stream."""
+
+
 class Body(NamedTuple):
     """The body of a request: a DATA frame for each piece, and `trailers`.
 
@@ -50,9 +78,13 @@ class Body(NamedTuple):
     trailers: Sequence[tuple[bytes, bytes]] = ()
     cuts: Sequence[int] = ()
     together: bool = False
+    resets: bool = False
 
-    def frames(self, number: int) -> bytes:
-        """The frames of the body on a stream."""
+    def wire(self, number: int, fields: Fields) -> bytes:
+        """The frames of the head and the body."""
+        return head(number, fields) + self._frames(number)
+
+    def _frames(self, number: int) -> bytes:
         frames = [DataFrame(number, piece) for piece in self.pieces or (b"",)]
         if not self.trailers:
             frames[-1].flags.add("END_STREAM")
@@ -75,11 +107,19 @@ class Way:
         straight = self.site.world.gateway.straight
         return straight.done, straight.given_up
 
+    def metrics(self) -> list[str]:
+        """What the gateway counts: the samples of its metrics, and the counts of its listener."""
+        world = self.site.world
+        text = world.exposition.read()[0].decode()
+        counters = world.edge.listener.counters.counts
+        samples = [line for line in text.splitlines() if not _UNLIKE.match(line)]
+        return samples + [f"{name} {count}" for name, count in sorted(counters.items())]
+
     async def ask(
         self,
         fields: Fields,
         answer: Sequence[bytes] | Sequence[Piece] = (OK,),
-        sent: Body | None = None,
+        sent: Framing | None = None,
     ) -> Seen:
         """Send a request, and return what it causes."""
         site, sink = self.site, self.site.world.sink
@@ -119,16 +159,19 @@ class Way:
                 ended.add(frame.stream_id)
         return [heads[number] for number in numbers]
 
-    async def _send(self, number: int, fields: Fields, sent: Body | None) -> None:
+    async def _send(self, number: int, fields: Fields, sent: Framing | None) -> None:
         assert self._stream is not None
         if sent is None:
             await self._stream.send_all(head(number, fields, "END_STREAM"))
             return
-        wire = head(number, fields) + sent.frames(number)
+        wire = sent.wire(number, fields)
         cuts = {at % len(wire) for at in sent.cuts}
         self._cork(sent.together)
-        for begin, end in pairwise(sorted({0, *cuts, len(wire)})):
-            await self._stream.send_all(wire[begin:end])
+        with suppress(trio.BrokenResourceError):  # the gateway has closed the connection
+            for begin, end in pairwise(sorted({0, *cuts, len(wire)})):
+                await self._stream.send_all(wire[begin:end])
+            if sent.resets:
+                await self._stream.send_all(PingFrame(opaque_data=_LAST).serialize())
         self._cork(False)
 
     def _cork(self, is_corked: bool) -> None:
@@ -149,13 +192,15 @@ class Way:
         return numbers
 
     async def _exchange(
-        self, fields: Fields, sent: Body | None
+        self, fields: Fields, sent: Framing | None
     ) -> tuple[list[Fields], bytes, int | None]:
         (number,) = await self._streams(1)
         await self._send(number, fields, sent)
         blocks: list[Fields] = []
         body = b""
         while frame := await self._frames.next():
+            if type(frame) is PingFrame and frame.opaque_data == _LAST:
+                return blocks, body, None
             if frame.stream_id != number:
                 continue
             if type(frame) is RstStreamFrame:

@@ -5,25 +5,12 @@ from pathlib import Path
 import pytest
 import trio
 from hypothesis import given, settings
-from msgspec import structs
 from random_calls import TOKEN, RandomCall, calls
 from search_depth import deep
+from straight_replay import CORPUS, configured, play
 from two_ways import Seen, Way, two_ways
 
-from crewgate.config import Config, ToolConfig
-
 CONNECTION_CALLS = 40  # fewer than the bad tokens after which a connection is drained
-
-
-def _configured(config: Config) -> Config:
-    """Tools of all methods, so cheap that the credits of a branch last."""
-    more = (
-        ToolConfig("search.put", "PUT", "/notes", "tools", 1),
-        ToolConfig("search.drop", "DELETE", "/notes", "tools", 1),
-        ToolConfig("search.small", "POST", "/small", "tools", 1, body_bytes_max=4),
-    )
-    cheap = tuple(structs.replace(tool, price=1) for tool in config.tools)
-    return structs.replace(config, tools=cheap + more)
 
 
 async def _ask(way: Way, call: RandomCall) -> Seen:
@@ -35,7 +22,7 @@ async def _ask(way: Way, call: RandomCall) -> Seen:
 async def test_random_calls(http2_server: bool, tmp_path: Path) -> None:
     """Two gateways carry the same calls, one after the other."""
     asked = [0]
-    async with two_ways(tmp_path, _configured, http2_server=http2_server) as ways:
+    async with two_ways(tmp_path, configured, http2_server=http2_server) as ways:
 
         async def both(call: RandomCall) -> None:
             asked[0] += 1
@@ -52,3 +39,16 @@ async def test_random_calls(http2_server: bool, tmp_path: Path) -> None:
 
         await trio.to_thread.run_sync(search)
         assert ways[0].counts[0] > asked[0] // 5
+        assert ways[0].metrics() == ways[1].metrics()
+
+
+async def test_kept_inputs(tmp_path: Path) -> None:
+    """The frames that the fuzz target `straightness` makes of its kept inputs."""
+    inputs = [path.read_bytes() for path in sorted(CORPUS.iterdir())]
+    async with two_ways(tmp_path, configured) as ways:
+        for data in inputs:
+            await play(ways, data)
+        straight, ordinary = ways
+        assert straight.counts[0] > len(inputs) // 5
+        assert straight.counts[1]
+        assert straight.metrics() == ordinary.metrics()
