@@ -8,7 +8,7 @@ from crew_world import BRANCH, CREW, World
 from crewgate import limits
 from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
-from crewgate._native.records import BranchRecord, TableCapacities
+from crewgate._native.records import BranchRecord, BurnedReservation, TableCapacities
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
 from crewgate.core.budget.memory_ledger import MemoryLedger
@@ -28,17 +28,19 @@ class Gatehouse:
     """A world's gate. Both clocks stand still unless a test moves them."""
 
     def __init__(
-        self, world: World, *, holds: bool = True, geometry: TableCapacities = GEOMETRY
+        self,
+        world: World,
+        *,
+        holds: bool = True,
+        geometry: TableCapacities = GEOMETRY,
+        table: OwnedTable | None = None,
     ) -> None:
         self.world = world
         self.boot_ns = BOOT_NS
-        self.table = OwnedTable.private(geometry)
+        self.table = table or OwnedTable.private(geometry)
         self.table.set_policy_generation(world.policy.generation)
         self.lessor = LeaseClient(self.table, MemoryLedger(), world.policy, "one")
-        number, _ = self.table.take_attachment()
-        self.gate = Gate(self.table, number, holds=holds)
-        self.gate.load(world.policy)
-        self.at(0)
+        self.attach(holds=holds)
 
     def at(self, seconds: float) -> None:
         """Set the wall clock to so long after the world's tokens were issued."""
@@ -49,6 +51,29 @@ class Gatehouse:
         self.table.set_policy_generation(policy.generation)
         self.lessor.load(policy)
         self.gate.load(policy)
+
+    def attach(self, *, holds: bool = True) -> None:
+        """Judge by the table, as a worker that has just attached."""
+        self.attachment, _ = self.table.take_attachment()
+        self.gate = Gate(self.table, self.attachment, holds=holds)
+        self.gate.load(self.world.policy)
+        self.at(0)
+
+    def reattach(self, table: OwnedTable | None = None) -> list[BurnedReservation]:
+        """Attach again after a restart of the agent, perhaps to another table.
+
+        The permits of calls in flight are revoked. Returns their reservations, which are burned.
+        """
+        old = self.table
+        self.gate.holder.load(msgspec.structs.replace(self.world.policy, keys=()))
+        if table is not None:
+            old.retire()
+            self.table = table
+            self.table.set_policy_generation(self.world.policy.generation)
+            self.lessor = LeaseClient(self.table, MemoryLedger(), self.world.policy, "one")
+        burned = old.drop_attachment(self.attachment)
+        self.attach()
+        return burned
 
     def draw(self, grant: Grant, need: int) -> DrawResult:
         """Have credit drawn for a branch."""

@@ -15,6 +15,7 @@ from msgspec import structs
 from scripted_http2 import Piece, talk
 from scripted_server import read_request
 
+from crewgate._native.table_owner import OwnedTable
 from crewgate.config import Config, UpstreamOrigin
 from crewgate.config.judged_tools import judged_tools
 from crewgate.core.policy.policy import ToolPolicy
@@ -62,11 +63,12 @@ async def gated_gateway(
     http2: bool = False,
     straight: bool = False,
     http2_server: bool = False,
+    table: OwnedTable | None = None,
 ) -> AsyncIterator[GatedGateway]:
     """Serve what `configure` makes of the tools; the crew may use those that are `allowed`.
 
     With `http2`, the client speaks HTTP/2; with `http2_server`, the tool's server does. With
-    `straight`, calls may be straight.
+    `straight`, calls may be straight. Without a `table`, the gate has one in memory.
     """
     configure = partial(_with_protocol, configure, http2_server)
     tools = judged_tools(configure(config_of(UpstreamOrigin("http", "127.0.0.1", 1), folder)))
@@ -76,7 +78,7 @@ async def gated_gateway(
         tools=tuple(ToolPolicy(x.name, x.price, is_endpoint=x.is_endpoint) for x in tools),
         crews=tuple(structs.replace(each, tools=allowed) for each in crew.policy.crews),
     )
-    house = Gatehouse(crew)
+    house = Gatehouse(crew, table=table)
     sites: list[GatedGateway] = []
 
     async def script(stream: trio.SocketStream, _number: int) -> None:

@@ -87,3 +87,19 @@ def test_metrics_of_a_process_that_is_killed_before_every_store(
     )
     assert done.returncode == 0, done.stderr[-4000:]
     assert int(done.stdout) >= 4 * 6  # four calls, each with four cells and two marks
+
+
+def test_a_worker_that_is_killed_before_every_store_of_its_straight_calls(
+    faulty_build: Path, tmp_path: Path
+) -> None:
+    """Each call that has a record, or that the tool has seen, is charged once."""
+    support = ROOT / "tests" / "support"
+    done = subprocess.run(
+        [sys.executable, str(support / "straight_fault_storm.py"), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(faulty_build)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert int(done.stdout) >= 3 * 10  # three calls, each with a reservation and its end
