@@ -1,4 +1,7 @@
-"""Straight calls while clients, tools and operators end them: each has one record and one price."""
+"""Straight calls while clients, tools and operators end them: each has one record and one price.
+
+Revocations arrive through the table alone, and the agent forgets the worker or makes another table.
+"""
 
 import random
 import re
@@ -7,9 +10,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
 import trio
+from gate_world import GEOMETRY
 from gated_gateway import GatedGateway, gated_gateway
 from hpack import Encoder
 from http2_frames import ACKNOWLEDGED, Frames, head
@@ -18,9 +23,12 @@ from msgspec import structs
 from scripted_http2 import Piece
 from search_depth import deep
 
+from crewgate._datapath.revocation_watch import RevocationWatch
+from crewgate._native.table_owner import OwnedTable
 from crewgate.config import Config
 from crewgate.core import ids
 from crewgate.core.audit.records import CallRecord
+from crewgate.core.ids import EntityKind
 
 ROUNDS, CLIENTS, CALLS = deep(8), 3, 12
 PRICE = 7
@@ -28,6 +36,8 @@ CREDIT = 2_000_000
 LEAVES = 0.1
 BRANCHES = [f"0199c1d2-0000-7000-8000-0000000000{number}" for number in (11, 12)]
 _ID = re.compile(r"x-crewgate-request: (\S+)")
+_REQUESTS = re.compile(r"crewgate_requests_total\{(.*)\} (\d+)")
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 WHOLE = (
     OK,
@@ -127,17 +137,28 @@ class _Chaos:
     def __init__(self, site: GatedGateway, seed: int) -> None:
         self.site, self.world = site, site.world
         self.choose = random.Random(seed)
-        self.tokens = [
-            site.token(["summary.*", "search.*"], execution_branch_id=branch).encode()
-            for branch in BRANCHES
-        ]
-        for token in self.tokens:
-            permit = site.house.permit(token)
-            site.house.draw(permit.grant, CREDIT)
-            permit.release()
+        self.tokens = [self.mint(branch) for branch in BRANCHES]
+        self.tables = [site.house.table]
+        self.burned: Counter[str] = Counter()  # by the id of the request
+        self.draw()
         self.pool = self.world.gateway.routes.entries[0].pool
-        self.sweeps = 0
+        self.sweeps = self.revoked = 0
         self.over = False
+        self.watch = RevocationWatch(lambda: bool(self.world.live), self.end_revoked)
+        self.watch.use(site.house.table)
+        site.world.gateway._services.poller.check_each_turn(self.watch)
+
+    def mint(self, branch: str) -> bytes:
+        """Return another token of a branch."""
+        patterns = ["summary.*", "search.*"]
+        return self.site.token(patterns, execution_branch_id=branch, jti=str(uuid4())).encode()
+
+    def draw(self) -> None:
+        """Draw enough credit that no call has to."""
+        for token in self.tokens:
+            permit = self.site.house.permit(token)
+            self.site.house.draw(permit.grant, CREDIT)
+            permit.release()
 
     def requests(self, first: int, encoder: Encoder) -> bytes:
         """Some requests, of which some are reset at once."""
@@ -191,16 +212,43 @@ class _Chaos:
 
     async def rage(self) -> None:
         """End calls, connections and configurations, again and again."""
-        acts = [self.cut, self.sweep, self.reload, self.drop, self.leave]
+        acts = [self.cut, self.sweep, self.reload, self.drop, self.leave, self.revoke, self.restart]
         while not self.over:
             for _ in range(self.choose.randrange(1, 60)):
                 await trio.lowlevel.checkpoint()
             self.choose.choice(acts)()
+            self.watch.start()  # as the first call in flight does
 
     def cut(self) -> None:
         """End the calls of a branch, which may call again."""
         key = ids.branch_key("article", self.choose.choice(BRANCHES))
         self.world.live.terminate([key])
+
+    def revoke(self) -> None:
+        """Revoke a token in the table, whose push to the worker is lost; its branch gets another.
+
+        The poller's watch finds it in the next turn.
+        """
+        at = self.choose.randrange(len(self.tokens))
+        permit = self.site.house.permit(self.tokens[at])
+        grant = permit.grant.claims.jti.encode()
+        permit.release()
+        self.site.house.revoke(EntityKind.GRANT, grant)
+        self.tokens[at] = self.mint(BRANCHES[at])
+
+    def restart(self) -> None:
+        """Now and then, restart the agent, which forgets the worker, or makes another table."""
+        if self.choose.random() > LEAVES:
+            return
+        is_moved, house = self.choose.random() < 0.5, self.site.house
+        table = OwnedTable.private(GEOMETRY) if is_moved else None
+        self.burned.update(str(UUID(bytes=each.request)) for each in house.reattach(table))
+        self.world.judge.gate = house.gate  # type: ignore[attr-defined]
+        self.watch.use(house.table)
+        self.world.live.terminate_revoked()
+        if table is not None:
+            self.tables.append(table)
+            self.draw()
 
     def sweep(self) -> None:
         """Do what is done each second; the ninth time each call upstream is late."""
@@ -231,6 +279,10 @@ class _Chaos:
             else:
                 connection.drain(urgent=False)
 
+    def end_revoked(self) -> None:
+        """End the calls that the table has revoked."""
+        self.revoked += self.world.live.end_revoked(time.monotonic_ns())
+
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.rage)
@@ -241,6 +293,16 @@ class _Chaos:
         self.world.live.end_all()
         await self.world.settled()
         self.world.gateway._services.settlements.flush()
+
+
+def _counted(site: GatedGateway) -> Counter[tuple[str, str]]:
+    """The calls that the metrics count, by outcome and status."""
+    counts: Counter[tuple[str, str]] = Counter()
+    text = site.world.exposition.read()[0].decode()
+    for labels, count in _REQUESTS.findall(text):
+        found = dict(_LABEL.findall(labels))
+        counts[found["outcome"], found["status"]] += int(count)
+    return counts
 
 
 @pytest.mark.parametrize("http2_server", [False, True])
@@ -257,17 +319,19 @@ async def test_each_call_is_settled_and_recorded_once(http2_server: bool, tmp_pa
         calls = [each for each in site.world.sink.records if isinstance(each, CallRecord)]
         paid = [each for each in calls if each.verdict == "permit"]
         assert max(Counter(each.request for each in calls).values()) == 1
-        charged = {each.request for each in paid if each.cost_micro}
+        charged = {each.request for each in paid if each.cost_micro} | chaos.burned.keys()
         assert {each.cost_micro for each in paid} == {0, PRICE}
+        assert set(chaos.burned.values()) <= {1}
         assert {
             found for each in site.asked for found in _ID.findall(each.decode("latin-1"))
         } <= charged
-        for branch in BRANCHES:
-            budget = site.house.record(branch)
-            spent = PRICE * len(
-                [each for each in paid if each.branch == branch and each.cost_micro]
-            )
-            assert (budget.reserved, budget.burned, budget.settled) == (0, 0, spent)
+        keys = [ids.branch_key("article", branch) for branch in BRANCHES]
+        budgets = [each.branch(each.find(key)) for each in chaos.tables for key in keys]
+        assert all(budget is not None and budget.reserved == 0 for budget in budgets)
+        assert sum(each.settled + each.burned for each in budgets) == PRICE * len(charged)
+        assert sum(each.burned for each in budgets) == PRICE * len(chaos.burned)
+        assert _counted(site) == Counter((each.outcome, str(each.status or "")) for each in calls)
+        assert chaos.revoked
         assert site.house.gate.counters()["dropped_permits"] == 0
         assert [host.outstanding for host in chaos.pool.hosts] == [0]
         assert all(connection.is_idle for connection in chaos.pool.by_connection)
