@@ -1,13 +1,19 @@
-"""Workers, agent and embedders killed and stopped under load: service goes on, nothing is lost."""
+"""Workers, agent and embedders killed and stopped under load: service goes on, nothing is lost.
+
+Compiled code carries the calls of every other agent, and Python the rest (straight-path.md).
+"""
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
+from urllib.request import urlopen
 
 import httpx
 import pytest
@@ -76,10 +82,10 @@ class Storm:
         self.letters += self.embedder.stdout.read() or b""
         self.embedder.stdout.close()
 
-    async def call(self, agent: SubAgent, token: str) -> None:
+    async def call(self, agent: SubAgent, token: str, *, http2: bool) -> None:
         """Calls on one connection after another, as a client that never gives up makes them."""
         while not self.over:
-            async with self.site.client() as client:
+            async with self.site.client(http2=http2) as client:
                 client.timeout = httpx.Timeout(2.0)
                 try:
                     while not self.over:
@@ -141,11 +147,28 @@ class Storm:
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
-            for agent in self.agents:
-                nursery.start_soon(self.call, agent, agent.token())
+            for number, agent in enumerate(self.agents):
+                # No call over HTTP/1.1 is straight.
+                call = partial(self.call, agent, agent.token(), http2=number % 2 == 0)
+                nursery.start_soon(call)
             await self.rage()
             await trio.to_thread.run_sync(self.site.run, "status", "--wait", "100")
             self.over = True
+
+    def straight_calls(self) -> int:
+        """How many calls were straight from their begin to their end."""
+        with urlopen(f"http://127.0.0.1:{self.site.port + 4}/metrics", timeout=30) as answer:
+            text = answer.read().decode()
+        found = re.findall(r'crewgate_straight_calls_total\{.*end="straight".*\} (\d+)', text)
+        return sum(map(int, found))
+
+    def charged(self) -> Counter[str]:
+        """What the records of the audit charge each branch, in micro-credits."""
+        sums: Counter[str] = Counter()
+        for record in self.site.records():
+            if record["kind"] in {"call", "burned"}:
+                sums[record["branch"]] += record.get("cost_micro", 0)
+        return sums
 
 
 async def status_of(site: Installation, agent: SubAgent, token: str) -> int:
@@ -164,15 +187,21 @@ async def test_storm(tmp_path: Path) -> None:
         storm.end_embedder()
         where = f"CREWGATE_SEED={seed}, {dict(storm.done)}, {storm.answers}"
         tree = {line["branch"]: line for line in site.ask("tree")["branches"]}
+        charged = storm.charged()
         for agent in [*storm.agents, storm.embedded]:
             standing = tree.get(agent.branch)
             if standing is None:  # it was killed each time before its first call
                 assert agent is storm.embedded or not storm.answers[agent.branch][200], where
                 continue
-            used = standing["spent_micro"] + standing["burned_micro"] + standing["reserved_micro"]
+            used = standing["spent_micro"] + standing["burned_micro"]
+            assert standing["reserved_micro"] == 0, (where, standing)
             assert used <= CREDITS * 1_000_000, (where, standing)
+            # An embedder writes no audit.
+            assert agent is storm.embedded or used == charged[agent.branch], (where, charged)
         for agent in storm.agents:
-            assert storm.answers[agent.branch][200] <= CREDITS, where
+            paid = storm.answers[agent.branch][200] * 1_000_000
+            assert paid <= charged[agent.branch], (where, charged)
+        assert storm.straight_calls() > 0, where
         assert storm.letters.count(b"P") <= CREDITS, where
         assert storm.letters.count(b"P") > 0, where
         assert storm.revoked, where
