@@ -85,10 +85,15 @@ soak: setup  ## load a gateway for half an hour and check all sums; ARGS="--seco
 
 # Beside the real build, in build/sanitize. The runtimes must be loaded before Python's own memory is;
 # `malloc` of each object alone lets ASan see where each ends. Python leaks what lives for ever. What
-# is compiled by tests that bring their own sanitizer or build is not run here.
+# is compiled by tests that bring their own sanitizer or build is not run here. The end-to-end tests
+# run their gateways in the process of the test, or fork them from it, so these are sanitized too.
 SANITIZED = build/sanitize/lib
 RUNTIMES = $(shell $(or $(CC),cc) -print-file-name=libasan.so):$(shell $(or $(CC),cc) -print-file-name=libubsan.so)
-sanitize: setup  ## unit tests of the native core under ASan and UBSan; the first finding stops them
+SANITIZED_TESTS = unit/_native unit/_datapath unit/gateway/call \
+	$(addprefix e2e/gateway/,$(addprefix test_,straight.py straight_bodies.py straight_chaos.py \
+		straight_random.py upstream_http2.py hostile_peers.py)) \
+	$(addprefix e2e/server/test_,floods.py hostile.py client_socket.py)
+sanitize: setup  ## tests of the native code under ASan and UBSan; the first finding stops them
 	@CREWGATE_SANITIZE=1 $(BIN)/python setup.py -q build --build-lib $(SANITIZED) --build-temp build/sanitize/temp
 	@PYTHONPATH=$(SANITIZED) LD_PRELOAD=$(RUNTIMES) ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -c \
 		'from crewgate._native import gate; assert "sanitize" in gate.__file__, gate.__file__'
@@ -96,7 +101,7 @@ sanitize: setup  ## unit tests of the native core under ASan and UBSan; the firs
 		PYTHONPATH=$(abspath $(SANITIZED)) \
 		$(abspath $(BIN))/pytest -q -p no:cacheprovider -c $(abspath pyproject.toml) --rootdir=$(CURDIR) \
 		$(addprefix --ignore=$(CURDIR)/tests/unit/_native/,test_stress.py test_faults.py) \
-		$(addprefix $(CURDIR)/tests/unit/,_native _datapath) $(ARGS)
+		$(addprefix $(CURDIR)/tests/,$(SANITIZED_TESTS)) $(ARGS)
 
 fuzz: setup  ## fuzz the headers of the native core; needs clang; ARGS="--seconds 60 --target token"
 	@$(BIN)/python -m fuzz $(ARGS)
