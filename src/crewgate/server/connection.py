@@ -234,7 +234,9 @@ class ClientConnection(ClientSocket):
     # Its tasks.
 
     def _start_task(self, scope: trio.CancelScope, coroutine: Coroutine[None, None, None]) -> None:
-        """Run a coroutine that enters `scope`; `ended` cancels it."""
+        """Run a coroutine that enters `scope`, which the end of the connection cancels."""
+        if self.is_stopped:
+            scope.cancel()
         self._scopes = self._scopes or set()
         self._scopes.add(scope)
         self._listener.nursery.start_soon(self._run_task, scope, coroutine)

@@ -82,29 +82,38 @@ async def test_a_request_may_end_its_own_connection(
     assert "internal error" not in caplog.text
 
 
-async def test_tasks_of_a_request_end_before_the_close(tmp_path: Path) -> None:
-    """The client leaves. What its request has yet to do still finds the connection open."""
+async def test_tasks_end_before_the_close(tmp_path: Path) -> None:
+    """The client leaves. One request has yet to clean up, and an answered one begins late work."""
     begun, go_on = trio.Event(), trio.Event()
+    answered: list[Exchange] = []
 
-    async def work(exchange: Exchange) -> None:
+    def application(exchange: Exchange) -> Coroutine[None, None, None] | None:
+        if exchange.request.path == b"/hold":
+            return hold()
+        answered.append(exchange)
+        return _answer(exchange)
+
+    async def hold() -> None:
         begun.set()
         try:
-            await exchange.read()
+            await trio.sleep_forever()
         finally:
             with trio.CancelScope(shield=True):
                 await go_on.wait()
 
-    async with running_edge(work, tmp_path) as edge:
-        stream = await edge.connect("http/1.1")
-        await stream.send_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n1234")
-        await begun.wait()
-        (connection,) = edge.listener.connections
-        await trio.aclose_forcefully(stream)
+    async with running_edge(application, tmp_path) as edge:
+        async with edge.client(http2=True) as client, trio.open_nursery() as nursery:
+            await client.get("/")
+            nursery.start_soon(client.get, "/hold")
+            await begun.wait()
+            (connection,) = edge.listener.connections
+            nursery.cancel_scope.cancel()
         with trio.fail_after(60):
             while not connection.is_stopped:  # noqa: ASYNC110 - nothing tells of it
                 await trio.sleep(0.01)
         assert len(edge.listener.census) == 1
         assert connection.sock.fileno() >= 0
+        answered[0].proceed(trio.sleep_forever)
         go_on.set()
         await _until_empty(edge)
         assert connection.sock.fileno() < 0
