@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from bench.__main__ import LATEST, WIDTH, announce
-from bench.cluster import costs, gateways, storm
+from bench.cluster import costs, cut, gateways, storm
 from bench.cluster.report import Report, document, rendered
 from bench.report import join, show_processor
 from crewgate import limits
@@ -18,10 +18,11 @@ KINDS = ((limits.capsule_entries_max, True), (1, False), (1, True))  # entries, 
 
 @click.command()
 @click.option("--revocations", type=click.IntRange(2, 1000), default=200, help="of each kind")
+@click.option("--calls", type=click.IntRange(3, 3000), default=1000, help="in flight to be cut")
 @click.option("--seconds", type=click.FloatRange(0.1, 60), default=5, help="of each load")
 @click.option("--storm", "size", type=click.IntRange(1000, storm.MILLION), default=100_000)
 @click.option("--output", type=click.Path(path_type=Path), default=LATEST, help="joined there")
-def main(revocations: int, seconds: float, size: int, output: Path) -> None:
+def main(revocations: int, calls: int, seconds: float, size: int, output: Path) -> None:
     """Measure how soon a revocation is in force on other machines, and what it costs them."""
     console = Console()
     if not console.is_terminal:
@@ -30,6 +31,9 @@ def main(revocations: int, seconds: float, size: int, output: Path) -> None:
     announce(console, "three gateways")
     with _folder() as name:
         times = gateways.measure(Path(name), revocations)
+    announce(console, "calls in flight on three gateways")
+    with _folder() as name:
+        times += cut.measure(Path(name), calls, revocations)
     announce(console, "what a member spends")
     with _folder() as name:
         spent = costs.measure(Path(name), seconds)

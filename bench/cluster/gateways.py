@@ -76,7 +76,7 @@ def measure(folder: Path, revocations: int) -> list[Times]:
     with serving(folder) as machines, ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(1))
         streams = []
-        for branch, token in _tokens(machines[0], revocations):
+        for branch, token in tokens_of(machines[0], revocations):
             streams.append(Stream(branch, connection := _open(machines[1], token)))
             stack.callback(connection.close)
         owner = stack.enter_context(AdminClient(machines[0].state))
@@ -102,13 +102,21 @@ def serving(folder: Path) -> Iterator[list[Config]]:
         process = start(command, 0, log := folder / "tools.log")
         stack.callback(end, process)
         wait_for_port(process, tools, log)
+        stack.enter_context(all_serving(machines))
+        yield machines
+
+
+@contextmanager
+def all_serving(machines: Sequence[Config]) -> Iterator[None]:
+    """Run these machines, each of which knows all others."""
+    with ExitStack() as stack:
         for config in machines:
             stack.enter_context(_serving(config))
         for config in machines:
             crewgate("status", "-c", str(config.path), "--wait", str(round(START_SECONDS)))
         for config in machines:
             _wait_for_others(config, len(machines))
-        yield machines
+        yield
 
 
 @contextmanager
@@ -132,7 +140,7 @@ def _wait_for_others(config: Config, count: int) -> None:
             time.sleep(AGAIN_SECONDS)
 
 
-def _tokens(config: Config, count: int) -> list[tuple[str, str]]:
+def tokens_of(config: Config, count: int) -> list[tuple[str, str]]:
     """So many branches, each in a run of its own, and a token of each."""
     with Orchestrator.from_config(config.path, crew=config.crews[0].name) as crew:
         runs = [crew.start_run(credits="100", tools=["search.*"]) for _ in range(count)]

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import click
 
-from bench.cluster.gateways import START_SECONDS, STREAM, _serving, _tokens, _wait_for_others
+from bench.cluster.gateways import START_SECONDS, STREAM, _serving, _wait_for_others, tokens_of
 from bench.cluster.machines import NAMES, arrange
 from bench.hop.client import context
 from bench.hop.processes import TOOLS_ABOVE, end, start, wait_for_port
@@ -145,7 +145,7 @@ async def measure(machines: list[Config], rate: float) -> list[Seen]:
     async with asyncio.TaskGroup() as group:
         for config, found in zip(machines, seen, strict=True):
             tls = context("http/1.1")
-            tokens = await asyncio.to_thread(_tokens, config, CALLERS)
+            tokens = await asyncio.to_thread(tokens_of, config, CALLERS)
             for _, token in tokens:
                 caller = Caller(config.listeners[0].port, tls, token)
                 group.create_task(call_on(caller, found, every, done))

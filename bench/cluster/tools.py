@@ -1,6 +1,6 @@
 """`python -m bench.cluster.tools PORT`: answers GET with a stream that says something every second.
 
-A POST gets a few bytes at once, and its connection goes on.
+A POST gets a few bytes at once, and its connection goes on. A GET of /silent gets no answer.
 
 Ends when its standard input does.
 """
@@ -11,6 +11,7 @@ import sys
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 SMALL = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+SILENT = b"GET /silent "
 EVENT = b"data: on\n\n"
 CHUNK = b"%x\r\n%b\r\n" % (len(EVENT), EVENT)
 EVERY_SECONDS = 1.0
@@ -23,6 +24,9 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             length = re.search(rb"(?i)\r\ncontent-length: *([0-9]+)", head)
             await reader.readexactly(int(length[1]) if length else 0)
             writer.write(SMALL)
+        if head.startswith(SILENT):
+            await reader.read()  # until the gateway closes the connection
+            return
         writer.write(HEAD)
         while not writer.is_closing():
             writer.write(CHUNK)

@@ -12,6 +12,7 @@ from rich.console import Console
 from bench.__main__ import LATEST
 from bench.hop import load, report
 from bench.hop.arena import Arena, install, standing
+from bench.hop.floods import FLOODS
 from bench.hop.gateways import ENVOY, NGINX, STACK
 from bench.hop.groups.group import Group
 from bench.hop.groups.suite import GROUPS
@@ -33,6 +34,7 @@ NAMES = {
 @click.option("--rounds", type=click.IntRange(1, 100), default=5, help="some groups take fewer")
 @click.option("--requests", type=click.IntRange(100, 10_000_000), default=20_000, help="a sample")
 @click.option("--rest", type=click.FloatRange(0, 60), default=5, help="seconds; of the group rest")
+@click.option("--flood", "floods", type=click.Choice(list(FLOODS)), multiple=True, help="of floods")
 @click.option("--peer", "peers", type=click.Choice([*NAMES, "none"]), multiple=True)
 @click.option("--environment", type=click.Path(path_type=Path), help="of the peers from PyPI, kept")
 @click.option("--output", type=click.Path(path_type=Path), default=LATEST, help="joined there")
@@ -41,6 +43,7 @@ def main(
     rounds: int,
     requests: int,
     rest: float,
+    floods: tuple[str, ...],
     peers: tuple[str, ...],
     environment: Path | None,
     output: Path,
@@ -67,7 +70,7 @@ def main(
             install(place)
         groups, done = chosen(names), []
         with standing(folder, place, asked) as arena:
-            arena.rest_seconds = rest
+            arena.rest_seconds, arena.floods = rest, floods
             for group in groups:
                 measurement = attempt(group, arena, rounds, requests)
                 if measurement is not None:

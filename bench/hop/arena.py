@@ -7,7 +7,7 @@ without, unless it judges nobody.
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -41,6 +41,7 @@ class Arena:
     rounds: int = 1
     requests: int = 100
     rest_seconds: float = 5.0
+    floods: Sequence[str] = ()  # those to measure; none: all
     gateways: list[Gateway] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)  # who is not here, and why

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SHORTEST = ("--revocations", "2", "--seconds", "0.2", "--storm", "1000")
+SHORTEST = ("--revocations", "2", "--calls", "6", "--seconds", "0.2", "--storm", "1000")
 
 
 def test_a_short_run_measures_three_machines_and_a_storm(tmp_path: Path) -> None:
@@ -21,10 +21,11 @@ def test_a_short_run_measures_three_machines_and_a_storm(tmp_path: Path) -> None
     document = json.loads(text)
     assert document["goals"] == []
     cluster = document["cluster"]
-    assert len(cluster["goals"]) == 2  # a storm's are those of a million
+    assert len(cluster["goals"]) == 3  # a storm's are those of a million
     assert all(goal["measured"] > 0 for goal in cluster["goals"])
     names = {times["name"] for times in cluster["times"]}
     assert names >= {"receipt: local", "receipt: quorum", "receipt: all"}
+    assert any(name.startswith("6 straight calls of one branch end") for name in names)
     assert all(times["median"] <= times["p99"] for times in cluster["times"])
     assert all(cost["what"] in ended.stdout for cost in cluster["costs"])
     assert {storm["entries"] for storm in cluster["storms"]} == {1, 24}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hop_bench import measure, needs_h2load, processes_of
 
-LONG = ("mcp_gateways", "fairness", "memory", "idle")
+LONG = ("mcp_gateways", "fairness", "floods", "memory", "idle")
 
 
 @needs_h2load
@@ -22,6 +22,9 @@ def test_the_long_groups_are_measured_by_name(tmp_path: Path) -> None:
     calls = [result["case"] for result in groups.pop("mcp_gateways")["results"]]
     assert len(calls) == 4
     assert any(case.startswith("2025-11-25 over HTTP/1.1") for case in calls)
+    flooded = groups.pop("floods")["results"]
+    assert [result["case"] for result in flooded] == ["resets later"] * 2
+    assert all(result["flood_connections"]["median"] >= 8 for result in flooded)
     results = [result for group in groups.values() for result in group["results"]]
     assert all(result["resident_megabytes"]["median"] > 0 for result in results)
     assert groups["idle"]["results"][1]["case"] == "beside 400 idle connections"

@@ -49,6 +49,7 @@ def processes_of(place: str) -> list[bytes]:
 
 def _run(place: str, output: Path, groups: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
     shortest = ["--rounds", "1", "--requests", str(_REQUESTS), "--rest", "0", "--peer", "none"]
+    shortest += ["--flood", "resets later"]
     words = [sys.executable, "-m", "bench.hop", *shortest, "--output", str(output)]
     words += [word for group in groups for word in ("--group", group)]
     return subprocess.run(

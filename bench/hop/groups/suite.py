@@ -5,6 +5,7 @@ from bench.hop.groups import (
     branches,
     export,
     fairness,
+    floods,
     http1,
     idle,
     mcp,
@@ -24,6 +25,7 @@ MODULES = (
         mcp_gateways,
         export,
         fairness,
+        floods,
         memory,
         idle,
     ),  # the long ones; idle connections leave a heap behind

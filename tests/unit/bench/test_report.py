@@ -31,7 +31,7 @@ def test_the_usual_groups_are_measured_unless_others_are_named() -> None:
     """The long ones only by name, or all of them; always in the order of the suite."""
     usual = [group.name for group in chosen(())]
     assert usual[0] == "streams"
-    assert not {"export", "idle", "fairness", "memory"} & set(usual)
+    assert not {"export", "idle", "fairness", "floods", "memory"} & set(usual)
     assert [group.name for group in chosen(("memory", "http1"))] == ["http1", "memory"]
     assert [group.name for group in chosen(("all",))] == list(GROUPS)
 
