@@ -8,6 +8,8 @@ modules are exported here, except `NoTokenError`, which each module with a `Toke
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from crewgate.version import __version__
+
 if TYPE_CHECKING:
     from crewgate._native.permit import Permit
     from crewgate.core.problem_types import Reason
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
         TableFullError,
     )
     from crewgate.verifier import DecisionCallback, StandaloneVerifier, Verifier
-
-__version__ = "0.2.0"  # the only place: pyproject.toml reads it
 
 __all__ = [
     "AlreadySettledError",

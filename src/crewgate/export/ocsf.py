@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from crewgate.core.trace_context import NO_PARENT
 from crewgate.export.audit_entry import AuditEntry
-from crewgate.export.software_version import SOFTWARE_VERSION
+from crewgate.version import __version__
 
 SCHEMA_VERSION: Final = "1.8.0"
 _API_ACTIVITY, _APPLICATION = 6003, 6
@@ -33,7 +33,7 @@ def event(entry: AuditEntry) -> dict[str, Any]:
         "version": SCHEMA_VERSION,
         "uid": entry.uid,
         "event_code": entry.kind,
-        "product": {"name": "Crewgate", "vendor_name": "Crewgate", "version": SOFTWARE_VERSION},
+        "product": {"name": "Crewgate", "vendor_name": "Crewgate", "version": __version__},
     }
     found: dict[str, Any] = {
         "activity_id": _OTHER,

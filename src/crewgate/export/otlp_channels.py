@@ -14,7 +14,7 @@ from crewgate.export import semantic_conventions
 from crewgate.export.audit_entry import AuditEntry
 from crewgate.export.channel import Channel, Rejection
 from crewgate.export.http_poster import HTTPPoster
-from crewgate.export.software_version import SOFTWARE_VERSION
+from crewgate.version import __version__
 
 
 class Codec(Protocol):
@@ -41,8 +41,8 @@ class OTLPChannel:
         self._signal = signal
         # Protobuf's classes are loaded only where they are used.
         encoding = import_module(f"crewgate.export.otlp_{receiver.encoding}")
-        resource = semantic_conventions.resource(SOFTWARE_VERSION, machine)
-        self._codec: Codec = encoding.Codec(resource, SOFTWARE_VERSION)
+        resource = semantic_conventions.resource(__version__, machine)
+        self._codec: Codec = encoding.Codec(resource, __version__)
         self._poster = HTTPPoster(receiver, url, f"/v1/{signal}", encoding.MEDIA)
 
     def wants(self, entry: AuditEntry) -> bool:

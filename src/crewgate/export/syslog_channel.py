@@ -22,12 +22,12 @@ from crewgate.core.audit.records import EPOCH
 from crewgate.errors import ExportError, ExportRefusedError
 from crewgate.export.audit_entry import AuditEntry
 from crewgate.export.channel import Rejection
-from crewgate.export.software_version import SOFTWARE_VERSION
+from crewgate.version import __version__
 
 _FACILITY_AUDIT = 13  # "log audit" (RFC 5424, table 1)
 _WARNING, _INFORMATIONAL = 4, 6  # severities (RFC 5424, table 2)
 _HOSTNAME_CHARS_MAX = 255
-_ORIGIN = f'[origin software="crewgate" swVersion="{SOFTWARE_VERSION}"]'  # section 7.2
+_ORIGIN = f'[origin software="crewgate" swVersion="{__version__}"]'  # section 7.2
 
 
 class SyslogChannel:

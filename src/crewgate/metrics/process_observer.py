@@ -3,7 +3,6 @@
 import resource
 import time
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 
 import trio
@@ -12,9 +11,9 @@ from crewgate import limits
 from crewgate.metrics import families
 from crewgate.metrics.process_metrics import ProcessMetrics
 from crewgate.runtime.ticks import next_tick
+from crewgate.version import __version__
 
 _PAGE_BYTES = resource.getpagesize()
-_VERSION = version("crewgate")  # read from files, so once
 
 
 async def observe_process(metrics: ProcessMetrics, process: str) -> None:
@@ -41,7 +40,7 @@ def note_usage(metrics: ProcessMetrics, process: str) -> None:
     that has used up its own must go on.
     """
     series = metrics.series
-    series(families.BUILD, _VERSION).set(1)
+    series(families.BUILD, __version__).set(1)
     used = resource.getrusage(resource.RUSAGE_SELF)
     seconds = used.ru_utime + used.ru_stime
     series(families.CPU, process).follow(round(seconds * 1e9))

@@ -10,7 +10,6 @@ import signal
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
-from importlib.metadata import version
 from pathlib import Path
 
 from crewgate import limits
@@ -50,6 +49,7 @@ from crewgate.supervisor.service_reporter import ServiceReporter
 from crewgate.supervisor.service_sockets import ServiceSockets
 from crewgate.supervisor.signals import Signals
 from crewgate.supervisor.workers import Begun, Workers
+from crewgate.version import __version__
 
 _log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class Supervisor:
         """Start all children, keep them running, end them; return the exit status."""
         with Signals() as signals:
             self._service.report("starting")
-            _log.info("Crewgate %s starts, with %s", version("crewgate"), self._config.path)
+            _log.info("Crewgate %s starts, with %s", __version__, self._config.path)
             if is_open():
                 _log.warning("%s=1: core files and debuggers can show keys; unset it", SWITCH)
             try:

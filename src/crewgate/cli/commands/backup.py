@@ -8,7 +8,6 @@ restore.
 import socket
 import stat
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -21,6 +20,7 @@ from crewgate.config import Config, LedgerConfig
 from crewgate.config.load import load
 from crewgate.errors import BackupError
 from crewgate.runtime.durable_files import create_file, describe, make_folder
+from crewgate.version import __version__
 
 
 @click.command("backup")
@@ -94,7 +94,7 @@ def write_backup(
         left_out.append(f"{config.ledger}: on a server; back it up with pg_dump")
     manifest = files.BackupManifest(
         format=files.FORMAT,
-        version=version("crewgate"),
+        version=__version__,
         made=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         host=socket.gethostname(),
         folder=str(home),

@@ -1,7 +1,6 @@
 """A group of one configuration, compiled for the way of a request."""
 
 from collections.abc import Sequence
-from importlib.metadata import version
 
 import msgspec
 
@@ -12,8 +11,7 @@ from crewgate.core.tokens.grant import Grant
 from crewgate.gateway.mcp.endpoint import MCPEndpoint
 from crewgate.gateway.mcp_group.shown_names import ShownNames
 from crewgate.gateway.tool_route import ToolRoute
-
-_VERSION = version("crewgate")  # read from files, so once
+from crewgate.version import __version__
 
 
 class GroupMember(msgspec.Struct, frozen=True):
@@ -40,7 +38,7 @@ class MCPGroup(msgspec.Struct, frozen=True):
     @property
     def info(self) -> GroupInfo:
         """The group as its clients see it."""
-        return GroupInfo(self.name, [each.name for each in self.members], _VERSION)
+        return GroupInfo(self.name, [each.name for each in self.members], __version__)
 
     @property
     def body_bytes_max(self) -> int:
