@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 from command_process import crewgate
 from control_world import CREW, CREWS, add_crew
-from installation import Installation, wait_until
+from installation import Installation, is_listening, wait_until
 
 NEW = {"grant_type": "client_credentials", "scope": "search.*", "credits": "100", "role": "lead"}
 CHILD = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -52,7 +52,9 @@ class ControlSite(Installation):
         self.await_control()
 
     def await_control(self) -> None:
-        """Until it answers."""
+        """Until it answers; a command takes more than a look at whether it listens."""
+        port = int(self.control.rpartition(":")[2])
+        wait_until(lambda: is_listening(port))
         wait_until(lambda: self.tell("status", check=False).returncode == 0)
 
     def context(self, name: str = "") -> ssl.SSLContext:

@@ -257,6 +257,13 @@ def wait_until(true: Any, seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
+def is_listening(port: int) -> bool:
+    """Whether a socket of IPv4 listens at this port; a connection would be logged (proc_net(5))."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    sockets = ((fields[1], fields[3]) for fields in map(str.split, lines))
+    return any(int(local[-4:], 16) == port and state == "0A" for local, state in sockets)
+
+
 def process_state(pid: int) -> str:
     """The letter that the kernel gives the state of a process (proc(5)); empty if it has gone."""
     try:
