@@ -38,9 +38,9 @@ async def _throw(site: Installation, protocol: str, wire: bytes) -> bytes:
         heard = await read_all(stream)
         patience.cancel()
 
+    await stream.do_handshake()
     with trio.move_on_after(0.3) as patience:
         async with trio.open_nursery() as nursery:
-            await stream.do_handshake()
             nursery.start_soon(read)
             with suppress(trio.BrokenResourceError):
                 await stream.send_all(wire)
