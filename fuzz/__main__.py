@@ -4,7 +4,7 @@ Each target is a C file beside this one; its kept inputs stand in `corpus/`, whi
 suite also plays through the real build. Needs clang and its runtime (Debian: clang and
 libclang-rt-*-dev). What breaks a target stays in build/fuzz, with the command that shows it again.
 
-The target `straightness` is a program of its own, straightness.py: it compares two gateways.
+The target `straight_calls` is a program of its own, straight_calls.py: it compares two gateways.
 """
 
 import argparse
@@ -17,8 +17,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 HEADERS = [HERE.parent / "ext" / "crewgate" / folder for folder in ("_native", "_datapath")]
 BUILD = HERE.parent / "build" / "fuzz"
-STRAIGHTNESS = "straightness"
-TARGETS = [*sorted(source.stem for source in HERE.glob("*.c")), STRAIGHTNESS]
+STRAIGHT_CALLS = "straight_calls"
+TARGETS = [*sorted(source.stem for source in HERE.glob("*.c")), STRAIGHT_CALLS]
 COMPILERS = ("clang", *(f"clang-{version}" for version in range(22, 13, -1)))
 FLAGS = ["-std=gnu11", "-g", "-O1", "-Wall", "-Wextra", "-Werror"]
 FLAGS += ["-Wno-unused-function", "-Wno-unused-parameter"]  # headers of inline functions
@@ -49,8 +49,8 @@ def build(target: str) -> Path:
 
 def fuzz(target: str, seconds: int) -> bool:
     """Run a target, beginning with what is kept and what earlier runs found. Whether it held."""
-    if target == STRAIGHTNESS:
-        command = [sys.executable, str(HERE / "straightness.py"), f"--seconds={seconds}"]
+    if target == STRAIGHT_CALLS:
+        command = [sys.executable, str(HERE / "straight_calls.py"), f"--seconds={seconds}"]
         return not subprocess.run(command, check=False).returncode
     program, found = build(target), BUILD / target / "corpus"
     found.mkdir(exist_ok=True)
@@ -72,8 +72,8 @@ def keep(target: str) -> None:
 
     Of all lengths, as far as there is room.
     """
-    if target == STRAIGHTNESS:
-        command = [sys.executable, str(HERE / "straightness.py"), "--seconds=0", "--keep"]
+    if target == STRAIGHT_CALLS:
+        command = [sys.executable, str(HERE / "straight_calls.py"), "--seconds=0", "--keep"]
         subprocess.run(command, check=True)
         return
     program, kept = build(target), HERE / "corpus" / target

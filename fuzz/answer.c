@@ -2,7 +2,7 @@
  *
  * Input: whether it answers a HEAD, where it is cut, the answer. */
 #include "bytes.h"
-#include "answer_head.h"
+#include "plain_answer.h"
 
 enum { BODY_BYTES_MAX = 1000 };
 

@@ -6,10 +6,10 @@ Tests of `HTTP2Protocol` compile it: only native code can take a request.
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 
+from crewgate._datapath.http2_message cimport HTTP2Message
 from crewgate._datapath.http2_protocol cimport HTTP2Protocol, RequestTaker
 from crewgate._datapath.in_flight cimport InFlightCall
 from crewgate._datapath.nghttp2_library cimport nghttp2_nv
-from crewgate._datapath.request_arena cimport ArenaRequest
 
 
 cdef class OwnedCall(InFlightCall):
@@ -17,7 +17,7 @@ cdef class OwnedCall(InFlightCall):
 
     cdef public list ended
     cdef public bint fails
-    cdef ArenaRequest request
+    cdef HTTP2Message request
 
     cdef int stream_closed(self, int32_t stream, uint32_t code) except -1:
         self.ended.append((stream, code))
@@ -51,7 +51,7 @@ cdef class EveryRequestTaker(RequestTaker):
     def __init__(self):
         self.calls, self.offered, self.willing = [], [], True
 
-    cdef bint take(self, HTTP2Protocol protocol, ArenaRequest request) except -1:
+    cdef bint take(self, HTTP2Protocol protocol, HTTP2Message request) except -1:
         cdef OwnedCall call = OwnedCall()
         call.ended, call.request = [], request
         self.offered.append(request.body)

@@ -142,7 +142,7 @@ def field_rules(data: bytes) -> None:
         assert FieldFilter(names, (), ()).kept(fields, token) == expected
 
 
-def request_arena(data: bytes) -> None:
+def field_arena(data: bytes) -> None:
     """Each block is that of a request; the engine returns the fields that the client has sent."""
     given = Input(data[3:])  # the engine has bounds of its own for its store
     client, engine = ngh2.Connection(ngh2.Role.CLIENT), server_engine()

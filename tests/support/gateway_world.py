@@ -403,7 +403,7 @@ async def running_gateway(
         site = build(config, {"tools": pool}, sealer=SEALER)
         services = CallServices(judge, live, sink, poller, errands, metrics=metrics)
         gateway = Gateway(door or ListenerPolicy("agents"), site, services)
-        taker = gateway.straight.client if straight else None
+        taker = gateway.straight.taker if straight else None
         async with (
             running_edge(gateway.accept, folder, poller, taker) as edge,
             trio.open_nursery() as own,

@@ -1,4 +1,4 @@
-"""Plays an input of the fuzz target `straightness` on two gateways, which must do the same."""
+"""Plays an input of the fuzz target `straight_routes` on two gateways, which must do the same."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from two_ways import Seen, Way
 
 from crewgate.config import Config, ToolConfig
 
-CORPUS = Path(__file__).parents[2] / "fuzz" / "corpus" / "straightness"
+CORPUS = Path(__file__).parents[2] / "fuzz" / "corpus" / "straight_calls"
 
 
 def configured(config: Config) -> Config:

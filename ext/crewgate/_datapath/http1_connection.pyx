@@ -1,6 +1,6 @@
 """Carries calls over an HTTP/1.1 connection to a tool's server, one at a time; see the stub.
 
-A call is ordinary or straight. If the answer to a straight call is plain (`answer_head.h`), the
+A call is ordinary or straight. If the answer to a straight call is plain (`plain_answer.h`), the
 connection gives it to the call as a whole. In all other cases an ordinary call goes on in its place
 (`become_ordinary`), and llhttp reads the answer from its first byte. The client has got no byte of
 it by then.
@@ -155,7 +155,7 @@ cdef class HTTP1Connection(PooledConnection):
 
     cdef int become_ordinary(self) except -1:
         """Let an ordinary call go on in place of the straight one; see `continue_with`."""
-        self.continue_with(self.straight.become_caller(self))
+        self.continue_with(self.straight.make_ordinary(self))
         return 0
 
     cdef int take_straight(self, const char *data, Py_ssize_t size) except -1:

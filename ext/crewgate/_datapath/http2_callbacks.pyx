@@ -29,9 +29,9 @@ from cpython.tuple cimport PyTuple_Check, PyTuple_GET_SIZE
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
+from crewgate._datapath.http2_message cimport new_message
 from crewgate._datapath.http2_session cimport *
 from crewgate._datapath.nghttp2_library cimport *
-from crewgate._datapath.request_arena cimport new_request
 
 cdef object NEVER_INDEXED = NeverIndexedHeader
 cdef size_t FIELD_OVERHEAD = 32  # of a field in the size of a list of fields (RFC 9113, 6.5.2)
@@ -77,7 +77,7 @@ cdef int begin_head(nghttp2_session *_, const nghttp2_frame *frame, void *user_d
     cdef Stream stream
     cdef int32_t number = frame.hd.stream_id
     try:
-        session.head = new_request(number)
+        session.head = new_message(number)
         session.head_size = 0
         if frame.hd.type == NGHTTP2_HEADERS and (
                 frame.headers.cat in (NGHTTP2_HCAT_REQUEST, NGHTTP2_HCAT_PUSH_RESPONSE)):
@@ -170,7 +170,7 @@ cdef int frame_received(nghttp2_session *_, const nghttp2_frame *frame, void *us
 
 
 cdef int head_received(HTTP2Session session, const nghttp2_frame *frame, bint ends) except -1:
-    cdef ArenaRequest head = session.head
+    cdef HTTP2Message head = session.head
     cdef int32_t number = frame.hd.stream_id
     session.head = None
     head.ends = ends

@@ -17,13 +17,13 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 
 from crewgate._datapath.connection_pool cimport PoolCallbacks, monotonic
+from crewgate._datapath.http2_message cimport HTTP2Message
 from crewgate._datapath.http2_session cimport (
     EVENT_CLOSED, EVENT_DATA, EVENT_OTHER, EVENT_RESPONSE, Stream, item_of, session_event,
 )
 from crewgate._datapath.http2_stalled_frame cimport StalledFrameDetector
 from crewgate._datapath.http2_stream cimport HTTP2Stream, new_stream
 from crewgate._datapath.http2_stream_host cimport HTTP2StreamHost
-from crewgate._datapath.request_arena cimport ArenaRequest
 from crewgate._datapath.socket_poller cimport SocketPoller
 from crewgate._datapath.transport cimport Transport
 
@@ -309,7 +309,7 @@ cdef class HTTP2Connection(HTTP2StreamHost):
             if kind == BODY:
                 stream.take_data(item, ends)
             elif kind == NATIVE_HEAD:
-                stream.take_native_head(<ArenaRequest>item, ends)
+                stream.take_native_head(<HTTP2Message>item, ends)
             elif kind == HEAD:
                 stream.take_head(item, ends)
             elif kind == TRAILERS:

@@ -5,8 +5,8 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t
 from crewgate._datapath.client_socket cimport ClientSocket
 from crewgate._datapath.connection_usage_limit cimport ConnectionUsageLimit
 from crewgate._datapath.http2_engine cimport HTTP2Engine
+from crewgate._datapath.http2_message cimport HTTP2Message
 from crewgate._datapath.http2_session cimport Stream, session_event
-from crewgate._datapath.request_arena cimport ArenaRequest
 from crewgate._datapath.wire_protocol cimport NativeWireProtocol
 
 
@@ -16,7 +16,7 @@ from crewgate._datapath.wire_protocol cimport NativeWireProtocol
 # and `request.body` becomes None.
 cdef class RequestTaker:
     # Return True if it has taken the request: then a call owns the stream (`protocol.engine.own`).
-    cdef bint take(self, HTTP2Protocol protocol, ArenaRequest request) except -1
+    cdef bint take(self, HTTP2Protocol protocol, HTTP2Message request) except -1
 
 
 cdef class HTTP2Protocol(NativeWireProtocol):
@@ -47,9 +47,9 @@ cdef class HTTP2Protocol(NativeWireProtocol):
     # None if the protocol has told the owner that the stream is closed, or if it has refused the
     # request as malformed. If the stream is closed and the protocol has not told the owner yet, it
     # soon ends the exchange, as any other.
-    cdef object exchange_of(self, ArenaRequest request)
+    cdef object exchange_of(self, HTTP2Message request)
     # Return the exchange for a request whose stream is closed, so that its call can end.
-    cdef object closed_exchange(self, ArenaRequest request)
+    cdef object closed_exchange(self, HTTP2Message request)
     cdef int wake(self) except -1
     # The value of a Date field. It asks `host.date()` once between two sweeps.
     cdef bytes date(self)
@@ -65,9 +65,9 @@ cdef class HTTP2Protocol(NativeWireProtocol):
     cdef bint take_events(self) except -1
     cdef int take_native(self, session_event *event) except -1
     cdef int take_python(self, object event) except -1
-    cdef int take_request(self, ArenaRequest request) except -1
-    cdef int body_taken(self, ArenaRequest request) except -1
-    cdef object whole_exchange(self, ArenaRequest request)
+    cdef int take_request(self, HTTP2Message request) except -1
+    cdef int body_taken(self, HTTP2Message request) except -1
+    cdef object whole_exchange(self, HTTP2Message request)
     cdef int take_data(self, int32_t number, bytes data, bint ends) except -1
     cdef int take_closed(self, int32_t number, uint32_t code, Stream stream) except -1
     cdef int choke(self) except -1

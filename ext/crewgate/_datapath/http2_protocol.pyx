@@ -37,7 +37,7 @@ cdef uint32_t ENHANCE_YOUR_CALM = ErrorCode.ENHANCE_YOUR_CALM
 cdef class RequestTaker:
     """See the stub."""
 
-    cdef bint take(self, HTTP2Protocol protocol, ArenaRequest request) except -1:
+    cdef bint take(self, HTTP2Protocol protocol, HTTP2Message request) except -1:
         raise NotImplementedError
 
 
@@ -187,17 +187,17 @@ cdef class HTTP2Protocol(NativeWireProtocol):
             found.answered_at = -1.0  # the next sweep sets the time
         return self.wake()
 
-    cdef object exchange_of(self, ArenaRequest request):
+    cdef object exchange_of(self, HTTP2Message request):
         if not self.engine.disown(request.stream):
             return None
         return self.whole_exchange(request)
 
-    cdef object closed_exchange(self, ArenaRequest request):
+    cdef object closed_exchange(self, HTTP2Message request):
         exchange = self.whole_exchange(request)
         self.exchanges.pop(request.stream, None)
         return exchange
 
-    cdef object whole_exchange(self, ArenaRequest request):
+    cdef object whole_exchange(self, HTTP2Message request):
         """Return the exchange of a request that the taker took, with its body if it has one."""
         exchange = self.new_exchange(request.stream, request.python_fields(), request.ends)
         if exchange is not None and request.body is not None:
@@ -306,7 +306,7 @@ cdef class HTTP2Protocol(NativeWireProtocol):
     cdef int take_native(self, session_event *event) except -1:
         cdef object item = item_of(event)
         if event.kind == EVENT_REQUEST:
-            return self.take_request(<ArenaRequest>item)
+            return self.take_request(<HTTP2Message>item)
         if event.kind == EVENT_CLOSED:
             return self.take_closed(event.stream, event.code, <Stream>item)
         if event.kind == EVENT_DATA:
@@ -335,7 +335,7 @@ cdef class HTTP2Protocol(NativeWireProtocol):
             self.counters.broken_off(flood=event.error_code in FLOODS)
         return 0
 
-    cdef int take_request(self, ArenaRequest request) except -1:
+    cdef int take_request(self, HTTP2Message request) except -1:
         self.was_active = True
         self.usage.requests += 1
         if self.taker is not None:
@@ -347,7 +347,7 @@ cdef class HTTP2Protocol(NativeWireProtocol):
         self.request_received(request.stream, request.python_fields(), request.ends)
         return 0
 
-    cdef int body_taken(self, ArenaRequest request) except -1:
+    cdef int body_taken(self, HTTP2Message request) except -1:
         """Count the body of a request that the taker took, and open the windows by as much."""
         cdef Py_ssize_t size = PyBytes_GET_SIZE(request.body)
         self.engine.drop_body(request.stream)

@@ -2,13 +2,13 @@
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 
+from crewgate._datapath.http2_message cimport HTTP2Message
 from crewgate._datapath.in_flight cimport InFlightCall
 from crewgate._datapath.nghttp2_library cimport nghttp2_session
-from crewgate._datapath.request_arena cimport ArenaRequest
 
 cdef enum:
-    EVENT_REQUEST  # item: ArenaRequest
-    EVENT_RESPONSE  # item: ArenaRequest, which is the head of the final response
+    EVENT_REQUEST  # item: HTTP2Message
+    EVENT_RESPONSE  # item: HTTP2Message, which is the head of the final response
     EVENT_DATA  # item: bytes
     EVENT_CLOSED  # item: Stream
     EVENT_WINDOW
@@ -69,7 +69,7 @@ cdef class HTTP2Session:
     cdef dict streams  # by number
     cdef dict unacknowledged  # bytes of streams that are over, by number
     cdef readonly size_t owned_count  # streams with an owner
-    cdef ArenaRequest head  # the head that is being read
+    cdef HTTP2Message head  # the head that is being read
     cdef size_t head_size
     cdef size_t head_size_max, head_fields_max, settings_max
     cdef bint auto_window_update, is_client

@@ -242,10 +242,10 @@ cdef class HTTP2Session:
         cdef InFlightCall owner
         if event.kind == EVENT_REQUEST:
             return RequestReceived(
-                event.stream, (<ArenaRequest>item).python_fields(), event.ends)
+                event.stream, (<HTTP2Message>item).python_fields(), event.ends)
         if event.kind == EVENT_RESPONSE:
             return ResponseReceived(
-                event.stream, (<ArenaRequest>item).python_fields(), event.ends)
+                event.stream, (<HTTP2Message>item).python_fields(), event.ends)
         if event.kind == EVENT_DATA:
             return DataReceived(event.stream, b"" if item is None else item, event.ends)
         if event.kind == EVENT_CLOSED:

@@ -3,17 +3,17 @@
 from libc.stdint cimport int32_t
 
 from crewgate._datapath.body_relay cimport BodyRelay
+from crewgate._datapath.http2_message cimport HTTP2Message
 from crewgate._datapath.http2_request_head cimport HTTP2RequestHead
 from crewgate._datapath.http2_stream_host cimport HTTP2StreamHost
 from crewgate._datapath.in_flight cimport InFlightCall
-from crewgate._datapath.request_arena cimport ArenaRequest
 from crewgate._datapath.whole_answer cimport WholeAnswer
 
 
 cdef class HTTP2Stream(WholeAnswer):
     cdef readonly object caller  # None while it carries a straight call
     cdef InFlightCall straight  # the straight call; None if there is none
-    cdef ArenaRequest head  # of the answer to the straight call; None before it arrives
+    cdef HTTP2Message head  # of the answer to the straight call; None before it arrives
     cdef bint has_news  # the caller is still to be told of what this read has brought
     cdef readonly int32_t number  # 0 before `begin`
     cdef readonly bint is_refused, paused, complete, informed
@@ -42,7 +42,7 @@ cdef class HTTP2Stream(WholeAnswer):
     cpdef take(self)
     cpdef resume(self)
     cpdef relay_to(self, BodyRelay relay)
-    cdef int take_native_head(self, ArenaRequest head, bint ends) except -1
+    cdef int take_native_head(self, HTTP2Message head, bint ends) except -1
     cdef int take_head(self, tuple fields, bint ends) except -1
     cdef int take_data(self, bytes data, bint ends) except -1
     cdef int take_trailers(self, tuple fields) except -1

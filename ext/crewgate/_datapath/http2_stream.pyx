@@ -22,10 +22,10 @@ from libc.string cimport memcmp, memcpy
 
 from crewgate._datapath.body_relay cimport BodyRelay
 from crewgate._datapath.connection_pool cimport monotonic
+from crewgate._datapath.http2_message cimport HTTP2Message
 from crewgate._datapath.http2_request_head cimport HTTP2RequestHead
 from crewgate._datapath.http2_stream_host cimport HTTP2StreamHost
 from crewgate._datapath.in_flight cimport InFlightCall
-from crewgate._datapath.request_arena cimport ArenaRequest
 from crewgate._datapath.whole_answer cimport WHOLE_FIELDS_MAX, WholeAnswer
 from crewgate._native.fields cimport message_field
 
@@ -240,7 +240,7 @@ cdef class HTTP2Stream(WholeAnswer):
 
     # The parts of the response. They raise UpstreamError for one that is not allowed.
 
-    cdef int take_native_head(self, ArenaRequest head, bint ends) except -1:
+    cdef int take_native_head(self, HTTP2Message head, bint ends) except -1:
         cdef const unsigned char *digits = head.status.value  # nghttp2 has checked that there are 3
         cdef int status = (digits[0] - c"0") * 100 + (digits[1] - c"0") * 10 + digits[2] - c"0"
         if self.straight is not None and status == RESET_CONTENT:
@@ -314,7 +314,7 @@ cdef class HTTP2Stream(WholeAnswer):
         return connection.opened(self.number, self)
 
     cdef int become_ordinary(self) except -1:
-        return self.set_caller(self.straight.become_caller(self))
+        return self.set_caller(self.straight.make_ordinary(self))
 
     cpdef continue_with(self, caller):
         self.set_caller(caller)
@@ -323,7 +323,7 @@ cdef class HTTP2Stream(WholeAnswer):
 
     cdef int set_caller(self, caller) except -1:
         """Have an ordinary call go on, which is not yet told of what has arrived."""
-        cdef ArenaRequest head = self.head
+        cdef HTTP2Message head = self.head
         self.straight = self.head = None
         self.caller = caller
         self.make_lists()

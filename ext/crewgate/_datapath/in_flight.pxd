@@ -24,7 +24,7 @@ cdef class InFlightCall:
     cpdef answered(self, stream, WholeAnswer answer)
     # Return the ordinary call (a CallObserver) that goes on in place of this one. `stream` carries
     # its request; it is None if the call waits for one. Do not call the stream here.
-    cpdef become_caller(self, stream)
+    cpdef make_ordinary(self, stream)
 
 
 cdef class BranchInFlight:

@@ -38,7 +38,7 @@ cdef class InFlightCall:
     cpdef answered(self, stream, WholeAnswer answer):
         raise NotImplementedError
 
-    cpdef become_caller(self, stream):
+    cpdef make_ordinary(self, stream):
         raise NotImplementedError
 
 

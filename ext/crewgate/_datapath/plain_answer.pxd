@@ -4,7 +4,7 @@ from libc.stdint cimport uint8_t, uint32_t
 
 from crewgate._datapath.whole_answer cimport WholeAnswer
 
-cdef extern from "answer_head.h" nogil:
+cdef extern from "plain_answer.h" nogil:
     enum:
         ANSWER_FIELDS_MAX
 

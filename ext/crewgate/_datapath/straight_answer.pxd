@@ -3,7 +3,7 @@
 from libc.stdint cimport int32_t
 
 from crewgate._datapath.http2_protocol cimport HTTP2Protocol
-from crewgate._datapath.straightness cimport StraightRoute
+from crewgate._datapath.straight_routes cimport StraightRoute
 from crewgate._datapath.whole_answer cimport WholeAnswer
 from crewgate._native.permit cimport Permit
 

@@ -13,7 +13,7 @@ from crewgate._datapath.http2_protocol cimport HTTP2Protocol
 from crewgate._datapath.nghttp2_library cimport (
     NGHTTP2_NV_FLAG_NO_INDEX, NGHTTP2_NV_FLAG_NONE, nghttp2_nv,
 )
-from crewgate._datapath.straightness cimport StraightRoute
+from crewgate._datapath.straight_routes cimport StraightRoute
 from crewgate._datapath.whole_answer cimport WHOLE_FIELDS_MAX, WHOLE_NAMES_BYTES, WholeAnswer
 from crewgate._native.fields cimport Filter, message_field
 from crewgate._native.permit cimport Permit

@@ -1,20 +1,20 @@
-"""The C interface of straight calls, of their listener, and of their clients' connections."""
+"""The C interface of straight calls, and of the parts that those of a listener share."""
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from crewgate._datapath.ended_calls cimport EndedCallQueue
 from crewgate._datapath.grant_cache cimport GrantCache
+from crewgate._datapath.http2_message cimport HTTP2Message
 from crewgate._datapath.http2_protocol cimport HTTP2Protocol, RequestTaker
 from crewgate._datapath.http2_request_head cimport HTTP2RequestHead
 from crewgate._datapath.in_flight cimport InFlightCall, InFlightCalls
-from crewgate._datapath.request_arena cimport ArenaRequest
-from crewgate._datapath.straightness cimport StraightRoute, StraightRoutes
+from crewgate._datapath.straight_routes cimport StraightRoute, StraightRoutes
 from crewgate._native.audit_line cimport AuditLines, AuditLineTemplate
 from crewgate._native.fields cimport message_field
 from crewgate._native.request_id cimport RequestIds
 
 
-cdef class StraightListener:
+cdef class StraightCalls:
     cdef object gateway                 # has `policy` and `routes`
     cdef object services                # the CallServices of the worker, and parts of it:
     cdef InFlightCalls in_flight
@@ -31,8 +31,8 @@ cdef class StraightListener:
     cdef StraightRoutes current_routes(self)
 
 
-cdef class StraightClient(RequestTaker):
-    cdef StraightListener listener
+cdef class StraightRequestTaker(RequestTaker):
+    cdef StraightCalls calls
     cdef object peer                    # the ClientInfo of the connection
     cdef object crew                    # that of its certificate, or None
     cdef str network                    # of the peer, for the audit
@@ -46,11 +46,11 @@ cdef class StraightClient(RequestTaker):
 
 
 cdef class StraightCall(InFlightCall):
-    cdef StraightClient client
+    cdef StraightRequestTaker taker
     cdef HTTP2Protocol protocol         # of its client's connection, which it does not outlive
     cdef readonly StraightRoute route
     cdef readonly StraightRoutes routes
-    cdef ArenaRequest request
+    cdef HTTP2Message request
     cdef object stream                  # None while it waits for one, and once it is over
     cdef readonly bytes token, request_id
     # The request upstream, until it is sent: for HTTP/1.1 what follows the host.

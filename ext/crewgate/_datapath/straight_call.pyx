@@ -1,8 +1,8 @@
 """Carries straight calls from their permit to their audit record, by compiled code alone.
 
-`straightness` says which requests are straight. This module takes such a request through the five
-steps of gateway/call/gateway.py, with the same parts: the gate, the field filters, the connections
-to the tool's servers, the audit lines, the metrics and the settlement.
+`straight_routes` says which requests are straight. This module takes such a request through the
+five steps of gateway/call/gateway.py, with the same parts: the gate, the field filters, the
+connections to the tool's servers, the audit lines, the metrics and the settlement.
 
 It knows only calls that go as usual. If the answer to a call is unusual, fails or is late, if the
 client leaves, if the call is revoked or expires, or if the worker shuts down, the call becomes an
@@ -21,13 +21,13 @@ from libc.string cimport memcmp
 
 from crewgate._datapath.ended_calls cimport EndedCallQueue
 from crewgate._datapath.http1_connection cimport HTTP1Connection
+from crewgate._datapath.http2_message cimport HTTP2Message
 from crewgate._datapath.http2_protocol cimport HTTP2Protocol, RequestTaker
 from crewgate._datapath.http2_stream cimport HTTP2Stream
 from crewgate._datapath.in_flight cimport InFlightCall
-from crewgate._datapath.request_arena cimport ArenaRequest
 from crewgate._datapath.straight_answer cimport send_answer
 from crewgate._datapath.straight_request cimport after_host, context_of, http2_head, with_host
-from crewgate._datapath.straightness cimport (
+from crewgate._datapath.straight_routes cimport (
     StraightRoute, StraightRoutes, body_size, straight_route_of,
 )
 from crewgate._datapath.whole_answer cimport WholeAnswer
@@ -54,7 +54,7 @@ cdef inline bytes slice_of(const unsigned char *text, size_t size):
     return PyBytes_FromStringAndSize(<const char *>text, size)
 
 
-cdef class StraightListener:
+cdef class StraightCalls:
     """See the stub."""
 
     def __init__(self, gateway, services, support, RequestIds request_ids not None):
@@ -76,20 +76,20 @@ cdef class StraightListener:
             self.routes = StraightRoutes(policy, table, self.support.via_of)
         return self.routes
 
-    def client(self, peer):
-        return StraightClient(self, peer)
+    def taker(self, peer):
+        return StraightRequestTaker(self, peer)
 
 
-cdef class StraightClient(RequestTaker):
+cdef class StraightRequestTaker(RequestTaker):
     """See the stub."""
 
-    def __init__(self, StraightListener listener not None, peer):
-        self.listener = listener
+    def __init__(self, StraightCalls calls not None, peer):
+        self.calls = calls
         self.peer = peer
         self.crew = peer.crew
-        self.network = listener.support.network_of(peer.address)
+        self.network = calls.support.network_of(peer.address)
 
-    cdef bint take(self, HTTP2Protocol protocol, ArenaRequest request) except -1:
+    cdef bint take(self, HTTP2Protocol protocol, HTTP2Message request) except -1:
         """Carry a request as a straight call; return False, with nothing changed, if it is none."""
         cdef StraightRoute route
         cdef StraightCall call
@@ -109,7 +109,7 @@ cdef class StraightClient(RequestTaker):
 
     cdef int look_up(self, const message_field *field) except -1:
         """Find what follows from the authority of a request, unless it is that of the last one."""
-        cdef StraightRoutes routes = self.listener.current_routes()
+        cdef StraightRoutes routes = self.calls.current_routes()
         if (self.routes is routes and self.authority is not None
                 and <size_t>PyBytes_GET_SIZE(self.authority) == field.value_size
                 and memcmp(PyBytes_AS_STRING(self.authority), field.value, field.value_size) == 0):
@@ -119,17 +119,17 @@ cdef class StraightClient(RequestTaker):
         self.served = routes.served_at(self.authority)
         if self.served is not None:
             origin = self.peer.address, self.authority, "2"
-            self.origin_lines = self.listener.support.origin_lines(*origin)
-            self.origin_fields = self.listener.support.origin_fields(*origin)
+            self.origin_lines = self.calls.support.origin_lines(*origin)
+            self.origin_fields = self.calls.support.origin_fields(*origin)
         return 0
 
 
 cdef StraightCall permitted_call(
-        StraightClient client, HTTP2Protocol protocol, ArenaRequest request,
+        StraightRequestTaker taker, HTTP2Protocol protocol, HTTP2Message request,
         StraightRoute route):
     """Return the call of a straight request, with its permit; None if Python must answer the
     request. Then nothing has changed: the function has given back what it had reserved."""
-    cdef StraightListener listener = client.listener
+    cdef StraightCalls calls = taker.calls
     cdef const message_field *fields = request.block.fields
     cdef const message_field *target = request.path
     cdef size_t count = request.block.field_count
@@ -148,21 +148,21 @@ cdef StraightCall permitted_call(
     kept_count = route.filter.select(
         fields + request.pseudo_count, count - request.pseudo_count, search.token, search.size,
         kept)
-    if kept_count < 0 or not listener.can_record():
+    if kept_count < 0 or not calls.can_record():
         return None
     call = StraightCall.__new__(StraightCall)
-    call.client = client
+    call.taker = taker
     call.protocol = protocol
     call.route = route
-    call.routes = client.routes
+    call.routes = taker.routes
     call.request = request
-    call.peer = client.peer
+    call.peer = taker.peer
     call.token = slice_of(search.token, search.size)
-    call.request_id = listener.request_ids.make()
+    call.request_id = calls.request_ids.make()
     call.arrived_wall_ns = <int64_t>cg_clock_ns(CLOCK_REALTIME)
     call.arrived_ns = <int64_t>cg_clock_ns(CLOCK_MONOTONIC)
-    verdict = (<Gate>listener.services.authorizer.gate).verdict(
-        call.token, route.tool, call.request_id, client.crew, call.routes.observe,
+    verdict = (<Gate>calls.services.authorizer.gate).verdict(
+        call.token, route.tool, call.request_id, taker.crew, call.routes.observe,
         False, -1, False, None)
     if type(verdict) is not Permit:
         return None
@@ -172,17 +172,17 @@ cdef StraightCall permitted_call(
     if permit.observed_reason is not None or not protocol.engine.own(request.stream, call):
         permit.end(0)
         return None
-    call.trace = context_of(listener.support, request, route.trace_sample)
+    call.trace = context_of(calls.support, request, route.trace_sample)
     call.body_size = body_size(request)
-    identity = listener.identities.value_of(permit.grant)
+    identity = calls.identities.value_of(permit.grant)
     trace = [] if call.trace is None else call.trace.headers(call.token)
     if route.is_http2:
         call.outgoing_head = http2_head(
-            route, request, kept, <size_t>kept_count, client.origin_fields, identity.fields, trace,
+            route, request, kept, <size_t>kept_count, taker.origin_fields, identity.fields, trace,
             call.request_id, call.body_size)
     else:
         call.outgoing = after_host(
-            route, request, kept, <size_t>kept_count, client.origin_lines, identity.lines,
+            route, request, kept, <size_t>kept_count, taker.origin_lines, identity.lines,
             written(trace) if trace else b"", call.request_id, call.body_size)
     return call
 
@@ -192,7 +192,7 @@ cdef class StraightCall(InFlightCall):
 
     cdef int begin(self) except -1:
         """Send the request on a free stream, or wait for a connection in the pool's queue."""
-        self.client.listener.in_flight.add_call(self)  # so that each revocation finds it
+        self.taker.calls.in_flight.add_call(self)  # so that each revocation finds it
         self.started_ns = <int64_t>cg_clock_ns(CLOCK_MONOTONIC)
         stream = self.route.idle_stream(self.permit)
         if stream is None:
@@ -243,7 +243,7 @@ cdef class StraightCall(InFlightCall):
         """Do nothing: the call goes on waiting, since no connection has carried it."""
 
     def failed(self, error):
-        self.become_caller(None).failed(error)
+        self.make_ordinary(None).failed(error)
 
     # The stream to the server, the client's stream and the registry call these.
 
@@ -258,12 +258,12 @@ cdef class StraightCall(InFlightCall):
         except NGH2Error:  # the client has reset it, or the connection ends
             is_usual = False
         if not is_usual:
-            stream.continue_with(self.become_caller(stream))
+            stream.continue_with(self.make_ordinary(stream))
             return
         self.is_over = True
-        self.client.listener.done += 1
+        self.taker.calls.done += 1
         stream.release()
-        self.client.listener.in_flight.remove_call(self)
+        self.taker.calls.in_flight.remove_call(self)
         self.record(status, now, bytes_out)
         self.stream = None
 
@@ -280,21 +280,21 @@ cdef class StraightCall(InFlightCall):
             return False
         return self.become_ordinary().end(outcome)
 
-    cpdef become_caller(self, stream):
+    cpdef make_ordinary(self, stream):
         """Return the ordinary call that goes on in place of this one."""
         exchange = self.protocol.exchange_of(self.request)
         if exchange is None:  # the client has closed the stream
             exchange = self.protocol.closed_exchange(self.request)
         self.is_over = True
-        self.client.listener.given_up += 1
-        self.ordinary = self.client.listener.support.take_over(self, exchange, stream)
+        self.taker.calls.given_up += 1
+        self.ordinary = self.taker.calls.support.ordinary_call(self, exchange, stream)
         self.stream = None
         return self.ordinary
 
     cdef object become_ordinary(self):
         """Make the ordinary call, give it what has arrived of the answer, and return it."""
         stream = self.stream
-        ordinary = self.become_caller(stream)
+        ordinary = self.make_ordinary(stream)
         if stream is None:
             return ordinary
         try:
@@ -305,7 +305,7 @@ cdef class StraightCall(InFlightCall):
 
     cdef int record(self, int status, int64_t answered_ns, Py_ssize_t bytes_out) except -1:
         """Record, count and settle the call, as `call_audit_line.record_end` does."""
-        cdef StraightListener listener = self.client.listener
+        cdef StraightCalls calls = self.taker.calls
         cdef Permit permit = self.permit
         cdef uint64_t price = permit.price_micro
         cdef AuditLineTemplate template = self.template()
@@ -330,25 +330,25 @@ cdef class StraightCall(InFlightCall):
         trace = "" if self.trace is None else self.trace.text
         ending.trace_size = trace_text_of(trace, &ending.trace)
         cdef bytes line = template.written(&ending)
-        cdef EndedCallQueue ended = listener.ended
+        cdef EndedCallQueue ended = calls.ended
         ended.add_ended(line, permit, price)
         if not template.count_call(ended.calls, DONE, status, len(line), &times, price,
                                    ending.cost_micro):
-            series = listener.services.call_metrics.series_of(
+            series = calls.services.call_metrics.series_of(
                 self.info, permit.grant.caller, DONE, "", status)
             template.remember(series, DONE, status)
             template.count_call(ended.calls, DONE, status, len(line), &times, price,
                                 ending.cost_micro)
         if trace:
-            listener.support.add_exemplar(ended.calls, trace)
+            calls.support.add_exemplar(ended.calls, trace)
         return 0
 
     cdef AuditLineTemplate template(self):
         """Return the part of the record that the calls of a token have in common."""
-        cdef AuditLines lines = self.client.listener.audit_lines
+        cdef AuditLines lines = self.taker.calls.audit_lines
         grant = self.permit.grant
         found = lines.find(
-            grant, self.route.name, self.route.method, self.routes.listener, self.client.network)
+            grant, self.route.name, self.route.method, self.routes.listener, self.taker.network)
         return lines.line(self.info, grant) if found is None else found
 
     @property
@@ -359,6 +359,6 @@ cdef class StraightCall(InFlightCall):
     def info(self):
         """The CallInfo, as `call_description.describe` makes it."""
         return CallInfo(
-            self.arrived_wall_ns, self.request_id, self.routes.listener, self.client.network,
+            self.arrived_wall_ns, self.request_id, self.routes.listener, self.taker.network,
             self.route.name, self.route.method, self.peer.serial_text,
             "" if self.trace is None else self.trace.text, self.arrived_ns)

@@ -10,9 +10,9 @@ from crewgate.core.trace_context import TRACEPARENT
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcmp
 
+from crewgate._datapath.http2_message cimport HTTP2Message
 from crewgate._datapath.http2_request_head cimport HTTP2RequestHead, new_head
-from crewgate._datapath.request_arena cimport ArenaRequest
-from crewgate._datapath.straightness cimport StraightRoute
+from crewgate._datapath.straight_routes cimport StraightRoute
 from crewgate._native.fields cimport field_lines_put, field_lines_size, message_field
 
 cdef extern from "audit_format.h" nogil:
@@ -38,7 +38,7 @@ cdef inline char *put(char *to, bytes text) noexcept:
     return text_put(to, PyBytes_AS_STRING(text), <size_t>PyBytes_GET_SIZE(text))
 
 
-cdef object context_of(object support, ArenaRequest request, double sample):
+cdef object context_of(object support, HTTP2Message request, double sample):
     cdef const message_field *field
     cdef size_t at
     for at in range(request.pseudo_count, request.block.field_count):
@@ -50,7 +50,7 @@ cdef object context_of(object support, ArenaRequest request, double sample):
 
 
 cdef bytes after_host(
-        StraightRoute route, ArenaRequest request, const message_field **kept, size_t count,
+        StraightRoute route, HTTP2Message request, const message_field **kept, size_t count,
         bytes origin, bytes identity, bytes trace, bytes request_id, Py_ssize_t body_size):
     cdef bytes framing = route.framing(body_size)
     cdef bytes made = PyBytes_FromStringAndSize(
@@ -68,11 +68,11 @@ cdef bytes after_host(
     return made
 
 
-cdef bytes with_host(StraightRoute route, ArenaRequest request, bytes authority, bytes rest):
+cdef bytes with_host(StraightRoute route, HTTP2Message request, bytes authority, bytes rest):
     return b"".join((route.begin, query_of(route, request), HOST, authority, rest))
 
 
-cdef inline bytes query_of(StraightRoute route, ArenaRequest request):
+cdef inline bytes query_of(StraightRoute route, HTTP2Message request):
     """Return the query of the request, with its question mark; b"" if it has none."""
     cdef const message_field *target = request.path
     return PyBytes_FromStringAndSize(
@@ -80,7 +80,7 @@ cdef inline bytes query_of(StraightRoute route, ArenaRequest request):
 
 
 cdef HTTP2RequestHead http2_head(
-        StraightRoute route, ArenaRequest request, const message_field **kept, size_t count,
+        StraightRoute route, HTTP2Message request, const message_field **kept, size_t count,
         tuple origin, list identity, list trace, bytes request_id, Py_ssize_t body_size):
     cdef tuple own = route.own_fields
     cdef HTTP2RequestHead head = new_head(

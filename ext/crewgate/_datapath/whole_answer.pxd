@@ -3,7 +3,7 @@
 from crewgate._native.fields cimport message_field
 
 cdef enum:
-    WHOLE_FIELDS_MAX = 64  # as many as a plain answer has (answer_head.h)
+    WHOLE_FIELDS_MAX = 64  # as many as a plain answer has (plain_answer.h)
     WHOLE_NAMES_BYTES = 16_384  # ANSWER_HEAD_BYTES_MAX
 
 

@@ -37,7 +37,7 @@ class InFlightCall:
         ordinary call goes on with the stream's `continue_with`.
         """
 
-    def become_caller(self, stream: StraightStream) -> CallObserver:
+    def make_ordinary(self, stream: StraightStream) -> CallObserver:
         """Return the ordinary call that goes on in place of this one; do not call the stream.
 
         Only a straight call has this method. The stream has sent its request, or sends it at the

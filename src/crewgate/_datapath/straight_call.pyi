@@ -5,7 +5,7 @@ If a call does not go as usual, it becomes an ordinary one, and the Python way g
 
 from crewgate._datapath.http2_protocol import RequestTaker
 from crewgate._datapath.in_flight import InFlightCall
-from crewgate._datapath.straightness import StraightRoute, StraightRoutes
+from crewgate._datapath.straight_routes import StraightRoute, StraightRoutes
 from crewgate._native.request_id import RequestIds
 from crewgate.core.audit.records import CallInfo
 from crewgate.core.trace_context import TraceContext
@@ -14,7 +14,7 @@ from crewgate.gateway.call.straight_support import RoutedListener, StraightSuppo
 from crewgate.server.request import ClientInfo
 from crewgate.upstream.interfaces import ReuseKey
 
-class StraightListener:
+class StraightCalls:
     """The parts of a gateway that the straight calls of one listener use, and their counts."""
 
     @property
@@ -34,7 +34,7 @@ class StraightListener:
     ) -> None:
         """`gateway` has the policy and the routes in force, which a reload replaces."""
 
-    def client(self, peer: ClientInfo) -> RequestTaker:
+    def taker(self, peer: ClientInfo) -> RequestTaker:
         """Return the taker of the straight requests that come over one connection of `peer`."""
 
 class StraightCall(InFlightCall):

@@ -50,7 +50,7 @@ class RouteTable(msgspec.Struct, frozen=True):
     a client certificate only. `serves_models`: some tool has the API of a language model.
     `trace_sample` is the share of calls without a trace that start one. `endpoints` has the path of
     each endpoint by the path of its metadata. `groups` are by their names. `straight`: compiled
-    code may carry calls alone (`_datapath/straightness`), and pass on the bodies of responses.
+    code may carry calls alone (`_datapath/straight_routes`), and pass on the bodies of responses.
     """
 
     router: Router

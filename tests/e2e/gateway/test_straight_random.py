@@ -43,7 +43,7 @@ async def test_random_calls(http2_server: bool, tmp_path: Path) -> None:
 
 
 async def test_kept_inputs(tmp_path: Path) -> None:
-    """The frames that the fuzz target `straightness` makes of its kept inputs."""
+    """The frames that the fuzz target `straight_routes` makes of its kept inputs."""
     inputs = [path.read_bytes() for path in sorted(CORPUS.iterdir())]
     async with two_ways(tmp_path, configured) as ways:
         for data in inputs:

@@ -38,9 +38,9 @@ class Straight(InFlightCall):
         if self.keeps:
             stream.release()
         else:
-            stream.continue_with(self.become_caller(stream))  # type: ignore[arg-type]
+            stream.continue_with(self.make_ordinary(stream))  # type: ignore[arg-type]
 
-    def become_caller(self, stream: HTTP1Connection) -> Taker:  # type: ignore[override]
+    def make_ordinary(self, stream: HTTP1Connection) -> Taker:  # type: ignore[override]
         self.taker = Taker(stream)  # type: ignore[arg-type]
         return self.taker
 

@@ -16,11 +16,11 @@ PLAYED = {
     "base64url": fuzz_replay.base64url,
     "bearer": fuzz_replay.bearers,
     "credit": fuzz_replay.credit,
+    "field_arena": fuzz_replay.field_arena,
     "field_name": fuzz_replay.field_name,
     "field_rules": fuzz_replay.field_rules,
     "json": fuzz_replay.json,
     "json_document": fuzz_replay.json_document,
-    "request_arena": fuzz_replay.request_arena,
     "request_line": fuzz_replay.request_line,
     "token": fuzz_replay.token,
 }
@@ -58,4 +58,4 @@ def test_every_target_has_inputs_and_is_played() -> None:
     """A new one is put into the list above. tests/e2e/gateway/test_straight_random.py has one."""
     targets = {source.stem for source in CORPUS.parent.glob("*.c")}
     assert targets == {*PLAYED, "table"}
-    assert {*targets, "straightness"} == {path.name for path in CORPUS.iterdir()}
+    assert {*targets, "straight_calls"} == {path.name for path in CORPUS.iterdir()}

@@ -38,7 +38,7 @@ from crewgate.gateway.call.own_answers import answers_itself
 from crewgate.gateway.call.proxied_call import ProxiedCall
 from crewgate.gateway.call.refusals import Refusals
 from crewgate.gateway.call.request_pricing import BodyReader, BodyTooLargeHandler
-from crewgate.gateway.call.straight_support import straight_listener
+from crewgate.gateway.call.straight_support import straight_calls
 from crewgate.gateway.call.undecided_call import (
     ListenerPolicy,
     UndecidedCall,
@@ -65,7 +65,7 @@ class Gateway:
         self._ids = RequestIds()
         self._identities = GrantCache(identity_headers)
         # Takes the requests for which no exchange is needed.
-        self.straight = straight_listener(self, services, self._identities, self._ids)
+        self.straight = straight_calls(self, services, self._identities, self._ids)
         self._refusals = Refusals(services)
         self._body_reader = BodyReader()
         pipeline = CallPipeline(

@@ -120,7 +120,7 @@ class ProxiedCall(InFlightCall):
             self.end(CallOutcome.UPSTREAM_ERROR)
             raise
 
-    def go_on(
+    def take_over(
         self, stream: RequestStream | None, started_ns: int, sent_ns: int, body: bytes
     ) -> None:
         """Go on in place of a straight call, whose whole request `stream` carries, if any does."""

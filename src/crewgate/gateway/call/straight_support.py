@@ -1,7 +1,7 @@
 """Gives straight calls the functions of Python that they need, and makes ordinary calls of them.
 
 `_datapath/straight_call` carries a straight call as long as the call goes as usual. Otherwise it
-gives the call to `take_over`, which makes a `ProxiedCall`. That is in the state that it
+gives the call to `ordinary_call`, which makes a `ProxiedCall`. That is in the state that it
 would be in if it had carried the call from the start.
 """
 
@@ -10,7 +10,7 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from crewgate._datapath.grant_cache import GrantCache
-from crewgate._datapath.straight_call import StraightCall, StraightListener
+from crewgate._datapath.straight_call import StraightCall, StraightCalls
 from crewgate._native.metrics import CallBatch
 from crewgate._native.request_id import RequestIds
 from crewgate.core.http_types import HeaderField
@@ -39,7 +39,7 @@ class RoutedListener(Protocol):
     routes: RouteTable
 
 
-TakeOver = Callable[[StraightCall, Exchange, RequestStream | None], ProxiedCall]
+OrdinaryCallMaker = Callable[[StraightCall, Exchange, RequestStream | None], ProxiedCall]
 
 
 class StraightSupport(NamedTuple):
@@ -52,7 +52,7 @@ class StraightSupport(NamedTuple):
     """
 
     identities: "GrantCache[IdentityHeaders]"
-    take_over: TakeOver
+    ordinary_call: OrdinaryCallMaker
     network_of: Callable[[str], str] = network_of
     origin_lines: Callable[[str, bytes, str], bytes] = forwarded_header_lines
     origin_fields: Callable[[str, bytes, str], tuple[HeaderField, ...]] = forwarded_headers
@@ -61,18 +61,18 @@ class StraightSupport(NamedTuple):
     add_exemplar: Callable[[CallBatch, str], None] = add_exemplar
 
 
-def straight_listener(
+def straight_calls(
     gateway: RoutedListener,
     services: CallServices,
     identities: "GrantCache[IdentityHeaders]",
     request_ids: RequestIds,
-) -> StraightListener:
-    """Return the `StraightListener` of the listener that `gateway` serves."""
-    support = StraightSupport(identities, partial(take_over, services, identities))
-    return StraightListener(gateway, services, support, request_ids)
+) -> StraightCalls:
+    """Return the `StraightCalls` of the listener that `gateway` serves."""
+    support = StraightSupport(identities, partial(ordinary_call, services, identities))
+    return StraightCalls(gateway, services, support, request_ids)
 
 
-def take_over(
+def ordinary_call(
     services: CallServices,
     identities: "GrantCache[IdentityHeaders]",
     call: StraightCall,
@@ -93,7 +93,7 @@ def take_over(
     )
     head = pending.head(entry, fields, identities.of(grant))
     ordinary = ProxiedCall(services, pending, entry, head, call.permit)
-    ordinary.go_on(stream, call.started_ns, call.sent_ns or call.started_ns, call.body)
+    ordinary.take_over(stream, call.started_ns, call.sent_ns or call.started_ns, call.body)
     ordinary.attempts = call.attempts  # those that it made while it waited count as well
     services.in_flight.replace(call, ordinary)
     return ordinary

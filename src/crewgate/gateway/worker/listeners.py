@@ -16,7 +16,7 @@ import trio
 
 from crewgate import limits
 from crewgate._datapath.socket_poller import SocketPoller
-from crewgate._datapath.straight_call import StraightListener
+from crewgate._datapath.straight_call import StraightCalls
 from crewgate.config import ListenerConfig as Section
 from crewgate.config import file_descriptor_needs
 from crewgate.errors import ConfigurationError
@@ -136,7 +136,7 @@ class Listeners:
         opened = self._open.values()
         return {each.prepared.section.name: len(each.listener.census) for each in opened}
 
-    def straight_listeners(self) -> Iterator[tuple[str, StraightListener]]:
+    def straight_listeners(self) -> Iterator[tuple[str, StraightCalls]]:
         """Yield the name of each open listener, and what takes its straight calls."""
         for opened in self._open.values():
             yield opened.prepared.section.name, opened.gateway.straight
@@ -184,7 +184,7 @@ class Listeners:
             self._poller,
             peer_authorizer,
             counters,
-            gateway.straight.client,
+            gateway.straight.taker,
         )
         self._nursery.start_soon(listener.run)
         return OpenListener(listener, gateway, peer_authorizer, prepared)

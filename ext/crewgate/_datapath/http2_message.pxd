@@ -1,17 +1,17 @@
-"""The C interface of `request_arena`: the fields of one message head, in one block of memory."""
+"""The C interface of `http2_message`: the fields of one message head, in one block of memory."""
 
 from libc.stdint cimport int32_t, uint8_t
 
 from crewgate._native.fields cimport message_field
 
-cdef extern from "request_arena.h":
+cdef extern from "field_arena.h":
     ctypedef struct arena_block:
         message_field *fields  # in wire order; the pseudo-header fields come first
         size_t field_count
         size_t text_size  # bytes of all names and values
 
 
-cdef class ArenaRequest:
+cdef class HTTP2Message:
     cdef readonly int32_t stream
     cdef readonly bint ends  # END_STREAM came with the head
     # All of its body, if that is small and was read in the turn of the head; else None.
@@ -36,4 +36,4 @@ cdef class ArenaRequest:
     cdef tuple python_fields(self)
 
 
-cdef ArenaRequest new_request(int32_t stream)
+cdef HTTP2Message new_message(int32_t stream)

@@ -1,6 +1,6 @@
 """Decides which requests are straight: which calls compiled code carries alone, without Python.
 
-The source, ext/crewgate/_datapath/straightness.pyx, begins with the conditions.
+The source, ext/crewgate/_datapath/straight_routes.pyx, begins with the conditions.
 """
 
 from collections.abc import Callable

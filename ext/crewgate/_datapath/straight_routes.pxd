@@ -1,7 +1,7 @@
-"""The C interface of straightness: the routes of straight calls, and which requests take them."""
+"""The C interface of straight routes, and of the choice of the requests that take them."""
 
 from crewgate._datapath.connection_pool cimport ConnectionPool
-from crewgate._datapath.request_arena cimport ArenaRequest
+from crewgate._datapath.http2_message cimport HTTP2Message
 from crewgate._native.bearer cimport TokenFinder
 from crewgate._native.fields cimport Filter
 from crewgate._native.permit cimport Permit
@@ -49,7 +49,7 @@ cdef class StraightRoutes:
 
 
 # Return the size of the body that came with the head of a request, in bytes.
-cdef Py_ssize_t body_size(ArenaRequest request) noexcept
+cdef Py_ssize_t body_size(HTTP2Message request) noexcept
 
 # Return the route of a request if the request may be straight, else None.
-cdef StraightRoute straight_route_of(dict routes, ArenaRequest request)
+cdef StraightRoute straight_route_of(dict routes, HTTP2Message request)

@@ -3,7 +3,7 @@
 No call may make an internal error. An input is kept if one of its calls does what no call before it
 did: in how it ends, what the client, the tool and the audit get, and whether compiled code carries
 it. Prints how many inputs there were. If the ways differ, the input stays in
-build/fuzz/straightness, and the status is 1.
+build/fuzz/straight_calls, and the status is 1.
 """
 
 import argparse
@@ -23,7 +23,7 @@ sys.path.append(str(ROOT / "tests" / "support"))
 from straight_replay import CORPUS, DifferenceError, configured, play  # noqa: E402
 from two_ways import Seen, Way, two_ways  # noqa: E402
 
-FOUND = ROOT / "build" / "fuzz" / "straightness"
+FOUND = ROOT / "build" / "fuzz" / "straight_calls"
 INPUT_BYTES_MAX = 256
 GATEWAY_INPUTS = 400  # then other gateways follow: these would have no credit in the end
 KEPT_BYTES_MAX = 4096  # as of each target
@@ -153,11 +153,13 @@ async def _run(seconds: float, seed: int) -> int:
             continue
         if await _differs(data, search.errors):
             (FOUND / "difference").write_bytes(data)
-            print(f"straightness: broken; again with {sys.argv[0]} --input {FOUND / 'difference'}")
+            print(
+                f"straight_calls: broken; again with {sys.argv[0]} --input {FOUND / 'difference'}"
+            )
             return 1
         search.alone += 1
     print(
-        f"straightness: {search.count} inputs, {search.straight} straight calls, "
+        f"straight_calls: {search.count} inputs, {search.straight} straight calls, "
         f"{len(search.seen)} kinds; {search.alone} differed only after others",
         flush=True,
     )

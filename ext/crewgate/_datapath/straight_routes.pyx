@@ -32,7 +32,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memchr, memcmp, memcpy
 
-from crewgate._datapath.request_arena cimport ArenaRequest
+from crewgate._datapath.http2_message cimport HTTP2Message
 from crewgate._native.fields cimport message_field
 from crewgate._native.permit cimport Permit
 
@@ -67,7 +67,7 @@ def is_straight_route(entry, bytes method not None, bytes path not None):
     )
 
 
-cdef StraightRoute straight_route_of(dict routes, ArenaRequest request):
+cdef StraightRoute straight_route_of(dict routes, HTTP2Message request):
     cdef message_field *target = request.path
     cdef message_field *method = request.method
     cdef message_field *field
@@ -103,7 +103,7 @@ cdef StraightRoute straight_route_of(dict routes, ArenaRequest request):
     return route
 
 
-cdef Py_ssize_t body_size(ArenaRequest request) noexcept:
+cdef Py_ssize_t body_size(HTTP2Message request) noexcept:
     return 0 if request.body is None else PyBytes_GET_SIZE(request.body)
 
 

@@ -3,7 +3,7 @@
  * Input: the bounds of the store, then steps. A step takes a block, gives one back, or adds a field
  * to one: the sizes of its name and its value, and whether it is never indexed. */
 #include "bytes.h"
-#include "request_arena.h"
+#include "field_arena.h"
 
 enum { BLOCKS = 4, FIELDS = 64, TEXT = 8192, STEPS = 100 };
 

@@ -1,6 +1,6 @@
 """Holds the fields of one head that a peer sent, without a Python object for each of them.
 
-The fields and their text stand in one block of memory (request_arena.h), which goes back to a
+The fields and their text stand in one block of memory (field_arena.h), which goes back to a
 store when the object ends. This module knows no HTTP/2: the callbacks of nghttp2 add the fields. It
 makes Python pairs of the fields only if a caller asks for them.
 """
@@ -15,7 +15,7 @@ from ngh2 import NeverIndexedHeader
 
 from crewgate import limits
 
-cdef extern from "request_arena.h":
+cdef extern from "field_arena.h":
     ctypedef struct arena_store:
         size_t count_max
         size_t text_max
@@ -35,7 +35,7 @@ store.field_max = limits.kept_head_fields
 
 @cython.final
 @cython.freelist(64)
-cdef class ArenaRequest:
+cdef class HTTP2Message:
     """See the C interface."""
 
     def __cinit__(self):
@@ -98,7 +98,7 @@ cdef inline bint is_named(message_field *field, const char *name, size_t size) n
     return field.name_size == size and memcmp(field.name, name, size) == 0
 
 
-cdef ArenaRequest new_request(int32_t stream):
-    cdef ArenaRequest request = ArenaRequest.__new__(ArenaRequest)
+cdef HTTP2Message new_message(int32_t stream):
+    cdef HTTP2Message request = HTTP2Message.__new__(HTTP2Message)
     request.stream = stream
     return request
