@@ -28,7 +28,6 @@ from crewgate.config import Config
 _UUID = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TRACE = re.compile(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _CREDIT_MICRO = 1_000_000
-_LAST = b"the end."  # of a PING, whose answer is the last frame after a reset
 # What only one way counts, or what measures a time.
 _UNLIKE = re.compile(r"#|crewgate_straight_|\w+_(?:bucket|sum)[{ ]")
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
@@ -171,7 +170,8 @@ class Way:
             for begin, end in pairwise(sorted({0, *cuts, len(wire)})):
                 await self._stream.send_all(wire[begin:end])
             if sent.resets:
-                await self._stream.send_all(PingFrame(opaque_data=_LAST).serialize())
+                last = PingFrame(opaque_data=number.to_bytes(8))  # its answer comes last
+                await self._stream.send_all(last.serialize())
         self._cork(False)
 
     def _cork(self, is_corked: bool) -> None:
@@ -199,9 +199,11 @@ class Way:
         blocks: list[Fields] = []
         body = b""
         while frame := await self._frames.next():
-            if type(frame) is PingFrame and frame.opaque_data == _LAST:
+            if type(frame) is PingFrame and frame.opaque_data == number.to_bytes(8):
                 return blocks, body, None
             if frame.stream_id != number:
+                if type(frame) is HeadersFrame:  # the decoder needs each block
+                    self._decoder.decode(frame.data, raw=True)
                 continue
             if type(frame) is RstStreamFrame:
                 return blocks, body, frame.error_code
