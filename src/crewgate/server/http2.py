@@ -39,7 +39,7 @@ class HTTP2(HTTP2Protocol):
         self.engine = server_engine()
         super().__init__(host, self.engine, counters or ListenerCounters())
         # Open streams that got a response without an exchange.
-        self._refused_streams: set[int] = set()
+        self._refused_streams: dict[int, int] = {}  # how much of each body was discarded
 
     # For the base class.
 
@@ -111,7 +111,7 @@ class HTTP2(HTTP2Protocol):
     def stream_closed(self, stream: int) -> None:
         """Forget an exchange, and tell it if its response was not finished."""
         exchange = self.exchanges.pop(stream, None)
-        self._refused_streams.discard(stream)
+        self._refused_streams.pop(stream, None)
         if exchange is None:
             return
         self.blocked.discard(exchange)
@@ -184,7 +184,7 @@ class HTTP2(HTTP2Protocol):
             if body:
                 self.engine.send_data(stream, body, end_stream=True)
             if not ends:
-                self._refused_streams.add(stream)
+                self._refused_streams[stream] = 0
 
     def _discard(self, stream: int, exchange: HTTP2Exchange | None, count: int) -> None:
         """Drop bytes of an unwanted body, and reset the stream if there are too many."""
@@ -196,7 +196,10 @@ class HTTP2(HTTP2Protocol):
                 self.counters.bodies_unwanted += 1
                 self.reset(exchange, ErrorCode.NO_ERROR)
         elif stream in self._refused_streams:
-            self._refused_streams.discard(stream)
+            self._refused_streams[stream] += count
+            if self._refused_streams[stream] <= limits.discard_bytes_max:
+                return  # a reset would drop the response, if it is still queued
+            del self._refused_streams[stream]
             with contextlib.suppress(ngh2.NGH2Error):
                 self.engine.reset_stream(stream, ErrorCode.NO_ERROR)
 
