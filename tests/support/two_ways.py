@@ -45,6 +45,18 @@ class Seen(NamedTuple):
     requests: list[bytes]
     records: list[dict[str, object]]
 
+    def agrees(self, ordinary: "Seen") -> bool:
+        """Whether a straight call caused what an ordinary one did.
+
+        Of an answer that breaks off, a client may get less if compiled code has waited for the
+        rest.
+        """
+        if self.reset is None:
+            return self == ordinary
+        is_part = self.blocks == ordinary.blocks[: len(self.blocks)]
+        is_part = is_part and ordinary.body.startswith(self.body)
+        return is_part and self._replace(blocks=ordinary.blocks, body=ordinary.body) == ordinary
+
 
 class Framing(Protocol):
     """How a request is framed, and cut as `Body` says.

@@ -88,7 +88,7 @@ cdef class HTTP2Protocol(NativeWireProtocol):
             self.counters.broken_off(flood=isinstance(error, DenialOfServiceError))
             self.end()
             return False
-        self.is_holding = self.taker is not None and self.engine.awaits_body()
+        self.is_holding = self.engine is not None and self.engine.awaits_body()
         return self.is_holding or self.take_received(<Py_ssize_t>size)
 
     cdef int take_held(self) except -1:
