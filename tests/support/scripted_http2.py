@@ -7,7 +7,13 @@ from typing import Protocol
 import trio
 from hpack import Decoder, NeverIndexedHeaderTuple
 from http2_frames import MAGIC, Frames, head
-from hyperframe.frame import DataFrame, HeadersFrame, SettingsFrame, WindowUpdateFrame
+from hyperframe.frame import (
+    DataFrame,
+    Frame,
+    HeadersFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
 
 Piece = Callable[[int], bytes]  # makes the frames of an answer on a stream; it may be on others too
 _FRAME_BYTES = 16_384
@@ -37,13 +43,13 @@ async def talk(site: Asked, stream: trio.SocketStream) -> None:
     if not await frames.skip(MAGIC):
         return
     talk = _Talk(site, stream)
-    await talk.send(SettingsFrame(0, settings=site.settings).serialize())
+    await talk.reply(SettingsFrame(0, settings=site.settings))
     requests: dict[int, list[bytes]] = {}
     async with trio.open_nursery() as nursery:
         while frame := await frames.next():
             number = frame.stream_id
             if type(frame) is SettingsFrame and "ACK" not in frame.flags:
-                await talk.send(SettingsFrame(0, flags=["ACK"]).serialize())
+                await talk.reply(SettingsFrame(0, flags=["ACK"]))
             elif type(frame) is HeadersFrame:
                 requests[number] = [_text(decoder.decode(frame.data, raw=True))]
             elif type(frame) is DataFrame and number in requests:
@@ -67,11 +73,15 @@ class _Talk:
         async with self._turn:
             await self._stream.send_all(wire)
 
+    async def reply(self, *frames: Frame) -> None:
+        """Send frames, unless the gateway has left; the next read then says so."""
+        with suppress(trio.BrokenResourceError):
+            await self.send(b"".join([frame.serialize() for frame in frames]))
+
     async def widen(self, number: int, size: int) -> None:
         """Let the gateway send as much again."""
         if size:
-            frames = [WindowUpdateFrame(at, window_increment=size) for at in (0, number)]
-            await self.send(b"".join([frame.serialize() for frame in frames]))
+            await self.reply(*[WindowUpdateFrame(at, window_increment=size) for at in (0, number)])
 
     async def answer(self, number: int, connection: trio.CancelScope) -> None:
         """Send an answer, with a pause after each piece; leave instead, if the test wants that."""
