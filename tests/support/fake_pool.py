@@ -1,7 +1,8 @@
 """A pool without sockets: connections carry calls until a test says how that ended."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import msgspec
 import trio
@@ -93,26 +94,23 @@ class Pending:
         opener: "Opener",
         host: Host,
         pool: UpstreamPool,
-        on_end: Callable[["Pending", Connection | UpstreamError], None],
+        on_end: "OnEnd",
     ) -> None:
         self._scope = trio.CancelScope()
-        trio.lowlevel.spawn_system_task(self._open, opener, host, pool, on_end)
+        trio.lowlevel.spawn_system_task(self._open, partial(opener.open, host, pool), on_end)
 
-    async def _open(
-        self,
-        opener: "Opener",
-        host: Host,
-        pool: UpstreamPool,
-        on_end: Callable[["Pending", Connection | UpstreamError], None],
-    ) -> None:
+    async def _open(self, connect: Callable[[], Awaitable[Connection]], on_end: "OnEnd") -> None:
         with self._scope:
-            on_end(self, await opener.open(host, pool))
+            on_end(self, await connect())
 
     def sweep(self, now: float) -> None:
         pass
 
     def cancel(self) -> None:
         self._scope.cancel()
+
+
+OnEnd = Callable[[Pending, Connection | UpstreamError], None]
 
 
 class Opener:
@@ -129,7 +127,7 @@ class Opener:
         self,
         host: Host,
         pool: UpstreamPool,
-        on_end: Callable[[Pending, Connection | UpstreamError], None],
+        on_end: OnEnd,
     ) -> Pending:
         return Pending(self, host, pool, on_end)
 

@@ -5,13 +5,7 @@ because of himself; it must all succeed, and so must each upload: of 1 GiB, unle
 shorter than usual. The Python stack is left out: it has no tools for large bodies here.
 """
 
-import json
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
-from typing import Any
 
 from bench.hop.arena import Arena
 from bench.hop.figures import (
@@ -30,11 +24,13 @@ from bench.hop.figures import (
 from bench.hop.gateways import CREWGATE, STACK, Gateway
 from bench.hop.groups.group import Group, Results
 from bench.hop.hostile_peers import Plan
+from bench.hop.hostile_process import hostile
 from bench.hop.load import Load, Shape
-from bench.hop.processes import busiest, end, forget_peak, on_core, resident_megabytes, tree
+from bench.hop.processes import busiest, forget_peak, resident_megabytes, tree
 from bench.hop.tools import HUGE, PAGE, SWALLOW
 from bench.report import Goal
 
+PEERS = "bench.hop.hostile_peers"
 SHAPE = Shape(16, 1)
 REQUESTS_A_SECOND = 1_000
 LORIS = READERS = 200
@@ -48,31 +44,6 @@ CUT = Figure("slow_connections_cut", "cut", "{:.0f}")
 UPLOADS = Figure("uploads", "uploads", "{:.0f}")
 
 
-@contextmanager
-def beset(plan: Plan) -> Iterator[dict[str, Any]]:
-    """Hostile peers on the last core, for as long as this lasts; filled with what came of them."""
-    toll: dict[str, Any] = {}
-    with on_core(-1):
-        peers = subprocess.Popen(
-            [sys.executable, "-m", "bench.hop.hostile_peers"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-    try:
-        if peers.stdin is None or peers.stdout is None:
-            raise AssertionError("both are pipes")
-        peers.stdin.write(json.dumps(asdict(plan)).encode() + b"\n")
-        peers.stdin.flush()
-        if peers.stdout.readline() != b"ready\n":
-            raise SystemExit("bench: the hostile peers did not begin")
-        yield toll
-        toll.update(json.loads(peers.communicate(b"\n", timeout=LAST_UPLOAD_SECONDS)[0]))
-    except subprocess.TimeoutExpired as error:
-        raise SystemExit("bench: an upload has not come to its end") from error
-    finally:
-        end(peers)
-
-
 def attacked(arena: Arena, gateway: Gateway, quiet: Case) -> Case:
     """The same traffic, beside them."""
     most, token = arena.stage.upload_bytes, arena.tokens.tool
@@ -80,7 +51,7 @@ def attacked(arena: Arena, gateway: Gateway, quiet: Case) -> Case:
     def take(requests: int) -> Sample:
         size = min(most, requests * UPLOAD_BYTES_A_REQUEST)
         plan = Plan(gateway.port, token, HUGE.path, SWALLOW.path, size, LORIS, READERS)
-        with beset(plan) as toll:
+        with hostile(PEERS, asdict(plan), "the hostile peers", LAST_UPLOAD_SECONDS) as toll:
             found = quiet.take(requests)
         if toll["refused"] or not toll["uploads"]:
             ends = toll["refused"][:3]

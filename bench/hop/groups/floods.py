@@ -4,14 +4,8 @@ Each flood runs alone. All normal calls must succeed. Crewgate is measured with 
 without them, in turn, and so is each other gateway that is asked for.
 """
 
-import json
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
-from typing import Any
 
 from bench.hop.arena import Arena, introduce, running
 from bench.hop.figures import (
@@ -29,8 +23,9 @@ from bench.hop.figures import (
 from bench.hop.floods import FLOODS, Plan
 from bench.hop.gateways import CREWGATE, STACK, Gateway, start_crewgate
 from bench.hop.groups.group import Group, Results
+from bench.hop.hostile_process import hostile
 from bench.hop.load import Load, Shape, at_least, bearer, h2load, logged, statuses
-from bench.hop.processes import cpu_seconds, end, on_core, tree
+from bench.hop.processes import cpu_seconds, tree
 from bench.hop.stage import Stage, arrange, take_python_way, tokens
 from bench.hop.tools import PAGE
 from bench.report import Goal
@@ -46,38 +41,14 @@ CONNECTED = Figure("flood_connections", "opened", "{:,.0f}")
 SENT = Figure("flood_megabytes", "sent MB", "{:,.1f}")
 
 
-@contextmanager
-def flooding(plan: Plan) -> Iterator[dict[str, Any]]:
-    """Flood a gateway for as long as this lasts; fill the value with the flood's counts."""
-    toll: dict[str, Any] = {}
-    with on_core(-1):
-        flood = subprocess.Popen(
-            [sys.executable, "-m", "bench.hop.floods"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-    try:
-        if flood.stdin is None or flood.stdout is None:
-            raise AssertionError("both are pipes")
-        flood.stdin.write(json.dumps(asdict(plan)).encode() + b"\n")
-        flood.stdin.flush()
-        if flood.stdout.readline() != b"ready\n":
-            raise SystemExit(f"bench: the flood {plan.flood} did not begin")
-        yield toll
-        toll.update(json.loads(flood.communicate(b"\n", timeout=END_SECONDS)[0]))
-    except subprocess.TimeoutExpired as error:
-        raise SystemExit(f"bench: the flood {plan.flood} has not ended") from error
-    finally:
-        end(flood)
-
-
 def take(arena: Arena, stage: Stage, gateway: Gateway, flood: str, requests: int) -> Sample:
     """Measure the normal client beside a flood; both have a new token."""
     token = tokens(stage).tool
     introduce(gateway, token, arena.log)
     load = Load(SHAPE, PAGE.path, bearer(token), rate=CALLS_A_SECOND)
     calls = FIRST_CALLS + at_least(round(requests * SECONDS_A_REQUEST * CALLS_A_SECOND), SHAPE)
-    with flooding(Plan(gateway.port, tokens(stage).tool, flood)) as toll:
+    plan = Plan(gateway.port, tokens(stage).tool, flood)
+    with hostile("bench.hop.floods", asdict(plan), f"the flood {flood}", END_SECONDS) as toll:
         pids = tree(gateway.process.pid)
         before = cpu_seconds(pids)
         words = h2load(gateway.port, load, calls, arena.log)

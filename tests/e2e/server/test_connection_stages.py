@@ -135,7 +135,7 @@ async def test_a_client_that_does_not_close_is_closed(
 
 
 class _SlowAuthorizer:
-    """Answers once it is told to; it counts those who left."""
+    """It answers after a test has set `go_on`, and counts the connections that have ended."""
 
     def __init__(self) -> None:
         self.asked, self.go_on = trio.Event(), trio.Event()
