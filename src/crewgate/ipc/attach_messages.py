@@ -99,12 +99,14 @@ class DrawCredit(msgspec.Struct, frozen=True, tag="draw"):
     """A process sends this when the lease of a branch lacks credit for a call.
 
     The agent opens the branch of `grant` if it is new, and brings its lease to at least `need`.
-    Answer: `CreditDrawn`, after a bounded wait.
+    Other calls of the process wait for this draw and need `behind` in all. The agent draws that
+    too if it is free. Answer: `CreditDrawn`, after a bounded wait.
     """
 
     id: Id
     grant: Grant
     need: MicroCredits
+    behind: MicroCredits = 0
 
 
 class ReportOverrun(msgspec.Struct, frozen=True, tag="overran"):

@@ -143,7 +143,7 @@ class Draws:
         waiting = WaitingDraw(process, request, clocks.boot_ns + self._wait_ns)
         if not self._overdraw(waiting):
             # Begin also while the ledger is unavailable: the next call finds the credit.
-            self._begin(waiting, clocks)
+            self._begin(waiting, clocks, OtherNeeds(behind=request.behind))
         if not waiting.answered and self._ledger_queue.unavailable_reason:
             self._answer(waiting, DrawResult.CONTENDED)
         if not waiting.answered:
@@ -274,7 +274,8 @@ class Draws:
     ) -> None:
         """Begin the draws that waited for that of `first`: one for all, if the credit is free."""
         waiting = [each for each in others if not each.answered]
-        before, behind = _granted(first), sum(each.request.need for each in waiting)
+        before = _granted(first)
+        behind = sum(each.request.need + each.request.behind for each in waiting)
         for each in waiting:
             behind -= each.request.need
             self._begin(each, clocks, OtherNeeds(before, behind))

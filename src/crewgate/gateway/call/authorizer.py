@@ -1,11 +1,13 @@
 """The worker's gate, and what may change its verdict: a draw of credit, or a new policy.
 
 At most one draw per branch is under way. Other calls that need credit of that branch wait for it,
-then ask the gate again. A draw never blocks the event loop.
+then ask the gate again. A draw leaves at the end of the turn, and states what the other calls of
+that turn need. A draw never blocks the event loop.
 """
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 import trio
@@ -22,17 +24,28 @@ from crewgate.core.verdict import DRAW_REASONS, FINAL_REASONS, Denial
 from crewgate.ipc.attach_messages import CreditDrawn
 
 DrawCallback = Callable[[CreditDrawn | None], None]  # None: the agent did not answer
-RequestDraw = Callable[[Grant, int, DrawCallback], None]
+AtEnd = Callable[[Callable[[], None]], None]
+
+
+class RequestDraw(Protocol):
+    """How a worker asks its agent for credit."""
+
+    def __call__(self, grant: Grant, need: int, answered: DrawCallback, *, behind: int = 0) -> None:
+        """Draw `need` micro-credits, and `behind` more if they are free; see `AgentConnection`."""
 
 
 class _Draw:
-    """A draw of `need` micro-credits that is under way, and whether it was granted."""
+    """A draw of `need` micro-credits that is under way, and whether it was granted.
 
-    __slots__ = ("done", "grant", "granted", "need")
+    The other calls that wait for it need `behind` micro-credits.
+    """
+
+    __slots__ = ("behind", "done", "grant", "granted", "need")
 
     def __init__(self, grant: Grant, need: int) -> None:
         self.grant = grant
         self.need = need
+        self.behind = 0
         self.granted = False
         self.done = trio.Event()
 
@@ -68,13 +81,18 @@ class GateAuthorizer:
         policy: Policy,
         ask: RequestDraw,
         wall: Callable[[], float] = time.time,
+        at_end: AtEnd = lambda work: work(),
     ) -> None:
-        """`wall` is the clock in seconds since the epoch."""
+        """`wall` is the clock in seconds since the epoch.
+
+        `at_end` does work at the end of the turn; its default does the work at once.
+        """
         self.table = table
         self.policy = policy
         self._attachment = attachment
         self._ask = ask
         self._wall = wall
+        self._at_end = at_end
         self.gate = Gate(table, attachment)
         self.gate.load(policy)
         self._draws: dict[bytes, _Draw] = {}
@@ -197,6 +215,7 @@ class GateAuthorizer:
         key = grant.branch_key
         under_way = self._draws.get(key)
         if under_way is not None:
+            under_way.behind += need
             is_same = under_way.need == need and under_way.grant is grant
             return RetryCondition(under_way.done, lambda: under_way.granted or not is_same)
         draw = self._draws[key] = _Draw(grant, need)
@@ -206,7 +225,10 @@ class GateAuthorizer:
             self._note(key, drawn)
             draw.answer(drawn)
 
-        self._ask(grant, need, answered)
+        def ask() -> None:
+            self._ask(grant, need, answered, behind=min(draw.behind, limits.lease_micro_max))
+
+        self._at_end(ask)
         return RetryCondition(draw.done, lambda: draw.granted)
 
 

@@ -89,8 +89,10 @@ class AgentConnection:
                 self._outbox, self._descriptor, self._takes_reports = None, -1, False
                 self._away_since = trio.current_time()
 
-    def ask(self, grant: Grant, need: int, answered: DrawCallback) -> None:
+    def ask(self, grant: Grant, need: int, answered: DrawCallback, *, behind: int = 0) -> None:
         """Draw credit; `answered` is called exactly once, with None if there is no answer.
+
+        Other calls that wait for this draw need `behind` micro-credits in all.
 
         If the agent does not keep up, or has been unavailable for long, that is at once. Else it is
         when the answer arrives: the agent answers every draw in bounded time, or ends. After that,
@@ -98,7 +100,7 @@ class AgentConnection:
         """
         self._last_id += 1
         number = self._last_id
-        draw = messages.DrawCredit(id=number, grant=grant, need=need)
+        draw = messages.DrawCredit(id=number, grant=grant, need=need, behind=behind)
         is_waiting = self._outbox is None and self._is_expected()
         may_add = len(self._pending_draws) < limits.ipc_draws_max
         if self._send(draw) or (is_waiting and may_add):

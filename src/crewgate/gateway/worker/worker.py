@@ -305,7 +305,9 @@ class Worker:
         bound = listeners.bind(prepared)
         self._pins.load(prepared.config.pin_policies)
         if self._authorizer is None:
-            self._authorizer = GateAuthorizer(*attachment, prepared.policy, self._agent.ask)
+            self._authorizer = GateAuthorizer(
+                *attachment, prepared.policy, self._agent.ask, at_end=self._poller.at_end
+            )
             self._services = CallServices(
                 self._authorizer,
                 self._in_flight,

@@ -327,6 +327,14 @@ def test_one_operation_serves_all_draws_that_wait(
     assert not slow.errands
 
 
+def test_a_draw_brings_what_calls_behind_it_need(draws: Draws, guest: AttachedProcess) -> None:
+    """So they need no draw. A new branch gets its first need alone."""
+    for need, available in ((10, 10), (15, 55)):
+        draws.ask(guest, DrawCredit(id=1, grant=grant(1, 500), need=need, behind=40), _at(0))
+        record = draws._table.branch(draws._table.find(key(1)))
+        assert record is not None and record.available == available  # noqa: PT018
+
+
 def test_a_guest_that_left_while_the_ledger_was_asked_is_told_nothing(
     draws: Draws, guest: AttachedProcess, slow: Slow
 ) -> None:

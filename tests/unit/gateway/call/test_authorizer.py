@@ -1,5 +1,7 @@
 """What may change the gate's mind: one draw a branch at a time, and a policy that is loaded."""
 
+from collections.abc import Callable
+
 import msgspec
 import pytest
 import trio
@@ -21,11 +23,13 @@ class Agent:
 
     def __init__(self, status: str = "granted") -> None:
         self.asked: list[tuple[Grant, int]] = []
+        self.behind: list[int] = []
         self.status = status
         self._unanswered: list[DrawCallback] = []
 
-    def ask(self, grant: Grant, need: int, answered: DrawCallback) -> None:
+    def ask(self, grant: Grant, need: int, answered: DrawCallback, *, behind: int = 0) -> None:
         self.asked.append((grant, need))
+        self.behind.append(behind)
         self._unanswered.append(answered)
 
     def answer(self) -> None:
@@ -68,6 +72,26 @@ async def test_calls_of_a_branch_share_a_draw(status: str) -> None:
     answers = await _relieve_together(judge, [(denial, 0)] * 10, agent)
     assert agent.asked == [(grant, 10)]
     assert answers == [status == "granted"] * 10
+
+
+async def test_a_draw_states_what_other_calls_need() -> None:
+    """Those of the same turn: the draw leaves at its end. Later ones go into the next draw."""
+    agent = Agent()
+    world = World.make()
+    table = OwnedTable.private(TableCapacities(64, 64, 64, 2))
+    table.set_policy_generation(world.policy.generation)
+    at_end: list[Callable[[], None]] = []
+    judge = GateAuthorizer(table, 0, world.policy, agent.ask, at_end=at_end.append)
+    denial = Denial(Reason.BUDGET_UNAVAILABLE, world.grant, retry=True)
+    for price in (-1, 40, 50):
+        judge.relieve(denial, 0, price)
+    assert (len(at_end), agent.asked) == (1, [])
+    at_end.pop()()
+    judge.relieve(denial, 0, 60)
+    agent.answer()
+    judge.relieve(denial, 0, 70)
+    at_end.pop()()
+    assert (agent.asked, agent.behind) == ([(world.grant, 10), (world.grant, 70)], [90, 0])
 
 
 async def test_another_need_is_another_question() -> None:
