@@ -4,6 +4,7 @@ from libc.stdint cimport uint64_t
 from posix.time cimport CLOCK_MONOTONIC
 
 from crewgate._datapath.balancer cimport HostChooser
+from crewgate._datapath.host_connections cimport HostConnections
 from crewgate._datapath.retry_budget cimport RetryBudget
 
 cdef extern from "clock.h" nogil:
@@ -34,4 +35,4 @@ cdef class ConnectionPool(PoolCallbacks):
     # Take a stream of a connection that may carry a call, and count a call of its host. Return None
     # if there is no such connection.
     cpdef take_idle(self, reuse_key, bint idempotent)
-    cdef bint others_wait(self, object pool) except -1
+    cdef bint others_wait(self, HostConnections pool) except -1

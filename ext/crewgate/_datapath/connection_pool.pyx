@@ -1,9 +1,9 @@
 """Counts the calls of an upstream, and hands its connections from call to call; see the stub."""
 
 from crewgate._datapath.balancer cimport HostChooser, HostLoad
+from crewgate._datapath.host_connections cimport HostConnections
 from crewgate._datapath.pooled_connection cimport PooledConnection
 from crewgate._datapath.retry_budget cimport RetryBudget
-from crewgate._datapath.reusable_connections cimport ReusableConnections
 
 
 cdef class PoolCallbacks:
@@ -67,19 +67,18 @@ cdef class ConnectionPool(PoolCallbacks):
             self.hosts.answered(host)
 
     cpdef freed(self, connection):
-        pool = self.by_connection[connection]
-        cdef ReusableConnections free = pool.free
-        free.add(connection)
+        cdef HostConnections pool = self.by_connection[connection]
+        pool.free.add(connection)
         if pool.waiting.needed:
             self.serve_waiting(pool)
-        if self.is_closed or (<HostLoad>pool.host).gone or self.others_wait(pool):
+        if self.is_closed or pool.host.gone or self.others_wait(pool):
             connection.close()
 
-    cdef bint others_wait(self, pool) except -1:
+    cdef bint others_wait(self, HostConnections pool) except -1:
         """Return whether the connections of `pool` keep calls for other hosts waiting."""
         if len(self.by_host) > 1:
             for other in self.by_host.values():
-                if other is not pool and other.waiting.needed:
+                if other is not pool and (<HostConnections>other).waiting.needed:
                     return self.is_in_the_way(pool)
         return False
 
@@ -90,10 +89,9 @@ cdef class ConnectionPool(PoolCallbacks):
         cdef PooledConnection connection
         if index < 0:
             return None
-        pool = self.by_host[self.hosts.hosts[index]]
-        cdef ReusableConnections free = pool.free
+        cdef HostConnections pool = self.by_host[self.hosts.hosts[index]]
         while True:
-            connection = free.take(reuse_key)
+            connection = pool.free.take(reuse_key)
             if connection is None:
                 return None
             if connection.may_carry(idempotent):
@@ -101,7 +99,7 @@ cdef class ConnectionPool(PoolCallbacks):
             connection.close()
         connection.reuse_key = reuse_key
         if connection.free_count() > 1:
-            free.add(connection)
+            pool.free.add(connection)
         self.hosts.use(index)
         self.retry_budget.called(now)
         return connection.straight_stream()

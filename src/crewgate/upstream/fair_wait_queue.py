@@ -8,6 +8,7 @@ with many calls does not make another one wait for all of them.
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 
+from crewgate._datapath.host_connections import CallQueue
 from crewgate.upstream.interfaces import CallObserver, ReuseKey
 
 WaitingCall = tuple[CallObserver, float]  # the call and its deadline, in monotonic seconds
@@ -57,7 +58,7 @@ class _ReuseQueue:
         return entry
 
 
-class FairWaitQueue:
+class FairWaitQueue(CallQueue):
     """The waiting calls for one host, by reuse key.
 
     `needed` connections would carry them all, with `calls_each` calls on each at once.

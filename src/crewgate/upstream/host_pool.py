@@ -6,7 +6,7 @@ means.
 
 from collections.abc import Iterator
 
-from crewgate._datapath.reusable_connections import ReusableConnections
+from crewgate._datapath.host_connections import HostConnections
 from crewgate.errors import UpstreamError
 from crewgate.upstream.balancer import Host
 from crewgate.upstream.connector import PendingConnection
@@ -19,7 +19,7 @@ from crewgate.upstream.interfaces import (
 )
 
 
-class HostPool:
+class HostPool(HostConnections):
     """The connections to one host, and the calls that wait for one.
 
     `all` are the open connections, `free` those that may carry another call, `opening` those that
@@ -28,12 +28,10 @@ class HostPool:
 
     def __init__(self, host: Host, calls_each: int) -> None:
         """Each connection carries up to `calls_each` calls at once."""
-        self.host = host
+        super().__init__(host, FairWaitQueue(calls_each))
         self.all: set[UpstreamConnection] = set()
-        self.free = ReusableConnections()
         self.opening: set[PendingConnection] = set()
         self.serving = False
-        self.waiting = FairWaitQueue(calls_each)
 
     @property
     def is_empty(self) -> bool:
