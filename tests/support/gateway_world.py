@@ -16,6 +16,7 @@ from tls_listener import Edge, running_edge
 from crewgate import limits
 from crewgate._datapath.in_flight import InFlightCalls
 from crewgate._datapath.socket_poller import SocketPoller
+from crewgate._native.audit_state import AuditRecorderState, AuditWriterState
 from crewgate._native.metrics import SHARD_BYTES, CallBatch, MetricsShard
 from crewgate.config import (
     A2AConfig,
@@ -224,17 +225,15 @@ class FakeRelief:
         return self.changes
 
 
-class FakeSink:
+class FakeSink(AuditRecorderState):
     """Keeps the records, and counts their calls in a shard."""
 
     def __init__(self, shard: MetricsShard | None = None) -> None:
         self.shard = shard
         self.records: list = []
         self.counts: list[tuple[str, Reason, str]] = []
-        self.is_ready = True
-
-    def ready(self) -> bool:
-        return self.is_ready
+        self.state, self.refuses_when_full = AuditWriterState(), True
+        self.state.writable = True
 
     def write(self, record: object) -> None:
         self.records.append(record)

@@ -32,6 +32,7 @@ cdef class ClientSocket(Pollable):
     cdef int finish(self) except -1
     cdef bint discard_input(self) except -1
     cdef bint is_paused(self) except -1
+    cdef bint is_closing(self) except -1
     cdef bint wants_output(self) except -1
     cdef bint shake_hands(self) except -1
     cdef bint receive(self) except -1

@@ -31,6 +31,7 @@ cdef extern from "<sys/socket.h>" nogil:
 
 _log = logging.getLogger(__name__)
 cdef int RECEIVE_BYTES = limits.receive_bytes
+cdef object RECEIVE_SIZE = limits.receive_bytes  # the same for Python
 cdef int BULK_BYTES = limits.bulk_bytes
 cdef bytearray RECEIVED = bytearray(RECEIVE_BYTES)
 
@@ -205,7 +206,7 @@ cdef class ClientSocket(Pollable):
         try:
             if not self.flush():
                 self.wants_write = True
-            elif self.is_watched and self.protocol.closing:
+            elif self.is_watched and self.is_closing():
                 self.end(False)
             if self.wants_write or self.events != EPOLLIN:
                 self.choose_events()
@@ -257,7 +258,7 @@ cdef class ClientSocket(Pollable):
         cdef const char *data = PyByteArray_AS_STRING(RECEIVED)
         while remaining > 0 and self.is_watched:
             try:
-                count = self.read(RECEIVE_BYTES, RECEIVED)
+                count = self.read(RECEIVE_SIZE, RECEIVED)
             except ssl.SSLWantReadError:
                 break
             except ssl.SSLWantWriteError:
@@ -332,6 +333,9 @@ cdef class ClientSocket(Pollable):
 
     cdef bint is_paused(self) except -1:
         return self.native.is_paused() if self.native is not None else self.protocol.paused
+
+    cdef bint is_closing(self) except -1:
+        return self.native.closing if self.native is not None else self.protocol.closing
 
     cdef bint wants_output(self) except -1:
         return self.native.wants_output() if self.native is not None else self.protocol.has_output

@@ -41,6 +41,7 @@ cdef class HTTP1Connection(PooledConnection):
     # the answer that have arrived. Raises UpstreamError as `received` does.
     cpdef continue_with(self, caller)
     cdef bint is_touched(self) noexcept
+    cdef bint has_no_call(self) noexcept
 
     cdef int start_call(self) except -1
     cpdef sweep(self, double now)

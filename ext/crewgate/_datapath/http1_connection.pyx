@@ -62,10 +62,13 @@ cdef class HTTP1Connection(PooledConnection):
         self.transport = Transport(sock, poller, self)
 
     cdef Py_ssize_t free_count(self) except -1:
-        return 1 if self.caller is None and self.straight is None else 0
+        return self.has_no_call()
 
     @property
     def is_idle(self):
+        return self.has_no_call()
+
+    cdef bint has_no_call(self) noexcept:
         return self.caller is None and self.straight is None
 
     @property
@@ -111,7 +114,7 @@ cdef class HTTP1Connection(PooledConnection):
                 self.failed(error)
         if now <= self.deadline:
             return
-        if self.is_idle:
+        if self.has_no_call():
             self.end()
         elif self.is_starved():
             self.failed(RequestBodyTimeoutError())
@@ -119,7 +122,7 @@ cdef class HTTP1Connection(PooledConnection):
             self.failed(UpstreamTimeoutError("the tool's server did not respond in time"))
 
     cpdef close(self):
-        if self.is_idle:
+        if self.has_no_call():
             self.end()
         else:
             self.keep_alive = False
@@ -233,7 +236,7 @@ cdef class HTTP1Connection(PooledConnection):
     cpdef release(self):
         cdef bint is_unsent, is_sent, is_done, bodyless
         cdef int status
-        if self.is_idle:
+        if self.has_no_call():
             return
         # If nothing was handed to the transport, the connection is still clean. Otherwise the bytes
         # will be sent, and their response would be taken for that of the next call.
@@ -287,7 +290,7 @@ cdef class HTTP1Connection(PooledConnection):
     # `TransportCallbacks`, for the transport.
 
     cdef int take(self, const char *data, Py_ssize_t size) except -1:
-        if self.is_idle:  # a response without a request
+        if self.has_no_call():  # a response without a request
             return self.end()
         if self.transport.sent < self.head_bytes:  # the head of the request is not sent yet
             raise UnsolicitedError("the tool's server sent a response before the request")
@@ -311,7 +314,7 @@ cdef class HTTP1Connection(PooledConnection):
             self.caller.writable()
 
     def closed(self, error):
-        if self.is_idle:
+        if self.has_no_call():
             self.end()
             return
         if self.straight is not None:
@@ -386,8 +389,8 @@ cdef class HTTP1Connection(PooledConnection):
         return 0
 
     cdef int discard_output(self) except -1:
-        self.out.clear()
-        self.out_bytes = 0
+        if self.out:
+            self.out, self.out_bytes = [], 0
         return 0
 
     cdef int end(self) except -1:

@@ -27,7 +27,6 @@ cdef class HTTP2Protocol(NativeWireProtocol):
     cdef ClientSocket socket                # the same, if it is one
     cdef readonly object counters           # ListenerCounters
     cdef public RequestTaker taker          # None: each request becomes an exchange
-    cdef public bint closing
     cdef readonly dict exchanges            # those of the open streams, by stream number
     cdef readonly set blocked               # exchanges that wait until less of them is queued
     cdef readonly ConnectionUsageLimit usage

@@ -39,6 +39,7 @@ cdef class HTTP2Stream(WholeAnswer):
     cdef Py_ssize_t queued(self) except -2
     cdef bint is_full(self) except -1
     cdef bint disown(self) noexcept
+    cpdef release(self)
     cpdef take(self)
     cpdef resume(self)
     cpdef relay_to(self, BodyRelay relay)

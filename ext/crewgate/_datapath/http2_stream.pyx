@@ -175,7 +175,7 @@ cdef class HTTP2Stream(WholeAnswer):
     cpdef relay_to(self, BodyRelay relay):
         self.relay = relay
 
-    def release(self):
+    cpdef release(self):
         self.relay = None
         self.straight = self.head = None
         self.has_news = False

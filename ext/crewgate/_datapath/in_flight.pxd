@@ -30,7 +30,7 @@ cdef class InFlightCall:
 cdef class BranchInFlight:
     cdef bytes key
     cdef tuple path_keys                    # of its ancestors
-    cdef InFlightCall first
+    cdef InFlightCall first                 # None: it has had no call since the last sweep or later
     cdef int64_t expires                    # the latest `exp` of its grants, s since 1970
 
     cdef int collect(self, list calls) except -1

@@ -5,7 +5,8 @@ Revocations arrive in two ways:
 - The agent pushes the revoked keys. This is fast, but a push may be lost.
 - The worker scans every permit when the table's revocation generation has changed. This is certain.
 
-The calls of a branch are a linked list, so a call costs no hash and no set. A method that ends
+The calls of a branch are a linked list, so a call costs no hash and no set. A branch without calls
+stays until the next sweep, because it probably gets another one. A method that ends
 calls collects them first, because the end of a call removes it from its list, and may end others.
 If the end of one call raises an error, the method logs it and ends the other calls.
 """
@@ -19,6 +20,7 @@ from crewgate.core.audit.records import CallOutcome
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from crewgate._datapath.whole_answer cimport WholeAnswer
+from crewgate._native.permit cimport grant_of
 
 cdef object CANCELLED = CallOutcome.CANCELLED
 cdef object EXPIRED = CallOutcome.EXPIRED
@@ -43,7 +45,7 @@ cdef class InFlightCall:
 
 
 cdef class BranchInFlight:
-    """A branch with its own calls in flight."""
+    """A branch and its own calls in flight."""
 
     cdef int collect(self, list calls) except -1:
         """Append the calls."""
@@ -102,7 +104,7 @@ cdef class InFlightCalls:
             raise ValueError("the call is in flight already")
         if self.count == 0 and self.on_first is not None:
             self.on_first()
-        grant = call.permit.grant
+        grant = grant_of(call.permit)
         key, expires = grant.branch_key, grant.claims.exp
         found = self.branches.get(key)
         if found is None:
@@ -112,7 +114,8 @@ cdef class InFlightCalls:
             self.branches[key] = branch
         else:
             branch = <BranchInFlight>found
-            branch.expires = max(branch.expires, expires)
+            # If it has no call, its former grants count no more.
+            branch.expires = max(branch.expires, expires) if branch.first is not None else expires
         first = branch.first
         if first is not None:
             first.previous = call
@@ -135,8 +138,6 @@ cdef class InFlightCalls:
             following.previous = previous
         call.branch = call.previous = call.following = None
         self.count -= 1
-        if branch.first is None:
-            del self.branches[branch.key]
         return 0
 
     cdef int replace_call(self, InFlightCall old, InFlightCall new) except -1:
@@ -170,6 +171,8 @@ cdef class InFlightCalls:
         cdef BranchInFlight branch
         for found in self.branches.values():
             branch = <BranchInFlight>found
+            if branch.first is None:
+                continue
             if branch.key in wanted or not wanted.isdisjoint(branch.path_keys):
                 branch.collect(calls)
         return end_each(calls, REVOKED)
@@ -203,12 +206,14 @@ cdef class InFlightCalls:
         return end_each(self.every(), CANCELLED)
 
     def sweep(self, double now, uint64_t now_boot_ns):
-        cdef list expired = []
+        cdef list expired = [], unused = []
         cdef BranchInFlight branch
         cdef InFlightCall call
         for found in self.branches.values():
             branch = <BranchInFlight>found
-            if now >= branch.expires:
+            if branch.first is None:
+                unused.append(branch.key)
+            elif now >= branch.expires:
                 branch.collect(expired)
                 continue
             call = branch.first
@@ -217,4 +222,6 @@ cdef class InFlightCalls:
                     call.permit.extend(now_boot_ns + self.reservation_ns)
                     call.extend_after_ns = now_boot_ns + self.reservation_ns // 3
                 call = call.following
+        for key in unused:
+            del self.branches[key]
         return end_each(expired, EXPIRED)

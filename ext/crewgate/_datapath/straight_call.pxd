@@ -8,20 +8,21 @@ from crewgate._datapath.http2_message cimport HTTP2Message
 from crewgate._datapath.http2_protocol cimport HTTP2Protocol, RequestTaker
 from crewgate._datapath.http2_request_head cimport HTTP2RequestHead
 from crewgate._datapath.in_flight cimport InFlightCall, InFlightCalls
-from crewgate._datapath.straight_routes cimport StraightRoute, StraightRoutes
+from crewgate._datapath.straight_routes cimport RoutedListener, StraightRoute, StraightRoutes
 from crewgate._native.audit_line cimport AuditLines, AuditLineTemplate
+from crewgate._native.audit_state cimport AuditRecorderState
 from crewgate._native.fields cimport message_field
 from crewgate._native.request_id cimport RequestIds
 
 
 cdef class StraightCalls:
-    cdef object gateway                 # has `policy` and `routes`
+    cdef RoutedListener gateway
     cdef object services                # the CallServices of the worker, and parts of it:
     cdef InFlightCalls in_flight
     cdef EndedCallQueue ended
     cdef AuditLines audit_lines
     cdef RequestIds request_ids
-    cdef object can_record              # whether the audit takes records
+    cdef AuditRecorderState audit
     cdef object support                 # the StraightSupport, and part of it:
     cdef GrantCache identities          # of IdentityHeaders
     cdef StraightRoutes routes          # those of the last request
@@ -35,6 +36,7 @@ cdef class StraightRequestTaker(RequestTaker):
     cdef StraightCalls calls
     cdef object peer                    # the ClientInfo of the connection
     cdef object crew                    # that of its certificate, or None
+    cdef str serial                     # of its certificate, for the audit
     cdef str network                    # of the peer, for the audit
     cdef bytes authority                # that of the last request; the rest depends on it
     cdef StraightRoutes routes

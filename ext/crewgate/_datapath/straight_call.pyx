@@ -28,7 +28,7 @@ from crewgate._datapath.in_flight cimport InFlightCall
 from crewgate._datapath.straight_answer cimport send_answer
 from crewgate._datapath.straight_request cimport after_host, context_of, http2_head, with_host
 from crewgate._datapath.straight_routes cimport (
-    StraightRoute, StraightRoutes, body_size, straight_route_of,
+    RoutedListener, StraightRoute, StraightRoutes, body_size, straight_route_of,
 )
 from crewgate._datapath.whole_answer cimport WholeAnswer
 from crewgate._native.audit_line cimport (
@@ -37,7 +37,7 @@ from crewgate._native.audit_line cimport (
 from crewgate._native.bearer cimport bearer_search
 from crewgate._native.fields cimport SLICES_USUAL, message_field
 from crewgate._native.gate cimport Gate
-from crewgate._native.permit cimport Permit
+from crewgate._native.permit cimport Permit, grant_of
 from crewgate._native.request_id cimport RequestIds
 
 from crewgate._native.fields import written
@@ -57,10 +57,11 @@ cdef inline bytes slice_of(const unsigned char *text, size_t size):
 cdef class StraightCalls:
     """See the stub."""
 
-    def __init__(self, gateway, services, support, RequestIds request_ids not None):
+    def __init__(self, RoutedListener gateway not None, services, support,
+                 RequestIds request_ids not None):
         self.gateway = gateway
         self.services = services
-        self.can_record = services.sink.ready
+        self.audit = services.sink
         self.support = support
         self.identities = support.identities
         self.in_flight = services.in_flight
@@ -86,7 +87,7 @@ cdef class StraightRequestTaker(RequestTaker):
     def __init__(self, StraightCalls calls not None, peer):
         self.calls = calls
         self.peer = peer
-        self.crew = peer.crew
+        self.crew, self.serial = peer.crew, peer.serial_text
         self.network = calls.support.network_of(peer.address)
 
     cdef bint take(self, HTTP2Protocol protocol, HTTP2Message request) except -1:
@@ -148,7 +149,7 @@ cdef StraightCall permitted_call(
     kept_count = route.filter.select(
         fields + request.pseudo_count, count - request.pseudo_count, search.token, search.size,
         kept)
-    if kept_count < 0 or not calls.can_record():
+    if kept_count < 0 or not calls.audit.can_record():
         return None
     call = StraightCall.__new__(StraightCall)
     call.taker = taker
@@ -174,7 +175,7 @@ cdef StraightCall permitted_call(
         return None
     call.trace = context_of(calls.support, request, route.trace_sample)
     call.body_size = body_size(request)
-    identity = calls.identities.value_of(permit.grant)
+    identity = calls.identities.value_of(permit.granted())
     trace = [] if call.trace is None else call.trace.headers(call.token)
     if route.is_http2:
         call.outgoing_head = http2_head(
@@ -262,7 +263,10 @@ cdef class StraightCall(InFlightCall):
             return
         self.is_over = True
         self.taker.calls.done += 1
-        stream.release()
+        if self.route.is_http2:
+            (<HTTP2Stream?>stream).release()
+        else:
+            (<HTTP1Connection?>stream).release()
         self.taker.calls.in_flight.remove_call(self)
         self.record(status, now, bytes_out)
         self.stream = None
@@ -315,7 +319,7 @@ cdef class StraightCall(InFlightCall):
         times.answered = answered_ns
         times.ended = <int64_t>cg_clock_ns(CLOCK_MONOTONIC)
         ending.time_ns = self.arrived_wall_ns
-        ending.cost_micro = price if permit.has_reservation or not price else 0
+        ending.cost_micro = price if permit.holds_credit() or not price else 0
         ending.remaining_micro = permit.lease_remaining_micro
         ending.has_remaining = True
         ending.duration_us = (times.ended - times.started) // 1000
@@ -326,7 +330,7 @@ cdef class StraightCall(InFlightCall):
         ending.outcome = PyBytes_AS_STRING(DONE_TEXT)
         ending.outcome_size = len(DONE_TEXT)
         ending.would, ending.would_size = NULL, 0
-        ending.certificate_size = serial_of(self.peer.serial_text, &ending.certificate)
+        ending.certificate_size = serial_of(self.taker.serial, &ending.certificate)
         trace = "" if self.trace is None else self.trace.text
         ending.trace_size = trace_text_of(trace, &ending.trace)
         cdef bytes line = template.written(&ending)
@@ -346,7 +350,7 @@ cdef class StraightCall(InFlightCall):
     cdef AuditLineTemplate template(self):
         """Return the part of the record that the calls of a token have in common."""
         cdef AuditLines lines = self.taker.calls.audit_lines
-        grant = self.permit.grant
+        grant = grant_of(self.permit)
         found = lines.find(
             grant, self.route.name, self.route.method, self.routes.listener, self.taker.network)
         return lines.line(self.info, grant) if found is None else found

@@ -7,6 +7,11 @@ from crewgate._native.fields cimport Filter
 from crewgate._native.permit cimport Permit
 
 
+cdef class RoutedListener:
+    cdef public object policy           # the ListenerPolicy
+    cdef public object routes           # the RouteTable
+
+
 cdef class StraightRoute:
     cdef readonly object entry          # its ToolRoute, and parts of it:
     cdef str name                       # of the tool

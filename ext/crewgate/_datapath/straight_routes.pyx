@@ -130,6 +130,10 @@ cdef bytes line_of(message_field *method, const unsigned char *path, size_t size
     return line
 
 
+cdef class RoutedListener:
+    """See the stub."""
+
+
 cdef class StraightRoute:
     """See the stub."""
 

@@ -36,11 +36,16 @@ cdef class Permit:
     cdef readonly uint64_t lease_remaining_micro
     cdef readonly object observed_reason
 
+    cdef object granted(self)
+    cdef bint holds_credit(self) except -1
     cdef bint is_open(self)
     cdef uint64_t branch_unspent(self) except? 0
     cdef int reserve(self, bytes request, uint64_t wall, uint64_t boot) except -1
     cdef int spend(self) except -1
     cdef int end(self, uint64_t cost) except -1
 
+
+# Return the grant of a permit, or of an object with the same attributes.
+cdef object grant_of(object permit)
 
 cdef Permit new_permit(GateContext holder, VerifiedToken entry, Py_ssize_t tool, uint64_t price)

@@ -79,6 +79,10 @@ cdef object micro_credits(amount):
         raise TypeError(f"pass an integer of micro-credits, not {amount!r}") from None
 
 
+cdef object grant_of(object permit):
+    return (<Permit>permit).granted() if type(permit) is Permit else permit.grant
+
+
 cdef Permit new_permit(GateContext holder, VerifiedToken entry, Py_ssize_t tool, uint64_t price):
     cdef Permit permit = Permit.__new__(Permit)
     permit.holder = holder
@@ -112,7 +116,10 @@ cdef class Permit:
 
     @property
     def grant(self):
-        return self.entry.grant
+        return self.granted()
+
+    cdef object granted(self):
+        return self.entry.granted()
 
     @property
     def revocable(self):
@@ -143,6 +150,9 @@ cdef class Permit:
 
     @property
     def has_reservation(self):
+        return self.holds_credit()
+
+    cdef bint holds_credit(self) except -1:
         return (self.hold.slot != NULL and not self.ended and self.holder.table.mapped
                 and cg_get(&self.hold.slot.state) == self.hold.state)
 

@@ -27,6 +27,7 @@ cdef class VerifiedToken:
     cdef uint64_t record, generation        # where the branch's record was last found
     cdef uint64_t clear_search              # of `cg_is_token_revoked`, in the table of the gate
 
+    cdef object granted(self)
     cdef bint allows(self, Policy policy, Py_ssize_t tool)
     cdef bint allows_name(self, str name)
     cdef int add(self, const uint64_t *key) except -1

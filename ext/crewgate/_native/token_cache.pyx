@@ -56,6 +56,9 @@ cdef class VerifiedToken:
     @property
     def grant(self):
         """The Grant, made at its first use; most verdicts do not need it."""
+        return self.granted()
+
+    cdef object granted(self):
         cdef int first = 2               # after the keys of the grant and the branch
         cdef int at
         if self.made is None:

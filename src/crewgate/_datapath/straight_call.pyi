@@ -5,12 +5,12 @@ If a call does not go as usual, it becomes an ordinary one, and the Python way g
 
 from crewgate._datapath.http2_protocol import RequestTaker
 from crewgate._datapath.in_flight import InFlightCall
-from crewgate._datapath.straight_routes import StraightRoute, StraightRoutes
+from crewgate._datapath.straight_routes import RoutedListener, StraightRoute, StraightRoutes
 from crewgate._native.request_id import RequestIds
 from crewgate.core.audit.records import CallInfo
 from crewgate.core.trace_context import TraceContext
 from crewgate.gateway.call.call_services import CallServices
-from crewgate.gateway.call.straight_support import RoutedListener, StraightSupport
+from crewgate.gateway.call.straight_support import StraightSupport
 from crewgate.server.request import ClientInfo
 from crewgate.upstream.interfaces import ReuseKey
 

@@ -13,6 +13,12 @@ from crewgate.gateway.tool_route import ToolRoute
 def is_straight_route(entry: ToolRoute, method: bytes, path: bytes) -> bool:
     """Return whether the calls of a literal route may be straight."""
 
+class RoutedListener:
+    """The base of a listener's gateway. A reload replaces its policy and its routes."""
+
+    policy: ListenerPolicy
+    routes: RouteTable
+
 class StraightRoute:
     """A route whose calls may be straight, with all that they have in common."""
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from crewgate import limits
+from crewgate._native.audit_state import AuditRecorderState
 from crewgate._native.metrics import CallBatch
 from crewgate.audit.health import audit_fact
 from crewgate.audit.refusal_counts import RefusalCounts
@@ -19,7 +20,7 @@ from crewgate.metrics.families import UNAUTHENTICATED
 from crewgate.metrics.process_metrics import ProcessMetrics
 
 
-class AuditRecorder:
+class AuditRecorder(AuditRecorderState):
     """A writer, and counts of the refusals before a good signature; call `tick` once a second.
 
     `metrics` are those of the process; None if it has none.
@@ -35,19 +36,15 @@ class AuditRecorder:
     ) -> None:
         """With `refuses_when_full`, calls are refused while the audit cannot be written."""
         self.metrics = metrics
-        self._writer = writer
-        self._refuses_when_full = refuses_when_full
+        self._writer, self.state = writer, writer.state
+        self.refuses_when_full = refuses_when_full
         self._now_ns = now_ns
         self._counts = RefusalCounts()
         self._flushed_ns = now_ns()
 
-    def ready(self) -> bool:
-        """Return False if calls must be refused because they could not be recorded."""
-        return self._writer.writable or not self._refuses_when_full
-
     def health(self, component: str, *, refuses: bool = True) -> ComponentHealth:
         """Return whether records can be written, and whether calls are refused if not."""
-        is_refusing = refuses and self._refuses_when_full
+        is_refusing = refuses and self.refuses_when_full
         return audit_fact(component, self._writer, refuses=is_refusing)
 
     def write(self, record: Record) -> bool:
@@ -78,7 +75,8 @@ class AuditRecorder:
     def move(self, writer: AuditWriter, *, refuses_when_full: bool) -> AuditWriter:
         """Use another writer and policy from now on; return the previous writer, to be closed."""
         previous, self._writer = self._writer, writer
-        self._refuses_when_full = refuses_when_full
+        self.state = writer.state
+        self.refuses_when_full = refuses_when_full
         return previous
 
     def tick(self) -> None:

@@ -17,6 +17,7 @@ from typing import Self
 import msgspec
 
 from crewgate import limits
+from crewgate._native.audit_state import AuditWriterState
 from crewgate._native.metrics import CallBatch
 from crewgate.audit import folder as audit_folder
 from crewgate.audit.audit_metrics import AuditMetrics
@@ -63,7 +64,7 @@ class AuditWriter:
     Attributes:
         folder: The folder of the files.
         path: The current file; None while none could be opened.
-        writable: Whether records can be written; `error` says why not.
+        state: Whether records can be written; `error` says why not.
         written: The number of records that the kernel has.
         lost: The number of lost records.
     """
@@ -111,7 +112,7 @@ class AuditWriter:
         self._unreported = 0
         self._later: deque[Record] = deque(maxlen=limits.log_later_max)
         self.error: OSError | None = None
-        self.writable = False
+        self.state = AuditWriterState()
         self.written = 0
         self.lost = 0
         audit_folder.prepare(folder)
@@ -130,6 +131,11 @@ class AuditWriter:
             machine=config.name,
             metrics=None if metrics is None else AuditMetrics(metrics, process),
         )
+
+    @property
+    def writable(self) -> bool:
+        """Whether records can be written."""
+        return self.state.writable
 
     def write(self, record: Record) -> bool:
         """Append one record; return False if it is lost."""
@@ -184,7 +190,7 @@ class AuditWriter:
                 self._process,
                 self.folder,
             )
-        self.writable = False
+        self.state.writable = False
 
     def _leave(self) -> None:
         """Close the open file once the disk has its lines."""
@@ -274,7 +280,7 @@ class AuditWriter:
         return b"", None
 
     def _degrade(self, error: OSError) -> None:
-        self.writable = False
+        self.state.writable = False
         self.error = error
         _log.warning(
             "audit of %s: cannot write to %s: %s; %d records lost; make room, or name another "
@@ -334,7 +340,7 @@ class AuditWriter:
             )
         # A file that the thread began before the failure has no reserved space, so it proves less.
         if not self.writable and self._reserved is not None and (first or self._report()):
-            self.writable = True
+            self.state.writable = True
             self.error = None
 
     def _is_old(self) -> bool:

@@ -333,7 +333,7 @@ async def test_full_audit_refuses(tmp_path: Path) -> None:
     """Where a call could not be recorded it is not made, and its permit is released."""
     seen: list[bytes] = []
     async with running_gateway(answering(OK, seen), tmp_path) as world, world.client() as client:
-        world.sink.is_ready = False
+        world.sink.state.writable = False
         answer = await client.post("/search")
         assert answer.status_code == 503
         assert answer.json()["type"].endswith("/audit-unavailable")

@@ -1,5 +1,6 @@
 """The registry of calls in flight: whom a key ends, and whom not."""
 
+import gc
 from collections.abc import Callable
 
 import pytest
@@ -89,6 +90,20 @@ def test_newest_grant_of_a_branch_counts_for_its_calls() -> None:
     live.remove(other)
     assert live.sweep(EXPIRES + 899, 0) == 0
     assert live.sweep(EXPIRES + 900, 0) == 2
+
+
+def test_a_grant_counts_only_beside_calls_that_are_in_flight() -> None:
+    """Once a branch has no call, its former grants extend none, and a sweep forgets the branch."""
+    live = InFlightCalls(10)
+    long, short = Flight(BRANCH, expires=EXPIRES + 900), Flight(BRANCH)
+    live.add(long)
+    (branches,) = [each for each in gc.get_referents(live) if isinstance(each, dict)]
+    live.remove(long)
+    live.add(short)
+    assert live.sweep(EXPIRES, 0) == 1
+    live.remove(short)
+    assert (list(branches), live.sweep(EXPIRES, 0)) == ([_key(BRANCH)], 0)
+    assert not branches
 
 
 def test_a_push_that_comes_after_the_look_claims_its_calls() -> None:

@@ -22,6 +22,7 @@ from msgspec import structs
 
 from crewgate import limits
 from crewgate._datapath.grant_cache import GrantCache
+from crewgate._datapath.straight_routes import RoutedListener
 from crewgate._native.permit import Permit
 from crewgate._native.request_id import RequestIds
 from crewgate.core import problem_types
@@ -54,7 +55,7 @@ from crewgate.gateway.trace_propagation import trace_of
 from crewgate.server.exchange import Exchange
 
 
-class Gateway:
+class Gateway(RoutedListener):
     """Serves the exchanges of one listener. `policy` and `routes` may be replaced at any time."""
 
     def __init__(self, policy: ListenerPolicy, routes: RouteTable, services: CallServices) -> None:

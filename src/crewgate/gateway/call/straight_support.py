@@ -7,10 +7,11 @@ would be in if it had carried the call from the start.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from crewgate._datapath.grant_cache import GrantCache
 from crewgate._datapath.straight_call import StraightCall, StraightCalls
+from crewgate._datapath.straight_routes import RoutedListener
 from crewgate._native.metrics import CallBatch
 from crewgate._native.request_id import RequestIds
 from crewgate.core.http_types import HeaderField
@@ -19,25 +20,12 @@ from crewgate.gateway.call.call_description import network_of
 from crewgate.gateway.call.call_metrics import add_exemplar
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.proxied_call import ProxiedCall
-from crewgate.gateway.call.undecided_call import (
-    ListenerPolicy,
-    UndecidedCall,
-    forwardable_headers,
-)
+from crewgate.gateway.call.undecided_call import UndecidedCall, forwardable_headers
 from crewgate.gateway.forwarded_headers import forwarded_header_lines, forwarded_headers, via
 from crewgate.gateway.headers import IdentityHeaders
-from crewgate.gateway.routes import RouteTable
 from crewgate.gateway.trace_propagation import trace_of
 from crewgate.server.exchange import Exchange
 from crewgate.upstream.interfaces import RequestStream
-
-
-class RoutedListener(Protocol):
-    """The gateway of one listener; a reload replaces its policy and its routes."""
-
-    policy: ListenerPolicy
-    routes: RouteTable
-
 
 OrdinaryCallMaker = Callable[[StraightCall, Exchange, RequestStream | None], ProxiedCall]
 
