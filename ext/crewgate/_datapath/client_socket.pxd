@@ -2,7 +2,8 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from crewgate._datapath.socket_poller cimport Pollable, SocketPoller
+from crewgate._datapath.socket_poller cimport SocketPoller
+from crewgate._datapath.turn_work cimport Pollable
 from crewgate._datapath.wire_protocol cimport NativeWireProtocol
 
 
@@ -29,10 +30,12 @@ cdef class ClientSocket(Pollable):
 
     cdef bint serve(self, uint32_t events) except -1
     cdef int write_output(self) except -1
+    cdef int leave(self) except -1
     cdef int finish(self) except -1
     cdef bint discard_input(self) except -1
     cdef bint is_paused(self) except -1
     cdef bint is_closing(self) except -1
+    cdef bint is_behind(self) noexcept
     cdef bint wants_output(self) except -1
     cdef bint shake_hands(self) except -1
     cdef bint receive(self) except -1

@@ -20,7 +20,8 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from posix.time cimport CLOCK_MONOTONIC
 
-from crewgate._datapath.socket_poller cimport EPOLLIN, EPOLLOUT, Pollable, SocketPoller
+from crewgate._datapath.socket_poller cimport EPOLLIN, EPOLLOUT, SocketPoller
+from crewgate._datapath.turn_work cimport Pollable
 from crewgate._datapath.wire_protocol cimport NativeWireProtocol
 
 cdef extern from "clock.h" nogil:
@@ -164,18 +165,23 @@ cdef class ClientSocket(Pollable):
                 is_bulk = self.serve(events)
         except Exception:
             self.fail()
-        self.is_busy = False
-        if self.is_stopped and not self.is_finished:
-            self.finish()
+        self.leave()
         return is_bulk
 
     cdef int run(self) except -1:
         """Write the protocol's output; end the connection after the last of it."""
         self.is_busy = True
         self.write_output()
+        return self.leave()
+
+    cdef int leave(self) except -1:
+        """Return to the poller: finish if the connection has ended."""
         self.is_busy = False
-        if self.is_stopped and not self.is_finished:
-            self.finish()
+        if self.is_stopped:
+            if not self.is_finished:
+                self.finish()
+        elif self.is_behind():
+            self.poller.call_again(self)
         return 0
 
     cdef int finish(self) except -1:
@@ -256,7 +262,9 @@ cdef class ClientSocket(Pollable):
         cdef int remaining = RECEIVE_BYTES, count
         cdef bint is_body, is_bulk = False
         cdef const char *data = PyByteArray_AS_STRING(RECEIVED)
-        while remaining > 0 and self.is_watched:
+        if self.is_behind():
+            self.native.take_held()
+        while remaining > 0 and self.is_watched and not self.is_paused():
             try:
                 count = self.read(RECEIVE_SIZE, RECEIVED)
             except ssl.SSLWantReadError:
@@ -281,13 +289,13 @@ cdef class ClientSocket(Pollable):
                     continue
             else:
                 is_body = self.protocol.receive(PyBytes_FromStringAndSize(data, count))
-            if not is_body or count < BULK_BYTES or self.is_paused():
+            if not is_body or count < BULK_BYTES:
                 break
             is_bulk = True
         self.take_held()
         if self.wants_output():
             self.wake_native()
-        return is_bulk
+        return is_bulk or self.is_behind()
 
     cdef int take_held(self) except -1:
         """Have the protocol act on what it has kept: no more of it has arrived."""
@@ -336,6 +344,9 @@ cdef class ClientSocket(Pollable):
 
     cdef bint is_closing(self) except -1:
         return self.native.closing if self.native is not None else self.protocol.closing
+
+    cdef bint is_behind(self) noexcept:
+        return self.native is not None and self.native.is_behind
 
     cdef bint wants_output(self) except -1:
         return self.native.wants_output() if self.native is not None else self.protocol.has_output

@@ -7,19 +7,15 @@ the answers that its client does not read. It serves no exchange: its subclass i
 """
 
 from ngh2 import (
-    ConnectionClosed,
-    DataReceived,
-    DenialOfServiceError,
-    ErrorCode,
-    NGH2Error,
-    RequestReceived,
-    StreamClosed,
-    TrailersReceived,
+    ConnectionClosed, DataReceived, DenialOfServiceError, ErrorCode, NGH2Error, RequestReceived,
+    StreamClosed, TrailersReceived,
 )
 
 from crewgate import limits
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from posix.time cimport CLOCK_MONOTONIC
 
 from crewgate._datapath.http2_session cimport (
     EVENT_CLOSED, EVENT_DATA, EVENT_OTHER, EVENT_REQUEST, item_of,
@@ -27,8 +23,12 @@ from crewgate._datapath.http2_session cimport (
 from crewgate._datapath.in_flight cimport InFlightCall
 from crewgate._datapath.nghttp2_library cimport nghttp2
 
+cdef extern from "clock.h" nogil:
+    uint64_t cg_clock_ns(int clock)
+
 # The codes with which nghttp2 ends a connection for its rate of resets, and of glitches.
 cdef object FLOODS = frozenset({ErrorCode.INTERNAL_ERROR, ErrorCode.ENHANCE_YOUR_CALM})
+cdef uint64_t EVENTS_NS_MAX = <uint64_t>(limits.turn_frames_seconds_max * 1e9)
 cdef uint32_t PROTOCOL_ERROR = ErrorCode.PROTOCOL_ERROR
 cdef uint32_t CANCEL = ErrorCode.CANCEL
 cdef uint32_t ENHANCE_YOUR_CALM = ErrorCode.ENHANCE_YOUR_CALM
@@ -60,7 +60,7 @@ cdef class HTTP2Protocol(NativeWireProtocol):
     # `WireProtocol`, for the connection.
 
     cdef bint is_paused(self) except -1:
-        return self.closing or self.is_choked or self.usage.held
+        return self.closing or self.is_choked or self.is_behind or self.usage.held
 
     @property
     def paused(self):
@@ -105,6 +105,8 @@ cdef class HTTP2Protocol(NativeWireProtocol):
         elif usage.drips_at(self.host.now()):
             self.terminate()
         cdef bint is_body = self.control_bytes < body_threshold
+        if self.is_behind:
+            return is_body
         if self.engine_is_over():
             self.end()
         elif not self.engine_wants_write():
@@ -116,7 +118,7 @@ cdef class HTTP2Protocol(NativeWireProtocol):
     def receive(self, bytes data not None):
         cdef bint is_body = self.receive_native(
             <const uint8_t *>PyBytes_AS_STRING(data), <size_t>PyBytes_GET_SIZE(data))
-        if self.is_holding:
+        while self.is_holding or self.is_behind:
             self.take_held()
         return is_body
 
@@ -134,7 +136,8 @@ cdef class HTTP2Protocol(NativeWireProtocol):
         self.usage.octets += size
         if self.blocked:
             self.release_blocked()
-        self.take_events()  # streams whose last frame was just produced are closed
+        if not self.is_behind:
+            self.take_events()  # streams whose last frame was just produced are closed
         return size
 
     def bytes_to_send(self):
@@ -145,7 +148,7 @@ cdef class HTTP2Protocol(NativeWireProtocol):
     cdef bint all_sent(self) except -1:
         if self.shutdown is not None and self.has_no_stream() and not self.closing:
             self.closing = self.shutdown.idle(self.host.now())
-        if self.engine_is_over():
+        if not self.is_behind and self.engine_is_over():
             self.end()
         return not self.closing and self.engine_wants_write()
 
@@ -153,6 +156,7 @@ cdef class HTTP2Protocol(NativeWireProtocol):
         return self.all_sent()
 
     def lose(self):
+        self.is_behind = False
         exchanges, self.exchanges = self.exchanges, {}
         self.blocked.clear()
         for exchange in exchanges.values():
@@ -241,7 +245,8 @@ cdef class HTTP2Protocol(NativeWireProtocol):
     # The engine.
 
     cdef bint has_no_stream(self) noexcept:
-        return not self.exchanges and (self.engine is None or self.engine.owned_count == 0)
+        return not (self.exchanges or self.is_behind) and (
+            self.engine is None or self.engine.owned_count == 0)
 
     cdef bint engine_wants_write(self) except -1:
         """Return whether the engine has output; True if it is no longer usable."""
@@ -287,12 +292,11 @@ cdef class HTTP2Protocol(NativeWireProtocol):
         data[0] = <const uint8_t *>PyBytes_AS_STRING(self.python_output)
         return PyBytes_GET_SIZE(self.python_output)
 
-    # Events.
-
     cdef bint take_events(self) except -1:
-        """Handle the events of the engine; return False if there are none."""
+        """Handle the events of the engine, for a while; return False if there are none."""
         cdef session_event event
         cdef bint was_any = False
+        cdef uint64_t until = cg_clock_ns(CLOCK_MONOTONIC) + EVENTS_NS_MAX
         if self.engine is None:
             events = self.python_engine.events()
             for each in events:
@@ -301,6 +305,9 @@ cdef class HTTP2Protocol(NativeWireProtocol):
         while self.engine.next_event(&event):
             was_any = True
             self.take_native(&event)
+            if cg_clock_ns(CLOCK_MONOTONIC) > until:
+                break
+        self.is_behind = self.engine.has_event()
         return was_any
 
     cdef int take_native(self, session_event *event) except -1:
@@ -377,8 +384,6 @@ cdef class HTTP2Protocol(NativeWireProtocol):
         else:
             (<InFlightCall>owner).stream_closed(number, code)
         return 0
-
-    # Ends.
 
     cdef int choke(self) except -1:
         """Stop reading until the queued frames are sent; do nothing if none is queued."""

@@ -89,6 +89,7 @@ cdef class HTTP2Session:
     cdef bint wants_write(self) noexcept
     # Take the next event, with its reference; false if there is none.
     cdef bint next_event(self, session_event *event) noexcept
+    cdef bint has_event(self) noexcept
     # Return the whole body of a request whose event was just taken, if the events that wait have it
     # to its end, and if it has at most limits.straight_body_bytes_max bytes; else None.
     cdef bytes whole_body(self, int32_t stream)

@@ -163,6 +163,9 @@ cdef class HTTP2Session:
                 self.queue_capacity = 0
         return True
 
+    cdef bint has_event(self) noexcept:
+        return self.queue_first != self.queue_end
+
     cdef bytes whole_body(self, int32_t stream):
         cdef list pieces = []
         if self.state_of_body(stream, self.queue_first, pieces) != BODY_WHOLE:

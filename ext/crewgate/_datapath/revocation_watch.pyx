@@ -4,7 +4,7 @@ from crewgate import limits
 
 from libc.stdint cimport UINT64_MAX, uint64_t
 
-from crewgate._datapath.socket_poller cimport TurnCheck
+from crewgate._datapath.turn_work cimport TurnCheck
 from crewgate._native.table cimport Table, cg_get
 
 

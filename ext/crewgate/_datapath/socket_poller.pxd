@@ -1,8 +1,9 @@
-"""The C interface of the poller: native callers subclass `Pollable` and `TurnWork`."""
+"""The C interface of the poller; native callers subclass what `turn_work` has."""
 
 from libc.stdint cimport uint32_t, uint64_t
 
 from crewgate._datapath.trio_host cimport TrioHost
+from crewgate._datapath.turn_work cimport Pollable, TurnCheck, TurnWork
 
 
 cdef extern from "<sys/epoll.h>" nogil:
@@ -17,32 +18,6 @@ cdef extern from "<sys/epoll.h>" nogil:
     const uint32_t EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP
 
 
-cdef class TurnWork:
-    cdef bint is_due                # the poller runs it soon; `run` may make it due again
-
-    cdef int run(self) except -1
-
-
-# The work of a socket is its write.
-cdef class Pollable(TurnWork):
-    cdef int descriptor             # while `is_watched`
-    cdef uint32_t events            # the events that the poller watches for
-    cdef bint is_watched
-    cdef bint is_bulky              # the last call returned True, or took long
-    cdef uint32_t waiting_events    # of a bulky one that is ready and was not called yet
-
-    # Read, write, or change the events. Return whether there is probably more to read.
-    cdef bint ready(self, uint32_t events) except -1
-
-
-cdef class TurnCheck:
-    cdef bint is_timed              # also run it every `revocation_look_seconds` without a turn
-
-    # Run at the start of each turn, at `now_ns` (CLOCK_MONOTONIC). If `is_quiet`, no socket was
-    # ready for `revocation_look_seconds`. An exception ends the turns.
-    cdef int run(self, uint64_t now_ns, bint is_quiet) except -1
-
-
 cdef class CallbackPollable(Pollable):
     cdef object callback
 
@@ -53,7 +28,8 @@ cdef class SocketPoller(TrioHost):
     cdef epoll_event *queue         # sockets that are ready and were not called yet
     cdef int next_queued, queued_end, queue_size
     cdef int bulk_max
-    cdef uint64_t turn_ns_max, bulk_ns_max, call_ns_max, turns_ns_max, turn_wait_ns, check_ns_max
+    cdef uint64_t turn_ns_max, bulk_ns_max, bulk_look_ns, call_ns_max
+    cdef uint64_t turns_ns_max, turn_wait_ns, check_ns_max
     cdef uint64_t called_ns         # when the last call of a socket ended, or the first one began
     cdef dict watched               # by descriptor
     cdef object bulk                # bulky sockets that are ready, the first come first
@@ -69,6 +45,8 @@ cdef class SocketPoller(TrioHost):
     cdef int change_native(self, Pollable what, uint32_t events) except -1
     # Do nothing if `what` is not watched. No event reaches `what` any more.
     cdef int forget_native(self, Pollable what) except -1
+    # Call `what` with EPOLLIN, among the next bulky sockets; do nothing if it is not watched.
+    cdef int call_again(self, Pollable what) except -1
     # Run `work` once; do nothing if it is due already.
     cdef int at_end_native(self, TurnWork work) except -1
     cdef int write_at_end_native(self, TurnWork work) except -1

@@ -8,6 +8,7 @@ reaches another socket with the same descriptor.
 import logging
 import select
 from collections import OrderedDict
+from math import inf
 
 import trio
 
@@ -23,6 +24,7 @@ from posix.time cimport CLOCK_MONOTONIC
 from posix.unistd cimport close
 
 from crewgate._datapath.trio_host cimport TrioHost
+from crewgate._datapath.turn_work cimport Pollable, TurnCheck, TurnWork
 
 cdef extern from "<sys/epoll.h>" nogil:
     const int EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD
@@ -38,20 +40,6 @@ READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
 
 
-cdef class TurnWork:
-    """See the stub."""
-
-    cdef int run(self) except -1:
-        raise NotImplementedError
-
-
-cdef class Pollable(TurnWork):
-    """See the stub."""
-
-    cdef bint ready(self, uint32_t events) except -1:
-        raise NotImplementedError
-
-
 cdef class CallbackPollable(Pollable):
     """Calls a Python callback with the events."""
 
@@ -59,23 +47,17 @@ cdef class CallbackPollable(Pollable):
         return bool(self.callback(events))
 
 
-cdef class TurnCheck:
-    """See the stub."""
-
-    cdef int run(self, uint64_t now_ns, bint is_quiet) except -1:
-        raise NotImplementedError
-
-
-cdef int run_guarded(object work) except -1:
-    """Run a `TurnWork` or a Python callable, and log its exception."""
-    try:
-        if isinstance(work, TurnWork):
-            (<TurnWork>work).is_due = False
-            (<TurnWork>work).run()
-        else:
-            work()
-    except Exception:
-        _log.exception("skipping deferred work at the end of a poller turn: internal error")
+cdef int run_guarded(list pending) except -1:
+    """Run each `TurnWork` or Python callable, and log exceptions."""
+    for work in pending:
+        try:
+            if isinstance(work, TurnWork):
+                (<TurnWork>work).is_due = False
+                (<TurnWork>work).run()
+            else:
+                work()
+        except Exception:
+            _log.exception("skipping deferred work at the end of a poller turn: internal error")
     return 0
 
 
@@ -84,10 +66,10 @@ cdef class SocketPoller(TrioHost):
 
     def __cinit__(self):
         self.epoll = -1
-        self.queue_size = limits.turn_events_max
-        self.bulk_max = limits.turn_bulk_events_max
+        self.queue_size, self.bulk_max = limits.turn_events_max, limits.turn_bulk_events_max
         self.turn_ns_max = <uint64_t>(limits.turn_seconds_max * 1e9)
         self.bulk_ns_max = <uint64_t>(limits.turn_bulk_seconds_max * 1e9)
+        self.bulk_look_ns = <uint64_t>(limits.turn_bulk_look_seconds * 1e9)
         self.call_ns_max = <uint64_t>(limits.turn_socket_seconds_max * 1e9)
         self.turns_ns_max = <uint64_t>(limits.turns_seconds_max * 1e9)
         self.turn_wait_ns = <uint64_t>(limits.turn_wait_seconds * 1e9)
@@ -144,10 +126,9 @@ cdef class SocketPoller(TrioHost):
         while True:
             if self.next_queued < self.queued_end or self.bulk:
                 await trio.lowlevel.checkpoint()
-            elif self.check is None:
-                await trio.lowlevel.wait_readable(self.epoll)
             else:
-                with trio.move_on_after(limits.revocation_look_seconds):
+                longest = inf if self.check is None else limits.revocation_look_seconds
+                with trio.move_on_after(longest):
                     await trio.lowlevel.wait_readable(self.epoll)
             self.turns(0)
 
@@ -160,8 +141,7 @@ cdef class SocketPoller(TrioHost):
         self.end_turn()
         while self.idle_work:
             pending, self.idle_work = self.idle_work, []
-            for work in pending:
-                run_guarded(work)
+            run_guarded(pending)
             self.end_turn()
         self.in_turn = False
 
@@ -197,7 +177,7 @@ cdef class SocketPoller(TrioHost):
         if descriptor in self.watched:
             self.drop(self.watched[descriptor])  # it was closed, so the kernel has forgotten it
         what.descriptor, what.events = descriptor, events
-        what.is_bulky, what.waiting_events = False, 0
+        what.is_bulky, what.is_called_again, what.waiting_events = False, False, 0
         what.is_watched = True
         self.watched[descriptor] = what
         return 0
@@ -211,7 +191,7 @@ cdef class SocketPoller(TrioHost):
         if epoll_ctl(self.epoll, EPOLL_CTL_MOD, what.descriptor, &event) < 0:
             PyErr_SetFromErrno(OSError)
         what.events = events
-        if what.waiting_events:
+        if what.waiting_events and not what.is_called_again:
             what.waiting_events = 0
             self.bulk.pop(what, None)
         return 0
@@ -222,6 +202,13 @@ cdef class SocketPoller(TrioHost):
         self.drop(what)
         if epoll_ctl(self.epoll, EPOLL_CTL_DEL, what.descriptor, NULL) < 0:
             PyErr_SetFromErrno(OSError)
+        return 0
+
+    cdef int call_again(self, Pollable what) except -1:
+        if what.is_watched:
+            what.is_called_again = what.is_bulky = True
+            what.waiting_events |= EPOLLIN
+            self.bulk[what] = None
         return 0
 
     cdef int drop(self, Pollable what) except -1:
@@ -337,7 +324,7 @@ cdef class SocketPoller(TrioHost):
             if what is self.trio:
                 self.is_trio_due = True
             elif what.is_bulky:
-                what.waiting_events = self.queue[i].events
+                what.waiting_events |= self.queue[i].events
                 self.bulk[what] = None
             else:
                 self.queue[self.queued_end] = self.queue[i]
@@ -356,12 +343,22 @@ cdef class SocketPoller(TrioHost):
         return 0
 
     cdef int call_bulky(self) except -1:
-        """Call some bulky sockets, the first come first; the writes that follow take time too."""
+        """Call some bulky sockets, the first come first, until others are ready.
+
+        It ends early because the writes that follow take time too.
+        """
         cdef uint32_t events
         cdef Pollable what
         self.called_ns = cg_clock_ns(CLOCK_MONOTONIC)
         cdef uint64_t until = self.called_ns + self.bulk_ns_max
+        cdef uint64_t look_ns = self.called_ns + self.bulk_look_ns
         for _count in range(self.bulk_max):
+            if self.called_ns > look_ns:
+                if self.next_queued == self.queued_end:
+                    self.poll(0)
+                if self.next_queued < self.queued_end:
+                    break
+                look_ns = self.called_ns + self.bulk_look_ns
             if not self.bulk or self.called_ns > until:
                 break
             what = self.bulk.popitem(last=False)[0]
@@ -371,6 +368,7 @@ cdef class SocketPoller(TrioHost):
 
     cdef int call(self, Pollable what, uint32_t events) except -1:
         cdef uint64_t begun_ns = self.called_ns
+        what.is_called_again = False
         try:
             what.is_bulky = what.ready(events)
         except Exception:
@@ -383,14 +381,11 @@ cdef class SocketPoller(TrioHost):
     cdef int end_turn(self) except -1:
         cdef list pending
         while self.end_work or self.writes:
-            pending, self.end_work = self.end_work, []
-            for work in pending:
-                run_guarded(work)
             if self.end_work:
-                continue
-            pending, self.writes = self.writes, []
-            for work in pending:
-                run_guarded(work)
+                pending, self.end_work = self.end_work, []
+            else:
+                pending, self.writes = self.writes, []
+            run_guarded(pending)
         return 0
 
     cdef int finish_soon(self) except -1:

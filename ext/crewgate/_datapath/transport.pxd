@@ -2,7 +2,8 @@
 
 from libc.stdint cimport uint32_t
 
-from crewgate._datapath.socket_poller cimport Pollable, SocketPoller, TurnWork
+from crewgate._datapath.socket_poller cimport SocketPoller
+from crewgate._datapath.turn_work cimport Pollable, TurnWork
 
 
 cdef class TransportProtocol(TurnWork):

@@ -21,7 +21,8 @@ from cpython.mem cimport PyMem_Malloc
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint32_t
 
-from crewgate._datapath.socket_poller cimport EPOLLIN, EPOLLOUT, Pollable, SocketPoller, TurnWork
+from crewgate._datapath.socket_poller cimport EPOLLIN, EPOLLOUT, SocketPoller
+from crewgate._datapath.turn_work cimport Pollable, TurnWork
 
 cdef extern from "<sys/socket.h>" nogil:
     ssize_t c_send "send"(int descriptor, const void *data, size_t size, int flags)

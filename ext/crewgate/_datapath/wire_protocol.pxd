@@ -10,6 +10,9 @@ cdef class NativeWireProtocol:
     # Whether the protocol keeps what it has received, because a request may soon be whole. The
     # socket then reads again, and calls `take_held` if it has read no more, or is done for now.
     cdef bint is_holding
+    # Whether events wait for a later turn, because the earlier ones took long. Then the protocol is
+    # paused, and the socket calls `take_held` in that turn.
+    cdef bint is_behind
     cdef int take_held(self) except -1
     # As `WireProtocol.bytes_to_send`; returns the size. `data` is valid until another protocol is
     # asked, so the socket copies what the kernel does not take.

@@ -8,7 +8,8 @@ HTTP.
 
 import ssl
 
-from crewgate._datapath.socket_poller import Pollable, SocketPoller
+from crewgate._datapath.socket_poller import SocketPoller
+from crewgate._datapath.turn_work import Pollable
 from crewgate.server.protocol import WireProtocol
 from crewgate.server.request import ClientInfo
 

@@ -6,7 +6,7 @@ anything that a revocation could end, a turn begins at least every `limits.revoc
 
 from collections.abc import Callable
 
-from crewgate._datapath.socket_poller import TurnCheck
+from crewgate._datapath.turn_work import TurnCheck
 from crewgate._native.table import Table
 
 class RevocationWatch(TurnCheck):

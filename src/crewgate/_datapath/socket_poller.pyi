@@ -25,18 +25,10 @@ from collections.abc import Callable
 from typing import Final
 
 from crewgate._datapath.trio_host import TrioHost
+from crewgate._datapath.turn_work import TurnCheck
 
 READABLE: Final[int]
 WRITABLE: Final[int]
-
-class TurnWork:
-    """Work that native code defers to the end of a turn. Only native code can subclass it."""
-
-class Pollable(TurnWork):
-    """A socket that native code watches; its work writes. Only native code can subclass it."""
-
-class TurnCheck:
-    """A check at the start of each turn. Only native code can subclass it."""
 
 class SocketPoller(TrioHost):
     """Calls back when a watched descriptor is ready, level-triggered, one after the other.

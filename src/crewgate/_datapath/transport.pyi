@@ -7,7 +7,8 @@ module knows no HTTP and no deadlines.
 import socket
 from typing import Protocol
 
-from crewgate._datapath.socket_poller import Pollable, SocketPoller, TurnWork
+from crewgate._datapath.socket_poller import SocketPoller
+from crewgate._datapath.turn_work import Pollable, TurnWork
 from crewgate.errors import UpstreamError
 
 class TransportCallbacks(Protocol):

@@ -4,6 +4,7 @@ Each is a published attack or its kin. What one connection may cost is asserted 
 application, by what was read of it, and by the counter of the bound that ended it.
 """
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -56,6 +57,29 @@ class Application:
         while await exchange.read():
             pass
         exchange.respond(200, [], b"read")
+
+
+async def test_costly_frames_of_a_read_wait_for_other_clients(tmp_path: Path) -> None:
+    """They are in one read. A request of another client comes before the last of them."""
+    paths: list[bytes] = []
+
+    def application(exchange: Exchange) -> None:
+        paths.append(exchange.request.path)
+        if exchange.request.path == b"/costly":
+            time.sleep(1.5 * limits.turn_frames_seconds_max)  # as if it took CPU time
+        exchange.respond(200, [], b"fine")
+
+    async with running_edge(application, tmp_path) as edge:
+        streams = [await edge.connect("h2") for _ in range(2)]
+        for stream, path, count in zip(streams, (b"/costly", b"/cheap"), (10, 1), strict=True):
+            await stream.send_all(PREFACE + heads(numbers(count), request(path), "END_STREAM"))
+        with trio.fail_after(20):
+            while len(paths) < 11:
+                await trio.lowlevel.checkpoint()
+        for stream in streams:
+            await stream.aclose()
+    assert paths.count(b"/costly") == 10
+    assert paths[-1] == b"/costly"
 
 
 class Attack:

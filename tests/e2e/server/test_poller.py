@@ -301,6 +301,31 @@ def test_a_socket_that_takes_long_waits_behind_others(monkeypatch: pytest.Monkey
     poller.close()
 
 
+def test_bulky_sockets_stop_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If another socket becomes ready while bulky ones are called, the turn ends."""
+    monkeypatch.setattr(limits, "turn_bulk_look_seconds", 0.0)
+    poller, order = SocketPoller(), list[str]()
+    small = Pair(poller, lambda _: order.append("small"))
+
+    def busy(_: Pair) -> None:
+        order.append("large")
+        small.far.send(b"x")
+
+    large = [Pair(poller, busy) for _ in range(3)]
+    for _ in range(2):
+        order.clear()
+        for pair in large:
+            pair.bulky = True
+            pair.far.send(b"x")
+        poller.take_turn()
+    for _ in range(2):
+        poller.take_turn()
+    assert order == ["small", "large"] * 3
+    for pair in [*large, small]:
+        pair.close(poller)
+    poller.close()
+
+
 def test_a_large_body_that_ends_is_one_of_all_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it was counts for its next call and no longer."""
     monkeypatch.setattr(limits, "turn_bulk_events_max", 1)
