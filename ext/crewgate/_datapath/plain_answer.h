@@ -1,7 +1,8 @@
 /* Reads an answer of HTTP/1.1 that is plain: one that can be framed in one way only (RFC 9112).
  *
  * A plain answer has a final status other than 205, fields in strict syntax, and one of these: a
- * Content-Length, `Transfer-Encoding: chunked` without trailers, or no body because of its status.
+ * Content-Length, `Transfer-Encoding: chunked` without trailers, or no body because of its status
+ * or because the request was a HEAD.
  * An answer that is not plain may be right: a complete parser then reads it from its first byte.
  *
  * The bytes of an answer are in one buffer that grows. The reader keeps offsets into it and goes on
@@ -160,12 +161,19 @@ static inline int answer_field_line(plain_answer *a, const uint8_t *data, uint32
     return answer_framing(a, text, colon, text + begin, end - begin, n - begin);
 }
 
-/* Decides at the end of the head how the body ends. */
+/* Decides at the end of the head how the body ends. An answer to a HEAD has none. */
 static inline int answer_end_of_head(plain_answer *a) {
     a->has_head = 1;
     /* A body that is announced where none may be can come and answer the next request. */
     if (a->status == 204 || a->status == 304) return !a->is_chunked && !a->length;
-    if (a->is_for_head) return a->has_length && !a->length && !a->is_chunked;
+    if (a->is_for_head) {
+        if (a->has_length && a->is_chunked) return 0;
+        /* Some servers send a body all the same. Unless the head announces an empty one, the
+         * connection is not used again. */
+        if (!a->has_length || a->length) a->closes = 1;
+        a->length = 0, a->is_chunked = 0;
+        return 1;
+    }
     return a->has_length != a->is_chunked;
 }
 

@@ -214,7 +214,8 @@ cdef class StraightCall(InFlightCall):
         else:
             connection = stream
             request = with_host(self.route, self.request, connection.authority, self.outgoing)
-            connection.begin_straight(self, request, len(request) - self.body_size, False)
+            connection.begin_straight(self, request, len(request) - self.body_size,
+                                      self.route.is_head)
         self.outgoing = self.outgoing_head = None
         return 0
 

@@ -27,7 +27,7 @@ cdef class StraightRoute:
     cdef bytes via                      # of its answers
     cdef readonly str method
     cdef bytes method_text              # the same
-    cdef bint is_idempotent
+    cdef bint is_head, is_idempotent
     cdef bint always_has_length         # a request without body says so (RFC 9110, section 8.6)
     cdef Py_ssize_t body_bytes_max      # of a request
     cdef double trace_sample            # the share of calls that begin a trace

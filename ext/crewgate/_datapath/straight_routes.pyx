@@ -2,8 +2,8 @@
 
 A route is straight if it says everything about its calls in advance (`is_straight_route`):
 
-1. Its path is literal, so that method and path find it by one lookup. Its method is GET, POST,
-   PUT, PATCH or DELETE, and the gateway itself answers no request there.
+1. Its path is literal, so that method and path find it by one lookup. Its method is GET, HEAD,
+   POST, PUT, PATCH or DELETE, and the gateway itself answers no request there.
 2. Its price is fixed, the gate needs no body to judge its calls, and the route is no endpoint or
    group of MCP or A2A.
 3. Its server gets no forwarding fields from the client.
@@ -49,8 +49,8 @@ cdef size_t FIELDS_MAX = limits.head_fields_max
 cdef Py_ssize_t AUTHORITY_BYTES_MAX = limits.authority_bytes_max
 cdef Py_ssize_t AUTHORITIES_MAX = limits.straight_authorities_max
 cdef bytes METADATA_PATH = protected_resource.PATH.encode()
-# HEAD has another answer, and the gateway itself answers some OPTIONS.
-cdef frozenset METHODS = frozenset({b"GET", b"POST", b"PUT", b"PATCH", b"DELETE"})
+# The gateway itself answers some OPTIONS.
+cdef frozenset METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE"})
 
 
 def is_straight_route(entry, bytes method not None, bytes path not None):
@@ -150,6 +150,7 @@ cdef class StraightRoute:
         self.own_lines, self.own_fields = entry.lines, entry.own
         self.via = via
         self.method, self.method_text = method.decode(), method
+        self.is_head = method == b"HEAD"
         self.is_idempotent = method in IDEMPOTENT_METHODS
         self.always_has_length = method in METHODS_WITH_BODY
         self.body_bytes_max = entry.body_bytes_max

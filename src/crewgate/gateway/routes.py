@@ -71,10 +71,11 @@ class RouteTable(msgspec.Struct, frozen=True):
 
         `host` is what the router's `host` returns. Yields nothing if no call may be straight.
         """
-        for (method, path), index in self.router.literal_routes(host).items():
+        for (given, path), index in self.router.literal_routes(host).items():
             entry = self.entries[index]
-            if self.straight and self._serves(index, method, entry.path_of(path)):
-                yield method, path, entry
+            for method in (given, b"HEAD") if given == b"GET" else (given,):
+                if self.straight and self._serves(index, method, entry.path_of(path)):
+                    yield method, path, entry
 
     def _serves(self, index: int, method: bytes, path: bytes) -> bool:
         """Return whether the tool's server routes `path`, a path there, to that tool."""

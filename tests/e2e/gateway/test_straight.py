@@ -23,9 +23,11 @@ Fields = list[tuple[bytes, bytes]]
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-def _asks(way: Way, *fields: tuple[bytes, bytes], path: bytes = b"/summary") -> Fields:
+def _asks(
+    way: Way, *fields: tuple[bytes, bytes], path: bytes = b"/summary", method: bytes = b"GET"
+) -> Fields:
     return [
-        (b":method", b"GET"),
+        (b":method", method),
         (b":scheme", b"https"),
         (b":path", path),
         (b":authority", b"gateway.example:8443"),
@@ -38,13 +40,15 @@ async def _both(
     ways: tuple[Way, Way],
     *fields: tuple[bytes, bytes],
     path: bytes = b"/summary",
+    method: bytes = b"GET",
     answer: Sequence[bytes] = (OK,),
 ) -> tuple[Seen, bool]:
     """What a request causes, the same both ways, and whether compiled code carried it alone."""
     straight, ordinary = ways
     before = straight.counts
-    found = await straight.ask(_asks(straight, *fields, path=path), answer)
-    expected = await ordinary.ask(_asks(ordinary, *fields, path=path), answer)
+    asked = [_asks(way, *fields, path=path, method=method) for way in ways]
+    found = await straight.ask(asked[0], answer)
+    expected = await ordinary.ask(asked[1], answer)
     assert found == expected
     assert ordinary.counts == (0, 0)
     return found, straight.counts[0] > before[0]
@@ -59,6 +63,30 @@ async def test_straight_calls(case: str, tmp_path: Path) -> None:
         found, is_straight = await _both(ways, *fields, path=path, answer=answer)
         assert is_straight
         assert len(found.requests) == 1
+
+
+# What answers a HEAD, and whether the call is straight.
+HEAD_ANSWERS = [
+    (b"HTTP/1.1 200 OK\r\nETag: x\r\n\r\n", True),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", True),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 300\r\n\r\n", True),
+    (b"HTTP/1.1 404 None\r\nContent-Length: 2\r\n\r\n", True),
+    (CHUNKED, True),
+    (b"HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n", True),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n", False),
+    (CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Length: 2\r\n\r\n"), False),
+    (OK, False),
+]
+
+
+async def test_the_head_of_an_answer_alone(tmp_path: Path) -> None:
+    """A HEAD goes straight to the tool of GET. Its answer has no body, whatever it announces."""
+    async with two_ways(tmp_path) as ways:
+        await _both(ways)
+        for answer, expected in HEAD_ANSWERS:
+            found, is_straight = await _both(ways, method=b"HEAD", answer=(answer,))
+            assert (found.body, is_straight) == (b"", expected), answer
+            await _both(ways)  # gets its own answer
 
 
 ORDINARY: dict[str, tuple[Sequence[tuple[bytes, bytes]], bytes, Sequence[bytes]]] = {

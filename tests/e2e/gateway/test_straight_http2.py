@@ -236,6 +236,15 @@ async def test_usual_requests(tmp_path: Path) -> None:
         assert is_straight
         assert b"\r\nx-secret!: 1\r\n" in found.requests[0]
         assert (b"x-secret!", b"1") in found.blocks[0]
+        for pieces, expected in (
+            ((_head(LENGTH, ends=True),), True),
+            ((_head(LENGTH), _data(b"", ends=True)), True),
+            ((WHOLE,), False),
+        ):
+            found, is_straight = await _both(
+                ways, "head", line=(b"HEAD", b"/summary"), answer=pieces
+            )
+            assert (found.body, is_straight) == (b"", expected)
         for body in (Body((b"que", b"", b"ry")), Body(), Body((b"z" * 15_000,))):
             for line in (POST, (b"PUT", b"/notes")):
                 found, is_straight = await _both(ways, "body", line=line, body=body)
