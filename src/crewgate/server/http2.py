@@ -9,6 +9,7 @@ knows no sockets and no tasks.
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import ngh2
 from ngh2 import ErrorCode
@@ -26,6 +27,14 @@ from crewgate.server.protocol import ConnectionHost
 from crewgate.server.request import read
 
 
+@dataclass(slots=True)
+class RefusedStream:
+    """An open stream that got a response without an exchange."""
+
+    answered_at: float  # seconds on the clock of the host
+    discarded: int = 0  # bytes of its body
+
+
 class HTTP2(HTTP2Protocol):
     """The HTTP/2 protocol of one client connection; a `WireProtocol`.
 
@@ -38,8 +47,7 @@ class HTTP2(HTTP2Protocol):
     def __init__(self, host: ConnectionHost, counters: ListenerCounters | None = None) -> None:
         self.engine = server_engine()
         super().__init__(host, self.engine, counters or ListenerCounters())
-        # Open streams that got a response without an exchange.
-        self._refused_streams: dict[int, int] = {}  # how much of each body was discarded
+        self._refused_streams: dict[int, RefusedStream] = {}
 
     # For the base class.
 
@@ -51,7 +59,8 @@ class HTTP2(HTTP2Protocol):
             self.host.wake()  # an idle connection sends its GOAWAY from `sent_all`
 
     def sweep_exchanges(self, now: float) -> None:
-        """End the exchanges that are overdue."""
+        """End the exchanges and the refused streams that are overdue."""
+        self._end_refused(now)
         for exchange in list(self.exchanges.values()):
             if exchange.overdue(now):
                 self.counters.overdue(answering=exchange.started)
@@ -60,6 +69,7 @@ class HTTP2(HTTP2Protocol):
 
     def drain_if_idle(self, idle: float) -> bool:
         """Drain a connection without a request; return False if it has not closed in time."""
+        self._end_refused(self.host.now())
         if idle > limits.idle_seconds_max and self.shutdown is None:
             self.counters.connections_idle += 1
             self.drain(urgent=False)
@@ -83,7 +93,7 @@ class HTTP2(HTTP2Protocol):
                 raise InvalidRequestError(431, "too many fields")  # noqa: TRY301
             request = read(fields, stream, not ends)
         except InvalidRequestError as error:
-            self._refuse(stream, fields, ends, error.status)
+            self._refuse(stream, fields, error.status)
             return None
         exchange = self.exchanges[stream] = HTTP2Exchange(request, self)
         exchange.complete = ends
@@ -130,9 +140,7 @@ class HTTP2(HTTP2Protocol):
 
     def reset(self, exchange: HTTP2Exchange, code: int) -> None:
         """Send RST_STREAM with `code`; do nothing if the stream is closed."""
-        with contextlib.suppress(ngh2.NGH2Error):
-            self.engine.reset_stream(exchange.request.stream, code)
-            self.host.wake()
+        self._reset(exchange.request.stream, code)
 
     def is_full(self, stream: int) -> bool:
         """Return whether no more of a response may be queued; False if the stream is closed."""
@@ -165,13 +173,7 @@ class HTTP2(HTTP2Protocol):
 
     # Refusals.
 
-    def _refuse(
-        self,
-        stream: int,
-        request_fields: Sequence[HeaderField],
-        ends: bool,  # noqa: FBT001
-        status: int,
-    ) -> None:
+    def _refuse(self, stream: int, request_fields: Sequence[HeaderField], status: int) -> None:
         """Respond to a malformed request without the application."""
         self.counters.refused(status)
         status, problem_fields, body = problems.of_wire(status, request_fields)
@@ -183,8 +185,23 @@ class HTTP2(HTTP2Protocol):
             self.engine.send_response(stream, fields, end_stream=not body)
             if body:
                 self.engine.send_data(stream, body, end_stream=True)
-            if not ends:
-                self._refused_streams[stream] = 0
+            self._refused_streams[stream] = RefusedStream(self.host.now())
+
+    def _end_refused(self, now: float) -> None:
+        """Reset the refused streams whose client reads no response, or goes on sending."""
+        for stream, refused in list(self._refused_streams.items()):
+            if now - refused.answered_at > limits.send_wait_seconds_max:
+                self.counters.overdue(answering=True)
+                self._reset_refused(stream, ErrorCode.CANCEL)
+
+    def _reset_refused(self, stream: int, code: int) -> None:
+        del self._refused_streams[stream]
+        self._reset(stream, code)
+
+    def _reset(self, stream: int, code: int) -> None:
+        with contextlib.suppress(ngh2.NGH2Error):
+            self.engine.reset_stream(stream, code)
+            self.host.wake()
 
     def _discard(self, stream: int, exchange: HTTP2Exchange | None, count: int) -> None:
         """Drop bytes of an unwanted body, and reset the stream if there are too many."""
@@ -196,12 +213,11 @@ class HTTP2(HTTP2Protocol):
                 self.counters.bodies_unwanted += 1
                 self.reset(exchange, ErrorCode.NO_ERROR)
         elif stream in self._refused_streams:
-            self._refused_streams[stream] += count
-            if self._refused_streams[stream] <= limits.discard_bytes_max:
-                return  # a reset would drop the response, if it is still queued
-            del self._refused_streams[stream]
-            with contextlib.suppress(ngh2.NGH2Error):
-                self.engine.reset_stream(stream, ErrorCode.NO_ERROR)
+            refused = self._refused_streams[stream]
+            refused.discarded += count
+            # An earlier reset would drop the response, if it is still queued.
+            if refused.discarded > limits.discard_bytes_max:
+                self._reset_refused(stream, ErrorCode.NO_ERROR)
 
     def _too_large(self, exchange: HTTP2Exchange) -> None:
         """Refuse a body that is over its limit, or reset a stream whose response has begun."""

@@ -196,6 +196,28 @@ def test_slow_stream_is_reset_and_idle_connection_ends() -> None:
     assert pair.protocol.counters.connections_idle == 1
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_refused_stream_that_does_not_end_is_reset(others: int) -> None:
+    """A client may not send a body for ever, although few bytes of it come."""
+    pair = Pair()
+    for _ in range(others):
+        pair.ask(GET)
+    many = [(b"x-%d" % n, b"") for n in range(limits.head_fields_max + 1)]
+    stream = pair.ask([*POST, *many], ended=False)
+    pair.ask([*GET, *many])  # ends with its response
+    assert len(pair.host.exchanges) == others
+    began = pair.host.clock
+    for seconds in (-1, 1):
+        pair.client.send_data(stream, b"x")
+        pair.pump()
+        assert not pair.of(ngh2.StreamReset)
+        pair.host.clock = began + limits.send_wait_seconds_max + seconds
+        assert pair.protocol.sweep(pair.host.clock)
+    pair.pump()
+    assert [event.stream_id for event in pair.of(ngh2.StreamReset)] == [stream]
+    assert pair.protocol.counters.answers_unread == 1
+
+
 def test_a_request_that_crosses_the_notice_is_served() -> None:
     """What a client sent before it heard that the connection ends is answered."""
     pair = Pair()
