@@ -1,7 +1,8 @@
 """Records the calls that have just ended with one system call, then settles each of them once.
 
 The record is written before the reservation is settled. If the worker dies between the two, the
-agent finds the reservation and burns it, with a record of its own. So each call has a record.
+agent burns the reservation. A record of the burn follows only if the call has none
+(`crewgate/audit/last_calls.py`). So each call has a record, and none charges it twice.
 """
 
 from crewgate.errors import AlreadySettledError

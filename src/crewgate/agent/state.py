@@ -28,10 +28,11 @@ from crewgate.agent.system_clock import SystemClock
 from crewgate.agent.table_setup import holder_name
 from crewgate.agent.tool_pins.pin_files import PinFiles
 from crewgate.agent.tool_pins.tool_pins import ToolPins
+from crewgate.audit.last_calls import recorded_costs
 from crewgate.audit.writer import AuditWriter
 from crewgate.config import Config
 from crewgate.core.anomaly.results import ProfileSnapshot
-from crewgate.core.audit.records import Record
+from crewgate.core.audit.records import Record, request_text
 from crewgate.core.budget.ledger_protocol import CloseBranch
 from crewgate.core.health import HealthTracker
 from crewgate.core.ids import EntityKind
@@ -208,7 +209,11 @@ class AgentState:
     def burn(self, burned: list[BurnedReservation], cause: Cause) -> None:
         """Write audit records of the reservations that the table has ended."""
         if burned:
-            self.record(self.attribution.records(burned, cause, self.clock.wall_ns()))
+            folder = self.active_config.config.audit.folder
+            requests = {request_text(each.request) for each in burned}
+            recorded = recorded_costs(folder, requests, min(each.started_ns for each in burned))
+            now_ns = self.clock.wall_ns()
+            self.record(self.attribution.records(burned, cause, now_ns, recorded))
 
     def revoke(
         self, targets: Sequence[RevocationTarget], *, coarsens: bool = True

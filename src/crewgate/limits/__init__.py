@@ -149,6 +149,7 @@ log_later_max = 64  # events of other threads that wait for the audit's next sec
 
 # The files of the audit (for rotation, see the configuration file above).
 audit_reserved_bytes = 4 * 2**20  # records of 6,000 calls in flight in one process, at 650 bytes
+audit_last_bytes = 4 * 2**20  # a worker writes at most 1,024 records at once, of 1 to 2 KB
 audit_sync_seconds = 1.0  # takes 2 to 20 ms of a disk's time for each process that writes
 audit_late_seconds_max = 3.0  # for a sync or a new file; health reports a longer one
 audit_end_seconds_max = 1.0  # for the last sync of an ending process; an agent has two seconds

@@ -1,5 +1,6 @@
 """The whole agent without sockets: two clocks that a test sets, and what may go wrong with them."""
 
+import os
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from grant_builders import NOW, branch_id, grant, key
 from revocation_targets import branch
 
 from crewgate import limits
+from crewgate._native.records import BurnedReservation
 from crewgate.agent import periodic
 from crewgate.agent.clock_monitor import ClockMonitor
 from crewgate.agent.ipc_server.admin_session import forgive
@@ -286,6 +288,27 @@ def test_ready_means_that_every_worker_accepts_under_our_policy(
     second.policy_generation = generation
     machine.leave(second)
     assert status(machine, 1).waiting_for == ["worker 1: it is not attached to the agent"]
+
+
+def test_a_call_that_a_dead_worker_has_recorded_is_charged_once(
+    start: Start, written: list[Record]
+) -> None:
+    """The worker died after it had written the record, and before it had settled the call."""
+    machine = start()
+    lost, recorded = (
+        BurnedReservation(key(1), 500, 3, 0, 0, bytes(16), bytes([number]) * 16, int(NOW) * S, 4)
+        for number in (1, 2)
+    )
+    folder = machine.active_config.config.audit.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    request = records.request_text(b"\2" * 16)
+    line = f'{{"kind":"call","request":"{request}","cost_micro":500}}\n'
+    file = folder / "worker-3-20260101T000000.000000Z.jsonl"
+    file.write_text(line)
+    os.utime(file, ns=(int(NOW) * S, int(NOW) * S + 1))
+    machine.burn([lost, recorded], "owner-died")
+    burned = [each for each in written if isinstance(each, records.BurnedReservationRecord)]
+    assert [each.request for each in burned] == [records.request_text(b"\1" * 16)]
 
 
 async def test_the_tree_is_paged(start: Start) -> None:

@@ -1,7 +1,8 @@
 """Makes audit records of burned reservations, with the identity of their branches and agents."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from crewgate import limits
@@ -15,6 +16,7 @@ from crewgate.core.policy.policy import Policy
 # States of a reservation whose owner died (`BurnedReservation.state`).
 _CLAIMED, _INTENT, _SETTLING = 1, 2, 4
 Cause = Literal["owner-died", "deadline"]
+_NO_COSTS: Mapping[str, int] = MappingProxyType({})
 
 
 class BurnedReservationAudit:
@@ -33,13 +35,32 @@ class BurnedReservationAudit:
         self._tools.appendleft((now_ns, tuple(tool.name for tool in policy.tools)))
 
     def records(
-        self, burned: Iterable[BurnedReservation], cause: Cause, now_ns: int
+        self,
+        burned: Iterable[BurnedReservation],
+        cause: Cause,
+        now_ns: int,
+        recorded: Mapping[str, int] = _NO_COSTS,
     ) -> list[BurnedReservationRecord]:
-        """Return a record for each reservation that has, or may have, taken credit."""
-        return [self._record(each, cause, now_ns) for each in burned if each.state != _CLAIMED]
+        """Return a record for each reservation that has, or may have, taken credit.
+
+        `recorded` has the costs in the records of calls, by request. The record of such a call's
+        reservation has only the credit beyond that. If there is none, the reservation gets no
+        record.
+        """
+        found = []
+        for each in burned:
+            if each.state == _CLAIMED:
+                continue
+            cost = each.cost if each.state == _SETTLING else each.amount
+            request = request_text(each.request)
+            if request not in recorded:
+                found.append(self._record(each, cause, now_ns, cost))
+            elif cost > recorded[request]:
+                found.append(self._record(each, cause, now_ns, cost - recorded[request]))
+        return found
 
     def _record(
-        self, burned: BurnedReservation, cause: Cause, now_ns: int
+        self, burned: BurnedReservation, cause: Cause, now_ns: int, cost: int
     ) -> BurnedReservationRecord:
         entry = self._registry.get(burned.branch_key)
         who = self._registry.who(burned.branch_key)
@@ -52,7 +73,7 @@ class BurnedReservationAudit:
             started=when(burned.started_ns),
             request=request_text(burned.request),
             tool=self._tool(burned),
-            cost_micro=burned.cost if burned.state == _SETTLING else burned.amount,
+            cost_micro=cost,
             cause=cause,
             branch_key=burned.branch_key.hex(),
             grant_key=burned.grant.hex(),

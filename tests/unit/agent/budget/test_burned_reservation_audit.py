@@ -7,6 +7,7 @@ from grant_builders import branch_id, grant, key
 from crewgate._native.records import BurnedReservation
 from crewgate.agent.branch_registry import BranchRegistry
 from crewgate.agent.budget.burned_reservation_audit import BurnedReservationAudit
+from crewgate.core.audit.records import request_text
 from crewgate.core.ids import EntityKind, table_key
 from crewgate.core.policy.policy import Policy, ToolPolicy
 
@@ -87,6 +88,20 @@ def test_what_is_charged_depends_on_how_far_it_got(
     """Nothing was taken yet; perhaps; all of it; what was just being charged."""
     found = attribution.records([_burned(state=state, cost=cost)], "owner-died", 0)
     assert [(each.cost_micro, each.intent) for each in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("state", "recorded", "expected"),
+    [(3, 500, []), (3, 120, [380]), (3, 0, [500]), (4, 120, []), (4, 700, [])],
+)
+def test_a_call_with_a_record_is_not_charged_twice(
+    attribution: BurnedReservationAudit, state: int, recorded: int, expected: list[int]
+) -> None:
+    """A worker died after it had written the record, and before it had settled the call."""
+    burned = [_burned(state=state, cost=120 if state == 4 else 0)]
+    costs = {request_text(bytes(range(16))): recorded}
+    found = attribution.records(burned, "owner-died", 0, costs)
+    assert [each.cost_micro for each in found] == expected
 
 
 def test_an_unknown_branch_has_its_keys(attribution: BurnedReservationAudit) -> None:
