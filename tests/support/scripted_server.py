@@ -3,6 +3,7 @@
 Runs on a real loopback socket, because what is tested is what the kernel took.
 """
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -11,6 +12,9 @@ import trio
 
 from crewgate.config import UpstreamOrigin
 
+CHUNKED = b"\r\ntransfer-encoding: chunked"
+LAST_CHUNK = re.compile(rb"\r\n0\r\n(?:[^\r\n]+\r\n)*\r\n\Z")  # and trailers
+LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 Script = Callable[[trio.SocketStream, int], Awaitable[None]]
 
 
@@ -45,17 +49,25 @@ async def scripted(
 
 
 async def read_request(stream: trio.abc.ReceiveStream) -> bytes:
-    """Read one request whose body, if any, has a Content-Length; b"" at the end."""
+    """Read one request with its whole body, chunked or of a Content-Length.
+
+    Return b"" if the stream ends first.
+    """
     data = b""
-    while b"\r\n\r\n" not in data:
+    while not _is_whole(data):
         piece = await stream.receive_some()
         if not piece:
-            return data
+            return b""
         data += piece
-    head, _, body = data.partition(b"\r\n\r\n")
-    for line in head.split(b"\r\n"):
-        if line.lower().startswith(b"content-length:"):
-            length = int(line.split(b":")[1])
-            while len(body) < length:
-                body += await stream.receive_some()
-    return head + b"\r\n\r\n" + body
+    return data
+
+
+def _is_whole(data: bytes) -> bool:
+    """Whether a request ends with this data, or before its end."""
+    head, has_end, body = data.partition(b"\r\n\r\n")
+    if not has_end:
+        return False
+    if CHUNKED in head.lower():
+        return LAST_CHUNK.search(b"\r\n" + body) is not None
+    length = LENGTH.search(head)
+    return length is None or len(body) >= int(length[1])

@@ -27,6 +27,7 @@ from crewgate.config import Config
 
 _UUID = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TRACE = re.compile(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_FRAMING = re.compile(rb"\r\n(?:content-length|transfer-encoding): [^\r]*")
 _CREDIT_MICRO = 1_000_000
 # What only one way counts, or what measures a time.
 _UNLIKE = re.compile(r"#|crewgate_straight_|\w+_(?:bucket|sum)[{ ]")
@@ -239,8 +240,26 @@ def _draw(site: GatedGateway, token: bytes) -> None:
 
 
 def _masked(request: bytes, site: GatedGateway) -> bytes:
+    request = _unframed(request)
     request = _TRACE.sub(b"TRACE", re.sub(rb"x-crewgate-request: [^\r]*", b"ID", request))
     return re.sub(rb"\r\n(host|:authority): [^\r]*", rb"\r\n\1: HOST", request)
+
+
+def _unframed(request: bytes) -> bytes:
+    """Return a request without its framing.
+
+    The gateway declares a length if the body has ended when the call begins. That depends on when
+    the bytes arrive, and so do the sizes of chunks.
+    """
+    head, end, body = request.partition(b"\r\n\r\n")
+    if b"\r\ntransfer-encoding: chunked" in head:
+        joined = b""
+        size, _, body = body.partition(b"\r\n")
+        while length := int(size, 16):
+            joined += body[:length]
+            size, _, body = body[length + 2 :].partition(b"\r\n")
+        body = joined + body.removesuffix(b"\r\n")
+    return _FRAMING.sub(b"", head) + end + body
 
 
 def _plain(record: object) -> dict[str, object]:
