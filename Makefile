@@ -99,7 +99,7 @@ sanitize: setup  ## tests of the native code under ASan and UBSan; the first fin
 		'from crewgate._native import gate; assert "sanitize" in gate.__file__, gate.__file__'
 	@cd $(SANITIZED) && LD_PRELOAD=$(RUNTIMES) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 		PYTHONPATH=$(abspath $(SANITIZED)) \
-		$(abspath $(BIN))/pytest -q -p no:cacheprovider -c $(abspath pyproject.toml) --rootdir=$(CURDIR) \
+		$(abspath $(BIN))/pytest -q -p no:cacheprovider -c $(abspath pyproject.toml) --rootdir=$(CURDIR) --timeout=900 \
 		$(addprefix --ignore=$(CURDIR)/tests/unit/_native/,test_stress.py test_faults.py) \
 		$(addprefix $(CURDIR)/tests/,$(SANITIZED_TESTS)) $(ARGS)
 

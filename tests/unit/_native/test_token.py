@@ -273,13 +273,18 @@ def cost_ns(call: Callable[[], object]) -> int:
 
 
 def test_no_hostile_token_costs_more_than_a_few_verifications() -> None:
-    """Each refusal costs less than four signature verifications (200 µs where one takes 52)."""
+    """Each refusal costs less than four signature verifications (200 µs where one takes 52).
+
+    A case that costs more is measured again, since a busy machine makes all of them slower.
+    """
     message = bytes(1000)
-    unit = cost_ns(lambda: signature.verify(tokens.PUBLIC, message, bytes(64)))
-    unit = max(unit, cost_ns(lambda: signature.verify(tokens.PUBLIC, *split(GOOD)[1::2])))
     cases = {**HOSTILE_FORM, **HOSTILE_PAYLOAD, **COSTLY}
-    costs = {name: cost_ns(partial(judge, token)) for name, token in cases.items()}
-    assert {name: cost for name, cost in costs.items() if cost > 4 * unit} == {}
+    for _ in range(10):
+        unit = cost_ns(lambda: signature.verify(tokens.PUBLIC, message, bytes(64)))
+        unit = max(unit, cost_ns(lambda: signature.verify(tokens.PUBLIC, *split(GOOD)[1::2])))
+        costs = {name: cost_ns(partial(judge, token)) for name, token in cases.items()}
+        cases = {name: token for name, token in cases.items() if costs[name] > 4 * unit}
+    assert not cases
 
 
 @given(
