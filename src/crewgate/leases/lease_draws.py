@@ -83,6 +83,7 @@ class LeaseDraws:
                 wanted = (missing + sum(others)) * limits.lease_rate_divisor
                 rate = max(wanted, record.rate(available, now_boot_ns))
             rate = min(rate, room * limits.lease_rate_divisor)
+            reported = record.reported
             answer = yield from self._ask(record, missing, rate, loose=loose)
             if record.closed or not isinstance(answer, DrawQueued | QuotaExhausted):
                 self.apply(record, answer)
@@ -90,6 +91,8 @@ class LeaseDraws:
                 return DrawResult.GRANTED if is_granted else DrawResult.CLOSED
             if self._returns.recall_for(answer.level, answer.missing, record, now_boot_ns):
                 continue
+            if record.reported != reported:
+                continue  # the ledger answered before it had the newest report of this lease
             if isinstance(answer, DrawQueued):
                 break
             self._refuse(record, answer, need)

@@ -57,6 +57,21 @@ def test_a_branch_spends_its_quota_exactly_and_is_then_refused_inline(
     assert machine.refused(of) == (1, 0, 50, 50)
 
 
+def test_a_report_during_a_draw_does_not_leave_its_refusal_out_of_date(new_machine: New) -> None:
+    """The scan reports the lease after the ledger has answered: the ledger is asked again."""
+    machine = new_machine()
+    of = grant(1, 1)
+    assert machine.call(of, 1)
+    steps = machine.lessor.steps(of, 1, machine.now, machine.boot_ns)
+    answer = machine.ledger.do(next(steps), machine.now)
+    machine.look()
+    again = steps.send(answer)
+    answer = machine.ledger.do(again, machine.now)
+    with pytest.raises(StopIteration, match="EXHAUSTED"):
+        steps.send(answer)
+    assert machine.refused(of) == (1, 0, 1, 1)
+
+
 def test_calls_in_flight_count_as_spent_and_their_release_ends_the_refusal(
     new_machine: New,
 ) -> None:
