@@ -1,6 +1,6 @@
 """The C interface of the HTTP/2 protocol of one client connection."""
 
-from libc.stdint cimport int32_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
 from crewgate._datapath.client_socket cimport ClientSocket
 from crewgate._datapath.connection_usage_limit cimport ConnectionUsageLimit
@@ -37,6 +37,7 @@ cdef class HTTP2Protocol(NativeWireProtocol):
     cdef bytes known_date
     # Bytes read that are not of a body, since the last output or an empty queue.
     cdef Py_ssize_t control_bytes
+    cdef uint64_t events_ns_max             # of one turn, before the other events are put off
 
     # The owner of the stream calls this after it has queued its whole answer. The protocol then
     # writes the answer, and gives the client `limits.send_wait_seconds_max` to read it.

@@ -28,7 +28,6 @@ cdef extern from "clock.h" nogil:
 
 # The codes with which nghttp2 ends a connection for its rate of resets, and of glitches.
 cdef object FLOODS = frozenset({ErrorCode.INTERNAL_ERROR, ErrorCode.ENHANCE_YOUR_CALM})
-cdef uint64_t EVENTS_NS_MAX = <uint64_t>(limits.turn_frames_seconds_max * 1e9)
 cdef uint32_t PROTOCOL_ERROR = ErrorCode.PROTOCOL_ERROR
 cdef uint32_t CANCEL = ErrorCode.CANCEL
 cdef uint32_t ENHANCE_YOUR_CALM = ErrorCode.ENHANCE_YOUR_CALM
@@ -56,6 +55,7 @@ cdef class HTTP2Protocol(NativeWireProtocol):
         self.blocked = set()
         self.usage = ConnectionUsageLimit(counters)
         self.last_active = host.now()
+        self.events_ns_max = <uint64_t>(limits.turn_frames_seconds_max * 1e9)
 
     # `WireProtocol`, for the connection.
 
@@ -296,7 +296,7 @@ cdef class HTTP2Protocol(NativeWireProtocol):
         """Handle the events of the engine, for a while; return False if there are none."""
         cdef session_event event
         cdef bint was_any = False
-        cdef uint64_t until = cg_clock_ns(CLOCK_MONOTONIC) + EVENTS_NS_MAX
+        cdef uint64_t until = cg_clock_ns(CLOCK_MONOTONIC) + self.events_ns_max
         if self.engine is None:
             events = self.python_engine.events()
             for each in events:
