@@ -33,10 +33,11 @@ price = "{price}"
 # What is tested is neither how fast a disk is, nor how large a table: a small one is made at once,
 # and the agent, which looks at all of it again and again, soon has. `make test-ordinary` says
 # false: then Python carries every call.
+IS_STRAIGHT = os.environ.get("CREWGATE_TEST_STRAIGHT", "true") == "true"
 MODEST = f"""
 [limits]
 credit_wait_seconds_max = 5.0
-straight = {os.environ.get("CREWGATE_TEST_STRAIGHT", "true")}
+straight = {str(IS_STRAIGHT).lower()}
 [table]
 branches = 8192
 revocations = 16384
