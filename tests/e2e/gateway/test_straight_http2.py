@@ -67,6 +67,7 @@ async def _both(ways: tuple[Way, Way], name: str, **how: object) -> tuple[Seen, 
     """What a request causes, which is the same both ways."""
     (found, is_straight), (expected, _) = [await _ask(way, **how) for way in ways]  # type: ignore[arg-type]
     assert found.agrees(expected), (name, found, expected)
+    assert found.requests == expected.requests, name
     assert ways[1].counts == (0, 0)
     return found, is_straight
 
