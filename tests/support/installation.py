@@ -30,10 +30,10 @@ path = "/stream"
 upstream = "tools"
 price = "{price}"
 """
-# What is tested is neither how fast a disk is, nor how large a table: a small one is made at once,
-# and the agent, which looks at all of it again and again, soon has. `make test-ordinary` says
-# false: then Python carries every call.
+# `make test-ordinary` says false: then Python carries every call.
 IS_STRAIGHT = os.environ.get("CREWGATE_TEST_STRAIGHT", "true") == "true"
+# What is tested is neither how fast a disk is, nor how large a table: a small one is made at once,
+# and the agent, which looks at all of it again and again, soon has.
 MODEST = f"""
 [limits]
 credit_wait_seconds_max = 5.0

@@ -5,6 +5,7 @@ from libc.stdint cimport uint8_t
 
 cdef class NativeWireProtocol:
     cdef public bint closing
+
     # As `WireProtocol.receive` of crewgate/server/protocol.py. `data` is valid during the call.
     cdef bint receive_native(self, const uint8_t *data, size_t size) except -1
     # Whether the protocol keeps what it has received, because a request may soon be whole. The

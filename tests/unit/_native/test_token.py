@@ -280,6 +280,8 @@ def test_no_hostile_token_costs_more_than_a_few_verifications() -> None:
     message = bytes(1000)
     cases = {**HOSTILE_FORM, **HOSTILE_PAYLOAD, **COSTLY}
     for _ in range(10):
+        if not cases:
+            break
         unit = cost_ns(lambda: signature.verify(tokens.PUBLIC, message, bytes(64)))
         unit = max(unit, cost_ns(lambda: signature.verify(tokens.PUBLIC, *split(GOOD)[1::2])))
         costs = {name: cost_ns(partial(judge, token)) for name, token in cases.items()}

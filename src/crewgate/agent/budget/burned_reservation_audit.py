@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 from typing import Literal
 
 from crewgate import limits
@@ -16,7 +15,6 @@ from crewgate.core.policy.policy import Policy
 # States of a reservation whose owner died (`BurnedReservation.state`).
 _CLAIMED, _INTENT, _SETTLING = 1, 2, 4
 Cause = Literal["owner-died", "deadline"]
-_NO_COSTS: Mapping[str, int] = MappingProxyType({})
 
 
 class BurnedReservationAudit:
@@ -39,7 +37,7 @@ class BurnedReservationAudit:
         burned: Iterable[BurnedReservation],
         cause: Cause,
         now_ns: int,
-        recorded: Mapping[str, int] = _NO_COSTS,
+        recorded: Mapping[str, int],
     ) -> list[BurnedReservationRecord]:
         """Return a record for each reservation that has, or may have, taken credit.
 

@@ -46,7 +46,7 @@ def attribution(registry: BranchRegistry) -> BurnedReservationAudit:
 
 def test_a_known_branch_is_named_in_full(attribution: BurnedReservationAudit) -> None:
     """Crew, role, ancestry, grant, tool, cost and cause."""
-    (found,) = attribution.records([_burned()], "owner-died", 200 * S)
+    (found,) = attribution.records([_burned()], "owner-died", 200 * S, {})
     assert (found.crew, found.role, found.branch) == ("article", "researcher", branch_id(2))
     assert (found.ancestry, found.grant) == ((branch_id(1),), branch_id(2))
     assert (found.tool, found.cost_micro, found.cause) == ("new.b", 500, "owner-died")
@@ -64,7 +64,7 @@ def test_a_call_across_the_boundary_names_its_certificate(registry: BranchRegist
     attribution.load(_policy("new.a", "new.b"), 0)
     own = table_key(EntityKind.GRANT, account, b"0A1B:77")
     burned = [_burned(branch_key=key(3, account), grant=own), _burned(branch_key=key(3, account))]
-    named, older = attribution.records(burned, "owner-died", 200 * S)
+    named, older = attribution.records(burned, "owner-died", 200 * S, {})
     assert (named.crew, named.branch, named.certificate) == ("article", branch_id(3), "0A1B")
     assert (older.crew, older.certificate) == ("article", "")
 
@@ -72,7 +72,7 @@ def test_a_call_across_the_boundary_names_its_certificate(registry: BranchRegist
 def test_a_tool_is_named_by_the_policy_of_its_time(attribution: BurnedReservationAudit) -> None:
     """A call that began before the numbers changed keeps its tool's name."""
     found = attribution.records(
-        [_burned(started_ns=49 * S), _burned(started_ns=50 * S), _burned(tool=7)], "deadline", 0
+        [_burned(started_ns=49 * S), _burned(started_ns=50 * S), _burned(tool=7)], "deadline", 0, {}
     )
     assert [each.tool for each in found] == ["old.b", "new.b", ""]
 
@@ -86,7 +86,7 @@ def test_what_is_charged_depends_on_how_far_it_got(
     attribution: BurnedReservationAudit, state: int, cost: int, expected: list[tuple[int, bool]]
 ) -> None:
     """Nothing was taken yet; perhaps; all of it; what was just being charged."""
-    found = attribution.records([_burned(state=state, cost=cost)], "owner-died", 0)
+    found = attribution.records([_burned(state=state, cost=cost)], "owner-died", 0, {})
     assert [(each.cost_micro, each.intent) for each in found] == expected
 
 
@@ -107,7 +107,7 @@ def test_a_call_with_a_record_is_not_charged_twice(
 def test_an_unknown_branch_has_its_keys(attribution: BurnedReservationAudit) -> None:
     """Nobody's name is guessed; an older grant of a known branch is named by its key alone."""
     (unknown, older) = attribution.records(
-        [_burned(branch_key=key(9)), _burned(grant=bytes(16))], "owner-died", 0
+        [_burned(branch_key=key(9)), _burned(grant=bytes(16))], "owner-died", 0, {}
     )
     assert (unknown.crew, unknown.branch, unknown.branch_key) == ("", "", key(9).hex())
     assert (older.branch, older.grant, older.grant_key) == (branch_id(2), "", bytes(16).hex())
