@@ -215,13 +215,15 @@ def test_a_process_without_descriptors_goes_on(memory: MetricsMemory) -> None:
     note_usage(metrics, "worker-0")
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     used = metrics.series(families.OPEN_FILES, "worker-0").value
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, before[1]))
     try:
         note_usage(metrics, "worker-0")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert metrics.series(families.OPEN_FILES, "worker-0").value == used > 0
-    assert metrics.series(families.MAX_FILES, "worker-0").value == 0
+    assert metrics.series(families.MAX_FILES, "worker-0").value == lowest_free
 
 
 @pytest.mark.parametrize(
