@@ -198,6 +198,8 @@ cdef class ClientSocket(Pollable):
             self.wants_write = False
             self.write_output()
         if events & EPOLLIN:
+            if self.is_due:
+                self.write_output()  # a second call in one turn: answers first, then more requests
             if self.is_watched:
                 is_bulk = self.receive()
         elif events & ~EPOLLOUT:
