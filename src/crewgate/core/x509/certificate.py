@@ -5,6 +5,7 @@ In bytes that no handshake has verified, anybody could have written the identity
 """
 
 from datetime import UTC, datetime
+from ipaddress import ip_address
 
 import msgspec
 
@@ -12,17 +13,20 @@ from crewgate import limits
 from crewgate.core.ids import certificate_key, orchestrator_key
 from crewgate.core.terminal_text import printable
 from crewgate.core.x509 import der
-from crewgate.core.x509.identity_extension import OID, Identity, decode
+from crewgate.core.x509.identity_extension import FORMER_OID, OID, Identity, decode
 
 # RFC 5280, section 4.2.1.12.
 CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
+_IPV6 = 6
 _VERSION_3 = 2
 _VERSION = 0xA0
 _EXTENSIONS = 0xA3
 _UNIQUE_IDS = (0x81, 0x82)
 _BASIC_CONSTRAINTS = der.identifier("2.5.29.19")
 _EXTENDED_KEY_USAGE = der.identifier("2.5.29.37")
-_IDENTITY = der.identifier(OID)
+_SUBJECT_ALTERNATIVE_NAME = der.identifier("2.5.29.17")
+_DNS_NAME, _IP_ADDRESS = 0x82, 0x87  # of GeneralName (RFC 5280, section 4.2.1.6)
+_IDENTITY, _FORMER_IDENTITY = der.identifier(OID), der.identifier(FORMER_OID)
 _CLIENT_AUTH = der.identifier(CLIENT_AUTH)
 _ATTRIBUTES = {
     der.identifier("2.5.4.3"): "CN",
@@ -38,7 +42,7 @@ class Certificate(msgspec.Struct, frozen=True):
 
     `subject` is one printable line for people, similar to RFC 4514. `is_client`: the extended key
     usage allows client authentication. `identity` is the value of the identity extension (DER), or
-    None.
+    None. `alternative_name` is the value of the subject alternative name (DER), or None.
     """
 
     serial: int
@@ -48,6 +52,7 @@ class Certificate(msgspec.Struct, frozen=True):
     is_authority: bool
     is_client: bool
     identity: bytes | None
+    alternative_name: bytes | None
 
     @property
     def serial_text(self) -> str:
@@ -58,6 +63,23 @@ class Certificate(msgspec.Struct, frozen=True):
     def issued(self) -> int:
         """When the internal CA signed it (seconds); its begin is a little earlier."""
         return self.not_before + limits.certificate_backdate_seconds
+
+    def hosts(self) -> tuple[str, ...]:
+        """Return the host names and IP addresses of the subject, as a URL has them, in lower case.
+
+        A name may begin with the label "*". Raises ValueError if the extension is malformed.
+        """
+        if self.alternative_name is None:
+            return ()
+        reader, found = der.DERReader(self.alternative_name).enter(), []
+        while reader.tag != -1:
+            kind, content = reader.tag, reader.take_any()
+            if kind == _DNS_NAME:
+                found.append(content.decode("ascii").lower())
+            elif kind == _IP_ADDRESS:
+                address = ip_address(content)
+                found.append(f"[{address}]" if address.version == _IPV6 else str(address))
+        return tuple(found)
 
     def speaks_for(self) -> Identity:
         """Return the identity. Raises ValueError if the extension is missing or malformed."""
@@ -106,6 +128,8 @@ def read(data: bytes) -> Certificate:
             body.take_any()
     found = _extensions(body.enter(_EXTENSIONS).enter()) if body.tag == _EXTENSIONS else {}
     body.end()
+    if _IDENTITY in found and _FORMER_IDENTITY in found:
+        raise ValueError("there are two identity extensions")
     return Certificate(
         serial=serial,
         subject=subject,
@@ -113,7 +137,8 @@ def read(data: bytes) -> Certificate:
         not_after=not_after,
         is_authority=_is_authority(found.get(_BASIC_CONSTRAINTS)),
         is_client=_CLIENT_AUTH in _identifiers(found.get(_EXTENDED_KEY_USAGE)),
-        identity=found.get(_IDENTITY),
+        identity=found.get(_IDENTITY, found.get(_FORMER_IDENTITY)),
+        alternative_name=found.get(_SUBJECT_ALTERNATIVE_NAME),
     )
 
 

@@ -1,6 +1,7 @@
 """What a certificate says, against `cryptography` as the slow model; and whatever else it is."""
 
 import datetime as dt
+from ipaddress import ip_address
 from typing import Any
 
 import forged_certificates
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from crewgate import limits
 from crewgate.core.x509 import der
 from crewgate.core.x509.certificate import Certificate, read, serial_text
-from crewgate.core.x509.identity_extension import OID, Identity, Role, encode
+from crewgate.core.x509.identity_extension import FORMER_OID, OID, Identity, Role, encode
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 USAGES = [
@@ -267,3 +268,51 @@ def test_a_serial_is_whole_bytes_in_upper_case(serial: int) -> None:
     """As OpenSSL prints it."""
     assert bytes.fromhex(serial_text(serial)) == serial.to_bytes((serial.bit_length() + 7) // 8)
     assert serial_text(serial) == serial_text(serial).upper()
+
+
+def signed(*extensions: x509.ExtensionType) -> bytes:
+    """The DER of a certificate that has these extensions and no other."""
+    begin = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x")])
+    builder = x509.CertificateBuilder(name, name, KEY.public_key(), 7, begin, begin)
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
+    return builder.sign(KEY, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def identity_as(dotted: str, value: bytes = b"x") -> x509.UnrecognizedExtension:
+    return x509.UnrecognizedExtension(x509.ObjectIdentifier(dotted), value)
+
+
+def test_the_former_oid_of_the_identity_is_read_too() -> None:
+    assert read(signed(identity_as(OID))).identity == b"x"
+    assert read(signed(identity_as(FORMER_OID))).identity == b"x"
+    with pytest.raises(ValueError, match="two identity extensions"):
+        read(signed(identity_as(OID), identity_as(FORMER_OID)))
+
+
+def test_every_number_of_the_oid_fits_32_bits() -> None:
+    """Go's crypto/x509 and others refuse a certificate with a larger one."""
+    assert all(int(arc) < 2**31 for arc in OID.split("."))
+
+
+def test_hosts_are_written_as_in_urls() -> None:
+    names = x509.SubjectAlternativeName(
+        [
+            x509.DNSName("Gateway.Example"),
+            x509.DNSName("*.tools.example"),
+            x509.UniformResourceIdentifier("spiffe://x/y"),
+            x509.IPAddress(ip_address("192.0.2.1")),
+            x509.IPAddress(ip_address("2001:DB8::1")),
+        ]
+    )
+    assert read(signed(names)).hosts() == (
+        "gateway.example",
+        "*.tools.example",
+        "192.0.2.1",
+        "[2001:db8::1]",
+    )
+    assert read(signed()).hosts() == ()
+    odd = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17"), b"\x30\x03\x87\x01\x01")
+    with pytest.raises(ValueError, match="IPv4 or IPv6"):
+        read(signed(odd)).hosts()
