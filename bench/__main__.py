@@ -5,13 +5,14 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bench import decisions, ledger, metrics, opening, parallel, report, tables
+from bench import bound, decisions, ledger, metrics, opening, parallel, report, tables
 
 MEASURED = (
     decisions.warm,
     decisions.cold,
     decisions.newcomers,
     decisions.refusals,
+    bound.bound,
     tables.owner,
     ledger.draws,
     opening.in_a_row,

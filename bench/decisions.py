@@ -25,6 +25,7 @@ from bench.world import (
 from crewgate import StandaloneVerifier, Verifier
 from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
+from crewgate._native.presenter import Presenter
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
 from crewgate.core.budget.memory_ledger import MemoryLedger
@@ -70,14 +71,21 @@ def warm_verifier(verifier: Verifier, token: bytes) -> Case:
     return Case(VERIFIER, batch)
 
 
-def repeated(name: str, gate: Gate, token: bytes, tool: int, reason: Reason | None = None) -> Case:
+def repeated(
+    name: str,
+    gate: Gate,
+    token: bytes,
+    tool: int,
+    reason: Reason | None = None,
+    presenter: Presenter | None = None,
+) -> Case:
     """One verdict over and over, nothing to settle."""
-    expect(gate.decide(token, tool), reason)
+    expect(gate.decide(token, tool, presenter=presenter), reason)
 
     def batch() -> int:
         decide = gate.decide
         for _ in range(WARM_CALLS):
-            decide(token, tool)
+            decide(token, tool, presenter=presenter)
         return WARM_CALLS
 
     return Case(name, batch)

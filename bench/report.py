@@ -16,7 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from bench import decisions, metrics, opening, processor, tables
+from bench import bound, decisions, metrics, opening, processor, tables
 from bench.parallel import Scaling
 from bench.sampling import Group, Result, Spread
 
@@ -74,11 +74,14 @@ def goals(report: Report) -> list[Goal]:
     """The figures that the project promises."""
     warm = report[decisions.GATEWAY]
     first = report[opening.FIRST].microseconds.median - report[opening.LATER].microseconds.median
+    bound_over_bearer = median_ratio(report, bound.CERTIFICATE) / median_ratio(report, bound.BEARER)
     scrape = report[metrics.SCRAPED].microseconds.median
     return [
         Goal("warm decide + settle, median", 0.5, warm.microseconds.median, "µs"),
         Goal("PyJWT over warm", 250, 1 / median_ratio(report, decisions.GATEWAY), "×", least=True),
         Goal("cold over libsodium alone", 1.15, median_ratio(report, decisions.KNOWN), "×"),
+        Goal("DPoP call over libsodium alone", 1.25, median_ratio(report, bound.DPOP), "×"),
+        Goal("certificate-bound over bearer", 1.02, bound_over_bearer, "×"),
         Goal("first call above a later one, medians", 2, first / 1e3, "ms"),
         Goal("full over empty, one branch", 1.5, median_ratio(report, tables.FULL_ONE), "×"),
         Goal("full over empty, random", 1.5, median_ratio(report, tables.FULL_MANY), "×"),

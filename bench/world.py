@@ -90,8 +90,8 @@ class World:
         )
         return Line(root, parent, branch, f"pid_{self.random.randrange(10**9)}")
 
-    def payload(self, line: Line) -> bytes:
-        """A full set of claims, as JSON."""
+    def payload(self, line: Line, **more: object) -> bytes:
+        """A full set of claims and `more`, as JSON."""
         self.serial += 1
         now = int(time.time())
         claims = {
@@ -113,12 +113,12 @@ class World:
                 {"id": line.parent, "credit_quota": limits.quota_micro_max, "iat": now},
             ],
         }
-        return json.dumps(claims).encode()
+        return json.dumps(claims | more).encode()
 
-    def mint(self, line: Line) -> bytes:
-        """A token signed by PyJWT, as the issuer signs."""
+    def mint(self, line: Line, **more: object) -> bytes:
+        """A token with `more` claims, signed by PyJWT, as the issuer signs."""
         header = {"typ": "at+jwt", "kid": KID}
-        payload = self.payload(line)
+        payload = self.payload(line, **more)
         return jwt.api_jws.encode(payload, self.private, "EdDSA", headers=header).encode()
 
     def gate(self, table: Table, attachment: int = 0, *, holds: bool) -> Gate:

@@ -8,8 +8,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
   memcpy(text, data, n);
   int hidden = bearer_in_query(text, n);
   REQUIRE(hidden == 0 || hidden == 1);
-  if (bearer_token(text, n, &begin, &size)) {
-    REQUIRE(n >= 6 && begin <= n && size <= n - begin);
+  if (bearer_scheme(text, n) != BEARER_OTHER_SCHEME) {
+    bearer_token(text, n, &begin, &size);
+    REQUIRE(n >= 4 && begin <= n && size <= n - begin);
     REQUIRE(size == 0 || (text[begin] != ' ' && text[begin + size - 1] != ' '));
     if (bearer_is_one(text + begin, size))
       for (size_t at = 0; at < size; at++) REQUIRE(text[begin + at] != ' ');

@@ -6,7 +6,7 @@
 #include "reclaim.h"
 #include "lease_snapshot.h"
 
-enum { BRANCHES = 64, REVOCATIONS = 64, SLOTS = 128, ATTACHMENTS = 2 };
+enum { BRANCHES = 64, REVOCATIONS = 64, SLOTS = 128, ATTACHMENTS = 2, PROOFS = 1024 };
 static const uint64_t EVER = UINT64_MAX;
 
 typedef struct {
@@ -18,14 +18,14 @@ static inline void small_begin(small_table *s) {
   static void *memory;
   cg_header header = {.magic = CG_MAGIC, .version = CG_VERSION, .branches = BRANCHES,
                       .revocations = REVOCATIONS, .reservations = SLOTS,
-                      .attachments = ATTACHMENTS, .seed = {1, 2}};
-  header.bytes = cg_map(&s->t, NULL, BRANCHES, REVOCATIONS, SLOTS, ATTACHMENTS);
+                      .attachments = ATTACHMENTS, .proofs = PROOFS, .seed = {1, 2}};
+  header.bytes = cg_map(&s->t, NULL, BRANCHES, REVOCATIONS, SLOTS, ATTACHMENTS, PROOFS);
   header.checksum = cg_checksum(&header);
   REQUIRE(cg_validate(&header, header.bytes) == CG_OK);
   if (!memory) memory = aligned_alloc(4096, header.bytes);
   memset(memory, 0, header.bytes);
   memcpy(memory, &header, offsetof(cg_header, fresh_until));
-  cg_map(&s->t, memory, BRANCHES, REVOCATIONS, SLOTS, ATTACHMENTS);
+  cg_map(&s->t, memory, BRANCHES, REVOCATIONS, SLOTS, ATTACHMENTS, PROOFS);
   REQUIRE(cg_count(&s->t, &s->mine));
 }
 

@@ -15,7 +15,7 @@ static void check_header(input *in) {
   if (cg_validate(&header, s.t.bytes) == CG_OK) {
     cg_table scratch;
     REQUIRE(cg_map(&scratch, NULL, header.branches, header.revocations, header.reservations,
-                   header.attachments) == header.bytes && header.bytes <= s.t.bytes);
+                   header.attachments, header.proofs) == header.bytes && header.bytes <= s.t.bytes);
   }
 }
 

@@ -13,7 +13,7 @@ from crewgate.version import __version__
 if TYPE_CHECKING:
     from crewgate._native.permit import Permit
     from crewgate.core.problem_types import Reason
-    from crewgate.core.tokens.claims import Claims, PathElement
+    from crewgate.core.tokens.claims import Claims, Confirmation, PathElement
     from crewgate.core.tokens.grant import Grant
     from crewgate.core.verdict import Denial, SpentWindow
     from crewgate.errors import (
@@ -32,14 +32,16 @@ if TYPE_CHECKING:
         TableError,
         TableFullError,
     )
-    from crewgate.verifier import DecisionCallback, StandaloneVerifier, Verifier
+    from crewgate.verifier import DecisionCallback, DPoPProof, StandaloneVerifier, Verifier
 
 __all__ = [
     "AlreadySettledError",
     "BranchRevokedError",
     "Claims",
     "ConfigurationError",
+    "Confirmation",
     "CrewgateError",
+    "DPoPProof",
     "DecisionCallback",
     "Denial",
     "ForkedError",
@@ -68,6 +70,7 @@ _MODULES = {
     "Permit": "crewgate._native.permit",
     "Reason": "crewgate.core.problem_types",
     "Claims": "crewgate.core.tokens.claims",
+    "Confirmation": "crewgate.core.tokens.claims",
     "PathElement": "crewgate.core.tokens.claims",
     "Grant": "crewgate.core.tokens.grant",
     "Denial": "crewgate.core.verdict",
@@ -86,6 +89,7 @@ _MODULES = {
     "StreamTerminatedError": "crewgate.errors",
     "TableError": "crewgate.errors",
     "TableFullError": "crewgate.errors",
+    "DPoPProof": "crewgate.verifier",
     "DecisionCallback": "crewgate.verifier",
     "StandaloneVerifier": "crewgate.verifier",
     "Verifier": "crewgate.verifier",

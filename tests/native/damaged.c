@@ -18,11 +18,11 @@ int main(int count, char **arguments) {
   uint64_t records = count > 1 ? strtoull(arguments[1], NULL, 10) : 64, lost;
   cg_table t;
   cg_private mine;
-  uint64_t bytes = cg_map(&t, NULL, records, 64, 64, 2);
+  uint64_t bytes = cg_map(&t, NULL, records, 64, 64, 2, 1024);
   void *memory = aligned_alloc(4096, bytes);
   if (!memory) return 2;
   memset(memory, 0, bytes);
-  cg_map(&t, memory, records, 64, 64, 2);
+  cg_map(&t, memory, records, 64, 64, 2, 1024);
   if (!cg_count(&t, &mine)) return 2;
   for (uint64_t number = 0; number < records; number++) {
     /* Backwards, so that a repair in the order of the records meets each before its parent. */

@@ -130,13 +130,13 @@ static void spend(int who) {
 static void begin(void) {
   static char stacks[SPENDERS][STACK];
   const uint32_t crew[] = {0};
-  uint64_t bytes = cg_map(&table, NULL, SIZE, SIZE, WORKERS * CG_BLOCK_SLOTS, 2);
+  uint64_t bytes = cg_map(&table, NULL, SIZE, SIZE, WORKERS * CG_BLOCK_SLOTS, 2, 1024);
   if (!memory) memory = aligned_alloc(4096, bytes);
   promised(memory != NULL, "no memory", bytes);
   memset(memory, 0, bytes);
   *(cg_header *)memory = (cg_header){.branches = SIZE, .revocations = SIZE, .attachments = 2,
                                      .reservations = WORKERS * CG_BLOCK_SLOTS};
-  cg_map(&table, memory, SIZE, SIZE, WORKERS * CG_BLOCK_SLOTS, 2);
+  cg_map(&table, memory, SIZE, SIZE, WORKERS * CG_BLOCK_SLOTS, 2, 1024);
   cg_private_free(&mine);
   promised(cg_count(&table, &mine), "no memory", 0);
   opened(&table, &mine, 1, NULL, 0);

@@ -48,13 +48,13 @@ static void open_record(uint64_t key, uint64_t grant, const uint32_t *above, uin
 /* A crew (record 0) with one branch (record 1) that has a lease. */
 static void begin(void) {
   const uint32_t crew[] = {0};
-  uint64_t bytes = cg_map(&table, NULL, SIZE, SIZE, 2 * CG_BLOCK_SLOTS, 2);
+  uint64_t bytes = cg_map(&table, NULL, SIZE, SIZE, 2 * CG_BLOCK_SLOTS, 2, 1024);
   if (!memory) memory = aligned_alloc(4096, bytes);
   promised(memory != NULL, "no memory", 0);
   memset(memory, 0, bytes);
   *(cg_header *)memory = (cg_header){.branches = SIZE, .revocations = SIZE,
                                      .reservations = 2 * CG_BLOCK_SLOTS, .attachments = 2};
-  cg_map(&table, memory, SIZE, SIZE, 2 * CG_BLOCK_SLOTS, 2);
+  cg_map(&table, memory, SIZE, SIZE, 2 * CG_BLOCK_SLOTS, 2, 1024);
   cg_private_free(&mine);
   promised(cg_count(&table, &mine), "no memory", 0);
   open_record(1, 0, NULL, 0);

@@ -238,13 +238,13 @@ static uint64_t own(uint64_t seconds, uint64_t random) {
 /* -- before and after -------------------------------------------------------------------------- */
 
 static void begin(uint64_t seed) {
-  uint64_t bytes = cg_map(&table, NULL, BRANCHES, REVOCATIONS, SLOTS, ATTACHMENTS);
+  uint64_t bytes = cg_map(&table, NULL, BRANCHES, REVOCATIONS, SLOTS, ATTACHMENTS, 1024);
   void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   promised(base != MAP_FAILED, "no memory", bytes);
   *(cg_header *)base = (cg_header){.branches = BRANCHES, .revocations = REVOCATIONS,
                                    .reservations = SLOTS, .attachments = ATTACHMENTS,
                                    .seed = {next(&seed), next(&seed)}};
-  cg_map(&table, base, BRANCHES, REVOCATIONS, SLOTS, ATTACHMENTS);
+  cg_map(&table, base, BRANCHES, REVOCATIONS, SLOTS, ATTACHMENTS, 1024);
   promised(cg_count(&table, &mine), "no memory", 0);
   known crew = {{1, 1}, 0}, root = {{2, 2}, 0};
   above[0] = open_record(&crew, 0);

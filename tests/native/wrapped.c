@@ -56,11 +56,11 @@ static void come_back(cg_table *t, uint64_t amount) {
 
 int main(void) {
   cg_table t;
-  uint64_t sums[2 * 64], bytes = cg_map(&t, NULL, 64, 64, 64, 2);
+  uint64_t sums[2 * 64], bytes = cg_map(&t, NULL, 64, 64, 64, 2, 1024);
   void *memory = aligned_alloc(4096, bytes);
   if (!memory) return 2;
   memset(memory, 0, bytes);
-  cg_map(&t, memory, 64, 64, 64, 2);
+  cg_map(&t, memory, 64, 64, 64, 2, 1024);
   cg_put(&t.block_owner[0], 1);
   cg_put(&t.slot[0].state, CG_SLOT_HELD);
   cg_put(&t.slot[0].branch, RECORD);

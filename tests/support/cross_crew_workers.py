@@ -1,11 +1,13 @@
 """Two workers that judge by certificate on one table: gates, signers and a ledger, no process."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
 
 from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
+from crewgate._native.presenter import Presenter
 from crewgate._native.records import TableCapacities
 from crewgate._native.table_owner import OwnedTable
 from crewgate.config import CrewConfig, CrossingConfig
@@ -53,6 +55,10 @@ class Holder(msgspec.Struct, frozen=True):
         return repr(self).encode()
 
     @property
+    def certificate_digest(self) -> bytes:
+        return sha256(self.certificate).digest()
+
+    @property
     def identity(self) -> Identity:
         return Identity(Role.ORCHESTRATOR, self.name, self.number.to_bytes(16), self.crew)
 
@@ -92,13 +98,14 @@ class Worker:
         """The verdict, after as many draws as it asks for."""
         token = self.signed(holder, now).token
         self.gate.clock = int(now * 10**9), BOOT_NS
-        verdict = self.gate.decide(token, tool, peer_crew=crew)
+        presenter = Presenter(crew, holder.certificate_digest)
+        verdict = self.gate.decide(token, tool, presenter=presenter)
         for _ in range(8):
             if not isinstance(verdict, Denial) or not verdict.retry or verdict.grant is None:
                 break
             status = self.house.lessor.draw(verdict.grant, PRICE, now, BOOT_NS)
             drawn = status is not DrawResult.GRANTED
-            verdict = self.gate.decide(token, tool, peer_crew=crew, drawn=drawn)
+            verdict = self.gate.decide(token, tool, presenter=presenter, drawn=drawn)
         return verdict
 
 

@@ -30,7 +30,7 @@ from crewgate.errors import InvalidRequestError, TableError, TableFullError
 from crewgate.server.http2_settings import ServerEngine, server_engine
 
 GEOMETRY = TableCapacities(64, 64, 128, 2)
-HEADER_BYTES = 128  # those that are never written again
+HEADER_BYTES = 192  # those that are never written again
 OPERATIONS_MAX = 200
 FIELDS_MAX = 16
 PARENTS_MAX = 9

@@ -18,6 +18,7 @@ from crewgate._datapath.in_flight import InFlightCalls
 from crewgate._datapath.socket_poller import SocketPoller
 from crewgate._native.audit_state import AuditRecorderState, AuditWriterState
 from crewgate._native.metrics import SHARD_BYTES, CallBatch, MetricsShard
+from crewgate._native.presenter import Presenter
 from crewgate.config import (
     A2AConfig,
     A2AMethodConfig,
@@ -177,7 +178,7 @@ class FakeJudge:
         tool: int,
         *,
         request: bytes = b"",
-        peer_crew: str | None = None,
+        presenter: Presenter | None = None,
         observe: bool = False,
         drawn: bool = False,
         price: int = -1,
@@ -199,7 +200,7 @@ class FakeJudge:
         self.permits.append(permit)
         return permit
 
-    def grant_for(self, token: bytes, tool: int, peer_crew: str | None) -> Grant | None:
+    def grant_for(self, token: bytes, tool: int, presenter: Presenter | None) -> Grant | None:
         return None if self.denials or tool < 0 else self.grants.get(token)
 
     async def draw(self, grant: Grant, need: int) -> CreditDrawn | None:

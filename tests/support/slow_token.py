@@ -86,6 +86,24 @@ def is_path_element(value: object) -> bool:
     )
 
 
+def is_confirmation(value: object) -> bool:
+    """One or both of the two ways to name a key, and nothing else; each digest is 32 bytes."""
+    return (
+        isinstance(value, dict)
+        and len(value) >= 1
+        and set(value) <= {"jkt", "x5t#S256"}
+        and all(isinstance(digest, str) and is_digest(digest) for digest in value.values())
+    )
+
+
+def is_digest(text: str) -> bool:
+    """Canonical base64url of 32 bytes."""
+    try:
+        return len(decode(text.encode())) == 32
+    except ValueError:
+        return False
+
+
 def are_claims(value: dict[str, Any]) -> bool:
     """Every rule that holds whatever key signed."""
     path = value.get("branch_path")
@@ -99,6 +117,7 @@ def are_claims(value: dict[str, Any]) -> bool:
         and is_audience(value.get("aud"))
         and all(is_number(value.get(name), 2**33) for name in ("iat", "exp"))
         and ("nbf" not in value or is_number(value["nbf"], 2**33))
+        and ("cnf" not in value or is_confirmation(value["cnf"]))
         and is_number(value.get("credit_quota"), 2**53 - 1)
         and isinstance(tools, list)
         and 1 <= len(tools) <= 64

@@ -16,6 +16,8 @@ cdef class HTTP2Message:
     cdef readonly bint ends  # END_STREAM came with the head
     # All of its body, if that is small and was read in the turn of the head; else None.
     cdef readonly bytes body
+    # What a taker that did not take the request has made for the next one; else None.
+    cdef object presenter
     cdef arena_block *block
     cdef size_t pseudo_count  # block.fields[pseudo_count] is the first ordinary field
     # NULL if the request has no such field. nghttp2 has checked that none comes twice.

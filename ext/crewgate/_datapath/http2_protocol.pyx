@@ -261,9 +261,8 @@ cdef class HTTP2Protocol(NativeWireProtocol):
         """Return whether the engine will neither read nor write any more."""
         cdef HTTP2Engine engine = self.engine
         if engine is not None:
-            return not engine.is_active or not (
-                nghttp2.session_want_read(engine.session)
-                or nghttp2.session_want_write(engine.session))
+            return not engine.is_active or not (nghttp2.session_want_read(engine.session)
+                                                or nghttp2.session_want_write(engine.session))
         try:
             return not (self.python_engine.want_read or self.python_engine.want_write)
         except NGH2Error:  # unusable after an error, or a GOAWAY that it sent
@@ -351,7 +350,8 @@ cdef class HTTP2Protocol(NativeWireProtocol):
             if self.taker.take(self, request):
                 return 0 if request.body is None else self.body_taken(request)
             request.body = None
-        self.request_received(request.stream, request.python_fields(), request.ends)
+        self.request_received(
+            request.stream, request.python_fields(), request.ends, request.presenter)
         return 0
 
     cdef int body_taken(self, HTTP2Message request) except -1:

@@ -11,7 +11,10 @@ from crewgate._datapath.in_flight cimport InFlightCall, InFlightCalls
 from crewgate._datapath.straight_routes cimport RoutedListener, StraightRoute, StraightRoutes
 from crewgate._native.audit_line cimport AuditLines, AuditLineTemplate
 from crewgate._native.audit_state cimport AuditRecorderState
+from crewgate._native.bearer cimport bearer_search
 from crewgate._native.fields cimport message_field
+from crewgate._native.presenter cimport Presenter
+from crewgate._native.proof cimport Origin
 from crewgate._native.request_id cimport RequestIds
 
 
@@ -35,7 +38,7 @@ cdef class StraightCalls:
 cdef class StraightRequestTaker(RequestTaker):
     cdef StraightCalls calls
     cdef object peer                    # the ClientInfo of the connection
-    cdef object crew                    # that of its certificate, or None
+    cdef Presenter presenter            # of tokens without a proof; None without a certificate
     cdef str serial                     # of its certificate, for the audit
     cdef str network                    # of the peer, for the audit
     cdef bytes authority                # that of the last request; the rest depends on it
@@ -43,8 +46,11 @@ cdef class StraightRequestTaker(RequestTaker):
     cdef dict served                    # its straight routes; None: the listener does not serve it
     cdef bytes origin_lines             # where its requests come from, as lines of HTTP/1.1
     cdef tuple origin_fields            # the same as pairs
+    cdef Origin proof_origin            # that proofs of its requests must name
 
     cdef int look_up(self, const message_field *field) except -1
+    cdef Presenter presenter_of(self, HTTP2Message request, StraightRoute route,
+                                const bearer_search *search)
 
 
 cdef class StraightCall(InFlightCall):
@@ -53,6 +59,7 @@ cdef class StraightCall(InFlightCall):
     cdef readonly StraightRoute route
     cdef readonly StraightRoutes routes
     cdef HTTP2Message request
+    cdef readonly Presenter presenter
     cdef object stream                  # None while it waits for one, and once it is over
     cdef readonly bytes token, request_id
     # The request upstream, until it is sent: for HTTP/1.1 what follows the host.

@@ -34,10 +34,12 @@ from crewgate._datapath.whole_answer cimport WholeAnswer
 from crewgate._native.audit_line cimport (
     AuditLines, AuditLineTemplate, CallTimes, Ending, serial_of, trace_of as trace_text_of,
 )
-from crewgate._native.bearer cimport bearer_search
+from crewgate._native.bearer cimport bearer_search, proof_of
 from crewgate._native.fields cimport SLICES_USUAL, message_field
 from crewgate._native.gate cimport Gate
 from crewgate._native.permit cimport Permit, grant_of
+from crewgate._native.presenter cimport Presenter
+from crewgate._native.proof cimport Proof
 from crewgate._native.request_id cimport RequestIds
 
 from crewgate._native.fields import written
@@ -87,7 +89,9 @@ cdef class StraightRequestTaker(RequestTaker):
     def __init__(self, StraightCalls calls not None, peer):
         self.calls = calls
         self.peer = peer
-        self.crew, self.serial = peer.crew, peer.serial_text
+        self.serial = peer.serial_text
+        if peer.crew is not None:
+            self.presenter = Presenter(peer.crew, peer.certificate_digest)
         self.network = calls.support.network_of(peer.address)
 
     cdef bint take(self, HTTP2Protocol protocol, HTTP2Message request) except -1:
@@ -122,7 +126,21 @@ cdef class StraightRequestTaker(RequestTaker):
             origin = self.peer.address, self.authority, "2"
             self.origin_lines = self.calls.support.origin_lines(*origin)
             self.origin_fields = self.calls.support.origin_fields(*origin)
+            self.proof_origin = routes.policy.proof_origin(self.authority)
         return 0
+
+    cdef Presenter presenter_of(self, HTTP2Message request, StraightRoute route,
+                                const bearer_search *search):
+        """Return what the client shows beside its token. A proof is kept with its request: if
+        Python answers that, the gate must know it as the same one, and no replay."""
+        cdef bytes path
+        if not search.is_dpop:
+            return self.presenter
+        if request.presenter is None:
+            path = slice_of(request.path.value, route.path_size)
+            request.presenter = self.routes.policy.presenter(
+                self.peer, Proof(proof_of(search), route.method_text, self.proof_origin, path))
+        return request.presenter
 
 
 cdef StraightCall permitted_call(
@@ -159,11 +177,12 @@ cdef StraightCall permitted_call(
     call.request = request
     call.peer = taker.peer
     call.token = slice_of(search.token, search.size)
+    call.presenter = taker.presenter_of(request, route, &search)
     call.request_id = calls.request_ids.make()
     call.arrived_wall_ns = <int64_t>cg_clock_ns(CLOCK_REALTIME)
     call.arrived_ns = <int64_t>cg_clock_ns(CLOCK_MONOTONIC)
     verdict = (<Gate>calls.services.authorizer.gate).verdict(
-        call.token, route.tool, call.request_id, taker.crew, call.routes.observe,
+        call.token, route.tool, call.request_id, call.presenter, call.routes.observe,
         False, -1, False, None)
     if type(verdict) is not Permit:
         return None

@@ -1,4 +1,4 @@
-/* Finds a token in a query and after the Bearer scheme (core/bearer.py).
+/* Finds a token in a query and after the schemes Bearer and DPoP, and its proof (core/bearer.py).
  *
  * The input is any bytes of an unknown client. No function reads beyond its length. */
 #ifndef CREWGATE_BEARER_H
@@ -74,21 +74,29 @@ static int bearer_in_query(const unsigned char *query, size_t n) {
     }
 }
 
-/* Finds the token and its length, without the blanks around it; 0 if the scheme, which ends at the
- * first blank or with the value, is another one. */
-static int bearer_token(const unsigned char *value, size_t n, size_t *begin, size_t *size) {
-    static const char scheme[] = "bearer";
-    size_t end = n;
-    for (size_t at = 0; at < 6; at++) {
-        if (at >= n || bearer_lower(value[at]) != (unsigned char)scheme[at]) return 0;
-    }
-    if (n > 6 && value[6] != ' ') return 0;
-    size_t at = n > 6 ? 7 : n;
+enum { BEARER_OTHER_SCHEME, BEARER_SCHEME, BEARER_DPOP_SCHEME };
+
+/* The scheme of an Authorization, which ends at the first blank or with the value (RFC 6750, section
+ * 2.1; RFC 9449, section 7.1). */
+static int bearer_scheme(const unsigned char *value, size_t n) {
+    static const char bearer[] = "bearer", dpop[] = "dpop";
+    const unsigned char *blank = memchr(value, ' ', n);
+    size_t size = blank ? (size_t)(blank - value) : n;
+    const char *word = size == sizeof bearer - 1 ? bearer : size == sizeof dpop - 1 ? dpop : NULL;
+    if (!word) return BEARER_OTHER_SCHEME;
+    for (size_t at = 0; at < size; at++)
+        if (bearer_lower(value[at]) != (unsigned char)word[at]) return BEARER_OTHER_SCHEME;
+    return word == dpop ? BEARER_DPOP_SCHEME : BEARER_SCHEME;
+}
+
+/* Finds the token after the scheme and its length, without the blanks around it. */
+static void bearer_token(const unsigned char *value, size_t n, size_t *begin, size_t *size) {
+    size_t at = 0, end = n;
+    while (at < end && value[at] != ' ') at++;
     while (at < end && value[at] == ' ') at++;
     while (end > at && value[end - 1] == ' ') end--;
     *begin = at;
     *size = end - at;
-    return 1;
 }
 
 /* Whether there is exactly one token: blanks and commas separate credentials. */
@@ -99,8 +107,11 @@ static int bearer_is_one(const unsigned char *token, size_t n) {
 /* What a search has found so far; begin with zeros. */
 typedef struct {
     int has_authorization;
-    const unsigned char *token;  /* NULL: none */
+    int is_dpop; /* the token came with the DPoP scheme */
+    const unsigned char *token; /* NULL: none */
     size_t size;
+    const unsigned char *proof; /* NULL: none */
+    size_t proof_size;
 } bearer_search;
 
 /* Takes the value of a field that may carry the token; 0 if the request is invalid. */
@@ -110,11 +121,22 @@ static int bearer_take(
     if (is_authorization) {
         if (search->has_authorization) return 0;
         search->has_authorization = 1;
-        if (!bearer_token(value, n, &begin, &size)) return 1;
+        int scheme = bearer_scheme(value, n);
+        if (scheme == BEARER_OTHER_SCHEME) return 1;
+        search->is_dpop = scheme == BEARER_DPOP_SCHEME;
+        bearer_token(value, n, &begin, &size);
     }
     if (search->token || !bearer_is_one(value + begin, size)) return 0;
     search->token = value + begin;
     search->size = size;
+    return 1;
+}
+
+/* Takes the value of a field DPoP; 0 if there is a second one (RFC 9449, section 4.3, check 1). */
+static int bearer_take_proof(bearer_search *search, const unsigned char *value, size_t n) {
+    if (search->proof) return 0;
+    search->proof = value;
+    search->proof_size = n;
     return 1;
 }
 

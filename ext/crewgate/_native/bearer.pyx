@@ -3,6 +3,7 @@
 It checks only that there is exactly one token. The gate decides whether that is good.
 """
 
+from crewgate.core.bearer import Credentials
 from crewgate.core.problem_types import Reason
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -16,10 +17,23 @@ from crewgate._native.fields cimport (
 cdef object INVALID = Reason.INVALID_REQUEST
 cdef object MISSING = Reason.MISSING_TOKEN
 cdef char *AUTHORIZATION = b"authorization"
+cdef char *DPOP = b"dpop"
 
 
 cdef bint is_authorization(const message_field *field) noexcept nogil:
     return field.name_size == 13 and memcmp(field.name, AUTHORIZATION, 13) == 0
+
+
+cdef bint is_proof(const message_field *field) noexcept nogil:
+    return field.name_size == 4 and memcmp(field.name, DPOP, 4) == 0
+
+
+cdef bytes proof_of(const bearer_search *found):
+    """Return the proof that came with the DPoP scheme; None with another scheme."""
+    if not found.is_dpop:
+        return None
+    return PyBytes_FromStringAndSize(<const char *>found.proof, <Py_ssize_t>found.proof_size) if (
+        found.proof != NULL) else b""
 
 
 cdef class TokenFinder:
@@ -40,7 +54,10 @@ cdef class TokenFinder:
             return False
         for at in range(count):
             field = &fields[at]
-            if name_set_has(&self.names, field.name, field.name_size) and not bearer_take(
+            if is_proof(field):
+                if not bearer_take_proof(search, field.value, field.value_size):
+                    return False
+            elif name_set_has(&self.names, field.name, field.name_size) and not bearer_take(
                     search, is_authorization(field), field.value, field.value_size):
                 return False
         return True
@@ -56,6 +73,7 @@ cdef class TokenFinder:
                 return INVALID
             if found.token == NULL:
                 return MISSING
-            return PyBytes_FromStringAndSize(<const char *>found.token, <Py_ssize_t>found.size)
+            token = PyBytes_FromStringAndSize(<const char *>found.token, <Py_ssize_t>found.size)
+            return Credentials(token, proof_of(&found))
         finally:
             close_slices(&slices)

@@ -60,24 +60,43 @@ static int jws_header(const unsigned char *text, size_t n, jws_parts *parts) {
     return t.at == t.end;
 }
 
+/* The lengths of the first two segments; the third is a signature of 64 bytes. */
+typedef struct {
+    size_t header, payload;
+} jws_lengths;
+
+/* Finds the three segments of a text of at most `max` bytes; 0 if it has another form. */
+static int jws_measure(const unsigned char *text, size_t n, size_t max, jws_lengths *found) {
+    if (n > max || n < SIGNATURE_CHARS + 4) return 0;
+    size_t input = n - SIGNATURE_CHARS - 1;
+    if (text[input] != '.') return 0;
+    const unsigned char *dot = memchr(text, '.', input);
+    if (dot == NULL || dot == text || dot + 1 == text + input) return 0;
+    found->header = (size_t)(dot - text);
+    found->payload = input - found->header - 1;
+    return 1;
+}
+
+/* Writes the signature and then the signing input to `joined`; 0 if the form is not canonical. A dot
+ * is outside the alphabet, so a fourth segment is refused as well. */
+static int jws_join(const unsigned char *text, jws_lengths lengths, unsigned char *joined) {
+    size_t input = lengths.header + 1 + lengths.payload;
+    memcpy(joined + SIGNATURE_BYTES, text, input);
+    return base64url_decode(text + input + 1, SIGNATURE_CHARS, joined) == 0;
+}
+
 /* Fills `parts`; 1 if the form is canonical, else 0. Cheapest checks first. */
 static int jws_split(const unsigned char *token, size_t n, jws_parts *parts) {
     unsigned char header[TOKEN_BYTES_MAX / 4 * 3 + 3];
-    if (n > TOKEN_BYTES_MAX || n < SIGNATURE_CHARS + 4) return 0;
-    size_t input = n - SIGNATURE_CHARS - 1;
-    if (token[input] != '.') return 0;
-    const unsigned char *dot = memchr(token, '.', input);
-    if (dot == NULL || dot == token || dot + 1 == token + input) return 0;
-    size_t head = (size_t)(dot - token), body = input - head - 1;
-    /* A dot is outside the alphabet, so a fourth segment is refused here as well. */
-    if (base64url_decode(token + input + 1, SIGNATURE_CHARS, parts->joined) != 0 ||
-        base64url_decode(token, head, header) != 0 ||
-        !jws_header(header, base64url_size(head), parts) ||
-        base64url_decode(dot + 1, body, parts->payload) != 0)
+    jws_lengths lengths;
+    if (!jws_measure(token, n, TOKEN_BYTES_MAX, &lengths) ||
+        !jws_join(token, lengths, parts->joined) ||
+        base64url_decode(token, lengths.header, header) != 0 ||
+        !jws_header(header, base64url_size(lengths.header), parts) ||
+        base64url_decode(token + lengths.header + 1, lengths.payload, parts->payload) != 0)
         return 0;
-    parts->payload_size = base64url_size(body);
-    memcpy(parts->joined + SIGNATURE_BYTES, token, input);
-    parts->joined_size = SIGNATURE_BYTES + input;
+    parts->payload_size = base64url_size(lengths.payload);
+    parts->joined_size = SIGNATURE_BYTES + lengths.header + 1 + lengths.payload;
     return 1;
 }
 

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from crewgate._native.permit cimport GateContext, Permit
 from crewgate._native.policy cimport Policy
+from crewgate._native.presenter cimport Presenter
 from crewgate._native.table cimport Table, cg_branch
 from crewgate._native.token_cache cimport TokenCache, VerifiedToken
 
@@ -16,17 +17,17 @@ cdef class Gate:
     cdef uint64_t wall, boot                # the clocks of a test
     cdef uint64_t hits, misses
 
-    cdef object verdict(self, bytes token, Py_ssize_t tool, bytes request, object peer_crew,
+    cdef object verdict(self, bytes token, Py_ssize_t tool, bytes request, Presenter presenter,
                         bint observe, bint drawn, int64_t price, bint is_upper_bound, str name)
     cdef void read_clocks(self, uint64_t *wall, uint64_t *boot) noexcept
-    cdef object verified(self, Policy policy, bytes token, Py_ssize_t tool, uint64_t wall,
-                         uint64_t boot)
+    cdef object verified(self, Policy policy, bytes token, Py_ssize_t tool, Presenter presenter,
+                         uint64_t wall, uint64_t boot)
     cdef bint fresh(self, Policy policy, uint64_t boot)
     cdef object judge(self, Policy policy, VerifiedToken entry, Py_ssize_t tool, bytes request,
-                      object peer_crew, bint observe, bint drawn, int64_t bound,
+                      Presenter presenter, bint observe, bint drawn, int64_t bound,
                       bint is_upper_bound, str name, uint64_t wall, uint64_t boot)
     cdef object misused(self, Policy policy, VerifiedToken entry, cg_branch *branch,
-                        Py_ssize_t tool, object peer_crew)
+                        Py_ssize_t tool, Presenter presenter)
     cdef bint ungoverned(self, cg_branch *branch, VerifiedToken entry)
     cdef Permit observed(self, VerifiedToken entry, cg_branch *branch, Py_ssize_t tool,
                          bytes request, uint64_t wall, uint64_t boot, object denial)

@@ -13,6 +13,7 @@ from libc.stdint cimport int64_t, uint64_t
 from crewgate._native.credit cimport CG_TAKEN
 from crewgate._native.permit cimport GateContext, Permit, new_permit
 from crewgate._native.policy cimport Policy
+from crewgate._native.presenter cimport Presenter, current_nonce, unproven
 from crewgate._native.table cimport *
 from crewgate._native.token_cache cimport (
     TokenCache, VerifiedToken, find_branch, is_revoked, untimely, verify,
@@ -23,7 +24,14 @@ cdef extern from "clock.h" nogil:
     uint64_t cg_clock_ns(int clock)
 
 cdef int64_t PRICE_MAX = limits.price_micro_max
+cdef object USE_NONCE = Reason.USE_NONCE
 cdef object NOT_FRESH = Denial(Reason.REVOCATION_UNAVAILABLE, retry=True)
+
+
+cdef inline bint is_unbound(Policy policy, VerifiedToken entry, Py_ssize_t tool) noexcept:
+    """Whether the token names no key, and its crew or the tool requires one."""
+    return not entry.is_bound and (
+        entry.crew.requires_binding or policy.requires_binding[tool])
 
 
 cdef class Gate:
@@ -53,37 +61,37 @@ cdef class Gate:
                 "dropped_permits": self.holder.dropped}
 
     def decide(self, bytes token not None, Py_ssize_t tool, *, bytes request=b"",
-               peer_crew=None, bint observe=False, bint drawn=False, int64_t price=-1,
+               Presenter presenter=None, bint observe=False, bint drawn=False, int64_t price=-1,
                bint is_upper_bound=False, str name=None):
         if price > PRICE_MAX:
             raise ValueError(f"a call costs at most {PRICE_MAX} micro-credits")
         return self.verdict(
-            token, tool, request, peer_crew, observe, drawn, price, is_upper_bound, name)
+            token, tool, request, presenter, observe, drawn, price, is_upper_bound, name)
 
-    cdef object verdict(self, bytes token, Py_ssize_t tool, bytes request, object peer_crew,
+    cdef object verdict(self, bytes token, Py_ssize_t tool, bytes request, Presenter presenter,
                         bint observe, bint drawn, int64_t price, bint is_upper_bound, str name):
         """Decide as `decide` does; `price` is in its bounds."""
         cdef uint64_t wall, boot
         self.read_clocks(&wall, &boot)
         cdef Policy policy = self.holder.policy
-        found = self.verified(policy, token, tool, wall, boot)
+        found = self.verified(policy, token, tool, presenter, wall, boot)
         if type(found) is not VerifiedToken:
             return found
-        return self.judge(policy, <VerifiedToken>found, tool, request, peer_crew, observe, drawn,
+        return self.judge(policy, <VerifiedToken>found, tool, request, presenter, observe, drawn,
                           price, is_upper_bound, name, wall, boot)
 
-    def grant_for(self, bytes token not None, Py_ssize_t tool, *, peer_crew=None):
+    def grant_for(self, bytes token not None, Py_ssize_t tool, *, Presenter presenter=None):
         """See the stub."""
         cdef uint64_t wall, boot
         self.read_clocks(&wall, &boot)
         cdef Policy policy = self.holder.policy
-        found = self.verified(policy, token, tool, wall, boot)
+        found = self.verified(policy, token, tool, presenter, wall, boot)
         if type(found) is not VerifiedToken:
             return None
         cdef VerifiedToken entry = <VerifiedToken>found
         cdef cg_branch *branch = find_branch(self.table, entry)
-        if (self.misused(policy, entry, branch, tool, peer_crew) is not None
-                or not entry.allows(policy, tool)
+        if (self.misused(policy, entry, branch, tool, presenter) is not None
+                or not entry.allows(policy, tool) or is_unbound(policy, entry, tool)
                 or branch == NULL or self.ungoverned(branch, entry)):
             return None
         return entry.grant
@@ -96,9 +104,9 @@ cdef class Gate:
             wall[0] = cg_clock_ns(CLOCK_REALTIME)
             boot[0] = cg_clock_ns(CLOCK_BOOTTIME)
 
-    cdef object verified(self, Policy policy, bytes token, Py_ssize_t tool, uint64_t wall,
-                         uint64_t boot):
-        """Return the VerifiedToken of a token that is good now, or the Denial."""
+    cdef object verified(self, Policy policy, bytes token, Py_ssize_t tool, Presenter presenter,
+                         uint64_t wall, uint64_t boot):
+        """Return the VerifiedToken of a token that is good now in these hands, or the Denial."""
         self.table.check_open()
         if policy is None or not self.fresh(policy, boot):
             return NOT_FRESH
@@ -122,6 +130,11 @@ cdef class Gate:
         # Only after the token is verified: without a token, nobody may learn which tools are open.
         if not synced and not policy.goes_on_stale(tool):
             return NOT_FRESH
+        if entry.is_bound or (presenter is not None and presenter.proof is not None):
+            reason = unproven(&self.table.t, entry, presenter, wall, boot)
+            if reason is not None:
+                nonce = current_nonce(&self.table.t, boot) if reason is USE_NONCE else b""
+                return Denial(reason, entry.grant, nonce=nonce)
         return entry
 
     cdef bint fresh(self, Policy policy, uint64_t boot):
@@ -130,14 +143,17 @@ cdef class Gate:
                 and cg_get(&header.policy_generation) == policy.generation)
 
     cdef object judge(self, Policy policy, VerifiedToken entry, Py_ssize_t tool, bytes request,
-                      object peer_crew, bint observe, bint drawn, int64_t bound,
+                      Presenter presenter, bint observe, bint drawn, int64_t bound,
                       bint is_upper_bound, str name, uint64_t wall, uint64_t boot):
         """Decide a call with a good token that is not revoked."""
         cdef cg_branch *branch = find_branch(self.table, entry)
-        misuse = self.misused(policy, entry, branch, tool, peer_crew)
+        misuse = self.misused(policy, entry, branch, tool, presenter)
         if misuse is not None:
             return misuse
         observe = observe or entry.crew.observe or policy.observe[tool]
+        cdef bint lacks_key = is_unbound(policy, entry, tool)
+        if lacks_key and not observe:
+            return Denial(Reason.TOKEN_UNBOUND, entry.grant)
         cdef bint is_allowed = (
             entry.allows(policy, tool) if name is None else entry.allows_name(name))
         if not is_allowed and not observe:
@@ -147,8 +163,9 @@ cdef class Gate:
             denial = Denial(Reason.BUDGET_UNAVAILABLE, entry.grant, retry=True)
             return (self.observed(entry, branch, tool, request, wall, boot, denial)
                     if observe and drawn else denial)
-        if not is_allowed:
-            denial = Denial(Reason.TOOL_NOT_ALLOWED, entry.grant)
+        if lacks_key or not is_allowed:
+            denial = Denial(
+                Reason.TOKEN_UNBOUND if lacks_key else Reason.TOOL_NOT_ALLOWED, entry.grant)
             return self.observed(entry, branch, tool, request, wall, boot, denial)
         result = self.charge(policy, entry, branch, tool, bound, is_upper_bound, request, wall,
                              boot)
@@ -159,8 +176,9 @@ cdef class Gate:
         return result
 
     cdef object misused(self, Policy policy, VerifiedToken entry, cg_branch *branch,
-                        Py_ssize_t tool, object peer_crew):
+                        Py_ssize_t tool, Presenter presenter):
         """Return the Denial of a call that is not for this caller or tool; None if it is."""
+        peer_crew = None if presenter is None else presenter.crew
         if peer_crew is not None and peer_crew != entry.crew.name:
             return Denial(Reason.BINDING_MISMATCH, entry.grant)
         if branch != NULL and (cg_get(&branch.path[0]) != entry.path[0]

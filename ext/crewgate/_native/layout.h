@@ -18,12 +18,16 @@
 
 #include "fault_injection.h"
 
-#define CG_VERSION 3u
+#define CG_VERSION 4u
 #define CG_MAGIC 0x3145544147574552ull /* "REWGATE1" */
 #define CG_SHARDS 64u
 #define CG_PARENTS 9u      /* the crew and eight ancestors */
 #define CG_BLOCK_SLOTS 64u /* reservation slots are handed to attachments in blocks */
 #define CG_REDO 24u
+#define CG_PROOF_SETS 2u     /* proof_table.h */
+#define CG_PROOF_WINDOWS 8u  /* of a set */
+#define CG_PROOF_SECONDS 16u /* of a window */
+#define CG_PROOF_SHARES 256u
 
 typedef _Atomic uint64_t cg_word;
 
@@ -127,6 +131,13 @@ typedef struct {
   cg_word request[2];
 } cg_slot;
 
+/* A window of time whose proofs are remembered. */
+typedef struct {
+  alignas(64) cg_word number; /* its time / CG_PROOF_SECONDS + 1; marked until it is open; 0 at first */
+  cg_word count;
+  cg_word share[CG_PROOF_SHARES]; /* the part of `count` by crew; some crews have one together */
+} cg_proof_window;
+
 /* The redo log of the agent's current transaction: absolute stores to words that only it writes.
  * `guard` is the available-credit word whose flag shows whether the transaction has committed. */
 typedef struct {
@@ -139,10 +150,11 @@ typedef struct {
 
 typedef struct {
   uint64_t magic, version, bytes;
-  uint64_t branches, revocations, reservations, attachments;
+  uint64_t branches, revocations, reservations, attachments, proofs;
   uint8_t boot[16]; /* kernel boot id */
   uint8_t identity[16]; /* the table's life: `boot` of the ledger protocol */
   uint64_t seed[2]; /* of the indexes' hash: an attacker cannot aim at one shard */
+  uint64_t proof_key[2]; /* of the hash of proofs, and of nonces */
   uint64_t checksum; /* of all above */
   /* Until these times (CLOCK_BOOTTIME ns), the agent vouches for the table, and the table has every
    * revocation that a majority of members knows. */
@@ -152,6 +164,7 @@ typedef struct {
   cg_word revocation_generation, policy_generation;
   cg_word lent; /* the ledger does not know at most this much of what was granted */
   cg_word ledger_count; /* the ledger's count of what this machine has reported to it */
+  cg_word proofs_from; /* the table may not know older proofs: wall clock, seconds */
   alignas(64) cg_word credit_generation; /* grows when credit comes back to a lease or level */
   alignas(64) cg_word branch_moves[CG_SHARDS];
   cg_word revocation_moves[CG_SHARDS];
@@ -163,7 +176,7 @@ _Static_assert(offsetof(cg_header, fresh_until) / 64 == offsetof(cg_header, sync
 /* The view of one process: pointers into its mapping, and a private copy of the capacities. A
  * process that may write to the table must not be able to make others read beyond its end. */
 typedef struct {
-  uint64_t bytes, branches, revocations, reservations, attachments;
+  uint64_t bytes, branches, revocations, reservations, attachments, proofs;
   cg_header *header;
   cg_word *branch_index, *revocation_index; /* twice the records, a power of two each */
   cg_word *attachment;                      /* nonce of the holder, 0 = free */
@@ -171,6 +184,8 @@ typedef struct {
   cg_branch *branch;
   cg_revocation *revocation;
   cg_slot *slot;
+  cg_proof_window *proof_window;
+  cg_word *proof; /* 0 = free */
 } cg_table;
 
 /* A process must read these two before it looks for revocations. A promise that it reads afterwards
@@ -186,13 +201,14 @@ static inline uint64_t cg_align(uint64_t bytes) { return (bytes + 4095u) & ~4095
 
 /* Lays the regions out after the header; with a null base it only computes the size. */
 static inline uint64_t cg_map(cg_table *t, uint8_t *base, uint64_t branches, uint64_t revocations,
-                              uint64_t reservations, uint64_t attachments) {
+                              uint64_t reservations, uint64_t attachments, uint64_t proofs) {
   uint64_t at = cg_align(sizeof(cg_header));
   t->header = (cg_header *)base;
   t->branches = branches;
   t->revocations = revocations;
   t->reservations = reservations;
   t->attachments = attachments;
+  t->proofs = proofs;
 #define CG_REGION(field, type, count)          \
   t->field = (type *)(base ? base + at : NULL); \
   at += cg_align((count) * sizeof(type))
@@ -203,6 +219,8 @@ static inline uint64_t cg_map(cg_table *t, uint8_t *base, uint64_t branches, uin
   CG_REGION(branch, cg_branch, branches);
   CG_REGION(revocation, cg_revocation, revocations);
   CG_REGION(slot, cg_slot, reservations);
+  CG_REGION(proof_window, cg_proof_window, CG_PROOF_SETS * CG_PROOF_WINDOWS);
+  CG_REGION(proof, cg_word, proofs);
 #undef CG_REGION
   t->bytes = at;
   return at;
@@ -235,10 +253,11 @@ static inline int cg_validate(const cg_header *h, uint64_t bytes) {
   if (!cg_is_power(h->branches, CG_SHARDS, 1u << 24) ||
       !cg_is_power(h->revocations, CG_SHARDS, 1u << 24) ||
       !cg_is_power(h->reservations, CG_BLOCK_SLOTS, 1u << 24) ||
-      !cg_is_power(h->attachments, 2, 1u << 15))
+      !cg_is_power(h->attachments, 2, 1u << 15) ||
+      !cg_is_power(h->proofs, 1u << 10, 1u << 24))
     return CG_TORN;
-  if (cg_map(&scratch, NULL, h->branches, h->revocations, h->reservations, h->attachments) !=
-      h->bytes)
+  if (cg_map(&scratch, NULL, h->branches, h->revocations, h->reservations, h->attachments,
+             h->proofs) != h->bytes)
     return CG_TORN;
   return bytes < h->bytes ? CG_TOO_SMALL : CG_OK;
 }

@@ -8,6 +8,7 @@ cdef class Crew:
     cdef readonly str issuer
     cdef readonly uint64_t quota_max, lifetime_max, depth_max
     cdef readonly bint observe
+    cdef bint requires_binding
     cdef uint64_t key[2]
     cdef bytes prefix            # what BLAKE2b hashes before an id, without the kind
     cdef tuple patterns
@@ -29,6 +30,7 @@ cdef class Policy:
     cdef readonly tuple tools    # names
     cdef uint64_t *price
     cdef uint8_t *observe
+    cdef uint8_t *requires_binding
     cdef uint8_t *stale_open     # served without the newest revocations
     cdef uint8_t *is_endpoint    # calls name what they use there
     cdef tuple owner             # crew name, or None if shared

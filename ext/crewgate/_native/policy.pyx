@@ -54,6 +54,7 @@ cdef class Crew:
         self.lifetime_max = crew.lifetime_seconds_max
         self.depth_max = crew.depth_max
         self.observe = crew.observe
+        self.requires_binding = crew.requires_binding
         self.patterns = tuple(crew.tools)
         self.prefix = bytes((len(name),)) + name
         table_key(self, ids.EntityKind.CREW, b"", 0, self.key)
@@ -86,10 +87,11 @@ cdef class Policy:
                             for tool in policy.tools])
         self.price = <uint64_t *>calloc(self.tool_count + 1, sizeof(uint64_t))
         self.observe = <uint8_t *>calloc(self.tool_count + 1, 1)
+        self.requires_binding = <uint8_t *>calloc(self.tool_count + 1, 1)
         self.stale_open = <uint8_t *>calloc(self.tool_count + 1, 1)
         self.is_endpoint = <uint8_t *>calloc(self.tool_count + 1, 1)
-        if (self.price == NULL or self.observe == NULL or self.stale_open == NULL
-                or self.is_endpoint == NULL):
+        if (self.price == NULL or self.observe == NULL or self.requires_binding == NULL
+                or self.stale_open == NULL or self.is_endpoint == NULL):
             raise MemoryError
         for at, tool in enumerate(policy.tools):
             if not 0 <= tool.price <= limits.price_micro_max:
@@ -97,12 +99,14 @@ cdef class Policy:
                                  f"micro-credits, not {tool.price}")
             self.price[<Py_ssize_t>at] = tool.price
             self.observe[<Py_ssize_t>at] = tool.observe
+            self.requires_binding[<Py_ssize_t>at] = tool.requires_binding
             self.stale_open[<Py_ssize_t>at] = tool.stale_open
             self.is_endpoint[<Py_ssize_t>at] = tool.is_endpoint
 
     def __dealloc__(self):
         free(self.price)
         free(self.observe)
+        free(self.requires_binding)
         free(self.stale_open)
         free(self.is_endpoint)
 

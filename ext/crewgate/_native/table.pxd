@@ -14,9 +14,11 @@ cdef extern from "index.h" nogil:
         uint64_t revocations
         uint64_t reservations
         uint64_t attachments
+        uint64_t proofs
         uint8_t boot[16]
         uint8_t identity[16]
         uint64_t seed[2]
+        uint64_t proof_key[2]
         uint64_t checksum
         cg_word fresh_until
         cg_word synced_until
@@ -25,6 +27,7 @@ cdef extern from "index.h" nogil:
         cg_word policy_generation
         cg_word lent
         cg_word ledger_count
+        cg_word proofs_from
         cg_word credit_generation
 
     ctypedef struct cg_branch:
@@ -81,6 +84,7 @@ cdef extern from "index.h" nogil:
         uint64_t revocations
         uint64_t reservations
         uint64_t attachments
+        uint64_t proofs
         cg_header *header
         cg_word *branch_index
         cg_word *revocation_index
@@ -113,7 +117,7 @@ cdef extern from "index.h" nogil:
     uint64_t CG_SLOT(uint64_t state)
     uint64_t CG_OWNER(uint64_t state)
     uint64_t cg_map(cg_table *t, uint8_t *base, uint64_t branches, uint64_t revocations,
-                    uint64_t reservations, uint64_t attachments)
+                    uint64_t reservations, uint64_t attachments, uint64_t proofs)
     bint cg_is_fresh(const cg_header *header, uint64_t boot_ns)
     bint cg_is_synced(const cg_header *header, uint64_t boot_ns)
     uint64_t cg_checksum(const cg_header *header)

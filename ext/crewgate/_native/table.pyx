@@ -41,21 +41,24 @@ def boot_id() -> bytes:
 cdef int new_header(geometry, cg_header *header) except -1:
     """Write the header of a new table: its identity, its capacities, this boot of the kernel."""
     cdef cg_table scratch
-    cdef bytes random = secrets.token_bytes(32)
+    cdef bytes random = secrets.token_bytes(48)
     cdef bytes boot = boot_id()
     memset(header, 0, sizeof(cg_header))
     header.magic = CG_MAGIC
     header.version = CG_VERSION
-    header.branches, header.revocations, header.reservations, header.attachments = geometry
+    header.branches, header.revocations, header.reservations, header.attachments, \
+        header.proofs = geometry
     header.bytes = cg_map(&scratch, NULL, header.branches, header.revocations,
-                          header.reservations, header.attachments)
+                          header.reservations, header.attachments, header.proofs)
     memcpy(header.boot, <const char *>boot, 16)
     memcpy(header.identity, <const char *>random, 16)
     memcpy(header.seed, <const char *>random + 16, 16)
+    memcpy(header.proof_key, <const char *>random + 32, 16)
     header.checksum = cg_checksum(header)
     if cg_validate(header, header.bytes) != CG_OK:
         raise TableError(f"a table cannot have the capacities {tuple(geometry)}: each is a power "
-                         "of two, at least 64 (2 attachments), at most 16,777,216 (32,768)")
+                         "of two, at least 64 (2 attachments,"
+                         " 1,024 proofs), at most 16,777,216 (32,768)")
     return 0
 
 
@@ -105,7 +108,7 @@ cdef class Table:
     cdef int view(self, void *base, const cg_header *header) except -1:
         """Lay out the regions over `base` by a private copy of the header."""
         cg_map(&self.t, <uint8_t *>base, header.branches, header.revocations,
-               header.reservations, header.attachments)
+               header.reservations, header.attachments, header.proofs)
         self.mapped = True
         return 0
 
@@ -137,7 +140,8 @@ cdef class Table:
     def geometry(self):
         self.check_open()
         cdef cg_table *t = &self.t
-        return TableCapacities(t.branches, t.revocations, t.reservations, t.attachments)
+        return TableCapacities(
+            t.branches, t.revocations, t.reservations, t.attachments, t.proofs)
 
     @property
     def size(self):

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from crewgate._native.policy cimport Crew, Key, Policy
+from crewgate._native.proof cimport KeyBinding
 from crewgate._native.table cimport Table, cg_branch
 
 cdef enum:
@@ -15,6 +16,9 @@ cdef class VerifiedToken:
     cdef object made                        # the Grant, made at its first use
     cdef Key key
     cdef Crew crew
+    cdef bint is_bound                      # to a key of its presenter
+    cdef KeyBinding binding                 # that a proof must show, or None
+    cdef bytes certificate                  # digest of the certificate it must be, or None
     cdef int64_t not_before, not_after      # wall clock ns, leeway included
     cdef uint64_t issued_at, quota
     cdef uint64_t path[2]

@@ -21,6 +21,7 @@ from libc.string cimport memcmp, memcpy
 
 from crewgate._native.credit cimport cg_holds
 from crewgate._native.policy cimport Crew, Key, Policy, covers_name, table_key
+from crewgate._native.proof cimport KeyBinding, digest_of
 from crewgate._native.signature cimport blake2b16, verify_joined
 from crewgate._native.table cimport (
     CG_GENERATION, Table, cg_branch, cg_branches, cg_get, cg_index, cg_is_token_revoked, cg_lookup,
@@ -154,6 +155,7 @@ cdef VerifiedToken describe(bytes token, object claims, Key key, Ids *ids):
         starts = max(starts, <int64_t>nbf)
     entry.not_before = (starts - LEEWAY) * SECOND
     entry.not_after = (ends + LEEWAY) * SECOND
+    bind(entry, claims.cnf)
     named(entry, crew, GRANT, claims.jti)
     memcpy(entry.jti, entry.keys, 16)
     table_key(crew, BRANCH, ids.branch, 16, entry.branch)
@@ -169,6 +171,18 @@ cdef VerifiedToken describe(bytes token, object claims, Key key, Ids *ids):
     entry.add(crew.key)
     entry.add(key.key)
     return entry
+
+
+cdef int bind(VerifiedToken entry, object confirmation) except -1:
+    """Keep what the presenter of a bound token must show (RFC 7800, section 3)."""
+    if confirmation is None:
+        return 0
+    entry.is_bound = True
+    if confirmation.jkt is not None:
+        entry.binding = KeyBinding(confirmation.jkt, entry.token)
+    if confirmation.x5t is not None:
+        entry.certificate = digest_of(confirmation.x5t)
+    return 0
 
 
 cdef object ceilings(Policy policy, Key key, object claims, VerifiedToken entry):

@@ -48,10 +48,11 @@ def with_fast_path(slow):
     """See the stub."""
 
     @wraps(slow)
-    def decide(self, token, tool, *, peer_certificate=None, cost_micro=None):
+    def decide(self, token, tool, *, peer_certificate=None, cost_micro=None, proof=None):
         cdef ToolGate judge
         cdef bytes text
-        if peer_certificate is None and cost_micro is None and type(tool) is str:
+        if peer_certificate is None and cost_micro is None and proof is None and (
+                type(tool) is str):
             text = usual_token(token)
             judge = self._source.judge
             if text is not None and judge.is_direct:
@@ -61,6 +62,7 @@ def with_fast_path(slow):
                 if type(verdict) is Permit and self._sink is None:
                     return verdict
                 return self._conclude(judge, text, number, tool, verdict)
-        return slow(self, token, tool, peer_certificate=peer_certificate, cost_micro=cost_micro)
+        return slow(self, token, tool, peer_certificate=peer_certificate, cost_micro=cost_micro,
+                    proof=proof)
 
     return decide

@@ -6,6 +6,7 @@ If a call does not go as usual, it becomes an ordinary one, and the Python way g
 from crewgate._datapath.http2_protocol import RequestTaker
 from crewgate._datapath.in_flight import InFlightCall
 from crewgate._datapath.straight_routes import RoutedListener, StraightRoute, StraightRoutes
+from crewgate._native.presenter import Presenter
 from crewgate._native.request_id import RequestIds
 from crewgate.core.audit.records import CallInfo
 from crewgate.core.trace_context import TraceContext
@@ -59,6 +60,10 @@ class StraightCall(InFlightCall):
     @property
     def token(self) -> bytes:
         """The token of its caller."""
+
+    @property
+    def presenter(self) -> Presenter | None:
+        """What its client shows beside the token."""
 
     @property
     def body(self) -> bytes:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from crewgate.core.bearer import Credentials
 from crewgate.core.http_types import HeaderField
 from crewgate.core.problem_types import Reason
 
@@ -12,5 +13,5 @@ class TokenFinder:
     """
 
     def __init__(self, carriers: Iterable[bytes]) -> None: ...
-    def find(self, fields: Sequence[HeaderField], query: bytes) -> bytes | Reason:
-        """Return the token, or INVALID_REQUEST or MISSING_TOKEN."""
+    def find(self, fields: Sequence[HeaderField], query: bytes) -> Credentials | Reason:
+        """Return the token and its proof, or INVALID_REQUEST or MISSING_TOKEN."""

@@ -1,6 +1,7 @@
 """Decides a call natively: from a token and a tool to a `Permit` or a `Denial`."""
 
 from crewgate._native.permit import GateContext, Permit
+from crewgate._native.presenter import Presenter
 from crewgate._native.table import Table
 from crewgate.core.policy.policy import Policy
 from crewgate.core.tokens.grant import Grant
@@ -22,7 +23,7 @@ class Gate:
         tool: int,
         *,
         request: bytes = b"",
-        peer_crew: str | None = None,
+        presenter: Presenter | None = None,
         observe: bool = False,
         drawn: bool = False,
         price: int = -1,
@@ -43,7 +44,9 @@ class Gate:
             ValueError: `price` is above the largest possible price.
             TableError: The table is closed.
         """
-    def grant_for(self, token: bytes, tool: int, *, peer_crew: str | None = None) -> Grant | None:
+    def grant_for(
+        self, token: bytes, tool: int, *, presenter: Presenter | None = None
+    ) -> Grant | None:
         """Return the grant of a token if a free call of the tool would be permitted.
 
         None if `decide` would refuse the call, would ask for a draw, or would permit it in observe

@@ -2,14 +2,20 @@
 
 from typing import NamedTuple
 
+from crewgate import limits
+
 
 class TableCapacities(NamedTuple):
-    """The capacities of a table, each a power of two; reservations are a multiple of 64."""
+    """The capacities of a table, each a power of two; reservations are a multiple of 64.
+
+    `proofs` is the room for DPoP proofs: an eighth of half of it for each 16 s.
+    """
 
     branches: int
     revocations: int
     reservations: int
     attachments: int
+    proofs: int = limits.table_proofs_min
 
 
 class BranchRecord(NamedTuple):

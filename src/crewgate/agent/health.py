@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from crewgate import limits
+from crewgate._native import proof_windows
 from crewgate.agent.ipc_server.attachments import AttachedProcess
 from crewgate.agent.state import AgentState
 from crewgate.agent.tool_pins import pin_health
@@ -109,6 +110,7 @@ def facts(agent: AgentState) -> Iterator[ComponentHealth]:
     yield _configuration(agent)
     yield from _journals(agent)
     yield _branches(agent)
+    yield _proofs(agent)
     yield from _crews(agent)
     yield _revocations(agent)
     yield from pin_health.facts(agent.tool_pins)
@@ -265,6 +267,12 @@ def _branches(agent: AgentState) -> ComponentHealth:
         return ok("table of branches")
     why = f"all {branches_max} places are taken; the gateway refuses new branches"
     return failed("table of branches", why, "raise [table] branches and restart")
+
+
+def _proofs(agent: AgentState) -> ComponentHealth:
+    full = proof_windows.are_full(agent.table)
+    why = "a crew has used up its room for now; the gateway refuses its calls with new proofs"
+    return _degraded_if("table of proofs", why if full else "", "raise [table] proofs and restart")
 
 
 def _crews(agent: AgentState) -> Iterator[ComponentHealth]:

@@ -11,6 +11,7 @@ import msgspec
 import trio
 
 from crewgate import limits
+from crewgate._native import proof_windows
 from crewgate.agent.clock_monitor import ClockMonitor
 from crewgate.agent.journal_file import JournalFile
 from crewgate.agent.reload import reload_if_changed
@@ -19,6 +20,7 @@ from crewgate.runtime.ticks import sleep_until_tick
 
 _log = logging.getLogger(__name__)
 R = TypeVar("R", bound=msgspec.Struct)
+_SECOND_NS = 1_000_000_000
 _FRESH_NS = round(limits.fresh_seconds * 1e9)
 
 
@@ -38,6 +40,10 @@ def extend_freshness(agent: AgentState, watch: ClockMonitor) -> None:
             )
     agent.steady, agent.step_seconds = steady, watch.step_seconds
     agent.offset_ns = watch.offset_ns
+    # By the trusted time: a clock that jumps ahead for a while opens no window of the future.
+    proof_windows.open_windows(
+        agent.table, (boot + watch.offset_ns) // _SECOND_NS, boot // _SECOND_NS
+    )
     agent.table.extend_freshness(boot + _FRESH_NS if steady else 0, agent.synced_until_ns())
     _log_contact(agent)
 

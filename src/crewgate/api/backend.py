@@ -18,6 +18,7 @@ from crewgate.api.schemas import (
     TokenResponse,
 )
 from crewgate.core.revocation_kinds import RevocationTarget
+from crewgate.core.tokens.claims import Confirmation
 from crewgate.core.x509.identity_extension import Identity
 from crewgate.ipc.admin_messages import Until
 
@@ -25,13 +26,15 @@ from crewgate.ipc.admin_messages import Until
 class TokenRequest(msgspec.Struct, frozen=True):
     """What a new token should say. `credits` is decimal text.
 
-    For the next token of a branch, empty `tools` and None mean: unchanged.
+    For the next token of a branch, empty `tools` and None mean: unchanged. A new branch is bound to
+    the key of `binding`.
     """
 
     tools: tuple[str, ...] = ()
     credits: str | None = None
     role: str = ""
     process: str = ""
+    binding: Confirmation | None = None
 
 
 class IssuedCertificateOwner(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from crewgate import limits
+from crewgate.core.tokens.claims import Confirmation
 from crewgate.ipc.admin_messages import NeverSeen, Until
 
 BoundedText = Annotated[str, Meta(max_length=limits.claim_chars_max)]
@@ -163,7 +164,7 @@ class TokenResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class IntrospectionResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The claims of a token (RFC 7662, section 2.2).
+    """The claims of a token (RFC 7662, section 2.2; RFC 9449, section 6.2).
 
     If the token is not valid, the answer has only `active`, which is false.
     """
@@ -181,6 +182,7 @@ class IntrospectionResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defa
     crew: str = ""
     branch: str = ""
     credits_micro: int = 0
+    cnf: Confirmation | None = None
 
 
 class CertificateSigningRequest(

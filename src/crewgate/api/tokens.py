@@ -15,7 +15,7 @@ from crewgate.api.schemas import IntrospectionResponse, TokenResponse
 from crewgate.core import problem_types
 from crewgate.core.credits import parse_credits
 from crewgate.core.policy import scope
-from crewgate.core.tokens.claims import is_text
+from crewgate.core.tokens.claims import Confirmation, is_digest, is_text
 from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.errors import (
     BranchRevokedError,
@@ -37,6 +37,9 @@ FORM = {
     "credits": 'decimal text such as "2.50" (default for a refresh: unchanged)',
     "role": "the role of the sub-agent",
     "process": "a name for the process that will hold the token",
+    "dpop_jkt": "bind the tokens of the branch to the key with this thumbprint (RFC 7638)",
+    "x5t_s256": "bind the tokens of the branch to the certificate with this SHA-256 digest "
+    "(RFC 8705), in base64url",
     "subject_token": f"the parent's token; for {CHILD}",
     "subject_token_type": f"{TOKEN_TYPE}, or {ACCESS_TYPE}",
     "refresh_token": f"the branch's latest token, expired or not; for {NEXT}",
@@ -45,9 +48,10 @@ FORM = {
 INTROSPECT_FORM = {"token": "the token", "token_type_hint": "ignored (RFC 7662 §2.1)"}
 # For each grant type: its required fields, and its optional ones.
 _NEW = {"scope", "credits", "role"}
+_NEW_OPTIONAL = {"process", "dpop_jkt", "x5t_s256"}
 _FIELDS: Mapping[str, tuple[set[str], set[str]]] = {
-    RUN: (_NEW, {"process"}),
-    CHILD: ({*_NEW, "subject_token", "subject_token_type"}, {"process"}),
+    RUN: (_NEW, _NEW_OPTIONAL),
+    CHILD: ({*_NEW, "subject_token", "subject_token_type"}, _NEW_OPTIONAL),
     NEXT: ({"refresh_token"}, {"scope", "credits"}),
 }
 
@@ -77,12 +81,22 @@ async def _issue(
     backend: Backend, crew: str, name: str, kind: str, form: Mapping[str, str]
 ) -> TokenResponse:
     tools = tuple(form.get("scope", "").split())
-    grant = TokenRequest(tools, form.get("credits"), form.get("role", ""), form.get("process", ""))
+    grant = TokenRequest(
+        tools,
+        form.get("credits"),
+        form.get("role", ""),
+        form.get("process", ""),
+        _binding(form.get("dpop_jkt"), form.get("x5t_s256")),
+    )
     if kind == NEXT:
         return await backend.refresh(crew, name, form["refresh_token"], grant)
     if kind == RUN:
         return await backend.start_run(crew, name, grant)
     return await backend.spawn(crew, name, form["subject_token"], grant)
+
+
+def _binding(jkt: str | None, x5t: str | None) -> Confirmation | None:
+    return Confirmation(jkt, x5t) if jkt or x5t else None
 
 
 async def introspect(
@@ -125,6 +139,9 @@ def _check_values(form: Mapping[str, str]) -> None:
     for field in ("role", "process"):
         if form.get(field) and not is_text(form[field]):
             access.malformed(f"{field}: expected characters of A-Z a-z 0-9 . _ : / @ -")
+    for field in ("dpop_jkt", "x5t_s256"):
+        if form.get(field) and not is_digest(form[field]):
+            access.malformed(f"{field}: expected the base64url of 32 bytes: 43 characters")
     if form.get("credits"):
         try:
             parse_credits(form["credits"])

@@ -11,16 +11,18 @@ import re
 import time
 from collections.abc import Callable, Collection
 from functools import partial
+from typing import Literal
 from urllib.parse import quote
 
 from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate.asgi.abortable_response import AbortableResponse, respond
 from crewgate.asgi.cancel_on_condition import run_until
+from crewgate.asgi.proof_targets import ProofTargets
 from crewgate.asgi.tls import certificate_of
 from crewgate.asgi.tool_routes import NONE, ToolSelector, tool_of
 from crewgate.core import protected_resource
-from crewgate.core.bearer import find_token, is_ours
+from crewgate.core.bearer import Credentials, find_token, is_ours
 from crewgate.core.http_types import (
     ASGIApplication,
     ASGIReceive,
@@ -58,11 +60,16 @@ class CrewgateMiddleware:
             configuration file; or a function from the scope to a name, or to None for no tool.
         carriers: The names of the header fields that may hold the token: "authorization",
             "x-api-key", …
+        origins: The origins of this server's URLs as clients use them, such as
+            "https://tools.example". A DPoP proof must name one; without origins, no proof is good.
+        dpop_nonce: Whether a DPoP proof must have a nonce of this machine. The client gets the
+            nonce with the refusal of its first proof.
 
     Raises:
         ConfigurationError: The verifier has no tool with a name in `tool`. Or the table of routes
             is empty, has a route that cannot be used, or has two routes for the same request. Or
-            `tool` is of another type. Or `carriers` is empty, or one text.
+            `tool` is of another type. Or `carriers` is empty, or one text. Or `origins` has a text
+            that is no origin.
     """
 
     def __init__(
@@ -72,6 +79,8 @@ class CrewgateMiddleware:
         verifier: Verifier,
         tool: ToolSelector,
         carriers: Collection[str] = ("authorization",),
+        origins: Collection[str] = (),
+        dpop_nonce: Literal["optional", "required"] = "optional",
     ) -> None:
         self._app = app
         self._verifier = verifier
@@ -85,6 +94,7 @@ class CrewgateMiddleware:
                 'CrewgateMiddleware: carriers must name a header field: write ["authorization"]'
             )
         self._carriers = frozenset(carrier.lower().encode() for carrier in carriers)
+        self._proof_targets = ProofTargets(origins, nonce_required=dpop_nonce == "required")
         self._ends: dict[bytes, list[int]] = {}
 
     def __repr__(self) -> str:
@@ -121,7 +131,7 @@ class CrewgateMiddleware:
             await respond(send, 200, json, document, head=head)
             return
         peer = certificate_of(scope)
-        found: bytes | Reason = Reason.INVALID_REQUEST
+        found: Credentials | Reason = Reason.INVALID_REQUEST
         if not any(is_ours(name) for name, _ in asked):
             found = find_token(asked, scope.get("query_string", b""), self._carriers)
         tool = self._tool_of(scope) or NONE
@@ -131,7 +141,11 @@ class CrewgateMiddleware:
         elif isinstance(found, Reason):
             verdict = Denial(found)
         else:
-            verdict = await self._verifier.admit(found, tool, peer_certificate=peer)
+            shown = found.proof
+            proof = None if shown is None else self._proof_targets.proof(scope, shown)
+            verdict = await self._verifier.admit(
+                found.token, tool, peer_certificate=peer, proof=proof
+            )
         if isinstance(verdict, Denial):
             await _discard(scope, receive)
             kind = problem_type(verdict)

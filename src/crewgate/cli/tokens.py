@@ -2,12 +2,13 @@
 
 import json
 import sys
+from pathlib import Path
 
 import click
 import msgspec
 
 from crewgate import limits
-from crewgate.core.tokens.claims import Claims
+from crewgate.core.tokens.claims import Claims, Confirmation
 
 
 class MintOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,11 +22,31 @@ class MintOptions(msgspec.Struct, frozen=True, kw_only=True):
     ttl: int | None
     name: str | None
     process: str | None
+    key: Path | None
+    certificate: Path | None
 
     @property
     def tool_names(self) -> list[str]:
         """The tools; a person repeats the option, or separates several tools with commas."""
         return [tool for given in self.tools for tool in given.replace(",", " ").split()]
+
+    def binding(self) -> Confirmation | None:
+        """Return the binding to `key` and `certificate`; None without both.
+
+        Raises:
+            ConfigurationError: A file cannot be read, or has no key or certificate.
+        """
+        if self.key is None and self.certificate is None:
+            return None
+        # The module imports an X.509 library.
+        from crewgate.issuer.bindings import (
+            binding_of_certificate,
+            binding_of_key,
+        )
+
+        jkt = None if self.key is None else binding_of_key(self.key).jkt
+        x5t = None if self.certificate is None else binding_of_certificate(self.certificate).x5t
+        return Confirmation(jkt, x5t)
 
 
 def read_token(argument: str) -> str:

@@ -12,7 +12,7 @@ from crewgate.config.declaration import Key, TableMap
 from crewgate.config.prices import Price
 from crewgate.config.route_keys import CORS, AllowedFields, Carriers, Owner, WhenStale
 from crewgate.config.toml_table_reader import TOMLTableReader
-from crewgate.config.values import FilePath, Hosts, Mode, Name
+from crewgate.config.values import Binding, FilePath, Hosts, Mode, Name
 from crewgate.core.a2a.http_json_paths import RESERVED_SEGMENTS
 from crewgate.core.a2a.methods import GRPC_SERVICES, METHODS, Action, Version
 from crewgate.core.a2a.refusals import RefusalForm
@@ -104,6 +104,7 @@ class A2AConfig(msgspec.Struct, frozen=True):
     ] = limits.a2a_body_bytes_max
     cors: CORS = None
     when_stale: WhenStale = "closed"
+    binding: Annotated[Binding, values.BINDING_TEXT] = "optional"
     hosts: Annotated[
         Hosts, "Only requests to these hosts are for this endpoint.", Key(absent="any host")
     ] = ()

@@ -8,7 +8,7 @@ from crewgate import limits
 from crewgate.config import values
 from crewgate.config.declaration import Key, Table, TableSchema
 from crewgate.config.toml_table_reader import ValueParser
-from crewgate.config.values import Credits, FilePath, Mode
+from crewgate.config.values import Binding, Credits, FilePath, Mode
 from crewgate.core.anomaly.baseline import SensitivityLevel
 from crewgate.core.anomaly.enforcement import EnforcementLevel
 from crewgate.core.anomaly.types import WatchRules
@@ -111,6 +111,7 @@ class CrewConfig(msgspec.Struct, frozen=True):
         int, values.integer(0, limits.depth_max), "Levels of branches below a run."
     ] = limits.depth_max
     mode: Annotated[Mode, values.MODE_TEXT] = "enforce"
+    binding: Annotated[Binding, values.BINDING_TEXT] = "optional"
     watch: Annotated[
         WatchRules, Table(of=_WATCH), "The watch over the crew's minting, and its limits."
     ] = WatchRules()

@@ -24,6 +24,7 @@ class JudgedTool(NamedTuple):
     observe: bool
     stale_open: bool
     is_endpoint: bool = False
+    requires_binding: bool = False
 
 
 def judged_tools(config: Config) -> tuple[JudgedTool, ...]:
@@ -36,6 +37,7 @@ def judged_tools(config: Config) -> tuple[JudgedTool, ...]:
             tool.upstream,
             tool.observe,
             stale_open=tool.when_stale == "open",
+            requires_binding=tool.binding == "required",
         )
         for tool in config.tools
     )
@@ -70,6 +72,7 @@ def _endpoint(endpoint: MCPConfig | A2AConfig) -> JudgedTool:
         endpoint.observe,
         stale_open=endpoint.when_stale == "open",
         is_endpoint=True,
+        requires_binding=endpoint.binding == "required",
     )
 
 

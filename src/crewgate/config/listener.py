@@ -12,6 +12,7 @@ from crewgate.config.toml_table_reader import TOMLTableReader
 from crewgate.config.values import Address, FilePath, Hosts, Mode, Port
 
 ClientCertificate = Literal["none", "optional", "required"]
+DPoPNonce = Literal["optional", "required"]
 Crews = Annotated[tuple[str, ...], values.listed(values.NAME, limits.crews_max, min_count=1)]
 
 
@@ -34,6 +35,11 @@ class ListenerConfig(msgspec.Struct, frozen=True):
     client_certificate: Annotated[
         ClientCertificate, "Ask clients for a certificate of the CA in [ca]."
     ] = "none"
+    dpop_nonce: Annotated[
+        DPoPNonce,
+        'With "required", a DPoP proof must have a nonce of this machine, so that it is good on no '
+        "other machine.",
+    ] = "optional"
     crews: Annotated[
         Crews | None,
         "Admit client certificates of these crews only.",

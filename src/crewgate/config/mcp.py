@@ -20,7 +20,7 @@ from crewgate.config.mcp_arguments import ARGUMENT_COMPARISON, ArgumentSchema
 from crewgate.config.prices import PRICE, PriceKeys, price_table
 from crewgate.config.route_keys import CORS, AllowedFields, Carriers, Owner, WhenStale
 from crewgate.config.toml_table_reader import TOMLTableReader, ValueParser
-from crewgate.config.values import FilePath, Hosts, Mode, Name
+from crewgate.config.values import Binding, FilePath, Hosts, Mode, Name
 from crewgate.core.mcp import tool_ids
 from crewgate.core.mcp.arguments.argument_comparison import ArgumentComparison
 from crewgate.core.mcp.methods import METHODS, Revision
@@ -235,6 +235,7 @@ class MCPConfig(msgspec.Struct, frozen=True):
     cors: CORS = None
     tariff: Tariff | None = None
     when_stale: WhenStale = "closed"
+    binding: Annotated[Binding, values.BINDING_TEXT] = "optional"
     hosts: Annotated[
         Hosts, "Only requests to these hosts are for this endpoint.", Key(absent="any host")
     ] = ()

@@ -59,6 +59,11 @@ class TableConfig(msgspec.Struct, frozen=True):
     reservations: Annotated[
         int, values.capacity(limits.table_reservations_max), "Calls that can hold credit at once."
     ] = limits.table_reservations_max
+    proofs: Annotated[
+        int,
+        values.capacity(limits.table_proofs_max, limits.table_proofs_min),
+        "DPoP proofs that this machine can remember. A proof is remembered for about two minutes.",
+    ] = limits.table_proofs_default
 
 
 class LimitsConfig(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from crewgate.config import values
 from crewgate.config.declaration import FlattenedKeys, Key, TableSchema
 from crewgate.config.prices import PriceKeys
 from crewgate.config.route_keys import CORS, AllowedFields, Carriers, Owner, WhenStale
-from crewgate.config.values import Hosts, Mode, Name
+from crewgate.config.values import Binding, Hosts, Mode, Name
 from crewgate.core.policy.policy import SHARED
 from crewgate.core.pricing.tariff import Tariff
 
@@ -42,6 +42,7 @@ class ToolConfig(msgspec.Struct, frozen=True):
     cors: CORS = None
     tariff: Tariff | None = None
     when_stale: WhenStale = "closed"
+    binding: Annotated[Binding, values.BINDING_TEXT] = "optional"
     hosts: Annotated[
         Hosts, "Only requests to these hosts are calls of this tool.", Key(absent="any host")
     ] = ()

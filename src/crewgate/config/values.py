@@ -30,6 +30,12 @@ MODE_TEXT = (
     "credits; all other refusals stay."
 )
 
+Binding = Literal["optional", "required"]
+BINDING_TEXT = (
+    '"required": refuse tokens that name no key (`cnf`), since everyone who reads one can use it. '
+    "A token that names a key is good only with that key in any case."
+)
+
 _CREW = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
 _CLAIM = re.compile(r"[A-Za-z0-9._:/@-]+", re.ASCII)
 _FIELD = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)  # RFC 9110, section 5.6.2, lower case
@@ -93,11 +99,11 @@ def integer(low: int, high: int) -> ValueParser[int]:
     return ValueParser(f"a whole number from {low} to {high}", read, schema)
 
 
-def capacity(high: int) -> ValueParser[int]:
+def capacity(high: int, low: int = limits.table_records_min) -> ValueParser[int]:
     """A capacity of the table, which finds a slot by masking."""
-    kind = integer(limits.table_records_min, high)
+    kind = integer(low, high)
     read = passing(kind.read, lambda number: number & (number - 1) == 0)
-    expected = f"a power of two from {limits.table_records_min} to {high}"
+    expected = f"a power of two from {low} to {high}"
     return replace(kind, expected=expected, read=read)
 
 

@@ -1,7 +1,8 @@
 """Reads the claims of tokens that pass the gate's checks of form, key, time and ceilings.
 
 The gate decides on a private table without branches and revocations, about a tool that does not
-exist: if it refuses only because of the tool, the token has passed every check before.
+exist: if it refuses only because of the tool, or because nobody shows the key of a bound token, the
+token has passed every check before.
 `TokenRevocationCheck` says what is revoked. Use it in one thread at a time.
 """
 
@@ -21,6 +22,8 @@ from crewgate.runtime.file_watch import FileWatch
 
 _log = logging.getLogger(__name__)
 _NO_TOOL = -1
+# The gate asks for the key of a bound token once all else about the token is good.
+_GOOD = {Reason.UNKNOWN_TOOL, Reason.INVALID_PROOF}
 _SMALLEST = TableCapacities(64, 64, 64, 2)
 
 
@@ -48,7 +51,7 @@ class TokenReader:
             raise ConfigurationError("the crews' keys cannot be used; `crewgate check` says why")
         data = token.encode(errors="replace")
         verdict = self._gate.decide(data, _NO_TOOL)
-        if not isinstance(verdict, Denial) or verdict.reason is not Reason.UNKNOWN_TOOL:
+        if not isinstance(verdict, Denial) or verdict.reason not in _GOOD:
             return None
         kid, _, payload, _ = native.split(data)
         return native.claims(payload), kid

@@ -32,6 +32,7 @@ from crewgate.runtime.cleanup import on_error
 from crewgate.runtime.file_watch import FileWatch
 
 _BEARER = "Bearer"
+_DPOP = "DPoP"
 _TOKEN_TYPE = "urn:ietf:params:oauth:token-type:jwt"
 _REASON = "token endpoint"
 
@@ -66,6 +67,7 @@ class TokenService:
             tools=grant.tools,
             role=grant.role,
             process_id=grant.process or None,
+            binding=grant.binding,
             reason=_REASON,
         )
         return self._begin(orchestrator, agent)
@@ -82,6 +84,7 @@ class TokenService:
             tools=grant.tools,
             credits=grant.credits or "",
             process_id=grant.process or None,
+            binding=grant.binding,
             reason=_REASON,
         )
         return self._begin(orchestrator, agent, issued=_TOKEN_TYPE)
@@ -186,7 +189,7 @@ def introspection(claims: Claims) -> IntrospectionResponse:
     fields = msgspec.structs.asdict(claims) | {
         "active": True,
         "scope": " ".join(claims.allowed_tools),
-        "token_type": _BEARER,
+        "token_type": _type_of(claims),
         "aud": claims.aud if isinstance(claims.aud, str) else " ".join(claims.aud),
         "branch": claims.execution_branch_id,
         "credits_micro": claims.credit_quota,
@@ -194,10 +197,15 @@ def introspection(claims: Claims) -> IntrospectionResponse:
     return msgspec.convert(fields, IntrospectionResponse)
 
 
+def _type_of(claims: Claims) -> str:
+    """Return how clients show a token (RFC 9449, section 5; RFC 8705, section 3)."""
+    return _DPOP if claims.cnf is not None and claims.cnf.jkt else _BEARER
+
+
 def _answer(token: str, claims: Claims, *, issued: str = "") -> TokenResponse:
     return TokenResponse(
         access_token=token,
-        token_type=_BEARER,
+        token_type=_type_of(claims),
         expires_in=max(0, claims.exp - int(time.time())),
         scope=" ".join(claims.allowed_tools),
         branch=claims.execution_branch_id,

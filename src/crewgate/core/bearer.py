@@ -1,10 +1,13 @@
-"""Finds the token of a request (RFC 6750, section 2.1), which must be in exactly one place.
+"""Finds the token of a request, which must be in exactly one place, and its DPoP proof.
+
+RFC 6750, section 2.1, and RFC 9449, section 7.1.
 
 It never accepts a token in the query (section 2.3 there). The gate then verifies the token.
 """
 
 import re
 from collections.abc import Collection
+from typing import NamedTuple
 
 from crewgate.core.http_types import HeaderField
 from crewgate.core.problem_types import Reason
@@ -16,7 +19,7 @@ CARRIERS = ("authorization", "x-api-key", "x-goog-api-key")
 OURS = b"x-crewgate-"
 # Characters that CGI, WSGI and PHP (".") treat alike in names, and all others besides letters.
 PLAIN = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
-_SCHEME = b"bearer"
+_BEARER, _DPOP = b"bearer", b"dpop"
 # HTML 4.01, appendix B.2.2, also allows ";".
 _DIVIDERS = re.compile(rb"[&;]")
 # An encoded octet of a name; IIS also decodes %uXXXX.
@@ -26,46 +29,56 @@ _ENCODED = re.compile(rb"\+|%u00([0-7][0-9a-f])|%([0-9a-f]{2})", re.IGNORECASE)
 _NAMED = re.compile(rb"\s*access[_. \[]token(?:\s*\Z|[\[\0])", re.IGNORECASE)
 
 
+class Credentials(NamedTuple):
+    """A token, and the value of the field DPoP if the token came with that scheme.
+
+    Without such a field, the proof of a token with that scheme is empty.
+    """
+
+    token: bytes
+    proof: bytes | None
+
+
 def find_token(
     headers: list[HeaderField], query: bytes, carriers: Collection[bytes]
-) -> bytes | Reason:
-    """Return the token, or INVALID_REQUEST or MISSING_TOKEN.
+) -> Credentials | Reason:
+    """Return the token and its proof, or INVALID_REQUEST or MISSING_TOKEN.
 
     `carriers` are the lower-case names of the fields that may have the token: `authorization` with
-    the Bearer scheme, other fields with the bare token. An Authorization with another scheme is
-    ignored.
+    the scheme Bearer or DPoP, other fields with the bare token. An Authorization with another
+    scheme is ignored.
     """
     if query and _has_token(query):
         return Reason.INVALID_REQUEST
     found: bytes | None = None
-    has_authorization = False
+    has_authorization = is_dpop = False
     for name, value in headers:
-        if name not in carriers:
+        if name not in carriers or name == _DPOP:
             continue
         if name == AUTHORIZATION:
             if has_authorization:
                 return Reason.INVALID_REQUEST
             has_authorization = True
-            token = _bearer(value)
-            if token is None:
+            scheme, _, token = value.partition(b" ")
+            if scheme.lower() not in {_BEARER, _DPOP}:
                 continue
+            is_dpop, token = scheme.lower() == _DPOP, token.strip(b" ")
         else:
             token = value
         if found is not None or not token or token.translate(None, b" ,\t") != token:
             return Reason.INVALID_REQUEST
         found = token
-    return Reason.MISSING_TOKEN if found is None else found
+    proofs = [value for name, value in headers if name == _DPOP]
+    if len(proofs) > 1:
+        return Reason.INVALID_REQUEST
+    if found is None:
+        return Reason.MISSING_TOKEN
+    return Credentials(found, (proofs[0] if proofs else b"") if is_dpop else None)
 
 
 def is_ours(name: bytes) -> bool:
     """Return whether a server could take a client's field (lower case) for one of the gateway's."""
     return name.translate(PLAIN).startswith(OURS)
-
-
-def _bearer(value: bytes) -> bytes | None:
-    """Return the token after the Bearer scheme; None for another scheme."""
-    scheme, _, token = value.partition(b" ")
-    return token.strip(b" ") if scheme.lower() == _SCHEME else None
 
 
 def _has_token(query: bytes) -> bool:

@@ -10,11 +10,12 @@ To add a type, add it here and send it. If it is the reason of a verdict, give `
 """
 
 import enum
-from typing import NamedTuple
+from typing import Literal
 
 import msgspec
 
 from crewgate.core.grpc_status import Code
+from crewgate.core.status_errors import errors_of
 from crewgate.errors import ControlError
 
 _URI = "https://crewgate.dev/problems/"
@@ -43,6 +44,11 @@ class Reason(enum.Enum):
     WRONG_ISSUER = "wrong-issuer"
     BRANCH_REVOKED = "branch-revoked"
     BINDING_MISMATCH = "binding-mismatch"
+    TOKEN_UNBOUND = "token-unbound"
+    INVALID_PROOF = "invalid-proof"
+    PROOF_REPLAYED = "proof-replayed"
+    USE_NONCE = "use-dpop-nonce"
+    PROOFS_FULL = "proofs-full"
     UNKNOWN_TOOL = "unknown-tool"
     TOOL_NOT_ALLOWED = "tool-not-allowed"
     CREDITS_EXHAUSTED = "credits-exhausted"
@@ -70,35 +76,6 @@ class RefusingComponent(enum.Flag):
     CONTROL = enum.auto()  # the control API
 
 
-class _StatusErrors(NamedTuple):
-    """The errors of other protocols for an HTTP status."""
-
-    grpc: Code
-    model: str  # the type of error, in the words that both of the large providers use
-
-
-# As in grpc.io's "HTTP to gRPC status code mapping", except where these are more exact: 400 and 422
-# are the caller's argument, 504 is a deadline.
-_BY_STATUS = {
-    400: _StatusErrors(Code.INVALID_ARGUMENT, "invalid_request_error"),
-    401: _StatusErrors(Code.UNAUTHENTICATED, "authentication_error"),
-    403: _StatusErrors(Code.PERMISSION_DENIED, "permission_error"),
-    404: _StatusErrors(Code.UNIMPLEMENTED, "not_found_error"),
-    405: _StatusErrors(Code.UNIMPLEMENTED, "invalid_request_error"),
-    408: _StatusErrors(Code.DEADLINE_EXCEEDED, "api_error"),
-    413: _StatusErrors(Code.RESOURCE_EXHAUSTED, "request_too_large"),
-    421: _StatusErrors(Code.UNIMPLEMENTED, "api_error"),  # the service is not at this host
-    422: _StatusErrors(Code.INVALID_ARGUMENT, "invalid_request_error"),
-    429: _StatusErrors(Code.RESOURCE_EXHAUSTED, "rate_limit_error"),
-    431: _StatusErrors(Code.RESOURCE_EXHAUSTED, "api_error"),
-    500: _StatusErrors(Code.INTERNAL, "api_error"),
-    501: _StatusErrors(Code.UNIMPLEMENTED, "api_error"),
-    502: _StatusErrors(Code.UNAVAILABLE, "api_error"),
-    503: _StatusErrors(Code.UNAVAILABLE, "overloaded_error"),
-    504: _StatusErrors(Code.DEADLINE_EXCEEDED, "api_error"),
-    505: _StatusErrors(Code.UNIMPLEMENTED, "api_error"),
-}
-_OTHER = _StatusErrors(Code.UNKNOWN, "api_error")
 _RPC_CODE_BASE = -31_000
 
 
@@ -108,7 +85,8 @@ _CALLS = RefusingComponent.GATEWAY | RefusingComponent.MIDDLEWARE
 class ProblemType(msgspec.Struct, frozen=True):
     """One type of problem; `detail` is the text if its sender has none that is more exact.
 
-    `token_error`: the error code of the challenge, if any (RFC 6750, section 3.1). `retry_seconds`:
+    `token_error`: the error code of the challenge, if any (RFC 6750, section 3.1). `scheme`: the
+    scheme of the challenge (RFC 9449, section 7.1, for DPoP). `retry_seconds`:
     after how long the same request may succeed; 0 if it will not, or nobody knows. `oauth_error`:
     its code at the OAuth endpoints of the control API (RFC 6749, section 5.2). `grpc`: the gRPC
     status, where that is not the one of the HTTP status.
@@ -120,6 +98,7 @@ class ProblemType(msgspec.Struct, frozen=True):
     detail: str
     senders: RefusingComponent = _CALLS
     token_error: str = ""
+    scheme: Literal["Bearer", "DPoP"] = "Bearer"
     retry_seconds: int = 0
     oauth_error: str = "invalid_request"
     grpc: Code | None = None
@@ -137,12 +116,12 @@ class ProblemType(msgspec.Struct, frozen=True):
     @property
     def grpc_code(self) -> Code:
         """The status that ends a gRPC call."""
-        return _BY_STATUS.get(self.status, _OTHER).grpc if self.grpc is None else self.grpc
+        return errors_of(self.status).grpc if self.grpc is None else self.grpc
 
     @property
     def model_error(self) -> str:
         """The type of the error in the format of a language model's API."""
-        return _BY_STATUS.get(self.status, _OTHER).model
+        return errors_of(self.status).model
 
     def error(self, detail: str = "") -> ControlError:
         """The error that has the control API answer with this problem."""
@@ -166,6 +145,10 @@ def _add(problem: ProblemType) -> ProblemType:
 
 def _bad_token(reason: Reason, title: str, detail: str) -> None:
     _add(ProblemType(reason.value, 401, title, detail, token_error="invalid_token"))
+
+
+def _no_proof(reason: Reason, title: str, detail: str, token_error: str) -> None:
+    _add(ProblemType(reason.value, 401, title, detail, token_error=token_error, scheme="DPoP"))
 
 
 def _unavailable(slug: str, title: str, detail: str) -> ProblemType:
@@ -212,6 +195,24 @@ _bad_token(Reason.BINDING_MISMATCH, "Token does not fit this call",
     "belongs to another crew, and there is no client certificate. Or an earlier token of this "
     "branch named other parents. Send a token and a certificate of one crew. If that does not "
     "help, get a new token.")
+_no_proof(Reason.TOKEN_UNBOUND, "Token without a key",
+    "The crew or the tool requires a token that names a key (cnf), and this one names none, so "
+    "everyone who reads it could use it. Get a token that is bound to a key.", "invalid_token")
+_no_proof(Reason.INVALID_PROOF, "Key not proven",
+    "The request does not prove that its sender has the key of the token. Send the token as "
+    "Authorization: DPoP TOKEN, with a new proof for this request in the header DPoP. But if the "
+    "token names a certificate, connect with that and send Authorization: Bearer TOKEN.",
+    "invalid_dpop_proof")
+_no_proof(Reason.PROOF_REPLAYED, "Proof already used",
+    "A request with this DPoP proof came before. Make a new proof for each request.",
+    "invalid_dpop_proof")
+_no_proof(Reason.USE_NONCE, "Nonce required",
+    "The DPoP proof has no nonce of this gateway, or an old one. Send the request again with a new "
+    "proof, which has the value of the header DPoP-Nonce of this answer.", "use_dpop_nonce")
+_add(ProblemType(Reason.PROOFS_FULL.value, 503, "No room for another proof",
+    "The gateway cannot remember further DPoP proofs of this crew now, so it takes none. Retry "
+    "shortly. If this lasts, ask the operator of the gateway to raise proofs in its table.",
+    retry_seconds=_SOON_SECONDS))
 _add(ProblemType(Reason.UNKNOWN_TOOL.value, 404, "Unknown tool",
     "No tool or endpoint has this method and path at this host. Compare them with the gateway's "
     "configuration or, in a server of your own, with the argument `tool` of CrewgateMiddleware."))

@@ -22,6 +22,7 @@ from crewgate.core.problem_types import (
     Reason,
 )
 from crewgate.core.tokens.grant import Grant
+from crewgate.core.tokens.proof import PROOF_ALGORITHMS
 from crewgate.core.verdict import Denial
 
 _AFTER_SECONDS = 1  # an agent checks once a second whether a window has ended
@@ -37,7 +38,11 @@ _MAY_HAVE_RUN = "The call was already running, so the tool may have done its wor
 _MAY_REPEAT = _MAY_HAVE_RUN + "Repeat the call only if that does no harm."
 _IS_LAST = _MAY_HAVE_RUN + "Do not repeat the call: every further call of this branch is refused."
 
+_DPOP_ALGORITHMS = b'algs="%b"' % " ".join(PROOF_ALGORITHMS).encode()
 _encode = msgspec.json.Encoder().encode
+
+
+DPOP_NONCE = b"dpop-nonce"
 
 
 class RefusalResponse(NamedTuple):
@@ -209,6 +214,8 @@ def fields(
     headers = [(b"content-type", b"application/problem+json"), (b"cache-control", b"no-store")]
     if kind.is_challenge:
         headers.append((b"www-authenticate", _challenge(kind, metadata, scope)))
+    if denial is not None and denial.nonce:
+        headers.append((DPOP_NONCE, denial.nonce))
     if seconds := _retry_seconds(kind, denial):
         headers.append((b"retry-after", b"%d" % seconds))
     return headers
@@ -222,11 +229,17 @@ def event(
 
 
 def _challenge(kind: ProblemType, metadata: bytes, scope: str) -> bytes:
-    """Return the challenge (RFC 6750, section 3), with the URL of RFC 9728, section 5.1."""
+    """Return the challenge, with the URL of RFC 9728, section 5.1.
+
+    RFC 6750, section 3, and RFC 9449, section 7.1.
+    """
     parts = [b'resource_metadata="%b"' % metadata] if metadata else []
     if kind.token_error:
         parts.append(b'error="%b"' % kind.token_error.encode())
         parts.append(b'error_description="%b"' % kind.detail.encode())
     if scope and kind.token_error == INSUFFICIENT_SCOPE:
         parts.append(b'scope="%b"' % scope.encode())
-    return b"Bearer " + b", ".join(parts) if parts else b"Bearer"
+    if kind.scheme == "DPoP":
+        parts.append(_DPOP_ALGORITHMS)
+    scheme = kind.scheme.encode()
+    return scheme + b" " + b", ".join(parts) if parts else scheme

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from crewgate.core.tokens.proof import PROOF_ALGORITHMS
+
 PATH = "/.well-known/oauth-protected-resource"
 
 
@@ -22,6 +24,7 @@ def document(audience: str, issuers: Iterable[str]) -> bytes:
             "resource": audience,
             "authorization_servers": sorted(set(issuers)),
             "bearer_methods_supported": ["header"],
+            "dpop_signing_alg_values_supported": PROOF_ALGORITHMS,
             "resource_name": "Crewgate",
         }
     )

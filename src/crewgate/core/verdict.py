@@ -80,6 +80,8 @@ class Denial(msgspec.Struct, frozen=True):
             other denial. Use `window` instead.
         window: The spent hour or day of the crew, after which the same call may succeed. None for
             every other denial, and for a call that costs more than a whole hour or day allows.
+        nonce: The nonce for the next DPoP proof, if the reason is USE_NONCE (RFC 9449, section 9).
+            It is good on this machine, for a minute. Empty for every other reason.
     """
 
     reason: Reason
@@ -91,6 +93,7 @@ class Denial(msgspec.Struct, frozen=True):
     need_micro: int = 0
     window_number: int = 0
     window: SpentWindow | None = None
+    nonce: bytes = b""
 
     @property
     def left_micro(self) -> int:

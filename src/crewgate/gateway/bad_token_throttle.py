@@ -1,7 +1,7 @@
 """Slows connections that send bad tokens, with a token bucket for each client address.
 
-A bad token costs 60 µs to check, and its sender cannot be told from other clients behind the same
-address. So no address is banned:
+A bad token costs 60 µs to check, and so does a bad proof of the key of a good token. Its sender
+cannot be told from other clients behind the same address. So no address is banned:
 
 1. Every bad token is answered as usual.
 2. If the bucket of the address is empty, the *connection* that sent it is not read again until the

@@ -18,6 +18,7 @@ from crewgate._native.fields import FieldFilter, ResponseFilter, written
 from crewgate.core.bearer import CARRIERS, PLAIN
 from crewgate.core.credits import CREDITS_LEFT, CREDITS_RESERVED, CREDITS_USED
 from crewgate.core.http_types import HeaderField
+from crewgate.core.problems import DPOP_NONCE
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.trace_context import TRACEPARENT, TRACESTATE
 from crewgate.gateway.forwarded_headers import via
@@ -38,17 +39,17 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
-_SECRETS = frozenset({b"authorization", b"cookie"})
+_SECRETS = frozenset({b"authorization", b"cookie", b"dpop"})
 # Some clients send a key or a token in these. A tool that needs its caller's own key in one of them
 # lists it in `allow_fields`; it never gets the token that the client sent to this gateway.
 _CARRIERS = frozenset(carrier.encode() for carrier in CARRIERS)
 _FRAMING = frozenset({b"content-length", b"host"})
 # The gateway writes them anew, because its own span is the parent of what the tool does.
 _TRACE = frozenset({TRACEPARENT, TRACESTATE})
-_CREDITS = {CREDITS_USED, CREDITS_RESERVED, CREDITS_LEFT}  # only the gateway sets them
+_OURS = {DPOP_NONCE, CREDITS_USED, CREDITS_RESERVED, CREDITS_LEFT}  # only the gateway sets them
 TRAILERS = ResponseFilter(
     HOP_BY_HOP
-    | _CREDITS
+    | _OURS
     | _FRAMING
     | {b"content-encoding", b"content-range", b"content-type", b"set-cookie", b"trailer", b"vary"}
 )
@@ -119,7 +120,7 @@ class ResponseFilters(NamedTuple):
 @lru_cache(maxsize=8)
 def response_filters(hidden: frozenset[bytes] = frozenset()) -> ResponseFilters:
     """Return the filters for the responses of a tool; `hidden` fields never pass."""
-    dropped = HOP_BY_HOP | _CREDITS | hidden
+    dropped = HOP_BY_HOP | _OURS | hidden
     return ResponseFilters(ResponseFilter(dropped), ResponseFilter(dropped | {b"content-length"}))
 
 

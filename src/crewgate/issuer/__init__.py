@@ -14,7 +14,7 @@ also an error of the client; a call over gRPC fails with UNAVAILABLE. All other 
 """
 
 from crewgate.core.policy.policy import CrewPolicy, VerificationKey
-from crewgate.core.tokens.claims import Claims, PathElement
+from crewgate.core.tokens.claims import Claims, Confirmation, PathElement
 from crewgate.runtime.install_hint import install_hint
 
 try:
@@ -23,6 +23,7 @@ try:
     from crewgate.issuer.local_gateway import BranchUsage, GatewayClient, RevocationReceipt
     from crewgate.issuer.mint import MintedToken, Minter
     from crewgate.issuer.orchestrator import Orchestrator
+    from crewgate.issuer.proof_key import ProofKey
     from crewgate.issuer.signing import SigningKey
     from crewgate.issuer.subagent import SubAgent
 except ModuleNotFoundError as error:
@@ -31,12 +32,14 @@ except ModuleNotFoundError as error:
 __all__ = [
     "BranchUsage",
     "Claims",
+    "Confirmation",
     "CrewPolicy",
     "GatewayClient",
     "MintedToken",
     "Minter",
     "Orchestrator",
     "PathElement",
+    "ProofKey",
     "RevocationReceipt",
     "SigningKey",
     "SubAgent",

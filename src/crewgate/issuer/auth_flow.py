@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 from crewgate.errors import IssuerError
+from crewgate.issuer.proof_key import ProofKey
 from crewgate.issuer.token_file import is_token, looks_like_token, read_token
+from crewgate.issuer.token_schemes import scheme_of
 
 
 @runtime_checkable
@@ -31,7 +33,6 @@ class TokenHolder(Protocol):
 TokenSource = TokenHolder | Path | str | Callable[[], str | None]
 Read = Callable[[], str]
 
-FIELD = "Authorization"  # RFC 6750, section 2.1
 _UNAUTHORIZED = 401
 _CHALLENGE = "WWW-Authenticate"
 _REFUSED = 'error="invalid_token"'  # RFC 6750, section 3.1
@@ -44,6 +45,8 @@ class ClientRequest(Protocol):
     """The part of a request of httpx or httpx2 that the hooks use."""
 
     stream: Any
+    method: str
+    url: Any
 
     @property
     def headers(self) -> MutableMapping[str, str]:
@@ -114,11 +117,6 @@ def _checked(token: object) -> str:
     return text
 
 
-def bearer(token: str) -> str:
-    """Return the value of the Authorization field for a token."""
-    return f"Bearer {token}"
-
-
 def refuses_token(status: int, headers: Mapping[str, str]) -> bool:
     """Return whether the server refused the token, so that no tool has seen the request.
 
@@ -149,23 +147,29 @@ class FlowAuth(Generic[Q, S]):
     _no_token: ClassVar[Callable[..., Exception]]
     _in_memory: ClassVar[type]
 
-    def __init__(self, source: TokenSource) -> None:
+    def __init__(self, source: TokenSource, *, key: ProofKey | None = None) -> None:
         self._source, self._read = source, reader(source)
+        self._scheme = scheme_of(key)
 
     def auth_flow(self, request: Q) -> Generator[Q, S, None]:
-        """Set the header field Authorization (RFC 6750, section 2.1); the client calls this."""
+        """Set the header fields that show the token; the client calls this."""
         try:
             token = self._read()
         except IssuerError as error:
             raise self._no_token(str(error), request=request) from error
         # The client may replace the stream when it sends the request.
         is_repeatable = isinstance(request.stream, self._in_memory)
-        request.headers[FIELD] = bearer(token)
+        method, url, scheme = request.method, str(request.url), self._scheme
+        request.headers.update(scheme.fields(token, method, url))
         response = yield request
+        if scheme.wants_nonce(url, response.status_code, response.headers) and is_repeatable:
+            request.headers.update(scheme.fields(token, method, url))
+            response = yield request
+            scheme.wants_nonce(url, response.status_code, response.headers)
         if is_repeatable and refuses_token(response.status_code, response.headers):
             newer = newer_than(token, self._read)
             if newer:
-                request.headers[FIELD] = bearer(newer)
+                request.headers.update(scheme.fields(newer, method, url))
                 yield request
 
     async def async_auth_flow(self, request: Q) -> AsyncGenerator[Q, S]:

@@ -6,7 +6,8 @@ The module does not import gRPC: a plugin is any callable.
 from collections.abc import Callable, Sequence
 
 from crewgate.errors import IssuerError
-from crewgate.issuer.auth_flow import FIELD, TokenSource, bearer, reader
+from crewgate.issuer.auth_flow import TokenSource, reader
+from crewgate.issuer.token_schemes import FIELD
 
 __all__ = ["TokenAuth"]
 
@@ -39,4 +40,4 @@ class TokenAuth:
         except IssuerError as error:
             callback((), error)
         else:
-            callback(((FIELD.lower(), bearer(token)),), None)
+            callback(((FIELD.lower(), f"Bearer {token}"),), None)

@@ -17,13 +17,13 @@ from crewgate._native import token as native
 from crewgate.core.credits import format_credits
 from crewgate.core.policy import scope
 from crewgate.core.policy.policy import CrewPolicy
-from crewgate.core.tokens.claims import Claims, PathElement, is_text
+from crewgate.core.tokens.claims import Claims, Confirmation, PathElement, is_text
 from crewgate.errors import IssuerError, ScopeError
 from crewgate.issuer.parameters import tool_list
 from crewgate.issuer.signing import SigningKey
 
 # The claims that all tokens of a branch share, beside those of the crew.
-_KEPT = ("client_id", "sub", "process_id", "agent_role", "execution_branch_id")
+_KEPT = ("client_id", "sub", "process_id", "agent_role", "execution_branch_id", "cnf")
 
 
 class MintedToken(msgspec.Struct, frozen=True):
@@ -76,12 +76,16 @@ class Minter:
         now: float,
         subject: str | None = None,
         lifetime: int | None = None,
+        binding: Confirmation | None = None,
     ) -> MintedToken:
         """Sign the first grant of a new run, a branch without a parent, on behalf of `subject`.
 
+        With a `binding`, all tokens of the branch are good only for a client that has this key.
+
         Raises:
             ScopeError: The crew's limits do not allow these tools or this quota.
-            IssuerError: A parameter is malformed, or makes the token too long.
+            IssuerError: A parameter is malformed, or makes the token too long. Or the crew
+                requires a `binding`.
         """
         return self._grant(
             sub=subject or self.client_id,
@@ -93,6 +97,7 @@ class Minter:
             branch_path=[],
             iat=_seconds(now),
             exp=_seconds(now) + self.lifetime(lifetime),
+            cnf=binding,
         )
 
     def child(
@@ -105,6 +110,7 @@ class Minter:
         process: str,
         now: float,
         lifetime: int | None = None,
+        binding: Confirmation | None = None,
     ) -> MintedToken:
         """Sign the first grant of a new branch below the branch whose newest claims are `parent`.
 
@@ -130,6 +136,7 @@ class Minter:
             branch_path=path,
             iat=_after(path, _seconds(now), _seconds(now)),
             exp=_seconds(now) + self.lifetime(lifetime),
+            cnf=binding,
         )
 
     def extend(
@@ -232,6 +239,11 @@ class Minter:
                 )
         _check_quota(claims.credit_quota)
         crew = self.crew
+        if crew.requires_binding and claims.cnf is None:
+            raise IssuerError(
+                f"crew {crew.name} requires tokens that are bound to a key: pass one, such as "
+                'ProofKey.generate().binding, or set binding = "optional" in the configuration'
+            )
         outside = [tool for tool in claims.allowed_tools if not scope.within([tool], crew.tools)]
         if outside:
             raise ScopeError(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from crewgate.core.tokens.claims import Claims
+from crewgate.core.tokens.claims import Claims, Confirmation
 from crewgate.errors import IssuerError
 from crewgate.issuer.branch_token_store import renewal
 from crewgate.issuer.issued_branch_store import IssuedBranchStore
@@ -124,6 +124,7 @@ class Orchestrator:
         role: str = "orchestrator",
         subject: str | None = None,
         process_id: str | None = None,
+        binding: Confirmation | None = None,
         token_file: Path | str | None = None,
         reason: str = "",
     ) -> SubAgent:
@@ -135,6 +136,8 @@ class Orchestrator:
             role: A word for what the agent does, such as `"researcher"`.
             subject: On whose behalf the run acts; by default the orchestrator itself.
             process_id: The process that will hold the token; by default this process.
+            binding: The key that the presenter of a token must have, such as `ProofKey.binding`.
+                All tokens of the branch are bound to it.
             token_file: A file (0600) in which to keep a fresh token, as `write_token_file` does.
             reason: A text for the journal.
 
@@ -156,10 +159,11 @@ class Orchestrator:
                 now=now,
                 subject=subject,
                 lifetime=self._lifetime,
+                binding=binding,
             )
             return self._begin(MintRecord(now, minted.claims, reason), minted, token_file)
 
-    def spawn(
+    def spawn(  # noqa: PLR0913 - keywords
         self,
         *,
         role: str,
@@ -167,6 +171,7 @@ class Orchestrator:
         tools: Sequence[str],
         credits: str,  # noqa: A002 - the field's word
         process_id: str | None = None,
+        binding: Confirmation | None = None,
         overcommit: bool = False,
         token_file: Path | str | None = None,
         reason: str = "",
@@ -178,7 +183,7 @@ class Orchestrator:
             overcommit: Allow children that together hold more credits than the parent has left,
                 which raises ScopeError otherwise. The gateways still stop all of them at the
                 parent's credits.
-            role, tools, credits, process_id, token_file, reason: As for `start_run`.
+            role, tools, credits, process_id, binding, token_file, reason: As for `start_run`.
 
         Raises:
             BranchRevokedError: The parent, or a branch above it, was revoked.
@@ -200,6 +205,7 @@ class Orchestrator:
                 process=process_id or process_name(),
                 now=now,
                 lifetime=self._lifetime,
+                binding=binding,
             )
             if not overcommit:
                 self._branches.check_credits_fit(claims, {"": quota}, spent, now)

@@ -19,6 +19,7 @@ import msgspec
 
 from crewgate.core.credits import format_credits
 from crewgate.core.problem_types import INVALID_SCOPE, NO_FURTHER_TOKEN
+from crewgate.core.tokens.claims import Confirmation
 from crewgate.errors import (
     BranchRevokedError,
     ConfigurationError,
@@ -31,6 +32,7 @@ from crewgate.errors import (
     ServiceRefusedError,
 )
 from crewgate.ipc.admin_messages import QuorumResult
+from crewgate.issuer.bindings import binding_fields
 from crewgate.issuer.control_client import ControlClient, client_context
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.issued_branch_store import IssuedBranchStore
@@ -186,6 +188,7 @@ class RemoteOrchestrator(Orchestrator):
         role: str = "orchestrator",
         subject: str | None = None,
         process_id: str | None = None,
+        binding: Confirmation | None = None,
         token_file: Path | str | None = None,
         reason: str = "",
     ) -> SubAgent:
@@ -194,11 +197,11 @@ class RemoteOrchestrator(Orchestrator):
             raise IssuerError(
                 "subject: the control API makes runs for the orchestrator itself; leave it out"
             )
-        form = _form(_RUN, tools, credits, role, process_id)
+        form = _form(_RUN, tools, credits, role, process_id, binding)
         self._make_room()
         return self._take(self._api.token(form), token_file, reason)
 
-    def spawn(
+    def spawn(  # noqa: PLR0913 - keywords
         self,
         *,
         role: str,
@@ -206,13 +209,14 @@ class RemoteOrchestrator(Orchestrator):
         tools: Sequence[str],
         credits: str,  # noqa: A002 - the field's word
         process_id: str | None = None,
+        binding: Confirmation | None = None,
         overcommit: bool = False,
         token_file: Path | str | None = None,
         reason: str = "",
     ) -> SubAgent:
         """See `Orchestrator.spawn`; the gateway checks what credits the parent has left."""
         _no_overcommit(overcommit=overcommit)
-        form = _form(_CHILD, tools, credits, role, process_id)
+        form = _form(_CHILD, tools, credits, role, process_id, binding)
         self._make_room()
         form |= {"subject_token_type": _TOKEN, "subject_token": self.token(branch_of(parent))}
         return self._take(self._sign(form, branch_of(parent)), token_file, reason)
@@ -334,7 +338,12 @@ def sidecar_orchestrator() -> Orchestrator:
 
 
 def _form(
-    kind: str, tools: Sequence[str], credits_: str, role: str, process: str | None
+    kind: str,
+    tools: Sequence[str],
+    credits_: str,
+    role: str,
+    process: str | None,
+    binding: Confirmation | None,
 ) -> dict[str, str]:
     form = {
         "grant_type": kind,
@@ -342,6 +351,7 @@ def _form(
         "credits": format_credits(amount(credits_)),
         "role": role,
     }
+    form |= binding_fields(binding)
     return form if process is None else {**form, "process": process}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crewgate.core.tokens.claims import Claims
+from crewgate.core.tokens.claims import Claims, Confirmation
 from crewgate.issuer.parameters import branch_id
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ class SubAgent:
         role: str,
         tools: Sequence[str],
         credits: str,  # noqa: A002 - the field's word
+        binding: Confirmation | None = None,
         overcommit: bool = False,
         reason: str = "",
     ) -> "SubAgent":
@@ -92,6 +93,7 @@ class SubAgent:
             parent=self,
             tools=tools,
             credits=credits,
+            binding=binding,
             overcommit=overcommit,
             reason=reason,
         )

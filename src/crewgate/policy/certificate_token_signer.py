@@ -22,7 +22,7 @@ from crewgate.core import cross_crew_accounts as naming
 from crewgate.core.ids import uuid_text
 from crewgate.core.policy.policy import Policy, VerificationKey
 from crewgate.core.problem_types import Reason
-from crewgate.core.tokens.claims import Claims, is_text
+from crewgate.core.tokens.claims import Claims, Confirmation, is_text
 from crewgate.core.x509.identity_extension import Identity
 
 
@@ -36,6 +36,10 @@ class VerifiedClientCertificate(Protocol):
     @property
     def certificate(self) -> bytes | None:
         """Its DER, the key of the cache: nothing shorter tells all certificates apart."""
+
+    @property
+    def certificate_digest(self) -> bytes | None:
+        """Its SHA-256 digest, to which the token is bound."""
 
     @property
     def serial_text(self) -> str:
@@ -121,8 +125,8 @@ class CertificateTokenSigner:
         known = self._signed.get((holder.certificate, owner))
         if known is not None and known.since <= now < known.until:
             return known
-        identity = holder.identity
-        if identity is None:
+        identity, digest = holder.identity, holder.certificate_digest
+        if identity is None or digest is None:
             return None
         crossing = self._by_pair.get((identity.crew, owner))
         # A label that is too long for a claim could not be told from others, so it gets no token.
@@ -130,13 +134,14 @@ class CertificateTokenSigner:
             return None
         if now >= holder.not_after:
             return Reason.TOKEN_EXPIRED
-        return self._sign(crossing, identity, holder, int(now))
+        return self._sign(crossing, identity, holder, digest, int(now))
 
     def _sign(
         self,
         crossing: CrossingConfig,
         identity: Identity,
         holder: VerifiedClientCertificate,
+        digest: bytes,
         now: int,
     ) -> SignedToken:
         issued = min(max(now, self._first), now + limits.leeway_seconds - 1)
@@ -155,6 +160,7 @@ class CertificateTokenSigner:
             execution_branch_id=naming.run_branch(crossing.account, identity),
             allowed_tools=list(crossing.tools),
             credit_quota=crossing.credits_per_run,
+            cnf=Confirmation(x5t=_base64url(digest).decode()),
             branch_path=[],
         )
         token = self._signer.sign(claims)

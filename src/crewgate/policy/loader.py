@@ -43,6 +43,7 @@ def load_policy(config: Config, generation: int) -> Policy:
                 observe=tool.observe,
                 stale_open=tool.stale_open,
                 is_endpoint=tool.is_endpoint,
+                requires_binding=tool.requires_binding,
             )
             for tool in judged_tools(config)
         ),
@@ -106,6 +107,7 @@ def ceilings(crew: CrewConfig) -> CrewPolicy:
         lifetime_seconds_max=crew.lifetime_seconds,
         depth_max=crew.depth,
         observe=crew.observe,
+        requires_binding=crew.binding == "required",
     )
 
 

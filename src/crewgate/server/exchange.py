@@ -19,6 +19,7 @@ import trio
 
 from crewgate import limits
 from crewgate._datapath.body_relay import BodyRelay
+from crewgate._native.presenter import Presenter
 from crewgate.core.http_types import HeaderField
 from crewgate.core.problems import ProblemFormat
 from crewgate.errors import PeerError
@@ -75,6 +76,7 @@ class Exchange(ABC):
         "done",
         "gone",
         "peer",
+        "presenter",
         "problem_format",
         "request",
         "started",
@@ -96,6 +98,8 @@ class Exchange(ABC):
         # Until the application sets the tool's limit.
         self.body_bytes_max = limits.request_body_bytes_max
         self.watcher: ExchangeCallbacks | None = None
+        # Set by the application once it has asked its gate about a DPoP proof of the request.
+        self.presenter: Presenter | None = None
         # Set by the application if the client expects another form than problem documents.
         self.problem_format: ProblemFormat | None = None
         self._chunks: deque[bytes] | None = None

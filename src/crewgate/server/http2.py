@@ -16,6 +16,7 @@ from ngh2 import ErrorCode
 
 from crewgate import limits
 from crewgate._datapath.http2_protocol import HTTP2Protocol
+from crewgate._native.presenter import Presenter
 from crewgate.core import problems
 from crewgate.core.http_types import HeaderField
 from crewgate.errors import InvalidRequestError
@@ -75,10 +76,17 @@ class HTTP2(HTTP2Protocol):
             self.drain(urgent=False)
         return idle <= limits.idle_seconds_max + limits.drain_notice_seconds
 
-    def request_received(self, stream: int, fields: Sequence[HeaderField], ends: bool) -> None:  # noqa: FBT001
-        """Serve a request, or refuse a malformed one."""
+    def request_received(
+        self,
+        stream: int,
+        fields: Sequence[HeaderField],
+        ends: bool,  # noqa: FBT001
+        presenter: Presenter | None = None,
+    ) -> None:
+        """Serve a request, or refuse a malformed one; `presenter` is that of the exchange."""
         exchange = self.new_exchange(stream, fields, ends)
         if exchange is not None:
+            exchange.presenter = presenter
             self.host.dispatch(exchange)
 
     def new_exchange(

@@ -10,6 +10,7 @@ The handshake has verified the chain, the validity and the CRL. Then the certifi
 This module does no I/O: the caller provides table, sink and OCSP check.
 """
 
+import hashlib
 import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import Literal, Protocol
@@ -148,6 +149,7 @@ class PeerAuthorizer:
     ) -> ClientInfo:
         known = msgspec.structs.replace(
             peer,
+            certificate_digest=hashlib.sha256(peer.certificate or b"").digest(),
             identity=identity,
             serial=leaf.serial,
             listener=self.rules.listener,

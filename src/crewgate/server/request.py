@@ -21,14 +21,16 @@ class ClientInfo(msgspec.Struct, frozen=True):
     """The client at the other end of a connection.
 
     `address` is its IP address, `certificate` the DER bytes that the handshake proved, if any. The
-    other fields are set once an authorizer has admitted the certificate: its `identity`, its
-    `serial` (`serial_text`: in upper-case hexadecimal, as the audit writes it), the name of the
-    `listener`, and when it was `issued` and expires (`not_after`), in seconds since the epoch.
+    other fields are set once an authorizer has admitted the certificate: its SHA-256 digest
+    (`certificate_digest`, as RFC 8705 names certificates), its `identity`, its `serial`
+    (`serial_text`: in upper-case hexadecimal, as the audit writes it), the name of the `listener`,
+    and when it was `issued` and expires (`not_after`), in seconds since the epoch.
     """
 
     address: str
     port: int = 0
     certificate: bytes | None = None
+    certificate_digest: bytes | None = None
     identity: Identity | None = None
     serial: int = 0
     listener: str = ""

@@ -16,6 +16,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate._native.permit import GateContext, Permit
+from crewgate._native.presenter import Presenter
 from crewgate._native.table import Table
 from crewgate.config import load
 from crewgate.core.policy.policy import Policy
@@ -83,6 +84,9 @@ class AttachedSource:
             denial.grant, request.price, waiter
         )
 
+    def open_proofs(self) -> None:
+        """Do nothing: the agent makes room for proofs."""
+
     def ensure(self) -> None:
         """Start the thread if it does not run."""
         if self._closed or (self._thread is not None and self._thread.is_alive()):
@@ -122,13 +126,13 @@ class AttachedSource:
         """Return a `decide` that starts the thread at its first call, then is replaced."""
 
         def decide(
-            token: bytes, tool: int, *, peer_crew: str | None = None, price: int = -1
+            token: bytes, tool: int, *, presenter: Presenter | None = None, price: int = -1
         ) -> Permit | Denial:
             self.judge = policy
             if self._closed:  # while this call was on its way here
                 self.judge = policy.closed()
             self.ensure()
-            return policy.decide(token, tool, peer_crew=peer_crew, price=price)
+            return policy.decide(token, tool, presenter=presenter, price=price)
 
         return decide
 

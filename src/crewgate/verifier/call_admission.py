@@ -32,6 +32,9 @@ class VerdictSource(Protocol):
         False if there is nothing to wait for.
         """
 
+    def open_proofs(self) -> None:
+        """Make room for the DPoP proofs of now, unless another process does that."""
+
     def close(self) -> None:
         """Release everything, and refuse all calls from now on."""
 

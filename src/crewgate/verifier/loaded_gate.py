@@ -10,6 +10,7 @@ import msgspec
 
 from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
+from crewgate._native.presenter import Presenter
 from crewgate._native.table import Table
 from crewgate._native.tool_gate import ToolGate
 from crewgate.core.policy.policy import Policy
@@ -27,7 +28,7 @@ class DecideFunction(Protocol):
     """The gate's `decide`, or a substitute for it."""
 
     def __call__(
-        self, token: bytes, tool: int, *, peer_crew: str | None = None, price: int = -1
+        self, token: bytes, tool: int, *, presenter: Presenter | None = None, price: int = -1
     ) -> Permit | Denial:
         """Return the verdict on a token for a tool, at the tool's price or at `price`."""
 
@@ -64,14 +65,14 @@ class LoadedGate(ToolGate):
 class GateRequest(msgspec.Struct, frozen=True):
     """One call to decide.
 
-    `crew` is the crew of the client certificate of its connection, if any. `cost` is what it may
+    `presenter` has what the caller shows beside the token, if anything. `cost` is what it may
     cost, in micro-credits; -1 for the tool's price.
     """
 
     judge: LoadedGate
     token: bytes
     tool: int
-    crew: str | None = None
+    presenter: Presenter | None = None
     cost: int = -1
 
     def __repr__(self) -> str:
@@ -80,7 +81,7 @@ class GateRequest(msgspec.Struct, frozen=True):
 
     def ask(self) -> Permit | Denial:
         """Return the gate's verdict."""
-        return self.judge.decide(self.token, self.tool, peer_crew=self.crew, price=self.cost)
+        return self.judge.decide(self.token, self.tool, presenter=self.presenter, price=self.cost)
 
     def after_draw(self, denial: Denial, drawn: DrawResult | None = None) -> Permit | Denial:
         """Return the verdict on a call that was denied for lack of credit, after a draw was tried.
@@ -92,7 +93,7 @@ class GateRequest(msgspec.Struct, frozen=True):
         if why is not None:
             return Denial(why, denial.grant, retry=why not in FINAL_REASONS)
         return self.judge.gate.decide(
-            self.token, self.tool, peer_crew=self.crew, drawn=True, price=self.cost
+            self.token, self.tool, presenter=self.presenter, drawn=True, price=self.cost
         )
 
     @property

@@ -6,6 +6,8 @@ now, and neither it nor its orchestrator is revoked in the table. The contents o
 cached; its validity and the table are checked in every call.
 """
 
+import hashlib
+
 import msgspec
 
 from crewgate import limits
@@ -22,10 +24,12 @@ _SEQUENCE = b"\x30"  # how the DER of each certificate begins (X.690, section 8.
 class OrchestratorCertificate(msgspec.Struct, frozen=True):
     """An orchestrator's certificate (DER); times are in seconds since 1970.
 
-    `revocable` are the keys, each with an issue time, whose revocation revokes it.
+    `certificate_digest` is its SHA-256 digest. `revocable` are the keys, each with an issue time,
+    whose revocation revokes it.
     """
 
     certificate: bytes
+    certificate_digest: bytes
     identity: Identity
     serial_text: str
     not_before: int
@@ -90,6 +94,7 @@ def _read(data: bytes) -> OrchestratorCertificate | None:
         return None
     return OrchestratorCertificate(
         data,
+        hashlib.sha256(data).digest(),
         identity,
         found.serial_text,
         found.not_before,

@@ -10,9 +10,11 @@ import time
 from msgspec import structs
 
 from crewgate import limits
+from crewgate._native.presenter import Presenter
 from crewgate.core.problem_types import Reason
 from crewgate.core.verdict import Denial
 from crewgate.policy.certificate_token_signer import SignedToken
+from crewgate.verifier.dpop_proof import DPoPProof, native_proof
 from crewgate.verifier.loaded_gate import UNKNOWN, GateRequest, LoadedGate
 from crewgate.verifier.peer_certificate_cache import OrchestratorCertificate, PeerCertificateCache
 
@@ -29,12 +31,13 @@ def make_request(
     tool: str,
     peer_certificate: bytes | None,
     cost_micro: int | None = None,
+    proof: DPoPProof | None = None,
 ) -> GateRequest | Denial:
     """Return the request; a certificate that is not good is refused whatever the token.
 
     Raises:
         ValueError: `cost_micro` is negative, or above what any call may cost. Or
-            `peer_certificate` is PEM.
+            `peer_certificate` is PEM. Or the URL of `proof` is none.
         TypeError: `cost_micro` is not an integer, or `peer_certificate` not bytes.
     """
     try:
@@ -49,7 +52,7 @@ def make_request(
         number = policy.numbers.get(tool, UNKNOWN)
     except TypeError:  # not hashable, so not a tool's name
         number = UNKNOWN
-    crew = None
+    crew = digest = None
     if peer_certificate is not None:
         now = time.time()
         verified = peers.admit(peer_certificate, policy.table, now)
@@ -60,13 +63,19 @@ def make_request(
             return (
                 structs.replace(request, cost=cost) if isinstance(request, GateRequest) else request
             )
-        crew = verified.identity.crew
+        crew, digest = verified.identity.crew, verified.certificate_digest
     if isinstance(token, str):
         # Any other character becomes "?", which is not base64url, so the token is refused.
         token = token[:_CHARS].encode("ascii", "replace")
     elif type(token) is not bytes:
         return _MISSING if token is None else _INVALID
-    return GateRequest(policy, token, number, crew, cost)
+    return GateRequest(policy, token, number, _presenter(crew, digest, proof), cost)
+
+
+def _presenter(crew: str | None, digest: bytes | None, proof: DPoPProof | None) -> Presenter | None:
+    if proof is None:
+        return None if crew is None else Presenter(crew, digest)
+    return Presenter(crew, digest, native_proof(proof), nonce_required=proof.nonce_required)
 
 
 def _by_certificate(
@@ -77,5 +86,6 @@ def _by_certificate(
         return _MISSING
     signed = policy.crossings.find(verified, policy.policy.tools[tool].owner, now)
     if isinstance(signed, SignedToken):
-        return GateRequest(policy, signed.token, tool, signed.account)
+        presenter = Presenter(signed.account, verified.certificate_digest)
+        return GateRequest(policy, signed.token, tool, presenter)
     return _MISSING if signed is None else Denial(signed)

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from crewgate import limits
 from crewgate._native.permit import Permit
+from crewgate._native.proof_windows import open_windows
 from crewgate._native.records import TableCapacities
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
@@ -23,7 +24,11 @@ from crewgate.verifier.waiters import DrawWaiter
 
 # The smallest possible: the verifier holds no reservations, and no other process attaches.
 _GEOMETRY = TableCapacities(
-    limits.table_branches_default, limits.table_branches_default, limits.table_records_min, 2
+    limits.table_branches_default,
+    limits.table_branches_default,
+    limits.table_records_min,
+    attachments=2,
+    proofs=limits.standalone_proofs,
 )
 # macOS has it by another name (see clock.h).
 _BOOT_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -72,6 +77,14 @@ class StandaloneSource:
     def start_draw(self, request: GateRequest, denial: Denial, waiter: DrawWaiter) -> bool:  # noqa: ARG002
         """Return False: every draw ends at once, so there is nothing to wait for."""
         return False
+
+    def open_proofs(self) -> None:
+        """Make room for the DPoP proofs of now."""
+        if self._is_forked:
+            return
+        with self._lock:
+            wall, boot_ns = _clocks()
+            open_windows(self._table, int(wall), boot_ns // 1_000_000_000)
 
     def revoke(self, branch: str, crew: str) -> None:
         """See `StandaloneVerifier.revoke`."""

@@ -23,6 +23,7 @@ from crewgate.core.verdict import Denial
 from crewgate.errors import AlreadySettledError
 from crewgate.verifier.attached import AttachedSource
 from crewgate.verifier.call_admission import CallAdmission, VerdictSource
+from crewgate.verifier.dpop_proof import DPoPProof
 from crewgate.verifier.loaded_gate import GateRequest, LoadedGate
 from crewgate.verifier.peer_certificate_cache import PeerCertificateCache
 from crewgate.verifier.policy_from_arguments import Price, policy_from_arguments
@@ -126,6 +127,7 @@ class Verifier:
         *,
         peer_certificate: bytes | None = None,
         cost_micro: int | None = None,
+        proof: DPoPProof | None = None,
     ) -> Permit | Denial:
         """Return the verdict without waiting.
 
@@ -153,14 +155,17 @@ class Verifier:
             cost_micro: The most that this call can cost, in micro-credits. The verifier charges
                 this amount, and `Permit.settle` returns what the call did not cost. None charges
                 the tool's price; if the price is a table, that is its `max`.
+            proof: The DPoP proof of the request, if the token came with the scheme DPoP. A token
+                that is bound to a key (`cnf.jkt`) needs one. Otherwise the verdict is
+                Denial(INVALID_PROOF). Each proof is good for one request on this machine.
 
         Raises:
             ValueError: `cost_micro` is negative, or above what any call may cost. Or
-                `peer_certificate` is PEM.
+                `peer_certificate` is PEM. Or the `url` of `proof` is none.
             TypeError: `cost_micro` is not an integer, or `peer_certificate` not bytes.
             ForkedError: This is a child of the process that made the standalone verifier.
         """
-        return self._decide(tool, self._request(token, tool, peer_certificate, cost_micro))
+        return self._decide(tool, self._request(token, tool, peer_certificate, cost_micro, proof))
 
     async def admit(
         self,
@@ -169,6 +174,7 @@ class Verifier:
         *,
         peer_certificate: bytes | None = None,
         cost_micro: int | None = None,
+        proof: DPoPProof | None = None,
     ) -> Permit | Denial:
         """Return the verdict like `decide`, but wait while a draw gets credits for the call.
 
@@ -179,7 +185,7 @@ class Verifier:
             ValueError, TypeError, ForkedError: As for `decide`.
             RuntimeError: The call must wait, but runs neither under asyncio nor under Trio.
         """
-        request = self._request(token, tool, peer_certificate, cost_micro)
+        request = self._request(token, tool, peer_certificate, cost_micro, proof)
         admission = CallAdmission(self._source, request, task_waiter)
         for waiter, seconds in admission.waits():
             await waiter.wait(seconds)
@@ -192,13 +198,14 @@ class Verifier:
         *,
         peer_certificate: bytes | None = None,
         cost_micro: int | None = None,
+        proof: DPoPProof | None = None,
     ) -> Permit | Denial:
         """Return the verdict like `admit`, but block the thread during the wait.
 
         Raises:
             ValueError, TypeError, ForkedError: As for `decide`.
         """
-        request = self._request(token, tool, peer_certificate, cost_micro)
+        request = self._request(token, tool, peer_certificate, cost_micro, proof)
         admission = CallAdmission(self._source, request, ThreadWaiter)
         for waiter, seconds in admission.waits():
             waiter.wait(seconds)
@@ -249,9 +256,12 @@ class Verifier:
         tool: str,
         peer_certificate: bytes | None,
         cost_micro: int | None,
+        proof: DPoPProof | None,
     ) -> GateRequest | Denial:
+        if proof is not None:
+            self._source.open_proofs()
         return make_request(
-            self._source.judge, self._peers, token, tool, peer_certificate, cost_micro
+            self._source.judge, self._peers, token, tool, peer_certificate, cost_micro, proof
         )
 
     def _report(self, tool: str, verdict: Permit | Denial) -> Permit | Denial:

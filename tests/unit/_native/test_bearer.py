@@ -8,15 +8,28 @@ from hypothesis import strategies as st
 from leaks import assert_no_leak
 
 from crewgate._native.bearer import TokenFinder
-from crewgate.core.bearer import find_token
+from crewgate.core.bearer import Credentials, find_token
 from crewgate.core.problem_types import Reason
 
 Field = tuple[bytes, bytes]
 
 CARRIERS = (b"authorization", b"x-api-key")
-names = st.sampled_from([*CARRIERS, b"accept", b"authorizatioN", b"x-api-kez", b""])
+names = st.sampled_from([*CARRIERS, b"accept", b"authorizatioN", b"x-api-kez", b"dpop", b""])
 values = st.one_of(
-    st.sampled_from([b"Bearer a", b"bearer", b"BEARER  a ", b"Basic a", b"Bearera", b"t", b""]),
+    st.sampled_from(
+        [
+            b"Bearer a",
+            b"bearer",
+            b"BEARER  a ",
+            b"Basic a",
+            b"Bearera",
+            b"t",
+            b"DPoP a",
+            b"dpop",
+            b"dPoP  b ",
+            b"",
+        ]
+    ),
     st.text("bearerBEAREr ,\ta", max_size=10).map(str.encode),
     st.binary(max_size=8),
 )
@@ -64,6 +77,8 @@ queries = st.lists(st.tuples(parts, st.sampled_from([b"&", b";"])).map(b"".join)
 @example([(b"authorization", b"Bearer a")], b"access%u0", {b"authorization"})
 @example([(b"authorization", b"Bearer a")], b"access_token%u007", {b"authorization"})
 @example([(b"authorization", b"Bearer a")], b"access_token+[", {b"authorization"})
+@example([(b"authorization", b"DPoP a"), (b"dpop", b"b")], b"", {b"authorization"})
+@example([(b"authorization", b"DPoP a"), (b"dpop", b""), (b"dpop", b"")], b"", {b"authorization"})
 def test_find(fields: list[Field], query: bytes, carriers: set[bytes]) -> None:
     """The same token, or the same reason why there is none."""
     expected = find_token(fields, query, carriers)
@@ -86,7 +101,9 @@ def test_every_spelling_of_a_parameter(spelling: bytes, divider: bytes) -> None:
 )  # fmt: skip
 def test_other_parameters_are_no_token(query: bytes) -> None:
     """What no server takes for that name is the tool's."""
-    assert TokenFinder(CARRIERS).find([(b"authorization", b"Bearer a")], query) == b"a"
+    assert TokenFinder(CARRIERS).find([(b"authorization", b"Bearer a")], query) == Credentials(
+        b"a", None
+    )
 
 
 @pytest.mark.parametrize(

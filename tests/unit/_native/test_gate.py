@@ -8,6 +8,7 @@ from crew_world import AUDIENCE, BRANCH, CREW, KID, PARENT, ROOT, World
 from gate_world import Gatehouse
 
 from crewgate import limits
+from crewgate._native.presenter import Presenter
 from crewgate.core import ids
 from crewgate.core.ids import EntityKind
 from crewgate.core.problem_types import Reason
@@ -195,7 +196,7 @@ def test_a_branch_seen_under_another_path_is_refused(house: Gatehouse) -> None:
 def test_a_tool_of_one_s_own_crew_needs_no_certificate(house: Gatehouse, peer: str | None) -> None:
     """The certificate is for crossing to another crew."""
     token = house.world.mint(allowed_tools=["publish.post"])
-    assert house.reason(token, PUBLISH, peer_crew=peer) is None
+    assert house.reason(token, PUBLISH, presenter=Presenter(peer)) is None
 
 
 def test_a_tool_of_another_crew_needs_a_certificate_of_one_s_own() -> None:
@@ -203,9 +204,12 @@ def test_a_tool_of_another_crew_needs_a_certificate_of_one_s_own() -> None:
     house = Gatehouse(World.make(crews=(CREW, "finance")))
     token = house.world.mint(allowed_tools=["audit.read"])
     assert house.reason(token, FINANCE_AUDIT) is Reason.BINDING_MISMATCH
-    assert house.reason(token, FINANCE_AUDIT, peer_crew=CREW) is None
-    assert house.reason(token, FINANCE_AUDIT, peer_crew="finance") is Reason.BINDING_MISMATCH
-    assert house.reason(token, SEARCH, peer_crew="finance") is Reason.BINDING_MISMATCH
+    assert house.reason(token, FINANCE_AUDIT, presenter=Presenter(CREW)) is None
+    assert (
+        house.reason(token, FINANCE_AUDIT, presenter=Presenter("finance"))
+        is Reason.BINDING_MISMATCH
+    )
+    assert house.reason(token, SEARCH, presenter=Presenter("finance")) is Reason.BINDING_MISMATCH
 
 
 # Checks 7 and 8: tool and scope.

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate._native.permit import Permit
+from crewgate._native.presenter import Presenter
 from crewgate.core.ids import EntityKind, uuid_bytes
 from crewgate.core.policy.policy import CrewPolicy, ToolPolicy
 from crewgate.core.policy.scope import matches, reaches
@@ -138,8 +139,8 @@ def test_the_grant_of_a_free_call_is_given_where_it_would_be_permitted() -> None
         """Which calls get a grant, after a comparison of all with their verdicts."""
         grants = []
         for token, number, peer in asked:
-            grants.append(house.gate.grant_for(token, number, peer_crew=peer))
-            verdict = house.gate.decide(token, number, peer_crew=peer, price=0)
+            grants.append(house.gate.grant_for(token, number, presenter=Presenter(peer)))
+            verdict = house.gate.decide(token, number, presenter=Presenter(peer), price=0)
             is_permit = isinstance(verdict, Permit)
             assert grants[-1] is (verdict.grant if is_permit else None)
             if is_permit:

@@ -1,11 +1,11 @@
 """A table that was damaged, and numbers at their bounds: sums stay sums, whatever stands there."""
 
 import runpy
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from native_programs import compiled
 
 from crewgate._native.records import TableCapacities
 from crewgate._native.table_owner import OwnedTable
@@ -23,18 +23,6 @@ def table() -> OwnedTable:
 
 def opened(table: OwnedTable, *told: int) -> int:
     return table.open_branch(KEY, (), bytes(16), 2**53, 1, 2**40, 0, 0, told or (0, 0, 0, 0))
-
-
-def compiled(name: str, folder: Path, *more: str) -> Path:
-    """A program of `tests/native`."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler")
-    flags = ["-std=gnu11", "-O1", "-Wall", "-Wno-unused-function", *more]
-    headers = [f"-I{ROOT / 'ext/crewgate/_native'}", f"-I{ROOT / 'tests/native'}"]
-    source, program = str(ROOT / "tests/native" / f"{name}.c"), folder / name
-    subprocess.run([compiler, *flags, *headers, source, "-o", str(program)], check=True)
-    return program
 
 
 def test_no_sum_of_a_damaged_table_overflows(tmp_path: Path) -> None:

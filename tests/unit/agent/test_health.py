@@ -55,7 +55,14 @@ def test_a_machine_without_trouble_is_ready(machine: AgentState) -> None:
     found = status(machine, 1)
     assert (found.ready, found.state, found.waiting_for) == (True, HealthState.OK, [])
     named = {each.component for each in found.health}
-    assert {"clock", "table", "ledger", "configuration", "table of branches"} <= named
+    assert {
+        "clock",
+        "table",
+        "ledger",
+        "configuration",
+        "table of branches",
+        "table of proofs",
+    } <= named
 
 
 async def test_the_log_says_once_that_the_machine_is_ready(

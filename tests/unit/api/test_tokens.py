@@ -12,6 +12,7 @@ from crewgate.api.backend import TokenRequest
 from crewgate.api.problems import response
 from crewgate.api.tokens import CHILD, FORM, NEXT, RUN, TOKEN_TYPE
 from crewgate.core.problem_types import INVALID_GRANT, UNAUTHORIZED_CLIENT
+from crewgate.core.tokens.claims import Confirmation
 from crewgate.errors import (
     BranchRevokedError,
     IssuerError,
@@ -53,6 +54,15 @@ async def test_the_three_grants() -> None:
     ]
 
 
+async def test_a_branch_can_be_bound_to_a_key_and_to_a_certificate() -> None:
+    desk = Desk()
+    for form in ({**NEW, "grant_type": RUN}, CHILD_FORM):
+        bound = {**form, "dpop_jkt": "A" * 43, "x5t_s256": "B" * 42 + "A"}
+        assert (await desk.ask(BD, "POST", "/v1/tokens", form=bound)).status_code == 200
+    bindings = [asked[-1].binding for asked in desk.office.asked]
+    assert bindings == [Confirmation(jkt="A" * 43, x5t="B" * 42 + "A")] * 2
+
+
 def without(name: str, form: dict[str, str] = CHILD_FORM) -> dict[str, str]:
     return {key: value for key, value in form.items() if key != name}
 
@@ -76,6 +86,9 @@ def without(name: str, form: dict[str, str] = CHILD_FORM) -> dict[str, str]:
         ({**CHILD_FORM, "credits": "a lot"}, "invalid_request"),
         ({**CHILD_FORM, "credits": "-1"}, "invalid_request"),
         ({**CHILD_FORM, "role": "a b"}, "invalid_request"),
+        ({**CHILD_FORM, "dpop_jkt": "A" * 42}, "invalid_request"),
+        ({**CHILD_FORM, "x5t_s256": "A" * 42 + "B"}, "invalid_request"),
+        ({"grant_type": NEXT, "refresh_token": "x", "dpop_jkt": "A" * 43}, "invalid_request"),
         ({**CHILD_FORM, "process": "a\nb"}, "invalid_request"),
         ({**CHILD_FORM, "scope": "se*arch"}, "invalid_scope"),
     ],

@@ -63,9 +63,9 @@ def test_the_reference_says_what_waits_for_a_restart() -> None:
     """Keys of their own, and all keys of a table that is read once."""
     rows = [line for line in markdown().splitlines() if line.endswith(" restart |")]
     assert [re.findall("`([a-z_]+)`", row)[0] for row in rows] == [
-        "state", "name", "branches", "revocations", "reservations", "url", "password_file",
-        "durability", "per_machine", "on_unavailable", "overdraft_credits", "address", "port",
-        "certificate", "key", "signing_key", "advertise",
+        "state", "name", "branches", "revocations", "reservations", "proofs", "url",
+        "password_file", "durability", "per_machine", "on_unavailable", "overdraft_credits",
+        "address", "port", "certificate", "key", "signing_key", "advertise",
     ]  # fmt: skip
 
 

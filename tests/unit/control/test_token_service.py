@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from control_world import ALWAYS_NS, Machine, add_crew
 
@@ -14,8 +15,9 @@ from crewgate.api.backend import TokenRequest
 from crewgate.api.schemas import BranchResponse, TokenResponse
 from crewgate.config import Config
 from crewgate.control.token_revocation_check import TokenRevocationCheck
-from crewgate.control.token_service import TokenService
+from crewgate.control.token_service import TokenService, introspection
 from crewgate.core.ids import EntityKind, uuid_bytes
+from crewgate.core.tokens.claims import Confirmation
 from crewgate.errors import (
     BranchRevokedError,
     ControlError,
@@ -69,6 +71,18 @@ def test_each_grant_is_a_token_and_a_line_of_the_journal(
     assert {each["why"] for each in lines} == {"token endpoint"}
     assert lines[2]["credits"] == 500_000
     assert child.issued_token_type.endswith(":jwt")
+
+
+def test_tokens_are_bound_as_their_request_says(mint: TokenService) -> None:
+    """A client learns from the type how it must show the token (RFC 9449, section 5)."""
+    keys = Confirmation(jkt="A" * 43), Confirmation(x5t="A" * 43)
+    for key, shown in zip(keys, ("DPoP", "Bearer"), strict=True):
+        run = mint.start_run("bd", "bd-1", msgspec.structs.replace(RUN, binding=key))
+        later = mint.refresh("bd", "bd-1", run.access_token, TokenRequest())
+        for answer in (run, later):
+            assert read_claims(answer.access_token).cnf == key
+            assert answer.token_type == shown
+        assert introspection(read_claims(later.access_token)).cnf == key
 
 
 def test_nobody_mints_faster_than_anybody_needs(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from crewgate.core.bearer import find_token
+from crewgate.core.bearer import Credentials, find_token
 from crewgate.core.problem_types import Reason
 
 AUTHORIZATION = [b"authorization"]
@@ -12,7 +12,9 @@ BOTH = [b"authorization", b"x-api-key"]
 @pytest.mark.parametrize("value", [b"Bearer a.b.c", b"bearer a.b.c", b"BEARER  a.b.c "])
 def test_the_scheme_has_no_case(value: bytes) -> None:
     """RFC 9110, section 11.1."""
-    assert find_token([(b"authorization", value)], b"", AUTHORIZATION) == b"a.b.c"
+    assert find_token([(b"authorization", value)], b"", AUTHORIZATION) == Credentials(
+        b"a.b.c", None
+    )
 
 
 @pytest.mark.parametrize(
@@ -45,4 +47,4 @@ def test_a_token_in_the_query_is_refused(query: bytes) -> None:
     """RFC 6750, section 2.3: it would stand in every log."""
     headers = [(b"authorization", b"Bearer a")]
     assert find_token(headers, query, AUTHORIZATION) is Reason.INVALID_REQUEST
-    assert find_token(headers, b"q=access_token", AUTHORIZATION) == b"a"
+    assert find_token(headers, b"q=access_token", AUTHORIZATION) == Credentials(b"a", None)

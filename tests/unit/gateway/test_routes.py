@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from crewgate._datapath.socket_poller import SocketPoller
 from crewgate.config import UpstreamConfig, UpstreamOrigin
 from crewgate.config.judged_tools import judged_tools
+from crewgate.core.bearer import Credentials
 from crewgate.gateway.routes import build
 from crewgate.upstream.connector import Connector
 from crewgate.upstream.pool import UpstreamPool
@@ -37,7 +38,7 @@ def test_entries_have_the_policy_s_numbers(tmp_path: Path) -> None:
     assert (entry.name, entry.decides_on_body) == ("embeddings.create", True)
     assert site.find(b"GET", b"/nowhere", b"a") is None
     for carrier, token in ((b"authorization", b"Bearer t"), (b"x-api-key", b"t")):
-        assert site.tokens.find([(carrier, token)], b"") == b"t"
+        assert site.tokens.find([(carrier, token)], b"") == Credentials(b"t", None)
 
 
 def test_metadata_is_for_the_hosts_of_the_endpoint(tmp_path: Path) -> None:

@@ -297,12 +297,12 @@ def sent(hook: type, source: Any) -> Any:
         return next(auth.auth_flow(request)).headers["Authorization"]
 
     async def call() -> Any:
-        request = SimpleNamespace(url=yarl.URL(URL), headers={}, body=None)
+        request = SimpleNamespace(method="GET", url=yarl.URL(URL), headers={}, body=None)
         await auth(request, respond)
         return request.headers["Authorization"]
 
     async def respond(_: Any) -> Any:
-        return SimpleNamespace(status=200)
+        return SimpleNamespace(status=200, headers={})
 
     return asyncio.run(call())
 

@@ -12,11 +12,12 @@ from crewgate.errors import (
     ServiceConnectionError,
     ServiceRefusedError,
 )
-from crewgate.issuer import RevocationReceipt
+from crewgate.issuer import Confirmation, RevocationReceipt
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.mint import MintedToken
 from crewgate.issuer.remote import RemoteOrchestrator, _issuer_error, _revocation_error
 
+BINDING = Confirmation(jkt="A" * 43, x5t="B" * 42 + "A")
 NEXT = "0199c1d2-0000-7000-8000-00000000000a"
 
 
@@ -208,3 +209,13 @@ def test_a_revocation_that_may_be_done_later_is_told_apart(
 ) -> None:
     """Who revokes again on a ServiceConnectionError does it when that can help, and only then."""
     assert type(_revocation_error(ControlError(status, slug, "said"))) is kind
+
+
+def test_the_gateway_is_asked_to_bind_a_new_branch() -> None:
+    api = Away()
+    orchestrator = RemoteOrchestrator(api, clock=lambda: api.now)  # type: ignore[arg-type]
+    run = orchestrator.start_run(credits="1", tools=["search.*"], binding=BINDING)
+    run.spawn(role="r", tools=["search.*"], credits="1", binding=BINDING)
+    run.spawn(role="r", tools=["search.*"], credits="1")
+    fields = [(form.get("dpop_jkt"), form.get("x5t_s256")) for form in api.asked]
+    assert fields == [(BINDING.jkt, BINDING.x5t)] * 2 + [(None, None)]

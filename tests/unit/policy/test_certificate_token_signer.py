@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from crewgate import limits
 from crewgate._native.permit import Permit
+from crewgate._native.presenter import Presenter
 from crewgate.core import ids
 from crewgate.core.cross_crew_accounts import run_branch
 from crewgate.core.ids import EntityKind
@@ -110,7 +111,10 @@ def test_what_is_signed_ends_with_the_certificate(worker: Worker) -> None:
     assert reason(worker.judge(Holder(not_after=NOW + 60), now=NOW + 59)) is None
     token = worker.signed(Holder(not_after=NOW + 60)).token
     worker.gate.clock = (NOW + 60 + limits.leeway_seconds) * 10**9, BOOT_NS
-    assert reason(worker.gate.decide(token, 0, peer_crew="bd:finance")) is Reason.TOKEN_EXPIRED
+    assert (
+        reason(worker.gate.decide(token, 0, presenter=Presenter("bd:finance")))
+        is Reason.TOKEN_EXPIRED
+    )
     week = Holder(serial_text="0C", not_after=NOW + 10**9)
     assert reason(worker.judge(week)) is None
 
@@ -123,7 +127,10 @@ def test_it_is_worth_nothing_elsewhere() -> None:
     assert reason(one.judge(holder, crew=None)) is Reason.BINDING_MISMATCH
     assert reason(one.judge(holder, crew="bd")) is Reason.BINDING_MISMATCH
     token = one.signed(holder).token
-    assert reason(other.gate.decide(token, 0, peer_crew="bd:finance")) is Reason.INVALID_TOKEN
+    assert (
+        reason(other.gate.decide(token, 0, presenter=Presenter("bd:finance")))
+        is Reason.INVALID_TOKEN
+    )
 
 
 def test_the_gate_knows_no_account_without_its_signer(worker: Worker) -> None:
@@ -131,7 +138,10 @@ def test_the_gate_knows_no_account_without_its_signer(worker: Worker) -> None:
     assert not policy_of().keys
     worker.gate.load(policy_of())
     token = worker.signed(Holder()).token
-    assert reason(worker.gate.decide(token, 0, peer_crew="bd:finance")) is Reason.INVALID_TOKEN
+    assert (
+        reason(worker.gate.decide(token, 0, presenter=Presenter("bd:finance")))
+        is Reason.INVALID_TOKEN
+    )
     assert NONE.find(Holder(), "finance", NOW) is None
 
 

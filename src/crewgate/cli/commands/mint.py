@@ -41,6 +41,16 @@ from crewgate.issuer.parent_tokens import VerifiedToken, verify_token
 @ttl_option
 @click.option("--name", help="Name of the orchestrator within the crew (default: CREW-1).")
 @click.option("--process", help="Name of the process that will hold the token.")
+@click.option(
+    "--key",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Bind the token to the Ed25519 or P-256 key in this PEM file, which may be public.",
+)
+@click.option(
+    "--certificate",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Bind the token to the client certificate in this PEM file.",
+)
 @json_option
 def command(*, config_path: Path, as_json: bool, **given: Any) -> None:  # noqa: ANN401
     """Sign a token for a new branch and print it.
@@ -57,6 +67,7 @@ def command(*, config_path: Path, as_json: bool, **given: Any) -> None:  # noqa:
         "process": options.process or f"pid_{os.getppid()}",
         "now": time.time(),
         "lifetime": options.ttl,
+        "binding": options.binding(),
     }
     if options.parent is None:
         minted = minter.root(**grant)

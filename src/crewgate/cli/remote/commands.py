@@ -25,6 +25,7 @@ from crewgate.core.credits import format_credits
 from crewgate.core.x509.identity_extension import Role
 from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.admin_messages import TreeRow, Until
+from crewgate.issuer.bindings import binding_fields
 from crewgate.issuer.inspection import read_claims
 
 __all__ = ["ca_issue", "ca_revoke", "mint", "refresh", "revoke", "status", "tree"]
@@ -103,6 +104,7 @@ def mint(client: ControlClient, *, as_json: bool, **given: Any) -> None:  # noqa
         "credits": format_credits(options.quota),
         "role": options.role,
         **({"process": options.process} if options.process else {}),
+        **binding_fields(options.binding()),
         **_orchestrator_field(client, options.crew, options.name),
     }
     if options.parent is None:

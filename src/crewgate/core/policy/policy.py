@@ -48,6 +48,7 @@ class CrewPolicy(msgspec.Struct, frozen=True):
         observe: Whether the crew is in observe mode: the gate refuses no call because the tool is
             not allowed, or because of credits; all other refusals stay. `Permit.observed_reason`
             says why the gate would have refused a call.
+        requires_binding: Whether the gate refuses tokens that name no key (`cnf`).
     """
 
     name: str
@@ -62,6 +63,7 @@ class CrewPolicy(msgspec.Struct, frozen=True):
     lifetime_seconds_max: int = limits.token_lifetime_seconds_max
     depth_max: int = limits.depth_max
     observe: bool = False
+    requires_binding: bool = False
 
 
 class ToolPolicy(msgspec.Struct, frozen=True):
@@ -69,6 +71,7 @@ class ToolPolicy(msgspec.Struct, frozen=True):
 
     `stale_open`: the gate admits its calls even while this machine may lack recent revocations.
     `is_endpoint`: its name is that of an endpoint, and calls name what they use there.
+    `requires_binding`: the gate refuses tokens that name no key.
     """
 
     name: str
@@ -77,6 +80,7 @@ class ToolPolicy(msgspec.Struct, frozen=True):
     observe: bool = False
     stale_open: bool = False
     is_endpoint: bool = False
+    requires_binding: bool = False
 
 
 class Policy(msgspec.Struct, frozen=True):

@@ -14,14 +14,22 @@ from crewgate import limits
 
 Seconds = Annotated[int, Meta(ge=0, le=limits.time_seconds_max)]
 MicroCredits = Annotated[int, Meta(ge=0, le=limits.quota_micro_max)]
+Digest = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{43}\Z")]
 ClaimText = Annotated[str, Meta(min_length=1, max_length=limits.claim_chars_max)]
 
+# The last of 43 characters has two bits of no meaning, which are 0 (RFC 4648, section 3.5).
+_DIGEST = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]", re.ASCII)
 _TEXT = re.compile(rf"[A-Za-z0-9._:/@-]{{1,{limits.claim_chars_max}}}", re.ASCII)
 
 
 def is_text(value: str) -> bool:
     """Return whether `value` may be a text in a token; such a text needs no escaping anywhere."""
     return _TEXT.fullmatch(value) is not None
+
+
+def is_digest(text: str) -> bool:
+    """Return whether a text is the base64url of 32 bytes, without padding and canonical."""
+    return _DIGEST.fullmatch(text) is not None
 
 
 class PathElement(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -37,6 +45,20 @@ class PathElement(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     id: str
     credit_quota: MicroCredits
     iat: Seconds | None = None
+
+
+class Confirmation(
+    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True
+):
+    """The keys that the presenter of a token must have (RFC 7800); a token with others is refused.
+
+    `jkt` is the thumbprint of a key that DPoP proofs show (RFC 9449, section 6.1). `x5t` is the
+    digest of a client certificate (RFC 8705, section 3.1). Each is SHA-256 in base64url, 43
+    characters.
+    """
+
+    jkt: Digest | None = None
+    x5t: Digest | None = msgspec.field(default=None, name="x5t#S256")
 
 
 class Claims(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -62,19 +84,26 @@ class Claims(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     credit_quota: MicroCredits
     branch_path: Annotated[list[PathElement], Meta(max_length=limits.depth_max)]
     nbf: Seconds | None = None
+    cnf: Confirmation | None = None
 
 
 class _PathTimes(msgspec.Struct, frozen=True, gc=False):
     iat: Seconds | msgspec.UnsetType = msgspec.UNSET
 
 
-class _Times(msgspec.Struct, frozen=True, gc=False):
+class _Keys(msgspec.Struct, frozen=True, gc=False):
+    jkt: str | msgspec.UnsetType = msgspec.UNSET
+    x5t: str | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="x5t#S256")
+
+
+class _Optional(msgspec.Struct, frozen=True, gc=False):
     branch_path: list[_PathTimes]
     nbf: Seconds | msgspec.UnsetType = msgspec.UNSET
+    cnf: _Keys | msgspec.UnsetType = msgspec.UNSET
 
 
 decode_claims = msgspec.json.Decoder(Claims).decode
 
-# An optional time is a JSON integer or absent. `Claims` has None for an absent one, so this second
+# An optional claim has its type or is absent. `Claims` has None for an absent one, so this second
 # decoder refuses an explicit `null`. It runs only for a payload that has a `null` somewhere.
-refuse_null = msgspec.json.Decoder(_Times).decode
+refuse_null = msgspec.json.Decoder(_Optional).decode

@@ -15,6 +15,7 @@ import trio
 from crewgate import limits
 from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
+from crewgate._native.presenter import Presenter
 from crewgate._native.table import Table
 from crewgate.core.budget.denial_reset_time import explained
 from crewgate.core.policy.policy import Policy
@@ -123,7 +124,7 @@ class GateAuthorizer:
         tool: int,
         *,
         request: bytes = b"",
-        peer_crew: str | None = None,
+        presenter: Presenter | None = None,
         observe: bool = False,
         drawn: bool = False,
         price: int = -1,
@@ -141,7 +142,7 @@ class GateAuthorizer:
             token,
             tool,
             request=request,
-            peer_crew=peer_crew,
+            presenter=presenter,
             observe=observe,
             drawn=drawn,
             price=price,
@@ -152,9 +153,9 @@ class GateAuthorizer:
             return self.explained(verdict)
         return self._after_draw(verdict) if drawn else verdict
 
-    def grant_for(self, token: bytes, tool: int, peer_crew: str | None) -> Grant | None:
+    def grant_for(self, token: bytes, tool: int, presenter: Presenter | None) -> Grant | None:
         """Return the grant of a token if a free call of the tool would be permitted."""
-        return self.gate.grant_for(token, tool, peer_crew=peer_crew)
+        return self.gate.grant_for(token, tool, presenter=presenter)
 
     def _after_draw(self, verdict: Permit | Denial) -> Permit | Denial:
         """Return the verdict; if the gate lacks credit, with why the last draw did not get any."""

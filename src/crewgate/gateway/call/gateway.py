@@ -163,7 +163,7 @@ class Gateway(RoutedListener):
             if (problem := entry.endpoint.http_problem(request, entry.cors)) is not None:
                 self._refuse_unrecorded(exchange, info, problem)
                 return None
-        found = extract_credentials(exchange, self.routes, entry, info.time_ns / 1e9)
+        found = extract_credentials(exchange, self.policy, self.routes, entry, info.time_ns / 1e9)
         if isinstance(found, Reason):
             self._refusals.refuse(exchange, self.routes, info, found)
             return None
@@ -205,7 +205,7 @@ class Gateway(RoutedListener):
                 pending.token,
                 pending.tool,
                 request=pending.described.id,
-                peer_crew=pending.crew,
+                presenter=pending.presenter,
                 observe=self.policy.observe,
                 drawn=drawn,
                 price=pending.price if price is None else price,
@@ -267,7 +267,7 @@ class Gateway(RoutedListener):
             return self.accept(exchange)
         if entry.endpoint is not None and exchange.complete:
             # The usual message needs one verdict, which is about what it uses.
-            grant = self._authorizer.grant_for(pending.token, pending.tool, pending.crew)
+            grant = self._authorizer.grant_for(pending.token, pending.tool, pending.presenter)
             if grant is not None:
                 return self._price_and_authorize(pending, grant)
         verdict = self._verdict_without_price(pending)

@@ -21,6 +21,8 @@ from crewgate.gateway.routes import RouteTable
 from crewgate.gateway.tool_route import ToolRoute
 from crewgate.server.exchange import Exchange
 
+# Each costs a signature, which its sender never made.
+_COSTLY = {Reason.INVALID_TOKEN, Reason.INVALID_PROOF}
 _MANY_STREAMS = structs.replace(
     problem_types.BUSY,
     title="Too many open streams",
@@ -45,7 +47,7 @@ class Refusals:
         denial: Denial | None = None,
     ) -> None:
         """Answer with the problem. Record it if the token's signature was good, else count it."""
-        if reason is Reason.INVALID_TOKEN:
+        if reason in _COSTLY:
             self._bad_tokens.note(exchange, time.monotonic())
         kind = problem_types.PROBLEM_TYPES[reason] if denial is None else problem_type(denial)
         exchange.watcher = None  # it refers to the call, whose body takes memory

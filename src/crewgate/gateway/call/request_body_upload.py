@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from crewgate.core.http_types import HeaderField
+from crewgate.core.problem_types import Reason
 from crewgate.gateway.tool_route import ToolRoute
 from crewgate.server.exchange import Exchange
 from crewgate.upstream.interfaces import RequestStream
@@ -54,6 +55,6 @@ class RequestBodyUpload:
         exchange, entry = self._exchange, self._entry
         if not exchange.trailers:
             return ()
-        token = entry.tokens.find(exchange.request.headers, b"")
-        shown = token if isinstance(token, bytes) else b""
+        found = entry.tokens.find(exchange.request.headers, b"")
+        shown = b"" if isinstance(found, Reason) else found.token
         return entry.fields.filter.kept(exchange.trailers, shown)

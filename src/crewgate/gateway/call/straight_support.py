@@ -75,9 +75,8 @@ def ordinary_call(
     entry, token, grant = call.route.entry, call.token, call.permit.grant
     exchange.body_bytes_max = entry.body_bytes_max
     fields = forwardable_headers(exchange.request, entry, token)
-    crew = exchange.peer.crew
     pending = UndecidedCall(
-        exchange, call.routes.table, entry, token, crew, fields, call.info, call.trace
+        exchange, call.routes.table, entry, token, call.presenter, fields, call.info, call.trace
     )
     head = pending.head(entry, fields, identities.of(grant))
     ordinary = ProxiedCall(services, pending, entry, head, call.permit)

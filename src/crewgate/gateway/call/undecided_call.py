@@ -14,7 +14,10 @@ from msgspec import structs
 from crewgate._native.audit_line import request_text
 from crewgate._native.bearer import TokenFinder
 from crewgate._native.fields import written
+from crewgate._native.presenter import Presenter
+from crewgate._native.proof import Origin, Proof
 from crewgate.core.audit import records as audit
+from crewgate.core.bearer import Credentials
 from crewgate.core.http_types import HeaderField
 from crewgate.core.policy.routing import named_host, plain_path
 from crewgate.core.pricing.tariff import Tariff
@@ -33,9 +36,8 @@ from crewgate.gateway.forwarded_headers import (
 from crewgate.gateway.headers import IdentityHeaders
 from crewgate.gateway.routes import RouteTable
 from crewgate.gateway.tool_route import ToolRoute
-from crewgate.policy.certificate_token_signer import SignedToken
 from crewgate.server.exchange import Exchange
-from crewgate.server.request import Request
+from crewgate.server.request import ClientInfo, Request
 from crewgate.upstream.interfaces import RequestHead
 
 UNKNOWN = -1  # the gate's number for no tool
@@ -48,20 +50,38 @@ class ListenerPolicy(msgspec.Struct, frozen=True):
     """The rules of one listener for its requests.
 
     `observe`: permit what would be refused, and record why. `hosts`: the authorities that it
-    serves, in lower case; empty for any.
+    serves, in lower case; empty for any. `names`: those that DPoP proofs may name, `hosts` or what
+    its certificate names. `nonce_required`: a proof must have a nonce of this machine.
     """
 
     name: str
     observe: bool = False
     hosts: frozenset[bytes] = frozenset()
+    names: frozenset[bytes] = frozenset()
+    nonce_required: bool = False
 
     def serves(self, authority: bytes) -> bool:
         """Return whether an authority is one of `hosts`; one without a port matches any port."""
         return not self.hosts or named_host(authority, self.hosts) is not None
 
+    def proof_origin(self, authority: bytes) -> Origin | None:
+        """Return what proofs of requests to an authority must name; None if it is another's."""
+        # A certificate may name all hosts of a domain (RFC 9525, section 6.3).
+        any_label = b"*." + authority.partition(b".")[2]
+        is_own = named_host(authority, self.names) or named_host(any_label, self.names)
+        return Origin("https", authority) if is_own else None
+
+    def presenter(self, peer: ClientInfo, proof: Proof) -> Presenter:
+        """Return the presenter of a token with the scheme DPoP."""
+        nonce = self.nonce_required
+        return Presenter(peer.crew, peer.certificate_digest, proof, nonce_required=nonce)
+
 
 class UndecidedCall(msgspec.Struct, frozen=True):
-    """A request to authorize: its `token`, and the `crew` or account of its certificate, if any.
+    """A request to authorize: its `token`, and what its `presenter` shows beside that, if anything.
+
+    The crew of the presenter is that of its certificate, or the account that a call without a token
+    uses.
 
     `fields` are the client's that go upstream, from `forwardable_headers`; None if one of them
     claims to be the gateway's. Only a client with a good token is told so, because the fields are
@@ -75,7 +95,7 @@ class UndecidedCall(msgspec.Struct, frozen=True):
     routes: RouteTable
     entry: ToolRoute | None
     token: bytes
-    crew: str | None
+    presenter: Presenter | None
     fields: Passed | None
     described: audit.CallInfo
     trace: TraceContext | None = None
@@ -218,51 +238,78 @@ class UndecidedCall(msgspec.Struct, frozen=True):
 
 
 def extract_credentials(
-    exchange: Exchange, routes: RouteTable, entry: ToolRoute | None, now: float
-) -> tuple[bytes, str | None, Passed | None] | Reason:
-    """Return a request's token, crew and upstream fields, or why it is refused at once.
+    exchange: Exchange,
+    policy: ListenerPolicy,
+    routes: RouteTable,
+    entry: ToolRoute | None,
+    now: float,
+) -> tuple[bytes, Presenter | None, Passed | None] | Reason:
+    """Return a request's token, presenter and upstream fields, or why it is refused at once.
 
     Without a token, the client certificate serves if a crossing leads from its crew to the tool's
     owner: then the token is signed here. It does not serve a web page, for which a browser shows
     the certificate of its user unasked. `now` is the wall clock in seconds.
     """
     request, peer = exchange.request, exchange.peer
-    crew = peer.crew
     if entry is None:
         if request.path != b"*" and plain_path(request.path) is None:
             return Reason.INVALID_REQUEST
-        token = _token(routes.tokens, request)
-        return token if isinstance(token, Reason) else (token, crew, [])
-    token = _token(entry.tokens, request)
-    if token is Reason.MISSING_TOKEN and crew is not None and not is_from_page(request):
+        found = _credentials(routes.tokens, request)
+        if isinstance(found, Reason):
+            return found
+        return found.token, _presenter(exchange, policy, found), []
+    found = _credentials(entry.tokens, request)
+    if found is Reason.MISSING_TOKEN and peer.crew is not None and not is_from_page(request):
         signed = routes.crossings.find(peer, entry.owner, now)
-        if isinstance(signed, SignedToken):
-            token, crew = signed.token, signed.account
-        elif signed is not None:
-            token = signed
-    if isinstance(token, Reason):
-        return token
+        if isinstance(signed, Reason):
+            return signed
+        if signed is not None:
+            exchange.body_bytes_max = entry.body_bytes_max
+            account = Presenter(signed.account, peer.certificate_digest)
+            return signed.token, account, _forwardable(request, entry, signed.token)
+    if isinstance(found, Reason):
+        return found
     exchange.body_bytes_max = entry.body_bytes_max
+    presenter = _presenter(exchange, policy, found)
+    return found.token, presenter, _forwardable(request, entry, found.token)
+
+
+def _presenter(
+    exchange: Exchange, policy: ListenerPolicy, credentials: Credentials
+) -> Presenter | None:
+    """Return what the client shows beside its token; None if that is nothing."""
+    peer = exchange.peer
+    if credentials.proof is None:
+        return None if peer.crew is None else Presenter(peer.crew, peer.certificate_digest)
+    if exchange.presenter is None:
+        request = exchange.request
+        origin = policy.proof_origin(request.authority)
+        proof = Proof(credentials.proof, request.method, origin, request.path)
+        exchange.presenter = policy.presenter(peer, proof)
+    return exchange.presenter
+
+
+def _forwardable(request: Request, entry: ToolRoute, token: bytes) -> Passed | None:
     try:
-        return token, crew, forwardable_headers(request, entry, token)
+        return forwardable_headers(request, entry, token)
     except InvalidRequestError:
-        return token, crew, None
+        return None
 
 
-def _token(finder: TokenFinder, request: Request) -> bytes | Reason:
-    """Return the caller's token, or why there is none to check.
+def _credentials(finder: TokenFinder, request: Request) -> Credentials | Reason:
+    """Return the caller's token and its proof, or why there is none to check.
 
     A token that is also in the request target is refused, because the tool would see and log it. A
     value without the two dots of a token is left to the gate.
     """
-    token = finder.find(request.headers, request.query)
+    found = finder.find(request.headers, request.query)
     if (
-        isinstance(token, bytes)
-        and token.count(b".") == _JWS_DOTS
-        and _contains(request.target, token)
+        isinstance(found, Credentials)
+        and found.token.count(b".") == _JWS_DOTS
+        and _contains(request.target, found.token)
     ):
         return Reason.INVALID_REQUEST
-    return token
+    return found
 
 
 def _contains(target: bytes, token: bytes) -> bool:

@@ -40,7 +40,7 @@ class PreparedListener(NamedTuple):
     """A listener to open: its TLS context, the client certificates it trusts, and its peer rules.
 
     `dates` are the first and the last second of its certificate's validity, in seconds since 1970;
-    None if they cannot be read.
+    None if they cannot be read. `hosts` are those that its certificate names.
     """
 
     section: ListenerConfig
@@ -49,6 +49,7 @@ class PreparedListener(NamedTuple):
     clients: ClientCertificateTrust | None = None
     rules: PeerRules | None = None
     dates: tuple[int, int] | None = None
+    hosts: tuple[str, ...] = ()
 
     def make_context(self) -> ssl.SSLContext:
         """Return a new context, with the CRL as it is on disk now."""
@@ -134,16 +135,16 @@ def _prepare(config: Config, listener: ListenerConfig) -> PreparedListener:
     files = (listener.certificate, listener.key, clients)
     # Take the digest before the files are read, so that the next reload sees a change in between.
     digest = fingerprint(*files)
-    dates = _dates(listener.certificate)
-    return PreparedListener(listener, server_context(*files), digest, clients, rules, dates)
+    dates, hosts = _read(listener.certificate)
+    return PreparedListener(listener, server_context(*files), digest, clients, rules, dates, hosts)
 
 
-def _dates(path: Path) -> tuple[int, int] | None:
-    """Return the validity of the first certificate in a PEM file, which is the listener's own."""
+def _read(path: Path) -> tuple[tuple[int, int] | None, tuple[str, ...]]:
+    """Return the validity and the hosts of a listener's certificate, the first in a PEM file."""
     try:
         text = path.read_text("ascii")
         end = text.index(_PEM_END) + len(_PEM_END)
         found = certificate.read(ssl.PEM_cert_to_DER_cert(text[text.index(_PEM_BEGIN) : end]))
+        return (found.not_before, found.not_after), found.hosts()
     except (OSError, ValueError):
-        return None
-    return found.not_before, found.not_after
+        return None, ()

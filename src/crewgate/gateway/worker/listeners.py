@@ -17,7 +17,6 @@ import trio
 from crewgate import limits
 from crewgate._datapath.socket_poller import SocketPoller
 from crewgate._datapath.straight_call import StraightCalls
-from crewgate.config import ListenerConfig as Section
 from crewgate.config import file_descriptor_needs
 from crewgate.errors import ConfigurationError
 from crewgate.gateway.call.gateway import Gateway
@@ -175,7 +174,7 @@ class Listeners:
         peer_authorizer = (
             None if prepared.rules is None else self._make_peer_authorizer(prepared.rules)
         )
-        gateway = self._make_gateway(_policy(prepared.section), routes)
+        gateway = self._make_gateway(_policy(prepared), routes)
         counters = ListenerCounters(prepared.section.name, self._metrics)
         listener = Listener(
             sock,
@@ -193,7 +192,7 @@ class Listeners:
         self, opened: OpenListener, prepared: PreparedListener, routes: RouteTable
     ) -> OpenListener:
         listener, gateway, peer_authorizer, previous = opened
-        gateway.policy, gateway.routes = _policy(prepared.section), routes
+        gateway.policy, gateway.routes = _policy(prepared), routes
         listener.counters.listener = prepared.section.name
         if previous.fingerprint != prepared.fingerprint:
             listener.renew(prepared.context)
@@ -232,6 +231,14 @@ def _address(prepared: PreparedListener) -> ListenAddress:
     return (prepared.section.address, prepared.section.port)
 
 
-def _policy(section: Section) -> ListenerPolicy:
+def _policy(prepared: PreparedListener) -> ListenerPolicy:
+    section = prepared.section
     hosts = frozenset(host.lower().encode() for host in section.hosts)
-    return ListenerPolicy(section.name, section.observe, hosts)
+    names = hosts or frozenset(host.encode() for host in prepared.hosts)
+    return ListenerPolicy(
+        section.name,
+        section.observe,
+        hosts,
+        names,
+        nonce_required=section.dpop_nonce == "required",
+    )

@@ -12,6 +12,7 @@ from crewgate.config import UpstreamConfig, UpstreamOrigin
 from crewgate.core.audit.records import CallInfo
 from crewgate.core.problem_types import Reason
 from crewgate.gateway.call.undecided_call import (
+    ListenerPolicy,
     UndecidedCall,
     extract_credentials,
     forwardable_headers,
@@ -39,7 +40,8 @@ def _read(site: RouteTable, target: bytes, token: bytes) -> object:
     headers = [(b"authorization", b"Bearer " + token)]
     request = SimpleNamespace(path=path, query=query, target=target, headers=headers)
     exchange = SimpleNamespace(request=request, peer=ClientInfo("192.0.2.1", 4711))
-    found = extract_credentials(exchange, site, None, 0.0)  # type: ignore[arg-type]
+    policy = ListenerPolicy("agents")
+    found = extract_credentials(exchange, policy, site, None, 0.0)  # type: ignore[arg-type]
     return found if isinstance(found, Reason) else found[0]
 
 

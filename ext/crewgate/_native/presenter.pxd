@@ -1,0 +1,23 @@
+"""The C interface of presenters and of what a bound token demands from them."""
+
+from libc.stdint cimport uint64_t
+
+from crewgate._native.proof cimport Proof
+from crewgate._native.table cimport cg_table
+from crewgate._native.token_cache cimport VerifiedToken
+
+
+# The party that shows a token (RFC 7800), and its evidence beside the token.
+cdef class Presenter:
+    cdef readonly object crew           # of its client certificate, or None
+    cdef readonly bytes certificate     # SHA-256 digest of that certificate, or None
+    cdef readonly Proof proof           # of this request, or None
+    cdef readonly bint nonce_required   # a proof must have a nonce of this machine
+
+
+# Return the nonce for proofs of this moment (RFC 9449, section 8).
+cdef bytes current_nonce(const cg_table *t, uint64_t boot_ns)
+
+# Return None if the presenter has the key that a bound token names, else the Reason.
+cdef object unproven(const cg_table *t, VerifiedToken entry, Presenter presenter, uint64_t wall_ns,
+                     uint64_t boot_ns)

@@ -1,0 +1,34 @@
+"""Opens the windows in which a machine remembers DPoP proofs (`proof_table.h`), for the agent."""
+
+from crewgate import limits
+
+from libc.stdint cimport uint64_t
+
+from crewgate._native.table cimport Table, cg_get, cg_put, cg_table
+
+cdef extern from "proof_table.h" nogil:
+    const unsigned CG_PROOF_BY_TIME, CG_PROOF_BY_NONCE
+    const uint64_t CG_PROOF_SECONDS
+    void cg_open_proofs(const cg_table *t, unsigned set, uint64_t seconds)
+    bint cg_proofs_full(const cg_table *t)
+
+cdef uint64_t LEEWAY = limits.leeway_seconds
+cdef uint64_t PROOF_AGE = limits.proof_age_seconds_max
+
+
+def open_windows(Table table not None, uint64_t now_wall, uint64_t now_boot):
+    cdef uint64_t ahead
+    table.check_open()
+    if cg_get(&table.t.header.proofs_from) == 0:
+        cg_put(&table.t.header.proofs_from, now_wall + LEEWAY + 1)
+    for ahead in range(0, PROOF_AGE + LEEWAY + 2 * CG_PROOF_SECONDS, CG_PROOF_SECONDS):
+        if now_wall + LEEWAY + CG_PROOF_SECONDS >= ahead:
+            cg_open_proofs(&table.t, CG_PROOF_BY_TIME,
+                           now_wall + LEEWAY + CG_PROOF_SECONDS - ahead)
+        if now_boot + CG_PROOF_SECONDS >= ahead:
+            cg_open_proofs(&table.t, CG_PROOF_BY_NONCE, now_boot + CG_PROOF_SECONDS - ahead)
+
+
+def are_full(Table table not None):
+    table.check_open()
+    return cg_proofs_full(&table.t)

@@ -1,0 +1,27 @@
+"""The party that presents a token, and what it shows beside the token."""
+
+from crewgate._native.proof import Proof
+
+class Presenter:
+    """The party that presents a token (RFC 7800, section 1.1), and its evidence.
+
+    Attributes:
+        crew: The crew that its client certificate names; None without one.
+        certificate: The SHA-256 digest of that certificate (32 bytes); None without one.
+        proof: The DPoP proof of this request; None without one.
+        nonce_required: Whether a proof must have a nonce of this machine.
+    """
+
+    crew: str | None
+    certificate: bytes | None
+    proof: Proof | None
+    nonce_required: bool
+
+    def __init__(
+        self,
+        crew: str | None = None,
+        certificate: bytes | None = None,
+        proof: Proof | None = None,
+        *,
+        nonce_required: bool = False,
+    ) -> None: ...

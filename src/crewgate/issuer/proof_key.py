@@ -1,0 +1,69 @@
+"""The key to which a token can be bound, and the proofs that a client has it (RFC 9449).
+
+A stolen token is worthless without the key. So keep the key where the token is used: in the memory
+of the sub-agent's process, or in a file that only this process can read.
+"""
+
+import hashlib
+import time
+import uuid
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from crewgate.core.tokens.proof import Ed25519Key
+from crewgate.issuer.bindings import base64url, confirmation
+from crewgate.issuer.signing import read_private_key
+
+
+class ProofKey:
+    """An Ed25519 private key that signs DPoP proofs. Its `repr` shows the thumbprint alone.
+
+    Attributes:
+        binding: What a token must have as `cnf` to be bound to this key (RFC 7800).
+    """
+
+    def __init__(self, private: Ed25519PrivateKey) -> None:
+        x = private.public_key().public_bytes_raw()
+        self._private = private
+        self._jwk = {"kty": "OKP", "crv": "Ed25519", "x": base64url(x)}
+        self.binding = confirmation(Ed25519Key(crv="Ed25519", x=self._jwk["x"]))
+
+    def __repr__(self) -> str:
+        return f"<ProofKey {self.binding.jkt}>"
+
+    @classmethod
+    def generate(cls) -> Self:
+        """Make a new random key."""
+        return cls(Ed25519PrivateKey.generate())
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read the private key in the PEM file `path`.
+
+        Raises:
+            ConfigurationError: The file is missing, other users can read it, or it holds no Ed25519
+                key.
+        """
+        return cls(read_private_key(Path(path)))
+
+    def proof(self, token: str, method: str, url: str, nonce: str = "") -> str:
+        """Return a proof for one request with `token`: the value of the header field `DPoP`.
+
+        `url` is the URL of the request. `nonce` is the last value of `DPoP-Nonce` from the server.
+        """
+        parts = urlsplit(url)
+        claims = {
+            "jti": str(uuid.uuid4()),
+            "htm": method,
+            "htu": f"{parts.scheme}://{parts.netloc}{parts.path or '/'}",
+            "iat": int(time.time()),
+            "ath": base64url(hashlib.sha256(token.encode()).digest()),
+        }
+        if nonce:
+            claims["nonce"] = nonce
+        headers = {"typ": "dpop+jwt", "jwk": self._jwk}
+        return jwt.encode(claims, self._private, algorithm="EdDSA", headers=headers)
