@@ -188,8 +188,10 @@ cdef StraightCall permitted_call(
         return None
     permit = verdict
     call.permit = permit
-    # The client may have closed the stream already.
-    if permit.observed_reason is not None or not protocol.engine.own(request.stream, call):
+    # Only the answer of an ordinary call can have a nonce. The client may have closed the stream.
+    cdef bint has_nonce = call.presenter is not None and call.presenter.next_nonce is not None
+    if has_nonce or permit.observed_reason is not None or (
+            not protocol.engine.own(request.stream, call)):
         permit.end(0)
         return None
     call.trace = context_of(calls.support, request, route.trace_sample)

@@ -20,7 +20,8 @@ A request is straight if its route is, and (`straight_route_of`):
    an answer with trailers is not straight.
 
 `straight_call` then looks for the token, filters the fields and asks the gate, as the Python way
-(gateway/call) does for every call. If the gate permits the call, it is straight. Every other
+(gateway/call) does for every call. If the gate permits the call, and the client needs no new nonce
+for its DPoP proofs, the call is straight. Every other
 request becomes an exchange, and the Python way answers it. This module refuses no request.
 """
 

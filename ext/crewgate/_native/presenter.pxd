@@ -13,6 +13,7 @@ cdef class Presenter:
     cdef readonly bytes certificate     # SHA-256 digest of that certificate, or None
     cdef readonly Proof proof           # of this request, or None
     cdef readonly bint nonce_required   # a proof must have a nonce of this machine
+    cdef readonly bytes next_nonce      # for the answer to a proof with an older one, or None
 
 
 # Return the nonce for proofs of this moment (RFC 9449, section 8).

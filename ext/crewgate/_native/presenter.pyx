@@ -69,13 +69,17 @@ cdef bytes nonce_of(const cg_header *header, uint32_t step):
     return urlsafe_b64encode(PyBytes_FromStringAndSize(<const char *>text, NONCE_BYTES))
 
 
+cdef inline int64_t now_step(uint64_t boot_ns) noexcept:
+    return <int64_t>(boot_ns // NS // CG_PROOF_SECONDS)
+
+
 cdef bytes current_nonce(const cg_table *t, uint64_t boot_ns):
-    return nonce_of(t.header, <uint32_t>(boot_ns // NS // CG_PROOF_SECONDS))
+    return nonce_of(t.header, <uint32_t>now_step(boot_ns))
 
 
 cdef int64_t step_of(const cg_header *header, str nonce, uint64_t boot_ns) except -2:
     """Return the step of a nonce that this machine has given out and that is good; else -1."""
-    cdef uint64_t now = boot_ns // NS // CG_PROOF_SECONDS
+    cdef uint64_t now = <uint64_t>now_step(boot_ns)
     cdef uint64_t age
     cdef bytes text = nonce.encode(errors="replace")
     for age in range(min(NONCE_STEPS, now + 1)):
@@ -101,7 +105,7 @@ cdef object remember(const cg_table *t, VerifiedToken entry, Presenter presenter
     cdef Proof proof = presenter.proof
     cdef unsigned set = CG_PROOF_BY_TIME
     cdef uint64_t seconds = <uint64_t>int(proof.claims.iat)
-    cdef int64_t step
+    cdef int64_t step = -1
     nonce = proof.claims.nonce
     if isinstance(nonce, str):
         step = step_of(t.header, nonce, boot_ns)
@@ -115,6 +119,8 @@ cdef object remember(const cg_table *t, VerifiedToken entry, Presenter presenter
     if found != CG_PROOF_NEW:
         return REFUSALS[found]
     proof.is_remembered = True
+    if step >= 0 and step < now_step(boot_ns):
+        presenter.next_nonce = current_nonce(t, boot_ns)
     return None
 
 

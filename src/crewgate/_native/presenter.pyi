@@ -10,12 +10,15 @@ class Presenter:
         certificate: The SHA-256 digest of that certificate (32 bytes); None without one.
         proof: The DPoP proof of this request; None without one.
         nonce_required: Whether a proof must have a nonce of this machine.
+        next_nonce: The nonce to put into the answer, so that the client's next proofs have a newer
+            one than this good proof (RFC 9449, section 8.2). None if there is no newer one.
     """
 
     crew: str | None
     certificate: bytes | None
     proof: Proof | None
     nonce_required: bool
+    next_nonce: bytes | None
 
     def __init__(
         self,

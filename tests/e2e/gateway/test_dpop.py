@@ -197,6 +197,26 @@ async def test_a_listener_that_requires_a_nonce(tmp_path: Path) -> None:
         assert refusal(seen)[0] == "use-dpop-nonce"
 
 
+async def test_a_client_gets_a_newer_nonce_with_an_answer(tmp_path: Path) -> None:
+    """So that no request of a client that goes on calling is refused for its nonce."""
+    async with bound_ways(tmp_path, nonce_required=True) as ways:
+        for way in ways:
+            seen = await way.ask(asks(way, (b"dpop", proof(way))))
+            nonce = dict(seen.blocks[0])[b"dpop-nonce"].decode()
+            way.site.house.boot_ns += 20 * NS  # of a minute for which it is good
+            way.site.house.at(20)
+            open_proofs(way, 20)
+            heads = []
+            for _ in range(2):
+                seen = await way.ask(asks(way, (b"dpop", proof(way, nonce=nonce))))
+                assert status(seen) == b"200"
+                heads.append(dict(seen.blocks[0]))
+                nonce = heads[-1].get(b"dpop-nonce", nonce.encode()).decode()
+            assert len(heads[0][b"dpop-nonce"]) == 24
+            assert b"dpop-nonce" not in heads[1]
+        assert ways[0].counts == (1, 0)
+
+
 async def test_a_tool_cannot_set_the_nonce(tmp_path: Path) -> None:
     answer = OK.replace(b"Content-Type", b"DPoP-Nonce: theirs\r\nContent-Type")
     async with bound_ways(tmp_path) as ways:

@@ -26,11 +26,12 @@ def command(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
     from crewgate.cli.check.error_and_warning_checks import find_errors, find_warnings
     from crewgate.cli.check.observed_overruns import overrun_warnings
     from crewgate.cli.check.permissions import permission_warnings
+    from crewgate.cli.check.unbound_crews import unbound_crews
 
     config = load(config_path)
     problems = list(find_errors(config))
     warnings = [*permission_warnings(config), *find_warnings(config), *overrun_warnings(config)]
-    hints = list(shared_connections(config))
+    hints = [*shared_connections(config), *unbound_crews(config)]
     found = {"problems": problems, "warnings": warnings, "hints": hints}
     lines = [f"{kind[:-1]}: {text}" for kind, texts in found.items() for text in texts]
     if not problems:

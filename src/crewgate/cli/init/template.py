@@ -120,6 +120,7 @@ jwks = "crews/{crew}.jwks.json" #
 signing_key = "crews/{crew}/signing.key" #
 tools = ["search.*", "embeddings.*", "publish.*"]
 credits_per_branch = "1000" #
+binding = "optional" #
 # credits_per_hour, credits_per_day, live_branches, new_branches_per_minute, live_revocations,
 # lifetime_seconds and depth are further limits of the crew.
 

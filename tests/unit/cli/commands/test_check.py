@@ -38,7 +38,7 @@ def test_the_text_for_people_says_the_same(run: Run, fresh: Path) -> None:
     result = run("check", "-c", fresh)
     assert result.exit_code == 0
     *found, verdict = result.stdout.splitlines()
-    assert [line.split(":")[0] for line in found] == ["warning"]
+    assert [line.split(":")[0] for line in found] == ["warning", "hint"]
     assert verdict.endswith(": valid; see the warnings above")
 
 
@@ -233,17 +233,38 @@ def test_a_model_that_needs_a_limit_of_its_clients_is_told(run: Run, fresh: Path
     assert about("anthropic", rates) == []
 
 
+def hints_of(run: Run, file: Path, about: str) -> list[str]:
+    """The hints that begin with a word."""
+    found = json.loads(run("check", "-c", file, "--json").stdout)["hints"]
+    return [hint for hint in found if hint.startswith(about)]
+
+
+def test_crews_whose_tokens_need_no_key_are_told(run: Run, fresh: Path) -> None:
+    """In one hint; a crew that requires keys is not in it."""
+    crew = '[crew.bd]\nissuer = "https://bd.example"\njwks = "bd.json"\ntools = ["search.*"]\n'
+    (fresh.parent / "bd.json").write_text('{"keys": []}')
+    (hint,) = hints_of(run, fresh, "crew")
+    assert hint.startswith("crew article: tokens may name no key")
+    text = fresh.read_text()
+    fresh.write_text(text + crew)
+    assert hints_of(run, fresh, "crew")[0].startswith("crews article and bd: tokens may")
+    assert 'binding = "optional"' in text
+    required = text.replace('binding = "optional"', 'binding = "required"')
+    fresh.write_text(required + crew + 'binding = "required"\n')
+    assert hints_of(run, fresh, "crew") == []
+
+
 def test_crews_that_share_the_connections_to_a_server_are_told(run: Run, fresh: Path) -> None:
     """A hint, not a warning; none where they do not."""
     crew = '[crew.bd]\nissuer = "https://bd.example"\njwks = "bd.json"\ntools = ["search.*"]\n'
     (fresh.parent / "bd.json").write_text('{"keys": []}')
-    assert json.loads(run("check", "-c", fresh, "--json").stdout)["hints"] == []
+    assert hints_of(run, fresh, "upstream") == []
     text = fresh.read_text() + crew
 
     def hints(line: str = "") -> list[str]:
         where = "[upstream.tools]\n"
         fresh.write_text(text.replace(where, where + line))
-        return json.loads(run("check", "-c", fresh, "--json").stdout)["hints"]
+        return hints_of(run, fresh, "upstream")
 
     (hint,) = hints()
     assert hint.startswith("upstream tools: the crews article and bd use its connections one after")
