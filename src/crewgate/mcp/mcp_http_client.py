@@ -11,6 +11,7 @@ from crewgate.core.problem_types import rpc_code
 from crewgate.core.terminal_text import printable
 from crewgate.errors import ConfigurationError
 from crewgate.issuer.auth_flow import TokenSource
+from crewgate.issuer.proof_key import ProofKey
 from crewgate.mcp.sdk import IS_VERSION_1, http, http_auth
 
 TrustedRoot = Path | str | ssl.SSLContext | None
@@ -52,6 +53,7 @@ def http_client(
     *,
     ca: TrustedRoot = None,
     socket: Path | str | None = None,
+    key: ProofKey | None = None,
     **options: object,
 ) -> http.AsyncClient:
     """Make an HTTP client for MCP that presents the newest token of `source`.
@@ -65,6 +67,7 @@ def http_client(
             trusts the roots of the system.
         socket: The unix socket of `crewgate run` (`CREWGATE_SOCKET`); then the URL is that of
             `CREWGATE_GATEWAY`.
+        key: The key to which the token is bound, if it is: each request then has a proof of it.
         options: Further arguments of `AsyncClient`.
 
     Raises:
@@ -80,7 +83,7 @@ def http_client(
     # A tool may work for minutes before the first byte of its answer.
     timeout = http.Timeout(limits.mcp_client_seconds, read=limits.mcp_client_read_seconds)
     given = {"timeout": timeout, **options}
-    return MCPHTTPClient(auth=http_auth.TokenAuth(source), **given)  # type: ignore[arg-type]
+    return MCPHTTPClient(auth=http_auth.TokenAuth(source, key=key), **given)  # type: ignore[arg-type]
 
 
 def tls_context(ca: TrustedRoot) -> ssl.SSLContext | None:

@@ -52,14 +52,16 @@ console.log(JSON.stringify({ page, replayed, wrong, upload, statuses, nonce }));
 class BoundWorld:
     """The gateway, and a token that is bound to a key in a file."""
 
-    def __init__(self, world: ClientWorld, folder: Path, private: object) -> None:
+    def __init__(
+        self, world: ClientWorld, folder: Path, private: object, tools: str = "client.*"
+    ) -> None:
         self.url = world.url
         self.ca = world.ca
         self.key = folder / "client.key"
         form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         self.key.write_bytes(private.private_bytes(*form))  # type: ignore[attr-defined]
         self.key.chmod(0o600)
-        arguments = ("--crew", "article", "--role", "tester", "--tools", "client.*")
+        arguments = ("--crew", "article", "--role", "tester", "--tools", tools)
         minted = world.premises.run("mint", *arguments, "--credits", "5", "--key", str(self.key))
         self.token = minted.strip()
         self.file = folder / "token"
@@ -126,6 +128,22 @@ def test_httpx2_and_requests(bound: BoundWorld) -> None:
         for _ in range(3):
             assert session.get(f"{bound.url}/page").content == PAGE
         assert session.post(f"{bound.url}/upload", data=UPLOAD).json() == received(UPLOAD)
+
+
+def test_the_client_for_mcp(world: ClientWorld, otters: str, tmp_path: Path) -> None:
+    """Each request of a session has a proof of its own."""
+    pytest.importorskip("mcp", reason="mcp is not installed")
+    from crewgate.mcp import client  # noqa: PLC0415 - it takes a second
+
+    bound = BoundWorld(world, tmp_path, Ed25519PrivateKey.generate(), tools="otters.*")
+
+    async def run() -> None:
+        key = ProofKey.load(bound.key)
+        async with client(bound.file, otters, ca=world.ca, key=key) as session:
+            answer = await session.call_tool("count", {"things": "otters", "to": 3})
+            assert answer.content[0].text == "3 otters"
+
+    asyncio.run(run())
 
 
 def test_aiohttp(bound: BoundWorld) -> None:
