@@ -92,6 +92,11 @@ _ROWS = f"""
             AND ($tool IS NULL OR tool = $tool)
             AND ($prefix IS NULL OR starts_with(tool, $prefix))
             AND ($certificate IS NULL OR certificate = $certificate)
+            AND ($grant IS NULL OR "grant" = $grant)
+            AND ($subject IS NULL OR subject = $subject)
+            AND ($process IS NULL OR process = $process)
+            AND ($orchestrator IS NULL OR orchestrator = $orchestrator)
+            AND ($request IS NULL OR request = $request)
             AND (NOT $denied OR (kind = 'call' AND verdict = 'deny'))
             AND (NOT $would_deny OR coalesce(would, '') <> '')
             AND ($since IS NULL OR time >= $since)
@@ -213,6 +218,11 @@ def parameters(question: AuditFilter, statement: str) -> dict[str, object]:
         "tool": None if question.tool_prefix else question.tool,
         "prefix": question.tool_prefix,
         "certificate": question.certificate,
+        "grant": question.grant,
+        "subject": question.subject,
+        "process": question.process,
+        "orchestrator": question.orchestrator,
+        "request": question.request,
         "denied": question.denied,
         "would_deny": question.would_deny,
         "limit": question.limit,

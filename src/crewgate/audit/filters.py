@@ -13,6 +13,7 @@ import msgspec
 from crewgate import limits
 from crewgate.core.ids import uuid_bytes
 from crewgate.core.policy.scope import is_pattern, is_tool_name
+from crewgate.core.tokens.claims import is_text
 from crewgate.core.x509.certificate import serial_text
 
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
@@ -34,7 +35,8 @@ class AuditFilter(msgspec.Struct, frozen=True):
     """Filters, all of which must match; the default matches everything.
 
     `branch` also matches the branches below it. `tool` is a name or a pattern such as `sql.*`.
-    `certificate` is the serial of the connection's certificate, as `parse_serial` returns it. A
+    `certificate` is the serial of the connection's certificate, as `parse_serial` returns it.
+    `grant`, `subject`, `process`, `orchestrator` and `request` are as the records have them. A
     listing has the newest `limit` rows.
     """
 
@@ -43,13 +45,18 @@ class AuditFilter(msgspec.Struct, frozen=True):
     role: str | None = None
     tool: str | None = None
     certificate: str | None = None
+    grant: str | None = None
+    subject: str | None = None
+    process: str | None = None
+    orchestrator: str | None = None
+    request: str | None = None
     denied: bool = False
     would_deny: bool = False
     since: datetime | None = None
     limit: int = limits.audit_rows_default
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a malformed branch id or tool, or a limit out of bounds."""
+        """Raise ValueError for a malformed id, name or tool, or a limit out of bounds."""
         if self.branch is not None:
             try:
                 uuid_bytes(self.branch)
@@ -59,6 +66,12 @@ class AuditFilter(msgspec.Struct, frozen=True):
             raise ValueError(
                 f"not a tool name or pattern: {self.tool[:64]!r}; write search.web or 'search.*'"
             )
+        for name in ("grant", "subject", "process", "orchestrator", "request"):
+            text = getattr(self, name)
+            if text is not None and not is_text(text):
+                raise ValueError(
+                    f"not a {name}: {text[:64]!r}; it has characters of A-Z a-z 0-9 . _ : / @ -"
+                )
         if not 0 <= self.limit <= limits.audit_rows_max:
             raise ValueError(f"{self.limit} rows: 0 to {limits.audit_rows_max} can be listed")
 

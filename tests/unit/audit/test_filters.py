@@ -49,6 +49,13 @@ def test_a_branch_that_no_branch_can_be_called_is_refused(branch: str) -> None:
         AuditFilter(branch=branch)
 
 
+@pytest.mark.parametrize("name", ["grant", "subject", "process", "orchestrator", "request"])
+@pytest.mark.parametrize("text", ["", "a b", "'; DROP TABLE x", "x" * 129])
+def test_a_text_that_no_record_can_have_is_refused(name: str, text: str) -> None:
+    with pytest.raises(ValueError, match=f"not a {name}"):
+        AuditFilter(**{name: text})  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("limit", [-1, limits.audit_rows_max + 1])
 def test_a_listing_is_bounded(limit: int) -> None:
     """More rows than a person or a script can take are refused before they are read."""

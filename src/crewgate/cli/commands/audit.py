@@ -15,6 +15,11 @@ from crewgate.cli.options import CREW_NAME, TOOL_NAME, config_option, json_optio
 from crewgate.config.load import load
 
 _BY = ["branch", "crew", "role", "tool", "day"]
+# Filters that only calls have.
+_OF_CALLS = {
+    *("role", "tool", "grant", "subject", "process", "orchestrator", "request"),
+    *("denied", "would_deny"),
+}
 
 
 @click.command("audit")
@@ -31,6 +36,13 @@ _BY = ["branch", "crew", "role", "tool", "day"]
 @click.option(
     "--certificate", metavar="SERIAL", help="Calls over connections with this client certificate."
 )
+@click.option("--grant", metavar="ID", help="Calls with this grant, the jti of a token.")
+@click.option("--subject", metavar="NAME", help="Calls on behalf of this user or system.")
+@click.option("--process", metavar="NAME", help="Calls of this process.")
+@click.option(
+    "--orchestrator", metavar="CREW/NAME", help="Calls of branches that this orchestrator minted."
+)
+@click.option("--request", metavar="ID", help="The call with this request id.")
 @click.option("--denied", is_flag=True, help="Only calls that the gateway refused.")
 @click.option(
     "--would-deny", is_flag=True, help="Only calls that were let through because of observe mode."
@@ -75,11 +87,12 @@ def command(
     from crewgate.cli.output import audit_connections, audit_minting_watch, audit_report
 
     given = {name for name, value in filters.items() if value} | ({"by"} if by else set())
-    if connections and given & {"branch", "role", "tool", "by", "denied", "would_deny"}:
+    of_calls = {*_OF_CALLS, "by"}
+    if connections and given & {"branch", *of_calls}:
         raise click.UsageError(
             "--connections goes only with --crew, --certificate, --since and --limit"
         )
-    is_more = certificate or connections or given & {"role", "tool", "by", "denied", "would_deny"}
+    is_more = certificate or connections or given & of_calls
     if watch and is_more:
         raise click.UsageError("--watch goes only with --crew, --branch, --since and --limit")
     try:
