@@ -33,6 +33,7 @@ store.text_max = limits.kept_head_bytes
 store.field_max = limits.kept_head_fields
 
 
+@cython.no_gc  # its presenter refers to nothing that could refer to it
 @cython.final
 @cython.freelist(64)
 cdef class HTTP2Message:

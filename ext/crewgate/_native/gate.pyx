@@ -13,7 +13,7 @@ from libc.stdint cimport int64_t, uint64_t
 from crewgate._native.credit cimport CG_TAKEN
 from crewgate._native.permit cimport GateContext, Permit, new_permit
 from crewgate._native.policy cimport Policy
-from crewgate._native.presenter cimport Presenter, current_nonce, unproven
+from crewgate._native.presenter cimport Presenter, current_nonce, unproven, unremembered
 from crewgate._native.table cimport *
 from crewgate._native.token_cache cimport (
     TokenCache, VerifiedToken, find_branch, is_revoked, untimely, verify,
@@ -92,7 +92,8 @@ cdef class Gate:
         cdef cg_branch *branch = find_branch(self.table, entry)
         if (self.misused(policy, entry, branch, tool, presenter) is not None
                 or not entry.allows(policy, tool) or is_unbound(policy, entry, tool)
-                or branch == NULL or self.ungoverned(branch, entry)):
+                or branch == NULL or self.ungoverned(branch, entry)
+                or unremembered(&self.table.t, entry, presenter, boot) is not None):
             return None
         return entry.grant
 
@@ -131,10 +132,9 @@ cdef class Gate:
         if not synced and not policy.goes_on_stale(tool):
             return NOT_FRESH
         if entry.is_bound or (presenter is not None and presenter.proof is not None):
-            reason = unproven(&self.table.t, entry, presenter, wall, boot)
+            reason = unproven(entry, presenter, wall)
             if reason is not None:
-                nonce = current_nonce(&self.table.t, boot) if reason is USE_NONCE else b""
-                return Denial(reason, entry.grant, nonce=nonce)
+                return Denial(reason, entry.grant)
         return entry
 
     cdef bint fresh(self, Policy policy, uint64_t boot):
@@ -158,6 +158,11 @@ cdef class Gate:
             entry.allows(policy, tool) if name is None else entry.allows_name(name))
         if not is_allowed and not observe:
             return Denial(Reason.TOOL_NOT_ALLOWED, entry.grant)
+        # Last, so that calls which cost nothing take no room from the proofs of others.
+        reason = unremembered(&self.table.t, entry, presenter, boot)
+        if reason is not None:
+            nonce = current_nonce(&self.table.t, boot) if reason is USE_NONCE else b""
+            return Denial(reason, entry.grant, nonce=nonce)
         if branch == NULL or self.ungoverned(branch, entry):
             # In observe mode too, the agent may refuse to open the branch.
             denial = Denial(Reason.BUDGET_UNAVAILABLE, entry.grant, retry=True)

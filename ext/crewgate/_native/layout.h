@@ -164,6 +164,7 @@ typedef struct {
   cg_word revocation_generation, policy_generation;
   cg_word lent; /* the ledger does not know at most this much of what was granted */
   cg_word ledger_count; /* the ledger's count of what this machine has reported to it */
+  cg_word proofs_offset; /* wall clock less CLOCK_BOOTTIME, seconds, when proofs were last opened */
   cg_word proofs_from; /* the table may not know older proofs: wall clock, seconds */
   alignas(64) cg_word credit_generation; /* grows when credit comes back to a lease or level */
   alignas(64) cg_word branch_moves[CG_SHARDS];

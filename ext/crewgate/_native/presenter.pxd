@@ -19,6 +19,11 @@ cdef class Presenter:
 # Return the nonce for proofs of this moment (RFC 9449, section 8).
 cdef bytes current_nonce(const cg_table *t, uint64_t boot_ns)
 
-# Return None if the presenter has the key that a bound token names, else the Reason.
-cdef object unproven(const cg_table *t, VerifiedToken entry, Presenter presenter, uint64_t wall_ns,
-                     uint64_t boot_ns)
+# Return None if the presenter has the key that a bound token names, else the Reason. The function
+# remembers no proof.
+cdef object unproven(VerifiedToken entry, Presenter presenter, uint64_t wall_ns)
+
+# Remember the proof of the request, if it has one; return None if it is new, else the Reason. Its
+# presenter has been found good.
+cdef object unremembered(const cg_table *t, VerifiedToken entry, Presenter presenter,
+                         uint64_t boot_ns)

@@ -11,6 +11,7 @@ from base64 import urlsafe_b64encode
 from crewgate import limits
 from crewgate.core.problem_types import Reason
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
@@ -19,6 +20,12 @@ from crewgate._native.proof cimport KeyBinding, Proof
 from crewgate._native.signature cimport blake2b16
 from crewgate._native.table cimport cg_get, cg_header, cg_table
 from crewgate._native.token_cache cimport VerifiedToken
+
+cdef extern from "base64url.h" nogil:
+    void base64url_prepare() noexcept
+    int base64url_decode(const unsigned char *, size_t, unsigned char *) noexcept
+
+base64url_prepare()
 
 cdef extern from "sip_hash.h" nogil:
     ctypedef struct sip_state:
@@ -39,12 +46,14 @@ cdef object USE_NONCE = Reason.USE_NONCE
 cdef dict REFUSALS = {CG_PROOF_SEEN: Reason.PROOF_REPLAYED, CG_PROOF_FULL: Reason.PROOFS_FULL,
                       CG_PROOF_CLOSED: Reason.USE_NONCE}
 cdef uint64_t NS = 1_000_000_000
-cdef uint64_t NONCE_STEPS = limits.proof_nonce_seconds // CG_PROOF_SECONDS
+cdef int64_t NONCE_STEPS = limits.proof_nonce_seconds // CG_PROOF_SECONDS
 # Four bytes of time and 14 of a keyed hash: 24 characters.
 cdef enum:
     NONCE_BYTES = 18
 
 
+@cython.no_gc  # nothing that it refers to could refer to it
+@cython.final
 cdef class Presenter:
     """See the stub."""
 
@@ -77,15 +86,16 @@ cdef bytes current_nonce(const cg_table *t, uint64_t boot_ns):
     return nonce_of(t.header, <uint32_t>now_step(boot_ns))
 
 
-cdef int64_t step_of(const cg_header *header, str nonce, uint64_t boot_ns) except -2:
-    """Return the step of a nonce that this machine has given out and that is good; else -1."""
-    cdef uint64_t now = <uint64_t>now_step(boot_ns)
-    cdef uint64_t age
-    cdef bytes text = nonce.encode(errors="replace")
-    for age in range(min(NONCE_STEPS, now + 1)):
-        if text == nonce_of(header, <uint32_t>(now - age)):
-            return <int64_t>(now - age)
-    return -1
+cdef int64_t step_of(const cg_header *header, bytes nonce):
+    """Return the step of a nonce that this machine has given out; -1 if it has not."""
+    cdef const unsigned char *text = <const unsigned char *>PyBytes_AS_STRING(nonce)
+    cdef unsigned char found[NONCE_BYTES + 1]
+    cdef uint32_t step
+    if PyBytes_GET_SIZE(nonce) != NONCE_BYTES // 3 * 4 or base64url_decode(
+            text, NONCE_BYTES // 3 * 4, found) != 0:
+        return -1
+    step = <uint32_t>found[0] << 24 | <uint32_t>found[1] << 16 | <uint32_t>found[2] << 8 | found[3]
+    return step if nonce == nonce_of(header, step) else -1
 
 
 cdef uint64_t hash_of(const cg_header *header, Proof proof, KeyBinding binding):
@@ -108,10 +118,12 @@ cdef object remember(const cg_table *t, VerifiedToken entry, Presenter presenter
     cdef int64_t step = -1
     nonce = proof.claims.nonce
     if isinstance(nonce, str):
-        step = step_of(t.header, nonce, boot_ns)
-        if step < 0:
+        step = step_of(t.header, nonce.encode(errors="replace"))
+    if step >= 0:
+        if not now_step(boot_ns) - NONCE_STEPS < step <= now_step(boot_ns):
             return USE_NONCE
         set, seconds = CG_PROOF_BY_NONCE, <uint64_t>step * CG_PROOF_SECONDS
+    # A nonce of another machine counts for nothing, so a client may go from one to the other.
     elif presenter.nonce_required or seconds < cg_get(&t.header.proofs_from):
         return USE_NONCE
     cdef int found = cg_remember_proof(
@@ -129,19 +141,21 @@ cdef inline bint same_digest(bytes shown, bytes expected) noexcept:
         PyBytes_AS_STRING(shown), PyBytes_AS_STRING(expected), 32) == 0
 
 
-cdef object unproven(const cg_table *t, VerifiedToken entry, Presenter presenter, uint64_t wall_ns,
-                     uint64_t boot_ns):
+cdef object unproven(VerifiedToken entry, Presenter presenter, uint64_t wall_ns):
     if presenter is None:
         return INVALID
     if entry.certificate is not None and not same_digest(presenter.certificate, entry.certificate):
         return INVALID
-    cdef Proof proof = presenter.proof
     if entry.binding is None:
-        return None if proof is None else INVALID
-    if proof is None:
+        return None if presenter.proof is None else INVALID
+    if presenter.proof is None:
         return INVALID
-    fault = proof.fault(entry.binding, <int64_t>(wall_ns // NS))
-    if fault is not None:
-        return fault
+    return presenter.proof.fault(entry.binding, <int64_t>(wall_ns // NS))
+
+
+cdef object unremembered(const cg_table *t, VerifiedToken entry, Presenter presenter,
+                         uint64_t boot_ns):
     # A request is judged again after a draw, and its proof is the same.
-    return None if proof.is_remembered else remember(t, entry, presenter, boot_ns)
+    if presenter is None or presenter.proof is None or presenter.proof.is_remembered:
+        return None
+    return remember(t, entry, presenter, boot_ns)

@@ -39,6 +39,7 @@ cdef class Proof:
     cdef bytes method, path
     cdef Origin origin
     cdef bint is_remembered
+    cdef bint is_bad                    # an earlier verdict about the request has found it so
     cdef object claims                  # ProofClaims, once the signature was good
 
     # Return None if the proof is good, else the Reason. `now` is in seconds since the epoch.

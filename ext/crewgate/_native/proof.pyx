@@ -15,6 +15,7 @@ from crewgate.core.problem_types import Reason
 from crewgate._native import p256
 from crewgate.core.tokens.proof import Ed25519Key, decode_header, decode_proof, thumbprint
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 from libc.string cimport memcmp
@@ -98,6 +99,8 @@ cdef class Origin:
         self.target.default_port = NO_PORT if has_port else port
 
 
+@cython.no_gc
+@cython.final
 cdef class KeyBinding:
     """See the stub."""
 
@@ -137,6 +140,8 @@ cdef class KeyBinding:
         return p256.is_signed(self.p256, whole[:64], whole[64:])
 
 
+@cython.no_gc
+@cython.final
 cdef class Proof:
     """See the stub."""
 
@@ -151,13 +156,12 @@ cdef class Proof:
         return self.fault(binding, now)
 
     cdef object fault(self, KeyBinding binding, int64_t now):
-        if self.claims is not None:
-            return None  # a verdict about this request has found it good
-        try:
-            self.read(binding, now)
-        except FAULTS:
-            return INVALID
-        return None
+        if self.claims is None and not self.is_bad:
+            try:
+                self.read(binding, now)
+            except FAULTS:
+                self.is_bad = True
+        return INVALID if self.is_bad else None
 
     cdef int read(self, KeyBinding binding, int64_t now) except -1:
         """Check all of it, the signature last; raise _BadProofError or msgspec.DecodeError."""

@@ -2,7 +2,7 @@
 
 from crewgate import limits
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from crewgate._native.table cimport Table, cg_get, cg_put, cg_table
 
@@ -13,14 +13,20 @@ cdef extern from "proof_table.h" nogil:
     bint cg_proofs_full(const cg_table *t)
 
 cdef uint64_t LEEWAY = limits.leeway_seconds
+cdef int64_t STEP_MAX = <int64_t>limits.clock_step_seconds_max
 cdef uint64_t PROOF_AGE = limits.proof_age_seconds_max
 
 
 def open_windows(Table table not None, uint64_t now_wall, uint64_t now_boot):
     cdef uint64_t ahead
     table.check_open()
-    if cg_get(&table.t.header.proofs_from) == 0:
-        cg_put(&table.t.header.proofs_from, now_wall + LEEWAY + 1)
+    # A table that was made while the clock was behind may lack proofs until the time of its end.
+    cdef uint64_t known = cg_get(&table.t.header.proofs_offset), offset = now_wall - now_boot
+    if cg_get(&table.t.header.proofs_from) == 0 or <int64_t>(offset - known) > STEP_MAX:
+        cg_put(&table.t.header.proofs_from, max(
+            cg_get(&table.t.header.proofs_from), now_wall + LEEWAY + <uint64_t>STEP_MAX + 1))
+    if offset != known:
+        cg_put(&table.t.header.proofs_offset, offset)
     for ahead in range(0, PROOF_AGE + LEEWAY + 2 * CG_PROOF_SECONDS, CG_PROOF_SECONDS):
         if now_wall + LEEWAY + CG_PROOF_SECONDS >= ahead:
             cg_open_proofs(&table.t, CG_PROOF_BY_TIME,

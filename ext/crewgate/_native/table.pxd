@@ -27,7 +27,7 @@ cdef extern from "index.h" nogil:
         cg_word policy_generation
         cg_word lent
         cg_word ledger_count
-        cg_word proofs_from
+        cg_word proofs_from, proofs_offset
         cg_word credit_generation
 
     ctypedef struct cg_branch:

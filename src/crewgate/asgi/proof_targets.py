@@ -1,5 +1,6 @@
 """Finds out which URL a DPoP proof in an ASGI request must name (RFC 9449, section 4.3)."""
 
+import re
 from collections.abc import Collection
 from urllib.parse import quote, urlsplit
 
@@ -7,6 +8,9 @@ from crewgate._native.proof import Origin
 from crewgate.core.http_types import Scope
 from crewgate.errors import ConfigurationError
 from crewgate.verifier import DPoPProof
+
+# RFC 9112, section 3.2.1, without a query: printable characters but "#" and "?".
+_PATH = re.compile(r"/[!\"$->@-~]*", re.ASCII)
 
 
 class ProofTargets:
@@ -45,7 +49,9 @@ class ProofTargets:
         """Return the proof of a request; `value` is that of its header field DPoP."""
         hosts = [bytes(each) for name, each in scope["headers"] if bytes(name) == b"host"]
         origin = self._by_host.get(hosts[0].lower()) if len(hosts) == 1 else None
-        url = None if origin is None else origin + _path(scope)
+        path = _path(scope)
+        # Some servers pass on a target of another form, which could change the host of the URL.
+        url = None if origin is None or not _PATH.fullmatch(path) else origin + path
         return DPoPProof(
             value.decode("latin-1"), scope["method"], url, nonce_required=self._nonce_required
         )

@@ -38,6 +38,10 @@ class Credentials(NamedTuple):
     token: bytes
     proof: bytes | None
 
+    def __repr__(self) -> str:
+        """Return a text without the secrets."""
+        return f"<Credentials {'with' if self.proof is not None else 'without'} a proof>"
+
 
 def find_token(
     headers: list[HeaderField], query: bytes, carriers: Collection[bytes]

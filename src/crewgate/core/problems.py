@@ -153,7 +153,10 @@ def grpc_fields(
     texts = {name: str(value) for name, value in members(kind, request, denial, grant).items()}
     message = _message(kind, denial)
     seconds = _retry_seconds(kind, denial)
-    return grpc_status.fields(kind.grpc_code, kind.slug, message, texts, seconds)
+    found = grpc_status.fields(kind.grpc_code, kind.slug, message, texts, seconds)
+    if denial is not None and denial.nonce:
+        found.append((DPOP_NONCE, denial.nonce))
+    return found
 
 
 def members(

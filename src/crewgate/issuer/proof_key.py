@@ -59,7 +59,7 @@ class ProofKey:
         claims = {
             "jti": str(uuid.uuid4()),
             "htm": method,
-            "htu": f"{parts.scheme}://{parts.netloc}{parts.path or '/'}",
+            "htu": f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path or '/'}",
             "iat": int(time.time()),
             "ath": base64url(hashlib.sha256(token.encode()).digest()),
         }

@@ -67,14 +67,21 @@ def http_client(
             trusts the roots of the system.
         socket: The unix socket of `crewgate run` (`CREWGATE_SOCKET`); then the URL is that of
             `CREWGATE_GATEWAY`.
-        key: The key to which the token is bound, if it is: each request then has a proof of it.
+        key: The key to which the token is bound, if it is: each request then has a proof of it. A
+            socket of `crewgate run` needs none, and takes none.
         options: Further arguments of `AsyncClient`.
 
     Raises:
-        ConfigurationError: The file `ca` cannot be read, or has no certificate.
+        ConfigurationError: The file `ca` cannot be read, or has no certificate. Or there are a
+            `socket` and a `key`.
         ValueError: `source` is a token.
         TypeError: `source` is no source of tokens.
     """
+    if socket is not None and key is not None:
+        raise ConfigurationError(
+            "key: the process of `crewgate run` sends requests on over its own connection, so no "
+            "proof fits them; leave out `key`, or connect without `socket`"
+        )
     context = tls_context(ca)
     if context is not None:
         options["verify"] = context

@@ -41,7 +41,10 @@ def native_proof(shown: DPoPProof) -> Proof:
     text, method = shown.value[:_CHARS].encode("ascii", "replace"), shown.method.encode()
     if shown.url is None:
         return Proof(text, method, None, b"/")
-    parts = urlsplit(shown.url)
+    try:
+        parts = urlsplit(shown.url)
+    except ValueError as error:
+        raise ValueError(f"url={shown.url!r}: {error}") from error
     if not parts.netloc:
         raise ValueError(f"url={shown.url!r}: pass the whole URL, such as https://host/path")
     origin = Origin(parts.scheme, parts.netloc.encode())

@@ -51,6 +51,7 @@ class StandaloneSource:
         )
         self._tidied = time.monotonic()
         self.judge = judge_by(policy, self._table)
+        self.open_proofs()
 
     def __repr__(self) -> str:
         return f"<StandaloneSource {self._table!r}>"

@@ -157,7 +157,8 @@ class Verifier:
                 the tool's price; if the price is a table, that is its `max`.
             proof: The DPoP proof of the request, if the token came with the scheme DPoP. A token
                 that is bound to a key (`cnf.jkt`) needs one. Otherwise the verdict is
-                Denial(INVALID_PROOF). Each proof is good for one request on this machine.
+                Denial(INVALID_PROOF). Each proof is good for one request on this machine; at a
+                standalone verifier, for one request in this process.
 
         Raises:
             ValueError: `cost_micro` is negative, or above what any call may cost. Or

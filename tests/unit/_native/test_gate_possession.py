@@ -38,7 +38,7 @@ class Bound:
         self.token = self.world.mint(cnf={"jkt": proofs.thumbprint(client)})
         self.numbers = iter(range(10_000))
         self.pass_seconds(0)
-        self.pass_seconds(limits.leeway_seconds + 2)  # a new table asks for nonces at first
+        self.pass_seconds(limits.leeway_seconds + 4)  # a new table asks for nonces at first
 
     def pass_seconds(self, seconds: float) -> None:
         """Both clocks go on, and the agent does its work of each second."""
@@ -53,7 +53,7 @@ class Bound:
 
     def nonce(self, **changes: object) -> str:
         """The nonce that a client gets with the refusal of another."""
-        presenter = Presenter(proof=self.proof(nonce="none", **changes))
+        presenter = Presenter(proof=self.proof(**changes), nonce_required=True)
         return self.house.denial(self.token, presenter=presenter).nonce.decode()
 
     def proof(self, client: Ed25519Client | P256Client | None = None, **changes: object) -> Proof:
@@ -67,9 +67,12 @@ class Bound:
         text = proofs.proof(client or self.client, **claims)
         return Proof(text, b"POST", ORIGIN, PATH)
 
-    def reason(self, proof: Proof | None, token: bytes | None = None) -> Reason | None:
-        """Why a request is refused."""
-        return self.house.reason(token or self.token, presenter=Presenter(proof=proof))
+    def reason(
+        self, proof: Proof | None, token: bytes | None = None, *, required: bool = False
+    ) -> Reason | None:
+        """Why a request is refused, perhaps where a nonce is required."""
+        presenter = Presenter(proof=proof, nonce_required=required)
+        return self.house.reason(token or self.token, presenter=presenter)
 
     def repeated(self, **changes: object) -> Reason | None:
         """Why the second of two requests with the same proof is refused; the first is not."""
@@ -129,8 +132,7 @@ def test_only_a_refusal_for_the_nonce_has_one() -> None:
     bound = Bound()
     refused = bound.house.denial(bound.token, presenter=Presenter(proof=bound.proof(htm="GET")))
     assert refused.nonce == b""
-    refused = bound.house.denial(bound.token, presenter=Presenter(proof=bound.proof(nonce="x")))
-    assert len(refused.nonce) == 24
+    assert len(bound.nonce()) == 24
 
 
 def test_no_proof_is_good_for_the_host_of_another_server(bound: Bound) -> None:
@@ -171,6 +173,30 @@ def test_a_wall_clock_that_steps_back_makes_no_proof_good_again() -> None:
     assert bound.reason(bound.proof(iat=bound.now - 300, nonce=nonce)) is None
 
 
+def test_a_table_that_was_made_while_the_clock_was_behind() -> None:
+    """An earlier table may have seen proofs until the clock was set right."""
+    bound = Bound()
+    used = bound.proof().text
+    assert bound.reason(Proof(used, b"POST", ORIGIN, PATH)) is None
+    bound.house = Gatehouse(bound.world)
+    bound.house.at(bound.seconds)
+    boot = bound.house.boot_ns // NS
+    open_windows(bound.house.table, bound.now - 3600, boot)
+    open_windows(bound.house.table, bound.now, boot)
+    assert bound.reason(Proof(used, b"POST", ORIGIN, PATH)) is Reason.USE_NONCE
+    assert bound.reason(bound.proof()) is Reason.USE_NONCE
+
+
+def test_calls_that_are_refused_for_the_tool_take_no_room() -> None:
+    """They cost nothing, so one agent could take the room of others."""
+    bound = Bound()
+    for tool in (-1, len(bound.world.policy.tools)):
+        proof = bound.proof()
+        refused = bound.house.denial(bound.token, tool, presenter=Presenter(proof=proof))
+        assert refused.reason is Reason.UNKNOWN_TOOL
+        assert bound.reason(Proof(proof.text, b"POST", ORIGIN, PATH)) is None
+
+
 def test_a_new_table_takes_only_proofs_that_no_earlier_table_can_know() -> None:
     bound = Bound()
     used = bound.proof(iat=bound.now + limits.leeway_seconds).text
@@ -180,7 +206,7 @@ def test_a_new_table_takes_only_proofs_that_no_earlier_table_can_know() -> None:
     later.house = Gatehouse(later.world)
     later.house.boot_ns = bound.house.boot_ns
     later.pass_seconds(0)
-    for _ in range(limits.leeway_seconds + 2):
+    for _ in range(limits.leeway_seconds + 4):
         assert later.reason(Proof(used, b"POST", ORIGIN, PATH)) is Reason.USE_NONCE
         later.pass_seconds(1)
     assert later.reason(later.proof(nonce=later.nonce())) is None
@@ -190,9 +216,12 @@ def test_a_new_table_takes_only_proofs_that_no_earlier_table_can_know() -> None:
 def test_nonces_of_other_machines_and_times() -> None:
     bound, other = Bound(), Bound()
     assert bound.reason(bound.proof(nonce=bound.nonce())) is None
-    assert bound.reason(bound.proof(nonce=other.nonce())) is Reason.USE_NONCE
-    for nonce in ("", "x", "é", "A" * 24, bound.nonce() + "A", bound.nonce()[:-1]):
-        assert bound.reason(bound.proof(nonce=nonce)) is Reason.USE_NONCE
+    ours = bound.nonce()
+    for nonce in (other.nonce(), "", "x", "é", "A" * 24, ours + "A", ours[:-1], "B" + ours[1:]):
+        # A client may go from one machine to another: the nonce counts for nothing here.
+        assert bound.reason(bound.proof(nonce=nonce)) is None
+        assert bound.repeated(nonce=nonce) is Reason.PROOF_REPLAYED
+        assert bound.reason(bound.proof(nonce=nonce), required=True) is Reason.USE_NONCE
     old = bound.nonce()
     bound.pass_seconds(limits.proof_nonce_seconds - 16)
     assert bound.reason(bound.proof(nonce=old)) is None

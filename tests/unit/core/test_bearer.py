@@ -48,3 +48,7 @@ def test_a_token_in_the_query_is_refused(query: bytes) -> None:
     headers = [(b"authorization", b"Bearer a")]
     assert find_token(headers, query, AUTHORIZATION) is Reason.INVALID_REQUEST
     assert find_token(headers, b"q=access_token", AUTHORIZATION) == Credentials(b"a", None)
+
+
+def test_credentials_show_no_secret() -> None:
+    assert repr(Credentials(b"e30.e30.c2ln", b"proof")) == "<Credentials with a proof>"

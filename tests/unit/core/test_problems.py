@@ -133,3 +133,13 @@ def test_a_stream_is_ended_by_an_event_of_its_own() -> None:
     head, data, *rest = event.split(b"\n")
     assert (head, rest) == (b"event: error", [b"", b""])
     assert json.loads(data.removeprefix(b"data: "))["status"] == 401
+
+
+@pytest.mark.parametrize("content_type", [b"application/json", b"application/grpc"])
+def test_a_refusal_for_the_nonce_has_it(content_type: bytes) -> None:
+    """Over gRPC too, where a client finds it in the metadata."""
+    denial = Denial(Reason.USE_NONCE, grant(1, 50), nonce=b"n" * 24)
+    asked = [(b"content-type", content_type)]
+    kind = PROBLEM_TYPES[Reason.USE_NONCE]
+    fields = dict(problems.refusal(kind, bytes(16), denial, asked=asked).fields)
+    assert fields[b"dpop-nonce"] == b"n" * 24

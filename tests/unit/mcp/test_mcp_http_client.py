@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from crewgate.errors import BranchRevokedError, ConfigurationError
+from crewgate.issuer import ProofKey
 from crewgate.mcp import auth, client, http_client
 
 URL = "https://gateway.example/mcp/files"
@@ -167,3 +168,9 @@ async def test_version_1_of_the_sdk_reads_errors_at_status_200(
             assert response.json()["error"]["code"] == code
             response = await http.post(url, json={"jsonrpc": "2.0", "method": "x"})
             assert (response.status_code, response.content) == (202, b"")
+
+
+def test_a_socket_takes_no_key(tmp_path: Path) -> None:
+    """The process behind it sends requests to another URL than a proof would name."""
+    with pytest.raises(ConfigurationError, match="leave out `key`"):
+        http_client(lambda: "a.b.c", socket=tmp_path / "socket", key=ProofKey.generate())

@@ -121,6 +121,26 @@ def test_the_middleware(loop: str) -> None:
         assert played(verifier, loop, new, origins=["https://tools.example:443"])[0] == 200
 
 
+@pytest.mark.parametrize("path", [".evil.example/search", ":9443/search", "[/x", "/a#b", "*", ""])
+def test_a_target_cannot_change_the_host_of_the_url(path: str) -> None:
+    """Some servers pass on a target without a slash at its begin."""
+    world = World.make()
+    token = bound_token(world)
+    with standalone(world) as verifier:
+        nonce = nonce_of(verifier, token)
+        url = f"https://tools.example{path}".partition("#")[0]
+        fields = [
+            (b"authorization", b"DPoP " + token),
+            (b"dpop", proof(token, nonce=nonce, htu=url)),
+        ]
+        guarded = CrewgateMiddleware(
+            answering, verifier=verifier, tool="search.web", origins=ORIGINS
+        )
+        play = Play("trio", headers=fields, path=path)
+        play.scope["raw_path"] = path.encode()
+        assert play.run(guarded).sent[0]["status"] == 401
+
+
 def test_origins_are_checked() -> None:
     world = World.make()
     with standalone(world) as verifier:

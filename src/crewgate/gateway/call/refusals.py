@@ -22,7 +22,7 @@ from crewgate.gateway.tool_route import ToolRoute
 from crewgate.server.exchange import Exchange
 
 # Each costs a signature, which its sender never made.
-_COSTLY = {Reason.INVALID_TOKEN, Reason.INVALID_PROOF}
+_COSTLY = {Reason.INVALID_TOKEN, Reason.INVALID_PROOF, Reason.PROOF_REPLAYED}
 _MANY_STREAMS = structs.replace(
     problem_types.BUSY,
     title="Too many open streams",
