@@ -1,6 +1,5 @@
 """One gateway for all clients, and one server of MCP behind it."""
 
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from client_gateway import ClientWorld, client_world
-from installation import wait_until
+from installation import is_listening, wait_until
 
 SERVER = Path(__file__).parents[2] / "support" / "mcp_server.py"
 
@@ -24,13 +23,8 @@ def otters(world: ClientWorld) -> Iterator[str]:
     """The URL of an MCP endpoint of the gateway."""
     pytest.importorskip("mcp", reason="mcp is not installed")
     process = subprocess.Popen([sys.executable, SERVER, str(world.mcp)], stderr=subprocess.DEVNULL)
-
-    def answers() -> bool:
-        with socket.socket() as sock:
-            return sock.connect_ex(("127.0.0.1", world.mcp)) == 0
-
     try:
-        wait_until(answers)
+        wait_until(lambda: is_listening(world.mcp))
         yield f"{world.url}/mcp/otters"
     finally:
         process.kill()

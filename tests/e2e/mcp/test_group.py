@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from installation import is_listening, wait_until
 from mcp_gateway import MCPGateway, mcp_gateway
 
 from crewgate.demo.ports import reserve
@@ -43,6 +44,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MCPGateway]:
     port = reserve()
     otters = subprocess.Popen([sys.executable, "-W", "ignore", str(OTTERS), str(port)])
     try:
+        wait_until(lambda: is_listening(port))
         folder, tables = tmp_path_factory.mktemp("mcp"), TABLES.format(port=port)
         with mcp_gateway(folder, tables, ("everything.*", "twin.*", "otters.*")) as gateway:
             gateway.url = gateway.url.replace("/mcp/everything", "/mcp/team")
