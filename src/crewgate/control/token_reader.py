@@ -1,7 +1,7 @@
 """Reads the claims of tokens that pass the gate's checks of form, key, time and ceilings.
 
 The gate decides on a private table without branches and revocations, about a tool that does not
-exist: if it refuses only because of the tool, or because nobody shows the key of a bound token, the
+exist: if it refuses only because of the tool, or because a bound token comes without its key, the
 token has passed every check before.
 `TokenRevocationCheck` says what is revoked. Use it in one thread at a time.
 """
