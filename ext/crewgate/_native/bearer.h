@@ -7,15 +7,7 @@
 #include <stddef.h>
 #include <string.h>
 
-static inline unsigned char bearer_lower(unsigned char c) {
-    return c >= 'A' && c <= 'Z' ? (unsigned char)(c + ('a' - 'A')) : c;
-}
-
-static inline int bearer_hex(unsigned char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    c = bearer_lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+#include "ascii.h"
 
 /* Returns the octet at a place of a name in a query, in lower case, and moves behind it. A "+" is a
  * blank. IIS also decodes %uXXXX. Any other octet stands for itself. */
@@ -24,16 +16,16 @@ static unsigned char bearer_next(const unsigned char *text, size_t n, size_t *at
     const unsigned char *rest = text + *at;
     size_t left = n - *at;
     if (c == '+') return ' ';
-    if (c != '%') return bearer_lower(c);
+    if (c != '%') return ascii_lower(c);
     size_t skip = 0;
-    if (left >= 5 && bearer_lower(rest[0]) == 'u' && rest[1] == '0' && rest[2] == '0' &&
+    if (left >= 5 && ascii_lower(rest[0]) == 'u' && rest[1] == '0' && rest[2] == '0' &&
         rest[3] >= '0' && rest[3] <= '7')
         skip = 3;
-    if (left >= 2 && bearer_hex(rest[skip]) >= 0 && bearer_hex(rest[skip + 1]) >= 0) {
+    if (left >= 2 && ascii_hex(rest[skip]) >= 0 && ascii_hex(rest[skip + 1]) >= 0) {
         *at += skip + 2;
-        c = (unsigned char)(bearer_hex(rest[skip]) << 4 | bearer_hex(rest[skip + 1]));
+        c = (unsigned char)(ascii_hex(rest[skip]) << 4 | ascii_hex(rest[skip + 1]));
     }
-    return bearer_lower(c);
+    return ascii_lower(c);
 }
 
 static inline int bearer_is_blank(unsigned char c) {
@@ -85,7 +77,7 @@ static int bearer_scheme(const unsigned char *value, size_t n) {
     const char *word = size == sizeof bearer - 1 ? bearer : size == sizeof dpop - 1 ? dpop : NULL;
     if (!word) return BEARER_OTHER_SCHEME;
     for (size_t at = 0; at < size; at++)
-        if (bearer_lower(value[at]) != (unsigned char)word[at]) return BEARER_OTHER_SCHEME;
+        if (ascii_lower(value[at]) != (unsigned char)word[at]) return BEARER_OTHER_SCHEME;
     return word == dpop ? BEARER_DPOP_SCHEME : BEARER_SCHEME;
 }
 

@@ -7,15 +7,7 @@
 #include <stddef.h>
 #include <string.h>
 
-static inline unsigned char target_lower(unsigned char c) {
-    return c >= 'A' && c <= 'Z' ? (unsigned char)(c + ('a' - 'A')) : c;
-}
-
-static inline int target_digit(unsigned char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    c = target_lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+#include "ascii.h"
 
 static inline int target_unreserved(unsigned c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
@@ -27,7 +19,7 @@ static inline int target_unreserved(unsigned c) {
 static unsigned target_octet(const unsigned char *text, size_t n, size_t *at) {
     unsigned char c = text[(*at)++];
     if (c != '%' || n - *at < 2) return c;
-    int high = target_digit(text[*at]), low = target_digit(text[*at + 1]);
+    int high = ascii_hex(text[*at]), low = ascii_hex(text[*at + 1]);
     if (high < 0 || low < 0) return c;
     *at += 2;
     unsigned octet = (unsigned)(high << 4 | low);
@@ -54,7 +46,7 @@ static size_t target_path_begin(const unsigned char *url, size_t n, const target
     size_t end = origin->size, port = strlen(origin->default_port);
     if (n < end) return 0;
     for (size_t at = 0; at < end; at++)
-        if (target_lower(url[at]) != origin->text[at]) return 0;
+        if (ascii_lower(url[at]) != origin->text[at]) return 0;
     if (port && n - end >= port && memcmp(url + end, origin->default_port, port) == 0)
         end += port;
     else if (port && n > end && url[end] == ':')

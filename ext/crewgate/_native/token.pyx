@@ -27,7 +27,6 @@ cdef extern from "token_bounds.h" nogil:
 cdef extern from "compact_jws.h" nogil:
     const int SIGNATURE_BYTES
     void base64url_prepare() noexcept
-    int base64url_decode(const unsigned char*, size_t, unsigned char*) noexcept
     void claim_prepare() noexcept
     int claim_is_text(const unsigned char*, size_t) noexcept
     int claim_is_pattern(const unsigned char*, size_t) noexcept
@@ -137,22 +136,9 @@ cdef bint _are_distinct(object claims, Ids* ids):
     return True
 
 
-cdef bint _is_digest(object text) noexcept:
-    """Whether a text is the base64url of 32 bytes, or absent."""
-    cdef size_t n = 0
-    cdef unsigned char digest[33]
-    cdef const unsigned char* characters = ascii_text(text, &n)
-    return text is None or (
-        characters != NULL and n == 43 and base64url_decode(characters, n, digest) == 0)
-
-
-cdef bint _names_keys(object confirmation):
-    """Whether `cnf` names a key in a way that a gateway knows, or is absent."""
-    return confirmation is None or (
-        (confirmation.jkt is not None or confirmation.x5t is not None)
-        and _is_digest(confirmation.jkt)
-        and _is_digest(confirmation.x5t)
-    )
+cdef bint _names_a_key(object confirmation):
+    """Whether `cnf` names a key, or is absent. The decoder has checked how."""
+    return confirmation is None or confirmation.jkt is not None or confirmation.x5t is not None
 
 
 cdef bint _are_well_formed(object claims, Ids* ids):
@@ -168,7 +154,7 @@ cdef bint _are_well_formed(object claims, Ids* ids):
         and _are_patterns(claims.allowed_tools)
         and _are_distinct(claims, ids)
         and _are_older(claims)
-        and _names_keys(claims.cnf)
+        and _names_a_key(claims.cnf)
     )
 
 

@@ -8,7 +8,7 @@ from crewgate import limits
 class TableCapacities(NamedTuple):
     """The capacities of a table, each a power of two; reservations are a multiple of 64.
 
-    `proofs` is the room for DPoP proofs: an eighth of half of it for each 16 s.
+    `proofs` are the places for DPoP proofs: a sixteenth of them for each 16 s of their two kinds.
     """
 
     branches: int

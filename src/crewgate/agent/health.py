@@ -271,7 +271,10 @@ def _branches(agent: AgentState) -> ComponentHealth:
 
 def _proofs(agent: AgentState) -> ComponentHealth:
     full = proof_windows.are_full(agent.table)
-    why = "a crew has used up its room for now; the gateway refuses its calls with new proofs"
+    why = (
+        "a crew has used up its places for the proofs of 16 seconds; the gateway refuses further "
+        "ones"
+    )
     return _degraded_if("table of proofs", why if full else "", "raise [table] proofs and restart")
 
 

@@ -75,7 +75,7 @@ class TokenAuth:
         url = str(request.url)
         request.headers.update(self._scheme.fields(token, request.method, url))
         response = await handler(request)
-        return response, self._scheme.wants_nonce(url, response.status, response.headers)
+        return response, self._scheme.take_nonce(url, response.status, response.headers)
 
     async def _current(self) -> str:
         """Return the token; a thread waits for a renewal, and not the event loop."""

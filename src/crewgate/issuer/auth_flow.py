@@ -162,10 +162,10 @@ class FlowAuth(Generic[Q, S]):
         method, url, scheme = request.method, str(request.url), self._scheme
         request.headers.update(scheme.fields(token, method, url))
         response = yield request
-        if scheme.wants_nonce(url, response.status_code, response.headers) and is_repeatable:
+        if scheme.take_nonce(url, response.status_code, response.headers) and is_repeatable:
             request.headers.update(scheme.fields(token, method, url))
             response = yield request
-            scheme.wants_nonce(url, response.status_code, response.headers)
+            scheme.take_nonce(url, response.status_code, response.headers)
         if is_repeatable and refuses_token(response.status_code, response.headers):
             newer = newer_than(token, self._read)
             if newer:

@@ -58,7 +58,7 @@ class TokenAuth(AuthBase):
         redirection to another host. Only a body in memory can be sent again.
         """
         refused, shown = response.request, str(response.request.headers.get(FIELD, ""))
-        wants_nonce = self._scheme.wants_nonce(
+        wants_nonce = self._scheme.take_nonce(
             str(refused.url), response.status_code, response.headers
         )
         if not shown.endswith(f" {token}") or not isinstance(refused.body, bytes | str | None):
@@ -82,7 +82,7 @@ class TokenAuth(AuthBase):
         second: requests.Response = response.connection.send(request, **options)
         second.history.append(response)
         second.request = request
-        self._scheme.wants_nonce(str(request.url), second.status_code, second.headers)
+        self._scheme.take_nonce(str(request.url), second.status_code, second.headers)
         return second
 
     def _fields(self, request: requests.PreparedRequest, token: str) -> Mapping[str, str]:

@@ -20,8 +20,11 @@ class TokenScheme(Protocol):
     def fields(self, token: str, method: str, url: str) -> Mapping[str, str]:
         """Return the header fields that show a token in a request."""
 
-    def wants_nonce(self, url: str, status: int, headers: Mapping[str, str]) -> bool:
-        """Return whether the server asks for the request again, with the nonce of this answer."""
+    def take_nonce(self, url: str, status: int, headers: Mapping[str, str]) -> bool:
+        """Remember the nonce of an answer, if it has one.
+
+        Return whether the server asks for the request again, with a proof that has this nonce.
+        """
 
 
 class BearerScheme:
@@ -31,7 +34,7 @@ class BearerScheme:
         """Return the field Authorization."""
         return {FIELD: f"Bearer {token}"}
 
-    def wants_nonce(self, url: str, status: int, headers: Mapping[str, str]) -> bool:  # noqa: ARG002 - a `TokenScheme`
+    def take_nonce(self, url: str, status: int, headers: Mapping[str, str]) -> bool:  # noqa: ARG002 - a `TokenScheme`
         """Return False."""
         return False
 
@@ -52,7 +55,7 @@ class DPoPScheme:
         proof = self._key.proof(token, method, url, self._nonces.get(_server(url), ""))
         return {FIELD: f"DPoP {token}", _PROOF: proof}
 
-    def wants_nonce(self, url: str, status: int, headers: Mapping[str, str]) -> bool:
+    def take_nonce(self, url: str, status: int, headers: Mapping[str, str]) -> bool:
         """Remember the nonce of an answer; return whether the server asks for it."""
         nonce = headers.get(_NONCE, "")
         if not nonce:

@@ -96,16 +96,16 @@ def test_files_without_a_key_that_can_be_used(tmp_path: Path) -> None:
 def test_a_client_remembers_the_nonces_of_some_servers() -> None:
     scheme = DPoPScheme(ProofKey(Ed25519PrivateKey.generate()))
     answer = {"WWW-Authenticate": 'DPoP error="use_dpop_nonce"'}
-    assert not scheme.wants_nonce("https://a/x", 401, answer)
-    assert not scheme.wants_nonce("https://a/x", 200, {"DPoP-Nonce": "one"})
-    assert scheme.wants_nonce("https://a/y", 401, {**answer, "DPoP-Nonce": "two"})
+    assert not scheme.take_nonce("https://a/x", 401, answer)
+    assert not scheme.take_nonce("https://a/x", 200, {"DPoP-Nonce": "one"})
+    assert scheme.take_nonce("https://a/y", 401, {**answer, "DPoP-Nonce": "two"})
     for number in range(limits.proof_servers_max - 1):
-        scheme.wants_nonce(f"https://{number}/", 200, {"DPoP-Nonce": "x"})
+        scheme.take_nonce(f"https://{number}/", 200, {"DPoP-Nonce": "x"})
 
     def has_nonce() -> bool:
         payload = scheme.fields(TOKEN, "GET", "https://a/z")["DPoP"].split(".")[1]
         return b'"nonce":"two"' in slow_token.decode(payload.encode())
 
     assert has_nonce()
-    scheme.wants_nonce("https://last/", 200, {"DPoP-Nonce": "x"})
+    scheme.take_nonce("https://last/", 200, {"DPoP-Nonce": "x"})
     assert not has_nonce()

@@ -5,7 +5,7 @@ one; no gateway can notice. Over HTTP/2 each answer names its call. But a server
 of the whole connection, or leaves a frame unfinished, ends or delays all calls on the connection.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from crewgate.config import Config, UpstreamConfig
 from crewgate.config.judged_tools import covers, judged_tools
@@ -16,6 +16,13 @@ _BY_PROTOCOL = {
 }
 
 
+def crews_in_words(crews: Sequence[str]) -> str:
+    """Return `crew a`, or `crews a, b and c`; there is at least one."""
+    return (
+        f"crew {crews[0]}" if len(crews) == 1 else f"crews {', '.join(crews[:-1])} and {crews[-1]}"
+    )
+
+
 def shared_connections(config: Config) -> Iterator[str]:
     """Yield a recommendation for each such upstream."""
     for upstream in config.upstreams:
@@ -24,9 +31,8 @@ def shared_connections(config: Config) -> Iterator[str]:
         how, harm = _BY_PROTOCOL[upstream.protocol]
         crews = _callers(config, upstream)
         if len(crews) > 1:
-            named = f"{', '.join(crews[:-1])} and {crews[-1]}"
             yield (
-                f"upstream {upstream.name}: the crews {named} {how}; "
+                f"upstream {upstream.name}: the {crews_in_words(crews)} {how}; "
                 f'reuse = "crew" (or "branch") separates them, in case its servers {harm}'
             )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from crewgate.cli.check.crews_sharing_upstreams import crews_in_words
 from crewgate.config import Config
 
 
@@ -9,9 +10,7 @@ def unbound_crews(config: Config) -> Iterator[str]:
     """Yield a recommendation that names all such crews, if there are any."""
     crews = [crew.name for crew in config.crews if crew.binding == "optional"]
     if crews:
-        one = len(crews) == 1
-        named = f"crew {crews[0]}" if one else f"crews {', '.join(crews[:-1])} and {crews[-1]}"
         yield (
-            f"{named}: tokens may name no key, and then everyone who reads one can use it until it "
-            'ends; binding = "required" refuses such tokens'
+            f"{crews_in_words(crews)}: tokens may name no key, and then everyone who reads one can "
+            'use it until it ends; binding = "required" refuses such tokens'
         )

@@ -17,8 +17,15 @@ from crewgate.config.load import load
 _BY = ["branch", "crew", "role", "tool", "day"]
 # Filters that only calls have.
 _OF_CALLS = {
-    *("role", "tool", "grant", "subject", "process", "orchestrator", "request"),
-    *("denied", "would_deny"),
+    "role",
+    "tool",
+    "grant",
+    "subject",
+    "process",
+    "orchestrator",
+    "request",
+    "denied",
+    "would_deny",
 }
 
 

@@ -14,11 +14,12 @@ from crewgate import limits
 
 Seconds = Annotated[int, Meta(ge=0, le=limits.time_seconds_max)]
 MicroCredits = Annotated[int, Meta(ge=0, le=limits.quota_micro_max)]
-Digest = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{43}\Z")]
 ClaimText = Annotated[str, Meta(min_length=1, max_length=limits.claim_chars_max)]
 
-# The last of 43 characters has two bits of no meaning, which are 0 (RFC 4648, section 3.5).
-_DIGEST = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]", re.ASCII)
+# 32 bytes in base64url. Two bits of the last character have no meaning, and are 0 (RFC 4648,
+# section 3.5).
+_DIGEST = re.compile(r"\A[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]\Z", re.ASCII)
+Digest = Annotated[str, Meta(pattern=_DIGEST.pattern)]
 _TEXT = re.compile(rf"[A-Za-z0-9._:/@-]{{1,{limits.claim_chars_max}}}", re.ASCII)
 
 

@@ -11,17 +11,14 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from crewgate import limits
-from crewgate.core.tokens.claims import Seconds
-
-Coordinate = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{43}\Z")]
-"""32 bytes as base64url without padding."""
+from crewgate.core.tokens.claims import Digest, Seconds
 
 
 class Ed25519Key(msgspec.Struct, frozen=True, gc=False, tag_field="kty", tag="OKP"):
     """A public Ed25519 key as a JWK (RFC 8037, section 2). A private key is refused."""
 
     crv: Literal["Ed25519"]
-    x: Coordinate
+    x: Digest
     d: UnsetType = UNSET
 
     def required_members(self) -> str:
@@ -33,8 +30,8 @@ class P256Key(msgspec.Struct, frozen=True, gc=False, tag_field="kty", tag="EC"):
     """A public P-256 key as a JWK (RFC 7518, section 6.2.1). A private key is refused."""
 
     crv: Literal["P-256"]
-    x: Coordinate
-    y: Coordinate
+    x: Digest
+    y: Digest
     d: UnsetType = UNSET
 
     def required_members(self) -> str:
