@@ -2,32 +2,38 @@
 
 The order of the changes makes a crash or a full disk harmless. A grant is on disk before anybody
 gets its token. A revocation takes effect at once, and its line follows as soon as the disk accepts
-it. Nothing here is locked: the orchestrator holds its lock around every call.
+it. Only `mark_revoked` takes the lock: the caller holds it around every other call.
 """
 
 import logging
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from crewgate.errors import CrewgateError
-from crewgate.issuer.branch_token_store import BranchTokenStore
+from crewgate.issuer.branch_token_store import BranchTokenStore, renewal
 from crewgate.issuer.branch_tree import BranchTree
 from crewgate.issuer.journal import BranchRevoked, ExtensionRecord, MintJournal, MintRecord
 from crewgate.issuer.mint import MintedToken
+from crewgate.issuer.parameters import branch_id
 from crewgate.runtime.cleanup import on_error
 
 _log = logging.getLogger(__name__)
 
 
 class IssuedBranchStore:
-    """The state of an orchestrator, rebuilt from its journal.
+    """The state of the orchestrator `name`, rebuilt from its journal.
 
-    If `path` is None, a gateway keeps the journal, and the state ends with this process.
+    If `path` is None, a gateway keeps the journal, and the state ends with this process. `clock`
+    returns wall-clock seconds since the epoch.
 
     Raises:
         JournalError: As for `MintJournal`.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, name: str, clock: Callable[[], float]) -> None:
+        self.name, self.clock = name, clock
+        self.lock = threading.RLock()
         self.tokens = BranchTokenStore()
         self.branches = BranchTree()
         self._unwritten: dict[str, BranchRevoked] = {}
@@ -55,7 +61,17 @@ class IssuedBranchStore:
             if len(self.tokens) > len(self.branches):
                 self.tokens.drop_unknown(self.branches.knows)
 
-    def last_token(self, branch: str, now: float, error: CrewgateError) -> str:
+    def fresh_token(self, branch: str) -> str | None:
+        """Return the newest token of a branch; None if it is due for renewal.
+
+        Raises:
+            BranchRevokedError: The branch was revoked.
+            IssuerError: The branch was not minted here.
+        """
+        claims, minted = self.branches.living(branch).claims, self.tokens.get(branch)
+        return minted.token if minted and self.clock() < renewal(claims) else None
+
+    def last_token(self, branch: str, error: CrewgateError) -> str:
         """Return the token that could not be renewed, or raise `error` if it has expired.
 
         Raises:
@@ -63,7 +79,7 @@ class IssuedBranchStore:
         """
         self.branches.living(branch)
         minted = self.tokens.get(branch)
-        if minted is None or now >= minted.claims.exp:
+        if minted is None or self.clock() >= minted.claims.exp:
             raise error
         _log.warning(
             "branch %s: could not renew the token; the last one is used until it expires: %s",
@@ -83,12 +99,18 @@ class IssuedBranchStore:
         self.branches.apply(entry)
         self.tokens.put(minted)
 
-    def end(self, entry: BranchRevoked) -> None:
-        """Revoke a branch and all below it, even if the disk fails.
+    def mark_revoked(self, branch: str, *, reason: str) -> None:
+        """Revoke a branch (UUID text) and all below it, even if the disk fails.
 
         Raises:
             JournalError: The journal cannot be written. Call again to try again.
+            IssuerError: `branch` is not a UUID.
         """
+        entry = BranchRevoked(self.clock(), branch_id(branch), self.name, reason)
+        with self.lock:
+            self._end(entry)
+
+    def _end(self, entry: BranchRevoked) -> None:
         if not self.branches.is_revoked(entry.branch):
             self._unwritten[entry.branch] = entry
             for branch in self.branches.apply(entry):

@@ -1,34 +1,29 @@
 """An orchestrator: it mints, renews and revokes the branches of its crew, and keeps a journal.
 
 A child is always within its parent. A revoked branch gets no further token: the orchestrator marks
-it as revoked before it asks a gateway to revoke it.
-
-No thread holds the lock while it waits for the gateway, so a slow gateway does not delay a branch
-that has a fresh token.
+it as revoked before it asks a gateway to revoke it. A `BranchIssuer` signs.
 """
 
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
 from crewgate.core.tokens.claims import Claims, Confirmation
 from crewgate.errors import IssuerError
-from crewgate.issuer.branch_token_store import renewal
+from crewgate.issuer.branch_issuer import BranchIssuer, BranchRequest, GrantChange
 from crewgate.issuer.issued_branch_store import IssuedBranchStore
-from crewgate.issuer.journal import BranchRevoked, MintRecord, extension
 from crewgate.issuer.local_gateway import (
     GatewayClient,
     LocalGateway,
     RevocationReceipt,
     minter_of,
-    process_name,
 )
+from crewgate.issuer.local_issuer import LocalIssuer
 from crewgate.issuer.mint import MintedToken, Minter
-from crewgate.issuer.parameters import amount, branch_id, tool_list
+from crewgate.issuer.parameters import amount, tool_list
 from crewgate.issuer.subagent import SubAgent, branch_of
-from crewgate.issuer.token_file_renewer import TokenFileRenewer
+from crewgate.issuer.token_files import TokenFiles
 
 
 class Orchestrator:
@@ -64,12 +59,12 @@ class Orchestrator:
         lifetime: int | None = None,
         gateway: GatewayClient | None = None,
     ) -> None:
-        self._minter, self._lifetime = minter, minter.lifetime(lifetime)
-        self._gateway = gateway
-        self._set_up(IssuedBranchStore(Path(journal)), clock, minter.client_id)
+        seconds = minter.lifetime(lifetime)
+        state = IssuedBranchStore(Path(journal), minter.client_id, clock)
+        self._set_up(state, LocalIssuer(minter, state, seconds, gateway))
 
     def __repr__(self) -> str:
-        return f"<Orchestrator {self._name} with {len(self._branches)} branches>"
+        return f"<Orchestrator {self._state.name} with {len(self._state.branches)} branches>"
 
     @classmethod
     def from_config(
@@ -92,14 +87,10 @@ class Orchestrator:
         local = LocalGateway(config.state, crew)
         return cls(minter, config.journal_of(minter.client_id), lifetime=lifetime, gateway=local)
 
-    def _set_up(self, state: IssuedBranchStore, clock: Callable[[], float], name: str) -> None:
-        self._clock = clock
-        self._name = name
-        self._lock = threading.RLock()
-        self._renewer: TokenFileRenewer | None = None
+    def _set_up(self, state: IssuedBranchStore, issuer: BranchIssuer) -> None:
         self._state = state
-        self._branches = state.branches
-        self._tokens = state.tokens
+        self._issuer = issuer
+        self._files = TokenFiles(state, self.token)
 
     def __enter__(self) -> Self:
         return self
@@ -109,12 +100,10 @@ class Orchestrator:
 
     def close(self) -> None:
         """Stop renewing token files, and close the journal. Tokens stay valid until they expire."""
-        with self._lock:
-            renewer, self._renewer = self._renewer, None
-        if renewer is not None:
-            renewer.close()  # without the lock, which a renewal needs
-        with self._lock:
+        self._files.close()
+        with self._state.lock:
             self._state.close()
+        self._issuer.close()
 
     def start_run(
         self,
@@ -147,21 +136,16 @@ class Orchestrator:
             IssuerError: A parameter is malformed, too many branches are live, or the token file
                 cannot be written.
         """
-        quota, names = amount(credits), tool_list(tools)
-        with self._lock:
-            now = self._clock()
-            self._state.forget_ended(now)
-            minted = self._minter.root(
-                role=role,
-                tools=names,
-                quota=quota,
-                process=process_id or process_name(),
-                now=now,
-                subject=subject,
-                lifetime=self._lifetime,
-                binding=binding,
-            )
-            return self._begin(MintRecord(now, minted.claims, reason), minted, token_file)
+        request = BranchRequest(
+            role=role,
+            tools=tool_list(tools),
+            quota=amount(credits),
+            process_id=process_id,
+            binding=binding,
+            subject=subject,
+            reason=reason,
+        )
+        return self._begin(self._issuer.start_run(request), token_file)
 
     def spawn(  # noqa: PLR0913 - keywords
         self,
@@ -191,27 +175,16 @@ class Orchestrator:
             JournalError: The journal cannot be written; nothing was minted.
             IssuerError: As for `start_run`, or the orchestrator does not know the parent.
         """
-        above, quota, names = branch_of(parent), amount(credits), tool_list(tools)
-        spent = self._ask_usage(above)
-        with self._lock:
-            now = self._clock()
-            claims = self._branches.living(above).claims
-            self._state.forget_ended(now)
-            minted = self._minter.child(
-                claims,
-                role=role,
-                tools=names,
-                quota=quota,
-                process=process_id or process_name(),
-                now=now,
-                lifetime=self._lifetime,
-                binding=binding,
-            )
-            if not overcommit:
-                self._branches.check_credits_fit(claims, {"": quota}, spent, now)
-            return self._begin(
-                MintRecord(now, minted.claims, reason, overcommit), minted, token_file
-            )
+        request = BranchRequest(
+            role=role,
+            tools=tool_list(tools),
+            quota=amount(credits),
+            process_id=process_id,
+            binding=binding,
+            overcommit=overcommit,
+            reason=reason,
+        )
+        return self._begin(self._issuer.spawn(branch_of(parent), request), token_file)
 
     def agent(self, branch: str) -> SubAgent:
         """Return the handle of a branch (UUID text) that is in the journal, also after a restart.
@@ -224,20 +197,20 @@ class Orchestrator:
 
     def claims(self, branch: str) -> Claims:
         """Return the newest claims of a branch (UUID text); raises the errors of `agent`."""
-        with self._lock:
-            return self._branches.living(branch).claims
+        with self._state.lock:
+            return self._state.branches.living(branch).claims
 
     def token(self, branch: str) -> str:
         """Do what `SubAgent.token` does, for the branch with an id (UUID text)."""
-        with self._lock:
-            fresh = self._fresh(branch)
-        return fresh or self._renewed(branch)
+        with self._state.lock:
+            fresh = self._state.fresh_token(branch)
+        return fresh or self._issuer.renew(branch)
 
     def has_fresh_token(self, branch: str) -> bool:
         """Do what `SubAgent.has_fresh_token` does, for the branch with an id (UUID text)."""
-        with self._lock:
+        with self._state.lock:
             try:
-                return self._fresh(branch) is not None
+                return self._state.fresh_token(branch) is not None
             except IssuerError:
                 return True  # `token` raises the same error at once
 
@@ -266,12 +239,13 @@ class Orchestrator:
             JournalError: The journal cannot be written; nothing was minted.
             IssuerError: A parameter is malformed, or the orchestrator does not know the branch.
         """
-        branch = branch_of(agent)
-        quota = None if credits is None else amount(credits)
-        names = None if tools is None else tool_list(tools)
-        spent = self._ask_usage(branch)
-        with self._lock:
-            return self._extend(branch, quota, names, spent, overcommit=overcommit, reason=reason)
+        change = GrantChange(
+            quota=None if credits is None else amount(credits),
+            tools=None if tools is None else tool_list(tools),
+            overcommit=overcommit,
+            reason=reason,
+        )
+        return self._issuer.extend(branch_of(agent), change)
 
     def revoke(self, agent: SubAgent | str, *, reason: str = "") -> RevocationReceipt | None:
         """Revoke a branch (a handle, or any UUID of the crew) and all below it, on all machines.
@@ -292,7 +266,7 @@ class Orchestrator:
             self.mark_revoked(branch, reason=reason)
         finally:
             # A full disk must not keep a branch alive. The missing line is an error all the same.
-            receipt = None if self._gateway is None else self._gateway.revoke(branch)
+            receipt = self._issuer.revoke(branch)
         return receipt
 
     def mark_revoked(self, branch: str, *, reason: str = "") -> None:
@@ -303,9 +277,7 @@ class Orchestrator:
                 all the same.
             IssuerError: `branch` is not a UUID.
         """
-        entry = BranchRevoked(self._clock(), branch_id(branch), self._name, reason)
-        with self._lock:
-            self._state.end(entry)
+        self._state.mark_revoked(branch, reason=reason)
 
     def write_token_file(self, agent: SubAgent | str, path: Path | str) -> None:
         """Write the token of a branch to the file `path` (0600), and replace it at each renewal.
@@ -317,54 +289,16 @@ class Orchestrator:
             BranchRevokedError: The branch was revoked.
             IssuerError: The file cannot be written, or the orchestrator does not know the branch.
         """
-        branch = branch_of(agent)
-        self.token(branch)
-        with self._lock:
-            self._tokens.write_to(branch, Path(path))
-            if self._renewer is None:
-                self._renewer = TokenFileRenewer(
-                    lambda: self._tokens.with_file, self.refresh_if_due
-                )
-                self._renewer.start()
-            self._renewer.wake()
+        self._files.add(branch_of(agent), Path(path))
 
     def refresh_if_due(self, branch: str) -> float:
         """Do what `token` does, and write a new token into the file of the branch, if it has one.
 
         Return the seconds until the next renewal.
         """
-        self.token(branch)
-        with self._lock:
-            return self._tokens.write(branch, self._clock())
+        return self._files.refresh_if_due(branch)
 
-    def _ask_usage(self, branch: str) -> Mapping[str, int]:
-        """Return what the branch and its relatives have spent, and mark the revoked ones."""
-        if self._gateway is None:
-            return {}
-        with self._lock:
-            relatives = self._branches.relatives(branch, self._clock())
-        usage = self._gateway.usage(relatives)
-        for relative, known in usage.items():
-            if known.is_revoked:
-                self.mark_revoked(relative, reason="revoked at the gateway")
-        return {relative: known.spent_micro for relative, known in usage.items()}
-
-    def _fresh(self, branch: str) -> str | None:
-        claims, minted = self._branches.living(branch).claims, self._tokens.get(branch)
-        return minted.token if minted and self._clock() < renewal(claims) else None
-
-    def _renewed(self, branch: str) -> str:
-        spent = self._ask_usage(branch)
-        with self._lock:
-            reason = "expires" if self._tokens.get(branch) else "resumed"
-            try:
-                # Another thread may have renewed it meanwhile.
-                return self._fresh(branch) or self._extend(branch, spent=spent, reason=reason)
-            except IssuerError as error:
-                return self._state.last_token(branch, self._clock(), error)
-
-    def _begin(self, entry: MintRecord, minted: MintedToken, file: Path | str | None) -> SubAgent:
-        self._state.grant(entry, minted)
+    def _begin(self, minted: MintedToken, file: Path | str | None) -> SubAgent:
         agent = SubAgent(self, minted.claims.execution_branch_id, minted.claims.agent_role)
         try:
             if file is not None:
@@ -374,25 +308,3 @@ class Orchestrator:
             self.mark_revoked(agent.branch, reason="its token file could not be written")
             raise
         return agent
-
-    def _extend(
-        self,
-        branch: str,
-        quota: int | None = None,
-        tools: list[str] | None = None,
-        spent: Mapping[str, int] | None = None,
-        *,
-        overcommit: bool = False,
-        reason: str = "",
-    ) -> str:
-        now = self._clock()
-        claims = self._branches.living(branch).claims
-        path = self._branches.path_of(claims)
-        minted = self._minter.extend(
-            claims, now=now, tools=tools, quota=quota, path=path, lifetime=self._lifetime
-        )
-        self._branches.check_extension(minted.claims, spent or {}, now, overcommit=overcommit)
-        entry = extension(claims, minted.claims, now, reason=reason, overcommit=overcommit)
-        self._state.grant(entry, minted)
-        self._tokens.write(branch, now)
-        return minted.token

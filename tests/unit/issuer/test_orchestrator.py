@@ -453,7 +453,7 @@ def test_ended_branches_are_forgotten_when_there_are_too_many(
     with pytest.raises(IssuerError, match="3 branches are live"):
         start(article)
     assert runs[0].token()
-    assert len(article._tokens) == 3  # their tokens are forgotten with them
+    assert len(article._state.tokens) == 3  # their tokens are forgotten with them
 
 
 @pytest.mark.parametrize(

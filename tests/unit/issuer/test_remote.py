@@ -15,7 +15,8 @@ from crewgate.errors import (
 from crewgate.issuer import Confirmation, RevocationReceipt
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.mint import MintedToken
-from crewgate.issuer.remote import RemoteOrchestrator, _issuer_error, _revocation_error
+from crewgate.issuer.remote import RemoteOrchestrator
+from crewgate.issuer.remote_issuer_client import issuer_error, revocation_error
 
 BINDING = Confirmation(jkt="A" * 43, x5t="B" * 42 + "A")
 NEXT = "0199c1d2-0000-7000-8000-00000000000a"
@@ -192,7 +193,7 @@ def test_what_the_api_does_not_do_is_refused(orchestrator: RemoteOrchestrator) -
 )
 def test_errors_are_those_of_one_with_a_key(status: int, slug: str, kind: type[Exception]) -> None:
     """Code that catches them works the same wherever the key is."""
-    assert type(_issuer_error(ControlError(status, slug, "said"))) is kind
+    assert type(issuer_error(ControlError(status, slug, "said"))) is kind
 
 
 @pytest.mark.parametrize(
@@ -208,7 +209,7 @@ def test_a_revocation_that_may_be_done_later_is_told_apart(
     status: int, slug: str, kind: type[Exception]
 ) -> None:
     """Who revokes again on a ServiceConnectionError does it when that can help, and only then."""
-    assert type(_revocation_error(ControlError(status, slug, "said"))) is kind
+    assert type(revocation_error(ControlError(status, slug, "said"))) is kind
 
 
 def test_the_gateway_is_asked_to_bind_a_new_branch() -> None:

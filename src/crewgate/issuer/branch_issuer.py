@@ -1,0 +1,77 @@
+"""What an orchestrator needs of the part that signs: a request for a branch, and a protocol.
+
+`local_issuer` signs with a key of this machine. `remote_issuer` has a gateway sign.
+"""
+
+from typing import Protocol
+
+import msgspec
+
+from crewgate.core.tokens.claims import Confirmation
+from crewgate.issuer.local_gateway import RevocationReceipt
+from crewgate.issuer.mint import MintedToken
+
+
+class BranchRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a new branch is to have.
+
+    Attributes:
+        role: A word for what the agent does.
+        tools: Names and patterns of tools.
+        quota: Micro-credits of the branch and of all branches below it.
+        process_id: The process that will hold the token; None is this process.
+        binding: The key that the presenter of a token must have.
+        subject: On whose behalf a run acts; None is the orchestrator itself.
+        overcommit: Whether the children of the parent may together hold more than the parent has.
+        reason: A text for the journal.
+    """
+
+    role: str
+    tools: list[str]
+    quota: int
+    process_id: str | None
+    binding: Confirmation | None
+    subject: str | None = None
+    overcommit: bool = False
+    reason: str = ""
+
+
+class GrantChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What the next grant of a branch is to change; None keeps what the branch has.
+
+    Attributes:
+        quota: Micro-credits of the branch in all, also those that it has already spent.
+        tools: Names and patterns of tools.
+        overcommit, reason: As for `BranchRequest`.
+    """
+
+    quota: int | None = None
+    tools: list[str] | None = None
+    overcommit: bool = False
+    reason: str = ""
+
+
+class BranchIssuer(Protocol):
+    """Grants branches their tokens, and keeps them in an `IssuedBranchStore`.
+
+    Ids of branches are UUID texts. A method raises the errors of the method of `Orchestrator` that
+    calls it.
+    """
+
+    def start_run(self, request: BranchRequest) -> MintedToken:
+        """Grant a new branch without a parent."""
+
+    def spawn(self, parent: str, request: BranchRequest) -> MintedToken:
+        """Grant a new branch below `parent`."""
+
+    def extend(self, branch: str, change: GrantChange) -> str:
+        """Grant the next token of a branch, and return the token."""
+
+    def renew(self, branch: str) -> str:
+        """Return the next token of a branch, or the last one if that fails and has not expired."""
+
+    def revoke(self, branch: str) -> RevocationReceipt | None:
+        """Have a gateway revoke a branch that this machine has already marked as revoked."""
+
+    def close(self) -> None:
+        """Close what the issuer has opened."""

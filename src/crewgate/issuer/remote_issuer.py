@@ -1,0 +1,132 @@
+"""Has a gateway grant the branches of an orchestrator that has no signing key.
+
+No thread holds the lock while it waits for the API. So a call for a token that is still fresh does
+not wait.
+"""
+
+from crewgate.core.credits import format_credits
+from crewgate.errors import BranchRevokedError, IssuerError, ServiceConnectionError
+from crewgate.issuer.bindings import binding_fields
+from crewgate.issuer.branch_issuer import BranchRequest, GrantChange
+from crewgate.issuer.issued_branch_store import IssuedBranchStore
+from crewgate.issuer.journal import MintRecord, extension
+from crewgate.issuer.local_gateway import RevocationReceipt
+from crewgate.issuer.mint import MintedToken
+from crewgate.issuer.remote_issuer_client import RemoteIssuerClient
+
+# Grant types of OAuth: for a run (RFC 6749, section 4.4), a child (RFC 8693), a further token.
+_RUN = "client_credentials"
+_CHILD = "urn:ietf:params:oauth:grant-type:token-exchange"
+_NEXT = "refresh_token"
+_TOKEN = "urn:ietf:params:oauth:token-type:jwt"
+
+
+class RemoteIssuer:
+    """Implements `BranchIssuer` with the control API of a gateway."""
+
+    def __init__(self, api: RemoteIssuerClient, state: IssuedBranchStore) -> None:
+        self._api, self._state = api, state
+
+    def __repr__(self) -> str:
+        return f"<RemoteIssuer of {self._api!r}>"
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._api.close()
+
+    def start_run(self, request: BranchRequest) -> MintedToken:
+        """See `BranchIssuer`; the run acts on behalf of the orchestrator itself."""
+        if request.subject is not None:
+            raise IssuerError(
+                "subject: the control API makes runs for the orchestrator itself; leave it out"
+            )
+        self._make_room()
+        return self._take(self._api.token(_form(_RUN, request)), request)
+
+    def spawn(self, parent: str, request: BranchRequest) -> MintedToken:
+        """See `BranchIssuer`; the gateway checks what credits the parent has left."""
+        _no_overcommit(overcommit=request.overcommit)
+        self._make_room()
+        with self._state.lock:
+            fresh = self._state.fresh_token(parent)
+        shown = {"subject_token_type": _TOKEN, "subject_token": fresh or self.renew(parent)}
+        return self._take(self._sign(_form(_CHILD, request) | shown, parent), request)
+
+    def extend(self, branch: str, change: GrantChange) -> str:
+        """See `BranchIssuer`."""
+        _no_overcommit(overcommit=change.overcommit)
+        with self._state.lock:
+            self._state.branches.living(branch)
+            last = self._state.tokens.get(branch)
+        if last is None:
+            raise IssuerError(f"branch {branch} has no token here that could be renewed")
+        form = {"grant_type": _NEXT, "refresh_token": last.token}
+        if change.quota is not None:
+            form["credits"] = format_credits(change.quota)
+        if change.tools is not None:
+            form["scope"] = " ".join(change.tools)
+        minted, state = self._sign(form, branch), self._state
+        with state.lock:
+            now = state.clock()
+            # Another thread may have revoked the branch meanwhile; then this raises.
+            claims = state.branches.living(branch).claims
+            entry = extension(claims, minted.claims, now, reason=change.reason, overcommit=False)
+            state.grant(entry, minted)
+            state.tokens.write(branch, now)
+        return minted.token
+
+    def renew(self, branch: str) -> str:
+        """See `BranchIssuer`."""
+        try:
+            return self.extend(branch, GrantChange())
+        except (ServiceConnectionError, IssuerError) as error:
+            with self._state.lock:
+                return self._state.last_token(branch, error)
+
+    def revoke(self, branch: str) -> RevocationReceipt:
+        """See `BranchIssuer`.
+
+        If this orchestrator did not mint the branch, the branch must belong to the orchestrator's
+        crew, and the gateway must have seen the branch.
+        """
+        with self._state.lock:
+            crew = self._state.branches.crew_of(branch)
+        return self._api.revoke(branch, crew)
+
+    def _sign(self, form: dict[str, str], branch: str) -> MintedToken:
+        """Send a form that has the token of `branch`; mark the branch if the API calls it revoked.
+
+        Raises:
+            BranchRevokedError: The branch was revoked; and the other errors of the API.
+        """
+        try:
+            return self._api.token(form)
+        except BranchRevokedError:
+            self._state.mark_revoked(branch, reason="revoked at the gateway")
+            raise
+
+    def _take(self, minted: MintedToken, request: BranchRequest) -> MintedToken:
+        with self._state.lock:
+            entry = MintRecord(self._state.clock(), minted.claims, request.reason)
+            self._state.grant(entry, minted)
+        return minted
+
+    def _make_room(self) -> None:
+        with self._state.lock:
+            self._state.forget_ended(self._state.clock())
+
+
+def _form(kind: str, request: BranchRequest) -> dict[str, str]:
+    form = {
+        "grant_type": kind,
+        "scope": " ".join(request.tools),
+        "credits": format_credits(request.quota),
+        "role": request.role,
+    }
+    form |= binding_fields(request.binding)
+    return form if request.process_id is None else {**form, "process": request.process_id}
+
+
+def _no_overcommit(*, overcommit: bool) -> None:
+    if overcommit:
+        raise IssuerError("overcommit: the control API does not support it; leave it out")
