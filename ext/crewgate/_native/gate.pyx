@@ -29,9 +29,8 @@ cdef object NOT_FRESH = Denial(Reason.REVOCATION_UNAVAILABLE, retry=True)
 
 
 cdef inline bint is_unbound(Policy policy, VerifiedToken entry, Py_ssize_t tool) noexcept:
-    """Whether the token names no key, and its crew or the tool requires one."""
-    return not entry.is_bound and (
-        entry.crew.requires_binding or policy.requires_binding[tool])
+    """Whether the token names no key, and its crew, role, orchestrator or tool requires one."""
+    return not entry.is_bound and (entry.requires_binding or policy.requires_binding[tool])
 
 
 cdef class Gate:

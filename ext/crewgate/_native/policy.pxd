@@ -3,15 +3,22 @@
 from libc.stdint cimport uint8_t, uint64_t
 
 
+cdef class Ceiling:
+    """The limits of a crew, of one of its roles, or of one of its orchestrators."""
+    cdef uint64_t quota_max, lifetime_max, depth_max
+    cdef bint requires_binding
+    cdef tuple patterns
+
+
 cdef class Crew:
     cdef readonly str name
     cdef readonly str issuer
-    cdef readonly uint64_t quota_max, lifetime_max, depth_max
     cdef readonly bint observe
-    cdef bint requires_binding
+    cdef Ceiling ceiling
+    cdef dict roles              # agent_role → Ceiling; empty if the crew lists no roles
+    cdef dict orchestrators      # client_id → Ceiling
     cdef uint64_t key[2]
     cdef bytes prefix            # what BLAKE2b hashes before an id, without the kind
-    cdef tuple patterns
 
 
 cdef class Key:

@@ -45,17 +45,24 @@ cdef int table_key(Crew crew, int kind, const unsigned char *identifier, size_t 
     return 0
 
 
+cdef class Ceiling:
+    def __cinit__(self, ceiling):
+        self.quota_max = ceiling.quota_max
+        self.lifetime_max = ceiling.lifetime_seconds_max
+        self.depth_max = ceiling.depth_max
+        self.requires_binding = ceiling.requires_binding
+        self.patterns = tuple(ceiling.tools)
+
+
 cdef class Crew:
     def __cinit__(self, crew):
         name = crew.name.encode()
         self.name = crew.name
         self.issuer = crew.issuer
-        self.quota_max = crew.quota_max
-        self.lifetime_max = crew.lifetime_seconds_max
-        self.depth_max = crew.depth_max
         self.observe = crew.observe
-        self.requires_binding = crew.requires_binding
-        self.patterns = tuple(crew.tools)
+        self.ceiling = Ceiling(crew)
+        self.roles = {role: Ceiling(each) for role, each in crew.roles.items()}
+        self.orchestrators = {client: Ceiling(each) for client, each in crew.orchestrators.items()}
         self.prefix = bytes((len(name),)) + name
         table_key(self, ids.EntityKind.CREW, b"", 0, self.key)
 

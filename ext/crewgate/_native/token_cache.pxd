@@ -16,6 +16,8 @@ cdef class VerifiedToken:
     cdef object made                        # the Grant, made at its first use
     cdef Key key
     cdef Crew crew
+    cdef tuple ceilings                     # each must allow what the token grants
+    cdef bint requires_binding              # by one of the ceilings
     cdef bint is_bound                      # to a key of its presenter
     cdef KeyBinding binding                 # that a proof must show, or None
     cdef bytes certificate                  # digest of the certificate it must be, or None
@@ -33,6 +35,7 @@ cdef class VerifiedToken:
 
     cdef object granted(self)
     cdef bint allows(self, Policy policy, Py_ssize_t tool)
+    cdef bint covers(self, Policy policy, Py_ssize_t tool)
     cdef bint allows_name(self, str name)
     cdef int add(self, const uint64_t *key) except -1
 

@@ -20,7 +20,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
 from crewgate._native.credit cimport cg_holds
-from crewgate._native.policy cimport Crew, Key, Policy, covers_name, table_key
+from crewgate._native.policy cimport Ceiling, Crew, Key, Policy, covers_name, table_key
 from crewgate._native.proof cimport KeyBinding, digest_of
 from crewgate._native.signature cimport blake2b16, verify_joined
 from crewgate._native.table cimport (
@@ -74,11 +74,13 @@ cdef class VerifiedToken:
         return tuple([sixteen(self.keys + 2 * at) for at in range(self.key_count)])
 
     cdef bint allows_name(self, str name):
-        """Whether the grant and the crew allow what has this id at an endpoint."""
+        """Whether the grant and its ceilings allow what has this id at an endpoint."""
         cdef bytes text = name.encode()
         cdef const unsigned char *octets = <const unsigned char *>text
-        return (covers_name(tuple(self.claims.allowed_tools), octets, len(text))
-                and covers_name(self.crew.patterns, octets, len(text)))
+        for ceiling in self.ceilings:
+            if not covers_name((<Ceiling>ceiling).patterns, octets, len(text)):
+                return False
+        return covers_name(tuple(self.claims.allowed_tools), octets, len(text))
 
     cdef int add(self, const uint64_t *key) except -1:
         self.keys[2 * self.key_count] = key[0]
@@ -87,16 +89,20 @@ cdef class VerifiedToken:
         return 0
 
     cdef bint allows(self, Policy policy, Py_ssize_t tool):
-        """Whether the grant and the crew allow the tool; the entry caches the result by tool."""
+        """Whether grant and ceilings allow the tool; the entry caches the result by tool."""
         if self.allowed == NULL:
             self.allowed = <uint8_t *>calloc(policy.tool_count, 1)
             if self.allowed == NULL:
                 raise MemoryError
         if self.allowed[tool] == 0:
-            self.allowed[tool] = 2 if (
-                policy.covers(tuple(self.claims.allowed_tools), tool)
-                and policy.covers(self.crew.patterns, tool)) else 1
+            self.allowed[tool] = 2 if self.covers(policy, tool) else 1
         return self.allowed[tool] == 2
+
+    cdef bint covers(self, Policy policy, Py_ssize_t tool):
+        for ceiling in self.ceilings:
+            if not policy.covers((<Ceiling>ceiling).patterns, tool):
+                return False
+        return policy.covers(tuple(self.claims.allowed_tools), tool)
 
 
 cdef int named(VerifiedToken entry, Crew crew, int kind, object text) except -1:
@@ -146,7 +152,7 @@ cdef VerifiedToken describe(bytes token, object claims, Key key, Ids *ids):
     entry.key = key
     entry.crew = crew
     entry.depth = <int>ids.depth
-    entry.quota = min(<uint64_t>claims.credit_quota, crew.quota_max)
+    limit(entry, crew)
     entry.issued_at = claims.iat
     cdef int64_t starts = <int64_t>entry.issued_at
     cdef int64_t ends = claims.exp
@@ -173,6 +179,19 @@ cdef VerifiedToken describe(bytes token, object claims, Key key, Ids *ids):
     return entry
 
 
+cdef int limit(VerifiedToken entry, Crew crew) except -1:
+    """Keep the ceilings that apply: of the crew, of the token's role and of its orchestrator."""
+    claims = entry.claims
+    found = [crew.ceiling, crew.roles.get(claims.agent_role),
+             crew.orchestrators.get(claims.client_id)]
+    entry.ceilings = tuple([each for each in found if each is not None])
+    entry.quota = claims.credit_quota
+    for each in entry.ceilings:
+        entry.quota = min(entry.quota, (<Ceiling>each).quota_max)
+        entry.requires_binding = entry.requires_binding or (<Ceiling>each).requires_binding
+    return 0
+
+
 cdef int bind(VerifiedToken entry, object confirmation) except -1:
     """Keep what the presenter of a bound token must show (RFC 7800, section 3)."""
     if confirmation is None:
@@ -196,10 +215,14 @@ cdef object ceilings(Policy policy, Key key, object claims, VerifiedToken entry)
             isinstance(audience, str) or policy.audience not in audience):
         return Reason.WRONG_AUDIENCE
     cdef int64_t lifetime = entry.not_after // SECOND - LEEWAY - <int64_t>entry.issued_at
-    if lifetime <= 0 or lifetime > <int64_t>crew.lifetime_max:
-        return Reason.TOKEN_LIFETIME
-    if entry.depth > <int64_t>crew.depth_max:
-        return Reason.TOKEN_CEILING
+    if crew.roles and claims.agent_role not in crew.roles:
+        return Reason.ROLE_NOT_ALLOWED
+    for ceiling in entry.ceilings:
+        if lifetime <= 0 or lifetime > <int64_t>(<Ceiling>ceiling).lifetime_max:
+            return Reason.TOKEN_LIFETIME
+    for ceiling in entry.ceilings:
+        if entry.depth > <int64_t>(<Ceiling>ceiling).depth_max:
+            return Reason.TOKEN_CEILING
     return None
 
 

@@ -1,17 +1,20 @@
 """The tables [crew.NAME]: the keys of a crew, what they can grant, and how minting is watched."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import msgspec
 
 from crewgate import limits
 from crewgate.config import values
-from crewgate.config.declaration import Key, Table, TableSchema
-from crewgate.config.toml_table_reader import ValueParser
+from crewgate.config.declaration import Key, Scope, Table, TableMap, TableSchema
+from crewgate.config.toml_table_reader import TOMLTableReader, ValueParser
 from crewgate.config.values import Binding, Credits, FilePath, Mode
 from crewgate.core.anomaly.baseline import SensitivityLevel
 from crewgate.core.anomaly.enforcement import EnforcementLevel
 from crewgate.core.anomaly.types import WatchRules
+from crewgate.core.credits import format_credits
+from crewgate.core.policy import scope
 
 Branches = Annotated[int, values.integer(1, limits.table_branches_max)]
 Tools = Annotated[tuple[str, ...], values.listed(values.TOOL_PATTERN, limits.allowed_tools_max)]
@@ -74,6 +77,40 @@ _WATCH = TableSchema(
 )
 
 
+def _crews(key: str) -> Key:
+    """Return the declaration of a key whose default is the value of the crew."""
+
+    def value(found: Scope) -> object:
+        return found[key]
+
+    return Key(default=value, absent=f"the `{key}` of the crew")
+
+
+class CeilingConfig(msgspec.Struct, frozen=True):
+    """The most that tokens of one role, or of one orchestrator, can grant; within the crew's."""
+
+    name: str
+    tools: Annotated[
+        Tools, "Tools that the tokens can grant, by name or pattern.", _crews("tools")
+    ] = ()
+    credits_per_branch: Annotated[
+        Credits, "Credits that one branch can be granted.", _crews("credits_per_branch")
+    ] = limits.quota_micro_max
+    lifetime_seconds: Annotated[
+        int,
+        values.integer(1, limits.token_lifetime_seconds_max),
+        "Longest life of a token.",
+        _crews("lifetime_seconds"),
+    ] = limits.token_lifetime_seconds_max
+    depth: Annotated[
+        int,
+        values.integer(0, limits.depth_max),
+        "Levels that a branch may be below its run.",
+        _crews("depth"),
+    ] = limits.depth_max
+    binding: Annotated[Binding, values.BINDING_TEXT, _crews("binding")] = "optional"
+
+
 class CrewConfig(msgspec.Struct, frozen=True):
     """A crew: where its keys are, and what they can grant. Credits are micro-credits."""
 
@@ -115,6 +152,38 @@ class CrewConfig(msgspec.Struct, frozen=True):
     watch: Annotated[
         WatchRules, Table(of=_WATCH), "The watch over the crew's minting, and its limits."
     ] = WatchRules()
+    roles: Annotated[
+        tuple[CeilingConfig, ...],
+        "A role that tokens may name, and its limits. If a crew has such tables, gateways refuse "
+        "all other roles.",
+        TableMap(name="role", max_count=limits.crew_ceilings_max, names=values.CLAIM),
+    ] = ()
+    orchestrators: Annotated[
+        tuple[CeilingConfig, ...],
+        "The limits of the orchestrator CREW/NAME. Orchestrators without a table have those of the "
+        "crew.",
+        TableMap(name="orchestrator", max_count=limits.crew_ceilings_max, names=values.CLAIM),
+    ] = ()
+
+    def check(self, section: TOMLTableReader) -> None:
+        """Note each ceiling of a role or orchestrator that is above the crew's."""
+        for kind, ceilings in (("role", self.roles), ("orchestrator", self.orchestrators)):
+            for ceiling in ceilings:
+                for text in self._above(ceiling):
+                    section.problem(f'"{ceiling.name}": {text}', kind)
+
+    def _above(self, ceiling: CeilingConfig) -> Iterator[str]:
+        outside = [tool for tool in ceiling.tools if not scope.within([tool], self.tools)]
+        if outside:
+            yield f"tools: {outside[0]} is outside the tools of the crew"
+        most = self.credits_per_branch
+        if ceiling.credits_per_branch > most:
+            yield f"credits_per_branch: the crew allows at most {format_credits(most)}"
+        for key in ("lifetime_seconds", "depth"):
+            if getattr(ceiling, key) > getattr(self, key):
+                yield f"{key}: the crew allows at most {getattr(self, key)}"
+        if ceiling.binding == "optional" and self.binding == "required":
+            yield 'binding: the crew has "required"; leave it out'
 
     @property
     def observe(self) -> bool:

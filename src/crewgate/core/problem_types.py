@@ -40,6 +40,7 @@ class Reason(enum.Enum):
     TOKEN_NOT_YET_VALID = "token-not-yet-valid"
     TOKEN_LIFETIME = "token-lifetime"
     TOKEN_CEILING = "token-ceiling"
+    ROLE_NOT_ALLOWED = "role-not-allowed"
     WRONG_AUDIENCE = "wrong-audience"
     WRONG_ISSUER = "wrong-issuer"
     BRANCH_REVOKED = "branch-revoked"
@@ -178,9 +179,14 @@ _bad_token(Reason.TOKEN_EXPIRED, "Token expired",
 _bad_token(Reason.TOKEN_NOT_YET_VALID, "Token not valid yet",
     "The token becomes valid in the future. Compare the clock of its issuer with the gateway's.")
 _bad_token(Reason.TOKEN_LIFETIME, "Token lifetime too long",
-    "The crew does not allow tokens with so long a lifetime. Get one with a shorter lifetime.")
+    "The crew does not allow tokens with so long a lifetime, or the role or orchestrator of the "
+    "token does not. Get one with a shorter lifetime.")
 _bad_token(Reason.TOKEN_CEILING, "Branch too deep",
-    "The crew does not allow branches so many levels below a run. Spawn from a higher branch.")
+    "The crew does not allow branches so many levels below a run, or the role or orchestrator of "
+    "the token does not. Spawn from a higher branch.")
+_bad_token(Reason.ROLE_NOT_ALLOWED, "Role not allowed",
+    "The crew lists the roles that its tokens may name, and the role of the token is not one of "
+    "them. Get a token with a listed role, or add the role to the crew's configuration.")
 _bad_token(Reason.WRONG_AUDIENCE, "Token for another audience",
     "The token was issued for another gateway. Get one whose audience (aud) is this gateway.")
 _bad_token(Reason.WRONG_ISSUER, "Token of another issuer",

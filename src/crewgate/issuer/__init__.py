@@ -13,7 +13,7 @@ also an error of the client; a call over gRPC fails with UNAVAILABLE. All other 
 `crewgate`.
 """
 
-from crewgate.core.policy.policy import CrewPolicy, VerificationKey
+from crewgate.core.policy.policy import Ceiling, CrewPolicy, VerificationKey
 from crewgate.core.tokens.claims import Claims, Confirmation, PathElement
 from crewgate.runtime.install_hint import install_hint
 
@@ -31,6 +31,7 @@ except ModuleNotFoundError as error:
 
 __all__ = [
     "BranchUsage",
+    "Ceiling",
     "Claims",
     "Confirmation",
     "CrewPolicy",

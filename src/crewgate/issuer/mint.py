@@ -16,7 +16,7 @@ from crewgate import limits
 from crewgate._native import token as native
 from crewgate.core.credits import format_credits
 from crewgate.core.policy import scope
-from crewgate.core.policy.policy import CrewPolicy
+from crewgate.core.policy.policy import Ceiling, CrewPolicy
 from crewgate.core.tokens.claims import Claims, Confirmation, PathElement, is_text
 from crewgate.errors import IssuerError, ScopeError
 from crewgate.issuer.parameters import tool_list
@@ -96,7 +96,7 @@ class Minter:
             credit_quota=quota,
             branch_path=[],
             iat=_seconds(now),
-            exp=_seconds(now) + self.lifetime(lifetime),
+            exp=_seconds(now) + self.lifetime(lifetime, role),
             cnf=binding,
         )
 
@@ -135,7 +135,7 @@ class Minter:
             credit_quota=quota,
             branch_path=path,
             iat=_after(path, _seconds(now), _seconds(now)),
-            exp=_seconds(now) + self.lifetime(lifetime),
+            exp=_seconds(now) + self.lifetime(lifetime, role),
             cnf=binding,
         )
 
@@ -176,7 +176,7 @@ class Minter:
             credit_quota=quota,
             branch_path=list(path),
             iat=issued,
-            exp=issued + self.lifetime(lifetime),
+            exp=issued + self.lifetime(lifetime, claims.agent_role),
         )
 
     def _next_iat(self, claims: Claims, quota: int, now: int) -> int:
@@ -193,19 +193,24 @@ class Minter:
             )
         return issued
 
-    def lifetime(self, seconds: int | None) -> int:
-        """Return a lifetime in seconds; None gives the longest that the crew allows.
+    def lifetime(self, seconds: int | None, role: str = "") -> int:
+        """Return the lifetime of a token in seconds; None gives the longest that is allowed.
+
+        If the role has a shorter ceiling than the crew, its tokens get at most that one.
 
         Raises:
-            IssuerError: The crew does not allow it, or it is not an integer.
+            IssuerError: The crew or orchestrator does not allow it, or it is not an integer.
         """
-        longest = min(self.crew.lifetime_seconds_max, limits.token_lifetime_seconds_max)
+        ceilings = self.crew.ceilings("", self.client_id)
+        strictest = min(ceilings, key=lambda each: each.lifetime_seconds_max)
+        longest = min(strictest.lifetime_seconds_max, limits.token_lifetime_seconds_max)
         if seconds is not None and (type(seconds) is not int or not 1 <= seconds <= longest):
             raise IssuerError(
-                f"lifetime: expected a whole number of seconds from 1 to {longest}, as crew "
-                f"{self.crew.name} allows, not {seconds!r}"
+                f"lifetime: expected a whole number of seconds from 1 to {longest}, as "
+                f"{strictest.label} allows, not {seconds!r}"
             )
-        return longest if seconds is None else seconds
+        chosen = longest if seconds is None else seconds
+        return min(chosen, *(c.lifetime_seconds_max for c in self.crew.ceilings(role, "")))
 
     def _grant(self, **members: object) -> MintedToken:
         issuer: dict[str, object] = {
@@ -238,28 +243,13 @@ class Minter:
                     'a pattern, such as "search.*"'
                 )
         _check_quota(claims.credit_quota)
-        crew = self.crew
-        if crew.requires_binding and claims.cnf is None:
-            raise IssuerError(
-                f"crew {crew.name} requires tokens that are bound to a key: pass one, such as "
-                'ProofKey.generate().binding, or set binding = "optional" in the configuration'
-            )
-        outside = [tool for tool in claims.allowed_tools if not scope.within([tool], crew.tools)]
-        if outside:
+        if not self.crew.permits_role(claims.agent_role):
             raise ScopeError(
-                f"{outside[0]!r} is outside the tools of crew {crew.name}: {', '.join(crew.tools)}"
+                f"role {claims.agent_role!r}: {self.crew.label} lists only "
+                f"{', '.join(sorted(self.crew.roles))}; choose one of these, or add the role"
             )
-        if not 0 <= claims.credit_quota <= crew.quota_max:
-            raise ScopeError(
-                f"{format_credits(claims.credit_quota)} credits: a branch of crew {crew.name} may "
-                f"have 0 to {format_credits(crew.quota_max)}; ask for less, or raise "
-                "credits_per_branch of the crew"
-            )
-        if len(claims.branch_path) > min(crew.depth_max, limits.depth_max):
-            raise IssuerError(
-                f"{len(claims.branch_path)} ancestors: a branch of crew {crew.name} may have at "
-                f"most {crew.depth_max}"
-            )
+        for ceiling in self.crew.ceilings(claims.agent_role, claims.client_id):
+            _check_ceiling(claims, ceiling)
 
     def _sign(self, claims: Claims) -> str:
         token = jwt.encode(
@@ -281,6 +271,30 @@ class Minter:
                 "tools"
             ) from None
         return token
+
+
+def _check_ceiling(claims: Claims, ceiling: CrewPolicy | Ceiling) -> None:
+    """Refuse claims that a crew, a role or an orchestrator does not allow."""
+    if ceiling.requires_binding and claims.cnf is None:
+        raise IssuerError(
+            f"{ceiling.label} requires tokens that are bound to a key: pass one, such as "
+            'ProofKey.generate().binding, or set binding = "optional" in the configuration'
+        )
+    outside = [tool for tool in claims.allowed_tools if not scope.within([tool], ceiling.tools)]
+    if outside:
+        raise ScopeError(
+            f"{outside[0]!r} is outside the tools of {ceiling.label}: {', '.join(ceiling.tools)}"
+        )
+    if not 0 <= claims.credit_quota <= ceiling.quota_max:
+        raise ScopeError(
+            f"{format_credits(claims.credit_quota)} credits: a branch of {ceiling.label} may have "
+            f"0 to {format_credits(ceiling.quota_max)}; ask for less, or raise credits_per_branch"
+        )
+    if len(claims.branch_path) > min(ceiling.depth_max, limits.depth_max):
+        raise IssuerError(
+            f"{len(claims.branch_path)} ancestors: a branch of {ceiling.label} may have at most "
+            f"{ceiling.depth_max}"
+        )
 
 
 def _after(path: Sequence[PathElement], at: int, now: int) -> int:

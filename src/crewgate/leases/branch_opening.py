@@ -288,13 +288,17 @@ def _kept_until(grant: Grant) -> int:
 
 
 def path_of(grant: Grant, crew: CrewPolicy) -> BranchPath:
-    """Return the grant's path for the ledger; the crew's ceiling bounds every quota of it."""
+    """Return the grant's path for the ledger, with no quota above the ceilings.
+
+    The ceiling of a role bounds only the grant itself: a path does not name the ancestors' roles.
+    """
+    quota_max = crew.branch_quota_max(grant.orchestrator)
     above = tuple(
-        BranchPathLevel(key, min(element.credit_quota, crew.quota_max), element.iat, element.id)
+        BranchPathLevel(key, min(element.credit_quota, quota_max), element.iat, element.id)
         for key, element in zip(grant.path_keys, grant.claims.branch_path, strict=True)
     )
     own = BranchPathLevel(
-        grant.branch_key, min(grant.quota, crew.quota_max), grant.claims.iat, grant.branch
+        grant.branch_key, min(grant.quota, quota_max), grant.claims.iat, grant.branch
     )
     return BranchPath(ids.crew_key(crew.name), allowance_of(crew), (*above, own), crew.name)
 

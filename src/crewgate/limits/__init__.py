@@ -100,6 +100,7 @@ name_chars_max = 64  # a crew, listener or upstream; people see it in logs, path
 workers_max = 64  # one for each core; the largest machines for a gateway have fewer cores
 listeners_max = 16  # two address families for each of a few listeners
 crews_max = 1024  # the gate compiles one row of ceilings for each
+crew_ceilings_max = 256  # for each of roles and orchestrators of a crew; each is a dict entry
 upstreams_max = 1024  # each has a pool in each worker
 endpoints_max = 64  # of one upstream; a larger fleet has a name or balancer of its own
 health_path_chars_max = 256  # of an active health check; nobody asks for more than a short path

@@ -10,9 +10,10 @@ from pathlib import Path
 from crewgate import limits
 from crewgate._native.signature import is_valid_point
 from crewgate.config import Config, CrewConfig, CrossingConfig
+from crewgate.config.crew import CeilingConfig
 from crewgate.config.judged_tools import judged_tools
 from crewgate.core.cross_crew_accounts import ISSUER
-from crewgate.core.policy.policy import CrewPolicy, Policy, ToolPolicy, VerificationKey
+from crewgate.core.policy.policy import Ceiling, CrewPolicy, Policy, ToolPolicy, VerificationKey
 from crewgate.core.tokens.jwks import parse_jwks
 from crewgate.errors import ConfigurationError
 
@@ -108,6 +109,26 @@ def ceilings(crew: CrewConfig) -> CrewPolicy:
         depth_max=crew.depth,
         observe=crew.observe,
         requires_binding=crew.binding == "required",
+        roles={
+            each.name: _ceiling(f"role {each.name} of crew {crew.name}", each)
+            for each in crew.roles
+        },
+        orchestrators={
+            client: _ceiling(f"orchestrator {client}", each)
+            for each in crew.orchestrators
+            for client in [f"{crew.name}/{each.name}"]
+        },
+    )
+
+
+def _ceiling(label: str, config: CeilingConfig) -> Ceiling:
+    return Ceiling(
+        label=label,
+        tools=config.tools,
+        quota_max=config.credits_per_branch,
+        lifetime_seconds_max=config.lifetime_seconds,
+        depth_max=config.depth,
+        requires_binding=config.binding == "required",
     )
 
 

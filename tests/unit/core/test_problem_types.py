@@ -28,6 +28,7 @@ CONTRACT = {
     "token-not-yet-valid": (401, "invalid_token", Code.UNAUTHENTICATED, 0),
     "token-lifetime": (401, "invalid_token", Code.UNAUTHENTICATED, 0),
     "token-ceiling": (401, "invalid_token", Code.UNAUTHENTICATED, 0),
+    "role-not-allowed": (401, "invalid_token", Code.UNAUTHENTICATED, 0),
     "wrong-audience": (401, "invalid_token", Code.UNAUTHENTICATED, 0),
     "wrong-issuer": (401, "invalid_token", Code.UNAUTHENTICATED, 0),
     "branch-revoked": (401, "invalid_token", Code.UNAUTHENTICATED, 0),

@@ -8,9 +8,9 @@ import tokens
 
 from crewgate._native import signature
 from crewgate._native import token as native
-from crewgate.core.policy.policy import CrewPolicy
-from crewgate.core.tokens.claims import PathElement
-from crewgate.errors import IssuerError
+from crewgate.core.policy.policy import Ceiling, CrewPolicy
+from crewgate.core.tokens.claims import Confirmation, PathElement
+from crewgate.errors import IssuerError, ScopeError
 from crewgate.issuer import MintedToken, Minter, SigningKey, inspect_token, read_claims
 
 NOW = 1_800_000_000.75
@@ -254,3 +254,57 @@ def test_what_is_no_token_cannot_be_inspected(text: str) -> None:
         inspect_token(text)
     with pytest.raises(IssuerError, match="not a token"):
         read_claims(text)
+
+
+def limited(minter: Minter) -> Minter:
+    """A minter whose crew lists one role, and has a ceiling for the orchestrator."""
+    tools = minter.crew.tools
+    role = Ceiling("role researcher of crew article", ("search.web",), 5, 60, 1, True)
+    crew = msgspec.structs.replace(
+        minter.crew,
+        roles={"researcher": role, "orchestrator": Ceiling("role orchestrator", tools)},
+        orchestrators={minter.client_id: Ceiling("orchestrator article/x", tools, 50, 300)},
+    )
+    return Minter(crew, minter.audience, minter.key)
+
+
+BOUND: dict[str, Any] = {"binding": Confirmation(jkt="A" * 43), "quota": 5, "tools": ["search.web"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "told"),
+    [
+        ({"role": "editor"}, ScopeError, "role 'editor': crew article lists only orchestrator, re"),
+        ({"tools": ["search.*"]}, ScopeError, "'search.*' is outside the tools of role researcher"),
+        ({"quota": 6}, ScopeError, "0.000006 credits: a branch of role researcher of crew"),
+        ({"role": "orchestrator", "quota": 51}, ScopeError, "a branch of orchestrator article/x"),
+        ({"binding": None}, IssuerError, "role researcher of crew article requires tokens that"),
+        ({"lifetime": 301}, IssuerError, "from 1 to 300, as orchestrator article/x allows"),
+    ],
+)
+def test_each_ceiling_is_refused_with_its_name(
+    minter: Minter, changes: dict[str, Any], kind: type[IssuerError], told: str
+) -> None:
+    """The message says whose limit it is: the crew's, the role's or the orchestrator's."""
+    with pytest.raises(kind) as error:
+        root(limited(minter), **{"role": "researcher", **BOUND, **changes})
+    assert told in str(error.value)
+
+
+def test_a_role_shortens_the_lifetime_of_its_tokens(minter: Minter) -> None:
+    """An orchestrator has one lifetime for all roles, so a role's ceiling shortens it."""
+    strict = limited(minter)
+    first = root(strict, role="researcher", lifetime=300, **BOUND).claims
+    assert first.exp - first.iat == 60
+    later = strict.extend(first, now=NOW + 30, lifetime=300).claims
+    assert later.exp - later.iat == 60
+    assert root(strict, quota=5).claims.exp - int(NOW) == 300
+
+
+def test_the_depth_of_a_role_has_a_ceiling(minter: Minter) -> None:
+    """The role may be one level below its run, and not two."""
+    strict = limited(minter)
+    top = root(strict, quota=50)
+    one = child(strict, top, **BOUND)
+    with pytest.raises(IssuerError, match="2 ancestors: a branch of role researcher"):
+        child(strict, one, **BOUND)

@@ -4,6 +4,8 @@
 native arrays.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
 from crewgate import limits
@@ -27,11 +29,27 @@ class VerificationKey(msgspec.Struct, frozen=True):
     orchestrator: str | None = None
 
 
+class Ceiling(msgspec.Struct, frozen=True):
+    """The most that a token of one role, or of one orchestrator, can grant.
+
+    It adds to the limits of the crew: a token must keep both. `label` names it for people, such as
+    "role researcher of crew article". The other attributes are as in `CrewPolicy`.
+    """
+
+    label: str
+    tools: tuple[str, ...] = ()
+    quota_max: int = limits.quota_micro_max
+    lifetime_seconds_max: int = limits.token_lifetime_seconds_max
+    depth_max: int = limits.depth_max
+    requires_binding: bool = False
+
+
 class CrewPolicy(msgspec.Struct, frozen=True):
     """The limits of a crew, for every token that its keys sign.
 
     Gateways apply all limits. A `Minter` needs `name` and `issuer`, and checks `tools`,
-    `quota_max`, `lifetime_seconds_max` and `depth_max`.
+    `quota_max`, `lifetime_seconds_max`, `depth_max`, `requires_binding`, `roles` and
+    `orchestrators`.
 
     Attributes:
         name: The name of the crew, as in the claim `crew`.
@@ -49,6 +67,10 @@ class CrewPolicy(msgspec.Struct, frozen=True):
             not allowed, or because of credits; all other refusals stay. `Permit.observed_reason`
             says why the gate would have refused a call.
         requires_binding: Whether the gate refuses tokens that name no key (`cnf`).
+        roles: The ceilings of roles, by the claim `agent_role`. If there are any, the gate refuses
+            tokens of all other roles.
+        orchestrators: The ceilings of orchestrators, by the claim `client_id`. An orchestrator that
+            is not here has only the limits of the crew.
     """
 
     name: str
@@ -64,6 +86,27 @@ class CrewPolicy(msgspec.Struct, frozen=True):
     depth_max: int = limits.depth_max
     observe: bool = False
     requires_binding: bool = False
+    roles: Mapping[str, Ceiling] = {}
+    orchestrators: Mapping[str, Ceiling] = {}
+
+    @property
+    def label(self) -> str:
+        """The crew in messages for people."""
+        return f"crew {self.name}"
+
+    def permits_role(self, role: str) -> bool:
+        """Return whether tokens may name this role."""
+        return not self.roles or role in self.roles
+
+    def ceilings(self, role: str, orchestrator: str) -> tuple["CrewPolicy | Ceiling", ...]:
+        """Return all limits that a token must keep: the crew's, its role's, its orchestrator's."""
+        found = self.roles.get(role), self.orchestrators.get(orchestrator)
+        return self, *(each for each in found if each is not None)
+
+    def branch_quota_max(self, orchestrator: str) -> int:
+        """Return the micro-credits that any branch of an orchestrator can have."""
+        ceiling = self.orchestrators.get(orchestrator)
+        return self.quota_max if ceiling is None else min(self.quota_max, ceiling.quota_max)
 
 
 class ToolPolicy(msgspec.Struct, frozen=True):
