@@ -24,8 +24,9 @@ from crewgate.cli.ca_argument_checks import host_names
 from crewgate.config import CAConfig
 from crewgate.core.x509 import identity_extension as identity_
 from crewgate.core.x509.identity_extension import Identity, Role
+from crewgate.core.x509.identity_oids import DEFAULT
 
-OID = x509.ObjectIdentifier(identity_.OID)
+OID = x509.ObjectIdentifier(DEFAULT)
 CLIENT = (ExtendedKeyUsageOID.CLIENT_AUTH,)
 SERVER = (ExtendedKeyUsageOID.SERVER_AUTH,)
 INSTANCE = bytes(range(16))

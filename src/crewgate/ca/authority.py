@@ -21,7 +21,7 @@ from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.ca.certificates import (
     CertificateAndKey,
     CertificateValidity,
-    identity_in,
+    identity_under_any_oid,
     is_issued,
     make_issuing,
     make_leaf,
@@ -136,6 +136,7 @@ class Authority:
     def __init__(self, ca: CAConfig) -> None:
         """Read the key and the certificate, and open the register. Raises CAError."""
         self._ca = ca
+        self._oids = ca.identity_oids
         certificate = read_certificates(ca.issuing)[0]
         key = read_key(ca.issuing_key, read_passphrase(ca))
         if key.public_key() != certificate.public_key():
@@ -182,7 +183,9 @@ class Authority:
             self._refuse_other_key(identity, now)
         domain = self._ca.trust_domain
         try:
-            leaf = make_leaf(self.issuing, public, identity, domain, validity, hosts)
+            leaf = make_leaf(
+                self.issuing, public, identity, domain, validity, hosts, oid=self._oids.written
+            )
         except ValueError as error:
             raise CAError(str(error)) from error
         entry = CertificateRecord(
@@ -263,7 +266,7 @@ class Authority:
             life_seconds = min(life_seconds, max_seconds)
         validity = self._validity(now, life_seconds, max_seconds)
         try:
-            return make_next_server(self.issuing, before, validity)
+            return make_next_server(self.issuing, before, validity, self._oids)
         except (ValueError, x509.ExtensionNotFound) as error:
             raise CAError(f"certificate {serial} cannot be renewed: {error}") from error
 
@@ -348,7 +351,7 @@ class Authority:
 
 def identity_of(entry: CertificateRecord) -> Identity:
     """Return the identity of the holder of a certificate that this CA issued."""
-    return identity_in(x509.load_pem_x509_certificate(entry.pem.encode()))
+    return identity_under_any_oid(x509.load_pem_x509_certificate(entry.pem.encode()))
 
 
 def _life_max(identity: Identity) -> int:

@@ -7,6 +7,7 @@ strict mode requires (RFC 5280, section 4.2), so clients may verify strictly.
 
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -18,15 +19,16 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from crewgate import limits
 from crewgate.ca.key_files import key_pem
+from crewgate.core.x509 import der, identity_oids
 from crewgate.core.x509 import identity_extension as identity_
 from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity_extension import Identity, Role
+from crewgate.core.x509.identity_oids import STANDARD, IdentityOIDs
 
 _COMMON_CHARS_MAX = 64
 # Random bits of a serial, which make it unpredictable (public CAs must use 64 bits) and unique. It
 # is not longer because a handshake hashes the whole CRL, and a serial is half of an entry there.
 _SERIAL_BITS = 78
-_IDENTITY = x509.ObjectIdentifier(identity_.OID)
 
 
 class CertificateAndKey(NamedTuple):
@@ -106,9 +108,23 @@ def is_issued(lower: x509.Certificate, upper: x509.Certificate) -> bool:
     return True
 
 
-def identity_in(certificate: x509.Certificate) -> Identity:
+def identity_in(certificate: x509.Certificate, oids: IdentityOIDs = STANDARD) -> Identity:
     """Return the identity that a certificate names. Raises ValueError if it names none."""
-    return read(certificate.public_bytes(serialization.Encoding.DER)).speaks_for()
+    return read(certificate.public_bytes(serialization.Encoding.DER), oids).speaks_for()
+
+
+def identity_under_any_oid(certificate: x509.Certificate) -> Identity:
+    """Return the identity in a certificate, under whichever OID it is.
+
+    It is for a certificate that the caller has from the register, or shows itself: such a caller
+    may have no configuration that names the OID. Raises ValueError if the certificate names no
+    identity.
+    """
+    for extension in certificate.extensions:
+        if isinstance(extension.value, x509.UnrecognizedExtension):
+            with suppress(ValueError):
+                return identity_.decode(extension.value.value)
+    raise ValueError("the certificate has no identity extension")
 
 
 def make_server(
@@ -119,8 +135,7 @@ def make_server(
 ) -> CertificateAndKey:
     """Return a server certificate without an identity, which every TLS client accepts.
 
-    Go's crypto/x509 refuses a certificate with the identity extension, because its identifier has
-    an arc of 128 bits. Only Crewgate reads the certificates of orchestrators and gateways.
+    It names hosts, and nobody can take it for the certificate of an orchestrator or a gateway.
     """
     life, names = timedelta(seconds=life_seconds), x509.SubjectAlternativeName(hosts)
     usage = ExtendedKeyUsageOID.SERVER_AUTH
@@ -128,7 +143,10 @@ def make_server(
 
 
 def make_next_server(
-    issuing: CertificateAndKey, before: x509.Certificate, validity: CertificateValidity
+    issuing: CertificateAndKey,
+    before: x509.Certificate,
+    validity: CertificateValidity,
+    oids: IdentityOIDs = STANDARD,
 ) -> x509.Certificate:
     """Return a server's next certificate, with the same subject, key and names.
 
@@ -139,7 +157,10 @@ def make_next_server(
     names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     public = before.public_key()
     is_server = usages == [ExtendedKeyUsageOID.SERVER_AUTH]
-    if not is_server or any(each.oid == _IDENTITY for each in extensions):
+    names_holder = any(
+        der.identifier(each.oid.dotted_string) in oids.readable for each in extensions
+    )
+    if not is_server or names_holder:
         raise ValueError("it is not a plain server certificate")
     if not isinstance(public, ec.EllipticCurvePublicKey):
         raise ValueError("its key is not ECDSA")  # noqa: TRY004 - one kind of error for all
@@ -164,22 +185,25 @@ def make_leaf(
     domain: str,
     validity: CertificateValidity,
     hosts: Sequence[x509.GeneralName] = (),
+    *,
+    oid: str = identity_oids.DEFAULT,
 ) -> x509.Certificate:
     """Return a process's certificate: identity extension, SPIFFE ID, and a gateway's `hosts`.
 
-    Raises ValueError for an invalid identity.
+    The identity extension has the OID `oid` (dotted text). Raises ValueError for an invalid
+    identity.
     """
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
     if identity.role is Role.GATEWAY:
         usages.insert(0, ExtendedKeyUsageOID.SERVER_AUTH)
-    value = identity_.encode(identity)
+    extension = x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), identity_.encode(identity))
     # A common name has at most 64 characters (RFC 5280, ub-common-name). Only people read it.
     common = identity.label if len(identity.label) <= _COMMON_CHARS_MAX else identity.name
     subject = x509.UniformResourceIdentifier(identity.spiffe_id(domain))
     builder = (
         _leaf(issuing, _name(common), public, validity, usages)
         .add_extension(x509.SubjectAlternativeName([subject, *hosts]), critical=False)
-        .add_extension(x509.UnrecognizedExtension(_IDENTITY, value), critical=False)
+        .add_extension(extension, critical=False)
     )
     return _signed(builder, public, issuing.key)
 

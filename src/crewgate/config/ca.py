@@ -11,6 +11,8 @@ from crewgate.config.declaration import FlattenedKeys, Key, TableSchema
 from crewgate.config.ocsp_client import OCSPClientConfig, OCSPConfigKeys
 from crewgate.config.toml_table_reader import TOMLTableReader
 from crewgate.config.values import FilePath, HostName
+from crewgate.core.x509 import identity_oids
+from crewgate.core.x509.identity_oids import IdentityOIDs
 
 
 class RemoteCAConfig(msgspec.Struct, frozen=True):
@@ -86,8 +88,25 @@ class CAConfig(msgspec.Struct, frozen=True):
         "File with the passphrase of the CA's keys.",
         Key(absent="they are not encrypted"),
     ] = None
+    identity_oid: Annotated[
+        str,
+        values.IDENTITY_OID,
+        "OID of the extension in which the CA writes identities. "
+        "With [cluster], a change needs a restart.",
+    ] = identity_oids.DEFAULT
+    accepted_identity_oids: Annotated[
+        tuple[str, ...],
+        values.listed(values.IDENTITY_OID, limits.identity_oids_max),
+        "Further OIDs under which this machine reads identities, besides `identity_oid`, the "
+        "default and the former default. With [cluster], a change needs a restart.",
+    ] = ()
     ocsp: Annotated[OCSPClientConfig | None, FlattenedKeys(of=TableSchema(OCSPConfigKeys))] = None
     control: Annotated[RemoteCAConfig | None, FlattenedKeys(of=TableSchema(_RemoteKeys))] = None
+
+    @property
+    def identity_oids(self) -> IdentityOIDs:
+        """The OIDs of the identity extension: the one to write, and those to read."""
+        return IdentityOIDs.of(self.identity_oid, self.accepted_identity_oids)
 
     @property
     def issuing(self) -> Path:

@@ -32,6 +32,8 @@ from crewgate.config.traces import TracesConfig
 from crewgate.config.upstream import UpstreamConfig
 from crewgate.config.values import FilePath, Name
 from crewgate.core.mcp.pins.worker_pins import PinPolicy
+from crewgate.core.x509 import identity_oids
+from crewgate.core.x509.identity_oids import IdentityOIDs
 from crewgate.errors import ConfigurationError
 
 SEALING_KEYS = "sealing.keys"
@@ -153,6 +155,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         if control is None or control.certificate is not None or self.cluster is None:
             return control
         return RemoteCAConfig(control.url, self.cluster.certificate, self.cluster.key)
+
+    @property
+    def identity_oids(self) -> IdentityOIDs:
+        """The OIDs under which this machine reads identities in certificates."""
+        return self.ca.identity_oids if self.ca is not None else identity_oids.STANDARD
 
     @property
     def queried_ca(self) -> tuple[CAConfig, OCSPClientConfig] | None:

@@ -24,8 +24,11 @@ def wants_restart(old: Config, new: Config) -> Iterator[str]:
             yield f"[{part.key(field)}]" if isinstance(part, Table) else part.key(field)
         elif isinstance(part, Table):
             yield from _of_table(part.key(field), part, before, after)
-    if old.cluster and old.ca and new.ca and old.ca.trust_domain != new.ca.trust_domain:
-        yield "trust_domain of [ca], by which peers know this machine,"
+    if old.cluster and old.ca and new.ca:
+        if old.ca.trust_domain != new.ca.trust_domain:
+            yield "trust_domain of [ca], by which peers know this machine,"
+        if old.ca.identity_oids != new.ca.identity_oids:
+            yield "identity_oid or accepted_identity_oids of [ca], by which it reads peers,"
 
 
 def _of_table(name: str, table: Table, before: object, after: object) -> Iterator[str]:

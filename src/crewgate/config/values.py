@@ -20,6 +20,7 @@ from crewgate.config.upstream_origin import STANDARD_PORTS, Scheme, UpstreamOrig
 from crewgate.core.credits import format_credits, parse_credits
 from crewgate.core.policy.routing import parse_path
 from crewgate.core.policy.scope import TOOL_NAME_SYNTAX, is_pattern, is_tool_name
+from crewgate.core.x509 import identity_oids
 
 T = TypeVar("T")
 Words = TypeVar("Words", bound=Enum)
@@ -307,6 +308,12 @@ def _field(value: object) -> str:
     return matching(_FIELD, limits.claim_chars_max)(string(value).lower())
 
 
+def _identity_oid(value: object) -> str:
+    text = string(value)
+    identity_oids.check_oid(text)
+    return text
+
+
 NAME = pattern_text(
     f"a name of at most {limits.name_chars_max} characters: a-z, 0-9, _ and -, beginning with a "
     "letter or digit",
@@ -351,6 +358,11 @@ HOST = pattern_text('a host with or without a port, such as "gateway.example"', 
 FIELD = ValueParser("the name of a header field", _field)
 VARIABLE = pattern_text("the name of an environment variable", _VARIABLE, 128)
 PREFIX = pattern_text("printable ASCII", _PRINTABLE, 64)
+IDENTITY_OID = ValueParser(
+    "an object identifier: 3 to 63 numbers below 2^31, with dots between them",
+    _identity_oid,
+    text_schema(identity_oids.SYNTAX),
+)
 CONTROL_URL = ValueParser('"https://HOST:PORT", without path, user or query', _control_url)
 HOST_NAME = ValueParser("a DNS name or an IP address, without a port", _host_name)
 TARGET = pattern_text(

@@ -51,7 +51,7 @@ def source_of(config: Config) -> "RemoteCAClient | None":
     # Loads an HTTP client, which a machine with the CA's key does not need.
     from crewgate.control.remote_ca_client import RemoteCAClient  # noqa: PLC0415 - see above
 
-    return RemoteCAClient(config.remote, config.ca.root)
+    return RemoteCAClient(config.remote, config.ca.root, config.identity_oids)
 
 
 class MachineCertificateRenewer:
@@ -141,7 +141,7 @@ class MachineCertificateRenewer:
             )
         try:
             leaf = read_pair(pair)
-            certificate = read(leaf.public_bytes(Encoding.DER))
+            certificate = read(leaf.public_bytes(Encoding.DER), config.identity_oids)
             if _is_evicted(config, certificate, int(self._wall())):
                 return "this machine was evicted, so its certificate is not renewed"
             new = put(pair.certificate, leaf, sign(leaf, pair), self._wall())

@@ -22,14 +22,19 @@ from crewgate.ca.machine_cert_renewal import CertificateFiles
 from crewgate.config import RemoteCAConfig
 from crewgate.core.terminal_text import printable
 from crewgate.core.x509.certificate import read
+from crewgate.core.x509.identity_oids import STANDARD, IdentityOIDs
 from crewgate.errors import CAError
 from crewgate.ssl_workarounds import show_certificate
 
 
 class RemoteCAClient:
-    """A client of the API that `remote` names; trusts only `root` (PEM)."""
+    """A client of the API that `remote` names; trusts only `root` (PEM).
 
-    def __init__(self, remote: RemoteCAConfig, root: Path) -> None:
+    `oids` are those of the configuration, under which identities are read.
+    """
+
+    def __init__(self, remote: RemoteCAConfig, root: Path, oids: IdentityOIDs = STANDARD) -> None:
+        self._oids = oids
         self._url = remote.url
         self._root = root
         self._own: CertificateFiles | None = None
@@ -56,7 +61,7 @@ class RemoteCAClient:
         A certificate with an identity authenticates its own renewal. For a server certificate,
         which has none, this machine's own certificate does.
         """
-        is_server = read(leaf.public_bytes(Encoding.DER)).identity is None
+        is_server = read(leaf.public_bytes(Encoding.DER), self._oids).identity is None
         csr = request_pem(read_key(pair.key)).decode()
         ask = CertificateSigningRequest(request=csr, renews=pem(leaf).decode() if is_server else "")
         headers = {"content-type": "application/json"}

@@ -210,7 +210,8 @@ class ControlServer:
 
     def _rules(self) -> PeerRules:
         crews = frozenset(crew.name for crew in self._config.crews)
-        return PeerRules(NAME, crews, frozenset(Role), ocsp="required")
+        oids = self._config.identity_oids
+        return PeerRules(NAME, crews, frozenset(Role), ocsp="required", oids=oids)
 
     def _context(self, section: ControlConfig) -> ssl.SSLContext:
         ca = self._backend.ca

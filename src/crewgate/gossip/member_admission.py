@@ -91,7 +91,7 @@ class MemberAdmission:
         (PeerEvictedError) still passes the handshake.
         """
         try:
-            found = certificate_.read(leaf)
+            found = certificate_.read(leaf, self.certificates.oids)
             identity = found.speaks_for()
         except ValueError as error:
             raise GossipError(f"not a gateway certificate: {error}") from error
@@ -132,7 +132,8 @@ class MemberAdmission:
         The notice is about the certificate that this machine has `shown`. If this machine has a
         newer certificate by now, it stays a member.
         """
-        if MAY_REVOKE in certificate_.read(leaf).speaks_for().rights:
+        identity = certificate_.read(leaf, self.certificates.oids).speaks_for()
+        if MAY_REVOKE in identity.rights:
             self.evict(node, shown.id, shown.issued)
 
     def introduce(self, credentials: Iterable[SignedMemberRecord]) -> None:

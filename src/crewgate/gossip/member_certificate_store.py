@@ -82,6 +82,7 @@ class MemberCertificateStore:
         self.gone: dict[bytes, int] = {}
         self._folder = folder
         self._trust = trust
+        self.oids = trust.oids
         self._cluster = cluster
         self._known: dict[bytes, list[KnownMember]] = {}  # the newest last
         self._by_leaf: dict[bytes, KnownMember] = {}

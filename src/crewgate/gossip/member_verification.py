@@ -21,6 +21,7 @@ from crewgate.core.gossip.capsules import SIGNATURE_BYTES, Capsule
 from crewgate.core.gossip.messages import MemberAddress
 from crewgate.core.x509 import certificate as certificate_
 from crewgate.core.x509.identity_extension import MAY_REVOKE, Identity, Role, member_id
+from crewgate.core.x509.identity_oids import STANDARD, IdentityOIDs
 from crewgate.errors import GossipError
 
 FINGERPRINT_BYTES = 8
@@ -119,8 +120,12 @@ class KnownMember(msgspec.Struct, frozen=True):
 class CertificateVerifier:
     """Verifies certificates against the roots of the CA whose gateways are members."""
 
-    def __init__(self, root: Path) -> None:
-        """Read the roots (PEM). GossipError if they cannot be read."""
+    def __init__(self, root: Path, oids: IdentityOIDs = STANDARD) -> None:
+        """Read the roots (PEM). GossipError if they cannot be read.
+
+        `oids` are those of the configuration, under which identities are read.
+        """
+        self.oids = oids
         try:
             self._roots = x509.load_pem_x509_certificates(root.read_bytes())
         except (OSError, ValueError) as error:
@@ -153,7 +158,7 @@ class CertificateVerifier:
             )
         _check_address(credential)
         try:
-            leaf = certificate_.read(chain[0])
+            leaf = certificate_.read(chain[0], self.oids)
             identity = leaf.speaks_for()
             parsed = [x509.load_der_x509_certificate(each) for each in chain]
             self._check_chain(parsed)

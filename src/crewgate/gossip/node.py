@@ -28,6 +28,7 @@ from crewgate.core.gossip.protocol_interface import CapsuleCrypto, ProtocolOutpu
 from crewgate.core.gossip.quorum_freshness import QuorumFreshness
 from crewgate.core.rate_limit import TokenBucket
 from crewgate.core.x509.identity_extension import MAY_REVOKE
+from crewgate.core.x509.identity_oids import STANDARD, IdentityOIDs
 from crewgate.errors import GossipError
 from crewgate.gossip.capsule_journal import CapsuleJournal
 from crewgate.gossip.crl_negotiation import LocalCRL
@@ -65,6 +66,7 @@ class LocalMemberIdentity(NamedTuple):
     root: Path
     cluster: bytes
     folder: Path
+    oids: IdentityOIDs = STANDARD
 
 
 @dataclass
@@ -113,7 +115,8 @@ class GossipNode:
         self.on_mark: Callable[[LedgerMark], None] = lambda _mark: None
         self.on_question: AnswerSeen | None = None
         self.questions = TokenBucket(limits.seen_questions_per_second, limits.seen_questions_burst)
-        certificates = MemberCertificateStore(me.folder, CertificateVerifier(me.root), me.cluster)
+        trust = CertificateVerifier(me.root, me.oids)
+        certificates = MemberCertificateStore(me.folder, trust, me.cluster)
         self._sign = me.signing.sign
         public = me.signing.public_key().public_bytes_raw()
         if certificates.check(me.credential).identity.key != public:

@@ -29,6 +29,7 @@ from crewgate.core.x509 import certificate as certificate_
 from crewgate.core.x509 import ocsp_result
 from crewgate.core.x509.certificate import Certificate, revocable_by
 from crewgate.core.x509.identity_extension import Identity, Role
+from crewgate.core.x509.identity_oids import STANDARD, IdentityOIDs
 from crewgate.server.connection_authorizer import Admission, ClosableConnection
 from crewgate.server.peer_connections import PeerConnections
 from crewgate.server.request import ClientInfo
@@ -48,7 +49,8 @@ class PeerRules(msgspec.Struct, frozen=True):
     """What one listener requires of a client's certificate.
 
     `crews` are the crews whose orchestrators it admits; the other roles have no crew. If a
-    certificate is not required, a client without one is admitted and has no identity.
+    certificate is not required, a client without one is admitted and has no identity. `oids` are
+    those of the configuration, under which identities are read.
     """
 
     listener: str
@@ -56,6 +58,7 @@ class PeerRules(msgspec.Struct, frozen=True):
     roles: Collection[Role] = (Role.ORCHESTRATOR,)
     ocsp: OCSPMode = "off"
     is_required: bool = True
+    oids: IdentityOIDs = STANDARD
 
 
 CheckStatus = Callable[[bytes, bytes], Awaitable[ocsp_result.CertificateStatus]]
@@ -92,7 +95,7 @@ class PeerAuthorizer:
         """Record a handshake that failed because of the certificate; ignore other failures."""
         if reason is ConnectionRefusalReason.HANDSHAKE:
             return
-        self._record_refusal(peer, reason, _read(peer.certificate), is_proven=False)
+        self._record_refusal(peer, reason, self._read(peer.certificate), is_proven=False)
 
     def admit(self, peer: ClientInfo, connection: ClosableConnection) -> Admission:
         """Decide about a client; see `ConnectionAuthorizer`."""
@@ -102,7 +105,7 @@ class PeerAuthorizer:
             # The handshake began before a reload made the certificate required.
             self._record_refusal(peer, ConnectionRefusalReason.NO_CERTIFICATE, None)
             return None
-        leaf = _read(peer.certificate)
+        leaf = self._read(peer.certificate)
         if leaf is None:
             self._record_refusal(peer, ConnectionRefusalReason.INVALID, None)
             return None
@@ -176,6 +179,9 @@ class PeerAuthorizer:
                     disconnect_record(peer, time.time_ns(), ConnectionRefusalReason.CREW)
                 )
 
+    def _read(self, data: bytes | None) -> Certificate | None:
+        return _read(data, self.rules.oids)
+
     def _refusal(self, leaf: Certificate, identity: Identity) -> ConnectionRefusalReason | None:
         if not leaf.is_client or leaf.is_authority:
             return ConnectionRefusalReason.NO_CLIENT_USAGE
@@ -224,7 +230,7 @@ def disconnect_record(
     reason: ConnectionRefusalReason = ConnectionRefusalReason.REVOKED,
 ) -> ConnectionRecord:
     """Return the audit record of a connection that is closed because of its certificate."""
-    leaf = _read(peer.certificate)
+    leaf = _read(peer.certificate, STANDARD)  # for its subject; `peer` has its identity
     record = _record(peer.listener, peer, "expelled", reason, leaf, peer.identity)
     serial = certificate_.serial_text(peer.serial)
     return msgspec.structs.replace(record, time=when(wall_ns), serial=serial)
@@ -255,9 +261,9 @@ def _record(
     )
 
 
-def _read(data: bytes | None) -> Certificate | None:
+def _read(data: bytes | None, oids: IdentityOIDs) -> Certificate | None:
     try:
-        return certificate_.read(data) if data else None
+        return certificate_.read(data, oids) if data else None
     except ValueError:
         return None
 

@@ -231,7 +231,7 @@ class AttachedSource:
         crossings = CertificateTokenSigner(
             self._signer, config.audience, config.crossings, time.time()
         )
-        judge = judge_by(policy, table, crossings)
+        judge = judge_by(policy, table, crossings, config.identity_oids)
         if old is not None:
             self._superseded.add(self.judge.gate.holder)
         self.wait_seconds = config.limits.credit_wait_seconds_max

@@ -16,9 +16,11 @@ from crewgate._native.tool_gate import ToolGate
 from crewgate.core.policy.policy import Policy
 from crewgate.core.problem_types import Reason
 from crewgate.core.verdict import DRAW_REASONS, FINAL_REASONS, Denial
+from crewgate.core.x509.identity_oids import STANDARD, IdentityOIDs
 from crewgate.leases.branch_opening import DrawResult
 from crewgate.policy import certificate_token_signer
 from crewgate.policy.certificate_token_signer import CertificateTokenSigner
+from crewgate.verifier.peer_certificate_cache import PeerCertificateCache
 
 _CLOSED = Denial(Reason.REVOCATION_UNAVAILABLE)
 UNKNOWN = -1  # the number of a tool that does not exist; the gate checks the token first
@@ -34,9 +36,12 @@ class DecideFunction(Protocol):
 
 
 class LoadedGate(ToolGate):
-    """A gate, the policy that it has loaded, its table, and the crossings of the policy."""
+    """A gate, the policy that it has loaded, its table, and the crossings of the policy.
 
-    __slots__ = ("crossings", "policy", "table")
+    `peers` are the client certificates that it has read.
+    """
+
+    __slots__ = ("crossings", "peers", "policy", "table")
 
     def __init__(
         self,
@@ -45,6 +50,7 @@ class LoadedGate(ToolGate):
         numbers: dict[str, int],
         table: Table,
         crossings: CertificateTokenSigner,
+        peers: PeerCertificateCache,
         decide: DecideFunction | None = None,
     ) -> None:
         """`numbers` are the tool numbers by name. `decide` replaces the gate's own method."""
@@ -52,10 +58,12 @@ class LoadedGate(ToolGate):
         self.policy = policy
         self.table = table
         self.crossings = crossings
+        self.peers = peers
 
     def deciding_by(self, decide: DecideFunction) -> "LoadedGate":
         """Return the same gate and policy with a substitute for the gate's `decide`."""
-        return LoadedGate(self.gate, self.policy, self.numbers, self.table, self.crossings, decide)
+        fixed = self.gate, self.policy, self.numbers, self.table, self.crossings, self.peers
+        return LoadedGate(*fixed, decide)
 
     def closed(self) -> "LoadedGate":
         """Return the same policy, but refusing every call, for a verifier that was closed."""
@@ -103,13 +111,19 @@ class GateRequest(msgspec.Struct, frozen=True):
 
 
 def judge_by(
-    policy: Policy, table: Table, crossings: CertificateTokenSigner = certificate_token_signer.NONE
+    policy: Policy,
+    table: Table,
+    crossings: CertificateTokenSigner = certificate_token_signer.NONE,
+    oids: IdentityOIDs = STANDARD,
 ) -> LoadedGate:
-    """Make a gate for an application: it charges at once and holds no reservations."""
+    """Make a gate for an application: it charges at once and holds no reservations.
+
+    `oids` are those of the configuration, under which identities are read.
+    """
     gate = Gate(table, holds=False)
     gate.load(policy)
     numbers = {tool.name: number for number, tool in enumerate(policy.tools)}
-    return LoadedGate(gate, policy, numbers, table, crossings)
+    return LoadedGate(gate, policy, numbers, table, crossings, PeerCertificateCache(oids))
 
 
 def _refuse(*_: object, **__: object) -> Denial:

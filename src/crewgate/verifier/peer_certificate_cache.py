@@ -14,6 +14,7 @@ from crewgate import limits
 from crewgate.core.revocation_kinds import RevokedKeyLookup
 from crewgate.core.x509.certificate import read, revocable_by
 from crewgate.core.x509.identity_extension import Identity, Role
+from crewgate.core.x509.identity_oids import STANDARD, IdentityOIDs
 
 _NOT_DER = (
     "pass a peer certificate as bytes of DER (`ssl.PEM_cert_to_DER_cert` makes them from PEM text)"
@@ -42,9 +43,15 @@ class OrchestratorCertificate(msgspec.Struct, frozen=True):
 
 
 class PeerCertificateCache:
-    """A cache of at most `capacity` certificates; safe to use from many threads."""
+    """A cache of at most `capacity` certificates; safe to use from many threads.
 
-    def __init__(self, capacity: int = limits.peer_certificates_max) -> None:
+    `oids` are those of the configuration, under which identities are read.
+    """
+
+    def __init__(
+        self, oids: IdentityOIDs = STANDARD, capacity: int = limits.peer_certificates_max
+    ) -> None:
+        self._oids = oids
         self._capacity = capacity
         self._known: dict[bytes, OrchestratorCertificate | None] = {}
 
@@ -63,7 +70,7 @@ class PeerCertificateCache:
         try:
             return self._known[certificate]
         except KeyError:
-            found = _read(certificate)
+            found = _read(certificate, self._oids)
         if len(self._known) >= self._capacity:
             self._known = {}  # not cleared: another thread may be reading the old dict
         if len(certificate) <= limits.certificate_bytes_max:
@@ -84,9 +91,9 @@ class PeerCertificateCache:
         return None if found.is_revoked(table) else found
 
 
-def _read(data: bytes) -> OrchestratorCertificate | None:
+def _read(data: bytes, oids: IdentityOIDs) -> OrchestratorCertificate | None:
     try:
-        found = read(data)
+        found = read(data, oids)
         identity = found.speaks_for()
     except ValueError:
         return None

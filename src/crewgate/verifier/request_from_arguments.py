@@ -16,7 +16,7 @@ from crewgate.core.verdict import Denial
 from crewgate.policy.certificate_token_signer import SignedToken
 from crewgate.verifier.dpop_proof import DPoPProof, native_proof
 from crewgate.verifier.loaded_gate import UNKNOWN, GateRequest, LoadedGate
-from crewgate.verifier.peer_certificate_cache import OrchestratorCertificate, PeerCertificateCache
+from crewgate.verifier.peer_certificate_cache import OrchestratorCertificate
 
 _MISSING = Denial(Reason.MISSING_TOKEN)
 _INVALID = Denial(Reason.INVALID_TOKEN)
@@ -26,7 +26,6 @@ _CHARS = limits.token_bytes_max + 1  # a longer token is cut to this: the gate r
 
 def make_request(
     policy: LoadedGate,
-    peers: PeerCertificateCache,
     token: str | bytes | None,
     tool: str,
     peer_certificate: bytes | None,
@@ -55,7 +54,7 @@ def make_request(
     crew = digest = None
     if peer_certificate is not None:
         now = time.time()
-        verified = peers.admit(peer_certificate, policy.table, now)
+        verified = policy.peers.admit(peer_certificate, policy.table, now)
         if verified is None:
             return _UNPROVEN
         if token is None:

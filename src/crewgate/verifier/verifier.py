@@ -25,7 +25,6 @@ from crewgate.verifier.attached import AttachedSource
 from crewgate.verifier.call_admission import CallAdmission, VerdictSource
 from crewgate.verifier.dpop_proof import DPoPProof
 from crewgate.verifier.loaded_gate import GateRequest, LoadedGate
-from crewgate.verifier.peer_certificate_cache import PeerCertificateCache
 from crewgate.verifier.policy_from_arguments import Price, policy_from_arguments
 from crewgate.verifier.request_from_arguments import make_request
 from crewgate.verifier.standalone import StandaloneSource
@@ -49,7 +48,6 @@ class Verifier:
     def __init__(self, source: VerdictSource, sink: DecisionCallback | None = None) -> None:
         self._source = source
         self._sink = sink
-        self._peers = PeerCertificateCache()
         _verifiers.add(self)
 
     @staticmethod
@@ -222,8 +220,9 @@ class Verifier:
             ValueError: `peer_certificate` is PEM.
             TypeError: `peer_certificate` is not bytes.
         """
-        found = self._peers.find(peer_certificate)
-        return found is not None and found.is_revoked(self._source.judge.table)
+        judge = self._source.judge
+        found = judge.peers.find(peer_certificate)
+        return found is not None and found.is_revoked(judge.table)
 
     def close(self) -> None:
         """Refuse every later call, and close the connection to the agent.
@@ -261,9 +260,7 @@ class Verifier:
     ) -> GateRequest | Denial:
         if proof is not None:
             self._source.open_proofs()
-        return make_request(
-            self._source.judge, self._peers, token, tool, peer_certificate, cost_micro, proof
-        )
+        return make_request(self._source.judge, token, tool, peer_certificate, cost_micro, proof)
 
     def _report(self, tool: str, verdict: Permit | Denial) -> Permit | Denial:
         if isinstance(verdict, Denial):

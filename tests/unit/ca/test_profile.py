@@ -16,7 +16,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from crewgate.ca.authority import Authority, create
 from crewgate.ca.certificates import make_responder, new_key, pem
 from crewgate.config import CAConfig
-from crewgate.core.x509.identity_extension import OID, Role, decode
+from crewgate.core.x509.identity_extension import Role, decode
+from crewgate.core.x509.identity_oids import DEFAULT
 
 OPENSSL = shutil.which("openssl")
 KINDS = ["orchestrator", "gateway", "operator", "responder"]
@@ -93,7 +94,7 @@ def test_openssl_shows_each(leaves: dict[str, x509.Certificate], tmp_path: Path,
     (tmp_path / "leaf.pem").write_bytes(pem(leaves[kind]))
     done = _openssl("x509", "-in", tmp_path / "leaf.pem", "-noout", "-text")
     assert done.returncode == 0, done.stderr
-    assert (OID in done.stdout) is (kind in {role.value for role in Role})
+    assert (DEFAULT in done.stdout) is (kind in {role.value for role in Role})
 
 
 @pytest.mark.parametrize("kind", KINDS)

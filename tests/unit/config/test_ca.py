@@ -18,6 +18,8 @@ crl = "public/crl.pem"
 trust_domain = "Crews.Example"
 life_seconds = 600
 passphrase_file = "secrets/ca"
+identity_oid = "1.3.6.1.4.1.32473.1"
+accepted_identity_oids = ["1.3.6.1.4.1.32473.2"]
 """
 ASKING = """
 [[listener]]
@@ -41,6 +43,8 @@ def test_every_key_of_the_ca_arrives(write: Write, minimal: str, tmp_path: Path)
         trust_domain="crews.example",
         life_seconds=600,
         passphrase_file=tmp_path / "secrets/ca",
+        identity_oid="1.3.6.1.4.1.32473.1",
+        accepted_identity_oids=("1.3.6.1.4.1.32473.2",),
     )
     assert config.ca.issuing_key == tmp_path / "authority/issuing.key"
     assert config.ca.root_key == tmp_path / "authority/root.key"
@@ -80,6 +84,12 @@ def test_a_listener_asks_for_certificates(write: Write, whole: str, mode: str) -
             f"from 1 to {limits.certificate_life_seconds_max}",
         ),
         ("life_seconds = 600", "lifetime = 600", "lifetime"),
+        (
+            'oid = "1.3.6.1.4.1.32473.1"',
+            'oid = "1.3.6.1.4.1.2147483648.1"',
+            "each number must be below 2^31",
+        ),
+        ('["1.3.6.1.4.1.32473.2"]', '["1.3.6.1.4.1.32473.2", "x"]', "accepted_identity_oids"),
         ("life_seconds = 600", "life_seconds = true", "life_seconds"),
         (
             'client_certificate = "required"\ncrews = ["article"]',

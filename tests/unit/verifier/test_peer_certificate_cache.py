@@ -195,7 +195,7 @@ def test_a_tool_is_given_with_a_price_and_an_owner(world: World, tool: object, t
 
 def test_what_was_read_is_kept_and_bounded() -> None:
     """One certificate is read once; many do not fill a process."""
-    peers = PeerCertificateCache(3)
+    peers = PeerCertificateCache(capacity=3)
     mine = leaf()
     found = peers.find(mine)
     assert isinstance(found, OrchestratorCertificate)

@@ -77,6 +77,7 @@ class Cluster:
             ca.root,
             cluster_id(ca.trust_domain),
             folder,
+            ca.identity_oids,
         )
         self._sockets = _sockets(config, settings)
         try:

@@ -11,6 +11,7 @@ from crewgate.ca.key_files import read_certificates
 from crewgate.ca.member_signing_key import read_signing_key
 from crewgate.config import CAConfig, ClusterConfig, Config
 from crewgate.core.x509.identity_extension import MAY_REVOKE, Identity, Role
+from crewgate.core.x509.identity_oids import IdentityOIDs
 from crewgate.errors import CAError, ConfigurationError
 from crewgate.server.tls import server_context
 
@@ -39,8 +40,10 @@ def cluster_errors(config: Config) -> Iterator[str]:
 
 def cluster_warnings(config: Config) -> Iterator[str]:
     """Yield what this machine cannot do although it is a member."""
-    identity = None if config.cluster is None else _identity(config.cluster.certificate)
-    if config.cluster is not None and identity is not None and MAY_REVOKE not in identity.rights:
+    if config.cluster is None:
+        return
+    identity = _identity(config.cluster.certificate, config.identity_oids)
+    if identity is not None and MAY_REVOKE not in identity.rights:
         yield (
             f"{config.cluster.certificate}: without the right {MAY_REVOKE}, this machine applies "
             "revocations of other machines, but they ignore its own; issue the certificate again "
@@ -68,7 +71,7 @@ def _foreign_certificate(cluster: ClusterConfig, ca: CAConfig) -> Iterator[str]:
 
 
 def _wrong_identity(config: Config, cluster: ClusterConfig) -> Iterator[str]:
-    identity = _identity(cluster.certificate)
+    identity = _identity(cluster.certificate, config.identity_oids)
     if identity is None or identity.role is not Role.GATEWAY:
         holder = "no holder" if identity is None else identity.label
         yield f"{cluster.certificate}: is for {holder}, and peers accept only gateways; {_ISSUE}"
@@ -96,9 +99,9 @@ def _public(path: Path, otherwise: bytes) -> bytes:
         return otherwise
 
 
-def _identity(path: Path) -> Identity | None:
+def _identity(path: Path, oids: IdentityOIDs) -> Identity | None:
     """Return the identity that a certificate names; None if it names none or cannot be read."""
     try:
-        return identity_in(read_certificates(path)[0])
+        return identity_in(read_certificates(path)[0], oids)
     except (CAError, ValueError):
         return None

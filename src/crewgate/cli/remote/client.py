@@ -4,7 +4,7 @@ import ssl
 from pathlib import Path
 from typing import NamedTuple
 
-from crewgate.ca.certificates import identity_in
+from crewgate.ca.certificates import identity_under_any_oid
 from crewgate.ca.key_files import read_certificates
 from crewgate.core.x509.identity_extension import Identity
 from crewgate.errors import CAError, ConfigurationError
@@ -26,7 +26,7 @@ class ClientCertificateFiles(NamedTuple):
     def identity(self) -> Identity:
         """Return the identity that the certificate names; ConfigurationError if it names none."""
         try:
-            return identity_in(read_certificates(self.certificate)[0])
+            return identity_under_any_oid(read_certificates(self.certificate)[0])
         except (CAError, ValueError) as error:
             raise ConfigurationError(
                 f"{self.certificate}: not a certificate of the internal CA ({error})"

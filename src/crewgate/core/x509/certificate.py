@@ -13,7 +13,8 @@ from crewgate import limits
 from crewgate.core.ids import certificate_key, orchestrator_key
 from crewgate.core.terminal_text import printable
 from crewgate.core.x509 import der
-from crewgate.core.x509.identity_extension import FORMER_OID, OID, Identity, decode
+from crewgate.core.x509.identity_extension import Identity, decode
+from crewgate.core.x509.identity_oids import STANDARD, IdentityOIDs
 
 # RFC 5280, section 4.2.1.12.
 CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
@@ -26,7 +27,6 @@ _BASIC_CONSTRAINTS = der.identifier("2.5.29.19")
 _EXTENDED_KEY_USAGE = der.identifier("2.5.29.37")
 _SUBJECT_ALTERNATIVE_NAME = der.identifier("2.5.29.17")
 _DNS_NAME, _IP_ADDRESS = 0x82, 0x87  # of GeneralName (RFC 5280, section 4.2.1.6)
-_IDENTITY, _FORMER_IDENTITY = der.identifier(OID), der.identifier(FORMER_OID)
 _CLIENT_AUTH = der.identifier(CLIENT_AUTH)
 _ATTRIBUTES = {
     der.identifier("2.5.4.3"): "CN",
@@ -107,8 +107,11 @@ def revocable_by(identity: Identity, serial: int, issued: int) -> tuple[tuple[by
     )
 
 
-def read(data: bytes) -> Certificate:
-    """Read a certificate (DER). Raises ValueError if it is malformed."""
+def read(data: bytes, oids: IdentityOIDs = STANDARD) -> Certificate:
+    """Read a certificate (DER). Raises ValueError if it is malformed.
+
+    `oids` are those of the configuration, under which its identity may be.
+    """
     if len(data) > limits.certificate_bytes_max:
         raise ValueError(f"the certificate is larger than {limits.certificate_bytes_max} bytes")
     outer = der.DERReader(data).enter()
@@ -128,7 +131,8 @@ def read(data: bytes) -> Certificate:
             body.take_any()
     found = _extensions(body.enter(_EXTENSIONS).enter()) if body.tag == _EXTENSIONS else {}
     body.end()
-    if _IDENTITY in found and _FORMER_IDENTITY in found:
+    identities = [value for name, value in found.items() if name in oids.readable]
+    if len(identities) > 1:
         raise ValueError("there are two identity extensions")
     return Certificate(
         serial=serial,
@@ -137,7 +141,7 @@ def read(data: bytes) -> Certificate:
         not_after=not_after,
         is_authority=_is_authority(found.get(_BASIC_CONSTRAINTS)),
         is_client=_CLIENT_AUTH in _identifiers(found.get(_EXTENDED_KEY_USAGE)),
-        identity=found.get(_IDENTITY, found.get(_FORMER_IDENTITY)),
+        identity=identities[0] if identities else None,
         alternative_name=found.get(_SUBJECT_ALTERNATIVE_NAME),
     )
 

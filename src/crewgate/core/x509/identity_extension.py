@@ -26,11 +26,6 @@ import msgspec
 from crewgate import limits
 from crewgate.core.x509 import der
 
-# Both have the random UUID c8525eec-88a3-4ccc-8389-d9993c6360f2. Microsoft lets everybody add the
-# parts of a UUID to its arc, and each number fits 32 bits. Of the former OID (ITU-T X.667, section
-# 6), the last number has 128 bits: Go's crypto/x509 and others refuse certificates with it.
-OID = "1.2.840.113556.1.8000.2554.51282.24300.34979.19660.33673.14260540.6512882"
-FORMER_OID = "2.25.266273292786019505986471385047834517746"
 VERSION = 1
 INSTANCE_BYTES = 16
 KEY_BYTES = 32

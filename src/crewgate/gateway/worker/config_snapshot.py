@@ -130,7 +130,11 @@ def _prepare(config: Config, listener: ListenerConfig) -> PreparedListener:
     if clients is not None:
         crews = listener.crews or (crew.name for crew in config.crews)
         rules = PeerRules(
-            listener.name, frozenset(crews), ocsp=listener.ocsp, is_required=clients.is_required
+            listener.name,
+            frozenset(crews),
+            ocsp=listener.ocsp,
+            is_required=clients.is_required,
+            oids=config.identity_oids,
         )
     files = (listener.certificate, listener.key, clients)
     # Take the digest before the files are read, so that the next reload sees a change in between.

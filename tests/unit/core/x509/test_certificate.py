@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from crewgate import limits
 from crewgate.core.x509 import der
 from crewgate.core.x509.certificate import Certificate, read, serial_text
-from crewgate.core.x509.identity_extension import FORMER_OID, OID, Identity, Role, encode
+from crewgate.core.x509.identity_extension import Identity, Role, encode
+from crewgate.core.x509.identity_oids import DEFAULT, FORMER, IdentityOIDs
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 USAGES = [
@@ -106,7 +107,7 @@ def test_it_reads_what_the_slow_model_reads(
     if usages is not None:
         extensions.append((x509.ExtendedKeyUsage(usages), False))
     if identity is not None:
-        oid = x509.ObjectIdentifier(OID)
+        oid = x509.ObjectIdentifier(DEFAULT)
         extensions.append((x509.UnrecognizedExtension(oid, identity), False))
     data = build(span, subject, serial, extensions)
     model, found = x509.load_der_x509_certificate(data), read(data)
@@ -284,16 +285,16 @@ def identity_as(dotted: str, value: bytes = b"x") -> x509.UnrecognizedExtension:
     return x509.UnrecognizedExtension(x509.ObjectIdentifier(dotted), value)
 
 
-def test_the_former_oid_of_the_identity_is_read_too() -> None:
-    assert read(signed(identity_as(OID))).identity == b"x"
-    assert read(signed(identity_as(FORMER_OID))).identity == b"x"
-    with pytest.raises(ValueError, match="two identity extensions"):
-        read(signed(identity_as(OID), identity_as(FORMER_OID)))
-
-
-def test_every_number_of_the_oid_fits_32_bits() -> None:
-    """Go's crypto/x509 and others refuse a certificate with a larger one."""
-    assert all(int(arc) < 2**31 for arc in OID.split("."))
+def test_the_identity_may_be_under_each_oid_of_the_configuration() -> None:
+    own, previous, other = "1.3.6.1.4.1.32473.1", "1.3.6.1.4.1.32473.2", "1.3.6.1.4.1.32473.3"
+    oids = IdentityOIDs.of(own, [previous])
+    for oid in (own, previous, DEFAULT, FORMER):
+        assert read(signed(identity_as(oid)), oids).identity == b"x"
+    assert read(signed(identity_as(other)), oids).identity is None
+    assert read(signed(identity_as(own))).identity is None
+    for pair in ((own, previous), (own, DEFAULT), (DEFAULT, FORMER)):
+        with pytest.raises(ValueError, match="two identity extensions"):
+            read(signed(*map(identity_as, pair)), oids)
 
 
 def test_hosts_are_written_as_in_urls() -> None:
