@@ -52,6 +52,7 @@ class FakeGateway:
         self.known: dict[str, BranchUsage] = {}
         self.asked: list[set[str]] = []
         self.revoked: list[str] = []
+        self.revoked_subjects: set[str] = set()
         self.failures: list[Exception] = []
         self.receipt = RevocationReceipt(
             machines_applied=2,
@@ -69,6 +70,9 @@ class FakeGateway:
         self.asked.append(set(branches))
         self.meanwhile()
         return {branch: self.known[branch] for branch in branches if branch in self.known}
+
+    def is_subject_revoked(self, subject: str) -> bool:
+        return subject in self.revoked_subjects
 
     def revoke(self, branch: str) -> RevocationReceipt:
         self.meanwhile()

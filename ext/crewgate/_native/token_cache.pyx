@@ -9,6 +9,7 @@ import secrets
 
 from crewgate import limits
 from crewgate.core.ids import EntityKind
+from crewgate.core.policy.policy import CrewPolicy
 from crewgate.core.revocation_kinds import NAMED_IN_TOKENS
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.problem_types import Reason
@@ -33,9 +34,11 @@ from crewgate._native.token import MalformedTokenError
 
 cdef int BRANCH = EntityKind.BRANCH
 cdef int GRANT = EntityKind.GRANT
-# The kind and claim of the other names in a token; the key of the grant comes first.
-cdef tuple NAMED = tuple([(int(each.kind), each.claim) for each in NAMED_IN_TOKENS
+# The other names in a token: kind, claim, and whether there is a key for all crews as well. The key
+# of the grant comes first.
+cdef tuple NAMED = tuple([(int(each.kind), each.claim, each.spans_crews) for each in NAMED_IN_TOKENS
                           if each.kind is not EntityKind.GRANT])
+cdef Crew ALL_CREWS = Crew(CrewPolicy(name="", issuer=""))
 cdef int64_t SECOND = 1_000_000_000
 cdef int64_t LEEWAY = limits.leeway_seconds
 cdef Py_ssize_t WAYS = 4
@@ -45,7 +48,7 @@ cdef uint64_t ODD = <uint64_t>0x9e3779b97f4a7c15   # 2^64 / golden ratio, Knuth 
 cdef object INVALID = Denial(Reason.INVALID_TOKEN)
 
 # The grant, its branch and all above it, its other names, its crew and its signing key.
-if 2 + limits.depth_max + len(NAMED) + 2 > KEYS_MAX:
+if 2 + limits.depth_max + len(NAMED) + sum([spans for _, _, spans in NAMED]) + 2 > KEYS_MAX:
     raise ImportError("VerifiedToken has too few keys for what a token names: raise KEYS_MAX")
 
 
@@ -172,8 +175,10 @@ cdef VerifiedToken describe(bytes token, object claims, Key key, Ids *ids):
     entry.path[0] = entry.path[1] = 0
     if ids.depth:
         blake2b16(<const unsigned char *>path, 16 * ids.depth, <unsigned char *>entry.path)
-    for kind, claim in NAMED:
+    for kind, claim, spans_crews in NAMED:
         named(entry, crew, kind, getattr(claims, claim))
+        if spans_crews:
+            named(entry, ALL_CREWS, kind, getattr(claims, claim))
     entry.add(crew.key)
     entry.add(key.key)
     return entry

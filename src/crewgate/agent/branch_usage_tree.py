@@ -208,6 +208,7 @@ class _Graph:
             role=entry.role,
             process=entry.process,
             grant=entry.grant,
+            subject=entry.subject,
             quota=record.quota,
             spent=sums.spent,
             reserved=sums.reserved,
@@ -240,12 +241,13 @@ class _Graph:
         return "live"
 
     def _is_branch_revoked(self, key: bytes, entry: BranchEntry) -> bool:
-        """Return whether the branch or its orchestrator is revoked.
+        """Return whether the branch, its orchestrator or its subject is revoked.
 
         The orchestrator of a cross-crew call belongs to the calling crew.
         """
         crews = {entry.crew, caller(entry.crew)}
-        named = ((EntityKind.ORCHESTRATOR, crew, entry.orchestrator) for crew in crews)
+        named = [(EntityKind.ORCHESTRATOR, crew, entry.orchestrator) for crew in crews]
+        named += [(EntityKind.SUBJECT, crew, entry.subject) for crew in (entry.crew, "")]
         return self.is_revoked(key, entry.iat) or self._any_revoked(named, entry)
 
     def _is_token_revoked(self, entry: BranchEntry) -> bool:
@@ -257,7 +259,7 @@ class _Graph:
         named = (
             (each.kind, crew, getattr(entry, each.label))
             for each in NAMED_IN_TOKENS
-            if each.kind is not EntityKind.ORCHESTRATOR
+            if each.kind not in {EntityKind.ORCHESTRATOR, EntityKind.SUBJECT}
         )
         return self.is_revoked(crew_key(crew), entry.iat) or self._any_revoked(named, entry)
 

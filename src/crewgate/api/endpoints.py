@@ -55,7 +55,7 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 
 async def revoke(backend: Backend, caller: Identity, request: APIRequest) -> RevocationResponse:
-    """Revoke a branch, a grant, tokens of a process or crew, a certificate or an orchestrator."""
+    """Revoke one target, of any kind that the request may name."""
     body = request.decode(RevocationRequest)
     named = [(rules, getattr(body, field)) for field, rules in BY_FIELD.items()]
     named = [(rules, name) for rules, name in named if name]
@@ -105,12 +105,15 @@ async def _check_seen(backend: Backend, rules: RevocationKindRules, name: str, c
     """Refuse a name that is unknown in `crew`, if the request itself names no crew.
 
     Otherwise a mistyped name, or one of another crew, would be confirmed as revoked. If the caller
-    has no crew either, the agent finds the crew of a branch; for other names it cannot.
+    has no crew either, the agent finds the crew of a branch, and revokes a subject in all crews;
+    for other names it cannot.
     """
     label = rules.label
     if rules.kind is EntityKind.BRANCH:
         if crew and not (await backend.tree()).find(name, crew):
             access.unclear(f"no branch {name} is known; to revoke it anyway, name its crew")
+        return
+    if not crew and rules.spans_crews:
         return
     if not crew:
         access.malformed(f"crew: name the crew of the {label}")

@@ -33,17 +33,19 @@ class RevocationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
     Targets: `branch` (UUID), with all branches below it; `grant` (`jti`); `process` (its id), for
     all its tokens issued until now; `all_tokens_of` (a crew), for all its tokens issued until now;
-    `certificate` (serial); `orchestrator` (`<crew>/<name>`), for all its certificates, and all its
-    tokens issued until now. `crew` is the crew of the branch, grant or process, if that is
-    ambiguous. `until` is how many machines must have the revocation on disk before the response:
-    this one ("local"), a majority ("quorum", the default in a cluster) or "all". For certificates
-    and orchestrators it is always a majority.
+    `subject` (the `sub` of tokens), for all its tokens, also later ones; `certificate` (serial);
+    `orchestrator` (`<crew>/<name>`), for all its certificates, and all its tokens issued until now.
+    `crew` is the crew of the branch, grant or process, if that is ambiguous, and of the subject: if
+    an operator names no crew, the subject is revoked in all crews. `until` is how many machines
+    must have the revocation on disk before the response: this one ("local"), a majority ("quorum",
+    the default in a cluster) or "all". For certificates and orchestrators it is always a majority.
     """
 
     branch: BoundedText = ""
     grant: BoundedText = ""
     process: BoundedText = ""
     all_tokens_of: BoundedText = ""
+    subject: BoundedText = ""
     crew: BoundedText = ""
     certificate: BoundedText = ""
     orchestrator: BoundedText = ""
@@ -76,7 +78,7 @@ class RevocationResponse(msgspec.Struct, frozen=True, kw_only=True):
     and `never_seen_on` counts them. The target is revoked all the same.
     """
 
-    target: Literal["branch", "grant", "process", "crew", "certificate", "orchestrator"]
+    target: Literal["branch", "grant", "process", "crew", "subject", "certificate", "orchestrator"]
     id: str
     crew: str
     applied_on: int = 1
@@ -102,7 +104,9 @@ class RevocationResponse(msgspec.Struct, frozen=True, kw_only=True):
         """What the request did, for the audit log."""
         if self.target == "crew":
             return f"revoked all tokens of crew {self.id} issued until now"
-        return f"revoked {self.target} {self.id} of crew {self.crew or '(none)'}"
+        no_crew = "all crews" if self.target == "subject" else "crew (none)"
+        crew = f"crew {self.crew}" if self.crew else no_crew
+        return f"revoked {self.target} {self.id} of {crew}"
 
 
 class BranchResponse(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +126,7 @@ class BranchResponse(msgspec.Struct, frozen=True, kw_only=True):
     role: str = ""
     process: str = ""
     grant: str = ""
+    subject: str = ""
     quota_micro: int = 0
     spent_micro: int = 0
     reserved_micro: int = 0

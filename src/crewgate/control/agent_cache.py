@@ -12,6 +12,7 @@ from typing import NoReturn
 from crewgate import limits
 from crewgate.api.branch_tree_snapshot import BranchTreeSnapshot
 from crewgate.control.responses import branch
+from crewgate.control.token_revocation_check import TokenRevocationCheck
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.admin_client import AdminClient
@@ -47,18 +48,19 @@ class AgentCache:
 
 
 class CacheBackedGatewayClient:
-    """Implements the issuer's `Gateway` for orchestrators of `crew`, from the cached tree.
+    """Implements the issuer's `GatewayClient` for orchestrators of `crew`, from the cached tree.
 
     Unlike the one of the commands, it does not estimate while the agent is unavailable:
     ServiceConnectionError.
     """
 
-    def __init__(self, cache: AgentCache, crew: str) -> None:
+    def __init__(self, cache: AgentCache, table_view: TokenRevocationCheck, crew: str) -> None:
         self._cache = cache
+        self._table_view = table_view
         self._crew = crew
 
     def usage(self, branches: Collection[str]) -> Mapping[str, BranchUsage]:
-        """See `Gateway`; reserved credits count as spent, closed branches as revoked."""
+        """See `GatewayClient`; reserved credits count as spent, closed branches as revoked."""
         tree = self._cache.tree.get()
         rows = {name: row for name in branches for row in tree.find(name, self._crew)}
         return {
@@ -68,6 +70,10 @@ class CacheBackedGatewayClient:
             )
             for name, row in rows.items()
         }
+
+    def is_subject_revoked(self, subject: str) -> bool:
+        """See `GatewayClient`."""
+        return self._table_view.is_subject_revoked(self._crew, subject)
 
     def revoke(self, branch: str) -> NoReturn:
         """Raise ServiceConnectionError: only the control API itself has the agent revoke it."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate._native.table import Table
-from crewgate.core.revocation_kinds import branch_keys_of, keys_of
+from crewgate.core.revocation_kinds import keys_for_good_of, keys_of, subject_keys
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.readonly_table import open_table
@@ -43,13 +43,22 @@ class TokenRevocationCheck:
             return any(table.is_revoked(key, claims.iat) for key in keys_of(claims, kid))
 
     def is_branch_revoked(self, claims: Claims) -> bool:
-        """Whether the branch of the token, or a branch above it, is revoked.
+        """Whether the branch of the token, a branch above it, or its subject is revoked.
 
         Raises and blocks as `is_dead` does.
         """
         with self._lock:
             table = self._current()
-            return any(table.is_revoked(key) for key in branch_keys_of(claims))
+            return any(table.is_revoked(key) for key in keys_for_good_of(claims))
+
+    def is_subject_revoked(self, crew: str, subject: str) -> bool:
+        """Whether all tokens of a subject are revoked, in this crew or in all.
+
+        Raises and blocks as `is_dead` does.
+        """
+        with self._lock:
+            table = self._current()
+            return any(table.is_revoked(key) for key in subject_keys(crew, subject))
 
     def _current(self) -> Table:
         """Return the table; ask the agent for it again after a second, since it may be replaced."""

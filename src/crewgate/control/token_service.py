@@ -162,7 +162,8 @@ class TokenService:
         except IssuerError as error:  # the key is only for another orchestrator
             raise problem_types.UNAUTHORIZED_CLIENT.error(str(error)) from error
         journal = self._config.journal_of(minter.client_id)
-        return Orchestrator(minter, journal, gateway=CacheBackedGatewayClient(self._cache, crew))
+        gateway = CacheBackedGatewayClient(self._cache, self._table_view, crew)
+        return Orchestrator(minter, journal, gateway=gateway)
 
     def _own(self, token: str, crew: str, name: str) -> Claims:
         """Return the claims of a token that belongs to this orchestrator and is not revoked."""

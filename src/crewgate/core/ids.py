@@ -26,6 +26,7 @@ class EntityKind(enum.IntEnum):
     CREW = 5
     KEY = 6
     CERTIFICATE = 7
+    SUBJECT = 8
 
     @property
     def label(self) -> str:

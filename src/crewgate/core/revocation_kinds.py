@@ -53,9 +53,10 @@ class RevocationKindRules(msgspec.Struct, frozen=True, kw_only=True):
 
     `is_for_good`: later tokens are refused as well, not only those issued until now. `has_own_end`:
     the table keeps it until the target expires by itself, instead of for
-    `limits.revocation_seconds`. `share` is the part of its crew's entries in the table that it may
-    take (`agent/revocation`). `closes_account`: the ledger grants no more credit to the target, for
-    longer than the table keeps the revocation.
+    `limits.revocation_seconds`. `spans_crews`: a target without a crew is revoked in all crews, so
+    a token has a second key for it. `share` is the part of its crew's entries in the table that it
+    may take (`agent/revocation`). `closes_account`: the ledger grants no more credit to the target,
+    for longer than the table keeps the revocation.
     """
 
     kind: EntityKind
@@ -65,6 +66,7 @@ class RevocationKindRules(msgspec.Struct, frozen=True, kw_only=True):
     of_configured_crew: bool = False
     is_for_good: bool = False
     has_own_end: bool = False
+    spans_crews: bool = False
     share: Literal["branch", "certificate"] | None = None
     when_full: WhenFull = WhenFull.REFUSE
     closes_account: bool = False
@@ -73,6 +75,14 @@ class RevocationKindRules(msgspec.Struct, frozen=True, kw_only=True):
     def label(self) -> str:
         """The name of the kind for people, audit and API."""
         return self.kind.label
+
+    def keys(self, crew: str, name: str) -> list[bytes]:
+        """Return the keys by which the table knows what a token of `crew` names.
+
+        Raises ValueError for a name of another form.
+        """
+        crews = [crew, ""] if self.spans_crews else [crew]
+        return [table_key(self.kind, each, self.identifier(name)) for each in crews]
 
     @property
     def life_seconds_max(self) -> int:
@@ -143,6 +153,11 @@ _ROWS: Final = (
         kind=EntityKind.KEY, identifier=str.encode, is_for_good=True, when_full=WhenFull.LEAVE_OUT,
         closes_account=True,
     ),
+    RevocationKindRules(
+        kind=EntityKind.SUBJECT, identifier=_token_text, request_field="subject", claim="sub",
+        of_configured_crew=True, is_for_good=True, spans_crews=True, share="branch",
+        when_full=WhenFull.COARSEN,
+    ),
 )  # fmt: skip
 
 KINDS: Final[Mapping[int, RevocationKindRules]] = {each.kind: each for each in _ROWS}
@@ -158,10 +173,10 @@ class RevocationTarget(msgspec.Struct, frozen=True):
     """One target of a revocation, from the command or the API to the table.
 
     `name` is the UUID of a branch, the `jti` of a grant, the id of a process, a crew, the serial of
-    a certificate (hexadecimal), a `client_id`, or a kid. `crew` is its crew; if it is empty, the
-    agent finds the crew of a branch that it has seen. `before` is for kinds that are not for good:
-    tokens issued until then are revoked (seconds since the epoch; 0 means now). `seconds` is for
-    kinds that have their own end: how long until then.
+    a certificate (hexadecimal), a `client_id`, a kid, or a subject. `crew` is its crew; if it is
+    empty, the agent finds the crew of a branch that it has seen, and a subject is one of all crews.
+    `before` is for kinds that are not for good: tokens issued until then are revoked (seconds since
+    the epoch; 0 means now). `seconds` is for kinds that have their own end: how long until then.
     """
 
     kind: EntityKind
@@ -203,13 +218,27 @@ def keys_of(claims: Claims, kid: str) -> list[bytes]:
     """Return the keys of all targets that a token names."""
     crew = claims.crew
     named = [
-        table_key(each.kind, crew, getattr(claims, each.claim).encode()) for each in NAMED_IN_TOKENS
+        key
+        for each in NAMED_IN_TOKENS
+        if each.kind is not EntityKind.SUBJECT
+        for key in each.keys(crew, getattr(claims, each.claim))
     ]
     key = table_key(EntityKind.KEY, crew, kid.encode())
-    return [*named, key, crew_key(crew), *branch_keys_of(claims)]
+    return [*named, key, crew_key(crew), *keys_for_good_of(claims)]
 
 
-def branch_keys_of(claims: Claims) -> list[bytes]:
-    """Return the keys of the branch of a token and of all branches above it."""
+def keys_for_good_of(claims: Claims) -> list[bytes]:
+    """Return the keys whose revocation ends the branch of a token for good.
+
+    They are those of the branch, of all branches above it, and of its subject.
+    """
     branches = [claims.execution_branch_id, *(each.id for each in claims.branch_path)]
-    return [branch_key(claims.crew, branch) for branch in branches]
+    return [
+        *(branch_key(claims.crew, branch) for branch in branches),
+        *subject_keys(claims.crew, claims.sub),
+    ]
+
+
+def subject_keys(crew: str, subject: str) -> list[bytes]:
+    """Return the keys of a subject: in a crew, and in all crews."""
+    return KINDS[EntityKind.SUBJECT].keys(crew, subject)

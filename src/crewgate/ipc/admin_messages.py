@@ -198,6 +198,7 @@ class TreeRow(msgspec.Struct, frozen=True, omit_defaults=True):
     role: str = ""
     process: str = ""
     grant: str = ""
+    subject: str = ""
     quota: int = 0
     spent: int = 0
     reserved: int = 0

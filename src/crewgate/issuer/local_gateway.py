@@ -6,7 +6,7 @@ does not know what was spent or revoked meanwhile; a log line says so.
 
 import logging
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +15,7 @@ import msgspec
 
 from crewgate.config import Config, load
 from crewgate.core.ids import EntityKind, branch_key
-from crewgate.core.revocation_kinds import RevocationTarget, keys_of
+from crewgate.core.revocation_kinds import RevocationTarget, keys_of, subject_keys
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import ConfigurationError, ServiceConnectionError
 from crewgate.ipc.admin_client import AdminClient
@@ -101,7 +101,7 @@ class RevocationReceipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GatewayClient(Protocol):
-    """The two methods that an `Orchestrator` needs of a gateway: a protocol.
+    """The methods that an `Orchestrator` needs of a gateway: a protocol.
 
     Implement it only if you call `Orchestrator(…)` yourself. `Orchestrator.from_config` and
     `remote_orchestrator` bring a gateway of their own.
@@ -116,6 +116,13 @@ class GatewayClient(Protocol):
             ServiceConnectionError: The gateway cannot be reached. The orchestrator then mints
                 nothing. To let the orchestrator mint, return an empty dict and raise nothing: so
                 does the gateway of `Orchestrator.from_config`.
+        """
+
+    def is_subject_revoked(self, subject: str) -> bool:
+        """Return whether the gateway has revoked all runs of this subject of the crew.
+
+        Raises:
+            ServiceConnectionError: As for `usage`. To let the orchestrator mint, return False.
         """
 
     def revoke(self, branch: str) -> RevocationReceipt:
@@ -152,14 +159,21 @@ class LocalGateway:
         revoked = BranchUsage(0, is_revoked=True)
         return seen | dict.fromkeys(self._revoked(set(branches) - seen.keys()), revoked)
 
+    def is_subject_revoked(self, subject: str) -> bool:
+        """See `GatewayClient`; False if no agent runs, which `usage` logs."""
+        return self._any_revoked(subject_keys(self._crew, subject), 0)
+
     def refuses(self, claims: Claims, kid: str) -> bool:
         """Whether the table has a revocation of a token with these claims, signed by key `kid`.
 
         Returns False if no agent runs; `usage` logs that.
         """
+        return self._any_revoked(keys_of(claims, kid), claims.iat)
+
+    def _any_revoked(self, keys: Sequence[bytes], issued_at: int) -> bool:
         try:
             with closing(open_table(self._state)) as table:
-                return any(table.is_revoked(key, claims.iat) for key in keys_of(claims, kid))
+                return any(table.is_revoked(key, issued_at) for key in keys)
         except ServiceConnectionError:
             return False
 

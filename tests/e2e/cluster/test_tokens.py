@@ -18,7 +18,7 @@ from crewgate import Permit, Verifier, limits
 from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.ipc.admin_messages import RevocationReceipt
-from crewgate.issuer import Orchestrator
+from crewgate.issuer import Orchestrator, SubAgent
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.local_gateway import minter_of
 
@@ -98,6 +98,44 @@ def test_streams_elsewhere_are_cut_and_no_others(three: list[Installation], targ
             with owner_of(second) as owner:
                 claims = read_claims(each)
                 owner.revoke([branch(claims.execution_branch_id, claims.crew)])
+        for stream in going_on:
+            stream.end()
+
+
+def test_a_person_s_runs_end_in_all_crews_on_all_machines(three: list[Installation]) -> None:
+    """Their children too; another person's go on, and the person gets no further token or run."""
+    with ExitStack() as stack:
+        callers = [stack.enter_context(closing(Caller(machine))) for machine in three]
+        crews = [
+            stack.enter_context(Orchestrator.from_config(three[0].file, crew=each, name="people"))
+            for each in ("article", "finance")
+        ]
+
+        def runs(subject: str) -> list[SubAgent]:
+            return [
+                each.start_run(credits="10", tools=TOOLS, subject=subject, role="r")
+                for each in crews
+            ]
+
+        ended, others = runs("user:ada"), runs("user:adam")
+        below = ended[0].spawn(role="r", tools=TOOLS, credits="1")
+        tokens = [each.token() for each in (*ended, below)]
+        assert {read_claims(each).sub for each in tokens} == {"user:ada"}
+        streams = [caller.stream(token) for caller in callers for token in tokens]
+        going_on = [caller.stream(each.token()) for caller in callers for each in others]
+        receipt = revoked(three[1], "subject", "user:ada", "")
+        assert (receipt.reach.applied_on, receipt.calls_cut, receipt.never_seen) == (3, 3, "")
+        for stream in streams:
+            stream.end()
+            assert b"branch-revoked" in stream.heard
+        for caller in callers:
+            for token in tokens:
+                becomes(caller, token, REVOKED, OK)
+            assert all(caller.call(each.token()) == OK for each in others)
+        assert all(stream.is_open for stream in going_on)
+        for each in others:
+            with owner_of(three[0]) as owner:
+                owner.revoke([branch(each.branch, each.claims.crew)])
         for stream in going_on:
             stream.end()
 

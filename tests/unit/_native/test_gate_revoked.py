@@ -35,6 +35,7 @@ NAMED = {
         b"article/article-1",
         {"client_id": "article/two"},
     ),
+    "the subject": (EntityKind.SUBJECT, b"user_414", {"sub": "user_415"}),
 }
 
 
@@ -70,6 +71,19 @@ def test_revoking_anything_that_a_token_names_ends_it(
         assert house.reason(token) is Reason.BRANCH_REVOKED
         assert house.reason(token, -1) is Reason.BRANCH_REVOKED
         assert house.reason(sibling_token(world, apart)) is None
+
+
+def test_a_subject_is_revoked_in_one_crew_or_in_all(house: Gatehouse) -> None:
+    """A revocation in another crew is none here; one in all crews ends later tokens as well."""
+    token = house.world.mint()
+    house.revoke(EntityKind.SUBJECT, b"user_414", crew="finance")
+    house.revoke(EntityKind.SUBJECT, b"user_41", crew="")
+    assert house.reason(token) is None
+    house.revoke(EntityKind.SUBJECT, b"user_414", crew="")
+    assert house.reason(token) is Reason.BRANCH_REVOKED
+    later = house.world.now + 4
+    assert house.reason(house.world.mint(iat=later, exp=later + 60)) is Reason.BRANCH_REVOKED
+    assert house.reason(house.world.mint(sub="user_4144")) is None
 
 
 @pytest.mark.parametrize("kind", [EntityKind.CREW, EntityKind.KEY])

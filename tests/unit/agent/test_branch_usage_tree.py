@@ -57,6 +57,7 @@ def _entry(number: int, parent: int | None = None, exp: int = int(NOW) + 900) ->
         role="researcher",
         process="pid_7",
         grant=f"grant-{number}",
+        subject="user-1",
         iat=100,
         exp=exp,
     )
@@ -126,6 +127,8 @@ def test_every_way_to_be_revoked_is_seen() -> None:
     """Its orchestrator, its crew, its process, its grant: by the age of its newest grant."""
     named = [
         (table_key(EntityKind.ORCHESTRATOR, "article", b"article/one"), "revoked"),
+        (table_key(EntityKind.SUBJECT, "article", b"user-1"), "revoked"),
+        (table_key(EntityKind.SUBJECT, "", b"user-1"), "revoked"),
         (crew_key("article"), "token-revoked"),
         (table_key(EntityKind.PROCESS, "article", b"pid_7"), "token-revoked"),
         (table_key(EntityKind.GRANT, "article", b"grant-1"), "token-revoked"),

@@ -10,7 +10,9 @@ from crewgate.api.branch_tree_snapshot import BranchTreeSnapshot
 from crewgate.api.schemas import BranchResponse
 from crewgate.core.x509.identity_extension import Identity
 
-ROW = BranchResponse(crew="bd", branch="b", state="live", grant="g-1", process="pid_7")
+ROW = BranchResponse(
+    crew="bd", branch="b", state="live", grant="g-1", process="pid_7", subject="corp:ada"
+)
 ACCOUNT = msgspec.structs.replace(ROW, crew="bd:finance", grant="0B:1", process="instance")
 
 
@@ -35,6 +37,7 @@ async def did(caller: Identity, ask: dict[str, Any]) -> tuple[Any, list[tuple[An
         ({"process": "pid_7"}, ("revoke_process", "pid_7", "bd")),
         ({"grant": "unseen", "crew": "bd"}, ("revoke_grant", "unseen", "bd")),
         ({"all_tokens_of": "bd"}, ("revoke_crew", "bd", "bd")),
+        ({"subject": "corp:ada"}, ("revoke_subject", "corp:ada", "bd")),
     ],
 )
 async def test_an_orchestrator_s_is_of_its_own_crew(ask: Any, done: Any) -> None:
@@ -44,6 +47,16 @@ async def test_an_orchestrator_s_is_of_its_own_crew(ask: Any, done: Any) -> None
     target = done[0].removeprefix("revoke_")
     said = answer.json()
     assert (said["target"], said["id"], said["crew"]) == (target, done[1], "bd")
+
+
+async def test_a_subject_is_of_all_crews_only_to_an_operator() -> None:
+    """An orchestrator ends what a person has begun in its own crew; an unknown name is refused."""
+    answer, asked = await did(OPERATOR, {"subject": "corp:ada"})
+    assert (answer.status_code, asked) == (200, [("revoke_subject", "corp:ada", "")])
+    answer, asked = await did(BD, {"subject": "corp:adam"})
+    assert (answer.status_code, asked) == (409, [])
+    answer, asked = await did(BD, {"subject": "corp:ada", "crew": "finance"})
+    assert (answer.status_code, asked) == (403, [])
 
 
 @pytest.mark.parametrize("what", ["branch", "grant", "certificate", "orchestrator"])

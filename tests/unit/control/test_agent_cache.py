@@ -1,18 +1,21 @@
 """The agent's word, asked for once and shared."""
 
+from pathlib import Path
+
 import pytest
 
 from crewgate.api.branch_tree_snapshot import BranchTreeSnapshot
 from crewgate.api.schemas import BranchResponse
 from crewgate.control.agent_cache import AgentCache, CacheBackedGatewayClient
+from crewgate.control.token_revocation_check import TokenRevocationCheck
 from crewgate.errors import ServiceConnectionError
 from crewgate.issuer.local_gateway import BranchUsage
 from crewgate.runtime.single_flight_cache import SingleFlightCache
 
 
-def test_an_orchestrator_hears_of_its_own_crew_s_branches(tmp_path: object) -> None:
+def test_an_orchestrator_hears_of_its_own_crew_s_branches(tmp_path: Path) -> None:
     """What is held counts as spent; a branch of another crew with the same id is not meant."""
-    graph = AgentCache(tmp_path)  # type: ignore[arg-type]
+    graph = AgentCache(tmp_path)
 
     def row(crew: str, state: str, spent: int) -> BranchResponse:
         return BranchResponse(
@@ -22,15 +25,18 @@ def test_an_orchestrator_hears_of_its_own_crew_s_branches(tmp_path: object) -> N
     graph.tree = SingleFlightCache(
         lambda: BranchTreeSnapshot([row("bd", "live", 10), row("fin", "closed", 90)]), 1.0
     )
-    bd, fin = (CacheBackedGatewayClient(graph, crew).usage({"b", "c"}) for crew in ("bd", "fin"))
+    table = TokenRevocationCheck(tmp_path)
+    bd, fin = (
+        CacheBackedGatewayClient(graph, table, crew).usage({"b", "c"}) for crew in ("bd", "fin")
+    )
     assert bd == {"b": BranchUsage(spent_micro=13, is_revoked=False)}
     assert fin == {"b": BranchUsage(spent_micro=93, is_revoked=True)}
 
 
-def test_no_agent_is_an_error_and_not_an_empty_tree(tmp_path: object) -> None:
+def test_no_agent_is_an_error_and_not_an_empty_tree(tmp_path: Path) -> None:
     """Nobody mints on a guess."""
-    graph = AgentCache(tmp_path)  # type: ignore[arg-type]
+    graph = AgentCache(tmp_path)
     with pytest.raises(ServiceConnectionError):
-        CacheBackedGatewayClient(graph, "bd").usage({"b"})
+        CacheBackedGatewayClient(graph, TokenRevocationCheck(tmp_path), "bd").usage({"b"})
     with pytest.raises(ServiceConnectionError):
         graph.status.get()

@@ -30,6 +30,8 @@ from crewgate.core.revocation_kinds import KINDS, RevocationTarget, WhenFull
 from crewgate.errors import ServiceRefusedError, TableFullError
 
 _CREW = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
+# In whose name a target of all crews is entered; no token has this key.
+_ALL_CREWS = crew_key("")
 
 
 class RevocationStore:
@@ -134,6 +136,8 @@ class RevocationStore:
         rules = target.rules
         if rules.kind is EntityKind.BRANCH:
             return self._registry.whose(target.name, target.crew, self._crews)
+        if not target.crew and rules.spans_crews:
+            return ""
         if not rules.of_configured_crew:
             if target.crew and not _CREW.fullmatch(target.crew):
                 raise ServiceRefusedError(f"{target.crew!r} cannot be the name of a crew")
@@ -216,10 +220,15 @@ class RevocationStore:
             if rules is None:
                 continue
             is_known = self._table.revoked_before(entry.key) is not None
-            is_free = rules.share != "branch" or is_known
+            is_of_all = rules.spans_crews and entry.crew == _ALL_CREWS
+            is_free = rules.share != "branch" or is_known or is_of_all
             has_place = is_free or shares.has_space(entry.crew, "branch")
             if has_place and self._apply_remote(entry.key, entry, shares, clocks):
                 keys.append(entry.key)
+                continue
+            # To revoke the tokens of one crew would not do for a target of all crews.
+            if is_of_all:
+                has_room = False
                 continue
             at = clocks.wall
             if not is_news and not rules.has_own_end:

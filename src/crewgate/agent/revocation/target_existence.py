@@ -96,7 +96,9 @@ def _is_registered(agent: AgentState, target: RevocationTarget) -> bool:
         return agent.registry.get(target.key) is not None
     field = target.rules.label
     return any(
-        target.name == getattr(each, field) for each in agent.registry if each.crew == target.crew
+        target.name == getattr(each, field)
+        for each in agent.registry
+        if each.crew == target.crew or (target.rules.spans_crews and not target.crew)
     )
 
 

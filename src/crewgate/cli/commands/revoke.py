@@ -47,12 +47,13 @@ def _option(field: str) -> str:
 @click.option(
     "--all-tokens-of", type=CREW_NAME, metavar="CREW", help="Revoke all tokens of a crew."
 )
+@click.option("--subject", metavar="TEXT", help="Revoke all runs of a person or other subject.")
 @click.option(
     "--crew",
     type=CREW_NAME,
     metavar="CREW",
     default="",
-    help="Crew; not needed for a branch that this machine has seen.",
+    help="Crew; not needed for a branch that this machine has seen, or for --subject.",
 )
 @until_option
 @json_option
@@ -66,6 +67,8 @@ def command(
 
     Instead of BRANCH: --grant revokes one token, but not its branch. --process and --all-tokens-of
     revoke all tokens issued up to 5 s from now (the leeway between clocks); later tokens work.
+    --subject revokes all tokens that name the subject in `sub`, also later ones, for a day: in all
+    crews, or in the one that --crew names.
 
     Exit status 3: fewer machines than --until asks for have the revocation on disk so far; this
     machine keeps sending it. Exit status 4: the revocation is in force, but no machine that

@@ -105,6 +105,11 @@ def _explained(receipt: RevocationReceipt, target: RevocationTarget) -> list[str
             f"crew {target.crew} has used up its share of revocations, so all its tokens issued "
             "until now are revoked"
         )
+        if target.rules.spans_crews:
+            lines.append(
+                f"later tokens of {target.rules.label} {target.name} are still good: revoke it "
+                "again without --crew"
+            )
     if receipt.unresponsive:
         lines.append(
             f"{receipt.unresponsive} of {receipt.attachments} attached processes did not answer in "
@@ -118,6 +123,8 @@ def _named(target: RevocationTarget) -> str:
     crew, label = f"crew {target.crew}", target.rules.label
     if target.kind is EntityKind.BRANCH:
         return f"{target.name} of {crew} and all below it"
+    if target.rules.spans_crews and not target.crew:
+        crew = "all crews"
     what = crew if target.kind is EntityKind.CREW else f"{label} {target.name} of {crew}"
     if target.rules.is_for_good:
         return what

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.text import Text
     from rich.tree import Tree
 
-_IDENTITY = ("parent", "orchestrator", "role", "process", "grant")
+_IDENTITY = ("parent", "orchestrator", "role", "process", "grant", "subject")
 _COLORS = {
     "live": "green",
     "exhausted": "yellow",
@@ -131,4 +131,6 @@ def _branch(row: TreeRow) -> "Text":
         text.append(f", ended: answers stated {overrun} more than was reserved", style="red")
     if row.orchestrator:
         text.append(f", {printable(row.orchestrator)}", style="bright_black")
+    if row.subject not in {"", row.orchestrator}:
+        text.append(f" for {printable(row.subject)}", style="bright_black")
     return text

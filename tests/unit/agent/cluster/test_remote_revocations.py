@@ -121,6 +121,20 @@ def test_a_crew_that_is_not_configured_here_has_no_more_than_a_share_either(
     assert clustered.cluster.waiting_for() == ""
 
 
+def test_a_subject_of_all_crews_takes_a_place_of_the_whole_table(clustered: Clustered) -> None:
+    """No share is used up by it; if there is no place, this machine admits no call."""
+    of_all = crew_key("")
+    some = dead(1, clustered)._replace(kind=EntityKind.SUBJECT, crew=of_all)
+    entries = [some._replace(key=n.to_bytes(16, "big")) for n in range(1, 66)]
+    apply(clustered, entries[:60])
+    table = clustered.machine.table
+    assert all(table.is_revoked(each.key, 0) for each in entries[:60])
+    assert clustered.cluster.waiting_for() == ""
+    apply(clustered, entries[60:])
+    assert clustered.cluster.waiting_for()
+    assert not table.is_revoked(of_all, 0)
+
+
 def test_a_step_looks_once_at_each_crew(table: OwnedTable) -> None:
     """However many entries it has: a thousand crews times a thousand entries were seconds."""
 

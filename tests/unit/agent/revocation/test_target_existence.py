@@ -36,6 +36,7 @@ async def asked(machine: AgentState, kind: EntityKind, name: str) -> str:
         (EntityKind.BRANCH, branch_id(1), branch_id(2)),
         (EntityKind.GRANT, grant(1, 500).claims.jti, "jti-none"),
         (EntityKind.PROCESS, grant(1, 500).claims.process_id, "pid_none"),
+        (EntityKind.SUBJECT, grant(1, 500).claims.sub, "user-none"),
     ],
 )
 async def test_what_was_never_seen_is_said_and_revoked(
@@ -182,6 +183,7 @@ def test_what_others_revoke_is_coarsened_here_aloud(
         (EntityKind.BRANCH, "execution_branch_id"),
         (EntityKind.GRANT, "jti"),
         (EntityKind.PROCESS, "process_id"),
+        (EntityKind.SUBJECT, "sub"),
     ],
 )
 async def test_what_was_minted_here_is_known_unused(

@@ -20,11 +20,13 @@ ONE = "name one of BRANCH, --grant, --process"
         ("grant", EntityKind.GRANT, "g-1", "article"),
         ("process", EntityKind.PROCESS, "pid_7", "article"),
         ("all_tokens_of", EntityKind.CREW, "article", ""),
+        ("subject", EntityKind.SUBJECT, "user_414", ""),
     ],
 )
 def test_each_option_names_its_kind(option: str, kind: EntityKind, name: str, crew: str) -> None:
     """As the agent is asked for it."""
-    named = dict.fromkeys(("branch", "grant", "process", "all_tokens_of")) | {option: name}
+    fields = ("branch", "grant", "process", "all_tokens_of", "subject")
+    named = dict.fromkeys(fields) | {option: name}
     assert target_of(named, crew) == RevocationTarget(kind, name, crew)
 
 
@@ -50,6 +52,7 @@ def test_the_command_has_every_kind_of_a_configured_crew() -> None:
         (("--grant", "eyJh.secret.x y"), "--grant: not a valid grant"),
         (("--grant", "eyJh.secret." + 200 * "x"), "--grant: not a valid grant"),
         (("--process", ""), "--process: not a valid process"),
+        (("--subject", "eyJh secret"), "--subject: not a valid subject"),
         (("--all-tokens-of", ""), "--all-tokens-of: not a valid crew"),
         (("",), "BRANCH: not a valid branch"),
         ((BRANCH.upper().replace("A", "B"),), "BRANCH: not a valid branch"),

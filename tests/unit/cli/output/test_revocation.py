@@ -103,6 +103,20 @@ def test_tokens_are_no_branch(
     assert document.keys().isdisjoint({"branch", "target", "name"})
 
 
+def test_a_subject_of_all_crews_is_no_crew_s(capsys: pytest.CaptureFixture[str]) -> None:
+    """If the share of one crew was full, the receipt says that later tokens are still good."""
+    target = RevocationTarget(EntityKind.SUBJECT, "corp:ada")
+    show(msgspec.structs.replace(RECEIPT, targets=[target], calls_cut=0), as_json=False)
+    said = capsys.readouterr().out
+    assert said == "revoked subject corp:ada of all crews: no call was open at the gateway\n"
+    own = msgspec.structs.replace(target, crew="article")
+    show(msgspec.structs.replace(RECEIPT, targets=[own], coarsened=True), as_json=False)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == (
+        "later tokens of subject corp:ada are still good: revoke it again without --crew"
+    )
+
+
 @pytest.mark.parametrize(
     ("never_seen", "on", "machines", "said"),
     [
