@@ -6,6 +6,7 @@ that has a fresh token.
 
 from collections.abc import Mapping
 
+from crewgate.core.tokens.claims import is_text
 from crewgate.errors import IssuerError
 from crewgate.issuer.branch_issuer import BranchRequest, GrantChange
 from crewgate.issuer.issued_branch_store import IssuedBranchStore
@@ -30,7 +31,13 @@ class LocalIssuer:
 
     def start_run(self, request: BranchRequest) -> MintedToken:
         """See `BranchIssuer`."""
-        state = self._state
+        state, subject = self._state, request.subject or self._minter.client_id
+        gateway = self._gateway
+        # The minter refuses a text that no token can hold.
+        if gateway is not None and is_text(subject) and gateway.is_subject_revoked(subject):
+            raise IssuerError(
+                f"subject {subject[:64]!r} was revoked: for a day, no run can begin on its behalf"
+            )
         with state.lock:
             now = state.clock()
             state.forget_ended(now)
@@ -40,7 +47,7 @@ class LocalIssuer:
                 quota=request.quota,
                 process=request.process_id or process_name(),
                 now=now,
-                subject=request.subject,
+                subject=subject,
                 lifetime=self._lifetime,
                 binding=request.binding,
             )
@@ -102,6 +109,11 @@ class LocalIssuer:
             return {}
         with self._state.lock:
             relatives = self._state.branches.relatives(branch, self._state.clock())
+            claims = self._state.branches.living(branch).claims
+        if self._gateway.is_subject_revoked(claims.sub):
+            run = claims.branch_path[0].id if claims.branch_path else branch
+            self._state.mark_revoked(run, reason=f"subject {claims.sub} was revoked")
+            return {}
         usage = self._gateway.usage(relatives)
         for relative, known in usage.items():
             if known.is_revoked:

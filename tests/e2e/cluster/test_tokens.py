@@ -17,6 +17,7 @@ from revocation_targets import branch
 from crewgate import Permit, Verifier, limits
 from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
+from crewgate.errors import BranchRevokedError, IssuerError
 from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.issuer import Orchestrator, SubAgent
 from crewgate.issuer.inspection import read_claims
@@ -132,6 +133,11 @@ def test_a_person_s_runs_end_in_all_crews_on_all_machines(three: list[Installati
             for token in tokens:
                 becomes(caller, token, REVOKED, OK)
             assert all(caller.call(each.token()) == OK for each in others)
+        for each in (*ended, below):
+            with pytest.raises(BranchRevokedError):
+                each.refresh()
+        with pytest.raises(IssuerError, match="subject 'user:ada' was revoked"):
+            runs("user:ada")
         assert all(stream.is_open for stream in going_on)
         for each in others:
             with owner_of(three[0]) as owner:
