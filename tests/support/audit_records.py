@@ -7,6 +7,7 @@ from crewgate.core.audit.records import (
     BurnedReservationRecord,
     CallOutcome,
     CallRecord,
+    GrantRecord,
     StreamOpened,
 )
 
@@ -52,6 +53,21 @@ def permit(second: int, branch: str, role: str, tool: str, cost: int, **more: An
         cost_micro=cost,
         quota_micro=2_500_000,
         duration_us=1_500,
+        **more,
+    )
+
+
+def grant(branch: str, role: str, issued: int, **more: Any) -> GrantRecord:
+    """A grant that was issued so many seconds after noon, and first used a second later."""
+    identity = {**who(branch, role, more.pop("crew", "article")), **more.pop("who", {})}
+    return GrantRecord(
+        **identity,
+        time=NOON + timedelta(seconds=issued + 1),
+        kid="article-1",
+        tools=("search.*",),
+        quota_micro=2_500_000,
+        issued=NOON + timedelta(seconds=issued),
+        expires=NOON + timedelta(seconds=issued + 900),
         **more,
     )
 

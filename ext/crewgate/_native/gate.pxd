@@ -14,11 +14,13 @@ cdef class Gate:
     cdef readonly GateContext holder        # has the policy in force
     cdef bint holds
     cdef TokenCache cache
+    cdef readonly object note_grant         # writes a grant that is new here, or None
     cdef uint64_t wall, boot                # the clocks of a test
     cdef uint64_t hits, misses
 
     cdef object verdict(self, bytes token, Py_ssize_t tool, bytes request, Presenter presenter,
                         bint observe, bint drawn, int64_t price, bint is_upper_bound, str name)
+    cdef int note(self, VerifiedToken entry, uint64_t boot) except -1
     cdef void read_clocks(self, uint64_t *wall, uint64_t *boot) noexcept
     cdef object verified(self, Policy policy, bytes token, Py_ssize_t tool, Presenter presenter,
                          uint64_t wall, uint64_t boot)

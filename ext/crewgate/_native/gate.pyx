@@ -23,7 +23,20 @@ cdef extern from "clock.h" nogil:
     const int CLOCK_BOOTTIME, CLOCK_REALTIME
     uint64_t cg_clock_ns(int clock)
 
+cdef extern from "grant_marks.h" nogil:
+    const int CG_GRANT_WRITTEN, CG_GRANT_OURS
+    int cg_claim_grant(const cg_table *t, uint64_t hash, uint64_t seconds)
+    void cg_note_grant(const cg_table *t, uint64_t hash)
+
+cdef extern from "sip_hash.h" nogil:
+    ctypedef struct sip_state:
+        pass
+    void sip_start(sip_state *, const uint64_t *key)
+    void sip_add(sip_state *, const unsigned char *data, size_t n)
+    uint64_t sip_end(sip_state *)
+
 cdef int64_t PRICE_MAX = limits.price_micro_max
+cdef uint64_t SECOND = 1_000_000_000
 cdef object USE_NONCE = Reason.USE_NONCE
 cdef object NOT_FRESH = Denial(Reason.REVOCATION_UNAVAILABLE, retry=True)
 
@@ -36,8 +49,10 @@ cdef inline bint is_unbound(Policy policy, VerifiedToken entry, Py_ssize_t tool)
 cdef class Gate:
     """See gate.pyi."""
 
-    def __cinit__(self, Table table not None, uint64_t attachment=0, *, bint holds=True):
+    def __cinit__(self, Table table not None, uint64_t attachment=0, *, bint holds=True,
+                  note_grant=None):
         self.table = table
+        self.note_grant = note_grant
         self.holder = GateContext(table, attachment)
         self.holds = holds
         self.cache = TokenCache()
@@ -76,8 +91,27 @@ cdef class Gate:
         found = self.verified(policy, token, tool, presenter, wall, boot)
         if type(found) is not VerifiedToken:
             return found
-        return self.judge(policy, <VerifiedToken>found, tool, request, presenter, observe, drawn,
-                          price, is_upper_bound, name, wall, boot)
+        cdef VerifiedToken entry = <VerifiedToken>found
+        result = self.judge(policy, entry, tool, request, presenter, observe, drawn, price,
+                            is_upper_bound, name, wall, boot)
+        if not entry.is_noted and self.note_grant is not None and type(result) is Permit:
+            self.note(entry, boot)
+        return result
+
+    cdef int note(self, VerifiedToken entry, uint64_t boot) except -1:
+        """Have the grant of an admitted token written, unless this machine has it already."""
+        cdef const cg_table *t = &self.table.t
+        cdef sip_state state
+        sip_start(&state, t.header.proof_key)
+        sip_add(&state, <const unsigned char *>entry.jti, 16)
+        cdef uint64_t hash = sip_end(&state)
+        cdef int found = cg_claim_grant(t, hash, boot // SECOND)
+        if found == CG_GRANT_OURS and self.note_grant(entry.grant):
+            cg_note_grant(t, hash)
+            entry.is_noted = True
+        elif found == CG_GRANT_WRITTEN:
+            entry.is_noted = True
+        return 0
 
     def grant_for(self, bytes token not None, Py_ssize_t tool, *, Presenter presenter=None):
         """See the stub."""

@@ -18,7 +18,7 @@
 
 #include "fault_injection.h"
 
-#define CG_VERSION 4u
+#define CG_VERSION 5u
 #define CG_MAGIC 0x3145544147574552ull /* "REWGATE1" */
 #define CG_SHARDS 64u
 #define CG_PARENTS 9u      /* the crew and eight ancestors */
@@ -28,6 +28,7 @@
 #define CG_PROOF_WINDOWS 8u  /* of a set */
 #define CG_PROOF_SECONDS 16u /* of a window */
 #define CG_PROOF_SHARES 256u
+#define CG_GRANT_MARKS 4u /* for each branch, a power of two; grant_marks.h */
 
 typedef _Atomic uint64_t cg_word;
 
@@ -187,6 +188,7 @@ typedef struct {
   cg_slot *slot;
   cg_proof_window *proof_window;
   cg_word *proof; /* 0 = free */
+  cg_word *grant_mark;
 } cg_table;
 
 /* A process must read these two before it looks for revocations. A promise that it reads afterwards
@@ -222,6 +224,7 @@ static inline uint64_t cg_map(cg_table *t, uint8_t *base, uint64_t branches, uin
   CG_REGION(slot, cg_slot, reservations);
   CG_REGION(proof_window, cg_proof_window, CG_PROOF_SETS * CG_PROOF_WINDOWS);
   CG_REGION(proof, cg_word, proofs);
+  CG_REGION(grant_mark, cg_word, CG_GRANT_MARKS * branches);
 #undef CG_REGION
   t->bytes = at;
   return at;

@@ -19,6 +19,7 @@ cdef class VerifiedToken:
     cdef tuple ceilings                     # each must allow what the token grants
     cdef bint requires_binding              # by one of the ceilings
     cdef bint is_bound                      # to a key of its presenter
+    cdef bint is_noted                      # the audit of this machine has the grant
     cdef KeyBinding binding                 # that a proof must show, or None
     cdef bytes certificate                  # digest of the certificate it must be, or None
     cdef int64_t not_before, not_after      # wall clock ns, leeway included

@@ -1,5 +1,7 @@
 """Decides a call natively: from a token and a tool to a `Permit` or a `Denial`."""
 
+from collections.abc import Callable
+
 from crewgate._native.permit import GateContext, Permit
 from crewgate._native.presenter import Presenter
 from crewgate._native.table import Table
@@ -9,9 +11,19 @@ from crewgate.core.verdict import Denial
 
 class Gate:
     holder: GateContext
-    def __init__(self, table: Table, attachment: int = 0, *, holds: bool = True) -> None:
+    def __init__(
+        self,
+        table: Table,
+        attachment: int = 0,
+        *,
+        holds: bool = True,
+        note_grant: Callable[[Grant], bool] | None = None,
+    ) -> None:
         """With `holds`, a permit reserves its price and is settled later (gateway). Otherwise
-        `decide` settles a fixed price itself (embedded)."""
+        `decide` settles a fixed price itself (embedded).
+
+        `note_grant` writes a grant into the audit, and returns whether it could. The gate calls it
+        for a permit whose grant no process of this machine has written yet."""
     # For tests: (wall ns, boot ns) instead of the real clocks.
     clock: tuple[int, int] | None
     def load(self, policy: Policy) -> None:

@@ -13,7 +13,7 @@ from typing import Final, Literal, get_args, get_origin
 import msgspec
 
 from crewgate.audit.filters import AuditFilter, GroupBy
-from crewgate.audit.query_results import CallRow, MintingWatchEvent, RejectedConnection
+from crewgate.audit.query_results import CallRow, GrantRow, MintingWatchEvent, RejectedConnection
 from crewgate.core.audit.records import Record, RevocationRecord
 
 # The engine must not download or load extensions by itself; JSON is built in.
@@ -29,6 +29,7 @@ _SQL_TYPES: dict[object, str] = {
     int | None: "BIGINT",
     str: "VARCHAR",
     tuple[str, ...]: "VARCHAR[]",
+    tuple[int, ...]: "BIGINT[]",
 }
 
 
@@ -55,7 +56,7 @@ _LINES = f"""
     )"""
 
 # What a line without a column counts as, by the type of the row's member.
-_EMPTY = {str: "''", int: "0", bool: "false", list[str]: "[]"}
+_EMPTY = {str: "''", int: "0", bool: "false", list[str]: "[]", list[int]: "[]"}
 
 
 def _columns_of(row: type[msgspec.Struct]) -> str:
@@ -108,6 +109,18 @@ CALLS: Final = f"""{_ROWS}
     WHERE time IS NOT NULL
     ORDER BY time DESC, request DESC
     LIMIT $limit
+"""
+
+# The grant of a call, and for each branch above it the grant that was newest at that time.
+GRANTS: Final = f"""
+    WITH {_LINES}
+    SELECT {_columns_of(GrantRow)}
+    FROM lines
+    WHERE
+        kind = 'grant' AND time IS NOT NULL AND crew = $crew
+        AND ("grant" = $grant OR (list_contains($above, branch) AND issued <= $before))
+    QUALIFY row_number() OVER (PARTITION BY branch ORDER BY issued DESC, time) = 1
+    ORDER BY len(coalesce(ancestry, []))
 """
 
 _SUMS = """

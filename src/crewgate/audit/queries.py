@@ -39,6 +39,16 @@ class AuditQueries:
         """Return the newest `question.limit` matching rows, the oldest of them first."""
         return self._query(duckdb_sql.CALLS, question, query_results.CallRow)[::-1]
 
+    def grants(self, call: query_results.CallRow) -> list[query_results.GrantRow]:
+        """Return the grants behind a call, the run's first; without those that are not here."""
+        call_values = {
+            "crew": call.crew,
+            "grant": call.grant,
+            "above": call.ancestry,
+            "before": call.time.astimezone(UTC).replace(tzinfo=None),
+        }
+        return self._read(duckdb_sql.GRANTS, call_values, None, query_results.GrantRow)
+
     def groups(self, question: AuditFilter, by: GroupBy) -> list[query_results.CallGroup]:
         """Return sums by branch, crew, role or tool, the most expensive first; or by day."""
         return self._query(duckdb_sql.GROUPS[by], question, query_results.CallGroup)
@@ -78,11 +88,15 @@ class AuditQueries:
         )
 
     def _query(self, statement: str, question: AuditFilter, kind: type[T]) -> list[T]:
+        values = duckdb_sql.parameters(question, statement)
+        return self._read(statement, values, question.since, kind)
+
+    def _read(
+        self, statement: str, values: dict[str, object], since: datetime | None, kind: type[T]
+    ) -> list[T]:
         for attempt in range(1, _ATTEMPTS_MAX + 1):
-            values = duckdb_sql.parameters(question, statement)
-            values["files"] = self._files(question.since)
             try:
-                answer = self._engine.execute(statement, values)
+                answer = self._engine.execute(statement, {**values, "files": self._files(since)})
                 columns = [column[0] for column in answer.description]
                 found = [
                     dict(zip(columns, map(_aware, row), strict=True)) for row in answer.fetchall()

@@ -51,6 +51,30 @@ class CallRow(msgspec.Struct, frozen=True):
     trace: str = ""
 
 
+class GrantRow(msgspec.Struct, frozen=True):
+    """The grant of a branch, as this machine admitted it; see `GrantRecord`."""
+
+    time: datetime
+    machine: str
+    crew: str
+    account: str
+    orchestrator: str
+    process: str
+    role: str
+    branch: str
+    ancestry: list[str]
+    grant: str
+    subject: str
+    kid: str
+    tools: list[str]
+    quota_micro: int
+    path_quota_micro: list[int]
+    issued: datetime
+    expires: datetime
+    jkt: str
+    x5t: str
+
+
 class CallGroup(msgspec.Struct, frozen=True):
     """Sums over the calls of the branch, crew, role, tool or day `key` ("" if there is no group).
 

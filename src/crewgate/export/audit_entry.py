@@ -73,6 +73,8 @@ class AuditEntry(msgspec.Struct, frozen=True):
         if kind == "call":
             verdict = "denied" if record.get("verdict") == "deny" else record.get("outcome", "")
             return f"call of {record.get('tool') or 'no tool'}: {verdict}"
+        if kind == "grant":
+            return f"grant of {record.get('branch', '')} to {record.get('role', '')}"
         words = (record.get(key, "") for key in ("tool", "target", "id", "reason", "step", "event"))
         return " ".join([kind, *(str(word) for word in words if word)])
 

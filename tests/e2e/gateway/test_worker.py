@@ -74,6 +74,9 @@ async def test_reload_keeps_connections(tmp_path: Path) -> None:
         assert not [each for each in answers if each != "200" and "budget-unavailable" not in each]
         spent = {record["tool"] for record in site.records() if record["kind"] == "call"}
         assert spent == {"search.web"}
+        # Both workers have admitted the token, before and after each reload.
+        grants = [each for each in site.records() if each["kind"] == "grant"]
+        assert [each["grant"] for each in grants] == [agent.claims.jti]
 
 
 async def test_files_that_no_worker_can_load_change_nothing(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from audit_records import CHILD, NOON, OTHER, ROOT, burned, deny, opening, permit
+from audit_records import CHILD, NOON, OTHER, ROOT, burned, deny, grant, opening, permit
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crewgate.audit.explanation import explanation
 from crewgate.audit.filters import AuditFilter, GroupBy
 from crewgate.audit.folder import create
 from crewgate.audit.queries import AuditQueries
@@ -314,3 +315,56 @@ def test_a_hostile_text_is_found_as_itself(
 def test_reasons_fit_the_column() -> None:
     """The slugs that a refusal may carry are what the reader shows."""
     assert all(reason.value.isascii() for reason in Reason)
+
+
+def explained(folder: Path, request: str) -> list[tuple[str, int | None, str | None]]:
+    """The branches behind a call: id, the quota that its grant states, and the grant found."""
+    audit = AuditQueries(folder)
+    found = explanation(audit, AuditFilter(request=request))
+    audit.close()
+    assert found is not None
+    assert found.call.request == request
+    return [
+        (each.branch, each.stated_micro, each.grant.grant if each.grant else None)
+        for each in found.branches
+    ]
+
+
+def test_a_call_is_explained_by_its_own_grant_and_the_newest_above(tmp_path: Path) -> None:
+    """Later grants of the run, second lines, and grants of other crews change nothing."""
+    own = grant(CHILD, "researcher", 50, path_quota_micro=(10_000_000,))
+    records = [
+        grant(ROOT, "lead", 0, who={"grant": "first"}),
+        grant(ROOT, "lead", 40, who={"grant": "second"}),
+        grant(ROOT, "lead", 90, who={"grant": "third"}),
+        grant(ROOT, "lead", 45, crew="finance", who={"grant": "other"}),
+        grant(CHILD, "researcher", 60, who={"grant": "not-used"}),
+        own,
+        own,
+        permit(70, CHILD, "researcher", "search.web", 10_000),
+    ]
+    put(tmp_path, records)
+    assert explained(tmp_path, "request-70") == [
+        (ROOT, 10_000_000, "second"),
+        (CHILD, 2_500_000, "grant-researcher"),
+    ]
+
+
+def test_what_this_machine_has_not_recorded_is_said(tmp_path: Path) -> None:
+    """An ancestor that never called here has only a quota; an old audit has not even that."""
+    put(
+        tmp_path,
+        [
+            permit(1, CHILD, "researcher", "search.web", 10_000),
+            permit(2, OTHER, "drafter", "search.web", 10_000),
+            grant(CHILD, "researcher", 0, path_quota_micro=(7,)),
+        ],
+    )
+    assert explained(tmp_path, "request-1") == [
+        (ROOT, 7, None),
+        (CHILD, 2_500_000, "grant-researcher"),
+    ]
+    assert explained(tmp_path, "request-2") == [(OTHER, None, None)]
+    audit = AuditQueries(tmp_path)
+    assert explanation(audit, AuditFilter(request="request-9")) is None
+    audit.close()

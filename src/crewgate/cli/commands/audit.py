@@ -5,13 +5,20 @@ The command reads the audit files that the configuration names, and needs no run
 
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from crewgate import limits
-from crewgate.cli.options import CREW_NAME, TOOL_NAME, config_option, json_option
+from crewgate.cli.options import (
+    CREW_NAME,
+    TOOL_NAME,
+    UntruncatedHelpGroup,
+    config_option,
+    json_option,
+)
 from crewgate.config.load import load
 
 _BY = ["branch", "crew", "role", "tool", "day"]
@@ -29,8 +36,8 @@ _OF_CALLS = {
 }
 
 
-@click.command("audit")
-@config_option
+@click.group("audit", cls=UntruncatedHelpGroup, invoke_without_command=True)
+@partial(config_option, required=False)
 @click.option("--branch", metavar="UUID", help="Calls of this branch and of everything below it.")
 @click.option("--crew", type=CREW_NAME, metavar="NAME", help="Calls of this crew.")
 @click.option("--role", metavar="NAME", help="Calls of sub-agents with this role.")
@@ -74,9 +81,12 @@ _OF_CALLS = {
     help="List connections refused or ended because of their certificate, instead of calls.",
 )
 @json_option
+@click.pass_context
 def command(
+    context: click.Context,
+    /,
     *,
-    config_path: Path,
+    config_path: Path | None,
     certificate: str | None,
     since: str | None,
     by: str | None,
@@ -89,6 +99,11 @@ def command(
 
     Reads the audit files of this machine. The gateway need not run.
     """
+    if context.invoked_subcommand is not None:
+        _refuse_options(context)
+        return
+    if config_path is None:
+        raise click.UsageError("Missing option '-c' / '--config'")
     from crewgate.audit.filters import AuditFilter, GroupBy, parse_serial, parse_since
     from crewgate.audit.queries import AuditQueries
     from crewgate.cli.output import audit_connections, audit_minting_watch, audit_report
@@ -120,3 +135,45 @@ def command(
         else:
             answer = audit_report.ask(audit, question, GroupBy(by) if by else None)
             audit_report.show(answer, folder, branch=question.branch, as_json=as_json)
+
+
+def _refuse_options(context: click.Context) -> None:
+    """Refuse options before the name of a subcommand, where they would have no effect."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"write {parameter.opts[-1]} after the word {context.invoked_subcommand}"
+            )
+
+
+@command.command("explain")
+@config_option
+@click.argument("request")
+@json_option
+@click.pass_context
+def explain(context: click.Context, /, *, config_path: Path, request: str, as_json: bool) -> None:
+    """Show under what authority the call REQUEST was made: person, orchestrator, branches, call.
+
+    REQUEST is the request_id of an answer or of the audit. For each step you see what it was
+    allowed. Reads the audit files of this machine. The gateway need not run.
+    """
+    from crewgate.audit.explanation import explanation
+    from crewgate.audit.filters import AuditFilter
+    from crewgate.audit.queries import AuditQueries
+    from crewgate.cli.output import audit_explanation
+
+    try:
+        question = AuditFilter(request=request)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    folder = load(config_path).audit.folder
+    with closing(AuditQueries(folder)) as audit:
+        found = explanation(audit, question)
+    if found is None:
+        click.echo(
+            f"no call {request} in {folder}: each machine has only the audit of its own calls",
+            err=True,
+        )
+        context.exit(1)
+    audit_explanation.show(found, as_json=as_json)

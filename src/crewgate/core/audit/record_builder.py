@@ -50,6 +50,24 @@ def who(grant: Grant) -> IdentityFields:
     }
 
 
+def granted(grant: Grant, time_ns: int) -> records.GrantRecord:
+    """Return the record of a grant that was admitted at `time_ns` for the first time."""
+    claims = grant.claims
+    return records.GrantRecord(
+        **who(grant),
+        time=records.when(time_ns),
+        account="" if grant.crew == grant.caller else grant.crew,
+        kid=grant.kid,
+        tools=tuple(claims.allowed_tools),
+        quota_micro=grant.quota,
+        path_quota_micro=tuple([element.credit_quota for element in claims.branch_path]),
+        issued=records.when(claims.iat * 10**9),
+        expires=records.when(claims.exp * 10**9),
+        jkt=(claims.cnf and claims.cnf.jkt) or "",
+        x5t=(claims.cnf and claims.cnf.x5t) or "",
+    )
+
+
 def what(request: records.CallInfo) -> CallFields:
     """Return the facts of a request that its records repeat."""
     return {

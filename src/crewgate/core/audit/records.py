@@ -158,6 +158,32 @@ class StreamOpened(BaseRequestRecord, frozen=True, kw_only=True, tag="open"):
     trace: str = ""
 
 
+class GrantRecord(AttributedRecord, frozen=True, kw_only=True, tag="grant"):
+    """A grant that this machine admitted for the first time, before the record of its first call.
+
+    - `account`: the crew that pays, if that is not `crew`; see `Grant.crew`
+    - `kid`: the key that signed the token
+    - `tools`: names and patterns that the token allows
+    - `quota_micro`: what the branch may spend in all, within its ceilings; `path_quota_micro` has
+      the quotas of the branches of `ancestry` as the token states them
+    - `issued`, `expires`: `iat` and `exp` of the token
+    - `jkt`, `x5t`: the keys that its presenter must have (`core.tokens.claims.Confirmation`)
+
+    If processes of the machine are killed, or after a new table, a grant may have a second record.
+    """
+
+    time: datetime
+    kid: str
+    tools: tuple[str, ...]
+    quota_micro: int
+    issued: datetime
+    expires: datetime
+    account: str = ""
+    path_quota_micro: tuple[int, ...] = ()
+    jkt: str = ""
+    x5t: str = ""
+
+
 class BurnedReservationRecord(AttributedRecord, frozen=True, kw_only=True, tag="burned"):
     """A reservation that the agent burned, because its owner died or its deadline passed.
 
@@ -293,6 +319,7 @@ class ServiceEvent(BaseRecord, frozen=True, kw_only=True, tag="event"):
 Record = (
     CallRecord
     | StreamOpened
+    | GrantRecord
     | BurnedReservationRecord
     | RevocationRecord
     | RefusalsRecord

@@ -83,10 +83,12 @@ class GateAuthorizer:
         ask: RequestDraw,
         wall: Callable[[], float] = time.time,
         at_end: AtEnd = lambda work: work(),
+        note_grant: Callable[[Grant], bool] | None = None,
     ) -> None:
         """`wall` is the clock in seconds since the epoch.
 
-        `at_end` does work at the end of the turn; its default does the work at once.
+        `at_end` does work at the end of the turn; its default does the work at once. `note_grant`
+        is as for `Gate`.
         """
         self.table = table
         self.policy = policy
@@ -94,7 +96,8 @@ class GateAuthorizer:
         self._ask = ask
         self._wall = wall
         self._at_end = at_end
-        self.gate = Gate(table, attachment)
+        self._note_grant = note_grant
+        self.gate = Gate(table, attachment, note_grant=note_grant)
         self.gate.load(policy)
         self._draws: dict[bytes, _Draw] = {}
         self._unopened: dict[bytes, Reason] = {}  # by branch: why its last draw did not open it
@@ -108,7 +111,7 @@ class GateAuthorizer:
         """
         self.gate.holder.load(msgspec.structs.replace(self.policy, keys=()))
         self.table, self._attachment = table, attachment
-        self.gate = Gate(table, attachment)
+        self.gate = Gate(table, attachment, note_grant=self._note_grant)
         self.load(self.policy)
 
     def load(self, policy: Policy) -> None:

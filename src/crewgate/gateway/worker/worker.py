@@ -20,6 +20,7 @@ from crewgate._datapath.socket_poller import SocketPoller
 from crewgate._native.table import Table
 from crewgate.audit.recorder import AuditRecorder
 from crewgate.config import Config, HostPort
+from crewgate.core.audit.record_builder import granted
 from crewgate.core.mcp.pins.worker_pins import WorkerPins
 from crewgate.core.verdict import ConnectionRefusalReason
 from crewgate.core.x509.ocsp_result import CertificateStatus
@@ -306,7 +307,11 @@ class Worker:
         self._pins.load(prepared.config.pin_policies)
         if self._authorizer is None:
             self._authorizer = GateAuthorizer(
-                *attachment, prepared.policy, self._agent.ask, at_end=self._poller.at_end
+                *attachment,
+                prepared.policy,
+                self._agent.ask,
+                at_end=self._poller.at_end,
+                note_grant=lambda grant: self._sink.write(granted(grant, time.time_ns())),
             )
             self._services = CallServices(
                 self._authorizer,

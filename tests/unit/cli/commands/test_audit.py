@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from audit_records import CHILD, NOON, OTHER, ROOT, deny, permit
+from audit_records import CHILD, NOON, OTHER, ROOT, deny, grant, permit
 from click.testing import CliRunner, Result
 from msgspec.structs import replace
 from rich.console import Console
@@ -39,6 +39,7 @@ RECORDS: list[Record] = [
         time=NOON, listener="agents", reason="invalid-token", peer="*", count=7,
         first=NOON, last=NOON,
     ),
+    grant(CHILD, "researcher", 0, path_quota_micro=(9_000_000,), jkt="A" * 43),
 ]  # fmt: skip
 
 
@@ -331,3 +332,51 @@ def test_connections_have_no_tools(crossed: Path, other: tuple[str, ...]) -> Non
     result = run(crossed, "--connections", *other)
     assert result.exit_code == 2
     assert "--connections goes only with" in result.output
+
+
+def explain(config: Path, *arguments: str) -> Result:
+    """`crewgate audit explain` as typed."""
+    return CliRunner().invoke(main, ["audit", "explain", "-c", str(config), *arguments])
+
+
+def test_explain_shows_the_chain_behind_a_call(config: Path) -> None:
+    """The person first, the call last, and what each branch was allowed; it fits 80 columns."""
+    result = explain(config, "request-2")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "asked by    user_1, as the orchestrator states",
+        "signed by   orchestrator article/one, with key article-1",
+        f"run         {ROOT}",
+        "            this machine has not recorded its grant",
+        "            9.00 credits, as the grant below states",
+        f"branch      {CHILD}",
+        "            role researcher, process pid_1",
+        "            may use search.*",
+        "            may spend 2.50 credits",
+        "            grant grant-researcher",
+        "            from 2026-11-24 12:00:00 to 2026-11-24 12:15:00 UTC",
+        f"            bound to the key {'A' * 43}",
+        "call        request-2",
+        "            2026-11-24 12:00:02.000 UTC, POST search.web",
+        "            at listener agents, from 192.0.2.0/24",
+        "            permitted, done, cost 0.02 credits",
+    ]
+    document = json.loads(explain(config, "request-2", "--json").stdout)
+    assert document["branches"][1]["grant"]["quota_micro"] == 2_500_000
+    assert "refused: tool-not-allowed" in explain(config, "request-3").stdout
+
+
+def test_explain_shows_no_text_that_drives_the_terminal(config: Path) -> None:
+    """Roles come from tokens of old versions too."""
+    assert "\x1b" not in explain(config, "request-4").stdout
+
+
+def test_explain_says_what_it_lacks(config: Path) -> None:
+    """An unknown request has status 1; options before the word `explain` have no effect."""
+    unknown = explain(config, "request-9")
+    assert (unknown.exit_code, unknown.stdout) == (1, "")
+    assert "no call request-9 in" in unknown.stderr
+    before = run(config, "--crew", "article", "explain", "request-2")
+    assert (before.exit_code, before.stdout) == (2, "")
+    assert "write --config after the word explain" in before.stderr
+    assert CliRunner().invoke(main, ["audit"]).exit_code == 2

@@ -1,0 +1,84 @@
+"""The output of `crewgate audit explain`: one document for a script, or a chain for a person."""
+
+import json
+from collections.abc import Iterator
+
+import click
+import msgspec
+
+from crewgate.audit.explanation import BranchAuthority, CallExplanation
+from crewgate.audit.query_results import CallRow, GrantRow
+from crewgate.cli.output.tables import utc
+from crewgate.core.credits import format_credits
+from crewgate.core.terminal_text import printable
+
+_LABEL_WIDTH = 12
+
+
+def show(found: CallExplanation, *, as_json: bool) -> None:
+    """Print the chain on standard output: the person first, the call last."""
+    if as_json:
+        click.echo(json.dumps(msgspec.to_builtins(found), indent=2))
+        return
+    for label, texts in _chain(found):
+        for number, text in enumerate(texts):
+            click.echo(f"{'' if number else label:<{_LABEL_WIDTH}}{printable(text)}")
+
+
+def _chain(found: CallExplanation) -> Iterator[tuple[str, list[str]]]:
+    call = found.call
+    own = found.branches[-1].grant
+    yield "asked by", [_subject(call)]
+    key = f", with key {own.kid}" if own else ""
+    yield "signed by", [f"orchestrator {call.orchestrator}{key}"]
+    for level, branch in enumerate(found.branches):
+        yield ("branch" if level else "run"), list(_branch(branch))
+    yield "call", list(_call(call))
+
+
+def _subject(call: CallRow) -> str:
+    if call.subject == call.orchestrator:
+        return f"{call.subject}: the orchestrator itself"
+    return f"{call.subject}, as the orchestrator states"
+
+
+def _branch(level: BranchAuthority) -> Iterator[str]:
+    yield level.branch
+    grant = level.grant
+    if grant is None:
+        yield "this machine has not recorded its grant"
+        if level.stated_micro is not None:
+            yield f"{format_credits(level.stated_micro)} credits, as the grant below states"
+        return
+    yield f"role {grant.role}, process {grant.process}"
+    yield f"may use {', '.join(grant.tools)}"
+    yield f"may spend {format_credits(grant.quota_micro)} credits"
+    yield f"grant {grant.grant}"
+    yield f"from {utc(grant.issued)[:19]} to {utc(grant.expires)[:19]} UTC"
+    yield from _binding(grant)
+
+
+def _binding(grant: GrantRow) -> Iterator[str]:
+    if grant.jkt:
+        yield f"bound to the key {grant.jkt}"
+    if grant.x5t:
+        yield f"bound to the certificate {grant.x5t}"
+    if not grant.jkt and not grant.x5t:
+        yield "bound to no key"
+
+
+def _call(call: CallRow) -> Iterator[str]:
+    yield call.request
+    yield f"{utc(call.time)} UTC, {call.method} {call.tool or '(no tool)'}".replace(" ,", ",")
+    yield f"at listener {call.listener}, from {call.peer}" + (
+        f", on {call.machine}" if call.machine else ""
+    )
+    if call.certificate:
+        yield f"over a connection with certificate {call.certificate}"
+    if call.verdict == "deny":
+        yield f"refused: {call.reason}"
+        return
+    if call.would:
+        yield f"permitted only in observe mode; else refused: {call.would}"
+    ended = f"{call.outcome} {call.status or ''}".strip()
+    yield f"permitted, {ended}, cost {format_credits(call.cost_micro)} credits"
