@@ -147,9 +147,11 @@ class FlowAuth(Generic[Q, S]):
     _no_token: ClassVar[Callable[..., Exception]]
     _in_memory: ClassVar[type]
 
-    def __init__(self, source: TokenSource, *, key: ProofKey | None = None) -> None:
+    def __init__(
+        self, source: TokenSource, *, key: ProofKey | None = None, behind_sidecar: bool = False
+    ) -> None:
         self._source, self._read = source, reader(source)
-        self._scheme = scheme_of(key)
+        self._scheme = scheme_of(key, behind_sidecar=behind_sidecar)
 
     def auth_flow(self, request: Q) -> Generator[Q, S, None]:
         """Set the header fields that show the token; the client calls this."""

@@ -18,7 +18,8 @@ class TokenAuth(FlowAuth[httpx.Request, httpx.Response], httpx.Auth):
     `source` is a SubAgent, the path of a token file, or a function that returns the token, or None
     if there is none. The hook reads the token for every request (20 µs). If there is no token, the
     request raises NoTokenError. If the token is bound to a key, pass that `key`: each request then
-    has a proof of it (RFC 9449).
+    has a proof of it (RFC 9449). If the client uses the socket of `crewgate run`, also pass
+    `behind_sidecar=True`.
     """
 
     _no_token = NoTokenError

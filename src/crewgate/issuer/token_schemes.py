@@ -43,16 +43,21 @@ class DPoPScheme:
     """The token and a proof of `key` (RFC 9449, section 7.1).
 
     It remembers the last nonce of each server (section 8.2 there), of at most
-    `limits.proof_servers_max` servers.
+    `limits.proof_servers_max` servers. `behind_sidecar`: a sidecar carries the requests on over
+    https, so their proofs name https in the place of http.
     """
 
-    def __init__(self, key: ProofKey) -> None:
+    def __init__(self, key: ProofKey, *, behind_sidecar: bool = False) -> None:
         self._key = key
+        self._behind_sidecar = behind_sidecar
         self._nonces: dict[str, str] = {}
 
     def fields(self, token: str, method: str, url: str) -> Mapping[str, str]:
         """Return the fields Authorization and DPoP."""
-        proof = self._key.proof(token, method, url, self._nonces.get(_server(url), ""))
+        nonce = self._nonces.get(_server(url), "")
+        if self._behind_sidecar and url.startswith("http:"):
+            url = f"https:{url.removeprefix('http:')}"
+        proof = self._key.proof(token, method, url, nonce)
         return {FIELD: f"DPoP {token}", _PROOF: proof}
 
     def take_nonce(self, url: str, status: int, headers: Mapping[str, str]) -> bool:
@@ -67,9 +72,9 @@ class DPoPScheme:
         return status == _UNAUTHORIZED and _WANTS_NONCE in headers.get(_CHALLENGE, "")
 
 
-def scheme_of(key: ProofKey | None) -> TokenScheme:
-    """Return how to show a token that is bound to `key`, or to no key."""
-    return BearerScheme() if key is None else DPoPScheme(key)
+def scheme_of(key: ProofKey | None, *, behind_sidecar: bool = False) -> TokenScheme:
+    """Return how to show a token that is bound to `key`, or to no key; see `DPoPScheme`."""
+    return BearerScheme() if key is None else DPoPScheme(key, behind_sidecar=behind_sidecar)
 
 
 def _server(url: str) -> str:

@@ -22,6 +22,7 @@ from crewgate.limits.metrics import *  # noqa: F403 - the same
 from crewgate.limits.minting_watch import *  # noqa: F403 - the same
 from crewgate.limits.prices import *  # noqa: F403 - the same
 from crewgate.limits.sealed_ids import *  # noqa: F403 - the same
+from crewgate.limits.sidecar import *  # noqa: F403 - the same
 from crewgate.limits.upstream_work import *  # noqa: F403 - the same
 
 # Tokens, in the shape of RFC 9068; the sizes keep a hostile token under 200 µs of CPU.
@@ -322,9 +323,8 @@ service_stop_seconds = 10.0  # beside `drain_seconds`: to kill what does not end
 service_checks_in_watchdog = 3  # one answer of a busy agent may be late, and the next one too
 
 # Orchestrators under `crewgate run`.
-run_connections_max = 256  # open at its socket; each has two buffers of 64 KiB and a TLS state
+run_connections_max = 256  # open at its socket; each has two buffers of 64 KiB
 run_connect_seconds_max = 5.0  # to the crews' listener nearby: for TCP, and as long for TLS
-run_linger_seconds_max = 5.0  # for CMD to close its side, after the gateway has closed its own
 run_renewal_share = 0.5  # of a certificate's life: half is left for attempts that fail
 run_renewal_spread = 0.1  # of this share: a fleet that starts together must not renew together
 run_renewal_seconds_min = 1.0  # half of the shortest life that anybody would try out

@@ -67,21 +67,15 @@ def http_client(
             trusts the roots of the system.
         socket: The unix socket of `crewgate run` (`CREWGATE_SOCKET`); then the URL is that of
             `CREWGATE_GATEWAY`.
-        key: The key to which the token is bound, if it is: each request then has a proof of it. A
-            socket of `crewgate run` needs none, and takes none.
+        key: The key to which the token is bound, if this program has it: each request then has a
+            proof of it. The process of `crewgate run` proves its own key by itself.
         options: Further arguments of `AsyncClient`.
 
     Raises:
-        ConfigurationError: The file `ca` cannot be read, or has no certificate. Or there are a
-            `socket` and a `key`.
+        ConfigurationError: The file `ca` cannot be read, or has no certificate.
         ValueError: `source` is a token.
         TypeError: `source` is no source of tokens.
     """
-    if socket is not None and key is not None:
-        raise ConfigurationError(
-            "key: the process of `crewgate run` sends requests on over its own connection, so no "
-            "proof fits them; leave out `key`, or connect without `socket`"
-        )
     context = tls_context(ca)
     if context is not None:
         options["verify"] = context
@@ -90,7 +84,8 @@ def http_client(
     # A tool may work for minutes before the first byte of its answer.
     timeout = http.Timeout(limits.mcp_client_seconds, read=limits.mcp_client_read_seconds)
     given = {"timeout": timeout, **options}
-    return MCPHTTPClient(auth=http_auth.TokenAuth(source, key=key), **given)  # type: ignore[arg-type]
+    auth = http_auth.TokenAuth(source, key=key, behind_sidecar=socket is not None)
+    return MCPHTTPClient(auth=auth, **given)  # type: ignore[arg-type]
 
 
 def tls_context(ca: TrustedRoot) -> ssl.SSLContext | None:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 import trio
 from cryptography import x509
@@ -25,21 +24,22 @@ from crewgate.ca.key_files import key_pem
 from crewgate.config import CAConfig
 from crewgate.core.x509.identity_extension import Identity
 from crewgate.errors import CAError
+from crewgate.issuer.gateway_address import GatewayAddress
 from crewgate.runtime.cleanup import lent
 
 _log = logging.getLogger(__name__)
-
-HTTP1, HTTP2 = "http/1.1", "h2"
 
 
 class Credential:
     """A certificate, its key inside OpenSSL, and when it ends (seconds since the epoch)."""
 
-    def __init__(self, chain: bytes, key: bytes, trust: Path) -> None:
+    def __init__(self, chain: bytes, key: bytes, gateway: GatewayAddress) -> None:
         """Load PEM; CAError if chain and key do not belong together."""
         try:
             leaf = x509.load_pem_x509_certificates(chain)[0]
-            self.contexts = {name: _context(chain, key, trust, name) for name in (HTTP1, HTTP2)}
+            self.context = gateway.context()
+            with _readable(chain) as certificate, _readable(key) as private:
+                self.context.load_cert_chain(certificate, private)
         except (ValueError, OSError) as error:  # ssl.SSLError is an OSError
             raise CAError(f"the certificate from the CA cannot be used: {error}") from error
         self.ends = leaf.not_valid_after_utc.timestamp()
@@ -69,11 +69,15 @@ def issue(ca: CAConfig, identity: Identity, life_seconds: int | None, request: b
 
 
 class RenewingCredential:
-    """The credential that new connections use. `sign` returns a chain for a CSR, as `issue`."""
+    """The credential that new connections use. `sign` returns a chain for a CSR, as `issue`.
 
-    def __init__(self, sign: Callable[[bytes], bytes], trust: Path) -> None:
+    `on_renewal` gets the TLS context of each new certificate.
+    """
+
+    def __init__(self, sign: Callable[[bytes], bytes], gateway: GatewayAddress) -> None:
+        self.on_renewal: Callable[[ssl.SSLContext], None] = lambda _: None
         self._sign = sign
-        self._trust = trust
+        self._gateway = gateway
         self._present: Credential | None = None
         self._due = 0.0
 
@@ -88,7 +92,8 @@ class RenewingCredential:
         """Get a certificate for a new key, and use both from now on; CAError."""
         key = new_key()
         chain = await trio.to_thread.run_sync(self._sign, request_pem(key))
-        self._present = Credential(chain, key_pem(key), self._trust)
+        self._present = Credential(chain, key_pem(key), self._gateway)
+        self.on_renewal(self._present.context)
         now = time.time()
         self._due = renewal(now, self._present.ends, random.random())  # noqa: S311 - no secret
         left = self._due - now
@@ -105,16 +110,6 @@ class RenewingCredential:
                 left = max(0.0, self.present.ends - time.time())
                 _log.warning("the certificate ends in %.0f s; renewal failed: %s", left, error)
                 await trio.sleep(limits.run_retry_seconds)
-
-
-def _context(chain: bytes, key: bytes, trust: Path, protocol: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.set_alpn_protocols([protocol])
-    context.load_verify_locations(trust)
-    with _readable(chain) as certificate, _readable(key) as private:
-        context.load_cert_chain(certificate, private)
-    return context
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Serves the unix socket over which CMD and its descendants, and no others, reach the gateway.
 
-Only CMD's user may enter the folder and use the socket. The kernel names each client (SO_PEERCRED):
-it must have that uid and descend from the sidecar. This module reads no byte of the traffic.
+Only CMD's user may enter the folder and use the socket. The kernel names the process of each client
+(`connected_process`): it must have that uid and descend from the sidecar, and the connection ends
+when it ends. This module reads no byte of the traffic.
 """
 
 import logging
@@ -17,10 +18,9 @@ import trio
 
 from crewgate import limits
 from crewgate.errors import SidecarError
-from crewgate.ipc.sockets import peer_of
 from crewgate.lifecycle.orchestrator_socket_dir import DOOR, socket_dir
-from crewgate.lifecycle.processes import is_below
 from crewgate.runtime.cleanup import lent, on_error
+from crewgate.sidecar.connected_process import ConnectedProcess
 from crewgate.sidecar.user import CommandUser
 
 _log = logging.getLogger(__name__)
@@ -72,11 +72,12 @@ class LocalSocketServer:
         self, stream: trio.SocketStream, handler: Handler, slots: trio.Semaphore
     ) -> None:
         try:
-            why = self._refusal(stream)
-            if why:
-                _log.warning("%s", why)
-            else:
-                await handler(stream)
+            with ConnectedProcess(stream.socket) as peer:
+                why = self._refusal(peer)
+                if why:
+                    _log.warning("%s", why)
+                else:
+                    await _while_runs(peer, handler, stream)
         except SidecarError as error:
             _log.warning("%s", error)
         except trio.BrokenResourceError:
@@ -98,11 +99,10 @@ class LocalSocketServer:
                 self.path.parent.rmdir()
         os.close(self._folder)
 
-    def _refusal(self, stream: trio.SocketStream) -> str:
-        peer = peer_of(stream.socket)
+    def _refusal(self, peer: ConnectedProcess) -> str:
         if peer.uid != self._user.uid:
             return f"refused a connection: process {peer.pid} of uid {peer.uid}, not CMD's"
-        if not is_below(peer.pid, os.getpid()):
+        if not peer.descends_from(os.getpid()):
             return f"refused a connection: process {peer.pid} is no descendant of CMD"
         return ""
 
@@ -170,6 +170,28 @@ class LocalSocketServer:
             os.chown(f"/proc/self/fd/{descriptor}", self._user.uid, self._user.gid)
         if self._is_new_folder:
             os.chown(f"/proc/self/fd/{self._folder}", self._user.uid, self._user.gid)
+
+
+async def _while_runs(peer: ConnectedProcess, handler: Handler, stream: trio.SocketStream) -> None:
+    """Run the handler until it returns, or until the process that has connected ends.
+
+    So no other process can go on with a connection that this process has passed on.
+    """
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+
+        async def cancel_at_end() -> None:
+            await trio.lowlevel.wait_readable(peer.fileno())
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(cancel_at_end)
+        try:
+            await handler(stream)
+        except Exception as error:  # noqa: BLE001 - the nursery would wrap it in a group
+            failure = error
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 def _remove_stale(path: Path, name: Path) -> None:

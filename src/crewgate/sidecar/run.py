@@ -24,10 +24,13 @@ import msgspec
 import trio
 
 from crewgate import limits
+from crewgate._datapath.trio_host import TurnClock
 from crewgate.ca.authority import configured_ca, new_instance
 from crewgate.config import CAConfig, Config, load
 from crewgate.core.x509.identity_extension import Identity, Role, check
 from crewgate.errors import ConfigurationError, CrewgateError, SidecarError
+from crewgate.issuer.gateway_address import PROOF_KEY, GatewayAddress, find_gateway
+from crewgate.issuer.proof_key import ProofKey
 from crewgate.lifecycle.liveness_lock import LivenessLock
 from crewgate.lifecycle.orchestrator_decommission import (
     DecommissionResult,
@@ -45,6 +48,7 @@ from crewgate.runtime.log_format import LogSettings
 from crewgate.runtime.memory_protection import disable_dumping
 from crewgate.runtime.process_log import ProcessLog
 from crewgate.sidecar import user as user_
+from crewgate.sidecar.call_credentials import ProofCredentials
 from crewgate.sidecar.command_supervisor import (
     CommandSupervisor,
     become_subreaper,
@@ -52,10 +56,8 @@ from crewgate.sidecar.command_supervisor import (
     why_not,
 )
 from crewgate.sidecar.credentials import RenewingCredential, issue
-from crewgate.sidecar.gateway_dialer import GatewayDialer, find_gateway
+from crewgate.sidecar.local_proxy import LocalProxy
 from crewgate.sidecar.local_socket import LocalSocketServer
-from crewgate.sidecar.tls import TLSStream
-from crewgate.sidecar.tunnel import carry
 from crewgate.sidecar.user import CommandUser
 
 _log = logging.getLogger(__name__)
@@ -124,9 +126,10 @@ def _supervise(config: Config, ca: CAConfig, options: RunOptions, identity: Iden
             "leave out --user" if os.geteuid() == 0 else "start `crewgate run` as root",
         )
     sign = partial(issue, ca, identity, options.life_seconds)
-    credential = RenewingCredential(sign, gateway.trust)
+    credential = RenewingCredential(sign, gateway)
     try:
-        return trio.run(OrchestratorRun(config, options, record, user, credential, gateway).run)
+        orchestrator = OrchestratorRun(config, options, record, user, credential, gateway)
+        return trio.run(orchestrator.run, clock=TurnClock())
     finally:
         liveness.stop()
         # When the interpreter ends, it resets Python handlers, but not SIG_IGN.
@@ -178,7 +181,7 @@ class OrchestratorRun:
         record: OrchestratorRunRecord,
         user: CommandUser,
         credential: RenewingCredential,
-        gateway: GatewayDialer,
+        gateway: GatewayAddress,
     ) -> None:
         self._config = config
         self._options = options
@@ -225,15 +228,20 @@ class OrchestratorRun:
 
     async def _serve(self) -> None:
         await self._wait_for_previous_run()
+        key = ProofKey.generate()
+        proxy = LocalProxy(self._gateway, ProofCredentials(key, self._gateway.origin))
+        self._credentials.on_renewal = proxy.gateway.use
         await self._credentials.obtain()
         options, instance = self._options, self._record.instance
         with LocalSocketServer(options.socket, self._user, instance) as server:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(server.serve, lambda stream: carry(stream, self._dial))
+                nursery.start_soon(proxy.run)
+                nursery.start_soon(server.serve, proxy.serve)
                 nursery.start_soon(self._credentials.renew_for_ever)
                 variables = environment(
                     self._user, instance, server.path, self._gateway.url, os.environ
                 )
+                variables[PROOF_KEY] = str(key.binding.jkt)
                 try:
                     self._command.start(options.command, self._user, variables)
                 except SidecarError as error:
@@ -250,9 +258,6 @@ class OrchestratorRun:
         left = until + limits.leeway_seconds + 1 - time.time()
         if left > 0:
             await trio.sleep(min(left, limits.leeway_seconds + 1))
-
-    async def _dial(self, protocol: str) -> TLSStream:
-        return await self._gateway.dial(self._credentials.present, protocol)
 
     async def _end(self) -> bool:
         """Take each step of the decommission; return whether it is complete."""

@@ -89,8 +89,12 @@ class UpstreamPool(ConnectionPool):
 
     def start(self, permit: "Permit", caller: CallObserver) -> None:
         """Carry a call that has a permit, as soon as possible."""
-        self.retry_budget.called(self.now)
         caller.reuse_key = self.reuse_key(permit)
+        self.start_unjudged(caller)
+
+    def start_unjudged(self, caller: CallObserver) -> None:
+        """Carry a call that needs no permit, as soon as possible."""
+        self.retry_budget.called(self.now)
         self._place(caller)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import jwt
 import pytest
 
 from crewgate.errors import BranchRevokedError, ConfigurationError
@@ -170,7 +171,18 @@ async def test_version_1_of_the_sdk_reads_errors_at_status_200(
             assert (response.status_code, response.content) == (202, b"")
 
 
-def test_a_socket_takes_no_key(tmp_path: Path) -> None:
-    """The process behind it sends requests to another URL than a proof would name."""
-    with pytest.raises(ConfigurationError, match="leave out `key`"):
-        http_client(lambda: "a.b.c", socket=tmp_path / "socket", key=ProofKey.generate())
+async def test_behind_a_socket_a_proof_names_https(tmp_path: Path) -> None:
+    """The process behind it sends requests on over TLS, whatever the URL says."""
+    seen: list[httpx2.Request] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        seen.append(request)
+        return httpx2.Response(200)
+
+    transport = httpx2.MockTransport(answer)
+    options = {"socket": tmp_path / "socket", "key": ProofKey.generate()}
+    async with http_client(lambda: "a.b.c", **options) as http:  # type: ignore[arg-type]
+        http._transport = transport
+        await http.get("http://gateway.example:8444/mcp/files")
+    proof = jwt.decode(seen[0].headers["dpop"], options={"verify_signature": False})
+    assert proof["htu"] == "https://gateway.example:8444/mcp/files"

@@ -24,6 +24,7 @@ from crewgate.ca.key_files import key_pem
 from crewgate.config import CAConfig, Config
 from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.errors import CAError
+from crewgate.issuer.gateway_address import GatewayAddress
 from crewgate.sidecar.credentials import Credential, RenewingCredential, issue, renewal
 
 IDENTITY = Identity(Role.ORCHESTRATOR, "bd-1", ONE, "article")
@@ -33,6 +34,11 @@ IDENTITY = Identity(Role.ORCHESTRATOR, "bd-1", ONE, "article")
 def ca(config: Config) -> CAConfig:
     assert config.ca is not None
     return config.ca
+
+
+def address(ca: CAConfig) -> GatewayAddress:
+    """A gateway that nobody calls."""
+    return GatewayAddress("127.0.0.1", 1, "localhost", ca.root)
 
 
 @given(st.floats(0, 2e9), st.floats(1, 1e6), st.floats(0, 1, exclude_max=True))
@@ -50,16 +56,17 @@ def test_what_has_nothing_left_is_not_renewed_without_end() -> None:
 
 async def test_a_certificate_for_a_key_of_its_own(ca: CAConfig, log_lines: list[str]) -> None:
     """Signed for the request's key, for who we are; each one has another key."""
-    credentials = RenewingCredential(partial(issue, ca, IDENTITY, None), ca.root)
+    credentials = RenewingCredential(partial(issue, ca, IDENTITY, None), address(ca))
+    shown: list[ssl.SSLContext] = []
+    credentials.on_renewal = shown.append
     await credentials.obtain()
     first = credentials.present
     await credentials.obtain()
     second = credentials.present
     assert first.serial != second.serial
     assert first.ends - time.time() == pytest.approx(ca.life_seconds, abs=60)
-    assert {context.minimum_version for context in first.contexts.values()} == {
-        ssl.TLSVersion.TLSv1_3
-    }
+    assert first.context.minimum_version == ssl.TLSVersion.TLSv1_3
+    assert shown == [first.context, second.context]
     assert second.serial in log_lines[-1]
 
 
@@ -84,8 +91,8 @@ def test_the_key_touches_no_file(ca: CAConfig, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", look)
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     key = new_key()
-    Credential(issue(ca, IDENTITY, None, request_pem(key)), key_pem(key), ca.root)
-    assert len(seen) == 4
+    Credential(issue(ca, IDENTITY, None, request_pem(key)), key_pem(key), address(ca))
+    assert len(seen) == 2
     assert all(target.startswith("pipe:") for target in seen)
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
@@ -94,9 +101,9 @@ def test_a_chain_of_another_key_is_refused(ca: CAConfig) -> None:
     """A signer that certifies something else is told of, not used."""
     chain = issue(ca, IDENTITY, None, request_pem(new_key()))
     with pytest.raises(CAError, match="cannot be used"):
-        Credential(chain, key_pem(new_key()), ca.root)
+        Credential(chain, key_pem(new_key()), address(ca))
     with pytest.raises(CAError, match="cannot be used"):
-        Credential(b"nonsense", key_pem(new_key()), ca.root)
+        Credential(b"nonsense", key_pem(new_key()), address(ca))
 
 
 class Signer:
@@ -139,7 +146,7 @@ async def test_renewal_goes_on_and_survives_failures(
     clock = SimpleNamespace(time=lambda: offset + trio.current_time())
     monkeypatch.setattr("crewgate.sidecar.credentials.time", clock)
     signer = Signer(ca)
-    credentials = RenewingCredential(signer.sign, ca.root)
+    credentials = RenewingCredential(signer.sign, address(ca))
     await credentials.obtain()
     first = credentials.present
     with trio.move_on_after(340):

@@ -12,7 +12,7 @@ import trio
 from crewgate import limits
 from crewgate.errors import SidecarError
 from crewgate.lifecycle import orchestrator_socket_dir
-from crewgate.sidecar import local_socket as door_
+from crewgate.sidecar import connected_process
 from crewgate.sidecar.local_socket import LocalSocketServer
 from crewgate.sidecar.user import CommandUser
 
@@ -185,13 +185,13 @@ async def test_another_uid_is_refused(
 ) -> None:
     """By the kernel's word, whatever the file mode says."""
     path, lines = said
-    peer = door_.peer_of
+    peer = connected_process.peer_of
 
     def stranger(connection: object) -> object:
         found = peer(connection)  # type: ignore[arg-type]
         return type(found)(found.pid, found.uid + 1, found.groups)
 
-    monkeypatch.setattr(door_, "peer_of", stranger)
+    monkeypatch.setattr(connected_process, "peer_of", stranger)
     assert await _heard(path) == b""
     assert "of uid" in lines[0]
 
@@ -201,7 +201,7 @@ async def test_so_many_at_once_and_the_next_one_waits(
 ) -> None:
     """Beyond the bound a connection is served when another has ended; errors end one alone."""
     monkeypatch.setattr(limits, "run_connections_max", 2)
-    monkeypatch.setattr(door_, "is_below", lambda pid, ancestor: True)
+    monkeypatch.setattr(connected_process, "is_below", lambda pid, ancestor: True)
     served = 0
     begun, go_on = trio.Semaphore(0), trio.Event()
 

@@ -1,17 +1,22 @@
 """Where an orchestrator's calls go: which listener, under which name."""
 
-import socket
 from pathlib import Path
 
 import msgspec
 import pytest
-import trio
 
-from crewgate.config import Config
+from crewgate.cli.commands.init import write_all
+from crewgate.config import Config, load
 from crewgate.errors import ConfigurationError, SidecarError
-from crewgate.sidecar.gateway_dialer import find_gateway
+from crewgate.issuer.gateway_address import find_gateway, gateway_for_tokens
 
 TRUST = Path("ca.pem")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """What `init` writes; nothing serves it."""
+    return load(write_all(tmp_path / "gateway", 9000))
 
 
 def changed(config: Config, **fields: object) -> Config:
@@ -74,26 +79,12 @@ def test_what_is_no_address_is_told(config: Config, at: str) -> None:
         find_gateway(config, "article", at, TRUST)
 
 
-async def test_nobody_there_and_nobody_who_shakes_hands(
-    config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each is one sentence with the address."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        way = find_gateway(config, "article", f"127.0.0.1:{taken.getsockname()[1]}", TRUST)
-        with pytest.raises(SidecarError, match=r"no gateway at 127\.0\.0\.1 port \d+: "):
-            await way.dial(None, "h2")  # type: ignore[arg-type]  # not asked for before TCP
-
-    class Silence:
-        contexts = dict.fromkeys(["h2"], __import__("ssl").create_default_context())
-
-    async def hang_up(stream: trio.SocketStream) -> None:
-        await stream.receive_some(1)
-
-    async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(trio.serve_tcp, hang_up, 0)
-        port = listeners[0].socket.getsockname()[1]
-        way = find_gateway(config, "article", f"127.0.0.1:{port}", TRUST)
-        with pytest.raises(SidecarError, match="the gateway closed the connection"):
-            await way.dial(Silence(), "h2")  # type: ignore[arg-type]
-        nursery.cancel_scope.cancel()
+def test_the_listener_for_tokens_asks_for_no_certificate(config: Config) -> None:
+    """The first one; its clients trust the CA of the configuration."""
+    assert config.ca is not None
+    way = gateway_for_tokens(config, "article")
+    assert (way.origin, way.trust) == ("https://127.0.0.1:9000", config.ca.root)
+    assert way.context().check_hostname
+    alone = msgspec.structs.replace(config, listeners=config.listeners[1:])
+    with pytest.raises(ConfigurationError, match="add a listener without client_certificate"):
+        gateway_for_tokens(alone, "article")

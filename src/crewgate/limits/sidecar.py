@@ -1,0 +1,6 @@
+"""The bounds of a sidecar: a process that adds credentials to the requests of a program."""
+
+sidecar_repeat_bytes_max = 65_536  # of a body, kept for a repetition; as `buffer_bytes_max`
+sidecar_tokens_max = 256  # of the program, known to be bound or not; 1 MiB at most
+sidecar_answer_seconds_max = 3600.0  # without a byte; the gateway has a limit for each tool
+sidecar_gateway_connections_max = 16  # of 100 streams each; the local socket has 256 connections
