@@ -16,8 +16,15 @@ from crewgate.demo.cross_crew_act import (
     DecommissionOutput,
 )
 from crewgate.demo.restart import RestartObservations
-from crewgate.demo.story import ROLES, Observations, RevokeOutput, TimedRevokeOutput
+from crewgate.demo.story import (
+    ROLES,
+    CopiedToken,
+    Observations,
+    RevokeOutput,
+    TimedRevokeOutput,
+)
 from crewgate.demo.tools import ReceivedCall
+from crewgate.issuer import ProofKey
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 READ_NS = 5_000_000_000
@@ -91,6 +98,8 @@ def seen() -> Observations:
     return Observations(
         branches=BRANCHES,
         events=what_was_said(),
+        keys={role: ProofKey.generate() for role in ROLES},
+        copied=CopiedToken(*[said(SEARCH, 401, "invalid-proof")] * 2),
         revoked=TimedRevokeOutput(
             RevokeOutput(READ_NS, 5.0),
             300.0,
@@ -115,7 +124,7 @@ def crossed() -> CrossCrewObservations:
             ],
             STAYING: [said(BALANCE)] * limits.demo_border_calls,
         },
-        copied=said(BALANCE, 401, "binding-mismatch"),
+        copied=said(BALANCE, 401, "invalid-proof"),
         dropped="certificate required",
         decommissioned=DecommissionOutput(READ_NS),
         command_ms=250.0,

@@ -71,7 +71,7 @@ def cross_crew_promises(
     """Yield each promise of the second act: whether it held, and what is wrong if not."""
     yield border.admitted > 0, "bd-1 was not served over its certificate"
     yield (
-        border.copied == "401 binding-mismatch" and border.dropped == "certificate required",
+        border.copied == "401 invalid-proof" and border.dropped == "certificate required",
         f"the copied token was answered {border.copied} and {border.dropped}",
     )
     yield (

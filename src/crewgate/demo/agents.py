@@ -25,6 +25,7 @@ import trio
 
 from crewgate import limits
 from crewgate.issuer.httpx_auth import TokenAuth
+from crewgate.issuer.proof_key import ProofKey
 
 SEARCH, EMBEDDINGS, PUBLISH, SUMMARY = "/search", "/v1/embeddings", "/publish", "/summary"
 
@@ -194,6 +195,13 @@ ROLES: dict[str, Callable[[DemoAgent], Awaitable[None]]] = {
 }
 
 
+async def call_once(url: str, ca: Path, auth: httpx.Auth, path: str, body: object) -> AgentEvent:
+    """Call a tool once with a new client, and return how it was answered."""
+    async with client(url, ca, auth) as http:
+        event, _ = await DemoAgent(http, lambda _: None).call(path, body)
+    return event
+
+
 def client(
     url: str,
     ca: Path,
@@ -214,11 +222,11 @@ def client(
     )
 
 
-async def work(role: str, url: str, ca: Path, token_file: Path) -> None:
+async def work(role: str, url: str, ca: Path, token_file: Path, key: ProofKey) -> None:
     """Run as `role` from the first byte of standard input until the work, or the input, ends."""
     async with (
         trio.lowlevel.FdStream(os.dup(sys.stdin.fileno())) as orchestrator,
-        client(url, ca, TokenAuth(token_file)) as http,
+        client(url, ca, TokenAuth(token_file, key=key)) as http,
         trio.open_nursery() as nursery,
     ):
         _emit(AgentEvent("ready", time.monotonic_ns()))
@@ -246,8 +254,11 @@ def main() -> None:
     parser.add_argument("--url", required=True)
     parser.add_argument("--ca", type=Path, required=True)
     parser.add_argument("--token-file", type=Path, required=True)
+    parser.add_argument("--key-file", type=Path, required=True)
     options = parser.parse_args()
-    trio.run(partial(work, options.role, options.url, options.ca, options.token_file))
+    key = ProofKey.load(options.key_file)
+    options.key_file.unlink()  # from now on, only the memory of this process has the key
+    trio.run(partial(work, options.role, options.url, options.ca, options.token_file, key))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from crewgate.demo import story
 from crewgate.demo.agents import EMBEDDINGS, SEARCH, SUMMARY, AgentEvent, DemoAgent, client
 from crewgate.demo.gateway_process import DemoGatewaySpec
 from crewgate.errors import DemoError
-from crewgate.issuer import Orchestrator
+from crewgate.issuer import Orchestrator, ProofKey
 from crewgate.issuer.httpx_auth import TokenAuth
 
 CREDITS = "15.00"
@@ -78,9 +78,12 @@ async def revoke_everywhere(
     """Play the act on three running gateways; DemoError if it does not end in time."""
     act = ClusterActState(on_event)
     with Orchestrator.from_config(stage.config, crew=story.CREW) as article:
-        run = article.start_run(credits=CREDITS, tools=story.RUN_TOOLS)
-        crew = {part.role: story.spawn(article, run, part) for part in CAST}
-        auths = {role: TokenAuth(agent) for role, agent in crew.items()}
+        keys = {part.role: ProofKey.generate() for part in CAST}
+        # The run itself calls no tool. So the key of its token is thrown away.
+        unused = ProofKey.generate().binding
+        run = article.start_run(credits=CREDITS, tools=story.RUN_TOOLS, binding=unused)
+        crew = {part.role: story.spawn(article, run, part, keys[part.role]) for part in CAST}
+        auths = {role: TokenAuth(agent, key=keys[role]) for role, agent in crew.items()}
         with trio.move_on_after(limits.demo_story_seconds) as scope:
             async with trio.open_nursery() as nursery:
                 for role, gateway, path in (

@@ -1,7 +1,8 @@
 """The second act: crew BD calls a tool of crew Finance, until its orchestrator is decommissioned.
 
-Crew BD has two orchestrators, each with a certificate of the internal CA. A sub-agent has copied a
-token and has no certificate. The script says what they do, and never what the gateway answers.
+Crew BD has two orchestrators, each with a certificate of the internal CA, to which its tokens are
+bound. A sub-agent has copied a token and has no certificate. The script says what they do, and
+never what the gateway answers.
 """
 
 import ssl
@@ -13,10 +14,11 @@ import msgspec
 import trio
 
 from crewgate import limits
-from crewgate.demo.agents import AgentEvent, DemoAgent, client
+from crewgate.demo.agents import AgentEvent, DemoAgent, call_once, client
 from crewgate.demo.gateway_process import DemoGatewaySpec
 from crewgate.demo.story import OnAgentEvent
 from crewgate.issuer import Orchestrator, SubAgent
+from crewgate.issuer.bindings import binding_of_certificate
 from crewgate.issuer.httpx_auth import TokenAuth
 
 CREW = "bd"
@@ -68,7 +70,11 @@ async def call_across_crews(
         Orchestrator.from_config(stage.config, crew=CREW, name=STAYING) as second,
     ):
         runs = {
-            name: orchestrator.start_run(credits=CREDITS, tools=TOOLS)
+            name: orchestrator.start_run(
+                credits=CREDITS,
+                tools=TOOLS,
+                binding=binding_of_certificate(stage.folder / f"{name}.pem"),
+            )
             for name, orchestrator in ((LEAVING, first), (STAYING, second))
         }
         token = TokenAuth(runs[LEAVING])
@@ -118,9 +124,7 @@ async def _decommission(stage: DemoGatewaySpec) -> tuple[DecommissionOutput, flo
 
 async def _once(stage: DemoGatewaySpec, auth: httpx.Auth) -> AgentEvent:
     """Call once at the agents' listener, where no client shows a certificate."""
-    async with client(stage.url, stage.ca, auth) as http:
-        event, _ = await DemoAgent(http, lambda _: None).call(BALANCE, {"account": 0})
-    return event
+    return await call_once(stage.url, stage.ca, auth, BALANCE, {"account": 0})
 
 
 async def _handshake(stage: DemoGatewaySpec, auth: httpx.Auth, name: str | None) -> str:

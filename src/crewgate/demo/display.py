@@ -130,7 +130,7 @@ def _threads(result: DemoResult) -> Table:
 
 def _lines(result: DemoResult) -> list[str]:
     researcher, revocation, siblings = result.researcher, result.revocation, result.siblings
-    border, restart = result.border, result.restart
+    border, restart, copied = result.border, result.restart, result.copied
     loop = (
         f"{researcher.admitted} calls for {researcher.spent_credits:.2f} of "
         f"{researcher.quota_credits:.2f} credits, then {researcher.refused} refused"
@@ -145,6 +145,7 @@ def _lines(result: DemoResult) -> list[str]:
     )
     rows = [
         ("Retry loop", loop),
+        ("Copied token", f"{copied.alone}; with another key: {copied.other_key}"),
         ("Restart", again),
         ("Out of scope", f"{result.scope_denials} calls of the drafter to /search refused"),
         ("Revocation", cut),
@@ -153,7 +154,7 @@ def _lines(result: DemoResult) -> list[str]:
             "Cross-crew calls",
             f"crew Finance answered {border.admitted} calls of crew BD, by BD's certificate",
         ),
-        ("Copied token", f"{border.copied}; on the crews' port: {border.dropped}"),
+        ("Of another crew", f"{border.copied}; on the crews' port: {border.dropped}"),
         *_decommissioning(border),
         *_cluster(result.everywhere),
         ("Audit", f"{result.unattributed_calls} calls reached a tool without a record"),

@@ -33,6 +33,7 @@ _CEILING = 'tools = ["search.*", "embeddings.*", "publish.*"]'
 _WIDER = 'tools = ["search.*", "embeddings.*", "publish.*", "summary.*"]'
 _ALONE = "peers = []"
 _LEDGER = 'url = "sqlite:state/ledger.db"'
+_UNBOUND, _BOUND = 'binding = "optional"', 'binding = "required"'
 
 
 async def build(folder: Path) -> DemoGatewaySpec:
@@ -44,9 +45,11 @@ async def build(folder: Path) -> DemoGatewaySpec:
         _CEILING: _WIDER,
         _ALONE: f"peers = [{peers}]",
         _LEDGER: f"{_LEDGER}\nper_machine = true",
+        _UNBOUND: _BOUND,
     }
     sections = [await stage.command("crew", crew, "--tools", "finance.*") for crew in _CREWS]
-    _edit(stage, changes, _SUMMARY + b"".join(sections).decode() + _BORDER)
+    crews = "".join(f"{section.decode()}{_BOUND}\n" for section in sections)
+    _edit(stage, changes, _SUMMARY + crews + _BORDER)
     return stage
 
 

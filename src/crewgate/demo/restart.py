@@ -1,11 +1,11 @@
 """Between the acts, the gateway is restarted; budgets continue where they were."""
 
-import httpx
 import msgspec
 
-from crewgate.demo.agents import SEARCH, AgentEvent, DemoAgent, client
+from crewgate.demo.agents import SEARCH, AgentEvent, call_once
 from crewgate.demo.gateway_process import DemoGatewaySpec, GatewayProcess
-from crewgate.demo.story import RESEARCHER
+from crewgate.demo.story import RESEARCHER, token_file
+from crewgate.issuer import ProofKey
 from crewgate.issuer.httpx_auth import TokenAuth
 
 
@@ -17,13 +17,14 @@ class RestartObservations(msgspec.Struct, frozen=True):
     again: AgentEvent
 
 
-async def restart(stage: DemoGatewaySpec, gateway: GatewayProcess) -> RestartObservations:
-    """Restart the gateway, and let the researcher call once more."""
+async def restart(
+    stage: DemoGatewaySpec, gateway: GatewayProcess, key: ProofKey
+) -> RestartObservations:
+    """Restart the gateway, and call once more as the researcher, whose key is `key`."""
     before = await _spent(stage)
     await gateway.restart()
-    auth: httpx.Auth = TokenAuth(stage.folder / f"{RESEARCHER.role}.token")
-    async with client(stage.url, stage.ca, auth) as http:
-        event, _ = await DemoAgent(http, lambda _: None).call(SEARCH, {"q": "otters"})
+    auth = TokenAuth(token_file(stage, RESEARCHER.role), key=key)
+    event = await call_once(stage.url, stage.ca, auth, SEARCH, {"q": "otters"})
     return RestartObservations(before, await _spent(stage), event)
 
 

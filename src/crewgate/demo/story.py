@@ -17,11 +17,19 @@ import trio
 
 from crewgate import limits
 from crewgate.audit.query_results import CallRow
-from crewgate.demo.agents import EMBEDDINGS, AgentEvent, DemoAgent, client, repeat
+from crewgate.demo.agents import (
+    EMBEDDINGS,
+    SEARCH,
+    AgentEvent,
+    DemoAgent,
+    call_once,
+    client,
+    repeat,
+)
 from crewgate.demo.gateway_process import DemoGatewaySpec, end
 from crewgate.demo.tools import ReceivedCall
 from crewgate.errors import DemoError
-from crewgate.issuer import Orchestrator, SubAgent
+from crewgate.issuer import Orchestrator, ProofKey, SubAgent
 from crewgate.issuer.httpx_auth import TokenAuth
 
 CREW = "article"
@@ -70,11 +78,23 @@ class TimedRevokeOutput(msgspec.Struct, frozen=True):
     time: datetime
 
 
+class CopiedToken(msgspec.Struct, frozen=True):
+    """Calls with the researcher's token: without a proof, and with one of the copier's key."""
+
+    alone: AgentEvent
+    other_key: AgentEvent
+
+
 class Observations(msgspec.Struct, frozen=True):
-    """The observations of the act: the events of each role, in order, and the gateway's audit."""
+    """The observations of the act: the events of each role, in order, and the gateway's audit.
+
+    `keys` has the keys of the roles, to which their tokens are bound.
+    """
 
     branches: dict[str, str]  # by role
     events: dict[str, list[AgentEvent]]  # by role
+    keys: dict[str, ProofKey]  # by role
+    copied: CopiedToken
     revoked: TimedRevokeOutput
     received: list[ReceivedCall]
     seconds: float
@@ -122,18 +142,23 @@ async def play(
             events[role].append(event)
             on_event(role, event)
 
+    keys = {role: ProofKey.generate() for role in ROLES}
     with Orchestrator.from_config(stage.config, crew=CREW) as article:
-        run = article.start_run(credits=RUN_CREDITS, tools=RUN_TOOLS)
-        crew = {
-            part.role: spawn(article, run, part, stage.folder / f"{part.role}.token")
-            for part in CAST
-        }
+        run = article.start_run(
+            credits=RUN_CREDITS, tools=RUN_TOOLS, binding=keys[ORCHESTRATOR].binding
+        )
+        crew = {part.role: _hire(stage, article, run, part, keys[part.role]) for part in CAST}
         with trio.move_on_after(limits.demo_story_seconds) as scope:
             async with trio.open_nursery() as nursery:
                 for role in crew:
                     nursery.start_soon(_sub_agent, stage, role, note, milestones.begin)
                 await milestones.begin.wait()
-                nursery.start_soon(_orchestrate, stage, run, note)
+                auth = TokenAuth(run, key=keys[ORCHESTRATOR])
+                nursery.start_soon(_orchestrate, stage, auth, note)
+                print_line("the drafter copies the researcher's token from its file")
+                copied = await _use_copy(stage, keys[DRAFTER.role])
+                print_line(f"a call with the copied token is refused: {copied.alone.answer}")
+                print_line(f"so is one with the drafter's own key: {copied.other_key.answer}")
                 await milestones.streaming.wait()
                 await trio.sleep(limits.demo_listen_seconds)
                 print_line(
@@ -144,7 +169,8 @@ async def play(
     if scope.cancelled_caught:
         raise DemoError(f"the first act had not ended after {limits.demo_story_seconds:g} s")
     branches = {role: agent.branch for role, agent in crew.items()} | {ORCHESTRATOR: run.branch}
-    return Observations(branches, events, revoked, await stage.received(), time.monotonic() - start)
+    received, seconds = await stage.received(), time.monotonic() - start
+    return Observations(branches, events, keys, copied, revoked, received, seconds)
 
 
 async def read_audit(stage: DemoGatewaySpec) -> list[CallRow]:
@@ -154,10 +180,42 @@ async def read_audit(stage: DemoGatewaySpec) -> list[CallRow]:
 
 
 def spawn(
-    article: Orchestrator, run: SubAgent, part: AgentRole, token_file: Path | None = None
+    article: Orchestrator,
+    run: SubAgent,
+    part: AgentRole,
+    key: ProofKey,
+    token_file: Path | None = None,
 ) -> SubAgent:
-    """Start the branch of a role below the run."""
-    return article.spawn(parent=run, token_file=token_file, **msgspec.structs.asdict(part))
+    """Start the branch of a role below the run, with tokens that are bound to a key."""
+    return article.spawn(
+        parent=run, binding=key.binding, token_file=token_file, **msgspec.structs.asdict(part)
+    )
+
+
+def token_file(stage: DemoGatewaySpec, role: str) -> Path:
+    """Return the file with the newest token of a role."""
+    return stage.folder / f"{role}.token"
+
+
+def _key_file(stage: DemoGatewaySpec, role: str) -> Path:
+    return stage.folder / f"{role}.key"
+
+
+def _hire(
+    stage: DemoGatewaySpec, article: Orchestrator, run: SubAgent, part: AgentRole, key: ProofKey
+) -> SubAgent:
+    """Start the branch of a role, and write the files of its token and of its key."""
+    key.write(_key_file(stage, part.role))
+    return spawn(article, run, part, key, token_file(stage, part.role))
+
+
+async def _use_copy(stage: DemoGatewaySpec, own: ProofKey) -> CopiedToken:
+    """Call a tool with the token of the researcher, once alone and once with a proof of `own`."""
+    copy = token_file(stage, RESEARCHER.role)
+    body = {"query": "copied"}
+    alone = await call_once(stage.url, stage.ca, TokenAuth(copy), SEARCH, body)
+    shown = TokenAuth(copy, key=own)
+    return CopiedToken(alone, await call_once(stage.url, stage.ca, shown, SEARCH, body))
 
 
 async def _sub_agent(
@@ -165,7 +223,8 @@ async def _sub_agent(
 ) -> None:
     """Run one sub-agent's process from its start to its end; `note` gets its events."""
     options = ["--url", stage.url, "--ca", str(stage.ca)]
-    options += ["--token-file", str(stage.folder / f"{role}.token")]
+    options += ["--token-file", str(token_file(stage, role))]
+    options += ["--key-file", str(_key_file(stage, role))]
     process = await trio.lowlevel.open_process(
         [sys.executable, "-m", "crewgate.demo.agents", role, *options],
         stdin=subprocess.PIPE,
@@ -204,9 +263,9 @@ async def _listen(process: trio.Process, role: str, note: OnAgentEvent) -> None:
             note(role, decoder.decode(line))
 
 
-async def _orchestrate(stage: DemoGatewaySpec, run: SubAgent, note: OnAgentEvent) -> None:
+async def _orchestrate(stage: DemoGatewaySpec, auth: TokenAuth, note: OnAgentEvent) -> None:
     """Make the orchestrator's own calls, with the token of the run, during the whole act."""
-    async with client(stage.url, stage.ca, TokenAuth(run)) as http:
+    async with client(stage.url, stage.ca, auth) as http:
         agent = DemoAgent(http, lambda event: note(ORCHESTRATOR, event))
         await repeat(agent, EMBEDDINGS, lambda number: {"input": f"plan {number}"})
 

@@ -29,6 +29,7 @@ from crewgate.demo.story import (
 _SIBLINGS = (ORCHESTRATOR, DRAFTER.role, STYLE_REVIEWER.role, PUBLISHER.role)
 _SIBLING_CALLS_MIN = 50
 _EXHAUSTED = "403 credits-exhausted"
+_NO_PROOF = "401 invalid-proof"
 
 
 class ResearcherFigures(msgspec.Struct, frozen=True):
@@ -38,6 +39,13 @@ class ResearcherFigures(msgspec.Struct, frozen=True):
     refused: int
     spent_credits: float
     quota_credits: float
+
+
+class CopiedTokenFigures(msgspec.Struct, frozen=True):
+    """The answers to calls with the researcher's token: without a proof, and with another key."""
+
+    alone: str
+    other_key: str
 
 
 class RevocationFigures(msgspec.Struct, frozen=True):
@@ -69,6 +77,7 @@ class DemoResult(msgspec.Struct, frozen=True):
     """The figures of the story; `broken` has a sentence for each promise that did not hold."""
 
     researcher: ResearcherFigures
+    copied: CopiedTokenFigures
     scope_denials: int
     revocation: RevocationFigures
     siblings: SiblingFigures
@@ -91,6 +100,7 @@ def judge(
     """Compute the figures, and check each promise."""
     result = DemoResult(
         researcher=_researcher(seen),
+        copied=CopiedTokenFigures(seen.copied.alone.answer, seen.copied.other_key.answer),
         scope_denials=sum(
             event.answer == "403 tool-not-allowed" for event in seen.events[DRAFTER.role]
         ),
@@ -128,6 +138,11 @@ def _promises(seen: Observations, result: DemoResult) -> Iterator[tuple[bool, st
         and first < len(loop)
         and all(event.answer == _EXHAUSTED for event in loop[first:]),
         "after the first refusal the researcher was not refused for its credits every time",
+    )
+    copied = result.copied
+    yield (
+        copied.alone == copied.other_key == _NO_PROOF,
+        f"the researcher's token, copied, was answered {copied.alone} and {copied.other_key}",
     )
     yield result.scope_denials > 0, "the drafter's scraping was not refused"
     yield (

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from crewgate.core.tokens.proof import Ed25519Key
 from crewgate.issuer.bindings import base64url, confirmation
-from crewgate.issuer.signing import read_private_key
+from crewgate.issuer.signing import read_private_key, write_private_key
 
 
 class ProofKey:
@@ -49,6 +49,15 @@ class ProofKey:
                 key.
         """
         return cls(read_private_key(Path(path)))
+
+    def write(self, path: Path | str) -> None:
+        """Write the private key as PKCS 8 PEM into a new file of mode 0600.
+
+        Raises:
+            FileExistsError: The file exists already.
+            OSError: The file cannot be written.
+        """
+        write_private_key(self._private, Path(path))
 
     def proof(self, token: str, method: str, url: str, nonce: str = "") -> str:
         """Return a proof for one request with `token`: the value of the header field `DPoP`.

@@ -108,8 +108,13 @@ class SigningKey:
             FileExistsError: The file exists already.
             OSError: The file cannot be written.
         """
-        pem = self.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        create_file(Path(path), pem, 0o600)
+        write_private_key(self.private, Path(path))
+
+
+def write_private_key(key: Ed25519PrivateKey, path: Path) -> None:
+    """Write a private key as PKCS 8 PEM into a new file of mode 0600; OSError."""
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    create_file(path, pem, 0o600)
 
 
 def read_private_key(path: Path) -> Ed25519PrivateKey:

@@ -67,11 +67,16 @@ def test_nobody_else_was_touched(story: dict[str, Any]) -> None:
     assert story["unattributed_calls"] == 0
 
 
+def test_a_copied_token_was_worthless_within_the_crew(story: dict[str, Any]) -> None:
+    """Neither alone nor with a proof of the copier's key."""
+    assert story["copied"] == {"alone": "401 invalid-proof", "other_key": "401 invalid-proof"}
+
+
 def test_a_copied_token_did_not_cross(story: dict[str, Any]) -> None:
     """Refused where nobody shows a certificate, dropped in the handshake where one is asked for."""
     border = story["border"]
     assert border["admitted"] == 2  # a call and a stream, by the certificate
-    assert border["copied"] == "401 binding-mismatch"
+    assert border["copied"] == "401 invalid-proof"
     assert border["dropped"] == "certificate required"
 
 

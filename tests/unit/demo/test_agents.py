@@ -16,6 +16,7 @@ from crewgate import limits
 from crewgate.ca.certificates import make_root
 from crewgate.demo import agents
 from crewgate.demo.agents import SEARCH, SUMMARY, AgentEvent, DemoAgent
+from crewgate.issuer import ProofKey
 
 PROBLEM = {"type": "https://crewgate.dev/problems/credits-exhausted", "status": 403}
 
@@ -155,7 +156,8 @@ def test_an_agent_ends_with_its_standard_input(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("none")
     command = [sys.executable, "-m", "crewgate.demo.agents", "publisher"]
     command += ["--url", "https://127.0.0.1:9", "--ca", str(tmp_path / "ca.pem")]
-    command += ["--token-file", str(tmp_path / "token")]
+    command += ["--token-file", str(tmp_path / "token"), "--key-file", str(tmp_path / "key")]
+    ProofKey.generate().write(tmp_path / "key")
     (tmp_path / "ca.pem").write_bytes(make_root(datetime.now(UTC)).certificate_pem)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
@@ -166,3 +168,4 @@ def test_an_agent_ends_with_its_standard_input(tmp_path: Path) -> None:
         assert json.loads(process.stdout.readline())["reason"] == "ConnectError"
         _, _ = process.communicate()
     assert process.returncode == 0
+    assert not (tmp_path / "key").exists()  # only its memory had the key

@@ -83,6 +83,14 @@ LATE = row("fact-checker", 99, time=NOON + timedelta(seconds=6))
             "scraping was",
         ),
         (with_said("drafter", said(SEARCH)), "a scraping call of the drafter went through"),
+        (
+            replace(seen(), copied=replace(seen().copied, alone=said(SEARCH))),
+            "the researcher's token, copied, was answered 200 and 401 invalid-proof",
+        ),
+        (
+            replace(seen(), copied=replace(seen().copied, other_key=said(SEARCH, 403, "x"))),
+            "was answered 401 invalid-proof and 403 x",
+        ),
         (with_said("drafter", said(EMBEDDINGS, 503)), "1 of 81 calls of the siblings failed"),
         (with_said("publisher", said(PUBLISH, 0)), "1 of 81 calls of the siblings failed"),
         (with_said("fact-checker", said(SEARCH)), "was admitted, or not refused as revoked"),
@@ -132,7 +140,7 @@ def test_a_story_in_which_nobody_spoke_did_not_hold() -> None:
     ("act", "promise"),
     [
         (replace(crossed(), copied=said(BALANCE)), "the copied token was answered 200 and"),
-        (replace(crossed(), dropped="answered"), "the copied token was answered 401 binding-"),
+        (replace(crossed(), dropped="answered"), "the copied token was answered 401 invalid-p"),
         (
             replace(crossed(), events=crossed().events | {LEAVING: [said(BALANCE), COMPLETE]}),
             "the stream of bd-1 was not cut in its middle",

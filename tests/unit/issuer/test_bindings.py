@@ -1,5 +1,6 @@
 """Keys to which tokens are bound: what is minted, what proves them, and what a client remembers."""
 
+import stat
 import time
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,16 @@ def test_a_key_file_private_or_public(client: proofs.Client, tmp_path: Path) -> 
     )
     for name in ("private", "public"):
         assert binding_of_key(tmp_path / name).jkt == proofs.thumbprint(client)
+
+
+def test_a_proof_key_in_a_file(tmp_path: Path) -> None:
+    """Only its owner can read the file, and no key is ever overwritten."""
+    key, path = ProofKey.generate(), tmp_path / "agent.key"
+    key.write(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert ProofKey.load(path).binding == key.binding == binding_of_key(path)
+    with pytest.raises(FileExistsError):
+        ProofKey.generate().write(path)
 
 
 def test_files_without_a_key_that_can_be_used(tmp_path: Path) -> None:

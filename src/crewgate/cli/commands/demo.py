@@ -65,7 +65,7 @@ async def _play(folder: Path, display: "Display") -> "DemoResult":
     from crewgate.demo.gateway_process import running
     from crewgate.demo.gateway_setup import build, join
     from crewgate.demo.restart import restart
-    from crewgate.demo.story import play
+    from crewgate.demo.story import RESEARCHER, play
     from crewgate.demo.story_figures import judge
 
     joined = trio.Event()
@@ -88,7 +88,7 @@ async def _play(folder: Path, display: "Display") -> "DemoResult":
             seen = await play(stage, display.on_event, display.print_line, meanwhile)
             await joined.wait()
             display.print_line("the gateway is restarted; budgets continue where they were")
-            restarted = await restart(stage, gateway)
+            restarted = await restart(stage, gateway, seen.keys[RESEARCHER.role])
             display.print_line("second act: crew BD calls tools of crew Finance")
             crossed = await call_across_crews(stage, display.on_event, display.print_line)
             display.print_line("third act: a revocation at one of three gateways")
