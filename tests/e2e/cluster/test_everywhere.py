@@ -17,7 +17,7 @@ from revocation_targets import certificate, orchestrator, signing_key
 from search_depth import deep
 
 from crewgate import Denial, Permit, Reason, Verifier
-from crewgate.issuer import Orchestrator, SubAgent
+from crewgate.issuer import Orchestrator, ProofKey, SubAgent
 from crewgate.issuer.inspection import read_claims
 
 RUNS = deep(10)
@@ -25,8 +25,12 @@ RUNS = deep(10)
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Installation]]:
-    """Each joins the others."""
-    with gateways(tmp_path_factory.mktemp("three"), 3) as found:
+    """Each joins the others. Proofs need a nonce of the machine."""
+
+    def adapt(machine: Installation) -> None:
+        machine.edit('name = "agents"\n', 'name = "agents"\ndpop_nonce = "required"\n')
+
+    with gateways(tmp_path_factory.mktemp("three"), 3, adapt=adapt) as found:
         yield found
 
 
@@ -70,6 +74,39 @@ def test_an_open_stream_elsewhere_is_cut(three: list[Installation], article: Orc
         f"median {statistics.median(milliseconds):.1f} ms, p99 {p99:.1f} ms, "
         f"max {milliseconds[-1]:.1f} ms"
     )
+
+
+def test_a_proof_is_good_on_one_machine(three: list[Installation], article: Orchestrator) -> None:
+    """Recorded traffic of one machine is worthless at the others, for the same host and path."""
+    key = ProofKey.generate()
+    run = article.start_run(credits="10", tools=["search.*"], binding=key.binding)
+    token, host = run.token(), f"localhost:{three[0].port}"
+
+    def ask(machine: Installation, proof: str) -> tuple[int, bytes]:
+        with closing(Caller(machine)) as caller:
+            fields = {"authorization": f"DPoP {token}", "dpop": proof, "host": host}
+            return caller.post(token, "/search", b"{}", fields)
+
+    def nonce_of(machine: Installation) -> str:
+        context = ssl.create_default_context(cafile=machine.folder / "certs" / "ca.pem")
+        proof = key.proof(token, "POST", f"https://{host}/search")
+        fields = {"authorization": f"DPoP {token}", "dpop": proof, "host": host}
+        url = f"https://localhost:{machine.port}/search"
+        answer = httpx.post(url, json={}, headers=fields, verify=context, trust_env=False)
+        assert answer.status_code == 401
+        return answer.headers["dpop-nonce"]
+
+    proof = key.proof(token, "POST", f"https://{host}/search", nonce_of(three[0]))
+    for machine in three[1:]:
+        status, body = ask(machine, proof)
+        assert (status, b"use-dpop-nonce" in body) == (401, True)
+    assert ask(three[0], proof)[0] == 200
+    for machine in three:
+        status, body = ask(machine, proof)
+        slug = b"proof-replayed" if machine is three[0] else b"use-dpop-nonce"
+        assert (status, slug in body) == (401, True)
+    proof = key.proof(token, "POST", f"https://{host}/search", nonce_of(three[1]))
+    assert ask(three[1], proof)[0] == 200
 
 
 def test_an_orchestrators_past_and_a_key_end_everywhere(

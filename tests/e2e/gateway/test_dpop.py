@@ -1,17 +1,20 @@
 """Calls with tokens that are bound to a key (RFC 9449), straight and on the Python way."""
 
 import hashlib
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 
+import msgspec
 import proofs
 import pytest
 import tokens
 from gate_world import BOOT_NS, NS
 from http2_frames import Fields
 from proofs import Client, Ed25519Client, P256Client
+from search_depth import deep
 from two_ways import OK, Seen, Way, two_ways
 
 from crewgate._native.proof_windows import open_windows
@@ -215,3 +218,63 @@ async def test_a_tool_cannot_set_the_nonce(tmp_path: Path) -> None:
         for way in ways:
             seen = await way.ask(asks(way, (b"dpop", proof(way))), (answer,))
             assert b"dpop-nonce" not in dict(seen.blocks[0])
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_recorded_traffic_is_worthless_without_the_key(seed: int, tmp_path: Path) -> None:
+    """An attacker has all that clients sent and the gateway answered, and keys of its own.
+
+    Whatever it makes of that, no call reaches the tool, over either way.
+    """
+    chance = random.Random(seed)
+    async with bound_ways(tmp_path, nonce_required=bool(seed)) as ways:
+        for way in ways:
+            require_bound_tokens(way)
+            recorded, nonces = await traffic(way)
+            for _ in range(deep(60)):
+                fields = attack(way, chance, recorded, nonces)
+                seen = await way.ask(fields)
+                assert not seen.requests, fields
+                assert not seen.blocks or status(seen) in {b"400", b"401"}, fields
+
+
+def require_bound_tokens(way: Way) -> None:
+    """The crew refuses tokens that name no key."""
+    house = way.site.house
+    (crew, *others) = house.world.policy.crews
+    bound = msgspec.structs.replace(crew, requires_binding=True)
+    house.load(msgspec.structs.replace(house.world.policy, crews=(bound, *others)))
+
+
+async def traffic(way: Way) -> tuple[list[bytes], list[str]]:
+    """Proofs that clients sent, all of which were answered, and the nonces that they got."""
+    recorded, nonces = [], [""]
+    for _ in range(6):
+        shown = proof(way, nonce=nonces[-1] or ...)
+        seen = await way.ask(asks(way, (b"dpop", shown)))
+        if status(seen) == b"200":
+            recorded.append(shown)
+        nonces.append(dict(seen.blocks[0]).get(b"dpop-nonce", nonces[-1].encode()).decode())
+    assert len(recorded) >= 5
+    return recorded, nonces
+
+
+def attack(way: Way, chance: random.Random, recorded: list[bytes], nonces: list[str]) -> Fields:
+    """A request of somebody without the key."""
+    unbound = way.site.token(["summary.*", "search.*"]).encode()
+    theirs = way.site.token(["summary.*"], cnf={"jkt": proofs.thumbprint(P256Client(9))}).encode()
+    used = chance.choice(recorded)
+    own = proof(way, THIEF, nonce=chance.choice(nonces) or ..., ath=chance.choice([..., "A" * 43]))
+    at, bit = chance.randrange(len(used)), chance.randrange(8)
+    flipped = used[:at] + bytes([used[at] ^ 1 << bit]) + used[at + 1 :]
+    parts = [chance.choice([used, own]).split(b".")[number] for number in range(3)]
+    spliced = b".".join(parts)
+    shown = chance.choice([b"", used, own, flipped, spliced, used + b"," + own, used.upper()])
+    token = chance.choice([way.token, way.token, unbound, theirs, shown or b"x"])
+    fields = [each for each in asks(way) if each[0] != b"authorization"]
+    scheme = chance.choice([b"DPoP", b"Bearer", b"dpop", b"Basic", b"DPoP DPoP"])
+    fields += [(b"authorization", scheme + b" " + token)] * chance.choice([0, 1, 1, 1, 1, 2])
+    fields += [(b"dpop", shown)] * chance.choice([0, 1, 1, 1, 2])
+    chance.shuffle(tail := fields[4:])
+    # A client cannot send a line break or a space at an end (RFC 9113, section 8.2.1).
+    return fields[:4] + [(name, value.strip(b"\0\r\n \t")) for name, value in tail]

@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import trio
 from installation import Installation, installed, wait_until
 from search_depth import deep
 
 from crewgate.ipc.admin_client import AdminClient
-from crewgate.issuer import Orchestrator, SubAgent
+from crewgate.issuer import Orchestrator, ProofKey, SubAgent
 
 CALLS, CREDITS, CONNECTIONS = 200, 50, 10
 COLD = 20  # branches of which none was drawn before
@@ -111,6 +112,36 @@ async def test_siblings_share_what_the_parent_has(
     counted += Counter(await call_together(site, tokens, CALLS))
     assert counted[200] == CREDITS, counted
     assert set(counted) <= {200, 403, 503}, counted
+
+
+async def test_a_proof_is_good_once_for_both_workers(
+    site: Installation, article: Orchestrator
+) -> None:
+    """Of many connections that show one proof at once, one gets an answer; both workers refuse."""
+    key = ProofKey.generate()
+    agent = article.start_run(credits="5", tools=["search.*"], binding=key.binding)
+    token, url = agent.token(), f"https://localhost:{site.port}/search"
+    answers: list[httpx.Response] = []
+
+    async def ask(proof: str) -> None:
+        async with site.client() as client:
+            fields = {"authorization": f"DPoP {token}", "dpop": proof}
+            answers.append(await client.post(url, json={}, headers=fields))
+
+    await ask(key.proof(token, "POST", url))  # a new table asks for a nonce
+    nonce = answers.pop().headers["dpop-nonce"]
+    proof = key.proof(token, "POST", url, nonce)
+    async with trio.open_nursery() as nursery:
+        for _ in range(4 * CONNECTIONS):
+            nursery.start_soon(ask, proof)
+    statuses = Counter(answer.status_code for answer in answers)
+    assert statuses == {200: 1, 401: 4 * CONNECTIONS - 1}
+    audit = site.folder / "state" / "audit"
+    for worker in ("worker-0", "worker-1"):
+        lines = [
+            line for file in audit.glob(f"{worker}-*") for line in file.read_text().splitlines()
+        ]
+        assert any("proof-replayed" in line and agent.branch in line for line in lines)
 
 
 @pytest.fixture
