@@ -43,6 +43,10 @@ class ScopeError(IssuerError):
     """The arguments ask for more tools or credits than the crew or the parent branch has left."""
 
 
+class ExtensionRefusedError(IssuerError):
+    """The crew's limits of extensions, or the end of a branch, allow no such further grant."""
+
+
 class BranchRevokedError(IssuerError):
     """The branch, or a branch above it, is revoked and gets no further token: start another one."""
 

@@ -96,8 +96,8 @@ def make(minter: Minter, clock: Clock, tmp_path: Path) -> Iterator[Make]:
     made: list[Orchestrator] = []
 
     def build(**parts: Any) -> Orchestrator:
-        settings = {"journal": tmp_path / "journal.jsonl", "clock": clock, **parts}
-        made.append(Orchestrator(parts.pop("minter", minter), **settings))
+        own = {"minter": minter, "journal": tmp_path / "journal.jsonl", "clock": clock}
+        made.append(Orchestrator(**(own | parts)))
         return made[-1]
 
     yield build

@@ -27,7 +27,9 @@ class TokenRequest(msgspec.Struct, frozen=True):
     """What a new token should say. `credits` is decimal text.
 
     For the next token of a branch, empty `tools` and None mean: unchanged. A new branch is bound to
-    the key of `binding`.
+    the key of `binding`. `seconds` is when a new branch ends, or how much later a branch ends.
+    `reason` is for the journal. `decision` is who has decided an extension for a sub-agent:
+    "callback" or "policy"; empty if the orchestrator itself asks.
     """
 
     tools: tuple[str, ...] = ()
@@ -35,6 +37,9 @@ class TokenRequest(msgspec.Struct, frozen=True):
     role: str = ""
     process: str = ""
     binding: Confirmation | None = None
+    seconds: int | None = None
+    reason: str = ""
+    decision: str = ""
 
 
 class IssuedCertificateOwner(msgspec.Struct, frozen=True):

@@ -6,8 +6,10 @@ the gateway's issuer signs. There are three grant types: `client_credentials` fo
 for the next token of a branch (the refresh token is the branch's latest token).
 """
 
+import re
 from collections.abc import Mapping
 
+from crewgate import limits
 from crewgate.api import access
 from crewgate.api.backend import Backend, TokenRequest
 from crewgate.api.request import APIRequest
@@ -19,6 +21,7 @@ from crewgate.core.tokens.claims import Confirmation, is_digest, is_text
 from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.errors import (
     BranchRevokedError,
+    ExtensionRefusedError,
     IssuerError,
     JournalError,
     JournalLockedError,
@@ -40,19 +43,25 @@ FORM = {
     "dpop_jkt": "bind the tokens of the branch to the key with this thumbprint (RFC 7638)",
     "x5t_s256": "bind the tokens of the branch to the certificate with this SHA-256 digest "
     "(RFC 8705), in base64url",
+    "seconds": "when a new branch ends, in seconds from now (default: no such time), or by how "
+    "many seconds a branch ends later",
+    "reason": "why, for the journal: at most 500 characters",
+    "decision": "of a refresh for a sub-agent: `callback` if the orchestrator has decided it, "
+    "`policy` if the crew's limits alone decide",
     "subject_token": f"the parent's token; for {CHILD}",
     "subject_token_type": f"{TOKEN_TYPE}, or {ACCESS_TYPE}",
     "refresh_token": f"the branch's latest token, expired or not; for {NEXT}",
     "orchestrator": "the orchestrator to act for, as <crew>/<name>; only for operators",
 }
+_NUMBER = re.compile(r"[0-9]{1,12}", re.ASCII)
 INTROSPECT_FORM = {"token": "the token", "token_type_hint": "ignored (RFC 7662 §2.1)"}
 # For each grant type: its required fields, and its optional ones.
 _NEW = {"scope", "credits", "role"}
-_NEW_OPTIONAL = {"process", "dpop_jkt", "x5t_s256"}
+_NEW_OPTIONAL = {"process", "dpop_jkt", "x5t_s256", "seconds", "reason"}
 _FIELDS: Mapping[str, tuple[set[str], set[str]]] = {
     RUN: (_NEW, _NEW_OPTIONAL),
     CHILD: ({*_NEW, "subject_token", "subject_token_type"}, _NEW_OPTIONAL),
-    NEXT: ({"refresh_token"}, {"scope", "credits"}),
+    NEXT: ({"refresh_token"}, {"scope", "credits", "seconds", "reason", "decision"}),
 }
 
 
@@ -69,6 +78,8 @@ async def issue(backend: Backend, caller: Identity, request: APIRequest) -> Toke
         ) from error
     except JournalError as error:
         raise problem_types.JOURNAL_UNAVAILABLE.error() from error
+    except ExtensionRefusedError as error:
+        raise problem_types.EXTENSION_REFUSED.error(str(error)) from error
     except ScopeError as error:
         raise problem_types.INVALID_SCOPE.error(str(error)) from error
     except BranchRevokedError as error:
@@ -87,12 +98,21 @@ async def _issue(
         form.get("role", ""),
         form.get("process", ""),
         _binding(form.get("dpop_jkt"), form.get("x5t_s256")),
+        _seconds(form),
+        form.get("reason", ""),
+        form.get("decision", ""),
     )
     if kind == NEXT:
         return await backend.refresh(crew, name, form["refresh_token"], grant)
     if kind == RUN:
         return await backend.start_run(crew, name, grant)
     return await backend.spawn(crew, name, form["subject_token"], grant)
+
+
+def _seconds(form: Mapping[str, str]) -> int | None:
+    text = form.get("seconds", "")
+    seconds = int(text) if _NUMBER.fullmatch(text) else 0
+    return seconds if 1 <= seconds <= limits.branch_seconds_max else None
 
 
 def _binding(jkt: str | None, x5t: str | None) -> Confirmation | None:
@@ -142,6 +162,7 @@ def _check_values(form: Mapping[str, str]) -> None:
     for field in ("dpop_jkt", "x5t_s256"):
         if form.get(field) and not is_digest(form[field]):
             access.malformed(f"{field}: expected the base64url of 32 bytes: 43 characters")
+    _check_extension(form)
     if form.get("credits"):
         try:
             parse_credits(form["credits"])
@@ -152,6 +173,15 @@ def _check_values(form: Mapping[str, str]) -> None:
             raise problem_types.INVALID_SCOPE.error(
                 f"scope: {tool[:64]!r} is neither a tool's name nor a pattern"
             )
+
+
+def _check_extension(form: Mapping[str, str]) -> None:
+    if "seconds" in form and _seconds(form) is None:
+        access.malformed(f"seconds: expected a whole number from 1 to {limits.branch_seconds_max}")
+    if len(form.get("reason", "")) > limits.reason_chars_max:
+        access.malformed(f"reason: expected at most {limits.reason_chars_max} characters")
+    if form.get("decision", "policy") not in {"policy", "callback"}:
+        access.malformed(f"decision: {FORM['decision']}")
 
 
 def _check_fields(form: Mapping[str, str], fields: set[str], where: str = "") -> None:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from crewgate import limits
 from crewgate.core.credits import parse_credits
 from crewgate.runtime.log_format import FORMAT_VARIABLE, LEVEL_VARIABLE, LogFormat, LogLevel
 
@@ -82,6 +83,23 @@ def ttl_option(function: Function) -> Function:
         type=DURATION,
         help="Lifetime of the token, such as 15m (default: the crew's maximum).",
     )(function)
+
+
+def reason_option(function: Function) -> Function:
+    """Add --reason, a text for the journal."""
+    return click.option(
+        "--reason",
+        default="",
+        metavar="TEXT",
+        callback=_reason,
+        help="Why, for the journal; `crewgate journal` shows it.",
+    )(function)
+
+
+def _reason(_context: click.Context, _option: click.Parameter, text: str) -> str:
+    if len(text) > limits.reason_chars_max:
+        raise click.BadParameter(f"longer than {limits.reason_chars_max} characters")
+    return text
 
 
 def life_option(text: str) -> Callable[[Function], Function]:

@@ -24,11 +24,12 @@ class MintOptions(msgspec.Struct, frozen=True, kw_only=True):
     process: str | None
     key: Path | None
     certificate: Path | None
+    reason: str
 
     @property
     def tool_names(self) -> list[str]:
-        """The tools; a person repeats the option, or separates several tools with commas."""
-        return [tool for given in self.tools for tool in given.replace(",", " ").split()]
+        """The tools."""
+        return tool_names(self.tools)
 
     def binding(self) -> Confirmation | None:
         """Return the binding to `key` and `certificate`; None without both.
@@ -47,6 +48,30 @@ class MintOptions(msgspec.Struct, frozen=True, kw_only=True):
         jkt = None if self.key is None else binding_of_key(self.key).jkt
         x5t = None if self.certificate is None else binding_of_certificate(self.certificate).x5t
         return Confirmation(jkt, x5t)
+
+
+class RefreshOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of `crewgate refresh`; `quota` is in micro-credits, `ttl` and `time` in seconds.
+
+    None and an empty text keep what the branch has.
+    """
+
+    token: str
+    ttl: int | None
+    quota: int | None
+    tools: tuple[str, ...]
+    time: int | None
+    reason: str
+
+    @property
+    def tool_names(self) -> list[str] | None:
+        """The tools; None keeps the present ones."""
+        return tool_names(self.tools) or None
+
+
+def tool_names(given: tuple[str, ...]) -> list[str]:
+    """Return tools; a person repeats the option, or separates several tools with commas."""
+    return [tool for each in given for tool in each.replace(",", " ").split()]
 
 
 def read_token(argument: str) -> str:

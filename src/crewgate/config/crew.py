@@ -147,6 +147,25 @@ class CrewConfig(msgspec.Struct, frozen=True):
     depth: Annotated[
         int, values.integer(0, limits.depth_max), "Levels of branches below a run."
     ] = limits.depth_max
+    extensions_max: Annotated[
+        int | None,
+        values.integer(0, limits.watch_extensions_max),
+        "Tokens of one branch after its first. Each renewal is one.",
+        _UNBOUNDED,
+    ] = None
+    extension_seconds_max: Annotated[
+        int | None,
+        values.integer(0, limits.branch_seconds_max),
+        "Seconds that a branch can live after the end of its first token. Without this key, a "
+        "sub-agent that asks for time gets it only from a callback.",
+        _UNBOUNDED,
+    ] = None
+    extension_credits_max: Annotated[
+        Credits | None,
+        "Credits that a branch can get beyond those of its first token. Without this key, a "
+        "sub-agent that asks for credits gets them only from a callback.",
+        _UNBOUNDED,
+    ] = None
     mode: Annotated[Mode, values.MODE_TEXT] = "enforce"
     binding: Annotated[Binding, values.BINDING_TEXT] = "optional"
     watch: Annotated[

@@ -17,6 +17,7 @@ from crewgate.api.backend import TokenRequest
 from crewgate.api.schemas import IntrospectionResponse, TokenResponse
 from crewgate.config import Config
 from crewgate.control.agent_cache import AgentCache, CacheBackedGatewayClient
+from crewgate.control.api_orchestrator import APIOrchestrator
 from crewgate.control.token_revocation_check import TokenRevocationCheck
 from crewgate.core import problem_types
 from crewgate.core.rate_limit import TokenBucket
@@ -24,7 +25,6 @@ from crewgate.core.tokens.claims import Claims
 from crewgate.errors import BranchRevokedError, ConfigurationError, IssuerError
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.local_gateway import minter_by
-from crewgate.issuer.orchestrator import Orchestrator
 from crewgate.issuer.parent_tokens import signing_key_of
 from crewgate.issuer.subagent import SubAgent
 from crewgate.policy.loader import crew_keys, key_files
@@ -34,7 +34,6 @@ from crewgate.runtime.file_watch import FileWatch
 _BEARER = "Bearer"
 _DPOP = "DPoP"
 _TOKEN_TYPE = "urn:ietf:params:oauth:token-type:jwt"
-_REASON = "token endpoint"
 
 
 class TokenService:
@@ -50,7 +49,7 @@ class TokenService:
         self._table_view = table_view
         signing_keys = [crew.signing_key for crew in config.crews if crew.signing_key is not None]
         self._watch = FileWatch([*key_files(config), *signing_keys])
-        self._orchestrators: OrderedDict[tuple[str, str], Orchestrator] = OrderedDict()
+        self._orchestrators: OrderedDict[tuple[str, str], APIOrchestrator] = OrderedDict()
         self._buckets: OrderedDict[tuple[str, str], TokenBucket] = OrderedDict()
 
     def close(self) -> None:
@@ -68,7 +67,8 @@ class TokenService:
             role=grant.role,
             process_id=grant.process or None,
             binding=grant.binding,
-            reason=_REASON,
+            seconds=grant.seconds,
+            reason=grant.reason,
         )
         return self._begin(orchestrator, agent)
 
@@ -85,7 +85,8 @@ class TokenService:
             credits=grant.credits or "",
             process_id=grant.process or None,
             binding=grant.binding,
-            reason=_REASON,
+            seconds=grant.seconds,
+            reason=grant.reason,
         )
         return self._begin(orchestrator, agent, issued=_TOKEN_TYPE)
 
@@ -97,15 +98,13 @@ class TokenService:
         if claims.exp + limits.revocation_seconds / 2 < time.time():
             raise IssuerError("the token expired too long ago; start a new run")
         branch = claims.execution_branch_id
-        fresh = orchestrator.refresh(
-            branch, credits=grant.credits or None, tools=grant.tools or None, reason=_REASON
-        )
+        fresh = orchestrator.extend(branch, grant)
         after = orchestrator.claims(branch)
         self._count(fresh, after)
         return _answer(fresh, after)
 
     def _begin(
-        self, orchestrator: Orchestrator, agent: SubAgent, *, issued: str = ""
+        self, orchestrator: APIOrchestrator, agent: SubAgent, *, issued: str = ""
     ) -> TokenResponse:
         """Return a new branch's first token; if the watch refuses it, revoke the branch."""
         token, claims = agent.token(), agent.claims
@@ -122,7 +121,7 @@ class TokenService:
                 "`crewgate status` says until when"
             )
 
-    def _of(self, crew: str, name: str) -> Orchestrator:
+    def _of(self, crew: str, name: str) -> APIOrchestrator:
         """Return an orchestrator, with the current keys; close the least recently used one."""
         self._limit_rate(crew, name)
         if self._watch.changed():
@@ -148,7 +147,7 @@ class TokenService:
                 f"{crew}/{name} may get {limits.tokens_per_second} tokens a second"
             )
 
-    def _open(self, crew: str, name: str) -> Orchestrator:
+    def _open(self, crew: str, name: str) -> APIOrchestrator:
         try:
             section = self._config.crew(crew)
         except ConfigurationError as error:
@@ -163,7 +162,8 @@ class TokenService:
             raise problem_types.UNAUTHORIZED_CLIENT.error(str(error)) from error
         journal = self._config.journal_of(minter.client_id)
         gateway = CacheBackedGatewayClient(self._cache, self._table_view, crew)
-        return Orchestrator(minter, journal, gateway=gateway)
+        commands = self._config.command_journal_of(minter.client_id)
+        return APIOrchestrator(minter, journal, gateway=gateway, commands=commands)
 
     def _own(self, token: str, crew: str, name: str) -> Claims:
         """Return the claims of a token that belongs to this orchestrator and is not revoked."""

@@ -377,6 +377,9 @@ INVALID_GRANT = _add(ProblemType("invalid-grant", 400, "Invalid grant",
 NO_FURTHER_TOKEN = _add(ProblemType("no-further-token", 400, "No further token",
     "The branch, or a branch above it, is revoked. Start or spawn another one.",
     RefusingComponent.CONTROL, oauth_error="invalid_grant"))
+EXTENSION_REFUSED = _add(ProblemType("extension-refused", 400, "Extension refused",
+    "The branch has ended, or the limits of extensions of its crew do not allow a further token.",
+    RefusingComponent.CONTROL, oauth_error="invalid_grant"))
 UNAUTHORIZED_CLIENT = _add(ProblemType("unauthorized-client", 400, "Unauthorized client",
     "This gateway has no key that signs for the orchestrator.",
     RefusingComponent.CONTROL, oauth_error="unauthorized_client"))

@@ -19,6 +19,11 @@ from crewgate.runtime.install_hint import install_hint
 
 try:
     from crewgate.issuer.auth_flow import TokenHolder
+    from crewgate.issuer.extension_requests import (
+        ExtensionDecision,
+        ExtensionRequest,
+        ExtensionResult,
+    )
     from crewgate.issuer.inspection import TokenInspection, inspect_token, read_claims
     from crewgate.issuer.local_gateway import BranchUsage, GatewayClient, RevocationReceipt
     from crewgate.issuer.mint import MintedToken, Minter
@@ -35,6 +40,9 @@ __all__ = [
     "Claims",
     "Confirmation",
     "CrewPolicy",
+    "ExtensionDecision",
+    "ExtensionRequest",
+    "ExtensionResult",
     "GatewayClient",
     "MintedToken",
     "Minter",

@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from crewgate.core.tokens.claims import Confirmation
+from crewgate.issuer.journal_entries import ORCHESTRATOR, GrantWay
 from crewgate.issuer.local_gateway import RevocationReceipt
 from crewgate.issuer.mint import MintedToken
 
@@ -24,6 +25,10 @@ class BranchRequest(msgspec.Struct, frozen=True, kw_only=True):
         subject: On whose behalf a run acts; None is the orchestrator itself.
         overcommit: Whether the children of the parent may together hold more than the parent has.
         reason: A text for the journal.
+        way: How the request came.
+        seconds: When the branch ends, in seconds from now, unless it gets an extension; None is no
+            such time.
+        decided_by: ORCHESTRATOR, or the user of a command.
     """
 
     role: str
@@ -34,21 +39,35 @@ class BranchRequest(msgspec.Struct, frozen=True, kw_only=True):
     subject: str | None = None
     overcommit: bool = False
     reason: str = ""
+    way: GrantWay = GrantWay.LIBRARY
+    seconds: int | None = None
+    decided_by: str = ORCHESTRATOR
 
 
 class GrantChange(msgspec.Struct, frozen=True, kw_only=True):
-    """What the next grant of a branch is to change; None keeps what the branch has.
+    """What the next grant of a branch is to change, who wants that, and who has decided it.
 
     Attributes:
-        quota: Micro-credits of the branch in all, also those that it has already spent.
-        tools: Names and patterns of tools.
-        overcommit, reason: As for `BranchRequest`.
+        quota: Micro-credits of the branch in all, also those that it has already spent; None keeps
+            the present number.
+        tools: Names and patterns of tools; None keeps the present ones.
+        more_quota, more_tools: Micro-credits and tools to add.
+        seconds: Seconds by which the branch is to end later; None keeps its end.
+        overcommit, reason, way: As for `BranchRequest`.
+        decided_by: ORCHESTRATOR, CALLBACK, POLICY, or the user of a command.
+        answer: What the one who decided says about it.
     """
 
     quota: int | None = None
     tools: list[str] | None = None
+    more_quota: int = 0
+    more_tools: tuple[str, ...] = ()
+    seconds: int | None = None
     overcommit: bool = False
     reason: str = ""
+    way: GrantWay = GrantWay.LIBRARY
+    decided_by: str = ORCHESTRATOR
+    answer: str = ""
 
 
 class BranchIssuer(Protocol):
@@ -67,8 +86,11 @@ class BranchIssuer(Protocol):
     def extend(self, branch: str, change: GrantChange) -> str:
         """Grant the next token of a branch, and return the token."""
 
-    def renew(self, branch: str) -> str:
+    def renew(self, branch: str, way: GrantWay = GrantWay.RENEWAL) -> str:
         """Return the next token of a branch, or the last one if that fails and has not expired."""
+
+    def refuse(self, branch: str, change: GrantChange) -> None:
+        """Record that a request was refused, as `change` says."""
 
     def revoke(self, branch: str) -> RevocationReceipt | None:
         """Have a gateway revoke a branch that this machine has already marked as revoked."""

@@ -10,19 +10,59 @@ from crewgate import limits
 from crewgate.core.credits import format_credits
 from crewgate.core.tokens.claims import Claims, PathElement
 from crewgate.errors import BranchRevokedError, IssuerError, ScopeError
-from crewgate.issuer.journal import BranchRevoked, JournalEntry
+from crewgate.issuer.journal_entries import (
+    BranchRevoked,
+    ExtensionRecord,
+    ExtensionRefused,
+    GrantWay,
+    JournalEntry,
+    MintRecord,
+)
 from crewgate.issuer.mint import check_within
+
+_AUTOMATIC = {way.value for way in GrantWay if way.is_automatic}
 
 
 class IssuedBranch:
-    """One branch: its newest claims, and the ids of its parent and children."""
+    """One branch: its newest grant, what extensions have added, its parent and its children.
 
-    __slots__ = ("children", "claims", "parent")
+    Attributes:
+        claims: The newest claims.
+        ends_at: When it ends unless it gets an extension, in wall-clock seconds; None is no such
+            time.
+        extensions: The number of its grants after the first one.
+        first_exp: When its first token ended, in wall-clock seconds.
+        first_quota: The micro-credits of its first token.
+        parent: The id of the branch above; None for a run.
+        children: The ids of the branches directly below.
+        refused_grant: The `jti` of the newest grant for which an automatic renewal was refused.
+    """
 
-    def __init__(self, claims: Claims) -> None:
-        self.claims = claims
+    __slots__ = (
+        "children",
+        "claims",
+        "ends_at",
+        "extensions",
+        "first_exp",
+        "first_quota",
+        "parent",
+        "refused_grant",
+    )
+
+    def __init__(self, claims: Claims, ends_at: int | None = None) -> None:
+        self.claims, self.ends_at = claims, ends_at
+        self.extensions = 0
+        self.first_exp, self.first_quota = claims.exp, claims.credit_quota
         self.parent = claims.branch_path[-1].id if claims.branch_path else None
         self.children: set[str] = set()
+        self.refused_grant = ""
+
+    def extend(self, entry: ExtensionRecord) -> None:
+        """Take over a further grant. A line of another journal may be older than the newest one."""
+        self.extensions += 1
+        self.ends_at = entry.ends_at
+        if entry.claims.iat >= self.claims.iat:
+            self.claims = entry.claims
 
 
 class BranchTree:
@@ -39,16 +79,30 @@ class BranchTree:
         """Take over a line of the journal; return the branches that it revoked, parents first."""
         if isinstance(entry, BranchRevoked):
             return self._revoke(entry.branch)
-        claims = entry.claims
-        known = self._branches.get(claims.execution_branch_id)
-        if known is not None:
-            known.claims = claims
+        if isinstance(entry, ExtensionRefused):
+            known = self._branches.get(entry.branch)
+            if known is not None and entry.way in _AUTOMATIC:
+                known.refused_grant = entry.grant
             return []
-        branch = IssuedBranch(claims)
-        self._branches[claims.execution_branch_id] = branch
-        if branch.parent in self._branches:
-            self._branches[branch.parent].children.add(claims.execution_branch_id)
+        known = self._branches.get(entry.claims.execution_branch_id)
+        if known is None:
+            self._add(entry)
+        elif isinstance(entry, ExtensionRecord):
+            known.extend(entry)
         return []
+
+    def _add(self, entry: MintRecord | ExtensionRecord) -> None:
+        claims = entry.claims
+        branch, name = IssuedBranch(claims, entry.ends_at), claims.execution_branch_id
+        if isinstance(entry, ExtensionRecord):  # its first grant is in no journal of this machine
+            branch.extensions = 1
+            branch.first_exp -= entry.seconds
+            branch.first_quota -= entry.credits
+        self._branches[name] = branch
+        if branch.parent in self._branches:
+            self._branches[branch.parent].children.add(name)
+        if any(element.id in self._revoked for element in claims.branch_path):
+            self._revoked.add(name)
 
     def knows(self, branch: str) -> bool:
         """Whether the branch was minted here and is not forgotten; it may be revoked."""

@@ -13,7 +13,15 @@ from pathlib import Path
 from crewgate.errors import CrewgateError
 from crewgate.issuer.branch_token_store import BranchTokenStore, renewal
 from crewgate.issuer.branch_tree import BranchTree
-from crewgate.issuer.journal import BranchRevoked, ExtensionRecord, MintJournal, MintRecord
+from crewgate.issuer.extension_limits import ExtensionLimits
+from crewgate.issuer.journal import MintJournal
+from crewgate.issuer.journal_entries import (
+    BranchRevoked,
+    ExtensionRecord,
+    ExtensionRefused,
+    MintRecord,
+)
+from crewgate.issuer.journal_reader import JournalReader, in_order_of_time
 from crewgate.issuer.mint import MintedToken
 from crewgate.issuer.parameters import branch_id
 from crewgate.runtime.cleanup import on_error
@@ -24,30 +32,40 @@ _log = logging.getLogger(__name__)
 class IssuedBranchStore:
     """The state of the orchestrator `name`, rebuilt from its journal.
 
-    If `path` is None, a gateway keeps the journal, and the state ends with this process. `clock`
-    returns wall-clock seconds since the epoch.
-
-    Raises:
-        JournalError: As for `MintJournal`.
+    Args:
+        journal: The journal; None if a gateway keeps it, and the state ends with this process.
+        name: The name of the orchestrator, `<crew>/<name>`.
+        clock: Returns wall-clock seconds since the epoch.
+        extension_limits: What further grants a branch may have.
+        branches: The branches that the journals have.
+        commands: The journal in which commands write what they mint for this orchestrator.
     """
 
-    def __init__(self, path: Path | None, name: str, clock: Callable[[], float]) -> None:
-        self.name, self.clock = name, clock
+    def __init__(
+        self,
+        journal: MintJournal | None,
+        name: str,
+        clock: Callable[[], float],
+        extension_limits: ExtensionLimits,
+        branches: BranchTree,
+        commands: JournalReader | None = None,
+    ) -> None:
+        self.name, self.clock, self.extension_limits = name, clock, extension_limits
         self.lock = threading.RLock()
         self.tokens = BranchTokenStore()
-        self.branches = BranchTree()
+        self.branches = branches
+        self._journal, self._commands = journal, commands
         self._unwritten: dict[str, BranchRevoked] = {}
-        self._journal = None if path is None else MintJournal(path)
-        if self._journal is None:
-            return
-        with on_error(self._journal.close):
-            for entry in self._journal.entries():
-                self.branches.apply(entry)
 
     def close(self) -> None:
         """Close the journal."""
         if self._journal is not None:
             self._journal.close()
+
+    def read_commands(self) -> None:
+        """Take over what commands have minted for this orchestrator meanwhile."""
+        for entry in () if self._commands is None else self._commands.entries():
+            self.branches.apply(entry)
 
     def forget_ended(self, now: float) -> None:
         """Make room for one more branch: if there is none, forget ended branches and their tokens.
@@ -62,14 +80,17 @@ class IssuedBranchStore:
                 self.tokens.drop_unknown(self.branches.knows)
 
     def fresh_token(self, branch: str) -> str | None:
-        """Return the newest token of a branch; None if it is due for renewal.
+        """Return the newest token of a branch; None if it is due for renewal, and can have it.
 
         Raises:
             BranchRevokedError: The branch was revoked.
             IssuerError: The branch was not minted here.
         """
-        claims, minted = self.branches.living(branch).claims, self.tokens.get(branch)
-        return minted.token if minted and self.clock() < renewal(claims) else None
+        known, minted, now = self.branches.living(branch), self.tokens.get(branch), self.clock()
+        if minted is None or now >= minted.claims.exp:
+            return None
+        is_due = now >= renewal(minted.claims)
+        return None if is_due and self.extension_limits.is_renewable(known) else minted.token
 
     def last_token(self, branch: str, error: CrewgateError) -> str:
         """Return the token that could not be renewed, or raise `error` if it has expired.
@@ -99,6 +120,16 @@ class IssuedBranchStore:
         self.branches.apply(entry)
         self.tokens.put(minted)
 
+    def refuse(self, entry: ExtensionRefused) -> None:
+        """Record a refused request.
+
+        Raises:
+            JournalError: The journal cannot be written.
+        """
+        if self._journal is not None:
+            self._journal.append(entry)
+        self.branches.apply(entry)
+
     def mark_revoked(self, branch: str, *, reason: str) -> None:
         """Revoke a branch (UUID text) and all below it, even if the disk fails.
 
@@ -119,3 +150,25 @@ class IssuedBranchStore:
             if self._journal is not None:
                 self._journal.append(unwritten)
             del self._unwritten[branch]
+
+
+def open_state(
+    path: Path,
+    name: str,
+    clock: Callable[[], float],
+    extension_limits: ExtensionLimits,
+    commands: Path | None,
+) -> IssuedBranchStore:
+    """Open the journal `path` and return the state that it has; `commands` may be None.
+
+    Raises:
+        JournalError: As for `MintJournal`.
+    """
+    journal = MintJournal(path)
+    reader = None if commands is None else JournalReader(commands)
+    with on_error(journal.close):
+        branches = BranchTree()
+        sources = [journal.entries()] if reader is None else [journal.entries(), reader.entries()]
+        for entry in in_order_of_time(sources):
+            branches.apply(entry)
+        return IssuedBranchStore(journal, name, clock, extension_limits, branches, reader)

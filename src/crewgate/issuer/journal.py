@@ -3,21 +3,23 @@
 The line of a grant is on disk before its token leaves the process. So a crash can lose the line of
 a token that no caller has yet, and no other line. If a crash leaves a part of the last line, the
 next start removes it. All other damage is an error, because the damaged line may be a revocation.
-One process at a time writes a journal (flock). In the file, a `reason` is called `why`.
+One process at a time writes a journal (flock).
 """
 
+import contextlib
 import fcntl
 import logging
 import os
+import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from crewgate.core.policy import scope
-from crewgate.core.tokens.claims import Claims
+from crewgate import limits
 from crewgate.errors import JournalError, JournalLockedError
+from crewgate.issuer.journal_entries import START, JournalEntry, decode, encode
 from crewgate.runtime.durable_files import (
     append,
     cause,
@@ -28,75 +30,21 @@ from crewgate.runtime.durable_files import (
 
 _log = logging.getLogger(__name__)
 _CHUNK = 2**20
-
-
-class _Event(msgspec.Struct, frozen=True, tag_field="event", omit_defaults=True):
-    at: float  # wall-clock seconds
-
-
-class MintRecord(_Event, frozen=True, tag="mint"):
-    """The first grant of a new branch, minted at `at`."""
-
-    claims: Claims
-    reason: str = msgspec.field(default="", name="why")
-    overcommit: bool = False
-
-
-class ExtensionRecord(_Event, frozen=True, tag="extend"):
-    """A further grant of a branch, and what it adds: seconds of life, micro-credits, tools."""
-
-    claims: Claims
-    seconds: int
-    credits: int = 0
-    tools: tuple[str, ...] = ()
-    reason: str = msgspec.field(default="", name="why")
-    overcommit: bool = False
-
-
-class BranchRevoked(_Event, frozen=True, tag="revoke"):
-    """The revocation of a branch (UUID text) and of all below it, ordered by `by`."""
-
-    branch: str
-    by: str
-    reason: str = msgspec.field(default="", name="why")
-
-
-JournalEntry = MintRecord | ExtensionRecord | BranchRevoked
-
-
-def extension(
-    before: Claims, after: Claims, now: float, *, reason: str, overcommit: bool
-) -> ExtensionRecord:
-    """Make the line of a further grant: what `after` adds to `before`."""
-    return ExtensionRecord(
-        at=now,
-        claims=after,
-        seconds=after.exp - before.exp,
-        credits=after.credit_quota - before.credit_quota,
-        tools=tuple(
-            tool for tool in after.allowed_tools if not scope.within([tool], before.allowed_tools)
-        ),
-        reason=reason,
-        overcommit=overcommit,
-    )
-
-
-_decode = msgspec.json.Decoder(JournalEntry).decode
-_encode = msgspec.json.Encoder().encode
-_START = b'{"event":"'  # of each line
+_LOCK_RETRY_SECONDS = 0.01
 
 
 class MintJournal:
     """The journal in the file `path`, which is created with mode 0600 if it is missing.
 
-    Read `entries` once before the first `append`.
+    Read `entries`, or call `repair`, once before the first `append`. If another process has the
+    lock, wait for it for `wait_seconds`.
 
     Raises:
         JournalLockedError: Another orchestrator, in this or another process, has the file open.
         JournalError: The file cannot be opened.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, wait_seconds: float = 0.0) -> None:
         self.path = path
         self._process = os.getpid()
         self._broken = ""
@@ -106,14 +54,12 @@ class MintJournal:
         except OSError as error:
             raise JournalError(f"{path}: cannot open the journal: {cause(error)}") from error
         self._close = weakref.finalize(self, os.close, self._descriptor)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not self._lock(wait_seconds):
             self.close()
             raise JournalLockedError(
                 f"{path}: another orchestrator, in this or another process, mints with this "
                 "journal; close that one, or give this orchestrator another name"
-            ) from None
+            )
         self._size = os.fstat(self._descriptor).st_size
         try:
             sync_folder(path.parent)
@@ -134,10 +80,7 @@ class MintJournal:
         """
         whole = 0
         for number, line in enumerate(self._lines(), 1):
-            try:
-                entry = _decode(line) if line.endswith(b"\n") else None
-            except msgspec.DecodeError:
-                entry = None
+            entry = _entry(line)
             if entry is not None:
                 whole += len(line)
                 yield entry
@@ -148,6 +91,27 @@ class MintJournal:
                     f"{self.path}: line {number} is damaged, or the file is not a journal; name "
                     "another file, restore this one, or move it away and revoke the crew's branches"
                 )
+
+    def repair(self) -> None:
+        """Remove an incomplete last line, as `entries` does; read no other line.
+
+        Raises:
+            JournalError: The last line is damaged, or the file is not a journal, or cannot be read
+                or written.
+        """
+        start = max(0, self._size - limits.journal_line_bytes_max)
+        try:
+            end = os.pread(self._descriptor, self._size - start, start)
+        except OSError as error:
+            raise JournalError(f"{self.path}: cannot read the journal: {cause(error)}") from error
+        last = end[end.rfind(b"\n", 0, -1) + 1 :]
+        if not last or _entry(last) is not None:
+            return
+        if not _is_incomplete(last, is_first=len(last) == self._size):
+            raise JournalError(
+                f"{self.path}: the last line is damaged, or the file is not a journal; move it away"
+            )
+        self._cut(self._size - len(last))
 
     def append(self, entry: JournalEntry) -> None:
         """Write one entry, and wait until the disk has it.
@@ -166,7 +130,7 @@ class MintJournal:
             )
         if self._broken:
             raise JournalError(f"{self.path}: cannot write the journal: {self._broken}")
-        line = _encode(entry) + b"\n"
+        line = encode(entry)
         try:
             append(self._descriptor, line)
         except OSError as error:
@@ -175,6 +139,17 @@ class MintJournal:
                 f"{self.path}: cannot write the journal, so nothing was minted: {cause(error)}"
             ) from error
         self._size += len(line)
+
+    def _lock(self, wait_seconds: float) -> bool:
+        """Return whether this process got the lock in time."""
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_LOCK_RETRY_SECONDS)
 
     def _undo(self, reason: str) -> None:
         try:
@@ -204,10 +179,18 @@ class MintJournal:
             raise JournalError(f"{self.path}: cannot read the journal: {cause(error)}") from error
 
 
+def _entry(line: bytes) -> JournalEntry | None:
+    """Return the entry of a whole line; None if the line is not whole, or is damaged."""
+    try:
+        return decode(line) if line.endswith(b"\n") else None
+    except msgspec.DecodeError:
+        return None
+
+
 def _is_incomplete(line: bytes, *, is_first: bool) -> bool:
     """Return whether a crash may have left this last line: without its end, or with holes of zeros.
 
     A first line must also begin as all lines do, so that no file of another program is changed.
     """
-    begins = all(byte in (0, ours) for byte, ours in zip(line, _START, strict=False))
+    begins = all(byte in (0, ours) for byte, ours in zip(line, START, strict=False))
     return (b"\0" in line or not line.endswith(b"\n")) and (begins or not is_first)

@@ -6,11 +6,14 @@ that has a fresh token.
 
 from collections.abc import Mapping
 
+import msgspec
+
 from crewgate.core.tokens.claims import is_text
-from crewgate.errors import IssuerError
+from crewgate.errors import ExtensionRefusedError, IssuerError, ScopeError
 from crewgate.issuer.branch_issuer import BranchRequest, GrantChange
+from crewgate.issuer.extension_entries import extended, refused
 from crewgate.issuer.issued_branch_store import IssuedBranchStore
-from crewgate.issuer.journal import MintRecord, extension
+from crewgate.issuer.journal_entries import POLICY, GrantWay, MintRecord
 from crewgate.issuer.local_gateway import GatewayClient, RevocationReceipt, process_name
 from crewgate.issuer.mint import MintedToken, Minter
 
@@ -50,14 +53,16 @@ class LocalIssuer:
                 subject=subject,
                 lifetime=self._lifetime,
                 binding=request.binding,
+                exp_max=_end(request, now),
             )
-            state.grant(MintRecord(now, minted.claims, request.reason), minted)
+            self._begin(request, minted, now)
         return minted
 
     def spawn(self, parent: str, request: BranchRequest) -> MintedToken:
         """See `BranchIssuer`; the parent's remaining credits are as the gateway knows them."""
         spent, state = self._ask_usage(parent), self._state
         with state.lock:
+            state.read_commands()
             now = state.clock()
             claims = state.branches.living(parent).claims
             state.forget_ended(now)
@@ -70,31 +75,56 @@ class LocalIssuer:
                 now=now,
                 lifetime=self._lifetime,
                 binding=request.binding,
+                exp_max=_end(request, now),
             )
             if not request.overcommit:
                 state.branches.check_credits_fit(claims, {"": request.quota}, spent, now)
-            entry = MintRecord(now, minted.claims, request.reason, request.overcommit)
-            state.grant(entry, minted)
+            self._begin(request, minted, now)
         return minted
 
     def extend(self, branch: str, change: GrantChange) -> str:
-        """See `BranchIssuer`."""
-        spent = self._ask_usage(branch)
-        with self._state.lock:
-            return self._extend(branch, change, spent)
-
-    def renew(self, branch: str) -> str:
-        """See `BranchIssuer`."""
+        """See `BranchIssuer`; the journal gets a line if the limits or the parent refuse."""
         spent, state = self._ask_usage(branch), self._state
         with state.lock:
+            state.read_commands()
+            try:
+                return self._extend(branch, change, spent)
+            except (ExtensionRefusedError, ScopeError) as error:
+                decided = msgspec.structs.replace(change, decided_by=POLICY, answer=str(error))
+                self.refuse(branch, decided)
+                raise
+
+    def renew(self, branch: str, way: GrantWay = GrantWay.RENEWAL) -> str:
+        """See `BranchIssuer`; the journal gets one line for each grant that gets no successor."""
+        state = self._state
+        with state.lock:
+            is_renewable = state.extension_limits.is_renewable(state.branches.living(branch))
+        spent = self._ask_usage(branch) if is_renewable else {}
+        with state.lock:
+            state.read_commands()
             reason = "expires" if state.tokens.get(branch) else "resumed"
+            change = GrantChange(reason=reason, way=way, decided_by=POLICY)
             try:
                 # Another thread may have renewed it meanwhile.
-                return state.fresh_token(branch) or self._extend(
-                    branch, GrantChange(reason=reason), spent
-                )
+                return state.fresh_token(branch) or self._extend(branch, change, spent)
+            except ExtensionRefusedError as error:
+                known = state.branches.living(branch)
+                if known.refused_grant != known.claims.jti:
+                    self.refuse(branch, msgspec.structs.replace(change, answer=str(error)))
+                return state.last_token(branch, error)
             except IssuerError as error:
                 return state.last_token(branch, error)
+
+    def refuse(self, branch: str, change: GrantChange) -> None:
+        """See `BranchIssuer`.
+
+        Raises:
+            JournalError: The journal cannot be written.
+        """
+        state = self._state
+        with state.lock:
+            claims = state.branches.living(branch).claims
+            state.refuse(refused(claims, change, state.name, state.clock()))
 
     def revoke(self, branch: str) -> RevocationReceipt | None:
         """See `BranchIssuer`."""
@@ -120,21 +150,36 @@ class LocalIssuer:
                 self._state.mark_revoked(relative, reason="revoked at the gateway")
         return {relative: known.spent_micro for relative, known in usage.items()}
 
+    def _begin(self, request: BranchRequest, minted: MintedToken, now: float) -> None:
+        entry = MintRecord(
+            now,
+            minted.claims,
+            request.reason,
+            request.overcommit,
+            way=request.way,
+            decided_by=request.decided_by,
+            ends_at=_end(request, now),
+        )
+        self._state.grant(entry, minted)
+
     def _extend(self, branch: str, change: GrantChange, spent: Mapping[str, int]) -> str:
         state = self._state
-        now, claims = state.clock(), state.branches.living(branch).claims
-        path = state.branches.path_of(claims)
+        now, known = state.clock(), state.branches.living(branch)
+        terms = state.extension_limits.terms(known, change, now)
         minted = self._minter.extend(
-            claims,
+            known.claims,
             now=now,
-            tools=change.tools,
-            quota=change.quota,
-            path=path,
+            tools=terms.tools,
+            quota=terms.quota,
+            path=state.branches.path_of(known.claims),
             lifetime=self._lifetime,
+            exp_max=terms.exp_max,
         )
-        overcommit = change.overcommit
-        state.branches.check_extension(minted.claims, spent, now, overcommit=overcommit)
-        entry = extension(claims, minted.claims, now, reason=change.reason, overcommit=overcommit)
-        state.grant(entry, minted)
+        state.branches.check_extension(minted.claims, spent, now, overcommit=change.overcommit)
+        state.grant(extended(known.claims, minted.claims, change, terms.ends_at, now), minted)
         state.tokens.write(branch, now)
         return minted.token
+
+
+def _end(request: BranchRequest, now: float) -> int | None:
+    return None if request.seconds is None else int(now) + request.seconds

@@ -18,7 +18,7 @@ from crewgate.core.credits import format_credits
 from crewgate.core.policy import scope
 from crewgate.core.policy.policy import Ceiling, CrewPolicy
 from crewgate.core.tokens.claims import Claims, Confirmation, PathElement, is_text
-from crewgate.errors import IssuerError, ScopeError
+from crewgate.errors import ExtensionRefusedError, IssuerError, ScopeError
 from crewgate.issuer.parameters import tool_list
 from crewgate.issuer.signing import SigningKey
 
@@ -66,7 +66,7 @@ class Minter:
     def __repr__(self) -> str:
         return f"<Minter {self.client_id} with key {self.key.kid}>"
 
-    def root(
+    def root(  # noqa: PLR0913 - keywords
         self,
         *,
         role: str,
@@ -77,10 +77,12 @@ class Minter:
         subject: str | None = None,
         lifetime: int | None = None,
         binding: Confirmation | None = None,
+        exp_max: int | None = None,
     ) -> MintedToken:
         """Sign the first grant of a new run, a branch without a parent, on behalf of `subject`.
 
-        With a `binding`, all tokens of the branch are good only for a client that has this key.
+        With a `binding`, all tokens of the branch are good only for a client that has this key. The
+        token ends at `exp_max` at the latest, in wall-clock seconds.
 
         Raises:
             ScopeError: The crew's limits do not allow these tools or this quota.
@@ -96,11 +98,11 @@ class Minter:
             credit_quota=quota,
             branch_path=[],
             iat=_seconds(now),
-            exp=_seconds(now) + self.lifetime(lifetime, role),
+            exp=_end(_seconds(now), _seconds(now) + self.lifetime(lifetime, role), exp_max),
             cnf=binding,
         )
 
-    def child(
+    def child(  # noqa: PLR0913 - keywords
         self,
         parent: Claims,
         *,
@@ -111,6 +113,7 @@ class Minter:
         now: float,
         lifetime: int | None = None,
         binding: Confirmation | None = None,
+        exp_max: int | None = None,
     ) -> MintedToken:
         """Sign the first grant of a new branch below the branch whose newest claims are `parent`.
 
@@ -126,6 +129,7 @@ class Minter:
         check_within(parent, names, quota)
         above = PathElement(parent.execution_branch_id, parent.credit_quota, parent.iat)
         path = [*parent.branch_path, above]
+        issued = _after(path, _seconds(now), _seconds(now))
         return self._grant(
             sub=parent.sub,
             process_id=process,
@@ -134,8 +138,8 @@ class Minter:
             allowed_tools=names,
             credit_quota=quota,
             branch_path=path,
-            iat=_after(path, _seconds(now), _seconds(now)),
-            exp=_seconds(now) + self.lifetime(lifetime, role),
+            iat=issued,
+            exp=_end(issued, _seconds(now) + self.lifetime(lifetime, role), exp_max),
             cnf=binding,
         )
 
@@ -148,6 +152,7 @@ class Minter:
         quota: int | None = None,
         path: Sequence[PathElement] | None = None,
         lifetime: int | None = None,
+        exp_max: int | None = None,
     ) -> MintedToken:
         """Sign the next grant of the branch whose newest claims are `claims`.
 
@@ -176,7 +181,7 @@ class Minter:
             credit_quota=quota,
             branch_path=list(path),
             iat=issued,
-            exp=issued + self.lifetime(lifetime, claims.agent_role),
+            exp=_end(issued, issued + self.lifetime(lifetime, claims.agent_role), exp_max),
         )
 
     def _next_iat(self, claims: Claims, quota: int, now: int) -> int:
@@ -308,6 +313,15 @@ def _after(path: Sequence[PathElement], at: int, now: int) -> int:
             f"an ancestor's grant was issued {newest - now} s ahead of this clock; set the clock"
         )
     return max(at, newest)
+
+
+def _end(issued: int, exp: int, exp_max: int | None) -> int:
+    """Return when a token ends: at `exp`, or at `exp_max` if that is earlier."""
+    if exp_max is None:
+        return exp
+    if exp_max <= issued:
+        raise ExtensionRefusedError("the branch has ended, or ends within this second")
+    return min(exp, exp_max)
 
 
 def check_within(parent: Claims, tools: Sequence[str], quota: int) -> None:

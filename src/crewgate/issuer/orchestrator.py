@@ -12,7 +12,10 @@ from typing import Self
 from crewgate.core.tokens.claims import Claims, Confirmation
 from crewgate.errors import IssuerError
 from crewgate.issuer.branch_issuer import BranchIssuer, BranchRequest, GrantChange
-from crewgate.issuer.issued_branch_store import IssuedBranchStore
+from crewgate.issuer.extension_limits import ExtensionLimits
+from crewgate.issuer.extension_requests import Decide, ExtensionRequests, ExtensionResult
+from crewgate.issuer.issued_branch_store import IssuedBranchStore, open_state
+from crewgate.issuer.journal_entries import GrantWay
 from crewgate.issuer.local_gateway import (
     GatewayClient,
     LocalGateway,
@@ -21,7 +24,7 @@ from crewgate.issuer.local_gateway import (
 )
 from crewgate.issuer.local_issuer import LocalIssuer
 from crewgate.issuer.mint import MintedToken, Minter
-from crewgate.issuer.parameters import amount, tool_list
+from crewgate.issuer.parameters import amount, journal_text, tool_list, whole_seconds
 from crewgate.issuer.subagent import SubAgent, branch_of
 from crewgate.issuer.token_files import TokenFiles
 
@@ -39,6 +42,10 @@ class Orchestrator:
         minter: Signs the tokens.
         journal: The file of the journal; it is created with mode 0600 if it is missing.
         clock: Returns wall-clock seconds since the epoch.
+        decide: Decides about a request of a sub-agent for an extension, within the crew's limits.
+            It gets an `ExtensionRequest`, and returns True, False or an `ExtensionDecision`. It
+            runs in the thread of the request, without a lock. With None, the limits decide.
+        commands: The journal of commands (`Config.command_journal_of`), whose grants count too.
         lifetime: The lifetime of each token in seconds; None is the longest that the crew allows.
         gateway: Says what branches have spent, and revokes them. With None, the orchestrator only
             compares the credits of children with those of their parent, as if nothing were spent,
@@ -50,6 +57,8 @@ class Orchestrator:
         JournalError: The journal is damaged, or cannot be opened.
     """
 
+    _way = GrantWay.LIBRARY
+
     def __init__(
         self,
         minter: Minter,
@@ -58,23 +67,32 @@ class Orchestrator:
         clock: Callable[[], float] = time.time,
         lifetime: int | None = None,
         gateway: GatewayClient | None = None,
+        decide: Decide | None = None,
+        commands: Path | None = None,
     ) -> None:
         seconds = minter.lifetime(lifetime)
-        state = IssuedBranchStore(Path(journal), minter.client_id, clock)
-        self._set_up(state, LocalIssuer(minter, state, seconds, gateway))
+        numbers = ExtensionLimits(minter.crew)
+        state = open_state(Path(journal), minter.client_id, clock, numbers, commands)
+        self._set_up(state, LocalIssuer(minter, state, seconds, gateway), decide)
 
     def __repr__(self) -> str:
         return f"<Orchestrator {self._state.name} with {len(self._state.branches)} branches>"
 
     @classmethod
     def from_config(
-        cls, path: Path | str, *, crew: str, name: str | None = None, lifetime: int | None = None
+        cls,
+        path: Path | str,
+        *,
+        crew: str,
+        name: str | None = None,
+        lifetime: int | None = None,
+        decide: Decide | None = None,
     ) -> Self:
         """Make the orchestrator `<crew>/<name>` from a configuration file.
 
         The gateway is the one of this machine, and the journal is in the state folder. Without a
         `name`, the orchestrator is the one for which the crew's key may sign, or else
-        `<crew>/<crew>-1`. `lifetime` is as for the class.
+        `<crew>/<crew>-1`. `lifetime` and `decide` are as for the class.
 
         Raises:
             ConfigurationError: The file cannot be used, or has no usable signing key of the crew.
@@ -85,12 +103,22 @@ class Orchestrator:
         """
         config, minter = minter_of(path, crew, name)
         local = LocalGateway(config.state, crew)
-        return cls(minter, config.journal_of(minter.client_id), lifetime=lifetime, gateway=local)
+        return cls(
+            minter,
+            config.journal_of(minter.client_id),
+            lifetime=lifetime,
+            gateway=local,
+            decide=decide,
+            commands=config.command_journal_of(minter.client_id),
+        )
 
-    def _set_up(self, state: IssuedBranchStore, issuer: BranchIssuer) -> None:
+    def _set_up(
+        self, state: IssuedBranchStore, issuer: BranchIssuer, decide: Decide | None
+    ) -> None:
         self._state = state
         self._issuer = issuer
-        self._files = TokenFiles(state, self.token)
+        self._requests = ExtensionRequests(issuer, state, decide)
+        self._files = TokenFiles(state, issuer, self._token)
 
     def __enter__(self) -> Self:
         return self
@@ -105,7 +133,7 @@ class Orchestrator:
             self._state.close()
         self._issuer.close()
 
-    def start_run(
+    def start_run(  # noqa: PLR0913 - keywords
         self,
         *,
         credits: str,  # noqa: A002 - the field's word
@@ -114,6 +142,7 @@ class Orchestrator:
         subject: str | None = None,
         process_id: str | None = None,
         binding: Confirmation | None = None,
+        seconds: int | None = None,
         token_file: Path | str | None = None,
         reason: str = "",
     ) -> SubAgent:
@@ -127,8 +156,10 @@ class Orchestrator:
             process_id: The process that will hold the token; by default this process.
             binding: The key that the presenter of a token must have, such as `ProofKey.binding`.
                 All tokens of the branch are bound to it.
+            seconds: When the branch ends, in seconds from now, unless it gets an extension. With
+                None, its tokens are renewed for as long as the crew's limits of extensions allow.
             token_file: A file (0600) in which to keep a fresh token, as `write_token_file` does.
-            reason: A text for the journal.
+            reason: A text for the journal, which keeps the first 500 characters.
 
         Raises:
             ScopeError: The crew's limits do not allow these tools or credits.
@@ -143,7 +174,9 @@ class Orchestrator:
             process_id=process_id,
             binding=binding,
             subject=subject,
-            reason=reason,
+            reason=journal_text(reason),
+            way=self._way,
+            seconds=whole_seconds(seconds),
         )
         return self._begin(self._issuer.start_run(request), token_file)
 
@@ -157,6 +190,7 @@ class Orchestrator:
         process_id: str | None = None,
         binding: Confirmation | None = None,
         overcommit: bool = False,
+        seconds: int | None = None,
         token_file: Path | str | None = None,
         reason: str = "",
     ) -> SubAgent:
@@ -167,7 +201,8 @@ class Orchestrator:
             overcommit: Allow children that together hold more credits than the parent has left,
                 which raises ScopeError otherwise. The gateways still stop all of them at the
                 parent's credits.
-            role, tools, credits, process_id, binding, token_file, reason: As for `start_run`.
+            role, tools, credits, process_id, binding, seconds, token_file, reason: As for
+                `start_run`.
 
         Raises:
             BranchRevokedError: The parent, or a branch above it, was revoked.
@@ -182,7 +217,9 @@ class Orchestrator:
             process_id=process_id,
             binding=binding,
             overcommit=overcommit,
-            reason=reason,
+            reason=journal_text(reason),
+            way=self._way,
+            seconds=whole_seconds(seconds),
         )
         return self._begin(self._issuer.spawn(branch_of(parent), request), token_file)
 
@@ -202,9 +239,7 @@ class Orchestrator:
 
     def token(self, branch: str) -> str:
         """Do what `SubAgent.token` does, for the branch with an id (UUID text)."""
-        with self._state.lock:
-            fresh = self._state.fresh_token(branch)
-        return fresh or self._issuer.renew(branch)
+        return self._token(branch, GrantWay.RENEWAL)
 
     def has_fresh_token(self, branch: str) -> bool:
         """Do what `SubAgent.has_fresh_token` does, for the branch with an id (UUID text)."""
@@ -220,20 +255,24 @@ class Orchestrator:
         *,
         credits: str | None = None,  # noqa: A002 - the field's word
         tools: Sequence[str] | None = None,
+        seconds: int | None = None,
         overcommit: bool = False,
         reason: str = "",
     ) -> str:
-        """Mint the next grant of a branch, and return its token.
+        """Mint the next grant of a branch, and return its token: the orchestrator has decided so.
 
         Args:
             agent: The handle of the branch, or its UUID text.
             credits: The credits of the branch in all, also those that it has already spent; None
                 keeps the present number.
             tools: The new tools, as for `start_run`; None keeps the present ones.
+            seconds: Seconds by which the branch ends later; None keeps its end.
             overcommit, reason: As for `spawn`.
 
         Raises:
             BranchRevokedError: The branch, or one above it, was revoked.
+            ExtensionRefusedError: The branch has ended, or the crew's limits of extensions do not
+                allow this.
             ScopeError: The parent or the crew's limits do not allow these tools or credits, or
                 `credits` is less than what the branch has spent and its live children hold.
             JournalError: The journal cannot be written; nothing was minted.
@@ -242,10 +281,41 @@ class Orchestrator:
         change = GrantChange(
             quota=None if credits is None else amount(credits),
             tools=None if tools is None else tool_list(tools),
+            seconds=whole_seconds(seconds),
             overcommit=overcommit,
-            reason=reason,
+            reason=journal_text(reason),
+            way=self._way,
         )
-        return self._issuer.extend(branch_of(agent), change)
+        token = self._issuer.extend(branch_of(agent), change)
+        self._files.prolong(branch_of(agent), seconds or 0)
+        return token
+
+    def request_extension(
+        self,
+        agent: SubAgent | str,
+        *,
+        seconds: int | None = None,
+        credits: str = "0",  # noqa: A002 - the field's word
+        tools: Sequence[str] = (),
+        reason: str = "",
+        way: GrantWay = GrantWay.LIBRARY,
+    ) -> ExtensionResult:
+        """Do what `SubAgent.request_extension` does, for a handle or an id (UUID text).
+
+        `way` is how the request came.
+        """
+        branch = branch_of(agent)
+        wanted = GrantChange(
+            more_quota=amount(credits),
+            more_tools=tuple(tool_list(tools)),
+            seconds=whole_seconds(seconds),
+            reason=journal_text(reason),
+            way=way,
+        )
+        result = self._requests.decide(branch, wanted)
+        if result.is_granted:
+            self._files.prolong(branch, seconds or 0)
+        return result
 
     def revoke(self, agent: SubAgent | str, *, reason: str = "") -> RevocationReceipt | None:
         """Revoke a branch (a handle, or any UUID of the crew) and all below it, on all machines.
@@ -279,17 +349,21 @@ class Orchestrator:
         """
         self._state.mark_revoked(branch, reason=reason)
 
-    def write_token_file(self, agent: SubAgent | str, path: Path | str) -> None:
+    def write_token_file(
+        self, agent: SubAgent | str, path: Path | str, *, seconds: int | None = None
+    ) -> None:
         """Write the token of a branch to the file `path` (0600), and replace it at each renewal.
 
-        If the orchestrator revokes the branch, or learns that the branch is revoked, it deletes the
-        file. After `close`, the file stays as it is.
+        The file is renewed for `seconds` from now, by default for 30 days, and longer if the branch
+        gets an extension of time. Then it keeps its last token, which ends. If the orchestrator
+        revokes the branch, or learns that the branch is revoked, it deletes the file. After
+        `close`, the file stays as it is.
 
         Raises:
             BranchRevokedError: The branch was revoked.
             IssuerError: The file cannot be written, or the orchestrator does not know the branch.
         """
-        self._files.add(branch_of(agent), Path(path))
+        self._files.add(branch_of(agent), Path(path), whole_seconds(seconds))
 
     def refresh_if_due(self, branch: str) -> float:
         """Do what `token` does, and write a new token into the file of the branch, if it has one.
@@ -297,6 +371,11 @@ class Orchestrator:
         Return the seconds until the next renewal.
         """
         return self._files.refresh_if_due(branch)
+
+    def _token(self, branch: str, way: GrantWay) -> str:
+        with self._state.lock:
+            fresh = self._state.fresh_token(branch)
+        return fresh or self._issuer.renew(branch, way)
 
     def _begin(self, minted: MintedToken, file: Path | str | None) -> SubAgent:
         agent = SubAgent(self, minted.claims.execution_branch_id, minted.claims.agent_role)

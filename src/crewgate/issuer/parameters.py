@@ -1,7 +1,8 @@
-"""Checks the parameters of the public API: credits, tools and branch ids."""
+"""Checks the parameters of the public API: credits, tools, times, texts and branch ids."""
 
 from collections.abc import Sequence
 
+from crewgate import limits
 from crewgate.core import ids
 from crewgate.core.credits import parse_credits
 from crewgate.errors import IssuerError
@@ -19,6 +20,23 @@ def amount(text: str) -> int:
         return parse_credits(text)
     except ValueError as error:
         raise IssuerError(str(error)) from None
+
+
+def whole_seconds(seconds: int | None) -> int | None:
+    """Return a number of seconds of a branch's life, or None, unchanged.
+
+    Raises:
+        IssuerError: It is not a whole number within the bounds.
+    """
+    longest = limits.branch_seconds_max
+    if seconds is not None and (type(seconds) is not int or not 1 <= seconds <= longest):
+        raise IssuerError(f"seconds: expected a whole number from 1 to {longest}, not {seconds!r}")
+    return seconds
+
+
+def journal_text(reason: str) -> str:
+    """Return the beginning of a text for the journal: `limits.reason_chars_max` characters."""
+    return reason[: limits.reason_chars_max]
 
 
 def tool_list(tools: Sequence[str]) -> list[str]:

@@ -11,6 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from crewgate.errors import ConfigurationError
+from crewgate.issuer.branch_tree import BranchTree
+from crewgate.issuer.extension_limits import ExtensionLimits
+from crewgate.issuer.extension_requests import Decide
 from crewgate.issuer.issued_branch_store import IssuedBranchStore
 from crewgate.issuer.orchestrator import Orchestrator
 from crewgate.issuer.remote_issuer import RemoteIssuer
@@ -22,15 +25,24 @@ __all__ = ["remote_orchestrator", "sidecar_orchestrator"]
 class RemoteOrchestrator(Orchestrator):
     """An orchestrator whose tokens a gateway signs; `remote_orchestrator` makes it."""
 
-    def __init__(self, api: RemoteIssuerClient, *, clock: Callable[[], float] = time.time) -> None:
-        state = IssuedBranchStore(None, "this host", clock)
-        self._set_up(state, RemoteIssuer(api, state))
+    def __init__(
+        self,
+        api: RemoteIssuerClient,
+        *,
+        clock: Callable[[], float] = time.time,
+        decide: Decide | None = None,
+    ) -> None:
+        numbers = ExtensionLimits(None)
+        state = IssuedBranchStore(None, "this host", clock, numbers, BranchTree())
+        self._set_up(state, RemoteIssuer(api, state), decide)
 
     def __repr__(self) -> str:
         return f"<RemoteOrchestrator of {self._issuer!r} with {len(self._state.branches)} branches>"
 
 
-def remote_orchestrator(url: str, certificate: Path | str, *, ca: Path | str) -> Orchestrator:
+def remote_orchestrator(
+    url: str, certificate: Path | str, *, ca: Path | str, decide: Decide | None = None
+) -> Orchestrator:
     """Make the orchestrator that a certificate names, on any host; a gateway signs for it.
 
     The methods of this orchestrator raise the errors of `Orchestrator`, and ServiceConnectionError
@@ -43,6 +55,8 @@ def remote_orchestrator(url: str, certificate: Path | str, *, ca: Path | str) ->
         certificate: PREFIX or PREFIX.pem, with the key in PREFIX.key, as `crewgate ca issue
             --out PREFIX` writes them. The orchestrator reads the files again when they change.
         ca: The PEM file of the root that signed the API's certificate.
+        decide: Decides about requests for an extension, as for `Orchestrator`. With None, the
+            limits of the crew at the gateway decide.
 
     Raises:
         ConfigurationError: A file or the URL cannot be used.
@@ -50,14 +64,15 @@ def remote_orchestrator(url: str, certificate: Path | str, *, ca: Path | str) ->
     given = Path(certificate)
     prefix = given.with_suffix("") if given.suffix == ".pem" else given
     own, key = (prefix.with_name(f"{prefix.name}.{ending}") for ending in ("pem", "key"))
-    return RemoteOrchestrator(RemoteIssuerClient(url, own, key, Path(ca)))
+    return RemoteOrchestrator(RemoteIssuerClient(url, own, key, Path(ca)), decide=decide)
 
 
-def sidecar_orchestrator() -> Orchestrator:
+def sidecar_orchestrator(*, decide: Decide | None = None) -> Orchestrator:
     """Make the orchestrator of a program that `crewgate run --gateway HOST:PORT` has started.
 
     HOST:PORT must be the address of the control API. A gateway signs, as for `remote_orchestrator`.
-    The program needs no key and no certificate: `crewgate run` shows its own.
+    The program needs no key and no certificate: `crewgate run` shows its own. `decide` is as for
+    `remote_orchestrator`.
 
     Raises:
         ConfigurationError: `crewgate run` has not started this program.
@@ -68,4 +83,4 @@ def sidecar_orchestrator() -> Orchestrator:
             "CREWGATE_SOCKET and CREWGATE_GATEWAY are not set; start this program with `crewgate "
             "run --gateway HOST:PORT`, with the address of the control API"
         )
-    return RemoteOrchestrator(SidecarIssuerClient(url, Path(socket)))
+    return RemoteOrchestrator(SidecarIssuerClient(url, Path(socket)), decide=decide)

@@ -4,16 +4,21 @@ No thread holds the lock while it waits for the API. So a call for a token that 
 not wait.
 """
 
+import logging
+import threading
+
 from crewgate.core.credits import format_credits
 from crewgate.errors import BranchRevokedError, IssuerError, ServiceConnectionError
 from crewgate.issuer.bindings import binding_fields
 from crewgate.issuer.branch_issuer import BranchRequest, GrantChange
+from crewgate.issuer.extension_entries import extended
 from crewgate.issuer.issued_branch_store import IssuedBranchStore
-from crewgate.issuer.journal import MintRecord, extension
+from crewgate.issuer.journal_entries import CALLBACK, POLICY, GrantWay, MintRecord
 from crewgate.issuer.local_gateway import RevocationReceipt
 from crewgate.issuer.mint import MintedToken
 from crewgate.issuer.remote_issuer_client import RemoteIssuerClient
 
+_log = logging.getLogger(__name__)
 # Grant types of OAuth: for a run (RFC 6749, section 4.4), a child (RFC 8693), a further token.
 _RUN = "client_credentials"
 _CHILD = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -26,6 +31,7 @@ class RemoteIssuer:
 
     def __init__(self, api: RemoteIssuerClient, state: IssuedBranchStore) -> None:
         self._api, self._state = api, state
+        self._extending = threading.Lock()
 
     def __repr__(self) -> str:
         return f"<RemoteIssuer of {self._api!r}>"
@@ -55,30 +61,48 @@ class RemoteIssuer:
     def extend(self, branch: str, change: GrantChange) -> str:
         """See `BranchIssuer`."""
         _no_overcommit(overcommit=change.overcommit)
+        # The form has the whole new quota. So a second extension must wait for the first one.
+        with self._extending:
+            form = self._extension_form(branch, change)
+            minted, state = self._sign(form, branch), self._state
+            with state.lock:
+                now = state.clock()
+                # Another thread may have revoked the branch meanwhile; then this raises.
+                known = state.branches.living(branch)
+                ends_at = known.ends_at
+                if change.seconds and ends_at is not None:
+                    ends_at = max(ends_at, int(now)) + change.seconds
+                state.grant(extended(known.claims, minted.claims, change, ends_at, now), minted)
+                state.tokens.write(branch, now)
+        return minted.token
+
+    def _extension_form(self, branch: str, change: GrantChange) -> dict[str, str]:
         with self._state.lock:
-            self._state.branches.living(branch)
+            claims = self._state.branches.living(branch).claims
             last = self._state.tokens.get(branch)
         if last is None:
             raise IssuerError(f"branch {branch} has no token here that could be renewed")
         form = {"grant_type": _NEXT, "refresh_token": last.token}
-        if change.quota is not None:
-            form["credits"] = format_credits(change.quota)
-        if change.tools is not None:
-            form["scope"] = " ".join(change.tools)
-        minted, state = self._sign(form, branch), self._state
-        with state.lock:
-            now = state.clock()
-            # Another thread may have revoked the branch meanwhile; then this raises.
-            claims = state.branches.living(branch).claims
-            entry = extension(claims, minted.claims, now, reason=change.reason, overcommit=False)
-            state.grant(entry, minted)
-            state.tokens.write(branch, now)
-        return minted.token
+        if change.quota is not None or change.more_quota:
+            quota = claims.credit_quota if change.quota is None else change.quota
+            form["credits"] = format_credits(quota + change.more_quota)
+        if change.tools is not None or change.more_tools:
+            tools = claims.allowed_tools if change.tools is None else change.tools
+            form["scope"] = " ".join(
+                [*tools, *(each for each in change.more_tools if each not in tools)]
+            )
+        if change.seconds:
+            form["seconds"] = str(change.seconds)
+        if change.reason:
+            form["reason"] = change.reason
+        if change.decided_by in {CALLBACK, POLICY} and not change.way.is_automatic:
+            form["decision"] = change.decided_by
+        return form
 
-    def renew(self, branch: str) -> str:
+    def renew(self, branch: str, way: GrantWay = GrantWay.RENEWAL) -> str:
         """See `BranchIssuer`."""
         try:
-            return self.extend(branch, GrantChange())
+            return self.extend(branch, GrantChange(way=way, decided_by=POLICY))
         except (ServiceConnectionError, IssuerError) as error:
             with self._state.lock:
                 return self._state.last_token(branch, error)
@@ -92,6 +116,10 @@ class RemoteIssuer:
         with self._state.lock:
             crew = self._state.branches.crew_of(branch)
         return self._api.revoke(branch, crew)
+
+    def refuse(self, branch: str, change: GrantChange) -> None:
+        """See `BranchIssuer`; the gateway has the journal, and hears of granted requests only."""
+        _log.warning("branch %s: refused an extension: %s", branch, change.answer)
 
     def _sign(self, form: dict[str, str], branch: str) -> MintedToken:
         """Send a form that has the token of `branch`; mark the branch if the API calls it revoked.
@@ -107,7 +135,9 @@ class RemoteIssuer:
 
     def _take(self, minted: MintedToken, request: BranchRequest) -> MintedToken:
         with self._state.lock:
-            entry = MintRecord(self._state.clock(), minted.claims, request.reason)
+            now = self._state.clock()
+            ends_at = None if request.seconds is None else int(now) + request.seconds
+            entry = MintRecord(now, minted.claims, request.reason, ends_at=ends_at)
             self._state.grant(entry, minted)
         return minted
 
@@ -124,7 +154,12 @@ def _form(kind: str, request: BranchRequest) -> dict[str, str]:
         "role": request.role,
     }
     form |= binding_fields(request.binding)
-    return form if request.process_id is None else {**form, "process": request.process_id}
+    given = {
+        "process": request.process_id,
+        "reason": request.reason,
+        "seconds": None if request.seconds is None else str(request.seconds),
+    }
+    return form | {name: text for name, text in given.items() if text}
 
 
 def _no_overcommit(*, overcommit: bool) -> None:

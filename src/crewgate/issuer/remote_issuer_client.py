@@ -10,11 +10,12 @@ from pathlib import Path
 
 import msgspec
 
-from crewgate.core.problem_types import INVALID_SCOPE, NO_FURTHER_TOKEN
+from crewgate.core.problem_types import EXTENSION_REFUSED, INVALID_SCOPE, NO_FURTHER_TOKEN
 from crewgate.errors import (
     BranchRevokedError,
     ControlError,
     CrewgateError,
+    ExtensionRefusedError,
     IssuerError,
     JournalLockedError,
     ScopeError,
@@ -146,6 +147,8 @@ def issuer_error(error: ControlError) -> CrewgateError:
     """Convert an error of the API to the error of an orchestrator that has a key."""
     if error.slug in _INVALID_SCOPE:
         return ScopeError(str(error))
+    if error.slug == EXTENSION_REFUSED.slug:
+        return ExtensionRefusedError(str(error))
     if error.slug == NO_FURTHER_TOKEN.slug:
         return BranchRevokedError(str(error))
     if error.status == _CONFLICT:

@@ -11,6 +11,7 @@ from crewgate.core.tokens.claims import Claims, Confirmation
 from crewgate.issuer.parameters import branch_id
 
 if TYPE_CHECKING:
+    from crewgate.issuer.extension_requests import ExtensionResult
     from crewgate.issuer.local_gateway import RevocationReceipt
     from crewgate.issuer.orchestrator import Orchestrator
 
@@ -69,12 +70,49 @@ class SubAgent:
         *,
         credits: str | None = None,  # noqa: A002 - the field's word
         tools: Sequence[str] | None = None,
+        seconds: int | None = None,
         overcommit: bool = False,
         reason: str = "",
     ) -> str:
         """Mint a new token now, as `Orchestrator.refresh` does for this branch."""
         return self._orchestrator.refresh(
-            self, credits=credits, tools=tools, overcommit=overcommit, reason=reason
+            self,
+            credits=credits,
+            tools=tools,
+            seconds=seconds,
+            overcommit=overcommit,
+            reason=reason,
+        )
+
+    def request_extension(
+        self,
+        *,
+        seconds: int | None = None,
+        credits: str = "0",  # noqa: A002 - the field's word
+        tools: Sequence[str] = (),
+        reason: str = "",
+    ) -> "ExtensionResult":
+        """Ask for more time, credits or tools; the result says whether the branch has got it.
+
+        The callback `decide` of the orchestrator decides, within `extensions_max`,
+        `extension_seconds_max` and `extension_credits_max` of the crew. Without a callback, these
+        limits decide alone: then they must be set, and no tools are added. The journal gets a line
+        with the request and the decision. A sub-agent that asks too often is refused.
+
+        Args:
+            seconds: Seconds by which the branch is to end later.
+            credits: Credits to add, as decimal text.
+            tools: Names and patterns of tools to add.
+            reason: Why, for the one who decides and for the journal: 500 characters.
+
+        Raises:
+            BranchRevokedError: The branch, or one above it, was revoked.
+            JournalError: The journal cannot be written; nothing was granted.
+            ServiceConnectionError: The gateway cannot be reached.
+            IssuerError: A parameter is malformed, or the orchestrator does not know the branch.
+        """
+        return self._orchestrator.request_extension(
+            self, seconds=seconds, credits=credits, tools=tools, reason=reason
         )
 
     def spawn(
@@ -85,6 +123,7 @@ class SubAgent:
         credits: str,  # noqa: A002 - the field's word
         binding: Confirmation | None = None,
         overcommit: bool = False,
+        seconds: int | None = None,
         reason: str = "",
     ) -> "SubAgent":
         """Mint a new branch below this one, as `Orchestrator.spawn` does."""
@@ -95,6 +134,7 @@ class SubAgent:
             credits=credits,
             binding=binding,
             overcommit=overcommit,
+            seconds=seconds,
             reason=reason,
         )
 
@@ -102,9 +142,9 @@ class SubAgent:
         """Revoke this branch and all below it, as `Orchestrator.revoke` does."""
         return self._orchestrator.revoke(self, reason=reason)
 
-    def write_token_file(self, path: Path | str) -> None:
+    def write_token_file(self, path: Path | str, *, seconds: int | None = None) -> None:
         """Keep a fresh token in a file (0600), as `Orchestrator.write_token_file` does."""
-        self._orchestrator.write_token_file(self, path)
+        self._orchestrator.write_token_file(self, path, seconds=seconds)
 
 
 def branch_of(agent: SubAgent | str) -> str:

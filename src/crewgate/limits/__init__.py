@@ -10,6 +10,7 @@ from crewgate.limits.certificate_only_calls import *  # noqa: F403 - the same
 from crewgate.limits.certificates import *  # noqa: F403 - the same
 from crewgate.limits.control_api import *  # noqa: F403 - the same
 from crewgate.limits.export import *  # noqa: F403 - the same
+from crewgate.limits.extensions import *  # noqa: F403 - the same
 from crewgate.limits.gossip import *  # noqa: F403 - the same
 from crewgate.limits.health import *  # noqa: F403 - the same
 from crewgate.limits.json_rpc import *  # noqa: F403 - the same

@@ -27,5 +27,5 @@ announce_again_seconds = 1.0  # an unavailable agent may be back
 upkeep_after_seconds = 0.5  # from the probe of the disk: two threads at once wait for each other
 runs_look_seconds = 10.0  # between looks for ended orchestrators if the register has no open run
 announce_patience_seconds = 3.0  # the revoking process tells the agent itself, for its receipt
-form_fields_max = 16  # of a token request, which has nine known fields
+form_fields_max = 20  # of a token request, which has 14 known fields
 page_rows_max = 1000  # 400 bytes each; this many if the request names no number

@@ -109,6 +109,9 @@ def ceilings(crew: CrewConfig) -> CrewPolicy:
         depth_max=crew.depth,
         observe=crew.observe,
         requires_binding=crew.binding == "required",
+        extensions_max=crew.extensions_max,
+        extension_seconds_max=crew.extension_seconds_max,
+        extension_micro_max=crew.extension_credits_max,
         roles={
             each.name: _ceiling(f"role {each.name} of crew {crew.name}", each)
             for each in crew.roles

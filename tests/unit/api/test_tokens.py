@@ -15,6 +15,7 @@ from crewgate.core.problem_types import INVALID_GRANT, UNAUTHORIZED_CLIENT
 from crewgate.core.tokens.claims import Confirmation
 from crewgate.errors import (
     BranchRevokedError,
+    ExtensionRefusedError,
     IssuerError,
     JournalError,
     JournalLockedError,
@@ -39,7 +40,15 @@ async def test_the_three_grants() -> None:
         {**NEW, "process": "pid_7", "grant_type": RUN},
         {**CHILD_FORM, "process": "pid_7"},
         {"grant_type": NEXT, "refresh_token": "last"},
-        {"grant_type": NEXT, "refresh_token": "last", "credits": "3", "scope": "search.web"},
+        {
+            "grant_type": NEXT,
+            "refresh_token": "last",
+            "credits": "3",
+            "scope": "search.web",
+            "seconds": "60",
+            "reason": "more pages",
+            "decision": "policy",
+        },
     ]
     for form in forms:
         answer = await desk.ask(BD, "POST", "/v1/tokens", form=form)
@@ -50,7 +59,13 @@ async def test_the_three_grants() -> None:
         ("start_run", "bd", "bd-1", GRANT),
         ("spawn", "bd", "bd-1", "parent", GRANT),
         ("refresh", "bd", "bd-1", "last", TokenRequest()),
-        ("refresh", "bd", "bd-1", "last", TokenRequest(("search.web",), "3")),
+        (
+            "refresh",
+            "bd",
+            "bd-1",
+            "last",
+            TokenRequest(("search.web",), "3", seconds=60, reason="more pages", decision="policy"),
+        ),
     ]
 
 
@@ -90,6 +105,11 @@ def without(name: str, form: dict[str, str] = CHILD_FORM) -> dict[str, str]:
         ({**CHILD_FORM, "x5t_s256": "A" * 42 + "B"}, "invalid_request"),
         ({"grant_type": NEXT, "refresh_token": "x", "dpop_jkt": "A" * 43}, "invalid_request"),
         ({**CHILD_FORM, "process": "a\nb"}, "invalid_request"),
+        ({**CHILD_FORM, "seconds": "0"}, "invalid_request"),
+        ({**CHILD_FORM, "seconds": "+1"}, "invalid_request"),
+        ({**CHILD_FORM, "reason": "x" * 501}, "invalid_request"),
+        ({**CHILD_FORM, "decision": "policy"}, "invalid_request"),
+        ({"grant_type": NEXT, "refresh_token": "x", "decision": "me"}, "invalid_request"),
         ({**CHILD_FORM, "scope": "se*arch"}, "invalid_scope"),
     ],
 )
@@ -114,6 +134,7 @@ async def test_a_field_that_stands_there_twice_is_refused() -> None:
         (ScopeError("'x' is outside"), 400, "invalid_scope", "invalid-scope"),
         (IssuerError("it was revoked"), 400, "invalid_grant", "invalid-grant"),
         (BranchRevokedError("it was revoked"), 400, "invalid_grant", "no-further-token"),
+        (ExtensionRefusedError("no more"), 400, "invalid_grant", "extension-refused"),
         (JournalLockedError("/state/x.jsonl"), 409, "temporarily_unavailable", "journal-locked"),
         (UNAUTHORIZED_CLIENT.error("no key"), 400, "unauthorized_client", "unauthorized-client"),
     ],

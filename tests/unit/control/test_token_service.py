@@ -68,7 +68,7 @@ def test_each_grant_is_a_token_and_a_line_of_the_journal(
     assert again.grant != child.grant
     lines = journal(config)
     assert [each["event"] for each in lines] == ["mint", "mint", "extend"]
-    assert {each["why"] for each in lines} == {"token endpoint"}
+    assert {(each["way"], each["decided_by"]) for each in lines} == {("api", "orchestrator")}
     assert lines[2]["credits"] == 500_000
     assert child.issued_token_type.endswith(":jwt")
 

@@ -84,6 +84,7 @@ CONTRACT = {
     "temporarily-unavailable": (503, "", Code.UNAVAILABLE, 1),
     "invalid-scope": (400, "", Code.INVALID_ARGUMENT, 0),
     "invalid-grant": (400, "", Code.INVALID_ARGUMENT, 0),
+    "extension-refused": (400, "", Code.INVALID_ARGUMENT, 0),
     "no-further-token": (400, "", Code.INVALID_ARGUMENT, 0),
     "unauthorized-client": (400, "", Code.INVALID_ARGUMENT, 0),
     "unsupported-grant-type": (400, "", Code.INVALID_ARGUMENT, 0),

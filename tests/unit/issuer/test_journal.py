@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import JournalError
-from crewgate.issuer.journal import BranchRevoked, JournalEntry, MintJournal, MintRecord, extension
+from crewgate.issuer.branch_issuer import GrantChange
+from crewgate.issuer.extension_entries import extended
+from crewgate.issuer.journal import MintJournal
+from crewgate.issuer.journal_entries import (
+    BranchRevoked,
+    JournalEntry,
+    MintRecord,
+)
 
 CLAIMS = msgspec.convert(tokens.CLAIMS, Claims)
 LATER = msgspec.structs.replace(
@@ -25,7 +32,7 @@ LATER = msgspec.structs.replace(
 )
 ENTRIES: list[JournalEntry] = [
     MintRecord(1.5, CLAIMS, reason="spawned", overcommit=True),
-    extension(CLAIMS, LATER, 2.5, reason="expires", overcommit=False),
+    extended(CLAIMS, LATER, GrantChange(reason="expires"), None, 2.5),
     BranchRevoked(3.5, tokens.BRANCH, "article/article-1", reason="loops"),
 ]
 
@@ -157,6 +164,7 @@ def test_a_killed_process_leaves_its_journal_usable(tmp_path: Path) -> None:
     code = (
         "import os, sys, pathlib\n"
         "from crewgate.issuer.journal import *\n"
+        "from crewgate.issuer.journal_entries import *\n"
         "journal = MintJournal(pathlib.Path(sys.argv[1]))\n"
         f"journal.append(BranchRevoked(1.0, {tokens.BRANCH!r}, 'article/article-1'))\n"
         "os.kill(os.getpid(), 9)\n"

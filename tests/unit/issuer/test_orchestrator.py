@@ -247,13 +247,17 @@ def test_credits_and_tools_can_grow_within_the_parent(
 
 
 def test_a_refused_refresh_changes_nothing(article: Orchestrator, tmp_path: Path) -> None:
-    """Neither the token nor the journal."""
+    """The token stays; the journal has who refused what, and why."""
     child = spawn(article, start(article))
     before, text = child.token(), (tmp_path / "journal.jsonl").read_text()
     with pytest.raises(IssuerError):
-        child.refresh(credits="11.00")
+        child.refresh(credits="11.00", reason="a long list")
     assert child.token() == before
-    assert (tmp_path / "journal.jsonl").read_text() == text
+    *others, last = lines(tmp_path)
+    assert "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in others) == text
+    assert (last["event"], last["branch"], last["credits"]) == ("refuse", child.branch, 8_500_000)
+    assert (last["decided_by"], last["why"]) == ("policy", "a long list")
+    assert "more than the parent's" in last["answer"]
 
 
 def test_a_parent_cannot_shrink_below_its_children_and_what_is_spent(

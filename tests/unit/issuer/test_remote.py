@@ -6,6 +6,7 @@ from crew_world import World
 from crewgate.errors import (
     BranchRevokedError,
     ControlError,
+    ExtensionRefusedError,
     IssuerError,
     JournalLockedError,
     ScopeError,
@@ -186,6 +187,7 @@ def test_what_the_api_does_not_do_is_refused(orchestrator: RemoteOrchestrator) -
         (400, "invalid-scope", ScopeError),
         (400, "invalid-grant", IssuerError),
         (400, "no-further-token", BranchRevokedError),
+        (400, "extension-refused", ExtensionRefusedError),
         (503, "journal-unavailable", ServiceConnectionError),
         (503, "agent-unavailable", ServiceConnectionError),
         (429, "too-many-requests", ServiceConnectionError),

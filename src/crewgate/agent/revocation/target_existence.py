@@ -62,25 +62,26 @@ async def is_known(agent: AgentState, target: RevocationTarget) -> bool | None:
     if target.kind is EntityKind.ORCHESTRATOR:
         return (
             agent.active_config.config.journal_of(target.name).exists()
+            or agent.active_config.config.command_journal_of(target.name).exists()
             or agent.minting_watch.has_seen(target.name)
             or any(each.orchestrator == target.name for each in agent.registry)
         )
     if _is_registered(agent, target):
         return True
-    folder = agent.active_config.config.state / "issuer"
+    folder = agent.active_config.config.journals
     if await trio.to_thread.run_sync(was_minted, folder, target.rules.claim, target.name):
         return True
     return await _has_drawn(agent, target.key) if target.kind is EntityKind.BRANCH else False
 
 
 def was_minted(folder: Path, claim: str, name: str) -> bool:
-    """Return whether a journal in a folder has a grant with this claim; it blocks.
+    """Return whether a journal in a folder, or below it, has a grant with this claim; it blocks.
 
     Also return True if the journals are too long to read them all, or cannot be read.
     """
     sought, left = f'"{claim}":"{name}"'.encode(), limits.seen_journal_bytes_max
     try:
-        for path in folder.glob("*.jsonl"):
+        for path in folder.rglob("*.jsonl"):
             with path.open("rb") as file:
                 for line in file:
                     left -= len(line)

@@ -1,4 +1,7 @@
-"""`crewgate mint`: signs a token for a new branch and prints it; nothing stores the token."""
+"""`crewgate mint`: signs a token for a new branch and prints it.
+
+The journal of commands gets a line for each token. The line has no token, only its claims.
+"""
 
 import os
 import time
@@ -8,11 +11,21 @@ from typing import Any
 import click
 
 from crewgate import limits
-from crewgate.cli.options import CREDITS, CREW_NAME, TOOL_NAME, json_option, ttl_option
+from crewgate.cli.options import (
+    CREDITS,
+    CREW_NAME,
+    TOOL_NAME,
+    json_option,
+    reason_option,
+    ttl_option,
+)
 from crewgate.cli.remote.option import with_remote
 from crewgate.cli.tokens import MintOptions, read_token, show_token
 from crewgate.core.credits import format_credits
 from crewgate.errors import BranchRevokedError, IssuerError
+from crewgate.issuer.branch_issuer import BranchRequest
+from crewgate.issuer.command_issuer import CommandIssuer, person
+from crewgate.issuer.journal_entries import GrantWay
 from crewgate.issuer.local_gateway import LocalGateway, minter_of
 from crewgate.issuer.parent_tokens import VerifiedToken, verify_token
 
@@ -51,32 +64,37 @@ from crewgate.issuer.parent_tokens import VerifiedToken, verify_token
     type=click.Path(dir_okay=False, path_type=Path),
     help="Bind the token to the client certificate in this PEM file.",
 )
+@reason_option
 @json_option
 def command(*, config_path: Path, as_json: bool, **given: Any) -> None:  # noqa: ANN401
     """Sign a token for a new branch and print it.
 
-    Without --parent, the token starts a run. The gateway need not run.
+    Without --parent, the token starts a run. The gateway need not run. `crewgate journal` shows
+    each token that was minted so.
     """
     options = MintOptions(**given)
     crew = options.crew
     config, minter = minter_of(config_path, crew, options.name)
-    grant: dict[str, Any] = {
-        "role": options.role,
-        "tools": options.tool_names,
-        "quota": options.quota,
-        "process": options.process or f"pid_{os.getppid()}",
-        "now": time.time(),
-        "lifetime": options.ttl,
-        "binding": options.binding(),
-    }
+    issuer = CommandIssuer(config, minter, options.ttl)
+    request = BranchRequest(
+        role=options.role,
+        tools=options.tool_names,
+        quota=options.quota,
+        process_id=options.process or f"pid_{os.getppid()}",
+        binding=options.binding(),
+        overcommit=options.parent is not None,
+        reason=options.reason,
+        way=GrantWay.COMMAND,
+        decided_by=person(),
+    )
     if options.parent is None:
-        minted = minter.root(**grant)
+        minted = issuer.start_run(request)
     else:
         from crewgate.policy.loader import crew_keys
 
         above = verify_token(read_token(options.parent), crew_keys(config.crew(crew)), crew)
         check_alive(config.state, above)
-        minted = minter.child(above.claims, **grant)
+        minted = issuer.spawn(above.claims, request)
         click.echo(
             "note: `mint` does not check that all children of the parent together stay within its "
             f"{format_credits(above.claims.credit_quota)} credits; Orchestrator.spawn does",

@@ -122,7 +122,7 @@ tools = ["search.*", "embeddings.*", "publish.*"]
 credits_per_branch = "1000" #
 binding = "optional" #
 # credits_per_hour, credits_per_day, live_branches, new_branches_per_minute, live_revocations,
-# lifetime_seconds and depth are further limits of the crew.
+# lifetime_seconds, depth and extension_seconds_max are further limits of the crew.
 
 [upstream.{tools}]
 url = "http://{loopback}:{upstream}"

@@ -20,7 +20,7 @@ from crewgate.cli.remote.ca import issue as ca_issue
 from crewgate.cli.remote.ca import revoke as ca_revoke
 from crewgate.cli.remote.client import ControlClient
 from crewgate.cli.remote.revocation_receipt import receipt_of
-from crewgate.cli.tokens import MintOptions, read_token, show_token
+from crewgate.cli.tokens import MintOptions, RefreshOptions, read_token, show_token
 from crewgate.core.credits import format_credits
 from crewgate.core.x509.identity_extension import Role
 from crewgate.errors import ServiceConnectionError
@@ -104,6 +104,7 @@ def mint(client: ControlClient, *, as_json: bool, **given: Any) -> None:  # noqa
         "credits": format_credits(options.quota),
         "role": options.role,
         **({"process": options.process} if options.process else {}),
+        **({"reason": options.reason} if options.reason else {}),
         **binding_fields(options.binding()),
         **_orchestrator_field(client, options.crew, options.name),
     }
@@ -115,12 +116,24 @@ def mint(client: ControlClient, *, as_json: bool, **given: Any) -> None:  # noqa
     _show(client, form, as_json=as_json)
 
 
-def refresh(client: ControlClient, *, token: str, ttl: int | None, as_json: bool) -> None:
+def refresh(client: ControlClient, *, as_json: bool, **given: Any) -> None:  # noqa: ANN401
     """Run `crewgate refresh` through the control API."""
-    _reject_ttl(ttl)
-    text = read_token(token)
+    options = RefreshOptions(**given)
+    _reject_ttl(options.ttl)
+    text = read_token(options.token)
     crew, _, name = read_claims(text).client_id.partition("/")
-    form = {"grant_type": NEXT, "refresh_token": text, **_orchestrator_field(client, crew, name)}
+    changes = {
+        "credits": None if options.quota is None else format_credits(options.quota),
+        "scope": " ".join(options.tool_names or ()),
+        "seconds": str(options.time) if options.time else None,
+        "reason": options.reason,
+    }
+    form = {
+        "grant_type": NEXT,
+        "refresh_token": text,
+        **{field: value for field, value in changes.items() if value},
+        **_orchestrator_field(client, crew, name),
+    }
     _show(client, form, as_json=as_json)
 
 

@@ -47,9 +47,10 @@ class Ceiling(msgspec.Struct, frozen=True):
 class CrewPolicy(msgspec.Struct, frozen=True):
     """The limits of a crew, for every token that its keys sign.
 
-    Gateways apply all limits. A `Minter` needs `name` and `issuer`, and checks `tools`,
-    `quota_max`, `lifetime_seconds_max`, `depth_max`, `requires_binding`, `roles` and
-    `orchestrators`.
+    Gateways apply all limits but those of extensions. A `Minter` needs `name` and `issuer`, and
+    checks `tools`, `quota_max`, `lifetime_seconds_max`, `depth_max`, `requires_binding`, `roles`
+    and `orchestrators`. An `Orchestrator` also checks `extensions_max`, `extension_seconds_max` and
+    `extension_micro_max`.
 
     Attributes:
         name: The name of the crew, as in the claim `crew`.
@@ -71,6 +72,11 @@ class CrewPolicy(msgspec.Struct, frozen=True):
             tokens of all other roles.
         orchestrators: The ceilings of orchestrators, by the claim `client_id`. An orchestrator that
             is not here has only the limits of the crew.
+        extensions_max: Tokens of one branch after its first; None is no limit.
+        extension_seconds_max: Seconds that a branch may live after the end of its first token; None
+            is no limit.
+        extension_micro_max: Micro-credits that a branch may have beyond those of its first token;
+            None is no limit.
     """
 
     name: str
@@ -86,6 +92,9 @@ class CrewPolicy(msgspec.Struct, frozen=True):
     depth_max: int = limits.depth_max
     observe: bool = False
     requires_binding: bool = False
+    extensions_max: int | None = None
+    extension_seconds_max: int | None = None
+    extension_micro_max: int | None = None
     roles: Mapping[str, Ceiling] = {}
     orchestrators: Mapping[str, Ceiling] = {}
 

@@ -1,0 +1,75 @@
+"""Answers a sub-agent's request for an extension that came as JSON, such as over its socket.
+
+The body is an object with at least one of `seconds` (a number), `credits` (decimal text) and
+`tools` (a list), and with a `reason`. The answer is an `ExtensionResult` as JSON with the status
+200, or 403 if the request is refused. If nothing could be decided, the answer is a problem document
+(RFC 9457).
+"""
+
+from http import HTTPStatus
+from typing import NamedTuple
+
+import msgspec
+
+from crewgate import limits
+from crewgate.errors import BranchRevokedError, CrewgateError, IssuerError, JournalError
+from crewgate.issuer.journal_entries import GrantWay
+from crewgate.issuer.orchestrator import Orchestrator
+
+
+class ExtensionAnswer(NamedTuple):
+    """The HTTP status, media type and body of an answer."""
+
+    status: int
+    media_type: str
+    body: bytes
+
+
+class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    seconds: int | None = None
+    credits: str = "0"
+    tools: list[str] = []
+    reason: str = ""
+
+
+_decode = msgspec.json.Decoder(_Body).decode
+
+
+def answer_extension_request(
+    orchestrator: Orchestrator, branch: str, body: bytes
+) -> ExtensionAnswer:
+    """Let the orchestrator decide the request of a branch (UUID text); blocks until it has.
+
+    The caller has proven which branch asks.
+    """
+    if len(body) > limits.extension_request_bytes_max:
+        detail = f"the request for an extension has more than {limits.extension_request_bytes_max}"
+        return _problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{detail} bytes")
+    try:
+        wanted = _decode(body)
+        result = orchestrator.request_extension(
+            branch,
+            seconds=wanted.seconds,
+            credits=wanted.credits,
+            tools=wanted.tools,
+            reason=wanted.reason,
+            way=GrantWay.SOCKET,
+        )
+    except msgspec.DecodeError as error:
+        return _problem(HTTPStatus.BAD_REQUEST, f"the request for an extension: {error}")
+    except BranchRevokedError as error:
+        return _problem(HTTPStatus.FORBIDDEN, str(error))
+    except JournalError:
+        # The text has a path of the machine.
+        return _problem(HTTPStatus.SERVICE_UNAVAILABLE, "the journal cannot be written")
+    except IssuerError as error:
+        return _problem(HTTPStatus.BAD_REQUEST, str(error))
+    except CrewgateError as error:
+        return _problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+    status = HTTPStatus.OK if result.is_granted else HTTPStatus.FORBIDDEN
+    return ExtensionAnswer(status, "application/json", msgspec.json.encode(result))
+
+
+def _problem(status: HTTPStatus, detail: str) -> ExtensionAnswer:
+    document = {"title": status.phrase, "status": int(status), "detail": detail}
+    return ExtensionAnswer(status, "application/problem+json", msgspec.json.encode(document))
