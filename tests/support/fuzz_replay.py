@@ -9,6 +9,7 @@ import struct
 from pathlib import Path
 
 import ngh2
+import proofs
 import slow_fields
 from crew_world import World
 from gate_world import Gatehouse
@@ -20,12 +21,14 @@ from crewgate._native.fields import FieldFilter, ResponseFilter, written
 from crewgate._native.json_count import outline
 from crewgate._native.json_rpc import MalformedMessageError, read_message
 from crewgate._native.permit import Permit
+from crewgate._native.proof import KeyBinding, Origin, Proof
 from crewgate._native.records import TableCapacities
 from crewgate._native.request_head import RequestHeadParser
 from crewgate._native.table import Table
 from crewgate._native.table_owner import OwnedTable
 from crewgate._native.token import MalformedTokenError, claims, split
 from crewgate.core import bearer
+from crewgate.core.problem_types import Reason
 from crewgate.errors import InvalidRequestError, TableError, TableFullError
 from crewgate.server.http2_settings import ServerEngine, server_engine
 
@@ -98,6 +101,19 @@ def bearers(data: bytes) -> None:
     for query in (data, b""):
         found = TokenFinder(carriers).find(fields, query)
         assert found == bearer.find_token(fields, query, carriers)
+
+
+def proof(data: bytes) -> None:
+    """An input is no proof; and a URL of a good proof names the request or another one."""
+    client = proofs.Ed25519Client()
+    binding = KeyBinding(proofs.thumbprint(client), proofs.TOKEN)
+    origin = Origin("https", b"a.b")
+    assert Proof(data, b"POST", origin, b"/").check(binding, proofs.NOW) is Reason.INVALID_PROOF
+    first = data[0] % len(data) if data else 0
+    url, path = data[1 : 1 + first].decode("latin-1"), data[1 + first :]
+    good = Proof(proofs.proof(client, htu=url), b"POST", origin, path)
+    if good.check(binding, proofs.NOW) is None:
+        assert url[:11].lower() == "https://a.b"
 
 
 def request_line(data: bytes) -> None:

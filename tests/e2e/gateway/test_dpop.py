@@ -269,12 +269,12 @@ def attack(way: Way, chance: random.Random, recorded: list[bytes], nonces: list[
     flipped = used[:at] + bytes([used[at] ^ 1 << bit]) + used[at + 1 :]
     parts = [chance.choice([used, own]).split(b".")[number] for number in range(3)]
     spliced = b".".join(parts)
-    shown = chance.choice([b"", used, own, flipped, spliced, used + b"," + own, used.upper()])
-    token = chance.choice([way.token, way.token, unbound, theirs, shown or b"x"])
+    some = [used, used, own, own, flipped, spliced, b"", used + b"," + own, used.upper()]
+    shown, scheme = chance.choice(some), chance.choice([b"DPoP"] * 5 + [b"Bearer"] * 2 + [b"dpop"])
+    token = chance.choice([*[way.token] * 5, unbound, theirs, shown or b"x"])
     fields = [each for each in asks(way) if each[0] != b"authorization"]
-    scheme = chance.choice([b"DPoP", b"Bearer", b"dpop", b"Basic", b"DPoP DPoP"])
-    fields += [(b"authorization", scheme + b" " + token)] * chance.choice([0, 1, 1, 1, 1, 2])
-    fields += [(b"dpop", shown)] * chance.choice([0, 1, 1, 1, 2])
+    fields += [(b"authorization", scheme + b" " + token)] * chance.choice([0, *[1] * 12, 2])
+    fields += [(b"dpop", shown)] * chance.choice([0, *[1] * 9, 2])
     chance.shuffle(tail := fields[4:])
     # A client cannot send a line break or a space at an end (RFC 9113, section 8.2.1).
     return fields[:4] + [(name, value.strip(b"\0\r\n \t")) for name, value in tail]

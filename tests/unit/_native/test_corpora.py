@@ -21,6 +21,7 @@ PLAYED = {
     "field_rules": fuzz_replay.field_rules,
     "json": fuzz_replay.json,
     "json_document": fuzz_replay.json_document,
+    "proof": fuzz_replay.proof,
     "request_line": fuzz_replay.request_line,
     "token": fuzz_replay.token,
 }
