@@ -73,6 +73,9 @@ def _directive(module: str, name: str, value: object) -> str:
         kind = "exception" if is_error else "class"
         options = "   :members:\n" + ("   :show-inheritance:\n" if is_error else "")
         options += "   :undoc-members:\n" if issubclass(value, Enum) else ""
+        # The base classes of a library have their own documents.
+        is_own = all(base.__module__.startswith("crewgate.") for base in value.__bases__)
+        options += "   :inherited-members:\n" if is_own and not is_error else ""
     elif inspect.isroutine(value):
         kind = "function"
     return f"```{{eval-rst}}\n.. auto{kind}:: {module}.{name}\n{options}```\n"

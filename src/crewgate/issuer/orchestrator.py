@@ -9,17 +9,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
-from crewgate.core.tokens.claims import Claims, Confirmation
+from crewgate.core.tokens.claims import Confirmation
 from crewgate.errors import IssuerError
-from crewgate.issuer.branch_issuer import BranchIssuer, BranchRequest, GrantChange
+from crewgate.issuer.branch_issuer import BranchIssuer, BranchRequest
+from crewgate.issuer.branch_operations import BranchOperations
 from crewgate.issuer.extension_limits import ExtensionLimits
-from crewgate.issuer.extension_requests import Decide, ExtensionRequests, ExtensionResult
+from crewgate.issuer.extension_requests import Decide, ExtensionRequests
 from crewgate.issuer.issued_branch_store import IssuedBranchStore, open_state
-from crewgate.issuer.journal_entries import GrantWay
 from crewgate.issuer.local_gateway import (
     GatewayClient,
     LocalGateway,
-    RevocationReceipt,
     minter_of,
 )
 from crewgate.issuer.local_issuer import LocalIssuer
@@ -29,7 +28,7 @@ from crewgate.issuer.subagent import SubAgent, branch_of
 from crewgate.issuer.token_files import TokenFiles
 
 
-class Orchestrator:
+class Orchestrator(BranchOperations):
     """Mints tokens for one crew under one name; use it as a context manager, or call `close`.
 
     Threads may share an orchestrator. A method can block until the disk has the journal, and until
@@ -56,8 +55,6 @@ class Orchestrator:
         JournalLockedError: Another orchestrator, in this or another process, uses the journal.
         JournalError: The journal is damaged, or cannot be opened.
     """
-
-    _way = GrantWay.LIBRARY
 
     def __init__(
         self,
@@ -231,151 +228,6 @@ class Orchestrator:
             IssuerError: The orchestrator does not know the branch.
         """
         return SubAgent(self, branch, self.claims(branch).agent_role)
-
-    def claims(self, branch: str) -> Claims:
-        """Return the newest claims of a branch (UUID text); raises the errors of `agent`."""
-        with self._state.lock:
-            return self._state.branches.living(branch).claims
-
-    def token(self, branch: str) -> str:
-        """Do what `SubAgent.token` does, for the branch with an id (UUID text)."""
-        return self._token(branch, GrantWay.RENEWAL)
-
-    def has_fresh_token(self, branch: str) -> bool:
-        """Do what `SubAgent.has_fresh_token` does, for the branch with an id (UUID text)."""
-        with self._state.lock:
-            try:
-                return self._state.fresh_token(branch) is not None
-            except IssuerError:
-                return True  # `token` raises the same error at once
-
-    def refresh(
-        self,
-        agent: SubAgent | str,
-        *,
-        credits: str | None = None,  # noqa: A002 - the field's word
-        tools: Sequence[str] | None = None,
-        seconds: int | None = None,
-        overcommit: bool = False,
-        reason: str = "",
-    ) -> str:
-        """Mint the next grant of a branch, and return its token: the orchestrator has decided so.
-
-        Args:
-            agent: The handle of the branch, or its UUID text.
-            credits: The credits of the branch in all, also those that it has already spent; None
-                keeps the present number.
-            tools: The new tools, as for `start_run`; None keeps the present ones.
-            seconds: Seconds by which the branch ends later; None keeps its end.
-            overcommit, reason: As for `spawn`.
-
-        Raises:
-            BranchRevokedError: The branch, or one above it, was revoked.
-            ExtensionRefusedError: The branch has ended, or the crew's limits of extensions do not
-                allow this.
-            ScopeError: The parent or the crew's limits do not allow these tools or credits, or
-                `credits` is less than what the branch has spent and its live children hold.
-            JournalError: The journal cannot be written; nothing was minted.
-            IssuerError: A parameter is malformed, or the orchestrator does not know the branch.
-        """
-        change = GrantChange(
-            quota=None if credits is None else amount(credits),
-            tools=None if tools is None else tool_list(tools),
-            seconds=whole_seconds(seconds),
-            overcommit=overcommit,
-            reason=journal_text(reason),
-            way=self._way,
-        )
-        token = self._issuer.extend(branch_of(agent), change)
-        self._files.prolong(branch_of(agent), seconds or 0)
-        return token
-
-    def request_extension(
-        self,
-        agent: SubAgent | str,
-        *,
-        seconds: int | None = None,
-        credits: str = "0",  # noqa: A002 - the field's word
-        tools: Sequence[str] = (),
-        reason: str = "",
-        way: GrantWay = GrantWay.LIBRARY,
-    ) -> ExtensionResult:
-        """Do what `SubAgent.request_extension` does, for a handle or an id (UUID text).
-
-        `way` is how the request came.
-        """
-        branch = branch_of(agent)
-        wanted = GrantChange(
-            more_quota=amount(credits),
-            more_tools=tuple(tool_list(tools)),
-            seconds=whole_seconds(seconds),
-            reason=journal_text(reason),
-            way=way,
-        )
-        result = self._requests.decide(branch, wanted)
-        if result.is_granted:
-            self._files.prolong(branch, seconds or 0)
-        return result
-
-    def revoke(self, agent: SubAgent | str, *, reason: str = "") -> RevocationReceipt | None:
-        """Revoke a branch (a handle, or any UUID of the crew) and all below it, on all machines.
-
-        First the orchestrator marks the branch as revoked: the branch gets no further token, even
-        if the gateway fails. Then the gateway revokes the branch, and ends the open calls and
-        streams of the branch. Return the receipt of the gateway, or None without a gateway.
-
-        Raises:
-            ServiceConnectionError: The gateway cannot be reached. Call again: until then the tokens
-                of the branch stay valid.
-            ServiceRefusedError: The gateway refuses; the message has the reason.
-            JournalError: The journal cannot be written. The branch is revoked all the same.
-            IssuerError: `agent` is not a UUID.
-        """
-        branch = branch_of(agent)
-        try:
-            self.mark_revoked(branch, reason=reason)
-        finally:
-            # A full disk must not keep a branch alive. The missing line is an error all the same.
-            receipt = self._issuer.revoke(branch)
-        return receipt
-
-    def mark_revoked(self, branch: str, *, reason: str = "") -> None:
-        """Mint no further token for a branch that was revoked elsewhere, or for branches below it.
-
-        Raises:
-            JournalError: The journal cannot be written. The orchestrator mints no further token
-                all the same.
-            IssuerError: `branch` is not a UUID.
-        """
-        self._state.mark_revoked(branch, reason=reason)
-
-    def write_token_file(
-        self, agent: SubAgent | str, path: Path | str, *, seconds: int | None = None
-    ) -> None:
-        """Write the token of a branch to the file `path` (0600), and replace it at each renewal.
-
-        The file is renewed for `seconds` from now, by default for 30 days, and longer if the branch
-        gets an extension of time. Then it keeps its last token, which ends. If the orchestrator
-        revokes the branch, or learns that the branch is revoked, it deletes the file. After
-        `close`, the file stays as it is.
-
-        Raises:
-            BranchRevokedError: The branch was revoked.
-            IssuerError: The file cannot be written, or the orchestrator does not know the branch.
-        """
-        self._files.add(branch_of(agent), Path(path), whole_seconds(seconds))
-
-    def refresh_if_due(self, branch: str) -> float:
-        """Do what `token` does, and write a new token into the file of the branch, if it has one.
-
-        Return the seconds until the next renewal.
-        """
-        return self._files.refresh_if_due(branch)
-
-    def _token(self, branch: str, way: GrantWay) -> str:
-        with self._state.lock:
-            fresh = self._state.fresh_token(branch)
-        return fresh or self._issuer.renew(branch, way)
 
     def _begin(self, minted: MintedToken, file: Path | str | None) -> SubAgent:
         agent = SubAgent(self, minted.claims.execution_branch_id, minted.claims.agent_role)
