@@ -8,7 +8,10 @@ from crewgate.issuer.journal_entries import ExtensionRecord, ExtensionRefused, n
 def extended(
     before: Claims, after: Claims, change: GrantChange, ends_at: int | None, now: float
 ) -> ExtensionRecord:
-    """Make the line of a further grant: what `after` adds to `before`."""
+    """Make the line of a further grant: what `after` adds to `before`.
+
+    `ends_at` is when the branch ends from now on; None is no such time.
+    """
     return ExtensionRecord(
         at=now,
         claims=after,
@@ -21,6 +24,7 @@ def extended(
         decided_by=change.decided_by,
         answer=change.answer,
         ends_at=ends_at,
+        end_moved=0 if ends_at is None else change.seconds or 0,
     )
 
 

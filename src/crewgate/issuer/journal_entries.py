@@ -56,7 +56,8 @@ class MintRecord(_Entry, frozen=True, tag="mint"):
 class ExtensionRecord(_Entry, frozen=True, tag="extend"):
     """A further grant of a branch, and what it adds: seconds of life, micro-credits, tools.
 
-    `answer` is what the one who decided says about it. `ends_at` is as for `MintRecord`.
+    `answer` is what the one who decided says about it. `ends_at` is as for `MintRecord`, and
+    `end_moved` is by how many seconds this grant has moved it.
     """
 
     claims: Claims
@@ -69,6 +70,7 @@ class ExtensionRecord(_Entry, frozen=True, tag="extend"):
     decided_by: str = ""
     answer: str = ""
     ends_at: int | None = None
+    end_moved: int = 0
 
 
 class ExtensionRefused(_Entry, frozen=True, tag="refuse"):

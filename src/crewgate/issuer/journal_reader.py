@@ -6,6 +6,7 @@ next line. A line without its end is not written yet, so the reader leaves it fo
 
 import heapq
 import logging
+import stat
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import IO
@@ -57,6 +58,9 @@ class JournalReader:
     def read(self) -> Iterator[JournalEntry | UnreadableLine]:
         """Yield the lines that were added. A file that does not exist has none."""
         try:
+            if not stat.S_ISREG(self.path.stat().st_mode):  # a pipe would block
+                yield UnreadableLine(self.path, 0, "not a regular file")
+                return
             with self.path.open("rb", buffering=_CHUNK) as file:
                 file.seek(self._offset)
                 while line := _next_line(file):

@@ -8,3 +8,4 @@ extension_request_bytes_max = 8192  # its JSON: 64 tools and a reason
 reason_chars_max = 500  # of a text for the journal: a sentence or two
 journal_line_bytes_max = 65_536  # a grant of 64 tools has 8 KiB, and texts of old versions more
 command_journal_seconds_max = 5.0  # that a command waits for another one, which writes one line
+journal_branches_max = 262_144  # whose roles a reader of journals remembers; 300 bytes each

@@ -1,0 +1,57 @@
+"""`crewgate journal`: which branch got more time, credits or tools, why, and who decided.
+
+The command reads the journals in the state folder without their locks, and changes nothing.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from crewgate import limits
+from crewgate.cli.options import CREW_NAME, config_option, json_option
+from crewgate.config.load import load
+
+
+@click.command("journal")
+@config_option
+@click.option("--crew", type=CREW_NAME, metavar="NAME", help="Branches of this crew.")
+@click.option("--branch", metavar="UUID", help="This branch and everything below it.")
+@click.option("--orchestrator", metavar="CREW/NAME", help="Branches of this orchestrator.")
+@click.option(
+    "--since",
+    metavar="WHEN",
+    help="Start this long ago (30s, 10m, 2h, 1d) or at 2026-11-24T12:00:00Z.",
+)
+@click.option("--refused", is_flag=True, help="Only requests that were refused.")
+@click.option(
+    "--no-renewals", "without_renewals", is_flag=True, help="Leave out renewals nobody asked for."
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(0, limits.audit_rows_max),
+    default=limits.audit_rows_default,
+    show_default=True,
+    help="List the newest entries, at most so many.",
+)
+@json_option
+def command(*, config_path: Path, since: str | None, as_json: bool, **filters: Any) -> None:  # noqa: ANN401 - members of `JournalFilter`
+    """Show which branch got more, why, and who decided.
+
+    Reads the journals of all orchestrators of this machine, and of the commands `mint` and
+    `refresh`. They may run meanwhile. The gateway need not run.
+    """
+    from crewgate.audit.filters import AuditFilter, parse_since
+    from crewgate.cli.output import journal_report
+    from crewgate.issuer.journal_queries import JournalFilter, JournalQuery
+
+    try:
+        # The audit has the same rules for these names.
+        AuditFilter(branch=filters["branch"], orchestrator=filters["orchestrator"])
+        start = None if since is None else parse_since(since, datetime.now(UTC))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    folder = load(config_path).journals
+    report = JournalQuery(folder, JournalFilter(since=start, **filters)).report()
+    journal_report.show(report, folder, as_json=as_json)
