@@ -16,6 +16,7 @@ MODULES = (
     "crewgate.asgi",
     "crewgate.issuer",
     "crewgate.issuer.remote",
+    "crewgate.issuer.branch_certificates",
     "crewgate.issuer.httpx_auth",
     "crewgate.issuer.httpx2_auth",
     "crewgate.issuer.requests_auth",

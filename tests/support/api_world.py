@@ -37,6 +37,7 @@ def who(role: Role, name: str, crew: str = "") -> Identity:
 OPERATOR = who(Role.OPERATOR, "ada")
 GATEWAY = who(Role.GATEWAY, "edge-1")
 BD = who(Role.ORCHESTRATOR, "bd-1", "bd")
+BD_AGENT = who(Role.AGENT, "bd-1", "bd")
 BD_OTHER = who(Role.ORCHESTRATOR, "bd-2", "bd")
 FINANCE = who(Role.ORCHESTRATOR, "fin-1", "finance")
 SERIALS = {
@@ -123,7 +124,9 @@ class FakeOffice:
 
     async def introspect(self, token: str) -> IntrospectionResponse:
         self.note("introspect", token)
-        return IntrospectionResponse(active=True, crew="bd", client_id="bd/bd-1")
+        return IntrospectionResponse(
+            active=True, crew="bd", client_id="bd/bd-1", branch=BD_CHILD, exp=900
+        )
 
     async def certify(self, wish: CertificateRequest) -> CertificateResponse:
         self.note("certify", wish)

@@ -38,8 +38,8 @@ def now() -> dt.datetime:
 
 
 def bd(name: str = "bd-1", role: Role = Role.ORCHESTRATOR, crew: str = "bd") -> Identity:
-    """An identity; only an orchestrator has a crew."""
-    return Identity(role, name, INSTANCE, crew if role is Role.ORCHESTRATOR else "")
+    """An identity; only an orchestrator and an agent have a crew."""
+    return Identity(role, name, INSTANCE, crew if role in {Role.ORCHESTRATOR, Role.AGENT} else "")
 
 
 def issuing_of(ca: CAConfig) -> CertificateAndKey:

@@ -47,9 +47,11 @@ def leaf(
     role: Role = Role.ORCHESTRATOR,
     ago: dt.timedelta = dt.timedelta(),
     life: dt.timedelta = 4 * HOUR,
+    instance: bytes = INSTANCE,
 ) -> bytes:
     """DER of a process's certificate, issued so long ago."""
-    identity = Identity(role, name, INSTANCE, crew if role is Role.ORCHESTRATOR else "")
+    has_crew = role in {Role.ORCHESTRATOR, Role.AGENT}
+    identity = Identity(role, name, instance, crew if has_crew else "")
     validity = CertificateValidity.of(now() - ago, life)
     made = make_leaf(issuing(), new_key().public_key(), identity, "example.internal", validity)
     return der(made)

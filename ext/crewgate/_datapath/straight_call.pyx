@@ -91,7 +91,8 @@ cdef class StraightRequestTaker(RequestTaker):
         self.peer = peer
         self.serial = peer.serial_text
         if peer.crew is not None:
-            self.presenter = Presenter(peer.crew, peer.certificate_digest)
+            self.presenter = Presenter(
+                peer.crew, peer.certificate_digest, branch=peer.branch_key)
         self.network = calls.support.network_of(peer.address)
 
     cdef bint take(self, HTTP2Protocol protocol, HTTP2Message request) except -1:

@@ -8,7 +8,9 @@ from crewgate import limits
 from crewgate.core.problem_types import Reason
 from crewgate.core.verdict import Denial
 
+from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcmp
 
 from crewgate._native.credit cimport CG_TAKEN
 from crewgate._native.permit cimport GateContext, Permit, new_permit
@@ -218,6 +220,9 @@ cdef class Gate:
         """Return the Denial of a call that is not for this caller or tool; None if it is."""
         peer_crew = None if presenter is None else presenter.crew
         if peer_crew is not None and peer_crew != entry.crew.name:
+            return Denial(Reason.BINDING_MISMATCH, entry.grant)
+        if presenter is not None and presenter.branch is not None and memcmp(
+                PyBytes_AS_STRING(presenter.branch), entry.branch, 16) != 0:
             return Denial(Reason.BINDING_MISMATCH, entry.grant)
         if branch != NULL and (cg_get(&branch.path[0]) != entry.path[0]
                                or cg_get(&branch.path[1]) != entry.path[1]):

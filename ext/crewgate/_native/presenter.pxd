@@ -11,6 +11,7 @@ from crewgate._native.token_cache cimport VerifiedToken
 cdef class Presenter:
     cdef readonly object crew           # of its client certificate, or None
     cdef readonly bytes certificate     # SHA-256 digest of that certificate, or None
+    cdef readonly bytes branch          # key of the branch that it names, or None
     cdef readonly Proof proof           # of this request, or None
     cdef readonly bint nonce_required   # a proof must have a nonce of this machine
     cdef readonly bytes next_nonce      # for the answer to a proof with an older one, or None

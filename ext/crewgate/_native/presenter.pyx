@@ -58,8 +58,11 @@ cdef class Presenter:
     """See the stub."""
 
     def __init__(self, crew=None, bytes certificate=None, Proof proof=None, *,
-                 bint nonce_required=False):
+                 bytes branch=None, bint nonce_required=False):
+        if branch is not None and PyBytes_GET_SIZE(branch) != 16:
+            raise ValueError("the key of a branch has 16 bytes")
         self.crew = crew
+        self.branch = branch
         self.certificate = certificate
         self.proof = proof
         self.nonce_required = nonce_required

@@ -8,6 +8,8 @@ class Presenter:
     Attributes:
         crew: The crew that its client certificate names; None without one.
         certificate: The SHA-256 digest of that certificate (32 bytes); None without one.
+        branch: The key in the table (16 bytes) of the branch that the certificate names; None if it
+            names none. Then only tokens of that branch are good.
         proof: The DPoP proof of this request; None without one.
         nonce_required: Whether a proof must have a nonce of this machine.
         next_nonce: The nonce to put into the answer, so that the client's next proofs have a newer
@@ -16,6 +18,7 @@ class Presenter:
 
     crew: str | None
     certificate: bytes | None
+    branch: bytes | None
     proof: Proof | None
     nonce_required: bool
     next_nonce: bytes | None
@@ -26,5 +29,7 @@ class Presenter:
         certificate: bytes | None = None,
         proof: Proof | None = None,
         *,
+        branch: bytes | None = None,
         nonce_required: bool = False,
-    ) -> None: ...
+    ) -> None:
+        """Raise ValueError if `branch` has another size."""

@@ -11,7 +11,8 @@ from crewgate import limits
 from crewgate.core import cross_crew_accounts, problem_types
 from crewgate.core.x509.identity_extension import INSTANCE_BYTES, Identity, Role, check
 
-EVERYBODY = frozenset(Role)
+# An agent has no business with this API: its orchestrator mints, certifies and revokes for it.
+EVERYBODY = frozenset(Role) - {Role.AGENT}
 STAFF = frozenset({Role.OPERATOR, Role.ORCHESTRATOR})
 
 
@@ -40,7 +41,8 @@ def crew_for(caller: Identity, crew: str) -> str:
 
 def sees(caller: Identity, crew: str) -> bool:
     """Return whether the caller may see the objects of a crew, or of a cross-crew account."""
-    return caller.role is not Role.ORCHESTRATOR or cross_crew_accounts.caller(crew) == caller.crew
+    is_own = bool(caller.crew) and cross_crew_accounts.caller(crew) == caller.crew
+    return is_own or caller.role in {Role.OPERATOR, Role.GATEWAY}
 
 
 def orchestrator(text: str) -> tuple[str, str]:

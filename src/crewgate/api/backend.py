@@ -26,10 +26,10 @@ from crewgate.ipc.admin_messages import Until
 class TokenRequest(msgspec.Struct, frozen=True):
     """What a new token should say. `credits` is decimal text.
 
-    For the next token of a branch, empty `tools` and None mean: unchanged. A new branch is bound to
-    the key of `binding`. `seconds` is when a new branch ends, or how much later a branch ends.
-    `reason` is for the journal. `decision` is who has decided an extension for a sub-agent:
-    "callback" or "policy"; empty if the orchestrator itself asks.
+    For the next token of a branch, empty `tools` and None mean: unchanged. From then on, the tokens
+    of the branch are bound to the key of `binding`. `seconds` is when a new branch ends, or how
+    much later a branch ends. `reason` is for the journal. `decision` is who has decided an
+    extension for a sub-agent: "callback" or "policy"; empty if the orchestrator itself asks.
     """
 
     tools: tuple[str, ...] = ()
@@ -53,7 +53,8 @@ class CertificateRequest(msgspec.Struct, frozen=True):
     """A certificate to issue for the key of `request` (a CSR, PEM).
 
     `by` is the serial of the certificate that the client presented. `is_own`: the new certificate
-    renews that one, with its names and addresses.
+    renews that one, with its names and addresses. `until`: it ends then at the latest, in seconds
+    since the epoch; only an agent's needs that.
     """
 
     identity: Identity
@@ -62,6 +63,7 @@ class CertificateRequest(msgspec.Struct, frozen=True):
     is_own: bool = False
     life_seconds: int | None = None
     hosts: Sequence[str] = ()
+    until: int | None = None
 
 
 class Backend(Protocol):

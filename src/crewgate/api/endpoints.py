@@ -27,6 +27,7 @@ from crewgate.core.ids import EntityKind, uuid_bytes
 from crewgate.core.revocation_kinds import BY_FIELD, RevocationKindRules, RevocationTarget
 from crewgate.core.x509.identity_extension import Identity, Role
 
+_AGENT = "agent"
 EndpointHandler = Callable[[Backend, Identity, APIRequest], Awaitable[object]]
 
 
@@ -177,10 +178,15 @@ async def tree(backend: Backend, caller: Identity, request: APIRequest) -> bytes
 
 
 async def certify(backend: Backend, caller: Identity, request: APIRequest) -> CertificateResponse:
-    """Issue a certificate for a CSR: the caller's own next one, or any to an operator."""
+    """Issue a certificate for a CSR: the caller's own next one, one of its branches', or any.
+
+    Only an operator gets any.
+    """
     body = request.decode(CertificateSigningRequest)
     if body.renews:
         return await _renew_server(backend, caller, request, body)
+    if body.role == _AGENT or body.branch_token:
+        return await _certify_branch(backend, caller, request, body)
     role, crew, name = _requested_identity(caller, body)
     is_own = (role, crew, name) == (caller.role, caller.crew, caller.name)
     if not is_own and caller.role is not Role.OPERATOR:
@@ -202,11 +208,39 @@ async def _renew_server(
     """Renew a server's certificate, which has no identity, for a holder of its key."""
     if caller.role not in {Role.GATEWAY, Role.OPERATOR}:
         access.refuse("only a gateway or an operator may renew a server's certificate")
-    if body.role or body.crew or body.name or body.hosts or body.life_seconds:
+    if body.role or body.crew or body.name or body.hosts or body.life_seconds or body.branch_token:
         access.malformed(
             "renews: the new certificate copies the previous one; send only `request` with it"
         )
     return await backend.certify_server(body.request, body.renews, request.serial)
+
+
+async def _certify_branch(
+    backend: Backend, caller: Identity, request: APIRequest, body: CertificateSigningRequest
+) -> CertificateResponse:
+    """Issue a certificate for the branch of a token: to its orchestrator, or to an operator."""
+    access.permit(caller, STAFF)
+    if body.role != _AGENT or not body.branch_token:
+        access.malformed("branch_token: role agent needs it, and no other role takes it")
+    if body.crew or body.name or body.hosts:
+        access.malformed("the token says crew and name; leave out crew, name and hosts")
+    found = await backend.introspect(body.branch_token)
+    if not found.active or not access.sees(caller, found.crew):
+        access.malformed("branch_token: gateways do not accept this token; show the newest one")
+    crew, name = access.orchestrator(found.client_id)
+    if caller.role is Role.ORCHESTRATOR and (crew, name) != (caller.crew, caller.name):
+        access.refuse(f"{caller.label} may get certificates for its own branches only")
+    if crew != found.crew:
+        access.malformed("branch_token: its orchestrator is not of its crew")
+    identity = Identity(Role.AGENT, name, uuid_bytes(found.branch), crew)
+    wanted = CertificateRequest(
+        identity,
+        body.request,
+        request.serial,
+        life_seconds=body.life_seconds,
+        until=found.exp,
+    )
+    return await backend.certify(wanted)
 
 
 def _requested_identity(caller: Identity, body: CertificateSigningRequest) -> tuple[Role, str, str]:

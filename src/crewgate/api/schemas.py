@@ -16,7 +16,7 @@ from crewgate.ipc.admin_messages import NeverSeen, Until
 BoundedText = Annotated[str, Meta(max_length=limits.claim_chars_max)]
 PEM = Annotated[str, Meta(max_length=limits.request_pem_bytes_max)]
 CrewName = Annotated[str, Meta(max_length=limits.name_chars_max)]
-CallerRole = Literal["orchestrator", "gateway", "operator"]
+HolderRole = Literal["orchestrator", "gateway", "operator", "agent"]
 # The reasons of `crewgate.ca.crl` (RFC 5280, section 5.3.1).
 RevocationReason = Literal[
     "unspecified",
@@ -197,29 +197,38 @@ class CertificateSigningRequest(
 
     `renews` is a server's certificate (PEM) that this CA signed and that has not expired. The new
     certificate has the same names and the same key, so the CSR must be for that key.
+
+    `branch_token` is the newest token of a branch, for role `agent`. The certificate names this
+    branch, and ends with this token; the token also says crew and name.
     """
 
     request: PEM
     renews: PEM = ""
-    role: CallerRole | None = None
+    role: HolderRole | None = None
     crew: CrewName = ""
     name: BoundedText = ""
     life_seconds: Annotated[int, Meta(ge=1, le=limits.certificate_life_seconds_max)] | None = None
     hosts: Annotated[list[BoundedText], Meta(max_length=limits.certificate_hosts_max)] = []
+    branch_token: Annotated[str, Meta(max_length=limits.token_bytes_max)] = ""
 
 
 class CertificateResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """A certificate with its chain to the root (PEM); times are seconds since the epoch."""
+    """A certificate with its chain to the root (PEM); times are seconds since the epoch.
+
+    `holder` is `CREW/NAME`, `gateway/NAME` or `operator/NAME`; for a branch, it is
+    `CREW/NAME#BRANCH`. Older gateways do not send it.
+    """
 
     serial: str
     certificate: str
     not_before: int
     not_after: int
+    holder: str = ""
 
     @property
     def audit_text(self) -> str:
         """What the request did, for the audit log."""
-        return f"got certificate {self.serial}"
+        return f"got certificate {self.serial}" + (f" for {self.holder}" if self.holder else "")
 
 
 class ComponentProblem(msgspec.Struct, frozen=True, kw_only=True):

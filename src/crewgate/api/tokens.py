@@ -42,7 +42,7 @@ FORM = {
     "process": "a name for the process that will hold the token",
     "dpop_jkt": "bind the tokens of the branch to the key with this thumbprint (RFC 7638)",
     "x5t_s256": "bind the tokens of the branch to the certificate with this SHA-256 digest "
-    "(RFC 8705), in base64url",
+    "(RFC 8705), in base64url (default for a refresh, if it has neither: unchanged)",
     "seconds": "when a new branch ends, in seconds from now (default: no such time), or by how "
     "many seconds a branch ends later",
     "reason": "why, for the journal: at most 500 characters",
@@ -57,11 +57,12 @@ _NUMBER = re.compile(r"[0-9]{1,12}", re.ASCII)
 INTROSPECT_FORM = {"token": "the token", "token_type_hint": "ignored (RFC 7662 §2.1)"}
 # For each grant type: its required fields, and its optional ones.
 _NEW = {"scope", "credits", "role"}
-_NEW_OPTIONAL = {"process", "dpop_jkt", "x5t_s256", "seconds", "reason"}
+_BINDING = {"dpop_jkt", "x5t_s256"}
+_NEW_OPTIONAL = {"process", "seconds", "reason", *_BINDING}
 _FIELDS: Mapping[str, tuple[set[str], set[str]]] = {
     RUN: (_NEW, _NEW_OPTIONAL),
     CHILD: ({*_NEW, "subject_token", "subject_token_type"}, _NEW_OPTIONAL),
-    NEXT: ({"refresh_token"}, {"scope", "credits", "seconds", "reason", "decision"}),
+    NEXT: ({"refresh_token"}, {"scope", "credits", "seconds", "reason", "decision", *_BINDING}),
 }
 
 
@@ -159,7 +160,7 @@ def _check_values(form: Mapping[str, str]) -> None:
     for field in ("role", "process"):
         if form.get(field) and not is_text(form[field]):
             access.malformed(f"{field}: expected characters of A-Z a-z 0-9 . _ : / @ -")
-    for field in ("dpop_jkt", "x5t_s256"):
+    for field in sorted(_BINDING):
         if form.get(field) and not is_digest(form[field]):
             access.malformed(f"{field}: expected the base64url of 32 bytes: 43 characters")
     _check_extension(form)

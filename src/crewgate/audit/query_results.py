@@ -105,7 +105,7 @@ class RejectedConnection(msgspec.Struct, frozen=True):
     """A connection that was refused or closed because of its certificate, before any HTTP.
 
     The certificate states `serial` and `subject`; only if `proven` is set has a handshake proved
-    them. Otherwise crew and orchestrator are empty.
+    them. Otherwise crew and orchestrator are empty. `branch` is that of a branch's certificate.
     """
 
     time: datetime
@@ -116,6 +116,7 @@ class RejectedConnection(msgspec.Struct, frozen=True):
     proven: bool
     crew: str
     orchestrator: str
+    branch: str
     serial: str
     subject: str
 

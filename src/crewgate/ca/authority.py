@@ -168,15 +168,23 @@ class Authority:
         life_seconds: int | None = None,
         hosts: Sequence[x509.GeneralName] = (),
         after: str = "",
+        until: int | None = None,
     ) -> CertificateRecord:
         """Sign a leaf certificate for `identity` and write it into the register.
+
+        It ends at `until` (seconds since the epoch) at the latest. The certificate of a branch
+        needs that: it ends with the token of the branch.
 
         `after` is the serial of the certificate that this one renews, if any; it must not be
         revoked. Cluster members know a gateway that signs revocations by its name, so two valid
         certificates of one name never have different signing keys. Raises CAError.
         """
         life = self._ca.life_seconds if life_seconds is None else life_seconds
-        validity = self._validity(now, life, _life_max(identity))
+        if identity.role is Role.AGENT:
+            life = min(life, limits.token_lifetime_seconds_max)
+        if until is None and identity.role is Role.AGENT:
+            raise CAError("the certificate of a branch ends with its token; show the newest token")
+        validity = self._validity(now, life, _life_max(identity), until)
         if hosts and identity.role is not Role.GATEWAY:
             raise CAError("only a gateway's certificate has host names and addresses")
         if identity.key:
@@ -223,6 +231,11 @@ class Authority:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         hosts = [name for name in names if not isinstance(name, x509.UniformResourceIdentifier)]
         identity = identity_of(before)
+        if identity.role is Role.AGENT:
+            raise CAError(
+                f"certificate {serial} is that of a branch and cannot be renewed; issue the next "
+                "one with the newest token of the branch"
+            )
         if life_seconds is None and identity.role is Role.GATEWAY:
             life_seconds = before.not_after - before.issued
         return self.issue(
@@ -270,15 +283,21 @@ class Authority:
         except (ValueError, x509.ExtensionNotFound) as error:
             raise CAError(f"certificate {serial} cannot be renewed: {error}") from error
 
-    def _validity(self, now: datetime, seconds: int, max_seconds: int) -> CertificateValidity:
+    def _validity(
+        self, now: datetime, seconds: int, max_seconds: int, until: int | None = None
+    ) -> CertificateValidity:
         """Return the validity of a new certificate. Raises CAError if there can be none."""
+        if until is not None:
+            seconds = min(seconds, until - int(now.timestamp()))
+            if seconds <= 0:
+                raise CAError("the token of the branch has expired; refresh it first")
         if not 0 < seconds <= max_seconds:
             raise CAError(
                 f"a lifetime of {seconds} seconds: expected 1 to {max_seconds} "
                 f"({max_seconds // 3600} hours)"
             )
-        until = self.issuing.certificate.not_valid_after_utc
-        validity = CertificateValidity.of(now, timedelta(seconds=seconds), until=until)
+        last = self.issuing.certificate.not_valid_after_utc
+        validity = CertificateValidity.of(now, timedelta(seconds=seconds), until=last)
         if validity.end <= now:
             raise CAError("the issuing CA's own certificate has expired; make a new CA")
         return validity

@@ -21,7 +21,7 @@ from crewgate import limits
 from crewgate.ca.base_sqlite_store import BaseSQLiteStore, remedy_of
 from crewgate.ca.unrecorded_revocations import unwritten_of
 from crewgate.core.x509.certificate import serial_text
-from crewgate.core.x509.identity_extension import Role
+from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.errors import CAError
 
 _VERSION = 1
@@ -71,9 +71,14 @@ class CertificateRecord(msgspec.Struct, frozen=True):
     announced: bool = False
 
     @property
+    def named(self) -> Identity:
+        """The identity of the holder, without the key and the rights of a gateway."""
+        return Identity(self.role, self.name, self.instance, self.crew)
+
+    @property
     def label(self) -> str:
         """The holder, as `Identity.label` writes it."""
-        return f"{self.crew or self.role.value}/{self.name}"
+        return self.named.label
 
     def status(self, now: float) -> str:
         """Return "valid", "expired" or "revoked"."""
@@ -128,7 +133,8 @@ class CertificateDB(BaseSQLiteStore):
         """Add a certificate; call this before anybody gets the certificate.
 
         `after` is the serial of the certificate that it renews. Raises CAError if that one
-        is revoked: a revocation of all that a holder has must not miss a renewal in progress.
+        is revoked: a revocation of all that a holder has must not miss a renewal in progress. The
+        certificates of branches are many and short, so an old one that has ended makes room.
         """
         values = msgspec.structs.asdict(entry)
         marks = ", ".join(f":{name}" for name in _COLUMNS)
@@ -143,6 +149,12 @@ class CertificateDB(BaseSQLiteStore):
                 f"INSERT INTO certificate ({_COLUMN_LIST}) VALUES ({marks})",  # noqa: S608 - constants
                 values,
             )
+            if entry.role is Role.AGENT:
+                database.execute(
+                    "DELETE FROM certificate WHERE crew = ? AND name = ? AND role = 'agent' "
+                    "AND not_after < ?",
+                    (entry.crew, entry.name, entry.issued - limits.branch_certificate_kept_seconds),
+                )
 
     def find(self, serial: str) -> CertificateRecord | None:
         """Return the certificate of a serial: hexadecimal of any case, with or without colons."""
@@ -159,10 +171,12 @@ class CertificateDB(BaseSQLiteStore):
         return [each for each in self._select(where, (crew, name, now)) if each.revoked is None]
 
     def issued_since(self, crew: str, name: str, when: int) -> int:
-        """Return how many certificates a holder got since the time `when`."""
+        """Return how many certificates a holder got since the time `when`, without its branches."""
+        # None ends before it begins; the index has the ends.
         ((count,),) = self._rows(
-            "SELECT count(*) FROM certificate WHERE crew = ? AND name = ? AND issued >= ?",
-            (crew, name, when),
+            "SELECT count(*) FROM certificate WHERE crew = ? AND name = ? AND issued >= ? "
+            "AND not_after >= ? AND role != 'agent'",
+            (crew, name, when, when),
         )
         return int(count)
 
@@ -171,11 +185,13 @@ class CertificateDB(BaseSQLiteStore):
     ) -> list[CertificateRecord]:
         """Revoke certificates in one transaction; return those that this revoked, oldest first.
 
-        `whole_instances` also revokes all other certificates of the same instances, since an
-        attacker with a key may have renewed. If the disk takes no revocation, they are in force
-        in this process, and `unwritten_reason` says why.
+        `whole_instances` also revokes all other certificates of the same holders' instances, since
+        an attacker with a key may have renewed. An instance alone is not enough: a crew that mints
+        a branch chooses its id, and an agent's instance is that id. If the disk takes no
+        revocation, they are in force in this process, and `unwritten_reason` says why.
         """
-        same = "instance = (SELECT instance FROM certificate WHERE serial = ?)"
+        holder = "role, crew, name, instance"
+        same = f"({holder}) = (SELECT {holder} FROM certificate WHERE serial = ?)"  # noqa: S608
         where = same if whole_instances else "serial = ?"
         conditions = [(where, (serial,)) for serial in map(_canonical, serials)]
         return self._revoke(conditions, reason, now)

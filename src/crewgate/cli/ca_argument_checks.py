@@ -34,6 +34,11 @@ class IssueOptions(msgspec.Struct, frozen=True, kw_only=True):
     rights: tuple[str, ...]
     signing_key: Path | None
     request: Path | None
+    token: str | None
+
+    def __repr__(self) -> str:
+        """Return a text without the token."""
+        return f"<IssueOptions of role {self.role}>"
 
     def required(self) -> tuple[Role, str, Path]:
         """Return the three values that a new certificate needs; UsageError if one is None."""
@@ -41,11 +46,28 @@ class IssueOptions(msgspec.Struct, frozen=True, kw_only=True):
             values = {"--role": self.role, "--name": self.name, "--out": self.out}
             missing = next(option for option, value in values.items() if value is None)
             raise click.UsageError(f"Missing option '{missing}'.")
+        if self.token is not None:
+            raise click.UsageError("--token is only for --role agent")
+        if self.signing_key is not None and self.role != Role.GATEWAY:
+            raise click.UsageError("--signing-key is only for --role gateway")
         return Role(self.role), self.name, self.out
+
+    def required_for_branch(self) -> tuple[str, Path]:
+        """Return token and prefix of a branch's certificate; UsageError for another option."""
+        if self.crew or self.name or self.hosts or self.rights or self.signing_key:
+            raise click.UsageError(
+                "--role agent goes only with --token, --request, --life and --out: the token says "
+                "crew, name and branch"
+            )
+        if self.token is None or self.out is None:
+            missing = "--out" if self.token else "--token"
+            raise click.UsageError(f"Missing option '{missing}'.")
+        return self.token, self.out
 
     def required_for_server(self) -> tuple[tuple[str, ...], Path]:
         """Return hosts and prefix of a server's certificate; UsageError for another option."""
-        if self.crew or self.name or self.rights or self.signing_key or self.request:
+        rest = self.crew, self.name, self.rights, self.signing_key, self.request, self.token
+        if any(rest):
             raise click.UsageError("--role server goes only with --host, --life and --out")
         if not self.hosts or self.out is None:
             missing = "--out" if self.hosts else "--host"

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from crewgate import limits
+from crewgate.cli.options import Function
 from crewgate.core.tokens.claims import Claims, Confirmation
 
 
@@ -32,22 +33,40 @@ class MintOptions(msgspec.Struct, frozen=True, kw_only=True):
         return tool_names(self.tools)
 
     def binding(self) -> Confirmation | None:
-        """Return the binding to `key` and `certificate`; None without both.
+        """Return the binding to `key` and `certificate`; raises the errors of `binding_of`."""
+        return binding_of(self.key, self.certificate)
 
-        Raises:
-            ConfigurationError: A file cannot be read, or has no key or certificate.
-        """
-        if self.key is None and self.certificate is None:
-            return None
-        # The module imports an X.509 library.
-        from crewgate.issuer.bindings import (
-            binding_of_certificate,
-            binding_of_key,
-        )
 
-        jkt = None if self.key is None else binding_of_key(self.key).jkt
-        x5t = None if self.certificate is None else binding_of_certificate(self.certificate).x5t
-        return Confirmation(jkt, x5t)
+def binding_options(command: Function) -> Function:
+    """Add --key and --certificate to a command."""
+    file = click.Path(dir_okay=False, path_type=Path)
+    key = click.option(
+        "--key",
+        type=file,
+        help="Bind the token to the Ed25519 or P-256 key in this PEM file, which may be public.",
+    )
+    certificate = click.option(
+        "--certificate",
+        type=file,
+        help="Bind the token to the client certificate in this PEM file.",
+    )
+    return key(certificate(command))
+
+
+def binding_of(key: Path | None, certificate: Path | None) -> Confirmation | None:
+    """Return the binding to the key and the certificate in two PEM files; None without both.
+
+    Raises:
+        ConfigurationError: A file cannot be read, or has no key or certificate.
+    """
+    if key is None and certificate is None:
+        return None
+    # The module imports an X.509 library.
+    from crewgate.issuer.bindings import binding_of_certificate, binding_of_key
+
+    jkt = None if key is None else binding_of_key(key).jkt
+    x5t = None if certificate is None else binding_of_certificate(certificate).x5t
+    return Confirmation(jkt, x5t)
 
 
 class RefreshOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,12 +80,18 @@ class RefreshOptions(msgspec.Struct, frozen=True, kw_only=True):
     quota: int | None
     tools: tuple[str, ...]
     time: int | None
+    key: Path | None
+    certificate: Path | None
     reason: str
 
     @property
     def tool_names(self) -> list[str] | None:
         """The tools; None keeps the present ones."""
         return tool_names(self.tools) or None
+
+    def binding(self) -> Confirmation | None:
+        """Return the binding to `key` and `certificate`; raises the errors of `binding_of`."""
+        return binding_of(self.key, self.certificate)
 
 
 def tool_names(given: tuple[str, ...]) -> list[str]:

@@ -11,8 +11,7 @@ from crewgate.config.declaration import FlattenedKeys, Key, TableSchema
 from crewgate.config.ocsp_client import OCSPClientConfig, OCSPConfigKeys
 from crewgate.config.toml_table_reader import TOMLTableReader
 from crewgate.config.values import FilePath, HostName
-from crewgate.core.x509 import identity_oids
-from crewgate.core.x509.identity_oids import IdentityOIDs
+from crewgate.core.x509.identity_oids import DEFAULT, IdentityOIDs
 
 
 class RemoteCAConfig(msgspec.Struct, frozen=True):
@@ -89,11 +88,12 @@ class CAConfig(msgspec.Struct, frozen=True):
         Key(absent="they are not encrypted"),
     ] = None
     identity_oid: Annotated[
-        str,
+        str | None,
         values.IDENTITY_OID,
         "OID of the extension in which the CA writes identities. "
         "With [cluster], a change needs a restart.",
-    ] = identity_oids.DEFAULT
+        Key(absent="the OID of this project"),
+    ] = None
     accepted_identity_oids: Annotated[
         tuple[str, ...],
         values.listed(values.IDENTITY_OID, limits.identity_oids_max),
@@ -106,7 +106,7 @@ class CAConfig(msgspec.Struct, frozen=True):
     @property
     def identity_oids(self) -> IdentityOIDs:
         """The OIDs of the identity extension: the one to write, and those to read."""
-        return IdentityOIDs.of(self.identity_oid, self.accepted_identity_oids)
+        return IdentityOIDs.of(self.identity_oid or DEFAULT, self.accepted_identity_oids)
 
     @property
     def issuing(self) -> Path:

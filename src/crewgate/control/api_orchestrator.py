@@ -22,6 +22,7 @@ class APIOrchestrator(Orchestrator):
             quota=amount(grant.credits) if grant.credits else None,
             tools=[*grant.tools] if grant.tools else None,
             seconds=grant.seconds,
+            binding=grant.binding,
             reason=grant.reason,
             way=self._way,
             decided_by=grant.decision or ORCHESTRATOR,

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 
 from crewgate import limits
 from crewgate.api.backend import CertificateRequest
@@ -28,6 +27,8 @@ from crewgate.ca.machine_cert_renewal import next_chain
 from crewgate.ca.revocation_propagation import announce
 from crewgate.ca.unrecorded_revocations import unwritten_of
 from crewgate.config import CAConfig
+from crewgate.control.orchestrator_rate_limit import OrchestratorRateLimiter
+from crewgate.control.renewed_certificate import hosts_of, life_of, server_of
 from crewgate.control.responses import host, revoked
 from crewgate.core import problem_types
 from crewgate.core.ids import EntityKind
@@ -58,6 +59,7 @@ class CAService:
         self._ca = ca
         self._state = state
         self._crews = crews
+        self._branch_rate_limiter = OrchestratorRateLimiter("certificates of branches")
         self._intents = DecommissionIntents(ca.folder)
         # All services of this process for one register share this object.
         self.held = unwritten_of(ca.register)
@@ -255,23 +257,33 @@ class CAService:
         now = datetime.now(UTC)
         before = self._entry_of(request.by)
         identity = self._identity(request, before)
-        self._check_rate(identity, int(now.timestamp()))
+        if identity.role is Role.AGENT:
+            self._branch_rate_limiter.take(identity.crew, identity.name)
+        else:
+            self._check_rate(identity, int(now.timestamp()))
+        if request.until is not None and request.until <= now.timestamp():
+            raise problem_types.INVALID_REQUEST.error(
+                "branch_token: the token has expired; refresh it first"
+            )
         try:
             public = read_request(request.request.encode())
-            hosts = _hosts_of(before) if request.is_own else [host(each) for each in request.hosts]
+            hosts = hosts_of(before) if request.is_own else [host(each) for each in request.hosts]
         except CAError as error:
             raise problem_types.INVALID_REQUEST.error(str(error)) from error
         life_seconds = request.life_seconds
         if request.is_own and identity.role is Role.GATEWAY:
             self._refuse_evicted(before)
-            life_seconds = life_seconds or _life_of(before)
-        entry = self.authority.issue(identity, public, now, life_seconds=life_seconds, hosts=hosts)
+            life_seconds = life_seconds or life_of(before)
+        entry = self.authority.issue(
+            identity, public, now, life_seconds=life_seconds, hosts=hosts, until=request.until
+        )
         self._check_again(request.by, entry, now)
         return CertificateResponse(
             serial=entry.serial,
             certificate=self.authority.chain(entry).decode(),
             not_before=entry.not_before,
             not_after=entry.not_after,
+            holder=entry.label,
         )
 
     def certify_server(self, request: str, before: str, by: str) -> CertificateResponse:
@@ -282,7 +294,7 @@ class CAService:
         now = datetime.now(UTC)
         self._refuse_evicted(self._entry_of(by))
         try:
-            leaf = _server_of(request, before, now)
+            leaf = server_of(request, before, now)
             new = self.authority.renew_server(leaf, now)
         except CAError as error:
             raise problem_types.INVALID_REQUEST.error(str(error)) from error
@@ -323,7 +335,7 @@ class CAService:
             )
         life_max = self._ca.life_seconds
         if identity.role is Role.GATEWAY:
-            life_max = max(life_max, _life_of(before))
+            life_max = max(life_max, life_of(before))
         if request.is_own and request.life_seconds is not None and request.life_seconds > life_max:
             raise problem_types.INVALID_REQUEST.error(
                 f"life_seconds: at most {life_max} to renew your own certificate"
@@ -369,30 +381,3 @@ def check_good(entry: CertificateRecord | None, now: float) -> CertificateRecord
     if entry is None or status != "valid":
         raise problem_types.CERTIFICATE_NOT_VALID.error(f"the client certificate is {status}")
     return entry
-
-
-def _server_of(request: str, before: str, now: datetime) -> x509.Certificate:
-    """Return the certificate; CAError if it has expired or the request has another key."""
-    public = read_request(request.encode())
-    try:
-        leaf = x509.load_pem_x509_certificate(before.encode())
-        is_its_key = leaf.public_key() == public
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise CAError("renews: not a PEM certificate with a known kind of key") from error
-    if not is_its_key:
-        raise CAError("renews: the request is for another key than the certificate")
-    if leaf.not_valid_after_utc < now:
-        raise CAError("renews: the certificate has expired; renew it where the CA is")
-    return leaf
-
-
-def _life_of(entry: CertificateRecord) -> int:
-    """Return the lifetime in seconds, without the time that the certificate is backdated."""
-    return entry.not_after - entry.issued
-
-
-def _hosts_of(entry: CertificateRecord) -> list[x509.GeneralName]:
-    """Return the names and addresses of a certificate, which its successor gets too."""
-    leaf = x509.load_pem_x509_certificate(entry.pem.encode())
-    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return [name for name in names if not isinstance(name, x509.UniformResourceIdentifier)]

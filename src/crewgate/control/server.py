@@ -18,6 +18,7 @@ from cryptography import x509
 
 from crewgate import limits
 from crewgate._datapath.socket_poller import SocketPoller
+from crewgate.api.access import EVERYBODY
 from crewgate.api.app import make_app
 from crewgate.api.asgi_server import ASGIServer
 from crewgate.audit.recorder import AuditRecorder
@@ -32,7 +33,6 @@ from crewgate.core.audit.records import ServiceEvent, when
 from crewgate.core.ids import certificate_key
 from crewgate.core.x509 import certificate as certificate_
 from crewgate.core.x509 import ocsp_result
-from crewgate.core.x509.identity_extension import Role
 from crewgate.errors import (
     CAError,
     ConfigurationError,
@@ -211,7 +211,7 @@ class ControlServer:
     def _rules(self) -> PeerRules:
         crews = frozenset(crew.name for crew in self._config.crews)
         oids = self._config.identity_oids
-        return PeerRules(NAME, crews, frozenset(Role), ocsp="required", oids=oids)
+        return PeerRules(NAME, crews, EVERYBODY, ocsp="required", oids=oids)
 
     def _context(self, section: ControlConfig) -> ssl.SSLContext:
         ca = self._backend.ca

@@ -18,9 +18,9 @@ from crewgate.api.schemas import IntrospectionResponse, TokenResponse
 from crewgate.config import Config
 from crewgate.control.agent_cache import AgentCache, CacheBackedGatewayClient
 from crewgate.control.api_orchestrator import APIOrchestrator
+from crewgate.control.orchestrator_rate_limit import OrchestratorRateLimiter
 from crewgate.control.token_revocation_check import TokenRevocationCheck
 from crewgate.core import problem_types
-from crewgate.core.rate_limit import TokenBucket
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import BranchRevokedError, ConfigurationError, IssuerError
 from crewgate.issuer.inspection import read_claims
@@ -50,7 +50,8 @@ class TokenService:
         signing_keys = [crew.signing_key for crew in config.crews if crew.signing_key is not None]
         self._watch = FileWatch([*key_files(config), *signing_keys])
         self._orchestrators: OrderedDict[tuple[str, str], APIOrchestrator] = OrderedDict()
-        self._buckets: OrderedDict[tuple[str, str], TokenBucket] = OrderedDict()
+        # Its journal keeps each token.
+        self._rate_limiter = OrchestratorRateLimiter("tokens")
 
     def close(self) -> None:
         """Close all journals."""
@@ -123,7 +124,7 @@ class TokenService:
 
     def _of(self, crew: str, name: str) -> APIOrchestrator:
         """Return an orchestrator, with the current keys; close the least recently used one."""
-        self._limit_rate(crew, name)
+        self._rate_limiter.take(crew, name)
         if self._watch.changed():
             self.close()
         found = self._orchestrators.pop((crew, name), None)
@@ -133,19 +134,6 @@ class TokenService:
             found = self._open(crew, name)
         self._orchestrators[crew, name] = found
         return found
-
-    def _limit_rate(self, crew: str, name: str) -> None:
-        """ControlError for an orchestrator that mints too fast: its journal keeps each token."""
-        bucket = self._buckets.pop((crew, name), None)
-        if bucket is None:
-            bucket = TokenBucket(limits.tokens_per_second, limits.tokens_burst)
-        if len(self._buckets) >= limits.token_buckets_max:
-            self._buckets.popitem(last=False)
-        self._buckets[crew, name] = bucket
-        if not bucket.take(time.monotonic()):
-            raise problem_types.SLOW_DOWN.error(
-                f"{crew}/{name} may get {limits.tokens_per_second} tokens a second"
-            )
 
     def _open(self, crew: str, name: str) -> APIOrchestrator:
         try:

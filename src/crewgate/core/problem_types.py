@@ -197,10 +197,10 @@ _bad_token(Reason.BRANCH_REVOKED, "Branch revoked",
     "or an answer cost more than its call had reserved, which ends the branch. Do not retry with "
     "this token.")
 _bad_token(Reason.BINDING_MISMATCH, "Token does not fit this call",
-    "The client certificate is not valid, or is of another crew than the token. Or the tool "
-    "belongs to another crew, and there is no client certificate. Or an earlier token of this "
-    "branch named other parents. Send a token and a certificate of one crew. If that does not "
-    "help, get a new token.")
+    "The client certificate is not valid, or is of another crew or branch than the token. Or the "
+    "tool belongs to another crew, and there is no client certificate. Or an earlier token of this "
+    "branch named other parents. Send a token and a certificate of one crew, or of one branch. If "
+    "that does not help, get a new token.")
 _no_proof(Reason.TOKEN_UNBOUND, "Token without a key",
     "The crew or the tool requires a token that names a key (cnf), and this one names none, so "
     "everyone who reads it could use it. Get a token that is bound to a key.", "invalid_token")

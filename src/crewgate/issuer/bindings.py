@@ -60,9 +60,18 @@ def binding_of_certificate(path: Path | str) -> Confirmation:
         ConfigurationError: The file cannot be read, or has no certificate.
     """
     try:
-        der = x509.load_pem_x509_certificate(_read(path)).public_bytes(Encoding.DER)
+        return binding_of_pem(_read(path))
     except ValueError as error:
         raise ConfigurationError(f"{path}: not a certificate in PEM: {error}") from error
+
+
+def binding_of_pem(chain: bytes) -> Confirmation:
+    """Return the binding to the first certificate in PEM text.
+
+    Raises:
+        ValueError: The text has no certificate.
+    """
+    der = x509.load_pem_x509_certificate(chain).public_bytes(Encoding.DER)
     return Confirmation(x5t=base64url(hashlib.sha256(der).digest()))
 
 
@@ -72,7 +81,7 @@ def confirmation(key: PublicKey) -> Confirmation:
 
 
 def binding_fields(binding: Confirmation | None) -> dict[str, str]:
-    """Return the fields of a form of the control API that bind a new branch to a key."""
+    """Return the fields of a form of the control API that bind the tokens of a branch to a key."""
     if binding is None:
         return {}
     return {

@@ -53,6 +53,7 @@ class GrantChange(msgspec.Struct, frozen=True, kw_only=True):
         tools: Names and patterns of tools; None keeps the present ones.
         more_quota, more_tools: Micro-credits and tools to add.
         seconds: Seconds by which the branch is to end later; None keeps its end.
+        binding: The key that the presenter of a token must have; None keeps the present one.
         overcommit, reason, way: As for `BranchRequest`.
         decided_by: ORCHESTRATOR, CALLBACK, POLICY, or the user of a command.
         answer: What the one who decided says about it.
@@ -63,6 +64,7 @@ class GrantChange(msgspec.Struct, frozen=True, kw_only=True):
     more_quota: int = 0
     more_tools: tuple[str, ...] = ()
     seconds: int | None = None
+    binding: Confirmation | None = None
     overcommit: bool = False
     reason: str = ""
     way: GrantWay = GrantWay.LIBRARY

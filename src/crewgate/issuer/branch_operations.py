@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from crewgate.core.tokens.claims import Claims
+from crewgate.core.tokens.claims import Claims, Confirmation
 from crewgate.errors import IssuerError
 from crewgate.issuer.branch_issuer import BranchIssuer, GrantChange
 from crewgate.issuer.extension_requests import ExtensionRequests, ExtensionResult
@@ -48,6 +48,7 @@ class BranchOperations:
         credits: str | None = None,  # noqa: A002 - the field's word
         tools: Sequence[str] | None = None,
         seconds: int | None = None,
+        binding: Confirmation | None = None,
         overcommit: bool = False,
         reason: str = "",
     ) -> str:
@@ -59,6 +60,8 @@ class BranchOperations:
                 keeps the present number.
             tools: The new tools, as for `start_run`; None keeps the present ones.
             seconds: Seconds by which the branch ends later; None keeps its end.
+            binding: The key to which the tokens of the branch are bound from now on; None keeps the
+                present one. Tokens that were minted before are good until they expire.
             overcommit, reason: As for `spawn`.
 
         Raises:
@@ -74,6 +77,7 @@ class BranchOperations:
             quota=None if credits is None else amount(credits),
             tools=None if tools is None else tool_list(tools),
             seconds=whole_seconds(seconds),
+            binding=binding,
             overcommit=overcommit,
             reason=journal_text(reason),
             way=self._way,

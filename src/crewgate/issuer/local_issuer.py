@@ -174,6 +174,7 @@ class LocalIssuer:
             path=state.branches.path_of(known.claims),
             lifetime=self._lifetime,
             exp_max=terms.exp_max,
+            binding=change.binding,
         )
         state.branches.check_extension(minted.claims, spent, now, overcommit=change.overcommit)
         state.grant(extended(known.claims, minted.claims, change, terms.ends_at, now), minted)

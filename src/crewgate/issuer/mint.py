@@ -23,7 +23,7 @@ from crewgate.issuer.parameters import tool_list
 from crewgate.issuer.signing import SigningKey
 
 # The claims that all tokens of a branch share, beside those of the crew.
-_KEPT = ("client_id", "sub", "process_id", "agent_role", "execution_branch_id", "cnf")
+_KEPT = ("client_id", "sub", "process_id", "agent_role", "execution_branch_id")
 
 
 class MintedToken(msgspec.Struct, frozen=True):
@@ -153,11 +153,12 @@ class Minter:
         path: Sequence[PathElement] | None = None,
         lifetime: int | None = None,
         exp_max: int | None = None,
+        binding: Confirmation | None = None,
     ) -> MintedToken:
         """Sign the next grant of the branch whose newest claims are `claims`.
 
-        `path` has the ancestors of the branch with their newest quotas. If `tools`, `quota` or
-        `path` is None, the next grant has the value in `claims`.
+        `path` has the ancestors of the branch with their newest quotas. If `tools`, `quota`,
+        `path` or `binding` is None, the next grant has the value in `claims`.
 
         Raises:
             ScopeError: The crew's limits do not allow these tools or this quota.
@@ -177,6 +178,7 @@ class Minter:
         issued = _after(path, self._next_iat(claims, quota, seconds), seconds)
         return self._grant(
             **{name: getattr(claims, name) for name in _KEPT},
+            cnf=binding or claims.cnf,
             allowed_tools=tool_list(claims.allowed_tools if tools is None else tools),
             credit_quota=quota,
             branch_path=list(path),

@@ -17,7 +17,11 @@ from crewgate.issuer.extension_requests import Decide
 from crewgate.issuer.issued_branch_store import IssuedBranchStore
 from crewgate.issuer.orchestrator import Orchestrator
 from crewgate.issuer.remote_issuer import RemoteIssuer
-from crewgate.issuer.remote_issuer_client import RemoteIssuerClient, SidecarIssuerClient
+from crewgate.issuer.remote_issuer_client import (
+    RemoteIssuerClient,
+    SidecarIssuerClient,
+    pem_pair,
+)
 
 __all__ = ["remote_orchestrator", "sidecar_orchestrator"]
 
@@ -61,10 +65,8 @@ def remote_orchestrator(
     Raises:
         ConfigurationError: A file or the URL cannot be used.
     """
-    given = Path(certificate)
-    prefix = given.with_suffix("") if given.suffix == ".pem" else given
-    own, key = (prefix.with_name(f"{prefix.name}.{ending}") for ending in ("pem", "key"))
-    return RemoteOrchestrator(RemoteIssuerClient(url, own, key, Path(ca)), decide=decide)
+    client = RemoteIssuerClient(url, *pem_pair(certificate), Path(ca))
+    return RemoteOrchestrator(client, decide=decide)
 
 
 def sidecar_orchestrator(*, decide: Decide | None = None) -> Orchestrator:

@@ -93,6 +93,7 @@ class RemoteIssuer:
             )
         if change.seconds:
             form["seconds"] = str(change.seconds)
+        form |= binding_fields(change.binding)
         if change.reason:
             form["reason"] = change.reason
         if change.decided_by in {CALLBACK, POLICY} and not change.way.is_automatic:

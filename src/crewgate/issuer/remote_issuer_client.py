@@ -41,6 +41,19 @@ class _Token(msgspec.Struct, frozen=True):
     access_token: str
 
 
+class _BranchCertificateRequest(msgspec.Struct, frozen=True):
+    request: str
+    branch_token: str
+    role: str = "agent"
+
+    def __repr__(self) -> str:
+        return "<_BranchCertificateRequest>"  # without the token
+
+
+class _Certificate(msgspec.Struct, frozen=True):
+    certificate: str
+
+
 class _Revocation(msgspec.Struct, frozen=True, omit_defaults=True):
     branch: str
     crew: str = ""
@@ -92,6 +105,23 @@ class RemoteIssuerClient:
             raise issuer_error(error) from error
         return MintedToken(response.access_token, read_claims(response.access_token))
 
+    def branch_certificate(self, request: str, token: str) -> str:
+        """Return a certificate for the branch of a token, and its chain to the root (PEM).
+
+        `request` is a CSR (PEM).
+
+        Raises:
+            ServiceConnectionError: The API cannot be reached, or cannot sign now: call again.
+            IssuerError: The API refuses; the message has its reason.
+        """
+        body = _BranchCertificateRequest(request, token)
+        try:
+            with self._lock:
+                response = self._current().post("/v1/certificates", body, _Certificate)
+        except ControlError as error:
+            raise issuer_error(error) from error
+        return response.certificate
+
     def revoke(self, branch: str, crew: str) -> RevocationReceipt:
         """Revoke a branch and all below it.
 
@@ -141,6 +171,13 @@ class SidecarIssuerClient(RemoteIssuerClient):
 
     def _current(self) -> ControlClient:
         return self._client
+
+
+def pem_pair(certificate: Path | str) -> tuple[Path, Path]:
+    """Return the files of a certificate and its key, by PREFIX or PREFIX.pem."""
+    given = Path(certificate)
+    prefix = given.with_suffix("") if given.suffix == ".pem" else given
+    return prefix.with_name(f"{prefix.name}.pem"), prefix.with_name(f"{prefix.name}.key")
 
 
 def issuer_error(error: ControlError) -> CrewgateError:

@@ -71,6 +71,7 @@ class SubAgent:
         credits: str | None = None,  # noqa: A002 - the field's word
         tools: Sequence[str] | None = None,
         seconds: int | None = None,
+        binding: Confirmation | None = None,
         overcommit: bool = False,
         reason: str = "",
     ) -> str:
@@ -80,6 +81,7 @@ class SubAgent:
             credits=credits,
             tools=tools,
             seconds=seconds,
+            binding=binding,
             overcommit=overcommit,
             reason=reason,
         )

@@ -45,6 +45,10 @@ CREATE TRIGGER IF NOT EXISTS no_certificate_while_ending BEFORE INSERT ON certif
     WHEN NEW.role = 'orchestrator' AND EXISTS (SELECT 1 FROM life WHERE crew = NEW.crew
         AND name = NEW.name AND state = 'ending')
     BEGIN SELECT RAISE(ABORT, 'its orchestrator is being ended'); END;
+CREATE TRIGGER IF NOT EXISTS no_branch_certificate_while_ending BEFORE INSERT ON certificate
+    WHEN NEW.role = 'agent' AND EXISTS (SELECT 1 FROM life WHERE crew = NEW.crew
+        AND name = NEW.name AND state = 'ending')
+    BEGIN SELECT RAISE(ABORT, 'its orchestrator is being ended'); END;
 CREATE TRIGGER IF NOT EXISTS no_certificate_after_the_end BEFORE INSERT ON certificate
     WHEN EXISTS (SELECT 1 FROM life WHERE instance = NEW.instance AND state != 'running')
     BEGIN SELECT RAISE(ABORT, 'its process has been ended'); END;
@@ -195,7 +199,7 @@ class OrchestratorRunStore(BaseSQLiteStore):
         result is empty if another process has completed the decommission.
         """
         rows = self._rows(
-            "SELECT serial FROM certificate WHERE role = 'orchestrator' AND crew = ? "
+            "SELECT serial FROM certificate WHERE role IN ('orchestrator', 'agent') AND crew = ? "
             "AND name = ? AND revoked IS NULL AND not_after >= ? "
             "AND EXISTS (SELECT 1 FROM life WHERE id = ? AND state = 'ending')",
             (run.crew, run.name, now - limits.clock_distrust_seconds, run.id),
@@ -205,7 +209,8 @@ class OrchestratorRunStore(BaseSQLiteStore):
     def _prepare(self) -> None:
         ((count,),) = self._rows(
             "SELECT count(*) FROM sqlite_schema WHERE name IN ('life', 'living', 'lived', "
-            "'no_certificate_while_ending', 'no_certificate_after_the_end')"
+            "'no_certificate_while_ending', 'no_branch_certificate_while_ending', "
+            "'no_certificate_after_the_end')"
         )
         # If all is there, write nothing: the disk may be full.
         if count < _SCHEMA.count("CREATE "):

@@ -5,6 +5,7 @@ ca_issuing_days = 1825  # half the root's life, so that it never outlives the ro
 ca_server_days = 397  # the longest that browsers accepted from a public CA
 certificate_life_seconds = 4 * 3600  # bounds what a revocation that no machine receives can cost
 certificate_life_seconds_max = 7 * 86_400  # for longer ones, another CA than this fits better
+branch_certificate_kept_seconds = 86_400  # in the register, after its end: a day to look into it
 gateway_life_seconds_max = ca_server_days * 86_400  # clients take a gateway for any other server
 certificate_bytes_max = 16_384  # ours have 900; a TLS handshake takes 100 KiB for a whole chain
 chain_certificates_max = 8  # in one file; ours have two

@@ -23,7 +23,7 @@ from crewgate.core.ids import uuid_text
 from crewgate.core.policy.policy import Policy, VerificationKey
 from crewgate.core.problem_types import Reason
 from crewgate.core.tokens.claims import Claims, Confirmation, is_text
-from crewgate.core.x509.identity_extension import Identity
+from crewgate.core.x509.identity_extension import Identity, Role
 
 
 class VerifiedClientCertificate(Protocol):
@@ -119,14 +119,17 @@ class CertificateTokenSigner:
     ) -> SignedToken | Reason | None:
         """Return a token for a call of a tool that crew `owner` owns.
 
-        None if no crossing leads from the certificate's crew to `owner`: then the client must send
-        a token. TOKEN_EXPIRED if the certificate has expired. `now` is the wall clock in seconds.
+        None if no crossing leads from the certificate's crew to `owner`, or the certificate is not
+        an orchestrator's: then the client must send a token.
+
+        TOKEN_EXPIRED if the certificate has expired. `now` is the wall clock in seconds.
         """
         known = self._signed.get((holder.certificate, owner))
         if known is not None and known.since <= now < known.until:
             return known
         identity, digest = holder.identity, holder.certificate_digest
-        if identity is None or digest is None:
+        # The agent of a branch may use what the branch's token says, and not what the crew may.
+        if identity is None or digest is None or identity.role is not Role.ORCHESTRATOR:
             return None
         crossing = self._by_pair.get((identity.crew, owner))
         # A label that is too long for a claim could not be told from others, so it gets no token.

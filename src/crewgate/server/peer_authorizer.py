@@ -4,7 +4,7 @@ The handshake has verified the chain, the validity and the CRL. Then the certifi
 
 1. be a client certificate and no CA's,
 2. name an identity whose role and crew the listener admits,
-3. not be revoked, and its orchestrator neither, in the shared table or by a recent push,
+3. not be revoked, and its orchestrator and branch neither, in the shared table or by a recent push,
 4. pass the OCSP check, if the listener has one.
 
 This module does no I/O: the caller provides table, sink and OCSP check.
@@ -21,7 +21,7 @@ from crewgate import limits
 from crewgate.config import OCSPMode
 from crewgate.core.audit.network_prefix import peer_network
 from crewgate.core.audit.records import ConnectionRecord, Record, when
-from crewgate.core.ids import certificate_key
+from crewgate.core.ids import branch_key, certificate_key
 from crewgate.core.rate_limit import TokenBucket
 from crewgate.core.revocation_kinds import RevokedKeyLookup
 from crewgate.core.verdict import ConnectionRefusalReason
@@ -48,14 +48,14 @@ class ConnectionRecordSink(Protocol):
 class PeerRules(msgspec.Struct, frozen=True):
     """What one listener requires of a client's certificate.
 
-    `crews` are the crews whose orchestrators it admits; the other roles have no crew. If a
+    `crews` are the crews whose orchestrators and agents it admits; other roles have no crew. If a
     certificate is not required, a client without one is admitted and has no identity. `oids` are
     those of the configuration, under which identities are read.
     """
 
     listener: str
     crews: Collection[str]
-    roles: Collection[Role] = (Role.ORCHESTRATOR,)
+    roles: Collection[Role] = (Role.ORCHESTRATOR, Role.AGENT)
     ocsp: OCSPMode = "off"
     is_required: bool = True
     oids: IdentityOIDs = STANDARD
@@ -154,6 +154,7 @@ class PeerAuthorizer:
             peer,
             certificate_digest=hashlib.sha256(peer.certificate or b"").digest(),
             identity=identity,
+            branch_key=branch_key(identity.crew, identity.branch) if identity.branch else None,
             serial=leaf.serial,
             listener=self.rules.listener,
             serial_text=leaf.serial_text,
@@ -187,7 +188,7 @@ class PeerAuthorizer:
             return ConnectionRefusalReason.NO_CLIENT_USAGE
         if identity.role not in self.rules.roles:
             return ConnectionRefusalReason.ROLE
-        if identity.role is Role.ORCHESTRATOR and identity.crew not in self.rules.crews:
+        if identity.crew and identity.crew not in self.rules.crews:
             return ConnectionRefusalReason.CREW
         if certificate_key(identity.crew, leaf.serial) in self._peer_connections.recent_revocations:
             return ConnectionRefusalReason.REVOKED
@@ -255,7 +256,8 @@ def _record(
         doubt=doubt,
         proven=True,
         crew=identity.crew if identity else "",
-        orchestrator=identity.label if identity else "",
+        orchestrator=identity.holder if identity else "",
+        branch=identity.branch if identity else "",
         serial=leaf.serial_text if leaf else "",
         subject=leaf.subject if leaf else "",
     )

@@ -22,7 +22,8 @@ class ClientInfo(msgspec.Struct, frozen=True):
 
     `address` is its IP address, `certificate` the DER bytes that the handshake proved, if any. The
     other fields are set once an authorizer has admitted the certificate: its SHA-256 digest
-    (`certificate_digest`, as RFC 8705 names certificates), its `identity`, its `serial`
+    (`certificate_digest`, as RFC 8705 names certificates), its `identity`, the key of the branch in
+    the table if the client is the agent of one (`branch_key`), its `serial`
     (`serial_text`: in upper-case hexadecimal, as the audit writes it), the name of the `listener`,
     and when it was `issued` and expires (`not_after`), in seconds since the epoch.
     """
@@ -32,6 +33,7 @@ class ClientInfo(msgspec.Struct, frozen=True):
     certificate: bytes | None = None
     certificate_digest: bytes | None = None
     identity: Identity | None = None
+    branch_key: bytes | None = None
     serial: int = 0
     listener: str = ""
     serial_text: str = ""

@@ -16,7 +16,7 @@ from crewgate.core.verdict import Denial
 from crewgate.policy.certificate_token_signer import SignedToken
 from crewgate.verifier.dpop_proof import DPoPProof, native_proof
 from crewgate.verifier.loaded_gate import UNKNOWN, GateRequest, LoadedGate
-from crewgate.verifier.peer_certificate_cache import OrchestratorCertificate
+from crewgate.verifier.peer_certificate_cache import CrewCertificate
 
 _MISSING = Denial(Reason.MISSING_TOKEN)
 _INVALID = Denial(Reason.INVALID_TOKEN)
@@ -51,7 +51,7 @@ def make_request(
         number = policy.numbers.get(tool, UNKNOWN)
     except TypeError:  # not hashable, so not a tool's name
         number = UNKNOWN
-    crew = digest = None
+    verified = None
     if peer_certificate is not None:
         now = time.time()
         verified = policy.peers.admit(peer_certificate, policy.table, now)
@@ -62,23 +62,27 @@ def make_request(
             return (
                 structs.replace(request, cost=cost) if isinstance(request, GateRequest) else request
             )
-        crew, digest = verified.identity.crew, verified.certificate_digest
     if isinstance(token, str):
         # Any other character becomes "?", which is not base64url, so the token is refused.
         token = token[:_CHARS].encode("ascii", "replace")
     elif type(token) is not bytes:
         return _MISSING if token is None else _INVALID
-    return GateRequest(policy, token, number, _presenter(crew, digest, proof), cost)
+    return GateRequest(policy, token, number, _presenter(verified, proof), cost)
 
 
-def _presenter(crew: str | None, digest: bytes | None, proof: DPoPProof | None) -> Presenter | None:
-    if proof is None:
-        return None if crew is None else Presenter(crew, digest)
-    return Presenter(crew, digest, native_proof(proof), nonce_required=proof.nonce_required)
+def _presenter(certificate: CrewCertificate | None, proof: DPoPProof | None) -> Presenter | None:
+    if certificate is None and proof is None:
+        return None
+    crew = digest = branch = None
+    if certificate is not None:
+        crew, digest = certificate.identity.crew, certificate.certificate_digest
+        branch = certificate.branch_key
+    shown, nonce = (None, False) if proof is None else (native_proof(proof), proof.nonce_required)
+    return Presenter(crew, digest, shown, branch=branch, nonce_required=nonce)
 
 
 def _by_certificate(
-    policy: LoadedGate, verified: OrchestratorCertificate, tool: int, now: float
+    policy: LoadedGate, verified: CrewCertificate, tool: int, now: float
 ) -> GateRequest | Denial:
     """Return the request of a call without a token; a crossing must lead to the tool's owner."""
     if tool == UNKNOWN:

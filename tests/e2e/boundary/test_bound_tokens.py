@@ -54,6 +54,27 @@ def _token(boundary: Boundary, files: Files) -> str:
     return boundary.run("mint", *arguments, "--certificate", str(files.certificate)).strip()
 
 
+def _branch(boundary: Boundary, folder: Path) -> tuple[Files, str]:
+    """The certificate of a branch and a token that is bound to it, by commands alone."""
+    arguments = ("--crew", "article", "--role", "r", "--tools", "search.*", "--credits", "1")
+    token = boundary.run("mint", *arguments).strip()
+    files = Files(folder / "agent.pem", folder / "agent.key")
+    make = ("openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
+    asked = ("-nodes", "-keyout", files.key, "-out", folder / "agent.csr", "-subj", "/")
+    subprocess.run([*make, *asked], check=True, capture_output=True)
+    prefix, request = str(folder / "agent"), str(folder / "agent.csr")
+    issue = ("ca", "issue", "--role", "agent", "--token", token, "--request", request)
+    boundary.run(*issue, "--out", prefix)
+    return files, boundary.run("refresh", token, "--certificate", f"{prefix}.pem").strip()
+
+
+def _client(boundary: Boundary, folder: Path, whose: str) -> tuple[Files, str]:
+    if whose == "branch":
+        return _branch(boundary, folder)
+    files = _of(boundary)
+    return files, _token(boundary, files)
+
+
 def _call(boundary: Boundary, token: str, files: Files | None, offset: int) -> tuple[int, str]:
     """Status and reason of a call."""
     with boundary.http(files, offset) as client:
@@ -81,13 +102,17 @@ def test_with_the_scheme_of_proofs_it_is_refused(boundary: Boundary) -> None:
     assert answer.headers["www-authenticate"].startswith("DPoP ")
 
 
-def test_curl(boundary: Boundary) -> None:
-    files = _of(boundary)
+WHOSE = pytest.mark.parametrize("whose", ["orchestrator", "branch"])
+
+
+@WHOSE
+def test_curl(boundary: Boundary, tmp_path: Path, whose: str) -> None:
+    files, token = _client(boundary, tmp_path, whose)
     done = subprocess.run(
         [
             "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", boundary.root,
             "--cert", files.certificate, "--key", files.key, "-d", "{}",
-            "-H", f"authorization: Bearer {_token(boundary, files)}",
+            "-H", f"authorization: Bearer {token}",
             f"https://localhost:{boundary.port + ALL}/search",
         ],
         capture_output=True, text=True, check=True,
@@ -95,14 +120,20 @@ def test_curl(boundary: Boundary) -> None:
     assert done.stdout == "200"
 
 
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The client in Go, compiled."""
+    folder = tmp_path_factory.mktemp("go")
+    (folder / "main.go").write_text(GO)
+    subprocess.run(["go", "build", "-o", "client", "main.go"], cwd=folder, check=True)
+    return folder / "client"
+
+
 @pytest.mark.skipif(not shutil.which("go"), reason="go is not installed")
-def test_go(boundary: Boundary, tmp_path: Path) -> None:
-    files = _of(boundary)
-    program = tmp_path / "main.go"
-    program.write_text(GO)
+@WHOSE
+def test_go(boundary: Boundary, program: Path, tmp_path: Path, whose: str) -> None:
+    files, token = _client(boundary, tmp_path, whose)
     url = f"https://localhost:{boundary.port + ALL}"
-    words = [boundary.root, files.certificate, files.key, url, _token(boundary, files)]
-    done = subprocess.run(
-        ["go", "run", program, *words], capture_output=True, text=True, check=False
-    )
+    words = [boundary.root, files.certificate, files.key, url, token]
+    done = subprocess.run([program, *words], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "200"), done.stderr

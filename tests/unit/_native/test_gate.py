@@ -212,6 +212,29 @@ def test_a_tool_of_another_crew_needs_a_certificate_of_one_s_own() -> None:
     assert house.reason(token, SEARCH, presenter=Presenter("finance")) is Reason.BINDING_MISMATCH
 
 
+def test_the_agent_of_a_branch_shows_tokens_of_that_branch_alone(house: Gatehouse) -> None:
+    """Whatever else the token names, also in observe mode, and not of another crew's branch."""
+    own = ids.branch_key(CREW, BRANCH)
+    presenter = Presenter(CREW, branch=own)
+    assert house.reason(house.world.token, presenter=presenter) is None
+    other = house.world.mint(execution_branch_id=OTHER, cnf=None)
+    for token, key in (
+        (other, own),
+        (house.world.token, ids.branch_key(CREW, OTHER)),
+        (house.world.token, ids.branch_key("finance", BRANCH)),
+        (house.world.token, bytes(16)),
+    ):
+        for observe in (False, True):
+            verdict = house.gate.decide(
+                token, SEARCH, presenter=Presenter(CREW, branch=key), observe=observe
+            )
+            assert isinstance(verdict, Denial)
+            assert verdict.reason is Reason.BINDING_MISMATCH
+        assert house.gate.grant_for(token, SEARCH, presenter=Presenter(CREW, branch=key)) is None
+    with pytest.raises(ValueError, match="16 bytes"):
+        Presenter(CREW, branch=bytes(15))
+
+
 # Checks 7 and 8: tool and scope.
 
 

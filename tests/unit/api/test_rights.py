@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from api_world import (
     BD,
+    BD_AGENT,
     BD_CHILD,
     BD_OTHER,
     BD_RUN,
@@ -18,6 +19,7 @@ from api_world import (
 )
 
 from crewgate.api.endpoints import ENDPOINTS
+from crewgate.api.schemas import IntrospectionResponse
 from crewgate.api.tokens import CHILD, NEXT, RUN
 from crewgate.core.x509.identity_extension import MAY_REVOKE, Identity
 
@@ -80,6 +82,7 @@ CASES = [
     case(CERTIFY, (201, 403, 403, 403, 403),
          json={**CSR, "role": "gateway", "name": "edge-2", "hosts": ["edge"]}),
     case(CERTIFY, (201,) * 5, json=CSR),
+    case(CERTIFY, (201, 201, 403, 400, 403), json={**CSR, "role": "agent", "branch_token": "t"}),
     case("POST /ocsp", ALL, content=b"x", headers=OCSP),
     case("GET /ocsp/{request:path}", ALL, "/ocsp/MEI="),
     case("GET /crl", ALL),
@@ -102,17 +105,59 @@ async def test_who_may_do_what(at: int, caller: str) -> None:
     wanted, desk = CASES[at], Desk()
     answer = await desk.ask(CALLERS[caller], wanted.method, wanted.path, **wanted.how)
     assert answer.status_code == getattr(wanted, caller.replace("-", "_")), answer.text
-    did = [each for each in desk.office.asked if each[0] != "tree"]
+    did = [each for each in desk.office.asked if each[0] not in {"tree", "introspect"}]
     if answer.is_error:
         assert not did
 
 
 @pytest.mark.parametrize("at", range(len(CASES)))
-async def test_nobody_without_an_identity_may_do_anything(at: int) -> None:
-    """A peer that no guard has named is refused everywhere, the health checks too."""
+@pytest.mark.parametrize("caller", [None, BD_AGENT], ids=["nobody", "agent"])
+async def test_nobody_without_an_identity_may_do_anything(at: int, caller: Identity | None) -> None:
+    """A peer that no guard has named is refused everywhere, and the agent of a branch too."""
     desk = Desk()
-    answer = await desk.ask(None, CASES[at].method, CASES[at].path, **CASES[at].how)
+    answer = await desk.ask(caller, CASES[at].method, CASES[at].path, **CASES[at].how)
     assert (answer.status_code, desk.office.asked) == (403, [])
+
+
+@pytest.mark.parametrize(
+    ("body", "found", "status"),
+    [
+        ({"role": "agent"}, {}, 400),
+        ({"branch_token": "t"}, {}, 400),
+        ({"role": "operator", "branch_token": "t"}, {}, 400),
+        ({"role": "agent", "branch_token": "t", "name": "bd-1"}, {}, 400),
+        ({"role": "agent", "branch_token": "t", "crew": "bd"}, {}, 400),
+        ({"role": "agent", "branch_token": "t", "hosts": ["x"]}, {}, 400),
+        ({"role": "agent", "branch_token": "t", "renews": "PEM"}, {}, 403),
+        ({"role": "agent", "branch_token": "t"}, {"active": False}, 400),
+        ({"role": "agent", "branch_token": "t"}, {"crew": "finance"}, 400),
+        ({"role": "agent", "branch_token": "t"}, {"client_id": "bd/bd-2"}, 403),
+        ({"role": "agent", "branch_token": "t"}, {"client_id": "finance/bd-1"}, 403),
+        ({"role": "agent", "branch_token": "t"}, {"client_id": "made up"}, 400),
+    ],
+)
+async def test_an_orchestrator_certifies_its_own_branches_only(
+    monkeypatch: pytest.MonkeyPatch, body: dict[str, str], found: dict[str, object], status: int
+) -> None:
+    desk = Desk()
+    claims = msgspec.structs.replace(await desk.office.introspect("t"), **found)
+
+    async def introspect(_: str) -> IntrospectionResponse:
+        return claims
+
+    monkeypatch.setattr(desk.office, "introspect", introspect)
+    desk.office.asked.clear()
+    answer = await desk.ask(BD, "POST", "/v1/certificates", json={**CSR, **body})
+    assert (answer.status_code, desk.office.asked) == (status, []), answer.text
+
+
+async def test_the_token_says_what_the_certificate_of_a_branch_says() -> None:
+    desk = Desk()
+    body = {**CSR, "role": "agent", "branch_token": "t", "life_seconds": 60}
+    await desk.ask(BD, "POST", "/v1/certificates", json=body)
+    _, (_, wanted) = desk.office.asked
+    assert (wanted.identity.label, wanted.until) == (f"bd/bd-1#{BD_CHILD}", 900)
+    assert (wanted.life_seconds, wanted.is_own) == (60, False)
 
 
 @pytest.mark.parametrize(("caller", "sees"), [(BD, {"bd"}), (OPERATOR, {"bd", "finance"})])

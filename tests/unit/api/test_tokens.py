@@ -71,11 +71,12 @@ async def test_the_three_grants() -> None:
 
 async def test_a_branch_can_be_bound_to_a_key_and_to_a_certificate() -> None:
     desk = Desk()
-    for form in ({**NEW, "grant_type": RUN}, CHILD_FORM):
+    next_form = {"grant_type": NEXT, "refresh_token": "x"}
+    for form in ({**NEW, "grant_type": RUN}, CHILD_FORM, next_form):
         bound = {**form, "dpop_jkt": "A" * 43, "x5t_s256": "B" * 42 + "A"}
         assert (await desk.ask(BD, "POST", "/v1/tokens", form=bound)).status_code == 200
     bindings = [asked[-1].binding for asked in desk.office.asked]
-    assert bindings == [Confirmation(jkt="A" * 43, x5t="B" * 42 + "A")] * 2
+    assert bindings == [Confirmation(jkt="A" * 43, x5t="B" * 42 + "A")] * 3
 
 
 def without(name: str, form: dict[str, str] = CHILD_FORM) -> dict[str, str]:
@@ -103,7 +104,7 @@ def without(name: str, form: dict[str, str] = CHILD_FORM) -> dict[str, str]:
         ({**CHILD_FORM, "role": "a b"}, "invalid_request"),
         ({**CHILD_FORM, "dpop_jkt": "A" * 42}, "invalid_request"),
         ({**CHILD_FORM, "x5t_s256": "A" * 42 + "B"}, "invalid_request"),
-        ({"grant_type": NEXT, "refresh_token": "x", "dpop_jkt": "A" * 43}, "invalid_request"),
+        ({"grant_type": NEXT, "refresh_token": "x", "dpop_jkt": "A" * 42}, "invalid_request"),
         ({**CHILD_FORM, "process": "a\nb"}, "invalid_request"),
         ({**CHILD_FORM, "seconds": "0"}, "invalid_request"),
         ({**CHILD_FORM, "seconds": "+1"}, "invalid_request"),

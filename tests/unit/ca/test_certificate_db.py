@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from crewgate import limits
 from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.core.x509.certificate import serial_text
+from crewgate.core.x509.identity_extension import Role
 from crewgate.errors import CAError
 from crewgate.lifecycle.orchestrator_runs import OrchestratorRunStore
 
@@ -44,13 +45,21 @@ def test_nobody_makes_one_in_passing(tmp_path: Path) -> None:
 def test_a_compromised_key_s_whole_life_is_revoked(path: Path) -> None:
     """Whoever had it may have renewed, with a key of his own: the instance is the same."""
     others = msgspec.structs.replace(entry(4), instance=b"i" * 16)
+    # A crew chooses the ids of its branches, which are the instances of its agents.
+    agents = [
+        msgspec.structs.replace(entry(5), role=Role.AGENT),
+        msgspec.structs.replace(entry(6), role=Role.AGENT, crew="finance"),
+        entry(7, "bd-2"),
+    ]
     with CertificateDB(path) as register:
-        for each in (entry(1), entry(2), entry(3), others):
+        for each in (entry(1), entry(2), entry(3), others, *agents):
             register.add(each)
         register.revoke(["02"], "superseded", NOW)
         done = register.revoke(["01"], "keyCompromise", NOW + 1, whole_instances=True)
         assert {each.serial for each in done} == {"01", "03"}
         assert register.find("04") == others
+        done = register.revoke(["06"], "keyCompromise", NOW + 1, whole_instances=True)
+        assert {each.serial for each in done} == {"06"}
         assert [each.reason for each in register.all()][:3] == [
             "keyCompromise", "superseded", "keyCompromise",
         ]  # fmt: skip
@@ -188,6 +197,30 @@ def test_what_is_no_database_is_said(tmp_path: Path, what: str) -> None:
         path = tmp_path / "nowhere" / "x"
     with pytest.raises(CAError, match="the CA's register cannot be used"):
         CertificateDB(path, is_new=True)
+
+
+def test_old_certificates_of_branches_make_room(path: Path) -> None:
+    """Only those of the same orchestrator that ended a day ago; they count for no rate."""
+    kept = limits.branch_certificate_kept_seconds
+    last = NOW - kept
+    ends = {1: last - 1, 2: last, 3: NOW + 900, 4: last - 1, 5: last - 1}
+    changes = {4: {"name": "other"}, 5: {"role": Role.ORCHESTRATOR}}
+
+    def one(number: int) -> CertificateRecord:
+        fields = _fields(entry(number)) | {
+            "role": Role.AGENT,
+            "issued": ends[number] - 900,
+            "not_after": ends[number],
+        }
+        return CertificateRecord(**{**fields, **changes.get(number, {})})
+
+    with CertificateDB(path) as register:
+        for number in (5, 4, 1, 2, 3):
+            register.add(one(number))
+        left = {each.serial for each in register.all()}
+        assert left == {serial_text(number) for number in (2, 3, 4, 5)}
+        assert register.find(serial_text(3)).label.endswith(f"#{one(3).named.branch}")
+        assert register.issued_since(one(3).crew, one(3).name, 0) == 1
 
 
 def test_a_full_disk_undoes_all_of_it(path: Path) -> None:

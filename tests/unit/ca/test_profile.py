@@ -20,12 +20,13 @@ from crewgate.core.x509.identity_extension import Role, decode
 from crewgate.core.x509.identity_oids import DEFAULT
 
 OPENSSL = shutil.which("openssl")
-KINDS = ["orchestrator", "gateway", "operator", "responder"]
+KINDS = ["orchestrator", "gateway", "operator", "agent", "responder"]
 CLIENT, SERVER = "sslclient", "sslserver"
 PURPOSES = {
     "orchestrator": [CLIENT],
     "gateway": [CLIENT, SERVER],
     "operator": [CLIENT],
+    "agent": [CLIENT],
     "responder": ["ocsphelper"],
 }
 
@@ -48,7 +49,9 @@ def leaves(ca: CAConfig) -> dict[str, x509.Certificate]:
         for role in Role:
             public = new_key().public_key()
             names = hosts if role is Role.GATEWAY else []
-            entry = authority.issue(forged_certificates.bd("one", role), public, now, hosts=names)
+            until = int(now.timestamp()) + 60 if role is Role.AGENT else None
+            who = forged_certificates.bd("one", role)
+            entry = authority.issue(who, public, now, hosts=names, until=until)
             found[role.value] = x509.load_pem_x509_certificate(entry.pem.encode())
         issuing = authority.issuing
     found["responder"] = make_responder(issuing, now).certificate
@@ -128,6 +131,7 @@ def test_the_profile_of_a_leaf(
     [
         ("orchestrator", [ExtendedKeyUsageOID.CLIENT_AUTH]),
         ("operator", [ExtendedKeyUsageOID.CLIENT_AUTH]),
+        ("agent", [ExtendedKeyUsageOID.CLIENT_AUTH]),
         ("gateway", [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
         ("responder", [ExtendedKeyUsageOID.OCSP_SIGNING]),
     ],

@@ -1,6 +1,7 @@
 """The CA at work: who gets which certificate, and revocations that are never half done."""
 
 import time
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
@@ -11,6 +12,8 @@ import pytest
 from ca_world import ADA, BD, EDGE, Agent, first, opened, own, status
 from control_world import ca_of, csr, identity
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
@@ -117,6 +120,74 @@ def test_nobody_gives_himself_a_longer_life(desk: CAService, config: Config) -> 
     desk.certify(
         CertificateRequest(Identity(Role.OPERATOR, "bob", b""), csr(), by, life_seconds=most + 1)
     )
+
+
+AGENT = Identity(Role.AGENT, "bd-1", bytes(range(16)), "bd")
+
+
+def test_the_certificate_of_a_branch_ends_with_its_token(desk: CAService) -> None:
+    """Or after a quarter of an hour, whatever a token says; it counts for no rate of others."""
+    by, now = first(desk, BD).serial, int(time.time())
+    for until, life, ends in (
+        (now + 300, None, 300), (now + 300, 3600, 300), (now + 300, 60, 60),
+        (now + 9999, None, 900),
+    ):  # fmt: skip
+        wish = CertificateRequest(AGENT, csr(), by, life_seconds=life, until=until)
+        answer = desk.certify(wish)
+        assert 0 <= answer.not_after - now - ends <= 2 if ends != 300 else answer.not_after == until
+        assert answer.holder == f"bd/bd-1#{AGENT.branch}"
+    assert status(desk, CertificateRequest(AGENT, csr(), by, until=now)) == 400
+    with pytest.raises(CAError, match="ends with its token"):
+        desk.certify(CertificateRequest(AGENT, csr(), by))
+    with pytest.raises(CAError, match="cannot be renewed"):
+        desk.authority.renew(answer.serial, datetime.now(UTC))
+    assert desk.authority.register.issued_since("bd", "bd-1", 0) == 1
+
+
+def test_the_certificates_of_branches_are_bounded(
+    desk: CAService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "tokens_burst", 2)
+    by, until = first(desk, BD).serial, int(time.time()) + 300
+    for _ in range(2):
+        desk.certify(CertificateRequest(AGENT, csr(), by, until=until))
+    assert status(desk, CertificateRequest(AGENT, csr(), by, until=until)) == 429
+    other = msgspec.structs.replace(AGENT, name="bd-2")
+    desk.certify(CertificateRequest(other, csr(), by, until=until))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        lambda: ec.generate_private_key(ec.SECP384R1()),
+        lambda: ec.generate_private_key(ec.SECP256K1()),
+        lambda: rsa.generate_private_key(65537, 1024),
+        ed25519.Ed25519PrivateKey.generate,
+    ],
+)
+def test_a_branch_needs_a_key_like_all_others(desk: CAService, key: Callable[[], Any]) -> None:
+    by, until = first(desk, BD).serial, int(time.time()) + 300
+    made = key()
+    digest = None if isinstance(made, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    text = request.sign(made, digest).public_bytes(Encoding.PEM).decode()
+    assert status(desk, CertificateRequest(AGENT, text, by, until=until)) == 400
+
+
+def test_the_end_of_an_orchestrator_ends_the_certificates_of_its_branches(
+    desk: CAService, config: Config
+) -> None:
+    by, until = first(desk, ADA).serial, int(time.time()) + 300
+    serial = desk.certify(CertificateRequest(AGENT, csr(), by, until=until)).serial
+    desk.revoke_orchestrator("bd", "bd-1", "cessationOfOperation")
+    entry = desk.authority.register.find(serial)
+    assert entry is not None
+    assert entry.status(time.time()) == "revoked"
+    # While `crewgate run` ends a process of that name, no branch gets a certificate either.
+    with OrchestratorRunStore(ca_of(config).register) as runs:
+        runs.request_stop("bd", "bd-1", int(time.time()))
+        with pytest.raises(CAError, match="being ended"):
+            desk.certify(CertificateRequest(AGENT, csr(), by, until=until))
 
 
 def test_the_hour_is_bounded(desk: CAService, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from crewgate.core.ids import EntityKind
 from crewgate.core.problem_types import Reason
 from crewgate.core.verdict import Denial
 from crewgate.core.x509.certificate import revocable_by
+from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.policy.certificate_token_signer import NONE, LocalSigner
 
 
@@ -67,6 +68,17 @@ def test_where_no_crossing_leads(
     """Only the pair that is configured, and only until the certificate's last second."""
     found = worker.crossings.find(holder, owner, NOW)
     assert (found == expected) if expected != "signed" else found is not None
+
+
+def test_the_agent_of_a_branch_crosses_with_a_token_only(worker: Worker) -> None:
+    """Else a sub-agent could use what its orchestrator may."""
+
+    class Agent(Holder):
+        @property
+        def identity(self) -> Identity:
+            return msgspec.structs.replace(super().identity, role=Role.AGENT)
+
+    assert worker.crossings.find(Agent(), "finance", NOW) is None
 
 
 def test_a_name_that_no_token_can_hold() -> None:

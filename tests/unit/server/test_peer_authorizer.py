@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from crewgate import limits
 from crewgate.ca.certificates import CertificateAndKey
 from crewgate.core.audit.records import ConnectionRecord
-from crewgate.core.ids import certificate_key
+from crewgate.core.ids import branch_key, certificate_key
 from crewgate.core.verdict import ConnectionRefusalReason
 from crewgate.core.x509.identity_extension import Role
 from crewgate.server.connection_authorizer import Admission
@@ -109,6 +109,29 @@ async def test_an_orchestrator_of_a_crew_enters() -> None:
     assert door.sink.records == []
 
 
+AGENT = forged_certificates.bd(role=Role.AGENT)
+
+
+async def test_the_agent_of_a_branch_enters_until_its_branch_is_revoked() -> None:
+    door, leaf, guest = Door(), _leaf(identity=AGENT), Guest()
+    peer = await door.admit(leaf, guest)
+    assert peer is not None
+    key = branch_key("bd", AGENT.branch)
+    assert (peer.crew, peer.branch_key) == ("bd", key)
+    door.table.revoked.add(branch_key("finance", AGENT.branch))
+    assert door.guests.revoked(door.table) == {}
+    door.table.revoked.add(key)
+    assert door.guests.revoked(door.table) == {guest: peer}
+    door.guests.leave(guest)
+    assert await door.why(_leaf(identity=AGENT)) == "certificate-revoked"
+    (record,) = door.sink.records
+    assert (record.orchestrator, record.branch) == ("bd/bd-1", AGENT.branch)
+    # An orchestrator whose instance is the id of the branch is no agent.
+    peer = await door.admit(_leaf())
+    assert peer is not None
+    assert peer.branch_key is None
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -119,6 +142,7 @@ async def test_an_orchestrator_of_a_crew_enters() -> None:
         ({"identity": forged_certificates.bd(crew="marketing")}, "crew-not-admitted"),
         ({"identity": forged_certificates.bd("edge", Role.GATEWAY)}, "role-not-admitted"),
         ({"identity": forged_certificates.bd("ada", Role.OPERATOR)}, "role-not-admitted"),
+        ({"identity": forged_certificates.bd(role=Role.AGENT, crew="x")}, "crew-not-admitted"),
     ],
 )
 async def test_each_refusal_has_its_reason(options: dict[str, Any], reason: str) -> None:

@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from crew_world import AUDIENCE, World
+from crew_world import AUDIENCE, BRANCH, PARENT, World
 from embedded import PRICES, crew_of, denied, permitted
 from leaf_certificates import HOUR, der, issuing, leaf, server
 
-from crewgate import Denial, Permit, Reason, Verifier
+from crewgate import Denial, Permit, Reason, Verifier, limits
 from crewgate.core import ids
 from crewgate.core.ids import certificate_key
 from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity_extension import Role
 from crewgate.errors import ConfigurationError
-from crewgate.verifier.peer_certificate_cache import OrchestratorCertificate, PeerCertificateCache
+from crewgate.verifier.peer_certificate_cache import CrewCertificate, PeerCertificateCache
 
 TOOLS = {
     **PRICES,
@@ -78,6 +78,23 @@ async def test_a_tool_of_another_crew_wants_the_callers_certificate(
         ("search.web", theirs, Reason.BINDING_MISMATCH),
     ):
         assert await every_way(verifier, token, tool, peer=peer) == {reason}, (tool, peer)
+
+
+async def test_the_agent_of_a_branch_shows_tokens_of_that_branch_alone(
+    verifier: Verifier, token: bytes, world: World
+) -> None:
+    """Not one of a sibling; and none once the branch is revoked."""
+    agent = leaf(role=Role.AGENT, instance=ids.uuid_bytes(BRANCH))
+    sibling = leaf(role=Role.AGENT, instance=ids.uuid_bytes(PARENT))
+    for tool in ("search.web", "finance.quote"):
+        assert await every_way(verifier, token, tool, peer=agent) == {None}
+        assert await every_way(verifier, token, tool, peer=sibling) == {Reason.BINDING_MISMATCH}
+    assert await every_way(verifier, None, "search.web", peer=agent) == {Reason.MISSING_TOKEN}
+    assert not verifier.peer_revoked(agent)
+    revoke(verifier, ids.branch_key("article", BRANCH), limits.time_seconds_max)
+    assert verifier.peer_revoked(agent)
+    assert not verifier.peer_revoked(sibling)
+    assert await every_way(verifier, token, "search.web", peer=agent) == {Reason.BINDING_MISMATCH}
 
 
 BAD = {
@@ -198,7 +215,7 @@ def test_what_was_read_is_kept_and_bounded() -> None:
     peers = PeerCertificateCache(capacity=3)
     mine = leaf()
     found = peers.find(mine)
-    assert isinstance(found, OrchestratorCertificate)
+    assert isinstance(found, CrewCertificate)
     assert peers.find(bytes(bytearray(mine))) is found
     assert found.identity.label == "article/article-1"
     for number in range(9):

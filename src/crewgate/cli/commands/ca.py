@@ -30,7 +30,9 @@ from crewgate.cli.options import (
 )
 from crewgate.cli.output.certificates import describe, line, print_entry, print_server, receipt, row
 from crewgate.cli.remote.option import with_remote
+from crewgate.cli.tokens import read_token
 from crewgate.config import Config, load
+from crewgate.core.ids import uuid_bytes
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.errors import CAError, CRLPublishError, ServiceConnectionError
@@ -114,6 +116,12 @@ def init(*, config_path: Path, as_json: bool) -> None:
     metavar="CSR",
     help="Certify the key of this PEM certificate request; create no key.",
 )
+@click.option(
+    "--token",
+    metavar="TOKEN",
+    help="Newest token of the branch that a certificate of role agent is for, instead of --crew "
+    "and --name; - reads it from stdin. The certificate ends with the token.",
+)
 @json_option
 def issue(*, config_path: Path, as_json: bool, **given: Any) -> None:  # noqa: ANN401
     """Issue a certificate.
@@ -121,21 +129,15 @@ def issue(*, config_path: Path, as_json: bool, **given: Any) -> None:  # noqa: A
     Writes PREFIX.pem (leaf, then issuing CA) and PREFIX.key; neither may exist.
 
     With --control, and without --role, --name and --out, the command renews the certificate of
-    --cert for the same key.
+    --cert for the same key. An orchestrator can also issue certificates of its own branches.
     """
-    from crewgate.ca.member_signing_key import certified_half
-
     options = IssueOptions(**given)
     if options.role == SERVER_ROLE:
         _issue_server(config_path, options, as_json=as_json)
         return
-    role, name, out = options.required()
-    signing_key, crew = options.signing_key, options.crew
-    if signing_key is not None and role is not Role.GATEWAY:
-        raise click.UsageError("--signing-key is only for --role gateway")
+    is_branch = options.role == Role.AGENT
+    out = options.required_for_branch()[1] if is_branch else options.required()[2]
     config = load(config_path)
-    if crew:
-        config.crew(crew)
     certificate, private = with_suffix(out, "pem"), with_suffix(out, "key")
     require_absent(certificate, *([] if options.request else [private]))
     key = None
@@ -144,11 +146,12 @@ def issue(*, config_path: Path, as_json: bool, **given: Any) -> None:  # noqa: A
     else:
         key = new_key()
         public = key.public_key()
-    signer = b"" if signing_key is None else certified_half(signing_key)
-    identity = Identity(role, name, new_instance(), crew, signer, options.rights)
+    identity, until = (_branch if is_branch else _holder)(config, options)
     now, hosts = datetime.now(UTC), host_names(options.hosts)
     with Authority(configured_ca(config)) as authority:
-        entry = authority.issue(identity, public, now, life_seconds=options.life, hosts=hosts)
+        entry = authority.issue(
+            identity, public, now, life_seconds=options.life, hosts=hosts, until=until
+        )
         if key is not None:
             write_file(private, key_pem(key), PRIVATE)
         write_file(certificate, authority.chain(entry), PUBLIC)
@@ -288,6 +291,35 @@ def export(*, config_path: Path, as_json: bool) -> None:
         for name, path in (("root", ca.root), ("issuing", ca.issuing))
     }
     click.echo(json.dumps(texts) if as_json else "".join(texts.values()), nl=as_json)
+
+
+def _holder(config: Config, options: IssueOptions) -> tuple[Identity, None]:
+    """Return the identity of a process; its certificate has the usual lifetime."""
+    from crewgate.ca.member_signing_key import certified_half
+
+    role, name, _ = options.required()
+    if options.crew:
+        config.crew(options.crew)
+    signer = b"" if options.signing_key is None else certified_half(options.signing_key)
+    return Identity(role, name, new_instance(), options.crew, signer, options.rights), None
+
+
+def _branch(config: Config, options: IssueOptions) -> tuple[Identity, int]:
+    """Return the identity of the agent of a token's branch, and when the token expires (epoch).
+
+    Nobody asks what is revoked: gateways refuse the certificate of a revoked branch.
+    """
+    from crewgate.control.token_reader import TokenReader
+
+    token, _ = options.required_for_branch()
+    found = TokenReader(config).read(read_token(token))
+    if found is None:
+        raise CAError("--token: gateways do not accept this token; show the newest of the branch")
+    claims = found[0]
+    crew, _, name = claims.client_id.partition("/")
+    if crew != claims.crew:
+        raise CAError("--token: its orchestrator is not of its crew")
+    return Identity(Role.AGENT, name, uuid_bytes(claims.execution_branch_id), crew), claims.exp
 
 
 def _issue_server(config_path: Path, options: IssueOptions, *, as_json: bool) -> None:

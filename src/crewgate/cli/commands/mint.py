@@ -20,7 +20,7 @@ from crewgate.cli.options import (
     ttl_option,
 )
 from crewgate.cli.remote.option import with_remote
-from crewgate.cli.tokens import MintOptions, read_token, show_token
+from crewgate.cli.tokens import MintOptions, binding_options, read_token, show_token
 from crewgate.core.credits import format_credits
 from crewgate.errors import BranchRevokedError, IssuerError
 from crewgate.issuer.branch_issuer import BranchRequest
@@ -54,16 +54,7 @@ from crewgate.issuer.parent_tokens import VerifiedToken, verify_token
 @ttl_option
 @click.option("--name", help="Name of the orchestrator within the crew (default: CREW-1).")
 @click.option("--process", help="Name of the process that will hold the token.")
-@click.option(
-    "--key",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Bind the token to the Ed25519 or P-256 key in this PEM file, which may be public.",
-)
-@click.option(
-    "--certificate",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Bind the token to the client certificate in this PEM file.",
-)
+@binding_options
 @reason_option
 @json_option
 def command(*, config_path: Path, as_json: bool, **given: Any) -> None:  # noqa: ANN401

@@ -18,7 +18,7 @@ from crewgate.cli.options import (
     ttl_option,
 )
 from crewgate.cli.remote.option import with_remote
-from crewgate.cli.tokens import RefreshOptions, read_token, show_token
+from crewgate.cli.tokens import RefreshOptions, binding_options, read_token, show_token
 
 
 @click.command("refresh")
@@ -42,14 +42,15 @@ from crewgate.cli.tokens import RefreshOptions, read_token, show_token
     type=DURATION,
     help="If the branch was minted with an end: let it end so much later, such as 1h.",
 )
+@binding_options
 @reason_option
 @json_option
 def command(*, config_path: Path, as_json: bool, **given: Any) -> None:  # noqa: ANN401
     """Sign the next token of a branch and print it.
 
     TOKEN is the last token of the branch, expired or not; - reads it from standard input. Without
-    other options, the branch keeps its tools and credits. The limits of extensions of the crew
-    hold. `crewgate journal` shows each token that was minted so.
+    other options, the branch keeps its tools, its credits and the key that it is bound to. The
+    limits of extensions of the crew hold. `crewgate journal` shows each token that was minted so.
     """
     from crewgate.issuer.branch_issuer import GrantChange
     from crewgate.issuer.command_issuer import CommandIssuer, person
@@ -70,6 +71,7 @@ def command(*, config_path: Path, as_json: bool, **given: Any) -> None:  # noqa:
         quota=options.quota,
         tools=options.tool_names,
         seconds=whole_seconds(options.time),
+        binding=options.binding(),
         overcommit=options.quota is None,  # then the command compares nothing with the siblings
         reason=options.reason,
         way=GrantWay.COMMAND,

@@ -20,6 +20,10 @@ from crewgate.core.verdict import ConnectionRefusalReason
 _REASONS = frozenset(reason.value for reason in ConnectionRefusalReason)
 
 
+def _holder(row: RejectedConnection) -> str:
+    return f"{row.orchestrator}#{row.branch}" if row.branch else row.orchestrator
+
+
 def _claimed(row: RejectedConnection) -> str:
     """Return what to print instead of a proven holder; "-" if no certificate is known."""
     return "(unproven)" if row.serial else "-"
@@ -30,7 +34,7 @@ _COLUMNS: dict[str, Callable[[RejectedConnection], str]] = {
     "listener": lambda row: row.listener,
     "from": lambda row: row.peer,
     "verdict": lambda row: f"{row.verdict} {row.reason}",
-    "who": lambda row: row.orchestrator or ("" if row.proven else _claimed(row)),
+    "who": lambda row: _holder(row) or ("" if row.proven else _claimed(row)),
     "serial": lambda row: row.serial,
     "subject": lambda row: row.subject,
 }

@@ -37,6 +37,7 @@ def row(entry: CertificateRecord, state: Path | None = None) -> dict[str, Any]:
         "role": entry.role.value,
         "crew": entry.crew,
         "name": entry.name,
+        "branch": entry.named.branch,
         "status": status(entry, now, state) if state else entry.status(now),
         "reason": entry.reason,
         "issued": _time(entry.issued),

@@ -13,7 +13,7 @@ import msgspec
 from crewgate.api import schemas
 from crewgate.ca.authority import request_pem
 from crewgate.ca.certificate_db import CertificateRecord
-from crewgate.ca.certificates import new_key
+from crewgate.ca.certificates import identity_under_any_oid, new_key
 from crewgate.ca.key_files import (
     PRIVATE,
     PUBLIC,
@@ -30,9 +30,10 @@ from crewgate.cli.output import revocation
 from crewgate.cli.output.certificates import describe, print_entry
 from crewgate.cli.remote.client import ControlClient
 from crewgate.cli.remote.revocation_receipt import receipt_of
+from crewgate.cli.tokens import read_token
 from crewgate.core.ids import EntityKind
 from crewgate.core.x509.certificate import serial_text
-from crewgate.core.x509.identity_extension import Identity
+from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.errors import CAError
 
 # The member `missing` of an answer, if no agent runs on the other machine (control/responses).
@@ -44,7 +45,7 @@ def issue(client: ControlClient, *, as_json: bool, **given: Any) -> None:  # noq
     options = IssueOptions(**given)
     crew, request, life = options.crew, options.request, options.life
     if options.role is None and options.name is None and options.out is None:
-        if crew or options.hosts or options.rights or options.signing_key or request:
+        if any((crew, options.hosts, options.rights, options.signing_key, request, options.token)):
             raise click.UsageError(
                 "without --role, --name and --out, only --life can change in our own certificate"
             )
@@ -57,24 +58,30 @@ def issue(client: ControlClient, *, as_json: bool, **given: Any) -> None:  # noq
     ):
         if value:
             raise click.UsageError(f"{option} is not for --control; use -c where the CA is")
-    role, name, out = options.required()
+    if options.role == Role.AGENT:
+        token, out = options.required_for_branch()
+        whose = {"branch_token": read_token(token)}
+    else:
+        _, name, out = options.required()
+        whose = {"crew": crew, "name": name}
     certificate, private = with_suffix(out, "pem"), with_suffix(out, "key")
     require_absent(certificate, *([] if request else [private]))
     key = None if request else new_key()
     csr = request_pem(key) if key else read_file(request) if request else b""
-    body = schemas.CertificateSigningRequest(
-        request=_text(csr, request),
-        role=role.value,
-        crew=crew,
-        name=name,
-        life_seconds=life,
-        hosts=list(options.hosts),
-    )
+    wanted = {
+        "request": _text(csr, request),
+        "role": options.role,
+        "life_seconds": life,
+        "hosts": options.hosts,
+        **whose,
+    }
+    body = msgspec.convert(wanted, schemas.CertificateSigningRequest)
     answer = client.post("/v1/certificates", body, schemas.CertificateResponse)
     if key is not None:
         write_file(private, key_pem(key), PRIVATE)
     write_file(certificate, answer.certificate.encode(), PUBLIC)
-    _print(answer, Identity(role, name, b"", crew), certificate, as_json=as_json)
+    holder = identity_under_any_oid(read_certificates(certificate)[0])
+    _print(answer, holder, certificate, as_json=as_json)
 
 
 def _renew(client: ControlClient, life: int | None, *, as_json: bool) -> None:

@@ -132,6 +132,7 @@ def refresh(client: ControlClient, *, as_json: bool, **given: Any) -> None:  # n
         "grant_type": NEXT,
         "refresh_token": text,
         **{field: value for field, value in changes.items() if value},
+        **binding_fields(options.binding()),
         **_orchestrator_field(client, crew, name),
     }
     _show(client, form, as_json=as_json)

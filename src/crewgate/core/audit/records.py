@@ -243,7 +243,8 @@ class ConnectionRecord(BaseRecord, frozen=True, kw_only=True, tag="connection"):
     """A connection that was refused, closed or admitted in doubt because of its certificate.
 
     Nothing of HTTP was read. `serial` and `subject` are what the certificate says; only if `proven`
-    is set has a handshake proved them, and are crew and orchestrator known. `reason` is a
+    is set has a handshake proved them, and are crew and orchestrator known, and the `branch` if the
+    certificate is one of a branch. `reason` is a
     `ConnectionRefusalReason`. If there are too many, `RefusalsRecord` sums them up with the same
     reasons. For verdict `admitted`, `doubt` is the `UndeterminedReason` for which OCSP gave no
     status, and the listener does not require one; these are never summed up.
@@ -258,6 +259,7 @@ class ConnectionRecord(BaseRecord, frozen=True, kw_only=True, tag="connection"):
     proven: bool = False
     crew: str = ""
     orchestrator: str = ""
+    branch: str = ""
     serial: str = ""
     subject: str = ""
 

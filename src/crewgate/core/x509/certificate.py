@@ -10,7 +10,7 @@ from ipaddress import ip_address
 import msgspec
 
 from crewgate import limits
-from crewgate.core.ids import certificate_key, orchestrator_key
+from crewgate.core.ids import branch_key, certificate_key, orchestrator_key
 from crewgate.core.terminal_text import printable
 from crewgate.core.x509 import der
 from crewgate.core.x509.identity_extension import Identity, decode
@@ -97,14 +97,18 @@ def serial_text(serial: int) -> str:
 def revocable_by(identity: Identity, serial: int, issued: int) -> tuple[tuple[bytes, int], ...]:
     """Return the table keys that can revoke a certificate, each with the time to look up.
 
-    A revocation of the certificate itself counts at any time. A revocation of its orchestrator
-    counts if it covers the time of issue. Those of orchestrators also cover the leeway by which
-    tokens may be dated ahead; certificates are not, so the leeway is added here.
+    A revocation of the certificate itself, or of an agent's branch, counts at any time. The
+    certificate does not name the branches above that one: tokens do. A revocation of the
+    orchestrator counts if it covers the time of issue. Those of orchestrators also cover the leeway
+    by which tokens may be dated ahead; certificates are not, so the leeway is added here.
     """
-    return (
+    keys = (
         (certificate_key(identity.crew, serial), 0),
-        (orchestrator_key(identity.crew, identity.label), issued + limits.leeway_seconds),
+        (orchestrator_key(identity.crew, identity.holder), issued + limits.leeway_seconds),
     )
+    if identity.branch:
+        return (*keys, (branch_key(identity.crew, identity.branch), 0))
+    return keys
 
 
 def read(data: bytes, oids: IdentityOIDs = STANDARD) -> Certificate:

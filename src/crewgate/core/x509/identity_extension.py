@@ -5,10 +5,12 @@ must require its presence. Its value is the DER of
 
     Identity ::= SEQUENCE {
         version   INTEGER (1),
-        role      ENUMERATED { orchestrator (0), gateway (1), operator (2) },
-        crew      UTF8String,               -- of an orchestrator; empty for other roles
-        name      UTF8String,               -- within the crew, or of the gateway or operator
-        instance  OCTET STRING (SIZE (16)), -- random, one for each process of a name
+        role      ENUMERATED { orchestrator (0), gateway (1), operator (2), agent (3) },
+        crew      UTF8String,               -- of an orchestrator or an agent; else empty
+        name      UTF8String,               -- within the crew, or of the gateway or operator;
+                                            -- of an agent: its orchestrator's
+        instance  OCTET STRING (SIZE (16)), -- random, one for each process of a name;
+                                            -- of an agent: the UUID of its branch, not nil
         key       [0] OCTET STRING (SIZE (32)) OPTIONAL,  -- Ed25519, a gateway's own
         rights    [1] SEQUENCE OF UTF8String OPTIONAL }   -- never empty
 
@@ -24,6 +26,7 @@ from hashlib import blake2b
 import msgspec
 
 from crewgate import limits
+from crewgate.core.ids import uuid_text
 from crewgate.core.x509 import der
 
 VERSION = 1
@@ -46,15 +49,19 @@ class Role(enum.StrEnum):
     ORCHESTRATOR = "orchestrator"
     GATEWAY = "gateway"
     OPERATOR = "operator"
+    AGENT = "agent"
 
 
+_OF_CREW = frozenset({Role.ORCHESTRATOR, Role.AGENT})
 _ROLES = tuple(Role)
 
 
 class Identity(msgspec.Struct, frozen=True):
     """The identity of a process that the internal CA certifies.
 
-    Only an orchestrator has a `crew`. `key` is a gateway's Ed25519 public key (32 bytes), if any.
+    Only an orchestrator and an agent have a `crew`. An agent is the sub-agent of one branch: its
+    `name` is that of its orchestrator, and its `instance` the id of the branch. `key` is a
+    gateway's Ed25519 public key (32 bytes), if any.
     """
 
     role: Role
@@ -65,14 +72,27 @@ class Identity(msgspec.Struct, frozen=True):
     rights: tuple[str, ...] = ()
 
     @property
-    def label(self) -> str:
-        """The name for people and logs: `bd/bd-1`, `gateway/edge-1`, `operator/ada`."""
+    def holder(self) -> str:
+        """The name without a branch: `bd/bd-1`, `gateway/edge-1`, `operator/ada`.
+
+        Of an orchestrator and an agent, it is the `client_id` of the orchestrator's tokens.
+        """
         return f"{self.crew or self.role.value}/{self.name}"
 
+    @property
+    def branch(self) -> str:
+        """The branch of an agent, as UUID text; empty for other roles."""
+        return uuid_text(self.instance) if self.role is Role.AGENT else ""
+
+    @property
+    def label(self) -> str:
+        """The name for people and logs: that of the holder, and of an agent `bd/bd-1#UUID`."""
+        return f"{self.holder}#{self.branch}" if self.branch else self.holder
+
     def spiffe_id(self, domain: str) -> str:
-        """Return the SPIFFE ID (section 2 there): a URI with role, crew and name as its path."""
-        parts = [self.role.value, *([self.crew] if self.crew else []), self.name]
-        return f"spiffe://{domain}/{'/'.join(parts)}"
+        """Return the SPIFFE ID (section 2 there): role, crew, name and branch are its path."""
+        parts = [self.role.value, self.crew, self.name, self.branch]
+        return f"spiffe://{domain}/{'/'.join(filter(None, parts))}"
 
 
 def member_id(name: str) -> bytes:
@@ -86,8 +106,10 @@ def member_id(name: str) -> bytes:
 
 def check(identity: Identity) -> None:
     """Raise ValueError, with a text for the requester, if no certificate may have this identity."""
-    if (identity.role is Role.ORCHESTRATOR) != bool(identity.crew):
-        raise ValueError("an orchestrator needs a crew, and no other role may have one")
+    if (identity.role in _OF_CREW) != bool(identity.crew):
+        raise ValueError(
+            "an orchestrator needs a crew, as an agent does, and no other role may have one"
+        )
     for what, text, pattern, more in (
         ("crew", identity.crew, _CREW, "- and _"),
         ("name", identity.name, _NAME, "-, _ and ."),
@@ -101,9 +123,11 @@ def check(identity: Identity) -> None:
             )
     if len(identity.instance) != INSTANCE_BYTES:
         raise ValueError(f"an instance must have {INSTANCE_BYTES} bytes")
+    if identity.role is Role.AGENT and (not any(identity.instance) or identity.rights):
+        raise ValueError("an agent's identity has a branch that is not nil, and no rights")
     if len(identity.key) not in {0, KEY_BYTES} or (identity.key and identity.crew):
         raise ValueError(
-            f"a key must have {KEY_BYTES} bytes, and an orchestrator's identity has no key"
+            f"a key must have {KEY_BYTES} bytes, and an identity with a crew has no key"
         )
     if len(identity.rights) > limits.certificate_rights_max or not all(
         _NAME.fullmatch(right) and len(right) <= limits.name_chars_max for right in identity.rights

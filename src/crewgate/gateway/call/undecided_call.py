@@ -73,8 +73,13 @@ class ListenerPolicy(msgspec.Struct, frozen=True):
 
     def presenter(self, peer: ClientInfo, proof: Proof) -> Presenter:
         """Return the presenter of a token with the scheme DPoP."""
-        nonce = self.nonce_required
-        return Presenter(peer.crew, peer.certificate_digest, proof, nonce_required=nonce)
+        return Presenter(
+            peer.crew,
+            peer.certificate_digest,
+            proof,
+            branch=peer.branch_key,
+            nonce_required=self.nonce_required,
+        )
 
 
 class UndecidedCall(msgspec.Struct, frozen=True):
@@ -280,7 +285,9 @@ def _presenter(
     """Return what the client shows beside its token; None if that is nothing."""
     peer = exchange.peer
     if credentials.proof is None:
-        return None if peer.crew is None else Presenter(peer.crew, peer.certificate_digest)
+        if peer.crew is None:
+            return None
+        return Presenter(peer.crew, peer.certificate_digest, branch=peer.branch_key)
     if exchange.presenter is None:
         request = exchange.request
         origin = policy.proof_origin(request.authority)

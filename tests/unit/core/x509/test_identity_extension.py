@@ -14,6 +14,7 @@ crews = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,20}", fullmatch=True)
 rights = st.lists(names, max_size=16).map(tuple)
 identities = st.one_of(
     st.builds(Identity, st.just(Role.ORCHESTRATOR), names, st.just(INSTANCE), crews, rights=rights),
+    st.builds(Identity, st.just(Role.AGENT), names, st.just(INSTANCE), crews),
     st.builds(
         Identity,
         st.sampled_from([Role.GATEWAY, Role.OPERATOR]),
@@ -63,6 +64,11 @@ def test_names_for_people() -> None:
     gateway = Identity(Role.GATEWAY, "edge-1", INSTANCE)
     assert gateway.label == "gateway/edge-1"
     assert gateway.spiffe_id("x.example") == "spiffe://x.example/gateway/edge-1"
+    agent = Identity(Role.AGENT, "bd-1", INSTANCE, "bd")
+    branch = "00010203-0405-0607-0809-0a0b0c0d0e0f"
+    assert (agent.label, agent.holder, agent.branch) == (f"bd/bd-1#{branch}", "bd/bd-1", branch)
+    assert agent.spiffe_id("x.example") == f"spiffe://x.example/agent/bd/bd-1/{branch}"
+    assert (BD.holder, BD.branch) == ("bd/bd-1", "")
 
 
 @pytest.mark.parametrize(
@@ -79,13 +85,17 @@ def test_names_for_people() -> None:
         Identity(Role.ORCHESTRATOR, "bd-1", b"short", "bd"),
         Identity(Role.ORCHESTRATOR, "bd-1", INSTANCE, "bd", key=bytes(32)),
         Identity(Role.GATEWAY, "edge-1", INSTANCE, key=bytes(31)),
+        Identity(Role.AGENT, "bd-1", INSTANCE),
+        Identity(Role.AGENT, "bd-1", bytes(16), "bd"),
+        Identity(Role.AGENT, "bd-1", INSTANCE, "bd", key=bytes(32)),
+        Identity(Role.AGENT, "bd-1", INSTANCE, "bd", rights=("revoke",)),
         Identity(Role.OPERATOR, "ada", INSTANCE, rights=("a",) * 17),
         Identity(Role.OPERATOR, "ada", INSTANCE, rights=("A b",)),
     ],
 )
 def test_what_no_certificate_may_say(identity: Identity) -> None:
     """Refused when written, and so when read."""
-    with pytest.raises(ValueError, match=r"expected|has|have|are"):
+    with pytest.raises(ValueError, match=r"expected|has|have|needs"):
         encode(identity)
 
 
