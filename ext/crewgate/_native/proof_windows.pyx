@@ -23,8 +23,7 @@ def open_windows(Table table not None, uint64_t now_wall, uint64_t now_boot):
     # A table that was made while the clock was behind may lack proofs until the time of its end.
     cdef uint64_t known = cg_get(&table.t.header.proofs_offset), offset = now_wall - now_boot
     if cg_get(&table.t.header.proofs_from) == 0 or <int64_t>(offset - known) > STEP_MAX:
-        cg_put(&table.t.header.proofs_from, max(
-            cg_get(&table.t.header.proofs_from), now_wall + LEEWAY + <uint64_t>STEP_MAX + 1))
+        distrust_before(table, now_wall)
     if offset != known:
         cg_put(&table.t.header.proofs_offset, offset)
     for ahead in range(0, PROOF_AGE + LEEWAY + 2 * CG_PROOF_SECONDS, CG_PROOF_SECONDS):
@@ -33,6 +32,12 @@ def open_windows(Table table not None, uint64_t now_wall, uint64_t now_boot):
                            now_wall + LEEWAY + CG_PROOF_SECONDS - ahead)
         if now_boot + CG_PROOF_SECONDS >= ahead:
             cg_open_proofs(&table.t, CG_PROOF_BY_NONCE, now_boot + CG_PROOF_SECONDS - ahead)
+
+
+def distrust_before(Table table not None, uint64_t wall):
+    table.check_open()
+    cg_put(&table.t.header.proofs_from, max(
+        cg_get(&table.t.header.proofs_from), wall + LEEWAY + <uint64_t>STEP_MAX + 1))
 
 
 def are_full(Table table not None):

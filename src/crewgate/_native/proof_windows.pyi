@@ -9,5 +9,11 @@ def open_windows(table: OwnedTable, now_wall: int, now_boot: int) -> None:
     no proof without a nonce that an earlier table may have known.
     """
 
+def distrust_before(table: OwnedTable, wall: int) -> None:
+    """Have the table take proofs without a nonce only if they are newer than a time.
+
+    `wall` is in seconds since the epoch: an earlier table may know proofs of until then.
+    """
+
 def are_full(table: OwnedTable) -> bool:
     """Return whether the table takes no further proof of some crew for a while."""

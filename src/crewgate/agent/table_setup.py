@@ -7,14 +7,18 @@ empty one and logs why.
 import errno
 import fcntl
 import logging
+import math
 import os
 import secrets
 import time
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 import msgspec
 
 from crewgate import limits
+from crewgate._native.proof_windows import distrust_before
 from crewgate._native.records import TableCapacities
 from crewgate._native.table import StaleTableError
 from crewgate._native.table_owner import OwnedTable
@@ -63,9 +67,26 @@ def open_table(config: Config, drawn_as: str) -> tuple[OwnedTable, bool]:
         return found, False
     why = f", because {found}; the ledger burns the leases of the old table"
     _log.info("%s: a new table%s", path, why if _ledger_of(path).exists() else "")
+    last = _last_change(config.state, config.audit.folder)
     table = OwnedTable.create(str(path), geometry)
+    # If the clock of this boot is behind, its present was the past of an earlier table.
+    distrust_before(table, last)
     bind(path, drawn_as)
     return table, True
+
+
+def _last_change(*folders: Path) -> int:
+    """Return when a file in these folders was changed last, in seconds since the epoch.
+
+    A gateway writes there all the time. So this is about the newest time that its clock has shown.
+    """
+    newest = 0.0
+    for folder in folders:
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in islice(entries, limits.state_files_looked_at_max):
+                with suppress(FileNotFoundError):
+                    newest = max(newest, entry.stat(follow_symlinks=False).st_mtime)
+    return math.ceil(newest)
 
 
 def bind(table: Path, drawn_as: str) -> None:

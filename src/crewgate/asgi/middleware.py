@@ -25,16 +25,17 @@ from crewgate.core import protected_resource
 from crewgate.core.bearer import Credentials, find_token, is_ours
 from crewgate.core.http_types import (
     ASGIApplication,
+    ASGIMessage,
     ASGIReceive,
     ASGISend,
     HeaderField,
     Scope,
 )
 from crewgate.core.problem_types import Reason
-from crewgate.core.problems import refusal
+from crewgate.core.problems import DPOP_NONCE, refusal
 from crewgate.core.verdict import Denial, problem_type
 from crewgate.errors import ConfigurationError
-from crewgate.verifier import Verifier
+from crewgate.verifier import DPoPProof, Verifier
 
 _log = logging.getLogger("crewgate.asgi")
 _AUTHORITY = re.compile(rb"[A-Za-z0-9._-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
@@ -136,13 +137,14 @@ class CrewgateMiddleware:
             found = find_token(asked, scope.get("query_string", b""), self._carriers)
         tool = self._tool_of(scope) or NONE
         verdict: Permit | Denial
+        proof: DPoPProof | None = None
         if found is Reason.MISSING_TOKEN and peer is not None:
             verdict = await self._verifier.admit(None, tool, peer_certificate=peer)
         elif isinstance(found, Reason):
             verdict = Denial(found)
         else:
-            shown = found.proof
-            proof = None if shown is None else self._proof_targets.proof(scope, shown)
+            if found.proof is not None:
+                proof = self._proof_targets.proof(scope, found.proof)
             verdict = await self._verifier.admit(
                 found.token, tool, peer_certificate=peer, proof=proof
             )
@@ -152,6 +154,8 @@ class CrewgateMiddleware:
             reply = refusal(kind, request, verdict, asked=asked, metadata=metadata, scope=tool)
             await respond(send, *reply, head=head)
             return
+        if proof is not None and proof.next_nonce is not None:
+            send = _with_field(send, (DPOP_NONCE, proof.next_nonce))
         with verdict:
             call = _Call(verdict, self._ends, request, metadata, asked)
             if peer is not None:
@@ -227,6 +231,17 @@ class _Call:
         self._ends[key][0] -= 1
         if not self._ends[key][0]:
             del self._ends[key]
+
+
+def _with_field(send: ASGISend, field: HeaderField) -> ASGISend:
+    """Return a `send` that adds a field to the head of the response."""
+
+    async def sending(message: ASGIMessage) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), field]}
+        await send(message)
+
+    return sending
 
 
 async def _discard(scope: Scope, receive: ASGIReceive) -> None:

@@ -21,6 +21,7 @@ class CORSConfig(msgspec.Struct, frozen=True):
     headers: Annotated[Fields, "Header fields that those pages may set."] = (
         "authorization",
         "content-type",
+        "dpop",
     )
     max_age_seconds: Annotated[
         int,

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from crewgate._native.fields import FieldFilter, ResponseFilter, written
+from crewgate._native.presenter import Presenter
 from crewgate.core.bearer import CARRIERS, PLAIN
 from crewgate.core.credits import CREDITS_LEFT, CREDITS_RESERVED, CREDITS_USED
 from crewgate.core.http_types import HeaderField
@@ -47,6 +48,7 @@ _FRAMING = frozenset({b"content-length", b"host"})
 # The gateway writes them anew, because its own span is the parent of what the tool does.
 _TRACE = frozenset({TRACEPARENT, TRACESTATE})
 _OURS = {DPOP_NONCE, CREDITS_USED, CREDITS_RESERVED, CREDITS_LEFT}  # only the gateway sets them
+
 TRAILERS = ResponseFilter(
     HOP_BY_HOP
     | _OURS
@@ -236,3 +238,9 @@ def identity_headers(grant: Grant) -> IdentityHeaders:
     """Return the fields of `identity` for `grant` in both forms."""
     fields = identity(grant)
     return IdentityHeaders(fields, written(fields))
+
+
+def nonce_fields(presenter: Presenter | None) -> list[HeaderField]:
+    """Return the field with a newer nonce for a client whose good proof had an older one."""
+    nonce = None if presenter is None else presenter.next_nonce
+    return [] if nonce is None else [(DPOP_NONCE, nonce)]

@@ -42,6 +42,7 @@ proof_bytes_max = 2048  # of a DPoP proof; those of P-256 take 700 with a URL of
 proof_id_chars_max = 128  # of `jti` in a proof; a UUID has 36
 proof_servers_max = 64  # whose nonces a client's hook remembers; most clients call one gateway
 proof_age_seconds_max = 60  # a proof is made for one request that is sent at once
+state_files_looked_at_max = 100_000  # of a folder, for the time of its last change; under a second
 proof_nonce_seconds = 64  # four windows of the proof table; a client gets a new one in one answer
 jwks_bytes_max = 65_536  # 64 keys of 200 bytes, with room for certificates beside them
 jwks_keys_max = 64  # of one crew: one for each orchestrator, two during a rotation of keys

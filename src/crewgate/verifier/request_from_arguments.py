@@ -77,8 +77,11 @@ def _presenter(certificate: CrewCertificate | None, proof: DPoPProof | None) -> 
     if certificate is not None:
         crew, digest = certificate.identity.crew, certificate.certificate_digest
         branch = certificate.branch_key
-    shown, nonce = (None, False) if proof is None else (native_proof(proof), proof.nonce_required)
-    return Presenter(crew, digest, shown, branch=branch, nonce_required=nonce)
+    if proof is None:
+        return Presenter(crew, digest, branch=branch)
+    shown, nonce = native_proof(proof), proof.nonce_required
+    proof.presenter = Presenter(crew, digest, shown, branch=branch, nonce_required=nonce)
+    return proof.presenter
 
 
 def _by_certificate(

@@ -1,13 +1,24 @@
 """Which table an agent goes on with, and what its machine is called in the ledger."""
 
+import hashlib
+import os
 from pathlib import Path
 
 import msgspec
+import proofs
 import pytest
+import tokens
+from crew_world import World
+from gate_world import NS, Gatehouse
+from proofs import Ed25519Client
 
+from crewgate._native.presenter import Presenter
+from crewgate._native.proof import Origin, Proof
+from crewgate._native.proof_windows import open_windows
 from crewgate.agent.active_config import ActiveConfig
 from crewgate.agent.table_setup import holder_name, open_table, state_folder
 from crewgate.config import Config
+from crewgate.core.problem_types import Reason
 from crewgate.errors import TableError
 
 
@@ -35,6 +46,35 @@ def test_a_table_goes_on_with_the_ledger_that_its_leases_are_of(
         f"{path}: a new table",
         f"{path}: a new table, because {why}; the ledger burns the leases of the old table",
     ]
+
+
+@pytest.mark.parametrize(
+    ("ahead", "reason"),
+    [(0, None), (5000, Reason.USE_NONCE)],
+    ids=["the clock goes on", "it is behind"],
+)
+def test_a_new_table_knows_the_newest_time_of_its_machine(
+    config: Config, ahead: int, reason: Reason | None
+) -> None:
+    """An earlier table may have seen proofs of until then; the audit is written all the time."""
+    client, world = Ed25519Client(), World.make()
+    config.audit.folder.mkdir(parents=True)
+    line = config.audit.folder / "worker-0-x.jsonl"
+    line.touch()
+    os.utime(line, (world.now + ahead, world.now + ahead))
+    table, _ = open_table(config, "one")
+    house = Gatehouse(world, table=table)
+    table.extend_freshness(2**62, 2**62)
+    open_windows(table, world.now, house.boot_ns // NS)
+    house.boot_ns += 600 * NS
+    house.at(600)
+    open_windows(table, world.now + 600, house.boot_ns // NS)
+    token = world.mint(cnf={"jkt": proofs.thumbprint(client)})
+    ath = tokens.base64url(hashlib.sha256(token).digest()).decode()
+    text = proofs.proof(client, iat=world.now + 600, ath=ath)
+    proof = Proof(text, b"POST", Origin("https", b"gateway.example"), b"/search/web")
+    assert house.reason(token, presenter=Presenter(proof=proof)) is reason
+    table.close()
 
 
 def test_a_state_folder_that_cannot_be_made_is_told_with_two_ways_out() -> None:

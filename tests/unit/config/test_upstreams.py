@@ -174,7 +174,7 @@ def test_which_pages_may_call() -> None:
     assert not some.allows("https://app.example.evil")
     assert not some.allows("null")
     assert every.allows("null")
-    assert (some.headers, some.max_age_seconds) == (("authorization", "content-type"), 600)
+    assert (some.headers, some.max_age_seconds) == (("authorization", "content-type", "dpop"), 600)
 
 
 ENDPOINTS = '["https://10.0.0.1:8000", "https://tools.example", "https://[2001:DB8::1]:8000"]'

@@ -121,6 +121,26 @@ def test_the_middleware(loop: str) -> None:
         assert played(verifier, loop, new, origins=["https://tools.example:443"])[0] == 200
 
 
+def test_an_answer_has_a_newer_nonce() -> None:
+    """So that a client that goes on calling is never refused for its nonce."""
+    world = World.make()
+    token = bound_token(world)
+    with standalone(world) as verifier:
+        nonce = nonce_of(verifier, token)
+        gate = verifier._source.judge.gate
+        boot = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        gate.clock = (time.time_ns(), boot + 16_000_000_000)  # the next step of nonces
+        used = shown(token, nonce=nonce)
+        permitted(verifier.decide(token, "search.web", proof=used))
+        assert used.next_nonce is not None
+        fields = [(b"authorization", b"DPoP " + token)]
+        options = {"origins": ORIGINS, "dpop_nonce": "required"}
+        for sent, is_newer in ((nonce, True), (used.next_nonce.decode(), False)):
+            fields[1:] = [(b"dpop", proof(token, nonce=sent))]
+            status, answer = played(verifier, "trio", fields, **options)
+            assert (status, b"dpop-nonce" in answer) == (200, is_newer)
+
+
 @pytest.mark.parametrize("path", [".evil.example/search", ":9443/search", "[/x", "/a#b", "*", ""])
 def test_a_target_cannot_change_the_host_of_the_url(path: str) -> None:
     """Some servers pass on a target without a slash at its begin."""

@@ -13,12 +13,11 @@ from crewgate.core.audit.records import CallOutcome
 from crewgate.core.credits import CREDITS_LEFT, CREDITS_USED, format_credits
 from crewgate.core.grpc_status import is_native
 from crewgate.core.http_types import HeaderField
-from crewgate.core.problems import DPOP_NONCE
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.response_metering import ResponseMetering
 from crewgate.gateway.call.response_rewriter import ResponseRewriter
 from crewgate.gateway.cors import shared
-from crewgate.gateway.headers import downstream_headers, trailer_fields
+from crewgate.gateway.headers import downstream_headers, nonce_fields, trailer_fields
 from crewgate.gateway.tool_route import ToolRoute
 from crewgate.server.exchange import Exchange
 from crewgate.upstream.interfaces import IncomingResponse, RequestStream
@@ -189,8 +188,7 @@ class ResponseRelay:
             headers.append((CREDITS_LEFT, format_credits(permit.branch_unspent_micro).encode()))
         else:
             headers += metering.first_headers(ends=ends)
-        if exchange.presenter is not None and exchange.presenter.next_nonce is not None:
-            headers.append((DPOP_NONCE, exchange.presenter.next_nonce))
+        headers += nonce_fields(exchange.presenter)
         if not response.complete:
             self._note_stream(call, response.status, headers)
         exchange.start(response.status, headers, ends=ends)

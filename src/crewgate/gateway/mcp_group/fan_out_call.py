@@ -20,6 +20,7 @@ from crewgate.gateway.call.call_metrics import UNKNOWN
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.termination import send_termination
 from crewgate.gateway.call.undecided_call import UndecidedCall
+from crewgate.gateway.headers import nonce_fields
 
 _T = TypeVar("_T")
 
@@ -113,6 +114,7 @@ class FanOutCall(InFlightCall):
             *reply.headers,
             (CREDITS_USED, format_credits(0).encode()),
             (CREDITS_LEFT, format_credits(self.permit.branch_unspent_micro).encode()),
+            *nonce_fields(exchange.presenter),
         ]
         if entry is not None and entry.cors is not None:
             headers = cors.shared(entry.cors, exchange.request, headers)
