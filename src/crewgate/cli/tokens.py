@@ -99,6 +99,16 @@ def tool_names(given: tuple[str, ...]) -> list[str]:
     return [tool for each in given for tool in each.replace(",", " ").split()]
 
 
+def binding_words(confirmation: Confirmation | None) -> list[str]:
+    """Return what the presenter of a token must have, for a person to read."""
+    found = []
+    if confirmation is not None and confirmation.jkt:
+        found.append(f"the key with thumbprint {confirmation.jkt}")
+    if confirmation is not None and confirmation.x5t:
+        found.append(f"the certificate with digest {confirmation.x5t}")
+    return found or ["no key: it is good for everyone who reads it"]
+
+
 def read_token(argument: str) -> str:
     """Return the token; "-" reads it from standard input, because `ps` shows arguments."""
     text = sys.stdin.read(16 * limits.token_bytes_max) if argument == "-" else argument

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from crewgate.cli.options import json_option, print_result
+from crewgate.cli.tokens import binding_words
 from crewgate.config import load
 from crewgate.core.credits import format_credits
 from crewgate.core.terminal_text import printable
@@ -83,6 +84,7 @@ def _explained(claims: Claims, now: float) -> list[tuple[str, Any]]:
             "credits",
             f"{format_credits(claims.credit_quota)} for the branch and everything below it",
         ),
+        ("bound to", " and ".join(binding_words(claims.cnf))),
         ("grant", claims.jti),
         ("issued", _moment(claims.iat, now)),
         ("expires", _moment(claims.exp, now)),

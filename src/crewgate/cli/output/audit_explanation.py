@@ -7,10 +7,12 @@ import click
 import msgspec
 
 from crewgate.audit.explanation import BranchAuthority, CallExplanation
-from crewgate.audit.query_results import CallRow, GrantRow
+from crewgate.audit.query_results import CallRow
 from crewgate.cli.output.tables import utc
+from crewgate.cli.tokens import binding_words
 from crewgate.core.credits import format_credits
 from crewgate.core.terminal_text import printable
+from crewgate.core.tokens.claims import Confirmation
 
 _LABEL_WIDTH = 12
 
@@ -55,16 +57,8 @@ def _branch(level: BranchAuthority) -> Iterator[str]:
     yield f"may spend {format_credits(grant.quota_micro)} credits"
     yield f"grant {grant.grant}"
     yield f"from {utc(grant.issued)[:19]} to {utc(grant.expires)[:19]} UTC"
-    yield from _binding(grant)
-
-
-def _binding(grant: GrantRow) -> Iterator[str]:
-    if grant.jkt:
-        yield f"bound to the key {grant.jkt}"
-    if grant.x5t:
-        yield f"bound to the certificate {grant.x5t}"
-    if not grant.jkt and not grant.x5t:
-        yield "bound to no key"
+    for words in binding_words(Confirmation(grant.jkt or None, grant.x5t or None)):
+        yield f"bound to {words}"
 
 
 def _call(call: CallRow) -> Iterator[str]:

@@ -355,7 +355,7 @@ def test_explain_shows_the_chain_behind_a_call(config: Path) -> None:
         "            may spend 2.50 credits",
         "            grant grant-researcher",
         "            from 2026-11-24 12:00:00 to 2026-11-24 12:15:00 UTC",
-        f"            bound to the key {'A' * 43}",
+        f"            bound to the key with thumbprint {'A' * 43}",
         "call        request-2",
         "            2026-11-24 12:00:02.000 UTC, POST search.web",
         "            at listener agents, from 192.0.2.0/24",
