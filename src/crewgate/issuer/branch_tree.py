@@ -14,13 +14,10 @@ from crewgate.issuer.journal_entries import (
     BranchRevoked,
     ExtensionRecord,
     ExtensionRefused,
-    GrantWay,
     JournalEntry,
     MintRecord,
 )
 from crewgate.issuer.mint import check_within
-
-_AUTOMATIC = {way.value for way in GrantWay if way.is_automatic}
 
 
 class IssuedBranch:
@@ -35,7 +32,7 @@ class IssuedBranch:
         first_quota: The micro-credits of its first token.
         parent: The id of the branch above; None for a run.
         children: The ids of the branches directly below.
-        refused_grant: The `jti` of the newest grant for which an automatic renewal was refused.
+        refused_grant: The `jti` of the newest grant whose renewal was refused.
     """
 
     __slots__ = (
@@ -81,7 +78,7 @@ class BranchTree:
             return self._revoke(entry.branch)
         if isinstance(entry, ExtensionRefused):
             known = self._branches.get(entry.branch)
-            if known is not None and entry.way in _AUTOMATIC:
+            if known is not None and entry.is_renewal:
                 known.refused_grant = entry.grant
             return []
         known = self._branches.get(entry.claims.execution_branch_id)

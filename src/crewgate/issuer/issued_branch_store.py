@@ -92,8 +92,10 @@ class IssuedBranchStore:
         is_due = now >= renewal(minted.claims)
         return None if is_due and self.extension_limits.is_renewable(known) else minted.token
 
-    def last_token(self, branch: str, error: CrewgateError) -> str:
+    def last_token(self, branch: str, error: CrewgateError, *, is_logged: bool = False) -> str:
         """Return the token that could not be renewed, or raise `error` if it has expired.
+
+        Log `error`, unless it `is_logged` already.
 
         Raises:
             BranchRevokedError: The branch was revoked.
@@ -102,11 +104,12 @@ class IssuedBranchStore:
         minted = self.tokens.get(branch)
         if minted is None or self.clock() >= minted.claims.exp:
             raise error
-        _log.warning(
-            "branch %s: could not renew the token; the last one is used until it expires: %s",
-            branch,
-            error,
-        )
+        if not is_logged:
+            _log.warning(
+                "branch %s: could not renew the token; the last one is used until it expires: %s",
+                branch,
+                error,
+            )
         return minted.token
 
     def grant(self, entry: MintRecord | ExtensionRecord, minted: MintedToken) -> None:

@@ -96,6 +96,11 @@ class ExtensionRefused(_Entry, frozen=True, tag="refuse"):
     decided_by: str = ""
     answer: str = ""
 
+    @property
+    def is_renewal(self) -> bool:
+        """Whether it asked for nothing but the next token."""
+        return not (self.seconds or self.credits or self.tools)
+
 
 class BranchRevoked(_Entry, frozen=True, tag="revoke"):
     """The revocation of a branch (UUID text) and of all below it, ordered by `by`."""

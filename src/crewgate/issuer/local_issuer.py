@@ -95,7 +95,7 @@ class LocalIssuer:
                 raise
 
     def renew(self, branch: str, way: GrantWay = GrantWay.RENEWAL) -> str:
-        """See `BranchIssuer`; the journal gets one line for each grant that gets no successor."""
+        """See `BranchIssuer`."""
         state = self._state
         with state.lock:
             is_renewable = state.extension_limits.is_renewable(state.branches.living(branch))
@@ -107,24 +107,24 @@ class LocalIssuer:
             try:
                 # Another thread may have renewed it meanwhile.
                 return state.fresh_token(branch) or self._extend(branch, change, spent)
-            except ExtensionRefusedError as error:
-                known = state.branches.living(branch)
-                if known.refused_grant != known.claims.jti:
-                    self.refuse(branch, msgspec.structs.replace(change, answer=str(error)))
+            except (ExtensionRefusedError, ScopeError) as error:
+                self.refuse(branch, msgspec.structs.replace(change, answer=str(error)))
                 return state.last_token(branch, error)
             except IssuerError as error:
                 return state.last_token(branch, error)
 
     def refuse(self, branch: str, change: GrantChange) -> None:
-        """See `BranchIssuer`.
+        """See `BranchIssuer`; of refused renewals, the journal gets one line for each grant.
 
         Raises:
             JournalError: The journal cannot be written.
         """
         state = self._state
         with state.lock:
-            claims = state.branches.living(branch).claims
-            state.refuse(refused(claims, change, state.name, state.clock()))
+            known = state.branches.living(branch)
+            entry = refused(known.claims, change, state.name, state.clock())
+            if not entry.is_renewal or entry.grant != known.refused_grant:
+                state.refuse(entry)
 
     def revoke(self, branch: str) -> RevocationReceipt | None:
         """See `BranchIssuer`."""

@@ -6,9 +6,16 @@ not wait.
 
 import logging
 import threading
+from typing import NamedTuple
 
+from crewgate import limits
 from crewgate.core.credits import format_credits
-from crewgate.errors import BranchRevokedError, IssuerError, ServiceConnectionError
+from crewgate.errors import (
+    BranchRevokedError,
+    ExtensionRefusedError,
+    IssuerError,
+    ServiceConnectionError,
+)
 from crewgate.issuer.bindings import binding_fields
 from crewgate.issuer.branch_issuer import BranchRequest, GrantChange
 from crewgate.issuer.extension_entries import extended
@@ -26,12 +33,25 @@ _NEXT = "refresh_token"
 _TOKEN = "urn:ietf:params:oauth:token-type:jwt"
 
 
+class _Refusal(NamedTuple):
+    """A refused renewal, which the gateway would refuse again."""
+
+    grant: str
+    error: ExtensionRefusedError
+    at: float
+
+    def is_in_force(self, grant: str, now: float) -> bool:
+        """Return whether it is about the token `grant`, and so young that nobody asks again."""
+        return grant == self.grant and now < self.at + limits.renewal_refused_seconds
+
+
 class RemoteIssuer:
     """Implements `BranchIssuer` with the control API of a gateway."""
 
     def __init__(self, api: RemoteIssuerClient, state: IssuedBranchStore) -> None:
         self._api, self._state = api, state
         self._extending = threading.Lock()
+        self._refusals: dict[str, _Refusal] = {}
 
     def __repr__(self) -> str:
         return f"<RemoteIssuer of {self._api!r}>"
@@ -102,11 +122,23 @@ class RemoteIssuer:
 
     def renew(self, branch: str, way: GrantWay = GrantWay.RENEWAL) -> str:
         """See `BranchIssuer`."""
+        state = self._state
+        with state.lock:
+            last, refusal = state.tokens.get(branch), self._refusals.get(branch)
+            if last and refusal and refusal.is_in_force(last.claims.jti, state.clock()):
+                return state.last_token(branch, refusal.error, is_logged=True)
         try:
             return self.extend(branch, GrantChange(way=way, decided_by=POLICY))
         except (ServiceConnectionError, IssuerError) as error:
-            with self._state.lock:
-                return self._state.last_token(branch, error)
+            with state.lock:
+                if last and isinstance(error, ExtensionRefusedError):
+                    self._refusals = {
+                        name: each
+                        for name, each in self._refusals.items()
+                        if state.branches.knows(name)
+                    }
+                    self._refusals[branch] = _Refusal(last.claims.jti, error, state.clock())
+                return state.last_token(branch, error)
 
     def revoke(self, branch: str) -> RevocationReceipt:
         """See `BranchIssuer`.

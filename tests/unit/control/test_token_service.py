@@ -21,6 +21,7 @@ from crewgate.core.tokens.claims import Confirmation
 from crewgate.errors import (
     BranchRevokedError,
     ControlError,
+    ExtensionRefusedError,
     IssuerError,
     JournalLockedError,
     ScopeError,
@@ -29,6 +30,7 @@ from crewgate.errors import (
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.orchestrator import Orchestrator
 
+ASKED = TokenRequest(credits="3", seconds=60, reason="more pages", decision="policy")
 RUN = TokenRequest(("search.*",), "10", "lead")
 CHILD = TokenRequest(("search.web",), "2.50", "researcher", "pid_7")
 
@@ -71,6 +73,29 @@ def test_each_grant_is_a_token_and_a_line_of_the_journal(
     assert {(each["way"], each["decided_by"]) for each in lines} == {("api", "orchestrator")}
     assert lines[2]["credits"] == 500_000
     assert child.issued_token_type.endswith(":jwt")
+
+
+def test_a_request_of_a_sub_agent_is_decided_by_who_the_form_says(
+    mint: TokenService, config: Config
+) -> None:
+    """The crew has no numbers, so the policy alone says no; a callback's yes is a grant."""
+    _, child = family(mint)
+    with pytest.raises(ExtensionRefusedError, match="crew bd has no extension_seconds_max"):
+        mint.refresh("bd", "bd-1", child.access_token, ASKED)
+    decided = msgspec.structs.replace(ASKED, decision="callback")
+    more = mint.refresh("bd", "bd-1", child.access_token, decided)
+    assert read_claims(more.access_token).credit_quota == 3_000_000
+    refused, granted = journal(config)[2:]
+    assert (refused["event"], refused["decided_by"], refused["credits"]) == (
+        "refuse",
+        "policy",
+        500_000,
+    )
+    assert (granted["event"], granted["decided_by"], granted["why"]) == (
+        "extend",
+        "callback",
+        "more pages",
+    )
 
 
 def test_tokens_are_bound_as_their_request_says(mint: TokenService) -> None:

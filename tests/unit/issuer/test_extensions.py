@@ -148,7 +148,6 @@ def test_the_number_of_tokens_is_limited(make: Make, minter: Minter, tmp_path: P
     assert [(line["event"], line["way"]) for line in lines(tmp_path)[1:]] == [
         ("extend", "renewal"),
         ("refuse", "library"),
-        ("refuse", "renewal"),
     ]
 
 

@@ -3,6 +3,7 @@
 import pytest
 from crew_world import World
 
+from crewgate.core.credits import format_credits
 from crewgate.errors import (
     BranchRevokedError,
     ControlError,
@@ -212,6 +213,44 @@ def test_a_revocation_that_may_be_done_later_is_told_apart(
 ) -> None:
     """Who revokes again on a ServiceConnectionError does it when that can help, and only then."""
     assert type(revocation_error(ControlError(status, slug, "said"))) is kind
+
+
+def test_a_refused_renewal_is_not_asked_for_with_each_call(
+    api: Away, orchestrator: RemoteOrchestrator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The gateway would refuse again, and write a line each time; a person may raise the limit."""
+    run = orchestrator.start_run(credits="1", tools=["search.*"])
+    first = run.token()
+    api.refusal, api.now = ExtensionRefusedError("extensions_max is 0"), api.now + 700
+    assert [run.token() for _ in range(3)] == [first] * 3
+    assert (len(api.asked), len(caplog.messages)) == (2, 1)
+    api.refusal, api.now = None, api.now + 61
+    assert run.token() != first
+
+
+def test_an_extension_is_decided_here_or_by_the_gateway(api: Away) -> None:
+    """The form says who has decided, what is asked for in all, and why."""
+    for decide, decision in ((None, "policy"), (lambda request: True, "callback")):
+        orchestrator = RemoteOrchestrator(api, clock=lambda: api.now, decide=decide)  # type: ignore[arg-type]
+        run = orchestrator.start_run(credits="1", tools=["search.*"], seconds=3600)
+        assert api.asked[-1]["seconds"] == "3600"
+        result = run.request_extension(
+            seconds=60, credits="2", tools=["publish.post"], reason="more pages"
+        )
+        assert (result.is_granted, result.decided_by) == (True, decision)
+        asked = {key: text for key, text in api.asked[-1].items() if key != "refresh_token"}
+        assert asked == {
+            "grant_type": "refresh_token",
+            "credits": format_credits(run.claims.credit_quota + 2_000_000),
+            "scope": " ".join([*run.claims.allowed_tools, "publish.post"]),
+            "seconds": "60",
+            "reason": "more pages",
+            "decision": decision,
+        }
+    no = RemoteOrchestrator(api, decide=lambda request: False)  # type: ignore[arg-type]
+    run, count = no.start_run(credits="1", tools=["search.*"]), len(api.asked)
+    assert not run.request_extension(seconds=60).is_granted
+    assert len(api.asked) == count
 
 
 def test_the_gateway_is_asked_to_bind_a_new_branch() -> None:
