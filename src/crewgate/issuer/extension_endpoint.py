@@ -6,15 +6,16 @@ The body is an object with at least one of `seconds` (a number), `credits` (deci
 (RFC 9457).
 """
 
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from crewgate import limits
 from crewgate.errors import BranchRevokedError, CrewgateError, IssuerError, JournalError
+from crewgate.issuer.extension_requests import ExtensionResult
 from crewgate.issuer.journal_entries import GrantWay
-from crewgate.issuer.orchestrator import Orchestrator
 
 
 class ExtensionAnswer(NamedTuple):
@@ -23,6 +24,22 @@ class ExtensionAnswer(NamedTuple):
     status: int
     media_type: str
     body: bytes
+
+
+class ExtensionDecider(Protocol):
+    """The method of an `Orchestrator` that decides."""
+
+    def request_extension(
+        self,
+        agent: str,
+        *,
+        seconds: int | None,
+        credits: str,  # noqa: A002 - the field's word
+        tools: Sequence[str],
+        reason: str,
+        way: GrantWay,
+    ) -> ExtensionResult:
+        """Decide about a request of a branch (UUID text)."""
 
 
 class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,7 +53,7 @@ _decode = msgspec.json.Decoder(_Body).decode
 
 
 def answer_extension_request(
-    orchestrator: Orchestrator, branch: str, body: bytes
+    orchestrator: ExtensionDecider, branch: str, body: bytes
 ) -> ExtensionAnswer:
     """Let the orchestrator decide the request of a branch (UUID text); blocks until it has.
 

@@ -45,6 +45,9 @@ class TokenFiles:
         state = self._state
         with state.lock:
             state.tokens.write_to(branch, path)
+            kept = {*state.tokens.with_file}
+            self._ends = {name: end for name, end in self._ends.items() if name in kept}
+            self._stopped &= kept
             self._ends[branch] = state.clock() + (seconds or limits.token_file_seconds)
             self._stopped.discard(branch)
             if self._renewer is None:

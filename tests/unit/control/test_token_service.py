@@ -83,9 +83,11 @@ def test_a_request_of_a_sub_agent_is_decided_by_who_the_form_says(
     with pytest.raises(ExtensionRefusedError, match="crew bd has no extension_seconds_max"):
         mint.refresh("bd", "bd-1", child.access_token, ASKED)
     decided = msgspec.structs.replace(ASKED, decision="callback")
+    short = mint.start_run("bd", "bd-1", msgspec.structs.replace(RUN, seconds=60))
+    assert short.expires_in <= 60
     more = mint.refresh("bd", "bd-1", child.access_token, decided)
     assert read_claims(more.access_token).credit_quota == 3_000_000
-    refused, granted = journal(config)[2:]
+    refused, _, granted = journal(config)[2:]
     assert (refused["event"], refused["decided_by"], refused["credits"]) == (
         "refuse",
         "policy",

@@ -260,6 +260,28 @@ def test_a_request_comes_as_json(make: Make, tmp_path: Path) -> None:
     assert ways == ["library", "socket", "socket", None]
 
 
+def test_a_journal_of_an_earlier_version_counts(
+    make: Make, minter: Minter, clock: Clock, tmp_path: Path
+) -> None:
+    """Its lines have no way, no decision and no end; what they gave counts."""
+    agent = start(make())
+    clock.pass_seconds(700)
+    agent.refresh(credits="11")
+    new = ("way", "decided_by", "ends_at", "end_moved", "answer")
+    old = [{key: line[key] for key in line if key not in new} for line in lines(tmp_path)]
+    path = tmp_path / "old.jsonl"
+    path.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in old))
+    article = make(
+        minter=limited(minter, extensions_max=2, extension_micro_max=1_500_000), journal=path
+    )
+    again = article.agent(agent.branch)
+    with pytest.raises(ExtensionRefusedError, match=r"began with 10\.00 credits"):
+        again.refresh(credits="12")
+    again.refresh(credits="11.50")
+    with pytest.raises(ExtensionRefusedError, match="has had 2 tokens after its first"):
+        again.refresh()
+
+
 class Snapshot(NamedTuple):
     """What an orchestrator knew when its journal had so many bytes."""
 
