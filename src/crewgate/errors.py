@@ -39,6 +39,10 @@ class IssuerError(CrewgateError):
     """
 
 
+class SubjectTokenError(IssuerError):
+    """A token of an identity provider proves no subject. The text never repeats the token."""
+
+
 class ScopeError(IssuerError):
     """The arguments ask for more tools or credits than the crew or the parent branch has left."""
 

@@ -110,6 +110,9 @@ class FakeOffice:
         self.note("tree")
         return self.snapshot
 
+    def is_subject_token(self, token: str) -> bool:
+        return token.startswith("of-a-provider")
+
     async def start_run(self, crew: str, name: str, grant: TokenRequest) -> TokenResponse:
         self.note("start_run", crew, name, grant)
         return token_answer()

@@ -141,6 +141,19 @@ cdef bint _names_a_key(object confirmation):
     return confirmation is None or confirmation.jkt is not None or confirmation.x5t is not None
 
 
+cdef bint _are_actors(object actor, size_t depth) except -1:
+    """Whether `act` is absent, or names an actor for the branch and for each of its ancestors."""
+    cdef size_t count = 0
+    if actor is None:
+        return True
+    while actor is not None:
+        if not _is_text(actor.sub):
+            return False
+        count += 1
+        actor = actor.act
+    return count == depth + 1
+
+
 cdef bint _are_well_formed(object claims, Ids* ids):
     return (
         _is_text(claims.iss)
@@ -155,6 +168,7 @@ cdef bint _are_well_formed(object claims, Ids* ids):
         and _are_distinct(claims, ids)
         and _are_older(claims)
         and _names_a_key(claims.cnf)
+        and _are_actors(claims.act, ids.depth)
     )
 
 

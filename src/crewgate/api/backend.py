@@ -19,6 +19,7 @@ from crewgate.api.schemas import (
 )
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.tokens.claims import Confirmation
+from crewgate.core.tokens.subjects import ProvenSubject
 from crewgate.core.x509.identity_extension import Identity
 from crewgate.ipc.admin_messages import Until
 
@@ -30,6 +31,8 @@ class TokenRequest(msgspec.Struct, frozen=True):
     of the branch are bound to the key of `binding`. `seconds` is when a new branch ends, or how
     much later a branch ends. `reason` is for the journal. `decision` is who has decided an
     extension for a sub-agent: "callback" or "policy"; empty if the orchestrator itself asks.
+    A run acts on behalf of `subject`, or of the person whom `subject_token` names, a token of an
+    identity provider.
     """
 
     tools: tuple[str, ...] = ()
@@ -40,6 +43,8 @@ class TokenRequest(msgspec.Struct, frozen=True):
     seconds: int | None = None
     reason: str = ""
     decision: str = ""
+    subject: str | ProvenSubject | None = None
+    subject_token: str | None = None
 
 
 class IssuedCertificateOwner(msgspec.Struct, frozen=True):
@@ -97,6 +102,9 @@ class Backend(Protocol):
 
     async def tree(self) -> BranchTreeSnapshot:
         """Return the branch tree, at most `limits.tree_seconds` old."""
+
+    def is_subject_token(self, token: str) -> bool:
+        """Return whether a token says that a configured identity provider has issued it."""
 
     async def start_run(self, crew: str, name: str, grant: TokenRequest) -> TokenResponse:
         """Return the first token of a new root branch."""

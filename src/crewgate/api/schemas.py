@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from crewgate import limits
-from crewgate.core.tokens.claims import Confirmation
+from crewgate.core.tokens.claims import Actor, Confirmation
 from crewgate.ipc.admin_messages import NeverSeen, Until
 
 BoundedText = Annotated[str, Meta(max_length=limits.claim_chars_max)]
@@ -148,7 +148,10 @@ class BranchesResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A token and its branch (RFC 6749, section 5.1, and RFC 8693, section 2.2.1)."""
+    """A token and its branch (RFC 6749, section 5.1, and RFC 8693, section 2.2.1).
+
+    `subject` is on whose behalf the run acts, unless it acts for the orchestrator itself.
+    """
 
     access_token: str
     token_type: str
@@ -157,11 +160,13 @@ class TokenResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     branch: str
     grant: str
     issued_token_type: str = ""
+    subject: str = ""
 
     @property
     def audit_text(self) -> str:
         """What the request did, for the audit log; never the token."""
-        return f"got grant {self.grant} for branch {self.branch}"
+        behalf = f" on behalf of {self.subject}" if self.subject else ""
+        return f"got grant {self.grant} for branch {self.branch}{behalf}"
 
     def __repr__(self) -> str:
         """Return a text without the token."""
@@ -169,7 +174,9 @@ class TokenResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class IntrospectionResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The claims of a token (RFC 7662, section 2.2; RFC 9449, section 6.2).
+    """The claims of a token (RFC 7662, section 2.2; RFC 8693, section 4.1; RFC 9449, section 6.2).
+
+    `sponsor` is who answers for the crew, as the configuration of this machine says.
 
     If the token is not valid, the answer has only `active`, which is false.
     """
@@ -188,6 +195,8 @@ class IntrospectionResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defa
     branch: str = ""
     credits_micro: int = 0
     cnf: Confirmation | None = None
+    act: Actor | None = None
+    sponsor: str = ""
 
 
 class CertificateSigningRequest(

@@ -2,12 +2,15 @@
 
 They are for orchestrators without a signing key: a certificate authenticates the orchestrator, and
 the gateway's issuer signs. There are three grant types: `client_credentials` for a new run,
-`token-exchange` for a child of a branch (the subject is the parent's token), and `refresh_token`
-for the next token of a branch (the refresh token is the branch's latest token).
+`token-exchange` for a child of a branch (the subject token is the parent's) or for a new run on
+behalf of a person (the subject token is an identity provider's), and `refresh_token` for the next
+token of a branch (the refresh token is the branch's latest token).
 """
 
 import re
 from collections.abc import Mapping
+
+import msgspec
 
 from crewgate import limits
 from crewgate.api import access
@@ -26,6 +29,7 @@ from crewgate.errors import (
     JournalError,
     JournalLockedError,
     ScopeError,
+    SubjectTokenError,
 )
 
 RUN = "client_credentials"
@@ -33,6 +37,7 @@ CHILD = "urn:ietf:params:oauth:grant-type:token-exchange"
 NEXT = "refresh_token"
 TOKEN_TYPE = "urn:ietf:params:oauth:token-type:jwt"
 ACCESS_TYPE = "urn:ietf:params:oauth:token-type:access_token"
+ID_TYPE = "urn:ietf:params:oauth:token-type:id_token"
 
 FORM = {
     "grant_type": f"{RUN}, {CHILD} or {NEXT}",
@@ -48,8 +53,10 @@ FORM = {
     "reason": "why, for the journal: at most 500 characters",
     "decision": "of a refresh for a sub-agent: `callback` if the orchestrator has decided it, "
     "`policy` if the crew's limits alone decide",
-    "subject_token": f"the parent's token; for {CHILD}",
-    "subject_token_type": f"{TOKEN_TYPE}, or {ACCESS_TYPE}",
+    "subject": f"on whose behalf the run acts (default: the orchestrator itself); for {RUN}",
+    "subject_token": "the parent's token, or the token of an identity provider that names the "
+    f"person on whose behalf a new run acts; for {CHILD}",
+    "subject_token_type": f"{TOKEN_TYPE}, {ACCESS_TYPE}, or {ID_TYPE} of an identity provider",
     "refresh_token": f"the branch's latest token, expired or not; for {NEXT}",
     "orchestrator": "the orchestrator to act for, as <crew>/<name>; only for operators",
 }
@@ -60,7 +67,7 @@ _NEW = {"scope", "credits", "role"}
 _BINDING = {"dpop_jkt", "x5t_s256"}
 _NEW_OPTIONAL = {"process", "seconds", "reason", *_BINDING}
 _FIELDS: Mapping[str, tuple[set[str], set[str]]] = {
-    RUN: (_NEW, _NEW_OPTIONAL),
+    RUN: (_NEW, {*_NEW_OPTIONAL, "subject"}),
     CHILD: ({*_NEW, "subject_token", "subject_token_type"}, _NEW_OPTIONAL),
     NEXT: ({"refresh_token"}, {"scope", "credits", "seconds", "reason", "decision", *_BINDING}),
 }
@@ -85,6 +92,8 @@ async def issue(backend: Backend, caller: Identity, request: APIRequest) -> Toke
         raise problem_types.INVALID_SCOPE.error(str(error)) from error
     except BranchRevokedError as error:
         raise problem_types.NO_FURTHER_TOKEN.error(str(error)) from error
+    except SubjectTokenError as error:  # as RFC 8693 says, section 2.2.2
+        raise problem_types.INVALID_REQUEST.error(str(error)) from error
     except IssuerError as error:
         raise problem_types.INVALID_GRANT.error(str(error)) from error
 
@@ -102,12 +111,17 @@ async def _issue(
         _seconds(form),
         form.get("reason", ""),
         form.get("decision", ""),
+        form.get("subject"),
     )
     if kind == NEXT:
         return await backend.refresh(crew, name, form["refresh_token"], grant)
     if kind == RUN:
         return await backend.start_run(crew, name, grant)
-    return await backend.spawn(crew, name, form["subject_token"], grant)
+    token = form["subject_token"]
+    if form["subject_token_type"] == ID_TYPE or backend.is_subject_token(token):
+        grant = msgspec.structs.replace(grant, subject_token=token)
+        return await backend.start_run(crew, name, grant)
+    return await backend.spawn(crew, name, token, grant)
 
 
 def _seconds(form: Mapping[str, str]) -> int | None:
@@ -150,14 +164,14 @@ def _grant_type(form: Mapping[str, str]) -> str:
         if not form.get(field):
             access.malformed(f"{field}: {FORM[field]}")
     _check_fields(form, {*required, *optional, "grant_type", "orchestrator"}, f" with {kind}")
-    if kind == CHILD and form["subject_token_type"] not in {TOKEN_TYPE, ACCESS_TYPE}:
+    if kind == CHILD and form["subject_token_type"] not in {TOKEN_TYPE, ACCESS_TYPE, ID_TYPE}:
         access.malformed(f"subject_token_type: expected {FORM['subject_token_type']}")
     _check_values(form)
     return kind
 
 
 def _check_values(form: Mapping[str, str]) -> None:
-    for field in ("role", "process"):
+    for field in ("role", "process", "subject"):
         if form.get(field) and not is_text(form[field]):
             access.malformed(f"{field}: expected characters of A-Z a-z 0-9 . _ : / @ -")
     for field in sorted(_BINDING):

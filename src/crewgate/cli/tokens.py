@@ -10,6 +10,7 @@ import msgspec
 from crewgate import limits
 from crewgate.cli.options import Function
 from crewgate.core.tokens.claims import Claims, Confirmation
+from crewgate.errors import ConfigurationError
 
 
 class MintOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,12 +26,46 @@ class MintOptions(msgspec.Struct, frozen=True, kw_only=True):
     process: str | None
     key: Path | None
     certificate: Path | None
+    subject: str | None
+    subject_token: str | None
     reason: str
 
     @property
     def tool_names(self) -> list[str]:
         """The tools."""
         return tool_names(self.tools)
+
+    def check_subject(self) -> None:
+        """Refuse options of which only one can say on whose behalf the branch acts.
+
+        Raises:
+            click.UsageError: Several of --parent, --subject and --subject-token are given.
+        """
+        if sum(each is not None for each in (self.parent, self.subject, self.subject_token)) > 1:
+            raise click.UsageError(
+                "--subject and --subject-token: give one of them, and none with --parent, whose "
+                "subject the branch takes"
+            )
+
+    def read_subject_token(self) -> str | None:
+        """Return the identity provider's token that --subject-token names; None without it.
+
+        Raises:
+            ConfigurationError: The file cannot be read.
+        """
+        if self.subject_token is None:
+            return None
+        if self.subject_token == "-":
+            return sys.stdin.read(limits.subject_token_bytes_max + 1)
+        try:
+            with Path(self.subject_token).open() as file:
+                return file.read(limits.subject_token_bytes_max + 1)
+        except (OSError, UnicodeError) as error:
+            # The path may be a token that somebody has written in its place.
+            raise ConfigurationError(
+                "--subject-token: the file cannot be read; expected the path of a file with the "
+                "token, or - for standard input"
+            ) from error
 
     def binding(self) -> Confirmation | None:
         """Return the binding to `key` and `certificate`; raises the errors of `binding_of`."""

@@ -15,6 +15,7 @@ from crewgate.config.cluster import ClusterConfig, HostPort
 from crewgate.config.crew import CrewConfig
 from crewgate.config.crossing import CrossingConfig
 from crewgate.config.export import ExportConfig, ReceiverURL
+from crewgate.config.identity_provider import IdentityProviderConfig
 from crewgate.config.ledger import Durability, LedgerConfig
 from crewgate.config.listener import ControlConfig, ListenerConfig
 from crewgate.config.load import load
@@ -52,6 +53,7 @@ __all__ = [
     "ExportConfig",
     "HealthCheckConfig",
     "HostPort",
+    "IdentityProviderConfig",
     "LedgerConfig",
     "LimitsConfig",
     "ListenerConfig",

@@ -1,5 +1,6 @@
 """The tables [crew.NAME]: the keys of a crew, what they can grant, and how minting is watched."""
 
+import re
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -18,6 +19,9 @@ from crewgate.core.policy import scope
 
 Branches = Annotated[int, values.integer(1, limits.table_branches_max)]
 Tools = Annotated[tuple[str, ...], values.listed(values.TOOL_PATTERN, limits.allowed_tools_max)]
+_SPONSOR = values.pattern_text(
+    "a text of 1 to 128 printable ASCII characters", re.compile(r"[ -~]+", re.ASCII), 128
+)
 _UNBOUNDED = Key(absent="no limit")
 
 
@@ -121,6 +125,12 @@ class CrewConfig(msgspec.Struct, frozen=True):
     signing_key: Annotated[
         FilePath | None, "PEM file: the Ed25519 key that signs tokens, if this machine mints."
     ] = None
+    sponsor: Annotated[
+        str,
+        _SPONSOR,
+        "Who answers for the crew: a person, a team, or an address. Introspection shows it.",
+        Key(absent="unknown"),
+    ] = ""
     credits_per_branch: Annotated[
         Credits, "Credits that one branch can be granted.", _UNBOUNDED
     ] = limits.quota_micro_max

@@ -21,6 +21,7 @@ from crewgate.config.crew import CrewConfig
 from crewgate.config.crossing import CrossingConfig
 from crewgate.config.declaration import Key, Scope, Table, TableList, TableMap, TableSchema
 from crewgate.config.export import ExportConfig
+from crewgate.config.identity_provider import IdentityProviderConfig
 from crewgate.config.ledger import LedgerConfig
 from crewgate.config.listener import ControlConfig, ListenerConfig
 from crewgate.config.mcp import MCPConfig
@@ -92,6 +93,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         "A crew: the keys that sign its tokens, and the most that they can grant.",
         TableMap(name="crew", max_count=bounds.crews_max),
     ]
+    identity_providers: Annotated[
+        tuple[IdentityProviderConfig, ...],
+        "An identity provider: it says on behalf of which person a run begins.",
+        TableMap(name="identity_provider", max_count=bounds.identity_providers_max),
+    ] = ()
     upstreams: Annotated[
         tuple[UpstreamConfig, ...],
         "The servers of one or more tools.",

@@ -35,6 +35,7 @@ def validate(config: Config) -> list[str]:
         _admin_socket,
         _certificates,
         _crews,
+        _identity_providers,
         _tools,
         _endpoint_names,
         _groups,
@@ -127,6 +128,22 @@ def _crews(config: Config) -> Iterator[str]:
         other = files.setdefault(crew.jwks, crew.name)
         if other != crew.name:
             yield (f"crew.{crew.name}.jwks: crew.{other} has this file too; give each crew its own")
+
+
+def _identity_providers(config: Config) -> Iterator[str]:
+    crews = {crew.name for crew in config.crews}
+    taken = {crew.issuer: f"crew.{crew.name}" for crew in config.crews}
+    for provider in config.identity_providers:
+        where = f"identity_provider.{provider.name}"
+        other = taken.setdefault(provider.issuer, where)
+        if other != where:
+            yield (
+                f"{where}.issuer: [{other}] has this issuer too, so nobody could say whose a token "
+                "is; give each its own"
+            )
+        for crew in provider.crews or ():
+            if crew not in crews:
+                yield f'{where}.crews: no crew "{crew}"; known: {_known(crews)}'
 
 
 def _tools(config: Config) -> Iterator[str]:

@@ -105,6 +105,7 @@ class ControlServer:
                 for task in (
                     self._poller.run, self._keep_up, tasks.renew,
                     self._end_orchestrators, self._tick, ocsp_socket.serve, self._follow_files,
+                    self._follow_identity_providers,
                 ):  # fmt: skip
                     nursery.start_soon(task)
                 if self._sink.metrics is not None:
@@ -347,6 +348,16 @@ class ControlServer:
                 await self._has_runs.wait()
             self._has_runs = trio.Event()
 
+    async def _follow_identity_providers(self) -> None:
+        """Keep the keys of identity providers new, so that runs wait for no download."""
+        known: set[str] = set()
+        while True:
+            problems = await self._backend.identity_provider_problems()
+            for name in known | problems.keys():
+                self._health.note(f"identity provider {name}", problems.get(name, ""))
+            known = {*problems}
+            await sleep_until_tick(limits.identity_provider_look_seconds)
+
     async def _tick(self) -> None:
         while True:
             await sleep_until_tick(limits.sweep_seconds)
@@ -364,7 +375,8 @@ class _EmptyTable:
 
 
 def _ours(config: Config) -> tuple[object, ...]:
-    return config.ca, config.control, config.crews, config.audience, config.audit
+    own = config.ca, config.control, config.crews, config.audience, config.audit
+    return *own, config.identity_providers
 
 
 def _place(section: ControlConfig) -> tuple[str, int]:

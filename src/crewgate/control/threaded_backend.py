@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from typing import Concatenate, Generic, NamedTuple, ParamSpec, Self, TypeVar
 
+import msgspec
 import trio
 from cryptography import x509
 
@@ -38,6 +39,7 @@ from crewgate.control.token_revocation_check import TokenRevocationCheck
 from crewgate.control.token_service import TokenService, introspection
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import CAError, ServiceConnectionError
+from crewgate.identity_provider.subject_tokens import SubjectTokenVerifier
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import RevocationReceipt, Until
 from crewgate.runtime.single_flight_cache import SingleFlightCache
@@ -89,6 +91,7 @@ class _Resources(NamedTuple):
     reader: TokenReader
     ca_service: CAService
     register: CertificateDB
+    verifier: SubjectTokenVerifier
     tokens: TokenService
     api_ocsp: _OCSPResponder
     local_ocsp: _OCSPResponder
@@ -107,7 +110,9 @@ class _Resources(NamedTuple):
                 for each in registers[1:]
             ]
             tokens = stack.enter_context(closing(TokenService(config, cache, table)))
-            found = cls(TokenReader(config), ca_service, registers[0], tokens, *responders)
+            verifier = SubjectTokenVerifier(config.identity_providers)
+            reader = TokenReader(config)
+            found = cls(reader, ca_service, registers[0], verifier, tokens, *responders)
             stack.pop_all()
         return found
 
@@ -129,6 +134,7 @@ class ThreadedBackend:
         self._ca_service = _Worker(resources.ca_service)
         self._register = _Worker(resources.register)
         self._tokens = _Worker(resources.tokens)
+        self._verifier = _Worker(resources.verifier)
         self._api_ocsp = _Worker(resources.api_ocsp)
         self._local_ocsp = _Worker(resources.local_ocsp)
         self._agent_limiter = trio.CapacityLimiter(limits.control_threads_max)
@@ -148,6 +154,7 @@ class ThreadedBackend:
         old.held.hand_to(new.ca_service.held)
         old.close()
         (await self._register.swap(new.register)).close()
+        await self._verifier.swap(new.verifier)
         (await self._tokens.swap(new.tokens)).close()
         (await self._api_ocsp.swap(new.api_ocsp)).register.close()
         (await self._local_ocsp.swap(new.local_ocsp)).register.close()
@@ -236,12 +243,25 @@ class ThreadedBackend:
             found = reader.read(token)
             if found is None or self._table_view.is_dead(*found):
                 return IntrospectionResponse(active=False)
-            return introspection(found[0])
+            claims, _ = found
+            return introspection(claims, reader.sponsor_of(claims.crew))
 
         return await self._reader.run(read)
 
-    async def start_run(self, crew: str, name: str, grant: TokenRequest) -> TokenResponse:
+    def is_subject_token(self, token: str) -> bool:
         """See `Backend`."""
+        return self._verifier.resource.has_issuer_of(token)
+
+    async def identity_provider_problems(self) -> dict[str, str]:
+        """Get new keys of identity providers; return what is wrong with each, by name."""
+        return await self._verifier.run(SubjectTokenVerifier.refresh)
+
+    async def start_run(self, crew: str, name: str, grant: TokenRequest) -> TokenResponse:
+        """See `Backend`. While a provider does not answer, it delays no other work than this."""
+        if grant.subject_token is not None:
+            token, now = grant.subject_token, time.time()
+            subject = await self._verifier.run(SubjectTokenVerifier.verify, token, crew, now)
+            grant = msgspec.structs.replace(grant, subject=subject, subject_token=None)
         return await self._tokens.run(TokenService.start_run, crew, name, grant)
 
     async def spawn(self, crew: str, name: str, parent: str, grant: TokenRequest) -> TokenResponse:

@@ -56,6 +56,10 @@ class TokenReader:
         kid, _, payload, _ = native.split(data)
         return native.claims(payload), kid
 
+    def sponsor_of(self, crew: str) -> str:
+        """Return who answers for a crew, as the configuration says; empty if it does not."""
+        return next((each.sponsor for each in self._config.crews if each.name == crew), "")
+
     def _load(self) -> None:
         try:
             policy = load_policy(self._config, self._generation + 1)

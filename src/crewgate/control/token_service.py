@@ -22,6 +22,7 @@ from crewgate.control.orchestrator_rate_limit import OrchestratorRateLimiter
 from crewgate.control.token_revocation_check import TokenRevocationCheck
 from crewgate.core import problem_types
 from crewgate.core.tokens.claims import Claims
+from crewgate.core.tokens.subjects import ProvenSubject
 from crewgate.errors import BranchRevokedError, ConfigurationError, IssuerError
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.local_gateway import minter_by
@@ -67,11 +68,13 @@ class TokenService:
             tools=grant.tools,
             role=grant.role,
             process_id=grant.process or None,
+            subject=grant.subject,
             binding=grant.binding,
             seconds=grant.seconds,
             reason=grant.reason,
         )
-        return self._begin(orchestrator, agent)
+        is_exchange = isinstance(grant.subject, ProvenSubject)
+        return self._begin(orchestrator, agent, issued=_TOKEN_TYPE if is_exchange else "")
 
     def spawn(self, crew: str, name: str, parent: str, grant: TokenRequest) -> TokenResponse:
         """See `Backend`."""
@@ -172,8 +175,11 @@ class TokenService:
         return claims
 
 
-def introspection(claims: Claims) -> IntrospectionResponse:
-    """Return the introspection response of RFC 7662 for an active token."""
+def introspection(claims: Claims, sponsor: str) -> IntrospectionResponse:
+    """Return the introspection response of RFC 7662 for an active token.
+
+    `sponsor` is who answers for its crew, or empty.
+    """
     # Claims that have the same name in the response keep their values.
     fields = msgspec.structs.asdict(claims) | {
         "active": True,
@@ -182,6 +188,7 @@ def introspection(claims: Claims) -> IntrospectionResponse:
         "aud": claims.aud if isinstance(claims.aud, str) else " ".join(claims.aud),
         "branch": claims.execution_branch_id,
         "credits_micro": claims.credit_quota,
+        "sponsor": sponsor,
     }
     return msgspec.convert(fields, IntrospectionResponse)
 
@@ -200,4 +207,5 @@ def _answer(token: str, claims: Claims, *, issued: str = "") -> TokenResponse:
         branch=claims.execution_branch_id,
         grant=claims.jti,
         issued_token_type=issued,
+        subject="" if claims.sub == claims.client_id else claims.sub,
     )

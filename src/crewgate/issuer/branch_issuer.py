@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from crewgate.core.tokens.claims import Confirmation
+from crewgate.core.tokens.subjects import ProvenSubject
 from crewgate.issuer.journal_entries import ORCHESTRATOR, GrantWay
 from crewgate.issuer.local_gateway import RevocationReceipt
 from crewgate.issuer.mint import MintedToken
@@ -23,6 +24,7 @@ class BranchRequest(msgspec.Struct, frozen=True, kw_only=True):
         process_id: The process that will hold the token; None is this process.
         binding: The key that the presenter of a token must have.
         subject: On whose behalf a run acts; None is the orchestrator itself.
+        subject_token: A token of an identity provider that proves the subject instead.
         overcommit: Whether the children of the parent may together hold more than the parent has.
         reason: A text for the journal.
         way: How the request came.
@@ -36,7 +38,8 @@ class BranchRequest(msgspec.Struct, frozen=True, kw_only=True):
     quota: int
     process_id: str | None
     binding: Confirmation | None
-    subject: str | None = None
+    subject: str | ProvenSubject | None = None
+    subject_token: str | None = None
     overcommit: bool = False
     reason: str = ""
     way: GrantWay = GrantWay.LIBRARY

@@ -17,6 +17,7 @@ from crewgate.config import Config
 from crewgate.core.policy import scope
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import BranchRevokedError, JournalError, JournalLockedError
+from crewgate.identity_provider.subject_tokens import SubjectTokenVerifier
 from crewgate.issuer.branch_issuer import BranchRequest, GrantChange
 from crewgate.issuer.branch_tree import BranchTree, IssuedBranch
 from crewgate.issuer.extension_limits import ExtensionLimits
@@ -74,8 +75,10 @@ class CommandIssuer:
         return minted
 
     def _issuer(self, state: IssuedBranchStore, *, asks_gateway: bool) -> LocalIssuer:
-        gateway = LocalGateway(self._config.state, self._minter.crew.name)
-        return LocalIssuer(self._minter, state, self._lifetime, gateway if asks_gateway else None)
+        local = LocalGateway(self._config.state, self._minter.crew.name)
+        gateway = local if asks_gateway else None
+        verifier = SubjectTokenVerifier(self._config.identity_providers)
+        return LocalIssuer(self._minter, state, self._lifetime, gateway, verifier)
 
     @contextmanager
     def _state(self, orchestrator: str, token: Claims | None) -> Iterator[IssuedBranchStore]:

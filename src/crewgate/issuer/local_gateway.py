@@ -46,7 +46,9 @@ def minter_by(config: Config, crew: str, name: str | None = None) -> Minter:
             f"{config.path}: crew {crew} has no signing_key; add the path of its private key (PEM)"
         )
     key = SigningKey.load(section.signing_key, crew_keys(section), str(section.jwks))
-    return Minter(ceilings(section), config.audience, key, name)
+    providers = [provider.name for provider in config.identity_providers]
+    policy = ceilings(section)
+    return Minter(policy, config.audience, key, name, identity_providers=providers)
 
 
 def process_name() -> str:

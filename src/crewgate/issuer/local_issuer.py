@@ -9,7 +9,9 @@ from collections.abc import Mapping
 import msgspec
 
 from crewgate.core.tokens.claims import is_text
+from crewgate.core.tokens.subjects import ProvenSubject
 from crewgate.errors import ExtensionRefusedError, IssuerError, ScopeError
+from crewgate.identity_provider.subject_tokens import SubjectTokenVerifier
 from crewgate.issuer.branch_issuer import BranchRequest, GrantChange
 from crewgate.issuer.extension_entries import extended, refused
 from crewgate.issuer.issued_branch_store import IssuedBranchStore
@@ -21,26 +23,28 @@ from crewgate.issuer.mint import MintedToken, Minter
 class LocalIssuer:
     """Implements `BranchIssuer` with a `Minter`.
 
-    `lifetime` is that of each token in seconds. `gateway` is as for `Orchestrator`.
+    `lifetime` is that of each token in seconds. `gateway` is as for `Orchestrator`. `verifier`
+    verifies the tokens of identity providers.
     """
 
     def __init__(
-        self, minter: Minter, state: IssuedBranchStore, lifetime: int, gateway: GatewayClient | None
+        self,
+        minter: Minter,
+        state: IssuedBranchStore,
+        lifetime: int,
+        gateway: GatewayClient | None,
+        verifier: SubjectTokenVerifier | None = None,
     ) -> None:
         self._minter = minter
+        self._verifier = verifier
         self._state = state
         self._lifetime = lifetime
         self._gateway = gateway
 
     def start_run(self, request: BranchRequest) -> MintedToken:
         """See `BranchIssuer`."""
-        state, subject = self._state, request.subject or self._minter.client_id
-        gateway = self._gateway
-        # The minter refuses a text that no token can hold.
-        if gateway is not None and is_text(subject) and gateway.is_subject_revoked(subject):
-            raise IssuerError(
-                f"subject {subject[:64]!r} was revoked: for a day, no run can begin on its behalf"
-            )
+        state, subject = self._state, self._subject(request)
+        self._check_not_revoked(subject)
         with state.lock:
             now = state.clock()
             state.forget_ended(now)
@@ -57,6 +61,25 @@ class LocalIssuer:
             )
             self._begin(request, minted, now)
         return minted
+
+    def _subject(self, request: BranchRequest) -> str | ProvenSubject:
+        """Return on whose behalf a run acts. A token of an identity provider is verified here."""
+        if request.subject_token is None:
+            return request.subject or self._minter.client_id
+        if request.subject is not None:
+            raise IssuerError("subject_token: the token says the subject; leave out `subject`")
+        if self._verifier is None:
+            raise IssuerError("subject_token: this orchestrator knows no identity provider")
+        crew, now = self._minter.crew.name, self._state.clock()
+        return self._verifier.verify(request.subject_token, crew, now)
+
+    def _check_not_revoked(self, subject: str | ProvenSubject) -> None:
+        text, gateway = subject if isinstance(subject, str) else subject.text, self._gateway
+        # The minter refuses a text that no token can hold.
+        if gateway is not None and is_text(text) and gateway.is_subject_revoked(text):
+            raise IssuerError(
+                f"subject {text[:64]!r} was revoked: for a day, no run can begin on its behalf"
+            )
 
     def spawn(self, parent: str, request: BranchRequest) -> MintedToken:
         """See `BranchIssuer`; the parent's remaining credits are as the gateway knows them."""

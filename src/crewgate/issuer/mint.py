@@ -7,7 +7,7 @@ parent may have *together* needs a journal, so `Orchestrator` checks that.
 
 import math
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import jwt
 import msgspec
@@ -17,13 +17,14 @@ from crewgate._native import token as native
 from crewgate.core.credits import format_credits
 from crewgate.core.policy import scope
 from crewgate.core.policy.policy import Ceiling, CrewPolicy
-from crewgate.core.tokens.claims import Claims, Confirmation, PathElement, is_text
+from crewgate.core.tokens.claims import Actor, Claims, Confirmation, PathElement, is_text
+from crewgate.core.tokens.subjects import ProvenSubject, provider_in
 from crewgate.errors import ExtensionRefusedError, IssuerError, ScopeError
 from crewgate.issuer.parameters import tool_list
 from crewgate.issuer.signing import SigningKey
 
 # The claims that all tokens of a branch share, beside those of the crew.
-_KEPT = ("client_id", "sub", "process_id", "agent_role", "execution_branch_id")
+_KEPT = ("client_id", "sub", "process_id", "agent_role", "execution_branch_id", "act")
 
 
 class MintedToken(msgspec.Struct, frozen=True):
@@ -42,14 +43,21 @@ class Minter:
     A `quota` is in micro-credits, and times are wall-clock seconds since the epoch. A `lifetime` is
     in seconds; None is the longest that the crew allows. A method that raises has signed nothing.
     Without a `name`, the orchestrator is the one for which the key may sign, or else
-    `<crew>/<crew>-1`.
+    `<crew>/<crew>-1`. Of the subjects of `identity_providers` (their names), the minter takes only
+    proven ones.
 
     Raises:
         IssuerError: The key may sign only for another orchestrator, or a token cannot hold `name`.
     """
 
     def __init__(
-        self, crew: CrewPolicy, audience: str, key: SigningKey, name: str | None = None
+        self,
+        crew: CrewPolicy,
+        audience: str,
+        key: SigningKey,
+        name: str | None = None,
+        *,
+        identity_providers: Collection[str] = (),
     ) -> None:
         given = f"{crew.name}/{name}" if name else None
         client = given or key.orchestrator or f"{crew.name}/{crew.name}-1"
@@ -62,6 +70,7 @@ class Minter:
         self.audience = audience
         self.key = key
         self.client_id = client
+        self._identity_providers = identity_providers
 
     def __repr__(self) -> str:
         return f"<Minter {self.client_id} with key {self.key.kid}>"
@@ -74,7 +83,7 @@ class Minter:
         quota: int,
         process: str,
         now: float,
-        subject: str | None = None,
+        subject: str | ProvenSubject | None = None,
         lifetime: int | None = None,
         binding: Confirmation | None = None,
         exp_max: int | None = None,
@@ -87,10 +96,12 @@ class Minter:
         Raises:
             ScopeError: The crew's limits do not allow these tools or this quota.
             IssuerError: A parameter is malformed, or makes the token too long. Or the crew
-                requires a `binding`.
+                requires a `binding`. Or `subject` is a text that only an identity provider proves.
         """
+        behalf = self._subject_text(subject)
         return self._grant(
-            sub=subject or self.client_id,
+            sub=behalf,
+            act=None if behalf == self.client_id else Actor(self.client_id),
             process_id=process,
             agent_role=role,
             execution_branch_id=str(uuid.uuid4()),
@@ -132,6 +143,7 @@ class Minter:
         issued = _after(path, _seconds(now), _seconds(now))
         return self._grant(
             sub=parent.sub,
+            act=None if parent.act is None else Actor(role, parent.act),
             process_id=process,
             agent_role=role,
             execution_branch_id=str(uuid.uuid4()),
@@ -185,6 +197,18 @@ class Minter:
             iat=issued,
             exp=_end(issued, issued + self.lifetime(lifetime, claims.agent_role), exp_max),
         )
+
+    def _subject_text(self, subject: str | ProvenSubject | None) -> str:
+        """Return the `sub` of a run. Raises IssuerError for a text that imitates a proven one."""
+        if isinstance(subject, ProvenSubject):
+            return subject.text
+        provider = provider_in(subject or "", self._identity_providers)
+        if provider is not None:
+            raise IssuerError(
+                f"subject {subject!r:.64}: only a token of identity provider {provider} proves a "
+                "subject with this prefix; pass the token, or use another subject"
+            )
+        return subject or self.client_id
 
     def _next_iat(self, claims: Claims, quota: int, now: int) -> int:
         # Gateways obey the grant with the highest iat, and at equal iat the lower quota. A changed

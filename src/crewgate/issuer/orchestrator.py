@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Self
 
 from crewgate.core.tokens.claims import Confirmation
+from crewgate.core.tokens.subjects import ProvenSubject
 from crewgate.errors import IssuerError
+from crewgate.identity_provider.subject_tokens import SubjectTokenVerifier
 from crewgate.issuer.branch_issuer import BranchIssuer, BranchRequest
 from crewgate.issuer.branch_operations import BranchOperations
 from crewgate.issuer.extension_limits import ExtensionLimits
@@ -49,6 +51,7 @@ class Orchestrator(BranchOperations):
         gateway: Says what branches have spent, and revokes them. With None, the orchestrator only
             compares the credits of children with those of their parent, as if nothing were spent,
             and no gateway learns that a branch is revoked.
+        verifier: Verifies `subject_token` of `start_run`. With None, it is refused.
 
     Raises:
         IssuerError: The crew does not allow `lifetime`.
@@ -66,11 +69,12 @@ class Orchestrator(BranchOperations):
         gateway: GatewayClient | None = None,
         decide: Decide | None = None,
         commands: Path | None = None,
+        verifier: SubjectTokenVerifier | None = None,
     ) -> None:
         seconds = minter.lifetime(lifetime)
         numbers = ExtensionLimits(minter.crew)
         state = open_state(Path(journal), minter.client_id, clock, numbers, commands)
-        self._set_up(state, LocalIssuer(minter, state, seconds, gateway), decide)
+        self._set_up(state, LocalIssuer(minter, state, seconds, gateway, verifier), decide)
 
     def __repr__(self) -> str:
         return f"<Orchestrator {self._state.name} with {len(self._state.branches)} branches>"
@@ -99,14 +103,14 @@ class Orchestrator(BranchOperations):
             JournalError: The journal is damaged, or cannot be opened.
         """
         config, minter = minter_of(path, crew, name)
-        local = LocalGateway(config.state, crew)
         return cls(
             minter,
             config.journal_of(minter.client_id),
             lifetime=lifetime,
-            gateway=local,
+            gateway=LocalGateway(config.state, crew),
             decide=decide,
             commands=config.command_journal_of(minter.client_id),
+            verifier=SubjectTokenVerifier(config.identity_providers),
         )
 
     def _set_up(
@@ -136,7 +140,8 @@ class Orchestrator(BranchOperations):
         credits: str,  # noqa: A002 - the field's word
         tools: Sequence[str],
         role: str = "orchestrator",
-        subject: str | None = None,
+        subject: str | ProvenSubject | None = None,
+        subject_token: str | None = None,
         process_id: str | None = None,
         binding: Confirmation | None = None,
         seconds: int | None = None,
@@ -149,7 +154,10 @@ class Orchestrator(BranchOperations):
             credits: Credits of the run and of all branches below it, as decimal text: `"10.00"`.
             tools: Names and patterns of tools: `["search.web", "publish.*"]`.
             role: A word for what the agent does, such as `"researcher"`.
-            subject: On whose behalf the run acts; by default the orchestrator itself.
+            subject: On whose behalf the run acts; by default the orchestrator itself. Nobody proves
+                this text, so it must not begin with the name of an identity provider and a colon.
+            subject_token: A token of a configured identity provider that says on whose behalf,
+                instead of `subject`. The orchestrator verifies it, and this may block for seconds.
             process_id: The process that will hold the token; by default this process.
             binding: The key that the presenter of a token must have, such as `ProofKey.binding`.
                 All tokens of the branch are bound to it.
@@ -161,8 +169,10 @@ class Orchestrator(BranchOperations):
         Raises:
             ScopeError: The crew's limits do not allow these tools or credits.
             JournalError: The journal cannot be written; nothing was minted.
-            IssuerError: A parameter is malformed, too many branches are live, or the token file
-                cannot be written.
+            SubjectTokenError: `subject_token` proves no subject; the message says why.
+            ServiceConnectionError: The keys of the identity provider cannot be had now.
+            IssuerError: A parameter is malformed, too many branches are live, the subject was
+                revoked, or the token file cannot be written.
         """
         request = BranchRequest(
             role=role,
@@ -171,6 +181,7 @@ class Orchestrator(BranchOperations):
             process_id=process_id,
             binding=binding,
             subject=subject,
+            subject_token=subject_token,
             reason=journal_text(reason),
             way=self._way,
             seconds=whole_seconds(seconds),

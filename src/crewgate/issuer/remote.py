@@ -52,7 +52,7 @@ def remote_orchestrator(
     The methods of this orchestrator raise the errors of `Orchestrator`, and ServiceConnectionError
     if the control API cannot be reached or cannot sign now. The orchestrator learns that a branch
     was revoked elsewhere when it next renews or changes the token of that branch, or spawns a child
-    of that branch. The control API does not support `subject`, `overcommit` and a lifetime.
+    of that branch. The control API does not support `overcommit` and a lifetime.
 
     Args:
         url: The URL of the gateway's control API, `https://HOST:PORT`.

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from crewgate import limits
 from crewgate.core.credits import format_credits
+from crewgate.core.tokens.subjects import ProvenSubject
 from crewgate.errors import (
     BranchRevokedError,
     ExtensionRefusedError,
@@ -31,6 +32,7 @@ _RUN = "client_credentials"
 _CHILD = "urn:ietf:params:oauth:grant-type:token-exchange"
 _NEXT = "refresh_token"
 _TOKEN = "urn:ietf:params:oauth:token-type:jwt"
+_ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"
 
 
 class _Refusal(NamedTuple):
@@ -61,13 +63,17 @@ class RemoteIssuer:
         self._api.close()
 
     def start_run(self, request: BranchRequest) -> MintedToken:
-        """See `BranchIssuer`; the run acts on behalf of the orchestrator itself."""
+        """See `BranchIssuer`; the gateway verifies a token of an identity provider."""
+        form = _form(_RUN, request)
+        if request.subject_token is not None:
+            shown = {"subject_token_type": _ID_TOKEN, "subject_token": request.subject_token}
+            form |= {"grant_type": _CHILD, **shown}
+        if isinstance(request.subject, ProvenSubject):
+            raise IssuerError("subject: the gateway proves it; pass the token as subject_token")
         if request.subject is not None:
-            raise IssuerError(
-                "subject: the control API makes runs for the orchestrator itself; leave it out"
-            )
+            form["subject"] = request.subject
         self._make_room()
-        return self._take(self._api.token(_form(_RUN, request)), request)
+        return self._take(self._api.token(form), request)
 
     def spawn(self, parent: str, request: BranchRequest) -> MintedToken:
         """See `BranchIssuer`; the gateway checks what credits the parent has left."""

@@ -13,6 +13,7 @@ from crewgate.limits.export import *  # noqa: F403 - the same
 from crewgate.limits.extensions import *  # noqa: F403 - the same
 from crewgate.limits.gossip import *  # noqa: F403 - the same
 from crewgate.limits.health import *  # noqa: F403 - the same
+from crewgate.limits.identity_provider import *  # noqa: F403 - the same
 from crewgate.limits.json_rpc import *  # noqa: F403 - the same
 from crewgate.limits.ledger import *  # noqa: F403 - the same
 from crewgate.limits.load_test import *  # noqa: F403 - the same
@@ -22,6 +23,7 @@ from crewgate.limits.mcp_pins import *  # noqa: F403 - the same
 from crewgate.limits.metrics import *  # noqa: F403 - the same
 from crewgate.limits.minting_watch import *  # noqa: F403 - the same
 from crewgate.limits.prices import *  # noqa: F403 - the same
+from crewgate.limits.proofs import *  # noqa: F403 - the same
 from crewgate.limits.sealed_ids import *  # noqa: F403 - the same
 from crewgate.limits.sidecar import *  # noqa: F403 - the same
 from crewgate.limits.upstream_work import *  # noqa: F403 - the same
@@ -30,20 +32,15 @@ from crewgate.limits.upstream_work import *  # noqa: F403 - the same
 token_bytes_max = 4096  # half of the 8 KiB that proxies commonly take in a header field
 token_lifetime_seconds_max = 900  # 15 minutes: how long a leaked token is worth something
 leeway_seconds = 5  # clocks of machines with NTP differ by far less
-json_depth_max = 8  # our claims need 3
-json_members_max = 64  # members of one object; our claims have 15
+json_depth_max = 10  # the claims, and the actors of the deepest branch in each other
+json_members_max = 64  # members of one object; our claims have 18
 claim_chars_max = 128  # URLs and names; the whole token stays under 4 KiB
 allowed_tools_max = 64  # for more names, use a pattern; 64 of 40 bytes fit a token
 audiences_max = 8  # a token for more gateways than that would be one for any gateway
 depth_max = 8  # ancestors of a branch; trees of agents seen in the field are 3 deep
 time_seconds_max = 2**33  # year 2242; in nanoseconds, leeway included, it stays in 63 bits
 quota_micro_max = 2**53 - 1  # the largest integer that every JSON reader keeps exact
-proof_bytes_max = 2048  # of a DPoP proof; those of P-256 take 700 with a URL of 100 characters
-proof_id_chars_max = 128  # of `jti` in a proof; a UUID has 36
-proof_servers_max = 64  # whose nonces a client's hook remembers; most clients call one gateway
-proof_age_seconds_max = 60  # a proof is made for one request that is sent at once
 state_files_looked_at_max = 100_000  # of a folder, for the time of its last change; under a second
-proof_nonce_seconds = 64  # four windows of the proof table; a client gets a new one in one answer
 jwks_bytes_max = 65_536  # 64 keys of 200 bytes, with room for certificates beside them
 jwks_keys_max = 64  # of one crew: one for each orchestrator, two during a rotation of keys
 key_file_bytes_max = 16_384  # PKCS 8 of an Ed25519 key is 119 bytes of PEM

@@ -12,14 +12,16 @@ from cluster_gateways import SECONDS, gateways, owner_of
 from command_process import crewgate
 from control_site import CHILD, NEW
 from installation import Installation, wait_until
+from oidc_provider import Provider, provider
 from revocation_targets import branch
 
 from crewgate import Permit, Verifier, limits
+from crewgate.api.tokens import ID_TYPE, NEXT, TOKEN_TYPE
 from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import BranchRevokedError, IssuerError
 from crewgate.ipc.admin_messages import RevocationReceipt
-from crewgate.issuer import Orchestrator, SubAgent
+from crewgate.issuer import Orchestrator
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.local_gateway import minter_of
 
@@ -28,9 +30,22 @@ TOOLS = ["search.*"]
 
 
 @pytest.fixture(scope="module")
-def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Installation]]:
-    """Each joins the others."""
-    with gateways(tmp_path_factory.mktemp("three"), 3) as found:
+def corp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
+    """Where people sign in."""
+    with provider(tmp_path_factory.mktemp("corp")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory, corp: Provider) -> Iterator[list[Installation]]:
+    """Each joins the others, and knows the provider."""
+
+    def adapt(machine: Installation) -> None:
+        machine.edit("[crew.finance]\n", '[crew.finance]\nsponsor = "finance team"\n')
+        with machine.file.open("a") as file:
+            file.write(corp.table)
+
+    with gateways(tmp_path_factory.mktemp("three"), 3, adapt=adapt) as found:
         yield found
 
 
@@ -41,6 +56,17 @@ def revoked(machine: Installation, kind: str, name: str, crew: str) -> Revocatio
         receipt = owner.revoke([target], "all")
     assert (receipt.targets, receipt.reach.of) == ([target], 3)
     return receipt
+
+
+def clerk(first: Installation, second: Installation, crew: str, name: str) -> httpx.Client:
+    """An orchestrator with a certificate of one machine, at the control API of another."""
+    prefix = first.folder / name
+    holder = ("--role", "orchestrator", "--crew", crew, "--name", name)
+    first.run("ca", "issue", *holder, "--out", str(prefix))
+    context = ssl.create_default_context(cafile=second.folder / "certs" / "ca.pem")
+    context.load_cert_chain(f"{prefix}.pem", f"{prefix}.key")
+    url = f"https://127.0.0.1:{second.port + 2}"
+    return httpx.Client(verify=context, base_url=url, trust_env=False, timeout=30)
 
 
 def minted_later(machine: Installation, crew: str, process: str) -> str:
@@ -103,47 +129,88 @@ def test_streams_elsewhere_are_cut_and_no_others(three: list[Installation], targ
             stream.end()
 
 
-def test_a_person_s_runs_end_in_all_crews_on_all_machines(three: list[Installation]) -> None:
-    """Their children too; another person's go on, and the person gets no further token or run."""
+def exchanged(api: httpx.Client, person: str) -> tuple[str, str]:
+    """A run of the clerk's on behalf of a person (RFC 8693), and a child of it."""
+    ask = {"grant_type": CHILD, "scope": "search.*", "credits": "10", "role": "lead"}
+    of_person = {"subject_token_type": ID_TYPE, "subject_token": person}
+    run = api.post("/v1/tokens", data={**ask, **of_person})
+    assert run.status_code == 200, run.text
+    of_run = {"subject_token_type": TOKEN_TYPE, "subject_token": run.json()["access_token"]}
+    child = api.post("/v1/tokens", data={**ask, **of_run, "credits": "1", "role": "researcher"})
+    assert child.status_code == 200, child.text
+    return run.json()["access_token"], child.json()["access_token"]
+
+
+def test_a_person_s_runs_end_in_all_crews_on_all_machines(
+    three: list[Installation], corp: Provider
+) -> None:
+    """They began with the ID tokens of a real provider; another person's runs go on."""
+    ada, adam = corp.sign_in("auth0|ada"), corp.sign_in("adam")
     with ExitStack() as stack:
         callers = [stack.enter_context(closing(Caller(machine))) for machine in three]
-        crews = [
-            stack.enter_context(Orchestrator.from_config(three[0].file, crew=each, name="people"))
-            for each in ("article", "finance")
-        ]
+        article = stack.enter_context(
+            Orchestrator.from_config(three[0].file, crew="article", name="people")
+        )
+        api = stack.enter_context(clerk(three[0], three[1], "finance", "clerk-people"))
 
-        def runs(subject: str) -> list[SubAgent]:
-            return [
-                each.start_run(credits="10", tools=TOOLS, subject=subject, role="r")
-                for each in crews
-            ]
+        def runs(person: str) -> list[str]:
+            ask = {"credits": "10", "tools": TOOLS, "role": "lead"}
+            return [article.start_run(**ask, subject_token=person).token(), *exchanged(api, person)]
 
-        ended, others = runs("user:ada"), runs("user:adam")
-        below = ended[0].spawn(role="r", tools=TOOLS, credits="1")
-        tokens = [each.token() for each in (*ended, below)]
-        assert {read_claims(each).sub for each in tokens} == {"user:ada"}
-        streams = [caller.stream(token) for caller in callers for token in tokens]
-        going_on = [caller.stream(each.token()) for caller in callers for each in others]
-        receipt = revoked(three[1], "subject", "user:ada", "")
+        ended, others = runs(ada), runs(adam)
+        assert {read_claims(each).sub for each in ended} == {"corp:auth0/7Cada"}
+        shown = api.post("/v1/introspect", data={"token": ended[-1]}).json()
+        assert (shown["sub"], shown["sponsor"]) == ("corp:auth0/7Cada", "finance team")
+        assert shown["act"] == {"sub": "researcher", "act": {"sub": "finance/clerk-people"}}
+        streams = [caller.stream(token) for caller in callers for token in ended]
+        going_on = [caller.stream(token) for caller in callers for token in others]
+        receipt = revoked(three[2], "subject", "corp:auth0/7Cada", "")
         assert (receipt.reach.applied_on, receipt.calls_cut, receipt.never_seen) == (3, 3, "")
+        # Three machines enforce it, says the receipt: nobody has to wait.
+        assert {caller.call(token) for caller in callers for token in ended} == {REVOKED}
         for stream in streams:
             stream.end()
             assert b"branch-revoked" in stream.heard
-        for caller in callers:
-            for token in tokens:
-                becomes(caller, token, REVOKED, OK)
-            assert all(caller.call(each.token()) == OK for each in others)
-        for each in (*ended, below):
-            with pytest.raises(BranchRevokedError):
-                each.refresh()
-        with pytest.raises(IssuerError, match="subject 'user:ada' was revoked"):
-            runs("user:ada")
+        assert {caller.call(token) for caller in callers for token in others} == {OK}
         assert all(stream.is_open for stream in going_on)
-        for each in others:
+        for token in ended[1:]:
+            answer = api.post("/v1/tokens", data={"grant_type": NEXT, "refresh_token": token})
+            assert (answer.status_code, answer.json()["type"][-16:]) == (400, "no-further-token")
+        with pytest.raises(IssuerError, match="subject 'corp:auth0/7Cada' was revoked"):
+            runs(ada)
+        with pytest.raises(BranchRevokedError):
+            article.agent(read_claims(ended[0]).execution_branch_id).refresh()
+        for token in others:
             with owner_of(three[0]) as owner:
-                owner.revoke([branch(each.branch, each.claims.crew)])
+                claims = read_claims(token)
+                owner.revoke([branch(claims.execution_branch_id, claims.crew)])
         for stream in going_on:
             stream.end()
+
+
+def test_what_proves_nobody_begins_no_run(three: list[Installation], corp: Provider) -> None:
+    """At the control API and at the command: one line, without a part of the token."""
+    ada, elsewhere = corp.sign_in("ada"), corp.sign_in("ada", "another-app")
+    with clerk(three[0], three[1], "article", "clerk-doubts") as api:
+        run, _ = exchanged(api, ada)
+        ask = {"grant_type": CHILD, "scope": "search.*", "credits": "10", "role": "lead"}
+        for token, kind in ((elsewhere, ID_TYPE), (elsewhere, TOKEN_TYPE), (run, ID_TYPE)):
+            shown = {"subject_token": token, "subject_token_type": kind}
+            answer = api.post("/v1/tokens", data={**ask, **shown})
+            assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+            assert token.split(".")[1] not in answer.text
+        answer = api.post("/v1/tokens", data={**NEW, "subject": "corp:ada"})
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+        assert "only a token of identity provider corp" in answer.json()["error_description"]
+    new = ("--crew", "article", "--role", "r", "--tools", "search.web", "--credits", "1")
+    mint = ("mint", *new, "-c", three[2].file)
+    done = crewgate(*mint, "--subject-token", "-", stdin=ada)
+    assert (done.returncode, read_claims(done.stdout).sub) == (0, "corp:ada")
+    done = crewgate(*mint, "--subject-token", "-", stdin=elsewhere)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the token is for another application" in done.stderr
+    done = crewgate(*mint, "--subject", "corp:ada")
+    assert (done.returncode, done.stdout) == (2, "")
 
 
 @pytest.mark.parametrize("target", ["grant", "process", "crew"])
@@ -154,14 +221,7 @@ def test_another_machine_mints_nothing_by_a_dead_token(
     first, second, _ = three
     # None whose tokens are dead for the next seconds too.
     crew, process = "finance" if target == "crew" else "article", f"pid_of-{target}"
-    prefix = first.folder / f"clerk-{target}"
-    holder = ("--role", "orchestrator", "--crew", crew, "--name", f"clerk-{target}")
-    first.run("ca", "issue", *holder, "--out", str(prefix))
-    context = ssl.create_default_context(cafile=second.folder / "certs" / "ca.pem")
-    context.load_cert_chain(f"{prefix}.pem", f"{prefix}.key")
-    api = httpx.Client(
-        verify=context, base_url=f"https://127.0.0.1:{second.port + 2}", trust_env=False, timeout=30
-    )
+    api = clerk(first, second, crew, f"clerk-{target}")
     with api, closing(Caller(second)) as caller:
         token = api.post("/v1/tokens", data={**NEW, "process": process}).json()["access_token"]
         assert caller.call(token) == OK

@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 from api_world import BD, GATEWAY, OPERATOR, Desk
 from hypothesis import given
@@ -10,7 +11,7 @@ from log_lines import logged
 
 from crewgate.api.backend import TokenRequest
 from crewgate.api.problems import response
-from crewgate.api.tokens import CHILD, FORM, NEXT, RUN, TOKEN_TYPE
+from crewgate.api.tokens import ACCESS_TYPE, CHILD, FORM, ID_TYPE, NEXT, RUN, TOKEN_TYPE
 from crewgate.core.problem_types import INVALID_GRANT, UNAUTHORIZED_CLIENT
 from crewgate.core.tokens.claims import Confirmation
 from crewgate.errors import (
@@ -21,6 +22,7 @@ from crewgate.errors import (
     JournalLockedError,
     ScopeError,
     ServiceConnectionError,
+    SubjectTokenError,
 )
 
 NEW = {"scope": "search.* embeddings.create", "credits": "2.50", "role": "researcher"}
@@ -79,6 +81,28 @@ async def test_a_branch_can_be_bound_to_a_key_and_to_a_certificate() -> None:
     assert bindings == [Confirmation(jkt="A" * 43, x5t="B" * 42 + "A")] * 3
 
 
+@pytest.mark.parametrize(
+    ("kind", "token"),
+    [(ID_TYPE, "any"), (TOKEN_TYPE, "of-a-provider"), (ACCESS_TYPE, "of-a-provider")],
+)
+async def test_a_token_of_an_identity_provider_begins_a_run(kind: str, token: str) -> None:
+    """And is no parent's: its type says so, or its issuer."""
+    desk = Desk()
+    form = {**CHILD_FORM, "subject_token_type": kind, "subject_token": token, "process": "pid_7"}
+    assert (await desk.ask(BD, "POST", "/v1/tokens", form=form)).status_code == 200
+    wanted = msgspec.structs.replace(GRANT, subject_token=token)
+    assert desk.office.asked == [("start_run", "bd", "bd-1", wanted)]
+
+
+async def test_a_run_s_subject_can_be_stated() -> None:
+    """By the orchestrator; the issuer refuses a text that only a provider proves."""
+    desk = Desk()
+    form = {**NEW, "grant_type": RUN, "subject": "customer:7", "process": "pid_7"}
+    assert (await desk.ask(BD, "POST", "/v1/tokens", form=form)).status_code == 200
+    wanted = msgspec.structs.replace(GRANT, subject="customer:7")
+    assert desk.office.asked == [("start_run", "bd", "bd-1", wanted)]
+
+
 def without(name: str, form: dict[str, str] = CHILD_FORM) -> dict[str, str]:
     return {key: value for key, value in form.items() if key != name}
 
@@ -95,6 +119,8 @@ def without(name: str, form: dict[str, str] = CHILD_FORM) -> dict[str, str]:
         (without("subject_token_type"), "invalid_request"),
         ({**CHILD_FORM, "subject_token_type": "saml"}, "invalid_request"),
         ({**CHILD_FORM, "actor_token": "x"}, "invalid_request"),
+        ({**CHILD_FORM, "subject": "customer:7"}, "invalid_request"),
+        ({**NEW, "grant_type": RUN, "subject": "a b"}, "invalid_request"),
         ({**CHILD_FORM, "refresh_token": "x"}, "invalid_request"),
         ({**NEW, "grant_type": RUN, "subject_token": "x"}, "invalid_request"),
         ({"grant_type": NEXT}, "invalid_request"),
@@ -133,6 +159,7 @@ async def test_a_field_that_stands_there_twice_is_refused() -> None:
     ("error", "status", "code", "slug"),
     [
         (ScopeError("'x' is outside"), 400, "invalid_scope", "invalid-scope"),
+        (SubjectTokenError("it has expired"), 400, "invalid_request", "invalid-request"),
         (IssuerError("it was revoked"), 400, "invalid_grant", "invalid-grant"),
         (BranchRevokedError("it was revoked"), 400, "invalid_grant", "no-further-token"),
         (ExtensionRefusedError("no more"), 400, "invalid_grant", "extension-refused"),

@@ -18,6 +18,7 @@ from crewgate.control.token_revocation_check import TokenRevocationCheck
 from crewgate.control.token_service import TokenService, introspection
 from crewgate.core.ids import EntityKind, uuid_bytes
 from crewgate.core.tokens.claims import Confirmation
+from crewgate.core.tokens.subjects import ProvenSubject
 from crewgate.errors import (
     BranchRevokedError,
     ControlError,
@@ -109,7 +110,42 @@ def test_tokens_are_bound_as_their_request_says(mint: TokenService) -> None:
         for answer in (run, later):
             assert read_claims(answer.access_token).cnf == key
             assert answer.token_type == shown
-        assert introspection(read_claims(later.access_token)).cnf == key
+        assert introspection(read_claims(later.access_token), "").cnf == key
+
+
+def test_a_person_stands_behind_a_run_and_all_below_it(mint: TokenService) -> None:
+    """Each token says for whom, and who acts: the orchestrator, and each agent to the holder."""
+    proven = msgspec.structs.replace(RUN, subject=ProvenSubject("corp:ada"))
+    run = mint.start_run("bd", "bd-1", proven)
+    child = mint.spawn("bd", "bd-1", run.access_token, CHILD)
+    below = mint.spawn("bd", "bd-1", child.access_token, msgspec.structs.replace(CHILD, role="r"))
+    later = mint.refresh("bd", "bd-1", below.access_token, TokenRequest())
+    assert run.issued_token_type.endswith(":jwt")
+    assert {each.subject for each in (run, child, below, later)} == {"corp:ada"}
+    shown = introspection(read_claims(later.access_token), "Ada's team")
+    assert (shown.sub, shown.sponsor) == ("corp:ada", "Ada's team")
+    assert msgspec.to_builtins(shown.act) == {
+        "sub": "r", "act": {"sub": "researcher", "act": {"sub": "bd/bd-1"}}
+    }  # fmt: skip
+    own = mint.start_run("bd", "bd-1", RUN)
+    assert (own.subject, own.issued_token_type) == ("", "")
+    assert read_claims(own.access_token).act is None
+    assert (
+        msgspec.to_builtins(introspection(read_claims(own.access_token), ""))
+        .keys()
+        .isdisjoint({"act", "sponsor"})
+    )
+
+
+def test_a_revoked_subject_gets_no_token(mint: TokenService, machine: Machine) -> None:
+    """No further one and no run, in this crew or in all; a remote orchestrator marks its branch."""
+    run = mint.start_run("bd", "bd-1", msgspec.structs.replace(RUN, subject="user:ada"))
+    machine.revoke(EntityKind.SUBJECT, "", b"user:ada")
+    with pytest.raises(BranchRevokedError):
+        mint.refresh("bd", "bd-1", run.access_token, TokenRequest())
+    with pytest.raises(IssuerError, match="subject 'user:ada' was revoked"):
+        mint.start_run("bd", "bd-1", msgspec.structs.replace(RUN, subject="user:ada"))
+    mint.start_run("bd", "bd-1", msgspec.structs.replace(RUN, subject="user:adam"))
 
 
 def test_nobody_mints_faster_than_anybody_needs(

@@ -4,6 +4,7 @@ import pytest
 from crew_world import World
 
 from crewgate.core.credits import format_credits
+from crewgate.core.tokens.subjects import ProvenSubject
 from crewgate.errors import (
     BranchRevokedError,
     ControlError,
@@ -173,8 +174,8 @@ def test_a_token_that_was_revoked_alone_is_kept_and_the_log_promises_nothing(
 
 def test_what_the_api_does_not_do_is_refused(orchestrator: RemoteOrchestrator) -> None:
     """And not left out without a word."""
-    with pytest.raises(IssuerError, match="subject"):
-        orchestrator.start_run(credits="1", tools=["search.*"], subject="user")
+    with pytest.raises(IssuerError, match="pass the token as subject_token"):
+        orchestrator.start_run(credits="1", tools=["search.*"], subject=ProvenSubject("corp:ada"))
     with pytest.raises(IssuerError, match="overcommit"):
         orchestrator.refresh(NEXT, overcommit=True)
 

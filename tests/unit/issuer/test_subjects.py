@@ -2,13 +2,19 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from identity_provider_world import NOW, id_token, provider
 from issuer_world import Clock, Make
 from issuer_world import FakeGateway as Gateway
 
-from crewgate.errors import BranchRevokedError, IssuerError
-from crewgate.issuer import Orchestrator, SubAgent
+from crewgate.core.tokens.subjects import ProvenSubject
+from crewgate.errors import BranchRevokedError, IssuerError, SubjectTokenError
+from crewgate.identity_provider.subject_tokens import SubjectTokenVerifier
+from crewgate.issuer import Minter, Orchestrator, SubAgent, read_claims
+from crewgate.issuer.mint import MintedToken
+from crewgate.issuer.remote import RemoteOrchestrator
 
 
 def start(article: Orchestrator, subject: str) -> SubAgent:
@@ -37,4 +43,59 @@ def test_a_revoked_subject_gets_no_further_token_and_no_run(
     written = map(json.loads, (tmp_path / "journal.jsonl").read_text().splitlines())
     assert [(line["branch"], line["why"]) for line in written if line["event"] == "revoke"] == [
         (run.branch, "subject user:ada was revoked")
+    ]
+
+
+def test_a_token_of_a_provider_says_the_subject(make: Make, minter: Minter, tmp_path: Path) -> None:
+    """It is verified when the run begins; no orchestrator can state what only the token proves."""
+    verifier = SubjectTokenVerifier([provider(tmp_path)])
+    known = Minter(minter.crew, minter.audience, minter.key, identity_providers=["corp"])
+    article = make(minter=known, clock=lambda: NOW, verifier=verifier)
+    ask: Any = {"credits": "1", "tools": ["search.*"]}
+    run = article.start_run(**ask, subject_token=id_token())
+    child = article.spawn(parent=run, role="r", **ask)
+    claims = read_claims(child.token())
+    assert claims.sub == "corp:ada"
+    assert claims.act is not None
+    assert claims.act.names == ["article/article-1", "r"]
+    with pytest.raises(SubjectTokenError, match="another application"):
+        article.start_run(**ask, subject_token=id_token(aud="x"))
+    with pytest.raises(IssuerError, match="leave out `subject`"):
+        article.start_run(**ask, subject_token=id_token(), subject="user:ada")
+    for imitation in ("corp:ada", "Corp:ada", "corp:"):
+        with pytest.raises(IssuerError, match="only a token of identity provider corp proves"):
+            start(article, imitation)
+    assert read_claims(start(article, "corporation:ada").token()).sub == "corporation:ada"
+
+
+def test_an_orchestrator_without_providers_says_so(article: Orchestrator) -> None:
+    """The token is not taken for a text."""
+    with pytest.raises(IssuerError, match="knows no identity provider"):
+        article.start_run(credits="1", tools=["search.*"], subject_token=id_token())
+
+
+def test_a_remote_orchestrator_sends_the_token(minter: Minter) -> None:
+    """As RFC 8693 has it; a stated subject goes in its own field."""
+    forms: list[dict[str, str]] = []
+
+    class API:
+        def token(self, form: dict[str, str]) -> MintedToken:
+            forms.append(form)
+            return minter.root(role="r", tools=["search.*"], quota=1, process="p", now=NOW)
+
+    remote = RemoteOrchestrator(API(), clock=lambda: NOW)  # type: ignore[arg-type]
+    ask: Any = {"credits": "1", "tools": ["search.*"], "role": "r"}
+    remote.start_run(**ask, subject_token="a.b.c")
+    remote.start_run(**ask, subject="user:ada")
+    with pytest.raises(IssuerError, match="pass the token as subject_token"):
+        remote.start_run(**ask, subject=ProvenSubject("corp:ada"))
+    new = {"scope": "search.*", "credits": "1.00", "role": "r"}
+    assert forms == [
+        {
+            **new,
+            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+            "subject_token": "a.b.c",
+            "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",
+        },
+        {**new, "grant_type": "client_credentials", "subject": "user:ada"},
     ]

@@ -77,6 +77,7 @@ def _all(config: Config) -> Iterator[BackupItem]:
 
 def _named(config: Config) -> Iterator[Path]:
     yield from (crew.jwks for crew in config.crews)
+    yield from (path for each in config.identity_providers for path in each.files)
     yield from schema_files(config)
     yield from (each.certificate for each in shown_files(config))
     yield from (each.tls.ca for each in config.clients if each.tls.ca)

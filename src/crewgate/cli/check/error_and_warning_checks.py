@@ -14,6 +14,10 @@ from crewgate.ca.ocsp.client_cert_checker import ClientCertOCSPChecker
 from crewgate.cli.check.ca import ca_errors, ca_warnings
 from crewgate.cli.check.cluster import cluster_errors, cluster_warnings
 from crewgate.cli.check.exports import export_errors, export_warnings
+from crewgate.cli.check.identity_providers import (
+    identity_provider_errors,
+    identity_provider_warnings,
+)
 from crewgate.cli.check.ledger_file_access import ledger_file_errors, replaced_ledger_errors
 from crewgate.cli.check.sealing_keys import sealing_key_errors, sealing_key_warnings
 from crewgate.cli.check.state_folder_access import state_folder_errors
@@ -77,6 +81,7 @@ def find_errors(config: Config) -> Iterator[str]:
         make_client = partial(client_context, upstream)
         yield from _tls_errors(make_client, "", upstream.tls.certificate, effect)
     yield from export_errors(config)
+    yield from identity_provider_errors(config)
 
 
 def _state_errors(config: Config) -> Iterator[str]:
@@ -108,6 +113,7 @@ def find_warnings(config: Config) -> Iterator[str]:
             table = "export" if isinstance(client, ExportConfig) else "upstream"
             yield f"{table} {client.name}: {variable} is not set here; set it for `serve`"
     yield from export_warnings(config)
+    yield from identity_provider_warnings(config)
     yield from _unreachable_tools(config)
     yield from _unlimited_models(config)
 

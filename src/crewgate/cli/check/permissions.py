@@ -56,6 +56,7 @@ def permission_warnings(config: Config) -> Iterator[str]:
         yield from _replaceable(secret.path)
     public = [crew.jwks for crew in config.crews]
     public += [each.tls.ca for each in config.clients if each.tls.ca]
+    public += [path for each in config.identity_providers for path in each.files]
     public += [config.path, *schema_files(config)]
     folders = [config.state, config.audit.folder]
     if config.ca is not None:

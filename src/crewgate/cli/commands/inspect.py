@@ -79,6 +79,7 @@ def _explained(claims: Claims, now: float) -> list[tuple[str, Any]]:
         ("role", claims.agent_role),
         ("process", claims.process_id),
         ("subject", claims.sub),
+        *([] if claims.act is None else [("actors", " > ".join(claims.act.names))]),
         ("tools", ", ".join(claims.allowed_tools)),
         (
             "credits",

@@ -55,6 +55,16 @@ from crewgate.issuer.parent_tokens import VerifiedToken, verify_token
 @click.option("--name", help="Name of the orchestrator within the crew (default: CREW-1).")
 @click.option("--process", help="Name of the process that will hold the token.")
 @binding_options
+@click.option(
+    "--subject",
+    metavar="TEXT",
+    help="On whose behalf the run acts (default: the orchestrator itself). Nobody proves it.",
+)
+@click.option(
+    "--subject-token",
+    metavar="PATH",
+    help="File with an identity provider's token that says on whose behalf; - for stdin.",
+)
 @reason_option
 @json_option
 def command(*, config_path: Path, as_json: bool, **given: Any) -> None:  # noqa: ANN401
@@ -64,6 +74,7 @@ def command(*, config_path: Path, as_json: bool, **given: Any) -> None:  # noqa:
     each token that was minted so.
     """
     options = MintOptions(**given)
+    options.check_subject()
     crew = options.crew
     config, minter = minter_of(config_path, crew, options.name)
     issuer = CommandIssuer(config, minter, options.ttl)
@@ -73,6 +84,8 @@ def command(*, config_path: Path, as_json: bool, **given: Any) -> None:  # noqa:
         quota=options.quota,
         process_id=options.process or f"pid_{os.getppid()}",
         binding=options.binding(),
+        subject=options.subject,
+        subject_token=options.read_subject_token(),
         overcommit=options.parent is not None,
         reason=options.reason,
         way=GrantWay.COMMAND,

@@ -145,6 +145,7 @@ class ConfigFromOther:
             "admin": {"port": port, "socket": "state/admin.sock"},
             "listener": served,
             "crew": {_EVERY: dict.fromkeys(("jwks", "signing_key"), self._copied)},
+            "identity_provider": {_EVERY: dict.fromkeys(("jwks", "ca"), self._where)},
             "upstream": {_EVERY: client},
             "export": {_EVERY: client},
         }

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from crewgate.api import schemas
-from crewgate.api.tokens import CHILD, NEXT, RUN, TOKEN_TYPE
+from crewgate.api.tokens import CHILD, ID_TYPE, NEXT, RUN, TOKEN_TYPE
 from crewgate.cli.commands.revoke import target_of
 from crewgate.cli.options import print_result
 from crewgate.cli.output import health, revocation
@@ -98,6 +98,7 @@ def _health(client: ControlClient) -> schemas.HealthResponse:
 def mint(client: ControlClient, *, as_json: bool, **given: Any) -> None:  # noqa: ANN401
     """Run `crewgate mint` through the control API."""
     options = MintOptions(**given)
+    options.check_subject()
     _reject_ttl(options.ttl)
     form = {
         "scope": " ".join(options.tool_names),
@@ -108,7 +109,13 @@ def mint(client: ControlClient, *, as_json: bool, **given: Any) -> None:  # noqa
         **binding_fields(options.binding()),
         **_orchestrator_field(client, options.crew, options.name),
     }
-    if options.parent is None:
+    person = options.read_subject_token()
+    if options.subject is not None:
+        form["subject"] = options.subject
+    if person is not None:
+        shown = {"subject_token_type": ID_TYPE, "subject_token": person}
+        form |= {"grant_type": CHILD, **shown}
+    elif options.parent is None:
         form["grant_type"] = RUN
     else:
         form |= {"grant_type": CHILD, "subject_token_type": TOKEN_TYPE}

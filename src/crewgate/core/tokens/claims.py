@@ -62,6 +62,24 @@ class Confirmation(
     x5t: Digest | None = msgspec.field(default=None, name="x5t#S256")
 
 
+class Actor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Who acts on behalf of the subject of a token (RFC 8693, section 4.1).
+
+    The outermost actor is the agent that holds the token, by its role. Each `act` within is the
+    agent that spawned it, and the innermost is the orchestrator of the run, by its `client_id`. So
+    the actors, innermost first, are those of the branches in `branch_path`, and of the branch.
+    """
+
+    sub: ClaimText
+    act: "Actor | None" = None
+
+    @property
+    def names(self) -> list[str]:
+        """All actors: the orchestrator first, and the agent that holds the token last."""
+        within = [] if self.act is None else self.act.names
+        return [*within, self.sub]
+
+
 class Claims(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The payload of a token. Types are strict; a gateway ignores unknown members.
 
@@ -86,6 +104,7 @@ class Claims(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     branch_path: Annotated[list[PathElement], Meta(max_length=limits.depth_max)]
     nbf: Seconds | None = None
     cnf: Confirmation | None = None
+    act: Actor | None = None
 
 
 class _PathTimes(msgspec.Struct, frozen=True, gc=False):
@@ -97,10 +116,15 @@ class _Keys(msgspec.Struct, frozen=True, gc=False):
     x5t: str | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="x5t#S256")
 
 
+class _Actor(msgspec.Struct, frozen=True, gc=False):
+    act: "_Actor | msgspec.UnsetType" = msgspec.UNSET
+
+
 class _Optional(msgspec.Struct, frozen=True, gc=False):
     branch_path: list[_PathTimes]
     nbf: Seconds | msgspec.UnsetType = msgspec.UNSET
     cnf: _Keys | msgspec.UnsetType = msgspec.UNSET
+    act: _Actor | msgspec.UnsetType = msgspec.UNSET
 
 
 decode_claims = msgspec.json.Decoder(Claims).decode

@@ -1,0 +1,100 @@
+"""Downloads a JWKS over https: bounded in time and size, without redirects, proxies and cookies.
+
+The bounds of a socket do not bound a server that sends a byte now and then. So a thread of its own
+downloads, and the caller waits for it for a limited time.
+"""
+
+import ssl
+import threading
+import time
+from pathlib import Path
+
+import httpx
+
+from crewgate import limits
+from crewgate.core.terminal_text import printable
+from crewgate.errors import ConfigurationError, ServiceConnectionError
+
+_GOOD = 200
+_CAUSE_CHARS_MAX = 200
+
+
+def provider_context(root: Path | None) -> ssl.SSLContext:
+    """Return the TLS context that verifies a provider by these roots (PEM), or by the system's.
+
+    Raises:
+        ConfigurationError: The file cannot be used; the message names it.
+    """
+    try:
+        context = ssl.create_default_context(cafile=root)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigurationError(
+            f"{root}: cannot read root certificates ({error.strerror or error}); name a PEM file"
+        ) from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+class JWKSDownload:
+    """One download of `url` in a thread of its own, which begins at once."""
+
+    def __init__(self, url: str, context: ssl.SSLContext) -> None:
+        self._url = url
+        self._context = context
+        self._until = time.monotonic() + limits.jwks_seconds_max
+        self._data: bytes | None = None
+        self._why = f"no answer within {limits.jwks_seconds_max:g} s"
+        # A daemon, so that a program can end while a provider hangs.
+        self._thread = threading.Thread(target=self._run, name="crewgate-jwks", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread still waits for the server, perhaps after its time."""
+        return self._thread.is_alive()
+
+    def result(self) -> bytes:
+        """Wait for the rest of the time, and return the body.
+
+        Raises:
+            ServiceConnectionError: There is no good answer; the message has no content of it.
+        """
+        self._thread.join(max(0.0, self._until - time.monotonic()))
+        data = self._data
+        if data is None:
+            raise ServiceConnectionError(f"{self._url}: {self._why}")
+        return data
+
+    def _run(self) -> None:
+        try:
+            self._data = self._body()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            cause = printable(str(error))[:_CAUSE_CHARS_MAX] or type(error).__name__
+            self._why = f"cannot download the keys: {cause}"
+        except ServiceConnectionError as error:
+            self._why = str(error)
+
+    def _body(self) -> bytes:
+        # An encoded body could be a thousand times as long as its bytes.
+        headers = {"accept": "application/json", "accept-encoding": "identity"}
+        timeout = limits.jwks_seconds_max
+        with (
+            httpx.Client(verify=self._context, timeout=timeout, trust_env=False) as client,
+            client.stream("GET", self._url, headers=headers) as response,
+        ):
+            if response.status_code != _GOOD:
+                raise ServiceConnectionError(f"the answer has status {response.status_code}")
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise ServiceConnectionError(
+                    "the answer is compressed, although the request forbids that"
+                )
+            body = b""
+            for part in response.iter_raw():
+                body += part
+                if len(body) > limits.provider_jwks_bytes_max:
+                    raise ServiceConnectionError(
+                        f"the answer has more than {limits.provider_jwks_bytes_max} bytes"
+                    )
+                if time.monotonic() > self._until:
+                    raise ServiceConnectionError(self._why)
+            return body
