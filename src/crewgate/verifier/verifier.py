@@ -211,7 +211,7 @@ class Verifier:
         return self._report(tool, admission.verdict)
 
     def peer_revoked(self, peer_certificate: bytes) -> bool:
-        """Return whether a certificate (DER), or its orchestrator, has been revoked.
+        """Return whether a certificate (DER), its orchestrator or its branch has been revoked.
 
         If so, end a long call that came over a connection with this certificate, and close the
         connection: `Permit.revoked` is about the token only.

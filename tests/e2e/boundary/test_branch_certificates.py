@@ -136,6 +136,25 @@ def test_only_its_orchestrator_gets_one(boundary: Boundary, crew: Crew) -> None:
     assert call(boundary, branch.token(), files) == ""
 
 
+def test_by_command_from_another_host(boundary: Boundary, tmp_path: Path) -> None:
+    """Without a configuration: a token, a certificate for it, and a token for the certificate."""
+    own = boundary.issue(forged_certificates.bd("article-3", crew="article")).files.certificate
+    url, prefix = f"https://127.0.0.1:{boundary.port + CONTROL}", str(own.with_suffix(""))
+    api = ("--control", url, "--cert", prefix, "--ca", str(boundary.root))
+
+    def run(*words: str) -> str:
+        return boundary.run(words[0], *words[1:], *api, configured=False).strip()
+
+    new = ("--crew", "article", "--role", "r", "--tools", "search.*", "--credits", "1")
+    token = run("mint", *new, "--certificate", str(own))
+    out = tmp_path / "agent"
+    run("ca", "issue", "--role", "agent", "--token", token, "--out", str(out))
+    files = Files(out.with_suffix(".pem"), out.with_suffix(".key"))
+    bound = run("refresh", token, "--certificate", str(files.certificate))
+    assert call(boundary, bound, files) == ""
+    assert call(boundary, token, files) == "invalid-proof"
+
+
 @pytest.mark.parametrize("above", [False, True], ids=["itself", "its run"])
 def test_a_revoked_branch_is_disconnected(boundary: Boundary, crew: Crew, *, above: bool) -> None:
     """Its streams and idle connections end, and the gateway takes neither a new one nor a CSR."""
