@@ -94,10 +94,10 @@ class CommandIssuer:
                 branches.apply(entry)
             branches.add_token(token)
         journal = self._open(self._config.command_journal_of(orchestrator))
-        numbers = ExtensionLimits(self._minter.crew)
+        extension_limits = ExtensionLimits(self._minter.crew)
         try:
             journal.repair()
-            yield IssuedBranchStore(journal, orchestrator, time.time, numbers, branches)
+            yield IssuedBranchStore(journal, orchestrator, time.time, extension_limits, branches)
         finally:
             journal.close()
 

@@ -1,4 +1,4 @@
-"""Decides whether a crew's numbers, and the end of a branch, allow a further grant.
+"""Decides whether a crew's limits, and the end of a branch, allow a further grant.
 
 The limits are about the whole life of a branch: how many further tokens, how long after the end of
 its first token, how many credits beyond those of its first token. The module reads no clock.
@@ -106,14 +106,14 @@ class ExtensionLimits:
     def _check_policy_decides(
         self, claims: Claims, quota: int, tools: list[str], seconds: int | None
     ) -> None:
-        """Refuse a sub-agent's request that no number of the crew allows.
+        """Refuse a sub-agent's request that no limit of the crew allows.
 
-        Without a number, the orchestrator itself has no limit. A request that no code of the
+        Without a limit, the orchestrator itself may grant all. A request that no code of the
         orchestrator decides must not have that freedom.
         """
         if new_tools(claims, tools):
             raise ExtensionRefusedError(
-                "the numbers of a crew add no tools: the orchestrator needs a callback (`decide`)"
+                "the limits of a crew add no tools: the orchestrator needs a callback (`decide`)"
             )
         for wanted, limit, key in (
             (seconds, self._crew.extension_seconds_max, "extension_seconds_max"),

@@ -1,7 +1,7 @@
 """Requests of sub-agents for an extension: more time, credits or tools, and who decides them.
 
-The callback of the orchestrator decides, within the numbers of the crew. Without a callback, the
-numbers decide alone. No thread holds the lock while the callback runs, so a callback may ask a
+The callback of the orchestrator decides, within the limits of the crew. Without a callback, the
+limits decide alone. No thread holds the lock while the callback runs, so a callback may ask a
 person.
 """
 
@@ -67,7 +67,7 @@ class ExtensionResult(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         is_granted: Whether the branch has got what it asked for.
-        decided_by: "callback" or "policy": the orchestrator's function, or the crew's numbers.
+        decided_by: "callback" or "policy": the orchestrator's function, or the crew's limits.
         answer: What the one who decided says about it; never empty if the request is refused.
         expires: When the newest token of the branch ends, in wall-clock seconds.
         ends_at: When the branch ends; None is no such time.

@@ -15,7 +15,7 @@ from crewgate.core.tokens.claims import Claims
 # Values of `decided_by`. The fourth is the user of a command, such as "uid 1000".
 ORCHESTRATOR = "orchestrator"  # its own code asked for the grant
 CALLBACK = "callback"  # the function that the orchestrator's code passed as `decide`
-POLICY = "policy"  # the numbers of the crew
+POLICY = "policy"  # the limits of the crew
 
 
 class GrantWay(enum.StrEnum):

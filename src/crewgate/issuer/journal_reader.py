@@ -1,7 +1,8 @@
 """Reads a journal without its lock, while another process may write it.
 
 A reader changes no file. It yields what it cannot read as an `UnreadableLine`, and goes on with the
-next line. A line without its end is not written yet, so the reader leaves it for the next time.
+next line. A line without its end is not written yet, so the reader leaves it for the next time. It
+also reads a damaged last line again: after a power loss, the next writer replaces that line.
 """
 
 import heapq
@@ -43,6 +44,7 @@ class JournalReader:
         self.path = path
         self._names = [name.encode() for name in names]
         self._offset, self._line = 0, 0
+        self._reported = 0  # the last line that was yielded as unreadable
 
     def __repr__(self) -> str:
         return f"<JournalReader of {self.path} at byte {self._offset}>"
@@ -62,25 +64,26 @@ class JournalReader:
                 yield UnreadableLine(self.path, 0, "not a regular file")
                 return
             with self.path.open("rb", buffering=_CHUNK) as file:
-                file.seek(self._offset)
-                while line := _next_line(file):
-                    self._offset, self._line = file.tell(), self._line + 1
-                    if not self._names or any(name in line for name in self._names):
-                        yield self._entry(line)
+                yield from self._read(file)
         except FileNotFoundError:
             return
         except OSError as error:
             yield UnreadableLine(self.path, 0, f"cannot be read: {cause(error)}")
 
-    def _entry(self, line: bytes) -> JournalEntry | UnreadableLine:
-        if len(line) > limits.journal_line_bytes_max:
-            reason = f"longer than {limits.journal_line_bytes_max} bytes"
-            return UnreadableLine(self.path, self._line, reason)
-        try:
-            return decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            reason = "damaged, or written by a newer version"
-            return UnreadableLine(self.path, self._line, reason)
+    def _read(self, file: IO[bytes]) -> Iterator[JournalEntry | UnreadableLine]:
+        file.seek(self._offset)
+        while line := _next_line(file):
+            number = self._line + 1
+            if not self._names or any(name in line for name in self._names):
+                entry = _entry(self.path, number, line)
+                is_unreadable = isinstance(entry, UnreadableLine)
+                if not is_unreadable or number > self._reported:
+                    yield entry
+                if is_unreadable:
+                    self._reported = number
+                    if _is_at_end(file):
+                        return
+            self._offset, self._line = file.tell(), number
 
 
 def in_order_of_time(sources: Sequence[Iterator[JournalEntry]]) -> Iterator[JournalEntry]:
@@ -88,8 +91,25 @@ def in_order_of_time(sources: Sequence[Iterator[JournalEntry]]) -> Iterator[Jour
     return heapq.merge(*sources, key=_time)
 
 
+def _entry(path: Path, number: int, line: bytes) -> JournalEntry | UnreadableLine:
+    if len(line) > limits.journal_line_bytes_max:
+        reason = f"longer than {limits.journal_line_bytes_max} bytes"
+        return UnreadableLine(path, number, reason)
+    try:
+        return decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return UnreadableLine(path, number, "damaged, or written by a newer version")
+
+
 def _time(entry: JournalEntry) -> float:
     return entry.at
+
+
+def _is_at_end(file: IO[bytes]) -> bool:
+    position = file.tell()
+    is_at_end = not file.read(1)
+    file.seek(position)
+    return is_at_end
 
 
 def _next_line(file: IO[bytes]) -> bytes:

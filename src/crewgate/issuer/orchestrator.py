@@ -72,8 +72,8 @@ class Orchestrator(BranchOperations):
         verifier: SubjectTokenVerifier | None = None,
     ) -> None:
         seconds = minter.lifetime(lifetime)
-        numbers = ExtensionLimits(minter.crew)
-        state = open_state(Path(journal), minter.client_id, clock, numbers, commands)
+        extension_limits = ExtensionLimits(minter.crew)
+        state = open_state(Path(journal), minter.client_id, clock, extension_limits, commands)
         self._set_up(state, LocalIssuer(minter, state, seconds, gateway, verifier), decide)
 
     def __repr__(self) -> str:

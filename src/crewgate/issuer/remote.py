@@ -36,8 +36,8 @@ class RemoteOrchestrator(Orchestrator):
         clock: Callable[[], float] = time.time,
         decide: Decide | None = None,
     ) -> None:
-        numbers = ExtensionLimits(None)
-        state = IssuedBranchStore(None, "this host", clock, numbers, BranchTree())
+        unknown = ExtensionLimits(None)
+        state = IssuedBranchStore(None, "this host", clock, unknown, BranchTree())
         self._set_up(state, RemoteIssuer(api, state), decide)
 
     def __repr__(self) -> str:
