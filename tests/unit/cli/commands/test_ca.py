@@ -404,20 +404,6 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "long prefix": (
         ("--role", "operator", "--name", "a", "--out", "x" * 5000), "cannot be written"
     ),
-    "branch without a token": (("--role", "agent", "--out", "x"), "Missing option '--token'"),
-    "branch without a file": (("--role", "agent", "--token", "x"), "Missing option '--out'"),
-    "branch with a name": (
-        ("--role", "agent", "--token", "x", "--name", "a", "--out", "x"), "goes only with --token"
-    ),
-    "branch of a bad token": (
-        ("--role", "agent", "--token", "a.b.c", "--out", "x"), "do not accept this token"
-    ),
-    "token of an operator": (
-        ("--role", "operator", "--name", "a", "--token", "x", "--out", "x"), "only for --role agent"
-    ),
-    "token of a server": (
-        ("--role", "server", "--host", "x", "--token", "x", "--out", "x"), "goes only with --host"
-    ),
     "no request": (
         ("--role", "operator", "--name", "a", "--request", "no", "--out", "x"), "does not exist"
     ),
