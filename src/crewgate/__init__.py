@@ -13,7 +13,7 @@ from crewgate.version import __version__
 if TYPE_CHECKING:
     from crewgate._native.permit import Permit
     from crewgate.core.problem_types import Reason
-    from crewgate.core.tokens.claims import Claims, Confirmation, PathElement
+    from crewgate.core.tokens.claims import Actor, Claims, Confirmation, PathElement
     from crewgate.core.tokens.grant import Grant
     from crewgate.core.verdict import Denial, SpentWindow
     from crewgate.errors import (
@@ -30,12 +30,14 @@ if TYPE_CHECKING:
         ServiceConnectionError,
         ServiceRefusedError,
         StreamTerminatedError,
+        SubjectTokenError,
         TableError,
         TableFullError,
     )
     from crewgate.verifier import DecisionCallback, DPoPProof, StandaloneVerifier, Verifier
 
 __all__ = [
+    "Actor",
     "AlreadySettledError",
     "BranchRevokedError",
     "Claims",
@@ -60,6 +62,7 @@ __all__ = [
     "SpentWindow",
     "StandaloneVerifier",
     "StreamTerminatedError",
+    "SubjectTokenError",
     "TableError",
     "TableFullError",
     "Verifier",
@@ -72,6 +75,7 @@ _MODULES = {
     "Permit": "crewgate._native.permit",
     "Reason": "crewgate.core.problem_types",
     "Claims": "crewgate.core.tokens.claims",
+    "Actor": "crewgate.core.tokens.claims",
     "Confirmation": "crewgate.core.tokens.claims",
     "PathElement": "crewgate.core.tokens.claims",
     "Grant": "crewgate.core.tokens.grant",
@@ -90,6 +94,7 @@ _MODULES = {
     "ServiceConnectionError": "crewgate.errors",
     "ServiceRefusedError": "crewgate.errors",
     "StreamTerminatedError": "crewgate.errors",
+    "SubjectTokenError": "crewgate.errors",
     "TableError": "crewgate.errors",
     "TableFullError": "crewgate.errors",
     "DPoPProof": "crewgate.verifier",

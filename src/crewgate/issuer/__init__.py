@@ -14,10 +14,12 @@ also an error of the client; a call over gRPC fails with UNAVAILABLE. All other 
 """
 
 from crewgate.core.policy.policy import Ceiling, CrewPolicy, VerificationKey
-from crewgate.core.tokens.claims import Claims, Confirmation, PathElement
+from crewgate.core.tokens.claims import Actor, Claims, Confirmation, PathElement
+from crewgate.core.tokens.subjects import ProvenSubject
 from crewgate.runtime.install_hint import install_hint
 
 try:
+    from crewgate.identity_provider.subject_tokens import SubjectTokenVerifier
     from crewgate.issuer.auth_flow import TokenHolder
     from crewgate.issuer.extension_requests import (
         ExtensionDecision,
@@ -35,6 +37,7 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError(install_hint("crewgate.issuer", "issuer"), name=error.name) from error
 
 __all__ = [
+    "Actor",
     "BranchUsage",
     "Ceiling",
     "Claims",
@@ -49,9 +52,11 @@ __all__ = [
     "Orchestrator",
     "PathElement",
     "ProofKey",
+    "ProvenSubject",
     "RevocationReceipt",
     "SigningKey",
     "SubAgent",
+    "SubjectTokenVerifier",
     "TokenHolder",
     "TokenInspection",
     "VerificationKey",

@@ -167,7 +167,8 @@ def explain(context: click.Context, /, *, config_path: Path, request: str, as_js
         question = AuditFilter(request=request)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    folder = load(config_path).audit.folder
+    config = load(config_path)
+    folder = config.audit.folder
     with closing(AuditQueries(folder)) as audit:
         found = explanation(audit, question)
     if found is None:
@@ -176,4 +177,4 @@ def explain(context: click.Context, /, *, config_path: Path, request: str, as_js
             err=True,
         )
         context.exit(1)
-    audit_explanation.show(found, as_json=as_json)
+    audit_explanation.show(found, config, as_json=as_json)

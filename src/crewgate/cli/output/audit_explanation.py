@@ -10,27 +10,44 @@ from crewgate.audit.explanation import BranchAuthority, CallExplanation
 from crewgate.audit.query_results import CallRow
 from crewgate.cli.output.tables import utc
 from crewgate.cli.tokens import binding_words
+from crewgate.config import Config
 from crewgate.core.credits import format_credits
 from crewgate.core.terminal_text import printable
 from crewgate.core.tokens.claims import Confirmation
+from crewgate.core.tokens.subjects import provider_in
 
 _LABEL_WIDTH = 12
 
 
-def show(found: CallExplanation, *, as_json: bool) -> None:
-    """Print the chain on standard output: the person first, the call last."""
+def show(found: CallExplanation, config: Config, *, as_json: bool) -> None:
+    """Print the chain on standard output: the person first, the call last.
+
+    The configuration says which subjects an identity provider has named, and who answers for the
+    crew.
+    """
+    call = found.call
+    provider = provider_in(call.subject, [each.name for each in config.identity_providers])
+    sponsor = next((each.sponsor for each in config.crews if each.name == call.crew), "")
     if as_json:
-        click.echo(json.dumps(msgspec.to_builtins(found), indent=2))
+        document = msgspec.to_builtins(found) | {
+            "identity_provider": provider,
+            "sponsor": sponsor or None,
+        }
+        click.echo(json.dumps(document, indent=2))
         return
-    for label, texts in _chain(found):
+    for label, texts in _chain(found, provider, sponsor):
         for number, text in enumerate(texts):
             click.echo(f"{'' if number else label:<{_LABEL_WIDTH}}{printable(text)}")
 
 
-def _chain(found: CallExplanation) -> Iterator[tuple[str, list[str]]]:
+def _chain(
+    found: CallExplanation, provider: str | None, sponsor: str
+) -> Iterator[tuple[str, list[str]]]:
     call = found.call
     own = found.branches[-1].grant
-    yield "asked by", [_subject(call)]
+    yield "asked by", [_subject(call, provider)]
+    if sponsor:
+        yield "sponsor", [f"{sponsor}, who answers for crew {call.crew}"]
     key = f", with key {own.kid}" if own else ""
     yield "signed by", [f"orchestrator {call.orchestrator}{key}"]
     for level, branch in enumerate(found.branches):
@@ -38,7 +55,9 @@ def _chain(found: CallExplanation) -> Iterator[tuple[str, list[str]]]:
     yield "call", list(_call(call))
 
 
-def _subject(call: CallRow) -> str:
+def _subject(call: CallRow, provider: str | None) -> str:
+    if provider is not None:
+        return f"{call.subject}, whom identity provider {provider} has named"
     if call.subject == call.orchestrator:
         return f"{call.subject}: the orchestrator itself"
     return f"{call.subject}, as the orchestrator states"

@@ -366,6 +366,22 @@ def test_explain_shows_the_chain_behind_a_call(config: Path) -> None:
     assert "refused: tool-not-allowed" in explain(config, "request-3").stdout
 
 
+def test_explain_says_who_named_the_subject_and_who_answers(config: Path) -> None:
+    """As far as the configuration knows the identity provider and a sponsor of the crew."""
+    table = '[identity_provider.user_1]\nissuer = "i"\naudience = ["a"]\njwks = "j"\n'
+    text = config.read_text().replace("[crew.article]\n", '[crew.article]\nsponsor = "team"\n')
+    config.write_text(f"{text}{table}")
+    descriptor, _ = create(load(config).audit.folder, "worker-2", 1_800_000_001_000_000_000)
+    os.write(descriptor, encode(replace(RECORDS[1], request="of-ada", subject="user_1:ada")))
+    os.close(descriptor)
+    first, second, *_ = explain(config, "of-ada").stdout.splitlines()
+    assert first == "asked by    user_1:ada, whom identity provider user_1 has named"
+    assert second == "sponsor     team, who answers for crew article"
+    document = json.loads(explain(config, "of-ada", "--json").stdout)
+    assert (document["identity_provider"], document["sponsor"]) == ("user_1", "team")
+    assert "as the orchestrator states" in explain(config, "request-2").stdout
+
+
 def test_explain_shows_no_text_that_drives_the_terminal(config: Path) -> None:
     """Roles come from tokens of old versions too."""
     assert "\x1b" not in explain(config, "request-4").stdout
