@@ -124,7 +124,9 @@ class JournalQuery:
 
     def report(self) -> JournalReport:
         """Read all journals once."""
-        newest = nlargest(self._question.limit, self._rows(), key=lambda row: row.time)
+        most = self._question.limit
+        # For no row, `nlargest` would not count them either.
+        newest = nlargest(max(most, 1), self._rows(), key=lambda row: row.time)[:most]
         return JournalReport(
             entries=newest[::-1],
             counts=dict(self._counts),

@@ -91,6 +91,8 @@ def test_filters(run: Run, fresh: Path, family: dict[str, SubAgent]) -> None:
     assert [each["reason"] for each in entries(run, fresh, "--limit", "1")] == ["by hand"]
     result = run("journal", "-c", fresh, "--limit", "1")
     assert "5 older ones are not listed; --limit lists more" in result.stdout
+    result = run("journal", "-c", fresh, "--limit", "0")
+    assert "2 minted, 2 extended, 1 refused, 1 revoked" in result.stdout
     result = run("journal", "-c", fresh, "--branch", "x")
     assert (result.exit_code, "not a branch id" in result.stderr) == (2, True)
 
