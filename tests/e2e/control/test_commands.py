@@ -23,8 +23,14 @@ def test_mint_refresh_tree_and_revoke(site: ControlSite) -> None:
     claims = read_claims(token)
     assert (claims.client_id, claims.process_id) == ("bd/bd-1", "pid_9")
     assert claims.branch_path[0].id == read_claims(run).execution_branch_id
-    fresh = json.loads(site.tell("refresh", token, "--json", who="bd").stdout)
+    more = ("--credits", "3", "--reason", "more pages")
+    fresh = json.loads(site.tell("refresh", token, *more, "--json", who="bd").stdout)
     assert fresh.keys() == {"token", "branch", "grant", "expires"}
+    (extended,) = (
+        each for each in site.ask("journal")["entries"] if each["grant"] == fresh["grant"]
+    )
+    assert (extended["credits_micro"], extended["reason"]) == (500_000, "more pages")
+    assert (extended["way"], extended["decided_by"]) == ("api", "orchestrator")
     assert site.call(fresh["token"]).status_code == 200
 
     branch = fresh["branch"]
