@@ -118,6 +118,7 @@ def are_claims(value: dict[str, Any]) -> bool:
         and all(is_number(value.get(name), 2**33) for name in ("iat", "exp"))
         and ("nbf" not in value or is_number(value["nbf"], 2**33))
         and ("cnf" not in value or is_confirmation(value["cnf"]))
+        and ("process_proven" not in value or value["process_proven"] is True)
         and is_number(value.get("credit_quota"), 2**53 - 1)
         and isinstance(tools, list)
         and 1 <= len(tools) <= 64

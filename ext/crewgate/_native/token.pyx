@@ -169,6 +169,7 @@ cdef bint _are_well_formed(object claims, Ids* ids):
         and _are_older(claims)
         and _names_a_key(claims.cnf)
         and _are_actors(claims.act, ids.depth)
+        and claims.process_proven is not False
     )
 
 

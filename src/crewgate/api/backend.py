@@ -18,7 +18,7 @@ from crewgate.api.schemas import (
     TokenResponse,
 )
 from crewgate.core.revocation_kinds import RevocationTarget
-from crewgate.core.tokens.claims import Confirmation
+from crewgate.core.tokens.claims import Confirmation, ProvenProcess
 from crewgate.core.tokens.subjects import ProvenSubject
 from crewgate.core.x509.identity_extension import Identity
 from crewgate.ipc.admin_messages import Until
@@ -38,7 +38,7 @@ class TokenRequest(msgspec.Struct, frozen=True):
     tools: tuple[str, ...] = ()
     credits: str | None = None
     role: str = ""
-    process: str = ""
+    process: str | ProvenProcess | None = None
     binding: Confirmation | None = None
     seconds: int | None = None
     reason: str = ""

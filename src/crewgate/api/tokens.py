@@ -20,7 +20,7 @@ from crewgate.api.schemas import IntrospectionResponse, TokenResponse
 from crewgate.core import problem_types
 from crewgate.core.credits import parse_credits
 from crewgate.core.policy import scope
-from crewgate.core.tokens.claims import Confirmation, is_digest, is_text
+from crewgate.core.tokens.claims import Confirmation, ProvenProcess, is_digest, is_text
 from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.errors import (
     BranchRevokedError,
@@ -45,6 +45,7 @@ FORM = {
     "credits": 'decimal text such as "2.50" (default for a refresh: unchanged)',
     "role": "the role of the sub-agent",
     "process": "a name for the process that will hold the token",
+    "process_proven": "true, if the kernel has named the process to the orchestrator",
     "dpop_jkt": "bind the tokens of the branch to the key with this thumbprint (RFC 7638)",
     "x5t_s256": "bind the tokens of the branch to the certificate with this SHA-256 digest "
     "(RFC 8705), in base64url (default for a refresh, if it has neither: unchanged)",
@@ -65,7 +66,7 @@ INTROSPECT_FORM = {"token": "the token", "token_type_hint": "ignored (RFC 7662 Â
 # For each grant type: its required fields, and its optional ones.
 _NEW = {"scope", "credits", "role"}
 _BINDING = {"dpop_jkt", "x5t_s256"}
-_NEW_OPTIONAL = {"process", "seconds", "reason", *_BINDING}
+_NEW_OPTIONAL = {"process", "process_proven", "seconds", "reason", *_BINDING}
 _FIELDS: Mapping[str, tuple[set[str], set[str]]] = {
     RUN: (_NEW, {*_NEW_OPTIONAL, "subject"}),
     CHILD: ({*_NEW, "subject_token", "subject_token_type"}, _NEW_OPTIONAL),
@@ -106,7 +107,7 @@ async def _issue(
         tools,
         form.get("credits"),
         form.get("role", ""),
-        form.get("process", ""),
+        _process(form.get("process", ""), is_proven=bool(form.get("process_proven"))),
         _binding(form.get("dpop_jkt"), form.get("x5t_s256")),
         _seconds(form),
         form.get("reason", ""),
@@ -128,6 +129,10 @@ def _seconds(form: Mapping[str, str]) -> int | None:
     text = form.get("seconds", "")
     seconds = int(text) if _NUMBER.fullmatch(text) else 0
     return seconds if 1 <= seconds <= limits.branch_seconds_max else None
+
+
+def _process(name: str, *, is_proven: bool) -> str | ProvenProcess | None:
+    return ProvenProcess(name) if is_proven else name or None
 
 
 def _binding(jkt: str | None, x5t: str | None) -> Confirmation | None:
@@ -178,6 +183,10 @@ def _check_values(form: Mapping[str, str]) -> None:
         if form.get(field) and not is_digest(form[field]):
             access.malformed(f"{field}: expected the base64url of 32 bytes: 43 characters")
     _check_extension(form)
+    if form.get("process_proven", "true") != "true" or not (
+        form.get("process") or "process_proven" not in form
+    ):
+        access.malformed("process_proven: expected true, together with process")
     if form.get("credits"):
         try:
             parse_credits(form["credits"])

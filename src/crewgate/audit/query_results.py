@@ -49,6 +49,7 @@ class CallRow(msgspec.Struct, frozen=True):
     tokens_in: int = 0
     tokens_out: int = 0
     trace: str = ""
+    process_proven: bool = False
 
 
 class GrantRow(msgspec.Struct, frozen=True):
@@ -73,6 +74,7 @@ class GrantRow(msgspec.Struct, frozen=True):
     expires: datetime
     jkt: str
     x5t: str
+    process_proven: bool = False
 
 
 class CallGroup(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ also an error of the client; a call over gRPC fails with UNAVAILABLE. All other 
 """
 
 from crewgate.core.policy.policy import Ceiling, CrewPolicy, VerificationKey
-from crewgate.core.tokens.claims import Actor, Claims, Confirmation, PathElement
+from crewgate.core.tokens.claims import Actor, Claims, Confirmation, PathElement, ProvenProcess
 from crewgate.core.tokens.subjects import ProvenSubject
 from crewgate.runtime.install_hint import install_hint
 
@@ -26,12 +26,15 @@ try:
         ExtensionRequest,
         ExtensionResult,
     )
+    from crewgate.issuer.gateway_address import GatewayAddress
     from crewgate.issuer.inspection import TokenInspection, inspect_token, read_claims
     from crewgate.issuer.local_gateway import BranchUsage, GatewayClient, RevocationReceipt
     from crewgate.issuer.mint import MintedToken, Minter
     from crewgate.issuer.orchestrator import Orchestrator
     from crewgate.issuer.proof_key import ProofKey
     from crewgate.issuer.signing import SigningKey
+    from crewgate.issuer.sub_agent_process import SubAgentProcess
+    from crewgate.issuer.sub_agent_processes import SubAgentCommand
     from crewgate.issuer.subagent import SubAgent
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(install_hint("crewgate.issuer", "issuer"), name=error.name) from error
@@ -46,16 +49,20 @@ __all__ = [
     "ExtensionDecision",
     "ExtensionRequest",
     "ExtensionResult",
+    "GatewayAddress",
     "GatewayClient",
     "MintedToken",
     "Minter",
     "Orchestrator",
     "PathElement",
     "ProofKey",
+    "ProvenProcess",
     "ProvenSubject",
     "RevocationReceipt",
     "SigningKey",
     "SubAgent",
+    "SubAgentCommand",
+    "SubAgentProcess",
     "SubjectTokenVerifier",
     "TokenHolder",
     "TokenInspection",

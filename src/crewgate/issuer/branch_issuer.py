@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from crewgate.core.tokens.claims import Confirmation
+from crewgate.core.tokens.claims import Confirmation, ProvenProcess
 from crewgate.core.tokens.subjects import ProvenSubject
 from crewgate.issuer.journal_entries import ORCHESTRATOR, GrantWay
 from crewgate.issuer.local_gateway import RevocationReceipt
@@ -36,7 +36,7 @@ class BranchRequest(msgspec.Struct, frozen=True, kw_only=True):
     role: str
     tools: list[str]
     quota: int
-    process_id: str | None
+    process_id: str | ProvenProcess | None
     binding: Confirmation | None
     subject: str | ProvenSubject | None = None
     subject_token: str | None = None

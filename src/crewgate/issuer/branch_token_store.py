@@ -18,9 +18,14 @@ _log = logging.getLogger(__name__)
 
 
 class BranchTokenStore:
-    """Tokens by branch id, in memory and, if the caller asks for it, in files of mode 0600."""
+    """Tokens by branch id, in memory and, if the caller asks for it, in files of mode 0600.
+
+    `on_put` gets the id of a branch and its newer token, `on_drop` the id of an ended branch.
+    """
 
     def __init__(self) -> None:
+        self.on_put: Callable[[str, str], None] = lambda *_: None
+        self.on_drop: Callable[[str], None] = lambda _: None
         self._tokens: dict[str, MintedToken] = {}
         self._files: dict[str, Path] = {}
         self._stale_files: set[str] = set()
@@ -41,6 +46,7 @@ class BranchTokenStore:
         """Store a newer token. A file of the branch is outdated until `write` succeeds."""
         branch = minted.claims.execution_branch_id
         self._tokens[branch] = minted
+        self.on_put(branch, minted.token)
         self._stale_files.add(branch)
 
     def write_to(self, branch: str, path: Path) -> None:
@@ -82,6 +88,7 @@ class BranchTokenStore:
     def drop(self, branch: str) -> None:
         """Forget the token of a revoked branch, and delete its file."""
         self._tokens.pop(branch, None)
+        self.on_drop(branch)
         self._stale_files.discard(branch)
         path = self._files.pop(branch, None)
         if path is not None:

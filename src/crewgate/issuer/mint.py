@@ -5,9 +5,8 @@ parent's tools, credits and depth. It keeps no state and reads no clock. What th
 parent may have *together* needs a journal, so `Orchestrator` checks that.
 """
 
-import math
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 import jwt
 import msgspec
@@ -17,14 +16,28 @@ from crewgate._native import token as native
 from crewgate.core.credits import format_credits
 from crewgate.core.policy import scope
 from crewgate.core.policy.policy import Ceiling, CrewPolicy
-from crewgate.core.tokens.claims import Actor, Claims, Confirmation, PathElement, is_text
+from crewgate.core.tokens.claims import (
+    Actor,
+    Claims,
+    Confirmation,
+    PathElement,
+    ProvenProcess,
+)
 from crewgate.core.tokens.subjects import ProvenSubject, provider_in
 from crewgate.errors import ExtensionRefusedError, IssuerError, ScopeError
-from crewgate.issuer.parameters import tool_list
+from crewgate.issuer.parameters import check_quota, check_texts, clock_seconds, tool_list
 from crewgate.issuer.signing import SigningKey
 
 # The claims that all tokens of a branch share, beside those of the crew.
-_KEPT = ("client_id", "sub", "process_id", "agent_role", "execution_branch_id", "act")
+_KEPT = (
+    "client_id",
+    "sub",
+    "process_id",
+    "process_proven",
+    "agent_role",
+    "execution_branch_id",
+    "act",
+)
 
 
 class MintedToken(msgspec.Struct, frozen=True):
@@ -65,7 +78,7 @@ class Minter:
             raise IssuerError(
                 f"key {key.kid} may sign only for {key.orchestrator}, not for {client}"
             )
-        _check_texts({"name": client})
+        check_texts({"name": client})
         self.crew = crew
         self.audience = audience
         self.key = key
@@ -81,7 +94,7 @@ class Minter:
         role: str,
         tools: Sequence[str],
         quota: int,
-        process: str,
+        process: str | ProvenProcess,
         now: float,
         subject: str | ProvenSubject | None = None,
         lifetime: int | None = None,
@@ -102,14 +115,16 @@ class Minter:
         return self._grant(
             sub=behalf,
             act=None if behalf == self.client_id else Actor(self.client_id),
-            process_id=process,
+            **_process(process),
             agent_role=role,
             execution_branch_id=str(uuid.uuid4()),
             allowed_tools=tool_list(tools),
             credit_quota=quota,
             branch_path=[],
-            iat=_seconds(now),
-            exp=_end(_seconds(now), _seconds(now) + self.lifetime(lifetime, role), exp_max),
+            iat=clock_seconds(now),
+            exp=_end(
+                clock_seconds(now), clock_seconds(now) + self.lifetime(lifetime, role), exp_max
+            ),
             cnf=binding,
         )
 
@@ -120,7 +135,7 @@ class Minter:
         role: str,
         tools: Sequence[str],
         quota: int,
-        process: str,
+        process: str | ProvenProcess,
         now: float,
         lifetime: int | None = None,
         binding: Confirmation | None = None,
@@ -140,18 +155,18 @@ class Minter:
         check_within(parent, names, quota)
         above = PathElement(parent.execution_branch_id, parent.credit_quota, parent.iat)
         path = [*parent.branch_path, above]
-        issued = _after(path, _seconds(now), _seconds(now))
+        issued = _after(path, clock_seconds(now), clock_seconds(now))
         return self._grant(
             sub=parent.sub,
             act=None if parent.act is None else Actor(role, parent.act),
-            process_id=process,
+            **_process(process),
             agent_role=role,
             execution_branch_id=str(uuid.uuid4()),
             allowed_tools=names,
             credit_quota=quota,
             branch_path=path,
             iat=issued,
-            exp=_end(issued, _seconds(now) + self.lifetime(lifetime, role), exp_max),
+            exp=_end(issued, clock_seconds(now) + self.lifetime(lifetime, role), exp_max),
             cnf=binding,
         )
 
@@ -186,7 +201,7 @@ class Minter:
             )
         quota = claims.credit_quota if quota is None else quota
         path = claims.branch_path if path is None else path
-        seconds = _seconds(now)
+        seconds = clock_seconds(now)
         issued = _after(path, self._next_iat(claims, quota, seconds), seconds)
         return self._grant(
             **{name: getattr(claims, name) for name in _KEPT},
@@ -264,7 +279,7 @@ class Minter:
             "issuer": claims.iss,
             "audience": str(claims.aud),
         }
-        _check_texts(texts)
+        check_texts(texts)
         if not 1 <= len(claims.allowed_tools) <= limits.allowed_tools_max:
             raise IssuerError(f"a grant must name 1 to {limits.allowed_tools_max} tools")
         for tool in claims.allowed_tools:
@@ -273,7 +288,7 @@ class Minter:
                     f'{str(tool)[:64]!r} is neither the name of a tool, such as "search.web", nor '
                     'a pattern, such as "search.*"'
                 )
-        _check_quota(claims.credit_quota)
+        check_quota(claims.credit_quota)
         if not self.crew.permits_role(claims.agent_role):
             raise ScopeError(
                 f"role {claims.agent_role!r}: {self.crew.label} lists only "
@@ -328,6 +343,13 @@ def _check_ceiling(claims: Claims, ceiling: CrewPolicy | Ceiling) -> None:
         )
 
 
+def _process(process: str | ProvenProcess) -> dict[str, object]:
+    """Return the claims that name a process."""
+    if isinstance(process, ProvenProcess):
+        return {"process_id": process.name, "process_proven": True}
+    return {"process_id": process}
+
+
 def _after(path: Sequence[PathElement], at: int, now: int) -> int:
     """Return `at`, or the issue time of the newest ancestor if that is later.
 
@@ -357,7 +379,7 @@ def check_within(parent: Claims, tools: Sequence[str], quota: int) -> None:
         ScopeError: The parent does not have them.
         IssuerError: `quota` is not an integer.
     """
-    _check_quota(quota)
+    check_quota(quota)
     for tool in tools:
         if not scope.within([tool], parent.allowed_tools):
             raise ScopeError(
@@ -368,25 +390,3 @@ def check_within(parent: Claims, tools: Sequence[str], quota: int) -> None:
             f"{format_credits(quota)} credits are more than the parent's "
             f"{format_credits(parent.credit_quota)}"
         )
-
-
-def _check_texts(texts: Mapping[str, str]) -> None:
-    """Refuse a text that no token can hold."""
-    for name, text in texts.items():
-        if not is_text(text):
-            raise IssuerError(
-                f"{name} {text[:64]!r} must be 1 to {limits.claim_chars_max} characters of "
-                "A-Z a-z 0-9 . _ : / @ -"
-            )
-
-
-def _seconds(now: object) -> int:
-    """Return a time of the caller in whole seconds."""
-    if not isinstance(now, int | float) or not -math.inf < now < math.inf:
-        raise IssuerError(f"now must be wall-clock seconds since the epoch, not {now!r}")
-    return int(now)
-
-
-def _check_quota(quota: object) -> None:
-    if type(quota) is not int:
-        raise IssuerError(f"quota must be an integer of micro-credits, not {quota!r}")

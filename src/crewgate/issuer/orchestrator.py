@@ -6,10 +6,13 @@ it as revoked before it asks a gateway to revoke it. A `BranchIssuer` signs.
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self
 
-from crewgate.core.tokens.claims import Confirmation
+import msgspec
+
+from crewgate.core.tokens.claims import Confirmation, ProvenProcess
 from crewgate.core.tokens.subjects import ProvenSubject
 from crewgate.errors import IssuerError
 from crewgate.identity_provider.subject_tokens import SubjectTokenVerifier
@@ -17,6 +20,7 @@ from crewgate.issuer.branch_issuer import BranchIssuer, BranchRequest
 from crewgate.issuer.branch_operations import BranchOperations
 from crewgate.issuer.extension_limits import ExtensionLimits
 from crewgate.issuer.extension_requests import Decide, ExtensionRequests
+from crewgate.issuer.gateway_address import gateway_for_tokens
 from crewgate.issuer.issued_branch_store import IssuedBranchStore, open_state
 from crewgate.issuer.local_gateway import (
     GatewayClient,
@@ -26,8 +30,11 @@ from crewgate.issuer.local_gateway import (
 from crewgate.issuer.local_issuer import LocalIssuer
 from crewgate.issuer.mint import MintedToken, Minter
 from crewgate.issuer.parameters import amount, journal_text, tool_list, whole_seconds
+from crewgate.issuer.sub_agent_process import HeldProcess, SubAgentProcess
+from crewgate.issuer.sub_agent_processes import SubAgentCommand, SubAgentProcesses
 from crewgate.issuer.subagent import SubAgent, branch_of
 from crewgate.issuer.token_files import TokenFiles
+from crewgate.runtime.cleanup import on_error
 
 
 class Orchestrator(BranchOperations):
@@ -103,7 +110,7 @@ class Orchestrator(BranchOperations):
             JournalError: The journal is damaged, or cannot be opened.
         """
         config, minter = minter_of(path, crew, name)
-        return cls(
+        made = cls(
             minter,
             config.journal_of(minter.client_id),
             lifetime=lifetime,
@@ -112,6 +119,8 @@ class Orchestrator(BranchOperations):
             commands=config.command_journal_of(minter.client_id),
             verifier=SubjectTokenVerifier(config.identity_providers),
         )
+        made._processes.find_gateway = partial(gateway_for_tokens, config, crew)
+        return made
 
     def _set_up(
         self, state: IssuedBranchStore, issuer: BranchIssuer, decide: Decide | None
@@ -120,6 +129,9 @@ class Orchestrator(BranchOperations):
         self._issuer = issuer
         self._requests = ExtensionRequests(issuer, state, decide)
         self._files = TokenFiles(state, issuer, self._token)
+        self._processes = SubAgentProcesses(self)
+        state.tokens.on_put = self._processes.use
+        state.tokens.on_drop = self._processes.end
 
     def __enter__(self) -> Self:
         return self
@@ -128,7 +140,11 @@ class Orchestrator(BranchOperations):
         self.close()
 
     def close(self) -> None:
-        """Stop renewing token files, and close the journal. Tokens stay valid until they expire."""
+        """End the processes of sub-agents, stop renewing token files, and close the journal.
+
+        The branches of the processes are revoked. Other tokens stay valid until they expire.
+        """
+        self._processes.close()
         self._files.close()
         with self._state.lock:
             self._state.close()
@@ -142,7 +158,7 @@ class Orchestrator(BranchOperations):
         role: str = "orchestrator",
         subject: str | ProvenSubject | None = None,
         subject_token: str | None = None,
-        process_id: str | None = None,
+        process_id: str | ProvenProcess | None = None,
         binding: Confirmation | None = None,
         seconds: int | None = None,
         token_file: Path | str | None = None,
@@ -158,7 +174,8 @@ class Orchestrator(BranchOperations):
                 this text, so it must not begin with the name of an identity provider and a colon.
             subject_token: A token of a configured identity provider that says on whose behalf,
                 instead of `subject`. The orchestrator verifies it, and this may block for seconds.
-            process_id: The process that will hold the token; by default this process.
+            process_id: The process that will hold the token; by default this process. The token
+                states it, unless it is a `ProvenProcess`.
             binding: The key that the presenter of a token must have, such as `ProofKey.binding`.
                 All tokens of the branch are bound to it.
             seconds: When the branch ends, in seconds from now, unless it gets an extension. With
@@ -195,11 +212,12 @@ class Orchestrator(BranchOperations):
         parent: SubAgent | str,
         tools: Sequence[str],
         credits: str,  # noqa: A002 - the field's word
-        process_id: str | None = None,
+        process_id: str | ProvenProcess | None = None,
         binding: Confirmation | None = None,
         overcommit: bool = False,
         seconds: int | None = None,
         token_file: Path | str | None = None,
+        command: Sequence[str] | SubAgentCommand | None = None,
         reason: str = "",
     ) -> SubAgent:
         """Mint a new branch below `parent`, within the parent's tools and remaining credits.
@@ -209,6 +227,10 @@ class Orchestrator(BranchOperations):
             overcommit: Allow children that together hold more credits than the parent has left,
                 which raises ScopeError otherwise. The gateways still stop all of them at the
                 parent's credits.
+            command: A program and its arguments. It runs behind a sidecar of its own, which adds
+                the token and proofs to its requests; the program itself has no credential. The
+                kernel names its process, so the token is proof of `process_id`. See
+                `SubAgentProcess` for the end of the process and of the branch.
             role, tools, credits, process_id, binding, seconds, token_file, reason: As for
                 `start_run`.
 
@@ -229,7 +251,15 @@ class Orchestrator(BranchOperations):
             way=self._way,
             seconds=whole_seconds(seconds),
         )
-        return self._begin(self._issuer.spawn(branch_of(parent), request), token_file)
+        above = branch_of(parent)
+        if command is None:
+            return self._begin(self._issuer.spawn(above, request), token_file)
+        if process_id is not None or binding is not None or token_file is not None:
+            raise IssuerError(
+                "command: its sidecar has the process_id, the binding and the token; leave out "
+                "process_id, binding and token_file"
+            )
+        return self._begin_process(self._processes.hold(command), above, request)
 
     def agent(self, branch: str) -> SubAgent:
         """Return the handle of a branch (UUID text) that is in the journal, also after a restart.
@@ -239,6 +269,21 @@ class Orchestrator(BranchOperations):
             IssuerError: The orchestrator does not know the branch.
         """
         return SubAgent(self, branch, self.claims(branch).agent_role)
+
+    def process(self, agent: SubAgent | str) -> SubAgentProcess | None:
+        """Return the process of a branch that `spawn` has started; None if there is none."""
+        return self._processes.get(branch_of(agent))
+
+    def _begin_process(self, held: HeldProcess, parent: str, request: BranchRequest) -> SubAgent:
+        bound = msgspec.structs.replace(request, process_id=held.process, binding=held.binding)
+        with on_error(held.give_up):
+            agent = self._begin(self._issuer.spawn(parent, bound), None)
+        try:
+            self._processes.begin(held, agent.branch)
+        except IssuerError:
+            self.mark_revoked(agent.branch, reason="its process could not begin")
+            raise
+        return agent
 
     def _begin(self, minted: MintedToken, file: Path | str | None) -> SubAgent:
         agent = SubAgent(self, minted.claims.execution_branch_id, minted.claims.agent_role)

@@ -1,10 +1,12 @@
 """Checks the parameters of the public API: credits, tools, times, texts and branch ids."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 from crewgate import limits
 from crewgate.core import ids
 from crewgate.core.credits import parse_credits
+from crewgate.core.tokens.claims import is_text
 from crewgate.errors import IssuerError
 
 
@@ -63,3 +65,38 @@ def branch_id(text: str) -> str:
             f"not a branch id: {str(text)[:64]!r}; expected a lower-case hyphenated UUID"
         ) from None
     return text
+
+
+def check_texts(texts: Mapping[str, str]) -> None:
+    """Refuse a text that no token can hold.
+
+    Raises:
+        IssuerError: A text, which has its name in the error, has other characters or no length.
+    """
+    for name, text in texts.items():
+        if not is_text(text):
+            raise IssuerError(
+                f"{name} {text[:64]!r} must be 1 to {limits.claim_chars_max} characters of "
+                "A-Z a-z 0-9 . _ : / @ -"
+            )
+
+
+def clock_seconds(now: object) -> int:
+    """Return a time of the caller in whole seconds.
+
+    Raises:
+        IssuerError: It is no time.
+    """
+    if not isinstance(now, int | float) or not -math.inf < now < math.inf:
+        raise IssuerError(f"now must be wall-clock seconds since the epoch, not {now!r}")
+    return int(now)
+
+
+def check_quota(quota: object) -> None:
+    """Refuse credits that are no integer.
+
+    Raises:
+        IssuerError: They are not.
+    """
+    if type(quota) is not int:
+        raise IssuerError(f"quota must be an integer of micro-credits, not {quota!r}")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from crewgate import limits
 from crewgate.core.credits import format_credits
+from crewgate.core.tokens.claims import ProvenProcess
 from crewgate.core.tokens.subjects import ProvenSubject
 from crewgate.errors import (
     BranchRevokedError,
@@ -193,8 +194,11 @@ def _form(kind: str, request: BranchRequest) -> dict[str, str]:
         "role": request.role,
     }
     form |= binding_fields(request.binding)
+    process = request.process_id
+    is_proven = isinstance(process, ProvenProcess)
     given = {
-        "process": request.process_id,
+        "process": process.name if isinstance(process, ProvenProcess) else process,
+        "process_proven": "true" if is_proven else None,
         "reason": request.reason,
         "seconds": None if request.seconds is None else str(request.seconds),
     }

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from crewgate.issuer.extension_requests import ExtensionResult
     from crewgate.issuer.local_gateway import RevocationReceipt
     from crewgate.issuer.orchestrator import Orchestrator
+    from crewgate.issuer.sub_agent_process import SubAgentProcess
+    from crewgate.issuer.sub_agent_processes import SubAgentCommand
 
 
 class SubAgent:
@@ -126,6 +128,7 @@ class SubAgent:
         binding: Confirmation | None = None,
         overcommit: bool = False,
         seconds: int | None = None,
+        command: "Sequence[str] | SubAgentCommand | None" = None,
         reason: str = "",
     ) -> "SubAgent":
         """Mint a new branch below this one, as `Orchestrator.spawn` does."""
@@ -137,8 +140,14 @@ class SubAgent:
             binding=binding,
             overcommit=overcommit,
             seconds=seconds,
+            command=command,
             reason=reason,
         )
+
+    @property
+    def process(self) -> "SubAgentProcess | None":
+        """The process that `spawn(command=…)` has started for this branch; None without one."""
+        return self._orchestrator.process(self)
 
     def revoke(self, *, reason: str = "") -> "RevocationReceipt | None":
         """Revoke this branch and all below it, as `Orchestrator.revoke` does."""

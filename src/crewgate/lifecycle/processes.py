@@ -32,6 +32,13 @@ class RunProcess(msgspec.Struct, frozen=True):
     began: int
     boot: str
 
+    @property
+    def claim(self) -> str:
+        """The name of the process for the claim `process_id` of a token."""
+        boot, _, namespace = self.boot.partition(" ")
+        number = namespace.strip("pid:[]")
+        return f"pid_{self.pid}/start_{self.began}/boot_{boot}/ns_{number}"
+
 
 NOBODY = RunProcess(0, 0, "")
 
@@ -54,6 +61,14 @@ def this() -> RunProcess:
     if row is None:
         raise CAError("/proc is missing, or of another pid namespace; mount it")
     return RunProcess(os.getpid(), row.began, boot_id())
+
+
+def process_of(pid: int) -> RunProcess:
+    """Return the process with a pid, which must be a child of this process. Raises CAError."""
+    row = _row(pid)
+    if row is None or row.parent != os.getpid():
+        raise CAError(f"process {pid} is no child of this process, or /proc is missing; mount it")
+    return RunProcess(pid, row.began, boot_id())
 
 
 def is_alive(process: RunProcess) -> bool:

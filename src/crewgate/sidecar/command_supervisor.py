@@ -82,19 +82,26 @@ class CommandSupervisor:
         return 128 - code if code is not None and code < 0 else code
 
     def start(
-        self, command: Sequence[str], user: CommandUser, variables: Mapping[str, str]
+        self,
+        command: Sequence[str],
+        user: CommandUser,
+        variables: Mapping[str, str],
+        after: int | None = None,
     ) -> None:
         """Start CMD in its own session; SidecarError.
 
         Ctrl-C reaches only the sidecar, which ends all processes in order, and no descendant can
-        write into the input of the sidecar's terminal.
+        write into the input of the sidecar's terminal. CMD begins at once, or when there is a byte
+        to read from the descriptor `after`.
         """
         rights = [str(os.getpid()), str(user.uid), str(user.gid)]
+        mode = "--" if after is None else f"--after={after}"
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_EXEC_CHILD), *rights, "--", *command],
+                [sys.executable, "-I", "-S", str(_EXEC_CHILD), *rights, mode, *command],
                 env=dict(variables),
                 start_new_session=True,
+                pass_fds=() if after is None else (after,),
             )
         except OSError as error:
             raise SidecarError(f"{sys.executable}: cannot be run: {error.strerror}") from error

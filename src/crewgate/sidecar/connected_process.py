@@ -11,17 +11,14 @@ import os
 import select
 import socket
 import struct
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from crewgate.ipc.sockets import SupportsGetsockopt, peer_of
 from crewgate.lifecycle.processes import is_below
-from crewgate.runtime.cleanup import on_error
 
 _SO_PEERPIDFD = 77  # Python names no constant for it
 _DESCRIPTOR = struct.Struct("i")
-_HAS_ENDED = -1  # as `Pid` in /proc/self/fdinfo (pidfd_open(2))
 # A kernel without the option, and one whose process has ended and was reaped.
 _MISSING, _GONE = {errno.ENOPROTOOPT, errno.EOPNOTSUPP}, {errno.ESRCH, errno.EINVAL, errno.ENODATA}
 
@@ -41,8 +38,6 @@ class ConnectedProcess:
         peer = peer_of(connection)
         self.pid, self.uid = peer.pid, peer.uid
         self._descriptor = _peer_descriptor(connection, peer.pid)
-        with on_error(self.close):
-            self._is_known = self._descriptor >= 0 and _pid_of(self._descriptor) == peer.pid
 
     def __enter__(self) -> Self:
         return self
@@ -68,7 +63,7 @@ class ConnectedProcess:
     @property
     def has_ended(self) -> bool:
         """Whether the process has ended; a zombie has."""
-        if not self._is_known or self._descriptor < 0:
+        if self._descriptor < 0:
             return True
         poll = select.poll()
         poll.register(self._descriptor, select.POLLIN)
@@ -95,12 +90,3 @@ def _peer_descriptor(connection: SupportsGetsockopt, pid: int) -> int:
         return os.pidfd_open(pid)
     except ProcessLookupError:
         return -1
-
-
-def _pid_of(descriptor: int) -> int:
-    """Return the pid of the process of a pidfd; -1 if it has ended and was reaped."""
-    for line in Path(f"/proc/self/fdinfo/{descriptor}").read_text(encoding="ascii").splitlines():
-        name, _, value = line.partition(":")
-        if name == "Pid":
-            return int(value)
-    return _HAS_ENDED

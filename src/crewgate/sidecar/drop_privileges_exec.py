@@ -1,6 +1,7 @@
-"""Gives up rights and becomes CMD: `crewgate run` starts this file with `PARENT UID GID -- CMD …`.
+"""Gives up rights and becomes CMD: a sidecar starts this file with `PARENT UID GID -- CMD …`.
 
-With `--look` in place of `--`, it only prints why that user could not run CMD.
+With `--look` in place of `--`, it only prints why that user could not run CMD. With `--after=FD`,
+it first waits for a byte from that descriptor, and ends if there is none.
 
 It is a program and not a function after fork(), so that the sidecar's memory is never in it. It
 inherits only the first three descriptors and opens none that CMD would inherit. It imports only the
@@ -31,6 +32,9 @@ def main(arguments: list[str]) -> int:
         _die_with(parent)
     except OSError as error:
         return _print_error(f"cannot become uid {uid}: {error.strerror}", _CANNOT_RUN)
+    _, _, descriptor = arguments[3].partition("--after=")
+    if descriptor and not _may_begin(int(descriptor)):
+        return 0
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -42,6 +46,14 @@ def main(arguments: list[str]) -> int:
         if error.errno == errno.ENOENT or not is_anywhere:
             return _print_error(f"cannot run {command[0]}: not found", _NOT_FOUND)
         return _print_error(f"cannot run {command[0]}: {error.strerror}", _CANNOT_RUN)
+
+
+def _may_begin(descriptor: int) -> bool:
+    """Wait for the byte that lets CMD begin; return False if the sidecar has closed the pipe."""
+    try:
+        return bool(os.read(descriptor, 1))
+    finally:
+        os.close(descriptor)
 
 
 def _look(found: list[str]) -> int:

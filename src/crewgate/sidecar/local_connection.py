@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _INTERNAL_ERROR = 2  # RFC 9113 §7
 _HTTP, _HTTPS = (b":scheme", b"http"), (b":scheme", b"https")
+_LOCAL = b":authority", b"localhost"
 _CMD = ClientInfo("CMD")
 
 
@@ -42,7 +43,10 @@ class ConnectionClock(Protocol):
 
 
 class _PlainHTTP2(HTTP2):
-    """HTTP/2 with prior knowledge, whose requests have the scheme http (RFC 9113 §3.3)."""
+    """HTTP/2 with prior knowledge, whose requests have the scheme http (RFC 9113 §3.3).
+
+    The authority is not forwarded. gRPC writes the path of the socket there, with percent signs.
+    """
 
     def new_exchange(
         self,
@@ -51,8 +55,14 @@ class _PlainHTTP2(HTTP2):
         ends: bool,  # noqa: FBT001 - as in the base class
     ) -> HTTP2Exchange | None:
         """Return the exchange of a request; the gateway gets it over https."""
-        secure = [_HTTPS if field == _HTTP else field for field in fields]
-        return super().new_exchange(stream, secure, ends)
+        usual = [
+            _HTTPS if field == _HTTP else _LOCAL if _is_path(field) else field for field in fields
+        ]
+        return super().new_exchange(stream, usual, ends)
+
+
+def _is_path(field: HeaderField) -> bool:
+    return field[0] == _LOCAL[0] and b"%" in field[1]
 
 
 class LocalConnection:

@@ -316,6 +316,14 @@ def test_a_token_whose_binding_is_not_understood_is_refused(confirmation: object
     assert Gatehouse(world).reason(world.mint(cnf=confirmation)) is Reason.INVALID_TOKEN
 
 
+@pytest.mark.parametrize("value", [False, 1, "true"])
+def test_a_process_is_proven_or_says_nothing_of_it(value: object) -> None:
+    """An auditor reads one word for each of the two."""
+    world = World.make()
+    token = world.mint(process_proven=value)
+    assert Gatehouse(world).reason(token) is Reason.INVALID_TOKEN
+
+
 @given(data=st.data())
 def test_no_call_is_permitted_without_the_key(data: st.DataObject) -> None:
     """An attacker has the token, proofs that were used, and its own key."""

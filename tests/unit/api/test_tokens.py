@@ -13,7 +13,7 @@ from crewgate.api.backend import TokenRequest
 from crewgate.api.problems import response
 from crewgate.api.tokens import ACCESS_TYPE, CHILD, FORM, ID_TYPE, NEXT, RUN, TOKEN_TYPE
 from crewgate.core.problem_types import INVALID_GRANT, UNAUTHORIZED_CLIENT
-from crewgate.core.tokens.claims import Confirmation
+from crewgate.core.tokens.claims import Confirmation, ProvenProcess
 from crewgate.errors import (
     BranchRevokedError,
     ExtensionRefusedError,
@@ -103,6 +103,16 @@ async def test_a_run_s_subject_can_be_stated() -> None:
     assert desk.office.asked == [("start_run", "bd", "bd-1", wanted)]
 
 
+async def test_a_process_is_stated_or_proven() -> None:
+    """As the orchestrator says: it has asked the kernel, or not."""
+    desk = Desk()
+    proven = {**CHILD_FORM, "process": "pid_7", "process_proven": "true"}
+    for form in (proven, without("process_proven", proven)):
+        assert (await desk.ask(BD, "POST", "/v1/tokens", form=form)).status_code == 200
+    named = [asked[-1].process for asked in desk.office.asked]
+    assert named == [ProvenProcess("pid_7"), "pid_7"]
+
+
 def without(name: str, form: dict[str, str] = CHILD_FORM) -> dict[str, str]:
     return {key: value for key, value in form.items() if key != name}
 
@@ -132,6 +142,11 @@ def without(name: str, form: dict[str, str] = CHILD_FORM) -> dict[str, str]:
         ({**CHILD_FORM, "x5t_s256": "A" * 42 + "B"}, "invalid_request"),
         ({"grant_type": NEXT, "refresh_token": "x", "dpop_jkt": "A" * 42}, "invalid_request"),
         ({**CHILD_FORM, "process": "a\nb"}, "invalid_request"),
+        ({**CHILD_FORM, "process": "p", "process_proven": "yes"}, "invalid_request"),
+        (
+            {**without("process", {**CHILD_FORM, "process": ""}), "process_proven": "true"},
+            "invalid_request",
+        ),
         ({**CHILD_FORM, "seconds": "0"}, "invalid_request"),
         ({**CHILD_FORM, "seconds": "+1"}, "invalid_request"),
         ({**CHILD_FORM, "reason": "x" * 501}, "invalid_request"),

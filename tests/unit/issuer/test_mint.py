@@ -9,7 +9,7 @@ import tokens
 from crewgate._native import signature
 from crewgate._native import token as native
 from crewgate.core.policy.policy import Ceiling, CrewPolicy
-from crewgate.core.tokens.claims import Confirmation, PathElement
+from crewgate.core.tokens.claims import Confirmation, PathElement, ProvenProcess
 from crewgate.errors import IssuerError, ScopeError
 from crewgate.issuer import MintedToken, Minter, SigningKey, inspect_token, read_claims
 
@@ -167,6 +167,17 @@ def test_an_extension_is_a_new_grant_of_the_same_branch(minter: Minter) -> None:
     assert after.jti != before.jti
     same = msgspec.structs.replace(after, jti=before.jti, iat=before.iat, exp=before.exp)
     assert same == before
+
+
+def test_a_proven_process_stays_proven(minter: Minter) -> None:
+    """In each grant of its branch; a child has a process of its own, which may only be stated."""
+    root = minter.root(
+        role="r", tools=["search.*"], quota=1, process=ProvenProcess("pid_7"), now=NOW
+    )
+    assert (root.claims.process_id, root.claims.process_proven) == ("pid_7", True)
+    assert minter.extend(root.claims, now=NOW).claims.process_proven is True
+    child = minter.child(root.claims, role="r", tools=["search.*"], quota=1, process="p", now=NOW)
+    assert child.claims.process_proven is None
 
 
 def test_a_changed_quota_has_a_second_of_its_own(minter: Minter) -> None:

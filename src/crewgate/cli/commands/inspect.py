@@ -13,7 +13,7 @@ from crewgate.cli.tokens import binding_words
 from crewgate.config import load
 from crewgate.core.credits import format_credits
 from crewgate.core.terminal_text import printable
-from crewgate.core.tokens.claims import Claims
+from crewgate.core.tokens.claims import Claims, process_text
 
 NOT_CHECKED = "not checked"
 
@@ -77,7 +77,7 @@ def _explained(claims: Claims, now: float) -> list[tuple[str, Any]]:
         ("crew", claims.crew),
         ("orchestrator", claims.client_id),
         ("role", claims.agent_role),
-        ("process", claims.process_id),
+        ("process", process_text(claims.process_id, is_proven=claims.process_proven is True)),
         ("subject", claims.sub),
         *([] if claims.act is None else [("actors", " > ".join(claims.act.names))]),
         ("tools", ", ".join(claims.allowed_tools)),

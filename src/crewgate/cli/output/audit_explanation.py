@@ -13,7 +13,7 @@ from crewgate.cli.tokens import binding_words
 from crewgate.config import Config
 from crewgate.core.credits import format_credits
 from crewgate.core.terminal_text import printable
-from crewgate.core.tokens.claims import Confirmation
+from crewgate.core.tokens.claims import Confirmation, process_text
 from crewgate.core.tokens.subjects import provider_in
 
 _LABEL_WIDTH = 12
@@ -71,7 +71,8 @@ def _branch(level: BranchAuthority) -> Iterator[str]:
         if level.stated_micro is not None:
             yield f"{format_credits(level.stated_micro)} credits, as the grant below states"
         return
-    yield f"role {grant.role}, process {grant.process}"
+    process = process_text(grant.process, is_proven=grant.process_proven)
+    yield f"role {grant.role}, process {process}"
     yield f"may use {', '.join(grant.tools)}"
     yield f"may spend {format_credits(grant.quota_micro)} credits"
     yield f"grant {grant.grant}"

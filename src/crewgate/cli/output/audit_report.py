@@ -20,6 +20,7 @@ from crewgate.audit.query_results import AuditGaps, CallGroup, CallRow, Unauthen
 from crewgate.cli.output.tables import open_console, print_table, table_of, utc
 from crewgate.core.credits import format_credits
 from crewgate.core.terminal_text import printable
+from crewgate.core.tokens.claims import process_text
 
 _MIB = 2**20
 
@@ -80,6 +81,7 @@ def _calls(rows: list[CallRow]) -> Table:
         "crew/role": lambda row: f"{row.crew}/{row.role}",
         "branch": lambda row: row.branch,
         "grant": lambda row: row.grant,
+        "process": _process,
         "tool": lambda row: row.tool,
         "verdict": _verdict,
         "ended": lambda row: f"{row.outcome} {row.status or ''}".strip(),
@@ -88,11 +90,19 @@ def _calls(rows: list[CallRow]) -> Table:
         "lease left": lambda row: _credits(row.remaining_micro),
         "certificate": lambda row: row.certificate,
     }
+    if not any(row.process_proven for row in rows):
+        del columns["process"]
     if not any(row.overrun_micro for row in rows):
         del columns["overrun"]
     if not any(row.certificate for row in rows):
         del columns["certificate"]
     return table_of(columns, rows, numbers=("cost", "overrun", "lease left"))
+
+
+def _process(row: CallRow) -> str:
+    """Return the number of a proven process: its whole name would not fit in a table."""
+    name = row.process.partition("/")[0] if row.process_proven else row.process
+    return process_text(name, is_proven=row.process_proven)
 
 
 def _credits(micro: int | None) -> str:

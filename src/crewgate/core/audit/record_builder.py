@@ -1,7 +1,7 @@
 """Makes the audit records of a call from its request, its grant and its verdict."""
 
 from datetime import datetime
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import msgspec
 
@@ -22,6 +22,7 @@ class IdentityFields(TypedDict):
     ancestry: tuple[str, ...]
     grant: str
     subject: str
+    process_proven: NotRequired[bool]
 
 
 class CallFields(TypedDict):
@@ -47,6 +48,7 @@ def who(grant: Grant) -> IdentityFields:
         "ancestry": tuple([element.id for element in claims.branch_path]),
         "grant": claims.jti,
         "subject": claims.sub,
+        "process_proven": claims.process_proven is True,
     }
 
 

@@ -88,6 +88,7 @@ class AttributedRecord(BaseRecord, frozen=True, kw_only=True):
     """The thread of execution that a record is about, from the claims of its grant.
 
     `ancestry` has the branch ids of the ancestors, root first. `grant` is the `jti`.
+    `process_proven`: the kernel has named the process to the orchestrator.
     """
 
     crew: str
@@ -98,6 +99,7 @@ class AttributedRecord(BaseRecord, frozen=True, kw_only=True):
     ancestry: tuple[str, ...] = ()
     grant: str = ""
     subject: str = ""
+    process_proven: bool = False
 
 
 class BaseRequestRecord(AttributedRecord, frozen=True, kw_only=True):

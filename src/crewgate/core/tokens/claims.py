@@ -84,6 +84,7 @@ class Claims(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The payload of a token. Types are strict; a gateway ignores unknown members.
 
     `credit_quota` is in micro-credits; `iat`, `exp` and `nbf` are in seconds since the epoch.
+    `process_proven` is True if the kernel has proved `process_id`, and None if somebody stated it.
     """
 
     iss: ClaimText
@@ -105,6 +106,18 @@ class Claims(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     nbf: Seconds | None = None
     cnf: Confirmation | None = None
     act: Actor | None = None
+    process_proven: bool | None = None
+
+
+class ProvenProcess(msgspec.Struct, frozen=True):
+    """A process that the kernel has named: its `name` is the claim `process_id`."""
+
+    name: str
+
+
+def process_text(process_id: str, *, is_proven: bool) -> str:
+    """Return a process for a person to read, with the party that named it."""
+    return f"{process_id} ({'proven' if is_proven else 'stated'})"
 
 
 class _PathTimes(msgspec.Struct, frozen=True, gc=False):
@@ -125,6 +138,7 @@ class _Optional(msgspec.Struct, frozen=True, gc=False):
     nbf: Seconds | msgspec.UnsetType = msgspec.UNSET
     cnf: _Keys | msgspec.UnsetType = msgspec.UNSET
     act: _Actor | msgspec.UnsetType = msgspec.UNSET
+    process_proven: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 decode_claims = msgspec.json.Decoder(Claims).decode

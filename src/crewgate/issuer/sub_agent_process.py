@@ -1,0 +1,259 @@
+"""The process of a sub-agent, which an orchestrator starts behind a sidecar of its own.
+
+The sidecar holds the token and the key, and adds both to each request; the process has neither.
+One thread of the orchestrator serves each process: it renews the token, and revokes the branch when
+the process ends.
+"""
+
+import logging
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Protocol
+
+from crewgate import limits
+from crewgate.core.tokens.claims import Claims, Confirmation, ProvenProcess
+from crewgate.errors import CrewgateError, IssuerError
+from crewgate.issuer import sidecar_messages as messages
+from crewgate.issuer.branch_token_store import renewal
+from crewgate.issuer.gateway_address import GatewayAddress
+from crewgate.issuer.sidecar_messages import (
+    CommandEnded,
+    CommandHeld,
+    CommandRefused,
+    EndCommand,
+    FromSidecar,
+    NewToken,
+    StartCommand,
+    ToSidecar,
+)
+from crewgate.runtime.cleanup import on_error
+
+_log = logging.getLogger(__name__)
+_MODULE = "crewgate.sidecar"
+
+
+class ProcessBranch(Protocol):
+    """What a process needs of its branch: an `Orchestrator` has these methods."""
+
+    def token(self, branch: str) -> str:
+        """Return the newest token, after a renewal if that is due."""
+
+    def claims(self, branch: str) -> Claims:
+        """Return the claims of the newest token."""
+
+    def revoke(self, agent: str, *, reason: str = "") -> object:
+        """Revoke the branch everywhere."""
+
+
+class HeldProcess:
+    """A process that is there, but waits for its token.
+
+    Attributes:
+        process: Its name, as the kernel knows it.
+        binding: The key of its sidecar.
+
+    Raises:
+        IssuerError: The command cannot be started.
+    """
+
+    def __init__(
+        self, command: Sequence[str], gateway: GatewayAddress, user: str | None = None
+    ) -> None:
+        if sys.platform != "linux":
+            raise IssuerError("command: only Linux has what a sidecar needs; leave it out")
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._connection = ours
+        with on_error(ours.close), theirs:
+            ours.settimeout(limits.sidecar_start_seconds_max)
+            try:
+                self._sidecar = subprocess.Popen(
+                    [sys.executable, "-P", "-m", _MODULE, str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    process_group=0,  # Ctrl-C in a terminal reaches only the orchestrator
+                )
+            except OSError as error:
+                raise IssuerError(f"{sys.executable}: cannot be run: {error.strerror}") from error
+        with on_error(self.give_up):
+            self._send(StartCommand(list(command), gateway, user))
+            held = self._receive()
+            if isinstance(held, CommandRefused):
+                raise IssuerError(f"command: {held.reason}")
+            if not isinstance(held, CommandHeld):
+                raise IssuerError(
+                    "the sidecar ended before it started the command; its messages say why"
+                )
+        self.pid = held.pid
+        self.process = ProvenProcess(held.process)
+        self.binding = Confirmation(jkt=held.jkt)
+
+    def begin(self, branch: str, owner: ProcessBranch) -> "ServedProcess":
+        """Give the process the token of its branch, and let it begin."""
+        with on_error(self.give_up):
+            self._send(NewToken(owner.token(branch)))
+        return ServedProcess(self.pid, self._connection, self._sidecar, branch, owner)
+
+    def give_up(self) -> None:
+        """End the process, which has never begun."""
+        self._connection.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._sidecar.wait(limits.run_end_seconds + limits.run_kill_seconds)
+
+    def _send(self, message: ToSidecar) -> None:
+        try:
+            self._connection.sendall(messages.encode(message))
+        except OSError as error:
+            raise IssuerError(f"the sidecar does not answer: {error}") from error
+
+    def _receive(self) -> FromSidecar | None:
+        try:
+            return received(self._connection)
+        except OSError as error:
+            raise IssuerError(f"the sidecar does not answer: {error}") from error
+
+
+class SubAgentProcess(ABC):
+    """The process of a sub-agent; `SubAgent.process` is this handle. Threads may share it.
+
+    When the process ends, its branch is revoked. When the branch or the orchestrator ends, the
+    sidecar closes the connections of the process at once, and sends SIGTERM to the process and all
+    its descendants, and SIGKILL after five seconds.
+
+    Attributes:
+        pid: The process id.
+    """
+
+    pid: int
+
+    @property
+    @abstractmethod
+    def returncode(self) -> int | None:
+        """The exit status, or 128 plus the signal that ended the process; None while it runs."""
+
+    @abstractmethod
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until the process has ended and its branch is revoked; return its `returncode`.
+
+        Raises:
+            TimeoutError: The process has not ended within `timeout` seconds.
+        """
+
+    @abstractmethod
+    def end(self) -> None:
+        """End the access of the process at once, then the process; `wait` waits for that."""
+
+
+class ServedProcess(SubAgentProcess):
+    """A process, and the thread that serves it."""
+
+    def __init__(
+        self,
+        pid: int,
+        connection: socket.socket,
+        sidecar: "subprocess.Popen[bytes]",
+        branch: str,
+        owner: ProcessBranch,
+    ) -> None:
+        self.pid = pid
+        self._connection = connection
+        self._sidecar = sidecar
+        self._branch = branch
+        self._owner = owner
+        self._status: int | None = None
+        self._ended = threading.Event()
+        name = f"crewgate-process-{pid}"
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self._thread.start()
+
+    def __repr__(self) -> str:
+        return f"<SubAgentProcess {self.pid} status={self._status}>"
+
+    @property
+    def returncode(self) -> int | None:
+        """See `SubAgentProcess`."""
+        return self._status if self._ended.is_set() else None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """See `SubAgentProcess`."""
+        if not self._ended.wait(timeout):
+            raise TimeoutError(f"process {self.pid} has not ended within {timeout} s")
+        return self._status or 0
+
+    def end(self) -> None:
+        """See `SubAgentProcess`."""
+        self._send(EndCommand())
+
+    def use(self, token: str) -> None:
+        """Give the sidecar a newer token of the branch; does not wait."""
+        self._send(NewToken(token))
+
+    def _send(self, message: ToSidecar) -> None:
+        try:
+            self._connection.send(messages.encode(message), socket.MSG_DONTWAIT)
+        except OSError:  # the sidecar has ended, or hangs
+            with suppress(OSError):
+                self._connection.shutdown(socket.SHUT_RDWR)
+
+    # The thread.
+
+    def _serve(self) -> None:
+        reason = f"its process {self.pid} ended"
+        try:
+            while True:
+                wait = self._renew()
+                if self._has_message(wait):
+                    message = received(self._connection)
+                    if isinstance(message, CommandEnded):
+                        self._status = message.status
+                        break
+                    if message is None:
+                        reason = f"the sidecar of process {self.pid} ended"
+                        break
+        except OSError as error:
+            reason = f"the sidecar of process {self.pid} does not answer: {error.strerror}"
+        except Exception:  # noqa: BLE001 - the branch is revoked all the same
+            _log.exception("branch %s: its process is no longer served", self._branch)
+        finally:
+            self._finish(reason)
+
+    def _renew(self) -> float:
+        """Renew the token if that is due; return the seconds until the next look."""
+        try:
+            self._owner.token(self._branch)  # the store gives a new one to `use`
+            seconds = renewal(self._owner.claims(self._branch)) - time.time()
+        except CrewgateError as error:
+            _log.warning("branch %s: its process gets no further token: %s", self._branch, error)
+            self.end()
+            seconds = limits.token_file_look_seconds_max
+        least, most = limits.token_file_retry_seconds, limits.token_file_look_seconds_max
+        return min(max(seconds, least), most)
+
+    def _has_message(self, seconds: float) -> bool:
+        """Wait for a message, or for the time; return whether there is a message."""
+        poll = select.poll()
+        poll.register(self._connection, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+
+    def _finish(self, reason: str) -> None:
+        try:
+            self._owner.revoke(self._branch, reason=reason)
+        except CrewgateError as error:
+            _log.warning("branch %s: %s, but it is not revoked: %s", self._branch, reason, error)
+        self._connection.close()
+        self._sidecar.wait()
+        if self._status is None:
+            self._status = self._sidecar.returncode
+        self._ended.set()
+
+
+def received(connection: socket.socket) -> FromSidecar | None:
+    """Return the next message; None after the last one."""
+    data = connection.recv(limits.sidecar_message_bytes_max)
+    return messages.decode_from_sidecar(data) if data else None

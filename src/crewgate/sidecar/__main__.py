@@ -1,0 +1,8 @@
+"""Runs the sidecar of one sub-agent: `python -m crewgate.sidecar DESCRIPTOR`; see `sub_agent`."""
+
+import sys
+
+from crewgate.sidecar.sub_agent import main
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

@@ -1,0 +1,173 @@
+"""The sidecar of one sub-agent: holds its key and its token, and runs its process, CMD.
+
+The orchestrator starts it and talks with it over a socket pair (`issuer/sidecar_messages`). CMD and
+its descendants, and no others, reach the gateway through the sidecar's socket. The sidecar ends
+with CMD, with the branch, or with the orchestrator; the key ends with it. So a copy of a token is
+worthless then, even if the gateway never learns of the end.
+"""
+
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+
+import msgspec
+import trio
+
+from crewgate import limits
+from crewgate._datapath.trio_host import TurnClock
+from crewgate.errors import CrewgateError, SidecarError
+from crewgate.issuer import sidecar_messages as messages
+from crewgate.issuer.proof_key import ProofKey
+from crewgate.issuer.sidecar_messages import (
+    CommandEnded,
+    CommandHeld,
+    CommandRefused,
+    FromSidecar,
+    NewToken,
+    StartCommand,
+    ToSidecar,
+)
+from crewgate.lifecycle.processes import process_of
+from crewgate.runtime.cleanup import lent
+from crewgate.runtime.log_format import LogSettings
+from crewgate.runtime.memory_protection import disable_dumping
+from crewgate.runtime.process_log import ProcessLog
+from crewgate.sidecar import user as user_
+from crewgate.sidecar.call_credentials import BranchCredentials
+from crewgate.sidecar.command_supervisor import (
+    CommandSupervisor,
+    become_subreaper,
+    environment,
+    why_not,
+)
+from crewgate.sidecar.local_proxy import LocalProxy
+from crewgate.sidecar.local_socket import LocalSocketServer
+from crewgate.sidecar.user import CommandUser
+
+_log = logging.getLogger(__name__)
+_END = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+
+
+def main(descriptor: int) -> int:
+    """Run until CMD has ended, and return 0. `descriptor` is that of the socket pair."""
+    disable_dumping()
+    become_subreaper()
+    with ProcessLog("sidecar", limits.run_log_warnings_max, LogSettings()):
+        connection = socket.socket(fileno=descriptor)
+        connection.set_inheritable(False)
+        with connection:
+            trio.run(SubAgentSidecar(connection).run, clock=TurnClock())
+    return 0
+
+
+class SubAgentSidecar:
+    """The tasks of one sidecar: the proxy, the orchestrator's messages, and the end of CMD."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = trio.socket.from_stdlib_socket(connection)
+        self._command = CommandSupervisor()
+        self._serving = trio.CancelScope()
+
+    async def run(self) -> None:
+        """Run CMD as the orchestrator says, end whatever happens, and report the end."""
+        start = await self._receive()
+        if not isinstance(start, StartCommand):
+            return
+        try:
+            # Before SIGCHLD is handled: `reap` would take the exit status of the look.
+            user = _user_of(start)
+        except CrewgateError as error:
+            await self._send(CommandRefused(str(error)))
+            return
+        with trio.open_signal_receiver(*_END, signal.SIGCHLD) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._wait_signals, signals)
+                try:
+                    with self._serving:
+                        await self._serve(start, user)
+                except CrewgateError as error:
+                    await self._send(CommandRefused(str(error)))
+                finally:
+                    with trio.CancelScope(shield=True):
+                        await self._end()
+                nursery.cancel_scope.cancel()
+
+    async def _wait_signals(self, signals: AsyncIterator[int]) -> None:
+        """Reap children, and end when CMD has ended or a signal asks for it."""
+        async for number in signals:
+            if number == signal.SIGCHLD:
+                self._command.reap()
+            if number != signal.SIGCHLD or self._command.status is not None:
+                self._serving.cancel()
+
+    async def _serve(self, start: StartCommand, user: CommandUser) -> None:
+        key, gateway = ProofKey.generate(), start.gateway
+        credentials = BranchCredentials(key, gateway.origin)
+        proxy = LocalProxy(gateway, credentials)
+        proxy.gateway.use(gateway.context())
+        instance = os.urandom(16)
+        with LocalSocketServer(None, user, instance) as server:
+            variables = environment(user, instance, server.path, gateway.url, os.environ)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(proxy.run)
+                nursery.start_soon(server.serve, proxy.serve)
+                held, release = os.pipe()
+                with lent(release):
+                    with lent(held):
+                        self._command.start(start.command, user, variables, held)
+                    await self._send(
+                        CommandHeld(
+                            self._command.pid,
+                            process_of(self._command.pid).claim,
+                            str(key.binding.jkt),
+                            str(server.path),
+                        )
+                    )
+                    await self._apply_messages(credentials, release)
+                nursery.cancel_scope.cancel()
+
+    async def _apply_messages(self, credentials: BranchCredentials, release: int) -> None:
+        """Take each token, and let CMD begin with the first; return at the end of the branch."""
+        while isinstance(message := await self._receive(), NewToken):
+            is_first = not credentials.token
+            credentials.token = message.token
+            if is_first:
+                os.write(release, b"x")
+        credentials.token = ""
+
+    async def _end(self) -> None:
+        have_ended = await self._command.end()
+        if not have_ended:
+            _log.warning("SIGKILL did not end all processes of CMD; find out why they hang")
+        self._command.reap()
+        if self._command.pid > 0:
+            await self._send(CommandEnded(self._command.status or 0))
+
+    async def _receive(self) -> ToSidecar | None:
+        """Return the next message; None if the orchestrator has ended."""
+        try:
+            data = await self._connection.recv(limits.sidecar_message_bytes_max)
+            return messages.decode_to_sidecar(data) if data else None
+        except OSError:
+            return None
+        except msgspec.DecodeError as error:
+            _log.warning("the orchestrator sent something else than a message: %s", error)
+            return None
+
+    async def _send(self, message: FromSidecar) -> None:
+        try:
+            with trio.move_on_after(limits.run_kill_seconds):
+                await self._connection.send(messages.encode(message))
+        except OSError:
+            _log.warning("the orchestrator has ended")
+
+
+def _user_of(start: StartCommand) -> CommandUser:
+    """Return the user of CMD; raise SidecarError if this user cannot run CMD."""
+    user = user_.present() if start.user is None else user_.named(start.user)
+    why = why_not(start.command, user.uid, user.gid)
+    if why:
+        raise SidecarError(f"cannot run {start.command[0]}: {why}")
+    return user
