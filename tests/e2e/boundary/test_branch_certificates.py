@@ -73,7 +73,7 @@ def call(boundary: Boundary, token: str | None, files: Files | None, offset: int
     """The reason of the refusal, or "" for a good answer."""
     headers = {} if token is None else {"authorization": f"Bearer {token}"}
     with boundary.http(files, offset) as client:
-        answer = client.post("/search", headers=headers, json={})
+        answer = client.post("/search", headers=headers)  # without a body: compiled code carries it
     return "" if answer.status_code == 200 else answer.json()["type"].rpartition("/")[2]
 
 
@@ -91,6 +91,8 @@ def test_a_branch_calls_with_its_own_certificate_alone(boundary: Boundary, crew:
     assert leaf.not_valid_after_utc.timestamp() == read_claims(first).exp
     assert one.claims.cnf != read_claims(first).cnf
     bearer, orchestrator = boundary.token(), crew.files
+    # Then its branch has credit here, so that compiled code could carry its calls.
+    assert [call(boundary, bearer, None, EITHER) for _ in range(3)] == [""] * 3
     for offset in (ALL, EITHER):
         for token, files, reason in (
             (one.token(), mine, ""),
