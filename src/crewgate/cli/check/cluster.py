@@ -6,7 +6,7 @@ The checks read files only, and connect to nothing.
 from collections.abc import Iterator
 from pathlib import Path
 
-from crewgate.ca.certificates import identity_in, is_issued
+from crewgate.ca.certificates import identity_in, identity_under_any_oid, is_issued
 from crewgate.ca.key_files import read_certificates
 from crewgate.ca.member_signing_key import read_signing_key
 from crewgate.config import CAConfig, ClusterConfig, Config
@@ -72,6 +72,12 @@ def _foreign_certificate(cluster: ClusterConfig, ca: CAConfig) -> Iterator[str]:
 
 def _wrong_identity(config: Config, cluster: ClusterConfig) -> Iterator[str]:
     identity = _identity(cluster.certificate, config.identity_oids)
+    if identity is None and _has_identity(cluster.certificate):
+        yield (
+            f"{cluster.certificate}: its identity has an OID that [ca] does not name; add the OID "
+            "to accepted_identity_oids on all machines"
+        )
+        return
     if identity is None or identity.role is not Role.GATEWAY:
         holder = "no holder" if identity is None else identity.label
         yield f"{cluster.certificate}: is for {holder}, and peers accept only gateways; {_ISSUE}"
@@ -97,6 +103,15 @@ def _public(path: Path, otherwise: bytes) -> bytes:
         return read_signing_key(path).public_key().public_bytes_raw()
     except CAError:
         return otherwise
+
+
+def _has_identity(path: Path) -> bool:
+    """Return whether a certificate names an identity, under whichever OID."""
+    try:
+        identity_under_any_oid(read_certificates(path)[0])
+    except (CAError, ValueError):
+        return False
+    return True
 
 
 def _identity(path: Path, oids: IdentityOIDs) -> Identity | None:

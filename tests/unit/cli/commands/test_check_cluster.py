@@ -44,6 +44,14 @@ def _another_key(fresh: Path) -> None:
     write_signing_key(cluster_of(fresh).signing_key)
 
 
+def _another_oid(fresh: Path) -> None:
+    """The CA signs under an OID that the configuration then names no more."""
+    text = fresh.read_text()
+    fresh.write_text(text.replace("[ca]\n", '[ca]\nidentity_oid = "1.3.6.1.4.1.32473.1"\n'))
+    signed_at(fresh, NOW)
+    fresh.write_text(text)
+
+
 NOW = datetime.now(UTC)
 PROBLEMS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "no certificate": (lambda it: cluster_of(it).certificate.unlink(), ["machine.pem: No such "]),
@@ -56,6 +64,7 @@ PROBLEMS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
         lambda it: signed_at(it, NOW, role=Role.OPERATOR),
         [", and peers accept only gateways"],
     ),
+    "another OID": (_another_oid, ["has an OID that [ca] does not name"]),
     "no signing key": (lambda it: signed_at(it, NOW, key=b""), ["names no signing key"]),
     "another signing key": (_another_key, ["signing.key: not the key in "]),
     "signing key gone": (lambda it: cluster_of(it).signing_key.unlink(), ["cannot be read: No su"]),
