@@ -21,6 +21,7 @@ from forked import Forked
 
 from crewgate.demo.ports import reserve
 from crewgate.issuer import Orchestrator
+from crewgate.issuer.extension_requests import Decide
 
 COMMAND = [sys.executable, "-m", "crewgate.cli"]
 STREAM = """
@@ -116,9 +117,11 @@ class Premises:
         assert old in text
         self.file.write_text(text.replace(old, new))
 
-    def orchestrator(self, crew: str = "article", name: str | None = None) -> Orchestrator:
+    def orchestrator(
+        self, crew: str = "article", name: str | None = None, decide: Decide | None = None
+    ) -> Orchestrator:
         """The crew's, closed with the installation."""
-        orchestrator = Orchestrator.from_config(self.file, crew=crew, name=name)
+        orchestrator = Orchestrator.from_config(self.file, crew=crew, name=name, decide=decide)
         self.orchestrators.append(orchestrator)
         return orchestrator
 

@@ -6,6 +6,7 @@ The body is an object with at least one of `seconds` (a number), `credits` (deci
 (RFC 9457).
 """
 
+import logging
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import NamedTuple, Protocol
@@ -16,6 +17,8 @@ from crewgate import limits
 from crewgate.errors import BranchRevokedError, CrewgateError, IssuerError, JournalError
 from crewgate.issuer.extension_requests import ExtensionResult
 from crewgate.issuer.journal_entries import GrantWay
+
+_log = logging.getLogger(__name__)
 
 
 class ExtensionAnswer(NamedTuple):
@@ -83,6 +86,9 @@ def answer_extension_request(
         return _problem(HTTPStatus.BAD_REQUEST, str(error))
     except CrewgateError as error:
         return _problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+    except Exception:  # noqa: BLE001 - the sub-agent waits for an answer
+        _log.exception("branch %s: its request for an extension failed", branch)
+        return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the orchestrator failed")
     status = HTTPStatus.OK if result.is_granted else HTTPStatus.FORBIDDEN
     return ExtensionAnswer(status, "application/json", msgspec.json.encode(result))
 

@@ -6,7 +6,9 @@ send or read one.
 1. The orchestrator sends `StartCommand`. The sidecar answers `CommandHeld`, or `CommandRefused`.
 2. The orchestrator mints a token and sends `NewToken`: the sidecar lets CMD begin. Each renewal
    sends another one.
-3. If CMD ends, the sidecar sends `CommandEnded`. If the orchestrator sends `EndCommand`, or if the
+3. If CMD asks for an extension, the sidecar sends `ExtensionAsked`, and the orchestrator answers
+   with `ExtensionAnswered` when it has decided. Several requests may wait.
+4. If CMD ends, the sidecar sends `CommandEnded`. If the orchestrator sends `EndCommand`, or if the
    socket pair closes, the sidecar closes CMD's connections and ends CMD.
 """
 
@@ -30,6 +32,15 @@ class NewToken(msgspec.Struct, frozen=True, tag="token"):
 
     def __repr__(self) -> str:
         return "<NewToken>"
+
+
+class ExtensionAnswered(msgspec.Struct, frozen=True, tag="extension"):
+    """The HTTP response to the request `id`: its status, media type and body."""
+
+    id: int
+    status: int
+    media_type: str
+    body: bytes
 
 
 class EndCommand(msgspec.Struct, frozen=True, tag="end"):
@@ -60,8 +71,15 @@ class CommandEnded(msgspec.Struct, frozen=True, tag="ended"):
     status: int
 
 
-ToSidecar = StartCommand | NewToken | EndCommand
-FromSidecar = CommandHeld | CommandRefused | CommandEnded
+class ExtensionAsked(msgspec.Struct, frozen=True, tag="extension"):
+    """The body of a request of CMD for an extension; the sidecar numbers the requests."""
+
+    id: int
+    body: bytes
+
+
+ToSidecar = StartCommand | NewToken | ExtensionAnswered | EndCommand
+FromSidecar = CommandHeld | CommandRefused | ExtensionAsked | CommandEnded
 encode = msgspec.json.Encoder(enc_hook=str).encode  # a path is its text
 decode_to_sidecar = msgspec.json.Decoder(ToSidecar, dec_hook=lambda kind, value: kind(value)).decode
 decode_from_sidecar = msgspec.json.Decoder(FromSidecar).decode

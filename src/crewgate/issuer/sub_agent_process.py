@@ -22,12 +22,15 @@ from crewgate.core.tokens.claims import Claims, Confirmation, ProvenProcess
 from crewgate.errors import CrewgateError, IssuerError
 from crewgate.issuer import sidecar_messages as messages
 from crewgate.issuer.branch_token_store import renewal
+from crewgate.issuer.extension_endpoint import ExtensionDecider, answer_extension_request
 from crewgate.issuer.gateway_address import GatewayAddress
 from crewgate.issuer.sidecar_messages import (
     CommandEnded,
     CommandHeld,
     CommandRefused,
     EndCommand,
+    ExtensionAnswered,
+    ExtensionAsked,
     FromSidecar,
     NewToken,
     StartCommand,
@@ -39,7 +42,7 @@ _log = logging.getLogger(__name__)
 _MODULE = "crewgate.sidecar"
 
 
-class ProcessBranch(Protocol):
+class ProcessBranch(ExtensionDecider, Protocol):
     """What a process needs of its branch: an `Orchestrator` has these methods."""
 
     def token(self, branch: str) -> str:
@@ -210,6 +213,9 @@ class ServedProcess(SubAgentProcess):
                 wait = self._renew()
                 if self._has_message(wait):
                     message = received(self._connection)
+                    if isinstance(message, ExtensionAsked):
+                        self._decide(message)
+                        continue
                     if isinstance(message, CommandEnded):
                         self._status = message.status
                         break
@@ -222,6 +228,18 @@ class ServedProcess(SubAgentProcess):
             _log.exception("branch %s: its process is no longer served", self._branch)
         finally:
             self._finish(reason)
+
+    def _decide(self, asked: ExtensionAsked) -> None:
+        """Decide in a thread of its own, because a callback may wait for a person.
+
+        The sidecar lets `limits.sidecar_extensions_max` requests wait at once.
+        """
+
+        def decide() -> None:
+            answer = answer_extension_request(self._owner, self._branch, asked.body)
+            self._send(ExtensionAnswered(asked.id, *answer))
+
+        threading.Thread(target=decide, name="crewgate-extension", daemon=True).start()
 
     def _renew(self) -> float:
         """Renew the token if that is due; return the seconds until the next look."""

@@ -3,6 +3,7 @@
 sidecar_processes_max = 256  # of one orchestrator; each has a sidecar of 45 MiB
 sidecar_start_seconds_max = 20.0  # until the process is there; half a second on a quiet machine
 sidecar_message_bytes_max = 65_536  # to or from a sidecar; a command is the longest
+sidecar_extensions_max = 16  # requests of a program that wait for a decision; a thread each
 sidecar_repeat_bytes_max = 65_536  # of a body, kept for a repetition; as `buffer_bytes_max`
 sidecar_tokens_max = 256  # of the program, known to be bound or not; 1 MiB at most
 sidecar_answer_seconds_max = 3600.0  # without a byte; the gateway has a limit for each tool

@@ -11,6 +11,7 @@ from crewgate._datapath.socket_poller import SocketPoller
 from crewgate.issuer.gateway_address import GatewayAddress
 from crewgate.runtime.ticks import sleep_until_tick
 from crewgate.server.exchange import Exchange
+from crewgate.sidecar.extension_relay import EXTENSION_PATH, ExtensionRelay
 from crewgate.sidecar.forwarded_call import CallCredentials, ForwardedCall
 from crewgate.sidecar.gateway_pool import GatewayPool
 from crewgate.sidecar.local_connection import LocalConnection
@@ -21,15 +22,23 @@ _log = logging.getLogger(__name__)
 class LocalProxy:
     """The proxy between the local socket and one gateway; the `ConnectionClock` of connections.
 
+    `extensions` takes the requests for an extension; without it, they go to the gateway too.
+
     Run it with `trio.run(…, clock=TurnClock())`: then its turns cost least.
     """
 
-    def __init__(self, gateway: GatewayAddress, credentials: CallCredentials) -> None:
+    def __init__(
+        self,
+        gateway: GatewayAddress,
+        credentials: CallCredentials,
+        extensions: ExtensionRelay | None = None,
+    ) -> None:
         self.now = 0.0
         self.date = b""
         self._poller = SocketPoller()
         self.gateway = GatewayPool(gateway, self._poller)
         self._credentials = credentials
+        self._extensions = extensions
         self._connections: set[LocalConnection] = set()
 
     async def run(self) -> None:
@@ -60,7 +69,10 @@ class LocalProxy:
                 self._connections.discard(connection)
 
     def _forward(self, exchange: Exchange) -> None:
-        ForwardedCall(exchange, self.gateway, self._credentials).start()
+        if self._extensions is not None and exchange.request.target == EXTENSION_PATH:
+            self._extensions.start(exchange)
+        else:
+            ForwardedCall(exchange, self.gateway, self._credentials).start()
 
     def _tick(self) -> None:
         self.now = trio.current_time()

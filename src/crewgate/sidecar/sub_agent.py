@@ -24,6 +24,8 @@ from crewgate.issuer.sidecar_messages import (
     CommandEnded,
     CommandHeld,
     CommandRefused,
+    ExtensionAnswered,
+    ExtensionAsked,
     FromSidecar,
     NewToken,
     StartCommand,
@@ -42,6 +44,7 @@ from crewgate.sidecar.command_supervisor import (
     environment,
     why_not,
 )
+from crewgate.sidecar.extension_relay import ExtensionRelay
 from crewgate.sidecar.local_proxy import LocalProxy
 from crewgate.sidecar.local_socket import LocalSocketServer
 from crewgate.sidecar.user import CommandUser
@@ -69,6 +72,11 @@ class SubAgentSidecar:
         self._connection = trio.socket.from_stdlib_socket(connection)
         self._command = CommandSupervisor()
         self._serving = trio.CancelScope()
+        # Room for each request that waits.
+        self._asked, self._unsent = trio.open_memory_channel[ExtensionAsked](
+            limits.sidecar_extensions_max
+        )
+        self._extensions = ExtensionRelay(self._asked.send_nowait)
 
     async def run(self) -> None:
         """Run CMD as the orchestrator says, end whatever happens, and report the end."""
@@ -105,13 +113,14 @@ class SubAgentSidecar:
     async def _serve(self, start: StartCommand, user: CommandUser) -> None:
         key, gateway = ProofKey.generate(), start.gateway
         credentials = BranchCredentials(key, gateway.origin)
-        proxy = LocalProxy(gateway, credentials)
+        proxy = LocalProxy(gateway, credentials, self._extensions)
         proxy.gateway.use(gateway.context())
         instance = os.urandom(16)
         with LocalSocketServer(None, user, instance) as server:
             variables = environment(user, instance, server.path, gateway.url, os.environ)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(proxy.run)
+                nursery.start_soon(self._send_requests)
                 nursery.start_soon(server.serve, proxy.serve)
                 held, release = os.pipe()
                 with lent(release):
@@ -130,12 +139,20 @@ class SubAgentSidecar:
 
     async def _apply_messages(self, credentials: BranchCredentials, release: int) -> None:
         """Take each token, and let CMD begin with the first; return at the end of the branch."""
-        while isinstance(message := await self._receive(), NewToken):
+        while isinstance(message := await self._receive(), NewToken | ExtensionAnswered):
+            if isinstance(message, ExtensionAnswered):
+                self._extensions.answer(message)
+                continue
             is_first = not credentials.token
             credentials.token = message.token
             if is_first:
                 os.write(release, b"x")
         credentials.token = ""
+
+    async def _send_requests(self) -> None:
+        """Send CMD's requests for an extension to the orchestrator."""
+        async for asked in self._unsent:
+            await self._send(asked)
 
     async def _end(self) -> None:
         have_ended = await self._command.end()

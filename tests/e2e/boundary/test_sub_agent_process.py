@@ -39,7 +39,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 @pytest.fixture(scope="module")
 def orchestrator(gateway: Installation) -> Orchestrator:
-    return gateway.orchestrator()
+    return gateway.orchestrator(decide=lambda request: request.credits == "0.50")
 
 
 @pytest.fixture
@@ -183,6 +183,45 @@ def test_a_newer_grant_reaches_the_sidecar_at_once(run: SubAgent, tmp_path: Path
     assert sub.process.wait(60) == 0
     grants = [json.loads(line)["x-crewgate-grant"] for line in sub.printed(2)]
     assert grants[0] == first != grants[1]
+
+
+def test_a_program_asks_for_more_over_its_socket(
+    gateway: Installation, run: SubAgent, tmp_path: Path
+) -> None:
+    """The orchestrator decides; yes and no reach the program, whose next call is good."""
+    ask = (
+        'curl -s --unix-socket "$CREWGATE_SOCKET" "$CREWGATE_GATEWAY/.crewgate/extension" '
+        "-w '\\n%{http_code}\\n'"
+    )
+    bodies = ('{"credits": "0.50", "reason": "more pages"}', '{"credits": "9"}', "{}")
+    asked = [f"{ask} -d '{body}'" for body in bodies]
+    asked += [f"{ask} --http2-prior-knowledge -d '{bodies[0]}'", f"{ask} -o /dev/null"]
+    asked += [f"head -c 9000 /dev/zero | {ask} -o /dev/null --data-binary @-", f"{CALL}; echo"]
+    sub = Sub(run, tmp_path, "; ".join(asked))
+    assert sub.process.wait(60) == 0
+    yes, ok, no, forbidden, empty, bad, again, ok2, _, no_post, _, too_large, call = sub.printed(13)
+    assert (ok, forbidden, bad, ok2, no_post, too_large) == (
+        "200",
+        "403",
+        "400",
+        "200",
+        "405",
+        "413",
+    )
+    assert (json.loads(yes)["is_granted"], json.loads(yes)["credits"]) == (True, "1.50")
+    assert json.loads(no)["answer"] == "the orchestrator said no"
+    assert "ask for seconds, credits or tools" in json.loads(empty)["detail"]
+    assert json.loads(again)["credits"] == "2.00"
+    assert json.loads(call)["x-crewgate-branch"] == sub.agent.branch
+    branch = sub.agent.branch
+    found = json.loads(gateway.run("journal", "--branch", branch, "--json"))["entries"]
+    decided = [(each["event"], each["decided_by"], each["reason"]) for each in found[1:4]]
+    assert {each["way"] for each in found[1:4]} == {"socket"}
+    assert decided == [
+        ("extend", "callback", "more pages"),
+        ("refuse", "callback", ""),
+        ("extend", "callback", "more pages"),
+    ]
 
 
 def test_a_killed_sidecar_ends_all(run: SubAgent, tmp_path: Path) -> None:
