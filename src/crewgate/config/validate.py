@@ -138,8 +138,8 @@ def _identity_providers(config: Config) -> Iterator[str]:
         other = taken.setdefault(provider.issuer, where)
         if other != where:
             yield (
-                f"{where}.issuer: [{other}] has this issuer too, so nobody could say whose a token "
-                "is; give each its own"
+                f"{where}.issuer: [{other}] has this issuer too, so a token could be of either; "
+                "give each its own"
             )
         for crew in provider.crews or ():
             if crew not in crews:

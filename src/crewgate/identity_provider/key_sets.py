@@ -44,7 +44,7 @@ class KeySet(Protocol):
 
 
 def key_set(provider: IdentityProviderConfig) -> KeySet:
-    """Return the keys of a provider; nothing is read or downloaded yet."""
+    """Return the keys of a provider; the first use reads or downloads them."""
     name = f"identity provider {provider.name}"
     log = FaultTransitionLogger(_log.warning, recovered=f"{name}: its keys are new again")
     if provider.jwks is not None:
@@ -149,7 +149,7 @@ class DownloadedKeySet:
             return found
 
     def _load(self, age: float) -> None:
-        """Download the keys if they are older than `age`, unless somebody has just tried."""
+        """Download the keys if they are older than `age` seconds, at most once in a pause."""
         now = self._clock()
         is_due = now - self._loaded_at > age and now - self._tried_at > limits.jwks_pause_seconds
         # A server that hangs gets no second connection.

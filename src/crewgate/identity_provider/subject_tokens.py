@@ -23,6 +23,7 @@ from crewgate.identity_provider.key_sets import KeySet, key_set
 # The types of ID tokens and of access tokens (RFC 9068, section 2.1), in lower case. Other tokens
 # of a provider, such as logout tokens, have the same issuer, audience and keys.
 _TYPES = {"", "jwt", "at+jwt", "application/at+jwt"}
+_ED25519 = "Ed25519"  # the name of RFC 9864, which PyJWT may not know
 _Seconds = Annotated[float, Meta(ge=0, le=limits.time_seconds_max)]  # whole numbers too
 
 
@@ -53,14 +54,14 @@ class SubjectTokenVerifier:
     def refresh(self) -> dict[str, str]:
         """Get new keys where they are due; return what is wrong with each provider, by name.
 
-        The text is empty if nothing is wrong. This may block for seconds for each provider.
+        The text of a good provider is empty. This may block for seconds for each provider.
         """
         for _, keys in self._providers.values():
             keys.refresh()
         return {provider.name: keys.problem for provider, keys in self._providers.values()}
 
     def has_issuer_of(self, token: str) -> bool:
-        """Return whether a token says that one of the providers has issued it; proves nothing."""
+        """Return whether a token says that one of the providers has issued it, unproven."""
         try:
             return _members(_parts(token.strip())[1]).get("iss") in self._providers
         except (SubjectTokenError, TypeError):
@@ -152,7 +153,8 @@ def _check_signature(
     if header.typ.lower() not in _TYPES:
         _refuse("`typ` is neither that of an ID token nor that of an access token (RFC 9068)")
     jws = jwt.PyJWS()
-    jws.register_algorithm("Ed25519", OKPAlgorithm())  # the name of RFC 9864
+    if _ED25519 not in jws.get_algorithms():
+        jws.register_algorithm(_ED25519, OKPAlgorithm())
     found = keys.find(header.kid, header.alg)
     if not found:
         _refuse(f"{where} has no key with this `kid` and `alg`; has the provider another JWKS?")

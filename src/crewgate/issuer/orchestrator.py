@@ -170,8 +170,8 @@ class Orchestrator(BranchOperations):
             credits: Credits of the run and of all branches below it, as decimal text: `"10.00"`.
             tools: Names and patterns of tools: `["search.web", "publish.*"]`.
             role: A word for what the agent does, such as `"researcher"`.
-            subject: On whose behalf the run acts; by default the orchestrator itself. Nobody proves
-                this text, so it must not begin with the name of an identity provider and a colon.
+            subject: On whose behalf the run acts; by default the orchestrator itself. The text
+                is unproven, so it must not begin with the name of an identity provider and a colon.
             subject_token: A token of a configured identity provider that says on whose behalf,
                 instead of `subject`. The orchestrator verifies it, and this may block for seconds.
             process_id: The process that will hold the token; by default this process. The token

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from crew_world import BRANCH, CREW, KID, PARENT, ROOT, World
 from gate_world import BOOT_NS, Gatehouse
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crewgate._native.gate import Gate
 from crewgate._native.records import TableCapacities
@@ -18,6 +20,7 @@ from crewgate.core.problem_types import Reason
 from crewgate.core.verdict import Denial
 
 PING = 2
+WORLD = World.make()
 SIBLING = "0199c1d2-0000-7000-8000-0000000000aa"
 # What a token names, and a sibling that is named apart from it in that way.
 NAMED = {
@@ -71,6 +74,25 @@ def test_revoking_anything_that_a_token_names_ends_it(
         assert house.reason(token) is Reason.BRANCH_REVOKED
         assert house.reason(token, -1) is Reason.BRANCH_REVOKED
         assert house.reason(sibling_token(world, apart)) is None
+
+
+@given(
+    st.sets(
+        st.tuples(
+            st.sampled_from(["", CREW, "finance", "articl"]),
+            st.text("ea", min_size=1, max_size=3),
+        ),
+        max_size=12,
+    ),
+    st.text("ea", min_size=1, max_size=3),
+)
+def test_exactly_the_runs_of_a_subject_end(revoked: set[tuple[str, str]], subject: str) -> None:
+    """Whatever else is revoked: other subjects, of a similar name, in similar crews."""
+    house = Gatehouse(WORLD)
+    for crew, name in revoked:
+        house.revoke(EntityKind.SUBJECT, name.encode(), crew=crew)
+    is_over = bool(revoked & {(CREW, subject), ("", subject)})
+    assert (house.reason(WORLD.mint(sub=subject)) is Reason.BRANCH_REVOKED) is is_over
 
 
 def test_a_subject_is_revoked_in_one_crew_or_in_all(house: Gatehouse) -> None:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 from identity_provider_world import ISSUER, KEYS, NOW, RSA_KEY, claims, id_token, provider
+from jwt.algorithms import OKPAlgorithm
 
 from crewgate import limits
 from crewgate.core.tokens.claims import is_text
@@ -85,6 +86,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "an end that is a text": (id_token(exp=str(NOW + 60)), "$.exp"),
     "an end that is true": (id_token(exp=True), "$.exp"),
     "an end that is no number": (edited(str(NOW + 300), "NaN"), "JSON object"),
+    "an end without an end": (edited(str(NOW + 300), "1e400"), "$.exp"),
     "an end of 400 digits": (id_token(exp=10**400), "$.exp"),
     "a future one": (id_token(iat=NOW + limits.subject_token_leeway_seconds + 1), "not valid yet"),
     "one for later": (id_token(nbf=NOW + limits.subject_token_leeway_seconds + 1), "not valid yet"),
@@ -127,6 +129,7 @@ def test_no_other_token_proves_a_subject(tmp_path: Path, what: str) -> None:
         ("ec-1", {"aud": ["x", "crew-app"], "azp": "crew-app"}),
         ("ed-1", {"header": {"typ": "at+jwt"}}),
         ("ed-1", {"header": {"kid": None}}),
+        ("rsa-1", {"header": {"typ": None}}),
         ("rsa-1", {"exp": NOW - limits.subject_token_leeway_seconds, "nbf": NOW + 5}),
         ("rsa-1", {"exp": NOW + 0.5, "iat": NOW - 0.5}),
     ],
@@ -138,6 +141,20 @@ def test_a_good_token_proves_its_subject(tmp_path: Path, kid: str, changes: Any)
     assert verifier.verify(f" {token}\n", "article", NOW).text == "corp:ada"
     assert verifier.has_issuer_of(f"{token}\n")
     assert not verifier.has_issuer_of(id_token(iss="https://crew.example"))
+
+
+def test_each_algorithm_has_a_key_that_fits(tmp_path: Path) -> None:
+    """Also the newer name of Ed25519 (RFC 9864); those that are not configured have none."""
+    names = ("RS512", "PS256", "Ed25519")
+    verifier = SubjectTokenVerifier([provider(tmp_path, algorithms=names)])
+    signer = jwt.PyJWS()
+    if "Ed25519" not in signer.get_algorithms():
+        signer.register_algorithm("Ed25519", OKPAlgorithm())
+    for kid, name in (("rsa-1", "RS512"), ("rsa-1", "PS256"), ("ed-1", "Ed25519")):
+        token = signer.encode(TEXT.encode(), KEYS[kid][0], name, headers={"kid": kid})
+        assert verifier.verify(token, "article", NOW).text == "corp:ada"
+    with pytest.raises(SubjectTokenError, match="`alg` is not in algorithms"):
+        verifier.verify(id_token("ed-1"), "article", NOW)
 
 
 def test_a_provider_is_for_its_crews(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ from crewgate.issuer.parent_tokens import VerifiedToken, verify_token
 @click.option(
     "--subject",
     metavar="TEXT",
-    help="On whose behalf the run acts (default: the orchestrator itself). Nobody proves it.",
+    help="On whose behalf the run acts, unproven (default: the orchestrator itself).",
 )
 @click.option(
     "--subject-token",
