@@ -11,7 +11,7 @@ from crewgate import limits
 from crewgate.core import cross_crew_accounts, problem_types
 from crewgate.core.x509.identity_extension import INSTANCE_BYTES, Identity, Role, check
 
-# An agent has no business with this API: its orchestrator mints, certifies and revokes for it.
+# The sub-agent of a branch may not use this API: its orchestrator mints and revokes for it.
 EVERYBODY = frozenset(Role) - {Role.AGENT}
 STAFF = frozenset({Role.OPERATOR, Role.ORCHESTRATOR})
 

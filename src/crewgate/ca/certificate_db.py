@@ -172,7 +172,7 @@ class CertificateDB(BaseSQLiteStore):
 
     def issued_since(self, crew: str, name: str, when: int) -> int:
         """Return how many certificates a holder got since the time `when`, without its branches."""
-        # None ends before it begins; the index has the ends.
+        # A certificate ends after its issue, and the index has the ends.
         ((count,),) = self._rows(
             "SELECT count(*) FROM certificate WHERE crew = ? AND name = ? AND issued >= ? "
             "AND not_after >= ? AND role != 'agent'",

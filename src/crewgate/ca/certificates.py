@@ -135,7 +135,7 @@ def make_server(
 ) -> CertificateAndKey:
     """Return a server certificate without an identity, which every TLS client accepts.
 
-    It names hosts, and nobody can take it for the certificate of an orchestrator or a gateway.
+    It names hosts and no holder.
     """
     life, names = timedelta(seconds=life_seconds), x509.SubjectAlternativeName(hosts)
     usage = ExtendedKeyUsageOID.SERVER_AUTH

@@ -128,7 +128,7 @@ class CertificateTokenSigner:
         if known is not None and known.since <= now < known.until:
             return known
         identity, digest = holder.identity, holder.certificate_digest
-        # The agent of a branch may use what the branch's token says, and not what the crew may.
+        # The agent of a branch may use what the branch's token says, and not what its crew may use.
         if identity is None or digest is None or identity.role is not Role.ORCHESTRATOR:
             return None
         crossing = self._by_pair.get((identity.crew, owner))

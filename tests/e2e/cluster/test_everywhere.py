@@ -3,7 +3,7 @@
 import ssl
 import statistics
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 
 import httpx
 import pytest
@@ -175,6 +175,28 @@ def test_connections_of_a_certificate_are_closed_everywhere(
         for caller in callers:
             with pytest.raises(OSError, match=r"hung up|revoked"):
                 caller.call(token)
+
+
+def test_the_certificate_of_a_revoked_branch_is_dead_everywhere(
+    three: list[Installation], article: Orchestrator
+) -> None:
+    """Its connections end on all machines, and none takes it again."""
+    first, run = three[0], a_run(article)
+    prefix = first.folder / "agent"
+    first.run("ca", "issue", "--role", "agent", "--token", run.token(), "--out", str(prefix))
+    files = Files(prefix.with_suffix(".pem"), prefix.with_suffix(".key"))
+    with ExitStack() as stack:
+        callers = [Caller(machine, offset=1, files=files) for machine in three]
+        for caller in callers:
+            stack.callback(caller.close)
+            assert caller.call(run.token()) == OK
+        idle = [stack.enter_context(caller.secure()) for caller in callers]
+        acknowledged(first, run.branch, "all")
+        for caller, connection in zip(callers, idle, strict=True):
+            with suppress(OSError):
+                assert connection.recv(1) == b""
+            with pytest.raises(OSError, match=r"hung up|revoked"):
+                caller.call(run.token())
 
 
 def _certified(machine: Installation, name: str) -> Files:

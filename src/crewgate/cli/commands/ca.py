@@ -307,7 +307,7 @@ def _holder(config: Config, options: IssueOptions) -> tuple[Identity, None]:
 def _branch(config: Config, options: IssueOptions) -> tuple[Identity, int]:
     """Return the identity of the agent of a token's branch, and when the token expires (epoch).
 
-    Nobody asks what is revoked: gateways refuse the certificate of a revoked branch.
+    The command does not ask what is revoked: gateways refuse the certificate of a revoked branch.
     """
     from crewgate.control.token_reader import TokenReader
 
