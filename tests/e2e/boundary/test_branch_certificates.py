@@ -115,6 +115,11 @@ def test_a_branch_calls_with_its_own_certificate_alone(boundary: Boundary, crew:
     # It gets its next certificate with its next token.
     newer = crew.certify(one)
     assert call(boundary, one.token(), newer) == ""
+    done = [each["detail"] for each in boundary.records() if each.get("event") == "control"]
+    assert any(f"got certificate {serial} for article/article-1#{one.branch}" in d for d in done)
+    # Register, CRL and table know one of a branch as each other certificate.
+    wait_until(lambda: boundary.ask("ca", "revoke", str(newer.certificate))["announced"])
+    wait_until(lambda: "CERTIFICATE_REVOKED" in boundary.knock(newer, ALL, boundary.say()).alert)
     (row,) = [r for r in boundary.ask("ca", "list") if r["serial"] == serial]
     assert (row["role"], row["branch"], row["status"]) == ("agent", one.branch, "valid")
 
