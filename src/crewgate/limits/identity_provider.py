@@ -17,4 +17,4 @@ jwks_seconds_max = 5.0  # for a download in all; an orchestrator waits for it
 jwks_refresh_seconds = 600.0  # between two downloads: a removed key is refused after ten minutes
 jwks_pause_seconds = 10.0  # between two attempts, also for tokens with an unknown key
 jwks_age_seconds_max = 21_600.0  # six hours: a provider's outage, and no key for ever
-identity_provider_look_seconds = 30.0  # between two looks of the control process at all providers
+identity_provider_look_seconds = 5.0  # between two looks of the control process: a stat each

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from control_site import ControlSite, control_site, serial_of
 from control_world import add_crew
+from identity_provider_world import jwks
 from installation import wait_until
 from orchestrators import is_running, running
 
@@ -123,6 +124,23 @@ def test_a_changed_configuration_is_taken_up_in_place(own: ControlSite) -> None:
     assert own.children("control") == [pid]
     with own.api("bd") as api:
         assert api.get("/v1/tree").status_code == 200
+    with own.file.open("a") as file:
+        file.write(
+            '[identity_provider.corp]\nissuer = "https://id.example"\naudience = ["app"]\n'
+            'jwks = "corp.jwks.json"\n'
+        )
+    component = "control: identity provider corp"
+    wait_until(lambda: component in _troubles(own))
+    assert "corp.jwks.json: the keys cannot be read" in _troubles(own)[component]
+    assert own.ask("status")["ready"]
+    (own.folder / "corp.jwks.json").write_bytes(jwks())
+    wait_until(lambda: component not in _troubles(own))
+
+
+def _troubles(own: ControlSite) -> dict[str, str]:
+    """The components that are not well, and why."""
+    found = own.ask("status")["health"]
+    return {each["component"]: each["why"] for each in found if each["state"] != "ok"}
 
 
 def _life_seconds(own: ControlSite, name: str) -> float:
