@@ -32,13 +32,14 @@ _AUTOMATIC = {way.value for way in GrantWay if way.is_automatic}
 class JournalFilter(msgspec.Struct, frozen=True):
     """Filters, all of which must match; the default matches everything.
 
-    `branch` (UUID text) also matches the branches below it. `orchestrator` is `<crew>/<name>`. A
-    listing has the newest `limit` rows.
+    `branch` (UUID text) also matches the branches below it. `orchestrator` is `<crew>/<name>`.
+    `grant` is the `jti` of a token. A listing has the newest `limit` rows.
     """
 
     crew: str | None = None
     branch: str | None = None
     orchestrator: str | None = None
+    grant: str | None = None
     since: datetime | None = None
     refused: bool = False
     without_renewals: bool = False
@@ -200,10 +201,17 @@ class JournalQuery:
             asked.crew in {None, owner.partition("/")[0]}
             and asked.orchestrator in {None, owner}
             and asked.branch in {None, name, *known.ancestors}
+            and asked.grant in {None, _grant(entry)}
             and (asked.since is None or entry.at >= asked.since.timestamp())
             and (not asked.refused or isinstance(entry, ExtensionRefused))
             and not (asked.without_renewals and _is_renewal(entry, way))
         )
+
+
+def _grant(entry: JournalEntry) -> str:
+    if isinstance(entry, BranchRevoked):
+        return ""
+    return entry.grant if isinstance(entry, ExtensionRefused) else entry.claims.jti
 
 
 def _is_renewal(entry: JournalEntry, way: str) -> bool:

@@ -20,6 +20,9 @@ from crewgate.config.load import load
 @click.option("--branch", metavar="UUID", help="This branch and everything below it.")
 @click.option("--orchestrator", metavar="CREW/NAME", help="Branches of this orchestrator.")
 @click.option(
+    "--grant", metavar="ID", help="The token with this jti, and refused requests after it."
+)
+@click.option(
     "--since",
     metavar="WHEN",
     help="Start this long ago (30s, 10m, 2h, 1d) or at 2026-11-24T12:00:00Z.",
@@ -48,7 +51,7 @@ def command(*, config_path: Path, since: str | None, as_json: bool, **filters: A
 
     try:
         # The audit has the same rules for these names.
-        AuditFilter(branch=filters["branch"], orchestrator=filters["orchestrator"])
+        AuditFilter(**{name: filters[name] for name in ("branch", "orchestrator", "grant")})
         start = None if since is None else parse_since(since, datetime.now(UTC))
     except ValueError as error:
         raise click.UsageError(str(error)) from error

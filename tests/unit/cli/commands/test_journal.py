@@ -87,6 +87,8 @@ def test_filters(run: Run, fresh: Path, family: dict[str, SubAgent]) -> None:
     assert len(entries(run, fresh, "--crew", "article")) == 5
     assert len(entries(run, fresh, "--orchestrator", "other/other-1")) == 1
     assert len(entries(run, fresh, "--since", "1h")) == 5
+    grant = of_child[1]["grant"]
+    assert [each["event"] for each in entries(run, fresh, "--grant", grant)] == ["extend", "refuse"]
     assert [each["reason"] for each in entries(run, fresh, "--refused")] == ["greed"]
     assert [each["reason"] for each in entries(run, fresh, "--limit", "1")] == ["by hand"]
     result = run("journal", "-c", fresh, "--limit", "1")
