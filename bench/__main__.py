@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bench import bound, decisions, ledger, metrics, opening, parallel, report, tables
+from bench import bound, decisions, ledger, metrics, opening, parallel, report, sidecar, tables
 
 MEASURED = (
     decisions.warm,
@@ -17,6 +17,7 @@ MEASURED = (
     ledger.draws,
     opening.in_a_row,
     opening.paused,
+    sidecar.calls,
     metrics.counting,
     metrics.scraping,
 )

@@ -50,7 +50,7 @@ def _calls(title: str, rounds: int, first: str, later: str, pause: float) -> Gro
     with (
         tempfile.TemporaryDirectory() as name,
         serving(Path(name)) as (config, _),
-        _tools(Path(name), config),
+        tools(Path(name), config),
         _client(config) as call,
     ):
         steady, *others = _requests(config, rounds + WARMING_ROUNDS + 1)
@@ -85,7 +85,8 @@ def _requests(config: Config, number: int) -> list[bytes]:
 
 
 @contextmanager
-def _tools(folder: Path, config: Config) -> Iterator[None]:
+def tools(folder: Path, config: Config) -> Iterator[None]:
+    """The tool server of the gateway."""
     port = config.listeners[0].port + TOOLS_ABOVE
     log = folder / "tools.log"
     process = start([sys.executable, "-m", "bench.hop.upstream", str(port)], 1, log)

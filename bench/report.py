@@ -16,7 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from bench import bound, decisions, metrics, opening, processor, tables
+from bench import bound, decisions, metrics, opening, processor, sidecar, tables
 from bench.parallel import Scaling
 from bench.sampling import Group, Result, Spread
 
@@ -75,6 +75,9 @@ def goals(report: Report) -> list[Goal]:
     warm = report[decisions.GATEWAY]
     first = report[opening.FIRST].microseconds.median - report[opening.LATER].microseconds.median
     bound_over_bearer = median_ratio(report, bound.CERTIFICATE) / median_ratio(report, bound.BEARER)
+    proven, through = (
+        report[name].microseconds.median for name in (sidecar.PROVEN, sidecar.SIDECAR)
+    )
     scrape = report[metrics.SCRAPED].microseconds.median
     return [
         Goal("warm decide + settle, median", 0.5, warm.microseconds.median, "µs"),
@@ -83,6 +86,7 @@ def goals(report: Report) -> list[Goal]:
         Goal("DPoP call over libsodium alone", 1.25, median_ratio(report, bound.DPOP), "×"),
         Goal("certificate-bound over bearer", 1.02, bound_over_bearer, "×"),
         Goal("first call above a later one, medians", 2, first / 1e3, "ms"),
+        Goal("a sidecar's part of a call, medians", 0.2, (through - proven) / 1e3, "ms"),
         Goal("full over empty, one branch", 1.5, median_ratio(report, tables.FULL_ONE), "×"),
         Goal("full over empty, random", 1.5, median_ratio(report, tables.FULL_MANY), "×"),
         Goal("a scrape of 10,000 series", 20, scrape / 1e3, "ms"),

@@ -17,7 +17,7 @@ def test_a_short_run_measures_everything(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
     text = output.read_text()
     document = json.loads(text)
-    assert len(document["goals"]) == 10
+    assert len(document["goals"]) == 11
     assert all(goal["measured"] > 0 for goal in document["goals"])
     results = [result for group in document["groups"] for result in group["results"]]
     assert all(result["microseconds"]["median"] > 0 for result in results)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-import jwt
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from nacl.bindings import crypto_sign, crypto_sign_BYTES
 
 from crewgate.core.tokens.proof import Ed25519Key
 from crewgate.issuer.bindings import base64url, confirmation
@@ -29,8 +30,12 @@ class ProofKey:
     def __init__(self, private: Ed25519PrivateKey) -> None:
         x = private.public_key().public_bytes_raw()
         self._private = private
-        self._jwk = {"kty": "OKP", "crv": "Ed25519", "x": base64url(x)}
-        self.binding = confirmation(Ed25519Key(crv="Ed25519", x=self._jwk["x"]))
+        # libsodium signs in two thirds of the time of `cryptography`.
+        self._signing = private.private_bytes_raw() + x
+        jwk = {"kty": "OKP", "crv": "Ed25519", "x": base64url(x)}
+        header = {"typ": "dpop+jwt", "alg": "EdDSA", "jwk": jwk}
+        self._header = base64url(msgspec.json.encode(header))
+        self.binding = confirmation(Ed25519Key(crv="Ed25519", x=jwk["x"]))
 
     def __repr__(self) -> str:
         return f"<ProofKey {self.binding.jkt}>"
@@ -74,5 +79,6 @@ class ProofKey:
         }
         if nonce:
             claims["nonce"] = nonce
-        headers = {"typ": "dpop+jwt", "jwk": self._jwk}
-        return jwt.encode(claims, self._private, algorithm="EdDSA", headers=headers)
+        signed = f"{self._header}.{base64url(msgspec.json.encode(claims))}"
+        signature = crypto_sign(signed.encode(), self._signing)[:crypto_sign_BYTES]
+        return f"{signed}.{base64url(signature)}"
