@@ -74,6 +74,10 @@ class FakeGateway:
     def is_subject_revoked(self, subject: str) -> bool:
         return subject in self.revoked_subjects
 
+    def revoke_subject(self, subject: str) -> RevocationReceipt:
+        self.revoked_subjects.add(subject)
+        return self.receipt
+
     def revoke(self, branch: str) -> RevocationReceipt:
         self.meanwhile()
         self.revoked.append(branch)

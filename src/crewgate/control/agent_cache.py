@@ -78,3 +78,7 @@ class CacheBackedGatewayClient:
     def revoke(self, branch: str) -> NoReturn:
         """Raise ServiceConnectionError: only the control API itself has the agent revoke it."""
         raise ServiceConnectionError(f"branch {branch}: revoke it over the control API")
+
+    def revoke_subject(self, subject: str) -> NoReturn:
+        """Raise ServiceConnectionError, as `revoke`."""
+        raise ServiceConnectionError(f"subject {subject}: revoke it over the control API")

@@ -100,5 +100,8 @@ class BranchIssuer(Protocol):
     def revoke(self, branch: str) -> RevocationReceipt | None:
         """Have a gateway revoke a branch that this machine has already marked as revoked."""
 
+    def revoke_subject(self, subject: str) -> RevocationReceipt | None:
+        """Have a gateway revoke all runs of a subject of the crew."""
+
     def close(self) -> None:
         """Close what the issuer has opened."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from crewgate.core.tokens.claims import Claims, Confirmation
+from crewgate.core.tokens.claims import Claims, Confirmation, is_text
 from crewgate.errors import IssuerError
 from crewgate.issuer.branch_issuer import BranchIssuer, GrantChange
 from crewgate.issuer.extension_requests import ExtensionRequests, ExtensionResult
@@ -133,6 +133,28 @@ class BranchOperations:
         finally:
             # A full disk must not keep a branch alive. The missing line is an error all the same.
             receipt = self._issuer.revoke(branch)
+        return receipt
+
+    def revoke_subject(self, subject: str, *, reason: str = "") -> RevocationReceipt | None:
+        """Revoke all runs of a subject, also those of other orchestrators of the crew.
+
+        First the orchestrator marks its own runs of the subject as revoked, as `revoke` does. Then
+        the gateway ends all runs of the subject in the crew. For a day, it refuses new ones. Return
+        the receipt of the gateway, or None without a gateway.
+
+        Raises:
+            ServiceConnectionError, ServiceRefusedError, JournalError: As for `revoke`.
+            IssuerError: A token cannot have this subject.
+        """
+        if not is_text(subject):
+            raise IssuerError(f"subject {subject[:64]!r}: a token cannot have this subject")
+        try:
+            with self._state.lock:
+                runs = self._state.branches.runs_of(subject)
+            for run in runs:
+                self.mark_revoked(run.execution_branch_id, reason=reason)
+        finally:
+            receipt = self._issuer.revoke_subject(subject)
         return receipt
 
     def mark_revoked(self, branch: str, *, reason: str = "") -> None:

@@ -110,6 +110,11 @@ class BranchTree:
         known = self._branches.get(branch)
         return known.claims.crew if known is not None else ""
 
+    def runs_of(self, subject: str) -> list[Claims]:
+        """Return the newest claims of the runs that act on behalf of `subject`, revoked or not."""
+        runs = [each.claims for each in self._branches.values() if each.parent is None]
+        return [claims for claims in runs if claims.sub == subject]
+
     def is_revoked(self, branch: str) -> bool:
         """Whether the branch was revoked here, by itself or with an ancestor."""
         return branch in self._revoked

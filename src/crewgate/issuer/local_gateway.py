@@ -135,6 +135,13 @@ class GatewayClient(Protocol):
             ServiceRefusedError: The gateway refuses; the message has the reason.
         """
 
+    def revoke_subject(self, subject: str) -> RevocationReceipt:
+        """Revoke all runs of a subject of the crew on every machine, and refuse later ones.
+
+        Raises:
+            ServiceConnectionError, ServiceRefusedError: As for `revoke`.
+        """
+
 
 class LocalGateway:
     """The gateway of this machine, reached through the agent's admin socket."""
@@ -192,8 +199,15 @@ class LocalGateway:
 
     def revoke(self, branch: str) -> RevocationReceipt:
         """See `GatewayClient`."""
+        return self._revoke(RevocationTarget(EntityKind.BRANCH, branch, self._crew))
+
+    def revoke_subject(self, subject: str) -> RevocationReceipt:
+        """See `GatewayClient`."""
+        return self._revoke(RevocationTarget(EntityKind.SUBJECT, subject, self._crew))
+
+    def _revoke(self, target: RevocationTarget) -> RevocationReceipt:
         with AdminClient(self._state) as agent:
-            receipt = agent.revoke([RevocationTarget(EntityKind.BRANCH, branch, self._crew)])
+            receipt = agent.revoke([target])
         return RevocationReceipt(
             machines_applied=receipt.reach.applied_on,
             machines_total=receipt.reach.of,

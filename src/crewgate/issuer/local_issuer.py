@@ -153,6 +153,10 @@ class LocalIssuer:
         """See `BranchIssuer`."""
         return None if self._gateway is None else self._gateway.revoke(branch)
 
+    def revoke_subject(self, subject: str) -> RevocationReceipt | None:
+        """See `BranchIssuer`."""
+        return None if self._gateway is None else self._gateway.revoke_subject(subject)
+
     def close(self) -> None:
         """Do nothing: the orchestrator closes the state."""
 

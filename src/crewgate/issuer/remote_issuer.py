@@ -157,6 +157,15 @@ class RemoteIssuer:
             crew = self._state.branches.crew_of(branch)
         return self._api.revoke(branch, crew)
 
+    def revoke_subject(self, subject: str) -> RevocationReceipt:
+        """See `BranchIssuer`; the crew is that of the certificate.
+
+        If this orchestrator has begun no run of the subject, the gateway must have seen one.
+        """
+        with self._state.lock:
+            runs = self._state.branches.runs_of(subject)
+        return self._api.revoke_subject(subject, runs[0].crew if runs else "")
+
     def refuse(self, branch: str, change: GrantChange) -> None:
         """See `BranchIssuer`; the gateway has the journal, and hears of granted requests only."""
         _log.warning("branch %s: refused an extension: %s", branch, change.answer)

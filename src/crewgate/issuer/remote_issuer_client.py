@@ -55,7 +55,8 @@ class _Certificate(msgspec.Struct, frozen=True):
 
 
 class _Revocation(msgspec.Struct, frozen=True, omit_defaults=True):
-    branch: str
+    branch: str = ""
+    subject: str = ""
     crew: str = ""
 
 
@@ -129,7 +130,13 @@ class RemoteIssuerClient:
             ServiceConnectionError: The API cannot be reached, or cannot revoke now: call again.
             ServiceRefusedError: The API refuses; the message has its reason.
         """
-        request = _Revocation(branch, crew)
+        return self._revoke(_Revocation(branch=branch, crew=crew))
+
+    def revoke_subject(self, subject: str, crew: str) -> RevocationReceipt:
+        """Revoke all runs of a subject of a crew; raises the errors of `revoke`."""
+        return self._revoke(_Revocation(subject=subject, crew=crew))
+
+    def _revoke(self, request: _Revocation) -> RevocationReceipt:
         try:
             with self._lock:
                 response = self._current().post("/v1/revocations", request, _RevocationResponse)

@@ -180,12 +180,17 @@ def test_a_person_s_runs_end_in_all_crews_on_all_machines(
             runs(ada)
         with pytest.raises(BranchRevokedError):
             article.agent(read_claims(ended[0]).execution_branch_id).refresh()
-        for token in others:
-            with owner_of(three[0]) as owner:
-                claims = read_claims(token)
-                owner.revoke([branch(claims.execution_branch_id, claims.crew)])
+        # An orchestrator ends the runs in its own crew, with a key or without.
+        done = article.revoke_subject("corp:adam")
+        assert done is not None
+        assert done.is_known
+        assert callers[0].call(others[0]) == REVOKED
+        assert callers[0].call(others[1]) == OK
+        said = api.post("/v1/revocations", json={"subject": "corp:adam", "until": "all"}).json()
+        assert (said["target"], said["crew"], said["applied_on"]) == ("subject", "finance", 3)
         for stream in going_on:
             stream.end()
+            assert b"branch-revoked" in stream.heard
 
 
 def test_what_proves_nobody_begins_no_run(three: list[Installation], corp: Provider) -> None:

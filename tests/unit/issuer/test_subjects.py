@@ -46,6 +46,22 @@ def test_a_revoked_subject_gets_no_further_token_and_no_run(
     ]
 
 
+def test_an_orchestrator_ends_all_runs_of_a_subject(make: Make, gateway: Gateway) -> None:
+    """Its own at once, also where no gateway answers; those of others at the gateway."""
+    article = make(gateway=gateway)
+    runs = [start(article, each) for each in ("user:ada", "user:ada", "user:adam")]
+    child = article.spawn(parent=runs[1], role="r", tools=["search.web"], credits="1")
+    assert article.revoke_subject("user:ada", reason="left") == gateway.receipt
+    assert gateway.revoked_subjects == {"user:ada"}
+    gateway.revoked_subjects.clear()
+    for each in (*runs[:2], child):
+        with pytest.raises(BranchRevokedError):
+            each.token()
+    assert runs[2].refresh()
+    with pytest.raises(IssuerError, match="cannot have this subject"):
+        article.revoke_subject("two words")
+
+
 def test_a_token_of_a_provider_says_the_subject(make: Make, minter: Minter, tmp_path: Path) -> None:
     """It is verified when the run begins; no orchestrator can state what only the token proves."""
     verifier = SubjectTokenVerifier([provider(tmp_path)])
@@ -77,11 +93,18 @@ def test_an_orchestrator_without_providers_says_so(article: Orchestrator) -> Non
 def test_a_remote_orchestrator_sends_the_token(minter: Minter) -> None:
     """As RFC 8693 has it; a stated subject goes in its own field."""
     forms: list[dict[str, str]] = []
+    ended: list[tuple[str, str]] = []
 
     class API:
         def token(self, form: dict[str, str]) -> MintedToken:
             forms.append(form)
-            return minter.root(role="r", tools=["search.*"], quota=1, process="p", now=NOW)
+            subject = form.get("subject")
+            return minter.root(
+                role="r", tools=["search.*"], quota=1, process="p", now=NOW, subject=subject
+            )
+
+        def revoke_subject(self, subject: str, crew: str) -> None:
+            ended.append((subject, crew))
 
     remote = RemoteOrchestrator(API(), clock=lambda: NOW)  # type: ignore[arg-type]
     ask: Any = {"credits": "1", "tools": ["search.*"], "role": "r"}
@@ -89,6 +112,9 @@ def test_a_remote_orchestrator_sends_the_token(minter: Minter) -> None:
     remote.start_run(**ask, subject="user:ada")
     with pytest.raises(IssuerError, match="pass the token as subject_token"):
         remote.start_run(**ask, subject=ProvenSubject("corp:ada"))
+    for subject in ("user:ada", "user:eve"):
+        remote.revoke_subject(subject)
+    assert ended == [("user:ada", "article"), ("user:eve", "")]
     new = {"scope": "search.*", "credits": "1.00", "role": "r"}
     assert forms == [
         {
