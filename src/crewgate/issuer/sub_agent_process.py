@@ -6,6 +6,7 @@ the process ends.
 """
 
 import logging
+import os
 import select
 import socket
 import subprocess
@@ -15,7 +16,8 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Protocol
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from crewgate import limits
 from crewgate.core.tokens.claims import Claims, Confirmation, ProvenProcess
@@ -36,10 +38,12 @@ from crewgate.issuer.sidecar_messages import (
     StartCommand,
     ToSidecar,
 )
-from crewgate.runtime.cleanup import on_error
+from crewgate.runtime.cleanup import lent, on_error
 
 _log = logging.getLogger(__name__)
 _MODULE = "crewgate.sidecar"
+# For a sidecar to end its process: SIGTERM, SIGKILL, and a moment for itself.
+_END_SECONDS = limits.run_end_seconds + 2 * limits.run_kill_seconds
 
 
 class ProcessBranch(ExtensionDecider, Protocol):
@@ -53,6 +57,15 @@ class ProcessBranch(ExtensionDecider, Protocol):
 
     def revoke(self, agent: str, *, reason: str = "") -> object:
         """Revoke the branch everywhere."""
+
+
+class _Held(NamedTuple):
+    """A process, the connection to its sidecar, the sidecar, and the socket of the process."""
+
+    pid: int
+    connection: socket.socket
+    sidecar: "subprocess.Popen[bytes]"
+    socket: Path
 
 
 class HeldProcess:
@@ -93,6 +106,7 @@ class HeldProcess:
                 raise IssuerError(
                     "the sidecar ended before it started the command; its messages say why"
                 )
+        self._socket = Path(held.socket)
         self.pid = held.pid
         self.process = ProvenProcess(held.process)
         self.binding = Confirmation(jkt=held.jkt)
@@ -101,13 +115,13 @@ class HeldProcess:
         """Give the process the token of its branch, and let it begin."""
         with on_error(self.give_up):
             self._send(NewToken(owner.token(branch)))
-        return ServedProcess(self.pid, self._connection, self._sidecar, branch, owner)
+        held = _Held(self.pid, self._connection, self._sidecar, self._socket)
+        return ServedProcess(held, branch, owner)
 
     def give_up(self) -> None:
         """End the process, which has never begun."""
         self._connection.close()
-        with suppress(subprocess.TimeoutExpired):
-            self._sidecar.wait(limits.run_end_seconds + limits.run_kill_seconds)
+        _reap(self._sidecar)
 
     def _send(self, message: ToSidecar) -> None:
         try:
@@ -156,22 +170,16 @@ class SubAgentProcess(ABC):
 class ServedProcess(SubAgentProcess):
     """A process, and the thread that serves it."""
 
-    def __init__(
-        self,
-        pid: int,
-        connection: socket.socket,
-        sidecar: "subprocess.Popen[bytes]",
-        branch: str,
-        owner: ProcessBranch,
-    ) -> None:
-        self.pid = pid
-        self._connection = connection
-        self._sidecar = sidecar
+    def __init__(self, held: _Held, branch: str, owner: ProcessBranch) -> None:
+        self.pid, self._connection, self._sidecar, self._socket = held
         self._branch = branch
         self._owner = owner
         self._status: int | None = None
         self._ended = threading.Event()
-        name = f"crewgate-process-{pid}"
+        # It kills a sidecar that hangs; the kernel then kills the process.
+        self._killer = threading.Timer(_END_SECONDS, self._sidecar.kill)
+        self._killer.daemon = True
+        name = f"crewgate-process-{self.pid}"
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
 
@@ -192,6 +200,8 @@ class ServedProcess(SubAgentProcess):
     def end(self) -> None:
         """See `SubAgentProcess`."""
         self._send(EndCommand())
+        with suppress(RuntimeError):  # it runs already
+            self._killer.start()
 
     def use(self, token: str) -> None:
         """Give the sidecar a newer token of the branch; does not wait."""
@@ -265,10 +275,32 @@ class ServedProcess(SubAgentProcess):
         except CrewgateError as error:
             _log.warning("branch %s: %s, but it is not revoked: %s", self._branch, reason, error)
         self._connection.close()
-        self._sidecar.wait()
+        status = _reap(self._sidecar)
+        self._killer.cancel()
+        if status:
+            _remove(self._socket)  # a sidecar that was killed has left it
         if self._status is None:
-            self._status = self._sidecar.returncode
+            self._status = 128 - status if status < 0 else status
         self._ended.set()
+
+
+def _reap(sidecar: "subprocess.Popen[bytes]") -> int:
+    """Wait for a sidecar, which ends because its connection is closed; return its status."""
+    try:
+        return sidecar.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        sidecar.kill()
+        return sidecar.wait()
+
+
+def _remove(path: Path) -> None:
+    """Remove a socket and its folder, which belongs to the user of the process."""
+    with suppress(OSError):
+        # By its descriptor: that user could replace the folder by a link.
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        with lent(os.open(path.parent, flags)) as folder, suppress(FileNotFoundError):
+            os.unlink(path.name, dir_fd=folder)
+        path.parent.rmdir()
 
 
 def received(connection: socket.socket) -> FromSidecar | None:

@@ -1,41 +1,21 @@
-"""What stands between an orchestrator's key and whoever runs beside it: users, and what is closed.
-
-The prying programs are shell, so that any user can run them; each line that they print is an
-attempt and what came of it.
-"""
+"""What stands between an orchestrator's key and a program beside it: users, and what is closed."""
 
 import os
 import pwd
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from installation import Installation, installed, wait_until
 from orchestrators import CREW, Running, curl, running
+from prying import DROP, NOBODY, OTHERS, WITHOUT_SOCKET, interpreter_of_others, prying
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root starts processes of other users"),
     pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv (util-linux) changes users"),
 ]
-NOBODY = 65_534
-# $1 is whose /proc is tried. Reading is tried on what a reader would want, and a debugger's way in.
-PRY = """
-tried() { if eval "$2" >/dev/null 2>&1; then echo "$1: OPEN"; else echo "$1: closed"; fi; }
-tried environ "cat /proc/$1/environ"
-tried descriptors "ls /proc/$1/fd/"
-tried descriptor "cat /proc/$1/fd/0"
-tried memory "dd if=/proc/$1/mem count=0"
-tried maps "head -c 1 /proc/$1/maps"
-tried cwd "ls /proc/$1/cwd/"
-tried root "ls /proc/$1/root/"
-# PTRACE_SEIZE, by its number: no debugger need be installed.
-tried trace "[ $(uname -m) = x86_64 ] && perl -e 'exit(syscall(101, 0x4206, $1, 0, 0) < 0)'"
-tried socket "curl -sS --max-time 5 --unix-socket $CREWGATE_SOCKET $CREWGATE_GATEWAY/search"
-"""
-WITHOUT_SOCKET = {"environ", "descriptors", "descriptor", "memory", "maps", "cwd", "root", "trace"}
 PARENT = 'parent_of() { cut -d" " -f4 /proc/$1/stat; }\n'
 
 
@@ -46,13 +26,9 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 
 @pytest.fixture
-def pry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The prying program, where every user can read it."""
-    path = Path(f"/tmp/crewgate-pry-{os.getpid()}.sh")
-    path.write_text(PRY)
-    path.chmod(0o755)
-    yield path
-    path.unlink()
+def pry() -> Iterator[Path]:
+    with prying() as path:
+        yield path
 
 
 def _found(orchestrator: Running) -> dict[str, str]:
@@ -138,25 +114,13 @@ def test_the_same_user_from_outside_is_refused_at_the_door(gateway: Installation
         wait_until(lambda: "is no descendant of CMD" in orchestrator.said)
 
 
-DROP = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-PATH = {"PYTHONPATH": os.pathsep.join(sys.path)}
-
-
-def _interpreter() -> str:
-    """One of this version that another user can run with this package."""
-    code = "import crewgate.cli, crewgate.lifecycle.orchestrator_decommission, trio"
-    for path in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
-        tried = [*DROP, "sh", "-c", f"exec {path} -c '{code}'"]
-        if subprocess.run(tried, check=False, env=os.environ | PATH).returncode == 0:
-            return path
-    pytest.skip("no interpreter of this version is for other users to run")
-
-
 def test_the_same_user_cannot_open_an_undumpable_supervisor(
     gateway: Installation, pry: Path
 ) -> None:
     """Without root CMD has the supervisor's uid; /proc and ptrace are closed all the same."""
-    interpreter = _interpreter()
+    interpreter = interpreter_of_others(
+        "import crewgate.cli, crewgate.lifecycle.orchestrator_decommission, trio"
+    )
     name = pwd.getpwuid(NOBODY).pw_name
     folder = Path(f"/tmp/crewgate-walls-{os.getpid()}")
     shutil.copytree(gateway.folder, folder, ignore=shutil.ignore_patterns("state", "*.log"))
@@ -170,7 +134,7 @@ def test_the_same_user_cannot_open_an_undumpable_supervisor(
             capture_output=True,
             text=True,
             check=False,
-            env=os.environ | PATH | {"XDG_RUNTIME_DIR": ""},
+            env=os.environ | OTHERS | {"XDG_RUNTIME_DIR": ""},
         )
     finally:
         shutil.rmtree(folder)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -14,9 +15,17 @@ from pathlib import Path
 import httpx
 import pytest
 from installation import Installation, installed, wait_until
+from prying import DROP, NOBODY, OTHERS, WITHOUT_SOCKET, interpreter_of_others, prying
 
 from crewgate.errors import BranchRevokedError, IssuerError, ScopeError
-from crewgate.issuer import Orchestrator, ProofKey, SubAgent, SubAgentCommand, SubAgentProcess
+from crewgate.issuer import (
+    Orchestrator,
+    ProofKey,
+    SubAgent,
+    SubAgentCommand,
+    SubAgentProcess,
+    sub_agent_process,
+)
 
 CALL = 'curl -s --unix-socket "$CREWGATE_SOCKET" "$CREWGATE_GATEWAY/search" -d "{}"'
 STREAM = 'curl -sN --unix-socket "$CREWGATE_SOCKET" "$CREWGATE_GATEWAY/stream"'
@@ -30,11 +39,37 @@ with Orchestrator.from_config(sys.argv[1], crew="article", name="killed") as orc
     sys.stdin.read()
 """
 
+# The whole life of a process whose sidecar has its own user, without a gateway.
+SAME_USER = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from crewgate.issuer.gateway_address import GatewayAddress
+from crewgate.issuer.sub_agent_process import HeldProcess
+script = 'parent() { cut -d" " -f4 /proc/$1/stat; }; sh "$1" "$(parent $$)"; id -u'
+gateway = GatewayAddress("127.0.0.1", 9, "localhost", Path(sys.argv[1]))
+held = HeldProcess(["sh", "-c", script, "sh", sys.argv[2]], gateway)
+class Branch:
+    def token(self, branch):
+        return "a.b.c"
+    def claims(self, branch):
+        return SimpleNamespace(iat=0, exp=2**33)
+    def revoke(self, branch, reason):
+        pass
+held.begin("branch", Branch()).wait()
+"""
+
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     with installed(tmp_path_factory.mktemp("sub"), price="0.01", workers=1) as installation:
         yield installation
+
+
+@pytest.fixture
+def pry() -> Iterator[Path]:
+    with prying() as path:
+        yield path
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +98,12 @@ class Sub:
         """The lines that it prints, once there are so many."""
         wait_until(lambda: len(self._out.read_text().splitlines()) >= lines)
         return self._out.read_text().splitlines()
+
+    @property
+    def sidecar(self) -> int:
+        """The process id of its sidecar."""
+        stat = Path(f"/proc/{self.process.pid}/stat").read_text()
+        return int(stat.rpartition(")")[2].split()[1])
 
     def environment(self) -> dict[str, str]:
         """That of the process, as any process of its user reads it."""
@@ -157,6 +198,30 @@ def test_a_program_of_another_user_reads_nothing_of_its_sidecar(
     assert len(lines) == 5
 
 
+def test_a_program_of_the_same_user_reads_nothing_of_its_sidecar(
+    gateway: Installation, pry: Path
+) -> None:
+    """Without root it has the sidecar's uid; memory, files in /proc and ptrace are closed."""
+    interpreter = interpreter_of_others("import crewgate.sidecar.sub_agent, crewgate.issuer")
+    trust = pry.with_suffix(".pem")
+    shutil.copy(gateway.folder / "certs" / "ca.pem", trust)
+    trust.chmod(0o644)
+    try:
+        done = subprocess.run(
+            [*DROP, interpreter, "-c", SAME_USER, str(trust), str(pry)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | OTHERS | {"XDG_RUNTIME_DIR": ""},
+            timeout=60,
+        )
+    finally:
+        trust.unlink()
+    lines = done.stdout.splitlines()
+    assert set(lines[:8]) == {f"{what}: closed" for what in WITHOUT_SOCKET}, done.stderr
+    assert lines[-1] == str(NOBODY), done.stderr
+
+
 def test_the_end_of_the_branch_ends_the_process_and_its_stream(
     run: SubAgent, tmp_path: Path
 ) -> None:
@@ -224,14 +289,21 @@ def test_a_program_asks_for_more_over_its_socket(
     ]
 
 
-def test_a_killed_sidecar_ends_all(run: SubAgent, tmp_path: Path) -> None:
-    """The kernel kills the program with it, and the orchestrator revokes the branch."""
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_sidecar_that_is_killed_or_hangs_ends_all(
+    run: SubAgent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """The kernel kills the program with it; the orchestrator revokes the branch, and tidies up."""
+    monkeypatch.setattr(sub_agent_process, "_END_SECONDS", 0.5)
     sub = Sub(run, tmp_path, "echo up; sleep 600")
     sub.printed(1)
-    parent = int(Path(f"/proc/{sub.process.pid}/stat").read_text().rpartition(")")[2].split()[1])
-    os.kill(parent, signal.SIGKILL)
-    sub.process.wait(60)
+    door = Path(sub.environment()["CREWGATE_SOCKET"])
+    os.kill(sub.sidecar, number)
+    if number is signal.SIGSTOP:
+        sub.process.end()
+    assert sub.process.wait(60) == 128 + signal.SIGKILL
     wait_until(lambda: not Path(f"/proc/{sub.process.pid}").exists())
+    assert not door.parent.exists()
     with pytest.raises(BranchRevokedError):
         sub.agent.token()
 
