@@ -60,12 +60,12 @@ class ProcessBranch(ExtensionDecider, Protocol):
 
 
 class _Held(NamedTuple):
-    """A process, the connection to its sidecar, the sidecar, and the socket of the process."""
+    """A process, the connection to its sidecar, the sidecar, and the path of its socket."""
 
     pid: int
     connection: socket.socket
     sidecar: "subprocess.Popen[bytes]"
-    socket: Path
+    path: Path
 
 
 class HeldProcess:
