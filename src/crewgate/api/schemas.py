@@ -197,6 +197,8 @@ class IntrospectionResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defa
     cnf: Confirmation | None = None
     act: Actor | None = None
     sponsor: str = ""
+    process_id: str = ""
+    process_proven: bool | None = None
 
 
 class CertificateSigningRequest(

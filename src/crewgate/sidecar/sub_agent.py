@@ -19,6 +19,7 @@ from crewgate import limits
 from crewgate._datapath.trio_host import TurnClock
 from crewgate.errors import CrewgateError, SidecarError
 from crewgate.issuer import sidecar_messages as messages
+from crewgate.issuer.gateway_address import PROOF_KEY
 from crewgate.issuer.proof_key import ProofKey
 from crewgate.issuer.sidecar_messages import (
     CommandEnded,
@@ -117,7 +118,9 @@ class SubAgentSidecar:
         proxy.gateway.use(gateway.context())
         instance = os.urandom(16)
         with LocalSocketServer(None, user, instance) as server:
-            variables = environment(user, instance, server.path, gateway.url, os.environ)
+            # This orchestrator may run under `crewgate run`, which has another key.
+            own = {name: value for name, value in os.environ.items() if name != PROOF_KEY}
+            variables = environment(user, instance, server.path, gateway.url, own)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(proxy.run)
                 nursery.start_soon(self._send_requests)

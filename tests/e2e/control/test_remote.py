@@ -13,6 +13,7 @@ from crewgate.errors import (
     ScopeError,
     ServiceConnectionError,
 )
+from crewgate.issuer import GatewayAddress, SubAgentCommand
 from crewgate.issuer.remote import remote_orchestrator
 
 
@@ -99,3 +100,22 @@ def test_what_cannot_be_asked_is_one_line(site: ControlSite, tmp_path: Path) -> 
         pytest.raises(IssuerError),
     ):
         gateway.start_run(credits="1", tools=["search.*"])
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+def test_it_starts_the_process_of_a_sub_agent(site: ControlSite, tmp_path: Path) -> None:
+    """On this host, whose kernel names the process; the gateway signs what it says."""
+    host, port = "127.0.0.1", site.port
+    gateway = GatewayAddress(host, port, host, site.root)
+    call = 'curl -s --unix-socket "$CREWGATE_SOCKET" "$CREWGATE_GATEWAY/search" -d "{}"'
+    command = SubAgentCommand(["sh", "-c", f"{call} >{tmp_path / 'out'}"], gateway)
+    with remote_orchestrator(site.control, site.folder / "bd", ca=site.root) as bd:
+        run = bd.start_run(credits="10", tools=["search.*"], role="lead")
+        with pytest.raises(IssuerError, match="pass a SubAgentCommand with a `gateway`"):
+            run.spawn(role="r", tools=["search.web"], credits="1", command=["true"])
+        child = run.spawn(role="r", tools=["search.web"], credits="1", command=command)
+        assert child.process is not None
+        claims = child.claims
+        assert child.process.wait(60) == 0
+        assert claims.process_proven is True
+        assert claims.process_id in (tmp_path / "out").read_text()
