@@ -30,7 +30,7 @@ from crewgate.issuer.local_gateway import (
 from crewgate.issuer.local_issuer import LocalIssuer
 from crewgate.issuer.mint import MintedToken, Minter
 from crewgate.issuer.parameters import amount, journal_text, tool_list, whole_seconds
-from crewgate.issuer.sub_agent_process import HeldProcess, SubAgentProcess
+from crewgate.issuer.sub_agent_process import SubAgentProcess
 from crewgate.issuer.sub_agent_processes import SubAgentCommand, SubAgentProcesses
 from crewgate.issuer.subagent import SubAgent, branch_of
 from crewgate.issuer.token_files import TokenFiles
@@ -162,6 +162,7 @@ class Orchestrator(BranchOperations):
         binding: Confirmation | None = None,
         seconds: int | None = None,
         token_file: Path | str | None = None,
+        command: Sequence[str] | SubAgentCommand | None = None,
         reason: str = "",
     ) -> SubAgent:
         """Start a run: mint a new branch without a parent.
@@ -181,6 +182,10 @@ class Orchestrator(BranchOperations):
             seconds: When the branch ends, in seconds from now, unless it gets an extension. With
                 None, its tokens are renewed for as long as the crew's limits of extensions allow.
             token_file: A file (0600) in which to keep a fresh token, as `write_token_file` does.
+            command: A program and its arguments. It runs behind a sidecar of its own, which adds
+                the token and proofs to its requests; the program itself has no credential. The
+                kernel names its process, so the token is proof of `process_id`. See
+                `SubAgentProcess` for the end of the process and of the branch.
             reason: A text for the journal, which keeps the first 500 characters.
 
         Raises:
@@ -189,7 +194,7 @@ class Orchestrator(BranchOperations):
             SubjectTokenError: `subject_token` proves no subject; the message says why.
             ServiceConnectionError: The keys of the identity provider cannot be had now.
             IssuerError: A parameter is malformed, too many branches are live, the subject was
-                revoked, or the token file cannot be written.
+                revoked, the token file cannot be written, or the command cannot be started.
         """
         request = BranchRequest(
             role=role,
@@ -203,7 +208,7 @@ class Orchestrator(BranchOperations):
             way=self._way,
             seconds=whole_seconds(seconds),
         )
-        return self._begin(self._issuer.start_run(request), token_file)
+        return self._begin(self._issuer.start_run, request, token_file, command)
 
     def spawn(  # noqa: PLR0913 - keywords
         self,
@@ -227,12 +232,8 @@ class Orchestrator(BranchOperations):
             overcommit: Allow children that together hold more credits than the parent has left,
                 which raises ScopeError otherwise. The gateways still stop all of them at the
                 parent's credits.
-            command: A program and its arguments. It runs behind a sidecar of its own, which adds
-                the token and proofs to its requests; the program itself has no credential. The
-                kernel names its process, so the token is proof of `process_id`. See
-                `SubAgentProcess` for the end of the process and of the branch.
-            role, tools, credits, process_id, binding, seconds, token_file, reason: As for
-                `start_run`.
+            role, tools, credits, process_id, binding, seconds, token_file, command, reason: As
+                for `start_run`.
 
         Raises:
             BranchRevokedError: The parent, or a branch above it, was revoked.
@@ -251,15 +252,8 @@ class Orchestrator(BranchOperations):
             way=self._way,
             seconds=whole_seconds(seconds),
         )
-        above = branch_of(parent)
-        if command is None:
-            return self._begin(self._issuer.spawn(above, request), token_file)
-        if process_id is not None or binding is not None or token_file is not None:
-            raise IssuerError(
-                "command: its sidecar has the process_id, the binding and the token; leave out "
-                "process_id, binding and token_file"
-            )
-        return self._begin_process(self._processes.hold(command), above, request)
+        issue = partial(self._issuer.spawn, branch_of(parent))
+        return self._begin(issue, request, token_file, command)
 
     def agent(self, branch: str) -> SubAgent:
         """Return the handle of a branch (UUID text) that is in the journal, also after a restart.
@@ -271,22 +265,19 @@ class Orchestrator(BranchOperations):
         return SubAgent(self, branch, self.claims(branch).agent_role)
 
     def process(self, agent: SubAgent | str) -> SubAgentProcess | None:
-        """Return the process of a branch that `spawn` has started; None if there is none."""
+        """Return the process of a branch that was started with a `command`; None without one."""
         return self._processes.get(branch_of(agent))
 
-    def _begin_process(self, held: HeldProcess, parent: str, request: BranchRequest) -> SubAgent:
-        bound = msgspec.structs.replace(request, process_id=held.process, binding=held.binding)
-        with on_error(held.give_up):
-            agent = self._begin(self._issuer.spawn(parent, bound), None)
-        try:
-            self._processes.begin(held, agent.branch)
-        except IssuerError:
-            self.mark_revoked(agent.branch, reason="its process could not begin")
-            raise
-        return agent
-
-    def _begin(self, minted: MintedToken, file: Path | str | None) -> SubAgent:
-        agent = SubAgent(self, minted.claims.execution_branch_id, minted.claims.agent_role)
+    def _begin(
+        self,
+        issue: Callable[[BranchRequest], MintedToken],
+        request: BranchRequest,
+        file: Path | str | None,
+        command: Sequence[str] | SubAgentCommand | None,
+    ) -> SubAgent:
+        if command is not None:
+            return self._begin_process(issue, request, file, command)
+        agent = self._agent(issue(request))
         try:
             if file is not None:
                 self.write_token_file(agent, file)
@@ -295,3 +286,29 @@ class Orchestrator(BranchOperations):
             self.mark_revoked(agent.branch, reason="its token file could not be written")
             raise
         return agent
+
+    def _begin_process(
+        self,
+        issue: Callable[[BranchRequest], MintedToken],
+        request: BranchRequest,
+        file: Path | str | None,
+        command: Sequence[str] | SubAgentCommand,
+    ) -> SubAgent:
+        if request.process_id is not None or request.binding is not None or file is not None:
+            raise IssuerError(
+                "command: its sidecar has the process_id, the binding and the token; leave out "
+                "process_id, binding and token_file"
+            )
+        held = self._processes.hold(command)
+        bound = msgspec.structs.replace(request, process_id=held.process, binding=held.binding)
+        with on_error(held.give_up):
+            agent = self._agent(issue(bound))
+        try:
+            self._processes.begin(held, agent.branch)
+        except IssuerError:
+            self.mark_revoked(agent.branch, reason="its process could not begin")
+            raise
+        return agent
+
+    def _agent(self, minted: MintedToken) -> SubAgent:
+        return SubAgent(self, minted.claims.execution_branch_id, minted.claims.agent_role)

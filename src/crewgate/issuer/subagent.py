@@ -146,7 +146,7 @@ class SubAgent:
 
     @property
     def process(self) -> "SubAgentProcess | None":
-        """The process that `spawn(command=…)` has started for this branch; None without one."""
+        """The process that was started for this branch (`command`); None without one."""
         return self._orchestrator.process(self)
 
     def revoke(self, *, reason: str = "") -> "RevocationReceipt | None":

@@ -1,6 +1,6 @@
 """The bounds of a sidecar: a process that adds credentials to the requests of a program."""
 
-sidecar_processes_max = 256  # of one orchestrator; each has a sidecar of 45 MiB
+sidecar_processes_max = 256  # of one orchestrator; each has a sidecar of 31 MiB
 sidecar_start_seconds_max = 20.0  # until the process is there; half a second on a quiet machine
 sidecar_message_bytes_max = 65_536  # to or from a sidecar; a command is the longest
 sidecar_extensions_max = 16  # requests of a program that wait for a decision; a thread each

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import msgspec
 import trio
@@ -177,11 +178,9 @@ class SubAgentSidecar:
             return None
 
     async def _send(self, message: FromSidecar) -> None:
-        try:
-            with trio.move_on_after(limits.run_kill_seconds):
-                await self._connection.send(messages.encode(message))
-        except OSError:
-            _log.warning("the orchestrator has ended")
+        # Without an orchestrator, the sidecar ends soon.
+        with suppress(OSError), trio.move_on_after(limits.run_kill_seconds):
+            await self._connection.send(messages.encode(message))
 
 
 def _user_of(start: StartCommand) -> CommandUser:

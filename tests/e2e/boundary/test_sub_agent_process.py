@@ -320,6 +320,15 @@ def test_a_killed_orchestrator_ends_its_processes(gateway: Installation) -> None
         wait_until(lambda: not Path(f"/proc/{pid}").exists())
 
 
+def test_a_run_has_a_process_too(orchestrator: Orchestrator) -> None:
+    """The program that leads a crew, started by one that only watches."""
+    command = ["sh", "-c", f"test $({CALL} -o /dev/null -w '%{{http_code}}') = 200"]
+    run = orchestrator.start_run(credits="1", tools=["search.*"], command=command)
+    assert run.process is not None
+    assert run.claims.process_proven is True
+    assert run.process.wait(60) == 0
+
+
 def test_what_cannot_be_started(run: SubAgent) -> None:
     """Each with its reason; no process and no branch is left."""
     common = {"role": "r", "tools": ["search.*"], "credits": "1"}
