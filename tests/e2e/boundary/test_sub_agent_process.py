@@ -149,6 +149,13 @@ def test_a_thief_gets_nothing_that_is_good(
     environment = sub.environment()
     token = sub.agent.token()
     assert not any(token in value or "eyJ" in value for value in environment.values())
+    proc = Path(f"/proc/{sub.process.pid}")
+    for line in (proc / "maps").read_text().splitlines():
+        if "[heap]" in line or "[stack]" in line:
+            first, last = (int(part, 16) for part in line.split()[0].split("-"))
+            with (proc / "mem").open("rb") as memory:
+                memory.seek(first)
+                assert b"eyJ" not in memory.read(last - first)
     # A process of the same user, beside the program, finds the socket.
     with socket.socket(socket.AF_UNIX) as thief:
         thief.settimeout(30)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from client_gateway import UPLOAD, ClientWorld
+from client_gateway import PAGE, UPLOAD, ClientWorld
 
 from crewgate.issuer import Orchestrator, SubAgent
 
@@ -21,6 +21,11 @@ const text = async (stream) => {
   for await (const piece of stream.setEncoding("utf8")) all += piece;
   return all;
 };
+// The fetch of Node is undici's; it shows its class of dispatchers only here, once it is loaded.
+await fetch("data:,");
+const { constructor: Agent } = globalThis[Symbol.for("undici.globalDispatcher.1")];
+const dispatcher = new Agent({ connect: { socketPath } });
+const page = await (await fetch(`${url}/page`, { dispatcher })).text();
 const first = await new Promise((resolve, reject) => {
   const headers = { authorization: "Bearer mine" };
   const request = http.request(`${url}/upload`, { socketPath, method: "POST", headers }, resolve);
@@ -33,7 +38,8 @@ stream.on("trailers", (fields) => { trailers = { ...fields }; });
 const events = await text(stream);
 const uploaded = JSON.parse(await text(first)).bytes;
 session.close();
-console.log(JSON.stringify([uploaded, events, trailers["x-sum"]]));
+await dispatcher.close();
+console.log(JSON.stringify([page, uploaded, events, trailers["x-sum"]]));
 """
 CURL = (
     'curl -s --unix-socket "$CREWGATE_SOCKET" "$CREWGATE_GATEWAY/page" -o /dev/null '
@@ -80,10 +86,11 @@ def test_clients_of_python(
 
 @pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
 def test_clients_of_node(world: ClientWorld, tmp_path: Path) -> None:
-    """Its own clients of HTTP/1.1 and HTTP/2; trailers pass."""
+    """Fetch (undici), and its own clients of HTTP/1.1 and HTTP/2; trailers pass."""
     program = tmp_path / "calls.mjs"
     program.write_text(NODE)
-    uploaded, events, total = json.loads(printed(world, tmp_path, "node", str(program)))
+    page, uploaded, events, total = json.loads(printed(world, tmp_path, "node", str(program)))
+    assert page.encode() == PAGE
     assert uploaded == len(UPLOAD)
     assert events.count("data:") == 3
     assert total == "3"
