@@ -5,8 +5,8 @@ of the sub-agent's process, or in a file that only this process can read.
 """
 
 import hashlib
+import os
 import time
-import uuid
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
@@ -18,6 +18,8 @@ from nacl.bindings import crypto_sign, crypto_sign_BYTES
 from crewgate.core.tokens.proof import Ed25519Key
 from crewgate.issuer.bindings import base64url, confirmation
 from crewgate.issuer.signing import read_private_key, write_private_key
+
+_ID_BYTES = 16  # random ones of `jti`; RFC 9449, section 4.2, asks for 96 bits at least
 
 
 class ProofKey:
@@ -70,15 +72,28 @@ class ProofKey:
         `url` is the URL of the request. `nonce` is the last value of `DPoP-Nonce` from the server.
         """
         parts = urlsplit(url)
+        target = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path or '/'}"
+        return self.proof_of(token_digest(token), method, target, nonce)
+
+    def proof_of(self, digest: str, method: str, target: str, nonce: str = "") -> str:
+        """Return a proof, as `proof` does, for a caller that makes many.
+
+        `digest` is the `token_digest` of the token, `target` the URL without query and fragment.
+        """
         claims = {
-            "jti": str(uuid.uuid4()),
+            "jti": base64url(os.urandom(_ID_BYTES)),
             "htm": method,
-            "htu": f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path or '/'}",
+            "htu": target,
             "iat": int(time.time()),
-            "ath": base64url(hashlib.sha256(token.encode()).digest()),
+            "ath": digest,
         }
         if nonce:
             claims["nonce"] = nonce
         signed = f"{self._header}.{base64url(msgspec.json.encode(claims))}"
         signature = crypto_sign(signed.encode(), self._signing)[:crypto_sign_BYTES]
         return f"{signed}.{base64url(signature)}"
+
+
+def token_digest(token: str) -> str:
+    """Return the claim `ath` of a proof for a token (RFC 9449, section 4.2)."""
+    return base64url(hashlib.sha256(token.encode()).digest())

@@ -2,7 +2,10 @@
 
 import sys
 
-from crewgate.sidecar.sub_agent import main
+from crewgate.runtime.cycle_collection import loading_modules
+
+with loading_modules():
+    from crewgate.sidecar.sub_agent import main
 
 if __name__ == "__main__":
     sys.exit(main(int(sys.argv[1])))

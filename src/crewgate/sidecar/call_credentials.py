@@ -12,10 +12,11 @@ from crewgate.core.http_types import HeaderField
 from crewgate.core.problems import DPOP_NONCE
 from crewgate.errors import IssuerError, SidecarError
 from crewgate.issuer.inspection import read_claims
-from crewgate.issuer.proof_key import ProofKey
-from crewgate.issuer.token_schemes import DPoPScheme
+from crewgate.issuer.proof_key import ProofKey, token_digest
 
 _AUTHORIZATION, _DPOP = b"authorization", b"dpop"
+_UNAUTHORIZED = 401
+_WANTS_NONCE = b'error="use_dpop_nonce"'  # RFC 9449, section 9
 # In each of these, a tool may look for a token.
 _REPLACED = {_DPOP, *(carrier.encode() for carrier in CARRIERS)}
 
@@ -30,8 +31,8 @@ class ProofCredentials:
 
     def __init__(self, key: ProofKey, origin: str) -> None:
         self._origin = origin
-        self._scheme = DPoPScheme(key)
-        self._bound_to = key.binding.jkt
+        self._key = key
+        self._nonce = ""  # the last one of the gateway (RFC 9449, section 8.2)
         self._is_bound: dict[str, bool] = {}  # by token, those of the last requests
 
     def shown(self, method: bytes, target: bytes, fields: list[HeaderField]) -> list[HeaderField]:
@@ -46,23 +47,25 @@ class ProofCredentials:
             return fields
         return [
             *(field for field in fields if field[0] != _AUTHORIZATION),
-            *self._proven(token, method, target),
+            *self._proven(token, token_digest(token), method, target),
         ]
 
     def take_nonce(self, status: int, fields: Sequence[HeaderField]) -> bool:
         """See `CallCredentials`."""
-        if not values(fields, DPOP_NONCE):
+        nonces = values(fields, DPOP_NONCE)
+        if not nonces:
             return False
-        headers = {
-            name: b", ".join(values(fields, name.lower().encode())).decode("latin-1")
-            for name in ("DPoP-Nonce", "WWW-Authenticate")
-        }
-        return self._scheme.take_nonce(self._origin, status, headers)
+        self._nonce = nonces[-1].decode("latin-1")
+        return status == _UNAUTHORIZED and any(
+            _WANTS_NONCE in challenge for challenge in values(fields, b"www-authenticate")
+        )
 
-    def _proven(self, token: str, method: bytes, target: bytes) -> list[HeaderField]:
-        url = self._origin + target.decode("latin-1")
-        fields = self._scheme.fields(token, method.decode("latin-1"), url)
-        return [(name.lower().encode(), value.encode("latin-1")) for name, value in fields.items()]
+    def _proven(
+        self, token: str, digest: str, method: bytes, target: bytes
+    ) -> tuple[HeaderField, HeaderField]:
+        url = self._origin + target.partition(b"?")[0].decode("latin-1")
+        proof = self._key.proof_of(digest, method.decode("latin-1"), url, self._nonce)
+        return (_AUTHORIZATION, b"DPoP " + token.encode("latin-1")), (_DPOP, proof.encode())
 
     def _is_ours(self, token: str) -> bool:
         """Return whether a token is bound to the sidecar's key."""
@@ -72,7 +75,7 @@ class ProofCredentials:
                 cnf = read_claims(token).cnf
             except IssuerError:
                 cnf = None
-            known = cnf is not None and cnf.jkt == self._bound_to
+            known = cnf is not None and cnf.jkt == self._key.binding.jkt
             if len(self._is_bound) >= limits.sidecar_tokens_max:
                 del self._is_bound[next(iter(self._is_bound))]
             self._is_bound[token] = known
@@ -80,14 +83,20 @@ class ProofCredentials:
 
 
 class BranchCredentials(ProofCredentials):
-    """Replaces whatever credentials a request has by the token of one branch, and adds a proof.
-
-    `token` is the newest token; empty if the branch has ended.
-    """
+    """Replaces whatever credentials a request has by the token of one branch, and adds a proof."""
 
     def __init__(self, key: ProofKey, origin: str) -> None:
         super().__init__(key, origin)
-        self.token = ""
+        self._token = self._digest = ""
+
+    @property
+    def token(self) -> str:
+        """The newest token of the branch; empty if it has ended."""
+        return self._token
+
+    @token.setter
+    def token(self, token: str) -> None:
+        self._token, self._digest = token, token_digest(token)
 
     def shown(self, method: bytes, target: bytes, fields: list[HeaderField]) -> list[HeaderField]:
         """See `CallCredentials`."""
@@ -96,5 +105,5 @@ class BranchCredentials(ProofCredentials):
             raise SidecarError("the branch has ended")
         return [
             *(field for field in fields if field[0] not in _REPLACED),
-            *self._proven(token, method, target),
+            *self._proven(token, self._digest, method, target),
         ]

@@ -35,6 +35,7 @@ from crewgate.issuer.sidecar_messages import (
 )
 from crewgate.lifecycle.processes import process_of
 from crewgate.runtime.cleanup import lent
+from crewgate.runtime.cycle_collection import collect_rarely
 from crewgate.runtime.log_format import LogSettings
 from crewgate.runtime.memory_protection import disable_dumping
 from crewgate.runtime.process_log import ProcessLog
@@ -58,6 +59,7 @@ _END = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 def main(descriptor: int) -> int:
     """Run until CMD has ended, and return 0. `descriptor` is that of the socket pair."""
     disable_dumping()
+    collect_rarely()
     become_subreaper()
     with ProcessLog("sidecar", limits.run_log_warnings_max, LogSettings()):
         connection = socket.socket(fileno=descriptor)
