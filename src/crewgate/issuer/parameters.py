@@ -37,8 +37,11 @@ def whole_seconds(seconds: int | None) -> int | None:
 
 
 def journal_text(reason: str) -> str:
-    """Return the beginning of a text for the journal: `limits.reason_chars_max` characters."""
-    return reason[: limits.reason_chars_max]
+    """Return the beginning of a text for the journal: `limits.reason_chars_max` characters.
+
+    A lone surrogate, as in an argument of a command that is no UTF-8, becomes a `?`.
+    """
+    return reason[: limits.reason_chars_max].encode(errors="replace").decode()
 
 
 def tool_list(tools: Sequence[str]) -> list[str]:

@@ -45,6 +45,15 @@ def lines(tmp_path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (tmp_path / "journal.jsonl").read_text().splitlines()]
 
 
+def test_a_reason_that_is_no_text_in_unicode_is_written_all_the_same(
+    make: Make, tmp_path: Path
+) -> None:
+    """Arguments of a command can have bytes of another encoding (PEP 383)."""
+    long = "x" * (limits.reason_chars_max - 1)
+    start(make(), reason=f"{long}\udcffmore")
+    assert lines(tmp_path)[-1]["reason"] == f"{long}?"
+
+
 def test_the_callback_decides_each_request(make: Make, tmp_path: Path) -> None:
     """It gets who asks for what and why; yes and no are both in the journal, with its words."""
     asked: list[ExtensionRequest] = []
