@@ -350,7 +350,7 @@ def test_explain_shows_the_chain_behind_a_call(config: Path) -> None:
         "            this machine has not recorded its grant",
         "            9.00 credits, as the grant below states",
         f"branch      {CHILD}",
-        "            role researcher, process pid_1",
+        "            role researcher, process pid_1 (stated)",
         "            may use search.*",
         "            may spend 2.50 credits",
         "            grant grant-researcher",
