@@ -8,7 +8,7 @@ from crewgate import limits
 from crewgate.core.problem_types import Reason
 from crewgate.core.verdict import Denial
 
-from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp
 
@@ -104,8 +104,10 @@ cdef class Gate:
         """Have the grant of an admitted token written, unless this machine has it already."""
         cdef const cg_table *t = &self.table.t
         cdef sip_state state
+        # By the whole token: its signer could use the id of a grant again for another one.
         sip_start(&state, t.header.proof_key)
-        sip_add(&state, <const unsigned char *>entry.jti, 16)
+        sip_add(&state, <const unsigned char *>PyBytes_AS_STRING(entry.token),
+                PyBytes_GET_SIZE(entry.token))
         cdef uint64_t hash = sip_end(&state)
         cdef int found = cg_claim_grant(t, hash, boot // SECOND)
         if found == CG_GRANT_OURS and self.note_grant(entry.grant):

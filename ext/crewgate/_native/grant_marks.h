@@ -1,6 +1,6 @@
 /* Which grants the audit of this machine has, so that one process writes each of them once.
  *
- * A mark is one word in a place that the hash of the grant gives: 48 bits of the hash, 15 bits of
+ * A mark is one word in a place that the hash of the token gives: 48 bits of the hash, 15 bits of
  * the time of the claim, and a bit that says whether the line is written. A process claims the mark,
  * writes the line, and sets the bit. If it is killed in between, another process takes the mark over
  * some seconds later and writes the line. A grant that displaces another one in its place can only

@@ -111,7 +111,8 @@ CALLS: Final = f"""{_ROWS}
     LIMIT $limit
 """
 
-# The grant of a call, and for each branch above it the grant that was newest at that time.
+# The grant of a call, and for each branch above it the grant that was newest at that time. If the
+# signer has used the id of the grant for several ones, all of them, the newest last.
 GRANTS: Final = f"""
     WITH {_LINES}
     SELECT {_columns_of(GrantRow)}
@@ -119,8 +120,14 @@ GRANTS: Final = f"""
     WHERE
         kind = 'grant' AND time IS NOT NULL AND crew = $crew
         AND ("grant" = $grant OR (list_contains($above, branch) AND issued <= $before))
-    QUALIFY row_number() OVER (PARTITION BY branch ORDER BY issued DESC, time) = 1
-    ORDER BY len(coalesce(ancestry, []))
+    QUALIFY row_number() OVER (
+        PARTITION BY branch, CASE WHEN "grant" = $grant THEN hash(
+            tools, quota_micro, path_quota_micro, issued, expires, orchestrator, subject, role,
+            process, jkt, x5t
+        ) END
+        ORDER BY issued DESC, time
+    ) = 1
+    ORDER BY len(coalesce(ancestry, [])), issued
 """
 
 _SUMS = """

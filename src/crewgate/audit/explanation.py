@@ -20,10 +20,15 @@ class BranchAuthority(msgspec.Struct, frozen=True):
 
 
 class CallExplanation(msgspec.Struct, frozen=True):
-    """A call, and the branches from its run down to the one that called."""
+    """A call, and the branches from its run down to the one that called.
+
+    `same_id` is the number of different recorded grants with the id of the call's grant. It is more
+    than one only if their signer has used the id again; then the newest of them is shown.
+    """
 
     call: CallRow
     branches: list[BranchAuthority]
+    same_id: int
 
 
 def explanation(audit: AuditQueries, question: AuditFilter) -> CallExplanation | None:
@@ -32,7 +37,8 @@ def explanation(audit: AuditQueries, question: AuditFilter) -> CallExplanation |
     if not calls:
         return None
     call = calls[-1]
-    grants = {each.branch: each for each in audit.grants(call)}
+    found = audit.grants(call)
+    grants = {each.branch: each for each in found}  # the newest of several is the last
     own = grants.get(call.branch)
     stated: list[int] = [*own.path_quota_micro, own.quota_micro] if own else []
     path = [*call.ancestry, call.branch]
@@ -43,4 +49,5 @@ def explanation(audit: AuditQueries, question: AuditFilter) -> CallExplanation |
             BranchAuthority(branch, quota, grants.get(branch))
             for branch, quota in zip(path, quotas, strict=True)
         ],
+        sum((each.branch, each.grant) == (call.branch, call.grant) for each in found),
     )

@@ -73,6 +73,16 @@ def test_the_first_process_writes_a_grant_and_no_other() -> None:
     assert audit.grants == ["grant-1", "grant-2"]
 
 
+def test_a_second_token_with_the_id_of_a_grant_is_written_too() -> None:
+    """Otherwise its signer could hide what it allows behind a grant that allows less."""
+    house, audit = house_of(World.make()), Audit()
+    gate = process(house, audit)
+    for _ in range(2):
+        for tools in (["search.web"], ["search.*"]):
+            admit(gate, house.world.mint(jti="reused", allowed_tools=tools))
+    assert audit.grants == ["reused", "reused"]
+
+
 def test_a_refused_call_writes_no_grant() -> None:
     """A grant is in the audit when it was admitted, and not before."""
     house, audit = house_of(World.make()), Audit()

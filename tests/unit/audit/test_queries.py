@@ -350,6 +350,21 @@ def test_a_call_is_explained_by_its_own_grant_and_the_newest_above(tmp_path: Pat
     ]
 
 
+def test_grants_that_share_an_id_are_counted(tmp_path: Path) -> None:
+    """A signer cannot hide what it allowed behind a newer grant with the same id."""
+    wide = grant(CHILD, "researcher", 40, who={"subject": "another"})
+    newest = grant(CHILD, "researcher", 50)
+    put(tmp_path, [newest, wide, newest, permit(70, CHILD, "researcher", "search.web", 10_000)])
+    audit = AuditQueries(tmp_path)
+    found = explanation(audit, AuditFilter(request="request-70"))
+    audit.close()
+    assert found is not None
+    assert found.same_id == 2
+    own = found.branches[-1].grant
+    assert own is not None
+    assert own.issued == newest.issued
+
+
 def test_what_this_machine_has_not_recorded_is_said(tmp_path: Path) -> None:
     """An ancestor that never called here has only a quota; an old audit has not even that."""
     put(

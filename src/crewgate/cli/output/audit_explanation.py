@@ -52,6 +52,14 @@ def _chain(
     yield "signed by", [f"orchestrator {call.orchestrator}{key}"]
     for level, branch in enumerate(found.branches):
         yield ("branch" if level else "run"), list(_branch(branch))
+    if found.same_id > 1:
+        yield (
+            "warning",
+            [
+                f"the orchestrator has signed {found.same_id} grants with the id {call.grant}:",
+                "this is the newest, and the call may have had another one",
+            ],
+        )
     yield "call", list(_call(call))
 
 
