@@ -51,7 +51,7 @@ def test_a_reason_that_is_no_text_in_unicode_is_written_all_the_same(
     """Arguments of a command can have bytes of another encoding (PEP 383)."""
     long = "x" * (limits.reason_chars_max - 1)
     start(make(), reason=f"{long}\udcffmore")
-    assert lines(tmp_path)[-1]["reason"] == f"{long}?"
+    assert lines(tmp_path)[-1]["why"] == f"{long}?"
 
 
 def test_the_callback_decides_each_request(make: Make, tmp_path: Path) -> None:
