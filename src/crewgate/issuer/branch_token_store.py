@@ -5,6 +5,7 @@ locked: the orchestrator holds its lock around every call.
 """
 
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,11 +22,13 @@ class BranchTokenStore:
     """Tokens by branch id, in memory and, if the caller asks for it, in files of mode 0600.
 
     `on_put` gets the id of a branch and its newer token, `on_drop` the id of an ended branch.
+    `file_ends` says by branch when its file gets no further token, in wall-clock seconds.
     """
 
     def __init__(self) -> None:
         self.on_put: Callable[[str, str], None] = lambda *_: None
         self.on_drop: Callable[[str], None] = lambda _: None
+        self.file_ends: dict[str, float] = {}
         self._tokens: dict[str, MintedToken] = {}
         self._files: dict[str, Path] = {}
         self._stale_files: set[str] = set()
@@ -71,7 +74,8 @@ class BranchTokenStore:
         minted, path = self._tokens.get(branch), self._files.get(branch)
         if minted is None:
             return 0.0
-        if path is not None and branch in self._stale_files:
+        is_over = now >= self.file_ends.get(branch, math.inf)
+        if path is not None and branch in self._stale_files and not is_over:
             try:
                 write_token(path, minted.token)
             except IssuerError as error:
@@ -90,6 +94,7 @@ class BranchTokenStore:
         self._tokens.pop(branch, None)
         self.on_drop(branch)
         self._stale_files.discard(branch)
+        self.file_ends.pop(branch, None)
         path = self._files.pop(branch, None)
         if path is not None:
             remove_token(path)

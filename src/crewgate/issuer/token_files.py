@@ -28,7 +28,6 @@ class TokenFiles:
         token: Callable[[str, GrantWay], str],
     ) -> None:
         self._state, self._issuer, self._token = state, issuer, token
-        self._ends: dict[str, float] = {}
         self._stopped: set[str] = set()
         self._renewer: TokenFileRenewer | None = None
 
@@ -46,9 +45,8 @@ class TokenFiles:
         with state.lock:
             state.tokens.write_to(branch, path)
             kept = {*state.tokens.with_file}
-            self._ends = {name: end for name, end in self._ends.items() if name in kept}
             self._stopped &= kept
-            self._ends[branch] = state.clock() + (seconds or limits.token_file_seconds)
+            state.tokens.file_ends[branch] = state.clock() + (seconds or limits.token_file_seconds)
             self._stopped.discard(branch)
             if self._renewer is None:
                 self._renewer = TokenFileRenewer(
@@ -60,8 +58,9 @@ class TokenFiles:
     def prolong(self, branch: str, seconds: int) -> None:
         """Renew the file of a branch for so many seconds longer, if it has a file."""
         with self._state.lock:
-            if branch in self._ends:
-                self._ends[branch] = max(self._ends[branch], self._state.clock()) + seconds
+            ends = self._state.tokens.file_ends
+            if branch in ends:
+                ends[branch] = max(ends[branch], self._state.clock()) + seconds
                 self._stopped.discard(branch)
                 if self._renewer is not None:
                     self._renewer.wake()
@@ -74,7 +73,7 @@ class TokenFiles:
         """
         state = self._state
         with state.lock:
-            ends = self._ends.get(branch)
+            ends = state.tokens.file_ends.get(branch)
             is_over = ends is not None and state.clock() >= ends
         try:
             if is_over:

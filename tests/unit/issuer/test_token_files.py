@@ -72,6 +72,23 @@ def test_a_file_follows_its_token(article: Orchestrator, clock: Clock, tmp_path:
         read_token(path)
 
 
+def test_a_file_gets_no_token_after_its_end(
+    article: Orchestrator, clock: Clock, tmp_path: Path
+) -> None:
+    """Nor one that another user of the branch needed; an extension of time writes it again."""
+    path = tmp_path / "token"
+    agent = spawn(article, path)
+    article.write_token_file(agent, path, seconds=300)
+    last = read_token(path)
+    clock.pass_seconds(600)
+    assert agent.token() != last
+    agent.refresh()
+    assert read_token(path) == last
+    agent.refresh(seconds=600)
+    article.refresh_if_due(agent.branch)
+    assert read_token(path) == agent.token()
+
+
 def test_a_file_that_cannot_be_written_ends_its_branch(
     article: Orchestrator, tmp_path: Path
 ) -> None:
