@@ -117,7 +117,8 @@ def _parts(token: str) -> list[bytes]:
 def _members(data: bytes) -> dict[str, Any]:
     """Return the members of a JSON object; a name must not occur twice (RFC 7519, section 4)."""
     try:
-        found = json.loads(data, object_pairs_hook=_distinct, parse_constant=_no_constant)
+        # Decoded before: json.loads() would guess another encoding of bytes.
+        found = json.loads(data.decode(), object_pairs_hook=_distinct, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):

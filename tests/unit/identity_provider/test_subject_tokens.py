@@ -101,6 +101,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "a claim twice": (edited("{", '{"sub": "eve", '), "distinct names"),
     "nested without end": (signed_as_sent(b'{"a":' * 2400), "a part is not a JSON object"),
     "no object": (signed_as_sent(b'"ada"'), "a part is not a JSON object"),
+    "no UTF-8": (signed_as_sent(TEXT.encode("utf-16")), "a part is not a JSON object"),
     "no JSON": (signed_as_sent(b"\xff"), "a part is not a JSON object"),
     "no token": ("crew-secret", "no signed JWT"),
     "five parts": (id_token() + ".x.x", "no signed JWT"),
