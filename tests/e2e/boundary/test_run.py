@@ -6,6 +6,7 @@ import pwd
 import re
 import shutil
 import sqlite3
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -14,12 +15,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 from command_process import crewgate
 from installation import Installation, installed, wait_until
 from orchestrators import CREW, curl, is_running, running
 
-from crewgate.issuer import Orchestrator
+from crewgate.issuer import Confirmation, Orchestrator
 from crewgate.issuer.signing import SigningKey
 
 pytestmark = pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
@@ -96,6 +98,33 @@ def test_httpx_goes_through_the_door(gateway: Installation, token: str, version:
         assert orchestrator.wait() == 0, orchestrator.said + orchestrator.printed
     spoken = {"1": "HTTP/1.1", "2": "HTTP/2"}[version]
     assert orchestrator.printed.splitlines() == [f"{spoken} 200 {CREW}/{CREW}-1"] * 3
+
+
+def test_a_token_bound_to_the_door_s_key_needs_no_proof_of_cmd(
+    gateway: Installation, tmp_path: Path
+) -> None:
+    """The door adds it for clients that know only Bearer; elsewhere the token is worthless."""
+    file = tmp_path / "token"
+    call = curl("/search", "-o /dev/null -w '%{http_code}\n'", "-d '{}'", token="$(cat $FILE)")
+    script = f"FILE={file}; echo $CREWGATE_PROOF_KEY; while [ ! -s $FILE ]; do :; done; {call}"
+    with running(gateway, "proving", "sh", "-c", script, user=ME) as orchestrator:
+        wait_until(lambda: orchestrator.printed)
+        binding = Confirmation(jkt=orchestrator.printed.strip())
+        run = gateway.orchestrator(name="minter").start_run(
+            credits="1", tools=["search.*"], binding=binding
+        )
+        draft = file.with_suffix(".draft")
+        draft.write_text(run.token())
+        draft.replace(file)
+        assert orchestrator.wait() == 0, orchestrator.said
+    assert orchestrator.printed.split()[1:] == ["200"]
+    context = ssl.create_default_context(cafile=str(gateway.folder / "certs" / "ca.pem"))
+    url, fields = (
+        f"https://127.0.0.1:{gateway.port}/search",
+        {"authorization": f"Bearer {run.token()}"},
+    )
+    answer = httpx.post(url, headers=fields, json={}, verify=context, trust_env=False)
+    assert answer.json()["type"].endswith("invalid-proof")
 
 
 def test_a_program_mints_through_the_door(gateway: Installation) -> None:
