@@ -94,6 +94,8 @@ class LocalConnection:
 
     async def serve(self) -> None:
         """Serve until either side closes."""
+        if self._over.is_set():
+            return
         self._poller.watch(self._sock.fileno(), self._ready)
         try:
             await self._over.wait()

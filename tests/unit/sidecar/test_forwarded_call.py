@@ -85,6 +85,8 @@ class World:
         self.client = client
         self.streams: list[Stream] = []
         self.arrived = trio.Semaphore(0)
+        self.connection: LocalConnection
+        self.clock = SimpleNamespace(now=trio.current_time(), date=b"now")
         self._credentials = credentials
 
     def start(self, call: ForwardedCall) -> None:
@@ -123,10 +125,9 @@ def credentials() -> BranchCredentials:
 async def world(credentials: BranchCredentials) -> AsyncIterator[World]:
     poller = SocketPoller()
     ours, theirs = socket.socketpair()
-    clock = SimpleNamespace(now=trio.current_time(), date=b"now")
     client = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
     world = World(client, credentials)
-    connection = LocalConnection(theirs, poller, clock, world.forward)
+    world.connection = connection = LocalConnection(theirs, poller, world.clock, world.forward)
 
     async def serve() -> None:
         with theirs:
@@ -291,3 +292,42 @@ def test_a_token_of_cmd_gets_a_proof_if_it_needs_one(
         [bare, bare],
     ):
         assert credentials.shown(b"GET", b"/", fields) == fields
+
+
+async def test_an_internal_error_fails_one_request(
+    world: World, credentials: BranchCredentials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CMD gets 500, and the connection goes on."""
+    with monkeypatch.context() as patched:
+        patched.setattr(world, "start", None)
+        await world.client.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await world.response()).startswith(b"HTTP/1.1 500")
+    assert not (await world.request("GET / HTTP/1.1\nHost: x")).released
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_an_idle_connection_is_closed(world: World, begun: bool) -> None:
+    """Before its first byte, and after a request."""
+    if begun:
+        stream = await world.request("GET / HTTP/1.1\nHost: x")
+        stream.answers(200, [(b"content-length", b"2")], b"ok")
+        assert (await world.response()).endswith(b"ok")
+    world.clock.now += limits.idle_seconds_max - 1
+    world.connection.sweep()
+    world.clock.now += 2
+    world.connection.sweep()
+    assert await world.client.receive_some() == b""
+
+
+async def test_a_client_that_reads_nothing_is_cut_off(world: World) -> None:
+    """Its call ends too, so that the gateway need not wait for it."""
+    stream = await world.request("GET / HTTP/1.1\nHost: x")
+    size = 64 * limits.buffer_bytes_max
+    stream.answers(200, [(b"content-length", b"%d" % (2 * size))], b"y" * size, ends=False)
+    while not stream.paused:
+        await trio.lowlevel.checkpoint()
+    world.connection.sweep()
+    assert not stream.released
+    world.clock.now += limits.send_wait_seconds_max + 1
+    world.connection.sweep()
+    assert stream.released
