@@ -16,6 +16,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -39,6 +40,7 @@ from crewgate.issuer.sidecar_messages import (
     ToSidecar,
 )
 from crewgate.runtime.cleanup import lent, on_error
+from crewgate.runtime.install_hint import install_hint
 
 _log = logging.getLogger(__name__)
 _MODULE = "crewgate.sidecar"
@@ -84,6 +86,8 @@ class HeldProcess:
     ) -> None:
         if sys.platform != "linux":
             raise IssuerError("command: only Linux has what a sidecar needs; leave it out")
+        if find_spec("trio") is None:
+            raise IssuerError(install_hint("command", "gateway"))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._connection = ours
         with on_error(ours.close), theirs:
