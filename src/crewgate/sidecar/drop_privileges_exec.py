@@ -1,7 +1,8 @@
 """Gives up rights and becomes CMD: a sidecar starts this file with `PARENT UID GID -- CMD …`.
 
 With `--look` in place of `--`, it only prints why that user could not run CMD. With `--after=FD`,
-it first waits for a byte from that descriptor, and ends if there is none.
+CMD is a sub-agent: it first waits for a byte from that descriptor, and ends if there is none, and
+CMD can neither trace nor signal a process that does not descend from it.
 
 It is a program and not a function after fork(), so that the sidecar's memory is never in it. It
 inherits only the first three descriptors and opens none that CMD would inherit. It imports only the
@@ -17,6 +18,8 @@ import warnings  # noqa: F401 - os.execvp() imports it, when this user may not r
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
+_LANDLOCK_CREATE_RULESET, _LANDLOCK_RESTRICT_SELF = 444, 446
+_LANDLOCK_SCOPE_SIGNAL = 1 << 1
 _CANNOT_RUN, _NOT_FOUND = 126, 127  # the statuses of shells (POSIX.1-2024, XCU 2.8.2)
 
 
@@ -33,8 +36,10 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         return _print_error(f"cannot become uid {uid}: {error.strerror}", _CANNOT_RUN)
     _, _, descriptor = arguments[3].partition("--after=")
-    if descriptor and not _may_begin(int(descriptor)):
-        return 0
+    if descriptor:
+        if not _may_begin(int(descriptor)):
+            return 0
+        _enter_domain()
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -96,6 +101,22 @@ def _die_with(parent: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _enter_domain() -> None:
+    """Enter a Landlock domain of its own (landlock(7)), if the kernel can do that.
+
+    The kernel lets no process of a domain trace a process outside of it, nor read or write its
+    memory. This domain also keeps signals inside (Linux 6.12), and restricts nothing else.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    # struct landlock_ruleset_attr: of the file system, of the network, and what is scoped.
+    attributes = (ctypes.c_uint64 * 3)(0, 0, _LANDLOCK_SCOPE_SIGNAL)
+    size = ctypes.c_size_t(ctypes.sizeof(attributes))
+    ruleset = libc.syscall(_LANDLOCK_CREATE_RULESET, ctypes.byref(attributes), size, 0)
+    if ruleset >= 0:
+        libc.syscall(_LANDLOCK_RESTRICT_SELF, ruleset, 0)
+        os.close(ruleset)
 
 
 def _prctl(option: int, value: int) -> None:

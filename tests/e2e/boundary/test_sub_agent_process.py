@@ -1,5 +1,6 @@
 """Sub-agents behind sidecars of their own: their calls, what a thief gets, and how they end."""
 
+import ctypes
 import json
 import os
 import shutil
@@ -27,6 +28,8 @@ from crewgate.issuer import (
     sub_agent_process,
 )
 
+# The version of Landlock that has domains for signals (landlock(7)).
+HAS_DOMAINS = ctypes.CDLL(None).syscall(444, None, 0, 1) >= 6
 CALL = 'curl -s --unix-socket "$CREWGATE_SOCKET" "$CREWGATE_GATEWAY/search" -d "{}"'
 STREAM = 'curl -sN --unix-socket "$CREWGATE_SOCKET" "$CREWGATE_GATEWAY/stream"'
 ORCHESTRATOR = """
@@ -180,6 +183,23 @@ def test_a_thief_gets_nothing_that_is_good(
             )
     sub.process.end()
     assert sub.process.wait(30) == 128 + signal.SIGTERM
+
+
+@pytest.mark.skipif(not HAS_DOMAINS, reason="the kernel has no Landlock domain for signals")
+def test_a_program_can_neither_trace_nor_signal_other_processes(
+    run: SubAgent, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Its sidecar, another sub-agent and the orchestrator, with the same user; only its own."""
+    other = Sub(run, tmp_path_factory.mktemp("other"), "sleep 600")
+    own = 'sleep 600 & kill -CONT $! && kill $!; P=$(cut -d" " -f4 /proc/$$/stat)'
+    attack = "kill -CONT $p; head -c1 /proc/$p/mem"
+    others = f"$P {other.process.pid} {os.getpid()}"
+    sub = Sub(run, tmp_path, f"{own}; for p in {others}; do {attack}; done; echo end")
+    assert sub.process.wait(60) == 0
+    said = [line for line in sub.printed(7) if line]
+    refused = [line.rpartition(": ")[2] for line in said]
+    assert refused == ["Operation not permitted", "Permission denied"] * 3 + ["end"]
+    other.process.end()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root starts processes of other users")
