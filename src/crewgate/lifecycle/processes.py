@@ -7,6 +7,7 @@ never reaches another process. A zombie counts as ended: it runs nothing and hol
 import os
 import select
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from crewgate.runtime.cleanup import lent
 
 # The environment variable of a child of `crewgate run` and its descendants; it is not a secret.
 MARK = "CREWGATE_INSTANCE"
+# The name of the sidecar of a sub-agent in /proc/PID/comm, which no other process can change.
+SUB_AGENT_SIDECAR = b"crewgate-agent"
 _PROC = Path("/proc")
 # Positions in /proc/PID/stat, counted after the name (proc(5)).
 _STATE, _PARENT, _BEGAN = 0, 1, 19
@@ -44,6 +47,7 @@ NOBODY = RunProcess(0, 0, "")
 
 
 class _Row(msgspec.Struct, frozen=True):
+    name: bytes
     state: str
     parent: int
     began: int
@@ -161,14 +165,21 @@ def below(pid: int) -> list[RunProcess]:
 
 
 def is_below(pid: int, ancestor: int) -> bool:
-    """Return whether `pid` runs and descends from `ancestor`."""
+    """Return whether `pid` runs and descends from `ancestor`, and not from a sub-agent below it.
+
+    A sub-agent that has a sidecar has that one alone, also where the processes of its orchestrator
+    have another one above.
+    """
+    child_began = sys.maxsize
     for _ in range(limits.run_tree_depth_max):
         row = _row(pid)
-        if row is None or row.state in {"Z", "X"}:
+        if row is None or row.state in {"Z", "X"} or row.name == SUB_AGENT_SIDECAR:
+            return False
+        if row.began > child_began:  # the parent has ended meanwhile, and this one has its pid
             return False
         if row.parent == ancestor:
             return True
-        pid = row.parent
+        pid, child_began = row.parent, row.began
     return False
 
 
@@ -222,5 +233,6 @@ def _row(pid: int) -> _Row | None:
     except OSError:
         return None
     # The name may have any characters, also parentheses.
-    fields = text.rpartition(b")")[2].split()
-    return _Row(fields[_STATE].decode(), int(fields[_PARENT]), int(fields[_BEGAN]))
+    start, _, rest = text.rpartition(b")")
+    name, fields = start.partition(b"(")[2], rest.split()
+    return _Row(name, fields[_STATE].decode(), int(fields[_PARENT]), int(fields[_BEGAN]))

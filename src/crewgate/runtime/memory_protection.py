@@ -31,7 +31,7 @@ def disable_dumping() -> None:
     set_attribute(_PR_SET_DUMPABLE, 0, "make this process undumpable")
 
 
-def set_attribute(option: int, value: int, what: str) -> None:
+def set_attribute(option: int, value: int | bytes, what: str) -> None:
     """Call prctl(2); if that fails, raise OSError with a text that says `what` is not possible."""
     if _libc.prctl(option, value, 0, 0, 0) != 0:
         code = ctypes.get_errno()

@@ -16,17 +16,23 @@ import trio
 
 from crewgate import limits
 from crewgate.errors import SidecarError
-from crewgate.lifecycle.processes import MARK, below, kill_all, send
+from crewgate.lifecycle.processes import MARK, SUB_AGENT_SIDECAR, below, kill_all, send
 from crewgate.runtime.memory_protection import set_attribute
 from crewgate.sidecar.user import CommandUser
 
 _EXEC_CHILD = Path(__file__).with_name("drop_privileges_exec.py")
+_PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 
 
 def become_subreaper() -> None:
     """Adopt orphaned descendants (prctl(2)); call it before the first child starts. OSError."""
     set_attribute(_PR_SET_CHILD_SUBREAPER, 1, "make this process the parent of orphans below it")
+
+
+def be_sidecar_of_sub_agent() -> None:
+    """Let `is_below` know this process; call it before CMD starts, in the first thread. OSError."""
+    set_attribute(_PR_SET_NAME, SUB_AGENT_SIDECAR, "name this process")
 
 
 def environment(

@@ -103,7 +103,10 @@ class LocalSocketServer:
         if peer.uid != self._user.uid:
             return f"refused a connection: process {peer.pid} of uid {peer.uid}, not CMD's"
         if not peer.descends_from(os.getpid()):
-            return f"refused a connection: process {peer.pid} is no descendant of CMD"
+            return (
+                f"refused a connection: process {peer.pid} is no descendant of CMD, or it has a "
+                "sidecar of its own"
+            )
         return ""
 
     @property

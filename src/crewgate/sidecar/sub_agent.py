@@ -43,6 +43,7 @@ from crewgate.sidecar import user as user_
 from crewgate.sidecar.call_credentials import BranchCredentials
 from crewgate.sidecar.command_supervisor import (
     CommandSupervisor,
+    be_sidecar_of_sub_agent,
     become_subreaper,
     environment,
     why_not,
@@ -61,6 +62,7 @@ def main(descriptor: int) -> int:
     disable_dumping()
     collect_rarely()
     become_subreaper()
+    be_sidecar_of_sub_agent()
     with ProcessLog("sidecar", limits.run_log_warnings_max, LogSettings()):
         connection = socket.socket(fileno=descriptor)
         connection.set_inheritable(False)

@@ -27,6 +27,7 @@ from crewgate.issuer import (
     SubAgentProcess,
     sub_agent_process,
 )
+from crewgate.lifecycle.processes import SUB_AGENT_SIDECAR
 
 # The version of Landlock that has domains for signals (landlock(7)).
 HAS_DOMAINS = ctypes.CDLL(None).syscall(444, None, 0, 1) >= 6
@@ -147,8 +148,11 @@ def test_a_thief_gets_nothing_that_is_good(
     gateway: Installation, run: SubAgent, tmp_path: Path
 ) -> None:
     """Neither the socket, nor the environment, nor even the token of the branch."""
-    sub = Sub(run, tmp_path, f"{CALL} -o /dev/null -w '%{{http_code}}\n'; sleep 600")
-    assert sub.printed(1) == ["200"]
+    sidecar = "$(cut -d' ' -f4 /proc/$$/stat)"
+    call = f"cat /proc/{sidecar}/comm; {CALL} -o /dev/null -w '%{{http_code}}\n'; sleep 600"
+    sub = Sub(run, tmp_path, call)
+    # No sidecar above this one serves the program, since this one has that name.
+    assert sub.printed(2) == [SUB_AGENT_SIDECAR.decode(), "200"]
     environment = sub.environment()
     token = sub.agent.token()
     assert not any(token in value or "eyJ" in value for value in environment.values())

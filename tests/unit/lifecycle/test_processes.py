@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -75,6 +76,33 @@ def test_descent_is_seen_at_any_depth() -> None:
         assert not processes.is_below(1, os.getpid())
         left = processes.kill_all(lambda: [each for each in found if processes.is_alive(each)], 60)
         assert left == []
+
+
+def test_a_sub_agent_does_not_descend_from_what_is_above_its_sidecar() -> None:
+    """But from its sidecar, which has that name."""
+    name = f"open('/proc/self/comm', 'wb').write({processes.SUB_AGENT_SIDECAR!r})"
+    code = f"import subprocess, sys; {name}; subprocess.run({SLEEP!r})"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as sidecar:
+        assert sidecar.stdout is not None
+        sidecar.stdout.readline()
+        (program,) = processes.below(sidecar.pid)
+        assert not processes.is_below(program.pid, os.getpid())
+        assert processes.is_below(program.pid, sidecar.pid)
+        processes.kill_all(lambda: processes.below(sidecar.pid), 60)
+
+
+def test_a_younger_process_is_no_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the pid of the parent, which has ended after the first look."""
+    rows = {10: (20, 1000), 20: (30, 1001)}
+
+    def row(pid: int) -> object:
+        parent, began = rows[pid]
+        return SimpleNamespace(name=b"", state="S", parent=parent, began=began)
+
+    monkeypatch.setattr(processes, "_row", row)
+    assert not processes.is_below(10, 30)
+    rows[20] = (30, 1000)
+    assert processes.is_below(10, 30)
 
 
 def test_the_mark_is_found(child: "subprocess.Popen[bytes]") -> None:

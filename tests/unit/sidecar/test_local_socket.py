@@ -168,7 +168,10 @@ async def test_who_does_not_descend_from_us_is_refused(
     """This process is not below itself: it has the uid, hears nothing, and it is said."""
     path, lines = said
     assert await _heard(path) == b""
-    assert lines == [f"refused a connection: process {os.getpid()} is no descendant of CMD"]
+    assert len(lines) == 1
+    assert lines[0].startswith(
+        f"refused a connection: process {os.getpid()} is no descendant of CMD"
+    )
 
 
 async def test_a_child_is_served(said: tuple[Path, list[str]]) -> None:
