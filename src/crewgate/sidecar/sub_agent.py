@@ -12,6 +12,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 import trio
@@ -37,7 +38,7 @@ from crewgate.lifecycle.processes import process_of
 from crewgate.runtime.cleanup import lent
 from crewgate.runtime.cycle_collection import collect_rarely
 from crewgate.runtime.log_format import LogSettings
-from crewgate.runtime.memory_protection import disable_dumping
+from crewgate.runtime.memory_protection import SWITCH, is_open
 from crewgate.runtime.process_log import ProcessLog
 from crewgate.sidecar import user as user_
 from crewgate.sidecar.call_credentials import BranchCredentials
@@ -59,7 +60,6 @@ _END = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 def main(descriptor: int) -> int:
     """Run until CMD has ended, and return 0. `descriptor` is that of the socket pair."""
-    disable_dumping()
     collect_rarely()
     become_subreaper()
     be_sidecar_of_sub_agent()
@@ -187,8 +187,24 @@ class SubAgentSidecar:
             await self._connection.send(messages.encode(message))
 
 
+def _tracer() -> int:
+    """Return the process id of the process that traces this one; 0 for none."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("TracerPid:"))
+
+
 def _user_of(start: StartCommand) -> CommandUser:
-    """Return the user of CMD; raise SidecarError if this user cannot run CMD."""
+    """Return the user of CMD; raise SidecarError if this user cannot run CMD.
+
+    There is no key yet. A process that has traced this one since before it was undumpable would
+    read the key.
+    """
+    tracer = _tracer()
+    if tracer and not is_open():
+        raise SidecarError(
+            f"process {tracer} traces the sidecar, so it would read its key; end it, or set "
+            f"{SWITCH}=1 to debug"
+        )
     user = user_.present() if start.user is None else user_.named(start.user)
     why = why_not(start.command, user.uid, user.gid)
     if why:

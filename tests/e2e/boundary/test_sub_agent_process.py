@@ -351,6 +351,18 @@ def test_a_killed_orchestrator_ends_its_processes(gateway: Installation) -> None
         wait_until(lambda: not Path(f"/proc/{pid}").exists())
 
 
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+def test_a_traced_sidecar_makes_no_key(gateway: Installation, tmp_path: Path) -> None:
+    """It was traced before it was undumpable, so the tracer would go on to read it."""
+    log = tmp_path / "strace"
+    command = [sys.executable, "-c", ORCHESTRATOR, str(gateway.file)]
+    traced = ["strace", "-f", "-o", str(log), "-e", "trace=none", *command]
+    done = subprocess.run(
+        traced, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert "traces the sidecar, so it would read its key" in done.stderr
+
+
 def test_a_run_has_a_process_too(orchestrator: Orchestrator) -> None:
     """The program that leads a crew, started by one that only watches."""
     command = ["sh", "-c", f"test $({CALL} -o /dev/null -w '%{{http_code}}') = 200"]
