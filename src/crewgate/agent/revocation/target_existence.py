@@ -77,11 +77,12 @@ async def is_known(agent: AgentState, target: RevocationTarget) -> bool | None:
 def was_minted(folder: Path, claim: str, name: str) -> bool:
     """Return whether a journal in a folder, or below it, has a grant with this claim; it blocks.
 
-    Also return True if the journals are too long to read them all, or cannot be read.
+    Also return True if the journals are too long to read them all, or cannot be read. A FIFO among
+    them would block for ever, so this reads regular files only.
     """
     sought, left = f'"{claim}":"{name}"'.encode(), limits.seen_journal_bytes_max
     try:
-        for path in folder.rglob("*.jsonl"):
+        for path in filter(Path.is_file, folder.rglob("*.jsonl")):
             with path.open("rb") as file:
                 for line in file:
                     left -= len(line)

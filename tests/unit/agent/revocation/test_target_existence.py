@@ -1,5 +1,6 @@
 """The agent says when a name was never seen, and which crews are over their share."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -204,6 +205,7 @@ def test_more_than_can_be_looked_through_says_nothing(
 ) -> None:
     """If it has not looked, it does not say that a name is mistyped."""
     (tmp_path / "a.jsonl").write_text("{}\n" * 10)
+    os.mkfifo(tmp_path / "fifo.jsonl")  # an open of it would block
     assert not was_minted(tmp_path, "jti", "x")
     monkeypatch.setattr(limits, "seen_journal_bytes_max", 8)
     assert was_minted(tmp_path, "jti", "x")
