@@ -20,7 +20,11 @@ from crewgate import errors
 
 PACKAGES = ("crewgate", "crewgate.issuer", "crewgate.asgi")
 CLIENTS = ("httpx", "httpx2", "requests", "aiohttp", "grpc")
-OUR_OWN = {"VerdictSource", "StandaloneSource"}  # for constructors that only factories call
+OUR_OWN = {
+    "VerdictSource",
+    "StandaloneSource",
+    "IdentityProviderConfig",
+}  # for constructors that only factories call
 MODULES = [importlib.import_module(name) for name in PACKAGES]
 NAMES = {name: getattr(module, name) for module in MODULES for name in module.__all__}
 EXPORTED = set(NAMES.values())

@@ -28,6 +28,7 @@ try:
     )
     from crewgate.issuer.gateway_address import GatewayAddress
     from crewgate.issuer.inspection import TokenInspection, inspect_token, read_claims
+    from crewgate.issuer.journal_entries import GrantWay
     from crewgate.issuer.local_gateway import BranchUsage, GatewayClient, RevocationReceipt
     from crewgate.issuer.mint import MintedToken, Minter
     from crewgate.issuer.orchestrator import Orchestrator
@@ -51,6 +52,7 @@ __all__ = [
     "ExtensionResult",
     "GatewayAddress",
     "GatewayClient",
+    "GrantWay",
     "MintedToken",
     "Minter",
     "Orchestrator",
