@@ -19,7 +19,7 @@ from crewgate.errors import ServiceRefusedError
 
 
 class BranchEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One branch; of an ancestor that never called, the registry has only the place and the quota.
+    """One branch; of an ancestor that never called, only its place, subject and quota are known.
 
     `grant` is the `jti` of the newest grant. The last line of a reclaimed branch is `forgotten`.
     """
@@ -133,8 +133,10 @@ class BranchRegistry:
         parent = ""
         for key, element in zip(grant.path_keys, grant.claims.branch_path, strict=True):
             if key not in self._entries:
-                quota = element.credit_quota
-                self._put(key, BranchEntry(grant.crew, element.id, parent, quota=quota))
+                # All branches of a run have one subject.
+                subject, quota = grant.claims.sub, element.credit_quota
+                above = BranchEntry(grant.crew, element.id, parent, subject=subject, quota=quota)
+                self._put(key, above)
             parent = element.id
         known = self._entries.get(grant.branch_key)
         # If two grants have the same iat, the lower quota governs, as in the ledger.

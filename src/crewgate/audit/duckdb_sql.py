@@ -95,7 +95,7 @@ _ROWS = f"""
             AND ($certificate IS NULL OR certificate = $certificate)
             AND ($grant IS NULL OR "grant" = $grant)
             AND ($subject IS NULL OR subject = $subject)
-            AND ($process IS NULL OR process = $process)
+            AND ($process IS NULL OR process = $process OR starts_with(process, $process || '/'))
             AND ($orchestrator IS NULL OR orchestrator = $orchestrator)
             AND ($request IS NULL OR request = $request)
             AND (NOT $denied OR (kind = 'call' AND verdict = 'deny'))

@@ -28,7 +28,7 @@ def wants_restart(old: Config, new: Config) -> Iterator[str]:
         if old.ca.trust_domain != new.ca.trust_domain:
             yield "trust_domain of [ca], by which peers know this machine,"
         if old.ca.identity_oids != new.ca.identity_oids:
-            yield "identity_oid or accepted_identity_oids of [ca], by which it reads peers,"
+            yield "identity_oid or accepted_identity_oids of [ca], by which it knows its peers,"
 
 
 def _of_table(name: str, table: Table, before: object, after: object) -> Iterator[str]:

@@ -193,17 +193,17 @@ _bad_token(Reason.WRONG_ISSUER, "Token of another issuer",
     "The key that signed the token belongs to another issuer, crew or orchestrator than the token "
     "names. Compare iss, crew and client_id of the token with the gateway's configuration.")
 _bad_token(Reason.BRANCH_REVOKED, "Branch revoked",
-    "The token, its branch, a branch above it, or its orchestrator, crew or key has been revoked, "
-    "or an answer cost more than its call had reserved, which ends the branch. Do not retry with "
-    "this token.")
+    "The token, a branch of its path, or its subject, process, orchestrator, crew or key was "
+    "revoked. Or an answer cost more than was reserved, which ends the branch. Do not retry.")
 _bad_token(Reason.BINDING_MISMATCH, "Token does not fit this call",
     "The client certificate is not valid, or is of another crew or branch than the token. Or the "
     "tool belongs to another crew, and there is no client certificate. Or an earlier token of this "
     "branch named other parents. Send a token and a certificate of one crew, or of one branch. If "
     "that does not help, get a new token.")
 _no_proof(Reason.TOKEN_UNBOUND, "Token without a key",
-    "The crew or the tool requires a token that names a key (cnf), and this one names none, so "
-    "everyone who reads it could use it. Get a token that is bound to a key.", "invalid_token")
+    "The crew, its role or orchestrator, or the tool requires a token that names a key (cnf), and "
+    "this one names none, so everyone who reads it could use it. Get a token that is bound to a "
+    "key.", "invalid_token")
 _no_proof(Reason.INVALID_PROOF, "Key not proven",
     "The request does not prove that its sender has the key of the token. Send the token as "
     "Authorization: DPoP TOKEN, with a new proof for this request in the header DPoP. But if the "
@@ -223,7 +223,8 @@ _add(ProblemType(Reason.UNKNOWN_TOOL.value, 404, "Unknown tool",
     "No tool or endpoint has this method and path at this host. Compare them with the gateway's "
     "configuration or, in a server of your own, with the argument `tool` of CrewgateMiddleware."))
 _add(ProblemType(Reason.TOOL_NOT_ALLOWED.value, 403, "Tool not allowed",
-    "The token or its crew does not allow this tool. Ask the orchestrator for a token that does.",
+    "The token does not allow this tool, or its crew, role or orchestrator does not. Ask for a "
+    "token that does, or have the tool added to that limit.",
     token_error=INSUFFICIENT_SCOPE))
 _add(ProblemType(Reason.CREDITS_EXHAUSTED.value, 403, "Not enough credits",
     "The credits are spent. Do not retry; ask for more credits.",

@@ -16,7 +16,7 @@ from crewgate import limits
 from crewgate.config import Config
 from crewgate.core.policy import scope
 from crewgate.core.tokens.claims import Claims
-from crewgate.errors import BranchRevokedError, JournalError, JournalLockedError
+from crewgate.errors import BranchRevokedError, IssuerError, JournalError, JournalLockedError
 from crewgate.identity_provider.subject_tokens import SubjectTokenVerifier
 from crewgate.issuer.branch_issuer import BranchRequest, GrantChange
 from crewgate.issuer.branch_tree import BranchTree, IssuedBranch
@@ -67,6 +67,10 @@ class CommandIssuer:
         """Mint the next token of the branch whose last token is verified and has these claims."""
         branch = last.execution_branch_id
         with self._state(last.client_id, last) as state:
+            if change.seconds and state.branches.living(branch).ends_at is None:
+                raise IssuerError(
+                    f"branch {branch} has no end that --time could move: leave the option out"
+                )
             issuer = self._issuer(state, asks_gateway=change.quota is not None)
             issuer.extend(branch, change)
             minted = state.tokens.get(branch)

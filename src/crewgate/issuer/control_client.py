@@ -162,4 +162,7 @@ def _failure(error: httpx.HTTPError) -> str:
     if isinstance(error, httpx.ConnectError):
         return f"cannot connect: {text}; is the control process running there?"
     # With TLS 1.3, a client learns with its first read that the server refuses its certificate.
-    return f"the connection broke off: {text}; is our certificate valid, and issued by this CA?"
+    return (
+        f"the connection broke off: {text}; is the certificate of this client valid, and issued by "
+        "the CA of the server?"
+    )

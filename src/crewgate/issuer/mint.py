@@ -292,9 +292,16 @@ class Minter:
         if not self.crew.permits_role(claims.agent_role):
             raise ScopeError(
                 f"role {claims.agent_role!r}: {self.crew.label} lists only "
-                f"{', '.join(sorted(self.crew.roles))}; choose one of these, or add the role"
+                f"{', '.join(sorted(self.crew.roles))}; choose one of these, or add a table "
+                f"[crew.{self.crew.name}.role.{claims.agent_role}]"
             )
         for ceiling in self.crew.ceilings(claims.agent_role, claims.client_id):
+            # In observe mode, gateways admit a token without a key, and note it.
+            if ceiling.requires_binding and claims.cnf is None and not self.crew.observe:
+                raise IssuerError(
+                    f"{ceiling.label} requires tokens that are bound to a key: pass one, such as "
+                    "binding=ProofKey.generate().binding, or give --key FILE to the command"
+                )
             _check_ceiling(claims, ceiling)
 
     def _sign(self, claims: Claims) -> str:
@@ -321,11 +328,6 @@ class Minter:
 
 def _check_ceiling(claims: Claims, ceiling: CrewPolicy | Ceiling) -> None:
     """Refuse claims that a crew, a role or an orchestrator does not allow."""
-    if ceiling.requires_binding and claims.cnf is None:
-        raise IssuerError(
-            f"{ceiling.label} requires tokens that are bound to a key: pass one, such as "
-            'ProofKey.generate().binding, or set binding = "optional" in the configuration'
-        )
     outside = [tool for tool in claims.allowed_tools if not scope.within([tool], ceiling.tools)]
     if outside:
         raise ScopeError(

@@ -17,7 +17,7 @@ from typing import Protocol
 import msgspec
 
 from crewgate import limits
-from crewgate._native.fields import ResponseFilter, values
+from crewgate._native.fields import values
 from crewgate.core.http_types import IDEMPOTENT_METHODS, HeaderField
 from crewgate.core.problems import DPOP_NONCE
 from crewgate.errors import PeerError, UpstreamError, UpstreamTimeoutError
@@ -41,7 +41,7 @@ _NOT_FORWARDED = frozenset(
         b"upgrade",
     }
 )
-_NOT_RETURNED = ResponseFilter({b"connection", b"transfer-encoding", DPOP_NONCE})
+_NOT_RETURNED = {b"connection", b"transfer-encoding", DPOP_NONCE}
 _TRAILERS = b"trailers"
 
 
@@ -159,7 +159,7 @@ class ForwardedCall:
             if not exchange.started:
                 if response.informed:
                     for status, fields in response.take_informational():
-                        exchange.inform(status, _NOT_RETURNED.kept(fields))
+                        exchange.inform(status, _returned(fields))
                 if not response.status:
                     return
                 wants_nonce = self._credentials.take_nonce(response.status, response.headers)
@@ -169,7 +169,7 @@ class ForwardedCall:
                 self._kept = None
                 data = response.take()
                 ends = response.complete and not data and not response.trailers
-                fields = _NOT_RETURNED.kept(response.headers)
+                fields = _returned(response.headers)
                 exchange.start(response.status, fields, ends=ends)
             else:
                 data = response.take()
@@ -267,6 +267,11 @@ def _forwarded(fields: list[HeaderField]) -> list[HeaderField]:
     if any(_TRAILERS in value.lower() for value in values(fields, b"te")):
         passed.append((b"te", _TRAILERS))
     return passed
+
+
+def _returned(fields: Sequence[HeaderField]) -> list[HeaderField]:
+    """Return the fields of the gateway's answer that are for CMD too, also those about credits."""
+    return [field for field in fields if field[0] not in _NOT_RETURNED]
 
 
 def _problem(error: UpstreamError, *, was_sent: bool) -> tuple[int, list[HeaderField], bytes]:

@@ -31,7 +31,7 @@ def test_a_branch_is_known_with_its_ancestors(registry: BranchRegistry) -> None:
     assert (entry.parent, entry.quota) == (branch_id(2), 500)
     assert registry.ancestry(entry) == (branch_id(1), branch_id(2))
     root = registry.get(key(1))
-    assert root == BranchEntry(crew="article", branch=branch_id(1), quota=9000)
+    assert root == BranchEntry("article", branch_id(1), subject="user_414", quota=9000)
 
 
 def test_the_newest_grant_counts(registry: BranchRegistry) -> None:

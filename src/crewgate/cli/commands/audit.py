@@ -21,6 +21,7 @@ from crewgate.cli.options import (
 )
 from crewgate.config.load import load
 
+_NO_CONFIG = "Missing option '-c' / '--config'"
 _BY = ["branch", "crew", "role", "tool", "day"]
 # Filters that only calls have.
 _OF_CALLS = {
@@ -52,7 +53,7 @@ _OF_CALLS = {
 )
 @click.option("--grant", metavar="ID", help="Calls with this grant, the jti of a token.")
 @click.option("--subject", metavar="NAME", help="Calls on behalf of this user or system.")
-@click.option("--process", metavar="NAME", help="Calls of this process.")
+@click.option("--process", metavar="NAME", help="Calls of this process, such as pid_4242.")
 @click.option(
     "--orchestrator", metavar="CREW/NAME", help="Calls of branches that this orchestrator minted."
 )
@@ -103,7 +104,7 @@ def command(
         _refuse_options(context)
         return
     if config_path is None:
-        raise click.UsageError("Missing option '-c' / '--config'")
+        raise click.UsageError(_NO_CONFIG)
     from crewgate.audit.filters import AuditFilter, GroupBy, parse_serial, parse_since
     from crewgate.audit.queries import AuditQueries
     from crewgate.cli.output import audit_connections, audit_minting_watch, audit_report
@@ -138,26 +139,34 @@ def command(
 
 
 def _refuse_options(context: click.Context) -> None:
-    """Refuse options before the name of a subcommand, where they would have no effect."""
+    """Refuse filters before the name of a subcommand, where they would have no effect."""
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
-        if source is click.core.ParameterSource.COMMANDLINE:
+        is_given = source is click.core.ParameterSource.COMMANDLINE
+        if is_given and parameter.name != "config_path":
             raise click.UsageError(
                 f"write {parameter.opts[-1]} after the word {context.invoked_subcommand}"
             )
 
 
 @command.command("explain")
-@config_option
+@partial(config_option, required=False)
 @click.argument("request")
 @json_option
 @click.pass_context
-def explain(context: click.Context, /, *, config_path: Path, request: str, as_json: bool) -> None:
+def explain(
+    context: click.Context, /, *, config_path: Path | None, request: str, as_json: bool
+) -> None:
     """Show under what authority the call REQUEST was made: person, orchestrator, branches, call.
 
     REQUEST is the request_id of an answer or of the audit. For each step you see what it was
     allowed. Reads the audit files of this machine. The gateway need not run.
     """
+    path = config_path
+    if path is None and context.parent is not None:
+        path = context.parent.params["config_path"]
+    if path is None:
+        raise click.UsageError(_NO_CONFIG)
     from crewgate.audit.explanation import explanation
     from crewgate.audit.filters import AuditFilter
     from crewgate.audit.queries import AuditQueries
@@ -167,7 +176,7 @@ def explain(context: click.Context, /, *, config_path: Path, request: str, as_js
         question = AuditFilter(request=request)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    config = load(config_path)
+    config = load(path)
     folder = config.audit.folder
     with closing(AuditQueries(folder)) as audit:
         found = explanation(audit, question)

@@ -28,7 +28,14 @@ from crewgate.cli.options import (
     life_option,
     print_result,
 )
-from crewgate.cli.output.certificates import describe, line, print_entry, print_server, receipt, row
+from crewgate.cli.output.certificates import (
+    describe,
+    print_entry,
+    print_list,
+    print_server,
+    receipt,
+    row,
+)
 from crewgate.cli.remote.option import with_remote
 from crewgate.cli.tokens import read_token
 from crewgate.config import Config, load
@@ -79,7 +86,7 @@ def init(*, config_path: Path, as_json: bool) -> None:
     type=CREW_NAME,
     metavar="CREW",
     default="",
-    help="Crew (orchestrator certificates only).",
+    help="Crew of an orchestrator; other roles have none.",
 )
 @click.option("--name", metavar="NAME", help="Name of the holder within its crew or role.")
 @click.option(
@@ -126,7 +133,8 @@ def init(*, config_path: Path, as_json: bool) -> None:
 def issue(*, config_path: Path, as_json: bool, **given: Any) -> None:  # noqa: ANN401
     """Issue a certificate.
 
-    Writes PREFIX.pem (leaf, then issuing CA) and PREFIX.key; neither may exist.
+    Writes PREFIX.pem (leaf, then issuing CA) and PREFIX.key; neither may exist. With --request, the
+    holder has the key, and the command writes PREFIX.pem only.
 
     With --control, and without --role, --name and --out, the command renews the certificate of
     --cert for the same key. An orchestrator can also issue certificates of its own branches.
@@ -249,10 +257,12 @@ def list_(*, config_path: Path, is_all: bool, as_json: bool) -> None:
     now, config = datetime.now(UTC).timestamp(), load(config_path)
     with CertificateDB(configured_ca(config).register) as register:
         entries = [each for each in register.all() if is_all or each.status(now) != "expired"]
+    if entries and not as_json:
+        print_list(entries, now, config.state)
+        return
+    text = "no valid certificate; issue one with: crewgate ca issue"
     document = [row(entry, config.state) for entry in entries]
-    lines = [line(entry, now, config.state) for entry in entries]
-    text = "\n".join(lines) or "no valid certificate; issue one with: crewgate ca issue"
-    print_result(document, text, as_json=as_json, err=not entries)
+    print_result(document, text, as_json=as_json, err=True)
 
 
 @command.command("show")

@@ -104,6 +104,9 @@ def command(*, config_path: Path, as_json: bool, **given: Any) -> None:  # noqa:
             f"{format_credits(above.claims.credit_quota)} credits; Orchestrator.spawn does",
             err=True,
         )
+    life = minted.claims.exp - minted.claims.iat
+    if options.ttl is not None and life < options.ttl:
+        click.echo(f"note: tokens of role {options.role} live for at most {life} s", err=True)
     show_token(minted.token, minted.claims, as_json=as_json)
 
 

@@ -43,7 +43,11 @@ def _option(field: str) -> str:
 @with_remote("revoke")
 @click.argument("branch", required=False)
 @click.option("--grant", metavar="JTI", help="Revoke this one token; needs --crew.")
-@click.option("--process", metavar="ID", help="Revoke all tokens of a process; needs --crew.")
+@click.option(
+    "--process",
+    metavar="ID",
+    help="Revoke all tokens of this process (its whole name); needs --crew.",
+)
 @click.option(
     "--all-tokens-of", type=CREW_NAME, metavar="CREW", help="Revoke all tokens of a crew."
 )

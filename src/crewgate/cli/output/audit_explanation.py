@@ -8,7 +8,7 @@ import msgspec
 
 from crewgate.audit.explanation import BranchAuthority, CallExplanation
 from crewgate.audit.query_results import CallRow
-from crewgate.cli.output.tables import utc
+from crewgate.cli.output.tables import print_labeled, utc
 from crewgate.cli.tokens import binding_words
 from crewgate.config import Config
 from crewgate.core.credits import format_credits
@@ -37,7 +37,7 @@ def show(found: CallExplanation, config: Config, *, as_json: bool) -> None:
         return
     for label, texts in _chain(found, provider, sponsor):
         for number, text in enumerate(texts):
-            click.echo(f"{'' if number else label:<{_LABEL_WIDTH}}{printable(text)}")
+            print_labeled("" if number else label, printable(text), _LABEL_WIDTH)
 
 
 def _chain(
@@ -50,8 +50,9 @@ def _chain(
         yield "sponsor", [f"{sponsor}, who answers for crew {call.crew}"]
     key = f", with key {own.kid}" if own else ""
     yield "signed by", [f"orchestrator {call.orchestrator}{key}"]
-    for level, branch in enumerate(found.branches):
+    for level, branch in enumerate(found.branches[:-1]):
         yield ("branch" if level else "run"), list(_branch(branch))
+    yield ("branch" if call.ancestry else "run"), list(_caller(found.branches[-1], call))
     if found.same_id > 1:
         yield (
             "warning",
@@ -69,6 +70,17 @@ def _subject(call: CallRow, provider: str | None) -> str:
     if call.subject == call.orchestrator:
         return f"{call.subject}: the orchestrator itself"
     return f"{call.subject}, as the orchestrator states"
+
+
+def _caller(level: BranchAuthority, call: CallRow) -> Iterator[str]:
+    """Yield lines about the branch that called; of a refused token, only the call is known."""
+    if level.grant is not None:
+        yield from _branch(level)
+        return
+    yield level.branch
+    yield f"role {call.role}, process {process_text(call.process, is_proven=call.process_proven)}"
+    yield f"grant {call.grant}"
+    yield "this machine has admitted no call with this grant, so it has not recorded more"
 
 
 def _branch(level: BranchAuthority) -> Iterator[str]:

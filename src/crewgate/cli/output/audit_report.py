@@ -82,6 +82,7 @@ def _calls(rows: list[CallRow]) -> Table:
         "branch": lambda row: row.branch,
         "grant": lambda row: row.grant,
         "process": _process,
+        "for": _person,
         "tool": lambda row: row.tool,
         "verdict": _verdict,
         "ended": lambda row: f"{row.outcome} {row.status or ''}".strip(),
@@ -94,6 +95,8 @@ def _calls(rows: list[CallRow]) -> Table:
         del columns["process"]
     if not any(row.overrun_micro for row in rows):
         del columns["overrun"]
+    if not any(map(_person, rows)):
+        del columns["for"]
     if not any(row.certificate for row in rows):
         del columns["certificate"]
     return table_of(columns, rows, numbers=("cost", "overrun", "lease left"))
@@ -107,6 +110,11 @@ def _process(row: CallRow) -> str:
 
 def _credits(micro: int | None) -> str:
     return "" if micro is None else format_credits(micro)
+
+
+def _person(row: CallRow) -> str:
+    """Return on whose behalf the run acts, if that is not the orchestrator itself."""
+    return "" if row.subject == row.orchestrator else row.subject
 
 
 def _verdict(row: CallRow) -> Text:

@@ -1,5 +1,6 @@
 """The output about certificates: sentences for people, JSON documents for scripts."""
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from crewgate.ca.certificate_db import CertificateRecord
 from crewgate.cli.options import print_result
 from crewgate.cli.output.revocation import receipt_document
+from crewgate.cli.output.tables import open_console, print_table, table_of, utc
 from crewgate.core.x509.certificate import serial_text
 from crewgate.ipc.admin_messages import RevocationReceipt
 
@@ -51,11 +53,19 @@ def _time(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
-def line(entry: CertificateRecord, now: float, state: Path) -> str:
-    """Return the line of one certificate in a list."""
-    end = datetime.fromtimestamp(entry.not_after, UTC)
-    what = status(entry, now, state) + (f" ({entry.reason})" if entry.reason else "")
-    return f"{entry.serial}  {entry.label:24}  until {end:%Y-%m-%d %H:%M}Z  {what}"
+def print_list(entries: Sequence[CertificateRecord], now: float, state: Path) -> None:
+    """Print a table of certificates for a person."""
+
+    def words(entry: CertificateRecord) -> str:
+        return status(entry, now, state) + (f" ({entry.reason})" if entry.reason else "")
+
+    columns: dict[str, Callable[[CertificateRecord], str]] = {
+        "serial": lambda entry: entry.serial,
+        "holder": lambda entry: entry.label,
+        "until (UTC)": lambda entry: utc(datetime.fromtimestamp(entry.not_after, UTC))[:16],
+        "status": words,
+    }
+    print_table(open_console(), table_of(columns, entries))
 
 
 def receipt(done: RevocationReceipt | None) -> dict[str, Any]:

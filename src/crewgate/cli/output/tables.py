@@ -3,10 +3,12 @@
 The texts of a table came from outside, so each passes `printable`.
 """
 
+import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TypeVar
 
+import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -37,6 +39,17 @@ def print_table(console: Console, table: Table) -> None:
         named = [Text(heading, "dim") + cell for heading, cell in pairs if cell]
         for line in _flow(named, console.width):
             console.print(line, soft_wrap=True)
+
+
+def print_labeled(label: str, text: str, width: int) -> None:
+    """Print a text after its label of `width` columns; further lines of it are indented.
+
+    A word that is longer than the line stays whole, so that a person can copy it.
+    """
+    columns = max(open_console().width - width, 1)
+    lines = textwrap.wrap(text, columns, break_long_words=False, break_on_hyphens=False)
+    for number, line in enumerate(lines or [""]):
+        click.echo(f"{'' if number else label:<{width}}{line}")
 
 
 def _flow(texts: list[Text], width: int) -> list[Text]:

@@ -69,6 +69,7 @@ def test_the_table_says_who_what_which_grant_and_what_cost(config: Path) -> None
         "article/researcher",
         CHILD,
         "grant-researcher",
+        "user_1",
         "publish.post",
         "deny",
         "tool-not-allowed",
@@ -394,5 +395,7 @@ def test_explain_says_what_it_lacks(config: Path) -> None:
     assert "no call request-9 in" in unknown.stderr
     before = run(config, "--crew", "article", "explain", "request-2")
     assert (before.exit_code, before.stdout) == (2, "")
-    assert "write --config after the word explain" in before.stderr
+    assert "write --crew after the word explain" in before.stderr
+    assert run(config, "explain", "request-2").stdout == explain(config, "request-2").stdout
+    assert CliRunner().invoke(main, ["audit", "explain", "request-2"]).exit_code == 2
     assert CliRunner().invoke(main, ["audit"]).exit_code == 2
