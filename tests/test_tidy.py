@@ -316,7 +316,7 @@ OWN_WRITING = {
     "src/crewgate/audit/folder.py": {"os.open"},  # locked before its first line
     "src/crewgate/audit/syncer.py": {"os.fdatasync"},  # many lines, then one sync in a thread
     "src/crewgate/cli/backup/files.py": {"os.open", "os.fsync"},  # copied in pieces, however large
-    "src/crewgate/issuer/journal.py": {"os.fsync"},  # cuts a torn line off
+    "src/crewgate/issuer/journal/mint_journal.py": {"os.fsync"},  # cuts a torn line off
     "src/crewgate/gossip/capsule_journal.py": {"os.fsync"},  # one sync of many appends, in a thread
 }
 WRITING = {"write_text", "write_bytes", "touch", "rename", "hardlink_to"}

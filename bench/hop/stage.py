@@ -17,7 +17,7 @@ from crewgate.config import load
 from crewgate.core.credits import parse_credits
 from crewgate.demo.ports import reserve
 from crewgate.errors import ConfigurationError
-from crewgate.issuer.local_gateway import minter_of
+from crewgate.issuer.branches.local_gateway import minter_of
 
 CREW = "article"
 CREDITS = "1000000"  # at a hundredth a call: no run reaches the end of it

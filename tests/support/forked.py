@@ -38,7 +38,7 @@ _IMPORTED = (
     "crewgate.audit.queries",
     "crewgate.control.main",
     "crewgate.gateway.worker.main",
-    "crewgate.issuer.local_gateway",
+    "crewgate.issuer.branches.local_gateway",
     "crewgate.issuer.parent_tokens",
     "crewgate.ledger.factory",
     "crewgate.ipc.admin_client",

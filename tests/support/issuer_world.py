@@ -9,7 +9,7 @@ import tokens
 
 from crewgate.core.policy.policy import CrewPolicy
 from crewgate.issuer import Minter, Orchestrator, SigningKey
-from crewgate.issuer.local_gateway import BranchUsage, RevocationReceipt
+from crewgate.issuer.branches.local_gateway import BranchUsage, RevocationReceipt
 
 START = 1_800_000_000.0
 

@@ -34,9 +34,9 @@ from crewgate.gossip.capsule_journal import CapsuleJournal
 from crewgate.gossip.member_certificate_store import MemberCertificateStore
 from crewgate.gossip.member_verification import CertificateVerifier, SignedMemberRecord
 from crewgate.gossip.quorum_view_file import QuorumViewFile
-from crewgate.issuer.journal import MintJournal
-from crewgate.issuer.journal_entries import MintRecord
-from crewgate.issuer.token_file import read_token
+from crewgate.issuer.journal.journal_entries import MintRecord
+from crewgate.issuer.journal.mint_journal import MintJournal
+from crewgate.issuer.token_files.token_file import read_token
 
 GATEWAYS = 200
 HOST = bytes(10) + b"\xff\xff\x0a\0\0\1"

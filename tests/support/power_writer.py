@@ -28,9 +28,9 @@ from crewgate.gossip.capsule_journal import CapsuleJournal
 from crewgate.gossip.member_certificate_store import MemberCertificateStore
 from crewgate.gossip.member_verification import CertificateVerifier, SignedMemberRecord
 from crewgate.gossip.quorum_view_file import QuorumViewFile
-from crewgate.issuer.journal import MintJournal
-from crewgate.issuer.journal_entries import MintRecord
-from crewgate.issuer.token_file import write_token
+from crewgate.issuer.journal.journal_entries import MintRecord
+from crewgate.issuer.journal.mint_journal import MintJournal
+from crewgate.issuer.token_files.token_file import write_token
 
 CLUSTER = bytes(16)
 CLAIMS = msgspec.convert(tokens.CLAIMS, Claims)

@@ -86,7 +86,10 @@ CYCLES = {
         for name in ("proxied_call", "response_metering", "response_relay")
     ),
     "crewgate.gateway.call.call_audit_line",
-    *(f"crewgate.issuer.{name}" for name in ("branch_operations", "orchestrator", "subagent")),
+    *(
+        f"crewgate.issuer.{name}"
+        for name in ("branches.branch_operations", "orchestrator", "subagent")
+    ),
 }
 
 

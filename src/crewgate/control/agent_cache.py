@@ -17,7 +17,7 @@ from crewgate.core.tokens.claims import Claims
 from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import AgentStatus
-from crewgate.issuer.local_gateway import BranchUsage
+from crewgate.issuer.branches.local_gateway import BranchUsage
 from crewgate.runtime.single_flight_cache import SingleFlightCache
 
 

@@ -1,8 +1,8 @@
 """An orchestrator whose requests come by the control API."""
 
 from crewgate.api.backend import TokenRequest
-from crewgate.issuer.branch_issuer import GrantChange
-from crewgate.issuer.journal_entries import ORCHESTRATOR, GrantWay
+from crewgate.issuer.branches.branch_issuer import GrantChange
+from crewgate.issuer.journal.journal_entries import ORCHESTRATOR, GrantWay
 from crewgate.issuer.orchestrator import Orchestrator
 from crewgate.issuer.parameters import amount
 

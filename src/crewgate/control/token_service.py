@@ -24,8 +24,8 @@ from crewgate.core import problem_types
 from crewgate.core.tokens.claims import Claims
 from crewgate.core.tokens.subjects import ProvenSubject
 from crewgate.errors import BranchRevokedError, ConfigurationError, IssuerError
+from crewgate.issuer.branches.local_gateway import minter_by
 from crewgate.issuer.inspection import read_claims
-from crewgate.issuer.local_gateway import minter_by
 from crewgate.issuer.parent_tokens import signing_key_of
 from crewgate.issuer.subagent import SubAgent
 from crewgate.policy.loader import crew_keys, key_files

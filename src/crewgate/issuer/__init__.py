@@ -21,21 +21,21 @@ from crewgate.runtime.install_hint import install_hint
 try:
     from crewgate.identity_provider.subject_tokens import SubjectTokenVerifier
     from crewgate.issuer.auth_flow import TokenHolder
-    from crewgate.issuer.extension_requests import (
+    from crewgate.issuer.branches.local_gateway import BranchUsage, GatewayClient, RevocationReceipt
+    from crewgate.issuer.control_api.gateway_address import GatewayAddress
+    from crewgate.issuer.extensions.extension_requests import (
         ExtensionDecision,
         ExtensionRequest,
         ExtensionResult,
     )
-    from crewgate.issuer.gateway_address import GatewayAddress
     from crewgate.issuer.inspection import TokenInspection, inspect_token, read_claims
-    from crewgate.issuer.journal_entries import GrantWay
-    from crewgate.issuer.local_gateway import BranchUsage, GatewayClient, RevocationReceipt
+    from crewgate.issuer.journal.journal_entries import GrantWay
     from crewgate.issuer.mint import MintedToken, Minter
     from crewgate.issuer.orchestrator import Orchestrator
+    from crewgate.issuer.processes.sub_agent_process import SubAgentProcess
+    from crewgate.issuer.processes.sub_agent_processes import SubAgentCommand
     from crewgate.issuer.proof_key import ProofKey
     from crewgate.issuer.signing import SigningKey
-    from crewgate.issuer.sub_agent_process import SubAgentProcess
-    from crewgate.issuer.sub_agent_processes import SubAgentCommand
     from crewgate.issuer.subagent import SubAgent
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(install_hint("crewgate.issuer", "issuer"), name=error.name) from error

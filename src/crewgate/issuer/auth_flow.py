@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 from crewgate.errors import IssuerError
 from crewgate.issuer.proof_key import ProofKey
-from crewgate.issuer.token_file import is_token, looks_like_token, read_token
+from crewgate.issuer.token_files.token_file import is_token, looks_like_token, read_token
 from crewgate.issuer.token_schemes import scheme_of
 
 

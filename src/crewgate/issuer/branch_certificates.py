@@ -9,7 +9,7 @@ from typing import Self
 
 from crewgate.core.tokens.claims import Confirmation
 from crewgate.issuer.bindings import binding_of_certificate, binding_of_pem
-from crewgate.issuer.remote_issuer_client import RemoteIssuerClient, pem_pair
+from crewgate.issuer.control_api.remote_issuer_client import RemoteIssuerClient, pem_pair
 from crewgate.issuer.subagent import SubAgent
 
 __all__ = ["BranchCertificates"]

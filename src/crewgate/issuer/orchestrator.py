@@ -16,24 +16,24 @@ from crewgate.core.tokens.claims import Confirmation, ProvenProcess
 from crewgate.core.tokens.subjects import ProvenSubject
 from crewgate.errors import IssuerError
 from crewgate.identity_provider.subject_tokens import SubjectTokenVerifier
-from crewgate.issuer.branch_issuer import BranchIssuer, BranchRequest
-from crewgate.issuer.branch_operations import BranchOperations
-from crewgate.issuer.extension_limits import ExtensionLimits
-from crewgate.issuer.extension_requests import Decide, ExtensionRequests
-from crewgate.issuer.gateway_address import gateway_for_tokens
-from crewgate.issuer.issued_branch_store import IssuedBranchStore, open_state
-from crewgate.issuer.local_gateway import (
+from crewgate.issuer.branches.branch_issuer import BranchIssuer, BranchRequest
+from crewgate.issuer.branches.branch_operations import BranchOperations
+from crewgate.issuer.branches.issued_branch_store import IssuedBranchStore, open_state
+from crewgate.issuer.branches.local_gateway import (
     GatewayClient,
     LocalGateway,
     minter_of,
 )
-from crewgate.issuer.local_issuer import LocalIssuer
+from crewgate.issuer.branches.local_issuer import LocalIssuer
+from crewgate.issuer.control_api.gateway_address import gateway_for_tokens
+from crewgate.issuer.extensions.extension_limits import ExtensionLimits
+from crewgate.issuer.extensions.extension_requests import Decide, ExtensionRequests
 from crewgate.issuer.mint import MintedToken, Minter
 from crewgate.issuer.parameters import amount, journal_text, tool_list, whole_seconds
-from crewgate.issuer.sub_agent_process import SubAgentProcess
-from crewgate.issuer.sub_agent_processes import SubAgentCommand, SubAgentProcesses
+from crewgate.issuer.processes.sub_agent_process import SubAgentProcess
+from crewgate.issuer.processes.sub_agent_processes import SubAgentCommand, SubAgentProcesses
 from crewgate.issuer.subagent import SubAgent, branch_of
-from crewgate.issuer.token_files import TokenFiles
+from crewgate.issuer.token_files.token_files import TokenFiles
 from crewgate.runtime.cleanup import on_error
 
 

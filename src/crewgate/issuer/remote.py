@@ -11,17 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from crewgate.errors import ConfigurationError
-from crewgate.issuer.branch_tree import BranchTree
-from crewgate.issuer.extension_limits import ExtensionLimits
-from crewgate.issuer.extension_requests import Decide
-from crewgate.issuer.issued_branch_store import IssuedBranchStore
-from crewgate.issuer.orchestrator import Orchestrator
-from crewgate.issuer.remote_issuer import RemoteIssuer
-from crewgate.issuer.remote_issuer_client import (
+from crewgate.issuer.branches.branch_tree import BranchTree
+from crewgate.issuer.branches.issued_branch_store import IssuedBranchStore
+from crewgate.issuer.branches.remote_issuer import RemoteIssuer
+from crewgate.issuer.control_api.remote_issuer_client import (
     RemoteIssuerClient,
     SidecarIssuerClient,
     pem_pair,
 )
+from crewgate.issuer.extensions.extension_limits import ExtensionLimits
+from crewgate.issuer.extensions.extension_requests import Decide
+from crewgate.issuer.orchestrator import Orchestrator
 
 __all__ = ["remote_orchestrator", "sidecar_orchestrator"]
 

@@ -11,11 +11,11 @@ from crewgate.core.tokens.claims import Claims, Confirmation
 from crewgate.issuer.parameters import branch_id
 
 if TYPE_CHECKING:
-    from crewgate.issuer.extension_requests import ExtensionResult
-    from crewgate.issuer.local_gateway import RevocationReceipt
+    from crewgate.issuer.branches.local_gateway import RevocationReceipt
+    from crewgate.issuer.extensions.extension_requests import ExtensionResult
     from crewgate.issuer.orchestrator import Orchestrator
-    from crewgate.issuer.sub_agent_process import SubAgentProcess
-    from crewgate.issuer.sub_agent_processes import SubAgentCommand
+    from crewgate.issuer.processes.sub_agent_process import SubAgentProcess
+    from crewgate.issuer.processes.sub_agent_processes import SubAgentCommand
 
 
 class SubAgent:

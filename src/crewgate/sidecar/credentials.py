@@ -24,7 +24,7 @@ from crewgate.ca.key_files import key_pem
 from crewgate.config import CAConfig
 from crewgate.core.x509.identity_extension import Identity
 from crewgate.errors import CAError
-from crewgate.issuer.gateway_address import GatewayAddress
+from crewgate.issuer.control_api.gateway_address import GatewayAddress
 from crewgate.runtime.cleanup import lent
 
 _log = logging.getLogger(__name__)

@@ -1,7 +1,8 @@
 """Passes CMD's requests for an extension to the orchestrator, and its answers back to CMD.
 
-CMD sends `POST /.crewgate/extension` to its socket, with the JSON of `issuer/extension_endpoint`.
-The orchestrator decides, which may take as long as a person needs.
+CMD sends `POST /.crewgate/extension` to its socket, with the JSON that
+`issuer/extensions/extension_endpoint` reads. The orchestrator decides, which may take as long as a
+person needs.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import trio
 
 from crewgate import limits
 from crewgate.core import problems
-from crewgate.issuer.sidecar_messages import ExtensionAnswered, ExtensionAsked
+from crewgate.issuer.processes.sidecar_messages import ExtensionAnswered, ExtensionAsked
 from crewgate.server.exchange import Exchange
 
 EXTENSION_PATH = b"/.crewgate/extension"

@@ -12,7 +12,7 @@ from crewgate import limits
 from crewgate._datapath.socket_poller import SocketPoller
 from crewgate.config.upstream import UpstreamConfig, UpstreamTLS
 from crewgate.config.upstream_origin import UpstreamOrigin
-from crewgate.issuer.gateway_address import GatewayAddress
+from crewgate.issuer.control_api.gateway_address import GatewayAddress
 from crewgate.sidecar.forwarded_call import ForwardedCall
 from crewgate.upstream.connector import Connector
 from crewgate.upstream.pool import UpstreamPool

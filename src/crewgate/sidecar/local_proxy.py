@@ -8,7 +8,7 @@ import trio
 
 from crewgate import limits
 from crewgate._datapath.socket_poller import SocketPoller
-from crewgate.issuer.gateway_address import GatewayAddress
+from crewgate.issuer.control_api.gateway_address import GatewayAddress
 from crewgate.runtime.ticks import sleep_until_tick
 from crewgate.server.exchange import Exchange
 from crewgate.sidecar.extension_relay import EXTENSION_PATH, ExtensionRelay

@@ -29,7 +29,7 @@ from crewgate.ca.authority import configured_ca, new_instance
 from crewgate.config import CAConfig, Config, load
 from crewgate.core.x509.identity_extension import Identity, Role, check
 from crewgate.errors import ConfigurationError, CrewgateError, SidecarError
-from crewgate.issuer.gateway_address import PROOF_KEY, GatewayAddress, find_gateway
+from crewgate.issuer.control_api.gateway_address import PROOF_KEY, GatewayAddress, find_gateway
 from crewgate.issuer.proof_key import ProofKey
 from crewgate.lifecycle.liveness_lock import LivenessLock
 from crewgate.lifecycle.orchestrator_decommission import (

@@ -1,9 +1,10 @@
 """The sidecar of one sub-agent: holds its key and its token, and runs its process, CMD.
 
-The orchestrator starts it and talks with it over a socket pair (`issuer/sidecar_messages`). CMD and
-its descendants, and no others, reach the gateway through the sidecar's socket. The sidecar ends
-with CMD, with the branch, or with the orchestrator; the key ends with it. So a copy of a token is
-worthless then, even if the gateway never learns of the end.
+The orchestrator starts it and talks with it over a socket pair
+(`issuer/processes/sidecar_messages`). CMD and its descendants, and no others, reach the gateway
+through the sidecar's socket. The sidecar ends with CMD, with the branch, or with the orchestrator;
+the key ends with it. So a copy of a token is worthless then, even if the gateway never learns of
+the end.
 """
 
 import logging
@@ -20,10 +21,9 @@ import trio
 from crewgate import limits
 from crewgate._datapath.trio_host import TurnClock
 from crewgate.errors import CrewgateError, SidecarError
-from crewgate.issuer import sidecar_messages as messages
-from crewgate.issuer.gateway_address import PROOF_KEY
-from crewgate.issuer.proof_key import ProofKey
-from crewgate.issuer.sidecar_messages import (
+from crewgate.issuer.control_api.gateway_address import PROOF_KEY
+from crewgate.issuer.processes import sidecar_messages as messages
+from crewgate.issuer.processes.sidecar_messages import (
     CommandEnded,
     CommandHeld,
     CommandRefused,
@@ -34,6 +34,7 @@ from crewgate.issuer.sidecar_messages import (
     StartCommand,
     ToSidecar,
 )
+from crewgate.issuer.proof_key import ProofKey
 from crewgate.lifecycle.processes import process_of
 from crewgate.runtime.cleanup import lent
 from crewgate.runtime.cycle_collection import collect_rarely

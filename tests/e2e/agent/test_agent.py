@@ -9,7 +9,7 @@ from crew_world import BRANCH, PARENT, ROOT
 
 from crewgate.core.problem_types import Reason
 from crewgate.ipc.attach_messages import RevocationAck, RevocationNotice, pack
-from crewgate.issuer.local_gateway import BranchUsage, LocalGateway
+from crewgate.issuer.branches.local_gateway import BranchUsage, LocalGateway
 
 
 def test_a_guest_draws_and_the_tree_shows_it(site: Site, enter: Enter) -> None:

@@ -11,8 +11,8 @@ from crewgate.core.ids import EntityKind
 from crewgate.core.problem_types import Reason
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.ipc.admin_client import AdminClient
+from crewgate.issuer.branches.local_gateway import LocalGateway
 from crewgate.issuer.inspection import read_claims
-from crewgate.issuer.local_gateway import LocalGateway
 
 NAMES = {EntityKind.GRANT: "grant-x", EntityKind.PROCESS: "pid_7729", EntityKind.CREW: CREW}
 SIBLING = "0199c1d2-0000-7000-8000-000000000009"

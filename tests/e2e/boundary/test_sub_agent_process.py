@@ -25,8 +25,8 @@ from crewgate.issuer import (
     SubAgent,
     SubAgentCommand,
     SubAgentProcess,
-    sub_agent_process,
 )
+from crewgate.issuer.processes import sub_agent_process
 from crewgate.lifecycle.processes import SUB_AGENT_SIDECAR
 
 # The version of Landlock that has domains for signals (landlock(7)).
@@ -48,8 +48,8 @@ SAME_USER = """
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from crewgate.issuer.gateway_address import GatewayAddress
-from crewgate.issuer.sub_agent_process import HeldProcess
+from crewgate.issuer.control_api.gateway_address import GatewayAddress
+from crewgate.issuer.processes.sub_agent_process import HeldProcess
 script = 'parent() { cut -d" " -f4 /proc/$1/stat; }; sh "$1" "$(parent $$)"; id -u'
 gateway = GatewayAddress("127.0.0.1", 9, "localhost", Path(sys.argv[1]))
 held = HeldProcess(["sh", "-c", script, "sh", sys.argv[2]], gateway)

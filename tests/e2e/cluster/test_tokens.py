@@ -22,8 +22,8 @@ from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import BranchRevokedError, IssuerError
 from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.issuer import Orchestrator
+from crewgate.issuer.branches.local_gateway import minter_of
 from crewgate.issuer.inspection import read_claims
-from crewgate.issuer.local_gateway import minter_of
 
 NOT_YET = Said(401, "token-not-yet-valid")
 TOOLS = ["search.*"]

@@ -9,7 +9,7 @@ from crewgate.api.schemas import BranchResponse
 from crewgate.control.agent_cache import AgentCache, CacheBackedGatewayClient
 from crewgate.control.token_revocation_check import TokenRevocationCheck
 from crewgate.errors import ServiceConnectionError
-from crewgate.issuer.local_gateway import BranchUsage
+from crewgate.issuer.branches.local_gateway import BranchUsage
 from crewgate.runtime.single_flight_cache import SingleFlightCache
 
 

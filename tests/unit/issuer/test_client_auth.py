@@ -18,7 +18,7 @@ from requests.adapters import BaseAdapter
 from crewgate.errors import IssuerError
 from crewgate.issuer import aiohttp_auth, grpc_auth, httpx2_auth, httpx_auth, requests_auth
 from crewgate.issuer.orchestrator import Orchestrator
-from crewgate.issuer.token_file import read_token, write_token
+from crewgate.issuer.token_files.token_file import read_token, write_token
 
 URL = "https://gateway.example/search"
 # The challenges of a 401: the gateway refuses the token, or ends a call that was running.

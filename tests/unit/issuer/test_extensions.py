@@ -20,9 +20,9 @@ from crewgate.issuer import (
     SubAgent,
     read_claims,
 )
-from crewgate.issuer.extension_endpoint import answer_extension_request
-from crewgate.issuer.token_file import read_token
-from crewgate.issuer.token_file_renewer import TokenFileRenewer
+from crewgate.issuer.extensions.extension_endpoint import answer_extension_request
+from crewgate.issuer.token_files.token_file import read_token
+from crewgate.issuer.token_files.token_file_renewer import TokenFileRenewer
 
 HOUR = 3600
 

@@ -8,7 +8,7 @@ import pytest
 from crewgate.cli.commands.init import write_all
 from crewgate.config import Config, load
 from crewgate.errors import ConfigurationError, SidecarError
-from crewgate.issuer.gateway_address import find_gateway, gateway_for_tokens
+from crewgate.issuer.control_api.gateway_address import find_gateway, gateway_for_tokens
 
 TRUST = Path("ca.pem")
 

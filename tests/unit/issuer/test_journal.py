@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import JournalError
-from crewgate.issuer.branch_issuer import GrantChange
-from crewgate.issuer.extension_entries import extended
-from crewgate.issuer.journal import MintJournal
-from crewgate.issuer.journal_entries import (
+from crewgate.issuer.branches.branch_issuer import GrantChange
+from crewgate.issuer.journal.extension_entries import extended
+from crewgate.issuer.journal.journal_entries import (
     BranchRevoked,
     JournalEntry,
     MintRecord,
 )
+from crewgate.issuer.journal.mint_journal import MintJournal
 
 CLAIMS = msgspec.convert(tokens.CLAIMS, Claims)
 LATER = msgspec.structs.replace(
@@ -57,7 +57,7 @@ def write(path: Path) -> bytes:
 
 def test_entries_survive(tmp_path: Path) -> None:
     """What was appended is read back, in order; the file is its owner's alone."""
-    path = tmp_path / "issuer/journal.jsonl"
+    path = tmp_path / "issuer/journal/mint_journal.jsonl"
     write(path)
     assert written(path) == ENTRIES
     assert path.stat().st_mode & 0o777 == 0o600
@@ -163,8 +163,8 @@ def test_a_killed_process_leaves_its_journal_usable(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     code = (
         "import os, sys, pathlib\n"
-        "from crewgate.issuer.journal import *\n"
-        "from crewgate.issuer.journal_entries import *\n"
+        "from crewgate.issuer.journal.mint_journal import *\n"
+        "from crewgate.issuer.journal.journal_entries import *\n"
         "journal = MintJournal(pathlib.Path(sys.argv[1]))\n"
         f"journal.append(BranchRevoked(1.0, {tokens.BRANCH!r}, 'article/article-1'))\n"
         "os.kill(os.getpid(), 9)\n"

@@ -6,8 +6,8 @@ import pytest
 import tokens
 
 from crewgate import limits
-from crewgate.issuer.journal_entries import BranchRevoked, encode
-from crewgate.issuer.journal_reader import JournalReader, UnreadableLine
+from crewgate.issuer.journal.journal_entries import BranchRevoked, encode
+from crewgate.issuer.journal.journal_reader import JournalReader, UnreadableLine
 
 FIRST = BranchRevoked(1.5, tokens.BRANCH, "article/article-1", "one")
 SECOND = BranchRevoked(2.5, tokens.BRANCH, "article/article-1", "two")

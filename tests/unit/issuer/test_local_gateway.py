@@ -26,7 +26,7 @@ from crewgate.ipc.admin_messages import RevocationReceipt as AgentReceipt
 from crewgate.ipc.attach_messages import pack, unpack
 from crewgate.ipc.frames import FrameDecoder
 from crewgate.issuer import Orchestrator, RevocationReceipt, SigningKey, read_claims
-from crewgate.issuer.local_gateway import BranchUsage, LocalGateway, minter_of
+from crewgate.issuer.branches.local_gateway import BranchUsage, LocalGateway, minter_of
 
 BRANCH = "0199c1d2-0000-7000-8000-000000000002"
 OTHER = "0199c1d2-0000-7000-8000-000000000003"

@@ -18,7 +18,7 @@ from crewgate.errors import (
     ServiceConnectionError,
 )
 from crewgate.issuer import Orchestrator, SubAgent, read_claims
-from crewgate.issuer.local_gateway import BranchUsage, RevocationReceipt
+from crewgate.issuer.branches.local_gateway import BranchUsage, RevocationReceipt
 
 Make = Callable[..., Orchestrator]
 

@@ -16,10 +16,10 @@ from crewgate.errors import (
     ServiceRefusedError,
 )
 from crewgate.issuer import Confirmation, RevocationReceipt
+from crewgate.issuer.control_api.remote_issuer_client import issuer_error, revocation_error
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.mint import MintedToken
 from crewgate.issuer.remote import RemoteOrchestrator
-from crewgate.issuer.remote_issuer_client import issuer_error, revocation_error
 
 BINDING = Confirmation(jkt="A" * 43, x5t="B" * 42 + "A")
 NEXT = "0199c1d2-0000-7000-8000-00000000000a"

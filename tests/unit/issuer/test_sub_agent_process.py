@@ -7,7 +7,7 @@ import pytest
 from crewgate import limits
 from crewgate.errors import IssuerError
 from crewgate.issuer import Orchestrator, SubAgentCommand
-from crewgate.issuer.gateway_address import GatewayAddress
+from crewgate.issuer.control_api.gateway_address import GatewayAddress
 
 GATEWAY = GatewayAddress("127.0.0.1", 9, "localhost", Path("no such file"))
 
@@ -27,7 +27,7 @@ def test_on_another_system_or_without_the_gateway_s_packages(
     with monkeypatch.context() as patched:
         patched.setattr("sys.platform", "darwin")
         assert "only Linux" in refusal(article)
-    monkeypatch.setattr("crewgate.issuer.sub_agent_process.find_spec", lambda _: None)
+    monkeypatch.setattr("crewgate.issuer.processes.sub_agent_process.find_spec", lambda _: None)
     assert "crewgate[gateway]" in refusal(article)
 
 

@@ -11,8 +11,8 @@ import pytest
 from crewgate import limits
 from crewgate.errors import IssuerError
 from crewgate.issuer import Orchestrator, SubAgent
-from crewgate.issuer.token_file import read_token, write_token
-from crewgate.issuer.token_file_renewer import TokenFileRenewer
+from crewgate.issuer.token_files.token_file import read_token, write_token
+from crewgate.issuer.token_files.token_file_renewer import TokenFileRenewer
 
 Make = Callable[..., Orchestrator]
 

@@ -24,7 +24,7 @@ from crewgate.ca.key_files import key_pem
 from crewgate.config import CAConfig, Config
 from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.errors import CAError
-from crewgate.issuer.gateway_address import GatewayAddress
+from crewgate.issuer.control_api.gateway_address import GatewayAddress
 from crewgate.sidecar.credentials import Credential, RenewingCredential, issue, renewal
 
 IDENTITY = Identity(Role.ORCHESTRATOR, "bd-1", ONE, "article")

@@ -47,7 +47,7 @@ def command(*, config_path: Path, since: str | None, as_json: bool, **filters: A
     """
     from crewgate.audit.filters import AuditFilter, parse_since
     from crewgate.cli.output import journal_report
-    from crewgate.issuer.journal_queries import JournalFilter, JournalQuery
+    from crewgate.issuer.journal.journal_queries import JournalFilter, JournalQuery
 
     try:
         # The audit has the same rules for these names.

@@ -23,10 +23,10 @@ from crewgate.cli.remote.option import with_remote
 from crewgate.cli.tokens import MintOptions, binding_options, read_token, show_token
 from crewgate.core.credits import format_credits
 from crewgate.errors import BranchRevokedError, IssuerError
-from crewgate.issuer.branch_issuer import BranchRequest
-from crewgate.issuer.command_issuer import CommandIssuer, person
-from crewgate.issuer.journal_entries import GrantWay
-from crewgate.issuer.local_gateway import LocalGateway, minter_of
+from crewgate.issuer.branches.branch_issuer import BranchRequest
+from crewgate.issuer.branches.command_issuer import CommandIssuer, person
+from crewgate.issuer.branches.local_gateway import LocalGateway, minter_of
+from crewgate.issuer.journal.journal_entries import GrantWay
 from crewgate.issuer.parent_tokens import VerifiedToken, verify_token
 
 

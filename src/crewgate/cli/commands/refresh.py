@@ -52,11 +52,11 @@ def command(*, config_path: Path, as_json: bool, **given: Any) -> None:  # noqa:
     other options, the branch keeps its tools, its credits and the key that it is bound to. The
     limits of extensions of the crew hold. `crewgate journal` shows each token that was minted so.
     """
-    from crewgate.issuer.branch_issuer import GrantChange
-    from crewgate.issuer.command_issuer import CommandIssuer, person
+    from crewgate.issuer.branches.branch_issuer import GrantChange
+    from crewgate.issuer.branches.command_issuer import CommandIssuer, person
+    from crewgate.issuer.branches.local_gateway import minter_of
     from crewgate.issuer.inspection import read_claims
-    from crewgate.issuer.journal_entries import GrantWay
-    from crewgate.issuer.local_gateway import minter_of
+    from crewgate.issuer.journal.journal_entries import GrantWay
     from crewgate.issuer.parameters import whole_seconds
     from crewgate.issuer.parent_tokens import verify_token
     from crewgate.policy.loader import crew_keys

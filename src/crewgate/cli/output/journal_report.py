@@ -16,7 +16,7 @@ from rich.text import Text
 from crewgate.cli.output.tables import open_console, print_table, table_of, utc
 from crewgate.core.credits import format_credits
 from crewgate.core.terminal_text import printable
-from crewgate.issuer.journal_queries import JournalEvent, JournalReport, JournalRow
+from crewgate.issuer.journal.journal_queries import JournalEvent, JournalReport, JournalRow
 
 _EVENTS: Final[dict[JournalEvent, str]] = {
     "mint": "minted",

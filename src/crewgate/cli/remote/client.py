@@ -8,8 +8,8 @@ from crewgate.ca.certificates import identity_under_any_oid
 from crewgate.ca.key_files import read_certificates
 from crewgate.core.x509.identity_extension import Identity
 from crewgate.errors import CAError, ConfigurationError
-from crewgate.issuer.control_client import ControlClient as Client
-from crewgate.issuer.control_client import client_context
+from crewgate.issuer.control_api.control_client import ControlClient as Client
+from crewgate.issuer.control_api.control_client import client_context
 
 
 class ClientCertificateFiles(NamedTuple):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from crewgate.config import load
 from crewgate.issuer import ExtensionDecision, Orchestrator, SubAgent
-from crewgate.issuer.journal_queries import JournalFilter, JournalQuery
+from crewgate.issuer.journal.journal_queries import JournalFilter, JournalQuery
 
 BRANCH = "0199c1d2-0000-7000-8000-00000000000a"
 # A line of the first version, which had no `way` and no `decided_by`.

@@ -12,7 +12,7 @@ from cli_runner import Run
 from crewgate import limits
 from crewgate.config import load
 from crewgate.issuer import Orchestrator, read_claims
-from crewgate.issuer.journal import MintJournal
+from crewgate.issuer.journal.mint_journal import MintJournal
 
 
 def journal_of(config: Path) -> Path:

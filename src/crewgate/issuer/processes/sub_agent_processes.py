@@ -7,8 +7,8 @@ import msgspec
 
 from crewgate import limits
 from crewgate.errors import IssuerError
-from crewgate.issuer.gateway_address import GatewayAddress
-from crewgate.issuer.sub_agent_process import HeldProcess, ProcessBranch, ServedProcess
+from crewgate.issuer.control_api.gateway_address import GatewayAddress
+from crewgate.issuer.processes.sub_agent_process import HeldProcess, ProcessBranch, ServedProcess
 
 
 class SubAgentCommand(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.core.tokens.claims import Claims
-from crewgate.issuer.journal_entries import (
+from crewgate.issuer.journal.journal_entries import (
     BranchRevoked,
     ExtensionRecord,
     ExtensionRefused,
@@ -22,7 +22,7 @@ from crewgate.issuer.journal_entries import (
     JournalEntry,
     MintRecord,
 )
-from crewgate.issuer.journal_reader import JournalReader, UnreadableLine
+from crewgate.issuer.journal.journal_reader import JournalReader, UnreadableLine
 from crewgate.runtime.durable_files import cause
 
 JournalEvent = Literal["mint", "extend", "refuse", "revoke"]

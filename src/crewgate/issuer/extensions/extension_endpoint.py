@@ -15,8 +15,8 @@ import msgspec
 
 from crewgate import limits
 from crewgate.errors import BranchRevokedError, CrewgateError, IssuerError, JournalError
-from crewgate.issuer.extension_requests import ExtensionResult
-from crewgate.issuer.journal_entries import GrantWay
+from crewgate.issuer.extensions.extension_requests import ExtensionResult
+from crewgate.issuer.journal.journal_entries import GrantWay
 
 _log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from crewgate import limits
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import BranchRevokedError, IssuerError
 from crewgate.issuer.mint import MintedToken
-from crewgate.issuer.token_file import remove_token, write_token
+from crewgate.issuer.token_files.token_file import remove_token, write_token
 
 _log = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 """Makes the journal's lines of a further grant, and of a refused request for one."""
 
 from crewgate.core.tokens.claims import Claims
-from crewgate.issuer.branch_issuer import GrantChange
-from crewgate.issuer.journal_entries import ExtensionRecord, ExtensionRefused, new_tools
+from crewgate.issuer.branches.branch_issuer import GrantChange
+from crewgate.issuer.journal.journal_entries import ExtensionRecord, ExtensionRefused, new_tools
 
 
 def extended(

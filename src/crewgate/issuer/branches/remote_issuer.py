@@ -19,13 +19,13 @@ from crewgate.errors import (
     ServiceConnectionError,
 )
 from crewgate.issuer.bindings import binding_fields
-from crewgate.issuer.branch_issuer import BranchRequest, GrantChange
-from crewgate.issuer.extension_entries import extended
-from crewgate.issuer.issued_branch_store import IssuedBranchStore
-from crewgate.issuer.journal_entries import CALLBACK, POLICY, GrantWay, MintRecord
-from crewgate.issuer.local_gateway import RevocationReceipt
+from crewgate.issuer.branches.branch_issuer import BranchRequest, GrantChange
+from crewgate.issuer.branches.issued_branch_store import IssuedBranchStore
+from crewgate.issuer.branches.local_gateway import RevocationReceipt
+from crewgate.issuer.control_api.remote_issuer_client import RemoteIssuerClient
+from crewgate.issuer.journal.extension_entries import extended
+from crewgate.issuer.journal.journal_entries import CALLBACK, POLICY, GrantWay, MintRecord
 from crewgate.issuer.mint import MintedToken
-from crewgate.issuer.remote_issuer_client import RemoteIssuerClient
 
 _log = logging.getLogger(__name__)
 # Grant types of OAuth: for a run (RFC 6749, section 4.4), a child (RFC 8693), a further token.

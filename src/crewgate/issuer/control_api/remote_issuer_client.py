@@ -23,9 +23,9 @@ from crewgate.errors import (
     ServiceRefusedError,
 )
 from crewgate.ipc.admin_messages import QuorumResult
-from crewgate.issuer.control_client import ControlClient, client_context
+from crewgate.issuer.branches.local_gateway import RevocationReceipt
+from crewgate.issuer.control_api.control_client import ControlClient, client_context
 from crewgate.issuer.inspection import read_claims
-from crewgate.issuer.local_gateway import RevocationReceipt
 from crewgate.issuer.mint import MintedToken
 from crewgate.runtime.file_watch import FileWatch
 

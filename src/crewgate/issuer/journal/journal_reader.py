@@ -15,7 +15,7 @@ from typing import IO
 import msgspec
 
 from crewgate import limits
-from crewgate.issuer.journal_entries import JournalEntry, decode
+from crewgate.issuer.journal.journal_entries import JournalEntry, decode
 from crewgate.runtime.durable_files import cause
 
 _log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ send or read one.
 
 import msgspec
 
-from crewgate.issuer.gateway_address import GatewayAddress
+from crewgate.issuer.control_api.gateway_address import GatewayAddress
 
 
 class StartCommand(msgspec.Struct, frozen=True, tag="start"):

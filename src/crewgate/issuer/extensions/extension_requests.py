@@ -17,10 +17,10 @@ from crewgate.core.credits import format_credits
 from crewgate.core.rate_limit import TokenBucket
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import ExtensionRefusedError, IssuerError, ScopeError
-from crewgate.issuer.branch_issuer import BranchIssuer, GrantChange
-from crewgate.issuer.branch_tree import IssuedBranch
-from crewgate.issuer.issued_branch_store import IssuedBranchStore
-from crewgate.issuer.journal_entries import CALLBACK, POLICY
+from crewgate.issuer.branches.branch_issuer import BranchIssuer, GrantChange
+from crewgate.issuer.branches.branch_tree import IssuedBranch
+from crewgate.issuer.branches.issued_branch_store import IssuedBranchStore
+from crewgate.issuer.journal.journal_entries import CALLBACK, POLICY
 from crewgate.issuer.parameters import journal_text
 
 _log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from crewgate import limits
 from crewgate.core.credits import format_credits
 from crewgate.core.tokens.claims import Claims, PathElement
 from crewgate.errors import BranchRevokedError, IssuerError, ScopeError
-from crewgate.issuer.journal_entries import (
+from crewgate.issuer.journal.journal_entries import (
     BranchRevoked,
     ExtensionRecord,
     ExtensionRefused,

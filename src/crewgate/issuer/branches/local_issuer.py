@@ -12,11 +12,11 @@ from crewgate.core.tokens.claims import is_text
 from crewgate.core.tokens.subjects import ProvenSubject
 from crewgate.errors import ExtensionRefusedError, IssuerError, ScopeError
 from crewgate.identity_provider.subject_tokens import SubjectTokenVerifier
-from crewgate.issuer.branch_issuer import BranchRequest, GrantChange
-from crewgate.issuer.extension_entries import extended, refused
-from crewgate.issuer.issued_branch_store import IssuedBranchStore
-from crewgate.issuer.journal_entries import POLICY, GrantWay, MintRecord
-from crewgate.issuer.local_gateway import GatewayClient, RevocationReceipt, process_name
+from crewgate.issuer.branches.branch_issuer import BranchRequest, GrantChange
+from crewgate.issuer.branches.issued_branch_store import IssuedBranchStore
+from crewgate.issuer.branches.local_gateway import GatewayClient, RevocationReceipt, process_name
+from crewgate.issuer.journal.extension_entries import extended, refused
+from crewgate.issuer.journal.journal_entries import POLICY, GrantWay, MintRecord
 from crewgate.issuer.mint import MintedToken, Minter
 
 

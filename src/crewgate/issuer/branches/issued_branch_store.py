@@ -11,17 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from crewgate.errors import CrewgateError
-from crewgate.issuer.branch_token_store import BranchTokenStore, renewal
-from crewgate.issuer.branch_tree import BranchTree
-from crewgate.issuer.extension_limits import ExtensionLimits
-from crewgate.issuer.journal import MintJournal
-from crewgate.issuer.journal_entries import (
+from crewgate.issuer.branches.branch_token_store import BranchTokenStore, renewal
+from crewgate.issuer.branches.branch_tree import BranchTree
+from crewgate.issuer.extensions.extension_limits import ExtensionLimits
+from crewgate.issuer.journal.journal_entries import (
     BranchRevoked,
     ExtensionRecord,
     ExtensionRefused,
     MintRecord,
 )
-from crewgate.issuer.journal_reader import JournalReader, in_order_of_time
+from crewgate.issuer.journal.journal_reader import JournalReader, in_order_of_time
+from crewgate.issuer.journal.mint_journal import MintJournal
 from crewgate.issuer.mint import MintedToken
 from crewgate.issuer.parameters import branch_id
 from crewgate.runtime.cleanup import on_error

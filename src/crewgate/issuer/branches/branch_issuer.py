@@ -9,8 +9,8 @@ import msgspec
 
 from crewgate.core.tokens.claims import Confirmation, ProvenProcess
 from crewgate.core.tokens.subjects import ProvenSubject
-from crewgate.issuer.journal_entries import ORCHESTRATOR, GrantWay
-from crewgate.issuer.local_gateway import RevocationReceipt
+from crewgate.issuer.branches.local_gateway import RevocationReceipt
+from crewgate.issuer.journal.journal_entries import ORCHESTRATOR, GrantWay
 from crewgate.issuer.mint import MintedToken
 
 

@@ -18,14 +18,14 @@ from crewgate.core.policy import scope
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import BranchRevokedError, IssuerError, JournalError, JournalLockedError
 from crewgate.identity_provider.subject_tokens import SubjectTokenVerifier
-from crewgate.issuer.branch_issuer import BranchRequest, GrantChange
-from crewgate.issuer.branch_tree import BranchTree, IssuedBranch
-from crewgate.issuer.extension_limits import ExtensionLimits
-from crewgate.issuer.issued_branch_store import IssuedBranchStore
-from crewgate.issuer.journal import MintJournal
-from crewgate.issuer.journal_reader import JournalReader, in_order_of_time
-from crewgate.issuer.local_gateway import LocalGateway
-from crewgate.issuer.local_issuer import LocalIssuer
+from crewgate.issuer.branches.branch_issuer import BranchRequest, GrantChange
+from crewgate.issuer.branches.branch_tree import BranchTree, IssuedBranch
+from crewgate.issuer.branches.issued_branch_store import IssuedBranchStore
+from crewgate.issuer.branches.local_gateway import LocalGateway
+from crewgate.issuer.branches.local_issuer import LocalIssuer
+from crewgate.issuer.extensions.extension_limits import ExtensionLimits
+from crewgate.issuer.journal.journal_reader import JournalReader, in_order_of_time
+from crewgate.issuer.journal.mint_journal import MintJournal
 from crewgate.issuer.mint import MintedToken, Minter
 from crewgate.runtime.durable_files import describe, make_folder
 

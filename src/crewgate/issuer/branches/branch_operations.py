@@ -5,14 +5,14 @@ from pathlib import Path
 
 from crewgate.core.tokens.claims import Claims, Confirmation, is_text
 from crewgate.errors import IssuerError
-from crewgate.issuer.branch_issuer import BranchIssuer, GrantChange
-from crewgate.issuer.extension_requests import ExtensionRequests, ExtensionResult
-from crewgate.issuer.issued_branch_store import IssuedBranchStore
-from crewgate.issuer.journal_entries import GrantWay
-from crewgate.issuer.local_gateway import RevocationReceipt
+from crewgate.issuer.branches.branch_issuer import BranchIssuer, GrantChange
+from crewgate.issuer.branches.issued_branch_store import IssuedBranchStore
+from crewgate.issuer.branches.local_gateway import RevocationReceipt
+from crewgate.issuer.extensions.extension_requests import ExtensionRequests, ExtensionResult
+from crewgate.issuer.journal.journal_entries import GrantWay
 from crewgate.issuer.parameters import amount, journal_text, tool_list, whole_seconds
 from crewgate.issuer.subagent import SubAgent, branch_of
-from crewgate.issuer.token_files import TokenFiles
+from crewgate.issuer.token_files.token_files import TokenFiles
 
 
 class BranchOperations:

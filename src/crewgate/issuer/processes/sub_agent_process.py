@@ -23,11 +23,11 @@ from typing import NamedTuple, Protocol
 from crewgate import limits
 from crewgate.core.tokens.claims import Claims, Confirmation, ProvenProcess
 from crewgate.errors import CrewgateError, IssuerError
-from crewgate.issuer import sidecar_messages as messages
-from crewgate.issuer.branch_token_store import renewal
-from crewgate.issuer.extension_endpoint import ExtensionDecider, answer_extension_request
-from crewgate.issuer.gateway_address import GatewayAddress
-from crewgate.issuer.sidecar_messages import (
+from crewgate.issuer.branches.branch_token_store import renewal
+from crewgate.issuer.control_api.gateway_address import GatewayAddress
+from crewgate.issuer.extensions.extension_endpoint import ExtensionDecider, answer_extension_request
+from crewgate.issuer.processes import sidecar_messages as messages
+from crewgate.issuer.processes.sidecar_messages import (
     CommandEnded,
     CommandHeld,
     CommandRefused,

@@ -11,9 +11,9 @@ from crewgate.core.credits import format_credits
 from crewgate.core.policy.policy import CrewPolicy
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import ExtensionRefusedError
-from crewgate.issuer.branch_issuer import GrantChange
-from crewgate.issuer.branch_tree import IssuedBranch
-from crewgate.issuer.journal_entries import POLICY, new_tools
+from crewgate.issuer.branches.branch_issuer import GrantChange
+from crewgate.issuer.branches.branch_tree import IssuedBranch
+from crewgate.issuer.journal.journal_entries import POLICY, new_tools
 
 
 class ExtensionTerms(NamedTuple):

@@ -19,7 +19,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.errors import JournalError, JournalLockedError
-from crewgate.issuer.journal_entries import START, JournalEntry, decode, encode
+from crewgate.issuer.journal.journal_entries import START, JournalEntry, decode, encode
 from crewgate.runtime.durable_files import (
     append,
     cause,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate.errors import ExtensionRefusedError
-from crewgate.issuer.branch_issuer import BranchIssuer, GrantChange
-from crewgate.issuer.issued_branch_store import IssuedBranchStore
-from crewgate.issuer.journal_entries import ORCHESTRATOR, GrantWay
-from crewgate.issuer.token_file_renewer import TokenFileRenewer
+from crewgate.issuer.branches.branch_issuer import BranchIssuer, GrantChange
+from crewgate.issuer.branches.issued_branch_store import IssuedBranchStore
+from crewgate.issuer.journal.journal_entries import ORCHESTRATOR, GrantWay
+from crewgate.issuer.token_files.token_file_renewer import TokenFileRenewer
 
 _log = logging.getLogger(__name__)
 

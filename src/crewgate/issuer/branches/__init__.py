@@ -1,0 +1,1 @@
+"""The branches of an orchestrator: what it has signed, who signs, and what gateways know."""

@@ -1,0 +1,1 @@
+"""Clients of the control API, over mutual TLS or the socket of `crewgate run`."""

@@ -1,0 +1,1 @@
+"""The journals of orchestrators: a line for each grant, decision and revocation."""
