@@ -18,10 +18,12 @@ from crewgate import limits
 from crewgate.errors import SidecarError
 from crewgate.lifecycle.processes import MARK, SUB_AGENT_SIDECAR, below, kill_all, send
 from crewgate.runtime.memory_protection import set_attribute
+from crewgate.sidecar.drop_privileges_exec import enter_domain
 from crewgate.sidecar.user import CommandUser
 
 _EXEC_CHILD = Path(__file__).with_name("drop_privileges_exec.py")
 _PR_SET_NAME = 15
+_PR_SET_NO_NEW_PRIVS = 38
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -33,6 +35,25 @@ def become_subreaper() -> None:
 def be_sidecar_of_sub_agent() -> None:
     """Let `is_below` know this process; call it before CMD starts, in the first thread. OSError."""
     set_attribute(_PR_SET_NAME, SUB_AGENT_SIDECAR, "name this process")
+
+
+def confine_signals() -> bool:
+    """Enter a Landlock domain, so that this process can signal only what descends from it.
+
+    Call it in the first thread, before there is another. Return whether the kernel keeps the
+    signals inside: then it refuses a signal to the parent of this process. OSError.
+    """
+    parent = os.getppid()
+    set_attribute(_PR_SET_NO_NEW_PRIVS, 1, "give up further privileges")
+    if not enter_domain():
+        return False
+    try:
+        os.kill(parent, 0)
+    except PermissionError:
+        return True
+    except ProcessLookupError:
+        pass
+    return False
 
 
 def environment(
@@ -71,9 +92,13 @@ def why_not(command: Sequence[str], uid: int, gid: int) -> str:
 
 
 class CommandSupervisor:
-    """CMD and its descendants: all processes below this one. Make only one in a process."""
+    """CMD and its descendants: all processes below this one. Make only one in a process.
 
-    def __init__(self) -> None:
+    `is_confined` is what `confine_signals` has returned.
+    """
+
+    def __init__(self, *, is_confined: bool = False) -> None:
+        self._is_confined = is_confined
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -131,6 +156,10 @@ class CommandSupervisor:
         with trio.move_on_after(limits.run_end_seconds):
             while below(os.getpid()):  # noqa: ASYNC110 - the end of a grandchild is no event here
                 await trio.sleep(limits.run_look_seconds)
+        if self._is_confined:
+            # All at once: a process that forks and ends again and again evades each list.
+            with suppress(OSError):
+                os.kill(-1, signal.SIGKILL)
         left = await trio.to_thread.run_sync(
             kill_all, lambda: below(os.getpid()), limits.run_kill_seconds
         )

@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     if descriptor:
         if not _may_begin(int(descriptor)):
             return 0
-        _enter_domain()
+        enter_domain()
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -103,8 +103,8 @@ def _die_with(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _enter_domain() -> None:
-    """Enter a Landlock domain of its own (landlock(7)), if the kernel can do that.
+def enter_domain() -> bool:
+    """Have this thread enter a Landlock domain (landlock(7)); return whether the kernel has them.
 
     The kernel lets no process of a domain trace a process outside of it, nor read or write its
     memory. This domain also keeps signals inside (Linux 6.12), and restricts nothing else.
@@ -114,8 +114,11 @@ def _enter_domain() -> None:
     attributes = (ctypes.c_uint64 * 3)(0, 0, _LANDLOCK_SCOPE_SIGNAL)
     size = ctypes.c_size_t(ctypes.sizeof(attributes))
     ruleset = libc.syscall(_LANDLOCK_CREATE_RULESET, ctypes.byref(attributes), size, 0)
-    if ruleset >= 0:
-        libc.syscall(_LANDLOCK_RESTRICT_SELF, ruleset, 0)
+    if ruleset < 0:
+        return False
+    try:
+        return int(libc.syscall(_LANDLOCK_RESTRICT_SELF, ruleset, 0)) == 0
+    finally:
         os.close(ruleset)
 
 

@@ -47,6 +47,7 @@ from crewgate.sidecar.command_supervisor import (
     CommandSupervisor,
     be_sidecar_of_sub_agent,
     become_subreaper,
+    confine_signals,
     environment,
     why_not,
 )
@@ -64,20 +65,24 @@ def main(descriptor: int) -> int:
     collect_rarely()
     become_subreaper()
     be_sidecar_of_sub_agent()
+    is_confined = confine_signals()
     with ProcessLog("sidecar", limits.run_log_warnings_max, LogSettings()):
         connection = socket.socket(fileno=descriptor)
         connection.set_inheritable(False)
         with connection:
-            trio.run(SubAgentSidecar(connection).run, clock=TurnClock())
+            trio.run(SubAgentSidecar(connection, is_confined=is_confined).run, clock=TurnClock())
     return 0
 
 
 class SubAgentSidecar:
-    """The tasks of one sidecar: the proxy, the orchestrator's messages, and the end of CMD."""
+    """The tasks of one sidecar: the proxy, the orchestrator's messages, and the end of CMD.
 
-    def __init__(self, connection: socket.socket) -> None:
+    `is_confined` is as for `CommandSupervisor`.
+    """
+
+    def __init__(self, connection: socket.socket, *, is_confined: bool) -> None:
         self._connection = trio.socket.from_stdlib_socket(connection)
-        self._command = CommandSupervisor()
+        self._command = CommandSupervisor(is_confined=is_confined)
         self._serving = trio.CancelScope()
         # Room for each request that waits.
         self._asked, self._unsent = trio.open_memory_channel[ExtensionAsked](

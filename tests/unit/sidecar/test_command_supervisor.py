@@ -3,6 +3,7 @@
 In a process of their own, since a subreaper stays one.
 """
 
+import ctypes
 import json
 import os
 import subprocess
@@ -14,17 +15,20 @@ import pytest
 from crewgate.sidecar.command_supervisor import environment
 from crewgate.sidecar.user import CommandUser
 
+# The version of Landlock that has domains for signals (landlock(7)).
+HAS_DOMAINS = ctypes.CDLL(None).syscall(444, None, 0, 1) >= 6
 RUN = """
 import json, os, signal, sys, trio
 from crewgate import limits
-from crewgate.sidecar.command_supervisor import CommandSupervisor, become_subreaper
+from crewgate.sidecar.command_supervisor import (
+    CommandSupervisor, become_subreaper, confine_signals)
 from crewgate.runtime.memory_protection import disable_dumping
 from crewgate.sidecar.user import present
 
 limits.run_end_seconds = float(sys.argv[1])
 
 async def main():
-    offspring = CommandSupervisor()
+    offspring = CommandSupervisor(is_confined=confine_signals())
     disable_dumping()
     become_subreaper()
     leak = os.open("/dev/null", os.O_RDONLY)
@@ -115,6 +119,22 @@ def test_patience_is_bounded() -> None:
     lines, end = outcome(process)
     assert (lines, end["status"], end["ended"]) == ([], 137, True)
     assert not Path(f"/proc/{daemon}").exists()
+
+
+@pytest.mark.skipif(not HAS_DOMAINS, reason="the kernel has no Landlock domain for signals")
+def test_a_process_that_forks_again_and_again_is_ended() -> None:
+    """No list of processes has it: when the list is read, it has another pid."""
+    again = (
+        "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "end = time.monotonic() + 60\n"
+        "for _ in range(3): os.fork()\n"
+        "while time.monotonic() < end and not os.fork(): pass\n"
+        "os._exit(0)"
+    )
+    process = supervised(sys.executable, "-ISc", again, patience=0.1)
+    # The output ends with the last process that has it.
+    said = process.communicate(timeout=30)[0]
+    assert json.loads(said) == {"status": 0, "ended": True, "dumpable": 0}
 
 
 def test_a_child_dies_with_its_supervisor() -> None:
