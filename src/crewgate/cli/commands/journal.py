@@ -58,3 +58,5 @@ def command(*, config_path: Path, since: str | None, as_json: bool, **filters: A
     folder = load(config_path).journals
     report = JournalQuery(folder, JournalFilter(since=start, **filters)).report()
     journal_report.show(report, folder, as_json=as_json)
+    if report.unreadable:
+        click.get_current_context().exit(1)

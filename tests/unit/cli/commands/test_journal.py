@@ -122,7 +122,7 @@ def test_it_says_what_it_could_not_read(run: Run, fresh: Path, family: dict[str,
     path.write_bytes(b"\xff\n" + later + b"x" * 70_000 + b"\n" + OLD)
     os.mkfifo(folder / "a-pipe.jsonl")
     result = run("journal", "-c", fresh)
-    assert result.exit_code == 0
+    assert result.exit_code == 1
     for place in (f"{path}: line 1: damaged", f"{path}: line 2: ", f"{path}: line 3: longer than"):
         assert f"not read: {place}" in result.stdout
     assert f"{folder / 'a-pipe.jsonl'}: not a regular file" in result.stdout
