@@ -1,6 +1,5 @@
 """Sub-agents behind sidecars of their own: their calls, what a thief gets, and how they end."""
 
-import ctypes
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 from installation import Installation, installed, wait_until
+from landlock import needs_domains
 from prying import DROP, NOBODY, OTHERS, WITHOUT_SOCKET, interpreter_of_others, prying
 
 from crewgate.errors import BranchRevokedError, IssuerError, ScopeError
@@ -29,8 +29,6 @@ from crewgate.issuer import (
 from crewgate.issuer.processes import sub_agent_process
 from crewgate.lifecycle.processes import SUB_AGENT_SIDECAR
 
-# The version of Landlock that has domains for signals (landlock(7)).
-HAS_DOMAINS = ctypes.CDLL(None).syscall(444, None, 0, 1) >= 6
 CALL = 'curl -s --unix-socket "$CREWGATE_SOCKET" "$CREWGATE_GATEWAY/search" -d "{}"'
 STREAM = 'curl -sN --unix-socket "$CREWGATE_SOCKET" "$CREWGATE_GATEWAY/stream"'
 ORCHESTRATOR = """
@@ -189,7 +187,7 @@ def test_a_thief_gets_nothing_that_is_good(
     assert sub.process.wait(30) == 128 + signal.SIGTERM
 
 
-@pytest.mark.skipif(not HAS_DOMAINS, reason="the kernel has no Landlock domain for signals")
+@needs_domains
 def test_a_program_can_neither_trace_nor_signal_other_processes(
     run: SubAgent, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

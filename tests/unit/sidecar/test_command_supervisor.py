@@ -3,7 +3,6 @@
 In a process of their own, since a subreaper stays one.
 """
 
-import ctypes
 import json
 import os
 import subprocess
@@ -11,12 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from landlock import needs_domains
 
 from crewgate.sidecar.command_supervisor import environment
 from crewgate.sidecar.user import CommandUser
 
-# The version of Landlock that has domains for signals (landlock(7)).
-HAS_DOMAINS = ctypes.CDLL(None).syscall(444, None, 0, 1) >= 6
 RUN = """
 import json, os, signal, sys, trio
 from crewgate import limits
@@ -121,7 +119,7 @@ def test_patience_is_bounded() -> None:
     assert not Path(f"/proc/{daemon}").exists()
 
 
-@pytest.mark.skipif(not HAS_DOMAINS, reason="the kernel has no Landlock domain for signals")
+@needs_domains
 def test_a_process_that_forks_again_and_again_is_ended() -> None:
     """No list of processes has it: when the list is read, it has another pid."""
     again = (
