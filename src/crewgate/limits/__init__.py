@@ -322,7 +322,7 @@ service_stop_seconds = 10.0  # beside `drain_seconds`: to kill what does not end
 service_checks_in_watchdog = 3  # one answer of a busy agent may be late, and the next one too
 
 # Orchestrators under `crewgate run`.
-run_connections_max = 256  # open at its socket; each has two buffers of 64 KiB
+run_connections_max = 256  # open at its socket; `sidecar_calls_max` bounds their calls
 run_connect_seconds_max = 5.0  # to the crews' listener nearby: for TCP, and as long for TLS
 run_renewal_share = 0.5  # of a certificate's life: half is left for attempts that fail
 run_renewal_spread = 0.1  # of this share: a fleet that starts together must not renew together

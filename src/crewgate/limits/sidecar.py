@@ -8,3 +8,4 @@ sidecar_repeat_bytes_max = 65_536  # of a body, kept for a repetition; as `buffe
 sidecar_tokens_max = 256  # of the program, known to be bound or not; 1 MiB at most
 sidecar_answer_seconds_max = 3600.0  # without a byte; the gateway has a limit for each tool
 sidecar_gateway_connections_max = 16  # of 100 streams each; the local socket has 256 connections
+sidecar_calls_max = 1600  # at once: so many streams to the gateway; three buffers of 64 KiB each

@@ -10,7 +10,7 @@ For that it keeps the first `limits.sidecar_repeat_bytes_max` bytes of a body.
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Protocol
 
@@ -67,7 +67,10 @@ class CallStarter(Protocol):
 
 
 class ForwardedCall:
-    """One call: an `ExchangeCallbacks` and an upstream `CallObserver`."""
+    """One call: an `ExchangeCallbacks` and an upstream `CallObserver`.
+
+    It calls `on_end` with itself at its end, perhaps more than once.
+    """
 
     __slots__ = (
         "_credentials",
@@ -79,6 +82,7 @@ class ForwardedCall:
         "_is_second",
         "_is_sent",
         "_kept",
+        "_on_end",
         "_stream",
         "attempts",
         "reuse_key",
@@ -86,13 +90,18 @@ class ForwardedCall:
     wait_turn: tuple[ReuseKey, ...] = ("",)
 
     def __init__(
-        self, exchange: Exchange, gateway: CallStarter, credentials: CallCredentials
+        self,
+        exchange: Exchange,
+        gateway: CallStarter,
+        credentials: CallCredentials,
+        on_end: Callable[["ForwardedCall"], object],
     ) -> None:
         self.attempts = 0
         self.reuse_key: ReuseKey = ""
         self._exchange = exchange
         self._gateway = gateway
         self._credentials = credentials
+        self._on_end = on_end
         self._fields = _forwarded(exchange.request.headers)
         self._stream: RequestStream | None = None
         self._kept: bytes | None = b""  # what was taken of the body; None: it is too long
@@ -251,6 +260,7 @@ class ForwardedCall:
 
     def _end(self) -> None:
         self._is_over = True
+        self._on_end(self)
         self._kept = None
         stream, self._stream = self._stream, None
         if stream is not None:

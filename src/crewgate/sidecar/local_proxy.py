@@ -8,6 +8,7 @@ import trio
 
 from crewgate import limits
 from crewgate._datapath.socket_poller import SocketPoller
+from crewgate.core import problems
 from crewgate.issuer.control_api.gateway_address import GatewayAddress
 from crewgate.runtime.ticks import sleep_until_tick
 from crewgate.server.exchange import Exchange
@@ -40,6 +41,7 @@ class LocalProxy:
         self._credentials = credentials
         self._extensions = extensions
         self._connections: set[LocalConnection] = set()
+        self._calls: set[ForwardedCall] = set()
 
     async def run(self) -> None:
         """Take turns until cancelled; connections are served meanwhile."""
@@ -71,8 +73,12 @@ class LocalProxy:
     def _forward(self, exchange: Exchange) -> None:
         if self._extensions is not None and exchange.request.target == EXTENSION_PATH:
             self._extensions.start(exchange)
+        elif len(self._calls) >= limits.sidecar_calls_max:
+            exchange.respond(*problems.of_wire(429, exchange.request.headers))
         else:
-            ForwardedCall(exchange, self.gateway, self._credentials).start()
+            call = ForwardedCall(exchange, self.gateway, self._credentials, self._calls.discard)
+            self._calls.add(call)
+            call.start()
 
     def _tick(self) -> None:
         self.now = trio.current_time()

@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import jwt
@@ -14,11 +15,12 @@ from crewgate import limits
 from crewgate._datapath.socket_poller import SocketPoller
 from crewgate.core.http_types import HeaderField
 from crewgate.errors import UpstreamError
-from crewgate.issuer import Minter, ProofKey
+from crewgate.issuer import GatewayAddress, Minter, ProofKey
 from crewgate.server.exchange import Exchange
 from crewgate.sidecar.call_credentials import BranchCredentials, ProofCredentials
 from crewgate.sidecar.forwarded_call import CallCredentials, ForwardedCall
 from crewgate.sidecar.local_connection import LocalConnection
+from crewgate.sidecar.local_proxy import LocalProxy
 from crewgate.upstream.interfaces import RequestHead
 
 ORIGIN = "https://gateway.example:8443"
@@ -85,6 +87,7 @@ class World:
         self.client = client
         self.streams: list[Stream] = []
         self.arrived = trio.Semaphore(0)
+        self.ended: list[ForwardedCall] = []
         self.connection: LocalConnection
         self.clock = SimpleNamespace(now=trio.current_time(), date=b"now")
         self._credentials = credentials
@@ -96,7 +99,7 @@ class World:
         self.arrived.release()
 
     def forward(self, exchange: Exchange) -> None:
-        ForwardedCall(exchange, self, self._credentials).start()
+        ForwardedCall(exchange, self, self._credentials, self.ended.append).start()
 
     async def request(self, head: str, body: bytes = b"") -> Stream:
         """Send one request over HTTP/1.1, and return it as it reached the gateway."""
@@ -331,3 +334,38 @@ async def test_a_client_that_reads_nothing_is_cut_off(world: World) -> None:
     world.clock.now += limits.send_wait_seconds_max + 1
     world.connection.sweep()
     assert stream.released
+
+
+async def test_calls_are_bounded(
+    credentials: BranchCredentials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each may hold bodies, and a connection has many of them; one that ends makes room."""
+    monkeypatch.setattr(limits, "sidecar_calls_max", 1)
+    calls, begin = trio.open_memory_channel[ForwardedCall](9)
+    proxy = LocalProxy(GatewayAddress("127.0.0.1", 1, "localhost", Path("none")), credentials)
+    proxy.gateway = SimpleNamespace(  # type: ignore[assignment]
+        start=calls.send_nowait, run=trio.sleep_forever, sweep=lambda: None
+    )
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(proxy.run)
+
+            async def request() -> trio.SocketStream:
+                ours, theirs = trio.socket.socketpair()
+                nursery.start_soon(proxy.serve, trio.SocketStream(theirs))
+                client = trio.SocketStream(ours)
+                await client.send_all(b"GET /search HTTP/1.1\r\nHost: x\r\n\r\n")
+                return client
+
+            first = await request()
+            held = await begin.receive()
+            refused = await request()
+            assert (await refused.receive_some()).startswith(b"HTTP/1.1 429 ")
+            await first.aclose()
+            while not held.over:
+                await trio.lowlevel.checkpoint()
+            last = await request()
+            await begin.receive()
+            nursery.cancel_scope.cancel()
+        for client in (refused, last):
+            await client.aclose()
