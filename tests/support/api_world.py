@@ -110,7 +110,7 @@ class FakeOffice:
         self.note("tree")
         return self.snapshot
 
-    def is_subject_token(self, token: str) -> bool:
+    def claims_known_provider(self, token: str) -> bool:
         return token.startswith("of-a-provider")
 
     async def start_run(self, crew: str, name: str, grant: TokenRequest) -> TokenResponse:

@@ -21,7 +21,7 @@ from forked import Forked
 
 from crewgate.demo.ports import reserve
 from crewgate.issuer import Orchestrator
-from crewgate.issuer.extensions.extension_requests import Decide
+from crewgate.issuer.extensions.extension_decider import Decide
 
 COMMAND = [sys.executable, "-m", "crewgate.cli"]
 STREAM = """

@@ -29,7 +29,7 @@ class TokenRequest(msgspec.Struct, frozen=True):
 
     For the next token of a branch, empty `tools` and None mean: unchanged. From then on, the tokens
     of the branch are bound to the key of `binding`. `seconds` is when a new branch ends, or how
-    much later a branch ends. `reason` is for the journal. `decision` is who has decided an
+    much later a branch ends. `reason` is for the journal. `decided_by` is who has decided an
     extension for a sub-agent: "callback" or "policy"; empty if the orchestrator itself asks.
     A run acts on behalf of `subject`, or of the person whom `subject_token` names, a token of an
     identity provider.
@@ -42,7 +42,7 @@ class TokenRequest(msgspec.Struct, frozen=True):
     binding: Confirmation | None = None
     seconds: int | None = None
     reason: str = ""
-    decision: str = ""
+    decided_by: str = ""
     subject: str | ProvenSubject | None = None
     subject_token: str | None = None
 
@@ -103,7 +103,7 @@ class Backend(Protocol):
     async def tree(self) -> BranchTreeSnapshot:
         """Return the branch tree, at most `limits.tree_seconds` old."""
 
-    def is_subject_token(self, token: str) -> bool:
+    def claims_known_provider(self, token: str) -> bool:
         """Return whether a token says that a configured identity provider has issued it."""
 
     async def start_run(self, crew: str, name: str, grant: TokenRequest) -> TokenResponse:

@@ -52,7 +52,7 @@ FORM = {
     "seconds": "when a new branch ends, in seconds from now (default: no such time), or by how "
     "many seconds a branch ends later",
     "reason": "why, for the journal: at most 500 characters",
-    "decision": "of a refresh for a sub-agent: `callback` if the orchestrator has decided it, "
+    "decided_by": "of a refresh for a sub-agent: `callback` if the orchestrator has decided it, "
     "`policy` if the crew's limits alone decide",
     "subject": f"on whose behalf the run acts (default: the orchestrator itself); for {RUN}",
     "subject_token": "the parent's token, or the token of an identity provider that names the "
@@ -70,7 +70,7 @@ _NEW_OPTIONAL = {"process", "process_proven", "seconds", "reason", *_BINDING}
 _FIELDS: Mapping[str, tuple[set[str], set[str]]] = {
     RUN: (_NEW, {*_NEW_OPTIONAL, "subject"}),
     CHILD: ({*_NEW, "subject_token", "subject_token_type"}, _NEW_OPTIONAL),
-    NEXT: ({"refresh_token"}, {"scope", "credits", "seconds", "reason", "decision", *_BINDING}),
+    NEXT: ({"refresh_token"}, {"scope", "credits", "seconds", "reason", "decided_by", *_BINDING}),
 }
 
 
@@ -111,7 +111,7 @@ async def _issue(
         _binding(form.get("dpop_jkt"), form.get("x5t_s256")),
         _seconds(form),
         form.get("reason", ""),
-        form.get("decision", ""),
+        form.get("decided_by", ""),
         form.get("subject"),
     )
     if kind == NEXT:
@@ -119,7 +119,7 @@ async def _issue(
     if kind == RUN:
         return await backend.start_run(crew, name, grant)
     token = form["subject_token"]
-    if form["subject_token_type"] == ID_TYPE or backend.is_subject_token(token):
+    if form["subject_token_type"] == ID_TYPE or backend.claims_known_provider(token):
         grant = msgspec.structs.replace(grant, subject_token=token)
         return await backend.start_run(crew, name, grant)
     return await backend.spawn(crew, name, token, grant)
@@ -204,8 +204,8 @@ def _check_extension(form: Mapping[str, str]) -> None:
         access.malformed(f"seconds: expected a whole number from 1 to {limits.branch_seconds_max}")
     if len(form.get("reason", "")) > limits.reason_chars_max:
         access.malformed(f"reason: expected at most {limits.reason_chars_max} characters")
-    if form.get("decision", "policy") not in {"policy", "callback"}:
-        access.malformed(f"decision: {FORM['decision']}")
+    if form.get("decided_by", "policy") not in {"policy", "callback"}:
+        access.malformed(f"decided_by: {FORM['decided_by']}")
 
 
 def _check_fields(form: Mapping[str, str], fields: set[str], where: str = "") -> None:

@@ -22,13 +22,13 @@ class BranchAuthority(msgspec.Struct, frozen=True):
 class CallExplanation(msgspec.Struct, frozen=True):
     """A call, and the branches from its run down to the one that called.
 
-    `same_id` is the number of different recorded grants with the id of the call's grant. It is more
-    than one only if their signer has used the id again; then the newest of them is shown.
+    `same_id_grants` is the number of different recorded grants with the id of the call's grant. It
+    is more than one only if their signer has used the id again; then the newest of them is shown.
     """
 
     call: CallRow
     branches: list[BranchAuthority]
-    same_id: int
+    same_id_grants: int
 
 
 def explanation(audit: AuditQueries, question: AuditFilter) -> CallExplanation | None:

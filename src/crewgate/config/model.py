@@ -209,17 +209,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         raise ConfigurationError(f"{self.path}: no crew {name!r}; the file has: {known}")
 
     @property
-    def journals(self) -> Path:
+    def journal_folder(self) -> Path:
         """The folder of the journals of orchestrators."""
         return self.state / "issuer"
 
     def journal_of(self, orchestrator: str) -> Path:
         """Return the path of the journal of an orchestrator, by its `client_id`."""
-        return self.journals / f"{orchestrator.replace('/', '+')}.jsonl"
+        return self.journal_folder / f"{orchestrator.replace('/', '+')}.jsonl"
 
     def command_journal_of(self, orchestrator: str) -> Path:
         """Return the path of the journal in which commands write what they mint for it."""
-        return self.journals / "commands" / f"{orchestrator.replace('/', '+')}.jsonl"
+        return self.journal_folder / "commands" / f"{orchestrator.replace('/', '+')}.jsonl"
 
 
 # The declarations of all keys of a file.

@@ -16,7 +16,7 @@ class APIOrchestrator(Orchestrator):
         """Mint the next grant of a branch, as `refresh` does, and return its token.
 
         Suppose that the client asks for one of its sub-agents, and that its code has not decided.
-        Then `grant.decision` is "policy", and the limits of the crew decide alone.
+        Then `grant.decided_by` is "policy", and the limits of the crew decide alone.
         """
         change = GrantChange(
             quota=amount(grant.credits) if grant.credits else None,
@@ -25,6 +25,6 @@ class APIOrchestrator(Orchestrator):
             binding=grant.binding,
             reason=grant.reason,
             way=self._way,
-            decided_by=grant.decision or ORCHESTRATOR,
+            decided_by=grant.decided_by or ORCHESTRATOR,
         )
         return self._issuer.extend(branch, change)

@@ -248,9 +248,9 @@ class ThreadedBackend:
 
         return await self._reader.run(read)
 
-    def is_subject_token(self, token: str) -> bool:
+    def claims_known_provider(self, token: str) -> bool:
         """See `Backend`."""
-        return self._verifier.resource.has_issuer_of(token)
+        return self._verifier.resource.claims_known_provider(token)
 
     async def identity_provider_problems(self) -> dict[str, str]:
         """Get new keys of identity providers; return what is wrong with each, by name."""

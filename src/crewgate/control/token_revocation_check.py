@@ -11,7 +11,7 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate._native.table import Table
-from crewgate.core.revocation_kinds import keys_for_good_of, keys_of, subject_keys
+from crewgate.core.revocation_kinds import branch_ending_keys, keys_of, subject_keys
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.readonly_table import open_table
@@ -49,7 +49,7 @@ class TokenRevocationCheck:
         """
         with self._lock:
             table = self._current()
-            return any(table.is_revoked(key) for key in keys_for_good_of(claims))
+            return any(table.is_revoked(key) for key in branch_ending_keys(claims))
 
     def is_subject_revoked(self, crew: str, subject: str) -> bool:
         """Whether all tokens of a subject are revoked, in this crew or in all.

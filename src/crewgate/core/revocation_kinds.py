@@ -224,10 +224,10 @@ def keys_of(claims: Claims, kid: str) -> list[bytes]:
         for key in each.keys(crew, getattr(claims, each.claim))
     ]
     key = table_key(EntityKind.KEY, crew, kid.encode())
-    return [*named, key, crew_key(crew), *keys_for_good_of(claims)]
+    return [*named, key, crew_key(crew), *branch_ending_keys(claims)]
 
 
-def keys_for_good_of(claims: Claims) -> list[bytes]:
+def branch_ending_keys(claims: Claims) -> list[bytes]:
     """Return the keys whose revocation ends the branch of a token for good.
 
     They are those of the branch, of all branches above it, and of its subject.

@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from crewgate import limits
 from crewgate.config import IdentityProviderConfig
-from crewgate.core.tokens.subjects import ProvenSubject, proven_subject
+from crewgate.core.tokens.subjects import ProvenSubject, encode_subject
 from crewgate.errors import SubjectTokenError
 from crewgate.identity_provider.key_sets import KeySet, key_set
 
@@ -60,7 +60,7 @@ class SubjectTokenVerifier:
             keys.refresh()
         return {provider.name: keys.problem for provider, keys in self._providers.values()}
 
-    def has_issuer_of(self, token: str) -> bool:
+    def claims_known_provider(self, token: str) -> bool:
         """Return whether a token says that one of the providers has issued it, unproven."""
         try:
             return _members(_parts(token.strip())[1]).get("iss") in self._providers
@@ -194,7 +194,7 @@ def _subject(found: dict[str, Any], provider: IdentityProviderConfig) -> str:
     if name == "email" and found.get("email_verified") is not True:
         _refuse("`email` names a person only if `email_verified` is true")
     try:
-        return proven_subject(provider.name, subject)
+        return encode_subject(provider.name, subject)
     except ValueError as error:
         # A lone surrogate cannot be encoded, and such an error has the text.
         why = "it is no text in Unicode" if isinstance(error, UnicodeError) else str(error)

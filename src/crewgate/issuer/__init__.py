@@ -23,7 +23,7 @@ try:
     from crewgate.issuer.auth_flow import TokenHolder
     from crewgate.issuer.branches.local_gateway import BranchUsage, GatewayClient, RevocationReceipt
     from crewgate.issuer.control_api.gateway_address import GatewayAddress
-    from crewgate.issuer.extensions.extension_requests import (
+    from crewgate.issuer.extensions.extension_decider import (
         ExtensionDecision,
         ExtensionRequest,
         ExtensionResult,

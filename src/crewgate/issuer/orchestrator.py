@@ -25,9 +25,9 @@ from crewgate.issuer.branches.local_gateway import (
     minter_of,
 )
 from crewgate.issuer.branches.local_issuer import LocalIssuer
-from crewgate.issuer.control_api.gateway_address import gateway_for_tokens
+from crewgate.issuer.control_api.gateway_address import find_gateway_for_tokens
+from crewgate.issuer.extensions.extension_decider import Decide, ExtensionDecider
 from crewgate.issuer.extensions.extension_limits import ExtensionLimits
-from crewgate.issuer.extensions.extension_requests import Decide, ExtensionRequests
 from crewgate.issuer.mint import MintedToken, Minter
 from crewgate.issuer.parameters import amount, journal_text, tool_list, whole_seconds
 from crewgate.issuer.processes.sub_agent_process import SubAgentProcess
@@ -119,7 +119,7 @@ class Orchestrator(BranchOperations):
             commands=config.command_journal_of(minter.client_id),
             verifier=SubjectTokenVerifier(config.identity_providers),
         )
-        made._processes.find_gateway = partial(gateway_for_tokens, config, crew)
+        made._processes.find_gateway = partial(find_gateway_for_tokens, config, crew)
         return made
 
     def _set_up(
@@ -127,7 +127,7 @@ class Orchestrator(BranchOperations):
     ) -> None:
         self._state = state
         self._issuer = issuer
-        self._requests = ExtensionRequests(issuer, state, decide)
+        self._requests = ExtensionDecider(issuer, state, decide)
         self._files = TokenFiles(state, issuer, self._token)
         self._processes = SubAgentProcesses(self)
         state.tokens.on_put = self._processes.use

@@ -19,8 +19,8 @@ from crewgate.issuer.control_api.remote_issuer_client import (
     SidecarIssuerClient,
     pem_pair,
 )
+from crewgate.issuer.extensions.extension_decider import Decide
 from crewgate.issuer.extensions.extension_limits import ExtensionLimits
-from crewgate.issuer.extensions.extension_requests import Decide
 from crewgate.issuer.orchestrator import Orchestrator
 
 __all__ = ["remote_orchestrator", "sidecar_orchestrator"]

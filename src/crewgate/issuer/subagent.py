@@ -12,7 +12,7 @@ from crewgate.issuer.parameters import branch_id
 
 if TYPE_CHECKING:
     from crewgate.issuer.branches.local_gateway import RevocationReceipt
-    from crewgate.issuer.extensions.extension_requests import ExtensionResult
+    from crewgate.issuer.extensions.extension_decider import ExtensionResult
     from crewgate.issuer.orchestrator import Orchestrator
     from crewgate.issuer.processes.sub_agent_process import SubAgentProcess
     from crewgate.issuer.processes.sub_agent_processes import SubAgentCommand
@@ -91,9 +91,9 @@ class SubAgent:
     def request_extension(
         self,
         *,
-        seconds: int | None = None,
-        credits: str = "0",  # noqa: A002 - the field's word
-        tools: Sequence[str] = (),
+        more_seconds: int | None = None,
+        more_credits: str = "0",
+        more_tools: Sequence[str] = (),
         reason: str = "",
     ) -> "ExtensionResult":
         """Ask for more time, credits or tools; the result says whether the branch has got it.
@@ -104,9 +104,9 @@ class SubAgent:
         with the request and the decision. A sub-agent that asks too often is refused.
 
         Args:
-            seconds: Seconds by which the branch is to end later.
-            credits: Credits to add, as decimal text.
-            tools: Names and patterns of tools to add.
+            more_seconds: Seconds by which the branch is to end later.
+            more_credits: Credits to add, as decimal text.
+            more_tools: Names and patterns of tools to add.
             reason: Why, for the one who decides and for the journal: 500 characters.
 
         Raises:
@@ -116,7 +116,11 @@ class SubAgent:
             IssuerError: A parameter is malformed, or the orchestrator does not know the branch.
         """
         return self._orchestrator.request_extension(
-            self, seconds=seconds, credits=credits, tools=tools, reason=reason
+            self,
+            more_seconds=more_seconds,
+            more_credits=more_credits,
+            more_tools=more_tools,
+            reason=reason,
         )
 
     def spawn(

@@ -22,7 +22,7 @@ from crewgate.runtime.cleanup import lent
 # The environment variable of a child of `crewgate run` and its descendants; it is not a secret.
 MARK = "CREWGATE_INSTANCE"
 # The name of the sidecar of a sub-agent in /proc/PID/comm, which no other process can change.
-SUB_AGENT_SIDECAR = b"crewgate-agent"
+SIDECAR_PROCESS_NAME = b"crewgate-agent"
 _PROC = Path("/proc")
 # Positions in /proc/PID/stat, counted after the name (proc(5)).
 _STATE, _PARENT, _BEGAN = 0, 1, 19
@@ -173,7 +173,7 @@ def is_below(pid: int, ancestor: int) -> bool:
     child_began = sys.maxsize
     for _ in range(limits.run_tree_depth_max):
         row = _row(pid)
-        if row is None or row.state in {"Z", "X"} or row.name == SUB_AGENT_SIDECAR:
+        if row is None or row.state in {"Z", "X"} or row.name == SIDECAR_PROCESS_NAME:
             return False
         if row.began > child_began:  # the parent has ended meanwhile, and this one has its pid
             return False

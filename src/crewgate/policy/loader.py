@@ -33,7 +33,7 @@ def load_policy(config: Config, generation: int) -> Policy:
         audience=config.audience,
         keys=load_keys(config),
         crews=(
-            *(ceilings(crew) for crew in config.crews),
+            *(crew_policy(crew) for crew in config.crews),
             *(account(crossing, config.crew(crossing.source)) for crossing in config.crossings),
         ),
         tools=tuple(
@@ -93,7 +93,7 @@ def parse_keys(jwks: bytes, crew: str, where: str) -> tuple[VerificationKey, ...
     return keys
 
 
-def ceilings(crew: CrewConfig) -> CrewPolicy:
+def crew_policy(crew: CrewConfig) -> CrewPolicy:
     """Return the limits of a crew's tokens, for the gate and the issuer."""
     return CrewPolicy(
         name=crew.name,

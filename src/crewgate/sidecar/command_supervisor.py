@@ -16,7 +16,7 @@ import trio
 
 from crewgate import limits
 from crewgate.errors import SidecarError
-from crewgate.lifecycle.processes import MARK, SUB_AGENT_SIDECAR, below, kill_all, send
+from crewgate.lifecycle.processes import MARK, SIDECAR_PROCESS_NAME, below, kill_all, send
 from crewgate.runtime.memory_protection import set_attribute
 from crewgate.sidecar.drop_privileges_exec import enter_domain
 from crewgate.sidecar.user import CommandUser
@@ -32,9 +32,9 @@ def become_subreaper() -> None:
     set_attribute(_PR_SET_CHILD_SUBREAPER, 1, "make this process the parent of orphans below it")
 
 
-def be_sidecar_of_sub_agent() -> None:
+def name_sidecar_process() -> None:
     """Let `is_below` know this process; call it before CMD starts, in the first thread. OSError."""
-    set_attribute(_PR_SET_NAME, SUB_AGENT_SIDECAR, "name this process")
+    set_attribute(_PR_SET_NAME, SIDECAR_PROCESS_NAME, "name this process")
 
 
 def confine_signals() -> bool:

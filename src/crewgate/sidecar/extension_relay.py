@@ -12,7 +12,10 @@ import trio
 
 from crewgate import limits
 from crewgate.core import problems
-from crewgate.issuer.processes.sidecar_messages import ExtensionAnswered, ExtensionAsked
+from crewgate.issuer.processes.sidecar_messages import (
+    ExtensionRequestMessage,
+    ExtensionResponseMessage,
+)
 from crewgate.server.exchange import Exchange
 
 EXTENSION_PATH = b"/.crewgate/extension"
@@ -24,7 +27,7 @@ class ExtensionRelay:
     `send` gives the orchestrator a message without waiting, or raises trio.WouldBlock.
     """
 
-    def __init__(self, send: Callable[[ExtensionAsked], None]) -> None:
+    def __init__(self, send: Callable[[ExtensionRequestMessage], None]) -> None:
         self._send = send
         self._last = 0
         self._waiting: dict[int, Exchange] = {}
@@ -46,11 +49,11 @@ class ExtensionRelay:
     def ask(self, number: int, body: bytes) -> None:
         """Send the whole body of a request to the orchestrator."""
         try:
-            self._send(ExtensionAsked(number, body))
+            self._send(ExtensionRequestMessage(number, body))
         except trio.WouldBlock:
             self._refuse(self._waiting.pop(number))
 
-    def answer(self, message: ExtensionAnswered) -> None:
+    def answer(self, message: ExtensionResponseMessage) -> None:
         """Give CMD the orchestrator's answer, unless CMD has left."""
         exchange = self._waiting.pop(message.id, None)
         if exchange is not None:

@@ -52,7 +52,7 @@ class GatewayPool:
 
     def start(self, call: ForwardedCall) -> None:
         """Carry a call as soon as there is a connection for it."""
-        self._pools[-1].start_unjudged(call)
+        self._pools[-1].start_without_permit(call)
 
     def sweep(self) -> None:
         """End what is overdue; call this once a second."""

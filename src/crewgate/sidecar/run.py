@@ -29,7 +29,11 @@ from crewgate.ca.authority import configured_ca, new_instance
 from crewgate.config import CAConfig, Config, load
 from crewgate.core.x509.identity_extension import Identity, Role, check
 from crewgate.errors import ConfigurationError, CrewgateError, SidecarError
-from crewgate.issuer.control_api.gateway_address import PROOF_KEY, GatewayAddress, find_gateway
+from crewgate.issuer.control_api.gateway_address import (
+    PROOF_KEY,
+    GatewayAddress,
+    find_gateway_for_certificates,
+)
 from crewgate.issuer.proof_key import ProofKey
 from crewgate.lifecycle.liveness_lock import LivenessLock
 from crewgate.lifecycle.orchestrator_decommission import (
@@ -100,7 +104,9 @@ def run(options: RunOptions) -> int:
 
 
 def _supervise(config: Config, ca: CAConfig, options: RunOptions, identity: Identity) -> int:
-    gateway = find_gateway(config, options.crew, options.gateway, options.trust or ca.root)
+    gateway = find_gateway_for_certificates(
+        config, options.crew, options.gateway, options.trust or ca.root
+    )
     # No switch turns this off: it protects the sidecar from CMD, which may have the same user.
     disable_dumping()
     become_subreaper()

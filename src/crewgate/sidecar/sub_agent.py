@@ -27,8 +27,8 @@ from crewgate.issuer.processes.sidecar_messages import (
     CommandEnded,
     CommandHeld,
     CommandRefused,
-    ExtensionAnswered,
-    ExtensionAsked,
+    ExtensionRequestMessage,
+    ExtensionResponseMessage,
     FromSidecar,
     NewToken,
     StartCommand,
@@ -45,10 +45,10 @@ from crewgate.sidecar import user as user_
 from crewgate.sidecar.call_credentials import BranchCredentials
 from crewgate.sidecar.command_supervisor import (
     CommandSupervisor,
-    be_sidecar_of_sub_agent,
     become_subreaper,
     confine_signals,
     environment,
+    name_sidecar_process,
     why_not,
 )
 from crewgate.sidecar.extension_relay import ExtensionRelay
@@ -64,7 +64,7 @@ def main(descriptor: int) -> int:
     """Run until CMD has ended, and return 0. `descriptor` is that of the socket pair."""
     collect_rarely()
     become_subreaper()
-    be_sidecar_of_sub_agent()
+    name_sidecar_process()
     is_confined = confine_signals()
     with ProcessLog("sidecar", limits.run_log_warnings_max, LogSettings()):
         connection = socket.socket(fileno=descriptor)
@@ -85,7 +85,7 @@ class SubAgentSidecar:
         self._command = CommandSupervisor(is_confined=is_confined)
         self._serving = trio.CancelScope()
         # Room for each request that waits.
-        self._asked, self._unsent = trio.open_memory_channel[ExtensionAsked](
+        self._asked, self._unsent = trio.open_memory_channel[ExtensionRequestMessage](
             limits.sidecar_extensions_max
         )
         self._extensions = ExtensionRelay(self._asked.send_nowait)
@@ -153,8 +153,8 @@ class SubAgentSidecar:
 
     async def _apply_messages(self, credentials: BranchCredentials, release: int) -> None:
         """Take each token, and let CMD begin with the first; return at the end of the branch."""
-        while isinstance(message := await self._receive(), NewToken | ExtensionAnswered):
-            if isinstance(message, ExtensionAnswered):
+        while isinstance(message := await self._receive(), NewToken | ExtensionResponseMessage):
+            if isinstance(message, ExtensionResponseMessage):
                 self._extensions.answer(message)
                 continue
             is_first = not credentials.token

@@ -90,9 +90,9 @@ class UpstreamPool(ConnectionPool):
     def start(self, permit: "Permit", caller: CallObserver) -> None:
         """Carry a call that has a permit, as soon as possible."""
         caller.reuse_key = self.reuse_key(permit)
-        self.start_unjudged(caller)
+        self.start_without_permit(caller)
 
-    def start_unjudged(self, caller: CallObserver) -> None:
+    def start_without_permit(self, caller: CallObserver) -> None:
         """Carry a call that needs no permit, as soon as possible."""
         self.retry_budget.called(self.now)
         self._place(caller)

@@ -17,7 +17,7 @@ from crewgate.core.anomaly.types import WatchRules
 from crewgate.core.policy.policy import SHARED, Policy, ToolPolicy
 from crewgate.core.policy.scope import is_tool_name
 from crewgate.errors import ConfigurationError
-from crewgate.policy.loader import ceilings, parse_keys, unique_keys
+from crewgate.policy.loader import crew_policy, parse_keys, unique_keys
 
 Price = str | Mapping[str, str]  # in credits; a mapping also names the owner of the tool
 WHERE = "Verifier.standalone"
@@ -95,7 +95,7 @@ def policy_from_arguments(
         (place := f"{WHERE}: crews.{crew.name}.keys", parse_keys(crew.keys, crew.name, place))
         for crew in owned
     )
-    return Policy(aud, keys, tuple(ceilings(crew) for crew in owned), priced)
+    return Policy(aud, keys, tuple(crew_policy(crew) for crew in owned), priced)
 
 
 def _plain(value: object) -> object:

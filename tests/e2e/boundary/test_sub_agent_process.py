@@ -27,7 +27,7 @@ from crewgate.issuer import (
     SubAgentProcess,
 )
 from crewgate.issuer.processes import sub_agent_process
-from crewgate.lifecycle.processes import SUB_AGENT_SIDECAR
+from crewgate.lifecycle.processes import SIDECAR_PROCESS_NAME
 
 CALL = 'curl -s --unix-socket "$CREWGATE_SOCKET" "$CREWGATE_GATEWAY/search" -d "{}"'
 STREAM = 'curl -sN --unix-socket "$CREWGATE_SOCKET" "$CREWGATE_GATEWAY/stream"'
@@ -76,7 +76,7 @@ def pry() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def orchestrator(gateway: Installation) -> Orchestrator:
-    return gateway.orchestrator(decide=lambda request: request.credits == "0.50")
+    return gateway.orchestrator(decide=lambda request: request.more_credits == "0.50")
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_a_thief_gets_nothing_that_is_good(
     call = f"cat /proc/{sidecar}/comm; {CALL} -o /dev/null -w '%{{http_code}}\n'; sleep 600"
     sub = Sub(run, tmp_path, call)
     # No sidecar above this one serves the program, since this one has that name.
-    assert sub.printed(2) == [SUB_AGENT_SIDECAR.decode(), "200"]
+    assert sub.printed(2) == [SIDECAR_PROCESS_NAME.decode(), "200"]
     environment = sub.environment()
     token = sub.agent.token()
     assert not any(token in value or "eyJ" in value for value in environment.values())
@@ -287,7 +287,7 @@ def test_a_program_asks_for_more_over_its_socket(
         'curl -s --unix-socket "$CREWGATE_SOCKET" "$CREWGATE_GATEWAY/.crewgate/extension" '
         "-w '\\n%{http_code}\\n'"
     )
-    bodies = ('{"credits": "0.50", "reason": "more pages"}', '{"credits": "9"}', "{}")
+    bodies = ('{"more_credits": "0.50", "reason": "more pages"}', '{"more_credits": "9"}', "{}")
     asked = [f"{ask} -d '{body}'" for body in bodies]
     asked += [f"{ask} --http2-prior-knowledge -d '{bodies[0]}'", f"{ask} -o /dev/null"]
     asked += [f"head -c 9000 /dev/zero | {ask} -o /dev/null --data-binary @-", f"{CALL}; echo"]
@@ -304,7 +304,7 @@ def test_a_program_asks_for_more_over_its_socket(
     )
     assert (json.loads(yes)["is_granted"], json.loads(yes)["credits"]) == (True, "1.50")
     assert json.loads(no)["answer"] == "the orchestrator said no"
-    assert "ask for seconds, credits or tools" in json.loads(empty)["detail"]
+    assert "ask for more_seconds, more_credits or more_tools" in json.loads(empty)["detail"]
     assert json.loads(again)["credits"] == "2.00"
     assert json.loads(call)["x-crewgate-branch"] == sub.agent.branch
     branch = sub.agent.branch

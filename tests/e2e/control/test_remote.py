@@ -33,7 +33,7 @@ def test_it_mints_spawns_refreshes_and_revokes(site: ControlSite, tmp_path: Path
         later = child.refresh(credits="0.50")
         assert later != first
         assert child.claims.credit_quota == 500_000
-        refused = child.request_extension(seconds=60, reason="more pages")
+        refused = child.request_extension(more_seconds=60, reason="more pages")
         assert (refused.is_granted, refused.decided_by) == (False, "policy")
         assert "crew bd has no extension_seconds_max" in refused.answer
         assert child.token() == later

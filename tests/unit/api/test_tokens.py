@@ -49,7 +49,7 @@ async def test_the_three_grants() -> None:
             "scope": "search.web",
             "seconds": "60",
             "reason": "more pages",
-            "decision": "policy",
+            "decided_by": "policy",
         },
     ]
     for form in forms:
@@ -66,7 +66,9 @@ async def test_the_three_grants() -> None:
             "bd",
             "bd-1",
             "last",
-            TokenRequest(("search.web",), "3", seconds=60, reason="more pages", decision="policy"),
+            TokenRequest(
+                ("search.web",), "3", seconds=60, reason="more pages", decided_by="policy"
+            ),
         ),
     ]
 
@@ -150,8 +152,8 @@ def without(name: str, form: dict[str, str] = CHILD_FORM) -> dict[str, str]:
         ({**CHILD_FORM, "seconds": "0"}, "invalid_request"),
         ({**CHILD_FORM, "seconds": "+1"}, "invalid_request"),
         ({**CHILD_FORM, "reason": "x" * 501}, "invalid_request"),
-        ({**CHILD_FORM, "decision": "policy"}, "invalid_request"),
-        ({"grant_type": NEXT, "refresh_token": "x", "decision": "me"}, "invalid_request"),
+        ({**CHILD_FORM, "decided_by": "policy"}, "invalid_request"),
+        ({"grant_type": NEXT, "refresh_token": "x", "decided_by": "me"}, "invalid_request"),
         ({**CHILD_FORM, "scope": "se*arch"}, "invalid_scope"),
     ],
 )

@@ -359,7 +359,7 @@ def test_grants_that_share_an_id_are_counted(tmp_path: Path) -> None:
     found = explanation(audit, AuditFilter(request="request-70"))
     audit.close()
     assert found is not None
-    assert found.same_id == 2
+    assert found.same_id_grants == 2
     own = found.branches[-1].grant
     assert own is not None
     assert own.issued == newest.issued

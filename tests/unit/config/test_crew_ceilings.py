@@ -8,7 +8,7 @@ import pytest
 from crewgate.config import load
 from crewgate.core.policy.policy import Ceiling
 from crewgate.errors import ConfigurationError
-from crewgate.policy.loader import ceilings
+from crewgate.policy.loader import crew_policy
 
 Write = Callable[[str], Path]
 TABLES = """
@@ -27,7 +27,7 @@ credits_per_branch = "10"
 def test_tables_become_ceilings(write: Write, whole: str) -> None:
     """A key that is not there has the value of the crew."""
     (config,) = load(write(whole + TABLES)).crews
-    crew = ceilings(config)
+    crew = crew_policy(config)
     assert crew.roles == {
         "researcher": Ceiling(
             "role researcher of crew article", ("search.web",), 2_500_000, 120, 1, True
@@ -48,7 +48,7 @@ def test_tables_become_ceilings(write: Write, whole: str) -> None:
 
 def test_a_crew_without_tables_permits_every_role(write: Write, whole: str) -> None:
     """Roles are free text until a crew lists them."""
-    crew = ceilings(load(write(whole)).crews[0])
+    crew = crew_policy(load(write(whole)).crews[0])
     assert crew.permits_role("editor")
     assert crew.ceilings("editor", "article/night") == (crew,)
 

@@ -31,7 +31,7 @@ from crewgate.errors import (
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.orchestrator import Orchestrator
 
-ASKED = TokenRequest(credits="3", seconds=60, reason="more pages", decision="policy")
+ASKED = TokenRequest(credits="3", seconds=60, reason="more pages", decided_by="policy")
 RUN = TokenRequest(("search.*",), "10", "lead")
 CHILD = TokenRequest(("search.web",), "2.50", "researcher", "pid_7")
 
@@ -83,7 +83,7 @@ def test_a_request_of_a_sub_agent_is_decided_by_who_the_form_says(
     _, child = family(mint)
     with pytest.raises(ExtensionRefusedError, match="crew bd has no extension_seconds_max"):
         mint.refresh("bd", "bd-1", child.access_token, ASKED)
-    decided = msgspec.structs.replace(ASKED, decision="callback")
+    decided = msgspec.structs.replace(ASKED, decided_by="callback")
     short = mint.start_run("bd", "bd-1", msgspec.structs.replace(RUN, seconds=60))
     assert short.expires_in <= 60
     more = mint.refresh("bd", "bd-1", child.access_token, decided)

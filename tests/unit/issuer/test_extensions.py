@@ -60,20 +60,20 @@ def test_the_callback_decides_each_request(make: Make, tmp_path: Path) -> None:
 
     def decide(request: ExtensionRequest) -> ExtensionDecision:
         asked.append(request)
-        return ExtensionDecision(request.credits == "2.50", f"answer {len(asked)}")
+        return ExtensionDecision(request.more_credits == "2.50", f"answer {len(asked)}")
 
     agent = start(make(decide=decide), seconds=HOUR)
     first = read_claims(agent.token())
     yes = agent.request_extension(
-        seconds=600, credits="2.50", tools=["search.news"], reason="more pages"
+        more_seconds=600, more_credits="2.50", more_tools=["search.news"], reason="more pages"
     )
     assert yes.is_granted
     assert (yes.decided_by, yes.answer, yes.credits) == ("callback", "answer 1", "12.50")
     assert yes.tools == ["search.web", "search.news"]
     assert yes.ends_at == int(asked[0].ends_at or 0) + 600
-    no = agent.request_extension(credits="90", reason="greed")
+    no = agent.request_extension(more_credits="90", reason="greed")
     assert (no.is_granted, no.answer, no.credits) == (False, "answer 2", "12.50")
-    assert (asked[0].claims, asked[0].tools, asked[0].reason) == (
+    assert (asked[0].claims, asked[0].more_tools, asked[0].reason) == (
         first,
         ("search.news",),
         "more pages",
@@ -100,20 +100,20 @@ def test_without_a_callback_only_a_number_of_the_crew_says_yes(
     """No number is no limit for the orchestrator's own code, and no consent for a sub-agent."""
     article = make()
     agent = start(article, seconds=HOUR)
-    for asked in ({"seconds": 60}, {"credits": "1"}, {"tools": ["search.news"]}):
+    for asked in ({"more_seconds": 60}, {"more_credits": "1"}, {"more_tools": ["search.news"]}):
         assert not agent.request_extension(**asked).is_granted
     agent.refresh(credits="11", tools=["search.*"], seconds=60)
     assert [line["event"] for line in lines(tmp_path)] == ["mint"] + ["refuse"] * 3 + ["extend"]
     article.close()
     numbers = limited(minter, extension_seconds_max=2 * HOUR, extension_micro_max=2_000_000)
     agent = make(minter=numbers).agent(agent.branch)
-    result = agent.request_extension(seconds=600, credits="1")
+    result = agent.request_extension(more_seconds=600, more_credits="1")
     assert (result.is_granted, result.decided_by, result.credits) == (True, "policy", "12.00")
-    result = agent.request_extension(credits="0.000001")
+    result = agent.request_extension(more_credits="0.000001")
     assert not result.is_granted
     assert "began with 10.00 credits and cannot have 12.000001" in result.answer
-    assert not agent.request_extension(seconds=2 * HOUR).is_granted
-    assert not agent.request_extension(tools=["embeddings.create"]).is_granted
+    assert not agent.request_extension(more_seconds=2 * HOUR).is_granted
+    assert not agent.request_extension(more_tools=["embeddings.create"]).is_granted
 
 
 def test_a_callback_cannot_exceed_the_limits(make: Make, minter: Minter) -> None:
@@ -128,14 +128,14 @@ def test_a_callback_cannot_exceed_the_limits(make: Make, minter: Minter) -> None
 
     article = make(minter=limited(minter, extension_micro_max=1_000_000), decide=decide)
     agent = start(article)
-    assert not agent.request_extension(credits="2").is_granted
+    assert not agent.request_extension(more_credits="2").is_granted
     assert asked == []
-    result = agent.request_extension(credits="1", reason="crash")
+    result = agent.request_extension(more_credits="1", reason="crash")
     assert (result.is_granted, result.answer) == (False, "the orchestrator could not decide")
-    assert agent.request_extension(credits="1").is_granted
+    assert agent.request_extension(more_credits="1").is_granted
     article.revoke(agent)
     with pytest.raises(BranchRevokedError):
-        agent.request_extension(credits="1")
+        agent.request_extension(more_credits="1")
 
 
 def test_the_number_of_tokens_is_limited(make: Make, minter: Minter, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_branch_with_an_end_needs_an_extension(make: Make, clock: Clock) -> No
     clock.pass_seconds(1)
     with pytest.raises(ExtensionRefusedError, match="request an extension"):
         agent.token()
-    assert agent.request_extension(seconds=HOUR).ends_at == end + HOUR
+    assert agent.request_extension(more_seconds=HOUR).ends_at == end + HOUR
     assert read_claims(agent.token()).exp == end + 900
 
 
@@ -206,7 +206,7 @@ def test_a_token_file_has_an_end(
     for _ in range(2):
         assert article.refresh_if_due(agent.branch) == limits.token_file_look_seconds_max
     assert read_token(path) == last
-    assert agent.request_extension(seconds=HOUR).is_granted
+    assert agent.request_extension(more_seconds=HOUR).is_granted
     clock.pass_seconds(650)
     assert article.refresh_if_due(agent.branch) == 600
     assert read_token(path) not in {last, ""}
@@ -225,7 +225,7 @@ def test_a_sub_agent_that_asks_too_often_writes_no_more_lines(
     """It is still refused; one line says that more follow without a line."""
     agent = start(article)
     for _ in range(limits.extension_requests_burst + 5):
-        assert not agent.request_extension(credits="1").is_granted
+        assert not agent.request_extension(more_credits="1").is_granted
     refused = lines(tmp_path)[1:]
     assert len(refused) == limits.extension_requests_burst + 1
     assert "asks too often" in refused[-1]["answer"]
@@ -236,11 +236,11 @@ def test_what_is_malformed_is_no_request(article: Orchestrator, tmp_path: Path) 
     agent = start(article)
     bad: list[dict[str, Any]] = [
         {},
-        {"seconds": 0},
-        {"seconds": 1.5},
-        {"credits": "-1"},
-        {"credits": 1},
-        {"tools": "search.web"},
+        {"more_seconds": 0},
+        {"more_seconds": 1.5},
+        {"more_credits": "-1"},
+        {"more_credits": 1},
+        {"more_tools": "search.web"},
     ]
     for asked in bad:
         with pytest.raises(IssuerError):
@@ -250,26 +250,26 @@ def test_what_is_malformed_is_no_request(article: Orchestrator, tmp_path: Path) 
 
 def test_a_request_comes_as_json(make: Make, tmp_path: Path) -> None:
     """As the sidecar of a sub-agent passes it on: granted, refused, malformed, revoked."""
-    article = make(decide=lambda request: request.credits == "1.00")
+    article = make(decide=lambda request: request.more_credits == "1.00")
     agent = start(article)
 
     def ask(body: bytes) -> tuple[int, dict[str, Any]]:
         answer = answer_extension_request(article, agent.branch, body)
         return answer.status, json.loads(answer.body)
 
-    status, result = ask(b'{"credits": "1", "reason": "more pages"}')
+    status, result = ask(b'{"more_credits": "1", "reason": "more pages"}')
     assert (status, result["is_granted"], result["credits"]) == (200, True, "11.00")
-    status, result = ask(b'{"credits": "2"}')
+    status, result = ask(b'{"more_credits": "2"}')
     assert (status, result["is_granted"], result["answer"]) == (
         403,
         False,
         "the orchestrator said no",
     )
-    for body in (b"{}", b"[]", b'{"branch": "x"}', b'{"seconds": true}'):
+    for body in (b"{}", b"[]", b'{"branch": "x"}', b'{"more_seconds": true}'):
         assert ask(body)[0] == 400
     assert ask(b" " * 8193)[0] == 413
     article.revoke(agent)
-    assert ask(b'{"credits": "1"}')[0] == 403
+    assert ask(b'{"more_credits": "1"}')[0] == 403
     ways = [line.get("way") for line in lines(tmp_path)]
     assert ways == ["library", "socket", "socket", None]
 
@@ -355,7 +355,9 @@ def test_a_crash_keeps_each_decision_whose_token_somebody_has(
                         agent.spawn(role="r", tools=["search.web"], credits="1", seconds=900)
                     )
                 elif step == "ask":
-                    agent.request_extension(credits=f"0.{which}0" if which else "0.50", seconds=60)
+                    agent.request_extension(
+                        more_credits=f"0.{which}0" if which else "0.50", more_seconds=60
+                    )
                 elif step == "refresh":
                     agent.refresh(credits=f"10.{which}")
                 elif step == "renew":

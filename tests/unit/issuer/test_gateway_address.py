@@ -8,7 +8,10 @@ import pytest
 from crewgate.cli.commands.init import write_all
 from crewgate.config import Config, load
 from crewgate.errors import ConfigurationError, SidecarError
-from crewgate.issuer.control_api.gateway_address import find_gateway, gateway_for_tokens
+from crewgate.issuer.control_api.gateway_address import (
+    find_gateway_for_certificates,
+    find_gateway_for_tokens,
+)
 
 TRUST = Path("ca.pem")
 
@@ -28,7 +31,7 @@ def changed(config: Config, **fields: object) -> Config:
 
 def test_the_listener_that_requires_certificates(config: Config) -> None:
     """The one that `init` writes, and what CMD puts before a path."""
-    way = find_gateway(config, "article", None, TRUST)
+    way = find_gateway_for_certificates(config, "article", None, TRUST)
     assert (way.host, way.port, way.server_name) == ("127.0.0.1", 9001, "127.0.0.1")
     assert way.url == "http://127.0.0.1:9001"
 
@@ -47,7 +50,7 @@ def test_however_it_is_bound_and_called(
     config: Config, fields: dict[str, object], host: str, url: str
 ) -> None:
     """An address of this machine, and the name that it serves."""
-    way = find_gateway(changed(config, **fields), "article", None, TRUST)
+    way = find_gateway_for_certificates(changed(config, **fields), "article", None, TRUST)
     assert (way.host, way.url) == (host, url)
 
 
@@ -55,7 +58,7 @@ def test_however_it_is_bound_and_called(
 def test_without_such_a_listener(config: Config, fields: dict[str, object]) -> None:
     """What to add to the file."""
     with pytest.raises(ConfigurationError, match="no listener admits certificates of crew article"):
-        find_gateway(changed(config, **fields), "article", None, TRUST)
+        find_gateway_for_certificates(changed(config, **fields), "article", None, TRUST)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +71,9 @@ def test_without_such_a_listener(config: Config, fields: dict[str, object]) -> N
 )
 def test_at_an_address_that_was_given(config: Config, at: str, host: str, port: int) -> None:
     """The configuration's listeners do not matter then."""
-    way = find_gateway(changed(config, client_certificate="none"), "article", at, TRUST)
+    way = find_gateway_for_certificates(
+        changed(config, client_certificate="none"), "article", at, TRUST
+    )
     assert (way.host, way.port, way.server_name) == (host, port, host)
 
 
@@ -76,15 +81,15 @@ def test_at_an_address_that_was_given(config: Config, at: str, host: str, port: 
 def test_what_is_no_address_is_told(config: Config, at: str) -> None:
     """With the form that is expected."""
     with pytest.raises(SidecarError, match="expected HOST:PORT"):
-        find_gateway(config, "article", at, TRUST)
+        find_gateway_for_certificates(config, "article", at, TRUST)
 
 
 def test_the_listener_for_tokens_asks_for_no_certificate(config: Config) -> None:
     """The first one; its clients trust the CA of the configuration."""
     assert config.ca is not None
-    way = gateway_for_tokens(config, "article")
+    way = find_gateway_for_tokens(config, "article")
     assert (way.origin, way.trust) == ("https://127.0.0.1:9000", config.ca.root)
     assert way.context().check_hostname
     alone = msgspec.structs.replace(config, listeners=config.listeners[1:])
     with pytest.raises(ConfigurationError, match="add a listener without client_certificate"):
-        gateway_for_tokens(alone, "article")
+        find_gateway_for_tokens(alone, "article")

@@ -236,7 +236,7 @@ def test_an_extension_is_decided_here_or_by_the_gateway(api: Away) -> None:
         run = orchestrator.start_run(credits="1", tools=["search.*"], seconds=3600)
         assert api.asked[-1]["seconds"] == "3600"
         result = run.request_extension(
-            seconds=60, credits="2", tools=["publish.post"], reason="more pages"
+            more_seconds=60, more_credits="2", more_tools=["publish.post"], reason="more pages"
         )
         assert (result.is_granted, result.decided_by) == (True, decision)
         asked = {key: text for key, text in api.asked[-1].items() if key != "refresh_token"}
@@ -246,11 +246,11 @@ def test_an_extension_is_decided_here_or_by_the_gateway(api: Away) -> None:
             "scope": " ".join([*run.claims.allowed_tools, "publish.post"]),
             "seconds": "60",
             "reason": "more pages",
-            "decision": decision,
+            "decided_by": decision,
         }
     no = RemoteOrchestrator(api, decide=lambda request: False)  # type: ignore[arg-type]
     run, count = no.start_run(credits="1", tools=["search.*"]), len(api.asked)
-    assert not run.request_extension(seconds=60).is_granted
+    assert not run.request_extension(more_seconds=60).is_granted
     assert len(api.asked) == count
 
 

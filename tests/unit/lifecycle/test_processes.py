@@ -80,7 +80,7 @@ def test_descent_is_seen_at_any_depth() -> None:
 
 def test_a_sub_agent_does_not_descend_from_what_is_above_its_sidecar() -> None:
     """But from its sidecar, which has that name."""
-    name = f"open('/proc/self/comm', 'wb').write({processes.SUB_AGENT_SIDECAR!r})"
+    name = f"open('/proc/self/comm', 'wb').write({processes.SIDECAR_PROCESS_NAME!r})"
     code = f"import subprocess, sys; {name}; subprocess.run({SLEEP!r})"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as sidecar:
         assert sidecar.stdout is not None

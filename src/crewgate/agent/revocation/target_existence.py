@@ -68,7 +68,7 @@ async def is_known(agent: AgentState, target: RevocationTarget) -> bool | None:
         )
     if _is_registered(agent, target):
         return True
-    folder = agent.active_config.config.journals
+    folder = agent.active_config.config.journal_folder
     if await trio.to_thread.run_sync(was_minted, folder, target.rules.claim, target.name):
         return True
     return await _has_drawn(agent, target.key) if target.kind is EntityKind.BRANCH else False

@@ -55,7 +55,7 @@ def command(*, config_path: Path, since: str | None, as_json: bool, **filters: A
         start = None if since is None else parse_since(since, datetime.now(UTC))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    folder = load(config_path).journals
+    folder = load(config_path).journal_folder
     report = JournalQuery(folder, JournalFilter(since=start, **filters)).report()
     journal_report.show(report, folder, as_json=as_json)
     if report.unreadable:

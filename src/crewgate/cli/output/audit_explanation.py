@@ -53,11 +53,12 @@ def _chain(
     for level, branch in enumerate(found.branches[:-1]):
         yield ("branch" if level else "run"), list(_branch(branch))
     yield ("branch" if call.ancestry else "run"), list(_caller(found.branches[-1], call))
-    if found.same_id > 1:
+    if found.same_id_grants > 1:
         yield (
             "warning",
             [
-                f"the orchestrator has signed {found.same_id} grants with the id {call.grant}:",
+                f"the orchestrator has signed {found.same_id_grants} grants with this id:",
+                call.grant,
                 "this is the newest, and the call may have had another one",
             ],
         )

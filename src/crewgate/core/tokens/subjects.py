@@ -21,7 +21,7 @@ class ProvenSubject(NamedTuple):
     text: str
 
 
-def proven_subject(provider: str, subject: str) -> str:
+def encode_subject(provider: str, subject: str) -> str:
     """Return the `sub` of a person whom the provider of this name calls `subject`.
 
     Raises ValueError if the text is empty, no text in Unicode, or too long for a claim.

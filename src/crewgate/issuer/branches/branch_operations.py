@@ -8,7 +8,7 @@ from crewgate.errors import IssuerError
 from crewgate.issuer.branches.branch_issuer import BranchIssuer, GrantChange
 from crewgate.issuer.branches.issued_branch_store import IssuedBranchStore
 from crewgate.issuer.branches.local_gateway import RevocationReceipt
-from crewgate.issuer.extensions.extension_requests import ExtensionRequests, ExtensionResult
+from crewgate.issuer.extensions.extension_decider import ExtensionDecider, ExtensionResult
 from crewgate.issuer.journal.journal_entries import GrantWay
 from crewgate.issuer.parameters import amount, journal_text, tool_list, whole_seconds
 from crewgate.issuer.subagent import SubAgent, branch_of
@@ -21,7 +21,7 @@ class BranchOperations:
     _way = GrantWay.LIBRARY
     _state: IssuedBranchStore
     _issuer: BranchIssuer
-    _requests: ExtensionRequests
+    _requests: ExtensionDecider
     _files: TokenFiles
 
     def claims(self, branch: str) -> Claims:
@@ -90,9 +90,9 @@ class BranchOperations:
         self,
         agent: SubAgent | str,
         *,
-        seconds: int | None = None,
-        credits: str = "0",  # noqa: A002 - the field's word
-        tools: Sequence[str] = (),
+        more_seconds: int | None = None,
+        more_credits: str = "0",
+        more_tools: Sequence[str] = (),
         reason: str = "",
         way: GrantWay = GrantWay.LIBRARY,
     ) -> ExtensionResult:
@@ -102,15 +102,15 @@ class BranchOperations:
         """
         branch = branch_of(agent)
         wanted = GrantChange(
-            more_quota=amount(credits),
-            more_tools=tuple(tool_list(tools)),
-            seconds=whole_seconds(seconds),
+            more_quota=amount(more_credits),
+            more_tools=tuple(tool_list(more_tools)),
+            seconds=whole_seconds(more_seconds),
             reason=journal_text(reason),
             way=way,
         )
         result = self._requests.decide(branch, wanted)
         if result.is_granted:
-            self._files.prolong(branch, seconds or 0)
+            self._files.prolong(branch, more_seconds or 0)
         return result
 
     def revoke(self, agent: SubAgent | str, *, reason: str = "") -> RevocationReceipt | None:

@@ -110,7 +110,7 @@ class CommandIssuer:
         try:
             with _as_owner_of(next(each for each in (state, *state.parents) if each.exists())):
                 make_folder(state, 0o710, parents=True)
-                make_folder(self._config.journals, 0o700)
+                make_folder(self._config.journal_folder, 0o700)
                 return MintJournal(path, wait_seconds=limits.command_journal_seconds_max)
         except OSError as error:
             raise JournalError(f"{describe(error)}. {_NOTHING}") from error

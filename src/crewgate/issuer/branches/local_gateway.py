@@ -22,7 +22,7 @@ from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.readonly_table import open_table
 from crewgate.issuer.mint import Minter
 from crewgate.issuer.signing import SigningKey
-from crewgate.policy.loader import ceilings, crew_keys
+from crewgate.policy.loader import crew_keys, crew_policy
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def minter_by(config: Config, crew: str, name: str | None = None) -> Minter:
         )
     key = SigningKey.load(section.signing_key, crew_keys(section), str(section.jwks))
     providers = [provider.name for provider in config.identity_providers]
-    policy = ceilings(section)
+    policy = crew_policy(section)
     return Minter(policy, config.audience, key, name, identity_providers=providers)
 
 

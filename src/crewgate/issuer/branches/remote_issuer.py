@@ -124,7 +124,7 @@ class RemoteIssuer:
         if change.reason:
             form["reason"] = change.reason
         if change.decided_by in {CALLBACK, POLICY} and not change.way.is_automatic:
-            form["decision"] = change.decided_by
+            form["decided_by"] = change.decided_by
         return form
 
     def renew(self, branch: str, way: GrantWay = GrantWay.RENEWAL) -> str:

@@ -64,7 +64,7 @@ class GatewayAddress(msgspec.Struct, frozen=True):
         return context
 
 
-def gateway_for_tokens(config: Config, crew: str) -> GatewayAddress:
+def find_gateway_for_tokens(config: Config, crew: str) -> GatewayAddress:
     """Return the address of the first listener that serves tokens of `crew` without a certificate.
 
     Raises:
@@ -80,7 +80,9 @@ def gateway_for_tokens(config: Config, crew: str) -> GatewayAddress:
     )
 
 
-def find_gateway(config: Config, crew: str, at: str | None, trust: Path) -> GatewayAddress:
+def find_gateway_for_certificates(
+    config: Config, crew: str, at: str | None, trust: Path
+) -> GatewayAddress:
     """Return the address of `at` (HOST:PORT), or else to the listener that admits `crew`.
 
     Raises ConfigurationError if no listener does, SidecarError if `at` is malformed.

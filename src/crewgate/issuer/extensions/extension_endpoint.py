@@ -1,9 +1,9 @@
 """Answers a sub-agent's request for an extension that came as JSON, such as over its socket.
 
-The body is an object with at least one of `seconds` (a number), `credits` (decimal text) and
-`tools` (a list), and with a `reason`. The answer is an `ExtensionResult` as JSON with the status
-200, or 403 if the request is refused. If nothing could be decided, the answer is a problem document
-(RFC 9457).
+The body is an object with at least one of `more_seconds` (a number), `more_credits` (decimal text)
+and `more_tools` (a list), and with a `reason`. The answer is an `ExtensionResult` as JSON with the
+status 200, or 403 if the request is refused. If nothing could be decided, the answer is a problem
+document (RFC 9457).
 """
 
 import logging
@@ -15,13 +15,13 @@ import msgspec
 
 from crewgate import limits
 from crewgate.errors import BranchRevokedError, CrewgateError, IssuerError, JournalError
-from crewgate.issuer.extensions.extension_requests import ExtensionResult
+from crewgate.issuer.extensions.extension_decider import ExtensionResult
 from crewgate.issuer.journal.journal_entries import GrantWay
 
 _log = logging.getLogger(__name__)
 
 
-class ExtensionAnswer(NamedTuple):
+class ExtensionResponse(NamedTuple):
     """The HTTP status, media type and body of an answer."""
 
     status: int
@@ -29,16 +29,16 @@ class ExtensionAnswer(NamedTuple):
     body: bytes
 
 
-class ExtensionDecider(Protocol):
+class ExtensionHandler(Protocol):
     """The method of an `Orchestrator` that decides."""
 
     def request_extension(
         self,
         agent: str,
         *,
-        seconds: int | None,
-        credits: str,  # noqa: A002 - the field's word
-        tools: Sequence[str],
+        more_seconds: int | None,
+        more_credits: str,
+        more_tools: Sequence[str],
         reason: str,
         way: GrantWay,
     ) -> ExtensionResult:
@@ -46,9 +46,9 @@ class ExtensionDecider(Protocol):
 
 
 class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    seconds: int | None = None
-    credits: str = "0"
-    tools: list[str] = []
+    more_seconds: int | None = None
+    more_credits: str = "0"
+    more_tools: list[str] = []
     reason: str = ""
 
 
@@ -56,8 +56,8 @@ _decode = msgspec.json.Decoder(_Body).decode
 
 
 def answer_extension_request(
-    orchestrator: ExtensionDecider, branch: str, body: bytes
-) -> ExtensionAnswer:
+    orchestrator: ExtensionHandler, branch: str, body: bytes
+) -> ExtensionResponse:
     """Let the orchestrator decide the request of a branch (UUID text); blocks until it has.
 
     The caller has proven which branch asks.
@@ -69,9 +69,9 @@ def answer_extension_request(
         wanted = _decode(body)
         result = orchestrator.request_extension(
             branch,
-            seconds=wanted.seconds,
-            credits=wanted.credits,
-            tools=wanted.tools,
+            more_seconds=wanted.more_seconds,
+            more_credits=wanted.more_credits,
+            more_tools=wanted.more_tools,
             reason=wanted.reason,
             way=GrantWay.SOCKET,
         )
@@ -90,9 +90,9 @@ def answer_extension_request(
         _log.exception("branch %s: its request for an extension failed", branch)
         return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the orchestrator failed")
     status = HTTPStatus.OK if result.is_granted else HTTPStatus.FORBIDDEN
-    return ExtensionAnswer(status, "application/json", msgspec.json.encode(result))
+    return ExtensionResponse(status, "application/json", msgspec.json.encode(result))
 
 
-def _problem(status: HTTPStatus, detail: str) -> ExtensionAnswer:
+def _problem(status: HTTPStatus, detail: str) -> ExtensionResponse:
     document = {"title": status.phrase, "status": int(status), "detail": detail}
-    return ExtensionAnswer(status, "application/problem+json", msgspec.json.encode(document))
+    return ExtensionResponse(status, "application/problem+json", msgspec.json.encode(document))

@@ -114,7 +114,7 @@ JournalEntry = MintRecord | ExtensionRecord | ExtensionRefused | BranchRevoked
 
 decode = msgspec.json.Decoder(JournalEntry).decode
 _encode = msgspec.json.Encoder().encode
-START = b'{"event":"'  # of each line
+LINE_PREFIX = b'{"event":"'  # of each line
 
 
 def encode(entry: JournalEntry) -> bytes:

@@ -19,7 +19,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.errors import JournalError, JournalLockedError
-from crewgate.issuer.journal.journal_entries import START, JournalEntry, decode, encode
+from crewgate.issuer.journal.journal_entries import LINE_PREFIX, JournalEntry, decode, encode
 from crewgate.runtime.durable_files import (
     append,
     cause,
@@ -192,5 +192,5 @@ def _is_incomplete(line: bytes, *, is_first: bool) -> bool:
 
     A first line must also begin as all lines do, so that no file of another program is changed.
     """
-    begins = all(byte in (0, ours) for byte, ours in zip(line, START, strict=False))
+    begins = all(byte in (0, ours) for byte, ours in zip(line, LINE_PREFIX, strict=False))
     return (b"\0" in line or not line.endswith(b"\n")) and (begins or not is_first)

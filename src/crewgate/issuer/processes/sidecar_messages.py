@@ -6,8 +6,8 @@ send or read one.
 1. The orchestrator sends `StartCommand`. The sidecar answers `CommandHeld`, or `CommandRefused`.
 2. The orchestrator mints a token and sends `NewToken`: the sidecar lets CMD begin. Each renewal
    sends another one.
-3. If CMD asks for an extension, the sidecar sends `ExtensionAsked`, and the orchestrator answers
-   with `ExtensionAnswered` when it has decided. Several requests may wait.
+3. If CMD asks for an extension, the sidecar sends `ExtensionRequestMessage`, and the orchestrator
+   answers with `ExtensionResponseMessage` when it has decided. Several requests may wait.
 4. If CMD ends, the sidecar sends `CommandEnded`. If the orchestrator sends `EndCommand`, or if the
    socket pair closes, the sidecar closes CMD's connections and ends CMD.
 """
@@ -34,7 +34,7 @@ class NewToken(msgspec.Struct, frozen=True, tag="token"):
         return "<NewToken>"
 
 
-class ExtensionAnswered(msgspec.Struct, frozen=True, tag="extension"):
+class ExtensionResponseMessage(msgspec.Struct, frozen=True, tag="extension"):
     """The HTTP response to the request `id`: its status, media type and body."""
 
     id: int
@@ -71,15 +71,15 @@ class CommandEnded(msgspec.Struct, frozen=True, tag="ended"):
     status: int
 
 
-class ExtensionAsked(msgspec.Struct, frozen=True, tag="extension"):
+class ExtensionRequestMessage(msgspec.Struct, frozen=True, tag="extension"):
     """The body of a request of CMD for an extension; the sidecar numbers the requests."""
 
     id: int
     body: bytes
 
 
-ToSidecar = StartCommand | NewToken | ExtensionAnswered | EndCommand
-FromSidecar = CommandHeld | CommandRefused | ExtensionAsked | CommandEnded
+ToSidecar = StartCommand | NewToken | ExtensionResponseMessage | EndCommand
+FromSidecar = CommandHeld | CommandRefused | ExtensionRequestMessage | CommandEnded
 encode = msgspec.json.Encoder(enc_hook=str).encode  # a path is its text
 decode_to_sidecar = msgspec.json.Decoder(ToSidecar, dec_hook=lambda kind, value: kind(value)).decode
 decode_from_sidecar = msgspec.json.Decoder(FromSidecar).decode

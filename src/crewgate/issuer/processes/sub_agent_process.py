@@ -25,15 +25,15 @@ from crewgate.core.tokens.claims import Claims, Confirmation, ProvenProcess
 from crewgate.errors import CrewgateError, IssuerError
 from crewgate.issuer.branches.branch_token_store import renewal
 from crewgate.issuer.control_api.gateway_address import GatewayAddress
-from crewgate.issuer.extensions.extension_endpoint import ExtensionDecider, answer_extension_request
+from crewgate.issuer.extensions.extension_endpoint import ExtensionHandler, answer_extension_request
 from crewgate.issuer.processes import sidecar_messages as messages
 from crewgate.issuer.processes.sidecar_messages import (
     CommandEnded,
     CommandHeld,
     CommandRefused,
     EndCommand,
-    ExtensionAnswered,
-    ExtensionAsked,
+    ExtensionRequestMessage,
+    ExtensionResponseMessage,
     FromSidecar,
     NewToken,
     StartCommand,
@@ -48,7 +48,7 @@ _MODULE = "crewgate.sidecar"
 _END_SECONDS = limits.run_end_seconds + 2 * limits.run_kill_seconds
 
 
-class ProcessBranch(ExtensionDecider, Protocol):
+class ProcessOwner(ExtensionHandler, Protocol):
     """What a process needs of its branch: an `Orchestrator` has these methods."""
 
     def token(self, branch: str) -> str:
@@ -115,7 +115,7 @@ class HeldProcess:
         self.process = ProvenProcess(held.process)
         self.binding = Confirmation(jkt=held.jkt)
 
-    def begin(self, branch: str, owner: ProcessBranch) -> "ServedProcess":
+    def begin(self, branch: str, owner: ProcessOwner) -> "ServedProcess":
         """Give the process the token of its branch, and let it begin."""
         with on_error(self.give_up):
             self._send(NewToken(owner.token(branch)))
@@ -174,7 +174,7 @@ class SubAgentProcess(ABC):
 class ServedProcess(SubAgentProcess):
     """A process, and the thread that serves it."""
 
-    def __init__(self, held: _Held, branch: str, owner: ProcessBranch) -> None:
+    def __init__(self, held: _Held, branch: str, owner: ProcessOwner) -> None:
         self.pid, self._connection, self._sidecar, self._socket = held
         self._branch = branch
         self._owner = owner
@@ -227,7 +227,7 @@ class ServedProcess(SubAgentProcess):
                 wait = self._renew()
                 if self._has_message(wait):
                     message = received(self._connection)
-                    if isinstance(message, ExtensionAsked):
+                    if isinstance(message, ExtensionRequestMessage):
                         self._decide(message)
                         continue
                     if isinstance(message, CommandEnded):
@@ -243,7 +243,7 @@ class ServedProcess(SubAgentProcess):
         finally:
             self._finish(reason)
 
-    def _decide(self, asked: ExtensionAsked) -> None:
+    def _decide(self, asked: ExtensionRequestMessage) -> None:
         """Decide in a thread of its own, because a callback may wait for a person.
 
         The sidecar lets `limits.sidecar_extensions_max` requests wait at once.
@@ -251,7 +251,7 @@ class ServedProcess(SubAgentProcess):
 
         def decide() -> None:
             answer = answer_extension_request(self._owner, self._branch, asked.body)
-            self._send(ExtensionAnswered(asked.id, *answer))
+            self._send(ExtensionResponseMessage(asked.id, *answer))
 
         threading.Thread(target=decide, name="crewgate-extension", daemon=True).start()
 

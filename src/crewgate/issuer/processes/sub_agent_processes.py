@@ -8,7 +8,7 @@ import msgspec
 from crewgate import limits
 from crewgate.errors import IssuerError
 from crewgate.issuer.control_api.gateway_address import GatewayAddress
-from crewgate.issuer.processes.sub_agent_process import HeldProcess, ProcessBranch, ServedProcess
+from crewgate.issuer.processes.sub_agent_process import HeldProcess, ProcessOwner, ServedProcess
 
 
 class SubAgentCommand(msgspec.Struct, frozen=True):
@@ -33,7 +33,7 @@ class SubAgentProcesses:
     there is no configuration.
     """
 
-    def __init__(self, owner: ProcessBranch) -> None:
+    def __init__(self, owner: ProcessOwner) -> None:
         self.find_gateway: Callable[[], GatewayAddress] | None = None
         self._owner = owner
         self._lock = threading.Lock()

@@ -31,11 +31,13 @@ def family(fresh: Path, run: Run) -> dict[str, SubAgent]:
     ) as article:
         started = article.start_run(credits="10", tools=["search.*"], reason="nightly")
         child = started.spawn(role="researcher", tools=["search.web"], credits="2", seconds=3600)
-        child.request_extension(seconds=600, credits="2", tools=["search.news"], reason="more")
-        child.request_extension(credits="4", reason="greed")
+        child.request_extension(
+            more_seconds=600, more_credits="2", more_tools=["search.news"], reason="more"
+        )
+        child.request_extension(more_credits="4", reason="greed")
         child.token()
         assert run("refresh", "-c", fresh, child.token(), "--reason", "by hand").exit_code == 0
-    (load(fresh).journals / "other+other-1.jsonl").write_bytes(OLD)
+    (load(fresh).journal_folder / "other+other-1.jsonl").write_bytes(OLD)
     return {"run": started, "child": child}
 
 
@@ -103,7 +105,7 @@ def test_it_takes_no_lock_and_leaves_a_growing_line(
     run: Run, fresh: Path, family: dict[str, SubAgent]
 ) -> None:
     """A line without its end is not there yet; the next look shows it."""
-    path = load(fresh).journals / "other+other-1.jsonl"
+    path = load(fresh).journal_folder / "other+other-1.jsonl"
     with Orchestrator.from_config(fresh, crew="article") as article:
         path.write_bytes(OLD + OLD[:50])
         result = run("journal", "-c", fresh)
@@ -116,7 +118,7 @@ def test_it_takes_no_lock_and_leaves_a_growing_line(
 
 def test_it_says_what_it_could_not_read(run: Run, fresh: Path, family: dict[str, SubAgent]) -> None:
     """A file, a line that is no entry, a line of a later version, a line that is too long."""
-    folder = load(fresh).journals
+    folder = load(fresh).journal_folder
     path = folder / "other+other-1.jsonl"
     later = OLD.replace(b'"revoke"', b'"revise"')
     path.write_bytes(b"\xff\n" + later + b"x" * 70_000 + b"\n" + OLD)
@@ -136,7 +138,7 @@ def test_a_machine_without_journals(run: Run, fresh: Path) -> None:
     result = run("journal", "-c", fresh)
     assert (result.exit_code, result.stdout) == (
         0,
-        f"0 minted, 0 extended, 0 refused, 0 revoked; 0 journals in {load(fresh).journals}\n",
+        f"0 minted, 0 extended, 0 refused, 0 revoked; 0 journals in {load(fresh).journal_folder}\n",
     )
 
 

@@ -35,18 +35,18 @@ class ExtensionRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         claims: The newest claims of the branch: its id, role, tools, credits and end.
-        seconds: Seconds by which the branch is to end later; 0 asks for no time.
-        credits: Credits to add, as decimal text; "0.00" asks for none.
-        tools: Names and patterns of tools to add.
+        more_seconds: Seconds by which the branch is to end later; 0 asks for no time.
+        more_credits: Credits to add, as decimal text; "0.00" asks for none.
+        more_tools: Names and patterns of tools to add.
         reason: Why; the sub-agent wrote it, so trust it no more than the sub-agent.
         extensions: How many tokens the branch has had after its first.
         ends_at: When the branch ends, in wall-clock seconds; None is no such time.
     """
 
     claims: Claims
-    seconds: int
-    credits: str
-    tools: tuple[str, ...]
+    more_seconds: int
+    more_credits: str
+    more_tools: tuple[str, ...]
     reason: str
     extensions: int
     ends_at: int | None
@@ -84,7 +84,7 @@ class ExtensionResult(msgspec.Struct, frozen=True, kw_only=True):
     tools: list[str]
 
 
-class ExtensionRequests:
+class ExtensionDecider:
     """Decides the requests about the branches in `state`, and lets `issuer` grant them."""
 
     def __init__(
@@ -104,7 +104,7 @@ class ExtensionRequests:
             IssuerError: The branch is not known here, or the request is malformed.
         """
         if not (wanted.seconds or wanted.more_quota or wanted.more_tools):
-            raise IssuerError("an extension: ask for seconds, credits or tools")
+            raise IssuerError("an extension: ask for more_seconds, more_credits or more_tools")
         with self._state.lock:
             known = self._state.branches.living(branch)
             is_first = branch not in self._over_rate
@@ -134,9 +134,9 @@ class ExtensionRequests:
         """Return what the callback decides; if it raises or returns something else, refuse."""
         request = ExtensionRequest(
             claims=known.claims,
-            seconds=change.seconds or 0,
-            credits=format_credits(change.more_quota),
-            tools=change.more_tools,
+            more_seconds=change.seconds or 0,
+            more_credits=format_credits(change.more_quota),
+            more_tools=change.more_tools,
             reason=change.reason,
             extensions=known.extensions,
             ends_at=known.ends_at,
