@@ -21,8 +21,9 @@ from crewgate.runtime.cleanup import lent
 
 # The environment variable of a child of `crewgate run` and its descendants; it is not a secret.
 MARK = "CREWGATE_INSTANCE"
-# The name of the sidecar of a sub-agent in /proc/PID/comm, which no other process can change.
-SIDECAR_PROCESS_NAME = b"crewgate-agent"
+# The name of the sidecar of a sub-agent in /proc/PID/comm, which no other process can change. A
+# program has the name of its file there, and a file hardly has a colon in its name.
+SIDECAR_PROCESS_NAME = b"crewgate:agent"
 _PROC = Path("/proc")
 # Positions in /proc/PID/stat, counted after the name (proc(5)).
 _STATE, _PARENT, _BEGAN = 0, 1, 19
