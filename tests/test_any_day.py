@@ -49,7 +49,8 @@ FILES = {
 }
 # Modules that ask for the time, for tests of whole gateways alone.
 WHOLE_GATEWAYS = {
-    *("mcp_everything_tasks", "mtls_gateway", "power_loss", "power_writer", "soak_population")
+    *("dpop_mcp_client", "mcp_everything_tasks", "mtls_gateway", "power_loss", "power_writer"),
+    "soak_population",
 }
 IMPORTED = re.compile(r"^ *(?:from|import) (\w+)", re.MULTILINE)
 UNUSED = ("cacheprovider", "xdist", "schemathesis")  # plugins
