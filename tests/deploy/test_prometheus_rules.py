@@ -103,11 +103,10 @@ def test_a_wrong_name_is_found(query: str, fault: str) -> None:
 def _is_command(text: str) -> bool:
     words = shlex.split(re.sub(r"\{\{.*?\}\}", "X", text))[1:]
     command: click.Command | None = main
-    while isinstance(command, click.Group) and words:
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         command = command.get_command(click.Context(command), words.pop(0))
     if command is None:
         return False
     options = {name for each in command.params for name in each.opts}
-    return not isinstance(command, click.Group) and all(
-        word in options for word in words if word.startswith("--")
-    )
+    works_alone = not isinstance(command, click.Group) or command.invoke_without_command
+    return works_alone and all(word in options for word in words if word.startswith("--"))
