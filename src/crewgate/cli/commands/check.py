@@ -22,6 +22,7 @@ def command(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
     Exit status 0: a gateway can run it, perhaps with warnings. Exit status 2: `crewgate serve` does
     not start with it, or does not get ready.
     """
+    from crewgate.cli.check.avoidable_ceilings import avoidable_ceilings
     from crewgate.cli.check.crews_sharing_upstreams import shared_connections
     from crewgate.cli.check.error_and_warning_checks import find_errors, find_warnings
     from crewgate.cli.check.observed_overruns import overrun_warnings
@@ -31,7 +32,11 @@ def command(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
     config = load(config_path)
     problems = list(find_errors(config))
     warnings = [*permission_warnings(config), *find_warnings(config), *overrun_warnings(config)]
-    hints = [*shared_connections(config), *unbound_crews(config)]
+    hints = [
+        *shared_connections(config),
+        *unbound_crews(config),
+        *avoidable_ceilings(config),
+    ]
     found = {"problems": problems, "warnings": warnings, "hints": hints}
     lines = [f"{kind[:-1]}: {text}" for kind, texts in found.items() for text in texts]
     if not problems:

@@ -254,6 +254,19 @@ def test_crews_whose_tokens_need_no_key_are_told(run: Run, fresh: Path) -> None:
     assert hints_of(run, fresh, "crew") == []
 
 
+def test_a_ceiling_that_a_key_can_avoid_is_told(run: Run, fresh: Path) -> None:
+    """A key without `orchestrator` signs for whichever orchestrator has no ceiling."""
+    text = fresh.read_text()
+    fresh.write_text(f'{text}\n[crew.article.orchestrator.night]\ncredits_per_branch = "1"\n')
+    (hint,) = hints_of(run, fresh, "crew article: key")
+    assert "may sign for every orchestrator" in hint
+    jwks = load(fresh).crews[0].jwks
+    keys = json.loads(jwks.read_text())
+    keys["keys"][0]["orchestrator"] = "article/night"
+    jwks.write_text(json.dumps(keys))
+    assert hints_of(run, fresh, "crew article: key") == []
+
+
 def test_crews_that_share_the_connections_to_a_server_are_told(run: Run, fresh: Path) -> None:
     """A hint, not a warning; none where they do not."""
     crew = '[crew.bd]\nissuer = "https://bd.example"\njwks = "bd.json"\ntools = ["search.*"]\n'
