@@ -71,7 +71,8 @@ def _proof(key: ProofKey, endpoint: str, nonce: str) -> str:
     claims = {"jti": str(uuid.uuid4()), "htm": "POST", "htu": endpoint, "iat": int(time.time())}
     if nonce:
         claims["nonce"] = nonce
-    headers = {"typ": "dpop+jwt", "jwk": key._jwk}
+    x = base64url(key._private.public_key().public_bytes_raw())
+    headers = {"typ": "dpop+jwt", "jwk": {"kty": "OKP", "crv": "Ed25519", "x": x}}
     return jwt.encode(claims, key._private, algorithm="EdDSA", headers=headers)
 
 
