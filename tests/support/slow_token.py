@@ -43,7 +43,7 @@ def _walk(value: object, depth: int) -> None:
         if any(unicodedata.category(char) in {"Cc", "Cs"} for char in value):
             raise ValueError("control character or surrogate")
         return
-    if isinstance(value, dict | list) and depth > 8:
+    if isinstance(value, dict | list) and depth > 10:
         raise ValueError("too deep")
     if isinstance(value, dict):
         value = [*value, *value.values()]
@@ -96,6 +96,15 @@ def is_confirmation(value: object) -> bool:
     )
 
 
+def are_actors(value: object, branches: int) -> bool:
+    """One actor for each of the branches, each within the one that it has spawned."""
+    for _ in range(branches):
+        if not isinstance(value, dict) or not is_text(value.get("sub")):
+            return False
+        value = value.get("act", ...)
+    return value is ...
+
+
 def is_digest(text: str) -> bool:
     """Canonical base64url of 32 bytes."""
     try:
@@ -118,6 +127,7 @@ def are_claims(value: dict[str, Any]) -> bool:
         and all(is_number(value.get(name), 2**33) for name in ("iat", "exp"))
         and ("nbf" not in value or is_number(value["nbf"], 2**33))
         and ("cnf" not in value or is_confirmation(value["cnf"]))
+        and ("act" not in value or are_actors(value["act"], len(ids)))
         and ("process_proven" not in value or value["process_proven"] is True)
         and is_number(value.get("credit_quota"), 2**53 - 1)
         and isinstance(tools, list)

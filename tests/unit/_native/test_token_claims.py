@@ -60,8 +60,8 @@ def test_no_claim_may_be_null(name: str) -> None:
     "changes",
     [
         {"nbf": 1_800_000_000},
-        {"act": {"sub": "user_1"}},
-        {"act": None},
+        {"act": {"sub": "a", "act": {"sub": "b", "act": {"sub": "c"}}}},
+        {"act": {"sub": "a", "x": 1}, "branch_path": []},
         {"unknown": {"deeply": [{"nested": [1.5, True, None, "ä", 10**30]}]}},
         {"aud": ["https://other.example", "https://gateway.example"]},
         {"aud": ["x"] * 8},
@@ -211,20 +211,41 @@ def test_tools_that_are_no_pattern_are_refused(pattern: object) -> None:
     assert not accepted(tokens.payload(allowed_tools=["search.web", pattern]))
 
 
+@pytest.mark.parametrize(
+    "actors",
+    [
+        None,
+        "a",
+        [],
+        {},
+        {"sub": "a"},
+        {"sub": "a", "act": {"sub": "b", "act": {"sub": "c", "act": {"sub": "d"}}}},
+        {"sub": "a", "act": {"sub": "b", "act": {"sub": "c", "act": None}}},
+        {"sub": "a", "act": {"sub": "b", "act": {"sub": 1}}},
+        {"sub": "a", "act": {"sub": "b", "act": {"sub": "*"}}},
+        {"sub": "a", "act": {"sub": "b", "act": {}}},
+    ],
+    ids=range(10),
+)
+def test_actors_are_refused(actors: object) -> None:
+    """The branch and its two ancestors have three actors, each with a name."""
+    assert not accepted(tokens.payload(act=actors))
+
+
 @pytest.mark.parametrize("tools", [[], ["a"] * 65, "search.web", {}])
 def test_tools_have_one_to_64_entries(tools: object) -> None:
     """None at all would mean nothing, and too many are refused."""
     assert not accepted(tokens.payload(allowed_tools=tools))
 
 
-def test_eight_deep_is_the_deepest() -> None:
-    """The payload is the first level; eight are accepted, nine are not, in arrays and objects."""
+def test_ten_deep_is_the_deepest() -> None:
+    """The payload is the first level; ten are accepted, eleven are not, in arrays and objects."""
     for opening, closing in (("[", "]"), ('{"a":', "}")):
         for inner in ("1", "[]", "{}"):
-            for depth in range(5, 9):
+            for depth in range(7, 11):
                 raw = opening * depth + inner + closing * depth
                 total = 1 + depth + (inner != "1")
-                assert accepted(tokens.with_raw("x", raw)) == (total <= 8)
+                assert accepted(tokens.with_raw("x", raw)) == (total <= 10)
 
 
 def test_64_members_are_the_most() -> None:
@@ -244,6 +265,11 @@ fragment = st.binary(max_size=3) | st.sampled_from(
     [b"\\u0000", b"\\ud800", b"\\udc00", b"\\n", b"\\/", b'"', b"{", b"}", b"[", b"]", b",", b":",
      b"\xc0\x80", b"\xef\xbb\xbf", b"\xf0\x9f\x98\x80", b"\x7f", b"1e5", b"-", b"null", b'"exp":1,']
 )  # fmt: skip
+actors = st.recursive(
+    st.fixed_dictionaries({"sub": st.sampled_from(["a", "*", 1])}),
+    lambda inner: st.fixed_dictionaries({"sub": st.just("a"), "act": inner}),
+    max_leaves=4,
+)
 
 
 @given(value=json_value, ascii_only=st.booleans())
@@ -265,8 +291,9 @@ def test_damaged_payloads_are_judged_like_the_model(
 
 
 @given(
-    name=st.sampled_from(list(tokens.CLAIMS)),
+    name=st.sampled_from([*tokens.CLAIMS, "act"]),
     value=json_value
+    | actors
     | st.sampled_from(list(tokens.CLAIMS.values()))
     | st.lists(st.sampled_from(["a", "a.*", "a.b", "*", ""]), max_size=3)
     | st.text("abAB09._:/@-* ", max_size=130),
