@@ -9,3 +9,4 @@ sidecar_tokens_max = 256  # of the program, known to be bound or not; 1 MiB at m
 sidecar_answer_seconds_max = 3600.0  # without a byte; the gateway has a limit for each tool
 sidecar_gateway_connections_max = 16  # of 100 streams each; the local socket has 256 connections
 sidecar_calls_max = 1600  # at once: so many streams to the gateway; three buffers of 64 KiB each
+sidecar_reap_max = 64  # ended processes at a time, a few ms; other tasks run before the next

@@ -138,13 +138,21 @@ class CommandSupervisor:
             raise SidecarError(f"{sys.executable}: cannot be run: {error.strerror}") from error
 
     def reap(self) -> None:
-        """Reap every child that has ended: CMD, or an orphan that became ours."""
+        """Reap children that have ended: CMD, or orphans that became ours.
+
+        Processes that fork and end again and again may end faster than this process reaps them. So
+        one call reaps a bounded number, and raises SIGCHLD again if there may be more.
+        """
         with suppress(ChildProcessError):
-            while found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            for _ in range(limits.sidecar_reap_max):
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                if found is None:
+                    return
                 if self._process is not None and found.si_pid == self._process.pid:
                     self._process.poll()
                 else:
                     os.waitpid(found.si_pid, os.WNOHANG)
+            signal.raise_signal(signal.SIGCHLD)
 
     async def end(self) -> bool:
         """Send SIGTERM, wait, send SIGKILL to the rest; return whether all processes have ended.

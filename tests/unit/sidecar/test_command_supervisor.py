@@ -5,14 +5,17 @@ In a process of their own, since a subreaper stays one.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from landlock import needs_domains
 
-from crewgate.sidecar.command_supervisor import environment
+from crewgate import limits
+from crewgate.sidecar.command_supervisor import CommandSupervisor, environment
 from crewgate.sidecar.user import CommandUser
 
 RUN = """
@@ -133,6 +136,21 @@ def test_a_process_that_forks_again_and_again_is_ended() -> None:
     # The output ends with the last process that has it.
     said = process.communicate(timeout=30)[0]
     assert json.loads(said) == {"status": 0, "ended": True, "dumpable": 0}
+
+
+def test_other_tasks_run_while_processes_end_without_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One call reaps a bounded number of children, and asks for the next call by a signal."""
+    reaped: list[int] = []
+    raised: list[int] = []
+    monkeypatch.setattr(os, "waitid", lambda *_: SimpleNamespace(si_pid=7))
+    monkeypatch.setattr(os, "waitpid", lambda pid, _: reaped.append(pid))
+    monkeypatch.setattr(signal, "raise_signal", raised.append)
+    CommandSupervisor().reap()
+    assert reaped == [7] * limits.sidecar_reap_max
+    assert raised == [signal.SIGCHLD]
+    monkeypatch.setattr(os, "waitid", lambda *_: None)
+    CommandSupervisor().reap()
+    assert raised == [signal.SIGCHLD]
 
 
 def test_a_child_dies_with_its_supervisor() -> None:
