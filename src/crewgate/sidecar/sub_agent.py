@@ -67,6 +67,11 @@ def main(descriptor: int) -> int:
     name_sidecar_process()
     is_confined = confine_signals()
     with ProcessLog("sidecar", limits.run_log_warnings_max, LogSettings()):
+        if not is_confined:
+            _log.warning(
+                "the kernel has no Landlock domains for signals, so CMD can end or trace other "
+                "processes of its user; use Linux 6.12 or later, or a user for each sub-agent"
+            )
         connection = socket.socket(fileno=descriptor)
         connection.set_inheritable(False)
         with connection:
