@@ -1,7 +1,7 @@
-"""`python -m bench.sidecar_client CONTROL`: makes calls as it is told, from behind a sidecar.
+"""`python -m bench.sidecar_client CONTROL`: a client behind a sidecar, for another process.
 
-At the socket CONTROL it gets one line of JSON, and then a line for each batch: a kind of call, and
-how many. It answers each batch with one byte.
+The other process sends one line of JSON to the socket CONTROL, and then a line for each batch: a
+kind of call, and how many. The client answers each batch with one byte.
 """
 
 import json

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "grant_marks.h"
+#include "race.h"
 
 enum { WORKERS = 3, GRANTS = 64, ROUNDS = 1 << 14, BRANCHES = 1 << 18 };
 
@@ -27,18 +28,6 @@ typedef struct {
 
 static cg_table table;
 static shared *all;
-
-static uint64_t next(uint64_t *random) { /* splitmix64, Steele et al. 2014 */
-  uint64_t z = (*random += 0x9e3779b97f4a7c15ull);
-  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-  z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-  return z ^ z >> 31;
-}
-
-static void nap(long nanoseconds) {
-  struct timespec pause = {0, nanoseconds};
-  nanosleep(&pause, NULL);
-}
 
 static uint64_t hash_of(uint64_t round, uint64_t grant) {
   uint64_t place = round * GRANTS + grant, random = place;

@@ -23,6 +23,7 @@ static uint64_t layout_get(const cg_word *word) { return cg_get(word); }
 #include "reclaim.h"
 #include "lease_snapshot.h"
 #include "opened.h"
+#include "race.h"
 
 enum { SIZE = 64, WORKERS = 2, SPENDERS = WORKERS + 1, HELD = 4, STACK = 1 << 16 };
 enum { ROUNDS = 1000, LOOKS = 50 };
@@ -41,13 +42,6 @@ static ucontext_t agent;
 static spender spenders[SPENDERS], *running; /* null: the agent */
 static int looking, pace;                    /* how often others go on between two reads, of 256 */
 static uint64_t dice, dropped, seed;
-
-static uint64_t next(void) { /* splitmix64, Steele et al. 2014 */
-  uint64_t z = (dice += 0x9e3779b97f4a7c15ull);
-  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-  z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-  return z ^ z >> 31;
-}
 
 static void promised(int kept, const char *what, uint64_t said) {
   if (kept) return;
@@ -74,7 +68,7 @@ static void stopped(void) {
 }
 
 static uint64_t read_word(const cg_word *word) {
-  while (looking && !running && (int)(next() % 256) < pace) go_on(&spenders[next() % SPENDERS]);
+  while (looking && !running && (int)(next(&dice) % 256) < pace) go_on(&spenders[next(&dice) % SPENDERS]);
   return layout_get(word);
 }
 
@@ -83,23 +77,23 @@ static uint64_t read_word(const cg_word *word) {
 static uint64_t generation(void) { return CG_GENERATION(layout_get(&table.branch[1].life)); }
 
 static void begin_call(uint64_t owner, cg_hold *hold, cg_slot *slot) {
-  cg_slot attribution = {.tool = next() % 2 ? CG_LOOSE : 0};
+  cg_slot attribution = {.tool = next(&dice) % 2 ? CG_LOOSE : 0};
   uint64_t left;
-  *hold = (cg_hold){slot, 0, 1, generation(), 1 + next() % 9};
+  *hold = (cg_hold){slot, 0, 1, generation(), 1 + next(&dice) % 9};
   int taken = slot ? cg_reserve(&table, hold, owner, NEVER, &attribution, &left)
                    : cg_spend(&table.branch[1], hold->generation, hold->amount, &left);
   if (taken != CG_TAKEN) hold->generation = 0;
 }
 
 static void end_call(cg_hold *hold) {
-  uint64_t left, back = next() % 3 ? 0 : 1 + next() % hold->amount;
-  if (hold->slot && next() % 3 == 0) {
-    cg_hold_grow(&table, hold, 1 + next() % 9, &left);
+  uint64_t left, back = next(&dice) % 3 ? 0 : 1 + next(&dice) % hold->amount;
+  if (hold->slot && next(&dice) % 3 == 0) {
+    cg_hold_grow(&table, hold, 1 + next(&dice) % 9, &left);
     return;
   }
   if (!hold->slot) {
     if (back) cg_unspend(&table, &table.branch[1], hold->generation, back);
-  } else if (next() % 64 == 0) {
+  } else if (next(&dice) % 64 == 0) {
     dropped += hold->amount;
     cg_slot_end(hold->slot, hold->state);
   } else {
@@ -110,7 +104,7 @@ static void end_call(cg_hold *hold) {
 
 static void spend(int who) {
   for (;;) {
-    int at = (int)(next() % HELD);
+    int at = (int)(next(&dice) % HELD);
     cg_hold *hold = &spenders[who].hold[at];
     /* The first and the last slots of its block: a call moves far from one to the other. */
     uint64_t slot = (uint64_t)who * CG_BLOCK_SLOTS + (uint64_t)(at % 2 ? 63 - at : at);
@@ -154,8 +148,8 @@ static void begin(void) {
 
 static void fill(void) {
   cg_branch *branch = &table.branch[1];
-  if (next() % 8 == 0) cg_take_back(&table, branch, next() % LEASE);
-  if (next() % 4 || CG_AMOUNT(cg_get(&branch->available)) > LEASE) return;
+  if (next(&dice) % 8 == 0) cg_take_back(&table, branch, next(&dice) % LEASE);
+  if (next(&dice) % 4 || CG_AMOUNT(cg_get(&branch->available)) > LEASE) return;
   cg_begin_draw(branch, LEASE);
   cg_grant(&table, branch, LEASE);
 }
@@ -163,7 +157,7 @@ static void fill(void) {
 static uint64_t look(uint64_t known, int at_pace) {
   cg_seen seen;
   uint64_t sums[2 * SIZE] = {0};
-  int is_scan = next() % 2;
+  int is_scan = next(&dice) % 2;
   pace = at_pace;
   looking = 1;
   if (is_scan) cg_sum_slots(&table, sums);
@@ -190,7 +184,7 @@ int main(int argc, char **argv) {
     uint64_t known = 0;
     for (int at = 0; at < LOOKS; at++, looks++) {
       fill();
-      for (uint64_t turns = next() % 40; turns > 0; turns--) go_on(&spenders[next() % SPENDERS]);
+      for (uint64_t turns = next(&dice) % 40; turns > 0; turns--) go_on(&spenders[next(&dice) % SPENDERS]);
       uint64_t said = look(known, PACES[round % 5]);
       promised(said <= dropped, "more is said to be burned than was dropped", said);
       while_spent += said > known;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "proof_table.h"
+#include "race.h"
 
 enum { WORKERS = 3, PROOFS = 1024, EACH = 40, WINDOWS = 1 << 16, BEHIND = 12 };
 
@@ -24,18 +25,6 @@ typedef struct {
 
 static cg_table table;
 static shared *all;
-
-static uint64_t next(uint64_t *random) { /* splitmix64, Steele et al. 2014 */
-  uint64_t z = (*random += 0x9e3779b97f4a7c15ull);
-  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-  z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-  return z ^ z >> 31;
-}
-
-static void nap(long nanoseconds) {
-  struct timespec pause = {0, nanoseconds};
-  nanosleep(&pause, NULL);
-}
 
 static void work(uint64_t random) {
   for (;;) {

@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "reclaim.h"
+#include "race.h"
 
 enum { READERS = 2, SPENDERS = 2, LASTING = 16, PASSING = 48, KEYS = LASTING + PASSING };
 enum { BRANCHES = 128, REVOCATIONS = 128, SLOTS = 512, ATTACHMENTS = 8, CHURN = 120 };
@@ -30,13 +31,6 @@ static known revoked[CHURN], branches[KEYS]; /* the first LASTING are never forg
 static uint64_t burned[KEYS], charged[SPENDERS][KEYS];
 static uint32_t above[2]; /* record numbers: crew, root */
 static cg_word stop, lookups, calls;
-
-static uint64_t next(uint64_t *random) { /* splitmix64, Steele et al. 2014 */
-  uint64_t z = (*random += 0x9e3779b97f4a7c15ull);
-  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-  z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-  return z ^ z >> 31;
-}
 
 static void promised(int kept, const char *what, uint64_t which) {
   if (kept) return;

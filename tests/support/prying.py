@@ -7,6 +7,7 @@ what came of it.
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,11 +37,12 @@ OTHERS = {"PYTHONPATH": os.pathsep.join(sys.path)}
 @contextmanager
 def prying() -> Iterator[Path]:
     """The prying program, where every user can read it."""
-    path = Path(f"/tmp/crewgate-pry-{os.getpid()}.sh")
-    path.write_text(PRY)
-    path.chmod(0o755)
-    yield path
-    path.unlink()
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        path = Path(folder, "pry.sh")
+        path.write_text(PRY)
+        path.chmod(0o755)
+        yield path
 
 
 def interpreter_of_others(code: str) -> str:

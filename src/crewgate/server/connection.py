@@ -19,18 +19,17 @@ from crewgate import limits
 from crewgate._datapath.client_socket import ClientSocket
 from crewgate._datapath.http2_protocol import RequestTaker
 from crewgate._datapath.socket_poller import SocketPoller
-from crewgate.core import problems
 from crewgate.errors import PeerError
 from crewgate.server.exchange import Exchange, ExchangeHandler, ExchangeWork
 from crewgate.server.handshake_diagnosis import CertificateCapturingSocket, failure_of
 from crewgate.server.http1 import HTTP1
 from crewgate.server.http2 import HTTP2
+from crewgate.server.internal_error import respond_internal_error
 from crewgate.server.protocol import WireProtocol
 from crewgate.server.request import ClientInfo
 from crewgate.server.tls_accept import ListenerHandshakeContext, enter
 
 _log = logging.getLogger(__name__)
-_INTERNAL_ERROR = 2  # RFC 9113 §7
 
 
 # Makes what takes requests of an HTTP/2 connection before they become exchanges.
@@ -147,7 +146,7 @@ class ClientConnection(ClientSocket):
             coroutine = work()
         except Exception:  # noqa: BLE001 - the barrier
             _log.exception("failing a request from %s: internal error", self.peer.address)
-            _respond_internal_error(exchange)
+            respond_internal_error(exchange)
             return
         if coroutine is None:
             return
@@ -274,11 +273,4 @@ async def _run_guarded(exchange: Exchange, coroutine: Coroutine[None, None, None
     finally:
         # The coroutine has returned, and no observer will finish the response.
         if not exchange.done and exchange.watcher is None:
-            _respond_internal_error(exchange)
-
-
-def _respond_internal_error(exchange: Exchange) -> None:
-    if exchange.started:
-        exchange.reset(_INTERNAL_ERROR)
-    else:
-        exchange.respond(*problems.of_wire(500, exchange.request.headers))
+            respond_internal_error(exchange)

@@ -15,25 +15,24 @@ import trio
 
 from crewgate import limits
 from crewgate._datapath.socket_poller import READABLE, WRITABLE, SocketPoller
-from crewgate.core import problems
 from crewgate.core.http_types import HeaderField
 from crewgate.server.exchange import Exchange, ExchangeHandler, ExchangeWork
 from crewgate.server.http1 import HTTP1
 from crewgate.server.http2 import HTTP2
 from crewgate.server.http2_stream import HTTP2Exchange
+from crewgate.server.internal_error import respond_internal_error
 from crewgate.server.protocol import WireProtocol
 from crewgate.server.request import ClientInfo
 
 _log = logging.getLogger(__name__)
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_INTERNAL_ERROR = 2  # RFC 9113 §7
 _HTTP, _HTTPS = (b":scheme", b"http"), (b":scheme", b"https")
 _LOCAL = b":authority", b"localhost"
 _CMD = ClientInfo("CMD")
 
 
 class ConnectionClock(Protocol):
-    """The time, as far as connections need it; somebody updates it once a second.
+    """The time, as far as connections need it; its owner updates it once a second.
 
     `now` is in monotonic seconds, `date` the value of a Date field.
     """
@@ -141,10 +140,7 @@ class LocalConnection:
                 raise TypeError("the sidecar serves no coroutine")  # noqa: TRY301
         except Exception:  # noqa: BLE001 - the barrier
             _log.exception("failing a request of CMD: internal error")
-            if exchange.started:
-                exchange.reset(_INTERNAL_ERROR)
-            else:
-                exchange.respond(*problems.of_wire(500, exchange.request.headers))
+            respond_internal_error(exchange)
 
     def wake(self) -> None:
         """Write at the end of this turn."""

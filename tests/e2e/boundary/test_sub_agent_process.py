@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -206,22 +207,16 @@ def test_a_program_can_neither_trace_nor_signal_other_processes(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root starts processes of other users")
 def test_a_program_of_another_user_reads_nothing_of_its_sidecar(
-    run: SubAgent, tmp_path_factory: pytest.TempPathFactory
+    run: SubAgent,
 ) -> None:
     """Its memory and descriptors are closed to it; its socket is open."""
-    folder = Path(f"/tmp/crewgate-sub-{os.getpid()}")
-    folder.mkdir(mode=0o777)
-    try:
-        peek = (
-            'P=$(cut -d" " -f4 /proc/$$/stat); for f in mem environ fd/0; do cat /proc/$P/$f; done'
-        )
+    peek = 'P=$(cut -d" " -f4 /proc/$$/stat); for f in mem environ fd/0; do cat /proc/$P/$f; done'
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
         sub = Sub(run, folder, f"id -u; {CALL} -o /dev/null -w '%{{http_code}}\n'; {peek}", "65534")
         assert sub.process.wait(30) != 0
         lines = sub.printed(5)
-    finally:
-        for path in folder.iterdir():
-            path.unlink()
-        folder.rmdir()
     assert lines[:2] == ["65534", "200"]
     assert all("Permission denied" in line for line in lines[2:])
     assert len(lines) == 5

@@ -98,7 +98,7 @@ def command(
 ) -> None:
     """Show who called which tool, under which grant, at what cost.
 
-    Reads the audit files of this machine. The gateway need not run.
+    Reads the audit files of this machine. No gateway has to run.
     """
     if context.invoked_subcommand is not None:
         _refuse_options(context)
@@ -160,7 +160,7 @@ def explain(
     """Show under what authority the call REQUEST was made: person, orchestrator, branches, call.
 
     REQUEST is the request_id of an answer or of the audit. For each step you see what it was
-    allowed. Reads the audit files of this machine. The gateway need not run.
+    allowed. Reads the audit files of this machine. No gateway has to run.
     """
     path = config_path
     if path is None and context.parent is not None:

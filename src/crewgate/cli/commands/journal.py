@@ -29,7 +29,7 @@ from crewgate.config.load import load
 )
 @click.option("--refused", is_flag=True, help="Only requests that were refused.")
 @click.option(
-    "--no-renewals", "without_renewals", is_flag=True, help="Leave out renewals nobody asked for."
+    "--no-renewals", "without_renewals", is_flag=True, help="Leave out automatic renewals."
 )
 @click.option(
     "--limit",
@@ -43,7 +43,7 @@ def command(*, config_path: Path, since: str | None, as_json: bool, **filters: A
     """Show which branch got more, why, and who decided.
 
     Reads the journals of all orchestrators of this machine, and of the commands `mint` and
-    `refresh`. They may run meanwhile. The gateway need not run.
+    `refresh`. They may run meanwhile. No gateway has to run.
     """
     from crewgate.audit.filters import AuditFilter, parse_since
     from crewgate.cli.output import journal_report

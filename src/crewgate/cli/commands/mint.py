@@ -70,7 +70,7 @@ from crewgate.issuer.parent_tokens import VerifiedToken, verify_token
 def command(*, config_path: Path, as_json: bool, **given: Any) -> None:  # noqa: ANN401
     """Sign a token for a new branch and print it.
 
-    Without --parent, the token starts a run. The gateway need not run. `crewgate journal` shows
+    Without --parent, the token starts a run. No gateway has to run. `crewgate journal` shows
     each token that was minted so.
     """
     options = MintOptions(**given)
