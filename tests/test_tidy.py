@@ -317,6 +317,7 @@ OWN_WRITING = {
     "src/crewgate/audit/syncer.py": {"os.fdatasync"},  # many lines, then one sync in a thread
     "src/crewgate/cli/backup/files.py": {"os.open", "os.fsync"},  # copied in pieces, however large
     "src/crewgate/issuer/journal/mint_journal.py": {"os.fsync"},  # cuts a torn line off
+    "src/crewgate/sidecar/drop_privileges_exec.py": {"open"},  # a setting of the kernel, in /proc
     "src/crewgate/gossip/capsule_journal.py": {"os.fsync"},  # one sync of many appends, in a thread
 }
 WRITING = {"write_text", "write_bytes", "touch", "rename", "hardlink_to"}

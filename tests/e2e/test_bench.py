@@ -1,6 +1,7 @@
 """The bench suite as a person starts it, in its shortest run; nothing here looks at a time."""
 
 import json
+import math
 import platform
 import subprocess
 import sys
@@ -18,7 +19,8 @@ def test_a_short_run_measures_everything(tmp_path: Path) -> None:
     text = output.read_text()
     document = json.loads(text)
     assert len(document["goals"]) == 11
-    assert all(goal["measured"] > 0 for goal in document["goals"])
+    # A difference between two times may be negative in so few rounds.
+    assert all(math.isfinite(goal["measured"]) for goal in document["goals"])
     results = [result for group in document["groups"] for result in group["results"]]
     assert all(result["microseconds"]["median"] > 0 for result in results)
     assert all(result["name"] in ended.stdout for result in results)

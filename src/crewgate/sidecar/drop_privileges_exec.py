@@ -15,11 +15,13 @@ import os
 import signal
 import sys
 import warnings  # noqa: F401 - os.execvp() imports it, when this user may not read it any more
+from contextlib import suppress
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 _LANDLOCK_CREATE_RULESET, _LANDLOCK_RESTRICT_SELF = 444, 446
 _LANDLOCK_SCOPE_SIGNAL = 1 << 1
+_OOM_SCORE_STEP, _OOM_SCORE_MAX = 200, 1000  # thousandths of all memory
 _CANNOT_RUN, _NOT_FOUND = 126, 127  # the statuses of shells (POSIX.1-2024, XCU 2.8.2)
 
 
@@ -28,6 +30,7 @@ def main(arguments: list[str]) -> int:
     parent, uid, gid = (int(text) for text in arguments[:3])
     command = arguments[4:]
     found = [path for path in _candidates(command[0]) if os.path.lexists(path)]
+    _prefer_for_oom_kill()
     try:
         _give_up_rights(uid, gid)
         if arguments[3] == "--look":
@@ -120,6 +123,19 @@ def enter_domain() -> bool:
         return int(libc.syscall(_LANDLOCK_RESTRICT_SELF, ruleset, 0)) == 0
     finally:
         os.close(ruleset)
+
+
+def _prefer_for_oom_kill() -> None:
+    """Have the kernel kill this process before the sidecar when memory ends.
+
+    Without the sidecar, the descendants of CMD would go on. Call it as root, if this process is
+    root: then CMD cannot undo it (proc_pid_oom_score_adj(5)).
+    """
+    path = "/proc/self/oom_score_adj"
+    with suppress(OSError, ValueError), open(path, "r+", encoding="ascii") as file:  # noqa: PTH123
+        preferred = min(int(file.read()) + _OOM_SCORE_STEP, _OOM_SCORE_MAX)
+        file.seek(0)
+        file.write(str(preferred))
 
 
 def _prctl(option: int, value: int) -> None:

@@ -108,6 +108,12 @@ def test_it_inherits_nothing_but_the_first_three() -> None:
     assert session == pid  # a session of its own
 
 
+def test_the_kernel_ends_cmd_before_the_sidecar_when_memory_ends() -> None:
+    own = int(Path("/proc/self/oom_score_adj").read_text())
+    lines, _ = outcome(supervised("cat", "/proc/self/oom_score_adj"))
+    assert int(lines[0]) == min(own + 200, 1000)
+
+
 def test_patience_is_bounded() -> None:
     """SIGTERM is ignored by a child that also left its session and its parent: SIGKILL ends it."""
     script = (

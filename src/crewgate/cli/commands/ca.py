@@ -275,7 +275,8 @@ def show(*, config_path: Path, which: str, as_json: bool) -> None:
     with CertificateDB(configured_ca(config).register) as register:
         entry = find(register, which)
     members = row(entry, config.state)
-    text = "\n".join(f"{name:10} {value}" for name, value in members.items())
+    known = [(name, value) for name, value in members.items() if value != ""]
+    text = "\n".join(f"{name:10} {value}" for name, value in known)
     print_result({**members, "pem": entry.pem}, text, as_json=as_json)
 
 
