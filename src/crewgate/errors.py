@@ -209,8 +209,8 @@ class LoadTestError(CrewgateError):
     """`crewgate bench` cannot load the gateway; the message says what to do."""
 
 
-class ExportError(CrewgateError):
-    """A receiver of the audit did not take records; the export process sends them again.
+class ReceiverError(CrewgateError):
+    """A receiver of records or alerts did not take them; the process sends them again.
 
     `retry_seconds` is how long the receiver asks to wait; None if it does not say so.
     """
@@ -220,8 +220,8 @@ class ExportError(CrewgateError):
         self.retry_seconds = retry_seconds
 
 
-class ExportRefusedError(ExportError):
-    """A receiver refuses at least one of the records that it got, and will refuse it again."""
+class ReceiverRefusedError(ReceiverError):
+    """A receiver refuses at least one of the messages that it got, and will refuse it again."""
 
 
 class AlreadySettledError(CrewgateError):

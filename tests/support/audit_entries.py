@@ -2,9 +2,9 @@
 
 import msgspec
 
+from crewgate.audit.audit_entry import AuditEntry, parse
 from crewgate.core.audit.json_line import encode
 from crewgate.core.audit.records import CallOutcome, CallRecord, ServiceEvent, ToolPinRecord, when
-from crewgate.export.audit_entry import AuditEntry, parse
 
 NOW_NS = 1_800_000_000_123_456_000
 TRACE, PARENT, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", "00f067aa0ba902b7"

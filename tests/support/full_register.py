@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from crewgate.ca.base_sqlite_store import BaseSQLiteStore
 from crewgate.runtime import durable_files
+from crewgate.runtime.base_sqlite_store import BaseSQLiteStore
 
 
 @contextmanager

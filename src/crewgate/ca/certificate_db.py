@@ -18,11 +18,11 @@ from pathlib import Path
 import msgspec
 
 from crewgate import limits
-from crewgate.ca.base_sqlite_store import BaseSQLiteStore, remedy_of
 from crewgate.ca.unrecorded_revocations import unwritten_of
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.errors import CAError
+from crewgate.runtime.base_sqlite_store import BaseSQLiteStore, remedy_of
 
 _VERSION = 1
 _SCHEMA = """
@@ -332,7 +332,9 @@ class CertificateDB(BaseSQLiteStore):
         # A trigger of `lifecycle/orchestrator_runs.py` refuses certificates for a run that ends.
         if isinstance(error, sqlite3.IntegrityError):
             return CAError(f"no certificate is issued to this holder: {error}")
-        return CAError(f"{self.path}: the CA's register cannot be used: {remedy_of(error)}")
+        return CAError(
+            f"{self.path}: the CA's register cannot be used: {remedy_of(error, 'control')}"
+        )
 
 
 def _canonical(serial: str) -> str:

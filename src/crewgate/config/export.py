@@ -38,6 +38,10 @@ class ReceiverURL(msgspec.Struct, frozen=True):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
+    def below(self, path: str) -> "ReceiverURL":
+        """Return the place with `path`, which begins with a slash, after the path of this one."""
+        return msgspec.structs.replace(self, path=self.path + path)
+
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}{self.path}"
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from crewgate.export.audit_entry import AuditEntry
+from crewgate.audit.audit_entry import AuditEntry
 
 
 class Rejection(NamedTuple):
@@ -25,7 +25,8 @@ class Channel(Protocol):
     async def send(self, entries: Sequence[AuditEntry]) -> Rejection:
         """Send entries, at least one, and return once the receiver has them.
 
-        Raises ExportError if the receiver did not take them, ExportRefusedError if it refuses one.
+        Raises ReceiverError if the receiver did not take them, and ReceiverRefusedError if it
+        refuses one.
         """
 
     async def close(self) -> None:

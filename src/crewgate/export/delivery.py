@@ -15,13 +15,13 @@ from collections.abc import Sequence
 import trio
 
 from crewgate import limits
+from crewgate.audit.audit_entry import AuditEntry
+from crewgate.audit.audit_tail import AuditTail, Batch
 from crewgate.core.health import ComponentHealth, degraded, failed, ok
-from crewgate.errors import ExportError, ExportRefusedError
-from crewgate.export.audit_entry import AuditEntry
-from crewgate.export.audit_tail import AuditTail, Batch
+from crewgate.errors import ReceiverError, ReceiverRefusedError
 from crewgate.export.channel import Channel
 from crewgate.export.export_metrics import ExportMetrics
-from crewgate.export.position_file import PositionFile
+from crewgate.export.position_file import ExportPosition, PositionFile
 from crewgate.metrics.process_metrics import ProcessMetrics
 from crewgate.runtime.durable_files import cause
 
@@ -35,7 +35,7 @@ class Delivery:
         self,
         channel: Channel,
         place: str,
-        tail: AuditTail,
+        tail: AuditTail[ExportPosition],
         file: PositionFile,
         metrics: ProcessMetrics,
     ) -> None:
@@ -45,7 +45,7 @@ class Delivery:
         self._tail = tail
         self._file = file
         self._backoff = 0.0
-        self._records_max = limits.export_batch_records_max  # in one request
+        self._records_max = limits.audit_batch_records_max  # in one request
         self._failing_since: float | None = None
         self._why = ""
         self._unsaved = ""  # why the position could not be saved
@@ -70,7 +70,7 @@ class Delivery:
                         self._tail.look_at_once()
                         continue
                     await self._save(seconds=limits.export_save_seconds)
-                    with trio.move_on_after(limits.export_poll_seconds):
+                    with trio.move_on_after(limits.audit_look_seconds):
                         await ending.wait()
                 elif await self._try_batch(batch):
                     batch = Batch()
@@ -96,7 +96,7 @@ class Delivery:
             seconds = now - self._failing_since
             why = f"{self._place} has taken no records for {seconds:.0f} s: {self._why}"
             mend = "start the receiver, or correct its table [export.NAME]"
-            grace = limits.export_grace_seconds
+            grace = limits.receiver_grace_seconds
             return failed(name, f"{why}; {waiting}", mend, refuses=False, grace=grace, logged=True)
         if self._unsaved:
             why = f"its position cannot be saved: {self._unsaved}"
@@ -115,7 +115,7 @@ class Delivery:
         until = trio.current_time() + self._backoff
         while (left := until - trio.current_time()) > 0:
             self._step_at = trio.current_time()
-            await trio.sleep(min(left, limits.export_poll_seconds))
+            await trio.sleep(min(left, limits.audit_look_seconds))
             await trio.to_thread.run_sync(self._tail.look)
             self._note_losses()
 
@@ -125,13 +125,13 @@ class Delivery:
         try:
             if entries:
                 await self._send(entries, batch)
-        except ExportError as error:
+        except ReceiverError as error:
             self._note_failure(error)
             return False
         except Exception as error:  # noqa: BLE001 - one receiver must not end the others
             name = f"export to {self._channel.name}"
             _log.warning("%s: an internal error", name, exc_info=True, extra={"subject": name})
-            self._note_failure(ExportError(f"an internal error ({type(error).__name__})"))
+            self._note_failure(ReceiverError(f"an internal error ({type(error).__name__})"))
             return False
         if entries:
             self._note_success()
@@ -161,17 +161,17 @@ class Delivery:
             part, self._step_at = parts[0], trio.current_time()
             try:
                 rejection = await self._channel.send(part)
-            except ExportRefusedError as error:
+            except ReceiverRefusedError as error:
                 refusals += 1
                 if not is_any_taken and refusals > limits.export_refusals_max:
-                    raise ExportError(f"it refuses the records: {error}") from error
+                    raise ReceiverError(f"it refuses the records: {error}") from error
                 del parts[0]
                 if len(part) == 1:
                     refused.append(str(error))
                     continue
                 middle = len(part) // 2
                 parts.extendleft([part[middle:], part[:middle]])
-            except ExportError:
+            except ReceiverError:
                 if is_any_taken:
                     batch.settled = len(entries) - sum(map(len, parts))
                     self._note_refused(refused)
@@ -182,7 +182,7 @@ class Delivery:
                 self._metrics.sent.add(len(part) - rejection.records)
                 self._note_rejection(rejection.records, rejection.why)
         if refused and not is_any_taken:
-            raise ExportError(f"it refuses the records: {refused[0]}")
+            raise ReceiverError(f"it refuses the records: {refused[0]}")
         self._note_refused(refused)
 
     async def _save(self, *, seconds: float) -> None:
@@ -202,7 +202,7 @@ class Delivery:
         else:
             self._unsaved = ""
 
-    def _note_failure(self, error: ExportError) -> None:
+    def _note_failure(self, error: ReceiverError) -> None:
         name = self._channel.name
         if self._failing_since is None:
             self._failing_since = trio.current_time()
@@ -213,7 +213,7 @@ class Delivery:
             )  # fmt: skip
         self._why = str(error)
         self._records_max = max(self._records_max // 2, 1)
-        least, most = limits.export_backoff_seconds_min, limits.export_backoff_seconds_max
+        least, most = limits.receiver_backoff_seconds_min, limits.receiver_backoff_seconds_max
         self._backoff = min(max(2 * self._backoff, least), most)
         if error.retry_seconds is not None:
             self._backoff = max(error.retry_seconds, least)
@@ -233,7 +233,7 @@ class Delivery:
                     now - self._failing_since,
                 )
         self._failing_since, self._why, self._backoff = None, "", 0.0
-        self._records_max = min(2 * self._records_max, limits.export_batch_records_max)
+        self._records_max = min(2 * self._records_max, limits.audit_batch_records_max)
 
     def _note_refused(self, whys: Sequence[str]) -> None:
         if whys:

@@ -5,23 +5,21 @@ starts it again after a change of [export], [audit] or `name`.
 """
 
 import argparse
-import fcntl
 import logging
 import os
 import signal
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import trio
 
 from crewgate import limits
+from crewgate.audit.audit_tail import AuditTail
 from crewgate.config import Config, load
 from crewgate.errors import ConfigurationError, CrewgateError
 from crewgate.export import ocsf_channels, otlp_channels
-from crewgate.export.audit_tail import AuditTail
 from crewgate.export.channel import Channel
 from crewgate.export.delivery import Delivery
 from crewgate.export.position_file import PositionFile
@@ -29,14 +27,12 @@ from crewgate.export.syslog_channel import SyslogChannel
 from crewgate.ipc.health_report_client import HealthReportClient
 from crewgate.metrics.process_metrics import ProcessMetrics
 from crewgate.metrics.process_observer import observe_process
-from crewgate.runtime.cleanup import lent
-from crewgate.runtime.durable_files import make_folder, open_to_append
 from crewgate.runtime.memory_protection import leave_no_cores
 from crewgate.runtime.process_log import ProcessLog
+from crewgate.runtime.single_process_lock import only_one
 from crewgate.runtime.ticks import sleep_until_tick
 
-_NAME: Final = "export"
-_FOLDER, _LOCK = "export", "export.lock"  # in the state folder
+_NAME: Final = "export"  # also of its folder in the state folder
 _log = logging.getLogger(__name__)
 
 
@@ -51,9 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
             config = load(options.file)
             if not config.exports:
                 raise ConfigurationError(f"{config.path}: there is no [export.NAME]; add one")
-            os.nice(limits.export_nice)
+            os.nice(limits.receiver_nice)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor sees each change
-            with _only_one(config.state / _FOLDER):
+            with only_one(config.state / _NAME, _NAME):
                 trio.run(_export, config)
         except (CrewgateError, OSError) as error:
             _log.error("%s", error)
@@ -76,25 +72,10 @@ def deliveries(config: Config, metrics: ProcessMetrics) -> list[Delivery]:
         for channel in channels:
             # `NAME (traces)` has its position in NAME.traces.position.
             stem = channel.name.replace(" (", ".").removesuffix(")")
-            file = PositionFile(config.state / _FOLDER / f"{stem}.position")
+            file = PositionFile(config.state / _NAME / f"{stem}.position")
             tail = AuditTail(config.audit.folder, file.load())
             found.append(Delivery(channel, receiver.place, tail, file, metrics))
     return found
-
-
-@contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """Hold a lock, so that no second process sends the same records. Raises ConfigurationError."""
-    make_folder(folder, 0o700, parents=True)
-    with lent(open_to_append(folder / _LOCK, 0o600)) as descriptor:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigurationError(
-                f"{folder / _LOCK}: another export process of this gateway runs, perhaps that of "
-                "`crewgate serve`; end it first"
-            ) from error
-        yield
 
 
 async def _export(config: Config) -> None:
@@ -113,7 +94,7 @@ async def _export(config: Config) -> None:
                     senders.start_soon(each.run, ending)
                 await anext(aiter(signals))
                 ending.set()
-                senders.cancel_scope.deadline = trio.current_time() + limits.export_end_seconds
+                senders.cancel_scope.deadline = trio.current_time() + limits.receiver_end_seconds
             nursery.cancel_scope.cancel()
 
 

@@ -7,8 +7,8 @@ whole in `raw_data`; what OCSF has no attribute for is in `unmapped` too.
 
 from typing import Any, Final
 
+from crewgate.audit.audit_entry import AuditEntry
 from crewgate.core.trace_context import NO_PARENT
-from crewgate.export.audit_entry import AuditEntry
 from crewgate.version import __version__
 
 SCHEMA_VERSION: Final = "1.8.0"

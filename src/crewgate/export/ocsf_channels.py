@@ -9,14 +9,14 @@ from pathlib import Path
 import msgspec
 import trio
 
+from crewgate.audit.audit_entry import AuditEntry
 from crewgate.config import ExportConfig, ReceiverURL
-from crewgate.errors import ExportError, ExportRefusedError
-from crewgate.export.audit_entry import AuditEntry
+from crewgate.errors import ReceiverError, ReceiverRefusedError
 from crewgate.export.channel import Channel, Rejection
-from crewgate.export.http_poster import HTTPPoster
 from crewgate.export.ocsf import event
 from crewgate.runtime.cleanup import lent, on_error
 from crewgate.runtime.durable_files import append, cause, open_to_append, sync_folder
+from crewgate.upstream.http_poster import HTTPPoster
 
 _encode = msgspec.json.Encoder().encode
 _MEDIA = b"application/x-ndjson"
@@ -39,7 +39,7 @@ class OCSFFileChannel:
         try:
             await trio.to_thread.run_sync(_append, self._file, lines)
         except OSError as error:
-            raise ExportError(cause(error)) from error
+            raise ReceiverError(cause(error)) from error
         return Rejection()
 
     async def close(self) -> None:
@@ -51,7 +51,9 @@ class OCSFHTTPChannel:
 
     def __init__(self, receiver: ExportConfig, url: ReceiverURL) -> None:
         self.name = receiver.name
-        self._poster = HTTPPoster(receiver, url, "", _MEDIA)
+        self._poster = HTTPPoster(
+            f"export {receiver.name}", url, _MEDIA, tls=receiver.tls, credential=receiver.credential
+        )
 
     def wants(self, entry: AuditEntry) -> bool:  # noqa: ARG002 - as `Channel` has it
         """Return True: each record is an event."""
@@ -78,7 +80,7 @@ def _lines(entries: Sequence[AuditEntry]) -> bytes:
     try:
         return b"".join(_encode(event(entry)) + b"\n" for entry in entries)
     except (ArithmeticError, TypeError, ValueError) as error:
-        raise ExportRefusedError(f"a record cannot be encoded: {error}") from error
+        raise ReceiverRefusedError(f"a record cannot be encoded: {error}") from error
 
 
 def _append(path: Path, data: bytes) -> None:

@@ -6,14 +6,14 @@ from importlib import import_module
 from typing import Protocol
 
 from crewgate import limits
+from crewgate.audit.audit_entry import AuditEntry
 from crewgate.config import ExportConfig, ReceiverURL
 from crewgate.config.export import OTLPSignal
 from crewgate.core.terminal_text import printable
-from crewgate.errors import ExportRefusedError
+from crewgate.errors import ReceiverRefusedError
 from crewgate.export import semantic_conventions
-from crewgate.export.audit_entry import AuditEntry
 from crewgate.export.channel import Channel, Rejection
-from crewgate.export.http_poster import HTTPPoster
+from crewgate.upstream.http_poster import HTTPPoster
 from crewgate.version import __version__
 
 
@@ -43,7 +43,13 @@ class OTLPChannel:
         encoding = import_module(f"crewgate.export.otlp_{receiver.encoding}")
         resource = semantic_conventions.resource(__version__, machine)
         self._codec: Codec = encoding.Codec(resource, __version__)
-        self._poster = HTTPPoster(receiver, url, f"/v1/{signal}", encoding.MEDIA)
+        self._poster = HTTPPoster(
+            f"export {receiver.name}",
+            url.below(f"/v1/{signal}"),
+            encoding.MEDIA,
+            tls=receiver.tls,
+            credential=receiver.credential,
+        )
 
     def wants(self, entry: AuditEntry) -> bool:
         """Return whether there is a span, or a log record, for this entry."""
@@ -54,14 +60,14 @@ class OTLPChannel:
         try:
             body = self._encoded(entries)
         except (ArithmeticError, TypeError, ValueError) as error:
-            raise ExportRefusedError(f"a record cannot be encoded: {error}") from error
+            raise ReceiverRefusedError(f"a record cannot be encoded: {error}") from error
         answer = await self._poster.post(body)
         try:
             count, why = self._codec.rejected(answer, self._signal)
         except ValueError:
             # A 200 says that the records were taken, whatever else the receiver sends.
             return Rejection()
-        shown = printable(why)[: limits.export_message_chars_max]
+        shown = printable(why)[: limits.receiver_message_chars_max]
         return Rejection(min(max(count, 0), len(entries)), shown)
 
     async def close(self) -> None:

@@ -5,10 +5,10 @@ The model is that of the OpenTelemetry protocol 1.x (opentelemetry-proto, trace.
 
 from typing import NamedTuple
 
+from crewgate.audit.audit_entry import AuditEntry
 from crewgate.core.trace_context import NO_PARENT
 from crewgate.export import semantic_conventions as names
 from crewgate.export.attribute_cache import AttributeCache
-from crewgate.export.audit_entry import AuditEntry
 
 SCOPE = "crewgate.audit"
 KIND_SERVER = 2

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
+from crewgate.audit.audit_entry import AuditEntry
 from crewgate.config.export import OTLPSignal
 from crewgate.export import otlp_data
 from crewgate.export.attribute_cache import AttributeCache
-from crewgate.export.audit_entry import AuditEntry
 from crewgate.export.otlp_data import KIND_SERVER, SCOPE, STATUS_ERROR, LogData, SpanData
 from crewgate.export.semantic_conventions import RECORD_UID, Attribute
 

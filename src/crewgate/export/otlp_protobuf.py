@@ -7,11 +7,11 @@ many records share are encoded only once.
 
 from collections.abc import Sequence
 
+from crewgate.audit.audit_entry import AuditEntry
 from crewgate.config.export import OTLPSignal
 from crewgate.errors import ConfigurationError
 from crewgate.export import otlp_data
 from crewgate.export.attribute_cache import AttributeCache
-from crewgate.export.audit_entry import AuditEntry
 from crewgate.export.otlp_data import SCOPE, WARN, LogData, SpanData
 from crewgate.export.semantic_conventions import RECORD_UID, Attribute
 from crewgate.runtime.install_hint import install_hint

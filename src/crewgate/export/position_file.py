@@ -7,30 +7,16 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from crewgate.audit.audit_tail import AuditPosition
 from crewgate.runtime.durable_files import describe, make_folder, write_file
 
 _log = logging.getLogger(__name__)
-_Count = Annotated[int, Meta(ge=0)]
 
 
-class FilePosition(msgspec.Struct):
-    """Of one audit file: the bytes that a receiver has, and the bytes that were last seen."""
+class ExportPosition(AuditPosition):
+    """Of one channel: what its receiver has, and how many records the receiver refused."""
 
-    offset: _Count = 0
-    size: _Count = 0
-
-
-class ExportPosition(msgspec.Struct):
-    """Of one channel: the position in each audit file by its name, and what was never sent.
-
-    `lost_files` files were deleted before all was sent; `lost_bytes` counts at least what they had.
-    The receiver refused `refused` records.
-    """
-
-    files: dict[str, FilePosition] = {}
-    lost_bytes: _Count = 0
-    lost_files: _Count = 0
-    refused: _Count = 0
+    refused: Annotated[int, Meta(ge=0)] = 0
 
 
 class PositionFile:

@@ -17,10 +17,10 @@ import msgspec
 import trio
 
 from crewgate import limits
+from crewgate.audit.audit_entry import AuditEntry
 from crewgate.config import ExportConfig
 from crewgate.core.audit.records import EPOCH
-from crewgate.errors import ExportError, ExportRefusedError
-from crewgate.export.audit_entry import AuditEntry
+from crewgate.errors import ReceiverError, ReceiverRefusedError
 from crewgate.export.channel import Rejection
 from crewgate.version import __version__
 
@@ -50,7 +50,7 @@ class SyslogChannel:
         """See `Channel`."""
         messages = [self.message(entry) for entry in entries]
         try:
-            with trio.fail_after(limits.export_request_seconds):
+            with trio.fail_after(limits.receiver_request_seconds):
                 if self._socket is not None and self._is_stream and _is_ended(self._socket):
                     await self.close()
                 if self._socket is None:
@@ -60,13 +60,13 @@ class SyslogChannel:
             await self.close()
             self._failures += 1
             if error.errno == errno.EMSGSIZE:
-                raise ExportRefusedError("a message is larger than one datagram") from error
-            raise ExportError(error.strerror or str(error)) from error
+                raise ReceiverRefusedError("a message is larger than one datagram") from error
+            raise ReceiverError(error.strerror or str(error)) from error
         except trio.TooSlowError as error:
             await self.close()
             self._failures += 1
-            seconds = limits.export_request_seconds
-            raise ExportError(f"it did not take the messages within {seconds:g} s") from error
+            seconds = limits.receiver_request_seconds
+            raise ReceiverError(f"it did not take the messages within {seconds:g} s") from error
         return Rejection()
 
     async def close(self) -> None:

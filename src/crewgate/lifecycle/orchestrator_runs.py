@@ -18,10 +18,10 @@ from pathlib import Path
 import msgspec
 
 from crewgate import limits
-from crewgate.ca.base_sqlite_store import BaseSQLiteStore, remedy_of
 from crewgate.ca.certificate_db import CertificateDB
 from crewgate.errors import CAError
 from crewgate.lifecycle.processes import RunProcess
+from crewgate.runtime.base_sqlite_store import BaseSQLiteStore, remedy_of
 
 # The triggers are in the database, so that an intent binds every program that signs: a certificate
 # was either stored before the intent, and is found and revoked, or it is not stored at all.
@@ -250,6 +250,5 @@ class OrchestratorRunStore(BaseSQLiteStore):
         return self._records(OrchestratorRunRecord, "life", where, values)
 
     def _failed(self, error: Exception) -> CAError:
-        return CAError(
-            f"{self.path}: the runs of orchestrators cannot be stored: {remedy_of(error)}"
-        )
+        remedy = remedy_of(error, "control")
+        return CAError(f"{self.path}: the runs of orchestrators cannot be stored: {remedy}")

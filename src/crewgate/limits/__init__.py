@@ -24,6 +24,7 @@ from crewgate.limits.metrics import *  # noqa: F403 - the same
 from crewgate.limits.minting_watch import *  # noqa: F403 - the same
 from crewgate.limits.prices import *  # noqa: F403 - the same
 from crewgate.limits.proofs import *  # noqa: F403 - the same
+from crewgate.limits.receivers import *  # noqa: F403 - the same
 from crewgate.limits.sealed_ids import *  # noqa: F403 - the same
 from crewgate.limits.sidecar import *  # noqa: F403 - the same
 from crewgate.limits.upstream_work import *  # noqa: F403 - the same

@@ -9,10 +9,10 @@ import trio
 import trio.testing
 
 from crewgate import limits
+from crewgate.audit.audit_entry import AuditEntry
+from crewgate.audit.audit_tail import AuditTail
 from crewgate.core.health import HealthState
-from crewgate.errors import ExportError, ExportRefusedError
-from crewgate.export.audit_entry import AuditEntry
-from crewgate.export.audit_tail import AuditTail
+from crewgate.errors import ReceiverError, ReceiverRefusedError
 from crewgate.export.channel import Rejection
 from crewgate.export.delivery import Delivery
 from crewgate.export.position_file import ExportPosition, PositionFile
@@ -117,7 +117,7 @@ async def test_a_receiver_that_is_away_gets_all_later(
 
     def answer(_: list[int]) -> None:
         if is_away:
-            raise ExportError("Connection refused")
+            raise ReceiverError("Connection refused")
 
     channel.answer = answer
     running.write(1)
@@ -130,13 +130,13 @@ async def test_a_receiver_that_is_away_gets_all_later(
             assert "http://collector has taken no records for " in fact.why
             running.write(2)
             is_away = False
-            await trio.sleep(2 * limits.export_backoff_seconds_max)
+            await trio.sleep(2 * limits.receiver_backoff_seconds_max)
             assert channel.taken == [1, 2]
             assert running.delivery.health().state is HealthState.OK
             running.ending.set()
     pauses = [after - before for before, after in pairwise(channel.attempts)]
-    assert pauses[0] >= limits.export_backoff_seconds_min
-    assert max(pauses[:-1]) <= 1.3 * limits.export_backoff_seconds_max
+    assert pauses[0] >= limits.receiver_backoff_seconds_min
+    assert max(pauses[:-1]) <= 1.3 * limits.receiver_backoff_seconds_max
     assert len(caplog.records) == 2
 
 
@@ -145,7 +145,7 @@ async def test_a_receiver_says_when_to_come_back(
 ) -> None:
     def answer(_: list[int]) -> None:
         if len(channel.attempts) == 1:
-            raise ExportError("HTTP status 429", 90.0)
+            raise ReceiverError("HTTP status 429", 90.0)
 
     channel.answer = answer
     running.write(1)
@@ -162,7 +162,7 @@ async def test_a_refused_record_is_given_up_and_no_other(
 
     def answer(numbers: list[int]) -> None:
         if 3 in numbers:
-            raise ExportRefusedError("HTTP status 400")
+            raise ReceiverRefusedError("HTTP status 400")
 
     channel.answer = answer
     running.write(*range(1, 9))
@@ -181,9 +181,9 @@ async def test_a_batch_goes_on_where_a_failure_has_stopped_it(
 
     def answer(numbers: list[int]) -> None:
         if len(channel.attempts) % 5 == 0:
-            raise ExportError("HTTP status 429")
+            raise ReceiverError("HTTP status 429")
         if 3 in numbers or 8 in numbers:
-            raise ExportRefusedError("HTTP status 400")
+            raise ReceiverRefusedError("HTTP status 400")
 
     channel.answer = answer
     running.write(*range(1, 9))
@@ -200,7 +200,7 @@ async def test_a_slow_receiver_gets_as_many_records_as_it_takes_in_time(
 
     def answer(numbers: list[int]) -> None:
         if len(numbers) > 10:
-            raise ExportError("no answer within 30 s")
+            raise ReceiverError("no answer within 30 s")
 
     channel.answer = answer
     running.write(*range(1, 201))
@@ -224,7 +224,7 @@ async def test_a_receiver_that_refuses_everything_loses_nothing(
 
     def answer(_: list[int]) -> None:
         if is_wrong:
-            raise ExportRefusedError("HTTP status 400")
+            raise ReceiverRefusedError("HTTP status 400")
 
     channel.answer = answer
     running.write(*range(1, count + 1))
@@ -235,7 +235,7 @@ async def test_a_receiver_that_refuses_everything_loses_nothing(
         await trio.sleep(60)
         assert running.delivery.health().state is HealthState.FAILED
         is_wrong = False
-        await trio.sleep(2 * limits.export_backoff_seconds_max)
+        await trio.sleep(2 * limits.receiver_backoff_seconds_max)
         running.ending.set()
     assert channel.taken == list(range(1, count + 1))
     assert running.file.load().refused == 0
@@ -249,11 +249,11 @@ async def test_a_receiver_that_fails_each_second_time_fills_no_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """`RepetitionFilter` limits the warnings by their subject, but no line of a lower level."""
-    monkeypatch.setattr(limits, "export_batch_records_max", 1)
+    monkeypatch.setattr(limits, "audit_batch_records_max", 1)
 
     def answer(_: list[int]) -> None:
         if len(channel.attempts) % 2:
-            raise ExportError("HTTP status 503")
+            raise ReceiverError("HTTP status 503")
 
     channel.answer = answer
     running.write(1, 2, 3)
@@ -277,7 +277,7 @@ async def test_a_delivery_that_is_stuck_shows(
     async def send(_: Sequence[AuditEntry]) -> Rejection:
         if not channel.attempts:
             channel.attempts.append(trio.current_time())
-            raise ExportError("HTTP status 503", 500.0)
+            raise ReceiverError("HTTP status 503", 500.0)
         await trio.sleep_forever()
         return Rejection()
 
@@ -332,7 +332,7 @@ async def test_a_loss_during_a_long_pause_is_counted(
     """Also of a file that was made after the pause began."""
 
     def answer(_: list[int]) -> None:
-        raise ExportError("HTTP status 503", 500.0)
+        raise ReceiverError("HTTP status 503", 500.0)
 
     channel.answer = answer
     running.write(1)
@@ -355,13 +355,13 @@ async def test_a_deleted_file_is_a_loss_that_is_named(
     channel: FakeChannel,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(limits, "export_batch_records_max", 1)
+    monkeypatch.setattr(limits, "audit_batch_records_max", 1)
     running.write(1, 2, 3)
 
     def answer(_: list[int]) -> None:
         if running.audit.exists():
             running.audit.unlink()
-            raise ExportError("Connection refused")
+            raise ReceiverError("Connection refused")
 
     channel.answer = answer
     async with trio.open_nursery() as nursery:

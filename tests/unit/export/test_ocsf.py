@@ -11,7 +11,7 @@ from audit_entries import CALL, EVENT, NOW_NS, PARENT, SPAN, TRACE, entry
 from scripted_server import read_request, scripted
 
 from crewgate.config import ExportConfig, ReceiverURL
-from crewgate.errors import ExportError
+from crewgate.errors import ReceiverError
 from crewgate.export.ocsf import event
 from crewgate.export.ocsf_channels import channel
 
@@ -77,7 +77,7 @@ async def test_events_are_appended_to_a_file(tmp_path: Path) -> None:
     assert [each["class_uid"] for each in _lines(path)] == [0]
     path.unlink()
     path.mkdir()
-    with pytest.raises(ExportError, match="Is a directory"):
+    with pytest.raises(ReceiverError, match="Is a directory"):
         await sink.send([entry()])
 
 
@@ -94,7 +94,7 @@ async def test_what_a_killed_process_left_harms_no_event(tmp_path: Path) -> None
 async def test_a_pipe_is_no_file(tmp_path: Path) -> None:
     """It would get a batch again and again, since it cannot be synced."""
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ExportError, match="no regular file"):
+    with pytest.raises(ReceiverError, match="no regular file"):
         await channel(ExportConfig("siem", "ocsf", file=tmp_path / "pipe")).send([entry()])
 
 
@@ -114,7 +114,7 @@ async def test_a_file_on_a_full_disk_keeps_whole_lines(tmp_path: Path) -> None:
     real = os.write
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "write", write)
-        with pytest.raises(ExportError, match="No space left"):
+        with pytest.raises(ReceiverError, match="No space left"):
             await sink.send([entry()])
     assert path.stat().st_size == size
 

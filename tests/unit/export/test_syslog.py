@@ -12,7 +12,7 @@ import trio
 from audit_entries import EVENT, entry
 
 from crewgate.config import ExportConfig, ReceiverURL
-from crewgate.errors import ExportError, ExportRefusedError
+from crewgate.errors import ReceiverError, ReceiverRefusedError
 from crewgate.export.syslog_channel import SyslogChannel
 
 MESSAGE = re.compile(
@@ -81,10 +81,10 @@ async def test_a_stream_counts_the_octets_of_each_message() -> None:
             data = rest[int(size) :]
         assert data == b""
         nursery.cancel_scope.cancel()
-    with suppress(ExportError):
+    with suppress(ReceiverError):
         for _ in range(100):  # the kernel takes some before it knows
             await channel.send([entry()] * 100)
-    with pytest.raises(ExportError, match="Connection refused"):
+    with pytest.raises(ReceiverError, match="Connection refused"):
         await channel.send([entry()])
 
 
@@ -92,7 +92,7 @@ async def test_what_no_datagram_carries_is_refused(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as unix:
         unix.bind(str(tmp_path / "log"))
         channel = SyslogChannel(ExportConfig("s", "syslog", socket=tmp_path / "log"), "gw-1")
-        with pytest.raises(ExportRefusedError):
+        with pytest.raises(ReceiverRefusedError):
             await channel.send([entry(subject="x" * 70_000)])
 
 
@@ -127,7 +127,7 @@ async def test_each_address_of_a_name_is_tried() -> None:
     trio.socket.set_custom_hostname_resolver(TwoAddresses())
     channel = SyslogChannel(ExportConfig("s", "syslog", ReceiverURL("tcp", "h", port, "")), "gw-1")
     async with listener:
-        with pytest.raises(ExportError, match="Connection refused"):
+        with pytest.raises(ReceiverError, match="Connection refused"):
             await channel.send([entry()])
         await channel.send([entry()])
         await channel.close()

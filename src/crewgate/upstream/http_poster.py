@@ -9,7 +9,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Sequence
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -18,10 +18,10 @@ import httpcore
 import trio
 
 from crewgate import limits
-from crewgate.config import ExportConfig, ReceiverURL
+from crewgate.config import CredentialConfig, ReceiverURL, UpstreamTLS
 from crewgate.core.http_types import HeaderField
 from crewgate.core.terminal_text import printable
-from crewgate.errors import ConfigurationError, ExportError, ExportRefusedError
+from crewgate.errors import ConfigurationError, ReceiverError, ReceiverRefusedError
 from crewgate.runtime.one_chunk_body import OneChunkBody
 from crewgate.upstream.credential import credential_field
 from crewgate.upstream.tls import verifying_context
@@ -42,39 +42,58 @@ _REFUSED: frozenset[int] = frozenset(
     }
 )
 _MENDS: dict[int, str] = {
-    HTTPStatus.UNAUTHORIZED: "; check `credential`",
-    HTTPStatus.FORBIDDEN: "; check `credential`",
+    HTTPStatus.UNAUTHORIZED: "; check `{key}`",
+    HTTPStatus.FORBIDDEN: "; check `{key}`",
     HTTPStatus.NOT_FOUND: "; check the path of `url`",
+    HTTPStatus.GONE: "; check the path of `url`",
     HTTPStatus.METHOD_NOT_ALLOWED: "; check the path of `url`",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "; it does not read this format or `encoding`",
 }
 
 
 class HTTPPoster:
-    """Posts to the URL of a receiver, with `path` after it, over one connection at a time."""
+    """Posts to the URL of a receiver over one connection at a time; `owner` names it in errors."""
 
-    def __init__(self, receiver: ExportConfig, url: ReceiverURL, path: str, media: bytes) -> None:
-        self._receiver = receiver
+    def __init__(
+        self,
+        owner: str,
+        url: ReceiverURL,
+        media: bytes,
+        *,
+        tls: UpstreamTLS,
+        credential: CredentialConfig | None = None,
+        secret_key: str = "credential",
+    ) -> None:
+        """`secret_key` is the key of the configuration that names the secret."""
+        self._owner = owner
+        self._secret_key = secret_key
         self._url = url
         self._target = httpcore.URL(
-            scheme=url.scheme, host=url.host, port=url.port, target=(url.path + path) or "/"
+            scheme=url.scheme, host=url.host, port=url.port, target=url.path or "/"
         )
         self._media = media
-        name = receiver.tls.server_name
+        self._tls, self._credential = tls, credential
+        name = tls.server_name
         self._extensions = {} if name is None else {"sni_hostname": name}
         self._pool: httpcore.AsyncConnectionPool | None = None
 
-    async def post(self, body: bytes) -> bytes:
-        """Return the body of a good answer. Raises ExportError or ExportRefusedError."""
+    async def post(
+        self, body: bytes, more: Sequence[HeaderField] = (), secret: bytes = b""
+    ) -> bytes:
+        """Return the body of a good answer; the request has `more` header fields.
+
+        Errors do not show a `secret` that the request has. Raises ReceiverError or
+        ReceiverRefusedError.
+        """
         try:
-            pool, fields = self._open(), self._fields(body)
-            with trio.fail_after(limits.export_request_seconds):
-                return await self._post(pool, fields, body)
+            pool, fields = self._open(), self._fields(body, more)
+            with trio.fail_after(limits.receiver_request_seconds):
+                return await self._post(pool, fields, body, secret)
         except ConfigurationError as error:
-            raise ExportError(str(error)) from error
+            raise ReceiverError(str(error)) from error
         except _FAILURES as error:
             await self.close()
-            raise ExportError(_reason(error)) from error
+            raise ReceiverError(_reason(error)) from error
 
     async def close(self) -> None:
         """Close the connection."""
@@ -93,23 +112,27 @@ class HTTPPoster:
     def _context(self) -> ssl.SSLContext | None:
         if self._url.scheme != "https":
             return None
-        return verifying_context(f"export {self._receiver.name}", self._receiver.tls, "http/1.1")
+        return verifying_context(self._owner, self._tls, "http/1.1")
 
-    def _fields(self, body: bytes) -> list[HeaderField]:
+    def _fields(self, body: bytes, more: Sequence[HeaderField]) -> list[HeaderField]:
         fields = [
             (b"host", self._url.authority.encode("ascii")),
             (b"content-type", self._media),
             (b"content-length", b"%d" % len(body)),
             (b"accept-encoding", b"identity"),
             (b"user-agent", b"crewgate"),
+            *more,
         ]
-        credential = self._receiver.credential
-        if credential is not None:
-            fields.append(credential_field(f"export {self._receiver.name}", credential))
+        if self._credential is not None:
+            fields.append(credential_field(self._owner, self._credential))
         return fields
 
     async def _post(
-        self, pool: httpcore.AsyncConnectionPool, fields: list[HeaderField], body: bytes
+        self,
+        pool: httpcore.AsyncConnectionPool,
+        fields: list[HeaderField],
+        body: bytes,
+        secret: bytes,
     ) -> bytes:
         request = httpcore.Request(
             "POST",
@@ -120,20 +143,19 @@ class HTTPPoster:
         )
         response = await pool.handle_async_request(request)
         try:
-            found = self._without_secret(await _body(response), fields)
+            found = self._without_secret(await _body(response), fields, secret)
         finally:
             await response.aclose()
         if not 200 <= response.status < 300:  # noqa: PLR2004
-            raise _refusal(response, found)
+            raise _refusal(response, found, self._secret_key)
         return found
 
-    def _without_secret(self, body: bytes, fields: list[HeaderField]) -> bytes:
-        """Mask the credential in an answer that repeats the request, since the log has answers."""
-        credential = self._receiver.credential
-        if credential is None:
-            return body
-        secret = fields[-1][1].removeprefix(credential.prefix.encode())
-        return body.replace(secret, b"*" * len(secret))
+    def _without_secret(self, body: bytes, fields: list[HeaderField], secret: bytes) -> bytes:
+        """Mask the secret in an answer that repeats the request, since the log has answers."""
+        credential = self._credential
+        if credential is not None:
+            secret = fields[-1][1].removeprefix(credential.prefix.encode())
+        return body.replace(secret, b"*" * len(secret)) if secret else body
 
 
 async def _body(response: httpcore.Response) -> bytes:
@@ -141,19 +163,19 @@ async def _body(response: httpcore.Response) -> bytes:
     found = bytearray()
     if isinstance(response.stream, AsyncIterable):
         async for piece in response.stream:
-            found += piece[: limits.export_response_bytes_max - len(found)]
+            found += piece[: limits.receiver_response_bytes_max - len(found)]
     return bytes(found)
 
 
-def _refusal(response: httpcore.Response, body: bytes) -> ExportError:
+def _refusal(response: httpcore.Response, body: bytes, key: str) -> ReceiverError:
     status = response.status
-    text = printable(body.decode("utf-8", "replace"))[: limits.export_message_chars_max].strip()
+    text = printable(body.decode("utf-8", "replace"))[: limits.receiver_message_chars_max].strip()
     # A binary body, such as a google.rpc.Status in protobuf, is no text for a person.
     text = f" ({text})" if text and body.isascii() else ""
     if status in _REFUSED:
-        return ExportRefusedError(f"HTTP status {status}{text}")
-    mend = _MENDS.get(status, "")
-    return ExportError(f"HTTP status {status}{text}{mend}", _retry_seconds(response))
+        return ReceiverRefusedError(f"HTTP status {status}{text}")
+    mend = _MENDS.get(status, "").format(key=key)
+    return ReceiverError(f"HTTP status {status}{text}{mend}", _retry_seconds(response))
 
 
 def _retry_seconds(response: httpcore.Response) -> float | None:
@@ -161,13 +183,13 @@ def _retry_seconds(response: httpcore.Response) -> float | None:
     found = next((value for name, value in response.headers if name.lower() == b"retry-after"), b"")
     text = found.decode("ascii", "replace").strip()
     if text.isdigit():
-        return min(float(text[:9]), limits.export_retry_seconds_max)
+        return min(float(text[:9]), limits.receiver_retry_seconds_max)
     try:
         moment = parsedate_to_datetime(text)
     except (OverflowError, ValueError):
         return None
     moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return min(max(moment.timestamp() - time.time(), 0.0), limits.export_retry_seconds_max)
+    return min(max(moment.timestamp() - time.time(), 0.0), limits.receiver_retry_seconds_max)
 
 
 def _os_reason(error: OSError) -> str:
@@ -181,7 +203,7 @@ def _os_reason(error: OSError) -> str:
 def _reason(error: BaseException) -> str:
     """Return why there is no answer, without anything that the receiver sent."""
     if isinstance(error, trio.TooSlowError):
-        return f"no answer within {limits.export_request_seconds:g} s"
+        return f"no answer within {limits.receiver_request_seconds:g} s"
     found: BaseException | None = error
     while found is not None:
         if isinstance(found, OSError) and (reason := _os_reason(found)):

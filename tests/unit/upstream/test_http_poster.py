@@ -10,9 +10,9 @@ import trio
 from authority import Authority
 from scripted_server import read_request, scripted
 
-from crewgate.config import CredentialConfig, ExportConfig, ReceiverURL, UpstreamTLS
-from crewgate.errors import ExportError, ExportRefusedError
-from crewgate.export.http_poster import HTTPPoster
+from crewgate.config import CredentialConfig, ReceiverURL, UpstreamTLS
+from crewgate.errors import ReceiverError, ReceiverRefusedError
+from crewgate.upstream.http_poster import HTTPPoster
 
 Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
@@ -37,15 +37,16 @@ def answer(status: str, *fields: str, body: bytes = b"{}") -> bytes:
 
 async def post(receiver: Receiver, credential: CredentialConfig | None = None) -> bytes:
     """The body of the answer; or the error, as it was raised."""
-    failure: ExportError | None = None
+    failure: ReceiverError | None = None
     found = b""
     async with scripted(receiver) as origin:
-        url = ReceiverURL("http", origin.host, origin.port, "/in")
-        config = ExportConfig("collector", "otlp", url, credential=credential)
-        poster = HTTPPoster(config, url, "/v1/logs", b"application/json")
+        url = ReceiverURL("http", origin.host, origin.port, "/in").below("/v1/logs")
+        poster = HTTPPoster(
+            "export collector", url, b"application/json", tls=UpstreamTLS(), credential=credential
+        )
         try:
             found = await poster.post(b'{"a":1}')
-        except ExportError as error:
+        except ReceiverError as error:
             failure = error
         await poster.close()
     if failure is not None:
@@ -84,9 +85,9 @@ async def test_a_request_has_the_path_the_media_type_and_the_credential(tmp_path
 async def test_what_may_pass_is_tried_again(
     status: str, fields: list[str], seconds: float | None
 ) -> None:
-    with pytest.raises(ExportError) as found:
+    with pytest.raises(ReceiverError) as found:
         await post(Receiver(answer(status, *fields)))
-    assert not isinstance(found.value, ExportRefusedError)
+    assert not isinstance(found.value, ReceiverRefusedError)
     assert found.value.retry_seconds == seconds
     assert str(found.value).startswith(f"HTTP status {status[:3]}")
 
@@ -94,7 +95,7 @@ async def test_what_may_pass_is_tried_again(
 @pytest.mark.parametrize("status", ["400 Bad Request", "413 Content Too Large", "422 Odd"])
 async def test_what_the_records_cause_is_refused(status: str) -> None:
     """Its text is for the log: on one line, short, and without control characters."""
-    with pytest.raises(ExportRefusedError) as found:
+    with pytest.raises(ReceiverRefusedError) as found:
         await post(Receiver(answer(status, body=b"bad\x1b[2Jrecord\n" + b"x" * 1000)))
     assert str(found.value).isprintable()
     assert len(str(found.value)) < 200
@@ -107,11 +108,11 @@ async def test_a_receiver_that_is_away_has_a_reason(tmp_path: Path) -> None:
     async with scripted(hang_up) as origin:
         url = ReceiverURL("http", origin.host, origin.port, "")
     for place in (url, ReceiverURL("https", "127.0.0.1", url.port, "")):
-        poster = HTTPPoster(ExportConfig("c", "otlp", place), place, "/v1/logs", b"text/plain")
-        with pytest.raises(ExportError, match=r"^Connection refused$"):
+        poster = HTTPPoster("export c", place, b"text/plain", tls=UpstreamTLS())
+        with pytest.raises(ReceiverError, match=r"^Connection refused$"):
             await poster.post(b"")
     missing = CredentialConfig("authorization", file=tmp_path / "missing")
-    with pytest.raises(ExportError, match="export collector: the credential in file"):
+    with pytest.raises(ReceiverError, match="export collector: the credential in file"):
         await post(Receiver(), missing)
 
 
@@ -123,7 +124,7 @@ async def test_no_answer_shows_the_credential(tmp_path: Path, status: str) -> No
     receiver = Receiver(answer(status, body=b"no such token: Bearer s3cret"))
     try:
         shown = await post(receiver, CredentialConfig("authorization", "Bearer ", file=secret))
-    except ExportRefusedError as error:
+    except ReceiverRefusedError as error:
         shown = str(error).encode()
     assert b"no such token: Bearer ******" in shown
 
@@ -148,15 +149,15 @@ async def test_the_certificate_must_be_for_the_name_of_the_receiver(tmp_path: Pa
         url = ReceiverURL("https", "127.0.0.1", port, "")
         named, unnamed = (
             HTTPPoster(
-                ExportConfig("c", "otlp", url, tls=UpstreamTLS(ca=authority.ca, server_name=name)),
+                "export c",
                 url,
-                "/v1/logs",
                 b"application/json",
+                tls=UpstreamTLS(ca=authority.ca, server_name=name),
             )
             for name in ("collector.example", None)
         )
         assert await named.post(b"") == b"{}"
-        with pytest.raises(ExportError, match="IP address mismatch"):
+        with pytest.raises(ReceiverError, match="IP address mismatch"):
             await unnamed.post(b"")
         await named.close()
         nursery.cancel_scope.cancel()

@@ -1,4 +1,4 @@
-"""SQLite files of the CA, whose transactions are durable when they return.
+"""SQLite files of a machine, whose transactions are durable when they return.
 
 Several processes may open a file at once; a connection is for one thread at a time. All methods
 block. If the disk is full or read-only, a file can still be read, so that the CA can still revoke
@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from crewgate import limits
-from crewgate.errors import CAError
+from crewgate.errors import CrewgateError
 from crewgate.runtime.cleanup import on_error
 from crewgate.runtime.durable_files import cause
 
@@ -24,13 +24,13 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class BaseSQLiteStore(ABC):
-    """The base of the CA's databases, one file each. Use one in a `with`.
+    """The base of databases, one file each. Use one in a `with`.
 
-    A subclass creates its tables and words its errors.
+    A subclass creates its tables, and words and raises its errors: what `_failed` returns.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the file, or create it, and prepare it. Raises CAError if that fails."""
+        """Open the file, or create it, and prepare it. Raises as `_failed`."""
         self.path = path
         self._is_read_only = False
         try:
@@ -55,16 +55,16 @@ class BaseSQLiteStore(ABC):
 
     @abstractmethod
     def _prepare(self) -> None:
-        """Create missing tables. Raises CAError for a file of another version."""
+        """Create missing tables. Raises an error for a file of another version."""
 
     @abstractmethod
-    def _failed(self, error: Exception) -> CAError:
+    def _failed(self, error: Exception) -> CrewgateError:
         """Word an error of SQLite or the disk: name the file, and say what to do."""
 
     def _rows(
         self, statement: str, values: Sequence[object] | Mapping[str, object] = ()
     ) -> list[tuple[Any, ...]]:
-        """Return the rows of a statement, in or outside a transaction. Raises CAError."""
+        """Return the rows of a statement, in or outside a transaction. Raises as `_failed`."""
         with self._asking() as connection:
             return connection.execute(statement, values).fetchall()
 
@@ -77,7 +77,7 @@ class BaseSQLiteStore(ABC):
 
     @contextmanager
     def _asking(self) -> Iterator[sqlite3.Connection]:
-        """Lend the connection; an error of SQLite becomes an CAError."""
+        """Lend the connection; an error of SQLite becomes that of `_failed`."""
         try:
             yield self._connection
         except sqlite3.Error as error:
@@ -85,7 +85,7 @@ class BaseSQLiteStore(ABC):
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Run a transaction: all of it is on the disk, or nothing. Raises CAError."""
+        """Run a transaction: all of it is on the disk, or nothing. Raises as `_failed`."""
         if self._is_read_only:
             self._repair()
         with self._asking() as connection:
@@ -136,7 +136,7 @@ class BaseSQLiteStore(ABC):
         )
 
     def _repair(self) -> None:
-        """Replace the read-only connection. Raises CAError if writing still fails."""
+        """Replace the read-only connection. Raises as `_failed`."""
         try:
             connection = self._open()
         except (sqlite3.Error, OSError) as error:
@@ -145,8 +145,8 @@ class BaseSQLiteStore(ABC):
         self._connection, self._is_read_only = connection, False
 
 
-def remedy_of(error: Exception) -> str:
-    """Return the message of SQLite or of the disk, with what to do about it."""
+def remedy_of(error: Exception, process: str) -> str:
+    """Return the message of SQLite or of the disk, with what to do; `process` uses the file."""
     if isinstance(error, OSError):
         return cause(error)
     # The low byte of an extended code is the primary code.
@@ -158,4 +158,4 @@ def remedy_of(error: Exception) -> str:
             f"{error}; check that its disk is mounted, writable and not full, and that user "
             f"{os.geteuid()} owns its folder"
         )
-    return f"{error}; it must belong to the user that runs the control process"
+    return f"{error}; it must belong to the user that runs the {process} process"

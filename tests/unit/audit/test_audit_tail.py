@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from crewgate import limits
-from crewgate.export.audit_tail import AuditTail, Batch
+from crewgate.audit.audit_tail import AuditTail, Batch
 from crewgate.export.position_file import ExportPosition, PositionFile
 
 OLD = "worker-0-20261124T120000.000000Z.jsonl"
@@ -28,7 +28,7 @@ class Reading:
 
     def read(self, *, commits: bool = True) -> list[int]:
         """The numbers of the lines of the next batch."""
-        self.now += limits.export_poll_seconds
+        self.now += limits.audit_look_seconds
         self.batch = Batch()
         self.tail.read(self.batch)
         if commits:
@@ -84,12 +84,12 @@ def test_a_batch_is_bounded(
     tmp_path: Path, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By records and by bytes; files that are being written share it."""
-    monkeypatch.setattr(limits, "export_batch_records_max", 4)
+    monkeypatch.setattr(limits, "audit_batch_records_max", 4)
     (tmp_path / OLD).write_bytes(b"".join(map(line, range(10, 16))))
     (tmp_path / OTHER).write_bytes(b"".join(map(line, range(20, 26))))
     assert reading.read() == [10, 11, 20, 21]
-    monkeypatch.setattr(limits, "export_batch_records_max", 100)
-    monkeypatch.setattr(limits, "export_batch_bytes_max", 2 * len(line(10)))
+    monkeypatch.setattr(limits, "audit_batch_records_max", 100)
+    monkeypatch.setattr(limits, "audit_batch_bytes_max", 2 * len(line(10)))
     assert reading.read() == [12, 13]
     assert reading.read() == [14, 15]
     assert reading.read() == [22, 23]
@@ -98,7 +98,7 @@ def test_a_batch_is_bounded(
 def test_so_many_bytes_without_a_newline_are_skipped(
     tmp_path: Path, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "export_batch_bytes_max", 200)
+    monkeypatch.setattr(limits, "audit_batch_bytes_max", 200)
     (tmp_path / OLD).write_bytes(b"x" * 450 + b"\n" + line(1))
     assert [reading.read() for _ in range(4)] == [[], [], [1], []]
 
@@ -123,7 +123,7 @@ def test_a_restart_goes_on_at_the_saved_position(tmp_path: Path, reading: Readin
 def test_a_file_that_is_deleted_before_it_was_read_is_a_loss(
     tmp_path: Path, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "export_batch_records_max", 1)
+    monkeypatch.setattr(limits, "audit_batch_records_max", 1)
     (tmp_path / OLD).write_bytes(line(1) + line(2) + line(3))
     (tmp_path / OTHER).write_bytes(line(4))
     assert reading.read() == [1]

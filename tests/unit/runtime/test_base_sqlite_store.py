@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from crewgate.ca.base_sqlite_store import BaseSQLiteStore
 from crewgate.errors import CAError
+from crewgate.runtime.base_sqlite_store import BaseSQLiteStore
 
 
 class Books(BaseSQLiteStore):

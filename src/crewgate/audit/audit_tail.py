@@ -10,18 +10,42 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from crewgate import limits
 from crewgate.audit import folder as audit_folder
-from crewgate.export.audit_entry import AuditEntry, parse
-from crewgate.export.position_file import ExportPosition, FilePosition
+from crewgate.audit.audit_entry import AuditEntry, parse
 from crewgate.runtime.cleanup import lent
+
+_Count = Annotated[int, Meta(ge=0)]
+
+
+class FilePosition(msgspec.Struct):
+    """Of one audit file: the bytes that a reader is done with, and those that it last saw."""
+
+    offset: _Count = 0
+    size: _Count = 0
+
+
+class AuditPosition(msgspec.Struct):
+    """Of one reader: the position in each audit file by its name, and what it has never read.
+
+    `lost_files` files were deleted before all was read; `lost_bytes` counts at least what they had.
+    """
+
+    files: dict[str, FilePosition] = {}
+    lost_bytes: _Count = 0
+    lost_files: _Count = 0
+
+
+Position = TypeVar("Position", bound=AuditPosition)
 
 
 class Batch(msgspec.Struct):
-    """Entries to send together; `ends` has the offset after them in each file.
+    """Entries to handle together; `ends` has the offset after them in each file.
 
     `unreadable` counts lines that are no records, such as those that a power loss has cut. Of the
     entries that the receiver wants, it has taken or refused the first `settled` ones.
@@ -36,11 +60,11 @@ class Batch(msgspec.Struct):
     @property
     def room(self) -> int:
         """How many records may be added."""
-        is_full = self.bytes >= limits.export_batch_bytes_max
-        return 0 if is_full else limits.export_batch_records_max - len(self.entries)
+        is_full = self.bytes >= limits.audit_batch_bytes_max
+        return 0 if is_full else limits.audit_batch_records_max - len(self.entries)
 
 
-class AuditTail:
+class AuditTail(Generic[Position]):
     """The unread lines of the files in `folder`, after `position`, which `commit` moves.
 
     `backlog_bytes` is how much no receiver has, as far as the last look knows. Other threads may
@@ -50,10 +74,13 @@ class AuditTail:
     def __init__(
         self,
         folder: Path,
-        position: ExportPosition,
+        position: Position,
         now: Callable[[], float] = time.monotonic,
+        is_wanted: Callable[[bytes], bool] | None = None,
     ) -> None:
+        """Skip each line that `is_wanted` rejects before it is decoded."""
         self.position = position
+        self._is_wanted = is_wanted
         self.backlog_bytes = 0
         self._folder = folder
         self._now = now
@@ -96,7 +123,7 @@ class AuditTail:
     def look(self) -> None:
         """Look for new files, longer files and deleted files, at most once a second."""
         now = self._now()
-        if now - self._looked_at < limits.export_poll_seconds:
+        if now - self._looked_at < limits.audit_look_seconds:
             return
         self._looked_at = now
         names: list[str] = []
@@ -142,7 +169,7 @@ class AuditTail:
     def _read_file(self, name: str, batch: Batch, records_max: int) -> None:
         """Add at most so many lines of a file to the batch."""
         start = self._next[name]
-        wanted = min(self.position.files[name].size - start, limits.export_batch_bytes_max)
+        wanted = min(self.position.files[name].size - start, limits.audit_batch_bytes_max)
         if wanted <= 0 or name in self._cut:
             return
         try:
@@ -151,18 +178,19 @@ class AuditTail:
         except OSError:  # it was deleted; the next look counts it
             return
         end = data.rfind(b"\n")
-        if end < 0 and len(data) < limits.export_batch_bytes_max:
+        if end < 0 and len(data) < limits.audit_batch_bytes_max:
             self._cut[name] = start + len(data)
             return
         # So many bytes without a newline are damage.
         lines = [data] if end < 0 else data[:end].split(b"\n", records_max)[:records_max]
         at = start
         for line in lines:
-            entry = parse(line, name, at)
-            if entry is not None:
-                batch.entries.append(entry)
-            elif line:  # an empty line follows one that was cut
-                batch.unreadable += 1
+            if self._is_wanted is None or self._is_wanted(line):
+                entry = parse(line, name, at)
+                if entry is not None:
+                    batch.entries.append(entry)
+                elif line:  # an empty line follows one that was cut
+                    batch.unreadable += 1
             at += len(line) + 1
         at = min(at, start + len(data))
         batch.bytes += at - start
