@@ -14,6 +14,7 @@ from crewgate.api.schemas import (
     HealthResponse,
     IntrospectionResponse,
     RevocationResponse,
+    RevocationsResponse,
     TokenResponse,
 )
 from crewgate.control.responses import revoked
@@ -72,6 +73,7 @@ class FakeOffice:
         self.snapshot = BranchTreeSnapshot(rows())
         self.checked: list[str] = []
         self.revoked_by: list[str] = []
+        self.reasons: list[str] = []
 
     def note(self, *what: Any) -> None:
         if self.error is not None:
@@ -83,8 +85,11 @@ class FakeOffice:
         if self.refusal is not None:
             raise self.refusal
 
-    async def revoke(self, target: RevocationTarget, until: Until, by: str) -> RevocationResponse:
+    async def revoke(
+        self, target: RevocationTarget, until: Until, by: str, reason: str = ""
+    ) -> RevocationResponse:
         self.revoked_by.append(by)
+        self.reasons.append(reason)
         self.note(f"revoke_{target.rules.label}", target.name, target.crew)
         return revoked(target, RevocationReceipt())
 
@@ -105,6 +110,10 @@ class FakeOffice:
 
     async def knows(self, crew: str, name: str) -> bool:
         return IssuedCertificateOwner(crew, name) in SERIALS.values()
+
+    async def revocations(self, crew: str, rows_max: int) -> RevocationsResponse:
+        self.note("revocations", crew, rows_max)
+        return RevocationsResponse(revocations=[], total=0)
 
     async def tree(self) -> BranchTreeSnapshot:
         self.note("tree")

@@ -74,11 +74,11 @@ class FakeGateway:
     def is_subject_revoked(self, subject: str) -> bool:
         return subject in self.revoked_subjects
 
-    def revoke_subject(self, subject: str) -> RevocationReceipt:
+    def revoke_subject(self, subject: str, reason: str = "") -> RevocationReceipt:
         self.revoked_subjects.add(subject)
         return self.receipt
 
-    def revoke(self, branch: str) -> RevocationReceipt:
+    def revoke(self, branch: str, reason: str = "") -> RevocationReceipt:
         self.meanwhile()
         self.revoked.append(branch)
         if self.failures:

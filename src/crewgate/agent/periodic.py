@@ -99,6 +99,7 @@ def tidy(agent: AgentState) -> None:
             key.crew,
         )
     agent.revocations.tidy(clocks)
+    agent.remote_revocations.tidy(clocks.wall)
     agent.notes.tidy(clocks.wall)
 
 

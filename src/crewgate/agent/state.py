@@ -21,6 +21,7 @@ from crewgate.agent.ipc_server.attachments import AttachedProcess, AttachedProce
 from crewgate.agent.ipc_server.nonworker_health_reports import NonWorkerHealthReports
 from crewgate.agent.journal_file import JournalFile
 from crewgate.agent.revocation import types
+from crewgate.agent.revocation.remote_revocations import RemoteRevocations
 from crewgate.agent.revocation.revocation_notifier import RevocationAwaitingAcks, RevocationNotifier
 from crewgate.agent.revocation.revocation_store import RevocationStore
 from crewgate.agent.revocation.types import ClockReading, LocalRevocationResult
@@ -89,6 +90,7 @@ class AgentState:
         self.revocations_journal = JournalFile(config.state / "revocations", types.StoredRevocation)
         self.revocations = RevocationStore(table, self.revocations_journal, self.registry)
         self.revocations.load(active_config.policy.crews)
+        self.remote_revocations = RemoteRevocations()
         notes_journal = JournalFile(config.state / "overruns", OverrunRecord)
         self.notes = OverrunJournal(notes_journal, table.life)
         self.ledger_queue = ledger_queue
@@ -185,6 +187,12 @@ class AgentState:
         for key in self.notes.amounts():
             self.ledger_queue.submit(CloseBranch(key))
 
+    @property
+    def machine_name(self) -> str:
+        """The name of this machine: in a cluster that of its certificate, else in the ledger."""
+        others = self.fanout.others
+        return self.lease_client.holder if others is None else others.own_name()
+
     def enter(self, ask: Attach) -> tuple[AttachedProcess, Attached]:
         """Attach a process. Raises TableFullError."""
         process = self.attached.enter(ask)
@@ -216,16 +224,21 @@ class AgentState:
             self.record(self.attribution.records(burned, cause, now_ns, recorded))
 
     def revoke(
-        self, targets: Sequence[RevocationTarget], *, coarsens: bool = True
+        self,
+        targets: Sequence[RevocationTarget],
+        *,
+        coarsens: bool = True,
+        cause: types.RevocationCause = types.BY_OWNER,
     ) -> RevocationAwaitingAcks:
-        """Revoke all targets on this machine.
+        """Revoke all targets on this machine; `cause` is who ordered it, and why.
 
         Raises ServiceRefusedError as `RevocationStore.revoke`.
 
         When it returns, the table stops new calls in every process. The acknowledgements say when
         the open calls have ended.
         """
-        results = self.revocations.revoke(targets, self.believed(), coarsens=coarsens)
+        clocks = self.believed()
+        results = self.revocations.revoke(targets, clocks, coarsens=coarsens, cause=cause)
         entries = [entry for each in results for entry in each.to_announce]
         return RevocationAwaitingAcks(results, *self.fanout.send(entries), len(self.attached))
 

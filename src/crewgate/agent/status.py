@@ -13,6 +13,7 @@ from crewgate.agent import health
 from crewgate.agent.branch_usage_tree import RemoteUsage, beyond, rows
 from crewgate.agent.state import AgentState
 from crewgate.agent.tool_pins import pin_health
+from crewgate.core import branch_reference
 from crewgate.core.anomaly.results import OrchestratorStatus
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ipc.admin_messages import AgentStatus, MintingWatchRow, TreeRow, WorkerStatus
@@ -79,6 +80,15 @@ def _beyond(agent: AgentState) -> dict[bytes, RemoteUsage]:
             return beyond(ledger.statements(keys), leases, lessees)
     except LedgerUnavailableError:
         return {}
+
+
+def find_branches(agent: AgentState, find: str, crew: str) -> list[TreeRow]:
+    """Return the branches of a crew that a reference may mean; an empty text means all.
+
+    It blocks, as `tree`.
+    """
+    found = [row for row in tree(agent) if row.branch]
+    return branch_reference.matching(find, crew, found)
 
 
 def tree(agent: AgentState) -> list[TreeRow]:

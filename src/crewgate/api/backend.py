@@ -15,6 +15,7 @@ from crewgate.api.schemas import (
     HealthResponse,
     IntrospectionResponse,
     RevocationResponse,
+    RevocationsResponse,
     TokenResponse,
 )
 from crewgate.core.revocation_kinds import RevocationTarget
@@ -77,7 +78,9 @@ class Backend(Protocol):
     async def check(self, serial: str) -> None:
         """Raise ControlError 401 unless a connection's certificate is valid now."""
 
-    async def revoke(self, target: RevocationTarget, until: Until, by: str) -> RevocationResponse:
+    async def revoke(
+        self, target: RevocationTarget, until: Until, by: str, reason: str = ""
+    ) -> RevocationResponse:
         """Revoke a target whose kind is `of_configured_crew`. The audit names the caller `by`.
 
         If the `crew` of a branch is empty, the agent finds it, unless several crews have the id.
@@ -99,6 +102,9 @@ class Backend(Protocol):
 
     async def knows(self, crew: str, name: str) -> bool:
         """Return whether this CA ever issued a certificate to that orchestrator."""
+
+    async def revocations(self, crew: str, rows_max: int) -> RevocationsResponse:
+        """Return the newest revocations in force of a crew; those of all crews if it is empty."""
 
     async def tree(self) -> BranchTreeSnapshot:
         """Return the branch tree, at most `limits.tree_seconds` old."""

@@ -4,6 +4,7 @@ The routes, the OpenAPI document, and the test of each endpoint with each role a
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import get_args
 
 import msgspec
 
@@ -13,16 +14,20 @@ from crewgate.api.access import EVERYBODY, STAFF
 from crewgate.api.backend import Backend, CertificateRequest
 from crewgate.api.request import APIRequest
 from crewgate.api.schemas import (
+    UNSPECIFIED,
     BranchesResponse,
     BranchResponse,
     CertificateResponse,
     CertificateSigningRequest,
     HealthResponse,
     IntrospectionResponse,
+    RevocationReason,
     RevocationRequest,
     RevocationResponse,
+    RevocationsResponse,
     TokenResponse,
 )
+from crewgate.core import branch_reference
 from crewgate.core.ids import EntityKind, uuid_bytes
 from crewgate.core.revocation_kinds import BY_FIELD, RevocationKindRules, RevocationTarget
 from crewgate.core.x509.identity_extension import Identity, Role
@@ -79,27 +84,38 @@ async def revoke(backend: Backend, caller: Identity, request: APIRequest) -> Rev
         crew = access.crew_for(caller, body.crew)
         if not body.crew:
             await _check_seen(backend, rules, name, crew)
-    return await backend.revoke(RevocationTarget(rules.kind, name, crew), body.until, caller.label)
+    target = RevocationTarget(rules.kind, name, crew)
+    reason = "" if body.reason == UNSPECIFIED else body.reason
+    return await backend.revoke(target, body.until, caller.label, reason)
 
 
 async def _revoke_certificate(
     backend: Backend, caller: Identity, serial: str, body: RevocationRequest
 ) -> RevocationResponse:
+    reason = _rfc_reason(body)
     holder = await backend.holder(serial)
     if holder is None or not access.sees(caller, holder.crew):
         access.missing("certificate")
-    return await backend.revoke_certificate(serial, body.reason, caller.label)
+    return await backend.revoke_certificate(serial, reason, caller.label)
+
+
+def _rfc_reason(body: RevocationRequest) -> str:
+    """Return the reason of a certificate's revocation; ControlError 400 if RFC 5280 has none."""
+    if body.reason not in get_args(RevocationReason):
+        access.malformed(f"reason: expected one of {', '.join(get_args(RevocationReason))}")
+    return body.reason
 
 
 async def _revoke_orchestrator(
     backend: Backend, caller: Identity, named: str, body: RevocationRequest
 ) -> RevocationResponse:
+    reason = _rfc_reason(body)
     crew, name = access.orchestrator(named)
     crew = access.crew_for(caller, crew)
     # Each name takes an entry of the table that all crews share, so it must not be invented.
     if caller.role is not Role.OPERATOR and not await backend.knows(crew, name):
         access.missing("orchestrator with a certificate")
-    return await backend.revoke_orchestrator(crew, name, body.reason, caller.label)
+    return await backend.revoke_orchestrator(crew, name, reason, caller.label)
 
 
 async def _check_seen(backend: Backend, rules: RevocationKindRules, name: str, crew: str) -> None:
@@ -131,11 +147,30 @@ async def branches(backend: Backend, caller: Identity, request: APIRequest) -> B
     rows_max = request.int_param("limit", limits.page_rows_max, limits.page_rows_max)
     crew = access.crew_for(caller, request.query.get("crew", ""))
     rows = [row for row in (await backend.tree()).of(crew) if row.branch]
+    if find := request.query.get("find", ""):
+        rows = _found(find, crew, rows)
     start = _after(rows, request.query.get("after", ""))
     page = rows[start : start + rows_max]
     more = start + rows_max < len(rows)
     cursor = f"{page[-1].crew}/{page[-1].branch}" if more else ""
     return BranchesResponse(branches=page, more=more, next=cursor)
+
+
+def _found(find: str, crew: str, rows: Sequence[BranchResponse]) -> list[BranchResponse]:
+    try:
+        branch_reference.check(find)
+    except ValueError as error:
+        access.malformed(f"find: {error}")
+    return branch_reference.matching(find, crew, rows)
+
+
+async def revocations(
+    backend: Backend, caller: Identity, request: APIRequest
+) -> RevocationsResponse:
+    """Return the newest revocations in force."""
+    rows_max = request.int_param("limit", limits.revocation_rows_default, limits.page_rows_max)
+    crew = access.crew_for(caller, request.query.get("crew", ""))
+    return await backend.revocations(crew, rows_max)
 
 
 def _after(rows: Sequence[BranchResponse], cursor: str) -> int:
@@ -293,6 +328,10 @@ def _check_branch(text: str) -> None:
 
 
 _CREW = {"crew": "only rows of this crew; an orchestrator sees only its own crew"}
+_FIND = {
+    "find": "only the branch with this id, or those whose id begins so; or the live branches of "
+    "this CREW/ROLE"
+}
 _PAGE = {
     "after": "only rows after this one: the `next` of the previous page",
     "limit": "the maximum number of rows",
@@ -303,8 +342,11 @@ ENDPOINTS = (
     Endpoint("POST", "/v1/revocations", STAFF, revoke, RevocationResponse,
              "Revoke a branch, tokens, a certificate or an orchestrator at once.",
              body=RevocationRequest),
+    Endpoint("GET", "/v1/revocations", STAFF, revocations, RevocationsResponse,
+             "List the newest revocations in force.", query={**_CREW, "limit": _PAGE["limit"]}),
     Endpoint("GET", "/v1/branches", STAFF, branches, BranchesResponse,
-             "List branches, parents before their children.", query={**_CREW, **_PAGE}),
+             "List branches, parents before their children.",
+             query={**_CREW, **_FIND, **_PAGE}),
     Endpoint("GET", "/v1/branches/{branch}", STAFF, branch, BranchResponse, "Get one branch.",
              query=_CREW),
     Endpoint("DELETE", "/v1/branches/{branch}", STAFF, end_branch, RevocationResponse,

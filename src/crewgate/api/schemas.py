@@ -12,11 +12,14 @@ from msgspec import Meta
 from crewgate import limits
 from crewgate.core.tokens.claims import Actor, Confirmation
 from crewgate.ipc.admin_messages import NeverSeen, Until
+from crewgate.ipc.revocation_messages import RevocationRow
 
 BoundedText = Annotated[str, Meta(max_length=limits.claim_chars_max)]
 PEM = Annotated[str, Meta(max_length=limits.request_pem_bytes_max)]
 CrewName = Annotated[str, Meta(max_length=limits.name_chars_max)]
 HolderRole = Literal["orchestrator", "gateway", "operator", "agent"]
+ReasonText = Annotated[str, Meta(max_length=limits.reason_chars_max)]
+UNSPECIFIED = "unspecified"
 # The reasons of `crewgate.ca.crl` (RFC 5280, section 5.3.1).
 RevocationReason = Literal[
     "unspecified",
@@ -30,6 +33,9 @@ RevocationReason = Literal[
 
 class RevocationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What to revoke: name exactly one target; `crew`, `reason` and `until` are options.
+
+    `reason` of a certificate or an orchestrator is a reason of RFC 5280. For other targets it is a
+    text for the audit and the list of revocations.
 
     Targets: `branch` (UUID), with all branches below it; `grant` (`jti`); `process` (its id), for
     all its tokens issued until now; `all_tokens_of` (a crew), for all its tokens issued until now;
@@ -49,7 +55,7 @@ class RevocationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     crew: BoundedText = ""
     certificate: BoundedText = ""
     orchestrator: BoundedText = ""
-    reason: RevocationReason = "unspecified"
+    reason: ReasonText = UNSPECIFIED
     until: Until = ""
 
 
@@ -75,7 +81,8 @@ class RevocationResponse(msgspec.Struct, frozen=True, kw_only=True):
     If `coarsened` is true, the crew had used up its share of revocations, so all tokens of the crew
     that were issued until now are revoked. If no machine knows the target, `never_seen` is
     `everywhere`. If none of the machines that answered knows the target, `never_seen` is `here`,
-    and `never_seen_on` counts them. The target is revoked all the same.
+    and `never_seen_on` counts them. The target is revoked all the same. `runs_ended` live runs of a
+    subject, which this machine has seen, have ended.
     """
 
     target: Literal["branch", "grant", "process", "crew", "subject", "certificate", "orchestrator"]
@@ -98,6 +105,7 @@ class RevocationResponse(msgspec.Struct, frozen=True, kw_only=True):
     coarsened: bool = False
     never_seen: NeverSeen = ""
     never_seen_on: int = 0
+    runs_ended: int = 0
 
     @property
     def audit_text(self) -> str:
@@ -145,6 +153,13 @@ class BranchesResponse(msgspec.Struct, frozen=True, kw_only=True):
     branches: list[BranchResponse]
     more: bool = False
     next: str = ""
+
+
+class RevocationsResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest revocations in force, the oldest of them first; `total` counts all that match."""
+
+    revocations: list[RevocationRow]
+    total: int = 0
 
 
 class TokenResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

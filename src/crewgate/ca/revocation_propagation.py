@@ -16,6 +16,8 @@ from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import QuorumResult, RevocationReceipt
 
+_UNSPECIFIED = "unspecified"  # the reason of a certificate without one (RFC 5280)
+
 
 def sum_of(done: RevocationReceipt, step: RevocationReceipt) -> RevocationReceipt:
     """Return the receipt of both steps; its quorum result is that of the less complete step."""
@@ -31,6 +33,7 @@ def sum_of(done: RevocationReceipt, step: RevocationReceipt) -> RevocationReceip
         unlisted=done.unlisted + step.unlisted,
         never_seen=done.never_seen or step.never_seen,
         never_seen_on=done.never_seen_on or step.never_seen_on,
+        runs_ended=done.runs_ended + step.runs_ended,
         reach=max(done.reach, step.reach, key=_shortfall) if done.read_ns else step.reach,
     )
 
@@ -59,9 +62,12 @@ def announce(
     done = RevocationReceipt()
     targets = [*more, *(_target(entry, now) for entry in entries)]
     size = limits.ipc_targets_max
+    reasons = {entry.reason for entry in entries} - {"", _UNSPECIFIED}
+    reason = reasons.pop() if len(reasons) == 1 else ""
     with AdminClient(state) as agent:
         for first in range(0, len(targets), size):
-            done = sum_of(done, agent.revoke(targets[first : first + size], by=by))
+            some = targets[first : first + size]
+            done = sum_of(done, agent.revoke(some, by=by, reason=reason))
     register.announced(entry.serial for entry in entries)
     return done
 

@@ -33,6 +33,7 @@ COMMANDS = {
     "inspect": "Show the claims of a token.",
     "tree": "Show the branches, what each has spent, and what it may still spend.",
     "revoke": "Revoke a branch and everything below it, or single tokens.",
+    "revocations": "Show what is revoked: by whom, why, and until when.",
     "quarantine": "Stop an orchestrator from starting branches, or let it start them again.",
     "mcp": "Show the tools of MCP servers, and approve tools that a server has changed.",
     "crew": "Create a crew's signing key and JWKS, and print its configuration section.",

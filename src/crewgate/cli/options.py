@@ -85,15 +85,13 @@ def ttl_option(function: Function) -> Function:
     )(function)
 
 
-def reason_option(function: Function) -> Function:
-    """Add --reason, a text for the journal."""
-    return click.option(
-        "--reason",
-        default="",
-        metavar="TEXT",
-        callback=_reason,
-        help="Why, for the journal; `crewgate journal` shows it.",
-    )(function)
+def reason_option(
+    function: Function, text: str = "Why, for the journal; `crewgate journal` shows it."
+) -> Function:
+    """Add --reason, a text of a person; `text` is its help."""
+    return click.option("--reason", default="", metavar="TEXT", callback=_reason, help=text)(
+        function
+    )
 
 
 def _reason(_context: click.Context, _option: click.Parameter, text: str) -> str:

@@ -75,10 +75,10 @@ class CacheBackedGatewayClient:
         """See `GatewayClient`."""
         return self._table_view.is_subject_revoked(self._crew, subject)
 
-    def revoke(self, branch: str) -> NoReturn:
+    def revoke(self, branch: str, reason: str = "") -> NoReturn:  # noqa: ARG002
         """Raise ServiceConnectionError: only the control API itself has the agent revoke it."""
         raise ServiceConnectionError(f"branch {branch}: revoke it over the control API")
 
-    def revoke_subject(self, subject: str) -> NoReturn:
+    def revoke_subject(self, subject: str, reason: str = "") -> NoReturn:  # noqa: ARG002
         """Raise ServiceConnectionError, as `revoke`."""
         raise ServiceConnectionError(f"subject {subject}: revoke it over the control API")

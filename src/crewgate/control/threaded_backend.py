@@ -25,6 +25,7 @@ from crewgate.api.schemas import (
     HealthResponse,
     IntrospectionResponse,
     RevocationResponse,
+    RevocationsResponse,
     TokenResponse,
 )
 from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
@@ -169,12 +170,14 @@ class ThreadedBackend:
         self._register.resource.close()
         self._ca_service.resource.close()
 
-    async def revoke(self, target: RevocationTarget, until: Until, by: str) -> RevocationResponse:
+    async def revoke(
+        self, target: RevocationTarget, until: Until, by: str, reason: str = ""
+    ) -> RevocationResponse:
         """See `Backend`."""
 
         def revoke() -> RevocationReceipt:
             with AdminClient(self._state) as agent:
-                return agent.revoke([target], until, by)
+                return agent.revoke([target], until, by, reason)
 
         receipt = await trio.to_thread.run_sync(revoke, limiter=self._revocation_limiter)
         (done,) = receipt.targets
@@ -227,6 +230,16 @@ class ThreadedBackend:
     async def tree(self) -> BranchTreeSnapshot:
         """See `Backend`."""
         return await self._cached(self._cache.tree)
+
+    async def revocations(self, crew: str, rows_max: int) -> RevocationsResponse:
+        """See `Backend`."""
+
+        def ask() -> RevocationsResponse:
+            with AdminClient(self._state) as agent:
+                rows, total = agent.revocations(crew, rows_max)
+            return RevocationsResponse(revocations=rows, total=total)
+
+        return await trio.to_thread.run_sync(ask, limiter=self._agent_limiter)
 
     async def health(self) -> HealthResponse:
         """See `Backend`."""

@@ -38,11 +38,12 @@ from crewgate.ipc.pin_messages import (
     PinsPage,
     PinsUpdated,
 )
+from crewgate.ipc.revocation_messages import GetRevocations, RevocationRow, RevocationsPage
 from crewgate.ipc.sockets import AgentSocketKind, ProcessCredentials, connect, peer_of
 
 _CHUNK = 64 * 2**10
 A = TypeVar("A", bound=messages.AdminResponse)
-P = TypeVar("P", messages.TreePage, MembersPage, PinsPage)
+P = TypeVar("P", messages.TreePage, MembersPage, PinsPage, RevocationsPage)
 
 
 class AdminClient:
@@ -74,7 +75,11 @@ class AdminClient:
         self._connection.close()
 
     def revoke(
-        self, targets: Sequence[RevocationTarget], until: messages.Until = "", by: str = ""
+        self,
+        targets: Sequence[RevocationTarget],
+        until: messages.Until = "",
+        by: str = "",
+        reason: str = "",
     ) -> messages.RevocationReceipt:
         """Revoke 1 to `limits.ipc_targets_max` targets in one step: all of them, or none.
 
@@ -82,8 +87,9 @@ class AdminClient:
         Returns when this machine has ended the open calls, and as many machines as `until` says
         have the revocation on disk. The wait for each is bounded; the receipt says what was
         reached. `by` is for the audit: the client of the control API that requested it, if any.
+        `reason` is a text for the audit and the list of revocations.
         """
-        request = messages.Revoke(id=self._next_id(), targets=list(targets), until=until, by=by)
+        request = messages.Revoke(self._next_id(), list(targets), until, by, reason)
         return self._request(request, messages.RevocationReceipt)
 
     def quarantine(
@@ -129,10 +135,23 @@ class AdminClient:
         """
         return self._request(messages.ReloadConfig(id=self._next_id()), messages.ReloadResult)
 
-    def tree(self) -> list[messages.TreeRow]:
-        """Return every branch that this machine knows, parents before children."""
-        pages = self._pages(messages.GetTree(id=self._next_id()), messages.TreePage)
+    def tree(self, find: str = "", crew: str = "") -> list[messages.TreeRow]:
+        """Return every branch that this machine knows, parents before children.
+
+        With `find` or `crew`, return only the branches that `GetTree` says, and no crews.
+        """
+        pages = self._pages(messages.GetTree(self._next_id(), find, crew), messages.TreePage)
         return [row for page in pages for row in page.rows]
+
+    def revocations(
+        self, crew: str = "", limit: int = limits.revocation_rows_default
+    ) -> tuple[list[RevocationRow], int]:
+        """Return the newest revocations that this machine knows, the oldest of them first.
+
+        Also return how many there are in all. With `crew`, only those of a crew.
+        """
+        pages = list(self._pages(GetRevocations(self._next_id(), crew, limit), RevocationsPage))
+        return [row for page in pages for row in page.rows], pages[-1].total
 
     def members(self) -> list[MemberRow]:
         """Return the machines of this trust domain, this one first."""

@@ -19,6 +19,7 @@ from crewgate.core.tokens.claims import Claims
 from crewgate.ipc.attach_messages import Count, Facts, Id, Nanoseconds, RequestFailed
 from crewgate.ipc.cluster_messages import ClusterRequest, ClusterResponse, QuorumSyncState
 from crewgate.ipc.pin_messages import PinRequest, PinResponse
+from crewgate.ipc.revocation_messages import GetRevocations, RevocationsPage
 
 # Which machines must have a revocation on disk before the agent answers; "" is a majority in a
 # cluster, and otherwise this machine.
@@ -30,7 +31,8 @@ class Revoke(msgspec.Struct, frozen=True, tag="revoke"):
 
     The agent answers when this machine has ended the open calls and the machines of `until` have
     the revocation on disk; the wait for each is bounded. `by` is the client of the control API that
-    requested it, such as `operator/ada`; empty for somebody on this machine.
+    requested it, such as `operator/ada`; empty for somebody on this machine. `reason` is a text for
+    the audit and for `crewgate revocations`.
     """
 
     id: Id
@@ -39,6 +41,7 @@ class Revoke(msgspec.Struct, frozen=True, tag="revoke"):
     ]
     until: Until = ""
     by: Annotated[str, Meta(max_length=2 * limits.name_chars_max + 1)] = ""
+    reason: Annotated[str, Meta(max_length=limits.reason_chars_max)] = ""
 
 
 class Quarantine(msgspec.Struct, frozen=True, tag="quarantine"):
@@ -86,9 +89,15 @@ class CheckMint(msgspec.Struct, frozen=True, tag="ask-mint"):
 
 
 class GetTree(msgspec.Struct, frozen=True, tag="ask-tree"):
-    """A client asks for the branches of this machine. Answer: `TreePage`s."""
+    """A client asks for the branches of this machine. Answer: `TreePage`s.
+
+    With `find`, only for the branches that this reference may mean (`core.branch_reference`); with
+    `crew`, only for those of a crew.
+    """
 
     id: Id
+    find: Annotated[str, Meta(max_length=limits.claim_chars_max)] = ""
+    crew: Annotated[str, Meta(max_length=limits.claim_chars_max)] = ""
 
 
 class GetStatus(msgspec.Struct, frozen=True, tag="ask-status"):
@@ -157,6 +166,7 @@ class RevocationReceipt(msgspec.Struct, frozen=True, tag="receipt"):
       their connections are closed all the same.
     - `never_seen` says where the target is unknown, on `never_seen_on` machines. The target is
       revoked all the same.
+    - `runs_ended` live runs of a subject, which this machine has seen, have ended.
     """
 
     id: Id = 0
@@ -172,6 +182,7 @@ class RevocationReceipt(msgspec.Struct, frozen=True, tag="receipt"):
     coarsened: bool = False
     never_seen: NeverSeen = ""
     never_seen_on: Count = 0
+    runs_ended: Count = 0
     reach: QuorumResult = QuorumResult()
 
 
@@ -336,11 +347,12 @@ class ReloadResult(msgspec.Struct, frozen=True, tag="reloaded"):
 
 AdminRequest = (
     Revoke | Quarantine | ForgiveBurnedCredit | CheckMint | GetTree | GetStatus | ReloadConfig
-    | ProcessHealthReport | ClusterRequest | PinRequest
+    | ProcessHealthReport | ClusterRequest | PinRequest | GetRevocations
 )  # fmt: skip
 AdminResponse = (
     RevocationReceipt | QuarantineResult | BurnedCreditForgiven | MintDecision | TreePage
     | AgentStatus | ReloadResult | RequestFailed | ClusterResponse | PinResponse
+    | RevocationsPage
 )  # fmt: skip
 
 owner_asks = msgspec.msgpack.Decoder(AdminRequest)

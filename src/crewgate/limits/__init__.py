@@ -8,6 +8,7 @@ from crewgate.limits.admin import *  # noqa: F403 - the same
 from crewgate.limits.argument_rules import *  # noqa: F403 - the same
 from crewgate.limits.certificate_only_calls import *  # noqa: F403 - the same
 from crewgate.limits.certificates import *  # noqa: F403 - the same
+from crewgate.limits.cluster_view import *  # noqa: F403 - the same
 from crewgate.limits.control_api import *  # noqa: F403 - the same
 from crewgate.limits.export import *  # noqa: F403 - the same
 from crewgate.limits.extensions import *  # noqa: F403 - the same

@@ -131,7 +131,7 @@ async def test_one_holder_cannot_take_all_turns() -> None:
         ("GET", "/v1/tree/", 404),
         ("GET", "/v1//tree", 404),
         ("PUT", "/v1/tree", 405),
-        ("GET", "/v1/revocations", 405),
+        ("PUT", "/v1/revocations", 405),
         ("HEAD", "/v1/tree", 200),
         ("GET", "/v1/tree?crwe=bd", 400),
         ("GET", "/v1/tree?crew=bd&crew=finance", 400),

@@ -22,8 +22,10 @@ class Slow(FakeOffice):
         super().__init__()
         self.go_on = trio.Event()
 
-    async def revoke(self, target: RevocationTarget, until: Until, by: str) -> RevocationResponse:
-        answer = await super().revoke(target, until, by)
+    async def revoke(
+        self, target: RevocationTarget, until: Until, by: str, reason: str = ""
+    ) -> RevocationResponse:
+        answer = await super().revoke(target, until, by, reason)
         await self.go_on.wait()
         return answer
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from api_world import BD, BD_RUN, OPERATOR, Desk
+from api_world import BD, BD_CHILD, BD_RUN, BOTH, FINANCE_RUN, OPERATOR, Desk
 
 from crewgate.api.branch_tree_snapshot import BranchTreeSnapshot
 from crewgate.api.schemas import BranchResponse
@@ -105,3 +105,38 @@ async def test_the_deed_says_how_much_it_was() -> None:
         "revoked all tokens of crew bd issued until now",
         "revoked grant g-1 of crew bd",
     ]
+
+
+async def test_a_text_says_why() -> None:
+    """Of a certificate and an orchestrator, it is a word of RFC 5280; of the rest, any text."""
+    at = desk()
+    ask = {"grant": "g-1", "crew": "bd", "reason": "asks for the same page"}
+    assert (await at.ask(OPERATOR, "POST", "/v1/revocations", json=ask)).status_code == 200
+    del ask["reason"]
+    assert (await at.ask(OPERATOR, "POST", "/v1/revocations", json=ask)).status_code == 200
+    assert at.office.reasons == ["asks for the same page", ""]
+    for what, name in (("certificate", "0B"), ("orchestrator", "bd/bd-1")):
+        wrong = {what: name, "reason": "asks for the same page"}
+        answer = await at.ask(OPERATOR, "POST", "/v1/revocations", json=wrong)
+        assert (answer.status_code, "keyCompromise" in answer.json()["detail"]) == (400, True)
+        right = {what: name, "reason": "keyCompromise"}
+        assert (await at.ask(OPERATOR, "POST", "/v1/revocations", json=right)).status_code == 200
+    long = {"grant": "g-1", "crew": "bd", "reason": "x" * 501}
+    assert (await at.ask(OPERATOR, "POST", "/v1/revocations", json=long)).status_code == 400
+
+
+async def test_a_branch_is_found_by_a_few_characters_or_its_name() -> None:
+    """An orchestrator finds those of its own crew only."""
+    at = Desk()
+
+    async def found(caller: Identity, find: str) -> list[str]:
+        answer = await at.ask(caller, "GET", f"/v1/branches?find={find}")
+        assert answer.status_code == 200
+        return [row["branch"] for row in answer.json()["branches"]]
+
+    assert await found(BD, "0199c1d2") == [BD_RUN, BD_CHILD, BOTH]
+    assert len(await found(OPERATOR, "0199c1d2")) == 5
+    assert await found(OPERATOR, FINANCE_RUN) == [FINANCE_RUN]
+    assert await found(BD, FINANCE_RUN) == await found(BD, "bd/nobody") == []
+    answer = await at.ask(OPERATOR, "GET", "/v1/branches?find=01")
+    assert (answer.status_code, "at least 4" in answer.json()["detail"]) == (400, True)

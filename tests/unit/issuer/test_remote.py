@@ -53,7 +53,7 @@ class Away:
         token = self.world.mint(**changes).decode()
         return MintedToken(token, read_claims(token))
 
-    def revoke(self, branch: str, crew: str) -> RevocationReceipt:
+    def revoke(self, branch: str, crew: str, reason: str = "") -> RevocationReceipt:
         if self.is_away:
             raise ServiceConnectionError("no answer in time")
         self.ended.append((branch, crew))

@@ -103,7 +103,8 @@ def test_a_remote_orchestrator_sends_the_token(minter: Minter) -> None:
                 role="r", tools=["search.*"], quota=1, process="p", now=NOW, subject=subject
             )
 
-        def revoke_subject(self, subject: str, crew: str) -> None:
+        def revoke_subject(self, subject: str, crew: str, reason: str) -> None:
+            assert reason == ""
             ended.append((subject, crew))
 
     remote = RemoteOrchestrator(API(), clock=lambda: NOW)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ it last, so if a process is killed before, the worker reports it again and the b
 import logging
 
 from crewgate.agent.grant_consistency_check import check
+from crewgate.agent.revocation.types import RevocationCause
 from crewgate.agent.state import AgentState
 from crewgate.core.audit import record_builder, records
 from crewgate.core.credits import format_credits
@@ -36,9 +37,12 @@ def overran(agent: AgentState, report: ReportOverrun) -> OverrunNoted:
 
 def _end(agent: AgentState, report: ReportOverrun) -> None:
     grant, ended = report.grant, "revoked"
+    amount = format_credits(report.amount)
+    reason = f"an answer stated {amount} credits more than its call had reserved"
+    cause = RevocationCause("overrun", reason)
     try:
         target = RevocationTarget(EntityKind.BRANCH, grant.branch, grant.crew)
-        revoked = agent.revoke([target], coarsens=False)
+        revoked = agent.revoke([target], coarsens=False, cause=cause)
     except ServiceRefusedError as error:
         ended = f"closed only in the ledger ({error})"
         agent.lease_client.close(grant.branch_key)
@@ -53,14 +57,15 @@ def _end(agent: AgentState, report: ReportOverrun) -> None:
         time=records.when(agent.clock.wall_ns()),
         target=target_label,
         id=name,
-        by="overrun",
+        by=cause.by,
+        reason=cause.reason,
         workers=processes,
     )
     agent.record([record])
     _log.warning(
         "a tool stated %s credits more than a call of branch %s may cost: the branch is %s; the "
         "audit names the tool",
-        format_credits(report.amount),
+        amount,
         grant.branch,
         ended,
     )

@@ -184,6 +184,10 @@ class Cluster:
         """See `ClusterPeers`."""
         self.gossip.node.receipts.end(receipt)
 
+    def own_name(self) -> str:
+        """See `ClusterPeers`."""
+        return self.gossip.membership.me.name
+
     def name(self, member: bytes) -> str:
         """See `ClusterPeers`."""
         return self.gossip.membership.certificates.name(member)
@@ -292,6 +296,7 @@ class Cluster:
             self._refuse_calls("some remote revocations are not in force", cluster_status.ROOM)
         if keys and is_news:
             agent.fanout.terminate_soon(keys)
+        agent.remote_revocations.add(entries, origins, clocks.wall if is_news else 0)
         # Also close restored ones: the ledger may lack the last closings.
         self._close(entries)
         if self._restored is not None:

@@ -5,6 +5,7 @@ about the other machines, and `pin_admin` those about MCP tools.
 """
 
 import logging
+from functools import partial
 
 import trio
 
@@ -16,6 +17,7 @@ from crewgate.agent.ipc_server import pin_admin
 from crewgate.agent.ipc_server.message_stream import MessageStream, pages
 from crewgate.agent.ipc_server.revoke_request import revoke
 from crewgate.agent.reload import reload_now
+from crewgate.agent.revocation import revocation_list
 from crewgate.agent.revocation.target_existence import SEEN, never_seen
 from crewgate.agent.state import AgentState
 from crewgate.core.anomaly.enforcement import EnforcementOrder
@@ -32,6 +34,7 @@ from crewgate.ipc import admin_messages as messages
 from crewgate.ipc.attach_messages import RequestFailed
 from crewgate.ipc.cluster_messages import ClusterRequest
 from crewgate.ipc.pin_messages import PinRequest
+from crewgate.ipc.revocation_messages import GetRevocations, RevocationsPage
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +64,8 @@ async def _answer_or_refuse(
             await _answer_about_cluster(agent, connection, request)
         elif isinstance(request, PinRequest):
             await pin_admin.answer(agent, connection, request)
+        elif isinstance(request, messages.GetTree | GetRevocations):
+            await _answer_in_pages(agent, connection, request)
         else:
             await _answer(agent, connection, request)
     except (ServiceRefusedError, ConfigurationError) as error:
@@ -91,11 +96,29 @@ async def _answer(
         await connection.send(
             messages.ReloadResult(id=request.id, generation=now, changed=now != before)
         )
-    elif isinstance(request, messages.GetTree):
-        for rows, last in pages(await trio.to_thread.run_sync(status.tree, agent)):
-            await connection.send(messages.TreePage(id=request.id, rows=rows, last=last))
     else:
         raise ServiceConnectionError("the admin socket does not serve such a request")
+
+
+async def _answer_in_pages(
+    agent: AgentState,
+    connection: MessageStream[messages.AdminRequest],
+    request: messages.GetTree | GetRevocations,
+) -> None:
+    if isinstance(request, GetRevocations):
+        copied = revocation_list.snapshot(agent)
+        rows, total = await trio.to_thread.run_sync(
+            revocation_list.newest, copied, request.crew, request.limit
+        )
+        for listed, last in pages(rows, limits.revocation_page_rows_max):
+            await connection.send(RevocationsPage(request.id, listed, last, total))
+        return
+    if request.find or request.crew:
+        made = partial(status.find_branches, agent, request.find, request.crew)
+    else:
+        made = partial(status.tree, agent)
+    for branches, last in pages(await trio.to_thread.run_sync(made)):
+        await connection.send(messages.TreePage(id=request.id, rows=branches, last=last))
 
 
 async def _answer_about_cluster(

@@ -52,8 +52,9 @@ class MessageStream(Generic[M]):
             raise ConnectionClosedError("the other side has closed the connection") from error
 
 
-def pages(rows: Sequence[R]) -> Iterator[tuple[list[R], bool]]:
+def pages(
+    rows: Sequence[R], size: int = limits.ipc_tree_rows_max
+) -> Iterator[tuple[list[R], bool]]:
     """Split the rows of an answer into pages, at least one; yield each, and whether it is last."""
-    size = limits.ipc_tree_rows_max
     for first in range(0, max(1, len(rows)), size):
         yield list(rows[first : first + size]), first + size >= len(rows)

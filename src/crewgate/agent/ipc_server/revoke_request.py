@@ -7,6 +7,7 @@
 5. Write one audit record for each target, and return the receipt.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import trio
@@ -15,11 +16,12 @@ from crewgate import limits
 from crewgate.agent.revocation.quorum_wait import QuorumWait
 from crewgate.agent.revocation.revocation_notifier import RevocationAwaitingAcks
 from crewgate.agent.revocation.target_existence import SEEN, NeverSeenResult, never_seen
-from crewgate.agent.revocation.types import LocalRevocationResult
+from crewgate.agent.revocation.types import LocalRevocationResult, RevocationCause
 from crewgate.agent.state import AgentState
 from crewgate.core import cross_crew_accounts
 from crewgate.core.audit import records
-from crewgate.core.ids import EntityKind
+from crewgate.core.ids import EntityKind, branch_key
+from crewgate.core.revocation_kinds import RevocationTarget, subject_keys
 from crewgate.ipc.admin_messages import QuorumResult, RevocationReceipt, Revoke
 
 
@@ -30,14 +32,37 @@ async def revoke(
 
     `is_known`: the names cannot be mistyped, so no member is asked whether they were ever seen.
     """
-    revocation = agent.revoke(request.targets)
+    runs = _live_runs(agent, request.targets)
+    cause = RevocationCause(request.by or "owner", request.reason)
+    revocation = agent.revoke(request.targets, cause=cause)
     reach = QuorumWait(agent, revocation.remote, request.until, read_ns)
     await _wait_until_applied(agent, revocation, reach)
     unseen = SEEN if is_known else await _unseen(agent, revocation)
-    receipt = _receipt(request, revocation, read_ns, reach.result(), unseen)
+    receipt = _receipt(request, revocation, read_ns, reach.result(), unseen, runs)
     requested = [each for each in revocation.results if each.is_requested]
-    agent.record([_record(agent, each, receipt, request.by) for each in requested])
+    agent.record([_record(agent, each, receipt, cause) for each in requested])
     return receipt
+
+
+def _live_runs(agent: AgentState, targets: Iterable[RevocationTarget]) -> int:
+    """Return how many live runs of the subjects among `targets` this machine has seen.
+
+    A run is live if a token of it, or of a branch below it, has not expired or been revoked.
+    """
+    found, wall = set[bytes](), agent.clock.wall_ns() // 10**9
+    for target in targets:
+        if target.kind is not EntityKind.SUBJECT:
+            continue
+        for entry in agent.registry:
+            is_same_crew = target.crew in {"", entry.crew}
+            if entry.subject != target.name or not is_same_crew or entry.exp <= wall:
+                continue
+            path = [*agent.registry.ancestry(entry), entry.branch]
+            keys = [branch_key(entry.crew, branch) for branch in path]
+            keys += subject_keys(entry.crew, entry.subject)
+            if not any(agent.table.is_revoked(key, entry.iat) for key in keys):
+                found.add(keys[0])
+    return len(found)
 
 
 async def _unseen(agent: AgentState, revocation: RevocationAwaitingAcks) -> NeverSeenResult:
@@ -72,6 +97,7 @@ def _receipt(
     read_ns: int,
     reach: QuorumResult,
     unseen: NeverSeenResult,
+    runs: int,
 ) -> RevocationReceipt:
     pending, last = revocation.pending, revocation.pending.last_cut_ns
     return RevocationReceipt(
@@ -88,12 +114,16 @@ def _receipt(
         coarsened=any(each.coarse is not None for each in revocation.results),
         never_seen=unseen.where,
         never_seen_on=unseen.on,
+        runs_ended=runs,
         reach=reach,
     )
 
 
 def _record(
-    agent: AgentState, result: LocalRevocationResult, receipt: RevocationReceipt, by: str
+    agent: AgentState,
+    result: LocalRevocationResult,
+    receipt: RevocationReceipt,
+    cause: RevocationCause,
 ) -> records.RevocationRecord:
     target, (kind, name) = result.target, result.ended
     is_branch = target.kind is EntityKind.BRANCH
@@ -106,7 +136,8 @@ def _record(
         time=records.when(agent.clock.wall_ns()),
         target=kind,
         id=name,
-        by=by or "owner",
+        by=cause.by,
+        reason=cause.reason,
         cut_us=None if receipt.unresponsive else round(receipt.cut_ms * 1000),
         cuts=receipt.calls_cut + receipt.connections_closed,
         workers=receipt.attachments - receipt.unresponsive,

@@ -50,6 +50,9 @@ class ClusterPeers(Protocol):
     def end(self, receipt: AckState) -> None:
         """Stop collecting acknowledgements."""
 
+    def own_name(self) -> str:
+        """Return the name in the certificate of this machine."""
+
     def name(self, member: bytes) -> str:
         """Return the name of a member."""
 

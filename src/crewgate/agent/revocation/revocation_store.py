@@ -16,8 +16,10 @@ from crewgate.agent.journal_file import JournalFile
 from crewgate.agent.revocation.coarsened_crews import CoarsenedCrews
 from crewgate.agent.revocation.crew_table_quota import CrewTableQuota
 from crewgate.agent.revocation.types import (
+    BY_OWNER,
     ClockReading,
     LocalRevocationResult,
+    RevocationCause,
     StoredRevocation,
     coarse_entry,
     entry_for,
@@ -82,7 +84,12 @@ class RevocationStore:
         return missing
 
     def revoke(
-        self, targets: Sequence[RevocationTarget], clocks: ClockReading, *, coarsens: bool = True
+        self,
+        targets: Sequence[RevocationTarget],
+        clocks: ClockReading,
+        *,
+        coarsens: bool = True,
+        cause: RevocationCause = BY_OWNER,
     ) -> list[LocalRevocationResult]:
         """Revoke all requested targets, or none.
 
@@ -101,7 +108,7 @@ class RevocationStore:
         wanted = []
         for target in targets:
             owned = msgspec.structs.replace(target, crew=self._whose(target))
-            wanted.append(LocalRevocationResult(owned, entry_for(owned, clocks.wall)))
+            wanted.append(LocalRevocationResult(owned, entry_for(owned, clocks.wall, cause)))
         # The target that may be refused goes first, so that all targets are revoked, or none.
         wanted.sort(key=lambda each: each.target.rules.when_full is WhenFull.LEAVE_OUT)
         if any(each.target.rules.when_full is not WhenFull.LEAVE_OUT for each in wanted[1:]):
@@ -110,12 +117,12 @@ class RevocationStore:
                 "any certificates and keys; send a request for each"
             )
         for requested in tuple(wanted):
-            wanted += self._on_accounts(requested.target, clocks)
+            wanted += self._on_accounts(requested.target, clocks, cause)
         shares = self._shares()
         return [self._revoke(each, shares, clocks, coarsens=coarsens) for each in wanted]
 
     def _on_accounts(
-        self, target: RevocationTarget, clocks: ClockReading
+        self, target: RevocationTarget, clocks: ClockReading, cause: RevocationCause
     ) -> Iterator[LocalRevocationResult]:
         """Yield the same branch on each account of the calling crew, if it may be one of these.
 
@@ -128,7 +135,7 @@ class RevocationStore:
         for crew in self._crews:
             if is_account(crew.name) and caller(crew.name) == target.crew:
                 owned = msgspec.structs.replace(target, crew=crew.name)
-                wanted = entry_for(owned, clocks.wall)
+                wanted = entry_for(owned, clocks.wall, cause)
                 yield LocalRevocationResult(owned, wanted, is_requested=False)
 
     def _whose(self, target: RevocationTarget) -> str:
@@ -170,7 +177,8 @@ class RevocationStore:
                 raise ServiceRefusedError(
                     f"the share of crew {target.crew} in the table of revocations is full"
                 )
-            entry = coarse_entry(target.crew, clocks.wall)
+            cause = RevocationCause(entry.by, entry.reason)
+            entry = coarse_entry(target.crew, clocks.wall, cause)
             result = msgspec.structs.replace(result, coarse=entry)
         try:
             is_new = self._enter(entry, entry.expires - clocks.wall, clocks)
@@ -312,9 +320,17 @@ class RevocationStore:
         key, crew = bytes.fromhex(entry.key), crew_key(entry.crew)
         is_new = self._table.revoke(key, crew, entry.before, life, *clocks)
         known = self._entries.get(entry.key)
-        # As in the table, neither time moves back.
+        # As in the table, neither time moves back. The cause is that of the first order, unless
+        # only a later one says why.
         if known is not None:
-            before, expires = max(entry.before, known.before), max(entry.expires, known.expires)
-            entry = msgspec.structs.replace(entry, before=before, expires=expires)
+            first = entry if entry.reason and not known.reason else known
+            entry = msgspec.structs.replace(
+                entry,
+                before=max(entry.before, known.before),
+                expires=max(entry.expires, known.expires),
+                at=first.at,
+                by=first.by,
+                reason=first.reason,
+            )
         self._entries[entry.key] = entry
         return is_new

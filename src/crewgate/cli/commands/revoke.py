@@ -1,13 +1,17 @@
 """`crewgate revoke`: revokes a branch and everything below it, or tokens, and prints a receipt."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import click
+import msgspec
 
-from crewgate.cli.options import CREW_NAME, json_option, state_of, until_option
+from crewgate.cli.branch_choice import the_only
+from crewgate.cli.options import CREW_NAME, json_option, reason_option, state_of, until_option
 from crewgate.cli.output.revocation import show
 from crewgate.cli.remote.option import with_remote
+from crewgate.core import branch_reference
 from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import BY_FIELD, RevocationTarget
 from crewgate.ipc.admin_client import AdminClient
@@ -17,7 +21,8 @@ from crewgate.ipc.admin_messages import Until
 def target_of(named: Mapping[str, str | None], crew: str) -> RevocationTarget:
     """Return the target that the options name; `named` has their values by `request_field`.
 
-    Raises click.UsageError if the options name no target, several, or one with a malformed name.
+    The name of a branch may be a reference (`core.branch_reference`). Raises click.UsageError if
+    the options name no target, several, or one with a malformed name.
     """
     given = [(BY_FIELD[field], name) for field, name in named.items() if name is not None]
     if len(given) != 1:
@@ -26,13 +31,21 @@ def target_of(named: Mapping[str, str | None], crew: str) -> RevocationTarget:
     ((rules, name),) = given
     option = _option(rules.request_field)
     try:
-        rules.identifier(name)
+        if rules.kind is EntityKind.BRANCH:
+            branch_reference.check(name)
+        else:
+            rules.identifier(name)
     except ValueError as error:
         # The message does not show the malformed text: it may be a token.
         raise click.UsageError(f"{option}: not a valid {rules.label}; {error}") from error
     if rules.kind is EntityKind.CREW and crew:
         raise click.UsageError(f"--crew is not for {option}, which names a crew itself")
     return RevocationTarget(rules.kind, name, crew)
+
+
+def is_reference(target: RevocationTarget) -> bool:
+    """Return whether a target is a branch whose whole id must be found first."""
+    return target.kind is EntityKind.BRANCH and not branch_reference.is_whole_id(target.name)
 
 
 def _option(field: str) -> str:
@@ -59,15 +72,23 @@ def _option(field: str) -> str:
     default="",
     help="Crew; not needed for a branch that this machine has seen, or for --subject.",
 )
+@partial(reason_option, text="Why, for the audit; `crewgate revocations` shows it.")
 @until_option
 @json_option
 def command(
-    *, config_path: Path, crew: str, until: Until, as_json: bool, **named: str | None
+    *,
+    config_path: Path,
+    crew: str,
+    reason: str,
+    until: Until,
+    as_json: bool,
+    **named: str | None,
 ) -> None:
     """Revoke a branch and everything below it, or single tokens.
 
-    BRANCH is the id that `crewgate tree` shows. The revocation is in force at once, reaches all
-    machines, and nobody can undo it.
+    BRANCH is the id that `crewgate tree` shows, or the first characters of it, at least four; or
+    CREW/ROLE, if only one live branch of the crew has this role. The revocation is in force at
+    once, reaches all machines, and nobody can undo it. `crewgate revocations` lists it.
 
     Instead of BRANCH: --grant revokes one token, but not its branch. --process and --all-tokens-of
     revoke all tokens issued up to 5 s from now (the leeway between clocks); later tokens work.
@@ -80,5 +101,8 @@ def command(
     """
     target = target_of(named, crew)
     with AdminClient(state_of(config_path)) as admin:
-        receipt = admin.revoke([target], until)
+        if is_reference(target):
+            row = the_only(target.name, admin.tree(target.name, crew))
+            target = msgspec.structs.replace(target, name=row.branch, crew=row.crew)
+        receipt = admin.revoke([target], until, reason=reason)
     show(receipt, as_json=as_json)

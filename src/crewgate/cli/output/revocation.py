@@ -99,6 +99,11 @@ def _explained(receipt: RevocationReceipt, target: RevocationTarget) -> list[str
     if receipt.calls_cut:
         calls = "call" if receipt.calls_cut == 1 else "calls"
         cut = f"{receipt.calls_cut} open {calls} cut within {receipt.cut_ms:.1f} ms"
+    if target.kind is EntityKind.SUBJECT:
+        runs = {0: "no live run", 1: "1 live run"}.get(
+            receipt.runs_ended, f"{receipt.runs_ended} live runs"
+        )
+        cut = f"ended {runs} on this machine; {cut}"
     lines = [f"revoked {_named(target)}: {cut}"]
     if receipt.coarsened:
         lines.append(

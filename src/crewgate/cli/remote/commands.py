@@ -6,15 +6,17 @@ the same. With --json it prints the same members, but for those that only the ot
 
 import time
 from typing import Any
+from urllib.parse import urlencode
 
 import click
 import msgspec
 
 from crewgate.api import schemas
 from crewgate.api.tokens import CHILD, ID_TYPE, NEXT, RUN, TOKEN_TYPE
-from crewgate.cli.commands.revoke import target_of
+from crewgate.cli.branch_choice import the_only
+from crewgate.cli.commands.revoke import is_reference, target_of
 from crewgate.cli.options import print_result
-from crewgate.cli.output import health, revocation
+from crewgate.cli.output import health, revocation, revocation_list
 from crewgate.cli.output import tree as tree_output
 from crewgate.cli.remote.ca import issue as ca_issue
 from crewgate.cli.remote.ca import revoke as ca_revoke
@@ -28,18 +30,32 @@ from crewgate.ipc.admin_messages import TreeRow, Until
 from crewgate.issuer.bindings import binding_fields
 from crewgate.issuer.inspection import read_claims
 
-__all__ = ["ca_issue", "ca_revoke", "mint", "refresh", "revoke", "status", "tree"]
+__all__ = ["ca_issue", "ca_revoke", "mint", "refresh", "revocations", "revoke", "status", "tree"]
 _POLL_SECONDS = 0.25
 # Times of the other machine's own clock.
 _OF_ITS_MACHINE = ("read_ns", "last_cut_ns")
 
 
 def revoke(
-    client: ControlClient, *, crew: str, until: Until, as_json: bool, **named: str | None
+    client: ControlClient,
+    *,
+    crew: str,
+    reason: str,
+    until: Until,
+    as_json: bool,
+    **named: str | None,
 ) -> None:
     """Run `crewgate revoke` through the control API."""
     target = target_of(named, crew)
-    body = {target.rules.request_field: target.name, "crew": crew, "until": until}
+    if is_reference(target):
+        row = the_only(target.name, _branches(client, target.name, crew))
+        target = msgspec.structs.replace(target, name=row.branch, crew=row.crew)
+    body = {
+        target.rules.request_field: target.name,
+        "crew": target.crew,
+        "until": until,
+        "reason": reason or schemas.UNSPECIFIED,
+    }
     request = msgspec.convert(body, schemas.RevocationRequest)
     done = client.post("/v1/revocations", request, schemas.RevocationResponse)
     receipt = receipt_of(done, target.kind, until)
@@ -48,12 +64,28 @@ def revoke(
 
 def tree(client: ControlClient, *, as_json: bool) -> None:
     """Run `crewgate tree` through the control API."""
-    found = client.get("/v1/tree", schemas.BranchesResponse).branches
+    tree_output.show(_rows(client, "/v1/tree"), as_json=as_json)
+
+
+def _rows(client: ControlClient, path: str) -> list[TreeRow]:
+    found = client.get(path, schemas.BranchesResponse).branches
     try:
-        rows = [_row(each) for each in found]
+        return [_row(each) for each in found]
     except msgspec.ValidationError as error:
         raise ServiceConnectionError(f"{client.url}: not an answer of this API: {error}") from error
-    tree_output.show(rows, as_json=as_json)
+
+
+def _branches(client: ControlClient, find: str, crew: str) -> list[TreeRow]:
+    """Return the branches that a reference may mean, as far as they fit a page."""
+    query = urlencode({"find": find, "crew": crew})
+    return _rows(client, f"/v1/branches?{query}")
+
+
+def revocations(client: ControlClient, *, crew: str, limit: int, as_json: bool) -> None:
+    """Run `crewgate revocations` through the control API."""
+    query = urlencode({"crew": crew, "limit": limit})
+    found = client.get(f"/v1/revocations?{query}", schemas.RevocationsResponse)
+    revocation_list.show(found.revocations, found.total, as_json=as_json)
 
 
 def _row(answer: schemas.BranchResponse) -> TreeRow:

@@ -97,10 +97,13 @@ class BranchIssuer(Protocol):
     def refuse(self, branch: str, change: GrantChange) -> None:
         """Record that a request was refused, as `change` says."""
 
-    def revoke(self, branch: str) -> RevocationReceipt | None:
-        """Have a gateway revoke a branch that this machine has already marked as revoked."""
+    def revoke(self, branch: str, reason: str = "") -> RevocationReceipt | None:
+        """Have a gateway revoke a branch that this machine has already marked as revoked.
 
-    def revoke_subject(self, subject: str) -> RevocationReceipt | None:
+        `reason` is a text for the audit of the gateway.
+        """
+
+    def revoke_subject(self, subject: str, reason: str = "") -> RevocationReceipt | None:
         """Have a gateway revoke all runs of a subject of the crew."""
 
     def close(self) -> None:

@@ -132,7 +132,7 @@ class BranchOperations:
             self.mark_revoked(branch, reason=reason)
         finally:
             # A full disk must not keep a branch alive. The missing line is an error all the same.
-            receipt = self._issuer.revoke(branch)
+            receipt = self._issuer.revoke(branch, journal_text(reason))
         return receipt
 
     def revoke_subject(self, subject: str, *, reason: str = "") -> RevocationReceipt | None:
@@ -154,7 +154,7 @@ class BranchOperations:
             for run in runs:
                 self.mark_revoked(run.execution_branch_id, reason=reason)
         finally:
-            receipt = self._issuer.revoke_subject(subject)
+            receipt = self._issuer.revoke_subject(subject, journal_text(reason))
         return receipt
 
     def mark_revoked(self, branch: str, *, reason: str = "") -> None:

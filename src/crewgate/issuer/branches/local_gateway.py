@@ -127,15 +127,17 @@ class GatewayClient(Protocol):
             ServiceConnectionError: As for `usage`. To let the orchestrator mint, return False.
         """
 
-    def revoke(self, branch: str) -> RevocationReceipt:
+    def revoke(self, branch: str, reason: str = "") -> RevocationReceipt:
         """Revoke a branch (UUID text) and all below it, on every machine.
+
+        `reason` is a text for the audit of the gateway.
 
         Raises:
             ServiceConnectionError: The gateway cannot be reached; it has revoked nothing.
             ServiceRefusedError: The gateway refuses; the message has the reason.
         """
 
-    def revoke_subject(self, subject: str) -> RevocationReceipt:
+    def revoke_subject(self, subject: str, reason: str = "") -> RevocationReceipt:
         """Revoke all runs of a subject of the crew on every machine, and refuse later ones.
 
         Raises:
@@ -197,17 +199,17 @@ class LocalGateway:
             _log.warning("cannot find out which unused branches are revoked: %s", error)
             return []
 
-    def revoke(self, branch: str) -> RevocationReceipt:
+    def revoke(self, branch: str, reason: str = "") -> RevocationReceipt:
         """See `GatewayClient`."""
-        return self._revoke(RevocationTarget(EntityKind.BRANCH, branch, self._crew))
+        return self._revoke(RevocationTarget(EntityKind.BRANCH, branch, self._crew), reason)
 
-    def revoke_subject(self, subject: str) -> RevocationReceipt:
+    def revoke_subject(self, subject: str, reason: str = "") -> RevocationReceipt:
         """See `GatewayClient`."""
-        return self._revoke(RevocationTarget(EntityKind.SUBJECT, subject, self._crew))
+        return self._revoke(RevocationTarget(EntityKind.SUBJECT, subject, self._crew), reason)
 
-    def _revoke(self, target: RevocationTarget) -> RevocationReceipt:
+    def _revoke(self, target: RevocationTarget, reason: str) -> RevocationReceipt:
         with AdminClient(self._state) as agent:
-            receipt = agent.revoke([target])
+            receipt = agent.revoke([target], reason=reason)
         return RevocationReceipt(
             machines_applied=receipt.reach.applied_on,
             machines_total=receipt.reach.of,

@@ -149,13 +149,13 @@ class LocalIssuer:
             if not entry.is_renewal or entry.grant != known.refused_grant:
                 state.refuse(entry)
 
-    def revoke(self, branch: str) -> RevocationReceipt | None:
+    def revoke(self, branch: str, reason: str = "") -> RevocationReceipt | None:
         """See `BranchIssuer`."""
-        return None if self._gateway is None else self._gateway.revoke(branch)
+        return None if self._gateway is None else self._gateway.revoke(branch, reason)
 
-    def revoke_subject(self, subject: str) -> RevocationReceipt | None:
+    def revoke_subject(self, subject: str, reason: str = "") -> RevocationReceipt | None:
         """See `BranchIssuer`."""
-        return None if self._gateway is None else self._gateway.revoke_subject(subject)
+        return None if self._gateway is None else self._gateway.revoke_subject(subject, reason)
 
     def close(self) -> None:
         """Do nothing: the orchestrator closes the state."""

@@ -147,7 +147,7 @@ class RemoteIssuer:
                     self._refusals[branch] = _Refusal(last.claims.jti, error, state.clock())
                 return state.last_token(branch, error)
 
-    def revoke(self, branch: str) -> RevocationReceipt:
+    def revoke(self, branch: str, reason: str = "") -> RevocationReceipt:
         """See `BranchIssuer`.
 
         If this orchestrator did not mint the branch, the branch must belong to the orchestrator's
@@ -155,16 +155,16 @@ class RemoteIssuer:
         """
         with self._state.lock:
             crew = self._state.branches.crew_of(branch)
-        return self._api.revoke(branch, crew)
+        return self._api.revoke(branch, crew, reason)
 
-    def revoke_subject(self, subject: str) -> RevocationReceipt:
+    def revoke_subject(self, subject: str, reason: str = "") -> RevocationReceipt:
         """See `BranchIssuer`; the crew is that of the certificate.
 
         If this orchestrator has begun no run of the subject, the gateway must have seen one.
         """
         with self._state.lock:
             runs = self._state.branches.runs_of(subject)
-        return self._api.revoke_subject(subject, runs[0].crew if runs else "")
+        return self._api.revoke_subject(subject, runs[0].crew if runs else "", reason)
 
     def refuse(self, branch: str, change: GrantChange) -> None:
         """See `BranchIssuer`; the gateway has the journal, and hears of granted requests only."""

@@ -58,6 +58,7 @@ class _Revocation(msgspec.Struct, frozen=True, omit_defaults=True):
     branch: str = ""
     subject: str = ""
     crew: str = ""
+    reason: str = ""
 
 
 class _RevocationResponse(QuorumResult, frozen=True):
@@ -123,18 +124,18 @@ class RemoteIssuerClient:
             raise issuer_error(error) from error
         return response.certificate
 
-    def revoke(self, branch: str, crew: str) -> RevocationReceipt:
-        """Revoke a branch and all below it.
+    def revoke(self, branch: str, crew: str, reason: str = "") -> RevocationReceipt:
+        """Revoke a branch and all below it; an empty `reason` sends none.
 
         Raises:
             ServiceConnectionError: The API cannot be reached, or cannot revoke now: call again.
             ServiceRefusedError: The API refuses; the message has its reason.
         """
-        return self._revoke(_Revocation(branch=branch, crew=crew))
+        return self._revoke(_Revocation(branch=branch, crew=crew, reason=reason))
 
-    def revoke_subject(self, subject: str, crew: str) -> RevocationReceipt:
+    def revoke_subject(self, subject: str, crew: str, reason: str = "") -> RevocationReceipt:
         """Revoke all runs of a subject of a crew; raises the errors of `revoke`."""
-        return self._revoke(_Revocation(subject=subject, crew=crew))
+        return self._revoke(_Revocation(subject=subject, crew=crew, reason=reason))
 
     def _revoke(self, request: _Revocation) -> RevocationReceipt:
         try:

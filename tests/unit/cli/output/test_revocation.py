@@ -108,7 +108,12 @@ def test_a_subject_of_all_crews_is_no_crew_s(capsys: pytest.CaptureFixture[str])
     target = RevocationTarget(EntityKind.SUBJECT, "corp:ada")
     show(msgspec.structs.replace(RECEIPT, targets=[target], calls_cut=0), as_json=False)
     said = capsys.readouterr().out
-    assert said == "revoked subject corp:ada of all crews: no call was open at the gateway\n"
+    revoked = "revoked subject corp:ada of all crews: ended"
+    assert said == f"{revoked} no live run on this machine; no call was open at the gateway\n"
+    for runs, words in ((1, "1 live run"), (3, "3 live runs")):
+        found = msgspec.structs.replace(RECEIPT, targets=[target], runs_ended=runs)
+        show(found, as_json=False)
+        assert f"{revoked} {words} on this machine; 1 open call" in capsys.readouterr().out
     own = msgspec.structs.replace(target, crew="article")
     show(msgspec.structs.replace(RECEIPT, targets=[own], coarsened=True), as_json=False)
     last = capsys.readouterr().out.splitlines()[-1]

@@ -1,0 +1,50 @@
+"""Which branch a person means by a few characters or a name; where it is not clear, none."""
+
+import pytest
+
+from crewgate import limits
+from crewgate.cli.branch_choice import the_only
+from crewgate.errors import ServiceRefusedError
+from crewgate.ipc.admin_messages import TreeRow
+
+
+def row(number: int, role: str = "researcher", parent: str = "run") -> TreeRow:
+    branch = f"7c0a0000-0000-4000-8000-{number:012}"
+    return TreeRow(crew="article", branch=branch, state="live", role=role, parent=parent)
+
+
+def test_the_only_one_is_meant() -> None:
+    """Whatever was written for it."""
+    assert the_only("7c0a", [row(1)]) == the_only("article/researcher", [row(1)]) == row(1)
+
+
+def test_several_are_listed_and_none_is_taken() -> None:
+    """With what tells them apart: crew, role and state; hostile roles do not reach the screen."""
+    rows = [row(1), row(2, role=""), row(3, role="", parent=""), row(4, role="a\x1b[2J")]
+    with pytest.raises(ServiceRefusedError) as refused:
+        the_only("7c0a", rows)
+    first, *listed = str(refused.value).splitlines()
+    assert first == "7c0a may be one of 4 branches; write more of the id:"
+    assert listed[0] == f"  {rows[0].branch}  article/researcher  live"
+    assert [line.split()[1] for line in listed[1:3]] == ["article/ancestor", "article/run"]
+    assert "\x1b" not in str(refused.value)
+
+
+def test_a_long_list_is_cut() -> None:
+    """And says by how many."""
+    number = limits.branch_candidates_max + 3
+    with pytest.raises(ServiceRefusedError) as refused:
+        the_only("article/researcher", [row(each) for each in range(number)])
+    first, *listed = str(refused.value).splitlines()
+    assert first.endswith(f"{number} branches; write the id:")
+    assert (len(listed), listed[-1]) == (limits.branch_candidates_max + 1, "  and 3 more")
+
+
+@pytest.mark.parametrize(
+    ("reference", "says"),
+    [("beef", "no branch whose id begins with beef"), ("article/r", "no live branch article/r")],
+)
+def test_none_is_an_error(reference: str, says: str) -> None:
+    """The table may have forgotten it, or it is mistyped."""
+    with pytest.raises(ServiceRefusedError, match=f"{says} is known"):
+        the_only(reference, [])
