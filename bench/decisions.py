@@ -29,7 +29,7 @@ from crewgate._native.presenter import Presenter
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
 from crewgate.core.budget.memory_ledger import MemoryLedger
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial
 from crewgate.leases.lease_client import LeaseClient
 from crewgate.verifier.loaded_gate import judge_by

@@ -21,7 +21,7 @@ from crewgate._native.table import Table
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
 from crewgate.core.policy.policy import CrewPolicy, Policy, ToolPolicy, VerificationKey
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial
 
 AUDIENCE = "https://gateway.example"

@@ -23,7 +23,7 @@ from crewgate.audit.recorder import AuditRecorder
 from crewgate.audit.writer import AuditWriter
 from crewgate.config import Config
 from crewgate.core.audit.records import CallInfo, CallOutcome, Record
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import ConnectionRefusalReason, Denial
 from crewgate.gateway.call import authorizer, call_audit_line, call_services

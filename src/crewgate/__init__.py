@@ -12,7 +12,8 @@ from crewgate.version import __version__
 
 if TYPE_CHECKING:
     from crewgate._native.permit import Permit
-    from crewgate.core.problem_types import Reason
+    from crewgate.core.reasons import Reason
+    from crewgate.core.rules.rule import Rule, RuleKind, RuleMode, RuleStep, StepFinding
     from crewgate.core.tokens.claims import Actor, Claims, Confirmation, PathElement
     from crewgate.core.tokens.grant import Grant
     from crewgate.core.verdict import Denial, SpentWindow
@@ -56,11 +57,16 @@ __all__ = [
     "PathElement",
     "Permit",
     "Reason",
+    "Rule",
+    "RuleKind",
+    "RuleMode",
+    "RuleStep",
     "ScopeError",
     "ServiceConnectionError",
     "ServiceRefusedError",
     "SpentWindow",
     "StandaloneVerifier",
+    "StepFinding",
     "StreamTerminatedError",
     "SubjectTokenError",
     "TableError",
@@ -73,7 +79,12 @@ __all__ = [
 # imports this package too, and needs few of the names.
 _MODULES = {
     "Permit": "crewgate._native.permit",
-    "Reason": "crewgate.core.problem_types",
+    "Reason": "crewgate.core.reasons",
+    "Rule": "crewgate.core.rules.rule",
+    "RuleKind": "crewgate.core.rules.rule",
+    "RuleMode": "crewgate.core.rules.rule",
+    "RuleStep": "crewgate.core.rules.rule",
+    "StepFinding": "crewgate.core.rules.rule",
     "Claims": "crewgate.core.tokens.claims",
     "Actor": "crewgate.core.tokens.claims",
     "Confirmation": "crewgate.core.tokens.claims",

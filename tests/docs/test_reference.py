@@ -11,7 +11,8 @@ from documents import ROOT, anchors
 import crewgate.limits
 from crewgate.api.endpoints import ENDPOINTS
 from crewgate.cli import COMMANDS
-from crewgate.core.problem_types import PROBLEMS, Reason, RefusingComponent
+from crewgate.core.problem_types import PROBLEMS, RefusingComponent
+from crewgate.core.reasons import Reason
 
 # A build with faults on purpose, for tests of the table alone.
 OF_TESTS = {"CREWGATE_FAULTS"}

@@ -24,7 +24,7 @@ from crewgate._native.permit import Permit
 from crewgate._native.table import Table
 from crewgate.config import load
 from crewgate.core.ids import EntityKind
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.verdict import Denial
 from crewgate.demo.ports import reserve

@@ -28,7 +28,7 @@ from crewgate._native.table import Table
 from crewgate._native.table_owner import OwnedTable
 from crewgate._native.token import MalformedTokenError, claims, split
 from crewgate.core import bearer
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.errors import InvalidRequestError, TableError, TableFullError
 from crewgate.server.http2_settings import ServerEngine, server_engine
 

@@ -14,7 +14,7 @@ from crewgate.core import ids
 from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.core.ids import EntityKind
 from crewgate.core.policy.policy import Policy
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 from crewgate.leases.lease_client import DrawResult, LeaseClient

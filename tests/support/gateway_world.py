@@ -41,7 +41,7 @@ from crewgate.core.ids import branch_key, path_digest
 from crewgate.core.mcp.arguments.argument_comparison import ArgumentComparison
 from crewgate.core.pricing.sources import NumberTerm
 from crewgate.core.pricing.tariff import MILLION, Tariff
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.sealed_ids import IdSealer
 from crewgate.core.tokens.claims import Claims, PathElement
 from crewgate.core.tokens.grant import Grant

@@ -19,7 +19,7 @@ from crewgate._native.permit import Permit
 from crewgate._native.records import TableCapacities
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core.policy.policy import Policy, ToolPolicy, VerificationKey
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 from crewgate.leases.lease_client import DrawResult, LeaseClient

@@ -7,7 +7,8 @@ from crewgate.core.anomaly.enforcement import TransitionCause
 from crewgate.core.audit.records import CallOutcome
 from crewgate.core.gossip.messages import MemberState
 from crewgate.core.health import HealthState
-from crewgate.core.problem_types import PROBLEM_TYPES, Reason
+from crewgate.core.problem_types import PROBLEM_TYPES
+from crewgate.core.reasons import Reason
 from crewgate.metrics.families import FAMILIES
 from crewgate.server.listener_counters import ListenerCounters
 

@@ -14,7 +14,7 @@ from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
 from crewgate._native.table import Table
 from crewgate.config import load
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.errors import ServiceConnectionError
 from crewgate.policy.loader import load_policy
 

@@ -184,7 +184,7 @@ cdef StraightCall permitted_call(
     call.arrived_ns = <int64_t>cg_clock_ns(CLOCK_MONOTONIC)
     verdict = (<Gate>calls.services.authorizer.gate).verdict(
         call.token, route.tool, call.request_id, call.presenter, call.routes.observe,
-        False, -1, False, None)
+        False, -1, False, None, 0)
     if type(verdict) is not Permit:
         return None
     permit = verdict

@@ -7,7 +7,7 @@ where calls differ, so the escapes and the order of members are always the same.
 from crewgate import limits
 from crewgate.core.audit import json_line as lines
 from crewgate.core.audit import record_builder, records
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 
 from crewgate._native.metrics cimport CallBatch, CallSeries
 
@@ -48,7 +48,7 @@ cdef bytes slug_of(object would):
     if would is None:
         return b""
     if type(would) is not Reason:
-        raise TypeError("what would have been is a core.problem_types.Reason, or None")
+        raise TypeError("what would have been is a core.reasons.Reason, or None")
     return would.value.encode("ascii")
 
 

@@ -4,7 +4,7 @@ It checks only that there is exactly one token. The gate decides whether that is
 """
 
 from crewgate.core.bearer import Credentials
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcmp, memset

@@ -15,11 +15,16 @@ cdef class Gate:
     cdef bint holds
     cdef TokenCache cache
     cdef readonly object note_grant         # writes a grant that is new here, or None
+    cdef readonly object note_step          # takes the steps of rules on branches, or None
     cdef uint64_t wall, boot                # the clocks of a test
     cdef uint64_t hits, misses
 
     cdef object verdict(self, bytes token, Py_ssize_t tool, bytes request, Presenter presenter,
-                        bint observe, bint drawn, int64_t price, bint is_upper_bound, str name)
+                        bint observe, bint drawn, int64_t price, bint is_upper_bound, str name,
+                        uint64_t call)
+    cdef object found_by_rules(self, Policy policy, VerifiedToken entry, Py_ssize_t tool, str name,
+                               uint64_t call, bytes request, uint64_t boot)
+    cdef int tell(self, VerifiedToken entry, bytes request, list noted) except -1
     cdef int note(self, VerifiedToken entry, uint64_t boot) except -1
     cdef void read_clocks(self, uint64_t *wall, uint64_t *boot) noexcept
     cdef object verified(self, Policy policy, bytes token, Py_ssize_t tool, Presenter presenter,
@@ -27,7 +32,8 @@ cdef class Gate:
     cdef bint fresh(self, Policy policy, uint64_t boot)
     cdef object judge(self, Policy policy, VerifiedToken entry, Py_ssize_t tool, bytes request,
                       Presenter presenter, bint observe, bint drawn, int64_t bound,
-                      bint is_upper_bound, str name, uint64_t wall, uint64_t boot)
+                      bint is_upper_bound, str name, uint64_t call, uint64_t wall,
+                      uint64_t boot)
     cdef object misused(self, Policy policy, VerifiedToken entry, cg_branch *branch,
                         Py_ssize_t tool, Presenter presenter)
     cdef bint ungoverned(self, cg_branch *branch, VerifiedToken entry)

@@ -5,7 +5,8 @@ lease is missing or too small, the Denial asks the caller for a draw.
 """
 
 from crewgate import limits
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
+from crewgate.core.rules.rule import RuleStep
 from crewgate.core.verdict import Denial
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -16,6 +17,7 @@ from crewgate._native.credit cimport CG_TAKEN
 from crewgate._native.permit cimport GateContext, Permit, new_permit
 from crewgate._native.policy cimport Policy
 from crewgate._native.presenter cimport Presenter, current_nonce, unproven, unremembered
+from crewgate._native.rules cimport judged, note_refusal, note_rule_refusal
 from crewgate._native.table cimport *
 from crewgate._native.token_cache cimport (
     TokenCache, VerifiedToken, find_branch, is_revoked, untimely, verify,
@@ -39,6 +41,8 @@ cdef extern from "sip_hash.h" nogil:
 
 cdef int64_t PRICE_MAX = limits.price_micro_max
 cdef uint64_t SECOND = 1_000_000_000
+cdef uint64_t MS = 1_000_000
+cdef object WARN = RuleStep.WARN
 cdef object USE_NONCE = Reason.USE_NONCE
 cdef object NOT_FRESH = Denial(Reason.REVOCATION_UNAVAILABLE, retry=True)
 
@@ -48,13 +52,27 @@ cdef inline bint is_unbound(Policy policy, VerifiedToken entry, Py_ssize_t tool)
     return not entry.is_bound and (entry.requires_binding or policy.requires_binding[tool])
 
 
+cdef bint is_refusal(object finding) except -1:
+    """Whether the gate refuses a call for a finding: its rule acts, and does not only warn."""
+    return finding.is_enforced and finding.step is not WARN
+
+
+cdef int note_finding(Permit permit, object finding) except -1:
+    """Have a permit say what a rule on branches warns of, or would refuse."""
+    permit.finding = finding
+    if finding is not None and finding.step is not WARN and permit.observed_reason is None:
+        permit.observed_reason = Reason.LOOP_DETECTED
+    return 0
+
+
 cdef class Gate:
     """See gate.pyi."""
 
     def __cinit__(self, Table table not None, uint64_t attachment=0, *, bint holds=True,
-                  note_grant=None):
+                  note_grant=None, note_step=None):
         self.table = table
         self.note_grant = note_grant
+        self.note_step = note_step
         self.holder = GateContext(table, attachment)
         self.holds = holds
         self.cache = TokenCache()
@@ -78,14 +96,15 @@ cdef class Gate:
 
     def decide(self, bytes token not None, Py_ssize_t tool, *, bytes request=b"",
                Presenter presenter=None, bint observe=False, bint drawn=False, int64_t price=-1,
-               bint is_upper_bound=False, str name=None):
+               bint is_upper_bound=False, str name=None, uint64_t call=0):
         if price > PRICE_MAX:
             raise ValueError(f"a call costs at most {PRICE_MAX} micro-credits")
         return self.verdict(
-            token, tool, request, presenter, observe, drawn, price, is_upper_bound, name)
+            token, tool, request, presenter, observe, drawn, price, is_upper_bound, name, call)
 
     cdef object verdict(self, bytes token, Py_ssize_t tool, bytes request, Presenter presenter,
-                        bint observe, bint drawn, int64_t price, bint is_upper_bound, str name):
+                        bint observe, bint drawn, int64_t price, bint is_upper_bound, str name,
+                        uint64_t call):
         """Decide as `decide` does; `price` is in its bounds."""
         cdef uint64_t wall, boot
         self.read_clocks(&wall, &boot)
@@ -95,9 +114,13 @@ cdef class Gate:
             return found
         cdef VerifiedToken entry = <VerifiedToken>found
         result = self.judge(policy, entry, tool, request, presenter, observe, drawn, price,
-                            is_upper_bound, name, wall, boot)
-        if not entry.is_noted and self.note_grant is not None and type(result) is Permit:
-            self.note(entry, boot)
+                            is_upper_bound, name, call, wall, boot)
+        if type(result) is Permit:
+            if entry.rules:
+                (<Permit>result).answered.call = call
+                (<Permit>result).answered.started_ms = boot // MS
+            if not entry.is_noted and self.note_grant is not None:
+                self.note(entry, boot)
         return result
 
     cdef int note(self, VerifiedToken entry, uint64_t boot) except -1:
@@ -181,7 +204,8 @@ cdef class Gate:
 
     cdef object judge(self, Policy policy, VerifiedToken entry, Py_ssize_t tool, bytes request,
                       Presenter presenter, bint observe, bint drawn, int64_t bound,
-                      bint is_upper_bound, str name, uint64_t wall, uint64_t boot):
+                      bint is_upper_bound, str name, uint64_t call, uint64_t wall,
+                      uint64_t boot):
         """Decide a call with a good token that is not revoked."""
         cdef cg_branch *branch = find_branch(self.table, entry)
         misuse = self.misused(policy, entry, branch, tool, presenter)
@@ -209,13 +233,55 @@ cdef class Gate:
             denial = Denial(
                 Reason.TOKEN_UNBOUND if lacks_key else Reason.TOOL_NOT_ALLOWED, entry.grant)
             return self.observed(entry, branch, tool, request, wall, boot, denial)
+        finding = self.found_by_rules(policy, entry, tool, name, call, request, boot)
+        if finding is not None and is_refusal(finding):
+            denial = Denial(Reason.LOOP_DETECTED, entry.grant, finding=finding)
+            return (self.observed(entry, branch, tool, request, wall, boot, denial)
+                    if observe else denial)
         result = self.charge(policy, entry, branch, tool, bound, is_upper_bound, request, wall,
                              boot)
+        if finding is not None and type(result) is Permit:
+            note_finding(<Permit>result, finding)
         if observe and type(result) is Permit:
             (<Permit>result).in_observe_mode = True
         if observe and type(result) is Denial and (drawn or not result.retry):
             return self.observed(entry, branch, tool, request, wall, boot, result)
         return result
+
+    cdef object found_by_rules(self, Policy policy, VerifiedToken entry, Py_ssize_t tool, str name,
+                               uint64_t call, bytes request, uint64_t boot):
+        """Return the strongest step that rules on branches take for a call; None for none."""
+        cdef list noted
+        if not entry.rules:
+            return None
+        noted = []
+        finding = judged(&self.table.t, policy.rules, entry.rules, entry.record, entry.generation,
+                         tool, name, call, boot, noted)
+        self.tell(entry, request, noted)
+        return finding
+
+    cdef int tell(self, VerifiedToken entry, bytes request, list noted) except -1:
+        if self.note_step is not None:
+            for finding, is_new in noted:
+                self.note_step(entry.grant, finding, request, is_new)
+        return 0
+
+    def note_refusal(self, bytes token not None, Py_ssize_t tool, reason, bytes request=b"",
+                     uint64_t call=0):
+        """See the stub."""
+        cdef uint64_t wall, boot
+        cdef list noted = []
+        self.read_clocks(&wall, &boot)
+        cdef Policy policy = self.holder.policy
+        cdef VerifiedToken entry = self.cache.find(token)
+        if entry is None or not entry.rules or find_branch(self.table, entry) == NULL:
+            return
+        if reason is Reason.LOOP_DETECTED:
+            note_rule_refusal(&self.table.t, entry.record, entry.generation, call, boot)
+        else:
+            note_refusal(&self.table.t, policy.rules, entry.rules, entry.record, entry.generation,
+                         tool, boot, noted)
+            self.tell(entry, request, noted)
 
     cdef object misused(self, Policy policy, VerifiedToken entry, cg_branch *branch,
                         Py_ssize_t tool, Presenter presenter):

@@ -18,7 +18,7 @@
 
 #include "fault_injection.h"
 
-#define CG_VERSION 5u
+#define CG_VERSION 6u
 #define CG_MAGIC 0x3145544147574552ull /* "REWGATE1" */
 #define CG_SHARDS 64u
 #define CG_PARENTS 9u      /* the crew and eight ancestors */
@@ -29,6 +29,9 @@
 #define CG_PROOF_SECONDS 16u /* of a window */
 #define CG_PROOF_SHARES 256u
 #define CG_GRANT_MARKS 4u /* for each branch, a power of two; grant_marks.h */
+#define CG_SERIES 6u      /* different calls of a branch that are remembered; branch_activity.h */
+#define CG_TURNS 3u       /* different calls in turn that count as an alternation, at most */
+#define CG_RULE_STEPS 3u  /* warn, refuse, end */
 
 typedef _Atomic uint64_t cg_word;
 
@@ -47,6 +50,16 @@ static inline int cg_cas(cg_word *word, uint64_t *expected, uint64_t value) {
 static inline void cg_increment(cg_word *word) {
   cg_fault();
   atomic_fetch_add_explicit(word, 1, memory_order_acq_rel);
+}
+
+static inline void cg_clear_bits(cg_word *word, uint64_t bits) {
+  cg_fault();
+  atomic_fetch_and_explicit(word, ~bits, memory_order_acq_rel);
+}
+/* Sets a bit; says whether it was not set before. */
+static inline int cg_set_bit(cg_word *word, unsigned bit) {
+  cg_fault();
+  return !(atomic_fetch_or_explicit(word, 1ull << bit, memory_order_acq_rel) >> bit & 1);
 }
 
 /* A record's life: generation << 3 | state. The generation grows each time it is reclaimed. */
@@ -92,7 +105,9 @@ typedef struct {
   cg_word beyond; /* what the ledger could still grant, as of its last response */
   /* The crew's hour or day that caused the refusal (core/budget/ledger_protocol.py), or 0. */
   cg_word refused_window;
+  cg_word below; /* branches below it, at any level, that have a record */
 } cg_branch;
+_Static_assert(sizeof(cg_branch) == 256, "four cache lines");
 
 /* A revocation of anything with a key: tokens issued up to `before` are revoked. 64 bytes. */
 typedef struct {
@@ -138,6 +153,25 @@ typedef struct {
   cg_word count;
   cg_word share[CG_PROOF_SHARES]; /* the part of `count` by crew; some crews have one together */
 } cg_proof_window;
+
+/* Equal calls of a branch; branch_activity.h. */
+typedef struct {
+  cg_word call;
+  cg_word counts;
+  cg_word answer;
+  cg_word ended;
+} cg_series;
+
+/* What a branch and all below it have done lately. 256 bytes. */
+typedef struct {
+  alignas(64) cg_word progress; /* calls that were none of the remembered ones */
+  cg_word noted[CG_RULE_STEPS]; /* a bit for each rule whose step was recorded */
+  cg_word refused;              /* calls in a row that were refused for their tool or arguments */
+  cg_word calls, spent;         /* of a minute */
+  cg_word began;                /* generation of the branch, and when it first called */
+  cg_series series[CG_SERIES];
+} cg_activity;
+_Static_assert(sizeof(cg_activity) == 256, "its size is in the documents");
 
 /* The redo log of the agent's current transaction: absolute stores to words that only it writes.
  * `guard` is the available-credit word whose flag shows whether the transaction has committed. */
@@ -189,6 +223,7 @@ typedef struct {
   cg_proof_window *proof_window;
   cg_word *proof; /* 0 = free */
   cg_word *grant_mark;
+  cg_activity *activity; /* by branch */
 } cg_table;
 
 /* A process must read these two before it looks for revocations. A promise that it reads afterwards
@@ -225,6 +260,7 @@ static inline uint64_t cg_map(cg_table *t, uint8_t *base, uint64_t branches, uin
   CG_REGION(proof_window, cg_proof_window, CG_PROOF_SETS * CG_PROOF_WINDOWS);
   CG_REGION(proof, cg_word, proofs);
   CG_REGION(grant_mark, cg_word, CG_GRANT_MARKS * branches);
+  CG_REGION(activity, cg_activity, branches);
 #undef CG_REGION
   t->bytes = at;
   return at;

@@ -4,6 +4,7 @@ from libc.stdint cimport uint64_t
 
 from crewgate._native.credit cimport cg_hold
 from crewgate._native.policy cimport Policy
+from crewgate._native.rules cimport cg_answered
 from crewgate._native.table cimport Table
 from crewgate._native.token_cache cimport VerifiedToken
 
@@ -35,10 +36,14 @@ cdef class Permit:
     cdef readonly uint64_t price_micro
     cdef readonly uint64_t lease_remaining_micro
     cdef readonly object observed_reason
+    cdef readonly object finding            # the StepFinding of a rule on branches, or None
+    cdef cg_answered answered               # ended_ms is 0 until there is an answer
 
     cdef object granted(self)
     cdef bint holds_credit(self) except -1
     cdef bint is_open(self)
+    cdef int was_answered(self, uint64_t answer, int status, bint is_failed,
+                          uint64_t retry_seconds) except -1
     cdef uint64_t branch_unspent(self) except? 0
     cdef int reserve(self, bytes request, uint64_t wall, uint64_t boot) except -1
     cdef int spend(self) except -1

@@ -15,6 +15,7 @@ from libc.string cimport memcpy, memset
 
 from crewgate._native.credit cimport *
 from crewgate._native.policy cimport Policy
+from crewgate._native.rules cimport note_answer
 from crewgate._native.table cimport *
 from crewgate._native.token_cache cimport VerifiedToken, is_revoked
 
@@ -41,6 +42,10 @@ if pthread_atfork(NULL, NULL, cg_count_fork) != 0:
 cdef uint64_t HOLD_NS = int(limits.reservation_seconds_max * 1e9)
 cdef uint64_t PRICE_MAX = limits.price_micro_max
 cdef uint64_t NOWHERE = <uint64_t>-1
+cdef uint64_t MS = 1_000_000
+cdef int FAILED = 400
+# RFC 9110, RFC 8470 and RFC 6585: the same request may succeed later.
+cdef frozenset BUSY = frozenset((408, 425, 429, 502, 503, 504))
 
 
 def arm_fault(int64_t stores):
@@ -127,6 +132,22 @@ cdef class Permit:
 
     def allows(self, str name not None):
         return self.in_observe_mode or self.entry.allows_name(name)
+
+    def note_answer(self, uint64_t answer=0, *, int status=0, bint is_failed=False,
+                    uint64_t retry_seconds=0):
+        self.was_answered(answer, status, is_failed, retry_seconds)
+
+    cdef int was_answered(self, uint64_t answer, int status, bint is_failed,
+                          uint64_t retry_seconds) except -1:
+        """Note the answer, which counts for the rules on branches when the permit ends."""
+        if not self.entry.rules:
+            return 0
+        self.answered.answer = answer
+        self.answered.is_failed = is_failed or status >= FAILED
+        self.answered.is_busy = status in BUSY
+        self.answered.retry_seconds = retry_seconds
+        self.answered.ended_ms = (self.holder.boot or cg_clock_ns(CLOCK_BOOTTIME)) // MS
+        return 0
 
     def note_observed(self, reason not None):
         if not self.in_observe_mode:
@@ -245,6 +266,10 @@ cdef class Permit:
                               "it there; a child that was forked later needs its own permits")
         self.holder.table.check_open()
         self.ended = True
+        if self.answered.ended_ms:
+            self.answered.cost = cost
+            note_answer(t, self.holder.policy.rules, self.entry.record, self.entry.generation,
+                        &self.answered)
         if self.hold.slot != NULL:
             self.holder.slots.append(self.hold.slot - t.slot)
             if not cg_hold_settle(t, &self.hold, cost):

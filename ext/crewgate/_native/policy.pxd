@@ -2,6 +2,8 @@
 
 from libc.stdint cimport uint8_t, uint64_t
 
+from crewgate._native.rules cimport CompiledRules
+
 
 cdef class Ceiling:
     """The limits of a crew, of one of its roles, or of one of its orchestrators."""
@@ -41,15 +43,13 @@ cdef class Policy:
     cdef uint8_t *stale_open     # served without the newest revocations
     cdef uint8_t *is_endpoint    # calls name what they use there
     cdef tuple owner             # crew name, or None if shared
+    cdef CompiledRules rules
     cdef Py_ssize_t tool_count
 
+    cdef bytes watched_by(self, rule)
     cdef bint goes_on_stale(self, Py_ssize_t tool)
     cdef bint trusts(self, Key key)
     cdef bint covers(self, tuple patterns, Py_ssize_t tool)
-
-
-# Return whether one of the patterns covers a name, as UTF-8.
-cdef bint covers_name(tuple patterns, const unsigned char *name, size_t n)
 
 
 cdef int table_key(Crew crew, int kind, const unsigned char *identifier, size_t n,

@@ -12,7 +12,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from crewgate._native.signature cimport blake2b16
-from crewgate._native.token cimport ascii_text, pattern_reaches, tool_matches
+from crewgate._native.rules cimport CompiledRules
+from crewgate._native.token cimport ascii_text, covers_name, pattern_reaches
 
 cdef extern from "key_cache.h" nogil:
     ctypedef struct key_cache:
@@ -109,6 +110,8 @@ cdef class Policy:
             self.requires_binding[<Py_ssize_t>at] = tool.requires_binding
             self.stale_open[<Py_ssize_t>at] = tool.stale_open
             self.is_endpoint[<Py_ssize_t>at] = tool.is_endpoint
+        self.rules = CompiledRules(
+            policy.loops, [self.watched_by(rule) for rule in policy.loops.rules])
 
     def __dealloc__(self):
         free(self.price)
@@ -116,6 +119,11 @@ cdef class Policy:
         free(self.requires_binding)
         free(self.stale_open)
         free(self.is_endpoint)
+
+    cdef bytes watched_by(self, rule):
+        """Return for each tool whether a rule on branches watches its calls."""
+        patterns = tuple(rule.tools)
+        return bytes([not patterns or self.covers(patterns, at) for at in range(self.tool_count)])
 
     cdef bint goes_on_stale(self, Py_ssize_t tool):
         """Whether the tool serves calls while this machine may lack the newest revocations."""
@@ -143,13 +151,3 @@ cdef class Policy:
             if text != NULL and pattern_reaches(text, n, name, m):
                 return True
         return False
-
-
-cdef bint covers_name(tuple patterns, const unsigned char *name, size_t n):
-    cdef size_t m = 0
-    cdef const unsigned char *text
-    for pattern in patterns:
-        text = ascii_text(pattern, &m)
-        if text != NULL and tool_matches(text, m, name, n):
-            return True
-    return False

@@ -9,7 +9,7 @@ good on one machine only, and no wrong wall clock makes it good again.
 from base64 import urlsafe_b64encode
 
 from crewgate import limits
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE

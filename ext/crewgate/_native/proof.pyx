@@ -11,7 +11,7 @@ from base64 import urlsafe_b64encode
 import msgspec
 
 from crewgate import limits
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate._native import p256
 from crewgate.core.tokens.proof import Ed25519Key, decode_header, decode_proof, thumbprint
 

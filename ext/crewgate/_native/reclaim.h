@@ -41,10 +41,23 @@ static inline int cg_count(const cg_table *t, cg_private *mine) {
     for (uint64_t i = 0; i < cg_get(&branch->parent_count) && i < CG_PARENTS; i++)
       mine->children[cg_parent(t, branch, i)]++;
   }
+  for (uint64_t at = 0; at < branches; at++)
+    if (mine->children[at] != cg_get(&t->branch[at].below))
+      cg_put(&t->branch[at].below, mine->children[at]);
   for (uint64_t at = revocations; at-- > 0;)
     if (CG_STATE(cg_get(&t->revocation[at].life)) != CG_LIVE)
       mine->free_revocations[mine->revocations_free++] = (uint32_t)at;
   return 1;
+}
+
+/* Counts a branch at each one above it; `more` is 1 or -1. */
+static inline void cg_count_below(cg_table *t, cg_private *mine, uint64_t number, int more) {
+  const cg_branch *branch = &t->branch[number];
+  for (uint64_t i = 0; i < cg_get(&branch->parent_count) && i < CG_PARENTS; i++) {
+    uint64_t parent = cg_parent(t, branch, i);
+    mine->children[parent] += more;
+    cg_put(&t->branch[parent].below, mine->children[parent]);
+  }
 }
 
 /* A number from the stack for a record that has become live; CG_NONE if its shard is full: the
@@ -119,8 +132,7 @@ static inline int cg_forget_branch(cg_table *t, const cg_index *x, cg_private *m
   cg_bury(t, x, number);
   cg_forget(t, number);
   cg_release(mine->free_branches, &mine->branches_free, x->records, number);
-  for (uint64_t i = 0; i < cg_get(&branch->parent_count) && i < CG_PARENTS; i++)
-    mine->children[cg_parent(t, branch, i)]--;
+  cg_count_below(t, mine, number, -1);
   cg_tidy(t, x, cg_get(&branch->key[0]), cg_get(&branch->key[1]));
   return 1;
 }

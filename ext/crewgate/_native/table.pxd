@@ -56,6 +56,7 @@ cdef extern from "index.h" nogil:
         uint32_t parents[10]
         cg_word beyond
         cg_word refused_window
+        cg_word below
 
     ctypedef struct cg_revocation:
         cg_word life

@@ -103,7 +103,7 @@ static inline void cg_open(cg_table *t, uint64_t number, const uint64_t *key, co
   cg_word *zeroed[] = {&branch->closed, &branch->refused_need, &branch->refused_level,
                        &branch->refused_used, &branch->refused_quota,
                        &branch->refused_generation, &branch->retired, &branch->pending_need,
-                       &branch->beyond, &branch->refused_window};
+                       &branch->beyond, &branch->refused_window, &branch->below};
   for (size_t i = 0; i < sizeof zeroed / sizeof *zeroed; i++) cg_put(zeroed[i], 0);
   for (uint64_t i = 0; i < parent_count; i++) branch->parents[i] = parents[i];
   cg_put(&branch->parent_count, parent_count);

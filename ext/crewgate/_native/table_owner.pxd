@@ -28,6 +28,7 @@ cdef extern from "reclaim.h" nogil:
         uint64_t revocations_free
 
     bint cg_count(const cg_table *t, cg_private *mine)
+    void cg_count_below(cg_table *t, cg_private *mine, uint64_t number, int more)
     void cg_private_free(cg_private *mine)
     int64_t cg_enter(cg_table *t, const cg_index *x, uint32_t *stack, uint64_t *left)
     uint64_t cg_forget_revocations(cg_table *t, cg_private *mine, uint64_t now_wall,

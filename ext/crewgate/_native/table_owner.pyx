@@ -205,8 +205,7 @@ cdef class OwnedTable(Table):
         amended(&self.t.branch[number], quota, quota_iat, expires, now_wall, now_boot_ns)
         cg_opened(&self.t.branch[number])
         entered(cg_enter(&self.t, &index, self.mine.free_branches, &self.mine.branches_free))
-        for parent in parents:
-            self.mine.children[<uint64_t>parent] += 1
+        cg_count_below(&self.t, &self.mine, number, 1)
         return number
 
     def amend(self, uint64_t number, uint64_t quota, uint64_t quota_iat, uint64_t expires,

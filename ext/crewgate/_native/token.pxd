@@ -35,3 +35,6 @@ cdef int pattern_reaches(
 
 # Return the characters of an ASCII `str`, valid as long as it lives; NULL for any other object.
 cdef const unsigned char* ascii_text(object text, size_t* n) noexcept
+
+# Return whether one of the patterns covers a name, as UTF-8.
+cdef bint covers_name(tuple patterns, const unsigned char *name, size_t n)

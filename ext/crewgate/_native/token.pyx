@@ -210,3 +210,13 @@ def claims(bytes payload not None):
     """See token.pyi."""
     cdef Ids ids
     return decode(<const unsigned char*> PyBytes_AS_STRING(payload), len(payload), &ids)
+
+
+cdef bint covers_name(tuple patterns, const unsigned char *name, size_t n):
+    cdef size_t m = 0
+    cdef const unsigned char *text
+    for pattern in patterns:
+        text = ascii_text(pattern, &m)
+        if text != NULL and tool_matches(text, m, name, n):
+            return True
+    return False

@@ -18,6 +18,7 @@ cdef class VerifiedToken:
     cdef Crew crew
     cdef tuple ceilings                     # each must allow what the token grants
     cdef bint requires_binding              # by one of the ceilings
+    cdef tuple rules                        # that watch its calls
     cdef bint is_bound                      # to a key of its presenter
     cdef bint is_noted                      # the audit of this machine has the grant
     cdef KeyBinding binding                 # that a proof must show, or None

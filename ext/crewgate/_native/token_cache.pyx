@@ -12,7 +12,7 @@ from crewgate.core.ids import EntityKind
 from crewgate.core.policy.policy import CrewPolicy
 from crewgate.core.revocation_kinds import NAMED_IN_TOKENS
 from crewgate.core.tokens.grant import Grant
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial
 
 cimport cython
@@ -21,14 +21,14 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
 from crewgate._native.credit cimport cg_holds
-from crewgate._native.policy cimport Ceiling, Crew, Key, Policy, covers_name, table_key
+from crewgate._native.policy cimport Ceiling, Crew, Key, Policy, table_key
 from crewgate._native.proof cimport KeyBinding, digest_of
 from crewgate._native.signature cimport blake2b16, verify_joined
 from crewgate._native.table cimport (
     CG_GENERATION, Table, cg_branch, cg_branches, cg_get, cg_index, cg_is_token_revoked, cg_lookup,
     cg_table,
 )
-from crewgate._native.token cimport Ids, ascii_text, decode, jws_parts, split_parts
+from crewgate._native.token cimport Ids, ascii_text, covers_name, decode, jws_parts, split_parts
 
 from crewgate._native.token import MalformedTokenError
 
@@ -140,6 +140,7 @@ cdef object verify(Policy policy, bytes token):
     except MalformedTokenError:
         return INVALID
     cdef VerifiedToken entry = describe(token, claims, key, &ids)
+    entry.rules = policy.rules.watching(entry.crew.name, claims.agent_role)
     reason = ceilings(policy, key, claims, entry)
     return entry if reason is None else Denial(reason, entry.grant)
 

@@ -7,7 +7,7 @@ type raises TypeError, and a request id that has neither 16 bytes nor none raise
 
 from crewgate._native.metrics import CallBatch, CallSeries
 from crewgate.core.audit.records import CallInfo, CallOutcome
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.tokens.grant import Grant
 
 class AuditLineTemplate:

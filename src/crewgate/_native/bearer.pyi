@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from crewgate.core.bearer import Credentials
 from crewgate.core.http_types import HeaderField
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 
 class TokenFinder:
     """`core.bearer.find_token` for one set of carriers, whose names are in lower case.

@@ -6,6 +6,8 @@ from crewgate._native.permit import GateContext, Permit
 from crewgate._native.presenter import Presenter
 from crewgate._native.table import Table
 from crewgate.core.policy.policy import Policy
+from crewgate.core.reasons import Reason
+from crewgate.core.rules.rule import StepFinding
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 
@@ -18,12 +20,17 @@ class Gate:
         *,
         holds: bool = True,
         note_grant: Callable[[Grant], bool] | None = None,
+        note_step: Callable[[Grant, StepFinding, bytes, bool], object] | None = None,
     ) -> None:
         """With `holds`, a permit reserves its price and is settled later (gateway). Otherwise
         `decide` settles a fixed price itself (embedded).
 
         `note_grant` writes a grant into the audit, and returns whether it could. The gate calls it
-        for a permit whose grant no process of this machine has written yet."""
+        for a permit whose grant no process of this machine has written yet.
+
+        `note_step` gets the steps of rules on branches: the grant of the caller, the finding, the
+        id of the request, and whether the step is new. It gets a step once until the branch makes
+        progress, but the end of a branch with each call that is refused for it."""
     # For tests: (wall ns, boot ns) instead of the real clocks.
     clock: tuple[int, int] | None
     def load(self, policy: Policy) -> None:
@@ -41,6 +48,7 @@ class Gate:
         price: int = -1,
         is_upper_bound: bool = False,
         name: str | None = None,
+        call: int = 0,
     ) -> Permit | Denial:
         """Return the verdict. Never waits.
 
@@ -49,7 +57,8 @@ class Gate:
         the call may cost less. `name` is what the call uses at an endpoint, if the number is that of the
         endpoint: the token is compared with it. Denial(BUDGET_UNAVAILABLE, retry=True, grant) asks the caller for a
         draw: the table does not know the branch, its grant is newer than the agent knows, or its
-        lease is too small. `drawn` says that a draw was tried; then a call in observe mode goes on
+        lease is too small. `call` is the digest of the call for the rules on branches
+        (`CallDigester`): 0 if it has none, 1 if it may be repeated. `drawn` says that a draw was tried; then a call in observe mode goes on
         without credit.
 
         Raises:
@@ -64,4 +73,11 @@ class Gate:
         None if `decide` would refuse the call, would ask for a draw, or would permit it in observe
         mode only. Nothing is reserved. Raises TableError if the table is closed.
         """
+    def note_refusal(
+        self, token: bytes, tool: int, reason: Reason, request: bytes = b"", call: int = 0
+    ) -> None:
+        """Count a call that was refused, for the rules on branches.
+
+        If the reason is LOOP_DETECTED, the call is one more equal call. For another reason, it is one
+        more refused call in a row. Nothing is counted for a token that the gate does not know."""
     def counters(self) -> dict[str, int]: ...

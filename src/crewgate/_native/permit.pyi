@@ -4,7 +4,8 @@ from types import TracebackType
 from typing import Self
 
 from crewgate.core.policy.policy import Policy
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
+from crewgate.core.rules.rule import StepFinding
 from crewgate.core.tokens.grant import Grant
 
 class GateContext:
@@ -43,6 +44,8 @@ class Permit:
             permits calls that it would refuse otherwise.
         observed_reason: Why the gate or the gateway would have refused the call outside observe
             mode; None if both would have permitted the call.
+        finding: What a rule on branches warns of, or would refuse outside observe mode; None if no
+            rule has a step for the call.
     """
 
     grant: Grant
@@ -51,6 +54,7 @@ class Permit:
     lease_remaining_micro: int
     in_observe_mode: bool
     observed_reason: Reason | None
+    finding: StepFinding | None
     @property
     def branch_unspent_micro(self) -> int:
         """Micro-credits that the branch can still spend: the rest of this machine's lease, plus the
@@ -64,6 +68,14 @@ class Permit:
     def allows(self, name: str) -> bool:
         """Whether the token and its crew allow the tool `name`, which may be a part of an endpoint,
         such as "files.delete". Always true in observe mode."""
+    def note_answer(
+        self, answer: int = 0, *, status: int = 0, is_failed: bool = False, retry_seconds: int = 0
+    ) -> None:
+        """Count the call for the rules on branches when the permit ends.
+
+        `answer` is the digest of the answer (`CallDigester.answer`), 0 if it has none; `status` its
+        HTTP status. `is_failed`: it is an error in spite of its status. `retry_seconds`: after how
+        long it asks to call again (RFC 9110, section 10.2.3)."""
     def note_observed(self, reason: Reason) -> None:
         """Set `observed_reason` to why the gateway would have refused the call after the gate; the
         first reason stays. Raises ValueError outside observe mode."""

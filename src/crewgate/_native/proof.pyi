@@ -1,6 +1,6 @@
 """DPoP proofs (RFC 9449): the form, the key, the request and the signature of each."""
 
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 
 class Origin:
     """Scheme, host and port of a listener's URLs, such as `https://gateway.example:8443`."""

@@ -31,8 +31,8 @@ from crewgate.core.http_types import (
     HeaderField,
     Scope,
 )
-from crewgate.core.problem_types import Reason
 from crewgate.core.problems import DPOP_NONCE, refusal
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial, problem_type
 from crewgate.errors import ConfigurationError
 from crewgate.verifier import DPoPProof, Verifier

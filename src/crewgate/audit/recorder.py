@@ -14,7 +14,7 @@ from crewgate.audit.refusal_counts import RefusalCounts
 from crewgate.audit.writer import AuditWriter
 from crewgate.core.audit.records import Record
 from crewgate.core.health import ComponentHealth
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import ConnectionRefusalReason
 from crewgate.metrics.families import UNAUTHENTICATED
 from crewgate.metrics.process_metrics import ProcessMetrics

@@ -6,7 +6,7 @@ is bounded: further peers share the network `*`, and the total stays exact.
 
 from crewgate import limits
 from crewgate.core.audit.records import RefusalsRecord, when
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import ConnectionRefusalReason
 
 OTHERS = "*"

@@ -14,6 +14,7 @@ from crewgate.config.judged_tools import covers, judged_tools
 from crewgate.config.listener import ControlConfig, ListenerConfig
 from crewgate.config.model import Config
 from crewgate.config.route_builder import mistakes, tables
+from crewgate.config.rules import loop_rules
 from crewgate.core.policy.policy import SHARED
 from crewgate.runtime.state_sockets import STATE_SOCKETS
 
@@ -45,6 +46,7 @@ def validate(config: Config) -> list[str]:
         _exports,
         _workers,
         _crossings,
+        _rules,
         _cluster,
     )
     return [problem for check in checks for problem in check(config)]
@@ -58,6 +60,16 @@ def _listeners(config: Config) -> Iterator[str]:
         names.add(listener.name)
     if config.control is not None and config.ca is None:
         yield "control: there is no [ca] whose certificates it could accept; add the table"
+
+
+def _rules(config: Config) -> Iterator[str]:
+    crews = {crew.name for crew in config.crews}
+    for rule in config.rules:
+        if rule.crew is not None and rule.crew not in crews:
+            yield f'rule "{rule.name}": there is no crew "{rule.crew}"; correct the name'
+    found = loop_rules(config.loops, config.rules).rules
+    if len(found) > limits.rules_max:
+        yield f"rule: {len(found)} rules with the built-in ones; at most {limits.rules_max} work"
 
 
 def _places(config: Config) -> Iterator[str]:

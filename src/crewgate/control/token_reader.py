@@ -13,7 +13,7 @@ from crewgate._native.gate import Gate
 from crewgate._native.records import TableCapacities
 from crewgate._native.table_owner import OwnedTable
 from crewgate.config import Config
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.tokens.claims import Claims
 from crewgate.core.verdict import Denial
 from crewgate.errors import ConfigurationError

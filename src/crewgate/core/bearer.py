@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from crewgate.core.http_types import HeaderField
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 
 AUTHORIZATION = b"authorization"
 # The header fields from which a tool's configuration may choose.

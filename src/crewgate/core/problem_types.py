@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from crewgate.core.grpc_status import Code
+from crewgate.core.reasons import Reason
 from crewgate.core.status_errors import errors_of
 from crewgate.errors import ControlError
 
@@ -24,48 +25,6 @@ _HELD_SECONDS = 10  # branches end, and holds lapse, not within a second
 _CHALLENGED = {400, 401, 403}
 # RFC 6750, section 3.1.
 INSUFFICIENT_SCOPE = "insufficient_scope"
-
-
-class Reason(enum.Enum):
-    """Why a call was refused. The value is the slug of a problem type.
-
-    For a spent hour or day of a crew, the reason is CREDITS_EXHAUSTED, `Denial.window` is set, and
-    the problem type is `allowance-exhausted`.
-    """
-
-    INVALID_REQUEST = "invalid-request"
-    MISSING_TOKEN = "missing-token"
-    INVALID_TOKEN = "invalid-token"
-    TOKEN_EXPIRED = "token-expired"
-    TOKEN_NOT_YET_VALID = "token-not-yet-valid"
-    TOKEN_LIFETIME = "token-lifetime"
-    TOKEN_CEILING = "token-ceiling"
-    ROLE_NOT_ALLOWED = "role-not-allowed"
-    WRONG_AUDIENCE = "wrong-audience"
-    WRONG_ISSUER = "wrong-issuer"
-    BRANCH_REVOKED = "branch-revoked"
-    BINDING_MISMATCH = "binding-mismatch"
-    TOKEN_UNBOUND = "token-unbound"
-    INVALID_PROOF = "invalid-proof"
-    PROOF_REPLAYED = "proof-replayed"
-    USE_NONCE = "use-dpop-nonce"
-    PROOFS_FULL = "proofs-full"
-    UNKNOWN_TOOL = "unknown-tool"
-    TOOL_NOT_ALLOWED = "tool-not-allowed"
-    CREDITS_EXHAUSTED = "credits-exhausted"
-    BUDGET_UNAVAILABLE = "budget-unavailable"
-    TABLE_FULL = "table-full"  # no room for another branch of any crew, or of this crew
-    ORCHESTRATOR_HELD = "orchestrator-held"  # throttled or quarantined: opens no branches
-    REVOCATION_UNAVAILABLE = "revocation-unavailable"
-    # The gateway itself checks for these four, after the gate's verdict.
-    UNPRICED = "unpriced"  # the request does not tell its cost
-    UPGRADE = "upgrade-unsupported"  # the request asks for another protocol
-    BODY_TOO_LARGE = "body-too-large"  # the body has more bytes than the tool takes
-    ARGUMENTS_NOT_ALLOWED = "arguments-not-allowed"  # a rule of an MCP tool forbids its arguments
-    # The gateway compares MCP tools with those that it has pinned.
-    TOOL_CHANGED = "tool-changed"
-    TOOL_NOT_APPROVED = "tool-not-approved"  # the server never listed it, or added it later
-    PINS_UNAVAILABLE = "pins-unavailable"  # a worker that has just started
 
 
 class RefusingComponent(enum.Flag):
@@ -226,6 +185,9 @@ _add(ProblemType(Reason.TOOL_NOT_ALLOWED.value, 403, "Tool not allowed",
     "The token does not allow this tool, or its crew, role or orchestrator does not. Ask for a "
     "token that does, or have the tool added to that limit.",
     token_error=INSUFFICIENT_SCOPE))
+_add(ProblemType(Reason.LOOP_DETECTED.value, 403, "Loop detected",
+    "A rule of the gateway counts what this branch does again and again. Do not repeat the call: "
+    "use what it has answered, do something else, or report that the task cannot be done."))
 _add(ProblemType(Reason.CREDITS_EXHAUSTED.value, 403, "Not enough credits",
     "The credits are spent. Do not retry; ask for more credits.",
     grpc=Code.RESOURCE_EXHAUSTED))

@@ -15,12 +15,8 @@ from crewgate.core.audit.records import request_text
 from crewgate.core.budget.ledger_protocol import WINDOW_SECONDS_DAY, WINDOW_SECONDS_HOUR
 from crewgate.core.credits import format_credits
 from crewgate.core.http_types import HeaderField
-from crewgate.core.problem_types import (
-    BY_STATUS,
-    INSUFFICIENT_SCOPE,
-    ProblemType,
-    Reason,
-)
+from crewgate.core.problem_types import BY_STATUS, INSUFFICIENT_SCOPE, ProblemType
+from crewgate.core.reasons import Reason
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.tokens.proof import PROOF_ALGORITHMS
 from crewgate.core.verdict import Denial

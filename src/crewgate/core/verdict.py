@@ -4,12 +4,9 @@ import enum
 
 import msgspec
 
-from crewgate.core.problem_types import (
-    ALLOWANCE_EXHAUSTED,
-    PROBLEM_TYPES,
-    ProblemType,
-    Reason,
-)
+from crewgate.core.problem_types import ALLOWANCE_EXHAUSTED, PROBLEM_TYPES, ProblemType
+from crewgate.core.reasons import Reason
+from crewgate.core.rules.rule import StepFinding
 from crewgate.core.tokens.grant import Grant
 
 # The reason of a refusal by the status of a draw of credit (`ipc.attach_messages`), if the draw did
@@ -80,6 +77,8 @@ class Denial(msgspec.Struct, frozen=True):
             other denial. Use `window` instead.
         window: The spent hour or day of the crew, after which the same call may succeed. None for
             every other denial, and for a call that costs more than a whole hour or day allows.
+        finding: The step of a rule on branches, if the reason is LOOP_DETECTED. None for every
+            other reason.
         nonce: The nonce for the next DPoP proof, if the reason is USE_NONCE (RFC 9449, section 9).
             It is good on this machine, for a minute. Empty for every other reason.
     """
@@ -94,6 +93,7 @@ class Denial(msgspec.Struct, frozen=True):
     window_number: int = 0
     window: SpentWindow | None = None
     nonce: bytes = b""
+    finding: StepFinding | None = None
 
     @property
     def left_micro(self) -> int:

@@ -8,8 +8,9 @@ from crewgate.config import CORSConfig
 from crewgate.core.http_types import HeaderField
 from crewgate.core.mcp.pins.worker_pins import WorkerPins
 from crewgate.core.pricing.tariff import Tariff
-from crewgate.core.problem_types import ProblemType, Reason
+from crewgate.core.problem_types import ProblemType
 from crewgate.core.problems import ProblemFormat, RefusalResponse
+from crewgate.core.reasons import Reason
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import CrewgateError
 from crewgate.gateway.call.response_rewriter import ResponseRewriter

@@ -21,7 +21,7 @@ from crewgate.config import CrossingConfig
 from crewgate.core import cross_crew_accounts as naming
 from crewgate.core.ids import uuid_text
 from crewgate.core.policy.policy import Policy, VerificationKey
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.tokens.claims import Claims, Confirmation, is_text
 from crewgate.core.x509.identity_extension import Identity, Role
 

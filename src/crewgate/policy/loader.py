@@ -12,6 +12,7 @@ from crewgate._native.signature import is_valid_point
 from crewgate.config import Config, CrewConfig, CrossingConfig
 from crewgate.config.crew import CeilingConfig
 from crewgate.config.judged_tools import judged_tools
+from crewgate.config.rules import loop_rules
 from crewgate.core.cross_crew_accounts import ISSUER
 from crewgate.core.policy.policy import Ceiling, CrewPolicy, Policy, ToolPolicy, VerificationKey
 from crewgate.core.tokens.jwks import parse_jwks
@@ -49,6 +50,7 @@ def load_policy(config: Config, generation: int) -> Policy:
             for tool in judged_tools(config)
         ),
         generation=generation,
+        loops=loop_rules(config.loops, config.rules),
     )
 
 

@@ -14,7 +14,7 @@ from crewgate._native.presenter import Presenter
 from crewgate._native.table import Table
 from crewgate._native.tool_gate import ToolGate
 from crewgate.core.policy.policy import Policy
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import DRAW_REASONS, FINAL_REASONS, Denial
 from crewgate.core.x509.identity_oids import STANDARD, IdentityOIDs
 from crewgate.leases.branch_opening import DrawResult

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from crewgate import limits
 from crewgate._native.presenter import Presenter
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial
 from crewgate.policy.certificate_token_signer import SignedToken
 from crewgate.verifier.dpop_proof import DPoPProof, native_proof

@@ -7,7 +7,7 @@ import pytest
 from agent_process import PRICE, Enter, Site, reason
 from crew_world import BRANCH, PARENT, ROOT
 
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.ipc.attach_messages import RevocationAck, RevocationNotice, pack
 from crewgate.issuer.branches.local_gateway import BranchUsage, LocalGateway
 

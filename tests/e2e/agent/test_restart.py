@@ -14,7 +14,7 @@ from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate.config.model import SEALING_KEYS
 from crewgate.core.ids import branch_key
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.errors import ServiceConnectionError, ServiceRefusedError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import TreeRow

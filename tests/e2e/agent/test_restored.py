@@ -11,7 +11,7 @@ from crew_world import BRANCH
 from installation import wait_until
 
 from crewgate._native.permit import Permit
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 
 BUSY = "0199c1d2-0000-7000-8000-000000000007"
 DEAD = "0199c1d2-0000-7000-8000-000000000008"

@@ -8,7 +8,7 @@ from crew_world import BRANCH, CREW, KID
 
 from crewgate import limits
 from crewgate.core.ids import EntityKind
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.issuer.branches.local_gateway import LocalGateway

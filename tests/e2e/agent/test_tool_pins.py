@@ -15,7 +15,7 @@ from crewgate.cli import main
 from crewgate.config import load
 from crewgate.core.mcp.pins.tool_definitions import INSTRUCTIONS
 from crewgate.core.mcp.pins.worker_pins import WorkerPins
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.gateway.worker.agent_connection import AgentConnection
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.attach_messages import Attached, RevocationAck, RevocationNotice

@@ -11,7 +11,7 @@ from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame
 from tls_listener import read_all, read_until, running_edge
 
 from crewgate import limits
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial
 from crewgate.gateway.bad_token_throttle import BadTokenThrottle
 from crewgate.server.exchange import Exchange

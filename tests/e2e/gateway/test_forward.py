@@ -14,7 +14,7 @@ from tls_listener import read_all
 
 from crewgate._datapath.in_flight import InFlightCall, InFlightCalls
 from crewgate.core.audit.records import CallOutcome
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial
 from crewgate.gateway.call.undecided_call import ListenerPolicy
 from crewgate.upstream.balancer import SocketAddress

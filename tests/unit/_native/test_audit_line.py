@@ -13,7 +13,7 @@ from crewgate.core.audit import records
 from crewgate.core.audit.json_line import decode, encode
 from crewgate.core.audit.record_builder import permitted
 from crewgate.core.audit.records import CallEnd, CallInfo, CallOutcome
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.tokens.claims import Claims, PathElement
 from crewgate.core.tokens.grant import Grant
 

@@ -9,7 +9,7 @@ from leaks import assert_no_leak
 
 from crewgate._native.bearer import TokenFinder
 from crewgate.core.bearer import Credentials, find_token
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 
 Field = tuple[bytes, bytes]
 

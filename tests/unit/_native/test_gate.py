@@ -11,7 +11,7 @@ from crewgate import limits
 from crewgate._native.presenter import Presenter
 from crewgate.core import ids
 from crewgate.core.ids import EntityKind
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial
 
 SEARCH, EMBED, PING, PUBLISH, FINANCE_AUDIT = range(5)

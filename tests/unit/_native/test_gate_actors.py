@@ -7,7 +7,7 @@ from crew_world import World
 from gate_world import Gatehouse
 
 from crewgate import limits
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 
 WORLD = World.make()
 HOLDER: dict[str, Any] = {"sub": "r", "act": {"sub": "lead", "act": {"sub": "article/article-1"}}}

@@ -10,7 +10,7 @@ from tokens import compact, sign
 from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate._native.records import TableCapacities
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial
 
 PING = 2

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from crewgate.core.policy.policy import Ceiling, CrewPolicy
 from crewgate.core.policy.scope import within
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 
 ALL = ("search.*", "embeddings.create", "free.*", "publish.*", "audit.*")
 ORCHESTRATOR = f"{CREW}/article-1"

@@ -6,7 +6,7 @@ from gate_world import GEOMETRY, Gatehouse
 
 from crewgate._native.permit import Permit
 from crewgate._native.records import TableCapacities
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial
 from crewgate.errors import AlreadySettledError
 from crewgate.leases.lease_client import DrawResult

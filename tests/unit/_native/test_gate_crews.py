@@ -14,7 +14,7 @@ from gate_world import Gatehouse
 from crewgate._native.records import BranchRecord
 from crewgate.core import ids
 from crewgate.core.ids import EntityKind, uuid_bytes
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 
 FINANCE, BD = "finance", "bd"
 SEARCH = 0

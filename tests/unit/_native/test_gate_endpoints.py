@@ -12,7 +12,7 @@ from crewgate._native.presenter import Presenter
 from crewgate.core.ids import EntityKind, uuid_bytes
 from crewgate.core.policy.policy import CrewPolicy, ToolPolicy
 from crewgate.core.policy.scope import matches, reaches
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 
 ENDPOINT, DELETE = 0, 1
 PRICE, PRICE_OF_DELETE = 10, 50

@@ -9,7 +9,7 @@ from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core.policy.policy import Policy
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial
 from crewgate.errors import TableError
 

@@ -16,7 +16,7 @@ from crewgate import limits
 from crewgate._native.presenter import Presenter
 from crewgate._native.proof import Origin, Proof
 from crewgate._native.proof_windows import are_full, open_windows
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 
 CLIENT, THIEF = Ed25519Client(), Ed25519Client(b"\2" * 32)
 ORIGIN = Origin("https", b"gateway.example")

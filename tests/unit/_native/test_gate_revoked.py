@@ -16,7 +16,7 @@ from crewgate._native.table import Table
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
 from crewgate.core.ids import EntityKind, uuid_bytes
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial
 
 PING = 2

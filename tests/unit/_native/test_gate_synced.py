@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from crewgate._native.permit import Permit
 from crewgate.core.ids import EntityKind, uuid_bytes
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial
 
 CLOSED, OPEN = 0, 1

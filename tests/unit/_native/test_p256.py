@@ -5,7 +5,7 @@ import pytest
 
 from crewgate._native import p256
 from crewgate._native.proof import KeyBinding, Origin, Proof
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 
 
 def test_without_the_package_no_proof_with_such_a_key_is_good(

@@ -13,7 +13,7 @@ from proofs import NOW, TOKEN, Ed25519Client, P256Client
 
 from crewgate import limits
 from crewgate._native.proof import KeyBinding, Origin, Proof
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 
 ED25519, P256 = Ed25519Client(), P256Client()
 OTHER = {Ed25519Client: Ed25519Client(b"\2" * 32), P256Client: P256Client(8)}

@@ -18,7 +18,7 @@ from crewgate._native.proof_windows import open_windows
 from crewgate.agent.active_config import ActiveConfig
 from crewgate.agent.table_setup import holder_name, open_table, state_folder
 from crewgate.config import Config
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.errors import TableError
 
 

@@ -31,7 +31,7 @@ from crewgate.core.audit.records import (
     StreamOpened,
     WatchRecord,
 )
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 
 AFTERNOON: list[Record] = [
     permit(1, ROOT, "lead", "publish.post", 10_000),

@@ -11,7 +11,7 @@ from crewgate.audit.recorder import AuditRecorder
 from crewgate.audit.writer import AuditWriter
 from crewgate.core.audit.json_line import decode, encode
 from crewgate.core.audit.records import RefusalsRecord
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from crewgate.audit.refusal_counts import OTHERS, RefusalCounts
 from crewgate.core.audit.records import when
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 
 SECOND = 1_000_000_000
 

@@ -3,7 +3,7 @@
 import pytest
 
 from crewgate.core.bearer import Credentials, find_token
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 
 AUTHORIZATION = [b"authorization"]
 BOTH = [b"authorization", b"x-api-key"]

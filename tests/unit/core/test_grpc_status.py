@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from crewgate.core import grpc_status, problems
 from crewgate.core.grpc_status import Code
-from crewgate.core.problem_types import PROBLEM_TYPES, Reason
+from crewgate.core.problem_types import PROBLEM_TYPES
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial
 
 ID = bytes(15) + b"\1"

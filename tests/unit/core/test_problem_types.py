@@ -11,10 +11,10 @@ from crewgate.core.problem_types import (
     BY_STATUS,
     PROBLEMS,
     ProblemType,
-    Reason,
     RefusingComponent,
     _add,
 )
+from crewgate.core.reasons import Reason
 
 # RFC 6750, section 3: what an error_description may hold.
 DESCRIPTION = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+")
@@ -40,6 +40,7 @@ CONTRACT = {
     "proofs-full": (503, "", Code.UNAVAILABLE, 1),
     "unknown-tool": (404, "", Code.UNIMPLEMENTED, 0),
     "tool-not-allowed": (403, "insufficient_scope", Code.PERMISSION_DENIED, 0),
+    "loop-detected": (403, "", Code.PERMISSION_DENIED, 0),
     "credits-exhausted": (403, "", Code.RESOURCE_EXHAUSTED, 0),
     "budget-unavailable": (503, "", Code.UNAVAILABLE, 1),
     "table-full": (503, "", Code.UNAVAILABLE, 10),

@@ -8,7 +8,8 @@ from grant_builders import grant
 from msgspec import structs
 
 from crewgate.core import problems
-from crewgate.core.problem_types import PROBLEM_TYPES, Reason
+from crewgate.core.problem_types import PROBLEM_TYPES
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial, SpentWindow, problem_type
 
 METADATA = b"https://tools.example/.well-known/oauth-protected-resource"

@@ -4,7 +4,7 @@ import pytest
 from grant_builders import branch_id, grant
 from msgspec import structs
 
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial, SpentWindow
 
 

@@ -20,7 +20,7 @@ from msgspec import structs
 
 from crewgate import limits
 from crewgate._native.proof import KeyBinding, Origin, Proof
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.errors import ConfigurationError, IssuerError
 from crewgate.issuer import Confirmation, Minter, ProofKey
 from crewgate.issuer.bindings import binding_of_certificate, binding_of_key

@@ -15,7 +15,7 @@ from crewgate._native.presenter import Presenter
 from crewgate.core import ids
 from crewgate.core.cross_crew_accounts import run_branch
 from crewgate.core.ids import EntityKind
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial
 from crewgate.core.x509.certificate import revocable_by
 from crewgate.core.x509.identity_extension import Identity, Role

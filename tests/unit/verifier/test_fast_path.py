@@ -8,7 +8,7 @@ from crew_world import World
 from embedded import denied, permitted, standalone
 
 from crewgate import Denial, Permit, Verifier
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 
 OTHER = "0199c1d2-0000-7000-8000-0000000000aa"
 SLOW: Any = cast("Any", Verifier.decide).__wrapped__

@@ -6,7 +6,7 @@ from typing import NotRequired, TypedDict
 import msgspec
 
 from crewgate.core.audit import records
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, problem_type
 

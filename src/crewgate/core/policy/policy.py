@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 from crewgate import limits
+from crewgate.core.rules.rule import LoopRules
 
 SHARED = "shared"
 
@@ -144,3 +145,4 @@ class Policy(msgspec.Struct, frozen=True):
     crews: tuple[CrewPolicy, ...]
     tools: tuple[ToolPolicy, ...]
     generation: int = 1
+    loops: LoopRules = LoopRules()

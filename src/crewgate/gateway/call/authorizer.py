@@ -19,7 +19,7 @@ from crewgate._native.presenter import Presenter
 from crewgate._native.table import Table
 from crewgate.core.budget.denial_reset_time import explained
 from crewgate.core.policy.policy import Policy
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import DRAW_REASONS, FINAL_REASONS, Denial
 from crewgate.ipc.attach_messages import CreditDrawn

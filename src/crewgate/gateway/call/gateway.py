@@ -27,14 +27,16 @@ from crewgate._native.permit import Permit
 from crewgate._native.request_id import RequestIds
 from crewgate.core import problem_types
 from crewgate.core.audit import records as audit
-from crewgate.core.problem_types import ProblemType, Reason
+from crewgate.core.problem_types import ProblemType
 from crewgate.core.problems import RefusalResponse
+from crewgate.core.reasons import Reason
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 from crewgate.errors import InvalidRequestError
 from crewgate.gateway.call.authorizer import RetryCondition
 from crewgate.gateway.call.call_description import describe
 from crewgate.gateway.call.call_services import CallServices
+from crewgate.gateway.call.gate_question import ask_gate
 from crewgate.gateway.call.own_answers import answers_itself
 from crewgate.gateway.call.proxied_call import ProxiedCall
 from crewgate.gateway.call.refusals import Refusals
@@ -198,23 +200,8 @@ class Gateway(RoutedListener):
     def _ask_gate(
         self, pending: UndecidedCall, *, drawn: bool, price: int | None = None
     ) -> Permit | Denial:
-        """Ask the gate; ask again with a lower bound if the call can be limited to what is left."""
-        priced = pending.priced
-        for _ in range(limits.price_lowerings_max):
-            verdict = self._authorizer.decide(
-                pending.token,
-                pending.tool,
-                request=pending.described.id,
-                presenter=pending.presenter,
-                observe=self.policy.observe,
-                drawn=drawn,
-                price=pending.price if price is None else price,
-                is_upper_bound=priced is not None and priced.is_upper_bound,
-                name=pending.tool_id,
-            )
-            if not isinstance(verdict, Denial) or priced is None or not priced.lower_for(verdict):
-                break
-        return verdict
+        observe = self.policy.observe
+        return ask_gate(self._authorizer, pending, observe=observe, drawn=drawn, price=price)
 
     async def _authorize_after_draw(self, pending: UndecidedCall, retry: RetryCondition) -> None:
         """Wait while credit is drawn or a policy is loaded, then ask the gate again.

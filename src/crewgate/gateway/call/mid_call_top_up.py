@@ -14,7 +14,7 @@ from functools import partial
 from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate.core.audit.records import CallOutcome
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.ipc.attach_messages import CreditDrawn

@@ -7,8 +7,9 @@ from msgspec import structs
 from crewgate._native.permit import Permit
 from crewgate.core import problem_types
 from crewgate.core.audit import records as audit
-from crewgate.core.problem_types import ProblemType, Reason
+from crewgate.core.problem_types import ProblemType
 from crewgate.core.problems import RefusalResponse
+from crewgate.core.reasons import Reason
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, problem_type
 from crewgate.gateway import cors

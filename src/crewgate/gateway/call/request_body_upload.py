@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from crewgate.core.http_types import HeaderField
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.gateway.tool_route import ToolRoute
 from crewgate.server.exchange import Exchange
 from crewgate.upstream.interfaces import RequestStream

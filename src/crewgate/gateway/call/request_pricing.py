@@ -18,7 +18,7 @@ from crewgate.core.pricing.editable_json import EditableJSON, no_price
 from crewgate.core.pricing.meter import CostMeter
 from crewgate.core.pricing.sources import RequestParts
 from crewgate.core.pricing.tariff import Tariff
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial
 from crewgate.server.exchange import Exchange
 from crewgate.server.request import Request

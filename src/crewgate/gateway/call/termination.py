@@ -1,8 +1,8 @@
 """Tells the client of a call under way why the gateway ends it."""
 
 from crewgate.core.audit.records import CallOutcome
-from crewgate.core.problem_types import Reason
 from crewgate.core.problems import event, grpc_fields, of_running_call
+from crewgate.core.reasons import Reason
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, problem_type
 from crewgate.gateway.call.problem_response import is_for_models, respond_with_problem

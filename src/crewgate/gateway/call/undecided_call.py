@@ -21,7 +21,7 @@ from crewgate.core.bearer import Credentials
 from crewgate.core.http_types import HeaderField
 from crewgate.core.policy.routing import named_host, plain_path
 from crewgate.core.pricing.tariff import Tariff
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.trace_context import TraceContext
 from crewgate.errors import InvalidRequestError

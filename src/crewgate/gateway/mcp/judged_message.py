@@ -13,7 +13,7 @@ from crewgate.core.mcp.methods import Action, Revision
 from crewgate.core.mcp.pins.worker_pins import WorkerPins
 from crewgate.core.mcp.refusals import MCPProblemFormat
 from crewgate.core.pricing.tariff import Tariff
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.sealed_ids import CallIds
 from crewgate.gateway.call.response_rewriter import ResponseRewriter
 from crewgate.gateway.mcp.endpoint import MCPEndpoint

@@ -4,8 +4,9 @@ from collections.abc import Callable, Coroutine
 from typing import NamedTuple, Protocol
 
 from crewgate._native.permit import Permit
-from crewgate.core.problem_types import ProblemType, Reason
+from crewgate.core.problem_types import ProblemType
 from crewgate.core.problems import RefusalResponse
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial
 from crewgate.gateway.call.undecided_call import UndecidedCall
 

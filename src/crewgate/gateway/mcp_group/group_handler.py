@@ -11,7 +11,8 @@ from msgspec import structs
 
 from crewgate.core import problem_types
 from crewgate.core.mcp.rpc_errors import RefusedMessageError, RPCError
-from crewgate.core.problem_types import ProblemType, Reason
+from crewgate.core.problem_types import ProblemType
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial
 from crewgate.errors import InvalidRequestError, MalformedMessageError
 from crewgate.gateway.call.call_services import CallServices

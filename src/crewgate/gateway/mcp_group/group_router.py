@@ -23,7 +23,8 @@ from crewgate.core.mcp.rpc_errors import (
     bad_query,
     unknown_method,
 )
-from crewgate.core.problem_types import ProblemType, Reason
+from crewgate.core.problem_types import ProblemType
+from crewgate.core.reasons import Reason
 from crewgate.core.sealed_ids import IdKind
 from crewgate.core.verdict import Denial
 from crewgate.errors import MalformedMessageError, UnknownIdError

@@ -19,7 +19,7 @@ from crewgate.core.audit.records import Record, RevocationRecord
 from crewgate.core.cross_crew_accounts import ISSUER
 from crewgate.core.ids import EntityKind, crew_key
 from crewgate.core.policy.policy import CrewPolicy
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.revocation_kinds import (
     BY_CLAIM_LABEL,
     KINDS,

@@ -11,7 +11,7 @@ from crewgate import limits
 from crewgate.agent.tool_pins import pin_health
 from crewgate.core.health import HealthState
 from crewgate.core.mcp.pins.tool_definitions import INSTRUCTIONS
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.errors import ServiceRefusedError
 from crewgate.runtime import durable_files
 

@@ -11,8 +11,9 @@ from grant_builders import grant
 from crewgate.core.a2a.errors import TASK_NOT_FOUND, VERSION_NOT_SUPPORTED, A2AError
 from crewgate.core.a2a.methods import Binding
 from crewgate.core.a2a.refusals import A2AProblemFormat
-from crewgate.core.problem_types import PROBLEM_TYPES, Reason
+from crewgate.core.problem_types import PROBLEM_TYPES
 from crewgate.core.problems import RefusalResponse
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial
 
 ID = bytes(15) + b"\1"

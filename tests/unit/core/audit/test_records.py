@@ -15,7 +15,7 @@ from crewgate.core.audit.records import (
     request_text,
     when,
 )
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.tokens.claims import Claims, PathElement
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, SpentWindow

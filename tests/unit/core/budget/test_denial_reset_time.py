@@ -17,7 +17,7 @@ from crewgate.core.budget.ledger_protocol import (
     window_of,
 )
 from crewgate.core.budget.memory_ledger import MemoryLedger
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial, SpentWindow
 
 GRANT = grant(1, 50)

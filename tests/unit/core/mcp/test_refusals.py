@@ -10,7 +10,8 @@ from msgspec import structs
 from crewgate.core import problem_types
 from crewgate.core.mcp.methods import Revision
 from crewgate.core.mcp.refusals import MCPProblemFormat
-from crewgate.core.problem_types import PROBLEM_TYPES, ProblemType, Reason
+from crewgate.core.problem_types import PROBLEM_TYPES, ProblemType
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial
 
 GRANT = grant(1, 50)

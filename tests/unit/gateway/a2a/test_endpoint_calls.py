@@ -9,7 +9,7 @@ import pytest
 from gateway_world import SEALER, World, answering, grant_of, running_gateway
 
 from crewgate import limits
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.sealed_ids import IdKind, IdOwner
 from crewgate.core.verdict import Denial
 

@@ -11,7 +11,7 @@ from gate_world import Gatehouse
 from crewgate._native.permit import Permit
 from crewgate._native.records import TableCapacities
 from crewgate._native.table_owner import OwnedTable
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, SpentWindow
 from crewgate.gateway.call.authorizer import DrawCallback, GateAuthorizer

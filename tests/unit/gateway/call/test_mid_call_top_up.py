@@ -8,7 +8,7 @@ from gateway_world import FakePermit, drawn, grant_of
 
 from crewgate import limits
 from crewgate.core.audit.records import CallOutcome
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 from crewgate.gateway.call.authorizer import DrawCallback

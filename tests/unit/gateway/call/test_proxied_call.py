@@ -17,7 +17,7 @@ from crewgate import limits
 from crewgate._datapath.in_flight import InFlightCalls
 from crewgate.config import UpstreamOrigin
 from crewgate.core.audit.records import CallOutcome
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial
 from crewgate.errors import UpstreamCircuitOpenError, UpstreamError
 from crewgate.gateway.call.call_services import CallServices

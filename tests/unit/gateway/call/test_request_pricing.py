@@ -15,7 +15,7 @@ from crewgate.core.http_types import HeaderField
 from crewgate.core.pricing.editable_json import UNPRICED
 from crewgate.core.pricing.sources import BytesTerm, HeaderTerm, ItemsTerm, NumberTerm, PriceTerm
 from crewgate.core.pricing.tariff import MILLION, LLMDialect, ModelRates, Tariff
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial
 from crewgate.errors import InvalidRequestError
 from crewgate.gateway.call.request_pricing import PricedRequest, price

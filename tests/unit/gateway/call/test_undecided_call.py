@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from crewgate._datapath.socket_poller import SocketPoller
 from crewgate.config import UpstreamConfig, UpstreamOrigin
 from crewgate.core.audit.records import CallInfo
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.gateway.call.undecided_call import (
     ListenerPolicy,
     UndecidedCall,

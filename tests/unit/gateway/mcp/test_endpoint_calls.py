@@ -13,7 +13,7 @@ from mcp_messages import encoded, headers, legacy, modern
 from msgspec import structs
 
 from crewgate import limits
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial
 from crewgate.gateway.mcp.served_endpoint import ServedMCPEndpoint
 

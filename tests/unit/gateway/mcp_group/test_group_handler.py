@@ -18,7 +18,7 @@ from crewgate import limits
 from crewgate.core.audit.records import CallOutcome
 from crewgate.core.mcp.message_rules import TASKS
 from crewgate.core.mcp.pins.worker_pins import PinnedEndpoint, PinPolicy, PinStatus
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 from crewgate.core.sealed_ids import IdKind
 from crewgate.core.verdict import Denial
 

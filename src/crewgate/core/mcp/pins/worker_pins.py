@@ -20,7 +20,7 @@ from crewgate.core.mcp.pins import tool_definitions
 from crewgate.core.mcp.pins.definition_outbox import DefinitionOutbox, DefinitionReport
 from crewgate.core.mcp.pins.endpoint_pins import PinState
 from crewgate.core.mcp.pins.tool_definitions import INSTRUCTIONS, SeenDefinition
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 
 PinMode = Literal["off", "warn", "block"]
 UnapprovedTools = Literal["allow", "refuse"]

@@ -7,7 +7,7 @@ import pytest
 from crewgate import limits
 from crewgate.core.mcp.pins.tool_definitions import INSTRUCTIONS, read_tool
 from crewgate.core.mcp.pins.worker_pins import PinnedEndpoint, PinPolicy, PinStatus, WorkerPins
-from crewgate.core.problem_types import Reason
+from crewgate.core.reasons import Reason
 
 POLICIES = {
     "warn": PinPolicy(),

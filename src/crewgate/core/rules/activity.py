@@ -1,0 +1,184 @@
+"""How the calls of a branch are counted, for the rules: a slow model of the counts in the table.
+
+A call counts at its branch and at each branch above it. Times are milliseconds of one clock that
+does not jump.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from crewgate import limits
+from crewgate.core.rules.rule import STEPS, Rule, RuleKind, RuleMode, StepFinding
+
+UNKNOWN, EXEMPT = 0, 1  # digests that stand for a call that nobody compares
+_COUNT_MAX = 2**14 - 1
+_MINUTE_MS = 60_000
+
+
+class AnsweredCall(msgspec.Struct, frozen=True):
+    """A call that was answered.
+
+    Attributes:
+        call: The digest of the call; `UNKNOWN` if it has none, `EXEMPT` if it may be repeated.
+        answer: The digest of the answer; 0 if it has none.
+        started_ms, ended_ms: When the call was permitted, and when it ended.
+        cost: Micro-credits.
+        retry_seconds: After how long the answer asks to call again; 0 if it does not.
+        is_failed: Whether the answer is an error.
+        is_busy: Whether the answer says that the call may be repeated.
+    """
+
+    call: int
+    answer: int = 0
+    started_ms: int = 0
+    ended_ms: int = 0
+    cost: int = 0
+    retry_seconds: int = 0
+    is_failed: bool = False
+    is_busy: bool = False
+
+
+class _Series(msgspec.Struct):
+    """Equal calls."""
+
+    progress: int = -1
+    calls: int = 0
+    answers: int = 0
+    failures: int = 0
+    answer: int = 0
+    ended_ms: int = 0
+    retry_seconds: int = 0
+
+    def goes_on(self, progress: int, ms: int, pause_ms: int) -> bool:
+        return self.progress == progress and ms <= self.ended_ms + pause_ms
+
+    def has_waited(self, ms: int) -> bool:
+        return self.retry_seconds > 0 and ms >= self.ended_ms + 1000 * self.retry_seconds
+
+
+class BranchActivity:
+    """What a branch and all below it have done lately. `live_branches` are set from outside."""
+
+    def __init__(self, pause_seconds: int = limits.rule_pause_seconds) -> None:
+        self._pause_ms = 1000 * pause_seconds
+        self._progress = 0
+        self._series: dict[int, _Series] = {}
+        self._refused = (0, 0)  # calls in a row, and when the last was
+        self._minute = self._calls = self._spent = 0
+        self._began_ms: int | None = None
+        self.live_branches = 0
+
+    def begin(self, ms: int) -> None:
+        """Note the first call."""
+        self._began_ms = ms if self._began_ms is None else self._began_ms
+
+    def note_answer(self, found: AnsweredCall) -> None:
+        """Count a call that was answered."""
+        self._enter_minute(found.ended_ms)
+        self._calls += 1
+        self._spent += found.cost
+        self._refused = (0, 0)
+        if found.call == UNKNOWN:
+            self._progress += 1
+        elif found.call != EXEMPT:
+            self._count(found)
+
+    def _count(self, found: AnsweredCall) -> None:
+        series = self._series.get(found.call)
+        if series is None:
+            series = self._begin_series(found.call)
+        goes_on = series.goes_on(self._progress, found.started_ms, self._pause_ms)
+        if goes_on and found.started_ms < series.ended_ms:
+            return  # it ran while the last one did
+        if not goes_on:
+            series.calls = series.answers = series.failures = 0
+        if not found.is_busy and not (goes_on and series.has_waited(found.started_ms)):
+            is_equal = bool(found.answer and series.answers and found.answer == series.answer)
+            series.calls = min(series.calls + 1, _COUNT_MAX)
+            series.answers = min(series.answers + 1, _COUNT_MAX) if is_equal else 1
+        series.failures = min(series.failures + 1, _COUNT_MAX) if found.is_failed else 0
+        series.progress = self._progress
+        series.answer, series.ended_ms = found.answer, found.ended_ms
+        series.retry_seconds = found.retry_seconds
+
+    def _begin_series(self, call: int) -> _Series:
+        if len(self._series) >= limits.rule_series_max:
+            del self._series[min(self._series, key=lambda each: self._series[each].ended_ms)]
+        self._progress += 1
+        self._series[call] = _Series()
+        return self._series[call]
+
+    def note_rule_refusal(self, call: int, ms: int) -> None:
+        """Count a call that a rule refused: it is equal to those before, but no progress."""
+        series = self._series.get(call)
+        if series is None:
+            return
+        for name in ("calls", "answers", "failures"):
+            count = getattr(series, name)
+            setattr(series, name, min(count + (count > 0), _COUNT_MAX))
+        series.ended_ms, series.retry_seconds = ms, 0
+
+    def note_refusal(self, ms: int) -> int:
+        """Count a call that was refused for its tool; return how many that is in a row."""
+        count, last = self._refused
+        count = count + 1 if ms <= last + self._pause_ms else 1
+        self._refused = count, ms
+        return count
+
+    def counts(self, call: int, ms: int) -> dict[RuleKind, int]:
+        """Return what the rules compare with their limits, if the call were made now."""
+        self._enter_minute(ms)
+        counts = dict.fromkeys(RuleKind, 0)
+        counts[RuleKind.CALLS_PER_MINUTE] = self._calls + 1
+        counts[RuleKind.CREDITS_PER_MINUTE] = self._spent
+        counts[RuleKind.WALL_TIME] = 0 if self._began_ms is None else (ms - self._began_ms) // 1000
+        counts[RuleKind.LIVE_BRANCHES] = self.live_branches
+        series = self._series.get(call)
+        if series is None or not series.goes_on(self._progress, ms, self._pause_ms):
+            return counts
+        if series.has_waited(ms):
+            return counts
+        others = [each for key, each in self._series.items() if key != call]
+        different = sum(each.progress == self._progress for each in others)
+        if different == 0:
+            counts[RuleKind.SAME_CALL] = series.calls + 1
+        elif different < limits.rule_turns_max:
+            counts[RuleKind.ALTERNATION] = series.calls + 1
+        counts[RuleKind.SAME_ANSWER] = series.answers + 1
+        counts[RuleKind.SAME_FAILURE] = series.failures + 1
+        return counts
+
+    def _enter_minute(self, ms: int) -> None:
+        if ms // _MINUTE_MS != self._minute:
+            self._minute, self._calls, self._spent = ms // _MINUTE_MS, 0, 0
+
+
+def judge(
+    rules: Sequence[Rule], levels: Sequence[BranchActivity], call: int, ms: int
+) -> list[StepFinding]:
+    """Return the steps that rules take for a call. `levels` are its branch and those above.
+
+    `rules` are those that watch the call. Only calls that are refused anyway count for
+    `REFUSED_CALLS`, so that kind is not judged here.
+    """
+    found = []
+    for level, activity in enumerate(levels):
+        counts = activity.counts(call, ms)
+        for rule in rules:
+            count = counts[rule.kind]
+            step = rule.step_at(count)
+            limit = None if step is None else rule.limits[STEPS.index(step)]
+            if step is not None and limit is not None:
+                found.append(StepFinding(rule, step, count, limit, level))
+    return found
+
+
+def strongest(found: Sequence[StepFinding]) -> StepFinding | None:
+    """Return the step that a gate takes: an enforced refusal is stronger than an observed end."""
+    return max(found, key=_rank, default=None)
+
+
+def _rank(found: StepFinding) -> int:
+    step = STEPS.index(found.step)
+    return step + 2 * (step > 0 and found.rule.mode is RuleMode.ENFORCE)

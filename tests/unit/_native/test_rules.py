@@ -1,0 +1,301 @@
+"""The rules on branches, as the gate counts and judges: against the slow model, and one by one."""
+
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+from crew_world import World
+from gate_world import Gatehouse
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crewgate import limits
+from crewgate._native.permit import Permit
+from crewgate.core.reasons import Reason
+from crewgate.core.rules.activity import AnsweredCall, BranchActivity, judge, strongest
+from crewgate.core.rules.builtin import builtin_rules
+from crewgate.core.rules.rule import LoopRules, Rule, RuleKind, RuleMode, RuleStep, StepFinding
+from crewgate.core.tokens.grant import Grant
+from crewgate.core.verdict import Denial
+
+SIBLING = "0199c1d2-0000-7000-8000-000000000004"
+SEARCH, EMBED = 0, 1
+PAUSE = 60
+FAST = (
+    Rule("calls", RuleKind.SAME_CALL, RuleMode.ENFORCE, 2, 4, 7),
+    Rule("answers", RuleKind.SAME_ANSWER, RuleMode.OBSERVE, 2, 3, 5),
+    Rule("failures", RuleKind.SAME_FAILURE, RuleMode.ENFORCE, 2, 3, None),
+    Rule("turns", RuleKind.ALTERNATION, RuleMode.ENFORCE, 2, 4, 6),
+    Rule("rate", RuleKind.CALLS_PER_MINUTE, RuleMode.ENFORCE, 5, 15, None),
+    Rule("spend", RuleKind.CREDITS_PER_MINUTE, RuleMode.OBSERVE, 20, 60, 100),
+    Rule("time", RuleKind.WALL_TIME, RuleMode.OBSERVE, 100, 300, None),
+    Rule("live", RuleKind.LIVE_BRANCHES, RuleMode.OBSERVE, 3, None, None),
+    Rule("refused", RuleKind.REFUSED_CALLS, RuleMode.ENFORCE, 2, None, 4),
+)
+
+
+class Site:
+    """A gate with rules, and the model of its two branches below one parent."""
+
+    def __init__(self, rules: Sequence[Rule], pause_seconds: int = PAUSE) -> None:
+        self.world = World.make()
+        loops = LoopRules(tuple(rules), pause_seconds)
+        self.world.policy = msgspec.structs.replace(self.world.policy, loops=loops)
+        self.house = Gatehouse(self.world)
+        self.noted: list[tuple[StepFinding, bool]] = []
+        self.house.gate = type(self.house.gate)(
+            self.house.table, self.house.attachment, note_step=self._note
+        )
+        self.house.gate.load(self.world.policy)
+        self.house.at(0)
+        self.rules = loops.rules
+        self.tokens = [self.world.token, self.world.mint(execution_branch_id=SIBLING)]
+        shared = [BranchActivity(pause_seconds) for _ in range(2)]
+        self.levels = [[BranchActivity(pause_seconds), *shared] for _ in range(2)]
+        for token in self.tokens:  # both branches are open
+            self.house.permit(token).release()
+        for levels in self.levels:
+            for level, live in zip(levels, (0, 2, 3), strict=True):
+                level.live_branches = live
+                level.begin(self.ms)
+
+    def _note(self, grant: Grant, finding: StepFinding, request: bytes, is_new: bool) -> None:
+        self.noted.append((finding, is_new))
+
+    @property
+    def ms(self) -> int:
+        return self.house.boot_ns // 10**6
+
+    def wait(self, ms: int) -> None:
+        self.house.boot_ns += ms * 10**6
+        self.house.at(0)
+
+    def ask(self, call: int, who: int = 0, tool: int = SEARCH) -> Permit | Denial:
+        verdict = self.house.gate.decide(self.tokens[who], tool, call=call)
+        if isinstance(verdict, Denial) and verdict.retry:
+            verdict = self.house.judge(self.tokens[who], tool, call=call)
+        return verdict
+
+    def call(
+        self,
+        call: int,
+        answer: int = 0,
+        *,
+        who: int = 0,
+        status: int = 200,
+        retry: int = 0,
+        lasts: int = 1,
+    ) -> StepFinding | None:
+        """Make one call, and return what the rules found."""
+        verdict = self.ask(call, who)
+        started = self.ms
+        if isinstance(verdict, Denial):
+            self.house.gate.note_refusal(self.tokens[who], SEARCH, verdict.reason, call=call)
+            for level in self.levels[who]:
+                level.note_rule_refusal(call, started)
+            return verdict.finding
+        self.wait(lasts)
+        verdict.note_answer(answer, status=status, retry_seconds=retry)
+        found = verdict.finding
+        verdict.settle()
+        done = AnsweredCall(
+            call,
+            answer,
+            started,
+            self.ms,
+            verdict.price_micro,
+            retry,
+            is_failed=status >= 400,
+            is_busy=status in {429, 503},
+        )
+        for level in self.levels[who]:
+            level.note_answer(done)
+        return found
+
+    def expected(self, call: int, who: int = 0) -> StepFinding | None:
+        return strongest(judge(self.rules, self.levels[who], call, self.ms))
+
+
+ACTS = st.lists(
+    st.tuples(
+        st.sampled_from([0, 1, 2, 3, 4, 5, 6, 2**63 + 7, 2**63 + 8]),  # the call
+        st.sampled_from([0, 2, 2, 3]),  # its answer
+        st.sampled_from([200, 200, 200, 404, 503]),
+        st.sampled_from([0, 0, 0, 5]),  # Retry-After
+        st.sampled_from([1, 7, 900]),  # how long it lasts, in ms
+        st.sampled_from([1, 1, 40, 5_000, 61_000]),  # and the pause before
+        st.sampled_from([0, 0, 1]),  # the branch
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ACTS)
+def test_the_gate_counts_as_the_model_does(acts: list[tuple[int, ...]]) -> None:
+    site = Site(FAST)
+    for call, answer, status, retry, lasts, pause, who in acts:
+        site.wait(pause)
+        expected = site.expected(call, who)
+        found = site.call(call, answer, who=who, status=status, retry=retry, lasts=lasts)
+        assert found == expected, (call, answer, status, retry, who)
+
+
+def defaults(mode: RuleMode = RuleMode.ENFORCE) -> Site:
+    return Site(builtin_rules(mode, warn=4, refuse=10, end=20), limits.rule_pause_seconds)
+
+
+def steps(site: Site, count: int, answer: int = 9) -> list[RuleStep | None]:
+    found = [site.call(77, answer) for _ in range(count)]
+    return [None if each is None else each.step for each in found]
+
+
+def test_equal_calls_are_warned_then_refused_then_ended() -> None:
+    site = defaults()
+    assert steps(site, 20) == (
+        [None] * 3 + [RuleStep.WARN] * 6 + [RuleStep.REFUSE] * 10 + [RuleStep.END]
+    )
+    noted = [(each.rule.name, each.step, each.count, each.level) for each, new in site.noted if new]
+    assert noted[:3] == [("same-answer", RuleStep.WARN, 4, level) for level in range(3)], (
+        "its own branch, its parent and the run"
+    )
+    assert [each for each in noted if each[3] == 0] == [
+        ("same-answer", RuleStep.WARN, 4, 0),
+        ("same-call", RuleStep.REFUSE, 10, 0),
+        ("same-call", RuleStep.END, 20, 0),
+    ]
+
+
+def test_a_refusal_says_the_rule_and_costs_nothing() -> None:
+    site = defaults()
+    steps(site, 9)
+    before = site.house.record().settled
+    denial = site.ask(77)
+    assert isinstance(denial, Denial)
+    assert denial.reason is Reason.LOOP_DETECTED
+    assert denial.finding is not None
+    assert (denial.finding.rule.name, denial.finding.count, denial.finding.limit) == (
+        "same-call", 10, 10,
+    )  # fmt: skip
+    assert site.house.record().settled == before
+    assert site.house.record().reserved == 0
+
+
+def test_observe_mode_refuses_nothing_and_says_what_it_would() -> None:
+    site = defaults(RuleMode.OBSERVE)
+    assert RuleStep.END in steps(site, 20)
+    permit = site.ask(77)
+    assert isinstance(permit, Permit)
+    assert permit.observed_reason is Reason.LOOP_DETECTED
+    permit.release()
+
+
+def test_another_call_is_progress() -> None:
+    site = defaults()
+    for number in range(50):
+        steps(site, 3)
+        assert site.call(1000 + number) is None
+    assert site.noted == []
+
+
+def test_own_refusals_are_no_progress() -> None:
+    """A branch that is refused for one call, and then tries others in vain, is where it was."""
+    site = defaults()
+    steps(site, 12)
+    for number in range(5):
+        reason = Reason.TOOL_NOT_ALLOWED
+        site.house.gate.note_refusal(site.tokens[0], EMBED, reason, call=500 + number)
+    found = site.call(77)
+    assert found is not None
+    assert found.count == 13
+
+
+def test_calls_at_the_same_time_count_once() -> None:
+    """Twenty equal calls at once, such as samples of a model, are no loop."""
+    site = defaults()
+    for _ in range(3):
+        permits = [site.ask(77) for _ in range(20)]
+        site.wait(50)
+        for permit in permits:
+            assert isinstance(permit, Permit)
+            permit.note_answer(9)
+            permit.settle()
+        site.wait(50)
+    found = site.ask(77)
+    assert isinstance(found, Permit)
+    assert found.finding is not None
+    assert found.finding.count == 4
+    found.release()
+
+
+def test_a_client_that_waits_as_it_was_asked_to_may_poll() -> None:
+    site = defaults()
+    for _ in range(120):
+        assert site.call(77, 9, status=202, retry=5) is None
+        site.wait(5_000)
+
+
+def test_a_call_that_was_busy_is_only_warned_of() -> None:
+    site = defaults()
+    found = []
+    for _ in range(30):
+        found.append(site.call(77, 9, status=503))
+        site.wait(1_000)
+    assert {each.step for each in found if each is not None} == {RuleStep.WARN}
+
+
+def test_two_calls_in_turn_are_found() -> None:
+    site = defaults()
+    found = [site.call(call) for _ in range(21) for call in (77, 78)]
+    assert found[-1] is not None
+    assert (found[-1].rule.name, found[-1].step) == ("alternation", RuleStep.END)
+
+
+def test_children_that_share_a_loop_are_found_at_their_parent() -> None:
+    site = defaults()
+    found = [site.call(77, who=number % 2) for number in range(20)]
+    assert found[-1] is not None
+    assert (found[-1].level, found[-1].step) == (1, RuleStep.END)
+
+
+def test_calls_that_are_refused_again_and_again_end_the_branch() -> None:
+    site = defaults()
+    for _ in range(20):
+        site.house.gate.note_refusal(site.tokens[0], EMBED, Reason.TOOL_NOT_ALLOWED)
+    last = [each for each, _ in site.noted if each.step is RuleStep.END]
+    assert [(each.rule.name, each.count, each.level) for each in last[:1]] == [
+        ("refused-calls", 20, 0)
+    ]
+
+
+def test_a_rule_of_another_role_or_tool_does_not_judge() -> None:
+    rules = (
+        Rule("writers", RuleKind.SAME_CALL, RuleMode.ENFORCE, None, 2, role="writer"),
+        Rule("others", RuleKind.SAME_CALL, RuleMode.ENFORCE, None, 2, tools=("embeddings.*",)),
+    )
+    site = Site(rules)
+    assert [site.call(77) for _ in range(5)] == [None] * 5
+    assert isinstance(site.ask(77, tool=EMBED), Denial)
+
+
+def test_a_rate_is_recorded_again_after_it_was_lower() -> None:
+    site = Site((Rule("rate", RuleKind.CALLS_PER_MINUTE, RuleMode.ENFORCE, 3, None, None),))
+    for _ in range(2):
+        for call in range(5):
+            site.call(100 + call)
+        site.wait(61_000)
+    assert [each.level for each, new in site.noted if new] == [0, 1, 2] * 2
+
+
+@pytest.mark.parametrize("kind", list(RuleKind))
+def test_each_kind_is_counted(kind: RuleKind) -> None:
+    """A limit of 1 is reached by the second equal call, whatever is counted."""
+    site = Site((Rule("one", kind, RuleMode.ENFORCE, 1, None, None),))
+    for call in (5, 6, 5, 6):
+        site.call(call, 9, status=404)
+    site.wait(1_000)
+    site.house.gate.note_refusal(site.tokens[0], SEARCH, Reason.UNKNOWN_TOOL)
+    site.call(5, 9)
+    assert {each.rule.kind for each, _ in site.noted} == (
+        set() if kind is RuleKind.SAME_CALL else {kind}
+    )
