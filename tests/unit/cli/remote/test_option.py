@@ -19,7 +19,7 @@ from crewgate.errors import ConfigurationError, ControlError, ServiceConnectionE
 
 NOTHING: dict[str, Any] = {
     "branch": None, "grant": None, "process": None, "all_tokens_of": None, "crew": "",
-    "until": "", "as_json": False,
+    "until": "", "reason": "", "as_json": False,
 }  # fmt: skip
 
 
