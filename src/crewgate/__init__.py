@@ -12,6 +12,7 @@ from crewgate.version import __version__
 
 if TYPE_CHECKING:
     from crewgate._native.permit import Permit
+    from crewgate.core.policy.call_limits import LimitReached
     from crewgate.core.reasons import Reason
     from crewgate.core.rules.rule import Rule, RuleKind, RuleMode, RuleStep, StepFinding
     from crewgate.core.tokens.claims import Actor, Claims, Confirmation, PathElement
@@ -54,6 +55,7 @@ __all__ = [
     "IssuerError",
     "JournalError",
     "JournalLockedError",
+    "LimitReached",
     "PathElement",
     "Permit",
     "Reason",
@@ -79,6 +81,7 @@ __all__ = [
 # imports this package too, and needs few of the names.
 _MODULES = {
     "Permit": "crewgate._native.permit",
+    "LimitReached": "crewgate.core.policy.call_limits",
     "Reason": "crewgate.core.reasons",
     "Rule": "crewgate.core.rules.rule",
     "RuleKind": "crewgate.core.rules.rule",

@@ -7,12 +7,14 @@ from crew_world import BRANCH, CREW, World
 
 from crewgate import limits
 from crewgate._native.gate import Gate
+from crewgate._native.limit_words import give_words
 from crewgate._native.permit import Permit
 from crewgate._native.records import BranchRecord, BurnedReservation, TableCapacities
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
 from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.core.ids import EntityKind
+from crewgate.core.policy.call_limits import LimitScopes
 from crewgate.core.policy.policy import Policy
 from crewgate.core.reasons import Reason
 from crewgate.core.tokens.grant import Grant
@@ -38,7 +40,7 @@ class Gatehouse:
         self.world = world
         self.boot_ns = BOOT_NS
         self.table = table or OwnedTable.private(geometry)
-        self.table.set_policy_generation(world.policy.generation)
+        self._begin(world.policy)
         self.lessor = LeaseClient(self.table, MemoryLedger(), world.policy, "one")
         self.attach(holds=holds)
 
@@ -46,9 +48,14 @@ class Gatehouse:
         """Set the wall clock to so long after the world's tokens were issued."""
         self.gate.clock = (self.world.now * NS + round(seconds * NS), self.boot_ns)
 
+    def _begin(self, policy: Policy) -> None:
+        """Put a policy in force in the table, as the agent does."""
+        give_words(self.table, *LimitScopes.of(policy).needed(), self.boot_ns)
+        self.table.set_policy_generation(policy.generation)
+
     def load(self, policy: Policy) -> None:
         """A new configuration, told to the table and loaded by the gate."""
-        self.table.set_policy_generation(policy.generation)
+        self._begin(policy)
         self.lessor.load(policy)
         self.gate.load(policy)
 
@@ -69,7 +76,7 @@ class Gatehouse:
         if table is not None:
             old.retire()
             self.table = table
-            self.table.set_policy_generation(self.world.policy.generation)
+            self._begin(self.world.policy)
             self.lessor = LeaseClient(self.table, MemoryLedger(), self.world.policy, "one")
         burned = old.drop_attachment(self.attachment)
         self.attach()

@@ -184,6 +184,7 @@ class FakeJudge:
         price: int = -1,
         is_upper_bound: bool = False,
         name: str | None = None,
+        counts: bool = True,
     ) -> FakePermit | Denial:
         assert len(request) == 16
         self.asked.append((token, tool, observe, drawn))

@@ -32,6 +32,8 @@ cdef class EndedCallQueue:
             self.flush()
         if not self.lines:
             self.poller.when_idle(self.flush)
+        if type(permit) is Permit:
+            (<Permit>permit).leave_limits()
         self.lines.append(line)
         self.permits.append(permit)
         self.costs.append(cost)

@@ -184,7 +184,7 @@ cdef StraightCall permitted_call(
     call.arrived_ns = <int64_t>cg_clock_ns(CLOCK_MONOTONIC)
     verdict = (<Gate>calls.services.authorizer.gate).verdict(
         call.token, route.tool, call.request_id, call.presenter, call.routes.observe,
-        False, -1, False, None, 0)
+        False, -1, False, None, 0, True)
     if type(verdict) is not Permit:
         return None
     permit = verdict
@@ -193,7 +193,7 @@ cdef StraightCall permitted_call(
     cdef bint has_nonce = call.presenter is not None and call.presenter.next_nonce is not None
     if has_nonce or permit.observed_reason is not None or (
             not protocol.engine.own(request.stream, call)):
-        permit.end(0)
+        permit.undo()  # Python asks the gate again about this call
         return None
     call.trace = context_of(calls.support, request, route.trace_sample)
     call.body_size = body_size(request)

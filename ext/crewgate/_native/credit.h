@@ -114,10 +114,11 @@ typedef struct {
   uint64_t branch, generation, amount;
 } cg_hold;
 
-/* Claims the slot (free, of a block that `owner` holds), then takes the credit. CG_LOST: the slot
- * belongs to another process by now, because the agent gave up a process that was stopped. */
-static inline int cg_reserve(cg_table *t, cg_hold *hold, uint64_t owner, uint64_t deadline,
-                             const cg_slot *attribution, uint64_t *left) {
+/* Claims the slot (free, of a block that `owner` holds) for a call that has taken no credit yet.
+ * CG_LOST: the slot belongs to another process by now, because the agent gave up a process that was
+ * stopped. */
+static inline int cg_claim_slot(cg_hold *hold, uint64_t owner, uint64_t deadline,
+                                const cg_slot *attribution) {
   cg_slot *slot = hold->slot;
   hold->state = cg_get(&slot->state);
   if (CG_OWNER(hold->state) != owner || CG_SLOT(hold->state) != CG_SLOT_FREE ||
@@ -134,6 +135,12 @@ static inline int cg_reserve(cg_table *t, cg_hold *hold, uint64_t owner, uint64_
     cg_put(&slot->grant[half], attribution->grant[half]);
     cg_put(&slot->request[half], attribution->request[half]);
   }
+  return CG_TAKEN;
+}
+
+/* Takes the credit for a claimed slot. Unless that is CG_TAKEN, the slot has ended. */
+static inline int cg_fund_slot(cg_table *t, cg_hold *hold, uint64_t *left) {
+  cg_slot *slot = hold->slot;
   if (!cg_slot_step(slot, &hold->state, CG_SLOT_INTENT)) return CG_LOST;
   int taken = cg_take(&t->branch[hold->branch], hold->generation, hold->amount, left);
   if (taken != CG_TAKEN) {
@@ -143,6 +150,12 @@ static inline int cg_reserve(cg_table *t, cg_hold *hold, uint64_t owner, uint64_
   if (cg_slot_step(slot, &hold->state, CG_SLOT_HELD)) return CG_TAKEN;
   cg_untake(t, &t->branch[hold->branch], hold->generation, hold->amount);
   return CG_LOST;
+}
+
+static inline int cg_reserve(cg_table *t, cg_hold *hold, uint64_t owner, uint64_t deadline,
+                             const cg_slot *attribution, uint64_t *left) {
+  int taken = cg_claim_slot(hold, owner, deadline, attribution);
+  return taken == CG_TAKEN ? cg_fund_slot(t, hold, left) : taken;
 }
 
 /* Grows a held reservation by `more`; CG_TAKEN if that worked. The slot is changed first, and then

@@ -17,8 +17,8 @@ cdef extern from "credit.h" nogil:
 
     int cg_spend(cg_branch *branch, uint64_t generation, uint64_t amount, uint64_t *left)
     void cg_unspend(cg_table *t, cg_branch *branch, uint64_t generation, uint64_t amount)
-    int cg_reserve(cg_table *t, cg_hold *hold, uint64_t owner, uint64_t deadline,
-                   const cg_slot *attribution, uint64_t *left)
+    int cg_claim_slot(cg_hold *hold, uint64_t owner, uint64_t deadline, const cg_slot *attribution)
+    int cg_fund_slot(cg_table *t, cg_hold *hold, uint64_t *left)
     int cg_hold_grow(cg_table *t, cg_hold *hold, uint64_t more, uint64_t *left)
     bint cg_hold_settle(cg_table *t, cg_hold *hold, uint64_t cost)
     bint cg_slot_end(cg_slot *slot, uint64_t state)

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
+from crewgate._native.call_limits cimport LimitSet, TakenLimits
 from crewgate._native.permit cimport GateContext, Permit
 from crewgate._native.policy cimport Policy
 from crewgate._native.presenter cimport Presenter
@@ -21,7 +22,7 @@ cdef class Gate:
 
     cdef object verdict(self, bytes token, Py_ssize_t tool, bytes request, Presenter presenter,
                         bint observe, bint drawn, int64_t price, bint is_upper_bound, str name,
-                        uint64_t call)
+                        uint64_t call, bint counts)
     cdef object found_by_rules(self, Policy policy, VerifiedToken entry, Py_ssize_t tool, str name,
                                uint64_t call, bytes request, uint64_t boot)
     cdef int tell(self, VerifiedToken entry, bytes request, list noted) except -1
@@ -32,7 +33,7 @@ cdef class Gate:
     cdef bint fresh(self, Policy policy, uint64_t boot)
     cdef object judge(self, Policy policy, VerifiedToken entry, Py_ssize_t tool, bytes request,
                       Presenter presenter, bint observe, bint drawn, int64_t bound,
-                      bint is_upper_bound, str name, uint64_t call, uint64_t wall,
+                      bint is_upper_bound, str name, uint64_t call, bint counts, uint64_t wall,
                       uint64_t boot)
     cdef object misused(self, Policy policy, VerifiedToken entry, cg_branch *branch,
                         Py_ssize_t tool, Presenter presenter)
@@ -40,6 +41,7 @@ cdef class Gate:
     cdef Permit observed(self, VerifiedToken entry, cg_branch *branch, Py_ssize_t tool,
                          bytes request, uint64_t wall, uint64_t boot, object denial)
     cdef object charge(self, Policy policy, VerifiedToken entry, cg_branch *branch, Py_ssize_t tool,
-                       int64_t bound, bint is_upper_bound, bytes request, uint64_t wall,
-                       uint64_t boot)
+                       int64_t bound, bint is_upper_bound, LimitSet limit_set, bytes request,
+                       uint64_t wall, uint64_t boot)
+    cdef object limited(self, VerifiedToken entry, LimitSet limit_set, TakenLimits taken)
     cdef object short(self, VerifiedToken entry, cg_branch *branch, uint64_t price)

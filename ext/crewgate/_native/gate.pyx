@@ -5,6 +5,7 @@ lease is missing or too small, the Denial asks the caller for a draw.
 """
 
 from crewgate import limits
+from crewgate.core.policy.call_limits import limit_reached
 from crewgate.core.reasons import Reason
 from crewgate.core.rules.rule import RuleStep
 from crewgate.core.verdict import Denial
@@ -13,8 +14,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp
 
+from crewgate._native.call_limits cimport LimitSet, TakenLimits, look_at
 from crewgate._native.credit cimport CG_TAKEN
-from crewgate._native.permit cimport GateContext, Permit, new_permit
+from crewgate._native.permit cimport LIMITED, GateContext, Permit, new_permit
 from crewgate._native.policy cimport Policy
 from crewgate._native.presenter cimport Presenter, current_nonce, unproven, unremembered
 from crewgate._native.rules cimport judged, note_refusal, note_rule_refusal
@@ -44,6 +46,8 @@ cdef uint64_t SECOND = 1_000_000_000
 cdef uint64_t MS = 1_000_000
 cdef object WARN = RuleStep.WARN
 cdef object USE_NONCE = Reason.USE_NONCE
+cdef object RATE_LIMITED = Reason.RATE_LIMITED
+cdef object TOO_MANY_CALLS = Reason.TOO_MANY_CALLS
 cdef object NOT_FRESH = Denial(Reason.REVOCATION_UNAVAILABLE, retry=True)
 
 
@@ -96,15 +100,17 @@ cdef class Gate:
 
     def decide(self, bytes token not None, Py_ssize_t tool, *, bytes request=b"",
                Presenter presenter=None, bint observe=False, bint drawn=False, int64_t price=-1,
-               bint is_upper_bound=False, str name=None, uint64_t call=0):
+               bint is_upper_bound=False, str name=None, uint64_t call=0,
+               bint counts=True):
         if price > PRICE_MAX:
             raise ValueError(f"a call costs at most {PRICE_MAX} micro-credits")
         return self.verdict(
-            token, tool, request, presenter, observe, drawn, price, is_upper_bound, name, call)
+            token, tool, request, presenter, observe, drawn, price, is_upper_bound, name, call,
+            counts)
 
     cdef object verdict(self, bytes token, Py_ssize_t tool, bytes request, Presenter presenter,
                         bint observe, bint drawn, int64_t price, bint is_upper_bound, str name,
-                        uint64_t call):
+                        uint64_t call, bint counts):
         """Decide as `decide` does; `price` is in its bounds."""
         cdef uint64_t wall, boot
         self.read_clocks(&wall, &boot)
@@ -114,7 +120,7 @@ cdef class Gate:
             return found
         cdef VerifiedToken entry = <VerifiedToken>found
         result = self.judge(policy, entry, tool, request, presenter, observe, drawn, price,
-                            is_upper_bound, name, call, wall, boot)
+                            is_upper_bound, name, call, counts, wall, boot)
         if type(result) is Permit:
             if entry.rules:
                 (<Permit>result).answered.call = call
@@ -204,7 +210,7 @@ cdef class Gate:
 
     cdef object judge(self, Policy policy, VerifiedToken entry, Py_ssize_t tool, bytes request,
                       Presenter presenter, bint observe, bint drawn, int64_t bound,
-                      bint is_upper_bound, str name, uint64_t call, uint64_t wall,
+                      bint is_upper_bound, str name, uint64_t call, bint counts, uint64_t wall,
                       uint64_t boot):
         """Decide a call with a good token that is not revoked."""
         cdef cg_branch *branch = find_branch(self.table, entry)
@@ -238,8 +244,10 @@ cdef class Gate:
             denial = Denial(Reason.LOOP_DETECTED, entry.grant, finding=finding)
             return (self.observed(entry, branch, tool, request, wall, boot, denial)
                     if observe else denial)
-        result = self.charge(policy, entry, branch, tool, bound, is_upper_bound, request, wall,
-                             boot)
+        cdef LimitSet limit_set = (
+            entry.limits_of(policy, tool, name) if counts and policy.limits is not None else None)
+        result = self.charge(policy, entry, branch, tool, bound, is_upper_bound, limit_set, request,
+                             wall, boot)
         if finding is not None and type(result) is Permit:
             note_finding(<Permit>result, finding)
         if observe and type(result) is Permit:
@@ -316,24 +324,52 @@ cdef class Gate:
         permit.in_observe_mode = True
         if self.holds and branch != NULL:
             # If no slot is free, the call goes on without one.
-            permit.reserve(request, wall, boot)
+            permit.reserve(request, None, wall, boot)
         return permit
 
     cdef object charge(self, Policy policy, VerifiedToken entry, cg_branch *branch, Py_ssize_t tool,
-                       int64_t bound, bint is_upper_bound, bytes request, uint64_t wall,
-                       uint64_t boot):
-        """Take the price. If calls are held, a free call gets a slot too: if its process dies, only
-        the slot shows that there was a call."""
+                       int64_t bound, bint is_upper_bound, LimitSet limit_set, bytes request,
+                       uint64_t wall, uint64_t boot):
+        """Count the call in its limits, and take the price. If calls are held, a free call gets a
+        slot too: if its process dies, only the slot shows that there was a call."""
+        cdef int taken = CG_TAKEN
         cdef Permit permit = new_permit(
             self.holder, entry, tool, policy.price[tool] if bound < 0 else <uint64_t>bound)
         permit.is_upper_bound = is_upper_bound
         permit.stale_open = policy.stale_open[tool]
-        if permit.price_micro == 0 and not self.holds:
+        if limit_set is not None and limit_set.count == 0:
+            limit_set = None
+        elif limit_set is not None:
+            if limit_set.lacks_words:
+                permit.ended = True
+                return NOT_FRESH
+            permit.taken = look_at(&self.table.t, limit_set, entry.record, boot)
+            if permit.taken.refusing >= 0:
+                taken = LIMITED
+        if taken == LIMITED:
+            pass
+        elif self.holds:
+            taken = permit.reserve(request, limit_set, wall, boot)
+        elif permit.price_micro:
+            taken = permit.spend(limit_set, boot)
+        else:
             permit.lease_remaining_micro = CG_AMOUNT(cg_get(&branch.available))
-        elif (permit.reserve(request, wall, boot) if self.holds else permit.spend()) != CG_TAKEN:
-            permit.ended = True
-            return self.short(entry, branch, permit.price_micro)
-        return permit
+            if limit_set is not None:
+                taken = permit.count(limit_set, boot)
+        if taken == CG_TAKEN:
+            if limit_set is not None:
+                permit.observed_reason = permit.taken.observed_reason
+            return permit
+        permit.ended = True
+        if taken == LIMITED:
+            return self.limited(entry, limit_set, permit.taken)
+        return self.short(entry, branch, permit.price_micro)
+
+    cdef object limited(self, VerifiedToken entry, LimitSet limit_set, TakenLimits taken):
+        """Refuse a call for which a limit has no room now."""
+        limit = limit_set.limits[taken.refusing]
+        reason = TOO_MANY_CALLS if limit_set.each[taken.refusing].places else RATE_LIMITED
+        return Denial(reason, entry.grant, limit=limit_reached(limit, taken.wait))
 
     cdef object short(self, VerifiedToken entry, cg_branch *branch, uint64_t price):
         """Refuse a call whose price is more than the lease has. The credits are exhausted if the

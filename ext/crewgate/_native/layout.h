@@ -32,6 +32,9 @@
 #define CG_SERIES 6u      /* different calls of a branch that are remembered; branch_activity.h */
 #define CG_TURNS 3u       /* different calls in turn that count as an alternation, at most */
 #define CG_RULE_STEPS 3u  /* warn, refuse, end */
+#define CG_LIMIT_CELLS 16384u /* call_limits.h */
+#define CG_CELL_WORDS 8u
+#define CG_BRANCH_LIMIT_WORDS 12u /* of each branch */
 
 typedef _Atomic uint64_t cg_word;
 
@@ -224,6 +227,9 @@ typedef struct {
   cg_word *proof; /* 0 = free */
   cg_word *grant_mark;
   cg_activity *activity; /* by branch */
+  cg_word *limit_key;    /* which limit has a cell, and then a word of each branch; 0 = none */
+  cg_word *limit_cell;   /* CG_CELL_WORDS each */
+  cg_word *branch_limit; /* CG_BRANCH_LIMIT_WORDS of each branch */
 } cg_table;
 
 /* A process must read these two before it looks for revocations. A promise that it reads afterwards
@@ -261,6 +267,9 @@ static inline uint64_t cg_map(cg_table *t, uint8_t *base, uint64_t branches, uin
   CG_REGION(proof, cg_word, proofs);
   CG_REGION(grant_mark, cg_word, CG_GRANT_MARKS * branches);
   CG_REGION(activity, cg_activity, branches);
+  CG_REGION(limit_key, cg_word, CG_LIMIT_CELLS + CG_BRANCH_LIMIT_WORDS);
+  CG_REGION(limit_cell, cg_word, CG_LIMIT_CELLS *CG_CELL_WORDS);
+  CG_REGION(branch_limit, cg_word, CG_BRANCH_LIMIT_WORDS * branches);
 #undef CG_REGION
   t->bytes = at;
   return at;

@@ -2,11 +2,16 @@
 
 from libc.stdint cimport uint64_t
 
+from crewgate._native.call_limits cimport LimitSet, TakenLimits
 from crewgate._native.credit cimport cg_hold
 from crewgate._native.policy cimport Policy
 from crewgate._native.rules cimport cg_answered
-from crewgate._native.table cimport Table
+from crewgate._native.table cimport Table, cg_slot
 from crewgate._native.token_cache cimport VerifiedToken
+
+
+cdef enum:
+    LIMITED = 16                            # beside the results of `credit.h`
 
 
 cdef class GateContext:
@@ -19,6 +24,7 @@ cdef class GateContext:
     cdef uint64_t boot                      # the clock of a test
 
     cdef Py_ssize_t take_slot(self) except -2
+    cdef uint64_t now(self) noexcept
 
 
 cdef class Permit:
@@ -28,6 +34,7 @@ cdef class Permit:
     cdef cg_hold hold                       # slot NULL: nothing is held
     cdef uint64_t record, generation        # of the branch with a price settled at once
     cdef bint ended
+    cdef TakenLimits taken                  # None if no limit is about the call
     cdef unsigned forks                     # `cg_forks` of the process that made it
     cdef readonly bint in_observe_mode      # the mode of its crew, tool or listener
     cdef bint is_upper_bound                # the call may cost less than the price
@@ -45,9 +52,14 @@ cdef class Permit:
     cdef int was_answered(self, uint64_t answer, int status, bint is_failed,
                           uint64_t retry_seconds) except -1
     cdef uint64_t branch_unspent(self) except? 0
-    cdef int reserve(self, bytes request, uint64_t wall, uint64_t boot) except -1
-    cdef int spend(self) except -1
+    cdef int reserve(self, bytes request, LimitSet limit_set, uint64_t wall,
+                     uint64_t boot) except -1
+    cdef int claim(self, cg_slot *attribution, LimitSet limit_set, uint64_t boot) except -1
+    cdef int count(self, LimitSet limit_set, uint64_t boot) except -1
+    cdef int spend(self, LimitSet limit_set, uint64_t boot) except -1
     cdef int end(self, uint64_t cost) except -1
+    cdef int leave_limits(self) except -1
+    cdef int undo(self) except -1
 
 
 # Return the grant of a permit, or of an object with the same attributes.

@@ -13,6 +13,7 @@ from cpython.number cimport PyNumber_Index
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from crewgate._native.call_limits cimport LimitSet, PolicyLimits
 from crewgate._native.credit cimport *
 from crewgate._native.policy cimport Policy
 from crewgate._native.rules cimport note_answer
@@ -62,7 +63,10 @@ cdef class GateContext:
         self.slots = []
 
     def load(self, policy):
-        self.policy = Policy(policy)
+        cdef Policy loaded = Policy(policy)
+        if policy.limits:
+            loaded.limits = PolicyLimits(policy, self.table)
+        self.policy = loaded
 
     cdef Py_ssize_t take_slot(self) except -2:
         """Return a free slot of this process; -1 if it has used its share."""
@@ -74,6 +78,10 @@ cdef class GateContext:
             self.slots.extend(range(block * <int64_t>CG_BLOCK_SLOTS,
                                     (block + 1) * <int64_t>CG_BLOCK_SLOTS))
         return self.slots.pop()
+
+    cdef uint64_t now(self) noexcept:
+        """Return CLOCK_BOOTTIME, or the clock of a test, in nanoseconds."""
+        return self.boot or cg_clock_ns(CLOCK_BOOTTIME)
 
 
 cdef object micro_credits(amount):
@@ -190,7 +198,7 @@ cdef class Permit:
         if not self.holder.table.mapped:
             return False
         cdef cg_header *header = self.holder.table.t.header
-        cdef uint64_t boot = self.holder.boot or cg_clock_ns(CLOCK_BOOTTIME)
+        cdef uint64_t boot = self.holder.now()
         return bool(cg_is_fresh(header, boot) and (self.stale_open or cg_is_synced(header, boot)))
 
     def settle(self, cost_micro=None):
@@ -215,15 +223,17 @@ cdef class Permit:
         return taken == CG_TAKEN
 
     def release(self):
-        self.end(0)
+        self.undo()
 
     cdef bint is_open(self):
         """Whether this process holds a reservation: it made the permit and did not end it."""
         return self.hold.slot != NULL and not self.ended and self.forks == cg_forks
 
-    cdef int reserve(self, bytes request, uint64_t wall, uint64_t boot) except -1:
-        """Hold the price in a slot of this process until the permit ends; return CG_TAKEN if it
-        does."""
+    cdef int reserve(self, bytes request, LimitSet limit_set, uint64_t wall,
+                     uint64_t boot) except -1:
+        """Hold the price in a slot of this process until the permit ends, and count the call in its
+        limits, if there are any. Return CG_TAKEN if it does, and LIMITED if a limit has no room.
+        """
         cdef cg_table *t = &self.holder.table.t
         cdef cg_slot attribution
         cdef Py_ssize_t at
@@ -241,20 +251,53 @@ cdef class Permit:
             if at < 0:
                 return CG_GONE
             self.hold.slot = &t.slot[at]
-            taken = cg_reserve(t, &self.hold, self.holder.attachment, boot + HOLD_NS,
-                               &attribution, &self.lease_remaining_micro)
+            taken = self.claim(&attribution, limit_set, boot)
+            if taken == CG_TAKEN:
+                taken = cg_fund_slot(t, &self.hold, &self.lease_remaining_micro)
+                if taken != CG_TAKEN and limit_set is not None:
+                    self.taken.undo(boot)
             if taken != CG_TAKEN:
                 self.hold.slot = NULL
         if taken != CG_TAKEN:
             self.holder.slots.append(at)
         return taken
 
-    cdef int spend(self) except -1:
-        """Settle the price at once; `release` can undo it."""
+    cdef int claim(self, cg_slot *attribution, LimitSet limit_set, uint64_t boot) except -1:
+        """Claim the slot, and count the call in its limits."""
+        cdef cg_table *t = &self.holder.table.t
+        cdef int taken = cg_claim_slot(
+            &self.hold, self.holder.attachment, boot + HOLD_NS, attribution)
+        if taken != CG_TAKEN or limit_set is None:
+            return taken
+        if not limit_set.has_places or self.taken.take_places(
+                t, limit_set, self.hold.branch, self.hold.slot - t.slot, self.hold.state):
+            taken = self.count(limit_set, boot)
+        else:
+            self.taken.undo(boot)
+            taken = LIMITED
+        if taken != CG_TAKEN:  # this frees its places, too
+            cg_slot_end(self.hold.slot, self.hold.state)
+        return taken
+
+    cdef int count(self, LimitSet limit_set, uint64_t boot) except -1:
+        """Count the call in its rates; return CG_TAKEN or LIMITED."""
+        if self.taken.take_rates(&self.holder.table.t, limit_set, self.entry.record, boot):
+            return CG_TAKEN
+        self.taken.undo(boot)
+        return LIMITED
+
+    cdef int spend(self, LimitSet limit_set, uint64_t boot) except -1:
+        """Settle the price at once, and count the call; `release` can undo both."""
         cdef cg_branch *branch = &self.holder.table.t.branch[self.entry.record]
+        cdef int taken
+        if limit_set is not None and self.count(limit_set, boot) != CG_TAKEN:
+            return LIMITED
         self.record = self.entry.record
         self.generation = self.entry.generation
-        return cg_spend(branch, self.generation, self.price_micro, &self.lease_remaining_micro)
+        taken = cg_spend(branch, self.generation, self.price_micro, &self.lease_remaining_micro)
+        if taken != CG_TAKEN and limit_set is not None:
+            self.taken.undo(boot)
+        return taken
 
     cdef int end(self, uint64_t cost) except -1:
         """Charge `cost` and return the rest; works once."""
@@ -276,6 +319,19 @@ cdef class Permit:
                 raise AlreadySettledError("the reservation was burned: its deadline had passed")
         elif self.record != NOWHERE and cost != self.price_micro:
             cg_unspend(t, &t.branch[self.record], self.generation, self.price_micro - cost)
+        return 0
+
+    cdef int leave_limits(self) except -1:
+        """Give back the places of a call that has ended, before its permit is settled."""
+        if self.taken is not None and not self.ended and self.holder.table.mapped:
+            self.taken.leave()
+        return 0
+
+    cdef int undo(self) except -1:
+        """End the permit of a call that did not begin: it costs nothing, and counts in no limit."""
+        self.end(0)
+        if self.taken is not None:
+            self.taken.undo(self.holder.now())
         return 0
 
     def extend(self, uint64_t until_boot_ns):

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint64_t
 
+from crewgate._native.call_limits cimport PolicyLimits
 from crewgate._native.rules cimport CompiledRules
 
 
@@ -45,6 +46,7 @@ cdef class Policy:
     cdef tuple owner             # crew name, or None if shared
     cdef CompiledRules rules
     cdef Py_ssize_t tool_count
+    cdef PolicyLimits limits     # None if calls are not limited
 
     cdef bytes watched_by(self, rule)
     cdef bint goes_on_stale(self, Py_ssize_t tool)

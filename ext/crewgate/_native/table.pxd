@@ -94,6 +94,7 @@ cdef extern from "index.h" nogil:
         cg_branch *branch
         cg_revocation *revocation
         cg_slot *slot
+        cg_word *limit_key
 
     ctypedef struct cg_index:
         cg_word *words
@@ -104,6 +105,7 @@ cdef extern from "index.h" nogil:
 
     const uint64_t CG_MAGIC, CG_VERSION, CG_AMOUNT_MAX, CG_PENDING, CG_TAKING, CG_SHARDS
     const uint64_t CG_BLOCK_SLOTS, CG_LOOSE
+    const uint64_t CG_LIMIT_CELLS, CG_CELL_WORDS, CG_BRANCH_LIMIT_WORDS
     const int CG_FREE, CG_LIVE, CG_DYING, CG_SLOT_FREE, CG_SLOT_SETTLING
     const int CG_OK, CG_TORN, CG_FOREIGN, CG_OTHER_VERSION, CG_TOO_SMALL, CG_NONE, CG_UNKNOWN
 

@@ -15,6 +15,7 @@
 
 #include <stdlib.h>
 
+#include "call_limits.h"
 #include "credit.h"
 #include "index.h"
 
@@ -105,6 +106,7 @@ static inline void cg_open(cg_table *t, uint64_t number, const uint64_t *key, co
                        &branch->refused_generation, &branch->retired, &branch->pending_need,
                        &branch->beyond, &branch->refused_window, &branch->below};
   for (size_t i = 0; i < sizeof zeroed / sizeof *zeroed; i++) cg_put(zeroed[i], 0);
+  cg_begin_branch_limits(t, number);
   for (uint64_t i = 0; i < parent_count; i++) branch->parents[i] = parents[i];
   cg_put(&branch->parent_count, parent_count);
   cg_put(&branch->granted, told->granted);

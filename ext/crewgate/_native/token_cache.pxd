@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
+from crewgate._native.call_limits cimport LimitSet
 from crewgate._native.policy cimport Crew, Key, Policy
 from crewgate._native.proof cimport KeyBinding
 from crewgate._native.table cimport Table, cg_branch
@@ -33,12 +34,17 @@ cdef class VerifiedToken:
     cdef uint64_t[2 * KEYS_MAX] keys
     cdef uint8_t *allowed                   # by tool: 0 unknown, 1 no, 2 yes
     cdef uint64_t record, generation        # where the branch's record was last found
+    # The limits of its last tool, and those of others by number.
+    cdef LimitSet limits
+    cdef Py_ssize_t limited_tool
+    cdef dict limits_by_tool
     cdef uint64_t clear_search              # of `cg_is_token_revoked`, in the table of the gate
 
     cdef object granted(self)
     cdef bint allows(self, Policy policy, Py_ssize_t tool)
     cdef bint covers(self, Policy policy, Py_ssize_t tool)
     cdef bint allows_name(self, str name)
+    cdef LimitSet limits_of(self, Policy policy, Py_ssize_t tool, str name)
     cdef int add(self, const uint64_t *key) except -1
 
 

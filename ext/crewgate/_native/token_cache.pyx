@@ -20,6 +20,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
+from crewgate._native.call_limits cimport LimitSet
 from crewgate._native.credit cimport cg_holds
 from crewgate._native.policy cimport Ceiling, Crew, Key, Policy, table_key
 from crewgate._native.proof cimport KeyBinding, digest_of
@@ -100,6 +101,21 @@ cdef class VerifiedToken:
         if self.allowed[tool] == 0:
             self.allowed[tool] = 2 if self.covers(policy, tool) else 1
         return self.allowed[tool] == 2
+
+    cdef LimitSet limits_of(self, Policy policy, Py_ssize_t tool, str name):
+        """Return the limits of a call, if the policy has any; the entry keeps them by tool."""
+        if name is not None:
+            return policy.limits.find(self.crew.name, self.claims.agent_role, tool, name)
+        if self.limits is not None and self.limited_tool == tool:
+            return self.limits
+        if self.limits_by_tool is None:
+            self.limits_by_tool = {}
+        found = self.limits_by_tool.get(tool)
+        if found is None:
+            found = policy.limits.find(self.crew.name, self.claims.agent_role, tool, None)
+            self.limits_by_tool[tool] = found
+        self.limits, self.limited_tool = found, tool
+        return self.limits
 
     cdef bint covers(self, Policy policy, Py_ssize_t tool):
         for ceiling in self.ceilings:

@@ -58,7 +58,7 @@ def with_fast_path(slow):
             if text is not None and judge.is_direct:
                 number = judge.numbers.get(tool, UNKNOWN)
                 verdict = judge.gate.verdict(
-                    text, number, b"", None, False, False, -1, False, None, 0)
+                    text, number, b"", None, False, False, -1, False, None, 0, True)
                 if type(verdict) is Permit and self._sink is None:
                     return verdict
                 return self._conclude(judge, text, number, tool, verdict)

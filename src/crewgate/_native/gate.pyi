@@ -49,6 +49,7 @@ class Gate:
         is_upper_bound: bool = False,
         name: str | None = None,
         call: int = 0,
+        counts: bool = True,
     ) -> Permit | Denial:
         """Return the verdict. Never waits.
 
@@ -59,7 +60,8 @@ class Gate:
         draw: the table does not know the branch, its grant is newer than the agent knows, or its
         lease is too small. `call` is the digest of the call for the rules on branches
         (`CallDigester`): 0 if it has none, 1 if it may be repeated. `drawn` says that a draw was tried; then a call in observe mode goes on
-        without credit.
+        without credit. With `counts`, a permit counts in the limits on calls of the policy, and a denial
+        counts in none.
 
         Raises:
             ValueError: `price` is above the largest possible price.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from crewgate import limits
+from crewgate._native.limit_words import give_words
 from crewgate._native.records import BurnedReservation
 from crewgate._native.table_owner import OwnedTable
 from crewgate.agent.active_config import ActiveConfig, LoadedConfig
@@ -37,6 +38,8 @@ from crewgate.core.audit.records import Record, request_text
 from crewgate.core.budget.ledger_protocol import CloseBranch
 from crewgate.core.health import HealthTracker
 from crewgate.core.ids import EntityKind
+from crewgate.core.policy.call_limits import LimitScopes
+from crewgate.core.policy.policy import Policy
 from crewgate.core.revocation_kinds import KINDS, RevocationTarget
 from crewgate.errors import InvalidLedgerOperationError, TableError
 from crewgate.ipc.attach_messages import Attach, Attached, Reload
@@ -157,7 +160,7 @@ class AgentState:
             )
         self.attribution.load(self.active_config.policy, self.clock.wall_ns())
         self.attached.wait_for_inherited(clocks.boot_ns + round(limits.inherited_seconds * 1e9))
-        self.table.set_policy_generation(self.active_config.policy.generation)
+        self._put_in_force(self.active_config.policy)
 
     def _take_up_leases(self, clocks: ClockReading) -> None:
         """Raise TableError if the records are inconsistent: a killed process never causes that."""
@@ -272,10 +275,18 @@ class AgentState:
         self.attribution.load(policy, self.clock.wall_ns())
         if self.fanout.others is not None and loaded.config.cluster is not None:
             self.fanout.others.load(loaded.config.cluster)
-        self.table.set_policy_generation(policy.generation)
+        self._put_in_force(policy)
         self.tool_pins.load(loaded.config.pin_policies)
         for process in self.attached:
             process.send(Reload(generation=policy.generation))
+
+    def _put_in_force(self, policy: Policy) -> None:
+        """Have gates decide by a policy, after its limits on calls have their words in the table.
+
+        Raises TableFullError if there are too few words; `config.validate` lets no such policy in.
+        """
+        give_words(self.table, *LimitScopes.of(policy).needed(), self.clock.boot_ns())
+        self.table.set_policy_generation(policy.generation)
 
     def believed(self) -> ClockReading:
         """Return both clocks, the wall clock without its jump: other machines have that time."""

@@ -207,6 +207,13 @@ _add(ProblemType(Reason.ORCHESTRATOR_HELD.value, 503, "Orchestrator may not open
 _add(ProblemType(Reason.REVOCATION_UNAVAILABLE.value, 503, "Revocation status unavailable",
     "This machine may lack the newest revocations, so it refuses calls. Retry shortly.",
     retry_seconds=_SOON_SECONDS))
+_add(ProblemType(Reason.RATE_LIMITED.value, 429, "Too many calls in this time",
+    "A limit of the gateway allows no further call now. Nothing was charged. Retry after the "
+    "seconds of Retry-After.", retry_seconds=_SOON_SECONDS))
+_add(ProblemType(Reason.TOO_MANY_CALLS.value, 429, "Too many calls at once",
+    "A limit of the gateway allows no further call until one of the running calls has ended. "
+    "Nothing was charged. Wait for your own running calls, and then retry.",
+    retry_seconds=_SOON_SECONDS))
 _add(ProblemType(Reason.UNPRICED.value, 422, "Price cannot be determined",
     "The request does not say what the call costs.", RefusingComponent.GATEWAY))
 _add(ProblemType(Reason.UPGRADE.value, 501, "Protocol upgrade not supported",

@@ -181,10 +181,14 @@ def members(
         found["window"] = _WINDOWS[denial.window.length_seconds]
         ends = datetime.fromtimestamp(denial.window.ends_at, UTC)
         found["window_ends"] = ends.strftime("%Y-%m-%dT%H:%M:%SZ")
+    if denial is not None and denial.limit is not None:
+        found["limit"] = denial.limit.name
     return found
 
 
 def _detail(kind: ProblemType, denial: Denial | None) -> str:
+    if denial is not None and denial.limit is not None:
+        return denial.limit.detail
     if denial is None or denial.window is not None or not denial.left_micro:
         return kind.detail
     need = format_credits(denial.need_micro) if denial.need_micro else "more"
@@ -199,6 +203,8 @@ def _retry_seconds(kind: ProblemType, denial: Denial | None) -> int:
     """Return the seconds after which the same call may succeed; 0 if it will not."""
     if denial is not None and denial.window is not None:
         return denial.window.left_seconds + _AFTER_SECONDS
+    if denial is not None and denial.limit is not None:
+        return denial.limit.left_seconds
     return kind.retry_seconds
 
 
@@ -217,6 +223,8 @@ def fields(
         headers.append((DPOP_NONCE, denial.nonce))
     if seconds := _retry_seconds(kind, denial):
         headers.append((b"retry-after", b"%d" % seconds))
+    if denial is not None and denial.limit is not None:
+        headers += denial.limit.fields
     return headers
 
 

@@ -35,6 +35,8 @@ class Reason(enum.Enum):
     TABLE_FULL = "table-full"  # no room for another branch of any crew, or of this crew
     ORCHESTRATOR_HELD = "orchestrator-held"  # throttled or quarantined: opens no branches
     REVOCATION_UNAVAILABLE = "revocation-unavailable"
+    RATE_LIMITED = "rate-limited"
+    TOO_MANY_CALLS = "too-many-concurrent-calls"
     # The gateway itself checks for these four, after the gate's verdict.
     UNPRICED = "unpriced"  # the request does not tell its cost
     UPGRADE = "upgrade-unsupported"  # the request asks for another protocol

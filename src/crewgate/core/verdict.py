@@ -4,6 +4,7 @@ import enum
 
 import msgspec
 
+from crewgate.core.policy.call_limits import LimitReached
 from crewgate.core.problem_types import ALLOWANCE_EXHAUSTED, PROBLEM_TYPES, ProblemType
 from crewgate.core.reasons import Reason
 from crewgate.core.rules.rule import StepFinding
@@ -79,6 +80,8 @@ class Denial(msgspec.Struct, frozen=True):
             every other denial, and for a call that costs more than a whole hour or day allows.
         finding: The step of a rule on branches, if the reason is LOOP_DETECTED. None for every
             other reason.
+        limit: The limit on calls that has no room now, if the reason is RATE_LIMITED or
+            TOO_MANY_CALLS. None for every other denial.
         nonce: The nonce for the next DPoP proof, if the reason is USE_NONCE (RFC 9449, section 9).
             It is good on this machine, for a minute. Empty for every other reason.
     """
@@ -94,6 +97,7 @@ class Denial(msgspec.Struct, frozen=True):
     window: SpentWindow | None = None
     nonce: bytes = b""
     finding: StepFinding | None = None
+    limit: LimitReached | None = None
 
     @property
     def left_micro(self) -> int:
@@ -113,8 +117,13 @@ class Denial(msgspec.Struct, frozen=True):
             if self.window is not None
             else ""
         )
+        limit = (
+            f" limit={self.limit.name} left_seconds={self.limit.left_seconds}"
+            if self.limit is not None
+            else ""
+        )
         retry = " retry" if self.retry else ""
-        return f"<Denial {self.reason.value}{branch}{account}{window}{retry}>"
+        return f"<Denial {self.reason.value}{branch}{account}{window}{limit}{retry}>"
 
     def __bool__(self) -> bool:
         raise TypeError("a verdict has no truth value; use isinstance(verdict, Permit)")

@@ -46,6 +46,8 @@ CONTRACT = {
     "table-full": (503, "", Code.UNAVAILABLE, 10),
     "orchestrator-held": (503, "", Code.UNAVAILABLE, 10),
     "revocation-unavailable": (503, "", Code.UNAVAILABLE, 1),
+    "rate-limited": (429, "", Code.RESOURCE_EXHAUSTED, 1),
+    "too-many-concurrent-calls": (429, "", Code.RESOURCE_EXHAUSTED, 1),
     "unpriced": (422, "", Code.INVALID_ARGUMENT, 0),
     "tool-changed": (403, "", Code.PERMISSION_DENIED, 0),
     "tool-not-approved": (403, "", Code.PERMISSION_DENIED, 0),

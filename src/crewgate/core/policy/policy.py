@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 from crewgate import limits
+from crewgate.core.policy.call_limits import CallLimit
 from crewgate.core.rules.rule import LoopRules
 
 SHARED = "shared"
@@ -146,3 +147,4 @@ class Policy(msgspec.Struct, frozen=True):
     tools: tuple[ToolPolicy, ...]
     generation: int = 1
     loops: LoopRules = LoopRules()
+    limits: tuple[CallLimit, ...] = ()

@@ -133,13 +133,14 @@ class GateAuthorizer:
         price: int = -1,
         is_upper_bound: bool = False,
         name: str | None = None,
+        counts: bool = True,
     ) -> Permit | Denial:
         """Return the gate's verdict at once. A permit has reserved its price, in micro-credits.
 
         `price` is the call's own price, -1 for the tool's. `is_upper_bound`: most of the price may
         come back. `drawn`: credit has been drawn for this call before. `name` is what the call uses
-        at an endpoint, if `tool` is the endpoint's number. If credit is exhausted, the denial says
-        how much the call needs.
+        at an endpoint, if `tool` is the endpoint's number. `counts`: the limits on calls apply. If
+        credit is exhausted, the denial says how much the call needs.
         """
         verdict = self.gate.decide(
             token,
@@ -151,6 +152,7 @@ class GateAuthorizer:
             price=price,
             is_upper_bound=is_upper_bound,
             name=name,
+            counts=counts,
         )
         if isinstance(verdict, Denial) and verdict.reason is Reason.CREDITS_EXHAUSTED:
             return self.explained(verdict)

@@ -14,6 +14,7 @@ def ask_gate(
     observe: bool,
     drawn: bool,
     price: int | None = None,
+    counts: bool = True,
 ) -> Permit | Denial:
     """Ask the gate; ask again with a lower bound if the call can be limited to what is left.
 
@@ -32,6 +33,7 @@ def ask_gate(
             price=pending.price if price is None else price,
             is_upper_bound=priced is not None and priced.is_upper_bound,
             name=pending.tool_id,
+            counts=counts,
         )
         if not isinstance(verdict, Denial) or priced is None or not priced.lower_for(verdict):
             break

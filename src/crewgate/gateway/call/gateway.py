@@ -198,10 +198,22 @@ class Gateway(RoutedListener):
     # Step 1: the gate. Step 2: the gate's permit holds the reservation.
 
     def _ask_gate(
-        self, pending: UndecidedCall, *, drawn: bool, price: int | None = None
+        self,
+        pending: UndecidedCall,
+        *,
+        drawn: bool,
+        price: int | None = None,
+        counts: bool = True,
     ) -> Permit | Denial:
-        observe = self.policy.observe
-        return ask_gate(self._authorizer, pending, observe=observe, drawn=drawn, price=price)
+        """Without `counts`, no limit on calls applies: the call does not go on with a permit."""
+        return ask_gate(
+            self._authorizer,
+            pending,
+            observe=self.policy.observe,
+            drawn=drawn,
+            price=price,
+            counts=counts,
+        )
 
     async def _authorize_after_draw(self, pending: UndecidedCall, retry: RetryCondition) -> None:
         """Wait while credit is drawn or a policy is loaded, then ask the gate again.
@@ -235,7 +247,7 @@ class Gateway(RoutedListener):
 
     def _verdict_without_price(self, pending: UndecidedCall) -> Permit | Denial | None:
         """Ask the gate before the body is read; None if the call has been refused."""
-        verdict = self._ask_gate(pending, drawn=False, price=0)
+        verdict = self._ask_gate(pending, drawn=False, price=0, counts=False)
         if not isinstance(verdict, Denial):
             verdict.release()
         elif not verdict.retry:
@@ -360,7 +372,7 @@ class Gateway(RoutedListener):
         `answer` is what its client gets, if that is not the problem of the reason. `may_observe`:
         in observe mode the call goes on, and costs nothing.
         """
-        verdict = self._ask_gate(pending, drawn=False, price=0)
+        verdict = self._ask_gate(pending, drawn=False, price=0, counts=False)
         if isinstance(verdict, Denial) and (verdict.grant is None or not verdict.retry):
             self._forward_or_refuse(pending, verdict)
             return

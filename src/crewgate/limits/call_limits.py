@@ -1,0 +1,9 @@
+"""The bounds of [limit.NAME]: how often tools may be called, and how many calls at once."""
+
+# Cells of the table for the buckets and places of limits; one has 8 words, in all 1 MiB.
+table_limit_cells = 16_384
+table_limit_cell_words = 8  # 64 bytes, so that two buckets never share a line of a cache
+# Words for limits of each branch in the table; 6 MiB in a table of the default size.
+table_branch_limit_words = 12
+call_limit_sets_max = 4096  # crews, roles, tools and parts of endpoints whose limits are kept
+concurrency_retry_seconds = 1  # nobody knows when a call will end; most take less
