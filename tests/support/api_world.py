@@ -13,6 +13,7 @@ from crewgate.api.schemas import (
     CertificateResponse,
     HealthResponse,
     IntrospectionResponse,
+    MachinesResponse,
     RevocationResponse,
     RevocationsResponse,
     TokenResponse,
@@ -111,13 +112,17 @@ class FakeOffice:
     async def knows(self, crew: str, name: str) -> bool:
         return IssuedCertificateOwner(crew, name) in SERIALS.values()
 
-    async def revocations(self, crew: str, rows_max: int) -> RevocationsResponse:
-        self.note("revocations", crew, rows_max)
+    async def revocations(self, crew: str, rows_max: int, machine: str = "") -> RevocationsResponse:
+        self.note("revocations", crew, rows_max, machine)
         return RevocationsResponse(revocations=[], total=0)
 
-    async def tree(self) -> BranchTreeSnapshot:
-        self.note("tree")
+    async def tree(self, machine: str = "") -> BranchTreeSnapshot:
+        self.note("tree", *([machine] if machine else []))
         return self.snapshot
+
+    async def machines(self, machine: str = "") -> MachinesResponse:
+        self.note("machines", machine)
+        return MachinesResponse(machines=[])
 
     def claims_known_provider(self, token: str) -> bool:
         return token.startswith("of-a-provider")

@@ -83,11 +83,16 @@ def beyond(
 
 @dataclass(slots=True)
 class TreeNode:
-    """One record, with the sums of its branch and all below it. `here` is the idle credit here."""
+    """One record, with the sums of its branch and all below it.
+
+    `here` is the idle credit here, `spent_here` and `reserved_here` are the sums of this table.
+    """
 
     record: BranchRecord
     sums: RemoteUsage
     here: int = 0
+    spent_here: int = 0
+    reserved_here: int = 0
     children: list[int] = field(default_factory=list)
 
     @property
@@ -141,6 +146,8 @@ def _sum(nodes: dict[int, TreeNode]) -> list[int]:
             above.sums.burned += record.burned
             above.sums.idle += record.available
             above.here += record.available
+            above.spent_here += record.settled
+            above.reserved_here += record.reserved
         if record.parents and record.parents[-1] in nodes:
             nodes[record.parents[-1]].children.append(number)
         else:
@@ -179,6 +186,9 @@ class _Graph:
             left_day=day,
             leased=sums.idle,
             leased_on=self._where(node),
+            spent_here=node.spent_here,
+            reserved_here=node.reserved_here,
+            leased_here=node.here,
         )
         found = [top]
         # Depth first without recursion: the tree is at most limits.depth_max deep, but wide.
@@ -217,6 +227,10 @@ class _Graph:
             leased=sums.idle,
             leased_on=self._where(node),
             overrun=self.overruns.get(record.key, 0),
+            spent_here=node.spent_here,
+            reserved_here=node.reserved_here,
+            leased_here=node.here,
+            issued=entry.iat,
         )
 
     def _where(self, node: TreeNode) -> dict[str, int]:

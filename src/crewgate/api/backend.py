@@ -14,6 +14,7 @@ from crewgate.api.schemas import (
     CertificateResponse,
     HealthResponse,
     IntrospectionResponse,
+    MachinesResponse,
     RevocationResponse,
     RevocationsResponse,
     TokenResponse,
@@ -103,11 +104,20 @@ class Backend(Protocol):
     async def knows(self, crew: str, name: str) -> bool:
         """Return whether this CA ever issued a certificate to that orchestrator."""
 
-    async def revocations(self, crew: str, rows_max: int) -> RevocationsResponse:
-        """Return the newest revocations in force of a crew; those of all crews if it is empty."""
+    async def revocations(self, crew: str, rows_max: int, machine: str = "") -> RevocationsResponse:
+        """Return the newest revocations in force of a crew; those of all crews if it is empty.
 
-    async def tree(self) -> BranchTreeSnapshot:
-        """Return the branch tree, at most `limits.tree_seconds` old."""
+        They are those that all machines know, or the one that `machine` names.
+        """
+
+    async def tree(self, machine: str = "") -> BranchTreeSnapshot:
+        """Return the branch tree of all machines, at most `limits.tree_seconds` old.
+
+        With `machine`, return that of one machine.
+        """
+
+    async def machines(self, machine: str = "") -> MachinesResponse:
+        """Return the health of all machines, or of the one that `machine` names."""
 
     def claims_known_provider(self, token: str) -> bool:
         """Return whether a token says that a configured identity provider has issued it."""

@@ -12,13 +12,18 @@ from crewgate.api.schemas import BranchesResponse, BranchResponse
 from crewgate.core.cross_crew_accounts import caller
 
 _encode = msgspec.json.Encoder().encode
+_NOTHING = BranchesResponse(branches=[])
 
 
 class BranchTreeSnapshot:
     """The rows of the branch tree, crew by crew, parents first; a crew's own row has no branch."""
 
-    def __init__(self, rows: Sequence[BranchResponse] = ()) -> None:
+    def __init__(
+        self, rows: Sequence[BranchResponse] = (), found: BranchesResponse = _NOTHING
+    ) -> None:
+        """`found` says which machines answered; its own branches and cursor do not count."""
         self._rows = list(rows)
+        self._found = found
         self._branches: dict[str, list[BranchResponse]] = {}
         for row in self._rows:
             if row.branch:
@@ -44,12 +49,19 @@ class BranchTreeSnapshot:
         found = self._branches.get(branch, ())
         return [row for row in found if crew in {"", row.crew, caller(row.crew)}]
 
+    def page(
+        self, rows: Sequence[BranchResponse], *, more: bool = False, cursor: str = ""
+    ) -> BranchesResponse:
+        """Return rows with the machines that answered; `cursor` is the `next` of the page."""
+        branches = list(rows)
+        return msgspec.structs.replace(self._found, branches=branches, more=more, next=cursor)
+
     def encoded(self, crew: str) -> bytes:
         """Return the rows of a crew, or of all crews, as the JSON of a `BranchesResponse`."""
         data = self._encoded.get(crew)
         if data is None:
             view = self.of(crew)
-            data = _encode(BranchesResponse(branches=list(view)))
+            data = _encode(self.page(view))
             if view:
                 self._encoded[crew] = data
         return data

@@ -9,9 +9,9 @@ from typing import get_args
 import msgspec
 
 from crewgate import limits
-from crewgate.api import access, tokens
+from crewgate.api import access, certificates, tokens
 from crewgate.api.access import EVERYBODY, STAFF
-from crewgate.api.backend import Backend, CertificateRequest
+from crewgate.api.backend import Backend
 from crewgate.api.request import APIRequest
 from crewgate.api.schemas import (
     UNSPECIFIED,
@@ -21,6 +21,7 @@ from crewgate.api.schemas import (
     CertificateSigningRequest,
     HealthResponse,
     IntrospectionResponse,
+    MachinesResponse,
     RevocationReason,
     RevocationRequest,
     RevocationResponse,
@@ -31,8 +32,9 @@ from crewgate.core import branch_reference
 from crewgate.core.ids import EntityKind, uuid_bytes
 from crewgate.core.revocation_kinds import BY_FIELD, RevocationKindRules, RevocationTarget
 from crewgate.core.x509.identity_extension import Identity, Role
+from crewgate.errors import ServiceRefusedError
+from crewgate.ipc.machine_messages import THIS_MACHINE
 
-_AGENT = "agent"
 EndpointHandler = Callable[[Backend, Identity, APIRequest], Awaitable[object]]
 
 
@@ -86,7 +88,15 @@ async def revoke(backend: Backend, caller: Identity, request: APIRequest) -> Rev
             await _check_seen(backend, rules, name, crew)
     target = RevocationTarget(rules.kind, name, crew)
     reason = "" if body.reason == UNSPECIFIED else body.reason
-    return await backend.revoke(target, body.until, caller.label, reason)
+    try:
+        return await backend.revoke(target, body.until, caller.label, reason)
+    except ServiceRefusedError:
+        # Another machine may have seen the branch, and so know its crew.
+        found = [] if crew or not rules.claim else (await backend.tree()).find(name, "")
+        if rules.kind is not EntityKind.BRANCH or len(found) != 1:
+            raise
+        target = msgspec.structs.replace(target, crew=found[0].crew)
+        return await backend.revoke(target, body.until, caller.label, reason)
 
 
 async def _revoke_certificate(
@@ -146,14 +156,22 @@ async def branches(backend: Backend, caller: Identity, request: APIRequest) -> B
     """Return a page of branches, parents first."""
     rows_max = request.int_param("limit", limits.page_rows_max, limits.page_rows_max)
     crew = access.crew_for(caller, request.query.get("crew", ""))
-    rows = [row for row in (await backend.tree()).of(crew) if row.branch]
+    found = await backend.tree(_machine(request))
+    rows = [row for row in found.of(crew) if row.branch]
     if find := request.query.get("find", ""):
         rows = _found(find, crew, rows)
     start = _after(rows, request.query.get("after", ""))
     page = rows[start : start + rows_max]
     more = start + rows_max < len(rows)
     cursor = f"{page[-1].crew}/{page[-1].branch}" if more else ""
-    return BranchesResponse(branches=page, more=more, next=cursor)
+    return found.page(page, more=more, cursor=cursor)
+
+
+def _machine(request: APIRequest) -> str:
+    machine = request.query.get("machine", "")
+    if len(machine) > limits.claim_chars_max:
+        access.malformed(f"machine: at most {limits.claim_chars_max} characters")
+    return machine
 
 
 def _found(find: str, crew: str, rows: Sequence[BranchResponse]) -> list[BranchResponse]:
@@ -170,7 +188,12 @@ async def revocations(
     """Return the newest revocations in force."""
     rows_max = request.int_param("limit", limits.revocation_rows_default, limits.page_rows_max)
     crew = access.crew_for(caller, request.query.get("crew", ""))
-    return await backend.revocations(crew, rows_max)
+    return await backend.revocations(crew, rows_max, _machine(request))
+
+
+async def machines(backend: Backend, caller: Identity, request: APIRequest) -> MachinesResponse:  # noqa: ARG001
+    """Return the health of the machines."""
+    return await backend.machines(_machine(request))
 
 
 def _after(rows: Sequence[BranchResponse], cursor: str) -> int:
@@ -209,83 +232,7 @@ async def end_branch(backend: Backend, caller: Identity, request: APIRequest) ->
 async def tree(backend: Backend, caller: Identity, request: APIRequest) -> bytes:
     """Return the whole branch tree that the caller may see, with its crews."""
     crew = access.crew_for(caller, request.query.get("crew", ""))
-    return (await backend.tree()).encoded(crew)
-
-
-async def certify(backend: Backend, caller: Identity, request: APIRequest) -> CertificateResponse:
-    """Issue a certificate for a CSR: the caller's own next one, one of its branches', or any.
-
-    Only an operator gets any.
-    """
-    body = request.decode(CertificateSigningRequest)
-    if body.renews:
-        return await _renew_server(backend, caller, request, body)
-    if body.role == _AGENT or body.branch_token:
-        return await _certify_branch(backend, caller, request, body)
-    role, crew, name = _requested_identity(caller, body)
-    is_own = (role, crew, name) == (caller.role, caller.crew, caller.name)
-    if not is_own and caller.role is not Role.OPERATOR:
-        access.refuse("only an operator may request a certificate for somebody else")
-    if body.hosts and caller.role is not Role.OPERATOR:
-        access.refuse("only an operator may set host names and addresses")
-    # A renewal has the same identity. Another holder's certificate gets a new instance later.
-    identity = caller if is_own else Identity(role, name, b"", crew)
-    return await backend.certify(
-        CertificateRequest(
-            identity, body.request, request.serial, is_own, body.life_seconds, tuple(body.hosts)
-        )
-    )
-
-
-async def _renew_server(
-    backend: Backend, caller: Identity, request: APIRequest, body: CertificateSigningRequest
-) -> CertificateResponse:
-    """Renew a server's certificate, which has no identity, for a holder of its key."""
-    if caller.role not in {Role.GATEWAY, Role.OPERATOR}:
-        access.refuse("only a gateway or an operator may renew a server's certificate")
-    if body.role or body.crew or body.name or body.hosts or body.life_seconds or body.branch_token:
-        access.malformed(
-            "renews: the new certificate copies the previous one; send only `request` with it"
-        )
-    return await backend.certify_server(body.request, body.renews, request.serial)
-
-
-async def _certify_branch(
-    backend: Backend, caller: Identity, request: APIRequest, body: CertificateSigningRequest
-) -> CertificateResponse:
-    """Issue a certificate for the branch of a token: to its orchestrator, or to an operator."""
-    access.permit(caller, STAFF)
-    if body.role != _AGENT or not body.branch_token:
-        access.malformed("branch_token: role agent needs it, and no other role takes it")
-    if body.crew or body.name or body.hosts:
-        access.malformed("the token says crew and name; leave out crew, name and hosts")
-    found = await backend.introspect(body.branch_token)
-    if not found.active or not access.sees(caller, found.crew):
-        access.malformed("branch_token: gateways do not accept this token; show the newest one")
-    crew, name = access.orchestrator(found.client_id)
-    if caller.role is Role.ORCHESTRATOR and (crew, name) != (caller.crew, caller.name):
-        access.refuse(f"{caller.label} may get certificates for its own branches only")
-    if crew != found.crew:
-        access.malformed("branch_token: its orchestrator is not of its crew")
-    identity = Identity(Role.AGENT, name, uuid_bytes(found.branch), crew)
-    wanted = CertificateRequest(
-        identity,
-        body.request,
-        request.serial,
-        life_seconds=body.life_seconds,
-        until=found.exp,
-    )
-    return await backend.certify(wanted)
-
-
-def _requested_identity(caller: Identity, body: CertificateSigningRequest) -> tuple[Role, str, str]:
-    """Return role, crew and name; those of the caller, if the request has none."""
-    if not (body.role or body.crew or body.name):
-        return caller.role, caller.crew, caller.name
-    role = Role(body.role) if body.role else caller.role
-    if role is Role.ORCHESTRATOR and caller.role is Role.ORCHESTRATOR:
-        return role, body.crew or caller.crew, body.name or caller.name
-    return role, body.crew, body.name or (caller.name if role is caller.role else "")
+    return (await backend.tree(_machine(request))).encoded(crew)
 
 
 async def health(backend: Backend, caller: Identity, request: APIRequest) -> HealthResponse:  # noqa: ARG001
@@ -328,6 +275,10 @@ def _check_branch(text: str) -> None:
 
 
 _CREW = {"crew": "only rows of this crew; an orchestrator sees only its own crew"}
+_MACHINE = {
+    "machine": f"only what the machine with this name knows; `{THIS_MACHINE}` is the machine of "
+    "this API"
+}
 _FIND = {
     "find": "only the branch with this id, or those whose id begins so; or the live branches of "
     "this CREW/ROLE"
@@ -343,23 +294,26 @@ ENDPOINTS = (
              "Revoke a branch, tokens, a certificate or an orchestrator at once.",
              body=RevocationRequest),
     Endpoint("GET", "/v1/revocations", STAFF, revocations, RevocationsResponse,
-             "List the newest revocations in force.", query={**_CREW, "limit": _PAGE["limit"]}),
+             "List the newest revocations in force.",
+             query={**_CREW, **_MACHINE, "limit": _PAGE["limit"]}),
+    Endpoint("GET", "/v1/machines", frozenset({Role.OPERATOR}), machines, MachinesResponse,
+             "Get the health of all machines.", query=_MACHINE),
     Endpoint("GET", "/v1/branches", STAFF, branches, BranchesResponse,
              "List branches, parents before their children.",
-             query={**_CREW, **_FIND, **_PAGE}),
+             query={**_CREW, **_MACHINE, **_FIND, **_PAGE}),
     Endpoint("GET", "/v1/branches/{branch}", STAFF, branch, BranchResponse, "Get one branch.",
              query=_CREW),
     Endpoint("DELETE", "/v1/branches/{branch}", STAFF, end_branch, RevocationResponse,
              "Revoke a branch and all branches below it.", query=_CREW),
     Endpoint("GET", "/v1/tree", STAFF, tree, BranchesResponse,
-             "Get all branches and crews as one tree.", query=_CREW),
+             "Get all branches and crews as one tree.", query={**_CREW, **_MACHINE}),
     Endpoint("POST", "/v1/tokens", STAFF, tokens.issue, TokenResponse,
              "Issue a token: for a new run, for a child branch, or the next one of a branch.",
              form=tokens.FORM, required=("grant_type",)),
     Endpoint("POST", "/v1/introspect", EVERYBODY, tokens.introspect, IntrospectionResponse,
              "Get the claims of a valid token (RFC 7662).",
              form=tokens.INTROSPECT_FORM, required=("token",)),
-    Endpoint("POST", "/v1/certificates", EVERYBODY, certify, CertificateResponse,
+    Endpoint("POST", "/v1/certificates", EVERYBODY, certificates.certify, CertificateResponse,
              "Issue a certificate for the key of a CSR.",
              body=CertificateSigningRequest, status=201),
     Endpoint("POST", "/ocsp", EVERYBODY, ocsp, bytes, "Send an OCSP request (RFC 6960).",

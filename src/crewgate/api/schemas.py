@@ -12,7 +12,7 @@ from msgspec import Meta
 from crewgate import limits
 from crewgate.core.tokens.claims import Actor, Confirmation
 from crewgate.ipc.admin_messages import NeverSeen, Until
-from crewgate.ipc.revocation_messages import RevocationRow
+from crewgate.ipc.cluster_view import ClusterRevocationRow, UnaskedMachine
 
 BoundedText = Annotated[str, Meta(max_length=limits.claim_chars_max)]
 PEM = Annotated[str, Meta(max_length=limits.request_pem_bytes_max)]
@@ -117,8 +117,25 @@ class RevocationResponse(msgspec.Struct, frozen=True, kw_only=True):
         return f"revoked {self.target} {self.id} of {crew}"
 
 
+class BranchShare(msgspec.Struct, frozen=True, kw_only=True):
+    """What one machine says about a branch or a crew. Amounts are micro-credits.
+
+    `spent_micro` and `reserved_micro` are those of its own calls, and `leased_micro` is the credit
+    that it holds and that no call has reserved.
+    """
+
+    machine: str
+    state: str
+    spent_micro: int = 0
+    reserved_micro: int = 0
+    leased_micro: int = 0
+
+
 class BranchResponse(msgspec.Struct, frozen=True, kw_only=True):
     """One branch of the tree, or a crew (`branch` is empty). Amounts are micro-credits.
+
+    The amounts are those of all machines; `machines` has what each of them says. `quotas` is how
+    many times the quota can be spent: once for each ledger.
 
     `left_micro` of a branch is what its own quota and the quotas of the branches above still allow.
     `left_micro` of a crew is what its hour and its day still allow, or -1 without a limit.
@@ -142,24 +159,39 @@ class BranchResponse(msgspec.Struct, frozen=True, kw_only=True):
     left_micro: int = -1
     leased_micro: int = 0
     leased_on: dict[str, int] = {}
+    quotas: int = 1
+    machines: list[BranchShare] = []
 
 
 class BranchesResponse(msgspec.Struct, frozen=True, kw_only=True):
     """Branches, with parents before their children.
 
-    If `more` is true, request the next page with `after` set to `next`.
+    If `more` is true, request the next page with `after` set to `next`. `machines` have answered,
+    among them the machine of this API (`asked`), and those of `not_asked` have not. `left_out`
+    branches did not fit into the answers of the other machines.
     """
 
     branches: list[BranchResponse]
     more: bool = False
     next: str = ""
+    machines: list[str] = []
+    asked: str = ""
+    not_asked: list[UnaskedMachine] = []
+    left_out: int = 0
 
 
 class RevocationsResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest revocations in force, the oldest of them first; `total` counts all that match."""
+    """The newest revocations in force, the oldest of them first.
 
-    revocations: list[RevocationRow]
+    `total` is the largest number of matching revocations that one machine knows. `machines` have
+    answered, among them the machine of this API (`asked`), and those of `not_asked` have not.
+    """
+
+    revocations: list[ClusterRevocationRow]
     total: int = 0
+    machines: list[str] = []
+    asked: str = ""
+    not_asked: list[UnaskedMachine] = []
 
 
 class TokenResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -283,6 +315,23 @@ class HealthResponse(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["ok", "degraded", "waiting"]
     waiting_for: list[str] = []
     troubles: list[ComponentProblem] = []
+
+
+class MachineHealth(HealthResponse, frozen=True, kw_only=True):
+    """Whether the gateway of one machine is ready."""
+
+    machine: str
+
+
+class MachinesResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """The health of the machines that answered, and the machines that did not.
+
+    `asked` is the machine of this API.
+    """
+
+    machines: list[MachineHealth]
+    asked: str = ""
+    not_asked: list[UnaskedMachine] = []
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

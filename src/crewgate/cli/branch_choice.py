@@ -6,10 +6,10 @@ from crewgate import limits
 from crewgate.core.branch_reference import is_name
 from crewgate.core.terminal_text import printable
 from crewgate.errors import ServiceRefusedError
-from crewgate.ipc.admin_messages import TreeRow
+from crewgate.ipc.cluster_tree import ClusterTreeRow
 
 
-def the_only(reference: str, found: Sequence[TreeRow]) -> TreeRow:
+def the_only(reference: str, found: Sequence[ClusterTreeRow]) -> ClusterTreeRow:
     """Return the only branch that was found for a reference.
 
     Raises ServiceRefusedError if there is none or several; the text lists them.
@@ -17,7 +17,8 @@ def the_only(reference: str, found: Sequence[TreeRow]) -> TreeRow:
     if not found:
         what = "live branch" if is_name(reference) else "branch whose id begins with"
         raise ServiceRefusedError(
-            f"no {what} {reference} is known; `crewgate tree` shows the branches"
+            f"no machine that answered knows a {what} {reference}; `crewgate tree` shows the "
+            "branches"
         )
     if len(found) > 1:
         listed = [_candidate(row) for row in found[: limits.branch_candidates_max]]
@@ -31,6 +32,7 @@ def the_only(reference: str, found: Sequence[TreeRow]) -> TreeRow:
     return found[0]
 
 
-def _candidate(row: TreeRow) -> str:
+def _candidate(row: ClusterTreeRow) -> str:
     role = row.role or ("ancestor" if row.parent else "run")
-    return f"  {row.branch}  {printable(f'{row.crew}/{role}')}  {row.state}"
+    where = ", ".join(each.machine for each in row.machines)
+    return f"  {row.branch}  {printable(f'{row.crew}/{role}  {row.state}  on {where}')}"

@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections.abc import Callable
 from contextlib import suppress
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ import click
 
 from crewgate import limits
 from crewgate.core.credits import parse_credits
+from crewgate.ipc.machine_messages import THIS_MACHINE
 from crewgate.runtime.log_format import FORMAT_VARIABLE, LEVEL_VARIABLE, LogFormat, LogLevel
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -114,6 +116,24 @@ def until_option(function: Function) -> Function:
         show_default="quorum if there are other machines",
         help="Wait until this machine, a majority, or all machines have it on disk.",
     )(function)
+
+
+def machine_options(function: Function) -> Function:
+    """Add --local and --machine; the command gets `machine`, empty for all machines."""
+
+    @click.option("--local", "is_local", is_flag=True, help="Ask this machine only.")
+    @click.option(
+        "--machine", metavar="NAME", default="", help="Ask this machine only, by its name."
+    )
+    @wraps(function)
+    def command(*, is_local: bool, machine: str, **given: Any) -> Any:  # noqa: ANN401 - as click
+        if is_local and machine:
+            raise click.UsageError("--local and --machine name one machine each; use one of them")
+        if len(machine) > limits.claim_chars_max:
+            raise click.UsageError(f"--machine: at most {limits.claim_chars_max} characters")
+        return function(machine=THIS_MACHINE if is_local else machine, **given)
+
+    return command  # type: ignore[return-value] # click calls it with other arguments
 
 
 def config_option(function: Function, *, required: bool = True) -> Function:

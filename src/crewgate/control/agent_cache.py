@@ -11,23 +11,31 @@ from typing import NoReturn
 
 from crewgate import limits
 from crewgate.api.branch_tree_snapshot import BranchTreeSnapshot
-from crewgate.control.responses import branch
+from crewgate.control.responses import branches
 from crewgate.control.token_revocation_check import TokenRevocationCheck
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import AgentStatus
+from crewgate.ipc.machine_messages import THIS_MACHINE
 from crewgate.issuer.branches.local_gateway import BranchUsage
 from crewgate.runtime.single_flight_cache import SingleFlightCache
 
 
 class AgentCache:
-    """The tree and status of the agent whose state is in `folder`, at most a second old."""
+    """The trees and the status of the agent whose state is in `folder`, at most a second old.
+
+    `tree` has the branches of this machine only: nothing that mints waits for another machine.
+    `cluster_tree` has those of all machines.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.tree: SingleFlightCache[BranchTreeSnapshot] = SingleFlightCache(
             self._ask_tree, limits.tree_seconds
+        )
+        self.cluster_tree: SingleFlightCache[BranchTreeSnapshot] = SingleFlightCache(
+            self._ask_cluster_tree, limits.tree_seconds
         )
         self.status: SingleFlightCache[AgentStatus] = SingleFlightCache(
             self._ask_status, limits.tree_seconds
@@ -39,8 +47,15 @@ class AgentCache:
             return agent.may_mint(claims, crew, kid)
 
     def _ask_tree(self) -> BranchTreeSnapshot:
+        return self.tree_of(THIS_MACHINE)
+
+    def _ask_cluster_tree(self) -> BranchTreeSnapshot:
+        return self.tree_of("")
+
+    def tree_of(self, machine: str) -> BranchTreeSnapshot:
+        """Return the tree of a machine, or of all if the name is empty; it is not cached."""
         with AdminClient(self._folder) as agent:
-            return BranchTreeSnapshot([branch(row) for row in agent.tree()])
+            return branches(agent.cluster_tree(machine=machine))
 
     def _ask_status(self) -> AgentStatus:
         with AdminClient(self._folder) as agent:

@@ -4,15 +4,20 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from ipaddress import ip_address
+from typing import Any
 
 import msgspec
 from cryptography import x509
 
 from crewgate.api import schemas
+from crewgate.api.branch_tree_snapshot import BranchTreeSnapshot
+from crewgate.api.health_response import health_response
 from crewgate.ca.certificate_db import CertificateRecord
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import CAError
-from crewgate.ipc.admin_messages import RevocationReceipt, TreeRow
+from crewgate.ipc.admin_messages import RevocationReceipt
+from crewgate.ipc.cluster_tree import ClusterTreeRow
+from crewgate.ipc.cluster_view import ClusterRevocations, ClusterStatus, ClusterTree
 
 _LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"  # RFC 1123 §2.1
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII | re.IGNORECASE)
@@ -50,11 +55,50 @@ def revoked(
     return msgspec.convert(fields, schemas.RevocationResponse)
 
 
-def branch(row: TreeRow) -> schemas.BranchResponse:
+def branch(row: ClusterTreeRow) -> schemas.BranchResponse:
     """Convert a row of the agent's tree: the names of its amounts get their unit."""
-    fields = msgspec.structs.asdict(row)
-    fields |= {f"{name}_micro": fields[name] for name in _AMOUNTS}
+    fields = _with_unit(msgspec.structs.asdict(row))
+    fields["machines"] = [_with_unit(msgspec.structs.asdict(each)) for each in row.machines]
     return msgspec.convert(fields, schemas.BranchResponse)
+
+
+def branches(found: ClusterTree) -> BranchTreeSnapshot:
+    """Convert the tree of all machines."""
+    answered = schemas.BranchesResponse(
+        branches=[],
+        machines=found.machines,
+        asked=found.asked,
+        not_asked=found.not_asked,
+        left_out=found.left_out,
+    )
+    return BranchTreeSnapshot([branch(row) for row in found.rows], answered)
+
+
+def _with_unit(fields: dict[str, Any]) -> dict[str, Any]:
+    return fields | {f"{name}_micro": fields[name] for name in _AMOUNTS if name in fields}
+
+
+def revocations(found: ClusterRevocations) -> schemas.RevocationsResponse:
+    """Convert the revocations of all machines."""
+    return schemas.RevocationsResponse(
+        revocations=found.rows,
+        total=found.total,
+        machines=found.machines,
+        asked=found.asked,
+        not_asked=found.not_asked,
+    )
+
+
+def machines(found: ClusterStatus) -> schemas.MachinesResponse:
+    """Convert the health of all machines."""
+    return schemas.MachinesResponse(
+        machines=[
+            schemas.MachineHealth(machine=name, **msgspec.structs.asdict(health_response(each)))
+            for name, each in found.machines.items()
+        ],
+        asked=found.asked,
+        not_asked=found.not_asked,
+    )
 
 
 def host(text: str) -> x509.GeneralName:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
+from functools import partial
 from typing import Concatenate, Generic, NamedTuple, ParamSpec, Self, TypeVar
 
 import msgspec
@@ -24,6 +25,7 @@ from crewgate.api.schemas import (
     CertificateResponse,
     HealthResponse,
     IntrospectionResponse,
+    MachinesResponse,
     RevocationResponse,
     RevocationsResponse,
     TokenResponse,
@@ -34,7 +36,7 @@ from crewgate.config import CAConfig, Config
 from crewgate.control.agent_cache import AgentCache
 from crewgate.control.ca_service import CAService, check_good
 from crewgate.control.register_upkeep import RegisterState, keep_up
-from crewgate.control.responses import revoked
+from crewgate.control.responses import machines, revocations, revoked
 from crewgate.control.token_reader import TokenReader
 from crewgate.control.token_revocation_check import TokenRevocationCheck
 from crewgate.control.token_service import TokenService, introspection
@@ -43,6 +45,7 @@ from crewgate.errors import CAError, ServiceConnectionError
 from crewgate.identity_provider.subject_tokens import SubjectTokenVerifier
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import RevocationReceipt, Until
+from crewgate.ipc.machine_messages import THIS_MACHINE
 from crewgate.runtime.single_flight_cache import SingleFlightCache
 
 T = TypeVar("T")
@@ -227,17 +230,28 @@ class ThreadedBackend:
         """Return every revoked certificate that has not expired."""
         return await self._register.run(CertificateDB.dead_entries, int(time.time()))
 
-    async def tree(self) -> BranchTreeSnapshot:
+    async def tree(self, machine: str = "") -> BranchTreeSnapshot:
         """See `Backend`."""
-        return await self._cached(self._cache.tree)
+        if machine in {"", THIS_MACHINE}:
+            return await self._cached(self._cache.tree if machine else self._cache.cluster_tree)
+        ask = partial(self._cache.tree_of, machine)
+        return await trio.to_thread.run_sync(ask, limiter=self._agent_limiter)
 
-    async def revocations(self, crew: str, rows_max: int) -> RevocationsResponse:
+    async def machines(self, machine: str = "") -> MachinesResponse:
+        """See `Backend`."""
+
+        def ask() -> MachinesResponse:
+            with AdminClient(self._state) as agent:
+                return machines(agent.cluster_status(machine))
+
+        return await trio.to_thread.run_sync(ask, limiter=self._agent_limiter)
+
+    async def revocations(self, crew: str, rows_max: int, machine: str = "") -> RevocationsResponse:
         """See `Backend`."""
 
         def ask() -> RevocationsResponse:
             with AdminClient(self._state) as agent:
-                rows, total = agent.revocations(crew, rows_max)
-            return RevocationsResponse(revocations=rows, total=total)
+                return revocations(agent.cluster_revocations(crew, rows_max, machine))
 
         return await trio.to_thread.run_sync(ask, limiter=self._agent_limiter)
 

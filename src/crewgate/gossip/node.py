@@ -52,6 +52,8 @@ from crewgate.runtime.fault_transition_logger import FaultTransitionLogger
 
 SendDatagram = Callable[[MemberAddress, bytes], None]
 AnswerSeen = Callable[[TargetExistenceQuery], Awaitable[bool | None]]  # None: it is not known now
+# Returns the pages of the answer to a question, or raises ServiceRefusedError.
+AnswerMember = Callable[[bytes], Awaitable[Sequence[bytes]]]
 
 
 class LocalMemberIdentity(NamedTuple):
@@ -115,6 +117,10 @@ class GossipNode:
         self.on_mark: Callable[[LedgerMark], None] = lambda _mark: None
         self.on_question: AnswerSeen | None = None
         self.questions = TokenBucket(limits.seen_questions_per_second, limits.seen_questions_burst)
+        self.on_member_question: AnswerMember | None = None
+        self.member_questions = TokenBucket(
+            limits.member_questions_per_second, limits.member_questions_burst
+        )
         trust = CertificateVerifier(me.root, me.oids)
         certificates = MemberCertificateStore(me.folder, trust, me.cluster)
         self._sign = me.signing.sign

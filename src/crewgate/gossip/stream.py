@@ -15,6 +15,7 @@ import trio
 from crewgate import limits, ssl_workarounds
 from crewgate.core.gossip.anti_entropy import AcceptLogSummary
 from crewgate.core.gossip.interval_set import Range
+from crewgate.core.terminal_text import printable
 from crewgate.errors import GossipError
 from crewgate.gossip.crl_negotiation import NO_LIST, CRLVersion
 from crewgate.gossip.keyring import GroupKey
@@ -113,6 +114,33 @@ class TargetExistenceReply(msgspec.Struct, frozen=True, tag="seen"):
     seen: bool
 
 
+class MemberQuestion(msgspec.Struct, frozen=True, tag="ask-member"):
+    """Asks, instead of a hello, what the other side shows to people (`member_questions`).
+
+    The agents know the form of `body`. A machine of an older version closes the stream.
+    """
+
+    version: Annotated[int, msgspec.Meta(ge=0)]
+    body: Annotated[bytes, msgspec.Meta(max_length=limits.member_question_bytes_max)]
+
+
+class MemberAnswer(msgspec.Struct, frozen=True, tag="member-answer"):
+    """A page of the answer to `MemberQuestion`; `last` is the end."""
+
+    body: Annotated[bytes, msgspec.Meta(max_length=limits.member_page_bytes_max)]
+    last: bool
+
+
+class MemberRefusal(msgspec.Struct, frozen=True, tag="member-refusal"):
+    """The answer to a `MemberQuestion` that has none: why."""
+
+    why: Annotated[str, msgspec.Meta(max_length=limits.health_text_chars_max)]
+
+
+class PeerClosedError(GossipError):
+    """The other side has closed the connection, or has lost it."""
+
+
 class SelfEvictedError(GossipError):
     """The other side says that this machine is evicted."""
 
@@ -127,7 +155,11 @@ SyncMessage = (
     | EvictedReply
     | TargetExistenceQuery
     | TargetExistenceReply
+    | MemberQuestion
+    | MemberAnswer
+    | MemberRefusal
 )
+FirstMessage = Hello | TargetExistenceQuery | MemberQuestion
 W = TypeVar("W", bound=SyncMessage)
 _DECODER: msgspec.msgpack.Decoder[SyncMessage] = msgspec.msgpack.Decoder(SyncMessage)
 _ENCODER = msgspec.msgpack.Encoder()
@@ -192,10 +224,19 @@ class SyncStream:
             raise GossipError(f"the peer sent {type(message).__name__} instead of {kind.__name__}")
         return message
 
-    async def receive_first(self) -> Hello | TargetExistenceQuery:
+    async def receive_page(self) -> MemberAnswer:
+        """Return the next page of an answer; the GossipError has the reason of a refusal."""
+        message = await self._receive()
+        if isinstance(message, MemberRefusal):
+            raise GossipError(f"it refuses: {printable(message.why)}")
+        if not isinstance(message, MemberAnswer):
+            raise GossipError(f"the peer sent {type(message).__name__} instead of an answer")
+        return message
+
+    async def receive_first(self) -> FirstMessage:
         """Return the first message of a side that has connected to this machine."""
         message = await self._receive()
-        if not isinstance(message, Hello | TargetExistenceQuery):
+        if not isinstance(message, FirstMessage):
             raise GossipError(f"the peer sent {type(message).__name__} as its first message")
         return message
 
@@ -217,9 +258,9 @@ class SyncStream:
                 data = await self._stream.receive_some(_CHUNK)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 ssl_workarounds.forget_errors()
-                raise GossipError(f"the connection has ended: {_cause_of(error)}") from error
+                raise PeerClosedError(f"the connection has ended: {_cause_of(error)}") from error
             if not data:
-                raise GossipError("the connection has ended")
+                raise PeerClosedError("the connection has ended")
             self._buffer += data
         taken = bytes(self._buffer[:size])
         del self._buffer[:size]

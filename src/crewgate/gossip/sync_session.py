@@ -16,6 +16,7 @@ import trio
 from crewgate import limits
 from crewgate.core.gossip.interval_set import Range
 from crewgate.errors import GossipError
+from crewgate.gossip import member_questions
 from crewgate.gossip.crl_negotiation import NO_LIST, CRLVersion
 from crewgate.gossip.member_admission import PeerEvictedError
 from crewgate.gossip.member_verification import KnownMember
@@ -28,6 +29,7 @@ from crewgate.gossip.stream import (
     EvictedReply,
     HeldRanges,
     Hello,
+    MemberQuestion,
     SelfEvictedError,
     SyncMessage,
     SyncStream,
@@ -91,6 +93,9 @@ async def respond(gossip: GossipNode, stream: SyncStream, asked_at: float) -> No
     first = await stream.receive_first()
     if isinstance(first, TargetExistenceQuery):
         await _answer_seen(gossip, stream, member, first)
+        return
+    if isinstance(first, MemberQuestion):
+        await member_questions.answer(gossip, stream, member, first)
         return
     hello = first
     known = gossip.membership.add_member(stream.leaf, hello)

@@ -16,7 +16,7 @@ import trio
 from crewgate import limits, ssl_workarounds
 from crewgate.core.gossip.acknowledgements import AckState
 from crewgate.errors import GossipError
-from crewgate.gossip import sync_session
+from crewgate.gossip import member_questions, sync_session
 from crewgate.gossip.member_admission import SelfConnectionError
 from crewgate.gossip.node import GossipNode
 from crewgate.gossip.peer_errors import PeerErrors, reason
@@ -58,6 +58,7 @@ class GossipTransport:
         self._exchange_lock = trio.Lock()
         self._busy: set[bytes] = set()  # members with which this machine has begun a sync
         self._receipts: dict[int, trio.Event] = {}
+        self._questions: dict[bytes, trio.CapacityLimiter] = {}  # under way, by member
         self._peer_errors = PeerErrors(gossip.host.log)
         gossip.on_work = self._wake
         gossip.on_receipt = self._receipt_changed
@@ -218,6 +219,27 @@ class GossipTransport:
         with self._guarded():
             async with self._connected(to_where(known.address)) as stream:
                 return await sync_session.ask(self.gossip, stream, member, question)
+
+    async def question(
+        self, member: bytes, question: bytes, take: member_questions.TakePage, seconds: float
+    ) -> str:
+        """Pass the pages of a member's answer to `take`; return why it is not whole, or ""."""
+        known = self.gossip.membership.certificates.get(member)
+        if known is None:
+            return "this machine has no certificate of it, and so no address"
+        limiter = self._questions.setdefault(
+            member, trio.CapacityLimiter(limits.member_questions_each_max)
+        )
+        try:
+            with _deadline(seconds), self._guarded():
+                async with limiter, self._connected(to_where(known.address)) as stream:
+                    await member_questions.ask(self.gossip, stream, member, question, take)
+        except (GossipError, OSError) as error:
+            return reason(error)
+        finally:
+            if not limiter.borrowed_tokens and not limiter.statistics().tasks_waiting:
+                self._questions.pop(member, None)
+        return ""
 
     async def _serve_connection(self, plain: trio.SocketStream) -> None:
         """Serve a connection from another machine. An error ends only this connection."""

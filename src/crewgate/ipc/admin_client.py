@@ -27,7 +27,24 @@ from crewgate.ipc.cluster_messages import (
     MembersPage,
     RotateGroupKeys,
 )
+from crewgate.ipc.cluster_view import (
+    ClusterRevocations,
+    ClusterStatus,
+    ClusterTree,
+    revocations_of,
+    status_of,
+    tree_of,
+)
 from crewgate.ipc.frames import FrameDecoder
+from crewgate.ipc.machine_messages import (
+    AskMachines,
+    InForceQuestion,
+    MachineAnswer,
+    MachineQuestion,
+    RevocationsQuestion,
+    StatusQuestion,
+    TreeQuestion,
+)
 from crewgate.ipc.pin_messages import (
     ApprovePins,
     Definitions,
@@ -152,6 +169,34 @@ class AdminClient:
         """
         pages = list(self._pages(GetRevocations(self._next_id(), crew, limit), RevocationsPage))
         return [row for page in pages for row in page.rows], pages[-1].total
+
+    def ask_machines(self, question: MachineQuestion, machine: str = "") -> Iterator[MachineAnswer]:
+        """Yield the answers of all machines, or of one, to a question; `cluster_view` reads them.
+
+        The agent asks the other machines for a bounded time, and says which did not answer.
+        """
+        answer = self._request(AskMachines(self._next_id(), question, machine), MachineAnswer)
+        yield answer
+        while answer.what != "end":
+            answer = self._answer(answer.id, MachineAnswer)
+            yield answer
+
+    def cluster_tree(self, find: str = "", crew: str = "", machine: str = "") -> ClusterTree:
+        """Return the merged tree of all machines, or that of one; `find` and `crew` as `tree`."""
+        return tree_of(self.ask_machines(TreeQuestion(find, crew), machine))
+
+    def cluster_status(self, machine: str = "") -> ClusterStatus:
+        """Return the health of all machines, or of one."""
+        return status_of(self.ask_machines(StatusQuestion(), machine))
+
+    def cluster_revocations(
+        self, crew: str = "", limit: int = limits.revocation_rows_default, machine: str = ""
+    ) -> ClusterRevocations:
+        """Return the newest revocations of all machines, or those that one machine knows."""
+        answers = self.ask_machines(RevocationsQuestion(crew, limit), machine)
+        return revocations_of(
+            answers, limit, lambda keys: self.ask_machines(InForceQuestion(keys), machine)
+        )
 
     def members(self) -> list[MemberRow]:
         """Return the machines of this trust domain, this one first."""

@@ -18,6 +18,7 @@ from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.core.tokens.claims import Claims
 from crewgate.ipc.attach_messages import Count, Facts, Id, Nanoseconds, RequestFailed
 from crewgate.ipc.cluster_messages import ClusterRequest, ClusterResponse, QuorumSyncState
+from crewgate.ipc.machine_messages import AskMachines, MachineAnswer
 from crewgate.ipc.pin_messages import PinRequest, PinResponse
 from crewgate.ipc.revocation_messages import GetRevocations, RevocationsPage
 
@@ -198,7 +199,9 @@ class TreeRow(msgspec.Struct, frozen=True, omit_defaults=True):
     its hour and its day still allow, -1 without a limit, and `left` is the smaller. `exhausted`:
     `left` is 0. `leased` is idle credit in the leases of machines, and `leased_on` has the machines
     that hold most of it. `overrun` is the cost that tools stated on this machine beyond the
-    reservations, for which the agent ended the branch.
+    reservations, for which the agent ended the branch. `spent_here`, `reserved_here` and
+    `leased_here` are what the table of this machine has of these amounts. `issued` is when the
+    newest token was issued, in seconds since 1970; 0 if this machine has seen none.
     """
 
     crew: str
@@ -220,6 +223,10 @@ class TreeRow(msgspec.Struct, frozen=True, omit_defaults=True):
     overrun: int = 0
     left_hour: int = -1
     left_day: int = -1
+    spent_here: int = 0
+    reserved_here: int = 0
+    leased_here: int = 0
+    issued: int = 0
 
 
 class TreePage(msgspec.Struct, frozen=True, tag="tree-page"):
@@ -347,12 +354,12 @@ class ReloadResult(msgspec.Struct, frozen=True, tag="reloaded"):
 
 AdminRequest = (
     Revoke | Quarantine | ForgiveBurnedCredit | CheckMint | GetTree | GetStatus | ReloadConfig
-    | ProcessHealthReport | ClusterRequest | PinRequest | GetRevocations
+    | ProcessHealthReport | ClusterRequest | PinRequest | GetRevocations | AskMachines
 )  # fmt: skip
 AdminResponse = (
     RevocationReceipt | QuarantineResult | BurnedCreditForgiven | MintDecision | TreePage
     | AgentStatus | ReloadResult | RequestFailed | ClusterResponse | PinResponse
-    | RevocationsPage
+    | RevocationsPage | MachineAnswer
 )  # fmt: skip
 
 owner_asks = msgspec.msgpack.Decoder(AdminRequest)

@@ -8,6 +8,8 @@ from msgspec import Meta
 from crewgate import limits
 from crewgate.ipc.attach_messages import Count, Id
 
+_Seconds = Annotated[int, Meta(ge=0, le=limits.time_seconds_max)]
+
 
 class GetRevocations(msgspec.Struct, frozen=True, tag="ask-revocations"):
     """A client asks for the newest `limit` revocations in force. Answer: `RevocationsPage`s.
@@ -38,14 +40,14 @@ class RevocationRow(msgspec.Struct, frozen=True, omit_defaults=True):
     - `coarsened`: it revokes all tokens of the crew, because the crew's share of the table is full.
     """
 
-    key: str
+    key: Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
     kind: str
     name: str = ""
     crew: str = ""
     role: str = ""
-    at: int = 0
-    expires: int = 0
-    before: int = 0
+    at: _Seconds = 0
+    expires: _Seconds = 0
+    before: _Seconds = 0
     by: str = ""
     reason: str = ""
     origin: str = ""

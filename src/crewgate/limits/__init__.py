@@ -135,9 +135,9 @@ audit_rotate_seconds_max = 31 * 86_400  # a month; a longer file keeps no promis
 
 # The unix sockets of the agent (ipc/, agent/ipc_server/).
 ipc_direct_send_bytes_max = 4096  # of a frame past the queue: a draw is 1.5 KiB, an answer 40 bytes
-ipc_frame_bytes_max = 128 * 2**10  # a draw holds one grant (a token is 4 KiB), a page 64 rows
+ipc_frame_bytes_max = 128 * 2**10  # a draw holds one grant (a token is 4 KiB), a page 56 rows
 ipc_reason_chars_max = 4096  # a sentence with a path or two
-ipc_tree_rows_max = 64  # on one page: 9 texts of 128 characters each stay under the frame
+ipc_tree_rows_max = 56  # on one page: 9 texts of 128 characters each stay under the frame
 ipc_targets_max = 256  # in one step: an orchestrator with all its certificates, many times over
 ipc_missing_names_max = 256  # machines that a receipt names; beside 256 targets they fit a frame
 ipc_draws_max = 1024  # in flight for one attachment; more than the calls that wait in a worker

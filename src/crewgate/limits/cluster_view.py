@@ -6,3 +6,19 @@ revocation_rows_default = 50  # as `audit_rows_default`
 revocation_rows_max = 10_000  # of one machine in one list: 4 MB
 revocation_page_rows_max = 32  # of 2.7 KB at most: they fit a frame of a unix socket
 remote_revocations_max = 16_384  # of other machines, the newest, whose origin is kept: 4 MB
+
+# Questions to other machines, for a person (gossip/member_questions.py, agent/cluster/).
+member_question_bytes_max = 65_536  # a thousand keys of 16 bytes, three times
+member_page_bytes_max = 98_304  # it fits a frame of a unix socket, with the name of the machine
+member_page_rows_max = 40  # branches on such a page, of 2.2 KB at most
+member_answer_bytes_max = 16 * 2**20  # of one machine: 16,384 branches of a kilobyte
+member_tree_rows_max = 16_384  # branches of one machine; it leaves out those that have ended first
+member_answer_seconds_max = 2.0  # of one machine: 5 ms, and a second for a table that is full
+member_absent_seconds_max = 0.5  # the same for a machine that answers no probe
+members_asked_at_once = 16  # each with a handshake: 2 ms of a core
+members_answer_seconds_max = 4.0  # of all machines; a command waits for 5
+member_questions_each_max = 2  # at once, from one machine to another: syncs need streams too
+member_questions_per_second = 10.0  # that a machine answers; `top` on ten machines asks so often
+member_questions_burst = 40  # of several people at once
+member_answers_at_once = 2  # being made: each takes a thread
+revocation_keys_max = 1024  # in one question: those that one list shows

@@ -43,7 +43,8 @@ gossip_page_bytes = 262_144  # of capsules or certificates in one frame
 gossip_frame_capsules = 1024  # read from the archive for one frame: a megabyte at most
 gossip_step_capsules = 64  # taken in one step: 1 ms, and 60 µs for each that no later capsule names
 gossip_streams_max = 64  # at once, from other members; as many more may be in their handshakes
-gossip_streams_each_max = 2  # of one certificate: one for a sync, one to find its configured peer
+# Of one certificate: one for a sync, one to find its configured peer, and its questions.
+gossip_streams_each_max = 4
 gossip_handshakes_each_max = 16  # of one address: a quarter, though some members may share one
 gossip_hello_seconds = 5.0  # from the connection to the first message, handshake included
 gossip_silence_seconds = 5.0  # between two pages; a page takes a tenth of a second to make

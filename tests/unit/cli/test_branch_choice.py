@@ -5,12 +5,18 @@ import pytest
 from crewgate import limits
 from crewgate.cli.branch_choice import the_only
 from crewgate.errors import ServiceRefusedError
-from crewgate.ipc.admin_messages import TreeRow
+from crewgate.ipc.cluster_tree import ClusterTreeRow, MachineShare
 
 
-def row(number: int, role: str = "researcher", parent: str = "run") -> TreeRow:
-    branch = f"7c0a0000-0000-4000-8000-{number:012}"
-    return TreeRow(crew="article", branch=branch, state="live", role=role, parent=parent)
+def row(number: int, role: str = "researcher", parent: str = "run") -> ClusterTreeRow:
+    return ClusterTreeRow(
+        crew="article",
+        branch=f"7c0a0000-0000-4000-8000-{number:012}",
+        state="live",
+        role=role,
+        parent=parent,
+        machines=(MachineShare("gw-1", "live", 0, 0, 0), MachineShare("gw-2", "live", 0, 0, 0)),
+    )
 
 
 def test_the_only_one_is_meant() -> None:
@@ -25,7 +31,7 @@ def test_several_are_listed_and_none_is_taken() -> None:
         the_only("7c0a", rows)
     first, *listed = str(refused.value).splitlines()
     assert first == "7c0a may be one of 4 branches; write more of the id:"
-    assert listed[0] == f"  {rows[0].branch}  article/researcher  live"
+    assert listed[0] == f"  {rows[0].branch}  article/researcher  live  on gw-1, gw-2"
     assert [line.split()[1] for line in listed[1:3]] == ["article/ancestor", "article/run"]
     assert "\x1b" not in str(refused.value)
 
@@ -42,9 +48,9 @@ def test_a_long_list_is_cut() -> None:
 
 @pytest.mark.parametrize(
     ("reference", "says"),
-    [("beef", "no branch whose id begins with beef"), ("article/r", "no live branch article/r")],
+    [("beef", "a branch whose id begins with beef"), ("article/r", "a live branch article/r")],
 )
 def test_none_is_an_error(reference: str, says: str) -> None:
     """The table may have forgotten it, or it is mistyped."""
-    with pytest.raises(ServiceRefusedError, match=f"{says} is known"):
+    with pytest.raises(ServiceRefusedError, match=f"no machine that answered knows {says}"):
         the_only(reference, [])

@@ -7,7 +7,8 @@ from revocation_targets import certificate, orchestrator
 from crewgate.ca import revocation_propagation
 from crewgate.control.responses import branch, host, revoked
 from crewgate.errors import CAError
-from crewgate.ipc.admin_messages import QuorumResult, RevocationReceipt, TreeRow
+from crewgate.ipc.admin_messages import QuorumResult, RevocationReceipt
+from crewgate.ipc.cluster_tree import ClusterTreeRow, MachineShare
 
 
 @pytest.mark.parametrize("text", ["edge", "edge.example", "a-b.c", "x" * 63 + ".y", "Edge.EXAMPLE"])
@@ -35,9 +36,14 @@ def test_anything_else_is_refused(text: str) -> None:
 
 def test_a_row_of_the_tree_keeps_its_amounts() -> None:
     """Micro-credits, with the unit in the name; -1 stays unknown."""
-    found = branch(TreeRow(crew="bd", branch="b", state="live", quota=3, spent=2, burned=1))
+    share = MachineShare("gw-2", "live", spent=2, reserved=4, leased=5)
+    row = ClusterTreeRow("bd", "b", "live", quota=3, spent=2, burned=1, machines=(share,))
+    found = branch(row)
     assert (found.quota_micro, found.spent_micro, found.burned_micro) == (3, 2, 1)
     assert found.left_micro == -1
+    (there,) = found.machines
+    assert (there.machine, there.state) == ("gw-2", "live")
+    assert (there.spent_micro, there.reserved_micro, there.leased_micro) == (2, 4, 5)
 
 
 def test_an_agent_that_was_away_is_missing() -> None:

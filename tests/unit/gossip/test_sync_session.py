@@ -26,6 +26,7 @@ from crewgate.gossip.stream import (
     EvictedReply,
     HeldRanges,
     Hello,
+    PeerClosedError,
     SelfEvictedError,
     SyncStream,
 )
@@ -369,7 +370,7 @@ async def test_what_is_being_exchanged_with_one_is_not_exchanged_twice(
         await line.receive(CertificateBatch)
         try:
             heard.append(type(await line.receive(EpochDigests)))
-        except GossipError as error:
+        except PeerClosedError as error:
             heard.append(type(error))
         await line.send(HeldRanges({}), CapsuleBatch([], last=True))
 
@@ -384,8 +385,8 @@ async def test_what_is_being_exchanged_with_one_is_not_exchanged_twice(
             assert exchanging == {liar.id}
             async with line_to(where, member.files) as another:
                 await initiate(member.gossip, another, trio.Lock())
-            await until(lambda: heard == [GossipError])
+            await until(lambda: heard == [PeerClosedError])
         await until(lambda: exchanging == set())
         async with line_to(where, member.files) as another:
             await initiate(member.gossip, another, trio.Lock())
-        assert heard == [GossipError, EpochDigests]
+        assert heard == [PeerClosedError, EpochDigests]

@@ -7,10 +7,12 @@ when this machine knows what a majority of the members knows.
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
+from crewgate.agent import machine_answers
 from crewgate.agent.anomaly import remote_quarantines
 from crewgate.agent.budget.ledger_mark_keeper import LedgerMarkKeeper
 from crewgate.agent.cluster import cluster_metrics, cluster_status
@@ -96,6 +98,7 @@ class Cluster:
         )
         self.gossip.crls = self._crls
         self.gossip.on_question = self._was_seen
+        self.gossip.on_member_question = partial(machine_answers.to_member, agent)
         name = self.gossip.membership.me.name
         if config.name not in {"", name}:
             self._sockets.close()

@@ -13,7 +13,7 @@ from crewgate import limits
 from crewgate.agent import status
 from crewgate.agent.anomaly import remote_quarantines
 from crewgate.agent.grant_consistency_check import grant_of
-from crewgate.agent.ipc_server import pin_admin
+from crewgate.agent.ipc_server import machine_admin, pin_admin
 from crewgate.agent.ipc_server.message_stream import MessageStream, pages
 from crewgate.agent.ipc_server.revoke_request import revoke
 from crewgate.agent.reload import reload_now
@@ -33,6 +33,7 @@ from crewgate.errors import (
 from crewgate.ipc import admin_messages as messages
 from crewgate.ipc.attach_messages import RequestFailed
 from crewgate.ipc.cluster_messages import ClusterRequest
+from crewgate.ipc.machine_messages import AskMachines
 from crewgate.ipc.pin_messages import PinRequest
 from crewgate.ipc.revocation_messages import GetRevocations, RevocationsPage
 
@@ -64,6 +65,8 @@ async def _answer_or_refuse(
             await _answer_about_cluster(agent, connection, request)
         elif isinstance(request, PinRequest):
             await pin_admin.answer(agent, connection, request)
+        elif isinstance(request, AskMachines):
+            await machine_admin.answer(agent, connection, request)
         elif isinstance(request, messages.GetTree | GetRevocations):
             await _answer_in_pages(agent, connection, request)
         else:

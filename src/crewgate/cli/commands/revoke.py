@@ -8,12 +8,21 @@ import click
 import msgspec
 
 from crewgate.cli.branch_choice import the_only
-from crewgate.cli.options import CREW_NAME, json_option, reason_option, state_of, until_option
+from crewgate.cli.options import (
+    CREW_NAME,
+    json_option,
+    reason_option,
+    state_of,
+    until_option,
+    with_program_name,
+)
+from crewgate.cli.output import not_asked
 from crewgate.cli.output.revocation import show
 from crewgate.cli.remote.option import with_remote
 from crewgate.core import branch_reference
 from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import BY_FIELD, RevocationTarget
+from crewgate.errors import ServiceRefusedError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import Until
 
@@ -70,7 +79,7 @@ def _option(field: str) -> str:
     type=CREW_NAME,
     metavar="CREW",
     default="",
-    help="Crew; not needed for a branch that this machine has seen, or for --subject.",
+    help="Crew; not needed for a branch that a machine has seen, or for --subject.",
 )
 @partial(reason_option, text="Why, for the audit; `crewgate revocations` shows it.")
 @until_option
@@ -87,7 +96,8 @@ def command(
     """Revoke a branch and everything below it, or single tokens.
 
     BRANCH is the id that `crewgate tree` shows, or the first characters of it, at least four; or
-    CREW/ROLE, if only one live branch of the crew has this role. The revocation is in force at
+    CREW/ROLE, if only one live branch of the crew has this role. Any machine may have seen it; if
+    this one has not, it asks the others. The revocation is in force at
     once, reaches all machines, and nobody can undo it. `crewgate revocations` lists it.
 
     Instead of BRANCH: --grant revokes one token, but not its branch. --process and --all-tokens-of
@@ -102,7 +112,29 @@ def command(
     target = target_of(named, crew)
     with AdminClient(state_of(config_path)) as admin:
         if is_reference(target):
-            row = the_only(target.name, admin.tree(target.name, crew))
-            target = msgspec.structs.replace(target, name=row.branch, crew=row.crew)
-        receipt = admin.revoke([target], until, reason=reason)
+            target = _found(admin, target)
+        try:
+            receipt = admin.revoke([target], until, reason=reason)
+        except ServiceRefusedError as error:
+            # Another machine may have seen the branch, and so know its crew.
+            if target.kind is not EntityKind.BRANCH or target.crew:
+                raise
+            target = _found(admin, target, otherwise=error)
+            receipt = admin.revoke([target], until, reason=reason)
     show(receipt, as_json=as_json)
+
+
+def _found(
+    admin: AdminClient, target: RevocationTarget, otherwise: ServiceRefusedError | None = None
+) -> RevocationTarget:
+    """Return the branch that a person means, of those that all machines have seen.
+
+    If there is none, raise the error `otherwise`.
+    """
+    found = admin.cluster_tree(target.name, target.crew)
+    for line in not_asked.lines(found.not_asked):
+        click.echo(with_program_name(line), err=True)
+    if not found.rows and otherwise is not None:
+        raise otherwise
+    row = the_only(target.name, found.rows)
+    return msgspec.structs.replace(target, name=row.branch, crew=row.crew)

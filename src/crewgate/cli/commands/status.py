@@ -13,8 +13,8 @@ import msgspec
 from crewgate import limits
 from crewgate.cli.control_process_probe import control_of, describe
 from crewgate.cli.ledger_probe import ledger_of
-from crewgate.cli.options import json_option, state_of
-from crewgate.cli.output import health
+from crewgate.cli.options import json_option, machine_options, state_of
+from crewgate.cli.output import health, machine_status
 from crewgate.cli.output.cluster import sync_line
 from crewgate.cli.remote.option import with_remote
 from crewgate.core.credits import format_credits
@@ -22,6 +22,8 @@ from crewgate.core.health import ComponentHealth, HealthCondition, HealthState, 
 from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.cluster_messages import QuorumSyncState
+from crewgate.ipc.cluster_view import UnaskedMachine
+from crewgate.ipc.machine_messages import THIS_MACHINE
 from crewgate.lifecycle.processes import is_alive, parent_of
 
 _POLL_SECONDS = 0.05
@@ -36,6 +38,7 @@ class _Seconds(click.FloatRange):
 
 
 @click.command("status")
+@machine_options
 @with_remote("status")
 @click.option(
     "--wait",
@@ -44,21 +47,31 @@ class _Seconds(click.FloatRange):
     type=_Seconds(min=0, max=86_400),
     default=0.0,
     help="Wait this long until the gateway is ready, even if it has not started yet. If `crewgate "
-    f"serve` ends and no other starts within {_NEXT_SERVE_SECONDS:g} s, the wait is over.",
+    f"serve` ends and no other starts within {_NEXT_SERVE_SECONDS:g} s, the wait is over. This "
+    "shows this machine only.",
 )
 @json_option
 @click.pass_context
-def command(ctx: click.Context, *, config_path: Path, wait_seconds: float, as_json: bool) -> None:
-    """Show whether the gateway is ready, and what is wrong.
+def command(
+    ctx: click.Context, *, config_path: Path, wait_seconds: float, machine: str, as_json: bool
+) -> None:
+    """Show whether this gateway and the others are ready, and what is wrong.
 
     The gateway is ready if the agent process and every worker answer. Each component is ok,
     degraded (calls continue, but somebody must act) or failed. For a component that is not ok, the
     command says since when, why, and how to mend it.
 
     Exit status 0: everything is ok. Exit status 1: the gateway is ready, but a component is
-    degraded or failed. Exit status 2: the gateway is not ready.
+    degraded or failed, or another machine is not ok or does not answer. Exit status 2: the gateway
+    of this machine is not ready. With --machine, the status is about that machine.
     """
     state = state_of(config_path)
+    if machine not in {"", THIS_MACHINE}:
+        if wait_seconds:
+            raise click.UsageError("--wait waits for this machine; it does not go with --machine")
+        with AdminClient(state) as admin:
+            asked = machine_status.documents(admin.cluster_status(machine))
+        machine_status.show(asked, as_json=as_json)
     deadline = time.monotonic() + wait_seconds
     serve, ended = None, math.inf
     while True:
@@ -73,8 +86,24 @@ def command(ctx: click.Context, *, config_path: Path, wait_seconds: float, as_js
     if "pid" not in found:
         # An agent that waits for its ledger does not answer yet.
         found = _with(found, ledger_of(config_path))
-    click.echo(json.dumps(found) if as_json else _explained(found))
-    ctx.exit(health.EXIT_STATUS[found["state"]])
+    is_whole = found.get("in_touch") is not None and not machine and not wait_seconds
+    others = _others(state) if is_whole else machine_status.MachineDocuments([], [])
+    if as_json:
+        click.echo(json.dumps(found | (others.for_json if is_whole else {})))
+    else:
+        click.echo("\n".join([_explained(found), *machine_status.lines(others)]))
+    ctx.exit(max(health.EXIT_STATUS[found["state"]], min(1, others.exit_status)))
+
+
+def _others(state: Path) -> machine_status.MachineDocuments:
+    """Return the status of the other machines."""
+    try:
+        with AdminClient(state) as admin:
+            found = admin.cluster_status()
+    except ServiceConnectionError as error:
+        every = UnaskedMachine("(each other one)", f"the agent of this machine failed: {error}")
+        return machine_status.MachineDocuments([], [every])
+    return machine_status.documents(found, without=found.asked)
 
 
 def _is_settled(found: dict[str, Any]) -> bool:

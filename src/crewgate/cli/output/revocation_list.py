@@ -1,53 +1,80 @@
 """The output of `crewgate revocations`: a table for a person, one document for a script."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 import msgspec
 
+from crewgate.cli.output import not_asked
 from crewgate.core.ids import EntityKind
+from crewgate.ipc.cluster_view import ClusterRevocationRow, ClusterRevocations
 from crewgate.ipc.revocation_messages import RevocationRow
 
 _BY = {"owner": "a person or program there", "overrun": "the gateway: an overrun"}
 
 
-def show(rows: Sequence[RevocationRow], total: int, *, as_json: bool) -> None:
-    """Print the rows, the oldest first; `total` counts all that match."""
+def show(found: ClusterRevocations, *, as_json: bool) -> None:
+    """Print the revocations, the oldest first; exit with status 1 if a machine gave no answer."""
     if as_json:
-        click.echo(json.dumps(document(rows, total)))
-        return
+        click.echo(json.dumps(document(found)))
+    else:
+        _print(found)
+    not_asked.exit_if_any(found.not_asked)
+
+
+def _print(found: ClusterRevocations) -> None:
     from crewgate.cli.output.tables import open_console, print_table, table_of
 
+    rows, of = found.rows, len(found.machines) + len(found.not_asked)
     if rows:
-        columns: dict[str, Callable[[RevocationRow], str]] = {
+        columns: dict[str, Callable[[ClusterRevocationRow], str]] = {
             "since (UTC)": lambda row: _time(row.at),
             "what": _what,
             "crew/role": _whose,
             "by": lambda row: _BY.get(row.by, row.by),
-            "on": lambda row: row.origin,
+            "ordered on": lambda row: row.origin,
             "why": lambda row: row.reason,
             "until (UTC)": lambda row: _time(row.expires),
+            "in force on": lambda row: _machines(row, of),
         }
+        if of == 1:
+            del columns["in force on"]
         if not any(row.reason for row in rows):
             del columns["why"]
         print_table(open_console(), table_of(columns, rows))
-    click.echo(_footer(len(rows), total))
+    if found.machines:
+        click.echo(_footer(len(rows), found.total))
+    for line in not_asked.lines(found.not_asked):
+        click.echo(line)
 
 
-def document(rows: Sequence[RevocationRow], total: int) -> dict[str, Any]:
+def document(found: ClusterRevocations) -> dict[str, Any]:
     """Return what --json prints; times are RFC 3339 in UTC, null if unknown."""
-    return {"total": total, "revocations": [_document(row) for row in rows]}
+    return {
+        "total": found.total,
+        "machines": found.machines,
+        "not_asked": not_asked.document(found.not_asked),
+        "revocations": [_document(row) for row in found.rows],
+    }
 
 
-def _document(row: RevocationRow) -> dict[str, Any]:
+def _document(row: ClusterRevocationRow) -> dict[str, Any]:
     found = msgspec.structs.asdict(row)
     times = {name: _rfc(found[name]) for name in ("at", "expires", "before")}
     return {name: value or None for name, value in (found | times).items()} | {
-        "coarsened": row.coarsened
+        "coarsened": row.coarsened,
+        "on": row.on,
+        "missing": list(row.missing),
     }
+
+
+def _machines(row: ClusterRevocationRow, of: int) -> str:
+    """Return on how many of all machines it is in force, and which of those asked lack it."""
+    lacking = f" (not {', '.join(row.missing)})" if row.missing else ""
+    return f"{row.on} of {of}{lacking}"
 
 
 def _rfc(seconds: int) -> str:

@@ -1,13 +1,16 @@
 """The output of `crewgate tree`: trees for a person, one document for a script."""
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from crewgate.cli.output import not_asked
 from crewgate.core.credits import format_credits
 from crewgate.core.terminal_text import printable
-from crewgate.ipc.admin_messages import TreeRow
+from crewgate.ipc.cluster_tree import ClusterTreeRow, MachineShare
+from crewgate.ipc.cluster_view import ClusterTree
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -24,23 +27,44 @@ _COLORS = {
 }
 
 
-def show(rows: list[TreeRow], *, as_json: bool) -> None:
-    """Print the branches as one JSON document, or as trees for a person."""
+def show(found: ClusterTree, *, as_json: bool) -> None:
+    """Print the branches as one JSON document, or as trees for a person.
+
+    Exit with status 1 if some machine gave no answer.
+    """
     if as_json:
-        click.echo(json.dumps(document(rows)))
-        return
+        click.echo(json.dumps(document(found)))
+    else:
+        _print(found)
+    not_asked.exit_if_any(found.not_asked)
+
+
+def _print(found: ClusterTree) -> None:
     from crewgate.cli.output.tables import open_console
 
     console = open_console()
-    if not rows:
-        console.print("no branch has made a call on this machine since its table was created")
-    for tree in trees(rows):
+    is_one = len(found.machines) + len(found.not_asked) <= 1
+    if not found.rows:
+        where = "this machine since its table was" if is_one else "a machine since the tables were"
+        console.print(f"no branch has made a call on {where} created")
+    for tree in trees(found.rows, is_one=is_one):
         console.print(tree)
+    if found.left_out:
+        click.echo(
+            f"{found.left_out} branches are left out, because there are too many; "
+            "`crewgate tree --local` on their machine shows all of them"
+        )
+    for line in not_asked.lines(found.not_asked):
+        click.echo(line)
 
 
-def document(rows: list[TreeRow]) -> dict[str, Any]:
+def document(found: ClusterTree) -> dict[str, Any]:
     """Return what --json prints; amounts are micro-credits, null if unknown or unlimited."""
+    rows = found.rows
     return {
+        "machines": found.machines,
+        "not_asked": not_asked.document(found.not_asked),
+        "left_out": found.left_out,
         "crews": [
             {"crew": row.crew, "state": row.state, **_amounts(row)}
             for row in rows
@@ -62,8 +86,9 @@ def document(rows: list[TreeRow]) -> dict[str, Any]:
     }
 
 
-def _amounts(row: TreeRow) -> dict[str, Any]:
+def _amounts(row: ClusterTreeRow) -> dict[str, Any]:
     return {
+        "machines": [_share(each) for each in row.machines],
         "spent_micro": row.spent,
         "reserved_micro": row.reserved,
         "burned_micro": row.burned,
@@ -73,8 +98,21 @@ def _amounts(row: TreeRow) -> dict[str, Any]:
     }
 
 
-def trees(rows: list[TreeRow]) -> "list[Tree]":
-    """Return a tree for each crew; in `rows`, parents come first."""
+def _share(share: MachineShare) -> dict[str, Any]:
+    return {
+        "machine": share.machine,
+        "state": share.state,
+        "spent_micro": share.spent,
+        "reserved_micro": share.reserved,
+        "leased_micro": share.leased,
+    }
+
+
+def trees(rows: Sequence[ClusterTreeRow], *, is_one: bool = True) -> "list[Tree]":
+    """Return a tree for each crew; in `rows`, parents come first.
+
+    Unless there `is_one` machine only, each branch says on which machines it has called.
+    """
     from rich.tree import Tree
 
     found: list[Tree] = []
@@ -87,11 +125,11 @@ def trees(rows: list[TreeRow]) -> "list[Tree]":
             continue
         # If the parent is no longer on this machine, show the branch under its crew.
         above = nodes.get(row.parent) or nodes[""]
-        nodes[row.branch] = above.add(_branch(row))
+        nodes[row.branch] = above.add(_branch(row, is_one=is_one))
     return found
 
 
-def _crew(row: TreeRow) -> "Text":
+def _crew(row: ClusterTreeRow) -> "Text":
     from rich.text import Text
 
     text = Text(overflow="fold")
@@ -105,7 +143,7 @@ def _crew(row: TreeRow) -> "Text":
     return text
 
 
-def _branch(row: TreeRow) -> "Text":
+def _branch(row: ClusterTreeRow, *, is_one: bool) -> "Text":
     """Return two lines, so that seven levels with whole ids fit into 80 columns."""
     from rich.text import Text
 
@@ -117,6 +155,8 @@ def _branch(row: TreeRow) -> "Text":
     text.append(f" {printable(row.branch)}\n")
     text.append(row.state, style=_COLORS[row.state])
     text.append(f" {format_credits(row.spent)} of {format_credits(row.quota)} spent")
+    if row.quotas > 1:
+        text.append(f" ({format_credits(row.quota)} on each machine)")
     if row.state not in {"revoked", "closed"}:
         text.append(f", {format_credits(row.left)} left")
     if row.reserved:
@@ -129,8 +169,19 @@ def _branch(row: TreeRow) -> "Text":
     if row.overrun:
         overrun = format_credits(row.overrun)
         text.append(f", ended: answers stated {overrun} more than was reserved", style="red")
-    if row.orchestrator:
-        text.append(f", {printable(row.orchestrator)}", style="bright_black")
-    if row.subject not in {"", row.orchestrator}:
-        text.append(f" for {printable(row.subject)}", style="bright_black")
+    text.append(_who(row), style="bright_black")
+    if not is_one:
+        text.append(f", on {', '.join(map(_where, row.machines))}")
     return text
+
+
+def _who(row: ClusterTreeRow) -> str:
+    """Return the orchestrator of a branch, and on whose behalf its run acts."""
+    orchestrator = f", {printable(row.orchestrator)}" if row.orchestrator else ""
+    subject = "" if row.subject in {"", row.orchestrator} else f" for {printable(row.subject)}"
+    return orchestrator + subject
+
+
+def _where(share: MachineShare) -> str:
+    """Return the name of a machine, with what the branch has spent there."""
+    return f"{printable(share.machine)} ({format_credits(share.spent)})"

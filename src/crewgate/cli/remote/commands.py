@@ -15,8 +15,8 @@ from crewgate.api import schemas
 from crewgate.api.tokens import CHILD, ID_TYPE, NEXT, RUN, TOKEN_TYPE
 from crewgate.cli.branch_choice import the_only
 from crewgate.cli.commands.revoke import is_reference, target_of
-from crewgate.cli.options import print_result
-from crewgate.cli.output import health, revocation, revocation_list
+from crewgate.cli.options import print_result, with_program_name
+from crewgate.cli.output import health, machine_status, not_asked, revocation, revocation_list
 from crewgate.cli.output import tree as tree_output
 from crewgate.cli.remote.ca import issue as ca_issue
 from crewgate.cli.remote.ca import revoke as ca_revoke
@@ -26,7 +26,10 @@ from crewgate.cli.tokens import MintOptions, RefreshOptions, read_token, show_to
 from crewgate.core.credits import format_credits
 from crewgate.core.x509.identity_extension import Role
 from crewgate.errors import ServiceConnectionError
-from crewgate.ipc.admin_messages import TreeRow, Until
+from crewgate.ipc.admin_messages import Until
+from crewgate.ipc.cluster_tree import ClusterTreeRow
+from crewgate.ipc.cluster_view import ClusterRevocations, ClusterTree
+from crewgate.ipc.machine_messages import THIS_MACHINE
 from crewgate.issuer.bindings import binding_fields
 from crewgate.issuer.inspection import read_claims
 
@@ -48,7 +51,10 @@ def revoke(
     """Run `crewgate revoke` through the control API."""
     target = target_of(named, crew)
     if is_reference(target):
-        row = the_only(target.name, _branches(client, target.name, crew))
+        found = _tree(client, "/v1/branches", find=target.name, crew=crew)
+        for line in not_asked.lines(found.not_asked):
+            click.echo(with_program_name(line), err=True)
+        row = the_only(target.name, found.rows)
         target = msgspec.structs.replace(target, name=row.branch, crew=row.crew)
     body = {
         target.rules.request_field: target.name,
@@ -62,41 +68,46 @@ def revoke(
     revocation.show(receipt, as_json=as_json, without=_OF_ITS_MACHINE)
 
 
-def tree(client: ControlClient, *, as_json: bool) -> None:
+def tree(client: ControlClient, *, machine: str, as_json: bool) -> None:
     """Run `crewgate tree` through the control API."""
-    tree_output.show(_rows(client, "/v1/tree"), as_json=as_json)
+    tree_output.show(_tree(client, "/v1/tree", machine=machine), as_json=as_json)
 
 
-def _rows(client: ControlClient, path: str) -> list[TreeRow]:
-    found = client.get(path, schemas.BranchesResponse).branches
+def _tree(client: ControlClient, path: str, **query: str) -> ClusterTree:
+    given = urlencode({name: text for name, text in query.items() if text})
+    found = client.get(f"{path}?{given}", schemas.BranchesResponse)
     try:
-        return [_row(each) for each in found]
+        rows = [_row(each) for each in found.branches]
     except msgspec.ValidationError as error:
         raise ServiceConnectionError(f"{client.url}: not an answer of this API: {error}") from error
+    return ClusterTree(rows, found.machines, found.asked, found.not_asked, found.left_out)
 
 
-def _branches(client: ControlClient, find: str, crew: str) -> list[TreeRow]:
-    """Return the branches that a reference may mean, as far as they fit a page."""
-    query = urlencode({"find": find, "crew": crew})
-    return _rows(client, f"/v1/branches?{query}")
-
-
-def revocations(client: ControlClient, *, crew: str, limit: int, as_json: bool) -> None:
+def revocations(
+    client: ControlClient, *, crew: str, limit: int, machine: str, as_json: bool
+) -> None:
     """Run `crewgate revocations` through the control API."""
-    query = urlencode({"crew": crew, "limit": limit})
+    given = {"crew": crew, "limit": str(limit), "machine": machine}
+    query = urlencode({name: text for name, text in given.items() if text})
     found = client.get(f"/v1/revocations?{query}", schemas.RevocationsResponse)
-    revocation_list.show(found.revocations, found.total, as_json=as_json)
+    answers = found.total, found.machines, found.asked, found.not_asked
+    revocation_list.show(ClusterRevocations(found.revocations, *answers), as_json=as_json)
 
 
-def _row(answer: schemas.BranchResponse) -> TreeRow:
+def _row(answer: schemas.BranchResponse) -> ClusterTreeRow:
     members = msgspec.to_builtins(answer)
-    return msgspec.convert(
-        {name.removesuffix("_micro"): value for name, value in members.items()}, TreeRow
-    )
+    members["machines"] = [_without_unit(each) for each in members["machines"]]
+    return msgspec.convert(_without_unit(members), ClusterTreeRow)
 
 
-def status(client: ControlClient, *, wait_seconds: float, as_json: bool) -> None:
+def _without_unit(members: dict[str, Any]) -> dict[str, Any]:
+    return {name.removesuffix("_micro"): value for name, value in members.items()}
+
+
+def status(client: ControlClient, *, wait_seconds: float, machine: str, as_json: bool) -> None:
     """Run `crewgate status` through the control API, even before the API can be reached."""
+    if machine not in {"", THIS_MACHINE}:
+        machine_status.show(_machines(client, machine), as_json=as_json)
     deadline = time.monotonic() + wait_seconds
     while True:
         found = _health(client)
@@ -105,19 +116,45 @@ def status(client: ControlClient, *, wait_seconds: float, as_json: bool) -> None
         if is_settled or left <= 0:
             break
         time.sleep(min(left, _POLL_SECONDS))
-    state = "failed" if found.status == "waiting" else found.status
-    troubles = [msgspec.to_builtins(each) for each in found.troubles]
-    document = {
-        "ready": state != "failed",
-        "state": state,
-        "waiting_for": found.waiting_for,
-        "health": troubles,
-    }
+    document = _document(found)
+    state, troubles = document["state"], document["health"]
     lines = [health.headline(state, troubles), *health.lines(troubles, time.time())]
     if not troubles and found.waiting_for:
         lines = [f"not ready: {'; '.join(found.waiting_for)}"]
+    is_whole = _may_see_machines(client) and not (machine or wait_seconds or state == "failed")
+    others = _machines(client) if is_whole else machine_status.MachineDocuments([], [])
+    has_others = bool(others.machines or others.not_asked)
+    document |= others.for_json if has_others else {}
+    lines += machine_status.lines(others)
     print_result(document, "\n".join(lines), as_json=as_json)
-    click.get_current_context().exit(health.EXIT_STATUS[state])
+    status = max(health.EXIT_STATUS[state], min(1, others.exit_status))
+    click.get_current_context().exit(status)
+
+
+def _may_see_machines(client: ControlClient) -> bool:
+    return client.credentials.identity().role is Role.OPERATOR
+
+
+def _document(found: schemas.HealthResponse) -> dict[str, Any]:
+    state = "failed" if found.status == "waiting" else found.status
+    return {
+        "ready": state != "failed",
+        "state": state,
+        "waiting_for": found.waiting_for,
+        "health": [msgspec.to_builtins(each) for each in found.troubles],
+    }
+
+
+def _machines(client: ControlClient, machine: str = "") -> machine_status.MachineDocuments:
+    """Return the health of one machine, or of all but the one that is asked."""
+    path = f"/v1/machines?{urlencode({'machine': machine})}" if machine else "/v1/machines"
+    found = client.get(path, schemas.MachinesResponse)
+    machines = [
+        {"machine": each.machine} | _document(each)
+        for each in found.machines
+        if machine or each.machine != found.asked
+    ]
+    return machine_status.MachineDocuments(machines, found.not_asked)
 
 
 def _health(client: ControlClient) -> schemas.HealthResponse:

@@ -1,20 +1,24 @@
 """How the branch tree looks: whole ids, whole amounts, 80 columns; and as JSON."""
 
 import io
+import json
 
+import click
 import msgspec
 import pytest
+from click.testing import CliRunner, Result
 from rich.console import Console
 
 from crewgate import limits
 from crewgate.cli.output.tree import document, show, trees
-from crewgate.ipc.admin_messages import TreeRow
+from crewgate.ipc.cluster_tree import ClusterTreeRow, MachineShare
+from crewgate.ipc.cluster_view import ClusterTree, UnaskedMachine
 
 ROOT = "0199c1d2-0000-7000-8000-000000000001"
 CHILD = "0199c1d2-0000-7000-8000-000000000002"
 ROWS = [
-    TreeRow(crew="article", branch="", state="live", spent=2_510_000, left=-1),
-    TreeRow(
+    ClusterTreeRow(crew="article", branch="", state="live", spent=2_510_000, left=-1),
+    ClusterTreeRow(
         crew="article",
         branch=ROOT,
         state="live",
@@ -23,7 +27,7 @@ ROWS = [
         spent=2_510_000,
         left=7_490_000,
     ),
-    TreeRow(
+    ClusterTreeRow(
         crew="article",
         branch=CHILD,
         state="exhausted",
@@ -35,13 +39,17 @@ ROWS = [
         burned=10_000,
         left=0,
     ),
-    TreeRow(
+    ClusterTreeRow(
         crew="finance", branch="", state="exhausted", spent=5, left=0, left_hour=0, left_day=48
     ),
 ]
 
 
-def _shown(rows: list[TreeRow]) -> list[str]:
+def _one(rows: list[ClusterTreeRow]) -> ClusterTree:
+    return ClusterTree(rows, ["gw-1"], "gw-1", [])
+
+
+def _shown(rows: list[ClusterTreeRow]) -> list[str]:
     console = Console(file=io.StringIO(), width=80, highlight=False)
     for tree in trees(rows):
         console.print(tree)
@@ -74,7 +82,9 @@ def test_the_deepest_branch_keeps_its_id_whole() -> None:
     rows = [ROWS[0]]
     for parent, branch in zip(["", *ids], ids, strict=False):
         rows.append(
-            TreeRow(crew="article", branch=branch, state="live", parent=parent, role="fact-checker")
+            ClusterTreeRow(
+                crew="article", branch=branch, state="live", parent=parent, role="fact-checker"
+            )
         )
     lines = _shown(rows)
     assert all(len(line) <= 80 for line in lines)
@@ -90,14 +100,14 @@ def test_a_branch_without_its_parent_is_shown_under_its_crew() -> None:
 @pytest.mark.parametrize("name", ["[bold]x[/bold]", "\x1b[31m"])
 def test_names_are_text_not_markup(name: str) -> None:
     """Even a name that no token can carry cannot colour the terminal or hide a line."""
-    shown = "".join(_shown([TreeRow(crew=name, branch="", state="live")]))
+    shown = "".join(_shown([ClusterTreeRow(crew=name, branch="", state="live")]))
     assert "\x1b" not in shown
     assert name.replace("\x1b", "\\x1b") in shown
 
 
 def test_the_document_has_every_field() -> None:
     """Amounts in micro-credits; null, not a sentinel, where nothing bounds or names it."""
-    found = document(ROWS)
+    found = document(_one(ROWS))
     assert [crew["crew"] for crew in found["crews"]] == ["article", "finance"]
     assert found["crews"][0]["left_micro"] is None
     root, child = found["branches"]
@@ -109,9 +119,11 @@ def test_the_document_has_every_field() -> None:
 def test_in_a_pipe_no_line_is_folded(capsys: pytest.CaptureFixture[str]) -> None:
     """What grep finds is whole."""
     where = {"a-machine-with-a-long-name": 5, "another-machine-with-a-long-name": 5}
-    crew = TreeRow("article", "", "live")
-    branch = TreeRow("article", "b" * 36, "live", quota=9, spent=1, leased=10, leased_on=where)
-    show([crew, branch], as_json=False)
+    crew = ClusterTreeRow("article", "", "live")
+    branch = ClusterTreeRow(
+        "article", "b" * 36, "live", quota=9, spent=1, leased=10, leased_on=where
+    )
+    show(_one([crew, branch]), as_json=False)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
     assert "another-machine-with-a-long-name" in lines[-1]
@@ -126,4 +138,34 @@ def test_a_branch_that_an_overrun_has_ended_says_so() -> None:
     console.print(tree)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "spent, 0.01 burned, ended: answers stated 0.42 more than was reserved" in shown
-    assert [row["overrun_micro"] for row in document(rows)["branches"]] == [0, 420_000]
+    assert [row["overrun_micro"] for row in document(_one(rows))["branches"]] == [0, 420_000]
+
+
+def test_a_branch_of_several_machines_says_what_it_spent_on_each() -> None:
+    """And how much each may spend, if each has a ledger of its own."""
+    shares = tuple(MachineShare(f"gw-{n}", "live", n * 10_000, 0, 0) for n in (1, 2))
+    row = msgspec.structs.replace(ROWS[2], machines=shares, quotas=2)
+    (tree,) = trees([ROWS[0], row], is_one=False)
+    console = Console(file=io.StringIO(), width=200)
+    console.print(tree)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "2.49 of 2.50 spent (2.50 on each machine)" in shown
+    assert shown.rstrip().endswith("article/article-1, on gw-1 (0.01), gw-2 (0.02)")
+
+
+def test_a_machine_that_is_missing_is_named() -> None:
+    """In words and in the document; the exit status says so too. Its words are only words."""
+    missing = [UnaskedMachine("gw-3", "no answer in\x1b time")]
+    found = ClusterTree([*ROWS], ["gw-1"], "gw-1", missing, left_out=7)
+
+    def done(*, as_json: bool) -> Result:
+        command = click.Command("tree", callback=lambda: show(found, as_json=as_json))
+        return CliRunner().invoke(command)
+
+    words = done(as_json=False)
+    assert words.exit_code == 1
+    assert r"machine gw-3 did not answer: no answer in\x1b time" in words.output
+    assert "7 branches are left out" in words.output
+    document = json.loads(done(as_json=True).output)
+    assert (document["machines"], document["left_out"]) == (["gw-1"], 7)
+    assert document["not_asked"] == [{"machine": "gw-3", "why": "no answer in\x1b time"}]

@@ -1,0 +1,109 @@
+"""Answers the questions that people ask machines, for this machine; see `ipc/machine_messages`.
+
+Threads make the answers that take long, a few at a time, so that the agent goes on meanwhile.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+
+import msgspec
+import trio
+
+from crewgate import limits
+from crewgate.agent import status
+from crewgate.agent.ipc_server.message_stream import pages
+from crewgate.agent.revocation import revocation_list
+from crewgate.agent.state import AgentState
+from crewgate.errors import ServiceRefusedError
+from crewgate.ipc.admin_messages import TreeRow
+from crewgate.ipc.machine_answers import InForcePart, RevocationsPart, StatusPart, TreePart
+from crewgate.ipc.machine_messages import (
+    InForceQuestion,
+    MachineQuestion,
+    RevocationsQuestion,
+    StatusQuestion,
+    TreeQuestion,
+    encode,
+    read_question,
+)
+
+_THREADS = trio.CapacityLimiter(limits.member_answers_at_once)
+# What a branch costs a person who does not see it: those that can still spend come first.
+_RANKS = {"live": 0, "exhausted": 1, "token-revoked": 2, "expired": 3, "revoked": 4, "closed": 5}
+
+
+async def to_member(agent: AgentState, body: bytes) -> list[bytes]:
+    """Return the pages of the answer to another member. Raises ServiceRefusedError."""
+    try:
+        question = read_question(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ServiceRefusedError(
+            "it does not know this question: it runs an earlier version of Crewgate"
+        ) from error
+    return await answer(agent, question, rows_max=limits.member_tree_rows_max)
+
+
+async def answer(
+    agent: AgentState, question: MachineQuestion, rows_max: int | None = None
+) -> list[bytes]:
+    """Return the pages of the answer; of the tree, at most `rows_max` rows."""
+    if isinstance(question, StatusQuestion):
+        return [encode(StatusPart(status.status(agent, 0)))]
+    if isinstance(question, InForceQuestion):
+        return [encode(InForcePart(revocation_list.in_force(agent, question.keys)))]
+    if isinstance(question, RevocationsQuestion):
+        copied = revocation_list.snapshot(agent)
+        made = partial(_revocations, copied, question)
+    else:
+        made = partial(_tree, agent, question, rows_max)
+    return await trio.to_thread.run_sync(made, limiter=_THREADS)
+
+
+def _revocations(
+    copied: revocation_list.RevocationSnapshot, question: RevocationsQuestion
+) -> list[bytes]:
+    rows, total = revocation_list.newest(copied, question.crew, question.limit)
+    size = limits.revocation_page_rows_max
+    return [encode(RevocationsPart(some, total)) for some, _ in pages(rows, size)]
+
+
+def _tree(agent: AgentState, question: TreeQuestion, rows_max: int | None) -> list[bytes]:
+    if question.find or question.crew:
+        rows = status.find_branches(agent, question.find, question.crew)
+    else:
+        rows = status.tree(agent)
+    kept = rows if rows_max is None else within(rows, rows_max)
+    left_out = len(rows) - len(kept)
+    ledger = agent.ledger_queue.ledger.identity
+    is_shared = agent.active_config.config.ledger.engine == "postgresql"
+    return [
+        encode(TreePart(ledger, some, is_shared, left_out if last else 0))
+        for some, last in pages(kept, limits.member_page_rows_max)
+    ]
+
+
+def within(rows: Sequence[TreeRow], rows_max: int) -> list[TreeRow]:
+    """Return at most `rows_max` rows in their order, with the parents of each.
+
+    Those that can still spend come before those that have ended, and then those that spent most.
+    """
+    if len(rows) <= rows_max:
+        return list(rows)
+    above = {(row.crew, row.branch): (row.crew, row.parent) for row in rows}
+    kept = {(row.crew, "") for row in rows if not row.branch}
+    for row in sorted(rows, key=lambda row: (_RANKS[row.state], -row.spent)):
+        path = list(_path((row.crew, row.branch), above, kept))
+        if len(kept) + len(path) <= rows_max:
+            kept.update(path)
+    return [row for row in rows if (row.crew, row.branch) in kept]
+
+
+def _path(
+    name: tuple[str, str], above: dict[tuple[str, str], tuple[str, str]], kept: Iterable[object]
+) -> Iterator[tuple[str, str]]:
+    """Yield a branch and the branches above it that are not kept yet."""
+    for _ in range(limits.depth_max + 1):
+        if name not in above or name in kept:
+            return
+        yield name
+        name = above[name]

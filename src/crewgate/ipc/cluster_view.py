@@ -1,0 +1,182 @@
+"""What all machines answer together: decoded, merged, and with the machines that did not answer.
+
+A machine whose answer is not whole, or cannot be read, counts as one that did not answer: nothing
+of it is shown. Its name is that of its certificate, whatever its answer says.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from crewgate.ipc.admin_messages import AgentStatus
+from crewgate.ipc.cluster_tree import ClusterTreeRow, MachineTree, merged
+from crewgate.ipc.machine_answers import InForcePart, RevocationsPart, StatusPart, TreePart
+from crewgate.ipc.machine_messages import MachineAnswer
+from crewgate.ipc.revocation_messages import RevocationRow
+
+P = TypeVar("P")
+
+
+class UnaskedMachine(msgspec.Struct, frozen=True):
+    """A machine that gave no whole answer, and why."""
+
+    machine: str
+    why: str
+
+
+class MachineAnswers(NamedTuple, Generic[P]):
+    """The parts of the whole answers by machine, the asked machine first; and who gave none."""
+
+    parts: Mapping[str, Sequence[P]]
+    asked: str
+    not_asked: list[UnaskedMachine]
+
+
+class ClusterTree(NamedTuple):
+    """The merged tree, the `machines` that answered, and those that did not.
+
+    `asked` is the machine that was asked itself. `left_out` branches did not fit into answers.
+    """
+
+    rows: list[ClusterTreeRow]
+    machines: list[str]
+    asked: str
+    not_asked: list[UnaskedMachine]
+    left_out: int = 0
+
+
+class ClusterStatus(NamedTuple):
+    """The status of each machine that answered, and the machines that did not."""
+
+    machines: dict[str, AgentStatus]
+    asked: str
+    not_asked: list[UnaskedMachine]
+
+
+class ClusterRevocationRow(RevocationRow, frozen=True, omit_defaults=True):
+    """A revocation, and how many machines have it in force: `on`, of those that answered.
+
+    `missing` are those that answered and do not have it.
+    """
+
+    on: int = 1
+    missing: list[str] = msgspec.field(default_factory=list)
+
+
+class ClusterRevocations(NamedTuple):
+    """The newest revocations of all machines, the oldest first, and how many there are about.
+
+    Machines may know different ones, so `total` is the largest number that one of them knows.
+    """
+
+    rows: list[ClusterRevocationRow]
+    total: int
+    machines: list[str]
+    asked: str
+    not_asked: list[UnaskedMachine]
+
+
+def collect(answers: Iterable[MachineAnswer], kind: type[P]) -> MachineAnswers[P]:
+    """Decode the parts of all machines; each part must be of this kind."""
+    decode: Callable[[bytes], Any] = msgspec.msgpack.Decoder(kind).decode
+    parts: dict[str, list[P]] = {}
+    failures: dict[str, str] = {}
+    asked = ""
+    for each in answers:
+        if each.what == "end":
+            asked = each.machine
+        elif each.what == "failed":
+            failures[each.machine] = each.why
+        elif each.what == "page":
+            try:
+                parts.setdefault(each.machine, []).append(decode(each.body))
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                failures.setdefault(each.machine, f"its answer cannot be read: {error}")
+    names = sorted(parts.keys() - failures.keys(), key=lambda name: (name != asked, name))
+    not_asked = [UnaskedMachine(name, failures[name]) for name in sorted(failures)]
+    return MachineAnswers({name: parts[name] for name in names}, asked, not_asked)
+
+
+def tree_of(answers: Iterable[MachineAnswer]) -> ClusterTree:
+    """Return the merged tree of the answers to a `TreeQuestion`."""
+    found = collect(answers, TreePart)
+    trees = [
+        MachineTree(
+            name,
+            # A machine that lies about its ledger must not stand for another's.
+            parts[0].ledger if parts[0].shares_ledger else f"of {name}",
+            [row for part in parts for row in part.rows],
+            parts[0].shares_ledger,
+        )
+        for name, parts in found.parts.items()
+    ]
+    left_out = sum(part.left_out for parts in found.parts.values() for part in parts)
+    return ClusterTree(merged(trees), [*found.parts], found.asked, found.not_asked, left_out)
+
+
+def status_of(answers: Iterable[MachineAnswer]) -> ClusterStatus:
+    """Return the health of the machines that answered a `StatusQuestion`."""
+    found = collect(answers, StatusPart)
+    machines = {name: parts[0].status for name, parts in found.parts.items()}
+    return ClusterStatus(machines, found.asked, found.not_asked)
+
+
+def revocations_of(
+    answers: Iterable[MachineAnswer],
+    limit: int,
+    ask_in_force: Callable[[list[bytes]], Iterable[MachineAnswer]],
+) -> ClusterRevocations:
+    """Return the newest `limit` revocations of the answers to a `RevocationsQuestion`.
+
+    Then ask which machines have them in force.
+    """
+    found = collect(answers, RevocationsPart)
+    known: dict[str, RevocationRow] = {}
+    for machine, parts in found.parts.items():
+        for row in (_as_far_as_known(row, machine) for part in parts for row in part.rows):
+            other = known.get(row.key)
+            known[row.key] = row if other is None else _better(row, other)
+    rows = sorted(known.values(), key=lambda row: (row.at, row.key))[-limit or len(known) :]
+    in_force: dict[str, set[str]] = {}
+    if rows:
+        keys = [bytes.fromhex(row.key) for row in rows]
+        for machine, answer in collect(ask_in_force(keys), InForcePart).parts.items():
+            pairs = zip(rows, answer[0].in_force, strict=False)
+            in_force[machine] = {row.key for row, has_it in pairs if has_it}
+    total = max((part.total for parts in found.parts.values() for part in parts), default=0)
+    return ClusterRevocations(
+        [_with_machines(row, in_force) for row in rows],
+        max(total, len(known)),
+        [*found.parts],
+        found.asked,
+        found.not_asked,
+    )
+
+
+def _as_far_as_known(row: RevocationRow, machine: str) -> RevocationRow:
+    """Return a row as far as `machine` may say it: only the origin says who ordered it, and why."""
+    if row.origin == machine:
+        return row
+    return msgspec.structs.replace(row, by=f"gateway/{row.origin}", reason="")
+
+
+def _better(row: RevocationRow, other: RevocationRow) -> RevocationRow:
+    """Return the row of an origin, and of two the first order; with the names that are known."""
+    best, rest = sorted(
+        (row, other), key=lambda each: (each.by.startswith("gateway/"), each.at, each.origin)
+    )
+    return msgspec.structs.replace(
+        best,
+        name=best.name or rest.name,
+        crew=best.crew or rest.crew,
+        role=best.role or rest.role,
+        expires=max(best.expires, rest.expires),
+    )
+
+
+def _with_machines(row: RevocationRow, in_force: Mapping[str, set[str]]) -> ClusterRevocationRow:
+    missing = sorted(name for name, keys in in_force.items() if row.key not in keys)
+    return ClusterRevocationRow(
+        **msgspec.structs.asdict(row), on=len(in_force) - len(missing), missing=missing
+    )

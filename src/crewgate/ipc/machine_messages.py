@@ -1,0 +1,78 @@
+"""The questions that a machine answers about itself, for people, and the messages that carry them.
+
+A command asks its own agent (`AskMachines`). The agent answers for its machine, and asks the other
+members over the gossip. It relays their pages unread: `cluster_view` decodes and merges them. A
+machine of a later version may add members to answers, and kinds of questions.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from crewgate import limits
+from crewgate.ipc.attach_messages import Id
+
+_Text = Annotated[str, Meta(max_length=limits.claim_chars_max)]
+_Key = Annotated[bytes, Meta(min_length=16, max_length=16)]
+
+
+class TreeQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="tree"):
+    """Asks for branches and crews, as `GetTree`; answer: `TreePart`s."""
+
+    find: _Text = ""
+    crew: _Text = ""
+
+
+class StatusQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="status"):
+    """Asks for the health of the machine; answer: one `StatusPart`."""
+
+
+class RevocationsQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="revocations"):
+    """Asks for the newest revocations, as `GetRevocations`; answer: `RevocationsPart`s."""
+
+    crew: _Text = ""
+    limit: Annotated[int, Meta(ge=0, le=limits.revocation_rows_max)] = (
+        limits.revocation_rows_default
+    )
+
+
+class InForceQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="in-force"):
+    """Asks which of these keys the table of the machine has; answer: one `InForcePart`."""
+
+    keys: Annotated[list[_Key], Meta(max_length=limits.revocation_keys_max)]
+
+
+MachineQuestion = TreeQuestion | StatusQuestion | RevocationsQuestion | InForceQuestion
+
+
+# Stands for the machine that is asked itself; no certificate has this name.
+THIS_MACHINE = "."
+
+
+class AskMachines(msgspec.Struct, frozen=True, tag="ask-machines"):
+    """A client asks all machines, or only the one called `machine`. Answer: `MachineAnswer`s."""
+
+    id: Id
+    question: MachineQuestion
+    machine: Annotated[str, Meta(max_length=limits.claim_chars_max)] = ""
+
+
+class MachineAnswer(msgspec.Struct, frozen=True, omit_defaults=True, tag="machine-answer"):
+    """The agent answers `AskMachines` with such messages, those of several machines in any order.
+
+    - `page`: a part of the answer of `machine`.
+    - `whole`: `machine` has answered.
+    - `failed`: there is no whole answer of `machine`, because of `why`; forget its pages.
+    - `end`: no message follows. `machine` is the one that was asked itself.
+    """
+
+    id: Id
+    what: Literal["page", "whole", "failed", "end"]
+    machine: str
+    body: bytes = b""
+    why: str = ""
+
+
+encode = msgspec.msgpack.Encoder().encode
+read_question = msgspec.msgpack.Decoder(MachineQuestion).decode

@@ -1,0 +1,179 @@
+"""Three machines, the person at the first: what is asked there is asked of all."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from blocking_clients import OK, REVOKED, Caller, becomes
+from cluster_gateways import SECONDS, gateways, owner_of, stopped
+from command_process import crewgate
+from installation import Installation, Premises, wait_until
+
+from crewgate.issuer import Orchestrator, SubAgent
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Installation]]:
+    """Each with a ledger of its own; the first has the CA, and so the control API."""
+    with gateways(tmp_path_factory.mktemp("three"), 3) as found:
+        yield found
+
+
+@pytest.fixture
+def article(three: list[Installation]) -> Iterator[Orchestrator]:
+    """It mints on the first machine; its tokens are good on all."""
+    with Orchestrator.from_config(three[0].file, crew="article") as found:
+        yield found
+
+
+def name_of(machine: Premises) -> str:
+    with owner_of(machine) as owner:
+        return owner.cluster().name
+
+
+def said(machine: Premises, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return crewgate(*arguments, "-c", machine.file)
+
+
+def looping(three: list[Installation], article: Orchestrator, role: str) -> SubAgent:
+    """A branch that calls over the second machine only."""
+    run = article.start_run(credits="10", tools=["search.*"])
+    loop = run.spawn(credits="5", tools=["search.*"], role=role)
+    with closing(Caller(three[1])) as caller:
+        assert [caller.call(loop.token()) for _ in range(3)] == [OK] * 3
+    return loop
+
+
+def test_a_loop_on_another_machine_is_found_and_ended(
+    three: list[Installation], article: Orchestrator
+) -> None:
+    """`tree` shows it with its machine; `revoke` takes the beginning of its id, and no crew."""
+    first, second, third = three
+    names = [name_of(machine) for machine in three]
+    loop = looping(three, article, "looper")
+    tree = first.ask("tree")
+    assert (tree["machines"], tree["not_asked"]) == ([names[0], *sorted(names[1:])], [])
+    (row,) = [each for each in tree["branches"] if each["branch"] == loop.branch]
+    assert [each["machine"] for each in row["machines"]] == [names[1]]
+    assert row["spent_micro"] == 3_000
+    assert f"on {names[1]} (0.003)" in " ".join(first.run("tree").split())
+    here = said(first, "tree", "--local", "--json")
+    assert loop.branch not in here.stdout
+    assert json.loads(here.stdout)["machines"] == [names[0]]
+    there = json.loads(said(first, "tree", "--machine", names[1], "--json").stdout)
+    assert loop.branch in {each["branch"] for each in there["branches"]}
+    done = first.run("revoke", loop.branch[:13], "--reason", "the same page again")
+    assert done.startswith(f"revoked {loop.branch} of crew article and all below it")
+    with closing(Caller(second)) as caller:
+        becomes(caller, loop.token(), REVOKED, OK)
+    wait_until(lambda: _revocation(third, loop.branch)["on"] == 3, SECONDS)
+    for machine in three:
+        found = _revocation(machine, loop.branch)
+        assert (found["origin"], found["by"]) == (names[0], "owner")
+        assert (found["reason"], found["role"]) == ("the same page again", "looper")
+    assert "the same page again" in third.run("revocations")
+
+
+def _revocation(machine: Premises, branch: str) -> dict[str, object]:
+    found = machine.ask("revocations", "--crew", "article")["revocations"]
+    (row,) = [each for each in found if each["name"] == branch]
+    assert isinstance(row, dict)
+    return row
+
+
+def test_a_name_or_a_whole_id_needs_no_crew(
+    three: list[Installation], article: Orchestrator
+) -> None:
+    """Of several live branches with a name, none is taken; the candidates are listed."""
+    first = three[0]
+    one, other = (looping(three, article, "worker") for _ in range(2))
+    refused = said(first, "revoke", "article/worker")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    for loop in (one, other):
+        listed = f"{loop.branch}  article/worker  live  on {name_of(three[1])}"
+        assert listed in refused.stderr
+    assert first.ask("revoke", one.branch)["crew"] == "article"
+    ended = first.ask("revoke", "article/worker")
+    assert ended["branch"] == other.branch
+    assert "knows a live branch article/worker" in said(first, "revoke", "article/worker").stderr
+
+
+def test_all_of_it_works_over_the_control_api(
+    three: list[Installation], article: Orchestrator
+) -> None:
+    """For a person elsewhere with the certificate of an operator."""
+    first = three[0]
+    names = sorted(name_of(machine) for machine in three)
+    prefix = first.folder / "ada"
+    first.run("ca", "issue", "--role", "operator", "--name", "ada", "--out", str(prefix))
+    url = f"https://localhost:{first.port + 2}"
+    how = ("--control", url, "--cert", str(prefix), "--ca", str(first.folder / "certs" / "ca.pem"))
+
+    def ask(*arguments: str) -> dict[str, object]:
+        done = crewgate(*arguments, *how, "--json")
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert isinstance(found, dict)
+        return found
+
+    loop, other = (looping(three, article, "remote-worker") for _ in range(2))
+    tree = ask("tree")
+    assert sorted(tree["machines"]) == names  # type: ignore[call-overload]
+    assert loop.branch in str(tree["branches"])
+    assert ask("revoke", loop.branch[:13], "--reason", "too slow")["crew"] == "article"
+    assert ask("revoke", other.branch)["branch"] == other.branch
+    (row,) = [
+        each
+        for each in ask("revocations")["revocations"]  # type: ignore[attr-defined]
+        if each["name"] == loop.branch
+    ]
+    assert (row["by"], row["reason"]) == ("operator/ada", "too slow")
+    status = ask("status")
+    assert [each["machine"] for each in status["machines"]] == [  # type: ignore[attr-defined]
+        each for each in names if each != name_of(first)
+    ]
+
+
+def test_status_shows_each_machine(three: list[Installation]) -> None:
+    """In words and as a document; one alone if it is named."""
+    first, second, third = three
+    names = {name_of(second), name_of(third)}
+    found = first.ask("status")
+    assert {each["machine"] for each in found["machines"]} == names
+    assert all(each["ready"] for each in found["machines"])
+    words = first.run("status")
+    assert all(f"machine {name}: ready" in words for name in names)
+    assert "machines" not in first.ask("status", "--local")
+    one = json.loads(said(first, "status", "--machine", name_of(third), "--json").stdout)
+    assert [each["machine"] for each in one["machines"]] == [name_of(third)]
+    unknown = said(first, "status", "--machine", "gw-99")
+    assert (unknown.returncode, "no machine 'gw-99'" in unknown.stderr) == (2, True)
+
+
+def test_a_machine_that_does_not_answer_is_named(
+    three: list[Installation], article: Orchestrator
+) -> None:
+    """Stopped or dead; the rows of the others come, and the exit status says that some lack."""
+    first, _, third = three
+    loop, name = looping(three, article, "lonely"), name_of(third)
+    with stopped(third):
+        for command in (("tree",), ("revocations",), ("status",)):
+            done = said(first, *command, "--json")
+            assert done.returncode == 1
+            (missing,) = json.loads(done.stdout)["not_asked"]
+            assert (missing["machine"], missing["why"]) == (name, "no answer in time")
+        assert loop.branch in said(first, "tree").stdout
+        done = said(first, "revoke", "article/lonely", "--until", "local")
+        assert done.returncode == 0
+        assert f"machine {name} did not answer: no answer in time" in done.stderr
+    third.stop()
+    try:
+        done = said(first, "tree")
+        assert done.returncode == 1
+        assert f"machine {name} did not answer: Connection refused" in done.stdout
+        assert loop.branch in done.stdout
+    finally:
+        third.serve()
+    wait_until(lambda: said(first, "tree").returncode == 0, SECONDS)
