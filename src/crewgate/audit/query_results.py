@@ -50,6 +50,7 @@ class CallRow(msgspec.Struct, frozen=True):
     tokens_out: int = 0
     trace: str = ""
     process_proven: bool = False
+    call_limit: str = ""
 
 
 class GrantRow(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from crewgate.config import values
 from crewgate.config.a2a import A2AConfig
 from crewgate.config.admin import AdminConfig
 from crewgate.config.ca import CAConfig, RemoteCAConfig
+from crewgate.config.call_limit import CallLimitConfig
 from crewgate.config.cluster import ClusterConfig
 from crewgate.config.crew import CrewConfig
 from crewgate.config.crossing import CrossingConfig
@@ -162,6 +163,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         tuple[CrossingConfig, ...],
         "Tools of one crew that another may call with a client certificate and no token.",
         TableList(name="crossing", max_count=bounds.crossings_max),
+    ] = ()
+
+    call_limits: Annotated[
+        tuple[CallLimitConfig, ...],
+        "A limit on calls: how often tools may be called, or how many calls may run at once.",
+        TableMap(name="limit", max_count=bounds.call_limits_max),
     ] = ()
 
     @property

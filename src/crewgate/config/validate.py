@@ -8,6 +8,7 @@ from os.path import normpath
 
 from crewgate import limits
 from crewgate.config.admin import AdminConfig
+from crewgate.config.call_limit_mistakes import limit_mistakes
 from crewgate.config.cluster import ClusterConfig
 from crewgate.config.crossing import CrossingConfig
 from crewgate.config.judged_tools import covers, judged_tools
@@ -46,6 +47,7 @@ def validate(config: Config) -> list[str]:
         _exports,
         _workers,
         _crossings,
+        limit_mistakes,
         _rules,
         _cluster,
     )

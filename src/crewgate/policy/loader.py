@@ -51,6 +51,7 @@ def load_policy(config: Config, generation: int) -> Policy:
         ),
         generation=generation,
         loops=loop_rules(config.loops, config.rules),
+        limits=tuple(each.limit for each in config.call_limits),
     )
 
 

@@ -8,6 +8,7 @@ from grant_builders import grant
 from msgspec import structs
 
 from crewgate.core import problems
+from crewgate.core.policy.call_limits import LimitReached
 from crewgate.core.problem_types import PROBLEM_TYPES
 from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial, SpentWindow, problem_type
@@ -104,6 +105,28 @@ def test_what_comes_back_by_itself_says_when() -> None:
     fields = dict(problems.refusal(kind, bytes(16), spent, asked=grpc).fields)
     assert fields[b"grpc-status"] == b"8"
     assert b"RetryInfo" in base64.b64decode(fields[b"grpc-status-details-bin"] + b"==")
+
+
+def test_a_limit_on_calls_says_which_it_is_and_when_there_is_room() -> None:
+    """The seconds are in Retry-After, in the fields of the IETF's draft, in words and for gRPC."""
+    limit = LimitReached("slow", "tool", 60, 30, 60, 7)
+    denial = Denial(Reason.RATE_LIMITED, grant(1, 50), limit=limit)
+    kind = problem_type(denial)
+    status, headers, body = problems.refusal(kind, bytes(16), denial, asked=(), for_models=True)
+    assert (status, headers[-3:]) == (429, [(b"retry-after", b"7"), *limit.fields])
+    said = json.loads(body)
+    assert (said["limit"], said["detail"]) == ("slow", limit.detail)
+    assert said["error"] == {
+        "type": "rate_limit_error",
+        "code": "rate-limited",
+        "message": f"Too many calls in this time. {limit.detail}",
+    }
+    grpc = [(b"content-type", b"application/grpc")]
+    fields = dict(problems.refusal(kind, bytes(16), denial, asked=grpc).fields)
+    assert fields[b"grpc-status"] == b"8"
+    details = base64.b64decode(fields[b"grpc-status-details-bin"] + b"==")
+    assert b"RATE_LIMITED" in details
+    assert b"RetryInfo" in details
 
 
 def test_a_branch_that_has_spent_its_own_is_never_asked_to_come_back() -> None:

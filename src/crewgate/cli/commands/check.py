@@ -23,6 +23,7 @@ def command(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
     not start with it, or does not get ready.
     """
     from crewgate.cli.check.avoidable_ceilings import avoidable_ceilings
+    from crewgate.cli.check.call_limits import limit_warnings
     from crewgate.cli.check.crews_sharing_upstreams import shared_connections
     from crewgate.cli.check.error_and_warning_checks import find_errors, find_warnings
     from crewgate.cli.check.observed_overruns import overrun_warnings
@@ -31,7 +32,12 @@ def command(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
 
     config = load(config_path)
     problems = list(find_errors(config))
-    warnings = [*permission_warnings(config), *find_warnings(config), *overrun_warnings(config)]
+    warnings = [
+        *permission_warnings(config),
+        *find_warnings(config),
+        *limit_warnings(config),
+        *overrun_warnings(config),
+    ]
     hints = [
         *shared_connections(config),
         *unbound_crews(config),

@@ -111,7 +111,9 @@ def _call(call: CallRow) -> Iterator[str]:
     if call.certificate:
         yield f"over a connection with certificate {call.certificate}"
     if call.verdict == "deny":
-        yield f"refused: {call.reason}"
+        yield f"refused: {call.reason}" + (
+            f", by the limit {call.call_limit}" if call.call_limit else ""
+        )
         return
     if call.would:
         yield f"permitted only in observe mode; else refused: {call.would}"

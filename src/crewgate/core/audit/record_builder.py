@@ -126,6 +126,7 @@ def denied(request: records.CallInfo, denial: Denial) -> records.CallRecord:
         level=denial.level,
         level_used_micro=denial.used_micro,
         level_quota_micro=denial.quota_micro,
+        call_limit="" if denial.limit is None else denial.limit.name,
         certificate=request.certificate,
         trace=request.trace,
     )

@@ -123,6 +123,7 @@ class CallRecord(BaseRequestRecord, frozen=True, kw_only=True, tag="call"):
     - `model`: the language model that the request named, and `tokens_in`, `tokens_out`: its usage
     - `level`: for `credits-exhausted` and `allowance-exhausted`, the empty account; with what it
       has used, and its quota
+    - `call_limit`: for `rate-limited` and `too-many-concurrent-calls`, the name of the limit
     - `certificate`: serial of the client certificate (upper-case hexadecimal)
     - `trace`: for a call of a trace (W3C Trace Context), four ids in hexadecimal with dashes
       between them: the trace, the client's span or zeros, the gateway's span, and the flags
@@ -143,6 +144,7 @@ class CallRecord(BaseRequestRecord, frozen=True, kw_only=True, tag="call"):
     level: str = ""
     level_used_micro: int = 0
     level_quota_micro: int = 0
+    call_limit: str = ""
     status: int = 0
     bytes_in: int = 0
     bytes_out: int = 0

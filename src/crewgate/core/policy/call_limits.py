@@ -255,6 +255,17 @@ class LimitScopes:
                 kept += limit.keys(scope)
         return needed
 
+    def sizes(self) -> tuple[int, int]:
+        """Return how many cells, and how many words of each branch, the limits need."""
+        cells = words = 0
+        for limit in self.limits:
+            if limit.is_of_branches:
+                words += limit.words
+            else:
+                each = limits.table_limit_cell_words
+                cells += len(self.all_of(limit)) * -(-limit.words // each)
+        return cells, words
+
     def _all_of(self, limit: CallLimit) -> Iterator[str]:
         crews = [limit.crew] if limit.crew else list(self._roles)
         if limit.per == "tool":

@@ -67,8 +67,8 @@ class CrewPolicy(msgspec.Struct, frozen=True):
         lifetime_seconds_max: The longest lifetime of a token, in seconds.
         depth_max: Levels of branches below a run.
         observe: Whether the crew is in observe mode: the gate refuses no call because the tool is
-            not allowed, because of credits, or because the token names no key; all other refusals
-            stay, and minters require no key. `Permit.observed_reason`
+            not allowed, because of credits or of a limit on calls, or because the token names no
+            key; all other refusals stay, and minters require no key. `Permit.observed_reason`
             says why the gate would have refused a call.
         requires_binding: Whether the gate refuses tokens that name no key (`cnf`).
         roles: The ceilings of roles, by the claim `agent_role`. If there are any, the gate refuses

@@ -15,6 +15,7 @@ from crewgate.core.audit.records import (
     request_text,
     when,
 )
+from crewgate.core.policy.call_limits import LimitReached
 from crewgate.core.reasons import Reason
 from crewgate.core.tokens.claims import Claims, PathElement
 from crewgate.core.tokens.grant import Grant
@@ -132,6 +133,13 @@ def test_a_refusal_costs_nothing_and_names_the_empty_account(
         5_000_000,
         5_000_000,
     )
+
+
+def test_a_refusal_by_a_limit_names_the_limit(grant: Grant, request_: CallInfo) -> None:
+    """There may be several limits on the calls of a tool."""
+    denial = Denial(Reason.RATE_LIMITED, grant, limit=LimitReached("slow", "tool", 1, 1, 1, 1))
+    call = denied(request_, denial)
+    assert (call.reason, call.call_limit, call.cost_micro) == ("rate-limited", "slow", 0)
 
 
 def test_a_refusal_without_a_grant_has_no_record(request_: CallInfo) -> None:
