@@ -24,6 +24,7 @@ from crewgate.audit.writer import AuditWriter
 from crewgate.config import Config
 from crewgate.core.audit.records import CallInfo, CallOutcome, Record
 from crewgate.core.reasons import Reason
+from crewgate.core.rules.rule import StepFinding
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import ConnectionRefusalReason, Denial
 from crewgate.gateway.call import authorizer, call_audit_line, call_services
@@ -46,6 +47,8 @@ class Waved:
     has_reservation = True
     in_observe_mode = False
     observed_reason: Reason | None = None
+    call_digest = answer_digest = 0
+    finding: StepFinding | None = None
 
     def __init__(self, permit: Permit) -> None:
         self.grant = permit.grant
@@ -62,6 +65,12 @@ class Waved:
     def note_observed(self, reason: Reason) -> None:
         """Nothing is refused, so nothing is observed."""
         del reason
+
+    def note_answer(
+        self, answer: int = 0, *, status: int = 0, is_failed: bool = False, retry_seconds: int = 0
+    ) -> None:
+        """Nothing is counted."""
+        del answer, status, is_failed, retry_seconds
 
     def settle(self, cost_micro: int | None = None) -> None:
         """Charge nobody."""

@@ -19,6 +19,8 @@ from crewgate._native.table_owner import OwnedTable
 from crewgate.config import Config, UpstreamOrigin
 from crewgate.config.judged_tools import judged_tools
 from crewgate.core.policy.policy import ToolPolicy
+from crewgate.core.rules.rule import LoopRules
+from crewgate.gateway.call.call_digests import CallDigests
 
 
 class GatedGateway:
@@ -64,11 +66,13 @@ async def gated_gateway(
     straight: bool = False,
     http2_server: bool = False,
     table: OwnedTable | None = None,
+    loops: LoopRules | None = None,
 ) -> AsyncIterator[GatedGateway]:
     """Serve what `configure` makes of the tools; the crew may use those that are `allowed`.
 
     With `http2`, the client speaks HTTP/2; with `http2_server`, the tool's server does. With
-    `straight`, calls may be straight. Without a `table`, the gate has one in memory.
+    `straight`, calls may be straight. Without a `table`, the gate has one in memory. `loops` are
+    the rules on branches.
     """
     configure = partial(_with_protocol, configure, http2_server)
     tools = judged_tools(configure(config_of(UpstreamOrigin("http", "127.0.0.1", 1), folder)))
@@ -77,6 +81,7 @@ async def gated_gateway(
         crew.policy,
         tools=tuple(ToolPolicy(x.name, x.price, is_endpoint=x.is_endpoint) for x in tools),
         crews=tuple(structs.replace(each, tools=allowed) for each in crew.policy.crews),
+        loops=loops or LoopRules(),
     )
     house = Gatehouse(crew, table=table)
     sites: list[GatedGateway] = []
@@ -108,5 +113,7 @@ async def gated_gateway(
     ):
         world.judge.decide = decide  # type: ignore[method-assign,assignment]
         world.judge.gate = house.gate  # type: ignore[attr-defined]
+        world.judge.policy, world.judge.table = crew.policy, house.table
+        world.judge.digests = CallDigests(crew.policy.loops)
         sites.append(GatedGateway(world, house, client))
         yield sites[0]

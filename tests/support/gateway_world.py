@@ -19,6 +19,7 @@ from crewgate._datapath.socket_poller import SocketPoller
 from crewgate._native.audit_state import AuditRecorderState, AuditWriterState
 from crewgate._native.metrics import SHARD_BYTES, CallBatch, MetricsShard
 from crewgate._native.presenter import Presenter
+from crewgate._native.table import Table
 from crewgate.config import (
     A2AConfig,
     A2AMethodConfig,
@@ -39,15 +40,18 @@ from crewgate.config import (
 from crewgate.core.audit.json_line import decode
 from crewgate.core.ids import branch_key, path_digest
 from crewgate.core.mcp.arguments.argument_comparison import ArgumentComparison
+from crewgate.core.policy.policy import Policy
 from crewgate.core.pricing.sources import NumberTerm
 from crewgate.core.pricing.tariff import MILLION, Tariff
 from crewgate.core.reasons import Reason
+from crewgate.core.rules.rule import StepFinding
 from crewgate.core.sealed_ids import IdSealer
 from crewgate.core.tokens.claims import Claims, PathElement
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 from crewgate.errors import AlreadySettledError
 from crewgate.gateway.call.background_tasks import BackgroundTasks
+from crewgate.gateway.call.call_digests import CallDigests
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.gateway import Gateway
 from crewgate.gateway.call.undecided_call import ListenerPolicy
@@ -130,6 +134,8 @@ class FakePermit:
         self.ended = ""
         self.extended: list[int] = []
         self.forbidden: frozenset[str] = frozenset()
+        self.call_digest = self.answer_digest = 0
+        self.finding: StepFinding | None = None
         self.in_observe_mode = observed_reason is not None
 
     @property
@@ -142,6 +148,9 @@ class FakePermit:
     def note_observed(self, reason: Reason) -> None:
         assert self.in_observe_mode
         self.observed_reason = self.observed_reason or reason
+
+    def note_answer(self, answer: int = 0, **found: Any) -> None:
+        self.answer_digest = answer
 
     def settle(self, cost_micro: int | None = None) -> None:
         """At 0 it is a release."""
@@ -171,6 +180,9 @@ class FakeJudge:
         self.asked: list[tuple[bytes, int, bool, bool]] = []
         self.draws: list[tuple[Denial, int]] = []
         self.observed_reason: Reason | None = None
+        self.policy = Policy("https://gateway.example", (), (), ())
+        self.digests = CallDigests(self.policy.loops)
+        self.table: Table | None = None
 
     def decide(  # noqa: PLR0913 - as the gate
         self,
@@ -185,6 +197,7 @@ class FakeJudge:
         is_upper_bound: bool = False,
         name: str | None = None,
         counts: bool = True,
+        call: int = 0,
     ) -> FakePermit | Denial:
         assert len(request) == 16
         self.asked.append((token, tool, observe, drawn))

@@ -3,10 +3,11 @@
 The client gets the same fields as from `ResponseRelay` and `headers.downstream_headers`.
 """
 
+from crewgate import limits
 from crewgate.core import credits
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport int32_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp
 
 from crewgate._datapath.http2_protocol cimport HTTP2Protocol
@@ -15,8 +16,10 @@ from crewgate._datapath.nghttp2_library cimport (
 )
 from crewgate._datapath.straight_routes cimport StraightRoute
 from crewgate._datapath.whole_answer cimport WHOLE_FIELDS_MAX, WHOLE_NAMES_BYTES, WholeAnswer
+from crewgate._native.call_digester cimport answer_digest
 from crewgate._native.fields cimport Filter, message_field
 from crewgate._native.permit cimport Permit
+from crewgate._native.rules cimport CG_CALL_EXEMPT
 
 cdef extern from "credit_text.h" nogil:
     char *credits_put(char *to, uint64_t micro) noexcept
@@ -27,6 +30,7 @@ cdef enum:
 
 cdef bytes USED = credits.CREDITS_USED
 cdef bytes LEFT = credits.CREDITS_LEFT
+cdef int64_t RETRY_SECONDS_MAX = limits.rule_retry_seconds_max
 
 
 cdef inline void add(nghttp2_nv *field, const char *name, size_t name_size, const char *value,
@@ -55,6 +59,11 @@ cdef bint send_answer(HTTP2Protocol protocol, int32_t stream, StraightRoute rout
         count = filter.select(fields, <size_t>count, NULL, 0, kept)
     if count < 0:
         return False
+    cdef int64_t retry_seconds = 0
+    if permit.entry.rules:
+        retry_seconds = retry_after(kept, count)
+        if retry_seconds < 0:  # a date, which Python reads
+            return False
     status[0], status[1], status[2] = c"0" + code // 100, c"0" + code // 10 % 10, c"0" + code % 10
     add(&sent[0], b":status", 7, status, 3)
     for at in range(count):
@@ -74,9 +83,39 @@ cdef bint send_answer(HTTP2Protocol protocol, int32_t stream, StraightRoute rout
         date = protocol.date()
         add(&sent[total], b"date", 4, PyBytes_AS_STRING(date), PyBytes_GET_SIZE(date))
         total += 1
-    cdef bint has_body = answer.body_bytes() != 0
-    protocol.engine.submit_head(stream, sent, total, not has_body)
-    if has_body:
-        protocol.engine.submit_body(stream, answer.joined_body(), True)
+    cdef bytes body = answer.joined_body() if answer.body_bytes() else None
+    protocol.engine.submit_head(stream, sent, total, body is None)
+    if body is not None:
+        protocol.engine.submit_body(stream, body, True)
     protocol.answered_native(stream)
+    if permit.entry.rules:
+        permit.was_answered(digest_of(permit, body), code, False, <uint64_t>retry_seconds)
     return True
+
+
+cdef uint64_t digest_of(Permit permit, bytes body) noexcept:
+    """Return the digest of an answer; 0 if no rule on branches compares it."""
+    if body is None or permit.answered.call <= CG_CALL_EXEMPT:
+        return 0
+    return answer_digest(permit.holder.table.t.header.proof_key,
+                         <const unsigned char *>PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
+
+
+cdef int64_t retry_after(const message_field **fields, Py_ssize_t count) noexcept:
+    """Return the seconds of Retry-After; 0 if there is none, -1 if they are not written plainly."""
+    cdef const message_field *field
+    cdef Py_ssize_t at
+    cdef size_t digit
+    cdef int64_t seconds = 0
+    for at in range(count):
+        field = fields[at]
+        if field.name_size != 11 or memcmp(field.name, b"retry-after", 11) != 0:
+            continue
+        if not 1 <= field.value_size <= 5:
+            return -1
+        for digit in range(field.value_size):
+            if not c"0" <= field.value[digit] <= c"9":
+                return -1
+            seconds = 10 * seconds + field.value[digit] - c"0"
+        return min(seconds, RETRY_SECONDS_MAX)
+    return 0

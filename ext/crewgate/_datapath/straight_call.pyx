@@ -76,7 +76,8 @@ cdef class StraightCalls:
         policy, table = self.gateway.policy, self.gateway.routes
         if self.routes is None or self.routes.table is not table or (
                 self.routes.policy is not policy):
-            self.routes = StraightRoutes(policy, table, self.support.via_of)
+            self.routes = StraightRoutes(
+                policy, table, self.support.via_of, self.services.authorizer.digests)
         return self.routes
 
     def taker(self, peer):
@@ -182,16 +183,17 @@ cdef StraightCall permitted_call(
     call.request_id = calls.request_ids.make()
     call.arrived_wall_ns = <int64_t>cg_clock_ns(CLOCK_REALTIME)
     call.arrived_ns = <int64_t>cg_clock_ns(CLOCK_MONOTONIC)
-    verdict = (<Gate>calls.services.authorizer.gate).verdict(
+    cdef Gate gate = calls.services.authorizer.gate
+    verdict = gate.verdict(
         call.token, route.tool, call.request_id, call.presenter, call.routes.observe,
-        False, -1, False, None, 0, True)
+        False, -1, False, None, route.digest_of(gate.table.t.header.proof_key, request), True)
     if type(verdict) is not Permit:
         return None
     permit = verdict
     call.permit = permit
     # Only the answer of an ordinary call can have a nonce. The client may have closed the stream.
     cdef bint has_nonce = call.presenter is not None and call.presenter.next_nonce is not None
-    if has_nonce or permit.observed_reason is not None or (
+    if has_nonce or permit.observed_reason is not None or permit.finding is not None or (
             not protocol.engine.own(request.stream, call)):
         permit.undo()  # Python asks the gate again about this call
         return None
@@ -353,6 +355,7 @@ cdef class StraightCall(InFlightCall):
         ending.outcome = PyBytes_AS_STRING(DONE_TEXT)
         ending.outcome_size = len(DONE_TEXT)
         ending.would, ending.would_size = NULL, 0
+        ending.call, ending.answer = permit.answered.call, permit.answered.answer
         ending.certificate_size = serial_of(self.taker.serial, &ending.certificate)
         trace = "" if self.trace is None else self.trace.text
         ending.trace_size = trace_text_of(trace, &ending.trace)

@@ -1,8 +1,11 @@
 """The C interface of straight routes, and of the choice of the requests that take them."""
 
+from libc.stdint cimport uint64_t
+
 from crewgate._datapath.connection_pool cimport ConnectionPool
 from crewgate._datapath.http2_message cimport HTTP2Message
 from crewgate._native.bearer cimport TokenFinder
+from crewgate._native.call_digester cimport CallDigester
 from crewgate._native.fields cimport Filter
 from crewgate._native.permit cimport Permit
 
@@ -35,7 +38,11 @@ cdef class StraightRoute:
     cdef bytes path                     # at the server
     cdef bytes begin                    # of the request line upstream: method, blank, `path`
 
+    cdef CallDigester digester          # of its calls, for the rules on branches; None without
+    cdef bint is_exempt                 # its calls may be repeated
+
     cdef bytes framing(self, Py_ssize_t body_size)
+    cdef uint64_t digest_of(self, const uint64_t *key, HTTP2Message request) noexcept
     # Take a stream for a call with this permit; None if no connection has one.
     cdef object idle_stream(self, Permit permit)
 
@@ -45,6 +52,7 @@ cdef class StraightRoutes:
     cdef str listener                   # its name
     cdef bint observe
     cdef readonly object table          # the RouteTable
+    cdef object digests                 # the CallDigests
     cdef object via_of                  # returns the Via field for an HTTP version
     cdef dict by_host                   # host, or None -> routes by b"METHOD path"
     cdef dict by_authority              # as clients send it -> one of these; None: not served

@@ -30,12 +30,13 @@ from crewgate.core import protected_resource
 from crewgate.core.http_types import IDEMPOTENT_METHODS, METHODS_WITH_BODY
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy
 
 from crewgate._datapath.http2_message cimport HTTP2Message
 from crewgate._native.fields cimport message_field
 from crewgate._native.permit cimport Permit
+from crewgate._native.rules cimport CG_CALL_EXEMPT, CG_CALL_UNKNOWN
 
 cdef extern from "request_line.h" nogil:
     int64_t line_length(const unsigned char *text, size_t n) noexcept
@@ -139,8 +140,10 @@ cdef class StraightRoute:
     """See the stub."""
 
     def __init__(self, entry, bytes method not None, bytes path not None, bytes via not None,
-                 double trace_sample):
+                 double trace_sample, digests):
         self.entry = entry
+        self.digester = digests.digester
+        self.is_exempt = digests.is_exempt(entry.name)
         self.name = entry.name
         self.tool = entry.index
         self.pool = entry.pool
@@ -166,6 +169,22 @@ cdef class StraightRoute:
             return b"content-length: %d\r\n" % body_size
         return b"content-length: 0\r\n" if self.always_has_length else b""
 
+    cdef uint64_t digest_of(self, const uint64_t *key, HTTP2Message request) noexcept:
+        """Return the digest of a call for the rules on branches."""
+        cdef const message_field *target = request.path
+        cdef size_t query = min(self.path_size + 1, target.value_size)
+        cdef const unsigned char *body = NULL
+        if self.digester is None:
+            return CG_CALL_UNKNOWN
+        if self.is_exempt:
+            return CG_CALL_EXEMPT
+        if request.body is not None:
+            body = <const unsigned char *>PyBytes_AS_STRING(request.body)
+        return self.digester.digest(
+            key, <const unsigned char *>PyBytes_AS_STRING(self.method_text),
+            <size_t>PyBytes_GET_SIZE(self.method_text), target.value, self.path_size,
+            target.value + query, target.value_size - query, body, <size_t>body_size(request))
+
     cdef object idle_stream(self, Permit permit):
         return self.pool.take_idle(self.pool.reuse_key(permit), self.is_idempotent)
 
@@ -173,12 +192,13 @@ cdef class StraightRoute:
 cdef class StraightRoutes:
     """See the stub."""
 
-    def __init__(self, policy, table, via_of):
+    def __init__(self, policy, table, via_of, digests):
         self.policy = policy
         self.listener = policy.name
         self.observe = policy.observe
         self.table = table
         self.via_of = via_of
+        self.digests = digests
         self.by_host = {}
         self.by_authority = {}
 
@@ -199,7 +219,8 @@ cdef class StraightRoutes:
         if host not in self.by_host:
             self.by_host[host] = {
                 method + b" " + path: StraightRoute(
-                    entry, method, path, self.via_of(entry.version)[1], self.table.trace_sample)
+                    entry, method, path, self.via_of(entry.version)[1], self.table.trace_sample,
+                    self.digests)
                 for method, path, entry in self.table.literal_routes(host)
                 if is_straight_route(entry, method, path)
             }

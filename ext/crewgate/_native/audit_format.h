@@ -69,9 +69,17 @@ static char *text_time(char *to, int64_t time_ns) {
     return to;
 }
 
+static const char text_hex_digits[] = "0123456789abcdef";
+
+/* 16 digits. */
+static inline char *text_hex(char *to, uint64_t number) {
+    for (int shift = 60; shift >= 0; shift -= 4) *to++ = text_hex_digits[number >> shift & 15];
+    return to;
+}
+
 /* UUID_CHARS of 16 bytes; nothing for the nil UUID. */
 static char *text_uuid(char *to, const unsigned char *id) {
-    static const char digits[] = "0123456789abcdef";
+    const char *digits = text_hex_digits;
     unsigned char any = 0;
     for (int at = 0; at < 16; at++) any |= id[at];
     if (!any) return to;

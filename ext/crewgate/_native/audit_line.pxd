@@ -1,6 +1,6 @@
 """The C interface of audit lines."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from crewgate._native.metrics cimport CallBatch, CallSeries
 
@@ -14,6 +14,7 @@ cdef struct Ending:
     const char *would
     const char *certificate
     const char *trace
+    uint64_t call, answer  # digests
     Py_ssize_t outcome_size, would_size, certificate_size, trace_size
 
 

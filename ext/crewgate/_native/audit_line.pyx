@@ -13,7 +13,9 @@ from crewgate._native.metrics cimport CallBatch, CallSeries
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.ref cimport PyObject
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
+
+from crewgate._native.rules cimport CG_CALL_EXEMPT
 
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object, Py_ssize_t *) except NULL
@@ -24,6 +26,7 @@ cdef extern from "audit_format.h" nogil:
     char *text_number(char *to, int64_t number) noexcept
     char *text_time(char *to, int64_t time_ns) noexcept
     char *text_uuid(char *to, const unsigned char *id) noexcept
+    char *text_hex(char *to, uint64_t number) noexcept
 
 cdef object Outcome = records.CallOutcome
 # Where a line is cut. No text of a line can contain one of these: quotes in a text are escaped, and
@@ -108,7 +111,8 @@ cdef class AuditLineTemplate:
         self.quota = line[line.rindex(QUOTA):line.rindex(DURATION) + len(DURATION)]
 
     def end(self, time_ns, bytes identifier not None, outcome, cost_micro, remaining_micro,
-            duration_us, status, bytes_in, bytes_out, would=None, certificate="", trace=""):
+            duration_us, status, bytes_in, bytes_out, would=None, certificate="", trace="",
+            uint64_t call=0, uint64_t answer=0):
         cdef Ending ending
         cdef bytes slug = slug_of(would)
         if type(outcome) is not Outcome:
@@ -127,6 +131,7 @@ cdef class AuditLineTemplate:
         ending.status = number(status)
         ending.bytes_in = number(bytes_in)
         ending.bytes_out = number(bytes_out)
+        ending.call, ending.answer = call, answer
         return self.written(&ending)
 
     def count(self, CallBatch calls not None, outcome, int64_t status, Py_ssize_t line_bytes,
@@ -151,11 +156,11 @@ cdef class AuditLineTemplate:
         return True
 
     cdef bytes written(self, const Ending *ending):
-        # The names of members, quotes and commas take less than 180 bytes beside texts and numbers.
+        # The names of members, quotes, commas and digests take less than 260 bytes beside the rest.
         cdef Py_ssize_t room = (
             len(self.head) + TIME_CHARS_MAX + UUID_CHARS + len(self.middle) + ending.outcome_size
             + len(self.quota) + 6 * NUMBER_CHARS_MAX + ending.would_size
-            + ending.certificate_size + ending.trace_size + 180)
+            + ending.certificate_size + ending.trace_size + 260)
         # A usual line fits here on the stack, and is copied once, into the result.
         cdef char small[2048]
         cdef bytes large = None
@@ -189,6 +194,10 @@ cdef class AuditLineTemplate:
         if ending.trace_size:
             to = text_put(put(to, b',"trace":"'), ending.trace, <size_t>ending.trace_size)
             to = put(to, b'"')
+        if ending.call > CG_CALL_EXEMPT:
+            to = put(text_hex(put(to, b',"call":"'), ending.call), b'"')
+        if ending.answer:
+            to = put(text_hex(put(to, b',"answer":"'), ending.answer), b'"')
         return PyBytes_FromStringAndSize(text, put(to, b"}\n") - text)
 
 

@@ -241,7 +241,7 @@ cdef class Gate:
             return self.observed(entry, branch, tool, request, wall, boot, denial)
         finding = self.found_by_rules(policy, entry, tool, name, call, request, boot)
         if finding is not None and is_refusal(finding):
-            denial = Denial(Reason.LOOP_DETECTED, entry.grant, finding=finding)
+            denial = Denial(Reason.LOOP_DETECTED, entry.grant, finding=finding, call=call)
             return (self.observed(entry, branch, tool, request, wall, boot, denial)
                     if observe else denial)
         cdef LimitSet limit_set = (
@@ -265,13 +265,16 @@ cdef class Gate:
         noted = []
         finding = judged(&self.table.t, policy.rules, entry.rules, entry.record, entry.generation,
                          tool, name, call, boot, noted)
-        self.tell(entry, request, noted)
+        self.tell(policy, entry, tool, name, request, noted)
         return finding
 
-    cdef int tell(self, VerifiedToken entry, bytes request, list noted) except -1:
+    cdef int tell(self, Policy policy, VerifiedToken entry, Py_ssize_t tool, str name,
+                  bytes request, list noted) except -1:
+        """Have the steps of rules on branches recorded and done."""
+        cdef str called = name or (policy.tools[tool] if 0 <= tool < policy.tool_count else "")
         if self.note_step is not None:
             for finding, is_new in noted:
-                self.note_step(entry.grant, finding, request, is_new)
+                self.note_step(entry.grant, finding, request, called, is_new)
         return 0
 
     def note_refusal(self, bytes token not None, Py_ssize_t tool, reason, bytes request=b"",
@@ -282,14 +285,15 @@ cdef class Gate:
         self.read_clocks(&wall, &boot)
         cdef Policy policy = self.holder.policy
         cdef VerifiedToken entry = self.cache.find(token)
-        if entry is None or not entry.rules or find_branch(self.table, entry) == NULL:
+        if policy is None or entry is None or not entry.rules or (
+                find_branch(self.table, entry) == NULL):
             return
         if reason is Reason.LOOP_DETECTED:
             note_rule_refusal(&self.table.t, entry.record, entry.generation, call, boot)
         else:
             note_refusal(&self.table.t, policy.rules, entry.rules, entry.record, entry.generation,
                          tool, boot, noted)
-            self.tell(entry, request, noted)
+            self.tell(policy, entry, tool, None, request, noted)
 
     cdef object misused(self, Policy policy, VerifiedToken entry, cg_branch *branch,
                         Py_ssize_t tool, Presenter presenter):

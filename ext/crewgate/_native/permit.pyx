@@ -45,8 +45,6 @@ cdef uint64_t PRICE_MAX = limits.price_micro_max
 cdef uint64_t NOWHERE = <uint64_t>-1
 cdef uint64_t MS = 1_000_000
 cdef int FAILED = 400
-# RFC 9110, RFC 8470 and RFC 6585: the same request may succeed later.
-cdef frozenset BUSY = frozenset((408, 425, 429, 502, 503, 504))
 
 
 def arm_fault(int64_t stores):
@@ -141,6 +139,14 @@ cdef class Permit:
     def allows(self, str name not None):
         return self.in_observe_mode or self.entry.allows_name(name)
 
+    @property
+    def call_digest(self):
+        return self.answered.call
+
+    @property
+    def answer_digest(self):
+        return self.answered.answer
+
     def note_answer(self, uint64_t answer=0, *, int status=0, bint is_failed=False,
                     uint64_t retry_seconds=0):
         self.was_answered(answer, status, is_failed, retry_seconds)
@@ -152,7 +158,8 @@ cdef class Permit:
             return 0
         self.answered.answer = answer
         self.answered.is_failed = is_failed or status >= FAILED
-        self.answered.is_busy = status in BUSY
+        # RFC 9110, RFC 8470 and RFC 6585: the same request may succeed later.
+        self.answered.is_busy = status in (408, 425, 429, 502, 503, 504)
         self.answered.retry_seconds = retry_seconds
         self.answered.ended_ms = (self.holder.boot or cg_clock_ns(CLOCK_BOOTTIME)) // MS
         return 0

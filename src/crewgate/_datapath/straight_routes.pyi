@@ -6,6 +6,7 @@ The source, ext/crewgate/_datapath/straight_routes.pyx, begins with the conditio
 from collections.abc import Callable
 
 from crewgate.core.http_types import HeaderField
+from crewgate.gateway.call.call_digests import CallDigests
 from crewgate.gateway.call.undecided_call import ListenerPolicy
 from crewgate.gateway.routes import RouteTable
 from crewgate.gateway.tool_route import ToolRoute
@@ -31,7 +32,13 @@ class StraightRoute:
         """The method of its requests."""
 
     def __init__(
-        self, entry: ToolRoute, method: bytes, path: bytes, via: bytes, trace_sample: float
+        self,
+        entry: ToolRoute,
+        method: bytes,
+        path: bytes,
+        via: bytes,
+        trace_sample: float,
+        digests: CallDigests,
     ) -> None:
         """`path` is the literal path that clients use, and `via` the Via field of answers.
 
@@ -50,6 +57,10 @@ class StraightRoutes:
         """All routes of the configuration."""
 
     def __init__(
-        self, policy: ListenerPolicy, table: RouteTable, via_of: Callable[[str], HeaderField]
+        self,
+        policy: ListenerPolicy,
+        table: RouteTable,
+        via_of: Callable[[str], HeaderField],
+        digests: CallDigests,
     ) -> None:
         """`via_of` returns the Via field for the HTTP version of an answer."""

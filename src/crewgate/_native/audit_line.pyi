@@ -32,9 +32,11 @@ class AuditLineTemplate:
         would: Reason | None = None,
         certificate: str = "",
         trace: str = "",
+        call: int = 0,
+        answer: int = 0,
     ) -> bytes:
-        """Return the line of one call that has ended, with its newline. `core.audit.records`
-        explains the values: `time_ns`, `identifier`, `certificate` and `trace` in `CallInfo`, most
+        """Return the line of one call that has ended, with its newline. `call` and `answer` are
+        digests for the rules on branches; 0 for none. `core.audit.records` explains the values: `time_ns`, `identifier`, `certificate` and `trace` in `CallInfo`, most
         others in `CallEnd`. ValueError if a certificate is not a serial in upper-case hexadecimal,
         or a trace has another character than a dash or a lower-case hexadecimal digit."""
 

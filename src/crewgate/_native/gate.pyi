@@ -20,7 +20,7 @@ class Gate:
         *,
         holds: bool = True,
         note_grant: Callable[[Grant], bool] | None = None,
-        note_step: Callable[[Grant, StepFinding, bytes, bool], object] | None = None,
+        note_step: Callable[[Grant, StepFinding, bytes, str, bool], object] | None = None,
     ) -> None:
         """With `holds`, a permit reserves its price and is settled later (gateway). Otherwise
         `decide` settles a fixed price itself (embedded).
@@ -29,7 +29,7 @@ class Gate:
         for a permit whose grant no process of this machine has written yet.
 
         `note_step` gets the steps of rules on branches: the grant of the caller, the finding, the
-        id of the request, and whether the step is new. It gets a step once until the branch makes
+        id of the request, the name of the tool, and whether the step is new. It gets a step once until the branch makes
         progress, but the end of a branch with each call that is refused for it."""
     # For tests: (wall ns, boot ns) instead of the real clocks.
     clock: tuple[int, int] | None

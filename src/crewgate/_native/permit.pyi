@@ -68,6 +68,13 @@ class Permit:
     def allows(self, name: str) -> bool:
         """Whether the token and its crew allow the tool `name`, which may be a part of an endpoint,
         such as "files.delete". Always true in observe mode."""
+    @property
+    def call_digest(self) -> int:
+        """The digest of the call for the rules on branches; 0 if it has none, 1 if it may be
+        repeated."""
+    @property
+    def answer_digest(self) -> int:
+        """The digest of the answer, after `note_answer`; 0 if it has none."""
     def note_answer(
         self, answer: int = 0, *, status: int = 0, is_failed: bool = False, retry_seconds: int = 0
     ) -> None:

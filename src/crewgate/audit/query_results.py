@@ -14,6 +14,7 @@ class CallRow(msgspec.Struct, frozen=True):
     - `certificate`: the serial of the client certificate; empty without one
     - `overrun_micro`: the part of the stated cost that no branch paid
     - `trace`: the ids of the call in its trace, as `core.audit.records` has them; else empty
+    - `call`, `answer`: the digests by which rules on branches compare calls and answers; else empty
     """
 
     time: datetime
@@ -51,6 +52,8 @@ class CallRow(msgspec.Struct, frozen=True):
     trace: str = ""
     process_proven: bool = False
     call_limit: str = ""
+    call: str = ""
+    answer: str = ""
 
 
 class GrantRow(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ from crewgate.core.credits import format_credits
 from crewgate.core.http_types import HeaderField
 from crewgate.core.problem_types import BY_STATUS, INSUFFICIENT_SCOPE, ProblemType
 from crewgate.core.reasons import Reason
+from crewgate.core.rules.words import explanation
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.tokens.proof import PROOF_ALGORITHMS
 from crewgate.core.verdict import Denial
@@ -177,6 +178,10 @@ def members(
             found["left_credits"] = format_credits(denial.left_micro)
             if denial.need_micro:
                 found["needed_credits"] = format_credits(denial.need_micro)
+    if denial is not None and denial.finding is not None:
+        found["rule"] = denial.finding.rule.name
+        found["count"] = denial.finding.count
+        found["limit"] = denial.finding.limit
     if denial is not None and denial.window is not None:
         found["window"] = _WINDOWS[denial.window.length_seconds]
         ends = datetime.fromtimestamp(denial.window.ends_at, UTC)
@@ -189,6 +194,8 @@ def members(
 def _detail(kind: ProblemType, denial: Denial | None) -> str:
     if denial is not None and denial.limit is not None:
         return denial.limit.detail
+    if denial is not None and denial.finding is not None:
+        return explanation(denial.finding)
     if denial is None or denial.window is not None or not denial.left_micro:
         return kind.detail
     need = format_credits(denial.need_micro) if denial.need_micro else "more"

@@ -65,6 +65,10 @@ class JudgedRequest(Protocol):
         """The fields that go upstream beside the client's."""
 
     @property
+    def compared(self) -> bytes | None:
+        """What makes two such requests equal, as JSON; None if the request may be repeated."""
+
+    @property
     def problem_format(self) -> ProblemFormat:
         """How problems of this request are written."""
 

@@ -13,6 +13,7 @@ is one attachment; when it ends, the agent burns what the process still holds.
       | <- Reload -------------------- |   when there is another policy
       | -- ReportOverrun ------------> |   workers only
       | <- OverrunNoted -------------- |
+      | -- EndBranch ----------------> |   workers only, no answer
       | <- PinsPushed ---------------- |   workers only: at first all, then each change
       | -- ReportDefinitions --------> |   workers only
       | <- DefinitionsNoted ---------- |
@@ -119,6 +120,20 @@ class ReportOverrun(msgspec.Struct, frozen=True, tag="overran"):
     id: TableKey
     grant: Grant
     amount: MicroCredits
+
+
+class EndBranch(msgspec.Struct, frozen=True, tag="rule-end"):
+    """A worker sends this when a rule on branches ends the branch `level` levels above a grant's.
+
+    There is no answer. The worker sends it again with each further call that the rule refuses. The
+    rule has counted `count`, and ends a branch at `limit`.
+    """
+
+    grant: Grant
+    level: Annotated[int, Meta(ge=0, le=limits.depth_max)]
+    rule: Annotated[str, Meta(max_length=limits.name_chars_max)]
+    count: Count
+    limit: Count
 
 
 class ReportDefinitions(msgspec.Struct, frozen=True, tag="mcp-seen"):
@@ -235,7 +250,7 @@ class RequestFailed(msgspec.Struct, frozen=True, tag="failed"):
 
 AttachRequest = (
     Attach | WorkerReadinessReport | WorkerHealthReport | DrawCredit | ReportOverrun | RevocationAck
-    | ReportDefinitions
+    | ReportDefinitions | EndBranch
 )  # fmt: skip
 AttachResponse = (
     Attached | CreditDrawn | OverrunNoted | RevocationNotice | Reload | RequestFailed | PinsPushed

@@ -5,6 +5,7 @@ rule_limit_max = 2**40 - 1  # what the table counts at most in a minute, such as
 rule_equal_calls_max = 10_000  # the limit of a rule on equal calls; the table counts to 16,383
 rule_pause_seconds = 600  # a model that takes longer for its next call has other work in between
 rule_pause_seconds_max = 86_400  # a day
+rule_retry_seconds_max = 86_400  # a day; an answer with a later Retry-After counts as with this
 # Different calls of a branch that are remembered; four cache lines hold them with their counts.
 rule_series_max = 6
 rule_turns_max = 3  # different calls in turn that count as an alternation

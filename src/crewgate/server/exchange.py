@@ -150,6 +150,10 @@ class Exchange(ABC):
         self._consumed(len(data))
         return data
 
+    def peek(self) -> bytes:
+        """Return what `take` would, and leave it."""
+        return b"".join(self._chunks or ())
+
     @property
     def buffered(self) -> int:
         """How many bytes of the body have arrived and were not read."""

@@ -10,8 +10,6 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterable, Sequence
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 import httpcore
@@ -20,6 +18,7 @@ import trio
 from crewgate import limits
 from crewgate.config import CredentialConfig, ReceiverURL, UpstreamTLS
 from crewgate.core.http_types import HeaderField
+from crewgate.core.retry_after import retry_after_seconds
 from crewgate.core.terminal_text import printable
 from crewgate.errors import ConfigurationError, ReceiverError, ReceiverRefusedError
 from crewgate.runtime.one_chunk_body import OneChunkBody
@@ -181,15 +180,8 @@ def _refusal(response: httpcore.Response, body: bytes, key: str) -> ReceiverErro
 def _retry_seconds(response: httpcore.Response) -> float | None:
     """Return the seconds of Retry-After (RFC 9110, section 10.2.3); None if there is none."""
     found = next((value for name, value in response.headers if name.lower() == b"retry-after"), b"")
-    text = found.decode("ascii", "replace").strip()
-    if text.isdigit():
-        return min(float(text[:9]), limits.receiver_retry_seconds_max)
-    try:
-        moment = parsedate_to_datetime(text)
-    except (OverflowError, ValueError):
-        return None
-    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return min(max(moment.timestamp() - time.time(), 0.0), limits.receiver_retry_seconds_max)
+    seconds = retry_after_seconds(found.decode("ascii", "replace"), time.time())
+    return None if seconds is None else min(seconds, limits.receiver_retry_seconds_max)
 
 
 def _os_reason(error: OSError) -> str:

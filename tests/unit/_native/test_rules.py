@@ -59,7 +59,9 @@ class Site:
                 level.live_branches = live
                 level.begin(self.ms)
 
-    def _note(self, grant: Grant, finding: StepFinding, request: bytes, is_new: bool) -> None:
+    def _note(
+        self, grant: Grant, finding: StepFinding, request: bytes, tool: str, is_new: bool
+    ) -> None:
         self.noted.append((finding, is_new))
 
     @property

@@ -13,6 +13,7 @@ from crewgate import limits
 from crewgate.agent.budget.overrun_revocation import overran
 from crewgate.agent.ipc_server.attachments import AttachedProcess
 from crewgate.agent.ipc_server.message_stream import ConnectionClosedError, MessageStream
+from crewgate.agent.revocation.rule_end import end_by_rule
 from crewgate.agent.state import AgentState
 from crewgate.errors import ServiceConnectionError, TableFullError
 from crewgate.ipc import attach_messages as messages
@@ -88,22 +89,29 @@ async def _serve(
         nursery.cancel_scope.cancel()
 
 
+# What only a gateway's worker may ask for, in words for an embedder.
+_OF_WORKERS: dict[type, str] = {
+    messages.ReportOverrun: "report an overrun",
+    messages.EndBranch: "end a branch by a rule",
+    messages.ReportDefinitions: "report definitions of tools",
+    messages.WorkerHealthReport: "report its health",
+}
+
+
 def _dispatch(agent: AgentState, process: AttachedProcess, request: messages.AttachRequest) -> None:
+    if process.worker < 0 and (what := _OF_WORKERS.get(type(request))) is not None:
+        raise ServiceConnectionError(f"only a gateway's worker may {what}")
     if isinstance(request, messages.DrawCredit):
         agent.draws.ask(process, request, agent.clock.read())
     elif isinstance(request, messages.ReportOverrun):
-        if process.worker < 0:
-            raise ServiceConnectionError("only a gateway's worker may report an overrun")
         process.send(overran(agent, request))
+    elif isinstance(request, messages.EndBranch):
+        end_by_rule(agent, request)
     elif isinstance(request, messages.ReportDefinitions):
-        if process.worker < 0:
-            raise ServiceConnectionError("only a gateway's worker may report definitions of tools")
         agent.tool_pins.report(process, request)
     elif isinstance(request, messages.RevocationAck):
         agent.fanout.disconnect_acks.answer(process, request)
     elif isinstance(request, messages.WorkerHealthReport):
-        if process.worker < 0:
-            raise ServiceConnectionError("only a gateway's worker may report its health")
         process.facts, process.received_ns = tuple(request.facts), agent.clock.boot_ns()
     elif isinstance(request, messages.WorkerReadinessReport):
         process.accepting = request.accepting

@@ -124,6 +124,14 @@ binding = "optional" #
 # credits_per_hour, credits_per_day, live_branches, new_branches_per_minute, live_revocations,
 # lifetime_seconds, depth and extension_seconds_max are further limits of the crew.
 
+# What a branch does again and again: a warning at 4 equal calls with equal answers, a refusal at 10
+# equal calls, the end of the branch at 20.
+[loops]
+# "observe" gives warnings, and the audit says what would be refused; "enforce" does it.
+mode = "observe"
+# Tools that may be called again and again, such as one that tells the state of a job.
+# exempt_tools = ["jobs.status"]
+
 [upstream.{tools}]
 url = "http://{loopback}:{upstream}"
 # The gateway's own credential. The gateway never sends a client's token to the upstream.

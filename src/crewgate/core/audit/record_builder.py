@@ -7,6 +7,7 @@ import msgspec
 
 from crewgate.core.audit import records
 from crewgate.core.reasons import Reason
+from crewgate.core.rules.rule import StepFinding
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, problem_type
 
@@ -50,6 +51,44 @@ def who(grant: Grant) -> IdentityFields:
         "subject": claims.sub,
         "process_proven": claims.process_proven is True,
     }
+
+
+def of_level(grant: Grant, level: int) -> IdentityFields:
+    """Return what a grant proves about the branch `level` levels above its own; 0 is its own."""
+    identity = who(grant)
+    if level == 0:
+        return identity
+    above = identity["ancestry"][: len(identity["ancestry"]) - level + 1]
+    return {
+        "crew": identity["crew"],
+        "orchestrator": identity["orchestrator"],
+        "process": "",
+        "role": "",
+        "branch": above[-1],
+        "ancestry": above[:-1],
+        "grant": "",
+        "subject": identity["subject"],
+    }
+
+
+def rule_step(
+    grant: Grant, finding: StepFinding, request: bytes, time_ns: int, tool: str
+) -> records.RuleStepRecord:
+    """Return the record of a step that a rule on branches took for a call of a tool."""
+    rule = finding.rule
+    return records.RuleStepRecord(
+        **of_level(grant, finding.level),
+        time=records.when(time_ns),
+        rule=rule.name,
+        rule_kind=rule.kind.value,
+        step=finding.step.value,
+        mode=rule.mode.value,
+        count=finding.count,
+        limit=finding.limit,
+        tool=tool,
+        request=records.request_text(request),
+        caller=grant.branch if finding.level else "",
+    )
 
 
 def granted(grant: Grant, time_ns: int) -> records.GrantRecord:
@@ -123,6 +162,7 @@ def denied(request: records.CallInfo, denial: Denial) -> records.CallRecord:
         quota_micro=grant.quota,
         duration_us=0,
         reason=problem_type(denial).slug,
+        call=records.digest_text(denial.call),
         level=denial.level,
         level_used_micro=denial.used_micro,
         level_quota_micro=denial.quota_micro,

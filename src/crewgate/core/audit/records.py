@@ -11,6 +11,8 @@ from typing import Literal
 
 import msgspec
 
+from crewgate.core.rules.activity import EXEMPT
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -60,7 +62,8 @@ class CallEnd(msgspec.Struct, frozen=True, gc=False):
     """How a permitted call ended; each field is one of its `CallRecord`.
 
     `status` is the upstream's, or 0 without a response. `bytes_in` counts the request's body from
-    the client, and `bytes_out` the response's body to the client.
+    the client, and `bytes_out` the response's body to the client. `call` and `answer` are texts of
+    `digest_text`.
     """
 
     outcome: CallOutcome
@@ -73,6 +76,8 @@ class CallEnd(msgspec.Struct, frozen=True, gc=False):
     model: str = ""
     tokens_in: int = 0
     tokens_out: int = 0
+    call: str = ""
+    answer: str = ""
 
 
 class BaseRecord(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", gc=False):
@@ -125,6 +130,8 @@ class CallRecord(BaseRequestRecord, frozen=True, kw_only=True, tag="call"):
       has used, and its quota
     - `call_limit`: for `rate-limited` and `too-many-concurrent-calls`, the name of the limit
     - `certificate`: serial of the client certificate (upper-case hexadecimal)
+    - `call`, `answer`: the digests by which the rules on branches compare calls and answers, in
+      hexadecimal; of a refused call, only if a rule refused it
     - `trace`: for a call of a trace (W3C Trace Context), four ids in hexadecimal with dashes
       between them: the trace, the client's span or zeros, the gateway's span, and the flags
     """
@@ -150,6 +157,8 @@ class CallRecord(BaseRequestRecord, frozen=True, kw_only=True, tag="call"):
     bytes_out: int = 0
     certificate: str = ""
     trace: str = ""
+    call: str = ""
+    answer: str = ""
 
 
 class StreamOpened(BaseRequestRecord, frozen=True, kw_only=True, tag="open"):
@@ -231,6 +240,30 @@ class RevocationRecord(AttributedRecord, frozen=True, kw_only=True, tag="revocat
     cut_us: int | None = None
     cuts: int = 0
     workers: int = 0
+
+
+class RuleStepRecord(AttributedRecord, frozen=True, kw_only=True, tag="rule"):
+    """A step that a rule on branches took, or would take in observe mode.
+
+    The identity is that of the branch whose calls were counted; of a branch above the caller's, no
+    process and no role are known. It is written once for a branch, a rule and a step, until the
+    count is lower again.
+
+    - `rule_kind`, `step`, `mode`: a `RuleKind`, a `RuleStep` and a `RuleMode` of `core.rules.rule`
+    - `count` had reached `limit`; for credits a minute, both are in micro-credits
+    - `tool`, `request`: of the call that did it, and `caller`: its branch, if that is another one
+    """
+
+    time: datetime
+    rule: str
+    rule_kind: str
+    step: str
+    mode: str
+    count: int
+    limit: int
+    tool: str = ""
+    request: str = ""
+    caller: str = ""
 
 
 class RefusalsRecord(BaseRecord, frozen=True, kw_only=True, tag="refusals"):
@@ -330,6 +363,7 @@ Record = (
     | GrantRecord
     | BurnedReservationRecord
     | RevocationRecord
+    | RuleStepRecord
     | RefusalsRecord
     | ConnectionRecord
     | WatchRecord
@@ -341,6 +375,11 @@ Record = (
 def when(time_ns: int) -> datetime:
     """Return a wall time in nanoseconds as a UTC time, in whole microseconds."""
     return EPOCH + timedelta(microseconds=time_ns // 1000)
+
+
+def digest_text(digest: int) -> str:
+    """Return the text of a digest of a call or an answer; empty if it is none."""
+    return f"{digest:016x}" if digest > EXEMPT else ""
 
 
 def request_text(identifier: bytes) -> str:

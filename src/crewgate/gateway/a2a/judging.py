@@ -28,6 +28,7 @@ from crewgate.core.a2a import (
 )
 from crewgate.core.a2a.agent_card import CardView
 from crewgate.core.a2a.client_ids import RequestTexts, ResponseTexts
+from crewgate.core.a2a.compared_parts import compared_parts
 from crewgate.core.a2a.errors import (
     INVALID_PARAMS,
     INVALID_REQUEST,
@@ -115,6 +116,12 @@ class JudgedA2ARequest(msgspec.Struct, frozen=True):
     def method(self) -> str:
         """The method, for the audit."""
         return _CARD if self.called is None else self.called.name
+
+    @property
+    def compared(self) -> bytes | None:
+        """The parts of a message that is sent; None for all else, which clients may repeat."""
+        is_sent = self.called is not None and self.called.action is Action.SEND
+        return compared_parts(self.body) if is_sent else None
 
     @property
     def stays_open(self) -> bool:

@@ -7,6 +7,7 @@ that turn need. A draw never blocks the event loop.
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -20,10 +21,14 @@ from crewgate._native.table import Table
 from crewgate.core.budget.denial_reset_time import explained
 from crewgate.core.policy.policy import Policy
 from crewgate.core.reasons import Reason
+from crewgate.core.rules.rule import StepFinding
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import DRAW_REASONS, FINAL_REASONS, Denial
+from crewgate.gateway.call.call_digests import CallDigests
 from crewgate.ipc.attach_messages import CreditDrawn
 
+# The arguments are as for `note_step` of `Gate`.
+StepCallback = Callable[[Grant, StepFinding, bytes, str, bool], object]
 DrawCallback = Callable[[CreditDrawn | None], None]  # None: the agent did not answer
 AtEnd = Callable[[Callable[[], None]], None]
 
@@ -84,11 +89,12 @@ class GateAuthorizer:
         wall: Callable[[], float] = time.time,
         at_end: AtEnd = lambda work: work(),
         note_grant: Callable[[Grant], bool] | None = None,
+        note_step: StepCallback | None = None,
     ) -> None:
         """`wall` is the clock in seconds since the epoch.
 
         `at_end` does work at the end of the turn; its default does the work at once. `note_grant`
-        is as for `Gate`.
+        and `note_step` are as for `Gate`.
         """
         self.table = table
         self.policy = policy
@@ -96,9 +102,10 @@ class GateAuthorizer:
         self._ask = ask
         self._wall = wall
         self._at_end = at_end
-        self._note_grant = note_grant
-        self.gate = Gate(table, attachment, note_grant=note_grant)
+        self._make_gate = partial(Gate, note_grant=note_grant, note_step=note_step)
+        self.gate = self._make_gate(table, attachment)
         self.gate.load(policy)
+        self.digests = CallDigests(policy.loops)
         self._draws: dict[bytes, _Draw] = {}
         self._unopened: dict[bytes, Reason] = {}  # by branch: why its last draw did not open it
         self._policy_loaded = trio.Event()
@@ -111,12 +118,13 @@ class GateAuthorizer:
         """
         self.gate.holder.load(msgspec.structs.replace(self.policy, keys=()))
         self.table, self._attachment = table, attachment
-        self.gate = Gate(table, attachment, note_grant=self._note_grant)
+        self.gate = self._make_gate(table, attachment)
         self.load(self.policy)
 
     def load(self, policy: Policy) -> None:
         """Use another policy, and wake the calls that wait for one."""
         self.policy = policy
+        self.digests = CallDigests(policy.loops)
         self.gate.load(policy)
         self._policy_loaded.set()
         self._policy_loaded = trio.Event()
@@ -134,13 +142,15 @@ class GateAuthorizer:
         is_upper_bound: bool = False,
         name: str | None = None,
         counts: bool = True,
+        call: int = 0,
     ) -> Permit | Denial:
         """Return the gate's verdict at once. A permit has reserved its price, in micro-credits.
 
         `price` is the call's own price, -1 for the tool's. `is_upper_bound`: most of the price may
         come back. `drawn`: credit has been drawn for this call before. `name` is what the call uses
-        at an endpoint, if `tool` is the endpoint's number. `counts`: the limits on calls apply. If
-        credit is exhausted, the denial says how much the call needs.
+        at an endpoint, if `tool` is the endpoint's number. `counts`: the limits on calls apply.
+        `call` is the digest of the call for the rules on branches. If credit is exhausted, the
+        denial says how much the call needs.
         """
         verdict = self.gate.decide(
             token,
@@ -153,6 +163,7 @@ class GateAuthorizer:
             is_upper_bound=is_upper_bound,
             name=name,
             counts=counts,
+            call=call,
         )
         if isinstance(verdict, Denial) and verdict.reason is Reason.CREDITS_EXHAUSTED:
             return self.explained(verdict)

@@ -1,10 +1,39 @@
-"""Asks the gate about one call, with a lower price if that helps."""
+"""Asks the gate about one call, with a lower price if that helps, and tells it of refusals."""
 
 from crewgate import limits
 from crewgate._native.permit import Permit
+from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial
 from crewgate.gateway.call.authorizer import GateAuthorizer
 from crewgate.gateway.call.undecided_call import UndecidedCall
+from crewgate.gateway.tool_route import ToolRoute
+from crewgate.server.exchange import Exchange
+
+# What rules on branches count: calls that a branch may not make, and those that a rule refused.
+_COUNTED = frozenset(
+    {
+        Reason.LOOP_DETECTED,
+        Reason.UNKNOWN_TOOL,
+        Reason.TOOL_NOT_ALLOWED,
+        Reason.ARGUMENTS_NOT_ALLOWED,
+        Reason.TOOL_CHANGED,
+        Reason.TOOL_NOT_APPROVED,
+    }
+)
+
+
+def needs_body(authorizer: GateAuthorizer, exchange: Exchange, entry: ToolRoute) -> bool:
+    """Return whether a call is judged with its body, or compared by it (rules on branches)."""
+    return entry.reads_body or authorizer.digests.awaits_body(entry, exchange)
+
+
+def note_refusal(authorizer: GateAuthorizer, pending: UndecidedCall, denial: Denial) -> None:
+    """Have the rules on branches count a call that is refused."""
+    if denial.reason in _COUNTED and authorizer.policy.loops.rules:
+        request = pending.described.id
+        authorizer.gate.note_refusal(
+            pending.token, pending.tool, denial.reason, request, denial.call
+        )
 
 
 def ask_gate(
@@ -22,6 +51,7 @@ def ask_gate(
     `GateAuthorizer.decide`.
     """
     priced = pending.priced
+    call = authorizer.digests.of(authorizer.table, pending)
     for _ in range(limits.price_lowerings_max):
         verdict = authorizer.decide(
             pending.token,
@@ -34,6 +64,7 @@ def ask_gate(
             is_upper_bound=priced is not None and priced.is_upper_bound,
             name=pending.tool_id,
             counts=counts,
+            call=call,
         )
         if not isinstance(verdict, Denial) or priced is None or not priced.lower_for(verdict):
             break

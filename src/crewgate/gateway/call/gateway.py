@@ -36,7 +36,7 @@ from crewgate.errors import InvalidRequestError
 from crewgate.gateway.call.authorizer import RetryCondition
 from crewgate.gateway.call.call_description import describe
 from crewgate.gateway.call.call_services import CallServices
-from crewgate.gateway.call.gate_question import ask_gate
+from crewgate.gateway.call.gate_question import ask_gate, needs_body, note_refusal
 from crewgate.gateway.call.own_answers import answers_itself
 from crewgate.gateway.call.proxied_call import ProxiedCall
 from crewgate.gateway.call.refusals import Refusals
@@ -97,9 +97,9 @@ class Gateway(RoutedListener):
             self._refuse_after(pending, Reason.UPGRADE)
         elif max(exchange.request.length or 0, exchange.bytes_in) > exchange.body_bytes_max:
             self._refuse_large_body(pending)
-        elif entry is None or not (entry.reads_body or entry.tariff):
+        elif entry is None or not (entry.tariff or needs_body(self._authorizer, exchange, entry)):
             return self._authorize(pending)
-        elif exchange.complete or not entry.reads_body:
+        elif exchange.complete or not needs_body(self._authorizer, exchange, entry):
             return self._authorize_by_body(pending, entry)
         else:  # a small body arrives in the same turn, and then needs no task
             self._watch_body(pending)
@@ -127,6 +127,7 @@ class Gateway(RoutedListener):
         if isinstance(verdict, Denial):
             if pending.fields is None and verdict.reason is Reason.UNKNOWN_TOOL:
                 verdict = Denial(Reason.INVALID_REQUEST, verdict.grant)
+            note_refusal(self._authorizer, pending, verdict)
             self._refusals.refuse(exchange, self.routes, pending.described, verdict.reason, verdict)
             return
         # If the routes were replaced while the call waited, its message has not been judged.
@@ -276,11 +277,11 @@ class Gateway(RoutedListener):
         self, pending: UndecidedCall, entry: ToolRoute, verdict: Permit | Denial
     ) -> Coroutine[None, None, None] | None:
         """Go on with a call whose verdict without a price is not final."""
-        grant = verdict.grant
+        grant, exchange = verdict.grant, pending.exchange
         if entry.endpoint is not None and grant is None:
             self._watch_body(pending)
             return self._authorize_when_fresh(pending, verdict)
-        if entry.reads_body and not pending.exchange.complete:
+        if needs_body(self._authorizer, exchange, entry) and not exchange.complete:
             return self._authorize_with_body(pending, entry, grant)
         return self._price_and_authorize(pending, grant)
 

@@ -17,7 +17,9 @@ from crewgate.core import problem_types
 from crewgate.core.audit.records import CallOutcome
 from crewgate.core.http_types import IDEMPOTENT_METHODS
 from crewgate.core.problems import grpc_fields
+from crewgate.core.rules.activity import EXEMPT
 from crewgate.gateway.call import call_audit_line
+from crewgate.gateway.call.call_digests import AnswerBody
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.detached_response import DetachedResponse
 from crewgate.gateway.call.problem_response import respond_with_problem, upstream_problem
@@ -102,8 +104,14 @@ class ProxiedCall(InFlightCall):
         if message is not None:
             target = head.target.partition(b"?")[0]
             rewriter = message.response(permit, services.work, services.pins, target)
+        compares = permit.call_digest > EXEMPT
         self.response = ResponseRelay(
-            services, entry, self._metering, rewriter, straight=pending.routes.straight
+            services,
+            entry,
+            self._metering,
+            rewriter,
+            straight=pending.routes.straight,
+            answer=AnswerBody(is_message=message is not None) if compares else None,
         )
         self._detached: DetachedResponse | None = None  # set once its client has left
         self._outlives_client = message is not None and message.outlives_client
@@ -382,4 +390,6 @@ class ProxiedCall(InFlightCall):
         if self._detached is not None:
             self._detached.close()
         self._services.in_flight.remove(self)
+        if self.is_touched:
+            self.response.note_answer(permit, self.status)
         call_audit_line.record_end(self._services, self, metering, outcome, cost)

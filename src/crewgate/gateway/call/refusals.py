@@ -15,6 +15,7 @@ from crewgate.core.verdict import Denial, problem_type
 from crewgate.gateway import cors
 from crewgate.gateway.bad_token_throttle import BadTokenThrottle
 from crewgate.gateway.call.call_services import CallServices
+from crewgate.gateway.call.gate_question import note_refusal
 from crewgate.gateway.call.problem_response import respond_with_problem
 from crewgate.gateway.call.undecided_call import UndecidedCall
 from crewgate.gateway.endpoint import JudgedRequest
@@ -110,6 +111,7 @@ class Refusals:
         kind = problem_types.PROBLEM_TYPES[reason]
         answer = structs.replace(kind, detail=detail or kind.detail)
         denial = Denial(reason, permit.grant)
+        note_refusal(self._services.authorizer, pending, denial)
         self.refuse_with(pending.exchange, pending.routes, pending.described, answer, denial)
         return True
 

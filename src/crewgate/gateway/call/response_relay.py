@@ -1,18 +1,24 @@
 """Passes the response of one call on to its client, as it arrives and is paid for."""
 
+import math
 import sys
 import time
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from crewgate import limits
 from crewgate._datapath.body_relay import BodyRelay
+from crewgate._native.permit import Permit
 from crewgate.core import event_stream
 from crewgate.core.audit import record_builder
 from crewgate.core.audit.records import CallOutcome
 from crewgate.core.credits import CREDITS_LEFT, CREDITS_USED, format_credits
 from crewgate.core.grpc_status import is_native
 from crewgate.core.http_types import HeaderField
+from crewgate.core.retry_after import retry_after_seconds
+from crewgate.core.rules.words import WARNING_FIELD, header
+from crewgate.gateway.call.call_digests import AnswerBody
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.response_metering import ResponseMetering
 from crewgate.gateway.call.response_rewriter import ResponseRewriter
@@ -35,10 +41,12 @@ class ResponseRelay:
     """
 
     __slots__ = (
+        "_answer",
         "_entry",
         "_has_read_head",
         "_metering",
         "_passes_straight",
+        "_retry_seconds",
         "_rewriter",
         "_services",
         "_waits",
@@ -55,8 +63,12 @@ class ResponseRelay:
         rewriter: ResponseRewriter | None,
         *,
         straight: bool,
+        answer: AnswerBody | None = None,
     ) -> None:
-        """`straight`: compiled code may pass on a body that no Python code has to see."""
+        """`straight`: compiled code may pass on a body that no Python code has to see.
+
+        `answer` gets the body for its digest; None if no rule compares the call.
+        """
         self.answered_ns = 0
         self.body = BodyRelay()
         self.is_grpc = False
@@ -66,6 +78,8 @@ class ResponseRelay:
         self._rewriter = rewriter
         self._passes_straight = straight and rewriter is None
         self._has_read_head = False
+        self._answer = answer
+        self._retry_seconds = 0
         self._waits = False  # for the next slice of the rewriter's work
 
     def relay(self, call: "ProxiedCall") -> None:
@@ -111,6 +125,17 @@ class ResponseRelay:
         """
         return len(self._take(call, stream)), self._is_whole(stream.answer)
 
+    def note_answer(self, permit: Permit, status: int) -> None:
+        """Have the rules on branches count the call when its permit ends."""
+        answer, authorizer = self._answer, self._services.authorizer
+        digest, is_failed = 0, False
+        if answer is not None:
+            digest = authorizer.digests.of_answer(authorizer.table, answer)
+            is_failed = answer.is_failed()
+        permit.note_answer(
+            digest, status=status, is_failed=is_failed, retry_seconds=self._retry_seconds
+        )
+
     def close(self) -> None:
         """Drop what is held back, because the call has ended."""
         self.body.close()
@@ -130,6 +155,8 @@ class ResponseRelay:
                 return passed
             stream.resume()
         data = response.take() if metering is None else metering.take(response)
+        if self._answer is not None:
+            self._answer.add(data)
         if rewriter is None:
             return data
         if not self._has_read_head:
@@ -189,14 +216,23 @@ class ResponseRelay:
         else:
             headers += metering.first_headers(ends=ends)
         headers += nonce_fields(exchange.presenter)
+        headers += self._warning(call.permit, response)
         if not response.complete:
             self._note_stream(call, response.status, headers)
         exchange.start(response.status, headers, ends=ends)
         if self._passes_straight and not response.complete and exchange.relay_to(self.body):
             # A metering says how much may pass once it knows what is paid for.
             self.body.bytes_allowed = sys.maxsize if metering is None else 0
+            if self._answer is not None:
+                self._answer.drop()
             if call.stream is not None:
                 call.stream.relay_to(self.body)
+
+    def _warning(self, permit: Permit, response: IncomingResponse) -> list[HeaderField]:
+        """Return the field in which a rule on branches warns; note when to call again."""
+        if self._answer is not None:
+            self._retry_seconds = _retry_seconds(response)
+        return [] if permit.finding is None else [(WARNING_FIELD, header(permit.finding))]
 
     def _note_stream(
         self, call: "ProxiedCall", status: int, headers: Sequence[HeaderField]
@@ -223,3 +259,12 @@ class ResponseRelay:
         for status, headers in response.take_informational():
             filters = self._entry.fields.responses
             exchange.inform(status, downstream_headers(headers, status, filters))
+
+
+def _retry_seconds(response: IncomingResponse) -> int:
+    """Return after how many seconds an answer asks to call again; 0 if it does not."""
+    found = next((value for name, value in response.headers if name == b"retry-after"), None)
+    if found is None:
+        return 0
+    seconds = retry_after_seconds(found.decode("ascii", "replace"), time.time())
+    return math.ceil(min(seconds or 0.0, limits.rule_retry_seconds_max))

@@ -21,6 +21,7 @@ from crewgate.gateway.mcp.responses import response_to
 from crewgate.gateway.upstream_work.mcp_work import MCPWork
 from crewgate.gateway.upstream_work.registry import WorkRegistry
 
+_COMPARED = frozenset({Action.TOOL, Action.PROMPT})
 _RESULT = "tasks/result"  # its response comes when the task has ended (2025-11-25, "Tasks")
 
 
@@ -69,6 +70,13 @@ class JudgedMessage(msgspec.Struct, frozen=True):
     def target(self) -> None:
         """None: the path at the server follows from that of the request."""
 
+    @property
+    def compared(self) -> bytes | None:
+        """The arguments of a tool or prompt; None for all else, which clients may repeat."""
+        if self.message is None or self.action not in _COMPARED:
+            return None
+        return self.message.arguments or b"{}"
+
     def budget_fields(self, _permit: Permit) -> Sequence[HeaderField]:
         """Return nothing: MCP has no field for the budget of a caller."""
         return ()
@@ -113,7 +121,7 @@ class JudgedMessage(msgspec.Struct, frozen=True):
         `registry` remembers the tasks and sessions that run on at the server; `target` is the path
         of the endpoint there.
         """
-        if self.is_unread:
+        if self.is_unread and permit.finding is None:
             return None
         known = dict(self.headers)
         work = MCPWork(

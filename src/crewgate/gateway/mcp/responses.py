@@ -22,7 +22,9 @@ from crewgate.core.mcp.methods import Action, Revision, versions_of
 from crewgate.core.mcp.pins.pin_observer import PinObserver
 from crewgate.core.mcp.pins.worker_pins import WorkerPins
 from crewgate.core.mcp.response_rewriting import MCPResponseRewriter, MessageEditor
+from crewgate.core.mcp.result_notes import note_editor
 from crewgate.core.mcp.task_ids import TaskIdSealing
+from crewgate.core.rules.words import explanation
 from crewgate.core.sealed_ids import CallIds, IdKind
 from crewgate.errors import UnusableResponseError
 from crewgate.gateway.mcp.endpoint import MCPEndpoint
@@ -163,6 +165,7 @@ def response_to(
     is_legacy = revision is Revision.LEGACY and not ends_session
     is_filtered = is_legacy or action in _FILTERED
     names_tasks = is_legacy or action is Action.LISTEN or _names_tasks(message, action)
+    finding = permit.finding if action is Action.TOOL else None
 
     def make() -> MCPResponseRewriter:
         editors: list[MessageEditor] = []
@@ -178,6 +181,8 @@ def response_to(
             editors += observer, MessageFilter(method, view)
         if names_tasks:
             editors.append(TaskIdSealing(ids, read_message, work, method))
+        if finding is not None:
+            editors.append(note_editor(explanation(finding)))
         return MCPResponseRewriter(
             read_message,
             editors,
@@ -189,11 +194,12 @@ def response_to(
         )
 
     return MCPEndpointResponse(
-        make if is_filtered or names_tasks else None,
+        make if is_filtered or names_tasks or finding is not None else None,
         ids,
         work,
         # A server may send messages about all that a session has on any stream of the session.
         reads_streams_only=is_legacy
+        and finding is None
         and not (action in _FILTERED or action is Action.TASK or _asks_for_task(message)),
         starts_session=method == "initialize",
         ends_session=ends_session,

@@ -15,6 +15,7 @@ import trio
 from crewgate import limits
 from crewgate.core.health import ComponentHealth
 from crewgate.core.mcp.pins.worker_pins import WorkerPins
+from crewgate.core.rules.rule import StepFinding
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import ServiceConnectionError
 from crewgate.gateway.call.authorizer import DrawCallback
@@ -126,6 +127,14 @@ class AgentConnection:
         report = messages.ReportOverrun(id=request, grant=grant, amount=amount)
         if self._pending_overruns.keep(report) and not self._send(report):
             self._pending_overruns.put_off(report)
+
+    def send_end(self, grant: Grant, finding: StepFinding) -> None:
+        """Have the agent end a branch by a rule; dropped while the agent is unavailable."""
+        self._send(
+            messages.EndBranch(
+                grant, finding.level, finding.rule.name, finding.count, finding.limit
+            )
+        )
 
     def send_definitions(self) -> None:
         """Send the reports that `pins` has for the agent; keep those that it cannot send now."""

@@ -29,6 +29,7 @@ from crewgate.gateway.call.authorizer import GateAuthorizer
 from crewgate.gateway.call.background_tasks import BackgroundTasks
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.gateway import Gateway
+from crewgate.gateway.call.rule_steps import RuleSteps
 from crewgate.gateway.call.undecided_call import ListenerPolicy
 from crewgate.gateway.routes import RouteTable
 from crewgate.gateway.upstream_work.canceller import WorkCanceller
@@ -312,6 +313,7 @@ class Worker:
                 self._agent.ask,
                 at_end=self._poller.at_end,
                 note_grant=lambda grant: self._sink.write(granted(grant, time.time_ns())),
+                note_step=RuleSteps(self._sink.write, self._agent.send_end).note,
             )
             self._services = CallServices(
                 self._authorizer,

@@ -1,0 +1,63 @@
+"""Says in words what a rule on branches has found, for models and for people."""
+
+from crewgate.core.credits import format_credits
+from crewgate.core.rules.rule import RuleKind, RuleStep, StepFinding
+
+# What was counted; the count stands in front.
+_COUNTED = {
+    RuleKind.SAME_CALL: "equal calls in a row",
+    RuleKind.SAME_ANSWER: "equal calls whose answers were equal too",
+    RuleKind.SAME_FAILURE: "equal calls that failed",
+    RuleKind.ALTERNATION: "rounds of the same calls in turn",
+    RuleKind.REFUSED_CALLS: "refused calls in a row",
+    RuleKind.CALLS_PER_MINUTE: "calls in this minute",
+    RuleKind.CREDITS_PER_MINUTE: "credits in this minute",
+    RuleKind.WALL_TIME: "seconds since the first call",
+    RuleKind.LIVE_BRANCHES: "live branches below this one",
+}
+_INSTEAD = (
+    "Do not repeat the call: use what it has answered, do something else, or report that the task "
+    "cannot be done."
+)
+_LATER = "Make fewer calls, or wait for the next minute."
+_TOO_MUCH = "Finish the task, or report that it cannot be done."
+_ADVICE = {
+    RuleKind.CALLS_PER_MINUTE: _LATER,
+    RuleKind.CREDITS_PER_MINUTE: _LATER,
+    RuleKind.WALL_TIME: _TOO_MUCH,
+    RuleKind.LIVE_BRANCHES: _TOO_MUCH,
+}
+
+
+def counted(finding: StepFinding) -> str:
+    """Return what a rule has counted, such as "10 equal calls in a row"."""
+    kind, count = finding.rule.kind, str(finding.count)
+    if kind is RuleKind.CREDITS_PER_MINUTE:
+        count = format_credits(finding.count)
+    where = " of this run and all its branches" if finding.level else ""
+    return f"{count} {_COUNTED[kind]}{where}"
+
+
+def explanation(finding: StepFinding) -> str:
+    """Return what a rule has counted, what it does, and what to do instead."""
+    advice = _ADVICE.get(finding.rule.kind, _INSTEAD)
+    done = {
+        RuleStep.WARN: "",
+        RuleStep.REFUSE: " The gateway refuses such calls.",
+        RuleStep.END: " The gateway ends the branch.",
+    }[finding.step if finding.is_enforced else RuleStep.WARN]
+    next_limit = finding.rule.refuse if finding.step is RuleStep.WARN else None
+    if next_limit is not None and finding.rule.kind.compares_calls:
+        done = f" At {next_limit}, the gateway refuses the call."
+    return f"Rule {finding.rule.name} has counted {counted(finding)}.{done} {advice}"
+
+
+def header(finding: StepFinding) -> bytes:
+    """Return the value of the header field of a warning (RFC 9651: an item with parameters)."""
+    text = f'"{finding.rule.name}";step={finding.step};count={finding.count};limit={finding.limit}'
+    if not finding.is_enforced:
+        text += ";observe"
+    return text.encode("ascii")
+
+
+WARNING_FIELD = b"x-crewgate-loop"

@@ -1,0 +1,37 @@
+"""Records the steps of rules on branches, and has the agent end branches."""
+
+import time
+from collections.abc import Callable
+
+from crewgate.core.audit.record_builder import rule_step
+from crewgate.core.audit.records import Record
+from crewgate.core.rules.rule import RuleStep, StepFinding
+from crewgate.core.tokens.grant import Grant
+
+
+class RuleSteps:
+    """Takes what a gate notes (`note_step` of `Gate`).
+
+    `write` writes a record of the audit. `end` sends the end of a branch to the agent. If the agent
+    is unavailable, the end is lost; the gate notes it again with the next call that it refuses.
+    """
+
+    def __init__(
+        self, write: Callable[[Record], object], end: Callable[[Grant, StepFinding], object]
+    ) -> None:
+        self._write = write
+        self._end = end
+
+    def note(
+        self,
+        grant: Grant,
+        finding: StepFinding,
+        request: bytes,
+        tool: str,
+        is_new: bool,  # noqa: FBT001 - the gate passes no names
+    ) -> None:
+        """Record a step that is new; end the branch if that is the step."""
+        if is_new:
+            self._write(rule_step(grant, finding, request, time.time_ns(), tool))
+        if finding.step is RuleStep.END and finding.is_enforced:
+            self._end(grant, finding)
