@@ -17,6 +17,7 @@ from crewgate.core.audit.records import CallInfo, CallOutcome
 from crewgate.gateway.call.call_metrics import UNKNOWN, CallMetrics
 from crewgate.metrics import families
 from crewgate.metrics.exposition import Exposition
+from crewgate.metrics.metric_family import MetricFamily
 from crewgate.metrics.process_metrics import ProcessMetrics
 
 COUNTED = "count a call, 7 series"
@@ -29,7 +30,7 @@ SCRAPES = 2
 
 
 def _series(registry: CollectorRegistry) -> tuple[list[Counter], list[Histogram]]:
-    def made(family: families.MetricFamily) -> tuple[str, str, tuple[str, ...]]:
+    def made(family: MetricFamily) -> tuple[str, str, tuple[str, ...]]:
         return family.name.removesuffix("_total"), family.help, family.labels
 
     counters = [

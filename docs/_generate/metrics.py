@@ -1,7 +1,8 @@
 """The metrics, as crewgate/metrics/families.py declares them: name, type, labels, meaning."""
 
 from _generate.markdown import code, table, text
-from crewgate.metrics.families import FAMILIES, MetricFamily
+from crewgate.metrics.families import FAMILIES
+from crewgate.metrics.metric_family import MetricFamily
 
 
 def markdown() -> str:

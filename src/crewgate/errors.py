@@ -224,5 +224,9 @@ class ReceiverRefusedError(ReceiverError):
     """A receiver refuses at least one of the messages that it got, and will refuse it again."""
 
 
+class AlertOutboxError(CrewgateError):
+    """The alerts that wait for their receivers cannot be read or written."""
+
+
 class AlreadySettledError(CrewgateError):
     """A caller ended a permit a second time, after it had been settled, released or burned."""

@@ -4,9 +4,7 @@ Exit status 0 after SIGTERM or SIGINT; 2, with one line of log, if it cannot sta
 starts it again after a change of [admin].
 """
 
-import argparse
 import logging
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -18,14 +16,13 @@ from crewgate.admin.listener import AdminListener
 from crewgate.admin.metrics_page import MetricsPage
 from crewgate.admin.probes import Probes
 from crewgate.config import AdminConfig, load
-from crewgate.errors import ConfigurationError, CrewgateError
+from crewgate.errors import ConfigurationError
 from crewgate.ipc import sockets
 from crewgate.metrics.process_metrics import ProcessMetrics, shared_descriptor
 from crewgate.metrics.process_observer import observe_process
 from crewgate.policy.serve_config_checks import cannot_listen
+from crewgate.runtime.file_process import run_process
 from crewgate.runtime.listening import listen, taken
-from crewgate.runtime.memory_protection import leave_no_cores
-from crewgate.runtime.process_log import ProcessLog
 from crewgate.server.plaintext_http1 import PlaintextRequest, PlaintextResponse
 
 _NAME = "admin"
@@ -35,22 +32,14 @@ _log = logging.getLogger(__name__)
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the admin process, and return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m crewgate.admin", description=__doc__)
-    parser.add_argument("-c", dest="file", type=Path, required=True, help="crewgate.toml")
-    options = parser.parse_args(arguments)
-    with ProcessLog(_NAME):
-        try:
-            leave_no_cores()
-            config = load(options.file)
-            if config.admin is None:
-                raise ConfigurationError(f"{config.path}: there is no [admin]; add the section")
-            os.nice(limits.admin_nice)
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor sees each change
-            trio.run(_serve, config.path, config.admin, Probes(config.state))
-        except (CrewgateError, OSError) as error:
-            _log.error("%s", error)
-            return 2
-    return 0
+    return run_process(_NAME, __doc__, _run, arguments, nice=limits.admin_nice)
+
+
+def _run(file: Path) -> None:
+    config = load(file)
+    if config.admin is None:
+        raise ConfigurationError(f"{config.path}: there is no [admin]; add the section")
+    trio.run(_serve, config.path, config.admin, Probes(config.state))
 
 
 async def _serve(path: Path, section: AdminConfig, probes: Probes) -> None:

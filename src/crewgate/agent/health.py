@@ -107,6 +107,8 @@ def facts(agent: AgentState) -> Iterator[ComponentHealth]:
     yield from _control(agent)
     if agent.active_config.config.exports:
         yield from _reporting(agent, "export", "no record reaches a receiver")
+    if agent.active_config.config.alerts:
+        yield from _reporting(agent, "alerts", "no person is told of anything")
     yield _configuration(agent)
     yield from _journals(agent)
     yield _branches(agent)

@@ -91,16 +91,18 @@ def find_branches(agent: AgentState, find: str, crew: str) -> list[TreeRow]:
     return branch_reference.matching(find, crew, found)
 
 
-def tree(agent: AgentState) -> list[TreeRow]:
+def tree(agent: AgentState, spent_percent: int = 0) -> list[TreeRow]:
     """Return the branch tree; while the ledger does not answer, with this table's amounts only.
 
-    It blocks, for about a second with a full table.
+    Leave out branches that have spent less of their quota than `spent_percent`. It blocks, for
+    about a second with a full table.
     """
     others = _beyond(agent)
     now, table = agent.clock.wall_ns() // 10**9, agent.table
     entries, crews = agent.registry.snapshot(), agent.active_config.policy.crews
     holder, overruns = agent.lease_client.holder, agent.notes.amounts()
-    return rows(_records(table), entries, crews, table.is_revoked, now, others, holder, overruns)
+    found = rows(_records(table), entries, crews, table.is_revoked, now, others, holder, overruns)
+    return [row for row in found if not row.branch or row.has_spent(spent_percent)]
 
 
 def _records(table: OwnedTable) -> Iterator[BranchRecord]:

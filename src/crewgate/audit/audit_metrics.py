@@ -16,6 +16,7 @@ from crewgate.core.audit.records import (
     WatchRecord,
 )
 from crewgate.metrics import families
+from crewgate.metrics.metric_family import MetricFamily
 from crewgate.metrics.process_metrics import ProcessMetrics
 
 
@@ -73,7 +74,7 @@ class AuditMetrics:
         elif _origin(record) == "local" and record.by != "overrun":
             self._add(families.REVOCATIONS_UNCONFIRMED)
 
-    def _add(self, family: families.MetricFamily, *labels: str, by: int = 1) -> None:
+    def _add(self, family: MetricFamily, *labels: str, by: int = 1) -> None:
         self._metrics.series(family, *labels).add(by)
 
 

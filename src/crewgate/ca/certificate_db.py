@@ -294,16 +294,7 @@ class CertificateDB(BaseSQLiteStore):
         return self._found((serial,) for serial, _ in self._unwritten.items())
 
     def _prepare(self) -> None:
-        ((version,),) = self._rows("PRAGMA user_version")
-        if version == 0:
-            with self._transaction() as database:
-                ((version,),) = database.execute("PRAGMA user_version").fetchall()
-                # Read again under the lock: another process may have created the tables.
-                if version == 0:
-                    for statement in _SCHEMA.split(";"):
-                        database.execute(statement)
-                    database.execute(f"PRAGMA user_version = {_VERSION}")
-                    version = _VERSION
+        version = self._version(_SCHEMA, _VERSION)
         if version != _VERSION:
             raise CAError(
                 f"{self.path}: the CA's register has version {version}, but this Crewgate reads "

@@ -85,10 +85,11 @@ def shown_files(config: Config) -> Iterator[CertificateFiles]:
         if upstream.tls.certificate and upstream.tls.key:
             by = f"upstream {upstream.name}, as a client"
             yield CertificateFiles(upstream.tls.certificate, upstream.tls.key, by)
-    for receiver in config.exports:
-        if receiver.tls.certificate and receiver.tls.key:
-            by = f"export {receiver.name}, as a client"
-            yield CertificateFiles(receiver.tls.certificate, receiver.tls.key, by)
+    receivers = [(f"export {each.name}", each.tls) for each in config.exports]
+    receivers += [(f"alert {each.name}", each.tls) for each in config.alerts]
+    for name, tls in receivers:
+        if tls.certificate and tls.key:
+            yield CertificateFiles(tls.certificate, tls.key, f"{name}, as a client")
 
 
 def is_ours(ca: CAConfig, leaf: x509.Certificate) -> bool:

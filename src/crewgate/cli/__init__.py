@@ -44,6 +44,7 @@ COMMANDS = {
     "bench": "Load a gateway, and show how long its answers take at each rate.",
     "audit": "Show who called which tool, under which grant, at what cost.",
     "journal": "Show which branch got more, why, and who decided.",
+    "alerts": "Test the receivers of alerts, list the alerts, and send them again.",
     "export": "Send the audit to a collector, a syslog server or a SIEM.",
     "ledger": "Show what each crew, run and branch has spent, and maintain the ledger.",
     "backup": "Copy everything that this machine cannot make again into a new folder.",

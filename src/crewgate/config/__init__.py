@@ -10,6 +10,7 @@ To add a key, add a field to the struct of its table, and use the field.
 
 from crewgate.config.a2a import A2AConfig, A2AMethodConfig
 from crewgate.config.admin import AdminConfig
+from crewgate.config.alert import AlertConfig
 from crewgate.config.ca import CAConfig, RemoteCAConfig
 from crewgate.config.cluster import ClusterConfig, HostPort
 from crewgate.config.crew import CrewConfig
@@ -39,6 +40,7 @@ __all__ = [
     "A2AConfig",
     "A2AMethodConfig",
     "AdminConfig",
+    "AlertConfig",
     "AuditConfig",
     "AuditSync",
     "CAConfig",

@@ -15,6 +15,7 @@ from crewgate import limits as bounds
 from crewgate.config import values
 from crewgate.config.a2a import A2AConfig
 from crewgate.config.admin import AdminConfig
+from crewgate.config.alert import AlertConfig
 from crewgate.config.ca import CAConfig, RemoteCAConfig
 from crewgate.config.call_limit import CallLimitConfig
 from crewgate.config.cluster import ClusterConfig
@@ -155,6 +156,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         tuple[ExportConfig, ...],
         "A receiver of the audit: a collector, a syslog server, or a SIEM.",
         TableMap(name="export", max_count=bounds.exports_max),
+    ] = ()
+    alerts: Annotated[
+        tuple[AlertConfig, ...],
+        "A receiver of alerts: what a person must know, or must do something about.",
+        TableMap(name="alert", max_count=bounds.alert_receivers_max),
     ] = ()
     cluster: Annotated[
         ClusterConfig | None, "The other machines of the trust domain, which share revocations."

@@ -45,6 +45,7 @@ def validate(config: Config) -> list[str]:
         mistakes,
         _credentials,
         _exports,
+        _alerts,
         _workers,
         _crossings,
         limit_mistakes,
@@ -261,6 +262,15 @@ def _exports(config: Config) -> Iterator[str]:
                 f"export.{receiver.name}.file: export.{other} appends to this file too; give each "
                 "receiver its own"
             )
+
+
+def _alerts(config: Config) -> Iterator[str]:
+    """Yield each crew of a receiver that does not exist."""
+    known = {crew.name for crew in config.crews}
+    for receiver in config.alerts:
+        for crew in receiver.crews:
+            if crew not in known:
+                yield f'alert.{receiver.name}.crews: no crew "{crew}"; known: {_known(known)}'
 
 
 def _workers(config: Config) -> Iterator[str]:

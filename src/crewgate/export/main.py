@@ -4,9 +4,7 @@ Exit status 0 after SIGTERM or SIGINT; 2, with one line of log, if it cannot sta
 starts it again after a change of [export], [audit] or `name`.
 """
 
-import argparse
 import logging
-import os
 import signal
 import socket
 from collections.abc import Sequence
@@ -18,7 +16,7 @@ import trio
 from crewgate import limits
 from crewgate.audit.audit_tail import AuditTail
 from crewgate.config import Config, load
-from crewgate.errors import ConfigurationError, CrewgateError
+from crewgate.errors import ConfigurationError
 from crewgate.export import ocsf_channels, otlp_channels
 from crewgate.export.channel import Channel
 from crewgate.export.delivery import Delivery
@@ -27,8 +25,7 @@ from crewgate.export.syslog_channel import SyslogChannel
 from crewgate.ipc.health_report_client import HealthReportClient
 from crewgate.metrics.process_metrics import ProcessMetrics
 from crewgate.metrics.process_observer import observe_process
-from crewgate.runtime.memory_protection import leave_no_cores
-from crewgate.runtime.process_log import ProcessLog
+from crewgate.runtime.file_process import run_process
 from crewgate.runtime.single_process_lock import only_one
 from crewgate.runtime.ticks import sleep_until_tick
 
@@ -38,23 +35,15 @@ _log = logging.getLogger(__name__)
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the export process, and return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m crewgate.export", description=__doc__)
-    parser.add_argument("-c", dest="file", type=Path, required=True, help="crewgate.toml")
-    options = parser.parse_args(arguments)
-    with ProcessLog(_NAME):
-        try:
-            leave_no_cores()
-            config = load(options.file)
-            if not config.exports:
-                raise ConfigurationError(f"{config.path}: there is no [export.NAME]; add one")
-            os.nice(limits.receiver_nice)
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor sees each change
-            with only_one(config.state / _NAME, _NAME):
-                trio.run(_export, config)
-        except (CrewgateError, OSError) as error:
-            _log.error("%s", error)
-            return 2
-    return 0
+    return run_process(_NAME, __doc__, _run, arguments, nice=limits.receiver_nice)
+
+
+def _run(file: Path) -> None:
+    config = load(file)
+    if not config.exports:
+        raise ConfigurationError(f"{config.path}: there is no [export.NAME]; add one")
+    with only_one(config.state / _NAME, _NAME):
+        trio.run(_export, config)
 
 
 def deliveries(config: Config, metrics: ProcessMetrics) -> list[Delivery]:

@@ -160,6 +160,12 @@ class AdminClient:
         pages = self._pages(messages.GetTree(self._next_id(), find, crew), messages.TreePage)
         return [row for page in pages for row in page.rows]
 
+    def spending(self, percent: int) -> list[messages.TreeRow]:
+        """Return the crews, and the branches that have spent this much of their quota."""
+        request = messages.GetTree(self._next_id(), spent_percent=percent)
+        pages = self._pages(request, messages.TreePage)
+        return [row for page in pages for row in page.rows]
+
     def revocations(
         self, crew: str = "", limit: int = limits.revocation_rows_default
     ) -> tuple[list[RevocationRow], int]:

@@ -93,12 +93,14 @@ class GetTree(msgspec.Struct, frozen=True, tag="ask-tree"):
     """A client asks for the branches of this machine. Answer: `TreePage`s.
 
     With `find`, only for the branches that this reference may mean (`core.branch_reference`); with
-    `crew`, only for those of a crew.
+    `crew`, only for those of a crew. With `spent_percent`, only for the crews, and for the branches
+    that have spent this much of their quota.
     """
 
     id: Id
     find: Annotated[str, Meta(max_length=limits.claim_chars_max)] = ""
     crew: Annotated[str, Meta(max_length=limits.claim_chars_max)] = ""
+    spent_percent: Annotated[int, Meta(ge=0, le=100)] = 0
 
 
 class GetStatus(msgspec.Struct, frozen=True, tag="ask-status"):
@@ -108,7 +110,7 @@ class GetStatus(msgspec.Struct, frozen=True, tag="ask-status"):
 
 
 # The processes that report their health at the admin socket.
-ReportSource = Literal["control", "export", "supervisor"]
+ReportSource = Literal["alerts", "control", "export", "supervisor"]
 
 
 class ProcessHealthReport(msgspec.Struct, frozen=True, tag="report"):
@@ -227,6 +229,10 @@ class TreeRow(msgspec.Struct, frozen=True, omit_defaults=True):
     reserved_here: int = 0
     leased_here: int = 0
     issued: int = 0
+
+    def has_spent(self, percent: int) -> bool:
+        """Return whether a branch has spent this much of its quota, burned credit included."""
+        return 100 * (self.spent + self.burned) >= percent * self.quota
 
 
 class TreePage(msgspec.Struct, frozen=True, tag="tree-page"):

@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable
 
 from crewgate._native.metrics_reader import DeclaredFamily, MetricsReader
-from crewgate.metrics.families import FAMILIES, MetricFamily
+from crewgate.metrics.families import FAMILIES
+from crewgate.metrics.metric_family import MetricFamily
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -21,7 +22,7 @@ class Exposition:
     def __init__(self, descriptor: int) -> None:
         """Map the memory; OSError."""
         self._lock = threading.Lock()
-        self._reader = MetricsReader(descriptor, [_declared(each) for each in FAMILIES])
+        self._reader = MetricsReader(descriptor, [declared(each) for each in FAMILIES])
 
     def read(self, accept: str = "") -> tuple[bytes, str]:
         """Return the text and its media type: OpenMetrics only if the `Accept` header asks for it.
@@ -34,7 +35,7 @@ class Exposition:
         return text, OPEN_METRICS if wants else TEXT
 
 
-def _declared(family: MetricFamily) -> DeclaredFamily:
+def declared(family: MetricFamily) -> DeclaredFamily:
     """Return a family with the lines before its samples in both formats."""
     name, meaning = family.name, family.help.replace("\\", r"\\").replace("\n", r"\n")
     plain = f"# HELP {name} {meaning}\n# TYPE {name} {family.kind}\n"

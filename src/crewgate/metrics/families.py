@@ -7,37 +7,11 @@ from a list in the code, so the number of series is bounded.
 
 from typing import Literal
 
-import msgspec
+from crewgate.metrics.metric_family import MetricFamily
 
 _MICRO, _NANO = 6, 9
-_ALL: list["MetricFamily"] = []
+_ALL: list[MetricFamily] = []
 _subject = ""
-
-
-class MetricFamily(msgspec.Struct, frozen=True, kw_only=True):
-    """One metric: the series that share a name and differ in the values of `labels`.
-
-    `subject` is its heading in the reference. A cell counts units of 10^-`scale`.
-    `merge`: how a scrape joins the gauges of several processes. Where only one process has the
-    gauge, it is the largest, since a process and its successor may run at the same time.
-    `bounds` are the upper bounds of a histogram's buckets, in the same units as its cells.
-    """
-
-    name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    help: str
-    subject: str
-    labels: tuple[str, ...] = ()
-    scale: int = 0
-    merge: Literal["sum", "max"] = "sum"
-    bounds: tuple[int, ...] = ()
-    exemplars: bool = False
-
-    @property
-    def unit(self) -> str:
-        """The unit as OpenMetrics names it; empty for a number of things."""
-        base = self.name.removesuffix("_total").rpartition("_")[2]
-        return base if base in {"seconds", "bytes", "credits"} else ""
 
 
 def _listed(family: MetricFamily) -> MetricFamily:
@@ -365,6 +339,17 @@ EXPORT_LOST = _counter(
 )
 EXPORT_BACKLOG = _gauge(
     "crewgate_export_backlog_bytes", "Bytes of the audit that a receiver lacks.", "channel"
+)
+ALERTS_SENT = _counter(
+    "crewgate_alerts_total", "Alerts that a receiver of [alert] took.", "receiver"
+)
+ALERTS_GIVEN_UP = _counter(
+    "crewgate_alerts_given_up_total",
+    "Alerts that a receiver of [alert] refused again and again, or that waited for it too long.",
+    "receiver",
+)
+ALERTS_WAITING = _gauge(
+    "crewgate_alerts_waiting", "Alerts that a receiver of [alert] lacks.", "receiver"
 )
 RESTARTS = _counter(
     "crewgate_process_restarts_total",

@@ -5,7 +5,8 @@ import os
 from typing import Self
 
 from crewgate._native.metrics import SHARD_BYTES, MetricsShard, Series
-from crewgate.metrics.families import SERIES_DROPPED, MetricFamily
+from crewgate.metrics.families import SERIES_DROPPED
+from crewgate.metrics.metric_family import MetricFamily
 
 _log = logging.getLogger(__name__)
 VARIABLE = "CREWGATE_METRICS"  # DESCRIPTOR:SHARD, for a process that `crewgate serve` starts

@@ -57,6 +57,20 @@ class BaseSQLiteStore(ABC):
     def _prepare(self) -> None:
         """Create missing tables. Raises an error for a file of another version."""
 
+    def _version(self, schema: str, version: int) -> int:
+        """Return the version of the file; create the tables of a new file. Raises as `_failed`."""
+        ((found,),) = self._rows("PRAGMA user_version")
+        if found == 0:
+            with self._transaction() as database:
+                ((found,),) = database.execute("PRAGMA user_version").fetchall()
+                # Read again under the lock: another process may have created the tables.
+                if found == 0:
+                    for statement in schema.split(";"):
+                        database.execute(statement)
+                    database.execute(f"PRAGMA user_version = {version}")
+                    found = version
+        return int(found)
+
     @abstractmethod
     def _failed(self, error: Exception) -> CrewgateError:
         """Word an error of SQLite or the disk: name the file, and say what to do."""

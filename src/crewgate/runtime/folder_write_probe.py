@@ -1,7 +1,8 @@
 """Probes whether folders can be written, to find a full, dead or read-only disk early.
 
 The probe writes a few kilobytes to a file without a name in each folder, like a record. Then it
-syncs one of the files of each disk: a sync costs ten times as much as all else.
+syncs one of the files of each disk: a sync costs ten times as much as all else. It also finds out
+how much room is left, so that a person hears of a full disk before it is full.
 """
 
 import os
@@ -14,7 +15,7 @@ from pathlib import Path
 import trio
 
 from crewgate import limits
-from crewgate.core.health import ComponentHealth, failed, ok
+from crewgate.core.health import ComponentHealth, degraded, failed, ok
 from crewgate.runtime.cleanup import lent, on_error
 from crewgate.runtime.ticks import sleep_until_tick
 
@@ -44,6 +45,30 @@ def write_errors(folders: Sequence[Path]) -> list[str]:
     return errors
 
 
+def shortages(folders: Sequence[Path]) -> list[str]:
+    """Return for each folder how little room its disk has; empty if there is enough.
+
+    May hang if a disk hangs.
+    """
+    return [_shortage(folder) for folder in folders]
+
+
+def _shortage(folder: Path) -> str:
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return ""
+    free = disk.f_bavail * disk.f_frsize
+    if free < min(disk.f_blocks * disk.f_frsize * limits.disk_free_share, limits.disk_free_bytes):
+        return f"only {free / 1e6:.0f} MB are free"
+    # Some file systems have no number of files.
+    if disk.f_files and disk.f_favail < min(
+        disk.f_files * limits.disk_free_share, limits.disk_free_files
+    ):
+        return f"there is room for only {disk.f_favail} more files"
+    return ""
+
+
 def _open_nameless(folder: Path) -> int:
     """Return the descriptor of a new file that has no name any more. Raises OSError."""
     path = folder / f".probe-{os.getpid()}"
@@ -62,6 +87,7 @@ class FolderWriteProbe:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._problem = ""
+        self._shortage = ""
         # When the probe began that is still running.
         self._began: float | None = None
 
@@ -69,9 +95,9 @@ class FolderWriteProbe:
         """Note that a probe begins now."""
         self._began = time.monotonic()
 
-    def end(self, problem: str) -> None:
-        """Note what the probe has found; empty if the folder can be written."""
-        self._problem, self._began = problem, None
+    def end(self, problem: str, shortage: str = "") -> None:
+        """Note what the probe has found; empty if the folder can be written and has room."""
+        self._problem, self._shortage, self._began = problem, shortage, None
 
     def disk(self) -> int:
         """Return the device of the folder; -1 if it cannot be found."""
@@ -87,6 +113,9 @@ class FolderWriteProbe:
             problem = f"a write has not ended for {time.monotonic() - began:.0f} s"
         else:
             problem = self._problem
+        if not problem and self._shortage:
+            why = f"{self.folder}: its disk is nearly full: {self._shortage}"
+            return degraded(component, why, "make room before the gateway cannot write any more")
         if not problem:
             return ok(component)
         remedy = "make room, or check the disk and the permissions of the folder"
@@ -103,12 +132,16 @@ async def watch_folders(probes: Sequence[FolderWriteProbe]) -> None:
             nursery.start_soon(_watch_disk, of_disk)
 
 
+def _probe(folders: Sequence[Path]) -> list[tuple[str, str]]:
+    return [*zip(write_errors(folders), shortages(folders), strict=True)]
+
+
 async def _watch_disk(probes: Sequence[FolderWriteProbe]) -> None:
     while True:
         for each in probes:
             each.begin()
         folders = [each.folder for each in probes]
-        problems = await trio.to_thread.run_sync(write_errors, folders, abandon_on_cancel=True)
-        for each, problem in zip(probes, problems, strict=True):
-            each.end(problem)
+        found = await trio.to_thread.run_sync(_probe, folders, abandon_on_cancel=True)
+        for each, (problem, shortage) in zip(probes, found, strict=True):
+            each.end(problem, shortage)
         await sleep_until_tick(limits.disk_probe_seconds)

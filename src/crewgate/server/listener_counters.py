@@ -7,7 +7,7 @@ the counters, so there is no lock.
 from typing import overload
 
 from crewgate.metrics import families
-from crewgate.metrics.families import MetricFamily
+from crewgate.metrics.metric_family import MetricFamily
 from crewgate.metrics.process_metrics import ProcessMetrics
 
 _BODY_TOO_LARGE = 413

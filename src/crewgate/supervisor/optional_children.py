@@ -1,4 +1,4 @@
-"""The control, the admin and the export process: calls work without them.
+"""The control, the admin, the export and the alerts process: calls work without them.
 
 Each runs while its section of the configuration is there. A change ends the one that cannot load
 it; the supervisor starts it again, as it does after every end.
@@ -26,11 +26,19 @@ class OptionalChildren:
         self.control = Child("control", python(control, path), metrics)
         self.admin = Child("admin", python(admin, path), metrics)
         self.export = Child("export", python("crewgate.export", path), metrics)
+        self.alerts = Child("alerts", python("crewgate.alerts", path), metrics)
         self._needs: dict[Child, Callable[[Config], Needs]] = {
             # It loads changes by itself.
             self.control: lambda config: (config.ca is not None,),
             self.admin: lambda config: (config.admin,),
             self.export: lambda config: (config.exports, config.audit.folder, config.name),
+            self.alerts: lambda config: (
+                config.alerts,
+                config.audit.folder,
+                config.name,
+                config.crews,
+                config.cluster,
+            ),
         }
         # Of those that are asked to end: the process id, and when to kill that process.
         self._kill_at: dict[Child, tuple[int, float]] = {}

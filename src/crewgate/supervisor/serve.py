@@ -379,7 +379,7 @@ class Supervisor:
     def _drain(self, signals: Signals) -> None:
         """End the workers, which still need the agent for open calls; then end the agent.
 
-        Until then, the admin process answers `not ready`. The export process ends last.
+        Until then, the admin process answers `not ready`. Those that read the audit end last.
         """
         seconds = self._config.drain_seconds + 2 * limits.agent_end_seconds
         self._service.stopping(seconds + limits.service_stop_seconds)
@@ -390,7 +390,8 @@ class Supervisor:
         first = [*self._workers, *self._leaving, self._optional.control]
         end_children(first, self._config.drain_seconds, signals)
         end_children([self._agent, self._optional.admin], limits.agent_end_seconds, signals)
-        end_children([self._optional.export], limits.agent_end_seconds, signals)
+        last = [self._optional.export, self._optional.alerts]
+        end_children(last, limits.agent_end_seconds, signals)
         _log.info("ended")
 
     def _kill(self) -> None:

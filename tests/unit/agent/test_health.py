@@ -3,6 +3,7 @@
 import errno
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -24,7 +25,12 @@ from crewgate.core.policy.policy import CrewPolicy
 from crewgate.ipc.admin_messages import ProcessHealthReport, ReportSource
 from crewgate.ipc.attach_messages import VERSION, Attach
 from crewgate.leases.branch_opening import DrawResult as DrawStatus
-from crewgate.runtime.folder_write_probe import FolderWriteProbe, watch_folders, write_errors
+from crewgate.runtime.folder_write_probe import (
+    FolderWriteProbe,
+    shortages,
+    watch_folders,
+    write_errors,
+)
 
 
 @pytest.fixture
@@ -351,10 +357,12 @@ def test_what_workers_have_in_common_is_one_fact() -> None:
     assert fact.why == "the disk is full (worker 1, 2)"
 
 
-# The control process and the export process.
+# The control process, the export process and the alerts process.
 
 
-@pytest.mark.parametrize(("source", "section"), [("control", "ca"), ("export", "exports")])
+@pytest.mark.parametrize(
+    ("source", "section"), [("control", "ca"), ("export", "exports"), ("alerts", "alerts")]
+)
 def test_a_process_beside_the_calls_is_missed_and_no_call_with_it(
     start: Start, hands: Hands, machine: AgentState, source: ReportSource, section: str
 ) -> None:
@@ -395,6 +403,29 @@ async def test_a_folder_that_takes_no_writes_is_found(tmp_path: Path) -> None:
     folder.mkdir()
     assert write_errors([folder, tmp_path]) == ["", ""]
     assert list(folder.iterdir()) == []
+
+
+def test_a_disk_that_is_nearly_full_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it is full; a large disk has room for long with a small share of it free."""
+    size = 4096
+
+    def disk(blocks: int, free: int, files: int = 10**6) -> str:
+        found = SimpleNamespace(
+            f_blocks=blocks, f_bavail=free, f_frsize=size, f_files=10**6, f_favail=files
+        )
+        monkeypatch.setattr(os, "statvfs", lambda _: found)
+        return shortages([tmp_path])[0]
+
+    assert disk(10**6, 49_999) == "only 205 MB are free"
+    assert disk(10**6, 50_001) == ""
+    assert disk(10**9, limits.disk_free_bytes // size + 1) == ""
+    assert disk(10**9, limits.disk_free_bytes // size - 1) == "only 1074 MB are free"
+    assert disk(10**6, 10**6, files=999) == "there is room for only 999 more files"
+    probe = FolderWriteProbe(tmp_path)
+    probe.end("", "only 205 MB are free")
+    fact = probe.fact("audit folder", refuses=True)
+    assert fact.state is HealthState.DEGRADED
+    assert fact.why == f"{tmp_path}: its disk is nearly full: only 205 MB are free"
 
 
 def test_a_disk_that_syncs_nothing_takes_no_writes_in_any_of_its_folders(

@@ -13,8 +13,9 @@ from prometheus_client.openmetrics import parser as open_parser
 from crewgate._native.metrics import SHARD_BYTES, CallBatch, CallSeries, MetricsShard
 from crewgate.metrics import families, process_metrics
 from crewgate.metrics.exposition import OPEN_METRICS, TEXT, Exposition
-from crewgate.metrics.families import FAMILIES, MetricFamily
+from crewgate.metrics.families import FAMILIES
 from crewgate.metrics.memory import MetricsMemory
+from crewgate.metrics.metric_family import MetricFamily
 from crewgate.metrics.process_metrics import VARIABLE, ProcessMetrics, shared_descriptor
 from crewgate.metrics.process_observer import note_usage
 

@@ -1,4 +1,4 @@
-"""How the supervisor ends the control, the admin and the export process."""
+"""How the supervisor ends the control, the admin, the export and the alerts process."""
 
 import os
 import signal
@@ -46,15 +46,20 @@ def test_a_change_ends_those_that_do_not_load_it(monkeypatch: pytest.MonkeyPatch
     ended: list[str] = []
     monkeypatch.setattr(optional, "end", lambda child, _: ended.append(child.name))
     audit = SimpleNamespace(folder="a")
-    before = SimpleNamespace(ca=1, admin=1, exports=(1,), audit=audit, name="gw-1")
+    before = SimpleNamespace(
+        ca=1, admin=1, exports=(1,), alerts=(1,), audit=audit, name="gw-1", crews=(), cluster=None
+    )
     for changed, names in (
         ({}, []),
         ({"ca": 2}, []),
         ({"ca": None}, ["control"]),
         ({"admin": 2}, ["admin"]),
         ({"exports": (2,)}, ["export"]),
-        ({"audit": SimpleNamespace(folder="b")}, ["export"]),
+        ({"alerts": (2,)}, ["alerts"]),
+        ({"crews": (1,)}, ["alerts"]),
+        ({"audit": SimpleNamespace(folder="b")}, ["export", "alerts"]),
         ({"admin": None, "exports": ()}, ["admin", "export"]),
+        ({"alerts": ()}, ["alerts"]),
     ):
         after: Any = SimpleNamespace(**(vars(before) | changed))
         optional.follow(cast("Any", before), after, 0.0)
@@ -63,6 +68,7 @@ def test_a_change_ends_those_that_do_not_load_it(monkeypatch: pytest.MonkeyPatch
         wanted = [each.name for each in optional.present(after)]
         assert ("control" in wanted) == bool(after.ca)
         assert ("export" in wanted) == bool(after.exports)
+        assert ("alerts" in wanted) == bool(after.alerts)
 
 
 def _kill(process: int) -> None:

@@ -119,7 +119,7 @@ async def _answer_in_pages(
     if request.find or request.crew:
         made = partial(status.find_branches, agent, request.find, request.crew)
     else:
-        made = partial(status.tree, agent)
+        made = partial(status.tree, agent, request.spent_percent)
     for branches, last in pages(await trio.to_thread.run_sync(made)):
         await connection.send(messages.TreePage(id=request.id, rows=branches, last=last))
 

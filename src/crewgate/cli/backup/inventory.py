@@ -1,7 +1,7 @@
 """Lists the files of a backup: all that the configuration names, and the state folder.
 
 The list leaves out what a machine makes again: its table and files that belong to the table,
-sockets, locks, and unfinished files. The module opens only folders.
+sockets, locks, alerts on their way, and unfinished files. The module opens only folders.
 """
 
 import re
@@ -39,7 +39,7 @@ class BackupItem(NamedTuple):
 
 
 _MADE_ANEW = re.compile(
-    r"table(\..*)?|registry-.*|generation|serving|ledger\.mark"
+    r"table(\..*)?|registry-.*|generation|serving|ledger\.mark|outbox\.sqlite"
     r"|.*\.(new|draft|lock|sock)|.*-(wal|shm)"
 )
 
@@ -80,7 +80,7 @@ def _named(config: Config) -> Iterator[Path]:
     yield from (path for each in config.identity_providers for path in each.files)
     yield from schema_files(config)
     yield from (each.certificate for each in shown_files(config))
-    yield from (each.tls.ca for each in config.clients if each.tls.ca)
+    yield from (each.tls.ca for each in (*config.clients, *config.alerts) if each.tls.ca)
     if config.ca is not None:
         yield from (config.ca.root, config.ca.issuing, config.ca.crl)
 

@@ -11,6 +11,7 @@ from cryptography import x509
 from crewgate import limits
 from crewgate.ca.machine_cert_renewal import CertificateLifetime, is_ours, shown_certificates
 from crewgate.ca.ocsp.client_cert_checker import ClientCertOCSPChecker
+from crewgate.cli.check.alerts import alert_errors, alert_warnings
 from crewgate.cli.check.ca import ca_errors, ca_warnings
 from crewgate.cli.check.cluster import cluster_errors, cluster_warnings
 from crewgate.cli.check.exports import export_errors, export_warnings
@@ -81,6 +82,7 @@ def find_errors(config: Config) -> Iterator[str]:
         make_client = partial(client_context, upstream)
         yield from _tls_errors(make_client, "", upstream.tls.certificate, effect)
     yield from export_errors(config)
+    yield from alert_errors(config)
     yield from identity_provider_errors(config)
 
 
@@ -113,6 +115,7 @@ def find_warnings(config: Config) -> Iterator[str]:
             table = "export" if isinstance(client, ExportConfig) else "upstream"
             yield f"{table} {client.name}: {variable} is not set here; set it for `serve`"
     yield from export_warnings(config)
+    yield from alert_warnings(config)
     yield from identity_provider_warnings(config)
     yield from _unreachable_tools(config)
     yield from _unlimited_models(config)

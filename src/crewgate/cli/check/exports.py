@@ -23,14 +23,15 @@ def export_warnings(config: Config) -> Iterator[str]:
     """Yield receivers to which a credential goes without TLS over a network."""
     for receiver in config.exports:
         url = receiver.url
-        if receiver.credential and url and url.scheme == "http" and not _is_here(url.host):
+        if receiver.credential and url and url.scheme == "http" and not is_here(url.host):
             yield (
                 f"export {receiver.name}: `credential` goes to {url.host} without TLS, so others "
                 'in the network can read it; write url = "https://…"'
             )
 
 
-def _is_here(host: str) -> bool:
+def is_here(host: str) -> bool:
+    """Return whether a host is this machine, so that nobody can read on the way to it."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -29,6 +29,7 @@ def secrets(config: Config) -> list[SecretFile]:
     ours.append(config.cluster.signing_key if config.cluster else None)
     ours += config.ledger.password_file, config.sealing_keys
     ours += [each.credential.file for each in config.clients if each.credential]
+    ours += [each.secret for each in config.alerts]
     ours += [agent.card_key for agent in config.a2a]
     found = [("the gateway", path) for path in ours]
     found += [(f"crew {crew.name}", crew.signing_key) for crew in config.crews]
@@ -55,7 +56,7 @@ def permission_warnings(config: Config) -> Iterator[str]:
             yield from _readable(secret, status.st_mode)
         yield from _replaceable(secret.path)
     public = [crew.jwks for crew in config.crews]
-    public += [each.tls.ca for each in config.clients if each.tls.ca]
+    public += [each.tls.ca for each in (*config.clients, *config.alerts) if each.tls.ca]
     public += [path for each in config.identity_providers for path in each.files]
     public += [config.path, *schema_files(config)]
     folders = [config.state, config.audit.folder]

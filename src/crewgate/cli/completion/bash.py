@@ -81,7 +81,7 @@ _crewgate() {
         _crewgate_argument "$command" "$arguments"
     fi
     case $kind in
-        crew | tool | mcp) choices=$(_crewgate_names "$kind" "$config") ;;
+        crew | tool | mcp | alert) choices=$(_crewgate_names "$kind" "$config") ;;
         file) compopt -o default ;;
         folder) compopt -o dirnames ;;
         command-line)

@@ -23,6 +23,7 @@ class ValueKind(Enum):
     CREW = "crew"
     TOOL = "tool"
     MCP_ENDPOINT = "mcp"
+    ALERT_RECEIVER = "alert"
     COMMAND_LINE = "command-line"  # a command of the system, and its arguments
 
 

@@ -73,6 +73,7 @@ _KINDS = {
     ValueKind.CREW: "-x -a '(__crewgate_names crew)'",
     ValueKind.TOOL: "-x -a '(__crewgate_names tool)'",
     ValueKind.MCP_ENDPOINT: "-x -a '(__crewgate_names mcp)'",
+    ValueKind.ALERT_RECEIVER: "-x -a '(__crewgate_names alert)'",
     ValueKind.COMMAND_LINE: "-x -a '(__fish_complete_command)'",
 }
 

@@ -44,6 +44,7 @@ _KINDS = {
     ValueKind.CREW: " _crewgate_names crew",
     ValueKind.TOOL: " _crewgate_names tool",
     ValueKind.MCP_ENDPOINT: " _crewgate_names mcp",
+    ValueKind.ALERT_RECEIVER: " _crewgate_names alert",
     ValueKind.COMMAND_LINE: "_normal",
 }
 

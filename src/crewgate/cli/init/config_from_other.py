@@ -148,6 +148,7 @@ class ConfigFromOther:
             "identity_provider": {_EVERY: dict.fromkeys(("jwks", "ca"), self._where)},
             "upstream": {_EVERY: client},
             "export": {_EVERY: client},
+            "alert": {_EVERY: {"secret": self._where, "tls": client["tls"]}},
         }
 
     def _moved(self, what: str, port: int) -> int:

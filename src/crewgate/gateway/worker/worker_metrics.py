@@ -6,7 +6,7 @@ from crewgate._datapath.in_flight import InFlightCalls
 from crewgate.gateway.upstream_work.registry import WorkRegistry
 from crewgate.gateway.worker.listeners import Listeners
 from crewgate.metrics import families
-from crewgate.metrics.families import MetricFamily
+from crewgate.metrics.metric_family import MetricFamily
 from crewgate.metrics.process_metrics import ProcessMetrics
 from crewgate.upstream.pool import UpstreamPool
 

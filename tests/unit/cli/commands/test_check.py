@@ -192,6 +192,29 @@ def test_what_keeps_records_from_a_receiver_is_told(
     assert readable[0].startswith("export plain: `credential` goes to otel.example without TLS")
 
 
+def test_what_keeps_alerts_from_a_receiver_is_told(run: Run, fresh: Path) -> None:
+    """The secrets are read, and none is shown."""
+    folder = fresh.parent
+    (folder / "bad.secret").write_text("s3cret")
+    receiver = '[alert.{}]\nformat = "{}"\nsecret = "{}"\n'
+    fresh.write_text(
+        fresh.read_text()
+        + receiver.format("one", "webhook", "missing")
+        + 'url = "https://alerts.example"\n'
+        + receiver.format("two", "webhook", "bad.secret")
+        + 'url = "http://alerts.example"\n'
+        + receiver.format("three", "slack", "bad.secret")
+        + receiver.format("four", "pagerduty", "bad.secret")
+    )
+    problems, warnings = check(run, fresh)
+    assert len(problems) == 3
+    assert "alert one: the secret in " in problems[0]
+    assert "bad.secret must have 1 to 4 secrets" in problems[1]
+    assert "must have the URL of an incoming webhook of Slack" in problems[2]
+    assert "s3cret" not in "".join(problems + warnings)
+    assert any(each.startswith("alert two: the alerts go to alerts.example") for each in warnings)
+
+
 def test_patterns_and_tools_that_meet_nothing_are_told(run: Run, fresh: Path) -> None:
     """A ceiling that covers no tool, or a tool that no ceiling covers, is hardly meant."""
     fresh.write_text(fresh.read_text().replace('"publish.*"', '"publsh.*"'))

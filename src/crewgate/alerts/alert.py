@@ -1,0 +1,98 @@
+"""One alert, and the JSON document that a receiver gets.
+
+The document has a version. A later version of Crewgate may add members to version 1, and changes or
+removes none.
+"""
+
+import enum
+import hashlib
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from crewgate import limits
+from crewgate.core.alert_kinds import AlertKind, AlertSeverity
+
+VERSION: Final = 1
+TEST: Final = "test"
+_ID_DIGITS = 32
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+class AlertState(enum.Enum):
+    """Whether what the alert says lasts.
+
+    `BEGINS`: it lasts until an alert `OVER` about the same subject. `ONCE`: it has happened.
+    """
+
+    ONCE = "once"
+    BEGINS = "begins"
+    OVER = "over"
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person must know.
+
+    - `id`: the same at each attempt, and on each machine that tells the same event
+    - `type`: an `AlertKind`, or "test"
+    - `timestamp`: when it happened, as far as known
+    - `machine`: the machine that tells it
+    - `subject`: what it is about; alerts about one subject arrive in their order
+    - `text`, `next`: what has happened, and what to do, as plain sentences
+    - `crew`: the crew that it is about, if it is about one
+    - `data`: the facts, by kind
+    - `percent`: of an alert about a budget, the threshold, and `percent_before` the one that was
+      told before; otherwise 0
+    """
+
+    id: str
+    type: str
+    timestamp: datetime
+    machine: str
+    subject: str
+    state: AlertState
+    severity: AlertSeverity
+    text: str
+    next: str = ""
+    crew: str = ""
+    data: dict[str, Any] = {}
+    percent: int = 0
+    percent_before: int = 0
+
+    def document(self) -> bytes:
+        """Return the document of the alert, in JSON."""
+        members = {"version": VERSION, **msgspec.to_builtins(self)}
+        del members["percent"], members["percent_before"]
+        return _encode(members)
+
+
+class Findings(NamedTuple):
+    """Alerts, and what a watch wants to know again after a restart.
+
+    `notes` has a text for each key; None forgets the key.
+    """
+
+    alerts: list[Alert]
+    notes: dict[str, str | None]
+
+    @classmethod
+    def none(cls) -> "Findings":
+        """Return empty ones, which may be added to."""
+        return cls([], {})
+
+    def __bool__(self) -> bool:
+        return bool(self.alerts or self.notes)
+
+
+def alert_id(kind: AlertKind | str, *event: object) -> str:
+    """Return the id of an event: the same for the same words, on each machine."""
+    name = kind if isinstance(kind, str) else kind.value
+    words = "\0".join([name, *map(str, event)])
+    return f"alert_{hashlib.sha256(words.encode()).hexdigest()[:_ID_DIGITS]}"
+
+
+def cut(text: str) -> str:
+    """Return a text that fits an alert."""
+    chars_max = limits.alert_text_chars_max
+    return text if len(text) <= chars_max else f"{text[: chars_max - 1]}…"

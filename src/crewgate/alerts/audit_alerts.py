@@ -1,0 +1,270 @@
+"""Makes alerts of records of the audit: rules, revocations, quarantines, burned credits, losses.
+
+It reads the members of a record by name, and ignores what it does not know: a machine that is being
+upgraded may have records of another version.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
+
+from crewgate import limits
+from crewgate.alerts.alert import Alert, AlertState, alert_id
+from crewgate.alerts.site import Site
+from crewgate.audit.audit_entry import AuditEntry
+from crewgate.core.alert_kinds import AlertKind, AlertSeverity
+from crewgate.core.credits import format_credits
+from crewgate.core.rules.rule import RuleKind
+from crewgate.core.terminal_text import printable
+
+# The beginning of a line, as `audit/writer` writes it: the machine, if it has a name, and the kind.
+_KIND = re.compile(rb'\{(?:"machine":"[^"]*",)?"kind":"(rule|revocation|watch|burned|event)"')
+_EVENT = b'"event":"audit-lost"'
+_STEPS = {
+    "warn": (AlertSeverity.WARNING, "has warned"),
+    "refuse": (AlertSeverity.CRITICAL, "refuses calls of"),
+    "end": (AlertSeverity.CRITICAL, "has ended"),
+}
+_WOULD = {"warn": "would warn", "refuse": "would refuse calls of", "end": "would end"}
+_COUNTED: dict[str, str] = {
+    RuleKind.SAME_CALL: "the same call {} times",
+    RuleKind.SAME_ANSWER: "the same call with the same answer {} times",
+    RuleKind.SAME_FAILURE: "the same failing call {} times",
+    RuleKind.ALTERNATION: "{} rounds of the same two or three calls",
+    RuleKind.REFUSED_CALLS: "{} refused calls in a row",
+    RuleKind.CALLS_PER_MINUTE: "{} calls in a minute",
+    RuleKind.CREDITS_PER_MINUTE: "{} credits in a minute",
+    RuleKind.WALL_TIME: "{} seconds since its first call",
+    RuleKind.LIVE_BRANCHES: "{} live branches below it",
+}
+_LEVELS = {"observe": "is free again", "throttle": "is throttled", "quarantine": "is quarantined"}
+
+
+def may_be_alert(line: bytes) -> bool:
+    """Return whether a line of the audit may become an alert; nearly all are calls."""
+    found = _KIND.match(line)
+    return found is not None and (found[1] != b"event" or _EVENT in line)
+
+
+def alerts_of(entries: Iterable[AuditEntry], site: Site) -> Iterator[Alert]:
+    """Yield the alerts about records, one for all burned reservations of a crew."""
+    burned = defaultdict[str, list[AuditEntry]](list)
+    for entry in entries:
+        record = entry.record
+        if entry.kind == "rule":
+            yield _rule(entry, record, site)
+        elif entry.kind == "revocation":
+            yield from _revocation(record, site)
+        elif entry.kind == "watch":
+            yield from _quarantine(entry, record, site)
+        elif entry.kind == "burned":
+            burned[_word(record, "crew")].append(entry)
+        elif record.get("event") == "audit-lost":
+            yield _lost(entry, record, site)
+    for crew, records in burned.items():
+        yield _burned(crew, records, site)
+
+
+def _word(record: dict[str, Any], name: str) -> str:
+    value = record.get(name, "")
+    return printable(value) if isinstance(value, str) else ""
+
+
+def _number(record: dict[str, Any], name: str) -> int:
+    value = record.get(name, 0)
+    return value if isinstance(value, int) else 0
+
+
+def _time(record: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(record["time"])
+
+
+def _facts(record: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: record[name] for name in names if record.get(name) not in (None, "", [], ())}
+
+
+def _who(record: dict[str, Any]) -> str:
+    """Return the branch of a record in words, such as `branch B (researcher of crew article)`."""
+    role, crew, branch = (_word(record, name) for name in ("role", "crew", "branch"))
+    whose = f"{role} of crew {crew}" if role and crew else f"crew {crew}" if crew else role
+    named = f"branch {branch}" if branch else "a branch that this machine does not know"
+    return f"{named} ({whose})" if whose else named
+
+
+def _rule(entry: AuditEntry, record: dict[str, Any], site: Site) -> Alert:
+    rule, step, branch = (_word(record, name) for name in ("rule", "step", "branch"))
+    is_observed = record.get("mode") == "observe"
+    severity, deed = _STEPS.get(step, (AlertSeverity.WARNING, f"has done {step} to"))
+    deed = _WOULD.get(step, f"would do {step} to") if is_observed else deed
+    kind, tool = _word(record, "rule_kind"), _word(record, "tool")
+    count, limit = (_amount(kind, _number(record, name)) for name in ("count", "limit"))
+    what = _COUNTED.get(kind, f"{{}} by the count {kind}").format(count)
+    text = f"rule {rule} {deed} {_who(record)}: {what}"
+    text += f", the last one of {tool}" if tool else ""
+    text += f"; the limit is {limit}"
+    then = f"look at its calls: `{site.command('audit', '--branch', branch)}`"
+    if step != "end" or is_observed:
+        then += f"; to end it: `{site.command('revoke', branch)}`"
+    return Alert(
+        id=alert_id(AlertKind.RULE, entry.uid),
+        type=AlertKind.RULE.value,
+        timestamp=_time(record),
+        machine=site.machine,
+        subject=f"branch/{branch}",
+        state=AlertState.ONCE,
+        severity=AlertSeverity.WARNING if is_observed else severity,
+        text=text,
+        next=then,
+        crew=_word(record, "crew"),
+        data=_facts(
+            record, "rule", "rule_kind", "step", "mode", "count", "limit", "tool", "request",
+            "caller", "branch", "ancestry", "role", "orchestrator", "process", "grant",
+        ),
+    )  # fmt: skip
+
+
+def _amount(kind: str, number: int) -> str:
+    return format_credits(number) if kind == RuleKind.CREDITS_PER_MINUTE else str(number)
+
+
+def _revocation(record: dict[str, Any], site: Site) -> Iterator[Alert]:
+    target, name, by = (_word(record, member) for member in ("target", "id", "by"))
+    crew = _word(record, "crew")
+    if target in {"branch", "account", "grant", "process"}:
+        kind = AlertKind.BRANCH_ENDED
+    elif target in {"orchestrator", "subject", "crew"}:
+        kind = AlertKind.ACCESS_ENDED
+    else:
+        return  # the end of a certificate or a key belongs to that of its holder
+    is_own = by in {"owner", "overrun"} or by.startswith(("operator/", "orchestrator/"))
+    severity = AlertSeverity.INFO
+    if by.startswith("rule/") or by == "overrun":
+        severity = AlertSeverity.WARNING
+    what = _who(record) if target in {"branch", "account"} else f"{target} {name}"
+    if not what.endswith(")") and crew and target != "crew":
+        what += f" (crew {crew})"
+    cuts, reason = _number(record, "cuts"), _word(record, "reason")
+    text = f"{what} has ended: {_by(by)} revoked it"
+    if reason:
+        text += f" ({reason})"
+    if is_own:
+        text += f"; {cuts} {'call' if cuts == 1 else 'calls'} ended with it"
+    branch = _word(record, "branch")
+    chosen = ("--branch", branch) if branch else ("--since", "1h")
+    # A crew or an orchestrator can be revoked again; a branch ends once. The day keeps the ids of
+    # machines equal that read of it a moment later.
+    event = [target, crew, name]
+    if kind is AlertKind.ACCESS_ENDED:
+        event.append(str(_time(record).date()))
+    yield Alert(
+        id=alert_id(kind, *event),
+        type=kind.value,
+        timestamp=_time(record),
+        machine=site.machine,
+        subject=f"{target}/{name}",
+        state=AlertState.ONCE,
+        severity=severity,
+        text=text,
+        next=f"look at what it did: `{site.command('audit', *chosen)}`",
+        crew=crew,
+        data=_facts(
+            record, "target", "id", "by", "reason", "cuts", "cut_us", "branch", "ancestry", "role",
+            "orchestrator", "process", "grant", "subject",
+        ),
+    )  # fmt: skip
+
+
+def _by(by: str) -> str:
+    kind, slash, name = by.partition("/")
+    if by == "owner":
+        return "somebody on this machine"
+    if by == "overrun":
+        return "the gateway, because a tool stated a higher cost than a call may have,"
+    return f"{kind} {name}" if slash else by
+
+
+def _quarantine(entry: AuditEntry, record: dict[str, Any], site: Site) -> Iterator[Alert]:
+    """Yield nothing for a strike that changes nothing."""
+    orchestrator, crew, step = (_word(record, name) for name in ("orchestrator", "crew", "step"))
+    was, level, in_force = (_word(record, name) for name in ("was", "level", "in_force"))
+    if was == level:
+        return
+    is_over = level == "observe"
+    text = f"orchestrator {orchestrator} {_LEVELS.get(level, level)} ({step})"
+    if in_force != level:
+        text += f", but its crew's watch has mode {in_force}, so nothing is refused"
+    if record.get("measure"):
+        text += f": {_word(record, 'measure')} is {_number(record, 'value')}"
+        text += f", and {_number(record, 'limit')} is the limit"
+    look = site.command("audit", "--watch", "--orchestrator", orchestrator)
+    lift = site.command("quarantine", orchestrator, "--lift")
+    by = _word(record, "by")
+    severity = AlertSeverity.WARNING if in_force == "throttle" else AlertSeverity.INFO
+    if in_force == "quarantine":
+        severity = AlertSeverity.CRITICAL if by == "watch" else AlertSeverity.WARNING
+    yield Alert(
+        id=alert_id(AlertKind.QUARANTINE, entry.uid),
+        type=AlertKind.QUARANTINE.value,
+        timestamp=_time(record),
+        machine=site.machine,
+        subject=f"orchestrator/{orchestrator}",
+        state=AlertState.OVER if is_over else AlertState.BEGINS,
+        severity=severity,
+        text=text,
+        next="" if is_over else f"see why: `{look}`; if it is good: `{lift}`",
+        crew=crew,
+        data=_facts(
+            record, "orchestrator", "step", "was", "level", "in_force", "by", "branch", "measure",
+            "value", "limit", "usual",
+        ),
+    )  # fmt: skip
+
+
+def _burned(crew: str, entries: list[AuditEntry], site: Site) -> Alert:
+    cost = sum(_number(entry.record, "cost_micro") for entry in entries)
+    causes = sorted({_word(entry.record, "cause") for entry in entries})
+    branches = sorted({_word(entry.record, "branch") for entry in entries} - {""})
+    count = len(entries)
+    calls = "1 call" if count == 1 else f"{count} calls"
+    text = (
+        f"{format_credits(cost)} credits of crew {crew or '(unknown)'} were charged for {calls} "
+        f"whose cost is unknown ({', '.join(causes)})"
+    )
+    first = branches[0] if branches else "BRANCH"
+    return Alert(
+        id=alert_id(AlertKind.CREDITS_BURNED, *(entry.uid for entry in entries)),
+        type=AlertKind.CREDITS_BURNED.value,
+        timestamp=_time(entries[-1].record),
+        machine=site.machine,
+        subject=f"crew/{crew}/burned",
+        state=AlertState.ONCE,
+        severity=AlertSeverity.WARNING,
+        text=text,
+        next="see which process has ended in the log of `crewgate serve`; to give the credits of a "
+        f"branch back: `{site.command('ledger forgive', first)}`",
+        crew=crew,
+        data={
+            "credits": format_credits(cost),
+            "calls": count,
+            "causes": causes,
+            "branches": branches[: limits.alert_named_max],
+        },
+    )
+
+
+def _lost(entry: AuditEntry, record: dict[str, Any], site: Site) -> Alert:
+    count = _number(record, "count")
+    return Alert(
+        id=alert_id(AlertKind.DISK, entry.uid),
+        type=AlertKind.DISK.value,
+        timestamp=_time(record),
+        machine=site.machine,
+        subject=f"machine/{site.machine}/audit",
+        state=AlertState.ONCE,
+        severity=AlertSeverity.WARNING,
+        text=f"the machine has crashed, and the audit lacks calls of {count} branches",
+        next=f"list them: `{site.command('ledger reconcile')}`",
+        data={"branches": count},
+    )

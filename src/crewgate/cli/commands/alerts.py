@@ -1,0 +1,187 @@
+"""`crewgate alerts`: tests the receivers of [alert.NAME], lists alerts, and sends them again."""
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+import trio
+
+from crewgate import limits
+from crewgate.cli.options import (
+    ConfigNameParamType,
+    UntruncatedHelpGroup,
+    config_option,
+    json_option,
+    print_result,
+)
+from crewgate.core.terminal_text import printable
+from crewgate.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from crewgate.alerts.outbox import ListedAlert
+    from crewgate.config import AlertConfig, Config
+
+_RECEIVER = ConfigNameParamType("alert")
+_STATES = ["waiting", "delivered", "refused", "expired"]
+
+
+@click.group("alerts", cls=UntruncatedHelpGroup)
+def command() -> None:
+    """Test the receivers of alerts, list the alerts, and send them again.
+
+    The configuration names the receivers in tables [alert.NAME]. The commands act on this machine.
+    """
+
+
+@command.command("test")
+@config_option
+@click.argument("receiver", type=_RECEIVER, metavar="[RECEIVER]", required=False, default="")
+@json_option
+@click.pass_context
+def test(ctx: click.Context, *, config_path: Path, receiver: str, as_json: bool) -> None:
+    """Send a test alert to all receivers, or to one, and say what each has answered.
+
+    The command sends the alert itself, so it also works if `crewgate serve` does not run.
+
+    Exit status 0: each receiver has the alert. Exit status 1: a receiver has not taken it.
+    """
+    config, chosen = _chosen(config_path, receiver)
+    results = trio.run(_test_all, config, chosen)
+    lines = [
+        f"{each['receiver']}: {'took the alert ' + each['id'] if each['taken'] else each['why']}"
+        for each in results
+    ]
+    print_result({"receivers": results}, "\n".join(map(printable, lines)), as_json=as_json)
+    if not all(each["taken"] for each in results):
+        ctx.exit(1)
+
+
+@command.command("list")
+@config_option
+@click.argument("receiver", type=_RECEIVER, metavar="[RECEIVER]", required=False, default="")
+@click.option("--state", type=click.Choice(_STATES), help="Only alerts in this state.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=limits.alert_history_rows,
+    show_default=True,
+    help="Show so many alerts at most, the newest ones.",
+)
+@json_option
+def list_(
+    *, config_path: Path, receiver: str, state: str | None, limit: int, as_json: bool
+) -> None:
+    """List the last alerts of this machine, and whether each receiver has them.
+
+    An alert waits until its receiver takes it, for three days at most; then it has expired. A
+    receiver that takes other alerts can refuse one. The list keeps an alert for a week after that.
+    """
+    from crewgate.alerts.outbox import AlertOutbox
+
+    config, _ = _chosen(config_path, receiver)
+    with AlertOutbox(config.state) as outbox:
+        rows = outbox.rows(receiver, state or "", limit)
+    document = {"alerts": [_document(row) for row in rows]}
+    text = "\n".join(line for row in reversed(rows) for line in _lines(row))
+    print_result(document, text or "no alerts", as_json=as_json)
+
+
+@command.command("retry")
+@config_option
+@click.argument("receiver", type=_RECEIVER, metavar="[RECEIVER]", required=False, default="")
+@json_option
+def retry(*, config_path: Path, receiver: str, as_json: bool) -> None:
+    """Send at once what waits for all receivers, or for one.
+
+    The alerts that a receiver has refused, or that have expired, are sent again too. `crewgate
+    serve` must run: its alerts process sends them.
+    """
+    from crewgate.alerts.outbox import AlertOutbox
+
+    config, chosen = _chosen(config_path, receiver)
+    with AlertOutbox(config.state) as outbox:
+        counts = {each.name: outbox.retry(each.name, time.time()) for each in chosen}
+    lines = [
+        f"{name}: {count} {'alert waits' if count == 1 else 'alerts wait'}"
+        for name, count in counts.items()
+    ]
+    print_result({"waiting": counts}, "\n".join(lines), as_json=as_json)
+
+
+def _chosen(path: Path, receiver: str) -> "tuple[Config, Sequence[AlertConfig]]":
+    """Return the configuration, and the receivers that a person means.
+
+    Raises ConfigurationError if there are none.
+    """
+    from crewgate.config import load
+
+    config = load(path)
+    if not config.alerts:
+        raise ConfigurationError(f"{path}: there is no [alert.NAME]; add one")
+    chosen = [each for each in config.alerts if receiver in {"", each.name}]
+    if not chosen:
+        known = ", ".join(each.name for each in config.alerts)
+        raise ConfigurationError(f"{path}: no receiver [alert.{receiver}]; the file has: {known}")
+    return config, chosen
+
+
+async def _test_all(config: "Config", chosen: "Sequence[AlertConfig]") -> list[dict[str, Any]]:
+    results: list[dict[str, Any]] = []
+    for receiver in chosen:
+        results.append(await _test(config, receiver))  # noqa: PERF401 - one after the other
+    return results
+
+
+async def _test(config: "Config", receiver: "AlertConfig") -> dict[str, Any]:
+    from crewgate.alerts.alert import TEST, Alert, AlertState, alert_id
+    from crewgate.alerts.main import channel, site_of
+    from crewgate.core.alert_kinds import AlertSeverity
+    from crewgate.errors import ReceiverError
+
+    now, machine = time.time(), site_of(config).machine
+    alert = Alert(
+        id=alert_id(TEST, machine, receiver.name, now),
+        type=TEST,
+        timestamp=datetime.fromtimestamp(now, UTC),
+        machine=machine,
+        subject=f"machine/{machine}/test",
+        state=AlertState.ONCE,
+        severity=AlertSeverity.INFO,
+        text=f"this is a test: machine {machine} can send alerts to {receiver.name}",
+        data={"receiver": receiver.name},
+    )
+    found: dict[str, Any] = {"receiver": receiver.name, "id": alert.id, "taken": True, "why": ""}
+    way = channel(receiver)
+    try:
+        await way.send(alert)
+    except ReceiverError as error:
+        found |= {"taken": False, "why": f"{receiver.place} has not taken the alert: {error}"}
+    finally:
+        await way.close()
+    return found
+
+
+def _document(row: "ListedAlert") -> dict[str, Any]:
+    alert = msgspec.json.decode(row.alert.document())
+    since = _moment(row.since)
+    names = {"receiver": row.receiver, "delivery": row.state, "since": since}
+    return {**names, "attempts": row.attempts, "why": row.why, "alert": alert}
+
+
+def _lines(row: "ListedAlert") -> list[str]:
+    alert = row.alert
+    attempts = f", {row.attempts} attempts" if row.attempts > 1 else ""
+    why = f": {row.why}" if row.why and row.state != "delivered" else ""
+    lines = [
+        f"{alert.timestamp:%Y-%m-%d %H:%M:%S}Z  {alert.severity.value:<8}  {alert.text}",
+        f"  {row.receiver}: {row.state}{attempts}{why}",
+    ]
+    return [printable(line) for line in lines]
+
+
+def _moment(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,94 @@
+"""`alerts` lists what waits for the receivers, sends it again, and tests a receiver."""
+
+import json
+from pathlib import Path
+
+import pytest
+from alert_fakes import NOW, SECRET, add, alert
+from cli_runner import Run
+
+from crewgate.alerts.outbox import REFUSED, AlertOutbox
+
+CONFIG = """
+[alert.oncall]
+format = "webhook"
+url = "http://127.0.0.1:9/in"
+secret = "oncall.secret"
+[alert.pager]
+format = "pagerduty"
+url = "http://127.0.0.1:9/"
+secret = "pager.key"
+"""
+
+
+@pytest.fixture
+def file(fresh: Path) -> Path:
+    with fresh.open("a") as file:
+        file.write(CONFIG)
+    (fresh.parent / "oncall.secret").write_text(SECRET)
+    return fresh
+
+
+@pytest.fixture
+def outbox(file: Path) -> AlertOutbox:
+    """One refused alert of the pager, and two that wait for the other receiver."""
+    found = AlertOutbox(file.parent / "state")
+    add(found, alert(1, text="ledger of gw-1 is failed\x1b[31m"), alert(2), now=NOW)
+    add(found, alert(3), now=NOW, name="pager")
+    refused = found.next("pager", NOW)
+    assert refused is not None
+    found.give_up("pager", refused.seq, REFUSED, NOW + 5, "HTTP status 400")
+    return found
+
+
+def test_the_newest_are_listed_last(run: Run, file: Path, outbox: AlertOutbox) -> None:
+    result = run("alerts", "list", "-c", str(file))
+    assert result.exit_code == 0, result.output
+    first, second, *_, third, fourth = result.output.splitlines()
+    assert first.startswith("2026-11-30 12:00:00Z  warning   ledger of gw-1 is failed")
+    assert "\x1b" not in result.output
+    assert second == "  oncall: waiting"
+    assert third == "2026-11-30 12:00:00Z  warning   number 3"
+    assert fourth == "  pager: refused: HTTP status 400"
+    outbox.close()
+
+
+def test_the_list_can_be_narrowed(run: Run, file: Path, outbox: AlertOutbox) -> None:
+    result = run("alerts", "list", "-c", str(file), "pager", "--state", "refused", "--json")
+    (row,) = json.loads(result.output)["alerts"]
+    assert (row["receiver"], row["delivery"], row["why"]) == ("pager", "refused", "HTTP status 400")
+    assert row["since"] == "2026-11-30T12:00:05Z"
+    assert row["alert"]["text"] == "number 3"
+    assert run("alerts", "list", "-c", str(file), "pager", "--state", "expired").output == (
+        "no alerts\n"
+    )
+    one = run("alerts", "list", "-c", str(file), "--limit", "1", "--json")
+    assert len(json.loads(one.output)["alerts"]) == 1
+    outbox.close()
+
+
+def test_all_that_is_left_is_sent_again(run: Run, file: Path, outbox: AlertOutbox) -> None:
+    result = run("alerts", "retry", "-c", str(file))
+    assert result.output == "oncall: 2 alerts wait\npager: 1 alert waits\n"
+    assert outbox.tried("pager") == 1
+    assert outbox.counts("pager").waiting == 1
+    outbox.close()
+
+
+def test_a_test_says_why_a_receiver_has_not_taken_it(run: Run, file: Path) -> None:
+    """And tells the secret's place, not the secret."""
+    result = run("alerts", "test", "-c", str(file))
+    assert result.exit_code == 1
+    first, second = result.output.splitlines()
+    assert first == "oncall: http://127.0.0.1:9/in has not taken the alert: Connection refused"
+    assert second.startswith("pager: http://127.0.0.1:9 has not taken the alert: alert pager: the ")
+    assert "pager.key cannot be read: No such file or directory" in second
+
+
+@pytest.mark.parametrize("command", ["test", "list", "retry"])
+def test_a_receiver_must_exist(run: Run, file: Path, command: str) -> None:
+    result = run("alerts", command, "-c", str(file), "chat")
+    assert result.exit_code == 2
+    assert "no receiver [alert.chat]; the file has: oncall, pager" in result.output
+    file.write_text(file.read_text().replace(CONFIG, ""))
+    assert "there is no [alert.NAME]; add one" in run("alerts", command, "-c", str(file)).output
