@@ -1,6 +1,6 @@
 """The control API over a fake office: who asks is put into the scope, as the edge puts it there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -119,6 +119,10 @@ class FakeOffice:
     async def tree(self, machine: str = "") -> BranchTreeSnapshot:
         self.note("tree", *([machine] if machine else []))
         return self.snapshot
+
+    async def audit(self, query: Mapping[str, str]) -> bytes:
+        self.note("audit", dict(query))
+        return b"{}"
 
     async def machines(self, machine: str = "") -> MachinesResponse:
         self.note("machines", machine)

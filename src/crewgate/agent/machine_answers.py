@@ -10,7 +10,7 @@ import msgspec
 import trio
 
 from crewgate import limits
-from crewgate.agent import status
+from crewgate.agent import audit_reader, status
 from crewgate.agent.ipc_server.message_stream import pages
 from crewgate.agent.revocation import revocation_list
 from crewgate.agent.state import AgentState
@@ -18,6 +18,7 @@ from crewgate.errors import ServiceRefusedError
 from crewgate.ipc.admin_messages import TreeRow
 from crewgate.ipc.machine_answers import InForcePart, RevocationsPart, StatusPart, TreePart
 from crewgate.ipc.machine_messages import (
+    AuditQuestion,
     InForceQuestion,
     MachineQuestion,
     RevocationsQuestion,
@@ -46,11 +47,16 @@ async def to_member(agent: AgentState, body: bytes) -> list[bytes]:
 async def answer(
     agent: AgentState, question: MachineQuestion, rows_max: int | None = None
 ) -> list[bytes]:
-    """Return the pages of the answer; of the tree, at most `rows_max` rows."""
+    """Return the pages of the answer; of the tree, at most `rows_max` rows.
+
+    Raises ServiceRefusedError if this machine cannot answer now.
+    """
     if isinstance(question, StatusQuestion):
         return [encode(StatusPart(status.status(agent, 0)))]
     if isinstance(question, InForceQuestion):
         return [encode(InForcePart(revocation_list.in_force(agent, question.keys)))]
+    if isinstance(question, AuditQuestion):
+        return await audit_reader.read(agent, question)
     if isinstance(question, RevocationsQuestion):
         copied = revocation_list.snapshot(agent)
         made = partial(_revocations, copied, question)

@@ -4,7 +4,7 @@ Each method may raise a CrewgateError, whose text goes to the caller and has no 
 do not check the caller's rights: `access` has done that.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -114,6 +114,12 @@ class Backend(Protocol):
         """Return the branch tree of all machines, at most `limits.tree_seconds` old.
 
         With `machine`, return that of one machine.
+        """
+
+    async def audit(self, query: Mapping[str, str]) -> bytes:
+        """Return what the audits of the machines have, as JSON; `query` has the filters.
+
+        Raises ControlError 400 for a parameter that says nothing.
         """
 
     async def machines(self, machine: str = "") -> MachinesResponse:

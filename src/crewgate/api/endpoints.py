@@ -191,6 +191,16 @@ async def revocations(
     return await backend.revocations(crew, rows_max, _machine(request))
 
 
+async def audit(backend: Backend, caller: Identity, request: APIRequest) -> bytes:
+    """Return what the audits of the machines have."""
+    access.crew_for(caller, request.query.get("crew", ""))
+    if "branch" in request.query:
+        _check_branch(request.query["branch"])
+    limit = request.int_param("limit", limits.audit_rows_default, limits.page_rows_max)
+    query = {**request.query, "machine": _machine(request), "limit": str(limit)}
+    return await backend.audit(query)
+
+
 async def machines(backend: Backend, caller: Identity, request: APIRequest) -> MachinesResponse:  # noqa: ARG001
     """Return the health of the machines."""
     return await backend.machines(_machine(request))
@@ -279,13 +289,32 @@ _MACHINE = {
     "machine": f"only what the machine with this name knows; `{THIS_MACHINE}` is the machine of "
     "this API"
 }
-_FIND = {
-    "find": "only the branch with this id, or those whose id begins so; or the live branches of "
-    "this CREW/ROLE"
-}
 _PAGE = {
     "after": "only rows after this one: the `next` of the previous page",
     "limit": "the maximum number of rows",
+}
+_AUDIT = {
+    "list": "`calls` (the default), `connections` that were refused, steps of the minting `watch`, "
+    "or `explain` for the authority of the call `request`",
+    "by": "sums by `branch`, `crew`, `role`, `tool` or `day` instead of calls",
+    "branch": "calls of this branch and of everything below it",
+    "crew": "calls of this crew",
+    "role": "calls of this role",
+    "tool": "calls of this tool, or of tools such as `search.*`",
+    "certificate": "calls over connections with the certificate of this serial",
+    "grant": "calls with this grant",
+    "subject": "calls on behalf of this subject",
+    "process": "calls of this process",
+    "orchestrator": "calls of branches that this orchestrator minted",
+    "request": "the call with this request id",
+    "denied": "`true`: only calls that the gateway refused",
+    "would_deny": "`true`: only calls that were let through because of observe mode",
+    "since": "`10m`, `2h`, `1d`, or a time of RFC 3339",
+    "limit": _PAGE["limit"],
+}
+_FIND = {
+    "find": "only the branch with this id, or those whose id begins so; or the live branches of "
+    "this CREW/ROLE"
 }
 _OCSP = "application/ocsp-response"
 
@@ -296,6 +325,9 @@ ENDPOINTS = (
     Endpoint("GET", "/v1/revocations", STAFF, revocations, RevocationsResponse,
              "List the newest revocations in force.",
              query={**_CREW, **_MACHINE, "limit": _PAGE["limit"]}),
+    Endpoint("GET", "/v1/audit", frozenset({Role.OPERATOR}), audit, bytes,
+             "Get the calls that the audits of all machines have, or sums of them.",
+             query={**_MACHINE, **_AUDIT}),
     Endpoint("GET", "/v1/machines", frozenset({Role.OPERATOR}), machines, MachinesResponse,
              "Get the health of all machines.", query=_MACHINE),
     Endpoint("GET", "/v1/branches", STAFF, branches, BranchesResponse,

@@ -6,6 +6,7 @@ person reaches the engine only as a parameter.
 """
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -26,10 +27,14 @@ _ATTEMPTS_MAX = 3
 class AuditQueries:
     """The records of one folder; each query reads the files again."""
 
-    def __init__(self, folder: Path) -> None:
-        """Read the files in `folder`; a missing folder has no records."""
+    def __init__(self, folder: Path, engine: Mapping[str, str] | None = None) -> None:
+        """Read the files in `folder`; a missing folder has no records.
+
+        `engine` are further settings of DuckDB.
+        """
         self._folder = folder
-        self._engine = duckdb.connect(":memory:", config=dict(duckdb_sql.ENGINE))
+        settings = duckdb_sql.ENGINE | dict(engine or {})
+        self._engine = duckdb.connect(":memory:", config=dict(settings))
 
     def close(self) -> None:
         """Release the memory and threads of the engine."""

@@ -1,8 +1,13 @@
 """The rows of the answers to queries of the audit."""
 
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
+
+# With a time zone: a time without one, from another machine, could not be compared.
+Moment = Annotated[datetime, Meta(tz=True)]
 
 
 class CallRow(msgspec.Struct, frozen=True):
@@ -17,7 +22,7 @@ class CallRow(msgspec.Struct, frozen=True):
     - `call`, `answer`: the digests by which rules on branches compare calls and answers; else empty
     """
 
-    time: datetime
+    time: Moment
     machine: str
     request: str
     crew: str
@@ -59,7 +64,7 @@ class CallRow(msgspec.Struct, frozen=True):
 class GrantRow(msgspec.Struct, frozen=True):
     """The grant of a branch, as this machine admitted it; see `GrantRecord`."""
 
-    time: datetime
+    time: Moment
     machine: str
     crew: str
     account: str
@@ -74,8 +79,8 @@ class GrantRow(msgspec.Struct, frozen=True):
     tools: list[str]
     quota_micro: int
     path_quota_micro: list[int]
-    issued: datetime
-    expires: datetime
+    issued: Moment
+    expires: Moment
     jkt: str
     x5t: str
     process_proven: bool = False
@@ -103,8 +108,8 @@ class CallGroup(msgspec.Struct, frozen=True):
     burned_micro: int
     overrun_micro: int
     quota_micro: int | None
-    first: datetime | None
-    last: datetime | None
+    first: Moment | None
+    last: Moment | None
 
 
 class RejectedConnection(msgspec.Struct, frozen=True):
@@ -112,9 +117,10 @@ class RejectedConnection(msgspec.Struct, frozen=True):
 
     The certificate states `serial` and `subject`; only if `proven` is set has a handshake proved
     them. Otherwise crew and orchestrator are empty. `branch` is that of a branch's certificate.
+    `machine` is as in `CallRow`.
     """
 
-    time: datetime
+    time: Moment
     listener: str
     peer: str
     verdict: str
@@ -125,6 +131,7 @@ class RejectedConnection(msgspec.Struct, frozen=True):
     branch: str
     serial: str
     subject: str
+    machine: str = ""
 
 
 class UnauthenticatedRefusals(msgspec.Struct, frozen=True):
@@ -134,18 +141,18 @@ class UnauthenticatedRefusals(msgspec.Struct, frozen=True):
     reason: str
     peer: str
     count: int
-    first: datetime
-    last: datetime
+    first: Moment
+    last: Moment
 
 
 class MintingWatchEvent(msgspec.Struct, frozen=True):
     """A strike or transition of the minting watch; see `WatchRecord` of `core.audit.records`.
 
     `usual` is None if the limit is a configured ceiling. `measure` is empty if the transition had
-    no finding.
+    no finding. `machine` is as in `CallRow`.
     """
 
-    time: datetime
+    time: Moment
     crew: str
     orchestrator: str
     step: str
@@ -158,6 +165,7 @@ class MintingWatchEvent(msgspec.Struct, frozen=True):
     value: int
     limit: int
     usual: int | None
+    machine: str = ""
 
 
 class AuditGaps(msgspec.Struct, frozen=True):

@@ -42,7 +42,7 @@ COMMANDS = {
     "decommission": "End an orchestrator: its certificates, tokens, keys and process.",
     "cluster": "Show the machines of the cluster, evict one for good, rotate their keys.",
     "bench": "Load a gateway, and show how long its answers take at each rate.",
-    "audit": "Show who called which tool, under which grant, at what cost.",
+    "audit": "Show who called which tool, under which grant, at what cost, on all machines.",
     "journal": "Show which branch got more, why, and who decided.",
     "alerts": "Test the receivers of alerts, list the alerts, and send them again.",
     "export": "Send the audit to a collector, a syslog server or a SIEM.",

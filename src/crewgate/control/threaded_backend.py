@@ -7,7 +7,7 @@ between two pieces of work of each sort, so that no request fails because of it.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from functools import partial
@@ -33,6 +33,7 @@ from crewgate.api.schemas import (
 from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.ca.ocsp.responder import Responder
 from crewgate.config import CAConfig, Config
+from crewgate.control import audit_reader
 from crewgate.control.agent_cache import AgentCache
 from crewgate.control.ca_service import CAService, check_good
 from crewgate.control.register_upkeep import RegisterState, keep_up
@@ -142,6 +143,7 @@ class ThreadedBackend:
         self._api_ocsp = _Worker(resources.api_ocsp)
         self._local_ocsp = _Worker(resources.local_ocsp)
         self._agent_limiter = trio.CapacityLimiter(limits.control_threads_max)
+        self._audit_limiter = trio.CapacityLimiter(limits.member_audits_at_once)
         self._revocation_limiter = trio.CapacityLimiter(limits.control_threads_max)
 
     async def load(self, config: Config, ca: CAConfig) -> None:
@@ -236,6 +238,12 @@ class ThreadedBackend:
             return await self._cached(self._cache.tree if machine else self._cache.cluster_tree)
         ask = partial(self._cache.tree_of, machine)
         return await trio.to_thread.run_sync(ask, limiter=self._agent_limiter)
+
+    async def audit(self, query: Mapping[str, str]) -> bytes:
+        """See `Backend`."""
+        return await trio.to_thread.run_sync(
+            audit_reader.read, self._state, query, limiter=self._audit_limiter
+        )
 
     async def machines(self, machine: str = "") -> MachinesResponse:
         """See `Backend`."""

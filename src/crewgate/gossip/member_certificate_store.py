@@ -63,6 +63,12 @@ def was_evicted(state: Path, role: Role, name: str, issued: int, now: int) -> bo
     return role is Role.GATEWAY and issued <= gone.get(member_id(name), -1)
 
 
+def are_others_known(folder: Path) -> bool:
+    """Return whether the folder of a member has the certificates of more than one machine."""
+    names = {path.name.partition("-")[0] for path in folder.glob("*.member")}
+    return len(names) > 1
+
+
 class MemberCertificateStore:
     """The certificates of all gateways that this machine knows; each is also a file in `folder`.
 

@@ -61,7 +61,9 @@ async def answer(
     """Answer a member, and refuse others. Raises GossipError and OSError."""
     if member not in gossip.membership.certificates:
         raise GossipError("a gateway that is not a member asks a question")
-    with trio.move_on_after(limits.member_answer_seconds_max * 2):
+    # The other side says how long it waits, by the end of the connection; this is for one that is
+    # stuck.
+    with trio.move_on_after(limits.members_audit_seconds_max):
         try:
             pages = await _pages(gossip, question)
         except ServiceRefusedError as error:

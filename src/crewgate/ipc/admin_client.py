@@ -176,12 +176,15 @@ class AdminClient:
         pages = list(self._pages(GetRevocations(self._next_id(), crew, limit), RevocationsPage))
         return [row for page in pages for row in page.rows], pages[-1].total
 
-    def ask_machines(self, question: MachineQuestion, machine: str = "") -> Iterator[MachineAnswer]:
+    def ask_machines(
+        self, question: MachineQuestion, machine: str = "", *, others_only: bool = False
+    ) -> Iterator[MachineAnswer]:
         """Yield the answers of all machines, or of one, to a question; `cluster_view` reads them.
 
         The agent asks the other machines for a bounded time, and says which did not answer.
         """
-        answer = self._request(AskMachines(self._next_id(), question, machine), MachineAnswer)
+        request = AskMachines(self._next_id(), question, machine, others_only)
+        answer = self._request(request, MachineAnswer)
         yield answer
         while answer.what != "end":
             answer = self._answer(answer.id, MachineAnswer)

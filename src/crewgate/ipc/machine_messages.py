@@ -43,7 +43,23 @@ class InForceQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="in-f
     keys: Annotated[list[_Key], Meta(max_length=limits.revocation_keys_max)]
 
 
-MachineQuestion = TreeQuestion | StatusQuestion | RevocationsQuestion | InForceQuestion
+AuditMode = Literal["calls", "connections", "watch", "explain"]
+
+
+class AuditQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="audit"):
+    """Asks what the audit of the machine has; answer: parts of an `audit.reports.AuditReport`.
+
+    `filters` is an `audit.filters.AuditFilter` in JSON. `by` is the key of sums instead of calls.
+    """
+
+    mode: AuditMode
+    filters: Annotated[bytes, Meta(max_length=limits.audit_question_bytes_max)]
+    by: Annotated[str, Meta(max_length=limits.name_chars_max)] = ""
+
+
+MachineQuestion = (
+    TreeQuestion | StatusQuestion | RevocationsQuestion | InForceQuestion | AuditQuestion
+)
 
 
 # Stands for the machine that is asked itself; no certificate has this name.
@@ -51,11 +67,15 @@ THIS_MACHINE = "."
 
 
 class AskMachines(msgspec.Struct, frozen=True, tag="ask-machines"):
-    """A client asks all machines, or only the one called `machine`. Answer: `MachineAnswer`s."""
+    """A client asks all machines, or only the one called `machine`. Answer: `MachineAnswer`s.
+
+    With `others_only`, all but the machine that is asked itself.
+    """
 
     id: Id
     question: MachineQuestion
     machine: Annotated[str, Meta(max_length=limits.claim_chars_max)] = ""
+    others_only: bool = False
 
 
 class MachineAnswer(msgspec.Struct, frozen=True, omit_defaults=True, tag="machine-answer"):

@@ -130,6 +130,18 @@ def test_all_of_it_works_over_the_control_api(
         if each["name"] == loop.branch
     ]
     assert (row["by"], row["reason"]) == ("operator/ada", "too slow")
+    with closing(Caller(three[2])) as caller:
+        becomes(caller, loop.token(), REVOKED, OK)
+
+    def audit() -> list[dict[str, object]]:
+        found = ask("audit", "--role", "remote-worker", "--since", "1h", "--limit", "100")["calls"]
+        assert isinstance(found, list)
+        return found
+
+    wait_until(lambda: len(audit()) >= 7, SECONDS)  # the last line is written after the answer
+    assert {row["machine"] for row in audit()} == {name_of(three[1]), name_of(three[2])}
+    one = ask("audit", "--branch", other.branch[:13], "--by", "branch", "--machine", names[0])
+    assert one["machines"] == names[:1]
     status = ask("status")
     assert [each["machine"] for each in status["machines"]] == [  # type: ignore[attr-defined]
         each for each in names if each != name_of(first)
@@ -152,6 +164,39 @@ def test_status_shows_each_machine(three: list[Installation]) -> None:
     assert (unknown.returncode, "no machine 'gw-99'" in unknown.stderr) == (2, True)
 
 
+def test_the_audit_of_all_machines_is_one(three: list[Installation], article: Orchestrator) -> None:
+    """Each row says where; sums are of all; one call is explained wherever it was made."""
+    first, _, third = three
+    names = [name_of(machine) for machine in three]
+    loop = looping(three, article, "audited")
+    with closing(Caller(third)) as caller:
+        assert caller.call(loop.token()) == OK
+
+    def calls(*more: str) -> list[dict[str, object]]:
+        found = first.ask("audit", "--branch", loop.branch[:13], *more)
+        assert found["not_asked"] == []
+        rows = found["calls"]
+        assert isinstance(rows, list)
+        return rows
+
+    wait_until(lambda: len(calls()) == 4, SECONDS)  # the last line is written after the answer
+    assert [row["machine"] for row in calls()] == [names[1]] * 3 + [names[2]]
+    assert calls("--local") == []
+    assert len(calls("--machine", names[2])) == 1
+    assert [row["machine"] for row in calls("--limit", "2")] == names[1:]
+    (group,) = first.ask("audit", "--role", "audited", "--by", "role")["groups"]
+    assert (group["calls"], group["cost_micro"]) == (4, 4_000)
+    table = first.run("audit", "--branch", "article/audited")
+    assert f"files, 0.0 MiB of {names[0]}, " in " ".join(table.split())
+    assert table.count(names[1]) >= 3
+    request = str(calls()[-1]["request"])
+    chain = first.run("audit", "explain", request)
+    assert f"on {names[2]}" in chain
+    assert said(first, "audit", "explain", request, "--local").returncode == 1
+    assert first.ask("audit", "--watch")["machines"] == [names[0], *sorted(names[1:])]
+    assert first.ask("audit", "--connections")["not_asked"] == []
+
+
 def test_a_machine_that_does_not_answer_is_named(
     three: list[Installation], article: Orchestrator
 ) -> None:
@@ -159,7 +204,7 @@ def test_a_machine_that_does_not_answer_is_named(
     first, _, third = three
     loop, name = looping(three, article, "lonely"), name_of(third)
     with stopped(third):
-        for command in (("tree",), ("revocations",), ("status",)):
+        for command in (("tree",), ("revocations",), ("status",), ("audit", "--limit", "0")):
             done = said(first, *command, "--json")
             assert done.returncode == 1
             (missing,) = json.loads(done.stdout)["not_asked"]

@@ -65,6 +65,7 @@ CASES = [
     case(REVOKE, (200, 404, 404, 403, 403), json={"orchestrator": "bd/made-up"}),
     case("GET /v1/revocations", MINE, "/v1/revocations?crew=bd"),
     case("GET /v1/revocations", STAFF),
+    case("GET /v1/audit", (200, 403, 403, 403, 403), "/v1/audit?role=writer&limit=9"),
     case("GET /v1/machines", (200, 403, 403, 403, 403)),
     case("GET /v1/branches", MINE, "/v1/branches?crew=bd"),
     case("GET /v1/branches/{branch}", HIDDEN, f"/v1/branches/{BD_RUN}"),

@@ -12,7 +12,7 @@ from crewgate import limits
 from crewgate.agent.cluster.cluster import Cluster
 from crewgate.core.gossip.messages import MemberState
 from crewgate.errors import ServiceRefusedError
-from crewgate.ipc.machine_messages import AskMachines, MachineAnswer, encode
+from crewgate.ipc.machine_messages import AskMachines, AuditQuestion, MachineAnswer, encode
 
 _NO_TIME = "there are too many machines to ask all of them in time"
 
@@ -26,13 +26,24 @@ async def ask_members(
     """Send the answers of these members."""
     places = trio.CapacityLimiter(limits.members_asked_at_once)
     waiting = set(members)
-    with trio.move_on_after(limits.members_answer_seconds_max):
+    with trio.move_on_after(_all_seconds(request)):
         async with trio.open_nursery() as nursery:
             for member in members:
                 nursery.start_soon(_ask, cluster, request, member, places, waiting, send)
     for member in members:
         if member in waiting:
             await send.send(_failed(cluster, request, member, _NO_TIME))
+
+
+def _seconds(request: AskMachines) -> float:
+    """Return how long one member may take."""
+    is_audit = isinstance(request.question, AuditQuestion)
+    return limits.member_audit_seconds_max if is_audit else limits.member_answer_seconds_max
+
+
+def _all_seconds(request: AskMachines) -> float:
+    is_audit = isinstance(request.question, AuditQuestion)
+    return limits.members_audit_seconds_max if is_audit else limits.members_answer_seconds_max
 
 
 def members_named(cluster: Cluster, name: str) -> Sequence[bytes]:
@@ -66,7 +77,7 @@ async def _ask(
 
     known = cluster.gossip.node.members.get(member)
     is_there = known is not None and known.state in {MemberState.ALIVE, MemberState.SUSPECT}
-    seconds = limits.member_answer_seconds_max if is_there else limits.member_absent_seconds_max
+    seconds = _seconds(request) if is_there else limits.member_absent_seconds_max
     async with places:
         question = cluster.service.question
         why = await question(member, encode(request.question), take, seconds)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
+from crewgate import limits
 from crewgate.agent import machine_answers
 from crewgate.agent.ipc_server.message_stream import MessageStream
 from crewgate.agent.state import AgentState
@@ -40,7 +41,7 @@ async def answer(
                 members = machine_questions.members_named(others, request.machine)
                 nursery.start_soon(_ask_others, others, request, members, send.clone())
         async with send:
-            if request.machine in {"", own}:
+            if request.machine in {"", own} and not request.others_only:
                 nursery.start_soon(_answer_here, agent, request, send.clone())
         async with receive:
             async for each in receive:
@@ -65,6 +66,12 @@ async def _answer_here(
 ) -> None:
     own = agent.machine_name
     async with send:
-        for page in await machine_answers.answer(agent, request.question):
+        try:
+            pages = await machine_answers.answer(agent, request.question)
+        except ServiceRefusedError as error:
+            why = str(error)[: limits.health_text_chars_max]
+            await send.send(MachineAnswer(request.id, "failed", own, why=why))
+            return
+        for page in pages:
             await send.send(MachineAnswer(request.id, "page", own, page))
         await send.send(MachineAnswer(request.id, "whole", own))

@@ -1,25 +1,39 @@
 """`crewgate audit`: who called which tool, under which grant, at what cost.
 
-The command reads the audit files that the configuration names, and needs no running gateway.
+The command reads the audit files that the configuration names, and needs no running gateway for
+that. The agent of this machine asks the other machines.
 """
 
-from contextlib import closing
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from crewgate import limits
+from crewgate.cli.branch_choice import the_only
 from crewgate.cli.options import (
     CREW_NAME,
     TOOL_NAME,
     UntruncatedHelpGroup,
     config_option,
     json_option,
+    machine_options,
 )
+from crewgate.cli.remote.option import client_of, control_options
 from crewgate.config.load import load
+from crewgate.core import branch_reference
+from crewgate.errors import ServiceConnectionError
+from crewgate.ipc.admin_client import AdminClient
+from crewgate.ipc.cluster_tree import ClusterTreeRow
+from crewgate.ipc.machine_messages import THIS_MACHINE, AuditMode
+
+if TYPE_CHECKING:
+    from crewgate.audit.filters import AuditFilter
+
+FindBranches = Callable[[str, str], list[ClusterTreeRow]]
 
 _NO_CONFIG = "Missing option '-c' / '--config'"
 _BY = ["branch", "crew", "role", "tool", "day"]
@@ -38,8 +52,15 @@ _OF_CALLS = {
 
 
 @click.group("audit", cls=UntruncatedHelpGroup, invoke_without_command=True)
+@machine_options
 @partial(config_option, required=False)
-@click.option("--branch", metavar="UUID", help="Calls of this branch and of everything below it.")
+@control_options
+@click.option(
+    "--branch",
+    metavar="BRANCH",
+    help="Calls of this branch and of everything below it: its id, the beginning of it, or "
+    "CREW/ROLE.",
+)
 @click.option("--crew", type=CREW_NAME, metavar="NAME", help="Calls of this crew.")
 @click.option("--role", metavar="NAME", help="Calls of sub-agents with this role.")
 @click.option(
@@ -88,54 +109,98 @@ def command(
     /,
     *,
     config_path: Path | None,
-    certificate: str | None,
-    since: str | None,
-    by: str | None,
+    control: str | None,
+    prefix: Path | None,
+    root: Path | None,
     watch: bool,
     connections: bool,
+    machine: str,
     as_json: bool,
-    **filters: Any,  # noqa: ANN401 - members of `AuditFilter`
+    **filters: Any,  # noqa: ANN401 - see `_question`
 ) -> None:
-    """Show who called which tool, under which grant, at what cost.
+    """Show who called which tool, under which grant, at what cost, on all machines.
 
-    Reads the audit files of this machine. No gateway has to run.
+    Reads the audit files of this machine; no gateway has to run for that. The running gateway asks
+    the other machines. Exit status 1: some machine did not answer; it is named.
     """
     if context.invoked_subcommand is not None:
         _refuse_options(context)
         return
-    if config_path is None:
-        raise click.UsageError(_NO_CONFIG)
-    from crewgate.audit.filters import AuditFilter, GroupBy, parse_serial, parse_since
-    from crewgate.audit.queries import AuditQueries
+    from crewgate.audit.filters import GroupBy
+    from crewgate.cli import audit_machines
     from crewgate.cli.output import audit_connections, audit_minting_watch, audit_report
 
-    given = {name for name, value in filters.items() if value} | ({"by"} if by else set())
+    _refuse_combinations(filters, watch=watch, connections=connections)
+    mode: AuditMode = "watch" if watch else "connections" if connections else "calls"
+    by = filters.pop("by")
+    key, folder = GroupBy(by) if by else None, None
+    api = client_of(config_path, control, prefix, root)
+    if api is not None:
+        from crewgate.cli.remote import commands
+
+        with api as client:
+            find = partial(commands.find_branches, client)
+            question = _question(find, filters)
+            found = commands.audit(client, machine, mode, question, key)
+    else:
+        if config_path is None:
+            raise click.UsageError(_NO_CONFIG)
+        question = _question(partial(_find_branches, config_path), filters)
+        config = load(config_path)
+        folder = config.audit.folder
+        found = audit_machines.ask(config, machine, mode, question, key)
+    if watch:
+        audit_minting_watch.print_watch(found, as_json=as_json)
+    elif connections:
+        audit_connections.print_connections(found, as_json=as_json)
+    else:
+        audit_report.show(found, folder, key, branch=question.branch, as_json=as_json)
+
+
+def _refuse_combinations(filters: dict[str, Any], *, watch: bool, connections: bool) -> None:
+    """Raise click.UsageError for filters that a listing does not have."""
+    given = {name for name, value in filters.items() if value}
     of_calls = {*_OF_CALLS, "by"}
     if connections and given & {"branch", *of_calls}:
         raise click.UsageError(
             "--connections goes only with --crew, --certificate, --since and --limit"
         )
-    is_more = certificate or connections or given & of_calls
-    if watch and is_more:
+    if watch and (connections or given & {"certificate", *of_calls}):
         raise click.UsageError("--watch goes only with --crew, --branch, --since and --limit")
+
+
+def _question(find: FindBranches, filters: dict[str, Any]) -> "AuditFilter":
+    """Return the filters of the options; `find` returns the branches that a reference may mean.
+
+    Raises click.UsageError.
+    """
+    from crewgate.audit.filters import AuditFilter, parse_serial, parse_since
+
+    reference, crew = filters["branch"], filters["crew"] or ""
+    serial, since = filters["certificate"], filters["since"]
     try:
-        question = AuditFilter(
-            certificate=None if certificate is None else parse_serial(certificate),
-            since=None if since is None else parse_since(since, datetime.now(UTC)),
-            **filters,
-        )
+        if reference is not None and not branch_reference.is_whole_id(reference):
+            branch_reference.check(reference)
+            reference = the_only(reference, find(reference, crew)).branch
+        parsed = {
+            "branch": reference,
+            "certificate": None if serial is None else parse_serial(serial),
+            "since": None if since is None else parse_since(since, datetime.now(UTC)),
+        }
+        return AuditFilter(**filters | parsed)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    folder = load(config_path).audit.folder
-    with closing(AuditQueries(folder)) as audit:
-        if watch:
-            audit_minting_watch.print_watch(audit.watched(question), as_json=as_json)
-        elif connections:
-            rejected = audit_connections.ask(audit, question)
-            audit_connections.print_connections(rejected, as_json=as_json)
-        else:
-            answer = audit_report.ask(audit, question, GroupBy(by) if by else None)
-            audit_report.show(answer, folder, branch=question.branch, as_json=as_json)
+
+
+def _find_branches(config_path: Path, reference: str, crew: str) -> list[ClusterTreeRow]:
+    """Return the branches that a reference may mean. Raises click.UsageError."""
+    try:
+        with AdminClient(load(config_path).state) as admin:
+            return admin.cluster_tree(reference, crew).rows
+    except ServiceConnectionError as error:
+        raise click.UsageError(
+            f"write the whole id of the branch: to find it, the gateway must run ({error})"
+        ) from error
 
 
 def _refuse_options(context: click.Context) -> None:
@@ -150,40 +215,47 @@ def _refuse_options(context: click.Context) -> None:
 
 
 @command.command("explain")
+@machine_options
 @partial(config_option, required=False)
 @click.argument("request")
 @json_option
 @click.pass_context
 def explain(
-    context: click.Context, /, *, config_path: Path | None, request: str, as_json: bool
+    context: click.Context,
+    /,
+    *,
+    config_path: Path | None,
+    request: str,
+    machine: str,
+    as_json: bool,
 ) -> None:
     """Show under what authority the call REQUEST was made: person, orchestrator, branches, call.
 
     REQUEST is the request_id of an answer or of the audit. For each step you see what it was
-    allowed. Reads the audit files of this machine. No gateway has to run.
+    allowed. Reads the audit files of this machine; no gateway has to run for that. The running
+    gateway asks the other machines.
     """
     path = config_path
     if path is None and context.parent is not None:
         path = context.parent.params["config_path"]
     if path is None:
         raise click.UsageError(_NO_CONFIG)
-    from crewgate.audit.explanation import explanation
     from crewgate.audit.filters import AuditFilter
-    from crewgate.audit.queries import AuditQueries
-    from crewgate.cli.output import audit_explanation
+    from crewgate.cli import audit_machines
+    from crewgate.cli.output import audit_explanation, not_asked
 
     try:
         question = AuditFilter(request=request)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     config = load(path)
-    folder = config.audit.folder
-    with closing(AuditQueries(folder)) as audit:
-        found = explanation(audit, question)
-    if found is None:
-        click.echo(
-            f"no call {request} in {folder}: each machine has only the audit of its own calls",
-            err=True,
-        )
+    found = audit_machines.ask(config, machine or THIS_MACHINE, "explain", question)
+    if found.report.explanation is None and not machine:
+        found = audit_machines.ask(config, "", "explain", question)
+    if found.report.explanation is None:
+        where = f"in {config.audit.folder}" if found.is_of_one else "in the audit of any machine"
+        click.echo(f"no call {request} {where}", err=True)
+        for line in not_asked.lines(found.not_asked):
+            click.echo(line, err=True)
         context.exit(1)
-    audit_explanation.show(found, config, as_json=as_json)
+    audit_explanation.show(found.report.explanation, config, as_json=as_json)

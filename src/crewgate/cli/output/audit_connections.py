@@ -11,13 +11,10 @@ import click
 import msgspec
 from rich.text import Text
 
-from crewgate.audit.filters import AuditFilter
-from crewgate.audit.queries import AuditQueries
-from crewgate.audit.query_results import AuditGaps, RejectedConnection, UnauthenticatedRefusals
+from crewgate.audit.cluster_report import ClusterAuditReport
+from crewgate.audit.query_results import RejectedConnection
+from crewgate.cli.output import not_asked
 from crewgate.cli.output.tables import cells, open_console, print_table, table_of, utc
-from crewgate.core.verdict import ConnectionRefusalReason
-
-_REASONS = frozenset(reason.value for reason in ConnectionRefusalReason)
 
 
 def _holder(row: RejectedConnection) -> str:
@@ -31,6 +28,7 @@ def _claimed(row: RejectedConnection) -> str:
 
 _COLUMNS: dict[str, Callable[[RejectedConnection], str]] = {
     "time (UTC)": lambda row: utc(row.time),
+    "machine": lambda row: row.machine,
     "listener": lambda row: row.listener,
     "from": lambda row: row.peer,
     "verdict": lambda row: f"{row.verdict} {row.reason}",
@@ -40,38 +38,37 @@ _COLUMNS: dict[str, Callable[[RejectedConnection], str]] = {
 }
 
 
-class AuditConnectionsReport(msgspec.Struct, frozen=True):
-    """The whole output of the command; `counted` are refusals beyond the limit of the log."""
-
-    connections: list[RejectedConnection]
-    counted: list[UnauthenticatedRefusals]
-    health: AuditGaps
-
-
-def ask(audit: AuditQueries, question: AuditFilter) -> AuditConnectionsReport:
-    """Query the audit once for each part of the output."""
-    is_unfiltered = question.crew is None and question.certificate is None
-    counted = audit.refusals(question.since) if is_unfiltered else []
-    return AuditConnectionsReport(
-        audit.connections(question),
-        [one for one in counted if one.reason in _REASONS],
-        audit.health(question.since),
-    )
-
-
-def print_connections(answer: AuditConnectionsReport, *, as_json: bool) -> None:
-    """Print one JSON document, or a table."""
+def print_connections(found: ClusterAuditReport, *, as_json: bool) -> None:
+    """Print one JSON document, or a table; exit with status 1 if some machine gave no answer."""
     if as_json:
-        click.echo(json.dumps(msgspec.to_builtins(answer), indent=2))
-        return
-    console = open_console()
+        members = msgspec.to_builtins(found.report)
+        document = {
+            "connections": members.get("connections", []),
+            "counted": members.get("refusals", []),
+            "health": members["health"],
+            "machines": found.machines,
+            "not_asked": not_asked.document(found.not_asked),
+        }
+        click.echo(json.dumps(document, indent=2))
+    else:
+        _print(found)
+    not_asked.exit_if_any(found.not_asked)
+
+
+def _print(found: ClusterAuditReport) -> None:
+    console, answer = open_console(), found.report
     if answer.connections:
-        print_table(console, table_of(_COLUMNS, answer.connections))
+        columns = dict(_COLUMNS)
+        if found.is_of_one:
+            del columns["machine"]
+        print_table(console, table_of(columns, answer.connections))
     else:
         console.print(Text("no connection was refused or ended because of its certificate"))
-    for one in answer.counted:
+    for one in answer.refusals:
         place = f"{one.reason} at {one.listener} from {one.peer}"
         console.print(*cells(f"{one.count} more were only counted: {place}"))
-    if answer.health.lost_records:
+    if answer.health is not None and answer.health.lost_records:
         lost = f"{answer.health.lost_records} records were lost while the disk was full"
         console.print(Text(lost))
+    for line in not_asked.lines(found.not_asked):
+        console.print(Text(line), soft_wrap=True)

@@ -8,15 +8,17 @@ import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from crewgate.audit.filters import AuditFilter, GroupBy
-from crewgate.audit.queries import AuditQueries
-from crewgate.audit.query_results import AuditGaps, CallGroup, CallRow, UnauthenticatedRefusals
+from crewgate.audit.cluster_report import ClusterAuditReport
+from crewgate.audit.filters import GroupBy
+from crewgate.audit.query_results import CallGroup, CallRow, UnauthenticatedRefusals
+from crewgate.cli.output import not_asked
 from crewgate.cli.output.tables import open_console, print_table, table_of, utc
 from crewgate.core.credits import format_credits
 from crewgate.core.terminal_text import printable
@@ -25,59 +27,68 @@ from crewgate.core.tokens.claims import process_text
 _MIB = 2**20
 
 
-class AuditReport(msgspec.Struct, frozen=True):
-    """The whole output of one `crewgate audit`: `calls`, or `groups` if sums were asked for."""
-
-    total: CallGroup
-    health: AuditGaps
-    # Refusals without a record of each; empty if the output is filtered.
-    refusals: list[UnauthenticatedRefusals]
-    calls: list[CallRow] | None = None
-    groups: list[CallGroup] | None = None
-    by: GroupBy | None = None
-
-
-def ask(audit: AuditQueries, question: AuditFilter, by: GroupBy | None) -> AuditReport:
-    """Query the audit once for each part of the output."""
-    is_unfiltered = question == AuditFilter(since=question.since, limit=question.limit)
-    return AuditReport(
-        total=audit.total(question),
-        health=audit.health(question.since),
-        refusals=audit.refusals(question.since) if is_unfiltered else [],
-        calls=None if by else audit.calls(question),
-        groups=audit.groups(question, by) if by else None,
-        by=by,
-    )
-
-
-def show(answer: AuditReport, folder: Path, *, branch: str | None, as_json: bool) -> None:
+def show(
+    found: ClusterAuditReport,
+    folder: Path | None,
+    by: GroupBy | None,
+    *,
+    branch: str | None,
+    as_json: bool,
+) -> None:
     """Print one JSON document in ASCII, so that no text in it controls a terminal, or tables.
 
-    If `branch` was asked for and made no call, also say how to find its revocation.
+    `folder` is that of this machine's audit; None if another machine was asked. If `branch` was
+    asked for and made no call, also say how to find its revocation. Exit with status 1 if some
+    machine gave no answer.
     """
     if as_json:
-        click.echo(json.dumps(msgspec.to_builtins(answer), indent=2))
-        return
-    console = open_console()
+        click.echo(json.dumps(document(found, by), indent=2))
+    else:
+        _print(found, folder, by, branch)
+    not_asked.exit_if_any(found.not_asked)
+
+
+def document(found: ClusterAuditReport, by: GroupBy | None) -> dict[str, Any]:
+    """Return what --json prints: `calls`, or `groups` if sums were asked for."""
+    members = msgspec.to_builtins(found.report)
+    return {
+        "total": members["total"],
+        "health": members["health"],
+        "refusals": members.get("refusals", []),
+        "calls": None if by else members.get("calls", []),
+        "groups": members.get("groups", []) if by else None,
+        "by": by.value if by else None,
+        "machines": found.machines,
+        "not_asked": not_asked.document(found.not_asked),
+    }
+
+
+def _print(
+    found: ClusterAuditReport, folder: Path | None, by: GroupBy | None, branch: str | None
+) -> None:
+    console, answer = open_console(), found.report
     if answer.calls:
-        print_table(console, _calls(answer.calls))
-    if answer.groups and answer.by:
-        print_table(console, _groups(answer.groups, answer.by))
+        print_table(console, _calls(answer.calls, is_of_one=found.is_of_one))
+    if answer.groups and by:
+        print_table(console, _groups(answer.groups, by))
     if answer.refusals:
         print_table(console, _refusals(answer.refusals))
-    for line in _footer(answer, folder):
+    for line in _footer(found, folder, by):
         console.print(Text(line))
     total = answer.total
-    if branch and not total.calls + total.open + total.burned:
-        files = f"{shlex.quote(str(folder))}/*.jsonl"
+    if branch and total is not None and not total.calls + total.open + total.burned:
+        files = f"{shlex.quote(str(folder or 'AUDIT-FOLDER'))}/*.jsonl"
         console.print("This command lists calls only. To find a revocation of the branch, run:")
         find = f'  grep -hE \'"kind":"(revocation|event)"\' {files} | grep {shlex.quote(branch)}'
         console.print(Text(printable(find)), soft_wrap=True)
+    for line in not_asked.lines(found.not_asked):
+        console.print(Text(line), soft_wrap=True)
 
 
-def _calls(rows: list[CallRow]) -> Table:
+def _calls(rows: list[CallRow], *, is_of_one: bool) -> Table:
     columns: dict[str, Callable[[CallRow], str | Text]] = {
         "time (UTC)": lambda row: utc(row.time),
+        "machine": lambda row: row.machine,
         "crew/role": lambda row: f"{row.crew}/{row.role}",
         "branch": lambda row: row.branch,
         "grant": lambda row: row.grant,
@@ -91,6 +102,8 @@ def _calls(rows: list[CallRow]) -> Table:
         "lease left": lambda row: _credits(row.remaining_micro),
         "certificate": lambda row: row.certificate,
     }
+    if is_of_one:
+        del columns["machine"]
     if not any(row.process_proven for row in rows):
         del columns["process"]
     if not any(row.overrun_micro for row in rows):
@@ -163,9 +176,11 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _footer(answer: AuditReport, folder: Path) -> list[str]:
-    total, health = answer.total, answer.health
-    listed = len(answer.calls or [])
+def _footer(found: ClusterAuditReport, folder: Path | None, by: GroupBy | None) -> list[str]:
+    total, health = found.report.total, found.report.health
+    if total is None or health is None:
+        return []
+    listed = len(found.report.calls)
     more = total.calls + total.open + total.burned - listed
     sums = (
         f"{_counted(total.calls, 'call')}: {total.permitted} permitted, {total.denied} denied; "
@@ -174,8 +189,11 @@ def _footer(answer: AuditReport, folder: Path) -> list[str]:
         f"{_counted(total.open, 'stream')} open"
     )
     size = f"{health.bytes / _MIB:.1f} MiB"
-    lines = [sums, f"{_counted(health.files, 'file')}, {size} in {printable(str(folder))}"]
-    if answer.calls is not None and more > 0:
+    where = f"of {', '.join(found.machines)}"
+    if found.is_of_one and folder is not None:
+        where = f"in {folder}"
+    lines = [sums, f"{_counted(health.files, 'file')}, {size} {printable(where)}"]
+    if not by and more > 0:
         lines.insert(1, f"{more} older ones are not listed; --limit lists more")
     if total.overrun_micro:
         stated = format_credits(total.overrun_micro)

@@ -5,12 +5,13 @@ the same. With --json it prints the same members, but for those that only the ot
 """
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import click
 import msgspec
 
+from crewgate import limits
 from crewgate.api import schemas
 from crewgate.api.tokens import CHILD, ID_TYPE, NEXT, RUN, TOKEN_TYPE
 from crewgate.cli.branch_choice import the_only
@@ -29,11 +30,18 @@ from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.admin_messages import Until
 from crewgate.ipc.cluster_tree import ClusterTreeRow
 from crewgate.ipc.cluster_view import ClusterRevocations, ClusterTree
-from crewgate.ipc.machine_messages import THIS_MACHINE
+from crewgate.ipc.machine_messages import THIS_MACHINE, AuditMode
 from crewgate.issuer.bindings import binding_fields
 from crewgate.issuer.inspection import read_claims
 
-__all__ = ["ca_issue", "ca_revoke", "mint", "refresh", "revocations", "revoke", "status", "tree"]
+if TYPE_CHECKING:
+    from crewgate.audit.cluster_report import ClusterAuditReport
+    from crewgate.audit.filters import AuditFilter, GroupBy
+
+__all__ = [
+    "audit", "ca_issue", "ca_revoke", "find_branches", "mint", "refresh", "revocations", "revoke",
+    "status", "tree",
+]  # fmt: skip
 _POLL_SECONDS = 0.25
 # Times of the other machine's own clock.
 _OF_ITS_MACHINE = ("read_ns", "last_cut_ns")
@@ -83,15 +91,44 @@ def _tree(client: ControlClient, path: str, **query: str) -> ClusterTree:
     return ClusterTree(rows, found.machines, found.asked, found.not_asked, found.left_out)
 
 
+def find_branches(client: ControlClient, reference: str, crew: str) -> list[ClusterTreeRow]:
+    """Return the branches that a reference may mean, as far as they fit a page."""
+    return _tree(client, "/v1/branches", find=reference, crew=crew).rows
+
+
+def audit(
+    client: ControlClient,
+    machine: str,
+    mode: AuditMode,
+    question: "AuditFilter",
+    by: "GroupBy | None",
+) -> "ClusterAuditReport":
+    """Return what `crewgate audit` prints, through the control API."""
+    from crewgate.audit.cluster_report import ClusterAuditReport
+
+    query = {"list": mode, "machine": machine, "by": by.value if by else ""}
+    for name, value in msgspec.to_builtins(question).items():
+        if value is not None and value is not False:
+            query[name] = "true" if value is True else str(value)
+    query["limit"] = str(min(max(1, question.limit), limits.page_rows_max))
+    given = urlencode({name: text for name, text in query.items() if text})
+    found = client.get(f"/v1/audit?{given}", ClusterAuditReport)
+    if question.limit:
+        return found
+    report = msgspec.structs.replace(found.report, calls=[], connections=[], watch=[])
+    return msgspec.structs.replace(found, report=report)
+
+
 def revocations(
     client: ControlClient, *, crew: str, limit: int, machine: str, as_json: bool
 ) -> None:
     """Run `crewgate revocations` through the control API."""
-    given = {"crew": crew, "limit": str(limit), "machine": machine}
+    given = {"crew": crew, "limit": str(max(1, limit)), "machine": machine}
     query = urlencode({name: text for name, text in given.items() if text})
     found = client.get(f"/v1/revocations?{query}", schemas.RevocationsResponse)
     answers = found.total, found.machines, found.asked, found.not_asked
-    revocation_list.show(ClusterRevocations(found.revocations, *answers), as_json=as_json)
+    rows = found.revocations if limit else []
+    revocation_list.show(ClusterRevocations(rows, *answers), as_json=as_json)
 
 
 def _row(answer: schemas.BranchResponse) -> ClusterTreeRow:

@@ -8,11 +8,55 @@ from collections.abc import Callable
 from functools import partial, wraps
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from crewgate.cli.options import Function, config_option
+
+if TYPE_CHECKING:
+    from crewgate.cli.remote.client import ControlClient
+
+
+def control_options(function: Function) -> Function:
+    """Add --control, --cert and --ca; the command gets them as `control`, `prefix` and `root`."""
+    url = click.option(
+        "--control",
+        metavar="URL",
+        help="Use the control API at https://HOST:PORT; then -c is not needed.",
+    )
+    certificate = click.option(
+        "--cert",
+        "prefix",
+        metavar="PREFIX",
+        type=click.Path(path_type=Path),
+        help="With --control: client certificate PREFIX.pem and key PREFIX.key.",
+    )
+    trust = click.option(
+        "--ca",
+        "root",
+        metavar="FILE",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="With --control: root certificate to trust (default: the configuration's).",
+    )
+    return url(certificate(trust(function)))
+
+
+def client_of(
+    config_path: Path | None, control: str | None, prefix: Path | None, root: Path | None
+) -> "ControlClient | None":
+    """Return a client of the control API; None without --control."""
+    if control is None:
+        _require_control(prefix, root)
+        return None
+    from crewgate.cli.ca_argument_checks import with_suffix
+    from crewgate.cli.remote.client import ClientCertificateFiles, ControlClient
+
+    if prefix is None:
+        raise click.UsageError("--control needs --cert PREFIX (PREFIX.pem and PREFIX.key)")
+    files = with_suffix(prefix, "pem"), with_suffix(prefix, "key")
+    credentials = ClientCertificateFiles(*files, root or _root_of(config_path))
+    return ControlClient(control, credentials)
 
 
 def with_remote(twin: str) -> Callable[[Function], Function]:
@@ -24,25 +68,7 @@ def with_remote(twin: str) -> Callable[[Function], Function]:
 
     def decorate(function: Function) -> Function:
         @partial(config_option, required=False)
-        @click.option(
-            "--control",
-            metavar="URL",
-            help="Use the control API at https://HOST:PORT; then -c is not needed.",
-        )
-        @click.option(
-            "--cert",
-            "prefix",
-            metavar="PREFIX",
-            type=click.Path(path_type=Path),
-            help="With --control: client certificate PREFIX.pem and key PREFIX.key.",
-        )
-        @click.option(
-            "--ca",
-            "root",
-            metavar="FILE",
-            type=click.Path(dir_okay=False, path_type=Path),
-            help="With --control: root certificate to trust (default: the configuration's).",
-        )
+        @control_options
         @wraps(function)
         def command(
             config_path: Path | None,
@@ -51,25 +77,18 @@ def with_remote(twin: str) -> Callable[[Function], Function]:
             root: Path | None,
             **given: Any,  # noqa: ANN401 - the other options of the command
         ) -> Any:  # noqa: ANN401 - what the command returns
-            if control is None:
-                _require_control(prefix, root)
+            api = client_of(config_path, control, prefix, root)
+            if api is None:
                 if config_path is None:
                     raise click.UsageError("Missing option '-c' / '--config'.")
                 return function(config_path=config_path, **given)
-            from crewgate.cli.ca_argument_checks import with_suffix
-            from crewgate.cli.remote.client import ClientCertificateFiles, ControlClient
-
-            if prefix is None:
-                raise click.UsageError("--control needs --cert PREFIX (PREFIX.pem and PREFIX.key)")
             work = getattr(import_module("crewgate.cli.remote.commands"), twin)
-            files = with_suffix(prefix, "pem"), with_suffix(prefix, "key")
-            credentials = ClientCertificateFiles(*files, root or _root_of(config_path))
-            with ControlClient(control, credentials) as client:
+            with api as client:
                 return work(client, **given)
 
         return command  # type: ignore[return-value] # click calls it with other arguments
 
-    return decorate  # fmt: skip
+    return decorate
 
 
 def _require_control(prefix: Path | None, root: Path | None) -> None:

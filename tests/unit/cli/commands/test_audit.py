@@ -222,7 +222,7 @@ def test_the_watch_is_listed_with_what_was_out_of_bounds(watched: Path) -> None:
     (row,) = [line for line in result.stdout.splitlines() if CHILD in line]
     for text in ("article/one", "strike", "observe → throttle", "limit 25.00, usual 3.00"):
         assert text in row
-    assert "by a person on this machine" in result.stdout
+    assert "by a person on the machine" in result.stdout
     assert "by gateway/gw-2" in result.stdout
     assert not {"\x1b", "\u202e", "\x9b"} & set(result.stdout)
     assert "search.web" not in result.stdout
@@ -239,7 +239,8 @@ def test_the_watch_as_one_document(watched: Path) -> None:
 def test_a_watch_that_saw_nothing_says_so(config: Path) -> None:
     """An empty table would look like a fault."""
     assert run(config, "--watch").stdout == "the minting watch saw nothing unusual\n"
-    assert json.loads(run(config, "--watch", "--json").stdout) == {"watch": []}
+    document = json.loads(run(config, "--watch", "--json").stdout)
+    assert (document["watch"], document["not_asked"], len(document["machines"])) == ([], [], 1)
 
 
 def test_a_narrow_screen_breaks_between_facts_and_never_an_id() -> None:

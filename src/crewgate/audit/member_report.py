@@ -1,0 +1,73 @@
+"""Answers another machine's question about the audit of this one: a process of its own.
+
+    python -m crewgate.audit.member_report FOLDER
+
+It reads an `AuditQuestion` from standard input, and writes the pages of the answer to standard
+output, each with its length before it. The agent runs it, so that a question cannot delay the agent
+or fill its memory: at a low priority, on one core, with a bound on rows and bytes. Exit status 1:
+the audit cannot be read, and standard error says why.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+
+from crewgate import limits
+from crewgate.audit.filters import AuditFilter, GroupBy
+from crewgate.audit.queries import AuditQueries
+from crewgate.audit.reports import AuditReport, report
+from crewgate.errors import AuditReadError
+from crewgate.ipc.frames import frame
+from crewgate.ipc.machine_messages import AuditQuestion, encode
+
+_LEAST_URGENT = 19  # of nice(1)
+_LISTS = ("refusals", "calls", "groups", "connections", "watch")
+
+
+def main() -> int:
+    """Answer one question; return the exit status."""
+    os.nice(_LEAST_URGENT)
+    try:
+        question = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=AuditQuestion)
+        pages = answer(Path(sys.argv[1]), question)
+    except (AuditReadError, ValueError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    for page in pages:
+        sys.stdout.buffer.write(frame(page))
+    sys.stdout.buffer.flush()
+    return 0
+
+
+def answer(folder: Path, question: AuditQuestion) -> list[bytes]:
+    """Return the pages of the answer. Raises AuditReadError, or ValueError for bad filters."""
+    filters = msgspec.json.decode(question.filters, type=AuditFilter)
+    limit = min(filters.limit, limits.member_audit_rows_max)
+    filters = msgspec.structs.replace(filters, limit=limit)
+    # Without a folder for it, the engine writes nothing to a disk.
+    bounds = {"memory_limit": f"{limits.member_audit_mib_max}MiB", "temp_directory": ""}
+    engine = {"threads": "1", **bounds}
+    with closing(AuditQueries(folder, engine)) as audit:
+        by = GroupBy(question.by) if question.by else None
+        found = report(audit, question.mode, filters, by)
+    return list(_pages(found))
+
+
+def _pages(found: AuditReport) -> Iterator[bytes]:
+    """Yield the report in pages; the first has all that is no list."""
+    lists = {name: getattr(found, name)[: limits.member_audit_rows_max] for name in _LISTS}
+    empty: dict[str, Sequence[object]] = {name: [] for name in _LISTS}
+    yield encode(msgspec.structs.replace(found, **empty))
+    size = limits.member_audit_page_rows_max
+    for name, rows in lists.items():
+        for first in range(0, len(rows), size):
+            part = {name: rows[first : first + size]}
+            yield encode(msgspec.convert(part, AuditReport, from_attributes=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

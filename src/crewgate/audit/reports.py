@@ -1,0 +1,64 @@
+"""The whole answers to the questions of `crewgate audit`, for one machine."""
+
+from typing import Final
+
+import msgspec
+
+from crewgate.audit.explanation import CallExplanation, explanation
+from crewgate.audit.filters import AuditFilter, GroupBy
+from crewgate.audit.queries import AuditQueries
+from crewgate.audit.query_results import (
+    AuditGaps,
+    CallGroup,
+    CallRow,
+    MintingWatchEvent,
+    RejectedConnection,
+    UnauthenticatedRefusals,
+)
+from crewgate.core.verdict import ConnectionRefusalReason
+from crewgate.ipc.machine_messages import AuditMode
+
+_REASONS: Final = frozenset(reason.value for reason in ConnectionRefusalReason)
+
+
+class AuditReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer of one machine to a question about its audit; empty where nothing was asked.
+
+    `total` and `health` are None for steps of the minting watch and for an explanation. `refusals`
+    are those without a record of each; of a listing of calls, only if it is not filtered.
+    """
+
+    total: CallGroup | None = None
+    health: AuditGaps | None = None
+    refusals: list[UnauthenticatedRefusals] = []
+    calls: list[CallRow] = []
+    groups: list[CallGroup] = []
+    connections: list[RejectedConnection] = []
+    watch: list[MintingWatchEvent] = []
+    explanation: CallExplanation | None = None
+
+
+def report(
+    audit: AuditQueries, mode: AuditMode, question: AuditFilter, by: GroupBy | None = None
+) -> AuditReport:
+    """Query the audit once for each part of the answer; `by` asks for sums instead of calls."""
+    if mode == "watch":
+        return AuditReport(watch=audit.watched(question))
+    if mode == "explain":
+        return AuditReport(explanation=explanation(audit, question))
+    if mode == "connections":
+        is_unfiltered = question.crew is None and question.certificate is None
+        counted = audit.refusals(question.since) if is_unfiltered else []
+        return AuditReport(
+            health=audit.health(question.since),
+            refusals=[each for each in counted if each.reason in _REASONS],
+            connections=audit.connections(question),
+        )
+    is_unfiltered = question == AuditFilter(since=question.since, limit=question.limit)
+    return AuditReport(
+        total=audit.total(question),
+        health=audit.health(question.since),
+        refusals=audit.refusals(question.since) if is_unfiltered else [],
+        calls=[] if by else audit.calls(question),
+        groups=audit.groups(question, by) if by else [],
+    )

@@ -1,0 +1,159 @@
+"""The audits of several machines as one: rows by time, sums added, and each row with its place."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from audit_records import CHILD, NOON, OTHER, ROOT, deny, permit
+
+from crewgate import limits
+from crewgate.audit.cluster_report import ClusterAuditReport, merged
+from crewgate.audit.filters import AuditFilter, GroupBy
+from crewgate.audit.member_report import answer
+from crewgate.audit.query_results import CallGroup
+from crewgate.audit.reports import AuditReport
+from crewgate.core.audit.json_line import encode
+from crewgate.core.audit.records import Record, RefusalsRecord
+from crewgate.ipc.cluster_view import MachineAnswers, UnaskedMachine, collect
+from crewgate.ipc.machine_messages import AuditMode, AuditQuestion, MachineAnswer
+
+HERE: list[Record] = [
+    permit(1, ROOT, "lead", "search.web", 10_000),
+    permit(3, CHILD, "researcher", "search.web", 20_000),
+]
+THERE: list[Record] = [
+    permit(2, CHILD, "researcher", "search.web", 5_000),
+    deny(4, OTHER, "writer", "publish.post", "tool-not-allowed"),
+]
+
+
+def folder(place: Path, records: Sequence[Record]) -> Path:
+    """An audit folder with these records."""
+    place.mkdir()
+    lines = b"".join(map(encode, records))
+    (place / "worker-0-20261124T120000.000000Z.jsonl").write_bytes(lines)
+    return place
+
+
+def parts(
+    place: Path, mode: AuditMode = "calls", by: str = "", **filters: Any
+) -> list[AuditReport]:
+    """What a machine with this folder answers, page by page."""
+    question = AuditQuestion(mode, msgspec.json.encode(AuditFilter(**filters)), by)
+    pages = answer(place, question)
+    assert max(map(len, pages)) <= limits.member_page_bytes_max
+    return [msgspec.msgpack.decode(page, type=AuditReport) for page in pages]
+
+
+def together(
+    own: Sequence[AuditReport],
+    others: Mapping[str, Sequence[AuditReport]],
+    limit: int = 50,
+    by: GroupBy | None = None,
+) -> ClusterAuditReport:
+    answers = MachineAnswers(others, "gw-1", [UnaskedMachine("gw-3", "down")])
+    first = merged({}, MachineAnswers({"x": own}, "", []), limit, by).report
+    return merged({"gw-1": first}, answers, limit, by)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[Path, Path]:
+    """The folders of two machines."""
+    return folder(tmp_path / "here", HERE), folder(tmp_path / "there", THERE)
+
+
+def test_rows_are_in_the_order_of_time_and_say_where(two: tuple[Path, Path]) -> None:
+    """The newest of all; a row of another machine has this machine's name."""
+    here, there = map(parts, two)
+    found = together(here, {"gw-2": there})
+    assert [row.machine for row in found.report.calls] == ["x", "gw-2", "x", "gw-2"]
+    assert (found.machines, found.is_of_one) == (["gw-1", "gw-2"], False)
+    assert [each.machine for each in found.not_asked] == ["gw-3"]
+    newest = together(here, {"gw-2": there}, limit=3).report
+    assert [row.branch for row in newest.calls] == [CHILD, CHILD, OTHER]
+    assert newest.total is not None
+    assert newest.health is not None
+    assert (newest.total.calls, newest.total.denied, newest.total.cost_micro) == (4, 1, 35_000)
+    assert newest.health.files == 2
+
+
+def test_groups_of_one_key_are_one(two: tuple[Path, Path]) -> None:
+    """The most expensive first; by day, in the order of days."""
+    here, there = (parts(each, by="branch") for each in two)
+    groups = together(here, {"gw-2": there}, by=GroupBy.BRANCH).report.groups
+    assert [(each.key, each.calls, each.cost_micro) for each in groups] == [
+        (CHILD, 2, 25_000),
+        (ROOT, 1, 10_000),
+        (OTHER, 1, 0),
+    ]
+    assert groups[0].role == "researcher"
+    here, there = (parts(each, by="tool") for each in two)
+    groups = together(here, {"gw-2": there}, by=GroupBy.TOOL).report.groups
+    assert [(each.key, each.role, each.calls) for each in groups] == [
+        ("search.web", "", 3),
+        ("publish.post", "writer", 1),
+    ]
+    here, there = (parts(each, by="day") for each in two)
+    (day,) = together(here, {"gw-2": there}, by=GroupBy.DAY).report.groups
+    assert (day.calls, day.first, day.last) == (4, _at(1), _at(4))
+
+
+def _at(number: int) -> datetime:
+    return NOON + timedelta(seconds=number)
+
+
+def test_refusals_of_one_network_are_counted_together(tmp_path: Path) -> None:
+    """First and last are those of all."""
+
+    def counted(number: int, at: int) -> Record:
+        return RefusalsRecord(
+            time=NOON, listener="agents", reason="invalid-token", peer="192.0.2.0/24",
+            count=number, first=_at(at), last=_at(at),
+        )  # fmt: skip
+
+    here, there = (parts(folder(tmp_path / f"m{n}", [counted(n, n)])) for n in (3, 2))
+    (row,) = together(here, {"gw-2": there}).report.refusals
+    assert (row.count, row.first, row.last) == (5, _at(2), _at(3))
+
+
+def test_a_call_is_explained_by_the_machine_that_has_it(two: tuple[Path, Path]) -> None:
+    """The others know nothing of it."""
+    request = parts(two[1])[1].calls[0].request
+    here, there = (parts(each, "explain", request=request) for each in two)
+    assert here[0].explanation is None
+    found = together(here, {"gw-2": there}).report.explanation
+    assert found is not None
+    assert (found.call.machine, found.call.request) == ("gw-2", request)
+
+
+def test_a_long_listing_is_cut_and_paged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest rows remain, and the sum still has all."""
+    monkeypatch.setattr(limits, "member_audit_rows_max", 60)
+    many = [permit(n, ROOT, "lead", "search.web", 1) for n in range(90)]
+    found = parts(folder(tmp_path / "many", many), limit=1000)
+    rows = [row for part in found for row in part.calls]
+    assert [row.time for row in rows] == [_at(n) for n in range(30, 90)]
+    assert found[0].total is not None
+    assert (len(found), found[0].total.calls) == (4, 90)
+
+
+@pytest.mark.parametrize("filters", [b"", b"{", b'{"branch":"x"}', b'{"limit":-1}', b"[]"])
+def test_bad_filters_are_an_error(tmp_path: Path, filters: bytes) -> None:
+    """A member may send what it likes; the process that reads ends with status 1."""
+    with pytest.raises((ValueError, msgspec.DecodeError)):
+        answer(tmp_path, AuditQuestion("calls", filters))
+    with pytest.raises(ValueError, match="wrong"):
+        answer(tmp_path, AuditQuestion("calls", b"{}", by="wrong"))
+
+
+def test_a_time_without_a_zone_ends_no_command() -> None:
+    """The machine that sent it counts as one that cannot be read."""
+    group = CallGroup("", "", "", "", 0, 0, 0, 0, 0, 0, 0, 0, 0, None, None, None)
+    members = msgspec.to_builtins(group) | {"first": "2026-11-24T12:00:00"}
+    body = msgspec.msgpack.encode({"total": members})
+    messages = [MachineAnswer(1, "page", "gw-2", body), MachineAnswer(1, "end", "gw-1")]
+    found = collect(messages, AuditReport)
+    assert [each.machine for each in found.not_asked] == ["gw-2"]
