@@ -5,13 +5,25 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bench import bound, decisions, ledger, metrics, opening, parallel, report, sidecar, tables
+from bench import (
+    bound,
+    call_limits,
+    decisions,
+    ledger,
+    metrics,
+    opening,
+    parallel,
+    report,
+    sidecar,
+    tables,
+)
 
 MEASURED = (
     decisions.warm,
     decisions.cold,
     decisions.newcomers,
     decisions.refusals,
+    call_limits.limited,
     bound.bound,
     tables.owner,
     ledger.draws,

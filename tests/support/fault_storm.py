@@ -15,17 +15,22 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 from crew_world import CREW, World
+from limit_worlds import places, rate
 
 from crewgate._datapath.ended_calls import EndedCallQueue
-from crewgate._native import permit, table_owner
+from crewgate._native import call_limits, permit, table_owner
 from crewgate._native.gate import Gate
+from crewgate._native.limit_words import give_words
 from crewgate._native.metrics import CallBatch
 from crewgate._native.permit import Permit
 from crewgate._native.records import TableCapacities
 from crewgate._native.table import Table
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
+from crewgate.core.policy.call_limits import CallLimit, LimitScopes
+from crewgate.core.policy.policy import Policy
 
 GEOMETRY = TableCapacities(64, 64, 128, 4)
 WALL, BOOT = 1_000_000, 10**15
@@ -310,6 +315,44 @@ def dropped(scene: Scene, table: OwnedTable, done: bool) -> None:
     assert (record.available, record.burned, record.reserved) == (990, 10, 0)
 
 
+def limits_of(scene: Scene) -> Policy:
+    """A call an hour after three, and two at once."""
+    found = rate(seconds=3600, per="branch"), places(2), rate("other", burst=9, per="crew")
+    return msgspec.structs.replace(scene.world.policy, limits=found)
+
+
+def limited(scene: Scene) -> Gate:
+    """A worker that has one call under way."""
+    policy = limits_of(scene)
+    table = owned(scene)
+    give_words(table, *LimitScopes.of(policy).needed(), BOOT)
+    table.close()
+    gate = scene.gate(holds=True)
+    gate.load(policy)
+    scene.held = gate.decide(scene.world.token, 0)
+    assert isinstance(scene.held, Permit), scene.held
+    return gate
+
+
+def counted(scene: Scene, table: OwnedTable, done: bool) -> None:
+    """Both places are free once the agent drops a dead worker; a rate lacks one call at most."""
+    often, at_once, _ = limits_of(scene).limits
+    assert admitted(scene, table, at_once) == 2
+    assert admitted(scene, table, often) in ((1,) if done else (1, 2))
+
+
+def admitted(scene: Scene, table: OwnedTable, limit: CallLimit) -> int:
+    """How many of four calls at once this limit admits."""
+    table.drop_attachment(0)
+    gate = scene.gate(holds=True)
+    gate.load(msgspec.structs.replace(scene.world.policy, limits=(limit,)))
+    verdicts = [gate.decide(scene.world.token, 0) for _ in range(4)]
+    permits = [each for each in verdicts if isinstance(each, Permit)]
+    for each in permits:
+        each.settle()
+    return len(permits)
+
+
 SHORT = [bytes([i]) * 16 for i in range(100, 140)]  # entries that expire between the others
 
 
@@ -385,6 +428,8 @@ def main(folder: Path) -> dict[str, int]:
             dropped,
         ),
         "reserve": (worker, lambda s: s.gate(holds=True), decide, burned),
+        "reserve with limits": (worker, limited, decide, counted),
+        "count": (call_limits.arm_fault, limited, decide, counted),
         "settle": (worker, lambda s: s.permit(), lambda s, p: p.settle(4), burned),
         "grow": (worker, lambda s: s.permit(), lambda s, p: p.grow(6), grown),
         "release": (worker, lambda s: s.permit(), lambda s, p: p.release(), burned),

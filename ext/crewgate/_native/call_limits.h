@@ -35,7 +35,7 @@ typedef struct {
 /* What a call has taken: a place if `interval` is 0. */
 typedef struct {
   cg_word *word;
-  uint64_t value; /* the place, or when the bucket is full again if nobody takes more */
+  uint64_t value; /* the place, or the time when a call was taken from the bucket */
   uint64_t interval;
 } cg_limit_taken;
 
@@ -70,20 +70,18 @@ static inline uint64_t cg_rate_take(cg_word *word, const cg_limit *limit, uint64
     full = cg_full_at(value, now);
     if (full - now > limit->slack) return full - now - limit->slack;
   } while (!cg_cas(word, &value, full + limit->interval));
-  *taken = (cg_limit_taken){word, full + limit->interval, limit->interval};
+  *taken = (cg_limit_taken){word, now, limit->interval};
   return 0;
 }
 
-/* Gives a call back to its bucket, but not what time has given back by now. Until `value`, the bucket
- * has not been full. So it has at most as many calls then as if this one had never come. */
+/* Gives a call back to its bucket, but not what time may have given back since it was taken. So the
+ * bucket never has more calls than if this one had not come, whatever the others have done. */
 static inline void cg_rate_undo(const cg_limit_taken *taken, uint64_t now) {
-  uint64_t value = cg_get(taken->word);
-  if (now >= taken->value) return;
-  uint64_t left = taken->value - now;
-  if (left > taken->interval) left = taken->interval;
+  uint64_t value = cg_get(taken->word), since = now - taken->value;
+  if (now < taken->value || since >= taken->interval) return;
   do {
-    if (value & CG_PLACE || value < taken->value) return; /* the word is another limit's by now */
-  } while (!cg_cas(taken->word, &value, value - left));
+    if (value & CG_PLACE || value <= now) return; /* full, or another limit's by now */
+  } while (!cg_cas(taken->word, &value, value - (taken->interval - since)));
 }
 
 /* The place of a call whose slot is claimed. `state` is that of its slot. */

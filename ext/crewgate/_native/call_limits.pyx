@@ -8,15 +8,19 @@ back if there is no credit for it.
 from crewgate import limits as bounds
 from crewgate.core.policy.call_limits import LimitScopes
 from crewgate.core.reasons import Reason
+
 from crewgate._native.limit_words import words_by_key
 
 cimport cython
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from crewgate._native.table cimport (
     CG_BRANCH_LIMIT_WORDS, CG_CELL_WORDS, CG_LIMIT_CELLS, Table, cg_table,
 )
+
+cdef extern from "layout.h" nogil:
+    bint cg_arm_fault(int64_t stores)
 
 cdef object RATE_LIMITED = Reason.RATE_LIMITED
 cdef object TOO_MANY_CALLS = Reason.TOO_MANY_CALLS
@@ -26,6 +30,11 @@ cdef dict PLACES = {"branch": CG_OF_BRANCH, "run": CG_OF_RUN}
 if (bounds.table_limit_cells, bounds.table_limit_cell_words, bounds.table_branch_limit_words) != (
         CG_LIMIT_CELLS, CG_CELL_WORDS, CG_BRANCH_LIMIT_WORDS):
     raise ImportError("layout.h and crewgate.limits differ in the words for limits on calls")
+
+
+def arm_fault(int64_t stores):
+    """See the stub."""
+    return cg_arm_fault(stores)
 
 
 cdef class LimitSet:

@@ -1,5 +1,8 @@
 """The gate counts calls in limits: rates, and calls under way."""
 
+import subprocess
+from pathlib import Path
+
 import msgspec
 import pytest
 from crew_world import CREW, ROOT, World
@@ -17,6 +20,8 @@ from limit_worlds import (
     rate,
     with_limits,
 )
+from native_programs import compiled
+from search_depth import deep
 
 from crewgate import limits
 from crewgate._native.limit_words import give_words, words_by_key
@@ -202,6 +207,10 @@ def test_a_released_permit_does_not_count() -> None:
     after(house, 0.75)
     permit.release()
     assert [_call(house), _call(house)] == [None, Reason.RATE_LIMITED]
+    after(house, 0.5)
+    assert _call(house) is Reason.RATE_LIMITED
+    after(house, 0.5)
+    assert _call(house) is None
 
 
 def test_a_verdict_about_no_call_counts_nowhere() -> None:
@@ -372,13 +381,13 @@ def test_calls_that_were_not_released_keep_the_limit(
     held: list[tuple[Permit, int]] = []
     kept: list[int] = []
     for step, milliseconds in steps:
-        after(house, milliseconds / 1000)
+        after(house, milliseconds / 4000)
         if step == "call":
             verdict = house.judge(house.world.token)
             if isinstance(verdict, Permit):
                 held.append((verdict, house.boot_ns))
         elif held:
-            permit, began = held.pop()
+            permit, began = held.pop(milliseconds % len(held))
             if step == "release":
                 permit.release()
             else:
@@ -389,6 +398,16 @@ def test_calls_that_were_not_released_keep_the_limit(
     assert all(model.take(when) for when in sorted(kept))
     for permit, _ in held:
         permit.settle()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_processes_count_exactly_and_are_killed(seed: int, tmp_path: Path) -> None:
+    """Not one call too many in millions, and at most one too few for each kill."""
+    program = compiled("call_limits", tmp_path)
+    done = subprocess.run(
+        [program, str(deep(1)), str(seed)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
 def test_the_scopes_of_a_policy_are_all_that_calls_can_have() -> None:

@@ -31,6 +31,8 @@ STORES_MIN = {
     "compact": 100,
     "drop": 60,
     "reserve": 70,
+    "reserve with limits": 15,
+    "count": 3,
     "settle": 5,
     "settle ended calls": 10,
     "grow": 2,
