@@ -29,10 +29,12 @@ def crew_of(world: World, crew: str = CREW, **options: Any) -> dict[str, Any]:
     return {"issuer": ISSUER, "keys": jwks(world, crew), "tools": tools, **options}
 
 
-def standalone(world: World, **options: Any) -> StandaloneVerifier:
+def standalone(
+    world: World, limits: dict[str, dict[str, object]] | None = None, **options: Any
+) -> StandaloneVerifier:
     """A standalone verifier for the world's crews; `options` are of each crew."""
     crews = {crew: crew_of(world, crew, **options) for crew in world.keys}
-    return Verifier.standalone(audience=AUDIENCE, tools=PRICES, crews=crews)
+    return Verifier.standalone(audience=AUDIENCE, tools=PRICES, crews=crews, limits=limits)
 
 
 def permitted(verdict: Permit | Denial) -> Permit:

@@ -11,6 +11,7 @@ from crewgate.config.a2a import A2AConfig
 from crewgate.config.mcp import MCPConfig
 from crewgate.config.model import Config
 from crewgate.core.mcp import tool_ids
+from crewgate.core.policy.policy import ToolPolicy
 from crewgate.core.policy.scope import matches, reaches
 
 
@@ -76,7 +77,7 @@ def _endpoint(endpoint: MCPConfig | A2AConfig) -> JudgedTool:
     )
 
 
-def covers(pattern: str, tool: JudgedTool) -> bool:
+def covers(pattern: str, tool: JudgedTool | ToolPolicy) -> bool:
     """Return whether a pattern covers a tool, or something that an endpoint may have."""
     if matches(pattern, tool.name):
         return True

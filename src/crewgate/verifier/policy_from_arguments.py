@@ -5,12 +5,14 @@ public keys differ: they are a JWKS instead of a path.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, cast
 
 from crewgate import limits
 from crewgate.config import CrewConfig, values
+from crewgate.config.call_limit import CallLimitConfig
+from crewgate.config.call_limit_mistakes import mistakes_of
 from crewgate.config.declaration import TableMap, TableSchema
 from crewgate.config.toml_table_reader import TOMLTableReader, ValueParser
 from crewgate.core.anomaly.types import WatchRules
@@ -62,25 +64,31 @@ class _Crew(CrewConfig, frozen=True, kw_only=True):
 
 
 _CREWS = TableMap(of=TableSchema(_Crew), max_count=limits.crews_max)
+_LIMITS = TableMap(of=TableSchema(CallLimitConfig), max_count=limits.call_limits_max)
 
 
 def policy_from_arguments(
-    audience: str, tools: Mapping[str, Price], crews: Mapping[str, Mapping[str, object]]
+    audience: str,
+    tools: Mapping[str, Price],
+    crews: Mapping[str, Mapping[str, object]],
+    call_limits: Mapping[str, Mapping[str, object]],
 ) -> Policy:
     """Return the policy, as generation 1.
 
     `tools` are prices in credits by name, or {"price": …, "owner": a crew}. `crews` have the keys
     of a configuration file's [crew.NAME], with `keys` (a JWKS as a dict) instead of `jwks`.
+    `call_limits` have those of [limit.NAME], without `concurrent`.
 
     Raises:
         ConfigurationError: An argument cannot be used; the text lists every mistake.
     """
     problems: list[str] = []
-    arguments = {"audience": audience, "tools": tools, "crews": crews}
+    arguments = {"audience": audience, "tools": tools, "crews": crews, "limits": call_limits}
     top = _Arguments({name: _plain(value) for name, value in arguments.items()}, "", problems)
     aud = top.required("audience", values.CLAIM)
     priced = _tools(top.child("tools"))
     owned = cast("tuple[_Crew, ...]", _CREWS.read(top, "crews", {}))
+    limited = cast("tuple[CallLimitConfig, ...]", _LIMITS.read(top, "limits", {}))
     given = arguments["crews"]
     known = sorted(map(str, given)) if isinstance(given, Mapping) else []
     problems += [
@@ -89,13 +97,33 @@ def policy_from_arguments(
         for tool in priced
         if tool.owner not in {SHARED, *known}
     ]
+    if not problems:
+        problems += _limit_problems(limited, priced, owned)
     if problems:
         raise ConfigurationError("\n".join(f"{WHERE}: {problem}" for problem in problems))
     keys = unique_keys(
         (place := f"{WHERE}: crews.{crew.name}.keys", parse_keys(crew.keys, crew.name, place))
         for crew in owned
     )
-    return Policy(aud, keys, tuple(crew_policy(crew) for crew in owned), priced)
+    return Policy(
+        aud,
+        keys,
+        tuple(crew_policy(crew) for crew in owned),
+        priced,
+        limits=tuple(each.limit for each in limited),
+    )
+
+
+def _limit_problems(
+    limited: Sequence[CallLimitConfig], tools: Sequence[ToolPolicy], crews: Sequence[CrewConfig]
+) -> Iterator[str]:
+    yield from mistakes_of(limited, tools, crews, where="limits")
+    for each in limited:
+        if each.concurrent is not None:
+            yield (
+                f"limits.{each.name}.concurrent: a verifier does not know when a call ends; limit "
+                "`calls` instead"
+            )
 
 
 def _plain(value: object) -> object:

@@ -9,12 +9,14 @@ import time
 from typing import NoReturn
 
 from crewgate import limits
+from crewgate._native.limit_words import give_words
 from crewgate._native.permit import Permit
 from crewgate._native.proof_windows import open_windows
 from crewgate._native.records import TableCapacities
 from crewgate._native.table_owner import OwnedTable
 from crewgate.core import ids
 from crewgate.core.budget.memory_ledger import MemoryLedger
+from crewgate.core.policy.call_limits import LimitScopes
 from crewgate.core.policy.policy import CrewPolicy, Policy
 from crewgate.core.verdict import Denial
 from crewgate.errors import ForkedError, ServiceRefusedError
@@ -44,6 +46,7 @@ class StandaloneSource:
         self._lock = threading.Lock()
         self._is_forked = False
         self._table = OwnedTable.private(_GEOMETRY)
+        give_words(self._table, *LimitScopes.of(policy).needed(), _clocks()[1])
         self._table.set_policy_generation(policy.generation)
         ledger = MemoryLedger()
         self._lease_client = LeaseClient(

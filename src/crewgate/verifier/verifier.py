@@ -71,6 +71,7 @@ class Verifier:
         audience: str,
         tools: Mapping[str, Price],
         crews: Mapping[str, Mapping[str, object]],
+        limits: Mapping[str, Mapping[str, object]] | None = None,
         sink: DecisionCallback | None = None,
     ) -> "StandaloneVerifier":
         """Make a verifier with a private table, for tests and single processes.
@@ -84,12 +85,15 @@ class Verifier:
                 `"credits_per_branch": "2.50"` and `"depth": 2`. Without `tools`, the crew may use
                 no tool. By default the longest lifetime is 900 s, the depth is 8 at most, and other
                 limits do not apply.
+            limits: Each limit on calls by its name, with the keys of a section `[limit.NAME]`:
+                `{"per": "branch", "calls": 10, "seconds": 60}`. A verifier does not know when a
+                call ends, so `concurrent` is no key here.
             sink: See `Verifier`.
 
         Raises:
             ConfigurationError: An argument cannot be used; the text lists every mistake.
         """
-        source = StandaloneSource(policy_from_arguments(audience, tools, crews))
+        source = StandaloneSource(policy_from_arguments(audience, tools, crews, limits or {}))
         return StandaloneVerifier(source, sink)
 
     def __repr__(self) -> str:

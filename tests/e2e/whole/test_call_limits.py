@@ -12,6 +12,8 @@ import pytest
 import trio
 from installation import Installation, wait_until
 
+from crewgate import Denial, Reason, Verifier
+
 CALLS, MOST, CONNECTIONS = 60, 20, 6
 STREAMS = 3
 LIMITS = f"""
@@ -85,6 +87,12 @@ async def test_workers_admit_as_many_calls_as_a_limit_allows(site: Installation)
     assert sum(each["cost_micro"] for each in calls) == MOST * 10**6
     reasons = [(each.get("reason"), each.get("call_limit")) for each in calls if "reason" in each]
     assert reasons == [("rate-limited", "searches")] * (CALLS - MOST)
+
+    with Verifier.from_config(site.file) as verifier:  # a program counts with the workers
+        denial = verifier.decide(agent.token(), "search.web")
+        assert isinstance(denial, Denial)
+        assert denial.limit is not None
+        assert (denial.reason, denial.limit.name) == (Reason.RATE_LIMITED, "searches")
 
     before = site.generation()
     site.edit("[limit.streams]", '[limit.more]\nper = "machine"\ncalls = 5\n\n[limit.streams]')

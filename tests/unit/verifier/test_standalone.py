@@ -40,6 +40,39 @@ def test_a_branch_spends_its_quota_and_no_more() -> None:
     assert (last.used_micro, last.quota_micro, last.retry) == (30, 35, False)
 
 
+def test_calls_may_be_limited() -> None:
+    """A call beyond a limit is refused, says when to try again, and costs nothing."""
+    world = World.make()
+    limits: dict[str, dict[str, object]] = {"slow": {"per": "branch", "calls": 2, "seconds": 3600}}
+    token, sibling = world.mint(credit_quota=35), world.mint(execution_branch_id=OTHER)
+    with standalone(world, limits=limits) as verifier:
+        permitted(verifier.decide(token, "search.web")).release()
+        for _ in range(2):
+            permitted(verifier.decide(token, "search.web"))
+        denial = denied(verifier.decide(token, "search.web"))
+        permitted(verifier.decide(sibling, "search.web"))
+    assert denial.reason is Reason.RATE_LIMITED
+    assert denial.limit is not None
+    assert (denial.limit.name, denial.limit.left_seconds) == ("slow", 1800)
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        ({"per": "branch", "concurrent": 2}, "limits.slow.concurrent: a verifier does not know"),
+        ({"per": "crew", "calls": 1, "tools": ["serch.web"]}, 'limits.slow.tools: "serch.web" cov'),
+        ({"per": "crew", "calls": 1, "crew": "ops"}, 'limits.slow.crew = "ops": no such crew'),
+        ({"calls": 1}, "limits.slow.per: missing"),
+    ],
+)
+def test_a_limit_that_a_verifier_cannot_keep_is_refused(
+    limit: dict[str, object], words: str
+) -> None:
+    """At once, and not at the first call."""
+    with pytest.raises(ConfigurationError, match=words):
+        standalone(World.make(), limits={"slow": limit})
+
+
 def test_an_exhausted_branch_leaves_its_sibling_alone() -> None:
     """Surgical: the sibling of a branch that has spent everything goes on."""
     world = World.make()
