@@ -106,11 +106,11 @@ static inline cg_series *cg_begin_series(cg_activity *a, uint64_t call, uint64_t
       if (cg_get(&a->series[i].ended) < cg_get(&oldest->ended)) oldest = &a->series[i];
     uint64_t known = cg_get(&oldest->call);
     if (known == call) return oldest;
+    cg_increment(&a->progress); /* first: if this process is killed now, it has been one call more */
+    cg_forget_steps(a, fresh);
     if (!cg_cas(&oldest->call, &known, call)) continue;
     cg_put(&oldest->counts, (call >> 56 ^ 0xff) << 56);
     cg_put(&oldest->answer, 0);
-    cg_increment(&a->progress);
-    cg_forget_steps(a, fresh);
     return oldest;
   }
   return NULL;

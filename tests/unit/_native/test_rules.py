@@ -1,6 +1,8 @@
 """The rules on branches, as the gate counts and judges: against the slow model, and one by one."""
 
+import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -8,6 +10,8 @@ from crew_world import World
 from gate_world import Gatehouse
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from native_programs import compiled
+from search_depth import deep
 
 from crewgate import limits
 from crewgate._native.permit import Permit
@@ -278,6 +282,16 @@ def test_a_rule_of_another_role_or_tool_does_not_judge() -> None:
     site = Site(rules)
     assert [site.call(77) for _ in range(5)] == [None] * 5
     assert isinstance(site.ask(77, tool=EMBED), Denial)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_processes_race_and_are_killed(seed: int, tmp_path: Path) -> None:
+    """No count is off by more than the calls that were under way."""
+    program = compiled("branch_activity", tmp_path)
+    done = subprocess.run(
+        [program, str(deep(1)), str(seed)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
 def test_a_rate_is_recorded_again_after_it_was_lower() -> None:
