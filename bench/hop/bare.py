@@ -66,11 +66,9 @@ class Waved:
         """Nothing is refused, so nothing is observed."""
         del reason
 
-    def note_answer(
-        self, answer: int = 0, *, status: int = 0, is_failed: bool = False, retry_seconds: int = 0
-    ) -> None:
+    def note_answer(self, answer: int = 0, **found: object) -> None:
         """Nothing is counted."""
-        del answer, status, is_failed, retry_seconds
+        del answer, found
 
     def settle(self, cost_micro: int | None = None) -> None:
         """Charge nobody."""

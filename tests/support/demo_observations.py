@@ -43,11 +43,14 @@ def said(path: str, status: int = 200, reason: str = "", second: float = 6) -> A
 def what_was_said() -> dict[str, list[AgentEvent]]:
     """Each role's own account."""
     left = limits.demo_loop_calls - PAID
+    same = limits.demo_same_page_calls
+    looped = [said(SEARCH)] * 9 + [said(SEARCH, 403, "loop-detected")] * 11
     dead = said(SEARCH, 401, "branch-revoked")
     scrape = said(SEARCH, 403, "tool-not-allowed")
     return {
         "orchestrator": [said(EMBEDDINGS)] * 20,
-        "researcher": [said(SEARCH)] * PAID + [said(SEARCH, 403, "credits-exhausted")] * left,
+        "researcher": looped + [said(SEARCH, 401, "branch-revoked")] * (same - len(looped)),
+        "collector": [said(SEARCH)] * PAID + [said(SEARCH, 403, "credits-exhausted")] * left,
         "drafter": [said(EMBEDDINGS), scrape] * 20,
         "fact-checker": [
             AgentEvent("opened", READ_NS - 10, SUMMARY, 200),
@@ -61,7 +64,7 @@ def what_was_said() -> dict[str, list[AgentEvent]]:
 
 def restarted() -> RestartObservations:
     """Everybody has spent after the restart what he had spent before."""
-    spent = dict.fromkeys(BRANCHES.values(), 200_000) | {BRANCHES["researcher"]: 2_500_000}
+    spent = dict.fromkeys(BRANCHES.values(), 200_000) | {BRANCHES["collector"]: 2_500_000}
     return RestartObservations(spent, spent, said(SEARCH, 403, "credits-exhausted"))
 
 

@@ -89,7 +89,8 @@ cdef bint send_answer(HTTP2Protocol protocol, int32_t stream, StraightRoute rout
         protocol.engine.submit_body(stream, body, True)
     protocol.answered_native(stream)
     if permit.entry.rules:
-        permit.was_answered(digest_of(permit, body), code, False, <uint64_t>retry_seconds)
+        permit.was_answered(digest_of(permit, body), code, False, <uint64_t>retry_seconds,
+                            permit.price_micro)
     return True
 
 

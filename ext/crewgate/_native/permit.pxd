@@ -44,13 +44,13 @@ cdef class Permit:
     cdef readonly uint64_t lease_remaining_micro
     cdef readonly object observed_reason
     cdef readonly object finding            # the StepFinding of a rule on branches, or None
-    cdef cg_answered answered               # ended_ms is 0 until there is an answer
+    cdef cg_answered answered               # ended_ms is 0 until the answer is counted
 
     cdef object granted(self)
     cdef bint holds_credit(self) except -1
     cdef bint is_open(self)
     cdef int was_answered(self, uint64_t answer, int status, bint is_failed,
-                          uint64_t retry_seconds) except -1
+                          uint64_t retry_seconds, uint64_t cost) except -1
     cdef uint64_t branch_unspent(self) except? 0
     cdef int reserve(self, bytes request, LimitSet limit_set, uint64_t wall,
                      uint64_t boot) except -1

@@ -148,20 +148,25 @@ cdef class Permit:
         return self.answered.answer
 
     def note_answer(self, uint64_t answer=0, *, int status=0, bint is_failed=False,
-                    uint64_t retry_seconds=0):
-        self.was_answered(answer, status, is_failed, retry_seconds)
+                    uint64_t retry_seconds=0, cost_micro=None):
+        cdef uint64_t cost = self.price_micro if cost_micro is None else cost_micro
+        self.holder.table.check_open()
+        self.was_answered(answer, status, is_failed, retry_seconds, cost)
 
     cdef int was_answered(self, uint64_t answer, int status, bint is_failed,
-                          uint64_t retry_seconds) except -1:
-        """Note the answer, which counts for the rules on branches when the permit ends."""
-        if not self.entry.rules:
+                          uint64_t retry_seconds, uint64_t cost) except -1:
+        """Count the call for the rules on branches, before its client can make another."""
+        if not self.entry.rules or self.answered.ended_ms:
             return 0
         self.answered.answer = answer
         self.answered.is_failed = is_failed or status >= FAILED
         # RFC 9110, RFC 8470 and RFC 6585: the same request may succeed later.
         self.answered.is_busy = status in (408, 425, 429, 502, 503, 504)
         self.answered.retry_seconds = retry_seconds
+        self.answered.cost = cost
         self.answered.ended_ms = (self.holder.boot or cg_clock_ns(CLOCK_BOOTTIME)) // MS
+        note_answer(&self.holder.table.t, self.holder.policy.rules, self.entry.record,
+                    self.entry.generation, &self.answered)
         return 0
 
     def note_observed(self, reason not None):
@@ -316,10 +321,6 @@ cdef class Permit:
                               "it there; a child that was forked later needs its own permits")
         self.holder.table.check_open()
         self.ended = True
-        if self.answered.ended_ms:
-            self.answered.cost = cost
-            note_answer(t, self.holder.policy.rules, self.entry.record, self.entry.generation,
-                        &self.answered)
         if self.hold.slot != NULL:
             self.holder.slots.append(self.hold.slot - t.slot)
             if not cg_hold_settle(t, &self.hold, cost):

@@ -76,13 +76,20 @@ class Permit:
     def answer_digest(self) -> int:
         """The digest of the answer, after `note_answer`; 0 if it has none."""
     def note_answer(
-        self, answer: int = 0, *, status: int = 0, is_failed: bool = False, retry_seconds: int = 0
+        self,
+        answer: int = 0,
+        *,
+        status: int = 0,
+        is_failed: bool = False,
+        retry_seconds: int = 0,
+        cost_micro: int | None = None,
     ) -> None:
-        """Count the call for the rules on branches when the permit ends.
+        """Count the call for the rules on branches, once; a second time does nothing.
 
         `answer` is the digest of the answer (`CallDigester.answer`), 0 if it has none; `status` its
         HTTP status. `is_failed`: it is an error in spite of its status. `retry_seconds`: after how
-        long it asks to call again (RFC 9110, section 10.2.3)."""
+        long it asks to call again (RFC 9110, section 10.2.3). `cost_micro`: what the call costs;
+        None is its price."""
     def note_observed(self, reason: Reason) -> None:
         """Set `observed_reason` to why the gateway would have refused the call after the gate; the
         first reason stays. Raises ValueError outside observe mode."""

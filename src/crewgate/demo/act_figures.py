@@ -12,7 +12,7 @@ from crewgate.demo.agents import AgentEvent
 from crewgate.demo.cluster_act import SIBLINGS, TRANSLATOR, ClusterObservations
 from crewgate.demo.cross_crew_act import LEAVING, STAYING, CrossCrewObservations
 from crewgate.demo.restart import RestartObservations
-from crewgate.demo.story import RESEARCHER, Observations
+from crewgate.demo.story import COLLECTOR, Observations
 
 
 class CrossCrewFigures(msgspec.Struct, frozen=True):
@@ -39,7 +39,7 @@ class CrossCrewFigures(msgspec.Struct, frozen=True):
 
 
 class RestartFigures(msgspec.Struct, frozen=True):
-    """The researcher after the restart: what the ledger says it spent, and the answer to a call."""
+    """The collector after the restart: what the ledger says it spent, and the answer to a call."""
 
     spent_credits: float
     again: str
@@ -100,9 +100,9 @@ def restart_promises(
 ) -> Iterator[tuple[bool, str]]:
     """Yield each promise of the restart: whether it held, and what is wrong if not."""
     yield (
-        restart.spent_credits == parse_credits(RESEARCHER.credits) / MICRO
+        restart.spent_credits == parse_credits(COLLECTOR.credits) / MICRO
         and restart.again == "403 credits-exhausted",
-        f"after a restart the researcher had spent {restart.spent_credits}: {restart.again}",
+        f"after a restart the collector had spent {restart.spent_credits}: {restart.again}",
     )
     missing = [role for role, branch in seen.branches.items() if branch not in restarted.after]
     less = [key for key, was in restarted.before.items() if restarted.after.get(key, 0) < was]
@@ -190,7 +190,7 @@ def cluster_outcome(ended: ClusterObservations) -> ClusterFigures:
 
 def restart_outcome(seen: Observations, restarted: RestartObservations) -> RestartFigures:
     """Return the figures of the restart."""
-    spent = restarted.after.get(seen.branches[RESEARCHER.role], 0)
+    spent = restarted.after.get(seen.branches[COLLECTOR.role], 0)
     return RestartFigures(spent / MICRO, restarted.again.answer)
 
 

@@ -142,10 +142,19 @@ def _reason(response: httpx.Response, answer: dict[str, object]) -> str:
 
 
 async def researcher(agent: DemoAgent) -> None:
-    """Ask for the next page as long as the page says that it is partial; retry what fails.
+    """Ask for the same page as long as it is partial; retry what fails.
 
     This is the loop of the incident. The loop knows nothing of money, and a refusal does not end
     it. Only the number of its attempts is bounded, so that the demo ends.
+    """
+    for _ in range(limits.demo_same_page_calls):
+        await agent.call(SEARCH, {"query": "agent loops", "cursor": 0})
+
+
+async def collector(agent: DemoAgent) -> None:
+    """Ask for the next page as long as a page is partial, so that no two calls are equal.
+
+    No rule takes that for a loop. Its credits end it.
     """
     cursor: object = 0
     for _ in range(limits.demo_loop_calls):
@@ -188,6 +197,7 @@ async def publisher(agent: DemoAgent) -> None:
 
 ROLES: dict[str, Callable[[DemoAgent], Awaitable[None]]] = {
     "researcher": researcher,
+    "collector": collector,
     "drafter": drafter,
     "fact-checker": fact_checker,
     "style-reviewer": style_reviewer,

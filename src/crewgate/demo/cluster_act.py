@@ -66,9 +66,11 @@ class ClusterActState:
     async def call(self, agent: DemoAgent, path: str) -> None:
         """Call a tool again and again, until a number of calls, or a time, after the receipt."""
         left = limits.demo_after_calls
+        number = 0
         while left and trio.current_time() < self._until:
             left -= self._has_receipt
-            await agent.call(path, {"input": "paragraph"})
+            number += 1
+            await agent.call(path, {"input": f"paragraph {number}"})
             await trio.sleep(limits.demo_pace_seconds)
 
 

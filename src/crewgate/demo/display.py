@@ -131,12 +131,17 @@ def _threads(result: DemoResult) -> Table:
 def _lines(result: DemoResult) -> list[str]:
     researcher, revocation, siblings = result.researcher, result.revocation, result.siblings
     border, restart, copied = result.border, result.restart, result.copied
+    collector = result.collector
     loop = (
         f"{researcher.admitted} calls for {researcher.spent_credits:.2f} of "
-        f"{researcher.quota_credits:.2f} credits, then {researcher.refused} refused"
+        f"{researcher.quota_credits:.2f} credits, then a rule ended it"
+    )
+    pages = (
+        f"{collector.admitted} calls for {collector.spent_credits:.2f} of "
+        f"{collector.quota_credits:.2f} credits, then {collector.refused} refused"
     )
     again = (
-        f"{restart.spent_credits:.2f} of {researcher.quota_credits:.2f} still spent; "
+        f"{restart.spent_credits:.2f} of {collector.quota_credits:.2f} still spent; "
         f"one more call: {restart.again}"
     )
     cut = (
@@ -145,6 +150,7 @@ def _lines(result: DemoResult) -> list[str]:
     )
     rows = [
         ("Retry loop", loop),
+        ("Always new pages", pages),
         ("Copied token", f"{copied.alone}; with another key: {copied.other_key}"),
         ("Restart", again),
         ("Out of scope", f"{result.scope_denials} calls of the drafter to /search refused"),

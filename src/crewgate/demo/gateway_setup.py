@@ -33,6 +33,7 @@ _CEILING = 'tools = ["search.*", "embeddings.*", "publish.*"]'
 _WIDER = 'tools = ["search.*", "embeddings.*", "publish.*", "summary.*"]'
 _ALONE = "peers = []"
 _LEDGER = 'url = "sqlite:state/ledger.db"'
+_OBSERVED, _ENFORCED = 'mode = "observe"', 'mode = "enforce"'
 _UNBOUND, _BOUND = 'binding = "optional"', 'binding = "required"'
 
 
@@ -46,6 +47,7 @@ async def build(folder: Path) -> DemoGatewaySpec:
         _ALONE: f"peers = [{peers}]",
         _LEDGER: f"{_LEDGER}\nper_machine = true",
         _UNBOUND: _BOUND,
+        _OBSERVED: _ENFORCED,
     }
     sections = [await stage.command("crew", crew, "--tools", "finance.*") for crew in _CREWS]
     crews = "".join(f"{section.decode()}{_BOUND}\n" for section in sections)

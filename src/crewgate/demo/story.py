@@ -1,4 +1,4 @@
-"""The first act: an orchestrator, five sub-agents, a retry loop, and one revocation.
+"""The first act: an orchestrator, six sub-agents, a retry loop, and one revocation.
 
 The script says what the crew does, and never what comes of it. Every number comes from the
 gateway's answers, the receipt of the revocation, the tool server's list and the audit files.
@@ -35,7 +35,7 @@ from crewgate.issuer.httpx_auth import TokenAuth
 CREW = "article"
 ORCHESTRATOR = "orchestrator"
 RUN_TOOLS = ["search.web", "embeddings.create", "publish.post", "summary.stream"]
-RUN_CREDITS = "10.00"
+RUN_CREDITS = "12.50"
 # The exit status of `revoke` if fewer machines than asked for have the revocation so far.
 _TOO_FEW = 3
 
@@ -49,11 +49,12 @@ class AgentRole(msgspec.Struct, frozen=True):
 
 
 RESEARCHER = AgentRole("researcher", ["search.web"], "2.50")
+COLLECTOR = AgentRole("collector", ["search.web"], "2.50")
 DRAFTER = AgentRole("drafter", ["embeddings.create"], "1.50")
 FACT_CHECKER = AgentRole("fact-checker", ["summary.stream", "search.web"], "1.50")
 STYLE_REVIEWER = AgentRole("style-reviewer", ["embeddings.create"], "1.50")
 PUBLISHER = AgentRole("publisher", ["publish.post"], "1.50")
-CAST = (RESEARCHER, DRAFTER, FACT_CHECKER, STYLE_REVIEWER, PUBLISHER)
+CAST = (RESEARCHER, COLLECTOR, DRAFTER, FACT_CHECKER, STYLE_REVIEWER, PUBLISHER)
 ROLES = (ORCHESTRATOR, *(part.role for part in CAST))
 
 
@@ -105,11 +106,11 @@ OnAgentEvent = Callable[[str, AgentEvent], None]
 
 
 class StoryMilestones:
-    """What the script waits for: all agents ready, so that they begin at once; then a stream."""
+    """What the script waits for: all agents ready, so that they can begin at once; a stream."""
 
     def __init__(self, roles: Iterable[str]) -> None:
         self._missing = set(roles)
-        self.begin = trio.Event()
+        self.ready = trio.Event()
         self.streaming = trio.Event()
 
     def on_event(self, role: str, event: AgentEvent) -> None:
@@ -119,7 +120,7 @@ class StoryMilestones:
         if event.what == "ready":
             self._missing.discard(role)
             if not self._missing:
-                self.begin.set()
+                self.ready.set()
 
 
 async def play(
@@ -150,15 +151,17 @@ async def play(
         crew = {part.role: _hire(stage, article, run, part, keys[part.role]) for part in CAST}
         with trio.move_on_after(limits.demo_story_seconds) as scope:
             async with trio.open_nursery() as nursery:
+                begin = trio.Event()
                 for role in crew:
-                    nursery.start_soon(_sub_agent, stage, role, note, milestones.begin)
-                await milestones.begin.wait()
-                auth = TokenAuth(run, key=keys[ORCHESTRATOR])
-                nursery.start_soon(_orchestrate, stage, auth, note)
+                    nursery.start_soon(_sub_agent, stage, role, note, begin)
+                await milestones.ready.wait()
                 print_line("the drafter copies the researcher's token from its file")
                 copied = await _use_copy(stage, keys[DRAFTER.role])
                 print_line(f"a call with the copied token is refused: {copied.alone.answer}")
                 print_line(f"so is one with the drafter's own key: {copied.other_key.answer}")
+                begin.set()
+                auth = TokenAuth(run, key=keys[ORCHESTRATOR])
+                nursery.start_soon(_orchestrate, stage, auth, note)
                 await milestones.streaming.wait()
                 await trio.sleep(limits.demo_listen_seconds)
                 print_line(
@@ -175,7 +178,9 @@ async def play(
 
 async def read_audit(stage: DemoGatewaySpec) -> list[CallRow]:
     """Return the audit of a gateway, which need not run any more."""
-    answer = await stage.command("audit", "--json", "--limit", str(limits.audit_rows_max))
+    answer = await stage.command(
+        "audit", "--local", "--json", "--limit", str(limits.audit_rows_max)
+    )
     return msgspec.convert(msgspec.json.decode(answer)["calls"], list[CallRow])
 
 

@@ -16,6 +16,7 @@ from crewgate.demo.cluster_act import ClusterObservations
 from crewgate.demo.cross_crew_act import CrossCrewObservations
 from crewgate.demo.restart import RestartObservations
 from crewgate.demo.story import (
+    COLLECTOR,
     DRAFTER,
     FACT_CHECKER,
     ORCHESTRATOR,
@@ -23,6 +24,7 @@ from crewgate.demo.story import (
     RESEARCHER,
     ROLES,
     STYLE_REVIEWER,
+    AgentRole,
     Observations,
 )
 
@@ -30,15 +32,23 @@ _SIBLINGS = (ORCHESTRATOR, DRAFTER.role, STYLE_REVIEWER.role, PUBLISHER.role)
 _SIBLING_CALLS_MIN = 50
 _EXHAUSTED = "403 credits-exhausted"
 _NO_PROOF = "401 invalid-proof"
+_LOOP, _REVOKED = "403 loop-detected", "401 branch-revoked"
+# The agent ends the branch at its 20th equal call; the next ones may come before that.
+_LOOP_CALLS_MAX, _LOOP_CREDITS_MAX = 20, 0.20
+_ENDED = frozenset({_LOOP, _REVOKED})
 
 
-class ResearcherFigures(msgspec.Struct, frozen=True):
-    """The retry loop: its answered and refused calls, and what the audit says they cost."""
+class LoopFigures(msgspec.Struct, frozen=True):
+    """A loop: its answered and refused calls, and what the audit says they cost.
+
+    `last` is the answer to its last call.
+    """
 
     admitted: int
     refused: int
     spent_credits: float
     quota_credits: float
+    last: str
 
 
 class CopiedTokenFigures(msgspec.Struct, frozen=True):
@@ -76,7 +86,8 @@ class AgentFigures(msgspec.Struct, frozen=True):
 class DemoResult(msgspec.Struct, frozen=True):
     """The figures of the story; `broken` has a sentence for each promise that did not hold."""
 
-    researcher: ResearcherFigures
+    researcher: LoopFigures
+    collector: LoopFigures
     copied: CopiedTokenFigures
     scope_denials: int
     revocation: RevocationFigures
@@ -99,7 +110,8 @@ def judge(
 ) -> DemoResult:
     """Compute the figures, and check each promise."""
     result = DemoResult(
-        researcher=_researcher(seen),
+        researcher=_loop(seen, RESEARCHER, _LOOP),
+        collector=_loop(seen, COLLECTOR, _EXHAUSTED),
         copied=CopiedTokenFigures(seen.copied.alone.answer, seen.copied.other_key.answer),
         scope_denials=sum(
             event.answer == "403 tool-not-allowed" for event in seen.events[DRAFTER.role]
@@ -126,19 +138,8 @@ def judge(
 
 
 def _promises(seen: Observations, result: DemoResult) -> Iterator[tuple[bool, str]]:
-    researcher, revocation = result.researcher, result.revocation
-    loop = [event for event in seen.events[RESEARCHER.role] if event.what == "call"]
-    first = next((n for n, event in enumerate(loop) if not event.admitted), len(loop))
-    yield (
-        researcher.spent_credits == researcher.quota_credits,
-        f"the researcher spent {researcher.spent_credits}, not its {researcher.quota_credits}",
-    )
-    yield (
-        len(loop) == limits.demo_loop_calls
-        and first < len(loop)
-        and all(event.answer == _EXHAUSTED for event in loop[first:]),
-        "after the first refusal the researcher was not refused for its credits every time",
-    )
+    revocation = result.revocation
+    yield from _loop_promises(seen, result)
     copied = result.copied
     yield (
         copied.alone == copied.other_key == _NO_PROOF,
@@ -177,13 +178,42 @@ def _promises(seen: Observations, result: DemoResult) -> Iterator[tuple[bool, st
     yield _agree(seen, result), "the audit and the agents count different calls"
 
 
-def _researcher(seen: Observations) -> ResearcherFigures:
-    events = [event for event in seen.events[RESEARCHER.role] if event.what == "call"]
-    return ResearcherFigures(
+def _loop_promises(seen: Observations, result: DemoResult) -> Iterator[tuple[bool, str]]:
+    researcher, collector = result.researcher, result.collector
+    asked = _calls(seen, RESEARCHER.role)
+    yield (
+        0 < researcher.spent_credits <= _LOOP_CREDITS_MAX
+        and researcher.refused > 0
+        and len(asked) == limits.demo_same_page_calls
+        and all(event.answer in _ENDED for event in asked[_LOOP_CALLS_MAX:]),
+        f"the researcher's loop went on: {researcher.admitted} answered, last {researcher.last}",
+    )
+    yield (
+        collector.spent_credits == collector.quota_credits,
+        f"the collector spent {collector.spent_credits}, not its {collector.quota_credits}",
+    )
+    paged = _calls(seen, COLLECTOR.role)
+    first = next((n for n, event in enumerate(paged) if not event.admitted), len(paged))
+    yield (
+        len(paged) == limits.demo_loop_calls
+        and first < len(paged)
+        and all(event.answer == _EXHAUSTED for event in paged[first:]),
+        "after the first refusal the collector was not refused for its credits every time",
+    )
+
+
+def _calls(seen: Observations, role: str) -> list[AgentEvent]:
+    return [event for event in seen.events[role] if event.what == "call"]
+
+
+def _loop(seen: Observations, part: AgentRole, refusal: str) -> LoopFigures:
+    events = _calls(seen, part.role)
+    return LoopFigures(
         admitted=sum(event.admitted for event in events),
-        refused=sum(event.answer == _EXHAUSTED for event in events),
-        spent_credits=_spent(seen, RESEARCHER.role),
-        quota_credits=parse_credits(RESEARCHER.credits) / MICRO,
+        refused=sum(event.answer == refusal for event in events),
+        spent_credits=_spent(seen, part.role),
+        quota_credits=parse_credits(part.credits) / MICRO,
+        last=events[-1].answer if events else "",
     )
 
 

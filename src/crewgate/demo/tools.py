@@ -12,6 +12,7 @@ import math
 import signal
 from collections.abc import Mapping
 from functools import partial
+from itertools import count
 
 import h11
 import msgspec
@@ -76,15 +77,19 @@ class ToolServer:
         return connection.next()
 
 
+_served = count(1)  # pages with a cursor: no two answers are equal
+
+
 def _search(body: Mapping[str, object]) -> dict[str, object]:
     """Return a page of results that always says: the rest is on the next page."""
     cursor = body.get("cursor")
     page = cursor if isinstance(cursor, int) else 0
-    return {
+    found: dict[str, object] = {
         "partial": True,
         "cursor": page + 1,
         "results": [f"result {page}.{number}" for number in range(3)],
     }
+    return found if cursor is None else found | {"served": next(_served)}
 
 
 def _embeddings(body: Mapping[str, object]) -> dict[str, object]:

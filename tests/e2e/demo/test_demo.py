@@ -40,13 +40,22 @@ def test_the_story_held(demo: subprocess.CompletedProcess[str], story: dict[str,
     assert demo.returncode == 0, demo.stderr
 
 
-def test_the_loop_ended_at_its_credits(story: dict[str, Any]) -> None:
+def test_a_rule_ended_the_loop(story: dict[str, Any]) -> None:
+    """Nine calls were answered, eleven more refused, and then the branch had ended."""
+    found = story["researcher"]
+    assert (found["admitted"], found["spent_credits"]) == (9, 0.09)
+    assert found["refused"] >= 11
+    assert found["last"] == "401 branch-revoked"
+
+
+def test_what_no_rule_finds_ends_at_its_credits(story: dict[str, Any]) -> None:
     """2.50 credits at 0.01 a call are 250 calls; every other attempt was refused."""
-    assert story["researcher"] == {
+    assert story["collector"] == {
         "admitted": 250,
         "refused": 50,
         "spent_credits": 2.5,
         "quota_credits": 2.5,
+        "last": "403 credits-exhausted",
     }
 
 
@@ -102,7 +111,8 @@ def test_a_branch_that_one_gateway_ended_was_out_at_all_three(story: dict[str, A
 
 def test_it_can_be_read_while_it_plays(demo: subprocess.CompletedProcess[str]) -> None:
     """What happens is told on standard error; standard output is the one object."""
-    assert "call 251 of the researcher to /search is refused: 403 credits-exhausted" in demo.stderr
+    assert "call 10 of the researcher to /search is refused: 403 loop-detected" in demo.stderr
+    assert "call 251 of the collector to /search is refused: 403 credits-exhausted" in demo.stderr
     revoked = demo.stderr.index("a person revokes the fact-checker's branch")
     assert revoked < demo.stderr.index("the stream of the fact-checker ends: error event")
     assert "the receipt: on the disks of 3 of 3 machines after " in demo.stderr

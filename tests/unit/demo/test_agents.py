@@ -66,11 +66,20 @@ async def test_the_loop_follows_the_cursor_and_does_not_stop_when_refused() -> N
     pages = [httpx.Response(200, json={"partial": True, "cursor": n}) for n in (1, 2)]
     gateway = Answers(*pages, refusal())
     worker, said = agent(gateway)
-    await agents.researcher(worker)
+    await agents.collector(worker)
     cursors = [body["cursor"] for _, body in gateway.asked if isinstance(body, dict)]
     assert cursors == [0, 1, *[2] * (limits.demo_loop_calls - 2)]
     assert [one.admitted for one in said[:3]] == [True, True, False]
     assert (said[-1].status, said[-1].reason) == (403, "credits-exhausted")
+
+
+async def test_the_incident_asks_for_one_page_again_and_again() -> None:
+    """Whatever the page says, and whether or not it is refused."""
+    gateway = Answers(httpx.Response(200, json={"partial": True, "cursor": 1}), refusal())
+    worker, said = agent(gateway)
+    await agents.researcher(worker)
+    assert {body["cursor"] for _, body in gateway.asked if isinstance(body, dict)} == {0}
+    assert len(said) == limits.demo_same_page_calls
 
 
 async def test_no_answer_is_told_as_one() -> None:

@@ -29,11 +29,11 @@ def test_news_is_told_once() -> None:
     """300 calls of the loop are two lines: the first answer and the first refusal."""
     console = screen()
     with Display(console) as board:
-        for one in seen().events["researcher"]:
-            board.on_event("researcher", one)
+        for one in seen().events["collector"]:
+            board.on_event("collector", one)
     first, second = text(console).splitlines()
-    assert "the researcher calls /search" in first
-    assert "call 251 of the researcher to /search is refused: 403 credits-exhausted" in second
+    assert "the collector calls /search" in first
+    assert "call 251 of the collector to /search is refused: 403 credits-exhausted" in second
 
 
 def test_a_stream_is_told_from_its_beginning_to_its_end() -> None:

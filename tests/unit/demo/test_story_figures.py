@@ -38,10 +38,18 @@ def test_a_story_that_held() -> None:
     assert result.broken == []
     assert result.held
     assert msgspec.to_builtins(result.researcher) == {
+        "admitted": 9,
+        "refused": 11,
+        "spent_credits": 0.09,
+        "quota_credits": 2.5,
+        "last": "401 branch-revoked",
+    }
+    assert msgspec.to_builtins(result.collector) == {
         "admitted": 250,
         "refused": 50,
         "spent_credits": 2.5,
         "quota_credits": 2.5,
+        "last": "403 credits-exhausted",
     }
     assert result.scope_denials == 20
     assert msgspec.to_builtins(result.revocation) == {
@@ -63,7 +71,8 @@ def test_a_story_that_held() -> None:
         "others_failed": 0,
     }
     assert result.unattributed_calls == 0
-    assert [thread.spent_credits for thread in result.threads] == [0.2, 2.5, 0.2, 0.01, 0.2, 0.2]
+    spent = [thread.spent_credits for thread in result.threads]
+    assert spent == [0.2, 0.09, 2.5, 0.2, 0.01, 0.2, 0.2]
 
 
 COMPLETE = AgentEvent("ended", READ_NS, STATEMENT, 200, "complete")
@@ -74,10 +83,11 @@ LATE = row("fact-checker", 99, time=NOON + timedelta(seconds=6))
 @pytest.mark.parametrize(
     ("story", "promise"),
     [
-        (with_said("researcher", said(SEARCH)), "was not refused for its credits every time"),
-        (with_said("researcher", said(SEARCH, 503, "budget-unavailable"), first=True), "not refus"),
+        (with_said("researcher", said(SEARCH)), "the researcher's loop went on: 10 answered"),
+        (with_said("collector", said(SEARCH)), "was not refused for its credits every time"),
+        (with_said("collector", said(SEARCH, 503, "budget-unavailable"), first=True), "not refus"),
         (replace(seen(), calls=seen().calls[:-1]), "count different calls"),
-        (replace(seen(), calls=[*seen().calls, row("researcher", 999)]), "spent 2.51, not its 2.5"),
+        (replace(seen(), calls=[*seen().calls, row("collector", 999)]), "spent 2.51, not its 2.5"),
         (
             replace(seen(), events=seen().events | {"drafter": [said(EMBEDDINGS)] * 20}),
             "scraping was",
@@ -177,7 +187,7 @@ def test_the_list_of_the_revoked_may_be_quicker_than_the_agent() -> None:
 
 LESS = restarted().after | {BRANCHES["drafter"]: 0}
 GONE = {branch: spent for branch, spent in LESS.items() if branch != BRANCHES["publisher"]}
-PAID = restarted().after | {BRANCHES["researcher"]: 2_490_000}
+PAID = restarted().after | {BRANCHES["collector"]: 2_490_000}
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ async def _play(folder: Path, display: "Display") -> "DemoResult":
     from crewgate.demo.gateway_process import running
     from crewgate.demo.gateway_setup import build, join
     from crewgate.demo.restart import restart
-    from crewgate.demo.story import RESEARCHER, play
+    from crewgate.demo.story import COLLECTOR, play
     from crewgate.demo.story_figures import judge
 
     joined = trio.Event()
@@ -84,11 +84,11 @@ async def _play(folder: Path, display: "Display") -> "DemoResult":
         display.print_line("a gateway starts (an agent process and two workers), and a tool server")
         async with running(stage) as gateway:
             start = trio.current_time()
-            display.print_line(f"the gateway is ready at {stage.url}; five sub-agents start")
+            display.print_line(f"the gateway is ready at {stage.url}; six sub-agents start")
             seen = await play(stage, display.on_event, display.print_line, meanwhile)
             await joined.wait()
             display.print_line("the gateway is restarted; budgets continue where they were")
-            restarted = await restart(stage, gateway, seen.keys[RESEARCHER.role])
+            restarted = await restart(stage, gateway, seen.keys[COLLECTOR.role])
             display.print_line("second act: crew BD calls tools of crew Finance")
             crossed = await call_across_crews(stage, display.on_event, display.print_line)
             display.print_line("third act: a revocation at one of three gateways")

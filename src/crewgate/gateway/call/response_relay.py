@@ -125,15 +125,19 @@ class ResponseRelay:
         """
         return len(self._take(call, stream)), self._is_whole(stream.answer)
 
-    def note_answer(self, permit: Permit, status: int) -> None:
-        """Have the rules on branches count the call when its permit ends."""
+    def note_answer(self, permit: Permit, status: int, cost: int) -> None:
+        """Have the rules on branches count the call."""
         answer, authorizer = self._answer, self._services.authorizer
         digest, is_failed = 0, False
         if answer is not None:
             digest = authorizer.digests.of_answer(authorizer.table, answer)
             is_failed = answer.is_failed()
         permit.note_answer(
-            digest, status=status, is_failed=is_failed, retry_seconds=self._retry_seconds
+            digest,
+            status=status,
+            is_failed=is_failed,
+            retry_seconds=self._retry_seconds,
+            cost_micro=cost,
         )
 
     def close(self) -> None:
