@@ -42,6 +42,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     - `text`, `next`: what has happened, and what to do, as plain sentences
     - `crew`: the crew that it is about, if it is about one
     - `data`: the facts, by kind
+    - `is_shared`: each machine of a cluster tells it, with the same id
     - `percent`: of an alert about a budget, the threshold, and `percent_before` the one that was
       told before; otherwise 0
     """
@@ -57,13 +58,15 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     next: str = ""
     crew: str = ""
     data: dict[str, Any] = {}
+    is_shared: bool = False
     percent: int = 0
     percent_before: int = 0
 
     def document(self) -> bytes:
         """Return the document of the alert, in JSON."""
         members = {"version": VERSION, **msgspec.to_builtins(self)}
-        del members["percent"], members["percent_before"]
+        for name in ("is_shared", "percent", "percent_before"):
+            del members[name]
         return _encode(members)
 
 
@@ -90,6 +93,11 @@ def alert_id(kind: AlertKind | str, *event: object) -> str:
     name = kind if isinstance(kind, str) else kind.value
     words = "\0".join([name, *map(str, event)])
     return f"alert_{hashlib.sha256(words.encode()).hexdigest()[:_ID_DIGITS]}"
+
+
+def threshold_id(kind: AlertKind, crew: str, branch: str, percent: int, budget: int) -> str:
+    """Return the id of a threshold of a branch with a budget of so many micro-credits."""
+    return alert_id(kind, crew, branch, percent, budget)
 
 
 def cut(text: str) -> str:

@@ -4,14 +4,15 @@ It reads the members of a record by name, and ignores what it does not know: a m
 upgraded may have records of another version.
 """
 
+import logging
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
 from crewgate import limits
-from crewgate.alerts.alert import Alert, AlertState, alert_id
+from crewgate.alerts.alert import Alert, AlertState, alert_id, threshold_id
 from crewgate.alerts.site import Site
 from crewgate.audit.audit_entry import AuditEntry
 from crewgate.core.alert_kinds import AlertKind, AlertSeverity
@@ -19,9 +20,11 @@ from crewgate.core.credits import format_credits
 from crewgate.core.rules.rule import RuleKind
 from crewgate.core.terminal_text import printable
 
+_log = logging.getLogger(__name__)
 # The beginning of a line, as `audit/writer` writes it: the machine, if it has a name, and the kind.
-_KIND = re.compile(rb'\{(?:"machine":"[^"]*",)?"kind":"(rule|revocation|watch|burned|event)"')
-_EVENT = b'"event":"audit-lost"'
+_KIND = re.compile(rb'\{(?:"machine":"[^"]*",)?"kind":"(rule|revocation|watch|burned|event|call)"')
+# Of these kinds, only lines with a member: no text in a line has a quote.
+_MEMBERS = {b"event": b'"event":"audit-lost"', b"call": b'"reason":"credits-exhausted"'}
 _STEPS = {
     "warn": (AlertSeverity.WARNING, "has warned"),
     "refuse": (AlertSeverity.CRITICAL, "refuses calls of"),
@@ -45,26 +48,33 @@ _LEVELS = {"observe": "is free again", "throttle": "is throttled", "quarantine":
 def may_be_alert(line: bytes) -> bool:
     """Return whether a line of the audit may become an alert; nearly all are calls."""
     found = _KIND.match(line)
-    return found is not None and (found[1] != b"event" or _EVENT in line)
+    return found is not None and _MEMBERS.get(found[1], b"") in line
 
 
 def alerts_of(entries: Iterable[AuditEntry], site: Site) -> Iterator[Alert]:
     """Yield the alerts about records, one for all burned reservations of a crew."""
     burned = defaultdict[str, list[AuditEntry]](list)
+    exhausted = set[str]()
     for entry in entries:
-        record = entry.record
-        if entry.kind == "rule":
-            yield _rule(entry, record, site)
-        elif entry.kind == "revocation":
-            yield from _revocation(record, site)
-        elif entry.kind == "watch":
-            yield from _quarantine(entry, record, site)
-        elif entry.kind == "burned":
-            burned[_word(record, "crew")].append(entry)
-        elif record.get("event") == "audit-lost":
-            yield _lost(entry, record, site)
+        if entry.kind == "burned":
+            burned[_word(entry.record, "crew")].append(entry)
+        elif entry.kind == "call" and _word(entry.record, "level") in exhausted:
+            pass  # an agent that does not stop
+        else:
+            exhausted.add(_word(entry.record, "level"))
+            yield from _alerts_of_one(entry, site)
     for crew, records in burned.items():
         yield _burned(crew, records, site)
+
+
+def _alerts_of_one(entry: AuditEntry, site: Site) -> list[Alert]:
+    """Return the alerts about a record; none about one whose members are of another type."""
+    make = _MAKERS.get(entry.kind)
+    try:
+        return [] if make is None else [*make(entry, site)]
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        _log.warning("no alert can be made of %s: %s", entry.uid, error)
+        return []
 
 
 def _word(record: dict[str, Any], name: str) -> str:
@@ -93,7 +103,8 @@ def _who(record: dict[str, Any]) -> str:
     return f"{named} ({whose})" if whose else named
 
 
-def _rule(entry: AuditEntry, record: dict[str, Any], site: Site) -> Alert:
+def _rule(entry: AuditEntry, site: Site) -> Iterator[Alert]:
+    record = entry.record
     rule, step, branch = (_word(record, name) for name in ("rule", "step", "branch"))
     is_observed = record.get("mode") == "observe"
     severity, deed = _STEPS.get(step, (AlertSeverity.WARNING, f"has done {step} to"))
@@ -107,7 +118,7 @@ def _rule(entry: AuditEntry, record: dict[str, Any], site: Site) -> Alert:
     then = f"look at its calls: `{site.command('audit', '--branch', branch)}`"
     if step != "end" or is_observed:
         then += f"; to end it: `{site.command('revoke', branch)}`"
-    return Alert(
+    yield Alert(
         id=alert_id(AlertKind.RULE, entry.uid),
         type=AlertKind.RULE.value,
         timestamp=_time(record),
@@ -129,7 +140,8 @@ def _amount(kind: str, number: int) -> str:
     return format_credits(number) if kind == RuleKind.CREDITS_PER_MINUTE else str(number)
 
 
-def _revocation(record: dict[str, Any], site: Site) -> Iterator[Alert]:
+def _revocation(entry: AuditEntry, site: Site) -> Iterator[Alert]:
+    record = entry.record
     target, name, by = (_word(record, member) for member in ("target", "id", "by"))
     crew = _word(record, "crew")
     if target in {"branch", "account", "grant", "process"}:
@@ -139,9 +151,8 @@ def _revocation(record: dict[str, Any], site: Site) -> Iterator[Alert]:
     else:
         return  # the end of a certificate or a key belongs to that of its holder
     is_own = by in {"owner", "overrun"} or by.startswith(("operator/", "orchestrator/"))
-    severity = AlertSeverity.INFO
-    if by.startswith("rule/") or by == "overrun":
-        severity = AlertSeverity.WARNING
+    # Of an end by a rule, there is an alert of the rule as well.
+    severity = AlertSeverity.WARNING if by == "overrun" else AlertSeverity.INFO
     what = _who(record) if target in {"branch", "account"} else f"{target} {name}"
     if not what.endswith(")") and crew and target != "crew":
         what += f" (crew {crew})"
@@ -169,6 +180,7 @@ def _revocation(record: dict[str, Any], site: Site) -> Iterator[Alert]:
         text=text,
         next=f"look at what it did: `{site.command('audit', *chosen)}`",
         crew=crew,
+        is_shared=True,
         data=_facts(
             record, "target", "id", "by", "reason", "cuts", "cut_us", "branch", "ancestry", "role",
             "orchestrator", "process", "grant", "subject",
@@ -185,8 +197,9 @@ def _by(by: str) -> str:
     return f"{kind} {name}" if slash else by
 
 
-def _quarantine(entry: AuditEntry, record: dict[str, Any], site: Site) -> Iterator[Alert]:
+def _quarantine(entry: AuditEntry, site: Site) -> Iterator[Alert]:
     """Yield nothing for a strike that changes nothing."""
+    record = entry.record
     orchestrator, crew, step = (_word(record, name) for name in ("orchestrator", "crew", "step"))
     was, level, in_force = (_word(record, name) for name in ("was", "level", "in_force"))
     if was == level:
@@ -254,12 +267,51 @@ def _burned(crew: str, entries: list[AuditEntry], site: Site) -> Alert:
     )
 
 
-def _lost(entry: AuditEntry, record: dict[str, Any], site: Site) -> Alert:
-    count = _number(record, "count")
-    return Alert(
+def _exhausted(entry: AuditEntry, site: Site) -> Iterator[Alert]:
+    """Return the alert that the credits of a branch do not cover a call.
+
+    It has the id of the threshold of 100 %, which a branch with a rest may never reach.
+    """
+    record = entry.record
+    branch = _word(record, "level")
+    if not branch:
+        return
+    path = [*record.get("ancestry", ()), record.get("branch", "")]
+    kind = AlertKind.RUN_CREDITS if path[0] == branch else AlertKind.BRANCH_CREDITS
+    used, budget = _number(record, "level_used_micro"), _number(record, "level_quota_micro")
+    crew = _word(record, "crew")
+    amounts = f"{format_credits(used)} of {format_credits(budget)} credits"
+    look = site.command("audit", "--branch", branch)
+    yield Alert(
+        id=threshold_id(kind, crew, branch, 100, budget),
+        type=kind.value,
+        timestamp=_time(record),
+        machine=site.machine,
+        subject=f"branch/{branch}",
+        state=AlertState.BEGINS,
+        severity=AlertSeverity.WARNING,
+        text=f"branch {branch} of crew {crew} has spent or reserved {amounts}: the rest does not "
+        "cover a call, so its calls are refused",
+        next=f"look at its calls: `{look}`; to end it: `{site.command('revoke', branch)}`",
+        crew=crew,
+        data={
+            "percent": 100,
+            "spent": format_credits(used),
+            "budget": format_credits(budget),
+            "branch": branch,
+        },
+        is_shared=True,
+        percent=100,
+        percent_before=99,
+    )
+
+
+def _lost(entry: AuditEntry, site: Site) -> Iterator[Alert]:
+    count = _number(entry.record, "count")
+    yield Alert(
         id=alert_id(AlertKind.DISK, entry.uid),
         type=AlertKind.DISK.value,
-        timestamp=_time(record),
+        timestamp=_time(entry.record),
         machine=site.machine,
         subject=f"machine/{site.machine}/audit",
         state=AlertState.ONCE,
@@ -268,3 +320,12 @@ def _lost(entry: AuditEntry, record: dict[str, Any], site: Site) -> Alert:
         next=f"list them: `{site.command('ledger reconcile')}`",
         data={"branches": count},
     )
+
+
+_MAKERS: dict[str, Callable[[AuditEntry, Site], Iterator[Alert]]] = {
+    "rule": _rule,
+    "revocation": _revocation,
+    "watch": _quarantine,
+    "call": _exhausted,
+    "event": _lost,
+}

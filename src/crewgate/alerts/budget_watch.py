@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from crewgate.alerts.alert import Alert, AlertState, Findings, alert_id
+from crewgate.alerts.alert import Alert, AlertState, Findings, alert_id, threshold_id
 from crewgate.alerts.site import Site
 from crewgate.core.alert_kinds import AlertKind, AlertSeverity
 from crewgate.core.credits import format_credits
@@ -51,6 +51,11 @@ class _Account(msgspec.Struct, frozen=True):
     budget: int
     row: TreeRow | None = None
     ends: int = 0  # of the hour or the day, in seconds since 1970
+
+    @property
+    def event(self) -> str:
+        """What an id names besides the crew: the branch, or the end of the hour or day."""
+        return self.name if self.row is not None else str(self.ends)
 
 
 class BudgetWatch:
@@ -158,7 +163,7 @@ class BudgetWatch:
                 f"`{self._site.command('revoke', name)}`"
             )
         return Alert(
-            id=alert_id(account.kind, account.key, level, account.budget),
+            id=threshold_id(account.kind, account.crew, account.event, level, account.budget),
             type=account.kind.value,
             timestamp=datetime.fromtimestamp(now, UTC),
             machine=self._site.machine,
@@ -169,6 +174,7 @@ class BudgetWatch:
             next=then,
             crew=account.crew,
             data={name: value for name, value in data.items() if value != ""},
+            is_shared=True,
             percent=level,
             percent_before=before,
         )
@@ -186,6 +192,7 @@ class BudgetWatch:
             text=f"{_plain(told)} has ended, or has credits again",
             crew=told.crew,
             data={"percent": told.percent, "budget": format_credits(told.budget)},
+            is_shared=True,
             percent=told.percent,
         )
 

@@ -36,10 +36,9 @@ def wants(receiver: AlertConfig, alert: Alert) -> bool:
     if is_over and alert.type in _BRANCHES and receiver.format != "pagerduty":
         # Each branch ends some day; only a receiver with open incidents needs to hear of it.
         return False
-    if not alert.percent:
+    if not alert.percent or is_over:
         return True
-    first = 0 if is_over else alert.percent_before
-    return any(first < each <= alert.percent for each in receiver.thresholds)
+    return any(alert.percent_before < each <= alert.percent for each in receiver.thresholds)
 
 
 def poster_to(receiver: AlertConfig, url: ReceiverURL) -> HTTPPoster:

@@ -22,6 +22,7 @@ from crewgate.alerts.pagerduty import PagerDutyChannel
 from crewgate.alerts.sender import AlertSender
 from crewgate.alerts.site import Site
 from crewgate.alerts.slack import SlackChannel
+from crewgate.alerts.tellers import Tellers
 from crewgate.alerts.webhook import WebhookChannel
 from crewgate.config import AlertConfig, Config, load
 from crewgate.errors import ConfigurationError
@@ -69,10 +70,11 @@ def site_of(config: Config) -> Site:
 async def _alert(config: Config, outbox: AlertOutbox) -> None:
     """Look and send until SIGTERM or SIGINT; then send what is left, for a bounded time."""
     metrics = ProcessMetrics.of_process()
-    senders = [AlertSender(each, channel(each), outbox, metrics) for each in config.alerts]
+    tellers = Tellers()
+    senders = [AlertSender(each, channel(each), outbox, metrics, tellers) for each in config.alerts]
     descriptor = shared_descriptor()
-    restarts = None if descriptor is None else RestartCounts(descriptor)
-    observer = Observer(config, site_of(config), outbox, senders, restarts, _serve())
+    restarts = None if descriptor is None else RestartCounts(descriptor, _serve())
+    observer = Observer(config, site_of(config), outbox, senders, tellers, restarts)
     for receiver in config.alerts:
         _log.info("alerts to %s: %s at %s", receiver.name, receiver.format, receiver.place)
     ending = trio.Event()

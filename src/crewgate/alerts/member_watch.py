@@ -74,32 +74,34 @@ class MemberWatch:
 
     def _joined(self, row: MemberRow, wall: float) -> Alert:
         return self._alert(
-            row.name, wall, AlertState.ONCE, AlertSeverity.WARNING, ("joined", row.ends),
+            row.name, wall, AlertState.ONCE, ("joined", row.ends),
             text=f"machine {printable(row.name)} has joined the cluster at {row.address}",
             then=f"if you do not know it: `{self._site.command('cluster evict', row.name)}`",
             data={"member": row.name, "address": row.address, "event": "joined"},
+            is_shared=True,
         )  # fmt: skip
 
     def _evicted(self, name: str, ends: int, wall: float) -> Alert:
         return self._alert(
-            name, wall, AlertState.OVER, AlertSeverity.WARNING, ("evicted", ends),
+            name, wall, AlertState.OVER, ("evicted", ends),
             text=f"machine {printable(name)} was evicted from the cluster",
             then=f"see which machines are left: `{self._site.command('cluster members')}`",
             data={"member": name, "event": "evicted"},
+            is_shared=True,
         )  # fmt: skip
 
     def _moved(self, row: MemberRow, wall: float, begin: float) -> Alert:
         name, event = printable(row.name), ("back", self._site.machine, round(begin))
         if row.state not in _AWAY:
             return self._alert(
-                row.name, wall, AlertState.OVER, AlertSeverity.WARNING, event,
+                row.name, wall, AlertState.OVER, event,
                 text=f"machine {name} answers again after {round(wall - begin)} s",
                 data={"member": row.name, "event": "back", "seconds": round(wall - begin)},
             )  # fmt: skip
         has_left = row.state == "left"
         text = f"machine {name} has stopped" if has_left else f"machine {name} does not answer"
         return self._alert(
-            row.name, wall, AlertState.BEGINS, AlertSeverity.WARNING, ("away", *event[1:]),
+            row.name, wall, AlertState.BEGINS, ("away", *event[1:]),
             text=text,
             then="start it, or look at the network between the machines; "
             f"see more: `{self._site.command('cluster members')}`",
@@ -111,12 +113,12 @@ class MemberWatch:
         name: str,
         wall: float,
         state: AlertState,
-        severity: AlertSeverity,
         event: tuple[object, ...],
         *,
         text: str,
         data: dict[str, object],
         then: str = "",
+        is_shared: bool = False,
     ) -> Alert:
         return Alert(
             id=alert_id(AlertKind.MACHINE, name, *event),
@@ -125,8 +127,9 @@ class MemberWatch:
             machine=self._site.machine,
             subject=f"machine/{name}",
             state=state,
-            severity=severity,
+            severity=AlertSeverity.WARNING,
             text=text,
             next=then,
+            is_shared=is_shared,
             data=data,
         )

@@ -27,6 +27,7 @@ from crewgate.alerts.outbox import AlertOutbox
 from crewgate.alerts.restart_watch import RestartWatch
 from crewgate.alerts.sender import AlertSender
 from crewgate.alerts.site import Site
+from crewgate.alerts.tellers import Tellers
 from crewgate.audit import folder as audit_folder
 from crewgate.audit.audit_tail import AuditPosition, AuditTail, Batch, FilePosition
 from crewgate.config import Config
@@ -54,7 +55,8 @@ _BUDGET_KINDS = {
 class Observer:
     """The looks of one machine. `restarts` is None if no `crewgate serve` counts them.
 
-    `serve` identifies that process. `wall` is the clock, in seconds since 1970.
+    `wall` is the clock, in seconds since 1970; `now` is that of looks at the audit, which a thread
+    calls.
     """
 
     def __init__(
@@ -63,13 +65,14 @@ class Observer:
         site: Site,
         outbox: AlertOutbox,
         senders: Sequence[AlertSender],
+        tellers: Tellers,
         restarts: RestartCounts | None = None,
-        serve: str = "",
         wall: Callable[[], float] = time.time,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         """Load what the watches remember. Raises AlertOutboxError."""
         self._config, self._site, self._outbox = config, site, outbox
-        self._senders, self._wall = senders, wall
+        self._senders, self._tellers, self._wall = senders, tellers, wall
         self._receivers = config.alerts
         self._unstored = ""
         position = outbox.position()
@@ -77,9 +80,10 @@ class Observer:
         if position is None:
             self._begins = wall() - limits.alert_start_seconds
             position = _recent(config.audit.folder, self._begins)
-        self._tail = AuditTail(config.audit.folder, position, is_wanted=may_be_alert)
+        self._tail = AuditTail(config.audit.folder, position, now, may_be_alert)
         self._health = HealthWatch(site, outbox.notes(_HEALTH))
         self._members = MemberWatch(site, outbox.notes(_MEMBERS))
+        serve = "" if restarts is None else restarts.serve
         self._restarts = RestartWatch(site, serve, outbox.notes(_RESTARTS))
         self._counts = restarts
         self._budgets: BudgetWatch | None = None
@@ -154,6 +158,7 @@ class Observer:
                     members_at = now
                     rows = await self._ask(view.members, view)
                     if rows is not None:
+                        self._tellers.update(rows)
                         await self._store(_MEMBERS, self._members.update(rows, wall))
                 if self._counts is not None:
                     restarts = self._restarts.update(self._counts.read(), wall)
@@ -208,10 +213,11 @@ class Observer:
             each.name: [alert for alert in found.alerts if wants(each, alert)]
             for each in self._receivers
         }
+        tellers = self._tellers.others(self._receivers, found.alerts)
         while True:
             try:
                 new = await trio.to_thread.run_sync(
-                    self._outbox.add, watch, found, wanted, self._wall(), position
+                    self._outbox.add, watch, found, wanted, self._wall(), position, tellers
                 )
             except AlertOutboxError as error:
                 if not self._unstored:

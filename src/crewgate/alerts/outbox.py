@@ -45,6 +45,7 @@ CREATE TABLE delivery (
     attempts INTEGER NOT NULL,
     refusals INTEGER NOT NULL,
     why TEXT NOT NULL,
+    teller TEXT NOT NULL,
     PRIMARY KEY (receiver, seq)
 ) STRICT;
 CREATE INDEX delivery_by_subject ON delivery (receiver, state, subject, seq);
@@ -65,16 +66,20 @@ WAITING: Final = "waiting"
 DELIVERED: Final = "delivered"
 REFUSED: Final = "refused"
 EXPIRED: Final = "expired"
+LEFT: Final = "left"  # another machine has told it
+_NOBODY: Mapping[tuple[str, str], str] = {}
 _AUDIT = "audit"
 _decode = msgspec.json.Decoder(Alert).decode
 _NEXT = """
-SELECT delivery.seq, alert.alert, delivery.attempts, delivery.refusals, delivery.since
+SELECT delivery.seq, alert.alert, delivery.attempts, delivery.refusals, delivery.since,
+       delivery.teller
 FROM delivery JOIN alert USING (seq)
 WHERE delivery.receiver = :receiver AND delivery.state = 'waiting' AND delivery.due <= :now
   AND NOT EXISTS (
     SELECT 1 FROM delivery AS earlier
     WHERE earlier.receiver = :receiver AND earlier.state = 'waiting'
       AND earlier.subject = delivery.subject AND earlier.seq < delivery.seq
+      AND earlier.due <= :now
   )
 ORDER BY delivery.attempts, delivery.severity DESC, delivery.seq LIMIT 1
 """
@@ -88,13 +93,17 @@ ORDER BY delivery.seq DESC LIMIT :count
 
 
 class WaitingAlert(msgspec.Struct, frozen=True):
-    """An alert for one receiver. `since` is when it was noted, in seconds since 1970."""
+    """An alert for one receiver. `since` is when it was noted, in seconds since 1970.
+
+    `teller` is the other machine that tells it, if there is one.
+    """
 
     seq: int
     alert: Alert
     attempts: int
     refusals: int
     since: float
+    teller: str = ""
 
 
 class ListedAlert(msgspec.Struct, frozen=True):
@@ -149,10 +158,12 @@ class AlertOutbox(BaseSQLiteStore):
         wanted: Mapping[str, Sequence[Alert]],
         now: float,
         position: AuditPosition | None = None,
+        tellers: Mapping[tuple[str, str], str] = _NOBODY,
     ) -> int:
         """Store findings of a watch, and return how many alerts are new.
 
-        `wanted` has the alerts for each receiver; one that nobody wants is not stored. Raises
+        `wanted` has the alerts for each receiver; one that nobody wants is not stored. `tellers`
+        has the other machine that tells an alert, by receiver and id: it is due only later. Raises
         AlertOutboxError.
         """
         receivers = _by_alert(wanted)
@@ -160,7 +171,8 @@ class AlertOutbox(BaseSQLiteStore):
             new = 0
             for alert in found.alerts:
                 names = [*receivers.get(alert.id, ())]
-                new += bool(names) and _insert(database, alert, names, now)
+                told_by = {name: tellers.get((name, alert.id), "") for name in names}
+                new += bool(names) and _insert(database, alert, told_by, now)
             for name, value in found.notes.items():
                 _note(database, watch, name, value)
             if position is not None:
@@ -183,7 +195,7 @@ class AlertOutbox(BaseSQLiteStore):
         self._end(receiver, seq, DELIVERED, now, "")
 
     def give_up(self, receiver: str, seq: int, state: str, now: float, why: str) -> None:
-        """Note that an alert is `REFUSED` or `EXPIRED`; without a `why`, the last one stays.
+        """Note that an alert is `REFUSED`, `EXPIRED` or `LEFT`; an empty `why` keeps the last.
 
         Raises AlertOutboxError.
         """
@@ -321,10 +333,13 @@ def _by_alert(wanted: Mapping[str, Iterable[Alert]]) -> dict[str, dict[str, None
 
 
 def _insert(
-    database: sqlite3.Connection, alert: Alert, receivers: Sequence[str], now: float
+    database: sqlite3.Connection, alert: Alert, receivers: Mapping[str, str], now: float
 ) -> bool:
-    """Store an alert for receivers; return False if its id is here already."""
-    rank = alert.severity.rank
+    """Store an alert for receivers, each with the other machine that tells it.
+
+    Return False if the id of the alert is here already.
+    """
+    rank, later = alert.severity.rank, limits.alert_takeover_seconds
     done = database.execute(
         "INSERT INTO alert (id, type, subject, severity, alert) VALUES (?, ?, ?, ?, ?) "
         "ON CONFLICT (id) DO NOTHING RETURNING seq",
@@ -332,8 +347,11 @@ def _insert(
     ).fetchall()
     for (seq,) in done:
         database.executemany(
-            "INSERT INTO delivery VALUES (?, ?, ?, ?, 'waiting', ?, ?, 0, 0, '')",
-            [(name, seq, alert.subject, rank, now, now) for name in receivers],
+            "INSERT INTO delivery VALUES (?, ?, ?, ?, 'waiting', ?, ?, 0, 0, '', ?)",
+            [
+                (name, seq, alert.subject, rank, now, now + later * bool(teller), teller)
+                for name, teller in receivers.items()
+            ],
         )
     return bool(done)
 

@@ -16,7 +16,15 @@ import trio
 
 from crewgate import limits
 from crewgate.alerts.channel import AlertChannel
-from crewgate.alerts.outbox import EXPIRED, REFUSED, AlertOutbox, ReceiverCounts, WaitingAlert
+from crewgate.alerts.outbox import (
+    EXPIRED,
+    LEFT,
+    REFUSED,
+    AlertOutbox,
+    ReceiverCounts,
+    WaitingAlert,
+)
+from crewgate.alerts.tellers import Tellers
 from crewgate.config import AlertConfig
 from crewgate.core.health import ComponentHealth, degraded, failed, ok
 from crewgate.errors import AlertOutboxError, ReceiverError, ReceiverRefusedError
@@ -36,10 +44,12 @@ class AlertSender:
         channel: AlertChannel,
         outbox: AlertOutbox,
         metrics: ProcessMetrics,
+        tellers: Tellers,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.receiver = receiver
         self._channel, self._outbox, self._wall = channel, outbox, wall
+        self._tellers = tellers
         self._sent = metrics.series(families.ALERTS_SENT, receiver.name)
         self._given_up = metrics.series(families.ALERTS_GIVEN_UP, receiver.name)
         self._waiting = metrics.series(families.ALERTS_WAITING, receiver.name)
@@ -126,6 +136,9 @@ class AlertSender:
         if self._wall() - found.since > limits.alerts_wait_seconds:
             await self._give_up(found, EXPIRED, "")
             return False
+        if found.teller and self._tellers.reaches(found.teller):
+            await self._end(found, LEFT, f"machine {found.teller} tells it")
+            return False
         try:
             await self._channel.send(found.alert)
         except ReceiverError as error:
@@ -152,9 +165,12 @@ class AlertSender:
         await self._pause()
 
     async def _give_up(self, found: WaitingAlert, state: str, why: str) -> None:
-        name = self.receiver.name
         _log.warning("%s: gave up %s: %s", self._name, found.alert.id, why or state)
         self._given_up.add()
+        await self._end(found, state, why)
+
+    async def _end(self, found: WaitingAlert, state: str, why: str) -> None:
+        name = self.receiver.name
         await self._until_stored(self._outbox.give_up, name, found.seq, state, self._wall(), why)
 
     async def _until_stored(self, store: Callable[..., object], *arguments: object) -> None:

@@ -34,5 +34,6 @@ alert_tree_share = 0.02  # of the time that these looks take at most: a full tab
 alert_agent_seconds = 30.0  # without an answer of the agent, before a person hears of it
 alert_calm_seconds = 30.0  # a better state is told after it has lasted for so long
 alert_calm_seconds_max = 3600.0  # of a component that flaps: two alerts an hour
+alert_takeover_seconds = 60.0  # for the machine that tells an alert, before another one does
 alert_start_seconds = 60.0  # of the past that the first process of all tells about
 alert_named_max = 16  # branches, or other names, in one alert

@@ -10,10 +10,14 @@ _SAMPLE = re.compile(rb'^\w+\{process="([^"\\]*)"\} (\d+)', re.MULTILINE)
 
 
 class RestartCounts:
-    """The counts in the memory behind a descriptor that `crewgate serve` has passed on."""
+    """The counts in the memory behind a descriptor that `crewgate serve` has passed on.
 
-    def __init__(self, descriptor: int) -> None:
+    `serve` identifies that process: another one counts from 0.
+    """
+
+    def __init__(self, descriptor: int, serve: str) -> None:
         """Map the memory; OSError."""
+        self.serve = serve
         self._reader = MetricsReader(descriptor, [declared(RESTARTS)])
 
     def read(self) -> dict[str, int]:

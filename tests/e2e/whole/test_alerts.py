@@ -31,6 +31,7 @@ kinds = ["run-credits", "branch-ended"]
 crews = ["article"]
 thresholds = [80]
 """
+LOOPS = 'mode = "enforce"\nwarn = 5\nrefuse = 6\nend = 8'
 
 
 class Receiver(ThreadingHTTPServer):
@@ -95,6 +96,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterat
     _write(site.folder / "slack.url", f"http://127.0.0.1:{port}/services/T0/s3cret")
     with site.file.open("a") as file:
         file.write(ALERTS.format(port=port))
+    site.edit('mode = "observe"', LOOPS)
     try:
         site.serve()
         yield site
@@ -161,6 +163,29 @@ async def test_a_budget_and_the_end_of_a_branch(
     texts = "".join(each["text"] for each in receiver.messages[before:])
     assert "has spent 2.00 of 2.00 credits (100 % are reached); its calls are refused" in texts
     assert branch in texts
+
+
+async def test_a_loop_is_told_step_by_step(
+    site: Installation, receiver: Receiver, orchestrator: Orchestrator
+) -> None:
+    """From the warning to the end, in order, with the command that shows the calls."""
+    run = orchestrator.start_run(credits="10", tools=["search.*"])
+    headers = {"authorization": f"Bearer {run.token()}"}
+    async with site.client() as client:
+        for _ in range(20):
+            await client.post("/search", headers=headers, json={"q": "otters"})
+    subject = f"branch/{run.branch}"
+    wait_until(lambda: "end" in _steps(receiver, subject))
+    steps = _steps(receiver, subject)
+    assert [step for step in steps if step in {"refuse", "end"}] == ["refuse", "end"]
+    (end,) = (each for each in receiver.about(subject) if each["data"].get("step") == "end")
+    assert (end["type"], end["severity"], end["data"]["count"]) == ("rule", "critical", 8)
+    assert "has ended branch" in end["text"]
+    assert f"crewgate audit -c {site.file} --branch {run.branch}" in end["next"]
+
+
+def _steps(receiver: Receiver, subject: str) -> list[str]:
+    return [each["data"]["step"] for each in receiver.about(subject) if each["type"] == "rule"]
 
 
 def _ends(receiver: Receiver) -> list[dict[str, Any]]:

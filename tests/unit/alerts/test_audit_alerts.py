@@ -4,15 +4,17 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from alert_fakes import BRANCH, SITE, entry
+from alert_fakes import BRANCH, NOW, SITE, entry
 
 from crewgate.alerts.alert import Alert, AlertState
 from crewgate.alerts.audit_alerts import alerts_of, may_be_alert
+from crewgate.alerts.budget_watch import BudgetWatch
 from crewgate.audit.writer import AuditWriter
 from crewgate.core.alert_kinds import AlertSeverity
 from crewgate.core.audit import records
 from crewgate.core.audit.json_line import encode
 from crewgate.core.rules.rule import RuleKind
+from crewgate.ipc.admin_messages import TreeRow
 
 WHO = {"crew": "article", "orchestrator": "article/a", "process": "p", "role": "researcher"}
 
@@ -120,7 +122,8 @@ def test_the_end_of_a_branch_has_one_id_on_all_machines() -> None:
     here = one(**members, by="rule/loops", reason="same-call 20", cuts=2)
     there = one(**members, by="gateway/gw-1")
     assert here.id == there.id
-    assert here.severity is AlertSeverity.WARNING
+    assert here.severity is AlertSeverity.INFO
+    assert one(**members, by="overrun").severity is AlertSeverity.WARNING
     assert here.text == (
         f"branch {BRANCH} (researcher of crew article) has ended: rule loops revoked it "
         "(same-call 20)"
@@ -185,6 +188,25 @@ def test_burned_credits_of_a_crew_are_one_alert() -> None:
     assert (second.crew, second.data["calls"]) == ("other", 1)
 
 
+def test_credits_that_do_not_cover_a_call_are_one_alert() -> None:
+    """With the id of the threshold that the branch may never reach."""
+    members = {
+        "kind": "call", "verdict": "deny", "reason": "credits-exhausted", "level": "run",
+        "level_used_micro": 9_800_000, "level_quota_micro": 10_000_000, "branch": "child",
+        "ancestry": ["run"], **WHO,
+    }  # fmt: skip
+    (found,) = alerts_of([entry(number, **members) for number in range(9)], SITE)
+    assert (found.type, found.subject, found.percent) == ("run-credits", "branch/run", 100)
+    assert (
+        "has spent or reserved 9.80 of 10.00 credits: the rest does not cover a call" in found.text
+    )
+    row = TreeRow("article", "run", "live", quota=10_000_000, spent=10_000_000)
+    (full,) = BudgetWatch(SITE, (100,), {}, {}).update([row], NOW).alerts
+    assert full.id == found.id
+    assert one(**(members | {"level": "child"})).type == "branch-credits"
+    assert may_be_alert(b'{"machine":"m","kind":"call","reason":"credits-exhausted"}')
+
+
 def test_a_lossy_crash() -> None:
     found = one(kind="event", event="audit-lost", count=3)
     assert found.text == "the machine has crashed, and the audit lacks calls of 3 branches"
@@ -192,8 +214,11 @@ def test_a_lossy_crash() -> None:
 
 def test_a_record_of_another_version_is_no_trouble() -> None:
     """Members may be missing, or of another type."""
-    odd = [{"kind": kind} for kind in ("rule", "revocation", "watch", "burned", "event", "new")]
-    odd += [each | {"branch": 7, "count": "x", "crew": None, "cost_micro": []} for each in odd]
+    odd = [
+        {"kind": kind} for kind in ("rule", "revocation", "watch", "burned", "event", "call", "new")
+    ]
+    wrong = {"branch": 7, "count": "x", "crew": None, "cost_micro": [], "ancestry": 5, "level": "b"}
+    odd += [each | wrong for each in odd]
     for members in odd:
         for found in alerts_of([entry(**members)], SITE):
             assert found.document()

@@ -4,21 +4,29 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 import trio.testing
 from alert_fakes import NOW, add, alert, receiver
 
 from crewgate import limits
-from crewgate.alerts.alert import Alert
+from crewgate.alerts.alert import Alert, Findings
 from crewgate.alerts.outbox import AlertOutbox
 from crewgate.alerts.sender import AlertSender
+from crewgate.alerts.tellers import Tellers
 from crewgate.core.health import HealthState
 from crewgate.errors import AlertOutboxError, ReceiverError, ReceiverRefusedError
+from crewgate.ipc.cluster_messages import MemberRow
 from crewgate.metrics import families
 from crewgate.metrics.process_metrics import ProcessMetrics
 
 Answer = Callable[[Alert], None]
+ROWS = [
+    MemberRow("gw-1", "a", "here", "counts", 0, 99, may_revoke=True),
+    MemberRow("gw-2", "b", "alive", "counts", 0, 99, may_revoke=True),
+    MemberRow("gw-3", "c", "alive", "counts", 0, 99, may_revoke=True),
+]
 
 
 class FakeChannel:
@@ -50,8 +58,14 @@ class World:
         self.start()
 
     def start(self) -> None:
+        self.tellers = Tellers()
         self.sender = AlertSender(
-            receiver(), self.channel, self.outbox, self.metrics, lambda: NOW + trio.current_time()
+            receiver(),
+            self.channel,
+            self.outbox,
+            self.metrics,
+            self.tellers,
+            lambda: NOW + trio.current_time(),
         )
         self.ending = trio.Event()
 
@@ -319,3 +333,49 @@ async def test_alerts_without_room_show(
     assert fact.why == (
         "in all, 1 alerts found no room among the 2 that may wait, the last 0.0 hours ago"
     )
+
+
+async def test_another_machine_tells_it_unless_it_is_away(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Then this one does, a minute later; what it alone sees waits for nothing."""
+    others = {("oncall", alert(1).id): "gw-2", ("oncall", alert(2).id): "gw-3"}
+    both = [alert(1, "s"), alert(2, "s")]
+    world.outbox.add("test", Findings(both, {}), {"oncall": both}, NOW, None, others)
+    world.add(3, subject="s")
+    world.tellers.update(ROWS[:2])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run)
+        await trio.sleep(limits.alert_takeover_seconds - 1)
+        assert world.channel.taken == texts(3)
+        await trio.sleep(5)
+        assert world.channel.taken == texts(3, 2)
+        world.ending.set()
+    (row,) = world.outbox.rows(state="left")
+    assert (row.alert.text, row.why) == ("number 1", "machine gw-2 tells it")
+
+
+def test_one_machine_tells_what_all_of_them_see() -> None:
+    """Each machine chooses the same one, and each is chosen; other formats know ids."""
+    chat, oncall = receiver("chat", format="slack"), receiver()
+    shared = [alert(number, is_shared=True) for number in range(90)]
+    counts = dict.fromkeys(("gw-1", "gw-2", "gw-3"), 0)
+    for name in counts:
+        tellers = Tellers()
+        assert not tellers.others([chat], shared)
+        here = [
+            msgspec.structs.replace(row, state="here" if row.name == name else "alive")
+            for row in ROWS
+        ]
+        tellers.update(here)
+        others = tellers.others([chat, oncall], [*shared, alert(91)])
+        assert {receiver for receiver, _ in others} == {"chat"}
+        own = [each for each in shared if ("chat", each.id) not in others]
+        counts[name] = len(own)
+    assert sum(counts.values()) == 90
+    assert all(count > 10 for count in counts.values())
+    away = [msgspec.structs.replace(row, state="dead") for row in ROWS[1:]]
+    tellers = Tellers()
+    tellers.update([ROWS[0], *away])
+    assert not tellers.others([chat], shared)
+    assert not tellers.reaches("gw-2")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from crewgate.config import AlertConfig, Config
 
 _RECEIVER = ConfigNameParamType("alert")
-_STATES = ["waiting", "delivered", "refused", "expired"]
+_STATES = ["waiting", "delivered", "left", "refused", "expired"]
 
 
 @click.group("alerts", cls=UntruncatedHelpGroup)
@@ -78,7 +78,8 @@ def list_(
     """List the last alerts of this machine, and whether each receiver has them.
 
     An alert waits until its receiver takes it, for three days at most; then it has expired. A
-    receiver that takes other alerts can refuse one. The list keeps an alert for a week after that.
+    receiver that takes other alerts can refuse one. An alert is left if another machine of the
+    cluster has told it. The list keeps an alert for a week after that.
     """
     from crewgate.alerts.outbox import AlertOutbox
 
