@@ -5,7 +5,7 @@ branch_candidates_max = 16  # that an error lists, a line each; for more, a long
 revocation_rows_default = 50  # as `audit_rows_default`
 revocation_rows_max = 10_000  # of one machine in one list: 4 MB
 revocation_page_rows_max = 32  # of 2.7 KB at most: they fit a frame of a unix socket
-remote_revocations_max = 16_384  # of other machines, the newest, whose origin is kept: 4 MB
+remote_revocations_max = 16_384  # of other machines, the newest, whose origin is kept: 8 MB
 
 # Questions to other machines, for a person (gossip/member_questions.py, agent/cluster/).
 member_question_bytes_max = 65_536  # a thousand keys of 16 bytes, three times

@@ -4,6 +4,7 @@ The table has their keys only. A capsule has no names and no reasons, so this is
 can say about a revocation whose origin does not answer.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -24,7 +25,8 @@ class RemoteRevocations:
     """At most `limits.remote_revocations_max` of them, by key; the oldest leave first."""
 
     def __init__(self) -> None:
-        self._by_key: dict[bytes, RemoteRevocation] = {}
+        # To drop the first of a plain dict takes longer the more were dropped before.
+        self._by_key: OrderedDict[bytes, RemoteRevocation] = OrderedDict()
 
     def __iter__(self) -> Iterator[RemoteRevocation]:
         return iter(self._by_key.values())
@@ -37,17 +39,17 @@ class RemoteRevocations:
             rules = KINDS.get(entry.kind)
             if rules is None:
                 continue
-            known = self._by_key.pop(entry.key, None)
-            if known is not None and known.entry.expires >= entry.expires:
-                self._by_key[entry.key] = known
-                continue
+            known = self._by_key.get(entry.key)
+            if known is not None:
+                self._by_key.move_to_end(entry.key)
+                if known.entry.expires >= entry.expires:
+                    continue
             ordered = at if rules.has_own_end else entry.expires - limits.revocation_seconds
             self._by_key[entry.key] = RemoteRevocation(entry, origin, ordered)
             if len(self._by_key) > limits.remote_revocations_max:
-                del self._by_key[next(iter(self._by_key))]
+                self._by_key.popitem(last=False)
 
     def tidy(self, wall: int) -> None:
         """Forget those that have expired; `wall` is whole seconds since 1970."""
-        self._by_key = {
-            key: each for key, each in self._by_key.items() if each.entry.expires > wall
-        }
+        for key in [key for key, each in self._by_key.items() if each.entry.expires <= wall]:
+            del self._by_key[key]

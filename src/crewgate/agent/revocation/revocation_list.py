@@ -55,40 +55,64 @@ def snapshot(agent: AgentState) -> RevocationSnapshot:
 def newest(found: RevocationSnapshot, crew: str, limit: int) -> tuple[list[RevocationRow], int]:
     """Return the newest `limit` rows in force, the oldest of them first; and how many match.
 
-    With `crew`, only rows of a crew and of its accounts match.
+    With `crew`, only rows of a crew and of its accounts match. Of a million revocations, it makes
+    only the rows that it returns.
     """
-    matching = [row for row in _rows(found) if crew in {"", row.crew, caller(row.crew)}]
-    return heapq.nlargest(limit, matching, key=order)[::-1], len(matching)
+    matching = _Matching(found, crew)
+    listed = heapq.nlargest(limit, matching, key=lambda each: each[:2])
+    return [_row(entry, found) for _, _, entry in reversed(listed)], matching.count
 
 
-def order(row: RevocationRow) -> tuple[int, str]:
-    """Return the key by which rows are sorted: by time, and those of one second by key."""
-    return row.at, row.key
+def _row(entry: StoredRevocation | RemoteRevocation, found: RevocationSnapshot) -> RevocationRow:
+    return _own(entry, found) if isinstance(entry, StoredRevocation) else _remote(entry, found)
 
 
-def _rows(found: RevocationSnapshot) -> Iterator[RevocationRow]:
-    own = set[str]()
-    for entry in found.own:
-        if entry.expires > found.wall:
-            own.add(entry.key)
-            yield _own(entry, found)
-    for each in found.remote:
-        if each.entry.expires > found.wall and each.entry.key.hex() not in own:
-            yield _remote(each, found)
+class _Matching:
+    """Iterates over the revocations of a crew in force, and counts them: time, key and entry."""
+
+    def __init__(self, found: RevocationSnapshot, crew: str) -> None:
+        self._found = found
+        self._crew = crew
+        self.count = 0
+
+    def __iter__(self) -> Iterator[tuple[int, str, StoredRevocation | RemoteRevocation]]:
+        wall, remote = self._found.wall, self._found.remote
+        also_remote = {each.entry.key.hex() for each in remote}
+        own = set[str]()
+        for entry in self._found.own:
+            if entry.expires > wall and self._is_of_crew(entry.crew):
+                self.count += 1
+                yield _ordered(entry), entry.key, entry
+            if entry.key in also_remote:
+                own.add(entry.key)
+        for each in remote:
+            key = each.entry.key.hex()
+            if each.entry.expires <= wall or key in own:
+                continue
+            if self._is_of_crew(_crew(each, self._found)):
+                self.count += 1
+                yield each.at, key, each
+
+    def _is_of_crew(self, crew: str) -> bool:
+        return not self._crew or self._crew in {crew, caller(crew)}
+
+
+def _ordered(entry: StoredRevocation) -> int:
+    """Return when a revocation of this machine was ordered; 0 if an earlier version did not say."""
+    rules = KINDS.get(entry.kind)
+    has_own_end = rules is not None and rules.has_own_end
+    return entry.at or (0 if has_own_end else max(0, entry.expires - limits.revocation_seconds))
 
 
 def _own(entry: StoredRevocation, found: RevocationSnapshot) -> RevocationRow:
     rules = KINDS.get(entry.kind)
-    label = EntityKind.BRANCH.label if rules is None else rules.label
-    has_own_end = rules is not None and rules.has_own_end
-    at = entry.at or (0 if has_own_end else max(0, entry.expires - limits.revocation_seconds))
     return RevocationRow(
         key=entry.key,
-        kind=label,
+        kind=EntityKind.BRANCH.label if rules is None else rules.label,
         name=entry.branch or entry.name,
         crew=entry.crew,
         role=found.branches.get(bytes.fromhex(entry.key), _BRANCH).role,
-        at=at,
+        at=_ordered(entry),
         expires=entry.expires,
         before=_before(entry.before),
         by=entry.by,
@@ -98,17 +122,21 @@ def _own(entry: StoredRevocation, found: RevocationSnapshot) -> RevocationRow:
     )
 
 
+def _crew(each: RemoteRevocation, found: RevocationSnapshot) -> str:
+    """Return the crew of another machine's revocation, as far as this machine knows it."""
+    if each.entry.kind == EntityKind.CREW:
+        return found.crews.get(each.entry.key, "")
+    known = found.branches.get(each.entry.key)
+    return known.crew if known is not None else found.crews.get(each.entry.crew, "")
+
+
 def _remote(each: RemoteRevocation, found: RevocationSnapshot) -> RevocationRow:
     entry, origin = each.entry, found.names.get(each.origin, each.origin.hex())
-    known = found.branches.get(entry.key, _BRANCH)
-    crew = known.crew or found.crews.get(entry.crew, "")
-    is_crew = entry.kind == EntityKind.CREW
-    if is_crew:
-        crew = found.crews.get(entry.key, "")
+    known, crew = found.branches.get(entry.key, _BRANCH), _crew(each, found)
     return RevocationRow(
         key=entry.key.hex(),
         kind=KINDS[entry.kind].label,
-        name=crew if is_crew else known.branch,
+        name=crew if entry.kind == EntityKind.CREW else known.branch,
         crew=crew,
         role=known.role,
         at=each.at,
