@@ -13,15 +13,23 @@ from crewgate import limits
 from crewgate.agent import audit_reader, status
 from crewgate.agent.ipc_server.message_stream import pages
 from crewgate.agent.revocation import revocation_list
+from crewgate.agent.revocation.subject_runs import live_runs
 from crewgate.agent.state import AgentState
 from crewgate.errors import ServiceRefusedError
 from crewgate.ipc.admin_messages import TreeRow
-from crewgate.ipc.machine_answers import InForcePart, RevocationsPart, StatusPart, TreePart
+from crewgate.ipc.machine_answers import (
+    InForcePart,
+    RevocationsPart,
+    RunsPart,
+    StatusPart,
+    TreePart,
+)
 from crewgate.ipc.machine_messages import (
     AuditQuestion,
     InForceQuestion,
     MachineQuestion,
     RevocationsQuestion,
+    RunsQuestion,
     StatusQuestion,
     TreeQuestion,
     encode,
@@ -55,6 +63,9 @@ async def answer(
         return [encode(StatusPart(status.status(agent, 0)))]
     if isinstance(question, InForceQuestion):
         return [encode(InForcePart(revocation_list.in_force(agent, question.keys)))]
+    if isinstance(question, RunsQuestion):
+        runs = sorted(live_runs(agent, question.subject, question.crew))
+        return [encode(RunsPart(runs[: limits.subject_runs_max]))]
     if isinstance(question, AuditQuestion):
         return await audit_reader.read(agent, question)
     if isinstance(question, RevocationsQuestion):

@@ -82,7 +82,8 @@ class RevocationResponse(msgspec.Struct, frozen=True, kw_only=True):
     that were issued until now are revoked. If no machine knows the target, `never_seen` is
     `everywhere`. If none of the machines that answered knows the target, `never_seen` is `here`,
     and `never_seen_on` counts them. The target is revoked all the same. `runs_ended` live runs of a
-    subject, which this machine has seen, have ended.
+    subject have ended, of those that the machines have seen. `runs_unasked` machines did not say in
+    time which they have seen.
     """
 
     target: Literal["branch", "grant", "process", "crew", "subject", "certificate", "orchestrator"]
@@ -106,6 +107,7 @@ class RevocationResponse(msgspec.Struct, frozen=True, kw_only=True):
     never_seen: NeverSeen = ""
     never_seen_on: int = 0
     runs_ended: int = 0
+    runs_unasked: int = 0
 
     @property
     def audit_text(self) -> str:

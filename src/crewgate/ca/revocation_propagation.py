@@ -34,6 +34,7 @@ def sum_of(done: RevocationReceipt, step: RevocationReceipt) -> RevocationReceip
         never_seen=done.never_seen or step.never_seen,
         never_seen_on=done.never_seen_on or step.never_seen_on,
         runs_ended=done.runs_ended + step.runs_ended,
+        runs_unasked=max(done.runs_unasked, step.runs_unasked),
         reach=max(done.reach, step.reach, key=_shortfall) if done.read_ns else step.reach,
     )
 

@@ -169,7 +169,8 @@ class RevocationReceipt(msgspec.Struct, frozen=True, tag="receipt"):
       their connections are closed all the same.
     - `never_seen` says where the target is unknown, on `never_seen_on` machines. The target is
       revoked all the same.
-    - `runs_ended` live runs of a subject, which this machine has seen, have ended.
+    - `runs_ended` live runs of a subject have ended, of those that the machines have seen.
+      `runs_unasked` machines did not say in time which they have seen.
     """
 
     id: Id = 0
@@ -186,6 +187,7 @@ class RevocationReceipt(msgspec.Struct, frozen=True, tag="receipt"):
     never_seen: NeverSeen = ""
     never_seen_on: Count = 0
     runs_ended: Count = 0
+    runs_unasked: Count = 0
     reach: QuorumResult = QuorumResult()
 
 

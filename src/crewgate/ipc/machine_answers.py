@@ -36,6 +36,12 @@ class RevocationsPart(msgspec.Struct, frozen=True, omit_defaults=True):
     total: Count = 0
 
 
+class RunsPart(msgspec.Struct, frozen=True):
+    """The keys of the live runs of a subject, at most `limits.subject_runs_max` of them."""
+
+    runs: list[bytes]
+
+
 class InForcePart(msgspec.Struct, frozen=True):
     """Says for each key of the question, in its order, whether the table has it."""
 

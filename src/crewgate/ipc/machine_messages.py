@@ -43,6 +43,16 @@ class InForceQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="in-f
     keys: Annotated[list[_Key], Meta(max_length=limits.revocation_keys_max)]
 
 
+class RunsQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="runs"):
+    """Asks which live runs of a subject the machine has seen; answer: one `RunsPart`.
+
+    An empty crew stands for all crews.
+    """
+
+    subject: _Text
+    crew: _Text = ""
+
+
 AuditMode = Literal["calls", "connections", "watch", "explain"]
 
 
@@ -59,7 +69,8 @@ class AuditQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="audit"
 
 MachineQuestion = (
     TreeQuestion | StatusQuestion | RevocationsQuestion | InForceQuestion | AuditQuestion
-)
+    | RunsQuestion
+)  # fmt: skip
 
 
 # Stands for the machine that is asked itself; no certificate has this name.

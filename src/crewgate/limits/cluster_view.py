@@ -29,3 +29,6 @@ member_audit_rows_max = 5_000  # of one machine in one listing: 1.5 KB each fit 
 member_audit_page_rows_max = 24  # of 4 KB at most: eight ancestors and twenty texts
 member_audits_at_once = 1  # being read on a machine: each takes a core, at a low priority
 member_audit_mib_max = 512  # of the engine that reads them; a question that needs more fails
+subject_runs_max = 4096  # of one subject that one machine names, 18 bytes each
+member_runs_seconds_max = 0.7  # for this answer, while a revocation waits for the disks of others
+members_runs_seconds_max = 0.9  # for all of them: a revocation waits for a second

@@ -148,6 +148,21 @@ def test_all_of_it_works_over_the_control_api(
     ]
 
 
+def test_a_receipt_counts_the_runs_of_a_subject_on_all_machines(
+    three: list[Installation], article: Orchestrator
+) -> None:
+    """Each once, wherever they have called; and none again."""
+    first, second, third = three
+    subject = "user:eve"
+    runs = [article.start_run(credits="1", tools=["search.*"], subject=subject) for _ in range(3)]
+    for machine, some in ((second, runs[:2]), (third, runs[1:])):
+        with closing(Caller(machine)) as caller:
+            assert [caller.call(run.token()) for run in some] == [OK] * 2
+    receipt = first.ask("revoke", "--subject", subject)
+    assert (receipt["runs_ended"], receipt["runs_unasked"]) == (3, 0)
+    assert "ended no live run;" in first.run("revoke", "--subject", subject)
+
+
 def test_status_shows_each_machine(three: list[Installation]) -> None:
     """In words and as a document; one alone if it is named."""
     first, second, third = three

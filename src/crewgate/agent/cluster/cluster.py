@@ -15,7 +15,7 @@ from crewgate import limits
 from crewgate.agent import machine_answers
 from crewgate.agent.anomaly import remote_quarantines
 from crewgate.agent.budget.ledger_mark_keeper import LedgerMarkKeeper
-from crewgate.agent.cluster import cluster_metrics, cluster_status
+from crewgate.agent.cluster import cluster_metrics, cluster_status, machine_questions
 from crewgate.agent.cluster.crl_exchange import ClusterCRLExchange
 from crewgate.agent.cluster.membership_log import MembershipLog
 from crewgate.agent.revocation.remote_audit import RemoteRevocationAudit
@@ -246,6 +246,10 @@ class Cluster:
         return await self.service.ask(
             TargetExistenceQuery(target.rules.label, target.name, target.crew)
         )
+
+    async def runs_of(self, subject: str, crew: str) -> tuple[set[bytes], int]:
+        """See `ClusterPeers`."""
+        return await machine_questions.runs_of(self.service, subject, crew)
 
     def record_pending(self) -> None:
         """See `ClusterPeers`."""

@@ -38,7 +38,7 @@ async def answer(
             from crewgate.agent.cluster.cluster import Cluster  # noqa: PLC0415
 
             if isinstance(others, Cluster):
-                members = machine_questions.members_named(others, request.machine)
+                members = machine_questions.members_named(others.service, request.machine)
                 nursery.start_soon(_ask_others, others, request, members, send.clone())
         async with send:
             if request.machine in {"", own} and not request.others_only:
@@ -58,7 +58,7 @@ async def _ask_others(
     from crewgate.agent.cluster.machine_questions import ask_members  # noqa: PLC0415
 
     async with send:
-        await ask_members(cluster, request, members, send)
+        await ask_members(cluster.service, request, members, send)
 
 
 async def _answer_here(

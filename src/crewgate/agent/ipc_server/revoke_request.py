@@ -3,11 +3,11 @@
 1. Enter the keys into the table and the journal (`AgentState.revoke`).
 2. Send them to the attached processes, which end calls and connections, and to the other machines.
 3. Close the ledger accounts of the branches.
-4. Wait for the processes and for the acknowledgement quorum, both for a bounded time.
+4. Wait for the processes and for the acknowledgement quorum, both for a bounded time. Meanwhile ask
+   the other machines which runs of a subject end.
 5. Write one audit record for each target, and return the receipt.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import trio
@@ -15,14 +15,15 @@ import trio
 from crewgate import limits
 from crewgate.agent.revocation.quorum_wait import QuorumWait
 from crewgate.agent.revocation.revocation_notifier import RevocationAwaitingAcks
+from crewgate.agent.revocation.subject_runs import SubjectRuns
 from crewgate.agent.revocation.target_existence import SEEN, NeverSeenResult, never_seen
 from crewgate.agent.revocation.types import LocalRevocationResult, RevocationCause
 from crewgate.agent.state import AgentState
 from crewgate.core import cross_crew_accounts
 from crewgate.core.audit import records
-from crewgate.core.ids import EntityKind, branch_key
-from crewgate.core.revocation_kinds import RevocationTarget, subject_keys
+from crewgate.core.ids import EntityKind
 from crewgate.ipc.admin_messages import QuorumResult, RevocationReceipt, Revoke
+from crewgate.runtime.nursery import open_nursery
 
 
 async def revoke(
@@ -32,37 +33,18 @@ async def revoke(
 
     `is_known`: the names cannot be mistyped, so no member is asked whether they were ever seen.
     """
-    runs = _live_runs(agent, request.targets)
+    runs = SubjectRuns(agent, request.targets)
     cause = RevocationCause(request.by or "owner", request.reason)
     revocation = agent.revoke(request.targets, cause=cause)
     reach = QuorumWait(agent, revocation.remote, request.until, read_ns)
-    await _wait_until_applied(agent, revocation, reach)
+    async with open_nursery() as nursery:
+        nursery.start_soon(runs.ask_others)
+        await _wait_until_applied(agent, revocation, reach)
     unseen = SEEN if is_known else await _unseen(agent, revocation)
     receipt = _receipt(request, revocation, read_ns, reach.result(), unseen, runs)
     requested = [each for each in revocation.results if each.is_requested]
     agent.record([_record(agent, each, receipt, cause) for each in requested])
     return receipt
-
-
-def _live_runs(agent: AgentState, targets: Iterable[RevocationTarget]) -> int:
-    """Return how many live runs of the subjects among `targets` this machine has seen.
-
-    A run is live if a token of it, or of a branch below it, has not expired or been revoked.
-    """
-    found, wall = set[bytes](), agent.clock.wall_ns() // 10**9
-    for target in targets:
-        if target.kind is not EntityKind.SUBJECT:
-            continue
-        for entry in agent.registry:
-            is_same_crew = target.crew in {"", entry.crew}
-            if entry.subject != target.name or not is_same_crew or entry.exp <= wall:
-                continue
-            path = [*agent.registry.ancestry(entry), entry.branch]
-            keys = [branch_key(entry.crew, branch) for branch in path]
-            keys += subject_keys(entry.crew, entry.subject)
-            if not any(agent.table.is_revoked(key, entry.iat) for key in keys):
-                found.add(keys[0])
-    return len(found)
 
 
 async def _unseen(agent: AgentState, revocation: RevocationAwaitingAcks) -> NeverSeenResult:
@@ -97,7 +79,7 @@ def _receipt(
     read_ns: int,
     reach: QuorumResult,
     unseen: NeverSeenResult,
-    runs: int,
+    runs: SubjectRuns,
 ) -> RevocationReceipt:
     pending, last = revocation.pending, revocation.pending.last_cut_ns
     return RevocationReceipt(
@@ -114,7 +96,8 @@ def _receipt(
         coarsened=any(each.coarse is not None for each in revocation.results),
         never_seen=unseen.where,
         never_seen_on=unseen.on,
-        runs_ended=runs,
+        runs_ended=len(runs),
+        runs_unasked=runs.unasked,
         reach=reach,
     )
 

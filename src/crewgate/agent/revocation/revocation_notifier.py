@@ -71,6 +71,12 @@ class ClusterPeers(Protocol):
     async def ask_seen(self, target: RevocationTarget) -> list[bool]:
         """Return, for the members that answer in time, whether each has ever seen the target."""
 
+    async def runs_of(self, subject: str, crew: str) -> tuple[set[bytes], int]:
+        """Return the live runs of a subject that other machines have seen.
+
+        Also return how many machines did not say it in time. See `subject_runs.live_runs`.
+        """
+
     def in_touch(self) -> QuorumSyncState:
         """Return with how many members this machine has compared revocations."""
 

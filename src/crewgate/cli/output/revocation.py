@@ -100,10 +100,7 @@ def _explained(receipt: RevocationReceipt, target: RevocationTarget) -> list[str
         calls = "call" if receipt.calls_cut == 1 else "calls"
         cut = f"{receipt.calls_cut} open {calls} cut within {receipt.cut_ms:.1f} ms"
     if target.kind is EntityKind.SUBJECT:
-        runs = {0: "no live run", 1: "1 live run"}.get(
-            receipt.runs_ended, f"{receipt.runs_ended} live runs"
-        )
-        cut = f"ended {runs} on this machine; {cut}"
+        cut = f"ended {_runs(receipt)}; {cut}"
     lines = [f"revoked {_named(target)}: {cut}"]
     if receipt.coarsened:
         lines.append(
@@ -121,6 +118,17 @@ def _explained(receipt: RevocationReceipt, target: RevocationTarget) -> list[str
             "time; they accept no more of its calls, and cut open ones when they run again"
         )
     return lines + reach_lines(receipt.reach)
+
+
+def _runs(receipt: RevocationReceipt) -> str:
+    """Return how many live runs of a subject have ended, as far as the machines have said it."""
+    number = {0: "no live run", 1: "1 live run"}.get(
+        receipt.runs_ended, f"{receipt.runs_ended} live runs"
+    )
+    if not receipt.runs_unasked:
+        return number
+    silent = "1 machine" if receipt.runs_unasked == 1 else f"{receipt.runs_unasked} machines"
+    return f"{number}, and perhaps more on {silent} that did not answer"
 
 
 def _named(target: RevocationTarget) -> str:

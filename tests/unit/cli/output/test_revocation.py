@@ -109,11 +109,13 @@ def test_a_subject_of_all_crews_is_no_crew_s(capsys: pytest.CaptureFixture[str])
     show(msgspec.structs.replace(RECEIPT, targets=[target], calls_cut=0), as_json=False)
     said = capsys.readouterr().out
     revoked = "revoked subject corp:ada of all crews: ended"
-    assert said == f"{revoked} no live run on this machine; no call was open at the gateway\n"
+    assert said == f"{revoked} no live run; no call was open at the gateway\n"
     for runs, words in ((1, "1 live run"), (3, "3 live runs")):
         found = msgspec.structs.replace(RECEIPT, targets=[target], runs_ended=runs)
         show(found, as_json=False)
-        assert f"{revoked} {words} on this machine; 1 open call" in capsys.readouterr().out
+        assert f"{revoked} {words}; 1 open call" in capsys.readouterr().out
+        show(msgspec.structs.replace(found, runs_unasked=runs), as_json=False)
+        assert f"{words}, and perhaps more on {runs} machine" in capsys.readouterr().out
     own = msgspec.structs.replace(target, crew="article")
     show(msgspec.structs.replace(RECEIPT, targets=[own], coarsened=True), as_json=False)
     last = capsys.readouterr().out.splitlines()[-1]
