@@ -65,7 +65,7 @@ def _bearer(token: str) -> dict[str, str]:
 async def test_workers_admit_as_many_calls_as_a_limit_allows(site: Installation) -> None:
     """The other calls cost nothing, and their answers say when to try again.
 
-    A reload that does not change the limit keeps its count.
+    A reload that does not change the limit keeps its count, and so does another agent process.
     """
     agent = site.orchestrator().start_run(credits="1000", tools=["search.*"])
     answers = await _calls(site, agent.token(), CALLS)
@@ -97,6 +97,12 @@ async def test_workers_admit_as_many_calls_as_a_limit_allows(site: Installation)
     before = site.generation()
     site.edit("[limit.streams]", '[limit.more]\nper = "machine"\ncalls = 5\n\n[limit.streams]')
     wait_until(lambda: site.generation() > before)
+    assert {each.status_code for each in await _calls(site, agent.token(), 10)} == {429}
+
+    (agent_process,) = site.children("agent")
+    os.kill(agent_process, signal.SIGKILL)
+    wait_until(lambda: site.children("agent") not in ([], [agent_process]))
+    site.run("status", "--wait", "100")
     assert {each.status_code for each in await _calls(site, agent.token(), 10)} == {429}
 
 

@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 
 import pytest
 from gateway_world import FakePermit, grant_of
+from limit_worlds import limited, places
 
 from crewgate._datapath.ended_calls import EndedCallQueue
 from crewgate._native.metrics import BATCH_CALLS_MAX, CallBatch, CallSeries
+from crewgate.core.verdict import Denial
 
 
 class LoopHooks:
@@ -94,3 +96,17 @@ def test_an_error_of_the_audit_keeps_no_price() -> None:
     with pytest.raises(ZeroDivisionError):
         turns.due[0]()
     assert [permit.ended for permit in permits] == ["settled", "released"]
+
+
+def test_a_call_that_has_ended_makes_room_before_it_is_settled() -> None:
+    """Its client may have the answer by now, and call again through another worker."""
+    house = limited(places(1))
+    permit, turns = house.permit(house.world.token), LoopHooks()
+    books = EndedCallQueue(Sink([]), turns)
+    books.add(b"a\n", permit, permit.price_micro)
+    other = house.permit(house.world.token)
+    assert isinstance(house.judge(house.world.token), Denial)
+    turns.due[0]()
+    assert isinstance(house.judge(house.world.token), Denial)
+    other.settle()
+    assert house.record().settled == 20

@@ -2,18 +2,20 @@
 
 import subprocess
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from crew_world import CREW, ROOT, World
+from crew_world import BRANCH, CREW, ROOT, World
 from gate_world import NS, Gatehouse
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from limit_worlds import (
     EMBED,
     PING,
     SEARCH,
     DrainingDebt,
+    SlowLimits,
     after,
     limited,
     places,
@@ -28,7 +30,7 @@ from crewgate._native.limit_words import give_words, words_by_key
 from crewgate._native.permit import Permit
 from crewgate._native.records import TableCapacities
 from crewgate._native.table_owner import OwnedTable
-from crewgate.core.policy.call_limits import LimitScopes
+from crewgate.core.policy.call_limits import CallLimit, LimitScopes
 from crewgate.core.policy.policy import CrewPolicy
 from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial
@@ -331,42 +333,101 @@ _steps = st.lists(
 )
 
 
-@given(
-    steps=_steps,
-    calls=st.integers(1, 7),
-    seconds=st.integers(1, 3),
-    burst=st.integers(1, 5),
-    most=st.integers(1, 4),
+class Caller(NamedTuple):
+    """Who makes a call, and of what."""
+
+    number: int
+    branch: str
+    run: str
+    role: str
+    tool: int
+
+
+# Two runs, of which one has two branches; the branches have different roles.
+_CALLERS = [
+    (BRANCH, ROOT, "researcher"),
+    (OTHER, ROOT, "writer"),
+    ("0199c1d2-0000-7000-8000-00000000000a", "0199c1d2-0000-7000-8000-00000000000b", "writer"),
+]
+_limits = st.lists(
+    st.builds(
+        dict,
+        per=st.sampled_from(["tool", "crew", "role", "branch", "run", "machine"]),
+        role=st.sampled_from(["", "", "writer"]),
+        tools=st.sampled_from([(), (), ("search.*",), ("free.ping", "embeddings.create")]),
+        observe=st.booleans(),
+        room=st.one_of(
+            st.builds(
+                dict, calls=st.integers(1, 9), seconds=st.integers(1, 3), burst=st.integers(1, 3)
+            ),
+            st.builds(dict, concurrent=st.integers(1, 3)),
+        ),
+    ),
+    min_size=1,
+    max_size=6,
 )
+_calls = st.tuples(
+    st.sampled_from(["call", "call", "call", "settle"]),
+    st.sampled_from([0, 1, 40, 150]),
+    st.integers(0, 2),
+    st.sampled_from([SEARCH, EMBED, PING]),
+)
+
+
+def _slow_scope(limit: CallLimit, call: Caller) -> str | None:
+    """Which calls share a count, as the how-to page says it."""
+    if limit.role not in {"", call.role}:
+        return None
+    name = ("search.web", "embeddings.create", "free.ping")[call.tool]
+    covered = {"search.*": name == "search.web"}
+    if limit.tools and not any(covered.get(each, each == name) for each in limit.tools):
+        return None
+    shared = {"tool": name, "role": limit.role, "branch": call.branch, "run": call.run}
+    return shared.get(limit.per, "all")  # the crew lists no roles, so they count together
+
+
+@given(found=_limits, steps=st.lists(_calls, min_size=8, max_size=40))
 @settings(deadline=None)
 def test_the_gate_counts_like_the_model(
-    steps: list[tuple[str, int]], calls: int, seconds: int, burst: int, most: int
+    found: list[dict[str, Any]], steps: list[tuple[str, int, int, int]]
 ) -> None:
-    """Each call passes exactly if its debt and the calls under way allow it."""
-    limit = rate(calls=calls, seconds=seconds, burst=burst)
-    house = limited(limit, places(most))
-    house.permit(house.world.token, counts=False).release()
-    model, held = DrainingDebt(limit), list[Permit]()
-    for step, milliseconds in steps:
+    """Each call counts in all limits that are about it, or in none of them."""
+    made = [
+        CallLimit(
+            name=f"l{number}",
+            **{key: value for key, value in each.items() if key != "room"},
+            **each["room"],
+        )
+        for number, each in enumerate(found)
+    ]
+    assume(sum(each.words for each in made if each.is_of_branches) <= 12)
+    house = limited(*made)
+    tokens = []
+    for branch, root, role in _CALLERS:
+        path = [{"id": root, "credit_quota": 10_000_000, "iat": house.world.now}]
+        token = house.world.mint(execution_branch_id=branch, agent_role=role, branch_path=path)
+        house.permit(token, counts=False).release()
+        tokens.append(token)
+    model = SlowLimits(made, _slow_scope)
+    held: list[tuple[Permit, Caller]] = []
+    for number, (step, milliseconds, who, tool) in enumerate(steps):
         after(house, milliseconds / 1000)
-        if step == "call":
-            wait = model.wait_ns(house.boot_ns)
-            verdict = house.judge(house.world.token)
-            if wait:
-                assert isinstance(verdict, Denial)
-                assert verdict.reason is Reason.RATE_LIMITED
-                assert verdict.limit is not None
-                assert verdict.limit.left_seconds == -(-wait // NS)
-            elif len(held) == most:
-                assert isinstance(verdict, Denial)
-                assert verdict.reason is Reason.TOO_MANY_CALLS
-            else:
-                assert isinstance(verdict, Permit)
-                assert model.take(house.boot_ns)
-                held.append(verdict)
-        elif held:
-            held.pop(0).settle()
-    for permit in held:
+        if step == "settle":
+            if held:
+                permit, call = held.pop(milliseconds % len(held))
+                permit.settle()
+                model.end(call)
+            continue
+        call = Caller(number, *_CALLERS[who], tool)
+        expected = model.decide(call, house.boot_ns)
+        verdict = house.judge(tokens[who], tool)
+        if isinstance(verdict, Permit):
+            held.append((verdict, call))
+            assert expected == (None, "", verdict.observed_reason)
+        else:
+            assert verdict.limit is not None
+            assert expected == (verdict.reason, verdict.limit.name, None)
+    for permit, _ in held:
         permit.settle()
 
 
