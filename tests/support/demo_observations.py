@@ -6,6 +6,7 @@ from typing import Any
 from crewgate import limits
 from crewgate.audit.query_results import CallRow
 from crewgate.demo.agents import EMBEDDINGS, PUBLISH, SEARCH, SUMMARY, AgentEvent
+from crewgate.demo.alerts import SignedAlert
 from crewgate.demo.cluster_act import CAST, ClusterObservations
 from crewgate.demo.cross_crew_act import (
     BALANCE,
@@ -110,6 +111,7 @@ def seen() -> Observations:
         ),
         received=[ReceivedCall("/t", one.request, one.branch) for one in permits],
         seconds=12.0,
+        alert=SignedAlert("rule same-call has ended branch 1", is_signed=True),
         calls=rows(),
     )
 

@@ -150,6 +150,7 @@ def _lines(result: DemoResult) -> list[str]:
     )
     rows = [
         ("Retry loop", loop),
+        ("Alert", _alert(result)),
         ("Always new pages", pages),
         ("Copied token", f"{copied.alone}; with another key: {copied.other_key}"),
         ("Restart", again),
@@ -166,6 +167,13 @@ def _lines(result: DemoResult) -> list[str]:
         ("Audit", f"{result.unattributed_calls} calls reached a tool without a record"),
     ]
     return [f"{label:<17}{text}" for label, text in rows]
+
+
+def _alert(result: DemoResult) -> str:
+    if not result.alert.text:
+        return "none came"
+    sign = "good" if result.alert.is_signed else "bad"
+    return f"a rule has ended a branch; the signature is {sign}"
 
 
 def _decommissioning(border: CrossCrewFigures) -> list[tuple[str, str]]:

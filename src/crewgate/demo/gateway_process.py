@@ -16,6 +16,7 @@ import msgspec
 import trio
 
 from crewgate import limits
+from crewgate.demo.alerts import ReceivedAlert
 from crewgate.demo.ports import HOST, PORTS_PER_BLOCK
 from crewgate.demo.tools import ReceivedCall
 from crewgate.errors import DemoError
@@ -67,6 +68,16 @@ class DemoGatewaySpec(msgspec.Struct, frozen=True):
         )
 
     @property
+    def tools_url(self) -> str:
+        """The URL of the tool server."""
+        return f"http://{HOST}:{self.port + TOOLS_OFFSET}"
+
+    @property
+    def alert_secret(self) -> Path:
+        """The file with the secret that signs alerts."""
+        return self.folder / "oncall.secret"
+
+    @property
     def log(self) -> Path:
         """The file with the log of the gateway."""
         return self.folder / "serve.log"
@@ -89,11 +100,17 @@ class DemoGatewaySpec(msgspec.Struct, frozen=True):
 
     async def received(self) -> list[ReceivedCall]:
         """Ask the tool server directly for the calls that it received; DemoError."""
-        port = self.port + TOOLS_OFFSET
+        return msgspec.convert(await self._asked("/received", "received"), list[ReceivedCall])
+
+    async def alerts(self) -> list[ReceivedAlert]:
+        """Ask the tool server for the alerts that it received; DemoError."""
+        return msgspec.convert(await self._asked("/alerts/received", "alerts"), list[ReceivedAlert])
+
+    async def _asked(self, path: str, member: str) -> object:
         try:
             async with httpx.AsyncClient() as client:
-                answer = await client.post(f"http://{HOST}:{port}/received")
-            return msgspec.convert(answer.json()["received"], list[ReceivedCall])
+                answer = await client.post(f"{self.tools_url}{path}")
+            return answer.json()[member]
         except (httpx.HTTPError, ValueError) as error:
             raise DemoError(f"the tool server does not answer: {error}") from error
 

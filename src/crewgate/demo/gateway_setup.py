@@ -11,6 +11,7 @@ from pathlib import Path
 import trio
 
 from crewgate.demo import ports
+from crewgate.demo.alerts import ALERTS, new_secret
 from crewgate.demo.gateway_process import FURTHER, TOOLS_OFFSET, DemoGatewaySpec, GatewayProcess
 from crewgate.demo.ports import HOST
 from crewgate.errors import DemoError
@@ -24,6 +25,13 @@ upstream = "tools"
 price = "0.01"
 """
 _SUMMARY = _TOOL.format(name="summary.stream", path="/summary")
+_ALERT = """
+[alert.oncall]
+format = "webhook"
+url = "{url}"
+secret = "{secret}"
+kinds = ["rule"]
+"""
 # The tools that crew Finance owns.
 _BORDER = "".join(
     _TOOL.format(name=f"finance.{name}", path=f"/{name}") + 'owner = "finance"\n'
@@ -51,7 +59,9 @@ async def build(folder: Path) -> DemoGatewaySpec:
     }
     sections = [await stage.command("crew", crew, "--tools", "finance.*") for crew in _CREWS]
     crews = "".join(f"{section.decode()}{_BOUND}\n" for section in sections)
-    _edit(stage, changes, _SUMMARY + crews + _BORDER)
+    new_secret(stage.alert_secret)
+    alert = _ALERT.format(url=f"{stage.tools_url}{ALERTS}", secret=stage.alert_secret)
+    _edit(stage, changes, _SUMMARY + crews + _BORDER + alert)
     return stage
 
 

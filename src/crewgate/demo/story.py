@@ -26,6 +26,7 @@ from crewgate.demo.agents import (
     client,
     repeat,
 )
+from crewgate.demo.alerts import SignedAlert, end_of_branch
 from crewgate.demo.gateway_process import DemoGatewaySpec, end
 from crewgate.demo.tools import ReceivedCall
 from crewgate.errors import DemoError
@@ -99,6 +100,7 @@ class Observations(msgspec.Struct, frozen=True):
     revoked: TimedRevokeOutput
     received: list[ReceivedCall]
     seconds: float
+    alert: SignedAlert | None
     calls: list[CallRow] = []
 
 
@@ -162,6 +164,10 @@ async def play(
                 begin.set()
                 auth = TokenAuth(run, key=keys[ORCHESTRATOR])
                 nursery.start_soon(_orchestrate, stage, auth, note)
+                alert = await _wait_for_alert(stage, crew[RESEARCHER.role].branch)
+                if alert is not None:
+                    sign = "good" if alert.is_signed else "bad"
+                    print_line(f"an alert comes, with a {sign} signature: {alert.text}")
                 await milestones.streaming.wait()
                 await trio.sleep(limits.demo_listen_seconds)
                 print_line(
@@ -173,7 +179,18 @@ async def play(
         raise DemoError(f"the first act had not ended after {limits.demo_story_seconds:g} s")
     branches = {role: agent.branch for role, agent in crew.items()} | {ORCHESTRATOR: run.branch}
     received, seconds = await stage.received(), time.monotonic() - start
-    return Observations(branches, events, keys, copied, revoked, received, seconds)
+    return Observations(branches, events, keys, copied, revoked, received, seconds, alert)
+
+
+async def _wait_for_alert(stage: DemoGatewaySpec, branch: str) -> SignedAlert | None:
+    """Wait for the alert that a rule has ended a branch; None if it does not come in time."""
+    secret = stage.alert_secret.read_text().strip()
+    found = None
+    with trio.move_on_after(limits.demo_alert_seconds):
+        while found is None:
+            await trio.sleep(limits.demo_event_seconds)
+            found = end_of_branch(await stage.alerts(), branch, secret)
+    return found
 
 
 async def read_audit(stage: DemoGatewaySpec) -> list[CallRow]:

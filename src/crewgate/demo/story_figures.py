@@ -73,6 +73,13 @@ class SiblingFigures(msgspec.Struct, frozen=True):
     failed: int
 
 
+class AlertFigures(msgspec.Struct, frozen=True):
+    """The alert that a rule has ended the researcher; an empty text if none came."""
+
+    text: str
+    is_signed: bool
+
+
 class AgentFigures(msgspec.Struct, frozen=True):
     """One agent's calls and costs, from the audit alone."""
 
@@ -88,6 +95,7 @@ class DemoResult(msgspec.Struct, frozen=True):
 
     researcher: LoopFigures
     collector: LoopFigures
+    alert: AlertFigures
     copied: CopiedTokenFigures
     scope_denials: int
     revocation: RevocationFigures
@@ -112,6 +120,7 @@ def judge(
     result = DemoResult(
         researcher=_loop(seen, RESEARCHER, _LOOP),
         collector=_loop(seen, COLLECTOR, _EXHAUSTED),
+        alert=_alert(seen),
         copied=CopiedTokenFigures(seen.copied.alone.answer, seen.copied.other_key.answer),
         scope_denials=sum(
             event.answer == "403 tool-not-allowed" for event in seen.events[DRAFTER.role]
@@ -140,6 +149,8 @@ def judge(
 def _promises(seen: Observations, result: DemoResult) -> Iterator[tuple[bool, str]]:
     revocation = result.revocation
     yield from _loop_promises(seen, result)
+    yield bool(result.alert.text), "no alert said that a rule has ended the researcher"
+    yield result.alert.is_signed, "the signature of the alert is not good"
     copied = result.copied
     yield (
         copied.alone == copied.other_key == _NO_PROOF,
@@ -200,6 +211,13 @@ def _loop_promises(seen: Observations, result: DemoResult) -> Iterator[tuple[boo
         and all(event.answer == _EXHAUSTED for event in paged[first:]),
         "after the first refusal the collector was not refused for its credits every time",
     )
+
+
+def _alert(seen: Observations) -> AlertFigures:
+    alert = seen.alert
+    if alert is None:
+        return AlertFigures(text="", is_signed=False)
+    return AlertFigures(alert.text, alert.is_signed)
 
 
 def _calls(seen: Observations, role: str) -> list[AgentEvent]:

@@ -19,9 +19,11 @@ import msgspec
 import trio
 
 from crewgate import limits
+from crewgate.demo.alerts import ALERTS, ReceivedAlert
 from crewgate.demo.ports import HOST
 
 _CHUNK = 64 * 2**10
+_SIGNED = "id", "timestamp", "signature"  # of a webhook
 _CONTENT = ("content-type", "application/json")
 
 
@@ -38,6 +40,7 @@ class ToolServer:
 
     def __init__(self) -> None:
         self.received: list[ReceivedCall] = []
+        self.alerts: list[ReceivedAlert] = []
 
     async def serve(self, stream: trio.abc.Stream) -> None:
         """Serve one connection to its end; an error of a client ends only this connection."""
@@ -55,6 +58,13 @@ class ToolServer:
         if request is None:
             return False
         path = request.target.decode().partition("?")[0]
+        fields = {name.decode(): value.decode() for name, value in request.headers}
+        if path == ALERTS:
+            text = (await connection.text()).decode()
+            id_, at, signature = (fields.get(f"webhook-{name}", "") for name in _SIGNED)
+            self.alerts.append(ReceivedAlert(id_, at, signature, text))
+            await connection.reply(200, {})
+            return connection.next()
         body = await connection.body()
         if path == "/health":
             await connection.reply(200, {"well": True})
@@ -62,7 +72,9 @@ class ToolServer:
         if path == "/received":
             await connection.reply(200, {"received": msgspec.to_builtins(self.received)})
             return connection.next()
-        fields = {name.decode(): value.decode() for name, value in request.headers}
+        if path == "/alerts/received":
+            await connection.reply(200, {"alerts": msgspec.to_builtins(self.alerts)})
+            return connection.next()
         self.received.append(
             ReceivedCall(
                 path, fields.get("x-crewgate-request", ""), fields.get("x-crewgate-branch", "")
@@ -135,15 +147,19 @@ class _Connection:
         event = await self._event()
         return event if isinstance(event, h11.Request) else None
 
-    async def body(self) -> dict[str, object]:
-        """Return the JSON object in the request's body; empty for any other body."""
+    async def text(self) -> bytes:
+        """Return the request's body."""
         data = bytearray()
         while isinstance(event := await self._event(), h11.Data):
             data += event.data
             if len(data) > limits.demo_body_bytes_max:
                 raise h11.RemoteProtocolError("body too large", error_status_hint=413)
+        return bytes(data)
+
+    async def body(self) -> dict[str, object]:
+        """Return the JSON object in the request's body; empty for any other body."""
         try:
-            value = json.loads(data or b"{}")
+            value = json.loads(await self.text() or b"{}")
         except ValueError:
             value = {}
         return value if isinstance(value, dict) else {}

@@ -308,6 +308,7 @@ demo_summary_seconds = 30.0  # a summary that nobody revokes outlasts the story
 demo_event_seconds = 0.05  # between events of the summary; the demo sees cuts at least this exactly
 demo_loop_calls = 300  # 2.50 credits pay for 250 of them; the others show that it stays so
 demo_same_page_calls = 40  # of the researcher, which a rule ends at its 20th
+demo_alert_seconds = 20.0  # until the alert about that; the alerts process looks once a second
 demo_sibling_calls = 90  # of each sibling, 0.90 credits; the story asks for 50 of all of them
 demo_pace_seconds = 0.05  # between two calls of a sibling: 90 calls outlast loop and cut
 demo_scrape_every = 5  # after each fifth call the drafter tries one that it may not make

@@ -48,6 +48,12 @@ def test_a_rule_ended_the_loop(story: dict[str, Any]) -> None:
     assert found["last"] == "401 branch-revoked"
 
 
+def test_an_alert_said_so(story: dict[str, Any]) -> None:
+    """It came to a receiver while the siblings worked, and its signature was verified."""
+    assert "has ended" in story["alert"]["text"]
+    assert story["alert"]["is_signed"] is True
+
+
 def test_what_no_rule_finds_ends_at_its_credits(story: dict[str, Any]) -> None:
     """2.50 credits at 0.01 a call are 250 calls; every other attempt was refused."""
     assert story["collector"] == {

@@ -8,6 +8,7 @@ from demo_observations import BRANCHES, NOON, READ_NS, crossed, ended, restarted
 from msgspec.structs import replace
 
 from crewgate.demo.agents import EMBEDDINGS, PUBLISH, SEARCH, SUMMARY, AgentEvent
+from crewgate.demo.alerts import SignedAlert
 from crewgate.demo.cluster_act import ClusterObservations
 from crewgate.demo.cross_crew_act import (
     BALANCE,
@@ -84,6 +85,11 @@ LATE = row("fact-checker", 99, time=NOON + timedelta(seconds=6))
     ("story", "promise"),
     [
         (with_said("researcher", said(SEARCH)), "the researcher's loop went on: 10 answered"),
+        (replace(seen(), alert=None), "no alert said"),
+        (
+            replace(seen(), alert=SignedAlert("ended", is_signed=False)),
+            "signature of the alert is not good",
+        ),
         (with_said("collector", said(SEARCH)), "was not refused for its credits every time"),
         (with_said("collector", said(SEARCH, 503, "budget-unavailable"), first=True), "not refus"),
         (replace(seen(), calls=seen().calls[:-1]), "count different calls"),
