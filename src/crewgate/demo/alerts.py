@@ -8,6 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+from crewgate.runtime.durable_files import write_file
+
 ALERTS = "/alerts"  # where the tool server takes them
 _PREFIX = "whsec_"
 
@@ -37,8 +39,8 @@ class SignedAlert(msgspec.Struct, frozen=True):
 
 def new_secret(path: Path) -> None:
     """Write a new secret into a file that only its owner can read."""
-    path.touch(0o600)
-    path.write_text(f"{_PREFIX}{base64.b64encode(secrets.token_bytes(32)).decode()}\n")
+    text = f"{_PREFIX}{base64.b64encode(secrets.token_bytes(32)).decode()}\n"
+    write_file(path, text.encode(), 0o600)
 
 
 def end_of_branch(alerts: list[ReceivedAlert], branch: str, secret: str) -> SignedAlert | None:
