@@ -1,12 +1,57 @@
 """Finds the one branch that a person means by the beginning of its id, or by `CREW/ROLE`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
 
 from crewgate import limits
+from crewgate.cli.options import state_of, with_program_name
+from crewgate.cli.output import not_asked
+from crewgate.core import branch_reference
 from crewgate.core.branch_reference import is_name
 from crewgate.core.terminal_text import printable
-from crewgate.errors import ServiceRefusedError
+from crewgate.errors import ServiceConnectionError, ServiceRefusedError
+from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.cluster_tree import ClusterTreeRow
+
+
+def find(admin: AdminClient, reference: str, crew: str) -> list[ClusterTreeRow]:
+    """Return the branches of any machine that a reference may mean.
+
+    Name on standard error the machines that did not answer.
+    """
+    found = admin.cluster_tree(reference, crew)
+    for line in not_asked.lines(found.not_asked):
+        click.echo(with_program_name(line), err=True)
+    return found.rows
+
+
+def find_if_running(config_path: Path, reference: str, crew: str) -> list[ClusterTreeRow]:
+    """Return the same for a command that needs no gateway; click.UsageError if none runs."""
+    try:
+        with AdminClient(state_of(config_path)) as admin:
+            return find(admin, reference, crew)
+    except ServiceConnectionError as error:
+        raise click.UsageError(
+            f"write the whole id of the branch: to find it, the gateway must run ({error})"
+        ) from error
+
+
+def whole_id(
+    reference: str, crew: str, find_branches: Callable[[str, str], Sequence[ClusterTreeRow]]
+) -> str:
+    """Return the id of the branch that a reference means; `find_branches` is as `find`.
+
+    Raises ValueError if the text can stand for no branch, and ServiceRefusedError as `the_only`.
+    """
+    if branch_reference.is_whole_id(reference):
+        return reference
+    try:
+        branch_reference.check(reference)
+    except ValueError as error:
+        raise ValueError(f"not a branch id: {error}") from error
+    return the_only(reference, find_branches(reference, crew)).branch
 
 
 def the_only(reference: str, found: Sequence[ClusterTreeRow]) -> ClusterTreeRow:

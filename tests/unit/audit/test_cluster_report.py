@@ -1,25 +1,31 @@
 """The audits of several machines as one: rows by time, sums added, and each row with its place."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from audit_records import CHILD, NOON, OTHER, ROOT, deny, permit
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crewgate import limits
 from crewgate.audit.cluster_report import ClusterAuditReport, merged
 from crewgate.audit.filters import AuditFilter, GroupBy
 from crewgate.audit.member_report import answer
-from crewgate.audit.query_results import CallGroup
+from crewgate.audit.query_results import CallGroup, CallRow
 from crewgate.audit.reports import AuditReport
 from crewgate.core.audit.json_line import encode
 from crewgate.core.audit.records import Record, RefusalsRecord
 from crewgate.ipc.cluster_view import MachineAnswers, UnaskedMachine, collect
 from crewgate.ipc.machine_messages import AuditMode, AuditQuestion, MachineAnswer
 
+_CALL = CallRow(
+    NOON, "gw-1", *["x"] * 6, [], *["x"] * 11, 1, None, None, 200, 1, 1, None, ""
+)  # fmt: skip
+_GROUP = CallGroup("", "", "", "", 1, 1, 0, 0, 0, 0, 1, 0, 0, None, NOON, NOON)
 HERE: list[Record] = [
     permit(1, ROOT, "lead", "search.web", 10_000),
     permit(3, CHILD, "researcher", "search.web", 20_000),
@@ -147,6 +153,32 @@ def test_bad_filters_are_an_error(tmp_path: Path, filters: bytes) -> None:
         answer(tmp_path, AuditQuestion("calls", filters))
     with pytest.raises(ValueError, match="wrong"):
         answer(tmp_path, AuditQuestion("calls", b"{}", by="wrong"))
+
+
+_VALUES = (
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text()
+    | st.datetimes(timezones=st.none() | st.just(UTC))
+)  # fmt: skip
+
+
+@given(
+    st.sampled_from(["calls", "connections", "watch", "groups", "refusals"]),
+    st.dictionaries(st.sampled_from(CallRow.__struct_fields__), _VALUES),
+    st.text(),
+)
+def test_no_row_of_another_machine_ends_a_command(
+    name: str, changed: dict[str, Any], key: str
+) -> None:
+    """A row with some other values is merged, or its machine is named."""
+    call = msgspec.to_builtins(_CALL) | changed
+    group = msgspec.to_builtins(_GROUP) | {"key": key, "first": call["time"]}
+    body = msgspec.msgpack.encode({name: [call | group], "total": group})
+    messages = [MachineAnswer(1, "page", "gw-2", body), MachineAnswer(1, "end", "gw-1")]
+    found = collect(messages, AuditReport)
+    whole = merged({"gw-1": AuditReport(total=_GROUP, calls=[_CALL])}, found, 9, GroupBy.BRANCH)
+    assert whole.report.total is not None
+    assert whole.report.calls
+    assert ("gw-2" in whole.machines) is not bool(whole.not_asked)
 
 
 def test_a_time_without_a_zone_ends_no_command() -> None:

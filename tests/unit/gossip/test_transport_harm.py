@@ -170,6 +170,7 @@ async def test_a_conversation_has_an_end(
 ) -> None:
     """One that never hears what it is told, with a member's certificate, twice at most at once."""
     monkeypatch.setattr(limits, "gossip_sync_seconds", 0.5)
+    monkeypatch.setattr(lone.service._conversations, "_each_max", 2)
     idle = StillMember(authority, tmp_path / "idle", "idle")
     async with lone.serving(), AsyncExitStack() as stack:
         lines = [await stack.enter_async_context(line_to(lone.where, idle.files)) for _ in range(3)]

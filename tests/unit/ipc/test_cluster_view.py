@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crewgate.ipc.admin_messages import TreeRow
 from crewgate.ipc.cluster_view import UnaskedMachine, revocations_of, tree_of
@@ -57,6 +59,30 @@ def test_a_machine_that_cannot_be_read_counts_as_missing(body: bytes) -> None:
     assert [each.machine for each in found.not_asked] == ["gw-2"]
     assert "cannot be read" in found.not_asked[0].why
     assert [row.spent for row in found.rows] == [1]
+
+
+_ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text()
+    | st.binary(),
+    lambda each: st.lists(each, max_size=4) | st.dictionaries(st.text(), each, max_size=4),
+    max_leaves=12,
+)  # fmt: skip
+_ROWS = st.lists(
+    st.dictionaries(st.sampled_from([*TreeRow.__struct_fields__, "x"]), _ANYTHING, max_size=5)
+)
+
+
+@given(st.binary() | st.builds(encode, _ANYTHING)
+       | st.builds(lambda rows: encode({"ledger": "l", "rows": rows}), _ROWS))  # fmt: skip
+def test_nothing_that_a_machine_says_ends_a_command(body: bytes) -> None:
+    """It is shown, or the machine is named; the others are shown in any case."""
+    found = tree_of(answers({"gw-1": [tree(RUN)], "gw-2": [body]}))
+    assert "gw-1" in found.machines
+    assert {"gw-2"} == {each.machine for each in found.not_asked} | ({*found.machines} - {"gw-1"})
+    assert any(each.branch == RUN.branch for each in found.rows)
+    rows = {"gw-1": [encode(RevocationsPart([row(1)], 1))], "gw-2": [body]}
+    listed = revocations_of(answers(rows), 9, lambda _: answers({"gw-2": [body]}))
+    assert [each.at for each in listed.rows][-1:] == [1] or listed.machines == ["gw-1", "gw-2"]
 
 
 def test_a_machine_that_broke_off_counts_as_missing() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crewgate import limits
-from crewgate.cli.branch_choice import the_only
+from crewgate.cli import branch_choice
 from crewgate.cli.options import (
     CREW_NAME,
     TOOL_NAME,
@@ -24,9 +24,6 @@ from crewgate.cli.options import (
 )
 from crewgate.cli.remote.option import client_of, control_options
 from crewgate.config.load import load
-from crewgate.core import branch_reference
-from crewgate.errors import ServiceConnectionError
-from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.cluster_tree import ClusterTreeRow
 from crewgate.ipc.machine_messages import THIS_MACHINE, AuditMode
 
@@ -145,7 +142,7 @@ def command(
     else:
         if config_path is None:
             raise click.UsageError(_NO_CONFIG)
-        question = _question(partial(_find_branches, config_path), filters)
+        question = _question(partial(branch_choice.find_if_running, config_path), filters)
         config = load(config_path)
         folder = config.audit.folder
         found = audit_machines.ask(config, machine, mode, question, key)
@@ -179,9 +176,8 @@ def _question(find: FindBranches, filters: dict[str, Any]) -> "AuditFilter":
     reference, crew = filters["branch"], filters["crew"] or ""
     serial, since = filters["certificate"], filters["since"]
     try:
-        if reference is not None and not branch_reference.is_whole_id(reference):
-            branch_reference.check(reference)
-            reference = the_only(reference, find(reference, crew)).branch
+        if reference is not None:
+            reference = branch_choice.whole_id(reference, crew, find)
         parsed = {
             "branch": reference,
             "certificate": None if serial is None else parse_serial(serial),
@@ -190,17 +186,6 @@ def _question(find: FindBranches, filters: dict[str, Any]) -> "AuditFilter":
         return AuditFilter(**filters | parsed)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-
-
-def _find_branches(config_path: Path, reference: str, crew: str) -> list[ClusterTreeRow]:
-    """Return the branches that a reference may mean. Raises click.UsageError."""
-    try:
-        with AdminClient(load(config_path).state) as admin:
-            return admin.cluster_tree(reference, crew).rows
-    except ServiceConnectionError as error:
-        raise click.UsageError(
-            f"write the whole id of the branch: to find it, the gateway must run ({error})"
-        ) from error
 
 
 def _refuse_options(context: click.Context) -> None:

@@ -4,6 +4,7 @@ The command reads the journals in the state folder without their locks, and chan
 """
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,11 @@ from crewgate.config.load import load
 @click.command("journal")
 @config_option
 @click.option("--crew", type=CREW_NAME, metavar="NAME", help="Branches of this crew.")
-@click.option("--branch", metavar="UUID", help="This branch and everything below it.")
+@click.option(
+    "--branch",
+    metavar="BRANCH",
+    help="This branch and everything below it: its id, the beginning of it, or CREW/ROLE.",
+)
 @click.option("--orchestrator", metavar="CREW/NAME", help="Branches of this orchestrator.")
 @click.option(
     "--grant", metavar="ID", help="The token with this jti, and refused requests after it."
@@ -46,10 +51,15 @@ def command(*, config_path: Path, since: str | None, as_json: bool, **filters: A
     `refresh`. They may run meanwhile. No gateway has to run.
     """
     from crewgate.audit.filters import AuditFilter, parse_since
+    from crewgate.cli import branch_choice
     from crewgate.cli.output import journal_report
     from crewgate.issuer.journal.journal_queries import JournalFilter, JournalQuery
 
     try:
+        if filters["branch"] is not None:
+            find = partial(branch_choice.find_if_running, config_path)
+            crew = filters["crew"] or ""
+            filters["branch"] = branch_choice.whole_id(filters["branch"], crew, find)
         # The audit has the same rules for these names.
         AuditFilter(**{name: filters[name] for name in ("branch", "orchestrator", "grant")})
         start = None if since is None else parse_since(since, datetime.now(UTC))

@@ -5,10 +5,12 @@ running gateway.
 """
 
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import click
 
+from crewgate.cli import branch_choice
 from crewgate.cli.commands.ledger_accept import command as accept
 from crewgate.cli.commands.ledger_report import reconcile, report
 from crewgate.cli.options import (
@@ -99,12 +101,17 @@ def forgive(*, config_path: Path, branch: str, crew: str | None, as_json: bool) 
 
     Credits count as burned if the machine that had leased them, or the call that had reserved them,
     ended without a report. They return to the branch and to every level above it. The running
-    gateway notes this in its log and audit.
+    gateway notes this in its log and audit. BRANCH may be the beginning of an id, or CREW/ROLE for
+    the only live branch with this role.
     """
     with AdminClient(state_of(config_path)) as admin:
-        done = admin.forgive(branch, crew or "")
+        try:
+            whole = branch_choice.whole_id(branch, crew or "", partial(branch_choice.find, admin))
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        done = admin.forgive(whole, crew or "")
     document = {"crew": done.crew, "branch": done.branch, "amount": done.amount}
-    text = f"returned {format_credits(done.amount)} credits to {branch} of crew {done.crew}"
+    text = f"returned {format_credits(done.amount)} credits to {whole} of crew {done.crew}"
     print_result(document, text, as_json=as_json)
 
 

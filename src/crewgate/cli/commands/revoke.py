@@ -7,16 +7,14 @@ from pathlib import Path
 import click
 import msgspec
 
-from crewgate.cli.branch_choice import the_only
+from crewgate.cli.branch_choice import find, the_only
 from crewgate.cli.options import (
     CREW_NAME,
     json_option,
     reason_option,
     state_of,
     until_option,
-    with_program_name,
 )
-from crewgate.cli.output import not_asked
 from crewgate.cli.output.revocation import show
 from crewgate.cli.remote.option import with_remote
 from crewgate.core import branch_reference
@@ -131,10 +129,8 @@ def _found(
 
     If there is none, raise the error `otherwise`.
     """
-    found = admin.cluster_tree(target.name, target.crew)
-    for line in not_asked.lines(found.not_asked):
-        click.echo(with_program_name(line), err=True)
-    if not found.rows and otherwise is not None:
+    found = find(admin, target.name, target.crew)
+    if not found and otherwise is not None:
         raise otherwise
-    row = the_only(target.name, found.rows)
+    row = the_only(target.name, found)
     return msgspec.structs.replace(target, name=row.branch, crew=row.crew)
