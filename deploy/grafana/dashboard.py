@@ -150,6 +150,8 @@ ROWS: dict[str, tuple[Panel, ...]] = {
               (rate("crewgate_unauthenticated_requests_total", "listener", "reason"),
                rate("crewgate_unrecorded_refusals_total", "listener", "reason")
                .named("no record:")), "reqps"),
+        Panel("Refused by a limit on calls",
+              (rate("crewgate_limited_requests_total", "limit"),), "reqps"),
     ),
     "Latency": (
         Panel("Whole request", quantiles(_DURATION, TOOLS), "s", exemplars=True),

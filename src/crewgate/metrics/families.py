@@ -94,6 +94,11 @@ VERDICT_DURATION = _seconds(
     "listener",
     bounds_ms=_FAST_MS,
 )
+LIMITED = _counter(
+    "crewgate_limited_requests_total",
+    "Requests that a limit on calls refused, by the name of the [limit.NAME].",
+    "limit",
+)
 UNAUTHENTICATED = _counter(
     "crewgate_unauthenticated_requests_total",
     "Requests that the gateway refused before it saw a good signature, and connections that it"

@@ -44,6 +44,10 @@ class CallMetrics:
         verdict = time.monotonic_ns() - info.arrived_ns
         batch.add(series, line_bytes, UNKNOWN, UNKNOWN, verdict, 0, 0, 0)
 
+    def count_limited(self, limit: str) -> None:
+        """Count a refusal by a limit on calls."""
+        self._metrics.series(families.LIMITED, limit).add()
+
     def count_unrecorded(self, listener: str, reason: str) -> None:
         """Count a refusal that the audit has no record of."""
         self._metrics.series(families.UNRECORDED, listener, reason).add()

@@ -63,6 +63,8 @@ class CallServices:
         """Record and count a refusal after a good signature."""
         record = record_builder.denied(info, denial)
         line = encode(record)
+        if denial.limit is not None:
+            self.call_metrics.count_limited(denial.limit.name)
         refused = self._refused
         try:
             self.call_metrics.add_refused(refused, info, record.crew, record.reason, len(line))
