@@ -67,8 +67,15 @@ class BudgetWatch:
         thresholds: Sequence[int],
         allowances: Mapping[str, CrewAllowance],
         notes: Mapping[str, str],
+        *,
+        is_first: bool = False,
     ) -> None:
-        """`thresholds` are percentages."""
+        """`thresholds` are percentages.
+
+        If it `is_first` of all, the first look tells nothing: a gateway that gets its first
+        receiver may have thousands of branches that have spent their credits.
+        """
+        self._is_first = is_first
         self._site = site
         self._thresholds = sorted({*thresholds})
         self._allowances = allowances
@@ -94,12 +101,14 @@ class BudgetWatch:
             before = told.percent if told is not None and is_same else 0
             if before >= level:
                 continue
-            found.alerts.append(self._alert(account, level, before, now))
+            if not self._is_first:
+                found.alerts.append(self._alert(account, level, before, now))
             fields = account.kind, account.crew, account.name
             self._note(found, account.key, ReportedThreshold(level, account.budget, *fields))
         for key in [each for each in self._told if each not in seen]:
             found.alerts.append(self._over(key, self._told[key], now))
             self._note(found, key, None)
+        self._is_first = False
         return found
 
     def _note(self, found: Findings, key: str, told: ReportedThreshold | None) -> None:

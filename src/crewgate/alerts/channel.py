@@ -32,6 +32,9 @@ def wants(receiver: AlertConfig, alert: Alert) -> bool:
         return False
     if receiver.crews and alert.crew not in receiver.crews:
         return False
+    if alert.data.get("component") == f"alerts to {receiver.name}":
+        # It gets what it has missed, so it need not hear that it was away.
+        return False
     is_over = alert.state is AlertState.OVER
     if is_over and alert.type in _BRANCHES and receiver.format != "pagerduty":
         # Each branch ends some day; only a receiver with open incidents needs to hear of it.

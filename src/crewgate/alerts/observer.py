@@ -76,7 +76,7 @@ class Observer:
         self._receivers = config.alerts
         self._unstored = ""
         position = outbox.position()
-        self._begins = 0.0
+        self._begins, is_first = 0.0, position is None
         if position is None:
             self._begins = wall() - limits.alert_start_seconds
             position = _recent(config.audit.folder, self._begins)
@@ -90,7 +90,8 @@ class Observer:
         if any(not each.kinds or _BUDGET_KINDS & {*each.kinds} for each in self._receivers):
             thresholds = [percent for each in self._receivers for percent in each.thresholds]
             notes = outbox.notes(_BUDGETS)
-            self._budgets = BudgetWatch(site, thresholds, _allowances(config), notes)
+            allowances = _allowances(config)
+            self._budgets = BudgetWatch(site, thresholds, allowances, notes, is_first=is_first)
 
     def health(self) -> ComponentHealth:
         """Return whether alerts can be stored."""
@@ -101,6 +102,8 @@ class Observer:
 
     async def run(self, ending: trio.Event) -> None:
         """Look until `ending` is set and the audit is read; or until cancelled."""
+        # From now on, another process is not the first of all.
+        await self._store(_AUDIT, Findings.none(), self._tail.position)
         async with trio.open_nursery() as looks:
             looks.start_soon(self._watch_machine)
             if self._budgets is not None:

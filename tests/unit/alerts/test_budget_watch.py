@@ -60,6 +60,16 @@ def test_each_threshold_is_told_once() -> None:
     assert {each.subject for each in (half, most, full)} == {"branch/run"}
 
 
+def test_the_first_look_of_all_tells_nothing() -> None:
+    """But all that comes after it."""
+    watch = Watch()
+    watch.watch = BudgetWatch(SITE, (50, 80, 100), ALLOWED, {}, is_first=True)
+    assert not watch.see(spent(RUN, 10), spent(CHILD, 3))
+    assert [each.percent for each in watch.see(spent(RUN, 10), spent(CHILD, 4))] == [80]
+    watch.start()
+    assert not watch.see(spent(RUN, 10), spent(CHILD, 4))
+
+
 def test_burned_credit_counts() -> None:
     assert Watch().see(spent(RUN, 4, burned=1 * C))
 

@@ -228,6 +228,12 @@ def test_a_receiver_chooses_its_alerts() -> None:
     assert not chosen(receiver(crews=("article",)), crew="")
 
 
+def test_a_receiver_does_not_hear_that_it_is_away_itself() -> None:
+    component = {"component": "alerts to oncall"}
+    assert not chosen(receiver(), data=component)
+    assert chosen(receiver("other"), data=component)
+
+
 def test_a_receiver_chooses_its_thresholds() -> None:
     """A jump over several thresholds is one alert for all of them."""
     budget: dict[str, object] = {"type": "run-credits", "percent": 80, "percent_before": 0}

@@ -90,7 +90,7 @@ class World:
         """One process, until `ending` is set or it is killed."""
         counts = SimpleNamespace(read=lambda: self.restarts, serve="serve")
         senders: list[AlertSender] = []
-        made = Observer(
+        self.observer = Observer(
             self.config,
             SITE,
             self.outbox,
@@ -100,7 +100,7 @@ class World:
             lambda: NOW + trio.current_time(),
             trio.current_time,
         )
-        await made.run(self.ending)
+        await self.observer.run(self.ending)
 
     def texts(self) -> list[str]:
         return [row.alert.text for row in reversed(self.outbox.rows())]
@@ -155,6 +155,8 @@ async def test_it_can_be_killed_at_any_moment(
     world: World, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the middle of each step: nothing is repeated, and nothing forgotten."""
+    with trio.move_on_after(5):
+        await world.run()
     add = world.outbox.add
     for round_ in range(30):
         world.write(1 + round_ % 3)
@@ -220,8 +222,12 @@ async def test_what_cannot_be_stored_waits(
         await trio.sleep(60)
         assert world.texts() == []
         assert world.outbox.position() is None
+        fact = world.observer.health()
+        assert fact.state is HealthState.DEGRADED
+        assert fact.why == "the disk is full; nobody is told of new events until then"
         is_full = False
         await trio.sleep(5)
+        assert world.observer.health().state is HealthState.OK
         assert len(world.texts()) == 2
         world.ending.set()
 
