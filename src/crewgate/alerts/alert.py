@@ -42,7 +42,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     - `text`, `next`: what has happened, and what to do, as plain sentences
     - `crew`: the crew that it is about, if it is about one
     - `data`: the facts, by kind
-    - `is_shared`: each machine of a cluster tells it, with the same id
+    - `is_shared`: each machine of a cluster notes it, with the same id
+    - `origin`: the other machine where it has happened, and which knows more of it
     - `percent`: of an alert about a budget, the threshold, and `percent_before` the one that was
       told before; otherwise 0
     """
@@ -59,13 +60,14 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     crew: str = ""
     data: dict[str, Any] = {}
     is_shared: bool = False
+    origin: str = ""
     percent: int = 0
     percent_before: int = 0
 
     def document(self) -> bytes:
         """Return the document of the alert, in JSON."""
         members = {"version": VERSION, **msgspec.to_builtins(self)}
-        for name in ("is_shared", "percent", "percent_before"):
+        for name in ("is_shared", "origin", "percent", "percent_before"):
             del members[name]
         return _encode(members)
 

@@ -17,6 +17,7 @@ from crewgate.alerts.site import Site
 from crewgate.audit.audit_entry import AuditEntry
 from crewgate.core.alert_kinds import AlertKind, AlertSeverity
 from crewgate.core.credits import format_credits
+from crewgate.core.revocation_kinds import KINDS
 from crewgate.core.rules.rule import RuleKind
 from crewgate.core.terminal_text import printable
 
@@ -31,6 +32,8 @@ _STEPS = {
     "end": (AlertSeverity.CRITICAL, "has ended"),
 }
 _WOULD = {"warn": "would warn", "refuse": "would refuse calls of", "end": "would end"}
+_RULES = {rules.label: rules for rules in KINDS.values()}
+_DIGITS = re.compile(r"[0-9a-f]{32}")
 _COUNTED: dict[str, str] = {
     RuleKind.SAME_CALL: "the same call {} times",
     RuleKind.SAME_ANSWER: "the same call with the same answer {} times",
@@ -150,7 +153,7 @@ def _revocation(entry: AuditEntry, site: Site) -> Iterator[Alert]:
         kind = AlertKind.ACCESS_ENDED
     else:
         return  # the end of a certificate or a key belongs to that of its holder
-    is_own = by in {"owner", "overrun"} or by.startswith(("operator/", "orchestrator/"))
+    is_own = not by.startswith("gateway/")
     # Of an end by a rule, there is an alert of the rule as well.
     severity = AlertSeverity.WARNING if by == "overrun" else AlertSeverity.INFO
     what = _who(record) if target in {"branch", "account"} else f"{target} {name}"
@@ -166,7 +169,7 @@ def _revocation(entry: AuditEntry, site: Site) -> Iterator[Alert]:
     chosen = ("--branch", branch) if branch else ("--since", "1h")
     # A crew or an orchestrator can be revoked again; a branch ends once. The day keeps the ids of
     # machines equal that read of it a moment later.
-    event = [target, crew, name]
+    event = [_key(target, crew, name, is_key=not is_own)]
     if kind is AlertKind.ACCESS_ENDED:
         event.append(str(_time(record).date()))
     yield Alert(
@@ -180,12 +183,28 @@ def _revocation(entry: AuditEntry, site: Site) -> Iterator[Alert]:
         text=text,
         next=f"look at what it did: `{site.command('audit', *chosen)}`",
         crew=crew,
-        is_shared=True,
+        # The machine where it has happened tells it in any case.
+        is_shared=not is_own,
+        origin="" if is_own else by.removeprefix("gateway/"),
         data=_facts(
             record, "target", "id", "by", "reason", "cuts", "cut_us", "branch", "ancestry", "role",
             "orchestrator", "process", "grant", "subject",
         ),
     )  # fmt: skip
+
+
+def _key(target: str, crew: str, name: str, *, is_key: bool) -> str:
+    """Return the key of a target, by which a machine knows it that has never seen its name.
+
+    If a name of a record may be the key and looks like one, it `is_key`.
+    """
+    rules = _RULES.get("branch" if target == "account" else target)
+    if rules is None or (is_key and _DIGITS.fullmatch(name)):
+        return name
+    try:
+        return rules.keys(crew, name)[0].hex()
+    except ValueError:
+        return name
 
 
 def _by(by: str) -> str:

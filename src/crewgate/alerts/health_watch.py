@@ -1,8 +1,9 @@
 """Tells when a component of the machine becomes degraded or fails, and when it is well again.
 
-It sees the health as `crewgate status` shows it. A better state is told after it has lasted for a
-while; each relapse doubles this time, so that a component that flaps does not flood a person. The
-times are seconds of a monotonic clock, except `wall`, which is in seconds since 1970.
+It sees the health as `crewgate status` shows it. A bad state that lasts only a moment is not told.
+A better state is told after it has lasted for a while; each relapse doubles this time, so that a
+component that flaps does not flood a person. The times are seconds of a monotonic clock, except
+`wall`, which is in seconds since 1970.
 """
 
 import re
@@ -67,7 +68,9 @@ class HealthWatch:
         found, seen = Findings.none(), set[str]()
         for each in conditions:
             seen.add(each.component)
-            if not each.passing:
+            is_new = 0 < wall - each.since < limits.alert_bad_seconds
+            is_bad = each.state is not HealthState.OK
+            if not each.passing and not (is_bad and is_new):
                 self._take(found, each, wall, now)
         # A component that nobody reports any more counts as ok.
         gone = [name for name in self._told if name not in seen] if is_whole else []

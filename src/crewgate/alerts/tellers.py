@@ -1,8 +1,9 @@
-"""Chooses the one machine that tells a receiver without ids what all machines of a cluster see.
+"""Chooses the machine that tells what several machines of a cluster note.
 
-Slack shows each message. So of several machines only one sends an alert that has the same id on all
-of them: the same one by the view of each machine, as long as they see the same machines. The others
-keep the alert for a while, and send it if that machine is away by then (`sender`).
+If it is known where the event has happened, that machine tells it, since it knows most of it. Slack
+shows each message, so one machine tells it all else that has the same id on all machines: the same
+one by the view of each machine, as long as they see the same machines. The others keep the alert
+for a while, and send it if that machine is away by then (`sender`).
 """
 
 import hashlib
@@ -40,12 +41,13 @@ class Tellers:
 
         Alerts that this machine tells are left out.
         """
-        names = [each.name for each in receivers if each.format == "slack"]
         found: dict[tuple[str, str], str] = {}
         for alert in alerts:
-            chosen = self._chosen(alert.id) if alert.is_shared else ""
-            if chosen:
-                found |= {(name, alert.id): chosen for name in names}
+            if self.reaches(alert.origin):
+                found |= {(each.name, alert.id): alert.origin for each in receivers}
+            elif alert.is_shared and (chosen := self._chosen(alert.id)):
+                slack = (each for each in receivers if each.format == "slack")
+                found |= {(each.name, alert.id): chosen for each in slack}
         return found
 
     def _chosen(self, identifier: str) -> str:

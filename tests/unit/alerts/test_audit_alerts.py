@@ -13,6 +13,7 @@ from crewgate.audit.writer import AuditWriter
 from crewgate.core.alert_kinds import AlertSeverity
 from crewgate.core.audit import records
 from crewgate.core.audit.json_line import encode
+from crewgate.core.ids import branch_key
 from crewgate.core.rules.rule import RuleKind
 from crewgate.ipc.admin_messages import TreeRow
 
@@ -121,12 +122,17 @@ def test_the_end_of_a_branch_has_one_id_on_all_machines() -> None:
     members = {"kind": "revocation", "target": "branch", "id": BRANCH, "branch": BRANCH, **WHO}
     here = one(**members, by="rule/loops", reason="same-call 20", cuts=2)
     there = one(**members, by="gateway/gw-1")
-    assert here.id == there.id
+    # A machine that has never seen the branch knows its key.
+    unseen = {"id": branch_key("article", BRANCH).hex(), "branch": "", "by": "gateway/gw-1"}
+    far = one(**(members | unseen))
+    assert here.id == there.id == far.id
+    assert (here.origin, there.origin, far.origin) == ("", "gw-1", "gw-1")
+    assert (here.is_shared, there.is_shared) == (False, True)
     assert here.severity is AlertSeverity.INFO
     assert one(**members, by="overrun").severity is AlertSeverity.WARNING
     assert here.text == (
         f"branch {BRANCH} (researcher of crew article) has ended: rule loops revoked it "
-        "(same-call 20)"
+        "(same-call 20); 2 calls ended with it"
     )
     person = one(**members, by="operator/ada", cuts=1)
     assert person.severity is AlertSeverity.INFO

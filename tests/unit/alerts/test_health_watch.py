@@ -73,10 +73,21 @@ def test_a_state_that_should_pass_is_not_told() -> None:
     assert watch.see(bad("worker 0"), after=30)
 
 
+def test_a_bad_state_of_a_moment_is_not_told() -> None:
+    watch = Watch()
+    moment = HealthCondition("ledger", HealthState.FAILED, "x", since=NOW + 1)
+    assert not watch.see(moment, after=2)
+    assert not watch.see(HealthCondition("ledger", since=NOW + 3), after=2)
+    assert not watch.see(after=60)
+    lasting = HealthCondition("ledger", HealthState.FAILED, "x", since=NOW + 65)
+    assert not watch.see(lasting, after=2)
+    assert watch.see(lasting, after=2)
+
+
 def test_worse_is_told_at_once_and_better_later() -> None:
     watch = Watch()
     watch.see(bad(state=HealthState.DEGRADED))
-    (worse,) = watch.see(bad(), after=1)
+    (worse,) = watch.see(bad(), after=4)
     assert worse.data["state"] == "failed"
     assert not watch.see(bad(state=HealthState.DEGRADED), after=1)
     (better,) = watch.see(bad(state=HealthState.DEGRADED), after=limits.alert_calm_seconds)

@@ -374,8 +374,33 @@ def test_one_machine_tells_what_all_of_them_see() -> None:
         counts[name] = len(own)
     assert sum(counts.values()) == 90
     assert all(count > 10 for count in counts.values())
+    far = tellers.others([oncall], [alert(91, is_shared=True, origin="gw-2")])
+    assert far == {("oncall", alert(91).id): "gw-2"}
     away = [msgspec.structs.replace(row, state="dead") for row in ROWS[1:]]
     tellers = Tellers()
     tellers.update([ROWS[0], *away])
     assert not tellers.others([chat], shared)
     assert not tellers.reaches("gw-2")
+
+
+@pytest.mark.parametrize("away", ["", "gw-1", "gw-2", "gw-3"])
+def test_some_machine_tells_a_revocation_at_once(away: str) -> None:
+    """The one where it was; if that is away, one of the others."""
+    machines = [row.name for row in ROWS if row.name != away]
+    for number in range(20):
+        telling = []
+        for name in machines:
+            tellers = Tellers()
+            tellers.update(
+                msgspec.structs.replace(
+                    row,
+                    state="here" if row.name == name else "dead" if row.name == away else "alive",
+                )
+                for row in ROWS
+            )
+            is_own = name == "gw-1"
+            noted = alert(number, is_shared=not is_own, origin="" if is_own else "gw-1")
+            if not tellers.others([receiver("chat", format="slack")], [noted]):
+                telling.append(name)
+        assert len(telling) == 1
+        assert telling == ["gw-1"] or away == "gw-1"
