@@ -356,6 +356,8 @@ cdef class StraightCall(InFlightCall):
         ending.outcome_size = len(DONE_TEXT)
         ending.would, ending.would_size = NULL, 0
         ending.call, ending.answer = permit.answered.call, permit.answered.answer
+        ending.retry_seconds = <int64_t>permit.answered.retry_seconds
+        ending.failed = False
         ending.certificate_size = serial_of(self.taker.serial, &ending.certificate)
         trace = "" if self.trace is None else self.trace.text
         ending.trace_size = trace_text_of(trace, &ending.trace)

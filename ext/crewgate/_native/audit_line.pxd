@@ -15,6 +15,8 @@ cdef struct Ending:
     const char *certificate
     const char *trace
     uint64_t call, answer  # digests
+    int64_t retry_seconds
+    bint failed
     Py_ssize_t outcome_size, would_size, certificate_size, trace_size
 
 

@@ -7,6 +7,7 @@ where calls differ, so the escapes and the order of members are always the same.
 from crewgate import limits
 from crewgate.core.audit import json_line as lines
 from crewgate.core.audit import record_builder, records
+from crewgate.core.audit.digest_texts import EXEMPT_CALL
 from crewgate.core.reasons import Reason
 
 from crewgate._native.metrics cimport CallBatch, CallSeries
@@ -36,6 +37,7 @@ cdef bytes REQUEST = b'"request":"'
 cdef bytes OUTCOME = b'"outcome":"'
 cdef bytes QUOTA = b',"quota_micro":'
 cdef bytes DURATION = b',"duration_us":'
+cdef bytes EXEMPT = b',"call":"%b"' % EXEMPT_CALL.encode()
 
 cdef char *put(char *to, bytes text) noexcept:
     return text_put(to, PyBytes_AS_STRING(text), <size_t>PyBytes_GET_SIZE(text))
@@ -112,7 +114,7 @@ cdef class AuditLineTemplate:
 
     def end(self, time_ns, bytes identifier not None, outcome, cost_micro, remaining_micro,
             duration_us, status, bytes_in, bytes_out, would=None, certificate="", trace="",
-            uint64_t call=0, uint64_t answer=0):
+            uint64_t call=0, uint64_t answer=0, int64_t retry_seconds=0, bint failed=False):
         cdef Ending ending
         cdef bytes slug = slug_of(would)
         if type(outcome) is not Outcome:
@@ -132,6 +134,7 @@ cdef class AuditLineTemplate:
         ending.bytes_in = number(bytes_in)
         ending.bytes_out = number(bytes_out)
         ending.call, ending.answer = call, answer
+        ending.retry_seconds, ending.failed = retry_seconds, failed
         return self.written(&ending)
 
     def count(self, CallBatch calls not None, outcome, int64_t status, Py_ssize_t line_bytes,
@@ -156,11 +159,11 @@ cdef class AuditLineTemplate:
         return True
 
     cdef bytes written(self, const Ending *ending):
-        # The names of members, quotes, commas and digests take less than 260 bytes beside the rest.
+        # The names of members, quotes, commas and digests take less than 320 bytes beside the rest.
         cdef Py_ssize_t room = (
             len(self.head) + TIME_CHARS_MAX + UUID_CHARS + len(self.middle) + ending.outcome_size
-            + len(self.quota) + 6 * NUMBER_CHARS_MAX + ending.would_size
-            + ending.certificate_size + ending.trace_size + 260)
+            + len(self.quota) + 7 * NUMBER_CHARS_MAX + ending.would_size
+            + ending.certificate_size + ending.trace_size + 320)
         # A usual line fits here on the stack, and is copied once, into the result.
         cdef char small[2048]
         cdef bytes large = None
@@ -196,8 +199,14 @@ cdef class AuditLineTemplate:
             to = put(to, b'"')
         if ending.call > CG_CALL_EXEMPT:
             to = put(text_hex(put(to, b',"call":"'), ending.call), b'"')
+        elif ending.call == CG_CALL_EXEMPT:
+            to = put(to, EXEMPT)
         if ending.answer:
             to = put(text_hex(put(to, b',"answer":"'), ending.answer), b'"')
+        if ending.retry_seconds:
+            to = text_number(put(to, b',"retry_seconds":'), ending.retry_seconds)
+        if ending.failed:
+            to = put(to, b',"failed":true')
         return PyBytes_FromStringAndSize(text, put(to, b"}\n") - text)
 
 

@@ -34,10 +34,12 @@ class AuditLineTemplate:
         trace: str = "",
         call: int = 0,
         answer: int = 0,
+        retry_seconds: int = 0,
+        failed: bool = False,
     ) -> bytes:
         """Return the line of one call that has ended, with its newline. `call` and `answer` are
-        digests for the rules on branches; 0 for none. `core.audit.records` explains the values: `time_ns`, `identifier`, `certificate` and `trace` in `CallInfo`, most
-        others in `CallEnd`. ValueError if a certificate is not a serial in upper-case hexadecimal,
+        digests for the rules on branches; 0 for none. `core.audit.records` explains the values:
+        `time_ns`, `identifier`, `certificate` and `trace` in `CallInfo`, most others in `CallEnd`. ValueError if a certificate is not a serial in upper-case hexadecimal,
         or a trace has another character than a dash or a lower-case hexadecimal digit."""
 
     def count(

@@ -9,6 +9,8 @@ from msgspec import Meta
 # With a time zone: a time without one, from another machine, could not be compared.
 Moment = Annotated[datetime, Meta(tz=True)]
 
+from crewgate.core.rules.rule import Rule, RuleKind, RuleMode, RuleStep, StepFinding
+
 
 class CallRow(msgspec.Struct, frozen=True):
     """A call, an open stream, or a burned reservation.
@@ -59,6 +61,8 @@ class CallRow(msgspec.Struct, frozen=True):
     call_limit: str = ""
     call: str = ""
     answer: str = ""
+    retry_seconds: int = 0
+    failed: bool = False
 
 
 class GrantRow(msgspec.Struct, frozen=True):
@@ -166,6 +170,42 @@ class MintingWatchEvent(msgspec.Struct, frozen=True):
     limit: int
     usual: int | None
     machine: str = ""
+
+
+class RecordedRuleStep(msgspec.Struct, frozen=True):
+    """A step that a rule on branches took, or would take; see `RuleStepRecord`.
+
+    For credits a minute, `count` and `limit` are in micro-credits. `caller` is the branch of the
+    call that did it, if that is not `branch`.
+    """
+
+    time: datetime
+    machine: str
+    crew: str
+    orchestrator: str
+    process: str
+    role: str
+    branch: str
+    ancestry: list[str]
+    grant: str
+    subject: str
+    rule: str
+    rule_kind: RuleKind
+    step: RuleStep
+    mode: RuleMode
+    count: int
+    limit: int
+    tool: str
+    request: str
+    caller: str
+    process_proven: bool = False
+
+    @property
+    def finding(self) -> StepFinding:
+        """What the gate found, as far as the record says; the level is 0 or 1."""
+        rule = Rule(self.rule, self.rule_kind, self.mode)
+        rule = msgspec.structs.replace(rule, **{self.step.value: self.limit})
+        return StepFinding(rule, self.step, self.count, self.limit, int(bool(self.caller)))
 
 
 class AuditGaps(msgspec.Struct, frozen=True):

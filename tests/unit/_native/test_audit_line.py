@@ -10,6 +10,7 @@ from leaks import assert_no_leak
 
 from crewgate._native.audit_line import AuditLines, AuditLineTemplate, request_text
 from crewgate.core.audit import records
+from crewgate.core.audit.digest_texts import call_text, digest_text
 from crewgate.core.audit.json_line import decode, encode
 from crewgate.core.audit.record_builder import permitted
 from crewgate.core.audit.records import CallEnd, CallInfo, CallOutcome
@@ -263,3 +264,23 @@ def test_nothing_is_kept_or_lost() -> None:
                     line.end(NOW, identifier, CallOutcome.DONE, 1, "x", 2, 3, 4, 5)  # type: ignore[arg-type]
 
     assert_no_leak(walk, grant, identifier)
+
+
+@pytest.mark.parametrize("call", [0, 1, 2, 2**64 - 1])
+@pytest.mark.parametrize(("answer", "retry", "failed"), [(0, 0, False), (2**63, 86_400, True)])
+def test_the_line_of_a_call_that_rules_compare(
+    call: int, answer: int, retry: int, failed: bool
+) -> None:
+    """Digests, what the answer asks for, and that it is an error, as in the record."""
+    end = CallEnd(
+        CallOutcome.DONE,
+        1,
+        call=call_text(call),
+        answer=digest_text(answer),
+        retry_seconds=retry,
+        failed=failed,
+    )
+    line = AuditLineTemplate(REQUEST, grant_of()).end(
+        NOW, REQUEST.id, end.outcome, 1, None, 0, 0, 0, 0, None, "", "", call, answer, retry, failed
+    )
+    assert line == encode(permitted(REQUEST, grant_of(), end))

@@ -6,6 +6,7 @@ from typing import NotRequired, TypedDict
 import msgspec
 
 from crewgate.core.audit import records
+from crewgate.core.audit.digest_texts import call_text
 from crewgate.core.reasons import Reason
 from crewgate.core.rules.rule import StepFinding
 from crewgate.core.tokens.grant import Grant
@@ -162,7 +163,7 @@ def denied(request: records.CallInfo, denial: Denial) -> records.CallRecord:
         quota_micro=grant.quota,
         duration_us=0,
         reason=problem_type(denial).slug,
-        call=records.digest_text(denial.call),
+        call=call_text(denial.call),
         level=denial.level,
         level_used_micro=denial.used_micro,
         level_quota_micro=denial.quota_micro,

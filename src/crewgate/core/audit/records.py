@@ -11,8 +11,6 @@ from typing import Literal
 
 import msgspec
 
-from crewgate.core.rules.activity import EXEMPT
-
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -62,8 +60,8 @@ class CallEnd(msgspec.Struct, frozen=True, gc=False):
     """How a permitted call ended; each field is one of its `CallRecord`.
 
     `status` is the upstream's, or 0 without a response. `bytes_in` counts the request's body from
-    the client, and `bytes_out` the response's body to the client. `call` and `answer` are texts of
-    `digest_text`.
+    the client, and `bytes_out` the response's body to the client. `call` is a text of
+    `digest_texts.call_text`, and `answer` one of `digest_text`.
     """
 
     outcome: CallOutcome
@@ -78,6 +76,8 @@ class CallEnd(msgspec.Struct, frozen=True, gc=False):
     tokens_out: int = 0
     call: str = ""
     answer: str = ""
+    retry_seconds: int = 0
+    failed: bool = False
 
 
 class BaseRecord(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", gc=False):
@@ -131,7 +131,10 @@ class CallRecord(BaseRequestRecord, frozen=True, kw_only=True, tag="call"):
     - `call_limit`: for `rate-limited` and `too-many-concurrent-calls`, the name of the limit
     - `certificate`: serial of the client certificate (upper-case hexadecimal)
     - `call`, `answer`: the digests by which the rules on branches compare calls and answers, in
-      hexadecimal; of a refused call, only if a rule refused it
+      hexadecimal; of a refused call, only if a rule refused it. `call` is "exempt" if the call
+      may be repeated
+    - `retry_seconds`: after how long the answer asks to call again, and `failed`: its message says
+      that the call failed; only if a rule compares the call
     - `trace`: for a call of a trace (W3C Trace Context), four ids in hexadecimal with dashes
       between them: the trace, the client's span or zeros, the gateway's span, and the flags
     """
@@ -159,6 +162,8 @@ class CallRecord(BaseRequestRecord, frozen=True, kw_only=True, tag="call"):
     trace: str = ""
     call: str = ""
     answer: str = ""
+    retry_seconds: int = 0
+    failed: bool = False
 
 
 class StreamOpened(BaseRequestRecord, frozen=True, kw_only=True, tag="open"):
@@ -377,9 +382,10 @@ def when(time_ns: int) -> datetime:
     return EPOCH + timedelta(microseconds=time_ns // 1000)
 
 
-def digest_text(digest: int) -> str:
-    """Return the text of a digest of a call or an answer; empty if it is none."""
-    return f"{digest:016x}" if digest > EXEMPT else ""
+def microseconds(moment: datetime) -> int:
+    """Return a UTC time in microseconds since 1970."""
+    since = moment - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def request_text(identifier: bytes) -> str:

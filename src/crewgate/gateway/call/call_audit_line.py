@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 from crewgate._native.audit_line import AuditLineTemplate
 from crewgate._native.metrics import CallSeries
 from crewgate.core.audit import record_builder
+from crewgate.core.audit.digest_texts import call_text, digest_text
 from crewgate.core.audit.json_line import encode
-from crewgate.core.audit.records import CallEnd, CallOutcome, digest_text
+from crewgate.core.audit.records import CallEnd, CallOutcome
 from crewgate.core.pricing.token_usage import TokenUsage
 from crewgate.gateway.call.call_metrics import UNKNOWN, add_exemplar
 from crewgate.gateway.call.call_services import CallServices
@@ -72,6 +73,8 @@ def fixed_price_line(
         info.trace,
         permit.call_digest,
         permit.answer_digest,
+        call.response.retry_seconds,
+        call.response.is_failed,
     )
 
 
@@ -124,8 +127,10 @@ def metered_line(
         model="" if meter.request is None else meter.request.name,
         tokens_in=counts.fresh + counts.cached + counts.stored,
         tokens_out=counts.answered,
-        call=digest_text(permit.call_digest),
+        call=call_text(permit.call_digest),
         answer=digest_text(permit.answer_digest),
+        retry_seconds=call.response.retry_seconds,
+        failed=call.response.is_failed,
     )
     record = record_builder.permitted(
         call.info,

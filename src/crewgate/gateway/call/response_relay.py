@@ -37,7 +37,9 @@ class ResponseRelay:
 
     `answered_ns` is when its head came, on the monotonic clock (0: not yet). `body` knows how much
     the client was sent of its body, and passes it on without Python where it can. `is_grpc`: it
-    ends with a status in its trailers.
+    ends with a status in its trailers. `retry_seconds` and `is_failed` are what the rules on
+    branches know of it: after how long it asks to call again, and whether its message says that
+    the call failed.
     """
 
     __slots__ = (
@@ -46,13 +48,14 @@ class ResponseRelay:
         "_has_read_head",
         "_metering",
         "_passes_straight",
-        "_retry_seconds",
         "_rewriter",
         "_services",
         "_waits",
         "answered_ns",
         "body",
+        "is_failed",
         "is_grpc",
+        "retry_seconds",
     )
 
     def __init__(
@@ -72,6 +75,7 @@ class ResponseRelay:
         self.answered_ns = 0
         self.body = BodyRelay()
         self.is_grpc = False
+        self.is_failed = False
         self._services = services
         self._entry = entry
         self._metering = metering
@@ -79,7 +83,7 @@ class ResponseRelay:
         self._passes_straight = straight and rewriter is None
         self._has_read_head = False
         self._answer = answer
-        self._retry_seconds = 0
+        self.retry_seconds = 0
         self._waits = False  # for the next slice of the rewriter's work
 
     def relay(self, call: "ProxiedCall") -> None:
@@ -128,15 +132,15 @@ class ResponseRelay:
     def note_answer(self, permit: Permit, status: int, cost: int) -> None:
         """Have the rules on branches count the call."""
         answer, authorizer = self._answer, self._services.authorizer
-        digest, is_failed = 0, False
+        digest = 0
         if answer is not None:
             digest = authorizer.digests.of_answer(authorizer.table, answer)
-            is_failed = answer.is_failed()
+            self.is_failed = answer.is_failed()
         permit.note_answer(
             digest,
             status=status,
-            is_failed=is_failed,
-            retry_seconds=self._retry_seconds,
+            is_failed=self.is_failed,
+            retry_seconds=self.retry_seconds,
             cost_micro=cost,
         )
 
@@ -235,7 +239,7 @@ class ResponseRelay:
     def _warning(self, permit: Permit, response: IncomingResponse) -> list[HeaderField]:
         """Return the field in which a rule on branches warns; note when to call again."""
         if self._answer is not None:
-            self._retry_seconds = _retry_seconds(response)
+            self.retry_seconds = _retry_seconds(response)
         return [] if permit.finding is None else [(WARNING_FIELD, header(permit.finding))]
 
     def _note_stream(

@@ -11,6 +11,7 @@ from msgspec import structs
 from crewgate._datapath.in_flight import InFlightCall
 from crewgate._native.permit import Permit
 from crewgate.core.audit import record_builder
+from crewgate.core.audit.digest_texts import EXEMPT_CALL
 from crewgate.core.audit.json_line import encode
 from crewgate.core.audit.records import CallEnd, CallOutcome
 from crewgate.core.credits import CREDITS_LEFT, CREDITS_USED, format_credits
@@ -131,6 +132,8 @@ class FanOutCall(InFlightCall):
             self._pending.exchange.bytes_in,
             size,
             (now - self._started_ns) // 1000,
+            # Rules on branches do not compare what the gateway asks several servers.
+            call=EXEMPT_CALL if permit.call_digest else "",
         )
         record = record_builder.permitted(
             info,
