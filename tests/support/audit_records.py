@@ -8,6 +8,7 @@ from crewgate.core.audit.records import (
     CallOutcome,
     CallRecord,
     GrantRecord,
+    RuleStepRecord,
     StreamOpened,
 )
 
@@ -104,4 +105,23 @@ def burned(second: int, branch: str, role: str, tool: str, request: str) -> Burn
         branch_key="00" * 16,
         grant_key="11" * 16,
         owner=3,
+    )
+
+
+def rule_step(
+    second: int, branch: str, role: str, rule: str, step: str, count: int, **more: Any
+) -> RuleStepRecord:
+    """A step that a rule took for the call of this second."""
+    return RuleStepRecord(
+        **who(branch, role, more.pop("crew", "article")),
+        time=NOON + timedelta(seconds=second),
+        rule=rule,
+        rule_kind=more.pop("rule_kind", "same-call"),
+        step=step,
+        mode=more.pop("mode", "enforce"),
+        count=count,
+        limit=more.pop("limit", count),
+        tool="search.web",
+        request=f"request-{second}",
+        **more,
     )

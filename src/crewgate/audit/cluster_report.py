@@ -16,13 +16,14 @@ from crewgate.audit.query_results import (
     CallGroup,
     CallRow,
     MintingWatchEvent,
+    RecordedRuleStep,
     RejectedConnection,
     UnauthenticatedRefusals,
 )
 from crewgate.audit.reports import AuditReport
 from crewgate.ipc.cluster_view import MachineAnswers, UnaskedMachine
 
-R = TypeVar("R", CallRow, RejectedConnection, MintingWatchEvent)
+R = TypeVar("R", CallRow, RejectedConnection, MintingWatchEvent, RecordedRuleStep)
 _SUMS = (
     "calls", "permitted", "denied", "would_deny", "open", "burned", "cost_micro", "burned_micro",
     "overrun_micro",
@@ -67,6 +68,7 @@ def merged(
         groups=_groups([group for part in parts for group in part.groups], by),
         connections=_newest([row for part in parts for row in part.connections], limit),
         watch=_newest([row for part in parts for row in part.watch], limit),
+        rules=_newest([row for part in parts for row in part.rules], limit),
         explanation=next((part.explanation for part in parts if part.explanation), None),
     )
     return ClusterAuditReport(report, [*own, *named], others.not_asked)
@@ -85,6 +87,7 @@ def _named(part: AuditReport, machine: str) -> AuditReport:
         calls=rows(part.calls),
         connections=rows(part.connections),
         watch=rows(part.watch),
+        rules=rows(part.rules),
         explanation=explanation,
     )
 

@@ -13,7 +13,13 @@ from typing import Final, Literal, get_args, get_origin
 import msgspec
 
 from crewgate.audit.filters import AuditFilter, GroupBy
-from crewgate.audit.query_results import CallRow, GrantRow, MintingWatchEvent, RejectedConnection
+from crewgate.audit.query_results import (
+    CallRow,
+    GrantRow,
+    MintingWatchEvent,
+    RecordedRuleStep,
+    RejectedConnection,
+)
 from crewgate.core.audit.records import Record, RevocationRecord
 
 # The engine must not download or load extensions by itself; JSON is built in.
@@ -214,6 +220,34 @@ WATCH: Final = f"""
         AND ($branch IS NULL OR branch = $branch)
         AND ($since IS NULL OR time >= $since)
     ORDER BY time DESC, orchestrator DESC
+    LIMIT $limit
+"""
+
+# A step of a branch, of one below it, or one that a call of the branch caused above it.
+RULE_STEPS: Final = f"""
+    WITH {_LINES}
+    SELECT {_columns_of(RecordedRuleStep)}
+    FROM lines
+    WHERE
+        kind = 'rule' AND time IS NOT NULL
+        AND ($crew IS NULL OR crew = $crew)
+        AND ($branch IS NULL OR branch = $branch OR list_contains(ancestry, $branch)
+             OR caller = $branch)
+        AND ($since IS NULL OR time >= $since)
+    ORDER BY time DESC, len(coalesce(ancestry, [])), rule DESC
+    LIMIT $limit
+"""
+
+# What rules had found about a call: at this call, and before it, the newest first. A step has no
+# second record while the branch goes on, so the record may be that of an earlier call.
+STEPS_OF_CALL: Final = f"""
+    WITH {_LINES}
+    SELECT {_columns_of(RecordedRuleStep)}
+    FROM lines
+    WHERE
+        kind = 'rule' AND crew = $crew AND list_contains($path, branch)
+        AND (request = $request OR ($is_refused AND step <> 'warn' AND time <= $before))
+    ORDER BY request = $request DESC, time DESC, len(coalesce(ancestry, [])) DESC
     LIMIT $limit
 """
 

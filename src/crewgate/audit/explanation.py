@@ -4,7 +4,7 @@ import msgspec
 
 from crewgate.audit.filters import AuditFilter
 from crewgate.audit.queries import AuditQueries
-from crewgate.audit.query_results import CallRow, GrantRow
+from crewgate.audit.query_results import CallRow, GrantRow, RecordedRuleStep
 
 
 class BranchAuthority(msgspec.Struct, frozen=True):
@@ -24,11 +24,13 @@ class CallExplanation(msgspec.Struct, frozen=True):
 
     `same_id_grants` is the number of different recorded grants with the id of the call's grant. It
     is more than one only if their signer has used the id again; then the newest of them is shown.
+    `rules` are the steps that rules on branches took for the call.
     """
 
     call: CallRow
     branches: list[BranchAuthority]
     same_id_grants: int
+    rules: list[RecordedRuleStep]
 
 
 def explanation(audit: AuditQueries, question: AuditFilter) -> CallExplanation | None:
@@ -50,4 +52,5 @@ def explanation(audit: AuditQueries, question: AuditFilter) -> CallExplanation |
             for branch, quota in zip(path, quotas, strict=True)
         ],
         sum((each.branch, each.grant) == (call.branch, call.grant) for each in found),
+        audit.steps_of(call),
     )

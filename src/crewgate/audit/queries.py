@@ -14,9 +14,11 @@ from typing import TypeVar
 import duckdb
 import msgspec
 
+from crewgate import limits
 from crewgate.audit import duckdb_sql, query_results
 from crewgate.audit import folder as audit_folder
 from crewgate.audit.filters import AuditFilter, GroupBy
+from crewgate.core.reasons import Reason
 from crewgate.errors import AuditReadError
 
 T = TypeVar("T")
@@ -83,6 +85,29 @@ class AuditQueries:
         Of the filters, only crew, branch and time apply.
         """
         return self._query(duckdb_sql.WATCH, question, query_results.MintingWatchEvent)[::-1]
+
+    def rule_steps(self, question: AuditFilter) -> list[query_results.RecordedRuleStep]:
+        """Return the newest `question.limit` steps of rules on branches, the oldest of them first.
+
+        Of the filters, only crew, branch and time apply.
+        """
+        return self._query(duckdb_sql.RULE_STEPS, question, query_results.RecordedRuleStep)[::-1]
+
+    def steps_of(self, call: query_results.CallRow) -> list[query_results.RecordedRuleStep]:
+        """Return the steps that rules took for a call, or the newest one that its refusal is about.
+
+        Such a step was recorded with an earlier call, for which it was taken first.
+        """
+        values: dict[str, object] = {
+            "crew": call.crew,
+            "path": [*call.ancestry, call.branch],
+            "request": call.request,
+            "is_refused": Reason.LOOP_DETECTED.value in {call.reason, call.would},
+            "before": call.time.astimezone(UTC).replace(tzinfo=None),
+            "limit": limits.rules_max,
+        }
+        found = self._read(duckdb_sql.STEPS_OF_CALL, values, None, query_results.RecordedRuleStep)
+        return [each for each in found if each.request == call.request] or found[:1]
 
     def health(self, since: datetime | None = None) -> query_results.AuditGaps:
         """Return the gaps of the audit; unreadable lines count whatever `since` is."""

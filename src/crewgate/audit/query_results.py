@@ -6,10 +6,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from crewgate.core.rules.rule import Rule, RuleKind, RuleMode, RuleStep, StepFinding
+
 # With a time zone: a time without one, from another machine, could not be compared.
 Moment = Annotated[datetime, Meta(tz=True)]
-
-from crewgate.core.rules.rule import Rule, RuleKind, RuleMode, RuleStep, StepFinding
 
 
 class CallRow(msgspec.Struct, frozen=True):
@@ -179,7 +179,7 @@ class RecordedRuleStep(msgspec.Struct, frozen=True):
     call that did it, if that is not `branch`.
     """
 
-    time: datetime
+    time: Moment
     machine: str
     crew: str
     orchestrator: str

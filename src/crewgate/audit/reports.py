@@ -12,6 +12,7 @@ from crewgate.audit.query_results import (
     CallGroup,
     CallRow,
     MintingWatchEvent,
+    RecordedRuleStep,
     RejectedConnection,
     UnauthenticatedRefusals,
 )
@@ -24,8 +25,9 @@ _REASONS: Final = frozenset(reason.value for reason in ConnectionRefusalReason)
 class AuditReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """The answer of one machine to a question about its audit; empty where nothing was asked.
 
-    `total` and `health` are None for steps of the minting watch and for an explanation. `refusals`
-    are those without a record of each; of a listing of calls, only if it is not filtered.
+    `total` and `health` are None for steps of the minting watch or of rules, and for an
+    explanation. `refusals` are those without a record of each; of a listing of calls, only if it is
+    not filtered.
     """
 
     total: CallGroup | None = None
@@ -35,6 +37,7 @@ class AuditReport(msgspec.Struct, frozen=True, omit_defaults=True):
     groups: list[CallGroup] = []
     connections: list[RejectedConnection] = []
     watch: list[MintingWatchEvent] = []
+    rules: list[RecordedRuleStep] = []
     explanation: CallExplanation | None = None
 
 
@@ -44,6 +47,8 @@ def report(
     """Query the audit once for each part of the answer; `by` asks for sums instead of calls."""
     if mode == "watch":
         return AuditReport(watch=audit.watched(question))
+    if mode == "rules":
+        return AuditReport(rules=audit.rule_steps(question))
     if mode == "explain":
         return AuditReport(explanation=explanation(audit, question))
     if mode == "connections":

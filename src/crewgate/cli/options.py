@@ -149,6 +149,19 @@ def config_option(function: Function, *, required: bool = True) -> Function:
     )(function)
 
 
+def config_above(context: click.Context, path: Path | None) -> Path:
+    """Return the path of -c, which may also stand before the name of a subcommand.
+
+    Raises:
+        click.UsageError: It stands nowhere.
+    """
+    if path is None and context.parent is not None:
+        path = context.parent.params.get("config_path")
+    if path is None:
+        raise click.UsageError("Missing option '-c' / '--config'")
+    return path
+
+
 def log_options(function: Function) -> Function:
     """Add --log-format and --log-level; the command gets them as texts.
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from audit_records import CHILD, NOON, OTHER, ROOT, burned, deny, grant, opening, permit
+from audit_records import CHILD, NOON, OTHER, ROOT, burned, deny, grant, opening, permit, rule_step
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +18,7 @@ from crewgate.audit.explanation import explanation
 from crewgate.audit.filters import AuditFilter, GroupBy
 from crewgate.audit.folder import create
 from crewgate.audit.queries import AuditQueries
-from crewgate.audit.query_results import CallRow, MintingWatchEvent
+from crewgate.audit.query_results import CallRow, MintingWatchEvent, RecordedRuleStep
 from crewgate.core.audit.json_line import encode
 from crewgate.core.audit.records import (
     BurnedReservationRecord,
@@ -27,6 +27,7 @@ from crewgate.core.audit.records import (
     Record,
     RefusalsRecord,
     RevocationRecord,
+    RuleStepRecord,
     ServiceEvent,
     StreamOpened,
     WatchRecord,
@@ -225,6 +226,7 @@ def test_files_that_ended_before_are_not_even_opened(folder: Path, audit: AuditQ
         (StreamOpened, CallRow),
         (BurnedReservationRecord, CallRow),
         (WatchRecord, MintingWatchEvent),
+        (RuleStepRecord, RecordedRuleStep),
     ],
 )
 def test_every_field_of_a_record_can_be_asked(
@@ -264,6 +266,24 @@ def test_the_watch_is_asked_by_crew_branch_and_time(tmp_path: Path) -> None:
     assert audit.watched(AuditFilter(crew="bd")) == [lifted]
     assert audit.watched(AuditFilter(branch=CHILD)) == [struck]
     assert audit.watched(AuditFilter(since=NOON + timedelta(seconds=1))) == [struck]
+
+
+def test_steps_of_rules_are_asked_by_crew_branch_and_time(tmp_path: Path) -> None:
+    """A branch has its own steps, those below it, and those that its calls caused above it."""
+    own = rule_step(3, CHILD, "researcher", "same-call", "refuse", 10)
+    above = rule_step(4, ROOT, "", "same-call", "refuse", 10, caller=CHILD)
+    other = rule_step(5, OTHER, "drafter", "rate", "warn", 60, crew="bd")
+    put(tmp_path, [*AFTERNOON, own, above, other])
+    audit = AuditQueries(tmp_path)
+    assert [each.branch for each in audit.rule_steps(AuditFilter())] == [CHILD, ROOT, OTHER]
+    assert [each.rule for each in audit.rule_steps(AuditFilter(crew="bd"))] == ["rate"]
+    for branch in (ROOT, CHILD):
+        found = audit.rule_steps(AuditFilter(branch=branch))
+        assert [each.branch for each in found] == [CHILD, ROOT]
+    assert [each.branch for each in audit.rule_steps(AuditFilter(limit=1))] == [OTHER]
+    later = AuditFilter(since=NOON + timedelta(seconds=5))
+    assert [each.branch for each in audit.rule_steps(later)] == [OTHER]
+    assert audit.rule_steps(AuditFilter())[1].finding.level == 1
 
 
 def test_what_an_earlier_version_wrote_of_the_watch_is_read_in_new_words(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -18,6 +18,7 @@ from crewgate.cli.options import (
     CREW_NAME,
     TOOL_NAME,
     UntruncatedHelpGroup,
+    config_above,
     config_option,
     json_option,
     machine_options,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 FindBranches = Callable[[str, str], list[ClusterTreeRow]]
 
-_NO_CONFIG = "Missing option '-c' / '--config'"
 _BY = ["branch", "crew", "role", "tool", "day"]
 # Filters that only calls have.
 _OF_CALLS = {
@@ -93,6 +93,7 @@ _OF_CALLS = {
     help="List the newest calls, at most so many.",
 )
 @click.option("--watch", is_flag=True, help="List steps of the minting watch instead of calls.")
+@click.option("--rules", is_flag=True, help="List steps of rules on branches instead of calls.")
 @click.option("--by", type=click.Choice(_BY), help="List sums by this key instead of calls.")
 @click.option(
     "--connections",
@@ -110,6 +111,7 @@ def command(
     prefix: Path | None,
     root: Path | None,
     watch: bool,
+    rules: bool,
     connections: bool,
     machine: str,
     as_json: bool,
@@ -125,10 +127,15 @@ def command(
         return
     from crewgate.audit.filters import GroupBy
     from crewgate.cli import audit_machines
-    from crewgate.cli.output import audit_connections, audit_minting_watch, audit_report
+    from crewgate.cli.output import (
+        audit_connections,
+        audit_minting_watch,
+        audit_report,
+        audit_rule_steps,
+    )
 
-    _refuse_combinations(filters, watch=watch, connections=connections)
-    mode: AuditMode = "watch" if watch else "connections" if connections else "calls"
+    chosen = {"connections": connections, "watch": watch, "rules": rules}
+    mode = _mode([name for name, is_chosen in chosen.items() if is_chosen], filters)
     by = filters.pop("by")
     key, folder = GroupBy(by) if by else None, None
     api = client_of(config_path, control, prefix, root)
@@ -140,30 +147,33 @@ def command(
             question = _question(find, filters)
             found = commands.audit(client, machine, mode, question, key)
     else:
-        if config_path is None:
-            raise click.UsageError(_NO_CONFIG)
-        question = _question(partial(branch_choice.find_if_running, config_path), filters)
-        config = load(config_path)
+        path = config_above(context, config_path)
+        question = _question(partial(branch_choice.find_if_running, path), filters)
+        config = load(path)
         folder = config.audit.folder
         found = audit_machines.ask(config, machine, mode, question, key)
-    if watch:
+    if mode == "watch":
         audit_minting_watch.print_watch(found, as_json=as_json)
-    elif connections:
+    elif mode == "rules":
+        audit_rule_steps.print_steps(found, as_json=as_json)
+    elif mode == "connections":
         audit_connections.print_connections(found, as_json=as_json)
     else:
         audit_report.show(found, folder, key, branch=question.branch, as_json=as_json)
 
 
-def _refuse_combinations(filters: dict[str, Any], *, watch: bool, connections: bool) -> None:
-    """Raise click.UsageError for filters that a listing does not have."""
+def _mode(chosen: list[str], filters: dict[str, Any]) -> AuditMode:
+    """Return what is listed. Raises click.UsageError for filters that a listing does not have."""
     given = {name for name, value in filters.items() if value}
     of_calls = {*_OF_CALLS, "by"}
-    if connections and given & {"branch", *of_calls}:
+    if "connections" in chosen and given & {"branch", *of_calls}:
         raise click.UsageError(
             "--connections goes only with --crew, --certificate, --since and --limit"
         )
-    if watch and (connections or given & {"certificate", *of_calls}):
-        raise click.UsageError("--watch goes only with --crew, --branch, --since and --limit")
+    for name in chosen:
+        if name != "connections" and (len(chosen) > 1 or given & {"certificate", *of_calls}):
+            raise click.UsageError(f"--{name} goes only with --crew, --branch, --since and --limit")
+    return cast("AuditMode", chosen[0]) if chosen else "calls"
 
 
 def _question(find: FindBranches, filters: dict[str, Any]) -> "AuditFilter":
@@ -220,11 +230,7 @@ def explain(
     allowed. Reads the audit files of this machine; no gateway has to run for that. The running
     gateway asks the other machines.
     """
-    path = config_path
-    if path is None and context.parent is not None:
-        path = context.parent.params["config_path"]
-    if path is None:
-        raise click.UsageError(_NO_CONFIG)
+    path = config_above(context, config_path)
     from crewgate.audit.filters import AuditFilter
     from crewgate.cli import audit_machines
     from crewgate.cli.output import audit_explanation, not_asked

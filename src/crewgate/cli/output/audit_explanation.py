@@ -7,11 +7,12 @@ import click
 import msgspec
 
 from crewgate.audit.explanation import BranchAuthority, CallExplanation
-from crewgate.audit.query_results import CallRow
+from crewgate.audit.query_results import CallRow, RecordedRuleStep
 from crewgate.cli.output.tables import print_labeled, utc
 from crewgate.cli.tokens import binding_words
 from crewgate.config import Config
 from crewgate.core.credits import format_credits
+from crewgate.core.rules.words import counted, limit_words
 from crewgate.core.terminal_text import printable
 from crewgate.core.tokens.claims import Confirmation, process_text
 from crewgate.core.tokens.subjects import provider_in
@@ -63,6 +64,8 @@ def _chain(
             ],
         )
     yield "call", list(_call(call))
+    for row in found.rules:
+        yield "rule", list(_rule(row, call))
 
 
 def _subject(call: CallRow, provider: str | None) -> str:
@@ -100,6 +103,16 @@ def _branch(level: BranchAuthority) -> Iterator[str]:
     yield f"from {utc(grant.issued)[:19]} to {utc(grant.expires)[:19]} UTC"
     for words in binding_words(Confirmation(grant.jkt or None, grant.x5t or None)):
         yield f"bound to {words}"
+
+
+def _rule(row: RecordedRuleStep, call: CallRow) -> Iterator[str]:
+    """Yield lines about a step of a rule: what it counted, and at which call."""
+    finding = row.finding
+    yield f"{row.rule} counted {counted(finding)}; {limit_words(finding)}"
+    if row.caller:
+        yield f"of branch {row.branch}"
+    if row.request != call.request:
+        yield f"since {utc(row.time)} UTC, call {row.request}"
 
 
 def _call(call: CallRow) -> Iterator[str]:

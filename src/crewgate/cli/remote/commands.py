@@ -115,7 +115,7 @@ def audit(
     found = client.get(f"/v1/audit?{given}", ClusterAuditReport)
     if question.limit:
         return found
-    report = msgspec.structs.replace(found.report, calls=[], connections=[], watch=[])
+    report = msgspec.structs.replace(found.report, calls=[], connections=[], watch=[], rules=[])
     return msgspec.structs.replace(found, report=report)
 
 

@@ -38,6 +38,18 @@ def counted(finding: StepFinding) -> str:
     return f"{count} {_COUNTED[kind]}{where}"
 
 
+def limit_words(finding: StepFinding) -> str:
+    """Return from which count on a rule does what, such as "it refuses calls from 10 on"."""
+    verbs = {
+        RuleStep.WARN: ("it warns", "it warns"),
+        RuleStep.REFUSE: ("it refuses calls", "it would refuse calls"),
+        RuleStep.END: ("it ends the branch", "it would end the branch"),
+    }
+    verb = verbs[finding.step][not finding.is_enforced]
+    is_credits = finding.rule.kind is RuleKind.CREDITS_PER_MINUTE
+    return f"{verb} from {format_credits(finding.limit) if is_credits else finding.limit} on"
+
+
 def explanation(finding: StepFinding) -> str:
     """Return what a rule has counted, what it does, and what to do instead."""
     advice = _ADVICE.get(finding.rule.kind, _INSTEAD)

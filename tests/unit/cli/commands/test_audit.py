@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from audit_records import CHILD, NOON, OTHER, ROOT, deny, grant, permit
+from audit_records import CHILD, NOON, OTHER, ROOT, deny, grant, permit, rule_step
 from click.testing import CliRunner, Result
 from msgspec.structs import replace
 from rich.console import Console
@@ -179,6 +179,8 @@ def test_a_branch_without_calls_says_how_to_find_its_revocation(config: Path) ->
         (("--tool", "Search!"), "write search.web or 'search.*'"),
         (("--by", "colour"), "branch"),
         (("--limit", "-1"), "0<=x<="),
+        (("--rules", "--tool", "search.web"), "--rules goes only with --crew, --branch"),
+        (("--rules", "--watch"), "goes only with --crew, --branch, --since and --limit"),
         (("--watch", "--denied"), "--watch goes only with --crew, --branch, --since and --limit"),
     ],
 )
@@ -254,6 +256,52 @@ def test_a_narrow_screen_breaks_between_facts_and_never_an_id() -> None:
         f"time (UTC) 12:00:03.000  branch {ROOT}",
         f"  grant {CHILD}  verdict permit",
     ]
+
+
+@pytest.fixture
+def looped(config: Path) -> Path:
+    """The same, with what rules on branches found and did."""
+    records: list[Record] = [
+        rule_step(12, CHILD, "researcher", "same-call", "refuse", 10),
+        rule_step(12, ROOT, "", "same-call", "refuse", 10, caller=CHILD),
+        deny(12, CHILD, "researcher", "search.web", "loop-detected"),
+        deny(13, CHILD, "researcher", "search.web", "loop-detected"),
+        rule_step(
+            14, ROOT, EVIL, "spend", "end", 26_500_000,
+            rule_kind="credits-per-minute", limit=25_000_000, mode="observe",
+        ),
+    ]  # fmt: skip
+    descriptor, _ = create(load(config).audit.folder, "worker-3", 1_800_000_000_000_000_000)
+    os.write(descriptor, b"".join(map(encode, records)))
+    os.close(descriptor)
+    return config
+
+
+def test_steps_of_rules_are_listed(looped: Path) -> None:
+    """What a rule counted, at which call; what it only would have done says so."""
+    head, own, above, spent = run(looped, "--rules").stdout.splitlines()
+    assert head.split()[-2:] == ["called", "by"]
+    words = ["same-call", "refuse", "10", "10", "search.web", "request-12"]
+    assert own.split()[2:] == ["article/researcher", CHILD, *words]
+    assert above.split()[2:] == ["article", ROOT, *words, CHILD]
+    assert "would end" in spent
+    assert "26.50  25.00" in spent
+    assert not {"\x1b", "\u202e", "\x9b"} & set(spent)
+    document = json.loads(run(looped, "--rules", "--json", "--branch", CHILD).stdout)
+    assert [each["limit"] for each in document["rules"]] == [10, 10]
+    none = run(looped, "--rules", "--crew", "bd").stdout
+    assert none == "no rule on branches took a step\n"
+
+
+def test_explain_says_in_words_why_a_rule_refused(looped: Path) -> None:
+    """Also of a later refusal, which has no record of the step."""
+    lines = explain(looped, "request-12").stdout.splitlines()
+    counted = "same-call counted 10 equal calls in a row; it refuses calls from 10 on"
+    assert f"rule        {counted}" in lines
+    lines = explain(looped, "request-13").stdout.splitlines()
+    at = lines.index(f"rule        {counted}")
+    assert lines[at + 1] == "            since 2026-11-24 12:00:12.000 UTC, call request-12"
+    assert not [line for line in explain(looped, "request-3").stdout.splitlines() if "rule" in line]
 
 
 @pytest.fixture
