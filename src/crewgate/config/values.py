@@ -27,8 +27,8 @@ Words = TypeVar("Words", bound=Enum)
 
 Mode = Literal["enforce", "observe"]
 MODE_TEXT = (
-    '"observe": decide and record, but refuse no call because of its tool, price or credits, '
-    "because of a limit on calls, or because its token names no key; all other refusals stay."
+    '"observe": decide and record, but refuse no call for its tool, price or credits, for a limit '
+    "on calls, or because its token names no key; other refusals stay."
 )
 
 Binding = Literal["optional", "required"]

@@ -132,6 +132,13 @@ mode = "observe"
 # Tools that may be called again and again, such as one that tells the state of a job.
 # exempt_tools = ["jobs.status"]
 
+# A limit on calls: here each crew makes at most 100 searches at once, and then 100 in a minute.
+# [limit.searches]
+# per = "crew"
+# tools = ["search.*"]
+# calls = 100
+# seconds = 60
+
 [upstream.{tools}]
 url = "http://{loopback}:{upstream}"
 # The gateway's own credential. The gateway never sends a client's token to the upstream.
