@@ -160,10 +160,10 @@ def _revocation(entry: AuditEntry, site: Site) -> Iterator[Alert]:
     if not what.endswith(")") and crew and target != "crew":
         what += f" (crew {crew})"
     cuts, reason = _number(record, "cuts"), _word(record, "reason")
-    text = f"{what} has ended: {_by(by)} revoked it"
+    text = f"{what} has ended: {_by(by, site)} revoked it"
     if reason:
         text += f" ({reason})"
-    if is_own:
+    if cuts:
         text += f"; {cuts} {'call' if cuts == 1 else 'calls'} ended with it"
     branch = _word(record, "branch")
     chosen = ("--branch", branch) if branch else ("--since", "1h")
@@ -207,10 +207,10 @@ def _key(target: str, crew: str, name: str, *, is_key: bool) -> str:
         return name
 
 
-def _by(by: str) -> str:
+def _by(by: str, site: Site) -> str:
     kind, slash, name = by.partition("/")
     if by == "owner":
-        return "somebody on this machine"
+        return f"somebody on machine {site.machine}"
     if by == "overrun":
         return "the gateway, because a tool stated a higher cost than a call may have,"
     return f"{kind} {name}" if slash else by
@@ -247,6 +247,7 @@ def _quarantine(entry: AuditEntry, site: Site) -> Iterator[Alert]:
         text=text,
         next="" if is_over else f"see why: `{look}`; if it is good: `{lift}`",
         crew=crew,
+        origin=by.removeprefix("gateway/") if by.startswith("gateway/") else "",
         data=_facts(
             record, "orchestrator", "step", "was", "level", "in_force", "by", "branch", "measure",
             "value", "limit", "usual",

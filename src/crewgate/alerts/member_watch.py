@@ -95,11 +95,13 @@ class MemberWatch:
         if row.state not in _AWAY:
             return self._alert(
                 row.name, wall, AlertState.OVER, event,
-                text=f"machine {name} answers again after {round(wall - begin)} s",
+                text=f"machine {name} answers machine {self._site.machine} again after "
+                f"{round(wall - begin)} s",
                 data={"member": row.name, "event": "back", "seconds": round(wall - begin)},
             )  # fmt: skip
         has_left = row.state == "left"
         text = f"machine {name} has stopped" if has_left else f"machine {name} does not answer"
+        text += f", says machine {self._site.machine}"
         return self._alert(
             row.name, wall, AlertState.BEGINS, ("away", *event[1:]),
             text=text,

@@ -164,6 +164,13 @@ def test_a_quarantine_begins_and_is_over() -> None:
     assert not [*alerts_of([same], SITE)]
 
 
+def test_a_quarantine_of_another_machine_is_told_there() -> None:
+    found = one(kind="watch", crew="article", orchestrator="article/a", by="gateway/gw-2",
+                step="remote", was="observe", level="quarantine",
+                in_force="quarantine")  # fmt: skip
+    assert found.origin == "gw-2"
+
+
 def test_a_quarantine_that_is_not_enforced_says_so() -> None:
     found = one(kind="watch", crew="article", orchestrator="article/a", by="watch",
                 step="struck-out", was="observe", level="quarantine",

@@ -39,7 +39,7 @@ def changed(**fields: object) -> MemberRow:
 def test_the_first_look_tells_no_members_but_those_that_are_away() -> None:
     assert not Watch().see(OTHER)
     (away,) = Watch().see(changed(state="dead"))
-    assert away.text == "machine gw-2 does not answer"
+    assert away.text == "machine gw-2 does not answer, says machine gw-1"
 
 
 def test_away_and_back() -> None:
@@ -52,9 +52,12 @@ def test_away_and_back() -> None:
     watch.start()
     assert not watch.see(changed(state="dead"), after=60)
     (back,) = watch.see(OTHER, after=60)
-    assert (back.state, back.text) == (AlertState.OVER, "machine gw-2 answers again after 120 s")
+    assert (back.state, back.text) == (
+        AlertState.OVER,
+        "machine gw-2 answers machine gw-1 again after 120 s",
+    )
     (again,) = watch.see(changed(state="left"))
-    assert again.text == "machine gw-2 has stopped"
+    assert again.text == "machine gw-2 has stopped, says machine gw-1"
     assert again.id != away.id
 
 

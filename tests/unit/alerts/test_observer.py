@@ -139,7 +139,7 @@ async def test_all_that_it_sees_becomes_alerts(
         assert world.texts()[-1].startswith("ledger of machine gw-1 is failed")
         monkeypatch.setattr(Agent, "machines", [HERE, msgspec.structs.replace(OTHER, state="dead")])
         await trio.sleep(7)
-        assert world.texts()[-1] == "machine gw-2 does not answer"
+        assert world.texts()[-1] == "machine gw-2 does not answer, says machine gw-1"
         monkeypatch.setattr(Agent, "rows", [TreeRow("c", "r", "live", quota=10, spent=9)])
         await trio.sleep(7)
         assert "(80 % are reached)" in world.texts()[-1]
