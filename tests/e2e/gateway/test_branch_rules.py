@@ -14,6 +14,7 @@ from gated_gateway import GatedGateway, gated_gateway
 from hpack import Encoder
 from http2_frames import ACKNOWLEDGED, Frames, head
 from hyperframe.frame import DataFrame
+from mcp_messages import encoded, headers, modern
 
 from crewgate.core.audit.records import CallRecord
 from crewgate.core.rules.builtin import builtin_rules
@@ -41,9 +42,9 @@ class Client:
     def __init__(self, site: GatedGateway) -> None:
         self.site = site
         self.steps: list[StepFinding] = []
-        path = [{"id": ROOT, "credit_quota": 10**9, "iat": site.house.world.now}]
+        self.path = [{"id": ROOT, "credit_quota": 10**9, "iat": site.house.world.now}]
         allowed = ["search.*", "summary.*"]
-        self.token = site.token(allowed, credit_quota=10**9, branch_path=path)
+        self.token = site.token(allowed, credit_quota=10**9, branch_path=self.path)
         site.house.gate = type(site.house.gate)(
             site.house.table, site.house.attachment, note_step=self._note
         )
@@ -251,3 +252,41 @@ async def test_exempt_tools_may_be_repeated_and_are_no_progress(tmp_path: Path) 
             statuses.append((await client.search({"q": "otters"})).status_code)
             await client.site.client.get("/summary", headers=headers)
         assert statuses == [200] * 9 + [403]
+
+
+class MCPClient(Client):
+    """A client of the MCP endpoint `files`, whose tool answers with a text."""
+
+    async def tool(self, number: int, name: str = "read", **arguments: Any) -> dict[str, Any]:
+        text = {"content": [{"type": "text", "text": "[]"}], "resultType": "complete"}
+        result = encoded({"jsonrpc": "2.0", "id": number, "result": text})
+        self.site.answer = answer(result, "200 OK", b"Content-Type: application/json")
+        message = modern("tools/call", message_id=number, name=name, arguments=arguments)
+        return await self.post(message)
+
+    async def post(self, message: dict[str, Any]) -> dict[str, Any]:
+        fields = headers(message) | {"authorization": f"Bearer {self.token}"}
+        response = await self.site.client.post(
+            "/mcp/files", content=encoded(message), headers=fields
+        )
+        assert response.status_code == 200, response.text
+        found: dict[str, Any] = response.json()
+        return found
+
+
+async def test_a_model_reads_the_words_of_a_warning_and_of_a_refusal(tmp_path: Path) -> None:
+    """The id of a request makes no other call, and the note makes no other answer."""
+    async with gated_gateway(tmp_path, _plain, ("*",), loops=DEFAULTS) as site:
+        client = MCPClient(site)
+        client.token = site.token(["files.*"], credit_quota=10**9, branch_path=client.path)
+        found = [await client.tool(number, path="/a") for number in range(1, 11)]
+        texts = [[each["text"] for each in answer["result"]["content"]] for answer in found]
+        assert texts[:3] == [["[]"]] * 3
+        assert all(text[0] == "[]" and "Do not repeat the call" in text[1] for text in texts[3:9])
+        assert found[9]["result"]["isError"] is True
+        assert "Rule same-call has counted 10 equal calls in a row" in texts[9][0]
+        # Lists may be repeated, and are no progress.
+        for number in range(20, 45):
+            await client.post(modern("tools/list", message_id=number))
+        assert "counted 11" in (await client.tool(50, path="/a"))["result"]["content"][0]["text"]
+        assert "isError" not in (await client.tool(51, path="/b"))["result"]

@@ -28,6 +28,7 @@ def command(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
     from crewgate.cli.check.error_and_warning_checks import find_errors, find_warnings
     from crewgate.cli.check.observed_overruns import overrun_warnings
     from crewgate.cli.check.permissions import permission_warnings
+    from crewgate.cli.check.rules import missing_rules, rule_warnings
     from crewgate.cli.check.unbound_crews import unbound_crews
 
     config = load(config_path)
@@ -36,11 +37,13 @@ def command(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
         *permission_warnings(config),
         *find_warnings(config),
         *limit_warnings(config),
+        *rule_warnings(config),
         *overrun_warnings(config),
     ]
     hints = [
         *shared_connections(config),
         *unbound_crews(config),
+        *missing_rules(config),
         *avoidable_ceilings(config),
     ]
     found = {"problems": problems, "warnings": warnings, "hints": hints}
