@@ -130,6 +130,15 @@ static inline void cg_give_limit_word(const cg_table *t, uint64_t at, uint64_t k
   cg_put(&t->limit_key[at], key);
 }
 
+/* Has each bucket that would be full later than after `most` ns be full now: no limit has such a
+ * one, so its word is damaged, and would refuse all calls until then. */
+static inline void cg_mend_buckets(const cg_table *t, uint64_t now, uint64_t most) {
+  for (uint64_t at = 0; at < CG_LIMIT_CELLS * CG_CELL_WORDS; at++)
+    if (cg_full_at(cg_get(&t->limit_cell[at]), now) - now > most) cg_put(&t->limit_cell[at], now);
+  for (uint64_t at = 0; at < CG_BRANCH_LIMIT_WORDS * t->branches; at++)
+    if (cg_full_at(cg_get(&t->branch_limit[at]), now) - now > most) cg_put(&t->branch_limit[at], now);
+}
+
 /* No limit has counted a call of a branch whose record begins. */
 static inline void cg_begin_branch_limits(const cg_table *t, uint64_t record) {
   for (uint64_t i = 0; i < CG_BRANCH_LIMIT_WORDS; i++)

@@ -1,5 +1,6 @@
 """Gives words of the table to limits on calls, and says which limit has which (`call_limits.h`)."""
 
+from crewgate import limits
 from crewgate.errors import TableFullError
 
 from libc.stdint cimport uint64_t
@@ -9,8 +10,10 @@ from crewgate._native.table cimport (
 )
 
 cdef extern from "call_limits.h" nogil:
+    void cg_mend_buckets(const cg_table *t, uint64_t now, uint64_t most)
     void cg_give_limit_word(const cg_table *t, uint64_t at, uint64_t key, uint64_t now)
 
+cdef uint64_t REFILL_MAX = 2 * 1_000_000_000 * <uint64_t>limits.call_limit_refill_seconds_max
 cdef uint64_t NONE = <uint64_t>-1      # a generation that no policy has
 
 
@@ -28,10 +31,14 @@ def words_by_key(Table table not None):
 
 def give_words(Table table not None, cells, words, uint64_t now_boot_ns):
     """See the stub."""
+    cdef frozenset of_scopes = frozenset(cells)
+    cdef frozenset of_branches = frozenset(words)
     table.check_open()
-    give(table, frozenset(cells), 0, CG_LIMIT_CELLS, now_boot_ns)
-    give(table, frozenset(words), CG_LIMIT_CELLS, CG_LIMIT_CELLS + CG_BRANCH_LIMIT_WORDS,
-         now_boot_ns)
+    if of_scopes or of_branches:  # else no process reads a bucket
+        with nogil:
+            cg_mend_buckets(&table.t, now_boot_ns, REFILL_MAX)
+    give(table, of_scopes, 0, CG_LIMIT_CELLS, now_boot_ns)
+    give(table, of_branches, CG_LIMIT_CELLS, CG_LIMIT_CELLS + CG_BRANCH_LIMIT_WORDS, now_boot_ns)
 
 
 cdef int give(Table table, frozenset keys, uint64_t first, uint64_t after,

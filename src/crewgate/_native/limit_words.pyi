@@ -18,7 +18,8 @@ def give_words(
     """Give each key a cell of the table, or a word of each branch, before a policy is in force.
 
     A key that has one keeps it, with its count. The others get words that no key has, or else those
-    of keys that are not in the policy. Then no gate decides until `set_policy_generation`.
+    of keys that are not in the policy. Then no gate decides until `set_policy_generation`. Buckets
+    that are damaged, so that they would refuse calls for weeks, become full.
 
     Raises:
         TableFullError: There are more keys than words. Nothing has changed, or only cells.

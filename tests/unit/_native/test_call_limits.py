@@ -30,7 +30,7 @@ from crewgate._native.limit_words import give_words, words_by_key
 from crewgate._native.permit import Permit
 from crewgate._native.records import TableCapacities
 from crewgate._native.table_owner import OwnedTable
-from crewgate.core.policy.call_limits import CallLimit, LimitScopes
+from crewgate.core.policy.call_limits import CallLimit, LimitScopes, limit_reached
 from crewgate.core.policy.policy import CrewPolicy
 from crewgate.core.reasons import Reason
 from crewgate.core.verdict import Denial
@@ -310,6 +310,27 @@ def test_words_of_old_limits_are_used_again() -> None:
     assert sorted(found) == [1, 2, 3, *range(12, 12 + most)]
     with pytest.raises(TableFullError, match="13 of the 12 words"):
         give_words(table, [], range(13), 9)
+
+
+@pytest.mark.parametrize("per", ["crew", "branch"])
+def test_a_damaged_bucket_becomes_full(per: str) -> None:
+    """At the next start of the agent, or with the next policy; a good one stays as it is."""
+    damaged, good = rate("damaged", per=per, burst=1), rate("good", per=per, burst=1)
+    house = limited(good, damaged)
+    house.permit(house.world.token, counts=False).release()
+    policy = house.world.policy
+    house.load(msgspec.structs.replace(policy, limits=(damaged,)))
+    after(house, 30 * 86_400)
+    assert _call(house) is None
+    after(house, -30 * 86_400)
+    house.gate.load(msgspec.structs.replace(policy, limits=(good,)))
+    assert _call(house) is None
+    house.gate.load(policy)
+    assert house.denial(house.world.token).limit == limit_reached(damaged, 30 * 86_400 * NS + NS)
+    house.load(policy)
+    assert house.denial(house.world.token).limit == limit_reached(good, NS)
+    after(house, 1)
+    assert _call(house) is None
 
 
 def test_a_branch_that_takes_the_record_of_another_begins_with_full_buckets() -> None:
