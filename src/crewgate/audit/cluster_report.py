@@ -18,12 +18,13 @@ from crewgate.audit.query_results import (
     MintingWatchEvent,
     RecordedRuleStep,
     RejectedConnection,
+    RevocationEvent,
     UnauthenticatedRefusals,
 )
 from crewgate.audit.reports import AuditReport
 from crewgate.ipc.cluster_view import MachineAnswers, UnaskedMachine
 
-R = TypeVar("R", CallRow, RejectedConnection, MintingWatchEvent, RecordedRuleStep)
+R = TypeVar("R", CallRow, RejectedConnection, MintingWatchEvent, RecordedRuleStep, RevocationEvent)
 _SUMS = (
     "calls", "permitted", "denied", "would_deny", "open", "burned", "cost_micro", "burned_micro",
     "overrun_micro",
@@ -69,6 +70,7 @@ def merged(
         connections=_newest([row for part in parts for row in part.connections], limit),
         watch=_newest([row for part in parts for row in part.watch], limit),
         rules=_newest([row for part in parts for row in part.rules], limit),
+        revocations=_newest([row for part in parts for row in part.revocations], limit),
         explanation=next((part.explanation for part in parts if part.explanation), None),
     )
     return ClusterAuditReport(report, [*own, *named], others.not_asked)
@@ -88,6 +90,7 @@ def _named(part: AuditReport, machine: str) -> AuditReport:
         connections=rows(part.connections),
         watch=rows(part.watch),
         rules=rows(part.rules),
+        revocations=rows(part.revocations),
         explanation=explanation,
     )
 

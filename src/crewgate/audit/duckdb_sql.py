@@ -19,8 +19,9 @@ from crewgate.audit.query_results import (
     MintingWatchEvent,
     RecordedRuleStep,
     RejectedConnection,
+    RevocationEvent,
 )
-from crewgate.core.audit.records import Record, RevocationRecord
+from crewgate.core.audit.records import Record
 
 # The engine must not download or load extensions by itself; JSON is built in.
 ENGINE: Final = {
@@ -48,7 +49,6 @@ def _sql_type(hint: object) -> str:
 _COLUMNS = {"kind": "VARCHAR", "rung": "VARCHAR"} | {
     field.name: _sql_type(field.type)
     for record in get_args(Record)
-    if record is not RevocationRecord  # no query reads it
     for field in msgspec.structs.fields(record)
 }
 
@@ -248,6 +248,19 @@ STEPS_OF_CALL: Final = f"""
         kind = 'rule' AND crew = $crew AND list_contains($path, branch)
         AND (request = $request OR ($is_refused AND step <> 'warn' AND time <= $before))
     ORDER BY request = $request DESC, time DESC, len(coalesce(ancestry, [])) DESC
+    LIMIT $limit
+"""
+
+REVOCATIONS: Final = f"""
+    WITH {_LINES}
+    SELECT {_columns_of(RevocationEvent)}
+    FROM lines
+    WHERE
+        kind = 'revocation' AND time IS NOT NULL
+        AND ($crew IS NULL OR crew = $crew)
+        AND ($branch IS NULL OR branch = $branch OR id = $branch)
+        AND ($since IS NULL OR time >= $since)
+    ORDER BY time DESC, id DESC
     LIMIT $limit
 """
 

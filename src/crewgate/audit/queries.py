@@ -109,6 +109,13 @@ class AuditQueries:
         found = self._read(duckdb_sql.STEPS_OF_CALL, values, None, query_results.RecordedRuleStep)
         return [each for each in found if each.request == call.request] or found[:1]
 
+    def revocations(self, question: AuditFilter) -> list[query_results.RevocationEvent]:
+        """Return the newest `question.limit` revocations, the oldest of them first.
+
+        Of the filters, only crew, branch and time apply.
+        """
+        return self._query(duckdb_sql.REVOCATIONS, question, query_results.RevocationEvent)[::-1]
+
     def health(self, since: datetime | None = None) -> query_results.AuditGaps:
         """Return the gaps of the audit; unreadable lines count whatever `since` is."""
         [row] = self._query(duckdb_sql.HEALTH, AuditFilter(since=since), dict[str, int])

@@ -208,6 +208,27 @@ class RecordedRuleStep(msgspec.Struct, frozen=True):
         return StepFinding(rule, self.step, self.count, self.limit, int(bool(self.caller)))
 
 
+class RevocationEvent(msgspec.Struct, frozen=True):
+    """A revocation as one machine recorded it; see `RevocationRecord` of `core.audit.records`.
+
+    Of another machine's revocation, a machine knows the origin (`gateway/NAME` in `by`), and not
+    always the name in `id`.
+    """
+
+    time: Moment
+    machine: str
+    target: str
+    id: str
+    crew: str
+    role: str
+    branch: str
+    by: str
+    reason: str
+    cut_us: int | None
+    cuts: int
+    workers: int
+
+
 class AuditGaps(msgspec.Struct, frozen=True):
     """The gaps of the audit: records lost to a full disk, and lines that are no records."""
 

@@ -14,6 +14,7 @@ from crewgate.audit.query_results import (
     MintingWatchEvent,
     RecordedRuleStep,
     RejectedConnection,
+    RevocationEvent,
     UnauthenticatedRefusals,
 )
 from crewgate.core.verdict import ConnectionRefusalReason
@@ -25,9 +26,9 @@ _REASONS: Final = frozenset(reason.value for reason in ConnectionRefusalReason)
 class AuditReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """The answer of one machine to a question about its audit; empty where nothing was asked.
 
-    `total` and `health` are None for steps of the minting watch or of rules, and for an
-    explanation. `refusals` are those without a record of each; of a listing of calls, only if it is
-    not filtered.
+    `total` and `health` are None for steps of the minting watch or of rules, for revocations, and
+    for an explanation. `refusals` are those without a record of each; of a listing of calls, only
+    if it is not filtered.
     """
 
     total: CallGroup | None = None
@@ -38,6 +39,7 @@ class AuditReport(msgspec.Struct, frozen=True, omit_defaults=True):
     connections: list[RejectedConnection] = []
     watch: list[MintingWatchEvent] = []
     rules: list[RecordedRuleStep] = []
+    revocations: list[RevocationEvent] = []
     explanation: CallExplanation | None = None
 
 
@@ -49,6 +51,8 @@ def report(
         return AuditReport(watch=audit.watched(question))
     if mode == "rules":
         return AuditReport(rules=audit.rule_steps(question))
+    if mode == "revocations":
+        return AuditReport(revocations=audit.revocations(question))
     if mode == "explain":
         return AuditReport(explanation=explanation(audit, question))
     if mode == "connections":

@@ -53,7 +53,7 @@ class RunsQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="runs"):
     crew: _Text = ""
 
 
-AuditMode = Literal["calls", "connections", "watch", "rules", "explain"]
+AuditMode = Literal["calls", "connections", "watch", "rules", "revocations", "explain"]
 
 
 class AuditQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="audit"):

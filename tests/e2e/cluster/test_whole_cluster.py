@@ -74,6 +74,9 @@ def test_a_loop_on_another_machine_is_found_and_ended(
         assert (found["origin"], found["by"]) == (names[0], "owner")
         assert (found["reason"], found["role"]) == ("the same page again", "looper")
     assert "the same page again" in third.run("revocations")
+    listed = third.ask("audit", "--revocations", "--branch", loop.branch)["revocations"]
+    by = {each["machine"]: each["by"] for each in listed}  # the third has never seen the branch
+    assert by == {names[0]: "owner", names[1]: f"gateway/{names[0]}"}
 
 
 def _revocation(machine: Premises, branch: str) -> dict[str, object]:

@@ -15,7 +15,10 @@ from crewgate.errors import ControlError, ServiceConnectionError
         ({"since": "soon"}, "not a time"),
         ({"certificate": "xyz"}, "not a serial number"),
         ({"by": "colour"}, "colour"),
-        ({"list": "secrets"}, "list: expected one of calls, connections, watch, explain"),
+        (
+            {"list": "secrets"},
+            "list: expected one of calls, connections, watch, rules",
+        ),
         ({"tool": "a b"}, "not a tool"),
     ],
 )

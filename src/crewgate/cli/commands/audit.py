@@ -29,6 +29,7 @@ from crewgate.ipc.cluster_tree import ClusterTreeRow
 from crewgate.ipc.machine_messages import THIS_MACHINE, AuditMode
 
 if TYPE_CHECKING:
+    from crewgate.audit.cluster_report import ClusterAuditReport
     from crewgate.audit.filters import AuditFilter
 
 FindBranches = Callable[[str, str], list[ClusterTreeRow]]
@@ -94,6 +95,9 @@ _OF_CALLS = {
 )
 @click.option("--watch", is_flag=True, help="List steps of the minting watch instead of calls.")
 @click.option("--rules", is_flag=True, help="List steps of rules on branches instead of calls.")
+@click.option(
+    "--revocations", is_flag=True, help="List revocations, also ended ones, instead of calls."
+)
 @click.option("--by", type=click.Choice(_BY), help="List sums by this key instead of calls.")
 @click.option(
     "--connections",
@@ -112,6 +116,7 @@ def command(
     root: Path | None,
     watch: bool,
     rules: bool,
+    revocations: bool,
     connections: bool,
     machine: str,
     as_json: bool,
@@ -127,14 +132,11 @@ def command(
         return
     from crewgate.audit.filters import GroupBy
     from crewgate.cli import audit_machines
-    from crewgate.cli.output import (
-        audit_connections,
-        audit_minting_watch,
-        audit_report,
-        audit_rule_steps,
-    )
+    from crewgate.cli.output import audit_report
 
-    chosen = {"connections": connections, "watch": watch, "rules": rules}
+    chosen = {
+        "connections": connections, "watch": watch, "rules": rules, "revocations": revocations,
+    }  # fmt: skip
     mode = _mode([name for name, is_chosen in chosen.items() if is_chosen], filters)
     by = filters.pop("by")
     key, folder = GroupBy(by) if by else None, None
@@ -152,14 +154,28 @@ def command(
         config = load(path)
         folder = config.audit.folder
         found = audit_machines.ask(config, machine, mode, question, key)
+    if mode == "calls":
+        audit_report.show(found, folder, key, branch=question.branch, as_json=as_json)
+    else:
+        _print_list(mode, found, as_json=as_json)
+
+
+def _print_list(mode: AuditMode, found: "ClusterAuditReport", *, as_json: bool) -> None:
+    from crewgate.cli.output import (
+        audit_connections,
+        audit_minting_watch,
+        audit_revocations,
+        audit_rule_steps,
+    )
+
     if mode == "watch":
         audit_minting_watch.print_watch(found, as_json=as_json)
     elif mode == "rules":
         audit_rule_steps.print_steps(found, as_json=as_json)
-    elif mode == "connections":
-        audit_connections.print_connections(found, as_json=as_json)
+    elif mode == "revocations":
+        audit_revocations.print_revocations(found, as_json=as_json)
     else:
-        audit_report.show(found, folder, key, branch=question.branch, as_json=as_json)
+        audit_connections.print_connections(found, as_json=as_json)
 
 
 def _mode(chosen: list[str], filters: dict[str, Any]) -> AuditMode:

@@ -1,16 +1,12 @@
 """The output of `crewgate audit --watch`: one document for a script, or a table for a person."""
 
-import json
 from collections.abc import Callable
 from typing import Final
 
-import click
-import msgspec
-
 from crewgate.audit.cluster_report import ClusterAuditReport
 from crewgate.audit.query_results import MintingWatchEvent
-from crewgate.cli.output import not_asked
-from crewgate.cli.output.tables import open_console, print_table, table_of, utc
+from crewgate.cli.output.audit_listing import print_listing
+from crewgate.cli.output.tables import utc
 from crewgate.core.credits import format_credits
 
 _MICRO: Final = "micro-"
@@ -18,25 +14,15 @@ _BY: Final = {"": "", "owner": "by a person on the machine", "watch": "by the wa
 
 
 def print_watch(found: ClusterAuditReport, *, as_json: bool) -> None:
-    """Print the steps of the minting watch on standard output, newest last.
-
-    Exit with status 1 if some machine gave no answer.
-    """
-    rows, missing = found.report.watch, found.not_asked
-    if as_json:
-        machines = {"machines": found.machines, "not_asked": not_asked.document(missing)}
-        click.echo(json.dumps({"watch": msgspec.to_builtins(rows)} | machines, indent=2))
-    else:
-        columns = dict(_COLUMNS)
-        if found.is_of_one:
-            del columns["machine"]
-        if rows:
-            print_table(open_console(), table_of(columns, rows))
-        else:
-            click.echo("the minting watch saw nothing unusual")
-        for line in not_asked.lines(missing):
-            click.echo(line)
-    not_asked.exit_if_any(missing)
+    """Print the steps of the minting watch, as `print_listing`."""
+    print_listing(
+        found,
+        "watch",
+        found.report.watch,
+        _COLUMNS,
+        nothing="the minting watch saw nothing unusual",
+        as_json=as_json,
+    )
 
 
 def _why(row: MintingWatchEvent) -> str:

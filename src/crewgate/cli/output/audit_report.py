@@ -5,7 +5,6 @@ as markup.
 """
 
 import json
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,10 +76,7 @@ def _print(
         console.print(Text(line))
     total = answer.total
     if branch and total is not None and not total.calls + total.open + total.burned:
-        files = f"{shlex.quote(str(folder or 'AUDIT-FOLDER'))}/*.jsonl"
-        console.print("This command lists calls only. To find a revocation of the branch, run:")
-        find = f'  grep -hE \'"kind":"(revocation|event)"\' {files} | grep {shlex.quote(branch)}'
-        console.print(Text(printable(find)), soft_wrap=True)
+        console.print("the branch made no call; with --revocations, see whether it was revoked")
     for line in not_asked.lines(found.not_asked):
         console.print(Text(line), soft_wrap=True)
 

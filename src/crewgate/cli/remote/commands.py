@@ -115,7 +115,9 @@ def audit(
     found = client.get(f"/v1/audit?{given}", ClusterAuditReport)
     if question.limit:
         return found
-    report = msgspec.structs.replace(found.report, calls=[], connections=[], watch=[], rules=[])
+    lists: tuple[AuditMode, ...] = ("calls", "connections", "watch", "rules", "revocations")
+    none: dict[str, Any] = {name: [] for name in lists}
+    report = msgspec.structs.replace(found.report, **none)
     return msgspec.structs.replace(found, report=report)
 
 

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import subprocess
 from datetime import timedelta
 from pathlib import Path
 
@@ -25,7 +24,6 @@ from crewgate.core.audit.records import (
     Record,
     RefusalsRecord,
     RevocationRecord,
-    ServiceEvent,
     WatchRecord,
 )
 
@@ -154,22 +152,36 @@ def test_before_the_first_call_the_answer_is_empty(tmp_path: Path) -> None:
     assert "grep" not in result.stdout
 
 
-def test_a_branch_without_calls_says_how_to_find_its_revocation(config: Path) -> None:
-    """The printed command finds the record of the agent and the event of the control process."""
+def test_revocations_are_listed_with_who_and_why(config: Path) -> None:
+    """A branch without calls says how to find them; reasons are text, and no markup."""
     branch = "00000000-0000-4000-8000-000000000099"
-    who = {"crew": "article", "orchestrator": "", "process": "", "role": "", "branch": branch}
-    revoked = RevocationRecord(**who, time=NOON, target="branch", id=branch, by="operator/ada")
-    event = ServiceEvent(time=NOON, event="control", detail=f"operator/ada: revoked {branch}")
-    for process, record in (("agent", revoked), ("control", event)):
-        descriptor, _ = create(load(config).audit.folder, process, 1_800_000_000_000_000_000)
-        os.write(descriptor, encode(record))
-        os.close(descriptor)
-    *_, explanation, command = run(config, "--branch", branch).stdout.splitlines()
-    assert "lists calls only" in explanation
-    found = subprocess.run(command, shell=True, capture_output=True, check=True)
-    assert found.stdout == encode(revoked) + encode(event)
-    assert "grep" not in run(config, "--branch", CHILD).stdout
-    assert "grep" not in run(config, "--branch", branch, "--json").stdout
+    who = {"crew": "article", "orchestrator": "", "process": "", "role": "lead", "branch": branch}
+    revoked = RevocationRecord(
+        **who, time=NOON, target="branch", id=branch, by="operator/ada", reason=EVIL,
+        cut_us=3000, cuts=2, workers=1,
+    )  # fmt: skip
+    later = NOON + timedelta(seconds=1)
+    remote = replace(
+        revoked, time=later, by="gateway/gw-2", reason="", cuts=0, cut_us=None, workers=0
+    )
+    other = replace(revoked, branch="", role="", target="crew", id="bd", crew="bd", by="owner")
+    descriptor, _ = create(load(config).audit.folder, "agent", 1_800_000_000_000_000_000)
+    os.write(descriptor, b"".join(map(encode, (revoked, remote, other))))
+    os.close(descriptor)
+    last = run(config, "--branch", branch).stdout.splitlines()[-1]
+    assert last == "the branch made no call; with --revocations, see whether it was revoked"
+    shown = run(config, "--revocations", "--branch", branch).stdout
+    first, second = (line for line in shown.splitlines() if branch in line)
+    for text in ("article/lead", "operator/ada", "2 in 3.0 ms"):
+        assert text in first
+    assert "gateway/gw-2" in second
+    assert not {"\x1b", "\u202e", "\x9b"} & set(shown)
+    assert "crew bd" not in shown
+    document = json.loads(run(config, "--revocations", "--crew", "bd", "--json").stdout)
+    (row,) = document["revocations"]
+    assert (row["target"], row["by"], row["cuts"]) == ("crew", "owner", 2)
+    assert "--revocations" not in run(config, "--branch", CHILD).stdout
+    assert run(config, "--revocations", "--since", "1d").stdout == "nothing was revoked\n"
 
 
 @pytest.mark.parametrize(
@@ -182,6 +194,9 @@ def test_a_branch_without_calls_says_how_to_find_its_revocation(config: Path) ->
         (("--rules", "--tool", "search.web"), "--rules goes only with --crew, --branch"),
         (("--rules", "--watch"), "goes only with --crew, --branch, --since and --limit"),
         (("--watch", "--denied"), "--watch goes only with --crew, --branch, --since and --limit"),
+        (("--revocations", "--by", "day"), "--revocations goes only with --crew, --branch"),
+        (("--revocations", "--watch"), "goes only with --crew, --branch"),
+        (("--connections", "--revocations"), "--revocations goes only with --crew"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(
