@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from crewgate import limits
 from crewgate.alerts.alert import Alert, AlertState, Findings, alert_id, threshold_id
 from crewgate.alerts.site import Site
 from crewgate.core.alert_kinds import AlertKind, AlertSeverity
@@ -101,11 +102,14 @@ class BudgetWatch:
             before = told.percent if told is not None and is_same else 0
             if before >= level:
                 continue
+            if len(found.alerts) >= limits.alerts_of_look_max:
+                continue  # the next look tells it
             if not self._is_first:
                 found.alerts.append(self._alert(account, level, before, now))
             fields = account.kind, account.crew, account.name
             self._note(found, account.key, ReportedThreshold(level, account.budget, *fields))
-        for key in [each for each in self._told if each not in seen]:
+        rest = limits.alerts_of_look_max - len(found.alerts)
+        for key in [each for each in self._told if each not in seen][:rest]:
             found.alerts.append(self._over(key, self._told[key], now))
             self._note(found, key, None)
         self._is_first = False

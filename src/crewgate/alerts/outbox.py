@@ -49,6 +49,7 @@ CREATE TABLE delivery (
     PRIMARY KEY (receiver, seq)
 ) STRICT;
 CREATE INDEX delivery_by_subject ON delivery (receiver, state, subject, seq);
+CREATE INDEX delivery_by_alert ON delivery (seq);
 CREATE TABLE receiver (
     name TEXT PRIMARY KEY,
     dropped INTEGER NOT NULL DEFAULT 0,
@@ -133,13 +134,17 @@ class AlertOutbox(BaseSQLiteStore):
     def __init__(self, state: Path) -> None:
         """Open the file in the state folder, or create it. Raises AlertOutboxError."""
         self._lock = threading.RLock()
-        folder = state / "alerts"
+        self.path = self.file(state)
         try:
-            make_folder(folder, 0o700, parents=True)
+            make_folder(self.path.parent, 0o700, parents=True)
         except OSError as error:
-            self.path = folder
             raise self._failed(error) from error
-        super().__init__(folder / "outbox.sqlite")
+        super().__init__(self.path)
+
+    @staticmethod
+    def file(state: Path) -> Path:
+        """Return the file in a state folder."""
+        return state / "alerts" / "outbox.sqlite"
 
     def notes(self, watch: str) -> dict[str, str]:
         """Return what a watch remembers. Raises AlertOutboxError."""
@@ -372,10 +377,14 @@ def _drop(database: sqlite3.Connection, receiver: str, now: float) -> None:
     surplus = count - limits.alerts_waiting_max
     if surplus <= 0:
         return
-    database.execute(
+    dropped = database.execute(
         "DELETE FROM delivery WHERE receiver = ? AND seq IN (SELECT seq FROM delivery "
-        "WHERE receiver = ? AND state = 'waiting' ORDER BY severity, seq LIMIT ?)",
+        "WHERE receiver = ? AND state = 'waiting' ORDER BY severity, seq LIMIT ?) RETURNING seq",
         (receiver, receiver, surplus),
+    ).fetchall()
+    database.executemany(
+        "DELETE FROM alert WHERE seq = ?1 AND NOT EXISTS (SELECT 1 FROM delivery WHERE seq = ?1)",
+        dropped,
     )
     database.execute(
         "INSERT INTO receiver (name, dropped, dropped_at) VALUES (?, ?, ?) ON CONFLICT (name) "

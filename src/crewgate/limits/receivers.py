@@ -31,6 +31,7 @@ alert_status_seconds = 2.0  # between two looks at the health of this machine
 alert_members_seconds = 5.0  # between two looks at the machines of the cluster
 alert_tree_seconds = 5.0  # at least, between two looks at the branches
 alert_tree_share = 0.02  # of the time that these looks take at most: a full table takes a second
+alerts_of_look_max = 1000  # of one look at the branches; the next look tells the others
 alert_agent_seconds = 30.0  # without an answer of the agent, before a person hears of it
 alert_bad_seconds = 3.0  # that a bad state must last; the agent gives a start its own grace
 alert_calm_seconds = 30.0  # a better state is told after it has lasted for so long

@@ -1,8 +1,10 @@
 """When a person hears that a budget is nearly spent."""
 
 import msgspec
+import pytest
 from alert_fakes import NOW, SITE
 
+from crewgate import limits
 from crewgate.alerts.alert import Alert, AlertState, Findings
 from crewgate.alerts.budget_watch import BudgetWatch, CrewAllowance
 from crewgate.core.alert_kinds import AlertSeverity
@@ -68,6 +70,17 @@ def test_the_first_look_of_all_tells_nothing() -> None:
     assert [each.percent for each in watch.see(spent(RUN, 10), spent(CHILD, 4))] == [80]
     watch.start()
     assert not watch.see(spent(RUN, 10), spent(CHILD, 4))
+
+
+def test_a_flood_is_told_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it, and its end as well; each once."""
+    monkeypatch.setattr(limits, "alerts_of_look_max", 4)
+    watch = Watch()
+    rows = [spent(msgspec.structs.replace(RUN, branch=f"r{number}"), 8) for number in range(10)]
+    looks = [watch.see(*rows) for _ in range(4)]
+    assert [len(alerts) for alerts in looks] == [4, 4, 2, 0]
+    assert len({each.id for alerts in looks for each in alerts}) == 10
+    assert [len(watch.see()) for _ in range(4)] == [4, 4, 2, 0]
 
 
 def test_burned_credit_counts() -> None:

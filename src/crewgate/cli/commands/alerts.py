@@ -4,13 +4,15 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
-import msgspec
 import trio
 
 from crewgate import limits
+from crewgate.alerts.alert import TEST, Alert, AlertState, alert_id
+from crewgate.alerts.main import channel, site_of
+from crewgate.alerts.outbox import AlertOutbox
 from crewgate.cli.options import (
     ConfigNameParamType,
     UntruncatedHelpGroup,
@@ -18,12 +20,11 @@ from crewgate.cli.options import (
     json_option,
     print_result,
 )
+from crewgate.cli.output import alerts
+from crewgate.config import AlertConfig, Config, load
+from crewgate.core.alert_kinds import AlertSeverity
 from crewgate.core.terminal_text import printable
-from crewgate.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from crewgate.alerts.outbox import ListedAlert
-    from crewgate.config import AlertConfig, Config
+from crewgate.errors import ConfigurationError, ReceiverError
 
 _RECEIVER = ConfigNameParamType("alert")
 _STATES = ["waiting", "delivered", "left", "refused", "expired"]
@@ -45,7 +46,8 @@ def command() -> None:
 def test(ctx: click.Context, *, config_path: Path, receiver: str, as_json: bool) -> None:
     """Send a test alert to all receivers, or to one, and say what each has answered.
 
-    The command sends the alert itself, so it also works if `crewgate serve` does not run.
+    The command sends the alert itself, so it also works if `crewgate serve` does not run. PagerDuty
+    opens an incident for it.
 
     Exit status 0: each receiver has the alert. Exit status 1: a receiver has not taken it.
     """
@@ -69,7 +71,7 @@ def test(ctx: click.Context, *, config_path: Path, receiver: str, as_json: bool)
     type=click.IntRange(min=1),
     default=limits.alert_history_rows,
     show_default=True,
-    help="Show so many alerts at most, the newest ones.",
+    help="Show so many at most, the newest ones; an alert counts once for each receiver.",
 )
 @json_option
 def list_(
@@ -81,13 +83,14 @@ def list_(
     receiver that takes other alerts can refuse one. An alert is left if another machine of the
     cluster has told it. The list keeps an alert for a week after that.
     """
-    from crewgate.alerts.outbox import AlertOutbox
-
     config, _ = _chosen(config_path, receiver)
-    with AlertOutbox(config.state) as outbox:
-        rows = outbox.rows(receiver, state or "", limit)
-    document = {"alerts": [_document(row) for row in rows]}
-    text = "\n".join(line for row in reversed(rows) for line in _lines(row))
+    rows = []
+    # Only the user of the gateway may make the file, so that the alerts process can open it.
+    if AlertOutbox.file(config.state).exists():
+        with AlertOutbox(config.state) as outbox:
+            rows = outbox.rows(receiver, state or "", limit)
+    document = {"alerts": [alerts.document(row) for row in rows]}
+    text = "\n".join(alerts.lines(reversed(rows)))
     print_result(document, text or "no alerts", as_json=as_json)
 
 
@@ -101,9 +104,11 @@ def retry(*, config_path: Path, receiver: str, as_json: bool) -> None:
     The alerts that a receiver has refused, or that have expired, are sent again too. `crewgate
     serve` must run: its alerts process sends them.
     """
-    from crewgate.alerts.outbox import AlertOutbox
-
     config, chosen = _chosen(config_path, receiver)
+    if not AlertOutbox.file(config.state).exists():
+        raise ConfigurationError(
+            f"{config.state}: no alerts process has run here yet; start `crewgate serve`"
+        )
     with AlertOutbox(config.state) as outbox:
         counts = {each.name: outbox.retry(each.name, time.time()) for each in chosen}
     lines = [
@@ -113,13 +118,11 @@ def retry(*, config_path: Path, receiver: str, as_json: bool) -> None:
     print_result({"waiting": counts}, "\n".join(lines), as_json=as_json)
 
 
-def _chosen(path: Path, receiver: str) -> "tuple[Config, Sequence[AlertConfig]]":
+def _chosen(path: Path, receiver: str) -> tuple[Config, Sequence[AlertConfig]]:
     """Return the configuration, and the receivers that a person means.
 
     Raises ConfigurationError if there are none.
     """
-    from crewgate.config import load
-
     config = load(path)
     if not config.alerts:
         raise ConfigurationError(f"{path}: there is no [alert.NAME]; add one")
@@ -130,19 +133,14 @@ def _chosen(path: Path, receiver: str) -> "tuple[Config, Sequence[AlertConfig]]"
     return config, chosen
 
 
-async def _test_all(config: "Config", chosen: "Sequence[AlertConfig]") -> list[dict[str, Any]]:
+async def _test_all(config: Config, chosen: Sequence[AlertConfig]) -> list[dict[str, Any]]:
     results: list[dict[str, Any]] = []
     for receiver in chosen:
         results.append(await _test(config, receiver))  # noqa: PERF401 - one after the other
     return results
 
 
-async def _test(config: "Config", receiver: "AlertConfig") -> dict[str, Any]:
-    from crewgate.alerts.alert import TEST, Alert, AlertState, alert_id
-    from crewgate.alerts.main import channel, site_of
-    from crewgate.core.alert_kinds import AlertSeverity
-    from crewgate.errors import ReceiverError
-
+async def _test(config: Config, receiver: AlertConfig) -> dict[str, Any]:
     now, machine = time.time(), site_of(config).machine
     alert = Alert(
         id=alert_id(TEST, machine, receiver.name, now),
@@ -164,25 +162,3 @@ async def _test(config: "Config", receiver: "AlertConfig") -> dict[str, Any]:
     finally:
         await way.close()
     return found
-
-
-def _document(row: "ListedAlert") -> dict[str, Any]:
-    alert = msgspec.json.decode(row.alert.document())
-    since = _moment(row.since)
-    names = {"receiver": row.receiver, "delivery": row.state, "since": since}
-    return {**names, "attempts": row.attempts, "why": row.why, "alert": alert}
-
-
-def _lines(row: "ListedAlert") -> list[str]:
-    alert = row.alert
-    attempts = f", {row.attempts} attempts" if row.attempts > 1 else ""
-    why = f": {row.why}" if row.why and row.state != "delivered" else ""
-    lines = [
-        f"{alert.timestamp:%Y-%m-%d %H:%M:%S}Z  {alert.severity.value:<8}  {alert.text}",
-        f"  {row.receiver}: {row.state}{attempts}{why}",
-    ]
-    return [printable(line) for line in lines]
-
-
-def _moment(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"

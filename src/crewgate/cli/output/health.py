@@ -30,9 +30,9 @@ def lines(troubles: Iterable[Mapping[str, Any]], now: float) -> Iterator[str]:
     for each in troubles:
         word = "starting" if each["passing"] else each["state"]
         yield f"{word:<10}{each['component']}{_since(each['since'], now)}"
-        yield from _wrapped(each["why"])
+        yield from wrapped(each["why"])
         if each["mend"]:
-            yield from _wrapped(f"To mend it: {each['mend']}.")
+            yield from wrapped(f"To mend it: {each['mend']}.")
 
 
 def _since(seconds: float, now: float) -> str:
@@ -43,13 +43,13 @@ def _since(seconds: float, now: float) -> str:
     return f", since {since:%Y-%m-%d %H:%M:%S}Z ({_span(now - seconds)})"
 
 
-def _wrapped(text: str) -> list[str]:
+def wrapped(text: str) -> list[str]:
+    """Return indented lines; what a person copies, such as a path, stays whole."""
     return wrap(
         text,
         _COLUMNS,
         initial_indent=_INDENT,
         subsequent_indent=_INDENT,
-        # A path stays whole, so that a person can copy it.
         break_long_words=False,
         break_on_hyphens=False,
     )

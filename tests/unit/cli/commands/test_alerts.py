@@ -44,12 +44,15 @@ def outbox(file: Path) -> AlertOutbox:
 def test_the_newest_are_listed_last(run: Run, file: Path, outbox: AlertOutbox) -> None:
     result = run("alerts", "list", "-c", str(file))
     assert result.exit_code == 0, result.output
-    first, second, *_, third, fourth = result.output.splitlines()
-    assert first.startswith("2026-11-30 12:00:00Z  warning   ledger of gw-1 is failed")
     assert "\x1b" not in result.output
-    assert second == "  oncall: waiting"
-    assert third == "2026-11-30 12:00:00Z  warning   number 3"
-    assert fourth == "  pager: refused: HTTP status 400"
+    assert result.output.splitlines()[-4:] == [
+        "2026-11-30 12:00:00Z  warning",
+        "          number 3",
+        "          Next: run `crewgate tree -c F`",
+        "          pager: refused: HTTP status 400",
+    ]
+    assert "          oncall: waiting" in result.output
+    assert max(map(len, result.output.splitlines())) <= 80
     outbox.close()
 
 
@@ -92,3 +95,12 @@ def test_a_receiver_must_exist(run: Run, file: Path, command: str) -> None:
     assert "no receiver [alert.chat]; the file has: oncall, pager" in result.output
     file.write_text(file.read_text().replace(CONFIG, ""))
     assert "there is no [alert.NAME]; add one" in run("alerts", command, "-c", str(file)).output
+
+
+def test_no_command_makes_the_file_of_the_alerts_process(run: Run, file: Path) -> None:
+    """Another user may have typed it, and the process could not open it then."""
+    assert run("alerts", "list", "-c", str(file)).output == "no alerts\n"
+    result = run("alerts", "retry", "-c", str(file))
+    assert result.exit_code == 2
+    assert "no alerts process has run here yet; start `crewgate serve`" in result.output
+    assert not (file.parent / "state" / "alerts").exists()
