@@ -204,9 +204,10 @@ from alert_fakes import add, alert
 from crewgate.alerts.outbox import AlertOutbox
 first = int(sys.argv[2])
 with AlertOutbox(Path(sys.argv[1])) as outbox:
-    for number in range(first, first + 10_000):
+    for number in range(first, first + 16):
         add(outbox, alert(number, f"s{number}"))
         print(number, flush=True)
+    sys.stdin.read()  # until it is killed
 """
 
 
@@ -218,7 +219,8 @@ def test_sigkill_loses_nothing_that_was_stored(outbox: AlertOutbox, tmp_path: Pa
     taken: list[str] = []
     for round_ in range(4):
         arguments = [sys.executable, "-c", WRITER, str(tmp_path), str(round_ * 10_000)]
-        with subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment) as writer:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        with subprocess.Popen(arguments, **pipes, env=environment) as writer:  # type: ignore[call-overload]
             assert writer.stdout is not None
             for line in writer.stdout:
                 stored.add(f"number {int(line)}")
