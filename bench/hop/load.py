@@ -41,6 +41,7 @@ class Load:
     `answer_bytes`: the length of a right body, where a wrong one may have status 200 too; 0 is any.
     The bytes of all bodies may differ from that by the share `spared`. `script`: a file with the
     time and the URL of each request of a connection; see `h2load --timing-script-file`.
+    `different`: so many queries, in turn.
     """
 
     shape: Shape
@@ -52,6 +53,12 @@ class Load:
     answer_bytes: int = 0
     spared: float = 0.0
     script: Path | None = None
+    different: int = 1
+
+    def urls(self, port: int) -> list[str]:
+        """What is asked for, in turn."""
+        url = f"https://127.0.0.1:{port}{self.path}"
+        return [f"{url}?n={n}" for n in range(self.different)] if self.different > 1 else [url]
 
     def options(self, requests: int) -> list[str]:
         """Of the command line."""
@@ -73,8 +80,7 @@ def missing() -> str:
 def h2load(port: int, load: Load, requests: int, log: Path) -> str:
     """One run on the last core, away from the gateways; its words."""
     log.unlink(missing_ok=True)
-    url = f"https://127.0.0.1:{port}{load.path}"
-    done = ran([PROGRAM, *load.options(requests), f"--log-file={log}", url])
+    done = ran([PROGRAM, *load.options(requests), f"--log-file={log}", *load.urls(port)])
     if done.returncode:
         raise SystemExit(f"bench: h2load: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout

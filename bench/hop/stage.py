@@ -31,6 +31,7 @@ price = "0.01"
 ENDPOINT_TOOLS = "bench.*"  # what a token for it lists
 PYTHON_WAY = "\n[limits]\nstraight = false\n"
 URL = re.compile(r'^url = "http://127\.0\.0\.1:\d+"', re.MULTILINE)  # not in a comment
+OBSERVED = 'mode = "observe"'  # of [loops]
 UPLOAD_BYTES = 2**30
 UPLOAD_BYTES_OTHERWISE = 60 * 2**20  # where a tool's limit cannot be set: below all tools' limit
 
@@ -169,6 +170,14 @@ def take_python_way(stage: Stage) -> bool:
         return True
     stage.file.write_text(before, encoding="utf-8")
     return False
+
+
+def take_rules_away(stage: Stage) -> None:
+    """Have no rule on branches; ends the run if `init` writes none."""
+    text = stage.file.read_text(encoding="utf-8")
+    if text.count(OBSERVED) != 1:
+        raise SystemExit(f"bench: `crewgate init` does not write {OBSERVED} once; mend stage.py")
+    stage.file.write_text(text.replace(OBSERVED, 'mode = "off"'), encoding="utf-8")
 
 
 def arrange_mcp(folder: Path, servers: Servers) -> Stage:

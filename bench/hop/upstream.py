@@ -21,7 +21,7 @@ PIECE = b"y" * 4096
 PIECES = 16  # of a streamed answer
 HUGE_PIECE = b"z" * 65_536
 HUGE_PIECES = 256
-SMALL = b"GET /page "
+SMALL = (b"GET /page ", b"GET /page?")
 CLOSE = b"/close"
 END = b"\r\n\r\n"
 
@@ -108,7 +108,7 @@ class Answering(asyncio.Protocol):
             for connection in self.opened:
                 connection.transport.close()
             return
-        self.rest = pieces(self.target)
+        self.rest = pieces(self.target.partition(b"?")[0])
         self.write_on()
 
     def write_on(self) -> None:

@@ -14,6 +14,7 @@ from bench.hop.groups import (
     rates,
     refusals,
     rest,
+    rules,
     share,
     streams,
     upstreams,
@@ -24,6 +25,7 @@ MODULES = (
     *(
         mcp_gateways,
         export,
+        rules,
         fairness,
         floods,
         memory,

@@ -30,7 +30,16 @@ static inline uint64_t cg_mix(uint64_t a, uint64_t b) {
 
 static inline uint64_t cg_digest_bytes(const cg_digester *d, uint64_t kind, const unsigned char *at,
                                        size_t n) {
-  uint64_t sum = cg_mix(d->key[0] ^ kind, d->key[1] ^ n), word[2];
+  uint64_t sum = cg_mix(d->key[0] ^ kind, d->key[1] ^ n), word[8];
+  if (n > 64) { /* in four lanes, whose products do not wait for each other */
+    uint64_t lane[4] = {sum, sum, sum, sum};
+    for (; n > 64; n -= 64, at += 64) {
+      memcpy(word, at, 64);
+      for (unsigned i = 0; i < 4; i++)
+        lane[i] = cg_mix(lane[i] ^ word[2 * i], d->key[1] ^ word[2 * i + 1]);
+    }
+    sum = cg_mix(cg_mix(lane[0], lane[1]), cg_mix(lane[2], lane[3]));
+  }
   for (; n > 16; n -= 16, at += 16) {
     memcpy(word, at, 16);
     sum = cg_mix(sum ^ word[0], d->key[1] ^ word[1]);
