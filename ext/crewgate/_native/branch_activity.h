@@ -85,6 +85,13 @@ static inline cg_activity *cg_activity_of(const cg_table *t, uint64_t record, ui
   return a;
 }
 
+/* The activity of a branch for a process that only looks: NULL if no call of the branch has counted. */
+static inline const cg_activity *cg_known_activity(const cg_table *t, uint64_t record,
+                                                   uint64_t generation) {
+  const cg_activity *a = &t->activity[record];
+  return (cg_get(&a->began) ^ generation << CG_BEGAN_BITS) >> CG_BEGAN_BITS ? NULL : a;
+}
+
 static inline cg_series *cg_find_series(cg_activity *a, uint64_t call) {
   for (unsigned i = 0; i < CG_SERIES; i++)
     if (cg_get(&a->series[i].call) == call) return &a->series[i];

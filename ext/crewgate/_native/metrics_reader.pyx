@@ -6,9 +6,9 @@ checked.
 """
 
 from crewgate._native.metrics cimport (
-    MX_CELLS, MX_ENTRIES, MX_EXEMPLAR_CELLS, MX_GAUGE, MX_HISTOGRAM, MX_HISTOGRAM_CELLS, MX_MAGIC,
-    MX_MAX, MX_SHARD_BYTES, mx_cell, mx_decimal, mx_entry, mx_get, mx_is_sound, mx_noted,
-    mx_read_exemplar, mx_shard,
+    MX_CELLS, MX_COUNTER, MX_ENTRIES, MX_EXEMPLAR_CELLS, MX_GAUGE, MX_HISTOGRAM,
+    MX_HISTOGRAM_CELLS, MX_MAGIC, MX_MAX, MX_SHARD_BYTES, mx_cell, mx_decimal, mx_entry, mx_get,
+    mx_is_sound, mx_noted, mx_read_exemplar, mx_shard,
 )
 from crewgate._native.metrics import KINDS, MERGES
 
@@ -181,6 +181,24 @@ cdef class MetricsReader:
             family.ordered.append(series)
             self.is_sorted = False
         return series.add(entry, shard.cells + copy.cell)
+
+    def counters(self):
+        """See the stub."""
+        cdef DeclaredFamily family
+        cdef MergedSeries series
+        cdef int64_t value
+        cdef uint32_t at
+        cdef list found = []
+        self.refresh()
+        for family in self.families.values():
+            if family.kind != MX_COUNTER:
+                continue
+            for series in family.ordered:
+                value = 0
+                for at in range(series.count):
+                    value += mx_get(series.parts[at].cells)
+                found.append((family.name, series.labels, value))
+        return found
 
     def render(self, *, bint open_metrics=False):
         cdef Text text = Text()

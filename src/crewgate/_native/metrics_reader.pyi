@@ -32,5 +32,11 @@ class MetricsReader:
     """
 
     def __init__(self, descriptor: int, families: list[DeclaredFamily]) -> None: ...
+    def counters(self) -> list[tuple[bytes, bytes, int]]:
+        """Return the metric, the labels and the value of each series of a counter.
+
+        One thread at a time may call this or `render`.
+        """
+
     def render(self, *, open_metrics: bool = False) -> bytes:
         """Return the text of all series. One thread at a time may call this."""

@@ -57,6 +57,18 @@ class BranchRecord(NamedTuple):
     window: int = 0
 
 
+class CountedActivity(NamedTuple):
+    """What rules have counted of a branch, with all branches below it.
+
+    `calls` were answered in this minute of CLOCK_BOOTTIME. `noted` has the rules whose steps were
+    recorded since the branch last made progress: for each of warn, refuse and end, a bit for each
+    rule of the policy.
+    """
+
+    calls: int
+    noted: tuple[int, int, int]
+
+
 class BurnedReservation(NamedTuple):
     """A reservation that the agent ended because its owner died or its deadline passed.
 

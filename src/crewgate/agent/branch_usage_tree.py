@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from crewgate import limits
 from crewgate._native.records import BranchRecord
 from crewgate.agent.branch_registry import BranchEntry
+from crewgate.agent.recent_activity import NO_ACTIVITY, RecentActivity
 from crewgate.core.budget.ledger_protocol import (
     WINDOW_SECONDS_DAY,
     WINDOW_SECONDS_HOUR,
@@ -28,6 +29,7 @@ from crewgate.ipc.admin_messages import BranchState, TreeRow
 IsRevoked = Callable[[bytes, int], bool]
 _NONE = WindowUsage()
 _NO_OVERRUNS: Mapping[bytes, int] = {}
+_NO_ACTIVITIES: Mapping[int, RecentActivity] = {}
 
 
 @dataclass(slots=True)
@@ -101,7 +103,7 @@ class TreeNode:
         return self.sums.spent + self.sums.reserved + self.sums.burned
 
 
-def rows(
+def rows(  # noqa: PLR0913 - all that a tree is joined from
     records: Iterable[BranchRecord],
     entries: Mapping[bytes, BranchEntry],
     crews: Iterable[CrewPolicy],
@@ -109,12 +111,14 @@ def rows(
     now: int,
     others: Mapping[bytes, RemoteUsage],
     agent: str = "",
+    *,
     overruns: Mapping[bytes, int] = _NO_OVERRUNS,
+    activities: Mapping[int, RecentActivity] = _NO_ACTIVITIES,
 ) -> list[TreeRow]:
     """Return the rows of each crew after the other, and each branch after its parent.
 
     `now` is the wall clock in seconds, `agent` the name of this machine. `overruns` has the
-    micro-credits by the key of the branch.
+    micro-credits by the key of the branch. `activities` are by record number.
     """
     nodes = {
         record.number: TreeNode(record, copy(others.get(record.key) or RemoteUsage()))
@@ -122,7 +126,7 @@ def rows(
     }
     roots = _sum(nodes)
     known = {crew_key(crew.name): crew for crew in crews}
-    graph = _Graph(nodes, entries, is_revoked, now, agent, overruns)
+    graph = _Graph(nodes, entries, is_revoked, now, agent, overruns, activities)
     tops = sorted(roots, key=lambda number: _name(nodes[number], known))
     return [row for number in tops for row in graph.crew(number, known)]
 
@@ -165,6 +169,7 @@ class _Graph:
     now: int
     machine: str
     overruns: Mapping[bytes, int]
+    activities: Mapping[int, RecentActivity]
 
     def crew(self, number: int, crews: Mapping[bytes, CrewPolicy]) -> list[TreeRow]:
         node, sums = self.nodes[number], self.nodes[number].sums
@@ -231,6 +236,7 @@ class _Graph:
             reserved_here=node.reserved_here,
             leased_here=node.here,
             issued=entry.iat,
+            **self.activities.get(number, NO_ACTIVITY)._asdict(),
         )
 
     def _where(self, node: TreeNode) -> dict[str, int]:

@@ -18,6 +18,7 @@ from crewgate.agent.state import AgentState
 from crewgate.errors import ServiceRefusedError
 from crewgate.ipc.admin_messages import TreeRow
 from crewgate.ipc.machine_answers import (
+    CallTotalRow,
     InForcePart,
     RevocationsPart,
     RunsPart,
@@ -37,6 +38,7 @@ from crewgate.ipc.machine_messages import (
 )
 
 _THREADS = trio.CapacityLimiter(limits.member_answers_at_once)
+_MINUTE_NS = 60 * 10**9
 # What a branch costs a person who does not see it: those that can still spend come first.
 _RANKS = {"live": 0, "exhausted": 1, "token-revoked": 2, "expired": 3, "revoked": 4, "closed": 5}
 
@@ -85,18 +87,24 @@ def _revocations(
 
 
 def _tree(agent: AgentState, question: TreeQuestion, rows_max: int | None) -> list[bytes]:
+    now = agent.clock.boot_ns()
     if question.find or question.crew:
-        rows = status.find_branches(agent, question.find, question.crew)
+        rows = status.find_branches(agent, question.find, question.crew, now)
     else:
-        rows = status.tree(agent)
+        rows = status.tree(agent, boot_ns=now)
     kept = rows if rows_max is None else within(rows, rows_max)
     left_out = len(rows) - len(kept)
     ledger = agent.ledger_queue.ledger.identity
     is_shared = agent.active_config.config.ledger.engine == "postgresql"
-    return [
-        encode(TreePart(ledger, some, is_shared, left_out if last else 0))
+    found = [
+        TreePart(ledger, some, is_shared, left_out if last else 0, now // _MINUTE_NS)
         for some, last in pages(kept, limits.member_page_rows_max)
     ]
+    if question.totals:
+        counted = [CallTotalRow(*each) for each in agent.call_totals.read()]
+        for some, _ in pages(counted[: limits.call_totals_max], limits.call_totals_page_max):
+            found.append(TreePart(ledger, [], is_shared, 0, now // _MINUTE_NS, some))
+    return [encode(each) for each in found]
 
 
 def within(rows: Sequence[TreeRow], rows_max: int) -> list[TreeRow]:

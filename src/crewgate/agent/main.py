@@ -41,6 +41,7 @@ from crewgate.errors import (
 )
 from crewgate.ipc.sockets import AgentSocketKind
 from crewgate.ledger.operation_queue import LedgerQueue
+from crewgate.metrics.call_totals import CallTotalsReader
 from crewgate.metrics.process_metrics import ProcessMetrics
 from crewgate.metrics.process_observer import observe_process
 from crewgate.runtime.descriptor_limit import raise_to
@@ -113,6 +114,7 @@ def run(
         ledger_queue = LedgerQueue(ledger, lambda: clock.wall_ns() / 1e9, patience_seconds=patience)
         agent = AgentState(active_config, table, ledger_queue, sink=audit.write_many, clock=clock)
         agent.audit = audit
+        agent.call_totals = CallTotalsReader.of_process()
         ledger_queue.on_transaction.append(LedgerMetrics(metrics).transaction)
         ledger_queue.on_transaction.append(keeper.on_transaction)
         if machine_crash_audit_loss.stopped_uncleanly(config.state):

@@ -45,6 +45,7 @@ from crewgate.errors import InvalidLedgerOperationError, TableError
 from crewgate.ipc.attach_messages import Attach, Attached, Reload
 from crewgate.leases.lease_client import LeaseClient
 from crewgate.ledger.operation_queue import LedgerQueue
+from crewgate.metrics.call_totals import CallTotalsReader
 from crewgate.runtime.folder_write_probe import FolderWriteProbe
 
 _log = logging.getLogger(__name__)
@@ -129,6 +130,8 @@ class AgentState:
         self.health, self.reports = HealthTracker(), NonWorkerHealthReports()
         # The agent's own audit file, once it is open.
         self.audit: AuditWriter | None = None
+        # What calls have come to on this machine, if `crewgate serve` has started the agent.
+        self.call_totals = CallTotalsReader(None)
         self.disks = disks(config)
         # Whether the wall clock is steady, and how far it has jumped if not.
         self.steady, self.step_seconds = True, 0.0

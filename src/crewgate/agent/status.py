@@ -11,6 +11,7 @@ from crewgate._native.records import BranchRecord
 from crewgate._native.table_owner import OwnedTable
 from crewgate.agent import health
 from crewgate.agent.branch_usage_tree import RemoteUsage, beyond, rows
+from crewgate.agent.recent_activity import recent_activities
 from crewgate.agent.state import AgentState
 from crewgate.agent.tool_pins import pin_health
 from crewgate.core import branch_reference
@@ -82,26 +83,30 @@ def _beyond(agent: AgentState) -> dict[bytes, RemoteUsage]:
         return {}
 
 
-def find_branches(agent: AgentState, find: str, crew: str) -> list[TreeRow]:
+def find_branches(agent: AgentState, find: str, crew: str, boot_ns: int = 0) -> list[TreeRow]:
     """Return the branches of a crew that a reference may mean; an empty text means all.
 
     It blocks, as `tree`.
     """
-    found = [row for row in tree(agent) if row.branch]
+    found = [row for row in tree(agent, boot_ns=boot_ns) if row.branch]
     return branch_reference.matching(find, crew, found)
 
 
-def tree(agent: AgentState, spent_percent: int = 0) -> list[TreeRow]:
+def tree(agent: AgentState, spent_percent: int = 0, *, boot_ns: int = 0) -> list[TreeRow]:
     """Return the branch tree; while the ledger does not answer, with this table's amounts only.
 
-    Leave out branches that have spent less of their quota than `spent_percent`. It blocks, for
-    about a second with a full table.
+    The calls are those of the minute of CLOCK_BOOTTIME that `boot_ns` is in; 0: of now. Leave out
+    branches that have spent less of their quota than `spent_percent`. It blocks, for about a second
+    with a full table.
     """
     others = _beyond(agent)
     now, table = agent.clock.wall_ns() // 10**9, agent.table
     entries, crews = agent.registry.snapshot(), agent.active_config.policy.crews
     holder, overruns = agent.lease_client.holder, agent.notes.amounts()
-    found = rows(_records(table), entries, crews, table.is_revoked, now, others, holder, overruns)
+    loops, boot_ns = agent.active_config.policy.loops, boot_ns or agent.clock.boot_ns()
+    activities = recent_activities(table, boot_ns, loops.rules)
+    known = _records(table), entries, crews, table.is_revoked, now, others, holder
+    found = rows(*known, overruns=overruns, activities=activities)
     return [row for row in found if not row.branch or row.has_spent(spent_percent)]
 
 

@@ -190,9 +190,14 @@ class AdminClient:
             answer = self._answer(answer.id, MachineAnswer)
             yield answer
 
-    def cluster_tree(self, find: str = "", crew: str = "", machine: str = "") -> ClusterTree:
-        """Return the merged tree of all machines, or that of one; `find` and `crew` as `tree`."""
-        return tree_of(self.ask_machines(TreeQuestion(find, crew), machine))
+    def cluster_tree(
+        self, find: str = "", crew: str = "", machine: str = "", *, totals: bool = False
+    ) -> ClusterTree:
+        """Return the merged tree of all machines, or that of one; `find` and `crew` as `tree`.
+
+        With `totals`, also what calls of each crew to each tool have come to.
+        """
+        return tree_of(self.ask_machines(TreeQuestion(find, crew, totals), machine))
 
     def cluster_status(self, machine: str = "") -> ClusterStatus:
         """Return the health of all machines, or of one."""

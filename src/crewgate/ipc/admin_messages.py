@@ -15,6 +15,7 @@ from crewgate import limits
 from crewgate.core.health import HealthCondition, HealthState
 from crewgate.core.mcp.pins.worker_pins import PinMode
 from crewgate.core.revocation_kinds import RevocationTarget
+from crewgate.core.rules.rule import RuleMode, RuleStep
 from crewgate.core.tokens.claims import Claims
 from crewgate.ipc.attach_messages import Count, Facts, Id, Nanoseconds, RequestFailed
 from crewgate.ipc.cluster_messages import ClusterRequest, ClusterResponse, QuorumSyncState
@@ -206,6 +207,11 @@ class TreeRow(msgspec.Struct, frozen=True, omit_defaults=True):
     reservations, for which the agent ended the branch. `spent_here`, `reserved_here` and
     `leased_here` are what the table of this machine has of these amounts. `issued` is when the
     newest token was issued, in seconds since 1970; 0 if this machine has seen none.
+
+    `calls` of the branch and all below it were answered in this minute of the machine's clock
+    (`TreePart.minute`); -1 if no rule counts them. `rule` has taken the step `rule_step` since the
+    branch last made progress, or would have in the mode `observe`; the
+    three are empty or None if none has.
     """
 
     crew: str
@@ -231,6 +237,10 @@ class TreeRow(msgspec.Struct, frozen=True, omit_defaults=True):
     reserved_here: int = 0
     leased_here: int = 0
     issued: int = 0
+    calls: int = -1
+    rule: str = ""
+    rule_step: RuleStep | None = None
+    rule_mode: RuleMode | None = None
 
     def has_spent(self, percent: int) -> bool:
         """Return whether a branch has spent this much of its quota, burned credit included."""

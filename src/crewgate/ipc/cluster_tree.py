@@ -7,9 +7,11 @@ amounts are added.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from typing import Any
 
 import msgspec
 
+from crewgate.core.rules.rule import step_rank
 from crewgate.ipc.admin_messages import BranchState, TreeRow
 
 # The state of a branch that machines see differently is the first of these. `expired` and
@@ -23,7 +25,8 @@ class MachineShare(msgspec.Struct, frozen=True):
     """What one machine says about a branch or a crew; amounts are micro-credits.
 
     `spent` and `reserved` are those of this machine's calls: since its table was made, or ever if
-    no other machine shares its ledger. `leased` is the idle credit that it holds.
+    no other machine shares its ledger. `leased` is the idle credit that it holds. `calls` were
+    answered in this minute of its clock; -1 if no rule counts them.
     """
 
     machine: str
@@ -31,6 +34,7 @@ class MachineShare(msgspec.Struct, frozen=True):
     spent: int
     reserved: int
     leased: int
+    calls: int = -1
 
 
 class ClusterTreeRow(TreeRow, frozen=True, omit_defaults=True):
@@ -116,6 +120,8 @@ def _merged(seen: Sequence[tuple[MachineTree, TreeRow]]) -> ClusterTreeRow:
             "quota": max(row.quota for row in sums),
             "leased_on": held,
             "overrun": sum(row.overrun for _, row in seen),
+            "calls": _calls([row for _, row in seen]),
+            **_strongest_step([row for _, row in seen]),
         },
         machines=tuple(_share(tree, row) for tree, row in seen),
         quotas=len(groups),
@@ -134,6 +140,18 @@ def _newest(rows: Sequence[TreeRow]) -> TreeRow:
     return msgspec.structs.replace(newest, **lefts)
 
 
+def _calls(rows: Sequence[TreeRow]) -> int:
+    """Return the calls that machines have counted; -1 if none has."""
+    counted = [row.calls for row in rows if row.calls >= 0]
+    return sum(counted) if counted else -1
+
+
+def _strongest_step(rows: Sequence[TreeRow]) -> dict[str, Any]:
+    """Return the fields about the rule that has gone furthest on some machine."""
+    row = max(rows, key=lambda row: step_rank(row.rule_step, row.rule_mode))
+    return {"rule": row.rule, "rule_step": row.rule_step, "rule_mode": row.rule_mode}
+
+
 def _best_known(rows: Sequence[TreeRow]) -> TreeRow:
     """Return the row of the newest token; a machine may know a branch only as an ancestor."""
     return max(rows, key=lambda row: (row.issued, bool(row.role), bool(row.grant)))
@@ -146,4 +164,5 @@ def _share(tree: MachineTree, row: TreeRow) -> MachineShare:
         spent=row.spent_here if tree.shares_ledger else row.spent,
         reserved=row.reserved_here if tree.shares_ledger else row.reserved,
         leased=row.leased_here,
+        calls=row.calls,
     )

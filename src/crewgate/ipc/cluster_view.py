@@ -11,11 +11,19 @@ import msgspec
 
 from crewgate.ipc.admin_messages import AgentStatus
 from crewgate.ipc.cluster_tree import ClusterTreeRow, MachineTree, merged
-from crewgate.ipc.machine_answers import InForcePart, RevocationsPart, StatusPart, TreePart
+from crewgate.ipc.machine_answers import (
+    CallTotalRow,
+    InForcePart,
+    RevocationsPart,
+    StatusPart,
+    TreePart,
+)
 from crewgate.ipc.machine_messages import MachineAnswer
 from crewgate.ipc.revocation_messages import RevocationRow
 
 P = TypeVar("P")
+_NO_MINUTES: Mapping[str, int] = {}
+_NO_TOTALS: Mapping[str, Sequence[CallTotalRow]] = {}
 
 
 class UnaskedMachine(msgspec.Struct, frozen=True):
@@ -37,6 +45,7 @@ class ClusterTree(NamedTuple):
     """The merged tree, the `machines` that answered, and those that did not.
 
     `asked` is the machine that was asked itself. `left_out` branches did not fit into answers.
+    `minutes` has the minute of each machine's clock, and `totals` what calls have come to there.
     """
 
     rows: list[ClusterTreeRow]
@@ -44,6 +53,8 @@ class ClusterTree(NamedTuple):
     asked: str
     not_asked: list[UnaskedMachine]
     left_out: int = 0
+    minutes: Mapping[str, int] = _NO_MINUTES
+    totals: Mapping[str, Sequence[CallTotalRow]] = _NO_TOTALS
 
 
 class ClusterStatus(NamedTuple):
@@ -112,7 +123,14 @@ def tree_of(answers: Iterable[MachineAnswer]) -> ClusterTree:
         for name, parts in found.parts.items()
     ]
     left_out = sum(part.left_out for parts in found.parts.values() for part in parts)
-    return ClusterTree(merged(trees), [*found.parts], found.asked, found.not_asked, left_out)
+    totals = {
+        name: [row for part in parts for row in part.totals] for name, parts in found.parts.items()
+    }
+    minutes = {name: parts[0].minute for name, parts in found.parts.items()}
+    merged_rows, machines = merged(trees), [*found.parts]
+    return ClusterTree(
+        merged_rows, machines, found.asked, found.not_asked, left_out, minutes, totals
+    )
 
 
 def status_of(answers: Iterable[MachineAnswer]) -> ClusterStatus:

@@ -10,17 +10,34 @@ from crewgate.ipc.attach_messages import Count
 from crewgate.ipc.revocation_messages import RevocationRow
 
 
+class CallTotalRow(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What calls of a crew to a tool have come to since `crewgate serve` began there.
+
+    `calls` have ended, `refused` of them because the gateway refused. `spent` are micro-credits.
+    """
+
+    crew: str
+    tool: str
+    calls: Count = 0
+    refused: Count = 0
+    spent: Count = 0
+
+
 class TreePart(msgspec.Struct, frozen=True, omit_defaults=True):
     """A part of the tree of a machine, parents before children.
 
     Machines with the same `ledger` share their budgets if the ledger can be shared
-    (`shares_ledger`). `left_out` branches did not fit.
+    (`shares_ledger`). `left_out` branches did not fit. `minute` is the minute of the machine's
+    clock (CLOCK_BOOTTIME) that the `calls` of rows are about. The last parts have `totals`, if the
+    question asks for them.
     """
 
     ledger: str
     rows: list[TreeRow]
     shares_ledger: bool = False
     left_out: Count = 0
+    minute: Count = 0
+    totals: list[CallTotalRow] = []
 
 
 class StatusPart(msgspec.Struct, frozen=True):

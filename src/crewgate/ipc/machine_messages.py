@@ -18,10 +18,14 @@ _Key = Annotated[bytes, Meta(min_length=16, max_length=16)]
 
 
 class TreeQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="tree"):
-    """Asks for branches and crews, as `GetTree`; answer: `TreePart`s."""
+    """Asks for branches and crews, as `GetTree`; answer: `TreePart`s.
+
+    `totals`: also for what calls of each crew to each tool have come to.
+    """
 
     find: _Text = ""
     crew: _Text = ""
+    totals: bool = False
 
 
 class StatusQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="status"):

@@ -36,7 +36,7 @@ class Exposition:
 
 
 def declared(family: MetricFamily) -> DeclaredFamily:
-    """Return a family with the lines before its samples in both formats."""
+    """Return a family as the reader needs it, with the lines before its samples in both formats."""
     name, meaning = family.name, family.help.replace("\\", r"\\").replace("\n", r"\n")
     plain = f"# HELP {name} {meaning}\n# TYPE {name} {family.kind}\n"
     base = name.removesuffix("_total")

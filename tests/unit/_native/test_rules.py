@@ -14,6 +14,7 @@ from native_programs import compiled
 from search_depth import deep
 
 from crewgate import limits
+from crewgate._native.activity_reader import read_activities
 from crewgate._native.permit import Permit
 from crewgate.core.reasons import Reason
 from crewgate.core.rules.activity import AnsweredCall, BranchActivity, judge, strongest
@@ -315,3 +316,19 @@ def test_each_kind_is_counted(kind: RuleKind) -> None:
     assert {each.rule.kind for each, _ in site.noted} == (
         set() if kind is RuleKind.SAME_CALL else {kind}
     )
+
+
+def test_a_person_reads_the_calls_of_this_minute_and_the_steps() -> None:
+    """At the branch, at its parent and at the run; nothing of a branch that has not called."""
+    site = defaults()
+    table = site.house.table
+    assert {each.calls for each in read_activities(table, site.house.boot_ns).values()} <= {0}
+    steps(site, 4)
+    found = read_activities(table, site.house.boot_ns)
+    number = table.find(site.house.record().key)
+    assert found[number].calls == 4
+    rules = [rule.name for rule in site.rules]
+    assert found[number].noted == (1 << rules.index("same-answer"), 0, 0)
+    assert sorted(each.calls for each in found.values()) == [0, 4, 4, 4]
+    site.wait(60_000)
+    assert read_activities(table, site.house.boot_ns)[number].calls == 0

@@ -11,9 +11,16 @@ from revocation_targets import branch
 from crewgate import limits
 from crewgate.agent.machine_answers import answer, to_member, within
 from crewgate.agent.revocation.types import RevocationCause
+from crewgate.core.rules.rule import RuleMode, RuleStep
 from crewgate.errors import ServiceRefusedError
 from crewgate.ipc.admin_messages import BranchState, TreeRow
-from crewgate.ipc.machine_answers import InForcePart, RevocationsPart, StatusPart, TreePart
+from crewgate.ipc.machine_answers import (
+    CallTotalRow,
+    InForcePart,
+    RevocationsPart,
+    StatusPart,
+    TreePart,
+)
 from crewgate.ipc.machine_messages import (
     InForceQuestion,
     RevocationsQuestion,
@@ -21,6 +28,7 @@ from crewgate.ipc.machine_messages import (
     TreeQuestion,
     encode,
 )
+from crewgate.metrics.call_totals import CallTotal
 
 STATES: tuple[BranchState, ...] = ("live", "exhausted", "expired", "revoked")
 
@@ -41,6 +49,21 @@ async def test_each_question_has_its_answer(start: Start) -> None:
     tree = msgspec.msgpack.decode(page, type=TreePart)
     assert (tree.rows, tree.shares_ledger, tree.left_out) == ([], False, 0)
     assert tree.ledger == agent.ledger_queue.ledger.identity
+    assert tree.minute == agent.clock.boot_ns() // (60 * 10**9)
+
+
+async def test_totals_of_calls_come_if_they_are_asked_for(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On pages of their own, after the tree."""
+    agent = start()
+    many = [CallTotal("article", f"tool-{n}", n, 1, 2) for n in range(limits.call_totals_page_max)]
+    monkeypatch.setattr(agent.call_totals, "read", lambda: [*many, CallTotal("bd", "x", 1, 0, 0)])
+    assert len(await to_member(agent, encode(TreeQuestion()))) == 1
+    pages = await to_member(agent, encode(TreeQuestion(totals=True)))
+    parts = [msgspec.msgpack.decode(page, type=TreePart) for page in pages]
+    assert [len(part.totals) for part in parts] == [0, len(many), 1]
+    assert parts[2].totals == [CallTotalRow("bd", "x", 1, 0, 0)]
 
 
 @pytest.mark.parametrize(
@@ -64,10 +87,15 @@ async def test_a_page_fits_the_frame_that_carries_it(start: Start) -> None:
         text, text, "token-revoked", *[text] * 6, *[2**53] * 6,
         leased_on={f"{n}{'m' * limits.holder_chars_max}": 2**53 for n in range(8)},
         overrun=2**53, left_hour=2**53, left_day=2**53, spent_here=2**53, reserved_here=2**53,
-        leased_here=2**53, issued=2**33,
+        leased_here=2**53, issued=2**33, calls=2**40, rule="r" * limits.name_chars_max,
+        rule_step=RuleStep.REFUSE, rule_mode=RuleMode.OBSERVE,
     )  # fmt: skip
-    part = TreePart(text, [row] * limits.member_page_rows_max, shares_ledger=True, left_out=2**52)
+    rows = [row] * limits.member_page_rows_max
+    part = TreePart(text, rows, shares_ledger=True, left_out=2**52, minute=2**40)
     assert len(encode(part)) <= limits.member_page_bytes_max
+    total = CallTotalRow(text, "t" * limits.claim_chars_max, *[2**53] * 3)
+    totals = TreePart(text, [], totals=[total] * limits.call_totals_page_max)
+    assert len(encode(totals)) <= limits.member_page_bytes_max
     for number in range(28):
         reason = "\U0001f600" * limits.reason_chars_max
         agent.revoke([branch(branch_id(number), "article")], cause=RevocationCause("owner", reason))

@@ -6,6 +6,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crewgate.core.rules.rule import RuleMode, RuleStep
 from crewgate.ipc.admin_messages import BranchState, TreeRow
 from crewgate.ipc.cluster_tree import ClusterTreeRow, MachineShare, MachineTree, merged
 
@@ -144,3 +145,17 @@ def test_every_branch_is_one_row_at_most_and_nothing_is_spent_twice(
         own = [each.spent for tree in found for each in tree if each.branch == row.branch]
         assert row.spent == (max(own) if is_shared else sum(own))
         assert len(row.machines) == len(own)
+
+
+def test_calls_are_added_and_the_strongest_step_is_named() -> None:
+    """A machine on which no rule counts says nothing; what is in force is stronger."""
+    here = msgspec.structs.replace(
+        RUN, calls=3, rule="a", rule_step=RuleStep.END, rule_mode=RuleMode.OBSERVE
+    )
+    there = msgspec.structs.replace(
+        RUN, calls=4, rule="b", rule_step=RuleStep.REFUSE, rule_mode=RuleMode.ENFORCE
+    )
+    row = one(alone("gw-1", here), alone("gw-2", there), alone("gw-3", RUN))
+    assert (row.calls, row.rule, row.rule_step, row.rule_mode) == (7, "b", "refuse", "enforce")
+    assert [share.calls for share in row.machines] == [3, 4, -1]
+    assert one(alone("gw-1", RUN)).calls == -1

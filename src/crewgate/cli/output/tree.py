@@ -8,6 +8,7 @@ import click
 
 from crewgate.cli.output import not_asked
 from crewgate.core.credits import format_credits
+from crewgate.core.rules.rule import RuleMode, RuleStep
 from crewgate.core.terminal_text import printable
 from crewgate.ipc.cluster_tree import ClusterTreeRow, MachineShare
 from crewgate.ipc.cluster_view import ClusterTree
@@ -78,6 +79,9 @@ def document(found: ClusterTree) -> dict[str, Any]:
                 "state": row.state,
                 "quota_micro": row.quota,
                 "overrun_micro": row.overrun,
+                "rule": row.rule or None,
+                "rule_step": row.rule_step,
+                "rule_mode": row.rule_mode,
                 **_amounts(row),
             }
             for row in rows
@@ -169,10 +173,19 @@ def _branch(row: ClusterTreeRow, *, is_one: bool) -> "Text":
     if row.overrun:
         overrun = format_credits(row.overrun)
         text.append(f", ended: answers stated {overrun} more than was reserved", style="red")
+    if row.rule_step:
+        text.append(f", {step_words(row)}", style="yellow")
     text.append(_who(row), style="bright_black")
     if not is_one:
         text.append(f", on {', '.join(map(_where, row.machines))}")
     return text
+
+
+def step_words(row: ClusterTreeRow) -> str:
+    """Return what a rule has done about a branch, or would have done."""
+    would = row.rule_mode is RuleMode.OBSERVE and row.rule_step is not RuleStep.WARN
+    does = f"would {row.rule_step}" if would else f"{row.rule_step}s"
+    return f"rule {printable(row.rule)} {does}"
 
 
 def _who(row: ClusterTreeRow) -> str:

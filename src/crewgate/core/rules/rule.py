@@ -63,6 +63,14 @@ class RuleMode(enum.StrEnum):
     ENFORCE = "enforce"
 
 
+def step_rank(step: RuleStep | None, mode: RuleMode | None) -> int:
+    """Return how far a step goes: 0 for none, and more for a step that is in force."""
+    if step is None:
+        return 0
+    place = STEPS.index(step)
+    return 1 + place + (len(STEPS) - 1) * (place > 0 and mode is RuleMode.ENFORCE)
+
+
 class Rule(msgspec.Struct, frozen=True):
     """One rule. A limit is the count from which on the step is taken; None takes none.
 
