@@ -1,6 +1,5 @@
 """`crewgate quarantine`: stops an orchestrator from starting branches, or lifts that."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -16,8 +15,8 @@ from crewgate.cli.options import (
     print_result,
     state_of,
 )
-from crewgate.cli.output.revocation import NEVER_SEEN, never_seen_lines
-from crewgate.core.terminal_text import printable
+from crewgate.cli.output import quarantine
+from crewgate.cli.output.revocation import NEVER_SEEN
 from crewgate.ipc.admin_client import AdminClient
 
 
@@ -77,15 +76,7 @@ def command(
         done = admin.quarantine(crew, orchestrator, lift=lift, seconds=seconds or 0)
     document: dict[str, object] = msgspec.to_builtins(done.row)
     document |= {"never_seen": done.never_seen, "never_seen_on": done.never_seen_on}
-    end = datetime.fromtimestamp(done.row.until, UTC)
-    text = "not quarantined; it can start branches again"
-    if not lift:
-        text = (
-            f"quarantined until {end:%Y-%m-%d %H:%M}Z; it cannot start branches, and live branches "
-            "continue"
-        )
-    lines = [f"{printable(orchestrator)}: {text}"]
-    lines += never_seen_lines(done.never_seen, done.never_seen_on, done.machines)
-    print_result(document, "\n".join(lines), as_json=as_json)
+    text = "\n".join(quarantine.lines(orchestrator, done, lift=lift))
+    print_result(document, text, as_json=as_json)
     if done.never_seen:
         click.get_current_context().exit(NEVER_SEEN)

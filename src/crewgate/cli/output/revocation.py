@@ -36,6 +36,13 @@ def show(receipt: RevocationReceipt, *, as_json: bool, without: Container[str] =
     print_receipt(receipt, _explained(receipt, target), shown if as_json else None)
 
 
+def lines(receipt: RevocationReceipt) -> list[str]:
+    """Return a receipt about one target, for a person."""
+    (target,) = receipt.targets
+    never_seen = never_seen_lines(receipt.never_seen, receipt.never_seen_on, receipt.reach.of)
+    return [*_explained(receipt, target), *never_seen]
+
+
 def receipt_document(receipt: RevocationReceipt) -> dict[str, Any]:
     """Return the members of a receipt for JSON, without the request and the socket's own fields."""
     found: dict[str, Any] = msgspec.to_builtins(receipt)
@@ -95,6 +102,7 @@ def reach_lines(reach: QuorumResult) -> list[str]:
 
 
 def _explained(receipt: RevocationReceipt, target: RevocationTarget) -> list[str]:
+    """Return what a revocation did to its target, for a person."""
     cut = "no call was open at the gateway"
     if receipt.calls_cut:
         calls = "call" if receipt.calls_cut == 1 else "calls"
