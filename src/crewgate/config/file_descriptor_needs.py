@@ -43,10 +43,12 @@ def worker(config: Config) -> FileDescriptorNeed:
 def agent(config: Config) -> FileDescriptorNeed:
     """Return the need of the agent: two for each attached process, and two streams per peer.
 
-    An attached process needs its connection, and the table's descriptor that it is passed.
+    An attached process needs its connection, and the table's descriptor that it is passed. Streams
+    for the questions of people come on top.
     """
     processes = config.workers + limits.ipc_attachments_min
-    peers = 0 if config.cluster is None else 2 * limits.cluster_peers_max
+    asked = 2 * limits.members_asked_at_once
+    peers = 0 if config.cluster is None else 2 * limits.cluster_peers_max + asked
     return FileDescriptorNeed(
         "the agent",
         2 * processes + peers + _SPARE,

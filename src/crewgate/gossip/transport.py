@@ -59,6 +59,9 @@ class GossipTransport:
         self._busy: set[bytes] = set()  # members with which this machine has begun a sync
         self._receipts: dict[int, trio.Event] = {}
         self._questions: dict[bytes, trio.CapacityLimiter] = {}  # under way, by member
+        # For the questions of all commands at once; those that take long must not delay the others.
+        self.question_places = trio.CapacityLimiter(limits.members_asked_at_once)
+        self.long_question_places = trio.CapacityLimiter(limits.members_asked_at_once)
         self._peer_errors = PeerErrors(gossip.host.log)
         gossip.on_work = self._wake
         gossip.on_receipt = self._receipt_changed

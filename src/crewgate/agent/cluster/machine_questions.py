@@ -34,7 +34,8 @@ async def ask_members(
     send: "trio.MemorySendChannel[MachineAnswer]",
 ) -> None:
     """Send the answers of these members."""
-    places = trio.CapacityLimiter(limits.members_asked_at_once)
+    is_long = isinstance(request.question, AuditQuestion)
+    places = service.long_question_places if is_long else service.question_places
     waiting = set(members)
     with trio.move_on_after(_seconds(request.question)[1]):
         async with trio.open_nursery() as nursery:

@@ -31,6 +31,8 @@ class Members:
         self.talks = {name.encode(): talk for name, talk in talks.items()}
         self.seconds: dict[bytes, float] = {}
         self.most = self._now = 0
+        self.question_places = trio.CapacityLimiter(limits.members_asked_at_once)
+        self.long_question_places = trio.CapacityLimiter(limits.members_asked_at_once)
         self.dead: set[bytes] = set()
         members = [SimpleNamespace(id=each) for each in (b"m0", *self.talks)]
         certificates: Any = type("Store", (list,), {"name": lambda _, member: member.decode()})
@@ -141,6 +143,19 @@ async def test_many_machines_are_asked_a_few_at_a_time(
     )
     assert {each.what for each in found} == {"failed"}
     assert "too many machines" in found[-1].why
+
+
+async def test_many_commands_share_the_places(autojump_clock: trio.testing.MockClock) -> None:
+    """However many people ask; one that reads audits delays only others that do."""
+    members = Members(**{f"m{n + 1:02}": hang for n in range(limits.members_asked_at_once)})
+    began = autojump_clock.current_time()
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(members.asked, AuditQuestion("calls", b"{}"))
+        await members.asked()
+        assert autojump_clock.current_time() - began == limits.member_answer_seconds_max
+        nursery.cancel_scope.cancel()
+    assert members.most == 2 * limits.members_asked_at_once
 
 
 async def test_one_machine_is_asked_by_its_name() -> None:
