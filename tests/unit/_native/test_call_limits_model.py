@@ -160,3 +160,11 @@ def test_processes_count_exactly_and_are_killed(seed: int, tmp_path: Path) -> No
         [program, str(deep(1)), str(seed)], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+
+def test_a_process_that_was_stopped_and_goes_on_takes_nothing_of_others(tmp_path: Path) -> None:
+    """It may stop before any store, lose its attachment, or find its limits replaced."""
+    program = compiled("limits_resumed", tmp_path, "-DCREWGATE_FAULTS")
+    done = subprocess.run([program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert int(done.stdout.removeprefix("stops ")) >= 400
