@@ -73,7 +73,7 @@ def grant(branch: str, role: str, issued: int, **more: Any) -> GrantRecord:
     )
 
 
-def deny(second: int, branch: str, role: str, tool: str, reason: str) -> CallRecord:
+def deny(second: int, branch: str, role: str, tool: str, reason: str, **more: Any) -> CallRecord:
     """A call that was refused."""
     return CallRecord(
         **who(branch, role),
@@ -84,6 +84,7 @@ def deny(second: int, branch: str, role: str, tool: str, reason: str) -> CallRec
         quota_micro=2_500_000,
         duration_us=30,
         reason=reason,
+        **more,
     )
 
 

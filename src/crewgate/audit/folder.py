@@ -10,6 +10,7 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
+from crewgate.core.audit.records import microseconds
 from crewgate.errors import ConfigurationError
 from crewgate.runtime.cleanup import on_error
 from crewgate.runtime.durable_files import cause, make_folder, sync_folder
@@ -76,6 +77,15 @@ def process_of(path: Path) -> str:
     """Return the name of the process that writes a file of `files`."""
     match = _FILE.fullmatch(path.name)
     return match["process"] if match is not None else ""
+
+
+def started_us(path: Path) -> int:
+    """Return when a file of `files` was begun, in microseconds since 1970; 0 for another file."""
+    match = _FILE.fullmatch(path.name)
+    if match is None:
+        return 0
+    start = datetime.strptime(match["start"], "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
+    return microseconds(start)
 
 
 def size(folder: Path) -> int:

@@ -8,9 +8,13 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate.config.model import CONFIG, Config
+from crewgate.config.rules import RULES_FILE, loop_rules, rule_problems
 from crewgate.config.toml_table_reader import TOMLTableReader
 from crewgate.config.validate import validate
+from crewgate.core.rules.rule import LoopRules
 from crewgate.errors import ConfigurationError
+
+_NO_RULE = 'no rule is on: write mode = "enforce" into [loops], or add a [rule.NAME]'
 
 
 def load(path: str | Path) -> Config:
@@ -29,6 +33,24 @@ def load(path: str | Path) -> Config:
     if problems:
         raise ConfigurationError("\n".join(f"{path}: {problem}" for problem in problems))
     return config
+
+
+def load_rules(path: str | Path) -> LoopRules:
+    """Read the rules on branches in the file at `path`: it has only [loops] and [rule.NAME].
+
+    Raises:
+        ConfigurationError: The file cannot be used, as for `load`, or no rule in it is on.
+    """
+    file = Path(path).absolute()
+    problems: list[str] = []
+    top = TOMLTableReader(_document(file, path), "", problems, file.parent)
+    found = RULES_FILE.read(top, {})
+    if not problems:
+        rules = loop_rules(found.loops, found.rules)
+        problems = list(rule_problems(rules)) if rules.rules else [_NO_RULE]
+    if problems:
+        raise ConfigurationError("\n".join(f"{path}: {problem}" for problem in problems))
+    return rules
 
 
 def _document(file: Path, shown: str | Path) -> dict[str, object]:

@@ -30,7 +30,7 @@ from crewgate.config.mcp import MCPConfig
 from crewgate.config.mcp_group import MCPGroupConfig
 from crewgate.config.ocsp_client import OCSPClientConfig
 from crewgate.config.resource_limits import AuditConfig, LimitsConfig, TableConfig
-from crewgate.config.rules import LoopsConfig, RuleConfig
+from crewgate.config.rules import LoopsConfig, LoopsTable, RuleTables
 from crewgate.config.tool import ToolConfig
 from crewgate.config.traces import TracesConfig
 from crewgate.config.upstream import UpstreamConfig
@@ -126,15 +126,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         "An endpoint of the Agent2Agent protocol: one path in front of one agent.",
         TableMap(name="a2a", max_count=bounds.a2a_endpoints_max),
     ] = ()
-    loops: Annotated[
-        LoopsConfig, "The built-in rules on branches, which find what runs in circles."
-    ] = LoopsConfig()
-    rules: Annotated[
-        tuple[RuleConfig, ...],
-        "A rule on branches: from which count on calls get a warning, are refused, or end the "
-        "branch.",
-        TableMap(name="rule", max_count=bounds.rules_max),
-    ] = ()
+    loops: LoopsTable = LoopsConfig()
+    rules: RuleTables = ()
     audit: Annotated[AuditConfig, "The files that record every call."]
     traces: Annotated[TracesConfig, "How calls take part in traces (W3C Trace Context)."] = (
         TracesConfig()

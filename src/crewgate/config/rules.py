@@ -1,13 +1,13 @@
 """The tables [loops] and [rule.NAME]: what a branch may do again and again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Final, Literal
 
 import msgspec
 
 from crewgate import limits
 from crewgate.config import values
-from crewgate.config.declaration import Key
+from crewgate.config.declaration import Key, TableMap, TableSchema
 from crewgate.config.toml_table_reader import TOMLTableReader, ValueParser
 from crewgate.config.values import Name
 from crewgate.core.credits import format_credits
@@ -127,6 +127,27 @@ class RuleConfig(msgspec.Struct, frozen=True):
                 section.problem(f"must be at most {most} for this kind", step.value)
 
 
+LoopsTable = Annotated[
+    LoopsConfig, "The built-in rules on branches, which find what runs in circles."
+]
+RuleTables = Annotated[
+    tuple[RuleConfig, ...],
+    "A rule on branches: from which count on calls get a warning, are refused, or end the branch.",
+    TableMap(name="rule", max_count=limits.rules_max),
+]
+
+
+class RulesFile(msgspec.Struct, frozen=True):
+    """A file that has only rules on branches, to try them on recorded calls."""
+
+    loops: LoopsTable = LoopsConfig()
+    rules: RuleTables = ()
+
+
+# The declarations of all keys of such a file.
+RULES_FILE: Final = TableSchema(RulesFile)
+
+
 def loop_rules(loops: LoopsConfig, rules: Sequence[RuleConfig]) -> LoopRules:
     """Return the rules in force; those that are off are not among them."""
     found: dict[str, Rule] = {}
@@ -140,6 +161,15 @@ def loop_rules(loops: LoopsConfig, rules: Sequence[RuleConfig]) -> LoopRules:
     return LoopRules(
         tuple(found.values()), loops.pause_seconds, loops.exempt_tools, loops.volatile_members
     )
+
+
+def rule_problems(found: LoopRules) -> Iterator[str]:
+    """Yield a problem if there are too many rules."""
+    if len(found.rules) > limits.rules_max:
+        yield (
+            f"rule: {len(found.rules)} rules with the built-in ones; at most {limits.rules_max} "
+            "work"
+        )
 
 
 def _rule(config: RuleConfig) -> Rule:

@@ -15,7 +15,7 @@ from crewgate.config.judged_tools import covers, judged_tools
 from crewgate.config.listener import ControlConfig, ListenerConfig
 from crewgate.config.model import Config
 from crewgate.config.route_builder import mistakes, tables
-from crewgate.config.rules import loop_rules
+from crewgate.config.rules import loop_rules, rule_problems
 from crewgate.core.policy.policy import SHARED
 from crewgate.runtime.state_sockets import STATE_SOCKETS
 
@@ -70,9 +70,7 @@ def _rules(config: Config) -> Iterator[str]:
     for rule in config.rules:
         if rule.crew is not None and rule.crew not in crews:
             yield f'rule "{rule.name}": there is no crew "{rule.crew}"; correct the name'
-    found = loop_rules(config.loops, config.rules).rules
-    if len(found) > limits.rules_max:
-        yield f"rule: {len(found)} rules with the built-in ones; at most {limits.rules_max} work"
+    yield from rule_problems(loop_rules(config.loops, config.rules))
 
 
 def _places(config: Config) -> Iterator[str]:

@@ -46,3 +46,15 @@ class Reason(enum.Enum):
     TOOL_CHANGED = "tool-changed"
     TOOL_NOT_APPROVED = "tool-not-approved"  # the server never listed it, or added it later
     PINS_UNAVAILABLE = "pins-unavailable"  # a worker that has just started
+
+
+# Refusals that rules on branches count: of calls that a branch may not make.
+REFUSED_FOR_TOOL = frozenset(
+    {
+        Reason.UNKNOWN_TOOL,
+        Reason.TOOL_NOT_ALLOWED,
+        Reason.ARGUMENTS_NOT_ALLOWED,
+        Reason.TOOL_CHANGED,
+        Reason.TOOL_NOT_APPROVED,
+    }
+)

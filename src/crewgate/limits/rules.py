@@ -11,3 +11,8 @@ rule_series_max = 6
 rule_turns_max = 3  # different calls in turn that count as an alternation
 volatile_members_max = 16  # of one tool
 digested_bytes_max = 65_536  # of a body or an answer; a longer one has no digest
+# Of `crewgate audit what-if`. A branch takes about 2 KiB, a call that is put in order about 1 KiB.
+what_if_branches_max = 65_536  # as many as the table has by default
+what_if_calls_max = 32_768  # put in order by their times: those of half a minute at 1,000 a second
+what_if_steps_max = 10_000  # listed; all are counted
+what_if_line_bytes_max = 65_536  # the longest line is that of a grant, some 16 KiB

@@ -14,6 +14,7 @@ import click
 
 from crewgate import limits
 from crewgate.cli import branch_choice
+from crewgate.cli.commands.audit_what_if import what_if
 from crewgate.cli.options import (
     CREW_NAME,
     TOOL_NAME,
@@ -266,3 +267,6 @@ def explain(
             click.echo(line, err=True)
         context.exit(1)
     audit_explanation.show(found.report.explanation, config, as_json=as_json)
+
+
+command.add_command(what_if)

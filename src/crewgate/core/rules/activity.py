@@ -9,11 +9,23 @@ from collections.abc import Sequence
 import msgspec
 
 from crewgate import limits
-from crewgate.core.rules.rule import STEPS, Rule, RuleKind, RuleMode, StepFinding
+from crewgate.core.rules.rule import (
+    COMPARING_KINDS,
+    STEPS,
+    Rule,
+    RuleKind,
+    RuleMode,
+    RuleStep,
+    StepFinding,
+)
 
 UNKNOWN, EXEMPT = 0, 1  # digests that stand for a call that nobody compares
+# RFC 9110, RFC 8470 and RFC 6585: the same request may succeed later.
+BUSY_STATUSES = frozenset({408, 425, 429, 502, 503, 504})
+FAILED_STATUS = 400  # the lowest status of a call that failed
 _COUNT_MAX = 2**14 - 1
 _MINUTE_MS = 60_000
+_NOTHING = dict.fromkeys(RuleKind, 0)
 
 
 class AnsweredCall(msgspec.Struct, frozen=True):
@@ -60,6 +72,11 @@ class _Series(msgspec.Struct):
 class BranchActivity:
     """What a branch and all below it have done lately. `live_branches` are set from outside."""
 
+    __slots__ = (
+        "_began_ms", "_calls", "_minute", "_noted", "_pause_ms", "_progress", "_refused", "_series",
+        "_spent", "live_branches",
+    )  # fmt: skip
+
     def __init__(self, pause_seconds: int = limits.rule_pause_seconds) -> None:
         self._pause_ms = 1000 * pause_seconds
         self._progress = 0
@@ -67,6 +84,7 @@ class BranchActivity:
         self._refused = (0, 0)  # calls in a row, and when the last was
         self._minute = self._calls = self._spent = 0
         self._began_ms: int | None = None
+        self._noted: set[tuple[RuleKind, str, RuleStep]] = set()
         self.live_branches = 0
 
     def begin(self, ms: int) -> None:
@@ -78,7 +96,9 @@ class BranchActivity:
         self._enter_minute(found.ended_ms)
         self._calls += 1
         self._spent += found.cost
-        self._refused = (0, 0)
+        if self._refused[0]:
+            self._refused = (0, 0)
+            self._forget(frozenset({RuleKind.REFUSED_CALLS}))
         if found.call == UNKNOWN:
             self._progress += 1
         elif found.call != EXEMPT:
@@ -106,6 +126,7 @@ class BranchActivity:
         if len(self._series) >= limits.rule_series_max:
             del self._series[min(self._series, key=lambda each: self._series[each].ended_ms)]
         self._progress += 1
+        self._forget(COMPARING_KINDS)
         self._series[call] = _Series()
         return self._series[call]
 
@@ -126,10 +147,26 @@ class BranchActivity:
         self._refused = count, ms
         return count
 
+    def note(self, rule: Rule, step: RuleStep) -> bool:
+        """Note a step that a rule takes; return whether it must be recorded now."""
+        key = (rule.kind, rule.name, step)
+        is_new = key not in self._noted
+        self._noted.add(key)
+        return is_new
+
+    def forget_above(self, rule: Rule, step: RuleStep | None) -> None:
+        """Have the steps of a rule that are stronger than a step recorded again."""
+        for other in STEPS if step is None else STEPS[STEPS.index(step) + 1 :]:
+            self._noted.discard((rule.kind, rule.name, other))
+
+    def _forget(self, kinds: frozenset[RuleKind]) -> None:
+        if self._noted:
+            self._noted = {each for each in self._noted if each[0] not in kinds}
+
     def counts(self, call: int, ms: int) -> dict[RuleKind, int]:
         """Return what the rules compare with their limits, if the call were made now."""
         self._enter_minute(ms)
-        counts = dict.fromkeys(RuleKind, 0)
+        counts = _NOTHING.copy()
         counts[RuleKind.CALLS_PER_MINUTE] = self._calls + 1
         counts[RuleKind.CREDITS_PER_MINUTE] = self._spent
         counts[RuleKind.WALL_TIME] = 0 if self._began_ms is None else (ms - self._began_ms) // 1000

@@ -37,10 +37,10 @@ class RuleKind(enum.StrEnum):
     @property
     def compares_calls(self) -> bool:
         """Whether the rule needs the digests of calls."""
-        return self in _COMPARING
+        return self in COMPARING_KINDS
 
 
-_COMPARING = frozenset(
+COMPARING_KINDS = frozenset(
     {RuleKind.SAME_CALL, RuleKind.SAME_ANSWER, RuleKind.SAME_FAILURE, RuleKind.ALTERNATION}
 )
 
@@ -101,12 +101,11 @@ class Rule(msgspec.Struct, frozen=True):
 
     def step_at(self, count: int) -> RuleStep | None:
         """Return the strongest step that a count asks for; None if it asks for none."""
-        found = [
-            step
-            for step, limit in zip(STEPS, self.limits, strict=True)
-            if limit is not None and count >= limit
-        ]
-        return found[-1] if found else None
+        if self.end is not None and count >= self.end:
+            return RuleStep.END
+        if self.refuse is not None and count >= self.refuse:
+            return RuleStep.REFUSE
+        return RuleStep.WARN if self.warn is not None and count >= self.warn else None
 
     def watches(self, crew: str, role: str) -> bool:
         """Return whether it watches the calls of a role of a crew."""

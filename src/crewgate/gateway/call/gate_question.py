@@ -2,24 +2,15 @@
 
 from crewgate import limits
 from crewgate._native.permit import Permit
-from crewgate.core.reasons import Reason
+from crewgate.core.reasons import REFUSED_FOR_TOOL, Reason
 from crewgate.core.verdict import Denial
 from crewgate.gateway.call.authorizer import GateAuthorizer
 from crewgate.gateway.call.undecided_call import UndecidedCall
 from crewgate.gateway.tool_route import ToolRoute
 from crewgate.server.exchange import Exchange
 
-# What rules on branches count: calls that a branch may not make, and those that a rule refused.
-_COUNTED = frozenset(
-    {
-        Reason.LOOP_DETECTED,
-        Reason.UNKNOWN_TOOL,
-        Reason.TOOL_NOT_ALLOWED,
-        Reason.ARGUMENTS_NOT_ALLOWED,
-        Reason.TOOL_CHANGED,
-        Reason.TOOL_NOT_APPROVED,
-    }
-)
+# Refusals that rules on branches count.
+_COUNTED = REFUSED_FOR_TOOL | {Reason.LOOP_DETECTED}
 
 
 def needs_body(authorizer: GateAuthorizer, exchange: Exchange, entry: ToolRoute) -> bool:
