@@ -18,6 +18,7 @@ cdef class HTTP2Message:
     cdef readonly bytes body
     # What a taker that did not take the request has made for the next one; else None.
     cdef object presenter
+    cdef bytes request_id  # with which it has asked the gate, whose rules have recorded it
     cdef arena_block *block
     cdef size_t pseudo_count  # block.fields[pseudo_count] is the first ordinary field
     # NULL if the request has no such field. nghttp2 has checked that none comes twice.

@@ -350,8 +350,8 @@ cdef class HTTP2Protocol(NativeWireProtocol):
             if self.taker.take(self, request):
                 return 0 if request.body is None else self.body_taken(request)
             request.body = None
-        self.request_received(
-            request.stream, request.python_fields(), request.ends, request.presenter)
+        self.request_received(request.stream, request.python_fields(), request.ends,
+                              request.presenter, request.request_id)
         return 0
 
     cdef int body_taken(self, HTTP2Message request) except -1:

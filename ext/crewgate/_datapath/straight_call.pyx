@@ -180,7 +180,7 @@ cdef StraightCall permitted_call(
     call.peer = taker.peer
     call.token = slice_of(search.token, search.size)
     call.presenter = taker.presenter_of(request, route, &search)
-    call.request_id = calls.request_ids.make()
+    call.request_id = request.request_id = calls.request_ids.make()
     call.arrived_wall_ns = <int64_t>cg_clock_ns(CLOCK_REALTIME)
     call.arrived_ns = <int64_t>cg_clock_ns(CLOCK_MONOTONIC)
     cdef Gate gate = calls.services.authorizer.gate

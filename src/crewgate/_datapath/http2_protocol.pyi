@@ -91,6 +91,7 @@ class HTTP2Protocol(NativeWireProtocol):
         fields: Sequence[HeaderField],
         ends: bool,
         presenter: Presenter | None = None,
+        request_id: bytes | None = None,
     ) -> None: ...
     def new_exchange(self, stream: int, fields: Sequence[HeaderField], ends: bool) -> Any: ...  # noqa: ANN401
     def data_received(self, stream: int, data: bytes, ends: bool) -> None: ...

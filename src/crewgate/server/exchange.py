@@ -79,6 +79,7 @@ class Exchange(ABC):
         "presenter",
         "problem_format",
         "request",
+        "request_id",
         "started",
         "trailers",
         "upgrades",
@@ -100,6 +101,8 @@ class Exchange(ABC):
         self.watcher: ExchangeCallbacks | None = None
         # Set by the application once it has asked its gate about a DPoP proof of the request.
         self.presenter: Presenter | None = None
+        # Set if the gate was asked about the request before there was an exchange.
+        self.request_id: bytes | None = None
         # Set by the application if the client expects another form than problem documents.
         self.problem_format: ProblemFormat | None = None
         self._chunks: deque[bytes] | None = None

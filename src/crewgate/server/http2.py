@@ -82,11 +82,12 @@ class HTTP2(HTTP2Protocol):
         fields: Sequence[HeaderField],
         ends: bool,  # noqa: FBT001
         presenter: Presenter | None = None,
+        request_id: bytes | None = None,
     ) -> None:
-        """Serve a request, or refuse a malformed one; `presenter` is that of the exchange."""
+        """Serve a request, or refuse a malformed one; the last two are for its exchange."""
         exchange = self.new_exchange(stream, fields, ends)
         if exchange is not None:
-            exchange.presenter = presenter
+            exchange.presenter, exchange.request_id = presenter, request_id
             self.host.dispatch(exchange)
 
     def new_exchange(

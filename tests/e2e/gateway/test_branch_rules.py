@@ -16,7 +16,7 @@ from http2_frames import ACKNOWLEDGED, Frames, head
 from hyperframe.frame import DataFrame
 from mcp_messages import encoded, headers, modern
 
-from crewgate.core.audit.records import CallRecord
+from crewgate.core.audit.records import CallRecord, request_text
 from crewgate.core.rules.builtin import builtin_rules
 from crewgate.core.rules.rule import LoopRules, RuleMode, RuleStep, StepFinding
 from crewgate.core.tokens.grant import Grant
@@ -42,6 +42,7 @@ class Client:
     def __init__(self, site: GatedGateway) -> None:
         self.site = site
         self.steps: list[StepFinding] = []
+        self.requests: set[str] = set()
         self.path = [{"id": ROOT, "credit_quota": 10**9, "iat": site.house.world.now}]
         allowed = ["search.*", "summary.*"]
         self.token = site.token(allowed, credit_quota=10**9, branch_path=self.path)
@@ -56,7 +57,8 @@ class Client:
         site.house.draw(permit.grant, 10**8)
         permit.release()
 
-    def _note(self, _g: Grant, found: StepFinding, _r: bytes, _t: str, is_new: bool) -> None:
+    def _note(self, _g: Grant, found: StepFinding, request: bytes, _t: str, is_new: bool) -> None:
+        self.requests.add(request_text(request))
         if is_new:
             self.steps.append(found)
 
@@ -108,6 +110,7 @@ async def test_a_loop_is_warned_of_refused_and_ended(straight: bool, tmp_path: P
         assert own == [(RuleStep.WARN, 4), (RuleStep.REFUSE, 10), (RuleStep.END, 20)]
         await client.site.world.settled()
         assert len({each.call for each in client.calls}) == 1
+        assert client.requests <= {each.request for each in client.calls}
         assert {each.answer for each in client.calls if each.verdict == "permit"} != {""}
         assert len(client.site.asked) == 9
         straight_calls = client.site.world.gateway.straight

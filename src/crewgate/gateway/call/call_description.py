@@ -3,6 +3,7 @@
 import time
 from functools import lru_cache
 
+from crewgate._native.request_id import RequestIds
 from crewgate.core.audit.network_prefix import peer_network
 from crewgate.core.audit.records import CallInfo
 from crewgate.core.trace_context import TraceContext
@@ -17,12 +18,12 @@ def _method(method: bytes) -> str:
 
 
 def describe(
-    exchange: Exchange, listener: str, request_id: bytes, tool: str, trace: TraceContext | None
+    exchange: Exchange, listener: str, ids: RequestIds, tool: str, trace: TraceContext | None
 ) -> CallInfo:
     """Return the facts of a request that has just arrived; `tool` is empty if there is none."""
     return CallInfo(
         time.time_ns(),
-        request_id,
+        exchange.request_id or next(ids),
         listener,
         network_of(exchange.peer.address),
         tool,

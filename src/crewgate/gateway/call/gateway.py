@@ -157,7 +157,7 @@ class Gateway(RoutedListener):
         entry = self.routes.find(request.method, request.path, request.authority)
         trace = trace_of(request.headers, self.routes.trace_sample)
         tool = "" if entry is None else entry.name
-        info = describe(exchange, self.policy.name, next(self._ids), tool, trace)
+        info = describe(exchange, self.policy.name, self._ids, tool, trace)
         if not self.policy.serves(request.authority):
             self._refuse_unrecorded(exchange, info, problem_types.MISDIRECTED)
             return None
