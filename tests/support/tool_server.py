@@ -1,14 +1,16 @@
 """A tool's server for whole-gateway tests: answers after a moment, or streams until it is cut.
 
 `python tool_server.py PORT [DELAY]`: POST anything → 200 with the request's fields of identity and
-trace as JSON after DELAY seconds; GET /stream → numbered events every 10 ms for at most 30 s, or
-every N seconds with `?every=N`. Ends with its input.
+trace as JSON after DELAY seconds. With `?status=N`, and `&retry=SECONDS` for Retry-After, → N with
+an empty object. GET /stream → numbered events every 10 ms for at most 30 s, or every N seconds with
+`?every=N`. Ends with its input.
 """
 
 import json
 import sys
 from collections.abc import Sequence
 from functools import partial
+from urllib.parse import parse_qsl
 
 import h11
 import trio
@@ -36,9 +38,13 @@ async def answer(
         for name, value in request.headers
         if name.startswith((b"x-crewgate-", b"trace"))
     }
-    body = json.dumps(seen).encode()
+    asked = dict(parse_qsl(request.target.decode().partition("?")[2]))
+    body = json.dumps({} if "status" in asked else seen).encode()
     headers = [("content-type", "application/json"), ("content-length", str(len(body)))]
-    data = connection.send(h11.Response(status_code=200, headers=headers)) or b""
+    if "retry" in asked:
+        headers.append(("retry-after", asked["retry"]))
+    head = h11.Response(status_code=int(asked.get("status", 200)), headers=headers)
+    data = connection.send(head) or b""
     data += connection.send(h11.Data(data=body)) or b""
     data += connection.send(h11.EndOfMessage()) or b""
     await stream.send_all(data)

@@ -19,7 +19,8 @@ from crewgate.core.audit.records import EPOCH, microseconds
 
 _BEGINS, _ENDS = True, False
 _BEGINS, _ENDS = True, False
-_KINDS = (b'{"kind":"call"', b'{"kind":"grant"')
+_KIND, _WANTED = b'"kind":"', (b'call"', b'grant"')
+_KIND_BYTES_MAX = 1024  # only the name of the machine stands before the kind
 
 
 class ReplayedRecord(msgspec.Struct, frozen=True, gc=False):
@@ -140,8 +141,9 @@ def _records(path: Path, progress: ReadProgress) -> Iterator[ReplayedRecord]:
     with file:
         for line in _lines(file.readline):
             progress.bytes += len(line)
-            if not line.startswith(_KINDS):
-                progress.unreadable_lines += not line.startswith(b'{"kind":"')
+            at = line.find(_KIND, 0, _KIND_BYTES_MAX)
+            if at < 0 or not line.startswith(_WANTED, at + len(_KIND)):
+                progress.unreadable_lines += at < 0 or not line.endswith(b"\n")
                 continue
             try:
                 record = _decode(line)

@@ -13,6 +13,7 @@ from crewgate.cli import main
 from crewgate.cli.commands.init import write_all
 from crewgate.config.load import load
 from crewgate.core.audit.json_line import encode
+from crewgate.core.audit.records import Record, ServiceEvent
 
 ENFORCING = '[loops]\nmode = "enforce"\n'
 
@@ -21,10 +22,11 @@ ENFORCING = '[loops]\nmode = "enforce"\n'
 def config(tmp_path: Path) -> Path:
     """A configuration that observes, and an audit with a branch that ran in circles."""
     path = write_all(tmp_path / "gate", 8443)
-    facts = {"answer": "00000000000000bb", "status": 200}
-    calls = [
-        permit(0, ROOT, "lead", "publish.post", 10_000, call="00000000000000cc"),
+    facts = {"answer": "00000000000000bb", "status": 200, "machine": "gw-1"}
+    calls: list[Record] = [
+        permit(0, ROOT, "lead", "publish.post", 10_000, call="0" * 14 + "cc", machine="gw-1"),
         permit(1, OTHER, "drafter", "search.web", 10_000),
+        ServiceEvent(time=NOON, event="start", machine="gw-1"),
         *(
             permit(second, CHILD, "researcher", "search.web", 10_000, call="0" * 14 + "aa", **facts)
             for second in range(2, 252)
