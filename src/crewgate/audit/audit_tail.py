@@ -182,10 +182,15 @@ class AuditTail(Generic[Position]):
             self._cut[name] = start + len(data)
             return
         # So many bytes without a newline are damage.
-        lines = [data] if end < 0 else data[:end].split(b"\n", records_max)[:records_max]
-        at = start
+        # Of lines that are mostly skipped, all are looked at.
+        splits_max = records_max if self._is_wanted is None else -1
+        lines = [data] if end < 0 else data[:end].split(b"\n", splits_max)
+        at, left = start, records_max
         for line in lines:
             if self._is_wanted is None or self._is_wanted(line):
+                if not left:
+                    break
+                left -= 1
                 entry = parse(line, name, at)
                 if entry is not None:
                     batch.entries.append(entry)

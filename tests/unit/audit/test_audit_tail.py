@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from crewgate import limits
-from crewgate.audit.audit_tail import AuditTail, Batch
+from crewgate.audit.audit_tail import AuditPosition, AuditTail, Batch
 from crewgate.export.position_file import ExportPosition, PositionFile
 
 OLD = "worker-0-20261124T120000.000000Z.jsonl"
@@ -154,3 +154,23 @@ def test_a_shorter_file_is_another_one(tmp_path: Path, reading: Reading) -> None
     os.truncate(tmp_path / OLD, 0)
     (tmp_path / OLD).write_bytes(line(3))
     assert reading.read() == [3]
+
+
+def test_unwanted_lines_are_skipped_and_none_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch has as many wanted lines as it may, and moves over all others."""
+    monkeypatch.setattr(limits, "audit_batch_records_max", 3)
+    (tmp_path / OLD).write_bytes(b"".join(map(line, range(100))))
+    now = 0.0
+    tail = AuditTail(tmp_path, AuditPosition(), lambda: now, lambda text: b"7" in text)
+    found: list[int] = []
+    for _ in range(20):
+        now += limits.audit_look_seconds
+        batch = Batch()
+        tail.read(batch)
+        assert len(batch.entries) <= 3
+        found += [entry.record["count"] for entry in batch.entries]
+        tail.commit(batch)
+    assert found == [number for number in range(100) if "7" in str(number)]
+    assert tail.position.files[OLD].offset == (tmp_path / OLD).stat().st_size
