@@ -54,14 +54,17 @@ class BranchTreeSnapshot:
     ) -> BranchesResponse:
         """Return rows with the machines that answered; `cursor` is the `next` of the page."""
         branches = list(rows)
-        return msgspec.structs.replace(self._found, branches=branches, more=more, next=cursor)
+        return msgspec.structs.replace(
+            self._found, branches=branches, more=more, next=cursor, totals=[]
+        )
 
     def encoded(self, crew: str) -> bytes:
         """Return the rows of a crew, or of all crews, as the JSON of a `BranchesResponse`."""
         data = self._encoded.get(crew)
         if data is None:
             view = self.of(crew)
-            data = _encode(self.page(view))
+            totals = [each for each in self._found.totals if crew in {"", each.crew}]
+            data = _encode(msgspec.structs.replace(self.page(view), totals=totals))
             if view:
                 self._encoded[crew] = data
         return data

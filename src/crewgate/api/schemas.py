@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from crewgate import limits
+from crewgate.core.rules.rule import RuleMode, RuleStep
 from crewgate.core.tokens.claims import Actor, Confirmation
 from crewgate.ipc.admin_messages import NeverSeen, Until
 from crewgate.ipc.cluster_view import ClusterRevocationRow, UnaskedMachine
@@ -123,7 +124,8 @@ class BranchShare(msgspec.Struct, frozen=True, kw_only=True):
     """What one machine says about a branch or a crew. Amounts are micro-credits.
 
     `spent_micro` and `reserved_micro` are those of its own calls, and `leased_micro` is the credit
-    that it holds and that no call has reserved.
+    that it holds and that no call has reserved. `calls` were answered in this minute of its clock
+    (`minutes`); -1 if no rule counts them.
     """
 
     machine: str
@@ -131,6 +133,7 @@ class BranchShare(msgspec.Struct, frozen=True, kw_only=True):
     spent_micro: int = 0
     reserved_micro: int = 0
     leased_micro: int = 0
+    calls: int = -1
 
 
 class BranchResponse(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,6 +146,10 @@ class BranchResponse(msgspec.Struct, frozen=True, kw_only=True):
     `left_micro` of a crew is what its hour and its day still allow, or -1 without a limit.
     `leased_micro` is credit that machines have drawn and not spent yet. `leased_on` has the
     machines that hold most of this credit, by name.
+
+    `calls` of the branch and all below it were answered in this minute of the clocks of machines;
+    -1 if no rule counts them. `rule` has taken the step `rule_step` since the branch last made
+    progress, or would have if its `rule_mode` were not `observe`.
     """
 
     crew: str
@@ -162,7 +169,25 @@ class BranchResponse(msgspec.Struct, frozen=True, kw_only=True):
     leased_micro: int = 0
     leased_on: dict[str, int] = {}
     quotas: int = 1
+    calls: int = -1
+    rule: str = ""
+    rule_step: RuleStep | None = None
+    rule_mode: RuleMode | None = None
     machines: list[BranchShare] = []
+
+
+class CallTotal(msgspec.Struct, frozen=True, kw_only=True):
+    """What calls of a crew to a tool have come to on a machine since its gateway started.
+
+    `calls` have ended, `refused` of them because the gateway refused.
+    """
+
+    machine: str
+    crew: str
+    tool: str
+    calls: int = 0
+    refused: int = 0
+    spent_micro: int = 0
 
 
 class BranchesResponse(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,7 +195,8 @@ class BranchesResponse(msgspec.Struct, frozen=True, kw_only=True):
 
     If `more` is true, request the next page with `after` set to `next`. `machines` have answered,
     among them the machine of this API (`asked`), and those of `not_asked` have not. `left_out`
-    branches did not fit into the answers of the other machines.
+    branches did not fit into the answers of the other machines. `minutes` has the number of the
+    minute that the `calls` of each machine are about. The whole tree has `totals` of calls, too.
     """
 
     branches: list[BranchResponse]
@@ -180,6 +206,8 @@ class BranchesResponse(msgspec.Struct, frozen=True, kw_only=True):
     asked: str = ""
     not_asked: list[UnaskedMachine] = []
     left_out: int = 0
+    minutes: dict[str, int] = {}
+    totals: list[CallTotal] = []
 
 
 class RevocationsResponse(msgspec.Struct, frozen=True, kw_only=True):

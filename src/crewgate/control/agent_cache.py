@@ -55,7 +55,7 @@ class AgentCache:
     def tree_of(self, machine: str) -> BranchTreeSnapshot:
         """Return the tree of a machine, or of all if the name is empty; it is not cached."""
         with AdminClient(self._folder) as agent:
-            return branches(agent.cluster_tree(machine=machine))
+            return branches(agent.cluster_tree(machine=machine, totals=True))
 
     def _ask_status(self) -> AgentStatus:
         with AdminClient(self._folder) as agent:

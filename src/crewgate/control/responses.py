@@ -70,6 +70,19 @@ def branches(found: ClusterTree) -> BranchTreeSnapshot:
         asked=found.asked,
         not_asked=found.not_asked,
         left_out=found.left_out,
+        minutes=dict(found.minutes),
+        totals=[
+            schemas.CallTotal(
+                machine=machine,
+                crew=each.crew,
+                tool=each.tool,
+                calls=each.calls,
+                refused=each.refused,
+                spent_micro=each.spent,
+            )
+            for machine, totals in found.totals.items()
+            for each in totals
+        ],
     )
     return BranchTreeSnapshot([branch(row) for row in found.rows], answered)
 

@@ -241,3 +241,34 @@ def test_the_document_is_one_line_of_json(site: Installation) -> None:
     """Even if nobody has called a tool."""
     done = crewgate("top", "-c", site.file, "--once", "--json", "--local")
     assert json.loads(done.stdout)["not_asked"] == []
+
+
+def test_a_person_elsewhere_watches_and_ends_a_branch(
+    site: Installation, article: Orchestrator
+) -> None:
+    """Through the control API, with the certificate of an operator."""
+    loop = branch(site, article, "faraway", calls=11)
+    prefix = site.folder / "ada"
+    site.run("ca", "issue", "--role", "operator", "--name", "ada", "--out", str(prefix))
+    ca = site.folder / "certs" / "ca.pem"
+    how = ("--control", f"https://localhost:{site.port + 2}", "--cert", prefix, "--ca", ca)
+    found = json.loads(crewgate("top", *how, "--once", "--json").stdout)
+    (row,) = [each for each in found["branches"] if each["branch"] == loop.branch]
+    assert (row["rule"], row["rule_step"]) == ("same-call", "refuse")
+    assert row["calls_per_minute"] is not None
+    assert "search.web" in {each["tool"] for each in found["tools"]}
+    with Screen("top", *how, "--filter", "faraway") as screen:
+        screen.shows("?refuse")
+        screen.press("\x1b[F")
+        screen.press("e")
+        screen.shows("Type yes and Enter.")
+        screen.press("yes\r")
+        screen.shows(f"revoked {loop.branch}")
+        screen.press(" ")
+        screen.press("u")
+        screen.shows("Type yes and Enter.")
+        screen.press("yes\r")
+        screen.shows("the control API quarantines nobody")
+        screen.press(" q")
+        assert screen.ended() == 0
+        assert screen.is_given_back

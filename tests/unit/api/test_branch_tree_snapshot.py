@@ -5,6 +5,7 @@ import json
 from api_world import BD_RUN, BOTH, rows
 
 from crewgate.api.branch_tree_snapshot import BranchTreeSnapshot
+from crewgate.api.schemas import BranchesResponse, CallTotal
 
 
 def test_a_view_has_the_rows_of_one_crew_in_their_order() -> None:
@@ -31,3 +32,17 @@ def test_a_view_is_encoded_once() -> None:
     snapshot.encoded("nobody")
     assert set(snapshot._encoded) == {"bd"}
     assert set(snapshot._views) == {"", "bd"}
+
+
+def test_a_crew_sees_its_own_totals_of_calls() -> None:
+    """An operator sees all; a page of some branches has none."""
+    totals = [CallTotal(machine="gw-1", crew=crew, tool="t", calls=1) for crew in ("bd", "finance")]
+    snapshot = BranchTreeSnapshot(rows(), BranchesResponse(branches=[], totals=totals))
+
+    def seen(crew: str) -> list[str]:
+        return [each["crew"] for each in json.loads(snapshot.encoded(crew))["totals"]]
+
+    assert (seen("bd"), seen("finance")) == (["bd"], ["finance"])
+    assert seen("") == ["bd", "finance"]
+    assert seen("nobody") == []
+    assert snapshot.page(rows()).totals == []

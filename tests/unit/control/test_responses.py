@@ -6,6 +6,7 @@ from revocation_targets import certificate, orchestrator
 
 from crewgate.ca import revocation_propagation
 from crewgate.control.responses import branch, host, revoked
+from crewgate.core.rules.rule import RuleMode, RuleStep
 from crewgate.errors import CAError
 from crewgate.ipc.admin_messages import QuorumResult, RevocationReceipt
 from crewgate.ipc.cluster_tree import ClusterTreeRow, MachineShare
@@ -37,8 +38,12 @@ def test_anything_else_is_refused(text: str) -> None:
 def test_a_row_of_the_tree_keeps_its_amounts() -> None:
     """Micro-credits, with the unit in the name; -1 stays unknown."""
     share = MachineShare("gw-2", "live", spent=2, reserved=4, leased=5)
-    row = ClusterTreeRow("bd", "b", "live", quota=3, spent=2, burned=1, machines=(share,))
+    row = ClusterTreeRow(
+        "bd", "b", "live", quota=3, spent=2, burned=1, calls=7, rule="same-call",
+        rule_step=RuleStep.WARN, rule_mode=RuleMode.OBSERVE, machines=(share,),
+    )  # fmt: skip
     found = branch(row)
+    assert (found.calls, found.rule, found.rule_step) == (7, "same-call", RuleStep.WARN)
     assert (found.quota_micro, found.spent_micro, found.burned_micro) == (3, 2, 1)
     assert found.left_micro == -1
     (there,) = found.machines

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from revocation_targets import branch
 
 from crewgate import limits
+from crewgate.core.rules.rule import RuleMode, RuleStep
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import ServiceConnectionError
 from crewgate.ipc import admin_messages, attach_messages
@@ -126,6 +127,20 @@ def test_a_full_page_of_the_longest_rows_fits_a_frame() -> None:
         role=text,
         process=text,
         grant=text,
+        subject=text,
+        leased_on={f"{n}{'m' * limits.holder_chars_max}": big for n in range(8)},
+        rule="r" * limits.name_chars_max,
+        rule_step=RuleStep.REFUSE,
+        rule_mode=RuleMode.OBSERVE,
+        calls=big,
+        leased=big,
+        overrun=big,
+        left_hour=big,
+        left_day=big,
+        spent_here=big,
+        reserved_here=big,
+        leased_here=big,
+        issued=2**33,
         quota=big,
         spent=big,
         reserved=big,

@@ -19,17 +19,18 @@ from crewgate.cli.commands.revoke import is_reference, target_of
 from crewgate.cli.options import print_result, with_program_name
 from crewgate.cli.output import health, machine_status, not_asked, revocation, revocation_list
 from crewgate.cli.output import tree as tree_output
+from crewgate.cli.remote.branches import branch_tree
 from crewgate.cli.remote.ca import issue as ca_issue
 from crewgate.cli.remote.ca import revoke as ca_revoke
 from crewgate.cli.remote.client import ControlClient
-from crewgate.cli.remote.revocation_receipt import receipt_of
+from crewgate.cli.remote.revocation_receipt import revoke_target
 from crewgate.cli.tokens import MintOptions, RefreshOptions, read_token, show_token
 from crewgate.core.credits import format_credits
 from crewgate.core.x509.identity_extension import Role
 from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.admin_messages import Until
 from crewgate.ipc.cluster_tree import ClusterTreeRow
-from crewgate.ipc.cluster_view import ClusterRevocations, ClusterTree
+from crewgate.ipc.cluster_view import ClusterRevocations
 from crewgate.ipc.machine_messages import THIS_MACHINE, AuditMode
 from crewgate.issuer.bindings import binding_fields
 from crewgate.issuer.inspection import read_claims
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "audit", "ca_issue", "ca_revoke", "find_branches", "mint", "refresh", "revocations", "revoke",
-    "status", "tree",
+    "status", "top", "tree",
 ]  # fmt: skip
 _POLL_SECONDS = 0.25
 # Times of the other machine's own clock.
@@ -59,41 +60,31 @@ def revoke(
     """Run `crewgate revoke` through the control API."""
     target = target_of(named, crew)
     if is_reference(target):
-        found = _tree(client, "/v1/branches", find=target.name, crew=crew)
+        found = branch_tree(client, "/v1/branches", find=target.name, crew=crew)
         for line in not_asked.lines(found.not_asked):
             click.echo(with_program_name(line), err=True)
         row = the_only(target.name, found.rows)
         target = msgspec.structs.replace(target, name=row.branch, crew=row.crew)
-    body = {
-        target.rules.request_field: target.name,
-        "crew": target.crew,
-        "until": until,
-        "reason": reason or schemas.UNSPECIFIED,
-    }
-    request = msgspec.convert(body, schemas.RevocationRequest)
-    done = client.post("/v1/revocations", request, schemas.RevocationResponse)
-    receipt = receipt_of(done, target.kind, until)
+    receipt = revoke_target(client, target, until, reason)
     revocation.show(receipt, as_json=as_json, without=_OF_ITS_MACHINE)
 
 
 def tree(client: ControlClient, *, machine: str, as_json: bool) -> None:
     """Run `crewgate tree` through the control API."""
-    tree_output.show(_tree(client, "/v1/tree", machine=machine), as_json=as_json)
+    tree_output.show(branch_tree(client, "/v1/tree", machine=machine), as_json=as_json)
 
 
-def _tree(client: ControlClient, path: str, **query: str) -> ClusterTree:
-    given = urlencode({name: text for name, text in query.items() if text})
-    found = client.get(f"{path}?{given}", schemas.BranchesResponse)
-    try:
-        rows = [_row(each) for each in found.branches]
-    except msgspec.ValidationError as error:
-        raise ServiceConnectionError(f"{client.url}: not an answer of this API: {error}") from error
-    return ClusterTree(rows, found.machines, found.asked, found.not_asked, found.left_out)
+def top(client: ControlClient, *, machine: str, **given: Any) -> None:  # noqa: ANN401
+    """Run `crewgate top` through the control API."""
+    from crewgate.cli.commands.top import show
+    from crewgate.cli.remote.live_source import ControlSource
+
+    show(ControlSource(client, machine), **given)
 
 
 def find_branches(client: ControlClient, reference: str, crew: str) -> list[ClusterTreeRow]:
     """Return the branches that a reference may mean, as far as they fit a page."""
-    return _tree(client, "/v1/branches", find=reference, crew=crew).rows
+    return branch_tree(client, "/v1/branches", find=reference, crew=crew).rows
 
 
 def audit(
@@ -131,16 +122,6 @@ def revocations(
     answers = found.total, found.machines, found.asked, found.not_asked
     rows = found.revocations if limit else []
     revocation_list.show(ClusterRevocations(rows, *answers), as_json=as_json)
-
-
-def _row(answer: schemas.BranchResponse) -> ClusterTreeRow:
-    members = msgspec.to_builtins(answer)
-    members["machines"] = [_without_unit(each) for each in members["machines"]]
-    return msgspec.convert(_without_unit(members), ClusterTreeRow)
-
-
-def _without_unit(members: dict[str, Any]) -> dict[str, Any]:
-    return {name.removesuffix("_micro"): value for name, value in members.items()}
 
 
 def status(client: ControlClient, *, wait_seconds: float, machine: str, as_json: bool) -> None:

@@ -1,8 +1,9 @@
-"""Converts the control API's response to a revocation into the receipt of a local command."""
+"""Revokes through the control API, whose response becomes the receipt of a local command."""
 
 import msgspec
 
-from crewgate.api.schemas import RevocationResponse
+from crewgate.api.schemas import UNSPECIFIED, RevocationRequest, RevocationResponse
+from crewgate.cli.remote.client import ControlClient
 from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.ipc.admin_messages import QuorumResult, RevocationReceipt, Until
@@ -23,3 +24,18 @@ def receipt_of(done: RevocationResponse, kind: EntityKind, until: Until = "") ->
         },
         RevocationReceipt,
     )
+
+
+def revoke_target(
+    client: ControlClient, target: RevocationTarget, until: Until = "", reason: str = ""
+) -> RevocationReceipt:
+    """Revoke a target, and return the receipt."""
+    body = {
+        target.rules.request_field: target.name,
+        "crew": target.crew,
+        "until": until,
+        "reason": reason or UNSPECIFIED,
+    }
+    request = msgspec.convert(body, RevocationRequest)
+    done = client.post("/v1/revocations", request, RevocationResponse)
+    return receipt_of(done, target.kind, until)
