@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -55,6 +56,13 @@ class Receiver(ThreadingHTTPServer):
     def end(self) -> None:
         self.shutdown()
         self.server_close()
+
+    def begin_again(self) -> None:
+        """Listen at the same port as before."""
+        self.socket = socket.socket(self.address_family, self.socket_type)
+        self.server_bind()
+        self.server_activate()
+        threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -237,6 +245,21 @@ def test_a_receiver_that_is_away_shows_and_loses_nothing(
     wait_until(lambda: "alerts to oncall" not in _troubles(site))
     delivered = site.ask("alerts", "list", "oncall", "--state", "delivered")["alerts"]
     assert f"branch/{run.branch}" in [each["alert"]["subject"] for each in delivered]
+
+
+def test_receiver_and_process_can_both_be_restarted(
+    site: Installation, receiver: Receiver, orchestrator: Orchestrator
+) -> None:
+    """Whichever comes back first: what happened meanwhile arrives."""
+    receiver.end()
+    (process,) = site.children("alerts")
+    os.kill(process, signal.SIGKILL)
+    run = orchestrator.start_run(credits="1", tools=["search.*"])
+    site.run("revoke", run.branch, "--crew", "article")
+    wait_until(lambda: "Connection refused" in _troubles(site).get("alerts to oncall", ""))
+    receiver.begin_again()
+    wait_until(lambda: bool(receiver.about(f"branch/{run.branch}")))
+    wait_until(lambda: "alerts to oncall" not in _troubles(site))
 
 
 def _troubles(site: Installation) -> dict[str, str]:
