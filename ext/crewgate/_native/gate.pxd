@@ -24,9 +24,9 @@ cdef class Gate:
                         bint observe, bint drawn, int64_t price, bint is_upper_bound, str name,
                         uint64_t call, bint counts)
     cdef object found_by_rules(self, Policy policy, VerifiedToken entry, Py_ssize_t tool, str name,
-                               uint64_t call, bytes request, uint64_t boot)
+                               uint64_t call, bytes request, bint observe, uint64_t boot)
     cdef int tell(self, Policy policy, VerifiedToken entry, Py_ssize_t tool, str name,
-                  bytes request, list noted) except -1
+                  bytes request, list noted, bint observe) except -1
     cdef int note(self, VerifiedToken entry, uint64_t boot) except -1
     cdef void read_clocks(self, uint64_t *wall, uint64_t *boot) noexcept
     cdef object verified(self, Policy policy, bytes token, Py_ssize_t tool, Presenter presenter,

@@ -19,7 +19,9 @@ from crewgate._native.credit cimport CG_TAKEN
 from crewgate._native.permit cimport LIMITED, GateContext, Permit, new_permit
 from crewgate._native.policy cimport Policy
 from crewgate._native.presenter cimport Presenter, current_nonce, unproven, unremembered
-from crewgate._native.rules cimport judged, note_refusal, note_rule_refusal
+from crewgate._native.rules cimport (
+    is_refusal, judged, note_refusal, note_rule_refusal, to_tell,
+)
 from crewgate._native.table cimport *
 from crewgate._native.token_cache cimport (
     TokenCache, VerifiedToken, find_branch, is_revoked, untimely, verify,
@@ -54,11 +56,6 @@ cdef object NOT_FRESH = Denial(Reason.REVOCATION_UNAVAILABLE, retry=True)
 cdef inline bint is_unbound(Policy policy, VerifiedToken entry, Py_ssize_t tool) noexcept:
     """Whether the token names no key, and its crew, role, orchestrator or tool requires one."""
     return not entry.is_bound and (entry.requires_binding or policy.requires_binding[tool])
-
-
-cdef bint is_refusal(object finding) except -1:
-    """Whether the gate refuses a call for a finding: its rule acts, and does not only warn."""
-    return finding.is_enforced and finding.step is not WARN
 
 
 cdef int note_finding(Permit permit, object finding) except -1:
@@ -239,7 +236,7 @@ cdef class Gate:
             denial = Denial(
                 Reason.TOKEN_UNBOUND if lacks_key else Reason.TOOL_NOT_ALLOWED, entry.grant)
             return self.observed(entry, branch, tool, request, wall, boot, denial)
-        finding = self.found_by_rules(policy, entry, tool, name, call, request, boot)
+        finding = self.found_by_rules(policy, entry, tool, name, call, request, observe, boot)
         if finding is not None and is_refusal(finding):
             denial = Denial(Reason.LOOP_DETECTED, entry.grant, finding=finding, call=call)
             return (self.observed(entry, branch, tool, request, wall, boot, denial)
@@ -257,7 +254,7 @@ cdef class Gate:
         return result
 
     cdef object found_by_rules(self, Policy policy, VerifiedToken entry, Py_ssize_t tool, str name,
-                               uint64_t call, bytes request, uint64_t boot):
+                               uint64_t call, bytes request, bint observe, uint64_t boot):
         """Return the strongest step that rules on branches take for a call; None for none."""
         cdef list noted
         if not entry.rules:
@@ -265,20 +262,20 @@ cdef class Gate:
         noted = []
         finding = judged(&self.table.t, policy.rules, entry.rules, entry.record, entry.generation,
                          tool, name, call, boot, noted)
-        self.tell(policy, entry, tool, name, request, noted)
+        self.tell(policy, entry, tool, name, request, noted, observe)
         return finding
 
     cdef int tell(self, Policy policy, VerifiedToken entry, Py_ssize_t tool, str name,
-                  bytes request, list noted) except -1:
+                  bytes request, list noted, bint observe) except -1:
         """Have the steps of rules on branches recorded and done."""
         cdef str called = name or (policy.tools[tool] if 0 <= tool < policy.tool_count else "")
         if self.note_step is not None:
-            for finding, is_new in noted:
+            for finding, is_new in to_tell(noted, observe):
                 self.note_step(entry.grant, finding, request, called, is_new)
         return 0
 
     def note_refusal(self, bytes token not None, Py_ssize_t tool, reason, bytes request=b"",
-                     uint64_t call=0):
+                     uint64_t call=0, *, bint observe=False):
         """See the stub."""
         cdef uint64_t wall, boot
         cdef list noted = []
@@ -293,7 +290,9 @@ cdef class Gate:
         else:
             note_refusal(&self.table.t, policy.rules, entry.rules, entry.record, entry.generation,
                          tool, boot, noted)
-            self.tell(policy, entry, tool, None, request, noted)
+            observe = observe or entry.crew.observe or (
+                0 <= tool < policy.tool_count and policy.observe[tool])
+            self.tell(policy, entry, tool, None, request, noted, observe)
 
     cdef object misused(self, Policy policy, VerifiedToken entry, cg_branch *branch,
                         Py_ssize_t tool, Presenter presenter):

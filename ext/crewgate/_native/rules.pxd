@@ -50,6 +50,11 @@ cdef class CompiledRules:
     cdef tuple watching(self, str crew, str role)
 
 
+# Whether the gate refuses a call for a finding: its rule acts, and does not only warn.
+cdef bint is_refusal(object finding) except -1
+# Return what is recorded and done of the noted steps.
+cdef list to_tell(list noted, bint observe)
+
 # Return the strongest step that the rules take for a call now, as a StepFinding; None if they take
 # none. `noted` gets each step that is recorded now, and each enforced end.
 cdef object judged(const cg_table *t, CompiledRules rules, tuple watching, uint64_t record,

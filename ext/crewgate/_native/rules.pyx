@@ -1,6 +1,8 @@
 """Judges calls by the rules on branches, and counts calls for them; see `branch_activity.h`."""
 
-from crewgate.core.rules.rule import STEPS, RuleKind, RuleMode, StepFinding
+from msgspec import structs
+
+from crewgate.core.rules.rule import STEPS, RuleKind, RuleMode, RuleStep, StepFinding
 
 from libc.stdint cimport uint64_t
 
@@ -28,6 +30,7 @@ cdef uint64_t NONE = <uint64_t>-1
 cdef uint64_t MS = 1_000_000
 cdef int END = 2
 cdef object ENFORCE = RuleMode.ENFORCE
+cdef object WARN = RuleStep.WARN
 
 if len(KINDS) != CG_RULE_KINDS or KINDS[CG_REFUSED_CALLS] is not RuleKind.REFUSED_CALLS:
     raise ImportError("branch_activity.h counts other kinds than RuleKind has")
@@ -112,6 +115,22 @@ cdef inline void forget_above(cg_activity *activity, unsigned bit, int step) noe
             cg_clear_bits(&activity.noted[other], 1ull << bit)
 
 
+cdef bint is_refusal(object finding) except -1:
+    return finding.is_enforced and finding.step is not WARN
+
+
+cdef list to_tell(list noted, bint observe):
+    """If the caller or the tool is in observe mode, a rule only says once what it would do."""
+    if not observe:
+        return noted
+    return [(as_observed(finding) if is_refusal(finding) else finding, is_new)
+            for finding, is_new in noted if is_new]
+
+
+cdef object as_observed(object finding):
+    return structs.replace(finding, rule=structs.replace(finding.rule, mode=RuleMode.OBSERVE))
+
+
 cdef object noted_step(CompiledRule rule, int step, uint64_t count, uint64_t level,
                        cg_activity *activity, list noted):
     """Return the StepFinding, which `noted` gets too if it must be recorded or done now."""
@@ -127,6 +146,7 @@ cdef object judged(const cg_table *t, CompiledRules rules, tuple watching, uint6
                    list noted):
     cdef uint64_t counts[16]
     cdef uint64_t level, number = 0, ms = boot // MS
+    cdef uint64_t ending = 0  # rules that end a branch for this call: not also those above it
     cdef CompiledRule rule
     cdef cg_activity *activity
     cdef int step, strongest = -1
@@ -140,8 +160,10 @@ cdef object judged(const cg_table *t, CompiledRules rules, tuple watching, uint6
             step = rule.step_at(counts[rule.kind])
             if rule.kind > <unsigned>CG_REFUSED_CALLS:
                 forget_above(activity, rule.bit, step)
-            if step < 0 or not rule.watches(tool, name):
+            if step < 0 or ending >> rule.bit & 1 or not rule.watches(tool, name):
                 continue
+            if step == END:
+                ending |= 1ull << rule.bit
             finding = noted_step(rule, step, counts[rule.kind], level, activity, noted)
             if rank_of(rule, step) > strongest:
                 strongest, found = rank_of(rule, step), finding

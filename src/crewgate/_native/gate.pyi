@@ -76,10 +76,18 @@ class Gate:
         mode only. Nothing is reserved. Raises TableError if the table is closed.
         """
     def note_refusal(
-        self, token: bytes, tool: int, reason: Reason, request: bytes = b"", call: int = 0
+        self,
+        token: bytes,
+        tool: int,
+        reason: Reason,
+        request: bytes = b"",
+        call: int = 0,
+        *,
+        observe: bool = False,
     ) -> None:
         """Count a call that was refused, for the rules on branches.
 
         If the reason is LOOP_DETECTED, the call is one more equal call. For another reason, it is one
-        more refused call in a row. Nothing is counted for a token that the gate does not know."""
+        more refused call in a row. Nothing is counted for a token that the gate does not know.
+        `observe`: the rules only say what they would do."""
     def counters(self) -> dict[str, int]: ...

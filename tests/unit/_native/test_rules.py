@@ -160,6 +160,38 @@ def test_children_that_share_a_loop_are_found_at_their_parent() -> None:
     assert (found[-1].level, found[-1].step) == (1, RuleStep.END)
 
 
+def test_a_loop_of_one_child_ends_that_child_alone() -> None:
+    """Its parent made no other call meanwhile, so it has counted as much. It may still go on."""
+    site = defaults()
+    steps(site, 25)
+    for _ in range(20):
+        site.house.gate.note_refusal(site.tokens[0], EMBED, Reason.TOOL_NOT_ALLOWED)
+    ended = {(each.rule.name, each.level) for each, _ in site.noted if each.step is RuleStep.END}
+    assert ended == {("same-call", 0), ("refused-calls", 0)}
+
+
+def test_in_observe_mode_of_a_crew_no_rule_ends_a_branch() -> None:
+    """Nor one of a tool or a listener, whatever the mode of the rule."""
+    site = defaults()
+    steps(site, 9)
+    for _ in range(15):
+        permit = site.house.judge(site.tokens[0], SEARCH, call=77, observe=True)
+        assert isinstance(permit, Permit)
+        assert permit.observed_reason is Reason.LOOP_DETECTED
+        permit.note_answer(9)
+        permit.release()
+        site.wait(1)
+    for _ in range(20):
+        reason = Reason.UNKNOWN_TOOL
+        site.house.gate.note_refusal(site.tokens[0], EMBED, reason, observe=True)
+    strong = [each for each, _ in site.noted if each.step is not RuleStep.WARN]
+    assert {(each.rule.name, each.step, each.is_enforced) for each in strong} == {
+        ("same-call", RuleStep.REFUSE, False),
+        ("same-call", RuleStep.END, False),
+        ("refused-calls", RuleStep.END, False),
+    }
+
+
 def test_calls_that_are_refused_again_and_again_end_the_branch() -> None:
     site = defaults()
     for _ in range(20):

@@ -197,16 +197,20 @@ def judge(
     """Return the steps that rules take for a call. `levels` are its branch and those above.
 
     `rules` are those that watch the call. Only calls that are refused anyway count for
-    `REFUSED_CALLS`, so that kind is not judged here.
+    `REFUSED_CALLS`, so that kind is not judged here. A rule that ends a branch takes no step for
+    those above it.
     """
-    found = []
+    found: list[StepFinding] = []
+    ending: set[str] = set()
     for level, activity in enumerate(levels):
         counts = activity.counts(call, ms)
         for rule in rules:
             count = counts[rule.kind]
             step = rule.step_at(count)
             limit = None if step is None else rule.limits[STEPS.index(step)]
-            if step is not None and limit is not None:
+            if step is not None and limit is not None and rule.name not in ending:
+                if step is RuleStep.END:
+                    ending.add(rule.name)
                 found.append(StepFinding(rule, step, count, limit, level))
     return found
 

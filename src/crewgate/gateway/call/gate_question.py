@@ -18,12 +18,17 @@ def needs_body(authorizer: GateAuthorizer, exchange: Exchange, entry: ToolRoute)
     return entry.reads_body or authorizer.digests.awaits_body(entry, exchange)
 
 
-def note_refusal(authorizer: GateAuthorizer, pending: UndecidedCall, denial: Denial) -> None:
-    """Have the rules on branches count a call that is refused."""
+def note_refusal(
+    authorizer: GateAuthorizer, pending: UndecidedCall, denial: Denial, *, observe: bool
+) -> None:
+    """Have the rules on branches count a call that is refused.
+
+    `observe`: the listener is in observe mode, so the rules only say what they would do.
+    """
     if denial.reason in _COUNTED and authorizer.policy.loops.rules:
         request = pending.described.id
         authorizer.gate.note_refusal(
-            pending.token, pending.tool, denial.reason, request, denial.call
+            pending.token, pending.tool, denial.reason, request, denial.call, observe=observe
         )
 
 

@@ -127,7 +127,7 @@ class Gateway(RoutedListener):
         if isinstance(verdict, Denial):
             if pending.fields is None and verdict.reason is Reason.UNKNOWN_TOOL:
                 verdict = Denial(Reason.INVALID_REQUEST, verdict.grant)
-            note_refusal(self._authorizer, pending, verdict)
+            note_refusal(self._authorizer, pending, verdict, observe=self.policy.observe)
             self._refusals.refuse(exchange, self.routes, pending.described, verdict.reason, verdict)
             return
         # If the routes were replaced while the call waited, its message has not been judged.

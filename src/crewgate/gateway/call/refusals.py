@@ -111,7 +111,7 @@ class Refusals:
         kind = problem_types.PROBLEM_TYPES[reason]
         answer = structs.replace(kind, detail=detail or kind.detail)
         denial = Denial(reason, permit.grant)
-        note_refusal(self._services.authorizer, pending, denial)
+        note_refusal(self._services.authorizer, pending, denial, observe=False)
         self.refuse_with(pending.exchange, pending.routes, pending.described, answer, denial)
         return True
 
