@@ -17,6 +17,7 @@ from http2_pair import GET
 
 from crewgate._datapath.plain_answer import PlainAnswer
 from crewgate._native.bearer import TokenFinder
+from crewgate._native.call_digester import CallDigester
 from crewgate._native.fields import FieldFilter, ResponseFilter, written
 from crewgate._native.json_count import outline
 from crewgate._native.json_rpc import MalformedMessageError, read_message
@@ -89,6 +90,19 @@ def json_document(data: bytes) -> None:
     with contextlib.suppress(MalformedMessageError):
         message = read_message(b'{"jsonrpc":"2.0","id":1,"result":%b}' % data)
         assert message.member("result") == data.strip(b" \t\r\n")
+
+
+def call_digest(data: bytes) -> None:
+    """A body has one digest, whatever its members are called and whatever is in it."""
+    source = Input(data)
+    name, body = source.text().decode("latin-1"), source.data
+    table = OwnedTable.private(GEOMETRY)
+    for digester in (CallDigester(), CallDigester([name])):
+        found = digester.call(table, b"POST", b"/", body, body)
+        assert found > 1
+        assert found == digester.call(table, b"POST", b"/", body, body)
+        assert bool(digester.answer(table, body, is_json=True)) == bool(body)
+    table.close()
 
 
 def base64url(data: bytes) -> None:

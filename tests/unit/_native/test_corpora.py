@@ -15,6 +15,7 @@ PLAYED = {
     "answer": fuzz_replay.answer,
     "base64url": fuzz_replay.base64url,
     "bearer": fuzz_replay.bearers,
+    "call_digest": fuzz_replay.call_digest,
     "credit": fuzz_replay.credit,
     "field_arena": fuzz_replay.field_arena,
     "field_name": fuzz_replay.field_name,
