@@ -6,12 +6,13 @@ have messages about all that its session has. Any other result passes as it come
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 
 from crewgate import limits
 from crewgate._native.json_rpc import JSONRPCMessage, read_message
 from crewgate._native.permit import Permit
+from crewgate.core.body_encoding import media_type
 from crewgate.core.fair_share_limiter import FairShareLimiter
 from crewgate.core.http_types import HeaderField
 from crewgate.core.mcp import tool_ids
@@ -34,6 +35,8 @@ from crewgate.gateway.upstream_work.mcp_work import MCPWork
 _FILTERED = frozenset({Action.LIST, Action.DISCOVER, Action.RESOURCE, Action.LISTEN, Action.STREAM})
 # The path of the capability without which a server begins no task.
 _TASKS = ("params", "_meta", CAPABILITIES, "extensions", TASKS)
+_WITH_RESULT = frozenset({b"application/json", b"text/event-stream"})
+_DIGITS_MAX = 18  # of a length
 _REDIRECTION = 300  # RFC 9110, section 15.4: lower ones are success
 # Of all responses that the endpoints of this process, which is one worker, hold back.
 _room = FairShareLimiter(limits.mcp_responses_bytes_max, limits.mcp_responses_share)
@@ -47,7 +50,9 @@ class MCPEndpointResponse:
         "_ids",
         "_make",
         "_messages",
-        "_reads_streams_only",
+        "_notes",
+        "_reads_bodies",
+        "_reads_streams",
         "_session",
         "_starts_session",
         "_work",
@@ -59,19 +64,24 @@ class MCPEndpointResponse:
         ids: CallIds,
         work: MCPWork,
         *,
-        reads_streams_only: bool,
+        reads_streams: bool,
+        reads_bodies: bool,
+        notes: bool,
         starts_session: bool,
         ends_session: bool,
     ) -> None:
         """`make` returns what changes the body; None if the body passes as it comes.
 
-        `reads_streams_only`: a body that is no stream of events passes as it comes too.
+        `reads_streams`: the client gets no stream of events that the gateway has not read, and
+        `reads_bodies`: no other body. `notes`: a result gets a note, if it can have one.
         """
         self._make = make
         self._messages: MCPResponseRewriter | None = None
         self._ids = ids
         self._work = work
-        self._reads_streams_only = reads_streams_only
+        self._reads_streams = reads_streams
+        self._reads_bodies = reads_bodies
+        self._notes = notes
         self._starts_session = starts_session
         self._ends_session = ends_session
         self._session = b""
@@ -101,10 +111,10 @@ class MCPEndpointResponse:
         if self._starts_session and SESSION in fields:
             self._session = self._sealed_session(fields[SESSION])
         self._note_session(status, fields.get(SESSION, b""))
-        kind = fields.get(b"content-type", b"").lower()
         # A compressed stream is not passed on: it cannot be read.
-        is_read = not self._reads_streams_only or kind.startswith(b"text/event-stream")
-        if self._make is not None and is_read:
+        is_stream = fields.get(b"content-type", b"").lower().startswith(b"text/event-stream")
+        is_read = self._reads_streams if is_stream else self._reads_bodies
+        if self._make is not None and (is_read or (self._notes and _can_have_note(status, fields))):
             self._messages = self._make()
             self._messages.begin(status, headers)
 
@@ -198,11 +208,26 @@ def response_to(
         ids,
         work,
         # A server may send messages about all that a session has on any stream of the session.
-        reads_streams_only=is_legacy
-        and finding is None
-        and not (action in _FILTERED or action is Action.TASK or _asks_for_task(message)),
+        reads_streams=is_filtered or names_tasks,
+        reads_bodies=(is_filtered or names_tasks)
+        and (
+            not is_legacy or action in _FILTERED or action is Action.TASK or _asks_for_task(message)
+        ),
+        notes=finding is not None and is_request,
         starts_session=method == "initialize",
         ends_session=ends_session,
+    )
+
+
+def _can_have_note(status: int, fields: Mapping[bytes, bytes]) -> bool:
+    """Return whether a response can have a note; one that cannot passes as it comes."""
+    length = fields.get(b"content-length", b"0")
+    return (
+        status == HTTPStatus.OK
+        and media_type(fields.get(b"content-type", b"")) in _WITH_RESULT
+        and fields.get(b"content-encoding", b"identity").strip().lower() == b"identity"
+        and length.isdigit()
+        and int(length[:_DIGITS_MAX]) <= limits.mcp_message_bytes_max
     )
 
 

@@ -12,6 +12,7 @@ from mcp_messages import encoded, headers, legacy, modern
 from scripted_server import read_request
 
 from crewgate import limits
+from crewgate.core.rules.rule import Rule, RuleKind, RuleStep, StepFinding
 from crewgate.core.sealed_ids import CallIds, IdKind, IdOwner
 
 _HEAD = "HTTP/1.1 200 OK\r\nContent-Type: %s\r\n%s\r\n"
@@ -40,14 +41,22 @@ def _script(
     return script
 
 
-async def _ask(world: World, message: dict[str, Any], *, forbidden: str = "", **fields: str) -> Any:
-    """The answer to a message of a caller who may not use `forbidden`."""
+async def _ask(
+    world: World,
+    message: dict[str, Any],
+    *,
+    forbidden: str = "",
+    finding: StepFinding | None = None,
+    **fields: str,
+) -> Any:
+    """The answer to a message of a caller who may not use `forbidden`; a rule found `finding`."""
     judge = world.judge
     decide = judge.decide
 
     def forbidding(*args: Any, **how: Any) -> Any:
         permit = decide(*args, **how)
         permit.forbidden = frozenset({forbidden})
+        permit.finding = finding
         return permit
 
     judge.decide = forbidding
@@ -109,6 +118,54 @@ async def test_an_unusable_response_shows_nothing(tmp_path: Path, answer: bytes)
         assert message.startswith("Tool server failed. The response with the HTTP status 200 ")
         assert message.endswith(". The tool may have done its work.")
         assert "read" not in response.text.replace("cannot be read", "")
+
+
+FOUND = StepFinding(Rule("loop", RuleKind.SAME_CALL, warn=4), RuleStep.WARN, 4, 4)
+
+
+@pytest.mark.parametrize("make", [modern, legacy])
+@pytest.mark.parametrize("is_stream", [False, True])
+async def test_a_model_reads_what_a_rule_warns_of(
+    make: Callable[..., dict[str, Any]], is_stream: bool, tmp_path: Path
+) -> None:
+    """The note stands behind the content, and all else of the result is as it was."""
+    result = {"content": [{"type": "text", "text": "a"}], "structuredContent": {"id": 1}}
+    message = {"jsonrpc": "2.0", "id": 1, "result": result}
+    answer = _events(message) if is_stream else _json(result)
+    async with running_gateway(_script(answer, []), tmp_path) as world:
+        asked = make("tools/call", name="read", arguments={})
+        response = await _ask(world, asked, finding=FOUND)
+        text = response.text.partition("data: ")[2] if is_stream else response.text
+        found = json.loads(text)["result"]
+        note = found["content"].pop()
+        assert found == result
+        assert note["text"].startswith("Rule loop has counted 4 equal calls in a row.")
+
+
+@pytest.mark.parametrize("make", [modern, legacy])
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        ("200 OK\r\nContent-Type: application/json", b'{"jsonrpc":"2.0","id":1,"result":{}}'),
+        ("200 OK\r\nContent-Type: application/json", b'{"jsonrpc":"2.0","id":1,"error":{}}'),
+        ("500 Broken\r\nContent-Type: text/html", b"<p>broken</p>"),
+        ("500 Broken\r\nContent-Type: application/json", b"{}"),
+        ("200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip", b"\x1f\x8b"),
+        ("200 OK\r\nContent-Type: text/plain", b"read"),
+        ("202 Accepted", b""),
+    ],
+)
+async def test_a_response_that_can_have_no_note_passes_as_it_comes(
+    head: str, body: bytes, make: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    """A warning breaks no call that would work without it."""
+    answer = f"HTTP/1.1 {head}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    async with running_gateway(_script(answer, []), tmp_path) as world:
+        asked = make("tools/call", name="read", arguments={})
+        plain = await _ask(world, asked)
+        response = await _ask(world, asked, finding=FOUND)
+        assert (response.status_code, plain.status_code) == (int(head[:3]), int(head[:3]))
+        assert response.headers["x-crewgate-loop"].startswith('"loop";step=warn')
 
 
 async def test_free_streams_leave_connections_for_calls(
