@@ -29,7 +29,8 @@ class GatedGateway:
     `answer` is what the server answers: pieces, with a pause after each. A server that speaks
     HTTP/2 has `settings`, and writes an answer of HTTP/1.1 as frames. `asked` has the requests.
     With `stays`, the server keeps its connections. It closes the connections of the next `drops`
-    requests without an answer. Before it answers, it waits for `hold`, if that is set.
+    requests without an answer. Before it answers, it waits for `hold`, if that is set, and for
+    `hold_rest` after each piece of an answer.
     """
 
     def __init__(self, world: World, house: Gatehouse, client: httpx.AsyncClient) -> None:
@@ -40,6 +41,7 @@ class GatedGateway:
         self.stays = False
         self.drops = 0
         self.hold: trio.Event | None = None
+        self.hold_rest: trio.Event | None = None
 
     def token(self, patterns: Sequence[str], **claims: Any) -> str:
         """A token that allows these tools."""
@@ -100,6 +102,8 @@ async def gated_gateway(
             for piece in sites[0].answer:
                 await stream.send_all(piece)  # type: ignore[arg-type]
                 await trio.lowlevel.checkpoint()
+                if sites[0].hold_rest is not None:
+                    await sites[0].hold_rest.wait()
             if not sites[0].stays or b"Connection: close" in b"".join(sites[0].answer):
                 break
         await stream.aclose()

@@ -19,7 +19,7 @@ from crewgate import limits
 from crewgate.audit.replayed_records import CallTime, ReplayedCall, ReplayedRecord
 from crewgate.audit.what_if_results import ReplayedStep, WhatIf
 from crewgate.core.audit.digest_texts import EXEMPT_CALL
-from crewgate.core.audit.records import microseconds
+from crewgate.core.audit.records import CallOutcome, microseconds
 from crewgate.core.policy.scope import matches
 from crewgate.core.reasons import REFUSED_FOR_TOOL, Reason
 from crewgate.core.rules.activity import (
@@ -37,6 +37,7 @@ from crewgate.core.rules.rule import LoopRules, Rule, RuleMode, RuleStep, StepFi
 BranchId = tuple[str, str, str]  # machine, crew, branch: each machine counts by itself
 _REFUSED_FOR_TOOL = frozenset(reason.value for reason in REFUSED_FOR_TOOL)
 _LOOP = Reason.LOOP_DETECTED.value
+_UPSTREAM_ERROR = CallOutcome.UPSTREAM_ERROR.value
 # The gate judges by rules before it looks at credits and limits.
 _JUDGED = frozenset(
     {
@@ -185,8 +186,11 @@ class RuleReplay:
             ended_ms,
             record.cost_micro,
             record.retry_seconds,
-            is_failed=record.failed or record.status >= FAILED_STATUS,
-            is_busy=record.status in BUSY_STATUSES,
+            is_failed=record.failed
+            or record.outcome == _UPSTREAM_ERROR
+            or record.status >= FAILED_STATUS,
+            # The client was told that the tool did not answer.
+            is_busy=record.outcome == _UPSTREAM_ERROR or record.status in BUSY_STATUSES,
         )
         for level in self._levels(branch):
             level.note_answer(answered)

@@ -1,8 +1,11 @@
 """Rules on branches, as clients meet them: warnings, refusals, and work that is no loop."""
 
 import json
+import math
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,6 +82,11 @@ class Client:
     @property
     def calls(self) -> list[CallRecord]:
         return [each for each in self.site.world.sink.records if isinstance(each, CallRecord)]
+
+
+async def _late(text: bytes) -> AsyncIterator[bytes]:
+    """A body that a client sends after the head."""
+    yield text
 
 
 @asynccontextmanager
@@ -223,10 +231,6 @@ async def test_work_is_no_loop(work: Callable[[], Iterator[Work]], tmp_path: Pat
 
 async def test_a_body_that_comes_late_is_compared_too(tmp_path: Path) -> None:
     """Many clients of HTTP/1.1 send the head and the body in two writes."""
-
-    async def slow(text: bytes) -> AsyncIterator[bytes]:
-        yield text
-
     async with gated_gateway(tmp_path, _plain, ("*",), loops=DEFAULTS) as site:
         site.answer = answer()
         client = Client(site)
@@ -237,10 +241,57 @@ async def test_a_body_that_comes_late_is_compared_too(tmp_path: Path) -> None:
             "content-length": str(len(body)),
         }
         statuses = [
-            (await site.client.post("/search", content=slow(body), headers=headers)).status_code
+            (await site.client.post("/search", content=_late(body), headers=headers)).status_code
             for _ in range(10)
         ]
         assert statuses == [200] * 9 + [403]
+
+
+async def test_a_tool_that_cannot_answer_is_not_called_in_a_loop(tmp_path: Path) -> None:
+    """A client may try again after 502, whether the tool or the gateway said so."""
+    loops = LoopRules(RULES, exempt_tools=("summary.*",))
+    async with serving(tmp_path, straight=True, loops=loops) as client:
+        for _ in range(25):
+            client.site.drops = 1
+            assert (await client.search({"q": "otters"})).status_code == 502
+            assert (await client.summary("q=otters")).status_code == 200  # the server is healthy
+            client.wait(1.0)
+        assert {(each.rule.name, each.step) for each in client.steps} == {
+            ("same-failure", RuleStep.WARN)
+        }
+
+
+async def test_a_client_that_waits_until_a_date_may_poll(tmp_path: Path) -> None:
+    async with serving(tmp_path, straight=True) as client:
+        for _ in range(30):
+            until = math.floor(time.time()) + 60
+            field = f"Retry-After: {formatdate(until, usegmt=True)}".encode()
+            client.site.answer = answer(b'{"state":"runs"}', "202 Accepted", field)
+            asked = time.time()
+            assert (await client.search({"job": 7})).status_code == 202
+            client.wait(until - asked)
+        assert client.steps == []
+
+
+async def test_an_answer_that_comes_in_parts_is_compared_too(tmp_path: Path) -> None:
+    """Many servers write the head and the body one after the other."""
+    async with gated_gateway(
+        tmp_path, _plain, ("*",), straight=True, http2=True, loops=DEFAULTS
+    ) as site:
+        site.stays = True
+        whole = answer(b'{"items":[]}')[0]
+        site.answer = (whole[:-5], whole[-5:])
+        client = Client(site)
+        headers = {"authorization": f"Bearer {client.token}", "content-length": "2"}
+        warnings = []
+        for _ in range(4):
+            site.hold_rest = trio.Event()
+            request = {"content": _late(b"{}"), "headers": headers}  # such a call is not straight
+            async with site.client.stream("POST", "/search", **request) as response:
+                site.hold_rest.set()
+                assert await response.aread() == b'{"items":[]}'
+            warnings.append(response.headers.get("x-crewgate-loop"))
+        assert warnings == [None] * 3 + ['"same-answer";step=warn;count=4;limit=4']
 
 
 async def test_exempt_tools_may_be_repeated_and_are_no_progress(tmp_path: Path) -> None:

@@ -3,11 +3,14 @@
 Without a rule that compares calls, no call has a digest, and nothing is read for one.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from crewgate import limits
 from crewgate._native.call_digester import CallDigester
 from crewgate._native.table import Table
+from crewgate.core.http_types import HeaderField
 from crewgate.core.policy import scope
 from crewgate.core.rules.activity import EXEMPT, UNKNOWN
 from crewgate.core.rules.rule import LoopRules
@@ -18,6 +21,7 @@ from crewgate.server.exchange import Exchange
 # Members of an answer of JSON-RPC that differ in equal answers.
 _OF_ENVELOPE = ("id", "_meta")
 _EVENT_DATA = b"data:"
+_DIGITS_MAX = 18  # of a length
 
 
 class _RPCResult(msgspec.Struct, frozen=True):
@@ -52,6 +56,16 @@ class AnswerBody:
             self._chunks.append(data)
             if self._size > limits.digested_bytes_max:
                 self._chunks = None
+
+    def may_be_short(self, headers: Sequence[HeaderField]) -> bool:
+        """Return whether a body that has not arrived yet may have a digest.
+
+        A message without a length often is one event of a stream, or a short text.
+        """
+        lengths = [value for name, value in headers if name == b"content-length"]
+        if not lengths:
+            return self.is_message and self._chunks is not None
+        return lengths[0].isdigit() and int(lengths[0][:_DIGITS_MAX]) <= limits.digested_bytes_max
 
     def drop(self) -> None:
         """Forget the body, because further bytes of it do not come by here."""

@@ -391,5 +391,5 @@ class ProxiedCall(InFlightCall):
             self._detached.close()
         self._services.in_flight.remove(self)
         if self.is_touched:
-            self.response.note_answer(permit, self.status, cost)
+            self.response.note_answer(permit, outcome, self.status, cost)
         call_audit_line.record_end(self._services, self, metering, outcome, cost)

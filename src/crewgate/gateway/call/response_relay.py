@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from crewgate import limits
@@ -129,16 +130,18 @@ class ResponseRelay:
         """
         return len(self._take(call, stream)), self._is_whole(stream.answer)
 
-    def note_answer(self, permit: Permit, status: int, cost: int) -> None:
+    def note_answer(self, permit: Permit, outcome: CallOutcome, status: int, cost: int) -> None:
         """Have the rules on branches count the call."""
         answer, authorizer = self._answer, self._services.authorizer
         digest = 0
+        has_failed = outcome is CallOutcome.UPSTREAM_ERROR
         if answer is not None:
             digest = authorizer.digests.of_answer(authorizer.table, answer)
-            self.is_failed = answer.is_failed()
+            self.is_failed = has_failed or answer.is_failed()
         permit.note_answer(
             digest,
-            status=status,
+            # The client was told so, and may try again as after such an answer.
+            status=HTTPStatus.BAD_GATEWAY if has_failed else status,
             is_failed=self.is_failed,
             retry_seconds=self.retry_seconds,
             cost_micro=cost,
@@ -228,7 +231,12 @@ class ResponseRelay:
         if not response.complete:
             self._note_stream(call, response.status, headers)
         exchange.start(response.status, headers, ends=ends)
-        if self._passes_straight and not response.complete and exchange.relay_to(self.body):
+        if (
+            self._passes_straight
+            and not response.complete
+            and not (self._answer is not None and self._answer.may_be_short(response.headers))
+            and exchange.relay_to(self.body)
+        ):
             # A metering says how much may pass once it knows what is paid for.
             self.body.bytes_allowed = sys.maxsize if metering is None else 0
             if self._answer is not None:
@@ -275,4 +283,5 @@ def _retry_seconds(response: IncomingResponse) -> int:
     if found is None:
         return 0
     seconds = retry_after_seconds(found.decode("ascii", "replace"), time.time())
-    return math.ceil(min(seconds or 0.0, limits.rule_retry_seconds_max))
+    # A client that waits until a date waits for less than the seconds rounded up.
+    return math.floor(min(seconds or 0.0, limits.rule_retry_seconds_max))
