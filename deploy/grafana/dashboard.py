@@ -152,6 +152,8 @@ ROWS: dict[str, tuple[Panel, ...]] = {
                .named("no record:")), "reqps"),
         Panel("Refused by a limit on calls",
               (rate("crewgate_limited_requests_total", "limit"),), "reqps"),
+        Panel("Steps of rules on branches",
+              (rate("crewgate_rule_steps_total", "rule", "step", "mode"),), "ops"),
     ),
     "Latency": (
         Panel("Whole request", quantiles(_DURATION, TOOLS), "s", exemplars=True),

@@ -16,7 +16,8 @@ from crewgate.core.trace_context import TraceContext
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _GOOD_OUTCOMES = {"done", "client-gone"}
 _WARNING_PIN_EVENTS = {"new", "changed", "gone"}
-_WARNING_KINDS = {"burned", "refusals", "watch", "revocation"}
+_RULE_STEPS = {"warn": "warned", "refuse": "refused a call of", "end": "ended"}
+_WARNING_KINDS = {"burned", "refusals", "watch", "revocation", "rule"}
 
 
 class AuditEntry(msgspec.Struct, frozen=True):
@@ -65,6 +66,11 @@ class AuditEntry(msgspec.Struct, frozen=True):
         return self.kind in _WARNING_KINDS or bool(self.error_type)
 
     @property
+    def _only_observes(self) -> bool:
+        """Whether a rule on branches says only what it would do."""
+        return self.record.get("mode") == "observe" and self.record.get("step") != "warn"
+
+    @property
     def summary(self) -> str:
         """A few words about the record."""
         record, kind = self.record, self.kind
@@ -73,6 +79,11 @@ class AuditEntry(msgspec.Struct, frozen=True):
         if kind == "call":
             verdict = "denied" if record.get("verdict") == "deny" else record.get("outcome", "")
             return f"call of {record.get('tool') or 'no tool'}: {verdict}"
+        if kind == "rule":
+            step = str(record.get("step", ""))
+            would = "would have " if self._only_observes else ""
+            did = f"{would}{_RULE_STEPS.get(step, step)} branch {record.get('branch', '')}"
+            return f"rule {record.get('rule', '')} {did} at {record.get('count', '')}"
         if kind == "grant":
             return f"grant of {record.get('branch', '')} to {record.get('role', '')}"
         words = (record.get(key, "") for key in ("tool", "target", "id", "reason", "step", "event"))

@@ -99,6 +99,12 @@ LIMITED = _counter(
     "Requests that a limit on calls refused, by the name of the [limit.NAME].",
     "limit",
 )
+RULE_STEPS = _counter(
+    "crewgate_rule_steps_total",
+    "Steps of rules on branches that the audit has: `warn`, `refuse` or `end`. A branch has one for"
+    " each rule and step, until it makes progress. In mode `observe`, the gateway only warns.",
+    *("rule", "step", "mode"),
+)
 UNAUTHENTICATED = _counter(
     "crewgate_unauthenticated_requests_total",
     "Requests that the gateway refused before it saw a good signature, and connections that it"

@@ -1,12 +1,14 @@
-"""Records the steps of rules on branches, and has the agent end branches."""
+"""Records and counts the steps of rules on branches, and has the agent end branches."""
 
 import time
 from collections.abc import Callable
 
 from crewgate.core.audit.record_builder import rule_step
 from crewgate.core.audit.records import Record
-from crewgate.core.rules.rule import RuleStep, StepFinding
+from crewgate.core.rules.rule import STEPS, LoopRules, RuleStep, StepFinding
 from crewgate.core.tokens.grant import Grant
+from crewgate.metrics import families
+from crewgate.metrics.process_metrics import ProcessMetrics
 
 
 class RuleSteps:
@@ -17,10 +19,21 @@ class RuleSteps:
     """
 
     def __init__(
-        self, write: Callable[[Record], object], end: Callable[[Grant, StepFinding], object]
+        self,
+        write: Callable[[Record], object],
+        end: Callable[[Grant, StepFinding], object],
+        metrics: ProcessMetrics,
     ) -> None:
         self._write = write
         self._end = end
+        self._metrics = metrics
+
+    def begin(self, loops: LoopRules) -> None:
+        """Show the count 0 for each step: from a series that begins at 1, an alert sees nothing."""
+        for rule in loops.rules:
+            for step, limit in zip(STEPS, rule.limits, strict=True):
+                if limit is not None:
+                    self._metrics.series(families.RULE_STEPS, rule.name, step, rule.mode)
 
     def note(
         self,
@@ -33,5 +46,7 @@ class RuleSteps:
         """Record a step that is new; end the branch if that is the step."""
         if is_new:
             self._write(rule_step(grant, finding, request, time.time_ns(), tool))
+            rule = finding.rule
+            self._metrics.series(families.RULE_STEPS, rule.name, finding.step, rule.mode).add()
         if finding.step is RuleStep.END and finding.is_enforced:
             self._end(grant, finding)

@@ -86,6 +86,7 @@ class Worker:
         self._work = WorkRegistry(self._canceller.cancel, start_watch)
         self._pins = WorkerPins()
         self._agent = AgentConnection(config.state, index, self, self._pins)
+        self._rule_steps = RuleSteps(sink.write, self._agent.send_end, self._metrics)
         self._peer_connections = PeerConnections(start_watch)
         self._signer = LocalSigner()
         self._disconnects = UnreportedDisconnects()
@@ -313,7 +314,7 @@ class Worker:
                 self._agent.ask,
                 at_end=self._poller.at_end,
                 note_grant=lambda grant: self._sink.write(granted(grant, time.time_ns())),
-                note_step=RuleSteps(self._sink.write, self._agent.send_end).note,
+                note_step=self._rule_steps.note,
             )
             self._services = CallServices(
                 self._authorizer,
@@ -328,6 +329,7 @@ class Worker:
             self._services.pins = self._pins
         else:
             self._authorizer.load(prepared.policy)
+        self._rule_steps.begin(prepared.policy.loops)
         listeners.adopt(prepared, bound)
         self._canceller.use(prepared.routes.entries)
         self._prepared, self._config = prepared, prepared.config
