@@ -59,6 +59,11 @@ def test_a_loop_on_another_machine_is_found_and_ended(
     assert [each["machine"] for each in row["machines"]] == [names[1]]
     assert row["spent_micro"] == 3_000
     assert f"on {names[1]} (0.003)" in " ".join(first.run("tree").split())
+    live = first.ask("top", "--once")
+    assert live["machines"] == tree["machines"]
+    assert {each["tool"] for each in live["tools"]} == {"search.web"}
+    (seen,) = [each for each in live["branches"] if each["branch"] == loop.branch]
+    assert (seen["spent_micro"], seen["calls_per_minute"]) == (3_000, 0)
     here = said(first, "tree", "--local", "--json")
     assert loop.branch not in here.stdout
     assert json.loads(here.stdout)["machines"] == [names[0]]

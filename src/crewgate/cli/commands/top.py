@@ -94,12 +94,11 @@ def _watch(source: Source, view: View, interval: float) -> None:
     source.read()
     with Terminal() as terminal:
         session = Session(terminal, source, view, interval)
-        try:
-            session.run()
-        finally:
-            receipts = session.receipts
-    for receipt in receipts:
+        session.run()
+    for receipt in session.receipts:
         click.echo("\n  ".join([receipt.title, *receipt.lines]))
+    if session.unfinished:
+        click.echo("The last order has no receipt yet; `crewgate revocations` shows what it did.")
 
 
 def _print_once(source: Source, view: View, interval: float, *, as_json: bool) -> None:

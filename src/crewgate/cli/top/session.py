@@ -45,6 +45,11 @@ class Session:
         self._running = 0
         self._is_ending = False
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether an order has no receipt yet."""
+        return self._running > 0
+
     def run(self) -> None:
         """Show the screen until a person quits or the terminal is gone.
 
