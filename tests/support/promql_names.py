@@ -9,6 +9,7 @@ from crewgate.core.gossip.messages import MemberState
 from crewgate.core.health import HealthState
 from crewgate.core.problem_types import PROBLEM_TYPES
 from crewgate.core.reasons import Reason
+from crewgate.core.rules.rule import RuleStep
 from crewgate.metrics.families import FAMILIES
 from crewgate.server.listener_counters import ListenerCounters
 
@@ -56,7 +57,7 @@ _VALUES = {
     "reason": {each.value for each in Reason}
     | {each.slug for each in PROBLEM_TYPES.values()}
     | {"allowance-exhausted", "audit-unavailable"},
-    "step": {each.value for each in TransitionCause},
+    "step": {each.value for each in (*TransitionCause, *RuleStep)},
     "state": {each.value for each in HealthState} | {each.name.lower() for each in MemberState},
     "limit": _counted("limit"),
     "effect": _counted("effect"),
