@@ -18,9 +18,9 @@ from crewgate.gateway.call.undecided_call import UndecidedCall
 from crewgate.gateway.tool_route import ToolRoute
 from crewgate.server.exchange import Exchange
 
-# Members of an answer of JSON-RPC that differ in equal answers.
-_OF_ENVELOPE = ("id", "_meta")
+_META = "_meta"  # a member of MCP that differs in equal answers
 _EVENT_DATA = b"data:"
+_NO_ERROR = (b"", b"null")
 _DIGITS_MAX = 18  # of a length
 
 
@@ -28,11 +28,20 @@ class _RPCResult(msgspec.Struct, frozen=True):
     isError: bool = False  # noqa: N815 - a member of MCP
 
 
+_ABSENT = msgspec.Raw()  # msgspec decodes no `Raw | None` that is an object
+
+
 class _RPCAnswer(msgspec.Struct, frozen=True):
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = _ABSENT
     result: _RPCResult = _RPCResult()
 
 
+class _RPCContent(msgspec.Struct, frozen=True):
+    error: msgspec.Raw = _ABSENT
+    result: msgspec.Raw = _ABSENT
+
+
+_contents = msgspec.json.Decoder(_RPCContent)
 _answers = msgspec.json.Decoder(_RPCAnswer)
 
 
@@ -87,7 +96,17 @@ class AnswerBody:
             found = _answers.decode(self.content())
         except (msgspec.DecodeError, RecursionError):
             return False
-        return found.error is not None or found.result.isError
+        return bytes(found.error) not in _NO_ERROR or found.result.isError
+
+
+def _without_envelope(message: bytes) -> bytes:
+    """Return the result or the error of a message, whose envelope has another id each time."""
+    try:
+        found = _contents.decode(message)
+    except (msgspec.DecodeError, RecursionError):
+        return message
+    error = bytes(found.error)
+    return (bytes(found.result) if error in _NO_ERROR else error) or message
 
 
 class CallDigests:
@@ -98,7 +117,7 @@ class CallDigests:
         self._exempt = loops.exempt_tools
         # Compiled code uses it too.
         self.digester = CallDigester(volatile) if loops.compares_calls else None
-        self._messages = CallDigester((*volatile, *_OF_ENVELOPE)[: limits.volatile_members_max])
+        self._messages = CallDigester((*volatile, _META)[: limits.volatile_members_max])
 
     def awaits_body(self, entry: ToolRoute, exchange: Exchange) -> bool:
         """Return whether a call has to wait for the rest of a short body of known length."""
@@ -132,8 +151,9 @@ class CallDigests:
         """Return the digest of an answer; 0 if it has none."""
         if self.digester is None:
             return 0
-        digester = self._messages if answer.is_message else self.digester
-        return digester.answer(table, answer.content(), is_json=answer.is_message)
+        if not answer.is_message:
+            return self.digester.answer(table, answer.content())
+        return self._messages.answer(table, _without_envelope(answer.content()), is_json=True)
 
     def is_exempt(self, name: str) -> bool:
         """Return whether a tool may be called again and again."""
