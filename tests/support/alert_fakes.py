@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from crewgate.alerts.alert import Alert, AlertState, Findings, alert_id
+from crewgate.alerts.local_machine import LocalMachine
 from crewgate.alerts.outbox import AlertOutbox
-from crewgate.alerts.site import Site
 from crewgate.audit.audit_entry import AuditEntry, parse
 from crewgate.config import AlertConfig, ReceiverURL
 from crewgate.core.alert_kinds import AlertKind, AlertSeverity
 
-SITE = Site("gw-1", Path("/etc/gw/crewgate.toml"), Path("/var/gw"))
+LOCAL = LocalMachine("gw-1", Path("/etc/gw/crewgate.toml"), Path("/var/gw"))
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 TIME = datetime(2026, 11, 30, 12, tzinfo=UTC)
 NOW = TIME.timestamp()

@@ -34,10 +34,10 @@ class AlertState(enum.Enum):
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """What a person must know.
 
-    - `id`: the same at each attempt, and on each machine that tells the same event
+    - `id`: the same at each attempt, and on each machine that reports the same event
     - `type`: an `AlertKind`, or "test"
     - `timestamp`: when it happened, as far as known
-    - `machine`: the machine that tells it
+    - `machine`: the machine that sends it
     - `subject`: what it is about; alerts about one subject arrive in their order
     - `text`, `next`: what has happened, and what to do, as plain sentences
     - `crew`: the crew that it is about, if it is about one

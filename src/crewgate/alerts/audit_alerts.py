@@ -13,7 +13,7 @@ from typing import Any
 
 from crewgate import limits
 from crewgate.alerts.alert import Alert, AlertState, alert_id, threshold_id
-from crewgate.alerts.site import Site
+from crewgate.alerts.local_machine import LocalMachine
 from crewgate.audit.audit_entry import AuditEntry
 from crewgate.core.alert_kinds import AlertKind, AlertSeverity
 from crewgate.core.credits import format_credits
@@ -54,7 +54,7 @@ def may_be_alert(line: bytes) -> bool:
     return found is not None and _MEMBERS.get(found[1], b"") in line
 
 
-def alerts_of(entries: Iterable[AuditEntry], site: Site) -> Iterator[Alert]:
+def alerts_of(entries: Iterable[AuditEntry], local: LocalMachine) -> Iterator[Alert]:
     """Yield the alerts about records, one for all burned reservations of a crew."""
     burned = defaultdict[str, list[AuditEntry]](list)
     exhausted = set[str]()
@@ -65,16 +65,16 @@ def alerts_of(entries: Iterable[AuditEntry], site: Site) -> Iterator[Alert]:
             pass  # an agent that does not stop
         else:
             exhausted.add(_word(entry.record, "level"))
-            yield from _alerts_of_one(entry, site)
+            yield from _alerts_of_one(entry, local)
     for crew, records in burned.items():
-        yield _burned(crew, records, site)
+        yield _burned(crew, records, local)
 
 
-def _alerts_of_one(entry: AuditEntry, site: Site) -> list[Alert]:
+def _alerts_of_one(entry: AuditEntry, local: LocalMachine) -> list[Alert]:
     """Return the alerts about a record; none about one whose members are of another type."""
     make = _MAKERS.get(entry.kind)
     try:
-        return [] if make is None else [*make(entry, site)]
+        return [] if make is None else [*make(entry, local)]
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         _log.warning("no alert can be made of %s: %s", entry.uid, error)
         return []
@@ -106,7 +106,7 @@ def _who(record: dict[str, Any]) -> str:
     return f"{named} ({whose})" if whose else named
 
 
-def _rule(entry: AuditEntry, site: Site) -> Iterator[Alert]:
+def _rule(entry: AuditEntry, local: LocalMachine) -> Iterator[Alert]:
     record = entry.record
     rule, step, branch = (_word(record, name) for name in ("rule", "step", "branch"))
     is_observed = record.get("mode") == "observe"
@@ -118,14 +118,14 @@ def _rule(entry: AuditEntry, site: Site) -> Iterator[Alert]:
     text = f"rule {rule} {deed} {_who(record)}: {what}"
     text += f", the last one of {tool}" if tool else ""
     text += f"; the limit is {limit}"
-    then = f"look at its calls: `{site.command('audit', '--branch', branch)}`"
+    then = f"look at its calls: `{local.command('audit', '--branch', branch)}`"
     if step != "end" or is_observed:
-        then += f"; to end it: `{site.command('revoke', branch)}`"
+        then += f"; to end it: `{local.command('revoke', branch)}`"
     yield Alert(
         id=alert_id(AlertKind.RULE, entry.uid),
         type=AlertKind.RULE.value,
         timestamp=_time(record),
-        machine=site.machine,
+        machine=local.name,
         subject=f"branch/{branch}",
         state=AlertState.ONCE,
         severity=AlertSeverity.WARNING if is_observed else severity,
@@ -143,7 +143,7 @@ def _amount(kind: str, number: int) -> str:
     return format_credits(number) if kind == RuleKind.CREDITS_PER_MINUTE else str(number)
 
 
-def _revocation(entry: AuditEntry, site: Site) -> Iterator[Alert]:
+def _revocation(entry: AuditEntry, local: LocalMachine) -> Iterator[Alert]:
     record = entry.record
     target, name, by = (_word(record, member) for member in ("target", "id", "by"))
     crew = _word(record, "crew")
@@ -160,7 +160,7 @@ def _revocation(entry: AuditEntry, site: Site) -> Iterator[Alert]:
     if not what.endswith(")") and crew and target != "crew":
         what += f" (crew {crew})"
     cuts, reason = _number(record, "cuts"), _word(record, "reason")
-    text = f"{what} has ended: {_by(by, site)} revoked it"
+    text = f"{what} has ended: {_by(by, local)} revoked it"
     if reason:
         text += f" ({reason})"
     if cuts:
@@ -176,12 +176,12 @@ def _revocation(entry: AuditEntry, site: Site) -> Iterator[Alert]:
         id=alert_id(kind, *event),
         type=kind.value,
         timestamp=_time(record),
-        machine=site.machine,
+        machine=local.name,
         subject=f"{target}/{name}",
         state=AlertState.ONCE,
         severity=severity,
         text=text,
-        next=f"look at what it did: `{site.command('audit', *chosen)}`",
+        next=f"look at what it did: `{local.command('audit', *chosen)}`",
         crew=crew,
         # The machine where it has happened tells it in any case.
         is_shared=not is_own,
@@ -207,16 +207,16 @@ def _key(target: str, crew: str, name: str, *, is_key: bool) -> str:
         return name
 
 
-def _by(by: str, site: Site) -> str:
+def _by(by: str, local: LocalMachine) -> str:
     kind, slash, name = by.partition("/")
     if by == "owner":
-        return f"somebody on machine {site.machine}"
+        return f"a person on machine {local.name}"
     if by == "overrun":
         return "the gateway, because a tool stated a higher cost than a call may have,"
     return f"{kind} {name}" if slash else by
 
 
-def _quarantine(entry: AuditEntry, site: Site) -> Iterator[Alert]:
+def _quarantine(entry: AuditEntry, local: LocalMachine) -> Iterator[Alert]:
     """Yield nothing for a strike that changes nothing."""
     record = entry.record
     orchestrator, crew, step = (_word(record, name) for name in ("orchestrator", "crew", "step"))
@@ -230,8 +230,8 @@ def _quarantine(entry: AuditEntry, site: Site) -> Iterator[Alert]:
     if record.get("measure"):
         text += f": {_word(record, 'measure')} is {_number(record, 'value')}"
         text += f", and {_number(record, 'limit')} is the limit"
-    look = site.command("audit", "--watch", "--orchestrator", orchestrator)
-    lift = site.command("quarantine", orchestrator, "--lift")
+    look = local.command("audit", "--watch", "--orchestrator", orchestrator)
+    lift = local.command("quarantine", orchestrator, "--lift")
     by = _word(record, "by")
     severity = AlertSeverity.WARNING if in_force == "throttle" else AlertSeverity.INFO
     if in_force == "quarantine":
@@ -240,7 +240,7 @@ def _quarantine(entry: AuditEntry, site: Site) -> Iterator[Alert]:
         id=alert_id(AlertKind.QUARANTINE, entry.uid),
         type=AlertKind.QUARANTINE.value,
         timestamp=_time(record),
-        machine=site.machine,
+        machine=local.name,
         subject=f"orchestrator/{orchestrator}",
         state=AlertState.OVER if is_over else AlertState.BEGINS,
         severity=severity,
@@ -255,7 +255,7 @@ def _quarantine(entry: AuditEntry, site: Site) -> Iterator[Alert]:
     )  # fmt: skip
 
 
-def _burned(crew: str, entries: list[AuditEntry], site: Site) -> Alert:
+def _burned(crew: str, entries: list[AuditEntry], local: LocalMachine) -> Alert:
     cost = sum(_number(entry.record, "cost_micro") for entry in entries)
     causes = sorted({_word(entry.record, "cause") for entry in entries})
     branches = sorted({_word(entry.record, "branch") for entry in entries} - {""})
@@ -270,13 +270,13 @@ def _burned(crew: str, entries: list[AuditEntry], site: Site) -> Alert:
         id=alert_id(AlertKind.CREDITS_BURNED, *(entry.uid for entry in entries)),
         type=AlertKind.CREDITS_BURNED.value,
         timestamp=_time(entries[-1].record),
-        machine=site.machine,
+        machine=local.name,
         subject=f"crew/{crew}/burned",
         state=AlertState.ONCE,
         severity=AlertSeverity.WARNING,
         text=text,
         next="see which process has ended in the log of `crewgate serve`; to give the credits of a "
-        f"branch back: `{site.command('ledger forgive', first)}`",
+        f"branch back: `{local.command('ledger forgive', first)}`",
         crew=crew,
         data={
             "credits": format_credits(cost),
@@ -287,7 +287,7 @@ def _burned(crew: str, entries: list[AuditEntry], site: Site) -> Alert:
     )
 
 
-def _exhausted(entry: AuditEntry, site: Site) -> Iterator[Alert]:
+def _exhausted(entry: AuditEntry, local: LocalMachine) -> Iterator[Alert]:
     """Return the alert that the credits of a branch do not cover a call.
 
     It has the id of the threshold of 100 %, which a branch with a rest may never reach.
@@ -301,18 +301,18 @@ def _exhausted(entry: AuditEntry, site: Site) -> Iterator[Alert]:
     used, budget = _number(record, "level_used_micro"), _number(record, "level_quota_micro")
     crew = _word(record, "crew")
     amounts = f"{format_credits(used)} of {format_credits(budget)} credits"
-    look = site.command("audit", "--branch", branch)
+    look = local.command("audit", "--branch", branch)
     yield Alert(
         id=threshold_id(kind, crew, branch, 100, budget),
         type=kind.value,
         timestamp=_time(record),
-        machine=site.machine,
+        machine=local.name,
         subject=f"branch/{branch}",
         state=AlertState.BEGINS,
         severity=AlertSeverity.WARNING,
         text=f"branch {branch} of crew {crew} has spent or reserved {amounts}: the rest does not "
         "cover a call, so its calls are refused",
-        next=f"look at its calls: `{look}`; to end it: `{site.command('revoke', branch)}`",
+        next=f"look at its calls: `{look}`; to end it: `{local.command('revoke', branch)}`",
         crew=crew,
         data={
             "percent": 100,
@@ -326,23 +326,23 @@ def _exhausted(entry: AuditEntry, site: Site) -> Iterator[Alert]:
     )
 
 
-def _lost(entry: AuditEntry, site: Site) -> Iterator[Alert]:
+def _lost(entry: AuditEntry, local: LocalMachine) -> Iterator[Alert]:
     count = _number(entry.record, "count")
     yield Alert(
         id=alert_id(AlertKind.DISK, entry.uid),
         type=AlertKind.DISK.value,
         timestamp=_time(entry.record),
-        machine=site.machine,
-        subject=f"machine/{site.machine}/audit",
+        machine=local.name,
+        subject=f"machine/{local.name}/audit",
         state=AlertState.ONCE,
         severity=AlertSeverity.WARNING,
         text=f"the machine has crashed, and the audit lacks calls of {count} branches",
-        next=f"list them: `{site.command('ledger reconcile')}`",
+        next=f"list them: `{local.command('ledger reconcile')}`",
         data={"branches": count},
     )
 
 
-_MAKERS: dict[str, Callable[[AuditEntry, Site], Iterator[Alert]]] = {
+_MAKERS: dict[str, Callable[[AuditEntry, LocalMachine], Iterator[Alert]]] = {
     "rule": _rule,
     "revocation": _revocation,
     "watch": _quarantine,

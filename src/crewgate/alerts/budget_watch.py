@@ -14,7 +14,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.alerts.alert import Alert, AlertState, Findings, alert_id, threshold_id
-from crewgate.alerts.site import Site
+from crewgate.alerts.local_machine import LocalMachine
 from crewgate.core.alert_kinds import AlertKind, AlertSeverity
 from crewgate.core.credits import format_credits
 from crewgate.core.terminal_text import printable
@@ -64,7 +64,7 @@ class BudgetWatch:
 
     def __init__(
         self,
-        site: Site,
+        local: LocalMachine,
         thresholds: Sequence[int],
         allowances: Mapping[str, CrewAllowance],
         notes: Mapping[str, str],
@@ -77,7 +77,7 @@ class BudgetWatch:
         receiver may have thousands of branches that have spent their credits.
         """
         self._is_first = is_first
-        self._site = site
+        self._local = local
         self._thresholds = sorted({*thresholds})
         self._allowances = allowances
         self._told = {
@@ -163,7 +163,7 @@ class BudgetWatch:
             data["until"] = end.isoformat().replace("+00:00", "Z")
             if level >= _ALL_PERCENT:
                 text += f"; its calls are refused until {end:%Y-%m-%d %H:%M}Z"
-            then = f"see which branch spends: `{self._site.command('tree')}`"
+            then = f"see which branch spends: `{self._local.command('tree')}`"
         else:
             row = account.row
             data |= {"branch": name, "parent": row.parent, "role": row.role}
@@ -172,14 +172,14 @@ class BudgetWatch:
             if level >= _ALL_PERCENT:
                 text += "; its calls are refused"
             then = (
-                f"look at its calls: `{self._site.command('audit', '--branch', name)}`; to end it: "
-                f"`{self._site.command('revoke', name)}`"
+                f"look at its calls: `{self._local.command('audit', '--branch', name)}`; "
+                f"to end it: `{self._local.command('revoke', name)}`"
             )
         return Alert(
             id=threshold_id(account.kind, account.crew, account.event, level, account.budget),
             type=account.kind.value,
             timestamp=datetime.fromtimestamp(now, UTC),
-            machine=self._site.machine,
+            machine=self._local.name,
             subject=_subject(account.kind, account.crew, name),
             state=AlertState.BEGINS,
             severity=_severity(level, is_crew=is_crew),
@@ -198,7 +198,7 @@ class BudgetWatch:
             id=alert_id(told.kind, key, "over", told.percent, told.budget),
             type=told.kind.value,
             timestamp=datetime.fromtimestamp(now, UTC),
-            machine=self._site.machine,
+            machine=self._local.name,
             subject=_subject(told.kind, told.crew, told.name),
             state=AlertState.OVER,
             severity=_severity(told.percent, is_crew=told.name == told.crew),

@@ -15,7 +15,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.alerts.alert import Alert, AlertState, Findings, alert_id, cut
-from crewgate.alerts.site import Site
+from crewgate.alerts.local_machine import LocalMachine
 from crewgate.core.alert_kinds import AlertKind, AlertSeverity
 from crewgate.core.health import HealthCondition, HealthState
 
@@ -52,8 +52,8 @@ class _Recovery(msgspec.Struct):
 class HealthWatch:
     """What was told of each component that is not ok. `notes` are those of an earlier process."""
 
-    def __init__(self, site: Site, notes: Mapping[str, str]) -> None:
-        self._site = site
+    def __init__(self, local: LocalMachine, notes: Mapping[str, str]) -> None:
+        self._local = local
         self._told = {
             name: msgspec.json.decode(text, type=ReportedState) for name, text in notes.items()
         }
@@ -133,7 +133,7 @@ class HealthWatch:
                 del self._recoveries[name]
 
     def _alert(self, each: HealthCondition, told: ReportedState | None, wall: float) -> Alert:
-        kind, machine = kind_of(each.component), self._site.machine
+        kind, machine = kind_of(each.component), self._local.name
         is_over = each.state is HealthState.OK
         data: dict[str, object] = {"component": each.component, "state": each.state.value}
         if is_over:
@@ -144,7 +144,7 @@ class HealthWatch:
         else:
             text = f"{each.component} of machine {machine} is {each.state.value}: {each.why}"
             then = f"{each.mend}; " if each.mend else ""
-            then += f"see more: `{self._site.command('status')}`"
+            then += f"see more: `{self._local.command('status')}`"
             data |= {"why": each.why, "mend": each.mend, "refuses": each.refuses}
         begin = round(each.since or wall)
         return Alert(

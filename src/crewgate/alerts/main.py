@@ -16,13 +16,13 @@ import trio
 
 from crewgate import limits
 from crewgate.alerts.channel import AlertChannel
+from crewgate.alerts.local_machine import LocalMachine
+from crewgate.alerts.machine_assignment import MachineAssignment
 from crewgate.alerts.observer import Observer
 from crewgate.alerts.outbox import AlertOutbox
 from crewgate.alerts.pagerduty import PagerDutyChannel
 from crewgate.alerts.sender import AlertSender
-from crewgate.alerts.site import Site
 from crewgate.alerts.slack import SlackChannel
-from crewgate.alerts.tellers import Tellers
 from crewgate.alerts.webhook import WebhookChannel
 from crewgate.config import AlertConfig, Config, load
 from crewgate.errors import ConfigurationError
@@ -62,19 +62,21 @@ def channel(receiver: AlertConfig) -> AlertChannel:
     return _CHANNELS[receiver.format](receiver)
 
 
-def site_of(config: Config) -> Site:
-    """Return where the alerts of this machine come from."""
-    return Site(config.name or socket.gethostname(), config.path, config.state)
+def local_machine(config: Config) -> LocalMachine:
+    """Return this machine as its alerts name it."""
+    return LocalMachine(config.name or socket.gethostname(), config.path, config.state)
 
 
 async def _alert(config: Config, outbox: AlertOutbox) -> None:
     """Look and send until SIGTERM or SIGINT; then send what is left, for a bounded time."""
     metrics = ProcessMetrics.of_process()
-    tellers = Tellers()
-    senders = [AlertSender(each, channel(each), outbox, metrics, tellers) for each in config.alerts]
+    assignment = MachineAssignment()
+    senders = [
+        AlertSender(each, channel(each), outbox, metrics, assignment) for each in config.alerts
+    ]
     descriptor = shared_descriptor()
     restarts = None if descriptor is None else RestartCounts(descriptor, _serve())
-    observer = Observer(config, site_of(config), outbox, senders, tellers, restarts)
+    observer = Observer(config, local_machine(config), outbox, senders, assignment, restarts)
     for receiver in config.alerts:
         _log.info("alerts to %s: %s at %s", receiver.name, receiver.format, receiver.place)
     ending = trio.Event()

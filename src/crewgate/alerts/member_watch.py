@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from crewgate.alerts.alert import Alert, AlertState, Findings, alert_id
-from crewgate.alerts.site import Site
+from crewgate.alerts.local_machine import LocalMachine
 from crewgate.core.alert_kinds import AlertKind, AlertSeverity
 from crewgate.core.terminal_text import printable
 from crewgate.ipc.cluster_messages import MemberRow
@@ -31,8 +31,8 @@ class KnownMember(msgspec.Struct, frozen=True):
 class MemberWatch:
     """The other machines by name. `notes` are those of an earlier process."""
 
-    def __init__(self, site: Site, notes: Mapping[str, str]) -> None:
-        self._site = site
+    def __init__(self, local: LocalMachine, notes: Mapping[str, str]) -> None:
+        self._local = local
         self._known = {
             name: msgspec.json.decode(text, type=KnownMember) for name, text in notes.items()
         }
@@ -76,7 +76,7 @@ class MemberWatch:
         return self._alert(
             row.name, wall, AlertState.ONCE, ("joined", row.ends),
             text=f"machine {printable(row.name)} has joined the cluster at {row.address}",
-            then=f"if you do not know it: `{self._site.command('cluster evict', row.name)}`",
+            then=f"if you do not know it: `{self._local.command('cluster evict', row.name)}`",
             data={"member": row.name, "address": row.address, "event": "joined"},
             is_shared=True,
         )  # fmt: skip
@@ -85,28 +85,28 @@ class MemberWatch:
         return self._alert(
             name, wall, AlertState.OVER, ("evicted", ends),
             text=f"machine {printable(name)} was evicted from the cluster",
-            then=f"see which machines are left: `{self._site.command('cluster members')}`",
+            then=f"see which machines are left: `{self._local.command('cluster members')}`",
             data={"member": name, "event": "evicted"},
             is_shared=True,
         )  # fmt: skip
 
     def _moved(self, row: MemberRow, wall: float, begin: float) -> Alert:
-        name, event = printable(row.name), ("back", self._site.machine, round(begin))
+        name, event = printable(row.name), ("back", self._local.name, round(begin))
         if row.state not in _AWAY:
             return self._alert(
                 row.name, wall, AlertState.OVER, event,
-                text=f"machine {name} answers machine {self._site.machine} again after "
+                text=f"machine {name} answers machine {self._local.name} again after "
                 f"{round(wall - begin)} s",
                 data={"member": row.name, "event": "back", "seconds": round(wall - begin)},
             )  # fmt: skip
         has_left = row.state == "left"
         text = f"machine {name} has stopped" if has_left else f"machine {name} does not answer"
-        text += f", says machine {self._site.machine}"
+        text += f", says machine {self._local.name}"
         return self._alert(
             row.name, wall, AlertState.BEGINS, ("away", *event[1:]),
             text=text,
             then="start it, or look at the network between the machines; "
-            f"see more: `{self._site.command('cluster members')}`",
+            f"see more: `{self._local.command('cluster members')}`",
             data={"member": row.name, "address": row.address, "event": "away"},
         )  # fmt: skip
 
@@ -126,7 +126,7 @@ class MemberWatch:
             id=alert_id(AlertKind.MACHINE, name, *event),
             type=AlertKind.MACHINE.value,
             timestamp=datetime.fromtimestamp(wall, UTC),
-            machine=self._site.machine,
+            machine=self._local.name,
             subject=f"machine/{name}",
             state=state,
             severity=AlertSeverity.WARNING,

@@ -21,13 +21,13 @@ from crewgate.alerts.audit_alerts import alerts_of, may_be_alert
 from crewgate.alerts.budget_watch import BudgetWatch, CrewAllowance
 from crewgate.alerts.channel import wants
 from crewgate.alerts.health_watch import HealthWatch
+from crewgate.alerts.local_machine import LocalMachine
+from crewgate.alerts.machine_assignment import MachineAssignment
 from crewgate.alerts.machine_view import MachineView
 from crewgate.alerts.member_watch import MemberWatch
 from crewgate.alerts.outbox import AlertOutbox
 from crewgate.alerts.restart_watch import RestartWatch
 from crewgate.alerts.sender import AlertSender
-from crewgate.alerts.site import Site
-from crewgate.alerts.tellers import Tellers
 from crewgate.audit import folder as audit_folder
 from crewgate.audit.audit_tail import AuditPosition, AuditTail, Batch, FilePosition
 from crewgate.config import Config
@@ -62,17 +62,17 @@ class Observer:
     def __init__(
         self,
         config: Config,
-        site: Site,
+        local: LocalMachine,
         outbox: AlertOutbox,
         senders: Sequence[AlertSender],
-        tellers: Tellers,
+        assignment: MachineAssignment,
         restarts: RestartCounts | None = None,
         wall: Callable[[], float] = time.time,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """Load what the watches remember. Raises AlertOutboxError."""
-        self._config, self._site, self._outbox = config, site, outbox
-        self._senders, self._tellers, self._wall = senders, tellers, wall
+        self._config, self._local, self._outbox = config, local, outbox
+        self._senders, self._assignment, self._wall = senders, assignment, wall
         self._receivers = config.alerts
         self._unstored = ""
         position = outbox.position()
@@ -81,24 +81,25 @@ class Observer:
             self._begins = wall() - limits.alert_start_seconds
             position = _recent(config.audit.folder, self._begins)
         self._tail = AuditTail(config.audit.folder, position, now, may_be_alert)
-        self._health = HealthWatch(site, outbox.notes(_HEALTH))
-        self._members = MemberWatch(site, outbox.notes(_MEMBERS))
+        self._health = HealthWatch(local, outbox.notes(_HEALTH))
+        self._members = MemberWatch(local, outbox.notes(_MEMBERS))
         serve = "" if restarts is None else restarts.serve
-        self._restarts = RestartWatch(site, serve, outbox.notes(_RESTARTS))
+        self._restarts = RestartWatch(local, serve, outbox.notes(_RESTARTS))
         self._counts = restarts
         self._budgets: BudgetWatch | None = None
         if any(not each.kinds or _BUDGET_KINDS & {*each.kinds} for each in self._receivers):
             thresholds = [percent for each in self._receivers for percent in each.thresholds]
             notes = outbox.notes(_BUDGETS)
             allowances = _allowances(config)
-            self._budgets = BudgetWatch(site, thresholds, allowances, notes, is_first=is_first)
+            self._budgets = BudgetWatch(local, thresholds, allowances, notes, is_first=is_first)
 
     def health(self) -> ComponentHealth:
         """Return whether alerts can be stored."""
         if not self._unstored:
             return ok(_COMPONENT)
-        why = f"{self._unstored}; nobody is told of new events until then"
-        return degraded(_COMPONENT, why, f"make room in {self._site.state / 'alerts'}", logged=True)
+        why = f"{self._unstored}; no receiver gets new alerts until then"
+        remedy = f"make room in {self._local.state / 'alerts'}"
+        return degraded(_COMPONENT, why, remedy, logged=True)
 
     async def run(self, ending: trio.Event) -> None:
         """Look until `ending` is set and the audit is read; or until cancelled."""
@@ -123,7 +124,7 @@ class Observer:
             if batch.ends:
                 begins = self._begins * 1e9
                 entries = (entry for entry in batch.entries if entry.time_ns >= begins)
-                found = Findings([*alerts_of(entries, self._site)], {})
+                found = Findings([*alerts_of(entries, self._local)], {})
                 self._tail.commit(batch)
                 if found or trio.current_time() - saved_at >= _SAVE_SECONDS:
                     await self._store(_AUDIT, found, self._tail.position)
@@ -146,7 +147,7 @@ class Observer:
             )
 
     async def _watch_machine(self) -> None:
-        view = MachineView(self._site.state)
+        view = MachineView(self._local.state)
         members_at = -math.inf
         try:
             while True:
@@ -161,7 +162,7 @@ class Observer:
                     members_at = now
                     rows = await self._ask(view.members, view)
                     if rows is not None:
-                        self._tellers.update(rows)
+                        self._assignment.update(rows)
                         await self._store(_MEMBERS, self._members.update(rows, wall))
                 if self._counts is not None:
                     restarts = self._restarts.update(self._counts.read(), wall)
@@ -171,7 +172,7 @@ class Observer:
             view.close()
 
     async def _watch_budgets(self, watch: BudgetWatch) -> None:
-        view = MachineView(self._site.state)
+        view = MachineView(self._local.state)
         try:
             while True:
                 began = trio.current_time()
@@ -216,11 +217,11 @@ class Observer:
             each.name: [alert for alert in found.alerts if wants(each, alert)]
             for each in self._receivers
         }
-        tellers = self._tellers.others(self._receivers, found.alerts)
+        assigned = self._assignment.assigned_elsewhere(self._receivers, found.alerts)
         while True:
             try:
                 new = await trio.to_thread.run_sync(
-                    self._outbox.add, watch, found, wanted, self._wall(), position, tellers
+                    self._outbox.add, watch, found, wanted, self._wall(), position, assigned
                 )
             except AlertOutboxError as error:
                 if not self._unstored:

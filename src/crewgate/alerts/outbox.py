@@ -45,7 +45,7 @@ CREATE TABLE delivery (
     attempts INTEGER NOT NULL,
     refusals INTEGER NOT NULL,
     why TEXT NOT NULL,
-    teller TEXT NOT NULL,
+    assigned_to TEXT NOT NULL,
     PRIMARY KEY (receiver, seq)
 ) STRICT;
 CREATE INDEX delivery_by_subject ON delivery (receiver, state, subject, seq);
@@ -67,13 +67,13 @@ WAITING: Final = "waiting"
 DELIVERED: Final = "delivered"
 REFUSED: Final = "refused"
 EXPIRED: Final = "expired"
-LEFT: Final = "left"  # another machine has told it
-_NOBODY: Mapping[tuple[str, str], str] = {}
+ELSEWHERE: Final = "elsewhere"  # another machine sends it
+_NOT_ASSIGNED: Mapping[tuple[str, str], str] = {}
 _AUDIT = "audit"
 _decode = msgspec.json.Decoder(Alert).decode
 _NEXT = """
 SELECT delivery.seq, alert.alert, delivery.attempts, delivery.refusals, delivery.since,
-       delivery.teller
+       delivery.assigned_to
 FROM delivery JOIN alert USING (seq)
 WHERE delivery.receiver = :receiver AND delivery.state = 'waiting' AND delivery.due <= :now
   AND NOT EXISTS (
@@ -96,7 +96,7 @@ ORDER BY delivery.seq DESC LIMIT :count
 class WaitingAlert(msgspec.Struct, frozen=True):
     """An alert for one receiver. `since` is when it was noted, in seconds since 1970.
 
-    `teller` is the other machine that tells it, if there is one.
+    `assigned_to` is the other machine that sends it first; empty if there is none.
     """
 
     seq: int
@@ -104,7 +104,7 @@ class WaitingAlert(msgspec.Struct, frozen=True):
     attempts: int
     refusals: int
     since: float
-    teller: str = ""
+    assigned_to: str = ""
 
 
 class ListedAlert(msgspec.Struct, frozen=True):
@@ -163,21 +163,21 @@ class AlertOutbox(BaseSQLiteStore):
         wanted: Mapping[str, Sequence[Alert]],
         now: float,
         position: AuditPosition | None = None,
-        tellers: Mapping[tuple[str, str], str] = _NOBODY,
+        assigned: Mapping[tuple[str, str], str] = _NOT_ASSIGNED,
     ) -> int:
         """Store findings of a watch, and return how many alerts are new.
 
-        `wanted` has the alerts for each receiver; one that nobody wants is not stored. `tellers`
-        has the other machine that tells an alert, by receiver and id: it is due only later. Raises
-        AlertOutboxError.
+        `wanted` has the alerts for each receiver; one for no receiver is not stored. `assigned`
+        has the other machine that sends an alert first, by receiver and id: here the alert is due
+        later. Raises AlertOutboxError.
         """
         receivers = _by_alert(wanted)
         with self._lock, self._transaction() as database:
             new = 0
             for alert in found.alerts:
                 names = [*receivers.get(alert.id, ())]
-                told_by = {name: tellers.get((name, alert.id), "") for name in names}
-                new += bool(names) and _insert(database, alert, told_by, now)
+                machines = {name: assigned.get((name, alert.id), "") for name in names}
+                new += bool(names) and _insert(database, alert, machines, now)
             for name, value in found.notes.items():
                 _note(database, watch, name, value)
             if position is not None:
@@ -200,7 +200,7 @@ class AlertOutbox(BaseSQLiteStore):
         self._end(receiver, seq, DELIVERED, now, "")
 
     def give_up(self, receiver: str, seq: int, state: str, now: float, why: str) -> None:
-        """Note that an alert is `REFUSED`, `EXPIRED` or `LEFT`; an empty `why` keeps the last.
+        """Note that an alert is `REFUSED`, `EXPIRED` or `ELSEWHERE`; an empty `why` keeps the last.
 
         Raises AlertOutboxError.
         """
@@ -340,7 +340,7 @@ def _by_alert(wanted: Mapping[str, Iterable[Alert]]) -> dict[str, dict[str, None
 def _insert(
     database: sqlite3.Connection, alert: Alert, receivers: Mapping[str, str], now: float
 ) -> bool:
-    """Store an alert for receivers, each with the other machine that tells it.
+    """Store an alert for receivers, each with the other machine that sends it first.
 
     Return False if the id of the alert is here already.
     """
@@ -354,8 +354,8 @@ def _insert(
         database.executemany(
             "INSERT INTO delivery VALUES (?, ?, ?, ?, 'waiting', ?, ?, 0, 0, '', ?)",
             [
-                (name, seq, alert.subject, rank, now, now + later * bool(teller), teller)
-                for name, teller in receivers.items()
+                (name, seq, alert.subject, rank, now, now + later * bool(machine), machine)
+                for name, machine in receivers.items()
             ],
         )
     return bool(done)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from crewgate.alerts.alert import Alert, AlertState, Findings, alert_id
-from crewgate.alerts.site import Site
+from crewgate.alerts.local_machine import LocalMachine
 from crewgate.core.alert_kinds import AlertKind, AlertSeverity
 
 _KEY = "serve"
@@ -20,8 +20,8 @@ class RestartWatch:
     `notes` are those of an earlier process: the counts of another `crewgate serve` say nothing.
     """
 
-    def __init__(self, site: Site, serve: str, notes: Mapping[str, str]) -> None:
-        self._site, self._serve = site, serve
+    def __init__(self, local: LocalMachine, serve: str, notes: Mapping[str, str]) -> None:
+        self._local, self._serve = local, serve
         is_same = notes.get(_KEY) == serve
         self._counts = {name: int(text) for name, text in notes.items() if name != _KEY}
         self._old = [] if is_same else [*self._counts]
@@ -41,7 +41,7 @@ class RestartWatch:
         return found
 
     def _alert(self, name: str, count: int, wall: float) -> Alert:
-        machine = self._site.machine
+        machine = self._local.name
         times = "once" if count == 1 else f"{count} times"
         return Alert(
             id=alert_id(AlertKind.PROCESS, machine, self._serve, name, count),

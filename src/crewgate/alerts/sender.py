@@ -16,15 +16,15 @@ import trio
 
 from crewgate import limits
 from crewgate.alerts.channel import AlertChannel
+from crewgate.alerts.machine_assignment import MachineAssignment
 from crewgate.alerts.outbox import (
+    ELSEWHERE,
     EXPIRED,
-    LEFT,
     REFUSED,
     AlertOutbox,
     ReceiverCounts,
     WaitingAlert,
 )
-from crewgate.alerts.tellers import Tellers
 from crewgate.config import AlertConfig
 from crewgate.core.health import ComponentHealth, degraded, failed, ok
 from crewgate.errors import AlertOutboxError, ReceiverError, ReceiverRefusedError
@@ -44,12 +44,12 @@ class AlertSender:
         channel: AlertChannel,
         outbox: AlertOutbox,
         metrics: ProcessMetrics,
-        tellers: Tellers,
+        assignment: MachineAssignment,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.receiver = receiver
         self._channel, self._outbox, self._wall = channel, outbox, wall
-        self._tellers = tellers
+        self._assignment = assignment
         self._sent = metrics.series(families.ALERTS_SENT, receiver.name)
         self._given_up = metrics.series(families.ALERTS_GIVEN_UP, receiver.name)
         self._waiting = metrics.series(families.ALERTS_WAITING, receiver.name)
@@ -136,8 +136,8 @@ class AlertSender:
         if self._wall() - found.since > limits.alerts_wait_seconds:
             await self._give_up(found, EXPIRED, "")
             return False
-        if found.teller and self._tellers.reaches(found.teller):
-            await self._end(found, LEFT, f"machine {found.teller} tells it")
+        if found.assigned_to and self._assignment.reaches(found.assigned_to):
+            await self._end(found, ELSEWHERE, f"machine {found.assigned_to} sends it")
             return False
         try:
             await self._channel.send(found.alert)

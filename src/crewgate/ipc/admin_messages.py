@@ -33,7 +33,7 @@ class Revoke(msgspec.Struct, frozen=True, tag="revoke"):
 
     The agent answers when this machine has ended the open calls and the machines of `until` have
     the revocation on disk; the wait for each is bounded. `by` is the client of the control API that
-    requested it, such as `operator/ada`; empty for somebody on this machine. `reason` is a text for
+    requested it, such as `operator/ada`; empty for a person on this machine. `reason` is a text for
     the audit and for `crewgate revocations`.
     """
 

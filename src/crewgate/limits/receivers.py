@@ -36,6 +36,6 @@ alert_agent_seconds = 30.0  # without an answer of the agent, before a person he
 alert_bad_seconds = 3.0  # that a bad state must last; the agent gives a start its own grace
 alert_calm_seconds = 30.0  # a better state is told after it has lasted for so long
 alert_calm_seconds_max = 3600.0  # of a component that flaps: two alerts an hour
-alert_takeover_seconds = 60.0  # for the machine that tells an alert, before another one does
+alert_takeover_seconds = 60.0  # for the machine that sends an alert, before another one does
 alert_start_seconds = 60.0  # of the past that the first process of all tells about
 alert_named_max = 16  # branches, or other names, in one alert

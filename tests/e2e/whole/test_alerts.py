@@ -165,7 +165,7 @@ async def test_a_budget_and_the_end_of_a_branch(
     wait_until(lambda: bool(receiver.about(subject)))
     (ended,) = receiver.about(subject)
     assert (ended["type"], ended["severity"]) == ("branch-ended", "info")
-    assert f"somebody on machine {ended['machine']} revoked it" in ended["text"]
+    assert f"a person on machine {ended['machine']} revoked it" in ended["text"]
     assert f"crewgate audit -c {site.file} --branch {branch}" in ended["next"]
     wait_until(lambda: len(receiver.messages) == before + 2)
     texts = "".join(each["text"] for each in receiver.messages[before:])

@@ -4,7 +4,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from alert_fakes import BRANCH, NOW, SITE, entry
+from alert_fakes import BRANCH, LOCAL, NOW, entry
 
 from crewgate.alerts.alert import Alert, AlertState
 from crewgate.alerts.audit_alerts import alerts_of, may_be_alert
@@ -21,7 +21,7 @@ WHO = {"crew": "article", "orchestrator": "article/a", "process": "p", "role": "
 
 
 def one(**members: object) -> Alert:
-    (found,) = alerts_of([entry(**members)], SITE)
+    (found,) = alerts_of([entry(**members)], LOCAL)
     return found
 
 
@@ -85,7 +85,7 @@ def test_a_step_of_a_rule() -> None:
         f"rule loops has ended branch {BRANCH} (researcher of crew article): the same call 20 "
         "times, the last one of search.web; the limit is 20"
     )
-    assert found.next == f"look at its calls: `crewgate audit -c {SITE.path} --branch {BRANCH}`"
+    assert found.next == f"look at its calls: `crewgate audit -c {LOCAL.path} --branch {BRANCH}`"
     assert found.data["limit"] == 20
     assert found.crew == "article"
 
@@ -98,7 +98,7 @@ def test_an_earlier_step_can_still_be_ended(step: str, severity: str, words: str
     found = one(**rule(step=step))
     assert found.severity.value == severity
     assert f"rule loops {words} branch" in found.text
-    assert f"to end it: `crewgate revoke -c {SITE.path} {BRANCH}`" in found.next
+    assert f"to end it: `crewgate revoke -c {LOCAL.path} {BRANCH}`" in found.next
 
 
 def test_each_kind_of_rule_has_words() -> None:
@@ -145,7 +145,7 @@ def test_the_end_of_an_orchestrator_can_come_again_on_another_day() -> None:
     first = one(**members, crew="article")
     assert first.type == "access-ended"
     assert first.id != one(**members, crew="article", time="2026-12-01T00:00:00Z").id
-    assert not [*alerts_of([entry(**(members | {"target": "certificate"}))], SITE)]
+    assert not [*alerts_of([entry(**(members | {"target": "certificate"}))], LOCAL)]
 
 
 def test_a_quarantine_begins_and_is_over() -> None:
@@ -157,11 +157,11 @@ def test_a_quarantine_begins_and_is_over() -> None:
     assert begins.text == (
         "orchestrator article/a is quarantined (struck-out): fan-out is 99, and 10 is the limit"
     )
-    assert f"`crewgate quarantine -c {SITE.path} article/a --lift`" in begins.next
+    assert f"`crewgate quarantine -c {LOCAL.path} article/a --lift`" in begins.next
     over = one(**members, step="lifted", was="quarantine", level="observe", in_force="observe")
     assert (over.state, over.subject) == (AlertState.OVER, begins.subject)
     same = entry(**members, step="strike", was="throttle", level="throttle", in_force="throttle")
-    assert not [*alerts_of([same], SITE)]
+    assert not [*alerts_of([same], LOCAL)]
 
 
 def test_a_quarantine_of_another_machine_is_told_there() -> None:
@@ -193,7 +193,7 @@ def test_burned_credits_of_a_crew_are_one_alert() -> None:
         for number in range(40)
     ]
     other = entry(99, kind="burned", cost_micro=1, cause="deadline", **(WHO | {"crew": "other"}))
-    first, second = alerts_of([*burned, other], SITE)
+    first, second = alerts_of([*burned, other], LOCAL)
     assert first.text == (
         "20.00 credits of crew article were charged for 40 calls whose cost is unknown (owner-died)"
     )
@@ -208,13 +208,13 @@ def test_credits_that_do_not_cover_a_call_are_one_alert() -> None:
         "level_used_micro": 9_800_000, "level_quota_micro": 10_000_000, "branch": "child",
         "ancestry": ["run"], **WHO,
     }  # fmt: skip
-    (found,) = alerts_of([entry(number, **members) for number in range(9)], SITE)
+    (found,) = alerts_of([entry(number, **members) for number in range(9)], LOCAL)
     assert (found.type, found.subject, found.percent) == ("run-credits", "branch/run", 100)
     assert (
         "has spent or reserved 9.80 of 10.00 credits: the rest does not cover a call" in found.text
     )
     row = TreeRow("article", "run", "live", quota=10_000_000, spent=10_000_000)
-    (full,) = BudgetWatch(SITE, (100,), {}, {}).update([row], NOW).alerts
+    (full,) = BudgetWatch(LOCAL, (100,), {}, {}).update([row], NOW).alerts
     assert full.id == found.id
     assert one(**(members | {"level": "child"})).type == "branch-credits"
     assert may_be_alert(b'{"machine":"m","kind":"call","reason":"credits-exhausted"}')
@@ -233,11 +233,11 @@ def test_a_record_of_another_version_is_no_trouble() -> None:
     wrong = {"branch": 7, "count": "x", "crew": None, "cost_micro": [], "ancestry": 5, "level": "b"}
     odd += [each | wrong for each in odd]
     for members in odd:
-        for found in alerts_of([entry(**members)], SITE):
+        for found in alerts_of([entry(**members)], LOCAL):
             assert found.document()
 
 
 def test_a_name_cannot_hide_control_characters() -> None:
     found = one(**rule(role="a\x1b[31mb"))
     assert "\x1b" not in found.text
-    assert str(Path(SITE.path)) in found.next
+    assert str(Path(LOCAL.path)) in found.next

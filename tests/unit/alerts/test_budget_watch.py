@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from alert_fakes import NOW, SITE
+from alert_fakes import LOCAL, NOW
 
 from crewgate import limits
 from crewgate.alerts.alert import Alert, AlertState, Findings
@@ -25,7 +25,7 @@ class Watch:
         self.start()
 
     def start(self) -> None:
-        self.watch = BudgetWatch(SITE, self.thresholds, ALLOWED, self.notes)
+        self.watch = BudgetWatch(LOCAL, self.thresholds, ALLOWED, self.notes)
 
     def see(self, *rows: TreeRow, now: float = NOW) -> list[Alert]:
         found: Findings = self.watch.update(rows, now)
@@ -56,7 +56,7 @@ def test_each_threshold_is_told_once() -> None:
     assert (most.percent, most.percent_before, most.severity) == (80, 50, AlertSeverity.WARNING)
     (full,) = watch.see(spent(RUN, 10))
     assert full.text.endswith("(100 % are reached); its calls are refused")
-    assert f"to end it: `crewgate revoke -c {SITE.path} run`" in full.next
+    assert f"to end it: `crewgate revoke -c {LOCAL.path} run`" in full.next
     assert not watch.see(spent(RUN, 10))
     assert len({half.id, most.id, full.id}) == 3
     assert {each.subject for each in (half, most, full)} == {"branch/run"}
@@ -65,7 +65,7 @@ def test_each_threshold_is_told_once() -> None:
 def test_the_first_look_of_all_tells_nothing() -> None:
     """But all that comes after it."""
     watch = Watch()
-    watch.watch = BudgetWatch(SITE, (50, 80, 100), ALLOWED, {}, is_first=True)
+    watch.watch = BudgetWatch(LOCAL, (50, 80, 100), ALLOWED, {}, is_first=True)
     assert not watch.see(spent(RUN, 10), spent(CHILD, 3))
     assert [each.percent for each in watch.see(spent(RUN, 10), spent(CHILD, 4))] == [80]
     watch.start()
@@ -101,7 +101,7 @@ def test_a_restart_neither_repeats_nor_forgets() -> None:
 def test_all_machines_give_the_same_id() -> None:
     here, there = Watch(), Watch()
     there.watch = BudgetWatch(
-        msgspec.structs.replace(SITE, machine="gw-2"), (50, 80, 100), ALLOWED, {}
+        msgspec.structs.replace(LOCAL, name="gw-2"), (50, 80, 100), ALLOWED, {}
     )
     (first,) = here.see(spent(RUN, 8))
     (second,) = there.see(spent(RUN, 8.1), now=NOW + 3)

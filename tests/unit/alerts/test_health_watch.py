@@ -1,7 +1,7 @@
 """When a person hears that a component is not well, and that it is well again."""
 
 import pytest
-from alert_fakes import NOW, SITE
+from alert_fakes import LOCAL, NOW
 
 from crewgate import limits
 from crewgate.alerts.alert import Alert, AlertState
@@ -25,7 +25,7 @@ class Watch:
         self.start()
 
     def start(self) -> None:
-        self.watch = HealthWatch(SITE, self.notes)
+        self.watch = HealthWatch(LOCAL, self.notes)
 
     def see(
         self, *conditions: HealthCondition, after: float = 0, is_whole: bool = True
@@ -55,7 +55,7 @@ def test_a_failure_and_its_end() -> None:
     assert not watch.see(HealthCondition("ledger"))
     (begins,) = watch.see(bad())
     assert begins.text == "ledger of machine gw-1 is failed: it does not answer"
-    assert begins.next == f"start it; see more: `crewgate status -c {SITE.path}`"
+    assert begins.next == f"start it; see more: `crewgate status -c {LOCAL.path}`"
     assert (begins.type, begins.severity) == ("ledger", AlertSeverity.CRITICAL)
     assert not watch.see(bad(), after=60)
     assert not watch.see(HealthCondition("ledger"), after=1)

@@ -1,7 +1,7 @@
 """When a person hears of another machine of the cluster, or of a process that started again."""
 
 import msgspec
-from alert_fakes import NOW, SITE
+from alert_fakes import LOCAL, NOW
 
 from crewgate.alerts.alert import Alert, AlertState
 from crewgate.alerts.member_watch import MemberWatch
@@ -19,7 +19,7 @@ class Watch:
         self.start()
 
     def start(self) -> None:
-        self.watch = MemberWatch(SITE, self.notes)
+        self.watch = MemberWatch(LOCAL, self.notes)
 
     def see(self, *rows: MemberRow, after: float = 5) -> list[Alert]:
         self.now += after
@@ -82,7 +82,7 @@ def test_a_process_that_was_started_again() -> None:
     notes: dict[str, str] = {}
 
     def see(serve: str, **counts: int) -> list[Alert]:
-        found = RestartWatch(SITE, serve, notes).update(counts, NOW)
+        found = RestartWatch(LOCAL, serve, notes).update(counts, NOW)
         for key, text in found.notes.items():
             if text is None:
                 notes.pop(key)

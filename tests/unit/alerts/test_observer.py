@@ -9,15 +9,15 @@ import msgspec
 import pytest
 import trio
 import trio.testing
-from alert_fakes import NOW, SITE, receiver
+from alert_fakes import LOCAL, NOW, receiver
 
 from crewgate import limits
 from crewgate.alerts import observer as observing
+from crewgate.alerts.machine_assignment import MachineAssignment
 from crewgate.alerts.machine_view import MachineHealth
 from crewgate.alerts.observer import Observer
 from crewgate.alerts.outbox import AlertOutbox
 from crewgate.alerts.sender import AlertSender
-from crewgate.alerts.tellers import Tellers
 from crewgate.config import Config
 from crewgate.core.health import HealthCondition, HealthState
 from crewgate.errors import AlertOutboxError, ServiceConnectionError
@@ -39,7 +39,7 @@ class Agent:
     machines: ClassVar[list[MemberRow]] = [HERE, OTHER]
 
     def __init__(self, folder: Path) -> None:
-        assert folder == SITE.state
+        assert folder == LOCAL.state
 
     def _answer(self, found: Any) -> Any:
         if not Agent.answers:
@@ -92,10 +92,10 @@ class World:
         senders: list[AlertSender] = []
         self.observer = Observer(
             self.config,
-            SITE,
+            LOCAL,
             self.outbox,
             senders,
-            Tellers(),
+            MachineAssignment(),
             cast("RestartCounts", counts),
             lambda: NOW + trio.current_time(),
             trio.current_time,
@@ -224,7 +224,7 @@ async def test_what_cannot_be_stored_waits(
         assert world.outbox.position() is None
         fact = world.observer.health()
         assert fact.state is HealthState.DEGRADED
-        assert fact.why == "the disk is full; nobody is told of new events until then"
+        assert fact.why == "the disk is full; no receiver gets new alerts until then"
         is_full = False
         await trio.sleep(5)
         assert world.observer.health().state is HealthState.OK

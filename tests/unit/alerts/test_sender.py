@@ -12,9 +12,9 @@ from alert_fakes import NOW, add, alert, receiver
 
 from crewgate import limits
 from crewgate.alerts.alert import Alert, Findings
+from crewgate.alerts.machine_assignment import MachineAssignment
 from crewgate.alerts.outbox import AlertOutbox
 from crewgate.alerts.sender import AlertSender
-from crewgate.alerts.tellers import Tellers
 from crewgate.core.health import HealthState
 from crewgate.errors import AlertOutboxError, ReceiverError, ReceiverRefusedError
 from crewgate.ipc.cluster_messages import MemberRow
@@ -58,13 +58,13 @@ class World:
         self.start()
 
     def start(self) -> None:
-        self.tellers = Tellers()
+        self.assignment = MachineAssignment()
         self.sender = AlertSender(
             receiver(),
             self.channel,
             self.outbox,
             self.metrics,
-            self.tellers,
+            self.assignment,
             lambda: NOW + trio.current_time(),
         )
         self.ending = trio.Event()
@@ -343,7 +343,7 @@ async def test_another_machine_tells_it_unless_it_is_away(
     both = [alert(1, "s"), alert(2, "s")]
     world.outbox.add("test", Findings(both, {}), {"oncall": both}, NOW, None, others)
     world.add(3, subject="s")
-    world.tellers.update(ROWS[:2])
+    world.assignment.update(ROWS[:2])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.run)
         await trio.sleep(limits.alert_takeover_seconds - 1)
@@ -351,8 +351,8 @@ async def test_another_machine_tells_it_unless_it_is_away(
         await trio.sleep(5)
         assert world.channel.taken == texts(3, 2)
         world.ending.set()
-    (row,) = world.outbox.rows(state="left")
-    assert (row.alert.text, row.why) == ("number 1", "machine gw-2 tells it")
+    (row,) = world.outbox.rows(state="elsewhere")
+    assert (row.alert.text, row.why) == ("number 1", "machine gw-2 sends it")
 
 
 def test_one_machine_tells_what_all_of_them_see() -> None:
@@ -361,26 +361,26 @@ def test_one_machine_tells_what_all_of_them_see() -> None:
     shared = [alert(number, is_shared=True) for number in range(90)]
     counts = dict.fromkeys(("gw-1", "gw-2", "gw-3"), 0)
     for name in counts:
-        tellers = Tellers()
-        assert not tellers.others([chat], shared)
+        assignment = MachineAssignment()
+        assert not assignment.assigned_elsewhere([chat], shared)
         here = [
             msgspec.structs.replace(row, state="here" if row.name == name else "alive")
             for row in ROWS
         ]
-        tellers.update(here)
-        others = tellers.others([chat, oncall], [*shared, alert(91)])
+        assignment.update(here)
+        others = assignment.assigned_elsewhere([chat, oncall], [*shared, alert(91)])
         assert {receiver for receiver, _ in others} == {"chat"}
         own = [each for each in shared if ("chat", each.id) not in others]
         counts[name] = len(own)
     assert sum(counts.values()) == 90
     assert all(count > 10 for count in counts.values())
-    far = tellers.others([oncall], [alert(91, is_shared=True, origin="gw-2")])
+    far = assignment.assigned_elsewhere([oncall], [alert(91, is_shared=True, origin="gw-2")])
     assert far == {("oncall", alert(91).id): "gw-2"}
     away = [msgspec.structs.replace(row, state="dead") for row in ROWS[1:]]
-    tellers = Tellers()
-    tellers.update([ROWS[0], *away])
-    assert not tellers.others([chat], shared)
-    assert not tellers.reaches("gw-2")
+    assignment = MachineAssignment()
+    assignment.update([ROWS[0], *away])
+    assert not assignment.assigned_elsewhere([chat], shared)
+    assert not assignment.reaches("gw-2")
 
 
 @pytest.mark.parametrize("away", ["", "gw-1", "gw-2", "gw-3"])
@@ -390,8 +390,8 @@ def test_some_machine_tells_a_revocation_at_once(away: str) -> None:
     for number in range(20):
         telling = []
         for name in machines:
-            tellers = Tellers()
-            tellers.update(
+            assignment = MachineAssignment()
+            assignment.update(
                 msgspec.structs.replace(
                     row,
                     state="here" if row.name == name else "dead" if row.name == away else "alive",
@@ -400,7 +400,7 @@ def test_some_machine_tells_a_revocation_at_once(away: str) -> None:
             )
             is_own = name == "gw-1"
             noted = alert(number, is_shared=not is_own, origin="" if is_own else "gw-1")
-            if not tellers.others([receiver("chat", format="slack")], [noted]):
+            if not assignment.assigned_elsewhere([receiver("chat", format="slack")], [noted]):
                 telling.append(name)
         assert len(telling) == 1
         assert telling == ["gw-1"] or away == "gw-1"

@@ -11,7 +11,7 @@ import trio
 
 from crewgate import limits
 from crewgate.alerts.alert import TEST, Alert, AlertState, alert_id
-from crewgate.alerts.main import channel, site_of
+from crewgate.alerts.main import channel, local_machine
 from crewgate.alerts.outbox import AlertOutbox
 from crewgate.cli.options import (
     ConfigNameParamType,
@@ -27,7 +27,7 @@ from crewgate.core.terminal_text import printable
 from crewgate.errors import ConfigurationError, ReceiverError
 
 _RECEIVER = ConfigNameParamType("alert")
-_STATES = ["waiting", "delivered", "left", "refused", "expired"]
+_STATES = ["waiting", "delivered", "elsewhere", "refused", "expired"]
 
 
 @click.group("alerts", cls=UntruncatedHelpGroup)
@@ -141,7 +141,7 @@ async def _test_all(config: Config, chosen: Sequence[AlertConfig]) -> list[dict[
 
 
 async def _test(config: Config, receiver: AlertConfig) -> dict[str, Any]:
-    now, machine = time.time(), site_of(config).machine
+    now, machine = time.time(), local_machine(config).name
     alert = Alert(
         id=alert_id(TEST, machine, receiver.name, now),
         type=TEST,

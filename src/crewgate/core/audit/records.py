@@ -232,7 +232,7 @@ class RevocationRecord(AttributedRecord, frozen=True, kw_only=True, tag="revocat
     only in the ledger, because the table had no room. The identity is empty unless the target is
     one known branch. `by` is a client of the control API (`operator/ada`), the gateway from which
     this machine has the revocation (`gateway/gw-2`), `overrun`, `rule/NAME`, or `owner` for
-    somebody on this machine. `reason` is the text that it was ordered with; a record of another
+    a person on this machine. `reason` is the text that it was ordered with; a record of another
     machine's revocation has none. `cuts` calls and streams were cancelled; the last one after
     `cut_us` microseconds (None: some process has not answered). `workers` attached processes
     answered.

@@ -1,9 +1,10 @@
-"""Chooses the machine that tells what several machines of a cluster note.
+"""Assigns to one machine each alert that several machines of a cluster note.
 
-If it is known where the event has happened, that machine tells it, since it knows most of it. Slack
-shows each message, so one machine tells it all else that has the same id on all machines: the same
-one by the view of each machine, as long as they see the same machines. The others keep the alert
-for a while, and send it if that machine is away by then (`sender`).
+If it is known where the event has happened, that machine sends the alert, since it knows most of
+it. Slack shows each message, so one machine sends it all else that has the same id on all machines.
+Each machine computes which one that is (rendezvous hashing), with the same result as long as all
+see the same machines. The others keep the alert for a while, and send it if that machine is away
+by then (`sender`).
 """
 
 import hashlib
@@ -16,8 +17,8 @@ from crewgate.ipc.cluster_messages import MemberRow
 _REACHED = {"alive", "suspect"}
 
 
-class Tellers:
-    """The machines that this one reaches. Without a cluster, this machine tells everything."""
+class MachineAssignment:
+    """Knows which machines this one reaches. Without a cluster, this machine sends everything."""
 
     def __init__(self) -> None:
         self._own = ""
@@ -34,12 +35,12 @@ class Tellers:
         """Return whether this machine reaches another one."""
         return name in self._others
 
-    def others(
+    def assigned_elsewhere(
         self, receivers: Sequence[AlertConfig], alerts: Sequence[Alert]
     ) -> Mapping[tuple[str, str], str]:
-        """Return the other machine that tells an alert, by the receiver's name and the alert's id.
+        """Return the other machine that sends an alert, by the receiver's name and the alert's id.
 
-        Alerts that this machine tells are left out.
+        Alerts that this machine sends are left out.
         """
         found: dict[tuple[str, str], str] = {}
         for alert in alerts:
@@ -51,7 +52,7 @@ class Tellers:
         return found
 
     def _chosen(self, identifier: str) -> str:
-        """Return the machine that tells an event; empty if it is this one."""
+        """Return the machine that sends a shared alert; empty if it is this one."""
         rank = {
             name: hashlib.sha256(f"{identifier} {name}".encode()).digest()
             for name in (self._own, *self._others)

@@ -1,4 +1,4 @@
-"""Where the alerts of a process come from: the machine, and the configuration for commands."""
+"""The machine whose alerts this process sends, and the commands that its alerts name."""
 
 from pathlib import Path
 from shlex import quote
@@ -6,10 +6,10 @@ from shlex import quote
 import msgspec
 
 
-class Site(msgspec.Struct, frozen=True):
-    """One machine. `path` is its configuration file, and `state` its state folder."""
+class LocalMachine(msgspec.Struct, frozen=True):
+    """This machine. `path` is its configuration file, and `state` its state folder."""
 
-    machine: str
+    name: str
     path: Path
     state: Path
 
