@@ -6,9 +6,9 @@ import msgspec
 
 from crewgate.cli.top.reading import Node, Reading, Readings
 from crewgate.ipc.admin_messages import TreeRow
+from crewgate.ipc.answer_parts import CallTotalRow
 from crewgate.ipc.cluster_tree import MachineTree, merged
 from crewgate.ipc.cluster_view import ClusterTree, UnaskedMachine
-from crewgate.ipc.machine_answers import CallTotalRow
 
 CREW = "article"
 RUN, LEAD, LOOP, OTHER = (f"{n}{n}{n}{n}{n}{n}{n}{n}-0000-4000-8000-000000000000" for n in "1234")

@@ -25,7 +25,7 @@ cdef extern from "layout.h" nogil:
 cdef object RATE_LIMITED = Reason.RATE_LIMITED
 cdef object TOO_MANY_CALLS = Reason.TOO_MANY_CALLS
 cdef Py_ssize_t SETS_MAX = bounds.call_limit_sets_max
-cdef dict PLACES = {"branch": CG_OF_BRANCH, "run": CG_OF_RUN}
+cdef dict WORD_OWNERS = {"branch": CG_OF_BRANCH, "run": CG_OF_RUN}
 
 if (bounds.table_limit_cells, bounds.table_limit_cell_words, bounds.table_branch_limit_words) != (
         CG_LIMIT_CELLS, CG_CELL_WORDS, CG_BRANCH_LIMIT_WORDS):
@@ -81,7 +81,7 @@ cdef class PolicyLimits:
             one = &made.each[made.count]
             made.count += 1
             one.at = made.at + used
-            one.of = PLACES.get(limit.per, CG_OF_CELLS)
+            one.of = WORD_OWNERS.get(limit.per, CG_OF_CELLS)
             one.is_observed = limit.observe
             one.places = limit.concurrent
             one.interval = limit.interval_ns

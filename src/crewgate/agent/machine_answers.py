@@ -10,14 +10,14 @@ import msgspec
 import trio
 
 from crewgate import limits
-from crewgate.agent import audit_reader, status
+from crewgate.agent import audit_report_process, status
 from crewgate.agent.ipc_server.message_stream import pages
 from crewgate.agent.revocation import revocation_list
 from crewgate.agent.revocation.subject_runs import live_runs
 from crewgate.agent.state import AgentState
 from crewgate.errors import ServiceRefusedError
 from crewgate.ipc.admin_messages import TreeRow
-from crewgate.ipc.machine_answers import (
+from crewgate.ipc.answer_parts import (
     CallTotalRow,
     InForcePart,
     RevocationsPart,
@@ -69,7 +69,7 @@ async def answer(
         runs = sorted(live_runs(agent, question.subject, question.crew))
         return [encode(RunsPart(runs[: limits.subject_runs_max]))]
     if isinstance(question, AuditQuestion):
-        return await audit_reader.read(agent, question)
+        return await audit_report_process.read(agent, question)
     if isinstance(question, RevocationsQuestion):
         copied = revocation_list.snapshot(agent)
         made = partial(_revocations, copied, question)

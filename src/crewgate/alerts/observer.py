@@ -16,6 +16,7 @@ from typing import TypeVar
 import trio
 
 from crewgate import limits
+from crewgate.alerts.agent_queries import AgentQueries
 from crewgate.alerts.alert import Findings
 from crewgate.alerts.audit_alerts import alerts_of, may_be_alert
 from crewgate.alerts.budget_watch import BudgetWatch, CrewAllowance
@@ -23,7 +24,6 @@ from crewgate.alerts.channel import wants
 from crewgate.alerts.health_watch import HealthWatch
 from crewgate.alerts.local_machine import LocalMachine
 from crewgate.alerts.machine_assignment import MachineAssignment
-from crewgate.alerts.machine_view import MachineView
 from crewgate.alerts.member_watch import MemberWatch
 from crewgate.alerts.outbox import AlertOutbox
 from crewgate.alerts.restart_watch import RestartWatch
@@ -147,12 +147,12 @@ class Observer:
             )
 
     async def _watch_machine(self) -> None:
-        view = MachineView(self._local.state)
+        agent = AgentQueries(self._local.state)
         members_at = -math.inf
         try:
             while True:
                 now, wall = trio.current_time(), self._wall()
-                seen = await self._ask(view.health, view)
+                seen = await self._ask(agent.health, agent)
                 if seen is None:
                     found = self._health.no_answer("it does not answer", wall, now)
                 else:
@@ -160,7 +160,7 @@ class Observer:
                 await self._store(_HEALTH, found)
                 if self._config.cluster and now - members_at >= limits.alert_members_seconds:
                     members_at = now
-                    rows = await self._ask(view.members, view)
+                    rows = await self._ask(agent.members, agent)
                     if rows is not None:
                         self._assignment.update(rows)
                         await self._store(_MEMBERS, self._members.update(rows, wall))
@@ -169,20 +169,20 @@ class Observer:
                     await self._store(_RESTARTS, restarts)
                 await trio.sleep(limits.alert_status_seconds)
         finally:
-            view.close()
+            agent.close()
 
     async def _watch_budgets(self, watch: BudgetWatch) -> None:
-        view = MachineView(self._local.state)
+        agent = AgentQueries(self._local.state)
         try:
             while True:
                 began = trio.current_time()
-                rows = await self._ask(lambda: view.spending(watch.percent_min), view)
+                rows = await self._ask(lambda: agent.spending(watch.percent_min), agent)
                 if rows is not None:
                     await self._store(_BUDGETS, watch.update(rows, self._wall()))
                 took = trio.current_time() - began
                 await trio.sleep(max(limits.alert_tree_seconds, took / limits.alert_tree_share))
         finally:
-            view.close()
+            agent.close()
 
     async def _tidy(self) -> None:
         names = [each.name for each in self._receivers]
@@ -199,12 +199,12 @@ class Observer:
                     )
             await trio.sleep(_TIDY_SECONDS)
 
-    async def _ask(self, look: Callable[[], T], view: MachineView) -> T | None:
+    async def _ask(self, look: Callable[[], T], agent: AgentQueries) -> T | None:
         """Return what the agent says; None if it does not answer."""
         try:
             return await trio.to_thread.run_sync(look)
         except ServiceConnectionError:
-            view.close()
+            agent.close()
             return None
 
     async def _store(

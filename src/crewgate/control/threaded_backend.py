@@ -33,7 +33,7 @@ from crewgate.api.schemas import (
 from crewgate.ca.certificate_db import CertificateDB, CertificateRecord
 from crewgate.ca.ocsp.responder import Responder
 from crewgate.config import CAConfig, Config
-from crewgate.control import audit_reader
+from crewgate.control import cluster_audit
 from crewgate.control.agent_cache import AgentCache
 from crewgate.control.ca_service import CAService, check_good
 from crewgate.control.register_upkeep import RegisterState, keep_up
@@ -242,7 +242,7 @@ class ThreadedBackend:
     async def audit(self, query: Mapping[str, str]) -> bytes:
         """See `Backend`."""
         return await trio.to_thread.run_sync(
-            audit_reader.read, self._state, query, limiter=self._audit_limiter
+            cluster_audit.read, self._state, query, limiter=self._audit_limiter
         )
 
     async def machines(self, machine: str = "") -> MachinesResponse:

@@ -17,7 +17,7 @@ from crewgate.core.credits import format_credits
 from crewgate.core.http_types import HeaderField
 from crewgate.core.problem_types import BY_STATUS, INSUFFICIENT_SCOPE, ProblemType
 from crewgate.core.reasons import Reason
-from crewgate.core.rules.words import explanation
+from crewgate.core.rules.finding_text import explanation
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.tokens.proof import PROOF_ALGORITHMS
 from crewgate.core.verdict import Denial

@@ -10,14 +10,14 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import msgspec
 
 from crewgate.ipc.admin_messages import AgentStatus
-from crewgate.ipc.cluster_tree import ClusterTreeRow, MachineTree, merged
-from crewgate.ipc.machine_answers import (
+from crewgate.ipc.answer_parts import (
     CallTotalRow,
     InForcePart,
     RevocationsPart,
     StatusPart,
     TreePart,
 )
+from crewgate.ipc.cluster_tree import ClusterTreeRow, MachineTree, merged
 from crewgate.ipc.machine_messages import MachineAnswer
 from crewgate.ipc.revocation_messages import RevocationRow
 

@@ -45,7 +45,7 @@ class Host(HostLoad[CircuitBreaker]):
 
 
 class HostChanges(NamedTuple):
-    """The effect of an update: hosts added, hosts gone, and addresses over `limits.members_max`."""
+    """The effect of an update: hosts added, hosts gone, and addresses beyond the limit."""
 
     added: tuple[Host, ...]
     gone: tuple[Host, ...]
@@ -78,7 +78,7 @@ class LeastRequestBalancer(HostChooser[Host]):
                 for address in addresses
             }
         every = [host for hosts in self._by_endpoint.values() for host in hosts.values()]
-        hosts = every[: limits.members_max]
+        hosts = every[: limits.upstream_servers_max]
         self.set_hosts(hosts)
         current = frozenset(hosts)
         gone = tuple(host for host in old_hosts if host not in current)

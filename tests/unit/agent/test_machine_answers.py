@@ -14,7 +14,7 @@ from crewgate.agent.revocation.types import RevocationCause
 from crewgate.core.rules.rule import RuleMode, RuleStep
 from crewgate.errors import ServiceRefusedError
 from crewgate.ipc.admin_messages import BranchState, TreeRow
-from crewgate.ipc.machine_answers import (
+from crewgate.ipc.answer_parts import (
     CallTotalRow,
     InForcePart,
     RevocationsPart,

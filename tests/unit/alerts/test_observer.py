@@ -13,8 +13,8 @@ from alert_fakes import LOCAL, NOW, receiver
 
 from crewgate import limits
 from crewgate.alerts import observer as observing
+from crewgate.alerts.agent_queries import HealthConditions
 from crewgate.alerts.machine_assignment import MachineAssignment
-from crewgate.alerts.machine_view import MachineHealth
 from crewgate.alerts.observer import Observer
 from crewgate.alerts.outbox import AlertOutbox
 from crewgate.alerts.sender import AlertSender
@@ -46,8 +46,10 @@ class Agent:
             raise ServiceConnectionError("gone")
         return found
 
-    def health(self) -> MachineHealth:
-        return cast("MachineHealth", self._answer(MachineHealth(Agent.conditions, is_whole=True)))
+    def health(self) -> HealthConditions:
+        return cast(
+            "HealthConditions", self._answer(HealthConditions(Agent.conditions, is_whole=True))
+        )
 
     def members(self) -> list[MemberRow]:
         return cast("list[MemberRow]", self._answer(Agent.machines))
@@ -113,7 +115,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         return work(*arguments)
 
     monkeypatch.setattr(trio.to_thread, "run_sync", inline)
-    monkeypatch.setattr(observing, "MachineView", Agent)
+    monkeypatch.setattr(observing, "AgentQueries", Agent)
     monkeypatch.setattr(Agent, "answers", True)
     for name in ("conditions", "rows"):
         monkeypatch.setattr(Agent, name, [])

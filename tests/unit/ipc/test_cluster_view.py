@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate.ipc.admin_messages import TreeRow
+from crewgate.ipc.answer_parts import InForcePart, RevocationsPart, TreePart
 from crewgate.ipc.cluster_view import UnaskedMachine, revocations_of, tree_of
-from crewgate.ipc.machine_answers import InForcePart, RevocationsPart, TreePart
 from crewgate.ipc.machine_messages import MachineAnswer, encode
 from crewgate.ipc.revocation_messages import RevocationRow
 

@@ -181,7 +181,7 @@ def test_two_names_of_one_address_are_two_members() -> None:
 
 def test_more_addresses_than_the_bound_are_ignored_and_told() -> None:
     """The first ones are used; those that come into bounds later are added then."""
-    most = limits.members_max
+    most = limits.upstream_servers_max
     members = LeastRequestBalancer(None, lambda: 0.0)
     changes = members.update({ONE: map(_at, range(most - 1)), TWO: [_at(1), _at(2), _at(3)]})
     assert (len(changes.added), changes.ignored, len(members)) == (most, 2, most)

@@ -12,8 +12,8 @@ from crewgate import limits
 from crewgate.core.gossip.messages import MemberState
 from crewgate.errors import ServiceRefusedError
 from crewgate.gossip.transport import GossipTransport
+from crewgate.ipc.answer_parts import RunsPart
 from crewgate.ipc.cluster_view import collect
-from crewgate.ipc.machine_answers import RunsPart
 from crewgate.ipc.machine_messages import (
     AskMachines,
     AuditQuestion,

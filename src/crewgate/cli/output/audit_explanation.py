@@ -12,7 +12,7 @@ from crewgate.cli.output.tables import print_labeled, utc
 from crewgate.cli.tokens import binding_words
 from crewgate.config import Config
 from crewgate.core.credits import format_credits
-from crewgate.core.rules.words import counted, limit_words
+from crewgate.core.rules.finding_text import count_text, step_text
 from crewgate.core.terminal_text import printable
 from crewgate.core.tokens.claims import Confirmation, process_text
 from crewgate.core.tokens.subjects import provider_in
@@ -108,7 +108,7 @@ def _branch(level: BranchAuthority) -> Iterator[str]:
 def _rule(row: RecordedRuleStep, call: CallRow) -> Iterator[str]:
     """Yield lines about a step of a rule: what it counted, and at which call."""
     finding = row.finding
-    yield f"{row.rule} counted {counted(finding)}; {limit_words(finding)}"
+    yield f"{row.rule} counted {count_text(finding)}; {step_text(finding)}"
     if row.caller:
         yield f"of branch {row.branch}"
     if row.request != call.request:

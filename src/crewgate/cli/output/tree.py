@@ -174,14 +174,14 @@ def _branch(row: ClusterTreeRow, *, is_one: bool) -> "Text":
         overrun = format_credits(row.overrun)
         text.append(f", ended: answers stated {overrun} more than was reserved", style="red")
     if row.rule_step:
-        text.append(f", {step_words(row)}", style="yellow")
+        text.append(f", {rule_text(row)}", style="yellow")
     text.append(_who(row), style="bright_black")
     if not is_one:
         text.append(f", on {', '.join(map(_where, row.machines))}")
     return text
 
 
-def step_words(row: ClusterTreeRow) -> str:
+def rule_text(row: ClusterTreeRow) -> str:
     """Return what a rule has done about a branch, or would have done."""
     would = row.rule_mode is RuleMode.OBSERVE and row.rule_step is not RuleStep.WARN
     does = f"would {row.rule_step}" if would else f"{row.rule_step}s"

@@ -8,9 +8,9 @@ import msgspec
 from crewgate.api import schemas
 from crewgate.cli.remote.client import ControlClient
 from crewgate.errors import ServiceConnectionError
+from crewgate.ipc.answer_parts import CallTotalRow
 from crewgate.ipc.cluster_tree import ClusterTreeRow
 from crewgate.ipc.cluster_view import ClusterTree
-from crewgate.ipc.machine_answers import CallTotalRow
 
 
 def branch_tree(client: ControlClient, path: str, **query: str) -> ClusterTree:

@@ -11,7 +11,7 @@ from rich.cells import cell_len, set_cell_size
 
 from crewgate import limits
 from crewgate.cli.output import not_asked
-from crewgate.cli.output.tree import step_words
+from crewgate.cli.output.tree import rule_text
 from crewgate.cli.top.rates import Counts
 from crewgate.cli.top.reading import LiveRow, Reading
 from crewgate.cli.top.terminal import Line, Size
@@ -378,7 +378,7 @@ def details(live: LiveRow) -> list[str]:
         ("below it", f"{_count(live.below, 'branch')}, {live.live_below} live" * bool(live.below)),
         ("credits", _amounts(live)),
         ("on", ", ".join(f"{each.machine} ({credits_text(each.spent)})" for each in row.machines)),
-        ("rule", step_words(row).removeprefix("rule ") if row.rule_step is not None else ""),
+        ("rule", rule_text(row).removeprefix("rule ") if row.rule_step is not None else ""),
     ]
     return [f"{name:<13}{printable(text)}" for name, text in facts if text]
 

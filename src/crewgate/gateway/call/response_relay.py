@@ -18,7 +18,7 @@ from crewgate.core.credits import CREDITS_LEFT, CREDITS_USED, format_credits
 from crewgate.core.grpc_status import is_native
 from crewgate.core.http_types import HeaderField
 from crewgate.core.retry_after import retry_after_seconds
-from crewgate.core.rules.words import WARNING_FIELD, header
+from crewgate.core.rules.finding_text import WARNING_FIELD, warning_value
 from crewgate.gateway.call.call_digests import AnswerBody
 from crewgate.gateway.call.call_services import CallServices
 from crewgate.gateway.call.response_metering import ResponseMetering
@@ -248,7 +248,7 @@ class ResponseRelay:
         """Return the field in which a rule on branches warns; note when to call again."""
         if self._answer is not None:
             self.retry_seconds = _retry_seconds(response)
-        return [] if permit.finding is None else [(WARNING_FIELD, header(permit.finding))]
+        return [] if permit.finding is None else [(WARNING_FIELD, warning_value(permit.finding))]
 
     def _note_stream(
         self, call: "ProxiedCall", status: int, headers: Sequence[HeaderField]

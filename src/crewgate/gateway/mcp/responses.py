@@ -25,7 +25,7 @@ from crewgate.core.mcp.pins.worker_pins import WorkerPins
 from crewgate.core.mcp.response_rewriting import MCPResponseRewriter, MessageEditor
 from crewgate.core.mcp.result_notes import note_editor
 from crewgate.core.mcp.task_ids import TaskIdSealing
-from crewgate.core.rules.words import explanation
+from crewgate.core.rules.finding_text import explanation
 from crewgate.core.sealed_ids import CallIds, IdKind
 from crewgate.errors import UnusableResponseError
 from crewgate.gateway.mcp.endpoint import MCPEndpoint

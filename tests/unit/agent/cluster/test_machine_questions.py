@@ -12,7 +12,7 @@ from crewgate import limits
 from crewgate.agent.cluster.machine_questions import ask_members, members_named, runs_of
 from crewgate.core.gossip.messages import MemberState
 from crewgate.errors import ServiceRefusedError
-from crewgate.ipc.machine_answers import RunsPart
+from crewgate.ipc.answer_parts import RunsPart
 from crewgate.ipc.machine_messages import (
     AskMachines,
     AuditQuestion,

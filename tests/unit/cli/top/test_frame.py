@@ -22,8 +22,8 @@ from crewgate.cli.top.terminal import Size
 from crewgate.cli.top.view import View
 from crewgate.core.rules.rule import RuleMode, RuleStep
 from crewgate.ipc.admin_messages import TreeRow
+from crewgate.ipc.answer_parts import CallTotalRow
 from crewgate.ipc.cluster_view import UnaskedMachine
-from crewgate.ipc.machine_answers import CallTotalRow
 
 NOTHING = Bottom()
 

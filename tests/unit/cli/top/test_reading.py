@@ -6,9 +6,9 @@ from crewgate.cli.top.once import document
 from crewgate.cli.top.rates import Counts
 from crewgate.cli.top.reading import Readings, UsageRow
 from crewgate.ipc.admin_messages import TreeRow
+from crewgate.ipc.answer_parts import CallTotalRow
 from crewgate.ipc.cluster_tree import MachineTree, merged
 from crewgate.ipc.cluster_view import ClusterTree
-from crewgate.ipc.machine_answers import CallTotalRow
 
 
 def test_rates_of_branches_are_those_of_two_readings() -> None:

@@ -5,7 +5,7 @@ from live_trees import FAMILY, LEAD, LOOP, OTHER, RUN, answer, changed, node, re
 from crewgate.cli.top.reading import Readings
 from crewgate.cli.top.view import Order, Table, TreeLine, View
 from crewgate.ipc.admin_messages import TreeRow
-from crewgate.ipc.machine_answers import CallTotalRow
+from crewgate.ipc.answer_parts import CallTotalRow
 
 
 def shown(view: View) -> list[str]:

@@ -1,4 +1,4 @@
-"""Says in words what a rule on branches has found, for models and for people."""
+"""Writes what a rule on branches has found, for models and for people."""
 
 from crewgate.core.credits import format_credits
 from crewgate.core.rules.rule import RuleKind, RuleStep, StepFinding
@@ -29,7 +29,7 @@ _ADVICE = {
 }
 
 
-def counted(finding: StepFinding) -> str:
+def count_text(finding: StepFinding) -> str:
     """Return what a rule has counted, such as "10 equal calls in a row"."""
     kind, count = finding.rule.kind, str(finding.count)
     if kind is RuleKind.CREDITS_PER_MINUTE:
@@ -38,7 +38,7 @@ def counted(finding: StepFinding) -> str:
     return f"{count} {_COUNTED[kind]}{where}"
 
 
-def limit_words(finding: StepFinding) -> str:
+def step_text(finding: StepFinding) -> str:
     """Return from which count on a rule does what, such as "it refuses calls from 10 on"."""
     verbs = {
         RuleStep.WARN: ("it warns", "it warns"),
@@ -61,10 +61,10 @@ def explanation(finding: StepFinding) -> str:
     next_limit = finding.rule.refuse if finding.step is RuleStep.WARN else None
     if next_limit is not None and finding.rule.kind.compares_calls:
         done = f" At {next_limit}, the gateway refuses the call."
-    return f"Rule {finding.rule.name} has counted {counted(finding)}.{done} {advice}"
+    return f"Rule {finding.rule.name} has counted {count_text(finding)}.{done} {advice}"
 
 
-def header(finding: StepFinding) -> bytes:
+def warning_value(finding: StepFinding) -> bytes:
     """Return the value of the header field of a warning (RFC 9651: an item with parameters)."""
     text = f'"{finding.rule.name}";step={finding.step};count={finding.count};limit={finding.limit}'
     if not finding.is_enforced:

@@ -1,4 +1,4 @@
-"""Reads the audit of this machine for another one, in a process of its own.
+"""Runs the process that reads the audit of this machine for another one.
 
 The engine that reads audit files takes a core and hundreds of megabytes, and the agent vouches for
 the table four times a second. So `audit.member_report` does the work, one question at a time.
@@ -14,7 +14,7 @@ from crewgate.errors import ServiceRefusedError
 from crewgate.ipc.frames import FrameDecoder
 from crewgate.ipc.machine_messages import AuditQuestion, encode
 
-_PLACES = trio.CapacityLimiter(limits.member_audits_at_once)
+_CAPACITY = trio.CapacityLimiter(limits.member_audits_at_once)
 
 
 async def read(agent: AgentState, question: AuditQuestion) -> list[bytes]:
@@ -22,7 +22,7 @@ async def read(agent: AgentState, question: AuditQuestion) -> list[bytes]:
     folder = agent.active_config.config.audit.folder
     # With -P, Python does not import a file named trio.py from the present folder.
     command = [sys.executable, "-P", "-m", "crewgate.audit.member_report", str(folder)]
-    async with _PLACES:
+    async with _CAPACITY:
         done = await trio.run_process(
             command,
             stdin=encode(question),

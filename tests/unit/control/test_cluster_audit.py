@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crewgate.control.audit_reader import read
+from crewgate.control.cluster_audit import read
 from crewgate.errors import ControlError, ServiceConnectionError
 
 

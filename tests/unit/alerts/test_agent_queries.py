@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from crewgate.alerts import machine_view
-from crewgate.alerts.machine_view import MachineView
+from crewgate.alerts import agent_queries
+from crewgate.alerts.agent_queries import AgentQueries
 from crewgate.core.health import HealthCondition, HealthState
 from crewgate.errors import ServiceConnectionError, ServiceRefusedError
 
@@ -46,12 +46,12 @@ class Agent:
 @pytest.fixture
 def agent(monkeypatch: pytest.MonkeyPatch) -> Agent:
     agent = Agent()
-    monkeypatch.setattr(machine_view, "AdminClient", agent)
+    monkeypatch.setattr(agent_queries, "AdminClient", agent)
     return agent
 
 
 def test_one_connection_serves_until_it_is_closed(agent: Agent) -> None:
-    view = MachineView(Path("state"))
+    view = AgentQueries(Path("state"))
     assert (view.health().is_whole, view.members(), view.spending(50)) == (True, ["gw-1"], [50])
     assert agent.connections == [Path("state")]
     view.close()
@@ -65,15 +65,15 @@ def test_one_connection_serves_until_it_is_closed(agent: Agent) -> None:
 def test_an_agent_that_does_not_answer_is_an_error(agent: Agent) -> None:
     agent.error = ServiceConnectionError("no agent listens here")
     with pytest.raises(ServiceConnectionError):
-        MachineView(Path("state")).health()
+        AgentQueries(Path("state")).health()
 
 
 def test_a_machine_that_cannot_name_its_members_yet_says_nothing(agent: Agent) -> None:
     agent.error = ServiceRefusedError("this machine has no other machines")
-    assert MachineView(Path("state")).members() is None
+    assert AgentQueries(Path("state")).members() is None
 
 
 def test_without_the_ledger_no_amount_counts(agent: Agent) -> None:
     """They would be those of this machine alone."""
     agent.health = [HealthCondition("ledger", HealthState.FAILED)]
-    assert MachineView(Path("state")).spending(50) is None
+    assert AgentQueries(Path("state")).spending(50) is None

@@ -10,14 +10,14 @@ from crewgate.ipc.admin_messages import TreeRow
 from crewgate.ipc.cluster_messages import MemberRow
 
 
-class MachineHealth(NamedTuple):
+class HealthConditions(NamedTuple):
     """The health of the machine; unless `is_whole`, components are left out."""
 
     conditions: list[HealthCondition]
     is_whole: bool
 
 
-class MachineView:
+class AgentQueries:
     """A connection to the agent whose state is in `folder`, opened again after each failure.
 
     Every method raises ServiceConnectionError if the agent does not answer.
@@ -27,10 +27,10 @@ class MachineView:
         self._folder = folder
         self._client: AdminClient | None = None
 
-    def health(self) -> MachineHealth:
+    def health(self) -> HealthConditions:
         """Return the health of all components."""
         status = self._connected().status()
-        return MachineHealth(status.health, not status.health_more)
+        return HealthConditions(status.health, not status.health_more)
 
     def members(self) -> list[MemberRow] | None:
         """Return the machines of the cluster; None while the agent cannot say."""
