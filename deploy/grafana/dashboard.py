@@ -151,7 +151,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
                rate("crewgate_unrecorded_refusals_total", "listener", "reason")
                .named("no record:")), "reqps"),
         Panel("Refused by a limit on calls",
-              (rate("crewgate_limited_requests_total", "limit"),), "reqps"),
+              (rate("crewgate_call_limit_refusals_total", "limit"),), "reqps"),
         Panel("Steps of rules on branches",
               (rate("crewgate_rule_steps_total", "rule", "step", "mode"),), "ops"),
     ),
@@ -261,7 +261,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel("Export: audit that was deleted before receivers had it",
               (rate("crewgate_export_lost_bytes_total", "instance", "channel"),), "Bps"),
         Panel("Alerts that receivers took, in an hour",
-              (in_last_hour("crewgate_alerts_total", "receiver"),)),
+              (in_last_hour("crewgate_alerts_delivered_total", "receiver"),)),
         Panel("Alerts that were given up, in an hour",
               (in_last_hour("crewgate_alerts_given_up_total", "instance", "receiver"),)),
         Panel("Alerts that receivers lack",

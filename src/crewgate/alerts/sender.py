@@ -50,7 +50,7 @@ class AlertSender:
         self.receiver = receiver
         self._channel, self._outbox, self._wall = channel, outbox, wall
         self._assignment = assignment
-        self._sent = metrics.series(families.ALERTS_SENT, receiver.name)
+        self._sent = metrics.series(families.ALERTS_DELIVERED, receiver.name)
         self._given_up = metrics.series(families.ALERTS_GIVEN_UP, receiver.name)
         self._waiting = metrics.series(families.ALERTS_WAITING, receiver.name)
         self._counts = ReceiverCounts()

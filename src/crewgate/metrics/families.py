@@ -94,8 +94,8 @@ VERDICT_DURATION = _seconds(
     "listener",
     bounds_ms=_FAST_MS,
 )
-LIMITED = _counter(
-    "crewgate_limited_requests_total",
+CALL_LIMIT_REFUSALS = _counter(
+    "crewgate_call_limit_refusals_total",
     "Requests that a limit on calls refused, by the name of the [limit.NAME].",
     "limit",
 )
@@ -351,8 +351,8 @@ EXPORT_LOST = _counter(
 EXPORT_BACKLOG = _gauge(
     "crewgate_export_backlog_bytes", "Bytes of the audit that a receiver lacks.", "channel"
 )
-ALERTS_SENT = _counter(
-    "crewgate_alerts_total", "Alerts that a receiver of [alert] took.", "receiver"
+ALERTS_DELIVERED = _counter(
+    "crewgate_alerts_delivered_total", "Alerts that a receiver of [alert] has taken.", "receiver"
 )
 ALERTS_GIVEN_UP = _counter(
     "crewgate_alerts_given_up_total",

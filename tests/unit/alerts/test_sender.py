@@ -107,7 +107,7 @@ async def test_alerts_are_sent_as_they_come(
         world.ending.set()
     assert world.channel.taken == texts(1, 2, 3)
     assert not world.channel.is_open
-    sent = world.metrics.series(families.ALERTS_SENT, "oncall")
+    sent = world.metrics.series(families.ALERTS_DELIVERED, "oncall")
     assert sent.value == 3
 
 

@@ -44,9 +44,9 @@ class CallMetrics:
         verdict = time.monotonic_ns() - info.arrived_ns
         batch.add(series, line_bytes, UNKNOWN, UNKNOWN, verdict, 0, 0, 0)
 
-    def count_limited(self, limit: str) -> None:
+    def count_call_limit(self, limit: str) -> None:
         """Count a refusal by a limit on calls."""
-        self._metrics.series(families.LIMITED, limit).add()
+        self._metrics.series(families.CALL_LIMIT_REFUSALS, limit).add()
 
     def count_unrecorded(self, listener: str, reason: str) -> None:
         """Count a refusal that the audit has no record of."""

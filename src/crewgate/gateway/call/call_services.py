@@ -64,7 +64,7 @@ class CallServices:
         record = record_builder.denied(info, denial)
         line = encode(record)
         if denial.limit is not None:
-            self.call_metrics.count_limited(denial.limit.name)
+            self.call_metrics.count_call_limit(denial.limit.name)
         refused = self._refused
         try:
             self.call_metrics.add_refused(refused, info, record.crew, record.reason, len(line))

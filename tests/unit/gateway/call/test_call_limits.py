@@ -95,7 +95,7 @@ async def test_a_refusal_names_its_limit_in_the_audit(site: GatedGateway) -> Non
     record = site.world.sink.records[-1]
     assert (record.reason, record.call_limit, record.cost_micro) == ("rate-limited", "slow", 0)
     metrics = site.world.exposition.read()[0].decode()
-    assert 'crewgate_limited_requests_total{limit="slow"} 1' in metrics
+    assert 'crewgate_call_limit_refusals_total{limit="slow"} 1' in metrics
 
 
 async def test_a_tool_of_a_server_of_mcp_has_its_limit(site: GatedGateway) -> None:
