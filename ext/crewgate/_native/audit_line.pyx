@@ -37,7 +37,7 @@ cdef bytes REQUEST = b'"request":"'
 cdef bytes OUTCOME = b'"outcome":"'
 cdef bytes QUOTA = b',"quota_micro":'
 cdef bytes DURATION = b',"duration_us":'
-cdef bytes EXEMPT = b',"call":"%b"' % EXEMPT_CALL.encode()
+cdef bytes EXEMPT = b',"call_digest":"%b"' % EXEMPT_CALL.encode()
 
 cdef char *put(char *to, bytes text) noexcept:
     return text_put(to, PyBytes_AS_STRING(text), <size_t>PyBytes_GET_SIZE(text))
@@ -163,7 +163,7 @@ cdef class AuditLineTemplate:
         cdef Py_ssize_t room = (
             len(self.head) + TIME_CHARS_MAX + UUID_CHARS + len(self.middle) + ending.outcome_size
             + len(self.quota) + 7 * NUMBER_CHARS_MAX + ending.would_size
-            + ending.certificate_size + ending.trace_size + 320)
+            + ending.certificate_size + ending.trace_size + 352)
         # A usual line fits here on the stack, and is copied once, into the result.
         cdef char small[2048]
         cdef bytes large = None
@@ -198,11 +198,11 @@ cdef class AuditLineTemplate:
             to = text_put(put(to, b',"trace":"'), ending.trace, <size_t>ending.trace_size)
             to = put(to, b'"')
         if ending.call > CG_CALL_EXEMPT:
-            to = put(text_hex(put(to, b',"call":"'), ending.call), b'"')
+            to = put(text_hex(put(to, b',"call_digest":"'), ending.call), b'"')
         elif ending.call == CG_CALL_EXEMPT:
             to = put(to, EXEMPT)
         if ending.answer:
-            to = put(text_hex(put(to, b',"answer":"'), ending.answer), b'"')
+            to = put(text_hex(put(to, b',"answer_digest":"'), ending.answer), b'"')
         if ending.retry_seconds:
             to = text_number(put(to, b',"retry_seconds":'), ending.retry_seconds)
         if ending.failed:

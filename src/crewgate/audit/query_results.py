@@ -21,7 +21,8 @@ class CallRow(msgspec.Struct, frozen=True):
     - `certificate`: the serial of the client certificate; empty without one
     - `overrun_micro`: the part of the stated cost that no branch paid
     - `trace`: the ids of the call in its trace, as `core.audit.records` has them; else empty
-    - `call`, `answer`: the digests by which rules on branches compare calls and answers; else empty
+    - `call_digest`, `answer_digest`: the digests by which rules on branches compare calls; else
+      empty
     """
 
     time: Moment
@@ -59,8 +60,8 @@ class CallRow(msgspec.Struct, frozen=True):
     trace: str = ""
     process_proven: bool = False
     call_limit: str = ""
-    call: str = ""
-    answer: str = ""
+    call_digest: str = ""
+    answer_digest: str = ""
     retry_seconds: int = 0
     failed: bool = False
 

@@ -42,8 +42,8 @@ class ReplayedRecord(msgspec.Struct, frozen=True, gc=False):
     cost_micro: int = 0
     duration_us: int = 0
     status: int = 0
-    call: str = ""
-    answer: str = ""
+    call_digest: str = ""
+    answer_digest: str = ""
     retry_seconds: int = 0
     failed: bool = False
     expires: datetime = EPOCH

@@ -181,7 +181,7 @@ class RuleReplay:
         ended_ms = self._ms
         answered = AnsweredCall(
             _digest(record, self._loops),
-            int(record.answer, 16) if record.answer else 0,
+            int(record.answer_digest, 16) if record.answer_digest else 0,
             min(microseconds(record.time) // 1000, ended_ms),
             ended_ms,
             record.cost_micro,
@@ -317,11 +317,11 @@ def _covers(patterns: Sequence[str], tool: str) -> bool:
 
 def _digest(record: ReplayedRecord, loops: LoopRules) -> int:
     """Return the digest of a call; `EXEMPT` also if the rules exempt its tool now."""
-    if record.call == EXEMPT_CALL or (
+    if record.call_digest == EXEMPT_CALL or (
         loops.exempt_tools and _covers(loops.exempt_tools, record.tool)
     ):
         return EXEMPT
-    return int(record.call, 16) if record.call else UNKNOWN
+    return int(record.call_digest, 16) if record.call_digest else UNKNOWN
 
 
 def _was_answered(record: ReplayedRecord) -> bool:

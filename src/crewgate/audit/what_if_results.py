@@ -97,8 +97,8 @@ class WhatIf(msgspec.Struct):
             return
         self.calls += 1
         self.cost_micro += record.cost_micro
-        self.undigested_calls += not record.call
-        self.exempt_calls += record.call == EXEMPT_CALL
+        self.undigested_calls += not record.call_digest
+        self.exempt_calls += record.call_digest == EXEMPT_CALL
 
     def note_step(self, step: ReplayedStep, steps_max: int) -> None:
         """List a step, or count it if there are too many."""

@@ -97,8 +97,8 @@ class RecordedSite(Site):
             permit.price_micro,
             status,
             duration_us=(self.house.boot_ns - info.time_ns) // 1000,
-            call=call_text(permit.call_digest),
-            answer=digest_text(permit.answer_digest),
+            call_digest=call_text(permit.call_digest),
+            answer_digest=digest_text(permit.answer_digest),
             retry_seconds=retry,
         )
         self.records.append(record_builder.permitted(info, permit.grant, end))
@@ -170,7 +170,7 @@ CALL, ANSWER = "00000000000000aa", "00000000000000bb"
 
 def looping(count: int, branch: str = CHILD, first: int = 0, **more: Any) -> list[CallRecord]:
     """A branch that makes the same call each second, for 0.01 credits."""
-    facts = {"call": CALL, "answer": ANSWER, "status": 200} | more
+    facts = {"call_digest": CALL, "answer_digest": ANSWER, "status": 200} | more
     return [
         permit(first + number, branch, "researcher", "search.web", 10_000, **facts)
         for number in range(count)
@@ -180,7 +180,7 @@ def looping(count: int, branch: str = CHILD, first: int = 0, **more: Any) -> lis
 def test_what_a_refusal_and_an_end_save() -> None:
     """A refusal saves its call; an end saves all later ones of the branch and of those below."""
     records = [
-        permit(0, ROOT, "lead", "search.web", 10_000, call="00000000000000cc"),
+        permit(0, ROOT, "lead", "search.web", 10_000, call_digest="00000000000000cc"),
         *looping(250, first=1),
     ]
     found = replayed(records, DEFAULTS)
@@ -206,21 +206,21 @@ def test_rules_that_only_observe_save_nothing() -> None:
 def test_calls_of_tools_that_the_new_rules_exempt_are_no_loop() -> None:
     loops = msgspec.structs.replace(DEFAULTS, exempt_tools=("search.*",))
     assert replayed(looping(30), loops).steps == []
-    assert replayed(looping(30, call="exempt"), DEFAULTS).exempt_calls == 30
+    assert replayed(looping(30, call_digest="exempt"), DEFAULTS).exempt_calls == 30
 
 
 def test_calls_without_a_digest_are_each_another_call() -> None:
     """The rules were off then; rates are found all the same."""
-    found = replayed(looping(30, call="", answer=""), DEFAULTS)
+    found = replayed(looping(30, call_digest="", answer_digest=""), DEFAULTS)
     assert (found.steps, found.undigested_calls) == ([], 30)
     rate = LoopRules((Rule("rate", RuleKind.CALLS_PER_MINUTE, RuleMode.ENFORCE, None, 20),))
-    assert replayed(looping(30, call="", answer=""), rate).saved_calls == 11
+    assert replayed(looping(30, call_digest="", answer_digest=""), rate).saved_calls == 11
 
 
 def test_calls_that_rules_refused_then_save_nothing() -> None:
     """They count as they did at the gate."""
     refused = [
-        deny(9 + number, CHILD, "researcher", "search.web", "loop-detected", call=CALL)
+        deny(9 + number, CHILD, "researcher", "search.web", "loop-detected", call_digest=CALL)
         for number in range(15)
     ]
     found = replayed([*looping(9), *refused], DEFAULTS)
@@ -265,7 +265,13 @@ def test_each_machine_counts_by_itself() -> None:
 def test_other_branches_and_crews_are_not_ended() -> None:
     other = [
         permit(
-            40 + number, OTHER, "drafter", "search.web", 10_000, crew="bd", call=f"{number:016x}"
+            40 + number,
+            OTHER,
+            "drafter",
+            "search.web",
+            10_000,
+            crew="bd",
+            call_digest=f"{number:016x}",
         )
         for number in range(2, 12)
     ]

@@ -60,8 +60,8 @@ class CallEnd(msgspec.Struct, frozen=True, gc=False):
     """How a permitted call ended; each field is one of its `CallRecord`.
 
     `status` is the upstream's, or 0 without a response. `bytes_in` counts the request's body from
-    the client, and `bytes_out` the response's body to the client. `call` is a text of
-    `digest_texts.call_text`, and `answer` one of `digest_text`.
+    the client, and `bytes_out` the response's body to the client. `call_digest` is a
+    text of `digest_texts.call_text`, and `answer_digest` one of `digest_text`.
     """
 
     outcome: CallOutcome
@@ -74,8 +74,8 @@ class CallEnd(msgspec.Struct, frozen=True, gc=False):
     model: str = ""
     tokens_in: int = 0
     tokens_out: int = 0
-    call: str = ""
-    answer: str = ""
+    call_digest: str = ""
+    answer_digest: str = ""
     retry_seconds: int = 0
     failed: bool = False
 
@@ -130,9 +130,9 @@ class CallRecord(BaseRequestRecord, frozen=True, kw_only=True, tag="call"):
       has used, and its quota
     - `call_limit`: for `rate-limited` and `too-many-concurrent-calls`, the name of the limit
     - `certificate`: serial of the client certificate (upper-case hexadecimal)
-    - `call`, `answer`: the digests by which the rules on branches compare calls and answers, in
-      hexadecimal; of a refused call, only if a rule refused it. `call` is "exempt" if the call
-      may be repeated
+    - `call_digest`, `answer_digest`: the digests by which the rules on branches compare calls and
+      answers, in hexadecimal; of a refused call, only if a rule refused it. `call_digest` is
+      "exempt" if the call may be repeated
     - `retry_seconds`: after how long the answer asks to call again, and `failed`: its message says
       that the call failed; only if a rule compares the call
     - `trace`: for a call of a trace (W3C Trace Context), four ids in hexadecimal with dashes
@@ -160,8 +160,8 @@ class CallRecord(BaseRequestRecord, frozen=True, kw_only=True, tag="call"):
     bytes_out: int = 0
     certificate: str = ""
     trace: str = ""
-    call: str = ""
-    answer: str = ""
+    call_digest: str = ""
+    answer_digest: str = ""
     retry_seconds: int = 0
     failed: bool = False
 

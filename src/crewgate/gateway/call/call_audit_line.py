@@ -127,8 +127,8 @@ def metered_line(
         model="" if meter.request is None else meter.request.name,
         tokens_in=counts.fresh + counts.cached + counts.stored,
         tokens_out=counts.answered,
-        call=call_text(permit.call_digest),
-        answer=digest_text(permit.answer_digest),
+        call_digest=call_text(permit.call_digest),
+        answer_digest=digest_text(permit.answer_digest),
         retry_seconds=call.response.retry_seconds,
         failed=call.response.is_failed,
     )

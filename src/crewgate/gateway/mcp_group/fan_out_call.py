@@ -133,7 +133,7 @@ class FanOutCall(InFlightCall):
             size,
             (now - self._started_ns) // 1000,
             # Rules on branches do not compare what the gateway asks several servers.
-            call=EXEMPT_CALL if permit.call_digest else "",
+            call_digest=EXEMPT_CALL if permit.call_digest else "",
         )
         record = record_builder.permitted(
             info,

@@ -22,13 +22,23 @@ ENFORCING = '[loops]\nmode = "enforce"\n'
 def config(tmp_path: Path) -> Path:
     """A configuration that observes, and an audit with a branch that ran in circles."""
     path = write_all(tmp_path / "gate", 8443)
-    facts = {"answer": "00000000000000bb", "status": 200, "machine": "gw-1"}
+    facts = {"answer_digest": "00000000000000bb", "status": 200, "machine": "gw-1"}
     calls: list[Record] = [
-        permit(0, ROOT, "lead", "publish.post", 10_000, call="0" * 14 + "cc", machine="gw-1"),
+        permit(
+            0, ROOT, "lead", "publish.post", 10_000, call_digest="0" * 14 + "cc", machine="gw-1"
+        ),
         permit(1, OTHER, "drafter", "search.web", 10_000),
         ServiceEvent(time=NOON, event="start", machine="gw-1"),
         *(
-            permit(second, CHILD, "researcher", "search.web", 10_000, call="0" * 14 + "aa", **facts)
+            permit(
+                second,
+                CHILD,
+                "researcher",
+                "search.web",
+                10_000,
+                call_digest="0" * 14 + "aa",
+                **facts,
+            )
             for second in range(2, 252)
         ),
     ]
