@@ -131,6 +131,19 @@ def test_tables_of_tools_and_crews_and_another_size(
         screen.shows("quarantine the orchestrator of the branch, after a question")
 
 
+def test_only_what_has_changed_is_drawn(site: Installation) -> None:
+    """So the screen does not flicker, and a slow connection carries little."""
+    with top(site) as screen:
+        screen.shows("CREW AND BRANCH")
+        screen.shows("credits/min")
+        first, sent = screen.text.splitlines()[0], len(screen.sent)
+        screen.until(lambda: screen.text.splitlines()[0] != first, "another second")
+        assert b"CREW AND BRANCH" not in screen.sent[sent:]
+        assert b"\x1b[2J" not in screen.sent[sent:]
+        screen.resize(100, 30)
+        screen.until(lambda: b"\x1b[2J" in screen.sent[sent:], "a whole screen")
+
+
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
