@@ -31,7 +31,9 @@ def show(found: WhatIf, notes: Sequence[str], *, limit: int, as_json: bool) -> N
         columns = dict(_COLUMNS)
         if not any(row.caller for row in listed):
             del columns["called by"]
-        print_table(console, table_of(columns, listed, numbers=("count", "calls", "credits")))
+        print_table(
+            console, table_of(columns, listed, numbers=("count", "saved calls", "saved credits"))
+        )
     for line in (*_sums(found, rows, len(listed)), *notes):
         console.print(Text(line))
 
@@ -71,8 +73,8 @@ _COLUMNS: dict[str, Callable[[ReplayedStep], str]] = {
     "tool": lambda row: row.tool,
     "request": lambda row: row.request,
     "called by": lambda row: row.caller,
-    "calls": lambda row: str(row.saved_calls),
-    "credits": lambda row: format_credits(row.saved_micro),
+    "saved calls": lambda row: str(row.saved_calls),
+    "saved credits": lambda row: format_credits(row.saved_micro),
 }
 
 
