@@ -31,7 +31,8 @@ _STEPS = {
     "refuse": (AlertSeverity.CRITICAL, "refuses calls of"),
     "end": (AlertSeverity.CRITICAL, "has ended"),
 }
-_WOULD = {"warn": "would warn", "refuse": "would refuse calls of", "end": "would end"}
+# Also a rule that only observes gives warnings.
+_WOULD = {"warn": "has warned", "refuse": "would refuse calls of", "end": "would end"}
 _RULES = {rules.label: rules for rules in KINDS.values()}
 _DIGITS = re.compile(r"[0-9a-f]{32}")
 _COUNTED: dict[str, str] = {
@@ -55,10 +56,13 @@ def may_be_alert(line: bytes) -> bool:
 
 
 def alerts_of(entries: Iterable[AuditEntry], local: LocalMachine) -> Iterator[Alert]:
-    """Yield the alerts about records, one for all burned reservations of a crew."""
+    """Yield the alerts about records, the oldest first; one for all burned reservations of a crew.
+
+    The records come file by file, and each worker writes a file of its own.
+    """
     burned = defaultdict[str, list[AuditEntry]](list)
     exhausted = set[str]()
-    for entry in entries:
+    for entry in sorted(entries, key=lambda each: each.time_ns):
         if entry.kind == "burned":
             burned[_word(entry.record, "crew")].append(entry)
         elif entry.kind == "call" and _word(entry.record, "level") in exhausted:

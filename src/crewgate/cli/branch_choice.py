@@ -70,7 +70,7 @@ def the_only(reference: str, found: Sequence[ClusterTreeRow]) -> ClusterTreeRow:
         more = len(found) - len(listed)
         if more:
             listed.append(f"  and {more} more")
-        ask = "write the id" if is_name(reference) else "write more of the id"
+        ask = "write the id, or its beginning" if is_name(reference) else "write more of the id"
         raise ServiceRefusedError(
             "\n".join([f"{reference} may be one of {len(found)} branches; {ask}:", *listed])
         )

@@ -79,7 +79,7 @@ class Child:
         self._backoff = 0.0  # seconds
         self._deaths: deque[float] = deque(maxlen=limits.health_deaths_max)
         self._status = 0  # the last exit status
-        self._is_told_to_end = False
+        self._is_asked_to_end = False
         self.due = 0.0  # when to start it again (monotonic seconds), if it does not run
 
     @property
@@ -92,10 +92,15 @@ class Child:
         """The process id; -1 while it does not run."""
         return self._process.pid if self._process else -1
 
+    @property
+    def is_asked_to_end(self) -> bool:
+        """Whether this process has sent it a signal since its last start."""
+        return self._is_asked_to_end
+
     def start(self, now: float, *more: str, keep: Sequence[int] = ()) -> None:
         """Start it, with `more` arguments and the inherited descriptors `keep`; OSError."""
-        was_lost = bool(self._started) and not self._is_told_to_end
-        self._started, self._is_told_to_end = now, False
+        was_lost = bool(self._started) and not self._is_asked_to_end
+        self._started, self._is_asked_to_end = now, False
         variables: dict[str, str] = {}
         if self._metrics is not None:
             self._shard = self._metrics.assign(self.name)
@@ -123,7 +128,7 @@ class Child:
         self._process = None
         self._release_shard()
         self._status = status
-        if self._is_told_to_end:
+        if self._is_asked_to_end:
             self.due = now
             return status
         if status != os.EX_TEMPFAIL:
@@ -158,7 +163,7 @@ class Child:
     def send(self, number: signal.Signals) -> None:
         """Tell it to end by a signal, if it runs."""
         if self._process is not None:
-            self._is_told_to_end = True
+            self._is_asked_to_end = True
             self._process.send_signal(number)
 
     def discard(self) -> None:

@@ -230,13 +230,13 @@ class Supervisor:
         reap_orphans({child.pid for child in own})
 
     def _keep(self, child: Child, now: float) -> None:
-        """Log the end of a child, and start it if it is wanted and due."""
+        """Log the end of a child, unless it was asked to end; start it if it is wanted and due."""
         status = child.ended(now)
         is_wanted = self._is_wanted(child)
         # Connections should not wait for a worker that starts only after a delay.
         if status is not None and child.due > now:
             self._workers.close_sockets(child)
-        if status is not None and is_wanted:
+        if status is not None and is_wanted and (status or not child.is_asked_to_end):
             left = child.due - now
             _log.warning("%s %s; starts again in %.1f s", child.name, exit_text(status), left)
         if not child.running and child.due <= now and is_wanted:

@@ -117,6 +117,21 @@ def test_a_rule_that_only_observes_says_would() -> None:
     assert "to end it" in found.next
 
 
+def test_a_rule_that_only_observes_does_warn() -> None:
+    """The calls of the branch get the warning, so the alert says no `would`."""
+    assert "rule loops has warned branch" in one(**rule(step="warn", mode="observe")).text
+
+
+def test_steps_are_told_in_their_order() -> None:
+    """Also if two workers have recorded them, so that the file with the last step comes first."""
+    steps = [
+        entry(**rule(step=step), time=f"2026-11-30T12:00:0{second}.5Z")
+        for second, step in enumerate(("warn", "refuse", "end"))
+    ]
+    told = [each.data["step"] for each in alerts_of([steps[2], steps[0], steps[1]], LOCAL)]
+    assert told == ["warn", "refuse", "end"]
+
+
 def test_the_end_of_a_branch_has_one_id_on_all_machines() -> None:
     """A machine that heard of it from another one knows less."""
     members = {"kind": "revocation", "target": "branch", "id": BRANCH, "branch": BRANCH, **WHO}

@@ -42,7 +42,7 @@ def test_a_long_list_is_cut() -> None:
     with pytest.raises(ServiceRefusedError) as refused:
         the_only("article/researcher", [row(each) for each in range(number)])
     first, *listed = str(refused.value).splitlines()
-    assert first.endswith(f"{number} branches; write the id:")
+    assert first.endswith(f"{number} branches; write the id, or its beginning:")
     assert (len(listed), listed[-1]) == (limits.branch_candidates_max + 1, "  and 3 more")
 
 

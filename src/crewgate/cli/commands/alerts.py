@@ -125,7 +125,9 @@ def _chosen(path: Path, receiver: str) -> tuple[Config, Sequence[AlertConfig]]:
     """
     config = load(path)
     if not config.alerts:
-        raise ConfigurationError(f"{path}: there is no [alert.NAME]; add one")
+        raise ConfigurationError(
+            f"{path}: there is no receiver; add a table [alert.NAME] with format, url and secret"
+        )
     chosen = [each for each in config.alerts if receiver in {"", each.name}]
     if not chosen:
         known = ", ".join(each.name for each in config.alerts)

@@ -35,7 +35,7 @@ LEDGER = LedgerKeys()
 _TEXT = """\
 #:schema ./{schema}
 # Crewgate's configuration. Paths are relative to this file. `crewgate check -c FILE` checks this
-# file and everything that it names. SIGHUP makes a running gateway read it again.
+# file and everything that it names. A running gateway reads it again when it changes.
 
 name = "{name}" #
 audience = "https://gateway.crewgate.example" #

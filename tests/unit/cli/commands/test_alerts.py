@@ -94,7 +94,7 @@ def test_a_receiver_must_exist(run: Run, file: Path, command: str) -> None:
     assert result.exit_code == 2
     assert "no receiver [alert.chat]; the file has: oncall, pager" in result.output
     file.write_text(file.read_text().replace(CONFIG, ""))
-    assert "there is no [alert.NAME]; add one" in run("alerts", command, "-c", str(file)).output
+    assert "there is no receiver; add a table" in run("alerts", command, "-c", str(file)).output
 
 
 def test_no_command_makes_the_file_of_the_alerts_process(run: Run, file: Path) -> None:
