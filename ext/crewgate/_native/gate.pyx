@@ -238,7 +238,7 @@ cdef class Gate:
             return self.observed(entry, branch, tool, request, wall, boot, denial)
         finding = self.found_by_rules(policy, entry, tool, name, call, request, observe, boot)
         if finding is not None and is_refusal(finding):
-            denial = Denial(Reason.LOOP_DETECTED, entry.grant, finding=finding, call=call)
+            denial = Denial(Reason.LOOP_DETECTED, entry.grant, finding=finding, call_digest=call)
             return (self.observed(entry, branch, tool, request, wall, boot, denial)
                     if observe else denial)
         cdef LimitSet limit_set = (

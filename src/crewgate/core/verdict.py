@@ -82,7 +82,8 @@ class Denial(msgspec.Struct, frozen=True):
             other reason.
         limit: The limit on calls that has no room now, if the reason is RATE_LIMITED or
             TOO_MANY_CALLS. None for every other denial.
-        call: The digest of the call, if a rule on branches refused it; 0 for every other reason.
+        call_digest: The digest of the call, if a rule on branches refused it; 0 for every other
+            reason.
         nonce: The nonce for the next DPoP proof, if the reason is USE_NONCE (RFC 9449, section 9).
             It is good on this machine, for a minute. Empty for every other reason.
     """
@@ -99,7 +100,7 @@ class Denial(msgspec.Struct, frozen=True):
     nonce: bytes = b""
     finding: StepFinding | None = None
     limit: LimitReached | None = None
-    call: int = 0
+    call_digest: int = 0
 
     @property
     def left_micro(self) -> int:

@@ -84,7 +84,7 @@ class RecordedSite(Site):
         if isinstance(verdict, Permit):
             return verdict, self.info()
         self.house.gate.note_refusal(
-            self.tokens[who], SEARCH, verdict.reason, self.request, call=verdict.call
+            self.tokens[who], SEARCH, verdict.reason, self.request, call=verdict.call_digest
         )
         self.records.append(record_builder.denied(self.info(), verdict))
         return None

@@ -163,7 +163,7 @@ def denied(request: records.CallInfo, denial: Denial) -> records.CallRecord:
         quota_micro=grant.quota,
         duration_us=0,
         reason=problem_type(denial).slug,
-        call_digest=call_text(denial.call),
+        call_digest=call_text(denial.call_digest),
         level=denial.level,
         level_used_micro=denial.used_micro,
         level_quota_micro=denial.quota_micro,

@@ -28,7 +28,7 @@ def note_refusal(
     if denial.reason in _COUNTED and authorizer.policy.loops.rules:
         request = pending.described.id
         authorizer.gate.note_refusal(
-            pending.token, pending.tool, denial.reason, request, denial.call, observe=observe
+            pending.token, pending.tool, denial.reason, request, denial.call_digest, observe=observe
         )
 
 
