@@ -52,7 +52,7 @@ OLD_WORDS = {
     "rung": "level", "ladder": "levels, transitions", "conduct": "profile",
     "lessor": "lease client", "holdings": "index", "lineage": "branches", "face": "prepared",
     "stock": "pool", "deed": "action", "pulse": "liveness lock", "beats": "heartbeats",
-    "pardon": "reset", "homeless": "unresolved", "blame": "record failure",
+    "pardon": "reset", "homeless": "unresolved", "blame": "record failure", "tellers": "assignment",
 }  # fmt: skip
 MACHINE = re.compile(r"(?<![\w.])/(?:root|home|work)/[a-z]|BEGIN [A-Z ]*PRIVATE" + " KEY-")
 

@@ -104,9 +104,9 @@ static inline void cg_forget_steps(cg_activity *a, uint64_t rules) {
     if (cg_get(&a->noted[i]) & rules) cg_clear_bits(&a->noted[i], rules);
 }
 
-/* Takes the place of the series that ended first for another call: progress. `fresh` are the rules
- * whose steps may be noted again. NULL if other processes took every place first. */
-static inline cg_series *cg_begin_series(cg_activity *a, uint64_t call, uint64_t fresh) {
+/* Takes the place of the series that ended first for another call: progress. So the steps of
+ * `equal_rules` may be noted again. NULL if other processes took every place first. */
+static inline cg_series *cg_begin_series(cg_activity *a, uint64_t call, uint64_t equal_rules) {
   for (unsigned tries = 0; tries < CG_SERIES; tries++) {
     cg_series *oldest = a->series;
     for (unsigned i = 1; i < CG_SERIES; i++)
@@ -114,7 +114,7 @@ static inline cg_series *cg_begin_series(cg_activity *a, uint64_t call, uint64_t
     uint64_t known = cg_get(&oldest->call);
     if (known == call) return oldest;
     cg_increment(&a->progress); /* first: if this process is killed now, it has been one call more */
-    cg_forget_steps(a, fresh);
+    cg_forget_steps(a, equal_rules);
     if (!cg_cas(&oldest->call, &known, call)) continue;
     cg_put(&oldest->counts, (call >> 56 ^ 0xff) << 56);
     cg_put(&oldest->answer, 0);
@@ -148,9 +148,9 @@ static inline uint64_t cg_in_minute(const cg_word *word, uint64_t ms) {
 }
 
 static inline void cg_count_series(cg_activity *a, const cg_answered *n, uint64_t pause_ms,
-                                   uint64_t fresh) {
+                                   uint64_t equal_rules) {
   cg_series *s = cg_find_series(a, n->call);
-  if (s == NULL) s = cg_begin_series(a, n->call, fresh);
+  if (s == NULL) s = cg_begin_series(a, n->call, equal_rules);
   if (s == NULL) return;
   uint64_t seen = cg_get(&s->counts), ended, next;
   do {
@@ -171,20 +171,20 @@ static inline void cg_count_series(cg_activity *a, const cg_answered *n, uint64_
   cg_put(&s->ended, n->ended_ms << CG_RETRY_BITS | cg_least(n->retry_seconds, CG_RETRY_MAX));
 }
 
-/* Counts a call of the branch, or of one below it, that was answered. `fresh` are the rules on equal
- * calls, `streaks` those on refused ones. */
+/* Counts a call of the branch, or of one below it, that was answered. `equal_rules` are
+ * the bits of the rules on equal calls, `refusal_rules` those of the rules on refused ones. */
 static inline void cg_note_answer(cg_activity *a, const cg_answered *n, uint64_t pause_ms,
-                                  uint64_t fresh, uint64_t streaks) {
+                                  uint64_t equal_rules, uint64_t refusal_rules) {
   cg_count_in_minute(&a->calls, n->ended_ms, 1);
   cg_count_in_minute(&a->spent, n->ended_ms, n->cost);
   if (cg_get(&a->refused)) {
     cg_put(&a->refused, 0);
-    cg_forget_steps(a, streaks);
+    cg_forget_steps(a, refusal_rules);
   }
   if (n->call == CG_CALL_UNKNOWN)
     cg_increment(&a->progress);
   else if (n->call != CG_CALL_EXEMPT)
-    cg_count_series(a, n, pause_ms, fresh);
+    cg_count_series(a, n, pause_ms, equal_rules);
 }
 
 /* Counts a call that a rule refused: it is equal to those before, but no progress. */

@@ -43,8 +43,8 @@ cdef class CompiledRule:
 cdef class CompiledRules:
     cdef readonly tuple rules
     cdef uint64_t pause_ms
-    cdef uint64_t fresh                     # bits of the rules on equal calls
-    cdef uint64_t streaks                   # bits of the rules on refused calls
+    cdef uint64_t equal_rules               # bits of the rules on equal calls
+    cdef uint64_t refusal_rules             # bits of the rules on refused calls
     cdef dict by_role                       # (crew, role) → tuple of CompiledRule
 
     cdef tuple watching(self, str crew, str role)

@@ -16,8 +16,8 @@ cdef extern from "branch_activity.h" nogil:
     const int CG_RULE_KINDS, CG_REFUSED_CALLS, CG_LIVE_BRANCHES
     cg_activity *cg_activity_of(const cg_table *t, uint64_t record, uint64_t generation,
                                 uint64_t ms)
-    void cg_note_answer(cg_activity *, const cg_answered *, uint64_t pause_ms, uint64_t fresh,
-                        uint64_t streaks)
+    void cg_note_answer(cg_activity *, const cg_answered *, uint64_t pause_ms, uint64_t equal_rules,
+                        uint64_t refusal_rules)
     void cg_clear_bits(cg_word *, uint64_t bits)
     void cg_note_rule_refusal(cg_activity *, uint64_t call, uint64_t ms)
     uint64_t cg_note_refusal(cg_activity *, uint64_t ms, uint64_t pause_ms)
@@ -74,9 +74,9 @@ cdef class CompiledRules:
         self.by_role = {}
         for rule in self.rules:
             if (<CompiledRule>rule).rule.kind.compares_calls:
-                self.fresh |= 1ull << (<CompiledRule>rule).bit
+                self.equal_rules |= 1ull << (<CompiledRule>rule).bit
             if (<CompiledRule>rule).kind == <unsigned>CG_REFUSED_CALLS:
-                self.streaks |= 1ull << (<CompiledRule>rule).bit
+                self.refusal_rules |= 1ull << (<CompiledRule>rule).bit
 
     cdef tuple watching(self, str crew, str role):
         """Return the rules that watch the calls of a role of a crew."""
@@ -175,7 +175,7 @@ cdef int note_answer(const cg_table *t, CompiledRules rules, uint64_t record, ui
     cdef uint64_t level, number = 0
     for level in range(level_count(t, record)):
         cg_note_answer(activity_at(t, record, generation, level, found.ended_ms, &number), found,
-                       rules.pause_ms, rules.fresh, rules.streaks)
+                       rules.pause_ms, rules.equal_rules, rules.refusal_rules)
     return 0
 
 

@@ -52,7 +52,7 @@ class AnsweredCall(msgspec.Struct, frozen=True):
 
 
 class _Series(msgspec.Struct):
-    """Equal calls."""
+    """The counts of equal calls of a branch."""
 
     progress: int = -1
     calls: int = 0
