@@ -183,9 +183,19 @@ def _branch(row: ClusterTreeRow, *, is_one: bool) -> "Text":
 
 def rule_text(row: ClusterTreeRow) -> str:
     """Return what a rule has done about a branch, or would have done."""
-    would = row.rule_mode is RuleMode.OBSERVE and row.rule_step is not RuleStep.WARN
-    does = f"would {row.rule_step}" if would else f"{row.rule_step}s"
+    does = f"{row.rule_step}s" if is_step_done(row) else f"would {row.rule_step}"
     return f"rule {printable(row.rule)} {does}"
+
+
+def is_step_done(row: ClusterTreeRow) -> bool:
+    """Return whether a rule has done what its step says.
+
+    A rule that observes only warns. Of several branches above each other whose counts ask for the
+    end, a rule ends the lowest.
+    """
+    if row.rule_step is RuleStep.END:
+        return row.state in {"revoked", "closed"}
+    return row.rule_step is RuleStep.WARN or row.rule_mode is RuleMode.ENFORCE
 
 
 def _who(row: ClusterTreeRow) -> str:

@@ -72,7 +72,7 @@ class Background:
         self._wake()
 
     def _read(self) -> None:
-        readings = Readings()
+        readings, is_first = Readings(), True
         while not self._ending.is_set():
             began = self.asked_at = time.monotonic()
             try:
@@ -80,6 +80,8 @@ class Background:
                 self.answered_at = began
                 self._put(readings.take(found, began))
                 seconds = pause(began, time.monotonic(), self._interval)
+                if is_first:  # rates need a second reading, and a person waits for them
+                    seconds, is_first = min(seconds, self._interval), False
             except (CrewgateError, OSError) as error:
                 self._put(Failure(_words(error)))
                 seconds = self._interval

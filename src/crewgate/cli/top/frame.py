@@ -11,13 +11,12 @@ from rich.cells import cell_len, set_cell_size
 
 from crewgate import limits
 from crewgate.cli.output import not_asked
-from crewgate.cli.output.tree import rule_text
+from crewgate.cli.output.tree import is_step_done, rule_text
 from crewgate.cli.top.rates import Counts
 from crewgate.cli.top.reading import LiveRow, Reading
 from crewgate.cli.top.terminal import Line, Size
 from crewgate.cli.top.view import AnyLine, Table, TreeLine, UsageLine, View
 from crewgate.core.credits import MICRO
-from crewgate.core.rules.rule import RuleMode, RuleStep
 from crewgate.core.terminal_text import printable
 
 L = TypeVar("L")
@@ -43,8 +42,8 @@ HELP = (
     "",
     "The amounts of a branch are those of it and all below it. A rate is about the",
     "last ten seconds. A dash: no rule counts the calls. !warn: a rule has warned;",
-    "!refuse, !end: it refuses calls, or has ended the branch; ?refuse, ?end: it",
-    "would, but only observes.",
+    "!refuse, !end: it refuses calls, or has ended the branch. ?refuse, ?end: it",
+    "would, but only observes, or has ended a branch below.",
 )
 
 
@@ -239,8 +238,7 @@ def state_text(live: LiveRow) -> str:
     state = row.state if row.branch or row.state != "live" else ""
     if row.rule_step is None:
         return state
-    would = row.rule_mode is RuleMode.OBSERVE and row.rule_step is not RuleStep.WARN
-    return f"{state} {'?' if would else '!'}{row.rule_step}"
+    return f"{state} {'!' if is_step_done(row) else '?'}{row.rule_step}"
 
 
 def _state(line: AnyLine) -> tuple[str, str]:

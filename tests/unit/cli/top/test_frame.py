@@ -136,13 +136,16 @@ def test_help_fits_a_small_screen() -> None:
 def test_states_say_what_rules_did() -> None:
     """In words, so that colors add nothing."""
 
-    def state(step: RuleStep, mode: RuleMode) -> str:
-        rows = changed(researcher={"rule": "r", "rule_step": step, "rule_mode": mode})
+    def state(step: RuleStep, mode: RuleMode, before: str = "live") -> str:
+        fields = {"rule": "r", "rule_step": step, "rule_mode": mode, "state": before}
+        rows = changed(researcher=fields)
         return state_text(reading(rows).rows[node(LOOP)])
 
     assert state(RuleStep.WARN, RuleMode.OBSERVE) == "live !warn"
     assert state(RuleStep.REFUSE, RuleMode.OBSERVE) == "live ?refuse"
-    assert state(RuleStep.END, RuleMode.ENFORCE) == "live !end"
+    assert state(RuleStep.REFUSE, RuleMode.ENFORCE) == "live !refuse"
+    assert state(RuleStep.END, RuleMode.ENFORCE) == "live ?end", "a branch below was ended"
+    assert state(RuleStep.END, RuleMode.ENFORCE, "revoked") == "revoked !end"
 
 
 def test_details_have_the_whole_id_and_no_empty_facts() -> None:
