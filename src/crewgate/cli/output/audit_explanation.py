@@ -12,6 +12,7 @@ from crewgate.cli.output.tables import print_labeled, utc
 from crewgate.cli.tokens import binding_words
 from crewgate.config import Config
 from crewgate.core.credits import format_credits
+from crewgate.core.reasons import Reason
 from crewgate.core.rules.finding_text import count_text, step_text
 from crewgate.core.terminal_text import printable
 from crewgate.core.tokens.claims import Confirmation, process_text
@@ -127,6 +128,8 @@ def _call(call: CallRow) -> Iterator[str]:
         yield f"refused: {call.reason}" + (
             f", by the limit {call.call_limit}" if call.call_limit else ""
         )
+        if call.reason == Reason.BRANCH_REVOKED.value:
+            yield "`crewgate revocations` says who revoked it, and why"
         return
     if call.would:
         yield f"permitted only in observe mode; else refused: {call.would}"

@@ -431,6 +431,16 @@ def test_explain_shows_the_chain_behind_a_call(config: Path) -> None:
     assert "refused: tool-not-allowed" in explain(config, "request-3").stdout
 
 
+def test_explain_says_where_a_revocation_is_listed(config: Path) -> None:
+    """The record of a call has no name of who ended its branch."""
+    descriptor, _ = create(load(config).audit.folder, "worker-2", 1_800_000_001_000_000_000)
+    os.write(descriptor, encode(replace(RECORDS[2], request="late", reason="branch-revoked")))
+    os.close(descriptor)
+    *_, refused, where = explain(config, "late").stdout.splitlines()
+    assert refused.strip() == "refused: branch-revoked"
+    assert where.strip() == "`crewgate revocations` says who revoked it, and why"
+
+
 def test_explain_says_who_named_the_subject_and_who_answers(config: Path) -> None:
     """As far as the configuration knows the identity provider and a sponsor of the crew."""
     table = '[identity_provider.user_1]\nissuer = "i"\naudience = ["a"]\njwks = "j"\n'
