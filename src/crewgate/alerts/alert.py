@@ -32,7 +32,7 @@ class AlertState(enum.Enum):
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person must know.
+    """A message that a person must get.
 
     - `id`: the same at each attempt, and on each machine that reports the same event
     - `type`: an `AlertKind`, or "test"

@@ -1,9 +1,9 @@
 """Tells when a branch, a run, or the hour or day of a crew has reached a share of its credits.
 
 The amounts are those of `crewgate tree`, so they are of all machines that share the ledger. The
-watch sees states and no events: it tells the highest threshold that is reached and not told yet.
-So a crossing while no process looked is told afterwards, as long as the machine knows the branch,
-and within the same hour or day. It does not know how the rows are read.
+watch sees states and no events: it reports the highest threshold that is reached and not reported
+yet. So a crossing while no process looked is reported afterwards, as long as the machine knows the
+branch, and within the same hour or day. It does not know how the rows are read.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,14 +25,14 @@ _HOUR, _DAY = 3600, 86_400
 
 
 class CrewAllowance(msgspec.Struct, frozen=True):
-    """What a crew may spend in an hour and a day, in micro-credits; None: no limit."""
+    """The micro-credits that a crew may spend in an hour and in a day; None: no limit."""
 
     hour: int | None = None
     day: int | None = None
 
 
 class ReportedThreshold(msgspec.Struct, frozen=True):
-    """The highest threshold that was told of an account, with the budget that it is a share of."""
+    """The highest threshold reported for an account, and the budget that it is a share of."""
 
     percent: int
     budget: int
@@ -42,7 +42,7 @@ class ReportedThreshold(msgspec.Struct, frozen=True):
 
 
 class _Account(msgspec.Struct, frozen=True):
-    """What one row says: an account has spent `spent` of `budget` micro-credits."""
+    """The account of one row: it has spent `spent` of `budget` micro-credits."""
 
     key: str
     kind: AlertKind
@@ -55,12 +55,15 @@ class _Account(msgspec.Struct, frozen=True):
 
     @property
     def event(self) -> str:
-        """What an id names besides the crew: the branch, or the end of the hour or day."""
+        """The part of an id besides the crew: the branch, or the end of the hour or day."""
         return self.name if self.row is not None else str(self.ends)
 
 
 class BudgetWatch:
-    """What was told of each account, by its key. `notes` are those of an earlier process."""
+    """Remembers the threshold reported for each account, by its key.
+
+    `notes` are those of an earlier process.
+    """
 
     def __init__(
         self,
@@ -73,14 +76,14 @@ class BudgetWatch:
     ) -> None:
         """`thresholds` are percentages.
 
-        If it `is_first` of all, the first look tells nothing: a gateway that gets its first
+        If it `is_first` of all, the first look reports nothing: a gateway that gets its first
         receiver may have thousands of branches that have spent their credits.
         """
         self._is_first = is_first
         self._local = local
         self._thresholds = sorted({*thresholds})
         self._allowances = allowances
-        self._told = {
+        self._reported = {
             key: msgspec.json.decode(text, type=ReportedThreshold) for key, text in notes.items()
         }
 
@@ -97,31 +100,31 @@ class BudgetWatch:
             if not level:
                 continue
             seen.add(account.key)
-            told = self._told.get(account.key)
-            is_same = told is not None and told.budget == account.budget
-            before = told.percent if told is not None and is_same else 0
+            reported = self._reported.get(account.key)
+            is_same = reported is not None and reported.budget == account.budget
+            before = reported.percent if reported is not None and is_same else 0
             if before >= level:
                 continue
             if len(found.alerts) >= limits.alerts_of_look_max:
-                continue  # the next look tells it
+                continue  # the next look reports it
             if not self._is_first:
                 found.alerts.append(self._alert(account, level, before, now))
             fields = account.kind, account.crew, account.name
             self._note(found, account.key, ReportedThreshold(level, account.budget, *fields))
         rest = limits.alerts_of_look_max - len(found.alerts)
-        for key in [each for each in self._told if each not in seen][:rest]:
-            found.alerts.append(self._over(key, self._told[key], now))
+        for key in [each for each in self._reported if each not in seen][:rest]:
+            found.alerts.append(self._over(key, self._reported[key], now))
             self._note(found, key, None)
         self._is_first = False
         return found
 
-    def _note(self, found: Findings, key: str, told: ReportedThreshold | None) -> None:
-        if told is None:
-            del self._told[key]
+    def _note(self, found: Findings, key: str, reported: ReportedThreshold | None) -> None:
+        if reported is None:
+            del self._reported[key]
             found.notes[key] = None
         else:
-            self._told[key] = told
-            found.notes[key] = msgspec.json.encode(told).decode()
+            self._reported[key] = reported
+            found.notes[key] = msgspec.json.encode(reported).decode()
 
     def _reached(self, account: _Account) -> int:
         """Return the highest threshold that is reached; 0 for none."""
@@ -192,21 +195,21 @@ class BudgetWatch:
             percent_before=before,
         )
 
-    def _over(self, key: str, told: ReportedThreshold, now: float) -> Alert:
+    def _over(self, key: str, reported: ReportedThreshold, now: float) -> Alert:
         """Return the alert that an account is closed, forgotten, or below its thresholds again."""
         return Alert(
-            id=alert_id(told.kind, key, "over", told.percent, told.budget),
-            type=told.kind.value,
+            id=alert_id(reported.kind, key, "over", reported.percent, reported.budget),
+            type=reported.kind.value,
             timestamp=datetime.fromtimestamp(now, UTC),
             machine=self._local.name,
-            subject=_subject(told.kind, told.crew, told.name),
+            subject=_subject(reported.kind, reported.crew, reported.name),
             state=AlertState.OVER,
-            severity=_severity(told.percent, is_crew=told.name == told.crew),
-            text=f"{_plain(told)} has ended, or has credits again",
-            crew=told.crew,
-            data={"percent": told.percent, "budget": format_credits(told.budget)},
+            severity=_severity(reported.percent, is_crew=reported.name == reported.crew),
+            text=f"{_plain(reported)} has ended, or has credits again",
+            crew=reported.crew,
+            data={"percent": reported.percent, "budget": format_credits(reported.budget)},
             is_shared=True,
-            percent=told.percent,
+            percent=reported.percent,
         )
 
 
@@ -231,8 +234,8 @@ _NOUNS = {
 }
 
 
-def _plain(told: ReportedThreshold) -> str:
-    return f"{_NOUNS[told.kind]} {printable(told.name)}"
+def _plain(reported: ReportedThreshold) -> str:
+    return f"{_NOUNS[reported.kind]} {printable(reported.name)}"
 
 
 def _words(account: _Account) -> str:

@@ -12,7 +12,7 @@ _BRANCHES = {AlertKind.BRANCH_CREDITS.value, AlertKind.RUN_CREDITS.value}
 
 
 class AlertChannel(Protocol):
-    """The way to one receiver."""
+    """Sends alerts to one receiver."""
 
     async def send(self, alert: Alert) -> None:
         """Send an alert, and return once the receiver has it.

@@ -1,9 +1,9 @@
-"""Tells when a component of the machine becomes degraded or fails, and when it is well again.
+"""Reports when a component of the machine becomes degraded or fails, and when it is well again.
 
-It sees the health as `crewgate status` shows it. A bad state that lasts only a moment is not told.
-A better state is told after it has lasted for a while; each relapse doubles this time, so that a
-component that flaps does not flood a person. The times are seconds of a monotonic clock, except
-`wall`, which is in seconds since 1970.
+It sees the health as `crewgate status` shows it. A bad state that lasts only a moment is not
+reported. A better state is reported after it has lasted for a while; each relapse doubles this
+time, so that a component that flaps does not flood a person. The times are seconds of a monotonic
+clock, except `wall`, which is in seconds since 1970.
 """
 
 import re
@@ -35,7 +35,7 @@ _KINDS = tuple(
 
 
 class ReportedState(msgspec.Struct, frozen=True):
-    """The state of a component that was told last, and when it began, in seconds since 1970."""
+    """The state of a component that was reported last, and when it began, in seconds since 1970."""
 
     state: HealthState
     since: float
@@ -46,15 +46,18 @@ class _Recovery(msgspec.Struct):
 
     pause: float = limits.alert_calm_seconds
     better_since: float | None = None
-    told_at: float | None = None
+    reported_at: float | None = None
 
 
 class HealthWatch:
-    """What was told of each component that is not ok. `notes` are those of an earlier process."""
+    """Remembers the reported state of each component that is not ok.
+
+    `notes` are those of an earlier process.
+    """
 
     def __init__(self, local: LocalMachine, notes: Mapping[str, str]) -> None:
         self._local = local
-        self._told = {
+        self._reported = {
             name: msgspec.json.decode(text, type=ReportedState) for name, text in notes.items()
         }
         self._recoveries: dict[str, _Recovery] = {}
@@ -73,13 +76,13 @@ class HealthWatch:
             if not each.passing and not (is_bad and is_new):
                 self._take(found, each, wall, now)
         # A component that nobody reports any more counts as ok.
-        gone = [name for name in self._told if name not in seen] if is_whole else []
+        gone = [name for name in self._reported if name not in seen] if is_whole else []
         for name in gone:
             self._take(found, HealthCondition(name), wall, now)
         return found
 
     def no_answer(self, why: str, wall: float, now: float) -> Findings:
-        """Note that the agent does not answer; after a while, tell it."""
+        """Note that the agent does not answer; after a while, report it."""
         found = Findings.none()
         if self._silent_since is None:
             self._silent_since = now
@@ -91,8 +94,8 @@ class HealthWatch:
 
     def _take(self, found: Findings, each: HealthCondition, wall: float, now: float) -> None:
         name = each.component
-        told = self._told.get(name)
-        before = HealthState.OK if told is None else told.state
+        reported = self._reported.get(name)
+        before = HealthState.OK if reported is None else reported.state
         recovery = self._recoveries.get(name)
         if each.state is before:
             if recovery is not None:
@@ -102,21 +105,21 @@ class HealthWatch:
             return
         recovery = self._recoveries.setdefault(name, _Recovery())
         if each.state.rank > before.rank:
-            is_relapse = recovery.told_at is not None and (
-                now - recovery.told_at < limits.health_calm_seconds
+            is_relapse = recovery.reported_at is not None and (
+                now - recovery.reported_at < limits.health_calm_seconds
             )
             longer = min(2 * recovery.pause, limits.alert_calm_seconds_max)
             recovery.pause = longer if is_relapse else limits.alert_calm_seconds
         else:
-            recovery.told_at = now
+            recovery.reported_at = now
         recovery.better_since = None
-        found.alerts.append(self._alert(each, told, wall))
+        found.alerts.append(self._alert(each, reported, wall))
         if each.state is HealthState.OK:
-            self._told.pop(name, None)
+            self._reported.pop(name, None)
             found.notes[name] = None
         else:
-            self._told[name] = ReportedState(each.state, each.since or wall)
-            found.notes[name] = msgspec.json.encode(self._told[name]).decode()
+            self._reported[name] = ReportedState(each.state, each.since or wall)
+            found.notes[name] = msgspec.json.encode(self._reported[name]).decode()
         self._forget_old(now)
 
     def _has_lasted(self, name: str, now: float) -> bool:
@@ -128,16 +131,18 @@ class HealthWatch:
     def _forget_old(self, now: float) -> None:
         """Drop what is only known of components that have been well for long."""
         for name, each in [*self._recoveries.items()]:
-            is_old = each.told_at is not None and now - each.told_at > limits.health_calm_seconds
-            if is_old and name not in self._told:
+            is_old = (
+                each.reported_at is not None and now - each.reported_at > limits.health_calm_seconds
+            )
+            if is_old and name not in self._reported:
                 del self._recoveries[name]
 
-    def _alert(self, each: HealthCondition, told: ReportedState | None, wall: float) -> Alert:
+    def _alert(self, each: HealthCondition, reported: ReportedState | None, wall: float) -> Alert:
         kind, machine = kind_of(each.component), self._local.name
         is_over = each.state is HealthState.OK
         data: dict[str, object] = {"component": each.component, "state": each.state.value}
         if is_over:
-            lasted = round(wall - told.since) if told is not None else 0
+            lasted = round(wall - reported.since) if reported is not None else 0
             text = f"{each.component} of machine {machine} is ok again after {lasted} s"
             then = ""
             data["seconds"] = lasted
@@ -154,16 +159,16 @@ class HealthWatch:
             machine=machine,
             subject=f"machine/{machine}/{each.component}",
             state=AlertState.OVER if is_over else AlertState.BEGINS,
-            severity=_severity(each, told),
+            severity=_severity(each, reported),
             text=cut(text),
             next=cut(then),
             data=data,
         )
 
 
-def _severity(each: HealthCondition, told: ReportedState | None) -> AlertSeverity:
+def _severity(each: HealthCondition, reported: ReportedState | None) -> AlertSeverity:
     """The end of a trouble is as urgent as the trouble, so that the same receivers hear of it."""
-    state = told.state if each.state is HealthState.OK and told is not None else each.state
+    state = reported.state if each.state is HealthState.OK and reported is not None else each.state
     return AlertSeverity.CRITICAL if state is HealthState.FAILED else AlertSeverity.WARNING
 
 

@@ -20,7 +20,7 @@ _LEAVING = {"leaving", "evicted"}
 
 
 class KnownMember(msgspec.Struct, frozen=True):
-    """What was told of a machine. `since` is in seconds since 1970, `ends` as in `MemberRow`."""
+    """The reported state of a machine: `since` in seconds since 1970, `ends` as in `MemberRow`."""
 
     is_away: bool
     is_leaving: bool
@@ -36,7 +36,7 @@ class MemberWatch:
         self._known = {
             name: msgspec.json.decode(text, type=KnownMember) for name, text in notes.items()
         }
-        # The first look of all tells nothing new.
+        # The first look of all reports nothing new.
         self._is_first = not notes
 
     def update(self, rows: Iterable[MemberRow], wall: float) -> Findings:

@@ -4,7 +4,7 @@ import enum
 
 
 class AlertKind(enum.Enum):
-    """What an alert is about; the value is its `type` in a message.
+    """The subject of an alert; the value is its `type` in a message.
 
     `RUN_CREDITS` and `BRANCH_CREDITS`: a share of the credits is spent. `CREW_HOUR`, `CREW_DAY`:
     the same for the credits of a crew's hour or day. `RULE`: a step of a rule. `BRANCH_ENDED`: a
@@ -33,7 +33,7 @@ class AlertKind(enum.Enum):
 
 
 class AlertSeverity(enum.Enum):
-    """How urgent an alert is.
+    """The urgency of an alert.
 
     `INFO`: a person may want to know. `WARNING`: act today. `CRITICAL`: act now.
     """

@@ -11,7 +11,7 @@ from crewgate.ipc.revocation_messages import RevocationRow
 
 
 class CallTotalRow(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What calls of a crew to a tool have come to since `crewgate serve` began there.
+    """The sums of the calls of a crew to a tool since `crewgate serve` began there.
 
     `calls` have ended, `refused` of them because the gateway refused. `spent` are micro-credits.
     """

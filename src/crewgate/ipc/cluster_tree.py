@@ -22,7 +22,7 @@ _STATES: tuple[BranchState, ...] = (
 
 
 class MachineShare(msgspec.Struct, frozen=True):
-    """What one machine says about a branch or a crew; amounts are micro-credits.
+    """The amounts of one machine for a branch or a crew, in micro-credits.
 
     `spent` and `reserved` are those of this machine's calls: since its table was made, or ever if
     no other machine shares its ledger. `leased` is the idle credit that it holds. `calls` were

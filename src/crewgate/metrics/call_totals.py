@@ -15,7 +15,7 @@ _ESCAPED = re.compile(r"\\(.)")
 
 
 class CallTotal(NamedTuple):
-    """What calls of a crew to a tool have come to since `crewgate serve` began.
+    """The sums of the calls of a crew to a tool since `crewgate serve` began.
 
     `calls` have ended, `refused` of them because the gateway refused. `spent` are micro-credits.
     """

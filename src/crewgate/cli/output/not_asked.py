@@ -18,7 +18,7 @@ def lines(machines: Iterable[UnaskedMachine]) -> list[str]:
 
 
 def document(machines: Iterable[UnaskedMachine]) -> list[dict[str, Any]]:
-    """Return the machines for JSON."""
+    """Return the machines that gave no answer, for JSON."""
     return [msgspec.to_builtins(each) for each in machines]
 
 

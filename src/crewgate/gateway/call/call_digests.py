@@ -46,7 +46,7 @@ _answers = msgspec.json.Decoder(_RPCAnswer)
 
 
 class AnswerBody:
-    """What has arrived of the body of an answer, as far as it can have a digest.
+    """Keeps the beginning of the body of an answer, as far as it can have a digest.
 
     `is_message`: it is an answer of JSON-RPC, perhaps in a stream of events.
     """
