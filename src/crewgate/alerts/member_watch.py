@@ -19,7 +19,7 @@ _AWAY = {"dead", "left"}
 _LEAVING = {"leaving", "evicted"}
 
 
-class KnownMember(msgspec.Struct, frozen=True):
+class ReportedMember(msgspec.Struct, frozen=True):
     """The reported state of a machine: `since` in seconds since 1970, `ends` as in `MemberRow`."""
 
     is_away: bool
@@ -34,7 +34,7 @@ class MemberWatch:
     def __init__(self, local: LocalMachine, notes: Mapping[str, str]) -> None:
         self._local = local
         self._known = {
-            name: msgspec.json.decode(text, type=KnownMember) for name, text in notes.items()
+            name: msgspec.json.decode(text, type=ReportedMember) for name, text in notes.items()
         }
         # The first look of all reports nothing new.
         self._is_first = not notes
@@ -67,7 +67,7 @@ class MemberWatch:
         elif not is_leaving and is_away != (known is not None and known.is_away):
             begin = wall if is_away or known is None else known.since
             found.alerts.append(self._moved(row, wall, begin))
-        now = KnownMember(is_away, is_leaving, since, row.ends)
+        now = ReportedMember(is_away, is_leaving, since, row.ends)
         if now != known:
             self._known[row.name] = now
             found.notes[row.name] = msgspec.json.encode(now).decode()
