@@ -49,6 +49,13 @@ def top(site: Installation, *more: str, columns: int = 80, lines: int = 24) -> S
     return Screen("top", "-c", site.file, *more, columns=columns, lines=lines)
 
 
+def has_rates(screen: Screen) -> bool:
+    """Whether the only sub-agent on the screen spends and calls."""
+    (line,) = [each for each in screen.text.splitlines() if "looper" in each and "─" in each]
+    credits_each_minute, calls_each_minute, *_ = line.split()[-4:]
+    return float(credits_each_minute) > 0 and int(calls_each_minute) > 0
+
+
 def test_a_loop_is_seen_and_ended_at_80_by_24(site: Installation, article: Orchestrator) -> None:
     """Its calls and credits each minute, what a rule would do; a question, the receipt."""
     loop = branch(site, article, "looper")
@@ -57,10 +64,10 @@ def test_a_loop_is_seen_and_ended_at_80_by_24(site: Installation, article: Orche
         screen.shows("q quit")
         call(site, loop, 10)
         screen.shows("?refuse")
-        (line,) = [each for each in screen.text.splitlines() if "looper" in each and "─" in each]
-        assert float(line.split()[-4]) > 0, "credits each minute"
-        assert int(line.split()[-3]) > 0, "calls each minute"
-        assert line.split()[-2:] == ["0.1300", "4.8700"]
+        screen.shows("0.1300 4.8700")
+        while not has_rates(screen):  # the calls were those of the last second of a minute
+            call(site, loop, 1)
+            screen.read(1.0)
         screen.press("\x1b[F")  # End
         screen.press("\r")
         screen.shows(loop.branch)
