@@ -172,4 +172,6 @@ def remedy_of(error: Exception, process: str) -> str:
             f"{error}; check that its disk is mounted, writable and not full, and that user "
             f"{os.geteuid()} owns its folder"
         )
+    if code == sqlite3.SQLITE_ERROR:  # a table or a column is missing
+        return f"{error}; another version of Crewgate may have written it"
     return f"{error}; it must belong to the user that runs the {process} process"

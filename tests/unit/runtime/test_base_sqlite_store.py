@@ -2,12 +2,13 @@
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from crewgate.errors import CAError
-from crewgate.runtime.base_sqlite_store import BaseSQLiteStore
+from crewgate.runtime.base_sqlite_store import BaseSQLiteStore, remedy_of
 
 
 class Books(BaseSQLiteStore):
@@ -77,3 +78,14 @@ def test_one_that_cannot_be_opened_is_let_go(tmp_path: Path, content: bytes | No
             Books(path)
         assert isinstance(raised.value.__cause__, sqlite3.Error)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_missing_column_is_no_matter_of_owners() -> None:
+    """Such a file is of another version; its user and its disk are as they should be."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE delivery (receiver TEXT)")
+        with pytest.raises(sqlite3.OperationalError) as failed:
+            connection.execute("SELECT delivery.assigned_to FROM delivery")
+    assert remedy_of(failed.value, "alerts") == (
+        "no such column: delivery.assigned_to; another version of Crewgate may have written it"
+    )
