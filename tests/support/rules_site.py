@@ -44,6 +44,7 @@ class Site:
         self.house.at(0)
         self.rules = loops.rules
         self.tokens = [self.world.token, self.world.mint(execution_branch_id=SIBLING)]
+        self.pause_seconds = pause_seconds
         shared = [BranchActivity(pause_seconds) for _ in range(2)]
         self.levels = [[BranchActivity(pause_seconds), *shared] for _ in range(2)]
         for token in self.tokens:  # both branches are open
@@ -57,6 +58,12 @@ class Site:
         self, grant: Grant, finding: StepFinding, request: bytes, tool: str, is_new: bool
     ) -> None:
         self.noted.append((finding, is_new))
+
+    def add_branch(self, branch: str) -> None:
+        """Open another branch below the same parent."""
+        self.tokens.append(self.world.mint(execution_branch_id=branch))
+        self.levels.append([BranchActivity(self.pause_seconds), *self.levels[0][1:]])
+        self.house.permit(self.tokens[-1]).release()
 
     @property
     def ms(self) -> int:
@@ -88,8 +95,11 @@ class Site:
         verdict = self.ask(call, who)
         started = self.ms
         if isinstance(verdict, Denial):
-            self.house.gate.note_refusal(self.tokens[who], SEARCH, verdict.reason, call=call)
-            for level in self.levels[who]:
+            last = 0 if verdict.finding is None else verdict.finding.level
+            self.house.gate.note_refusal(
+                self.tokens[who], SEARCH, verdict.reason, call=call, level=last
+            )
+            for level in self.levels[who][: last + 1]:
                 level.note_rule_refusal(call, started)
             return verdict.finding
         self.wait(lasts)

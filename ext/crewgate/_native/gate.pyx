@@ -275,7 +275,7 @@ cdef class Gate:
         return 0
 
     def note_refusal(self, bytes token not None, Py_ssize_t tool, reason, bytes request=b"",
-                     uint64_t call=0, *, bint observe=False):
+                     uint64_t call=0, *, uint64_t level=0, bint observe=False):
         """See the stub."""
         cdef uint64_t wall, boot
         cdef list noted = []
@@ -286,7 +286,8 @@ cdef class Gate:
                 find_branch(self.table, entry) == NULL):
             return
         if reason is Reason.LOOP_DETECTED:
-            note_rule_refusal(&self.table.t, entry.record, entry.generation, call, boot)
+            note_rule_refusal(&self.table.t, entry.record, entry.generation, call, boot,
+                              level)
         else:
             note_refusal(&self.table.t, policy.rules, entry.rules, entry.record, entry.generation,
                          tool, boot, noted)

@@ -63,6 +63,6 @@ cdef object judged(const cg_table *t, CompiledRules rules, tuple watching, uint6
 cdef int note_answer(const cg_table *t, CompiledRules rules, uint64_t record, uint64_t generation,
                      const cg_answered *found) except -1
 cdef int note_rule_refusal(const cg_table *t, uint64_t record, uint64_t generation, uint64_t call,
-                           uint64_t boot) except -1
+                           uint64_t boot, uint64_t last) except -1
 cdef object note_refusal(const cg_table *t, CompiledRules rules, tuple watching, uint64_t record,
                          uint64_t generation, Py_ssize_t tool, uint64_t boot, list noted)

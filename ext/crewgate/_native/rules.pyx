@@ -5,6 +5,7 @@ from msgspec import structs
 from crewgate.core.rules.rule import STEPS, RuleKind, RuleMode, RuleStep, StepFinding
 
 from libc.stdint cimport uint64_t
+from libc.string cimport memset
 
 from crewgate._native.table cimport CG_GENERATION, cg_get, cg_parent, cg_table, cg_word
 from crewgate._native.token cimport covers_name
@@ -24,6 +25,9 @@ cdef extern from "branch_activity.h" nogil:
     void cg_read_activity(cg_activity *, uint64_t call, uint64_t ms, uint64_t pause_ms,
                           uint64_t *out)
     bint cg_set_bit(cg_word *, unsigned bit)
+
+cdef enum:
+    RULE_BITS = 64  # of a word that has a bit for each rule
 
 cdef list KINDS = list(RuleKind)
 cdef uint64_t NONE = <uint64_t>-1
@@ -146,11 +150,12 @@ cdef object judged(const cg_table *t, CompiledRules rules, tuple watching, uint6
                    list noted):
     cdef uint64_t counts[16]
     cdef uint64_t level, number = 0, ms = boot // MS
-    cdef uint64_t ending = 0  # rules that end a branch for this call: not also those above it
+    cdef signed char taken[RULE_BITS]  # the strongest step of each rule at a lower level
     cdef CompiledRule rule
     cdef cg_activity *activity
     cdef int step, strongest = -1
     found = None
+    memset(taken, -1, sizeof(taken))
     for level in range(level_count(t, record)):
         activity = activity_at(t, record, generation, level, ms, &number)
         cg_read_activity(activity, call, ms, rules.pause_ms, counts)
@@ -160,10 +165,9 @@ cdef object judged(const cg_table *t, CompiledRules rules, tuple watching, uint6
             step = rule.step_at(counts[rule.kind])
             if rule.kind > <unsigned>CG_REFUSED_CALLS:
                 forget_above(activity, rule.bit, step)
-            if step < 0 or ending >> rule.bit & 1 or not rule.watches(tool, name):
+            if step <= taken[rule.bit] or not rule.watches(tool, name):
                 continue
-            if step == END:
-                ending |= 1ull << rule.bit
+            taken[rule.bit] = <signed char>step
             finding = noted_step(rule, step, counts[rule.kind], level, activity, noted)
             if rank_of(rule, step) > strongest:
                 strongest, found = rank_of(rule, step), finding
@@ -180,9 +184,10 @@ cdef int note_answer(const cg_table *t, CompiledRules rules, uint64_t record, ui
 
 
 cdef int note_rule_refusal(const cg_table *t, uint64_t record, uint64_t generation, uint64_t call,
-                           uint64_t boot) except -1:
+                           uint64_t boot, uint64_t last) except -1:
+    """Count a call that a rule refused at the level `last`: there and below, not above."""
     cdef uint64_t level, number = 0, ms = boot // MS
-    for level in range(level_count(t, record)):
+    for level in range(min(last + 1, level_count(t, record))):
         cg_note_rule_refusal(activity_at(t, record, generation, level, ms, &number), call, ms)
     return 0
 
@@ -202,4 +207,6 @@ cdef object note_refusal(const cg_table *t, CompiledRules rules, tuple watching,
             step = rule.step_at(count) if rule.kind == <unsigned>CG_REFUSED_CALLS else -1
             if step >= 0:
                 found = found or noted_step(rule, step, count, level, activity, noted)
+        if found is not None:
+            break  # a level above counts the calls for which no rule took a step below
     return found

@@ -83,11 +83,13 @@ class Gate:
         request: bytes = b"",
         call: int = 0,
         *,
+        level: int = 0,
         observe: bool = False,
     ) -> None:
         """Count a call that was refused, for the rules on branches.
 
-        If the reason is LOOP_DETECTED, the call is one more equal call. For another reason, it is one
+        If the reason is LOOP_DETECTED, the call is one more equal call, up to the branch whose count
+        reached the limit: `level` levels above that of the call. For another reason, it is one
         more refused call in a row. Nothing is counted for a token that the gate does not know.
         `observe`: the rules only say what they would do."""
     def counters(self) -> dict[str, int]: ...

@@ -123,13 +123,13 @@ class RuleReplay:
         if taken is None:
             return
         call.is_counted = False
-        self._save(record, taken)
-        for level in self._levels(branch):
+        self._save(record, self._step_of(record, branch, taken))
+        for level in self._levels(branch)[: taken.level + 1]:
             level.note_rule_refusal(_digest(record, self._loops), self._ms)
 
     def _judge(
         self, record: ReplayedRecord, branch: _Branch, rules: Sequence[Rule], call: int
-    ) -> ReplayedStep | None:
+    ) -> StepFinding | None:
         """Judge a call; return the step by which a rule refuses it."""
         levels = self._levels(branch)
         for level in levels:
@@ -145,7 +145,7 @@ class RuleReplay:
         taken = strongest(found)
         if taken is None or not taken.is_enforced or taken.step is RuleStep.WARN:
             return None
-        return self._step_of(record, branch, taken)
+        return taken
 
     def _refused(self, record: ReplayedRecord, rules: Sequence[Rule]) -> None:
         """Count a call that was refused when it was recorded."""
@@ -164,8 +164,9 @@ class RuleReplay:
                     self._note_end(record, branch, each)
         elif record.reason == _LOOP:
             call = _digest(record, self._loops)
-            self._judge(record, branch, rules, call)
-            for level in self._levels(branch):
+            taken = self._judge(record, branch, rules, call)
+            levels = self._levels(branch)
+            for level in levels if taken is None else levels[: taken.level + 1]:
                 level.note_rule_refusal(call, self._ms)
         elif record.reason in _JUDGED:
             self._judge(record, branch, rules, UNKNOWN)

@@ -131,7 +131,10 @@ class BranchActivity:
         return self._series[call]
 
     def note_rule_refusal(self, call: int, ms: int) -> None:
-        """Count a call that a rule refused: it is equal to those before, but no progress."""
+        """Count a call that a rule refused: it is equal to those before, but no progress.
+
+        It counts at the branch whose count reached the limit and at those below, not above.
+        """
         series = self._series.get(call)
         if series is None:
             return
@@ -141,7 +144,10 @@ class BranchActivity:
         series.ended_ms, series.retry_seconds = ms, 0
 
     def note_refusal(self, ms: int) -> int:
-        """Count a call that was refused for its tool; return how many that is in a row."""
+        """Count a call that was refused for its tool; return how many that is in a row.
+
+        A branch above counts it only if no rule takes a step for it below.
+        """
         count, last = self._refused
         count = count + 1 if ms <= last + self._pause_ms else 1
         self._refused = count, ms
@@ -197,21 +203,21 @@ def judge(
     """Return the steps that rules take for a call. `levels` are its branch and those above.
 
     `rules` are those that watch the call. Only calls that are refused anyway count for
-    `REFUSED_CALLS`, so that kind is not judged here. A rule that ends a branch takes no step for
-    those above it.
+    `REFUSED_CALLS`, so that kind is not judged here. A rule takes a step for a branch above only if
+    it takes a weaker one, or none, for those below.
     """
     found: list[StepFinding] = []
-    ending: set[str] = set()
+    taken: dict[str, int] = {}  # the strongest step of each rule at a lower level
     for level, activity in enumerate(levels):
         counts = activity.counts(call, ms)
         for rule in rules:
             count = counts[rule.kind]
             step = rule.step_at(count)
             limit = None if step is None else rule.limits[STEPS.index(step)]
-            if step is not None and limit is not None and rule.name not in ending:
-                if step is RuleStep.END:
-                    ending.add(rule.name)
-                found.append(StepFinding(rule, step, count, limit, level))
+            if step is None or limit is None or STEPS.index(step) <= taken.get(rule.name, -1):
+                continue
+            taken[rule.name] = STEPS.index(step)
+            found.append(StepFinding(rule, step, count, limit, level))
     return found
 
 

@@ -32,24 +32,23 @@ def judge_call(
     `rules` are those that watch the calls of the caller's role. `watches` says whether a rule
     watches this tool. The other arguments are those of `judge`.
     """
-    found = judge(rules, levels, call, ms)
-    steps = {(each.level, each.rule.name): each.step for each in found}
-    for rule in rules:
-        if rule.kind in _TIMELY:
-            for level, activity in enumerate(levels):
-                activity.forget_above(rule, steps.get((level, rule.name)))
-    found = [each for each in found if watches(each.rule)]
+    timely = [rule for rule in rules if rule.kind in _TIMELY]
+    for activity in levels if timely else ():
+        counts = activity.counts(call, ms)
+        for rule in timely:
+            activity.forget_above(rule, rule.step_at(counts[rule.kind]))
+    found = [each for each in judge(rules, levels, call, ms) if watches(each.rule)]
     return found, [each for each in found if levels[each.level].note(each.rule, each.step)]
 
 
 def judge_refusal(rules: Sequence[Rule], levels: Sequence[BranchActivity], ms: int) -> Found:
     """Count a call that was refused for its tool; return the step that a rule takes."""
-    counts = [activity.note_refusal(ms) for activity in levels]
-    for level, count in enumerate(counts):
+    for level, activity in enumerate(levels):
+        count = activity.note_refusal(ms)
         for rule in rules:
             step = rule.step_at(count) if rule.kind is RuleKind.REFUSED_CALLS else None
             limit = None if step is None else rule.limits[STEPS.index(step)]
             if step is not None and limit is not None:
                 found = StepFinding(rule, step, count, limit, level)
-                return [found], [found] if levels[level].note(rule, step) else []
+                return [found], [found] if activity.note(rule, step) else []
     return [], []

@@ -26,9 +26,14 @@ def note_refusal(
     `observe`: the listener is in observe mode, so the rules only say what they would do.
     """
     if denial.reason in _COUNTED and authorizer.policy.loops.rules:
-        request = pending.described.id
         authorizer.gate.note_refusal(
-            pending.token, pending.tool, denial.reason, request, denial.call_digest, observe=observe
+            pending.token,
+            pending.tool,
+            denial.reason,
+            pending.described.id,
+            denial.call_digest,
+            level=0 if denial.finding is None else denial.finding.level,
+            observe=observe,
         )
 
 
