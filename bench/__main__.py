@@ -7,6 +7,7 @@ from rich.console import Console
 
 from bench import (
     bound,
+    branch_rules,
     call_limits,
     decisions,
     ledger,
@@ -24,6 +25,7 @@ MEASURED = (
     decisions.newcomers,
     decisions.refusals,
     call_limits.limited,
+    branch_rules.judged,
     bound.bound,
     tables.owner,
     ledger.draws,

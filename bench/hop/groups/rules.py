@@ -4,12 +4,12 @@ The calls differ in their query, as those of an agent do that makes progress. On
 same call all the time, which the rules of `init` observe.
 """
 
-import json
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from bench.branch_rules import document
 from bench.hop.arena import Arena, running
 from bench.hop.figures import CPU, P50, RATE, Measured, find, interleaved
 from bench.hop.gateways import CREWGATE
@@ -28,12 +28,10 @@ AGAIN = "GET, the same call again and again"
 COST = 1.02  # times the CPU without rules, at most
 
 
-def document(folder: Path) -> Path:
-    """A file with a JSON object of 1 KiB, whose members are not in order."""
+def body(folder: Path) -> Path:
+    """A file with a JSON object of 1 KiB."""
     path = folder / "rules.json"
-    members = {f"member{number * 7 % 16:02}": f"{number:<38}" for number in range(16)}
-    text = json.dumps(members, separators=(",", ":"))
-    path.write_text(text, encoding="utf-8")
+    path.write_bytes(document())
     return path
 
 
@@ -52,7 +50,7 @@ def measure(arena: Arena) -> list[Measured]:
             fields[name] = bearer(token)
         loads = {
             GET: Load(SHAPE, PAGE.path, different=DIFFERENT),
-            POST: Load(SHAPE, KILOBYTE.path, body=document(arena.folder), different=DIFFERENT),
+            POST: Load(SHAPE, KILOBYTE.path, body=body(arena.folder), different=DIFFERENT),
             AGAIN: Load(SHAPE, PAGE.path),
         }
         cases = [
