@@ -21,7 +21,12 @@ from crewgate.issuer.branches.local_gateway import minter_of
 
 CREW = "article"
 CREDITS = "1000000"  # at a hundredth a call: no run reaches the end of it
-CHANGES = {"workers = 2": "workers = 1", '_per_branch = "1000"': f'_per_branch = "{CREDITS}"'}
+OBSERVED, UNOBSERVED = 'mode = "observe"', 'mode = "off"'  # of [loops]: loads repeat one call
+CHANGES = {
+    "workers = 2": "workers = 1",
+    '_per_branch = "1000"': f'_per_branch = "{CREDITS}"',
+    OBSERVED: UNOBSERVED,
+}
 ENDPOINT = """
 [mcp.bench]
 path = "/mcp"
@@ -31,7 +36,6 @@ price = "0.01"
 ENDPOINT_TOOLS = "bench.*"  # what a token for it lists
 PYTHON_WAY = "\n[limits]\nstraight = false\n"
 URL = re.compile(r'^url = "http://127\.0\.0\.1:\d+"', re.MULTILINE)  # not in a comment
-OBSERVED = 'mode = "observe"'  # of [loops]
 UPLOAD_BYTES = 2**30
 UPLOAD_BYTES_OTHERWISE = 60 * 2**20  # where a tool's limit cannot be set: below all tools' limit
 
@@ -172,12 +176,10 @@ def take_python_way(stage: Stage) -> bool:
     return False
 
 
-def take_rules_away(stage: Stage) -> None:
-    """Have no rule on branches; ends the run if `init` writes none."""
+def observe_loops(stage: Stage) -> None:
+    """Have the rules on branches that `init` writes."""
     text = stage.file.read_text(encoding="utf-8")
-    if text.count(OBSERVED) != 1:
-        raise SystemExit(f"bench: `crewgate init` does not write {OBSERVED} once; mend stage.py")
-    stage.file.write_text(text.replace(OBSERVED, 'mode = "off"'), encoding="utf-8")
+    stage.file.write_text(text.replace(UNOBSERVED, OBSERVED), encoding="utf-8")
 
 
 def arrange_mcp(folder: Path, servers: Servers) -> Stage:

@@ -16,7 +16,7 @@ from bench.hop.gateways import CREWGATE
 from bench.hop.groups.group import Group, Results
 from bench.hop.groups.share import begin, prove
 from bench.hop.load import Load, Shape, bearer
-from bench.hop.stage import arrange, take_rules_away, tokens
+from bench.hop.stage import arrange, observe_loops, tokens
 from bench.hop.tools import KILOBYTE, PAGE
 from bench.report import Goal
 
@@ -41,8 +41,8 @@ def measure(arena: Arena) -> list[Measured]:
     with ExitStack() as stack:
         for place, name in enumerate((CREWGATE, WITHOUT)):
             stage = arrange(arena.folder / f"rules-{place}", arena.servers)
-            if name == WITHOUT:
-                take_rules_away(stage)
+            if name == CREWGATE:
+                observe_loops(stage)
             token = tokens(stage).tool
             gateway = stack.enter_context(running(partial(begin, stage, name, ())))
             prove(arena, gateway, token)
