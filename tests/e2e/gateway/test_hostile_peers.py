@@ -92,7 +92,7 @@ async def test_calls_that_their_client_breaks_are_bounded_and_accounted_for(tmp_
     with installed(tmp_path, workers=1, delay=0.05, price="0.01") as site:
         token = site.orchestrator().start_run(credits="900", tools=["search.*"]).token()
         bearer = (b"authorization", b"Bearer " + token.encode())
-        fields = [*request(b"/search", b"POST"), bearer, (b"content-length", b"5")]
+        fields = [*request(b"/search", b"POST"), bearer, (b"content-length", b"70000")]
         wire = broken(lambda n: DataFrame(n, b"x", flags=["END_STREAM"]).serialize(), fields)
         await _throw(site, "h2", wire)
         async with site.client() as client:
@@ -100,6 +100,7 @@ async def test_calls_that_their_client_breaks_are_bounded_and_accounted_for(tmp_
             assert (await client.post("/search", json={}, headers=headers)).status_code == 200
         assert site.stop() == 0
         calls = [record for record in site.records() if record["kind"] == "call"]
+        # Calls with a short body are judged when they have it: no rule on branches compares these.
         assert 1 < len(calls) < 1500
         assert {call["outcome"] for call in calls} == {"client-gone", "done"}
         assert len({call["request"] for call in calls}) == len(calls)

@@ -144,8 +144,10 @@ class CallDigests:
             if not exchange.complete or exchange.buffered > limits.digested_bytes_max:
                 return UNKNOWN
             body = exchange.peek()
-        request = pending.request
-        return self.digester.call(table, request.method, request.path, request.query, body)
+        if len(body) > limits.digested_bytes_max:
+            return UNKNOWN
+        request, content = pending.request, bytes(body)  # a body under a quota is of a subclass
+        return self.digester.call(table, request.method, request.path, request.query, content)
 
     def of_answer(self, table: Table, answer: AnswerBody) -> int:
         """Return the digest of an answer; 0 if it has none."""
