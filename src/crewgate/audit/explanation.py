@@ -1,10 +1,14 @@
 """The authority behind one call: who asked for it, who signed, and what each branch was allowed."""
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from crewgate.audit.filters import AuditFilter
-from crewgate.audit.queries import AuditQueries
 from crewgate.audit.query_results import CallRow, GrantRow, RecordedRuleStep
+
+if TYPE_CHECKING:  # the engine of queries is large
+    from crewgate.audit.queries import AuditQueries
 
 
 class BranchAuthority(msgspec.Struct, frozen=True):
@@ -33,7 +37,7 @@ class CallExplanation(msgspec.Struct, frozen=True):
     rules: list[RecordedRuleStep]
 
 
-def explanation(audit: AuditQueries, question: AuditFilter) -> CallExplanation | None:
+def explanation(audit: "AuditQueries", question: AuditFilter) -> CallExplanation | None:
     """Return the explanation of the newest call that matches; None if there is none."""
     calls = audit.calls(question)
     if not calls:

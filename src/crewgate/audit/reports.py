@@ -1,12 +1,11 @@
 """The whole answers to the questions of `crewgate audit`, for one machine."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from crewgate.audit.explanation import CallExplanation, explanation
 from crewgate.audit.filters import AuditFilter, GroupBy
-from crewgate.audit.queries import AuditQueries
 from crewgate.audit.query_results import (
     AuditGaps,
     CallGroup,
@@ -19,6 +18,9 @@ from crewgate.audit.query_results import (
 )
 from crewgate.core.verdict import ConnectionRefusalReason
 from crewgate.ipc.machine_messages import AuditMode
+
+if TYPE_CHECKING:  # the engine of queries is large
+    from crewgate.audit.queries import AuditQueries
 
 _REASONS: Final = frozenset(reason.value for reason in ConnectionRefusalReason)
 
@@ -44,7 +46,7 @@ class AuditReport(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def report(
-    audit: AuditQueries, mode: AuditMode, question: AuditFilter, by: GroupBy | None = None
+    audit: "AuditQueries", mode: AuditMode, question: AuditFilter, by: GroupBy | None = None
 ) -> AuditReport:
     """Query the audit once for each part of the answer; `by` asks for sums instead of calls."""
     if mode == "watch":

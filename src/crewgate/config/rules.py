@@ -41,6 +41,7 @@ def _spell(limit: int) -> object:
 _LIMIT: Final = ValueParser(
     'a whole number, or credits such as "0.50" if kind is "credits-per-minute"',
     values.passing(_limit, lambda limit: 1 <= limit <= limits.rule_limit_max),
+    {"anyOf": [{"type": "integer", "minimum": 1}, dict(values.CREDITS_SCHEMA)]},
     spell=_spell,
 )
 _NONE: Final = Key(absent="never")

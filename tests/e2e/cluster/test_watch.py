@@ -69,7 +69,7 @@ def test_who_mints_wildly_goes_on_at_no_other_gateway(three: list[Installation])
         assert (heard["orchestrator"], heard["in_force"], heard["by"]) == (
             name, "quarantine", "watch",
         )  # fmt: skip
-        steps = second.ask("audit", "--watch")["watch"]
+        steps = second.ask("audit", "--watch", "--local")["watch"]
         (step,) = (each for each in steps if each["orchestrator"] == name)
         assert step["step"] == "remote"
         assert step["by"].startswith("gateway/")

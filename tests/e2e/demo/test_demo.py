@@ -41,10 +41,10 @@ def test_the_story_held(demo: subprocess.CompletedProcess[str], story: dict[str,
 
 
 def test_a_rule_ended_the_loop(story: dict[str, Any]) -> None:
-    """Nine calls were answered, eleven more refused, and then the branch had ended."""
+    """Nine calls were answered, some ten more refused, and then the branch had ended."""
     found = story["researcher"]
     assert (found["admitted"], found["spent_credits"]) == (9, 0.09)
-    assert found["refused"] >= 11
+    assert found["refused"] >= 10
     assert found["last"] == "401 branch-revoked"
 
 

@@ -59,6 +59,7 @@ class Storm:
         self.last_answer = time.monotonic()
         self.longest_silence = 0.0
         self.over = False
+        self.calls = 0
 
     def start_embedder(self) -> "subprocess.Popen[bytes]":
         embedder = subprocess.Popen(
@@ -90,8 +91,11 @@ class Storm:
                 try:
                     while not self.over:
                         answer = await client.post(
-                            "/search", json={}, headers={"authorization": f"Bearer {token}"}
+                            "/search",
+                            json={"page": self.calls},  # an agent that makes progress
+                            headers={"authorization": f"Bearer {token}"},
                         )
+                        self.calls += 1
                         self.note(agent, answer.status_code)
                         await trio.sleep(0.02)
                 except (httpx.HTTPError, OSError, trio.TrioInternalError):

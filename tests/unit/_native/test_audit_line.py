@@ -275,8 +275,8 @@ def test_the_line_of_a_call_that_rules_compare(
     end = CallEnd(
         CallOutcome.DONE,
         1,
-        call=call_text(call),
-        answer=digest_text(answer),
+        call_digest=call_text(call),
+        answer_digest=digest_text(answer),
         retry_seconds=retry,
         failed=failed,
     )

@@ -41,6 +41,10 @@ class Sink:
 
     metrics = None
 
+    def write(self, record: object) -> None:
+        """Fail: nothing here has a record."""
+        raise AssertionError(record)
+
 
 @pytest.fixture
 def worker(tmp_path: Path, log_lines: list[str]) -> Iterator[Worker]:
