@@ -132,14 +132,14 @@ def test_a_changed_configuration_is_taken_up_in_place(own: ControlSite) -> None:
     component = "control: identity provider corp"
     why = "corp.jwks.json: the keys cannot be read"
     wait_until(lambda: why in _troubles(own).get(component, ""))
-    assert own.ask("status")["ready"]
+    assert own.ask("status", "--wait", "100")["ready"]
     (own.folder / "corp.jwks.json").write_bytes(jwks())
     wait_until(lambda: component not in _troubles(own))
 
 
 def _troubles(own: ControlSite) -> dict[str, str]:
     """The components that are not well, and why."""
-    found = own.ask("status")["health"]
+    found = own.ask("status", "--wait", "100")["health"]
     return {each["component"]: each["why"] for each in found if each["state"] != "ok"}
 
 
