@@ -112,7 +112,7 @@ cdef int rank_of(CompiledRule rule, int step) noexcept:
 
 
 cdef inline void forget_above(cg_activity *activity, unsigned bit, int step) noexcept:
-    """Forget the recorded steps of a rule that are stronger than what its count asks for now."""
+    """Forget the recorded steps of a rule above `step`, the one that its count reaches now."""
     cdef int other
     for other in range(step + 1, END + 1):
         if cg_get(&activity.noted[other]) >> bit & 1:

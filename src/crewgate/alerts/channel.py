@@ -33,7 +33,7 @@ def wants(receiver: AlertConfig, alert: Alert) -> bool:
     if receiver.crews and alert.crew not in receiver.crews:
         return False
     if alert.data.get("component") == f"alerts to {receiver.name}":
-        # It gets what it has missed, so it need not hear that it was away.
+        # A receiver that is back gets all alerts that it has missed.
         return False
     is_over = alert.state is AlertState.OVER
     if is_over and alert.type in _BRANCHES and receiver.format != "pagerduty":

@@ -75,7 +75,7 @@ class HealthWatch:
             is_bad = each.state is not HealthState.OK
             if not each.passing and not (is_bad and is_new):
                 self._take(found, each, wall, now)
-        # A component that nobody reports any more counts as ok.
+        # If the agent no longer reports a component, the component counts as ok.
         gone = [name for name in self._reported if name not in seen] if is_whole else []
         for name in gone:
             self._take(found, HealthCondition(name), wall, now)

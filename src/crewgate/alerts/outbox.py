@@ -279,7 +279,7 @@ class AlertOutbox(BaseSQLiteStore):
         ]
 
     def tidy(self, receivers: Sequence[str], now: float) -> int:
-        """Remove what nobody needs: old alerts that are done, and those of other receivers.
+        """Remove old alerts that are done, and those of receivers that are not configured.
 
         Return how many alerts still waited for such receivers. Raises AlertOutboxError.
         """
