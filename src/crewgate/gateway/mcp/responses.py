@@ -2,17 +2,17 @@
 
 A result that lists something is read message by message, and shows only what the caller may use.
 So is a result that can name a task, whose id is sealed, and each stream of a legacy server: it can
-have messages about all that its session has. Any other result passes as it comes.
+have messages about all that its session has. Any other result passes as it comes, or with a note.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from http import HTTPStatus
 
 from crewgate import limits
 from crewgate._native.json_rpc import JSONRPCMessage, read_message
 from crewgate._native.permit import Permit
-from crewgate.core.body_encoding import media_type
 from crewgate.core.fair_share_limiter import FairShareLimiter
 from crewgate.core.http_types import HeaderField
 from crewgate.core.mcp import tool_ids
@@ -23,7 +23,7 @@ from crewgate.core.mcp.methods import Action, Revision, versions_of
 from crewgate.core.mcp.pins.pin_observer import PinObserver
 from crewgate.core.mcp.pins.worker_pins import WorkerPins
 from crewgate.core.mcp.response_rewriting import MCPResponseRewriter, MessageEditor
-from crewgate.core.mcp.result_notes import note_editor
+from crewgate.core.mcp.result_notes import NotedResponse, note_editor
 from crewgate.core.mcp.task_ids import TaskIdSealing
 from crewgate.core.rules.finding_text import explanation
 from crewgate.core.sealed_ids import CallIds, IdKind
@@ -35,8 +35,6 @@ from crewgate.gateway.upstream_work.mcp_work import MCPWork
 _FILTERED = frozenset({Action.LIST, Action.DISCOVER, Action.RESOURCE, Action.LISTEN, Action.STREAM})
 # The path of the capability without which a server begins no task.
 _TASKS = ("params", "_meta", CAPABILITIES, "extensions", TASKS)
-_WITH_RESULT = frozenset({b"application/json", b"text/event-stream"})
-_DIGITS_MAX = 18  # of a length
 _REDIRECTION = 300  # RFC 9110, section 15.4: lower ones are success
 # Of all responses that the endpoints of this process, which is one worker, hold back.
 _room = FairShareLimiter(limits.mcp_responses_bytes_max, limits.mcp_responses_share)
@@ -49,8 +47,8 @@ class MCPEndpointResponse:
         "_ends_session",
         "_ids",
         "_make",
+        "_make_noted",
         "_messages",
-        "_notes",
         "_reads_bodies",
         "_reads_streams",
         "_session",
@@ -61,27 +59,28 @@ class MCPEndpointResponse:
     def __init__(
         self,
         make: Callable[[], MCPResponseRewriter] | None,
+        make_noted: Callable[[], NotedResponse] | None,
         ids: CallIds,
         work: MCPWork,
         *,
         reads_streams: bool,
         reads_bodies: bool,
-        notes: bool,
         starts_session: bool,
         ends_session: bool,
     ) -> None:
-        """`make` returns what changes the body; None if the body passes as it comes.
+        """`make` returns what judges and changes the body.
 
         `reads_streams`: the client gets no stream of events that the gateway has not read, and
-        `reads_bodies`: no other body. `notes`: a result gets a note, if it can have one.
+        `reads_bodies`: no other body. A body that the gateway does not have to read passes as it
+        comes, or `make_noted` returns what adds a note to its result.
         """
         self._make = make
-        self._messages: MCPResponseRewriter | None = None
+        self._make_noted = make_noted
+        self._messages: MCPResponseRewriter | NotedResponse | None = None
         self._ids = ids
         self._work = work
         self._reads_streams = reads_streams
         self._reads_bodies = reads_bodies
-        self._notes = notes
         self._starts_session = starts_session
         self._ends_session = ends_session
         self._session = b""
@@ -114,8 +113,9 @@ class MCPEndpointResponse:
         # A compressed stream is not passed on: it cannot be read.
         is_stream = fields.get(b"content-type", b"").lower().startswith(b"text/event-stream")
         is_read = self._reads_streams if is_stream else self._reads_bodies
-        if self._make is not None and (is_read or (self._notes and _can_have_note(status, fields))):
-            self._messages = self._make()
+        make = self._make if is_read else self._make_noted
+        if make is not None:
+            self._messages = make()
             self._messages.begin(status, headers)
 
     def feed(self, data: bytes, *, ends: bool) -> bytes:
@@ -175,7 +175,9 @@ def response_to(
     is_legacy = revision is Revision.LEGACY and not ends_session
     is_filtered = is_legacy or action in _FILTERED
     names_tasks = is_legacy or action is Action.LISTEN or _names_tasks(message, action)
+    request_id = message.id_value if message is not None and is_request else None
     finding = permit.finding if action is Action.TOOL else None
+    add_note = None if finding is None else note_editor(explanation(finding))
 
     def make() -> MCPResponseRewriter:
         editors: list[MessageEditor] = []
@@ -191,20 +193,27 @@ def response_to(
             editors += observer, MessageFilter(method, view)
         if names_tasks:
             editors.append(TaskIdSealing(ids, read_message, work, method))
-        if finding is not None:
-            editors.append(note_editor(explanation(finding)))
+        if add_note is not None:
+            editors.append(add_note)
         return MCPResponseRewriter(
             read_message,
             editors,
-            request_id=message.id_value if message is not None and is_request else None,
+            request_id=request_id,
             is_resumable=is_legacy,
             seal_event_id=_sealing(ids, IdKind.MCP_EVENT, "an event") if is_legacy else None,
             room=_room,
             crew=permit.grant.caller,
         )
 
+    make_noted = None
+    if add_note is not None and request_id is not None:
+        crew = permit.grant.caller
+        make_noted = partial(
+            NotedResponse, read_message, add_note, request_id=request_id, room=_room, crew=crew
+        )
     return MCPEndpointResponse(
-        make if is_filtered or names_tasks or finding is not None else None,
+        make if is_filtered or names_tasks else None,
+        make_noted,
         ids,
         work,
         # A server may send messages about all that a session has on any stream of the session.
@@ -213,21 +222,8 @@ def response_to(
         and (
             not is_legacy or action in _FILTERED or action is Action.TASK or _asks_for_task(message)
         ),
-        notes=finding is not None and is_request,
         starts_session=method == "initialize",
         ends_session=ends_session,
-    )
-
-
-def _can_have_note(status: int, fields: Mapping[bytes, bytes]) -> bool:
-    """Return whether a response can have a note; one that cannot passes as it comes."""
-    length = fields.get(b"content-length", b"0")
-    return (
-        status == HTTPStatus.OK
-        and media_type(fields.get(b"content-type", b"")) in _WITH_RESULT
-        and fields.get(b"content-encoding", b"identity").strip().lower() == b"identity"
-        and length.isdigit()
-        and int(length[:_DIGITS_MAX]) <= limits.mcp_message_bytes_max
     )
 
 

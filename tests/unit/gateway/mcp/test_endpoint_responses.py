@@ -131,7 +131,9 @@ async def test_a_model_reads_what_a_rule_warns_of(
     """The note stands behind the content, and all else of the result is as it was."""
     result = {"content": [{"type": "text", "text": "a"}], "structuredContent": {"id": 1}}
     message = {"jsonrpc": "2.0", "id": 1, "result": result}
-    answer = _events(message) if is_stream else _json(result)
+    event = f"data: {json.dumps(message)}\n\n".encode()
+    head = _HEAD % ("text/event-stream", f"Content-Length: {len(event)}\r\n")
+    answer = head.encode() + event if is_stream else _json(result)
     async with running_gateway(_script(answer, []), tmp_path) as world:
         asked = make("tools/call", name="read", arguments={})
         response = await _ask(world, asked, finding=FOUND)
@@ -146,10 +148,12 @@ async def test_a_model_reads_what_a_rule_warns_of(
 @pytest.mark.parametrize(
     ("head", "body"),
     [
-        ("200 OK\r\nContent-Type: application/json", b'{"jsonrpc":"2.0","id":1,"result":{}}'),
+        ("200 OK\r\nContent-Type: application/json", b'{"jsonrpc":"2.0","id":1,"method":"a"}'),
         ("200 OK\r\nContent-Type: application/json", b'{"jsonrpc":"2.0","id":1,"error":{}}'),
         ("500 Broken\r\nContent-Type: text/html", b"<p>broken</p>"),
         ("500 Broken\r\nContent-Type: application/json", b"{}"),
+        ("200 OK\r\nContent-Type: application/json", b"{}"),
+        ("200 OK\r\nContent-Type: text/event-stream", b"data: {}\n\n"),
         ("200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip", b"\x1f\x8b"),
         ("200 OK\r\nContent-Type: text/plain", b"read"),
         ("202 Accepted", b""),
@@ -164,8 +168,10 @@ async def test_a_response_that_can_have_no_note_passes_as_it_comes(
         asked = make("tools/call", name="read", arguments={})
         plain = await _ask(world, asked)
         response = await _ask(world, asked, finding=FOUND)
-        assert (response.status_code, plain.status_code) == (int(head[:3]), int(head[:3]))
-        assert response.headers["x-crewgate-loop"].startswith('"loop";step=warn')
+        assert response.status_code == plain.status_code
+        if "result" not in plain.text:  # the gateway passes it on
+            assert response.content == plain.content
+            assert response.headers["x-crewgate-loop"].startswith('"loop";step=warn')
 
 
 async def test_free_streams_leave_connections_for_calls(
