@@ -22,6 +22,8 @@ from crewgate.core.policy.policy import ToolPolicy
 from crewgate.core.rules.rule import LoopRules
 from crewgate.gateway.call.call_digests import CallDigests
 
+_CREDIT_MICRO = 1_000_000
+
 
 class GatedGateway:
     """The gateway, its gate and a client.
@@ -46,6 +48,12 @@ class GatedGateway:
     def token(self, patterns: Sequence[str], **claims: Any) -> str:
         """A token that allows these tools."""
         return self.house.world.mint(allowed_tools=list(patterns), **claims).decode()
+
+    def draw(self, token: bytes) -> None:
+        """Draw enough credit that no call has to."""
+        permit = self.house.permit(token)
+        self.house.draw(permit.grant, _CREDIT_MICRO)
+        permit.release()
 
 
 def _with_protocol(

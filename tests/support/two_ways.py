@@ -30,7 +30,6 @@ from crewgate.config import Config
 _UUID = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TRACE = re.compile(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _FRAMING = re.compile(rb"\r\n(?:content-length|transfer-encoding): [^\r]*")
-_CREDIT_MICRO = 1_000_000
 # What only one way counts, or what measures a time.
 _UNLIKE = re.compile(r"#|crewgate_straight_|\w+_(?:bucket|sum)[{ ]")
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
@@ -239,13 +238,6 @@ class Way:
         return blocks, body, -1
 
 
-def _draw(site: GatedGateway, token: bytes) -> None:
-    """Draw enough credit that no call has to."""
-    permit = site.house.permit(token)
-    site.house.draw(permit.grant, _CREDIT_MICRO)
-    permit.release()
-
-
 def _masked(request: bytes, site: GatedGateway) -> bytes:
     request = _TRACE.sub(b"TRACE", re.sub(rb"x-crewgate-request: [^\r]*", b"ID", request))
     return re.sub(rb"\r\n(host|:authority): [^\r]*", rb"\r\n\1: HOST", request)
@@ -307,7 +299,7 @@ async def two_ways(
             site = await stack.enter_async_context(made)
             site.stays = True
             ways.append(Way(site))
-            _draw(site, ways[-1].token)
+            site.draw(ways[-1].token)
         yield ways[0], ways[1]
         for way in ways:
             await way.close()

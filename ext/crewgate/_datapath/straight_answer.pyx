@@ -5,6 +5,7 @@ The client gets the same fields as from `ResponseRelay` and `headers.downstream_
 
 from crewgate import limits
 from crewgate.core import credits
+from crewgate.core.rules import finding_text
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
@@ -26,10 +27,11 @@ cdef extern from "credit_text.h" nogil:
 
 cdef enum:
     CREDIT_CHARS = 28  # CREDIT_CHARS_MAX
-    OWN_FIELDS = 6  # the status, Via, two of credits and the Date, with room
+    OWN_FIELDS = 6  # the status, Via, two of credits, the warning and the Date
 
 cdef bytes USED = credits.CREDITS_USED
 cdef bytes LEFT = credits.CREDITS_LEFT
+cdef bytes WARNING = finding_text.WARNING_FIELD
 cdef int64_t RETRY_SECONDS_MAX = limits.rule_retry_seconds_max
 
 
@@ -54,7 +56,7 @@ cdef bint send_answer(HTTP2Protocol protocol, int32_t stream, StraightRoute rout
     cdef Py_ssize_t count = answer.slices(fields, names), at
     cdef size_t total = 1
     cdef bint is_dated = False
-    cdef bytes via = route.via, date
+    cdef bytes via = route.via, date, warning
     if count >= 0:
         count = filter.select(fields, <size_t>count, NULL, 0, kept)
     if count < 0:
@@ -79,6 +81,11 @@ cdef bint send_answer(HTTP2Protocol protocol, int32_t stream, StraightRoute rout
     add(&sent[total + 2], PyBytes_AS_STRING(LEFT), PyBytes_GET_SIZE(LEFT), left,
         credits_put(left, permit.branch_unspent()) - left)
     total += 3
+    if permit.finding is not None:
+        warning = finding_text.warning_value(permit.finding)
+        add(&sent[total], PyBytes_AS_STRING(WARNING), PyBytes_GET_SIZE(WARNING),
+            PyBytes_AS_STRING(warning), PyBytes_GET_SIZE(warning))
+        total += 1
     if not is_dated:
         date = protocol.date()
         add(&sent[total], b"date", 4, PyBytes_AS_STRING(date), PyBytes_GET_SIZE(date))

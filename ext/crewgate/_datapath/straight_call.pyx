@@ -32,7 +32,8 @@ from crewgate._datapath.straight_routes cimport (
 )
 from crewgate._datapath.whole_answer cimport WholeAnswer
 from crewgate._native.audit_line cimport (
-    AuditLines, AuditLineTemplate, CallTimes, Ending, serial_of, trace_of as trace_text_of,
+    AuditLines, AuditLineTemplate, CallTimes, Ending, serial_of, slug_of,
+    trace_of as trace_text_of,
 )
 from crewgate._native.bearer cimport bearer_search, proof_of
 from crewgate._native.fields cimport SLICES_USUAL, message_field
@@ -193,8 +194,9 @@ cdef StraightCall permitted_call(
     call.permit = permit
     # Only the answer of an ordinary call can have a nonce. The client may have closed the stream.
     cdef bint has_nonce = call.presenter is not None and call.presenter.next_nonce is not None
-    if has_nonce or permit.observed_reason is not None or permit.finding is not None or (
-            not protocol.engine.own(request.stream, call)):
+    # A rule that only warns changes nothing but a field of the answer.
+    cdef bint is_observed = permit.observed_reason is not None and permit.finding is None
+    if has_nonce or is_observed or not protocol.engine.own(request.stream, call):
         permit.undo()  # Python asks the gate again about this call
         return None
     call.trace = context_of(calls.support, request, route.trace_sample)
@@ -354,7 +356,8 @@ cdef class StraightCall(InFlightCall):
         ending.id = <const unsigned char *>PyBytes_AS_STRING(self.request_id)
         ending.outcome = PyBytes_AS_STRING(DONE_TEXT)
         ending.outcome_size = len(DONE_TEXT)
-        ending.would, ending.would_size = NULL, 0
+        cdef bytes would = slug_of(permit.observed_reason)
+        ending.would, ending.would_size = PyBytes_AS_STRING(would), PyBytes_GET_SIZE(would)
         ending.call, ending.answer = permit.answered.call, permit.answered.answer
         ending.retry_seconds = <int64_t>permit.answered.retry_seconds
         ending.failed = False

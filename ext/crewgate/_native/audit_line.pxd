@@ -29,6 +29,9 @@ cdef struct CallTimes:
 cdef Py_ssize_t serial_of(object certificate, const char **text) except -1
 cdef Py_ssize_t trace_of(object trace, const char **text) except -1
 
+# Return the text of what a call in observe mode would have been refused for; empty for None.
+cdef bytes slug_of(object would)
+
 
 cdef class AuditLineTemplate:
     cdef bytes head    # up to the time

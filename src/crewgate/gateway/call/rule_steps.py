@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from crewgate.core.audit.record_builder import rule_step
 from crewgate.core.audit.records import Record
@@ -16,6 +17,9 @@ class RuleSteps:
 
     `write` writes a record of the audit. `end` sends the end of a branch to the agent. If the agent
     is unavailable, the end is lost; the gate notes it again with the next call that it refuses.
+
+    `at_end` does work at the end of the turn. The gate can judge a call twice in one turn. If the
+    agent had ended the branch by then, the client would not learn which rule it was.
     """
 
     def __init__(
@@ -23,8 +27,10 @@ class RuleSteps:
         write: Callable[[Record], object],
         end: Callable[[Grant, StepFinding], object],
         metrics: ProcessMetrics,
+        at_end: Callable[[Callable[[], object]], object],
     ) -> None:
         self._write = write
+        self._at_end = at_end
         self._end = end
         self._metrics = metrics
 
@@ -49,4 +55,4 @@ class RuleSteps:
             rule = finding.rule
             self._metrics.series(families.RULE_STEPS, rule.name, finding.step, rule.mode).add()
         if finding.step is RuleStep.END and finding.is_enforced:
-            self._end(grant, finding)
+            self._at_end(partial(self._end, grant, finding))

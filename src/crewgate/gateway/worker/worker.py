@@ -79,6 +79,7 @@ class Worker:
         self._sink = sink
         self._metrics = sink.metrics or ProcessMetrics.unshared()
         self._gauges, self._name = WorkerMetrics(self._metrics), f"worker-{index}"
+        self._poller = SocketPoller()
         self._revocations = RevocationWatch(self._has_work, self._end_revoked)
         start_watch = self._revocations.start
         self._in_flight = InFlightCalls(round(limits.reservation_seconds_max * 1e9), start_watch)
@@ -86,13 +87,14 @@ class Worker:
         self._work = WorkRegistry(self._canceller.cancel, start_watch)
         self._pins = WorkerPins()
         self._agent = AgentConnection(config.state, index, self, self._pins)
-        self._rule_steps = RuleSteps(sink.write, self._agent.send_end, self._metrics)
+        self._rule_steps = RuleSteps(
+            sink.write, self._agent.send_end, self._metrics, self._poller.at_end
+        )
         self._peer_connections = PeerConnections(start_watch)
         self._signer = LocalSigner()
         self._disconnects = UnreportedDisconnects()
         self._health = WorkerHealth(sink)
         self._reload_crl: Callable[[], None] = lambda: None
-        self._poller = SocketPoller()
         self._poller.check_each_turn(self._revocations)
         wait = config.limits.credit_wait_seconds_max
         self._background_tasks = BackgroundTasks(wait, self._agent.send_overrun)

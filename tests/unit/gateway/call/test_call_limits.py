@@ -14,7 +14,7 @@ from msgspec import structs
 
 from crewgate.core.policy.call_limits import CallLimit
 
-ALLOWED = ("files.*", "priced.*", "search.*", "pages.*")
+ALLOWED = ("files.*", "priced.*", "search.*", "summary.*")
 TEXT = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
 RESULT = encoded(
     {
@@ -44,7 +44,7 @@ def _limit(site: GatedGateway, *found: CallLimit) -> None:
 
 
 async def _get(site: GatedGateway, token: str) -> int:
-    answer = await site.client.get("/pages/1", headers={"authorization": f"Bearer {token}"})
+    answer = await site.client.get("/summary", headers={"authorization": f"Bearer {token}"})
     return answer.status_code
 
 
