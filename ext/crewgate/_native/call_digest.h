@@ -28,25 +28,47 @@ static inline uint64_t cg_mix(uint64_t a, uint64_t b) {
   return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
+static inline uint64_t cg_word_at(const unsigned char *at) {
+  uint64_t word;
+  memcpy(&word, at, sizeof word);
+  return word;
+}
+
+static inline uint64_t cg_half_at(const unsigned char *at) {
+  uint32_t half;
+  memcpy(&half, at, sizeof half);
+  return half;
+}
+
+/* Mixes two words into which every byte of at most 16 goes; those of a short text go in twice. */
+static inline uint64_t cg_digest_short(uint64_t seed, uint64_t key, const unsigned char *at, size_t n) {
+  uint64_t a = 0, b = 0;
+  if (n >= 8) {
+    a = cg_word_at(at), b = cg_word_at(at + n - 8);
+  } else if (n >= 4) {
+    a = cg_half_at(at), b = cg_half_at(at + n - 4);
+  } else if (n > 0) {
+    a = (uint64_t)at[0] << 16 | (uint64_t)at[n / 2] << 8 | at[n - 1];
+  }
+  return cg_mix(seed ^ a, key ^ b);
+}
+
+/* Kind and size are spread over a word each: so "1" and eight zeros differ from "2" and nine. */
 static inline uint64_t cg_digest_bytes(const cg_digester *d, uint64_t kind, const unsigned char *at,
                                        size_t n) {
-  uint64_t sum = cg_mix(d->key[0] ^ kind, d->key[1] ^ n), word[8];
+  uint64_t sum = d->key[0] ^ kind * 0xa0761d6478bd642full;
+  const uint64_t key = d->key[1] ^ n * 0xe7037ed1a0b428dbull;
+  if (n <= 16) return cg_digest_short(sum, key, at, n);
   if (n > 64) { /* in four lanes, whose products do not wait for each other */
     uint64_t lane[4] = {sum, sum, sum, sum};
-    for (; n > 64; n -= 64, at += 64) {
-      memcpy(word, at, 64);
+    for (; n > 64; n -= 64, at += 64)
       for (unsigned i = 0; i < 4; i++)
-        lane[i] = cg_mix(lane[i] ^ word[2 * i], d->key[1] ^ word[2 * i + 1]);
-    }
+        lane[i] = cg_mix(lane[i] ^ cg_word_at(at + 16 * i), key ^ cg_word_at(at + 16 * i + 8));
     sum = cg_mix(cg_mix(lane[0], lane[1]), cg_mix(lane[2], lane[3]));
   }
-  for (; n > 16; n -= 16, at += 16) {
-    memcpy(word, at, 16);
-    sum = cg_mix(sum ^ word[0], d->key[1] ^ word[1]);
-  }
-  word[0] = word[1] = 0;
-  memcpy(word, at, n);
-  return cg_mix(sum ^ word[0], d->key[1] ^ word[1]);
+  for (; n > 16; n -= 16, at += 16) sum = cg_mix(sum ^ cg_word_at(at), key ^ cg_word_at(at + 8));
+  /* The last words overlap those before. */
+  return cg_mix(sum ^ cg_word_at(at + n - 16), key ^ cg_word_at(at + n - 8));
 }
 
 /* Digests a string from behind its opening quote; 0 if it is none. */

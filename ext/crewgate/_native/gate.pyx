@@ -262,7 +262,8 @@ cdef class Gate:
         noted = []
         finding = judged(&self.table.t, policy.rules, entry.rules, entry.record, entry.generation,
                          tool, name, call, boot, noted)
-        self.tell(policy, entry, tool, name, request, noted, observe)
+        if noted:
+            self.tell(policy, entry, tool, name, request, noted, observe)
         return finding
 
     cdef int tell(self, Policy policy, VerifiedToken entry, Py_ssize_t tool, str name,

@@ -7,6 +7,9 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 #include <string.h>
 
 #define JSON_NO_CHARACTER 0xffffffffu
@@ -160,6 +163,19 @@ static inline unsigned json_plain(uint64_t word) {
 /* Skips plain characters as far as they go, or to the last seven of the text. */
 static inline void json_skip_plain(json_text *t) {
     uint64_t word;
+#ifdef __SSE2__
+    const __m128i quote = _mm_set1_epi8('"'), escape = _mm_set1_epi8('\\');
+    const __m128i blank = _mm_set1_epi8(' '), del = _mm_set1_epi8(0x7f);
+    while (t->end - t->at >= 16) {
+        __m128i each = _mm_loadu_si128((const __m128i *)t->at);
+        __m128i other = _mm_or_si128(_mm_cmpeq_epi8(each, quote), _mm_cmpeq_epi8(each, escape));
+        /* Compared with signs, a byte from 0x80 is below the blank too. */
+        other = _mm_or_si128(other, _mm_cmplt_epi8(each, blank));
+        unsigned found = (unsigned)_mm_movemask_epi8(_mm_or_si128(other, _mm_cmpeq_epi8(each, del)));
+        t->at += found ? (unsigned)__builtin_ctz(found) : 16;
+        if (found) return;
+    }
+#endif
     unsigned n = 8;
     while (n == 8 && t->end - t->at >= 8) {
         memcpy(&word, t->at, 8);

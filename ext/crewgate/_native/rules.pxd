@@ -33,6 +33,7 @@ cdef class CompiledRule:
     cdef readonly object rule               # a core.rules.rule.Rule
     cdef unsigned kind, bit
     cdef uint64_t limits[3]                 # of the steps; UINT64_MAX: none
+    cdef uint64_t least                     # of the limits
     cdef bint is_enforced
     cdef bytes tools                        # whether it watches a tool, by its number
 

@@ -49,6 +49,7 @@ cdef class CompiledRule:
         self.bit = bit
         self.is_enforced = rule.mode is ENFORCE
         self.tools = watched
+        self.least = min([limit for limit in rule.limits if limit is not None], default=NONE)
         for at, limit in enumerate(rule.limits):
             self.limits[<Py_ssize_t>at] = NONE if limit is None else limit
 
@@ -62,6 +63,8 @@ cdef class CompiledRule:
     cdef int step_at(self, uint64_t count) noexcept:
         """Return the number of the strongest step that a count asks for; -1 for none."""
         cdef int step
+        if count < self.least:  # the usual case
+            return -1
         for step in range(END, -1, -1):
             if count >= self.limits[step]:
                 return step

@@ -73,6 +73,17 @@ def test_each_byte_and_its_place_counts(
         assert (PLAIN.answer(table, other) == PLAIN.answer(table, body)) is is_same
 
 
+def test_no_two_short_texts_have_one_digest(table: OwnedTable) -> None:
+    """Their bytes are read in words that overlap, so the size must not make up for a byte."""
+    texts = {
+        b"%c" % first + b"%c" % rest * size
+        for first in b"abc123 "
+        for rest in b"0 a"
+        for size in range(40)
+    }
+    assert len({PLAIN.answer(table, text) for text in texts}) == len(texts)
+
+
 def test_volatile_members_do_not_count_at_any_depth(table: OwnedTable) -> None:
     digester = CallDigester(("at", "näher"))
     bodies = [b'{"q":1,"at":%d,"in":{"n\\u00e4her":%d,"x":0}}' % (each, each) for each in (1, 2)]
