@@ -104,6 +104,7 @@ _ROWS = f"""
             AND ($process IS NULL OR process = $process OR starts_with(process, $process || '/'))
             AND ($orchestrator IS NULL OR orchestrator = $orchestrator)
             AND ($request IS NULL OR request = $request)
+            AND ($beginning IS NULL OR starts_with(request, $beginning))
             AND (NOT $denied OR (kind = 'call' AND verdict = 'deny'))
             AND (NOT $would_deny OR coalesce(would, '') <> '')
             AND ($since IS NULL OR time >= $since)
@@ -289,7 +290,8 @@ def parameters(question: AuditFilter, statement: str) -> dict[str, object]:
         "subject": question.subject,
         "process": question.process,
         "orchestrator": question.orchestrator,
-        "request": question.request,
+        "request": None if question.request_beginning else question.request,
+        "beginning": question.request_beginning,
         "denied": question.denied,
         "would_deny": question.would_deny,
         "limit": question.limit,

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from crewgate import limits
+from crewgate.core.branch_reference import is_beginning
 from crewgate.core.ids import uuid_bytes
 from crewgate.core.policy.scope import is_pattern, is_tool_name
 from crewgate.core.tokens.claims import is_text
@@ -36,8 +37,8 @@ class AuditFilter(msgspec.Struct, frozen=True):
 
     `branch` also matches the branches below it. `tool` is a name or a pattern such as `sql.*`.
     `certificate` is the serial of the connection's certificate, as `parse_serial` returns it.
-    `grant`, `subject`, `process`, `orchestrator` and `request` are as the records have them. A
-    listing has the newest `limit` rows.
+    `grant`, `subject`, `process`, `orchestrator` and `request` are as the records have them;
+    `request` may be the beginning of an id. A listing has the newest `limit` rows.
     """
 
     branch: str | None = None
@@ -79,6 +80,12 @@ class AuditFilter(msgspec.Struct, frozen=True):
     def tool_prefix(self) -> str | None:
         """The beginning of names that a pattern matches: `sql.` for `sql.*`; None for a name."""
         return self.tool[:-1] if self.tool is not None and self.tool.endswith(".*") else None
+
+    @property
+    def request_beginning(self) -> str | None:
+        """The beginning of request ids that match; None if `request` is a whole id."""
+        is_part = self.request is not None and is_beginning(self.request)
+        return self.request if is_part else None
 
 
 def parse_serial(text: str) -> str:

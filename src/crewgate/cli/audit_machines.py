@@ -11,7 +11,8 @@ from crewgate.audit.filters import AuditFilter, GroupBy
 from crewgate.audit.queries import AuditQueries
 from crewgate.audit.reports import AuditReport, report
 from crewgate.config import Config
-from crewgate.errors import ServiceConnectionError
+from crewgate.core.terminal_text import printable
+from crewgate.errors import ServiceConnectionError, ServiceRefusedError
 from crewgate.gossip.member_certificate_store import are_others_known
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.cluster_view import MachineAnswers, UnaskedMachine, collect
@@ -38,6 +39,26 @@ def ask(
             own[own_name] = report(audit, mode, question, by)
     others = _NONE if own and machine else _ask_others(config, machine, mode, question, by)
     return merged(own, others, question.limit, by)
+
+
+def whole_request(config: Config, machine: str, question: AuditFilter) -> AuditFilter:
+    """Return the question with the only request id that begins as its `request` does.
+
+    If no call was found, it stays as it is. Raises ServiceRefusedError if there are several.
+    """
+    many = msgspec.structs.replace(question, limit=limits.audit_rows_default)
+    calls = ask(config, machine, "calls", many).report.calls
+    found = {row.request: row for row in calls}
+    if len(found) > 1:
+        listed = [
+            f"  {row.request}  {row.time:%Y-%m-%d %H:%M:%S} UTC  {printable(row.tool)}"
+            for row in [*found.values()][: limits.branch_candidates_max]
+        ]
+        more = len(found) - len(listed)
+        last = [f"  and {more} more"] if more else []
+        ask_for = f"{question.request} may be one of {len(found)} calls; write more of the id:"
+        raise ServiceRefusedError("\n".join([ask_for, *listed, *last]))
+    return msgspec.structs.replace(question, request=next(iter(found), question.request))
 
 
 def _ask_others(

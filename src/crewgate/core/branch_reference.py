@@ -53,6 +53,11 @@ def is_whole_id(text: str) -> bool:
     return True
 
 
+def is_beginning(text: str) -> bool:
+    """Return whether a text can be the beginning of an id, and is no whole id."""
+    return bool(_BEGINNING.fullmatch(text))
+
+
 def is_name(text: str) -> bool:
     """Return whether a text is `CREW/ROLE`."""
     crew, slash, role = text.partition("/")
@@ -61,7 +66,7 @@ def is_name(text: str) -> bool:
 
 def check(text: str) -> None:
     """Raise ValueError, which does not repeat the text, if it can stand for no branch."""
-    if not (is_whole_id(text) or is_name(text) or _BEGINNING.fullmatch(text)):
+    if not (is_whole_id(text) or is_name(text) or is_beginning(text)):
         raise ValueError(
             "expected the id of a branch, as `crewgate tree`, `audit` and `inspect` show it; or "
             f"its first characters, at least {limits.branch_beginning_chars_min} and in lower "

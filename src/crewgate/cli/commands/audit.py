@@ -77,7 +77,9 @@ _OF_CALLS = {
 @click.option(
     "--orchestrator", metavar="CREW/NAME", help="Calls of branches that this orchestrator minted."
 )
-@click.option("--request", metavar="ID", help="The call with this request id.")
+@click.option(
+    "--request", metavar="ID", help="The call with this request id, or the beginning of it."
+)
 @click.option("--denied", is_flag=True, help="Only calls that the gateway refused.")
 @click.option(
     "--would-deny", is_flag=True, help="Only calls that were let through because of observe mode."
@@ -243,9 +245,9 @@ def explain(
 ) -> None:
     """Show under what authority the call REQUEST was made: person, orchestrator, branches, call.
 
-    REQUEST is the request_id of an answer or of the audit. For each step you see what it was
-    allowed. Reads the audit files of this machine; no gateway has to run for that. The running
-    gateway asks the other machines.
+    REQUEST is the request_id of an answer or of the audit, or the beginning of it. For each step
+    you see what it was allowed. Reads the audit files of this machine; no gateway has to run for
+    that. The running gateway asks the other machines.
     """
     path = config_above(context, config_path)
     from crewgate.audit.filters import AuditFilter
@@ -257,6 +259,8 @@ def explain(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     config = load(path)
+    if question.request_beginning:
+        question = audit_machines.whole_request(config, machine, question)
     found = audit_machines.ask(config, machine or THIS_MACHINE, "explain", question)
     if found.report.explanation is None and not machine:
         found = audit_machines.ask(config, "", "explain", question)

@@ -431,6 +431,26 @@ def test_explain_shows_the_chain_behind_a_call(config: Path) -> None:
     assert "refused: tool-not-allowed" in explain(config, "request-3").stdout
 
 
+def test_explain_takes_the_beginning_of_an_id(config: Path) -> None:
+    """If it can stand for several calls, the command lists them; a listing shows them all."""
+    ids = ["de44f13a-0000-4000-8000-000000000001", "de44f13a-0000-4000-8000-000000000002"]
+    descriptor, _ = create(load(config).audit.folder, "worker-2", 1_800_000_001_000_000_000)
+    os.write(descriptor, b"".join(encode(replace(RECORDS[1], request=each)) for each in ids))
+    os.close(descriptor)
+    assert f"call        {ids[1]}" in explain(config, ids[1][:-1] + "2").stdout.splitlines()
+    several = explain(config, "de44f13a")
+    assert several.exit_code == 2
+    assert "de44f13a may be one of 2 calls; write more of the id:" in several.stderr
+    assert all(f"  {each}  2026-11-24 12:00" in several.stderr for each in ids)
+    found = json.loads(run(config, "--request", "de44f13a", "--json").stdout)["calls"]
+    assert [each["request"] for each in found] == ids
+    (last,) = json.loads(run(config, "--request", ids[1], "--json").stdout)["calls"]
+    assert last["request"] == ids[1]
+    unknown = explain(config, "de44f13b")
+    assert (unknown.exit_code, unknown.stdout) == (1, "")
+    assert "no call de44f13b in" in unknown.stderr
+
+
 def test_explain_says_where_a_revocation_is_listed(config: Path) -> None:
     """The record of a call has no name of who ended its branch."""
     descriptor, _ = create(load(config).audit.folder, "worker-2", 1_800_000_001_000_000_000)
