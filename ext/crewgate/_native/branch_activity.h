@@ -210,10 +210,22 @@ static inline uint64_t cg_note_refusal(cg_activity *a, uint64_t ms, uint64_t pau
   return count;
 }
 
-/* Reads the counts of a branch as they would be if the call were made at `ms`. */
+/* Puts a count among the largest ones, the largest first. */
+static inline void cg_add_to_largest(uint64_t largest[CG_TURNS], uint64_t count) {
+  for (unsigned i = 0; i < CG_TURNS; i++)
+    if (count > largest[i]) {
+      uint64_t less = largest[i];
+      largest[i] = count, count = less;
+    }
+}
+
+/* Reads the counts of a branch as they would be if the call were made at `ms`.
+ *
+ * More than CG_TURNS calls in turn do not count. But calls that a branch makes twice as often as it
+ * takes such turns count from there on: else a few calls that it has repeated would hide a loop. */
 static inline void cg_read_activity(cg_activity *a, uint64_t call, uint64_t ms, uint64_t pause_ms,
                                     uint64_t out[CG_RULE_KINDS]) {
-  uint64_t progress = cg_get(&a->progress), different = 0;
+  uint64_t progress = cg_get(&a->progress), different = 0, others[CG_TURNS] = {0};
   const cg_series *own = NULL;
   memset(out, 0, CG_RULE_KINDS * sizeof *out);
   out[CG_CALLS_PER_MINUTE] = cg_in_minute(&a->calls, ms) + 1;
@@ -223,15 +235,19 @@ static inline void cg_read_activity(cg_activity *a, uint64_t call, uint64_t ms, 
   for (unsigned i = 0; i < CG_SERIES; i++) {
     uint64_t known = cg_get(&a->series[i].call), counts = cg_get(&a->series[i].counts);
     if (known == call) own = &a->series[i];
-    different += known != 0 && known != call && CG_SERIES_TAG(counts) == known >> 56 &&
-                 CG_PROGRESS(counts) == (progress & CG_COUNT_MAX);
+    if (known == 0 || known == call || CG_SERIES_TAG(counts) != known >> 56 ||
+        CG_PROGRESS(counts) != (progress & CG_COUNT_MAX))
+      continue;
+    different++;
+    cg_add_to_largest(others, CG_COUNT(counts, CG_EQUAL_CALLS));
   }
   if (own == NULL) return;
   uint64_t counts = cg_get(&own->counts), ended = cg_get(&own->ended);
   if (!cg_goes_on(counts, ended, call, progress, ms, pause_ms) || cg_has_waited(ended, ms)) return;
-  uint64_t calls = CG_COUNT(counts, CG_EQUAL_CALLS) + 1;
-  if (different == 0) out[CG_SAME_CALL] = calls;
-  else if (different < CG_TURNS) out[CG_ALTERNATION] = calls;
+  uint64_t calls = CG_COUNT(counts, CG_EQUAL_CALLS) + 1, in_turn = 2 * others[CG_TURNS - 1];
+  int is_alone = different == 0 || (different >= CG_TURNS && 2 * others[0] < calls);
+  if (different < CG_TURNS) in_turn = 0;
+  if (calls > in_turn) out[is_alone ? CG_SAME_CALL : CG_ALTERNATION] = calls - in_turn;
   out[CG_SAME_ANSWER] = CG_COUNT(counts, CG_EQUAL_ANSWERS) + 1;
   out[CG_SAME_FAILURE] = CG_COUNT(counts, CG_FAILURES) + 1;
 }

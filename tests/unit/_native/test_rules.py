@@ -1,5 +1,6 @@
 """The rules on branches, as the gate counts and judges: against the slow model, and one by one."""
 
+import itertools
 import subprocess
 from pathlib import Path
 
@@ -95,6 +96,27 @@ def test_another_call_is_progress() -> None:
         steps(site, 3)
         assert site.call(1000 + number) is None
     assert site.noted == []
+
+
+def test_calls_that_were_repeated_before_do_not_hide_a_loop() -> None:
+    """Four calls that a branch has made twice are all known: no later call of them is progress."""
+    for turn, name, count in (([1], "same-call", 14), ([1, 2], "alternation", 26)):
+        site = defaults()
+        repeated = [1000 + number for number in [1, 2, 3, 4] * 2]
+        then = [1000 + number for number in turn] * 40
+        found = [site.call(call, at) for at, call in enumerate([*repeated, *then], 2)]
+        refusals = [each for each in found if each is not None and each.step is RuleStep.REFUSE]
+        assert (refusals[0].rule.name, refusals[0].count) == (name, 10)
+        ends = [at for at, each in enumerate(found) if each and each.step is RuleStep.END]
+        assert found.index(refusals[0]) < len(repeated) + count < ends[0]
+
+
+def test_four_calls_in_turn_are_no_loop_whatever_their_order() -> None:
+    """Such as the states of four jobs, which a branch asks for all at once, again and again."""
+    site = defaults()
+    orders = itertools.cycle(itertools.permutations([1001, 1002, 1003, 1004]))
+    calls = itertools.chain.from_iterable(itertools.islice(orders, 100))
+    assert [site.call(call, at) for at, call in enumerate(calls, 2)] == [None] * 400
 
 
 def test_own_refusals_are_no_progress() -> None:

@@ -182,15 +182,29 @@ class BranchActivity:
             return counts
         if series.has_waited(ms):
             return counts
-        others = [each for key, each in self._series.items() if key != call]
-        different = sum(each.progress == self._progress for each in others)
-        if different == 0:
-            counts[RuleKind.SAME_CALL] = series.calls + 1
-        elif different < limits.rule_turns_max:
-            counts[RuleKind.ALTERNATION] = series.calls + 1
+        kind, calls = self._turns(call, series.calls + 1)
+        counts[kind] = calls
         counts[RuleKind.SAME_ANSWER] = series.answers + 1
         counts[RuleKind.SAME_FAILURE] = series.failures + 1
         return counts
+
+    def _turns(self, call: int, calls: int) -> tuple[RuleKind, int]:
+        """Return which kind `calls` equal calls count for, and how many of them.
+
+        More than `limits.rule_turns_max` calls in turn do not count. But calls that the branch
+        makes twice as often as it takes such turns count from there on: else a few calls that it
+        has repeated would hide a loop.
+        """
+        others = [
+            each.calls
+            for key, each in self._series.items()
+            if key != call and each.progress == self._progress
+        ]
+        others.sort(reverse=True)
+        if len(others) < limits.rule_turns_max:
+            return RuleKind.ALTERNATION if others else RuleKind.SAME_CALL, calls
+        kind = RuleKind.SAME_CALL if 2 * others[0] < calls else RuleKind.ALTERNATION
+        return kind, max(0, calls - 2 * others[limits.rule_turns_max - 1])
 
     def _enter_minute(self, ms: int) -> None:
         if ms // _MINUTE_MS != self._minute:
