@@ -4,6 +4,8 @@ The URL is the secret, so no text shows it. Slack knows no ids: a repeated alert
 message, which has the same id in its last line.
 """
 
+import re
+
 import msgspec
 
 from crewgate.alerts.alert import TEST, Alert, AlertState
@@ -15,6 +17,9 @@ from crewgate.errors import ConfigurationError, ReceiverError
 from crewgate.upstream.http_poster import HTTPPoster
 
 _encode = msgspec.json.Encoder().encode
+# Slack refuses a text of more than 3000 characters, as it is escaped.
+_TEXT_CHARS_MAX, _NEXT_CHARS_MAX = 2000, 900
+_ENTITY_BEGINS = re.compile(r"&[a-z]*\Z")
 _MARKS = {
     AlertSeverity.INFO: ":information_source:",
     AlertSeverity.WARNING: ":warning:",
@@ -67,8 +72,9 @@ def read_url(receiver: AlertConfig) -> ReceiverURL:
 def message(alert: Alert) -> bytes:
     """Return the message for an alert, in JSON."""
     mark = _OVER if alert.state is AlertState.OVER or alert.type == TEST else _MARKS[alert.severity]
-    text = f"{mark} {_escaped(alert.text)}"
-    shown = f"{text}\n*Next:* {_escaped(alert.next)}" if alert.next else text
+    text = f"{mark} {_escaped(alert.text, _TEXT_CHARS_MAX)}"
+    then = _escaped(alert.next, _NEXT_CHARS_MAX)
+    shown = f"{text}\n*Next:* {then}" if then else text
     moment = f"{alert.timestamp:%Y-%m-%d %H:%M:%S}Z"
     small = (
         f"{alert.severity.value} · {alert.type} · machine {alert.machine} · {moment} · {alert.id}"
@@ -77,16 +83,21 @@ def message(alert: Alert) -> bytes:
         {
             "text": text,
             "blocks": [
-                {"type": "section", "text": {"type": "mrkdwn", "text": shown}},
-                {
-                    "type": "context",
-                    "elements": [{"type": "mrkdwn", "text": _escaped(small)}],
-                },
+                {"type": "section", "text": _marked(shown)},
+                {"type": "context", "elements": [_marked(_escaped(small, _TEXT_CHARS_MAX))]},
             ],
         }
     )
 
 
-def _escaped(text: str) -> str:
-    """Return a text in which Slack finds no link and no mention."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def _marked(text: str) -> dict[str, object]:
+    """Return a text object; `verbatim`: Slack makes no link and no mention of its own of it."""
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
+def _escaped(text: str, chars_max: int) -> str:
+    """Return a text in which Slack finds no link and no mention, cut to `chars_max`."""
+    found = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    if len(found) <= chars_max:
+        return found
+    return _ENTITY_BEGINS.sub("", found[: chars_max - 1]) + "…"

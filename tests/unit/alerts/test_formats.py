@@ -182,6 +182,17 @@ def test_the_message_of_slack() -> None:
     assert json.loads(message(over))["text"] == ":white_check_mark: number 1"
 
 
+def test_slack_gets_no_text_that_it_refuses() -> None:
+    """At most 3000 characters as they are escaped, and no name that it makes a link of."""
+    sent = alert(1, text="&" * 1000, next="<" * 1000)
+    found = json.loads(message(sent))
+    texts = [found["blocks"][0]["text"], *found["blocks"][1]["elements"]]
+    assert all(len(each["text"]) <= 3000 and each["verbatim"] for each in texts)
+    first, then = texts[0]["text"].split("\n")
+    assert first.removeprefix(":warning: ").replace("&amp;", "") == "…"
+    assert then.removeprefix("*Next:* ").replace("&lt;", "") == "…"
+
+
 async def test_pagerduty_opens_and_resolves_an_incident(tmp_path: Path) -> None:
     path = secret_file(tmp_path, "r0uting")
     server = Receiver("202 Accepted", b'{"status":"success"}')
