@@ -125,17 +125,20 @@ def _rule(entry: AuditEntry, local: LocalMachine) -> Iterator[Alert]:
     then = f"look at its calls: `{local.command('audit', '--branch', branch)}`"
     if step != "end" or is_observed:
         then += f"; to end it: `{local.command('revoke', branch)}`"
+    time, mode, crew = _time(record), _word(record, "mode"), _word(record, "crew")
+    # After progress, a branch can reach a limit again: a person hears of it once an hour.
+    event = (local.name, crew, branch, rule, step, mode, f"{time:%Y-%m-%dT%H}")
     yield Alert(
-        id=alert_id(AlertKind.RULE, entry.uid),
+        id=alert_id(AlertKind.RULE, *event),
         type=AlertKind.RULE.value,
-        timestamp=_time(record),
+        timestamp=time,
         machine=local.name,
         subject=f"branch/{branch}",
         state=AlertState.ONCE,
         severity=AlertSeverity.WARNING if is_observed else severity,
         text=text,
         next=then,
-        crew=_word(record, "crew"),
+        crew=crew,
         data=_facts(
             record, "rule", "rule_kind", "step", "mode", "count", "limit", "tool", "request",
             "caller", "branch", "ancestry", "role", "orchestrator", "process", "grant",

@@ -122,6 +122,15 @@ def test_a_rule_that_only_observes_does_warn() -> None:
     assert "rule loops has warned branch" in one(**rule(step="warn", mode="observe")).text
 
 
+def test_a_step_is_told_once_an_hour() -> None:
+    """A branch that repeats a call four times, does something else, and so on, is one alert."""
+    found = [one(**rule(step="warn"), offset=at, time=f"2026-11-30T{hour}:{at:02}:00.5Z")
+             for hour in (12, 13) for at in range(60)]  # fmt: skip
+    assert len({each.id for each in found}) == 2
+    others = [{}, {"step": "refuse"}, {"rule": "x"}, {"branch": "b"}, {"crew": "c"}]
+    assert len({one(**rule(**each)).id for each in others}) == len(others)
+
+
 def test_steps_are_told_in_their_order() -> None:
     """Also if two workers have recorded them, so that the file with the last step comes first."""
     steps = [
