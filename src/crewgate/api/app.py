@@ -25,6 +25,7 @@ from crewgate.api import access, problems
 from crewgate.api.backend import Backend
 from crewgate.api.caller_concurrency_limit import CallerConcurrencyLimiter
 from crewgate.api.endpoints import ENDPOINTS, Endpoint
+from crewgate.api.member_question_limit import MemberQuestionLimiter
 from crewgate.api.openapi import PATH, document
 from crewgate.api.request import APIRequest, query_of
 from crewgate.api.revocation_limit import CrewRevocationLimiter
@@ -59,7 +60,8 @@ def make_app(backend: Backend, on_action: Callable[[str], None] = _log.info) -> 
     by_path: dict[str, dict[str, Endpoint]] = {}
     for endpoint in (*ENDPOINTS, own):
         by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-    state = _AppState(backend, CallerConcurrencyLimiter(), CrewRevocationLimiter(), on_action)
+    limiters = CallerConcurrencyLimiter(), CrewRevocationLimiter(), MemberQuestionLimiter()
+    state = _AppState(backend, *limiters, on_action)
     routes = [
         Route(path, _guarded(state, methods), methods=[*methods])
         for path, methods in by_path.items()
@@ -78,6 +80,7 @@ class _AppState(NamedTuple):
     backend: Backend
     limiter: CallerConcurrencyLimiter
     revocation_limit: CrewRevocationLimiter
+    question_limit: MemberQuestionLimiter
     on_action: Callable[[str], None]
 
 
@@ -128,6 +131,8 @@ async def _serve(state: _AppState, endpoint: Endpoint, request: Request) -> Resp
                 request.scope["raw_path"],
             )
             api_request.expect_query(endpoint.query)
+            if endpoint.asks_members(api_request.query):
+                state.question_limit.take(caller)
             answer = await endpoint.handler(state.backend, caller, api_request)
     if isinstance(answer, RevocationResponse | TokenResponse | CertificateResponse):
         state.on_action(f"{caller.label}, certificate {serial}: {answer.audit_text}")

@@ -44,7 +44,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     `body` is the type of a JSON body. `form` has the fields of a form with their descriptions, and
     `required` those that must be present. `query` has the parameters with their descriptions. A
     `response` is sent as `media`, with `status`, or with `unready` (unless that is 0) if the
-    response says `waiting`: a probe reads only the status.
+    response says `waiting`: a probe reads only the status. With `always_asks`, each request has
+    the other machines asked.
     """
 
     method: str
@@ -60,6 +61,11 @@ class Endpoint(msgspec.Struct, frozen=True):
     status: int = 200
     unready: int = 0
     media: str = "application/json"
+    always_asks: bool = False
+
+    def asks_members(self, query: Mapping[str, str]) -> bool:
+        """Return whether a request has other machines asked, and no cache answers it."""
+        return self.always_asks or query.get("machine", "") not in {"", THIS_MACHINE}
 
 
 async def revoke(backend: Backend, caller: Identity, request: APIRequest) -> RevocationResponse:
@@ -324,7 +330,7 @@ ENDPOINTS = (
              body=RevocationRequest),
     Endpoint("GET", "/v1/revocations", STAFF, revocations, RevocationsResponse,
              "List the newest revocations in force.",
-             query={**_CREW, **_MACHINE, "limit": _PAGE["limit"]}),
+             query={**_CREW, **_MACHINE, "limit": _PAGE["limit"]}, always_asks=True),
     Endpoint("GET", "/v1/audit", frozenset({Role.OPERATOR}), audit, bytes,
              "Get the calls that the audits of all machines have, or sums of them.",
              query={**_MACHINE, **_AUDIT}),
