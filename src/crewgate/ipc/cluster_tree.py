@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from crewgate import limits
 from crewgate.core.rules.rule import step_rank
 from crewgate.ipc.admin_messages import BranchState, TreeRow
 
@@ -73,26 +74,34 @@ def merged(trees: Iterable[MachineTree]) -> list[ClusterTreeRow]:
 
 
 def _in_order(rows: Mapping[tuple[str, str], ClusterTreeRow]) -> Iterator[ClusterTreeRow]:
-    below: dict[tuple[str, str], list[ClusterTreeRow]] = {}
+    below: dict[str, dict[str, list[ClusterTreeRow]]] = {}
     for (crew, branch), row in rows.items():
         if branch:
-            parent = row.parent if (crew, row.parent) in rows and row.parent != branch else ""
-            below.setdefault((crew, parent), []).append(row)
-    for children in below.values():
-        children.sort(key=lambda row: (row.role, row.branch), reverse=True)
-    crews = {crew for crew, _ in rows}
-    for crew in sorted(crews):
+            parent = row.parent if (crew, row.parent) in rows else ""
+            below.setdefault(crew, {}).setdefault(parent, []).append(row)
+    for crew in sorted({crew for crew, _ in rows}):
         if (crew, "") in rows:
             yield rows[crew, ""]
-        waiting, done = below.pop((crew, ""), []), set[str]()
-        while waiting:
-            row = waiting.pop()
-            # A machine that lies could name a branch as an ancestor of itself.
-            if row.branch in done:
-                continue
-            done.add(row.branch)
-            yield row
-            waiting += below.pop((crew, row.branch), [])
+        yield from _of_crew(below.get(crew, {}))
+
+
+def _of_crew(below: dict[str, list[ClusterTreeRow]]) -> Iterator[ClusterTreeRow]:
+    """Yield the rows of a crew, each once; `below` has them by the branch above.
+
+    A machine that lies can name a branch as an ancestor of itself, or put it deeper than tokens
+    allow. Such a branch is shown below its crew.
+    """
+    for children in below.values():
+        children.sort(key=lambda row: (row.role, row.branch), reverse=True)
+    waiting = [(row, 0) for row in below.pop("", [])]
+    while waiting or below:
+        if not waiting:
+            misplaced = below.pop(next(iter(below)))
+            waiting = [(msgspec.structs.replace(row, parent=""), 0) for row in misplaced]
+        row, level = waiting.pop()
+        yield row
+        if level < limits.depth_max:
+            waiting += [(each, level + 1) for each in below.pop(row.branch, [])]
 
 
 def _merged(seen: Sequence[tuple[MachineTree, TreeRow]]) -> ClusterTreeRow:

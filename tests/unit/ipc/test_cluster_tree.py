@@ -6,6 +6,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crewgate import limits
 from crewgate.core.rules.rule import RuleMode, RuleStep
 from crewgate.ipc.admin_messages import BranchState, TreeRow
 from crewgate.ipc.cluster_tree import ClusterTreeRow, MachineShare, MachineTree, merged
@@ -107,16 +108,32 @@ def test_the_order_is_the_same_each_time() -> None:
         assert found == [*expected, ("bd", ""), ("bd", ROOT)]
 
 
-def test_a_lie_about_parents_hides_only_itself() -> None:
-    """A branch above itself, or without its crew, ends no command."""
+def test_a_lie_about_parents_hides_no_branch() -> None:
+    """A branch above itself, or without its crew, is shown, and so are the others."""
     loop = [
-        TreeRow("article", ROOT, "live", parent=CHILD),
-        TreeRow("article", CHILD, "live", parent=ROOT),
+        TreeRow("article", ROOT, "live", parent=CHILD, issued=99),
         TreeRow("article", OTHER, "live", parent=OTHER),
         TreeRow("bd", OTHER, "live", parent="gone"),
     ]
-    found = [(row.crew, row.branch) for row in merged([alone("gw-1", CREW, *loop)])]
-    assert found == [("article", ""), ("article", OTHER), ("bd", OTHER)]
+    found = merged([alone("gw-1", CREW, RUN, SUB), alone("gw-2", *loop)])
+    assert [(row.crew, row.branch, row.parent) for row in found] == [
+        ("article", "", ""), ("article", ROOT, ""), ("article", CHILD, ROOT),
+        ("article", OTHER, ""), ("bd", OTHER, "gone"),
+    ]  # fmt: skip
+
+
+def test_no_branch_is_deeper_than_tokens_allow() -> None:
+    """A chain of 16,384 branches would take a gigabyte and minutes to be drawn."""
+    deep = [
+        TreeRow("article", f"{number:05}", "live", parent=f"{number - 1:05}")
+        for number in range(100)
+    ]
+    found = merged([alone("gw-1", *deep)])
+    assert {row.branch for row in found} == {row.branch for row in deep}
+    level: dict[str, int] = {}
+    for row in found:
+        level[row.branch] = level.get(row.parent, -1) + 1
+    assert max(level.values()) == limits.depth_max
 
 
 @st.composite
@@ -140,7 +157,7 @@ def test_every_branch_is_one_row_at_most_and_nothing_is_spent_twice(
     make = sharing if is_shared else alone
     trees = [make(f"gw-{number}", *each) for number, each in enumerate(found)]
     seen = [row.branch for row in merged(trees)]
-    assert len(seen) == len(set(seen))
+    assert sorted(seen) == sorted({each.branch for tree in found for each in tree})
     for row in merged(trees):
         own = [each.spent for tree in found for each in tree if each.branch == row.branch]
         assert row.spent == (max(own) if is_shared else sum(own))

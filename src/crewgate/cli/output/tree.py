@@ -117,15 +117,20 @@ def trees(rows: Sequence[ClusterTreeRow], *, is_one: bool = True) -> "list[Tree]
 
     Unless there `is_one` machine only, each branch says on which machines it has called.
     """
+    from rich.text import Text
     from rich.tree import Tree
 
     found: list[Tree] = []
     nodes: dict[str, Tree] = {}
+    crew: str | None = None
     for row in rows:
-        if not row.branch:
-            tree = Tree(_crew(row), guide_style="bright_black")
+        if row.crew != crew:  # a machine that lies may leave out the row of the crew
+            crew = row.crew
+            name = Text(printable(crew), style="bold") if row.branch else _crew(row)
+            tree = Tree(name, guide_style="bright_black")
             found.append(tree)
             nodes = {"": tree}
+        if not row.branch:
             continue
         # If the parent is no longer on this machine, show the branch under its crew.
         above = nodes.get(row.parent) or nodes[""]

@@ -97,10 +97,19 @@ def test_a_branch_without_its_parent_is_shown_under_its_crew() -> None:
     assert CHILD in "".join(_shown([ROWS[0], ROWS[2]]))
 
 
+def test_a_branch_without_its_crew_is_not_shown_under_another() -> None:
+    """A machine that lies may leave out the row of the crew, first or later."""
+    for crew in ("aaa", "zzz"):
+        lie = ClusterTreeRow(crew=crew, branch=CHILD, state="live")
+        shown = _shown([lie, *ROWS] if crew == "aaa" else [*ROWS, lie])
+        assert shown[0 if crew == "aaa" else -3].startswith(crew)
+
+
 @pytest.mark.parametrize("name", ["[bold]x[/bold]", "\x1b[31m"])
-def test_names_are_text_not_markup(name: str) -> None:
+@pytest.mark.parametrize("branch", ["", CHILD])
+def test_names_are_text_not_markup(name: str, branch: str) -> None:
     """Even a name that no token can carry cannot colour the terminal or hide a line."""
-    shown = "".join(_shown([ClusterTreeRow(crew=name, branch="", state="live")]))
+    shown = "".join(_shown([ClusterTreeRow(crew=name, branch=branch, state="live")]))
     assert "\x1b" not in shown
     assert name.replace("\x1b", "\\x1b") in shown
 
