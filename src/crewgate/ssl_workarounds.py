@@ -6,6 +6,7 @@ other connection of the thread that would have to wait then reports that reset, 
 later one (CPython issue 148594; measured with 3.13.5). One client could end all connections so.
 """
 
+import os
 import ssl
 from pathlib import Path
 
@@ -38,7 +39,10 @@ def show_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> N
         reason = getattr(error, "strerror", None) or error
         if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
             reason = "the key does not belong to the certificate"
-        text = f"{name}: {reason}; give a PEM chain and its unencrypted PEM key"
+        mend = "give a PEM chain and its unencrypted PEM key"
+        if isinstance(error, PermissionError):
+            mend = f"give user {os.geteuid()} the right to it and to the folders above it"
+        text = f"{name}: {reason}; {mend}"
         raise OSError(text) from error
 
 

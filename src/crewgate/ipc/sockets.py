@@ -166,18 +166,28 @@ def connect(
             with connectable(folder, agent_socket.value) as where:
                 connection.connect(where)
         except OSError as error:
-            raise ServiceConnectionError(f"{folder / agent_socket.value}: {_why(error)}") from error
+            why = _why(error, folder, agent_socket)
+            raise ServiceConnectionError(f"{folder / agent_socket.value}: {why}") from error
     return connection
 
 
-def _why(error: OSError) -> str:
+def _why(error: OSError, folder: Path, agent_socket: AgentSocketKind) -> str:
     if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
         return "no agent listens here: start one with `crewgate serve`"
     if isinstance(error, PermissionError):
-        return "permission denied: use the service's user, or for agent.sock a user of its group"
+        group = " or a user of its group" if agent_socket is AgentSocketKind.GROUP else ""
+        return f"permission denied: run this as {_owner(folder)}{group}"
     if isinstance(error, (TimeoutError, BlockingIOError)):
         return "the agent does not answer: it is stopped or very busy; see its log"
     return error.strerror or str(error)
+
+
+def _owner(folder: Path) -> str:
+    """Return who runs the service, as far as the file system tells it."""
+    try:
+        return f"user {folder.owner()}"
+    except (OSError, KeyError):
+        return "the service's user"
 
 
 def descriptors(ancillary: Sequence[tuple[int, int, bytes]]) -> list[int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from crewgate import limits
 from crewgate.core.sealed_ids import SEALING_KEY_BYTES
 from crewgate.errors import ConfigurationError
-from crewgate.runtime.durable_files import create_file
+from crewgate.runtime.durable_files import cause, create_file
 
 _PRIVATE = 0o600
 _COMMENT = "#"
@@ -22,10 +22,14 @@ def read_sealing_keys(path: Path) -> tuple[bytes, ...]:
     try:
         with path.open("rb") as stream:
             data = stream.read(limits.key_file_bytes_max + 1)
-    except OSError as error:
+    except FileNotFoundError as error:
         raise ConfigurationError(
             f"{path}: the sealing keys cannot be read ({error.strerror}); copy the file of another "
             "machine of the cluster, or make one: openssl rand -hex 32"
+        ) from error
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path}: the sealing keys cannot be read: {cause(error)}"
         ) from error
     found = tuple(_keys(path, data))
     if len(data) > limits.key_file_bytes_max or not 0 < len(found) <= limits.sealing_keys_max:

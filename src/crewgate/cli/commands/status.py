@@ -117,15 +117,18 @@ def _poll(state: Path, config_path: Path) -> dict[str, Any]:
             pid = admin.agent.pid
             document: dict[str, Any] = msgspec.to_builtins(admin.status())
     except ServiceConnectionError as error:
-        return _absent(str(error), pid)
+        is_forbidden = isinstance(error.__cause__, PermissionError)
+        return _absent(str(error), pid, is_forbidden=is_forbidden)
     del document["type"], document["id"]
     document["control"] = control_of(config_path, state)
     return document
 
 
-def _absent(why: str, pid: int = 0) -> dict[str, Any]:
+def _absent(why: str, pid: int = 0, *, is_forbidden: bool = False) -> dict[str, Any]:
     """Return the status of a machine whose agent does not answer; `pid` is its process, or 0."""
     mend = "start `crewgate serve`; if you have started it, its log says why the agent is missing"
+    if is_forbidden:
+        mend = "run this command as that user; until then, nothing is known about the gateway"
     if pid:
         mend = (
             f"if this lasts, kill process {pid} with SIGKILL: `crewgate serve` starts a new agent"

@@ -39,6 +39,15 @@ def test_ready_is_the_first_word() -> None:
     assert "1 of 1 accept" in lines[3]
 
 
+def test_a_person_without_the_right_learns_nothing_of_the_gateway() -> None:
+    """And is not told to start one."""
+    text = _explained(
+        _absent("owner.sock: permission denied: run this as user crewgate", is_forbidden=True)
+    )
+    assert "run this as user crewgate" in text
+    assert "crewgate serve" not in text
+
+
 def test_not_ready_says_why() -> None:
     """Everything that is waited for, and a configuration that was not loaded."""
     status = msgspec.structs.replace(
