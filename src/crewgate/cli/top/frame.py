@@ -161,7 +161,7 @@ def _table(view: View, columns: int, height: int, *, is_old: bool, is_unicode: b
                     )
                 )
             lines.append(parts)
-    if not any(each.node.branch or view.table is not Table.BRANCHES for each in view.lines):
+    if not any(isinstance(each, UsageLine) or each.has_branches for each in view.lines):
         lines.append([(_nothing(view, view.reading), "")])
     return lines[:height]
 
@@ -197,7 +197,8 @@ def _that_fit(
     def used(chosen: Sequence[Column[AnyLine]]) -> int:
         return _NAME_COLUMNS_MIN + sum(each.width + 1 for each in chosen)
 
-    while columns and used(columns) > width:
+    more = more if used(columns) <= width else ()
+    while len(columns) > 1 and used(columns) > width:
         columns.pop()
     for each in more:
         if used([*columns, each]) <= width:

@@ -40,6 +40,11 @@ class TreeLine(NamedTuple):
     guides: tuple[bool, ...]
     folded: int = 0
 
+    @property
+    def has_branches(self) -> bool:
+        """Whether it is a branch, or hides some; a crew above no branch is neither."""
+        return bool(self.node.branch or self.folded)
+
 
 class UsageLine(NamedTuple):
     """A line of the tables of tools and crews."""
@@ -199,8 +204,18 @@ def _tree_lines(
     while waiting:
         node, guides = waiting.pop()
         below = children.get(node, []) if node not in folded else []
-        yield TreeLine(node, rows[node], guides, rows[node].below if node in folded else 0)
+        yield TreeLine(node, rows[node], guides, _below(node, children) if node in folded else 0)
         waiting += [(child, (*guides, number > 0)) for number, child in enumerate(reversed(below))]
+
+
+def _below(node: Node, children: _CHILDREN) -> int:
+    """Return how many branches stand below one that is not folded."""
+    count, waiting = 0, [node]
+    while waiting:
+        found = children.get(waiting.pop(), ())
+        count += len(found)
+        waiting += found
+    return count
 
 
 _Key = tuple[float | str, ...]

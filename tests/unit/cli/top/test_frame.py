@@ -148,6 +148,24 @@ def test_states_say_what_rules_did() -> None:
     assert state(RuleStep.END, RuleMode.ENFORCE, "revoked") == "revoked !end"
 
 
+def test_a_narrow_screen_keeps_the_state() -> None:
+    """Columns are left out from the right, and none of a wide screen takes their place."""
+    assert texts(view_of(), Size(40, 24))[2] == "CREW AND BRANCH            STATE"
+    heading = texts(view_of(), Size(60, 24))[2]
+    assert heading.split()[3:] == ["STATE", "CREDITS/M", "CALLS/M"]
+
+
+def test_a_folded_crew_is_no_empty_answer() -> None:
+    """What the filter has found stands below the folded row."""
+    view = view_of()
+    view.filter_by("researcher")
+    view.move_to(0)
+    view.fold(unfold=False)
+    found = texts(view, Size(80, 24))
+    assert found[3].startswith("article +3")
+    assert "nothing has this text" not in "\n".join(found)
+
+
 def test_details_have_the_whole_id_and_no_empty_facts() -> None:
     """A fact a line."""
     found = details(reading().rows[node(LOOP)])

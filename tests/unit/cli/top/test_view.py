@@ -104,6 +104,17 @@ def test_folding_hides_what_is_below() -> None:
     assert view.selected == node(LEAD)
 
 
+def test_a_folded_row_counts_what_it_hides() -> None:
+    """Not what the filter hides, or what had ended before."""
+    view = view_of()
+    view.filter_by("researcher")
+    view.move_to(0)
+    view.fold(unfold=False)
+    [line] = view.lines
+    assert isinstance(line, TreeLine)
+    assert line.folded == 3
+
+
 def test_tables_of_tools_and_crews() -> None:
     """They have their own order and selection, and no branches to fold."""
     totals = [CallTotalRow("bd", "crm.read", 1), CallTotalRow("article", "search.web", 2, 0, 9)]
