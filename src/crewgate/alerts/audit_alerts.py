@@ -307,6 +307,9 @@ def _exhausted(entry: AuditEntry, local: LocalMachine) -> Iterator[Alert]:
     kind = AlertKind.RUN_CREDITS if path[0] == branch else AlertKind.BRANCH_CREDITS
     used, budget = _number(record, "level_used_micro"), _number(record, "level_quota_micro")
     crew = _word(record, "crew")
+    what = "run" if kind is AlertKind.RUN_CREDITS else "branch"
+    # The record has the role of the branch that calls, and not of those above it.
+    role = f"{_word(record, 'role')} of " if branch == path[-1] else ""
     amounts = f"{format_credits(used)} of {format_credits(budget)} credits"
     look = local.command("audit", "--branch", branch)
     yield Alert(
@@ -317,8 +320,8 @@ def _exhausted(entry: AuditEntry, local: LocalMachine) -> Iterator[Alert]:
         subject=f"branch/{branch}",
         state=AlertState.BEGINS,
         severity=AlertSeverity.WARNING,
-        text=f"branch {branch} of crew {crew} has spent or reserved {amounts}: the rest does not "
-        "cover a call, so its calls are refused",
+        text=f"{what} {branch} ({role}crew {crew}) has spent or reserved {amounts}: "
+        "the rest does not cover a call, so its calls are refused",
         next=f"look at its calls: `{look}`; to end it: `{local.command('revoke', branch)}`",
         crew=crew,
         data={

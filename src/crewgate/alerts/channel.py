@@ -6,6 +6,7 @@ from crewgate.alerts.alert import Alert, AlertState
 from crewgate.config import AlertConfig, ReceiverURL
 from crewgate.core.alert_kinds import AlertKind
 from crewgate.errors import ConfigurationError
+from crewgate.runtime.durable_files import cause
 from crewgate.upstream.http_poster import HTTPPoster
 
 _BRANCHES = {AlertKind.BRANCH_CREDITS.value, AlertKind.RUN_CREDITS.value}
@@ -61,7 +62,7 @@ def read_secret(receiver: AlertConfig) -> str:
     try:
         text = receiver.secret.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        why = cause(error) if isinstance(error, OSError) else "it is no text"
         raise ConfigurationError(f"{where} cannot be read: {why}") from error
     if not text.isascii() or not text.replace("\n", "").replace("\r", "").isprintable():
         raise ConfigurationError(f"{where} is not printable ASCII")

@@ -91,11 +91,15 @@ class AlertSender:
         name, counts = self._name, self._counts
         if self._failing_since is not None:
             seconds = trio.current_time() - self._failing_since
+            waiting = "1 alert waits" if counts.waiting == 1 else f"{counts.waiting} alerts wait"
             why = (
                 f"{self.receiver.place} has taken no alert for {seconds:.0f} s: {self._why}; "
-                f"{counts.waiting} alerts wait"
+                f"{waiting}"
             )
-            mend = f"correct [alert.{self.receiver.name}], then try `crewgate alerts test`"
+            mend = (
+                f"bring the receiver back, or correct [alert.{self.receiver.name}]; `crewgate "
+                "alerts test` says whether it answers"
+            )
             grace = limits.receiver_grace_seconds
             return failed(name, why, mend, refuses=False, grace=grace, logged=True)
         dropped_ago = self._wall() - counts.dropped_at

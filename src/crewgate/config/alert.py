@@ -1,5 +1,6 @@
 """The tables [alert.NAME]: the receivers that the alerts process tells what a person must know."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -15,6 +16,14 @@ from crewgate.config.values import FilePath, Name
 from crewgate.core.alert_kinds import AlertKind, AlertSeverity
 
 AlertFormat = Literal["webhook", "slack", "pagerduty"]
+
+# What a person writes in the place of a file's name: a secret of the three formats.
+_SECRET = re.compile(r"/(?:whsec_[A-Za-z0-9+/=]{24,}|https?:/.*|[A-Za-z0-9]{32})$")
+_URL: Final = msgspec.structs.replace(
+    RECEIVER_URL,
+    expected='a URL such as "https://alerts.example/crewgate" or "http://127.0.0.1:9000/", '
+    "without query or user",
+)
 
 PAGERDUTY: Final = ReceiverURL("https", "events.pagerduty.com", 443, "/v2/enqueue")
 
@@ -39,7 +48,7 @@ class AlertConfig(msgspec.Struct, frozen=True):
     ]
     url: Annotated[
         ReceiverURL | None,
-        RECEIVER_URL,
+        _URL,
         "The receiver. Slack has none, because its URL is a secret.",
         Key(absent="none for slack; `https://events.pagerduty.com/v2/enqueue` for pagerduty"),
     ] = None
@@ -85,6 +94,13 @@ class AlertConfig(msgspec.Struct, frozen=True):
 
     def check(self, section: TOMLTableReader) -> None:
         """Note a missing URL, one that the format does not have, and one that is not of the web."""
+        # The text does not repeat the path: it may be the secret.
+        if _SECRET.search(str(self.secret)):
+            section.problem(
+                "needs the name of a file, not the secret; write the secret into a file that only "
+                "the gateway's user can read",
+                "secret",
+            )
         if self.format == "webhook" and self.url is None:
             section.problem('a receiver of "webhook" needs `url`')
         if self.url is not None and self.format == "slack":

@@ -48,6 +48,8 @@ _MENDS: dict[int, str] = {
     HTTPStatus.METHOD_NOT_ALLOWED: "; check the path of `url`",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "; it does not read this format or `encoding`",
 }
+# What OpenSSL reads of an answer without TLS, by its version.
+_NO_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"}
 
 
 class HTTPPoster:
@@ -168,7 +170,7 @@ async def _body(response: httpcore.Response) -> bytes:
 
 def _refusal(response: httpcore.Response, body: bytes, key: str) -> ReceiverError:
     status = response.status
-    text = printable(body.decode("utf-8", "replace"))[: limits.receiver_message_chars_max].strip()
+    text = printable(body.decode("utf-8", "replace").strip())[: limits.receiver_message_chars_max]
     # A binary body, such as a google.rpc.Status in protobuf, is no text for a person.
     text = f" ({text})" if text and body.isascii() else ""
     if status in _REFUSED:
@@ -185,6 +187,8 @@ def _retry_seconds(response: httpcore.Response) -> float | None:
 
 
 def _os_reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
+        return "it does not speak TLS; check scheme and port of `url`"
     if isinstance(error, ssl.SSLError | socket.gaierror):
         # Their numbers are not those of the operating system.
         return getattr(error, "verify_message", "") or error.strerror or ""
@@ -203,4 +207,6 @@ def _reason(error: BaseException) -> str:
         # Trio groups the errors of several addresses; one is enough.
         inner = found.exceptions[0] if isinstance(found, BaseExceptionGroup) else None
         found = inner or found.__cause__ or found.__context__
+    if isinstance(error, httpcore.RemoteProtocolError):
+        return "its answer is not HTTP/1.1, or ends early; check scheme and port of `url`"
     return type(error).__name__

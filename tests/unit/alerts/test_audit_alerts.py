@@ -237,6 +237,9 @@ def test_credits_that_do_not_cover_a_call_are_one_alert() -> None:
     assert (
         "has spent or reserved 9.80 of 10.00 credits: the rest does not cover a call" in found.text
     )
+    assert found.text.startswith("run run (crew article)"), "whose role the record does not have"
+    own = one(**(members | {"level": "child"}))
+    assert own.text.startswith(f"branch child ({WHO['role']} of crew article) has spent")
     row = TreeRow("article", "run", "live", quota=10_000_000, spent=10_000_000)
     (full,) = BudgetWatch(LOCAL, (100,), {}, {}).update([row], NOW).alerts
     assert full.id == found.id

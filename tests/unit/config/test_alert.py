@@ -77,3 +77,26 @@ def test_a_contradiction_is_named(write: Write, minimal: str, text: str, problem
 def test_a_receiver_needs_a_secret(write: Write, minimal: str) -> None:
     with pytest.raises(ConfigurationError, match=r"alert\.x\.secret"):
         load(write(f'{minimal}\n[alert.x]\nformat = "slack"'))
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "whsec_QUJDREVGR0hJSktMTU5PUFFSU1RVVg==",
+        "https://hooks.slack.com/services/T0/B0/XX",
+        "0123456789abcdef0123456789abcdef",
+    ],
+)
+def test_a_secret_in_the_place_of_its_file_is_not_repeated(
+    write: Write, minimal: str, secret: str
+) -> None:
+    text = f'[alert.x]\nformat = "pagerduty"\nsecret = "{secret}"'
+    with pytest.raises(ConfigurationError, match="needs the name of a file") as caught:
+        load(write(f"{minimal}\n{text}"))
+    assert secret[-8:] not in str(caught.value)
+
+
+def test_a_url_without_a_scheme_gets_an_example_of_a_webhook(write: Write, minimal: str) -> None:
+    text = '[alert.x]\nformat = "webhook"\nsecret = "s"\nurl = "alerts.example/in"'
+    with pytest.raises(ConfigurationError, match=r"https://alerts\.example/crewgate"):
+        load(write(f"{minimal}\n{text}"))

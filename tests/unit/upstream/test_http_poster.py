@@ -1,5 +1,6 @@
 """What an HTTP receiver gets, and what its answers mean."""
 
+import contextlib
 import ssl
 from email.utils import formatdate
 from functools import partial
@@ -66,6 +67,22 @@ async def test_a_request_has_the_path_the_media_type_and_the_credential(tmp_path
     assert b"content-type: application/json" in head
     assert b"authorization: Bearer s3cret" in head
     assert body == b'{"a":1}'
+
+
+async def test_a_wrong_scheme_is_named() -> None:
+    """TLS to a server without TLS, and an answer that is not HTTP."""
+
+    async def talk(stream: trio.SocketStream, number: int) -> None:
+        await stream.receive_some()
+        with contextlib.suppress(trio.BrokenResourceError):
+            await stream.send_all(b"220 mail.example ESMTP\r\n")
+
+    async with scripted(talk) as origin:
+        for scheme, why in (("https", "it does not speak TLS"), ("http", "is not HTTP/1.1")):
+            url = ReceiverURL(scheme, origin.host, origin.port, "")
+            poster = HTTPPoster("alert a", url, b"text/plain", tls=UpstreamTLS())
+            with pytest.raises(ReceiverError, match=f"{why}.*check scheme and port of `url`"):
+                await poster.post(b"x")
 
 
 @pytest.mark.parametrize(

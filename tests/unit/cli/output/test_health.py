@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from crewgate.cli.output.health import EXIT_STATUS, headline, lines
+from crewgate.cli.output.health import EXIT_STATUS, headline, lines, wrapped
 from crewgate.core.health import HealthCondition, HealthTracker, degraded, failed, ok
 
 NOW = 1_800_000_000.0
@@ -24,6 +24,15 @@ def test_what_is_not_well_is_told_with_its_remedy() -> None:
     assert all(len(line) <= 80 or path in line for line in lines)
     assert lines[-1].endswith(".")
     assert "          To mend it: make room" in "\n".join(lines)
+
+
+def test_a_command_stays_on_one_line() -> None:
+    """So a person can copy it, whatever its length."""
+    command = f"`crewgate audit -c /etc/crewgate/crewgate.toml --branch {'b' * 36}`"
+    shown = wrapped(f"look at its calls: {command}; to end it: {command}")
+    assert [line.strip() for line in shown] == [
+        "look at its calls:", f"{command};", "to end it:", command,
+    ]  # fmt: skip
 
 
 def test_what_is_starting_is_said_to_be() -> None:
