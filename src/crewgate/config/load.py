@@ -43,7 +43,8 @@ def load_rules(path: str | Path) -> LoopRules:
     """
     file = Path(path).absolute()
     problems: list[str] = []
-    top = TOMLTableReader(_document(file, path), "", problems, file.parent)
+    document = _document(file, path, "write [loops] or [rule.NAME] into it, as in a configuration")
+    top = TOMLTableReader(document, "", problems, file.parent)
     found = RULES_FILE.read(top, {})
     if not problems:
         rules = loop_rules(found.loops, found.rules)
@@ -53,7 +54,9 @@ def load_rules(path: str | Path) -> LoopRules:
     return rules
 
 
-def _document(file: Path, shown: str | Path) -> dict[str, object]:
+def _document(
+    file: Path, shown: str | Path, mend: str = "`crewgate init` writes a new one"
+) -> dict[str, object]:
     try:
         with file.open("rb") as stream:
             data = stream.read(limits.config_bytes_max + 1)
@@ -63,9 +66,7 @@ def _document(file: Path, shown: str | Path) -> dict[str, object]:
             )
         return tomllib.loads(data.decode())
     except OSError as error:
-        raise ConfigurationError(
-            f"{shown}: cannot be read ({error.strerror}); `crewgate init` writes a new one"
-        ) from error
+        raise ConfigurationError(f"{shown}: cannot be read ({error.strerror}); {mend}") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{shown}: not UTF-8 at byte {error.start}") from error
     except tomllib.TOMLDecodeError as error:

@@ -39,7 +39,8 @@ def _spell(limit: int) -> object:
 
 
 _LIMIT: Final = ValueParser(
-    'a whole number, or credits such as "0.50" if kind is "credits-per-minute"',
+    'a whole number from 1 (of seconds, if kind is "wall-time"), or credits such as "0.50" if kind '
+    'is "credits-per-minute"',
     values.passing(_limit, lambda limit: 1 <= limit <= limits.rule_limit_max),
     {"anyOf": [{"type": "integer", "minimum": 1}, dict(values.CREDITS_SCHEMA)]},
     spell=_spell,
@@ -126,6 +127,8 @@ class RuleConfig(msgspec.Struct, frozen=True):
             elif self.kind.compares_calls and limit > limits.rule_equal_calls_max:
                 most = limits.rule_equal_calls_max
                 section.problem(f"must be at most {most} for this kind", step.value)
+            elif self.kind.compares_calls and limit == 1:
+                section.problem("must be at least 2 for this kind: each call counts 1", step.value)
 
 
 LoopsTable = Annotated[

@@ -69,7 +69,8 @@ def _rules(config: Config) -> Iterator[str]:
     crews = {crew.name for crew in config.crews}
     for rule in config.rules:
         if rule.crew is not None and rule.crew not in crews:
-            yield f'rule "{rule.name}": there is no crew "{rule.crew}"; correct the name'
+            known = ", ".join(sorted(crews)) or "none"
+            yield f'rule.{rule.name}.crew = "{rule.crew}": no such crew; known: {known}'
     yield from rule_problems(loop_rules(config.loops, config.rules))
 
 

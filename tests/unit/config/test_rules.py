@@ -96,7 +96,11 @@ def test_a_rule_replaces_the_built_in_one_of_its_name(write: Write) -> None:
         ('[rule.a]\nkind = "refused-calls"\nrefuse = 5', "such calls are refused already"),
         ('[rule.a]\nkind = "same-call"\nend = 99999', "must be at most 10000 for this kind"),
         ('[rule.a]\nkind = "sometimes"\nend = 5', "sometimes"),
-        ('[rule.a]\nkind = "same-call"\nend = 5\ncrew = "bd"', 'there is no crew "bd"'),
+        (
+            '[rule.a]\nkind = "same-call"\nend = 5\ncrew = "bd"',
+            'rule.a.crew = "bd": no such crew; known: article',
+        ),
+        ('[rule.a]\nkind = "same-call"\nend = 1', "must be at least 2 for this kind"),
         ("[loops]\nwarn = 30", "needs warn <= refuse <= end"),
         ('[loops]\nmode = "on"', "on"),
     ],
@@ -125,6 +129,14 @@ def test_patterns_without_a_tool_are_found(write: Write) -> None:
         "rule.a: tools: serach.web covers no tool of this file; correct the name",
         "loops: exempt_tools: jobs.* covers no tool of this file; correct the name",
     ]
+
+
+def test_a_rule_that_takes_the_name_of_another_kind_is_found(write: Write) -> None:
+    """The built-in rule of that name would count no more."""
+    rule = '[rule.same-call]\nkind = "same-answer"\nend = 5\n'
+    [warning] = rule_warnings(load(write(f'{SITE}\n[loops]\nmode = "observe"\n{rule}')))
+    assert "it replaces the built-in rule same-call, but counts same-answer" in warning
+    assert not list(rule_warnings(load(write(f"{SITE}\n{rule}"))))
 
 
 def test_a_gateway_without_a_rule_gets_advice(write: Write) -> None:

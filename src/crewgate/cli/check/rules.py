@@ -8,8 +8,15 @@ from crewgate.config.rules import loop_rules
 
 
 def rule_warnings(config: Config) -> Iterator[str]:
-    """Yield a warning for each pattern of a rule that covers no tool."""
+    """Yield a warning for each pattern without a tool, and each built-in rule that is replaced."""
     tools = judged_tools(config)
+    builtin = {rule.name for rule in loop_rules(config.loops, ()).rules}
+    for rule in config.rules:
+        if rule.name in builtin and rule.kind.value != rule.name:
+            yield (
+                f"rule.{rule.name}: it replaces the built-in rule {rule.name}, but counts "
+                f"{rule.kind.value}; give it another name to keep the built-in rule"
+            )
     named = [(f"rule.{rule.name}: tools", rule.tools) for rule in config.rules]
     for where, patterns in [*named, ("loops: exempt_tools", config.loops.exempt_tools)]:
         for pattern in patterns:
