@@ -5,6 +5,7 @@ Other modules count every figure of the summary. Texts that came from outside ar
 
 import time
 from collections import Counter
+from textwrap import wrap
 from typing import Self
 
 from rich.console import Console
@@ -48,8 +49,15 @@ class Display:
 
     def print_line(self, text: str) -> None:
         """Print a line, with the seconds since the demo began."""
-        line = Text(f"{time.monotonic() - self._start:5.1f} s  {printable(text)}")
-        self._console.print(line, soft_wrap=True)
+        head = f"{time.monotonic() - self._start:5.1f} s  "
+        width = max(self._console.width, 2 * len(head)) if self._console.is_terminal else 0
+        lines = (
+            wrap(printable(text), width - len(head), break_long_words=False, break_on_hyphens=False)
+            if width
+            else [printable(text)]
+        )
+        shown = f"\n{' ' * len(head)}".join(lines)
+        self._console.print(Text(f"{head}{shown}"), soft_wrap=True)
 
     def on_event(self, role: str, event: AgentEvent) -> None:
         """Count an event of an agent, and print it if it is the first of its kind."""

@@ -46,6 +46,21 @@ def test_a_stream_is_told_from_its_beginning_to_its_end() -> None:
     assert "the stream of the fact-checker ends: reset" in text(console)
 
 
+def test_a_long_line_goes_on_below_its_text() -> None:
+    """No word is cut on a terminal of 80 columns; in a file, it stays one line."""
+    words = "an alert comes, with a good signature: rule same-call has ended branch " + "b" * 36
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
+    Display(console).print_line(words)
+    first, second = text(console).splitlines()
+    assert first.endswith(
+        " s  an alert comes, with a good signature: rule same-call has ended branch"
+    )
+    assert second == " " * 9 + "b" * 36
+    console = screen()
+    Display(console).print_line(f"{words} {words}")
+    assert len(text(console).splitlines()) == 1
+
+
 def test_a_terminal_shows_everybody_live() -> None:
     """Each role has its row, whatever has happened so far."""
     console = screen(terminal=True)
