@@ -127,10 +127,11 @@ def _found(
 ) -> RevocationTarget:
     """Return the branch that a person means, of those that all machines have seen.
 
-    If there is none, raise the error `otherwise`.
+    If there is none, the error has the text of `otherwise`, that of this machine.
     """
     found = find(admin, target.name, target.crew)
     if not found and otherwise is not None:
-        raise otherwise
+        text = f"{otherwise}\nno other machine that answered has seen it"
+        raise ServiceRefusedError(text) from otherwise
     row = the_only(target.name, found)
     return msgspec.structs.replace(target, name=row.branch, crew=row.crew)
