@@ -46,6 +46,7 @@ _COUNTED: dict[str, str] = {
     RuleKind.WALL_TIME: "{} seconds since its first call",
     RuleKind.LIVE_BRANCHES: "{} live branches below it",
 }
+_NO_CALLS = {RuleKind.CREDITS_PER_MINUTE, RuleKind.WALL_TIME, RuleKind.LIVE_BRANCHES}
 _LEVELS = {"observe": "is free again", "throttle": "is throttled", "quarantine": "is quarantined"}
 
 
@@ -120,7 +121,9 @@ def _rule(entry: AuditEntry, local: LocalMachine) -> Iterator[Alert]:
     count, limit = (_amount(kind, _number(record, name)) for name in ("count", "limit"))
     what = _COUNTED.get(kind, f"{{}} by the count {kind}").format(count)
     text = f"rule {rule} {deed} {_who(record)}: {what}"
-    text += f", the last one of {tool}" if tool else ""
+    # Credits, seconds and branches are no calls.
+    last = "; its last call was of" if kind in _NO_CALLS else ", the last one of"
+    text += f"{last} {tool}" if tool else ""
     text += f"; the limit is {limit}"
     then = f"look at its calls: `{local.command('audit', '--branch', branch)}`"
     if step != "end" or is_observed:

@@ -126,7 +126,8 @@ class EndBranch(msgspec.Struct, frozen=True, tag="rule-end"):
     """A worker sends this when a rule on branches ends the branch `level` levels above a grant's.
 
     There is no answer. The worker sends it again with each further call that the rule refuses. The
-    rule has counted `count`, and ends a branch at `limit`.
+    rule has counted `count`, and ends a branch at `limit`; `kind` says what it counts, and is empty
+    if the worker is of an earlier version.
     """
 
     grant: Grant
@@ -134,6 +135,7 @@ class EndBranch(msgspec.Struct, frozen=True, tag="rule-end"):
     rule: Annotated[str, Meta(max_length=limits.name_chars_max)]
     count: Count
     limit: Count
+    kind: Annotated[str, Meta(max_length=limits.name_chars_max)] = ""
 
 
 class ReportDefinitions(msgspec.Struct, frozen=True, tag="mcp-seen"):

@@ -106,7 +106,7 @@ def test_each_kind_of_rule_has_words() -> None:
     for kind in RuleKind:
         assert kind.value not in one(**rule(rule_kind=kind.value)).text
     found = one(**rule(rule_kind="credits-per-minute", count=2_500_000, limit=1_000_000)).text
-    assert "2.50 credits in a minute, the last one of search.web; the limit is 1.00" in found
+    assert "2.50 credits in a minute; its last call was of search.web; the limit is 1.00" in found
     assert "20 by the count new-kind" in one(**rule(rule_kind="new-kind")).text
 
 

@@ -8,6 +8,7 @@ from crewgate.agent.revocation.types import RevocationCause
 from crewgate.agent.state import AgentState
 from crewgate.core.audit.record_builder import of_level
 from crewgate.core.ids import branch_key
+from crewgate.core.rules.finding_text import end_reason
 from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.attach_messages import EndBranch
 
@@ -26,9 +27,7 @@ def end_by_rule(agent: AgentState, request: EndBranch) -> None:
     branch = level_name(grant, request.level)
     if agent.table.is_revoked(branch_key(grant.crew, branch)):
         return
-    reason = (
-        f"rule {request.rule} has counted {request.count}, and ends a branch at {request.limit}"
-    )
+    reason = end_reason(request.rule, request.kind, request.count, request.limit)
     cause = RevocationCause(f"rule/{request.rule}", reason)
     ended = end_branch(agent, grant.crew, of_level(grant, request.level), cause)
     _log.warning("branch %s is %s: %s", branch, ended, reason)

@@ -4,7 +4,7 @@ from crewgate.core.credits import format_credits
 from crewgate.core.rules.rule import RuleKind, RuleStep, StepFinding
 
 # What was counted; the count stands in front.
-_COUNTED = {
+_COUNTED: dict[str, str] = {
     RuleKind.SAME_CALL: "equal calls in a row",
     RuleKind.SAME_ANSWER: "equal calls whose answers were equal too",
     RuleKind.SAME_FAILURE: "equal calls that failed",
@@ -31,11 +31,18 @@ _ADVICE = {
 
 def count_text(finding: StepFinding) -> str:
     """Return what a rule has counted, such as "10 equal calls in a row"."""
-    kind, count = finding.rule.kind, str(finding.count)
-    if kind is RuleKind.CREDITS_PER_MINUTE:
-        count = format_credits(finding.count)
+    kind = finding.rule.kind
     where = " of this run and all its branches" if finding.level else ""
-    return f"{count} {_COUNTED[kind]}{where}"
+    return f"{_amount(kind, finding.count)} {_COUNTED[kind]}{where}"
+
+
+def end_reason(rule: str, kind: str, count: int, limit: int) -> str:
+    """Return why the rule of this name ends a branch; `kind` may be one that is not known here."""
+    counted = _COUNTED.get(kind, "")
+    return (
+        f"rule {rule} has counted {_amount(kind, count)} {counted}".rstrip()
+        + f", and ends a branch at {_amount(kind, limit)}"
+    )
 
 
 def step_text(finding: StepFinding) -> str:
@@ -46,8 +53,7 @@ def step_text(finding: StepFinding) -> str:
         RuleStep.END: ("it ends the branch", "it would end the branch"),
     }
     verb = verbs[finding.step][not finding.is_enforced]
-    is_credits = finding.rule.kind is RuleKind.CREDITS_PER_MINUTE
-    return f"{verb} from {format_credits(finding.limit) if is_credits else finding.limit} on"
+    return f"{verb} from {_amount(finding.rule.kind, finding.limit)} on"
 
 
 def explanation(finding: StepFinding) -> str:
@@ -70,6 +76,10 @@ def warning_value(finding: StepFinding) -> bytes:
     if not finding.is_enforced:
         text += ";observe"
     return text.encode("ascii")
+
+
+def _amount(kind: str, count: int) -> str:
+    return format_credits(count) if kind == RuleKind.CREDITS_PER_MINUTE else str(count)
 
 
 WARNING_FIELD = b"x-crewgate-loop"

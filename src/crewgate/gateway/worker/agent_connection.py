@@ -132,7 +132,12 @@ class AgentConnection:
         """Have the agent end a branch by a rule; dropped while the agent is unavailable."""
         self._send(
             messages.EndBranch(
-                grant, finding.level, finding.rule.name, finding.count, finding.limit
+                grant,
+                finding.level,
+                finding.rule.name,
+                finding.count,
+                finding.limit,
+                finding.rule.kind.value,
             )
         )
 
