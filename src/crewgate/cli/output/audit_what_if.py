@@ -15,6 +15,7 @@ from crewgate.audit.replayed_records import ReadProgress
 from crewgate.audit.what_if_results import ReplayedStep, WhatIf
 from crewgate.cli.output.tables import open_console, print_table, table_of, utc
 from crewgate.config import Config
+from crewgate.config.judged_tools import covers, judged_tools
 from crewgate.core.credits import format_credits
 from crewgate.core.rules.rule import STEPS, LoopRules, RuleKind, RuleStep
 
@@ -103,8 +104,20 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def _watching_nothing(loops: LoopRules, config: Config) -> Iterator[str]:
+    """Yield what a rule names and the configuration lacks; the file of rules may have a typo."""
+    crews, tools = {crew.name for crew in config.crews}, judged_tools(config)
+    for rule in loops.rules:
+        if rule.crew is not None and rule.crew not in crews:
+            yield f"Rule {rule.name}: the configuration has no crew {rule.crew}."
+        for pattern in rule.tools:
+            if not any(covers(pattern, tool) for tool in tools):
+                yield f"Rule {rule.name}: {pattern} covers no tool of the configuration."
+
+
 def notes(found: WhatIf, progress: ReadProgress, loops: LoopRules, config: Config) -> Iterator[str]:
     """Yield what limits the answer, in sentences."""
+    yield from _watching_nothing(loops, config)
     compares = loops.compares_calls
     if compares and found.undigested_calls:
         yield (

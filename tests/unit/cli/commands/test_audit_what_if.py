@@ -102,6 +102,16 @@ def test_rules_that_observe_save_nothing_and_say_so(config: Path) -> None:
     assert 'Rules with mode = "observe" save nothing: same-answer' in result.stdout
 
 
+def test_names_that_the_configuration_lacks_are_told(config: Path) -> None:
+    """A rule with a typo would find nothing, and look as if all were well."""
+    rule = '[rule.a]\nkind = "wall-time"\nend = 5\ncrew = "artcle"\ntools = ["serch.*"]\n'
+    result = run(config, rules_file(config, rule))
+    assert "Rule a: the configuration has no crew artcle." in result.stdout
+    assert "Rule a: serch.* covers no tool of the configuration." in result.stdout
+    missing = run(config, str(config.parent / "missing.toml"))
+    assert "cannot be read (No such file or directory); write [loops]" in missing.stderr
+
+
 def test_one_crew_and_one_time_can_be_asked(config: Path) -> None:
     assert "the audit has no call of that time" in run(config, "--crew", "bd").stdout
     found = json.loads(run(config, "--since", "2026-11-24T12:04:00Z", "--json").stdout)
