@@ -195,12 +195,13 @@ def rule_text(row: ClusterTreeRow) -> str:
 def is_step_done(row: ClusterTreeRow) -> bool:
     """Return whether a rule has done what its step says.
 
-    A rule that observes only warns. Of several branches above each other whose counts ask for the
-    end, a rule ends the lowest.
+    A rule that observes only warns: if the branch has ended, a person has revoked it. Of several
+    branches above each other whose counts ask for the end, a rule ends the lowest.
     """
-    if row.rule_step is RuleStep.END:
-        return row.state in {"revoked", "closed"}
-    return row.rule_step is RuleStep.WARN or row.rule_mode is RuleMode.ENFORCE
+    if row.rule_step is RuleStep.WARN:
+        return True
+    has_ended = row.rule_step is not RuleStep.END or row.state in {"revoked", "closed"}
+    return row.rule_mode is RuleMode.ENFORCE and has_ended
 
 
 def _who(row: ClusterTreeRow) -> str:

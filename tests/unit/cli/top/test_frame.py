@@ -146,6 +146,7 @@ def test_states_say_what_rules_did() -> None:
     assert state(RuleStep.REFUSE, RuleMode.ENFORCE) == "live !refuse"
     assert state(RuleStep.END, RuleMode.ENFORCE) == "live ?end", "a branch below was ended"
     assert state(RuleStep.END, RuleMode.ENFORCE, "revoked") == "revoked !end"
+    assert state(RuleStep.END, RuleMode.OBSERVE, "revoked") == "revoked ?end", "by a person"
 
 
 def test_a_narrow_screen_keeps_the_state() -> None:
