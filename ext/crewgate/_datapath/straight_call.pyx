@@ -195,7 +195,8 @@ cdef StraightCall permitted_call(
     # Only the answer of an ordinary call can have a nonce. The client may have closed the stream.
     cdef bint has_nonce = call.presenter is not None and call.presenter.next_nonce is not None
     # A rule that only warns changes nothing but a field of the answer.
-    cdef bint is_observed = permit.observed_reason is not None and permit.finding is None
+    cdef bint is_observed = permit.observed_reason is not None and (
+        permit.finding is None or permit.in_observe_mode)
     if has_nonce or is_observed or not protocol.engine.own(request.stream, call):
         permit.undo()  # Python asks the gate again about this call
         return None

@@ -20,7 +20,7 @@ from crewgate._native.permit cimport LIMITED, GateContext, Permit, new_permit
 from crewgate._native.policy cimport Policy
 from crewgate._native.presenter cimport Presenter, current_nonce, unproven, unremembered
 from crewgate._native.rules cimport (
-    is_refusal, judged, note_refusal, note_rule_refusal, to_tell,
+    as_observed, is_refusal, judged, note_refusal, note_rule_refusal, to_tell,
 )
 from crewgate._native.table cimport *
 from crewgate._native.token_cache cimport (
@@ -239,8 +239,11 @@ cdef class Gate:
         finding = self.found_by_rules(policy, entry, tool, name, call, request, observe, boot)
         if finding is not None and is_refusal(finding):
             denial = Denial(Reason.LOOP_DETECTED, entry.grant, finding=finding, call_digest=call)
-            return (self.observed(entry, branch, tool, request, wall, boot, denial)
-                    if observe else denial)
+            if not observe:
+                return denial
+            permit = self.observed(entry, branch, tool, request, wall, boot, denial)
+            (<Permit>permit).finding = as_observed(finding)  # so the client gets the warning
+            return permit
         cdef LimitSet limit_set = (
             entry.limits_of(policy, tool, name) if counts and policy.limits is not None else None)
         result = self.charge(policy, entry, branch, tool, bound, is_upper_bound, limit_set, request,

@@ -53,6 +53,8 @@ cdef class CompiledRules:
 
 # Whether the gate refuses a call for a finding: its rule acts, and does not only warn.
 cdef bint is_refusal(object finding) except -1
+# Return a finding as one of a rule that observes.
+cdef object as_observed(object finding)
 # Return what is recorded and done of the noted steps.
 cdef list to_tell(list noted, bint observe)
 

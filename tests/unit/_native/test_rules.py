@@ -216,6 +216,8 @@ def test_in_observe_mode_of_a_crew_no_rule_ends_a_branch() -> None:
         permit = site.house.judge(site.tokens[0], SEARCH, call=77, observe=True)
         assert isinstance(permit, Permit)
         assert permit.observed_reason is Reason.LOOP_DETECTED
+        assert permit.finding is not None
+        assert not permit.finding.is_enforced  # the client is warned
         permit.note_answer(9)
         permit.release()
         site.wait(1)
