@@ -30,6 +30,7 @@ from crewgate.core.gossip import capsules
 from crewgate.core.gossip.acknowledgements import AckState
 from crewgate.core.gossip.messages import MemberAddress
 from crewgate.core.ids import cluster_id, crew_key
+from crewgate.core.rate_limit import TokenBucket
 from crewgate.core.revocation_kinds import BY_CLAIM_LABEL, RevocationTarget
 from crewgate.core.tokens.claims import is_text
 from crewgate.core.x509.identity_extension import MAY_REVOKE
@@ -107,6 +108,7 @@ class Cluster:
                 f'"{config.name}": make both the same'
             )
         self._membership_log = MembershipLog(self.gossip)
+        self._runs_rate = TokenBucket(limits.subject_runs_per_second, limits.subject_runs_burst)
         self._set_sync_interval()
         files = TLSFiles(settings.certificate, settings.key, ca.root)
         self.service = GossipTransport(self.gossip, self._sockets, files, settings.peers)
@@ -249,7 +251,7 @@ class Cluster:
 
     async def runs_of(self, subject: str, crew: str) -> tuple[set[bytes], int]:
         """See `ClusterPeers`."""
-        return await machine_questions.runs_of(self.service, subject, crew)
+        return await machine_questions.runs_of(self.service, subject, crew, self._runs_rate)
 
     def record_pending(self) -> None:
         """See `ClusterPeers`."""

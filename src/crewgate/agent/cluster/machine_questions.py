@@ -10,6 +10,7 @@ import trio
 
 from crewgate import limits
 from crewgate.core.gossip.messages import MemberState
+from crewgate.core.rate_limit import TokenBucket
 from crewgate.errors import ServiceRefusedError
 from crewgate.gossip.transport import GossipTransport
 from crewgate.ipc.answer_parts import RunsPart
@@ -46,15 +47,23 @@ async def ask_members(
             await send.send(_failed(service, request, member, _NO_TIME))
 
 
-async def runs_of(service: GossipTransport, subject: str, crew: str) -> tuple[set[bytes], int]:
-    """Return the live runs of a subject that members have seen, and how many did not say it."""
+async def runs_of(
+    service: GossipTransport, subject: str, crew: str, rate: TokenBucket
+) -> tuple[set[bytes], int]:
+    """Return the live runs of a subject that members have seen, and how many did not say it.
+
+    Beyond `rate`, ask none: a crew that revokes many subjects must not use up what members answer.
+    """
+    asked = members_named(service, "")
+    if not rate.take(trio.current_time()):
+        return set(), len(asked)
     request = AskMachines(0, RunsQuestion(subject, crew))
     send, receive = trio.open_memory_channel[MachineAnswer](0)
     answers: list[MachineAnswer] = []
 
     async def ask() -> None:
         async with send:
-            await ask_members(service, request, members_named(service, ""), send)
+            await ask_members(service, request, asked, send)
 
     async with open_nursery() as nursery:
         nursery.start_soon(ask)

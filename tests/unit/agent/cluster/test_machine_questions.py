@@ -11,6 +11,7 @@ import trio.testing
 from crewgate import limits
 from crewgate.agent.cluster.machine_questions import ask_members, members_named, runs_of
 from crewgate.core.gossip.messages import MemberState
+from crewgate.core.rate_limit import TokenBucket
 from crewgate.errors import ServiceRefusedError
 from crewgate.ipc.answer_parts import RunsPart
 from crewgate.ipc.machine_messages import (
@@ -176,6 +177,20 @@ async def test_runs_that_several_have_seen_are_counted_once(
         m1=pages(encode(RunsPart([one]))), m2=pages(encode(RunsPart([one, other]))), m3=hang,
         m4=pages(b"\xc1"),
     )  # fmt: skip
-    runs, unasked = await runs_of(members, "user:ada", "")  # type: ignore[arg-type]
+    rate = TokenBucket(1, 1)
+    runs, unasked = await runs_of(members, "user:ada", "", rate)  # type: ignore[arg-type]
     assert (runs, unasked) == ({one, other}, 2)
     assert autojump_clock.current_time() <= limits.revocation_answer_seconds_max
+
+
+async def test_many_revoked_subjects_use_up_no_answers_of_members(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A receipt then says that the machines were not asked."""
+    run, rate = bytes(16), TokenBucket(1, 3)
+    members = Members(m1=pages(encode(RunsPart([run]))), m2=pages(encode(RunsPart([]))))
+    found = [
+        await runs_of(members, f"user:{number}", "", rate)  # type: ignore[arg-type]
+        for number in range(5)
+    ]
+    assert found == [({run}, 0)] * 3 + [(set(), 2)] * 2
