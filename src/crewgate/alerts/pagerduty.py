@@ -1,9 +1,9 @@
 """Sends alerts to PagerDuty (Events API v2, https://developer.pagerduty.com/docs/events-api-v2).
 
 An alert that begins opens an incident, and the alert that it is over resolves it: both have the
-same `dedup_key`, which names the kind and the subject. An alert about an event opens an incident of
-its own, with the alert's id as `dedup_key`, which a person resolves. PagerDuty opens no second
-incident for a key, so a repeated alert does no harm.
+same `dedup_key`, which names the kind, the crew and the subject. An alert about an event opens an
+incident of its own, with the alert's id as `dedup_key`, which a person resolves. PagerDuty opens no
+second incident for a key, so a repeated alert does no harm.
 """
 
 import hashlib
@@ -67,7 +67,9 @@ def dedup_key(alert: Alert) -> str:
     """Return the key of the incident that an alert belongs to."""
     if alert.state is AlertState.ONCE:
         return alert.id
-    key = f"{alert.type}/{alert.subject}"
+    # Branches of two crews may have one id, and a crew must not resolve an incident of another.
+    about = f"{alert.crew}/{alert.subject}" if alert.crew else alert.subject
+    key = f"{alert.type}/{about}"
     if len(key) <= _KEY_CHARS_MAX:
         return key
-    return f"{alert.type}/{hashlib.sha256(alert.subject.encode()).hexdigest()}"
+    return f"{alert.type}/{hashlib.sha256(about.encode()).hexdigest()}"

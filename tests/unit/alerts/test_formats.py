@@ -201,7 +201,7 @@ async def test_pagerduty_opens_and_resolves_an_incident(tmp_path: Path) -> None:
         assert failure is None
     first, second = map(json.loads, server.bodies)
     assert (first["event_action"], second["event_action"]) == ("trigger", "resolve")
-    assert first["dedup_key"] == second["dedup_key"] == "rule/branch/b"
+    assert first["dedup_key"] == second["dedup_key"] == "rule/article/branch/b"
     assert first["routing_key"] == "r0uting"
     payload = first["payload"]
     assert (payload["summary"], payload["source"]) == ("number 1", "gw-1")
@@ -216,6 +216,8 @@ async def test_pagerduty_opens_and_resolves_an_incident(tmp_path: Path) -> None:
 def test_each_event_is_an_incident_of_its_own_with_a_short_key() -> None:
     once, other = alert(1), alert(2)
     assert (dedup_key(once), dedup_key(other)) == (once.id, other.id)
+    keys = {dedup_key(alert(1, crew=crew, state=AlertState.OVER)) for crew in ("", "a", "b")}
+    assert len(keys) == 3  # branches of two crews may have one id
     long = alert(1, subject="x" * 300, state=AlertState.BEGINS)
     assert len(dedup_key(long)) < 256
     assert dedup_key(long) != dedup_key(alert(1, subject="x" * 301, state=AlertState.BEGINS))
