@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from agent_world import Hands, Start
 from cluster_agent import ME, Clustered
 from msgspec.structs import replace
@@ -87,7 +88,7 @@ def test_the_metric_of_staleness_has_no_end(clustered: Clustered) -> None:
     clustered.hands.go(60)
     clustered.cluster.note_metrics(metrics)
     assert metrics.series(families.STALENESS).value == 60e9
-    assert cluster_status.staleness(clustered.cluster.gossip) == 60.0
+    assert cluster_status.staleness(clustered.cluster.gossip) == pytest.approx(60.0)
 
 
 def test_not_all_who_are_silent_are_named(clustered: Clustered) -> None:
