@@ -22,6 +22,7 @@ _META = "_meta"  # a member of MCP that differs in equal answers
 _EVENT_DATA = b"data:"
 _NO_ERROR = (b"", b"null")
 _DIGITS_MAX = 18  # of a length
+_CHUNKS_MAX = 64  # of an answer, until they are joined
 
 
 class _RPCResult(msgspec.Struct, frozen=True):
@@ -62,6 +63,8 @@ class AnswerBody:
         """Keep the next bytes."""
         if self._chunks is not None and data:
             self._size += len(data)
+            if len(self._chunks) >= _CHUNKS_MAX:  # many small ones take far more room than bytes
+                self._chunks = [b"".join(self._chunks)]
             self._chunks.append(data)
             if self._size > limits.digested_bytes_max:
                 self._chunks = None

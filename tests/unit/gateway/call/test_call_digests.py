@@ -1,6 +1,7 @@
 """Digests of answers, as the rules on branches compare them."""
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -81,3 +82,18 @@ def test_a_message_says_whether_the_call_failed(body: bytes, is_failed: bool) ->
     answer = AnswerBody(is_message=True)
     answer.add(body)
     assert answer.is_failed() == is_failed
+
+
+def test_an_answer_of_many_small_pieces_takes_little_room(table: OwnedTable) -> None:
+    """A server that sends two bytes at a time must not take thirty times the memory."""
+    body = bytes(range(256)) * 128
+    tracemalloc.start()
+    try:
+        answer = AnswerBody(is_message=False)
+        for at in range(0, len(body), 2):
+            answer.add(body[at : at + 2])
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert answer.content() == body
+    assert held < 2 * len(body)
