@@ -34,4 +34,4 @@ def command(*, config_path: Path, crew: str, limit: int, machine: str, as_json: 
     """
     with AdminClient(state_of(config_path)) as admin:
         found = admin.cluster_revocations(crew, limit, machine)
-    show(found, as_json=as_json)
+    show(found, crew, as_json=as_json)

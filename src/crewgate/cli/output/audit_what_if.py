@@ -83,7 +83,7 @@ def _sums(found: WhatIf, rows: Sequence[ReplayedStep], listed: int) -> Iterator[
     if len(rows) > listed:
         yield f"{len(rows) - listed} more branches are not listed; --limit lists more"
     if found.first is None or found.last is None:
-        yield "the audit has no call of that time"
+        yield "the audit has no such call"
         return
     yield (
         f"{_counted(found.calls, 'permitted call')} from {utc(found.first)[:19]} to "

@@ -16,16 +16,19 @@ from crewgate.ipc.revocation_messages import RevocationRow
 _BY = {"owner": "a person or program there", "overrun": "the gateway: an overrun"}
 
 
-def show(found: ClusterRevocations, *, as_json: bool) -> None:
-    """Print the revocations, the oldest first; exit with status 1 if a machine gave no answer."""
+def show(found: ClusterRevocations, crew: str = "", *, as_json: bool) -> None:
+    """Print the revocations, the oldest first; exit with status 1 if a machine gave no answer.
+
+    `crew` is the one that was asked for, or empty.
+    """
     if as_json:
         click.echo(json.dumps(document(found)))
     else:
-        _print(found)
+        _print(found, crew)
     not_asked.exit_if_any(found.not_asked)
 
 
-def _print(found: ClusterRevocations) -> None:
+def _print(found: ClusterRevocations, crew: str) -> None:
     from crewgate.cli.output.tables import open_console, print_table, table_of
 
     rows, of = found.rows, len(found.machines) + len(found.not_asked)
@@ -46,7 +49,7 @@ def _print(found: ClusterRevocations) -> None:
             del columns["why"]
         print_table(open_console(), table_of(columns, rows))
     if found.machines:
-        click.echo(_footer(len(rows), found.total))
+        click.echo(_footer(len(rows), found.total, crew))
     for line in not_asked.lines(found.not_asked):
         click.echo(line)
 
@@ -100,9 +103,9 @@ def _whose(row: RevocationRow) -> str:
     return f"{row.crew}/{row.role}" if row.role else row.crew
 
 
-def _footer(listed: int, total: int) -> str:
+def _footer(listed: int, total: int, crew: str) -> str:
     if not total:
-        return "nothing is revoked"
+        return f"nothing of crew {crew} is revoked" if crew else "nothing is revoked"
     number = "1 revocation is" if total == 1 else f"{total} revocations are"
     more = f"; {total - listed} older ones are not listed; --limit lists more"
     return f"{number} in force{more if total > listed else ''}"

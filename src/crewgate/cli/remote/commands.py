@@ -121,7 +121,7 @@ def revocations(
     found = client.get(f"/v1/revocations?{query}", schemas.RevocationsResponse)
     answers = found.total, found.machines, found.asked, found.not_asked
     rows = found.revocations if limit else []
-    revocation_list.show(ClusterRevocations(rows, *answers), as_json=as_json)
+    revocation_list.show(ClusterRevocations(rows, *answers), crew, as_json=as_json)
 
 
 def status(client: ControlClient, *, wait_seconds: float, machine: str, as_json: bool) -> None:

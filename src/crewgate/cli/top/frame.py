@@ -80,7 +80,7 @@ def frame(
 
 def plain_lines(view: View, columns: int, *, is_unicode: bool = True) -> list[str]:
     """Return the head and the whole table without styles."""
-    table = _table(view, columns, len(view.lines) + 1, is_old=True, is_unicode=is_unicode)
+    table = _table(view, columns, len(view.lines) + 2, is_old=True, is_unicode=is_unicode)
     view_head = _head(view, "", "", columns)
     return ["".join(text for text, _ in line).rstrip() for line in [*view_head, *table]]
 
@@ -162,7 +162,8 @@ def _table(view: View, columns: int, height: int, *, is_old: bool, is_unicode: b
                 )
             lines.append(parts)
     if not any(isinstance(each, UsageLine) or each.has_branches for each in view.lines):
-        lines.append([(_nothing(view, view.reading), "")])
+        told = _nothing(view, view.reading)
+        lines.append([(told.partition(";")[0] if is_old else told, "")])
     return lines[:height]
 
 

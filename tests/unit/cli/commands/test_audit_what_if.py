@@ -113,7 +113,7 @@ def test_names_that_the_configuration_lacks_are_told(config: Path) -> None:
 
 
 def test_one_crew_and_one_time_can_be_asked(config: Path) -> None:
-    assert "the audit has no call of that time" in run(config, "--crew", "bd").stdout
+    assert "the audit has no such call" in run(config, "--crew", "bd").stdout
     found = json.loads(run(config, "--since", "2026-11-24T12:04:00Z", "--json").stdout)
     assert (found["calls"], found["saved_calls"]) == (12, 3)
 

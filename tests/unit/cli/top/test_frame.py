@@ -246,3 +246,10 @@ def test_plain_lines_have_every_row_and_no_style() -> None:
     assert len(found) == 2 + 1 + len(FAMILY)
     assert found[4].startswith(f"└─run {RUN}")
     assert found[3].startswith(CREW)
+
+
+def test_plain_lines_say_that_there_is_nothing() -> None:
+    """Without the keys that only a screen has."""
+    view = view_of()
+    view.filter_by("zzz")
+    assert plain_lines(view, 240)[-1] == "nothing has this text"
