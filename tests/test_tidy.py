@@ -314,6 +314,7 @@ OWN_WRITING = {
         "os.fdatasync",
     },  # a probe without a name
     "src/crewgate/audit/folder.py": {"os.open"},  # locked before its first line
+    "src/crewgate/audit/checkpoints/keeper.py": {"os.fdatasync"},  # of lines that others wrote
     "src/crewgate/audit/syncer.py": {"os.fdatasync"},  # many lines, then one sync in a thread
     "src/crewgate/cli/backup/files.py": {"os.open", "os.fsync"},  # copied in pieces, however large
     "src/crewgate/issuer/journal/mint_journal.py": {"os.fsync"},  # cuts a torn line off

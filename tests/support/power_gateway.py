@@ -147,9 +147,10 @@ def loaded(folder: Path) -> Iterator[tuple[Installation, Load, Path, str]]:
 
 def lost(found: Copy, seen: Seen) -> list[str]:
     """What a gateway does not know that is served from a clone."""
+    changed = _audit_changed(found)
     try:
         found.serve()
-        return [
+        missing = [
             *_revocations_lost(found, seen),
             *_money_lost(found, seen),
             *_lines_lost(found, seen),
@@ -157,6 +158,13 @@ def lost(found: Copy, seen: Seen) -> list[str]:
         ]
     finally:
         found.end()
+    return [*changed, *missing, *_audit_changed(found)]
+
+
+def _audit_changed(found: Copy) -> list[str]:
+    """What the verification of the audit finds: a power loss changes nothing that was signed."""
+    done = crewgate("audit", "verify", "--json", "-c", str(found.file))
+    return [f"{each['file']}: {each['why']}" for each in json.loads(done.stdout)["findings"]]
 
 
 def _revocations_lost(found: Copy, seen: Seen) -> Iterator[str]:

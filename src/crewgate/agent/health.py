@@ -118,6 +118,8 @@ def facts(agent: AgentState) -> Iterator[ComponentHealth]:
     yield from pin_health.facts(agent.tool_pins)
     if agent.audit is not None:
         yield audit_fact("audit of the agent", agent.audit, refuses=False)
+    if agent.checkpoints is not None:
+        yield agent.checkpoints.fact()
 
 
 def _clock(agent: AgentState) -> ComponentHealth:

@@ -18,6 +18,7 @@ from crewgate import limits
 from crewgate.agent import health, machine_crash_audit_loss, periodic
 from crewgate.agent.active_config import ActiveConfig
 from crewgate.agent.agent_metrics import LedgerMetrics, metrics_loop
+from crewgate.agent.audit_checkpoints import AuditCheckpoints
 from crewgate.agent.budget.ledger_mark_keeper import (
     LedgerMarkKeeper,
     open_known_ledger,
@@ -107,13 +108,15 @@ def run(
         require_table(config, table, mark)
         keeper = LedgerMarkKeeper(config, ledger, table, mark)
         metrics = ProcessMetrics.of_process()
+        checkpoints = AuditCheckpoints(lambda: active_config.config)
+        stack.callback(checkpoints.end)  # after the agent's own last lines
         audit = AuditWriter.of(config, log.process, metrics)
         stack.callback(audit.close)
         stack.enter_context(log.copied_to(LogToAuditHandler(log.process, audit)))
         patience = max(limits.ledger_patience_seconds, config.limits.credit_wait_seconds_max)
         ledger_queue = LedgerQueue(ledger, lambda: clock.wall_ns() / 1e9, patience_seconds=patience)
         agent = AgentState(active_config, table, ledger_queue, sink=audit.write_many, clock=clock)
-        agent.audit = audit
+        agent.audit, agent.checkpoints = audit, checkpoints
         agent.call_totals = CallTotalsReader.of_process()
         ledger_queue.on_transaction.append(LedgerMetrics(metrics).transaction)
         ledger_queue.on_transaction.append(keeper.on_transaction)
@@ -182,6 +185,8 @@ async def _serve(
         nursery.start_soon(periodic.freshness_loop, agent, watch)
         nursery.start_soon(agent.ledger_queue.run)
         nursery.start_soon(mark.keep_for_ever)
+        if agent.checkpoints is not None:
+            nursery.start_soon(agent.checkpoints.keep_for_ever)
         if cluster is not None:
             nursery.start_soon(cluster.run)
             nursery.start_soon(agent.fanout.terminate_loop)

@@ -14,6 +14,7 @@ from crewgate._native.records import BurnedReservation
 from crewgate._native.table_owner import OwnedTable
 from crewgate.agent.active_config import ActiveConfig, LoadedConfig
 from crewgate.agent.anomaly.minting_watch import MintingWatch
+from crewgate.agent.audit_checkpoints import AuditCheckpoints
 from crewgate.agent.branch_registry import BranchEntry, BranchRegistry
 from crewgate.agent.budget.burned_reservation_audit import BurnedReservationAudit, Cause
 from crewgate.agent.budget.draws import Draws
@@ -69,8 +70,10 @@ def disks(config: Config) -> dict[str, FolderWriteProbe]:
 class AgentState:
     """The agent's table, ledger, registry, revocations, attached processes and configuration.
 
-    `record` writes audit records.
+    `record` writes audit records. `checkpoints` are those of the audit folder, once it is open.
     """
+
+    checkpoints: AuditCheckpoints | None = None
 
     def __init__(
         self,

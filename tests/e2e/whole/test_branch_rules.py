@@ -57,3 +57,5 @@ async def test_killed_processes_lose_no_count_and_the_end_reaches_the_run(tmp_pa
         assert (problem["rule"], problem["count"]) == ("same-call", REFUSED)  # of all its branches
         for query in ("beavers", "otters"):
             assert (await _call(site, run.token(), query)).status_code == 200
+    audit = site.ask("audit", "verify")
+    assert (audit["findings"], audit["unsigned"]) == ([], [])  # whatever was killed

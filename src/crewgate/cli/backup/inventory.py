@@ -39,7 +39,7 @@ class BackupItem(NamedTuple):
 
 
 _MADE_ANEW = re.compile(
-    r"table(\..*)?|registry-.*|generation|serving|ledger\.mark|outbox\.sqlite"
+    r"table(\..*)?|registry-.*|generation|serving|ledger\.mark|audit-checkpoint|outbox\.sqlite"
     r"|.*\.(new|draft|lock|sock)|.*-(wal|shm)"
 )
 
@@ -71,7 +71,9 @@ def _all(config: Config) -> Iterator[BackupItem]:
     for path in _named(config):
         yield BackupItem(BackupKind.FILE, path)
     if config.audit.folder.is_dir():
-        for path in sorted(config.audit.folder.glob("*.jsonl*")):
+        # The checkpoints come first: a file may only be longer than they say.
+        logs = sorted(config.audit.folder.glob("checkpoints-*.log"))
+        for path in [*logs, *sorted(config.audit.folder.glob("*.jsonl*"))]:
             yield BackupItem(BackupKind.AUDIT, path, expected=False)
 
 

@@ -14,6 +14,7 @@ import click
 
 from crewgate import limits
 from crewgate.cli import branch_choice
+from crewgate.cli.commands.audit_verify import verify
 from crewgate.cli.commands.audit_what_if import what_if
 from crewgate.cli.options import (
     CREW_NAME,
@@ -274,3 +275,4 @@ def explain(
 
 
 command.add_command(what_if)
+command.add_command(verify)

@@ -1,0 +1,80 @@
+"""Has the agent sign, every few seconds, what the audit of its machine holds.
+
+All of it is done in a thread, because the disk may take long. Calls never wait for it.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+
+import trio
+
+from crewgate import limits
+from crewgate.audit.checkpoints.keeper import CheckpointKeeper
+from crewgate.audit.checkpoints.signing_key import CheckpointKey
+from crewgate.config import Config
+from crewgate.core.health import ComponentHealth, degraded, ok
+from crewgate.errors import ConfigurationError
+from crewgate.runtime.durable_files import describe
+from crewgate.runtime.fault_transition_logger import FaultTransitionLogger
+from crewgate.runtime.ticks import sleep_until_tick
+
+COMPONENT = "checkpoints of the audit"
+_log = logging.getLogger(__name__)
+_RECOVERED = "the audit is signed again"
+
+
+class AuditCheckpoints:
+    """The checkpoints of the audit folder that `config` names; a reload can name another."""
+
+    def __init__(self, config: Callable[[], Config]) -> None:
+        self._config = config
+        self._keeper: CheckpointKeeper | None = None
+        self._trouble = FaultTransitionLogger(_log.warning, recovered=_RECOVERED)
+        self._lock = threading.Lock()  # a disk that hangs may hold the thread at the end
+
+    async def keep_for_ever(self) -> None:
+        """Sign what is new until cancelled."""
+        while True:
+            await trio.to_thread.run_sync(self.take, abandon_on_cancel=True)
+            await sleep_until_tick(limits.audit_checkpoint_seconds)
+
+    def take(self) -> None:
+        """Sign what is new now. Blocks."""
+        if not self._lock.acquire(timeout=limits.audit_end_seconds_max):
+            return
+        try:
+            self._take(self._config())
+        finally:
+            self._lock.release()
+
+    def end(self) -> None:
+        """Sign the last lines, and close the log. Blocks."""
+        self.take()
+        if self._keeper is not None:
+            self._keeper.close()
+
+    def fact(self) -> ComponentHealth:
+        """Return whether the audit is signed, and is as it was signed."""
+        if not self._trouble.why:
+            return ok(COMPONENT)
+        mend = f"run `crewgate audit verify -c {self._config().path}`"
+        return degraded(COMPONENT, self._trouble.why, mend, logged=True)
+
+    def _take(self, config: Config) -> None:
+        try:
+            if self._keeper is None or self._keeper.folder != config.audit.folder:
+                key = CheckpointKey.load_or_make(config.state)
+                self._keeper = CheckpointKeeper(config.audit.folder, config.state, key, config.name)
+            self._keeper.take()
+        except ConfigurationError as error:
+            self._trouble.note(f"the lines of the audit are not signed: {error}")
+        except OSError as error:
+            self._trouble.note(f"the lines of the audit are not signed: {describe(error)}")
+        else:
+            names = [*self._keeper.changed]
+            more = f" and {len(names) - 1} more files" if len(names) > 1 else ""
+            self._trouble.note(
+                f"the audit file {names[0]}{more} changed after its lines were signed"
+                if names else ""
+            )  # fmt: skip

@@ -1,0 +1,330 @@
+"""Compares the audit files of a machine with its signed checkpoints.
+
+An honest folder can lack files that retention has deleted, and can have lines that are newer than
+the last checkpoint: of the last seconds, or of a machine that was killed and has not been started
+since. Everything else that differs is a finding.
+"""
+
+import enum
+import os
+from collections.abc import Collection, Iterator
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from crewgate import limits
+from crewgate.audit import folder as audit_folder
+from crewgate.audit.checkpoints.checkpoint import Checkpoint, FileMark, SignedCheckpoint, read
+from crewgate.audit.checkpoints.log import NewestCheckpoint, lines, log_files
+
+_PIECE = 2**20  # bytes
+
+
+class FindingKind(enum.StrEnum):
+    """What differs from the checkpoints.
+
+    - `CHANGED`: bytes of a file are not those that were signed.
+    - `CUT`: a file lacks bytes at its end.
+    - `GROWN`: bytes follow in a file that its process had left.
+    - `INSERTED`: a file was not there at checkpoints that were made after its beginning.
+    - `REMOVED`: a file is not there, and retention did not delete it.
+    - `LOG`: the checkpoints themselves are not one chain that the machine's key has signed.
+    """
+
+    CHANGED = "changed"
+    CUT = "cut"
+    GROWN = "grown"
+    INSERTED = "inserted"
+    REMOVED = "removed"
+    LOG = "log"
+
+
+class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One difference. `begin` and `end` are bytes of the file, between which it lies.
+
+    The lines there were signed after `since` and until `until`, as far as the log knows.
+    """
+
+    kind: FindingKind
+    file: str
+    why: str
+    begin: int | None = None
+    end: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class UnsignedPart(msgspec.Struct, frozen=True):
+    """What follows in a file after the last checkpoint: its whole lines, and its bytes."""
+
+    file: str
+    lines: int
+    bytes: int
+
+
+class VerificationReport(msgspec.Struct, frozen=True):
+    """The result for one folder.
+
+    `checkpoints` were read, the first of which has the number `first`, with the times `since` and
+    `until`. `files`, `lines` and `bytes` are as they were signed. `gone` files were deleted, as
+    retention does. `more` findings are not listed.
+    """
+
+    checkpoints: int
+    first: int
+    since: datetime | None
+    until: datetime | None
+    files: int
+    lines: int
+    bytes: int
+    gone: int
+    unsigned: list[UnsignedPart]
+    findings: list[Finding]
+    more: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+
+def verify(
+    folder: Path, keys: Collection[str], newest: NewestCheckpoint | None = None, *, is_pruned: bool
+) -> VerificationReport:
+    """Verify the audit in a folder; `keys` are the public keys that may have signed it.
+
+    `newest` is a checkpoint that the log must have. `is_pruned`: retention deletes the oldest
+    files. Raises OSError.
+    """
+    chain = _Chain(folder, keys, newest)
+    chain.read()
+    # Later than the checkpoints: while a gateway serves, files only grow, and others begin.
+    paths = {path.name: path for path in audit_folder.files(folder)}
+    files = _Files(chain, paths)
+    for name, mark in chain.marks.items():
+        if name in paths:
+            files.compare(paths[name], mark)
+    files.find_inserted()
+    gone = files.find_removed(is_pruned=is_pruned)
+    found = [*chain.findings, *files.findings]
+    return VerificationReport(
+        chain.count,
+        chain.first,
+        chain.since,
+        chain.until,
+        files.count,
+        files.lines,
+        files.bytes,
+        gone,
+        files.unsigned,
+        found[: limits.audit_verify_findings_max],
+        max(0, len(found) - limits.audit_verify_findings_max),
+    )
+
+
+class _Chain:
+    """The checkpoints of the log, one after another, and the newest mark of each file."""
+
+    def __init__(
+        self, folder: Path, keys: Collection[str], newest: NewestCheckpoint | None
+    ) -> None:
+        self.marks: dict[str, FileMark] = {}
+        self.gone: dict[str, FileMark] = {}
+        self.findings: list[Finding] = []
+        self.count = self.first = 0
+        self.since: datetime | None = None
+        self.until: datetime | None = None
+        self._folder, self._keys = folder, keys
+        self._before: SignedCheckpoint | None = None
+        self._newest = newest
+
+    def read(self) -> None:
+        has_newest = self._newest is None
+        for path, line in _log_lines(self._folder):
+            try:
+                signed = read(line.removesuffix(b"\n"))
+            except ValueError as error:
+                if line.endswith(b"\n"):  # it is not torn
+                    self._add(path, f"a line is no checkpoint: {error}")
+                continue
+            if self._is_good(path, signed):
+                self._take(signed)
+                number, digest = signed.checkpoint.number, signed.digest
+                has_newest = has_newest or self._newest == NewestCheckpoint(number, digest)
+        if self._newest is not None and not has_newest:
+            why = f"checkpoint {self._newest.number} is missing, which this machine has signed"
+            self._add(self._folder, why)
+
+    def times_of(self, name: str) -> Iterator[tuple[datetime, FileMark]]:
+        """Yield the marks of a file, the oldest first, with the times of their checkpoints."""
+        for _, line in _log_lines(self._folder):
+            if name.encode() not in line:
+                continue
+            try:
+                checkpoint = read(line.removesuffix(b"\n")).checkpoint
+            except ValueError:
+                continue
+            yield from ((checkpoint.time, mark) for mark in checkpoint.files if mark.name == name)
+
+    def _is_good(self, path: Path, signed: SignedCheckpoint) -> bool:
+        checkpoint, before = signed.checkpoint, self._before
+        if not signed.is_signed:
+            self._add(path, f"the signature of checkpoint {checkpoint.number} is wrong")
+            return False
+        if checkpoint.key not in self._keys:
+            self._add(path, f"another key has signed checkpoint {checkpoint.number}")
+            return False
+        if before is None:
+            if not checkpoint.is_full:
+                self._add(path, f"the log begins in the middle, at checkpoint {checkpoint.number}")
+        elif (
+            checkpoint.before != before.digest or checkpoint.number != before.checkpoint.number + 1
+        ):
+            numbers = f"{before.checkpoint.number} and {checkpoint.number}"
+            self._add(path, f"checkpoints {numbers} do not follow each other")
+        return True
+
+    def _take(self, signed: SignedCheckpoint) -> None:
+        checkpoint: Checkpoint = signed.checkpoint
+        if self._before is None:
+            self.first, self.since = checkpoint.number, checkpoint.time
+        self.count += 1
+        self.until = checkpoint.time
+        self._before = signed
+        for name in checkpoint.gone:
+            if name in self.marks:
+                self.gone[name] = self.marks.pop(name)
+        for mark in checkpoint.files:
+            known = self.marks.get(mark.name)
+            if known is None or mark.bytes >= known.bytes:
+                self.marks[mark.name] = mark
+
+    def _add(self, path: Path, why: str) -> None:
+        self.findings.append(Finding(FindingKind.LOG, path.name, why))
+
+
+class _Files:
+    """Compares the audit files with the newest marks."""
+
+    def __init__(self, chain: _Chain, paths: dict[str, Path]) -> None:
+        self.count = self.lines = self.bytes = 0
+        self.unsigned: list[UnsignedPart] = []
+        self.findings: list[Finding] = []
+        self._chain, self._paths = chain, paths
+
+    def compare(self, path: Path, mark: FileMark) -> None:
+        try:
+            size = path.stat().st_size
+            digest, count, read_bytes = _digest(path, 0, mark.bytes, sha256())
+        except FileNotFoundError:  # retention has just deleted it
+            return
+        if read_bytes == mark.bytes and digest.hexdigest() == mark.sha256:
+            self.count += 1
+            self.lines += count
+            self.bytes += mark.bytes
+            self._look_behind(path, mark, size)
+            return
+        self.findings.append(self._difference(path, mark, size))
+
+    def find_inserted(self) -> None:
+        until = self._chain.until
+        for name, path in self._paths.items():
+            if name in self._chain.marks:
+                continue
+            began = audit_folder.started_us(path) / 1e6
+            if (
+                until is not None
+                and began < until.timestamp() - limits.audit_checkpoint_late_seconds
+            ):
+                why = f"it was not there at checkpoints until {until:%Y-%m-%d %H:%M:%S} UTC"
+                self.findings.append(Finding(FindingKind.INSERTED, name, why))
+            else:
+                self._add_unsigned(path, 0)
+
+    def find_removed(self, *, is_pruned: bool) -> int:
+        """Find the files that retention did not delete; return how many it has deleted."""
+        left = [self._paths[name] for name, mark in self._chain.marks.items()
+                if name in self._paths and mark.is_finished]  # fmt: skip
+        oldest = min(map(audit_folder.started_us, left), default=None)
+        missing = {name: m for name, m in self._chain.marks.items() if name not in self._paths}
+        gone = 0
+        for name, mark in (self._chain.gone | missing).items():
+            if not mark.bytes:  # a writer deletes its file if its disk does not take a line
+                continue
+            if name in self._paths:
+                why = "it was gone at a checkpoint, and is there again"
+                self.findings.append(Finding(FindingKind.INSERTED, name, why))
+                continue
+            began = audit_folder.started_us(Path(name))
+            if is_pruned and (oldest is None or began <= oldest):
+                gone += 1
+                continue
+            why = "it is gone, and retention would have deleted older files first"
+            if not is_pruned:
+                why = "it is gone, and [audit] keep_bytes sets no retention that deletes files"
+            self.findings.append(Finding(FindingKind.REMOVED, name, why))
+        return gone
+
+    def _look_behind(self, path: Path, mark: FileMark, size: int) -> None:
+        if size == mark.bytes:
+            return
+        if mark.is_finished:
+            why = "bytes follow after its process had left it"
+            found = Finding(FindingKind.GROWN, path.name, why, begin=mark.bytes, end=size)
+            self.findings.append(found)
+        else:
+            self._add_unsigned(path, mark.bytes)
+
+    def _add_unsigned(self, path: Path, begin: int) -> None:
+        try:
+            _, count, size = _digest(path, begin, None, sha256())
+        except FileNotFoundError:
+            return
+        if size:
+            self.unsigned.append(UnsignedPart(path.name, count, size))
+
+    def _difference(self, path: Path, mark: FileMark, size: int) -> Finding:
+        """Find between which marks a file is no longer as it was signed."""
+        digest, at, since = sha256(), 0, None
+        for time, each in self._chain.times_of(path.name):
+            if each.bytes > at or each.bytes == mark.bytes:
+                digest, _, _ = _digest(path, at, each.bytes - at, digest)
+                if digest.hexdigest() != each.sha256:
+                    kind = FindingKind.CUT if size < each.bytes else FindingKind.CHANGED
+                    why = f"bytes {at} to {each.bytes} are not as they were signed"
+                    if kind is FindingKind.CUT:
+                        why = f"it has {size} bytes; bytes up to {each.bytes} were signed"
+                    return Finding(kind, path.name, why, at, each.bytes, since, time)
+                at, since = each.bytes, time
+        why = "it is not as it was signed"
+        return Finding(FindingKind.CHANGED, path.name, why, at, mark.bytes, since)
+
+
+def _log_lines(folder: Path) -> Iterator[tuple[Path, bytes]]:
+    """Yield each line of the log, as `lines` does, with its file."""
+    for path in log_files(folder):
+        for line in lines(path):
+            yield path, line
+
+
+def _digest(
+    path: Path,
+    begin: int,
+    size: int | None,
+    digest: Any,  # noqa: ANN401 - hashlib has no type
+) -> tuple[Any, int, int]:
+    """Digest a part of a file; return the digest, the newlines in it, and the bytes read."""
+    digest, count, done = digest.copy(), 0, 0
+    with path.open("rb") as file:
+        file.seek(begin, os.SEEK_SET)
+        while size is None or done < size:
+            piece = file.read(_PIECE if size is None else min(_PIECE, size - done))
+            if not piece:
+                break
+            digest.update(piece)
+            count += piece.count(b"\n")
+            done += len(piece)
+    return digest, count, done

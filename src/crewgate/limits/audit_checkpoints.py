@@ -1,0 +1,8 @@
+"""The bounds of the signed checkpoints of the audit."""
+
+audit_checkpoint_seconds = 5.0  # between two; a sync of the log and of each file with new lines
+audit_checkpoint_new_file_seconds = 60.0  # in which a new file may lack the lock of its process
+audit_checkpoint_file_bytes = 8 * 2**20  # of a file of the log: some 20,000 checkpoints
+audit_checkpoint_files_max = 64  # of the log: half a gigabyte, or two months of a busy machine
+audit_checkpoint_late_seconds = 60.0  # without one that could be written; health reports it
+audit_verify_findings_max = 1000  # that a report lists; it counts the others

@@ -1,0 +1,72 @@
+"""The agent's checkpoints: a trouble is in health, and ends when the disk takes them again."""
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from crewgate.agent.audit_checkpoints import AuditCheckpoints
+from crewgate.audit import folder as audit_folder
+from crewgate.audit.checkpoints.log import log_files
+from crewgate.core.health import HealthState
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Any:
+    folder = tmp_path / "audit"
+    descriptor, _ = audit_folder.create(folder, "worker-0", 10**18)
+    os.write(descriptor, b"{}\n")
+    audit = SimpleNamespace(folder=folder)
+    return SimpleNamespace(path=tmp_path / "c.toml", state=tmp_path, name="gw-1", audit=audit)
+
+
+def test_the_audit_is_signed(config: Any) -> None:
+    """A reload can name another folder, whose log is another one."""
+    checkpoints = AuditCheckpoints(lambda: cast("Any", config))
+    checkpoints.take()
+    assert len(log_files(config.audit.folder)) == 1
+    config.audit = SimpleNamespace(folder=config.state / "other")
+    descriptor, _ = audit_folder.create(config.audit.folder, "worker-0", 10**18)
+    checkpoints.end()
+    assert len(log_files(config.audit.folder)) == 1
+    assert checkpoints.fact().state is HealthState.OK
+    os.close(descriptor)
+
+
+def test_a_key_that_others_can_read_is_in_health(config: Any) -> None:
+    checkpoints = AuditCheckpoints(lambda: cast("Any", config))
+    checkpoints.take()
+    assert checkpoints.fact().state is HealthState.OK
+    (config.state / "audit.key").chmod(0o644)
+    checkpoints = AuditCheckpoints(lambda: cast("Any", config))
+    checkpoints.take()
+    assert checkpoints.fact().state is HealthState.DEGRADED
+    assert "other users can read the key" in checkpoints.fact().why
+    (config.state / "audit.key").chmod(0o600)
+    checkpoints.take()
+    assert checkpoints.fact().state is HealthState.OK
+
+
+def test_a_file_that_was_changed_is_in_health(config: Any) -> None:
+    checkpoints = AuditCheckpoints(lambda: cast("Any", config))
+    checkpoints.take()
+    (path,) = audit_folder.files(config.audit.folder)
+    os.truncate(path, 1)
+    checkpoints.take()
+    assert f"the audit file {path.name} changed" in checkpoints.fact().why
+    assert "crewgate audit verify" in checkpoints.fact().mend
+
+
+def test_a_disk_that_fails_is_in_health(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    checkpoints = AuditCheckpoints(lambda: cast("Any", config))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdatasync", fail)
+        checkpoints.take()
+    assert "not signed: No space left" in checkpoints.fact().why
+    checkpoints.take()
+    assert checkpoints.fact().state is HealthState.OK

@@ -1,0 +1,91 @@
+"""`crewgate audit verify`, as typed."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from crewgate.audit import folder as audit_folder
+from crewgate.audit.checkpoints.keeper import CheckpointKeeper
+from crewgate.audit.checkpoints.signing_key import CheckpointKey
+from crewgate.cli import main
+from crewgate.config.load import load
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    assert CliRunner().invoke(main, ["init", str(folder / "gw")]).exit_code == 0
+    return folder / "gw" / "crewgate.toml"
+
+
+@pytest.fixture
+def signed(made: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Path, Path]:
+    """The configuration, and one audit file that its machine has signed."""
+    text = made.read_text().replace('state = "state"', f'state = "{tmp_path}"')
+    config_path = made.with_name(f"{tmp_path.name}.toml")
+    config_path.write_text(text.replace('folder = "state/audit"', f'folder = "{tmp_path}/audit"'))
+    config = load(config_path)
+    descriptor, path = audit_folder.create(config.audit.folder, "worker-0", 10**18)
+    os.write(descriptor, b'{"number":1}\n{"number":2}\n')
+    key = CheckpointKey.load_or_make(config.state)
+    keeper = CheckpointKeeper(config.audit.folder, config.state, key, config.name)
+    keeper.take()
+    keeper.close()
+    os.write(descriptor, b'{"number":3}\n')
+    os.close(descriptor)
+    return config_path, path
+
+
+def verify(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["audit", "verify", *map(str, arguments)])
+
+
+def test_an_honest_audit_is_said_to_be_whole(signed: tuple[Path, Path]) -> None:
+    config_path, path = signed
+    found = verify("-c", config_path)
+    assert found.exit_code == 0
+    text = " ".join(found.stdout.split())
+    assert "checkpoints 1 checkpoint from number 1 on" in text
+    assert "as signed 1 file with 2 lines, 26 bytes" in text
+    assert f"not signed 1 line (13 bytes) at the end of {path.name}: newer" in text
+    assert text.endswith("result nothing was changed, removed or inserted")
+
+
+def test_a_changed_line_is_named_with_status_1(signed: tuple[Path, Path]) -> None:
+    config_path, path = signed
+    path.write_bytes(path.read_bytes().replace(b'"number":2', b'"number":9'))
+    found = verify("-c", config_path)
+    assert found.exit_code == 1
+    text = " ".join(found.stdout.split())
+    assert f"CHANGED {path.name}: bytes 0 to 26 are not as they were signed by 2" in text
+    assert "result NOT as it was signed: 1 finding; keep a copy of the folder" in text
+    document = json.loads(verify("-c", config_path, "--json").stdout)
+    (finding,) = document["findings"]
+    assert (finding["kind"], finding["begin"], finding["end"]) == ("changed", 0, 26)
+
+
+def test_a_copy_is_verified_with_the_public_key(signed: tuple[Path, Path]) -> None:
+    config_path, path = signed
+    (key,) = json.loads(verify("-c", config_path, "--json").stdout)["keys"]
+    assert verify("--folder", path.parent, "--key", key).exit_code == 0
+    other = CheckpointKey(bytes(32)).public
+    assert verify("--folder", path.parent, "--key", other, "--key", key).exit_code == 0
+    found = verify("--folder", path.parent, "--key", other)
+    assert found.exit_code == 1
+    assert "another key has signed checkpoint 1" in " ".join(found.stdout.split())
+
+
+def test_what_is_missing_is_said(signed: tuple[Path, Path], tmp_path: Path) -> None:
+    config_path, path = signed
+    assert "--folder needs --key" in verify("--folder", path.parent).stderr
+    assert "--key has 43 characters" in verify("-c", config_path, "--key", "x").stderr
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    found = verify("--folder", empty, "--key", CheckpointKey(bytes(32)).public)
+    assert found.exit_code == 1
+    assert found.stdout.startswith("not signed   no checkpoint is in")
+    (tmp_path / "audit.key").unlink()
+    assert "cannot read the key of the audit" in verify("-c", config_path).stderr
