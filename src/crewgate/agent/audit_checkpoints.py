@@ -25,10 +25,14 @@ _RECOVERED = "the audit is signed again"
 
 
 class AuditCheckpoints:
-    """The checkpoints of the audit folder that `config` names; a reload can name another."""
+    """The checkpoints of the audit folder that `config` names; a reload can name another.
+
+    `on_taken` gets the number and the digest of the newest one, in any thread.
+    """
 
     def __init__(self, config: Callable[[], Config]) -> None:
         self._config = config
+        self.on_taken: Callable[[int, str], object] = lambda _number, _digest: None
         self._keeper: CheckpointKeeper | None = None
         self._trouble = FaultTransitionLogger(_log.warning, recovered=_RECOVERED)
         self._lock = threading.Lock()  # a disk that hangs may hold the thread at the end
@@ -67,6 +71,8 @@ class AuditCheckpoints:
                 key = CheckpointKey.load_or_make(config.state)
                 self._keeper = CheckpointKeeper(config.audit.folder, config.state, key, config.name)
             self._keeper.take()
+            if self._keeper.newest is not None:
+                self.on_taken(*self._keeper.newest)
         except ConfigurationError as error:
             self._trouble.note(f"the lines of the audit are not signed: {error}")
         except OSError as error:

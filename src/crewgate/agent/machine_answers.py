@@ -19,6 +19,8 @@ from crewgate.errors import ServiceRefusedError
 from crewgate.ipc.admin_messages import TreeRow
 from crewgate.ipc.answer_parts import (
     CallTotalRow,
+    CheckpointRow,
+    CheckpointsPart,
     InForcePart,
     RevocationsPart,
     RunsPart,
@@ -27,6 +29,7 @@ from crewgate.ipc.answer_parts import (
 )
 from crewgate.ipc.machine_messages import (
     AuditQuestion,
+    CheckpointsQuestion,
     InForceQuestion,
     MachineQuestion,
     RevocationsQuestion,
@@ -68,6 +71,10 @@ async def answer(
     if isinstance(question, RunsQuestion):
         runs = sorted(live_runs(agent, question.subject, question.crew))
         return [encode(RunsPart(runs[: limits.subject_runs_max]))]
+    if isinstance(question, CheckpointsQuestion):
+        kept = [CheckpointRow(*each) for each in agent.kept_checkpoints(question.machine)]
+        size = limits.kept_checkpoints_page_max
+        return [encode(CheckpointsPart(some)) for some, _ in pages(kept, size)]
     if isinstance(question, AuditQuestion):
         return await audit_report_process.read(agent, question)
     if isinstance(question, RevocationsQuestion):

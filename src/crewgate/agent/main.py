@@ -168,6 +168,8 @@ def _join(agent: AgentState, keeper: LedgerMarkKeeper, *, bootstrap: bool) -> No
     cluster = Cluster(agent, config.cluster, config.ca, bootstrap=bootstrap)
     cluster.restore()
     cluster.keep_mark(keeper)
+    if agent.checkpoints is not None:
+        cluster.keep_checkpoints(agent.checkpoints)
     agent.fanout.others = cluster
 
 

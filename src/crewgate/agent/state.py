@@ -71,9 +71,11 @@ class AgentState:
     """The agent's table, ledger, registry, revocations, attached processes and configuration.
 
     `record` writes audit records. `checkpoints` are those of the audit folder, once it is open.
+    `kept_checkpoints` returns what is kept of another machine: number, digest, and when.
     """
 
     checkpoints: AuditCheckpoints | None = None
+    kept_checkpoints: Callable[[str], list[tuple[int, str, float]]] = staticmethod(lambda _: [])
 
     def __init__(
         self,

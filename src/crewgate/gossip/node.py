@@ -40,6 +40,7 @@ from crewgate.gossip.datagram_crypto import (
     sealed_by,
 )
 from crewgate.gossip.delegate import GossipDelegate
+from crewgate.gossip.kept_checkpoints import KeptCheckpoints
 from crewgate.gossip.ledger_marks import LedgerMarks
 from crewgate.gossip.member_admission import MemberAdmission
 from crewgate.gossip.member_certificate_store import MemberCertificateStore
@@ -131,6 +132,7 @@ class GossipNode:
             )
         known = certificates.admit(me.credential.signed_by(self._sign, host.wall()))
         self.ledger_marks = LedgerMarks(me.folder, me.cluster, self._sign, public)
+        self.kept_checkpoints = KeptCheckpoints(me.folder)
         self.membership = MemberAdmission(known, certificates, host, me.cluster, self.sync_soon)
         self._membership_file = QuorumViewFile(me.folder / "standing")
         self.traffic = DatagramStats()

@@ -18,6 +18,7 @@ from crewgate.core.gossip.interval_set import Range
 from crewgate.core.terminal_text import printable
 from crewgate.errors import GossipError
 from crewgate.gossip.crl_negotiation import NO_LIST, CRLVersion
+from crewgate.gossip.kept_checkpoints import CheckpointHead
 from crewgate.gossip.keyring import GroupKey
 from crewgate.gossip.ledger_marks import SignedLedgerMark
 from crewgate.gossip.member_verification import SignedMemberRecord
@@ -44,6 +45,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     - `members`, `counted`: its view, as in `QuorumFreshness`; `members` has itself as well.
     - `revoked`: which CRL it has. A machine of an older version does not send this.
     - `ledger`: the mark of its ledger. `yours`: in an answer, the last mark of the other side.
+    - `audit`: the newest checkpoint of its audit.
     """
 
     version: int
@@ -58,6 +60,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     revoked: CRLVersion = NO_LIST
     ledger: SignedLedgerMark | None = None
     yours: SignedLedgerMark | None = None
+    audit: CheckpointHead | None = None
 
 
 class CertificateBatch(msgspec.Struct, frozen=True, tag="credentials"):

@@ -158,22 +158,28 @@ async def _hello(gossip: GossipNode, member: bytes) -> Hello:
     crls = gossip.crls
     crl = await trio.to_thread.run_sync(crls.version, member) if crls is not None else NO_LIST
     hello = gossip.membership.hello(gossip.node)
-    return msgspec.structs.replace(hello, revoked=crl, ledger=gossip.ledger_marks.own)
+    marks = {"ledger": gossip.ledger_marks.own, "audit": gossip.kept_checkpoints.own}
+    return msgspec.structs.replace(hello, revoked=crl, **marks)
 
 
 async def _take_marks(gossip: GossipNode, known: KnownMember, hello: Hello) -> None:
-    """Keep the mark of the other side's ledger, and report the mark that it has kept of ours."""
+    """Keep what the other side says of its ledger and audit, and report its mark of our ledger."""
     gossip.ledger_marks.take(known.id, known.identity.key, hello.ledger)
     own_mark = gossip.ledger_marks.mine(hello.yours)
     if own_mark is not None:
         gossip.on_mark(own_mark)
-    if not gossip.ledger_marks.take_turn(gossip.host.now()):
-        return
+    gossip.kept_checkpoints.take(known.id, hello.audit, gossip.host.wall())
     members = frozenset(each.id for each in gossip.membership.certificates)
-    try:
-        await trio.to_thread.run_sync(gossip.ledger_marks.flush, members)
-    except OSError as error:
-        gossip.host.log(f"cannot keep the marks of other members' ledgers: {describe(error)}")
+    for kept, what in (
+        (gossip.ledger_marks, "the marks of other members' ledgers"),
+        (gossip.kept_checkpoints, "the checkpoints of other members' audits"),
+    ):
+        if not kept.take_turn(gossip.host.now()):
+            continue
+        try:
+            await trio.to_thread.run_sync(kept.flush, members)
+        except OSError as error:
+            gossip.host.log(f"cannot keep {what}: {describe(error)}")
 
 
 async def _exchange_crl(

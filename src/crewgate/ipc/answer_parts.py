@@ -59,6 +59,20 @@ class RunsPart(msgspec.Struct, frozen=True):
     runs: list[bytes]
 
 
+class CheckpointRow(msgspec.Struct, frozen=True):
+    """A checkpoint that a machine keeps of another one: number, digest, and when it heard of it."""
+
+    number: int
+    digest: str
+    heard: float
+
+
+class CheckpointsPart(msgspec.Struct, frozen=True):
+    """Checkpoints that are kept, the oldest first."""
+
+    rows: list[CheckpointRow]
+
+
 class InForcePart(msgspec.Struct, frozen=True):
     """Says for each key of the question, in its order, whether the table has it."""
 

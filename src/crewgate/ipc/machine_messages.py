@@ -57,6 +57,12 @@ class RunsQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="runs"):
     crew: _Text = ""
 
 
+class CheckpointsQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="checkpoints"):
+    """Asks which checkpoints of the audit of `machine` are kept; answer: `CheckpointsPart`s."""
+
+    machine: _Text
+
+
 AuditMode = Literal["calls", "connections", "watch", "rules", "revocations", "explain"]
 
 
@@ -73,7 +79,7 @@ class AuditQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="audit"
 
 MachineQuestion = (
     TreeQuestion | StatusQuestion | RevocationsQuestion | InForceQuestion | AuditQuestion
-    | RunsQuestion
+    | RunsQuestion | CheckpointsQuestion
 )  # fmt: skip
 
 

@@ -5,4 +5,7 @@ audit_checkpoint_new_file_seconds = 60.0  # in which a new file may lack the loc
 audit_checkpoint_file_bytes = 8 * 2**20  # of a file of the log: some 20,000 checkpoints
 audit_checkpoint_files_max = 64  # of the log: half a gigabyte, or two months of a busy machine
 audit_checkpoint_late_seconds = 60.0  # without one that could be written; health reports it
+kept_checkpoints_max = 1000  # of one other machine: the first of each hour of six weeks
+kept_checkpoints_seconds = 60.0  # until those of other machines are written to the disk
+kept_checkpoints_page_max = 100  # of one message of an answer; 100 B each
 audit_verify_findings_max = 1000  # that a report lists; it counts the others

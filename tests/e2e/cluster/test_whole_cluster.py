@@ -1,9 +1,11 @@
 """Three machines, the person at the first: what is asked there is asked of all."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from blocking_clients import OK, REVOKED, Caller, becomes
@@ -11,6 +13,13 @@ from cluster_gateways import SECONDS, gateways, owner_of, stopped
 from command_process import crewgate
 from installation import Installation, Premises, wait_until
 
+from crewgate.audit import folder as audit_folder
+from crewgate.audit.checkpoints.keeper import CheckpointKeeper
+from crewgate.audit.checkpoints.log import log_files
+from crewgate.audit.checkpoints.signing_key import CheckpointKey
+from crewgate.audit.checkpoints.verification import verify
+from crewgate.cli import held_checkpoints
+from crewgate.config.load import load
 from crewgate.issuer import Orchestrator, SubAgent
 
 
@@ -44,6 +53,32 @@ def looping(three: list[Installation], article: Orchestrator, role: str) -> SubA
     with closing(Caller(three[1])) as caller:
         assert [caller.call(loop.token()) for _ in range(3)] == [OK] * 3
     return loop
+
+
+def test_a_machine_cannot_sign_its_past_anew(three: list[Installation], tmp_path: Path) -> None:
+    """The others know its checkpoints, also if a person has its key."""
+    first, names = three[0], sorted(name_of(machine) for machine in three[1:])
+    config = load(first.file)
+
+    def keepers() -> set[str]:
+        return {each.holder for each in held_checkpoints.ask(config).checkpoints if each.since}
+
+    wait_until(lambda: keepers() == {*names}, SECONDS)
+    found = first.ask("audit", "verify")
+    assert (found["findings"], found["not_asked"]) == ([], [])
+    assert sorted(found["machines"]) == names
+    held, copy = held_checkpoints.ask(config).checkpoints, tmp_path / "audit"
+    shutil.copytree(config.audit.folder, copy)
+    for path in log_files(copy):
+        path.unlink()
+    path = audit_folder.files(copy)[0]
+    path.write_bytes(path.read_bytes().replace(b'"time"', b'"tide"', 1))
+    key = CheckpointKey.load(config.state)
+    CheckpointKeeper(copy, tmp_path, key, config.name).take()
+    assert verify(copy, {key.public}, is_pruned=False).is_whole
+    whys = {each.why for each in verify(copy, {key.public}, held, is_pruned=False).findings}
+    for name in names:
+        assert any(f"which {name} has known since" in why for why in whys)
 
 
 def test_a_loop_on_another_machine_is_found_and_ended(

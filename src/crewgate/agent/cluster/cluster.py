@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from crewgate import limits
 from crewgate.agent import machine_answers
 from crewgate.agent.anomaly import remote_quarantines
+from crewgate.agent.audit_checkpoints import AuditCheckpoints
 from crewgate.agent.budget.ledger_mark_keeper import LedgerMarkKeeper
 from crewgate.agent.cluster import cluster_metrics, cluster_status, machine_questions
 from crewgate.agent.cluster.crl_exchange import ClusterCRLExchange
@@ -35,6 +36,7 @@ from crewgate.core.revocation_kinds import BY_CLAIM_LABEL, RevocationTarget
 from crewgate.core.tokens.claims import is_text
 from crewgate.core.x509.identity_extension import MAY_REVOKE
 from crewgate.errors import CAError, ConfigurationError, GossipError
+from crewgate.gossip.kept_checkpoints import CheckpointHead
 from crewgate.gossip.member_verification import SignedMemberRecord
 from crewgate.gossip.node import GossipNode, LocalMemberIdentity
 from crewgate.gossip.sockets import GossipSockets, own_address
@@ -138,6 +140,21 @@ class Cluster:
         marks.update(keeper.mark)
         keeper.on_written = marks.update
         self.gossip.on_mark = keeper.check_peer_mark
+
+    def keep_checkpoints(self, checkpoints: AuditCheckpoints) -> None:
+        """Have the members keep the checkpoints of the audit, and answer what this one keeps."""
+        kept = self.gossip.kept_checkpoints
+
+        def took(number: int, digest: str) -> None:
+            kept.own = CheckpointHead(number, digest)
+
+        def kept_of(name: str) -> list[tuple[int, str, float]]:
+            members = {each.id for each in self.gossip.membership.certificates}
+            found = [each for each in members if self.name(each) == name]
+            return [(one.number, one.digest, one.heard) for each in found for one in kept.of(each)]
+
+        checkpoints.on_taken = took
+        self._agent.kept_checkpoints = kept_of
 
     def load(self, settings: Settings) -> None:
         """See `ClusterPeers`."""

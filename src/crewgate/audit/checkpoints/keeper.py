@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from crewgate import limits
 from crewgate.audit import folder as audit_folder
 from crewgate.audit.checkpoints.checkpoint import FileMark
-from crewgate.audit.checkpoints.log import CheckpointLog
+from crewgate.audit.checkpoints.log import CheckpointLog, NewestCheckpoint
 from crewgate.audit.checkpoints.signing_key import CheckpointKey
 from crewgate.runtime.cleanup import lent
 
@@ -49,6 +49,11 @@ class CheckpointKeeper:
         self._log = CheckpointLog(folder, state, key, machine)
         self._now = now
         self._running: dict[str, _Running] = {}
+
+    @property
+    def newest(self) -> NewestCheckpoint | None:
+        """The newest checkpoint; None if there is none."""
+        return self._log.newest
 
     def take(self) -> bool:
         """Sign what is new; return whether anything was. Raises OSError."""

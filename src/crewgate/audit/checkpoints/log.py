@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -42,7 +43,7 @@ def lines(path: Path) -> Iterator[bytes]:
         yield from file
 
 
-class NewestCheckpoint(msgspec.Struct, frozen=True):
+class NewestCheckpoint(NamedTuple):
     """The number and the digest (`SignedCheckpoint.digest`) of the newest checkpoint."""
 
     number: int
@@ -71,6 +72,11 @@ class CheckpointLog:
         self._number, self._last = 0, ""
         self._descriptor, self._size = -1, 0
         self._read_end()
+
+    @property
+    def newest(self) -> NewestCheckpoint | None:
+        """The newest checkpoint; None if there is none."""
+        return NewestCheckpoint(self._number, self._last) if self._number else None
 
     def add(self, files: list[FileMark], gone: list[str], now: datetime) -> None:
         """Sign and append a checkpoint. If this raises OSError, call it again with the same."""

@@ -7,7 +7,7 @@ since. Everything else that differs is a finding.
 
 import enum
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +18,7 @@ import msgspec
 from crewgate import limits
 from crewgate.audit import folder as audit_folder
 from crewgate.audit.checkpoints.checkpoint import Checkpoint, FileMark, SignedCheckpoint, read
-from crewgate.audit.checkpoints.log import NewestCheckpoint, lines, log_files
+from crewgate.audit.checkpoints.log import lines, log_files
 
 _PIECE = 2**20  # bytes
 
@@ -57,6 +57,18 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     until: datetime | None = None
 
 
+class HeldCheckpoint(msgspec.Struct, frozen=True):
+    """A checkpoint that the log must have, since `holder` knows it, perhaps `since` a time.
+
+    A log that begins later need not have it.
+    """
+
+    holder: str
+    number: int
+    digest: str
+    since: datetime | None = None
+
+
 class UnsignedPart(msgspec.Struct, frozen=True):
     """What follows in a file after the last checkpoint: its whole lines, and its bytes."""
 
@@ -92,15 +104,15 @@ class VerificationReport(msgspec.Struct, frozen=True):
 
 
 def verify(
-    folder: Path, keys: Collection[str], newest: NewestCheckpoint | None = None, *, is_pruned: bool
+    folder: Path, keys: Collection[str], held: Sequence[HeldCheckpoint] = (), *, is_pruned: bool
 ) -> VerificationReport:
     """Verify the audit in a folder; `keys` are the public keys that may have signed it.
 
-    `newest` is a checkpoint that the log must have. `is_pruned`: retention deletes the oldest
-    files. Raises OSError.
+    `held` are known elsewhere, and were so before the call. `is_pruned`: retention deletes the
+    oldest files. Raises OSError.
     """
-    chain = _Chain(folder, keys, newest)
-    chain.read()
+    chain = _Chain(folder, keys)
+    chain.read(held)
     # Later than the checkpoints: while a gateway serves, files only grow, and others begin.
     paths = {path.name: path for path in audit_folder.files(folder)}
     files = _Files(chain, paths)
@@ -128,9 +140,7 @@ def verify(
 class _Chain:
     """The checkpoints of the log, one after another, and the newest mark of each file."""
 
-    def __init__(
-        self, folder: Path, keys: Collection[str], newest: NewestCheckpoint | None
-    ) -> None:
+    def __init__(self, folder: Path, keys: Collection[str]) -> None:
         self.marks: dict[str, FileMark] = {}
         self.gone: dict[str, FileMark] = {}
         self.findings: list[Finding] = []
@@ -139,10 +149,9 @@ class _Chain:
         self.until: datetime | None = None
         self._folder, self._keys = folder, keys
         self._before: SignedCheckpoint | None = None
-        self._newest = newest
 
-    def read(self) -> None:
-        has_newest = self._newest is None
+    def read(self, held: Sequence[HeldCheckpoint]) -> None:
+        missing = {(each.number, each.digest) for each in held}
         for path, line in _log_lines(self._folder):
             try:
                 signed = read(line.removesuffix(b"\n"))
@@ -152,11 +161,12 @@ class _Chain:
                 continue
             if self._is_good(path, signed):
                 self._take(signed)
-                number, digest = signed.checkpoint.number, signed.digest
-                has_newest = has_newest or self._newest == NewestCheckpoint(number, digest)
-        if self._newest is not None and not has_newest:
-            why = f"checkpoint {self._newest.number} is missing, which this machine has signed"
-            self._add(self._folder, why)
+                missing.discard((signed.checkpoint.number, signed.digest))
+        for each in held:
+            if (each.number, each.digest) in missing and each.number >= self.first:
+                when = "" if each.since is None else f" since {each.since:%Y-%m-%d %H:%M:%S} UTC"
+                why = f"it lacks checkpoint {each.number}, which {each.holder} has known{when}"
+                self._add(self._folder, why)
 
     def times_of(self, name: str) -> Iterator[tuple[datetime, FileMark]]:
         """Yield the marks of a file, the oldest first, with the times of their checkpoints."""

@@ -42,25 +42,28 @@ def verify(
     """Verify that no line of the audit was changed, removed or inserted since it was signed.
 
     While it serves, the gateway signs every few seconds what the audit files of its machine hold.
-    Exit status 1: something is not as it was signed; or nothing was signed.
+    Other machines keep some of its checkpoints: if it runs, it asks them. Exit status 1: something
+    is not as it was signed; or nothing was signed.
     """
-    from crewgate.audit.checkpoints.log import newest_checkpoint
     from crewgate.audit.checkpoints.signing_key import CheckpointKey
     from crewgate.audit.checkpoints.verification import verify as verified
+    from crewgate.cli import held_checkpoints
     from crewgate.cli.output import audit_verification
 
     if not all(map(_KEY.fullmatch, keys)):
         raise click.UsageError("--key has 43 characters of A-Z a-z 0-9 _ -")
+    held = held_checkpoints.NONE
+    is_pruned = True
     if folder is not None:
         if not keys:
             raise click.UsageError("--folder needs --key, the public key of the machine")
-        newest, is_pruned = None, True
     else:
         config = load(config_above(context, config_path))
-        newest, folder = newest_checkpoint(config.state), config.audit.folder
+        folder = config.audit.folder
         keys = keys or (CheckpointKey.load(config.state).public,)
         is_pruned = config.audit.keep_bytes is not None
-    report = verified(folder, keys, newest, is_pruned=is_pruned)
-    audit_verification.show(report, folder, keys, as_json=as_json)
+        held = held_checkpoints.ask(config)  # before the log is read, which goes on meanwhile
+    report = verified(folder, keys, held.checkpoints, is_pruned=is_pruned)
+    audit_verification.show(report, folder, keys, held, as_json=as_json)
     if not (report.is_whole and report.checkpoints):
         context.exit(1)

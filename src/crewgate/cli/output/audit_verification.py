@@ -8,24 +8,34 @@ import click
 import msgspec
 
 from crewgate.audit.checkpoints.verification import Finding, VerificationReport
+from crewgate.cli.held_checkpoints import HeldCheckpoints
+from crewgate.cli.output import not_asked
 from crewgate.cli.output.tables import print_labeled
 from crewgate.core.terminal_text import printable
 
 _LABEL = 13  # columns
 
 
-def show(report: VerificationReport, folder: Path, keys: Sequence[str], *, as_json: bool) -> None:
-    """Print a report about a folder, whose checkpoints `keys` may have signed."""
+def show(
+    report: VerificationReport,
+    folder: Path,
+    keys: Sequence[str],
+    held: HeldCheckpoints,
+    *,
+    as_json: bool,
+) -> None:
+    """Print a report about a folder, whose checkpoints `keys` may have signed, and others held."""
     if as_json:
         document = msgspec.to_builtins(report) | {"folder": str(folder), "keys": keys}
+        document |= {"machines": held.machines, "not_asked": not_asked.document(held.not_asked)}
         click.echo(msgspec.json.encode(document).decode())
         return
-    for label, text in _parts(report, folder, keys):
+    for label, text in _parts(report, folder, keys, held):
         print_labeled(label, printable(text), _LABEL)
 
 
 def _parts(
-    report: VerificationReport, folder: Path, keys: Sequence[str]
+    report: VerificationReport, folder: Path, keys: Sequence[str], held: HeldCheckpoints
 ) -> Iterator[tuple[str, str]]:
     if not report.checkpoints and not report.findings:
         yield "not signed", f"no checkpoint is in {folder}; a gateway signs the audit as it serves"
@@ -34,8 +44,14 @@ def _parts(
     if report.since is not None and report.until is not None:
         yield "", f"from {_utc(report.since)} to {_utc(report.until)}"
     yield from (("key", key) for key in keys)
-    held = f"{_many(report.files, 'file')} with {_many(report.lines, 'line')}"
-    yield "as signed", f"{held}, {report.bytes:,} bytes"
+    if held.machines:
+        kept = sum(each.since is not None for each in held.checkpoints)
+        names = ", ".join(held.machines)
+        yield "kept", f"{_many(kept, 'checkpoint')} of these by {names}"
+    for line in not_asked.lines(held.not_asked):
+        yield "", line
+    signed = f"{_many(report.files, 'file')} with {_many(report.lines, 'line')}"
+    yield "as signed", f"{signed}, {report.bytes:,} bytes"
     if report.gone:
         yield "", f"retention has deleted {_many(report.gone, 'older file')}"
     for part in report.unsigned:

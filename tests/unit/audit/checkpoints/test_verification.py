@@ -15,7 +15,12 @@ from crewgate.audit.checkpoints.checkpoint import Checkpoint, read, sign
 from crewgate.audit.checkpoints.keeper import CheckpointKeeper
 from crewgate.audit.checkpoints.log import log_files, newest_checkpoint
 from crewgate.audit.checkpoints.signing_key import CheckpointKey
-from crewgate.audit.checkpoints.verification import FindingKind, VerificationReport, verify
+from crewgate.audit.checkpoints.verification import (
+    FindingKind,
+    HeldCheckpoint,
+    VerificationReport,
+    verify,
+)
 from crewgate.audit.writer import AuditWriter, RotationPolicy
 
 KEY, OTHER_KEY = CheckpointKey(bytes(32)), CheckpointKey(b"\1" * 32)
@@ -82,7 +87,8 @@ def machine(tmp_path: Path) -> Machine:
 
 def verified(folder: Path, *, is_pruned: bool = False) -> VerificationReport:
     newest = newest_checkpoint(folder.parent)
-    return verify(folder, {KEY.public}, newest, is_pruned=is_pruned)
+    held = [HeldCheckpoint("its state folder", *newest)] if newest is not None else []
+    return verify(folder, {KEY.public}, held, is_pruned=is_pruned)
 
 
 def kinds(folder: Path, *, is_pruned: bool = False) -> set[FindingKind]:
