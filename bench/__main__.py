@@ -6,6 +6,7 @@ import click
 from rich.console import Console
 
 from bench import (
+    audit_checkpoints,
     bound,
     branch_rules,
     call_limits,
@@ -34,6 +35,7 @@ MEASURED = (
     sidecar.calls,
     metrics.counting,
     metrics.scraping,
+    audit_checkpoints.signed,
 )
 WIDTH = 110  # columns of a file or a pipe
 LATEST = Path(__file__).parent / "results" / "latest.json"
