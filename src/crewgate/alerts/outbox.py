@@ -216,6 +216,12 @@ class AlertOutbox(BaseSQLiteStore):
         with self._lock, self._transaction() as database:
             database.execute(statement, (attempts_max, is_refusal, why, receiver, seq))
 
+    def excuse(self, receiver: str, seqs: Iterable[int]) -> None:
+        """Forget the attempts of alerts that failed with all others. Raises AlertOutboxError."""
+        statement = "UPDATE delivery SET attempts = 0 WHERE receiver = ? AND seq = ? AND state = ?"
+        with self._lock, self._transaction() as database:
+            database.executemany(statement, [(receiver, seq, WAITING) for seq in seqs])
+
     def has_taken_since(self, receiver: str, since: float) -> bool:
         """Return whether a receiver has taken any alert after `since`. Raises AlertOutboxError."""
         statement = (

@@ -2,6 +2,8 @@
 
 At least once: an alert that a receiver may have taken without an answer is sent again with the same
 id. After a failure, the pause before the next attempt grows; the alert of another subject is next.
+When the receiver takes alerts again, those that it did not take go by their urgency again: once for
+each, so that one which always fails does not come before all others again and again.
 An alert that its receiver refuses again and again is given up, but only if the receiver took
 another one meanwhile: a receiver that refuses everything is misconfigured, and its alerts wait.
 """
@@ -59,6 +61,8 @@ class AlertSender:
         self._failing_since: float | None = None
         self._why = ""
         self._return_logged_at = -math.inf
+        self._failed_seqs = set[int]()  # since the receiver has taken an alert
+        self._excused = set[int]()
         self._news = trio.Event()
 
     def wake(self) -> None:
@@ -153,7 +157,18 @@ class AlertSender:
         else:
             self._note_success()
             await self._until_stored(self._outbox.delivered, name, found.seq, self._wall())
+            await self._excuse()
         return False
+
+    async def _excuse(self) -> None:
+        """Have the alerts that failed since the last success go by their urgency again."""
+        excused = self._failed_seqs - self._excused
+        self._failed_seqs.clear()
+        if len(self._excused) >= limits.alerts_waiting_max:
+            self._excused.clear()
+        if excused:
+            self._excused |= excused
+            await self._until_stored(self._outbox.excuse, self.receiver.name, excused)
 
     async def _failed(self, found: WaitingAlert, error: ReceiverError) -> None:
         name, is_refusal = self.receiver.name, isinstance(error, ReceiverRefusedError)
@@ -163,6 +178,7 @@ class AlertSender:
                 await self._give_up(found, REFUSED, str(error))
                 return
         self._note_failure(error)
+        self._failed_seqs.add(found.seq)
         await self._until_stored(
             lambda: self._outbox.failed(name, found.seq, str(error), is_refusal=is_refusal)
         )

@@ -15,6 +15,7 @@ from crewgate.alerts.alert import Alert, Findings
 from crewgate.alerts.machine_assignment import MachineAssignment
 from crewgate.alerts.outbox import AlertOutbox
 from crewgate.alerts.sender import AlertSender
+from crewgate.core.alert_kinds import AlertSeverity
 from crewgate.core.health import HealthState
 from crewgate.errors import AlertOutboxError, ReceiverError, ReceiverRefusedError
 from crewgate.ipc.cluster_messages import MemberRow
@@ -146,6 +147,51 @@ async def test_a_receiver_that_is_away_for_an_hour_gets_all(
     assert pauses[0] >= limits.receiver_backoff_seconds_min
     assert max(pauses) <= 1.3 * limits.receiver_backoff_seconds_max
     assert len(caplog.records) == 2
+
+
+async def test_after_an_outage_the_most_urgent_alert_is_the_first(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    """It was tried first, when the receiver took nothing; so its attempts say nothing about it."""
+    is_away = True
+
+    def answer(_: Alert) -> None:
+        if is_away:
+            raise ReceiverError("Connection refused")
+
+    world.channel.answer = answer
+    urgent = alert(999, "urgent", AlertSeverity.CRITICAL)
+    add(world.outbox, urgent, now=NOW)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run)
+        await trio.sleep(1)
+        world.add(*range(200))
+        await trio.sleep(600)
+        is_away = False
+        await trio.sleep(2 * limits.receiver_backoff_seconds_max)
+        world.ending.set()
+    assert len(world.channel.taken) == 201
+    assert world.channel.taken.index("number 999") <= 1
+
+
+async def test_alerts_that_a_receiver_cannot_take_do_not_come_before_all_others(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Whatever their number and severity, each other alert waits for few of them."""
+
+    def answer(each: Alert) -> None:
+        if each.severity is AlertSeverity.CRITICAL:
+            raise ReceiverError("HTTP status 500")
+
+    world.channel.answer = answer
+    for number in range(20):
+        add(world.outbox, alert(900 + number, f"bad{number}", AlertSeverity.CRITICAL), now=NOW)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run)
+        world.add(*range(30))
+        await trio.sleep(3600)
+        assert world.channel.taken == texts(*range(30))
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_receiver_says_when_to_come_back(
