@@ -6,6 +6,8 @@ rule_equal_calls_max = 10_000  # the limit of a rule on equal calls; the table c
 rule_pause_seconds = 600  # a model that takes longer for its next call has other work in between
 rule_pause_seconds_max = 86_400  # a day
 rule_retry_seconds_max = 86_400  # a day; an answer with a later Retry-After counts as with this
+rule_end_again_seconds = 1.0  # until a worker asks the agent again to end a branch
+rule_ends_max = 4096  # branches of which a worker remembers that; 150 bytes each
 # Different calls of a branch that are remembered; four cache lines hold them with their counts.
 rule_series_max = 6
 rule_turns_max = 3  # different calls in turn that count as an alternation

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 
+import pytest
 from gateway_world import grant_of
+from msgspec import structs
 
+from crewgate import limits
 from crewgate.core.audit.records import Record, RuleStepRecord
 from crewgate.core.rules.builtin import builtin_rules
 from crewgate.core.rules.rule import LoopRules, RuleMode, RuleStep, StepFinding
@@ -30,8 +33,8 @@ def test_a_branch_ends_when_the_turn_does() -> None:
 
 
 def test_each_new_step_is_recorded_and_counted_once() -> None:
-    """A rule that ends a branch has it ended with each further call, until that is so."""
-    memory = MetricsMemory(2)
+    """A rule that ends a branch has it ended with further calls, until that is so."""
+    memory, now = MetricsMemory(2), iter([0.0, limits.rule_end_again_seconds])
     written: list[Record] = []
     ended: list[tuple[Grant, StepFinding]] = []
     steps = RuleSteps(
@@ -39,6 +42,7 @@ def test_each_new_step_is_recorded_and_counted_once() -> None:
         lambda grant, found: ended.append((grant, found)),
         memory.own,
         lambda work: work(),
+        lambda: next(now),
     )
     steps.begin(LoopRules(RULES))
     text = Exposition(memory.descriptor).read()[0].decode()
@@ -56,3 +60,37 @@ def test_each_new_step_is_recorded_and_counted_once() -> None:
     assert len(ended) == 2
     text = Exposition(memory.descriptor).read()[0].decode()
     assert 'crewgate_rule_steps_total{rule="same-call",step="end",mode="enforce"} 1' in text
+
+
+def test_a_branch_that_goes_on_does_not_fill_the_queue_to_the_agent() -> None:
+    """Its end, or that of a branch above it, is sent once a second; another branch has its own."""
+    ended: list[tuple[bytes, int]] = []
+    times = [0.0]
+    steps = RuleSteps(
+        lambda _: None,
+        lambda grant, found: ended.append((grant.branch_key, found.level)),
+        MetricsMemory(2).own,
+        lambda work: work(),
+        lambda: times[-1],
+    )
+    run, one, other = b"r" * 16, b"1" * 16, b"2" * 16
+    children = [
+        structs.replace(grant_of(), branch_key=key, path_keys=(run,)) for key in (one, other)
+    ]
+    for now in (0.0, 0.5, limits.rule_end_again_seconds):
+        for _ in range(100):
+            for grant in children:
+                for level in (0, 1):
+                    found = StepFinding(SAME_CALL, RuleStep.END, 20, 20, level)
+                    steps.note(grant, found, b"r" * 16, "search.web", False)
+    assert ended == [(one, 0), (one, 1), (other, 0)] * 2
+
+
+def test_the_ends_that_were_sent_take_bounded_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "rule_ends_max", 3)
+    steps = RuleSteps(lambda _: None, lambda *_: None, MetricsMemory(2).own, lambda work: work())
+    for number in range(10):
+        grant = structs.replace(grant_of(), branch_key=bytes([number]) * 16)
+        found = StepFinding(SAME_CALL, RuleStep.END, 20, 20)
+        steps.note(grant, found, b"r" * 16, "search.web", False)
+    assert len(steps._sent_at) <= 3
