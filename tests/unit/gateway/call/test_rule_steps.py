@@ -74,10 +74,10 @@ def test_a_branch_that_goes_on_does_not_fill_the_queue_to_the_agent() -> None:
         lambda: times[-1],
     )
     run, one, other = b"r" * 16, b"1" * 16, b"2" * 16
-    children = [
-        structs.replace(grant_of(), branch_key=key, path_keys=(run,)) for key in (one, other)
-    ]
+    above = structs.replace(grant_of(), path_keys=(run,))
+    children = [structs.replace(above, branch_key=key) for key in (one, other)]
     for now in (0.0, 0.5, limits.rule_end_again_seconds):
+        times.append(now)
         for _ in range(100):
             for grant in children:
                 for level in (0, 1):
