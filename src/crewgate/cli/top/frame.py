@@ -23,7 +23,7 @@ L = TypeVar("L")
 _ID_CHARS = 8  # of an id in a narrow table; `crewgate revoke` takes so many
 _LEAST_ABOVE = 6  # lines above a panel, with those around it
 _NAME_COLUMNS_MIN, _NAME_COLUMNS_MAX = 28, 72
-_WHOLE_ID_COLUMNS = 64  # of the column with names, if it shows whole ids
+_WHOLE_ID_COLUMNS = 60  # of the column with names, if it shows whole ids; 200 have them
 _KEYS: tuple[tuple[str, str], ...] = (
     ("q", "quit"), ("Tab", "table"), ("s", "sort"), ("/", "filter"), ("Enter", "info"),
     ("e", "end"), ("u", "quarantine"), ("?", "help"),

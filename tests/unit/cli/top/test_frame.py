@@ -149,6 +149,12 @@ def test_states_say_what_rules_did() -> None:
     assert state(RuleStep.END, RuleMode.OBSERVE, "revoked") == "revoked ?end", "by a person"
 
 
+def test_two_hundred_columns_have_whole_ids() -> None:
+    """So a person can copy them; 80 columns have as much as `crewgate revoke` needs."""
+    assert LOOP in "\n".join(texts(view_of(), Size(200, 24)))
+    assert LOOP not in "\n".join(texts(view_of(), Size(80, 24)))
+
+
 def test_a_narrow_screen_keeps_the_state() -> None:
     """Columns are left out from the right, and none of a wide screen takes their place."""
     assert texts(view_of(), Size(40, 24))[2] == "CREW AND BRANCH            STATE"
