@@ -82,7 +82,9 @@ class CheckpointKeeper:
     def _mark(self, path: Path, before: FileMark | None, now: datetime) -> FileMark | None:
         """Return the mark of a file as it is now; None if it is gone, or is not as it was."""
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            # What stands there in place of a file, such as a pipe, must not hold the thread.
+            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            descriptor = os.open(path, flags)
         except FileNotFoundError:
             return None
         with lent(descriptor):

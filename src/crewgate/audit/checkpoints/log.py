@@ -38,9 +38,13 @@ def log_files(folder: Path) -> list[Path]:
 
 
 def lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of one file, each with its newline, which a torn one lacks. OSError."""
+    """Yield the lines of one file, each with its newline, which a torn one lacks. OSError.
+
+    A line above the bound comes in parts, which are no checkpoints.
+    """
     with path.open("rb") as file:
-        yield from file
+        while line := file.readline(limits.audit_checkpoint_line_bytes_max):
+            yield line
 
 
 class NewestCheckpoint(NamedTuple):

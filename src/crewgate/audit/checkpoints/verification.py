@@ -320,6 +320,11 @@ def _log_lines(folder: Path) -> Iterator[tuple[Path, bytes]]:
             yield path, line
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; what stands in its place, such as a pipe, must not hold the command."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _digest(
     path: Path,
     begin: int,
@@ -328,8 +333,9 @@ def _digest(
 ) -> tuple[Any, int, int]:
     """Digest a part of a file; return the digest, the newlines in it, and the bytes read."""
     digest, count, done = digest.copy(), 0, 0
-    with path.open("rb") as file:
-        file.seek(begin, os.SEEK_SET)
+    with open(path, "rb", opener=_without_waiting) as file:
+        if begin:
+            file.seek(begin, os.SEEK_SET)
         while size is None or done < size:
             piece = file.read(_PIECE if size is None else min(_PIECE, size - done))
             if not piece:

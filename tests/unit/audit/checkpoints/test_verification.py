@@ -382,6 +382,17 @@ def test_an_agent_notices_a_file_that_was_cut(machine: Machine) -> None:
     assert [*machine.keeper.changed] == [path.name]
 
 
+def test_a_pipe_in_place_of_a_file_holds_nobody(machine: Machine) -> None:
+    machine.write()
+    machine.take()
+    path = audit_folder.files(machine.folder)[0]
+    path.unlink()
+    os.mkfifo(path)
+    machine.keeper.take()
+    assert [*machine.keeper.changed] == [path.name]
+    assert {each.file for each in verified(machine.folder).findings} == {path.name}
+
+
 def test_a_disk_that_fails_loses_no_mark(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next checkpoint has all that the failed one should have had."""
     machine.write()
