@@ -19,6 +19,7 @@ _INSTEAD = (
     "Do not repeat the call: use what it has answered, do something else, or report that the task "
     "cannot be done."
 )
+_ENDED = "It answers no further call: report what you have, and that the task was ended."
 _LATER = "Make fewer calls, or wait for the next minute."
 _TOO_MUCH = "Finish the task, or report that it cannot be done."
 _ADVICE = {
@@ -64,6 +65,8 @@ def explanation(finding: StepFinding) -> str:
         RuleStep.REFUSE: " The gateway refuses such calls.",
         RuleStep.END: " The gateway ends the branch.",
     }[finding.step if finding.is_enforced else RuleStep.WARN]
+    if finding.step is RuleStep.END and finding.is_enforced:
+        advice = _ENDED
     next_limit = finding.rule.refuse if finding.step is RuleStep.WARN else None
     if next_limit is not None and finding.rule.kind.compares_calls:
         done = f" At {next_limit}, the gateway refuses the call."
