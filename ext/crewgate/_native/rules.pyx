@@ -208,6 +208,8 @@ cdef object note_refusal(const cg_table *t, CompiledRules rules, tuple watching,
         for each in watching:
             rule = <CompiledRule>each
             step = rule.step_at(count) if rule.kind == <unsigned>CG_REFUSED_CALLS else -1
+            if level and step > 0:  # it only warns of a branch whose children are refused
+                step = 0 if count >= rule.limits[0] else -1
             if step >= 0:
                 found = found or noted_step(rule, step, count, level, activity, noted)
         if found is not None:

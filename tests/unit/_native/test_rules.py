@@ -232,6 +232,17 @@ def test_in_observe_mode_of_a_crew_no_rule_ends_a_branch() -> None:
     }
 
 
+def test_children_that_are_refused_once_end_no_run() -> None:
+    """Such as 25 sub-agents that all try the same tool first; a person hears of it."""
+    site = defaults()
+    for number in range(25):
+        site.add_branch(f"0199c1d2-0000-7000-8000-0000000001{number:02}")
+        site.house.gate.note_refusal(site.tokens[-1], EMBED, Reason.TOOL_NOT_ALLOWED)
+    found = {(each.rule.name, each.step, each.level) for each, _ in site.noted}
+    assert found == {("refused-calls", RuleStep.WARN, 1)}
+    assert not any(is_new for _, is_new in site.noted[1:])
+
+
 def test_calls_that_are_refused_again_and_again_end_the_branch() -> None:
     site = defaults()
     for _ in range(20):

@@ -6,7 +6,7 @@ The gate does the same with bits in the shared table (`_native/rules.pyx`).
 from collections.abc import Callable, Sequence
 
 from crewgate.core.rules.activity import BranchActivity, judge
-from crewgate.core.rules.rule import STEPS, Rule, RuleKind, StepFinding
+from crewgate.core.rules.rule import STEPS, Rule, RuleKind, RuleStep, StepFinding
 
 # Their counts grow and shrink with time, whatever the branch calls.
 _TIMELY = frozenset(
@@ -42,11 +42,18 @@ def judge_call(
 
 
 def judge_refusal(rules: Sequence[Rule], levels: Sequence[BranchActivity], ms: int) -> Found:
-    """Count a call that was refused for its tool; return the step that a rule takes."""
+    """Count a call that was refused for its tool; return the step that a rule takes.
+
+    Of a branch above the caller's, a rule only warns: many children may each be refused once before
+    any of them does its work, and such calls cost nothing.
+    """
     for level, activity in enumerate(levels):
         count = activity.note_refusal(ms)
         for rule in rules:
             step = rule.step_at(count) if rule.kind is RuleKind.REFUSED_CALLS else None
+            if level and step is not None:
+                is_warned = rule.warn is not None and count >= rule.warn
+                step = RuleStep.WARN if is_warned else None
             limit = None if step is None else rule.limits[STEPS.index(step)]
             if step is not None and limit is not None:
                 found = StepFinding(rule, step, count, limit, level)
