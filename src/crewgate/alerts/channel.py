@@ -21,6 +21,9 @@ class AlertChannel(Protocol):
         Raises ReceiverError if the receiver did not take it, ReceiverRefusedError if it refuses it.
         """
 
+    def check_secret(self) -> None:
+        """Raise ConfigurationError if the secret cannot be used. Blocks."""
+
     async def close(self) -> None:
         """Close the connections."""
 

@@ -35,6 +35,10 @@ class PagerDutyChannel:
             raise ReceiverError(str(error)) from error
         await self._poster.post(event(alert, key), secret=key.encode())
 
+    def check_secret(self) -> None:
+        """See `AlertChannel`."""
+        read_secret(self._receiver)
+
     async def close(self) -> None:
         """See `AlertChannel`."""
         await self._poster.close()

@@ -29,7 +29,12 @@ from crewgate.alerts.outbox import (
 )
 from crewgate.config import AlertConfig
 from crewgate.core.health import ComponentHealth, degraded, failed, ok
-from crewgate.errors import AlertOutboxError, ReceiverError, ReceiverRefusedError
+from crewgate.errors import (
+    AlertOutboxError,
+    ConfigurationError,
+    ReceiverError,
+    ReceiverRefusedError,
+)
 from crewgate.metrics import families
 from crewgate.metrics.process_metrics import ProcessMetrics
 
@@ -60,6 +65,7 @@ class AlertSender:
         self._backoff = 0.0
         self._failing_since: float | None = None
         self._why = ""
+        self._secret_trouble = ""
         self._return_logged_at = -math.inf
         self._failed_seqs = set[int]()  # since the receiver has taken an alert
         self._excused = set[int]()
@@ -106,6 +112,10 @@ class AlertSender:
             )
             grace = limits.receiver_grace_seconds
             return failed(name, why, mend, refuses=False, grace=grace, logged=True)
+        if self._secret_trouble:
+            # A person must not learn of it with the first alert that does not arrive.
+            mend = "put a good secret into that file; then try `crewgate alerts test`"
+            return failed(name, self._secret_trouble, mend, refuses=False)
         dropped_ago = self._wall() - counts.dropped_at
         if counts.dropped and dropped_ago < limits.alerts_done_seconds:
             why = (
@@ -128,12 +138,20 @@ class AlertSender:
         return f"alerts to {self.receiver.name}"
 
     async def _count(self) -> None:
-        """Note what waits, once a second."""
+        """Note what waits, and whether the secret can be used, once a second."""
         now = trio.current_time()
         if now - self._counted_at >= _LOOK_SECONDS:
             self._counts = await trio.to_thread.run_sync(self._outbox.counts, self.receiver.name)
+            self._secret_trouble = await trio.to_thread.run_sync(self._find_secret_trouble)
             self._counted_at = now
             self._waiting.set(self._counts.waiting)
+
+    def _find_secret_trouble(self) -> str:
+        try:
+            self._channel.check_secret()
+        except ConfigurationError as error:
+            return str(error)
+        return ""
 
     async def _send_next(self) -> bool:
         """Try the next alert, and wait after a failure; return True if none is due."""

@@ -48,6 +48,10 @@ class SlackChannel:
             self._poster = poster_to(self._receiver, url)
         await self._poster.post(message(alert), secret=url.path.encode())
 
+    def check_secret(self) -> None:
+        """See `AlertChannel`."""
+        read_url(self._receiver)
+
     async def close(self) -> None:
         """See `AlertChannel`."""
         poster, self._poster = self._poster, None

@@ -39,6 +39,10 @@ class WebhookChannel:
         body = alert.document()
         await self._poster.post(body, signed(alert.id, int(self._now()), body, keys))
 
+    def check_secret(self) -> None:
+        """See `AlertChannel`."""
+        read_keys(self._receiver)
+
     async def close(self) -> None:
         """See `AlertChannel`."""
         await self._poster.close()

@@ -17,7 +17,12 @@ from crewgate.alerts.outbox import AlertOutbox
 from crewgate.alerts.sender import AlertSender
 from crewgate.core.alert_kinds import AlertSeverity
 from crewgate.core.health import HealthState
-from crewgate.errors import AlertOutboxError, ReceiverError, ReceiverRefusedError
+from crewgate.errors import (
+    AlertOutboxError,
+    ConfigurationError,
+    ReceiverError,
+    ReceiverRefusedError,
+)
 from crewgate.ipc.cluster_messages import MemberRow
 from crewgate.metrics import families
 from crewgate.metrics.process_metrics import ProcessMetrics
@@ -38,6 +43,11 @@ class FakeChannel:
         self.answer: Answer = lambda _: None
         self.attempts: list[float] = []
         self.is_open = True
+        self.secret_trouble = ""
+
+    def check_secret(self) -> None:
+        if self.secret_trouble:
+            raise ConfigurationError(self.secret_trouble)
 
     async def send(self, alert: Alert) -> None:
         await trio.lowlevel.checkpoint()
@@ -93,6 +103,23 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 def texts(*numbers: int) -> list[str]:
     return [f"number {number}" for number in numbers]
+
+
+async def test_a_secret_that_cannot_be_used_is_told_before_the_first_alert(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    """And no more once it can."""
+    world.channel.secret_trouble = "the secret in oncall.secret cannot be read"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run)
+        await trio.sleep(0.1)
+        health = world.sender.health()
+        assert (health.state, health.why) == (HealthState.FAILED, world.channel.secret_trouble)
+        assert not health.refuses
+        world.channel.secret_trouble = ""
+        await trio.sleep(3)
+        assert world.sender.health().state is HealthState.OK
+        world.ending.set()
 
 
 async def test_alerts_are_sent_as_they_come(
