@@ -75,7 +75,7 @@ def frame(
     height = max(0, size.lines - len(head) - len(foot))
     table = _table(view, size.columns, height, is_old=bool(trouble), is_unicode=is_unicode)
     blank: list[Line] = [[]]
-    return [*head, *table, *blank * (height - len(table)), *foot][: size.lines]
+    return [*head, *table, *blank * (height - len(table)), *foot][-size.lines :]
 
 
 def plain_lines(view: View, columns: int, *, is_unicode: bool = True) -> list[str]:

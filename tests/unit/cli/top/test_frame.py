@@ -162,6 +162,14 @@ def test_a_narrow_screen_keeps_the_state() -> None:
     assert heading.split()[3:] == ["STATE", "CREDITS/M", "CALLS/M"]
 
 
+def test_a_low_screen_keeps_the_answer_to_a_question() -> None:
+    """A person sees what they type; the head makes room."""
+    asked = Bottom(question="End branch b of crew article? Type yes and Enter.", typed="ye")
+    found = texts(view_of(), Size(20, 4), asked)
+    assert found[-2] == "> ye_"
+    assert found[-1].startswith("yes Enter do it")
+
+
 def test_a_folded_crew_is_no_empty_answer() -> None:
     """What the filter has found stands below the folded row."""
     view = view_of()
