@@ -18,6 +18,7 @@ from crewgate.audit.checkpoints.checkpoint import FileMark
 from crewgate.audit.checkpoints.log import CheckpointLog, NewestCheckpoint
 from crewgate.audit.checkpoints.signing_key import CheckpointKey
 from crewgate.runtime.cleanup import lent
+from crewgate.runtime.durable_files import sync_folder
 
 _PIECE = 2**17  # bytes
 
@@ -70,6 +71,8 @@ class CheckpointKeeper:
         gone = [name for name in self._log.marks if name not in found]
         if not marks and not gone:
             return False
+        if gone:  # otherwise a power loss could bring them back
+            sync_folder(self.folder)
         self._log.add(marks, gone, now)
         for name in [*gone, *(mark.name for mark in marks if mark.is_finished)]:
             self._running.pop(name, None)

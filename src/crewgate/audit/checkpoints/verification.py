@@ -7,11 +7,11 @@ since. Everything else that differs is a finding.
 
 import enum
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -137,18 +137,31 @@ def verify(
     )
 
 
+class _Gone(NamedTuple):
+    """A file that a checkpoint no longer found at `time`; None: that no checkpoint has noted.
+
+    `elder` is the youngest file that began before it, had been left by its process, and was still
+    there. Retention deletes such files first.
+    """
+
+    mark: FileMark
+    time: datetime | None
+    elder: str | None
+
+
 class _Chain:
     """The checkpoints of the log, one after another, and the newest mark of each file."""
 
     def __init__(self, folder: Path, keys: Collection[str]) -> None:
         self.marks: dict[str, FileMark] = {}
-        self.gone: dict[str, FileMark] = {}
+        self.gone: dict[str, _Gone] = {}
         self.findings: list[Finding] = []
         self.count = self.first = 0
         self.since: datetime | None = None
         self.until: datetime | None = None
         self._folder, self._keys = folder, keys
         self._before: SignedCheckpoint | None = None
+        self._finished_in: dict[str, int] = {}  # the number of the first such checkpoint
 
     def read(self, held: Sequence[HeldCheckpoint]) -> None:
         missing = {(each.number, each.digest) for each in held}
@@ -204,13 +217,41 @@ class _Chain:
         self.count += 1
         self.until = checkpoint.time
         self._before = signed
-        for name in checkpoint.gone:
-            if name in self.marks:
-                self.gone[name] = self.marks.pop(name)
+        gone = [mark for name in checkpoint.gone if (mark := self.marks.pop(name, None))]
+        for mark in gone:
+            elder = self._elder(mark.name, checkpoint.number, self.marks)
+            self.gone[mark.name] = _Gone(mark, checkpoint.time, elder)
         for mark in checkpoint.files:
             known = self.marks.get(mark.name)
             if known is None or mark.bytes >= known.bytes:
                 self.marks[mark.name] = mark
+            if mark.is_finished:
+                self._finished_in.setdefault(mark.name, checkpoint.number)
+
+    def missing(self, left: Collection[str]) -> dict[str, _Gone]:
+        """Return the files that are not among those that are `left`."""
+        there = [name for name in self.marks if name in left]
+        number = 0 if self._before is None else self._before.checkpoint.number + 1
+        found = {
+            name: _Gone(mark, None, self._elder(name, number, there))
+            for name, mark in self.marks.items()
+            if name not in left
+        }
+        return self.gone | found
+
+    def _elder(self, name: str, number: int, there: Iterable[str]) -> str | None:
+        """Return `_Gone.elder` of a file that checkpoint `number` no longer finds.
+
+        The checkpoint before may have found it, and seen later that the elder was finished.
+        """
+        start = audit_folder.started_us(Path(name))
+        elders = [
+            (began, each)
+            for each in there
+            if self._finished_in.get(each, number) < number - 1
+            and (began := audit_folder.started_us(Path(each))) < start
+        ]
+        return max(elders)[1] if elders else None
 
     def _add(self, path: Path, why: str) -> None:
         self.findings.append(Finding(FindingKind.LOG, path.name, why))
@@ -256,20 +297,15 @@ class _Files:
 
     def find_removed(self, *, is_pruned: bool) -> int:
         """Find the files that retention did not delete; return how many it has deleted."""
-        left = [self._paths[name] for name, mark in self._chain.marks.items()
-                if name in self._paths and mark.is_finished]  # fmt: skip
-        oldest = min(map(audit_folder.started_us, left), default=None)
-        missing = {name: m for name, m in self._chain.marks.items() if name not in self._paths}
         gone = 0
-        for name, mark in (self._chain.gone | missing).items():
-            if not mark.bytes:  # a writer deletes its file if its disk does not take a line
+        for name, lost in self._chain.missing(self._paths).items():
+            if not lost.mark.bytes:  # a writer deletes its file if its disk does not take a line
                 continue
             if name in self._paths:
                 why = "it was gone at a checkpoint, and is there again"
                 self.findings.append(Finding(FindingKind.INSERTED, name, why))
                 continue
-            began = audit_folder.started_us(Path(name))
-            if is_pruned and (oldest is None or began <= oldest):
+            if is_pruned and not self._was_outlived(lost):
                 gone += 1
                 continue
             why = "it is gone, and retention would have deleted older files first"
@@ -277,6 +313,16 @@ class _Files:
                 why = "it is gone, and [audit] keep_bytes sets no retention that deletes files"
             self.findings.append(Finding(FindingKind.REMOVED, name, why))
         return gone
+
+    def _was_outlived(self, lost: _Gone) -> bool:
+        """Whether an older file that retention would have deleted first is there, or was later."""
+        if lost.elder is None:
+            return False
+        elder = self._chain.gone.get(lost.elder)
+        if elder is None or elder.time is None or lost.time is None:
+            return lost.elder in self._paths and self._paths[lost.elder].exists()
+        # Two processes that delete at once are not in this order.
+        return (elder.time - lost.time).total_seconds() > limits.audit_checkpoint_late_seconds
 
     def _look_behind(self, path: Path, mark: FileMark, size: int) -> None:
         if size == mark.bytes:

@@ -177,6 +177,46 @@ def test_retention_may_delete_the_oldest_files(machine: Machine) -> None:
     assert kinds(machine.folder) == {FindingKind.REMOVED}  # without retention
 
 
+def test_retention_may_delete_newer_files_than_one_that_is_in_use(machine: Machine) -> None:
+    """A process that writes little has a file for long, which then stands there as the oldest."""
+    machine.write()
+    machine.take()
+    idle, busy = machine.writers
+    busy._next._run = lambda work: work()  # type: ignore[method-assign,assignment]
+    for _ in range(3):
+        busy._rotate()
+        busy.write_lines([b'{"number":0}\n'])
+        machine.take()
+    removed = audit_folder.prune(machine.folder, idle._size + 30)
+    assert removed
+    assert all(path.name > idle.path.name for path in removed)  # type: ignore[union-attr]
+    machine.take()
+    machine.rotate()
+    for _ in range(3):
+        machine.take()
+        assert verified(machine.folder, is_pruned=True).findings == []
+
+
+def test_a_file_that_retention_would_have_deleted_later_is_missed_for_ever(
+    machine: Machine,
+) -> None:
+    for _ in range(5):
+        machine.write()
+        machine.rotate()
+        machine.take()
+    machine.take()
+    machine.take()
+    removed = [path for path in audit_folder.files(machine.folder) if path.stat().st_size][4]
+    removed.unlink()
+    assert kinds(machine.folder, is_pruned=True) == {FindingKind.REMOVED}
+    machine.take()
+    machine.take()
+    audit_folder.prune(machine.folder, 0)
+    machine.take()
+    (found,) = verified(machine.folder, is_pruned=True).findings
+    assert (found.kind, found.file) == (FindingKind.REMOVED, removed.name)
+
+
 def test_a_writer_may_delete_a_file_without_lines(machine: Machine) -> None:
     """It does so if its disk does not take the first line. A file may be without lines for long."""
     machine.take()
