@@ -288,16 +288,16 @@ cdef class Gate:
         cdef VerifiedToken entry = self.cache.find(token)
         if policy is None or entry is None or not entry.rules or (
                 find_branch(self.table, entry) == NULL):
-            return
+            return entry is None or not entry.rules
         if reason is Reason.LOOP_DETECTED:
-            note_rule_refusal(&self.table.t, entry.record, entry.generation, call, boot,
-                              level)
+            note_rule_refusal(&self.table.t, entry.record, entry.generation, call, boot, level)
         else:
             note_refusal(&self.table.t, policy.rules, entry.rules, entry.record, entry.generation,
                          tool, boot, noted)
             observe = observe or entry.crew.observe or (
                 0 <= tool < policy.tool_count and policy.observe[tool])
             self.tell(policy, entry, tool, None, request, noted, observe)
+        return True
 
     cdef object misused(self, Policy policy, VerifiedToken entry, cg_branch *branch,
                         Py_ssize_t tool, Presenter presenter):

@@ -85,8 +85,10 @@ class Gate:
         *,
         level: int = 0,
         observe: bool = False,
-    ) -> None:
+    ) -> bool:
         """Count a call that was refused, for the rules on branches.
+
+        Return False if the branch has no record in the table, so that nothing is counted.
 
         If the reason is LOOP_DETECTED, the call is one more equal call, up to the branch whose count
         reached the limit: `level` levels above that of the call. For another reason, it is one

@@ -79,6 +79,7 @@ class RuleReplay:
         self._branches_max = branches_max
         self._steps_max = steps_max
         self._branches: dict[BranchId, _Branch] = {}  # the longest unused first
+        self._uncounted: dict[BranchId, int] = {}
         self._expiries: list[tuple[int, BranchId]] = []
         self._steps: dict[tuple[BranchId, str, RuleStep], ReplayedStep] = {}
         self._rules: dict[tuple[str, str], tuple[Rule, ...]] = {}
@@ -151,7 +152,8 @@ class RuleReplay:
         """Count a call that was refused when it was recorded."""
         branch = self._branches.get((record.machine, record.crew, record.branch))
         if branch is None or not rules:
-            return  # the gate counts nothing for a branch without a record in the table
+            self._note_uncounted(record, is_watched=bool(rules))
+            return
         self._touch(branch.path)
         if self._end_of(branch) is not None:
             return
@@ -170,6 +172,18 @@ class RuleReplay:
                 level.note_rule_refusal(call, self._ms)
         elif record.reason in _JUDGED:
             self._judge(record, branch, rules, UNKNOWN)
+
+    def _note_uncounted(self, record: ReplayedRecord, *, is_watched: bool) -> None:
+        """Open a branch after a few refused calls, as a worker does; until then, none counts."""
+        if not is_watched or not record.branch or record.reason not in _REFUSED_FOR_TOOL:
+            return
+        branch = record.machine, record.crew, record.branch
+        if len(self._uncounted) >= self._branches_max:
+            self._uncounted.clear()
+        self._uncounted[branch] = self._uncounted.get(branch, 0) + 1
+        if self._uncounted[branch] >= limits.rule_uncounted_max:
+            del self._uncounted[branch]
+            self._open(record)
 
     # A call ends.
 

@@ -6,6 +6,8 @@ rule_equal_calls_max = 10_000  # the limit of a rule on equal calls; the table c
 rule_pause_seconds = 600  # a model that takes longer for its next call has other work in between
 rule_pause_seconds_max = 86_400  # a day
 rule_retry_seconds_max = 86_400  # a day; an answer with a later Retry-After counts as with this
+rule_uncounted_max = 3  # refused calls of a branch, after which the agent gives it a record
+rule_open_again_calls = 100  # refused calls, after which it is asked again if it gave none
 rule_end_again_seconds = 1.0  # until a worker asks the agent again to end a branch
 rule_ends_max = 4096  # branches of which a worker remembers that; 150 bytes each
 # Different calls of a branch that are remembered; four cache lines hold them with their counts.

@@ -232,6 +232,16 @@ def test_in_observe_mode_of_a_crew_no_rule_ends_a_branch() -> None:
     }
 
 
+def test_a_branch_without_a_record_is_not_counted_and_says_so() -> None:
+    site = defaults()
+    token = site.world.mint(execution_branch_id="0199c1d2-0000-7000-8000-000000000199")
+    assert isinstance(site.house.gate.decide(token, SEARCH), Denial)  # no record, no credit
+    note = site.house.gate.note_refusal
+    assert not note(token, EMBED, Reason.TOOL_NOT_ALLOWED)
+    assert note(site.tokens[0], EMBED, Reason.TOOL_NOT_ALLOWED)
+    assert note(b"a token that it does not know", EMBED, Reason.TOOL_NOT_ALLOWED)
+
+
 def test_children_that_are_refused_once_end_no_run() -> None:
     """Such as 25 sub-agents that all try the same tool first; a person hears of it."""
     site = defaults()

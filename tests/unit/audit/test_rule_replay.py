@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rules_site import EMBED, FAST, PAUSE, SEARCH, Site
 from search_depth import deep
 
+from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate.audit.replayed_records import ReplayedRecord, in_order
 from crewgate.audit.rule_replay import RuleReplay, enforced
@@ -226,6 +227,18 @@ def test_calls_that_rules_refused_then_save_nothing() -> None:
     found = replayed([*looping(9), *refused], DEFAULTS)
     assert (found.refused_calls, found.saved_calls) == (15, 0)
     assert [each.count for each in found.steps if each.branch == CHILD] == [4, 10, 20]
+
+
+def test_a_branch_whose_calls_were_all_refused_is_found() -> None:
+    """A worker has it opened after a few of them; the others count."""
+    refused = [
+        deny(number, CHILD, "researcher", "search.web", "tool-not-allowed") for number in range(40)
+    ]
+    found = replayed(refused, DEFAULTS)
+    assert [(each.rule, each.step, each.count) for each in found.steps] == [
+        ("refused-calls", RuleStep.WARN, 10), ("refused-calls", RuleStep.END, 20),
+    ]  # fmt: skip
+    assert found.steps[0].time == refused[limits.rule_uncounted_max + 9].time
 
 
 def test_live_branches_are_those_whose_tokens_are_good() -> None:

@@ -108,6 +108,7 @@ class GateAuthorizer:
         self.digests = CallDigests(policy.loops)
         self._draws: dict[bytes, _Draw] = {}
         self._unopened: dict[bytes, Reason] = {}  # by branch: why its last draw did not open it
+        self._uncounted: dict[bytes, int] = {}  # refused calls by branch, of those without a record
         self._policy_loaded = trio.Event()
 
     def move(self, table: Table, attachment: int) -> None:
@@ -184,6 +185,18 @@ class GateAuthorizer:
         if isinstance(verdict, Permit):
             verdict.release()
         return Denial(why, verdict.grant, retry=why not in FINAL_REASONS)
+
+    def note_uncounted(self, grant: Grant) -> None:
+        """Note a refused call of a branch without a record, in which rules would count it.
+
+        Such a branch has had no call permitted. After a few refused ones, have the agent open it.
+        """
+        count = self._uncounted.get(grant.branch_key, 0) + 1
+        if len(self._uncounted) >= limits.unopened_branches_max:
+            self._uncounted.clear()
+        self._uncounted[grant.branch_key] = count
+        if count % limits.rule_open_again_calls == limits.rule_uncounted_max:
+            self._draw(grant, 0)
 
     def explained(self, denial: Denial) -> Denial:
         """Return the denial with the allowance window that is spent, if it renews by itself."""

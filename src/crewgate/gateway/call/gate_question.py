@@ -26,7 +26,7 @@ def note_refusal(
     `observe`: the listener is in observe mode, so the rules only say what they would do.
     """
     if denial.reason in _COUNTED and authorizer.policy.loops.rules:
-        authorizer.gate.note_refusal(
+        has_record = authorizer.gate.note_refusal(
             pending.token,
             pending.tool,
             denial.reason,
@@ -35,6 +35,8 @@ def note_refusal(
             level=0 if denial.finding is None else denial.finding.level,
             observe=observe,
         )
+        if not has_record and denial.grant is not None:
+            authorizer.note_uncounted(denial.grant)
 
 
 def ask_gate(

@@ -8,6 +8,7 @@ import trio
 from crew_world import CREW, PARENT, ROOT, World
 from gate_world import Gatehouse
 
+from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate._native.records import TableCapacities
 from crewgate._native.table_owner import OwnedTable
@@ -92,6 +93,28 @@ async def test_a_draw_states_what_other_calls_need() -> None:
     judge.relieve(denial, 0, 70)
     at_end.pop()()
     assert (agent.asked, agent.behind) == ([(world.grant, 10), (world.grant, 70)], [90, 0])
+
+
+def test_a_branch_that_is_refused_again_and_again_is_opened() -> None:
+    """Only then can rules count its calls; an agent that cannot open it is asked seldom."""
+    agent = Agent("exhausted")
+    judge, world, _ = _judge(agent)
+    asked = []
+    for _ in range(limits.rule_open_again_calls + limits.rule_uncounted_max):
+        judge.note_uncounted(world.grant)
+        asked.append(len(agent.asked))
+        agent.answer()
+    assert agent.asked == [(world.grant, 0)] * 2
+    assert asked.index(1) + 1 == limits.rule_uncounted_max
+    assert asked.count(2) == 1
+
+
+def test_branches_without_a_record_are_remembered_in_bounded_room() -> None:
+    judge, world, _ = _judge(Agent())
+    for number in range(limits.unopened_branches_max + 9):
+        key = number.to_bytes(16, "big")
+        judge.note_uncounted(msgspec.structs.replace(world.grant, branch_key=key))
+    assert len(judge._uncounted) <= limits.unopened_branches_max
 
 
 async def test_another_need_is_another_question() -> None:
