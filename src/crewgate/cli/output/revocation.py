@@ -1,7 +1,10 @@
 """The output about a revocation: sentences, a JSON document, and the exit status."""
 
 import json
-from collections.abc import Container
+import os
+import sys
+from collections.abc import Container, Iterable
+from textwrap import wrap
 from typing import Any
 
 import click
@@ -57,8 +60,17 @@ def print_receipt(
         click.echo(json.dumps(found))
     else:
         never_seen = never_seen_lines(receipt.never_seen, receipt.never_seen_on, receipt.reach.of)
-        click.echo("\n".join([*lines, *never_seen]))
+        columns = os.get_terminal_size().columns if sys.stdout.isatty() else 0
+        click.echo("\n".join(between_words([*lines, *never_seen], columns)))
     exit_by_reach(receipt.reach, receipt.never_seen)
+
+
+def between_words(lines: Iterable[str], columns: int) -> list[str]:
+    """Return lines of at most `columns`, where words are no longer; 0 leaves all as they are."""
+    if not columns:
+        return list(lines)
+    parts = (wrap(line, columns, break_long_words=False, break_on_hyphens=False) for line in lines)
+    return [part for found in parts for part in found]
 
 
 def exit_by_reach(reach: QuorumResult, never_seen: NeverSeen = "") -> None:
