@@ -67,7 +67,13 @@ class AuditCheckpoints:
 
     def _take(self, config: Config) -> None:
         try:
-            if self._keeper is None or self._keeper.folder != config.audit.folder:
+            if self._keeper is not None and self._keeper.folder != config.audit.folder:
+                before, self._keeper = self._keeper, None
+                try:
+                    before.take()
+                finally:
+                    before.close()
+            if self._keeper is None:
                 key = CheckpointKey.load_or_make(config.state)
                 self._keeper = CheckpointKeeper(config.audit.folder, config.state, key, config.name)
             self._keeper.take()

@@ -80,11 +80,16 @@ def process_of(path: Path) -> str:
 
 
 def started_us(path: Path) -> int:
-    """Return when a file of `files` was begun, in microseconds since 1970; 0 for another file."""
+    """Return when a file of `files` was begun, in microseconds since 1970; 0 for another file.
+
+    Also 0 if its name has a time that no process wrote, such as a thirteenth month.
+    """
     match = _FILE.fullmatch(path.name)
-    if match is None:
+    try:
+        text = "" if match is None else match["start"]
+        start = datetime.strptime(text, "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
+    except ValueError:
         return 0
-    start = datetime.strptime(match["start"], "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
     return microseconds(start)
 
 

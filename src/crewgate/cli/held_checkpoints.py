@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from crewgate.audit.checkpoints.findings import HeldCheckpoint
 from crewgate.audit.checkpoints.log import newest_checkpoint
-from crewgate.audit.checkpoints.verification import HeldCheckpoint
 from crewgate.config import Config
 from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.admin_client import AdminClient
@@ -26,7 +26,7 @@ NONE = HeldCheckpoints([], [], [])
 
 def ask(config: Config) -> HeldCheckpoints:
     """Read the state folder, and have the agent of this machine ask the other ones."""
-    newest = newest_checkpoint(config.state)
+    newest = newest_checkpoint(config.state, config.audit.folder)
     held = [] if newest is None else [HeldCheckpoint("the state folder", *newest)]
     if config.cluster is None:
         return HeldCheckpoints(held, [], [])

@@ -5,6 +5,7 @@ audit_checkpoint_new_file_seconds = 60.0  # in which a new file may lack the loc
 audit_checkpoint_file_bytes = 8 * 2**20  # of a file of the log: some 20,000 checkpoints
 audit_checkpoint_line_bytes_max = 64 * 2**20  # a full one of 400,000 audit files
 audit_checkpoint_files_max = 64  # of the log: half a gigabyte, or two months of a busy machine
+audit_checkpoint_folders_max = 16  # of which the state folder has the newest checkpoint
 audit_checkpoint_late_seconds = 60.0  # without one that could be written; health reports it
 kept_checkpoints_max = 1000  # of one other machine: the first of each hour of six weeks
 kept_checkpoints_seconds = 60.0  # until those of other machines are written to the disk

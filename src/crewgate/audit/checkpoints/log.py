@@ -5,14 +5,17 @@ may go. A line that a power loss or a full disk has torn is the last of its file
 newline.
 
 The number and the digest of the newest checkpoint are also in a file of the state folder: a person
-who can only write into the audit folder cannot cut the end of the log unseen.
+who can only write into the audit folder cannot cut the end of the log unseen. The next checkpoint
+has that digest, so the gap stays. The numbers of a machine rise, also if its configuration names
+another audit folder.
 """
 
+import errno
 import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,9 +27,10 @@ from crewgate.audit.checkpoints.signing_key import CheckpointKey
 from crewgate.runtime.cleanup import on_error
 from crewgate.runtime.durable_files import append, open_to_append, sync_folder, write_file
 
-_FILE = re.compile(r"checkpoints-\d{8}T\d{6}\.\d{6}Z(-\d{3})?\.log", re.ASCII)
-_TURNS_MAX = 1000
+_FILE = re.compile(r"checkpoints-\d{8}T\d{6}\.\d{6}Z\.log", re.ASCII)
+_NAME = "checkpoints-%Y%m%dT%H%M%S.%fZ.log"
 _NEWEST = "audit-checkpoint"
+_NUMBER_MAX = 2**48  # far below what the other machines take
 
 
 def log_files(folder: Path) -> list[Path]:
@@ -45,6 +49,8 @@ def lines(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while line := file.readline(limits.audit_checkpoint_line_bytes_max):
             yield line
+            if len(line) < limits.audit_checkpoint_line_bytes_max and not line.endswith(b"\n"):
+                return  # the gateway may add the rest now
 
 
 class NewestCheckpoint(NamedTuple):
@@ -54,12 +60,18 @@ class NewestCheckpoint(NamedTuple):
     digest: str
 
 
-def newest_checkpoint(state: Path) -> NewestCheckpoint | None:
-    """Return what the state folder says; None if it says nothing. Raises OSError."""
+def newest_checkpoints(state: Path) -> dict[str, NewestCheckpoint]:
+    """Return what the state folder says of each audit folder (its real path). Raises OSError."""
     try:
-        return msgspec.json.decode((state / _NEWEST).read_bytes(), type=NewestCheckpoint)
+        data = (state / _NEWEST).read_bytes()
+        return msgspec.json.decode(data, type=dict[str, NewestCheckpoint])
     except (FileNotFoundError, msgspec.DecodeError):
-        return None
+        return {}
+
+
+def newest_checkpoint(state: Path, folder: Path) -> NewestCheckpoint | None:
+    """Return what the state folder says of an audit folder, if anything. Raises OSError."""
+    return newest_checkpoints(state).get(os.path.realpath(folder))
 
 
 class CheckpointLog:
@@ -73,20 +85,21 @@ class CheckpointLog:
         """Read where the log in `folder` ends. Raises OSError."""
         self.marks: dict[str, FileMark] = {}
         self._folder, self._state, self._key, self._machine = folder, state, key, machine
-        self._number, self._last = 0, ""
-        self._descriptor, self._size = -1, 0
+        self._newest: NewestCheckpoint | None = None
+        self._number = 0  # of the newest one in any folder
+        self._descriptor, self._size, self._path = -1, 0, folder
         self._read_end()
 
     @property
     def newest(self) -> NewestCheckpoint | None:
         """The newest checkpoint; None if there is none."""
-        return NewestCheckpoint(self._number, self._last) if self._number else None
+        return self._newest
 
     def add(self, files: list[FileMark], gone: list[str], now: datetime) -> None:
         """Sign and append a checkpoint. If this raises OSError, call it again with the same."""
         marks = {name: mark for name, mark in self.marks.items() if name not in gone}
         marks |= {mark.name: mark for mark in files}
-        is_full = self._descriptor < 0 or self._size >= limits.audit_checkpoint_file_bytes
+        is_full = self._size >= limits.audit_checkpoint_file_bytes or not self._is_there()
         if is_full:
             self._begin_file(now)
         checkpoint = Checkpoint(
@@ -94,7 +107,7 @@ class CheckpointLog:
             time=now,
             machine=self._machine,
             key=self._key.public,
-            before=self._last,
+            before="" if self._newest is None else self._newest.digest,
             is_full=is_full,
             files=[*marks.values()] if is_full else files,
             gone=gone,
@@ -107,9 +120,9 @@ class CheckpointLog:
             raise
         self._size += len(signed.line) + 1
         self.marks = marks
-        self._number, self._last = checkpoint.number, signed.digest
-        newest = msgspec.json.encode(NewestCheckpoint(self._number, self._last))
-        write_file(self._state / _NEWEST, newest, 0o600)
+        self._number = checkpoint.number
+        self._newest = NewestCheckpoint(checkpoint.number, signed.digest)
+        self._write_newest(self._newest)
 
     def close(self) -> None:
         """Close the file; the next checkpoint begins another one."""
@@ -117,19 +130,31 @@ class CheckpointLog:
             os.close(self._descriptor)
             self._descriptor = -1
 
+    def _is_there(self) -> bool:
+        """Whether the open file still has its name."""
+        if self._descriptor < 0:
+            return False
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
+        except FileNotFoundError:
+            return False
+
     def _begin_file(self, now: datetime) -> None:
         self.close()
         # Two agents never serve at once, so no other process makes this file.
-        names = (
-            f"checkpoints-{now:%Y%m%dT%H%M%S.%fZ}{f'-{turn:03}' if turn else ''}.log"
-            for turn in range(_TURNS_MAX)
-        )
-        path = next(path for name in names if not (path := self._folder / name).exists())
+        path = self._folder / _name_after(log_files(self._folder), now)
         descriptor = open_to_append(path, 0o600)
         with on_error(os.close, descriptor):
             sync_folder(self._folder)
-        self._descriptor, self._size = descriptor, 0
+        self._descriptor, self._size, self._path = descriptor, 0, path
         self._prune()
+
+    def _write_newest(self, newest: NewestCheckpoint) -> None:
+        found = newest_checkpoints(self._state)
+        found.pop(os.path.realpath(self._folder), None)  # the newest is the last
+        found[os.path.realpath(self._folder)] = newest
+        kept = dict([*found.items()][-limits.audit_checkpoint_folders_max :])
+        write_file(self._state / _NEWEST, msgspec.json.encode(kept), 0o600)
 
     def _prune(self) -> None:
         """Delete the oldest files beyond the bound; the newest ones, of which one is full, stay."""
@@ -147,11 +172,32 @@ class CheckpointLog:
                 self.marks = {n: mark for n, mark in self.marks.items() if n not in gone}
                 self.marks |= {mark.name: mark for mark in each.checkpoint.files}
             if found:
-                self._number, self._last = found[-1].checkpoint.number, found[-1].digest
-                return
+                self._newest = NewestCheckpoint(found[-1].checkpoint.number, found[-1].digest)
+                break
+        known = newest_checkpoints(self._state)
+        own = known.get(os.path.realpath(self._folder))
+        # A kill may leave a checkpoint that the state folder lacks, but never the reverse.
+        if own is not None and (self._newest is None or self._newest.number <= own.number):
+            self._newest = own
+        ends = [*known.values()] if self._newest is None else [self._newest, *known.values()]
+        self._number = max((each.number for each in ends), default=0)
+
+
+def _name_after(files: list[Path], now: datetime) -> str:
+    """Return a name after those of all files, even if the clock was set back. Raises OSError."""
+    try:
+        begun = [datetime.strptime(path.name, _NAME).replace(tzinfo=UTC) for path in files]
+        begin = max([now, *(each + timedelta(microseconds=1) for each in begun)])
+    except (ValueError, OverflowError) as error:
+        why = f"the name of a file checkpoints-….log has no time: {error}; move it away"
+        raise OSError(errno.EINVAL, why) from None
+    return begin.strftime(_NAME)
 
 
 def _readable(path: Path) -> Iterator[SignedCheckpoint]:
+    """Yield the signed checkpoints; a number that no machine reaches is none."""
     for line in lines(path):
         with suppress(ValueError):
-            yield read(line.removesuffix(b"\n"))
+            found = read(line.removesuffix(b"\n"))
+            if found.is_signed and found.checkpoint.number < _NUMBER_MAX:
+                yield found

@@ -5,68 +5,22 @@ the last checkpoint: of the last seconds, or of a machine that was killed and ha
 since. Everything else that differs is a finding.
 """
 
-import enum
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from crewgate import limits
 from crewgate.audit import folder as audit_folder
-from crewgate.audit.checkpoints.checkpoint import Checkpoint, FileMark, SignedCheckpoint, read
-from crewgate.audit.checkpoints.log import lines, log_files
+from crewgate.audit.checkpoints.chain import Chain, Gone
+from crewgate.audit.checkpoints.checkpoint import FileMark
+from crewgate.audit.checkpoints.findings import Finding, FindingKind, HeldCheckpoint
 
 _PIECE = 2**20  # bytes
-
-
-class FindingKind(enum.StrEnum):
-    """What differs from the checkpoints.
-
-    - `CHANGED`: bytes of a file are not those that were signed.
-    - `CUT`: a file lacks bytes at its end.
-    - `GROWN`: bytes follow in a file that its process had left.
-    - `INSERTED`: a file was not there at checkpoints that were made after its beginning.
-    - `REMOVED`: a file is not there, and retention did not delete it.
-    - `LOG`: the checkpoints themselves are not one chain that the machine's key has signed.
-    """
-
-    CHANGED = "changed"
-    CUT = "cut"
-    GROWN = "grown"
-    INSERTED = "inserted"
-    REMOVED = "removed"
-    LOG = "log"
-
-
-class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One difference. `begin` and `end` are bytes of the file, between which it lies.
-
-    The lines there were signed after `since` and until `until`, as far as the log knows.
-    """
-
-    kind: FindingKind
-    file: str
-    why: str
-    begin: int | None = None
-    end: int | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-
-
-class HeldCheckpoint(msgspec.Struct, frozen=True):
-    """A checkpoint that the log must have, since `holder` knows it, perhaps `since` a time.
-
-    A log that begins later need not have it.
-    """
-
-    holder: str
-    number: int
-    digest: str
-    since: datetime | None = None
 
 
 class UnsignedPart(msgspec.Struct, frozen=True):
@@ -104,15 +58,22 @@ class VerificationReport(msgspec.Struct, frozen=True):
 
 
 def verify(
-    folder: Path, keys: Collection[str], held: Sequence[HeldCheckpoint] = (), *, is_pruned: bool
+    folder: Path,
+    keys: Collection[str],
+    held: Sequence[HeldCheckpoint] = (),
+    *,
+    is_pruned: bool,
+    is_copy: bool = False,
+    others: Sequence[Path] = (),
 ) -> VerificationReport:
     """Verify the audit in a folder; `keys` are the public keys that may have signed it.
 
-    `held` are known elsewhere, and were so before the call. `is_pruned`: retention deletes the
-    oldest files. Raises OSError.
+    `held` are known elsewhere, and were so before the call; one in `others`, the folders that the
+    configuration named before, is not missing. `is_pruned`: retention deletes the oldest files.
+    `is_copy`: the oldest files of the log may be missing. Raises OSError.
     """
-    chain = _Chain(folder, keys)
-    chain.read(held)
+    chain = Chain(folder, keys)
+    chain.read(held, others, is_copy=is_copy)
     # Later than the checkpoints: while a gateway serves, files only grow, and others begin.
     paths = {path.name: path for path in audit_folder.files(folder)}
     files = _Files(chain, paths)
@@ -137,130 +98,10 @@ def verify(
     )
 
 
-class _Gone(NamedTuple):
-    """A file that a checkpoint no longer found at `time`; None: that no checkpoint has noted.
-
-    `elder` is the youngest file that began before it, had been left by its process, and was still
-    there. Retention deletes such files first.
-    """
-
-    mark: FileMark
-    time: datetime | None
-    elder: str | None
-
-
-class _Chain:
-    """The checkpoints of the log, one after another, and the newest mark of each file."""
-
-    def __init__(self, folder: Path, keys: Collection[str]) -> None:
-        self.marks: dict[str, FileMark] = {}
-        self.gone: dict[str, _Gone] = {}
-        self.findings: list[Finding] = []
-        self.count = self.first = 0
-        self.since: datetime | None = None
-        self.until: datetime | None = None
-        self._folder, self._keys = folder, keys
-        self._before: SignedCheckpoint | None = None
-        self._finished_in: dict[str, int] = {}  # the number of the first such checkpoint
-
-    def read(self, held: Sequence[HeldCheckpoint]) -> None:
-        missing = {(each.number, each.digest) for each in held}
-        for path, line in _log_lines(self._folder):
-            try:
-                signed = read(line.removesuffix(b"\n"))
-            except ValueError as error:
-                if line.endswith(b"\n"):  # it is not torn
-                    self._add(path, f"a line is no checkpoint: {error}")
-                continue
-            if self._is_good(path, signed):
-                self._take(signed)
-                missing.discard((signed.checkpoint.number, signed.digest))
-        for each in held:
-            if (each.number, each.digest) in missing and each.number >= self.first:
-                when = "" if each.since is None else f" since {each.since:%Y-%m-%d %H:%M:%S} UTC"
-                why = f"it lacks checkpoint {each.number}, which {each.holder} has known{when}"
-                self._add(self._folder, why)
-
-    def times_of(self, name: str) -> Iterator[tuple[datetime, FileMark]]:
-        """Yield the marks of a file, the oldest first, with the times of their checkpoints."""
-        for _, line in _log_lines(self._folder):
-            if name.encode() not in line:
-                continue
-            try:
-                checkpoint = read(line.removesuffix(b"\n")).checkpoint
-            except ValueError:
-                continue
-            yield from ((checkpoint.time, mark) for mark in checkpoint.files if mark.name == name)
-
-    def _is_good(self, path: Path, signed: SignedCheckpoint) -> bool:
-        checkpoint, before = signed.checkpoint, self._before
-        if not signed.is_signed:
-            self._add(path, f"the signature of checkpoint {checkpoint.number} is wrong")
-            return False
-        if checkpoint.key not in self._keys:
-            self._add(path, f"another key has signed checkpoint {checkpoint.number}")
-            return False
-        if before is None:
-            if not checkpoint.is_full:
-                self._add(path, f"the log begins in the middle, at checkpoint {checkpoint.number}")
-        elif (
-            checkpoint.before != before.digest or checkpoint.number != before.checkpoint.number + 1
-        ):
-            numbers = f"{before.checkpoint.number} and {checkpoint.number}"
-            self._add(path, f"checkpoints {numbers} do not follow each other")
-        return True
-
-    def _take(self, signed: SignedCheckpoint) -> None:
-        checkpoint: Checkpoint = signed.checkpoint
-        if self._before is None:
-            self.first, self.since = checkpoint.number, checkpoint.time
-        self.count += 1
-        self.until = checkpoint.time
-        self._before = signed
-        gone = [mark for name in checkpoint.gone if (mark := self.marks.pop(name, None))]
-        for mark in gone:
-            elder = self._elder(mark.name, checkpoint.number, self.marks)
-            self.gone[mark.name] = _Gone(mark, checkpoint.time, elder)
-        for mark in checkpoint.files:
-            known = self.marks.get(mark.name)
-            if known is None or mark.bytes >= known.bytes:
-                self.marks[mark.name] = mark
-            if mark.is_finished:
-                self._finished_in.setdefault(mark.name, checkpoint.number)
-
-    def missing(self, left: Collection[str]) -> dict[str, _Gone]:
-        """Return the files that are not among those that are `left`."""
-        there = [name for name in self.marks if name in left]
-        number = 0 if self._before is None else self._before.checkpoint.number + 1
-        found = {
-            name: _Gone(mark, None, self._elder(name, number, there))
-            for name, mark in self.marks.items()
-            if name not in left
-        }
-        return self.gone | found
-
-    def _elder(self, name: str, number: int, there: Iterable[str]) -> str | None:
-        """Return `_Gone.elder` of a file that checkpoint `number` no longer finds.
-
-        The checkpoint before may have found it, and seen later that the elder was finished.
-        """
-        start = audit_folder.started_us(Path(name))
-        elders = [
-            (began, each)
-            for each in there
-            if self._finished_in.get(each, number) < number - 1
-            and (began := audit_folder.started_us(Path(each))) < start
-        ]
-        return max(elders)[1] if elders else None
-
-    def _add(self, path: Path, why: str) -> None:
-        self.findings.append(Finding(FindingKind.LOG, path.name, why))
-
-
 class _Files:
     """Compares the audit files with the newest marks."""
 
-    def __init__(self, chain: _Chain, paths: dict[str, Path]) -> None:
+    def __init__(self, chain: Chain, paths: dict[str, Path]) -> None:
         self.count = self.lines = self.bytes = 0
         self.unsigned: list[UnsignedPart] = []
         self.findings: list[Finding] = []
@@ -314,7 +155,7 @@ class _Files:
             self.findings.append(Finding(FindingKind.REMOVED, name, why))
         return gone
 
-    def _was_outlived(self, lost: _Gone) -> bool:
+    def _was_outlived(self, lost: Gone) -> bool:
         """Whether an older file that retention would have deleted first is there, or was later."""
         if lost.elder is None:
             return False
@@ -357,13 +198,6 @@ class _Files:
                 at, since = each.bytes, time
         why = "it is not as it was signed"
         return Finding(FindingKind.CHANGED, path.name, why, at, mark.bytes, since)
-
-
-def _log_lines(folder: Path) -> Iterator[tuple[Path, bytes]]:
-    """Yield each line of the log, as `lines` does, with its file."""
-    for path in log_files(folder):
-        for line in lines(path):
-            yield path, line
 
 
 def _without_waiting(path: str, flags: int) -> int:

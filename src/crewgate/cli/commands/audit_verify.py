@@ -45,6 +45,7 @@ def verify(
     Other machines keep some of its checkpoints: if it runs, it asks them. Exit status 1: something
     is not as it was signed; or nothing was signed.
     """
+    from crewgate.audit.checkpoints.log import newest_checkpoints
     from crewgate.audit.checkpoints.signing_key import CheckpointKey
     from crewgate.audit.checkpoints.verification import verify as verified
     from crewgate.cli import held_checkpoints
@@ -53,7 +54,8 @@ def verify(
     if not all(map(_KEY.fullmatch, keys)):
         raise click.UsageError("--key has 43 characters of A-Z a-z 0-9 _ -")
     held = held_checkpoints.NONE
-    is_pruned = True
+    is_pruned = is_copy = folder is not None
+    others: list[Path] = []
     if folder is not None:
         if not keys:
             raise click.UsageError("--folder needs --key, the public key of the machine")
@@ -63,7 +65,10 @@ def verify(
         keys = keys or (CheckpointKey.load(config.state).public,)
         is_pruned = config.audit.keep_bytes is not None
         held = held_checkpoints.ask(config)  # before the log is read, which goes on meanwhile
-    report = verified(folder, keys, held.checkpoints, is_pruned=is_pruned)
+        others = [Path(each) for each in newest_checkpoints(config.state)]
+    report = verified(
+        folder, keys, held.checkpoints, is_pruned=is_pruned, is_copy=is_copy, others=others
+    )
     audit_verification.show(report, folder, keys, held, as_json=as_json)
     if not (report.is_whole and report.checkpoints):
         context.exit(1)

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from crewgate.audit.checkpoints.verification import Finding, VerificationReport
+from crewgate.audit.checkpoints.findings import Finding
+from crewgate.audit.checkpoints.verification import VerificationReport
 from crewgate.cli.held_checkpoints import HeldCheckpoints
 from crewgate.cli.output import not_asked
 from crewgate.cli.output.tables import print_labeled

@@ -1,0 +1,170 @@
+"""Reads the checkpoints of a folder as one chain, and notes where they are none."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from crewgate import limits
+from crewgate.audit import folder as audit_folder
+from crewgate.audit.checkpoints.checkpoint import Checkpoint, FileMark, SignedCheckpoint, read
+from crewgate.audit.checkpoints.findings import Finding, FindingKind, HeldCheckpoint
+from crewgate.audit.checkpoints.log import lines, log_files
+
+
+class Gone(NamedTuple):
+    """A file that a checkpoint no longer found at `time`; None: that no checkpoint has noted.
+
+    `elder` is the youngest file that began before it, had been left by its process, and was still
+    there. Retention deletes such files first.
+    """
+
+    mark: FileMark
+    time: datetime | None
+    elder: str | None
+
+
+class Chain:
+    """The checkpoints of the log, one after another, and the newest mark of each file.
+
+    Attributes:
+        marks: The newest mark of each file that was there at the last checkpoint, by its name.
+        gone: The files that a checkpoint no longer found.
+        findings: Where the checkpoints are not one chain.
+        count: The number of checkpoints that one of the keys has signed; `first` has this number.
+        since: The time of the first one.
+        until: The time of the last one.
+    """
+
+    def __init__(self, folder: Path, keys: Collection[str]) -> None:
+        self.marks: dict[str, FileMark] = {}
+        self.gone: dict[str, Gone] = {}
+        self.findings: list[Finding] = []
+        self.count = self.first = 0
+        self.since: datetime | None = None
+        self.until: datetime | None = None
+        self._folder, self._keys = folder, keys
+        self._before: SignedCheckpoint | None = None
+        self._finished_in: dict[str, int] = {}  # the number of the first such checkpoint
+
+    def read(
+        self, held: Sequence[HeldCheckpoint], others: Sequence[Path], *, is_copy: bool
+    ) -> None:
+        """Read the log, and note each of `held` that neither it nor the log in one of `others` has.
+
+        `is_copy`: the oldest files of the log may be missing.
+        """
+        is_pruned = is_copy or len(log_files(self._folder)) >= limits.audit_checkpoint_files_max
+        missing = {(each.number, each.digest) for each in held}
+        for path, line in log_lines(self._folder):
+            try:
+                signed = read(line.removesuffix(b"\n"))
+            except ValueError as error:
+                if line.endswith(b"\n"):  # it is not torn
+                    self._add(path, f"a line is no checkpoint: {error}")
+                continue
+            if self._is_good(path, signed, is_pruned=is_pruned):
+                self._take(signed)
+                missing.discard((signed.checkpoint.number, signed.digest))
+        for folder in others if missing else ():
+            missing -= self._signed_in(folder)
+        for each in held:
+            if (each.number, each.digest) in missing and each.number >= self.first:
+                when = "" if each.since is None else f" since {each.since:%Y-%m-%d %H:%M:%S} UTC"
+                why = f"it lacks checkpoint {each.number}, which {each.holder} has known{when}"
+                self._add(self._folder, why)
+
+    def times_of(self, name: str) -> Iterator[tuple[datetime, FileMark]]:
+        """Yield the marks of a file, the oldest first, with the times of their checkpoints."""
+        for _, line in log_lines(self._folder):
+            if name.encode() not in line:
+                continue
+            try:
+                checkpoint = read(line.removesuffix(b"\n")).checkpoint
+            except ValueError:
+                continue
+            yield from ((checkpoint.time, mark) for mark in checkpoint.files if mark.name == name)
+
+    def _signed_in(self, folder: Path) -> set[tuple[int, str]]:
+        found = set()
+        for _, line in log_lines(folder):
+            with suppress(ValueError):
+                signed = read(line.removesuffix(b"\n"))
+                if signed.is_signed and signed.checkpoint.key in self._keys:
+                    found.add((signed.checkpoint.number, signed.digest))
+        return found
+
+    def _is_good(self, path: Path, signed: SignedCheckpoint, *, is_pruned: bool) -> bool:
+        checkpoint, before = signed.checkpoint, self._before
+        if not signed.is_signed:
+            self._add(path, f"the signature of checkpoint {checkpoint.number} is wrong")
+            return False
+        if checkpoint.key not in self._keys:
+            self._add(path, f"another key has signed checkpoint {checkpoint.number}")
+            return False
+        if before is None:
+            if not checkpoint.is_full:
+                self._add(path, f"the log begins in the middle, at checkpoint {checkpoint.number}")
+            elif checkpoint.before and not is_pruned:
+                why = f"the log lacks the checkpoints before number {checkpoint.number}"
+                self._add(path, why)
+        # Numbers between are of another folder, which the configuration named meanwhile.
+        elif checkpoint.before != before.digest or checkpoint.number <= before.checkpoint.number:
+            numbers = f"{before.checkpoint.number} and {checkpoint.number}"
+            self._add(path, f"checkpoints {numbers} do not follow each other")
+        return True
+
+    def _take(self, signed: SignedCheckpoint) -> None:
+        checkpoint: Checkpoint = signed.checkpoint
+        if self._before is None:
+            self.first, self.since = checkpoint.number, checkpoint.time
+        self.count += 1
+        self.until = checkpoint.time
+        self._before = signed
+        gone = [mark for name in checkpoint.gone if (mark := self.marks.pop(name, None))]
+        for mark in gone:
+            elder = self._elder(mark.name, checkpoint.number, self.marks)
+            self.gone[mark.name] = Gone(mark, checkpoint.time, elder)
+        for mark in checkpoint.files:
+            known = self.marks.get(mark.name)
+            if known is None or mark.bytes >= known.bytes:
+                self.marks[mark.name] = mark
+            if mark.is_finished:
+                self._finished_in.setdefault(mark.name, checkpoint.number)
+
+    def missing(self, left: Collection[str]) -> dict[str, Gone]:
+        """Return the files that are not among those that are `left`."""
+        there = [name for name in self.marks if name in left]
+        number = 0 if self._before is None else self._before.checkpoint.number + 1
+        found = {
+            name: Gone(mark, None, self._elder(name, number, there))
+            for name, mark in self.marks.items()
+            if name not in left
+        }
+        return self.gone | found
+
+    def _elder(self, name: str, number: int, there: Iterable[str]) -> str | None:
+        """Return `Gone.elder` of a file that checkpoint `number` no longer finds.
+
+        The checkpoint before may have found it, and seen later that the elder was finished.
+        """
+        start = audit_folder.started_us(Path(name))
+        elders = [
+            (began, each)
+            for each in there
+            if self._finished_in.get(each, number) < number - 1
+            and (began := audit_folder.started_us(Path(each))) < start
+        ]
+        return max(elders)[1] if elders else None
+
+    def _add(self, path: Path, why: str) -> None:
+        self.findings.append(Finding(FindingKind.LOG, path.name, why))
+
+
+def log_lines(folder: Path) -> Iterator[tuple[Path, bytes]]:
+    """Yield each line of the log, as `lines` does, with its file."""
+    for path in log_files(folder):
+        with suppress(FileNotFoundError):  # the gateway has just deleted its oldest file
+            for line in lines(path):
+                yield path, line
