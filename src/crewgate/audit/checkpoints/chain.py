@@ -31,7 +31,7 @@ class Chain:
     Attributes:
         marks: The newest mark of each file that was there at the last checkpoint, by its name.
         gone: The files that a checkpoint no longer found.
-        findings: Where the checkpoints are not one chain.
+        findings: Where the checkpoints are not one chain, and which files they have too late.
         count: The number of checkpoints that one of the keys has signed; `first` has this number.
         since: The time of the first one.
         until: The time of the last one.
@@ -117,6 +117,7 @@ class Chain:
 
     def _take(self, signed: SignedCheckpoint) -> None:
         checkpoint: Checkpoint = signed.checkpoint
+        self._find_inserted(checkpoint)
         if self._before is None:
             self.first, self.since = checkpoint.number, checkpoint.time
         self.count += 1
@@ -132,6 +133,21 @@ class Chain:
                 self.marks[mark.name] = mark
             if mark.is_finished:
                 self._finished_in.setdefault(mark.name, checkpoint.number)
+
+    def _find_inserted(self, checkpoint: Checkpoint) -> None:
+        """Find files that are new in a checkpoint, but whose names say that they are older."""
+        if self._before is None:
+            return
+        before = self._before.checkpoint.time
+        if checkpoint.time < before:  # the clock was set back, so new files may have such names
+            return
+        since = before.timestamp() - limits.audit_checkpoint_late_seconds
+        for mark in checkpoint.files:
+            if mark.name in self.marks or mark.name in self.gone:
+                continue
+            if audit_folder.started_us(Path(mark.name)) / 1e6 < since:
+                why = f"it was not there at the checkpoint of {before:%Y-%m-%d %H:%M:%S} UTC"
+                self.findings.append(Finding(FindingKind.INSERTED, mark.name, why))
 
     def missing(self, left: Collection[str]) -> dict[str, Gone]:
         """Return the files that are not among those that are `left`."""

@@ -4,8 +4,10 @@ It reads what has been added to each file, so the processes that write the files
 It signs only what is on the disk: a power loss never leaves a file shorter than its checkpoint.
 """
 
+import errno
 import fcntl
 import os
+import stat
 from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -90,7 +92,15 @@ class CheckpointKeeper:
             descriptor = os.open(path, flags)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            if error.errno not in {errno.ELOOP, errno.ENXIO}:  # a symbolic link, a socket
+                raise
+            self.changed[path.name] = None
+            return None
         with lent(descriptor):
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                self.changed[path.name] = None
+                return None
             # Before its end is read: what is there when the process has left the file is all of it.
             is_finished = self._is_finished(path, descriptor, now)
             size = os.fstat(descriptor).st_size

@@ -6,6 +6,7 @@ since. Everything else that differs is a finding.
 """
 
 import os
+import stat
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from hashlib import sha256
@@ -21,6 +22,7 @@ from crewgate.audit.checkpoints.checkpoint import FileMark
 from crewgate.audit.checkpoints.findings import Finding, FindingKind, HeldCheckpoint
 
 _PIECE = 2**20  # bytes
+_NO_FILE = "a link, a folder or a pipe stands in its place"
 
 
 class UnsignedPart(msgspec.Struct, frozen=True):
@@ -108,6 +110,9 @@ class _Files:
         self._chain, self._paths = chain, paths
 
     def compare(self, path: Path, mark: FileMark) -> None:
+        if not _is_file(path):
+            self.findings.append(Finding(FindingKind.CHANGED, path.name, _NO_FILE))
+            return
         try:
             size = path.stat().st_size
             digest, count, read_bytes = _digest(path, 0, mark.bytes, sha256())
@@ -125,6 +130,9 @@ class _Files:
         until = self._chain.until
         for name, path in self._paths.items():
             if name in self._chain.marks:
+                continue
+            if not _is_file(path):
+                self.findings.append(Finding(FindingKind.INSERTED, name, _NO_FILE))
                 continue
             began = audit_folder.started_us(path) / 1e6
             if (
@@ -200,9 +208,12 @@ class _Files:
         return Finding(FindingKind.CHANGED, path.name, why, at, mark.bytes, since)
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    """Open a file; what stands in its place, such as a pipe, must not hold the command."""
-    return os.open(path, flags | os.O_NONBLOCK)
+def _is_file(path: Path) -> bool:
+    """Whether it is a file, or has just been deleted; the command reads no link, pipe or folder."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return True
 
 
 def _digest(
@@ -213,7 +224,7 @@ def _digest(
 ) -> tuple[Any, int, int]:
     """Digest a part of a file; return the digest, the newlines in it, and the bytes read."""
     digest, count, done = digest.copy(), 0, 0
-    with open(path, "rb", opener=_without_waiting) as file:
+    with path.open("rb") as file:
         if begin:
             file.seek(begin, os.SEEK_SET)
         while size is None or done < size:

@@ -329,15 +329,45 @@ def test_an_agent_notices_a_file_that_was_cut(machine: Machine) -> None:
     assert [*machine.keeper.changed] == [path.name]
 
 
-def test_a_pipe_in_place_of_a_file_holds_nobody(machine: Machine) -> None:
+def a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def a_link(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, a_folder, a_link])
+def test_what_is_no_file_holds_nobody(machine: Machine, put: Callable[[Path], None]) -> None:
+    """The other files are still signed."""
     machine.write()
     machine.take()
     path = audit_folder.files(machine.folder)[0]
     path.unlink()
-    os.mkfifo(path)
-    machine.keeper.take()
-    assert [*machine.keeper.changed] == [path.name]
-    assert {each.file for each in verified(machine.folder).findings} == {path.name}
+    put(path)
+    late = machine.folder / f"worker-9-{machine.now:%Y%m%dT%H%M%S.%fZ}.jsonl"
+    put(late)
+    machine.write()
+    machine.take()
+    assert [*machine.keeper.changed] == [path.name, late.name]
+    found = verified(machine.folder)
+    assert {(each.kind, each.file) for each in found.findings} == {
+        ("changed", path.name), ("inserted", late.name),
+    }  # fmt: skip
+    assert found.lines == 10
+
+
+def test_a_file_that_is_inserted_while_the_agent_signs_is_found(machine: Machine) -> None:
+    """The agent signs what stands there, and its name says that it is older."""
+    a_day(machine)
+    source = audit_folder.files(machine.folder)[0]
+    inserted = machine.folder / f"worker-7-{BEGIN:%Y%m%dT%H%M%S.%fZ}.jsonl"
+    shutil.copy(source, inserted)
+    machine.keeper = machine.start()
+    machine.take()
+    machine.take()
+    (found,) = verified(machine.folder).findings
+    assert (found.kind, found.file) == ("inserted", inserted.name)
 
 
 def test_a_disk_that_fails_loses_no_mark(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
