@@ -61,9 +61,14 @@ class KeptCheckpoints:
         new = KeptCheckpoint(head.number, head.digest, wall)
         if kept and (kept[-1].number, kept[-1].digest) == (new.number, new.digest):
             return
-        # Numbers that do not rise are of another chain: then nothing is forgotten.
+        # Numbers that do not rise are of another chain. Few of them are kept of an hour: a member
+        # that says new ones all the time must not have its past forgotten.
         *_, before, last = [new, new, *kept]
-        if before.number < last.number < new.number and _hour(before) == _hour(last):
+        is_rising = before.number < last.number < new.number
+        if (is_rising and _hour(before) == _hour(last)) or (
+            len(kept) >= limits.kept_checkpoints_hour_max
+            and all(_hour(each) == _hour(new) for each in kept[-limits.kept_checkpoints_hour_max :])
+        ):
             kept.pop()
         kept.append(new)
         del kept[: -limits.kept_checkpoints_max]

@@ -8,6 +8,7 @@ audit_checkpoint_files_max = 64  # of the log: half a gigabyte, or two months of
 audit_checkpoint_folders_max = 16  # of which the state folder has the newest checkpoint
 audit_checkpoint_late_seconds = 60.0  # without one that could be written; health reports it
 kept_checkpoints_max = 1000  # of one other machine: the first of each hour of six weeks
+kept_checkpoints_hour_max = 8  # of one hour of a machine whose checkpoints are not one chain
 kept_checkpoints_seconds = 60.0  # until those of other machines are written to the disk
 kept_checkpoints_page_max = 100  # of one message of an answer; 100 B each
 audit_verify_findings_max = 1000  # that a report lists; it counts the others

@@ -52,6 +52,16 @@ def test_another_chain_makes_nothing_forgotten(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_member_that_says_new_chains_all_the_time_has_no_past_forgotten(tmp_path: Path) -> None:
+    kept = KeptCheckpoints(tmp_path)
+    for number in (100, 110, 120):
+        kept.take(M0, head(number), 0.0)
+    for at in range(7200):  # one each second
+        kept.take(M0, CheckpointHead(1 + at % 2, f"{at:064}"), float(at))
+    assert len(kept.of(M0)) == 2 * limits.kept_checkpoints_hour_max
+    assert numbers(kept)[:2] == [100, 120]
+
+
 def test_they_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "kept_checkpoints_max", 5)
     kept = KeptCheckpoints(tmp_path)
