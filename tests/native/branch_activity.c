@@ -37,7 +37,7 @@ static cg_activity *activity(uint64_t ms) { return cg_activity_of(&table, 0, 1, 
 static void note_from(uint64_t first) {
   for (uint64_t number = first; number < CALLS; number++) {
     cg_answered found = call_at(number);
-    cg_note_answer(activity(found.ended_ms), &found, PAUSE_MS, 1, 2);
+    cg_note_answer(activity(found.ended_ms), &found, PAUSE_MS, 1, 2, 1);
     cg_increment(&all->done);
   }
 }
@@ -90,7 +90,7 @@ static void race(uint64_t worker) {
     uint64_t number = cg_get(&all->by_worker[worker]);
     cg_answered found = {.call = (worker + 3) << 56 | 1, .answer = worker + 1,
                          .started_ms = 2 * number + 1000, .ended_ms = 2 * number + 1001};
-    cg_note_answer(activity(1000), &found, PAUSE_MS, 1, 2);
+    cg_note_answer(activity(1000), &found, PAUSE_MS, 1, 2, 1);
     cg_increment(&all->by_worker[worker]);
   }
 }
@@ -108,7 +108,7 @@ static int race_and_kill(uint64_t random, uint64_t most) {
   memset(all, 0, sizeof *all);
   for (uint64_t at = 0; at < WORKERS; at++) { /* all are known, so no call is progress any more */
     cg_answered found = {.call = (at + 3) << 56 | 1, .started_ms = 1, .ended_ms = 1 + at};
-    cg_note_answer(activity(1000), &found, PAUSE_MS, 1, 2);
+    cg_note_answer(activity(1000), &found, PAUSE_MS, 1, 2, 1);
   }
   for (uint64_t at = 0; at < WORKERS; at++) pids[at] = begin(race, at, 0);
   while (is_running(pids)) {

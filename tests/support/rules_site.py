@@ -7,7 +7,7 @@ from crew_world import World
 from gate_world import Gatehouse
 
 from crewgate._native.permit import Permit
-from crewgate.core.rules.activity import AnsweredCall, BranchActivity, judge, strongest
+from crewgate.core.rules.activity import AnsweredCall, BranchActivity, judge, note_answer, strongest
 from crewgate.core.rules.rule import LoopRules, Rule, RuleKind, RuleMode, StepFinding
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
@@ -116,8 +116,7 @@ class Site:
             is_failed=status >= 400,
             is_busy=status in {429, 503},
         )
-        for level in self.levels[who]:
-            level.note_answer(done)
+        note_answer(self.levels[who], done)
         return found
 
     def expected(self, call: int, who: int = 0) -> StepFinding | None:

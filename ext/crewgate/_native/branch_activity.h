@@ -147,17 +147,18 @@ static inline uint64_t cg_in_minute(const cg_word *word, uint64_t ms) {
   return (seen ^ ms / 60000 << CG_MINUTE_BITS) >> CG_MINUTE_BITS ? 0 : seen & CG_IN_MINUTE_MAX;
 }
 
-static inline void cg_count_series(cg_activity *a, const cg_answered *n, uint64_t pause_ms,
-                                   uint64_t equal_rules) {
+static inline int cg_count_series(cg_activity *a, const cg_answered *n, uint64_t pause_ms,
+                                  uint64_t equal_rules, int is_repeat) {
   cg_series *s = cg_find_series(a, n->call);
   if (s == NULL) s = cg_begin_series(a, n->call, equal_rules);
-  if (s == NULL) return;
+  if (s == NULL) return 0;
   uint64_t seen = cg_get(&s->counts), ended, next;
+  int goes_on;
   do {
     uint64_t progress = cg_get(&a->progress), count[CG_COUNTS];
     ended = cg_get(&s->ended);
-    int goes_on = cg_goes_on(seen, ended, n->call, progress, n->started_ms, pause_ms);
-    if (goes_on && n->started_ms < CG_ENDED_MS(ended)) return;
+    goes_on = cg_goes_on(seen, ended, n->call, progress, n->started_ms, pause_ms);
+    if (goes_on && (!is_repeat || n->started_ms < CG_ENDED_MS(ended))) return 1;
     for (unsigned i = 0; i < CG_COUNTS; i++) count[i] = goes_on ? CG_COUNT(seen, i) : 0;
     if (!n->is_busy && !(goes_on && cg_has_waited(ended, n->started_ms))) {
       int is_equal = n->answer != 0 && count[CG_EQUAL_ANSWERS] && cg_get(&s->answer) == n->answer;
@@ -169,12 +170,15 @@ static inline void cg_count_series(cg_activity *a, const cg_answered *n, uint64_
   } while (!cg_cas(&s->counts, &seen, next));
   cg_put(&s->answer, n->answer);
   cg_put(&s->ended, n->ended_ms << CG_RETRY_BITS | cg_least(n->retry_seconds, CG_RETRY_MAX));
+  return goes_on;
 }
 
-/* Counts a call of the branch, or of one below it, that was answered. `equal_rules` are
- * the bits of the rules on equal calls, `refusal_rules` those of the rules on refused ones. */
-static inline void cg_note_answer(cg_activity *a, const cg_answered *n, uint64_t pause_ms,
-                                  uint64_t equal_rules, uint64_t refusal_rules) {
+/* Counts a call of the branch, or of one below it, that was answered; says whether the branch had
+ * made it before, lately. `equal_rules` are the bits of the rules on equal calls, `refusal_rules`
+ * those of the rules on refused ones. `is_repeat`: the branch that calls had made it before. Many
+ * branches that make a call once each do not repeat it, so above them such calls do not count. */
+static inline int cg_note_answer(cg_activity *a, const cg_answered *n, uint64_t pause_ms,
+                                 uint64_t equal_rules, uint64_t refusal_rules, int is_repeat) {
   cg_count_in_minute(&a->calls, n->ended_ms, 1);
   cg_count_in_minute(&a->spent, n->ended_ms, n->cost);
   if (cg_get(&a->refused)) {
@@ -184,7 +188,8 @@ static inline void cg_note_answer(cg_activity *a, const cg_answered *n, uint64_t
   if (n->call == CG_CALL_UNKNOWN)
     cg_increment(&a->progress);
   else if (n->call != CG_CALL_EXEMPT)
-    cg_count_series(a, n, pause_ms, equal_rules);
+    return cg_count_series(a, n, pause_ms, equal_rules, is_repeat);
+  return 0;
 }
 
 /* Counts a call that a rule refused: it is equal to those before, but no progress. */

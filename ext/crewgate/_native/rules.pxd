@@ -38,7 +38,7 @@ cdef class CompiledRule:
     cdef bytes tools                        # whether it watches a tool, by its number
 
     cdef bint watches(self, Py_ssize_t tool, str name) except -1
-    cdef int step_at(self, uint64_t count) noexcept
+    cdef int step_at(self, uint64_t count, int most) noexcept
 
 
 cdef class CompiledRules:

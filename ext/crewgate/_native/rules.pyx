@@ -14,11 +14,11 @@ cdef extern from "branch_activity.h" nogil:
     ctypedef struct cg_activity:
         cg_word noted[3]
 
-    const int CG_RULE_KINDS, CG_REFUSED_CALLS, CG_LIVE_BRANCHES
+    const int CG_RULE_KINDS, CG_SAME_FAILURE, CG_REFUSED_CALLS, CG_LIVE_BRANCHES
     cg_activity *cg_activity_of(const cg_table *t, uint64_t record, uint64_t generation,
                                 uint64_t ms)
-    void cg_note_answer(cg_activity *, const cg_answered *, uint64_t pause_ms, uint64_t equal_rules,
-                        uint64_t refusal_rules)
+    int cg_note_answer(cg_activity *, const cg_answered *, uint64_t pause_ms, uint64_t equal_rules,
+                       uint64_t refusal_rules, int is_repeat)
     void cg_clear_bits(cg_word *, uint64_t bits)
     void cg_note_rule_refusal(cg_activity *, uint64_t call, uint64_t ms)
     uint64_t cg_note_refusal(cg_activity *, uint64_t ms, uint64_t pause_ms)
@@ -32,7 +32,7 @@ cdef enum:
 cdef list KINDS = list(RuleKind)
 cdef uint64_t NONE = <uint64_t>-1
 cdef uint64_t MS = 1_000_000
-cdef int END = 2
+cdef int WARNING = 0, REFUSAL = 1, END = 2
 cdef object ENFORCE = RuleMode.ENFORCE
 cdef object WARN = RuleStep.WARN
 
@@ -60,12 +60,12 @@ cdef class CompiledRule:
         text = name.encode()
         return covers_name(self.rule.tools, <const unsigned char *>text, len(text))
 
-    cdef int step_at(self, uint64_t count) noexcept:
-        """Return the number of the strongest step that a count asks for; -1 for none."""
+    cdef int step_at(self, uint64_t count, int most) noexcept:
+        """Return the number of the strongest step up to `most` that a count asks for; -1 for none."""
         cdef int step
         if count < self.least:  # the usual case
             return -1
-        for step in range(END, -1, -1):
+        for step in range(most, -1, -1):
             if count >= self.limits[step]:
                 return step
         return -1
@@ -157,15 +157,20 @@ cdef object judged(const cg_table *t, CompiledRules rules, tuple watching, uint6
     cdef CompiledRule rule
     cdef cg_activity *activity
     cdef int step, strongest = -1
+    cdef bint is_repeat = False  # the branch itself has made the call before
     found = None
     memset(taken, -1, sizeof(taken))
     for level in range(level_count(t, record)):
         activity = activity_at(t, record, generation, level, ms, &number)
         cg_read_activity(activity, call, ms, rules.pause_ms, counts)
         counts[CG_LIVE_BRANCHES] = cg_get(&t.branch[number].below)
+        if level == 0:
+            is_repeat = counts[CG_SAME_FAILURE] > 0
         for each in watching:
             rule = <CompiledRule>each
-            step = rule.step_at(counts[rule.kind])
+            step = rule.step_at(counts[rule.kind], END)
+            if level and rule.kind < <unsigned>CG_REFUSED_CALLS:  # it ends who makes the calls
+                step = rule.step_at(counts[rule.kind], REFUSAL) if is_repeat else -1
             if rule.kind > <unsigned>CG_REFUSED_CALLS:
                 forget_above(activity, rule.bit, step)
             if step <= taken[rule.bit] or not rule.watches(tool, name):
@@ -180,9 +185,13 @@ cdef object judged(const cg_table *t, CompiledRules rules, tuple watching, uint6
 cdef int note_answer(const cg_table *t, CompiledRules rules, uint64_t record, uint64_t generation,
                      const cg_answered *found) except -1:
     cdef uint64_t level, number = 0
+    cdef int is_repeat = True, was_made
     for level in range(level_count(t, record)):
-        cg_note_answer(activity_at(t, record, generation, level, found.ended_ms, &number), found,
-                       rules.pause_ms, rules.equal_rules, rules.refusal_rules)
+        was_made = cg_note_answer(
+            activity_at(t, record, generation, level, found.ended_ms, &number), found,
+            rules.pause_ms, rules.equal_rules, rules.refusal_rules, is_repeat)
+        if level == 0:
+            is_repeat = was_made
     return 0
 
 
@@ -207,9 +216,9 @@ cdef object note_refusal(const cg_table *t, CompiledRules rules, tuple watching,
         count = cg_note_refusal(activity, ms, rules.pause_ms)
         for each in watching:
             rule = <CompiledRule>each
-            step = rule.step_at(count) if rule.kind == <unsigned>CG_REFUSED_CALLS else -1
-            if level and step > 0:  # it only warns of a branch whose children are refused
-                step = 0 if count >= rule.limits[0] else -1
+            # It only warns of a branch whose children are refused.
+            step = (rule.step_at(count, WARNING if level else END)
+                    if rule.kind == <unsigned>CG_REFUSED_CALLS else -1)
             if step >= 0:
                 found = found or noted_step(rule, step, count, level, activity, noted)
         if found is not None:

@@ -29,6 +29,7 @@ from crewgate.core.rules.activity import (
     UNKNOWN,
     AnsweredCall,
     BranchActivity,
+    note_answer,
     strongest,
 )
 from crewgate.core.rules.recorded_steps import judge_call, judge_refusal
@@ -207,8 +208,7 @@ class RuleReplay:
             # The client was told that the tool did not answer.
             is_busy=record.outcome == _UPSTREAM_ERROR or record.status in BUSY_STATUSES,
         )
-        for level in self._levels(branch):
-            level.note_answer(answered)
+        note_answer(self._levels(branch), answered)
 
     # Steps and what they save.
 

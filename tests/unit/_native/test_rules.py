@@ -172,13 +172,29 @@ def test_two_calls_in_turn_are_found() -> None:
     assert (found[-1].rule.name, found[-1].step) == ("alternation", RuleStep.END)
 
 
-def test_children_that_share_a_loop_are_found_at_their_parent() -> None:
+def test_children_that_share_a_loop_are_refused_at_their_parent_and_end_alone() -> None:
     site = defaults()
     for number in range(3):
         site.add_branch(f"0199c1d2-0000-7000-8000-00000000001{number}")
     found = [site.call(77, who=number % 5) for number in range(20)]
     assert found[-1] is not None
-    assert (found[-1].level, found[-1].step) == (1, RuleStep.END)
+    assert (found[-1].level, found[-1].step) == (1, RuleStep.REFUSE)
+    found = [site.call(77, who=number % 5) for number in range(80)]
+    assert found[-1] is not None
+    assert (found[-1].level, found[-1].step) == (0, RuleStep.END)
+    assert {each.level for each, _ in site.noted if each.step is RuleStep.END} == {0}
+
+
+def test_a_call_that_many_children_make_once_is_no_loop() -> None:
+    """Such as reading the same page first; nor if a few of them make it twice."""
+    site = defaults()
+    for number in range(25):
+        site.add_branch(f"0199c1d2-0000-7000-8000-0000000001{number:02}")
+    for who in range(27):
+        assert site.call(77, 9, who=who) is None
+        site.wait(40)
+    assert [site.call(77, who=who) for who in range(2)] == [None, None]
+    assert site.noted == []
 
 
 def test_a_loop_of_one_child_ends_that_child_alone() -> None:
@@ -191,10 +207,11 @@ def test_a_loop_of_one_child_ends_that_child_alone() -> None:
     assert ended == {("same-call", 0), ("refused-calls", 0)}
 
 
-def test_the_call_of_a_branch_that_was_ended_is_refused_to_others_of_the_run() -> None:
-    """Until one of them makes another call; if none does, the rule ends the branch above them."""
+def test_the_call_of_a_branch_that_was_ended_is_refused_to_others_that_repeat_it() -> None:
+    """Until one of the run makes another call."""
     site = defaults()
     steps(site, 20)
+    assert site.call(77, who=1) is None  # it has not made the call before
     found = site.call(77, who=1)
     assert found is not None
     assert (found.step, found.count, found.level) == (RuleStep.REFUSE, 10, 1)

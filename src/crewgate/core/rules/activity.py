@@ -91,8 +91,12 @@ class BranchActivity:
         """Note the first call."""
         self._began_ms = ms if self._began_ms is None else self._began_ms
 
-    def note_answer(self, found: AnsweredCall) -> None:
-        """Count a call that was answered."""
+    def note_answer(self, found: AnsweredCall, *, is_repeat: bool = True) -> bool:
+        """Count a call that was answered; return whether it was made before, lately.
+
+        `is_repeat`: the branch that calls had made it before. Many branches that make a call once
+        each do not repeat it, so above them such calls do not count.
+        """
         self._enter_minute(found.ended_ms)
         self._calls += 1
         self._spent += found.cost
@@ -102,15 +106,16 @@ class BranchActivity:
         if found.call == UNKNOWN:
             self._progress += 1
         elif found.call != EXEMPT:
-            self._count(found)
+            return self._count(found, is_repeat=is_repeat)
+        return False
 
-    def _count(self, found: AnsweredCall) -> None:
+    def _count(self, found: AnsweredCall, *, is_repeat: bool) -> bool:
         series = self._series.get(found.call)
         if series is None:
             series = self._begin_series(found.call)
         goes_on = series.goes_on(self._progress, found.started_ms, self._pause_ms)
-        if goes_on and found.started_ms < series.ended_ms:
-            return  # it ran while the last one did
+        if goes_on and (not is_repeat or found.started_ms < series.ended_ms):
+            return True  # or it ran while the last one did
         if not goes_on:
             series.calls = series.answers = series.failures = 0
         if not found.is_busy and not (goes_on and series.has_waited(found.started_ms)):
@@ -121,6 +126,7 @@ class BranchActivity:
         series.progress = self._progress
         series.answer, series.ended_ms = found.answer, found.ended_ms
         series.retry_seconds = found.retry_seconds
+        return goes_on
 
     def _begin_series(self, call: int) -> _Series:
         if len(self._series) >= limits.rule_series_max:
@@ -211,6 +217,13 @@ class BranchActivity:
             self._minute, self._calls, self._spent = ms // _MINUTE_MS, 0, 0
 
 
+def note_answer(levels: Sequence[BranchActivity], found: AnsweredCall) -> None:
+    """Count a call that was answered at its branch, and at those above it."""
+    is_repeat = levels[0].note_answer(found)
+    for above in levels[1:]:
+        above.note_answer(found, is_repeat=is_repeat)
+
+
 def judge(
     rules: Sequence[Rule], levels: Sequence[BranchActivity], call: int, ms: int
 ) -> list[StepFinding]:
@@ -218,15 +231,22 @@ def judge(
 
     `rules` are those that watch the call. Only calls that are refused anyway count for
     `REFUSED_CALLS`, so that kind is not judged here. A rule takes a step for a branch above only if
-    it takes a weaker one, or none, for those below.
+    it takes a weaker one, or none, for those below. A rule on equal calls ends only the branch that
+    makes them. For one above, it refuses them, if the branch itself has made the call before.
     """
     found: list[StepFinding] = []
     taken: dict[str, int] = {}  # the strongest step of each rule at a lower level
+    is_repeat = False
     for level, activity in enumerate(levels):
         counts = activity.counts(call, ms)
+        is_repeat = is_repeat if level else counts[RuleKind.SAME_FAILURE] > 0
         for rule in rules:
-            count = counts[rule.kind]
-            step = rule.step_at(count)
+            count, most = counts[rule.kind], RuleStep.END
+            if level and rule.kind.compares_calls:
+                if not is_repeat:
+                    continue
+                most = RuleStep.REFUSE
+            step = rule.step_at(count, most)
             limit = None if step is None else rule.limits[STEPS.index(step)]
             if step is None or limit is None or STEPS.index(step) <= taken.get(rule.name, -1):
                 continue

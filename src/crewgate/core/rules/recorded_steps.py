@@ -50,10 +50,8 @@ def judge_refusal(rules: Sequence[Rule], levels: Sequence[BranchActivity], ms: i
     for level, activity in enumerate(levels):
         count = activity.note_refusal(ms)
         for rule in rules:
-            step = rule.step_at(count) if rule.kind is RuleKind.REFUSED_CALLS else None
-            if level and step is not None:
-                is_warned = rule.warn is not None and count >= rule.warn
-                step = RuleStep.WARN if is_warned else None
+            most = RuleStep.WARN if level else RuleStep.END
+            step = rule.step_at(count, most) if rule.kind is RuleKind.REFUSED_CALLS else None
             limit = None if step is None else rule.limits[STEPS.index(step)]
             if step is not None and limit is not None:
                 found = StepFinding(rule, step, count, limit, level)

@@ -99,13 +99,13 @@ class Rule(msgspec.Struct, frozen=True):
         """The limits in the order of `STEPS`."""
         return self.warn, self.refuse, self.end
 
-    def step_at(self, count: int) -> RuleStep | None:
-        """Return the strongest step that a count asks for; None if it asks for none."""
-        if self.end is not None and count >= self.end:
-            return RuleStep.END
-        if self.refuse is not None and count >= self.refuse:
-            return RuleStep.REFUSE
-        return RuleStep.WARN if self.warn is not None and count >= self.warn else None
+    def step_at(self, count: int, most: RuleStep = RuleStep.END) -> RuleStep | None:
+        """Return the strongest step up to `most` that a count asks for; None for none."""
+        for step in reversed(STEPS[: STEPS.index(most) + 1]):
+            limit = self.limits[STEPS.index(step)]
+            if limit is not None and count >= limit:
+                return step
+        return None
 
     def watches(self, crew: str, role: str) -> bool:
         """Return whether it watches the calls of a role of a crew."""
