@@ -192,15 +192,19 @@ static inline int cg_note_answer(cg_activity *a, const cg_answered *n, uint64_t 
   return 0;
 }
 
-/* Counts a call that a rule refused: it is equal to those before, but no progress. */
+/* Counts a call that a rule refused: it is equal to those before, but no progress. Its answer counts
+ * as equal, and as a failure, if that was so before: one of many different answers is not. */
 static inline void cg_note_rule_refusal(cg_activity *a, uint64_t call, uint64_t ms) {
   cg_series *s = call > CG_CALL_EXEMPT ? cg_find_series(a, call) : NULL;
   if (s == NULL) return;
   uint64_t seen = cg_get(&s->counts), next;
   do {
     if (CG_SERIES_TAG(seen) != call >> 56) return;
-    uint64_t count[CG_COUNTS];
-    for (unsigned i = 0; i < CG_COUNTS; i++) count[i] = CG_COUNT(seen, i) + (CG_COUNT(seen, i) > 0);
+    uint64_t count[CG_COUNTS], calls = CG_COUNT(seen, CG_EQUAL_CALLS);
+    for (unsigned i = 0; i < CG_COUNTS; i++) {
+      count[i] = CG_COUNT(seen, i);
+      count[i] += count[i] > 1 || (count[i] == 1 && calls == 1);
+    }
     next = cg_pack_counts(call, CG_PROGRESS(seen), count);
   } while (!cg_cas(&s->counts, &seen, next));
   cg_put(&s->ended, ms << CG_RETRY_BITS);

@@ -185,6 +185,20 @@ def test_children_that_share_a_loop_are_refused_at_their_parent_and_end_alone() 
     assert {each.level for each, _ in site.noted if each.step is RuleStep.END} == {0}
 
 
+def test_a_loop_whose_answers_differ_repeats_no_answer() -> None:
+    """Also after calls were refused, which have none."""
+    site = defaults()
+    for number in range(30):
+        site.call(77, 100 + number)
+    assert {each.rule.name for each, _ in site.noted} == {"same-call"}
+    again = defaults()
+    for _ in range(30):
+        again.call(77, 9, status=404)
+    assert {each.rule.name for each, _ in again.noted} == {
+        "same-call", "same-answer", "same-failure"
+    }  # fmt: skip
+
+
 def test_a_call_that_many_children_make_once_is_no_loop() -> None:
     """Such as reading the same page first; nor if a few of them make it twice."""
     site = defaults()

@@ -139,14 +139,18 @@ class BranchActivity:
     def note_rule_refusal(self, call: int, ms: int) -> None:
         """Count a call that a rule refused: it is equal to those before, but no progress.
 
-        It counts at the branch whose count reached the limit and at those below, not above.
+        It counts at the branch whose count reached the limit and at those below, not above. Its
+        answer counts as equal, and as a failure, if that was so before: one of many different
+        answers is not.
         """
         series = self._series.get(call)
         if series is None:
             return
+        is_first = series.calls == 1
         for name in ("calls", "answers", "failures"):
             count = getattr(series, name)
-            setattr(series, name, min(count + (count > 0), _COUNT_MAX))
+            count += count > 1 or (count == 1 and is_first)
+            setattr(series, name, min(count, _COUNT_MAX))
         series.ended_ms, series.retry_seconds = ms, 0
 
     def note_refusal(self, ms: int) -> int:
