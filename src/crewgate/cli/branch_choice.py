@@ -14,17 +14,25 @@ from crewgate.core.terminal_text import printable
 from crewgate.errors import ServiceConnectionError, ServiceRefusedError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.cluster_tree import ClusterTreeRow
+from crewgate.ipc.cluster_view import ClusterTree, UnaskedMachine
+
+_SURE_CHARS = 8  # of the beginning of an id, which no second branch of a machine shares by chance
 
 
-def find(admin: AdminClient, reference: str, crew: str) -> list[ClusterTreeRow]:
-    """Return the branches of any machine that a reference may mean.
+def ask(admin: AdminClient, reference: str, crew: str) -> ClusterTree:
+    """Ask all machines which branches a reference may mean.
 
     Name on standard error the machines that did not answer.
     """
     found = admin.cluster_tree(reference, crew)
     for line in not_asked.lines(found.not_asked):
         click.echo(with_program_name(line), err=True)
-    return found.rows
+    return found
+
+
+def find(admin: AdminClient, reference: str, crew: str) -> list[ClusterTreeRow]:
+    """Return the branches that `ask` finds."""
+    return ask(admin, reference, crew).rows
 
 
 def find_if_running(config_path: Path, reference: str, crew: str) -> list[ClusterTreeRow]:
@@ -54,10 +62,13 @@ def whole_id(
     return the_only(reference, find_branches(reference, crew)).branch
 
 
-def the_only(reference: str, found: Sequence[ClusterTreeRow]) -> ClusterTreeRow:
+def the_only(
+    reference: str, found: Sequence[ClusterTreeRow], unasked: Sequence[UnaskedMachine] = ()
+) -> ClusterTreeRow:
     """Return the only branch that was found for a reference.
 
-    Raises ServiceRefusedError if there is none or several; the text lists them.
+    Raises ServiceRefusedError if there is none or several; the text lists them. A machine of
+    `unasked` may know another one, so then a name or a few characters are refused too.
     """
     if not found:
         what = "live branch" if is_name(reference) else "branch whose id begins with"
@@ -74,6 +85,10 @@ def the_only(reference: str, found: Sequence[ClusterTreeRow]) -> ClusterTreeRow:
         raise ServiceRefusedError(
             "\n".join([f"{reference} may be one of {len(found)} branches; {ask}:", *listed])
         )
+    if unasked and (is_name(reference) or len(reference) < _SURE_CHARS):
+        names = ", ".join(each.machine for each in unasked)
+        why = f"{reference} may be one of several branches, because {names} did not answer"
+        raise ServiceRefusedError(f"{why}; write the id:\n{_candidate(found[0])}")
     return found[0]
 
 

@@ -6,6 +6,7 @@ from crewgate import limits
 from crewgate.cli.branch_choice import the_only
 from crewgate.errors import ServiceRefusedError
 from crewgate.ipc.cluster_tree import ClusterTreeRow, MachineShare
+from crewgate.ipc.cluster_view import UnaskedMachine
 
 
 def row(number: int, role: str = "researcher", parent: str = "run") -> ClusterTreeRow:
@@ -34,6 +35,22 @@ def test_several_are_listed_and_none_is_taken() -> None:
     assert listed[0] == f"  {rows[0].branch}  article/researcher  live  on gw-1, gw-2"
     assert [line.split()[1] for line in listed[1:3]] == ["article/ancestor", "article/run"]
     assert "\x1b" not in str(refused.value)
+
+
+def test_a_name_means_no_branch_while_a_machine_may_know_another_one() -> None:
+    """The beginning of an id does: no other branch has it."""
+    unasked = [UnaskedMachine("gw-3", "no answer in time")]
+    assert the_only("7c0a0000", [row(1)], unasked) == row(1)
+    with pytest.raises(ServiceRefusedError) as refused:
+        the_only("article/researcher", [row(1)], unasked)
+    first, candidate = str(refused.value).splitlines()
+    assert first == (
+        "article/researcher may be one of several branches, because gw-3 did not answer; write the "
+        "id:"
+    )
+    assert row(1).branch in candidate
+    with pytest.raises(ServiceRefusedError, match="may be one of several"):
+        the_only("7c0a", [row(1)], unasked)
 
 
 def test_a_long_list_is_cut() -> None:

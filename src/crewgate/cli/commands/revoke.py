@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from crewgate.cli.branch_choice import find, the_only
+from crewgate.cli.branch_choice import ask, the_only
 from crewgate.cli.options import (
     CREW_NAME,
     json_option,
@@ -129,9 +129,9 @@ def _found(
 
     If there is none, the error has the text of `otherwise`, that of this machine.
     """
-    found = find(admin, target.name, target.crew)
-    if not found and otherwise is not None:
+    found = ask(admin, target.name, target.crew)
+    if not found.rows and otherwise is not None:
         text = f"{otherwise}\nno other machine that answered has seen it"
         raise ServiceRefusedError(text) from otherwise
-    row = the_only(target.name, found)
+    row = the_only(target.name, found.rows, found.not_asked)
     return msgspec.structs.replace(target, name=row.branch, crew=row.crew)

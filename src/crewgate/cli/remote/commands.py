@@ -63,7 +63,7 @@ def revoke(
         found = branch_tree(client, "/v1/branches", find=target.name, crew=crew)
         for line in not_asked.lines(found.not_asked):
             click.echo(with_program_name(line), err=True)
-        row = the_only(target.name, found.rows)
+        row = the_only(target.name, found.rows, found.not_asked)
         target = msgspec.structs.replace(target, name=row.branch, crew=row.crew)
     receipt = revoke_target(client, target, until, reason)
     revocation.show(receipt, as_json=as_json, without=_OF_ITS_MACHINE)
