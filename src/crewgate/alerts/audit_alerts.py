@@ -127,7 +127,7 @@ def _rule(entry: AuditEntry, local: LocalMachine) -> Iterator[Alert]:
     text += f"; the limit is {limit}"
     then = f"look at its calls: `{local.command('audit', '--branch', branch)}`"
     if step != "end" or is_observed:
-        then += f"; to end it: `{local.command('revoke', branch)}`"
+        then += f"; to end it: `{local.revoke_command(branch, _word(record, 'crew'))}`"
     time, mode, crew = _time(record), _word(record, "mode"), _word(record, "crew")
     # After progress, a branch can reach a limit again: a person hears of it once an hour.
     event = (local.name, crew, branch, rule, step, mode, f"{time:%Y-%m-%dT%H}")
@@ -325,7 +325,7 @@ def _exhausted(entry: AuditEntry, local: LocalMachine) -> Iterator[Alert]:
         severity=AlertSeverity.WARNING,
         text=f"{what} {branch} ({role}crew {crew}) has spent or reserved {amounts}: "
         "the rest does not cover a call, so its calls are refused",
-        next=f"look at its calls: `{look}`; to end it: `{local.command('revoke', branch)}`",
+        next=f"look at its calls: `{look}`; to end it: `{local.revoke_command(branch, crew)}`",
         crew=crew,
         data={
             "percent": 100,

@@ -176,7 +176,7 @@ class BudgetWatch:
                 text += "; its calls are refused"
             then = (
                 f"look at its calls: `{self._local.command('audit', '--branch', name)}`; "
-                f"to end it: `{self._local.command('revoke', name)}`"
+                f"to end it: `{self._local.revoke_command(name, row.crew)}`"
             )
         return Alert(
             id=threshold_id(account.kind, account.crew, account.event, level, account.budget),

@@ -5,6 +5,8 @@ from shlex import quote
 
 import msgspec
 
+from crewgate.core.cross_crew_accounts import caller
+
 
 class LocalMachine(msgspec.Struct, frozen=True):
     """This machine. `path` is its configuration file, and `state` its state folder."""
@@ -16,3 +18,8 @@ class LocalMachine(msgspec.Struct, frozen=True):
     def command(self, name: str, *arguments: str) -> str:
         """Return a command line, such as `crewgate tree -c FILE` for the name "tree"."""
         return " ".join(["crewgate", name, "-c", *map(quote, (str(self.path), *arguments))])
+
+    def revoke_command(self, branch: str, crew: str) -> str:
+        """Return the command that ends a branch: of this crew, since others can have its id."""
+        of_crew = ("--crew", caller(crew)) if crew else ()
+        return self.command("revoke", *of_crew, branch)

@@ -98,7 +98,7 @@ def test_an_earlier_step_can_still_be_ended(step: str, severity: str, words: str
     found = one(**rule(step=step))
     assert found.severity.value == severity
     assert f"rule loops {words} branch" in found.text
-    assert f"to end it: `crewgate revoke -c {LOCAL.path} {BRANCH}`" in found.next
+    assert f"to end it: `crewgate revoke -c {LOCAL.path} --crew article {BRANCH}`" in found.next
 
 
 def test_each_kind_of_rule_has_words() -> None:

@@ -56,7 +56,7 @@ def test_each_threshold_is_told_once() -> None:
     assert (most.percent, most.percent_before, most.severity) == (80, 50, AlertSeverity.WARNING)
     (full,) = watch.see(spent(RUN, 10))
     assert full.text.endswith("(100 % are reached); its calls are refused")
-    assert f"to end it: `crewgate revoke -c {LOCAL.path} run`" in full.next
+    assert f"to end it: `crewgate revoke -c {LOCAL.path} --crew article run`" in full.next
     assert not watch.see(spent(RUN, 10))
     assert len({half.id, most.id, full.id}) == 3
     assert {each.subject for each in (half, most, full)} == {"branch/run"}
