@@ -61,7 +61,7 @@ class EventReader:
 
     def __init__(self, event_bytes_max: int) -> None:
         self._bytes_max = event_bytes_max
-        self._parts: list[bytes] = []  # of the event that is not complete yet
+        self._rest = bytearray()  # the event that is not complete yet
         self._size = 0
         self._edge = b""  # its last bytes, in which its end may have begun
         self._is_cut = False  # it is too large: its first part is already out
@@ -96,7 +96,7 @@ class EventReader:
                 return [self._event(each + b"\n\n") for each in whole]
         events = []
         size_before, edge = self._size, self._edge
-        self._parts.append(data)
+        self._rest += data  # a list of very small parts would take many times their size
         self._size += len(data)
         self._edge = (edge + data)[-_EDGE:]
         if _END.search(edge + data):
@@ -117,7 +117,7 @@ class EventReader:
 
     def _idle(self) -> list[Event]:
         """Return the comments and empty lines that stand before the next event."""
-        if self._is_cut or not self._parts or self._parts[0][0] not in b":\r\n":
+        if self._is_cut or not self._rest or self._rest[0] not in b":\r\n":
             return []
         rest = self._take()
         idle = _IDLE.match(rest)
@@ -126,12 +126,12 @@ class EventReader:
         return [Event(rest[:at])] if at else []
 
     def _take(self) -> bytes:
-        rest = b"".join(self._parts)
+        rest = bytes(self._rest)
         self._keep(b"")
         return rest
 
     def _keep(self, rest: bytes) -> None:
-        self._parts = [rest] if rest else []
+        self._rest = bytearray(rest)
         self._size, self._edge = len(rest), rest[-_EDGE:]
 
     def _event(self, raw: bytes) -> Event:

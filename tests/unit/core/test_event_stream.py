@@ -1,6 +1,7 @@
 """Events read from a stream, against a model that follows the standard line by line."""
 
 import re
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -168,6 +169,20 @@ def test_a_stream_in_single_bytes_is_read_about_once(monkeypatch: pytest.MonkeyP
         (None, None, False),
     ],
 )
+def test_small_pieces_take_as_little_room_as_large_ones() -> None:
+    """A list of pieces of two bytes would take some twenty times their size."""
+    reader = EventReader(2**20)
+    tracemalloc.start()
+    try:
+        for _ in range(100_000):
+            assert reader.feed(b"xx") == []
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert reader.held_bytes == 200_000
+    assert kept < 2 * 200_000
+
+
 def test_a_stream_is_told_by_its_fields(
     kind: bytes | None, coding: bytes | None, streams: bool
 ) -> None:
