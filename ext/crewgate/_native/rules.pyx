@@ -61,7 +61,7 @@ cdef class CompiledRule:
         return covers_name(self.rule.tools, <const unsigned char *>text, len(text))
 
     cdef int step_at(self, uint64_t count, int most) noexcept:
-        """Return the number of the strongest step up to `most` that a count asks for; -1 for none."""
+        """Return the number of the strongest step that a count asks for, up to `most`; or -1."""
         cdef int step
         if count < self.least:  # the usual case
             return -1

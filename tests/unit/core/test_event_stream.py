@@ -169,6 +169,15 @@ def test_a_stream_in_single_bytes_is_read_about_once(monkeypatch: pytest.MonkeyP
         (None, None, False),
     ],
 )
+def test_a_stream_is_told_by_its_fields(
+    kind: bytes | None, coding: bytes | None, streams: bool
+) -> None:
+    """The type of a stream says that it is one, and it has no compression."""
+    given_fields = {b"content-type": kind, b"content-encoding": coding}
+    fields = {name: value for name, value in given_fields.items() if value is not None}
+    assert is_stream(fields) is streams
+
+
 def test_small_pieces_take_as_little_room_as_large_ones() -> None:
     """A list of pieces of two bytes would take some twenty times their size."""
     reader = EventReader(2**20)
@@ -181,12 +190,3 @@ def test_small_pieces_take_as_little_room_as_large_ones() -> None:
         tracemalloc.stop()
     assert reader.held_bytes == 200_000
     assert kept < 2 * 200_000
-
-
-def test_a_stream_is_told_by_its_fields(
-    kind: bytes | None, coding: bytes | None, streams: bool
-) -> None:
-    """The type of a stream says that it is one, and it has no compression."""
-    given_fields = {b"content-type": kind, b"content-encoding": coding}
-    fields = {name: value for name, value in given_fields.items() if value is not None}
-    assert is_stream(fields) is streams
