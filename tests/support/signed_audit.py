@@ -26,10 +26,13 @@ class Machine:
         self.keeper = self.start()
 
     def writer(self, name: str) -> AuditWriter:
-        return AuditWriter(
+        writer = AuditWriter(
             self.folder, name, self.rotation, reserved_bytes=0,
             now_ns=lambda: int(self.now.timestamp() * 1e9),
         )  # fmt: skip
+        # A thread could be late by what this clock takes for minutes.
+        writer._next._run = lambda work: work()  # type: ignore[method-assign,assignment]
+        return writer
 
     def start(self) -> CheckpointKeeper:
         return CheckpointKeeper(self.folder, self.state, KEY, "gw-1", now=lambda: self.now)
@@ -43,7 +46,6 @@ class Machine:
 
     def rotate(self) -> None:
         for writer in self.writers:
-            writer._next._run = lambda work: work()  # type: ignore[method-assign,assignment]
             writer._rotate()
 
     def pass_time(self, seconds: float = 70.0) -> None:

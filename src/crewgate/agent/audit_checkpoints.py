@@ -4,13 +4,16 @@ All of it is done in a thread, because the disk may take long. Calls never wait 
 """
 
 import logging
+import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import trio
 
 from crewgate import limits
 from crewgate.audit.checkpoints.keeper import CheckpointKeeper
+from crewgate.audit.checkpoints.log import newest_checkpoints
 from crewgate.audit.checkpoints.signing_key import CheckpointKey
 from crewgate.config import Config
 from crewgate.core.health import ComponentHealth, degraded, ok
@@ -25,15 +28,17 @@ _RECOVERED = "the audit is signed again"
 
 
 class AuditCheckpoints:
-    """The checkpoints of the audit folder that `config` names; a reload can name another.
+    """The checkpoints of the audit folder that `config` names.
 
-    `on_taken` gets the number and the digest of the newest one, in any thread.
+    A reload or a restart can name another: then it also signs what the processes that run write
+    into the folder of before, until they have left its files. `on_taken` gets the number and the
+    digest of the newest checkpoint in the folder of now, in any thread.
     """
 
     def __init__(self, config: Callable[[], Config]) -> None:
         self._config = config
         self.on_taken: Callable[[int, str], object] = lambda _number, _digest: None
-        self._keeper: CheckpointKeeper | None = None
+        self._keepers: dict[str, CheckpointKeeper] = {}  # by the real path of the folder
         self._trouble = FaultTransitionLogger(_log.warning, recovered=_RECOVERED)
         self._lock = threading.Lock()  # a disk that hangs may hold the thread at the end
 
@@ -55,8 +60,8 @@ class AuditCheckpoints:
     def end(self) -> None:
         """Sign the last lines, and close the log. Blocks."""
         self.take()
-        if self._keeper is not None:
-            self._keeper.close()
+        for keeper in self._keepers.values():
+            keeper.close()
 
     def fact(self) -> ComponentHealth:
         """Return whether the audit is signed, and is as it was signed."""
@@ -67,26 +72,35 @@ class AuditCheckpoints:
 
     def _take(self, config: Config) -> None:
         try:
-            if self._keeper is not None and self._keeper.folder != config.audit.folder:
-                before, self._keeper = self._keeper, None
-                try:
-                    before.take()
-                finally:
-                    before.close()
-            if self._keeper is None:
-                key = CheckpointKey.load_or_make(config.state)
-                self._keeper = CheckpointKeeper(config.audit.folder, config.state, key, config.name)
-            self._keeper.take()
-            if self._keeper.newest is not None:
-                self.on_taken(*self._keeper.newest)
+            keeper, *others = self._open_keepers(config)
+            keeper.take()
+            if keeper.newest is not None:
+                self.on_taken(*keeper.newest)
+            for other in others:
+                other.take()
         except ConfigurationError as error:
             self._trouble.note(f"the lines of the audit are not signed: {error}")
         except OSError as error:
             self._trouble.note(f"the lines of the audit are not signed: {describe(error)}")
         else:
-            names = [*self._keeper.changed]
+            names = [name for each in (keeper, *others) for name in each.changed]
             more = f" and {len(names) - 1} more files" if len(names) > 1 else ""
             self._trouble.note(
                 f"the audit file {names[0]}{more} changed after its lines were signed"
                 if names else ""
             )  # fmt: skip
+
+    def _open_keepers(self, config: Config) -> list[CheckpointKeeper]:
+        """Return that of the folder of now, and those of before that are still written."""
+        now = os.path.realpath(config.audit.folder)
+        before = [] if self._keepers else [*newest_checkpoints(config.state)]
+        for folder in [now, *filter(os.path.isdir, before)]:
+            if folder not in self._keepers:
+                key = CheckpointKey.load_or_make(config.state)
+                keeper = CheckpointKeeper(Path(folder), config.state, key, config.name)
+                self._keepers[folder] = keeper
+        for folder, keeper in [*self._keepers.items()]:
+            if folder != now and not (keeper.is_written and keeper.folder.is_dir()):
+                keeper.close()
+                del self._keepers[folder]
+        return sorted(self._keepers.values(), key=lambda each: each.folder != Path(now))

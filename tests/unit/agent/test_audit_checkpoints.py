@@ -10,6 +10,8 @@ import pytest
 from crewgate.agent.audit_checkpoints import AuditCheckpoints
 from crewgate.audit import folder as audit_folder
 from crewgate.audit.checkpoints.log import log_files
+from crewgate.audit.checkpoints.signing_key import CheckpointKey
+from crewgate.audit.checkpoints.verification import verify
 from crewgate.core.health import HealthState
 
 
@@ -23,16 +25,44 @@ def config(tmp_path: Path) -> Any:
 
 
 def test_the_audit_is_signed(config: Any) -> None:
-    """A reload can name another folder, whose log is another one."""
     checkpoints = AuditCheckpoints(lambda: cast("Any", config))
     checkpoints.take()
     assert len(log_files(config.audit.folder)) == 1
-    config.audit = SimpleNamespace(folder=config.state / "other")
-    descriptor, _ = audit_folder.create(config.audit.folder, "worker-0", 10**18)
     checkpoints.end()
-    assert len(log_files(config.audit.folder)) == 1
     assert checkpoints.fact().state is HealthState.OK
+
+
+@pytest.mark.parametrize("is_restart", [False, True])
+def test_a_folder_of_before_is_signed_until_its_processes_have_left(
+    config: Any, is_restart: bool
+) -> None:
+    """A reload or a restart can name another folder, whose log is another one."""
+    checkpoints = AuditCheckpoints(lambda: cast("Any", config))
+    taken: list[int] = []
+    checkpoints.take()
+    before = config.audit.folder
+    config.audit = SimpleNamespace(folder=config.state / "other")
+    if is_restart:
+        checkpoints.end()
+        checkpoints = AuditCheckpoints(lambda: cast("Any", config))
+    checkpoints.on_taken = lambda number, _: taken.append(number)
+    descriptor, _ = audit_folder.create(config.audit.folder, "worker-0", 10**18)
+    checkpoints.take()
+    assert len(log_files(config.audit.folder)) == 1
+    (file,) = audit_folder.files(before)
+    with file.open("ab") as late:
+        late.write(b"{}\n")
+    checkpoints.take()
+    os.write(descriptor, b"{}\n")
+    checkpoints.take()
+    key = CheckpointKey.load(config.state).public
+    for folder in (before, config.audit.folder):
+        found = verify(folder, [key], is_pruned=False)
+        assert (found.findings, found.unsigned) == ([], [])
+    assert taken == sorted(taken)
+    assert len(set(taken)) == 2
     os.close(descriptor)
+    checkpoints.end()
 
 
 def test_a_key_that_others_can_read_is_in_health(config: Any) -> None:

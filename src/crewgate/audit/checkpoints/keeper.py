@@ -58,6 +58,12 @@ class CheckpointKeeper:
         """The newest checkpoint; None if there is none."""
         return self._log.newest
 
+    @property
+    def is_written(self) -> bool:
+        """Whether a process may still write a file that is as it was signed."""
+        marks = self._log.marks.values()
+        return any(not mark.is_finished and mark.name not in self.changed for mark in marks)
+
     def take(self) -> bool:
         """Sign what is new; return whether anything was. Raises OSError."""
         now = self._now()

@@ -102,8 +102,9 @@ class CheckpointLog:
         is_full = self._size >= limits.audit_checkpoint_file_bytes or not self._is_there()
         if is_full:
             self._begin_file(now)
+        others = newest_checkpoints(self._state).values()
         checkpoint = Checkpoint(
-            number=self._number + 1,
+            number=max([self._number, *(each.number for each in others)]) + 1,
             time=now,
             machine=self._machine,
             key=self._key.public,
