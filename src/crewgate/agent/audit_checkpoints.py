@@ -6,6 +6,7 @@ All of it is done in a thread, because the disk may take long. Calls never wait 
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,8 +36,12 @@ class AuditCheckpoints:
     digest of the newest checkpoint in the folder of now, in any thread.
     """
 
-    def __init__(self, config: Callable[[], Config]) -> None:
+    def __init__(
+        self, config: Callable[[], Config], *, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._config = config
+        self._now = now
+        self._began: float | None = None  # when the work in progress did
         self.on_taken: Callable[[int, str], object] = lambda _number, _digest: None
         self._keepers: dict[str, CheckpointKeeper] = {}  # by the real path of the folder
         self._trouble = FaultTransitionLogger(_log.warning, recovered=_RECOVERED)
@@ -52,9 +57,11 @@ class AuditCheckpoints:
         """Sign what is new now. Blocks."""
         if not self._lock.acquire(timeout=limits.audit_end_seconds_max):
             return
+        self._began = self._now()
         try:
             self._take(self._config())
         finally:
+            self._began = None
             self._lock.release()
 
     def end(self) -> None:
@@ -65,6 +72,12 @@ class AuditCheckpoints:
 
     def fact(self) -> ComponentHealth:
         """Return whether the audit is signed, and is as it was signed."""
+        began = self._began
+        late = 0.0 if began is None else self._now() - began
+        if late >= limits.audit_checkpoint_late_seconds:
+            folder = self._config().audit.folder
+            why = f"reading and signing the audit in {folder} has taken {late:.0f} seconds so far"
+            return degraded(COMPONENT, why, "if this goes on, look at the disk of this folder")
         if not self._trouble.why:
             return ok(COMPONENT)
         mend = f"run `crewgate audit verify -c {self._config().path}`"

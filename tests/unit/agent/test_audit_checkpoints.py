@@ -100,3 +100,18 @@ def test_a_disk_that_fails_is_in_health(config: Any, monkeypatch: pytest.MonkeyP
     assert "not signed: No space left" in checkpoints.fact().why
     checkpoints.take()
     assert checkpoints.fact().state is HealthState.OK
+
+
+def test_a_disk_that_hangs_is_in_health(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, found = [0.0], []
+    checkpoints = AuditCheckpoints(lambda: cast("Any", config), now=lambda: now[0])
+
+    def hang(_: int) -> None:
+        for seconds in (59.0, 61.0):
+            now[0] = seconds
+            found.append(checkpoints.fact().state)
+
+    monkeypatch.setattr(os, "fdatasync", hang)
+    checkpoints.take()
+    assert found[:2] == [HealthState.OK, HealthState.DEGRADED]
+    assert checkpoints.fact().state is HealthState.OK

@@ -83,7 +83,10 @@ def read(line: bytes) -> SignedCheckpoint:
     signature = rest.removesuffix(b'"}')
     if not found or len(rest) - len(signature) != len(b'"}') or not _SIGNATURE.fullmatch(signature):
         raise ValueError("it has no signature")
-    checkpoint = msgspec.json.decode(body + b"}", type=Checkpoint)
+    try:
+        checkpoint = msgspec.json.decode(body + b"}", type=Checkpoint)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
     return SignedCheckpoint(checkpoint, line, _is_signed(body + b"}", signature, checkpoint.key))
 
 

@@ -13,6 +13,7 @@ another audit folder.
 import errno
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -34,11 +35,22 @@ _NUMBER_MAX = 2**48  # far below what the other machines take
 
 
 def log_files(folder: Path) -> list[Path]:
-    """Return the files of the log, the oldest first; none if there is no folder."""
+    """Return the files of the log, the oldest first; none if there is no folder.
+
+    A pipe with such a name, which would hold its reader, is none of them, and neither is a link.
+    """
     try:
-        return sorted(path for path in folder.iterdir() if _FILE.fullmatch(path.name))
+        found = [path for path in folder.iterdir() if _FILE.fullmatch(path.name)]
     except FileNotFoundError:
         return []
+    return sorted(path for path in found if _is_file(path))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:  # the gateway has just deleted its oldest file
+        return False
 
 
 def lines(path: Path) -> Iterator[bytes]:

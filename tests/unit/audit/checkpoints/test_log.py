@@ -1,5 +1,6 @@
 """The log of the checkpoints goes on after every end, and shows where it was cut."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,21 @@ def test_names_with_impossible_times_stop_nobody(machine: Machine) -> None:
     machine.write()
     with pytest.raises(OSError, match="move it away"):
         machine.take()
+
+
+def test_what_is_no_checkpoint_holds_nobody(machine: Machine) -> None:
+    machine.write()
+    machine.take()
+    nested = b'{"x":' + b"[" * 100_000 + b',"signature":"' + b"A" * 86 + b'"}\n'
+    with log_files(machine.folder)[-1].open("ab") as file:
+        file.write(nested)
+    os.mkfifo(machine.folder / f"checkpoints-{machine.now:%Y%m%dT%H%M%S.%fZ}.log")
+    machine.pass_time()
+    machine.keeper = machine.start()
+    machine.write()
+    machine.take()
+    (found,) = verified(machine.folder).findings
+    assert found.why == "a line is no checkpoint: it is nested too deep"
 
 
 def test_a_number_that_a_person_has_made_up_is_not_gone_on_with(machine: Machine) -> None:
