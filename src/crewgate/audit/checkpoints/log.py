@@ -25,7 +25,6 @@ import msgspec
 from crewgate import limits
 from crewgate.audit.checkpoints.checkpoint import Checkpoint, FileMark, SignedCheckpoint, read, sign
 from crewgate.audit.checkpoints.signing_key import CheckpointKey
-from crewgate.runtime.cleanup import on_error
 from crewgate.runtime.durable_files import append, open_to_append, sync_folder, write_file
 
 _FILE = re.compile(r"checkpoints-\d{8}T\d{6}\.\d{6}Z\.log", re.ASCII)
@@ -129,8 +128,10 @@ class CheckpointLog:
         try:
             append(self._descriptor, signed.line + b"\n")
         except OSError:
-            self.close()  # its last line may be torn, so it gets no other
+            self._leave_failed()
             raise
+        if is_full:
+            self._prune()
         self._size += len(signed.line) + 1
         self.marks = marks
         self._number = checkpoint.number
@@ -142,6 +143,17 @@ class CheckpointLog:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def _leave_failed(self) -> None:
+        """Remove the line that failed, torn or whole: the next one has the same number.
+
+        A file without another line goes too: a full disk must not push out the older files.
+        """
+        with suppress(OSError):
+            os.ftruncate(self._descriptor, self._size)
+            if not self._size and self._is_there():
+                self._path.unlink()
+        self.close()
 
     def _is_there(self) -> bool:
         """Whether the open file still has its name."""
@@ -157,10 +169,12 @@ class CheckpointLog:
         # Two agents never serve at once, so no other process makes this file.
         path = self._folder / _name_after(log_files(self._folder), now)
         descriptor = open_to_append(path, 0o600)
-        with on_error(os.close, descriptor):
-            sync_folder(self._folder)
         self._descriptor, self._size, self._path = descriptor, 0, path
-        self._prune()
+        try:
+            sync_folder(self._folder)
+        except OSError:
+            self._leave_failed()
+            raise
 
     def _write_newest(self, newest: NewestCheckpoint) -> None:
         found = newest_checkpoints(self._state)

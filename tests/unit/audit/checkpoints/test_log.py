@@ -125,6 +125,37 @@ def test_names_with_impossible_times_stop_nobody(machine: Machine) -> None:
         machine.take()
 
 
+@pytest.mark.parametrize("part", [0, 20, None])
+def test_a_disk_that_takes_no_checkpoint_for_long_costs_no_older_one(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, part: int | None
+) -> None:
+    """It may take none, a part, or all of a line, and say that it failed."""
+    monkeypatch.setattr(limits, "audit_checkpoint_files_max", 3)
+    for _ in range(4):
+        machine.write()
+        machine.take()
+        machine.keeper.close()
+
+    def fail(descriptor: int, data: bytes) -> None:
+        os.write(descriptor, data[:part])
+        raise OSError(28, "No space left on device")
+
+    for _ in range(2):
+        with monkeypatch.context() as patched:
+            patched.setattr("crewgate.audit.checkpoints.log.append", fail)
+            for _ in range(5):
+                machine.write(1)
+                with pytest.raises(OSError, match="No space left"):
+                    machine.keeper.take()
+                assert verified(machine.folder).is_whole
+        machine.write()
+        machine.take()
+    machine.end()
+    found = verified(machine.folder)
+    assert (found.findings, found.first, found.lines) == ([], 4, machine.numbers)
+    assert len(log_files(machine.folder)) == 3
+
+
 def test_what_is_no_checkpoint_holds_nobody(machine: Machine) -> None:
     machine.write()
     machine.take()
