@@ -144,6 +144,12 @@ class CheckpointLog:
             os.close(self._descriptor)
             self._descriptor = -1
 
+    def _continue(self, path: Path, found: list[SignedCheckpoint]) -> None:
+        """Append to a file that has these checkpoints and no more, so starts fill no bound."""
+        size = sum(len(each.line) + 1 for each in found)
+        if path.stat().st_size == size and found[0].checkpoint.is_full:
+            self._descriptor, self._size, self._path = open_to_append(path, 0o600), size, path
+
     def _leave_failed(self) -> None:
         """Remove the line that failed, torn or whole: the next one has the same number.
 
@@ -192,7 +198,9 @@ class CheckpointLog:
 
     def _read_end(self) -> None:
         """Read the newest file that has a whole line, from its full checkpoint on."""
-        for path in reversed(log_files(self._folder)):
+        known = newest_checkpoints(self._state)
+        files = log_files(self._folder)
+        for path in reversed(files):
             found = [*_readable(path)]
             for each in found:
                 gone = each.checkpoint.gone
@@ -200,8 +208,9 @@ class CheckpointLog:
                 self.marks |= {mark.name: mark for mark in each.checkpoint.files}
             if found:
                 self._newest = NewestCheckpoint(found[-1].checkpoint.number, found[-1].digest)
+                if path == files[-1]:
+                    self._continue(path, found)
                 break
-        known = newest_checkpoints(self._state)
         own = known.get(os.path.realpath(self._folder))
         # A kill may leave a checkpoint that the state folder lacks, but never the reverse.
         if own is not None and (self._newest is None or self._newest.number <= own.number):

@@ -73,7 +73,10 @@ def test_a_log_that_is_removed_while_it_is_written_begins_again(machine: Machine
     assert found.why == "the log lacks the checkpoints before number 2"
 
 
-def test_a_clock_that_is_set_back_leaves_the_log_in_order(machine: Machine) -> None:
+def test_a_clock_that_is_set_back_leaves_the_log_in_order(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "audit_checkpoint_file_bytes", 1)
     for _ in range(4):
         machine.write()
         machine.take()
@@ -85,6 +88,16 @@ def test_a_clock_that_is_set_back_leaves_the_log_in_order(machine: Machine) -> N
     found = verified(machine.folder)
     assert (found.findings, found.lines) == ([], machine.numbers)
     assert len(log_files(machine.folder)) == 5
+
+
+def test_each_start_goes_on_with_the_last_file(machine: Machine) -> None:
+    for _ in range(5):
+        machine.write()
+        machine.take()
+        machine.keeper = machine.start()
+    machine.end()
+    assert verified(machine.folder).is_whole
+    assert len(log_files(machine.folder)) == 1
 
 
 def test_a_configuration_may_name_another_folder_and_the_first_again(tmp_path: Path) -> None:
