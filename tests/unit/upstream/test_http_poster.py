@@ -73,7 +73,8 @@ async def test_a_wrong_scheme_is_named() -> None:
     """TLS to a server without TLS, and an answer that is not HTTP."""
 
     async def talk(stream: trio.SocketStream, number: int) -> None:
-        await stream.receive_some()
+        # All of a request: an end with unread data would reset the connection.
+        await (read_request(stream) if number else stream.receive_some())
         with contextlib.suppress(trio.BrokenResourceError):
             await stream.send_all(b"220 mail.example ESMTP\r\n")
 
