@@ -1,17 +1,29 @@
 """An endpoint of the live page: who may call it, and what answers."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Generic, TypeVar
+from typing import Literal
 
 import msgspec
 
 from crewgate.api.request import APIRequest
+from crewgate.ui.page_state import PageState
 from crewgate.ui.person import Person
 
-S = TypeVar("S")
+# Why a session is over: the person has signed out, or its time has come.
+SessionEnd = Literal["signed-out", "ended"]
 
 
-class PageEndpoint(msgspec.Struct, Generic[S], frozen=True):
+class PageRequest(APIRequest, frozen=True, kw_only=True):
+    """A request of a session, with its whole body.
+
+    `look_up` returns the person with the rights of this moment, or why the session is over. A
+    request that lasts calls it again and again.
+    """
+
+    look_up: Callable[[], Person | SessionEnd]
+
+
+class PageEndpoint(msgspec.Struct, frozen=True):
     """One method of one path below `/api/`, for a person with a session.
 
     `handler` gets what the endpoints share, the person and the request. It checks the rights that
@@ -21,5 +33,5 @@ class PageEndpoint(msgspec.Struct, Generic[S], frozen=True):
 
     method: str
     path: str
-    handler: Callable[[S, Person, APIRequest], Awaitable[object]]
+    handler: Callable[[PageState, Person, PageRequest], Awaitable[object]]
     query: Mapping[str, str] = {}

@@ -1,0 +1,7 @@
+"""The endpoints of the live page for a person with a session; the routes are made from them."""
+
+from typing import Final
+
+from crewgate.ui.endpoint import PageEndpoint
+
+ENDPOINTS: Final[tuple[PageEndpoint, ...]] = ()

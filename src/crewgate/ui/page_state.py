@@ -1,0 +1,32 @@
+"""What the endpoints of the live page share."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import trio
+
+from crewgate.config import Config
+
+_log = logging.getLogger(__name__)
+
+
+class PageState:
+    """The configuration of the page, and what goes on beside its requests.
+
+    `config` is that of now: whoever loads a changed file replaces it. `on_action` gets a line for
+    each act of a person: who has done what.
+    """
+
+    def __init__(self, config: Config, on_action: Callable[[str], None] = _log.info) -> None:
+        self.config = config
+        self.on_action = on_action
+
+    @property
+    def folder(self) -> Path:
+        """The state folder, where the agent of this machine listens."""
+        return self.config.state
+
+    async def run(self) -> None:
+        """Do what goes on beside requests, until cancelled."""
+        await trio.sleep_forever()
