@@ -99,7 +99,8 @@ def _tree(agent: AgentState, question: TreeQuestion, rows_max: int | None) -> li
         rows = status.find_branches(agent, question.find, question.crew, now)
     else:
         rows = status.tree(agent, boot_ns=now)
-    kept = rows if rows_max is None else within(rows, rows_max)
+    bounds = [each for each in (rows_max, question.rows_max) if each]
+    kept = within(rows, min(bounds)) if bounds else rows
     left_out = len(rows) - len(kept)
     ledger = agent.ledger_queue.ledger.identity
     is_shared = agent.active_config.config.ledger.engine == "postgresql"

@@ -196,7 +196,7 @@ class RevocationReceipt(msgspec.Struct, frozen=True, tag="receipt"):
 BranchState = Literal["live", "exhausted", "expired", "token-revoked", "revoked", "closed"]
 
 
-class TreeRow(msgspec.Struct, frozen=True, omit_defaults=True):
+class TreeRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One branch of the branch tree, or a crew (`branch` is empty); amounts are micro-credits.
 
     `spent` and `burned` count the branch and all below it. `left` of a branch is what its own quota

@@ -6,10 +6,10 @@ amounts are added.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
-from typing import Any
+from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import astuple
 
 from crewgate import limits
 from crewgate.core.rules.rule import step_rank
@@ -22,7 +22,10 @@ _STATES: tuple[BranchState, ...] = (
 )  # fmt: skip
 
 
-class MachineShare(msgspec.Struct, frozen=True):
+_ENDED: frozenset[BranchState] = frozenset({"revoked", "closed"})
+
+
+class MachineShare(msgspec.Struct, frozen=True, gc=False):
     """The amounts of one machine for a branch or a crew, in micro-credits.
 
     `spent` and `reserved` are those of this machine's calls: since its table was made, or ever if
@@ -38,7 +41,7 @@ class MachineShare(msgspec.Struct, frozen=True):
     calls: int = -1
 
 
-class ClusterTreeRow(TreeRow, frozen=True, omit_defaults=True):
+class ClusterTreeRow(TreeRow, frozen=True, omit_defaults=True, gc=False):
     """A row of the merged tree: the amounts of all `machines` that answered, and their shares.
 
     `quotas` is how many times the quota can be spent: once for each ledger.
@@ -46,6 +49,17 @@ class ClusterTreeRow(TreeRow, frozen=True, omit_defaults=True):
 
     machines: tuple[MachineShare, ...] = ()
     quotas: int = 1
+
+
+class TreeSource(NamedTuple):
+    """A machine that answers with its tree, and the identity of its ledger.
+
+    `shares_ledger`: the amounts of its rows are those of all machines with this ledger.
+    """
+
+    machine: str
+    ledger: str
+    shares_ledger: bool = False
 
 
 class MachineTree(msgspec.Struct, frozen=True):
@@ -65,11 +79,12 @@ def merged(trees: Iterable[MachineTree]) -> list[ClusterTreeRow]:
 
     Parents come before their children. A branch whose parent no machine knows is below its crew.
     """
-    found: dict[tuple[str, str], list[tuple[MachineTree, TreeRow]]] = {}
+    found: dict[tuple[str, str], list[tuple[TreeSource, TreeRow]]] = {}
     for tree in sorted(trees, key=lambda each: each.machine):
+        source = TreeSource(tree.machine, tree.ledger, tree.shares_ledger)
         for row in tree.rows:
-            found.setdefault((row.crew, row.branch), []).append((tree, row))
-    rows = {name: _merged(seen) for name, seen in found.items()}
+            found.setdefault((row.crew, row.branch), []).append((source, row))
+    rows = {name: merged_row(seen) for name, seen in found.items()}
     return list(_in_order(rows))
 
 
@@ -104,74 +119,101 @@ def _of_crew(below: dict[str, list[ClusterTreeRow]]) -> Iterator[ClusterTreeRow]
             waiting += [(each, level + 1) for each in below.pop(row.branch, [])]
 
 
-def _merged(seen: Sequence[tuple[MachineTree, TreeRow]]) -> ClusterTreeRow:
-    by_ledger = sorted(seen, key=lambda each: each[0].ledger)
-    groups = [list(group) for _, group in groupby(by_ledger, key=lambda each: each[0].ledger)]
-    sums = [_newest([row for _, row in group]) for group in groups]
-    known = _best_known([row for _, row in seen])
-    fields = msgspec.structs.asdict(known) | {
-        name: sum(getattr(row, name) for row in sums)
-        for name in ("spent", "reserved", "burned", "leased")
-    }
-    for name in ("left", "left_hour", "left_day"):
-        amounts = [getattr(row, name) for row in sums]
-        fields[name] = -1 if min(amounts) < 0 else sum(amounts)
-    states = {row.state for _, row in seen}
-    state = next(each for each in _STATES if each in states)
-    held: dict[str, int] = {}
-    for row in sums:
-        held |= row.leased_on
-    return ClusterTreeRow(
-        **fields
-        | {
-            "state": state,
-            "left": 0 if state in {"revoked", "closed"} and known.branch else fields["left"],
-            "quota": max(row.quota for row in sums),
-            "leased_on": held,
-            "overrun": sum(row.overrun for _, row in seen),
-            "calls": _calls([row for _, row in seen]),
-            **_strongest_step([row for _, row in seen]),
-        },
-        machines=tuple(_share(tree, row) for tree, row in seen),
-        quotas=len(groups),
-    )
-
-
-def _newest(rows: Sequence[TreeRow]) -> TreeRow:
-    """Return the row with the newest amounts of one ledger: what was spent never gets less.
+class _LedgerAmounts(NamedTuple):
+    """The newest amounts of one ledger: what was spent never gets less.
 
     What is left is the least that a machine sees.
     """
-    newest = max(rows, key=lambda row: (row.spent + row.burned, row.reserved))
-    lefts = {
-        name: min(getattr(row, name) for row in rows) for name in ("left", "left_hour", "left_day")
-    }
-    return msgspec.structs.replace(newest, **lefts)
+
+    newest: TreeRow
+    left: int
+    left_hour: int
+    left_day: int
+
+    @classmethod
+    def of(cls, rows: Sequence[TreeRow]) -> "_LedgerAmounts":
+        if len(rows) == 1:
+            (row,) = rows
+            return cls(row, row.left, row.left_hour, row.left_day)
+        return cls(
+            max(rows, key=lambda row: (row.spent + row.burned, row.reserved)),
+            min(row.left for row in rows),
+            min(row.left_hour for row in rows),
+            min(row.left_day for row in rows),
+        )
 
 
-def _calls(rows: Sequence[TreeRow]) -> int:
-    """Return the calls that machines have counted; -1 if none has."""
-    counted = [row.calls for row in rows if row.calls >= 0]
-    return sum(counted) if counted else -1
+def merged_row(seen: Sequence[tuple[TreeSource, TreeRow]]) -> ClusterTreeRow:
+    """Return one row of the rows of one crew or branch, in the order of the machines' names."""
+    shares = tuple(_share(source, row) for source, row in seen)
+    if len(seen) == 1:
+        ((_, row),) = seen
+        # mypy does not know how long the tuple is.
+        alone = ClusterTreeRow(*astuple(row), machines=shares)  # type: ignore[misc]
+        is_over = row.state in _ENDED and bool(row.branch) and row.left != 0
+        return msgspec.structs.replace(alone, left=0) if is_over else alone
+    rows = [row for _, row in seen]
+    by_ledger: dict[str, list[TreeRow]] = {}
+    for source, row in seen:
+        by_ledger.setdefault(source.ledger, []).append(row)
+    amounts = [_LedgerAmounts.of(by_ledger[ledger]) for ledger in sorted(by_ledger)]
+    newest = [each.newest for each in amounts]
+    # The newest token says who it is; a machine may know a branch only as an ancestor.
+    known = max(rows, key=lambda row: (row.issued, bool(row.role), bool(row.grant)))
+    states = {row.state for row in rows}
+    state = next(each for each in _STATES if each in states)
+    held: dict[str, int] = {}
+    for row in newest:
+        held |= row.leased_on
+    calls = [row.calls for row in rows if row.calls >= 0]
+    # The rule that has gone furthest on some machine.
+    stepped = max(rows, key=lambda row: step_rank(row.rule_step, row.rule_mode))
+    is_over = state in _ENDED and bool(known.branch)
+    return ClusterTreeRow(
+        crew=known.crew,
+        branch=known.branch,
+        state=state,
+        parent=known.parent,
+        orchestrator=known.orchestrator,
+        role=known.role,
+        process=known.process,
+        grant=known.grant,
+        subject=known.subject,
+        quota=max(row.quota for row in newest),
+        spent=sum(row.spent for row in newest),
+        reserved=sum(row.reserved for row in newest),
+        burned=sum(row.burned for row in newest),
+        left=0 if is_over else _sum_of_limits([each.left for each in amounts]),
+        leased=sum(row.leased for row in newest),
+        leased_on=held,
+        overrun=sum(row.overrun for row in rows),
+        left_hour=_sum_of_limits([each.left_hour for each in amounts]),
+        left_day=_sum_of_limits([each.left_day for each in amounts]),
+        spent_here=known.spent_here,
+        reserved_here=known.reserved_here,
+        leased_here=known.leased_here,
+        issued=known.issued,
+        calls=sum(calls) if calls else -1,
+        rule=stepped.rule,
+        rule_step=stepped.rule_step,
+        rule_mode=stepped.rule_mode,
+        machines=shares,
+        quotas=len(amounts),
+    )
 
 
-def _strongest_step(rows: Sequence[TreeRow]) -> dict[str, Any]:
-    """Return the fields about the rule that has gone furthest on some machine."""
-    row = max(rows, key=lambda row: step_rank(row.rule_step, row.rule_mode))
-    return {"rule": row.rule, "rule_step": row.rule_step, "rule_mode": row.rule_mode}
+def _sum_of_limits(amounts: Sequence[int]) -> int:
+    """Return what is left at all ledgers; -1 if there is no limit at one of them."""
+    return -1 if min(amounts) < 0 else sum(amounts)
 
 
-def _best_known(rows: Sequence[TreeRow]) -> TreeRow:
-    """Return the row of the newest token; a machine may know a branch only as an ancestor."""
-    return max(rows, key=lambda row: (row.issued, bool(row.role), bool(row.grant)))
-
-
-def _share(tree: MachineTree, row: TreeRow) -> MachineShare:
+def _share(source: TreeSource, row: TreeRow) -> MachineShare:
+    shares = source.shares_ledger
     return MachineShare(
-        machine=tree.machine,
-        state=row.state,
-        spent=row.spent_here if tree.shares_ledger else row.spent,
-        reserved=row.reserved_here if tree.shares_ledger else row.reserved,
-        leased=row.leased_here,
-        calls=row.calls,
+        source.machine,
+        row.state,
+        row.spent_here if shares else row.spent,
+        row.reserved_here if shares else row.reserved,
+        row.leased_here,
+        row.calls,
     )

@@ -115,8 +115,7 @@ def tree_of(answers: Iterable[MachineAnswer]) -> ClusterTree:
     trees = [
         MachineTree(
             name,
-            # A machine that lies about its ledger must not stand for another's.
-            parts[0].ledger if parts[0].shares_ledger else f"of {name}",
+            ledger_of(name, parts[0]),
             [row for part in parts for row in part.rows],
             parts[0].shares_ledger,
         )
@@ -131,6 +130,14 @@ def tree_of(answers: Iterable[MachineAnswer]) -> ClusterTree:
     return ClusterTree(
         merged_rows, machines, found.asked, found.not_asked, left_out, minutes, totals
     )
+
+
+def ledger_of(machine: str, part: TreePart) -> str:
+    """Return the identity of a machine's ledger, as far as its answer may say it.
+
+    A machine that lies about its ledger must not stand for another's.
+    """
+    return part.ledger if part.shares_ledger else f"of {machine}"
 
 
 def status_of(answers: Iterable[MachineAnswer]) -> ClusterStatus:

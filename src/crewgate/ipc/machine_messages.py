@@ -20,12 +20,15 @@ _Key = Annotated[bytes, Meta(min_length=16, max_length=16)]
 class TreeQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="tree"):
     """Asks for branches and crews, as `GetTree`; answer: `TreePart`s.
 
-    `totals`: also for what calls of each crew to each tool have come to.
+    `totals`: also for what calls of each crew to each tool have come to. Unless `rows_max` is 0,
+    the machine leaves out what goes beyond so many rows; to another machine it never sends more
+    than `limits.member_tree_rows_max`.
     """
 
     find: _Text = ""
     crew: _Text = ""
     totals: bool = False
+    rows_max: Annotated[int, Meta(ge=0)] = 0
 
 
 class StatusQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="status"):

@@ -36,3 +36,7 @@ subject_runs_per_second = 1.0  # after the burst: a tenth of `member_questions_p
 subject_runs_max = 4096  # of one subject that one machine names, 18 bytes each
 member_runs_seconds_max = 0.7  # for this answer, while a revocation waits for the disks of others
 members_runs_seconds_max = 0.9  # for all of them: a revocation waits for a second
+
+# Of who follows the tree of all machines from second to second (ipc/tree_changes.py).
+tree_changes_rows_max = 2 * member_tree_rows_max  # of one machine: the crews come on top
+tree_row_bytes_max = 8192  # of one row: nine names of 128 characters, and eight machines
