@@ -1,10 +1,12 @@
 """The machine whose alerts this process sends, and the commands that its alerts name."""
 
+import socket
 from pathlib import Path
 from shlex import quote
 
 import msgspec
 
+from crewgate.config import Config
 from crewgate.core.cross_crew_accounts import caller
 
 
@@ -23,3 +25,8 @@ class LocalMachine(msgspec.Struct, frozen=True):
         """Return the command that ends a branch: of this crew, since others can have its id."""
         of_crew = ("--crew", caller(crew)) if crew else ()
         return self.command("revoke", *of_crew, branch)
+
+
+def local_machine(config: Config) -> LocalMachine:
+    """Return this machine as its alerts name it."""
+    return LocalMachine(config.name or socket.gethostname(), config.path, config.state)

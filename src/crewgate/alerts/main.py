@@ -7,7 +7,6 @@ starts it again after a change of [alert], [audit], [crew], [cluster] or `name`.
 import logging
 import os
 import signal
-import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -16,7 +15,7 @@ import trio
 
 from crewgate import limits
 from crewgate.alerts.channel import AlertChannel
-from crewgate.alerts.local_machine import LocalMachine
+from crewgate.alerts.local_machine import local_machine
 from crewgate.alerts.machine_assignment import MachineAssignment
 from crewgate.alerts.observer import Observer
 from crewgate.alerts.outbox import AlertOutbox
@@ -60,11 +59,6 @@ def _run_alerts(file: Path) -> None:
 def channel(receiver: AlertConfig) -> AlertChannel:
     """Return the way to a receiver."""
     return _CHANNELS[receiver.format](receiver)
-
-
-def local_machine(config: Config) -> LocalMachine:
-    """Return this machine as its alerts name it."""
-    return LocalMachine(config.name or socket.gethostname(), config.path, config.state)
 
 
 async def _alert(config: Config, outbox: AlertOutbox) -> None:

@@ -3,5 +3,6 @@
 from typing import Final
 
 from crewgate.ui.endpoint import PageEndpoint
+from crewgate.ui.live.stream import LIVE
 
-ENDPOINTS: Final[tuple[PageEndpoint, ...]] = ()
+ENDPOINTS: Final[tuple[PageEndpoint, ...]] = (LIVE,)

@@ -4,15 +4,15 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-import trio
-
+from crewgate.alerts.local_machine import local_machine
 from crewgate.config import Config
+from crewgate.ui.live.feed import LiveFeed
 
 _log = logging.getLogger(__name__)
 
 
 class PageState:
-    """The configuration of the page, and what goes on beside its requests.
+    """The configuration of the page, and the feed that goes on beside its requests.
 
     `config` is that of now: whoever loads a changed file replaces it. `on_action` gets a line for
     each act of a person: who has done what.
@@ -21,6 +21,7 @@ class PageState:
     def __init__(self, config: Config, on_action: Callable[[str], None] = _log.info) -> None:
         self.config = config
         self.on_action = on_action
+        self.live = LiveFeed(config.state, local_machine(config).name)
 
     @property
     def folder(self) -> Path:
@@ -29,4 +30,4 @@ class PageState:
 
     async def run(self) -> None:
         """Do what goes on beside requests, until cancelled."""
-        await trio.sleep_forever()
+        await self.live.run()

@@ -11,7 +11,8 @@ import trio
 
 from crewgate import limits
 from crewgate.alerts.alert import TEST, Alert, AlertState, alert_id
-from crewgate.alerts.main import channel, local_machine
+from crewgate.alerts.local_machine import local_machine
+from crewgate.alerts.main import channel
 from crewgate.alerts.outbox import AlertOutbox
 from crewgate.cli.options import (
     ConfigNameParamType,

@@ -1,0 +1,52 @@
+"""The health of all machines as watchers see it."""
+
+from typing import Any, Self
+
+import msgspec
+
+from crewgate.alerts.health_watch import kind_of
+from crewgate.api.health_response import health_response
+from crewgate.ipc.cluster_view import ClusterStatus
+from crewgate.ui.live.watcher import View
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+class MachineList(msgspec.Struct, frozen=True):
+    """The document for who sees all crews, and the one for others.
+
+    Components can be named after crews, and reasons name crews, files and receivers. Others see the
+    kind of a component instead, and its state.
+    """
+
+    whole: bytes
+    restricted: bytes
+
+    @classmethod
+    def of(cls, found: ClusterStatus) -> Self:
+        """Make the documents of what the machines have answered."""
+        machines: list[dict[str, Any]] = [
+            {"machine": name, **msgspec.to_builtins(health_response(status))}
+            for name, status in found.machines.items()
+        ]
+        not_asked = msgspec.to_builtins(found.not_asked)
+        document = {"machines": machines, "asked": found.asked, "not_asked": not_asked}
+        restricted = document | {
+            "machines": [_restricted(each) for each in machines],
+            "not_asked": [{**each, "why": ""} for each in not_asked],
+        }
+        return cls(_encode(document), _encode(restricted))
+
+    def document(self, view: View) -> bytes:
+        """Return the document for a person, in JSON."""
+        return self.whole if view.is_whole else self.restricted
+
+
+def _restricted(machine: dict[str, Any]) -> dict[str, Any]:
+    return machine | {
+        "waiting_for": [kind_of(each.partition(":")[0]).value for each in machine["waiting_for"]],
+        "troubles": [
+            {**each, "component": kind_of(each["component"]).value, "why": "", "mend": ""}
+            for each in machine["troubles"]
+        ],
+    }
