@@ -39,6 +39,10 @@ class IssuerError(CrewgateError):
     """
 
 
+class SignedTokenError(CrewgateError):
+    """A signed token of an identity provider is not good. The text never repeats the token."""
+
+
 class SubjectTokenError(IssuerError):
     """A token of an identity provider proves no subject. The text never repeats the token."""
 

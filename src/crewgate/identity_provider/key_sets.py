@@ -20,7 +20,7 @@ from crewgate.runtime.fault_transition_logger import FaultTransitionLogger
 from crewgate.runtime.file_watch import FileWatch
 
 if TYPE_CHECKING:
-    from crewgate.identity_provider.jwks_download import JWKSDownload
+    from crewgate.identity_provider.provider_request import ProviderRequest
 
 _log = logging.getLogger(__name__)
 
@@ -46,20 +46,30 @@ class KeySet(Protocol):
 def key_set(provider: IdentityProviderConfig) -> KeySet:
     """Return the keys of a provider; the first use reads or downloads them."""
     name = f"identity provider {provider.name}"
-    log = FaultTransitionLogger(_log.warning, recovered=f"{name}: its keys are new again")
     if provider.jwks is not None:
-        return FileKeySet(provider.jwks, provider.pinned_keys, log)
+        return FileKeySet(provider.jwks, provider.pinned_keys, _fault_log(name))
     url = provider.jwks_url or ""  # the configuration has one of the two
+    return downloaded_key_set(name, url, provider.ca, provider.pinned_keys)
 
-    def begin() -> "JWKSDownload":
-        from crewgate.identity_provider.jwks_download import (  # noqa: PLC0415 - imports httpx
-            JWKSDownload,
+
+def downloaded_key_set(
+    name: str, url: str, ca: Path | None, pinned: tuple[str, ...] = ()
+) -> KeySet:
+    """Return the keys at a URL, verified by the roots `ca`; `name` is the provider's in the log."""
+
+    def begin() -> "ProviderRequest":
+        from crewgate.identity_provider.provider_request import (  # noqa: PLC0415 - imports httpx
+            ProviderRequest,
             provider_context,
         )
 
-        return JWKSDownload(url, provider_context(provider.ca))
+        return ProviderRequest(url, provider_context(ca))
 
-    return DownloadedKeySet(url, provider.pinned_keys, begin, log)
+    return DownloadedKeySet(url, pinned, begin, _fault_log(name))
+
+
+def _fault_log(name: str) -> FaultTransitionLogger:
+    return FaultTransitionLogger(_log.warning, recovered=f"{name}: its keys are new again")
 
 
 class FileKeySet:
@@ -94,7 +104,7 @@ class FileKeySet:
     def _read(self) -> None:
         try:
             with self._path.open("rb") as file:
-                data = file.read(limits.provider_jwks_bytes_max + 1)
+                data = file.read(limits.provider_answer_bytes_max + 1)
             self._keys = parse_provider_jwks(data, self._pinned, str(self._path))
         except OSError as error:
             self._log.note(f"{self._path}: the keys cannot be read: {cause(error)}")
@@ -115,7 +125,7 @@ class DownloadedKeySet:
         self,
         url: str,
         pinned: tuple[str, ...],
-        begin: "Callable[[], JWKSDownload]",
+        begin: "Callable[[], ProviderRequest]",
         log: FaultTransitionLogger,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -123,7 +133,7 @@ class DownloadedKeySet:
         self._begin, self._clock = begin, clock
         self._lock = threading.Lock()
         self._keys: tuple[ProviderKey, ...] = ()
-        self._download: JWKSDownload | None = None
+        self._download: ProviderRequest | None = None
         self._loaded_at = self._tried_at = -float("inf")
 
     @property

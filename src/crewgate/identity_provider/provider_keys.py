@@ -63,9 +63,9 @@ def parse_provider_jwks(
     `pinned` has the thumbprints (RFC 7638) of the only keys to return; if it is empty, the function
     returns all. Raises ConfigurationError, also if there is no such key.
     """
-    if len(data) > limits.provider_jwks_bytes_max:
+    if len(data) > limits.provider_answer_bytes_max:
         raise ConfigurationError(
-            f"{where}: more than {limits.provider_jwks_bytes_max} bytes; expected a JWKS"
+            f"{where}: more than {limits.provider_answer_bytes_max} bytes; expected a JWKS"
         )
     try:
         document = json.loads(data)

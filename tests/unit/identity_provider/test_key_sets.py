@@ -16,7 +16,7 @@ from tls_listener import write_certificate
 
 from crewgate import limits
 from crewgate.errors import ConfigurationError, ServiceConnectionError, SubjectTokenError
-from crewgate.identity_provider.jwks_download import JWKSDownload, provider_context
+from crewgate.identity_provider.provider_request import ProviderRequest, provider_context
 from crewgate.identity_provider.key_sets import DownloadedKeySet
 from crewgate.identity_provider.provider_keys import find_keys, parse_provider_jwks
 from crewgate.identity_provider.subject_tokens import SubjectTokenVerifier
@@ -237,7 +237,7 @@ def test_a_url_s_keys_are_downloaded(tmp_path: Path) -> None:
         verifier = SubjectTokenVerifier([corp])
         assert verifier.verify(id_token(), "article", NOW).text == "corp:ada"
         with pytest.raises(ServiceConnectionError, match="certificate verify failed"):
-            JWKSDownload(url, provider_context(None)).result()
+            ProviderRequest(url, provider_context(None)).result()
 
 
 @pytest.mark.parametrize(
@@ -254,9 +254,9 @@ def test_a_bad_answer_costs_little(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Serve, why: str
 ) -> None:
     """It is no set of keys, however large it is and however long it takes."""
-    monkeypatch.setattr(limits, "jwks_seconds_max", 0.3 if serve is dripping else 20.0)
+    monkeypatch.setattr(limits, "provider_seconds_max", 0.3 if serve is dripping else 20.0)
     with server(tmp_path, serve) as url:
-        download = JWKSDownload(url, provider_context(tmp_path / "server.pem"))
+        download = ProviderRequest(url, provider_context(tmp_path / "server.pem"))
         with pytest.raises(ServiceConnectionError) as raised:
             download.result()
         assert why in str(raised.value)

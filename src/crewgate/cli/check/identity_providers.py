@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from crewgate.config import Config
 from crewgate.errors import ConfigurationError
-from crewgate.identity_provider.jwks_download import provider_context
 from crewgate.identity_provider.key_sets import key_set
+from crewgate.identity_provider.provider_request import provider_context
 
 
 def identity_provider_errors(config: Config) -> Iterator[str]:

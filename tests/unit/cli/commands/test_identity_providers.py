@@ -104,7 +104,7 @@ def test_check_reads_the_keys(corp: Path, run: Run) -> None:
     corp.write_text(text.replace('ca = "corp.jwks.json"', f'ca = "{certificate}"'))
     assert found("problems") == []
     (warning,) = found("warnings")
-    assert "no run can begin now: https://localhost:1/: cannot download the keys" in warning
+    assert "no run can begin now: https://localhost:1/: cannot get the keys" in warning
 
 
 def test_its_files_go_where_the_configuration_goes(corp: Path, run: Run, tmp_path: Path) -> None:

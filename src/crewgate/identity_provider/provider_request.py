@@ -1,12 +1,13 @@
-"""Downloads a JWKS over https: bounded in time and size, without redirects, proxies and cookies.
+"""Sends one request to a provider over https: bounded in time and size, without redirects.
 
-The bounds of a socket do not bound a server that sends a byte now and then. So a thread of its own
-downloads, and the caller waits for it for a limited time.
+It uses no proxy and no cookie. The bounds of a socket do not bound a server that sends a byte now
+and then. So a thread of its own sends the request, and the caller waits for it for a limited time.
 """
 
 import ssl
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
@@ -35,17 +36,34 @@ def provider_context(root: Path | None) -> ssl.SSLContext:
     return context
 
 
-class JWKSDownload:
-    """One download of `url` in a thread of its own, which begins at once."""
+class ProviderRequest:
+    """A request to `url` in a thread of its own, which begins at once.
 
-    def __init__(self, url: str, context: ssl.SSLContext) -> None:
+    It is a GET, or a POST of a `form`; `basic` has a user and a password. `what` names the answer
+    in errors.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        context: ssl.SSLContext,
+        *,
+        what: str = "the keys",
+        form: Mapping[str, str] | None = None,
+        basic: tuple[str, str] | None = None,
+    ) -> None:
         self._url = url
         self._context = context
-        self._until = time.monotonic() + limits.jwks_seconds_max
+        self._what = what
+        self._bytes_max = limits.provider_answer_bytes_max
+        self._seconds = limits.provider_seconds_max
+        self._form = form
+        self._basic = basic
+        self._until = time.monotonic() + self._seconds
         self._data: bytes | None = None
-        self._why = f"no answer within {limits.jwks_seconds_max:g} s"
+        self._why = f"no answer within {self._seconds:g} s"
         # A daemon, so that a program can end while a provider hangs.
-        self._thread = threading.Thread(target=self._run, name="crewgate-jwks", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="crewgate-provider", daemon=True)
         self._thread.start()
 
     @property
@@ -70,17 +88,19 @@ class JWKSDownload:
             self._data = self._body()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             cause = printable(str(error))[:_CAUSE_CHARS_MAX] or type(error).__name__
-            self._why = f"cannot download the keys: {cause}"
+            self._why = f"cannot get {self._what}: {cause}"
         except ServiceConnectionError as error:
             self._why = str(error)
 
     def _body(self) -> bytes:
         # An encoded body could be a thousand times as long as its bytes.
         headers = {"accept": "application/json", "accept-encoding": "identity"}
-        timeout = limits.jwks_seconds_max
+        method = "GET" if self._form is None else "POST"
         with (
-            httpx.Client(verify=self._context, timeout=timeout, trust_env=False) as client,
-            client.stream("GET", self._url, headers=headers) as response,
+            httpx.Client(verify=self._context, timeout=self._seconds, trust_env=False) as client,
+            client.stream(
+                method, self._url, headers=headers, data=self._form, auth=self._basic
+            ) as response,
         ):
             if response.status_code != _GOOD:
                 raise ServiceConnectionError(f"the answer has status {response.status_code}")
@@ -91,9 +111,9 @@ class JWKSDownload:
             body = b""
             for part in response.iter_raw():
                 body += part
-                if len(body) > limits.provider_jwks_bytes_max:
+                if len(body) > self._bytes_max:
                     raise ServiceConnectionError(
-                        f"the answer has more than {limits.provider_jwks_bytes_max} bytes"
+                        f"the answer has more than {self._bytes_max} bytes"
                     )
                 if time.monotonic() > self._until:
                     raise ServiceConnectionError(self._why)
