@@ -6,8 +6,6 @@ handshake like a large body: it takes few steps in each turn, after all calls. T
 HTTP.
 """
 
-import ssl
-
 from crewgate._datapath.socket_poller import SocketPoller
 from crewgate._datapath.turn_work import Pollable
 from crewgate.server.protocol import WireProtocol
@@ -25,20 +23,21 @@ def reads_as_expected(connection: object) -> bool:
 class ClientSocket(Pollable):
     """The half of a client's connection that does I/O.
 
-    `is_secure` says that the handshake is complete. `protocol` is None before `start`, and after
-    `release`. `peer_closed` says that the client has closed or reset the connection, `is_stopped`
-    that `stop` was called. A subclass defines what comes after each step: the socket calls
-    `handshake_ended`, `ended` and `linger_ended`, inside its barrier.
+    `sock` is an `ssl.SSLSocket`, or has those of its methods that are used here. `is_secure` says
+    that the handshake is complete. `protocol` is None before `start`, and after `release`.
+    `peer_closed` says that the client has closed or reset the connection, `is_stopped` that `stop`
+    was called. A subclass defines what comes after each step: the socket calls `handshake_ended`,
+    `ended` and `linger_ended`, inside its barrier.
     """
 
     peer: ClientInfo
-    sock: ssl.SSLSocket
+    sock: object
     is_secure: bool
     is_stopped: bool
     protocol: WireProtocol | None
     peer_closed: bool
 
-    def __init__(self, sock: ssl.SSLSocket, peer: ClientInfo, poller: SocketPoller) -> None: ...
+    def __init__(self, sock: object, peer: ClientInfo, poller: SocketPoller) -> None: ...
     def begin_handshake(self) -> None:
         """Shake hands until it has ended, or until `stop`; then call `handshake_ended`.
 

@@ -25,6 +25,7 @@ from crewgate.server.handshake_diagnosis import CertificateCapturingSocket, fail
 from crewgate.server.http1 import HTTP1
 from crewgate.server.http2 import HTTP2
 from crewgate.server.internal_error import respond_internal_error
+from crewgate.server.plaintext import PlaintextSocket
 from crewgate.server.protocol import WireProtocol
 from crewgate.server.request import ClientInfo
 from crewgate.server.tls_accept import ListenerHandshakeContext, enter
@@ -70,10 +71,13 @@ class ClientConnection(ClientSocket):
     """
 
     __slots__ = ("_deadline", "_is_aborted", "_is_draining", "_listener", "_scopes", "_stage")
-    sock: CertificateCapturingSocket
+    sock: CertificateCapturingSocket | PlaintextSocket
 
     def __init__(
-        self, sock: CertificateCapturingSocket, peer: ClientInfo, listener: ListenerContext
+        self,
+        sock: CertificateCapturingSocket | PlaintextSocket,
+        peer: ClientInfo,
+        listener: ListenerContext,
     ) -> None:
         super().__init__(sock, peer, listener.poller)
         self._listener = listener

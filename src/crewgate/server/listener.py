@@ -1,8 +1,9 @@
 """Accepts connections on one listening socket, sweeps them every second, and drains them.
 
-Each accept uses the TLS context of that moment, so a reload applies to the next connection. Every
-worker has its own socket on the same address (SO_REUSEPORT), and the kernel spreads connections
-over them. This module knows no HTTP: the caller provides the application.
+Each accept uses the TLS context of that moment, so a reload applies to the next connection. A
+`PlaintextContext` takes its place for a listener without TLS. Every worker has its own socket on
+the same address (SO_REUSEPORT), and the kernel spreads connections over them. This module knows no
+HTTP: the caller provides the application.
 """
 
 import errno
@@ -23,6 +24,7 @@ from crewgate.server.connection_limit import ConnectionLimiter
 from crewgate.server.exchange import ExchangeHandler
 from crewgate.server.handshake_diagnosis import CertificateCapturingSocket
 from crewgate.server.listener_counters import ListenerCounters
+from crewgate.server.plaintext import PlaintextContext, PlaintextSocket
 from crewgate.server.request import ClientInfo
 
 _log = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ class Listener:
     def __init__(
         self,
         sock: socket.socket,
-        context: ssl.SSLContext,
+        context: ssl.SSLContext | PlaintextContext,
         application: ExchangeHandler,
         poller: SocketPoller,
         authorizer: ConnectionAuthorizer | None = None,
@@ -140,7 +142,7 @@ class Listener:
         for connection in list(self.connections):
             connection.abort()
 
-    def renew(self, context: ssl.SSLContext) -> None:
+    def renew(self, context: ssl.SSLContext | PlaintextContext) -> None:
         """Use `context`, with another certificate, for new connections, and drain the old ones.
 
         Streams under way are not cut: each connection closes when it has no stream.
@@ -232,7 +234,7 @@ class Listener:
             sock.close()  # the client disconnected before the first byte
             self._leave(peer)
             return
-        if not isinstance(tls, CertificateCapturingSocket):
+        if not isinstance(tls, CertificateCapturingSocket | PlaintextSocket):
             raise TypeError("the TLS context was not made by `server_context`")
         connection = ClientConnection(tls, peer, self)
         self.connections.add(connection)

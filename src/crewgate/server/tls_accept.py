@@ -16,6 +16,7 @@ from crewgate.server.connection_authorizer import (
 )
 from crewgate.server.handshake_diagnosis import CertificateCapturingSocket
 from crewgate.server.listener_counters import ListenerCounters
+from crewgate.server.plaintext import PlaintextSocket
 from crewgate.server.request import ClientInfo
 
 
@@ -31,7 +32,7 @@ class ListenerHandshakeContext(Protocol):
 
 
 def enter(
-    sock: CertificateCapturingSocket,
+    sock: CertificateCapturingSocket | PlaintextSocket,
     failure: ConnectionRefusalReason | None,
     peer: ClientInfo,
     listener: ListenerHandshakeContext,
