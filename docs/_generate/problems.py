@@ -27,7 +27,10 @@ audit record.
 The `detail` says what is wrong with the one request. `/v1/tokens` and `/v1/introspect` answer with
 the OAuth error instead (RFC 6749), if there is one; its member `type` is that of the problem.
 
-{control}"""
+{control}
+## Live page
+
+{page}"""
 _OAUTH_BELOW = 500  # from this HTTP status on, the OAuth endpoints answer with a problem as well
 
 Column = tuple[str, Callable[[ProblemType], str]]
@@ -41,6 +44,7 @@ def markdown() -> str:
         calls=_table(RefusingComponent.GATEWAY, ("`asgi`", _is_of_middleware), grpc, model),
         server=_table(RefusingComponent.SERVER, grpc),
         control=_table(RefusingComponent.CONTROL, ("OAuth error", _oauth_error)),
+        page=_table(RefusingComponent.PAGE),
     )
 
 

@@ -81,9 +81,14 @@ def test_every_endpoint_has_a_section() -> None:
 def test_the_problems_have_a_row_for_each_problem_and_sender() -> None:
     """And as many cells as its table has columns."""
     pages = [part for part in problems.markdown().split("\n\n") if part.startswith("| HTTP")]
-    assert len(pages) == 3
+    assert len(pages) == 4
     for sender, page in zip(
-        (RefusingComponent.GATEWAY, RefusingComponent.SERVER, RefusingComponent.CONTROL),
+        (
+            RefusingComponent.GATEWAY,
+            RefusingComponent.SERVER,
+            RefusingComponent.CONTROL,
+            RefusingComponent.PAGE,
+        ),
         pages,
         strict=True,
     ):

@@ -53,6 +53,19 @@ class Provider(NamedTuple):
         token: str = answer.json()["id_token"]
         return token
 
+    def know(self, person: str, **claims: object) -> None:
+        """Let the provider say this of a person."""
+        with self._client() as client:
+            answer = client.put(f"/users/{person}", json=claims)
+        assert answer.status_code == 204, answer.text
+
+    def consent(self, url: str, person: str, action: str = "allow") -> str:
+        """The place to which the provider sends the browser of a person, from the URL to log in."""
+        with self._client() as client:
+            answer = client.post(url, data={"sub": person, "action": action})
+        assert answer.status_code == 302, answer.text
+        return str(answer.headers["location"])
+
     def _client(self) -> httpx.Client:
         context = ssl.create_default_context(cafile=self.root)
         return httpx.Client(verify=context, base_url=self.issuer, timeout=30, trust_env=False)

@@ -109,6 +109,8 @@ def facts(agent: AgentState) -> Iterator[ComponentHealth]:
         yield from _reporting(agent, "export", "no record reaches a receiver")
     if agent.active_config.config.alerts:
         yield from _reporting(agent, "alerts", "no person is told of anything")
+    if agent.active_config.config.ui is not None:
+        yield from _reporting(agent, "ui", "no browser reaches the live page")
     yield _configuration(agent)
     yield from _journals(agent)
     yield _branches(agent)

@@ -74,10 +74,10 @@ def shown_files(config: Config) -> Iterator[CertificateFiles]:
     """Yield each certificate and key that this machine presents, once for each user of them."""
     for listener in config.listeners:
         yield CertificateFiles(listener.certificate, listener.key, f"listener {listener.name}")
-    if config.control is not None:
-        yield CertificateFiles(config.control.certificate, config.control.key, "the control API")
-    if config.cluster is not None:
-        yield CertificateFiles(config.cluster.certificate, config.cluster.key, "[cluster]")
+    servers = (config.control, "the control API"), (config.ui, "the live page")
+    for section, name in (*servers, (config.cluster, "[cluster]")):
+        if section is not None and section.certificate and section.key:
+            yield CertificateFiles(section.certificate, section.key, name)
     for server in (config.remote, config.ca and config.ca.ocsp):
         if server and server.certificate and server.key:
             yield CertificateFiles(server.certificate, server.key, "[ca], as a client")

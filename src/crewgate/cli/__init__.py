@@ -33,6 +33,7 @@ COMMANDS = {
     "inspect": "Show the claims of a token.",
     "tree": "Show the branches of all machines, what each has spent, and what it may still spend.",
     "top": "Watch what the branches of all machines spend and call, and which rules they meet.",
+    "ui": "Run the live page in the foreground, and print the link that opens it.",
     "revoke": "Revoke a branch and everything below it, or single tokens.",
     "revocations": "Show what is revoked: by whom, why, until when, and on how many machines.",
     "quarantine": "Stop an orchestrator from starting branches, or let it start them again.",

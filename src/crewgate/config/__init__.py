@@ -27,6 +27,7 @@ from crewgate.config.ocsp_client import OCSPClientConfig, OCSPMode
 from crewgate.config.resource_limits import AuditConfig, AuditSync, LimitsConfig, TableConfig
 from crewgate.config.route_keys import CORSConfig
 from crewgate.config.tool import ToolConfig
+from crewgate.config.ui import UIAccessConfig, UIConfig, UILoginConfig
 from crewgate.config.upstream import (
     CredentialConfig,
     HealthCheckConfig,
@@ -70,6 +71,9 @@ __all__ = [
     "RemoteCAConfig",
     "TableConfig",
     "ToolConfig",
+    "UIAccessConfig",
+    "UIConfig",
+    "UILoginConfig",
     "UpstreamConfig",
     "UpstreamOrigin",
     "UpstreamProtocol",

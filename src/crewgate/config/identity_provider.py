@@ -21,15 +21,15 @@ SubjectTokenAlgorithm = Literal[
 ]  # fmt: skip
 
 _PRINTABLE = re.compile(r"[!-~]+", re.ASCII)
-_ISSUER: Final = values.pattern_text(
+ISSUER: Final = values.pattern_text(
     f"a text of 1 to {limits.issuer_chars_max} printable ASCII characters without blanks",
     _PRINTABLE,
     limits.issuer_chars_max,
 )
-_CLIENT: Final = values.pattern_text(
+CLIENT_ID: Final = values.pattern_text(
     "a text of 1 to 255 printable ASCII characters without blanks", _PRINTABLE, 255
 )
-_CLAIM_NAME: Final = values.pattern_text(
+CLAIM_NAME: Final = values.pattern_text(
     'the name of a claim, such as "sub" or "email"', _PRINTABLE, 128
 )
 _THUMBPRINT: Final = ValueParser(
@@ -57,10 +57,10 @@ class IdentityProviderConfig(msgspec.Struct, frozen=True):
     """One identity provider: exactly one of `jwks` and `jwks_url` says where its keys are."""
 
     name: str
-    issuer: Annotated[str, _ISSUER, "Value that `iss` of its tokens must have, to the letter."]
+    issuer: Annotated[str, ISSUER, "Value that `iss` of its tokens must have, to the letter."]
     audience: Annotated[
         tuple[str, ...],
-        values.listed(_CLIENT, limits.audiences_max, 1),
+        values.listed(CLIENT_ID, limits.audiences_max, 1),
         "Client ids of your applications: `aud` of a token must have one of them. If `aud` has "
         "several values, `azp` must be one of them as well.",
     ]
@@ -94,7 +94,7 @@ class IdentityProviderConfig(msgspec.Struct, frozen=True):
     ] = ("RS256", "ES256", "EdDSA")
     subject_claim: Annotated[
         str,
-        _CLAIM_NAME,
+        CLAIM_NAME,
         'Claim that names the person. Of "email", the provider must say `email_verified`.',
     ] = "sub"
     max_age_seconds: Annotated[

@@ -33,6 +33,7 @@ from crewgate.config.resource_limits import AuditConfig, LimitsConfig, TableConf
 from crewgate.config.rules import LoopsConfig, LoopsTable, RuleTables
 from crewgate.config.tool import ToolConfig
 from crewgate.config.traces import TracesConfig
+from crewgate.config.ui import UIConfig
 from crewgate.config.upstream import UpstreamConfig
 from crewgate.config.values import FilePath, Name
 from crewgate.core.mcp.pins.worker_pins import PinPolicy
@@ -145,6 +146,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     admin: Annotated[AdminConfig | None, "Where this machine answers probes, over plain HTTP."] = (
         None
     )
+    ui: Annotated[
+        UIConfig | None, "The live page, where people watch and steer from a browser."
+    ] = None
     exports: Annotated[
         tuple[ExportConfig, ...],
         "A receiver of the audit: a collector, a syslog server, or a SIEM.",

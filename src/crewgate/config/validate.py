@@ -16,10 +16,11 @@ from crewgate.config.listener import ControlConfig, ListenerConfig
 from crewgate.config.model import Config
 from crewgate.config.route_builder import mistakes, tables
 from crewgate.config.rules import loop_rules, rule_problems
+from crewgate.config.ui import UIConfig
 from crewgate.core.policy.policy import SHARED
 from crewgate.runtime.state_sockets import STATE_SOCKETS
 
-Listening = ListenerConfig | ControlConfig | ClusterConfig | AdminConfig
+Listening = ListenerConfig | ControlConfig | ClusterConfig | AdminConfig | UIConfig
 _OURS = "x-crewgate-"
 _SECRET = frozenset({"authorization", "cookie"})
 # These fields frame a message or end at the next hop (RFC 9110, sections 7.2 and 7.6.1; RFC 9112).
@@ -46,6 +47,7 @@ def validate(config: Config) -> list[str]:
         _credentials,
         _exports,
         _alerts,
+        _page,
         _workers,
         _crossings,
         limit_mistakes,
@@ -80,6 +82,7 @@ def _places(config: Config) -> Iterator[str]:
         ("control", "[control]", config.control),
         ("cluster", "[cluster]", config.cluster),
         ("admin", "[admin]", config.admin),
+        ("ui", "[ui]", config.ui),
         *((f'listener "{each.name}"', each.name, each) for each in config.listeners),
     ]
     taken: dict[tuple[str, int], str] = {}
@@ -270,6 +273,20 @@ def _alerts(config: Config) -> Iterator[str]:
         for crew in receiver.crews:
             if crew not in known:
                 yield f'alert.{receiver.name}.crews: no crew "{crew}"; known: {_known(known)}'
+
+
+def _page(config: Config) -> Iterator[str]:
+    """Yield certificates of no CA, and rights for a crew that does not exist."""
+    if config.ui is not None and config.ui.asks_certificates and config.ca is None:
+        yield (
+            "ui.client_certificate: there is no [ca] whose certificates it could accept; add the "
+            "table"
+        )
+    known = {crew.name for crew in config.crews}
+    for access in config.ui.access if config.ui else ():
+        for crew in access.crews or ():
+            if crew not in known:
+                yield f'ui.access.{access.name}.crews: no crew "{crew}"; known: {_known(known)}'
 
 
 def _workers(config: Config) -> Iterator[str]:

@@ -34,12 +34,14 @@ class RefusingComponent(enum.Flag):
     MIDDLEWARE = enum.auto()  # `crewgate.asgi`, in the server of a tool
     SERVER = enum.auto()  # the HTTP server of the gateway and of the control API
     CONTROL = enum.auto()  # the control API
+    PAGE = enum.auto()  # the live page
 
 
 _RPC_CODE_BASE = -31_000
 
 
 _CALLS = RefusingComponent.GATEWAY | RefusingComponent.MIDDLEWARE
+_APIS = RefusingComponent.CONTROL | RefusingComponent.PAGE
 
 
 class ProblemType(msgspec.Struct, frozen=True):
@@ -112,9 +114,8 @@ def _no_proof(reason: Reason, title: str, detail: str, token_error: str) -> None
 
 
 def _unavailable(slug: str, title: str, detail: str) -> ProblemType:
-    """Add a problem of the control API that the same request may not meet a second later."""
-    control = RefusingComponent.CONTROL
-    return _add(ProblemType(slug, 503, title, detail, control, retry_seconds=_SOON_SECONDS))
+    """Add a problem of the APIs that the same request may not meet a second later."""
+    return _add(ProblemType(slug, 503, title, detail, _APIS, retry_seconds=_SOON_SECONDS))
 
 
 # fmt: off
@@ -125,7 +126,7 @@ INVALID_REQUEST = _add(ProblemType(Reason.INVALID_REQUEST.value, 400, "Invalid r
     "The request is malformed, or it can be read in more than one way. Send one token in one "
     "header and no access_token in the URL, a path without ambiguous parts, and no header whose "
     "name begins with X-Crewgate-.",
-    _CALLS | RefusingComponent.CONTROL, token_error="invalid_request"))
+    _CALLS | _APIS, token_error="invalid_request"))
 _add(ProblemType(Reason.MISSING_TOKEN.value, 401, "Token required",
     "The request has no token, or has it without the word Bearer. Send a token of your crew as "
     "Authorization: Bearer TOKEN."))
@@ -240,7 +241,7 @@ BUSY = _add(ProblemType("busy", 503, "Request body not read",
 MISDIRECTED = _add(ProblemType("misdirected", 421, "Host not served here",
     "This listener does not serve the host that the request names. Compare it with the `hosts` of "
     "the gateway's configuration, or open another connection for this host.",
-    RefusingComponent.GATEWAY))
+    RefusingComponent.GATEWAY | RefusingComponent.PAGE))
 UPSTREAM_FAILED = _add(ProblemType("upstream-failed", 502, "Tool server failed",
     "The connection to the tool's server broke, or the server's answer was not valid HTTP. The "
     "server may have seen the call: repeat it only if that does no harm.",
@@ -271,7 +272,8 @@ NO_STREAM = _add(ProblemType("no-stream", 405, "Send messages by POST",
     "Send each message by POST.", RefusingComponent.GATEWAY))
 ORIGIN_NOT_ALLOWED = _add(ProblemType("origin-not-allowed", 403, "Origin not allowed",
     "The header Origin says that a web page sent the request, and this endpoint does not allow the "
-    "page. Send no Origin, or ask the gateway's operator.", RefusingComponent.GATEWAY))
+    "page. Send no Origin, or ask the gateway's operator.",
+    RefusingComponent.GATEWAY | RefusingComponent.PAGE))
 
 # The HTTP server's, if it cannot parse a request, or the request takes too long. They have no
 # request id and no audit record, but are counted. One type for each status.
@@ -280,7 +282,7 @@ BODY_TOO_LARGE = _add(ProblemType(Reason.BODY_TOO_LARGE.value, 413, "Request bod
     RefusingComponent.GATEWAY | RefusingComponent.SERVER))
 INTERNAL_ERROR = _add(ProblemType("internal-error", 500, "Internal error",
     "Crewgate itself has failed. Its log says where; ask its operator.",
-    RefusingComponent.SERVER | RefusingComponent.CONTROL))
+    RefusingComponent.SERVER | _APIS))
 _add(ProblemType("malformed", 400, "Malformed request",
     "The request breaks a rule of HTTP, so two servers could read it in two ways.",
     RefusingComponent.SERVER))
@@ -303,24 +305,24 @@ CERTIFICATE_NOT_VALID = _add(ProblemType("certificate-not-valid", 401, "Certific
     "The client certificate is revoked, expired or unknown. Connect with a valid one.",
     RefusingComponent.CONTROL, oauth_error="invalid_client"))
 NOT_PERMITTED = _add(ProblemType("not-permitted", 403, "Not permitted",
-    "The identity in the client certificate may not do this.",
-    RefusingComponent.CONTROL, oauth_error="unauthorized_client"))
+    "The client certificate, or the person who has logged in, may not do this.",
+    _APIS, oauth_error="unauthorized_client"))
 NOT_FOUND = _add(ProblemType("not-found", 404, "Not found",
     "The request names something that does not exist, or that belongs to another crew.",
-    RefusingComponent.CONTROL))
+    _APIS))
 NO_SUCH_METHOD = _add(ProblemType("no-such-method", 405, "No such method",
     "This path does not have the method. The header Allow lists those that it has.",
-    RefusingComponent.CONTROL))
+    _APIS))
 REFUSED = _add(ProblemType("refused", 409, "Refused",
-    "The request contradicts the present state.", RefusingComponent.CONTROL, oauth_error="refused"))
+    "The request contradicts the present state.", _APIS, oauth_error="refused"))
 JOURNAL_LOCKED = _add(ProblemType("journal-locked", 409, "Journal locked",
     "Another process issues tokens under this name. End it, or use another name.",
     RefusingComponent.CONTROL, oauth_error="temporarily_unavailable"))
 UNSUPPORTED_MEDIA_TYPE = _add(ProblemType("unsupported-media-type", 415, "Unsupported media type",
-    "The body is not of the type that this path takes.", RefusingComponent.CONTROL))
+    "The body is not of the type that this path takes.", _APIS))
 TOO_MANY_REQUESTS = _add(ProblemType("too-many-requests", 429, "Too many requests",
     "The caller has too many requests under way, or sends too many a second. Retry later.",
-    RefusingComponent.CONTROL, retry_seconds=_SOON_SECONDS, oauth_error="temporarily_unavailable"))
+    _APIS, retry_seconds=_SOON_SECONDS, oauth_error="temporarily_unavailable"))
 TOO_MANY_CERTIFICATES = _add(ProblemType("too-many-certificates", 429, "Too many certificates",
     "The identity has been issued its maximum of certificates for this hour. Renew a certificate "
     "only after half of its lifetime.",
@@ -359,6 +361,14 @@ UNSUPPORTED_GRANT_TYPE = _add(ProblemType("unsupported-grant-type", 400, "Unsupp
 SLOW_DOWN = _add(ProblemType("slow-down", 429, "Slow down",
     "The orchestrator asks for too many tokens a second. Retry later.",
     RefusingComponent.CONTROL, retry_seconds=_SOON_SECONDS, oauth_error="slow_down"))
+
+# The live page's own. One text for all reasons, so that none helps to steal a session.
+NO_SESSION = _add(ProblemType("no-session", 401, "Not logged in",
+    "The request has no session, or no proof that it comes from the browser of the session. Log in "
+    "again.", RefusingComponent.PAGE))
+LOGIN_UNAVAILABLE = _add(ProblemType("login-unavailable", 503, "Login unavailable",
+    "The identity provider does not answer, or cannot be used. Retry shortly. If this lasts, ask "
+    "the operator of the page.", RefusingComponent.PAGE, retry_seconds=_SOON_SECONDS))
 # fmt: on
 
 PROBLEM_TYPES: dict[Reason, ProblemType] = {reason: PROBLEMS[reason.value] for reason in Reason}

@@ -111,7 +111,7 @@ class GetStatus(msgspec.Struct, frozen=True, tag="ask-status"):
 
 
 # The processes that report their health at the admin socket.
-ReportSource = Literal["alerts", "control", "export", "supervisor"]
+ReportSource = Literal["alerts", "control", "export", "supervisor", "ui"]
 
 
 class ProcessHealthReport(msgspec.Struct, frozen=True, tag="report"):

@@ -33,6 +33,7 @@ from crewgate.limits.sealed_ids import *  # noqa: F403 - the same
 from crewgate.limits.sidecar import *  # noqa: F403 - the same
 from crewgate.limits.top import *  # noqa: F403 - the same
 from crewgate.limits.ui import *  # noqa: F403 - the same
+from crewgate.limits.ui_process import *  # noqa: F403 - the same
 from crewgate.limits.upstream import *  # noqa: F403 - the same
 from crewgate.limits.upstream_work import *  # noqa: F403 - the same
 

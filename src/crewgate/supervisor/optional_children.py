@@ -1,4 +1,4 @@
-"""The control, the admin, the export and the alerts process: calls work without them.
+"""The control, the admin, the export, the alerts and the page process: calls work without them.
 
 Each runs while its section of the configuration is there. A change ends the one that cannot load
 it; the supervisor starts it again, as it does after every end.
@@ -27,6 +27,7 @@ class OptionalChildren:
         self.admin = Child("admin", python(admin, path), metrics)
         self.export = Child("export", python("crewgate.export", path), metrics)
         self.alerts = Child("alerts", python("crewgate.alerts", path), metrics)
+        self.ui = Child("ui", python("crewgate.ui", path), metrics)
         self._needs: dict[Child, Callable[[Config], Needs]] = {
             # It loads changes by itself.
             self.control: lambda config: (config.ca is not None,),
@@ -39,6 +40,8 @@ class OptionalChildren:
                 config.crews,
                 config.cluster,
             ),
+            # It loads changes by itself.
+            self.ui: lambda config: (config.ui is not None,),
         }
         # Of those that are asked to end: the process id, and when to kill that process.
         self._kill_at: dict[Child, tuple[int, float]] = {}

@@ -387,7 +387,7 @@ class Supervisor:
         self._workers.close_all_sockets()
         self._reporter.report([failed("drain", "`crewgate serve` is ending", grace=60.0)])
         _log.info("draining: workers get %g s to end", self._config.drain_seconds)
-        first = [*self._workers, *self._leaving, self._optional.control]
+        first = [*self._workers, *self._leaving, self._optional.control, self._optional.ui]
         end_children(first, self._config.drain_seconds, signals)
         end_children([self._agent, self._optional.admin], limits.agent_end_seconds, signals)
         last = [self._optional.export, self._optional.alerts]

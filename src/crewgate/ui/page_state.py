@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from crewgate.alerts.local_machine import local_machine
-from crewgate.config import Config
+from crewgate.config import Config, UIConfig
+from crewgate.errors import ConfigurationError
 from crewgate.ui.live.feed import LiveFeed
 
 _log = logging.getLogger(__name__)
@@ -22,6 +23,13 @@ class PageState:
         self.config = config
         self.on_action = on_action
         self.live = LiveFeed(config.state, local_machine(config).name)
+
+    @property
+    def page(self) -> UIConfig:
+        """The section [ui], or what stands for it."""
+        if self.config.ui is None:
+            raise ConfigurationError(f"{self.config.path}: there is no [ui]; add the section")
+        return self.config.ui
 
     @property
     def folder(self) -> Path:

@@ -91,6 +91,8 @@ CONTRACT = {
     "no-further-token": (400, "", Code.INVALID_ARGUMENT, 0),
     "unauthorized-client": (400, "", Code.INVALID_ARGUMENT, 0),
     "unsupported-grant-type": (400, "", Code.INVALID_ARGUMENT, 0),
+    "no-session": (401, "", Code.UNAUTHENTICATED, 0),
+    "login-unavailable": (503, "", Code.UNAVAILABLE, 1),
     "slow-down": (429, "", Code.RESOURCE_EXHAUSTED, 1),
 }
 every = pytest.mark.parametrize("problem", PROBLEMS.values(), ids=lambda problem: problem.slug)

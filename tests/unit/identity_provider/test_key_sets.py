@@ -16,9 +16,9 @@ from tls_listener import write_certificate
 
 from crewgate import limits
 from crewgate.errors import ConfigurationError, ServiceConnectionError, SubjectTokenError
-from crewgate.identity_provider.provider_request import ProviderRequest, provider_context
 from crewgate.identity_provider.key_sets import DownloadedKeySet
 from crewgate.identity_provider.provider_keys import find_keys, parse_provider_jwks
+from crewgate.identity_provider.provider_request import ProviderRequest, provider_context
 from crewgate.identity_provider.subject_tokens import SubjectTokenVerifier
 from crewgate.runtime.fault_transition_logger import FaultTransitionLogger
 

@@ -1,4 +1,4 @@
-"""How the supervisor ends the control, the admin, the export and the alerts process."""
+"""How the supervisor ends the control, the admin, the export, the alerts and the page process."""
 
 import os
 import signal
@@ -47,7 +47,15 @@ def test_a_change_ends_those_that_do_not_load_it(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(optional, "end", lambda child, _: ended.append(child.name))
     audit = SimpleNamespace(folder="a")
     before = SimpleNamespace(
-        ca=1, admin=1, exports=(1,), alerts=(1,), audit=audit, name="gw-1", crews=(), cluster=None
+        ca=1,
+        admin=1,
+        exports=(1,),
+        alerts=(1,),
+        audit=audit,
+        name="gw-1",
+        crews=(),
+        cluster=None,
+        ui=1,
     )
     for changed, names in (
         ({}, []),
@@ -60,6 +68,8 @@ def test_a_change_ends_those_that_do_not_load_it(monkeypatch: pytest.MonkeyPatch
         ({"audit": SimpleNamespace(folder="b")}, ["export", "alerts"]),
         ({"admin": None, "exports": ()}, ["admin", "export"]),
         ({"alerts": ()}, ["alerts"]),
+        ({"ui": 2}, []),
+        ({"ui": None}, ["ui"]),
     ):
         after: Any = SimpleNamespace(**(vars(before) | changed))
         optional.follow(cast("Any", before), after, 0.0)
@@ -69,6 +79,7 @@ def test_a_change_ends_those_that_do_not_load_it(monkeypatch: pytest.MonkeyPatch
         assert ("control" in wanted) == bool(after.ca)
         assert ("export" in wanted) == bool(after.exports)
         assert ("alerts" in wanted) == bool(after.alerts)
+        assert ("ui" in wanted) == bool(after.ui)
 
 
 def _kill(process: int) -> None:

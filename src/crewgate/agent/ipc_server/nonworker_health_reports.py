@@ -1,4 +1,4 @@
-"""Keeps the health reports of the control, export and alerts process, and of the supervisor.
+"""Keeps the health reports of the supervisor, and of the processes that carry no calls.
 
 Each keeps a connection to the admin socket; when it ends, their report is dropped. Workers report
 over the attach socket (`attach_session`).

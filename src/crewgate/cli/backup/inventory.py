@@ -40,6 +40,7 @@ class BackupItem(NamedTuple):
 
 _MADE_ANEW = re.compile(
     r"table(\..*)?|registry-.*|generation|serving|ledger\.mark|audit-checkpoint|outbox\.sqlite"
+    r"|sessions\.json"
     r"|.*\.(new|draft|lock|sock)|.*-(wal|shm)"
 )
 

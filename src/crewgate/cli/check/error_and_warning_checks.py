@@ -20,6 +20,7 @@ from crewgate.cli.check.identity_providers import (
     identity_provider_warnings,
 )
 from crewgate.cli.check.ledger_file_access import ledger_file_errors, replaced_ledger_errors
+from crewgate.cli.check.live_page import live_page_errors, live_page_warnings
 from crewgate.cli.check.sealing_keys import sealing_key_errors, sealing_key_warnings
 from crewgate.cli.check.state_folder_access import state_folder_errors
 from crewgate.config import (
@@ -83,6 +84,7 @@ def find_errors(config: Config) -> Iterator[str]:
         yield from _tls_errors(make_client, "", upstream.tls.certificate, effect)
     yield from export_errors(config)
     yield from alert_errors(config)
+    yield from live_page_errors(config)
     yield from identity_provider_errors(config)
 
 
@@ -116,6 +118,7 @@ def find_warnings(config: Config) -> Iterator[str]:
             yield f"{table} {client.name}: {variable} is not set here; set it for `serve`"
     yield from export_warnings(config)
     yield from alert_warnings(config)
+    yield from live_page_warnings(config)
     yield from identity_provider_warnings(config)
     yield from _unreachable_tools(config)
     yield from _unlimited_models(config)

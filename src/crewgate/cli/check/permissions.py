@@ -31,6 +31,8 @@ def secrets(config: Config) -> list[SecretFile]:
     ours += [each.credential.file for each in config.clients if each.credential]
     ours += [each.secret for each in config.alerts]
     ours += [agent.card_key for agent in config.a2a]
+    if config.ui is not None and config.ui.login is not None:
+        ours.append(config.ui.login.client_secret)
     found = [("the gateway", path) for path in ours]
     found += [(f"crew {crew.name}", crew.signing_key) for crew in config.crews]
     if (ca := config.ca) is not None:
@@ -58,6 +60,7 @@ def permission_warnings(config: Config) -> Iterator[str]:
     public = [crew.jwks for crew in config.crews]
     public += [each.tls.ca for each in (*config.clients, *config.alerts) if each.tls.ca]
     public += [path for each in config.identity_providers for path in each.files]
+    public += config.ui.files if config.ui else []
     public += [config.path, *schema_files(config)]
     folders = [config.state, config.audit.folder]
     if config.ca is not None:

@@ -148,8 +148,23 @@ class ConfigFromOther:
             "identity_provider": {_EVERY: dict.fromkeys(("jwks", "ca"), self._where)},
             "upstream": {_EVERY: client},
             "export": {_EVERY: client},
+            "ui": self._page_changes(served),
             "alert": {_EVERY: {"secret": self._where, "tls": client["tls"]}},
         }
+
+    def _page_changes(self, served: Mapping[str, Any]) -> dict[str, Any]:
+        """List the keys of [ui] that change; another address could need TLS."""
+        return {
+            **{key: value for key, value in served.items() if key != "address"},
+            "url": self._moved_url,
+            "login": dict.fromkeys(("client_secret", "ca"), self._where),
+        }
+
+    def _moved_url(self, url: str) -> str:
+        """Return the URL of the page with the port that it gets, if it names the port of [ui]."""
+        place, _, port = url.rpartition(":")
+        is_own = self._other.ui is not None and port == str(self._other.ui.port)
+        return f"{place}:{int(port) + self._offset}" if is_own else url
 
     def _moved(self, what: str, port: int) -> int:
         if self._offset:

@@ -1,0 +1,29 @@
+"""Answers with JSON, which no cache may keep."""
+
+from collections.abc import AsyncIterator
+
+import msgspec
+from starlette.responses import Response, StreamingResponse
+
+from crewgate import limits
+
+_encode = msgspec.json.Encoder().encode
+_HEADERS = {"cache-control": "no-store"}
+_JSON = "application/json"
+
+
+def json_response(answer: object) -> Response:
+    """Return the response with a document; a large one is sent in pieces.
+
+    So a client that reads slowly causes no copy of the rest.
+    """
+    data = _encode(answer)
+    if len(data) <= limits.buffer_bytes_max:
+        return Response(data, headers=_HEADERS, media_type=_JSON)
+    return StreamingResponse(_pieces(data), headers=_HEADERS, media_type=_JSON)
+
+
+async def _pieces(data: bytes) -> AsyncIterator[bytes]:
+    size = limits.buffer_bytes_max
+    for start in range(0, len(data), size):
+        yield data[start : start + size]

@@ -1,0 +1,29 @@
+"""Looks up in the configuration of now what a person may do."""
+
+from crewgate.config import UIConfig, UILoginConfig
+from crewgate.ui.login.session import ProvenPerson
+from crewgate.ui.person import Person, Right, all_rights, rights_of
+
+PERSON_PREFIX = "person/"
+
+
+def source_of(login: UILoginConfig) -> str:
+    """Return what says who a person is: with another provider or claim, a name is another's."""
+    return f"{login.issuer} {login.client_id} {login.name_claim}"
+
+
+def person_of(proven: ProvenPerson, page: UIConfig) -> Person | None:
+    """Return a person with the rights of now; None if there is no right left."""
+    if proven.way == "login":
+        is_known = page.login is not None and proven.source == source_of(page.login)
+        name, groups = proven.name.removeprefix(PERSON_PREFIX), {*proven.groups}
+        grants = [
+            ([Right(right) for right in access.rights], access.crews)
+            for access in (page.access if is_known else ())
+            if name in access.people or groups & {*access.groups}
+        ]
+        rights = rights_of(grants)
+        return Person(proven.name, proven.way, rights) if rights else None
+    if proven.way == "certificate" and not page.asks_certificates:
+        return None
+    return Person(proven.name, proven.way, all_rights())

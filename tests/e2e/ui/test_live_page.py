@@ -1,0 +1,324 @@
+"""The live page of a whole gateway: its process, its logins, and its foreground command."""
+
+import os
+import re
+import signal
+import ssl
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from command_process import crewgate
+from installation import COMMAND, Installation, wait_until
+from oidc_provider import Provider, provider
+from page_browser import PageBrowser
+
+from crewgate.demo.ports import reserve
+
+UI = """
+[ui]
+port = {port}
+[ui.login]
+issuer = "{issuer}"
+client_id = "crewgate"
+client_secret = "ui.secret"
+ca = "{root}"
+name_claim = "email"
+scopes = ["openid", "email"]
+[ui.access.oncall]
+groups = ["sre"]
+rights = ["operate"]
+[ui.access.article]
+people = ["ada@example.com"]
+crews = ["article"]
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    site = Installation(tmp_path_factory.mktemp("page"), workers=1)
+    try:
+        site.serve()
+        yield site
+    finally:
+        site.end()
+
+
+@pytest.fixture(scope="module")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
+    with provider(tmp_path_factory.mktemp("provider")) as found:
+        found.know("ada", email="ada@example.com", email_verified=True)
+        found.know("grace", email="grace@example.com", email_verified=True, groups=["sre", "dev"])
+        found.know("eve", email="eve@example.com", email_verified=True, groups=["dev"])
+        found.know("mallory", email="ada@example.com", email_verified=False)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def page(site: Installation, identity: Provider) -> str:
+    """The URL of the page that `crewgate serve` runs."""
+    port = reserve()
+    secret = site.folder / "ui.secret"
+    secret.write_text("secret\n")
+    secret.chmod(0o600)
+    with site.file.open("a") as file:
+        file.write(UI.format(port=port, issuer=identity.issuer, root=identity.root))
+    wait_until(lambda: bool(site.children("ui")))
+    url = f"http://127.0.0.1:{port}"
+    wait_until(lambda: _answers(url))
+    return url
+
+
+def _answers(url: str, context: ssl.SSLContext | None = None) -> bool:
+    try:
+        answer = httpx.get(f"{url}/api/ways", verify=context or True, trust_env=False)
+        return answer.status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@contextmanager
+def foreground(site: Installation, *more: str) -> Iterator[tuple[str, str]]:
+    """`crewgate ui` while the block runs: the URL of the page, and a code."""
+    command = [*COMMAND, "ui", "-c", str(site.file), *more]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            process.stdout.readline()
+            found = re.fullmatch(rb"(http://\S+)/#/code/(\S+)\n", process.stdout.readline())
+            assert found, process.stderr and process.stderr.read()
+            yield found[1].decode(), found[2].decode()
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
+            assert process.stderr is not None
+            assert found is None or found[2] not in process.stderr.read()
+
+
+def browser_at(url: str, context: ssl.SSLContext | None = None) -> PageBrowser:
+    """A browser that closes each connection after an answer."""
+    none_kept = httpx.Limits(max_keepalive_connections=0)
+    client = httpx.AsyncClient(
+        base_url=url, verify=context or True, limits=none_kept, timeout=60, trust_env=False
+    )
+    return PageBrowser(client)
+
+
+async def logged_in(url: str, identity: Provider, person: str) -> PageBrowser:
+    browser = browser_at(url)
+    answer = await browser.come_back(identity.consent(await browser.log_in(), person))
+    assert answer.headers["location"] == "/", answer.headers["location"]
+    return browser
+
+
+async def test_a_link_opens_the_page_once(site: Installation) -> None:
+    """Without [ui], on a free port; the agent's user has all rights, and the audit says who."""
+    with foreground(site, "--port", "0") as (url, code):
+        assert url.startswith("http://127.0.0.1:")
+        browser, late = browser_at(url), browser_at(url)
+        answer = await browser.open_link(code)
+        assert answer.status_code == 200
+        assert answer.json()["rights"]["ca"] == ["*"]
+        assert "Secure" not in answer.headers["set-cookie"]
+        assert (await late.open_link(code)).status_code == 401
+        assert (await browser.ask("GET", "/api/session")).status_code == 200
+    noted = [each["detail"] for each in site.records() if each.get("event") == "ui"]
+    assert any("has logged in to the live page from 127.0.0.0/24" in each for each in noted)
+    assert not any(code in each for each in noted)
+
+
+async def test_people_log_in_at_the_provider(page: str, identity: Provider) -> None:
+    """Rights come by name and by group, each for its crews; everybody else stays out."""
+    ada = await logged_in(page, identity, "ada")
+    found = (await ada.ask("GET", "/api/session")).json()
+    assert (found["person"], found["how"]) == ("person/ada@example.com", "login")
+    assert found["rights"] == {"view": ["article"], "operate": [], "budget": [], "ca": []}
+    grace = await logged_in(page, identity, "grace")
+    assert (await grace.ask("GET", "/api/session")).json()["rights"]["operate"] == ["*"]
+    for person, why in (("eve", "no-rights"), ("mallory", "invalid")):
+        browser = browser_at(page)
+        answer = await browser.come_back(identity.consent(await browser.log_in(), person))
+        assert answer.headers["location"] == f"/#/login-failed?why={why}"
+        assert (await browser.ask("GET", "/api/session")).status_code == 401
+
+
+async def test_a_way_back_is_good_once_and_in_its_browser(page: str, identity: Provider) -> None:
+    """Nobody can log another person in (login CSRF), and no code is used twice."""
+    expired = "/#/login-failed?why=expired"
+    attacker, victim = browser_at(page), browser_at(page)
+    location = identity.consent(await attacker.log_in(), "grace")
+    assert (await victim.come_back(location)).headers["location"] == expired
+    await victim.log_in()  # now with a cookie of its own
+    assert (await victim.come_back(location)).headers["location"] == expired
+    assert (await attacker.come_back(location)).headers["location"] == "/"
+    assert (await attacker.come_back(location)).headers["location"] == expired
+    denied = browser_at(page)
+    location = identity.consent(await denied.log_in(), "ada", "deny")
+    where = f"/login/callback?{location.partition('?')[2]}"
+    assert (await denied.come_back(where)).headers["location"].startswith("/#/login-failed?why=")
+
+
+async def test_a_session_survives_the_process_and_a_logout_its_death(
+    page: str, site: Installation, identity: Provider
+) -> None:
+    """SIGKILL right after the answer undoes no logout."""
+    kept = await logged_in(page, identity, "grace")
+    left = await logged_in(page, identity, "grace")
+    cookies = httpx.Cookies(left.client.cookies)
+    assert (await left.ask("DELETE", "/api/session")).status_code == 204
+    (process,) = site.children("ui")
+    os.kill(process, signal.SIGKILL)
+    wait_until(lambda: site.children("ui") not in ([], [process]))
+    wait_until(lambda: _answers(page))
+    assert (await kept.ask("GET", "/api/session")).status_code == 200
+    left.client.cookies = cookies
+    assert (await left.ask("GET", "/api/session")).status_code == 401
+    stored = (site.folder / "state" / "ui" / "sessions.json").read_text()
+    for value in (*kept.client.cookies.values(), *cookies.values()):
+        assert value not in stored
+
+
+async def test_rights_end_with_the_configuration(
+    page: str, site: Installation, identity: Provider
+) -> None:
+    """At once, without a restart of the process, and the session with the last of them."""
+    ada = await logged_in(page, identity, "ada")
+    (process,) = site.children("ui")
+    site.edit('people = ["ada@example.com"]', 'people = ["nobody@example.com"]')
+    try:
+        while (await ada.ask("GET", "/api/session")).status_code == 200:
+            pass
+    finally:
+        site.edit('people = ["nobody@example.com"]', 'people = ["ada@example.com"]')
+    assert site.children("ui") == [process]
+    again = await logged_in_soon(page, identity)
+    assert (await again.ask("GET", "/api/session")).status_code == 200
+    assert (await ada.ask("GET", "/api/session")).status_code == 401
+
+
+async def logged_in_soon(page: str, identity: Provider) -> PageBrowser:
+    """Ada's session, once the configuration lets her in again."""
+    while True:
+        browser = browser_at(page)
+        answer = await browser.come_back(identity.consent(await browser.log_in(), "ada"))
+        if answer.headers["location"] == "/":
+            return browser
+
+
+def test_the_page_is_a_component_of_the_health(page: str, site: Installation) -> None:
+    """And `check` names what keeps people from logging in."""
+    wait_until(lambda: not _troubles(site))
+    site.edit('client_secret = "ui.secret"', 'client_secret = "none.secret"')
+    assert "[ui.login] client_secret" in crewgate("check", "-c", str(site.file)).stdout
+    site.edit('client_secret = "none.secret"', 'client_secret = "ui.secret"')
+
+
+def _troubles(site: Installation) -> list[str]:
+    found = site.ask("status")["health"]
+    return [each["component"] for each in found if each["state"] != "ok"]
+
+
+def test_one_page_at_a_time(page: str, site: Installation) -> None:
+    """The foreground command says who has the page already."""
+    done = subprocess.run(
+        [*COMMAND, "ui", "-c", str(site.file)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "another ui process of this gateway runs" in done.stderr
+
+
+OPERATORS = """
+[ui]
+port = {port}
+certificate = "certs/server.pem"
+key = "certs/server.key"
+client_certificate = "optional"
+"""
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Installation, str]]:
+    """A gateway with a page over TLS, for operators, and the URL of the page."""
+    site = Installation(tmp_path_factory.mktemp("operators"), workers=1)
+    port = reserve()
+    with site.file.open("a") as file:
+        file.write(OPERATORS.format(port=port))
+    site.run(
+        "ca", "issue", "--role", "server", "--host", "127.0.0.1", "--out",
+        str(site.folder / "certs" / "server"),
+    )  # fmt: skip
+    try:
+        site.serve()
+        url = f"https://127.0.0.1:{port}"
+        wait_until(lambda: _answers(url, _holder(site)))
+        yield site, url
+    finally:
+        site.end()
+
+
+def _holder(site: Installation, name: str = "", role: str = "operator") -> ssl.SSLContext:
+    """A client, with the certificate of somebody or none."""
+    context = ssl.create_default_context(cafile=str(site.folder / "certs" / "ca.pem"))
+    if name:
+        pair = site.folder / "certs" / name
+        more = ("--crew", "article") if role == "orchestrator" else ()
+        if not pair.with_suffix(".pem").exists():
+            site.run("ca", "issue", "--role", role, "--name", name, *more, "--out", str(pair))
+        context.load_cert_chain(pair.with_suffix(".pem"), pair.with_suffix(".key"))
+    return context
+
+
+async def test_an_operator_logs_in_with_a_certificate(secure: tuple[Installation, str]) -> None:
+    """And the session is good only with it: a thief of cookie and key lacks the certificate."""
+    site, url = secure
+    ada = browser_at(url, _holder(site, "ada"))
+    key = {"key": ada.key.jwk}
+    answer = await ada.ask("POST", "/api/session", key)
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["person"], answer.json()["how"]) == ("operator/ada", "certificate")
+    assert "__Host-crewgate" in answer.headers["set-cookie"]
+    for context in (_holder(site), _holder(site, "bob")):
+        thief = browser_at(url, context)
+        thief.key, thief.client.cookies = ada.key, ada.client.cookies
+        assert (await thief.ask("GET", "/api/session")).status_code == 401
+    nobody = browser_at(url, _holder(site))
+    assert (await nobody.ask("POST", "/api/session", key)).status_code == 401
+    assert (await ada.ask("GET", "/api/session")).status_code == 200
+
+
+async def test_only_operators_are_admitted(secure: tuple[Installation, str]) -> None:
+    """An orchestrator with a certificate of the same CA reads not even the page."""
+    site, url = secure
+    browser = browser_at(url, _holder(site, "bd", "orchestrator"))
+    with pytest.raises(httpx.TransportError):
+        await browser.ask("GET", "/api/ways")
+    refused = [each for each in site.records() if each.get("listener") == "ui"]
+    assert {each["reason"] for each in refused} == {"role-not-admitted"}
+
+
+async def test_a_revoked_operator_is_cut_off(secure: tuple[Installation, str]) -> None:
+    """The open connection is closed, and no other one is admitted."""
+    site, url = secure
+    eve = browser_at(url, _holder(site, "eve"))
+    client = httpx.AsyncClient(base_url=url, verify=_holder(site, "eve"), trust_env=False)
+    async with client:
+        kept = PageBrowser(client, eve.key)
+        answer = await kept.ask("POST", "/api/session", {"key": kept.key.jwk})
+        assert answer.status_code == 200, answer.text
+        site.run("ca", "revoke", str(site.folder / "certs" / "eve.pem"))
+        with pytest.raises(httpx.TransportError):
+            await _ask_again_and_again(kept)
+    wait_until(lambda: "expelled" in _verdicts(site))
+    with pytest.raises(httpx.TransportError):
+        await _ask_again_and_again(eve)
+
+
+async def _ask_again_and_again(browser: PageBrowser) -> None:
+    while True:
+        await browser.ask("GET", "/api/session")
+
+
+def _verdicts(site: Installation) -> set[str]:
+    return {each["verdict"] for each in site.records() if each.get("listener") == "ui"}
