@@ -219,6 +219,8 @@ def _key(target: str, crew: str, name: str, *, is_key: bool) -> str:
 
 def _by(by: str, local: LocalMachine) -> str:
     kind, slash, name = by.partition("/")
+    if kind == "local" and slash:
+        return f"{name} on machine {local.name}"
     if by == "owner":
         return f"a person on machine {local.name}"
     if by == "overrun":

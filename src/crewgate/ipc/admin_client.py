@@ -103,25 +103,31 @@ class AdminClient:
         So at most one of them may be of a kind that the agent refuses if the table has no room.
         Returns when this machine has ended the open calls, and as many machines as `until` says
         have the revocation on disk. The wait for each is bounded; the receipt says what was
-        reached. `by` is for the audit: the client of the control API that requested it, if any.
+        reached. `by` is for the audit: who ordered it, if it was nobody on this machine.
         `reason` is a text for the audit and the list of revocations.
         """
         request = messages.Revoke(self._next_id(), list(targets), until, by, reason)
         return self._request(request, messages.RevocationReceipt)
 
     def quarantine(
-        self, crew: str, orchestrator: str, *, lift: bool = False, seconds: int = 0
+        self, crew: str, orchestrator: str, *, lift: bool = False, seconds: int = 0, by: str = ""
     ) -> messages.QuarantineResult:
         """Quarantine an orchestrator (a `client_id`), or lift that; return what holds now.
 
-        Gateways then admit no new grants of it, for `seconds`; 0: for its crew's usual time.
+        Gateways then admit no new grants of it, for `seconds`; 0: for its crew's usual time. `by`
+        is for the audit, as for `revoke`.
         """
-        request = messages.Quarantine(self._next_id(), crew, orchestrator, lift, seconds)
+        request = messages.Quarantine(self._next_id(), crew, orchestrator, lift, seconds, by)
         return self._request(request, messages.QuarantineResult)
 
-    def forgive(self, branch: str, crew: str = "") -> messages.BurnedCreditForgiven:
-        """Give back the burned credit of the leases of `branch` (UUID text), and of it alone."""
-        request = messages.ForgiveBurnedCredit(id=self._next_id(), branch=branch, crew=crew)
+    def forgive(
+        self, branch: str, crew: str = "", *, by: str = ""
+    ) -> messages.BurnedCreditForgiven:
+        """Give back the burned credit of the leases of `branch` (UUID text), and of it alone.
+
+        `by` is for the audit, as for `revoke`.
+        """
+        request = messages.ForgiveBurnedCredit(self._next_id(), branch, crew, by)
         return self._request(request, messages.BurnedCreditForgiven)
 
     def may_mint(self, claims: Claims, crew: str, kid: str) -> bool:

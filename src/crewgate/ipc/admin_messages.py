@@ -23,6 +23,10 @@ from crewgate.ipc.machine_messages import AskMachines, MachineAnswer
 from crewgate.ipc.pin_messages import PinRequest, PinResponse
 from crewgate.ipc.revocation_messages import GetRevocations, RevocationsPage
 
+# Who orders something: a client of the control API, such as `operator/ada`, or a person at the live
+# page, such as `person/ada`. It is empty for a person or a program on this machine.
+By = Annotated[str, Meta(max_length=limits.by_chars_max)]
+
 # Which machines must have a revocation on disk before the agent answers; "" is a majority in a
 # cluster, and otherwise this machine.
 Until = Literal["", "local", "quorum", "all"]
@@ -32,8 +36,7 @@ class Revoke(msgspec.Struct, frozen=True, tag="revoke"):
     """A client revokes all `targets` in one step. Answer: `RevocationReceipt`.
 
     The agent answers when this machine has ended the open calls and the machines of `until` have
-    the revocation on disk; the wait for each is bounded. `by` is the client of the control API that
-    requested it, such as `operator/ada`; empty for a person on this machine. `reason` is a text for
+    the revocation on disk; the wait for each is bounded. `by` ordered it. `reason` is a text for
     the audit and for `crewgate revocations`.
     """
 
@@ -42,7 +45,7 @@ class Revoke(msgspec.Struct, frozen=True, tag="revoke"):
         list[RevocationTarget], Meta(min_length=1, max_length=limits.ipc_targets_max)
     ]
     until: Until = ""
-    by: Annotated[str, Meta(max_length=2 * limits.name_chars_max + 1)] = ""
+    by: By = ""
     reason: Annotated[str, Meta(max_length=limits.reason_chars_max)] = ""
 
 
@@ -50,7 +53,7 @@ class Quarantine(msgspec.Struct, frozen=True, tag="quarantine"):
     """An operator quarantines an orchestrator (a `client_id`), or lifts that.
 
     Gateways admit no new grants of it for `seconds`; 0: for its crew's usual time. A second
-    request moves the end. Answer: `QuarantineResult`.
+    request moves the end. `by` ordered it. Answer: `QuarantineResult`.
     """
 
     id: Id
@@ -58,14 +61,19 @@ class Quarantine(msgspec.Struct, frozen=True, tag="quarantine"):
     orchestrator: Annotated[str, Meta(max_length=limits.claim_chars_max)]
     lift: bool = False
     seconds: Annotated[int, Meta(ge=0, le=limits.quarantine_seconds_max)] = 0
+    by: By = ""
 
 
 class ForgiveBurnedCredit(msgspec.Struct, frozen=True, tag="forgive"):
-    """An operator returns burned credit of a branch. Answer: `BurnedCreditForgiven`."""
+    """An operator returns burned credit of a branch. `by` ordered it.
+
+    Answer: `BurnedCreditForgiven`.
+    """
 
     id: Id
     branch: Annotated[str, Meta(max_length=limits.claim_chars_max)]
     crew: Annotated[str, Meta(max_length=limits.claim_chars_max)] = ""
+    by: By = ""
 
 
 class BurnedCreditForgiven(msgspec.Struct, frozen=True, tag="forgiven"):

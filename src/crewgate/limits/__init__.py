@@ -105,6 +105,7 @@ seen_questions_burst = 20  # of several members at once
 seen_journal_bytes_max = 64 * 2**20  # searched for a revoked name: 0.1 s in a thread
 file_time_seconds = 2.0  # the coarsest time stamps of file systems (FAT)
 draft_seconds_max = 3600.0  # a write takes milliseconds, or minutes on a disk that stalls
+by_chars_max = 160  # who ordered something: the kind of person, and a mail address or two names
 name_chars_max = 64  # a crew, listener or upstream; people see it in logs, paths and columns
 workers_max = 64  # one for each core; the largest machines for a gateway have fewer cores
 listeners_max = 16  # two address families for each of a few listeners

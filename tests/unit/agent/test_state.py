@@ -357,12 +357,12 @@ async def test_burned_credit_is_forgiven_on_somebodys_word(
     ledger.burn(machine.lease_client.holder, *ledger.heartbeats()[machine.lease_client.holder])
     done = await forgive(machine, ForgiveBurnedCredit(id=3, branch=branch_id(1), crew="article"))
     assert done == BurnedCreditForgiven(id=3, branch=branch_id(1), crew="article", amount=10)
-    again = await forgive(machine, ForgiveBurnedCredit(id=4, branch=branch_id(1)))
+    again = await forgive(machine, ForgiveBurnedCredit(id=4, branch=branch_id(1), by="person/ada"))
     assert again.amount == 0
     whose = f"to branch {branch_id(1)} (article)"
     assert log_lines[-2:] == [
         f"returned 0.00001 burned credits {whose}",
-        f"returned 0.00 burned credits {whose}",
+        f"returned 0.00 burned credits {whose}, by order of person/ada",
     ]
     for name, crew in (("nonsense", ""), (branch_id(1), "nobody"), (branch_id(7), "")):
         with pytest.raises(ServiceRefusedError):

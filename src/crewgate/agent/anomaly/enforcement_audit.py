@@ -52,4 +52,6 @@ def log_line(step: Transition, by: str) -> str:
 def _order(cause: TransitionCause, by: str) -> str:
     if cause is TransitionCause.REMOTE:
         return f"the watch of {by} ordered it"
-    return "a person ordered it" if by == "owner" else f"a person ordered it on {by}"
+    if by == "owner":
+        return "a person ordered it"
+    return f"a person ordered it on {by}" if by.startswith("gateway/") else f"{by} ordered it"

@@ -184,12 +184,19 @@ class MintingWatch:
         return entries
 
     def set(
-        self, crew: str, orchestrator: str, clocks: ClockReading, seconds: int = 0
+        self,
+        crew: str,
+        orchestrator: str,
+        clocks: ClockReading,
+        seconds: int = 0,
+        *,
+        by: str = "",
     ) -> OrchestratorStatus:
         """Quarantine an orchestrator by a person's order, or change the end of its quarantine.
 
         The watch need not know the orchestrator. `seconds` 0 means the duration of the crew's
-        configuration. Raises ServiceRefusedError.
+        configuration. `by` is the person, if it is nobody on this machine. Raises
+        ServiceRefusedError.
         """
         self.check(crew, orchestrator)
         self._apply_remote_orders(crew, orchestrator, clocks)
@@ -198,10 +205,12 @@ class MintingWatch:
             step = self._detector.quarantine(crew, orchestrator, now, wall, seconds)
         except IllegalStepError as error:
             raise ServiceRefusedError(f"{orchestrator}: {error}") from error
-        return self._record(step)
+        return self._record(step, by=by)
 
-    def lift(self, crew: str, orchestrator: str, clocks: ClockReading) -> OrchestratorStatus:
-        """Release an orchestrator by a person's order.
+    def lift(
+        self, crew: str, orchestrator: str, clocks: ClockReading, *, by: str = ""
+    ) -> OrchestratorStatus:
+        """Release an orchestrator by the order of a person, as `set`.
 
         Raises ServiceRefusedError if it is not held.
         """
@@ -211,7 +220,7 @@ class MintingWatch:
             step = self._detector.lift(crew, orchestrator, self._believed().wall)
         except IllegalStepError as error:
             raise ServiceRefusedError(f"{orchestrator}: {error}") from error
-        return self._record(step)
+        return self._record(step, by=by)
 
     def states(self) -> list[OrchestratorStatus]:
         """Return the states of all orchestrators above `observe`."""

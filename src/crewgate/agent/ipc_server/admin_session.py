@@ -145,9 +145,11 @@ async def quarantine(agent: AgentState, request: messages.Quarantine) -> message
     target = RevocationTarget(EntityKind.ORCHESTRATOR, request.orchestrator)
     unseen = await never_seen(agent, target) if is_one else SEEN
     if request.lift:
-        status_after = watching.lift(request.crew, request.orchestrator, clocks)
+        status_after = watching.lift(request.crew, request.orchestrator, clocks, by=request.by)
     else:
-        status_after = watching.set(request.crew, request.orchestrator, clocks, request.seconds)
+        status_after = watching.set(
+            request.crew, request.orchestrator, clocks, request.seconds, by=request.by
+        )
     if agent.fanout.others is not None:
         # A new quarantine may end earlier than the one that it replaces. A release before it is
         # kept for as long as that one could last, so the old one does not come back.
@@ -181,7 +183,8 @@ async def forgive(
         raise ServiceRefusedError(f"the ledger does not answer: {error}") from error
     agent.lease_client.lift(key)
     returned = format_credits(amount)
-    _log.info("returned %s burned credits to branch %s (%s)", returned, request.branch, crew)
+    who = f", by order of {request.by}" if request.by else ""
+    _log.info("returned %s burned credits to branch %s (%s)%s", returned, request.branch, crew, who)
     return messages.BurnedCreditForgiven(
         id=request.id, branch=request.branch, crew=crew, amount=amount
     )

@@ -207,7 +207,8 @@ def revoke(*, config_path: Path, which: str, reason: str, as_json: bool) -> None
     can undo it. Exit status 3: a gateway runs here, and less than a majority of the machines has
     the revocation on disk so far; this machine keeps sending it.
     """
-    from crewgate.cli.output.revocation import exit_by_reach, reach_lines
+    from crewgate.cli.output.revocation import exit_by_reach
+    from crewgate.ipc.receipt_text import reach_lines
 
     config = load(config_path)
     with Authority(configured_ca(config)) as authority:

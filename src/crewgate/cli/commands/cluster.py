@@ -14,9 +14,10 @@ from crewgate.cli.options import (
     state_of,
 )
 from crewgate.cli.output.cluster import ago, as_document, show_members, status_lines
-from crewgate.cli.output.revocation import print_receipt, reach_lines, receipt_document
+from crewgate.cli.output.revocation import print_receipt, receipt_document
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.cluster_messages import EvictUntil
+from crewgate.ipc.receipt_text import reach_lines
 
 # The admin socket's own fields, which no output shows.
 _HIDDEN = ("type", "id")

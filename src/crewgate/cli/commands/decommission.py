@@ -7,10 +7,11 @@ import click
 
 from crewgate.cli.options import config_option, json_option
 from crewgate.cli.output.certificates import describe, receipt
-from crewgate.cli.output.revocation import NEVER_SEEN, never_seen_lines
+from crewgate.cli.output.revocation import NEVER_SEEN
 from crewgate.config import load
 from crewgate.core.x509.identity_extension import Identity, Role, check
 from crewgate.errors import ConfigurationError
+from crewgate.ipc.receipt_text import never_seen_lines
 from crewgate.lifecycle.orchestrator_decommission import DecommissionResult, decommission
 
 

@@ -22,8 +22,8 @@ from crewgate.cli.options import (
     state_of,
 )
 from crewgate.config.load import load
-from crewgate.core.credits import format_credits
 from crewgate.errors import LedgerUnavailableError
+from crewgate.ipc import receipt_text
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ledger import schema
 from crewgate.ledger.factory import open_session
@@ -111,8 +111,7 @@ def forgive(*, config_path: Path, branch: str, crew: str | None, as_json: bool) 
             raise click.UsageError(str(error)) from error
         done = admin.forgive(whole, crew or "")
     document = {"crew": done.crew, "branch": done.branch, "amount": done.amount}
-    text = f"returned {format_credits(done.amount)} credits to {whole} of crew {done.crew}"
-    print_result(document, text, as_json=as_json)
+    print_result(document, "\n".join(receipt_text.of_forgiving(done)), as_json=as_json)
 
 
 command.add_command(accept)

@@ -15,8 +15,8 @@ from crewgate.cli.options import (
     print_result,
     state_of,
 )
-from crewgate.cli.output import quarantine
 from crewgate.cli.output.revocation import NEVER_SEEN
+from crewgate.ipc import receipt_text
 from crewgate.ipc.admin_client import AdminClient
 
 
@@ -76,7 +76,7 @@ def command(
         done = admin.quarantine(crew, orchestrator, lift=lift, seconds=seconds or 0)
     document: dict[str, object] = msgspec.to_builtins(done.row)
     document |= {"never_seen": done.never_seen, "never_seen_on": done.never_seen_on}
-    text = "\n".join(quarantine.lines(orchestrator, done, lift=lift))
+    text = "\n".join(receipt_text.of_quarantine(orchestrator, done, lift=lift))
     print_result(document, text, as_json=as_json)
     if done.never_seen:
         click.get_current_context().exit(NEVER_SEEN)

@@ -35,6 +35,7 @@ from crewgate.core.ids import EntityKind
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity_extension import Identity, Role
 from crewgate.errors import CAError
+from crewgate.ipc import receipt_text
 
 # The member `missing` of an answer, if no agent runs on the other machine (control/responses).
 _NO_AGENT = ["this machine"]
@@ -139,7 +140,7 @@ def revoke(client: ControlClient, *, which: str, reason: Any, as_json: bool) -> 
     }
     what = "no gateway runs there; it gets the revocation when it starts"
     lines = [f"revoked serial {done.id}: {describe(receipt) if is_announced else what}"]
-    lines += revocation.reach_lines(receipt.reach) if is_announced else []
+    lines += receipt_text.reach_lines(receipt.reach) if is_announced else []
     print_result(document, "\n".join(lines), as_json=as_json)
     if is_announced:
         revocation.exit_by_reach(receipt.reach)

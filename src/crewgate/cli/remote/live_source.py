@@ -1,6 +1,5 @@
 """Where `crewgate top --control` reads branches, and orders what ends them: the control API."""
 
-from crewgate.cli.output import revocation
 from crewgate.cli.remote.branches import branch_tree
 from crewgate.cli.remote.client import ControlClient
 from crewgate.cli.remote.revocation_receipt import revoke_target
@@ -9,6 +8,7 @@ from crewgate.cli.top.source import REASON
 from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.errors import ServiceRefusedError
+from crewgate.ipc import receipt_text
 from crewgate.ipc.cluster_view import ClusterTree
 
 
@@ -26,7 +26,7 @@ class ControlSource:
     def end(self, node: Node) -> list[str]:
         """See `Source`."""
         target = RevocationTarget(EntityKind.BRANCH, node.branch, node.crew)
-        return revocation.lines(revoke_target(self._client, target, reason=REASON))
+        return receipt_text.of_revocation(revoke_target(self._client, target, reason=REASON))
 
     def quarantine(self, crew: str, orchestrator: str) -> list[str]:  # noqa: ARG002
         """Raise ServiceRefusedError: the API has no such request."""

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Protocol
 
-from crewgate.cli.output import quarantine, revocation
 from crewgate.cli.top.reading import Node
 from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
+from crewgate.ipc import receipt_text
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.cluster_view import ClusterTree
 
@@ -53,9 +53,9 @@ class AgentSource:
         """See `Source`."""
         target = RevocationTarget(EntityKind.BRANCH, node.branch, node.crew)
         with AdminClient(self._folder) as admin:
-            return revocation.lines(admin.revoke([target], reason=REASON))
+            return receipt_text.of_revocation(admin.revoke([target], reason=REASON))
 
     def quarantine(self, crew: str, orchestrator: str) -> list[str]:
         """See `Source`."""
         with AdminClient(self._folder) as admin:
-            return quarantine.lines(orchestrator, admin.quarantine(crew, orchestrator))
+            return receipt_text.of_quarantine(orchestrator, admin.quarantine(crew, orchestrator))

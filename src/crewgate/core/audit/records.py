@@ -230,12 +230,12 @@ class RevocationRecord(AttributedRecord, frozen=True, kw_only=True, tag="revocat
     `time` is when the agent read the request. `target` is the kind of the target (`branch`,
     `grant`, `orchestrator`, …), and `id` its name. The kind `account` is a branch that was closed
     only in the ledger, because the table had no room. The identity is empty unless the target is
-    one known branch. `by` is a client of the control API (`operator/ada`), the gateway from which
-    this machine has the revocation (`gateway/gw-2`), `overrun`, `rule/NAME`, or `owner` for
-    a person on this machine. `reason` is the text that it was ordered with; a record of another
-    machine's revocation has none. `cuts` calls and streams were cancelled; the last one after
-    `cut_us` microseconds (None: some process has not answered). `workers` attached processes
-    answered.
+    one known branch. `by` is a client of the control API (`operator/ada`), a person at the live
+    page (`person/ada`), the gateway from which this machine has the revocation (`gateway/gw-2`),
+    `overrun`, `rule/NAME`, or `owner` for a person on this machine. `reason` is the text that it
+    was ordered with; a record of another machine's revocation has none. `cuts` calls and streams
+    were cancelled; the last one after `cut_us` microseconds (None: some process has not answered).
+    `workers` attached processes answered.
     """
 
     time: datetime
@@ -316,8 +316,8 @@ class WatchRecord(BaseRecord, frozen=True, kw_only=True, tag="watch"):
     `in_force` is at most the crew's `mode`, unless a person has set the level. A strike has a
     finding: `value` of `measure` was above `limit`, which comes from the `usual` value, or is a
     configured ceiling if that is missing; a grant of `branch` caused it. The orchestrator `CREW/*`
-    stands for a crew's newcomers. `by` is "watch" or "owner" (a person), or the gateway of another
-    machine where that was.
+    stands for a crew's newcomers. `by` is "watch", "owner" (a person on this
+    machine), `person/ada` at the live page, or the gateway of another machine where that was.
     """
 
     time: datetime

@@ -322,6 +322,21 @@ async def test_what_is_lifted_already_is_refused_and_what_is_set_has_a_new_end(
         await hold(machine, "article/*", lift=True)
 
 
+async def test_the_audit_and_the_log_name_the_person_who_ordered_it(
+    start: Start, written: list[Record], log_lines: list[str]
+) -> None:
+    """Of the live page; of a command on this machine, they say that a person did."""
+    machine = start()
+    for who in ("", "person/ada"):
+        for lift in (False, True):
+            ask = Quarantine(id=1, crew="article", orchestrator="article/*", lift=lift, by=who)
+            await quarantine(machine, ask)
+    found = [each.by for each in written if isinstance(each, records.WatchRecord)]
+    assert found == ["owner", "owner", "person/ada", "person/ada"]
+    told = [line.rpartition(": ")[2] for line in log_lines if line.startswith("minting of")]
+    assert told == ["a person ordered it"] * 2 + ["person/ada ordered it"] * 2
+
+
 def test_it_lapses_on_a_clock_that_can_be_believed(
     start: Start, file: Path, hands: Hands, written: list[Record], log_lines: list[str]
 ) -> None:

@@ -13,9 +13,9 @@ from revocation_targets import branch
 
 from crewgate import limits
 from crewgate.agent.ipc_server.revoke_request import revoke
-from crewgate.cli.output.revocation import reach_lines
 from crewgate.core.gossip import capsules
 from crewgate.ipc.admin_messages import RevocationReceipt, Revoke, Until
+from crewgate.ipc.receipt_text import reach_lines
 
 
 async def _revoked(clustered: Clustered, until: Until) -> RevocationReceipt:

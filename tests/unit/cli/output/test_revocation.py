@@ -11,13 +11,12 @@ from revocation_targets import branch
 from crewgate.cli.output.revocation import (
     between_words,
     exit_by_reach,
-    never_seen_lines,
-    reach_lines,
     show,
 )
 from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import RevocationTarget
 from crewgate.ipc.admin_messages import NeverSeen, QuorumResult, RevocationReceipt
+from crewgate.ipc.receipt_text import never_seen_lines, reach_lines
 
 BRANCH = branch("0199c1d2-0000-7000-8000-000000000002", "article")
 RECEIPT = RevocationReceipt(
