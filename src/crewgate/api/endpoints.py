@@ -301,8 +301,9 @@ _PAGE = {
 }
 _AUDIT = {
     "list": "`calls` (the default), `connections` that were refused, steps of the minting `watch`, "
-    "of `rules` on branches, `revocations`, or `explain` for the authority of the call `request`",
-    "by": "sums by `branch`, `crew`, `role`, `tool` or `day` instead of calls",
+    "of `rules` on branches, `revocations`, `grants`, the whole `history` of a `branch`, or "
+    "`explain` for the authority of the call `request`",
+    "by": "sums by `branch`, `crew`, `role`, `tool`, `day` or `minute` instead of calls",
     "branch": "calls of this branch and of everything below it",
     "crew": "calls of this crew",
     "role": "calls of this role",

@@ -10,11 +10,13 @@ from typing import TypeVar
 
 import msgspec
 
+from crewgate import limits
 from crewgate.audit.filters import GroupBy
 from crewgate.audit.query_results import (
     AuditGaps,
     CallGroup,
     CallRow,
+    GrantRow,
     MintingWatchEvent,
     RecordedRuleStep,
     RejectedConnection,
@@ -24,7 +26,9 @@ from crewgate.audit.query_results import (
 from crewgate.audit.reports import AuditReport
 from crewgate.ipc.cluster_view import MachineAnswers, UnaskedMachine
 
-R = TypeVar("R", CallRow, RejectedConnection, MintingWatchEvent, RecordedRuleStep, RevocationEvent)
+R = TypeVar(
+    "R", CallRow, RejectedConnection, MintingWatchEvent, RecordedRuleStep, RevocationEvent, GrantRow
+)
 _SUMS = (
     "calls", "permitted", "denied", "would_deny", "open", "burned", "cost_micro", "burned_micro",
     "overrun_micro",
@@ -67,6 +71,7 @@ def merged(
         refusals=_refusals(each for part in parts for each in part.refusals),
         calls=_newest([row for part in parts for row in part.calls], limit),
         groups=_groups([group for part in parts for group in part.groups], by),
+        grants=_newest([row for part in parts for row in part.grants], limit),
         connections=_newest([row for part in parts for row in part.connections], limit),
         watch=_newest([row for part in parts for row in part.watch], limit),
         rules=_newest([row for part in parts for row in part.rules], limit),
@@ -91,6 +96,7 @@ def _named(part: AuditReport, machine: str) -> AuditReport:
         watch=rows(part.watch),
         rules=rows(part.rules),
         revocations=rows(part.revocations),
+        grants=rows(part.grants),
         explanation=explanation,
     )
 
@@ -125,14 +131,17 @@ def _times(found: Iterable[datetime | None]) -> list[datetime]:
 
 
 def _groups(groups: Sequence[CallGroup], by: GroupBy | None) -> list[CallGroup]:
-    """Return one group for each key; of branches and crews, for each key and crew."""
+    """Return one group for each key; of branches and crews, for each key and crew.
+
+    Machines have other minutes, so all of them together may be more than one machine lists.
+    """
     found: dict[tuple[str, str], list[CallGroup]] = {}
     for each in groups:
         crew = each.crew if by in {GroupBy.BRANCH, GroupBy.CREW} else ""
         found.setdefault((each.key, crew), []).append(each)
     sums = map(_sum, found.values())
-    if by is GroupBy.DAY:
-        return sorted(sums, key=lambda each: each.key)
+    if by is not None and by.is_time:
+        return sorted(sums, key=lambda each: each.key)[-limits.audit_minutes_max :]
     return sorted(sums, key=lambda each: (-each.cost_micro, -each.calls, each.key))
 
 

@@ -137,6 +137,20 @@ GRANTS: Final = f"""
     ORDER BY len(coalesce(ancestry, [])), issued
 """
 
+# The grants of a branch, or of a crew.
+GRANT_LIST: Final = f"""
+    WITH {_LINES}
+    SELECT {_columns_of(GrantRow)}
+    FROM lines
+    WHERE
+        kind = 'grant' AND time IS NOT NULL
+        AND ($crew IS NULL OR crew = $crew)
+        AND ($branch IS NULL OR branch = $branch)
+        AND ($since IS NULL OR time >= $since)
+    ORDER BY time DESC, "grant" DESC
+    LIMIT $limit
+"""
+
 _SUMS = """
         count(*) FILTER (kind = 'call') AS calls,
         count(*) FILTER (kind = 'call' AND verdict = 'permit') AS permitted,
@@ -156,12 +170,18 @@ def _same(expression: str) -> str:
     return f"CASE WHEN min({expression}) = max({expression}) THEN min({expression}) ELSE '' END"
 
 
-_KEYS = {GroupBy.DAY: "strftime(time::TIMESTAMP, '%Y-%m-%d')"}
+_KEYS = {
+    GroupBy.DAY: "strftime(time::TIMESTAMP, '%Y-%m-%d')",
+    GroupBy.MINUTE: "strftime(time::TIMESTAMP, '%Y-%m-%dT%H:%MZ')",
+}
 
 
 def _groups(by: GroupBy) -> str:
     # If two crews use the same branch id, these are two branches.
     of_one_crew = by in (GroupBy.BRANCH, GroupBy.CREW)
+    order = "key" if by is GroupBy.DAY else "sum(matching.cost_micro) DESC, calls DESC, key"
+    if by is GroupBy.MINUTE:  # a year has half a million
+        order = "key DESC LIMIT $limit"
     return f"""{_ROWS}
     SELECT
         coalesce({_KEYS.get(by, by.value)}, '') AS key,
@@ -171,7 +191,7 @@ def _groups(by: GroupBy) -> str:
         {_SUMS}
     FROM matching
     GROUP BY ALL
-    ORDER BY {"key" if by is GroupBy.DAY else "sum(matching.cost_micro) DESC, calls DESC, key"}
+    ORDER BY {order}
 """
 
 

@@ -23,13 +23,19 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class GroupBy(enum.StrEnum):
-    """The key by which calls are summed up; `DAY` is the UTC day on which a call ended."""
+    """The key by which calls are summed up; `DAY` and `MINUTE` are of UTC, when a call ended."""
 
     BRANCH = "branch"
     CREW = "crew"
     ROLE = "role"
     TOOL = "tool"
     DAY = "day"
+    MINUTE = "minute"
+
+    @property
+    def is_time(self) -> bool:
+        """Whether sums are listed in the order of their keys, and the newest are kept."""
+        return self in {GroupBy.DAY, GroupBy.MINUTE}
 
 
 class AuditFilter(msgspec.Struct, frozen=True):

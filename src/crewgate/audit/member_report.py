@@ -25,7 +25,7 @@ from crewgate.ipc.frames import frame
 from crewgate.ipc.machine_messages import AuditQuestion, encode
 
 _LEAST_URGENT = 19  # of nice(1)
-_LISTS = ("refusals", "calls", "groups", "connections", "watch", "rules", "revocations")
+_LISTS = ("refusals", "calls", "groups", "connections", "watch", "rules", "revocations", "grants")
 
 
 def main() -> int:

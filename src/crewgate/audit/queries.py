@@ -56,9 +56,20 @@ class AuditQueries:
         }
         return self._read(duckdb_sql.GRANTS, call_values, None, query_results.GrantRow)
 
+    def grant_list(self, question: AuditFilter) -> list[query_results.GrantRow]:
+        """Return the newest `question.limit` grants, the oldest of them first.
+
+        Of the filters, only crew, branch and time apply.
+        """
+        return self._query(duckdb_sql.GRANT_LIST, question, query_results.GrantRow)[::-1]
+
     def groups(self, question: AuditFilter, by: GroupBy) -> list[query_results.CallGroup]:
-        """Return sums by branch, crew, role or tool, the most expensive first; or by day."""
-        return self._query(duckdb_sql.GROUPS[by], question, query_results.CallGroup)
+        """Return sums by branch, crew, role or tool, the most expensive first.
+
+        Sums by day are in their order, and so are those of the newest `question.limit` minutes.
+        """
+        found = self._query(duckdb_sql.GROUPS[by], question, query_results.CallGroup)
+        return found[::-1] if by is GroupBy.MINUTE else found
 
     def total(self, question: AuditFilter) -> query_results.CallGroup:
         """Return the sums over everything that matches."""

@@ -92,7 +92,7 @@ class GrantRow(msgspec.Struct, frozen=True):
 
 
 class CallGroup(msgspec.Struct, frozen=True):
-    """Sums over the calls of the branch, crew, role, tool or day `key` ("" if there is no group).
+    """Sums over calls of the branch, crew, role, tool, day or minute `key` ("" for no group).
 
     Settled calls cost `cost_micro`, and burned reservations `burned_micro`; together they are
     spent. `overrun_micro` is the part of the stated costs that no branch paid. `crew`, `role`

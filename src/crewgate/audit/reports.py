@@ -4,12 +4,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from crewgate import limits
 from crewgate.audit.explanation import CallExplanation, explanation
 from crewgate.audit.filters import AuditFilter, GroupBy
 from crewgate.audit.query_results import (
     AuditGaps,
     CallGroup,
     CallRow,
+    GrantRow,
     MintingWatchEvent,
     RecordedRuleStep,
     RejectedConnection,
@@ -28,9 +30,9 @@ _REASONS: Final = frozenset(reason.value for reason in ConnectionRefusalReason)
 class AuditReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """The answer of one machine to a question about its audit; empty where nothing was asked.
 
-    `total` and `health` are None for steps of the minting watch or of rules, for revocations, and
-    for an explanation. `refusals` are those without a record of each; of a listing of calls, only
-    if it is not filtered.
+    `total` and `health` are None for steps of the minting watch or of rules, for revocations,
+    grants and a history, and for an explanation. `refusals` are those without a record of each; of
+    a listing of calls, only if it is not filtered.
     """
 
     total: CallGroup | None = None
@@ -42,6 +44,7 @@ class AuditReport(msgspec.Struct, frozen=True, omit_defaults=True):
     watch: list[MintingWatchEvent] = []
     rules: list[RecordedRuleStep] = []
     revocations: list[RevocationEvent] = []
+    grants: list[GrantRow] = []
     explanation: CallExplanation | None = None
 
 
@@ -55,6 +58,10 @@ def report(
         return AuditReport(rules=audit.rule_steps(question))
     if mode == "revocations":
         return AuditReport(revocations=audit.revocations(question))
+    if mode == "grants":
+        return AuditReport(grants=audit.grant_list(question))
+    if mode == "history":
+        return _history(audit, question)
     if mode == "explain":
         return AuditReport(explanation=explanation(audit, question))
     if mode == "connections":
@@ -72,4 +79,16 @@ def report(
         refusals=audit.refusals(question.since) if is_unfiltered else [],
         calls=[] if by else audit.calls(question),
         groups=audit.groups(question, by) if by else [],
+    )
+
+
+def _history(audit: "AuditQueries", question: AuditFilter) -> AuditReport:
+    """Return what a branch, or a crew, has done, and the sums of its newest minutes."""
+    minutes = msgspec.structs.replace(question, limit=limits.audit_minutes_max)
+    return AuditReport(
+        calls=audit.calls(question),
+        groups=audit.groups(minutes, GroupBy.MINUTE),
+        rules=audit.rule_steps(question),
+        revocations=audit.revocations(question),
+        grants=audit.grant_list(question),
     )

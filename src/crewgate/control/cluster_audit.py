@@ -42,6 +42,8 @@ def read(state: Path, query: Mapping[str, str]) -> bytes:
     with AdminClient(state, seconds) as agent:
         machine = query.get("machine", "")
         found = collect(agent.ask_machines(asked, machine), AuditReport)
+    if mode == "history":
+        by = GroupBy.MINUTE
     return msgspec.json.encode(merged({}, found, question.limit, by))
 
 

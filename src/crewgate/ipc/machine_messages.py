@@ -66,7 +66,9 @@ class CheckpointsQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="
     machine: _Text
 
 
-AuditMode = Literal["calls", "connections", "watch", "rules", "revocations", "explain"]
+AuditMode = Literal[
+    "calls", "connections", "watch", "rules", "revocations", "explain", "grants", "history"
+]
 
 
 class AuditQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="audit"):

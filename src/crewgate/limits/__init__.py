@@ -175,6 +175,7 @@ audit_late_seconds_max = 3.0  # for a sync or a new file; health reports a longe
 audit_end_seconds_max = 1.0  # for the last sync of an ending process; an agent has two seconds
 reconcile_seconds_max = 600.0  # of the audit with the ledger, after a power loss: 10 GB of lines
 audit_rows_default = 50  # what a terminal shows without much scrolling
+audit_minutes_max = 1440  # with a sum each, in the history of a branch or a crew: a day
 audit_rows_max = 1_000_000  # 0.6 GiB of JSON; for more, read the files
 audit_refusal_seconds = 60.0  # a line a minute for each network: at most 90 MB a day and process
 audit_refusal_keys_max = 256  # networks with a line of their own each interval; the rest share one

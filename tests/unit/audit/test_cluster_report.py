@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from audit_records import CHILD, NOON, OTHER, ROOT, deny, permit
+from audit_records import CHILD, NOON, OTHER, ROOT, deny, grant, permit
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,6 +105,36 @@ def test_groups_of_one_key_are_one(two: tuple[Path, Path]) -> None:
     here, there = (parts(each, by="day") for each in two)
     (day,) = together(here, {"gw-2": there}, by=GroupBy.DAY).report.groups
     assert (day.calls, day.first, day.last) == (4, _at(1), _at(4))
+
+
+def test_the_history_of_a_branch_is_that_of_all_machines(tmp_path: Path) -> None:
+    """Its calls and those below it, its own grants, and what each minute has cost."""
+    here = folder(tmp_path / "here", [grant(ROOT, "lead", 0), grant(CHILD, "researcher", 1), *HERE])
+    late = permit(64, CHILD, "researcher", "search.web", 7)
+    there = folder(tmp_path / "there", [grant(ROOT, "lead", 9), *THERE, late])
+    found = [parts(each, "history", branch=ROOT, crew="article") for each in (here, there)]
+    report = together(found[0], {"gw-2": found[1]}, by=GroupBy.MINUTE).report
+    assert [row.time for row in report.calls] == [_at(1), _at(2), _at(3), _at(64)]
+    assert [row.issued for row in report.grants] == [_at(0), _at(9)]
+    assert report.grants[1].machine == "gw-2"
+    assert [(each.key, each.cost_micro) for each in report.groups] == [
+        ("2026-11-24T12:00Z", 35_000),
+        ("2026-11-24T12:01Z", 7),
+    ]
+    assert (report.total, report.health, report.refusals) == (None, None, [])
+    (only,) = parts(here, "grants", branch=CHILD)[1:]
+    assert [row.branch for row in only.grants] == [CHILD]
+
+
+def test_of_minutes_the_newest_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On each machine, and of all together."""
+    many = [permit(60 * n, ROOT, "lead", "search.web", n) for n in range(9)]
+    place = folder(tmp_path / "many", many)
+    found = parts(place, by="minute", limit=4)
+    assert [each.cost_micro for part in found for each in part.groups] == [5, 6, 7, 8]
+    monkeypatch.setattr(limits, "audit_minutes_max", 3)
+    report = together(found, {"gw-2": found}, by=GroupBy.MINUTE).report
+    assert [each.cost_micro for each in report.groups] == [12, 14, 16]
 
 
 def _at(number: int) -> datetime:

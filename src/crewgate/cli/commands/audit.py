@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 FindBranches = Callable[[str, str], list[ClusterTreeRow]]
 
-_BY = ["branch", "crew", "role", "tool", "day"]
+_BY = ["branch", "crew", "role", "tool", "day", "minute"]
 # Filters that only calls have.
 _OF_CALLS = {
     "role",
