@@ -11,3 +11,17 @@ ui_piece_rows = 2000  # of a watcher that begins: half a megabyte, encoded withi
 ui_changed_rows_max = 20_000  # in one update; for more, all watchers begin anew, in pieces
 ui_chunk_bytes = 65_536  # that are sent at once, as `buffer_bytes_max`
 ui_session_seconds = 2.0  # without an update, until the session of a watcher is looked up again
+
+# What persons order and ask (ui/acts/, ui/branch_history.py).
+ui_act_id_chars_max = 64  # of an id that a browser makes: a UUID has 36
+ui_acts_max = 1024  # that are remembered by their ids, of a kilobyte each
+ui_acts_per_second = 2.0  # of one person, who reads each receipt
+ui_acts_burst = 30  # a list of branches that somebody ends one by one
+ui_act_threads_max = 4  # that ask the agent at once; each revocation may wait for other machines
+ui_ca_seconds_max = 60.0  # for a process that revokes certificates, on a slow disk
+ui_persons_max = 4096  # whose rates are remembered; 200 bytes each
+ui_history_rows = 200  # of each list of a branch's history: what a person scrolls through
+ui_history_seconds = 7 * 86_400  # of the audit that a history is about: older files are not read
+ui_questions_per_second = 1.0  # of one person, to the audits of all machines: a second of a core
+ui_questions_burst = 10  # a person clicks through some branches
+ui_questions_at_once = 2  # of all persons; a machine reads its audit for one at a time

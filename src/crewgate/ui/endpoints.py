@@ -2,7 +2,9 @@
 
 from typing import Final
 
+from crewgate.ui.acts.act import ACT
+from crewgate.ui.branch_history import BRANCH
 from crewgate.ui.endpoint import PageEndpoint
 from crewgate.ui.live.stream import LIVE
 
-ENDPOINTS: Final[tuple[PageEndpoint, ...]] = (LIVE,)
+ENDPOINTS: Final[tuple[PageEndpoint, ...]] = (LIVE, BRANCH, ACT)

@@ -4,10 +4,15 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import trio
+
+from crewgate import limits
 from crewgate.alerts.local_machine import local_machine
 from crewgate.config import Config, UIConfig
 from crewgate.errors import ConfigurationError
+from crewgate.ui.acts.done_acts import DoneActs
 from crewgate.ui.live.feed import LiveFeed
+from crewgate.ui.person_limit import PersonLimiter
 
 _log = logging.getLogger(__name__)
 
@@ -23,6 +28,13 @@ class PageState:
         self.config = config
         self.on_action = on_action
         self.live = LiveFeed(config.state, local_machine(config).name)
+        self.done_acts = DoneActs()
+        self.act_limit = PersonLimiter("act", limits.ui_acts_per_second, limits.ui_acts_burst)
+        self.act_threads = trio.CapacityLimiter(limits.ui_act_threads_max)
+        self.question_limit = PersonLimiter(
+            "ask the audits", limits.ui_questions_per_second, limits.ui_questions_burst
+        )
+        self.question_threads = trio.CapacityLimiter(limits.ui_questions_at_once)
 
     @property
     def page(self) -> UIConfig:

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from crewgate import limits
 from crewgate.core import cross_crew_accounts, problem_types
 
 ALL_CREWS: Final = "*"  # no crew can have this name
@@ -38,6 +39,11 @@ class Person(msgspec.Struct, frozen=True):
     name: str
     way: LoginWay
     rights: Mapping[Right, frozenset[str]]
+
+    @property
+    def by(self) -> str:
+        """The name in records of the audit; a very long one is cut."""
+        return self.name[: limits.by_chars_max]
 
     def may(self, right: Right, crew: str) -> bool:
         """Return whether the person has a right for a crew; an empty name is what is of no crew.
