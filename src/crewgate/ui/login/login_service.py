@@ -1,7 +1,8 @@
 """Begins and ends sessions: with the provider, with an operator's certificate, or with a link."""
 
-import getpass
 import logging
+import os
+import pwd
 from collections.abc import Callable
 from typing import Final, Literal, NamedTuple, TypeVar
 from urllib.parse import urlencode
@@ -31,7 +32,7 @@ from crewgate.ui.login.browser_key import (
 )
 from crewgate.ui.login.network_rate_limit import NetworkRateLimiter
 from crewgate.ui.login.one_time_codes import OneTimeCodes
-from crewgate.ui.login.provider import OpenIDProvider
+from crewgate.ui.login.provider import Metadata, OpenIDProvider
 from crewgate.ui.login.rights import person_of
 from crewgate.ui.login.session import ProvenPerson, Session
 from crewgate.ui.login.sessions import Sessions
@@ -145,7 +146,7 @@ class LoginService:
         if provider is None:
             raise problem_types.NOT_FOUND.error("nobody can log in here: there is no [ui.login]")
         try:
-            metadata = await self._ask(provider.metadata)
+            metadata = await self._metadata(provider)
         except LoginFailedError as error:
             self._warn(error)
             raise problem_types.LOGIN_UNAVAILABLE.error() from None
@@ -188,9 +189,7 @@ class LoginService:
         thumbprint = self._key(key, peer)
         if self.codes is None or not self.codes.take(code):
             raise problem_types.NO_SESSION.error()
-        return await self._begin(
-            ProvenPerson(f"local/{getpass.getuser()}", "local"), thumbprint, peer
-        )
+        return await self._begin(ProvenPerson(f"local/{_user()}", "local"), thumbprint, peer)
 
     async def begin_with_certificate(self, key: P256Key, peer: ClientInfo) -> str:
         """Return the id of a new session for an operator's connection. Raises ControlError."""
@@ -218,7 +217,7 @@ class LoginService:
     async def _proven(
         self, provider: OpenIDProvider, query: CallbackQuery, attempt: LoginAttempt
     ) -> ProvenPerson:
-        metadata = await self._ask(provider.metadata)
+        metadata = await self._metadata(provider)
         # An answer of another provider could carry its code here (RFC 9207).
         must_name = metadata.authorization_response_iss_parameter_supported
         if query.issuer != provider.login.issuer and (query.issuer or must_name):
@@ -228,6 +227,10 @@ class LoginService:
         return await self._ask(
             lambda: provider.person(query.code, attempt.verifier, attempt.nonce, self._callback)
         )
+
+    async def _metadata(self, provider: OpenIDProvider) -> Metadata:
+        known = provider.known_metadata
+        return await self._ask(provider.metadata) if known is None else known
 
     async def _ask(self, ask: Callable[[], T]) -> T:
         """Return what the provider answers to `ask`, in another thread. Raises LoginFailedError."""
@@ -267,3 +270,11 @@ class LoginService:
 
     def _warn(self, error: LoginFailedError) -> None:
         _log.warning("a login to the live page has failed: %s", error, extra={"subject": "login"})
+
+
+def _user() -> str:
+    """Return the name of this process's user."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # in a container
+        return f"uid-{os.geteuid()}"

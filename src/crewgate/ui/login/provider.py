@@ -59,17 +59,20 @@ class OpenIDProvider:
         """Why nobody can log in now; empty if people can, as far as is known."""
         return self._problem
 
-    def metadata(self) -> Metadata:
-        """Return the metadata, at most an hour old.
+    @property
+    def known_metadata(self) -> Metadata | None:
+        """The metadata, if they are at most an hour old; this does not block."""
+        is_new = self._clock() - self._loaded_at <= limits.ui_metadata_seconds
+        return self._metadata if is_new else None
 
-        Raises:
-            ServiceConnectionError: They cannot be had now.
-            ConfigurationError: They, or a file of the configuration, cannot be used.
+    def metadata(self) -> Metadata:
+        """Return the metadata; if there are no newer ones to be had, the last good ones.
+
+        Raises ServiceConnectionError if there never were good ones.
         """
         with self._lock:
-            now = self._clock()
-            if self._metadata is None or now - self._loaded_at > limits.ui_metadata_seconds:
-                self._load(now)
+            if self.known_metadata is None:
+                self._load(self._clock())
             if self._metadata is None:
                 raise ServiceConnectionError(self._problem)
             return self._metadata
