@@ -1,24 +1,18 @@
 """One checkpoint, its line in the log, and its Ed25519 signature (RFC 8032).
 
-A line is a JSON object whose last member is the signature of all before it. It is signed as it
-stands there, so that no reader has to encode it in the same way.
+A checkpoint is a `signed_line`.
 """
 
-import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime
 from hashlib import sha256
 from typing import NamedTuple
 
 import msgspec
-from nacl.bindings import crypto_sign, crypto_sign_BYTES, crypto_sign_open
-from nacl.exceptions import BadSignatureError
 
+from crewgate.audit.checkpoints import signed_line
 from crewgate.audit.checkpoints.signing_key import CheckpointKey
 
 _CONTEXT = b"crewgate audit checkpoint 1\0"
-_MEMBER = b',"signature":"'
-_SIGNATURE = re.compile(rb"[A-Za-z0-9_-]{86}", re.ASCII)
 
 
 class FileMark(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -72,28 +66,14 @@ class SignedCheckpoint(NamedTuple):
 
 def sign(checkpoint: Checkpoint, key: CheckpointKey) -> bytes:
     """Return the line of a checkpoint, without a newline; its `key` must be the public one."""
-    body = msgspec.json.encode(checkpoint)
-    signature = crypto_sign(_CONTEXT + body, key.signing)[:crypto_sign_BYTES]
-    return body[:-1] + _MEMBER + urlsafe_b64encode(signature).rstrip(b"=") + b'"}'
+    return signed_line.sign(_CONTEXT, msgspec.json.encode(checkpoint), key)
 
 
 def read(line: bytes) -> SignedCheckpoint:
     """Read a line without its newline. Raises ValueError if it is no checkpoint."""
-    body, found, rest = line.rpartition(_MEMBER)
-    signature = rest.removesuffix(b'"}')
-    if not found or len(rest) - len(signature) != len(b'"}') or not _SIGNATURE.fullmatch(signature):
-        raise ValueError("it has no signature")
+    parts = signed_line.split(line)
     try:
-        checkpoint = msgspec.json.decode(body + b"}", type=Checkpoint)
+        checkpoint = msgspec.json.decode(parts.body, type=Checkpoint)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
-    return SignedCheckpoint(checkpoint, line, _is_signed(body + b"}", signature, checkpoint.key))
-
-
-def _is_signed(body: bytes, signature: bytes, key: str) -> bool:
-    try:
-        public = urlsafe_b64decode(key + "=")
-        crypto_sign_open(urlsafe_b64decode(signature + b"==") + _CONTEXT + body, public)
-    except (BadSignatureError, ValueError):
-        return False
-    return True
+    return SignedCheckpoint(checkpoint, line, parts.is_signed(_CONTEXT, checkpoint.key))

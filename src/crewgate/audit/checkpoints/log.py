@@ -52,6 +52,11 @@ def _is_file(path: Path) -> bool:
         return False
 
 
+def begun(path: Path) -> datetime:
+    """Return when a file of the log was begun, by its name. ValueError for no time."""
+    return datetime.strptime(path.name, _NAME).replace(tzinfo=UTC)
+
+
 def lines(path: Path) -> Iterator[bytes]:
     """Yield the lines of one file, each with its newline, which a torn one lacks. OSError.
 
@@ -222,8 +227,8 @@ class CheckpointLog:
 def _name_after(files: list[Path], now: datetime) -> str:
     """Return a name after those of all files, even if the clock was set back. Raises OSError."""
     try:
-        begun = [datetime.strptime(path.name, _NAME).replace(tzinfo=UTC) for path in files]
-        begin = max([now, *(each + timedelta(microseconds=1) for each in begun)])
+        after = [begun(path) + timedelta(microseconds=1) for path in files]
+        begin = max([now, *after])
     except (ValueError, OverflowError) as error:
         why = f"the name of a file checkpoints-….log has no time: {error}; move it away"
         raise OSError(errno.EINVAL, why) from None
