@@ -12,16 +12,17 @@ from crewgate import limits
 from crewgate.agent.state import AgentState
 from crewgate.errors import ServiceRefusedError
 from crewgate.ipc.frames import FrameDecoder
-from crewgate.ipc.machine_messages import AuditQuestion, encode
+from crewgate.ipc.machine_messages import AuditFilesQuestion, encode
 
 _CAPACITY = trio.CapacityLimiter(limits.member_audits_at_once)
 
 
-async def read(agent: AgentState, question: AuditQuestion) -> list[bytes]:
+async def read(agent: AgentState, question: AuditFilesQuestion) -> list[bytes]:
     """Return the pages of the answer. Raises ServiceRefusedError if the audit cannot be read."""
-    folder = agent.active_config.config.audit.folder
+    config = agent.active_config.config
     # With -P, Python does not import a file named trio.py from the present folder.
-    command = [sys.executable, "-P", "-m", "crewgate.audit.member_report", str(folder)]
+    command = [sys.executable, "-P", "-m", "crewgate.audit.member_report"]
+    command += [str(config.audit.folder), str(config.state), agent.machine_name]
     async with _CAPACITY:
         done = await trio.run_process(
             command,

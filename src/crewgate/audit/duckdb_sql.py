@@ -285,6 +285,56 @@ REVOCATIONS: Final = f"""
     LIMIT $limit
 """
 
+# The first branch of a path is the run. A revocation of it, or of its subject, ended it.
+RUNS: Final = f"""
+    WITH {_LINES},
+    named AS (
+        SELECT *, coalesce(ancestry[1], branch) AS run
+        FROM lines
+        WHERE
+            kind IN ('call', 'open', 'burned', 'grant', 'rule') AND time IS NOT NULL
+            AND coalesce(branch, '') <> ''
+            AND ($crew IS NULL OR crew = $crew)
+            AND ($since IS NULL OR time >= $since) AND ($until IS NULL OR time < $until)
+    ),
+    runs AS (
+        SELECT
+            crew, run,
+            coalesce(arg_max(subject, time), '') AS subject,
+            coalesce(arg_max(orchestrator, time), '') AS orchestrator,
+            min(time) AS first, max(time) AS last,
+            count(DISTINCT branch) AS branches,
+            count(*) FILTER (kind = 'call' AND verdict = 'permit') AS calls,
+            count(*) FILTER (kind = 'call' AND verdict = 'deny') AS refused,
+            count(*) FILTER (kind = 'rule') AS rule_steps,
+            coalesce(sum(cost_micro) FILTER (kind IN ('call', 'burned')), 0)::BIGINT AS spent_micro,
+            max(expires) AS expires
+        FROM named
+        GROUP BY crew, run
+        ORDER BY last DESC, run
+        LIMIT $limit
+    ),
+    ends AS (
+        SELECT coalesce(crew, '') AS crew, target, id, time, "by", reason
+        FROM lines
+        WHERE kind = 'revocation' AND target IN ('branch', 'account', 'subject')
+    ),
+    ended AS (
+        SELECT
+            runs.crew, runs.run, min(ends.time) AS ended,
+            coalesce(arg_min(ends."by", ends.time), '') AS "by",
+            coalesce(arg_min(ends.reason, ends.time), '') AS why
+        FROM runs JOIN ends ON
+            (ends.target <> 'subject' AND ends.id = runs.run AND ends.crew = runs.crew)
+            OR (ends.target = 'subject' AND ends.id = runs.subject
+                AND ends.crew IN ('', runs.crew) AND ends.time >= runs.first)
+        GROUP BY runs.crew, runs.run
+    )
+    SELECT runs.*, ended.ended, coalesce(ended."by", '') AS "by", coalesce(ended.why, '') AS why
+    FROM runs LEFT JOIN ended USING (crew, run)
+    ORDER BY last DESC, run
+"""
+
 HEALTH: Final = f"""
     WITH {_LINES}
     SELECT

@@ -18,6 +18,7 @@ from crewgate import limits
 from crewgate.audit import duckdb_sql, query_results
 from crewgate.audit import folder as audit_folder
 from crewgate.audit.filters import AuditFilter, GroupBy
+from crewgate.audit.replay.recorded_runs import RecordedRun, RunsFilter
 from crewgate.core.reasons import Reason
 from crewgate.errors import AuditReadError
 
@@ -126,6 +127,10 @@ class AuditQueries:
         Of the filters, only crew, branch and time apply.
         """
         return self._query(duckdb_sql.REVOCATIONS, question, query_results.RevocationEvent)[::-1]
+
+    def runs(self, question: RunsFilter) -> list[RecordedRun]:
+        """Return the newest runs that match, the newest first."""
+        return self._read(duckdb_sql.RUNS, question.parameters, question.since, RecordedRun)
 
     def health(self, since: datetime | None = None) -> query_results.AuditGaps:
         """Return the gaps of the audit; unreadable lines count whatever `since` is."""

@@ -82,9 +82,29 @@ class AuditQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="audit"
     by: Annotated[str, Meta(max_length=limits.name_chars_max)] = ""
 
 
+class RecordedRunsQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="recorded-runs"):
+    """Asks which runs the audit has; answer: `audit.replay.recorded_runs.RunsPart`s.
+
+    `filters` is an `audit.replay.recorded_runs.RunsFilter` in JSON.
+    """
+
+    filters: Annotated[bytes, Meta(max_length=limits.audit_question_bytes_max)]
+
+
+class ReplayQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="replay"):
+    """Asks for the lines of a recorded run; answer: an `audit.replay.extract.MachineExtract`.
+
+    It comes in parts. `filters` is an `audit.replay.question.ReplayFilter` in JSON.
+    """
+
+    filters: Annotated[bytes, Meta(max_length=limits.replay_question_bytes_max)]
+
+
+# Questions for which a process reads the audit files.
+AuditFilesQuestion = AuditQuestion | RecordedRunsQuestion | ReplayQuestion
 MachineQuestion = (
-    TreeQuestion | StatusQuestion | RevocationsQuestion | InForceQuestion | AuditQuestion
-    | RunsQuestion | CheckpointsQuestion
+    TreeQuestion | StatusQuestion | RevocationsQuestion | InForceQuestion | RunsQuestion
+    | CheckpointsQuestion | AuditFilesQuestion
 )  # fmt: skip
 
 

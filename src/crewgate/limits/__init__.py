@@ -28,6 +28,7 @@ from crewgate.limits.minting_watch import *  # noqa: F403 - the same
 from crewgate.limits.prices import *  # noqa: F403 - the same
 from crewgate.limits.proofs import *  # noqa: F403 - the same
 from crewgate.limits.receivers import *  # noqa: F403 - the same
+from crewgate.limits.replay import *  # noqa: F403 - the same
 from crewgate.limits.rules import *  # noqa: F403 - the same
 from crewgate.limits.sealed_ids import *  # noqa: F403 - the same
 from crewgate.limits.sidecar import *  # noqa: F403 - the same

@@ -49,7 +49,7 @@ def parts(
 ) -> list[AuditReport]:
     """What a machine with this folder answers, page by page."""
     question = AuditQuestion(mode, msgspec.json.encode(AuditFilter(**filters)), by)
-    pages = answer(place, question)
+    pages = answer(place, question, place)
     assert max(map(len, pages)) <= limits.member_page_bytes_max
     return [msgspec.msgpack.decode(page, type=AuditReport) for page in pages]
 
@@ -180,9 +180,9 @@ def test_a_long_listing_is_cut_and_paged(tmp_path: Path, monkeypatch: pytest.Mon
 def test_bad_filters_are_an_error(tmp_path: Path, filters: bytes) -> None:
     """A member may send what it likes; the process that reads ends with status 1."""
     with pytest.raises((ValueError, msgspec.DecodeError)):
-        answer(tmp_path, AuditQuestion("calls", filters))
+        answer(tmp_path, AuditQuestion("calls", filters), tmp_path)
     with pytest.raises(ValueError, match="wrong"):
-        answer(tmp_path, AuditQuestion("calls", b"{}", by="wrong"))
+        answer(tmp_path, AuditQuestion("calls", b"{}", by="wrong"), tmp_path)
 
 
 _VALUES = (

@@ -14,6 +14,7 @@ import click
 
 from crewgate import limits
 from crewgate.cli import branch_choice
+from crewgate.cli.commands.audit_replay import replay, verify_export
 from crewgate.cli.commands.audit_verify import verify
 from crewgate.cli.commands.audit_what_if import what_if
 from crewgate.cli.options import (
@@ -276,3 +277,5 @@ def explain(
 
 command.add_command(what_if)
 command.add_command(verify)
+command.add_command(replay)
+command.add_command(verify_export)

@@ -1,0 +1,70 @@
+"""What is asked about a recorded run, in the form that machines send each other."""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from crewgate import limits
+from crewgate.audit.query_results import Moment
+from crewgate.core.ids import uuid_bytes
+
+_Text = Annotated[str, Meta(max_length=limits.claim_chars_max)]
+# The names of users, keys and the like by the kind of a revocation, such as "subject".
+RunNames = dict[str, list[str]]
+
+
+class ReplayFilter(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Asks for the lines of a run, or of a branch and all below it.
+
+    An empty `crew` stands for every crew. A line is in the range if `since` <= its moment < `until`
+    (see `RunRecord.moment_us`). The answer has the oldest `limit` lines. `names`: the machine also
+    looks for what hit these, beside those that it finds itself. `is_signed`: it signs its answer.
+    """
+
+    run: _Text
+    crew: _Text = ""
+    since: Moment | None = None
+    until: Moment | None = None
+    limit: Annotated[int, Meta(ge=0, le=limits.replay_lines_max)] = limits.replay_lines_max
+    names: RunNames = {}
+    is_signed: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a malformed id, or too many names."""
+        try:
+            uuid_bytes(self.run)
+        except ValueError as error:
+            raise ValueError(f"not the id of a run: {error}") from error
+        if count(self.names) > limits.replay_names_max:
+            raise ValueError(f"more than {limits.replay_names_max} names")
+
+    def is_in_range(self, moment_us: int) -> bool:
+        """Return whether a moment, in microseconds since 1970, is in the range."""
+        since = self.since is None or moment_us >= _microseconds(self.since)
+        return since and (self.until is None or moment_us < _microseconds(self.until))
+
+
+def count(names: RunNames) -> int:
+    """Return the number of names of all kinds."""
+    return sum(map(len, names.values()))
+
+
+def union(names: list[RunNames]) -> RunNames:
+    """Return the names of all, sorted; those that do not fit are left out, grants first."""
+    kinds = sorted(
+        {kind for each in names for kind in each}, key=lambda kind: (kind == "grant", kind)
+    )
+    found: RunNames = {}
+    left = limits.replay_names_max
+    for kind in kinds:
+        kept = sorted({name for each in names for name in each.get(kind, ())})[:left]
+        left -= len(kept)
+        if kept:
+            found[kind] = kept
+    return found
+
+
+def _microseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1e6)

@@ -1,0 +1,90 @@
+"""What a replay reads of a line of the audit: which run it is about, and what it changes."""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from crewgate.audit.query_results import Moment
+from crewgate.core.audit.records import EPOCH, microseconds
+
+# A browser counts exactly up to this number.
+_Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+
+
+class RunRecord(msgspec.Struct, frozen=True, gc=False):
+    """The members of all kinds of records that a replay needs; see `core.audit.records`."""
+
+    kind: str
+    time: Moment
+    crew: str = ""
+    orchestrator: str = ""
+    process: str = ""
+    role: str = ""
+    branch: str = ""
+    ancestry: tuple[str, ...] = ()
+    grant: str = ""
+    subject: str = ""
+    request: str = ""
+    tool: str = ""
+    method: str = ""
+    verdict: str = ""
+    outcome: str = ""
+    reason: str = ""
+    would: str = ""
+    certificate: str = ""
+    cost_micro: _Count = 0
+    quota_micro: _Count = 0
+    duration_us: _Count = 0
+    status: _Count = 0
+    started: Moment | None = None
+    cause: str = ""
+    kid: str = ""
+    tools: tuple[str, ...] = ()
+    issued: Annotated[datetime, Meta(tz=True)] = EPOCH
+    expires: Annotated[datetime, Meta(tz=True)] = EPOCH
+    target: str = ""
+    id: str = ""
+    by: str = ""
+    cuts: _Count = 0
+    rule: str = ""
+    rule_kind: str = ""
+    step: str = ""
+    mode: str = ""
+    count: _Count = 0
+    limit: _Count = 0
+    caller: str = ""
+    was: str = ""
+    level: str = ""
+    in_force: str = ""
+    measure: str = ""
+    value: _Count = 0
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The ids of the branches from the run down to the branch itself; none if none is known."""
+        return (*self.ancestry, self.branch) if self.branch else ()
+
+    @property
+    def begin_us(self) -> int:
+        """When what it is about began, in microseconds since 1970."""
+        return microseconds(self.time if self.started is None else self.started)
+
+    @property
+    def moment_us(self) -> int:
+        """When it took effect, in microseconds since 1970: for a call, when the call ended."""
+        return microseconds(self.time) + (self.duration_us if self.kind == "call" else 0)
+
+
+_decode = msgspec.json.Decoder(RunRecord).decode
+
+
+def read(line: bytes) -> RunRecord | None:
+    """Return the record of a line; None if it is none. The gateway writes ASCII only."""
+    if not line.isascii():
+        return None
+    try:
+        return _decode(line)
+    except (msgspec.DecodeError, RecursionError):
+        return None

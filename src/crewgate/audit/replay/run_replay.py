@@ -1,0 +1,103 @@
+"""The lines of a run of all machines, merged in the order of their moments."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from crewgate.audit.replay.extract import ExtractLine, MachineExtract, whole
+from crewgate.audit.replay.question import ReplayFilter, RunNames, union
+from crewgate.audit.replay.run_record import RunRecord, read
+from crewgate.errors import ServiceRefusedError
+from crewgate.ipc.cluster_view import MachineAnswers, UnaskedMachine
+
+
+class RunReplay(msgspec.Struct, frozen=True):
+    """What was asked, the extract of each machine that answered, and the machines that did not."""
+
+    question: ReplayFilter
+    machines: list[MachineExtract]
+    not_asked: Sequence[UnaskedMachine]
+
+
+class ReplayedLine(NamedTuple):
+    """A line of one machine, and its record.
+
+    `machine` is an index of `RunReplay.machines`, and `place` one of its lines.
+    """
+
+    moment_us: int
+    machine: int
+    place: int
+    line: ExtractLine
+    record: RunRecord
+
+
+class HasLines(Protocol):
+    """The lines of one machine."""
+
+    @property
+    def lines(self) -> list[ExtractLine]:
+        """The lines, sorted by moment, file and offset."""
+        ...
+
+
+class AskOthers(Protocol):
+    """Asks the other machines, or only one of them by its name; an empty name stands for all."""
+
+    def __call__(self, question: ReplayFilter, machine: str, /) -> MachineAnswers[MachineExtract]:
+        """Return the parts of their extracts."""
+        ...
+
+
+def gather(
+    question: ReplayFilter,
+    own: Callable[[ReplayFilter], MachineExtract] | None,
+    ask_others: AskOthers,
+) -> RunReplay:
+    """Ask this machine, unless it is None, and the others for a run.
+
+    A machine finds what hit the run only by the names in its own lines. If others have named more,
+    it is asked again. Raises ServiceRefusedError if several crews have such a run.
+    """
+    found = {} if own is None else {"": own(question)}
+    answers = ask_others(question, "")
+    found |= {name: whole(parts, name) for name, parts in answers.parts.items()}
+    crews = sorted({crew for each in found.values() for crew in each.crews})
+    if len(crews) > 1:
+        why = f"several crews have a branch {question.run}; name one: --crew {'|'.join(crews)}"
+        raise ServiceRefusedError(why)
+    question = msgspec.structs.replace(question, crew=question.crew or "".join(crews))
+    names = union([each.names for each in found.values()])
+    again = msgspec.structs.replace(question, names=names)
+    not_asked = {each.machine: each for each in answers.not_asked}
+    for name, each in [*found.items()]:
+        if not _lacks(each.names, names):
+            continue
+        if not name and own is not None:
+            found[name] = own(again)
+            continue
+        more = ask_others(again, name)
+        found |= {one: whole(parts, one) for one, parts in more.parts.items()}
+        not_asked |= {one.machine: one for one in more.not_asked}
+    machines = [each for name, each in found.items() if name not in not_asked]
+    return RunReplay(question, machines, [not_asked[name] for name in sorted(not_asked)])
+
+
+def _lacks(own: RunNames, names: Mapping[str, Sequence[str]]) -> bool:
+    return any(not {*of} <= {*own.get(kind, ())} for kind, of in names.items())
+
+
+def merged(machines: Sequence[HasLines]) -> list[ReplayedLine]:
+    """Return the lines of all machines that are records, sorted by their moments.
+
+    Lines of one moment stay in the order of the machines, of their files, and of their offsets.
+    """
+    found = []
+    for number, machine in enumerate(machines):
+        for place, line in enumerate(machine.lines):
+            record = read(line.text.encode("utf-8", "replace"))
+            if record is not None:
+                found.append(ReplayedLine(record.moment_us, number, place, line, record))
+    found.sort(key=lambda each: (each.moment_us, each.machine, each.line.file, each.line.offset))
+    return found

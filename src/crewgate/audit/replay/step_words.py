@@ -1,0 +1,65 @@
+"""Says in a few words what a line of a replay is about; without the time, machine and branch."""
+
+from crewgate.audit.replay.run_record import RunRecord
+from crewgate.core.credits import format_credits
+from crewgate.core.rules.rule import RuleKind
+
+_STEPS = {"warn": "warned", "refuse": "refused", "end": "ended the branch"}
+_WOULD = {"refuse": "would have refused", "end": "would have ended the branch"}
+
+
+def words(record: RunRecord) -> str:
+    """Return the words; they may have texts from outside."""
+    if record.kind == "call":
+        return _call(record)
+    if record.kind == "grant":
+        tools = ", ".join(record.tools)
+        until = f"{record.expires:%H:%M:%S}"
+        return f"grant of {format_credits(record.quota_micro)} credits for {tools}, until {until}"
+    if record.kind == "open":
+        return f"{record.tool}: stream began"
+    if record.kind == "burned":
+        cost = format_credits(record.cost_micro)
+        return f"{record.tool}: reservation of {cost} credits burned ({record.cause})"
+    if record.kind == "rule":
+        return _rule(record)
+    if record.kind == "revocation":
+        why = f": {record.reason}" if record.reason else ""
+        ended = f"; {many(record.cuts, 'call')} ended" if record.cuts else ""
+        return f"{record.target} {record.id} revoked by {record.by}{why}{ended}"
+    if record.kind == "watch":
+        by = f", by {record.by}" if record.by not in {"", "watch"} else ""
+        found = f"; {record.measure} {record.value} over {record.limit}" if record.measure else ""
+        levels = f"{record.was} to {record.level}"
+        return f"minting watch of {record.orchestrator}: {record.step}, {levels}{by}{found}"
+    return record.kind
+
+
+def many(count: int, what: str) -> str:
+    """Return a count of things, such as "1 call" or "2 calls"."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def mark(record: RunRecord) -> str:
+    """Return the word by which a timeline shows the line: its kind, or `refused`."""
+    return "refused" if record.kind == "call" and record.verdict == "deny" else record.kind
+
+
+def _call(record: RunRecord) -> str:
+    tool = record.tool or "(no tool)"
+    if record.verdict == "deny":
+        return f"{tool}: refused, {record.reason}"
+    would = f" (would: {record.would})" if record.would else ""
+    ended = f"{record.outcome} {record.status or ''}".rstrip()
+    cost, took = format_credits(record.cost_micro), record.duration_us / 1000
+    return f"{tool}: {ended}, {cost} credits, {took:.0f} ms{would}"
+
+
+def _rule(record: RunRecord) -> str:
+    is_observing = record.mode == "observe" and record.step != "warn"
+    did = (_WOULD if is_observing else _STEPS).get(record.step, record.step)
+    is_credits = record.rule_kind == RuleKind.CREDITS_PER_MINUTE
+    count, limit = (
+        format_credits(each) if is_credits else str(each) for each in (record.count, record.limit)
+    )
+    return f"rule {record.rule} {did} at {count} (limit {limit})"

@@ -1,0 +1,36 @@
+"""The steps of a replay: after each of them, each branch is what all lines until then say."""
+
+from pathlib import Path
+from random import Random
+
+import pytest
+from random_runs import as_whole, model, site
+from search_depth import deep
+
+from crewgate.audit.replay.run_replay import merged
+from crewgate.audit.replay.timeline import timeline
+
+
+@pytest.mark.parametrize("seed", range(deep(25)))
+def test_after_each_step_branches_are_what_the_lines_say(seed: int, tmp_path: Path) -> None:
+    random = Random(seed)
+    made = site(random, tmp_path, random.choice([5, 40, 120]))
+    lines = merged(made.replay().machines)
+    found = timeline(lines, made.run)
+    assert [(step.machine, step.place) for step in found.steps] == [
+        (line.machine, line.place) for line in lines
+    ]
+    shown: dict[str, dict[str, object]] = {}
+    for number, step in enumerate(found.steps):
+        assert step.moment_us == lines[number].moment_us
+        for branch, moment in step.changes:
+            shown[found.branches[branch].branch] = as_whole(moment)
+        assert shown == model(lines, made.run, number), number
+
+
+def test_lines_of_other_runs_and_crews_are_left_out(tmp_path: Path) -> None:
+    made = site(Random(1), tmp_path, 400)
+    for line in merged(made.replay().machines):
+        record = line.record
+        assert record.crew in {"", "article"}
+        assert made.run in record.path or record.kind in {"revocation", "watch"}
