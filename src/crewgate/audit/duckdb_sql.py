@@ -294,7 +294,7 @@ RUNS: Final = f"""
         WHERE
             kind IN ('call', 'open', 'burned', 'grant', 'rule') AND time IS NOT NULL
             AND coalesce(branch, '') <> ''
-            AND ($crew IS NULL OR crew = $crew)
+            AND ($crews IS NULL OR list_contains($crews, crew))
             AND ($since IS NULL OR time >= $since) AND ($until IS NULL OR time < $until)
     ),
     runs AS (

@@ -22,6 +22,7 @@ ui_ca_seconds_max = 60.0  # for a process that revokes certificates, on a slow d
 ui_persons_max = 4096  # whose rates are remembered; 200 bytes each
 ui_history_rows = 200  # of each list of a branch's history: what a person scrolls through
 ui_history_seconds = 7 * 86_400  # of the audit that a history is about: older files are not read
+ui_replay_lines = 5000  # of one machine that the page steps through; an export has more
 ui_questions_per_second = 1.0  # of one person, to the audits of all machines: a second of a core
 ui_questions_burst = 10  # a person clicks through some branches
 ui_questions_at_once = 2  # of all persons; a machine reads its audit for one at a time

@@ -6,5 +6,6 @@ from crewgate.ui.acts.act import ACT
 from crewgate.ui.branch_history import BRANCH
 from crewgate.ui.endpoint import PageEndpoint
 from crewgate.ui.live.stream import LIVE
+from crewgate.ui.replay.endpoints import EXPORT, REPLAY, RUNS
 
-ENDPOINTS: Final[tuple[PageEndpoint, ...]] = (LIVE, BRANCH, ACT)
+ENDPOINTS: Final[tuple[PageEndpoint, ...]] = (LIVE, BRANCH, ACT, RUNS, REPLAY, EXPORT)

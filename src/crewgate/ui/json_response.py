@@ -20,10 +20,11 @@ def json_response(answer: object) -> Response:
     data = _encode(answer)
     if len(data) <= limits.buffer_bytes_max:
         return Response(data, headers=_HEADERS, media_type=_JSON)
-    return StreamingResponse(_pieces(data), headers=_HEADERS, media_type=_JSON)
+    return StreamingResponse(in_pieces(data), headers=_HEADERS, media_type=_JSON)
 
 
-async def _pieces(data: bytes) -> AsyncIterator[bytes]:
+async def in_pieces(data: bytes) -> AsyncIterator[bytes]:
+    """Yield the data in pieces of which a client that reads slowly holds one."""
     size = limits.buffer_bytes_max
     for start in range(0, len(data), size):
         yield data[start : start + size]

@@ -11,14 +11,16 @@ from crewgate import limits
 from crewgate.audit.query_results import Moment
 from crewgate.ipc.cluster_view import MachineAnswers, UnaskedMachine
 
+_Text = Annotated[str, Meta(max_length=limits.claim_chars_max)]
+
 
 class RunsFilter(msgspec.Struct, frozen=True, omit_defaults=True):
     """Asks for the runs with records of which `since` <= time < `until`, the newest `limit`.
 
-    An empty `crew` stands for every crew.
+    `crews` names the crews whose runs count; empty, all of them do.
     """
 
-    crew: Annotated[str, Meta(max_length=limits.claim_chars_max)] = ""
+    crews: Annotated[tuple[_Text, ...], Meta(max_length=limits.replay_crews_max)] = ()
     since: Moment | None = None
     until: Moment | None = None
     limit: Annotated[int, Meta(ge=0, le=limits.replay_runs_max)] = limits.replay_runs_default
@@ -27,7 +29,7 @@ class RunsFilter(msgspec.Struct, frozen=True, omit_defaults=True):
     def parameters(self) -> dict[str, object]:
         """The values of the parameters of `duckdb_sql.RUNS`."""
         return {
-            "crew": self.crew or None,
+            "crews": [*self.crews] or None,
             "since": _plain(self.since),
             "until": _plain(self.until),
             "limit": self.limit,

@@ -1,6 +1,7 @@
 """The lines of a run of all machines, merged in the order of their moments."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -58,7 +59,10 @@ def gather(
     """Ask this machine, unless it is None, and the others for a run.
 
     A machine finds what hit the run only by the names in its own lines. If others have named more,
-    it is asked again. Raises ServiceRefusedError if several crews have such a run.
+    it is asked again. A machine that sends anything else counts as one that did not answer.
+
+    Raises:
+        ServiceRefusedError: Several crews have such a run.
     """
     found = {} if own is None else {"": own(question)}
     answers = ask_others(question, "")
@@ -80,8 +84,23 @@ def gather(
         more = ask_others(again, name)
         found |= {one: whole(parts, one) for one, parts in more.parts.items()}
         not_asked |= {one.machine: one for one in more.not_asked}
+    for name, each in found.items():
+        if not all(map(partial(_is_of, question), each.lines)):
+            why = "its answer has lines that are not of this run"
+            not_asked.setdefault(name, UnaskedMachine(name, why))
     machines = [each for name, each in found.items() if name not in not_asked]
     return RunReplay(question, machines, [not_asked[name] for name in sorted(not_asked)])
+
+
+def _is_of(question: ReplayFilter, line: ExtractLine) -> bool:
+    """Return whether a line may be one of the run: a machine could send those of others."""
+    record = read(line.text.encode("utf-8", "replace"))
+    if record is None:
+        return False
+    if record.kind in {"revocation", "watch"}:
+        return record.crew in {"", question.crew}
+    is_of_run = question.run in record.path or record.caller == question.run
+    return is_of_run and record.crew == question.crew
 
 
 def _lacks(own: RunNames, names: Mapping[str, Sequence[str]]) -> bool:

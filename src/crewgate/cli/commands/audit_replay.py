@@ -73,7 +73,7 @@ def replay(
     begin, end = _moment(since), _moment(until)
     config = load(path)
     if run is None:
-        wanted = RunsFilter(crew or "", begin, end)
+        wanted = RunsFilter((crew,) if crew else (), begin, end)
         runs = replay_machines.runs(config, machine, wanted)
         audit_replay.show_runs(runs, datetime.now(UTC), as_json=as_json)
         not_asked.exit_if_any(runs.not_asked)

@@ -93,7 +93,7 @@ def test_filters_and_the_bound(tmp_path: Path) -> None:
         permit(3, ROOT, "a", "a", 1),
     ]  # fmt: skip
     assert [run.crew for run in runs(tmp_path / "a", records)] == ["article", "billing"]
-    assert [run.run for run in runs(tmp_path / "b", records, crew="billing")] == [OTHER]
+    assert [run.run for run in runs(tmp_path / "b", records, crews=("billing",))] == [OTHER]
     assert [run.calls for run in runs(tmp_path / "c", records, since=at(2), until=at(3))] == [1]
     assert [run.run for run in runs(tmp_path / "d", records, limit=1)] == [ROOT]
     assert runs(tmp_path / "e", []) == []

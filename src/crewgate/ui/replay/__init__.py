@@ -1,0 +1,1 @@
+"""What recorded runs did, for people with the right to see their crew."""
