@@ -15,15 +15,15 @@ from crewgate.policy.serve_config_checks import cannot_bind
 from crewgate.runtime.file_watch import FileWatch
 from crewgate.runtime.listening import listen, taken
 from crewgate.ui.login.one_time_codes import OneTimeCodes
-from crewgate.ui.main import run_configured, run_local
+from crewgate.ui.main import run_local
 from crewgate.ui.page_state import PageState
 
 _ADDRESS = "127.0.0.1"
 _READ_BYTES = 4096
 
 
-def run(path: Path, port: int | None) -> None:
-    """Run the page as [ui] says; with a `port` or without [ui], run one of its own at loopback.
+def run(path: Path, port: int) -> None:
+    """Run a page at this port of loopback, or at a free one if it is 0.
 
     Raises CrewgateError, OSError.
     """
@@ -31,13 +31,10 @@ def run(path: Path, port: int | None) -> None:
     config = load(path)
     with AdminClient(config.state) as agent:
         agent.status()  # who may not ask the agent gets no link
-    if config.ui is not None and port is None:
-        run_configured(config, watch, _print_links)
-        return
-    error = taken(_ADDRESS, port or 0)
+    error = taken(_ADDRESS, port)
     if error is not None:
         raise cannot_bind("--port", _ADDRESS, port, error)
-    sock = listen(_ADDRESS, port or 0, where="--port")
+    sock = listen(_ADDRESS, port, where="--port")
     page = UIConfig(port=sock.getsockname()[1], address=_ADDRESS)
     page = replace(page, url=f"http://{_ADDRESS}:{page.port}")
 

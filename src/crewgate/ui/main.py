@@ -1,15 +1,16 @@
 """Runs the process of the live page: `python -m crewgate.ui -c FILE`; `crewgate serve` starts it.
 
 Exit status 0 after SIGTERM or SIGINT; 2, with one line of log, if it cannot start. It loads a
-changed configuration by itself. `crewgate ui` runs it in the foreground.
+changed configuration by itself. `crewgate ui` runs a page of its own in the foreground.
 """
 
 import logging
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import closing
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ import trio
 
 from crewgate import limits
 from crewgate._datapath.trio_host import TurnClock
+from crewgate.alerts.local_machine import local_machine
 from crewgate.audit.recorder import AuditRecorder
 from crewgate.audit.writer import AuditWriter
 from crewgate.config import Config, load
@@ -37,7 +39,7 @@ from crewgate.ui.server import NAME, PageServer
 
 _log = logging.getLogger(__name__)
 SESSIONS: Final = "sessions.json"
-# Prints links, until cancelled, in the page of a state with these codes.
+# Prints links with these codes to the page of a state, until cancelled.
 PrintLinks = Callable[[PageState, OneTimeCodes], Awaitable[None]]
 
 
@@ -52,15 +54,12 @@ def _run(file: Path) -> None:
     config = load(file)
     if config.ui is None:
         raise ConfigurationError(f"{config.path}: there is no [ui]; add the section")
-    run_configured(config, watch)
-
-
-def run_configured(config: Config, watch: FileWatch, print_links: PrintLinks | None = None) -> None:
-    """Run the page as [ui] says, until SIGTERM or SIGINT. Raises CrewgateError, OSError."""
     folder = config.state / NAME
-    with only_one(folder, NAME):
-        page = _Page(config, watch, folder / SESSIONS, print_links, reports=True)
-        page.run()
+    with only_one(folder, NAME), _recorder(config) as sink:
+        state = PageState(config, partial(_note, sink))
+        login = LoginService(state, Sessions(folder / SESSIONS))
+        server = PageServer(state, login, sink, watch, local_machine(config).name)
+        trio.run(_serve, server, sink, PageHealth(state.folder, login, sink).run, clock=TurnClock())
 
 
 def run_local(
@@ -70,68 +69,42 @@ def run_local(
     fitted: Callable[[Config], Config],
     print_links: PrintLinks,
 ) -> None:
-    """Run a page of its own at a listening socket, whose sessions end with the process.
+    """Run a page at a listening socket, whose sessions begin with links and end with the process.
 
-    `fitted` returns a configuration with a [ui] for that socket, as `config` has. Raises
-    CrewgateError, OSError.
+    `fitted` returns a configuration of the file with a [ui] for that socket, as `config` has.
+    Raises CrewgateError, OSError.
     """
-    page = _Page(config, watch, None, print_links, reports=False)
-    page.run(sock, fitted)
+    with _recorder(config) as sink:
+        state, codes = PageState(config, partial(_note, sink)), OneTimeCodes()
+        login = LoginService(state, Sessions(None), codes)
+        name = local_machine(config).name
+        server = PageServer(state, login, sink, watch, name, fitted=fitted, given=sock)
+        trio.run(_serve, server, sink, partial(print_links, state, codes), clock=TurnClock())
 
 
-class _Page:
-    """One run of the page; with `reports` the agent hears of its health."""
+async def _serve(
+    server: PageServer, sink: AuditRecorder, beside: Callable[[], Awaitable[None]]
+) -> None:
+    """Serve until SIGTERM or SIGINT, and run `beside` meanwhile."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with open_nursery() as nursery:
+            if sink.metrics is not None:
+                nursery.start_soon(observe_process, sink.metrics, NAME)
+            nursery.start_soon(beside)
+            await server.run(signals)
+            nursery.cancel_scope.cancel()
 
-    def __init__(
-        self,
-        config: Config,
-        watch: FileWatch,
-        sessions: Path | None,
-        print_links: PrintLinks | None,
-        *,
-        reports: bool,
-    ) -> None:
-        self._config = config
-        self._watch = watch
-        self._sessions = sessions
-        self._print_links = print_links
-        self._reports = reports
 
-    def run(
-        self,
-        sock: socket.socket | None = None,
-        fitted: Callable[[Config], Config] = lambda config: config,
-    ) -> None:
-        """Open the audit, and serve until SIGTERM or SIGINT."""
-        config, metrics = self._config, ProcessMetrics.of_process()
-        writer = AuditWriter.of(config, NAME, metrics)
-        refuses = config.audit.on_full == "refuse"
-        sink = AuditRecorder(writer, refuses_when_full=refuses, metrics=metrics)
-        with closing(sink):
-            trio.run(self._serve, sink, sock, fitted, clock=TurnClock())
+@contextmanager
+def _recorder(config: Config) -> Iterator[AuditRecorder]:
+    """Open the audit of this process. Raises ConfigurationError."""
+    metrics = ProcessMetrics.of_process()
+    writer = AuditWriter.of(config, NAME, metrics)
+    refuses = config.audit.on_full == "refuse"
+    with closing(AuditRecorder(writer, refuses_when_full=refuses, metrics=metrics)) as sink:
+        yield sink
 
-    async def _serve(
-        self,
-        sink: AuditRecorder,
-        sock: socket.socket | None,
-        fitted: Callable[[Config], Config],
-    ) -> None:
-        def note(line: str) -> None:
-            _log.info("%s", line)
-            sink.write(ServiceEvent(time=when(time.time_ns()), event=NAME, detail=line))
 
-        state = PageState(self._config, note)
-        codes = None if self._print_links is None else OneTimeCodes()
-        login = LoginService(state, Sessions(self._sessions), codes)
-        machine = self._config.name or socket.gethostname()
-        server = PageServer(state, login, sink, self._watch, machine, fitted=fitted, given=sock)
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async with open_nursery() as nursery:
-                if sink.metrics is not None:
-                    nursery.start_soon(observe_process, sink.metrics, NAME)
-                if self._reports:
-                    nursery.start_soon(PageHealth(state.folder, login, sink).run)
-                if self._print_links is not None and codes is not None:
-                    nursery.start_soon(self._print_links, state, codes)
-                await server.run(signals)
-                nursery.cancel_scope.cancel()
+def _note(sink: AuditRecorder, line: str) -> None:
+    _log.info("%s", line)
+    sink.write(ServiceEvent(time=when(time.time_ns()), event=NAME, detail=line))

@@ -114,8 +114,8 @@ async def logged_in(url: str, identity: Provider, person: str) -> PageBrowser:
 
 
 async def test_a_link_opens_the_page_once(site: Installation) -> None:
-    """Without [ui], on a free port; the agent's user has all rights, and the audit says who."""
-    with foreground(site, "--port", "0") as (url, code):
+    """On a free port; the agent's user has all rights, and the audit says who."""
+    with foreground(site) as (url, code):
         assert url.startswith("http://127.0.0.1:")
         browser, late = browser_at(url), browser_at(url)
         answer = await browser.open_link(code)
@@ -220,13 +220,22 @@ def _troubles(site: Installation) -> list[str]:
     return [each["component"] for each in found if each["state"] != "ok"]
 
 
-def test_one_page_at_a_time(page: str, site: Installation) -> None:
-    """The foreground command says who has the page already."""
-    done = subprocess.run(
-        [*COMMAND, "ui", "-c", str(site.file)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert "another ui process of this gateway runs" in done.stderr
+async def test_a_page_of_a_link_is_apart_from_that_of_people(
+    page: str, site: Installation, identity: Provider
+) -> None:
+    """Both run at once, each with its own port, sessions and audit file."""
+    port = reserve()
+    with foreground(site, "--port", str(port)) as (url, code):
+        assert url == f"http://127.0.0.1:{port}" != page
+        local = browser_at(url)
+        assert (await local.open_link(code)).status_code == 200
+        assert (await local.ask("GET", "/api/session")).json()["how"] == "local"
+        ada = await logged_in(page, identity, "ada")
+        ada.url, ada.client.base_url = url, httpx.URL(url)
+        assert (await ada.ask("GET", "/api/session")).status_code == 401
+        ways = await browser_at(page).ask("GET", "/api/ways", proof=None)
+        assert not ways.json()["link"]
+    wait_until(lambda: not _troubles(site))
 
 
 OPERATORS = """

@@ -14,16 +14,17 @@ from crewgate.runtime.process_log import ProcessLog
 @click.option(
     "--port",
     type=click.IntRange(0, 65_535),
-    show_default="the one of [ui], else a free one",
-    help="Serve a page of its own at this port of 127.0.0.1; 0 is a free port.",
+    default=0,
+    show_default="a free one",
+    help="Serve the page at this port of 127.0.0.1.",
 )
 @log_options
-def command(*, config_path: Path, port: int | None, log_format: str, log_level: str) -> None:
+def command(*, config_path: Path, port: int, log_format: str, log_level: str) -> None:
     """Run the live page in the foreground, and print the link that opens it.
 
     The link is good once, for ten minutes; press Enter for another one. Who opens it has all rights
-    on the page, as this user of the machine has. `crewgate serve` must run. It also serves the page
-    while the configuration has [ui]; only one of both can, so give --port then.
+    on the page, as this user of the machine has. The sessions end with the command. `crewgate
+    serve` must run; it serves another page, for people who log in, if the configuration has [ui].
 
     Exit status 0: a signal ended it. Exit status 2: it cannot start; a line on standard error says
     why.

@@ -57,7 +57,7 @@ class OpenIDProvider:
     @property
     def problem(self) -> str:
         """Why nobody can log in now; empty if people can, as far as is known."""
-        return self._problem
+        return self._problem or ("" if self._keys is None else self._keys.problem)
 
     @property
     def known_metadata(self) -> Metadata | None:
@@ -145,7 +145,7 @@ class OpenIDProvider:
             self._problem = str(error)
             return
         if self._metadata is None or found.jwks_uri != self._metadata.jwks_uri:
-            self._keys = downloaded_key_set("of [ui.login]", found.jwks_uri, ca)
+            self._keys = downloaded_key_set(_WHERE, found.jwks_uri, ca)
         self._metadata, self._loaded_at, self._problem = found, now, ""
 
 
