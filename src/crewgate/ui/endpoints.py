@@ -2,10 +2,19 @@
 
 from typing import Final
 
+from crewgate.ui.access_list import ACCESS
 from crewgate.ui.acts.act import ACT
 from crewgate.ui.branch_history import BRANCH
 from crewgate.ui.endpoint import PageEndpoint
 from crewgate.ui.live.stream import LIVE
 from crewgate.ui.replay.endpoints import EXPORT, REPLAY, RUNS
 
-ENDPOINTS: Final[tuple[PageEndpoint, ...]] = (LIVE, BRANCH, ACT, RUNS, REPLAY, EXPORT)
+ENDPOINTS: Final[tuple[PageEndpoint, ...]] = (
+    LIVE,
+    BRANCH,
+    ACCESS,
+    ACT,
+    RUNS,
+    REPLAY,
+    EXPORT,
+)
