@@ -9,6 +9,8 @@ import pytest
 import trio
 from machine_trees import tree_answers
 
+from crewgate.alerts.budget_watch import CrewAllowance
+from crewgate.alerts.local_machine import LocalMachine
 from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.admin_messages import AgentStatus, TreeRow
 from crewgate.ipc.cluster_view import ClusterStatus, UnaskedMachine
@@ -30,6 +32,14 @@ def status_of(**fields: Any) -> AgentStatus:
     return AgentStatus(**defaults | fields)
 
 
+LOCAL = LocalMachine("gw-1", Path("/crewgate.toml"), Path("/state"))
+
+
+def live_feed() -> LiveFeed:
+    """A feed of gw-1, which a test tells what was read."""
+    return LiveFeed(LOCAL, dict)
+
+
 class Machines:
     """What the agent of gw-1 answers; `agent` is the name of a method that raises, if any."""
 
@@ -38,6 +48,7 @@ class Machines:
         self.health: dict[str, AgentStatus] = {"gw-1": status_of()}
         self.not_asked: list[UnaskedMachine] = []
         self.is_away = False
+        self.allowances: dict[str, CrewAllowance] = {}
         self.now = 0.0
 
     def ask_machines(self, question: TreeQuestion) -> Iterator[MachineAnswer]:
@@ -55,7 +66,7 @@ class Machines:
     def reader(self, monkeypatch: pytest.MonkeyPatch) -> LiveReader:
         """A reader that asks these machines."""
         monkeypatch.setattr(reader, "AdminClient", lambda _: self)
-        return LiveReader(Path(), "gw-1", lambda: self.now, lambda: self.now)
+        return LiveReader(LOCAL, self.allowances, lambda: self.now, lambda: self.now)
 
 
 def viewer(*crews: str, name: str = "person/ada") -> Person:

@@ -28,9 +28,9 @@ from crewgate.ipc.answer_parts import (
     TreePart,
 )
 from crewgate.ipc.machine_messages import (
-    AuditFilesQuestion,
     CheckpointsQuestion,
     InForceQuestion,
+    LongQuestion,
     MachineQuestion,
     RevocationsQuestion,
     RunsQuestion,
@@ -75,7 +75,7 @@ async def answer(
         kept = [CheckpointRow(*each) for each in agent.kept_checkpoints(question.machine)]
         size = limits.kept_checkpoints_page_max
         return [encode(CheckpointsPart(some)) for some, _ in pages(kept, size)]
-    if isinstance(question, AuditFilesQuestion):
+    if isinstance(question, LongQuestion):
         return await audit_report_process.read(agent, question)
     if isinstance(question, RevocationsQuestion):
         copied = revocation_list.snapshot(agent)

@@ -8,6 +8,7 @@ import enum
 import hashlib
 from datetime import datetime
 from typing import Any, Final, NamedTuple
+from urllib.parse import quote
 
 import msgspec
 
@@ -44,6 +45,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     - `data`: the facts, by kind
     - `is_shared`: each machine of a cluster notes it, with the same id
     - `origin`: the other machine where it has happened, and which knows more of it
+    - `link`: where the live page shows it; empty without a page
     - `percent`: of an alert about a budget, the threshold, and `percent_before` the one that was
       told before; otherwise 0
     """
@@ -61,6 +63,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     data: dict[str, Any] = {}
     is_shared: bool = False
     origin: str = ""
+    link: str = ""
     percent: int = 0
     percent_before: int = 0
 
@@ -69,6 +72,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
         members = {"version": VERSION, **msgspec.to_builtins(self)}
         for name in ("is_shared", "origin", "percent", "percent_before"):
             del members[name]
+        if not self.link:
+            del members["link"]
         return _encode(members)
 
 
@@ -100,6 +105,19 @@ def alert_id(kind: AlertKind | str, *event: object) -> str:
 def threshold_id(kind: AlertKind, crew: str, branch: str, percent: int, budget: int) -> str:
     """Return the id of a threshold of a branch with a budget of so many micro-credits."""
     return alert_id(kind, crew, branch, percent, budget)
+
+
+def linked(alert: Alert, page: str) -> Alert:
+    """Return an alert that leads to the live page at a URL, if the URL is not empty.
+
+    An alert about a branch leads to the branch, and another one to the list of alerts.
+    """
+    if not page:
+        return alert
+    kind, _, name = alert.subject.partition("/")
+    is_branch = kind == "branch" and bool(alert.crew and name)
+    place = f"branch/{quote(alert.crew, '')}/{quote(name, '')}" if is_branch else "alerts"
+    return msgspec.structs.replace(alert, link=f"{page}/#/{place}?alert={alert.id}")
 
 
 def cut(text: str) -> str:

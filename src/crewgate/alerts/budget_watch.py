@@ -15,6 +15,7 @@ import msgspec
 from crewgate import limits
 from crewgate.alerts.alert import Alert, AlertState, Findings, alert_id, threshold_id
 from crewgate.alerts.local_machine import LocalMachine
+from crewgate.config import Config
 from crewgate.core.alert_kinds import AlertKind, AlertSeverity
 from crewgate.core.credits import format_credits
 from crewgate.core.terminal_text import printable
@@ -39,6 +40,18 @@ class ReportedThreshold(msgspec.Struct, frozen=True):
     kind: AlertKind
     crew: str
     name: str
+
+
+def allowances_of(config: Config) -> dict[str, CrewAllowance]:
+    """Return what each crew, and each account of calls between crews, may spend."""
+    unbounded = limits.quota_micro_max
+    found = {crew.name: (crew.credits_per_hour, crew.credits_per_day) for crew in config.crews}
+    for crossing in config.crossings:
+        found[crossing.account] = crossing.credits_per_hour, unbounded
+    return {
+        name: CrewAllowance(*(None if each == unbounded else each for each in both))
+        for name, both in found.items()
+    }
 
 
 class _Account(msgspec.Struct, frozen=True):

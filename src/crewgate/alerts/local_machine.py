@@ -11,11 +11,15 @@ from crewgate.core.cross_crew_accounts import caller
 
 
 class LocalMachine(msgspec.Struct, frozen=True):
-    """This machine. `path` is its configuration file, and `state` its state folder."""
+    """This machine. `path` is its configuration file, and `state` its state folder.
+
+    `page` is the URL of its live page; empty without one.
+    """
 
     name: str
     path: Path
     state: Path
+    page: str = ""
 
     def command(self, name: str, *arguments: str) -> str:
         """Return a command line, such as `crewgate tree -c FILE` for the name "tree"."""
@@ -29,4 +33,5 @@ class LocalMachine(msgspec.Struct, frozen=True):
 
 def local_machine(config: Config) -> LocalMachine:
     """Return this machine as its alerts name it."""
-    return LocalMachine(config.name or socket.gethostname(), config.path, config.state)
+    page = config.ui.url if config.ui is not None else ""
+    return LocalMachine(config.name or socket.gethostname(), config.path, config.state, page)

@@ -1,7 +1,7 @@
 """Runs the alerts process: `python -m crewgate.alerts -c FILE`; `crewgate serve` starts it.
 
 Exit status 0 after SIGTERM or SIGINT; 2, with one line of log, if it cannot start. `crewgate serve`
-starts it again after a change of [alert], [audit], [crew], [cluster] or `name`.
+starts it again after a change of [alert], [audit], [crew], [cluster], `name`, or `url` of [ui].
 """
 
 import logging

@@ -17,9 +17,9 @@ import trio
 
 from crewgate import limits
 from crewgate.alerts.agent_queries import AgentQueries
-from crewgate.alerts.alert import Findings
+from crewgate.alerts.alert import Findings, linked
 from crewgate.alerts.audit_alerts import alerts_of, may_be_alert
-from crewgate.alerts.budget_watch import BudgetWatch, CrewAllowance
+from crewgate.alerts.budget_watch import BudgetWatch, allowances_of
 from crewgate.alerts.channel import wants
 from crewgate.alerts.health_watch import HealthWatch
 from crewgate.alerts.local_machine import LocalMachine
@@ -90,7 +90,7 @@ class Observer:
         if any(not each.kinds or _BUDGET_KINDS & {*each.kinds} for each in self._receivers):
             thresholds = [percent for each in self._receivers for percent in each.thresholds]
             notes = outbox.notes(_BUDGETS)
-            allowances = _allowances(config)
+            allowances = allowances_of(config)
             self._budgets = BudgetWatch(local, thresholds, allowances, notes, is_first=is_first)
 
     def health(self) -> ComponentHealth:
@@ -213,6 +213,8 @@ class Observer:
         """Store findings, however long that takes."""
         if not found and position is None:
             return
+        alerts = [linked(alert, self._local.page) for alert in found.alerts]
+        found = Findings(alerts, found.notes)
         wanted = {
             each.name: [alert for alert in found.alerts if wants(each, alert)]
             for each in self._receivers
@@ -247,15 +249,3 @@ def _recent(folder: Path, begins: float) -> AuditPosition:
         if found.st_mtime < begins:
             position.files[path.name] = FilePosition(found.st_size, found.st_size)
     return position
-
-
-def _allowances(config: Config) -> dict[str, CrewAllowance]:
-    """Return what each crew, and each account of calls between crews, may spend."""
-    unbounded = limits.quota_micro_max
-    found = {crew.name: (crew.credits_per_hour, crew.credits_per_day) for crew in config.crews}
-    for crossing in config.crossings:
-        found[crossing.account] = crossing.credits_per_hour, unbounded
-    return {
-        name: CrewAllowance(*(None if each == unbounded else each for each in both))
-        for name, both in found.items()
-    }

@@ -47,12 +47,14 @@ class PagerDutyChannel:
 def event(alert: Alert, routing_key: str) -> bytes:
     """Return the event for an alert, in JSON."""
     document = msgspec.json.decode(alert.document())
+    links = [{"href": alert.link, "text": "Look at it on the live page"}] if alert.link else []
     return _encode(
         {
             "routing_key": routing_key,
             "event_action": "resolve" if alert.state is AlertState.OVER else "trigger",
             "dedup_key": dedup_key(alert),
             "client": "Crewgate",
+            **({"links": links} if links else {}),
             "payload": {
                 "summary": alert.text[:_SUMMARY_CHARS_MAX],
                 "source": alert.machine,

@@ -18,7 +18,7 @@ from crewgate.upstream.http_poster import HTTPPoster
 
 _encode = msgspec.json.Encoder().encode
 # Slack refuses a text of more than 3000 characters, as it is escaped.
-_TEXT_CHARS_MAX, _NEXT_CHARS_MAX = 2000, 900
+_TEXT_CHARS_MAX, _NEXT_CHARS_MAX, _LINK_CHARS_MAX = 1700, 650, 500
 _ENTITY_BEGINS = re.compile(r"&[a-z]*\Z")
 _MARKS = {
     AlertSeverity.INFO: ":information_source:",
@@ -79,6 +79,8 @@ def message(alert: Alert) -> bytes:
     text = f"{mark} {_escaped(alert.text, _TEXT_CHARS_MAX)}"
     then = _escaped(alert.next, _NEXT_CHARS_MAX)
     shown = f"{text}\n*Next:* {then}" if then else text
+    if 0 < len(alert.link) <= _LINK_CHARS_MAX:
+        shown += f"\n<{alert.link}|Look at it on the live page>"
     moment = f"{alert.timestamp:%Y-%m-%d %H:%M:%S}Z"
     small = (
         f"{alert.severity.value} · {alert.type} · machine {alert.machine} · {moment} · {alert.id}"

@@ -73,6 +73,12 @@ class CheckpointsPart(msgspec.Struct, frozen=True):
     rows: list[CheckpointRow]
 
 
+class AlertsPart(msgspec.Struct, frozen=True):
+    """Alerts, the newest first: the JSON documents that receivers get (`alerts.alert.Alert`)."""
+
+    rows: list[bytes]
+
+
 class InForcePart(msgspec.Struct, frozen=True):
     """Says for each key of the question, in its order, whether the table has it."""
 

@@ -66,6 +66,15 @@ class CheckpointsQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="
     machine: _Text
 
 
+class AlertsQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="alerts"):
+    """Asks for the newest alerts of the machine; answer: `AlertsPart`s.
+
+    They are those that its receivers get, and those that records of its audit of the last day make.
+    """
+
+    limit: Annotated[int, Meta(ge=1, le=limits.member_alerts_max)] = limits.member_alerts_max
+
+
 AuditMode = Literal[
     "calls", "connections", "watch", "rules", "revocations", "explain", "grants", "history"
 ]
@@ -102,9 +111,11 @@ class ReplayQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="repla
 
 # Questions for which a process reads the audit files.
 AuditFilesQuestion = AuditQuestion | RecordedRunsQuestion | ReplayQuestion
+# Questions that take long, because a process is started for each.
+LongQuestion = AuditFilesQuestion | AlertsQuestion
 MachineQuestion = (
     TreeQuestion | StatusQuestion | RevocationsQuestion | InForceQuestion | RunsQuestion
-    | CheckpointsQuestion | AuditFilesQuestion
+    | CheckpointsQuestion | LongQuestion
 )  # fmt: skip
 
 

@@ -100,7 +100,15 @@ def _read(raw: msgspec.Raw) -> TreeRow:
     size = len(memoryview(raw))
     if size > limits.tree_row_bytes_max:
         raise ValueError(f"a branch has {size} bytes")
-    return _decode(raw)
+    row = _decode(raw)
+    amounts = (
+        row.quota, row.spent, row.reserved, row.burned, row.left, row.leased, row.overrun,
+        row.left_hour, row.left_day, row.spent_here, row.reserved_here, row.leased_here,
+        row.issued, row.calls,
+    )  # fmt: skip
+    if min(amounts) < -1 or max(amounts) > limits.tree_amount_max:
+        raise ValueError("a branch has an amount that no branch can have")
+    return row
 
 
 class ClusterTreeChanges:

@@ -31,6 +31,13 @@ member_audit_rows_max = 5_000  # of one machine in one listing: 1.5 KB each fit 
 member_audit_page_rows_max = 24  # of 4 KB at most: eight ancestors and twenty texts
 member_audits_at_once = 1  # being read on a machine: each takes a core, at a low priority
 member_audit_mib_max = 512  # of the engine that reads them; a question that needs more fails
+member_alerts_max = 200  # of one machine: what a person on call reads
+member_alerts_page_max = 10  # of them on a page, of 8 KB at most each
+member_alert_bytes_max = 8192  # of one: two texts of a thousand characters, and names of branches
+member_alert_seconds = 86_400  # that alerts from the audit go back: since yesterday's shift
+member_alert_records_max = 10_000  # that are kept while others are read, of 5 KB each
+member_alert_file_bytes_max = 16 * 2**20  # read of the end of each audit file
+member_alert_folder_bytes_max = 128 * 2**20  # read of all of them: 0.2 s of a core
 subject_runs_burst = 10  # revoked subjects at once whose runs are asked for: a person revokes few
 subject_runs_per_second = 1.0  # after the burst: a tenth of `member_questions_per_second`
 subject_runs_max = 4096  # of one subject that one machine names, 18 bytes each
@@ -39,4 +46,5 @@ members_runs_seconds_max = 0.9  # for all of them: a revocation waits for a seco
 
 # Of who follows the tree of all machines from second to second (ipc/tree_changes.py).
 tree_changes_rows_max = 2 * member_tree_rows_max  # of one machine: the crews come on top
+tree_amount_max = 2**56  # of micro-credits: sums over 256 machines stay below 2**64
 tree_row_bytes_max = 8192  # of one row: nine names of 128 characters, and eight machines

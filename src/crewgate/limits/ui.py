@@ -26,3 +26,12 @@ ui_replay_lines = 5000  # of one machine that the page steps through; an export 
 ui_questions_per_second = 1.0  # of one person, to the audits of all machines: a second of a core
 ui_questions_burst = 10  # a person clicks through some branches
 ui_questions_at_once = 2  # of all persons; a machine reads its audit for one at a time
+
+# The alerts on the page (ui/live/).
+ui_alerts_max = 200  # that a person gets, the newest ones
+ui_alerts_kept_max = 2000  # of all crews, so that no crew takes the room of another
+ui_alerts_seconds = 30.0  # between two questions about alerts: each machine starts a process
+ui_alerts_seconds_min = 5.0  # after a rule has taken a step, or a person has acted
+ui_budgets_seconds = 5.0  # between two looks at the budgets of all branches
+ui_budget_alerts_max = 100  # about branches; crews may have thousands without credits
+ui_away_seconds = 5.0  # without an answer, before a machine counts as away

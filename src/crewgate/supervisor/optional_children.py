@@ -39,6 +39,7 @@ class OptionalChildren:
                 config.name,
                 config.crews,
                 config.cluster,
+                config.ui.url if config.ui is not None else "",
             ),
             # It loads changes by itself.
             self.ui: lambda config: (config.ui is not None,),

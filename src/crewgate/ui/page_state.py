@@ -7,6 +7,7 @@ from pathlib import Path
 import trio
 
 from crewgate import limits
+from crewgate.alerts.budget_watch import allowances_of
 from crewgate.alerts.local_machine import local_machine
 from crewgate.config import Config, UIConfig
 from crewgate.errors import ConfigurationError
@@ -27,7 +28,7 @@ class PageState:
     def __init__(self, config: Config, on_action: Callable[[str], None] = _log.info) -> None:
         self.config = config
         self.on_action = on_action
-        self.live = LiveFeed(config.state, local_machine(config).name)
+        self.live = LiveFeed(local_machine(config), lambda: allowances_of(self.config))
         self.done_acts = DoneActs()
         self.act_limit = PersonLimiter("act", limits.ui_acts_per_second, limits.ui_acts_burst)
         self.act_threads = trio.CapacityLimiter(limits.ui_act_threads_max)

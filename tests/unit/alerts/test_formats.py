@@ -12,7 +12,7 @@ from alert_fakes import SECRET, TIME, alert, receiver
 from scripted_server import read_request, scripted
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from crewgate.alerts.alert import Alert, AlertState
+from crewgate.alerts.alert import Alert, AlertState, linked
 from crewgate.alerts.channel import wants
 from crewgate.alerts.main import channel
 from crewgate.alerts.pagerduty import dedup_key, event
@@ -182,13 +182,31 @@ def test_the_message_of_slack() -> None:
     assert json.loads(message(over))["text"] == ":white_check_mark: number 1"
 
 
+def test_an_alert_leads_to_the_live_page_if_there_is_one() -> None:
+    """To its branch, or to the list; whatever its names are, they make no other place."""
+    page = "https://crewgate.example:8470"
+    about = linked(alert(1, subject="branch/b/../?x#|>", crew="article:bd"), page)
+    assert about.link == (f"{page}/#/branch/article%3Abd/b%2F..%2F%3Fx%23%7C%3E?alert={about.id}")
+    for subject, crew in (("machine/gw-1/ledger", ""), ("branch/b", ""), ("crew/a/hour", "a")):
+        other = linked(alert(2, subject=subject, crew=crew), page)
+        assert other.link == f"{page}/#/alerts?alert={other.id}"
+    assert json.loads(about.document())["link"] == about.link
+    shown = json.loads(message(about))["blocks"][0]["text"]["text"]
+    assert shown.endswith(f"\n<{about.link}|Look at it on the live page>")
+    incident = json.loads(event(about, "k"))
+    assert incident["links"] == [{"href": about.link, "text": "Look at it on the live page"}]
+    without = linked(alert(1), "")
+    assert "link" not in json.loads(without.document())
+    assert "links" not in json.loads(event(without, "k"))
+
+
 def test_slack_gets_no_text_that_it_refuses() -> None:
     """At most 3000 characters as they are escaped, and no name that it makes a link of."""
-    sent = alert(1, text="&" * 1000, next="<" * 1000)
+    sent = alert(1, text="&" * 1000, next="<" * 1000, link="https://" + "x" * 492)
     found = json.loads(message(sent))
     texts = [found["blocks"][0]["text"], *found["blocks"][1]["elements"]]
     assert all(len(each["text"]) <= 3000 and each["verbatim"] for each in texts)
-    first, then = texts[0]["text"].split("\n")
+    first, then, _ = texts[0]["text"].split("\n")
     assert first.removeprefix(":warning: ").replace("&amp;", "") == "…"
     assert then.removeprefix("*Next:* ").replace("&lt;", "") == "…"
 

@@ -55,7 +55,7 @@ def test_a_change_ends_those_that_do_not_load_it(monkeypatch: pytest.MonkeyPatch
         name="gw-1",
         crews=(),
         cluster=None,
-        ui=1,
+        ui=SimpleNamespace(url="https://a"),
     )
     for changed, names in (
         ({}, []),
@@ -68,8 +68,9 @@ def test_a_change_ends_those_that_do_not_load_it(monkeypatch: pytest.MonkeyPatch
         ({"audit": SimpleNamespace(folder="b")}, ["export", "alerts"]),
         ({"admin": None, "exports": ()}, ["admin", "export"]),
         ({"alerts": ()}, ["alerts"]),
-        ({"ui": 2}, []),
-        ({"ui": None}, ["ui"]),
+        ({"ui": SimpleNamespace(url="https://a", port=1)}, []),
+        ({"ui": SimpleNamespace(url="https://b")}, ["alerts"]),
+        ({"ui": None}, ["alerts", "ui"]),
     ):
         after: Any = SimpleNamespace(**(vars(before) | changed))
         optional.follow(cast("Any", before), after, 0.0)

@@ -17,7 +17,7 @@ from crewgate.ipc.answer_parts import RunsPart
 from crewgate.ipc.cluster_view import collect
 from crewgate.ipc.machine_messages import (
     AskMachines,
-    AuditFilesQuestion,
+    LongQuestion,
     MachineAnswer,
     MachineQuestion,
     RunsQuestion,
@@ -35,7 +35,7 @@ async def ask_members(
     send: "trio.MemorySendChannel[MachineAnswer]",
 ) -> None:
     """Send the answers of these members."""
-    is_long = isinstance(request.question, AuditFilesQuestion)
+    is_long = isinstance(request.question, LongQuestion)
     places = service.long_question_places if is_long else service.question_places
     waiting = set(members)
     with trio.move_on_after(_seconds(request.question)[1]):
@@ -76,7 +76,7 @@ async def runs_of(
 
 def _seconds(question: MachineQuestion) -> tuple[float, float]:
     """Return how long one member may take for its answer, and all members together."""
-    if isinstance(question, AuditFilesQuestion):
+    if isinstance(question, LongQuestion):
         return limits.member_audit_seconds_max, limits.members_audit_seconds_max
     if isinstance(question, RunsQuestion):
         return limits.member_runs_seconds_max, limits.members_runs_seconds_max

@@ -10,7 +10,7 @@ import click
 import trio
 
 from crewgate import limits
-from crewgate.alerts.alert import TEST, Alert, AlertState, alert_id
+from crewgate.alerts.alert import TEST, Alert, AlertState, alert_id, linked
 from crewgate.alerts.local_machine import local_machine
 from crewgate.alerts.main import channel
 from crewgate.alerts.outbox import AlertOutbox
@@ -144,7 +144,8 @@ async def _test_all(config: Config, chosen: Sequence[AlertConfig]) -> list[dict[
 
 
 async def _test(config: Config, receiver: AlertConfig) -> dict[str, Any]:
-    now, machine = time.time(), local_machine(config).name
+    now, local = time.time(), local_machine(config)
+    machine = local.name
     alert = Alert(
         id=alert_id(TEST, machine, receiver.name, now),
         type=TEST,
@@ -157,6 +158,7 @@ async def _test(config: Config, receiver: AlertConfig) -> dict[str, Any]:
         data={"receiver": receiver.name},
     )
     found: dict[str, Any] = {"receiver": receiver.name, "id": alert.id, "taken": True, "why": ""}
+    alert = linked(alert, local.page)
     way = channel(receiver)
     try:
         await way.send(alert)

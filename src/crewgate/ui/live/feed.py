@@ -3,19 +3,29 @@
 No method but `run` waits, so no watcher delays another one, or the reader.
 """
 
+import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from functools import partial
 
 import trio
 
 from crewgate import limits
+from crewgate.alerts.alert import Alert
+from crewgate.alerts.budget_watch import CrewAllowance
+from crewgate.alerts.local_machine import LocalMachine
 from crewgate.core.problem_types import TOO_MANY_REQUESTS
+from crewgate.runtime.nursery import open_nursery
+from crewgate.ui.live import machine_alerts
+from crewgate.ui.live.alert_list import AlertList
+from crewgate.ui.live.machine_alerts import ReportedAlerts
 from crewgate.ui.live.machine_list import MachineList
 from crewgate.ui.live.reader import LiveReader, Reading
 from crewgate.ui.live.update import TreeUpdate
 from crewgate.ui.live.watcher import Document, Watcher
+
+_log = logging.getLogger(__name__)
 
 
 class LiveFeed:
@@ -24,14 +34,20 @@ class LiveFeed:
     `documents` makes the other events, by their names; it is replaced, and never changed.
     """
 
-    def __init__(self, folder: Path, machine: str) -> None:
+    def __init__(
+        self, local: LocalMachine, allowances: Callable[[], Mapping[str, CrewAllowance]]
+    ) -> None:
+        """`local` is this machine, and `allowances` returns those of the crews."""
         self.tree: TreeUpdate | None = None
         self.documents: Mapping[str, Document] = {}
-        self._folder, self._machine = folder, machine
+        self._local, self._allowances = local, allowances
         self._watchers: set[Watcher] = set()
         self._persons: Counter[str] = Counter()
         self._first = trio.Event()
         self._hurry = trio.Event()
+        self._alerts_due = trio.Event()
+        self._reported = ReportedAlerts({}, [])
+        self._holding: tuple[Alert, ...] = ()
 
     @contextmanager
     def watching(self, person: str) -> Iterator[Watcher]:
@@ -60,36 +76,77 @@ class LiveFeed:
         """Read while anybody watches, until cancelled."""
         while True:
             await self._first.wait()
-            reader = LiveReader(self._folder, self._machine)
             try:
-                await self._read(reader)
+                async with open_nursery() as nursery:
+                    nursery.start_soon(self._read_alerts)
+                    await self._read()
+                    nursery.cancel_scope.cancel()
             finally:
-                reader.close()
                 self.tree, self.documents = None, {}
+                self._reported, self._holding = ReportedAlerts({}, []), ()
 
-    async def _read(self, reader: LiveReader) -> None:
-        while self._watchers:
-            began = trio.current_time()
-            # A thread that waits for the agent must not hold up the end of the process.
-            reading = await trio.to_thread.run_sync(reader.read, abandon_on_cancel=True)
-            self.publish(reading)
-            lasted = trio.current_time() - began
-            with trio.move_on_after(pause(lasted)):
-                await self._hurry.wait()
-            self._hurry = trio.Event()
+    async def _read(self) -> None:
+        reader, trouble = self._reader(), ""
+        try:
+            while self._watchers:
+                began = trio.current_time()
+                try:
+                    # A thread that waits for the agent must not hold up the end of the process.
+                    reading = await trio.to_thread.run_sync(reader.read, abandon_on_cancel=True)
+                except Exception as error:  # noqa: BLE001 - no answer of a machine may end the page
+                    if str(error) != trouble:
+                        trouble = str(error)
+                        _log.warning("the tree cannot be read: %s", type(error).__name__)
+                    reader.close()
+                    reader = self._reader()
+                else:
+                    self.publish(reading)
+                lasted = trio.current_time() - began
+                with trio.move_on_after(pause(lasted)):
+                    await self._hurry.wait()
+                self._hurry = trio.Event()
+        finally:
+            reader.close()
         self._first = trio.Event()
+
+    def _reader(self) -> LiveReader:
+        return LiveReader(self._local, self._allowances())
+
+    async def _read_alerts(self) -> None:
+        """Ask for alerts again and again, sooner after something has happened."""
+        while True:
+            work = partial(machine_alerts.ask, self._local.state, self._local.name)
+            self._reported = await trio.to_thread.run_sync(work, abandon_on_cancel=True)
+            self._show_alerts()
+            await trio.sleep(limits.ui_alerts_seconds_min)
+            with trio.move_on_after(limits.ui_alerts_seconds - limits.ui_alerts_seconds_min):
+                await self._alerts_due.wait()
+            self._alerts_due = trio.Event()
 
     def hurry(self) -> None:
         """Have the next reading made at once: something has just been done."""
         self._hurry.set()
+        self._alerts_due.set()
 
     def publish(self, reading: Reading) -> None:
         """Take a reading, and have all watchers look at it."""
         self.tree = reading.tree
         if reading.health is not None:
-            self.documents = {"machines": MachineList.of(reading.health).document}
+            self._show("machines", MachineList.of(reading.health).document)
+        if reading.has_step:
+            self._alerts_due.set()
+        if reading.holding is not None:
+            self._holding = reading.holding
+            self._show_alerts()
         for watcher in self._watchers:
             watcher.put(reading.tree)
+
+    def _show_alerts(self) -> None:
+        found = AlertList.of(self._reported.alerts, self._reported.not_asked, self._holding)
+        self._show("alerts", found.document)
+
+    def _show(self, name: str, document: Document) -> None:
+        self.documents = {**self.documents, name: document}
 
 
 def pause(lasted: float) -> float:

@@ -4,19 +4,21 @@ A thread calls it. Nothing that it gives away is changed afterwards.
 """
 
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from crewgate import limits
+from crewgate.alerts.alert import Alert
+from crewgate.alerts.budget_watch import CrewAllowance
+from crewgate.alerts.local_machine import LocalMachine
 from crewgate.errors import CrewgateError
 from crewgate.ipc.admin_client import AdminClient
-from crewgate.ipc.cluster_tree import ClusterTreeRow
 from crewgate.ipc.cluster_view import ClusterStatus, UnaskedMachine
 from crewgate.ipc.machine_messages import TreeQuestion
 from crewgate.ipc.tree_changes import BranchName, ClusterTreeChanges, TreeChange
 from crewgate.runtime.durable_files import describe
+from crewgate.ui.live.holding_alerts import HoldingAlerts
 from crewgate.ui.live.page_rows import PageRow, difference, page_row, whole
 from crewgate.ui.live.spent_rates import SpentRates
 from crewgate.ui.live.update import CrewChanges, TreeHead, TreeUpdate
@@ -28,27 +30,35 @@ Orchestrator = tuple[str, str]  # crew and name
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What one reading has found; `health` is None if it was not asked for, or nobody answered."""
+    """What one reading has found; None is what has not been looked at, or what nobody answered.
+
+    `holding` are alerts of what holds now. `has_step`: a rule has just taken a step.
+    """
 
     tree: TreeUpdate
     health: ClusterStatus | None = None
+    holding: tuple[Alert, ...] | None = None
+    has_step: bool = False
 
 
 class LiveReader:
-    """One connection to the agent whose state is in `folder`, and the tree that was read last.
+    """One connection to the agent of this machine, `local`, and the tree that was read last.
 
-    `machine` is the name of this one. `wall` and `now` are clocks in seconds.
+    `allowances` are those of the crews. `wall` and `now` are clocks in seconds.
     """
 
     def __init__(
         self,
-        folder: Path,
-        machine: str,
+        local: LocalMachine,
+        allowances: Mapping[str, CrewAllowance],
         wall: Callable[[], float] = time.time,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._folder, self._machine = folder, machine
+        self._local = local
         self._wall, self._now = wall, now
+        self._holding = HoldingAlerts(local, allowances)
+        self._budgets_at = -limits.ui_budgets_seconds
+        self._has_step = False
         self._agent: AdminClient | None = None
         self._tree = ClusterTreeChanges()
         self._rates = SpentRates()
@@ -57,11 +67,6 @@ class LiveReader:
         self._rows: dict[str, dict[int, PageRow]] = {}
         self._levels: dict[Orchestrator, str] = {}
         self._health_at = -limits.ui_health_seconds
-
-    @property
-    def branches(self) -> Mapping[BranchName, ClusterTreeRow]:
-        """The merged rows of the last reading."""
-        return self._tree.rows
 
     def close(self) -> None:
         """Close the connection."""
@@ -73,16 +78,39 @@ class LiveReader:
         """Ask all machines once. If the agent does not answer, the tree is the one of before."""
         try:
             if self._agent is None:
-                self._agent = AdminClient(self._folder)
+                self._agent = AdminClient(self._local.state)
             health = self._read_health(self._agent)
             change = self._tree.take(self._agent.ask_machines(_QUESTION))
         except (CrewgateError, OSError) as error:
             # After an error, nobody knows what the connection would answer next.
             self.close()
             why = describe(error) if isinstance(error, OSError) else str(error)
-            missing = [UnaskedMachine(self._machine, why)]
-            return Reading(TreeUpdate(TreeHead(self._at(), [], missing), {}, self._rows))
-        return Reading(self._update(change, health), health)
+            missing = [UnaskedMachine(self._local.name, why)]
+            holding = self._hold([], missing, None)
+            return Reading(
+                TreeUpdate(TreeHead(self._at(), [], missing), {}, self._rows), None, holding
+            )
+        tree = self._update(change, health)
+        holding = self._hold(change.machines, change.not_asked, health)
+        return Reading(tree, health, holding, self._has_step)
+
+    def _hold(
+        self,
+        answered: Sequence[str],
+        not_asked: Sequence[UnaskedMachine],
+        health: ClusterStatus | None,
+    ) -> tuple[Alert, ...] | None:
+        """Return the alerts of what holds, if it is time to look at it."""
+        now, wall = self._now(), self._wall()
+        self._holding.take_machines(answered, not_asked, wall)
+        if health is not None:
+            self._holding.take_health(health, wall, now)
+        if now - self._budgets_at < limits.ui_budgets_seconds:
+            return None
+        self._budgets_at = now
+        if answered:
+            self._holding.take_tree(self._tree.rows.values(), wall)
+        return tuple(self._holding.alerts(wall))
 
     def _read_health(self, agent: AdminClient) -> ClusterStatus | None:
         now = self._now()
@@ -102,6 +130,7 @@ class LiveReader:
         names = change.rows.keys() | self._new_levels(health)
         slower = {name: rate for name, rate in rates.items() if name not in names}
         changes: dict[str, CrewChanges] = {}
+        self._has_step = False
         touched = {name.crew for some in (names, slower, change.gone) for name in some}
         # Whoever has an earlier update reads the old ones.
         rows = self._rows | {crew: dict(self._rows.get(crew, {})) for crew in touched}
@@ -128,15 +157,19 @@ class LiveReader:
         """Put the row of a branch where it belongs; return the JSON of what has changed."""
         found = self._tree.rows[name]
         number = self._numbers.get(name)
-        is_new = number is None
         if number is None:
             self._last_number += 1
             number = self._numbers[name] = self._last_number
         level = self._levels.get((found.crew, found.orchestrator), "")
         row = page_row(number, found, self._rates.rate(name), level)
-        text = whole(row) if is_new else difference(row, rows[number])
+        before = rows.get(number)
         rows[number] = row
-        return text
+        if before is None:
+            return whole(row)
+        self._has_step = self._has_step or (
+            bool(row.rule_step) and row.rule_step != before.rule_step
+        )
+        return difference(row, before)
 
     def _new_levels(self, health: ClusterStatus | None) -> set[BranchName]:
         """Take the levels of orchestrators; return the branches for which another one holds."""

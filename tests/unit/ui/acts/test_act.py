@@ -102,7 +102,7 @@ def agent(monkeypatch: pytest.MonkeyPatch) -> Agent:
 class Config:
     """As much of a configuration as a page needs here."""
 
-    state, name, path = Path("/state"), "gw-1", Path("/crewgate.toml")
+    state, name, path, ui = Path("/state"), "gw-1", Path("/crewgate.toml"), None
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What browsers make of the events is the tree that they may see, however slowly they read."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -9,7 +8,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from live_page import Machines, Watching, status_of, viewer
+from live_page import Machines, Watching, live_feed, status_of, viewer
 from machine_trees import tree_answers
 
 from crewgate import limits
@@ -62,7 +61,7 @@ def test_what_a_browser_has_in_the_end_is_what_its_person_may_see(
     """Of random trees, changes, readers and rights; the rates apart, which have a test."""
 
     async def play(patch: pytest.MonkeyPatch) -> None:
-        machines, feed = Machines(), LiveFeed(Path(), "gw-1")
+        machines, feed = Machines(), live_feed()
         reader, watching = machines.reader(patch), list[Watching]()
         async with trio.open_nursery() as nursery:
             for kind, value in [*played, ("read", last)]:
@@ -111,7 +110,7 @@ def machines() -> Machines:
 
 @pytest.fixture
 def feed() -> LiveFeed:
-    return LiveFeed(Path(), "gw-1")
+    return live_feed()
 
 
 async def test_only_what_has_changed_is_sent(
@@ -145,7 +144,7 @@ async def test_a_slow_browser_begins_anew_and_delays_no_other(
     reader = machines.reader(monkeypatch)
     quick, slow = Watching(feed, viewer()), Watching(feed, viewer())
     quick.let(PLENTY)
-    slow.let(2)  # what it has at the start: machines, and the tree
+    slow.let(3)  # what it has at the start: machines, alerts, and the tree
     for each in (quick, slow):
         nursery.start_soon(each.run)
     for spent in range(limits.ui_watcher_updates_max + 9):
@@ -159,7 +158,7 @@ async def test_a_slow_browser_begins_anew_and_delays_no_other(
     assert slow.browser.branches["article", "a"]["spent"] == spent
     assert slow.browser.resets == 2
     # The start, the one update that it was about to take, and the second start.
-    assert len(slow.browser.received) == 4
+    assert len(slow.browser.received) == 5
     nursery.cancel_scope.cancel()
 
 
