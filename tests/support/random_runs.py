@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 from audit_records import NOON
-from signed_audit import BEGIN, KEY, Machine
+from signed_audit import BEGIN, Machine
 
 from crewgate import limits
+from crewgate.audit.checkpoints.signing_key import CheckpointKey
 from crewgate.audit.replay.extract import MachineExtract, extract
 from crewgate.audit.replay.question import ReplayFilter
 from crewgate.audit.replay.run_replay import ReplayedLine, RunReplay, gather
@@ -177,13 +178,19 @@ class Site(NamedTuple):
     machines: dict[str, Machine]
     run: str
 
+    @property
+    def keys(self) -> list[str]:
+        """The public keys of the machines."""
+        return [machine.key.public for machine in self.machines.values()]
+
     def replay(self, question: ReplayFilter | None = None) -> RunReplay:
         """What they answer; the first one is asked directly."""
         wanted = question or ReplayFilter(self.run, CREW, is_signed=True)
         first, *rest = self.machines
 
         def of(name: str, asked: ReplayFilter) -> MachineExtract:
-            return extract(self.machines[name].folder, asked, KEY, name, now=BEGIN)
+            machine = self.machines[name]
+            return extract(machine.folder, asked, machine.key, name, now=BEGIN)
 
         def others(asked: ReplayFilter, name: str) -> MachineAnswers[MachineExtract]:
             names = [name] if name else rest
@@ -195,7 +202,10 @@ class Site(NamedTuple):
 def site(random: Random, folder: Path, count: int, machines: int = 2) -> Site:
     """Write a random run on some machines, with checkpoints, rotations and kills between."""
     made = RandomRun(random)
-    found = {f"gw-{at}": Machine(folder / f"gw-{at}" / "audit") for at in range(1, machines + 1)}
+    found = {
+        f"gw-{at}": Machine(folder / f"gw-{at}" / "audit", key=CheckpointKey(bytes([at] * 32)))
+        for at in range(2, machines + 2)
+    }
     agents = {name: machine.writer("agent") for name, machine in found.items()}
     for record in made.make(count):
         name = random.choice([*found])

@@ -18,8 +18,10 @@ BEGIN = datetime(2026, 12, 1, 8, tzinfo=UTC)
 class Machine:
     """Two processes that write the audit, and the agent's keeper; `now` is its clock."""
 
-    def __init__(self, folder: Path, rotation: RotationPolicy | None = None) -> None:
-        self.folder, self.state, self.now = folder, folder.parent, BEGIN
+    def __init__(
+        self, folder: Path, rotation: RotationPolicy | None = None, key: CheckpointKey = KEY
+    ) -> None:
+        self.folder, self.state, self.now, self.key = folder, folder.parent, BEGIN, key
         self.rotation = rotation or RotationPolicy(bytes_max=2000)
         self.numbers = 0
         self.writers = [self.writer(f"worker-{at}") for at in range(2)]
@@ -35,7 +37,7 @@ class Machine:
         return writer
 
     def start(self) -> CheckpointKeeper:
-        return CheckpointKeeper(self.folder, self.state, KEY, "gw-1", now=lambda: self.now)
+        return CheckpointKeeper(self.folder, self.state, self.key, "gw-1", now=lambda: self.now)
 
     def write(self, count: int = 5) -> None:
         for writer in self.writers:

@@ -4,6 +4,7 @@ The same document gives the same bytes. Each text in it is escaped, and its poli
 the script of Crewgate, whose digest it has. Names of people and tools thus cannot run anything.
 """
 
+import json
 from base64 import b64encode
 from collections.abc import Iterator
 from datetime import datetime
@@ -46,7 +47,8 @@ def html(found: ExportDocument) -> bytes:
         f"default-src 'none'; script-src 'sha256-{_digest(script)}'; "
         f"style-src 'sha256-{_digest(style)}'; base-uri 'none'; form-action 'none'"
     )
-    data = msgspec.json.encode(found)
+    # In ASCII, so that no text changes how a person sees the source of the file.
+    data = json.dumps(msgspec.to_builtins(found), separators=(",", ":")).encode()
     for character, text in _ESCAPES.items():
         data = data.replace(character, text)
     head = (

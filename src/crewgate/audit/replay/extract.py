@@ -11,7 +11,7 @@ from crewgate.audit.checkpoints.checkpoint import SignedCheckpoint
 from crewgate.audit.checkpoints.signing_key import CheckpointKey
 from crewgate.audit.replay import statement
 from crewgate.audit.replay.coverage import Coverage, cover
-from crewgate.audit.replay.question import ReplayFilter, RunNames
+from crewgate.audit.replay.question import ReplayFilter, RunNames, union
 from crewgate.audit.replay.run_lines import RunLine, RunLines
 from crewgate.audit.replay.statement import CHANGED, UNSIGNED, CoveringCheckpoint, ExtractStatement
 from crewgate.core.audit.records import when
@@ -65,11 +65,10 @@ def extract(
     """
     found = RunLines(question)
     lines = found.read(folder)
-    names = {kind: each for kind, each in found.names.items() if kind != "branch"}
     result = MachineExtract(
         machine=machine,
         lines=[ExtractLine(each.file, each.offset, "", each.line.decode()) for each in lines],
-        names=names,
+        names=found.names,
         crews=sorted(found.crews),
         left_out=found.left_out,
         left_out_from=found.left_out_from,
@@ -91,7 +90,7 @@ def extract(
         run=question.run,
         since=question.since,
         until=question.until,
-        names=question.names,
+        names=union([question.names, found.names]),
         lines=len(lines),
         digest=statement.lines_digest(digests),
         checkpoints=[

@@ -55,8 +55,9 @@ class RunLines:
 
     @property
     def names(self) -> RunNames:
-        """What the lines name, sorted."""
-        return union([{kind: [*names] for kind, names in self._names.items()}])
+        """What the lines name besides branches, as far as it fits."""
+        found = {kind: [*names] for kind, names in self._names.items() if kind != "branch"}
+        return union([found])
 
     @property
     def left_out_from(self) -> datetime | None:
@@ -99,20 +100,10 @@ class RunLines:
             if not is_of_run or (question.crew and record.crew != question.crew):
                 continue
             self.crews.add(record.crew)
-            self._note_names(record)
+            for kind, name in record.named.items():
+                self._names.setdefault(kind, set()).add(name)
             if record.kind not in {"revocation", "watch"}:
                 self._add(RunLine(record.moment_us, path.name, at, line, record))
-
-    def _note_names(self, record: RunRecord) -> None:
-        if record.kind == "revocation":  # its target need not be what the run itself names
-            return
-        for kind, name in (
-            ("branch", record.branch), ("grant", record.grant), ("process", record.process),
-            ("orchestrator", record.orchestrator), ("subject", record.subject),
-            ("key", record.kid), ("certificate", record.certificate),
-        ):  # fmt: skip
-            if name:
-                self._names.setdefault(kind, set()).add(name)
 
     def _hitting(self) -> dict[str, set[str]]:
         """Return the ids, by kind, that a revocation of the run may have: names, and keys in hex.

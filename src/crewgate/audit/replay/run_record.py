@@ -1,6 +1,6 @@
 """What a replay reads of a line of the audit: which run it is about, and what it changes."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
@@ -11,6 +11,7 @@ from crewgate.core.audit.records import EPOCH, microseconds
 
 # A browser counts exactly up to this number.
 _Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+_LAST_US = microseconds(datetime.max.replace(tzinfo=UTC))
 
 
 class RunRecord(msgspec.Struct, frozen=True, gc=False):
@@ -67,6 +68,21 @@ class RunRecord(msgspec.Struct, frozen=True, gc=False):
         return (*self.ancestry, self.branch) if self.branch else ()
 
     @property
+    def named(self) -> dict[str, str]:
+        """What it names that a revocation can be about, by the kind of the revocation.
+
+        A revocation names its target, which need not be what the run itself names.
+        """
+        if self.kind == "revocation":
+            return {}
+        found = {
+            "branch": self.branch, "grant": self.grant, "process": self.process,
+            "orchestrator": self.orchestrator, "subject": self.subject, "key": self.kid,
+            "certificate": self.certificate,
+        }  # fmt: skip
+        return {kind: name for kind, name in found.items() if name}
+
+    @property
     def begin_us(self) -> int:
         """When what it is about began, in microseconds since 1970."""
         return microseconds(self.time if self.started is None else self.started)
@@ -85,6 +101,7 @@ def read(line: bytes) -> RunRecord | None:
     if not line.isascii():
         return None
     try:
-        return _decode(line)
+        record = _decode(line)
     except (msgspec.DecodeError, RecursionError):
         return None
+    return record if record.moment_us <= _LAST_US else None

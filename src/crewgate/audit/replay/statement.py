@@ -9,7 +9,6 @@ work that a checkpoint takes.
 
 import re
 from collections.abc import Iterable
-from datetime import datetime
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ import msgspec
 
 from crewgate.audit.checkpoints import signed_line
 from crewgate.audit.checkpoints.signing_key import CheckpointKey
+from crewgate.audit.query_results import Moment
 from crewgate.audit.replay.question import RunNames
 
 _CONTEXT = b"crewgate audit extract 1\0"
@@ -33,7 +33,7 @@ class CoveringCheckpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     number: int
-    time: datetime
+    time: Moment
     digest: str
     is_left_out: bool = False
 
@@ -48,7 +48,8 @@ class ExtractStatement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         run: The branch whose lines were sought, with those of all branches below it.
         since: The beginning of the range of time, if it has one.
         until: Its end, if it has one.
-        names: What else the question named: the machine sought what hit these, too.
+        names: What the lines name, on all machines that were asked before, as far as it fits. The
+            machine sought what hit these, too.
         lines: The number of lines.
         digest: The `lines_digest` of the lines, in hexadecimal.
         checkpoints: Those that cover lines, by number.
@@ -60,13 +61,13 @@ class ExtractStatement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         unreadable: The number of lines that have the id of the run, but are no record.
     """
 
-    time: datetime
+    time: Moment
     machine: str = ""
     key: str
     crew: str = ""
     run: str
-    since: datetime | None = None
-    until: datetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
     names: RunNames = {}
     lines: int
     digest: str
@@ -75,7 +76,7 @@ class ExtractStatement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     unsigned: int = 0
     changed: int = 0
     left_out: int = 0
-    left_out_from: datetime | None = None
+    left_out_from: Moment | None = None
     unreadable: int = 0
 
 

@@ -6,15 +6,18 @@ in the file is made from the lines, so it is made again and compared.
 
 import re
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
 
 import msgspec
 
+from crewgate import limits
 from crewgate.audit.checkpoints import checkpoint
 from crewgate.audit.replay import statement
 from crewgate.audit.replay.export_document import ExportDocument, ExportedMachine
 from crewgate.audit.replay.export_html import DATA_END, DATA_START, html
+from crewgate.audit.replay.question import count
 from crewgate.audit.replay.run_replay import merged
 from crewgate.audit.replay.statement import CHANGED, COVER, UNSIGNED, ExtractStatement
 from crewgate.audit.replay.timeline import timeline
@@ -84,7 +87,10 @@ def verify_export(data: bytes, keys: Collection[str]) -> ExportReport:
             findings.append(f"{name}: no key that you named has signed it, but {stated.key}")
         findings += (f"{name}: {why}" for why in _differences(found, each, stated))
         machines.append(_verified(each, stated, is_known=stated.key in keys))
-    signers = {each.key for each in machines}
+    signers = [each.key for each in machines]
+    if len({*signers}) < len(signers):
+        findings.append("two machines have the same key, so one of them is there twice")
+    findings += _wrong_lines(found)
     findings += (f"no machine with the key {key} is in it" for key in keys if key not in signers)
     is_own = found.made_by == __version__
     if timeline(merged(found.machines), found.run) != found.timeline and is_own:
@@ -111,6 +117,31 @@ def read(data: bytes) -> ExportDocument:
         return msgspec.json.decode(body, type=ExportDocument)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+
+
+def _wrong_lines(found: ExportDocument) -> Iterator[str]:
+    """Yield what is wrong between the lines of all machines and their statements.
+
+    Each machine must have sought what the lines of all machines name. Else a person who makes the
+    export could have one machine leave out who ended the run, and why.
+    """
+    lines = merged(found.machines)
+    if len(lines) < sum(len(each.lines) for each in found.machines):
+        yield "a line is no record"
+    if any(each.record.crew not in {"", found.crew} for each in lines):
+        yield "a line is of another crew"
+    named = {
+        (kind, name)
+        for each in lines
+        for kind, name in each.record.named.items()
+        if kind != "branch" and each.record.kind != "watch"
+    }
+    for each in found.machines:
+        with suppress(ValueError):
+            sought = statement.read(each.statement).statement.names
+            is_all = count(sought) < limits.replay_names_max
+            if is_all and named - {(kind, name) for kind in sought for name in sought[kind]}:
+                yield f"{each.machine}: it did not seek what hit all that the lines name"
 
 
 def _verified(

@@ -1,49 +1,107 @@
-// Shows the steps of a run, one at a time: the branches as they were, and the record of the step.
-// It makes elements and texts only, so no name of a branch or tool can become code. The live page
-// uses this module, and an exported replay has it inline.
+/**
+ * Shows the steps of a run, one at a time: the branches as they were, and the record of the step.
+ * It makes elements and texts only, so no name can become code. The live page imports this module,
+ * and an exported replay has it inline, so it imports nothing.
+ */
 
 const SPEED_MS = 600; // between two steps while it plays
-const MARKS_MAX = 2000; // elements of the strip; more steps than that share one
+const MARKS_MAX = 2000; // places of the strip; more steps than that share one
+// Controls, formats (bidirectional overrides, zero width), and separators of lines.
+const ACTIVE = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu;
+const ORDINARY = ["call", "grant", "open"]; // marks of steps that are no incident
+const HEADINGS = ["branch", "role", "state", "calls", "refused", "open", "spent", "may spend"];
+const BEGINNINGS = [8, 13, 18, 23]; // of an id of 36 characters, each up to a hyphen
 
-/** Returns an element with a class, attributes and children (elements or texts). */
+/** @typedef {{file: string, offset: number, cover: string, text: string}} Line */
+/** @typedef {Record<string, any>} Moment what a branch is; members with their defaults are missing */
+/** @typedef {{branch: string, parent: string, role: string}} Branch */
+/**
+ * @typedef {{moment_us: number, machine: number, place: number, mark: string, branch: number,
+ *   words: string, changes: [number, Moment][]}} Step
+ */
+/** @typedef {{branches: Branch[], steps: Step[], machines: {machine: string, lines: Line[]}[]}} Replay */
+
+/**
+ * Returns an element with a class, attributes and children.
+ * @param {string} tag
+ * @param {string} className
+ * @param {Record<string, string>} attributes
+ * @param {...(Node | string)} children
+ * @returns {any} callers know its kind by the tag
+ */
 export function element(tag, className, attributes, ...children) {
   const made = document.createElement(tag);
   if (className) made.className = className;
-  for (const [name, value] of Object.entries(attributes || {})) made.setAttribute(name, value);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   made.append(...children);
   return made;
 }
 
-// Controls, formats (bidirectional overrides, zero width), and separators of lines.
-const ACTIVE = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu;
-
-/** Returns a text of a record with the characters escaped that would change how it looks. */
+/**
+ * Returns a text of a record with the characters escaped that would change how it looks.
+ * @param {string} text
+ */
 export function plain(text) {
-  return text.replace(ACTIVE, (each) => `\\u{${each.codePointAt(0).toString(16)}}`);
+  return text.replace(ACTIVE, (each) => `\\u{${each.codePointAt(0)?.toString(16)}}`);
 }
 
-/** Returns micro-credits as credits with at least two decimals. */
+/**
+ * Returns micro-credits as credits, exactly, with at least two decimals.
+ * @param {number} micro
+ */
 export function credits(micro) {
-  const whole = Math.floor(micro / 1e6);
   const rest = String(micro % 1e6).padStart(6, "0").replace(/0{1,4}$/, "");
-  return `${whole}.${rest}`;
+  return `${Math.floor(micro / 1e6)}.${rest}`;
 }
 
-/** Returns a moment in microseconds since 1970 as a time in UTC to the millisecond. */
-export function time(us) {
+/**
+ * Returns a moment in microseconds since 1970 as a time in UTC to the millisecond.
+ * @param {number} us
+ */
+export function timeText(us) {
   return new Date(Math.floor(us / 1000)).toISOString().replace("T", " ").replace("Z", "");
 }
 
-/** The states of all branches at each step, found by bisection. */
+/**
+ * Says which checkpoint covers a line.
+ * @param {string} cover
+ */
+export function coverText(cover) {
+  if (cover === "unsigned") return "no checkpoint yet: it is newer";
+  if (cover === "changed") return "NOT as it was signed: the file has changed";
+  return `checkpoint ${cover}`;
+}
+
+/**
+ * Returns how much of an id is shown, so that no two branches look the same.
+ * @param {Branch[]} branches
+ */
+export function idLength(branches) {
+  /** @param {number} length */
+  const isEnough = (length) =>
+    new Set(branches.map((each) => each.branch.slice(0, length))).size === branches.length;
+  return BEGINNINGS.find(isEnough) ?? 36;
+}
+
+/** What all branches are after each step, found by bisection. */
 export class Moments {
+  /**
+   * @param {Step[]} steps
+   * @param {number} count of branches
+   */
   constructor(steps, count) {
+    /** @type {[number, Moment][][]} */
     this.changes = Array.from({ length: count }, () => []);
     steps.forEach((step, at) => {
       for (const [branch, moment] of step.changes) this.changes[branch].push([at, moment]);
     });
   }
 
-  /** Returns what a branch is after step `at`; null if no step has named it yet. */
+  /**
+   * Returns what a branch is after step `at`; null if no step has named it yet.
+   * @param {number} branch
+   * @param {number} at
+   */
   of(branch, at) {
     const found = this.changes[branch];
     let low = 0;
@@ -57,218 +115,250 @@ export class Moments {
   }
 }
 
-/** Returns the numbers of the branches, parents before children, each with its depth. */
+/**
+ * Returns the numbers of the branches, parents before children, each with its depth.
+ * @param {Branch[]} branches
+ * @returns {[number, number][]}
+ */
 export function inOrder(branches) {
   const numbers = new Map(branches.map((each, number) => [each.branch, number]));
+  /** @type {number[][]} */
   const below = branches.map(() => []);
+  /** @type {number[]} */
   const tops = [];
   branches.forEach((each, number) => {
     const parent = numbers.get(each.parent);
     if (parent === undefined || parent === number) tops.push(number);
     else below[parent].push(number);
   });
+  /** @type {[number, number][]} */
   const found = [];
+  /** @type {[number, number][]} */
   const waiting = tops.reverse().map((number) => [number, 0]);
-  while (waiting.length) {
-    const [number, depth] = waiting.pop();
+  for (let next = waiting.pop(); next; next = waiting.pop()) {
+    const [number, depth] = next;
     found.push([number, depth]);
     for (const child of below[number].slice().reverse()) waiting.push([child, depth + 1]);
   }
   return found;
 }
 
-function stateWords(moment) {
-  const words = [moment.state || "live"];
-  if (moment.rule) {
-    const would = moment.rule_mode === "observe" && moment.rule_step !== "warn" ? "would " : "";
-    words.push(`rule ${moment.rule}: ${would}${moment.rule_step}`);
+/** The controls, the tree of branches and the record of one step. */
+export class ReplayPlayer {
+  /**
+   * @param {Replay} replay
+   * @param {(step: number) => void} onStep gets the number of each step that is shown
+   */
+  constructor(replay, onStep) {
+    this.replay = replay;
+    this.onStep = onStep;
+    this.moments = new Moments(replay.steps, replay.branches.length);
+    this.order = inOrder(replay.branches);
+    this.idLength = idLength(replay.branches);
+    this.last = replay.steps.length - 1;
+    this.now = -1;
+    this.timer = 0;
+    this.slider = element("input", "replay-slider", {
+      type: "range", min: "0", max: String(Math.max(this.last, 0)), "aria-label": "Step",
+    });
+    this.slider.addEventListener("input", () => this.go(Number(this.slider.value)));
+    this.play = this.button("Play", "Space", () => this.toggle());
+    this.cursor = element("span", "replay-cursor", {});
+    this.strip = this.marks();
+    this.caption = element("p", "replay-caption", {});
+    this.tree = element("div", "replay-tree", { tabindex: "0", role: "region", "aria-label": "Branches" });
+    this.record = element("div", "replay-details", {});
+    this.element = element("div", "replay-player", {}, this.bar(), this.slider, this.strip, this.caption,
+      element("div", "replay-columns", {}, this.tree, this.record));
+    /** @param {KeyboardEvent} event */
+    this.onKey = (event) => this.press(event);
+    document.addEventListener("keydown", this.onKey);
+    if (this.last < 0) this.caption.textContent = "The audit has no line of this run in this time.";
   }
-  return words.join(", ");
-}
 
-const HEADINGS = ["branch", "role", "state", "calls", "refused", "open", "spent", "may spend"];
-
-/** Returns how much of an id is shown, so that no two branches look the same. */
-export function idLength(branches) {
-  const isEnough = (length) =>
-    new Set(branches.map((each) => each.branch.slice(0, length))).size === branches.length;
-  return [8, 13, 18, 23].find(isEnough) || 36;
-}
-
-function branchTable(replay, moments, order, at) {
-  const length = idLength(replay.branches);
-  const head = element("tr", "", {}, ...HEADINGS.map((text) => element("th", "", {}, text)));
-  const body = element("tbody", "");
-  for (const [number, depth] of order) {
-    const moment = moments.of(number, at);
-    if (!moment) continue;
-    const branch = replay.branches[number];
-    const isHere = replay.steps[at].branch === number;
-    const name = element("td", `replay-branch replay-depth-${Math.min(depth, 8)}`, {
-      title: branch.branch,
-    }, `${branch.branch.slice(0, length)}${length < 36 ? "…" : ""}`);
-    const spent = moment.burned
-      ? `${credits(moment.spent)} (${credits(moment.burned)} burned)`
-      : credits(moment.spent || 0);
-    const numbersOf = [moment.calls || 0, moment.refused || 0, moment.open || 0];
-    body.append(element("tr", isHere ? "replay-here" : "", {},
-      name,
-      element("td", "", {}, branch.role),
-      element("td", `replay-state-${moment.state || "live"}`, {}, stateWords(moment)),
-      ...numbersOf.map((count) => element("td", "replay-number", {}, String(count))),
-      element("td", "replay-number", {}, spent),
-      element("td", "replay-number", {}, moment.quota ? credits(moment.quota) : ""),
-    ));
+  bar() {
+    return element("div", "replay-bar", {},
+      this.button("First", "Home", () => this.go(0)),
+      this.button("Back", "Left arrow", () => this.go(this.now - 1)),
+      this.play,
+      this.button("Forward", "Right arrow", () => this.go(this.now + 1)),
+      this.button("Last", "End", () => this.go(this.last)),
+      this.button("Next mark", "n", () => this.go(this.nextMark())));
   }
-  return element("table", "replay-branches", {}, element("thead", "", {}, head), body);
-}
 
-function recordList(replay, step) {
-  const line = replay.machines[step.machine].lines[step.place];
-  const list = element("dl", "replay-record");
-  const add = (name, value) => list.append(element("dt", "", {}, plain(name)), element("dd", "", {}, plain(value)));
-  let record = {};
-  try {
-    record = JSON.parse(line.text);
-  } catch {
-    add("line", line.text);
-  }
-  for (const [name, value] of Object.entries(record)) {
-    add(name, typeof value === "string" ? value : JSON.stringify(value));
-  }
-  add("stands in", `${line.file}, byte ${line.offset}`);
-  if (line.cover) add("signed by", coverWords(line.cover));
-  return list;
-}
-
-/** Says which checkpoint covers a line. */
-export function coverWords(cover) {
-  if (cover === "unsigned") return "no checkpoint yet: it is newer";
-  if (cover === "changed") return "NOT as it was signed: the file has changed";
-  return `checkpoint ${cover}`;
-}
-
-/**
- * Shows a replay in `root`, at step number `at`. `replay` has `branches`, `steps` and `machines`
- * (each with `machine` and `lines`). `onStep` gets the number of each step that is shown.
- * Returns an object with `go(step)` and `close()`.
- */
-export function showReplay(root, replay, at, onStep) {
-  const moments = new Moments(replay.steps, replay.branches.length);
-  const order = inOrder(replay.branches);
-  const last = replay.steps.length - 1;
-  let now = -1;
-  let timer = 0;
-
-  const slider = element("input", "replay-slider", {
-    type: "range", min: "0", max: String(Math.max(last, 0)), "aria-label": "step",
-  });
-  const caption = element("p", "replay-caption", { role: "status" });
-  const play = element("button", "", { type: "button" }, "Play");
-  const button = (text, label, act) => {
-    const made = element("button", "", { type: "button", title: label }, text);
+  /**
+   * @param {string} text
+   * @param {string} key that does the same
+   * @param {() => void} act
+   */
+  button(text, key, act) {
+    const made = element("button", "", { type: "button", title: `Key: ${key}` }, text);
     made.addEventListener("click", act);
     return made;
-  };
-  const bar = element("div", "replay-bar", {},
-    button("First", "Home", () => go(0)),
-    button("Back", "left arrow", () => go(now - 1)),
-    play,
-    button("Forward", "right arrow", () => go(now + 1)),
-    button("Last", "End", () => go(last)),
-    button("Next mark", "n", () => go(nextMark())),
-  );
-  const strip = markStrip(replay, last, (step) => go(step));
-  const tree = element("div", "replay-tree");
-  const details = element("div", "replay-details");
-  root.replaceChildren(bar, slider, strip.root, caption,
-    element("div", "replay-columns", {}, tree, details));
+  }
 
-  function nextMark() {
-    for (let step = now + 1; step <= last; step += 1) {
-      if (!["call", "grant", "open"].includes(replay.steps[step].mark)) return step;
+  /** Makes the strip of the steps that a person looks for. */
+  marks() {
+    const root = element("div", "replay-strip", { "aria-hidden": "true" }, this.cursor);
+    const seen = new Set();
+    this.replay.steps.forEach((step, at) => {
+      const slot = `${Math.floor(this.share(at) * MARKS_MAX)} ${step.mark}`;
+      if (ORDINARY.includes(step.mark) || seen.has(slot)) return;
+      seen.add(slot);
+      const mark = element("span", `replay-mark replay-mark-${step.mark}`, { title: step.words });
+      mark.style.left = `${this.share(at) * 100}%`;
+      mark.addEventListener("click", () => this.go(at));
+      root.append(mark);
+    });
+    return root;
+  }
+
+  /**
+   * Returns the place of a step between the first (0) and the last (1).
+   * @param {number} at
+   */
+  share(at) {
+    return this.last > 0 ? at / this.last : 0;
+  }
+
+  /** Returns the next step that a person looks for, or the last one. */
+  nextMark() {
+    for (let at = this.now + 1; at <= this.last; at += 1) {
+      if (!ORDINARY.includes(this.replay.steps[at].mark)) return at;
     }
-    return last;
+    return this.last;
   }
 
-  function stop() {
-    clearInterval(timer);
-    timer = 0;
-    play.textContent = "Play";
+  /**
+   * Returns the last step at or before a moment; the first one if all are later.
+   * @param {number} us since 1970
+   */
+  stepAt(us) {
+    let found = 0;
+    this.replay.steps.forEach((step, at) => {
+      if (step.moment_us <= us) found = at;
+    });
+    return found;
   }
 
-  function go(wanted) {
-    const step = Math.max(0, Math.min(last, wanted));
-    if (step === now || last < 0) return;
-    now = step;
-    const shown = replay.steps[step];
-    slider.value = String(step);
-    const where = replay.machines[shown.machine].machine;
-    caption.textContent =
-      `Step ${step + 1} of ${last + 1} · ${time(shown.moment_us)} UTC` +
-      `${where ? ` · ${where}` : ""} · ${shown.words}`;
-    strip.show(step);
-    tree.replaceChildren(branchTable(replay, moments, order, step));
-    details.replaceChildren(recordList(replay, shown));
-    if (step === last) stop();
-    if (onStep) onStep(step);
+  /**
+   * Shows a step.
+   * @param {number} wanted
+   */
+  go(wanted) {
+    const at = Math.max(0, Math.min(this.last, wanted));
+    if (at === this.now || this.last < 0) return;
+    this.now = at;
+    const step = this.replay.steps[at];
+    const { machine } = this.replay.machines[step.machine];
+    const where = machine ? ` · ${plain(machine)}` : "";
+    this.slider.value = String(at);
+    this.cursor.style.left = `${this.share(at) * 100}%`;
+    this.caption.textContent =
+      `Step ${at + 1} of ${this.last + 1} · ${timeText(step.moment_us)} UTC${where} · ${step.words}`;
+    this.slider.setAttribute("aria-valuetext", this.caption.textContent);
+    this.tree.replaceChildren(this.branchTable(at));
+    this.record.replaceChildren(this.recordList(step));
+    if (at === this.last) this.pause();
+    this.onStep(at);
   }
 
-  play.addEventListener("click", () => {
-    if (timer) {
-      stop();
+  toggle() {
+    if (this.timer) {
+      this.pause();
       return;
     }
-    if (now === last) go(0);
-    play.textContent = "Pause";
-    timer = setInterval(() => go(now + 1), SPEED_MS);
-  });
-  slider.addEventListener("input", () => go(Number(slider.value)));
+    if (this.now === this.last) this.go(0);
+    this.play.textContent = "Pause";
+    this.timer = setInterval(() => this.go(this.now + 1), SPEED_MS);
+  }
 
-  const keys = {
-    ArrowLeft: () => go(now - 1), ArrowRight: () => go(now + 1), Home: () => go(0),
-    End: () => go(last), n: () => go(nextMark()), " ": () => play.click(),
-  };
-  function onKey(event) {
+  pause() {
+    clearInterval(this.timer);
+    this.timer = 0;
+    this.play.textContent = "Play";
+  }
+
+  /** @param {KeyboardEvent} event */
+  press(event) {
+    /** @type {Map<string, () => void>} */
+    const acts = new Map(Object.entries({
+      ArrowLeft: () => this.go(this.now - 1), ArrowRight: () => this.go(this.now + 1),
+      Home: () => this.go(0), End: () => this.go(this.last), n: () => this.go(this.nextMark()),
+      " ": () => this.toggle(),
+    }));
+    const act = acts.get(event.key);
     const isTyping = event.target instanceof Element
-      && event.target.closest("input:not(.replay-slider), textarea, select, button, a");
-    const act = keys[event.key];
+      && event.target.closest("input:not(.replay-slider), textarea, select, button, a, summary, dialog");
     if (!act || isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     act();
   }
-  document.addEventListener("keydown", onKey);
 
-  if (last < 0) caption.textContent = "The audit has no line of this run in this time.";
-  else go(at);
-  return {
-    go,
-    close() {
-      stop();
-      document.removeEventListener("keydown", onKey);
-    },
-  };
-}
+  close() {
+    this.pause();
+    document.removeEventListener("keydown", this.onKey);
+  }
 
-function markStrip(replay, last, go) {
-  const cursor = element("span", "replay-cursor");
-  const root = element("div", "replay-strip", { "aria-hidden": "true" }, cursor);
-  const place = (step) => `${last > 0 ? (step / last) * 100 : 0}%`;
-  const shown = new Set();
-  replay.steps.forEach((step, at) => {
-    if (["call", "grant", "open"].includes(step.mark)) return;
-    const slot = Math.floor((at / Math.max(last, 1)) * MARKS_MAX);
-    if (shown.has(`${slot} ${step.mark}`)) return;
-    shown.add(`${slot} ${step.mark}`);
-    const mark = element("span", `replay-mark replay-mark-${step.mark}`, { title: step.words });
-    mark.style.left = place(at);
-    mark.addEventListener("click", () => go(at));
-    root.append(mark);
-  });
-  return {
-    root,
-    show(step) {
-      cursor.style.left = place(step);
-    },
-  };
+  /**
+   * Returns the branches as they were after a step.
+   * @param {number} at
+   */
+  branchTable(at) {
+    const head = element("tr", "", {},
+      ...HEADINGS.map((text) => element("th", "", { scope: "col" }, text)));
+    const body = element("tbody", "", {});
+    for (const [number, depth] of this.order) {
+      const moment = this.moments.of(number, at);
+      if (moment) body.append(this.branchRow(number, depth, moment, this.replay.steps[at].branch));
+    }
+    return element("table", "replay-branches", {}, element("thead", "", {}, head), body);
+  }
+
+  /**
+   * @param {number} number
+   * @param {number} depth
+   * @param {Moment} moment
+   * @param {number} here the branch of the step
+   */
+  branchRow(number, depth, moment, here) {
+    const { branch, role } = this.replay.branches[number];
+    const state = moment.state ?? "live";
+    const would = moment.rule_mode === "observe" && moment.rule_step !== "warn" ? "would " : "";
+    const rule = moment.rule ? `, rule ${moment.rule}: ${would}${moment.rule_step}` : "";
+    const burned = moment.burned ? ` (${credits(moment.burned)} burned)` : "";
+    const more = this.idLength < branch.length ? "…" : "";
+    /** @param {string} text */
+    const figure = (text) => element("td", "replay-number", {}, text);
+    return element("tr", number === here ? "replay-here" : "", {},
+      element("th", `replay-branch replay-depth-${Math.min(depth, 8)}`, { scope: "row", title: plain(branch) },
+        plain(branch.slice(0, this.idLength)) + more),
+      element("td", "", {}, plain(role)),
+      element("td", `replay-state-${state}`, {}, plain(state + rule)),
+      ...["calls", "refused", "open"].map((name) => figure(String(moment[name] ?? 0))),
+      figure(credits(moment.spent ?? 0) + burned),
+      figure(moment.quota ? credits(moment.quota) : ""));
+  }
+
+  /**
+   * Returns the members of the record of a step, and where its line stands.
+   * @param {Step} step
+   */
+  recordList(step) {
+    const { file, offset, cover, text } = this.replay.machines[step.machine].lines[step.place];
+    const list = element("dl", "replay-record", {});
+    /**
+     * @param {string} name
+     * @param {string} value
+     */
+    const add = (name, value) => {
+      list.append(element("dt", "", {}, plain(name)), element("dd", "", {}, plain(value)));
+    };
+    for (const [name, value] of Object.entries(JSON.parse(text))) {
+      add(name, typeof value === "string" ? value : JSON.stringify(value));
+    }
+    add("stands in", `${file}, byte ${offset}`);
+    if (cover) add("signed by", coverText(cover));
+    return list;
+  }
 }

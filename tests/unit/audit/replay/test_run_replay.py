@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from audit_records import NOON, OTHER, ROOT, grant, permit
 from random_runs import Site
-from signed_audit import KEY, Machine
+from signed_audit import KEY, OTHER_KEY, Machine
 
 from crewgate import limits
 from crewgate.audit.replay.extract import MachineExtract, extract
@@ -15,6 +15,8 @@ from crewgate.audit.replay.run_replay import gather, merged
 from crewgate.core.audit.records import RevocationRecord
 from crewgate.errors import ServiceRefusedError
 from crewgate.ipc.cluster_view import MachineAnswers, UnaskedMachine
+
+KEYS = {"gw-1": KEY, "gw-2": OTHER_KEY}
 
 
 def ended(by: str, name: str = "user_1") -> RevocationRecord:
@@ -27,7 +29,7 @@ def ended(by: str, name: str = "user_1") -> RevocationRecord:
 @pytest.fixture
 def two(tmp_path: Path) -> Site:
     """The first machine has the calls, and the second one the order of a person."""
-    machines = {name: Machine(tmp_path / name / "audit") for name in ("gw-1", "gw-2")}
+    machines = {name: Machine(tmp_path / name / "audit", key=key) for name, key in KEYS.items()}
     machines["gw-1"].writers[0].write(grant(ROOT, "writer", 0))
     machines["gw-1"].writers[0].write(permit(2, ROOT, "writer", "search.web", 5))
     machines["gw-2"].writer("agent").write(ended("operator/ada"))
@@ -109,4 +111,5 @@ def test_an_id_of_another_form_is_refused() -> None:
 def test_signed_answers_of_two_machines_have_their_own_statements(two: Site) -> None:
     found = two.replay()
     assert len({each.statement for each in found.machines}) == 2
-    assert all(KEY.public in each.statement for each in found.machines)
+    for each in found.machines:
+        assert KEYS[each.machine].public in each.statement

@@ -7,14 +7,17 @@ from typing import Any
 
 import msgspec
 import pytest
-from random_runs import Site, site
+from audit_records import ROOT, permit
+from random_runs import CREW, Site, site
 from search_depth import deep
-from signed_audit import KEY, OTHER_KEY
+from signed_audit import KEY, OTHER_KEY, Machine
 
 from crewgate.audit.replay import statement
 from crewgate.audit.replay.export_document import ExportDocument, document
-from crewgate.audit.replay.export_html import html
-from crewgate.audit.replay.run_replay import merged
+from crewgate.audit.replay.export_html import DATA_END, DATA_START, html
+from crewgate.audit.replay.extract import extract
+from crewgate.audit.replay.question import ReplayFilter
+from crewgate.audit.replay.run_replay import RunReplay, merged
 from crewgate.audit.replay.timeline import timeline
 from crewgate.audit.replay.verification import ExportReport, verify_export
 
@@ -25,8 +28,13 @@ def export(made: Site) -> ExportDocument:
     return document(made.replay())
 
 
-def verified(found: ExportDocument, keys: list[str] = KEYS) -> ExportReport:
-    return verify_export(html(found), keys)
+def keys_of(found: ExportDocument) -> list[str]:
+    """The keys that have signed its parts."""
+    return [statement.read(each.statement).statement.key for each in found.machines]
+
+
+def verified(found: ExportDocument, keys: list[str] | None = None) -> ExportReport:
+    return verify_export(html(found), keys_of(found) if keys is None else keys)
 
 
 def shown_anew(found: ExportDocument) -> ExportDocument:
@@ -151,6 +159,14 @@ def checkpoint_repeated(random: Random, data: dict[str, Any]) -> None:
     machine["checkpoints"].append(machine["checkpoints"][0])
 
 
+def machine_repeated(random: Random, data: dict[str, Any]) -> None:
+    data["machines"].append(random.choice(data["machines"]))
+
+
+def machine_removed(random: Random, data: dict[str, Any]) -> None:
+    data["machines"].pop(random.randrange(len(data["machines"])))
+
+
 def machine_renamed(random: Random, data: dict[str, Any]) -> None:
     machine = random.choice(data["machines"])
     machine["machine"] = flip(random, machine["machine"])
@@ -179,8 +195,8 @@ def key_changed(random: Random, data: dict[str, Any]) -> None:
 CHANGES: list[Change] = [
     line_text, line_cost, line_time, line_place, line_file, line_cover, line_removed, line_repeated,
     lines_swapped, line_moved_to_another_machine, statement_changed, statement_of_another_machine,
-    checkpoint_changed, checkpoint_removed, checkpoint_repeated, machine_renamed, range_changed,
-    run_changed, crew_changed, key_changed,
+    checkpoint_changed, checkpoint_removed, checkpoint_repeated, machine_renamed, machine_repeated,
+    machine_removed, range_changed, run_changed, crew_changed, key_changed,
 ]  # fmt: skip
 
 
@@ -195,7 +211,7 @@ def test_a_change_is_found(change: Change, tmp_path: Path) -> None:
         changed = shown_anew(msgspec.convert(data, ExportDocument))
         if changed == original:
             continue  # it swapped a line with an equal one
-        report = verified(changed)
+        report = verified(changed, keys_of(original))
         assert not report.is_proven, data
         assert report.findings
 
@@ -204,11 +220,12 @@ def test_a_change_is_found(change: Change, tmp_path: Path) -> None:
 def test_a_change_to_what_the_file_shows_is_found(seed: int, tmp_path: Path) -> None:
     """To a word, a script, a style, or the steps in the data."""
     random = Random(seed)
-    data = bytearray(html(export(site(random, tmp_path, 10))))
+    made = site(random, tmp_path, 10)
+    data = bytearray(html(export(made)))
     at = random.randrange(len(data))
     data[at] = random.choice([each for each in b"aZ0 <" if each != data[at]])
     try:
-        report = verify_export(bytes(data), KEYS)
+        report = verify_export(bytes(data), made.keys)
     except ValueError:
         return  # it is no export any more
     assert not report.is_proven or not report.compares_words
@@ -217,8 +234,48 @@ def test_a_change_to_what_the_file_shows_is_found(seed: int, tmp_path: Path) -> 
 def test_each_key_must_have_signed_a_part(tmp_path: Path) -> None:
     """So a person who knows the machines misses one whose part was removed."""
     found = export(site(Random(1), tmp_path, 10))
-    report = verified(found, [KEY.public, OTHER_KEY.public])
+    report = verified(found, [*keys_of(found), OTHER_KEY.public])
     assert report.findings == [f"no machine with the key {OTHER_KEY.public} is in it"]
+
+
+def test_a_machine_must_have_sought_what_the_others_name(tmp_path: Path) -> None:
+    """Else its order to end the run could be left out of an export, by who makes it."""
+    made = site(Random(1), tmp_path, 40)
+    question = ReplayFilter(made.run, CREW, is_signed=True)
+    machines = [
+        extract(machine.folder, question, machine.key, name)
+        for name, machine in made.machines.items()
+    ]
+    empty = Machine(tmp_path / "gw-9" / "audit", key=OTHER_KEY)
+    machines.append(extract(empty.folder, question, OTHER_KEY, "gw-9"))
+    found = document(RunReplay(question, machines, []))
+    assert "gw-9: it did not seek what hit all that the lines name" in verified(found).findings
+
+
+def test_lines_of_another_crew_are_found(tmp_path: Path) -> None:
+    """The question named no crew, so neither does the statement."""
+    machine = Machine(tmp_path / "gw-1" / "audit")
+    machine.writers[0].write(permit(1, ROOT, "writer", "search.web", 5))
+    made = Site({"gw-1": machine}, ROOT)
+    found = document(made.replay(ReplayFilter(ROOT, is_signed=True)))
+    assert verified(found).is_proven
+    forged = shown_anew(msgspec.structs.replace(found, crew="billing"))
+    assert "a line is of another crew" in verified(forged).findings
+
+
+def test_a_hostile_file_is_a_finding_and_no_crash(tmp_path: Path) -> None:
+    found = export(site(Random(1), tmp_path, 10, machines=1))
+    for hostile in (
+        '{"kind":"call","time":"9999-12-31T23:59:59Z","duration_us":9007199254740991}',
+        '{"kind":"call","time":"0001-01-01T00:00:00Z","crew":"%s"}' % ("x" * 300),
+        "[" * 10**5, "",
+    ):  # fmt: skip
+        data = msgspec.to_builtins(found)
+        data["machines"][0]["lines"][0][3] = hostile
+        for made_by in (found.made_by, "0.0.1"):
+            forged = msgspec.convert({**data, "made_by": made_by}, ExportDocument)
+            text = html(found).partition(DATA_START)[0] + DATA_START + msgspec.json.encode(forged)
+            assert not verify_export(text + DATA_END, keys_of(found)).is_proven
 
 
 def test_a_key_that_nobody_named_is_found(tmp_path: Path) -> None:

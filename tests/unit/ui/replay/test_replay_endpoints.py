@@ -11,7 +11,7 @@ import trio
 from audit_records import CHILD, OTHER, ROOT, grant, permit
 from live_page import viewer
 from random_runs import CREW, Site, site
-from signed_audit import KEY, Machine
+from signed_audit import Machine
 
 from crewgate import limits
 from crewgate.audit.member_report import answer
@@ -84,11 +84,10 @@ def request(**query: str) -> PageRequest:
 def made(tmp_path: Path) -> Site:
     """A run of crew article on two machines, and runs of crew billing."""
     found = site(Random(3), tmp_path, 60)
-    machine = found.machines["gw-1"]
+    machine = found.machines["gw-2"]
     machine.writers[0].write(grant(OTHER, "writer", 0, crew="billing"))
     machine.writers[0].write(permit(2, OTHER, "writer", "a", 5, crew="billing"))
     for each in found.machines.values():
-        (each.folder.parent / "audit.key").unlink(missing_ok=True)
         each.take()
     return found
 
@@ -97,7 +96,8 @@ def made(tmp_path: Path) -> Site:
 def agent(made: Site, monkeypatch: pytest.MonkeyPatch) -> Agent:
     found = Agent(made.machines)
     monkeypatch.setattr(questions, "AdminClient", found)
-    monkeypatch.setattr("crewgate.audit.member_report.CheckpointKey.load", lambda _: KEY)
+    keys = {machine.state: machine.key for machine in made.machines.values()}
+    monkeypatch.setattr("crewgate.audit.member_report.CheckpointKey.load", keys.__getitem__)
     return found
 
 
@@ -115,7 +115,7 @@ async def refused(work: Callable[..., Any], state: Any, person: Person, **query:
 @pytest.mark.usefixtures("agent")
 async def test_the_steps_of_a_run_are_those_of_all_machines(made: Site, state: Any) -> None:
     found = await show(state, viewer(), request(crew=CREW, run=made.run))
-    assert [each.machine for each in found.machines] == ["gw-1", "gw-2"]
+    assert [each.machine for each in found.machines] == ["gw-2", "gw-3"]
     assert len(found.steps) == sum(len(each.lines) for each in found.machines) > 10
     early = request(crew=CREW, run=made.run, until="2000-01-01T00:00:00Z")
     some = await show(state, viewer(), early)
@@ -172,7 +172,7 @@ async def test_a_machine_that_sends_lines_of_others_is_shown_nowhere(
 async def test_an_export_proves_its_lines_and_is_logged(made: Site, state: Any) -> None:
     answered = await export(state, viewer(), request(crew=CREW, run=made.run))
     data = b"".join([piece async for piece in answered.body_iterator])  # type: ignore[attr-defined]
-    assert verify_export(data, [KEY.public]).is_proven
+    assert verify_export(data, made.keys).is_proven
     assert answered.headers["content-disposition"] == (
         f'attachment; filename="replay-{made.run}.html"'
     )

@@ -123,8 +123,9 @@ async function main() {
   const data = readData();
   const root = document.getElementById("replay");
   root.hidden = false;
-  showReplay(root, data.timeline.steps.length ? { ...data.timeline, machines: data.machines }
-    : { branches: [], steps: [], machines: [] }, 0, null);
+  const player = new ReplayPlayer({ ...data.timeline, machines: data.machines }, () => {});
+  root.append(player.element);
+  player.go(0);
   const shown = document.getElementById("replay-verdict");
   try {
     const found = await verdict(data);
