@@ -29,7 +29,8 @@ from crewgate.alerts.outbox import AlertOutbox
 from crewgate.alerts.restart_watch import RestartWatch
 from crewgate.alerts.sender import AlertSender
 from crewgate.audit import folder as audit_folder
-from crewgate.audit.audit_tail import AuditPosition, AuditTail, Batch, FilePosition
+from crewgate.audit.audit_tail import AuditTail, Batch
+from crewgate.audit.file_progress import AuditPosition, FilePosition
 from crewgate.config import Config
 from crewgate.core.alert_kinds import AlertKind
 from crewgate.core.health import ComponentHealth, degraded, ok

@@ -19,7 +19,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.alerts.alert import Alert, Findings
-from crewgate.audit.audit_tail import AuditPosition
+from crewgate.audit.file_progress import AuditPosition
 from crewgate.errors import AlertOutboxError
 from crewgate.runtime.base_sqlite_store import BaseSQLiteStore, remedy_of
 from crewgate.runtime.durable_files import make_folder

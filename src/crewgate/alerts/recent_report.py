@@ -24,7 +24,8 @@ from crewgate.alerts.local_machine import LocalMachine
 from crewgate.alerts.outbox import AlertOutbox
 from crewgate.audit import folder as audit_folder
 from crewgate.audit.audit_entry import AuditEntry
-from crewgate.audit.audit_tail import AuditPosition, AuditTail, Batch, FilePosition
+from crewgate.audit.audit_tail import AuditTail, Batch
+from crewgate.audit.file_progress import AuditPosition, FilePosition
 from crewgate.errors import CrewgateError
 from crewgate.ipc.answer_parts import AlertsPart
 from crewgate.ipc.frames import frame

@@ -8,7 +8,6 @@ one of the same batch: a receiver that refuses everything is misconfigured, and 
 
 import logging
 import math
-import random
 from collections import deque
 from collections.abc import Sequence
 
@@ -17,11 +16,12 @@ import trio
 from crewgate import limits
 from crewgate.audit.audit_entry import AuditEntry
 from crewgate.audit.audit_tail import AuditTail, Batch
-from crewgate.core.health import ComponentHealth, degraded, failed, ok
+from crewgate.core.health import ComponentHealth
 from crewgate.errors import ReceiverError, ReceiverRefusedError
 from crewgate.export.channel import Channel
 from crewgate.export.export_metrics import ExportMetrics
 from crewgate.export.position_file import ExportPosition, PositionFile
+from crewgate.export.receiver_status import ReceiverStatus
 from crewgate.metrics.process_metrics import ProcessMetrics
 from crewgate.runtime.durable_files import cause
 
@@ -36,7 +36,7 @@ class Delivery:
         channel: Channel,
         place: str,
         tail: AuditTail[ExportPosition],
-        file: PositionFile,
+        file: PositionFile[ExportPosition],
         metrics: ProcessMetrics,
     ) -> None:
         self._channel = channel
@@ -44,22 +44,16 @@ class Delivery:
         self._place = place
         self._tail = tail
         self._file = file
-        self._backoff = 0.0
+        self._status = ReceiverStatus(channel.name, place)
         self._records_max = limits.audit_batch_records_max  # in one request
-        self._failing_since: float | None = None
-        self._why = ""
-        self._unsaved = ""  # why the position could not be saved
         self._saved_at = -math.inf
-        self._lost_at = -math.inf
-        self._return_logged_at = -math.inf
-        self._step_at = math.inf  # when the last step began: a look, a request or a save
 
     async def run(self, ending: trio.Event) -> None:
         """Send until `ending` is set and all is sent; or until cancelled."""
         batch, is_last_look = Batch(), False
         try:
             while True:
-                self._step_at = trio.current_time()
+                self._status.begin_step()
                 await trio.to_thread.run_sync(self._tail.read, batch)
                 self._note_losses()
                 if not batch.ends:
@@ -85,36 +79,18 @@ class Delivery:
     def health(self) -> ComponentHealth:
         """Return whether the receiver takes the records, and what was lost lately."""
         self._metrics.backlog.set(self._tail.backlog_bytes)
-        name = f"export to {self._channel.name}"
-        now = trio.current_time()
-        if now - self._step_at > limits.export_stuck_seconds:
-            why = f"a file system has not answered for {now - self._step_at:.0f} s"
-            mend = f"look at the disks of the audit, of `state` and of {self._place}"
-            return failed(name, why, mend, refuses=False)
-        if self._failing_since is not None:
-            waiting = f"{self._tail.backlog_bytes / 1e6:.1f} MB of the audit wait"
-            seconds = now - self._failing_since
-            why = f"{self._place} has taken no records for {seconds:.0f} s: {self._why}"
-            mend = "start the receiver, or correct its table [export.NAME]"
-            grace = limits.receiver_grace_seconds
-            return failed(name, f"{why}; {waiting}", mend, refuses=False, grace=grace, logged=True)
-        if self._unsaved:
-            why = f"its position cannot be saved: {self._unsaved}"
-            return degraded(name, why, "until then, a restart sends records again", logged=True)
-        if now - self._lost_at < limits.export_loss_shown_seconds:
-            found = self._tail.position
-            why = (
-                f"in all, {found.lost_bytes} bytes of {found.lost_files} audit files were deleted "
-                f"before they were sent, and the receiver refused {found.refused} records"
-            )
-            return degraded(name, why, "raise keep_bytes of [audit]; see the log", logged=True)
-        return ok(name)
+        found = self._tail.position
+        loss = (
+            f"in all, {found.lost_bytes} bytes of {found.lost_files} audit files were deleted "
+            f"before they were sent, and the receiver refused {found.refused} records"
+        )
+        return self._status.health(self._tail.backlog_bytes, loss)
 
     async def _pause(self) -> None:
         """Wait for the backoff; look at the files meanwhile, so that each deletion is counted."""
-        until = trio.current_time() + self._backoff
+        until = trio.current_time() + self._status.pause_seconds
         while (left := until - trio.current_time()) > 0:
-            self._step_at = trio.current_time()
+            self._status.begin_step()
             await trio.sleep(min(left, limits.audit_look_seconds))
             await trio.to_thread.run_sync(self._tail.look)
             self._note_losses()
@@ -126,15 +102,16 @@ class Delivery:
             if entries:
                 await self._send(entries, batch)
         except ReceiverError as error:
-            self._note_failure(error)
+            self._status.note_failure(error)
+            self._send_less()
             return False
         except Exception as error:  # noqa: BLE001 - one receiver must not end the others
-            name = f"export to {self._channel.name}"
-            _log.warning("%s: an internal error", name, exc_info=True, extra={"subject": name})
-            self._note_failure(ReceiverError(f"an internal error ({type(error).__name__})"))
+            self._status.note_internal_error(error)
+            self._send_less()
             return False
         if entries:
-            self._note_success()
+            self._status.note_success()
+            self._records_max = min(2 * self._records_max, limits.audit_batch_records_max)
         if batch.unreadable:
             _log.warning(
                 "export to %s: skipped %d lines of the audit that are no records",
@@ -158,7 +135,8 @@ class Delivery:
         refused: list[str] = []
         is_any_taken, refusals = batch.settled > 0, 0
         while parts:
-            part, self._step_at = parts[0], trio.current_time()
+            part = parts[0]
+            self._status.begin_step()
             try:
                 rejection = await self._channel.send(part)
             except ReceiverRefusedError as error:
@@ -194,46 +172,13 @@ class Delivery:
         try:
             await trio.to_thread.run_sync(self._file.save, self._tail.position)
         except OSError as error:
-            if not self._unsaved:
-                _log.warning(
-                    "export to %s: cannot save the position: %s", self._channel.name, cause(error)
-                )
-            self._unsaved = cause(error)
+            self._status.note_saved(cause(error))
         else:
-            self._unsaved = ""
+            self._status.note_saved("")
 
-    def _note_failure(self, error: ReceiverError) -> None:
-        name = self._channel.name
-        if self._failing_since is None:
-            self._failing_since = trio.current_time()
-        if str(error) != self._why:
-            _log.warning(
-                "export to %s: %s takes no records: %s", name, self._place, error,
-                extra={"subject": f"export to {name}"},
-            )  # fmt: skip
-        self._why = str(error)
+    def _send_less(self) -> None:
+        """Have the next request carry half as many records, after one that failed."""
         self._records_max = max(self._records_max // 2, 1)
-        least, most = limits.receiver_backoff_seconds_min, limits.receiver_backoff_seconds_max
-        self._backoff = min(max(2 * self._backoff, least), most)
-        if error.retry_seconds is not None:
-            self._backoff = max(error.retry_seconds, least)
-        # Several gateways should not come back to a receiver in the same moment.
-        self._backoff *= random.uniform(1.0, 1.2)  # noqa: S311
-
-    def _note_success(self) -> None:
-        if self._failing_since is not None:
-            now = trio.current_time()
-            # A receiver that fails each second time must not fill the log: no limit holds for info.
-            if now - self._return_logged_at >= limits.log_repeat_seconds:
-                self._return_logged_at = now
-                _log.info(
-                    "export to %s: %s takes records again after %.0f s",
-                    self._channel.name,
-                    self._place,
-                    now - self._failing_since,
-                )
-        self._failing_since, self._why, self._backoff = None, "", 0.0
-        self._records_max = min(2 * self._records_max, limits.audit_batch_records_max)
 
     def _note_refused(self, whys: Sequence[str]) -> None:
         if whys:
@@ -243,7 +188,7 @@ class Delivery:
         if count:
             self._tail.position.refused += count
             self._metrics.refused.add(count)
-            self._lost_at = trio.current_time()
+            self._status.note_lost()
         if count or why:
             _log.warning(
                 "export to %s: %s refused %d records: %s",
@@ -256,12 +201,5 @@ class Delivery:
     def _note_losses(self) -> None:
         lost_bytes, files = self._tail.take_losses()
         if files:
-            self._lost_at = trio.current_time()
             self._metrics.lost.add(lost_bytes)
-            _log.warning(
-                "export to %s: %d audit files were deleted before at least %d bytes of them were "
-                "sent; raise keep_bytes of [audit], or find out why the receiver is slow",
-                self._channel.name,
-                files,
-                lost_bytes,
-            )
+            self._status.note_lost_files(lost_bytes, files)

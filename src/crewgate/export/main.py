@@ -20,7 +20,7 @@ from crewgate.errors import ConfigurationError
 from crewgate.export import ocsf_channels, otlp_channels
 from crewgate.export.channel import Channel
 from crewgate.export.delivery import Delivery
-from crewgate.export.position_file import PositionFile
+from crewgate.export.position_file import ExportPosition, PositionFile
 from crewgate.export.syslog_channel import SyslogChannel
 from crewgate.ipc.health_report_client import HealthReportClient
 from crewgate.metrics.process_metrics import ProcessMetrics
@@ -61,7 +61,7 @@ def deliveries(config: Config, metrics: ProcessMetrics) -> list[Delivery]:
         for channel in channels:
             # `NAME (traces)` has its position in NAME.traces.position.
             stem = channel.name.replace(" (", ".").removesuffix(")")
-            file = PositionFile(config.state / _NAME / f"{stem}.position")
+            file = PositionFile(config.state / _NAME / f"{stem}.position", ExportPosition)
             tail = AuditTail(config.audit.folder, file.load())
             found.append(Delivery(channel, receiver.place, tail, file, metrics))
     return found

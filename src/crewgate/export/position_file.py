@@ -2,12 +2,12 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-from crewgate.audit.audit_tail import AuditPosition
+from crewgate.audit.file_progress import AuditPosition
 from crewgate.runtime.durable_files import describe, make_folder, write_file
 
 _log = logging.getLogger(__name__)
@@ -19,26 +19,30 @@ class ExportPosition(AuditPosition):
     refused: Annotated[int, Meta(ge=0)] = 0
 
 
-class PositionFile:
-    """The file of one channel. Blocks."""
+Position = TypeVar("Position", bound=AuditPosition)
 
-    def __init__(self, path: Path) -> None:
+
+class PositionFile(Generic[Position]):
+    """The file of one channel, which has a position of one type. Blocks."""
+
+    def __init__(self, path: Path, kind: type[Position]) -> None:
         self._path = path
+        self._kind = kind
 
-    def load(self) -> ExportPosition:
+    def load(self) -> Position:
         """Return the saved position; without a usable file, the beginning of the audit."""
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=ExportPosition)
+            return msgspec.json.decode(self._path.read_bytes(), type=self._kind)
         except FileNotFoundError:
-            return ExportPosition()
+            return self._kind()
         except OSError as error:
             why = describe(error, self._path)
         except (msgspec.DecodeError, RecursionError) as error:
             why = f"{self._path}: {error}"
         _log.warning("the position is lost, so the whole audit is sent again: %s", why)
-        return ExportPosition()
+        return self._kind()
 
-    def save(self, position: ExportPosition) -> None:
+    def save(self, position: Position) -> None:
         """Replace the saved position durably. Raises OSError."""
         make_folder(self._path.parent, 0o700, parents=True)
         write_file(self._path, msgspec.json.encode(position), 0o600)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from crewgate import limits
 from crewgate.alerts.alert import Alert, Findings
 from crewgate.alerts.outbox import EXPIRED, REFUSED, AlertOutbox
-from crewgate.audit.audit_tail import AuditPosition, FilePosition
+from crewgate.audit.file_progress import AuditPosition, FilePosition
 from crewgate.core.alert_kinds import AlertSeverity
 from crewgate.errors import AlertOutboxError
 

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from crewgate import limits
-from crewgate.audit.audit_tail import AuditPosition, AuditTail, Batch
+from crewgate.audit.audit_tail import AuditTail, Batch
+from crewgate.audit.file_progress import AuditPosition
 from crewgate.export.position_file import ExportPosition, PositionFile
 
 OLD = "worker-0-20261124T120000.000000Z.jsonl"
@@ -108,7 +109,7 @@ def test_a_restart_goes_on_at_the_saved_position(tmp_path: Path, reading: Readin
     audit = tmp_path / "audit"
     audit.mkdir()
     (audit / OLD).write_bytes(line(1) + line(2))
-    place = PositionFile(tmp_path / "export" / "collector.position")
+    place = PositionFile(tmp_path / "export" / "collector.position", ExportPosition)
     first = Reading(audit, place.load())
     first.read()
     place.save(first.tail.position)

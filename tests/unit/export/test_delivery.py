@@ -54,7 +54,7 @@ class Running:
 
     def __init__(self, folder: Path, channel: FakeChannel) -> None:
         self.audit = folder / FILE
-        self.file = PositionFile(folder / "export" / "collector.position")
+        self.file = PositionFile(folder / "export" / "collector.position", ExportPosition)
         self.tail = AuditTail(folder, self.file.load(), trio.current_time)
         self.metrics = ProcessMetrics.unshared()
         self.delivery = Delivery(channel, "http://collector", self.tail, self.file, self.metrics)

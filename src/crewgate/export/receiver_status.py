@@ -1,0 +1,117 @@
+"""Keeps whether a receiver takes what it is sent: for the log, for health and for a pause."""
+
+import logging
+import math
+import random
+
+import trio
+
+from crewgate import limits
+from crewgate.core.health import ComponentHealth, degraded, failed, ok
+from crewgate.errors import ReceiverError
+
+_log = logging.getLogger(__name__)
+
+
+class ReceiverStatus:
+    """The state of one way to a receiver, which is at `place`.
+
+    `why` is the last failure; empty while the receiver takes all. `unsaved` is why the position
+    could not be saved. `pause_seconds` is how long to wait after the last failure.
+    """
+
+    def __init__(self, name: str, place: str) -> None:
+        self.name = f"export to {name}"
+        self.why = ""
+        self.unsaved = ""
+        self.pause_seconds = 0.0
+        self._place = place
+        self._failing_since: float | None = None
+        self._return_logged_at = -math.inf
+        self._lost_at = -math.inf
+        self._step_at = math.inf
+
+    def begin_step(self) -> None:
+        """Note that a step begins now: a look, a request or a save."""
+        self._step_at = trio.current_time()
+
+    def note_failure(self, error: ReceiverError) -> None:
+        """Note that the receiver did not take something, and log a new reason."""
+        if self._failing_since is None:
+            self._failing_since = trio.current_time()
+        if str(error) != self.why:
+            _log.warning(
+                "%s: %s takes no records: %s", self.name, self._place, error,
+                extra={"subject": self.name},
+            )  # fmt: skip
+        self.why = str(error)
+        least, most = limits.receiver_backoff_seconds_min, limits.receiver_backoff_seconds_max
+        backoff = min(max(2 * self.pause_seconds, least), most)
+        if error.retry_seconds is not None:
+            backoff = max(error.retry_seconds, least)
+        # Several gateways should not come back to a receiver in the same moment.
+        self.pause_seconds = backoff * random.uniform(1.0, 1.2)  # noqa: S311
+
+    def note_internal_error(self, error: Exception) -> None:
+        """Note and log an error of this program."""
+        subject = {"subject": self.name}
+        _log.warning("%s: an internal error", self.name, exc_info=error, extra=subject)
+        self.note_failure(ReceiverError(f"an internal error ({type(error).__name__})"))
+
+    def note_success(self) -> None:
+        """Note that the receiver took something."""
+        if self._failing_since is not None:
+            now = trio.current_time()
+            # A receiver that fails each second time must not fill the log: no limit holds for info.
+            if now - self._return_logged_at >= limits.log_repeat_seconds:
+                self._return_logged_at = now
+                seconds = now - self._failing_since
+                text = "%s: %s takes records again after %.0f s"
+                _log.info(text, self.name, self._place, seconds)
+        self._failing_since, self.why, self.pause_seconds = None, "", 0.0
+
+    def note_saved(self, why: str) -> None:
+        """Note whether the position was saved: an empty text, or why not."""
+        if why and not self.unsaved:
+            _log.warning("%s: cannot save the position: %s", self.name, why)
+        self.unsaved = why
+
+    def note_lost(self) -> None:
+        """Note that records were lost now."""
+        self._lost_at = trio.current_time()
+
+    def note_lost_files(self, lost_bytes: int, files: int) -> None:
+        """Note and log that files were deleted before they were sent."""
+        self.note_lost()
+        _log.warning(
+            "%s: %d audit files were deleted before at least %d bytes of them were "
+            "sent; raise keep_bytes of [audit], or find out why the receiver is slow",
+            self.name,
+            files,
+            lost_bytes,
+        )
+
+    def health(self, backlog_bytes: int, loss: str) -> ComponentHealth:
+        """Return whether the receiver takes the records; `loss` says what was lost in all."""
+        now = trio.current_time()
+        if now - self._step_at > limits.export_stuck_seconds:
+            why = f"a file system has not answered for {now - self._step_at:.0f} s"
+            mend = f"look at the disks of the audit, of `state` and of {self._place}"
+            return failed(self.name, why, mend, refuses=False)
+        if self._failing_since is not None:
+            waiting = f"{backlog_bytes / 1e6:.1f} MB of the audit wait"
+            seconds = now - self._failing_since
+            why = f"{self._place} has taken no records for {seconds:.0f} s: {self.why}; {waiting}"
+            mend = "start the receiver, or correct its table [export.NAME]"
+            grace = limits.receiver_grace_seconds
+            return failed(self.name, why, mend, refuses=False, grace=grace, logged=True)
+        if self.unsaved:
+            why = f"its position cannot be saved: {self.unsaved}"
+            return degraded(
+                self.name, why, "until then, a restart sends records again", logged=True
+            )
+        if now - self._lost_at < limits.export_loss_shown_seconds:
+            return degraded(
+                self.name, loss, "raise keep_bytes of [audit]; see the log", logged=True
+            )
+        return ok(self.name)
