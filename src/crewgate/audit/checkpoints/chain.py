@@ -14,7 +14,7 @@ from crewgate.audit.checkpoints.log import lines, log_files
 
 
 class Gone(NamedTuple):
-    """A file that a checkpoint no longer found at `time`; None: that no checkpoint has noted.
+    """A file that checkpoint `number` no longer found at `time`; None: no checkpoint has noted it.
 
     `elder` is the youngest file that began before it, had been left by its process, and was still
     there. Retention deletes such files first.
@@ -23,6 +23,7 @@ class Gone(NamedTuple):
     mark: FileMark
     time: datetime | None
     elder: str | None
+    number: int
 
 
 class Chain:
@@ -49,11 +50,17 @@ class Chain:
         self._finished_in: dict[str, int] = {}  # the number of the first such checkpoint
 
     def read(
-        self, held: Sequence[HeldCheckpoint], others: Sequence[Path], *, is_copy: bool
+        self,
+        held: Sequence[HeldCheckpoint],
+        others: Sequence[Path],
+        *,
+        is_copy: bool,
+        is_behind: bool = False,
     ) -> None:
         """Read the log, and note each of `held` that neither it nor the log in one of `others` has.
 
-        `is_copy`: the oldest files of the log may be missing.
+        `is_copy`: the oldest files of the log may be missing. `is_behind`: so may the newest
+        checkpoints.
         """
         is_pruned = is_copy or len(log_files(self._folder)) >= limits.audit_checkpoint_files_max
         missing = {(each.number, each.digest) for each in held}
@@ -70,7 +77,8 @@ class Chain:
         for folder in others if missing else ():
             missing -= self._signed_in(folder)
         for each in held:
-            if (each.number, each.digest) in missing and each.number >= self.first:
+            is_within = self.first <= each.number and (not is_behind or each.number <= self.last)
+            if (each.number, each.digest) in missing and is_within:
                 when = "" if each.since is None else f" since {each.since:%Y-%m-%d %H:%M:%S} UTC"
                 why = f"it lacks checkpoint {each.number}, which {each.holder} has known{when}"
                 self._add(self._folder, why)
@@ -85,6 +93,15 @@ class Chain:
             except ValueError:
                 continue
             yield from ((checkpoint.time, mark) for mark in checkpoint.files if mark.name == name)
+
+    @property
+    def last(self) -> int:
+        """The number of the newest checkpoint; 0 without one."""
+        return 0 if self._before is None else self._before.checkpoint.number
+
+    def is_finished_before(self, name: str, number: int) -> bool:
+        """Whether a process had left a file well before checkpoint `number`."""
+        return self._finished_in.get(name, number) < number - 1
 
     def _signed_in(self, folder: Path) -> set[tuple[int, str]]:
         found = set()
@@ -126,7 +143,7 @@ class Chain:
         gone = [mark for name in checkpoint.gone if (mark := self.marks.pop(name, None))]
         for mark in gone:
             elder = self._elder(mark.name, checkpoint.number, self.marks)
-            self.gone[mark.name] = Gone(mark, checkpoint.time, elder)
+            self.gone[mark.name] = Gone(mark, checkpoint.time, elder, checkpoint.number)
         for mark in checkpoint.files:
             known = self.marks.get(mark.name)
             if known is None or mark.bytes >= known.bytes:
@@ -152,9 +169,9 @@ class Chain:
     def missing(self, left: Collection[str]) -> dict[str, Gone]:
         """Return the files that are not among those that are `left`."""
         there = [name for name in self.marks if name in left]
-        number = 0 if self._before is None else self._before.checkpoint.number + 1
+        number = self.last + 1
         found = {
-            name: Gone(mark, None, self._elder(name, number, there))
+            name: Gone(mark, None, self._elder(name, number, there), number)
             for name, mark in self.marks.items()
             if name not in left
         }
@@ -169,7 +186,7 @@ class Chain:
         elders = [
             (began, each)
             for each in there
-            if self._finished_in.get(each, number) < number - 1
+            if self.is_finished_before(each, number)
             and (began := audit_folder.started_us(Path(each))) < start
         ]
         return max(elders)[1] if elders else None
