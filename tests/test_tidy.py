@@ -103,6 +103,7 @@ FILE_WRITERS = {
     "cli/backup/files.py": "copies are synced, then all their folders at once",
     "demo/gateway_setup.py": "the demo's folder is temporary",
     "demo/gateway_process.py": "the demo's folder is temporary",
+    "export/archive/archive_reader.py": "the files of a verification are temporary",
     "runtime/durable_files.py": "the module itself",
 }
 
@@ -318,6 +319,8 @@ OWN_WRITING = {
     "src/crewgate/audit/syncer.py": {"os.fdatasync"},  # many lines, then one sync in a thread
     "src/crewgate/cli/backup/files.py": {"os.open", "os.fsync"},  # copied in pieces, however large
     "src/crewgate/issuer/journal/mint_journal.py": {"os.fsync"},  # cuts a torn line off
+    # Temporary files of a verification.
+    "src/crewgate/export/archive/archive_reader.py": {"open", "write_bytes"},
     "src/crewgate/sidecar/drop_privileges_exec.py": {"open"},  # a setting of the kernel, in /proc
     "src/crewgate/gossip/capsule_journal.py": {"os.fsync"},  # one sync of many appends, in a thread
 }

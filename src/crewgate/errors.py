@@ -228,6 +228,10 @@ class ReceiverRefusedError(ReceiverError):
     """A receiver refuses at least one of the messages that it got, and will refuse it again."""
 
 
+class ObjectMissingError(ReceiverError):
+    """An archive has no object with a name."""
+
+
 class AlertOutboxError(CrewgateError):
     """The alerts that wait for their receivers cannot be read or written."""
 

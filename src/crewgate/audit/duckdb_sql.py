@@ -46,14 +46,14 @@ def _sql_type(hint: object) -> str:
 
 
 # Lines that an earlier version wrote have `rung` for the `level` of a watch.
-_COLUMNS = {"kind": "VARCHAR", "rung": "VARCHAR"} | {
+COLUMNS: Final = {"kind": "VARCHAR", "rung": "VARCHAR"} | {
     field.name: _sql_type(field.type)
     for record in get_args(Record)
     for field in msgspec.structs.fields(record)
 }
 
 # If a line does not fit these types, DuckDB makes a row of NULLs of it, and no error.
-_TYPES = ", ".join(f"\"{name}\": '{kind}'" for name, kind in _COLUMNS.items())
+_TYPES = ", ".join(f"\"{name}\": '{kind}'" for name, kind in COLUMNS.items())
 _LINES = f"""
     lines AS (
         SELECT * FROM read_json(
@@ -368,6 +368,11 @@ def parameters(question: AuditFilter, statement: str) -> dict[str, object]:
         "since": None if since is None else since.astimezone(UTC).replace(tzinfo=None),
     }
     return {name: value for name, value in values.items() if f"${name}" in statement}
+
+
+def literal_text(text: str) -> str:
+    """Return a text as SQL writes it, for statements that take no parameter."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def literal_path(path: str) -> str:

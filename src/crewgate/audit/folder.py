@@ -79,15 +79,19 @@ def process_of(path: Path) -> str:
     return match["process"] if match is not None else ""
 
 
+def start_of(name: str) -> str:
+    """Return the text of the beginning in the name of a file; empty for another file."""
+    match = _FILE.fullmatch(name)
+    return match["start"] if match is not None else ""
+
+
 def started_us(path: Path) -> int:
     """Return when a file of `files` was begun, in microseconds since 1970; 0 for another file.
 
     Also 0 if its name has a time that no process wrote, such as a thirteenth month.
     """
-    match = _FILE.fullmatch(path.name)
     try:
-        text = "" if match is None else match["start"]
-        start = datetime.strptime(text, "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
+        start = datetime.strptime(start_of(path.name), "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
     except ValueError:
         return 0
     return microseconds(start)

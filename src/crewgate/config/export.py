@@ -1,17 +1,20 @@
 """The tables [export.NAME]: the receivers to which the export process sends the audit."""
 
+from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
+from crewgate import limits
 from crewgate.config import values
+from crewgate.config.bucket import BUCKET, Bucket
 from crewgate.config.declaration import Key
 from crewgate.config.toml_table_reader import TOMLTableReader, ValueParser
 from crewgate.config.upstream import CredentialConfig, UpstreamTLS
 from crewgate.config.values import FilePath
 
-ExportFormat = Literal["otlp", "syslog", "ocsf"]
+ExportFormat = Literal["otlp", "syslog", "ocsf", "parquet"]
 OTLPEncoding = Literal["json", "protobuf"]
 OTLPSignal = Literal["traces", "logs"]
 
@@ -68,18 +71,23 @@ RECEIVER_URL = ValueParser(
 
 
 class ExportConfig(msgspec.Struct, frozen=True):
-    """One receiver: exactly one of `url`, `socket` and `file` says where it is."""
+    """One receiver: `url`, `socket`, `file`, `folder` or `bucket` says where it is.
+
+    A bucket may have a `url` too, of the service that has it.
+    """
 
     name: str
     format: Annotated[
         ExportFormat,
-        "What the receiver reads: OpenTelemetry over HTTP, RFC 5424 messages, or OCSF events.",
+        "What the receiver reads: OpenTelemetry over HTTP, RFC 5424 messages, OCSF events, or an "
+        "archive of Parquet files.",
     ]
     url: Annotated[
         ReceiverURL | None,
         RECEIVER_URL,
-        "The receiver. For otlp, `/v1/traces` and `/v1/logs` follow; syslog takes udp or tcp.",
-        Key(absent="none; give `socket` or `file`"),
+        "The receiver. For otlp, `/v1/traces` and `/v1/logs` follow; syslog takes udp or tcp. With "
+        "`bucket`, the S3-compatible service.",
+        Key(absent="with `bucket`, that of Amazon for `region`; else none"),
     ] = None
     socket: Annotated[
         FilePath | None, 'Unix datagram socket of a syslog receiver, such as "/dev/log".'
@@ -87,6 +95,10 @@ class ExportConfig(msgspec.Struct, frozen=True):
     file: Annotated[FilePath | None, "File to which OCSF events are appended, one on a line."] = (
         None
     )
+    folder: Annotated[FilePath | None, "Folder of an archive in Parquet."] = None
+    bucket: Annotated[
+        Bucket | None, BUCKET, "Bucket of an archive in Parquet, and the beginning of its names."
+    ] = None
     encoding: Annotated[
         OTLPEncoding, "Encoding of otlp. Protobuf needs the extra `otlp` of the package."
     ] = "json"
@@ -103,32 +115,90 @@ class ExportConfig(msgspec.Struct, frozen=True):
         UpstreamTLS, "Verification of an https receiver; chain and name are always verified."
     ] = UpstreamTLS()
 
+    region: Annotated[str, values.REGION, "Region of the bucket, which is signed."] = "us-east-1"
+    credentials: Annotated[
+        FilePath | None,
+        "File with the keys of the bucket, as the tools of Amazon write it, below `[default]`. It "
+        "is read for each request.",
+    ] = None
+    wait_seconds: Annotated[
+        float,
+        values.seconds(limits.archive_wait_seconds_max, limits.archive_wait_seconds_min),
+        "Longest time until the archive gets a line of a file that a process still writes.",
+    ] = limits.archive_wait_seconds
+    keep_days: Annotated[
+        int | None,
+        values.integer(1, limits.archive_keep_days_max),
+        "Days after which the process deletes its files from the archive.",
+        Key(absent="it deletes none"),
+    ] = None
+
     @property
     def place(self) -> str:
         """The receiver, in words for a log; no secret is in it."""
-        return str(self.url or self.socket or self.file)
+        if self.bucket is not None:
+            return f"{self.bucket} at {self.endpoint.host}"
+        return str(self.url or self.socket or self.file or self.folder)
+
+    @property
+    def endpoint(self) -> ReceiverURL:
+        """The URL of the service of a bucket."""
+        amazon = ReceiverURL("https", f"s3.{self.region}.amazonaws.com", _WEB["https"], "")
+        return self.url or amazon
+
+    @property
+    def secret_file(self) -> Path | None:
+        """The file with its credential, if there is one."""
+        return self.credentials or (self.credential.file if self.credential else None)
 
     def check(self, section: TOMLTableReader) -> None:
         """Note a receiver in no place or in several, and keys that another format has."""
-        places = [key for key in ("url", "socket", "file") if getattr(self, key) is not None]
+        places = [key for key in _ALL_PLACES if getattr(self, key) is not None]
+        if self.bucket is not None and "url" in places:
+            places.remove("url")
         if len(places) != 1 or places[0] not in _PLACES[self.format]:
             section.problem(f'a receiver of "{self.format}" needs {_WANTED[self.format]}')
         elif self.url is not None and self.url.is_web == (self.format == "syslog"):
             wanted = "udp or tcp" if self.format == "syslog" else "http or https"
             section.problem(f'the receiver of "{self.format}" needs {wanted}', "url")
-        for key in ("encoding", "signals"):
-            if key in section.given and self.format != "otlp":
-                section.problem('has an effect only if format is "otlp"; remove it', key)
-        is_web = self.url is not None and self.url.is_web
-        if self.credential is not None and not is_web:
+        for key, owner in _OF_ONE_FORMAT.items():
+            if key in section.given and self.format != owner:
+                section.problem(f'has an effect only if format is "{owner}"; remove it', key)
+        self._check_secrets(section)
+
+    def _check_secrets(self, section: TOMLTableReader) -> None:
+        """Note credentials that are missing or have no effect, and TLS without https."""
+        if self.bucket is not None and self.credentials is None:
+            section.problem("a bucket needs `credentials`, the file with its keys")
+        for key in ("region", "credentials"):
+            if key in section.given and self.bucket is None:
+                section.problem("has an effect only with `bucket`; remove it", key)
+        if self.credential is not None and self.bucket is not None:
+            text = "has no effect with `bucket`; write its keys into the file `credentials`"
+            section.problem(text, "credential")
+        elif self.credential is not None and not (self.url is not None and self.url.is_web):
             section.problem("has an effect only over http and https; remove it", "credential")
-        if "tls" in section.given and not (self.url and self.url.scheme == "https"):
+        url = self.url if self.bucket is None else self.endpoint
+        if "tls" in section.given and not (url and url.scheme == "https"):
             section.problem("no effect, because the URL is not https; remove it", "tls")
 
 
-_PLACES: Final = {"otlp": ("url",), "syslog": ("url", "socket"), "ocsf": ("url", "file")}
+_ALL_PLACES: Final = ("url", "socket", "file", "folder", "bucket")
+_OF_ONE_FORMAT: Final = {
+    "encoding": "otlp",
+    "signals": "otlp",
+    "wait_seconds": "parquet",
+    "keep_days": "parquet",
+}
+_PLACES: Final = {
+    "otlp": ("url",),
+    "syslog": ("url", "socket"),
+    "ocsf": ("url", "file"),
+    "parquet": ("folder", "bucket"),
+}
 _WANTED: Final = {
     "otlp": "`url`",
     "syslog": "either `url` or `socket`",
     "ocsf": "either `url` or `file`",
+    "parquet": "either `folder` or `bucket`",
 }

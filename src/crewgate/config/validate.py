@@ -253,17 +253,24 @@ def _credentials(config: Config) -> Iterator[str]:
 
 
 def _exports(config: Config) -> Iterator[str]:
-    """Yield a problem for each file of two receivers: one could cut off lines of the other."""
-    files: dict[str, str] = {}
+    """Yield a problem for each place of two receivers: one would spoil what the other writes."""
+    places: dict[str, str] = {}
     for receiver in config.exports:
-        if receiver.file is None:
-            continue
-        other = files.setdefault(normpath(receiver.file), receiver.name)
-        if other != receiver.name:
-            yield (
-                f"export.{receiver.name}.file: export.{other} appends to this file too; give each "
-                "receiver its own"
-            )
+        found = {
+            "file": receiver.file and normpath(receiver.file),
+            "folder": receiver.folder and normpath(receiver.folder),
+            "bucket": receiver.bucket and receiver.place,
+        }
+        for key, place in found.items():
+            if not place:
+                continue
+            where = f"export.{receiver.name}.{key}"
+            other = places.setdefault(f"{key} {place}", receiver.name)
+            if other != receiver.name:
+                writes = f"appends to this {key} too" if key == "file" else f"has this {key} too"
+                yield f"{where}: export.{other} {writes}; give each receiver its own"
+            if key == "folder" and place == normpath(config.audit.folder):
+                yield f"{where}: the gateway writes its audit there; name another folder"
 
 
 def _alerts(config: Config) -> Iterator[str]:

@@ -45,6 +45,7 @@ _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)", re.ASCII)  # RFC 1123, se
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)  # WHATWG URL, "ends in a number"
 _TARGET = re.compile(r'/[!-"$-~]*', re.ASCII)  # RFC 9112, section 3.2.1: printable, no fragment
 _WEB_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?|\*")
+_REGION = re.compile(r"[a-z0-9-]+", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 PRINTABLE = re.compile(r"[ -~]*", re.ASCII)
 _CREDITS = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,6})?", re.ASCII)  # core.credits reads it
@@ -357,6 +358,7 @@ PORT = integer(1, _PORT_MAX)
 HOST = pattern_text('a host with or without a port, such as "gateway.example"', _HOST, 255)
 FIELD = ValueParser("the name of a header field", _field)
 VARIABLE = pattern_text("the name of an environment variable", _VARIABLE, 128)
+REGION = pattern_text('a region such as "eu-central-1"', _REGION, 64)
 PREFIX = pattern_text("printable ASCII", PRINTABLE, 64)
 IDENTITY_OID = ValueParser(
     "an object identifier: 3 to 63 numbers below 2^31, with dots between them",

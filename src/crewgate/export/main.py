@@ -18,6 +18,7 @@ from crewgate.audit.audit_tail import AuditTail
 from crewgate.config import Config, load
 from crewgate.errors import ConfigurationError
 from crewgate.export import ocsf_channels, otlp_channels
+from crewgate.export.archive.archiver import Archiver
 from crewgate.export.channel import Channel
 from crewgate.export.delivery import Delivery
 from crewgate.export.position_file import ExportPosition, PositionFile
@@ -46,11 +47,18 @@ def _run(file: Path) -> None:
         trio.run(_export, config)
 
 
-def deliveries(config: Config, metrics: ProcessMetrics) -> list[Delivery]:
-    """Return one delivery for each channel of each receiver. Raises ConfigurationError."""
+def deliveries(config: Config, metrics: ProcessMetrics) -> list[Delivery | Archiver]:
+    """Return one delivery for each channel of each receiver, and for each archive.
+
+    Raises ConfigurationError.
+    """
     machine = config.name or socket.gethostname()
-    found = []
+    found: list[Delivery | Archiver] = []
     for receiver in config.exports:
+        if receiver.format == "parquet":
+            state = config.state / _NAME
+            found.append(Archiver(receiver, machine, config.audit.folder, state, metrics))
+            continue
         channels: Sequence[Channel]
         if receiver.format == "otlp":
             channels = list(otlp_channels.channels(receiver, machine))
@@ -87,7 +95,7 @@ async def _export(config: Config) -> None:
             nursery.cancel_scope.cancel()
 
 
-async def _report(state: Path, running: Sequence[Delivery]) -> None:
+async def _report(state: Path, running: Sequence[Delivery | Archiver]) -> None:
     """Report the health of all deliveries to the agent once a second, until cancelled."""
     reporter = HealthReportClient(state, _NAME, seconds=0.0)
     try:

@@ -5,6 +5,7 @@ A key of the configuration may set some of them.
 
 from crewgate.limits.a2a import *  # noqa: F403 - one name space, several files
 from crewgate.limits.admin import *  # noqa: F403 - the same
+from crewgate.limits.archive import *  # noqa: F403 - the same
 from crewgate.limits.argument_rules import *  # noqa: F403 - the same
 from crewgate.limits.audit_checkpoints import *  # noqa: F403 - the same
 from crewgate.limits.call_limits import *  # noqa: F403 - the same

@@ -39,10 +39,15 @@ def log_files(folder: Path) -> list[Path]:
     A pipe with such a name, which would hold its reader, is none of them, and neither is a link.
     """
     try:
-        found = [path for path in folder.iterdir() if _FILE.fullmatch(path.name)]
+        found = [path for path in folder.iterdir() if is_log_file(path.name)]
     except FileNotFoundError:
         return []
     return sorted(path for path in found if _is_file(path))
+
+
+def is_log_file(name: str) -> bool:
+    """Whether a file of the log may have this name."""
+    return _FILE.fullmatch(name) is not None
 
 
 def _is_file(path: Path) -> bool:

@@ -28,7 +28,8 @@ def secrets(config: Config) -> list[SecretFile]:
     ours: list[Path | None] = [each.key for each in shown_files(config)]
     ours.append(config.cluster.signing_key if config.cluster else None)
     ours += config.ledger.password_file, config.sealing_keys
-    ours += [each.credential.file for each in config.clients if each.credential]
+    ours += [each.credential.file for each in config.upstreams if each.credential]
+    ours += [each.secret_file for each in config.exports]
     ours += [each.secret for each in config.alerts]
     ours += [agent.card_key for agent in config.a2a]
     if config.ui is not None and config.ui.login is not None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
 
 import click
 import msgspec
@@ -19,15 +18,15 @@ _LABEL = 13  # columns
 
 def show(
     report: VerificationReport,
-    folder: Path,
+    folder: str,
     keys: Sequence[str],
     held: HeldCheckpoints,
     *,
     as_json: bool,
 ) -> None:
-    """Print a report about a folder, whose checkpoints `keys` may have signed, and others held."""
+    """Print a report about a place, whose checkpoints `keys` may have signed, and others held."""
     if as_json:
-        document = msgspec.to_builtins(report) | {"folder": str(folder), "keys": keys}
+        document = msgspec.to_builtins(report) | {"folder": folder, "keys": keys}
         document |= {"machines": held.machines, "not_asked": not_asked.document(held.not_asked)}
         click.echo(msgspec.json.encode(document).decode())
         return
@@ -36,7 +35,7 @@ def show(
 
 
 def _parts(
-    report: VerificationReport, folder: Path, keys: Sequence[str], held: HeldCheckpoints
+    report: VerificationReport, folder: str, keys: Sequence[str], held: HeldCheckpoints
 ) -> Iterator[tuple[str, str]]:
     if not report.checkpoints and not report.findings:
         yield "not signed", f"no checkpoint is in {folder}; a gateway signs the audit as it serves"

@@ -3,8 +3,10 @@
 import json
 import os
 from pathlib import Path
+from socket import gethostname
 
 import pytest
+import trio
 from click.testing import CliRunner, Result
 
 from crewgate.audit import folder as audit_folder
@@ -12,6 +14,8 @@ from crewgate.audit.checkpoints.keeper import CheckpointKeeper
 from crewgate.audit.checkpoints.signing_key import CheckpointKey
 from crewgate.cli import main
 from crewgate.config.load import load
+from crewgate.export.archive.archiver import Archiver
+from crewgate.metrics.process_metrics import ProcessMetrics
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +80,62 @@ def test_a_copy_is_verified_with_the_public_key(signed: tuple[Path, Path]) -> No
     found = verify("--folder", path.parent, "--key", other)
     assert found.exit_code == 1
     assert "another key has signed checkpoint 1" in " ".join(found.stdout.split())
+
+
+@pytest.fixture
+def shipped(signed: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    """The configuration with an archive in a folder, and its one object with lines."""
+    config_path, _ = signed
+    (tmp_path / "archive").mkdir()
+    with config_path.open("a") as file:
+        file.write(f'[export.old]\nformat = "parquet"\nfolder = "{tmp_path}/archive"\n')
+    config = load(config_path)
+    (receiver,) = config.exports
+    state = config.state / "export"
+    metrics = ProcessMetrics.unshared()
+    archiver = Archiver(receiver, config.name or gethostname(), config.audit.folder, state, metrics)
+
+    async def run() -> None:
+        ending = trio.Event()
+        ending.set()
+        await archiver.run(ending)
+
+    trio.run(run)
+    (path,) = (tmp_path / "archive").rglob("*.parquet")
+    return config_path, path
+
+
+def test_an_archive_is_verified_by_its_table_or_its_folder(
+    shipped: tuple[Path, Path], tmp_path: Path
+) -> None:
+    config_path, path = shipped
+    found = verify("-c", config_path, "--archive", "old")
+    assert found.exit_code == 0, found.output
+    assert "as signed 1 file with 2 lines, 26 bytes" in " ".join(found.stdout.split())
+    (key,) = json.loads(verify("-c", config_path, "--archive", "old", "--json").stdout)["keys"]
+    for folder in tmp_path / "archive", path.parents[1]:
+        assert verify("--folder", folder, "--key", key).exit_code == 0
+    path.unlink()
+    for question in (("-c", config_path, "--archive", "old"), ("--folder", path.parents[2])):
+        found = verify(*question, "--key", key)
+        assert found.exit_code == 1
+        assert "REMOVED" in found.stdout
+
+
+def test_which_archive_is_meant_must_be_clear(shipped: tuple[Path, Path], tmp_path: Path) -> None:
+    config_path, path = shipped
+    key = CheckpointKey(bytes(32)).public
+    found = verify("-c", config_path, "--archive", "new")
+    assert 'no [export.new] has format = "parquet"; known: old' in found.stderr
+    found = verify("-c", config_path, "--archive", "old", "--machine", "gw-2")
+    assert "--machine needs --key" in found.stderr
+    assert "give either" in verify("--folder", tmp_path, "--archive", "old").stderr
+    (path.parents[2] / "machine=gw-2").mkdir()
+    found = verify("--folder", path.parents[2], "--key", key)
+    assert "--machine is missing; the archive has" in found.stderr
+    found = verify("--folder", path.parents[2], "--key", key, "--machine", "gw-2")
+    assert found.exit_code == 1
+    assert "not signed" in found.stdout
 
 
 def test_what_is_missing_is_said(signed: tuple[Path, Path], tmp_path: Path) -> None:

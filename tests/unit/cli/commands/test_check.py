@@ -192,6 +192,28 @@ def test_what_keeps_records_from_a_receiver_is_told(
     assert readable[0].startswith("export plain: `credential` goes to otel.example without TLS")
 
 
+def test_what_keeps_records_from_an_archive_is_told(run: Run, fresh: Path) -> None:
+    """Its folder must be there, and the keys of its bucket are read and not shown."""
+    archive = '[export.{}]\nformat = "parquet"\n'
+    (fresh.parent / "bad.keys").write_text("s3cret")
+    (fresh.parent / "there").mkdir()
+    fresh.write_text(
+        fresh.read_text()
+        + archive.format("one")
+        + 'folder = "missing"\n'
+        + archive.format("two")
+        + 'bucket = "s3://audit"\ncredentials = "bad.keys"\n'
+        + archive.format("good")
+        + 'folder = "there"\n'
+    )
+    problems, _ = check(run, fresh)
+    assert len(problems) == 2
+    assert "export one: the folder " in problems[0]
+    assert "is missing; make it, or mount its file system" in problems[0]
+    assert "bad.keys of `credentials` is not as the tools of Amazon write it" in problems[1]
+    assert "s3cret" not in "".join(problems)
+
+
 def test_what_keeps_alerts_from_a_receiver_is_told(run: Run, fresh: Path) -> None:
     """The secrets are read, and none is shown."""
     folder = fresh.parent

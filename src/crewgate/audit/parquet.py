@@ -1,0 +1,210 @@
+"""Writes a part of an audit file as Parquet with DuckDB, and reads it back byte for byte.
+
+A row is a line: `file`, `file_offset` and `bytes` say where it stands, and `line` has its text. If
+it is no printable text, as after a power loss, `raw` has its bytes. `bytes` counts the newline, if
+there is one. The other columns are the members of the line, for queries; NULL if it has no such
+member, or if that does not fit the type of the column. A line above a bound has several rows.
+"""
+
+# ruff: noqa: S608 - statements are made of constants and of quoted paths
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Self
+
+import duckdb
+
+from crewgate import limits
+from crewgate.audit.duckdb_sql import COLUMNS, ENGINE, literal_path, literal_text
+from crewgate.audit.file_part import FilePart
+from crewgate.errors import AuditReadError
+from crewgate.version import __version__
+
+_PLACE: Final = {
+    "file": "VARCHAR",
+    "file_offset": "BIGINT",
+    "bytes": "INTEGER",
+    "line": "VARCHAR",
+    "raw": "BLOB",
+}
+# `machine` is a part of the object's name; lines of a watch have `rung` in very old files only.
+_MEMBERS: Final = {
+    name: "TIMESTAMP WITH TIME ZONE" if kind == "TIMESTAMP" else kind
+    for name, kind in COLUMNS.items()
+    if name not in {"machine", "rung"}
+}
+# Otherwise the engine adds columns for parts of the path that have an equals sign.
+_READ: Final = "read_parquet($1, hive_partitioning = false)"
+_BATCH_BYTES: Final = 4 * limits.archive_piece_bytes_max
+
+_Row = tuple[int, int, str | None, bytes | None]
+
+
+def _shape() -> str:
+    """Return the members as `json_transform` takes them."""
+    shape: dict[str, object] = {
+        name: [kind.removesuffix("[]")] if kind.endswith("[]") else kind
+        for name, kind in _MEMBERS.items()
+    }
+    return literal_text(json.dumps(shape))
+
+
+# Of a line that is no JSON object, all members are NULL.
+_OBJECT = "CASE WHEN starts_with(line, '{') AND json_valid(line) THEN line ELSE '{}' END"
+_PARSED = f"json_transform({_OBJECT}, {_shape()})"
+
+
+def write(source: Path, part: FilePart, out: Path) -> int:
+    """Write a part of the audit file `source` to the new file `out`; return the number of rows.
+
+    Raises AuditReadError if the part is not there, or the engine fails; OSError.
+    """
+    count = 0
+    with _Engine() as engine, source.open("rb") as file:
+        engine.execute(
+            "CREATE TABLE lines (file_offset BIGINT, bytes INTEGER, line VARCHAR, raw BLOB)"
+        )
+        for rows in _batches(file, part):
+            count += len(rows)
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            engine.execute(
+                "INSERT INTO lines SELECT unnest($1::BIGINT[]), unnest($2::INTEGER[]), "
+                "unnest($3::VARCHAR[]), unnest($4::BLOB[])",
+                columns,
+            )
+        engine.execute(
+            f"COPY (SELECT {literal_text(part.file)} AS file, *, unnest({_PARSED}) FROM lines) "
+            f"TO {literal_text(str(out))} (FORMAT parquet, COMPRESSION zstd, "
+            f"ROW_GROUP_SIZE {limits.archive_row_group_rows}, "
+            f"KV_METADATA {{crewgate: {literal_text(__version__)}}})"
+        )
+    return count
+
+
+def lines(path: Path, part: FilePart, *, with_members: bool = False) -> Iterator[bytes]:
+    """Yield the bytes of a part, in pieces, from its object in the file `path`.
+
+    Raises AuditReadError if the file has not exactly the lines of the part; at the end, and only
+    `with_members`, also if a column has not what the line says.
+    """
+    at = part.begin
+    with _Engine() as engine:
+        there = _check_columns(engine, path)
+        statement = f"SELECT file_offset, bytes, line, raw FROM {_READ}"
+        for rows in engine.batches(statement, [literal_path(str(path))]):
+            piece = b"".join(map(_bytes, rows))
+            for offset, size, *_ in rows:
+                if offset != at:
+                    raise AuditReadError(f"a row at byte {offset} stands where {at} is expected")
+                at += size
+            yield piece
+        if at != part.end:
+            raise AuditReadError(f"its rows end at byte {at}, not at {part.end}")
+        if with_members:
+            _check_members(engine, path, part, there)
+
+
+def _check_members(engine: "_Engine", path: Path, part: FilePart, there: set[str]) -> None:
+    columns = ", ".join(
+        f'"{name}": ' + (f'"{name}"' if name in there else f"NULL::{kind}")
+        for name, kind in _MEMBERS.items()
+    )
+    statement = (
+        f"SELECT min(file_offset), count(*) FROM {_READ} "
+        f"WHERE file IS DISTINCT FROM $2 OR {{{columns}}} IS DISTINCT FROM {_PARSED}"
+    )
+    [(first, count)] = engine.rows(statement, [literal_path(str(path)), part.file])
+    if count:
+        raise AuditReadError(f"columns of {count} rows, the first at byte {first}, are not as line")
+
+
+def _check_columns(engine: "_Engine", path: Path) -> set[str]:
+    """Return the columns that hold members. Raises AuditReadError for any that does not belong."""
+    found = engine.rows(f"DESCRIBE SELECT * FROM {_READ}", [literal_path(str(path))])
+    kinds = {row[0]: row[1] for row in found}
+    known = _PLACE | _MEMBERS
+    for name in _PLACE:
+        if name not in kinds:
+            raise AuditReadError(f"it has no column {name}, so it is no object of the audit")
+    for name, kind in kinds.items():
+        if known.get(name) != kind:
+            raise AuditReadError(
+                f"the column {name} ({kind}) is none that this version of Crewgate writes"
+            )
+    return kinds.keys() & _MEMBERS.keys()
+
+
+class _Engine:
+    """DuckDB with bounds, whose errors are AuditReadError."""
+
+    def __init__(self) -> None:
+        # Without a folder for it, the engine writes nothing else to a disk.
+        bounds = {"memory_limit": f"{limits.archive_engine_mib_max}MiB", "temp_directory": ""}
+        settings = ENGINE | {"threads": "1"} | bounds
+        self._engine = duckdb.connect(":memory:", config=dict(settings))
+        self._engine.execute("SET TimeZone = 'UTC'")  # for a time that names no zone
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._engine.close()
+
+    def execute(self, statement: str, values: list[Any] | None = None) -> None:
+        """Execute a statement without an answer."""
+        for _ in self.batches(statement, values):
+            pass
+
+    def rows(self, statement: str, values: list[Any]) -> list[tuple[Any, ...]]:
+        """Return the few rows of an answer."""
+        return [row for rows in self.batches(statement, values) for row in rows]
+
+    def batches(
+        self, statement: str, values: list[Any] | None = None
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield the rows of an answer, some at a time."""
+        try:
+            found = self._engine.execute(statement, values)
+            while rows := found.fetchmany(limits.archive_rows_at_once):
+                yield rows
+        except duckdb.Error as error:
+            raise AuditReadError(f"the engine fails: {error}") from error
+
+
+def _batches(file: BinaryIO, part: FilePart) -> Iterator[list[_Row]]:
+    """Yield the rows of a part in batches that have a bound."""
+    file.seek(part.begin)
+    at, size, rows = part.begin, 0, []
+    while at < part.end:
+        piece = file.readline(min(limits.archive_piece_bytes_max, part.end - at))
+        if not piece:
+            raise AuditReadError(f"{part.file} has {at} bytes; expected {part.end}")
+        rows.append(_row(at, piece))
+        at += len(piece)
+        size += len(piece)
+        if len(rows) == limits.archive_rows_at_once or size >= _BATCH_BYTES:
+            yield rows
+            size, rows = 0, []
+    if rows:
+        yield rows
+
+
+def _row(at: int, piece: bytes) -> _Row:
+    body = piece.removesuffix(b"\n")
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return at, len(piece), None, body
+    return (at, len(piece), text, None) if text.isprintable() else (at, len(piece), None, body)
+
+
+def _bytes(row: _Row) -> bytes:
+    offset, size, text, raw = row
+    if (text is None) == (raw is None):
+        raise AuditReadError(f"the row at byte {offset} has not one of line and raw")
+    body = text.encode() if text is not None else raw or b""
+    whole = body if size == len(body) else body + b"\n"
+    if len(whole) != size:
+        raise AuditReadError(f"the row at byte {offset} has not {size} bytes")
+    return whole

@@ -1,0 +1,274 @@
+"""Ships the audit of this machine to an archive in Parquet: each line once, whatever ends it.
+
+The name of an object says which bytes of which audit file it has. The process notes on its disk
+which object comes next before it stores it. So after a crash it stores the same object again, and
+no line is in two objects. At its start it also reads the names in the archive, because an older
+backup of the state folder may say less.
+"""
+
+import logging
+import math
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import trio
+
+from crewgate import limits
+from crewgate.audit.file_part import FilePart
+from crewgate.config import ExportConfig
+from crewgate.core.health import ComponentHealth, HealthState, degraded
+from crewgate.errors import ReceiverError
+from crewgate.export.archive.archive_position import ArchivePosition, ArchiveProgress
+from crewgate.export.archive.listing import Listing
+from crewgate.export.archive.object_names import (
+    CHECKPOINTS,
+    LogPart,
+    day_folder,
+    log_part_of,
+    machine_folder,
+    part_of,
+    writer_name,
+    writer_of,
+)
+from crewgate.export.archive.parquet_writer import ParquetWriter
+from crewgate.export.archive.part_planner import PartPlanner
+from crewgate.export.archive.retention import Retention
+from crewgate.export.archive.store import ArchiveStore, store_of
+from crewgate.export.export_metrics import ExportMetrics
+from crewgate.export.position_file import PositionFile
+from crewgate.export.receiver_status import ReceiverStatus
+from crewgate.metrics.process_metrics import ProcessMetrics
+from crewgate.runtime.durable_files import cause, describe
+
+_log = logging.getLogger(__name__)
+
+
+class Archiver:
+    """The way of the audit in `folder` to one archive. `state` has the position and drafts."""
+
+    def __init__(
+        self,
+        receiver: ExportConfig,
+        machine: str,
+        folder: Path,
+        state: Path,
+        metrics: ProcessMetrics,
+        store: ArchiveStore | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name, self._place = receiver.name, receiver.place
+        self._store = store_of(receiver) if store is None else store
+        self._folder = machine_folder(machine)
+        self._file = PositionFile(state / f"{receiver.name}.archive.position", ArchivePosition)
+        self._progress = ArchiveProgress(folder, self._file.load(), now)
+        self._planner = PartPlanner(folder, self._progress, receiver.wait_seconds, now)
+        self._writer = ParquetWriter(folder, state / f"{receiver.name}.parquet.draft")
+        self._retention: Retention | None = None
+        if receiver.keep_days is not None:
+            self._retention = Retention(
+                self._store, self._folder, receiver.keep_days, self._planner.is_in_use
+            )
+        self._metrics = ExportMetrics(metrics, receiver.name)
+        self._status = ReceiverStatus(receiver.name, receiver.place)
+        self._is_open = False
+        self._passed_at = -math.inf
+        self._others: list[str] = []
+        self._kept_why = ""  # why old objects could not be deleted
+
+    async def run(self, ending: trio.Event) -> None:
+        """Ship until `ending` is set and the archive has all; or until cancelled."""
+        is_last = False
+        try:
+            while True:
+                is_more = await self._try_step()
+                if is_more is None:
+                    await self._pause()
+                elif is_more:
+                    continue
+                elif is_last:
+                    return
+                elif ending.is_set():
+                    is_last = True
+                    await trio.to_thread.run_sync(self._planner.begin_round)
+                else:
+                    with trio.move_on_after(limits.audit_look_seconds):
+                        await ending.wait()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._save()
+                await self._store.close()
+
+    def health(self) -> ComponentHealth:
+        """Return whether the archive takes the objects, and what was lost lately."""
+        self._metrics.backlog.set(self._planner.due_bytes)
+        found = self._progress.position
+        loss = (
+            f"in all, {found.lost_bytes} bytes of {found.lost_files} audit files were deleted "
+            "before the archive had them"
+        )
+        state = self._status.health(self._planner.due_bytes, loss)
+        if state.state is not HealthState.OK:
+            return state
+        if self._others:
+            names = ", ".join(map(writer_name, self._others))
+            why = f"another machine has written to {self._folder} of {self._place} too ({names})"
+            mend = (
+                "give each machine its own `name`; or if this machine wrote it with another state "
+                "folder, delete that object. Until then, nothing old is deleted"
+            )
+            return degraded(self._status.name, why, mend)
+        if self._kept_why:
+            why = f"{self._place} does not let old objects go: {self._kept_why}"
+            return degraded(self._status.name, why, "permit it, or remove `keep_days`")
+        return state
+
+    async def _try_step(self) -> bool | None:
+        """Do one step; return whether another one may follow at once, or None after a failure."""
+        self._status.begin_step()
+        try:
+            is_more = await self._step()
+        except ReceiverError as error:
+            self._status.note_failure(error)
+        except OSError as error:
+            self._status.note_failure(ReceiverError(describe(error)))
+        except Exception as error:  # noqa: BLE001 - one receiver must not end the others
+            self._status.note_internal_error(error)
+        else:
+            self._status.note_success()
+            return is_more
+        return None
+
+    async def _step(self) -> bool:
+        """Do what is next; return False if there was nothing."""
+        await trio.to_thread.run_sync(self._planner.look)
+        self._note_losses()
+        if not self._is_open:
+            await self._open()
+        part = await trio.to_thread.run_sync(self._planner.next_part)
+        if part is not None:
+            await self._ship(part)
+            return True
+        log_part = self._planner.next_log_part()
+        if log_part is not None:
+            await self._ship_log_part(log_part)
+            return True
+        self._planner.end_round()
+        if trio.current_time() - self._passed_at >= limits.archive_pass_seconds:
+            await self._pass()
+        return False
+
+    async def _open(self) -> None:
+        """Note what the archive has already, and put the name of this writer there."""
+        position = self._progress.position
+        listing = await self._store.list(self._folder)
+        await self._adopt_parts(listing)
+        await self._adopt_log(listing)
+        if not position.writer:
+            position.writer = secrets.token_hex(16)
+        await self._save_or_fail()
+        name = writer_name(position.writer)
+        if all(each.name != name for each in listing.objects):
+            text = f"Crewgate writes the audit of a machine to this folder, {self._folder}\n"
+            await self._store.put(self._folder + name, text.encode())
+        self._note_writers(listing)
+        self._is_open = True
+
+    async def _adopt_parts(self, listing: Listing) -> None:
+        files = self._progress.position.files
+        waiting = [name for name in self._progress.names if self._progress.left(name)]
+        days = {day_folder(FilePart(name, 0, 0)) for name in waiting}
+        for folder in days.intersection(listing.folders):
+            for each in (await self._store.list(self._folder + folder)).objects:
+                part = part_of(folder, each.name)
+                known = None if part is None else files.get(part.file)
+                # The names are in the order of their offsets.
+                if part is None or known is None or part.end > known.size:
+                    continue
+                if part.begin == known.offset:
+                    self._progress.stored(part)
+
+    async def _adopt_log(self, listing: Listing) -> None:
+        if CHECKPOINTS not in listing.folders:
+            return
+        position = self._progress.position
+        found = await self._store.list(self._folder + CHECKPOINTS)
+        for part in filter(None, (log_part_of(each.name) for each in found.objects)):
+            position.log_from = min(position.log_from or part.file, part.file)
+            if position.log.get(part.file, 0) == part.begin:
+                position.log[part.file] = part.end
+
+    async def _ship(self, part: FilePart) -> None:
+        position = self._progress.position
+        if position.pending != part:
+            position.pending = part
+            await self._save_or_fail()
+        data, count = await self._writer.write(part)
+        self._status.begin_step()
+        await self._store.put(self._folder + day_folder(part) + part.object_name, data)
+        self._progress.stored(part)
+        position.pending = None
+        self._metrics.sent.add(count)
+        await self._save()
+
+    async def _ship_log_part(self, part: LogPart) -> None:
+        data = await trio.to_thread.run_sync(self._planner.read_log_part, part)
+        if data is None:
+            _log.warning("%s: the checkpoints in %s are gone", self._status.name, part.file)
+        else:
+            await self._store.put(self._folder + CHECKPOINTS + part.object_name, data)
+        self._planner.log_part_stored(part)
+        await self._save()
+
+    async def _pass(self) -> None:
+        """Look who writes to the archive, and delete what is too old."""
+        self._passed_at = trio.current_time()
+        listing = await self._store.list(self._folder)
+        self._note_writers(listing)
+        if self._retention is None or self._others:
+            return
+        try:
+            count = await self._retention.sweep(listing)
+        except ReceiverError as error:
+            if str(error) != self._kept_why:
+                _log.warning("%s: cannot delete old objects: %s", self._status.name, error)
+            self._kept_why = str(error)
+            return
+        self._kept_why = ""
+        if count:
+            _log.info("%s: deleted %d old objects", self._status.name, count)
+
+    def _note_writers(self, listing: Listing) -> None:
+        writers = filter(None, (writer_of(each.name) for each in listing.objects))
+        own = self._progress.position.writer
+        self._others = [each for each in writers if each != own][: limits.archive_writers_shown]
+
+    async def _pause(self) -> None:
+        """Wait for the backoff; look at the files meanwhile, so that each deletion is counted."""
+        until = trio.current_time() + self._status.pause_seconds
+        while (left := until - trio.current_time()) > 0:
+            self._status.begin_step()
+            await trio.sleep(min(left, limits.audit_look_seconds))
+            await trio.to_thread.run_sync(self._progress.look)
+            self._note_losses()
+
+    async def _save(self) -> None:
+        try:
+            await self._save_or_fail()
+        except ReceiverError as error:
+            self._status.note_saved(str(error))
+        else:
+            self._status.note_saved("")
+
+    async def _save_or_fail(self) -> None:
+        try:
+            await trio.to_thread.run_sync(self._file.save, self._progress.position)
+        except OSError as error:
+            raise ReceiverError(f"the position cannot be saved: {cause(error)}") from error
+
+    def _note_losses(self) -> None:
+        lost_bytes, files = self._progress.take_losses()
+        if files:
+            self._metrics.lost.add(lost_bytes)
+            self._status.note_lost_files(lost_bytes, files)

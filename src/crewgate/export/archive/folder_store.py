@@ -1,0 +1,140 @@
+"""An archive in a folder of this machine, or of a file server.
+
+It makes folders below that folder, but never the folder itself: a file system that is not mounted
+must not be taken for it. It follows no link below it.
+"""
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import trio
+
+from crewgate import limits
+from crewgate.errors import ObjectMissingError, ReceiverError
+from crewgate.export.archive.listing import Listing, StoredObject
+from crewgate.runtime.durable_files import (
+    DRAFT_SUFFIX,
+    describe,
+    make_folder,
+    remove_drafts,
+    remove_file,
+    write_file,
+)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# The group of the folder may read the archive: an operator chooses it with chgrp and chmod g+s.
+_FOLDER_MODE, _FILE_MODE = 0o750, 0o640
+
+
+class FolderStore:
+    """See `ArchiveStore`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    async def list(self, folder: str) -> Listing:
+        """See `ArchiveStore`. Unfinished files are left out."""
+        return await self._run(self._list, folder)
+
+    async def put(self, name: str, data: bytes) -> None:
+        """See `ArchiveStore`."""
+        await self._run(self._put, name, data)
+
+    async def get(self, name: str) -> bytes:
+        """See `ArchiveStore`."""
+        return await self._run(self._get, name)
+
+    async def delete(self, name: str) -> None:
+        """See `ArchiveStore`."""
+        await self._run(self._delete, name)
+
+    async def close(self) -> None:
+        """Do nothing: no file stays open."""
+
+    async def _run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        del kwargs
+        try:
+            return await trio.to_thread.run_sync(work, *args)
+        except OSError as error:
+            raise ReceiverError(describe(error, self._root)) from error
+
+    def _list(self, folder: str) -> Listing:
+        path = self._folder(folder, is_made=False)
+        folders, objects = [], []
+        now = time.time()
+        if path is None:
+            return Listing([], [], now)
+        remove_drafts(path)
+        with os.scandir(path) as entries:
+            for entry in entries:
+                try:
+                    found = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                if entry.name.startswith(".") and entry.name.endswith(DRAFT_SUFFIX):
+                    continue
+                if stat.S_ISDIR(found.st_mode):
+                    folders.append(f"{entry.name}/")
+                else:
+                    is_file = stat.S_ISREG(found.st_mode)
+                    objects.append(StoredObject(entry.name, found.st_mtime, is_file))
+                if len(folders) + len(objects) > limits.archive_listed_max:
+                    raise OSError(errno.EFBIG, "too many files in one folder", str(path))
+        return Listing(sorted(folders), sorted(objects), now)
+
+    def _put(self, name: str, data: bytes) -> None:
+        folder, _, last = name.rpartition("/")
+        path = self._folder(folder, is_made=True)
+        if path is not None:
+            write_file(path / last, data, _FILE_MODE)
+
+    def _get(self, name: str) -> bytes:
+        folder, _, last = name.rpartition("/")
+        path = self._folder(folder, is_made=False)
+        if path is None:
+            raise ObjectMissingError("the file is gone")
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            descriptor = os.open(path / last, flags)
+        except FileNotFoundError:
+            raise ObjectMissingError("the file is gone") from None
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "this is no regular file", str(path / last))
+            data = file.read(limits.archive_object_bytes_max + 1)
+        if len(data) > limits.archive_object_bytes_max:
+            raise OSError(
+                errno.EFBIG, "it is larger than an object of an archive", str(path / last)
+            )
+        return data
+
+    def _delete(self, name: str) -> None:
+        folder, _, last = name.rpartition("/")
+        path = self._folder(folder, is_made=False)
+        if path is not None:
+            remove_file(path / last)
+
+    def _folder(self, folder: str, *, is_made: bool) -> Path | None:
+        """Return the path of a folder, below which no link leads elsewhere; None without it."""
+        path = self._root
+        if not path.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        for part in filter(None, folder.split("/")):
+            path /= part
+            try:
+                mode = path.lstat().st_mode
+            except FileNotFoundError:
+                if not is_made:
+                    return None
+                make_folder(path, _FOLDER_MODE)
+                continue
+            if not stat.S_ISDIR(mode):
+                raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+        return path

@@ -1,0 +1,40 @@
+"""Reads the keys of a bucket from a file, as the tools of Amazon write it; never shows them."""
+
+import configparser
+from pathlib import Path
+
+from crewgate import limits
+from crewgate.errors import ConfigurationError
+from crewgate.export.archive.s3_signature import S3Keys
+from crewgate.runtime.durable_files import cause
+
+_SECTION = "default"
+
+
+def read_keys(owner: str, path: Path) -> S3Keys:
+    """Return the keys in `path`, which belong to `owner`, such as `export archive`.
+
+    Raises ConfigurationError, which shows nothing of the file.
+    """
+    where = f"{owner}: the file {path} of `credentials`"
+    try:
+        with path.open("rb") as file:
+            data = file.read(limits.archive_credentials_bytes_max)
+        parser = configparser.ConfigParser(interpolation=None)
+        parser.read_string(data.decode())
+    except OSError as error:
+        raise ConfigurationError(f"{where} cannot be read: {cause(error)}") from None
+    except (configparser.Error, UnicodeDecodeError):
+        raise ConfigurationError(
+            f"{where} is not as the tools of Amazon write it: expected lines NAME = VALUE below "
+            f"[{_SECTION}]"
+        ) from None
+    found = parser[_SECTION] if parser.has_section(_SECTION) else {}
+    names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+    values = [found.get(name, "").strip() for name in names]
+    for name, value in zip(names, values, strict=True):
+        if not value and name != names[-1]:
+            raise ConfigurationError(f"{where} has no {name} below [{_SECTION}]; write it there")
+        if not value.isascii() or not value.isprintable() or " " in value:
+            raise ConfigurationError(f"{where}: {name} is no key: write printable ASCII")
+    return S3Keys(*values)

@@ -1,0 +1,37 @@
+"""What the archive needs of the place where its objects are."""
+
+from typing import Protocol
+
+from crewgate.config import ExportConfig
+from crewgate.export.archive.bucket_store import BucketStore
+from crewgate.export.archive.folder_store import FolderStore
+from crewgate.export.archive.listing import Listing
+
+
+class ArchiveStore(Protocol):
+    """A folder or a bucket. Names are relative to it; that of a folder ends with a slash."""
+
+    async def list(self, folder: str) -> Listing:
+        """Return what is in a folder, which need not exist. Raises ReceiverError."""
+
+    async def put(self, name: str, data: bytes) -> None:
+        """Store an object whole, or not at all; replace one with this name.
+
+        Return once it is durable. Raises ReceiverError.
+        """
+
+    async def get(self, name: str) -> bytes:
+        """Return an object. Raises ReceiverError, or ObjectMissingError if there is none."""
+
+    async def delete(self, name: str) -> None:
+        """Delete an object, if it is there. Raises ReceiverError."""
+
+    async def close(self) -> None:
+        """Close the connections."""
+
+
+def store_of(receiver: ExportConfig) -> ArchiveStore:
+    """Return the place of a receiver, which has a folder or a bucket."""
+    if receiver.folder is not None:
+        return FolderStore(receiver.folder)
+    return BucketStore(receiver)

@@ -1,0 +1,186 @@
+"""A part of an audit file is in Parquet byte for byte, and its members are columns."""
+
+import random
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import get_args
+
+import duckdb
+import msgspec
+import pytest
+from audit_archive import audit_line
+
+from crewgate import limits
+from crewgate.audit import parquet, parquet_process
+from crewgate.audit.duckdb_sql import COLUMNS
+from crewgate.audit.file_part import FilePart, read_object_name
+from crewgate.core.audit.records import Record
+from crewgate.errors import AuditReadError
+
+FILE = "worker-0-20261201T080000.000000Z.jsonl"
+PIECES = [
+    b"\n", b"\r\n", b"\xff\xfe\n", b"\0\n", b"x" * 700 + b"\n", b"[1]\n", b'"text"\n', b"null\n",
+    "ä\u2028€\U0001f600\n".encode(), b'{"crew":"\\u0000","role":"\\ud800"}\n',
+    b'{"cost_micro":99999999999999999999,"tools":["a",2],"time":"never","ancestry":5}\n',
+    b'{"crew":"a","crew":"b"}\n', b'{"crew":{"a":[1]}}\n', b'{"time":"2026-12-01T08:00:00"}\n',
+    b"[" * 300 + b"\n", b"'; DROP TABLE lines; --\n", audit_line(5), audit_line(7, role="r" * 900),
+]  # fmt: skip
+
+
+def written(folder: Path, data: bytes, part: FilePart | None = None) -> Path:
+    """Write a file, and a part of it as Parquet, whose path is returned."""
+    (folder / FILE).write_bytes(data)
+    out = folder / "out.parquet"
+    out.unlink(missing_ok=True)
+    parquet.write(folder / FILE, part or FilePart(FILE, 0, len(data)), out)
+    return out
+
+
+def read(path: Path, part: FilePart) -> bytes:
+    return b"".join(parquet.lines(path, part, with_members=True))
+
+
+def test_each_part_comes_back_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random lines and damage, cut at random places, also within a line or a character."""
+    monkeypatch.setattr(limits, "archive_piece_bytes_max", 256)
+    monkeypatch.setattr(limits, "archive_rows_at_once", 7)
+    monkeypatch.setattr(parquet, "_BATCH_BYTES", 1000)
+    chosen = random.Random(1)
+    for _ in range(60):
+        data = b"".join(chosen.choices(PIECES, k=chosen.randrange(1, 30)))
+        data = data[: chosen.randrange(1, len(data) + 1)]
+        begin = chosen.randrange(len(data))
+        part = FilePart(FILE, begin, chosen.randrange(begin, len(data)) + 1)
+        path = written(tmp_path, data, part)
+        assert read(path, part) == data[part.begin : part.end]
+
+
+def test_the_members_of_a_line_are_columns(tmp_path: Path) -> None:
+    """What does not fit the type of its column is NULL, and the line has it."""
+    data = audit_line(5) + b'{"kind":"call","cost_micro":"many","crew":7}\n' + b"torn\n\xff\n"
+    path = written(tmp_path, data)
+    rows = duckdb.execute(
+        "SELECT file_offset, bytes, kind, time AT TIME ZONE 'UTC', crew, cost_micro, line, raw "
+        f"FROM read_parquet('{path}')"
+    ).fetchall()
+    first = audit_line(5)
+    time = datetime(2026, 12, 1, 8, 0, 5, 1, tzinfo=UTC).replace(tzinfo=None)
+    second = '{"kind":"call","cost_micro":"many","crew":7}'
+    assert rows == [
+        (0, len(first), "call", time, "article", 5, first[:-1].decode(), None),
+        (len(first), len(second) + 1, "call", None, "7", None, second, None),
+        (len(data) - 7, 5, None, None, None, None, "torn", None),
+        (len(data) - 2, 2, None, None, None, None, None, b"\xff"),
+    ]
+
+
+def test_each_field_of_a_record_has_a_column(tmp_path: Path) -> None:
+    """Except the machine, which is a part of the object's name."""
+    path = written(tmp_path, audit_line(1))
+    found = duckdb.execute(f"DESCRIBE SELECT * FROM read_parquet('{path}')").fetchall()
+    columns = {name: kind for name, kind, *_ in found}
+    fields = {each.name for kind in get_args(Record) for each in msgspec.structs.fields(kind)}
+    assert columns.keys() == (fields - {"machine"}) | {
+        "kind", "file", "file_offset", "bytes", "line", "raw",
+    }  # fmt: skip
+    assert columns["time"] == "TIMESTAMP WITH TIME ZONE"
+    assert columns["tools"] == "VARCHAR[]"
+    assert COLUMNS["machine"] == "VARCHAR"
+
+
+def changed(path: Path, select: str) -> None:
+    """Write an object anew with other rows; `rows` are those that it has."""
+    other = path.with_suffix(".other")
+    duckdb.execute(
+        f"COPY (WITH rows AS (FROM read_parquet('{path}')) {select}) TO '{other}' (FORMAT parquet)"
+    )
+    other.replace(path)
+
+
+@pytest.mark.parametrize(
+    ("select", "why"),
+    [
+        ("SELECT * REPLACE (cost_micro + 1 AS cost_micro) FROM rows", "are not as line"),
+        ("SELECT * REPLACE (NULL::VARCHAR AS crew) FROM rows", "columns of 3 rows"),
+        ("SELECT * REPLACE (time + INTERVAL 1 DAY AS time) FROM rows", "the first at byte 0"),
+        ("SELECT * REPLACE (['a'] AS tools) FROM rows WHERE true", "are not as line"),
+        ("SELECT * REPLACE ('x' AS file) FROM rows", "are not as line"),
+        ("SELECT * EXCLUDE (tool) FROM rows", "are not as line"),
+        ("SELECT * EXCLUDE (line) FROM rows", "it has no column line"),
+        ("SELECT *, 'gw-2' AS machine FROM rows", "the column machine (VARCHAR) is none"),
+        ("SELECT * REPLACE (cost_micro::VARCHAR AS cost_micro) FROM rows", "is none that this"),
+        ("FROM rows LIMIT 2", "its rows end at byte"),
+        ("FROM rows ORDER BY file_offset DESC", "stands where 0 is expected"),
+        ("FROM rows UNION ALL FROM rows", "stands where"),
+        ("SELECT * REPLACE (bytes + 1 AS bytes) FROM rows", "has not"),
+        ("SELECT * REPLACE (line::BLOB AS raw) FROM rows", "has not one of line and raw"),
+        ("SELECT * REPLACE (NULL::VARCHAR AS line) FROM rows", "has not one of line and raw"),
+        ("SELECT * REPLACE (NULL::BIGINT AS file_offset) FROM rows", "stands where"),
+        ("SELECT * REPLACE (NULL::INTEGER AS bytes) FROM rows", "has not"),
+    ],
+)
+def test_an_object_with_other_rows_is_found(tmp_path: Path, select: str, why: str) -> None:
+    data = b"".join(map(audit_line, range(1, 4)))
+    path, part = written(tmp_path, data), FilePart(FILE, 0, len(data))
+    assert read(path, part) == data
+    changed(path, select)
+    with pytest.raises(AuditReadError) as found:
+        read(path, part)
+    assert why in str(found.value)
+
+
+def test_an_earlier_version_may_lack_a_column_that_no_line_needs(tmp_path: Path) -> None:
+    data = audit_line(1)
+    path = written(tmp_path, data)
+    changed(path, "SELECT * EXCLUDE (call_digest) FROM rows")
+    assert read(path, FilePart(FILE, 0, len(data))) == data
+
+
+def test_what_is_no_parquet_file_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "x*[a]=b.parquet"
+    path.write_bytes(b"PAR1 is not enough")
+    with pytest.raises(AuditReadError, match="the engine fails"):
+        read(path, FilePart(FILE, 0, 10))
+
+
+def test_a_part_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(AuditReadError, match=f"{FILE} has 3 bytes; expected 5"):
+        written(tmp_path, b"ab\n", FilePart(FILE, 0, 5))
+
+
+@pytest.mark.parametrize("folder", ["a=b", "it's", "x*y"])
+def test_the_path_may_have_any_character(tmp_path: Path, folder: str) -> None:
+    (tmp_path / folder).mkdir()
+    data = audit_line(1)
+    path = written(tmp_path / folder, data)
+    assert read(path, FilePart(FILE, 0, len(data))) == data
+
+
+def test_the_name_of_an_object_says_what_is_in_it() -> None:
+    part = FilePart("worker-0-20261201T080000.000000Z-1.jsonl", 7, 12_000)
+    assert part.day == "2026-12-01"
+    name = "worker-0-20261201T080000.000000Z-1.000000000007-000000012000.parquet"
+    assert (part.object_name, read_object_name(name)) == (name, part)
+    for other in (
+        "x.parquet",
+        name.replace("000000000007", "7"),
+        name.replace("000000012000", "000000000007"),
+        name.replace("worker-0-", "../../"),
+        name + ".draft",
+    ):
+        assert read_object_name(other) is None
+
+
+def test_the_process_prints_the_number_of_rows_or_says_why_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / FILE).write_bytes(audit_line(1) + audit_line(2))
+    monkeypatch.setattr(parquet_process.os, "nice", lambda _: 0)
+    size = len(audit_line(1)) * 2
+    for end, status in ((size, 0), (size + 1, 1)):
+        arguments = ["", str(tmp_path / FILE), "0", str(end), str(tmp_path / "out")]
+        monkeypatch.setattr(parquet_process.sys, "argv", arguments)
+        assert parquet_process.main() == status
+    out, error = capsys.readouterr()
+    assert out == "2\n"
+    assert error == f"{FILE} has {size} bytes; expected {size + 1}\n"
