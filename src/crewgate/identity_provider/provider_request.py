@@ -4,6 +4,8 @@ It uses no proxy and no cookie. The bounds of a socket do not bound a server tha
 and then. So a thread of its own sends the request, and the caller waits for it for a limited time.
 """
 
+import json
+import re
 import ssl
 import threading
 import time
@@ -17,6 +19,7 @@ from crewgate.core.terminal_text import printable
 from crewgate.errors import ConfigurationError, ServiceConnectionError
 
 _GOOD = 200
+_ERROR_CODE = re.compile(r"[a-z_]{1,64}", re.ASCII)
 _CAUSE_CHARS_MAX = 200
 
 
@@ -75,7 +78,8 @@ class ProviderRequest:
         """Wait for the rest of the time, and return the body.
 
         Raises:
-            ServiceConnectionError: There is no good answer; the message has no content of it.
+            ServiceConnectionError: There is no good answer; the message has nothing of it but the
+                error code of a token endpoint.
         """
         self._thread.join(max(0.0, self._until - time.monotonic()))
         data = self._data
@@ -102,7 +106,8 @@ class ProviderRequest:
                 method, self._url, headers=headers, data=self._form, auth=self._basic
             ) as response,
         ):
-            if response.status_code != _GOOD:
+            is_good = response.status_code == _GOOD
+            if not is_good and self._form is None:
                 raise ServiceConnectionError(f"the answer has status {response.status_code}")
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise ServiceConnectionError(
@@ -117,4 +122,18 @@ class ProviderRequest:
                     )
                 if time.monotonic() > self._until:
                     raise ServiceConnectionError(self._why)
+            if not is_good:
+                raise ServiceConnectionError(
+                    f"the answer has status {response.status_code}{_oauth_error(body)}"
+                )
             return body
+
+
+def _oauth_error(body: bytes) -> str:
+    """Return the error code of a token endpoint, which says what to mend (RFC 6749, 5.2)."""
+    try:
+        code = json.loads(body)["error"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ""
+    is_code = isinstance(code, str) and _ERROR_CODE.fullmatch(code)
+    return f" ({code})" if is_code else ""

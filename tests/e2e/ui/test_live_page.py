@@ -1,17 +1,15 @@
 """The live page of a whole gateway: its process, its logins, and its foreground command."""
 
 import os
-import re
 import signal
 import ssl
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import httpx
 import pytest
 from command_process import crewgate
-from installation import COMMAND, Installation, wait_until
+from installation import Installation, wait_until
+from live_page_process import answers, foreground
 from oidc_provider import Provider, provider
 from page_browser import PageBrowser
 
@@ -67,34 +65,8 @@ def page(site: Installation, identity: Provider) -> str:
         file.write(UI.format(port=port, issuer=identity.issuer, root=identity.root))
     wait_until(lambda: bool(site.children("ui")))
     url = f"http://127.0.0.1:{port}"
-    wait_until(lambda: _answers(url))
+    wait_until(lambda: answers(url))
     return url
-
-
-def _answers(url: str, context: ssl.SSLContext | None = None) -> bool:
-    try:
-        answer = httpx.get(f"{url}/api/ways", verify=context or True, trust_env=False)
-        return answer.status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-@contextmanager
-def foreground(site: Installation, *more: str) -> Iterator[tuple[str, str]]:
-    """`crewgate ui` while the block runs: the URL of the page, and a code."""
-    command = [*COMMAND, "ui", "-c", str(site.file), *more]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        try:
-            process.stdout.readline()
-            found = re.fullmatch(rb"(http://\S+)/#/code/(\S+)\n", process.stdout.readline())
-            assert found, process.stderr and process.stderr.read()
-            yield found[1].decode(), found[2].decode()
-        finally:
-            process.send_signal(signal.SIGINT)
-            assert process.wait(60) == 0
-            assert process.stderr is not None
-            assert found is None or found[2] not in process.stderr.read()
 
 
 def browser_at(url: str, context: ssl.SSLContext | None = None) -> PageBrowser:
@@ -171,7 +143,7 @@ async def test_a_session_survives_the_process_and_a_logout_its_death(
     (process,) = site.children("ui")
     os.kill(process, signal.SIGKILL)
     wait_until(lambda: site.children("ui") not in ([], [process]))
-    wait_until(lambda: _answers(page))
+    wait_until(lambda: answers(page))
     assert (await kept.ask("GET", "/api/session")).status_code == 200
     left.client.cookies = cookies
     assert (await left.ask("GET", "/api/session")).status_code == 401
@@ -261,7 +233,7 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Installat
     try:
         site.serve()
         url = f"https://127.0.0.1:{port}"
-        wait_until(lambda: _answers(url, _holder(site)))
+        wait_until(lambda: answers(url, _holder(site)))
         yield site, url
     finally:
         site.end()

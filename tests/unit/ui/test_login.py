@@ -360,6 +360,18 @@ async def test_a_bad_answer_to_the_code_gives_no_session(
     assert await end_of(world, provider) == why
 
 
+async def test_the_log_has_the_error_code_of_the_provider(
+    world: PageWorld, provider: ScriptedProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It says what to mend, and is the only text of the answer that is logged."""
+    provider.answer = 401, b'{"error": "invalid_client", "error_description": "s3cret"}'
+    assert await end_of(world, provider) == "unavailable"
+    provider.answer = 400, b'{"error": "S3CRET\\n"}'
+    assert await end_of(world, provider) == "unavailable"
+    assert "the answer has status 401 (invalid_client)" in caplog.text
+    assert "s3cret" not in caplog.text.lower()
+
+
 async def test_attempts_without_end_keep_no_other_network_out(
     world: PageWorld, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
