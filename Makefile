@@ -18,7 +18,7 @@ help:  ## print these lines
 
 setup: $(STAMPS)/extension  ## make the virtual environment, with the tools and the native core
 
-npm: build/npm/.installed  ## install the MCP clients and the conformance suite that tests run; needs npm
+npm: build/npm/.installed  ## install the MCP clients, and the checkers of the live page, that tests run; needs npm
 
 crewai: build/crewai/.installed  ## install CrewAI, 800 MB, for the test of its example
 

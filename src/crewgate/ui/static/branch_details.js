@@ -1,0 +1,151 @@
+/** What the machines recorded about a branch: calls, grants, steps of rules, revocations, shares. */
+
+import { api } from "./api.js";
+import { fill, h, setText } from "./dom.js";
+import { spendChart } from "./spend_chart.js";
+import { clockText, creditsText, listText, momentText, plural, printable, shortId, shortName } from "./text.js";
+
+const AGAIN_MS = 10_000;
+const TOOLS_MAX = 50; // of a grant, in the panel
+
+export class BranchDetails {
+  /**
+   * @param {import("./app.js").App} app
+   * @param {string} crew
+   * @param {string} branch
+   */
+  constructor(app, crew, branch) {
+    this.app = app;
+    this.crew = crew;
+    this.branch = branch;
+    this.isOpen = true;
+    this.asked = 0;
+    this.body = h("div", null, h("p", { class: "quiet-text" }, "Asking the machines …"));
+    this.note = h("p", { class: "quiet-text", hidden: true });
+    this.element = h("div", { class: "details" }, this.note, this.body);
+    this.timer = setInterval(() => {
+      if (!document.hidden && app.live.state === "live") this.load();
+    }, AGAIN_MS);
+    this.load();
+  }
+
+  close() {
+    this.isOpen = false;
+    clearInterval(this.timer);
+  }
+
+  /** Asks for the records, and shows them. An answer that a later one has overtaken is dropped. */
+  async load() {
+    const asked = ++this.asked;
+    const isLate = () => !this.isOpen || asked !== this.asked;
+    try {
+      const found = await api.get("/api/branch", { crew: this.crew, branch: this.branch });
+      if (isLate()) return;
+      this.note.hidden = !(found.not_asked?.length);
+      setText(this.note, `Without the records of ${listText((found.not_asked ?? []).map((each) => each.machine))}, `
+        + "which did not answer.");
+      const { scrollTop } = this.element.parentElement ?? this.element;
+      fill(this.body, sections(found));
+      if (this.element.parentElement) this.element.parentElement.scrollTop = scrollTop;
+    } catch (error) {
+      if (isLate()) return;
+      this.note.hidden = false;
+      setText(this.note, `The records cannot be shown: ${printable(error.message) || "no answer"}.`);
+    }
+  }
+}
+
+function sections(found) {
+  const shares = found.machines ?? [];
+  return [
+    section("Credits a minute", spendChart(found.spend ?? [])),
+    section("Last calls", calls(found.calls ?? [])),
+    section("Rules", rules(found.rules ?? [])),
+    section("What it may use", grants(found.grants ?? [])),
+    section("Revocations", revocations(found.revocations ?? [])),
+    shares.length > 1 && section("On each machine", machines(shares)),
+  ];
+}
+
+function section(title, content) {
+  return h("section", { class: "block" }, h("h3", null, title), content);
+}
+
+function nothing(text) {
+  return h("p", { class: "quiet-text" }, text);
+}
+
+/** Calls, newest first; calls one after the other that are the same stand in one line. */
+function calls(rows) {
+  if (!rows.length) return nothing("No call is recorded.");
+  const groups = [];
+  for (const row of rows) {
+    const last = groups.at(-1);
+    const same = last && row.call_digest && row.call_digest === last.row.call_digest
+      && row.tool === last.row.tool && row.verdict === last.row.verdict && row.outcome === last.row.outcome;
+    if (same) {
+      last.count += 1;
+      last.cost += row.cost_micro;
+    } else groups.push({ row, count: 1, cost: row.cost_micro });
+  }
+  return h("table", null,
+    h("thead", null, h("tr", null, ["Time", "Tool", "Result", "Cost"].map((each) =>
+      h("th", { scope: "col" }, each)))),
+    h("tbody", null, groups.map(({ row, count, cost }) => h("tr", { class: row.verdict === "deny" ? "denied" : "" },
+      h("td", null, clockText(Date.parse(row.time))),
+      h("td", null, h("bdi", null, shortName(row.tool || "(unknown)")),
+        count > 1 && h("strong", { class: "repeats" }, ` the same call ${count} times`)),
+      h("td", null, result(row)),
+      h("td", { class: "number" }, creditsText(cost))))));
+}
+
+function result(row) {
+  if (row.verdict === "deny") return `refused: ${printable(row.reason)}`;
+  const would = row.would ? `, would refuse: ${printable(row.would)}` : "";
+  return `${printable(row.outcome)}${row.reason ? `: ${printable(row.reason)}` : ""}${would}`;
+}
+
+function rules(rows) {
+  if (!rows.length) return nothing("No rule has taken a step.");
+  return h("ul", { class: "events" }, rows.map((row) => {
+    const done = row.mode === "enforce" || row.step === "warn";
+    const isCredits = row.rule_kind === "spend" || /credits|spend/.test(row.rule_kind ?? "");
+    const amount = (value) => (isCredits ? creditsText(value) : String(value));
+    return h("li", null, h("time", null, momentText(Date.parse(row.time))),
+      h("span", null, `rule ${shortName(row.rule)} ${done ? `${row.step}s` : `would ${row.step}`}: `
+        + `${amount(row.count)}, the limit is ${amount(row.limit)}`
+        + `${row.tool ? `, last at ${shortName(row.tool)}` : ""} (${shortName(row.machine)})`));
+  }));
+}
+
+function grants(rows) {
+  if (!rows.length) return nothing("No machine has seen a grant.");
+  return h("ul", { class: "events" }, rows.map((row) => {
+    const tools = row.tools.slice(0, TOOLS_MAX).map((tool) => h("code", null, shortName(tool)));
+    const more = row.tools.length - tools.length;
+    return h("li", null,
+      h("time", null, momentText(Date.parse(row.issued))),
+      h("span", { class: "tools" }, tools, more > 0 && `and ${more} more`),
+      h("span", null, `${creditsText(row.quota_micro)} credits, until ${clockText(Date.parse(row.expires))}, `
+        + `grant ${shortId(row.grant)}${row.jkt || row.x5t ? ", bound to a key" : ""}`));
+  }));
+}
+
+function revocations(rows) {
+  if (!rows.length) return nothing("Nothing of it is revoked.");
+  return h("ul", { class: "events" }, rows.map((row) => h("li", null,
+    h("time", null, momentText(Date.parse(row.time))),
+    h("span", null, `${shortName(row.target)} ${shortId(row.id ?? "")} by ${shortName(row.by)}`
+      + `${row.reason ? `: ${printable(row.reason)}` : ""}; ${plural(row.cuts, "open call")} cut on ${shortName(row.machine)}`))));
+}
+
+function machines(rows) {
+  const amount = (row, name) => creditsText(row[name] ?? row[`${name}_micro`] ?? 0);
+  return h("table", null,
+    h("thead", null, h("tr", null, ["Machine", "State", "Spent", "Reserved", "Leased"].map((each) =>
+      h("th", { scope: "col" }, each)))),
+    h("tbody", null, rows.map((row) => h("tr", null,
+      h("th", { scope: "row" }, h("bdi", null, shortName(row.machine))),
+      h("td", null, printable(row.state)),
+      ["spent", "reserved", "leased"].map((name) => h("td", { class: "number" }, amount(row, name)))))));
+}

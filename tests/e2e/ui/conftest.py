@@ -1,0 +1,15 @@
+from collections.abc import Iterator
+
+import pytest
+
+pytest.importorskip("playwright", reason="pip install playwright")
+from browsers import CHROMIUM, REASON, chromium
+from playwright.sync_api import Browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip(REASON)
+    with chromium() as found:
+        yield found
