@@ -5,6 +5,7 @@ no table, no connection with a certificate is admitted: it could be a revoked on
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import trio
@@ -32,15 +33,24 @@ class _AllRevoked:
 
 
 class OperatorRevocations:
-    """The revocations that the connections of one listener obey; `folder` is the state folder."""
+    """The revocations that the connections of one listener obey; `folder` is the state folder.
+
+    `is_needed` says whether the listener asks for certificates now.
+    """
 
     def __init__(
-        self, folder: Path, listener: str, connections: PeerConnections, sink: AuditRecorder
+        self,
+        folder: Path,
+        listener: str,
+        connections: PeerConnections,
+        sink: AuditRecorder,
+        is_needed: Callable[[], bool],
     ) -> None:
         self._folder = folder
         self._listener = listener
         self._connections = connections
         self._sink = sink
+        self._is_needed = is_needed
         self._table: Table | None = None
 
     def table(self) -> RevokedKeyLookup:
@@ -55,7 +65,8 @@ class OperatorRevocations:
         """Look once a second, until cancelled."""
         try:
             while True:
-                await self._attach()
+                if self._is_needed():
+                    await self._attach()
                 if self._table is not None:
                     self._close(self._connections.revoked(self._table))
                 for connection in self._connections.drain_expired(time.time()):

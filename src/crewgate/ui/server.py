@@ -76,7 +76,9 @@ class PageServer:
         self._fitted = fitted
         self._given = given
         self._connections = PeerConnections()
-        self._revocations = OperatorRevocations(state.folder, NAME, self._connections, sink)
+        self._revocations = OperatorRevocations(
+            state.folder, NAME, self._connections, sink, lambda: state.page.asks_certificates
+        )
         self._poller = SocketPoller()
         app = make_app(state, login, machine)
         self._application = ASGIServer(app, limits.ui_body_bytes_max)
