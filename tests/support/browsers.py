@@ -22,11 +22,11 @@ _EXPECTED = ("Failed to load resource", "net::ERR_")
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """A browser without windows."""
+def chromium(*more: str) -> Iterator[Browser]:
+    """A browser without windows; `more` are arguments of Chromium."""
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*arguments, *more])
         try:
             yield browser
         finally:

@@ -34,12 +34,10 @@ class StaticFiles:
 
     def __init__(self) -> None:
         folder = resources.files("crewgate.ui").joinpath("static")
-        found = [each for each in folder.iterdir() if each.is_file()] if folder.is_dir() else []
-        kinds = {each.name: _TYPES.get(each.name.rpartition(".")[2]) for each in found}
         self._files = {
-            each.name: _read(each.read_bytes(), kind)
-            for each in found
-            if (kind := kinds[each.name]) is not None
+            each.name: _read(each.read_bytes(), media)
+            for each in folder.iterdir()
+            if (media := _TYPES.get(each.name.rpartition(".")[2])) is not None
         }
 
     def answer(self, name: str, request: Request) -> Response:

@@ -410,3 +410,33 @@ async def test_who_has_the_session(world: PageWorld) -> None:
     (session,) = world.sessions._sessions.values()
     assert found["ends"] == session.begun + limits.ui_session_seconds_default
     assert json.dumps(found).count(session_of(browser)) == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "media"),
+    [
+        ("/", "text/html; charset=utf-8"),
+        ("/static/main.js", "text/javascript; charset=utf-8"),
+        ("/static/base.css", "text/css; charset=utf-8"),
+        ("/static/mark.svg", "image/svg+xml"),
+    ],
+)
+async def test_the_files_have_fixed_types_and_are_asked_for_again(
+    world: PageWorld, path: str, media: str
+) -> None:
+    """A browser has the new file after an upgrade, and loads an old one once."""
+    client = world.client()
+    first = await client.get(path)
+    assert first.status_code == 200
+    assert first.headers["content-type"] == media
+    assert first.headers["cache-control"] == "no-cache"
+    assert "set-cookie" not in first.headers
+    tag = first.headers["etag"]
+    for known in (tag, f'W/{tag}, "other"'):
+        again = await client.get(path, headers={"if-none-match": known})
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["content-security-policy"]
+    other = await client.get(path, headers={"if-none-match": '"other"'})
+    assert other.content == first.content
+    head = await client.head(path)
+    assert (head.status_code, head.content) == (200, b"")

@@ -1,0 +1,137 @@
+"""A person logs in to the live page in a real browser, at a real OpenID provider."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+from browsers import needs_chromium
+from installation import Installation, wait_until
+from live_page_process import answers
+from oidc_provider import Provider, provider
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from crewgate.demo.ports import reserve
+
+pytestmark = needs_chromium
+LIVE = "live ·"
+UI = """
+[ui]
+port = {port}
+[ui.login]
+issuer = "{issuer}"
+client_id = "crewgate"
+client_secret = "ui.secret"
+ca = "{root}"
+[ui.access.oncall]
+groups = ["sre"]
+rights = ["operate"]
+"""
+
+
+@pytest.fixture(scope="module")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
+    with provider(tmp_path_factory.mktemp("provider")) as found:
+        found.know("grace", groups=["sre"])
+        yield found
+
+
+@pytest.fixture(scope="module")
+def site(
+    tmp_path_factory: pytest.TempPathFactory, identity: Provider
+) -> Iterator[tuple[Installation, str]]:
+    """A gateway with a page for people, and the URL of the page."""
+    site = Installation(tmp_path_factory.mktemp("page"), workers=1)
+    port = reserve()
+    secret = site.folder / "ui.secret"
+    secret.write_text("secret\n")
+    secret.chmod(0o600)
+    with site.file.open("a") as file:
+        file.write(UI.format(port=port, issuer=identity.issuer, root=identity.root))
+    try:
+        site.serve()
+        url = f"http://127.0.0.1:{port}"
+        wait_until(lambda: answers(url))
+        yield site, url
+    finally:
+        site.end()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A browser that trusts the certificate of the provider."""
+    found = browser.new_context(ignore_https_errors=True)
+    yield found
+    found.close()
+
+
+def sign_in(context: BrowserContext, place: str, person: str) -> Page:
+    """Open a place of the page, and sign in at the provider."""
+    page = context.new_page()
+    page.goto(place)
+    page.get_by_role("button", name="Sign in with").click()
+    page.locator("input[name=sub]").fill(person)
+    page.get_by_role("button", name="Authorize").click()
+    return page
+
+
+def test_a_person_logs_in_and_comes_back_to_the_place(
+    context: BrowserContext, site: tuple[Installation, str]
+) -> None:
+    """The cookies are those that scripts cannot read, and the session survives a reload."""
+    _, url = site
+    page = sign_in(context, f"{url}/#/machines", "grace")
+    page.get_by_text(LIVE).first.wait_for()
+    assert page.url == f"{url}/#/machines"
+    page.reload()
+    page.get_by_text(LIVE).first.wait_for()
+    assert page.evaluate("document.cookie") == ""
+    (cookie,) = (each for each in context.cookies(url) if each["name"].startswith("crewgate-"))
+    assert cookie["httpOnly"]
+    assert cookie["sameSite"] == "Strict"
+
+
+def test_a_person_without_rights_is_told(
+    context: BrowserContext, site: tuple[Installation, str]
+) -> None:
+    _, url = site
+    page = sign_in(context, url, "eve")
+    page.get_by_text("no rights").first.wait_for()
+    assert not [each for each in context.cookies(url) if each["name"] == "crewgate"]
+
+
+def test_rights_that_vanish_end_the_open_page(
+    context: BrowserContext, site: tuple[Installation, str]
+) -> None:
+    """While it is connected, and without a restart; with the rights back, the person logs in."""
+    installation, url = site
+    page = sign_in(context, url, "grace")
+    page.get_by_text(LIVE).first.wait_for()
+    installation.edit('groups = ["sre"]', 'groups = ["other"]')
+    page.get_by_role("button", name="Sign in with").wait_for()
+    installation.edit('groups = ["other"]', 'groups = ["sre"]')
+
+
+def test_a_restart_of_the_process_ends_no_session(
+    context: BrowserContext, site: tuple[Installation, str]
+) -> None:
+    """The page connects again by itself, with proofs of new nonces."""
+    installation, url = site
+    wait_until(lambda: 'groups = ["sre"]' in installation.file.read_text())
+    page = sign_in_until_let_in(context, url)
+    (before,) = installation.children("ui")
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: installation.children("ui") not in ([], [before]))
+    page.get_by_text(LIVE).first.wait_for()
+    page.reload()
+    page.get_by_text(LIVE).first.wait_for()
+
+
+def sign_in_until_let_in(context: BrowserContext, url: str) -> Page:
+    """Sign in; the process may not have loaded the rights that came back."""
+    while True:
+        page = sign_in(context, url, "grace")
+        page.get_by_text(LIVE).or_(page.get_by_text("no rights")).first.wait_for()
+        if page.get_by_text(LIVE).count():
+            return page
+        page.close()
