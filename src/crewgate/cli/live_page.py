@@ -10,10 +10,12 @@ from msgspec.structs import replace
 
 from crewgate import limits
 from crewgate.config import Config, UIConfig, load
+from crewgate.errors import ConfigurationError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.policy.serve_config_checks import cannot_bind
 from crewgate.runtime.file_watch import FileWatch
 from crewgate.runtime.listening import listen, taken
+from crewgate.ui.login.login_service import user_name
 from crewgate.ui.login.one_time_codes import OneTimeCodes
 from crewgate.ui.main import run_local
 from crewgate.ui.page_state import PageState
@@ -31,6 +33,7 @@ def run(path: Path, port: int) -> None:
     config = load(path)
     with AdminClient(config.state) as agent:
         agent.status()  # who may not ask the agent gets no link
+        _demand_user(agent.agent.uid)
     error = taken(_ADDRESS, port)
     if error is not None:
         raise cannot_bind("--port", _ADDRESS, port, error)
@@ -42,6 +45,16 @@ def run(path: Path, port: int) -> None:
         return replace(config, ui=page)
 
     run_local(fitted(config), watch, sock, fitted, _print_links)
+
+
+def _demand_user(uid: int) -> None:
+    """Raise ConfigurationError for root, whose audit files the gateway could not read."""
+    if uid != os.geteuid():
+        name = user_name(uid)
+        raise ConfigurationError(
+            f"the gateway runs as user {name}; run `crewgate ui` as that user, such as with "
+            f"`sudo -u {name}`"
+        )
 
 
 async def _print_links(state: PageState, codes: OneTimeCodes) -> None:

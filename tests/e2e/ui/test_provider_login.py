@@ -2,6 +2,7 @@
 
 import os
 import signal
+import ssl
 from collections.abc import Iterator
 
 import pytest
@@ -55,6 +56,21 @@ def site(
         yield site, url
     finally:
         site.end()
+
+
+@pytest.fixture(scope="module")
+def secure(site: tuple[Installation, str]) -> str:
+    """The URL of the page, from now on over TLS with a certificate of the internal CA."""
+    installation, url = site
+    pair = installation.folder / "certs" / "server"
+    installation.run("ca", "issue", "--role", "server", "--host", "127.0.0.1", "--out", str(pair))
+    installation.edit(
+        "[ui]\n", '[ui]\ncertificate = "certs/server.pem"\nkey = "certs/server.key"\n'
+    )
+    trust = ssl.create_default_context(cafile=str(installation.folder / "certs" / "ca.pem"))
+    url = url.replace("http:", "https:")
+    wait_until(lambda: answers(url, trust))
+    return url
 
 
 @pytest.fixture
@@ -125,6 +141,16 @@ def test_a_restart_of_the_process_ends_no_session(
     page.get_by_text(LIVE).first.wait_for()
     page.reload()
     page.get_by_text(LIVE).first.wait_for()
+
+
+def test_over_tls_a_cookie_is_of_this_host_alone(context: BrowserContext, secure: str) -> None:
+    """The page moves to TLS without a restart; the browser speaks HTTP/2 with it."""
+    page = sign_in_until_let_in(context, secure)
+    (cookie,) = (each for each in context.cookies(secure) if each["name"] == "__Host-crewgate")
+    assert cookie["secure"]
+    assert cookie["httpOnly"]
+    version = "performance.getEntriesByType('navigation')[0].nextHopProtocol"
+    assert page.evaluate(version) == "h2"
 
 
 def sign_in_until_let_in(context: BrowserContext, url: str) -> Page:

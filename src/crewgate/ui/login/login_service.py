@@ -189,7 +189,9 @@ class LoginService:
         thumbprint = self._key(key, peer)
         if self.codes is None or not self.codes.take(code):
             raise problem_types.NO_SESSION.error()
-        return await self._begin(ProvenPerson(f"local/{_user()}", "local"), thumbprint, peer)
+        return await self._begin(
+            ProvenPerson(f"local/{user_name(os.geteuid())}", "local"), thumbprint, peer
+        )
 
     async def begin_with_certificate(self, key: P256Key, peer: ClientInfo) -> str:
         """Return the id of a new session for an operator's connection. Raises ControlError."""
@@ -272,9 +274,9 @@ class LoginService:
         _log.warning("a login to the live page has failed: %s", error, extra={"subject": "login"})
 
 
-def _user() -> str:
-    """Return the name of this process's user."""
+def user_name(uid: int) -> str:
+    """Return the name of a user of this machine."""
     try:
-        return pwd.getpwuid(os.geteuid()).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:  # in a container
-        return f"uid-{os.geteuid()}"
+        return f"uid-{uid}"

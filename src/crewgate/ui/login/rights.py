@@ -8,8 +8,8 @@ PERSON_PREFIX = "person/"
 
 
 def source_of(login: UILoginConfig) -> str:
-    """Return what says who a person is: with another provider or claim, a name is another's."""
-    return f"{login.issuer} {login.client_id} {login.name_claim}"
+    """Return what says who a person is: of another provider or claim, a name is another's."""
+    return f"{login.issuer} {login.client_id} {login.name_claim} {login.groups_claim}"
 
 
 def person_of(proven: ProvenPerson, page: UIConfig) -> Person | None:

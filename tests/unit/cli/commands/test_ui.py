@@ -1,7 +1,9 @@
 """`crewgate ui` says why it cannot start, and `crewgate check` what nobody can use."""
 
+import os
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Self
 
 import pytest
@@ -35,18 +37,37 @@ def test_without_an_agent_there_is_no_link(run: Run, fresh: Path) -> None:
     assert "`crewgate serve`" in result.output
 
 
+class Agent:
+    """An agent that runs as a user."""
+
+    def __init__(self, uid: int) -> None:
+        self.agent = SimpleNamespace(uid=uid)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+
+    def status(self) -> None:
+        """Answer."""
+
+
+def test_root_is_sent_to_the_user_of_the_gateway(
+    run: Run, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway could not read the audit files of another user."""
+    other = os.geteuid() + 1
+    monkeypatch.setattr("crewgate.cli.live_page.AdminClient", lambda _: Agent(other))
+    result = run("ui", "-c", fresh)
+    assert result.exit_code == 2
+    assert "run `crewgate ui` as that user, such as with `sudo -u " in result.output
+
+
 def test_a_port_that_is_taken_is_named(
     run: Run, fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Agent:
-        def __init__(self, *_: object) -> None: ...
-        def __enter__(self) -> Self:
-            return self
-
-        def __exit__(self, *_: object) -> None: ...
-        def status(self) -> None: ...
-
-    monkeypatch.setattr("crewgate.cli.live_page.AdminClient", Agent)
+    monkeypatch.setattr("crewgate.cli.live_page.AdminClient", lambda _: Agent(os.geteuid()))
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         result = run("ui", "-c", fresh, "--port", port)
