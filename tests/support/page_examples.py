@@ -160,20 +160,28 @@ def machines() -> dict[str, Any]:
 
 
 def access() -> dict[str, Any]:
+    tokens = {"lifetime_seconds": 900, "depth": 3, "binding": "optional"}
     roles = [
         {"role": "editor", "tools": ["search.*", "pages.read"], "credits_micro": 25 * MICRO},
-        {"role": "researcher", "tools": ["search.*"], "credits_micro": 12 * MICRO},
+        {"role": "researcher", "tools": ["search.*"], "credits_micro": None},
     ]
+    article = {
+        "crew": "article", "sponsor": ADA, "tools": ["search.web", "pages.read"],
+        "credits_micro": 25 * MICRO, "credits_per_hour_micro": 50 * MICRO,
+        "credits_per_day_micro": None, "watch": "enforce", **tokens,
+        "roles": [role | tokens for role in roles],
+        "orchestrators": [{"orchestrator": "article/article-1", "tools": ["*"],
+                           "credits_micro": 25 * MICRO, **tokens}],
+    }  # fmt: skip
     return {
         "people": [
             {"access": "oncall", "groups": ["sre"], "people": [], "rights": ["view", "operate"],
              "crews": ["article"]},
             {"access": "finance", "groups": [], "people": [GRACE], "rights": ["view", "budget"],
-             "crews": None},
+             "crews": ["*"]},
         ],
         "operators": True,
-        "crews": [{"crew": "article", "sponsor": ADA, "tools": ["search.web", "pages.read"],
-                   "roles": roles, "orchestrators": ["article/article-1"]}],
+        "crews": [article],
     }  # fmt: skip
 
 
@@ -202,7 +210,7 @@ def details(row: Row) -> dict[str, Any]:
     spend = [[minute - 29 + at, 90_000 + at * 3_000] for at in range(19)]
     spend += [[minute - 10 + at, 300_000 + at * 97_000] for at in range(11)]
     return {
-        "calls": calls,
+        "calls": calls[::-1],
         "grants": [{"tools": ["search.web", "search.news", "pages.read"],
                     "quota_micro": row.get("quota", 0), "issued": moment(600, now),
                     "expires": moment(-300, now), "grant": "grant-3", "jkt": "a key", "x5t": ""}],
@@ -211,8 +219,6 @@ def details(row: Row) -> dict[str, Any]:
                    "limit": 20, "tool": "search.web"}],
         "revocations": [],
         "spend": spend,
-        "machines": [{"machine": "gw-2", "state": row.get("state", "live"),
-                      "spent": row.get("spent", 0), "reserved": 120_000, "leased": 40_000},
-                     {"machine": "gw-1", "state": "live", "spent": 0, "reserved": 0, "leased": 0}],
+        "machines": [*MACHINES],
         "not_asked": [],
     }  # fmt: skip

@@ -167,6 +167,10 @@ def test_a_lost_answer_is_neither_success_nor_failure(
     button(visit, "Look again").click()
     expect(dialog(visit)).to_contain_text("The branch is revoked now.")
     expect(dialog(visit)).to_contain_text("it was done")
+    server.cuts_acts = False
+    button(visit, "Order again").click()
+    expect(dialog(visit)).to_contain_text("In force on 3 of 3 machines")
+    assert len(server.acts) == 1
 
 
 def test_a_quarantine_has_a_length_and_can_be_lifted(

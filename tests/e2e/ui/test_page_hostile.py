@@ -32,7 +32,7 @@ def server() -> FakePageServer:
         "calls": [usual(row)["calls"][0] | dict.fromkeys(
             ("tool", "outcome", "reason", "would", "call_digest"), text) for text in HOSTILE],
         "grants": [usual(row)["grants"][0] | {"tools": [*HOSTILE], "grant": HOSTILE[0]}],
-        "machines": [{"machine": text, "state": text} for text in HOSTILE],
+        "machines": [*HOSTILE],
     }  # fmt: skip
     return found
 

@@ -29,6 +29,8 @@ class ActDialog {
     this.app = app;
     this.act = act;
     this.isRunning = false;
+    // The server carries out one order for an id, and sends the same receipt again.
+    this.id = crypto.randomUUID();
     this.title = h("h2", { id: "act-title", tabindex: "-1" }, act.title);
     this.content = h("div", { class: "content" });
     this.buttons = h("div", { class: "buttons" });
@@ -71,21 +73,34 @@ class ActDialog {
     if (this.isRunning) return;
     this.isRunning = true;
     const { act } = this;
-    const body = { ...act.body, reason: this.reason.value.trim(), until: act.body.act === "end" ? "all" : "" };
+    const until = act.body.act === "end" ? "all" : "";
+    const body = { ...act.body, reason: this.reason.value.trim(), until, id: this.id };
     if (act.hasLength) body.seconds = Number(this.length.value);
     this.wait();
     try {
-      const signal = AbortSignal.timeout(ANSWER_MS_MAX);
-      this.showReceipt(await api.post("/api/act", body, { signal }));
+      this.showReceipt(await this.send(body));
     } catch (error) {
-      // A browser sends a request again if the connection ends before the answer. The server refuses
-      // the second proof, which says nothing about the first.
       if (error instanceof APIError && error.status !== 401) this.showFailure(error);
-      else this.showUnknown(error instanceof APIError && !(await this.hasSession()));
+      else this.showUnknown(!(await this.hasSession()));
     } finally {
       clearInterval(this.timer);
       this.isRunning = false;
       this.element.removeAttribute("aria-busy");
+    }
+  }
+
+  /**
+   * Sends the order, and once more if its proof was refused although the session is good: a browser
+   * repeats a request by itself if the connection ends before the answer.
+   * @param {Record<string, unknown>} body
+   */
+  async send(body) {
+    const post = () => api.post("/api/act", body, { signal: AbortSignal.timeout(ANSWER_MS_MAX) });
+    try {
+      return await post();
+    } catch (error) {
+      if (!(error instanceof APIError && error.status === 401) || !(await this.hasSession())) throw error;
+      return post();
     }
   }
 
@@ -137,7 +152,7 @@ class ActDialog {
     fill(this.content,
       h("p", { class: "notice warn" }, h("b", null, "? "), "The connection was lost before the answer came. The order may have been carried out, or not."),
       h("p", null, isSignedOut ? "Your session has ended. Sign in again, and look at the branch then."
-        : "Look again to see what holds now. To order it once more does no harm."),
+        : "Look again to see what holds now. If you order again, it is carried out once all the same."),
       this.found, this.commandHint());
     this.end("It is not known whether this was done.",
       !isSignedOut && this.button("Order again", () => this.order()),
@@ -145,7 +160,7 @@ class ActDialog {
   }
 
   hasSession() {
-    return api.get("/api/session").then(() => true, (error) => error.status !== 401);
+    return api.get("/api/session").then(() => true, (error) => error.status !== 401); // also without an answer
   }
 
   /** Says what holds of the branch now, by a new answer of the server. */

@@ -1,4 +1,4 @@
-/** What the machines recorded about a branch: calls, grants, steps of rules, revocations, shares. */
+/** What the machines recorded about a branch: calls, grants, steps of rules, revocations. */
 
 import { api } from "./api.js";
 import { fill, h, setText } from "./dom.js";
@@ -7,6 +7,8 @@ import { clockText, creditsText, listText, momentText, plural, printable, shortI
 
 const AGAIN_MS = 10_000;
 const TOOLS_MAX = 50; // of a grant, in the panel
+const GRANTS_MAX = 5; // the newest say what holds; older ones are refreshed tokens
+const CALL_LINES_MAX = 60;
 
 export class BranchDetails {
   /**
@@ -41,8 +43,8 @@ export class BranchDetails {
     try {
       const found = await api.get("/api/branch", { crew: this.crew, branch: this.branch });
       if (isLate()) return;
-      this.note.hidden = !(found.not_asked?.length);
-      setText(this.note, `Without the records of ${listText((found.not_asked ?? []).map((each) => each.machine))}, `
+      this.note.hidden = !(found.not_asked.length);
+      setText(this.note, `Without the records of ${listText(found.not_asked.map((each) => each.machine))}, `
         + "which did not answer.");
       const { scrollTop } = this.element.parentElement ?? this.element;
       fill(this.body, sections(found));
@@ -56,14 +58,12 @@ export class BranchDetails {
 }
 
 function sections(found) {
-  const shares = found.machines ?? [];
   return [
-    section("Credits a minute", spendChart(found.spend ?? [])),
-    section("Last calls", calls(found.calls ?? [])),
-    section("Rules", rules(found.rules ?? [])),
-    section("What it may use", grants(found.grants ?? [])),
-    section("Revocations", revocations(found.revocations ?? [])),
-    shares.length > 1 && section("On each machine", machines(shares)),
+    section("Credits a minute", spendChart(found.spend)),
+    section("Last calls", calls(found.calls.toReversed())),
+    section("Rules", rules(found.rules.toReversed())),
+    section("What it may use", grants(found.grants.toReversed())),
+    section("Revocations", revocations(found.revocations.toReversed())),
   ];
 }
 
@@ -91,7 +91,7 @@ function calls(rows) {
   return h("table", null,
     h("thead", null, h("tr", null, ["Time", "Tool", "Result", "Cost"].map((each) =>
       h("th", { scope: "col" }, each)))),
-    h("tbody", null, groups.map(({ row, count, cost }) => h("tr", { class: row.verdict === "deny" ? "denied" : "" },
+    h("tbody", null, groups.slice(0, CALL_LINES_MAX).map(({ row, count, cost }) => h("tr", { class: row.verdict === "deny" ? "denied" : "" },
       h("td", null, clockText(Date.parse(row.time))),
       h("td", null, h("bdi", null, shortName(row.tool || "(unknown)")),
         count > 1 && h("strong", { class: "repeats" }, ` the same call ${count} times`)),
@@ -120,7 +120,7 @@ function rules(rows) {
 
 function grants(rows) {
   if (!rows.length) return nothing("No machine has seen a grant.");
-  return h("ul", { class: "events" }, rows.map((row) => {
+  return h("ul", { class: "events" }, rows.slice(0, GRANTS_MAX).map((row) => {
     const tools = row.tools.slice(0, TOOLS_MAX).map((tool) => h("code", null, shortName(tool)));
     const more = row.tools.length - tools.length;
     return h("li", null,
@@ -137,15 +137,4 @@ function revocations(rows) {
     h("time", null, momentText(Date.parse(row.time))),
     h("span", null, `${shortName(row.target)} ${shortId(row.id ?? "")} by ${shortName(row.by)}`
       + `${row.reason ? `: ${printable(row.reason)}` : ""}; ${plural(row.cuts, "open call")} cut on ${shortName(row.machine)}`))));
-}
-
-function machines(rows) {
-  const amount = (row, name) => creditsText(row[name] ?? row[`${name}_micro`] ?? 0);
-  return h("table", null,
-    h("thead", null, h("tr", null, ["Machine", "State", "Spent", "Reserved", "Leased"].map((each) =>
-      h("th", { scope: "col" }, each)))),
-    h("tbody", null, rows.map((row) => h("tr", null,
-      h("th", { scope: "row" }, h("bdi", null, shortName(row.machine))),
-      h("td", null, printable(row.state)),
-      ["spent", "reserved", "leased"].map((name) => h("td", { class: "number" }, amount(row, name)))))));
 }

@@ -78,13 +78,15 @@ export class Frame {
       : live.state === "live" ? `live · ${away ? `${machines} of ` : ""}${plural(machines + away, "machine")}` : "connecting …";
     setText(this.state.lastElementChild, text);
     setAttribute(this.state, "data-state", isLost ? "lost" : live.state === "live" && away ? "partial" : live.state);
-    setAttribute(this.state, "title", isLost ? "Try now" : `The newest data is from ${clockText(store.at)}`);
-    document.body.classList.toggle("stale", isLost && store.at > 0);
+    setAttribute(this.state, "title", isLost ? "Try now" : `The newest data is from ${clockText(store.freshAt)}`);
+    // Without its own agent, the server knows nothing new either.
+    const isOld = isLost || store.hasNoAnswer;
+    document.body.classList.toggle("stale", isOld && store.at > 0);
     this.lost.hidden = !isLost;
     const why = live.why ? ` (${printable(live.why)})` : "";
     if (isLost) {
       setText(this.lost.firstElementChild, store.at
-        ? `The connection is lost${why}. What you see is from ${clockText(store.at)}, and does not change.`
+        ? `The connection is lost${why}. What you see is from ${clockText(store.freshAt)}, and does not change.`
         : `The server does not answer${why}.`);
     }
     this.showMissing();
@@ -94,12 +96,14 @@ export class Frame {
 
   /** Names the machines that did not answer: what they know is not on the page. */
   showMissing() {
-    const { notAsked } = this.app.store;
+    const { store } = this.app;
+    const { notAsked } = store;
     this.missing.hidden = !notAsked.length;
     if (!notAsked.length) return;
-    const named = notAsked.slice(0, 3).map(({ machine, why }) => `${shortName(machine)} (${printable(why)})`);
+    const named = notAsked.slice(0, 3).map(({ machine, why }) => shortName(machine) + (why ? ` (${printable(why)})` : ""));
     const more = notAsked.length > 3 ? ` and ${notAsked.length - 3} more` : "";
-    setText(this.missing.firstElementChild, `No answer from ${named.join(", ")}${more}. What only ${notAsked.length === 1 ? "it knows" : "they know"} is missing or old here.`);
+    setText(this.missing.firstElementChild, `No answer from ${named.join(", ")}${more}. ${store.hasNoAnswer ? `What you see is from ${clockText(store.freshAt)}.`
+      : `What only ${notAsked.length === 1 ? "it knows" : "they know"} is missing or old here.`}`);
   }
 
   count(name, number) {

@@ -41,13 +41,13 @@ function trouble(each) {
   return h("li", null,
     h("p", null, h("b", null, printable(each.component)), ` ${each.passing ? "starting" : printable(each.state)} `,
       h("span", { class: "quiet-text" }, since), each.refuses && h("span", { class: "tag bad" }, "refuses calls")),
-    h("p", null, printable(each.why)),
+    each.why && h("p", null, printable(each.why)),
     each.mend && h("p", { class: "next" }, h("b", null, "To mend it: "), printable(each.mend)));
 }
 
 function away({ machine, why }) {
   return h("article", { class: "card machine away" }, h("h2", null, h("bdi", null, printable(machine))),
-    h("p", { class: "status" }, h("b", { "aria-hidden": "true" }, "?"), " no answer"), h("p", null, printable(why)),
+    h("p", { class: "status" }, h("b", { "aria-hidden": "true" }, "?"), " no answer"), why && h("p", null, printable(why)),
     h("p", { class: "next" }, h("b", null, "Next: "), "see whether ", h("code", null, "crewgate serve"), " runs there, and whether the machines reach each other."));
 }
 

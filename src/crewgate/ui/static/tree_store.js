@@ -122,6 +122,7 @@ export class TreeStore {
     this.next = null;
     this.isWhole = false;
     this.at = 0; // ms since 1970, by the clock of the server
+    this.freshAt = 0; // the same, when a machine last answered
     this.machines = [];
     this.notAsked = [];
     this.leftOut = 0;
@@ -142,6 +143,7 @@ export class TreeStore {
     for (const number of event.gone) isMoved = tree.drop(number) || isMoved;
     Object.assign(this, { at: event.at, machines: event.machines });
     Object.assign(this, { notAsked: event.not_asked, leftOut: event.left_out });
+    if (!this.hasNoAnswer) this.freshAt = event.at;
     const isFirst = !this.isWhole;
     if (this.next && (isFirst || !event.more)) {
       this.keepEnds(this.tree, this.next, now);
@@ -154,6 +156,11 @@ export class TreeStore {
     }
     if (tree === this.tree && isMoved) this.structure += 1;
     this.version += 1;
+  }
+
+  /** Whether no machine has answered: the rows are old ones. */
+  get hasNoAnswer() {
+    return !this.machines.length && this.notAsked.length > 0;
   }
 
   /** After a reset, what ended while the page looked still counts as just ended. */
