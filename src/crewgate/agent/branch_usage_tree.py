@@ -6,7 +6,6 @@ so they are those of this moment.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from copy import copy
 from dataclasses import dataclass, field
 
 from crewgate import limits
@@ -30,6 +29,12 @@ IsRevoked = Callable[[bytes, int], bool]
 _NONE = WindowUsage()
 _NO_OVERRUNS: Mapping[bytes, int] = {}
 _NO_ACTIVITIES: Mapping[int, RecentActivity] = {}
+# The other names of a token that end the token alone, and that many tokens share.
+_SHARED_NAMES = [
+    (each.kind, each.label)
+    for each in NAMED_IN_TOKENS
+    if each.kind not in {EntityKind.ORCHESTRATOR, EntityKind.SUBJECT, EntityKind.GRANT}
+]
 
 
 @dataclass(slots=True)
@@ -46,6 +51,12 @@ class RemoteUsage:
     hour: WindowUsage = _NONE
     day: WindowUsage = _NONE
     where: dict[str, int] = field(default_factory=dict)
+
+    def copy(self) -> "RemoteUsage":
+        """Return a copy, to which amounts can be added."""
+        return RemoteUsage(
+            self.spent, self.reserved, self.burned, self.idle, self.hour, self.day, self.where
+        )
 
     def subtract(self, lease: LeaseUsage) -> None:
         """Take out the amounts of a lease of this table."""
@@ -81,6 +92,9 @@ def beyond(
         for level in path(key):
             level.where[agent] = level.where.get(agent, 0) + idle
     return found
+
+
+_NOTHING = RemoteUsage()
 
 
 @dataclass(slots=True)
@@ -121,12 +135,13 @@ def rows(  # noqa: PLR0913 - all that a tree is joined from
     micro-credits by the key of the branch. `activities` are by record number.
     """
     nodes = {
-        record.number: TreeNode(record, copy(others.get(record.key) or RemoteUsage()))
+        record.number: TreeNode(record, (others.get(record.key) or _NOTHING).copy())
         for record in records
     }
     roots = _sum(nodes)
     known = {crew_key(crew.name): crew for crew in crews}
-    graph = _Graph(nodes, entries, is_revoked, now, agent, overruns, activities)
+    lookup = _NameLookup(is_revoked)
+    graph = _Graph(nodes, entries, is_revoked, lookup, now, agent, overruns, activities)
     tops = sorted(roots, key=lambda number: _name(nodes[number], known))
     return [row for number in tops for row in graph.crew(number, known)]
 
@@ -159,6 +174,32 @@ def _sum(nodes: dict[int, TreeNode]) -> list[int]:
     return roots
 
 
+class _NameLookup:
+    """Looks up names in the table of revocations; most branches share them with others."""
+
+    def __init__(self, is_revoked: IsRevoked) -> None:
+        self._is_revoked = is_revoked
+        self._keys: dict[tuple[EntityKind, str, str], bytes] = {}
+        self._crews: dict[str, bytes] = {}
+
+    def crew_key(self, crew: str) -> bytes:
+        """Return the key of a crew."""
+        key = self._crews.get(crew)
+        if key is None:
+            key = self._crews[crew] = crew_key(crew)
+        return key
+
+    def is_revoked(self, kind: EntityKind, crew: str, name: str, issued: int) -> bool:
+        """Return whether a name is revoked for what was issued then; an empty one is not."""
+        if not name:
+            return False
+        named = kind, crew, name
+        key = self._keys.get(named)
+        if key is None:
+            key = self._keys[named] = table_key(kind, crew, name.encode())
+        return self._is_revoked(key, issued)
+
+
 @dataclass(frozen=True, slots=True)
 class _Graph:
     """A walk from the crews down, which passes on states and limits that hold for a whole path."""
@@ -166,6 +207,7 @@ class _Graph:
     nodes: dict[int, TreeNode]
     entries: Mapping[bytes, BranchEntry]
     is_revoked: IsRevoked
+    names: _NameLookup
     now: int
     machine: str
     overruns: Mapping[bytes, int]
@@ -214,6 +256,7 @@ class _Graph:
             entry = BranchEntry(crew=above.crew, branch=record.key.hex(), parent=above.branch)
         left = min(max(0, record.quota - node.consumed), remaining)
         state = self._state(record, entry, above, left)
+        activity = self.activities.get(number, NO_ACTIVITY)
         return TreeRow(
             crew=entry.crew,
             branch=entry.branch,
@@ -236,11 +279,16 @@ class _Graph:
             reserved_here=node.reserved_here,
             leased_here=node.here,
             issued=entry.iat,
-            **self.activities.get(number, NO_ACTIVITY)._asdict(),
+            calls=activity.calls,
+            rule=activity.rule,
+            rule_step=activity.rule_step,
+            rule_mode=activity.rule_mode,
         )
 
     def _where(self, node: TreeNode) -> dict[str, int]:
         where = node.sums.where
+        if not where:
+            return {self.machine: node.here} if node.here else {}
         held = {**where, self.machine: where.get(self.machine, 0) + node.here}
         largest = sorted(held.items(), key=lambda each: -each[1])[: limits.tree_machines_max]
         return {name: idle for name, idle in largest if idle}
@@ -265,30 +313,32 @@ class _Graph:
 
         The orchestrator of a cross-crew call belongs to the calling crew.
         """
-        crews = {entry.crew, caller(entry.crew)}
-        named = [(EntityKind.ORCHESTRATOR, crew, entry.orchestrator) for crew in crews]
-        named += [(EntityKind.SUBJECT, crew, entry.subject) for crew in (entry.crew, "")]
-        return self.is_revoked(key, entry.iat) or self._any_revoked(named, entry)
+        crew, issued, is_revoked = entry.crew, entry.iat, self.names.is_revoked
+        source = caller(crew)
+        return (
+            self.is_revoked(key, issued)
+            or is_revoked(EntityKind.ORCHESTRATOR, crew, entry.orchestrator, issued)
+            or (
+                source != crew
+                and is_revoked(EntityKind.ORCHESTRATOR, source, entry.orchestrator, issued)
+            )
+            or is_revoked(EntityKind.SUBJECT, crew, entry.subject, issued)
+            or is_revoked(EntityKind.SUBJECT, "", entry.subject, issued)
+        )
 
     def _is_token_revoked(self, entry: BranchEntry) -> bool:
         """Return whether the newest grant is revoked; a later grant or a child's may be valid."""
         # The branch is an ancestor that never called, so its grants are unknown.
         if not entry.grant:
             return False
-        crew = entry.crew
-        named = (
-            (each.kind, crew, getattr(entry, each.label))
-            for each in NAMED_IN_TOKENS
-            if each.kind not in {EntityKind.ORCHESTRATOR, EntityKind.SUBJECT}
-        )
-        return self.is_revoked(crew_key(crew), entry.iat) or self._any_revoked(named, entry)
-
-    def _any_revoked(
-        self, named: Iterable[tuple[EntityKind, str, str]], entry: BranchEntry
-    ) -> bool:
-        return any(
-            name and self.is_revoked(table_key(kind, crew, name.encode()), entry.iat)
-            for kind, crew, name in named
+        crew, issued = entry.crew, entry.iat
+        if self.is_revoked(self.names.crew_key(crew), issued):
+            return True
+        # No other branch has this grant, so its key is not remembered.
+        grant = table_key(EntityKind.GRANT, crew, entry.grant.encode())
+        return self.is_revoked(grant, issued) or any(
+            self.names.is_revoked(kind, crew, getattr(entry, label), issued)
+            for kind, label in _SHARED_NAMES
         )
 
 

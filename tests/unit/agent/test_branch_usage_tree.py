@@ -1,10 +1,13 @@
 """The branch tree: sums, what is left on the tightest level, and states."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 import pytest
 from grant_builders import NOW, branch_id, key
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crewgate import limits
 from crewgate._native.records import BranchRecord
@@ -268,3 +271,51 @@ def test_what_answers_stated_beyond_is_shown_with_its_branch() -> None:
     """It says why the branch was ended."""
     found = rows(_family(), ENTRIES, [ARTICLE], _none, int(NOW), NOBODY, overruns={key(2): 420_000})
     assert {row.branch: row.overrun for row in found if row.overrun} == {branch_id(2): 420_000}
+
+
+_NAMES = st.fixed_dictionaries(
+    {name: st.sampled_from(["", "x", "y"]) for name in ("orchestrator", "process", "subject")}
+    | {"grant": st.sampled_from(["", "g", "h"]), "iat": st.integers(1, 3)}
+)
+_WORDS = st.sampled_from(["", "x", "y", "g", "h"])
+_KINDS = st.sampled_from([*EntityKind])
+_CREWS = st.sampled_from(["", "article", "article:bd", "bd"])
+
+
+@given(
+    st.lists(_NAMES, min_size=3, max_size=3),
+    st.sampled_from(["article", "article:bd"]),
+    st.dictionaries(st.tuples(_KINDS, _CREWS, _WORDS), st.integers(1, 3), max_size=6),
+)
+def test_a_state_is_what_each_name_says_alone(
+    names: list[dict[str, Any]], crew: str, revoked: dict[tuple[EntityKind, str, str], int]
+) -> None:
+    """Branches that share names: against a slow model, which looks at each branch anew."""
+    before = {table_key(kind, of, name.encode()): at for (kind, of, name), at in revoked.items()}
+    entries = {
+        key(n): BranchEntry(crew=crew, branch=branch_id(n), **each)
+        for n, each in enumerate(names, 1)
+    }
+
+    def is_revoked(each: bytes, issued: int) -> bool:
+        return issued <= before.get(each, 0)
+
+    def dead(entry: BranchEntry, kind: EntityKind, of: str, name: str) -> bool:
+        return bool(name) and is_revoked(table_key(kind, of, name.encode()), entry.iat)
+
+    def expected(entry: BranchEntry) -> str:
+        holders = [(EntityKind.ORCHESTRATOR, of, entry.orchestrator) for of in (crew, "article")]
+        holders += [(EntityKind.SUBJECT, of, entry.subject) for of in (crew, "")]
+        if any(dead(entry, *each) for each in holders):
+            return "revoked"
+        is_token = is_revoked(crew_key(crew), entry.iat) or any(
+            dead(entry, kind, crew, name)
+            for kind, name in ((EntityKind.GRANT, entry.grant), (EntityKind.PROCESS, entry.process))
+        )
+        return "token-revoked" if entry.grant and is_token else "live"
+
+    records = [_record(0, crew_key(crew), (), BIG)]
+    records += [_record(n, key(n), (0,), 100) for n in (1, 2, 3)]
+    tree = _rows(records, entries, is_revoked, CrewPolicy(crew, "https://o.example"))
+    for entry in entries.values():
+        assert tree[entry.branch].state == expected(entry)
