@@ -3,6 +3,7 @@
 # The live feed (ui/live/).
 ui_read_seconds = 1.0  # between two readings of the tree: a person sees it move
 ui_read_share = 0.5  # of the time that readings may take; a table that takes longer is read less
+ui_linger_seconds = 15.0  # after the last watcher, until reading ends: a page that loads again
 ui_health_seconds = 2.0  # between two readings of the machines' health, as they report it
 ui_watchers_max = 64  # browsers at once: each holds a snapshot while it begins anew, 5 MB at most
 ui_watchers_each_max = 8  # of one person: the tabs of two screens

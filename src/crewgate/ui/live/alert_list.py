@@ -46,6 +46,8 @@ def seen_alerts(machine: str, documents: Iterable[bytes], now: datetime) -> list
     """
     found = []
     for document in documents:
+        if len(document) > limits.member_alert_bytes_max:
+            continue
         try:
             alert = _read(document)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -46,6 +46,7 @@ class LiveFeed:
         self._first = trio.Event()
         self._hurry = trio.Event()
         self._alerts_due = trio.Event()
+        self._trouble = ""
         self._reported = ReportedAlerts({}, [])
         self._holding: tuple[Alert, ...] = ()
 
@@ -86,21 +87,15 @@ class LiveFeed:
                 self._reported, self._holding = ReportedAlerts({}, []), ()
 
     async def _read(self) -> None:
-        reader, trouble = self._reader(), ""
+        reader, watched_at = self._reader(), trio.current_time()
         try:
-            while self._watchers:
+            # A browser that loads the page again finds what it left.
+            while self._watchers or trio.current_time() < watched_at + limits.ui_linger_seconds:
                 began = trio.current_time()
-                try:
-                    # A thread that waits for the agent must not hold up the end of the process.
-                    reading = await trio.to_thread.run_sync(reader.read, abandon_on_cancel=True)
-                except Exception as error:  # noqa: BLE001 - no answer of a machine may end the page
-                    if str(error) != trouble:
-                        trouble = str(error)
-                        _log.warning("the tree cannot be read: %s", type(error).__name__)
+                watched_at = began if self._watchers else watched_at
+                if not await self._read_once(reader):
                     reader.close()
                     reader = self._reader()
-                else:
-                    self.publish(reading)
                 lasted = trio.current_time() - began
                 with trio.move_on_after(pause(lasted)):
                     await self._hurry.wait()
@@ -108,6 +103,19 @@ class LiveFeed:
         finally:
             reader.close()
         self._first = trio.Event()
+
+    async def _read_once(self, reader: LiveReader) -> bool:
+        """Return whether the reader can go on; no answer of a machine may end the page."""
+        try:
+            # A thread that waits for the agent must not hold up the end of the process.
+            reading = await trio.to_thread.run_sync(reader.read, abandon_on_cancel=True)
+            self.publish(reading)
+        except Exception as error:  # noqa: BLE001 - see above
+            if type(error).__name__ != self._trouble:
+                self._trouble = type(error).__name__
+                _log.warning("what machines have answered cannot be shown: %s", self._trouble)
+            return False
+        return True
 
     def _reader(self) -> LiveReader:
         return LiveReader(self._local, self._allowances())

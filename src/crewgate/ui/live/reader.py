@@ -58,7 +58,7 @@ class LiveReader:
         self._wall, self._now = wall, now
         self._holding = HoldingAlerts(local, allowances)
         self._budgets_at = -limits.ui_budgets_seconds
-        self._has_step = False
+        self._has_step, self._is_first = False, True
         self._agent: AdminClient | None = None
         self._tree = ClusterTreeChanges()
         self._rates = SpentRates()
@@ -151,7 +151,9 @@ class LiveReader:
         self._rows = {crew: each for crew, each in rows.items() if each}
         head = TreeHead(self._at(), change.machines, change.not_asked, change.left_out)
         count = sum(len(each.rows) for each in changes.values())
-        return TreeUpdate(head, changes, self._rows, count > limits.ui_changed_rows_max)
+        # The numbers of rows are those of this reader, so its first reading is a reset.
+        is_reset, self._is_first = self._is_first or count > limits.ui_changed_rows_max, False
+        return TreeUpdate(head, changes, self._rows, is_reset)
 
     def _put(self, rows: dict[int, PageRow], name: BranchName) -> bytes:
         """Put the row of a branch where it belongs; return the JSON of what has changed."""

@@ -1,6 +1,7 @@
 """`GET /api/live`: the stream of events of one watcher (Server-Sent Events)."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing
 from typing import Final
 
 import msgspec
@@ -16,7 +17,8 @@ from crewgate.ui.page_state import PageState
 from crewgate.ui.person import Person, Right
 
 _encode = msgspec.json.Encoder().encode
-_HEADERS: Final = {"cache-control": "no-store"}
+# The last one is for nginx: it must pass on each event at once.
+_HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
 LookUp = Callable[[], Person | SessionEnd]
 
 
@@ -38,13 +40,15 @@ class LiveResponse(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send events until the session ends or the browser goes."""
         with self._feed.watching(self._person.name) as watcher:
-            self.body_iterator = _chunks(events(self._feed, watcher, self._person, self._look_up))
-            await super().__call__(scope, receive, send)
+            found = events(self._feed, watcher, self._person, self._look_up)
+            async with aclosing(found), aclosing(_chunks(found)) as chunks:
+                self.body_iterator = chunks
+                await super().__call__(scope, receive, send)
 
 
 async def events(
     feed: LiveFeed, watcher: Watcher, person: Person, look_up: LookUp
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Yield the events of one watcher. Before each, the session and the rights are looked up."""
     view = View(person)
     documents = _Documents(feed, view)
@@ -94,7 +98,7 @@ class _Documents:
         return None
 
 
-async def _chunks(found: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _chunks(found: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     """Yield events in chunks, so that a slow browser causes no copy of a large one."""
     async for each in found:
         for start in range(0, len(each), limits.ui_chunk_bytes):

@@ -54,9 +54,9 @@ steps = st.one_of(
 )
 
 
-@given(st.lists(steps, max_size=25), trees(), st.integers(1, 3))
+@given(st.lists(steps, max_size=25), trees(), st.integers(1, 3), st.integers(1, 9))
 def test_what_a_browser_has_in_the_end_is_what_its_person_may_see(
-    played: Sequence[Step], last: dict[str, list[TreeRow]], piece: int
+    played: Sequence[Step], last: dict[str, list[TreeRow]], piece: int, changed: int
 ) -> None:
     """Of random trees, changes, readers and rights; the rates apart, which have a test."""
 
@@ -94,6 +94,7 @@ def test_what_a_browser_has_in_the_end_is_what_its_person_may_see(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "ui_piece_rows", piece)
+        patch.setattr(limits, "ui_changed_rows_max", changed)
         patch.setattr(limits, "ui_watcher_updates_max", 2)
         patch.setattr(limits, "ui_watchers_each_max", 99)
         trio.run(play, patch)
@@ -235,6 +236,37 @@ async def test_an_agent_that_does_not_answer_leaves_the_tree_as_it_was(
     await trio.testing.wait_all_tasks_blocked()
     assert [*watching.browser.branches] == [("article", "b")]
     nursery.cancel_scope.cancel()
+
+
+async def test_an_answer_that_nobody_foresaw_ends_no_page(
+    machines: Machines,
+    feed: LiveFeed,
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: trio.testing.MockClock,
+    log_lines: list[str],
+) -> None:
+    """The reader begins anew, and so do the browsers: its numbers are others."""
+    monkeypatch.setattr(feed, "_reader", lambda: machines.reader(monkeypatch))
+    watching = Watching(feed, viewer())
+    machines.trees["gw-1"] = [row("a"), row("b")]
+    watching.let(PLENTY)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watching.run)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await feed._read_once(reader := feed._reader())
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(watching.browser.branches) == 2
+        with monkeypatch.context() as broken:
+            broken.setattr(machines, "cluster_status", None)
+            machines.now += limits.ui_health_seconds
+            assert not await feed._read_once(reader)
+        machines.trees["gw-1"] = [row("c"), row("b")]
+        assert await feed._read_once(feed._reader())
+        await trio.testing.wait_all_tasks_blocked()
+        assert {branch for _, branch in watching.browser.branches} == {"b", "c"}
+        assert watching.browser.resets == 2
+        nursery.cancel_scope.cancel()
+    assert log_lines == ["what machines have answered cannot be shown: TypeError"]
 
 
 async def test_what_is_spent_has_a_rate_for_as_long_as_something_is_spent(
