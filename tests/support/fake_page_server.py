@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import page_examples
+import replay_examples
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
@@ -33,6 +34,8 @@ TYPES = {
     ".css": "text/css",
     ".svg": "image/svg+xml",
 }
+_FIXED = {"/api/access": page_examples.access, "/api/runs": replay_examples.runs,
+          "/api/replay": replay_examples.replay}  # fmt: skip
 PIECE_ROWS = 2_000  # of a reset, as the real server sends it
 COOKIE = "crewgate-session"
 Act = Callable[[dict[str, Any]], tuple[int, dict[str, Any]]]
@@ -353,8 +356,8 @@ class _Handler(BaseHTTPRequestHandler):
             rows = [row for row in page.rows.values() if (row["crew"], row["branch"]) == named]
             row = rows[0] if rows else {"crew": named[0], "branch": named[1]}
             self._answer(200, page.details(row))
-        elif path == "/api/access":
-            self._answer(200, page_examples.access())
+        elif path in _FIXED:
+            self._answer(200, _FIXED[path]())
         elif path == "/api/act":
             self._answer_act()
         else:

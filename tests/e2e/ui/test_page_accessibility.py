@@ -8,7 +8,7 @@ import pytest
 from browsers import DESK, PHONE, Visitor, visitor
 from fake_page_server import FakePageServer
 from npm_programs import MODULES, needs_npm
-from page_examples import LOOPING
+from page_examples import LOOPING, RUN
 from playwright.sync_api import Browser, expect
 
 AXE = MODULES / "axe-core" / "axe.min.js"
@@ -59,6 +59,7 @@ def opens_filters(visit: Visitor) -> None:
 
 
 BRANCH = f"#/branch/article/{LOOPING}?alert=alert_1"
+BEFORE_THE_END = 1_795_521_661_000_030  # microseconds
 VIEWS: dict[str, tuple[str, Callable[[Visitor], None]]] = {
     "tree": ("", lambda visit: expect(visit.row("reader")).to_be_visible()),
     "filters": ("", opens_filters),
@@ -72,6 +73,8 @@ VIEWS: dict[str, tuple[str, Callable[[Visitor], None]]] = {
     "alerts": ("#/alerts?alert=alert_2", shows("3 alerts in all")),
     "machines": ("#/machines", shows("ready, but degraded")),
     "access": ("#/access", shows("On this page")),
+    "recorded runs": ("#/replay", shows("2 runs")),
+    "replay": (f"#/replay/article/{RUN}?at={BEFORE_THE_END}", shows("loop-detected")),
 }
 
 

@@ -110,13 +110,29 @@ def _lacks(own: RunNames, names: Mapping[str, Sequence[str]]) -> bool:
 def merged(machines: Sequence[HasLines]) -> list[ReplayedLine]:
     """Return the lines of all machines that are records, sorted by their moments.
 
-    Lines of one moment stay in the order of the machines, of their files, and of their offsets.
+    A machine writes the record of a grant after the first call that had it, so the grant has the
+    moment at which that call began. Lines of one moment stay in the order of the machines, of their
+    files, and of their offsets.
     """
     found = []
+    first_calls: dict[tuple[int, str], int] = {}
     for number, machine in enumerate(machines):
         for place, line in enumerate(machine.lines):
             record = read(line.text.encode("utf-8", "replace"))
-            if record is not None:
-                found.append(ReplayedLine(record.moment_us, number, place, line, record))
-    found.sort(key=lambda each: (each.moment_us, each.machine, each.line.file, each.line.offset))
+            if record is None:
+                continue
+            found.append(ReplayedLine(record.moment_us, number, place, line, record))
+            if record.kind in {"call", "open"}:
+                key = number, record.grant
+                first_calls[key] = min(record.begin_us, first_calls.get(key, record.begin_us))
+    for at, each in enumerate(found):
+        if each.record.kind == "grant":
+            first = first_calls.get((each.machine, each.record.grant), each.moment_us)
+            found[at] = each._replace(moment_us=min(each.moment_us, first))
+    found.sort(key=_order)
     return found
+
+
+def _order(line: ReplayedLine) -> tuple[int, int, bool, str, int]:
+    is_later = line.record.kind != "grant"
+    return line.moment_us, line.machine, is_later, line.line.file, line.line.offset

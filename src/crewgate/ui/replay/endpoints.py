@@ -97,10 +97,11 @@ async def show(state: PageState, person: Person, request: PageRequest) -> ShownR
     found = await questions.replay(
         state, person, request, limit=limits.ui_replay_lines, is_signed=False
     )
-    return await trio.to_thread.run_sync(_shown, found, limiter=state.question_threads)
+    return await trio.to_thread.run_sync(shown, found, limiter=state.question_threads)
 
 
-def _shown(found: RunReplay) -> ShownReplay:
+def shown(found: RunReplay) -> ShownReplay:
+    """Return the answer for a replay."""
     steps = timeline(merged_lines(found.machines), found.question.run)
     machines = [
         ShownMachine(each.machine, each.lines, each.left_out, each.left_out_from, each.unreadable)
@@ -117,7 +118,7 @@ def _shown(found: RunReplay) -> ShownReplay:
 
 
 async def export(state: PageState, person: Person, request: PageRequest) -> Response:
-    """Return a run as one HTML file, which machines have signed; the log says who has it.
+    """Return a run as one HTML file, which machines have signed; the audit says who has it.
 
     Raises ControlError 400, 403 or 429.
     """

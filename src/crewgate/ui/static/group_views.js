@@ -69,6 +69,7 @@ export class RunsView extends GroupView {
       { label: "Machines", text: ({ node }) => listText(node.machines, 3) },
       { label: "Replay", draw: (cell, { node }) => link(cell, "Watch", addressOf("replay", [node.row.crew, node.row.branch])) },
     ], ({ node }) => node.key);
+    this.counts.after(h("a", { href: addressOf("replay") }, "Recorded runs"));
   }
 
   items(onlyLive) {

@@ -3,8 +3,9 @@
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
-from audit_records import NOON, OTHER, ROOT, grant, permit
+from audit_records import CHILD, NOON, OTHER, ROOT, grant, permit
 from random_runs import Site
 from signed_audit import KEY, OTHER_KEY, Machine
 
@@ -53,6 +54,18 @@ def test_a_machine_without_calls_of_the_run_says_what_hit_it(two: Site) -> None:
     # So does the machine that is asked itself.
     back = Site(dict(reversed(two.machines.items())), two.run)
     assert sorted(seen(back)) == sorted(expected)
+
+
+def test_a_grant_comes_before_the_call_that_had_it_first(two: Site) -> None:
+    """A worker writes its record later, together with that of the call."""
+    machine = two.machines["gw-2"]
+    late = msgspec.structs.replace(grant(CHILD, "b", 0), time=NOON + timedelta(seconds=50))
+    machine.writers[0].write(late)
+    machine.writers[1].write(permit(40, CHILD, "b", "search.web", 5))
+    lines = merged(two.replay().machines)
+    kinds = [line.record.kind for line in lines if line.record.branch == CHILD]
+    assert kinds == ["grant", "call"]
+    assert lines[-2].moment_us == round((NOON + timedelta(seconds=40)).timestamp() * 1e6)
 
 
 def test_a_machine_is_asked_again_only_for_names_that_it_lacks(two: Site) -> None:

@@ -87,7 +87,10 @@ function areStepsOfLines(data) {
     const line = data.machines[step.machine].lines[step.place];
     const record = JSON.parse(line.text);
     const branch = step.branch < 0 ? "" : data.timeline.branches[step.branch].branch;
-    if (momentOf(record) !== step.moment_us || step.moment_us < before) return false;
+    const moment = momentOf(record);
+    // A grant is recorded after the call that had it first, and shown before it.
+    const isRight = record.kind === "grant" ? step.moment_us <= moment : step.moment_us === moment;
+    if (!isRight || step.moment_us < before) return false;
     if (branch && record.branch !== branch) return false;
     before = step.moment_us;
     seen.add(`${step.machine} ${step.place}`);
