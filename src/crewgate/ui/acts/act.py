@@ -8,6 +8,7 @@ import trio
 
 from crewgate import limits
 from crewgate.api import access
+from crewgate.config import Config
 from crewgate.core.ids import EntityKind
 from crewgate.ipc import receipt_text
 from crewgate.ipc.admin_client import AdminClient
@@ -24,12 +25,20 @@ _SOCKET_FIELDS: Final = ("type", "id")
 async def act(state: PageState, person: Person, request: PageRequest) -> dict[str, object]:
     """Return the receipt: `lines` for a person, and the `receipt` of the agent.
 
-    Raises ControlError 400, 403 or 429, and ServiceRefusedError or ServiceConnectionError.
+    Raises ControlError 400, 403, 404 or 429, and ServiceRefusedError or ServiceConnectionError.
     """
     order = request.decode(Order)
     order.demand_right(person)
+    # The agent would name all crews in its refusal.
+    if order.crew and order.crew not in _crews(state.config):
+        access.missing("crew")
     state.act_limit.take(person.name)
     return await state.done_acts.once(person.name, order, partial(_do, state, person, order))
+
+
+def _crews(config: Config) -> set[str]:
+    """Return the names of crews, and of their accounts at other crews."""
+    return {crew.name for crew in config.crews} | {each.account for each in config.crossings}
 
 
 async def _do(state: PageState, person: Person, order: Order) -> dict[str, object]:

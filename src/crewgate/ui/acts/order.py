@@ -55,8 +55,6 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     def demand_right(self, person: Person) -> None:
         """Raise ControlError 403 unless the person may do this for the crew."""
         person.demand(_RIGHTS[self.act], self.crew)
-        if self.crew and not is_text(self.crew):
-            access.malformed("crew: expected the name of a crew, as the tree shows it")
 
     def target(self) -> RevocationTarget:
         """Return what to end. Raises ControlError 400 unless it is exactly one thing."""

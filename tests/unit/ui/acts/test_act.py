@@ -3,6 +3,7 @@
 import json
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
@@ -103,6 +104,8 @@ class Config:
     """As much of a configuration as a page needs here."""
 
     state, name, path, ui = Path("/state"), "gw-1", Path("/crewgate.toml"), None
+    crews = (SimpleNamespace(name="article"), SimpleNamespace(name="bd"))
+    crossings = (SimpleNamespace(account="article:bd"),)
 
 
 @pytest.fixture
@@ -257,6 +260,19 @@ async def test_an_order_that_is_not_clear_is_refused(
     assert (refused.value.status, agent.done) == (400, [])
 
 
+async def test_a_crew_that_there_is_not_has_nothing_to_end(agent: Agent, state: PageState) -> None:
+    """The answer names no other crew. An account at another crew belongs to its caller."""
+    for name in ("ghost", "bd:article", "article\n"):
+        with pytest.raises(ControlError) as refused:
+            await order(state, person(Right.OPERATE), act="end", crew=name, branch=BRANCH)
+        assert (refused.value.status, str(refused.value)) == (404, "there is no such crew")
+    who = person(Right.OPERATE, "article")
+    await order(state, who, act="end", crew="article:bd", branch=BRANCH)
+    assert agent.done[0][1][0] == RevocationTarget(EntityKind.BRANCH, BRANCH, "article:bd")
+    with pytest.raises(ControlError):
+        await order(state, person(Right.OPERATE, "bd"), act="end", crew="article:bd", branch=BRANCH)
+
+
 async def test_an_act_with_an_id_is_done_once(agent: Agent, state: PageState) -> None:
     """Of each person; a browser that sends it again gets the receipt of the first time."""
     body = {"act": "forgive", "crew": "article", "branch": BRANCH, "id": "1"}
@@ -321,10 +337,10 @@ async def test_a_person_may_act_so_often(agent: Agent, state: PageState) -> None
     """The rate is of each person; ids that are remembered have a bound."""
     for number in range(limits.ui_acts_burst):
         await order(
-            state, person(Right.BUDGET), act="forgive", crew="a", branch=BRANCH, id=str(number)
+            state, person(Right.BUDGET), act="forgive", crew="bd", branch=BRANCH, id=str(number)
         )
     with pytest.raises(ControlError) as refused:
-        await order(state, person(Right.BUDGET), act="forgive", crew="a", branch=BRANCH)
+        await order(state, person(Right.BUDGET), act="forgive", crew="bd", branch=BRANCH)
     assert refused.value.status == 429
     other = Person("person/grace", "login", person(Right.BUDGET).rights)
-    await order(state, other, act="forgive", crew="a", branch=BRANCH)
+    await order(state, other, act="forgive", crew="bd", branch=BRANCH)
