@@ -8,7 +8,10 @@ member, or if that does not fit the type of the column. A line above a bound has
 
 # ruff: noqa: S608 - statements are made of constants and of quoted paths
 
+import errno
 import json
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
@@ -18,7 +21,9 @@ import duckdb
 from crewgate import limits
 from crewgate.audit.duckdb_sql import COLUMNS, ENGINE, literal_path, literal_text
 from crewgate.audit.file_part import FilePart
+from crewgate.audit.parquet_statistics import check_statistics
 from crewgate.errors import AuditReadError
+from crewgate.runtime.cleanup import on_error
 from crewgate.version import __version__
 
 _PLACE: Final = {
@@ -51,8 +56,9 @@ def _shape() -> str:
 
 
 # Of a line that is no JSON object, all members are NULL.
-_OBJECT = "CASE WHEN starts_with(line, '{') AND json_valid(line) THEN line ELSE '{}' END"
-_PARSED = f"json_transform({_OBJECT}, {_shape()})"
+_IS_RECORD = f"starts_with(line, '{{') AND length(line) <= {limits.archive_record_chars_max}"
+_OBJECT = f"CASE WHEN {_IS_RECORD} THEN CASE WHEN json_valid(line) THEN line END END"
+_PARSED = f"json_transform(coalesce({_OBJECT}, '{{}}'), {_shape()})"
 
 
 def write(source: Path, part: FilePart, out: Path) -> int:
@@ -61,7 +67,7 @@ def write(source: Path, part: FilePart, out: Path) -> int:
     Raises AuditReadError if the part is not there, or the engine fails; OSError.
     """
     count = 0
-    with _Engine() as engine, source.open("rb") as file:
+    with _Engine() as engine, open_regular(source) as file:
         engine.execute(
             "CREATE TABLE lines (file_offset BIGINT, bytes INTEGER, line VARCHAR, raw BLOB)"
         )
@@ -76,10 +82,20 @@ def write(source: Path, part: FilePart, out: Path) -> int:
         engine.execute(
             f"COPY (SELECT {literal_text(part.file)} AS file, *, unnest({_PARSED}) FROM lines) "
             f"TO {literal_text(str(out))} (FORMAT parquet, COMPRESSION zstd, "
+            "USE_TMP_FILE false, WRITE_BLOOM_FILTER false, "
             f"ROW_GROUP_SIZE {limits.archive_row_group_rows}, "
             f"KV_METADATA {{crewgate: {literal_text(__version__)}}})"
         )
     return count
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open an audit file, and never what a link names, or a pipe. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with on_error(os.close, descriptor):
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "this is no regular file", str(path))
+        return os.fdopen(descriptor, "rb")
 
 
 def lines(path: Path, part: FilePart, *, with_members: bool = False) -> Iterator[bytes]:
@@ -90,6 +106,8 @@ def lines(path: Path, part: FilePart, *, with_members: bool = False) -> Iterator
     """
     at = part.begin
     with _Engine() as engine:
+        # By default, the engine takes what the file says about its rows for true.
+        engine.execute("PRAGMA disable_optimizer")
         there = _check_columns(engine, path)
         statement = f"SELECT file_offset, bytes, line, raw FROM {_READ}"
         for rows in engine.batches(statement, [literal_path(str(path))]):
@@ -103,6 +121,8 @@ def lines(path: Path, part: FilePart, *, with_members: bool = False) -> Iterator
             raise AuditReadError(f"its rows end at byte {at}, not at {part.end}")
         if with_members:
             _check_members(engine, path, part, there)
+            kinds = _PLACE | _MEMBERS
+            check_statistics(engine.rows, _READ, literal_path(str(path)), kinds)
 
 
 def _check_members(engine: "_Engine", path: Path, part: FilePart, there: set[str]) -> None:

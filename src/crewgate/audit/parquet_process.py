@@ -49,7 +49,7 @@ def _digest(pieces: Iterator[bytes]) -> bytes:
 
 
 def _pieces(source: Path, part: FilePart) -> Iterator[bytes]:
-    with source.open("rb") as file:
+    with parquet.open_regular(source) as file:
         file.seek(part.begin)
         left = part.size
         while left and (piece := file.read(min(left, _PIECE))):

@@ -1,6 +1,7 @@
 """A part of an audit file is in Parquet byte for byte, and its members are columns."""
 
 import random
+import struct
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
@@ -46,7 +47,7 @@ def test_each_part_comes_back_as_it_was(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(limits, "archive_rows_at_once", 7)
     monkeypatch.setattr(parquet, "_BATCH_BYTES", 1000)
     chosen = random.Random(1)
-    for _ in range(60):
+    for _ in range(30):
         data = b"".join(chosen.choices(PIECES, k=chosen.randrange(1, 30)))
         data = data[: chosen.randrange(1, len(data) + 1)]
         begin = chosen.randrange(len(data))
@@ -88,11 +89,12 @@ def test_each_field_of_a_record_has_a_column(tmp_path: Path) -> None:
     assert COLUMNS["machine"] == "VARCHAR"
 
 
-def changed(path: Path, select: str) -> None:
+def changed(path: Path, select: str, options: str = ", WRITE_BLOOM_FILTER false") -> None:
     """Write an object anew with other rows; `rows` are those that it has."""
     other = path.with_suffix(".other")
     duckdb.execute(
-        f"COPY (WITH rows AS (FROM read_parquet('{path}')) {select}) TO '{other}' (FORMAT parquet)"
+        f"COPY (WITH rows AS (FROM read_parquet('{path}')) {select}) "
+        f"TO '{other}' (FORMAT parquet{options})"
     )
     other.replace(path)
 
@@ -127,6 +129,57 @@ def test_an_object_with_other_rows_is_found(tmp_path: Path, select: str, why: st
     with pytest.raises(AuditReadError) as found:
         read(path, part)
     assert why in str(found.value)
+
+
+def forge(path: Path, old: int, new: int) -> None:
+    """Replace a value in what a file says about its rows, and leave the rows."""
+    data = path.read_bytes()
+    begin = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    was, now = (struct.pack("<q", each) for each in (old, new))
+    assert was in data[begin:]
+    path.write_bytes(data[:begin] + data[begin:].replace(was, now))
+
+
+@pytest.mark.parametrize("number", [5, 20_000])
+def test_statistics_that_are_not_true_are_found(tmp_path: Path, number: int) -> None:
+    """By them, a query skips rows that are as they were signed."""
+    costs = [1_000_000_000_001, *range(1_000_000_000_100, 1_000_000_000_100 + number)]
+    data = b"".join(b'{"kind":"call","cost_micro":%d}\n' % each for each in costs)
+    path, part = written(tmp_path, data), FilePart(FILE, 0, len(data))
+    assert read(path, part) == data
+    forge(path, costs[0], costs[1])
+    query = f"SELECT count(*) FROM read_parquet('{path}') WHERE cost_micro = {costs[0]}"
+    assert duckdb.execute(query).fetchall() == [(0,)]
+    assert b"".join(parquet.lines(path, part)) == data
+    with pytest.raises(AuditReadError, match="what the row group 0 says about its rows is not"):
+        read(path, part)
+
+
+def test_an_index_is_found(tmp_path: Path) -> None:
+    """By one that is not true, a query skips rows, and the export writes none."""
+    data = audit_line(1) * 100
+    path, part = written(tmp_path, data), FilePart(FILE, 0, len(data))
+    assert read(path, part) == data
+    changed(path, "FROM rows", "")
+    with pytest.raises(AuditReadError, match="has an index, which the export omits"):
+        read(path, part)
+
+
+def test_a_line_that_is_too_long_for_a_record_has_no_members(tmp_path: Path) -> None:
+    """The engine could not hold what damage may look like."""
+    data = b'{"kind":"call","tools":[' + b'"a",' * 100_000 + b'"b"]}\n' + b"[" * 2**20 + b"\n"
+    path = written(tmp_path, data * 4)
+    assert read(path, FilePart(FILE, 0, 4 * len(data))) == data * 4
+    found = duckdb.execute(f"SELECT count(*), count(kind) FROM read_parquet('{path}')")
+    assert found.fetchall() == [(12, 0)]
+
+
+def test_a_link_in_the_place_of_a_file_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(audit_line(1))
+    (tmp_path / FILE).symlink_to(tmp_path / "secret")
+    part = FilePart(FILE, 0, len(audit_line(1)))
+    with pytest.raises(OSError, match="symbolic link"):
+        parquet.write(tmp_path / FILE, part, tmp_path / "out")
 
 
 def test_an_earlier_version_may_lack_a_column_that_no_line_needs(tmp_path: Path) -> None:
