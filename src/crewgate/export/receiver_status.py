@@ -31,9 +31,9 @@ class ReceiverStatus:
         self._lost_at = -math.inf
         self._step_at = math.inf
 
-    def begin_step(self) -> None:
-        """Note that a step begins now: a look, a request or a save."""
-        self._step_at = trio.current_time()
+    def begin_step(self, seconds: float = 0.0) -> None:
+        """Note that a step begins now: a look, a request or a save, with a bound in `seconds`."""
+        self._step_at = trio.current_time() + seconds
 
     def note_failure(self, error: ReceiverError) -> None:
         """Note that the receiver did not take something, and log a new reason."""

@@ -103,7 +103,7 @@ class _Archive:
         lost = self._chain.gone.get(mark.name)
         older = [each for each in self._whole if _order(each) < _order(mark.name)]
         if lost is None:
-            return bool(older) or not mark.is_finished
+            return bool(older) or not (mark.is_finished or mark.name in self._chain.left)
         # The machine deletes files that it has left, the oldest first. So if one of these is in
         # the archive, the archive was there when the machine still had the file.
         return any(self._chain.is_finished_before(each, lost.number) for each in older)

@@ -32,6 +32,7 @@ class Chain:
     Attributes:
         marks: The newest mark of each file that was there at the last checkpoint, by its name.
         gone: The files that a checkpoint no longer found.
+        left: Of an archive, files in audit folders that the configuration named before.
         findings: Where the checkpoints are not one chain, and which files they have too late.
         count: The number of checkpoints that one of the keys has signed; `first` has this number.
         since: The time of the first one.
@@ -47,6 +48,8 @@ class Chain:
         self.until: datetime | None = None
         self._folder, self._keys = folder, keys
         self._before: SignedCheckpoint | None = None
+        self._is_archive = False
+        self.left: set[str] = set()
         self._finished_in: dict[str, int] = {}  # the number of the first such checkpoint
 
     def read(
@@ -60,8 +63,9 @@ class Chain:
         """Read the log, and note each of `held` that neither it nor the log in one of `others` has.
 
         `is_copy`: the oldest files of the log may be missing. `is_behind`: so may the newest
-        checkpoints.
+        checkpoints, and those of several audit folders follow one another, as in an archive.
         """
+        self._is_archive = is_behind
         is_pruned = is_copy or len(log_files(self._folder)) >= limits.audit_checkpoint_files_max
         missing = {(each.number, each.digest) for each in held}
         for path, line in log_lines(self._folder):
@@ -127,14 +131,23 @@ class Chain:
                 why = f"the log lacks the checkpoints before number {checkpoint.number}"
                 self._add(path, why)
         # Numbers between are of another folder, which the configuration named meanwhile.
-        elif checkpoint.before != before.digest or checkpoint.number <= before.checkpoint.number:
+        elif checkpoint.number <= before.checkpoint.number or (
+            checkpoint.before != before.digest and not self._begins_another(checkpoint)
+        ):
             numbers = f"{before.checkpoint.number} and {checkpoint.number}"
             self._add(path, f"checkpoints {numbers} do not follow each other")
         return True
 
+    def _begins_another(self, checkpoint: Checkpoint) -> bool:
+        """Whether an archive goes on with another audit folder, whose first checkpoint this is."""
+        return self._is_archive and checkpoint.is_full and not checkpoint.before
+
     def _take(self, signed: SignedCheckpoint) -> None:
         checkpoint: Checkpoint = signed.checkpoint
-        self._find_inserted(checkpoint)
+        if self._before is not None and self._begins_another(checkpoint):
+            self.left |= self.marks.keys()
+        else:
+            self._find_inserted(checkpoint)
         if self._before is None:
             self.first, self.since = checkpoint.number, checkpoint.time
         self.count += 1

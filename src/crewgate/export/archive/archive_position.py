@@ -13,6 +13,7 @@ class ArchivePosition(AuditPosition):
     """Of one archive.
 
     Attributes:
+        place: The archive, and the folder of the machine in it. Another one gets all anew.
         writer: Names the state folder of this machine: two machines must not write to one folder.
         pending: The part that is perhaps in the archive. It is stored again as it is, so that no
             other part has some of its lines.
@@ -20,6 +21,7 @@ class ArchivePosition(AuditPosition):
         log: The bytes that the archive has of each file of the checkpoints.
     """
 
+    place: str = ""
     writer: str = ""
     pending: FilePart | None = None
     log_from: str = ""

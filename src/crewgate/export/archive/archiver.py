@@ -62,9 +62,9 @@ class Archiver:
         self._store = store_of(receiver) if store is None else store
         self._folder = machine_folder(machine)
         self._file = PositionFile(state / f"{receiver.name}.archive.position", ArchivePosition)
-        self._progress = ArchiveProgress(folder, self._file.load(), now)
+        self._progress = ArchiveProgress(folder, self._load(), now)
         self._planner = PartPlanner(folder, self._progress, receiver.wait_seconds, now)
-        self._writer = ParquetWriter(folder, state / f"{receiver.name}.parquet.draft")
+        self._writer = ParquetWriter(folder, state, receiver.name)
         self._retention: Retention | None = None
         if receiver.keep_days is not None:
             self._retention = Retention(
@@ -73,9 +73,20 @@ class Archiver:
         self._metrics = ExportMetrics(metrics, receiver.name)
         self._status = ReceiverStatus(receiver.name, receiver.place)
         self._is_open = False
+        self._is_new = False  # whether nobody has tried to store the pending part
         self._passed_at = -math.inf
         self._others: list[str] = []
         self._kept_why = ""  # why old objects could not be deleted
+
+    def _load(self) -> ArchivePosition:
+        """Return the saved position; for another archive than before, the beginning."""
+        place = f"{self._place}/{self._folder}"
+        found = self._file.load()
+        if found.place in {"", place}:
+            found.place = place
+            return found
+        lost = found.lost_bytes, found.lost_files
+        return ArchivePosition(place=place, lost_bytes=lost[0], lost_files=lost[1])
 
     async def run(self, ending: trio.Event) -> None:
         """Ship until `ending` is set and the archive has all; or until cancelled."""
@@ -142,10 +153,11 @@ class Archiver:
 
     async def _step(self) -> bool:
         """Do what is next; return False if there was nothing."""
+        if not self._is_open:
+            await trio.to_thread.run_sync(self._progress.look)
+            await self._open()
         await trio.to_thread.run_sync(self._planner.look)
         self._note_losses()
-        if not self._is_open:
-            await self._open()
         part = await trio.to_thread.run_sync(self._planner.next_part)
         if part is not None:
             await self._ship(part)
@@ -204,10 +216,20 @@ class Archiver:
         if position.pending != part:
             position.pending = part
             await self._save_or_fail()
-        data, count = await self._writer.write(part)
-        self._status.begin_step()
+            self._is_new = True
+        self._status.begin_step(limits.archive_convert_seconds)
+        try:
+            data, count = await self._writer.write(part)
+        except ReceiverError:
+            if self._is_new:  # so no object of it can be in the archive
+                position.pending = None
+                self._planner.shrink_parts()
+            raise
+        self._is_new = False
+        self._status.begin_step(limits.archive_request_seconds)
         await self._store.put(self._folder + day_folder(part) + part.object_name, data)
         self._progress.stored(part)
+        self._planner.grow_parts()
         position.pending = None
         self._metrics.sent.add(count)
         await self._save()

@@ -38,6 +38,7 @@ class FolderStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._cleaned: set[Path] = set()
 
     async def list(self, folder: str) -> Listing:
         """See `ArchiveStore`. Unfinished files are left out."""
@@ -71,7 +72,6 @@ class FolderStore:
         now = time.time()
         if path is None:
             return Listing([], [], now)
-        remove_drafts(path)
         with os.scandir(path) as entries:
             for entry in entries:
                 try:
@@ -92,8 +92,12 @@ class FolderStore:
     def _put(self, name: str, data: bytes) -> None:
         folder, _, last = name.rpartition("/")
         path = self._folder(folder, is_made=True)
-        if path is not None:
-            write_file(path / last, data, _FILE_MODE)
+        if path is None:
+            return
+        if path not in self._cleaned:  # of what a killed process has left in a folder of ours
+            self._cleaned.add(path)
+            remove_drafts(path)
+        write_file(path / last, data, _FILE_MODE)
 
     def _get(self, name: str) -> bytes:
         folder, _, last = name.rpartition("/")

@@ -4,6 +4,7 @@ The process has bounds of its own on memory and time, so a large or damaged file
 export process.
 """
 
+import secrets
 import sys
 from pathlib import Path
 
@@ -13,13 +14,20 @@ from crewgate import limits
 from crewgate.audit.file_part import FilePart
 from crewgate.errors import ReceiverError
 
+_SUFFIX = ".parquet.draft"
+
 
 class ParquetWriter:
-    """Writes one object at a time, to the file `draft`, which it removes again."""
+    """Writes one object at a time, to a draft in the folder `state`, which it removes again.
 
-    def __init__(self, folder: Path, draft: Path) -> None:
+    A process that was killed may have left a process that still writes its own draft.
+    """
+
+    def __init__(self, folder: Path, state: Path, name: str) -> None:
         self._folder = folder
-        self._draft = draft
+        self._draft = state / f"{name}.{secrets.token_hex(8)}{_SUFFIX}"
+        for draft in state.glob(f"{name}.*{_SUFFIX}"):
+            draft.unlink(missing_ok=True)
 
     async def write(self, part: FilePart) -> tuple[bytes, int]:
         """Return the object of a part, and its number of rows. Raises ReceiverError or OSError."""

@@ -5,8 +5,10 @@ A file that its process has left is due at once, and so is a part that fills an 
 files, and then the checkpoints that were there when the round began.
 """
 
+import errno
 import math
 import os
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -37,8 +39,10 @@ class PartPlanner:
         self._now = now
         self._round: dict[str, int] | None = None  # file -> its end in this round
         self._log_parts: list[LogPart] = []
+        self._part_bytes_max = limits.archive_part_bytes_max
         self._waiting_since: float | None = None
         self._has_looked = False
+        self._irregular: set[str] = set()  # links and the like in the place of files
 
     def look(self) -> None:
         """Look at the files, and begin a round if one is due. Raises OSError."""
@@ -48,6 +52,7 @@ class PartPlanner:
             # What waits at the start of the process has waited before.
             self._waiting_since = self._now() if self._has_looked else -math.inf
         self._has_looked = True
+        self._irregular = {name for name in self._progress.names if not self._is_file(name)}
         since = self._waiting_since
         if since is not None and self._round is None and self._now() - since >= self._wait_seconds:
             self.begin_round()
@@ -121,6 +126,15 @@ class PartPlanner:
             data = os.pread(descriptor, part.end - part.begin, part.begin)
         return data if len(data) == part.end - part.begin else None
 
+    def shrink_parts(self) -> None:
+        """Have the next parts be half as large, because the object of one could not be made."""
+        least = min(limits.archive_part_bytes_min, limits.archive_part_bytes_max)
+        self._part_bytes_max = max(self._part_bytes_max // 2, least)
+
+    def grow_parts(self) -> None:
+        """Have the next parts be twice as large, up to the bound."""
+        self._part_bytes_max = min(2 * self._part_bytes_max, limits.archive_part_bytes_max)
+
     def is_in_use(self, name: str) -> bool:
         """Return whether this machine still adds to a file, or the archive lacks some of it."""
         is_there = name in self._progress.position.files
@@ -129,27 +143,33 @@ class PartPlanner:
     def _limit(self, name: str) -> int:
         """Return the end of what is due of a file."""
         known = self._progress.position.files[name]
+        if name in self._irregular:
+            return known.offset
         if self._log.is_finished(name):
             return max(known.size, known.offset)
         if self._round is not None and self._round.get(name, 0) > known.offset:
             return self._round[name]
         is_full = known.size - known.offset >= limits.archive_part_bytes_max
-        return known.offset + limits.archive_part_bytes_max if is_full else known.offset
+        return known.offset + self._part_bytes_max if is_full else known.offset
 
     def _bounded(self, name: str, begin: int, end: int) -> int:
         """Return the end of a part that fills an object at most, and ends with a line if it can."""
-        if end - begin < limits.archive_part_bytes_max:
+        if end - begin < self._part_bytes_max:
             return end
-        most = begin + limits.archive_part_bytes_max
+        most = begin + self._part_bytes_max
         found = self._last_line_end(name, begin, most)
         return found if found > begin else most
 
     def _last_line_end(self, name: str, begin: int, end: int) -> int:
         """Return where the last whole line between two offsets ends; `begin` if there is none."""
         try:
-            descriptor = os.open(self._folder / name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            return begin
+            # What stands there in place of a file, such as a pipe, must not hold the thread.
+            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            descriptor = os.open(self._folder / name, flags)
+        except OSError as error:
+            if error.errno in {errno.ENOENT, errno.ELOOP, errno.ENXIO}:
+                return begin
+            raise
         with lent(descriptor):
             while end > begin:
                 at = max(begin, end - limits.archive_piece_bytes_max)
@@ -158,6 +178,12 @@ class PartPlanner:
                     return at + found + 1
                 end = at
         return begin
+
+    def _is_file(self, name: str) -> bool:
+        try:
+            return stat.S_ISREG((self._folder / name).lstat().st_mode)
+        except FileNotFoundError:
+            return False
 
     def _fits(self, part: FilePart) -> bool:
         known = self._progress.position.files.get(part.file)

@@ -15,6 +15,7 @@ from signed_audit import Machine
 
 from crewgate import limits
 from crewgate.audit import folder as audit_folder
+from crewgate.audit.file_part import FilePart
 from crewgate.core.health import HealthState
 from crewgate.errors import ReceiverError
 from crewgate.export.archive.archiver import Archiver
@@ -123,12 +124,32 @@ async def test_the_archive_verifies_at_each_moment(
     signed = 0
     for seed in range(6):
         storm = Storm(archive, seed)
-        for _ in range(4):
+        for number in range(4):
             await storm.blow(3)
+            storm.forget()
+            if number == 2:
+                await archive.ship()
             found = await archive.verified()
             assert found.findings == [], seed
             signed += found.bytes
     assert signed > 0
+
+
+async def test_a_position_that_is_lost_is_read_from_the_archive(
+    machine: Machine, archive: Archive
+) -> None:
+    """Also that of the checkpoints."""
+    for _ in range(3):
+        machine.write()
+        machine.take()
+        await archive.ship()
+        shutil.rmtree(archive.state)
+    machine.write()
+    machine.end()
+    await archive.ship()
+    assert archive.content() == audit_content(machine.folder)
+    found = await archive.verified()
+    assert (found.findings, found.unsigned, found.lines) == ([], [], machine.numbers)
 
 
 @asynccontextmanager
@@ -316,6 +337,95 @@ async def test_a_folder_that_is_not_mounted_gets_nothing(
         await archiver.run(trio.Event())
     assert not archive.root.exists()
     assert "No such file or directory" in archiver.health().why
+
+
+async def test_another_audit_folder_or_place_is_shipped_too(
+    machine: Machine, archive: Archive, tmp_path: Path
+) -> None:
+    """The archive of both folders verifies; another place gets all that the audit still has."""
+    machine.write()
+    machine.take()
+    await archive.ship()
+    machine.write()
+    machine.take()  # which the archive does not get
+    machine.end()
+    other = Machine(tmp_path / "other")
+    other.now = machine.now
+    other.rotate()
+    other.write()
+    other.take()
+    second = Archive(other.folder, archive.root)
+    await second.ship()
+    other.write()
+    other.end()
+    await second.ship()
+    found = await archive.verified()
+    assert (found.findings, found.lines) == ([], 30)
+    third = Archive(other.folder, tmp_path / "archive 3")
+    third.state = second.state
+    await third.ship()
+    assert third.content() == audit_content(other.folder)
+    assert (await third.verified()).findings == []
+
+
+async def test_a_part_whose_object_cannot_be_made_becomes_smaller(
+    machine: Machine,
+    archive: Archive,
+    autojump_clock: trio.testing.MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Unless somebody may have stored it: then it stays as it is."""
+    monkeypatch.setattr(limits, "archive_part_bytes_max", 1000)
+    monkeypatch.setattr(limits, "archive_part_bytes_min", 100)
+    archive.is_plain = True
+    machine.write(9)
+    archiver, ending = archive.start(), trio.Event()
+    write, tried, is_stuck = archiver._writer.write, [], True
+
+    async def failing(part: FilePart) -> tuple[bytes, int]:
+        tried.append(part.size)
+        if part.size > 300 or (is_stuck and archiver._progress.position.files[first].offset):
+            raise ReceiverError("the engine fails: out of memory")
+        return await write(part)
+
+    first = audit_folder.files(machine.folder)[0].name
+    archiver._writer.write = failing  # type: ignore[method-assign]
+    put = archiver._store.put
+
+    async def lost(name: str, data: bytes) -> None:
+        """Store an object, and lose the answer."""
+        await put(name, data)
+        raise ReceiverError("no answer")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(archiver.run, ending)
+        await trio.sleep(60)
+        assert len(archive.objects) == 1
+        assert tried[:3] == sorted(tried[:3], reverse=True)
+        assert min(tried) <= 100 + 110
+        is_stuck = False
+        archiver._store.put = lost  # type: ignore[method-assign]
+        await trio.sleep(120)
+        again = set(tried[-2:])
+        assert len(again) == 1
+        archiver._store.put = put  # type: ignore[method-assign]
+        await trio.sleep(300)
+        ending.set()
+    assert archive.content() == audit_content(machine.folder)
+
+
+async def test_a_link_in_the_audit_keeps_nothing_else_from_the_archive(
+    machine: Machine, archive: Archive, tmp_path: Path
+) -> None:
+    """What it names is not shipped."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"s3cret\n")
+    machine.write()
+    machine.take()
+    (machine.folder / "agent-20261101T000000.000000Z.jsonl").symlink_to(secret)
+    os.mkfifo(machine.folder / "agent-20261102T000000.000000Z.jsonl")
+    await archive.ship()
+    assert len(archive.content()) == 2
 
 
 async def test_a_file_that_became_shorter_is_not_shipped_again(
