@@ -11,7 +11,7 @@ from crewgate.audit.checkpoints.checkpoint import SignedCheckpoint
 from crewgate.audit.checkpoints.signing_key import CheckpointKey
 from crewgate.audit.replay import statement
 from crewgate.audit.replay.coverage import Coverage, cover
-from crewgate.audit.replay.question import ReplayFilter, RunNames, union
+from crewgate.audit.replay.question import ReplayFilter, RunLife, RunNames, union, united
 from crewgate.audit.replay.run_lines import RunLine, RunLines
 from crewgate.audit.replay.statement import CHANGED, UNSIGNED, CoveringCheckpoint, ExtractStatement
 from crewgate.core.audit.records import when
@@ -35,9 +35,9 @@ class MachineExtract(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
     `statement` is the line that it has signed, and `checkpoints` are the lines of the checkpoints
     that the statement names; both are empty if nobody asked for that. A checkpoint that is too
-    long is missing. `names` is what the lines name, by the kind of a revocation, and `crews` has
-    the crews that have a run with this id. `left_out` younger lines did not fit, from
-    `left_out_from` on.
+    long is missing. `names` is what the lines name, by the kind of a revocation, and `life` from
+    when to when the run could call. `crews` has the crews that have a run with this id. `left_out`
+    younger lines did not fit, from `left_out_from` on.
     """
 
     machine: str = ""
@@ -45,6 +45,7 @@ class MachineExtract(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     statement: str = ""
     checkpoints: list[str] = []
     names: RunNames = {}
+    life: RunLife | None = None
     crews: list[str] = []
     left_out: int = 0
     left_out_from: datetime | None = None
@@ -69,6 +70,7 @@ def extract(
         machine=machine,
         lines=[ExtractLine(each.file, each.offset, "", each.line.decode()) for each in lines],
         names=found.names,
+        life=found.life,
         crews=sorted(found.crews),
         left_out=found.left_out,
         left_out_from=found.left_out_from,
@@ -91,6 +93,7 @@ def extract(
         since=question.since,
         until=question.until,
         names=union([question.names, found.names]),
+        life=united([question.life, found.life]),
         lines=len(lines),
         digest=statement.lines_digest(digests),
         checkpoints=[

@@ -13,13 +13,14 @@ from typing import NamedTuple
 from crewgate import limits
 from crewgate.audit import folder as audit_folder
 from crewgate.audit.replay import line_search
-from crewgate.audit.replay.question import ReplayFilter, RunNames, union
+from crewgate.audit.replay.question import ReplayFilter, RunLife, RunNames, union, united
 from crewgate.audit.replay.run_record import RunRecord, read
 from crewgate.core.audit.records import when
 from crewgate.core.revocation_kinds import KINDS
 
 _AGENT = "agent"
 _HITTING = (b'"kind":"revocation"', b'"kind":"watch"')
+_LEEWAY_US = limits.leeway_seconds * 1_000_000
 _RULES = {each.label: each for each in KINDS.values()}
 
 
@@ -37,7 +38,7 @@ class RunLines:
     """The oldest lines of a run, sorted by moment, file and offset.
 
     Attributes:
-        names: What the lines name, by the kind of a revocation.
+        life: From when to when the run could call, as far as the lines say.
         crews: The crews that have a run with this id.
         left_out: The number of younger lines that were left out, and the moment of the first.
         unreadable: The number of lines that have the id, but are no record.
@@ -52,12 +53,12 @@ class RunLines:
         self._bytes = 0
         self._first_left_out_us: int | None = None
         self._names: dict[str, set[str]] = {}
+        self.life: RunLife | None = None
 
     @property
     def names(self) -> RunNames:
-        """What the lines name besides branches, as far as it fits."""
-        found = {kind: [*names] for kind, names in self._names.items() if kind != "branch"}
-        return union([found])
+        """What the lines name, as far as it fits."""
+        return union([{kind: [*names] for kind, names in self._names.items()}])
 
     @property
     def left_out_from(self) -> datetime | None:
@@ -69,12 +70,12 @@ class RunLines:
         paths = [path for path in audit_folder.files(folder) if self._may_have(path)]
         for path in paths:
             self._read_file(path)
-        hitting = self._hitting()
+        hitting, life = self._hitting(), united([self.life, self._question.life])
         for path in paths:
             if audit_folder.process_of(path) == _AGENT:
                 for at, line in line_search.find(path, _HITTING):
                     record = read(line)
-                    if record is not None and self._hits(record, hitting):
+                    if record is not None and self._hits(record, hitting, life):
                         self._add(RunLine(record.moment_us, path.name, at, line, record))
         self._cut()
         return self._found
@@ -100,9 +101,11 @@ class RunLines:
             if not is_of_run or (question.crew and record.crew != question.crew):
                 continue
             self.crews.add(record.crew)
-            for kind, name in record.named.items():
-                self._names.setdefault(kind, set()).add(name)
             if record.kind not in {"revocation", "watch"}:
+                for kind, name in record.named.items():
+                    self._names.setdefault(kind, set()).add(name)
+                self._names.setdefault("branch", set()).update(record.ancestry)
+                self.life = united([self.life, record.life])
                 self._add(RunLine(record.moment_us, path.name, at, line, record))
 
     def _hitting(self) -> dict[str, set[str]]:
@@ -120,18 +123,25 @@ class RunLines:
                 names.update(key for crew in crews for key in _keys(kind, crew, name))
         return found
 
-    def _hits(self, record: RunRecord, names: dict[str, set[str]]) -> bool:
+    def _hits(self, record: RunRecord, names: dict[str, set[str]], life: RunLife | None) -> bool:
+        """Whether it is about the run: what was long before, or is long after it, is not.
+
+        A revocation for good is also one of what is named later.
+        """
         crews = {self._question.crew} if self._question.crew else self.crews
         if record.crew not in {"", *crews}:
             return False
+        if record.kind == "revocation" and self._question.run in record.path:
+            return True
+        begin, end = life or (0, 0)
+        rules = _RULES.get("branch" if record.target == "account" else record.target)
+        if record.moment_us > end + _LEEWAY_US:
+            return False
+        if record.moment_us < begin - _LEEWAY_US and not (rules and rules.is_for_good):
+            return False
         if record.kind == "watch":
             return record.orchestrator in names.get("orchestrator", ())
-        if record.kind != "revocation":
-            return False
-        if self._question.run in record.path:
-            return True
-        kind = "branch" if record.target == "account" else record.target
-        return record.id in names.get(kind, ())
+        return rules is not None and record.id in names.get(rules.label, ())
 
     def _add(self, line: RunLine) -> None:
         if not self._question.is_in_range(line.moment_us):

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from crewgate.audit.query_results import Moment
+from crewgate.audit.replay.question import RunLife
 from crewgate.core.audit.records import EPOCH, microseconds
 
 # A browser counts exactly up to this number.
@@ -86,6 +87,16 @@ class RunRecord(msgspec.Struct, frozen=True, gc=False):
     def begin_us(self) -> int:
         """When what it is about began, in microseconds since 1970."""
         return microseconds(self.time if self.started is None else self.started)
+
+    @property
+    def life(self) -> RunLife:
+        """From when to when the run could call, as far as this record says."""
+        if self.kind != "grant":
+            return self.begin_us, self.moment_us
+        return (
+            min(self.begin_us, microseconds(self.issued)),
+            max(self.begin_us, microseconds(self.expires)),
+        )
 
     @property
     def moment_us(self) -> int:

@@ -1,13 +1,13 @@
 """The lines of a run of all machines, merged in the order of their moments."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
 import msgspec
 
 from crewgate.audit.replay.extract import ExtractLine, MachineExtract, whole
-from crewgate.audit.replay.question import ReplayFilter, RunNames, union
+from crewgate.audit.replay.question import ReplayFilter, union, united
 from crewgate.audit.replay.run_record import RunRecord, read
 from crewgate.errors import ServiceRefusedError
 from crewgate.ipc.cluster_view import MachineAnswers, UnaskedMachine
@@ -58,8 +58,9 @@ def gather(
 ) -> RunReplay:
     """Ask this machine, unless it is None, and the others for a run.
 
-    A machine finds what hit the run only by the names in its own lines. If others have named more,
-    it is asked again. A machine that sends anything else counts as one that did not answer.
+    A machine finds what hit the run only by the names in its own lines, and their times. If others
+    know more, it is asked again. A machine that sends anything else counts as one that did not
+    answer.
 
     Raises:
         ServiceRefusedError: Several crews have such a run.
@@ -73,10 +74,11 @@ def gather(
         raise ServiceRefusedError(why)
     question = msgspec.structs.replace(question, crew=question.crew or "".join(crews))
     names = union([each.names for each in found.values()])
-    again = msgspec.structs.replace(question, names=names)
+    life = united(each.life for each in found.values())
+    again = msgspec.structs.replace(question, names=names, life=life)
     not_asked = {each.machine: each for each in answers.not_asked}
     for name, each in [*found.items()]:
-        if not _lacks(each.names, names):
+        if not _lacks(each, again):
             continue
         if not name and own is not None:
             found[name] = own(again)
@@ -103,8 +105,11 @@ def _is_of(question: ReplayFilter, line: ExtractLine) -> bool:
     return is_of_run and record.crew == question.crew
 
 
-def _lacks(own: RunNames, names: Mapping[str, Sequence[str]]) -> bool:
-    return any(not {*of} <= {*own.get(kind, ())} for kind, of in names.items())
+def _lacks(own: MachineExtract, all_of: ReplayFilter) -> bool:
+    """Whether others name more than a machine, or have seen the run earlier or later."""
+    is_whole = united([own.life, all_of.life]) == own.life
+    names = all_of.names.items()
+    return not is_whole or any(not {*of} <= {*own.names.get(kind, ())} for kind, of in names)
 
 
 def merged(machines: Sequence[HasLines]) -> list[ReplayedLine]:

@@ -17,7 +17,7 @@ import msgspec
 from crewgate.audit.checkpoints import signed_line
 from crewgate.audit.checkpoints.signing_key import CheckpointKey
 from crewgate.audit.query_results import Moment
-from crewgate.audit.replay.question import RunNames
+from crewgate.audit.replay.question import RunLife, RunNames
 
 _CONTEXT = b"crewgate audit extract 1\0"
 _LINE, _LINES = b"\0", b"\1"
@@ -50,6 +50,7 @@ class ExtractStatement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         until: Its end, if it has one.
         names: What the lines name, on all machines that were asked before, as far as it fits. The
             machine sought what hit these, too.
+        life: From when to when the run could call, on these machines: it sought within that time.
         lines: The number of lines.
         digest: The `lines_digest` of the lines, in hexadecimal.
         checkpoints: Those that cover lines, by number.
@@ -69,6 +70,7 @@ class ExtractStatement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     since: Moment | None = None
     until: Moment | None = None
     names: RunNames = {}
+    life: RunLife | None = None
     lines: int
     digest: str
     checkpoints: list[CoveringCheckpoint] = []

@@ -1,5 +1,8 @@
 """Says in a few words what a line of a replay is about; without the time, machine and branch."""
 
+from collections.abc import Callable
+from typing import Final
+
 from crewgate.audit.replay.run_record import RunRecord
 from crewgate.core.credits import format_credits
 from crewgate.core.rules.rule import RuleKind
@@ -10,29 +13,8 @@ _WOULD = {"refuse": "would have refused", "end": "would have ended the branch"}
 
 def words(record: RunRecord) -> str:
     """Return the words; they may have texts from outside."""
-    if record.kind == "call":
-        return _call(record)
-    if record.kind == "grant":
-        tools = ", ".join(record.tools)
-        until = f"{record.expires:%H:%M:%S}"
-        return f"grant of {format_credits(record.quota_micro)} credits for {tools}, until {until}"
-    if record.kind == "open":
-        return f"{record.tool}: stream began"
-    if record.kind == "burned":
-        cost = format_credits(record.cost_micro)
-        return f"{record.tool}: reservation of {cost} credits burned ({record.cause})"
-    if record.kind == "rule":
-        return _rule(record)
-    if record.kind == "revocation":
-        why = f": {record.reason}" if record.reason else ""
-        ended = f"; {many(record.cuts, 'call')} ended" if record.cuts else ""
-        return f"{record.target} {record.id} revoked by {record.by}{why}{ended}"
-    if record.kind == "watch":
-        by = f", by {record.by}" if record.by not in {"", "watch"} else ""
-        found = f"; {record.measure} {record.value} over {record.limit}" if record.measure else ""
-        levels = f"{record.was} to {record.level}"
-        return f"minting watch of {record.orchestrator}: {record.step}, {levels}{by}{found}"
-    return record.kind
+    write = _WORDS.get(record.kind)
+    return record.kind if write is None else write(record)
 
 
 def many(count: int, what: str) -> str:
@@ -55,6 +37,20 @@ def _call(record: RunRecord) -> str:
     return f"{tool}: {ended}, {cost} credits, {took:.0f} ms{would}"
 
 
+def _stream(record: RunRecord) -> str:
+    return f"{record.tool}: stream began"
+
+
+def _grant(record: RunRecord) -> str:
+    tools, until = ", ".join(record.tools), f"{record.expires:%H:%M:%S}"
+    return f"grant of {format_credits(record.quota_micro)} credits for {tools}, until {until}"
+
+
+def _burned(record: RunRecord) -> str:
+    cost = format_credits(record.cost_micro)
+    return f"{record.tool}: reservation of {cost} credits burned ({record.cause})"
+
+
 def _rule(record: RunRecord) -> str:
     is_observing = record.mode == "observe" and record.step != "warn"
     did = (_WOULD if is_observing else _STEPS).get(record.step, record.step)
@@ -63,3 +59,26 @@ def _rule(record: RunRecord) -> str:
         format_credits(each) if is_credits else str(each) for each in (record.count, record.limit)
     )
     return f"rule {record.rule} {did} at {count} (limit {limit})"
+
+
+def _revocation(record: RunRecord) -> str:
+    why = f": {record.reason}" if record.reason else ""
+    ended = f"; {many(record.cuts, 'call')} ended" if record.cuts else ""
+    return f"{record.target} {record.id} revoked by {record.by}{why}{ended}"
+
+
+def _connection(record: RunRecord) -> str:
+    return f"connection with a certificate of the branch {record.verdict}: {record.reason}"
+
+
+def _watch(record: RunRecord) -> str:
+    by = f", by {record.by}" if record.by not in {"", "watch"} else ""
+    found = f"; {record.measure} {record.value} over {record.limit}" if record.measure else ""
+    levels = f"{record.was} to {record.level}"
+    return f"minting watch of {record.orchestrator}: {record.step}, {levels}{by}{found}"
+
+
+_WORDS: Final[dict[str, Callable[[RunRecord], str]]] = {
+    "call": _call, "open": _stream, "grant": _grant, "burned": _burned, "rule": _rule,
+    "revocation": _revocation, "connection": _connection, "watch": _watch,
+}  # fmt: skip

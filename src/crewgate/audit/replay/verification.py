@@ -17,7 +17,7 @@ from crewgate.audit.checkpoints import checkpoint
 from crewgate.audit.replay import statement
 from crewgate.audit.replay.export_document import ExportDocument, ExportedMachine
 from crewgate.audit.replay.export_html import DATA_END, DATA_START, html
-from crewgate.audit.replay.question import count
+from crewgate.audit.replay.question import united
 from crewgate.audit.replay.run_replay import merged
 from crewgate.audit.replay.statement import CHANGED, COVER, UNSIGNED, ExtractStatement
 from crewgate.audit.replay.timeline import timeline
@@ -130,17 +130,15 @@ def _wrong_lines(found: ExportDocument) -> Iterator[str]:
         yield "a line is no record"
     if any(each.record.crew not in {"", found.crew} for each in lines):
         yield "a line is of another crew"
-    named = {
-        (kind, name)
-        for each in lines
-        for kind, name in each.record.named.items()
-        if kind != "branch" and each.record.kind != "watch"
-    }
+    own = [each.record for each in lines if each.record.kind not in {"revocation", "watch"}]
+    named = {(kind, name) for record in own for kind, name in record.named.items()}
+    life = united(record.life for record in own)
     for each in found.machines:
         with suppress(ValueError):
-            sought = statement.read(each.statement).statement.names
-            is_all = count(sought) < limits.replay_names_max
-            if is_all and named - {(kind, name) for kind in sought for name in sought[kind]}:
+            stated = statement.read(each.statement).statement
+            sought = {(kind, name) for kind in stated.names for name in stated.names[kind]}
+            is_all = len(sought) < limits.replay_names_max
+            if (is_all and named - sought) or united([stated.life, life]) != stated.life:
                 yield f"{each.machine}: it did not seek what hit all that the lines name"
 
 

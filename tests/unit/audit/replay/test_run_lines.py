@@ -19,6 +19,11 @@ from crewgate.core.revocation_kinds import KINDS
 NOBODY: dict[str, Any] = dict.fromkeys(["orchestrator", "process", "role", "branch"], "")
 
 
+def us(second: int) -> int:
+    """A moment in microseconds since 1970, so many seconds after noon."""
+    return round((NOON + timedelta(seconds=second)).timestamp() * 1e6)
+
+
 def revocation(second: int, target: str, name: str, crew: str = "article") -> RevocationRecord:
     return RevocationRecord(
         crew=crew, **NOBODY, time=NOON + timedelta(seconds=second), target=target, id=name,
@@ -99,7 +104,45 @@ def test_names_of_the_question_count_too(tmp_path: Path) -> None:
     """Another machine has the calls: this one has only ended their subject."""
     agent: list[Record] = [revocation(1, "subject", "user_1"), revocation(2, "subject", "user_2")]
     assert found(tmp_path / "a", [], agent)[0] == []
-    assert found(tmp_path / "b", [], agent, names={"subject": ["user_1"]})[0] == ["revocation 1"]
+    asked: dict[str, Any] = {"names": {"subject": ["user_1"]}, "life": (us(0), us(3))}
+    assert found(tmp_path / "b", [], agent, **asked)[0] == ["revocation 1"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "is_for_good"),
+    [
+        ("process", "pid_1", False),
+        ("crew", "article", False),
+        ("orchestrator", "article/one", False),
+        ("subject", "user_1", True),
+        ("key", "article-1", True),
+    ],
+)
+def test_what_was_before_or_is_after_the_run_did_not_hit_it(
+    kind: str, name: str, is_for_good: bool, tmp_path: Path
+) -> None:
+    """Names of processes come again. A revocation for good also ends what is named later."""
+    own: list[Record] = [grant(ROOT, "writer", 100), permit(102, ROOT, "writer", "a", 5)]
+    seconds = [1, 94, 96, 500, 1004, 1006]  # its token is good from 100 until 1000
+    agent: list[Record] = [revocation(second, kind, name) for second in seconds]
+    agent += [watch(second, "article/one") for second in (50, 200, 2000)]
+    expected = {96, 500, 1004} | ({1, 94} if is_for_good else set())
+    seen, lines = found(tmp_path, own, agent)
+    assert {*seen[:]} == {
+        "grant 101", "call 102", "watch 200", *(f"revocation {each}" for each in expected),
+    }  # fmt: skip
+    assert lines.life == (us(100), us(1000))
+
+
+def test_the_end_of_a_branch_above_hits_what_is_below(tmp_path: Path) -> None:
+    agent: list[Record] = [revocation(9, "branch", ROOT), revocation(9, "branch", OTHER)]
+    machine = Machine(tmp_path / "audit")
+    machine.writers[0].write(permit(8, CHILD, "a", "a", 5))
+    writer = machine.writer("agent")
+    for record in agent:
+        writer.write(record)
+    lines = RunLines(ReplayFilter(CHILD)).read(machine.folder)
+    assert [each.record.id for each in lines] == ["", ROOT]
 
 
 def test_only_the_agent_writes_revocations(tmp_path: Path) -> None:
