@@ -22,6 +22,7 @@ ui_logins_per_second = 0.5  # after the burst
 ui_login_networks_max = 4096  # networks whose rate is remembered; 200 bytes each
 ui_provider_requests_max = 16  # to the provider at once; a login takes a tenth of a second
 ui_metadata_seconds = 3600.0  # for which the metadata of the provider is used
+ui_provider_look_seconds = 10.0  # between two looks whether metadata and keys are due
 ui_metadata_retry_seconds = 5.0  # between two attempts to get it
 ui_id_token_seconds = 300  # since `iat`: the provider makes the token for this answer
 ui_code_seconds = 600  # in which a person opens the link of `crewgate ui`

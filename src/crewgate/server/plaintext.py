@@ -19,7 +19,6 @@ class PlaintextSocket:
     offered_certificate: Final = b""
 
     def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
         # The reader of TLS sockets calls the object below `ssl.SSLSocket`, which knows TLS only.
         self._sslobj: Final = _Stream(sock)
         self.fileno: Final = sock.fileno

@@ -91,7 +91,8 @@ class PageServer:
             async with trio.open_nursery() as nursery:
                 for task in (
                     self._poller.run, self._open.listener.run, self._state.run,
-                    self._login.sessions.keep_saved, self._end_sessions, self._revocations.follow,
+                    self._login.sessions.keep_saved, self._login.follow_provider,
+                    self._end_sessions, self._revocations.follow,
                     self._follow_files, self._tick,
                 ):  # fmt: skip
                     nursery.start_soon(task)

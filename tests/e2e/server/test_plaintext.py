@@ -9,6 +9,7 @@ import trio
 from tls_listener import read_all, read_until
 
 from crewgate import limits
+from crewgate._datapath import client_socket
 from crewgate._datapath.socket_poller import SocketPoller
 from crewgate.runtime.listening import listen
 from crewgate.server.exchange import Exchange
@@ -46,6 +47,13 @@ def application(exchange: Exchange):  # noqa: ANN201
         return served[exchange.request.path]()
     exchange.respond(200, [], b"fine")
     return None
+
+
+@pytest.fixture(autouse=True, params=["object below", "public methods"])
+def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sockets are read in one of two ways, as the Python of the machine allows."""
+    is_below = client_socket.READS_OPENSSL and request.param == "object below"
+    monkeypatch.setattr(client_socket, "READS_OPENSSL", is_below)
 
 
 @asynccontextmanager

@@ -8,13 +8,16 @@ from typing import Any
 
 import jwt
 import pytest
+import trio
 from identity_provider_world import KEYS, id_token
 from page_browser import BrowserKey, PageBrowser
 from page_world import URL, PageWorld
 from scripted_provider import ScriptedProvider, scripted_provider
 
 from crewgate import limits
+from crewgate.core.health import ComponentHealth, HealthState, ok
 from crewgate.server.request import ClientInfo
+from crewgate.ui.health import PageHealth
 
 SIGNED_IN = {"sub": "ada"}
 
@@ -327,6 +330,38 @@ async def test_bad_metadata_lead_nowhere(
     found = world.login.provider
     assert found is not None
     assert found.problem
+
+
+async def test_the_health_says_whether_people_can_log_in(
+    world: PageWorld, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anybody tries, and again after the provider is back."""
+    monkeypatch.setattr(limits, "ui_metadata_retry_seconds", 0)
+    monkeypatch.setattr(limits, "ui_provider_look_seconds", 0.01)
+    provider.metadata = {"issuer": "https://evil.example"}
+    found = world.login.provider
+    assert found is not None
+    sink: Any = FakeSink()
+    health = PageHealth(world.state.folder, world.login, sink)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.login.follow_provider)
+        await until(lambda: bool(found.problem))
+        (fact,) = (each for each in health.facts() if each.component == "ui: login")
+        assert "nobody can log in to the live page: " in fact.why
+        provider.metadata = {}
+        await until(lambda: not found.problem)
+        nursery.cancel_scope.cancel()
+    assert all(each.state is HealthState.OK for each in health.facts())
+
+
+class FakeSink:
+    def health(self, component: str, *, refuses: bool) -> ComponentHealth:
+        return ok(component)
+
+
+async def until(true: Any) -> None:
+    while not true():
+        await trio.lowlevel.checkpoint()
 
 
 async def test_no_redirect_of_the_provider_is_followed(

@@ -21,6 +21,7 @@ from crewgate.errors import (
     SignedTokenError,
 )
 from crewgate.runtime.durable_files import describe
+from crewgate.runtime.ticks import sleep_until_tick
 from crewgate.server.request import ClientInfo
 from crewgate.ui.endpoint import SessionEnd
 from crewgate.ui.login.attempts import LoginAttempt, LoginAttempts
@@ -99,6 +100,13 @@ class LoginService:
             # An attempt of before has the nonce and the verifier of another client.
             self._provider, self._attempts = OpenIDProvider(login), LoginAttempts()
         return self._provider
+
+    async def follow_provider(self) -> None:
+        """Keep what is known of the provider new, until cancelled: the health tells of trouble."""
+        while True:
+            if (provider := self.provider) is not None:
+                await trio.to_thread.run_sync(provider.refresh)
+            await sleep_until_tick(limits.ui_provider_look_seconds)
 
     # The requests of a session.
 

@@ -7,6 +7,7 @@ Basic or none. Its methods block for seconds; other threads call them.
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, NoReturn
 from urllib.parse import quote_plus, urlsplit
 
@@ -76,6 +77,16 @@ class OpenIDProvider:
             if self._metadata is None:
                 raise ServiceConnectionError(self._problem)
             return self._metadata
+
+    def refresh(self) -> None:
+        """Get metadata and keys if they are due, so that `problem` says what a login would meet.
+
+        This may block for seconds.
+        """
+        with suppress(ServiceConnectionError):
+            self.metadata()
+        if self._keys is not None:
+            self._keys.refresh()
 
     def person(self, code: str, verifier: str, nonce: str, redirect_uri: str) -> ProvenPerson:
         """Return the person whom a code is for.
