@@ -130,12 +130,13 @@ class PageServer:
         before, page = self._state.config, config.ui
         if page is None or config == before:
             return
+        # First what may fail again and again: each move of the audit makes a file.
+        self._fit_listener(config, page, nursery)
         if config.audit != before.audit:
             writer = await trio.to_thread.run_sync(AuditWriter.of, config, NAME, self._sink.metrics)
             refuses = config.audit.on_full == "refuse"
             old = self._sink.move(writer, refuses_when_full=refuses)
             await trio.to_thread.run_sync(old.close)
-        self._fit_listener(config, page, nursery)
         self._state.config = config
         _log.info("the new configuration is active")
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import ssl
 from collections.abc import Iterator
 
@@ -303,3 +304,45 @@ async def _ask_again_and_again(browser: PageBrowser) -> None:
 
 def _verdicts(site: Installation) -> set[str]:
     return {each["verdict"] for each in site.records() if each.get("listener") == "ui"}
+
+
+def test_a_new_certificate_is_shown_to_new_connections(secure: tuple[Installation, str]) -> None:
+    """As soon as its files have changed, while the process goes on."""
+    site, url = secure
+    before, (process,) = _shown(url), site.children("ui")
+    made = site.folder / "certs" / "next"
+    site.run("ca", "issue", "--role", "server", "--host", "127.0.0.1", "--out", str(made))
+    for kind in (".key", ".pem"):
+        made.with_suffix(kind).replace(site.folder / "certs" / f"server{kind}")
+    wait_until(lambda: _shown(url) != before)
+    assert answers(url, _holder(site))
+    assert site.children("ui") == [process]
+
+
+def _shown(url: str) -> str:
+    """The certificate that the page shows."""
+    port = int(url.rpartition(":")[2])
+    return ssl.get_server_certificate(("127.0.0.1", port))
+
+
+async def test_the_page_moves_with_the_configuration(secure: tuple[Installation, str]) -> None:
+    """Sessions go on at the new port; a port that is taken changes nothing."""
+    site, url = secure
+    ada = browser_at(url, _holder(site, "ada"))
+    answer = await ada.ask("POST", "/api/session", {"key": ada.key.jwk})
+    assert answer.status_code == 200
+    before, after = url.rpartition(":")[2], reserve()
+    (process,) = site.children("ui")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        site.edit(f"port = {before}", f"port = {port}")
+        log = site.folder / "serve.log"
+        wait_until(lambda: f"cannot listen on 127.0.0.1 port {port}" in log.read_text())
+        assert (await ada.ask("GET", "/api/session")).status_code == 200
+        site.edit(f"port = {port}", f"port = {after}")
+    moved = f"https://127.0.0.1:{after}"
+    wait_until(lambda: answers(moved, _holder(site)))
+    assert not answers(url, _holder(site))
+    ada.url, ada.client.base_url = moved, httpx.URL(moved)
+    assert (await ada.ask("GET", "/api/session")).status_code == 200
+    assert site.children("ui") == [process]

@@ -357,11 +357,12 @@ def test_what_workers_have_in_common_is_one_fact() -> None:
     assert fact.why == "the disk is full (worker 1, 2)"
 
 
-# The control process, the export process and the alerts process.
+# The processes beside those that carry calls.
 
 
 @pytest.mark.parametrize(
-    ("source", "section"), [("control", "ca"), ("export", "exports"), ("alerts", "alerts")]
+    ("source", "section"),
+    [("control", "ca"), ("export", "exports"), ("alerts", "alerts"), ("ui", "ui")],
 )
 def test_a_process_beside_the_calls_is_missed_and_no_call_with_it(
     start: Start, hands: Hands, machine: AgentState, source: ReportSource, section: str
