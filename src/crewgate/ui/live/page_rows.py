@@ -18,8 +18,8 @@ class PageRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """
 
     n: int
-    crew: str = ""
-    branch: str = ""
+    crew: str
+    branch: str
     parent: str = ""
     state: str = ""
     orchestrator: str = ""
@@ -55,7 +55,7 @@ def page_row(number: int, row: ClusterTreeRow, spent_rate: int, level: str) -> P
         number,
         row.crew,
         row.branch,
-        row.parent,
+        row.parent if row.branch else "",
         row.state,
         row.orchestrator,
         row.role,
@@ -84,8 +84,7 @@ def page_row(number: int, row: ClusterTreeRow, spent_rate: int, level: str) -> P
 
 def whole(row: PageRow) -> bytes:
     """Return a row with its number, its name, and all members that are not the default."""
-    text = _encode(row)
-    return text if row.branch else b'%b,"branch":""}' % text[:-1]
+    return _encode(row)
 
 
 def difference(row: PageRow, before: PageRow) -> bytes:

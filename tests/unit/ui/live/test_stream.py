@@ -22,7 +22,7 @@ from crewgate.ui.live.page_rows import PageRow, page_row
 
 PLENTY = 10_000  # events
 CREWS = ("article", "bd", "article:bd")
-DEFAULTS = msgspec.structs.asdict(PageRow(0))
+DEFAULTS = msgspec.structs.asdict(PageRow(0, "", ""))
 Step = tuple[str, Any]
 
 
