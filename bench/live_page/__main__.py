@@ -18,7 +18,7 @@ from bench.live_page.browser import Browser
 from bench.live_page.site import Site, page, serving
 from bench.report import Goal, goal_table, headed, join, machine, show_processor
 
-SETTLE = 12.0  # seconds: rates are about ten
+SETTLE = 70.0  # seconds: rates are about ten, and the calls of a row are those of a minute
 GOAL_PERCENT = 10.0
 GOAL_BRANCHES = 10_000
 
@@ -38,6 +38,7 @@ class Shares:
 def measure(folder: Path, branches: int, calls: Sequence[int], seconds: float) -> list[Shares]:
     """Measure each rate of calls, first without a page and then with one browser."""
     with serving(folder, branches) as site:
+        site.call(0, SETTLE)
         alone = {rate: _agents(site, rate, seconds) for rate in calls}
         with page(site.machines[0]) as (process, url, code):
             browser = Browser(url, code)

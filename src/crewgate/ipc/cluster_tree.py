@@ -22,6 +22,7 @@ _STATES: tuple[BranchState, ...] = (
 )  # fmt: skip
 
 
+_STATE_RANKS = {state: rank for rank, state in enumerate(_STATES)}
 _ENDED: frozenset[BranchState] = frozenset({"revoked", "closed"})
 
 
@@ -119,92 +120,133 @@ def _of_crew(below: dict[str, list[ClusterTreeRow]]) -> Iterator[ClusterTreeRow]
             waiting += [(each, level + 1) for each in below.pop(row.branch, [])]
 
 
-class _LedgerAmounts(NamedTuple):
+class _LedgerAmounts:
     """The newest amounts of one ledger: what was spent never gets less.
 
     What is left is the least that a machine sees.
     """
 
-    newest: TreeRow
-    left: int
-    left_hour: int
-    left_day: int
+    __slots__ = ("left", "left_day", "left_hour", "newest", "rank")
 
-    @classmethod
-    def of(cls, rows: Sequence[TreeRow]) -> "_LedgerAmounts":
-        if len(rows) == 1:
-            (row,) = rows
-            return cls(row, row.left, row.left_hour, row.left_day)
-        return cls(
-            max(rows, key=lambda row: (row.spent + row.burned, row.reserved)),
-            min(row.left for row in rows),
-            min(row.left_hour for row in rows),
-            min(row.left_day for row in rows),
-        )
+    def __init__(self, row: TreeRow) -> None:
+        self.newest = row
+        self.rank = row.spent + row.burned, row.reserved
+        self.left, self.left_hour, self.left_day = row.left, row.left_hour, row.left_day
+
+    def add(self, row: TreeRow) -> None:
+        """Take the row of a further machine with this ledger."""
+        rank = row.spent + row.burned, row.reserved
+        if rank > self.rank:
+            self.newest, self.rank = row, rank
+        self.left = min(self.left, row.left)
+        self.left_hour = min(self.left_hour, row.left_hour)
+        self.left_day = min(self.left_day, row.left_day)
 
 
 def merged_row(seen: Sequence[tuple[TreeSource, TreeRow]]) -> ClusterTreeRow:
     """Return one row of the rows of one crew or branch, in the order of the machines' names."""
-    shares = tuple(_share(source, row) for source, row in seen)
+    _, known = seen[0]
     if len(seen) == 1:
-        ((_, row),) = seen
+        shares = (_share(*seen[0]),)
         # mypy does not know how long the tuple is.
-        alone = ClusterTreeRow(*astuple(row), machines=shares)  # type: ignore[misc]
-        is_over = row.state in _ENDED and bool(row.branch) and row.left != 0
+        alone = ClusterTreeRow(*astuple(known), machines=shares)  # type: ignore[misc]
+        is_over = known.state in _ENDED and bool(known.branch) and known.left != 0
         return msgspec.structs.replace(alone, left=0) if is_over else alone
-    rows = [row for _, row in seen]
-    by_ledger: dict[str, list[TreeRow]] = {}
+    by_ledger: dict[str, _LedgerAmounts] = {}
+    identity = known.issued, bool(known.role), bool(known.grant)
+    state, state_rank = known.state, len(_STATES)
+    stepped, step = known, -1
+    overrun, calls = 0, -1
     for source, row in seen:
-        by_ledger.setdefault(source.ledger, []).append(row)
-    amounts = [_LedgerAmounts.of(by_ledger[ledger]) for ledger in sorted(by_ledger)]
-    newest = [each.newest for each in amounts]
-    # The newest token says who it is; a machine may know a branch only as an ancestor.
-    known = max(rows, key=lambda row: (row.issued, bool(row.role), bool(row.grant)))
-    states = {row.state for row in rows}
-    state = next(each for each in _STATES if each in states)
-    held: dict[str, int] = {}
-    for row in newest:
-        held |= row.leased_on
-    calls = [row.calls for row in rows if row.calls >= 0]
-    # The rule that has gone furthest on some machine.
-    stepped = max(rows, key=lambda row: step_rank(row.rule_step, row.rule_mode))
-    is_over = state in _ENDED and bool(known.branch)
-    return ClusterTreeRow(
-        crew=known.crew,
-        branch=known.branch,
+        amounts = by_ledger.get(source.ledger)
+        if amounts is None:
+            by_ledger[source.ledger] = _LedgerAmounts(row)
+        else:
+            amounts.add(row)
+        # The newest token says who it is; a machine may know a branch only as an ancestor.
+        other = row.issued, bool(row.role), bool(row.grant)
+        if other > identity:
+            known, identity = row, other
+        if _STATE_RANKS[row.state] < state_rank:
+            state, state_rank = row.state, _STATE_RANKS[row.state]
+        # The rule that has gone furthest on some machine.
+        if (rank := step_rank(row.rule_step, row.rule_mode)) > step:
+            stepped, step = row, rank
+        overrun += row.overrun
+        if row.calls >= 0:
+            calls = max(calls, 0) + row.calls
+    ledgers = [by_ledger[ledger] for ledger in sorted(by_ledger)]
+    return _sum(
+        known,
+        ledgers,
         state=state,
-        parent=known.parent,
-        orchestrator=known.orchestrator,
-        role=known.role,
-        process=known.process,
-        grant=known.grant,
-        subject=known.subject,
-        quota=max(row.quota for row in newest),
-        spent=sum(row.spent for row in newest),
-        reserved=sum(row.reserved for row in newest),
-        burned=sum(row.burned for row in newest),
-        left=0 if is_over else _sum_of_limits([each.left for each in amounts]),
-        leased=sum(row.leased for row in newest),
-        leased_on=held,
-        overrun=sum(row.overrun for row in rows),
-        left_hour=_sum_of_limits([each.left_hour for each in amounts]),
-        left_day=_sum_of_limits([each.left_day for each in amounts]),
-        spent_here=known.spent_here,
-        reserved_here=known.reserved_here,
-        leased_here=known.leased_here,
-        issued=known.issued,
-        calls=sum(calls) if calls else -1,
-        rule=stepped.rule,
-        rule_step=stepped.rule_step,
-        rule_mode=stepped.rule_mode,
-        machines=shares,
-        quotas=len(amounts),
+        overrun=overrun,
+        calls=calls,
+        stepped=stepped,
+        machines=tuple([_share(source, row) for source, row in seen]),
     )
 
 
-def _sum_of_limits(amounts: Sequence[int]) -> int:
-    """Return what is left at all ledgers; -1 if there is no limit at one of them."""
-    return -1 if min(amounts) < 0 else sum(amounts)
+def _sum(
+    known: TreeRow,
+    ledgers: Sequence[_LedgerAmounts],
+    *,
+    state: BranchState,
+    overrun: int,
+    calls: int,
+    stepped: TreeRow,
+    machines: tuple[MachineShare, ...],
+) -> ClusterTreeRow:
+    """Return the row of a branch: as `known` names it, with the sums of all ledgers."""
+    quota = spent = reserved = burned = leased = left = left_hour = left_day = 0
+    held: dict[str, int] = {}
+    for each in ledgers:
+        row = each.newest
+        quota = max(quota, row.quota)
+        spent += row.spent
+        reserved += row.reserved
+        burned += row.burned
+        leased += row.leased
+        held |= row.leased_on
+        left = _with_limit(left, each.left)
+        left_hour = _with_limit(left_hour, each.left_hour)
+        left_day = _with_limit(left_day, each.left_day)
+    return ClusterTreeRow(
+        known.crew,
+        known.branch,
+        state,
+        known.parent,
+        known.orchestrator,
+        known.role,
+        known.process,
+        known.grant,
+        known.subject,
+        quota,
+        spent,
+        reserved,
+        burned,
+        0 if state in _ENDED and known.branch else left,
+        leased,
+        held,
+        overrun,
+        left_hour,
+        left_day,
+        known.spent_here,
+        known.reserved_here,
+        known.leased_here,
+        known.issued,
+        calls,
+        stepped.rule,
+        stepped.rule_step,
+        stepped.rule_mode,
+        machines,
+        len(ledgers),
+    )
+
+
+def _with_limit(left: int, more: int) -> int:
+    """Return what is left at one more ledger; -1 if there is no limit at one of them."""
+    return -1 if left < 0 or more < 0 else left + more
 
 
 def _share(source: TreeSource, row: TreeRow) -> MachineShare:

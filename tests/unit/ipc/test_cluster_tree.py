@@ -1,13 +1,15 @@
 """The trees of several machines as one: whose amounts are added, and whose are the same."""
 
 from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate import limits
-from crewgate.core.rules.rule import RuleMode, RuleStep
+from crewgate.core.rules.rule import RuleMode, RuleStep, step_rank
 from crewgate.ipc.admin_messages import BranchState, TreeRow
 from crewgate.ipc.cluster_tree import ClusterTreeRow, MachineShare, MachineTree, merged
 
@@ -134,6 +136,81 @@ def test_no_branch_is_deeper_than_tokens_allow() -> None:
     for row in found:
         level[row.branch] = level.get(row.parent, -1) + 1
     assert max(level.values()) == limits.depth_max
+
+
+def slowly(seen: Sequence[tuple[MachineTree, TreeRow]]) -> dict[str, Any]:
+    """The members of a merged row, each by itself from all rows."""
+    by_ledger = sorted(seen, key=lambda each: each[0].ledger)
+    groups = [
+        [row for _, row in group]
+        for _, group in groupby(by_ledger, key=lambda each: each[0].ledger)
+    ]
+    newest = [max(rows, key=lambda row: (row.spent + row.burned, row.reserved)) for rows in groups]
+    all_rows = [row for _, row in seen]
+    known = max(all_rows, key=lambda row: (row.issued, bool(row.role), bool(row.grant)))
+    found = msgspec.structs.asdict(known)
+    for name in ("spent", "reserved", "burned", "leased"):
+        found[name] = sum(getattr(row, name) for row in newest)
+    for name in ("left", "left_hour", "left_day"):
+        least = [min(getattr(row, name) for row in rows) for rows in groups]
+        found[name] = -1 if min(least) < 0 else sum(least)
+    order = ("revoked", "closed", "live", "exhausted", "token-revoked", "expired")
+    state = min((row.state for row in all_rows), key=order.index)
+    if state in {"revoked", "closed"} and known.branch:
+        found["left"] = 0
+    held: dict[str, int] = {}
+    for row in newest:
+        held |= row.leased_on
+    calls = [row.calls for row in all_rows if row.calls >= 0]
+    stepped = max(all_rows, key=lambda row: step_rank(row.rule_step, row.rule_mode))
+    return found | {
+        "state": state, "quota": max(row.quota for row in newest), "leased_on": held,
+        "overrun": sum(row.overrun for row in all_rows), "calls": sum(calls) if calls else -1,
+        "rule": stepped.rule, "rule_step": stepped.rule_step, "rule_mode": stepped.rule_mode,
+        "quotas": len(groups),
+    }  # fmt: skip
+
+
+_AMOUNTS = st.integers(0, 3)
+_LIMITS = st.integers(-1, 3)
+_SEEN_ROWS = st.builds(
+    TreeRow, st.just("article"), st.sampled_from(["", "b"]), st.sampled_from(STATES),
+    parent=st.sampled_from("ab"), role=st.sampled_from(["", "x"]), grant=st.sampled_from(["", "g"]),
+    quota=_AMOUNTS, spent=_AMOUNTS, reserved=_AMOUNTS, burned=_AMOUNTS, left=_LIMITS,
+    leased=_AMOUNTS, leased_on=st.dictionaries(st.sampled_from("xy"), _AMOUNTS), overrun=_AMOUNTS,
+    left_hour=_LIMITS, left_day=_LIMITS, spent_here=_AMOUNTS, reserved_here=_AMOUNTS,
+    leased_here=_AMOUNTS, issued=_AMOUNTS, calls=_LIMITS, rule=st.sampled_from("rs"),
+    rule_step=st.sampled_from([None, *RuleStep]), rule_mode=st.sampled_from([None, *RuleMode]),
+)  # fmt: skip
+
+
+@given(
+    st.lists(st.tuples(_SEEN_ROWS, st.sampled_from(["l", "m", "n"])), min_size=1, max_size=4),
+    st.sampled_from(["", "b"]),
+)
+def test_each_member_of_a_row_is_what_a_slow_model_says(
+    found: Sequence[tuple[TreeRow, str]], branch: str
+) -> None:
+    """Of any number of machines and ledgers."""
+    seen = [
+        (MachineTree(f"gw-{number}", ledger, [], shares_ledger=True), row)
+        for number, (each, ledger) in enumerate(found)
+        for row in [msgspec.structs.replace(each, branch=branch, parent=each.parent * bool(branch))]
+    ]
+    trees = [MachineTree(tree.machine, tree.ledger, [row], True) for tree, row in seen]
+    merged_row = one(*trees)
+    expected = slowly(seen)
+    if branch:  # it has no parent here, and the order of rows is another test
+        expected["parent"] = merged_row.parent
+    assert msgspec.structs.asdict(merged_row) == expected | {
+        "machines": tuple(
+            MachineShare(
+                tree.machine, row.state, row.spent_here, row.reserved_here, row.leased_here,
+                row.calls,
+            )
+            for tree, row in seen
+        )
+    }  # fmt: skip
 
 
 @st.composite
