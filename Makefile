@@ -11,7 +11,7 @@ SOURCES := $(shell find ext -type f ! -name '*.c')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup npm crewai demo test test-ordinary check lint docs man bench bench-hop bench-cluster simulate isolation power-loss disks container-test soak sanitize fuzz wheels sbom coverage clean
+.PHONY: help setup npm crewai demo test test-ordinary check lint docs man bench bench-hop bench-live-page bench-cluster simulate isolation power-loss disks container-test soak sanitize fuzz wheels sbom coverage clean
 
 help:  ## print these lines
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -61,6 +61,9 @@ bench: setup  ## measure decisions and the table; writes bench/results/latest.js
 
 bench-hop: setup  ## measure a request beside nginx, Envoy and a Python stack; minutes, needs h2load
 	@$(BIN)/python -m bench.hop $(ARGS)
+
+bench-live-page: setup  ## measure the live page of 10,000 branches on three machines; minutes
+	@$(BIN)/python -m bench.live_page $(ARGS)
 
 bench-cluster: setup  ## measure revocation across three machines, and a storm; minutes
 	@$(BIN)/python -m bench.cluster $(ARGS)

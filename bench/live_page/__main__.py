@@ -15,7 +15,7 @@ from rich.console import Console
 from bench.__main__ import LATEST, WIDTH, announce
 from bench.hop.processes import cpu_seconds
 from bench.live_page.browser import Browser
-from bench.live_page.site import Site, page, serving
+from bench.live_page.site import PATIENCE, TURN, Site, page, serving
 from bench.report import Goal, goal_table, headed, join, machine, show_processor
 
 SETTLE = 70.0  # seconds: rates are about ten, and the calls of a row are those of a minute
@@ -35,14 +35,19 @@ class Shares:
     kilobytes_per_second: float
 
 
-def measure(folder: Path, branches: int, calls: Sequence[int], seconds: float) -> list[Shares]:
+def measure(
+    folder: Path, branches: int, calls: Sequence[int], seconds: float, settle: float
+) -> list[Shares]:
     """Measure each rate of calls, first without a page and then with one browser."""
     with serving(folder, branches) as site:
-        site.call(0, SETTLE)
+        site.call(0, settle)
         alone = {rate: _agents(site, rate, seconds) for rate in calls}
         with page(site.machines[0]) as (process, url, code):
-            browser = Browser(url, code)
-            return [_watched(site, process, browser, rate, seconds, alone[rate]) for rate in calls]
+            browser, found = Browser(url, code), []
+            for rate in calls:
+                site.call(rate, settle)
+                found.append(_watched(site, process, browser, rate, seconds, alone[rate]))
+            return found
 
 
 def _agents(site: Site, calls: int, seconds: float) -> float:
@@ -57,14 +62,15 @@ def _agents(site: Site, calls: int, seconds: float) -> float:
 def _watched(
     site: Site, process: int, browser: Browser, calls: int, seconds: float, alone: float
 ) -> Shares:
-    site.call(calls, SETTLE)
     before, updates, size = cpu_seconds([process]), browser.updates, browser.bytes
     begun = time.monotonic()
     agents = _agents(site, calls, seconds)
+    while browser.updates == updates:  # on a machine that is very busy
+        if time.monotonic() > begun + seconds + PATIENCE:
+            raise SystemExit(f"bench: the page sends nothing; {browser.trouble}")
+        site.call(calls, TURN)
     lasted = time.monotonic() - begun
     used, updates = cpu_seconds([process]) - before, browser.updates - updates
-    if not updates:
-        raise SystemExit(f"bench: the page sends nothing; {browser.trouble}")
     return Shares(
         calls,
         100 * used / lasted,
@@ -101,8 +107,11 @@ def goals(found: list[Shares], branches: int) -> list[Goal]:
 @click.option("--branches", type=click.IntRange(1, 16_000), default=GOAL_BRANCHES, help="live")
 @click.option("--calls", type=click.IntRange(0, 5000), multiple=True, default=(0, 100, 300))
 @click.option("--seconds", type=click.FloatRange(1, 600), default=20, help="of each rate")
+@click.option("--settle", type=click.FloatRange(0, 600), default=SETTLE, help="before each rate")
 @click.option("--output", type=click.Path(path_type=Path), default=LATEST, help="joined there")
-def main(branches: int, calls: tuple[int, ...], seconds: float, output: Path) -> None:
+def main(
+    branches: int, calls: tuple[int, ...], seconds: float, settle: float, output: Path
+) -> None:
     """Measure the live page of one of three machines, each of which has seen all branches."""
     console = Console()
     if not console.is_terminal:
@@ -110,7 +119,7 @@ def main(branches: int, calls: tuple[int, ...], seconds: float, output: Path) ->
     show_processor(console)
     announce(console, f"{branches:,} branches")
     with tempfile.TemporaryDirectory(prefix="crewgate-") as name:
-        found = measure(Path(name), branches, calls, seconds)
+        found = measure(Path(name), branches, calls, seconds, settle)
     headings = ("page, %", "ms an update", "each agent, %", "updates a second", "kB a second")
     table = headed(f"The live page of {branches:,} branches on three machines", headings)
     for each in found:
