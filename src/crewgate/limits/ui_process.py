@@ -33,7 +33,6 @@ ui_proof_id_chars_max = 128  # of `jti` in a proof; a UUID has 36
 ui_proofs_of_one_max = 600  # of one session in `ui_nonce_seconds`: 10 a second; 100 bytes each
 ui_requests_of_one_max = 16  # of one session at once; a browser has six over HTTP/1.1
 ui_streams_of_one_max = 8  # of one session at once, each an open page
-ui_cookie_bytes_max = 8192  # of all cookies of a request, also those of other ports of this host
 ui_body_bytes_max = 65_536  # of a request: an act with a reason
 ui_connections_max = 512  # some pages, each with a stream and a few requests
 ui_connections_of_one_max = 128  # of one network; people behind one proxy

@@ -1,7 +1,8 @@
 """Closes the connections of operators whose certificates are revoked, and refuses new ones.
 
-A certificate is revoked in the table that the agent shares, or in the CRL. While the agent confirms
-no table, no connection with a certificate is admitted: it could be a revoked one.
+A certificate is revoked in the table that the agent shares, or in the CRL. While the agent does not
+confirm that the table is fresh, or other machines may know revocations that it lacks, no connection
+with a certificate is admitted.
 """
 
 import time
@@ -57,7 +58,7 @@ class OperatorRevocations:
         """Return the table of now, which a `PeerAuthorizer` asks."""
         table = self._table
         boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        if table is None or table.retired or boot_ns >= table.fresh_until:
+        if table is None or table.retired or boot_ns >= min(table.fresh_until, table.synced_until):
             return _AllRevoked()
         return table
 

@@ -38,6 +38,7 @@ class Table:
     def __init__(self) -> None:
         self.retired = False
         self.fresh_until = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + 10**12
+        self.synced_until = self.fresh_until
         self.revoked: set[bytes] = set()
 
     def is_revoked(self, key: bytes, issued_at: int = 0) -> bool:
@@ -121,7 +122,9 @@ async def test_without_a_table_nobody_is_admitted(world: World) -> None:
         assert world.agent is not None
         world.agent.fresh_until = 0
         assert world.revocations.table().is_revoked(key)
-        world.agent.fresh_until = 2**62
+        world.agent.fresh_until, world.agent.synced_until = 2**62, 0
+        assert world.revocations.table().is_revoked(key)
+        world.agent.synced_until = 2**62
         world.agent.retired = True
         assert world.revocations.table().is_revoked(key)
         world.agent.retired, before = False, world.asked

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Literal
 from urllib.parse import urlsplit
 
-from crewgate import limits
 from crewgate.config import UIConfig
 
 _SHOWN_MAX = 4  # of one name: other programs at this host can set some too
@@ -36,12 +35,9 @@ class Cookie:
         return self.set("", 0)
 
     def values(self, fields: list[str]) -> Iterator[str]:
-        """Yield the values that a request has, by its Cookie fields; too long ones have none."""
-        text = "; ".join(fields)
-        if len(text) > limits.ui_cookie_bytes_max:
-            return
+        """Yield the values that a request has, by its Cookie fields."""
         count = 0
-        for pair in text.split(";"):
+        for pair in ";".join(fields).split(";"):
             name, _, value = pair.strip().partition("=")
             if name == self.name and value and count < _SHOWN_MAX:
                 count += 1
