@@ -17,7 +17,11 @@ def json_response(answer: object) -> Response:
 
     So a client that reads slowly causes no copy of the rest.
     """
-    data = _encode(answer)
+    return encoded_response(_encode(answer))
+
+
+def encoded_response(data: bytes) -> Response:
+    """Return the response with a document that was encoded, perhaps in a thread."""
     if len(data) <= limits.buffer_bytes_max:
         return Response(data, headers=_HEADERS, media_type=_JSON)
     return StreamingResponse(in_pieces(data), headers=_HEADERS, media_type=_JSON)

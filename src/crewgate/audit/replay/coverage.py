@@ -109,8 +109,15 @@ def _since(paths: list[Path], since: datetime | None) -> list[Path]:
     """Return the files from the last one on that began before `since`."""
     if since is None:
         return paths
-    before = [at for at, path in enumerate(paths) if begun(path) < since]
+    before = [at for at, path in enumerate(paths) if _is_before(path, since)]
     return paths[max(before, default=0) :]
+
+
+def _is_before(path: Path, since: datetime) -> bool:
+    try:
+        return begun(path) < since
+    except ValueError:  # no process gave it this name, such as a thirteenth month
+        return False
 
 
 def _signed(line: bytes, key: str) -> SignedCheckpoint | None:

@@ -23,7 +23,7 @@ from crewgate.core.problem_types import NOT_PERMITTED
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.cluster_view import UnaskedMachine
 from crewgate.ui.endpoint import PageEndpoint, PageRequest
-from crewgate.ui.json_response import in_pieces
+from crewgate.ui.json_response import encoded_response, in_pieces
 from crewgate.ui.page_state import PageState
 from crewgate.ui.person import ALL_CREWS, Person, Right
 from crewgate.ui.replay import questions
@@ -92,12 +92,17 @@ def _ask_runs(wanted: RunsFilter, agent: AdminClient) -> Any:  # noqa: ANN401 - 
     return ask_runs(agent, wanted)
 
 
-async def show(state: PageState, person: Person, request: PageRequest) -> ShownReplay:
-    """Return the steps of a run, without proof. Raises ControlError 400, 403 or 429."""
+async def show(state: PageState, person: Person, request: PageRequest) -> Response:
+    """Return the `ShownReplay` of a run, without proof. Raises ControlError 400, 403 or 429."""
     found = await questions.replay(
         state, person, request, limit=limits.ui_replay_lines, is_signed=False
     )
-    return await trio.to_thread.run_sync(shown, found, limiter=state.question_threads)
+
+    def encoded() -> bytes:
+        return msgspec.json.encode(shown(found))
+
+    # Encoding some megabytes would hold all other browsers.
+    return encoded_response(await trio.to_thread.run_sync(encoded, limiter=state.question_threads))
 
 
 def shown(found: RunReplay) -> ShownReplay:

@@ -24,7 +24,7 @@ from crewgate.ui.endpoint import PageRequest
 from crewgate.ui.person import Person
 from crewgate.ui.person_limit import PersonLimiter
 from crewgate.ui.replay import questions
-from crewgate.ui.replay.endpoints import export, runs, show
+from crewgate.ui.replay.endpoints import ShownReplay, export, runs, show
 
 NOON = "2026-11-24T12:00:00Z"
 
@@ -106,6 +106,17 @@ def state() -> Any:
     return State()
 
 
+async def shown(state: Any, person: Person, asked: PageRequest) -> ShownReplay:
+    """What the page gets."""
+    return msgspec.json.decode(await body_of(await show(state, person, asked)), type=ShownReplay)
+
+
+async def body_of(response: Any) -> bytes:
+    if not hasattr(response, "body_iterator"):
+        return bytes(response.body)
+    return b"".join([piece async for piece in response.body_iterator])
+
+
 async def refused(work: Callable[..., Any], state: Any, person: Person, **query: str) -> int:
     with pytest.raises(ControlError) as error:
         await work(state, person, request(**query))
@@ -114,11 +125,11 @@ async def refused(work: Callable[..., Any], state: Any, person: Person, **query:
 
 @pytest.mark.usefixtures("agent")
 async def test_the_steps_of_a_run_are_those_of_all_machines(made: Site, state: Any) -> None:
-    found = await show(state, viewer(), request(crew=CREW, run=made.run))
+    found = await shown(state, viewer(), request(crew=CREW, run=made.run))
     assert [each.machine for each in found.machines] == ["gw-2", "gw-3"]
     assert len(found.steps) == sum(len(each.lines) for each in found.machines) > 10
     early = request(crew=CREW, run=made.run, until="2000-01-01T00:00:00Z")
-    some = await show(state, viewer(), early)
+    some = await shown(state, viewer(), early)
     assert not some.steps
 
 
@@ -131,7 +142,7 @@ async def test_only_who_may_see_the_crew_gets_its_runs(made: Site, state: Any) -
     assert await refused(runs, state, stranger, crew=CREW) == 403
     assert await refused(runs, state, Person("a", "login", {})) == 403
     # Nor does a branch of another crew show through one's own.
-    found = await show(state, stranger, request(crew="billing", run=made.run))
+    found = await shown(state, stranger, request(crew="billing", run=made.run))
     assert {each.kind for each in _records(found)} <= {"call", "grant", "open", "burned", "rule",
                                                        "revocation", "watch"}  # fmt: skip
     assert {each.crew for each in _records(found)} <= {"billing", ""}
@@ -161,7 +172,7 @@ async def test_a_machine_that_sends_lines_of_others_is_shown_nowhere(
     line = f'{{"kind":"call","time":"{NOON}","crew":"billing","branch":"{made.run}"}}'
     for bad in (line, line.replace("billing", CREW).replace(made.run, CHILD), "secret"):
         agent.adds = [bad]
-        found = await show(state, viewer(CREW, name=bad), request(crew=CREW, run=made.run))
+        found = await shown(state, viewer(CREW, name=bad), request(crew=CREW, run=made.run))
         assert found.machines == []
         assert {each.why for each in found.not_asked} == {
             "its answer has lines that are not of this run"
@@ -171,7 +182,7 @@ async def test_a_machine_that_sends_lines_of_others_is_shown_nowhere(
 @pytest.mark.usefixtures("agent")
 async def test_an_export_proves_its_lines_and_is_logged(made: Site, state: Any) -> None:
     answered = await export(state, viewer(), request(crew=CREW, run=made.run))
-    data = b"".join([piece async for piece in answered.body_iterator])  # type: ignore[attr-defined]
+    data = await body_of(answered)
     assert verify_export(data, made.keys).is_proven
     assert answered.headers["content-disposition"] == (
         f'attachment; filename="replay-{made.run}.html"'
