@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jwt
 import pytest
@@ -89,7 +89,10 @@ async def test_the_secret_of_the_client_goes_by_basic(
     assert "s3cret" not in json.dumps(form)
 
 
-NOW = int(time.time())
+class In(NamedTuple):
+    """A time so many seconds from now."""
+
+    seconds: int
 
 
 @pytest.mark.parametrize(
@@ -105,10 +108,10 @@ NOW = int(time.time())
         {"nonce": "of another login"},
         {"nonce": 7},
         {"nonce": "\ud800"},
-        {"exp": NOW - 3600},
-        {"iat": NOW - 3600},
-        {"iat": NOW + 3600},
-        {"nbf": NOW + 3600},
+        {"exp": In(-3600)},
+        {"iat": In(-3600)},
+        {"iat": In(3600)},
+        {"nbf": In(3600)},
         {"sub": None},
         {"sub": ""},
         {"sub": 7},
@@ -128,7 +131,11 @@ async def test_a_bad_id_token_gives_no_session(
     world: PageWorld, provider: ScriptedProvider, claims: dict[str, Any]
 ) -> None:
     """Of another issuer, client or login, or without a usable name."""
-    provider.claims = claims
+    now = int(time.time())
+    provider.claims = {
+        name: now + value.seconds if isinstance(value, In) else value
+        for name, value in claims.items()
+    }
     assert await end_of(world, provider) == "invalid"
     assert not world.notes
 
@@ -150,7 +157,8 @@ async def test_a_forged_token_gives_no_session(
     world: PageWorld, provider: ScriptedProvider
 ) -> None:
     """Unsigned, with the public key as a secret, or signed by another key."""
-    good = {"iss": provider.issuer, "aud": "crewgate", "iat": NOW, "exp": NOW + 300, "sub": "ada"}
+    now = int(time.time())
+    good = {"iss": provider.issuer, "aud": "crewgate", "iat": now, "exp": now + 300, "sub": "ada"}
     for token in (
         jwt.encode(good, None, "none"),
         jwt.encode(good, "a secret of 32 bytes, or a few more", "HS256", {"kid": "rsa-1"}),
