@@ -215,6 +215,24 @@ async def test_who_sees_one_crew_gets_no_text_of_machines(
     nursery.cancel_scope.cancel()
 
 
+async def test_health_is_sent_when_it_has_changed(
+    machines: Machines, feed: LiveFeed, monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery
+) -> None:
+    """Not because an agent reads two clocks anew each time."""
+    reader, watching = machines.reader(monkeypatch), Watching(feed, viewer())
+    watching.let(PLENTY)
+    nursery.start_soon(watching.run)
+    for since in (100.2, 100.3, 200.0):
+        bad = HealthCondition("ledger", HealthState.DEGRADED, "away", since=since)
+        machines.health["gw-1"] = status_of(health=[bad], state=HealthState.DEGRADED)
+        machines.now += limits.ui_health_seconds
+        feed.publish(reader.read())
+        await trio.testing.wait_all_tasks_blocked()
+    sent = [each for each in watching.browser.received if each.startswith(b"event: machines")]
+    assert len(sent) == 2
+    nursery.cancel_scope.cancel()
+
+
 async def test_an_agent_that_does_not_answer_leaves_the_tree_as_it_was(
     machines: Machines, feed: LiveFeed, monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery
 ) -> None:
