@@ -70,10 +70,6 @@ class Visitor:
         """The role, or the crew, of each row that is drawn."""
         return self.tree.locator(".row .role").all_inner_texts()
 
-    def wait_until(self, expression: str, argument: Any = None) -> None:
-        """Wait until an expression of JavaScript is true."""
-        self.page.wait_for_function(expression, arg=argument)
-
 
 @contextmanager
 def visitor(
