@@ -94,7 +94,7 @@ function calls(rows) {
     h("tbody", null, groups.slice(0, CALL_LINES_MAX).map(({ row, count, cost }) => h("tr", { class: row.verdict === "deny" ? "denied" : "" },
       h("td", null, clockText(Date.parse(row.time))),
       h("td", null, h("bdi", null, shortName(row.tool || "(unknown)")),
-        count > 1 && h("strong", { class: "repeats" }, ` the same call ${count} times`)),
+        count > 1 && h("strong", { class: "repeats" }, `the same call ${count} times`)),
       h("td", null, result(row)),
       h("td", { class: "number" }, creditsText(cost))))));
 }

@@ -8,7 +8,7 @@ import { fill, h, setText } from "./dom.js";
 import { addressOf } from "./router.js";
 import { drawState, newStateBadge } from "./state_badge.js";
 import { countBelow, pathOf } from "./tree_store.js";
-import { creditsText, exactCredits, listText, plural, printable, shortId, spanText } from "./text.js";
+import { creditsText, exactCredits, listText, plural, printable, shortId, shortName, spanText } from "./text.js";
 
 export class BranchPanel {
   /**
@@ -25,6 +25,7 @@ export class BranchPanel {
     this.actsKey = "";
     this.heading = h("h2", { tabindex: "-1", id: "panel-title" });
     this.state = newStateBadge();
+    this.whose = h("p", { class: "whose" });
     this.reasons = h("p", { class: "reasons", hidden: true });
     this.alert = h("div", { class: "led-by", hidden: true });
     this.path = h("ol", { class: "path" });
@@ -42,12 +43,13 @@ export class BranchPanel {
       h("button", { type: "button", class: "close", on: { click: () => this.leave() } },
         h("span", { "aria-hidden": "true" }, "✕"), h("span", { class: "unseen" }, "Close")),
       h("div", { class: "title" }, this.heading, this.state),
+      this.whose,
       h("p", { class: "whole-id" }, h("bdi", null, printable(branch || crew)), this.copyButton())),
     this.alert, this.missing, this.reasons, this.acts,
     h("section", { class: "block" }, h("h3", null, "Budget"), this.bar, this.budget, this.pace,
       this.path),
-    h("section", { class: "block" }, h("h3", null, "Facts"), this.facts),
-    this.details.element);
+    this.details.element,
+    h("section", { class: "block" }, h("h3", null, "Facts"), this.facts));
     this.showAlert(alert);
     this.update();
   }
@@ -101,6 +103,8 @@ export class BranchPanel {
     setText(this.heading, roleText(row));
     this.state.hidden = node.isCrew && row.state === "live";
     drawState(this.state, row);
+    const places = [row.branch ? `crew ${shortName(row.crew)}` : "crew", shortName(row.subject), listText(node.machines, 4)];
+    setText(this.whose, places.filter(Boolean).join(" · "));
     const reasons = attentionOf(node);
     this.reasons.hidden = !reasons.length;
     setText(this.reasons, reasons.length ? `Needs attention: ${reasons.join("; ")}.` : "");

@@ -27,7 +27,7 @@ export function spendChart(points) {
       width: Math.max(1, step - Math.min(1, step / 4)).toFixed(2), height: height.toFixed(2) });
   });
   const text = `${creditsText(sum)} credits in ${plural(last - first + 1, "minute")}, at most `
-    + `${creditsText(most)} in one, at ${clockText(peak * 60_000)}`;
+    + `${creditsText(most)} in one, at ${clockText(peak * 60_000).slice(0, 5)}Z`;
   return h("figure", { class: "chart" },
     s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": text },
       s("line", { x1: "0", x2: String(WIDTH), y1: "0.5", y2: "0.5" }), bars),
