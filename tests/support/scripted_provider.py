@@ -22,8 +22,9 @@ CLIENT = "crewgate"
 class ScriptedProvider(ThreadingHTTPServer):
     """Its metadata, ID tokens and answers have the changes that a test makes.
 
-    `token` replaces the whole ID token, `answer` the answer of the token endpoint. `forms` are what
-    that endpoint got, with the field Authorization of each.
+    It answers nothing while `may_answer` is not set. `token` replaces the whole ID token, `answer`
+    the answer of the token endpoint. `forms` are what that endpoint got, with the field
+    Authorization of each.
     """
 
     daemon_threads = True
@@ -44,6 +45,8 @@ class ScriptedProvider(ThreadingHTTPServer):
         self.answer: tuple[int, bytes] | None = None
         self.redirect = ""
         self.forms: list[tuple[dict[str, str], str]] = []
+        self.is_asked, self.may_answer = threading.Event(), threading.Event()
+        self.may_answer.set()
         self._asked: dict[str, dict[str, str]] = {}  # by code
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -101,6 +104,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         provider = self.server
+        provider.is_asked.set()
+        provider.may_answer.wait()
         if provider.redirect:
             self.send_response(302)
             self.send_header("location", provider.redirect)

@@ -29,12 +29,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedProvide
 
 
 @pytest.fixture
-def provider(server: ScriptedProvider) -> ScriptedProvider:
+def provider(server: ScriptedProvider) -> Iterator[ScriptedProvider]:
     """With nothing changed."""
     server.metadata, server.claims, server.header = {}, {}, {}
     server.kid, server.token, server.answer, server.redirect = "rsa-1", None, None, ""
     server.forms.clear()
-    return server
+    server.is_asked.clear()
+    yield server
+    server.may_answer.set()
 
 
 @pytest.fixture
@@ -360,6 +362,19 @@ async def test_the_health_says_whether_people_can_log_in(
         await until(lambda: not found.problem)
         nursery.cancel_scope.cancel()
     assert all(each.state is HealthState.OK for each in health.facts())
+
+
+async def test_a_provider_that_hangs_keeps_no_process_from_its_end(
+    world: PageWorld, provider: ScriptedProvider
+) -> None:
+    """Neither a look at its metadata nor a login waits for it then."""
+    provider.may_answer.clear()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.login.follow_provider)
+        nursery.start_soon(world.browser().log_in)
+        await until(provider.is_asked.is_set)
+        nursery.cancel_scope.cancel()
+    assert not provider.may_answer.is_set()
 
 
 class FakeSink:

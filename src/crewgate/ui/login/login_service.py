@@ -105,7 +105,8 @@ class LoginService:
         """Keep what is known of the provider new, until cancelled: the health tells of trouble."""
         while True:
             if (provider := self.provider) is not None:
-                await trio.to_thread.run_sync(provider.refresh)
+                # A provider that hangs must not keep this process from its end.
+                await trio.to_thread.run_sync(provider.refresh, abandon_on_cancel=True)
             await sleep_until_tick(limits.ui_provider_look_seconds)
 
     # The requests of a session.
@@ -247,7 +248,7 @@ class LoginService:
         if not self._threads.available_tokens:
             raise LoginFailedError("busy", "the provider has too many requests to answer")
         try:
-            return await trio.to_thread.run_sync(ask, limiter=self._threads)
+            return await trio.to_thread.run_sync(ask, limiter=self._threads, abandon_on_cancel=True)
         except SignedTokenError as error:
             raise LoginFailedError("invalid", f"the ID token is not good: {error}") from None
         except (ServiceConnectionError, ConfigurationError) as error:
