@@ -23,13 +23,18 @@ from crewgate.issuer import Orchestrator, SubAgent
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Installation]]:
-    with gateways(tmp_path_factory.mktemp("two"), 2) as found:
+    """They begin a new audit file after about a hundred calls."""
+
+    def adapt(machine: Installation) -> None:
+        machine.edit('folder = "state/audit"', 'folder = "state/audit"\nrotate_bytes = 65536')
+
+    with gateways(tmp_path_factory.mktemp("two"), 2, adapt=adapt) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
 def incident(two: list[Installation]) -> tuple[SubAgent, SubAgent]:
-    """A run that called on both machines, before and after a kill, and was then ended by name."""
+    """A run that called on both machines, over several files and a kill, and was then ended."""
     with Orchestrator.from_config(two[0].file, crew="article") as article:
         run = article.start_run(credits="10", tools=["search.*"])
         below = run.spawn(credits="5", tools=["search.*"], role="researcher")
@@ -38,6 +43,9 @@ def incident(two: list[Installation]) -> tuple[SubAgent, SubAgent]:
             with closing(Caller(machine)) as caller:
                 assert caller.call(run.token()) == caller.call(below.token()) == OK
                 assert caller.call(other.token()) == OK
+        with closing(Caller(two[1])) as caller:
+            while len(_files(two[1], "worker-0")) < 2:
+                assert caller.call(below.token()) == OK
         _kill_worker(two[1])
         with closing(Caller(two[1])) as caller:
             becomes(caller, below.token(), OK)
@@ -49,9 +57,10 @@ def incident(two: list[Installation]) -> tuple[SubAgent, SubAgent]:
 
 def _kill_worker(machine: Installation) -> None:
     """Kill it, and wait until the next one has an audit file of its own."""
+    files = len(_files(machine, "worker-0"))
     [process] = machine.children("gateway")
     os.kill(process, signal.SIGKILL)
-    wait_until(lambda: len(_files(machine, "worker-0")) > 1, SECONDS)
+    wait_until(lambda: len(_files(machine, "worker-0")) > files, SECONDS)
 
 
 def _files(machine: Premises, process: str) -> list[Path]:
@@ -86,7 +95,7 @@ def test_each_machine_replays_what_all_have_recorded(
     assert sorted(found) == sorted(steps(two[1], run.branch))
     kinds = Counter((machine, mark) for machine, mark, _ in found)
     assert kinds[first, "call"] == 2
-    assert kinds[second, "call"] >= 3
+    assert kinds[second, "call"] > 50
     assert kinds[first, "grant"] == 2
     assert kinds[first, "refused"] >= 1
     revoked = {machine: words for machine, mark, words in found if mark == "revocation"}
