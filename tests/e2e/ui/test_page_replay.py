@@ -1,5 +1,6 @@
 """A past incident in a browser: on the live page of a real gateway, and in the exported file."""
 
+import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
@@ -107,9 +108,11 @@ def test_a_person_picks_a_run_and_steps_through_it(visit: Visitor, run: SubAgent
 def test_the_address_leads_to_the_moment(visit: Visitor, run: SubAgent) -> None:
     visit.go(f"#/replay/article/{run.branch}")
     expect(visit.page.locator(".replay-caption")).to_contain_text("Step 1 of 8")
+    expect(visit.page).to_have_url(re.compile("[?]at="))
+    first = visit.page.url
     visit.page.keyboard.press("n")
+    expect(visit.page).not_to_have_url(first)
     shown, address = caption(visit), visit.page.url
-    assert "&at=" in address or "?at=" in address
     visit.go("#/")
     visit.page.goto(address)
     expect(visit.page.locator(".replay-caption")).to_have_text(shown)

@@ -8,6 +8,7 @@ import { addressOf } from "./router.js";
 import { creditsText, listText, momentText, plural, printable, shortId, shortName } from "./text.js";
 
 const RANGES = [["1h", "the last hour"], ["1d", "the last day"], ["7d", "the last week"], ["", "any time"]];
+const ADDRESS_MS = 250; // without a further step, until the address has the moment
 const KEEP_MS = 60_000; // a download that has begun by then needs its address no more
 
 /** @typedef {import("./app.js").App} App */
@@ -85,6 +86,7 @@ class RunView {
     /** @type {ReplayPlayer | null} */
     this.player = null;
     this.isClosed = false;
+    this.keeping = 0;
     this.exportButton = h("button", { type: "button", on: { click: () => this.export() } }, "Export …");
     this.note = h("p", { class: "quiet-text", role: "status" }, "Asking the machines …");
     this.content = h("div", null);
@@ -138,10 +140,15 @@ class RunView {
     return found;
   }
 
-  /** Keeps the moment of the step in the address, so that it can be sent to another person. */
+  /**
+   * Keeps the moment of the step in the address, so that it can be sent to another person: not of
+   * each step while a key is held, because browsers allow few such changes.
+   */
   keepPlace({ moment_us: us }) {
     const query = { ...this.range, at: String(us) };
-    history.replaceState(null, "", addressOf("replay", [this.place.crew, this.place.run], query));
+    const address = addressOf("replay", [this.place.crew, this.place.run], query);
+    clearTimeout(this.keeping);
+    this.keeping = setTimeout(() => history.replaceState(null, "", address), ADDRESS_MS);
   }
 
   /** Saves the run as a file that proves its lines. */
@@ -166,6 +173,7 @@ class RunView {
 
   close() {
     this.isClosed = true;
+    clearTimeout(this.keeping);
     this.player?.close();
   }
 }
