@@ -22,13 +22,8 @@ def test_the_query_sums_the_calls_of_a_day(tmp_path: Path) -> None:
         source = tmp_path / part.file
         source.write_bytes(data)
         part = part._replace(end=len(data))
-        folder = tmp_path / "srv" / "machine=gw%201" / f"day={part.day}"
+        folder = tmp_path / "srv" / "machine=gw-1" / f"day={part.day}"
         folder.mkdir(parents=True)
         parquet.write(source, part, folder / part.object_name)
     statement = query[1].replace("/srv/audit-archive", str(tmp_path / "srv"))
     assert duckdb.execute(statement).fetchall() == [("article", "search.web", 2, 0.75)]
-    found = duckdb.execute(
-        f"SELECT DISTINCT machine FROM read_parquet('{tmp_path}/srv/**/*.parquet', "
-        "hive_partitioning = true)"
-    ).fetchall()
-    assert found == [("gw 1",)]

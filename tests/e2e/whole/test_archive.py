@@ -16,10 +16,11 @@ from audit_archive import Archive, audit_content
 from command_process import crewgate
 from installation import COMMAND, Installation, wait_until
 from s3_server import BUCKET, S3Server
+from search_depth import deep
 
 from crewgate.audit.checkpoints.signing_key import CheckpointKey
 
-KILLS = 5
+KILLS = deep(5)
 EXPORT = """
 [export.near]
 format = "parquet"

@@ -20,6 +20,7 @@ from crewgate.errors import AuditReadError, ObjectMissingError, ReceiverError
 from crewgate.export.archive.object_names import (
     CHECKPOINTS,
     day_folder,
+    is_like,
     log_part_of,
     machine_folder,
     machine_of,
@@ -47,6 +48,10 @@ async def verify(
         # Before the files are listed: what the checkpoints say of a file is there already.
         await _fetch_log(store, folder, log)
         source = StoredFiles(store, folder, Path(temporary))
+        root = await store.list("")
+        for name in [*root.folders, *(each.name for each in root.objects)]:
+            if is_like(name, machine):
+                source.strangers.append((name, f"a query takes it for the folder of {machine}"))
         await source.list_all()
         return await trio.to_thread.run_sync(verify_archive, log, keys, source, held)
 

@@ -46,6 +46,12 @@ def machine_of(folder: str) -> str | None:
     return machine if folder == machine_folder(machine) and machine else None
 
 
+def is_like(folder: str, machine: str) -> bool:
+    """Whether a query takes another folder, or what stands in its place, for that of a machine."""
+    name = folder.removesuffix("/")
+    return unquote(name) == f"{_MACHINE}{machine}" and f"{name}/" != machine_folder(machine)
+
+
 def day_folder(part: FilePart) -> str:
     """Return the folder of a part, below that of its machine."""
     return f"day={part.day}/"

@@ -52,7 +52,8 @@ class PartPlanner:
             # What waits at the start of the process has waited before.
             self._waiting_since = self._now() if self._has_looked else -math.inf
         self._has_looked = True
-        self._irregular = {name for name in self._progress.names if not self._is_file(name)}
+        waiting = filter(self._progress.left, self._progress.names)
+        self._irregular = {name for name in waiting if not self._is_file(name)}
         since = self._waiting_since
         if since is not None and self._round is None and self._now() - since >= self._wait_seconds:
             self.begin_round()

@@ -225,6 +225,23 @@ async def test_another_key_and_no_checkpoints_are_found(copied: Archive) -> None
     assert found.unsigned != []
 
 
+async def test_a_folder_that_a_query_takes_for_that_of_the_machine_is_found(
+    copied: Archive,
+) -> None:
+    """Its name has another escape. Another machine is another matter."""
+    path = copied.objects[0]
+    for machine in "machine=gw-2", "machine=gw%2D1":
+        other = copied.root / machine / path.parent.name / path.name
+        other.parent.mkdir(parents=True)
+        shutil.copy(path, other)
+        names = duckdb.execute(
+            f"SELECT DISTINCT machine FROM read_parquet('{other}', hive_partitioning = true)"
+        ).fetchall()
+        is_meant = names == [("gw-1",)]
+        assert is_meant == (machine == "machine=gw%2D1")
+        assert await kinds(copied) == ({FindingKind.INSERTED} if is_meant else set())
+
+
 async def test_a_pipe_holds_nobody(copied: Archive) -> None:
     path = copied.objects[1]
     path.unlink()
