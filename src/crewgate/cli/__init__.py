@@ -47,7 +47,7 @@ COMMANDS = {
     "audit": "Show who called which tool, under which grant, at what cost, on all machines.",
     "journal": "Show which branch got more, why, and who decided.",
     "alerts": "Test the receivers of alerts, list the alerts, and send them again.",
-    "export": "Send the audit to a collector, a syslog server or a SIEM.",
+    "export": "Send the audit to a collector, a syslog server, a SIEM or an archive.",
     "ledger": "Show what each crew, run and branch has spent, and maintain the ledger.",
     "backup": "Copy everything that this machine cannot make again into a new folder.",
     "restore": "Restore a machine from a backup.",

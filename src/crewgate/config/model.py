@@ -151,7 +151,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     exports: Annotated[
         tuple[ExportConfig, ...],
-        "A receiver of the audit: a collector, a syslog server, or a SIEM.",
+        "A receiver of the audit: a collector, a syslog server, a SIEM, or an archive.",
         TableMap(name="export", max_count=bounds.exports_max),
     ] = ()
     alerts: Annotated[

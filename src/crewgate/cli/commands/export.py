@@ -13,7 +13,7 @@ from crewgate.runtime.log_format import LogFormat, LogLevel, LogSettings
 @log_options
 @click.pass_context
 def command(ctx: click.Context, *, config_path: Path, log_format: str, log_level: str) -> None:
-    """Send the audit to a collector, a syslog server or a SIEM.
+    """Send the audit to a collector, a syslog server, a SIEM or an archive.
 
     The command runs in the foreground until SIGTERM or Ctrl-C, and sends to the receivers of
     [export.NAME]. `crewgate serve` starts such a process by itself, and only one can run. So use
