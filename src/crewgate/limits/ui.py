@@ -11,7 +11,7 @@ ui_watcher_updates_max = 4  # that wait for a slow watcher; with more, it begins
 ui_piece_rows = 2000  # of a watcher that begins: half a megabyte, encoded within 5 ms
 ui_changed_rows_max = 20_000  # in one update; for more, all watchers begin anew, in pieces
 ui_chunk_bytes = 65_536  # that are sent at once, as `buffer_bytes_max`
-ui_session_seconds = 2.0  # without an update, until the session of a watcher is looked up again
+ui_repeat_seconds = 1.5  # without an update, until a watcher gets an event that changes nothing
 
 # What persons order and ask (ui/acts/, ui/branch_history.py).
 ui_act_id_chars_max = 64  # of an id that a browser makes: a UUID has 36

@@ -65,8 +65,9 @@ async def events(
             yield piece
         elif (update := watcher.next()) is not None:
             yield update.event(view.sees, is_whole=view.is_whole)
-        else:
-            await watcher.wait(limits.ui_session_seconds)
+        elif not await watcher.wait(limits.ui_repeat_seconds) and feed.tree is not None:
+            # The reader waits for a machine. Without any event, a browser would connect again.
+            yield feed.tree.unchanged().event(view.sees, is_whole=view.is_whole)
 
 
 def _end(person: Person, now: Person | SessionEnd) -> str:

@@ -59,6 +59,10 @@ class TreeUpdate(msgspec.Struct, frozen=True):
     rows: Mapping[str, Mapping[int, PageRow]]
     is_reset: bool = False
 
+    def unchanged(self) -> "TreeUpdate":
+        """Return an update that changes nothing, as of the same moment."""
+        return TreeUpdate(self.head, {}, self.rows)
+
     def event(self, sees: SeesCrew, *, is_whole: bool) -> bytes:
         """Return the event of what has changed for who sees these crews."""
         seen = [each for crew, each in self.changes.items() if sees(crew)]

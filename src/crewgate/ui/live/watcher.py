@@ -59,8 +59,9 @@ class Watcher:
         """Return the next update; None if none waits."""
         return self._waiting.popleft() if self._waiting else None
 
-    async def wait(self, seconds: float) -> None:
-        """Return when something is new, or after so long."""
+    async def wait(self, seconds: float) -> bool:
+        """Wait until something is new, and return True; or return False after so long."""
         with trio.move_on_after(seconds):
             await self._news.wait()
-        self._news = trio.Event()
+        is_new, self._news = self._news.is_set(), trio.Event()
+        return is_new

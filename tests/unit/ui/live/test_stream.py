@@ -215,6 +215,29 @@ async def test_who_sees_one_crew_gets_no_text_of_machines(
     nursery.cancel_scope.cancel()
 
 
+async def test_a_browser_hears_something_while_a_machine_keeps_the_reader_waiting(
+    machines: Machines,
+    feed: LiveFeed,
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """An event that changes nothing, as of the reading before."""
+    reader, watching = machines.reader(monkeypatch), Watching(feed, viewer())
+    machines.trees["gw-1"] = [row("a")]
+    feed.publish(reader.read())
+    watching.let(PLENTY)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watching.run)
+        await trio.testing.wait_all_tasks_blocked()
+        received = watching.browser.received
+        received.clear()
+        await trio.sleep(3 * limits.ui_repeat_seconds + 0.1)
+        assert len(received) == 3
+        assert all(b'"rows":[],"gone":[],"at":0,' in each for each in received)
+        assert [*watching.browser.branches] == [("article", "a")]
+        nursery.cancel_scope.cancel()
+
+
 async def test_health_is_sent_when_it_has_changed(
     machines: Machines, feed: LiveFeed, monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery
 ) -> None:
