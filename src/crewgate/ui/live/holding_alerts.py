@@ -51,14 +51,19 @@ class HoldingAlerts:
                 self._take(watch.update(status.health, wall, now, is_whole=is_whole))
 
     def take_machines(
-        self, answered: Sequence[str], not_asked: Sequence[UnaskedMachine], wall: float
+        self, answered: Sequence[str] | None, not_asked: Sequence[UnaskedMachine], wall: float
     ) -> None:
-        """Take which machines have answered."""
-        for machine in answered:
-            self._away.pop(machine, None)
+        """Take which machines have answered; None if the agent of this one has not.
+
+        Then nobody says which machines there are.
+        """
         for each in not_asked:
             since, _ = self._away.get(each.machine, (wall, ""))
             self._away[each.machine] = since, each.why
+        if answered is None:
+            return
+        for machine in answered:
+            self._away.pop(machine, None)
         known = {*answered, *(each.machine for each in not_asked)}
         self._away = {name: each for name, each in self._away.items() if name in known}
         for name in [name for name in self._health if name not in known]:

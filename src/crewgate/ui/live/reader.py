@@ -86,7 +86,7 @@ class LiveReader:
             self.close()
             why = describe(error) if isinstance(error, OSError) else str(error)
             missing = [UnaskedMachine(self._local.name, why)]
-            holding = self._hold([], missing, None)
+            holding = self._hold(None, missing, None)
             return Reading(
                 TreeUpdate(TreeHead(self._at(), [], missing), {}, self._rows), None, holding
             )
@@ -96,7 +96,7 @@ class LiveReader:
 
     def _hold(
         self,
-        answered: Sequence[str],
+        answered: Sequence[str] | None,
         not_asked: Sequence[UnaskedMachine],
         health: ClusterStatus | None,
     ) -> tuple[Alert, ...] | None:
@@ -123,10 +123,8 @@ class LiveReader:
         return round(self._wall() * 1000)
 
     def _update(self, change: TreeChange, health: ClusterStatus | None) -> TreeUpdate:
-        spent = {
-            name: sum([share.spent for share in row.machines]) for name, row in change.rows.items()
-        }
-        rates = self._rates.take(self._now(), spent, change.gone)
+        shares = {name: row.machines for name, row in change.rows.items()}
+        rates = self._rates.take(self._now(), shares, change.gone)
         names = change.rows.keys() | self._new_levels(health)
         slower = {name: rate for name, rate in rates.items() if name not in names}
         changes: dict[str, CrewChanges] = {}

@@ -1,14 +1,19 @@
 """What branches spend for each minute, from what they had spent at each reading."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from crewgate import limits
+from crewgate.ipc.cluster_tree import MachineShare
 from crewgate.ipc.tree_changes import BranchName
+
+Shares = Sequence[MachineShare]
 
 
 class _Spent(NamedTuple):
+    """What a branch had spent at a moment, since the first reading."""
+
     at: float
     spent: int
 
@@ -24,39 +29,39 @@ class SpentRates:
         self._rates: dict[BranchName, int] = {}
         self._first_at: float | None = None
         self._spent: dict[BranchName, int] = {}
+        self._shares: dict[BranchName, Shares] = {}
         self._moving: dict[BranchName, deque[_Spent]] = {}
         # Each point of a branch, the oldest first: when it leaves the window, the rate changes.
         self._leaving: deque[tuple[float, BranchName]] = deque()
 
     def take(
-        self, at: float, spent: Mapping[BranchName, int], gone: list[BranchName]
+        self, at: float, shares: Mapping[BranchName, Shares], gone: list[BranchName]
     ) -> dict[BranchName, int]:
-        """Take the micro-credits of branches that may have changed; return the rates that have.
+        """Take what machines have spent of branches that may have changed; return other rates.
 
-        Where an amount gets less, its machine began anew, and so does the rate.
+        What a machine had spent before it answered for the first time, or again, is no spending of
+        now. Where its amount gets less, it began anew.
         """
         if self._first_at is None:
             self._first_at = at
         for name in gone:
             self._spent.pop(name, None)
+            self._shares.pop(name, None)
             self._moving.pop(name, None)
             self._rates.pop(name, None)
         touched: set[BranchName] = set()
-        for name, amount in spent.items():
-            before = self._spent.get(name)
-            if before == amount:
+        for name, now in shares.items():
+            added = _added_since(now, self._shares.get(name))
+            self._shares[name] = now
+            if not added:
                 continue
-            self._spent[name] = amount
-            if before is None:
-                continue
+            before = self._spent.get(name, 0)
+            self._spent[name] = before + added
             touched.add(name)
-            if amount < before:
-                self._moving.pop(name, None)
-                continue
             points = self._moving.setdefault(name, deque())
             if not points:
                 points.append(_Spent(self._first_at, before))
-            points.append(_Spent(at, amount))
+            points.append(_Spent(at, before + added))
             self._leaving.append((at, name))
         return self._changed(at, self._first_at, touched)
 
@@ -88,6 +93,14 @@ class SpentRates:
             else:
                 del self._rates[name]
         return found
+
+
+def _added_since(now: Shares, before: Shares | None) -> int:
+    """Return what machines have spent since they answered last."""
+    if before is None:
+        return 0
+    spent = {share.machine: share.spent for share in before}
+    return sum([max(0, each.spent - spent.get(each.machine, each.spent)) for each in now])
 
 
 def _added(points: deque[_Spent], begin: float) -> int:

@@ -137,6 +137,9 @@ def test_components_of_all_machines_hold_until_they_are_well() -> None:
     for now in (0.0, limits.alert_calm_seconds):
         holding.take_health(ClusterStatus({"gw-1": well}, "gw-1", []), NOW, now)
     assert [each.machine for each in holding.alerts(NOW)] == ["gw-2"]
+    # While the agent of this machine does not answer, nobody says which machines there are.
+    holding.take_machines(None, [UnaskedMachine("gw-1", "it restarts")], NOW)
+    assert [each.machine for each in holding.alerts(NOW)] == ["gw-2"]
     holding.take_machines(["gw-1"], [], NOW)
     assert [*holding.alerts(NOW)] == []
 

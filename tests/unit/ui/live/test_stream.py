@@ -326,6 +326,24 @@ async def test_what_is_spent_has_a_rate_for_as_long_as_something_is_spent(
     assert rates[14:] == [0, 6]
 
 
+async def test_a_machine_that_comes_back_has_spent_nothing_meanwhile(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it had spent before is no spending of now; what it spends then is."""
+    reader = machines.reader(monkeypatch)
+    here, there = [row("a", spent=5)], [row("a", spent=100)]
+    rates = []
+    for trees in (
+        {"gw-1": here, "gw-2": there}, {"gw-1": here}, {"gw-1": here, "gw-2": there},
+        {"gw-1": here, "gw-2": [row("a", spent=103)]},
+    ):  # fmt: skip
+        machines.trees = {**trees}
+        (rows,) = reader.read().tree.rows.values()
+        rates += [each.spent_rate for each in rows.values()]
+        machines.now += 1
+    assert rates == [0, 0, 0, 60]
+
+
 def test_the_level_of_an_orchestrator_is_that_of_its_branches(
     machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
