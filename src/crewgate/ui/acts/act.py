@@ -73,7 +73,7 @@ def _quarantine(state: PageState, order: Order, by: str) -> Found:
         access.malformed(f"seconds: expected {low} to {high}, or 0 for the crew's usual time")
     with AdminClient(state.folder) as agent:
         done = agent.quarantine(
-            order.crew, orchestrator, lift=is_lift, seconds=order.seconds, by=by
+            order.owner, orchestrator, lift=is_lift, seconds=order.seconds, by=by
         )
     return receipt_text.of_quarantine(orchestrator, done, lift=is_lift), _document(done)
 

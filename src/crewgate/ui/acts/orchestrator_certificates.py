@@ -38,8 +38,8 @@ class CertificateReceipt(msgspec.Struct, frozen=True):
 async def revoke(config: Config, order: Order, by: str) -> tuple[list[str], dict[str, Any]]:
     """Return the lines and the receipt. Raises ControlError 400, or 409 if it cannot be done."""
     crew, name = split(order.only("orchestrator"))
-    if crew != order.crew:
-        malformed(f"orchestrator: expected one of crew {order.crew}")
+    if crew != order.owner:
+        malformed(f"orchestrator: expected one of crew {order.owner}")
     if config.ca is None or not has_key(config.ca):
         raise problem_types.REFUSED.error(
             "the key of the CA is not on this machine: open the page of the machine that has it, "

@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from crewgate import limits
 from crewgate.api import access
+from crewgate.core import cross_crew_accounts
 from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import KINDS, RevocationTarget
 from crewgate.core.tokens.claims import is_text
@@ -73,7 +74,13 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             access.malformed(f"{kind.label}: {error}")
         if kind is EntityKind.ORCHESTRATOR and not is_text(name):
             access.malformed("orchestrator: expected a `client_id`, such as article/article-1")
-        return RevocationTarget(kind, name, self.crew)
+        crew = self.owner if kind is EntityKind.ORCHESTRATOR else self.crew
+        return RevocationTarget(kind, name, crew)
+
+    @property
+    def owner(self) -> str:
+        """The crew of an orchestrator: of calls at another crew, the one that calls."""
+        return cross_crew_accounts.caller(self.crew)
 
     def only(self, field: Literal["branch", "orchestrator"]) -> str:
         """Return the target of an act that knows one kind. Raises ControlError 400."""

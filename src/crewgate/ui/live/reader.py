@@ -12,8 +12,10 @@ from crewgate import limits
 from crewgate.alerts.alert import Alert
 from crewgate.alerts.budget_watch import CrewAllowance
 from crewgate.alerts.local_machine import LocalMachine
+from crewgate.core.cross_crew_accounts import caller
 from crewgate.errors import CrewgateError
 from crewgate.ipc.admin_client import AdminClient
+from crewgate.ipc.admin_messages import TreeRow
 from crewgate.ipc.cluster_view import ClusterStatus, UnaskedMachine
 from crewgate.ipc.machine_messages import TreeQuestion
 from crewgate.ipc.tree_changes import BranchName, ClusterTreeChanges, TreeChange
@@ -160,7 +162,7 @@ class LiveReader:
         if number is None:
             self._last_number += 1
             number = self._numbers[name] = self._last_number
-        level = self._levels.get((found.crew, found.orchestrator), "")
+        level = self._levels.get(_orchestrator(found), "") if self._levels else ""
         row = page_row(number, found, self._rates.rate(name), level)
         before = rows.get(number)
         rows[number] = row
@@ -193,4 +195,9 @@ class LiveReader:
         }
         self._levels = levels
         rows = self._tree.rows.items()
-        return {name for name, row in rows if (row.crew, row.orchestrator) in changed}
+        return {name for name, row in rows if _orchestrator(row) in changed}
+
+
+def _orchestrator(row: TreeRow) -> Orchestrator:
+    """Return who starts branches such as this one; of calls at another crew, the one that calls."""
+    return caller(row.crew), row.orchestrator

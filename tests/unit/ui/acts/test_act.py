@@ -271,6 +271,12 @@ async def test_a_crew_that_there_is_not_has_nothing_to_end(agent: Agent, state: 
     assert agent.done[0][1][0] == RevocationTarget(EntityKind.BRANCH, BRANCH, "article:bd")
     with pytest.raises(ControlError):
         await order(state, person(Right.OPERATE, "bd"), act="end", crew="article:bd", branch=BRANCH)
+    about = {"crew": "article:bd", "orchestrator": "article/x"}
+    await order(state, who, act="end", **about)
+    target = RevocationTarget(EntityKind.ORCHESTRATOR, "article/x", "article")
+    assert agent.done[1][1][0] == target
+    await order(state, who, act="quarantine", **about)
+    assert agent.done[2][1][:2] == ("article", "article/x")
 
 
 async def test_an_act_with_an_id_is_done_once(agent: Agent, state: PageState) -> None:

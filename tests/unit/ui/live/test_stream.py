@@ -349,16 +349,19 @@ def test_the_level_of_an_orchestrator_is_that_of_its_branches(
 ) -> None:
     """The strictest that is in force on any machine; it changes without any call."""
     reader = machines.reader(monkeypatch)
-    machines.trees["gw-1"] = [row("a", orchestrator="article/x"), row("b", orchestrator="o")]
+    machines.trees["gw-1"] = [
+        row("a", orchestrator="article/x"), row("b", orchestrator="o"),
+        row("a", "article:bd", orchestrator="article/x"),
+    ]  # fmt: skip
 
     def level(**levels: str) -> set[str]:
         for machine, each in levels.items():
             watch = MintingWatchRow("article", "article/x", "quarantine", each, "watch")
             machines.health[machine] = status_of(watched=[watch])
         machines.now += limits.ui_health_seconds
-        (rows,) = reader.read().tree.rows.values()
-        assert [each.level for each in rows.values() if each.branch == "b"] == [""]
-        return {each.level for each in rows.values() if each.branch == "a"}
+        rows = [each for some in reader.read().tree.rows.values() for each in some.values()]
+        assert [each.level for each in rows if each.branch == "b"] == [""]
+        return {each.level for each in rows if each.branch == "a"}
 
     assert level() == {""}
     assert level(gw1="throttle") == {"throttle"}
