@@ -62,6 +62,7 @@ class LiveReader:
         self._budgets_at = -limits.ui_budgets_seconds
         self._has_step, self._is_first = False, True
         self._agent: AdminClient | None = None
+        self._asked = local.name  # the agent may have another name for a machine without one
         self._tree = ClusterTreeChanges()
         self._rates = SpentRates()
         self._numbers: dict[BranchName, int] = {}
@@ -87,11 +88,12 @@ class LiveReader:
             # After an error, nobody knows what the connection would answer next.
             self.close()
             why = describe(error) if isinstance(error, OSError) else str(error)
-            missing = [UnaskedMachine(self._local.name, why)]
+            missing = [UnaskedMachine(self._asked, why)]
             holding = self._hold(None, missing, None)
             return Reading(
                 TreeUpdate(TreeHead(self._at(), [], missing), {}, self._rows), None, holding
             )
+        self._asked = change.asked
         tree = self._update(change, health)
         holding = self._hold(change.machines, change.not_asked, health)
         return Reading(tree, health, holding, self._has_step)

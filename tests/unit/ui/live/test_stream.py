@@ -8,7 +8,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from live_page import Machines, Watching, live_feed, status_of, viewer
+from live_page import LOCAL, Machines, Watching, live_feed, status_of, viewer
 from machine_trees import tree_answers
 
 from crewgate import limits
@@ -19,6 +19,7 @@ from crewgate.ipc.admin_messages import MintingWatchRow, TreeRow
 from crewgate.ipc.cluster_view import UnaskedMachine, tree_of
 from crewgate.ui.live.feed import LiveFeed
 from crewgate.ui.live.page_rows import PageRow, page_row
+from crewgate.ui.live.reader import LiveReader
 
 PLENTY = 10_000  # events
 CREWS = ("article", "bd", "article:bd")
@@ -308,6 +309,19 @@ async def test_an_answer_that_nobody_foresaw_ends_no_page(
         assert watching.browser.resets == 2
         nursery.cancel_scope.cancel()
     assert log_lines == ["what machines have answered cannot be shown: TypeError"]
+
+
+def test_the_machine_of_the_page_has_the_name_that_its_agent_gives_it(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a machine whose configuration names none, the agent makes a name."""
+    machines.reader(monkeypatch)
+    reader = LiveReader(msgspec.structs.replace(LOCAL, name="host"), {})
+    named = []
+    for is_away in (True, False, True):
+        machines.is_away = is_away
+        named += [each.machine for each in reader.read().tree.head.not_asked]
+    assert named == ["host", "gw-1"]
 
 
 async def test_what_is_spent_has_a_rate_for_as_long_as_something_is_spent(
