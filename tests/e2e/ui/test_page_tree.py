@@ -93,7 +93,7 @@ def test_while_a_person_points_at_the_list_no_row_moves(
     server.add(page_examples.branch(50, "article", "auditor", 3, 0.1, spent_rate=90_000_000))
     server.change(12, spent_rate=80_000_000)
     expect(visit.row("reader")).to_contain_text("80.00")
-    expect(visit.page.get_by_role("button", name="The list waits while you look")).to_be_visible()
+    expect(visit.page.get_by_role("button", name="The list waits while you look.")).to_be_visible()
     assert visit.names() == before
     visit.page.mouse.move(600, 20)
     expect(visit.row("auditor")).to_be_visible()

@@ -51,41 +51,68 @@ export function actsFor(node, may) {
 function end(node) {
   const { row } = node;
   const live = countBelow(node).live;
-  const below = live ? `${plural(live, "live branch")} below it ${live === 1 ? "ends" : "end"} too. ` : "";
+  const below = live
+    ? `${plural(live, "live branch")} below it ${live === 1 ? "ends" : "end"} too. `
+    : "";
   return {
-    name: "end", label: "End …", isGrave: true, hasReason: true,
+    name: "end",
+    label: "End …",
+    isGrave: true,
+    hasReason: true,
     title: `End ${roleText(row)} ${shortId(row.branch)}?`,
-    sentences: [`${below}All machines refuse its calls at once, and cut its open calls. Nobody can undo it.`],
+    sentences: [
+      `${below}All machines refuse its calls at once, and cut its open calls. Nobody can undo it.`,
+    ],
     facts: factsOf(node, ["Live below it", live ? plural(live, "branch") : "none"]),
-    confirm: "End it", done: "Ended",
+    confirm: "End it",
+    done: "Ended",
     body: { act: "end", crew: row.crew, branch: row.branch },
-    command: `crewgate revoke ${word(row.branch)} --crew ${word(row.crew)}`, about: aboutOf(row),
+    command: `crewgate revoke ${word(row.branch)} --crew ${word(row.crew)}`,
+    about: aboutOf(row),
   };
 }
 
 function quarantine(node) {
   const { row } = node;
   return {
-    name: "quarantine", label: "Quarantine …", hasLength: true,
+    name: "quarantine",
+    label: "Quarantine …",
+    hasLength: true,
     title: `Quarantine ${shortName(row.orchestrator)}?`,
-    sentences: ["The orchestrator can start no branches on any machine. Its live branches continue.",
-      "“Lift” ends the quarantine."],
-    facts: [["Orchestrator", row.orchestrator], ["Crew", row.crew]],
-    confirm: "Quarantine it", done: "Quarantined",
+    sentences: [
+      "The orchestrator can start no branches on any machine. Its live branches continue.",
+      "“Lift” ends the quarantine.",
+    ],
+    facts: [
+      ["Orchestrator", row.orchestrator],
+      ["Crew", row.crew],
+    ],
+    confirm: "Quarantine it",
+    done: "Quarantined",
     body: { act: "quarantine", crew: row.crew, orchestrator: row.orchestrator },
-    command: `crewgate quarantine ${word(row.orchestrator)}`, about: aboutOf(row),
+    command: `crewgate quarantine ${word(row.orchestrator)}`,
+    about: aboutOf(row),
   };
 }
 
 function lift(node) {
   const { row } = node;
   return {
-    name: "lift", label: "Lift …", title: `Let ${shortName(row.orchestrator)} start branches again?`,
-    sentences: ["The orchestrator can start branches again on all machines. The minting watch learns again what is usual."],
-    facts: [["Orchestrator", row.orchestrator], ["Crew", row.crew]],
-    confirm: "Lift it", done: "Lifted",
+    name: "lift",
+    label: "Lift …",
+    title: `Let ${shortName(row.orchestrator)} start branches again?`,
+    sentences: [
+      "The orchestrator can start branches again on all machines. The minting watch learns again what is usual.",
+    ],
+    facts: [
+      ["Orchestrator", row.orchestrator],
+      ["Crew", row.crew],
+    ],
+    confirm: "Lift it",
+    done: "Lifted",
     body: { act: "lift", crew: row.crew, orchestrator: row.orchestrator },
-    command: `crewgate quarantine ${word(row.orchestrator)} --lift`, about: aboutOf(row),
+    command: `crewgate quarantine ${word(row.orchestrator)} --lift`,
+    about: aboutOf(row),
   };
 }
 
@@ -93,13 +120,19 @@ function giveBack(node) {
   const { row } = node;
   const burned = creditsText(row.burned);
   return {
-    name: "forgive", label: "Give back burned credits …", title: `Give back ${burned} burned credits?`,
-    sentences: ["The machine that had leased these credits, or the call that had reserved them, ended without a report. They return to the branch and to every level above it.",
-      "You confirm that nobody spent them."],
+    name: "forgive",
+    label: "Give back burned credits …",
+    title: `Give back ${burned} burned credits?`,
+    sentences: [
+      "The machine that had leased these credits, or the call that had reserved them, ended without a report. They return to the branch and to every level above it.",
+      "You confirm that nobody spent them.",
+    ],
     facts: factsOf(node, ["Burned", `${burned} credits`]),
-    confirm: "Give them back", done: "Given back",
+    confirm: "Give them back",
+    done: "Given back",
     body: { act: "forgive", crew: row.crew, branch: row.branch },
-    command: `crewgate ledger forgive ${word(row.branch)}`, about: aboutOf(row),
+    command: `crewgate ledger forgive ${word(row.branch)}`,
+    about: aboutOf(row),
   };
 }
 
@@ -107,27 +140,54 @@ function rare(node, may) {
   const { row } = node;
   const about = aboutOf(row);
   const acts = [];
-  const token = (name, label, title, sentence, body, command) => acts.push({
-    name, label, title, sentences: [sentence, "Nobody can undo it."], facts: factsOf(node),
-    confirm: "Revoke", done: "Revoked", body: { act: "end", ...body }, command, about,
-    isGrave: true, isRare: true, hasReason: true,
-  });
+  const token = (name, label, title, sentence, body, command) =>
+    acts.push({
+      name,
+      label,
+      title,
+      sentences: [sentence, "Nobody can undo it."],
+      facts: factsOf(node),
+      confirm: "Revoke",
+      done: "Revoked",
+      body: { act: "end", ...body },
+      command,
+      about,
+      isGrave: true,
+      isRare: true,
+      hasReason: true,
+    });
   if (node.isCrew) {
-    token("end-crew", "Revoke all tokens …", `Revoke all tokens of crew ${shortName(row.crew)}?`,
+    token(
+      "end-crew",
+      "Revoke all tokens …",
+      `Revoke all tokens of crew ${shortName(row.crew)}?`,
       "All machines refuse each token of the crew that was issued until now, and cut its open calls. Orchestrators can mint new ones.",
-      { crew: row.crew, all_tokens: true }, `crewgate revoke --all-tokens-of ${word(row.crew)}`);
+      { crew: row.crew, all_tokens: true },
+      `crewgate revoke --all-tokens-of ${word(row.crew)}`,
+    );
     return acts;
   }
-  if (row.subject && row.subject !== row.orchestrator) acts.push(endPerson(row.subject, row.crew, may, about));
+  if (row.subject && row.subject !== row.orchestrator)
+    acts.push(endPerson(row.subject, row.crew, may, about));
   if (row.process) {
-    token("end-process", "Revoke the tokens of its process …", `Revoke the tokens of process ${shortName(row.process)}?`,
+    token(
+      "end-process",
+      "Revoke the tokens of its process …",
+      `Revoke the tokens of process ${shortName(row.process)}?`,
       "All machines refuse each token of this process that was issued until now.",
-      { crew: row.crew, process: row.process }, `crewgate revoke --process ${word(row.process)} --crew ${word(row.crew)}`);
+      { crew: row.crew, process: row.process },
+      `crewgate revoke --process ${word(row.process)} --crew ${word(row.crew)}`,
+    );
   }
   if (row.grant) {
-    token("end-grant", "Revoke its grant …", `Revoke grant ${shortName(row.grant)}?`,
+    token(
+      "end-grant",
+      "Revoke its grant …",
+      `Revoke grant ${shortName(row.grant)}?`,
       "All machines refuse this token of the branch. The branch can go on with a later one.",
-      { crew: row.crew, grant: row.grant }, `crewgate revoke --grant ${word(row.grant)} --crew ${word(row.crew)}`);
+      { crew: row.crew, grant: row.grant },
+      `crewgate revoke --grant ${word(row.grant)} --crew ${word(row.crew)}`,
+    );
   }
   return acts;
 }
@@ -144,28 +204,50 @@ export function endPerson(subject, crew, may, about = { crew, branch: "" }) {
   const isEverywhere = may("operate", "");
   const where = isEverywhere ? "in all crews" : `in crew ${shortName(crew)}`;
   return {
-    name: "end-subject", label: "End all runs of this person …", isGrave: true, isRare: true, hasReason: true,
+    name: "end-subject",
+    label: "End all runs of this person …",
+    isGrave: true,
+    isRare: true,
+    hasReason: true,
     title: `End all runs of ${shortName(subject)}?`,
-    sentences: [`All machines end the runs on behalf of this person ${where}, and refuse later tokens for this person, too.`,
-      "Nobody can undo it."],
-    facts: [["Person", subject], ["Crews", isEverywhere ? "all" : crew]],
-    confirm: "End all runs", done: "Ended",
+    sentences: [
+      `All machines end the runs on behalf of this person ${where}, and refuse later tokens for this person, too.`,
+      "Nobody can undo it.",
+    ],
+    facts: [
+      ["Person", subject],
+      ["Crews", isEverywhere ? "all" : crew],
+    ],
+    confirm: "End all runs",
+    done: "Ended",
     body: { act: "end", crew: isEverywhere ? "" : crew, subject },
-    command: `crewgate revoke --subject ${word(subject)}${isEverywhere ? "" : ` --crew ${word(crew)}`}`, about,
+    command: `crewgate revoke --subject ${word(subject)}${isEverywhere ? "" : ` --crew ${word(crew)}`}`,
+    about,
   };
 }
 
 function revokeOrchestrator(node) {
   const { row } = node;
   return {
-    name: "revoke-orchestrator", label: "Revoke the orchestrator’s certificates …", isGrave: true, isRare: true, hasReason: false,
+    name: "revoke-orchestrator",
+    label: "Revoke the orchestrator’s certificates …",
+    isGrave: true,
+    isRare: true,
+    hasReason: false,
     title: `Revoke all certificates of ${shortName(row.orchestrator)}?`,
-    sentences: ["The orchestrator can neither call nor mint, and all its tokens issued until now are revoked. It needs a new certificate.",
-      "Nobody can undo it."],
-    facts: [["Orchestrator", row.orchestrator], ["Crew", row.crew]],
-    confirm: "Revoke them", done: "Revoked",
+    sentences: [
+      "The orchestrator can neither call nor mint, and all its tokens issued until now are revoked. It needs a new certificate.",
+      "Nobody can undo it.",
+    ],
+    facts: [
+      ["Orchestrator", row.orchestrator],
+      ["Crew", row.crew],
+    ],
+    confirm: "Revoke them",
+    done: "Revoked",
     body: { act: "revoke-orchestrator", crew: row.crew, orchestrator: row.orchestrator },
-    command: "", about: aboutOf(row),
+    command: "",
+    about: aboutOf(row),
   };
 }
 
@@ -174,12 +256,26 @@ function factsOf(node, ...more) {
   const { total } = budgetOf(row);
   const spent = creditsText(row.spent);
   /** @type {[string, string][]} */
-  const facts = node.isCrew ? [["Crew", row.crew]] : [
-    ["Branch", row.branch], ["Role", row.role], ["Crew", row.crew],
-    ["Above it", pathOf(node).filter((each) => !each.isCrew).map((each) => `${roleText(each.row)} ${shortId(each.row.branch)}`).join(" › ")],
-    ["Person", row.subject]];
-  facts.push(...more, ["Spent", total ? `${spent} of ${creditsText(total)} credits` : `${spent} credits`],
-    ["Machines", listText(node.machines)]);
+  const facts = node.isCrew
+    ? [["Crew", row.crew]]
+    : [
+        ["Branch", row.branch],
+        ["Role", row.role],
+        ["Crew", row.crew],
+        [
+          "Above it",
+          pathOf(node)
+            .filter((each) => !each.isCrew)
+            .map((each) => `${roleText(each.row)} ${shortId(each.row.branch)}`)
+            .join(" › "),
+        ],
+        ["Person", row.subject],
+      ];
+  facts.push(
+    ...more,
+    ["Spent", total ? `${spent} of ${creditsText(total)} credits` : `${spent} credits`],
+    ["Machines", listText(node.machines)],
+  );
   return facts.filter(([, value]) => value);
 }
 

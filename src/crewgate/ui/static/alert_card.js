@@ -25,16 +25,42 @@ export function alertCard(alert, { isLink = true } = {}) {
   const severity = textFor(MARKS, alert.severity, "") ? alert.severity : "info";
   const lasts = textFor(STATES, alert.state, "");
   const at = Date.parse(alert.timestamp);
-  return h("article", { class: `alert ${severity}`, "data-id": alert.id },
-    h("p", { class: "kind" },
-      h("span", { class: "severity" }, h("i", { "aria-hidden": "true" }, MARKS[severity]), ` ${severity}`),
+  return h(
+    "article",
+    { class: `alert ${severity}`, "data-id": alert.id },
+    h(
+      "p",
+      { class: "kind" },
+      h(
+        "span",
+        { class: "severity" },
+        h("i", { "aria-hidden": "true" }, MARKS[severity]),
+        ` ${severity}`,
+      ),
       h("span", null, printable(alert.type)),
       lasts && h("span", { class: "lasts" }, lasts),
-      h("time", { datetime: Number.isFinite(at) ? new Date(at).toISOString() : null }, momentText(at)),
-      h("bdi", null, shortName(alert.machine))),
+      h(
+        "time",
+        { datetime: Number.isFinite(at) ? new Date(at).toISOString() : null },
+        momentText(at),
+      ),
+      h("bdi", null, shortName(alert.machine)),
+    ),
     h("p", { class: "text" }, printable(alert.text)),
     alert.next && h("p", { class: "next" }, h("b", null, "Next: "), printable(alert.next)),
-    isLink && branch && h("p", null,
-      h("a", { class: "to-branch", href: addressOf("branch", [alert.crew, branch], { alert: alert.id }) },
-        "Show the branch")));
+    isLink &&
+      branch &&
+      h(
+        "p",
+        null,
+        h(
+          "a",
+          {
+            class: "to-branch",
+            href: addressOf("branch", [alert.crew, branch], { alert: alert.id }),
+          },
+          "Show the branch",
+        ),
+      ),
+  );
 }

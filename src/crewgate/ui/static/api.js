@@ -71,7 +71,14 @@ async function send(method, path, query, body, options) {
     /** @type {Record<string, string>} */
     const headers = { DPoP: await proof(method, location.origin + path, bytes) };
     if (bytes) headers["Content-Type"] = "application/json";
-    const request = { method, headers, body: bytes, cache: "no-store", redirect: "error", ...options };
+    const request = {
+      method,
+      headers,
+      body: bytes,
+      cache: "no-store",
+      redirect: "error",
+      ...options,
+    };
     return fetch(path + search, /** @type {RequestInit} */ (request));
   };
   const before = nonce;

@@ -19,12 +19,29 @@ import { TreeStore } from "./tree_store.js";
 
 // Maps: a name of an address is a stranger's, and an object has members of its own.
 /** @type {Map<string, new (app: App, place: import("./router.js").Place) => View>} */
-const VIEWS = new Map(Object.entries({
-  "": BranchesView, branch: BranchesView, runs: RunsView, people: PeopleView, crews: CrewsView,
-  alerts: AlertsView, machines: MachinesView, access: AccessView,
-}));
-const TITLES = new Map(Object.entries({ runs: "Runs", people: "People", crews: "Crews",
-  alerts: "Alerts", machines: "Machines", access: "Access", replay: "Replay" }));
+const VIEWS = new Map(
+  Object.entries({
+    "": BranchesView,
+    branch: BranchesView,
+    runs: RunsView,
+    people: PeopleView,
+    crews: CrewsView,
+    alerts: AlertsView,
+    machines: MachinesView,
+    access: AccessView,
+  }),
+);
+const TITLES = new Map(
+  Object.entries({
+    runs: "Runs",
+    people: "People",
+    crews: "Crews",
+    alerts: "Alerts",
+    machines: "Machines",
+    access: "Access",
+    replay: "Replay",
+  }),
+);
 const RECENT_MS = 3_600_000; // so long, an alert about one event counts as open
 const ANNOUNCE_MS = 4_000; // a screen reader must be able to finish
 
@@ -47,6 +64,8 @@ export class App {
     this.store = new TreeStore();
     /** @type {any[]} */
     this.alerts = [];
+    /** @type {{machine: string}[]} machines whose alerts are missing */
+    this.alertsNotAsked = [];
     /** @type {any} */
     this.health = { machines: [], not_asked: [], asked: "" };
     this.known = new Set(); // ids of alerts
@@ -55,7 +74,10 @@ export class App {
     this.view = null;
     this.viewClass = null;
     this.isDue = false;
-    this.live = new Live((name, data) => this.take(name, data), () => this.connectionChanged());
+    this.live = new Live(
+      (name, data) => this.take(name, data),
+      () => this.connectionChanged(),
+    );
     this.frame = new Frame(this);
     this.main = h("main", { id: "main", tabindex: "-1" });
     this.onHash = () => this.follow();
@@ -90,8 +112,10 @@ export class App {
       this.viewClass = place.name === "replay" ? replayView : known;
       const [crew = "", run = ""] = place.parts;
       /** @type {View} */
-      const view = place.name === "replay"
-        ? replayView(this, { crew, run, query: place.query }) : new known(this, place);
+      const view =
+        place.name === "replay"
+          ? replayView(this, { crew, run, query: place.query })
+          : new known(this, place);
       this.view = view;
       fill(this.main, view.element);
       // A page that scrolls can be reached by Tab; the tree has rows for that.
@@ -112,14 +136,15 @@ export class App {
   take(name, data) {
     if (name === "tree") this.store.take(data);
     else if (name === "machines") this.health = data;
-    else if (name === "alerts") this.takeAlerts(data.alerts);
+    else if (name === "alerts") this.takeAlerts(data.alerts, data.not_asked ?? []);
     this.draw();
   }
 
-  takeAlerts(alerts) {
+  takeAlerts(alerts, notAsked) {
     const isFirst = !this.known.size;
     const fresh = alerts.filter((each) => !this.known.has(each.id));
     this.alerts = alerts;
+    this.alertsNotAsked = notAsked;
     this.known = new Set(alerts.map((each) => each.id));
     this.showTitle(placeOf(location.hash));
     const [first] = fresh.filter((each) => each.severity === "critical" && each.state !== "over");
@@ -186,7 +211,8 @@ export class App {
     const seen = new Set();
     const since = Date.now() - RECENT_MS;
     return this.alerts.filter((each) => {
-      if (each.state === "once") return each.severity !== "info" && Date.parse(each.timestamp) > since;
+      if (each.state === "once")
+        return each.severity !== "info" && Date.parse(each.timestamp) > since;
       const subject = `${each.type}\n${each.subject}`;
       if (seen.has(subject)) return false;
       seen.add(subject);
@@ -196,7 +222,10 @@ export class App {
 
   /** How many machines are not well, or did not answer. */
   unwellMachines() {
-    return this.health.machines.filter((each) => each.status !== "ok").length + this.health.not_asked.length;
+    return (
+      this.health.machines.filter((each) => each.status !== "ok").length +
+      this.health.not_asked.length
+    );
   }
 
   /**
@@ -208,10 +237,13 @@ export class App {
     const region = /** @type {Element} */ (document.getElementById(isUrgent ? "urgent" : "polite"));
     clearTimeout(this.announcing);
     const wait = Math.max(0, this.announcedAt + ANNOUNCE_MS - performance.now());
-    this.announcing = setTimeout(() => {
-      this.announcedAt = performance.now();
-      region.textContent = text;
-    }, isUrgent ? 0 : Math.min(wait, 500));
+    this.announcing = setTimeout(
+      () => {
+        this.announcedAt = performance.now();
+        region.textContent = text;
+      },
+      isUrgent ? 0 : Math.min(wait, 500),
+    );
   }
 
   async signOut() {

@@ -3,7 +3,16 @@
 import { api } from "./api.js";
 import { fill, h, setText } from "./dom.js";
 import { spendChart } from "./spend_chart.js";
-import { clockText, creditsText, listText, momentText, plural, printable, shortId, shortName } from "./text.js";
+import {
+  clockText,
+  creditsText,
+  listText,
+  momentText,
+  plural,
+  printable,
+  shortId,
+  shortName,
+} from "./text.js";
 
 const AGAIN_MS = 10_000;
 const TOOLS_MAX = 50; // of a grant, in the panel
@@ -26,9 +35,17 @@ export class BranchDetails {
     this.note = h("p", { class: "quiet-text", hidden: true });
     this.element = h("div", { class: "details" }, this.note, this.body);
     this.timer = setInterval(() => {
-      if (!document.hidden && app.live.state === "live") this.load();
+      if (!document.hidden && app.live.state === "live" && !this.isSelected) this.load();
     }, AGAIN_MS);
     this.load();
+  }
+
+  /** Whether a person has selected a text of it, perhaps to copy it. */
+  get isSelected() {
+    const selection = getSelection();
+    return (
+      selection !== null && !selection.isCollapsed && this.element.contains(selection.anchorNode)
+    );
   }
 
   close() {
@@ -43,16 +60,22 @@ export class BranchDetails {
     try {
       const found = await api.get("/api/branch", { crew: this.crew, branch: this.branch });
       if (isLate()) return;
-      this.note.hidden = !(found.not_asked.length);
-      setText(this.note, `Without the records of ${listText(found.not_asked.map((each) => each.machine))}, `
-        + "which did not answer.");
+      this.note.hidden = !found.not_asked.length;
+      setText(
+        this.note,
+        `Without the records of ${listText(found.not_asked.map((each) => each.machine))}, ` +
+          "which did not answer.",
+      );
       const { scrollTop } = this.element.parentElement ?? this.element;
       fill(this.body, sections(found));
       if (this.element.parentElement) this.element.parentElement.scrollTop = scrollTop;
     } catch (error) {
       if (isLate()) return;
       this.note.hidden = false;
-      setText(this.note, `The records cannot be shown: ${printable(error.message) || "no answer"}.`);
+      setText(
+        this.note,
+        `The records cannot be shown: ${printable(error.message) || "no answer"}.`,
+      );
     }
   }
 }
@@ -81,22 +104,52 @@ function calls(rows) {
   const groups = [];
   for (const row of rows) {
     const last = groups.at(-1);
-    const same = last && row.call_digest && row.call_digest === last.row.call_digest
-      && row.tool === last.row.tool && row.verdict === last.row.verdict && row.outcome === last.row.outcome;
+    const same =
+      last &&
+      row.call_digest &&
+      row.call_digest === last.row.call_digest &&
+      row.tool === last.row.tool &&
+      row.verdict === last.row.verdict &&
+      row.outcome === last.row.outcome;
     if (same) {
       last.count += 1;
       last.cost += row.cost_micro;
     } else groups.push({ row, count: 1, cost: row.cost_micro });
   }
-  return h("table", null,
-    h("thead", null, h("tr", null, ["Time", "Tool", "Result", "Cost"].map((each) =>
-      h("th", { scope: "col" }, each)))),
-    h("tbody", null, groups.slice(0, CALL_LINES_MAX).map(({ row, count, cost }) => h("tr", { class: row.verdict === "deny" ? "denied" : "" },
-      h("td", null, clockText(Date.parse(row.time))),
-      h("td", null, h("bdi", null, shortName(row.tool || "(unknown)")),
-        count > 1 && h("strong", { class: "repeats" }, `the same call ${count} times`)),
-      h("td", null, result(row)),
-      h("td", { class: "number" }, creditsText(cost))))));
+  return h(
+    "table",
+    null,
+    h(
+      "thead",
+      null,
+      h(
+        "tr",
+        null,
+        ["Time", "Tool", "Result", "Cost"].map((each) => h("th", { scope: "col" }, each)),
+      ),
+    ),
+    h(
+      "tbody",
+      null,
+      groups
+        .slice(0, CALL_LINES_MAX)
+        .map(({ row, count, cost }) =>
+          h(
+            "tr",
+            { class: row.verdict === "deny" ? "denied" : "" },
+            h("td", null, clockText(Date.parse(row.time))),
+            h(
+              "td",
+              null,
+              h("bdi", null, shortName(row.tool || "(unknown)")),
+              count > 1 && h("strong", { class: "repeats" }, `the same call ${count} times`),
+            ),
+            h("td", null, result(row)),
+            h("td", { class: "number" }, creditsText(cost)),
+          ),
+        ),
+    ),
+  );
 }
 
 function result(row) {
@@ -107,34 +160,70 @@ function result(row) {
 
 function rules(rows) {
   if (!rows.length) return nothing("No rule has taken a step.");
-  return h("ul", { class: "events" }, rows.map((row) => {
-    const done = row.mode === "enforce" || row.step === "warn";
-    const isCredits = row.rule_kind === "spend" || /credits|spend/.test(row.rule_kind ?? "");
-    const amount = (value) => (isCredits ? creditsText(value) : String(value));
-    return h("li", null, h("time", null, momentText(Date.parse(row.time))),
-      h("span", null, `rule ${shortName(row.rule)} ${done ? `${row.step}s` : `would ${row.step}`}: `
-        + `${amount(row.count)}, the limit is ${amount(row.limit)}`
-        + `${row.tool ? `, last at ${shortName(row.tool)}` : ""} (${shortName(row.machine)})`));
-  }));
+  return h(
+    "ul",
+    { class: "events" },
+    rows.map((row) => {
+      const done = row.mode === "enforce" || row.step === "warn";
+      const isCredits = row.rule_kind === "spend" || /credits|spend/.test(row.rule_kind ?? "");
+      const amount = (value) => (isCredits ? creditsText(value) : String(value));
+      return h(
+        "li",
+        null,
+        h("time", null, momentText(Date.parse(row.time))),
+        h(
+          "span",
+          null,
+          `rule ${shortName(row.rule)} ${done ? `${row.step}s` : `would ${row.step}`}: ` +
+            `${amount(row.count)}, the limit is ${amount(row.limit)}` +
+            `${row.tool ? `, last at ${shortName(row.tool)}` : ""} (${shortName(row.machine)})`,
+        ),
+      );
+    }),
+  );
 }
 
 function grants(rows) {
   if (!rows.length) return nothing("No machine has seen a grant.");
-  return h("ul", { class: "events" }, rows.slice(0, GRANTS_MAX).map((row) => {
-    const tools = row.tools.slice(0, TOOLS_MAX).map((tool) => h("code", null, shortName(tool)));
-    const more = row.tools.length - tools.length;
-    return h("li", null,
-      h("time", null, momentText(Date.parse(row.issued))),
-      h("span", { class: "tools" }, tools, more > 0 && `and ${more} more`),
-      h("span", null, `${creditsText(row.quota_micro)} credits, until ${clockText(Date.parse(row.expires))}, `
-        + `grant ${shortId(row.grant)}${row.jkt || row.x5t ? ", bound to a key" : ""}`));
-  }));
+  return h(
+    "ul",
+    { class: "events" },
+    rows.slice(0, GRANTS_MAX).map((row) => {
+      const tools = row.tools.slice(0, TOOLS_MAX).map((tool) => h("code", null, shortName(tool)));
+      const more = row.tools.length - tools.length;
+      return h(
+        "li",
+        null,
+        h("time", null, momentText(Date.parse(row.issued))),
+        h("span", { class: "tools" }, tools, more > 0 && `and ${more} more`),
+        h(
+          "span",
+          null,
+          `${creditsText(row.quota_micro)} credits, until ${clockText(Date.parse(row.expires))}, ` +
+            `grant ${shortId(row.grant)}${row.jkt || row.x5t ? ", bound to a key" : ""}`,
+        ),
+      );
+    }),
+  );
 }
 
 function revocations(rows) {
   if (!rows.length) return nothing("Nothing of it is revoked.");
-  return h("ul", { class: "events" }, rows.map((row) => h("li", null,
-    h("time", null, momentText(Date.parse(row.time))),
-    h("span", null, `${shortName(row.target)} ${shortId(row.id ?? "")} by ${shortName(row.by)}`
-      + `${row.reason ? `: ${printable(row.reason)}` : ""}; ${plural(row.cuts, "open call")} cut on ${shortName(row.machine)}`))));
+  return h(
+    "ul",
+    { class: "events" },
+    rows.map((row) =>
+      h(
+        "li",
+        null,
+        h("time", null, momentText(Date.parse(row.time))),
+        h(
+          "span",
+          null,
+          `${shortName(row.target)} ${shortId(row.id ?? "")} by ${shortName(row.by)}` +
+            `${row.reason ? `: ${printable(row.reason)}` : ""}; ${plural(row.cuts, "open call")} cut on ${shortName(row.machine)}`,
+        ),
+      ),
+    ),
+  );
 }

@@ -3,8 +3,12 @@
 import { creditsText, percentText, printable, shortName, textFor } from "./text.js";
 
 const STATE_TEXTS = {
-  live: "live", exhausted: "used up", expired: "expired", "token-revoked": "token revoked",
-  revoked: "revoked", closed: "closed",
+  live: "live",
+  exhausted: "used up",
+  expired: "expired",
+  "token-revoked": "token revoked",
+  revoked: "revoked",
+  closed: "closed",
 };
 const HIGH_SHARE = 0.9; // of a budget: a person should look
 
@@ -24,8 +28,14 @@ export function budgetOf(row) {
   const used = row.spent + row.burned;
   const over = Math.max(row.overrun, total ? used - total : 0, 0);
   return {
-    total, used, over, spent: row.spent, burned: row.burned, reserved: row.reserved,
-    left: row.left, share: total ? (used + row.reserved) / total : 0,
+    total,
+    used,
+    over,
+    spent: row.spent,
+    burned: row.burned,
+    reserved: row.reserved,
+    left: row.left,
+    share: total ? (used + row.reserved) / total : 0,
   };
 }
 
@@ -35,8 +45,11 @@ export function budgetOf(row) {
  */
 export function budgetText(row) {
   const { total, reserved, burned, left, over } = budgetOf(row);
-  const parts = [total ? `${creditsText(row.spent)} of ${creditsText(total)} credits spent`
-    : `${creditsText(row.spent)} credits spent`];
+  const parts = [
+    total
+      ? `${creditsText(row.spent)} of ${creditsText(total)} credits spent`
+      : `${creditsText(row.spent)} credits spent`,
+  ];
   if (row.quotas > 1) parts.push(`${creditsText(row.quota)} on each machine`);
   if (reserved) parts.push(`${creditsText(reserved)} reserved`);
   if (burned) parts.push(`${creditsText(burned)} burned`);
@@ -97,7 +110,8 @@ export function attentionOf(node) {
   if (row.rule_step) reasons.push(ruleText(row));
   if (row.level) reasons.push(levelText(row));
   if (row.state === "exhausted") reasons.push("the budget is used up");
-  else if (total && share >= HIGH_SHARE) reasons.push(`${percentText(share)} of the budget is used`);
+  else if (total && share >= HIGH_SHARE)
+    reasons.push(`${percentText(share)} of the budget is used`);
   if (row.state === "token-revoked") reasons.push("its newest token is revoked");
   return reasons;
 }

@@ -8,7 +8,16 @@ import { fill, h, setText } from "./dom.js";
 import { addressOf } from "./router.js";
 import { drawState, newStateBadge } from "./state_badge.js";
 import { countBelow, pathOf } from "./tree_store.js";
-import { creditsText, exactCredits, listText, plural, printable, shortId, shortName, spanText } from "./text.js";
+import {
+  creditsText,
+  exactCredits,
+  listText,
+  plural,
+  printable,
+  shortId,
+  shortName,
+  spanText,
+} from "./text.js";
 
 export class BranchPanel {
   /**
@@ -35,21 +44,47 @@ export class BranchPanel {
     this.pace = h("p", { class: "pace" });
     this.facts = h("dl", { class: "facts" });
     this.details = new BranchDetails(app, crew, branch);
-    this.missing = h("p", { class: "notice", hidden: true },
-      "No machine that answered knows this branch now. What it did before is below.");
-    this.element = h("article", { class: "panel", "aria-labelledby": "panel-title",
-      on: { keydown: (event) => this.press(event) } },
-    h("header", null,
-      h("button", { type: "button", class: "close", on: { click: () => this.leave() } },
-        h("span", { "aria-hidden": "true" }, "✕"), h("span", { class: "unseen" }, "Close")),
-      h("div", { class: "title" }, this.heading, this.state),
-      this.whose,
-      h("p", { class: "whole-id" }, h("bdi", null, printable(branch || crew)), this.copyButton())),
-    this.alert, this.missing, this.reasons, this.acts,
-    h("section", { class: "block" }, h("h3", null, "Budget"), this.bar, this.budget, this.pace,
-      this.path),
-    this.details.element,
-    h("section", { class: "block" }, h("h3", null, "Facts"), this.facts));
+    this.missing = h(
+      "p",
+      { class: "notice", hidden: true },
+      "No machine that answered knows this branch now. What it did before is below.",
+    );
+    this.element = h(
+      "article",
+      {
+        class: "panel",
+        "aria-labelledby": "panel-title",
+        on: { keydown: (event) => this.press(event) },
+      },
+      h(
+        "header",
+        null,
+        h(
+          "button",
+          { type: "button", class: "close", on: { click: () => this.leave() } },
+          h("span", { "aria-hidden": "true" }, "✕"),
+          h("span", { class: "unseen" }, "Close"),
+        ),
+        h("div", { class: "title" }, this.heading, this.state),
+        this.whose,
+        h("p", { class: "whole-id" }, h("bdi", null, printable(branch || crew)), this.copyButton()),
+      ),
+      this.alert,
+      this.missing,
+      this.reasons,
+      this.acts,
+      h(
+        "section",
+        { class: "block" },
+        h("h3", null, "Budget"),
+        this.bar,
+        this.budget,
+        this.pace,
+        this.path,
+      ),
+      this.details.element,
+      h("section", { class: "block" }, h("h3", null, "Facts"), this.facts),
+    );
     this.showAlert(alert);
     this.update();
   }
@@ -103,7 +138,11 @@ export class BranchPanel {
     setText(this.heading, roleText(row));
     this.state.hidden = node.isCrew && row.state === "live";
     drawState(this.state, row);
-    const places = [row.branch ? `crew ${shortName(row.crew)}` : "crew", shortName(row.subject), listText(node.machines, 4)];
+    const places = [
+      row.branch ? `crew ${shortName(row.crew)}` : "crew",
+      shortName(row.subject),
+      listText(node.machines, 4),
+    ];
     setText(this.whose, places.filter(Boolean).join(" · "));
     const reasons = attentionOf(node);
     this.reasons.hidden = !reasons.length;
@@ -119,12 +158,29 @@ export class BranchPanel {
     const key = acts.map((act) => `${act.name} ${act.label}`).join();
     if (key === this.actsKey) return;
     this.actsKey = key;
-    const button = (act) => h("button", { type: "button", class: act.isGrave ? "danger" : "",
-      "data-act": act.name, on: { click: () => this.openAct(act.name) } }, act.label);
+    const button = (act) =>
+      h(
+        "button",
+        {
+          type: "button",
+          class: act.isGrave ? "danger" : "",
+          "data-act": act.name,
+          on: { click: () => this.openAct(act.name) },
+        },
+        act.label,
+      );
     const rare = acts.filter((act) => act.isRare);
-    fill(this.acts, acts.filter((act) => !act.isRare).map(button),
-      rare.length > 0 && h("details", { class: "rare" }, h("summary", null, "More …"),
-        h("div", null, rare.map(button))));
+    fill(
+      this.acts,
+      acts.filter((act) => !act.isRare).map(button),
+      rare.length > 0 &&
+        h(
+          "details",
+          { class: "rare" },
+          h("summary", null, "More …"),
+          h("div", null, rare.map(button)),
+        ),
+    );
   }
 
   async openAct(name) {
@@ -141,7 +197,8 @@ export class BranchPanel {
     const budget = budgetOf(row);
     drawBar(this.bar, row);
     const all = [
-      ["spent", "Spent", row.spent, true], ["burned", "Burned", row.burned, row.burned > 0],
+      ["spent", "Spent", row.spent, true],
+      ["burned", "Burned", row.burned, row.burned > 0],
       ["reserved", "Reserved", row.reserved, row.reserved > 0],
       ["overdrawn", "Overdrawn", budget.over, budget.over > 0],
       ["left", "Left", row.left, row.left >= 0 && row.branch],
@@ -150,10 +207,23 @@ export class BranchPanel {
       ["", "Leased by machines", row.leased, row.leased > 0],
       ["", row.quotas > 1 ? "Quota of each machine" : "Quota", row.quota, row.quota > 0],
     ];
-    fill(this.budget, all.filter(([, , , isShown]) => isShown).map(([kind, name, amount]) =>
-      h("div", kind && { class: kind }, h("dt", null, name), h("dd", null, exactCredits(amount)))));
+    fill(
+      this.budget,
+      all
+        .filter(([, , , isShown]) => isShown)
+        .map(([kind, name, amount]) =>
+          h(
+            "div",
+            kind && { class: kind },
+            h("dt", null, name),
+            h("dd", null, exactCredits(amount)),
+          ),
+        ),
+    );
     const seconds = secondsToEmpty(row);
-    let pace = row.spent_rate ? `${creditsText(row.spent_rate)} credits/min now` : "Spends nothing now";
+    let pace = row.spent_rate
+      ? `${creditsText(row.spent_rate)} credits/min now`
+      : "Spends nothing now";
     if (seconds >= 0) pace += `; at this rate the credits end in ${spanText(seconds)}`;
     setText(this.pace, `${pace}.`);
   }
@@ -162,14 +232,28 @@ export class BranchPanel {
   showPath(node) {
     const path = pathOf(node);
     if (this.path.children.length !== path.length) {
-      fill(this.path, path.map((each) => h("li", null,
-        h("a", { href: addressOf("branch", [each.row.crew, each.row.branch]) }), newBar(),
-        h("span", { class: "number" }))));
+      fill(
+        this.path,
+        path.map((each) =>
+          h(
+            "li",
+            null,
+            h("a", { href: addressOf("branch", [each.row.crew, each.row.branch]) }),
+            newBar(),
+            h("span", { class: "number" }),
+          ),
+        ),
+      );
     }
     this.path.hidden = !path.length;
     path.forEach((each, at) => {
       const [link, bar, amount] = this.path.children[at].children;
-      setText(link, each.isCrew ? `crew ${roleText(each.row)}` : `${roleText(each.row)} ${shortId(each.row.branch)}`);
+      setText(
+        link,
+        each.isCrew
+          ? `crew ${roleText(each.row)}`
+          : `${roleText(each.row)} ${shortId(each.row.branch)}`,
+      );
       drawBar(bar, each.row);
       const { total } = budgetOf(each.row);
       const spent = creditsText(each.row.spent);
@@ -182,26 +266,61 @@ export class BranchPanel {
     const { row } = node;
     const below = countBelow(node);
     const machines = listText(node.machines);
-    const run = node.isCrew || !row.parent ? "" : pathOf(node).find((each) => !each.isCrew)?.row.branch;
+    const run =
+      node.isCrew || !row.parent ? "" : pathOf(node).find((each) => !each.isCrew)?.row.branch;
     const facts = [
-      ["Crew", row.crew], ["Person", row.subject], ["Orchestrator", row.orchestrator],
+      ["Crew", row.crew],
+      ["Person", row.subject],
+      ["Orchestrator", row.orchestrator],
       ["Below it", below.all ? `${below.live} live of ${plural(below.all, "branch")}` : "nothing"],
-      ["Machines", machines], ["Run", run], ["Process", row.process], ["Grant", row.grant],
+      ["Machines", machines],
+      ["Run", run],
+      ["Process", row.process],
+      ["Grant", row.grant],
       ["Calls this minute", row.calls >= 0 ? String(row.calls) : ""],
     ];
     const isReplay = row.branch !== "";
-    fill(this.facts, facts.filter(([, value]) => value).map(([name, value]) =>
-      h("div", null, h("dt", null, name), h("dd", null, h("bdi", null, printable(value))))),
-    isReplay && h("div", null, h("dt", null, "Replay"), h("dd", null,
-      h("a", { href: addressOf("replay", [row.crew, run || row.branch]) }, "Watch the run again"))));
+    fill(
+      this.facts,
+      facts
+        .filter(([, value]) => value)
+        .map(([name, value]) =>
+          h("div", null, h("dt", null, name), h("dd", null, h("bdi", null, printable(value)))),
+        ),
+      isReplay &&
+        h(
+          "div",
+          null,
+          h("dt", null, "Replay"),
+          h(
+            "dd",
+            null,
+            h(
+              "a",
+              { href: addressOf("replay", [row.crew, run || row.branch]) },
+              "Watch the run again",
+            ),
+          ),
+        ),
+    );
   }
 
   copyButton() {
-    const button = h("button", { type: "button", class: "quiet copy", on: { click: async () => {
-      await navigator.clipboard.writeText(this.branch || this.crew);
-      this.app.announce("Copied");
-      setText(button, "Copied");
-    } } }, "Copy");
+    const button = h(
+      "button",
+      {
+        type: "button",
+        class: "quiet copy",
+        on: {
+          click: async () => {
+            await navigator.clipboard.writeText(this.branch || this.crew);
+            this.app.announce("Copied");
+            setText(button, "Copied");
+          },
+        },
+      },
+      "Copy",
+    );
     return button;
   }
 }

@@ -1,10 +1,10 @@
 /** The view of all branches: counts, filters and the tree, and beside it the panel of one branch. */
 
 import { BranchPanel } from "./branch_panel.js";
-import { h, setAttribute, setText } from "./dom.js";
+import { h, setText } from "./dom.js";
 import { FilterBar } from "./filter_bar.js";
-import { creditsText, plural } from "./text.js";
-import { attentionOf } from "./branch_facts.js";
+import { plural } from "./text.js";
+import { TreeCounts } from "./tree_counts.js";
 import { TreeGrid } from "./tree_grid.js";
 import { FIRST_CHOICES, linesOf } from "./tree_lines.js";
 import { keyOf } from "./tree_store.js";
@@ -31,30 +31,38 @@ export class BranchesView {
     this.matches = 0;
     this.filters = new FilterBar(remembered(), () => this.choose());
     this.grid = new TreeGrid({
-      open: (line) => this.open(line.node), fold: (line, is) => this.fold(line, is),
+      open: (line) => this.open(line.node),
+      fold: (line, is) => this.fold(line, is),
       sort: (order) => this.filters.set({ order: /** @type {any} */ (order) }),
       key: (key, line) => this.press(key, line),
     });
-    this.rate = h("b", { class: "rate" });
-    this.number = h("span", null);
-    this.attention = h("button", { type: "button", class: "quiet warn", hidden: true, on: {
-      click: () => this.filters.set({ onlyAttention: !this.filters.choices.onlyAttention }) } });
-    this.leftOut = h("span", { class: "warn" });
-    this.counts = h("div", { class: "counts" }, this.rate, this.number, this.attention, this.leftOut,
-      h("span", { class: "folding" },
-        h("button", { type: "button", class: "quiet", on: { click: () => this.foldAll(true) } }, "Collapse all"),
-        h("button", { type: "button", class: "quiet", on: { click: () => this.foldAll(false) } }, "Expand all")));
-    this.held = h("button", { type: "button", class: "held", hidden: true,
-      on: { click: () => this.arrange() } });
+    this.counts = new TreeCounts({
+      attention: () => this.filters.set({ onlyAttention: !this.filters.choices.onlyAttention }),
+      fold: (isFolded) => this.foldAll(isFolded),
+    });
+    this.held = h("button", {
+      type: "button",
+      class: "held",
+      hidden: true,
+      on: { click: () => this.arrange() },
+    });
     this.note = h("p", { class: "empty", hidden: true });
     this.side = h("div", { class: "side", hidden: true });
     /** @type {BranchPanel | null} */
     this.panel = null;
-    this.element = h("div", { class: "branches" }, h("h1", { class: "unseen" }, "Branches"),
-      h("section", { class: "tree-side", "aria-label": "Branches of all machines" },
-        this.counts, this.filters.element,
-        h("div", { class: "frame" }, this.grid.element, this.note, this.held)),
-      this.side);
+    this.element = h(
+      "div",
+      { class: "branches" },
+      h("h1", { class: "unseen" }, "Branches"),
+      h(
+        "section",
+        { class: "tree-side", "aria-label": "Branches of all machines" },
+        this.counts.element,
+        this.filters.element,
+        h("div", { class: "frame" }, this.grid.element, this.note, this.held),
+      ),
+      this.side,
+    );
     this.follow(place);
     this.arrange();
   }
@@ -85,7 +93,8 @@ export class BranchesView {
     if (!this.panel) return;
     this.panel.close();
     this.panel = null;
-    const hadFocus = this.side.contains(document.activeElement) || document.activeElement === document.body;
+    const hadFocus =
+      this.side.contains(document.activeElement) || document.activeElement === document.body;
     this.side.hidden = true;
     this.side.replaceChildren();
     this.element.classList.remove("with-panel");
@@ -96,8 +105,10 @@ export class BranchesView {
   /** Shows what has changed; the app calls it at most once a frame. */
   update() {
     const { store } = this.app;
-    const isOld = store.structure !== this.structure
-      || this.filters.choices.order !== "tree" || performance.now() - this.linesAt > RENEW_MS;
+    const isOld =
+      store.structure !== this.structure ||
+      this.filters.choices.order !== "tree" ||
+      performance.now() - this.linesAt > RENEW_MS;
     if (isOld && !this.grid.isHeld) this.arrange();
     else this.grid.draw();
     this.showHeld();
@@ -135,7 +146,8 @@ export class BranchesView {
 
   foldAll(isFolded) {
     this.folded.clear();
-    if (isFolded) for (const node of this.app.store.nodes) if (!node.isCrew) this.folded.add(node.key);
+    if (isFolded)
+      for (const node of this.app.store.nodes) if (!node.isCrew) this.folded.add(node.key);
     this.arrange();
   }
 
@@ -157,7 +169,7 @@ export class BranchesView {
   showHeld() {
     const isWaiting = this.structure !== this.app.store.structure;
     this.held.hidden = !isWaiting;
-    if (isWaiting) setText(this.held, "Rows have come or gone. The list waits while you look: show them");
+    if (isWaiting) setText(this.held, "The list waits while you look. Show what has changed");
   }
 
   showNote() {
@@ -165,33 +177,18 @@ export class BranchesView {
     this.note.hidden = this.grid.lines.length > 0;
     if (this.note.hidden) return;
     const hasRows = store.tree.byNumber.size > 0;
-    setText(this.note, !store.isWhole ? "Asking the machines …"
-      : !hasRows ? "No branch has made a call yet."
-        : "No branch is like that. Clear the filters, or also show those that have ended.");
+    setText(
+      this.note,
+      !store.isWhole
+        ? "Asking the machines …"
+        : !hasRows
+          ? "No branch has made a call yet."
+          : "No branch is like that. Clear the filters, or also show those that have ended.",
+    );
   }
 
   showCounts() {
-    const { store } = this.app;
-    let rate = 0;
-    let all = 0;
-    let live = 0;
-    let attention = 0;
-    for (const node of store.nodes) {
-      if (node.isCrew) {
-        rate += node.row.spent_rate;
-        continue;
-      }
-      all += 1;
-      live += node.isLive ? 1 : 0;
-      attention += attentionOf(node).length ? 1 : 0;
-    }
-    setText(this.rate, `${creditsText(rate)} credits/min`);
-    const shown = this.matches === all ? "" : `, ${this.matches} shown`;
-    setText(this.number, `${live} live of ${plural(all, "branch")}${shown}`);
-    this.attention.hidden = !attention && !this.filters.choices.onlyAttention;
-    setText(this.attention, `${attention} ${attention === 1 ? "needs" : "need"} attention`);
-    setAttribute(this.attention, "aria-pressed", String(this.filters.choices.onlyAttention));
-    setText(this.leftOut, store.leftOut ? `${plural(store.leftOut, "branch")} left out: there are too many` : "");
+    this.counts.show(this.app.store, this.matches, this.filters.choices.onlyAttention);
   }
 
   close() {
@@ -204,8 +201,10 @@ export class BranchesView {
 function remembered() {
   try {
     const found = JSON.parse(sessionStorage.getItem(CHOICES) ?? "{}");
-    const known = Object.entries(FIRST_CHOICES).map(([name, first]) =>
-      [name, typeof found[name] === typeof first ? found[name] : first]);
+    const known = Object.entries(FIRST_CHOICES).map(([name, first]) => [
+      name,
+      typeof found[name] === typeof first ? found[name] : first,
+    ]);
     return Object.fromEntries(known);
   } catch {
     return { ...FIRST_CHOICES };

@@ -1,6 +1,7 @@
 /** The controls above the tree: a text, filters and the order. */
 
 import { h, setText } from "./dom.js";
+import { button } from "./elements.js";
 import { FIRST_CHOICES } from "./tree_lines.js";
 import { shortName } from "./text.js";
 
@@ -8,10 +9,19 @@ const OPTIONS_MAX = 300; // more names than that, nobody looks through
 const SUGGESTIONS_MAX = 100;
 const ALL = { crew: "All crews", role: "All roles" };
 const STATES = [
-  ["", "All states"], ["live", "live"], ["exhausted", "used up"], ["token-revoked", "token revoked"],
-  ["revoked", "revoked"], ["closed", "closed"], ["expired", "expired"],
+  ["", "All states"],
+  ["live", "live"],
+  ["exhausted", "used up"],
+  ["token-revoked", "token revoked"],
+  ["revoked", "revoked"],
+  ["closed", "closed"],
+  ["expired", "expired"],
 ];
-const ORDERS = [["tree", "Sort by name"], ["rate", "Sort by credits/min"], ["share", "Sort by share of budget"]];
+const ORDERS = [
+  ["tree", "Sort by name"],
+  ["rate", "Sort by credits/min"],
+  ["share", "Sort by share of budget"],
+];
 
 /** @typedef {import("./tree_lines.js").Choices} Choices */
 
@@ -23,27 +33,60 @@ export class FilterBar {
   constructor(choices, changed) {
     this.choices = choices;
     this.changed = changed;
-    this.text = h("input", { type: "search", "aria-label": "Filter by text", autocomplete: "off",
-      placeholder: "Filter: role, id, person, machine …", spellcheck: "false", maxlength: "200",
-      value: choices.text, on: { input: () => this.take("text", this.text.value) } });
+    this.text = this.input("text", "Filter by text", {
+      type: "search",
+      placeholder: "Filter: role, id, person, machine …",
+    });
     this.crew = this.select("crew", "Crew", [["", ALL.crew]]);
     this.role = this.select("role", "Role", [["", ALL.role]]);
     this.state = this.select("state", "State", STATES);
     this.order = this.select("order", "Sort by", ORDERS);
     this.subjects = h("datalist", { id: "subjects" });
-    this.subject = h("input", { type: "text", list: "subjects", autocomplete: "off", "aria-label": "Person",
-      placeholder: "All people", spellcheck: "false", maxlength: "200", value: choices.subject,
-      on: { input: () => this.take("subject", this.subject.value) } });
+    this.subject = this.input("subject", "Person", {
+      type: "text",
+      list: "subjects",
+      placeholder: "All people",
+    });
     this.onlyLive = this.check("onlyLive", "Only live");
     this.onlyAttention = this.check("onlyAttention", "Needs attention");
-    this.more = h("button", { type: "button", class: "more-filters", "aria-expanded": "false",
-      "aria-controls": "more-filters", on: { click: () => this.toggle() } }, "Filters");
-    this.clear = h("button", { type: "button", class: "quiet clear", hidden: true,
-      on: { click: () => this.set({ ...FIRST_CHOICES, order: this.choices.order }) } }, "Clear filters");
-    this.details = h("div", { class: "more", id: "more-filters" }, this.crew, this.subject, this.role,
-      this.state, this.order, this.subjects, this.onlyLive.label, this.onlyAttention.label, this.clear);
-    this.element = h("form", { class: "filters", role: "search", "aria-label": "Filter branches",
-      on: { submit: (event) => event.preventDefault() } }, this.text, this.more, this.details);
+    this.more = h(
+      "button",
+      {
+        type: "button",
+        class: "more-filters",
+        "aria-expanded": "false",
+        "aria-controls": "more-filters",
+        on: { click: () => this.toggle() },
+      },
+      "Filters",
+    );
+    const all = () => this.set({ ...FIRST_CHOICES, order: this.choices.order });
+    this.clear = button("Clear filters", all, "quiet clear");
+    this.details = h(
+      "div",
+      { class: "more", id: "more-filters" },
+      this.crew,
+      this.subject,
+      this.role,
+      this.state,
+      this.order,
+      this.subjects,
+      this.onlyLive.label,
+      this.onlyAttention.label,
+      this.clear,
+    );
+    this.element = h(
+      "form",
+      {
+        class: "filters",
+        role: "search",
+        "aria-label": "Filter branches",
+        on: { submit: (event) => event.preventDefault() },
+      },
+      this.text,
+      this.more,
+      this.details,
+    );
     this.show();
   }
 
@@ -74,7 +117,8 @@ export class FilterBar {
 
   show() {
     const { choices } = this;
-    for (const name of ["text", "subject"]) if (this[name].value !== choices[name]) this[name].value = choices[name];
+    for (const name of ["text", "subject"])
+      if (this[name].value !== choices[name]) this[name].value = choices[name];
     for (const name of ["crew", "role"]) {
       const options = [...this[name].options].map((option) => option.value);
       if (!options.includes(choices[name])) renew(this[name], [...options, choices[name]], name);
@@ -97,14 +141,36 @@ export class FilterBar {
   }
 
   select(name, label, options) {
-    const element = h("select", { "aria-label": label, class: `by-${name}`,
-      on: { change: () => this.take(name, element.value) } },
-    options.map(([value, text]) => h("option", { value }, text)));
+    const element = h(
+      "select",
+      {
+        "aria-label": label,
+        class: `by-${name}`,
+        on: { change: () => this.take(name, element.value) },
+      },
+      options.map(([value, text]) => h("option", { value }, text)),
+    );
+    return element;
+  }
+
+  input(name, label, properties) {
+    const element = h("input", {
+      "aria-label": label,
+      autocomplete: "off",
+      spellcheck: "false",
+      maxlength: "200",
+      value: this.choices[name],
+      on: { input: () => this.take(name, element.value) },
+      ...properties,
+    });
     return element;
   }
 
   check(name, text) {
-    const box = h("input", { type: "checkbox", on: { change: () => this.take(name, box.checked) } });
+    const box = h("input", {
+      type: "checkbox",
+      on: { change: () => this.take(name, box.checked) },
+    });
     return { box, label: h("label", { class: "check" }, box, text) };
   }
 }
@@ -114,7 +180,8 @@ function renew(select, names, kind) {
   if (select.dataset.of === key) return;
   select.dataset.of = key;
   const { value } = select;
-  select.replaceChildren(...names.map((each) =>
-    h("option", { value: each }, each ? shortName(each) : ALL[kind])));
+  select.replaceChildren(
+    ...names.map((each) => h("option", { value: each }, each ? shortName(each) : ALL[kind])),
+  );
   select.value = names.includes(value) ? value : "";
 }

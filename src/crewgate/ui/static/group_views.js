@@ -28,13 +28,32 @@ class GroupView {
     this.noun = noun;
     this.empty = empty;
     this.list = new List(title, columns, keyOf);
-    this.text = h("input", { type: "search", "aria-label": `Filter ${title.toLowerCase()}`, placeholder: "filter",
-      maxlength: "200", on: { input: () => this.update() } });
-    this.onlyLive = h("input", { type: "checkbox", checked: true, on: { change: () => this.update() } });
+    this.text = h("input", {
+      type: "search",
+      "aria-label": `Filter ${title.toLowerCase()}`,
+      placeholder: "filter",
+      maxlength: "200",
+      on: { input: () => this.update() },
+    });
+    this.onlyLive = h("input", {
+      type: "checkbox",
+      checked: true,
+      on: { change: () => this.update() },
+    });
     this.counts = h("p", { class: "quiet-text" });
-    this.element = h("section", { class: "page wide" }, h("h1", null, title),
-      h("div", { class: "bar-of-controls" }, this.text, h("label", { class: "check" }, this.onlyLive, "Only live"), this.counts),
-      this.list.element);
+    this.element = h(
+      "section",
+      { class: "page wide" },
+      h("h1", null, title),
+      h(
+        "div",
+        { class: "bar-of-controls" },
+        this.text,
+        h("label", { class: "check" }, this.onlyLive, "Only live"),
+        this.counts,
+      ),
+      this.list.element,
+    );
   }
 
   /**
@@ -48,8 +67,13 @@ class GroupView {
 
   update() {
     const text = this.text.value.trim().toLowerCase();
-    const found = this.items(this.onlyLive.checked).filter((each) => !text || each.searched.toLowerCase().includes(text));
-    found.sort((one, other) => other.rate - one.rate || other.spent - one.spent || (one.name < other.name ? -1 : 1));
+    const found = this.items(this.onlyLive.checked).filter(
+      (each) => !text || each.searched.toLowerCase().includes(text),
+    );
+    found.sort(
+      (one, other) =>
+        other.rate - one.rate || other.spent - one.spent || (one.name < other.name ? -1 : 1),
+    );
     setText(this.counts, plural(found.length, ...this.noun));
     this.list.show(found, this.app.store.isWhole ? this.empty : "Asking the machines …");
   }
@@ -58,17 +82,40 @@ class GroupView {
 export class RunsView extends GroupView {
   /** @param {App} app */
   constructor(app) {
-    super(app, "Runs", ["run", "runs"], "No run is like that.", [
-      { label: "Run", draw: (cell, { node }) => link(cell, `${roleText(node.row)} ${shortId(node.row.branch)}`, addressOf("branch", [node.row.crew, node.row.branch])) },
-      { label: "State", draw: (cell, { node }) => drawStateIn(cell, node.row) },
-      { label: "Crew", text: ({ node }) => shortName(node.row.crew) },
-      { label: "Person", text: ({ node }) => shortName(node.row.subject) },
-      { label: "Branches", class: "number", text: ({ node }) => liveText(countBelow(node)) },
-      { label: "Budget", class: "budget", draw: (cell, { node }) => drawBudgetIn(cell, node.row) },
-      { label: "Credits/min", class: "number", text: ({ rate }) => rateText(rate) },
-      { label: "Machines", text: ({ node }) => listText(node.machines, 3) },
-      { label: "Replay", draw: (cell, { node }) => link(cell, "Watch", addressOf("replay", [node.row.crew, node.row.branch])) },
-    ], ({ node }) => node.key);
+    super(
+      app,
+      "Runs",
+      ["run", "runs"],
+      "No run is like that.",
+      [
+        {
+          label: "Run",
+          draw: (cell, { node }) =>
+            link(
+              cell,
+              `${roleText(node.row)} ${shortId(node.row.branch)}`,
+              addressOf("branch", [node.row.crew, node.row.branch]),
+            ),
+        },
+        { label: "State", draw: (cell, { node }) => drawStateIn(cell, node.row) },
+        { label: "Crew", text: ({ node }) => shortName(node.row.crew) },
+        { label: "Person", text: ({ node }) => shortName(node.row.subject) },
+        { label: "Branches", class: "number", text: ({ node }) => liveText(countBelow(node)) },
+        {
+          label: "Budget",
+          class: "budget",
+          draw: (cell, { node }) => drawBudgetIn(cell, node.row),
+        },
+        { label: "Credits/min", class: "number", text: ({ rate }) => rateText(rate) },
+        { label: "Machines", text: ({ node }) => listText(node.machines, 3) },
+        {
+          label: "Replay",
+          draw: (cell, { node }) =>
+            link(cell, "Watch", addressOf("replay", [node.row.crew, node.row.branch])),
+        },
+      ],
+      ({ node }) => node.key,
+    );
     this.counts.after(h("a", { href: addressOf("replay") }, "Recorded runs"));
   }
 
@@ -77,8 +124,13 @@ export class RunsView extends GroupView {
     for (const node of this.app.store.nodes) {
       if (node.isCrew || node.row.parent || (onlyLive && !node.isLive)) continue;
       const { crew, branch, role, subject, orchestrator, state } = node.row;
-      found.push({ node, name: node.key, rate: node.row.spent_rate, spent: node.row.spent,
-        searched: [crew, branch, role, subject, orchestrator, state].join("\n") });
+      found.push({
+        node,
+        name: node.key,
+        rate: node.row.spent_rate,
+        spent: node.row.spent,
+        searched: [crew, branch, role, subject, orchestrator, state].join("\n"),
+      });
     }
     return found;
   }
@@ -87,15 +139,26 @@ export class RunsView extends GroupView {
 export class PeopleView extends GroupView {
   /** @param {App} app */
   constructor(app) {
-    super(app, "People", ["person", "people"], "No run acts on behalf of a person like that.", [
-      { label: "Person", draw: (cell, { subject }) => link(cell, shortName(subject), addressOf("", [], { person: subject })) },
-      { label: "Crews", text: ({ crews }) => listText([...crews], 4) },
-      { label: "Live runs", class: "number", text: ({ live, runs }) => `${live} of ${runs}` },
-      { label: "Live branches", class: "number", text: ({ branches }) => String(branches) },
-      { label: "Spent", class: "number", text: ({ spent }) => creditsText(spent) },
-      { label: "Credits/min", class: "number", text: ({ rate }) => rateText(rate) },
-      { label: "Act", draw: (cell, item) => this.drawActs(cell, item) },
-    ], ({ subject }) => subject);
+    super(
+      app,
+      "People",
+      ["person", "people"],
+      "No run acts on behalf of a person like that.",
+      [
+        {
+          label: "Person",
+          draw: (cell, { subject }) =>
+            link(cell, shortName(subject), addressOf("", [], { person: subject })),
+        },
+        { label: "Crews", text: ({ crews }) => listText([...crews], 4) },
+        { label: "Live runs", class: "number", text: ({ live, runs }) => `${live} of ${runs}` },
+        { label: "Live branches", class: "number", text: ({ branches }) => String(branches) },
+        { label: "Spent", class: "number", text: ({ spent }) => creditsText(spent) },
+        { label: "Credits/min", class: "number", text: ({ rate }) => rateText(rate) },
+        { label: "Act", draw: (cell, item) => this.drawActs(cell, item) },
+      ],
+      ({ subject }) => subject,
+    );
   }
 
   items(onlyLive) {
@@ -106,7 +169,17 @@ export class PeopleView extends GroupView {
       if (!subject) continue;
       let one = people.get(subject);
       if (!one) {
-        one = { subject, name: subject, searched: subject, crews: new Set(), runs: 0, live: 0, branches: 0, spent: 0, rate: 0 };
+        one = {
+          subject,
+          name: subject,
+          searched: subject,
+          crews: new Set(),
+          runs: 0,
+          live: 0,
+          branches: 0,
+          spent: 0,
+          rate: 0,
+        };
         people.set(subject, one);
       }
       one.crews.add(crew);
@@ -124,25 +197,57 @@ export class PeopleView extends GroupView {
     const may = (right, crew) => this.app.may(right, crew);
     const [crew] = [...crews].filter((each) => may("operate", each));
     const isOffered = crew !== undefined;
-    if ((cell.childElementCount > 0) === isOffered) return;
-    fill(cell, isOffered && h("button", { type: "button", class: "quiet", on: {
-      click: () => this.app.openAct(endPerson(subject, crew, may)) } }, "End all runs …"));
+    if (cell.childElementCount > 0 === isOffered) return;
+    fill(
+      cell,
+      isOffered &&
+        h(
+          "button",
+          {
+            type: "button",
+            class: "quiet",
+            on: {
+              click: () => this.app.openAct(endPerson(subject, crew, may)),
+            },
+          },
+          "End all runs …",
+        ),
+    );
   }
 }
 
 export class CrewsView extends GroupView {
   /** @param {App} app */
   constructor(app) {
-    super(app, "Crews", ["crew", "crews"], "No crew is like that.", [
-      { label: "Crew", draw: (cell, { node }) => link(cell, shortName(node.row.crew), addressOf("branch", [node.row.crew, ""])) },
-      { label: "Live branches", class: "number", text: ({ below }) => liveText(below) },
-      { label: "Spent", class: "number", text: ({ spent }) => creditsText(spent) },
-      { label: "Credits/min", class: "number", text: ({ rate }) => rateText(rate) },
-      { label: "Left this hour", class: "number", text: ({ node }) => amountText(node.row.left_hour) },
-      { label: "Left today", class: "number", text: ({ node }) => amountText(node.row.left_day) },
-      { label: "Show", draw: (cell, { node }) => link(cell, "Its branches", addressOf("", [], { crew: node.row.crew })) },
-      { label: "Act", draw: (cell, item) => this.drawActs(cell, item) },
-    ], ({ node }) => node.key);
+    super(
+      app,
+      "Crews",
+      ["crew", "crews"],
+      "No crew is like that.",
+      [
+        {
+          label: "Crew",
+          draw: (cell, { node }) =>
+            link(cell, shortName(node.row.crew), addressOf("branch", [node.row.crew, ""])),
+        },
+        { label: "Live branches", class: "number", text: ({ below }) => liveText(below) },
+        { label: "Spent", class: "number", text: ({ spent }) => creditsText(spent) },
+        { label: "Credits/min", class: "number", text: ({ rate }) => rateText(rate) },
+        {
+          label: "Left this hour",
+          class: "number",
+          text: ({ node }) => amountText(node.row.left_hour),
+        },
+        { label: "Left today", class: "number", text: ({ node }) => amountText(node.row.left_day) },
+        {
+          label: "Show",
+          draw: (cell, { node }) =>
+            link(cell, "Its branches", addressOf("", [], { crew: node.row.crew })),
+        },
+        { label: "Act", draw: (cell, item) => this.drawActs(cell, item) },
+      ],
+      ({ node }) => node.key,
+    );
   }
 
   items(onlyLive) {
@@ -150,15 +255,32 @@ export class CrewsView extends GroupView {
     for (const node of this.app.store.tops) {
       const below = countBelow(node);
       if (onlyLive && below.all && !below.live) continue;
-      found.push({ node, below, name: node.row.crew, searched: node.row.crew, rate: node.row.spent_rate, spent: node.row.spent });
+      found.push({
+        node,
+        below,
+        name: node.row.crew,
+        searched: node.row.crew,
+        rate: node.row.spent_rate,
+        spent: node.row.spent,
+      });
     }
     return found;
   }
 
   drawActs(cell, { node }) {
-    const act = actsFor(node, (right, crew) => this.app.may(right, crew)).find((each) => each.name === "end-crew");
-    if ((cell.childElementCount > 0) === (act !== undefined)) return;
-    fill(cell, act && h("button", { type: "button", class: "quiet", on: { click: () => this.app.openAct(act) } }, "Revoke all tokens …"));
+    const act = actsFor(node, (right, crew) => this.app.may(right, crew)).find(
+      (each) => each.name === "end-crew",
+    );
+    if (cell.childElementCount > 0 === (act !== undefined)) return;
+    fill(
+      cell,
+      act &&
+        h(
+          "button",
+          { type: "button", class: "quiet", on: { click: () => this.app.openAct(act) } },
+          "Revoke all tokens …",
+        ),
+    );
   }
 }
 
@@ -179,7 +301,10 @@ function drawBudgetIn(cell, row) {
   if (!cell.childElementCount) cell.append(newBar(), h("span", { class: "amount" }));
   drawBar(cell.firstElementChild, row);
   const { total } = budgetOf(row);
-  setText(cell.lastElementChild, total ? `${creditsText(row.spent)} / ${creditsText(total)}` : `${creditsText(row.spent)} spent`);
+  setText(
+    cell.lastElementChild,
+    total ? `${creditsText(row.spent)} / ${creditsText(total)}` : `${creditsText(row.spent)} spent`,
+  );
 }
 
 function liveText({ live, all }) {

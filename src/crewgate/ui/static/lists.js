@@ -26,14 +26,39 @@ export class List {
     /** @type {T[]} */
     this.items = [];
     this.body = h("tbody", null);
-    this.more = h("button", { type: "button", class: "quiet", hidden: true, on: { click: () => {
-      this.most += FIRST_ROWS;
-      this.show(this.items);
-    } } }, "Show more");
+    this.more = h(
+      "button",
+      {
+        type: "button",
+        class: "quiet",
+        hidden: true,
+        on: {
+          click: () => {
+            this.most += FIRST_ROWS;
+            this.show(this.items);
+          },
+        },
+      },
+      "Show more",
+    );
     this.empty = h("p", { class: "empty" });
-    this.table = h("table", { class: "list" }, h("caption", { class: "unseen" }, label),
-      h("thead", null, h("tr", null, columns.map((column) =>
-        h("th", { scope: "col", class: column.class ?? "" }, column.label)))), this.body);
+    this.table = h(
+      "table",
+      { class: "list" },
+      h("caption", { class: "unseen" }, label),
+      h(
+        "thead",
+        null,
+        h(
+          "tr",
+          null,
+          columns.map((column) =>
+            h("th", { scope: "col", class: column.class ?? "" }, column.label),
+          ),
+        ),
+      ),
+      this.body,
+    );
     this.element = h("div", { class: "list-frame" }, this.table, this.empty, this.more);
   }
 
@@ -70,9 +95,17 @@ export class List {
   rowOf(key) {
     let row = this.rows.get(key);
     if (!row) {
-      row = /** @type {HTMLElement} */ (h("tr", null, this.columns.map((column, at) =>
-        at === 0 ? h("th", { scope: "row", class: column.class ?? "" })
-          : h("td", { class: column.class ?? "", "data-label": column.label }))));
+      row = /** @type {HTMLElement} */ (
+        h(
+          "tr",
+          null,
+          this.columns.map((column, at) =>
+            at === 0
+              ? h("th", { scope: "row", class: column.class ?? "" })
+              : h("td", { class: column.class ?? "", "data-label": column.label }),
+          ),
+        )
+      );
       this.rows.set(key, row);
     }
     return row;

@@ -80,7 +80,11 @@ export class Live {
     } catch (error) {
       if (error instanceof APIError && error.status === 401) this.enter("ended", "ended");
       else this.enter("lost", error instanceof APIError ? error.message : "");
-      if (!(error instanceof APIError || error.name === "TypeError" || error.name === "AbortError")) {
+      if (!(
+        error instanceof APIError ||
+        error.name === "TypeError" ||
+        error.name === "AbortError"
+      )) {
         console.error(error); // a mistake of the page itself
       }
     } finally {

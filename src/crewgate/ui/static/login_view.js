@@ -5,8 +5,10 @@ import { fill, h } from "./dom.js";
 import { printable, textFor } from "./text.js";
 
 const FAILURES = {
-  refused: "The identity provider, or you, refused the login. Try again, or ask who may use Crewgate.",
-  "no-rights": "You are signed in at the identity provider, but have no rights here. Ask an operator to name you or one of your groups in [ui.access].",
+  refused:
+    "The identity provider, or you, refused the login. Try again, or ask who may use Crewgate.",
+  "no-rights":
+    "You are signed in at the identity provider, but have no rights here. Ask an operator to name you or one of your groups in [ui.access].",
   expired: "The login took too long, or began in another browser. Sign in again.",
   unavailable: "The identity provider does not answer. Try again; the log of the gateway says why.",
   busy: "Too many people are signing in. Try again in a minute.",
@@ -29,56 +31,112 @@ export class LoginView {
     this.open = open;
     this.ways = h("div", { class: "ways" }, h("p", { class: "quiet-text" }, "Asking the server …"));
     this.said = h("div", null);
-    this.element = h("main", { id: "main", tabindex: "-1", class: "login" },
-      h("div", { class: "card" },
+    this.element = h(
+      "main",
+      { id: "main", tabindex: "-1", class: "login" },
+      h(
+        "div",
+        { class: "card" },
         h("img", { src: "/static/mark.svg", alt: "", width: "44", height: "44" }),
-        h("h1", null, "Sign in to Crewgate"), this.said, this.ways));
-    if (why) this.say(textFor(FAILURES, why, "The login failed. Try again; the log of the gateway says why."), CALM.has(why), detail);
+        h("h1", null, "Sign in to Crewgate"),
+        this.said,
+        this.ways,
+      ),
+    );
+    if (why)
+      this.say(
+        textFor(FAILURES, why, "The login failed. Try again; the log of the gateway says why."),
+        CALM.has(why),
+        detail,
+      );
   }
 
   async load() {
     try {
       this.show(await api.ways());
     } catch {
-      fill(this.ways, h("p", { class: "notice bad" }, "The server does not answer."),
-        h("button", { type: "button", class: "main", on: { click: () => this.load() } }, "Try again"));
+      fill(
+        this.ways,
+        h("p", { class: "notice bad" }, "The server does not answer."),
+        h(
+          "button",
+          { type: "button", class: "main", on: { click: () => this.load() } },
+          "Try again",
+        ),
+      );
     }
   }
 
   show({ login, certificate, link, machine }) {
     const host = login && hostOf(login);
-    fill(this.ways,
-      login && this.button(`Sign in with ${host}`, "main", async () => {
-        const { url } = await api.logIn("/api/login");
-        if (/^https?:\/\//.test(url)) location.assign(url);
-      }),
-      certificate && this.button("Use the certificate of an operator", login ? "" : "main", async () => {
-        this.open(await api.logIn("/api/session"));
-      }),
-      link && h("p", { class: "quiet-text" }, "Or type ", h("code", null, "crewgate ui"),
-        ` on ${printable(machine)}: it prints a link that works once.`));
+    fill(
+      this.ways,
+      login &&
+        this.button(`Sign in with ${host}`, "main", async () => {
+          const { url } = await api.logIn("/api/login");
+          if (/^https?:\/\//.test(url)) location.assign(url);
+        }),
+      certificate &&
+        this.button("Use the certificate of an operator", login ? "" : "main", async () => {
+          this.open(await api.logIn("/api/session"));
+        }),
+      link &&
+        h(
+          "p",
+          { class: "quiet-text" },
+          "Or type ",
+          h("code", null, "crewgate ui"),
+          ` on ${printable(machine)}: it prints a link that works once.`,
+        ),
+    );
     if (!login && !certificate && !link) {
-      fill(this.ways, h("p", { class: "notice bad" }, "The configuration names no way to sign in. Add [ui.login] to it."));
+      fill(
+        this.ways,
+        h(
+          "p",
+          { class: "notice bad" },
+          "The configuration names no way to sign in. Add [ui.login] to it.",
+        ),
+      );
     }
   }
 
   button(text, kind, work) {
-    const button = h("button", { type: "button", class: kind, on: { click: async () => {
-      button.disabled = true;
-      try {
-        await work();
-      } catch (error) {
-        const detail = error instanceof APIError ? error.message : "The server does not answer.";
-        this.say("The login failed.", false, detail);
-      } finally {
-        button.disabled = false;
-      }
-    } } }, text);
+    const button = h(
+      "button",
+      {
+        type: "button",
+        class: kind,
+        on: {
+          click: async () => {
+            button.disabled = true;
+            try {
+              await work();
+            } catch (error) {
+              const detail =
+                error instanceof APIError ? error.message : "The server does not answer.";
+              this.say("The login failed.", false, detail);
+            } finally {
+              button.disabled = false;
+            }
+          },
+        },
+      },
+      text,
+    );
     return button;
   }
 
   say(text, isCalm, detail) {
-    fill(this.said, h("p", { class: `notice ${isCalm ? "" : "bad"}`, role: "alert" }, text, detail && ` ${printable(detail)}`));
+    fill(
+      this.said,
+      h(
+        "p",
+        { class: `notice ${isCalm ? "" : "bad"}`, role: "alert" },
+        text,
+        detail && ` ${printable(detail)}`,
+      ),
+    );
   }
 }
 

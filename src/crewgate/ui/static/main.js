@@ -46,7 +46,8 @@ async function useCode(code) {
  * @param {string} [detail]
  */
 function logIn(why, detail = "") {
-  if (!sessionStorage.getItem(WANTED) && location.hash) sessionStorage.setItem(WANTED, location.hash);
+  if (!sessionStorage.getItem(WANTED) && location.hash)
+    sessionStorage.setItem(WANTED, location.hash);
   const view = new LoginView(why, detail, open);
   fill(/** @type {Element} */ (document.getElementById("page")), view.element);
   document.title = "Sign in – Crewgate";
@@ -61,12 +62,30 @@ function open(session) {
 }
 
 function fail(error) {
-  const text = !crypto.subtle ? "This page needs HTTPS, or an address of the machine itself."
-    : error instanceof APIError ? `The server answers: ${printable(error.message)}` : "The server does not answer.";
+  const text = !crypto.subtle
+    ? "This page needs HTTPS, or an address of the machine itself."
+    : error instanceof APIError
+      ? `The server answers: ${printable(error.message)}`
+      : "The server does not answer.";
   if (!(error instanceof APIError || error instanceof TypeError)) console.error(error);
-  fill(/** @type {Element} */ (document.getElementById("page")), h("main", { id: "main", tabindex: "-1", class: "login" },
-    h("div", { class: "card" }, h("h1", null, "Crewgate"), h("p", { class: "notice bad", role: "alert" }, text),
-      h("button", { type: "button", class: "main", on: { click: () => location.reload() } }, "Try again"))));
+  fill(
+    /** @type {Element} */ (document.getElementById("page")),
+    h(
+      "main",
+      { id: "main", tabindex: "-1", class: "login" },
+      h(
+        "div",
+        { class: "card" },
+        h("h1", null, "Crewgate"),
+        h("p", { class: "notice bad", role: "alert" }, text),
+        h(
+          "button",
+          { type: "button", class: "main", on: { click: () => location.reload() } },
+          "Try again",
+        ),
+      ),
+    ),
+  );
 }
 
 addEventListener("hashchange", () => {

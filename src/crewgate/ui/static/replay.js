@@ -5,9 +5,22 @@ import { fill, h } from "./dom.js";
 import { List } from "./lists.js";
 import { ReplayPlayer } from "./replay_view.js";
 import { addressOf } from "./router.js";
-import { creditsText, listText, momentText, plural, printable, shortId, shortName } from "./text.js";
+import {
+  creditsText,
+  listText,
+  momentText,
+  plural,
+  printable,
+  shortId,
+  shortName,
+} from "./text.js";
 
-const RANGES = [["1h", "the last hour"], ["1d", "the last day"], ["7d", "the last week"], ["", "any time"]];
+const RANGES = [
+  ["1h", "the last hour"],
+  ["1d", "the last day"],
+  ["7d", "the last week"],
+  ["", "any time"],
+];
 const ADDRESS_MS = 250; // without a further step, until the address has the moment
 const KEEP_MS = 60_000; // a download that has begun by then needs its address no more
 
@@ -32,27 +45,55 @@ class RecordedRunsView {
     const option = (pair) => h("option", { value: pair[0] }, pair[1]);
     this.range = h("select", { on: { change: () => this.load() } }, RANGES.map(option));
     this.range.value = query.since ?? "1d";
-    const crews = [["", "all crews"], ...(app.session.crews ?? []).map((name) => [name, shortName(name)])];
+    const crews = [
+      ["", "all crews"],
+      ...(app.session.crews ?? []).map((name) => [name, shortName(name)]),
+    ];
     this.crew = h("select", { on: { change: () => this.load() } }, crews.map(option));
     this.crew.value = crew;
     this.note = h("p", { class: "quiet-text", role: "status" });
-    this.list = new List("Recorded runs", [
-      { label: "Run", class: "replay-whole", draw: (cell, { run }) => drawLink(cell, shortId(run.run), addressOf("replay", [run.crew, run.run])) },
-      { label: "Crew", class: "replay-whole", text: ({ run }) => shortName(run.crew) },
-      { label: "Person", text: ({ run }) => shortName(run.subject) },
-      { label: "First record", class: "replay-whole", text: ({ run }) => momentText(Date.parse(run.first)) },
-      { label: "Last record", class: "replay-whole", text: ({ run }) => momentText(Date.parse(run.last)) },
-      { label: "Branches", class: "number", text: ({ run }) => String(run.branches) },
-      { label: "Calls", class: "number", text: ({ run }) => String(run.calls) },
-      { label: "Refused", class: "number", text: ({ run }) => String(run.refused) },
-      { label: "Spent", class: "number", text: ({ run }) => creditsText(run.spent_micro) },
-      { label: "Ended", text: ({ ended }) => shortName(ended) },
-    ], ({ run }) => `${run.crew}\n${run.run}`);
-    this.element = h("section", { class: "page wide" }, h("h1", null, "Recorded runs"),
-      h("div", { class: "bar-of-controls" },
+    this.list = new List(
+      "Recorded runs",
+      [
+        {
+          label: "Run",
+          class: "replay-whole",
+          draw: (cell, { run }) =>
+            drawLink(cell, shortId(run.run), addressOf("replay", [run.crew, run.run])),
+        },
+        { label: "Crew", class: "replay-whole", text: ({ run }) => shortName(run.crew) },
+        { label: "Person", text: ({ run }) => shortName(run.subject) },
+        {
+          label: "First record",
+          class: "replay-whole",
+          text: ({ run }) => momentText(Date.parse(run.first)),
+        },
+        {
+          label: "Last record",
+          class: "replay-whole",
+          text: ({ run }) => momentText(Date.parse(run.last)),
+        },
+        { label: "Branches", class: "number", text: ({ run }) => String(run.branches) },
+        { label: "Calls", class: "number", text: ({ run }) => String(run.calls) },
+        { label: "Refused", class: "number", text: ({ run }) => String(run.refused) },
+        { label: "Spent", class: "number", text: ({ run }) => creditsText(run.spent_micro) },
+        { label: "Ended", text: ({ ended }) => shortName(ended) },
+      ],
+      ({ run }) => `${run.crew}\n${run.run}`,
+    );
+    this.element = h(
+      "section",
+      { class: "page wide" },
+      h("h1", null, "Recorded runs"),
+      h(
+        "div",
+        { class: "bar-of-controls" },
         h("label", { class: "check" }, "Records of", this.range),
-        h("label", { class: "check" }, "Crew", this.crew), this.note),
-      this.list.element);
+        h("label", { class: "check" }, "Crew", this.crew),
+        this.note,
+      ),
+      this.list.element,
+    );
     this.asked = 0;
     this.load();
   }
@@ -65,7 +106,9 @@ class RecordedRunsView {
     try {
       const found = await api.get("/api/runs", query);
       if (asked !== this.asked) return;
-      this.note.textContent = [plural(found.runs.length, "run"), missingText(found.not_asked)].filter(Boolean).join(" · ");
+      this.note.textContent = [plural(found.runs.length, "run"), missingText(found.not_asked)]
+        .filter(Boolean)
+        .join(" · ");
       this.list.show(found.runs, "The audit has no run in this time.");
     } catch (error) {
       if (asked === this.asked) this.note.textContent = printable(error.message) || "No answer.";
@@ -87,15 +130,34 @@ class RunView {
     this.player = null;
     this.isClosed = false;
     this.keeping = 0;
-    this.exportButton = h("button", { type: "button", on: { click: () => this.export() } }, "Export …");
+    this.exportButton = h(
+      "button",
+      { type: "button", on: { click: () => this.export() } },
+      "Export …",
+    );
     this.note = h("p", { class: "quiet-text", role: "status" }, "Asking the machines …");
     this.content = h("div", null);
-    this.element = h("section", { class: "page wide" },
-      h("h1", null, "Replay of run ", h("bdi", null, shortId(run)), " of crew ", h("bdi", null, shortName(crew))),
-      h("div", { class: "bar-of-controls" },
+    this.element = h(
+      "section",
+      { class: "page wide" },
+      h(
+        "h1",
+        null,
+        "Replay of run ",
+        h("bdi", null, shortId(run)),
+        " of crew ",
+        h("bdi", null, shortName(crew)),
+      ),
+      h(
+        "div",
+        { class: "bar-of-controls" },
         h("a", { href: addressOf("replay", [], {}) }, "All recorded runs"),
-        h("a", { href: addressOf("branch", [crew, run]) }, "The run now"), this.exportButton, this.note),
-      this.content);
+        h("a", { href: addressOf("branch", [crew, run]) }, "The run now"),
+        this.exportButton,
+        this.note,
+      ),
+      this.content,
+    );
     this.load();
   }
 
@@ -115,10 +177,13 @@ class RunView {
 
   show(found) {
     const machines = found.machines.map(({ machine, lines }) => ({
-      machine, lines: lines.map(([file, offset, cover, text]) => ({ file, offset, cover, text })),
+      machine,
+      lines: lines.map(([file, offset, cover, text]) => ({ file, offset, cover, text })),
     }));
     this.note.textContent = plural(found.steps.length, "step");
-    const player = new ReplayPlayer({ ...found, machines }, (step) => this.keepPlace(found.steps[step]));
+    const player = new ReplayPlayer({ ...found, machines }, (step) =>
+      this.keepPlace(found.steps[step]),
+    );
     this.player = player;
     fill(this.content, this.notices(found), player.element);
     player.go(Number.isFinite(this.at) ? player.stepAt(this.at) : 0);
@@ -131,12 +196,28 @@ class RunView {
     for (const { machine, left_out: count, left_out_from: from } of machines) {
       if (!count) continue;
       const since = String(from);
-      found.push(h("p", { class: "notice warn" }, `${shortName(machine)} has ${plural(count, "more line")}: `,
-        h("a", { href: addressOf("replay", [this.place.crew, this.place.run], { since }) },
-          `from ${momentText(Date.parse(since))} on`)));
+      found.push(
+        h(
+          "p",
+          { class: "notice warn" },
+          `${shortName(machine)} has ${plural(count, "more line")}: `,
+          h(
+            "a",
+            { href: addressOf("replay", [this.place.crew, this.place.run], { since }) },
+            `from ${momentText(Date.parse(since))} on`,
+          ),
+        ),
+      );
     }
     const several = machines.filter(({ lines }) => lines.length).length > 1;
-    if (several) found.push(h("p", { class: "quiet-text" }, "Each machine has a clock of its own, so the order between machines is only about right."));
+    if (several)
+      found.push(
+        h(
+          "p",
+          { class: "quiet-text" },
+          "Each machine has a clock of its own, so the order between machines is only about right.",
+        ),
+      );
     return found;
   }
 
@@ -180,7 +261,9 @@ class RunView {
 
 /** @param {{machine: string, why: string}[]} notAsked */
 function missingText(notAsked) {
-  return notAsked.length ? `No answer from ${listText(notAsked.map(({ machine }) => machine))}` : "";
+  return notAsked.length
+    ? `No answer from ${listText(notAsked.map(({ machine }) => machine))}`
+    : "";
 }
 
 /** @param {Record<string, string>} query */

@@ -23,15 +23,37 @@ export function spendChart(points) {
   const step = WIDTH / (last - first + 1);
   const bars = shown.map(([minute, micro]) => {
     const height = micro > 0 ? Math.max(1, (micro / most) * HEIGHT) : 0;
-    return s("rect", { x: ((minute - first) * step).toFixed(2), y: (HEIGHT - height).toFixed(2),
-      width: Math.max(1, step - Math.min(1, step / 4)).toFixed(2), height: height.toFixed(2) });
+    return s("rect", {
+      x: ((minute - first) * step).toFixed(2),
+      y: (HEIGHT - height).toFixed(2),
+      width: Math.max(1, step - Math.min(1, step / 4)).toFixed(2),
+      height: height.toFixed(2),
+    });
   });
-  const text = `${creditsText(sum)} credits in ${plural(last - first + 1, "minute")}, at most `
-    + `${creditsText(most)} in one, at ${clockText(peak * 60_000).slice(0, 5)}Z`;
-  return h("figure", { class: "chart" },
-    s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": text },
-      s("line", { x1: "0", x2: String(WIDTH), y1: "0.5", y2: "0.5" }), bars),
-    h("div", { class: "axis", "aria-hidden": "true" }, h("span", null, clockText(first * 60_000).slice(0, 5)),
-      h("span", null, `most ${creditsText(most)}`), h("span", null, clockText(last * 60_000).slice(0, 5))),
-    h("figcaption", null, `${text}.`));
+  const text =
+    `${creditsText(sum)} credits in ${plural(last - first + 1, "minute")}, at most ` +
+    `${creditsText(most)} in one, at ${clockText(peak * 60_000).slice(0, 5)}Z`;
+  return h(
+    "figure",
+    { class: "chart" },
+    s(
+      "svg",
+      {
+        viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+        preserveAspectRatio: "none",
+        role: "img",
+        "aria-label": text,
+      },
+      s("line", { x1: "0", x2: String(WIDTH), y1: "0.5", y2: "0.5" }),
+      bars,
+    ),
+    h(
+      "div",
+      { class: "axis", "aria-hidden": "true" },
+      h("span", null, clockText(first * 60_000).slice(0, 5)),
+      h("span", null, `most ${creditsText(most)}`),
+      h("span", null, clockText(last * 60_000).slice(0, 5)),
+    ),
+    h("figcaption", null, `${text}.`),
+  );
 }

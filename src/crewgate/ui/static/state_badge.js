@@ -5,7 +5,12 @@ import { h, setText } from "./dom.js";
 import { textFor } from "./text.js";
 
 const MARKS = {
-  live: "●", exhausted: "◐", expired: "○", "token-revoked": "◌", revoked: "✕", closed: "■",
+  live: "●",
+  exhausted: "◐",
+  expired: "○",
+  "token-revoked": "◌",
+  revoked: "✕",
+  closed: "■",
 };
 
 /** Makes an empty badge for `drawState`. */

@@ -7,9 +7,16 @@ const HARMLESS = /^[ -[\]-~]*$/;
 const SHORT_ESCAPES = { "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 const CUT_CHARS = 120; // of a name in a list; the panel has all of it
 /** @type {[number, string][]} */
-const SPANS = [[86_400, "d"], [3_600, "h"], [60, "min"]];
+const SPANS = [
+  [86_400, "d"],
+  [3_600, "h"],
+  [60, "min"],
+];
 const few = new Intl.NumberFormat("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 4 });
-const exact = new Intl.NumberFormat("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 6 });
+const exact = new Intl.NumberFormat("en-US", {
+  minimumFractionDigits: 2,
+  maximumFractionDigits: 6,
+});
 const two = new Intl.NumberFormat("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 

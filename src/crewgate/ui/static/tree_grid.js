@@ -48,18 +48,39 @@ export class TreeGrid {
     this.rowHeight = 36;
     this.heads = COLUMNS.map((column) => this.head(column));
     this.space = h("div", { role: "rowgroup", class: "space" });
-    this.element = h("div", { class: "grid", role: "treegrid", "aria-label": "Crews and branches",
-      "aria-colcount": String(COLUMNS.length) },
-    h("div", { role: "rowgroup", class: "heads" },
-      h("div", { role: "row", class: "head", "aria-rowindex": "1" }, this.heads)), this.space);
+    this.element = h(
+      "div",
+      {
+        class: "grid",
+        role: "treegrid",
+        "aria-label": "Crews and branches",
+        "aria-colcount": String(COLUMNS.length),
+      },
+      h(
+        "div",
+        { role: "rowgroup", class: "heads" },
+        h("div", { role: "row", class: "head", "aria-rowindex": "1" }, this.heads),
+      ),
+      this.space,
+    );
     this.listen();
   }
 
   /** @param {Column} column */
   head({ label, name, order }) {
     const content = order
-      ? h("button", { type: "button", tabindex: "-1", "data-order": order, on: {
-        click: () => this.acts.sort(order) } }, label, h("i", { "aria-hidden": "true" }))
+      ? h(
+          "button",
+          {
+            type: "button",
+            "data-order": order,
+            on: {
+              click: () => this.acts.sort(order),
+            },
+          },
+          label,
+          h("i", { "aria-hidden": "true" }),
+        )
       : label;
     return h("div", { role: "columnheader", class: `cell ${name}` }, content);
   }
@@ -148,8 +169,10 @@ export class TreeGrid {
   draw() {
     const { scrollTop, clientHeight } = this.element;
     const first = Math.max(0, Math.floor(scrollTop / this.rowHeight) - MARGIN_ROWS);
-    const end = Math.min(this.lines.length,
-      Math.ceil((scrollTop + clientHeight) / this.rowHeight) + MARGIN_ROWS);
+    const end = Math.min(
+      this.lines.length,
+      Math.ceil((scrollTop + clientHeight) / this.rowHeight) + MARGIN_ROWS,
+    );
     const wanted = new Set();
     for (let at = first; at < end; at += 1) wanted.add(at);
     // Tab must find its row, wherever it is.

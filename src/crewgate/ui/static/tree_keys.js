@@ -23,20 +23,30 @@ export function treeKey(key, lines, at, page) {
   const move = (to) => ({ act: /** @type {const} */ ("move"), to });
   const line = lines[at];
   switch (key) {
-    case "ArrowDown": case "j": return move(at + 1);
-    case "ArrowUp": case "k": return move(at - 1);
-    case "PageDown": return move(at + page);
-    case "PageUp": return move(at - page);
-    case "Home": return move(0);
-    case "End": return move(lines.length - 1);
-    case "Enter": return { act: "open", to: at };
+    case "ArrowDown":
+    case "j":
+      return move(at + 1);
+    case "ArrowUp":
+    case "k":
+      return move(at - 1);
+    case "PageDown":
+      return move(at + page);
+    case "PageUp":
+      return move(at - page);
+    case "Home":
+      return move(0);
+    case "End":
+      return move(lines.length - 1);
+    case "Enter":
+      return { act: "open", to: at };
     case "ArrowRight":
       if (line.isOpen === false) return { act: "unfold", to: at };
       return line.isOpen ? move(at + 1) : null;
     case "ArrowLeft":
       if (line.isOpen) return { act: "fold", to: at };
       return line.level > 1 ? move(parentOf(lines, at)) : null;
-    default: return null;
+    default:
+      return null;
   }
 }
 

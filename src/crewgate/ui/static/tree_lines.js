@@ -16,7 +16,13 @@ const JUST_ENDED_MS = 5 * 60_000; // so long, an ended branch stays among the li
 
 /** @type {Readonly<Choices>} */
 export const FIRST_CHOICES = Object.freeze({
-  order: "tree", text: "", crew: "", role: "", subject: "", state: "", onlyLive: true,
+  order: "tree",
+  text: "",
+  crew: "",
+  role: "",
+  subject: "",
+  state: "",
+  onlyLive: true,
   onlyAttention: false,
 });
 
@@ -52,7 +58,7 @@ export function linesOf(store, choices, folded, now) {
     return found.length > 0;
   };
   push(store.tops, 1);
-  for (let next; (next = waiting.pop()); ) {
+  for (let next; (next = waiting.pop());) {
     const isFolded = folded.has(next.node.key);
     let isOpen = /** @type {boolean | null} */ (null);
     let hidden = 0;
@@ -109,7 +115,7 @@ function searched(node) {
 function countShown(node, shown) {
   let count = 0;
   const waiting = [...node.below];
-  for (let each; (each = waiting.pop()); ) {
+  for (let each; (each = waiting.pop());) {
     if (!shown.has(each)) continue;
     count += 1;
     waiting.push(...each.below);
@@ -118,9 +124,11 @@ function countShown(node, shown) {
 }
 
 function byName(one, other) {
-  return compareTexts(one.row.crew, other.row.crew)
-    || compareTexts(one.row.role, other.row.role)
-    || compareTexts(one.row.branch, other.row.branch);
+  return (
+    compareTexts(one.row.crew, other.row.crew) ||
+    compareTexts(one.row.role, other.row.role) ||
+    compareTexts(one.row.branch, other.row.branch)
+  );
 }
 
 function compareTexts(one, other) {

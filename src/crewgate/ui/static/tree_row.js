@@ -28,14 +28,17 @@ export class TreeRow {
     this.rate = h("span", { class: "number" });
     this.machines = h("bdi", { class: "text" });
     const cell = (name, ...parts) => h("div", { role: "gridcell", class: `cell ${name}` }, parts);
-    this.element = h("div", { role: "row", class: "row", tabindex: "-1" },
+    this.element = h(
+      "div",
+      { role: "row", class: "row", tabindex: "-1" },
       cell("name", this.caret, this.flag, this.name, this.id, this.hidden),
       cell("status", this.state, this.step),
       cell("person", this.person),
       cell("budget", this.bar, this.spent),
       cell("left", this.left),
       cell("rate", this.rate),
-      cell("machines", this.machines));
+      cell("machines", this.machines),
+    );
     this.element.treeRow = this;
   }
 

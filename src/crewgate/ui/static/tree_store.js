@@ -5,10 +5,32 @@
 
 /** The members of a row that the stream leaves out when they have these values. */
 const DEFAULTS = Object.freeze({
-  crew: "", branch: "", parent: "", state: "live", orchestrator: "", role: "", subject: "",
-  process: "", grant: "", quota: 0, quotas: 1, spent: 0, reserved: 0, burned: 0, left: -1,
-  left_hour: -1, left_day: -1, leased: 0, overrun: 0, calls: -1, spent_rate: 0, rule: "",
-  rule_step: "", rule_mode: "", level: "", machines: Object.freeze([]),
+  crew: "",
+  branch: "",
+  parent: "",
+  state: "live",
+  orchestrator: "",
+  role: "",
+  subject: "",
+  process: "",
+  grant: "",
+  quota: 0,
+  quotas: 1,
+  spent: 0,
+  reserved: 0,
+  burned: 0,
+  left: -1,
+  left_hour: -1,
+  left_day: -1,
+  leased: 0,
+  overrun: 0,
+  calls: -1,
+  spent_rate: 0,
+  rule: "",
+  rule_step: "",
+  rule_mode: "",
+  level: "",
+  machines: Object.freeze([]),
 });
 const ENDED = new Set(["revoked", "closed", "expired"]);
 // Members that decide where a row stands, and whether a filter shows it.
@@ -201,7 +223,7 @@ export function countBelow(node) {
   let all = 0;
   let live = 0;
   const waiting = [...node.below];
-  for (let each; (each = waiting.pop()); ) {
+  for (let each; (each = waiting.pop());) {
     all += 1;
     live += each.isLive ? 1 : 0;
     waiting.push(...each.below);
