@@ -50,7 +50,7 @@ FILES = {
 # Modules that ask for the time, for tests of whole gateways alone.
 WHOLE_GATEWAYS = {
     *("dpop_mcp_client", "mcp_everything_tasks", "mtls_gateway", "power_loss", "power_writer"),
-    "soak_population",
+    *("soak_population", "fake_page_server", "page_examples"),
 }
 IMPORTED = re.compile(r"^ *(?:from|import) (\w+)", re.MULTILINE)
 UNUSED = ("cacheprovider", "xdist", "schemathesis")  # plugins

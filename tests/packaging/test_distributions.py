@@ -84,13 +84,13 @@ def test_the_sdist_holds_every_source_and_no_result(sdist: Path) -> None:
 
 
 def test_the_wheel_holds_the_package_its_faces_and_binaries(wheel: Path) -> None:
-    """Every module, a `.so` for each native one, all faces, py.typed, and no other package."""
+    """Every module, a `.so` for each native one, all faces, the live page, and no other package."""
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"crewgate"}
     texts = {
         str(path.relative_to(ROOT / "src"))
-        for pattern in ("*.py", "*.pyi")
+        for pattern in ("*.py", "*.pyi", "ui/static/*")
         for path in (ROOT / "src/crewgate").rglob(pattern)
     }
     assert texts <= names
