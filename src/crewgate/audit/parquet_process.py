@@ -1,10 +1,10 @@
-"""Writes a part of an audit file as Parquet: a process of its own.
+"""Writes parts of audit files as Parquet: a process of its own.
 
-    python -m crewgate.audit.parquet_process FILE BEGIN END OUT
+    python -m crewgate.audit.parquet_process
 
-The export process runs it, so that the engine fills neither its memory nor its core. It reads the
-object back before it ends with 0, and prints the number of rows. Exit status 1: standard error says
-why there is no object.
+The export process runs it, so that the engine fills neither its memory nor its core. Each line of
+standard input is a `ParquetOrder` in JSON; each line of standard output is a `ParquetResult`. The
+process reads an object back before it says that it is there. It ends with its standard input.
 """
 
 import os
@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
+
+import msgspec
 
 from crewgate.audit import parquet
 from crewgate.audit.file_part import FilePart
@@ -22,23 +24,43 @@ _LEAST_URGENT = 19  # of nice(1)
 _PIECE = 2**17  # bytes
 
 
+class ParquetOrder(msgspec.Struct, frozen=True):
+    """Write a part of an audit file in `folder` to the file `out`."""
+
+    folder: str
+    part: FilePart
+    out: str
+
+
+class ParquetResult(msgspec.Struct, frozen=True):
+    """The number of rows of an object, or why there is none."""
+
+    rows: int = 0
+    why: str = ""
+
+
 def main() -> int:
-    """Write one object; return the exit status."""
+    """Write objects until the input ends; return the exit status."""
     leave_no_cores()
     os.nice(_LEAST_URGENT)
-    source, begin, end, out = sys.argv[1:]
-    part = FilePart(Path(source).name, int(begin), int(end))
-    try:
-        count = parquet.write(Path(source), part, Path(out))
-        is_same = _digest(parquet.lines(Path(out), part)) == _digest(_pieces(Path(source), part))
-        why = "" if is_same else "the object that was written has not the lines of the file"
-    except (AuditReadError, OSError) as error:
-        why = str(error).partition("\n")[0]
-    if why:
-        sys.stderr.write(f"{why}\n")
-        return 1
-    sys.stdout.write(f"{count}\n")
+    for line in sys.stdin.buffer:
+        order = msgspec.json.decode(line, type=ParquetOrder)
+        sys.stdout.buffer.write(msgspec.json.encode(written(order)) + b"\n")
+        sys.stdout.buffer.flush()
     return 0
+
+
+def written(order: ParquetOrder) -> ParquetResult:
+    """Write an object, and compare it with the file."""
+    part, out = order.part, Path(order.out)
+    source = Path(order.folder) / part.file
+    try:
+        count = parquet.write(source, part, out)
+        is_same = _digest(parquet.lines(out, part)) == _digest(_pieces(source, part))
+    except (AuditReadError, OSError) as error:
+        return ParquetResult(why=str(error).partition("\n")[0])
+    why = "" if is_same else "the object that was written has not the lines of the file"
+    return ParquetResult(count, why)
 
 
 def _digest(pieces: Iterator[bytes]) -> bytes:

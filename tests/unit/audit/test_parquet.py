@@ -2,6 +2,8 @@
 
 import random
 import struct
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
@@ -12,9 +14,10 @@ import pytest
 from audit_archive import audit_line
 
 from crewgate import limits
-from crewgate.audit import parquet, parquet_process
+from crewgate.audit import parquet
 from crewgate.audit.duckdb_sql import COLUMNS
 from crewgate.audit.file_part import FilePart, read_object_name
+from crewgate.audit.parquet_process import ParquetOrder, ParquetResult
 from crewgate.core.audit.records import Record
 from crewgate.errors import AuditReadError
 
@@ -224,16 +227,20 @@ def test_the_name_of_an_object_says_what_is_in_it() -> None:
         assert read_object_name(other) is None
 
 
-def test_the_process_prints_the_number_of_rows_or_says_why_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_process_writes_one_object_after_another_or_says_why_not(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(audit_line(1) + audit_line(2))
-    monkeypatch.setattr(parquet_process.os, "nice", lambda _: 0)
     size = len(audit_line(1)) * 2
-    for end, status in ((size, 0), (size + 1, 1)):
-        arguments = ["", str(tmp_path / FILE), "0", str(end), str(tmp_path / "out")]
-        monkeypatch.setattr(parquet_process.sys, "argv", arguments)
-        assert parquet_process.main() == status
-    out, error = capsys.readouterr()
-    assert out == "2\n"
-    assert error == f"{FILE} has {size} bytes; expected {size + 1}\n"
+    orders = [
+        ParquetOrder(str(tmp_path), FilePart(FILE, 0, end), str(tmp_path / "out"))
+        for end in (size, size + 1, size)
+    ]
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "crewgate.audit.parquet_process"],
+        input=b"".join(msgspec.json.encode(order) + b"\n" for order in orders),
+        capture_output=True,
+        check=True,
+    )
+    results = [msgspec.json.decode(line, type=ParquetResult) for line in done.stdout.splitlines()]
+    why = f"{FILE} has {size} bytes; expected {size + 1}"
+    assert results == [ParquetResult(2), ParquetResult(why=why), ParquetResult(2)]
+    assert done.stderr == b""

@@ -108,6 +108,7 @@ class Archiver:
                         await ending.wait()
         finally:
             with trio.CancelScope(shield=True):
+                await self._writer.close()
                 await self._save()
                 await self._store.close()
 
@@ -166,6 +167,7 @@ class Archiver:
         if log_part is not None:
             await self._ship_log_part(log_part)
             return True
+        await self._writer.close()
         self._planner.end_round()
         if trio.current_time() - self._passed_at >= limits.archive_pass_seconds:
             await self._pass()
@@ -268,6 +270,7 @@ class Archiver:
 
     async def _pause(self) -> None:
         """Wait for the backoff; look at the files meanwhile, so that each deletion is counted."""
+        await self._writer.close()
         until = trio.current_time() + self._status.pause_seconds
         while (left := until - trio.current_time()) > 0:
             self._status.begin_step()

@@ -1,17 +1,20 @@
 """Makes the object of a part of an audit file, in a process of its own (`audit.parquet_process`).
 
 The process has bounds of its own on memory and time, so a large or damaged file cannot fill the
-export process.
+export process. It makes one object after another, and ends when nothing more is due.
 """
 
 import secrets
+import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import trio
 
 from crewgate import limits
 from crewgate.audit.file_part import FilePart
+from crewgate.audit.parquet_process import ParquetOrder, ParquetResult
 from crewgate.errors import ReceiverError
 
 _SUFFIX = ".parquet.draft"
@@ -26,36 +29,60 @@ class ParquetWriter:
     def __init__(self, folder: Path, state: Path, name: str) -> None:
         self._folder = folder
         self._draft = state / f"{name}.{secrets.token_hex(8)}{_SUFFIX}"
+        self._process: trio.Process | None = None
         for draft in state.glob(f"{name}.*{_SUFFIX}"):
             draft.unlink(missing_ok=True)
 
     async def write(self, part: FilePart) -> tuple[bytes, int]:
         """Return the object of a part, and its number of rows. Raises ReceiverError or OSError."""
-        # With -P, Python does not import a file named trio.py from the present folder.
-        command = [sys.executable, "-P", "-m", "crewgate.audit.parquet_process"]
-        command += [str(self._folder / part.file), str(part.begin), str(part.end), str(self._draft)]
+        order = ParquetOrder(str(self._folder), part, str(self._draft))
+        is_done = False
         try:
             with trio.fail_after(limits.archive_convert_seconds):
-                done = await trio.run_process(
-                    command,
-                    capture_stdout=True,
-                    capture_stderr=True,
-                    check=False,
-                    deliver_cancel=_kill,
-                )
-            if done.returncode:
-                why = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-                why = why or f"the process ended with status {done.returncode}"
-                raise ReceiverError(f"bytes of {part.file} cannot be written as Parquet: {why}")
-            return await trio.to_thread.run_sync(self._draft.read_bytes), int(done.stdout)
+                result = await self._asked(msgspec.json.encode(order) + b"\n")
+            is_done = True
+            if result.why:
+                why = f"bytes of {part.file} cannot be written as Parquet: {result.why}"
+                raise ReceiverError(why)
+            return await trio.to_thread.run_sync(self._draft.read_bytes), result.rows
         except trio.TooSlowError:
             seconds = limits.archive_convert_seconds
             text = f"{part.object_name} cannot be written as Parquet within {seconds:g} s"
             raise ReceiverError(text) from None
         finally:
+            if not is_done:
+                await self.close()
             self._draft.unlink(missing_ok=True)
 
+    async def close(self) -> None:
+        """End the process at once: it only writes the draft."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
+                for pipe in process.stdin, process.stdout:
+                    if pipe is not None:
+                        await pipe.aclose()
 
-async def _kill(process: trio.Process) -> None:
-    """End the process at once: another one writes the object anew."""
-    process.kill()
+    async def _asked(self, order: bytes) -> ParquetResult:
+        """Return the answer of the process. Raises ReceiverError if it ends without one."""
+        if self._process is None:
+            # With -P, Python does not import a file named trio.py from the present folder.
+            self._process = await trio.lowlevel.open_process(
+                [sys.executable, "-P", "-m", "crewgate.audit.parquet_process"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+        process, answer = self._process, b""
+        try:
+            if process.stdin is not None and process.stdout is not None:
+                await process.stdin.send_all(order)
+                while not answer.endswith(b"\n") and (piece := await process.stdout.receive_some()):
+                    answer += piece
+        except trio.BrokenResourceError:
+            answer = b""
+        if not answer.endswith(b"\n"):
+            status = await process.wait()
+            raise ReceiverError(f"the process that writes Parquet ended with status {status}")
+        return msgspec.json.decode(answer, type=ParquetResult)
