@@ -59,6 +59,7 @@ LONGEST = (
     "tests/e2e/boundary/test_run.py",
     "tests/unit/_native/test_faults.py",
     "tests/e2e/test_bench.py",
+    "tests/e2e/ui/",
     "tests/e2e/ledger/",
     "tests/e2e/whole/",
     "tests/unit/ledger/test_killed.py",

@@ -55,21 +55,52 @@ function end(node) {
     ? `${plural(live, "live branch")} below it ${live === 1 ? "ends" : "end"} too. `
     : "";
   return {
-    name: "end",
-    label: "End …",
-    isGrave: true,
-    hasReason: true,
+    ...endOf(row),
     title: `End ${roleText(row)} ${shortId(row.branch)}?`,
     sentences: [
       `${below}All machines refuse its calls at once, and cut its open calls. Nobody can undo it.`,
     ],
     facts: factsOf(node, ["Live below it", live ? plural(live, "branch") : "none"]),
+  };
+}
+
+/** What each order to end a branch has. */
+function endOf({ crew, branch }) {
+  return {
+    name: "end",
+    label: "End …",
+    isGrave: true,
+    hasReason: true,
     confirm: "End it",
     done: "Ended",
-    body: { act: "end", crew: row.crew, branch: row.branch },
-    command: `crewgate revoke ${word(row.branch)} --crew ${word(row.crew)}`,
-    about: aboutOf(row),
+    body: { act: "end", crew, branch },
+    command: `crewgate revoke ${word(branch)} --crew ${word(crew)}`,
+    about: { crew, branch },
   };
+}
+
+/**
+ * Ends a branch that no machine which answered knows now: it may call again, or at another machine.
+ * @param {string} crew
+ * @param {string} branch
+ * @param {May} may
+ * @returns {Act[]}
+ */
+export function actsForUnknown(crew, branch, may) {
+  if (!branch || !may("operate", crew)) return [];
+  return [
+    {
+      ...endOf({ crew, branch }),
+      title: `End branch ${shortId(branch)}?`,
+      sentences: [
+        "No machine that answered knows this branch now. All machines refuse its calls from now on, and those of all below it. Nobody can undo it.",
+      ],
+      facts: [
+        ["Branch", branch],
+        ["Crew", crew],
+      ],
+    },
+  ];
 }
 
 function quarantine(node) {

@@ -1,5 +1,6 @@
 /** The panel of one branch, or of a crew: what it is, what it spends, and what a person may do. */
 
+import { actsFor, actsForUnknown } from "./acts.js";
 import { alertCard } from "./alert_card.js";
 import { drawBar, newBar } from "./bars.js";
 import { BranchDetails } from "./branch_details.js";
@@ -97,6 +98,12 @@ export class BranchPanel {
     return this.app.store.find(this.crew, this.branch);
   }
 
+  /** What the person may do now. */
+  get offered() {
+    const may = (right, crew) => this.app.may(right, crew);
+    return this.node ? actsFor(this.node, may) : actsForUnknown(this.crew, this.branch, may);
+  }
+
   focus() {
     this.heading.focus();
   }
@@ -128,9 +135,10 @@ export class BranchPanel {
     if (!node) {
       setText(this.heading, this.branch ? `Branch ${shortId(this.branch)}` : printable(this.crew));
       this.state.hidden = true;
+      if (this.app.store.isWhole) this.showActs();
       return;
     }
-    this.showActs(node);
+    this.showActs();
     const version = [node, ...pathOf(node)].map((each) => each.version).join();
     if (version === this.version) return;
     this.version = version;
@@ -153,8 +161,8 @@ export class BranchPanel {
   }
 
   /** The buttons that the person has the rights for; made anew only if others are there. */
-  showActs(node) {
-    const acts = this.app.actsFor(node);
+  showActs() {
+    const acts = this.offered;
     const key = acts.map((act) => `${act.name} ${act.label}`).join();
     if (key === this.actsKey) return;
     this.actsKey = key;
@@ -184,8 +192,7 @@ export class BranchPanel {
   }
 
   async openAct(name) {
-    const { node } = this;
-    const act = node && this.app.actsFor(node).find((each) => each.name === name);
+    const act = this.offered.find((each) => each.name === name);
     if (!act) return;
     await this.app.openAct(act);
     this.details.load();

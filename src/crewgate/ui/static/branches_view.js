@@ -169,7 +169,7 @@ export class BranchesView {
   showHeld() {
     const isWaiting = this.structure !== this.app.store.structure;
     this.held.hidden = !isWaiting;
-    if (isWaiting) setText(this.held, "The list waits while you look. Show what has changed");
+    if (isWaiting) setText(this.held, "The list waits while you look: show changes");
   }
 
   showNote() {
