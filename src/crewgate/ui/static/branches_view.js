@@ -109,10 +109,13 @@ export class BranchesView {
       store.structure !== this.structure ||
       this.filters.choices.order !== "tree" ||
       performance.now() - this.linesAt > RENEW_MS;
-    if (isOld && !this.grid.isHeld) this.arrange();
-    else this.grid.draw();
-    this.showHeld();
-    this.showCounts();
+    if (isOld && !this.grid.isHeld) {
+      this.arrange();
+    } else {
+      this.grid.draw();
+      this.showHeld();
+      this.showCounts();
+    }
     this.panel?.update();
   }
 
@@ -122,11 +125,11 @@ export class BranchesView {
     const now = performance.now();
     const { lines, matches } = linesOf(store, this.filters.choices, this.folded, now);
     this.matches = matches;
+    if (this.structure !== store.structure) this.filters.offer(store.nodes);
     this.structure = store.structure;
     this.linesAt = now;
     this.grid.setOrder(this.filters.choices.order);
     this.grid.setLines(lines);
-    this.filters.offer(store.nodes);
     this.showNote();
     this.showHeld();
     this.showCounts();

@@ -35,8 +35,7 @@ export class TreeGrid {
     this.acts = acts;
     /** @type {TreeLine[]} */
     this.lines = [];
-    /** @type {Map<string, number>} */
-    this.places = new Map();
+    this.focusedAt = -1; // its place among the lines
     /** @type {Map<string, TreeRow>} */
     this.rows = new Map();
     /** @type {TreeRow[]} */
@@ -119,21 +118,24 @@ export class TreeGrid {
     const first = Math.floor(this.element.scrollTop / this.rowHeight);
     const hasFocus = this.space.contains(document.activeElement);
     const anchor = hasFocus ? this.focused : isTop ? "" : (this.lines[first]?.node.key ?? "");
-    const before = this.places.get(anchor);
+    const before = hasFocus ? this.focusedAt : first;
     this.lines = lines;
-    this.places = new Map(lines.map((line, at) => [line.node.key, at]));
-    if (!this.places.has(this.focused)) {
-      const near = hasFocus ? Math.min(before ?? 0, lines.length - 1) : 0;
-      this.focused = lines[near]?.node.key ?? "";
+    this.focusedAt = this.placeOf(this.focused);
+    const isGone = this.focusedAt < 0;
+    if (isGone) {
+      this.focusedAt = lines.length
+        ? Math.min(hasFocus ? Math.max(before, 0) : 0, lines.length - 1)
+        : -1;
+      this.focused = lines[this.focusedAt]?.node.key ?? "";
     }
     setAttribute(this.element, "aria-rowcount", String(lines.length + 1));
     this.space.style.height = `${lines.length * this.rowHeight}px`;
-    const after = this.places.get(anchor);
-    if (before !== undefined && after !== undefined && after !== before) {
+    const after = anchor ? this.placeOf(anchor) : -1;
+    if (before >= 0 && after >= 0 && after !== before) {
       this.element.scrollTop += (after - before) * this.rowHeight;
     }
     this.draw();
-    if (hasFocus && lines.length && after === undefined) this.takeFocus(); // its row is gone
+    if (hasFocus && lines.length && isGone) this.takeFocus(); // its row is gone
   }
 
   /** @param {string} order the column by which the rows are sorted */
@@ -148,8 +150,23 @@ export class TreeGrid {
   /** @param {string} key of the row whose panel is open */
   mark(key) {
     this.marked = key;
-    if (key && this.places.has(key)) this.focused = key;
+    const at = key ? this.placeOf(key) : -1;
+    if (at >= 0) this.setFocused(at);
     this.draw();
+  }
+
+  /**
+   * The place of a row among the lines, or -1. It is asked for rarely, so no map is kept.
+   * @param {string | null} key
+   */
+  placeOf(key) {
+    return this.lines.findIndex((line) => line.node.key === key);
+  }
+
+  /** @param {number} at */
+  setFocused(at) {
+    this.focusedAt = at;
+    this.focused = this.lines[at].node.key;
   }
 
   measure() {
@@ -176,8 +193,7 @@ export class TreeGrid {
     const wanted = new Set();
     for (let at = first; at < end; at += 1) wanted.add(at);
     // Tab must find its row, wherever it is.
-    const focus = this.places.get(this.focused);
-    if (focus !== undefined) wanted.add(focus);
+    if (this.focusedAt >= 0) wanted.add(this.focusedAt);
     const places = [...wanted].sort((one, other) => one - other);
     this.release(new Set(places.map((at) => this.lines[at].node.key)));
     let changed = 0;
@@ -220,10 +236,9 @@ export class TreeGrid {
 
   /** Moves the focus to a line, and scrolls it onto the screen. */
   focusAt(at) {
-    const line = this.lines[Math.max(0, Math.min(at, this.lines.length - 1))];
-    if (!line) return;
-    this.focused = line.node.key;
-    const place = this.places.get(this.focused) ?? 0;
+    if (!this.lines.length) return;
+    const place = Math.max(0, Math.min(at, this.lines.length - 1));
+    this.setFocused(place);
     const head = this.element.firstElementChild?.clientHeight ?? 0;
     const top = place * this.rowHeight;
     const room = this.element.clientHeight - head - this.rowHeight;
@@ -236,7 +251,7 @@ export class TreeGrid {
   /** Gives the focus back, for example after a dialog; returns whether there is a row. */
   takeFocus() {
     if (!this.lines.length) return false;
-    this.focusAt(this.places.get(this.focused) ?? 0);
+    this.focusAt(this.focusedAt);
     return true;
   }
 
@@ -244,14 +259,14 @@ export class TreeGrid {
     this.touchedAt = performance.now();
     const key = nodeKeyOfRow(event.target);
     if (key === null || key === this.focused) return;
-    this.focused = key;
+    this.setFocused(this.placeOf(key));
     for (const row of this.rows.values()) this.showMarks(row);
   }
 
   press(event) {
     this.touchedAt = performance.now();
-    const at = this.places.get(nodeKeyOfRow(event.target) ?? "");
-    if (at === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+    const at = this.placeOf(nodeKeyOfRow(event.target));
+    if (at < 0 || event.ctrlKey || event.metaKey || event.altKey) return;
     const page = Math.max(1, Math.floor(this.element.clientHeight / this.rowHeight) - 2);
     const target = treeKey(event.key, this.lines, at, page);
     if (target === null) {
@@ -266,8 +281,8 @@ export class TreeGrid {
 
   click(event) {
     this.touchedAt = performance.now();
-    const at = this.places.get(nodeKeyOfRow(event.target) ?? "");
-    if (at === undefined) return;
+    const at = this.placeOf(nodeKeyOfRow(event.target));
+    if (at < 0) return;
     const line = this.lines[at];
     this.focusAt(at);
     if (event.target.closest(".caret") && line.isOpen !== null) this.acts.fold(line, line.isOpen);

@@ -46,27 +46,26 @@ export function linesOf(store, choices, folded, now) {
   const compare = COMPARES[choices.order];
   /** @type {TreeLine[]} */
   const lines = [];
-  /** @type {{node: TreeNode, level: number, place: number, size: number}[]} */
+  /** @type {TreeLine[]} */
   const waiting = [];
   const push = (nodes, level) => {
     const found = [];
     for (const node of nodes) if (shown.has(node)) found.push(node);
     if (found.length > 1) found.sort(compare);
     for (let at = found.length - 1; at >= 0; at -= 1) {
-      waiting.push({ node: found[at], level, place: at + 1, size: found.length });
+      const [node, place, size] = [found[at], at + 1, found.length];
+      waiting.push({ node, level, place, size, isOpen: null, folded: 0 });
     }
     return found.length > 0;
   };
   push(store.tops, 1);
   for (let next; (next = waiting.pop());) {
-    const isFolded = folded.has(next.node.key);
-    let isOpen = /** @type {boolean | null} */ (null);
-    let hidden = 0;
     if (next.node.below.size) {
-      if (!isFolded) isOpen = push(next.node.below, next.level + 1) || null;
-      else if ((hidden = countShown(next.node, shown))) isOpen = false;
+      if (folded.has(next.node.key)) next.folded = countShown(next.node, shown);
+      else next.isOpen = push(next.node.below, next.level + 1) || null;
+      if (next.folded) next.isOpen = false;
     }
-    lines.push({ ...next, isOpen, folded: hidden });
+    lines.push(next);
   }
   return { lines, matches };
 }
