@@ -109,6 +109,7 @@ def lines(path: Path, part: FilePart, *, with_members: bool = False) -> Iterator
         # By default, the engine takes what the file says about its rows for true.
         engine.execute("PRAGMA disable_optimizer")
         there = _check_columns(engine, path)
+        _check_size(engine, path, part)
         statement = f"SELECT file_offset, bytes, line, raw FROM {_READ}"
         for rows in engine.batches(statement, [literal_path(str(path))]):
             piece = b"".join(map(_bytes, rows))
@@ -123,6 +124,25 @@ def lines(path: Path, part: FilePart, *, with_members: bool = False) -> Iterator
             _check_members(engine, path, part, there)
             kinds = _PLACE | _MEMBERS
             check_statistics(engine.rows, _READ, literal_path(str(path)), kinds)
+
+
+def _check_size(engine: "_Engine", path: Path, part: FilePart) -> None:
+    """Raise AuditReadError for more rows or bytes than an object can have.
+
+    A small object can hold one long text a million times. So the engine counts before anything
+    reaches the memory of this process, or its disk.
+    """
+    statement = (
+        "SELECT count(*), sum(coalesce(strlen(line), 0) + coalesce(octet_length(raw), 0)) "
+        f"FROM {_READ}"
+    )
+    [(count, size)] = engine.rows(statement, [literal_path(str(path))])
+    most = limits.archive_part_bytes_max
+    if max(part.size, count, size or 0) > most:
+        raise AuditReadError(
+            f"it has {count} rows of {size or 0} bytes, and its name says {part.size} bytes; "
+            f"the export writes at most {most} of each"
+        )
 
 
 def _check_members(engine: "_Engine", path: Path, part: FilePart, there: set[str]) -> None:

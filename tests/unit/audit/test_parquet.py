@@ -158,6 +158,26 @@ def test_statistics_that_are_not_true_are_found(tmp_path: Path, number: int) -> 
         read(path, part)
 
 
+@pytest.mark.parametrize(
+    ("select", "end"),
+    [
+        ("SELECT rows.* REPLACE (repeat('x', 1000) AS line) FROM rows, range(1000)", 1000),
+        ("SELECT rows.* REPLACE ('' AS line, 0 AS bytes) FROM rows, range(200_000)", 1000),
+        ("FROM rows", 999_999_999_999),
+    ],
+    ids=["bytes", "rows", "name"],
+)
+def test_an_object_that_unpacks_to_too_much_is_not_unpacked(
+    tmp_path: Path, select: str, end: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small object with one text again and again fills neither the memory nor the disk."""
+    monkeypatch.setattr(limits, "archive_part_bytes_max", 100_000)
+    path = written(tmp_path, audit_line(1))
+    changed(path, select)
+    with pytest.raises(AuditReadError, match="writes at most 100000 of each"):
+        next(parquet.lines(path, FilePart(FILE, 0, end)))
+
+
 def test_an_index_is_found(tmp_path: Path) -> None:
     """By one that is not true, a query skips rows, and the export writes none."""
     data = audit_line(1) * 100
