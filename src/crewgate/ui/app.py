@@ -19,6 +19,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from crewgate import limits
 from crewgate.api import problems
 from crewgate.api.request import query_of
 from crewgate.core import problem_types
@@ -175,7 +176,10 @@ async def _serve(
             answer = await endpoint.handler(state, person, page_request)
         except ControlError as error:
             if error.status == _FORBIDDEN:
-                state.on_action(f"{person.name} may not {endpoint.method} {endpoint.path}: {error}")
+                # The error repeats what the request names: it must not fill the audit.
+                state.refusal_limit.take(person.name)
+                what = f"{person.name} may not {endpoint.method} {endpoint.path}: {error}"
+                state.on_action(what[: limits.health_text_chars_max])
             raise
     response = answer if isinstance(answer, Response) else json_response(answer)
     if isinstance(response, StreamingResponse):

@@ -31,6 +31,9 @@ class PageState:
         self.live = LiveFeed(local_machine(config), lambda: allowances_of(self.config))
         self.done_acts = DoneActs()
         self.act_limit = PersonLimiter("act", limits.ui_acts_per_second, limits.ui_acts_burst)
+        self.refusal_limit = PersonLimiter(
+            "be refused", limits.ui_refusals_per_second, limits.ui_refusals_burst
+        )
         self.act_threads = trio.CapacityLimiter(limits.ui_act_threads_max)
         self.question_limit = PersonLimiter(
             "ask the audits", limits.ui_questions_per_second, limits.ui_questions_burst

@@ -11,6 +11,8 @@ from page_world import URL, PageWorld
 from tokens import base64url
 
 from crewgate import limits
+from crewgate.ui.person import Person, Right
+from crewgate.ui.replay.endpoints import RUNS
 
 
 @pytest.fixture
@@ -29,6 +31,26 @@ async def test_a_session_with_proofs_reaches_the_endpoints(world: PageWorld) -> 
     answer = await browser.ask("POST", "/api/echo", {"act": "end"})
     assert answer.json()["body"] == {"act": "end"}
     assert (await browser.ask("GET", "/api/echo?crew=a&other=b")).status_code == 400
+
+
+async def test_a_person_without_a_right_cannot_fill_the_audit(
+    world: PageWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else retention would delete what the audit had before."""
+    monkeypatch.setattr(limits, "ui_refusals_per_second", 1e-6)
+    monkeypatch.setattr(limits, "ui_refusals_burst", 3)
+    world = PageWorld(world.file.parent, endpoints=[RUNS])
+    browser = await world.logged_in()
+    eve = Person("person/eve", "login", {Right.VIEW: frozenset({"article"})})
+    monkeypatch.setattr(world.login, "look_up", lambda _: eve)
+    world.notes.clear()
+    path = f"/api/runs?crew={'x' * 5000}"
+    statuses = [(await browser.ask("GET", path)).status_code for _ in range(5)]
+    assert statuses == [403, 403, 403, 429, 429]
+    assert len(world.notes) == 3
+    for note in world.notes:
+        assert note.startswith("person/eve may not GET /api/runs: ")
+        assert len(note) <= limits.health_text_chars_max
 
 
 def session_of(browser: PageBrowser) -> str:
