@@ -24,7 +24,8 @@ _EXPECTED = ("Failed to load resource", "net::ERR_")
 @contextmanager
 def chromium(*more: str) -> Iterator[Browser]:
     """A browser without windows; `more` are arguments of Chromium."""
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    # A container can have little shared memory, and the files of tests may lie there.
+    arguments = ["--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*arguments, *more])
         try:

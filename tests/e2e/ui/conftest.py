@@ -1,8 +1,6 @@
 from collections.abc import Iterator
 
 import pytest
-
-pytest.importorskip("playwright", reason="pip install playwright")
 from browsers import CHROMIUM, REASON, chromium
 from playwright.sync_api import Browser
 
