@@ -18,6 +18,7 @@ from crewgate.cli.output import not_asked
 from crewgate.cli.output.tables import open_console, print_labeled, print_table, table_of, utc
 from crewgate.core.audit.records import when
 from crewgate.core.credits import format_credits
+from crewgate.core.rules.rule import RuleMode, RuleStep
 from crewgate.core.terminal_text import printable
 
 _LABEL = 11  # columns
@@ -40,12 +41,12 @@ def show_runs(found: RecordedRuns, now: datetime, *, as_json: bool) -> None:
             "last": lambda run: utc(run.last)[:19],
             "crew": lambda run: run.crew,
             "run": lambda run: run.run,
-            "for": lambda run: run.subject,
+            "subject": lambda run: run.subject,
             "branches": lambda run: str(run.branches),
             "calls": lambda run: str(run.calls),
             "refused": lambda run: str(run.refused),
             "spent": lambda run: format_credits(run.spent_micro),
-            "ended": lambda run: run.how_ended(now),
+            "state": lambda run: run.how_ended(now),
         }
         numbers = ("branches", "calls", "refused", "spent")
         rows: list[RecordedRun] = found.runs[::-1]
@@ -132,7 +133,7 @@ def _branches(steps: Timeline, chars: int, width: int) -> Iterator[str]:
         spent = f"{format_credits(moment.spent)} spent"
         counts = f"{many(moment.calls, 'call')}, {moment.refused} refused, {spent}"
         still = f", {moment.open} open" if moment.open else ""
-        rule = f", rule {moment.rule}: {moment.rule_step}" if moment.rule else ""
+        rule = f", {rule_text(moment)}" if moment.rule else ""
         who = f"{branch.branch[:chars]} {branch.role}"
         text = f"{who}: {moment.state}, {counts}{still}{rule}"
         indent = "  " * (depth + 1)
@@ -140,6 +141,12 @@ def _branches(steps: Timeline, chars: int, width: int) -> Iterator[str]:
             printable(text), width, initial_indent=indent, subsequent_indent=f"{indent}  "
         )
         waiting += [(each, depth + 1) for each in reversed(below.get(branch.branch, []))]
+
+
+def rule_text(moment: BranchMoment) -> str:
+    """Return the last step of a rule; one that only observes would have done it."""
+    is_observing = moment.rule_mode == RuleMode.OBSERVE and moment.rule_step != RuleStep.WARN
+    return f"rule {moment.rule}: {'would ' if is_observing else ''}{moment.rule_step}"
 
 
 def _notes(found: RunReplay) -> Iterator[str]:

@@ -13,9 +13,11 @@ from click.testing import CliRunner, Result
 
 from crewgate.audit.checkpoints.keeper import CheckpointKeeper
 from crewgate.audit.checkpoints.signing_key import CheckpointKey
+from crewgate.audit.replay.branch_life import BranchMoment
 from crewgate.audit.writer import AuditWriter, RotationPolicy
 from crewgate.cli import main
 from crewgate.cli.output import tables
+from crewgate.cli.output.audit_replay import rule_text
 from crewgate.config.load import load
 from crewgate.core.audit.records import RevocationRecord, WatchRecord
 
@@ -124,6 +126,15 @@ def test_a_range_and_a_branch_narrow_it(site: Site) -> None:
     assert lines[2:4] == ["12:00:08.000  922720f5  rule loops refused at 5 (limit 5)", ""]
     found = crewgate("replay", "-c", site.config, RUN, "--since", "2026-11-25T12:00:00Z")
     assert found.stdout == f"no line of run {RUN} of crew article in this time\n"
+
+
+@pytest.mark.parametrize(
+    ("step", "mode", "text"),
+    [("end", "observe", "rule loops: would end"), ("warn", "observe", "rule loops: warn"),
+     ("end", "enforce", "rule loops: end")],
+)  # fmt: skip
+def test_a_rule_that_observes_would_have_done_it(step: str, mode: str, text: str) -> None:
+    assert rule_text(BranchMoment(rule="loops", rule_step=step, rule_mode=mode)) == text
 
 
 def test_json_has_the_steps(site: Site) -> None:
