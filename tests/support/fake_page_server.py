@@ -34,7 +34,7 @@ TYPES = {
     ".css": "text/css",
     ".svg": "image/svg+xml",
 }
-_FIXED = {"/api/access": page_examples.access, "/api/runs": replay_examples.runs,
+FIXED = {"/api/access": page_examples.access, "/api/runs": replay_examples.runs,
           "/api/replay": replay_examples.replay}  # fmt: skip
 PIECE_ROWS = 2_000  # of a reset, as the real server sends it
 COOKIE = "crewgate-session"
@@ -356,8 +356,8 @@ class _Handler(BaseHTTPRequestHandler):
             rows = [row for row in page.rows.values() if (row["crew"], row["branch"]) == named]
             row = rows[0] if rows else {"crew": named[0], "branch": named[1]}
             self._answer(200, page.details(row))
-        elif path in _FIXED:
-            self._answer(200, _FIXED[path]())
+        elif path in FIXED:
+            self._answer(200, FIXED[path]())
         elif path == "/api/act":
             self._answer_act()
         else:

@@ -50,6 +50,16 @@ def test_a_branch_that_has_overdrawn_says_so(visit: Visitor) -> None:
     expect(row).to_contain_text("revoked")
 
 
+def test_a_branch_that_has_ended_says_nothing_of_rules(
+    visit: Visitor, server: FakePageServer
+) -> None:
+    """A person has nothing more to do there; the panel still has what rules found."""
+    server.change(3, state="revoked")
+    row = visit.row(LOOPING[:8])
+    expect(row).to_contain_text("revoked")
+    expect(row).not_to_contain_text("rule")
+
+
 def test_amounts_change_in_place(visit: Visitor, server: FakePageServer) -> None:
     row = visit.row(LOOPING[:8])
     before = row.element_handle()

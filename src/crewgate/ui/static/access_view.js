@@ -2,7 +2,7 @@
 
 import { api } from "./api.js";
 import { fill, h } from "./dom.js";
-import { factList, tableOf } from "./elements.js";
+import { factList, tableOf, withCode } from "./elements.js";
 import { creditsText, listText, plural, printable, shortName, spanText, textFor } from "./text.js";
 
 const RIGHTS = {
@@ -11,6 +11,10 @@ const RIGHTS = {
   budget: "give back credits",
   ca: "revoke certificates",
 };
+
+const NOBODY =
+  "The configuration gives nobody rights here: it has no [ui.access.NAME]. " +
+  "The user of the gateway opens the page with `crewgate ui`, and has all rights.";
 
 export class AccessView {
   /** @param {import("./app.js").App} app */
@@ -50,8 +54,10 @@ export class AccessView {
     if (operators) {
       rows.push(["operators", "", "who has the certificate of an operator", "everything", "all"]);
     }
+    const title = h("h2", null, "On this page");
+    if (!rows.length) return [title, h("p", { class: "quiet-text" }, withCode(NOBODY))];
     const headings = ["Entry", "Groups", "People", "Rights", "Crews"];
-    return [h("h2", null, "On this page"), tableOf(headings, rows)];
+    return [title, tableOf(headings, rows)];
   }
 }
 

@@ -1,6 +1,7 @@
 /** One alert: how urgent it is, what has happened, what to do, and the branch that it is about. */
 
 import { h } from "./dom.js";
+import { withCode } from "./elements.js";
 import { addressOf } from "./router.js";
 import { momentText, printable, shortName, textFor } from "./text.js";
 
@@ -47,7 +48,8 @@ export function alertCard(alert, { isLink = true } = {}) {
       h("bdi", null, shortName(alert.machine)),
     ),
     h("p", { class: "text" }, printable(alert.text)),
-    alert.next && h("p", { class: "next" }, h("b", null, "Next: "), printable(alert.next)),
+    alert.next &&
+      h("p", { class: "next" }, h("b", null, "Next: "), withCode(printable(alert.next))),
     isLink &&
       branch &&
       h(

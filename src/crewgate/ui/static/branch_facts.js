@@ -72,11 +72,11 @@ export function ruleText(row) {
 }
 
 /**
- * The same for a list, without the name of the rule.
- * @param {any} row
+ * The same for a list, without the name of the rule; nothing of a branch that has ended.
+ * @param {TreeNode} node
  */
-export function stepText(row) {
-  if (!row.rule_step) return "";
+export function stepText({ row, isLive }) {
+  if (!row.rule_step || !isLive) return "";
   const step = printable(row.rule_step);
   return isStepDone(row) ? `rule ${step}s` : `rule would ${step}`;
 }

@@ -15,6 +15,15 @@ export function button(text, click, kind = "") {
 }
 
 /**
+ * A text with the commands between backticks as code.
+ * @param {string} text
+ * @returns {Children}
+ */
+export function withCode(text) {
+  return text.split("`").map((part, at) => (at % 2 ? h("code", null, part) : part));
+}
+
+/**
  * A list of names with their values; one without a value is left out.
  * @param {[string, Children][]} pairs
  */

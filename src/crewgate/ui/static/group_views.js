@@ -97,7 +97,7 @@ export class RunsView extends GroupView {
               addressOf("branch", [node.row.crew, node.row.branch]),
             ),
         },
-        { label: "State", draw: (cell, { node }) => drawStateIn(cell, node.row) },
+        { label: "State", draw: (cell, { node }) => drawStateIn(cell, node) },
         { label: "Crew", text: ({ node }) => shortName(node.row.crew) },
         { label: "Person", text: ({ node }) => shortName(node.row.subject) },
         { label: "Branches", class: "number", text: ({ node }) => liveText(countBelow(node)) },
@@ -291,10 +291,10 @@ function link(cell, text, address) {
   if (found.getAttribute("href") !== address) found.setAttribute("href", address);
 }
 
-function drawStateIn(cell, row) {
+function drawStateIn(cell, node) {
   if (!cell.childElementCount) cell.append(newStateBadge(), h("span", { class: "step" }));
-  drawState(cell.firstElementChild, row);
-  setText(cell.lastElementChild, stepText(row));
+  drawState(cell.firstElementChild, node.row);
+  setText(cell.lastElementChild, stepText(node));
 }
 
 function drawBudgetIn(cell, row) {
@@ -308,7 +308,7 @@ function drawBudgetIn(cell, row) {
 }
 
 function liveText({ live, all }) {
-  return `${live} of ${all}`;
+  return all ? `${live} of ${all}` : "–";
 }
 
 function rateText(rate) {

@@ -77,7 +77,7 @@ class RecordedRunsView {
         { label: "Calls", class: "number", text: ({ run }) => String(run.calls) },
         { label: "Refused", class: "number", text: ({ run }) => String(run.refused) },
         { label: "Spent", class: "number", text: ({ run }) => creditsText(run.spent_micro) },
-        { label: "Ended", text: ({ ended }) => shortName(ended) },
+        { label: "State", text: ({ ended }) => shortName(ended) },
       ],
       ({ run }) => `${run.crew}\n${run.run}`,
     );
@@ -133,7 +133,7 @@ class RunView {
     this.exportButton = h(
       "button",
       { type: "button", on: { click: () => this.export() } },
-      "Export …",
+      "Export",
     );
     this.note = h("p", { class: "quiet-text", role: "status" }, "Asking the machines …");
     this.content = h("div", null);

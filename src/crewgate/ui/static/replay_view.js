@@ -9,7 +9,8 @@ const MARKS_MAX = 2000; // places of the strip; more steps than that share one
 // Controls, formats (bidirectional overrides, zero width), and separators of lines.
 const ACTIVE = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu;
 const ORDINARY = ["call", "grant", "open"]; // marks of steps that are no incident
-const HEADINGS = ["branch", "role", "state", "calls", "refused", "open", "spent", "may spend"];
+const HEADINGS = ["Branch", "Role", "State", "Calls", "Refused", "Open", "Spent", "Quota"];
+const FIRST_NUMBER = 3; // of the headings: numbers stand at the right
 const BEGINNINGS = [8, 13, 18, 23]; // of an id of 36 characters, each up to a hyphen
 
 /** @typedef {{file: string, offset: number, cover: string, text: string}} Line */
@@ -166,8 +167,8 @@ export class ReplayPlayer {
     this.cursor = element("span", "replay-cursor", {});
     this.strip = this.marks();
     this.caption = element("p", "replay-caption", {});
-    this.tree = element("div", "replay-tree", { tabindex: "0", role: "region", "aria-label": "Branches" });
-    this.record = element("div", "replay-details", {});
+    this.tree = element("div", "replay-tree replay-card", { tabindex: "0", role: "region", "aria-label": "Branches" });
+    this.record = element("div", "replay-details replay-card", {});
     this.element = element("div", "replay-player", {}, this.bar(), this.slider, this.strip, this.caption,
       element("div", "replay-columns", {}, this.tree, this.record));
     /** @param {KeyboardEvent} event */
@@ -306,7 +307,8 @@ export class ReplayPlayer {
    */
   branchTable(at) {
     const head = element("tr", "", {},
-      ...HEADINGS.map((text) => element("th", "", { scope: "col" }, text)));
+      ...HEADINGS.map((text, at) =>
+        element("th", at < FIRST_NUMBER ? "" : "replay-number", { scope: "col" }, text)));
     const body = element("tbody", "", {});
     for (const [number, depth] of this.order) {
       const moment = this.moments.of(number, at);

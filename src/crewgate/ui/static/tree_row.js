@@ -88,7 +88,7 @@ export class TreeRow {
     setAttribute(this.flag, "role", reasons.length ? "img" : null);
     this.state.hidden = node.isCrew && row.state === "live";
     drawState(this.state, row);
-    setText(this.step, stepText(row) || levelText(row).replace("orchestrator ", ""));
+    setText(this.step, stepText(node) || levelOf(node));
     setAttribute(this.step, "title", reasons.join("; ") || null);
     drawBar(this.bar, row);
     const { total } = budgetOf(row);
@@ -99,6 +99,10 @@ export class TreeRow {
     this.element.classList.toggle("spends", row.spent_rate > 0);
     setText(this.machines, listText(node.machines, 3));
   }
+}
+
+function levelOf({ row, isLive, isCrew }) {
+  return isLive || isCrew ? levelText(row).replace("orchestrator ", "") : "";
 }
 
 function leftText(row) {
