@@ -51,6 +51,12 @@ class BranchLife:
         ]
         self._voiding: list[tuple[str, str]] = []
 
+    @property
+    def targets(self) -> Iterator[tuple[str, str]]:
+        """The targets whose revocation changes its state, by kind, and name or key in hex."""
+        yield from self._ending
+        yield from self._voiding
+
     def note(self, record: RunRecord) -> None:
         """Take over what a record of this branch says."""
         now = self.moment

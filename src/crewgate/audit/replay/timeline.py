@@ -107,6 +107,8 @@ class _Replay:
         self._numbers: dict[str, int] = {}
         self._shown: list[BranchMoment | None] = []
         self._revoked: dict[tuple[str, str], int] = {}
+        # By target, the branches that its revocation hits; and some that it hit under other names.
+        self._hit: dict[tuple[str, str], set[int]] = {}
         self._dirty: set[int] = set()
         self._expiries: list[tuple[int, int]] = []
 
@@ -124,13 +126,14 @@ class _Replay:
         if record.kind == _REVOCATION:
             kind = "branch" if record.target == "account" else record.target
             self._revoked[kind, record.id] = now
-            self._dirty.update(range(len(self.lives)))
+            self._dirty |= self._hit.get((kind, record.id), set())
         elif number >= 0:
             life = self.lives[number]
             life.moment.open -= _ends_call(record)
             is_stream = record.kind == "open" and (line.machine, record.request) not in self._ended
             life.moment.open += is_stream
             life.note(record)
+            self._take_targets(number)
             self._dirty.add(number)
             if record.kind == "grant":
                 heappush(self._expiries, (life.expires_us, number))
@@ -153,6 +156,10 @@ class _Replay:
         self._dirty.clear()
         return found
 
+    def _take_targets(self, number: int) -> None:
+        for target in self.lives[number].targets:
+            self._hit.setdefault(target, set()).add(number)
+
     def _number(self, record: RunRecord) -> int:
         """Return the number of the branch of a record; -1 if it is of none below the run."""
         path = record.path
@@ -164,5 +171,6 @@ class _Replay:
                 self._numbers[branch] = len(self.lives)
                 self._dirty.add(len(self.lives))
                 self.lives.append(BranchLife(record.crew, path[:end]))
+                self._take_targets(len(self.lives) - 1)
                 self._shown.append(None)
         return self._numbers[path[-1]]

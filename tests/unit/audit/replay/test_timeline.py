@@ -2,11 +2,15 @@
 
 from pathlib import Path
 from random import Random
+from uuid import UUID
 
+import msgspec
 import pytest
 from random_runs import as_whole, model, site
 from search_depth import deep
 
+from crewgate.audit.replay.branch_life import BranchLife, Revocations
+from crewgate.audit.replay.extract import ExtractLine, MachineExtract
 from crewgate.audit.replay.run_replay import merged
 from crewgate.audit.replay.timeline import timeline
 
@@ -26,6 +30,31 @@ def test_after_each_step_branches_are_what_the_lines_say(seed: int, tmp_path: Pa
         for branch, moment in step.changes:
             shown[found.branches[branch].branch] = as_whole(moment)
         assert shown == model(lines, made.run, number), number
+
+
+def test_a_revocation_looks_only_at_the_branches_that_it_hits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A run can have thousands of branches, each of which its orchestrator has ended."""
+    run, ids = str(UUID(int=1)), [str(UUID(int=number)) for number in range(2, 302)]
+    common = {"time": "2026-12-01T08:00:00Z", "crew": "article"}
+    grants = [{"kind": "grant", "branch": each, "ancestry": [run], **common} for each in ids]
+    ends = [{"kind": "revocation", "target": "branch", "id": each, **common} for each in ids]
+    texts = [msgspec.json.encode(each).decode() for each in (*grants, *ends)]
+    lines = [ExtractLine("agent.jsonl", number, "", text) for number, text in enumerate(texts)]
+    looks: list[BranchLife] = []
+    real = BranchLife.state
+
+    def state(life: BranchLife, revoked: Revocations, now_us: int) -> str:
+        looks.append(life)
+        return real(life, revoked, now_us)
+
+    monkeypatch.setattr(BranchLife, "state", state)
+    found = timeline(merged([MachineExtract(lines=lines)]), run)
+    assert [moment.state for step in found.steps[300:] for _, moment in step.changes] == [
+        "revoked"
+    ] * 300
+    assert len(looks) <= 4 * len(lines)
 
 
 def test_lines_of_other_runs_and_crews_are_left_out(tmp_path: Path) -> None:
