@@ -28,6 +28,7 @@ ui_history_seconds = 7 * 86_400  # of the audit that a history is about: older f
 ui_replay_lines = 5000  # of one machine that the page steps through; an export has more
 ui_questions_per_second = 1.0  # of one person, to the audits of all machines: a second of a core
 ui_questions_burst = 10  # a person clicks through some branches
+ui_documents_bytes_max = 64 * 2**20  # that one person's browsers have not read; one may be larger
 ui_questions_at_once = 2  # of all persons; a machine reads its audit for one at a time
 
 # The alerts on the page (ui/live/).

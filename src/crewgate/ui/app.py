@@ -8,6 +8,7 @@ files and the ways to log in need no session.
 import logging
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import PurePath
 from typing import Final
@@ -26,7 +27,7 @@ from crewgate.core import problem_types
 from crewgate.errors import ControlError, CrewgateError, PeerError
 from crewgate.ui.endpoint import PageEndpoint, PageRequest
 from crewgate.ui.endpoints import ENDPOINTS
-from crewgate.ui.json_response import json_response
+from crewgate.ui.json_response import DocumentResponse, json_response
 from crewgate.ui.login.login_service import CALLBACK, LoginService
 from crewgate.ui.login.routes import LoginRoutes
 from crewgate.ui.login.session import Session
@@ -182,22 +183,33 @@ async def _serve(
                 state.on_action(what[: limits.health_text_chars_max])
             raise
     response = answer if isinstance(answer, Response) else json_response(answer)
+    if isinstance(response, DocumentResponse):
+        room = partial(state.document_room.hold, person.name, response.size)
+        return _HeldResponse(response, gate, session, room)
     if isinstance(response, StreamingResponse):
-        return _HeldResponse(response, gate, session)
+        return _HeldResponse(response, gate, session, nullcontext)
     return response
 
 
 class _HeldResponse:
     """A long response, which counts as one of its session while it is sent."""
 
-    def __init__(self, response: Response, gate: SessionGate, session: Session) -> None:
+    def __init__(
+        self,
+        response: Response,
+        gate: SessionGate,
+        session: Session,
+        room: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        """`room` counts its bytes while the block runs."""
         self._response = response
         self._gate = gate
         self._session = session
+        self._room = room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response. Raises ControlError 429 before the first byte."""
-        with self._gate.hold(self._session):
+        with self._gate.hold(self._session), self._room():
             await self._response(scope, receive, send)
 
 

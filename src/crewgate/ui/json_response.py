@@ -1,6 +1,6 @@
-"""Answers with JSON, which no cache may keep."""
+"""Answers with documents, most in JSON, which no cache may keep."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import msgspec
 from starlette.responses import Response, StreamingResponse
@@ -24,10 +24,18 @@ def encoded_response(data: bytes) -> Response:
     """Return the response with a document that was encoded, perhaps in a thread."""
     if len(data) <= limits.buffer_bytes_max:
         return Response(data, headers=_HEADERS, media_type=_JSON)
-    return StreamingResponse(in_pieces(data), headers=_HEADERS, media_type=_JSON)
+    return DocumentResponse(data, _HEADERS, _JSON)
 
 
-async def in_pieces(data: bytes) -> AsyncIterator[bytes]:
+class DocumentResponse(StreamingResponse):
+    """A large document of `size` bytes, sent in pieces."""
+
+    def __init__(self, data: bytes, headers: Mapping[str, str], media_type: str) -> None:
+        super().__init__(_in_pieces(data), headers=headers, media_type=media_type)
+        self.size = len(data)
+
+
+async def _in_pieces(data: bytes) -> AsyncIterator[bytes]:
     """Yield the data in pieces of which a client that reads slowly holds one."""
     size = limits.buffer_bytes_max
     for start in range(0, len(data), size):

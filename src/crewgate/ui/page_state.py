@@ -12,6 +12,7 @@ from crewgate.alerts.local_machine import local_machine
 from crewgate.config import Config, UIConfig
 from crewgate.errors import ConfigurationError
 from crewgate.ui.acts.done_acts import DoneActs
+from crewgate.ui.document_room import DocumentRoom
 from crewgate.ui.live.feed import LiveFeed
 from crewgate.ui.person_limit import PersonLimiter
 
@@ -35,6 +36,7 @@ class PageState:
             "be refused", limits.ui_refusals_per_second, limits.ui_refusals_burst
         )
         self.act_threads = trio.CapacityLimiter(limits.ui_act_threads_max)
+        self.document_room = DocumentRoom()
         self.question_limit = PersonLimiter(
             "ask the audits", limits.ui_questions_per_second, limits.ui_questions_burst
         )

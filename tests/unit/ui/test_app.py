@@ -8,9 +8,13 @@ import httpx
 import pytest
 from page_browser import BrowserKey, PageBrowser
 from page_world import URL, PageWorld
+from starlette.responses import Response
 from tokens import base64url
 
 from crewgate import limits
+from crewgate.ui.endpoint import PageEndpoint, PageRequest
+from crewgate.ui.json_response import encoded_response
+from crewgate.ui.page_state import PageState
 from crewgate.ui.person import Person, Right
 from crewgate.ui.replay.endpoints import RUNS
 
@@ -51,6 +55,30 @@ async def test_a_person_without_a_right_cannot_fill_the_audit(
     for note in world.notes:
         assert note.startswith("person/eve may not GET /api/runs: ")
         assert len(note) <= limits.health_text_chars_max
+
+
+async def test_documents_that_nobody_reads_fill_no_memory(
+    world: PageWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person may have one of any size, or some that are small."""
+    size = 3 * limits.buffer_bytes_max
+    monkeypatch.setattr(limits, "ui_documents_bytes_max", size + 100)
+
+    async def large(state: PageState, person: Person, request: PageRequest) -> Response:
+        return encoded_response(bytes(size))
+
+    world = PageWorld(world.file.parent, endpoints=[PageEndpoint("GET", "/api/large", large)])
+    browser = await world.logged_in()
+    name = (await browser.ask("GET", "/api/session")).json()["person"]
+    hold, statuses = world.state.document_room.hold, []
+    for person, held in ((name, 0), (name, 100), (name, 101), ("person/eve", 101)):
+        with hold(person, held):
+            answer = await browser.ask("GET", "/api/large")
+        statuses.append(answer.status_code)
+        assert answer.status_code == 429 or answer.content == bytes(size)
+    assert statuses == [200, 200, 429, 200]
+    monkeypatch.setattr(limits, "ui_documents_bytes_max", 1)
+    assert (await browser.ask("GET", "/api/large")).status_code == 200
 
 
 def session_of(browser: PageBrowser) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 import trio
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from crewgate import limits
 from crewgate.audit.replay.asking import ask_runs
@@ -23,7 +23,7 @@ from crewgate.core.problem_types import NOT_PERMITTED
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.cluster_view import UnaskedMachine
 from crewgate.ui.endpoint import PageEndpoint, PageRequest
-from crewgate.ui.json_response import encoded_response, in_pieces
+from crewgate.ui.json_response import DocumentResponse, encoded_response
 from crewgate.ui.page_state import PageState
 from crewgate.ui.person import ALL_CREWS, Person, Right
 from crewgate.ui.replay import questions
@@ -133,14 +133,11 @@ async def export(state: PageState, person: Person, request: PageRequest) -> Resp
     data = await trio.to_thread.run_sync(_written, found, limiter=state.question_threads)
     run = found.question.run
     state.on_action(f"{person.name} exported run {run} of crew {found.question.crew}")
-    return StreamingResponse(
-        in_pieces(data),
-        media_type="text/html; charset=utf-8",
-        headers={
-            "cache-control": "no-store",
-            "content-disposition": f'attachment; filename="replay-{run}.html"',
-        },
-    )
+    headers = {
+        "cache-control": "no-store",
+        "content-disposition": f'attachment; filename="replay-{run}.html"',
+    }
+    return DocumentResponse(data, headers, "text/html; charset=utf-8")
 
 
 def _written(found: RunReplay) -> bytes:
