@@ -119,8 +119,9 @@ def parse_since(text: str, now: datetime) -> datetime:
         if match := _DURATION.fullmatch(text):
             return now - timedelta(**{_UNITS[match[2]]: int(match[1])})
         moment = datetime.fromisoformat(text)
+        found = moment.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise ValueError(message) from error
     if moment.tzinfo is None:
         raise ValueError(message)
-    return moment.astimezone(UTC)
+    return found

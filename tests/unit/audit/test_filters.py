@@ -27,8 +27,12 @@ def test_durations_and_times(text: str, moment: datetime) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "10", "m", "1w", "-1h", "1.5h", "١m", "2026-11-24T12:00:00", "now", "999999999d"]
-)
+    "text",
+    [
+        "", "10", "m", "1w", "-1h", "1.5h", "١m", "2026-11-24T12:00:00", "now", "999999999d",
+        "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00",
+    ],
+)  # fmt: skip
 def test_other_texts_are_refused_with_examples(text: str) -> None:
     """No guess: a time without an offset, for one, could be two moments."""
     with pytest.raises(ValueError, match="write 30s, 10m, 2h, 1d or 2026-11-24T12:00:00Z"):

@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from crewgate import limits
 from crewgate.audit.query_results import Moment
 from crewgate.audit.replay.question import RunLife
 from crewgate.core.audit.records import EPOCH, microseconds
@@ -25,7 +26,7 @@ class RunRecord(msgspec.Struct, frozen=True, gc=False):
     process: str = ""
     role: str = ""
     branch: str = ""
-    ancestry: tuple[str, ...] = ()
+    ancestry: Annotated[tuple[str, ...], Meta(max_length=limits.depth_max)] = ()
     grant: str = ""
     subject: str = ""
     request: str = ""

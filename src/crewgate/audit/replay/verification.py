@@ -17,6 +17,7 @@ from crewgate.audit.checkpoints import checkpoint
 from crewgate.audit.replay import statement
 from crewgate.audit.replay.export_document import ExportDocument, ExportedMachine
 from crewgate.audit.replay.export_html import DATA_END, DATA_START, html
+from crewgate.audit.replay.extract import ExtractLine
 from crewgate.audit.replay.question import united
 from crewgate.audit.replay.run_replay import merged
 from crewgate.audit.replay.statement import CHANGED, COVER, UNSIGNED, ExtractStatement
@@ -31,7 +32,7 @@ class VerifiedMachine(msgspec.Struct, frozen=True):
 
     `lines` are as the machine has signed them: `covered` of them by checkpoints until `until`,
     `unsigned` by none yet; `changed` were no longer as they had been signed. `left_out` younger
-    ones did not fit.
+    ones did not fit, and `unreadable` ones have the id of the run, but are no record.
     """
 
     machine: str
@@ -43,17 +44,21 @@ class VerifiedMachine(msgspec.Struct, frozen=True):
     unsigned: int
     changed: int
     left_out: int
+    unreadable: int
     until: datetime | None
 
 
 class ExportReport(msgspec.Struct, frozen=True):
     """What was found in an export. `findings` say what is not as the machines have signed it.
 
+    It is about the lines of which `since` <= moment < `until`; None: there is no such bound.
     `compares_words`: this version of Crewgate has made the file, so all that it shows was compared.
     """
 
     crew: str
     run: str
+    since: datetime | None
+    until: datetime | None
     machines: list[VerifiedMachine]
     not_asked: list[str]
     compares_words: bool
@@ -100,6 +105,8 @@ def verify_export(data: bytes, keys: Collection[str]) -> ExportReport:
     return ExportReport(
         found.crew,
         found.run,
+        found.since,
+        found.until,
         machines,
         [each.machine for each in found.not_asked],
         is_own,
@@ -150,7 +157,7 @@ def _verified(
     return VerifiedMachine(
         machine.machine, stated.key, is_known, stated.time, len(covers),
         len(covers) - unsigned - changed, unsigned, changed, stated.left_out,
-        max((each.time for each in stated.checkpoints), default=None),
+        stated.unreadable, max((each.time for each in stated.checkpoints), default=None),
     )  # fmt: skip
 
 
@@ -190,6 +197,9 @@ def _wrong_checkpoints(machine: ExportedMachine, stated: ExtractStatement) -> It
     ]:
         yield "its checkpoints are not those that its statement names"
         return
+    covered: dict[str, list[ExtractLine]] = {}
+    for each in machine.lines:
+        covered.setdefault(each.cover, []).append(each)
     for named, line in zip(expected, machine.checkpoints, strict=True):
         try:
             signed = checkpoint.read(line.encode())
@@ -203,7 +213,6 @@ def _wrong_checkpoints(machine: ExportedMachine, stated: ExtractStatement) -> It
         sizes = {mark.name: mark.bytes for mark in signed.checkpoint.files}
         if any(
             sizes.get(each.file, 0) < each.offset + len(each.text.encode()) + 1
-            for each in machine.lines
-            if each.cover == str(named.number)
+            for each in covered.get(str(named.number), ())
         ):
             yield f"checkpoint {named.number} does not cover a line"

@@ -173,6 +173,10 @@ def show_report(report: ExportReport, *, as_json: bool) -> None:
 
 def _report(report: ExportReport) -> Iterator[tuple[str, str]]:
     yield "run", f"{report.run} of crew {report.crew}" if report.crew else report.run
+    if report.since is not None:
+        yield "from", f"{utc(report.since)[:23]} UTC: the file has no earlier lines"
+    if report.until is not None:
+        yield "until", f"{utc(report.until)[:23]} UTC: the file has no later lines"
     for each in report.machines:
         yield "machine", each.machine or "(without a name)"
         yield from (("", text) for text in _machine(each))
@@ -198,3 +202,5 @@ def _machine(each: VerifiedMachine) -> Iterator[str]:
         yield f"{each.changed} of them NOT as they were signed: their file had changed"
     if each.left_out:
         yield f"{many(each.left_out, 'more line')} did not fit"
+    if each.unreadable:
+        yield f"{many(each.unreadable, 'line')} with the id of the run cannot be read as records"

@@ -9,8 +9,10 @@ import pytest
 from random_runs import as_whole, model, site
 from search_depth import deep
 
+from crewgate import limits
 from crewgate.audit.replay.branch_life import BranchLife, Revocations
 from crewgate.audit.replay.extract import ExtractLine, MachineExtract
+from crewgate.audit.replay.run_record import read
 from crewgate.audit.replay.run_replay import merged
 from crewgate.audit.replay.timeline import timeline
 
@@ -55,6 +57,18 @@ def test_a_revocation_looks_only_at_the_branches_that_it_hits(
         "revoked"
     ] * 300
     assert len(looks) <= 4 * len(lines)
+
+
+def test_a_line_with_more_ancestors_than_a_token_has_is_no_record() -> None:
+    """A few thousand such lines would take gigabytes of memory."""
+
+    def line(depth: int) -> bytes:
+        ids = [str(UUID(int=number)) for number in range(depth)]
+        common = {"kind": "grant", "time": "2026-12-01T08:00:00Z", "branch": str(UUID(int=99))}
+        return msgspec.json.encode({**common, "ancestry": ids})
+
+    assert read(line(limits.depth_max)) is not None
+    assert read(line(limits.depth_max + 1)) is None
 
 
 def test_lines_of_other_runs_and_crews_are_left_out(tmp_path: Path) -> None:

@@ -178,6 +178,20 @@ def test_an_export_is_written_and_verifies(site: Site, tmp_path: Path) -> None:
     assert text.endswith("result the lines are as the machines have signed them")
 
 
+def test_the_report_about_a_part_of_a_run_says_so(site: Site, tmp_path: Path) -> None:
+    """Else nobody would miss the revocation that a range leaves out."""
+    path = tmp_path / "run.html"
+    until = f"{NOON + timedelta(seconds=5):%Y-%m-%dT%H:%M:%SZ}"
+    some = ["--since", f"{NOON:%Y-%m-%dT%H:%M:%SZ}", "--until", until]
+    assert crewgate("replay", "-c", site.config, RUN, *some, "--html", path).exit_code == 0
+    report = crewgate("verify-export", path, "--key", site.key)
+    assert report.exit_code == 0, report.output
+    text = " ".join(report.stdout.split())
+    assert f"from {tables.utc(NOON)} UTC: the file has no earlier lines" in text
+    last = tables.utc(NOON + timedelta(seconds=5))
+    assert f"until {last} UTC: the file has no later lines" in text
+
+
 def test_an_export_that_was_changed_is_said_so_with_status_1(site: Site, tmp_path: Path) -> None:
     path = tmp_path / "run.html"
     crewgate("replay", "-c", site.config, RUN, "--html", path)
