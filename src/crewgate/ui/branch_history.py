@@ -28,6 +28,7 @@ from crewgate.ipc.machine_messages import AuditQuestion
 from crewgate.ui.endpoint import PageEndpoint, PageRequest
 from crewgate.ui.page_state import PageState
 from crewgate.ui.person import Person, Right
+from crewgate.ui.unasked_machines import shown_to
 
 _MINUTE_SECONDS: Final = 60
 R = TypeVar("R", CallRow, GrantRow, RecordedRuleStep, RevocationEvent)
@@ -66,7 +67,7 @@ async def branch(state: PageState, person: Person, request: PageRequest) -> Bran
     state.question_limit.take(person.name)
     work = partial(_read, state.folder, question)
     found = await trio.to_thread.run_sync(work, limiter=state.question_threads)
-    return _history(found, question)
+    return _history(found, question, shown_to(person, found.not_asked))
 
 
 def _read(folder: Path, question: AuditFilter) -> ClusterAuditReport:
@@ -77,7 +78,9 @@ def _read(folder: Path, question: AuditFilter) -> ClusterAuditReport:
     return merged({}, found, question.limit, GroupBy.MINUTE)
 
 
-def _history(found: ClusterAuditReport, question: AuditFilter) -> BranchHistory:
+def _history(
+    found: ClusterAuditReport, question: AuditFilter, not_asked: Sequence[UnaskedMachine]
+) -> BranchHistory:
     """Return the rows of the crew; a machine that lies could send those of another one."""
 
     def own(rows: Sequence[R]) -> list[R]:
@@ -92,7 +95,7 @@ def _history(found: ClusterAuditReport, question: AuditFilter) -> BranchHistory:
         revocations=own(report.revocations),
         spend=[each for each in spend if each is not None],
         machines=found.machines,
-        not_asked=found.not_asked,
+        not_asked=not_asked,
     )
 
 

@@ -94,6 +94,10 @@ async def test_a_branch_has_its_calls_and_those_below_it(agent: Agent, world: Pa
     minute = int(NOON.timestamp()) // 60
     assert found.spend == [(minute, 30_000), (minute + 1, 5_000)]
     assert (found.machines, [each.machine for each in found.not_asked]) == (["gw-1"], ["gw-2"])
+    # Only who sees all crews gets the texts of machines, which may name any crew.
+    assert [each.why for each in found.not_asked] == ["it gave no whole answer"]
+    for_all = await history(world, viewer(), crew="article", branch=ROOT)
+    assert [each.why for each in for_all.not_asked] == ["it runs an earlier version"]
     assert agent.asked[0].since is not None
     below = await history(world, viewer("article"), crew="article", branch=CHILD)
     assert [row.cost_micro for row in below.calls] == [20_000, 5_000]

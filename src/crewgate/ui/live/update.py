@@ -8,9 +8,9 @@ import msgspec
 from crewgate import limits
 from crewgate.ipc.cluster_view import UnaskedMachine
 from crewgate.ui.live.page_rows import PageRow, whole
+from crewgate.ui.unasked_machines import shown
 
 _encode = msgspec.json.Encoder().encode
-_NO_ANSWER = "it gave no whole answer"
 SeesCrew = Callable[[str], bool]
 
 
@@ -34,10 +34,7 @@ class TreeHead(msgspec.Struct, frozen=True):
 
         Only who sees all crews gets the texts of machines, which may name any crew.
         """
-        missing = [
-            each if is_whole else UnaskedMachine(each.machine, _NO_ANSWER)
-            for each in self.not_asked
-        ]
+        missing = shown(self.not_asked, is_whole=is_whole)
         return _encode(
             {
                 "at": self.at,

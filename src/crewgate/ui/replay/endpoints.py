@@ -27,6 +27,7 @@ from crewgate.ui.json_response import DocumentResponse, encoded_response
 from crewgate.ui.page_state import PageState
 from crewgate.ui.person import ALL_CREWS, Person, Right
 from crewgate.ui.replay import questions
+from crewgate.ui.unasked_machines import shown_to
 
 
 class ListedRun(msgspec.Struct, frozen=True):
@@ -85,7 +86,7 @@ async def runs(state: PageState, person: Person, request: PageRequest) -> RunLis
         for run in found.runs
         if person.may(Right.VIEW, run.crew) and (not crew or run.crew == crew)
     ]
-    return RunList(rows, found.machines, found.not_asked)
+    return RunList(rows, found.machines, shown_to(person, found.not_asked))
 
 
 def _ask_runs(wanted: RunsFilter, agent: AdminClient) -> Any:  # noqa: ANN401 - of `ask_runs`

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
+import msgspec
 import trio
 
 from crewgate import limits
@@ -20,6 +21,7 @@ from crewgate.ipc.cluster_view import MachineAnswers
 from crewgate.ui.endpoint import PageRequest
 from crewgate.ui.page_state import PageState
 from crewgate.ui.person import Person, Right
+from crewgate.ui.unasked_machines import shown_to
 
 R = TypeVar("R")
 RUN_QUERY = {
@@ -71,7 +73,8 @@ async def replay(
         )
     except ValueError as error:
         raise INVALID_REQUEST.error(f"run: {error}") from error
-    return await ask(state, person, partial(_gather, question))
+    found = await ask(state, person, partial(_gather, question))
+    return msgspec.structs.replace(found, not_asked=shown_to(person, found.not_asked))
 
 
 def _gather(question: ReplayFilter, agent: AdminClient) -> RunReplay:

@@ -1,0 +1,19 @@
+"""The machines that gave no whole answer, as a person may read it."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from crewgate.ipc.cluster_view import UnaskedMachine
+from crewgate.ui.person import Person, Right
+
+_NO_ANSWER: Final = "it gave no whole answer"
+
+
+def shown(not_asked: Sequence[UnaskedMachine], *, is_whole: bool) -> list[UnaskedMachine]:
+    """Return the machines; only who sees all crews gets their texts, which may name any crew."""
+    return [each if is_whole else UnaskedMachine(each.machine, _NO_ANSWER) for each in not_asked]
+
+
+def shown_to(person: Person, not_asked: Sequence[UnaskedMachine]) -> list[UnaskedMachine]:
+    """Return the machines as this person may read it."""
+    return shown(not_asked, is_whole=person.may(Right.VIEW, ""))
