@@ -7,6 +7,7 @@ replay_question_bytes_max = 50_000  # `replay_names_max` names of 128 characters
 replay_page_bytes = 64 * 2**10  # of lines on a page of an answer, beside the names of its files
 replay_checkpoint_bytes = 48 * 2**10  # of a checkpoint in an extract: some 300 audit files
 replay_slack_seconds = 3600.0  # before a range, in which a grant of a call in it was recorded
+replay_export_lines_bytes = 64 * 2**20  # of all machines in an export; the file has thrice as many
 replay_export_bytes_max = 256 * 2**20  # of a file that `verify-export` reads
 replay_crews_max = 100  # of which one list has the runs: a hundred names fit a question
 replay_runs_default = 100  # that a list of runs has

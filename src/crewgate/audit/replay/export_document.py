@@ -5,9 +5,11 @@ from datetime import datetime
 
 import msgspec
 
+from crewgate import limits
 from crewgate.audit.replay.extract import ExtractLine
 from crewgate.audit.replay.run_replay import RunReplay, merged
 from crewgate.audit.replay.timeline import Timeline, timeline
+from crewgate.errors import ServiceRefusedError
 from crewgate.ipc.cluster_view import UnaskedMachine
 from crewgate.version import __version__
 
@@ -38,8 +40,18 @@ class ExportDocument(msgspec.Struct, frozen=True):
 
 
 def document(replay: RunReplay) -> ExportDocument:
-    """Return the document of a replay whose machines have signed their lines."""
+    """Return the document of a replay whose machines have signed their lines.
+
+    Raises:
+        ServiceRefusedError: The lines are too many for a file that `verify-export` reads.
+    """
     question = replay.question
+    size, most = sum(each.bytes for each in replay.machines), limits.replay_export_lines_bytes
+    if size > most:
+        raise ServiceRefusedError(
+            f"the lines of all machines have {size >> 20} MiB, and a file can have "
+            f"{most >> 20} MiB of them; name a shorter time with since and until"
+        )
     return ExportDocument(
         __version__,
         question.crew,

@@ -51,6 +51,11 @@ class MachineExtract(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     left_out_from: datetime | None = None
     unreadable: int = 0
 
+    @property
+    def bytes(self) -> int:
+        """The bytes of its lines, which are ASCII."""
+        return sum(len(each.text) for each in self.lines)
+
 
 def extract(
     folder: Path,

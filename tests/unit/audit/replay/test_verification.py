@@ -12,6 +12,7 @@ from random_runs import CREW, Site, site
 from search_depth import deep
 from signed_audit import KEY, OTHER_KEY, Machine
 
+from crewgate import limits
 from crewgate.audit.replay import statement
 from crewgate.audit.replay.export_document import ExportDocument, document
 from crewgate.audit.replay.export_html import DATA_END, DATA_START, html
@@ -20,6 +21,7 @@ from crewgate.audit.replay.question import ReplayFilter
 from crewgate.audit.replay.run_replay import RunReplay, merged
 from crewgate.audit.replay.timeline import timeline
 from crewgate.audit.replay.verification import ExportReport, verify_export
+from crewgate.errors import ServiceRefusedError
 
 KEYS = [KEY.public]
 
@@ -229,6 +231,19 @@ def test_a_change_to_what_the_file_shows_is_found(seed: int, tmp_path: Path) -> 
     except ValueError:
         return  # it is no export any more
     assert not report.is_proven or not report.compares_words
+
+
+def test_lines_that_make_too_large_a_file_are_not_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody could verify it, and it would fill the memory of the process that makes it."""
+    made = site(Random(1), tmp_path, 10, machines=2).replay()
+    size = sum(each.bytes for each in made.machines)
+    monkeypatch.setattr(limits, "replay_export_lines_bytes", size)
+    assert document(made).machines
+    monkeypatch.setattr(limits, "replay_export_lines_bytes", size - 1)
+    with pytest.raises(ServiceRefusedError, match="name a shorter time with since and until"):
+        document(made)
 
 
 def test_each_key_must_have_signed_a_part(tmp_path: Path) -> None:
