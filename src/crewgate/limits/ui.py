@@ -29,6 +29,7 @@ ui_replay_lines = 5000  # of one machine that the page steps through; an export 
 ui_questions_per_second = 1.0  # of one person, to the audits of all machines: a second of a core
 ui_questions_burst = 10  # a person clicks through some branches
 ui_documents_bytes_max = 64 * 2**20  # that one person's browsers have not read; one may be larger
+ui_questions_of_one_max = 6  # of one person that run or wait, so that no person holds up all others
 ui_questions_at_once = 2  # of all persons; a machine reads its audit for one at a time
 
 # The alerts on the page (ui/live/).

@@ -66,7 +66,8 @@ async def branch(state: PageState, person: Person, request: PageRequest) -> Bran
         raise INVALID_REQUEST.error(f"branch: {error}") from error
     state.question_limit.take(person.name)
     work = partial(_read, state.folder, question)
-    found = await trio.to_thread.run_sync(work, limiter=state.question_threads)
+    with state.questions_under_way.enter(person.name):
+        found = await trio.to_thread.run_sync(work, limiter=state.question_threads)
     return _history(found, question, shown_to(person, found.not_asked))
 
 

@@ -9,6 +9,7 @@ import trio
 from crewgate import limits
 from crewgate.alerts.budget_watch import allowances_of
 from crewgate.alerts.local_machine import local_machine
+from crewgate.api.caller_concurrency_limit import CallerConcurrencyLimiter
 from crewgate.config import Config, UIConfig
 from crewgate.errors import ConfigurationError
 from crewgate.ui.acts.done_acts import DoneActs
@@ -40,6 +41,7 @@ class PageState:
         self.question_limit = PersonLimiter(
             "ask the audits", limits.ui_questions_per_second, limits.ui_questions_burst
         )
+        self.questions_under_way = CallerConcurrencyLimiter(limits.ui_questions_of_one_max)
         self.question_threads = trio.CapacityLimiter(limits.ui_questions_at_once)
 
     @property

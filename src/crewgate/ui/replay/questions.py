@@ -50,7 +50,8 @@ async def ask(state: PageState, person: Person, work: Callable[[AdminClient], R]
         with AdminClient(state.folder, seconds) as agent:
             return work(agent)
 
-    return await trio.to_thread.run_sync(read, limiter=state.question_threads)
+    with state.questions_under_way.enter(person.name):
+        return await trio.to_thread.run_sync(read, limiter=state.question_threads)
 
 
 async def replay(

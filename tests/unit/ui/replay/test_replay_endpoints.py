@@ -8,12 +8,14 @@ from typing import Any, Self
 import msgspec
 import pytest
 import trio
+import trio.testing
 from audit_records import CHILD, OTHER, ROOT, grant, permit
 from live_page import viewer
 from random_runs import CREW, Site, site
 from signed_audit import Machine
 
 from crewgate import limits
+from crewgate.api.caller_concurrency_limit import CallerConcurrencyLimiter
 from crewgate.audit.member_report import answer
 from crewgate.audit.replay.extract import MachineExtract
 from crewgate.audit.replay.run_record import read
@@ -70,6 +72,7 @@ class State:
     def __init__(self) -> None:
         self.actions: list[str] = []
         self.question_limit = PersonLimiter("ask the audits", 1, 3)
+        self.questions_under_way = CallerConcurrencyLimiter(limits.ui_questions_of_one_max)
         self.question_threads = trio.CapacityLimiter(2)
 
     def on_action(self, text: str) -> None:
@@ -213,3 +216,23 @@ async def test_a_person_asks_at_most_so_often(made: Site, state: Any) -> None:
         await show(state, viewer(), request(crew=CREW, run=made.run))
     assert await refused(show, state, viewer(), crew=CREW, run=made.run) == 429
     await show(state, viewer(name="person/grace"), request(crew=CREW, run=made.run))
+
+
+@pytest.mark.usefixtures("agent")
+async def test_the_questions_of_one_person_leave_room_for_others(made: Site, state: Any) -> None:
+    """A machine may need ten seconds for each, and two are asked at once."""
+    state.question_limit = PersonLimiter("ask the audits", 1, 30)
+    tokens = [object(), object()]
+    for token in tokens:
+        state.question_threads.acquire_on_behalf_of_nowait(token)
+    asked = request(crew=CREW, run=made.run)
+    async with trio.open_nursery() as nursery:
+        for _ in range(limits.ui_questions_of_one_max):
+            nursery.start_soon(show, state, viewer(), asked)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await refused(show, state, viewer(), crew=CREW, run=made.run) == 429
+        nursery.start_soon(show, state, viewer(name="person/grace"), asked)
+        await trio.testing.wait_all_tasks_blocked()
+        for token in tokens:
+            state.question_threads.release_on_behalf_of(token)
+    await show(state, viewer(), asked)
