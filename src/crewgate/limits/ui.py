@@ -22,6 +22,7 @@ ui_refusals_per_second = 1.0  # of one person for lack of a right, each a line o
 ui_refusals_burst = 30  # a page of before the rights have changed
 ui_act_threads_max = 4  # that ask the agent at once; each revocation may wait for other machines
 ui_ca_seconds_max = 60.0  # for a process that revokes certificates, on a slow disk
+ui_ca_processes_max = 2  # that revoke certificates at once, of 50 MB each
 ui_persons_max = 4096  # whose rates are remembered; 200 bytes each
 ui_history_rows = 200  # of each list of a branch's history: what a person scrolls through
 ui_history_seconds = 7 * 86_400  # of the audit that a history is about: older files are not read

@@ -37,6 +37,7 @@ class PageState:
             "be refused", limits.ui_refusals_per_second, limits.ui_refusals_burst
         )
         self.act_threads = trio.CapacityLimiter(limits.ui_act_threads_max)
+        self.certificate_processes = trio.CapacityLimiter(limits.ui_ca_processes_max)
         self.document_room = DocumentRoom()
         self.question_limit = PersonLimiter(
             "ask the audits", limits.ui_questions_per_second, limits.ui_questions_burst

@@ -43,7 +43,8 @@ def _crews(config: Config) -> set[str]:
 
 async def _do(state: PageState, person: Person, order: Order) -> dict[str, object]:
     if order.act == "revoke-orchestrator":
-        found = await orchestrator_certificates.revoke(state.config, order, person.by)
+        async with state.certificate_processes:
+            found = await orchestrator_certificates.revoke(state.config, order, person.by)
     else:
         work = {"end": _end, "forgive": _forgive}.get(order.act, _quarantine)
         found = await trio.to_thread.run_sync(

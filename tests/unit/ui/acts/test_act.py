@@ -1,6 +1,7 @@
 """Who may order what on the live page, what the agent then gets, and that it is done once."""
 
 import json
+from functools import partial
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ from typing import Any, Self
 
 import pytest
 import trio
+import trio.testing
 
 from crewgate import limits
 from crewgate.core.ids import EntityKind
@@ -350,3 +352,29 @@ async def test_a_person_may_act_so_often(agent: Agent, state: PageState) -> None
     assert refused.value.status == 429
     other = Person("person/grace", "login", person(Right.BUDGET).rights)
     await order(state, other, act="forgive", crew="bd", branch=BRANCH)
+
+
+async def test_few_processes_revoke_certificates_at_once(
+    state: PageState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has the key of the CA, and the memory of a process."""
+    running: list[object] = []
+    most = 0
+    goes_on = trio.Event()
+
+    async def revoke(config: object, order: Any, by: str) -> tuple[list[str], dict[str, object]]:
+        nonlocal most
+        running.append(order)
+        most = max(most, len(running))
+        await goes_on.wait()
+        running.remove(order)
+        return [], {}
+
+    monkeypatch.setattr(orchestrator_certificates, "revoke", revoke)
+    body = {"act": "revoke-orchestrator", "crew": "article", "orchestrator": "article/article-1"}
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(partial(order, state, person(Right.CA), **body))
+        await trio.testing.wait_all_tasks_blocked()
+        goes_on.set()
+    assert (most, running) == (limits.ui_ca_processes_max, [])
