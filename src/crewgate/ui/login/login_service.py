@@ -195,7 +195,10 @@ class LoginService:
 
     async def begin_with_code(self, code: str, key: P256Key, peer: ClientInfo) -> str:
         """Return the id of a new session for the code of a link. Raises ControlError."""
-        thumbprint = self._key(key, peer)
+        # Nobody can guess a code, and another user of this machine has the same address. So a good
+        # code is good even if that user has tried too often.
+        is_good = self.codes is not None and self.codes.is_good(code)
+        thumbprint = _thumbprint(key) if is_good else self._key(key, peer)
         if self.codes is None or not self.codes.take(code):
             raise problem_types.NO_SESSION.error()
         return await self._begin(
@@ -218,12 +221,7 @@ class LoginService:
     def _key(self, key: P256Key, peer: ClientInfo) -> bytes:
         """Return the thumbprint of a new session's key. Raises ControlError 400 or 429."""
         self._rates.take(peer.address)
-        try:
-            return key_thumbprint(key)
-        except InvalidProofError:
-            raise problem_types.INVALID_REQUEST.error(
-                "key: expected a public key of P-256"
-            ) from None
+        return _thumbprint(key)
 
     async def _proven(
         self, provider: OpenIDProvider, query: CallbackQuery, attempt: LoginAttempt
@@ -281,6 +279,14 @@ class LoginService:
 
     def _warn(self, error: LoginFailedError) -> None:
         _log.warning("a login to the live page has failed: %s", error, extra={"subject": "login"})
+
+
+def _thumbprint(key: P256Key) -> bytes:
+    """Return the thumbprint of a browser's key. Raises ControlError 400."""
+    try:
+        return key_thumbprint(key)
+    except InvalidProofError:
+        raise problem_types.INVALID_REQUEST.error("key: expected a public key of P-256") from None
 
 
 def user_name(uid: int) -> str:

@@ -25,6 +25,10 @@ class OneTimeCodes:
         self._ends[digest_of(code)] = self._clock() + limits.ui_code_seconds
         return code
 
+    def is_good(self, code: str) -> bool:
+        """Return whether a code is good."""
+        return self._clock() < self._ends.get(digest_of(code), 0.0)
+
     def take(self, code: str) -> bool:
         """Return whether a code is good; from then on it is not."""
         return self._clock() < self._ends.pop(digest_of(code), 0.0)
