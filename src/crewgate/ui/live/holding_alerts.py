@@ -91,7 +91,8 @@ class HoldingAlerts:
         yield from budgets[: limits.ui_budget_alerts_max]
 
     def _take(self, found: Findings) -> None:
-        for alert in found.alerts:
+        # The hour that is over, first: the new one has the same subject.
+        for alert in sorted(found.alerts, key=lambda each: each.state is not AlertState.OVER):
             key = alert.type, alert.crew, alert.subject
             if alert.state is AlertState.OVER:
                 self._holding.pop(key, None)

@@ -107,6 +107,20 @@ def test_spent_budgets_hold_with_the_ids_that_receivers_get() -> None:
     assert alert_of_crew[1] == 80
 
 
+def test_a_crew_that_spends_a_whole_hour_at_once_is_seen_in_each_hour() -> None:
+    """The end of the alert of the hour before is not that of this one."""
+    holding = HoldingAlerts(LOCAL, {"article": CrewAllowance(hour=1000)})
+    crew = ClusterTreeRow("article", "", "live", left=0, left_hour=0)
+    hour = 3600 * (int(NOW) // 3600)
+    for at in (hour + 3590, hour + 3601):
+        holding.take_tree([crew], at)
+        [found] = holding.alerts(at)
+        assert found.type == "crew-hour"
+        assert found.timestamp.timestamp() == at
+    holding.take_tree([msgspec.structs.replace(crew, left_hour=1000)], hour + 7201)
+    assert not [*holding.alerts(hour + 7201)]
+
+
 def test_of_branches_without_credits_so_many_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those with nothing left come first."""
     monkeypatch.setattr(limits, "ui_budget_alerts_max", 2)
