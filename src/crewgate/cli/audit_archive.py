@@ -11,6 +11,7 @@ import trio
 from crewgate.audit.checkpoints.findings import HeldCheckpoint
 from crewgate.audit.checkpoints.verification import VerificationReport
 from crewgate.config import Config
+from crewgate.core.terminal_text import printable
 from crewgate.export.archive import archive_reader
 from crewgate.export.archive.folder_store import FolderStore
 from crewgate.export.archive.object_names import machine_of
@@ -39,7 +40,8 @@ def in_folder(folder: Path, machine: str | None) -> Archive | None:
     if not names:
         return None
     if machine is None and len(names) > 1:
-        raise click.UsageError(f"--machine is missing; the archive has {', '.join(names)}")
+        known = ", ".join(map(printable, names))
+        raise click.UsageError(f"--machine is missing; the archive has {known}")
     return Archive(store, machine or names[0], str(folder))
 
 

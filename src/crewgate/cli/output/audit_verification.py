@@ -1,5 +1,6 @@
 """Prints whether the audit is as it was signed, and what differs."""
 
+import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
@@ -28,7 +29,8 @@ def show(
     if as_json:
         document = msgspec.to_builtins(report) | {"folder": folder, "keys": keys}
         document |= {"machines": held.machines, "not_asked": not_asked.document(held.not_asked)}
-        click.echo(msgspec.json.encode(document).decode())
+        # In ASCII: the name of a file that somebody has put there need not be text.
+        click.echo(json.dumps(document))
         return
     for label, text in _parts(report, folder, keys, held):
         print_labeled(label, printable(text), _LABEL)

@@ -122,6 +122,25 @@ def test_an_archive_is_verified_by_its_table_or_its_folder(
         assert "REMOVED" in found.stdout
 
 
+def test_names_that_are_no_text_are_shown_and_drive_no_terminal(
+    shipped: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Whoever can write to an archive chooses them."""
+    config_path, path = shipped
+    path.with_name("x\udcff\x1b[2J.parquet").touch()
+    found = verify("-c", config_path, "--archive", "old", "--json")
+    assert found.exit_code == 1
+    (finding,) = json.loads(found.stdout)["findings"]
+    assert (finding["kind"], "\x1b[2J" in finding["file"]) == ("inserted", True)
+    assert "x\\udcff\\x1b[2J.parquet" in verify("-c", config_path, "--archive", "old").stdout
+    (tmp_path / "archive" / "machine=%1B%5B2J").mkdir()
+    found = CliRunner().invoke(
+        main, ["audit", "verify", "--folder", str(tmp_path / "archive"), "--key", "A" * 43],
+        color=True,
+    )  # fmt: skip
+    assert "the archive has \\x1b[2J, " in found.stderr
+
+
 def test_which_archive_is_meant_must_be_clear(shipped: tuple[Path, Path], tmp_path: Path) -> None:
     config_path, path = shipped
     key = CheckpointKey(bytes(32)).public
