@@ -42,6 +42,29 @@ def test_it_shows_each_live_branch_below_its_parent(visit: Visitor) -> None:
     expect(visit.page.get_by_text("8 live of 10 branches, 8 shown")).to_be_visible()
 
 
+# A branch whose parent no machine knows, again and again; at last the first parent comes.
+_WITHOUT_PARENTS = """async () => {
+  const { TreeStore } = await import("/static/tree_store.js");
+  const store = new TreeStore();
+  const more = (reset, rows, gone) => store.take(
+    { reset, rows, gone, more: false, at: 1, machines: ["gw-1"], not_asked: [], left_out: 0 });
+  more(true, [{ n: 1, crew: "article", branch: "" }], []);
+  for (let n = 2; n < 20; n += 1) {
+    more(false, [{ n, crew: "article", branch: `child ${n}`, parent: `parent ${n}` }], []);
+    more(false, [], [n]);
+  }
+  more(false, [{ n: 20, crew: "article", branch: "child", parent: "parent 2" }], []);
+  more(false, [{ n: 21, crew: "article", branch: "parent 2" }], []);
+  const found = store.tree.byKey.get("article\\nparent 2");
+  return [[...found.below].map((each) => each.row.branch), store.tree.waiting.size];
+}"""
+
+
+def test_a_branch_that_is_gone_waits_for_no_parent(visit: Visitor) -> None:
+    """Else it would come back with the parent, and a screen on a wall would fill its memory."""
+    assert visit.page.evaluate(_WITHOUT_PARENTS) == [["child"], 0]
+
+
 def test_a_branch_that_has_overdrawn_says_so(visit: Visitor) -> None:
     visit.page.get_by_label("Only live").uncheck()
     row = visit.row("illustrator")

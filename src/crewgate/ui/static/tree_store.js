@@ -49,6 +49,7 @@ export class TreeNode {
     this.above = null;
     /** @type {Set<TreeNode>} */
     this.below = new Set();
+    this.waitsFor = ""; // the name of a parent that has not come yet
     this.version = 1;
     this.endedAt = 0;
   }
@@ -95,8 +96,7 @@ class Tree {
       this.byNumber.set(row.n, node);
       this.byKey.set(node.key, node);
       this.place(node);
-      for (const child of this.waiting.get(node.key) ?? []) this.place(child);
-      this.waiting.delete(node.key);
+      for (const child of [...(this.waiting.get(node.key) ?? [])]) this.place(child);
       return true;
     }
     const wasLive = known.isLive;
@@ -112,11 +112,13 @@ class Tree {
   /** Puts a row below its parent, or below its crew until the parent comes. */
   place(node) {
     (node.above?.below ?? this.tops).delete(node);
+    this.stopWaiting(node);
     const { crew, branch, parent } = node.row;
     const wanted = branch ? keyOf(crew, parent) : "";
     let above = branch ? (this.byKey.get(wanted) ?? null) : null;
     if (branch && !above) {
       this.waiting.set(wanted, (this.waiting.get(wanted) ?? new Set()).add(node));
+      node.waitsFor = wanted;
       above = this.byKey.get(keyOf(crew, "")) ?? null;
     }
     for (let each = above; each; each = each.above) {
@@ -126,10 +128,19 @@ class Tree {
     (node.above?.below ?? this.tops).add(node);
   }
 
+  /** Has a row wait for no parent any more. */
+  stopWaiting(node) {
+    const others = this.waiting.get(node.waitsFor);
+    others?.delete(node);
+    if (!others?.size) this.waiting.delete(node.waitsFor);
+    node.waitsFor = "";
+  }
+
   drop(number) {
     const node = this.byNumber.get(number);
     if (!node) return false;
     this.byNumber.delete(number);
+    this.stopWaiting(node);
     if (this.byKey.get(node.key) === node) this.byKey.delete(node.key);
     (node.above?.below ?? this.tops).delete(node);
     for (const child of [...node.below]) this.place(child);
