@@ -17,7 +17,7 @@ _Text = Annotated[str, Meta(max_length=2 * limits.alert_text_chars_max)]
 _Name = Annotated[str, Meta(max_length=4 * limits.claim_chars_max)]
 
 
-class SeenAlert(msgspec.Struct, frozen=True, kw_only=True):
+class AlertDocument(msgspec.Struct, frozen=True, kw_only=True):
     """An alert as a document of version 1 has it; members that this version does not know are lost.
 
     `machine` is the one that reports it.
@@ -36,10 +36,10 @@ class SeenAlert(msgspec.Struct, frozen=True, kw_only=True):
     data: dict[str, Any] = {}
 
 
-_read = msgspec.json.Decoder(SeenAlert).decode
+_read = msgspec.json.Decoder(AlertDocument).decode
 
 
-def seen_alerts(machine: str, documents: Iterable[bytes], now: datetime) -> list[SeenAlert]:
+def read_alerts(machine: str, documents: Iterable[bytes], now: datetime) -> list[AlertDocument]:
     """Return the alerts that can be read; each is of the machine that has sent it.
 
     None is of the future: it would stay above all others.
@@ -57,7 +57,7 @@ def seen_alerts(machine: str, documents: Iterable[bytes], now: datetime) -> list
     return found
 
 
-def seen(alert: Alert) -> SeenAlert:
+def as_document(alert: Alert) -> AlertDocument:
     """Return an alert that this process has made."""
     return _read(alert.document())
 
@@ -65,26 +65,26 @@ def seen(alert: Alert) -> SeenAlert:
 class AlertList(msgspec.Struct, frozen=True):
     """The newest alerts first, and the machines that did not say theirs."""
 
-    alerts: Sequence[SeenAlert] = ()
+    alerts: Sequence[AlertDocument] = ()
     not_asked: Sequence[UnaskedMachine] = ()
 
     @classmethod
     def of(
         cls,
-        told: Mapping[str, Sequence[SeenAlert]],
+        told: Mapping[str, Sequence[AlertDocument]],
         not_asked: Sequence[UnaskedMachine],
-        holding: Iterable[Alert],
+        active: Iterable[Alert],
     ) -> Self:
         """Join the alerts that machines have told with those of what holds now.
 
         An alert with one id is one: of several machines, the first one tells it.
         """
-        found: dict[str, SeenAlert] = {}
+        found: dict[str, AlertDocument] = {}
         for alerts in told.values():
             for alert in alerts:
                 found.setdefault(alert.id, alert)
-        for made in holding:
-            found.setdefault(made.id, seen(made))
+        for made in active:
+            found.setdefault(made.id, as_document(made))
         newest = sorted(found.values(), key=lambda each: each.timestamp, reverse=True)
         return cls(newest[: limits.ui_alerts_kept_max], not_asked)
 

@@ -48,7 +48,7 @@ class LiveFeed:
         self._alerts_due = trio.Event()
         self._trouble = ""
         self._reported = ReportedAlerts({}, [])
-        self._holding: tuple[Alert, ...] = ()
+        self._active: tuple[Alert, ...] = ()
 
     @contextmanager
     def watching(self, person: str) -> Iterator[Watcher]:
@@ -84,7 +84,7 @@ class LiveFeed:
                     nursery.cancel_scope.cancel()
             finally:
                 self.tree, self.documents = None, {}
-                self._reported, self._holding = ReportedAlerts({}, []), ()
+                self._reported, self._active = ReportedAlerts({}, []), ()
 
     async def _read(self) -> None:
         reader, watched_at = self._reader(), trio.current_time()
@@ -143,14 +143,14 @@ class LiveFeed:
             self._show("machines", MachineList.of(reading.health).document)
         if reading.has_step:
             self._alerts_due.set()
-        if reading.holding is not None:
-            self._holding = reading.holding
+        if reading.active is not None:
+            self._active = reading.active
             self._show_alerts()
         for watcher in self._watchers:
             watcher.put(reading.tree)
 
     def _show_alerts(self) -> None:
-        found = AlertList.of(self._reported.alerts, self._reported.not_asked, self._holding)
+        found = AlertList.of(self._reported.alerts, self._reported.not_asked, self._active)
         self._show("alerts", found.document)
 
     def _show(self, name: str, document: Document) -> None:

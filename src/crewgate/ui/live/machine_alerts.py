@@ -10,13 +10,13 @@ from crewgate.ipc.answer_parts import AlertsPart
 from crewgate.ipc.cluster_view import UnaskedMachine, collect
 from crewgate.ipc.machine_messages import AlertsQuestion
 from crewgate.runtime.durable_files import describe
-from crewgate.ui.live.alert_list import SeenAlert, now, seen_alerts
+from crewgate.ui.live.alert_list import AlertDocument, now, read_alerts
 
 
 class ReportedAlerts(NamedTuple):
     """The alerts by machine, and the machines that did not answer."""
 
-    alerts: dict[str, list[SeenAlert]]
+    alerts: dict[str, list[AlertDocument]]
     not_asked: list[UnaskedMachine]
 
 
@@ -33,5 +33,5 @@ def ask(folder: Path, machine: str) -> ReportedAlerts:
     told = {}
     for name, parts in found.parts.items():
         documents = [row for part in parts for row in part.rows][: limits.member_alerts_max]
-        told[name] = seen_alerts(name, documents, at)
+        told[name] = read_alerts(name, documents, at)
     return ReportedAlerts(told, found.not_asked)

@@ -20,7 +20,7 @@ from crewgate.ipc.cluster_view import ClusterStatus, UnaskedMachine
 from crewgate.ipc.machine_messages import TreeQuestion
 from crewgate.ipc.tree_changes import BranchName, ClusterTreeChanges, TreeChange
 from crewgate.runtime.durable_files import describe
-from crewgate.ui.live.holding_alerts import HoldingAlerts
+from crewgate.ui.live.active_alerts import ActiveAlerts
 from crewgate.ui.live.page_rows import PageRow, difference, page_row, whole
 from crewgate.ui.live.spent_rates import SpentRates
 from crewgate.ui.live.update import CrewChanges, TreeHead, TreeUpdate
@@ -34,12 +34,12 @@ Orchestrator = tuple[str, str]  # crew and name
 class Reading(msgspec.Struct, frozen=True):
     """What one reading has found; None is what has not been looked at, or what nobody answered.
 
-    `holding` are alerts of what holds now. `has_step`: a rule has just taken a step.
+    `active` are alerts of what holds now. `has_step`: a rule has just taken a step.
     """
 
     tree: TreeUpdate
     health: ClusterStatus | None = None
-    holding: tuple[Alert, ...] | None = None
+    active: tuple[Alert, ...] | None = None
     has_step: bool = False
 
 
@@ -58,7 +58,7 @@ class LiveReader:
     ) -> None:
         self._local = local
         self._wall, self._now = wall, now
-        self._holding = HoldingAlerts(local, allowances)
+        self._active = ActiveAlerts(local, allowances)
         self._budgets_at = -limits.ui_budgets_seconds
         self._has_step, self._is_first = False, True
         self._agent: AdminClient | None = None
@@ -89,16 +89,16 @@ class LiveReader:
             self.close()
             why = describe(error) if isinstance(error, OSError) else str(error)
             missing = [UnaskedMachine(self._asked, why)]
-            holding = self._hold(None, missing, None)
+            active = self._active_alerts(None, missing, None)
             return Reading(
-                TreeUpdate(TreeHead(self._at(), [], missing), {}, self._rows), None, holding
+                TreeUpdate(TreeHead(self._at(), [], missing), {}, self._rows), None, active
             )
         self._asked = change.asked
         tree = self._update(change, health)
-        holding = self._hold(change.machines, change.not_asked, health)
-        return Reading(tree, health, holding, self._has_step)
+        active = self._active_alerts(change.machines, change.not_asked, health)
+        return Reading(tree, health, active, self._has_step)
 
-    def _hold(
+    def _active_alerts(
         self,
         answered: Sequence[str] | None,
         not_asked: Sequence[UnaskedMachine],
@@ -106,15 +106,15 @@ class LiveReader:
     ) -> tuple[Alert, ...] | None:
         """Return the alerts of what holds, if it is time to look at it."""
         now, wall = self._now(), self._wall()
-        self._holding.take_machines(answered, not_asked, wall)
+        self._active.take_machines(answered, not_asked, wall)
         if health is not None:
-            self._holding.take_health(health, wall, now)
+            self._active.take_health(health, wall, now)
         if now - self._budgets_at < limits.ui_budgets_seconds:
             return None
         self._budgets_at = now
         if answered:
-            self._holding.take_tree(self._tree.rows.values(), wall)
-        return tuple(self._holding.alerts(wall))
+            self._active.take_tree(self._tree.rows.values(), wall)
+        return tuple(self._active.alerts(wall))
 
     def _read_health(self, agent: AdminClient) -> ClusterStatus | None:
         now = self._now()

@@ -22,8 +22,8 @@ from crewgate.ipc.admin_messages import TreeRow
 from crewgate.ipc.cluster_tree import ClusterTreeRow, MachineShare
 from crewgate.ipc.cluster_view import ClusterStatus, UnaskedMachine
 from crewgate.ui.live import feed as feed_module
-from crewgate.ui.live.alert_list import AlertList, seen_alerts
-from crewgate.ui.live.holding_alerts import HoldingAlerts
+from crewgate.ui.live.active_alerts import ActiveAlerts
+from crewgate.ui.live.alert_list import AlertList, read_alerts
 from crewgate.ui.live.machine_alerts import ReportedAlerts
 from crewgate.ui.live.watcher import View
 
@@ -42,7 +42,7 @@ def test_each_sees_the_alerts_of_its_crews_the_newest_first() -> None:
     of_account = alert(3, crew="article:bd", timestamp=TIME + timedelta(seconds=2))
     of_machine = alert(4, crew="", timestamp=TIME + timedelta(seconds=3))
     told = {
-        name: seen_alerts(name, [each.document() for each in alerts], LATER)
+        name: read_alerts(name, [each.document() for each in alerts], LATER)
         for name, alerts in {
             "gw-1": (alert(1), of_bd), "gw-2": (of_bd, of_account, of_machine),
         }.items()
@@ -65,7 +65,7 @@ def test_a_machine_that_lies_makes_no_harm() -> None:
         b"", b"[]", b"{" * 10_000, b"\xff", future.document(),
         msgspec.json.encode({"id": "x"}), alert(2, text="x" * 9999).document(),
     ]  # fmt: skip
-    (found,) = seen_alerts("gw-2", documents, LATER)
+    (found,) = read_alerts("gw-2", documents, LATER)
     assert (found.machine, found.timestamp) == ("gw-2", LATER)
 
 
@@ -73,7 +73,7 @@ def test_so_many_alerts_are_sent_and_no_more(monkeypatch: pytest.MonkeyPatch) ->
     """The newest that a person may see."""
     monkeypatch.setattr(limits, "ui_alerts_max", 3)
     many = [alert(n, timestamp=TIME + timedelta(seconds=n), crew="ab"[n % 2]) for n in range(9)]
-    found = AlertList.of({"gw-1": seen_alerts("gw-1", [a.document() for a in many], LATER)}, [], [])
+    found = AlertList.of({"gw-1": read_alerts("gw-1", [a.document() for a in many], LATER)}, [], [])
     assert [each["text"] for each in shown(found, "a")] == ["number 8", "number 6", "number 4"]
 
 
@@ -87,11 +87,11 @@ def row(spent: int, *shares: int, quota: int = 100, state: Any = "live") -> Clus
 
 def test_spent_budgets_hold_with_the_ids_that_receivers_get() -> None:
     """Of a branch, and of the hour of a crew; once there are credits again, no more."""
-    holding = HoldingAlerts(LOCAL, {"article": CrewAllowance(hour=1000)})
+    active = ActiveAlerts(LOCAL, {"article": CrewAllowance(hour=1000)})
 
     def held(*rows: ClusterTreeRow) -> list[tuple[str, int]]:
-        holding.take_tree(rows, NOW)
-        return [(each.id, each.percent) for each in holding.alerts(NOW)]
+        active.take_tree(rows, NOW)
+        return [(each.id, each.percent) for each in active.alerts(NOW)]
 
     assert held(row(79)) == []
     eighty = threshold_id(AlertKind.RUN_CREDITS, "article", BRANCH, 80, 100)
@@ -109,26 +109,26 @@ def test_spent_budgets_hold_with_the_ids_that_receivers_get() -> None:
 
 def test_a_crew_that_spends_a_whole_hour_at_once_is_seen_in_each_hour() -> None:
     """The end of the alert of the hour before is not that of this one."""
-    holding = HoldingAlerts(LOCAL, {"article": CrewAllowance(hour=1000)})
+    active = ActiveAlerts(LOCAL, {"article": CrewAllowance(hour=1000)})
     crew = ClusterTreeRow("article", "", "live", left=0, left_hour=0)
     hour = 3600 * (int(NOW) // 3600)
     for at in (hour + 3590, hour + 3601):
-        holding.take_tree([crew], at)
-        [found] = holding.alerts(at)
+        active.take_tree([crew], at)
+        [found] = active.alerts(at)
         assert found.type == "crew-hour"
         assert found.timestamp.timestamp() == at
-    holding.take_tree([msgspec.structs.replace(crew, left_hour=1000)], hour + 7201)
-    assert not [*holding.alerts(hour + 7201)]
+    active.take_tree([msgspec.structs.replace(crew, left_hour=1000)], hour + 7201)
+    assert not [*active.alerts(hour + 7201)]
 
 
 def test_of_branches_without_credits_so_many_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those with nothing left come first."""
     monkeypatch.setattr(limits, "ui_budget_alerts_max", 2)
-    holding = HoldingAlerts(LOCAL, {})
+    active = ActiveAlerts(LOCAL, {})
     spent = {"a": 80, "b": 100, "c": 80, "d": 100}
     rows = [msgspec.structs.replace(row(each), branch=name) for name, each in spent.items()]
-    holding.take_tree(rows, NOW)
-    assert [each.percent for each in holding.alerts(NOW)] == [100, 100]
+    active.take_tree(rows, NOW)
+    assert [each.percent for each in active.alerts(NOW)] == [100, 100]
 
 
 def condition(state: HealthState, since: float = NOW - 60) -> HealthCondition:
@@ -137,11 +137,11 @@ def condition(state: HealthState, since: float = NOW - 60) -> HealthCondition:
 
 def test_components_of_all_machines_hold_until_they_are_well() -> None:
     """With the ids that receivers of their machines get; a machine that was evicted has none."""
-    holding = HoldingAlerts(LOCAL, {})
+    active = ActiveAlerts(LOCAL, {})
     bad = status_of(health=[condition(HealthState.FAILED)], state=HealthState.FAILED)
-    holding.take_machines(["gw-1", "gw-2"], [], NOW)
-    holding.take_health(ClusterStatus({"gw-1": bad, "gw-2": bad}, "gw-1", []), NOW, 0.0)
-    found = [*holding.alerts(NOW)]
+    active.take_machines(["gw-1", "gw-2"], [], NOW)
+    active.take_health(ClusterStatus({"gw-1": bad, "gw-2": bad}, "gw-1", []), NOW, 0.0)
+    found = [*active.alerts(NOW)]
     assert [each.machine for each in found] == ["gw-1", "gw-2"]
     for each in found:
         theirs = HealthWatch(msgspec.structs.replace(LOCAL, name=each.machine), {})
@@ -149,38 +149,38 @@ def test_components_of_all_machines_hold_until_they_are_well() -> None:
         assert [alert.id for alert in sent.alerts] == [each.id]
     well = status_of(health=[condition(HealthState.OK)])
     for now in (0.0, limits.alert_calm_seconds):
-        holding.take_health(ClusterStatus({"gw-1": well}, "gw-1", []), NOW, now)
-    assert [each.machine for each in holding.alerts(NOW)] == ["gw-2"]
+        active.take_health(ClusterStatus({"gw-1": well}, "gw-1", []), NOW, now)
+    assert [each.machine for each in active.alerts(NOW)] == ["gw-2"]
     # While the agent of this machine does not answer, nobody says which machines there are.
-    holding.take_machines(None, [UnaskedMachine("gw-1", "it restarts")], NOW)
-    assert [each.machine for each in holding.alerts(NOW)] == ["gw-2"]
-    holding.take_machines(["gw-1"], [], NOW)
-    assert [*holding.alerts(NOW)] == []
+    active.take_machines(None, [UnaskedMachine("gw-1", "it restarts")], NOW)
+    assert [each.machine for each in active.alerts(NOW)] == ["gw-2"]
+    active.take_machines(["gw-1"], [], NOW)
+    assert [*active.alerts(NOW)] == []
 
 
 @pytest.mark.parametrize("since", [float("inf"), float("nan"), -1e300, 1e300, 1e15])
 def test_a_moment_that_no_calendar_has_ends_nothing(since: float) -> None:
     """A machine can say what it likes about its health; the others are shown."""
-    holding = HoldingAlerts(LOCAL, {})
+    active = ActiveAlerts(LOCAL, {})
     bad = status_of(health=[condition(HealthState.FAILED, since)])
     good = status_of(health=[condition(HealthState.FAILED)])
-    holding.take_health(ClusterStatus({"gw-2": bad, "gw-3": good}, "gw-1", []), NOW, 0.0)
-    assert "gw-3" in [each.machine for each in holding.alerts(NOW)]
+    active.take_health(ClusterStatus({"gw-2": bad, "gw-3": good}, "gw-1", []), NOW, 0.0)
+    assert "gw-3" in [each.machine for each in active.alerts(NOW)]
 
 
 def test_a_machine_that_does_not_answer_is_away_after_a_while() -> None:
     """Since when it has not; it is back once it answers."""
-    holding = HoldingAlerts(LOCAL, {})
+    active = ActiveAlerts(LOCAL, {})
     away = [UnaskedMachine("gw-2", "timed out")]
     for at in (0.0, limits.ui_away_seconds - 1):
-        holding.take_machines(["gw-1"], away, NOW + at)
-        assert [*holding.alerts(NOW + at)] == []
+        active.take_machines(["gw-1"], away, NOW + at)
+        assert [*active.alerts(NOW + at)] == []
     later = NOW + limits.ui_away_seconds
-    (found,) = holding.alerts(later)
+    (found,) = active.alerts(later)
     assert (found.subject, found.timestamp.timestamp()) == ("machine/gw-2", NOW)
     assert "does not answer machine gw-1: timed out" in found.text
-    holding.take_machines(["gw-1", "gw-2"], [], later)
-    assert [*holding.alerts(later)] == []
+    active.take_machines(["gw-1", "gw-2"], [], later)
+    assert [*active.alerts(later)] == []
 
 
 async def test_machines_are_asked_again_sooner_after_something_has_happened(
@@ -197,7 +197,7 @@ async def test_machines_are_asked_again_sooner_after_something_has_happened(
         count += 1
         trio.from_thread.run_sync(lambda: send.send_nowait(trio.current_time()))
         documents = [alert(count).document()]
-        return ReportedAlerts({machine: seen_alerts(machine, documents, LATER)}, [])
+        return ReportedAlerts({machine: read_alerts(machine, documents, LATER)}, [])
 
     show, is_shown = feed._show_alerts, trio.Event()
 

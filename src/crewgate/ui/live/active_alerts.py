@@ -25,7 +25,7 @@ _PERCENTS: Final = (80, 100)
 _Key = tuple[str, str, str]  # type, crew and subject
 
 
-class HoldingAlerts:
+class ActiveAlerts:
     """What holds, as of the newest reading. `local` is this machine."""
 
     def __init__(self, local: LocalMachine, allowances: Mapping[str, CrewAllowance]) -> None:
@@ -33,7 +33,7 @@ class HoldingAlerts:
         self._budgets = BudgetWatch(local, _PERCENTS, allowances, {})
         self._health: dict[str, HealthWatch] = {}
         self._away: dict[str, tuple[float, str]] = {}  # since when, and why
-        self._holding: dict[_Key, Alert] = {}
+        self._active: dict[_Key, Alert] = {}
 
     def take_tree(self, rows: Iterable[ClusterTreeRow], wall: float) -> None:
         """Take the merged rows of all machines at `wall`, in seconds since 1970."""
@@ -70,16 +70,16 @@ class HoldingAlerts:
             # It was evicted, and nobody mends it any more.
             del self._health[name]
             about = f"machine/{name}/"
-            self._holding = {
+            self._active = {
                 key: alert
-                for key, alert in self._holding.items()
+                for key, alert in self._active.items()
                 if not alert.subject.startswith(about)
             }
 
     def alerts(self, wall: float) -> Iterator[Alert]:
         """Yield the alerts, those about the budgets of branches last and not without a bound."""
         budgets = []
-        for alert in self._holding.values():
+        for alert in self._active.values():
             if alert.percent and alert.subject.startswith("branch/"):
                 budgets.append(alert)
             else:
@@ -95,9 +95,9 @@ class HoldingAlerts:
         for alert in sorted(found.alerts, key=lambda each: each.state is not AlertState.OVER):
             key = alert.type, alert.crew, alert.subject
             if alert.state is AlertState.OVER:
-                self._holding.pop(key, None)
+                self._active.pop(key, None)
             else:
-                self._holding[key] = alert
+                self._active[key] = alert
 
     def _is_away(self, name: str, since: float, why: str) -> Alert:
         local = self._local
