@@ -320,6 +320,6 @@ def _hex(kind: EntityKind, name: str) -> set[str]:
     return {key.hex() for key in KINDS[kind].keys(CREW, name)} if name else set()
 
 
-def as_whole(moment: Any) -> dict[str, Any]:
-    """A `BranchMoment` with all members."""
-    return msgspec.structs.asdict(moment)
+def as_whole(snapshot: Any) -> dict[str, Any]:
+    """A `BranchSnapshot` with all members."""
+    return msgspec.structs.asdict(snapshot)

@@ -16,7 +16,7 @@ _RULES = {each.label: each for each in KINDS.values()}
 _BRANCH, _SUBJECT = EntityKind.BRANCH.label, EntityKind.SUBJECT.label
 
 
-class BranchMoment(msgspec.Struct, omit_defaults=True):
+class BranchSnapshot(msgspec.Struct, omit_defaults=True):
     """A branch at one step: what was recorded of it until then.
 
     `calls` were permitted and have ended, `refused` were refused, and `open` go on. `spent` is in
@@ -42,7 +42,7 @@ class BranchLife:
 
     def __init__(self, crew: str, path: tuple[str, ...]) -> None:
         self.crew, self.path = crew, path
-        self.moment = BranchMoment()
+        self.snapshot = BranchSnapshot()
         self.role = self.orchestrator = self.process = self.subject = ""
         self.expires_us = 0  # unknown
         self._issued_us = 0
@@ -59,7 +59,7 @@ class BranchLife:
 
     def note(self, record: RunRecord) -> None:
         """Take over what a record of this branch says."""
-        now = self.moment
+        now = self.snapshot
         if record.kind == "call":
             now.refused += record.verdict == "deny"
             now.calls += record.verdict == "permit"

@@ -10,7 +10,7 @@ from heapq import heappop, heappush
 
 import msgspec
 
-from crewgate.audit.replay.branch_life import BranchLife, BranchMoment
+from crewgate.audit.replay.branch_life import BranchLife, BranchSnapshot
 from crewgate.audit.replay.run_record import RunRecord
 from crewgate.audit.replay.run_replay import ReplayedLine
 from crewgate.audit.replay.step_words import mark, words
@@ -44,7 +44,7 @@ class ReplayStep(msgspec.Struct, frozen=True):
     mark: str
     branch: int
     words: str
-    changes: list[tuple[int, BranchMoment]]
+    changes: list[tuple[int, BranchSnapshot]]
 
 
 class Timeline(msgspec.Struct, frozen=True):
@@ -105,7 +105,7 @@ class _Replay:
         self.lives: list[BranchLife] = []
         self._run = run
         self._numbers: dict[str, int] = {}
-        self._shown: list[BranchMoment | None] = []
+        self._shown: list[BranchSnapshot | None] = []
         self._revoked: dict[tuple[str, str], int] = {}
         # By target, the branches that its revocation hits; and some that it hit under other names.
         self._hit: dict[tuple[str, str], set[int]] = {}
@@ -116,7 +116,7 @@ class _Replay:
         """Note that a call begins."""
         number = self._number(record)
         if number >= 0:
-            self.lives[number].moment.open += 1
+            self.lives[number].snapshot.open += 1
             self._dirty.add(number)
 
     def step(self, line: ReplayedLine) -> ReplayStep:
@@ -129,9 +129,9 @@ class _Replay:
             self._dirty |= self._hit.get((kind, record.id), set())
         elif number >= 0:
             life = self.lives[number]
-            life.moment.open -= _ends_call(record)
+            life.snapshot.open -= _ends_call(record)
             is_stream = record.kind == "open" and (line.machine, record.request) not in self._ended
-            life.moment.open += is_stream
+            life.snapshot.open += is_stream
             life.note(record)
             self._take_targets(number)
             self._dirty.add(number)
@@ -144,13 +144,13 @@ class _Replay:
             now, line.machine, line.place, mark(record), number, printable(words(record)), changes
         )
 
-    def _changes(self, now: int) -> list[tuple[int, BranchMoment]]:
+    def _changes(self, now: int) -> list[tuple[int, BranchSnapshot]]:
         found = []
         for number in sorted(self._dirty):
             life = self.lives[number]
-            life.moment.state = life.state(self._revoked, now)
-            if life.moment != self._shown[number]:
-                shown = copy(life.moment)
+            life.snapshot.state = life.state(self._revoked, now)
+            if life.snapshot != self._shown[number]:
+                shown = copy(life.snapshot)
                 self._shown[number] = shown
                 found.append((number, shown))
         self._dirty.clear()

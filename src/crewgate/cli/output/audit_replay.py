@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from crewgate.audit.replay.branch_life import BranchMoment
+from crewgate.audit.replay.branch_life import BranchSnapshot
 from crewgate.audit.replay.recorded_runs import RecordedRun, RecordedRuns
 from crewgate.audit.replay.run_replay import RunReplay, merged
 from crewgate.audit.replay.step_words import many
@@ -120,7 +120,7 @@ def _step(
 
 def _branches(steps: Timeline, chars: int, width: int) -> Iterator[str]:
     """Yield a line for each branch as it was after the last step, parents before children."""
-    last: dict[int, BranchMoment] = {}
+    last: dict[int, BranchSnapshot] = {}
     for step in steps.steps:
         last |= dict(step.changes)
     below: dict[str, list[int]] = {}
@@ -129,13 +129,13 @@ def _branches(steps: Timeline, chars: int, width: int) -> Iterator[str]:
     waiting = [(number, 0) for number in reversed(below.get("", []))]
     while waiting:
         number, depth = waiting.pop()
-        branch, moment = steps.branches[number], last[number]
-        spent = f"{format_credits(moment.spent)} spent"
-        counts = f"{many(moment.calls, 'call')}, {moment.refused} refused, {spent}"
-        still = f", {moment.open} open" if moment.open else ""
-        rule = f", {rule_text(moment)}" if moment.rule else ""
+        branch, snapshot = steps.branches[number], last[number]
+        spent = f"{format_credits(snapshot.spent)} spent"
+        counts = f"{many(snapshot.calls, 'call')}, {snapshot.refused} refused, {spent}"
+        still = f", {snapshot.open} open" if snapshot.open else ""
+        rule = f", {rule_text(snapshot)}" if snapshot.rule else ""
         who = f"{branch.branch[:chars]} {branch.role}"
-        text = f"{who}: {moment.state}, {counts}{still}{rule}"
+        text = f"{who}: {snapshot.state}, {counts}{still}{rule}"
         indent = "  " * (depth + 1)
         yield from textwrap.wrap(
             printable(text), width, initial_indent=indent, subsequent_indent=f"{indent}  "
@@ -143,10 +143,10 @@ def _branches(steps: Timeline, chars: int, width: int) -> Iterator[str]:
         waiting += [(each, depth + 1) for each in reversed(below.get(branch.branch, []))]
 
 
-def rule_text(moment: BranchMoment) -> str:
+def rule_text(snapshot: BranchSnapshot) -> str:
     """Return the last step of a rule; one that only observes would have done it."""
-    is_observing = moment.rule_mode == RuleMode.OBSERVE and moment.rule_step != RuleStep.WARN
-    return f"rule {moment.rule}: {'would ' if is_observing else ''}{moment.rule_step}"
+    is_observing = snapshot.rule_mode == RuleMode.OBSERVE and snapshot.rule_step != RuleStep.WARN
+    return f"rule {snapshot.rule}: {'would ' if is_observing else ''}{snapshot.rule_step}"
 
 
 def _notes(found: RunReplay) -> Iterator[str]:

@@ -14,11 +14,11 @@ const FIRST_NUMBER = 3; // of the headings: numbers stand at the right
 const BEGINNINGS = [8, 13, 18, 23]; // of an id of 36 characters, each up to a hyphen
 
 /** @typedef {{file: string, offset: number, cover: string, text: string}} Line */
-/** @typedef {Record<string, any>} Moment what a branch is; members with their defaults are missing */
+/** @typedef {Record<string, any>} Snapshot what a branch is; members with their defaults are missing */
 /** @typedef {{branch: string, parent: string, role: string}} Branch */
 /**
  * @typedef {{moment_us: number, machine: number, place: number, mark: string, branch: number,
- *   words: string, changes: [number, Moment][]}} Step
+ *   words: string, changes: [number, Snapshot][]}} Step
  */
 /** @typedef {{branches: Branch[], steps: Step[], machines: {machine: string, lines: Line[]}[]}} Replay */
 
@@ -85,16 +85,16 @@ export function idLength(branches) {
 }
 
 /** What all branches are after each step, found by bisection. */
-export class Moments {
+export class Snapshots {
   /**
    * @param {Step[]} steps
    * @param {number} count of branches
    */
   constructor(steps, count) {
-    /** @type {[number, Moment][][]} */
+    /** @type {[number, Snapshot][][]} */
     this.changes = Array.from({ length: count }, () => []);
     steps.forEach((step, at) => {
-      for (const [branch, moment] of step.changes) this.changes[branch].push([at, moment]);
+      for (const [branch, snapshot] of step.changes) this.changes[branch].push([at, snapshot]);
     });
   }
 
@@ -153,7 +153,7 @@ export class ReplayPlayer {
   constructor(replay, onStep) {
     this.replay = replay;
     this.onStep = onStep;
-    this.moments = new Moments(replay.steps, replay.branches.length);
+    this.snapshots = new Snapshots(replay.steps, replay.branches.length);
     this.order = inOrder(replay.branches);
     this.idLength = idLength(replay.branches);
     this.last = replay.steps.length - 1;
@@ -311,8 +311,8 @@ export class ReplayPlayer {
         element("th", at < FIRST_NUMBER ? "" : "replay-number", { scope: "col" }, text)));
     const body = element("tbody", "", {});
     for (const [number, depth] of this.order) {
-      const moment = this.moments.of(number, at);
-      if (moment) body.append(this.branchRow(number, depth, moment, this.replay.steps[at].branch));
+      const snapshot = this.snapshots.of(number, at);
+      if (snapshot) body.append(this.branchRow(number, depth, snapshot, this.replay.steps[at].branch));
     }
     return element("table", "replay-branches", {}, element("thead", "", {}, head), body);
   }
@@ -320,15 +320,15 @@ export class ReplayPlayer {
   /**
    * @param {number} number
    * @param {number} depth
-   * @param {Moment} moment
+   * @param {Snapshot} snapshot
    * @param {number} here the branch of the step
    */
-  branchRow(number, depth, moment, here) {
+  branchRow(number, depth, snapshot, here) {
     const { branch, role } = this.replay.branches[number];
-    const state = moment.state ?? "live";
-    const would = moment.rule_mode === "observe" && moment.rule_step !== "warn" ? "would " : "";
-    const rule = moment.rule ? `, rule ${moment.rule}: ${would}${moment.rule_step}` : "";
-    const burned = moment.burned ? ` (${credits(moment.burned)} burned)` : "";
+    const state = snapshot.state ?? "live";
+    const would = snapshot.rule_mode === "observe" && snapshot.rule_step !== "warn" ? "would " : "";
+    const rule = snapshot.rule ? `, rule ${snapshot.rule}: ${would}${snapshot.rule_step}` : "";
+    const burned = snapshot.burned ? ` (${credits(snapshot.burned)} burned)` : "";
     const more = this.idLength < branch.length ? "…" : "";
     /** @param {string} text */
     const figure = (text) => element("td", "replay-number", {}, text);
@@ -337,9 +337,9 @@ export class ReplayPlayer {
         plain(branch.slice(0, this.idLength)) + more),
       element("td", "", {}, plain(role)),
       element("td", `replay-state-${state}`, {}, plain(state + rule)),
-      ...["calls", "refused", "open"].map((name) => figure(String(moment[name] ?? 0))),
-      figure(credits(moment.spent ?? 0) + burned),
-      figure(moment.quota ? credits(moment.quota) : ""));
+      ...["calls", "refused", "open"].map((name) => figure(String(snapshot[name] ?? 0))),
+      figure(credits(snapshot.spent ?? 0) + burned),
+      figure(snapshot.quota ? credits(snapshot.quota) : ""));
   }
 
   /**

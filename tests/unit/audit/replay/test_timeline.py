@@ -29,8 +29,8 @@ def test_after_each_step_branches_are_what_the_lines_say(seed: int, tmp_path: Pa
     shown: dict[str, dict[str, object]] = {}
     for number, step in enumerate(found.steps):
         assert step.moment_us == lines[number].moment_us
-        for branch, moment in step.changes:
-            shown[found.branches[branch].branch] = as_whole(moment)
+        for branch, snapshot in step.changes:
+            shown[found.branches[branch].branch] = as_whole(snapshot)
         assert shown == model(lines, made.run, number), number
 
 
@@ -53,7 +53,7 @@ def test_a_revocation_looks_only_at_the_branches_that_it_hits(
 
     monkeypatch.setattr(BranchLife, "state", state)
     found = timeline(merged([MachineExtract(lines=lines)]), run)
-    assert [moment.state for step in found.steps[300:] for _, moment in step.changes] == [
+    assert [snapshot.state for step in found.steps[300:] for _, snapshot in step.changes] == [
         "revoked"
     ] * 300
     assert len(looks) <= 4 * len(lines)

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from crewgate.audit.checkpoints.keeper import CheckpointKeeper
 from crewgate.audit.checkpoints.signing_key import CheckpointKey
-from crewgate.audit.replay.branch_life import BranchMoment
+from crewgate.audit.replay.branch_life import BranchSnapshot
 from crewgate.audit.writer import AuditWriter, RotationPolicy
 from crewgate.cli import main
 from crewgate.cli.output import tables
@@ -134,7 +134,7 @@ def test_a_range_and_a_branch_narrow_it(site: Site) -> None:
      ("end", "enforce", "rule loops: end")],
 )  # fmt: skip
 def test_a_rule_that_observes_would_have_done_it(step: str, mode: str, text: str) -> None:
-    assert rule_text(BranchMoment(rule="loops", rule_step=step, rule_mode=mode)) == text
+    assert rule_text(BranchSnapshot(rule="loops", rule_step=step, rule_mode=mode)) == text
 
 
 def test_json_has_the_steps(site: Site) -> None:
