@@ -121,11 +121,11 @@ class ExportConfig(msgspec.Struct, frozen=True):
         "File with the keys of the bucket, as the tools of Amazon write it, below `[default]`. It "
         "is read for each request.",
     ] = None
-    wait_seconds: Annotated[
+    flush_seconds: Annotated[
         float,
-        values.seconds(limits.archive_wait_seconds_max, limits.archive_wait_seconds_min),
+        values.seconds(limits.archive_flush_seconds_max, limits.archive_flush_seconds_min),
         "Longest time until the archive gets a line of a file that a process still writes.",
-    ] = limits.archive_wait_seconds
+    ] = limits.archive_flush_seconds
     keep_days: Annotated[
         int | None,
         values.integer(1, limits.archive_keep_days_max),
@@ -187,7 +187,7 @@ _ALL_PLACES: Final = ("url", "socket", "file", "folder", "bucket")
 _OF_ONE_FORMAT: Final = {
     "encoding": "otlp",
     "signals": "otlp",
-    "wait_seconds": "parquet",
+    "flush_seconds": "parquet",
     "keep_days": "parquet",
 }
 _PLACES: Final = {

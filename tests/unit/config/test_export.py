@@ -33,7 +33,7 @@ def test_every_key_arrives(write: Write, minimal: str, tmp_path: Path) -> None:
         [export.near]
         format = "parquet"
         folder = "archive"
-        wait_seconds = 600
+        flush_seconds = 600
         keep_days = 400
         [export.far]
         format = "parquet"
@@ -53,7 +53,7 @@ def test_every_key_arrives(write: Write, minimal: str, tmp_path: Path) -> None:
     assert siem == ExportConfig("siem", "syslog", ReceiverURL("udp", "::1", 514, ""))
     assert lake == ExportConfig("lake", "ocsf", file=tmp_path / "out.ocsf")
     assert near == ExportConfig(
-        "near", "parquet", folder=tmp_path / "archive", wait_seconds=600.0, keep_days=400
+        "near", "parquet", folder=tmp_path / "archive", flush_seconds=600.0, keep_days=400
     )
     assert far.bucket == Bucket("company-audit", "a/b/")
     assert (far.region, far.credentials) == ("eu-central-1", tmp_path / "s3.keys")
@@ -105,7 +105,7 @@ def test_every_key_arrives(write: Write, minimal: str, tmp_path: Path) -> None:
         ),
         (f'{_BUCKET}url = "udp://a"', "needs http or https"),
         ('format = "parquet"\nfolder = "a"\nkeep_days = 0', "a whole number from 1 to"),
-        ('format = "parquet"\nfolder = "a"\nwait_seconds = 1', "from 60 to 86400"),
+        ('format = "parquet"\nfolder = "a"\nflush_seconds = 1', "from 60 to 86400"),
         ('format = "otlp"\nurl = "http://a"\nkeep_days = 3', 'only if format is "parquet"'),
         (
             'format = "parquet"\nfolder = "a"\n[export.y]\nformat = "parquet"\nfolder = "./a/"',

@@ -63,7 +63,7 @@ class Archiver:
         self._folder = machine_folder(machine)
         self._file = PositionFile(state / f"{receiver.name}.archive.position", ArchivePosition)
         self._progress = ArchiveProgress(folder, self._load(), now)
-        self._planner = PartPlanner(folder, self._progress, receiver.wait_seconds, now)
+        self._planner = PartPlanner(folder, self._progress, receiver.flush_seconds, now)
         self._writer = ParquetWriter(folder, state, receiver.name)
         self._retention: Retention | None = None
         if receiver.keep_days is not None:
@@ -169,7 +169,7 @@ class Archiver:
             return True
         await self._writer.close()
         self._planner.end_round()
-        if trio.current_time() - self._passed_at >= limits.archive_pass_seconds:
+        if trio.current_time() - self._passed_at >= limits.archive_retention_interval_seconds:
             await self._pass()
         return False
 
@@ -219,7 +219,7 @@ class Archiver:
             position.pending = part
             await self._save_or_fail()
             self._is_new = True
-        self._status.begin_step(limits.archive_convert_seconds)
+        self._status.begin_step(limits.archive_write_seconds)
         try:
             data, count = await self._writer.write(part)
         except ReceiverError:

@@ -38,7 +38,7 @@ class ParquetWriter:
         order = ParquetOrder(str(self._folder), part, str(self._draft))
         is_done = False
         try:
-            with trio.fail_after(limits.archive_convert_seconds):
+            with trio.fail_after(limits.archive_write_seconds):
                 result = await self._asked(msgspec.json.encode(order) + b"\n")
             is_done = True
             if result.why:
@@ -46,7 +46,7 @@ class ParquetWriter:
                 raise ReceiverError(why)
             return await trio.to_thread.run_sync(self._draft.read_bytes), result.rows
         except trio.TooSlowError:
-            seconds = limits.archive_convert_seconds
+            seconds = limits.archive_write_seconds
             text = f"{part.object_name} cannot be written as Parquet within {seconds:g} s"
             raise ReceiverError(text) from None
         finally:

@@ -16,8 +16,8 @@ from pathlib import Path
 from crewgate import limits
 from crewgate.audit.file_part import FilePart
 from crewgate.export.archive.archive_position import ArchiveProgress
+from crewgate.export.archive.checkpoint_log_reader import CheckpointLogReader
 from crewgate.export.archive.object_names import LogPart
-from crewgate.export.archive.signed_log import SignedLog
 from crewgate.runtime.cleanup import lent
 
 
@@ -28,14 +28,14 @@ class PartPlanner:
         self,
         folder: Path,
         progress: ArchiveProgress,
-        wait_seconds: float,
+        flush_seconds: float,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.due_bytes = 0
         self._folder = folder
         self._progress = progress
-        self._log = SignedLog(folder)
-        self._wait_seconds = wait_seconds
+        self._log = CheckpointLogReader(folder)
+        self._flush_seconds = flush_seconds
         self._now = now
         self._round: dict[str, int] | None = None  # file -> its end in this round
         self._log_parts: list[LogPart] = []
@@ -55,7 +55,7 @@ class PartPlanner:
         waiting = filter(self._progress.left, self._progress.names)
         self._irregular = {name for name in waiting if not self._is_file(name)}
         since = self._waiting_since
-        if since is not None and self._round is None and self._now() - since >= self._wait_seconds:
+        if since is not None and self._round is None and self._now() - since >= self._flush_seconds:
             self.begin_round()
         files = self._progress.position.files
         self.due_bytes = sum(

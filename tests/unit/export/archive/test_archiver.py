@@ -172,7 +172,7 @@ async def test_a_line_waits_for_an_hour_and_a_finished_file_for_nothing(
         assert len(archive.objects) == 2  # what waits at the start has waited
         machine.write()
         machine.take()
-        await trio.sleep(limits.archive_wait_seconds - 10)
+        await trio.sleep(limits.archive_flush_seconds - 10)
         assert len(archive.objects) == 2
         await trio.sleep(20)
         assert len(archive.objects) == 4
@@ -237,7 +237,7 @@ async def test_a_place_that_takes_nothing_shows_and_gets_all_later(
         await trio.sleep(40)
         archiver._store.put = put  # type: ignore[method-assign]
         machine.write()
-        await trio.sleep(limits.archive_wait_seconds + 60)
+        await trio.sleep(limits.archive_flush_seconds + 60)
         machine.write()
         await trio.sleep(60)
         assert len({each for each in tried if "day=" in each}) == 1

@@ -65,7 +65,7 @@ async def test_a_process_that_is_silent_is_ended(
     await writer.write(part)
     assert writer._process is not None
     os.kill(writer._process.pid, signal.SIGSTOP)
-    monkeypatch.setattr(limits, "archive_convert_seconds", 0.05)
+    monkeypatch.setattr(limits, "archive_write_seconds", 0.05)
     with pytest.raises(ReceiverError, match=r"cannot be written as Parquet within 0\.05 s"):
         await writer.write(part)
     assert writer._process is None

@@ -13,7 +13,7 @@ from crewgate.export.archive.object_names import LogPart
 from crewgate.limits import archive_part_bytes_max
 
 
-class SignedLog:
+class CheckpointLogReader:
     """The log in the audit folder, up to the newest whole line. One thread calls the methods.
 
     `marks` has the newest mark of each file that was there at the newest checkpoint.
