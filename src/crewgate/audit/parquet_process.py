@@ -17,26 +17,12 @@ import msgspec
 
 from crewgate.audit import parquet
 from crewgate.audit.file_part import FilePart
+from crewgate.audit.parquet_order import ParquetOrder, ParquetResult
 from crewgate.errors import AuditReadError
 from crewgate.runtime.memory_protection import leave_no_cores
 
 _LEAST_URGENT = 19  # of nice(1)
 _PIECE = 2**17  # bytes
-
-
-class ParquetOrder(msgspec.Struct, frozen=True):
-    """Write a part of an audit file in `folder` to the file `out`."""
-
-    folder: str
-    part: FilePart
-    out: str
-
-
-class ParquetResult(msgspec.Struct, frozen=True):
-    """The number of rows of an object, or why there is none."""
-
-    rows: int = 0
-    why: str = ""
 
 
 def main() -> int:

@@ -17,7 +17,7 @@ from crewgate import limits
 from crewgate.audit import parquet
 from crewgate.audit.duckdb_sql import COLUMNS
 from crewgate.audit.file_part import FilePart, read_object_name
-from crewgate.audit.parquet_process import ParquetOrder, ParquetResult
+from crewgate.audit.parquet_order import ParquetOrder, ParquetResult
 from crewgate.core.audit.records import Record
 from crewgate.errors import AuditReadError
 

@@ -14,7 +14,7 @@ import trio
 
 from crewgate import limits
 from crewgate.audit.file_part import FilePart
-from crewgate.audit.parquet_process import ParquetOrder, ParquetResult
+from crewgate.audit.parquet_order import ParquetOrder, ParquetResult
 from crewgate.errors import ReceiverError
 
 _SUFFIX = ".parquet.draft"
