@@ -1,6 +1,8 @@
 """A machine whose audit is written and signed in one process, under a clock that tests set."""
 
 import os
+import weakref
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,29 +17,58 @@ KEY, OTHER_KEY = CheckpointKey(bytes(32)), CheckpointKey(b"\1" * 32)
 BEGIN = datetime(2026, 12, 1, 8, tzinfo=UTC)
 
 
+class Clock:
+    """The time of a machine."""
+
+    def __init__(self) -> None:
+        self.now = BEGIN
+
+    def read(self) -> datetime:
+        return self.now
+
+    def read_ns(self) -> int:
+        return int(self.now.timestamp() * 1e9)
+
+
 class Machine:
-    """Two processes that write the audit, and the agent's keeper; `now` is its clock."""
+    """Two processes that write the audit, and the agent's keeper; `now` is its clock.
+
+    It closes its files once nobody uses it any more.
+    """
 
     def __init__(
         self, folder: Path, rotation: RotationPolicy | None = None, key: CheckpointKey = KEY
     ) -> None:
-        self.folder, self.state, self.now, self.key = folder, folder.parent, BEGIN, key
+        self.folder, self.state, self.key, self.clock = folder, folder.parent, key, Clock()
         self.rotation = rotation or RotationPolicy(bytes_max=2000)
         self.numbers = 0
+        self._opened: list[AuditWriter | CheckpointKeeper] = []
+        weakref.finalize(self, _close, self._opened)
         self.writers = [self.writer(f"worker-{at}") for at in range(2)]
         self.keeper = self.start()
+
+    @property
+    def now(self) -> datetime:
+        return self.clock.now
+
+    @now.setter
+    def now(self, value: datetime) -> None:
+        self.clock.now = value
 
     def writer(self, name: str) -> AuditWriter:
         writer = AuditWriter(
             self.folder, name, self.rotation, reserved_bytes=0,
-            now_ns=lambda: int(self.now.timestamp() * 1e9),
+            now_ns=self.clock.read_ns,
         )  # fmt: skip
+        self._opened.append(writer)
         # A thread could be late by what this clock takes for minutes.
         writer._next._run = lambda work: work()  # type: ignore[method-assign,assignment]
         return writer
 
     def start(self) -> CheckpointKeeper:
-        return CheckpointKeeper(self.folder, self.state, self.key, "gw-1", now=lambda: self.now)
+        keeper = CheckpointKeeper(self.folder, self.state, self.key, "gw-1", now=self.clock.read)
+        self._opened.append(keeper)
+        return keeper
 
     def write(self, count: int = 5) -> None:
         for writer in self.writers:
@@ -69,6 +100,13 @@ class Machine:
         self.pass_time()
         self.keeper.take()
         self.keeper.close()
+
+
+def _close(opened: list[AuditWriter | CheckpointKeeper]) -> None:
+    """Close what one machine has opened; its folder may be gone."""
+    for each in opened:
+        with suppress(OSError):
+            each.close()
 
 
 def verified(
