@@ -23,6 +23,7 @@ from msgspec import structs
 from scripted_http2 import Piece
 from search_depth import deep
 
+from crewgate import limits
 from crewgate._datapath.revocation_watch import RevocationWatch
 from crewgate._native.table_owner import OwnedTable
 from crewgate.config import Config
@@ -307,8 +308,13 @@ def _counted(site: GatedGateway) -> Counter[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("http2_server", [False, True])
-async def test_each_call_is_settled_and_recorded_once(http2_server: bool, tmp_path: Path) -> None:
+async def test_each_call_is_settled_and_recorded_once(
+    http2_server: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Budgets are exact, and each request that the tool has seen has one record, and was paid."""
+    # A circuit that the chaos opens is closed again long before the clients have ended.
+    monkeypatch.setattr(limits, "breaker_seconds_min", 0.01)
+    monkeypatch.setattr(limits, "breaker_seconds_max", 0.02)
     async with gated_gateway(
         tmp_path, _cheap, ("*",), straight=True, http2_server=http2_server
     ) as site:
