@@ -94,3 +94,11 @@ def visitor(
         assert not found.faults
     finally:
         context.close()
+
+
+def sign_in(page: Page, place: str, person: str) -> None:
+    """Open a place of the page, and sign in at the provider of `oidc_provider`."""
+    page.goto(place)
+    page.get_by_role("button", name="Sign in with").click()
+    page.locator("input[name=sub]").fill(person)
+    page.get_by_role("button", name="Authorize").click()

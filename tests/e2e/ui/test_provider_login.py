@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Iterator
 
 import pytest
-from browsers import needs_chromium
+from browsers import needs_chromium, sign_in
 from installation import Installation, wait_until
 from live_page_process import answers
 from oidc_provider import Provider, provider
@@ -81,13 +81,10 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
     found.close()
 
 
-def sign_in(context: BrowserContext, place: str, person: str) -> Page:
-    """Open a place of the page, and sign in at the provider."""
+def signed_in(context: BrowserContext, place: str, person: str) -> Page:
+    """A window in which a person has signed in at the provider, at a place of the page."""
     page = context.new_page()
-    page.goto(place)
-    page.get_by_role("button", name="Sign in with").click()
-    page.locator("input[name=sub]").fill(person)
-    page.get_by_role("button", name="Authorize").click()
+    sign_in(page, place, person)
     return page
 
 
@@ -96,7 +93,7 @@ def test_a_person_logs_in_and_comes_back_to_the_place(
 ) -> None:
     """The cookies are those that scripts cannot read, and the session survives a reload."""
     _, url = site
-    page = sign_in(context, f"{url}/#/machines", "grace")
+    page = signed_in(context, f"{url}/#/machines", "grace")
     page.get_by_text(LIVE).first.wait_for()
     assert page.url == f"{url}/#/machines"
     page.reload()
@@ -111,7 +108,7 @@ def test_a_person_without_rights_is_told(
     context: BrowserContext, site: tuple[Installation, str]
 ) -> None:
     _, url = site
-    page = sign_in(context, url, "eve")
+    page = signed_in(context, url, "eve")
     page.get_by_text("no rights").first.wait_for()
     assert not [each for each in context.cookies(url) if each["name"] == "crewgate"]
 
@@ -121,7 +118,7 @@ def test_rights_that_vanish_end_the_open_page(
 ) -> None:
     """While it is connected, and without a restart; with the rights back, the person logs in."""
     installation, url = site
-    page = sign_in(context, url, "grace")
+    page = signed_in(context, url, "grace")
     page.get_by_text(LIVE).first.wait_for()
     installation.edit('groups = ["sre"]', 'groups = ["other"]')
     page.get_by_role("button", name="Sign in with").wait_for()
@@ -156,7 +153,7 @@ def test_over_tls_a_cookie_is_of_this_host_alone(context: BrowserContext, secure
 def sign_in_until_let_in(context: BrowserContext, url: str) -> Page:
     """Sign in; the process may not have loaded the rights that came back."""
     while True:
-        page = sign_in(context, url, "grace")
+        page = signed_in(context, url, "grace")
         page.get_by_text(LIVE).or_(page.get_by_text("no rights")).first.wait_for()
         if page.get_by_text(LIVE).count():
             return page
