@@ -6,15 +6,12 @@ outlive the certificate, and the TLS handshake cannot see a revocation that is i
 """
 
 import logging
-import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import msgspec
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
@@ -25,9 +22,11 @@ from crewgate.api import access, problems
 from crewgate.api.backend import Backend
 from crewgate.api.caller_concurrency_limit import CallerConcurrencyLimiter
 from crewgate.api.endpoints import ENDPOINTS, Endpoint
+from crewgate.api.error_handlers import EXCEPTION_HANDLERS, failure_place
 from crewgate.api.member_question_limit import MemberQuestionLimiter
 from crewgate.api.openapi import PATH, document
 from crewgate.api.request import APIRequest, query_of
+from crewgate.api.response_pieces import pieces
 from crewgate.api.revocation_limit import CrewRevocationLimiter
 from crewgate.api.schemas import (
     CertificateResponse,
@@ -35,14 +34,12 @@ from crewgate.api.schemas import (
     RevocationResponse,
     TokenResponse,
 )
-from crewgate.core.problem_types import INVALID_REQUEST, NO_SUCH_METHOD, NOT_FOUND
 from crewgate.core.x509.certificate import serial_text
-from crewgate.errors import ControlError, CrewgateError, PeerError
+from crewgate.errors import CrewgateError, PeerError
 
 _log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 _HEADERS = {"cache-control": "no-store"}
-_NO_ROUTE = {404: (NOT_FOUND, "there is no such path"), 405: (NO_SUCH_METHOD, "")}
 Serve = Callable[[Request], Awaitable[Response]]
 
 
@@ -66,9 +63,7 @@ def make_app(backend: Backend, on_action: Callable[[str], None] = _log.info) -> 
         Route(path, _guarded(state, methods), methods=[*methods])
         for path, methods in by_path.items()
     ]
-    app = Starlette(
-        routes=routes, exception_handlers={HTTPException: _no_route, ControlError: _busy}
-    )
+    app = Starlette(routes=routes, exception_handlers=EXCEPTION_HANDLERS)
     # A redirect would repeat the Host header, which the client can forge.
     app.router.redirect_slashes = False
     return app
@@ -99,7 +94,7 @@ def _guarded(state: _AppState, methods: dict[str, Endpoint]) -> Serve:
             if problems.is_ours(problem):
                 _log.warning("%s %s: %s", endpoint.method, endpoint.path, error)
         except Exception as error:  # noqa: BLE001 - one bad request must not end the process
-            _log.warning("%s %s failed: %s", endpoint.method, endpoint.path, _summary(error))
+            _log.warning("%s %s failed: %s", endpoint.method, endpoint.path, failure_place(error))
             problem = problems.control_error(CrewgateError())
         return problems.response(request.scope["path"], problem)
 
@@ -142,7 +137,7 @@ async def _serve(state: _AppState, endpoint: Endpoint, request: Request) -> Resp
     if len(data) <= limits.buffer_bytes_max:
         return Response(data, status, _HEADERS, endpoint.media)
     counted = state.limiter.enter(holder)
-    return _StreamedResponse(counted, _chunks(data), status, _HEADERS, endpoint.media)
+    return _StreamedResponse(counted, pieces(data), status, _HEADERS, endpoint.media)
 
 
 class _StreamedResponse(StreamingResponse):
@@ -159,32 +154,3 @@ class _StreamedResponse(StreamingResponse):
         """Send the response. Raises ControlError 429 before the first byte."""
         with self._counted:
             await super().__call__(scope, receive, send)
-
-
-def _summary(error: Exception) -> str:
-    """Return the type and the place of an error, without its text, which may repeat the request."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f"{PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
-    return f"{type(error).__name__} at {where}"
-
-
-async def _chunks(data: bytes) -> AsyncIterator[bytes]:
-    """Yield a large body in chunks, so that a slow client causes no copy of the rest."""
-    size = limits.buffer_bytes_max
-    for start in range(0, len(data), size):
-        yield data[start : start + size]
-
-
-async def _busy(request: Request, error: Exception) -> Response:
-    if not isinstance(error, ControlError):
-        raise error
-    return problems.response(request.scope["path"], error)
-
-
-async def _no_route(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 404
-    problem, detail = _NO_ROUTE.get(status, (INVALID_REQUEST, "the request cannot be understood"))
-    answer = problems.response(request.scope["path"], problem.error(detail))
-    if isinstance(error, HTTPException) and error.headers:
-        answer.headers.update(error.headers)
-    return answer

@@ -6,15 +6,12 @@ files and the ways to log in need no session.
 """
 
 import logging
-import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from pathlib import PurePath
 from typing import Final
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
@@ -22,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crewgate import limits
 from crewgate.api import problems
+from crewgate.api.error_handlers import EXCEPTION_HANDLERS, failure_place
 from crewgate.api.request import query_of
 from crewgate.core import problem_types
 from crewgate.errors import ControlError, CrewgateError, PeerError
@@ -40,10 +38,6 @@ from crewgate.ui.static_files import PAGE, StaticFiles
 _log = logging.getLogger(__name__)
 _NAVIGATED: Final = frozenset({"/", CALLBACK})
 _FORBIDDEN: Final = 403
-_NO_ROUTE: Final = {
-    404: (problem_types.NOT_FOUND, "there is no such path"),
-    405: (problem_types.NO_SUCH_METHOD, ""),
-}
 Serve = Callable[[Request], Awaitable[ASGIApp]]
 
 
@@ -81,7 +75,7 @@ def make_app(
     ]
     app = Starlette(
         routes=_routes(serves),
-        exception_handlers={HTTPException: _no_route, ControlError: _refuse},
+        exception_handlers=EXCEPTION_HANDLERS,
     )
     # A redirect would repeat the Host header, which the client can forge.
     app.router.redirect_slashes = False
@@ -148,7 +142,7 @@ def _guarded(path: str, methods: dict[str, Serve]) -> Serve:
             if problems.is_ours(problem):
                 _log.warning("%s %s: %s", request.method, path, error)
         except Exception as error:  # noqa: BLE001 - one bad request must not end the process
-            _log.warning("%s %s failed: %s", request.method, path, _summary(error))
+            _log.warning("%s %s failed: %s", request.method, path, failure_place(error))
             problem = problems.control_error(CrewgateError())
         return problems.response(path, problem)
 
@@ -211,27 +205,3 @@ class _HeldResponse:
         """Send the response. Raises ControlError 429 before the first byte."""
         with self._gate.hold(self._session), self._room():
             await self._response(scope, receive, send)
-
-
-async def _refuse(request: Request, error: Exception) -> Response:
-    if not isinstance(error, ControlError):
-        raise error
-    return problems.response(request.scope["path"], error)
-
-
-async def _no_route(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 404
-    problem, detail = _NO_ROUTE.get(
-        status, (problem_types.INVALID_REQUEST, "the request cannot be understood")
-    )
-    answer = problems.response(request.scope["path"], problem.error(detail))
-    if isinstance(error, HTTPException) and error.headers:
-        answer.headers.update(error.headers)
-    return answer
-
-
-def _summary(error: Exception) -> str:
-    """Return the type and the place of an error, without its text, which may repeat the request."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f"{PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
-    return f"{type(error).__name__} at {where}"

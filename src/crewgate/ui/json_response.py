@@ -1,11 +1,12 @@
 """Answers with documents, most in JSON, which no cache may keep."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
 import msgspec
 from starlette.responses import Response, StreamingResponse
 
 from crewgate import limits
+from crewgate.api.response_pieces import pieces
 
 _encode = msgspec.json.Encoder().encode
 _HEADERS = {"cache-control": "no-store"}
@@ -31,12 +32,5 @@ class DocumentResponse(StreamingResponse):
     """A large document of `size` bytes, sent in pieces."""
 
     def __init__(self, data: bytes, headers: Mapping[str, str], media_type: str) -> None:
-        super().__init__(_in_pieces(data), headers=headers, media_type=media_type)
+        super().__init__(pieces(data), headers=headers, media_type=media_type)
         self.size = len(data)
-
-
-async def _in_pieces(data: bytes) -> AsyncIterator[bytes]:
-    """Yield the data in pieces of which a client that reads slowly holds one."""
-    size = limits.buffer_bytes_max
-    for start in range(0, len(data), size):
-        yield data[start : start + size]
