@@ -8,7 +8,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
-from installation import COMMAND, Premises
+from installation import COMMAND, Installation, Premises, wait_until
+from oidc_provider import Provider
+
+from crewgate.demo.ports import reserve
+
+_LOGIN = """
+[ui]
+port = {port}
+[ui.login]
+issuer = "{issuer}"
+client_id = "crewgate"
+client_secret = "ui.secret"
+ca = "{root}"
+"""
+
+
+def serve_page(site: Installation, identity: Provider, rest: str) -> str:
+    """Give a gateway that serves a page at which people log in; the URL of the page.
+
+    `rest` follows the keys of `[ui.login]` in the configuration.
+    """
+    port = reserve()
+    secret = site.folder / "ui.secret"
+    secret.write_text("secret\n")
+    secret.chmod(0o600)
+    with site.file.open("a") as file:
+        file.write(_LOGIN.format(port=port, issuer=identity.issuer, root=identity.root) + rest)
+    url = f"http://127.0.0.1:{port}"
+    wait_until(lambda: answers(url))
+    return url
 
 
 @contextmanager

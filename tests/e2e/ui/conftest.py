@@ -2,6 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 from browsers import CHROMIUM, REASON, chromium
+from installation import Installation
 from playwright.sync_api import Browser
 
 
@@ -11,3 +12,14 @@ def browser() -> Iterator[Browser]:
         pytest.skip(REASON)
     with chromium() as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A gateway that serves."""
+    site = Installation(tmp_path_factory.mktemp("page"), workers=1)
+    try:
+        site.serve()
+        yield site
+    finally:
+        site.end()

@@ -48,16 +48,6 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    site = Installation(tmp_path_factory.mktemp("foreign"), workers=1)
-    try:
-        site.serve()
-        yield site
-    finally:
-        site.end()
-
-
-@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with chromium(RULES) as found:
         yield found

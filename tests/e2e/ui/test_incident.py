@@ -4,7 +4,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -13,23 +12,15 @@ from blocking_clients import OK, REVOKED, Caller, becomes
 from browsers import Visitor, needs_chromium, sign_in, visitor
 from cluster_configs import gateways
 from installation import Installation, wait_until
-from live_page_process import answers
+from live_page_process import serve_page
 from oidc_provider import Provider, provider
 from playwright.sync_api import Browser, expect
 
-from crewgate.demo.ports import reserve
 from crewgate.issuer import Orchestrator
 
 pytestmark = needs_chromium
 PATIENCE_MS = 60_000
-PAGE = """
-[ui]
-port = {port}
-[ui.login]
-issuer = "{issuer}"
-client_id = "crewgate"
-client_secret = "ui.secret"
-ca = "{root}"
+ACCESS = """
 [ui.access.oncall]
 groups = ["sre"]
 rights = ["operate"]
@@ -63,9 +54,10 @@ def drill(tmp_path_factory: pytest.TempPathFactory, identity: Provider) -> Itera
     receiver = Receiver()
     try:
         with gateways(tmp_path_factory.mktemp("drill"), 3) as machines:
-            _write_secret(machines[1].folder / "oncall.secret", SECRET)
-            _append(machines[1], ALERTS.format(port=receiver.server_address[1]))
-            yield Drill(machines, [_with_page(each, identity) for each in machines], receiver)
+            _send_alerts(machines[1], receiver)
+            yield Drill(
+                machines, [serve_page(each, identity, ACCESS) for each in machines], receiver
+            )
     finally:
         receiver.end()
 
@@ -78,24 +70,12 @@ def patience() -> Iterator[None]:
     expect.set_options(timeout=5_000)
 
 
-def _write_secret(path: Path, secret: str) -> None:
-    path.write_text(f"{secret}\n")
-    path.chmod(0o600)
-
-
-def _append(machine: Installation, text: str) -> None:
+def _send_alerts(machine: Installation, receiver: Receiver) -> None:
+    secret = machine.folder / "oncall.secret"
+    secret.write_text(f"{SECRET}\n")
+    secret.chmod(0o600)
     with machine.file.open("a") as file:
-        file.write(text)
-
-
-def _with_page(machine: Installation, identity: Provider) -> str:
-    """Give a machine that serves a page; its URL."""
-    port = reserve()
-    _write_secret(machine.folder / "ui.secret", "secret")
-    _append(machine, PAGE.format(port=port, issuer=identity.issuer, root=identity.root))
-    url = f"http://127.0.0.1:{port}"
-    wait_until(lambda: answers(url))
-    return url
+        file.write(ALERTS.format(port=receiver.server_address[1]))
 
 
 def _links(receiver: Receiver, branch: str) -> list[str]:

@@ -10,21 +10,13 @@ import httpx
 import pytest
 from command_process import crewgate
 from installation import Installation, wait_until
-from live_page_process import answers, foreground
+from live_page_process import answers, foreground, serve_page
 from oidc_provider import Provider, provider
 from page_browser import PageBrowser
 
 from crewgate.demo.ports import reserve
 
-UI = """
-[ui]
-port = {port}
-[ui.login]
-issuer = "{issuer}"
-client_id = "crewgate"
-client_secret = "ui.secret"
-ca = "{root}"
-name_claim = "email"
+REST = """name_claim = "email"
 scopes = ["openid", "email"]
 [ui.access.oncall]
 groups = ["sre"]
@@ -33,16 +25,6 @@ rights = ["operate"]
 people = ["ada@example.com"]
 crews = ["article"]
 """
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    site = Installation(tmp_path_factory.mktemp("page"), workers=1)
-    try:
-        site.serve()
-        yield site
-    finally:
-        site.end()
 
 
 @pytest.fixture(scope="module")
@@ -58,16 +40,7 @@ def identity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
 @pytest.fixture(scope="module")
 def page(site: Installation, identity: Provider) -> str:
     """The URL of the page that `crewgate serve` runs."""
-    port = reserve()
-    secret = site.folder / "ui.secret"
-    secret.write_text("secret\n")
-    secret.chmod(0o600)
-    with site.file.open("a") as file:
-        file.write(UI.format(port=port, issuer=identity.issuer, root=identity.root))
-    wait_until(lambda: bool(site.children("ui")))
-    url = f"http://127.0.0.1:{port}"
-    wait_until(lambda: answers(url))
-    return url
+    return serve_page(site, identity, REST)
 
 
 def browser_at(url: str, context: ssl.SSLContext | None = None) -> PageBrowser:

@@ -8,22 +8,13 @@ from collections.abc import Iterator
 import pytest
 from browsers import needs_chromium, sign_in
 from installation import Installation, wait_until
-from live_page_process import answers
+from live_page_process import answers, serve_page
 from oidc_provider import Provider, provider
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from crewgate.demo.ports import reserve
-
 pytestmark = needs_chromium
 LIVE = "live ·"
-UI = """
-[ui]
-port = {port}
-[ui.login]
-issuer = "{issuer}"
-client_id = "crewgate"
-client_secret = "ui.secret"
-ca = "{root}"
+ACCESS = """
 [ui.access.oncall]
 groups = ["sre"]
 rights = ["operate"]
@@ -43,17 +34,9 @@ def site(
 ) -> Iterator[tuple[Installation, str]]:
     """A gateway with a page for people, and the URL of the page."""
     site = Installation(tmp_path_factory.mktemp("page"), workers=1)
-    port = reserve()
-    secret = site.folder / "ui.secret"
-    secret.write_text("secret\n")
-    secret.chmod(0o600)
-    with site.file.open("a") as file:
-        file.write(UI.format(port=port, issuer=identity.issuer, root=identity.root))
     try:
         site.serve()
-        url = f"http://127.0.0.1:{port}"
-        wait_until(lambda: answers(url))
-        yield site, url
+        yield site, serve_page(site, identity, ACCESS)
     finally:
         site.end()
 
