@@ -30,7 +30,8 @@ class Browser:
         fields = {"origin": url, "content-type": "application/json"}
         while (answer := self._ask(fields, body)).status_code != httpx.codes.OK:
             if answer.headers.get("dpop-nonce") == self._nonce:
-                raise SystemExit(f"bench: the page lets nobody in: {answer.text}")
+                why = f"bench: the page refuses the code: {answer.text}; start the bench again"
+                raise SystemExit(why)
             self._nonce = answer.headers["dpop-nonce"]
         self._nonce = answer.headers["dpop-nonce"]
         threading.Thread(target=self._read, daemon=True).start()

@@ -64,7 +64,7 @@ class CrewAccess(msgspec.Struct, frozen=True):
 
 
 class AccessList(msgspec.Struct, frozen=True):
-    """`operators`: whoever has a certificate of an operator has all rights at this page."""
+    """`operators`: a person with the certificate of an operator has all rights at this page."""
 
     people: list[AccessOfPeople]
     operators: bool

@@ -23,8 +23,8 @@ _log = logging.getLogger(__name__)
 class PageState:
     """The configuration of the page, and the feed that goes on beside its requests.
 
-    `config` is that of now: whoever loads a changed file replaces it. `on_action` gets a line for
-    each act of a person: who has done what.
+    `config` is that of now: the code that loads a changed file replaces it. `on_action` gets a line
+    for each act of a person: who has done what.
     """
 
     def __init__(self, config: Config, on_action: Callable[[str], None] = _log.info) -> None:

@@ -22,8 +22,8 @@ from crewgate.runtime.process_log import ProcessLog
 def command(*, config_path: Path, port: int, log_format: str, log_level: str) -> None:
     """Run the live page in the foreground, and print the link that opens it.
 
-    The link is good once, for ten minutes; press Enter for another one. Whoever opens it has all
-    rights on the page, as this user of the machine has. The sessions end with the command.
+    The link is good once, for ten minutes; press Enter for another one. A person who opens it has
+    all rights on the page, as this user of the machine has. The sessions end with the command.
     `crewgate serve` must run; it serves another page, for people who log in, if the configuration
     has [ui].
 

@@ -63,7 +63,7 @@ class LiveFeed:
         finally:
             self._watchers.discard(watcher)
             self._persons[person] -= 1
-            self._persons += Counter()  # forget whoever does not watch any more
+            self._persons += Counter()  # forget persons who watch no more
 
     def demand_room(self, person: str) -> None:
         """Raise ControlError 429 if the person, or anybody, may watch no more."""

@@ -134,7 +134,7 @@ class LiveReader:
         changes: dict[str, CrewChanges] = {}
         self._has_step = False
         touched = {name.crew for some in (names, slower, change.gone) for name in some}
-        # Whoever has an earlier update reads the old ones.
+        # A watcher that has an earlier update reads the old ones.
         rows = self._rows | {crew: dict(self._rows.get(crew, {})) for crew in touched}
         for name in change.gone:
             number = self._numbers.pop(name)
