@@ -5,14 +5,18 @@ import signal
 from pathlib import Path
 
 import httpx
-from installation import Installation, installed, wait_until
+from installation import Installation, installed, process_state, wait_until
 
 OBSERVED, ENFORCED = ('mode = "observe"', 'mode = "enforce"')
 REFUSED, ENDED = 10, 20
 
 
 async def _call(site: Installation, token: str, query: str = "otters") -> httpx.Response:
-    """Make a call on a connection of its own, until a process can decide about it."""
+    """Make a call on a connection of its own, until a process can decide about it.
+
+    A worker counts a call after its answer has gone, and calls that overlap count once. A worker
+    that sleeps has counted all that it answered.
+    """
     while True:
         async with site.client() as client:
             try:
@@ -21,6 +25,7 @@ async def _call(site: Installation, token: str, query: str = "otters") -> httpx.
             except httpx.TransportError:
                 continue
         if found.status_code != 503:
+            wait_until(lambda: {*map(process_state, site.children("gateway"))} == {"S"})
             return found
 
 

@@ -223,13 +223,17 @@ class RunView {
 
   /**
    * Keeps the moment of the step in the address, so that it can be sent to another person: not of
-   * each step while a key is held, because browsers allow few such changes.
+   * each step while a key is held, because browsers allow few such changes. And not if the person
+   * has left, which the page learns a moment later (`hashchange`).
    */
   keepPlace({ moment_us: us }) {
     const query = { ...this.range, at: String(us) };
     const address = addressOf("replay", [this.place.crew, this.place.run], query);
+    const { hash } = location;
     clearTimeout(this.keeping);
-    this.keeping = setTimeout(() => history.replaceState(null, "", address), ADDRESS_MS);
+    this.keeping = setTimeout(() => {
+      if (location.hash === hash) history.replaceState(null, "", address);
+    }, ADDRESS_MS);
   }
 
   /** Saves the run as a file that proves its lines. */
