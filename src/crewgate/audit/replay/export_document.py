@@ -24,7 +24,7 @@ class ExportedMachine(msgspec.Struct, frozen=True):
 
 
 class ExportDocument(msgspec.Struct, frozen=True):
-    """All that is in an export. `made_by` is the version of Crewgate that wrote its words.
+    """All that is in an export. `made_by` is the version of Crewgate that wrote its page.
 
     `run`, `crew`, `since` and `until` are what was asked. `timeline` is made from the lines.
     """

@@ -97,6 +97,7 @@ def extract(
         run=question.run,
         since=question.since,
         until=question.until,
+        made_by=question.made_by,
         names=union([question.names, found.names]),
         life=united([question.life, found.life]),
         lines=len(lines),

@@ -26,7 +26,7 @@ class ReplayFilter(msgspec.Struct, frozen=True, omit_defaults=True):
     An empty `crew` stands for every crew. A line is in the range if `since` <= its moment < `until`
     (see `RunRecord.moment_us`). The answer has the oldest `limit` lines. `names` and `life`: the
     machine also looks for what hit these names within this time, beside what it finds itself.
-    `is_signed`: it signs its answer.
+    `is_signed`: it signs its answer, and `made_by`, the version of Crewgate that writes the file.
     """
 
     run: _Text
@@ -37,6 +37,7 @@ class ReplayFilter(msgspec.Struct, frozen=True, omit_defaults=True):
     names: RunNames = {}
     life: RunLife | None = None
     is_signed: bool = False
+    made_by: _Text = ""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a malformed id, or too many names."""

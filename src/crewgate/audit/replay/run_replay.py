@@ -11,6 +11,7 @@ from crewgate.audit.replay.question import ReplayFilter, union, united
 from crewgate.audit.replay.run_record import RunRecord, read
 from crewgate.errors import ServiceRefusedError
 from crewgate.ipc.cluster_view import MachineAnswers, UnaskedMachine
+from crewgate.version import __version__
 
 
 class RunReplay(msgspec.Struct, frozen=True):
@@ -65,6 +66,8 @@ def gather(
     Raises:
         ServiceRefusedError: Several crews have such a run.
     """
+    if question.is_signed:
+        question = msgspec.structs.replace(question, made_by=__version__)
     found = {} if own is None else {"": own(question)}
     answers = ask_others(question, "")
     found |= {name: whole(parts, name) for name, parts in answers.parts.items()}

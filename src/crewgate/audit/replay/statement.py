@@ -48,6 +48,7 @@ class ExtractStatement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         run: The branch whose lines were sought, with those of all branches below it.
         since: The beginning of the range of time, if it has one.
         until: Its end, if it has one.
+        made_by: The version of Crewgate that writes the file; empty if an older one has asked.
         names: What the lines name, on all machines that were asked before, as far as it fits. The
             machine sought what hit these, too.
         life: From when to when the run could call, on these machines: it sought within that time.
@@ -69,6 +70,7 @@ class ExtractStatement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     run: str
     since: Moment | None = None
     until: Moment | None = None
+    made_by: str = ""
     names: RunNames = {}
     life: RunLife | None = None
     lines: int

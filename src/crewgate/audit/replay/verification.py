@@ -52,7 +52,8 @@ class ExportReport(msgspec.Struct, frozen=True):
     """What was found in an export. `findings` say what is not as the machines have signed it.
 
     It is about the lines of which `since` <= moment < `until`; None: there is no such bound.
-    `compares_words`: this version of Crewgate has made the file, so all that it shows was compared.
+    `made_by` is the version of Crewgate that wrote the file, as the file says. `compares_page`: it
+    is this version, so all that the page shows was compared with the lines.
     """
 
     crew: str
@@ -61,13 +62,19 @@ class ExportReport(msgspec.Struct, frozen=True):
     until: datetime | None
     machines: list[VerifiedMachine]
     not_asked: list[str]
-    compares_words: bool
+    made_by: str
+    compares_page: bool
     findings: list[str]
 
     @property
-    def is_proven(self) -> bool:
-        """Whether nothing was found."""
+    def are_lines_proven(self) -> bool:
+        """Whether the lines are as the machines have signed them."""
         return not self.findings
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the lines are, and the page shows what they say."""
+        return self.are_lines_proven and self.compares_page
 
 
 def verify_export(data: bytes, keys: Collection[str]) -> ExportReport:
@@ -109,6 +116,7 @@ def verify_export(data: bytes, keys: Collection[str]) -> ExportReport:
         found.until,
         machines,
         [each.machine for each in found.not_asked],
+        found.made_by,
         is_own,
         findings,
     )
@@ -170,6 +178,8 @@ def _differences(
         yield "its statement is about something else"
     if stated.crew not in {"", found.crew}:
         yield "its statement is about another crew"
+    if stated.made_by not in {"", found.made_by}:
+        yield f"its statement is for a file that Crewgate {stated.made_by} writes"
     covers = [each.cover for each in machine.lines]
     if len(covers) != stated.lines:
         yield f"it has {len(covers)} lines, and its statement is about {stated.lines}"

@@ -113,27 +113,37 @@ def _moment(text: str | None) -> datetime | None:
     help="The public key of a machine, as `crewgate audit verify` prints it on the machine; one "
     "for each machine.",
 )
+@click.option(
+    "--steps",
+    "has_steps",
+    is_flag=True,
+    help="If the lines in FILE are as the machines have signed them, print the steps of the run. "
+    "The command makes the steps from the lines, and not from what the page in FILE shows.",
+)
 @json_option
 @click.pass_context
 def verify_export(
-    context: click.Context, /, *, file: Path, keys: tuple[str, ...], as_json: bool
+    context: click.Context, /, *, file: Path, keys: tuple[str, ...], has_steps: bool, as_json: bool
 ) -> None:
     """Verify FILE, which `crewgate audit replay --html` has written, without the audit.
 
     It needs no configuration, no gateway and no network. Exit status 1: something in FILE is not as
-    the machines with these keys have signed it.
+    the machines with these keys have signed it; or another version of Crewgate wrote FILE, so this
+    one can verify the lines in it, but not the page that shows them.
     """
     from crewgate.audit.replay import verification
-    from crewgate.cli.output import audit_replay
+    from crewgate.cli.output import export_report
 
     if not all(map(_KEY.fullmatch, keys)):
         raise click.UsageError("--key has 43 characters of A-Z a-z 0-9 _ -")
     if file.stat().st_size > limits.replay_export_bytes_max:
         raise click.UsageError(f"{file} is too large for an exported replay")
     try:
-        report = verification.verify_export(file.read_bytes(), keys)
+        data = file.read_bytes()
+        report = verification.verify_export(data, keys)
+        steps_of = verification.read(data) if has_steps else None
     except ValueError as error:
         raise click.UsageError(f"{file}: {error}") from error
-    audit_replay.show_report(report, as_json=as_json)
+    export_report.show(report, steps_of, as_json=as_json)
     if not report.is_proven:
         context.exit(1)

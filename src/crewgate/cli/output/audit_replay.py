@@ -1,4 +1,4 @@
-"""The output of `crewgate audit replay` and `verify-export`."""
+"""The output of `crewgate audit replay`."""
 
 import textwrap
 from collections.abc import Iterator
@@ -13,15 +13,13 @@ from crewgate.audit.replay.recorded_runs import RecordedRun, RecordedRuns
 from crewgate.audit.replay.run_replay import RunReplay, merged
 from crewgate.audit.replay.step_words import many
 from crewgate.audit.replay.timeline import ReplayStep, Timeline, timeline
-from crewgate.audit.replay.verification import ExportReport, VerifiedMachine
 from crewgate.cli.output import not_asked
-from crewgate.cli.output.tables import open_console, print_labeled, print_table, table_of, utc
+from crewgate.cli.output.tables import open_console, print_table, table_of, utc
 from crewgate.core.audit.records import when
 from crewgate.core.credits import format_credits
 from crewgate.core.rules.rule import RuleMode, RuleStep
 from crewgate.core.terminal_text import printable
 
-_LABEL = 11  # columns
 # How much of an id is shown: up to a hyphen, and so much that no two branches look the same.
 _BEGINNINGS = (8, 13, 18, 23)
 _ID_CHARS = 36
@@ -69,21 +67,26 @@ def show(found: RunReplay, html_path: Path | None, *, as_json: bool) -> None:
         }
         click.echo(msgspec.json.encode(document).decode())
         return
-    for line in _text(found, steps, open_console().width):
+    names = [each.machine for each in found.machines]
+    for line in step_lines(found.question.crew, found.question.run, names, steps):
         click.echo(line)
+    if steps.steps:
+        for line in _notes(found):
+            click.echo(line)
     for missing in not_asked.lines(found.not_asked):
         click.echo(missing, err=True)
     if html_path is not None:
         click.echo(f"written to {printable(str(html_path))}")
 
 
-def _text(found: RunReplay, steps: Timeline, width: int) -> Iterator[str]:
-    crew = f" of crew {found.question.crew}" if found.question.crew else ""
+def step_lines(crew: str, run: str, machines: list[str], steps: Timeline) -> Iterator[str]:
+    """Yield the lines that show the steps of a run, and what they came to, on the terminal."""
+    width = open_console().width
+    of_crew = f" of crew {printable(crew)}" if crew else ""
     if not steps.steps:
-        yield f"no line of run {found.question.run}{crew} in this time"
+        yield f"no line of run {printable(run)}{of_crew} in this time"
         return
-    yield f"run {found.question.run}{crew}"
-    names = [each.machine for each in found.machines]
+    yield f"run {printable(run)}{of_crew}"
     chars = _chars(steps)
     day = ""
     for step in steps.steps:
@@ -91,11 +94,12 @@ def _text(found: RunReplay, steps: Timeline, width: int) -> Iterator[str]:
         if f"{moment:%Y-%m-%d}" != day:
             day = f"{moment:%Y-%m-%d}"
             yield f"{day} (UTC)"
-        yield from _step(step, steps, names if len(names) > 1 else [], chars, width)
+        yield from _step(step, steps, machines if len(machines) > 1 else [], chars, width)
     yield ""
     yield "after the last step"
     yield from _branches(steps, chars, width)
-    yield from _notes(found)
+    if len(machines) > 1:
+        yield "clocks of machines can differ: the order between them is only about right"
 
 
 def _chars(steps: Timeline) -> int:
@@ -150,8 +154,6 @@ def rule_text(snapshot: BranchSnapshot) -> str:
 
 
 def _notes(found: RunReplay) -> Iterator[str]:
-    if len(found.machines) > 1:
-        yield "clocks of machines can differ: the order between them is only about right"
     for each in found.machines:
         name = printable(each.machine) or "this machine"
         if each.left_out and each.left_out_from is not None:
@@ -160,47 +162,3 @@ def _notes(found: RunReplay) -> Iterator[str]:
             yield f"{name}: {more} from {since} on did not fit; use --since"
         if each.unreadable:
             yield f"{name}: {many(each.unreadable, 'line')} with this id cannot be read as records"
-
-
-def show_report(report: ExportReport, *, as_json: bool) -> None:
-    """Print what was found in an export."""
-    if as_json:
-        click.echo(msgspec.json.encode(report).decode())
-        return
-    for label, text in _report(report):
-        print_labeled(label, printable(text), _LABEL)
-
-
-def _report(report: ExportReport) -> Iterator[tuple[str, str]]:
-    yield "run", f"{report.run} of crew {report.crew}" if report.crew else report.run
-    if report.since is not None:
-        yield "from", f"{utc(report.since)[:23]} UTC: the file has no earlier lines"
-    if report.until is not None:
-        yield "until", f"{utc(report.until)[:23]} UTC: the file has no later lines"
-    for each in report.machines:
-        yield "machine", each.machine or "(without a name)"
-        yield from (("", text) for text in _machine(each))
-    yield from (("not asked", name) for name in report.not_asked)
-    if not report.compares_words:
-        yield "words", "another version of Crewgate wrote the file: only its lines were verified"
-    for finding in report.findings:
-        yield "WRONG", finding
-    if report.is_proven:
-        yield "result", "the lines are as the machines have signed them"
-    else:
-        yield "result", "NOT as the machines have signed it"
-
-
-def _machine(each: VerifiedMachine) -> Iterator[str]:
-    yield f"key {each.key}" + ("" if each.is_known else ", which you did not name")
-    yield f"{many(each.lines, 'line')} of the run, as stated at {utc(each.made)[:19]} UTC"
-    if each.until is not None:
-        yield f"{each.covered} of them signed by checkpoints until {utc(each.until)[:19]} UTC"
-    if each.unsigned:
-        yield f"{each.unsigned} of them newer than the newest checkpoint"
-    if each.changed:
-        yield f"{each.changed} of them NOT as they were signed: their file had changed"
-    if each.left_out:
-        yield f"{many(each.left_out, 'more line')} did not fit"
-    if each.unreadable:
-        yield f"{many(each.unreadable, 'line')} with the id of the run cannot be read as records"

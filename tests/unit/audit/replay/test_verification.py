@@ -13,7 +13,7 @@ from search_depth import deep
 from signed_audit import KEY, OTHER_KEY, Machine
 
 from crewgate import limits
-from crewgate.audit.replay import statement
+from crewgate.audit.replay import statement, verification
 from crewgate.audit.replay.export_document import ExportDocument, document
 from crewgate.audit.replay.export_html import DATA_END, DATA_START, html
 from crewgate.audit.replay.extract import extract
@@ -22,6 +22,7 @@ from crewgate.audit.replay.run_replay import RunReplay, merged
 from crewgate.audit.replay.timeline import timeline
 from crewgate.audit.replay.verification import ExportReport, verify_export
 from crewgate.errors import ServiceRefusedError
+from crewgate.version import __version__
 
 KEYS = [KEY.public]
 
@@ -52,7 +53,7 @@ def test_an_honest_export_verifies(seed: int, tmp_path: Path) -> None:
     report = verified(found)
     assert report.findings == []
     assert report.is_proven
-    assert report.compares_words
+    assert report.compares_page
     assert sum(each.lines for each in report.machines) == len(found.timeline.steps)
     assert not any(each.changed for each in report.machines)
     assert html(found) == html(export(made))
@@ -230,7 +231,7 @@ def test_a_change_to_what_the_file_shows_is_found(seed: int, tmp_path: Path) -> 
         report = verify_export(bytes(data), made.keys)
     except ValueError:
         return  # it is no export any more
-    assert not report.is_proven or not report.compares_words
+    assert not report.is_proven
 
 
 def test_lines_that_make_too_large_a_file_are_not_exported(
@@ -299,11 +300,43 @@ def test_a_key_that_nobody_named_is_found(tmp_path: Path) -> None:
     assert not report.is_proven
 
 
-def test_words_of_another_version_are_not_compared(tmp_path: Path) -> None:
+def test_a_page_of_another_version_is_not_proven(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lines are: this version cannot make the page of another one to compare it."""
+    found = export(site(Random(1), tmp_path, 10))
+    monkeypatch.setattr(verification, "__version__", "9.0.0")
+    report = verified(found)
+    assert report.findings == []
+    assert report.are_lines_proven
+    assert not report.compares_page
+    assert not report.is_proven
+
+
+def test_nobody_can_name_another_version_in_the_file(tmp_path: Path) -> None:
+    """Else a forger could change what the page shows: another version does not compare it."""
     found = export(site(Random(1), tmp_path, 10))
     report = verified(msgspec.structs.replace(found, made_by="0.0.1"))
-    assert report.is_proven
-    assert not report.compares_words
+    name = found.machines[0].machine
+    assert f"{name}: its statement is for a file that Crewgate {__version__} writes" in (
+        report.findings
+    )
+
+
+def test_a_file_whose_machines_signed_no_version_still_verifies(tmp_path: Path) -> None:
+    """An earlier version asked for it."""
+    made = site(Random(1), tmp_path, 10, machines=1)
+    question = ReplayFilter(made.run, CREW, is_signed=True)
+    ((name, machine),) = made.machines.items()
+    first = extract(machine.folder, question, machine.key, name)
+    again = msgspec.structs.replace(question, names=first.names, life=first.life)
+    second = extract(machine.folder, again, machine.key, name)
+    assert '"made_by"' not in second.statement
+    found = document(RunReplay(question, [second], []))
+    assert verified(found).is_proven
+    other = verified(msgspec.structs.replace(found, made_by="0.0.1"))
+    assert other.are_lines_proven
+    assert not other.is_proven
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,15 @@ from click.testing import CliRunner, Result
 
 from crewgate.audit.checkpoints.keeper import CheckpointKeeper
 from crewgate.audit.checkpoints.signing_key import CheckpointKey
+from crewgate.audit.replay import verification
 from crewgate.audit.replay.branch_life import BranchSnapshot
 from crewgate.audit.writer import AuditWriter, RotationPolicy
 from crewgate.cli import main
-from crewgate.cli.output import tables
+from crewgate.cli.output import export_report, tables
 from crewgate.cli.output.audit_replay import rule_text
 from crewgate.config.load import load
 from crewgate.core.audit.records import RevocationRecord, WatchRecord
+from crewgate.version import __version__
 
 RUN, BELOW = "7b678c5d-f141-4370-876d-3542bbbac79a", "922720f5-a340-4e6c-9258-b186566f9caa"
 END = RevocationRecord(
@@ -203,6 +205,40 @@ def test_an_export_that_was_changed_is_said_so_with_status_1(site: Site, tmp_pat
     found = json.loads(crewgate("verify-export", path, "--key", site.key, "--json").stdout)
     assert found["findings"]
     assert crewgate("verify-export", path, "--key", "A" * 43).exit_code == 1
+
+
+def test_a_page_of_another_version_is_said_first_with_status_1(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What such a page shows may be forged; a person sees the steps of the lines with --steps."""
+    path = tmp_path / "run.html"
+    crewgate("replay", "-c", site.config, RUN, "--html", path)
+    path.write_text(path.read_text().replace("<td>search.web: done", "<td>search.web: forged"))
+    monkeypatch.setattr(verification, "__version__", "9.0.0")
+    monkeypatch.setattr(export_report, "__version__", "9.0.0")
+    report = crewgate("verify-export", path, "--key", site.key, "--steps")
+    assert report.exit_code == 1
+    text = " ".join(report.stdout.split())
+    assert text.startswith("page NOT verified. Only the lines of the audit in this file were")
+    assert f"verify the file with Crewgate {__version__}, or add --steps" in text
+    assert "result the lines are as the machines have signed them; the page was NOT" in text
+    assert "search.web: done, 0.01 credits" in text
+    assert "forged" not in text
+    found = json.loads(crewgate("verify-export", path, "--key", site.key, "--json").stdout)
+    assert (found["made_by"], found["compares_page"]) == (__version__, False)
+
+
+def test_the_steps_of_changed_lines_are_not_shown(site: Site, tmp_path: Path) -> None:
+    path = tmp_path / "run.html"
+    crewgate("replay", "-c", site.config, RUN, "--html", path)
+    whole = json.loads(
+        crewgate("verify-export", path, "--key", site.key, "--steps", "--json").stdout
+    )
+    assert len(whole["steps"]) == 10
+    path.write_text(path.read_text().replace("operator/ada", "operator/eve"))
+    report = crewgate("verify-export", path, "--key", site.key, "--steps")
+    assert report.exit_code == 1
+    assert "operator/eve" not in report.stdout
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,8 @@ async function differences(data, machine) {
   const same = (one, other) => (one || "") === (other || "");
   if (!same(stated.run, data.run) || !same(stated.since, data.since)
       || !same(stated.until, data.until) || !same(stated.machine, machine.machine)
-      || !(same(stated.crew, "") || same(stated.crew, data.crew))) {
+      || !(same(stated.crew, "") || same(stated.crew, data.crew))
+      || !(same(stated.made_by, "") || same(stated.made_by, data.made_by))) {
     found.push("its statement is about something else");
   }
   const digests = await Promise.all(machine.lines.map(({ file, offset, cover, text }) =>
