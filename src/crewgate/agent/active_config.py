@@ -14,6 +14,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.config import Config, load
+from crewgate.config.reserved_crew_names import reserved_crew_names
 from crewgate.config.restart_only import require_same
 from crewgate.core.policy.policy import Policy
 from crewgate.errors import ConfigurationError
@@ -60,6 +61,7 @@ class ActiveConfig:
     def __init__(self, path: Path) -> None:
         """Load the configuration for the first time. Raises ConfigurationError."""
         self._adopt(read_config_files(path), 0)
+        self._warn()
         self._stamp_path = self.config.state / "generation"
 
     def number(self, life: str, generation: int) -> None:
@@ -93,6 +95,7 @@ class ActiveConfig:
     def replace(self, loaded: LoadedConfig) -> None:
         """Activate a configuration that `read_files` returned, under the next generation."""
         self._adopt(loaded, self.policy.generation + 1)
+        self._warn()
 
     def refuse(self, error: ConfigurationError) -> None:
         """Keep the active configuration, because the files are invalid; log each reason once."""
@@ -122,6 +125,10 @@ class ActiveConfig:
         self.config = loaded.config
         self.policy = msgspec.structs.replace(loaded.policy, generation=generation)
         self.error = ""
+
+    def _warn(self) -> None:
+        for text in reserved_crew_names(self.config):
+            _log.warning("%s: %s", self.config.path, text)
 
 
 def read_config_files(path: Path) -> LoadedConfig:

@@ -15,6 +15,7 @@ from crewgate import limits
 from crewgate.alerts.alert import Alert, AlertState, alert_id, threshold_id
 from crewgate.alerts.local_machine import LocalMachine
 from crewgate.audit.audit_entry import AuditEntry
+from crewgate.core.actors import ActorKind
 from crewgate.core.alert_kinds import AlertKind, AlertSeverity
 from crewgate.core.credits import format_credits
 from crewgate.core.revocation_kinds import KINDS
@@ -163,7 +164,7 @@ def _revocation(entry: AuditEntry, local: LocalMachine) -> Iterator[Alert]:
         kind = AlertKind.ACCESS_ENDED
     else:
         return  # the end of a certificate or a key belongs to that of its holder
-    is_own = not by.startswith("gateway/")
+    is_own = not ActorKind.GATEWAY.is_of(by)
     # Of an end by a rule, there is an alert of the rule as well.
     severity = AlertSeverity.WARNING if by == "overrun" else AlertSeverity.INFO
     what = _who(record) if target in {"branch", "account"} else f"{target} {name}"
@@ -195,7 +196,7 @@ def _revocation(entry: AuditEntry, local: LocalMachine) -> Iterator[Alert]:
         crew=crew,
         # The machine where it has happened tells it in any case.
         is_shared=not is_own,
-        origin="" if is_own else by.removeprefix("gateway/"),
+        origin=ActorKind.GATEWAY.name_in(by),
         data=_facts(
             record, "target", "id", "by", "reason", "cuts", "cut_us", "branch", "ancestry", "role",
             "orchestrator", "process", "grant", "subject",
@@ -219,7 +220,7 @@ def _key(target: str, crew: str, name: str, *, is_key: bool) -> str:
 
 def _by(by: str, local: LocalMachine) -> str:
     kind, slash, name = by.partition("/")
-    if kind == "local" and slash:
+    if ActorKind.LOCAL.is_of(by):
         return f"{name} on machine {local.name}"
     if by == "owner":
         return f"a person on machine {local.name}"
@@ -259,7 +260,7 @@ def _quarantine(entry: AuditEntry, local: LocalMachine) -> Iterator[Alert]:
         text=text,
         next="" if is_over else f"see why: `{look}`; if it is good: `{lift}`",
         crew=crew,
-        origin=by.removeprefix("gateway/") if by.startswith("gateway/") else "",
+        origin=ActorKind.GATEWAY.name_in(by),
         data=_facts(
             record, "orchestrator", "step", "was", "level", "in_force", "by", "branch", "measure",
             "value", "limit", "usual",

@@ -6,6 +6,7 @@ of a call than its record (gateway/call/call_metrics.py).
 
 from collections.abc import Sequence
 
+from crewgate.core.actors import ActorKind
 from crewgate.core.audit.records import (
     BurnedReservationRecord,
     ConnectionRecord,
@@ -79,4 +80,4 @@ class AuditMetrics:
 
 
 def _origin(record: RevocationRecord) -> str:
-    return "remote" if record.by.startswith("gateway/") else "local"
+    return "remote" if ActorKind.GATEWAY.is_of(record.by) else "local"

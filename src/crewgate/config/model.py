@@ -94,7 +94,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ]
     crews: Annotated[
         tuple[CrewConfig, ...],
-        "A crew: the keys that sign its tokens, and the most that they can grant.",
+        "A crew: the keys that sign its tokens, and the most that they can grant. Do not name it "
+        "person, local, operator, gateway or rule: the audit names others so.",
         TableMap(name="crew", max_count=bounds.crews_max),
     ]
     identity_providers: Annotated[

@@ -14,6 +14,7 @@ from crewgate.config.crossing import CrossingConfig
 from crewgate.config.judged_tools import covers, judged_tools
 from crewgate.config.listener import ControlConfig, ListenerConfig
 from crewgate.config.model import Config
+from crewgate.config.reserved_crew_names import reserved_crew_names
 from crewgate.config.route_builder import mistakes, tables
 from crewgate.config.rules import loop_rules, rule_problems
 from crewgate.config.ui import UIConfig
@@ -283,7 +284,9 @@ def _alerts(config: Config) -> Iterator[str]:
 
 
 def _page(config: Config) -> Iterator[str]:
-    """Yield certificates of no CA, and rights for a crew that does not exist."""
+    """Yield crews that look like people, certificates of no CA, and rights for no crew."""
+    if config.ui is not None:
+        yield from reserved_crew_names(config)
     if config.ui is not None and config.ui.asks_certificates and config.ca is None:
         yield (
             "ui.client_certificate: there is no [ca] whose certificates it could accept; add the "

@@ -9,6 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from crewgate.core.actors import ActorKind
 from crewgate.ipc.admin_messages import AgentStatus
 from crewgate.ipc.answer_parts import (
     CallTotalRow,
@@ -183,13 +184,13 @@ def _as_far_as_known(row: RevocationRow, machine: str) -> RevocationRow:
     """Return a row as far as `machine` may say it: only the origin says who ordered it, and why."""
     if row.origin == machine:
         return row
-    return msgspec.structs.replace(row, by=f"gateway/{row.origin}", reason="")
+    return msgspec.structs.replace(row, by=ActorKind.GATEWAY.named(row.origin), reason="")
 
 
 def _better(row: RevocationRow, other: RevocationRow) -> RevocationRow:
     """Return the row of an origin, and of two the first order; with the names that are known."""
     best, rest = sorted(
-        (row, other), key=lambda each: (each.by.startswith("gateway/"), each.at, each.origin)
+        (row, other), key=lambda each: (ActorKind.GATEWAY.is_of(each.by), each.at, each.origin)
     )
     return msgspec.structs.replace(
         best,

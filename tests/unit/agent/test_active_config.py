@@ -36,6 +36,22 @@ def in_cluster(old: str, new: str) -> Change:
     return change
 
 
+def test_the_log_names_a_crew_that_looks_like_an_operator(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At the start, and when a changed file has such a crew."""
+    good = file.read_text()
+    bad = good.replace("[crew.article", "[crew.operator")
+    file.write_text(bad)
+    one = ActiveConfig(file)
+    assert f"{file}: crew.operator: its orchestrators look like operators" in caplog.text
+    caplog.clear()
+    for text, times in ((good, 0), (bad, 1)):
+        file.write_text(text)
+        one.replace(one.read_files())
+        assert caplog.text.count("look like operators") == times
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -9,6 +9,7 @@ import pytest
 from crewgate.config import load
 from crewgate.config.restart_only import wants_restart
 from crewgate.config.ui import UIRight
+from crewgate.core.actors import RESERVED_CREW_NAMES
 from crewgate.errors import ConfigurationError
 from crewgate.ui.person import Right
 
@@ -123,6 +124,15 @@ def test_a_contradiction_is_named(write: Write, minimal: str, text: str, problem
     with pytest.raises(ConfigurationError) as caught:
         load(write(f"{minimal}\n[ui]\n{text}"))
     assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED_CREW_NAMES))
+def test_a_page_refuses_crews_that_look_like_people(write: Write, minimal: str, name: str) -> None:
+    """Without a page, such a crew of an earlier version loads."""
+    crew = CREW.replace("crew.article", f"crew.{name}")
+    assert load(write(f"{minimal}\n{crew}")).crew(name)
+    with pytest.raises(ConfigurationError, match=f"crew.{name}: its orchestrators look like"):
+        load(write(f"{minimal}\n{crew}\n[ui]\nport = 1\n"))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from crewgate.core.actors import ActorKind
 from crewgate.core.anomaly.enforcement import EnforcementLevel, TransitionCause
 from crewgate.core.anomaly.results import Transition
 from crewgate.core.audit import records
@@ -54,4 +55,4 @@ def _order(cause: TransitionCause, by: str) -> str:
         return f"the watch of {by} ordered it"
     if by == "owner":
         return "a person ordered it"
-    return f"a person ordered it on {by}" if by.startswith("gateway/") else f"{by} ordered it"
+    return f"a person ordered it on {by}" if ActorKind.GATEWAY.is_of(by) else f"{by} ordered it"

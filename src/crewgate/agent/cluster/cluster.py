@@ -27,6 +27,7 @@ from crewgate.ca.key_files import read_certificates
 from crewgate.ca.member_signing_key import read_signing_key
 from crewgate.config import CAConfig, Config
 from crewgate.config import ClusterConfig as Settings
+from crewgate.core.actors import ActorKind
 from crewgate.core.gossip import capsules
 from crewgate.core.gossip.acknowledgements import AckState
 from crewgate.core.gossip.messages import MemberAddress
@@ -315,7 +316,7 @@ class Cluster:
         clocks = agent.believed()
         for entry, origin in zip(entries, origins, strict=True):
             if entry.kind in remote_quarantines.KINDS:
-                who = f"gateway/{self.name(origin)}"
+                who = ActorKind.GATEWAY.named(self.name(origin))
                 agent.minting_watch.remote.add(entry, who, clocks.wall, is_news=is_news)
         keys, has_room = agent.revocations.apply_remote(entries, clocks, is_news=is_news)
         if not has_room:

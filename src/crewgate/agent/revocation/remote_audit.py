@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from crewgate import limits
 from crewgate.agent.branch_registry import BranchRegistry
 from crewgate.core import cross_crew_accounts
+from crewgate.core.actors import ActorKind
 from crewgate.core.audit.records import Record, RevocationRecord, ServiceEvent, when
 from crewgate.core.gossip.capsules import RevocationEntry
 from crewgate.core.ids import EntityKind
@@ -67,5 +68,5 @@ class RemoteRevocationAudit:
             time=when(wall_ns),
             target=KINDS[entry.kind].label,
             id=who["branch"] or whole or entry.key.hex(),
-            by=f"gateway/{self._name_of(origin)}",
+            by=ActorKind.GATEWAY.named(self._name_of(origin)),
         )

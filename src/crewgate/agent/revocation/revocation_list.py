@@ -13,6 +13,7 @@ from crewgate.agent.branch_registry import BranchEntry
 from crewgate.agent.revocation.remote_revocations import RemoteRevocation
 from crewgate.agent.revocation.types import StoredRevocation
 from crewgate.agent.state import AgentState
+from crewgate.core.actors import ActorKind
 from crewgate.core.cross_crew_accounts import caller
 from crewgate.core.ids import EntityKind
 from crewgate.core.revocation_kinds import KINDS
@@ -142,7 +143,7 @@ def _remote(each: RemoteRevocation, found: RevocationSnapshot) -> RevocationRow:
         at=each.at,
         expires=entry.expires,
         before=_before(entry.before),
-        by=f"gateway/{origin}",
+        by=ActorKind.GATEWAY.named(origin),
         origin=origin,
     )
 

@@ -6,6 +6,7 @@ from crewgate.agent.grant_consistency_check import check, level_name
 from crewgate.agent.revocation.automatic_end import end_branch
 from crewgate.agent.revocation.types import RevocationCause
 from crewgate.agent.state import AgentState
+from crewgate.core.actors import ActorKind
 from crewgate.core.audit.record_builder import of_level
 from crewgate.core.ids import branch_key
 from crewgate.core.rules.finding_text import end_reason
@@ -28,6 +29,6 @@ def end_by_rule(agent: AgentState, request: EndBranch) -> None:
     if agent.table.is_revoked(branch_key(grant.crew, branch)):
         return
     reason = end_reason(request.rule, request.kind, request.count, request.limit)
-    cause = RevocationCause(f"rule/{request.rule}", reason)
+    cause = RevocationCause(ActorKind.RULE.named(request.rule), reason)
     ended = end_branch(agent, grant.crew, of_level(grant, request.level), cause)
     _log.warning("branch %s is %s: %s", branch, ended, reason)

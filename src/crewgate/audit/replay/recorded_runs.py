@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from crewgate import limits
 from crewgate.audit.query_results import Moment
+from crewgate.core.actors import ActorKind
 from crewgate.ipc.cluster_view import MachineAnswers, UnaskedMachine
 
 _Text = Annotated[str, Meta(max_length=limits.claim_chars_max)]
@@ -103,7 +104,7 @@ def _one(runs: Sequence[RecordedRun]) -> RecordedRun:
     newest = max(runs, key=lambda run: run.last)
     ended = [run for run in runs if run.ended is not None]
     # The machine at which a person ordered the end knows who and why; others name that machine.
-    end = min(ended, key=lambda run: (run.by.startswith("gateway/"), run.ended), default=newest)
+    end = min(ended, key=lambda run: (ActorKind.GATEWAY.is_of(run.by), run.ended), default=newest)
     return msgspec.structs.replace(
         newest,
         first=min(run.first for run in runs),

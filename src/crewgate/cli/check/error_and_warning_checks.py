@@ -33,6 +33,7 @@ from crewgate.config import (
     file_descriptor_needs,
 )
 from crewgate.config.judged_tools import covers, judged_tools
+from crewgate.config.reserved_crew_names import reserved_crew_names
 from crewgate.core.mcp import tool_ids
 from crewgate.errors import CAError, ConfigurationError
 from crewgate.issuer.signing import SigningKey, read_private_key
@@ -106,6 +107,7 @@ def _shown(config: Config) -> Iterable[ListenerConfig]:
 def find_warnings(config: Config) -> Iterator[str]:
     """Yield what a gateway accepts but a person hardly intends."""
     yield from ca_warnings(config, datetime.now(UTC))
+    yield from reserved_crew_names(config)
     yield from _weak_ocsp(config)
     for pair in shown_certificates(config):
         yield from _expiring(config, pair.certificate)

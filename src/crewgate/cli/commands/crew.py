@@ -9,6 +9,7 @@ import click
 
 from crewgate.cli.options import TOOL_NAME, config_option, json_option
 from crewgate.config import values
+from crewgate.core.actors import RESERVED_CREW_NAMES
 from crewgate.errors import ConfigurationError
 from crewgate.runtime.durable_files import cause, create_file, make_folder
 
@@ -49,6 +50,11 @@ def command(*, config_path: Path, name: str, tools: tuple[str, ...], as_json: bo
         expected = f"expected {values.NAME.expected}, and tools such as search.web or search.*"
         given = f"crew {name!r} with tools {', '.join(map(repr, tools))}"
         raise ConfigurationError(f"{given}: {expected}") from error
+    if name in RESERVED_CREW_NAMES:
+        raise ConfigurationError(
+            f"crew {name!r}: the audit would show its orchestrators as {name}/NAME, as it names "
+            "somebody else; choose another name"
+        )
     write_crew(config_path.parent / "crews", name)
     section = _SECTION.format(name=name, tools=json.dumps(patterns))
     click.echo(json.dumps({"section": section}) if as_json else section, nl=as_json)

@@ -11,6 +11,7 @@ import trio
 
 from crewgate import limits
 from crewgate.core import problem_types
+from crewgate.core.actors import ActorKind
 from crewgate.core.audit.network_prefix import peer_network
 from crewgate.core.tokens.proof import P256Key
 from crewgate.core.x509.identity_extension import Role
@@ -202,7 +203,7 @@ class LoginService:
         if self.codes is None or not self.codes.take(code):
             raise problem_types.NO_SESSION.error()
         return await self._begin(
-            ProvenPerson(f"local/{user_name(os.geteuid())}", "local"), thumbprint, peer
+            ProvenPerson(ActorKind.LOCAL.named(user_name(os.geteuid())), "local"), thumbprint, peer
         )
 
     async def begin_with_certificate(self, key: P256Key, peer: ClientInfo) -> str:

@@ -15,12 +15,13 @@ import msgspec
 
 from crewgate import limits
 from crewgate.config import UILoginConfig
+from crewgate.core.actors import ActorKind
 from crewgate.errors import ConfigurationError, ServiceConnectionError, SignedTokenError
 from crewgate.identity_provider.key_sets import KeySet, downloaded_key_set
 from crewgate.identity_provider.provider_request import ProviderRequest, provider_context
 from crewgate.identity_provider.signed_tokens import ID_TOKEN_TYPES, SignedToken, TokenRules
 from crewgate.runtime.durable_files import describe
-from crewgate.ui.login.rights import PERSON_PREFIX, source_of
+from crewgate.ui.login.rights import source_of
 from crewgate.ui.login.session import ProvenPerson, digest_of
 
 _METADATA: Final = "/.well-known/openid-configuration"
@@ -140,7 +141,7 @@ class OpenIDProvider:
             _refuse(f"`azp` is not client_id of {_WHERE}: the token is for another application")
         name = _name(claims, login.name_claim)
         groups = _groups(claims, login.groups_claim)
-        return ProvenPerson(f"{PERSON_PREFIX}{name}", "login", source_of(login), groups)
+        return ProvenPerson(ActorKind.PERSON.named(name), "login", source_of(login), groups)
 
     def _load(self, now: float) -> None:
         """Get the metadata, at most once in a pause; without new ones, the old ones stay."""

@@ -1,10 +1,9 @@
 """Looks up in the configuration of now what a person may do."""
 
 from crewgate.config import UIConfig, UILoginConfig
+from crewgate.core.actors import ActorKind
 from crewgate.ui.login.session import ProvenPerson
 from crewgate.ui.person import Person, Right, all_rights, rights_of
-
-PERSON_PREFIX = "person/"
 
 
 def source_of(login: UILoginConfig) -> str:
@@ -16,7 +15,7 @@ def person_of(proven: ProvenPerson, page: UIConfig) -> Person | None:
     """Return a person with the rights of now; None if there is no right left."""
     if proven.way == "login":
         is_known = page.login is not None and proven.source == source_of(page.login)
-        name, groups = proven.name.removeprefix(PERSON_PREFIX), {*proven.groups}
+        name, groups = ActorKind.PERSON.name_in(proven.name), {*proven.groups}
         grants = [
             ([Right(right) for right in access.rights], access.crews)
             for access in (page.access if is_known else ())

@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from crewgate import limits
 from crewgate.api.request import APIRequest, query_of
 from crewgate.core import problem_types
+from crewgate.core.actors import ActorKind
 from crewgate.core.tokens.proof import P256Key
 from crewgate.errors import ControlError
 from crewgate.ui.json_response import json_response
@@ -20,7 +21,6 @@ from crewgate.ui.login.login_service import (
     LoginFailure,
     LoginService,
 )
-from crewgate.ui.login.rights import PERSON_PREFIX
 from crewgate.ui.login.session import Session
 from crewgate.ui.login.session_gate import SessionGate
 from crewgate.ui.page_state import PageState
@@ -125,7 +125,7 @@ class LoginRoutes:
         return json_response(
             {
                 "person": person.name,
-                "name": person.name.removeprefix(PERSON_PREFIX),
+                "name": ActorKind.PERSON.name_in(person.name) or person.name,
                 "how": person.way,
                 "rights": {each: sorted(person.rights.get(each, ())) for each in Right},
                 "ends": session.begun + self._state.page.session_seconds,

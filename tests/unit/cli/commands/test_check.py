@@ -54,6 +54,17 @@ def test_a_key_that_others_can_read_is_told(run: Run, fresh: Path) -> None:
     assert any("gateway.key: a secret of the gateway" in text for text in warnings)
 
 
+def test_a_crew_that_looks_like_an_operator_is_told(run: Run, fresh: Path) -> None:
+    """An installation of an earlier version may have one, so it is no problem."""
+    text = fresh.read_text()
+    fresh.write_text(text.replace("[crew.article", "[crew.operator"))
+    problems, warnings = check(run, fresh)
+    assert problems == []
+    (warning,) = (each for each in warnings if each.startswith("crew.operator: "))
+    assert "look like operators in the audit" in warning
+    assert "rename the crew" in warning
+
+
 def test_sealing_keys_are_read_unless_serve_makes_them(run: Run, fresh: Path) -> None:
     """The file in the state folder comes with the first start; a named one must be there."""
     text = fresh.read_text()

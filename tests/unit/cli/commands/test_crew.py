@@ -7,6 +7,7 @@ import pytest
 from cli_runner import Run
 
 from crewgate.config import load
+from crewgate.core.actors import RESERVED_CREW_NAMES
 from crewgate.policy.loader import load_policy
 
 
@@ -31,6 +32,14 @@ def test_nothing_is_overwritten(run: Run, fresh: Path) -> None:
     assert answer.exit_code == 2
     assert "nothing is overwritten" in answer.stderr
     assert (fresh.parent / "crews" / "bd" / "signing.key").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED_CREW_NAMES))
+def test_no_crew_looks_like_a_person_in_the_audit(run: Run, fresh: Path, name: str) -> None:
+    answer = run("crew", "-c", str(fresh), name, "--tools", "x.*")
+    assert answer.exit_code == 2
+    assert f"the audit would show its orchestrators as {name}/NAME" in answer.stderr
+    assert not (fresh.parent / "crews" / name).exists()
 
 
 @pytest.mark.parametrize(("name", "tools"), [("B/d", "x.*"), ("../bd", "x.*"), ("bd", "x*y")])
