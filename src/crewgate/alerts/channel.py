@@ -6,7 +6,7 @@ from crewgate.alerts.alert import Alert, AlertState
 from crewgate.config import AlertConfig, ReceiverURL
 from crewgate.core.alert_kinds import AlertKind
 from crewgate.errors import ConfigurationError
-from crewgate.runtime.durable_files import cause
+from crewgate.runtime.secret_file import unreadable
 from crewgate.upstream.http_poster import HTTPPoster
 
 _BRANCHES = {AlertKind.BRANCH_CREDITS.value, AlertKind.RUN_CREDITS.value}
@@ -64,9 +64,11 @@ def read_secret(receiver: AlertConfig) -> str:
     where = f"alert {receiver.name}: the secret in {receiver.secret}"
     try:
         text = receiver.secret.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = cause(error) if isinstance(error, OSError) else "it is no text"
-        raise ConfigurationError(f"{where} cannot be read: {why}") from error
+    except OSError as error:
+        why = unreadable(receiver.secret, error)
+        raise ConfigurationError(f"alert {receiver.name}: `secret` cannot be read: {why}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{where} is no text") from None
     if not text.isascii() or not text.replace("\n", "").replace("\r", "").isprintable():
         raise ConfigurationError(f"{where} is not printable ASCII")
     if not text:

@@ -45,6 +45,7 @@ from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity_extension import INSTANCE_BYTES, Identity, Role
 from crewgate.errors import CAError, ConfigurationError, CRLPublishError
 from crewgate.runtime.cached_file import CachedFile
+from crewgate.runtime.secret_file import unreadable
 
 
 def new_instance() -> bytes:
@@ -98,9 +99,8 @@ def read_passphrase(ca: CAConfig) -> bytes | None:
     try:
         passphrase = ca.passphrase_file.read_bytes().rstrip(b"\r\n")
     except OSError as error:
-        raise CAError(
-            f"{ca.passphrase_file}: the CA's passphrase cannot be read ({error.strerror})"
-        ) from error
+        why = unreadable(ca.passphrase_file, error)
+        raise CAError(f"the CA's passphrase cannot be read from `passphrase_file`: {why}") from None
     if not passphrase:
         raise CAError(
             f"{ca.passphrase_file}: this file must hold the CA's passphrase, but it is empty"

@@ -1,7 +1,5 @@
 """The tables [alert.NAME]: the receivers that the alerts process tells what a person must know."""
 
-import re
-from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -10,15 +8,14 @@ from crewgate import limits
 from crewgate.config import values
 from crewgate.config.declaration import Key, Scope
 from crewgate.config.export import RECEIVER_URL, ReceiverURL
+from crewgate.config.secret_places import SecretFile
 from crewgate.config.toml_table_reader import TOMLTableReader
 from crewgate.config.upstream import UpstreamTLS
-from crewgate.config.values import FilePath, Name
+from crewgate.config.values import Name
 from crewgate.core.alert_kinds import AlertKind, AlertSeverity
 
 AlertFormat = Literal["webhook", "slack", "pagerduty"]
 
-# What a person writes in the place of a file's name: a secret of the three formats.
-_SECRET = re.compile(r"/(?:whsec_[A-Za-z0-9+/=]{24,}|https?:/.*|[A-Za-z0-9]{32})$")
 _URL: Final = msgspec.structs.replace(
     RECEIVER_URL,
     expected='a URL such as "https://alerts.example/crewgate" or "http://127.0.0.1:9000/", '
@@ -42,7 +39,7 @@ class AlertConfig(msgspec.Struct, frozen=True):
         "Slack, or the Events API v2 of PagerDuty.",
     ]
     secret: Annotated[
-        FilePath,
+        SecretFile,
         "File with the secret: `whsec_…` of a webhook, the whole URL of the incoming webhook of "
         "Slack, or the routing key of PagerDuty. It is read for each request.",
     ]
@@ -84,7 +81,7 @@ class AlertConfig(msgspec.Struct, frozen=True):
     def place(self) -> str:
         """The receiver, in words for a log; no secret is in it."""
         if self.format == "slack":
-            return f"the webhook of Slack in {Path(self.secret).name}"
+            return "the incoming webhook of Slack"
         return str(self.address)
 
     @property
@@ -94,13 +91,6 @@ class AlertConfig(msgspec.Struct, frozen=True):
 
     def check(self, section: TOMLTableReader) -> None:
         """Note a missing URL, one that the format does not have, and one that is not of the web."""
-        # The text does not repeat the path: it may be the secret.
-        if _SECRET.search(str(self.secret)):
-            section.problem(
-                "needs the name of a file, not the secret; write the secret into a file that only "
-                "the gateway's user can read",
-                "secret",
-            )
         if self.format == "webhook" and self.url is None:
             section.problem('a receiver of "webhook" needs `url`')
         if self.url is not None and self.format == "slack":

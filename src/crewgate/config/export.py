@@ -10,6 +10,7 @@ from crewgate import limits
 from crewgate.config import values
 from crewgate.config.bucket import BUCKET, Bucket
 from crewgate.config.declaration import Key
+from crewgate.config.secret_places import SecretFile
 from crewgate.config.toml_table_reader import TOMLTableReader, ValueParser
 from crewgate.config.upstream import CredentialConfig, UpstreamTLS
 from crewgate.config.values import FilePath
@@ -117,7 +118,7 @@ class ExportConfig(msgspec.Struct, frozen=True):
 
     region: Annotated[str, values.REGION, "Region of the bucket, which is signed."] = "us-east-1"
     credentials: Annotated[
-        FilePath | None,
+        SecretFile | None,
         "File with the keys of the bucket, as the tools of Amazon write it, below `[default]`. It "
         "is read for each request.",
     ] = None

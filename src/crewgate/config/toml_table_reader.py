@@ -21,6 +21,7 @@ U = TypeVar("U")
 _BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)  # TOML 1.0, "Keys"
 _USER = re.compile(r"//[^\s\"]*@|(?<=password=)[^&\s\"]+")
 _SHOWN_CHARS_MAX = 80
+PEM = "-----BEGIN "  # what a key begins with, if a person writes it in the place of its file
 # The examples in a description of a value: such as "a", "b" or "c".
 _EXAMPLES = re.compile(r'such as ("[^"]*"(?:(?:, | or )"[^"]*")*)')
 
@@ -34,6 +35,7 @@ class ValueParser(msgspec.Struct, Generic[T], frozen=True, eq=False):
         schema: A JSON Schema by which every good value is valid.
         resolve: Makes the paths in a value absolute, given the folder of the file.
         spell: Converts a value to what the file has for it.
+        is_secret: No error shows the value, because a person may have written a secret there.
     """
 
     expected: str
@@ -41,6 +43,7 @@ class ValueParser(msgspec.Struct, Generic[T], frozen=True, eq=False):
     schema: Mapping[str, object] = msgspec.field(default_factory=lambda: {"type": "string"})
     resolve: Callable[[T, Path], T] | None = None
     spell: Callable[[Any], object] | None = None
+    is_secret: bool = False
 
     @property
     def described_schema(self) -> dict[str, object]:
@@ -189,11 +192,16 @@ class TOMLTableReader:
             return self.resolve(kind, kind.read(value))
         except ValueError as error:
             detail = f" ({error})" if str(error) else ""
-            self.report(key, value, f"expected {kind.expected}{detail}")
+            if kind.is_secret:
+                self.problem(f"expected {kind.expected}{detail}", key)
+            else:
+                self.report(key, value, f"expected {kind.expected}{detail}")
             return default
 
 
 def _shown(value: object) -> str:
-    """Return a value on one line, escaped and shortened, without the password of a URL."""
+    """Return a value on one line, escaped and shortened, without password and PEM."""
+    if isinstance(value, str) and PEM in value:
+        return f'"{PEM}…"'
     text = _USER.sub("//…@", json.dumps(value, default=str))
     return text if len(text) <= _SHOWN_CHARS_MAX else f"{text[:_SHOWN_CHARS_MAX]}…"

@@ -12,6 +12,7 @@ from crewgate import limits
 from crewgate.config import values
 from crewgate.config.declaration import Key, Scope, TableMap
 from crewgate.config.identity_provider import CLAIM_NAME, CLIENT_ID, SubjectTokenAlgorithm
+from crewgate.config.secret_places import SecretFile
 from crewgate.config.toml_table_reader import TOMLTableReader, ValueParser
 from crewgate.config.values import Address, FilePath, Port
 
@@ -74,7 +75,7 @@ class UILoginConfig(msgspec.Struct, frozen=True):
     ]
     client_id: Annotated[str, CLIENT_ID, "Id of the page as a client of the provider."]
     client_secret: Annotated[
-        FilePath | None,
+        SecretFile | None,
         "File with the secret of the client, sent by HTTP Basic. It is read at each login.",
         Key(absent="none: a public client"),
     ] = None

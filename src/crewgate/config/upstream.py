@@ -7,6 +7,7 @@ import msgspec
 from crewgate import limits
 from crewgate.config import values
 from crewgate.config.declaration import FlattenedKeys, Key, Scope, TableSchema
+from crewgate.config.secret_places import VARIABLE
 from crewgate.config.toml_table_reader import TOMLTableReader
 from crewgate.config.upstream_origin import UpstreamOrigin
 from crewgate.config.values import FilePath, HostName
@@ -26,7 +27,7 @@ class CredentialConfig(msgspec.Struct, frozen=True):
     header: Annotated[str, values.FIELD, "Header field that carries the credential."]
     prefix: Annotated[str, values.PREFIX, 'Text before the secret, such as "Bearer ".'] = ""
     file: Annotated[FilePath | None, "File that holds the secret."] = None
-    env: Annotated[str | None, values.VARIABLE, "Environment variable that holds it."] = None
+    env: Annotated[str | None, VARIABLE, "Environment variable that holds it."] = None
 
     def check(self, section: TOMLTableReader) -> None:
         """Note if there is not exactly one place for the secret."""

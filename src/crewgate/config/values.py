@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from crewgate import limits
-from crewgate.config.toml_table_reader import ValueParser
+from crewgate.config.toml_table_reader import PEM, ValueParser
 from crewgate.config.upstream_origin import STANDARD_PORTS, Scheme, UpstreamOrigin
 from crewgate.core.credits import format_credits, parse_credits
 from crewgate.core.policy.routing import parse_path
@@ -46,7 +46,6 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)  # WHATWG URL, "ends in a 
 _TARGET = re.compile(r'/[!-"$-~]*', re.ASCII)  # RFC 9112, section 3.2.1: printable, no fragment
 _WEB_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?|\*")
 _REGION = re.compile(r"[a-z0-9-]+", re.ASCII)
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 PRINTABLE = re.compile(r"[ -~]*", re.ASCII)
 _CREDITS = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,6})?", re.ASCII)  # core.credits reads it
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -229,7 +228,7 @@ def listed(kind: ValueParser[T], max_count: int, min_count: int = 0) -> ValuePar
 
 def _path(value: object) -> Path:
     text = string(value)
-    if not text or "\0" in text:
+    if not text or "\0" in text or PEM in text:
         raise ValueError
     return Path(text)
 
@@ -357,7 +356,6 @@ ADDRESS = ValueParser('an IP address such as "127.0.0.1" or "::"', _address)
 PORT = integer(1, _PORT_MAX)
 HOST = pattern_text('a host with or without a port, such as "gateway.example"', _HOST, 255)
 FIELD = ValueParser("the name of a header field", _field)
-VARIABLE = pattern_text("the name of an environment variable", _VARIABLE, 128)
 REGION = pattern_text('a region such as "eu-central-1"', _REGION, 64)
 PREFIX = pattern_text("printable ASCII", PRINTABLE, 64)
 IDENTITY_OID = ValueParser(

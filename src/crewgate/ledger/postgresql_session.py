@@ -19,6 +19,7 @@ from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger.server_durability_check import another, is_standby, older, timeline, why_not
 from crewgate.ledger.sql_session import Row
 from crewgate.runtime.cleanup import on_error
+from crewgate.runtime.secret_file import unreadable
 
 R = TypeVar("R")
 CHANNEL = "crewgate_ledger"
@@ -155,10 +156,15 @@ class PostgreSQLSession:
             return None
         try:
             return self._password_file.read_text().rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
+            why = unreadable(self._password_file, error)
             raise LedgerUnavailableError(
-                f"{self._password_file}: cannot read the password of the ledger: {error}"
-            ) from error
+                f"`password_file` of the ledger cannot be read: {why}"
+            ) from None
+        except UnicodeDecodeError:
+            raise LedgerUnavailableError(
+                f"{self._password_file}: the password of the ledger is no text"
+            ) from None
 
     def _live(self) -> psycopg.Connection[Row]:
         """Return the connection; if it was lost outside of a transaction, make a new one."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from crewgate.config import CredentialConfig, UpstreamConfig
 from crewgate.core.http_types import HeaderField
 from crewgate.errors import ConfigurationError
+from crewgate.runtime.secret_file import unreadable
 
 
 def read_credential(upstream: UpstreamConfig) -> HeaderField | None:
@@ -38,10 +39,13 @@ def _secret(owner: str, credential: CredentialConfig) -> str:
             value = Path(credential.file).read_text(encoding="utf-8").strip()
         else:
             value = os.environ.get(credential.env or "", "").strip()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        why = unreadable(Path(credential.file or ""), error)
+        raise ConfigurationError(f"{owner}: the credential cannot be read: {why}") from None
+    except UnicodeDecodeError:
         raise ConfigurationError(
-            f"{owner}: the credential in {_describe(credential)} cannot be read: {error}"
-        ) from error
+            f"{owner}: the credential in {_describe(credential)} is no text"
+        ) from None
     if not value:
         raise ConfigurationError(
             f"{_describe(credential)}: the credential of {owner} is empty; put the secret there"
@@ -50,4 +54,10 @@ def _secret(owner: str, credential: CredentialConfig) -> str:
 
 
 def _describe(credential: CredentialConfig) -> str:
-    return f"file {credential.file}" if credential.file else f"variable {credential.env}"
+    return f"file {credential.file}" if credential.file else variable_in_words(credential)
+
+
+def variable_in_words(credential: CredentialConfig) -> str:
+    """Return the name of the variable of a credential, unless the name may be the secret itself."""
+    name = credential.env or ""
+    return f"variable {name}" if name.isupper() or name in os.environ else "the variable of `env`"

@@ -126,6 +126,24 @@ def test_a_contradiction_is_named(write: Write, minimal: str, text: str, problem
     assert problem in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[ui.login]\nclient_secret = "S3cretS3cretS3cretS3cretS3cretS3cret"',
+        '[export.x]\ncredentials = "https://s3.example/?key=S3cret"',
+        '[export.x]\ncredential = { header = "x", env = "sk-S3cret" }',
+        '[ui]\nkey = "-----BEGIN A KEY-----\\nS3cret"',
+    ],
+)
+def test_a_secret_in_the_place_of_its_file_is_not_repeated(
+    write: Write, minimal: str, text: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(write(f"{minimal}\n{text}"))
+    assert "expected" in str(caught.value)
+    assert "S3cret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", sorted(RESERVED_CREW_NAMES))
 def test_a_page_refuses_crews_that_look_like_people(write: Write, minimal: str, name: str) -> None:
     """Without a page, such a crew of an earlier version loads."""

@@ -29,12 +29,25 @@ def test_credential_of_file_and_variable(tmp_path: Path, monkeypatch: pytest.Mon
     assert read_credential(msgspec.structs.replace(_upstream(), credential=None)) is None
 
 
-@pytest.mark.parametrize("content", [None, "", "a\r\nb", "ä"])
-def test_credential_that_cannot_be_used(content: str | None, tmp_path: Path) -> None:
-    """A missing, empty or unprintable secret is said with its place, and never shown."""
+@pytest.mark.parametrize("content", [b"", b"a\r\nb", "ä".encode(), b"\xff"])
+def test_credential_that_cannot_be_used(content: bytes, tmp_path: Path) -> None:
+    """An empty or unprintable secret is said with its place, and never shown."""
     secret = tmp_path / "key"
-    if content is not None:
-        secret.write_text(content)
+    secret.write_bytes(content)
     with pytest.raises(ConfigurationError, match=str(secret)) as raised:
         read_credential(_upstream(file=secret))
-    assert content is None or len(content) < 2 or content not in str(raised.value)
+    assert len(content) < 4 or content.decode() not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "credential",
+    [
+        {"file": Path("/etc/sk-Secret/1234")},
+        {"env": "ghp_Secret1234"},
+    ],
+    ids=["file", "env"],
+)
+def test_a_secret_in_the_place_of_its_file_is_not_shown(credential: dict[str, Path | str]) -> None:
+    with pytest.raises(ConfigurationError, match="upstream tools") as raised:
+        read_credential(_upstream(**credential))
+    assert "1234" not in str(raised.value)

@@ -130,7 +130,9 @@ async def test_a_receiver_that_is_away_has_a_reason(tmp_path: Path) -> None:
         with pytest.raises(ReceiverError, match=r"^Connection refused$"):
             await poster.post(b"")
     missing = CredentialConfig("authorization", file=tmp_path / "missing")
-    with pytest.raises(ReceiverError, match="export collector: the credential in file"):
+    with pytest.raises(
+        ReceiverError, match="export collector: the credential cannot be read: no file"
+    ):
         await post(Receiver(), missing)
 
 

@@ -41,7 +41,7 @@ from crewgate.policy.argument_rules_loader import load_argument_rules
 from crewgate.policy.loader import crew_keys, load_policy
 from crewgate.runtime.descriptor_limit import most
 from crewgate.server.tls import server_context
-from crewgate.upstream.credential import read_credential
+from crewgate.upstream.credential import read_credential, variable_in_words
 from crewgate.upstream.tls import client_context
 
 
@@ -114,9 +114,10 @@ def find_warnings(config: Config) -> Iterator[str]:
     yield from cluster_warnings(config)
     yield from sealing_key_warnings(config)
     for client in config.clients:
-        variable = client.credential and client.credential.env
-        if variable and not os.environ.get(variable):
+        credential = client.credential
+        if credential and credential.env and not os.environ.get(credential.env):
             table = "export" if isinstance(client, ExportConfig) else "upstream"
+            variable = variable_in_words(credential)
             yield f"{table} {client.name}: {variable} is not set here; set it for `serve`"
     yield from export_warnings(config)
     yield from alert_warnings(config)

@@ -20,6 +20,7 @@ from crewgate.config import Config, LedgerConfig
 from crewgate.config.load import load
 from crewgate.errors import BackupError
 from crewgate.runtime.durable_files import create_file, describe, make_folder
+from crewgate.runtime.secret_file import shown_path
 from crewgate.version import __version__
 
 
@@ -80,7 +81,9 @@ def write_backup(
             done = _save(item, folder, files.place_of(item.path, home), with_keys=with_keys)
         except FileNotFoundError:
             if item.expected:
-                left_out.append(f"{item.path}: no such file")
+                is_key = item.kind == BackupKind.KEY
+                place = shown_path(item.path) if is_key else item.path
+                left_out.append(f"{place}: no such file")
             continue
         if done is None:
             left_out.append(f"{item.path}: a key; --with-keys copies it")

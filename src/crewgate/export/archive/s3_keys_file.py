@@ -6,7 +6,7 @@ from pathlib import Path
 from crewgate import limits
 from crewgate.errors import ConfigurationError
 from crewgate.export.archive.s3_signature import S3Keys
-from crewgate.runtime.durable_files import cause
+from crewgate.runtime.secret_file import unreadable
 
 _SECTION = "default"
 
@@ -23,7 +23,8 @@ def read_keys(owner: str, path: Path) -> S3Keys:
         parser = configparser.ConfigParser(interpolation=None)
         parser.read_string(data.decode())
     except OSError as error:
-        raise ConfigurationError(f"{where} cannot be read: {cause(error)}") from None
+        why = unreadable(path, error)
+        raise ConfigurationError(f"{owner}: `credentials` cannot be read: {why}") from None
     except (configparser.Error, UnicodeDecodeError):
         raise ConfigurationError(
             f"{where} is not as the tools of Amazon write it: expected lines NAME = VALUE below "

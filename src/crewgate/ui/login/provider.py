@@ -20,7 +20,7 @@ from crewgate.errors import ConfigurationError, ServiceConnectionError, SignedTo
 from crewgate.identity_provider.key_sets import KeySet, downloaded_key_set
 from crewgate.identity_provider.provider_request import ProviderRequest, provider_context
 from crewgate.identity_provider.signed_tokens import ID_TOKEN_TYPES, SignedToken, TokenRules
-from crewgate.runtime.durable_files import describe
+from crewgate.runtime.secret_file import unreadable
 from crewgate.ui.login.rights import source_of
 from crewgate.ui.login.session import ProvenPerson, digest_of
 
@@ -173,7 +173,7 @@ def read_client_secret(login: UILoginConfig) -> tuple[str, str] | None:
         with path.open("rb") as file:
             data = file.read(_SECRET_BYTES_MAX + 1)
     except OSError as error:
-        raise ConfigurationError(describe(error, path)) from error
+        raise ConfigurationError(unreadable(path, error)) from None
     try:
         secret = data.decode().strip()
     except UnicodeDecodeError:

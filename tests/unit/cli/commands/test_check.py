@@ -194,10 +194,12 @@ def test_what_keeps_records_from_a_receiver_is_told(
     )
     problems, warnings = check(run, fresh)
     assert len(problems) == 3
-    assert "export one: the credential in file " in problems[0]
+    assert "export one: the credential cannot be read: no file below" in problems[0]
     assert "export two: CA bundle " in problems[1]
     assert "crewgate[otlp]" in problems[2]
-    assert "export three: CREWGATE_TEST_KEY is not set here; set it for `serve`" in warnings
+    assert (
+        "export three: variable CREWGATE_TEST_KEY is not set here; set it for `serve`" in warnings
+    )
     readable = [warning for warning in warnings if "without TLS" in warning]
     assert len(readable) == 1
     assert readable[0].startswith("export plain: `credential` goes to otel.example without TLS")
@@ -241,7 +243,7 @@ def test_what_keeps_alerts_from_a_receiver_is_told(run: Run, fresh: Path) -> Non
     )
     problems, warnings = check(run, fresh)
     assert len(problems) == 3
-    assert "alert one: the secret in " in problems[0]
+    assert "alert one: `secret` cannot be read: no file below " in problems[0]
     assert "bad.secret must have 1 to 4 secrets" in problems[1]
     assert "must have the URL of an incoming webhook of Slack" in problems[2]
     assert "s3cret" not in "".join(problems + warnings)

@@ -85,7 +85,9 @@ def test_check_reads_the_files_of_the_page(run: Run, fresh: Path) -> None:
     """The secret must be there and for this user alone, the provider must answer."""
     _with(fresh, UI + LOGIN)
     secret = fresh.parent / "ui.secret"
-    assert f"[ui.login] client_secret: {secret}: " in run("check", "-c", fresh).output
+    output = run("check", "-c", fresh).output
+    assert f"[ui.login] client_secret: no file below {fresh.parent} has the configured" in output
+    assert "ui.secret" not in output
     secret.write_text("")
     assert "expected one line, the secret of crewgate" in run("check", "-c", fresh).output
     secret.write_text("s3cret\n")
