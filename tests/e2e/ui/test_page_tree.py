@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import page_examples
 import pytest
-from browsers import Visitor, visitor
+from browsers import PHONE, Visitor, visitor
 from fake_page_server import FakePageServer
 from page_examples import LOOPING, RUN
 from playwright.sync_api import Browser, expect
@@ -234,3 +234,31 @@ def test_a_branch_that_no_machine_knows_can_be_ended(visit: Visitor) -> None:
     visit.page.get_by_role("button", name="End …", exact=True).click()
     visit.page.get_by_role("button", name="End it").click()
     expect(visit.page.get_by_role("dialog")).to_contain_text("In force on 3 of 3 machines")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_phone_shows_the_step_beside_a_whole_name(browser: Browser, theme: str) -> None:
+    """The word "live" is only for a screen reader then: a branch with a step lives."""
+    rows = page_examples.few_rows()
+    below = page_examples.branch(
+        13, "article", "fact-checker", 2, 0.5, parent=page_examples.uuid_of(5), rule="r",
+        rule_step="refuse", rule_mode="observe", spent_rate=40_000,
+    )  # fmt: skip
+    server = FakePageServer([*rows, below])
+    with server.running(), visitor(browser, server.url, PHONE, theme) as visit:
+        visit.log_in()
+        row = visit.row(page_examples.uuid_of(13)[:8])
+        step = row.locator(".step")
+        expect(step).to_have_text("rule would refuse")
+        for part in (step, row.locator(".role"), row.locator(".id"), row.locator(".rate")):
+            assert part.evaluate("each => each.scrollWidth <= each.clientWidth + 1")
+            box = part.bounding_box()
+            assert box is not None
+            assert box["x"] + box["width"] <= PHONE[0]
+        live = row.locator(".state").bounding_box()
+        assert live is not None
+        assert live["width"] <= 1
+        other = visit.row(page_examples.uuid_of(5)[:8]).locator(".state").bounding_box()
+        assert other is not None
+        assert other["width"] > 20
+    assert not server.refusals
