@@ -126,13 +126,13 @@ def alerts() -> list[dict[str, Any]]:
     """A critical one about the branch that runs in circles, and two more."""
     return [
         {"id": "alert_1", "type": "rule", "timestamp": moment(40), "machine": "gw-2",
-         "subject": f"branch {LOOPING}", "state": "once", "severity": "critical",
+         "subject": f"branch/{LOOPING}", "state": "once", "severity": "critical",
          "text": f"gw-2: rule same-call would end branch {LOOPING} (researcher of crew article): "
          "the same call 20 times, the last one of search.web; the limit is 20",
          "next": f"crewgate revoke {LOOPING} --crew article", "crew": "article",
          "data": {"branch": LOOPING, "rule": "same-call", "count": 20}},
         {"id": "alert_2", "type": "branch-credits", "timestamp": moment(130), "machine": "gw-2",
-         "subject": f"branch {LOOPING}", "state": "once", "severity": "warning",
+         "subject": f"branch/{LOOPING}", "state": "once", "severity": "warning",
          "text": f"branch {LOOPING} (researcher of crew article) has spent 90 % of its credits",
          "next": "look at its calls: crewgate audit --role researcher --since 10m",
          "crew": "article", "data": {"branch": LOOPING}},

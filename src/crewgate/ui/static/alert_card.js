@@ -19,16 +19,17 @@ export function branchOf(alert) {
 
 /**
  * @param {any} alert
- * @param {{isLink?: boolean}} [options] `isLink`: with a link to its branch
+ * @param {{isLink?: boolean, end?: string}} [options] `isLink`: with a link to its branch. `end`: what
+ *   has become of its branch; then there is nothing to do next.
  */
-export function alertCard(alert, { isLink = true } = {}) {
+export function alertCard(alert, { isLink = true, end = "" } = {}) {
   const branch = branchOf(alert);
   const severity = textFor(MARKS, alert.severity, "") ? alert.severity : "info";
-  const lasts = textFor(STATES, alert.state, "");
+  const lasts = end ? "" : textFor(STATES, alert.state, "");
   const at = Date.parse(alert.timestamp);
   return h(
     "article",
-    { class: `alert ${severity}`, "data-id": alert.id },
+    { class: `alert ${severity}${end ? " settled" : ""}`, "data-id": alert.id },
     h(
       "p",
       { class: "kind" },
@@ -48,7 +49,9 @@ export function alertCard(alert, { isLink = true } = {}) {
       h("bdi", null, shortName(alert.machine)),
     ),
     h("p", { class: "text" }, printable(alert.text)),
+    end && h("p", { class: "branch-end" }, `The branch has ended: ${end}.`),
     alert.next &&
+      !end &&
       h("p", { class: "next" }, h("b", null, "Next: "), withCode(printable(alert.next))),
     isLink &&
       branch &&

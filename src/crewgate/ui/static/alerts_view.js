@@ -38,10 +38,14 @@ export class AlertsView {
 
   update() {
     const { alerts } = this.app;
+    const endOf = (alert) => this.app.endedBranches.endOf(alert);
     const open = new Set(this.app.openAlerts().map((each) => each.id));
     const wanted = this.onlyOpen.checked ? alerts.filter((each) => open.has(each.id)) : alerts;
     const away = listText(this.app.alertsNotAsked.map(({ machine }) => machine));
-    const key = [away, ...wanted.map((each) => `${each.id}${open.has(each.id)}`)].join();
+    const key = [
+      away,
+      ...wanted.map((each) => [each.id, open.has(each.id), endOf(each)].join()),
+    ].join();
     if (key === this.shown && this.list.childElementCount) return;
     this.shown = key;
     const without = away ? `, without those of ${away}, which did not answer` : "";
@@ -50,7 +54,7 @@ export class AlertsView {
       this.list,
       wanted.length
         ? wanted.map((each) => {
-            const card = alertCard(each);
+            const card = alertCard(each, { end: endOf(each) });
             card.classList.toggle("open", open.has(each.id));
             card.classList.toggle("marked", each.id === this.marked);
             return card;

@@ -11,6 +11,7 @@ import { Frame } from "./frame.js";
 import { CrewsView, PeopleView, RunsView } from "./group_views.js";
 import { Live } from "./live.js";
 import { MachinesView } from "./machines_view.js";
+import { EndedBranches, openAlerts } from "./open_alerts.js";
 import { replayView } from "./replay.js";
 import { placeOf } from "./router.js";
 import { forgetKey } from "./session_key.js";
@@ -42,7 +43,6 @@ const TITLES = new Map(
     replay: "Replay",
   }),
 );
-const RECENT_MS = 3_600_000; // so long, an alert about one event counts as open
 const ANNOUNCE_MS = 4_000; // a screen reader must be able to finish
 
 /**
@@ -69,6 +69,7 @@ export class App {
     /** @type {any} */
     this.health = { machines: [], not_asked: [], asked: "" };
     this.known = new Set(); // ids of alerts
+    this.endedBranches = new EndedBranches();
     this.announcedAt = -Infinity;
     /** @type {View | null} */
     this.view = null;
@@ -129,7 +130,8 @@ export class App {
   showTitle(place) {
     const open = this.openAlerts().length;
     const name = TITLES.get(place.name) ?? "Branches";
-    document.title = `${open ? `(${open}) ` : ""}${name} – Crewgate`;
+    const title = `${open ? `(${open}) ` : ""}${name} – Crewgate`;
+    if (document.title !== title) document.title = title;
   }
 
   /** Takes an event of the stream. */
@@ -137,6 +139,8 @@ export class App {
     if (name === "tree") this.store.take(data);
     else if (name === "machines") this.health = data;
     else if (name === "alerts") this.takeAlerts(data.alerts, data.not_asked ?? []);
+    this.endedBranches.update(this.alerts, this.store);
+    this.showTitle(placeOf(location.hash));
     this.draw();
   }
 
@@ -146,7 +150,6 @@ export class App {
     this.alerts = alerts;
     this.alertsNotAsked = notAsked;
     this.known = new Set(alerts.map((each) => each.id));
-    this.showTitle(placeOf(location.hash));
     const [first] = fresh.filter((each) => each.severity === "critical" && each.state !== "over");
     if (first && !isFirst) this.announce(`Alert: ${printable(first.text)}`, true);
   }
@@ -206,18 +209,9 @@ export class App {
     location.hash = hash;
   }
 
-  /** Alerts that go on, and those of the last hour about one event; the newest first. */
+  /** Alerts that a person should look at, the newest first. */
   openAlerts() {
-    const seen = new Set();
-    const since = Date.now() - RECENT_MS;
-    return this.alerts.filter((each) => {
-      if (each.state === "once")
-        return each.severity !== "info" && Date.parse(each.timestamp) > since;
-      const subject = `${each.type}\n${each.subject}`;
-      if (seen.has(subject)) return false;
-      seen.add(subject);
-      return each.state === "begins" && each.severity !== "info";
-    });
+    return openAlerts(this.alerts, this.endedBranches);
   }
 
   /** How many machines are not well, or did not answer. */

@@ -32,6 +32,7 @@ export class BranchPanel {
     this.crew = crew;
     this.branch = branch;
     this.version = ""; // of the branch and of those above it
+    this.alertShown = "";
     this.actsKey = "";
     this.heading = h("h2", { tabindex: "-1", id: "panel-title" });
     this.state = newStateBadge();
@@ -125,11 +126,15 @@ export class BranchPanel {
     this.alertId = id;
     const found = id ? this.app.alerts.find((each) => each.id === id) : undefined;
     this.alert.hidden = !found;
-    if (found) fill(this.alert, alertCard(found, { isLink: false }));
+    const end = found ? this.app.endedBranches.endOf(found) : "";
+    const shown = found ? `${found.id} ${end}` : "";
+    if (shown === this.alertShown) return;
+    this.alertShown = shown;
+    if (found) fill(this.alert, alertCard(found, { isLink: false, end }));
   }
 
   update() {
-    if (this.alertId && this.alert.hidden) this.showAlert(this.alertId);
+    this.showAlert(this.alertId);
     const { node } = this;
     this.missing.hidden = !this.app.store.isWhole || node !== undefined;
     if (!node) {

@@ -196,6 +196,12 @@ export class TreeStore {
     return !this.machines.length && this.notAsked.length > 0;
   }
 
+  /** Whether a branch that is not here is known to no machine. */
+  get isComplete() {
+    const isAnswered = this.machines.length > 0 && !this.notAsked.length;
+    return this.isWhole && !this.next && isAnswered && !this.leftOut;
+  }
+
   /** After a reset, what ended while the page looked still counts as just ended. */
   keepEnds(before, after, now) {
     if (before === after) return;
