@@ -3,7 +3,7 @@
  * person has no right for is not offered; the server decides all the same.
  */
 
-import { budgetOf, roleText } from "./branch_facts.js";
+import { budgetOf, personOf, roleText } from "./branch_facts.js";
 import { creditsText, listText, plural, printable, shortId, shortName } from "./text.js";
 import { countBelow, pathOf } from "./tree_store.js";
 
@@ -198,8 +198,7 @@ function rare(node, may) {
     );
     return acts;
   }
-  if (row.subject && row.subject !== row.orchestrator)
-    acts.push(endPerson(row.subject, row.crew, may, about));
+  if (personOf(row)) acts.push(endPerson(row.subject, row.crew, may, about));
   if (row.process) {
     token(
       "end-process",
@@ -300,7 +299,7 @@ function factsOf(node, ...more) {
             .map((each) => `${roleText(each.row)} ${shortId(each.row.branch)}`)
             .join(" › "),
         ],
-        ["Person", row.subject],
+        ["Person", personOf(row)],
       ];
   facts.push(
     ...more,

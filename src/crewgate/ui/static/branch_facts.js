@@ -97,6 +97,30 @@ export function roleText(row) {
   return row.role ? shortName(row.role) : row.parent ? "ancestor" : "run";
 }
 
+export const NO_PERSON = Object.freeze({
+  text: "–",
+  why: "No person stands behind it: its orchestrator began the run by itself.",
+});
+
+/**
+ * On whose behalf a run or a branch acts; "" for nobody, or if no machine knows. Then the subject is
+ * the orchestrator.
+ * @param {any} row
+ */
+export function personOf(row) {
+  return row.subject === row.orchestrator ? "" : row.subject;
+}
+
+/**
+ * The same for a list. `why` is a tip.
+ * @param {any} row
+ */
+export function personText(row) {
+  const person = personOf(row);
+  if (person || !row.subject) return { text: shortName(person), why: "" };
+  return NO_PERSON;
+}
+
 /**
  * Why a person should look at a live branch; the first reason is the most urgent.
  * @param {TreeNode} node

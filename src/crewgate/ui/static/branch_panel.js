@@ -4,7 +4,14 @@ import { actsFor, actsForUnknown } from "./acts.js";
 import { alertCard } from "./alert_card.js";
 import { drawBar, newBar } from "./bars.js";
 import { BranchDetails } from "./branch_details.js";
-import { attentionOf, budgetOf, budgetText, roleText, secondsToEmpty } from "./branch_facts.js";
+import {
+  attentionOf,
+  budgetOf,
+  budgetText,
+  personOf,
+  roleText,
+  secondsToEmpty,
+} from "./branch_facts.js";
 import { fill, h, setText } from "./dom.js";
 import { addressOf } from "./router.js";
 import { drawState, newStateBadge } from "./state_badge.js";
@@ -153,7 +160,7 @@ export class BranchPanel {
     drawState(this.state, row);
     const places = [
       row.branch ? `crew ${shortName(row.crew)}` : "crew",
-      shortName(row.subject),
+      shortName(personOf(row)),
       listText(node.machines, 4),
     ];
     setText(this.whose, places.filter(Boolean).join(" · "));
@@ -282,7 +289,7 @@ export class BranchPanel {
       node.isCrew || !row.parent ? "" : pathOf(node).find((each) => !each.isCrew)?.row.branch;
     const facts = [
       ["Crew", row.crew],
-      ["Person", row.subject],
+      ["Person", row.subject && (personOf(row) || "nobody; its orchestrator began the run")],
       ["Orchestrator", row.orchestrator],
       ["Below it", below.all ? `${below.live} live of ${plural(below.all, "branch")}` : "nothing"],
       ["Machines", machines],

@@ -1,5 +1,6 @@
 /** The controls above the tree: a text, filters and the order. */
 
+import { personOf } from "./branch_facts.js";
 import { h, setText } from "./dom.js";
 import { button } from "./elements.js";
 import { FIRST_CHOICES } from "./tree_lines.js";
@@ -101,8 +102,9 @@ export class FilterBar {
   offer(nodes) {
     const found = { crew: new Set(), role: new Set(), subject: new Set() };
     for (const { row } of nodes) {
+      const names = { crew: row.crew, role: row.role, subject: personOf(row) };
       for (const name of /** @type {const} */ (["crew", "role", "subject"])) {
-        if (row[name] && found[name].size < OPTIONS_MAX) found[name].add(row[name]);
+        if (names[name] && found[name].size < OPTIONS_MAX) found[name].add(names[name]);
       }
     }
     for (const name of /** @type {const} */ (["crew", "role"])) {

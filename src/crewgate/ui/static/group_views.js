@@ -2,7 +2,7 @@
 
 import { drawBar, newBar } from "./bars.js";
 import { actsFor, endPerson } from "./acts.js";
-import { budgetOf, roleText, stepText } from "./branch_facts.js";
+import { budgetOf, NO_PERSON, personOf, personText, roleText, stepText } from "./branch_facts.js";
 import { fill, h, setText } from "./dom.js";
 import { List } from "./lists.js";
 import { addressOf } from "./router.js";
@@ -57,7 +57,8 @@ class GroupView {
   }
 
   /**
-   * The items to show; each has `name`, `searched`, `rate` and `spent`.
+   * The items to show; each has `name`, `searched`, `rate` and `spent`. `isRest`: it stands for what
+   * belongs to no item, and does not count as one.
    * @param {boolean} onlyLive
    * @returns {any[]}
    */
@@ -72,9 +73,12 @@ class GroupView {
     );
     found.sort(
       (one, other) =>
-        other.rate - one.rate || other.spent - one.spent || (one.name < other.name ? -1 : 1),
+        Number(one.isRest ?? false) - Number(other.isRest ?? false) ||
+        other.rate - one.rate ||
+        other.spent - one.spent ||
+        (one.name < other.name ? -1 : 1),
     );
-    setText(this.counts, plural(found.length, ...this.noun));
+    setText(this.counts, plural(found.filter((each) => !each.isRest).length, ...this.noun));
     this.list.show(found, this.app.store.isWhole ? this.empty : "Asking the machines …");
   }
 }
@@ -99,7 +103,7 @@ export class RunsView extends GroupView {
         },
         { label: "State", draw: (cell, { node }) => drawStateIn(cell, node) },
         { label: "Crew", text: ({ node }) => shortName(node.row.crew) },
-        { label: "Person", text: ({ node }) => shortName(node.row.subject) },
+        { label: "Person", draw: (cell, { node }) => drawPersonIn(cell, node.row) },
         { label: "Branches", class: "number", text: ({ node }) => liveText(countBelow(node)) },
         {
           label: "Budget",
@@ -147,8 +151,14 @@ export class PeopleView extends GroupView {
       [
         {
           label: "Person",
-          draw: (cell, { subject }) =>
-            link(cell, shortName(subject), addressOf("", [], { person: subject })),
+          draw: (cell, { subject, isRest }) => {
+            link(
+              cell,
+              isRest ? "No person" : shortName(subject),
+              addressOf("", [], { person: subject }),
+            );
+            cell.title = isRest ? NO_PERSON.why : "";
+          },
         },
         { label: "Crews", text: ({ crews }) => listText([...crews], 4) },
         { label: "Live runs", class: "number", text: ({ live, runs }) => `${live} of ${runs}` },
@@ -165,14 +175,16 @@ export class PeopleView extends GroupView {
     /** @type {Map<string, any>} */
     const people = new Map();
     for (const node of this.app.store.nodes) {
-      const { subject, crew, parent } = node.row;
-      if (!subject) continue;
+      const { crew, parent } = node.row;
+      if (!node.row.subject) continue; // no machine knows it
+      const subject = personOf(node.row) || NO_PERSON.text;
       let one = people.get(subject);
       if (!one) {
         one = {
           subject,
+          isRest: subject === NO_PERSON.text,
           name: subject,
-          searched: subject,
+          searched: subject === NO_PERSON.text ? "no person" : subject,
           crews: new Set(),
           runs: 0,
           live: 0,
@@ -193,7 +205,8 @@ export class PeopleView extends GroupView {
     return [...people.values()].filter((one) => !onlyLive || one.branches > 0);
   }
 
-  drawActs(cell, { subject, crews }) {
+  drawActs(cell, { subject, crews, isRest }) {
+    if (isRest) return;
     const may = (right, crew) => this.app.may(right, crew);
     const [crew] = [...crews].filter((each) => may("operate", each));
     const isOffered = crew !== undefined;
@@ -289,6 +302,12 @@ function link(cell, text, address) {
   if (!found) found = cell.appendChild(h("a", null, ""));
   setText(found, text);
   if (found.getAttribute("href") !== address) found.setAttribute("href", address);
+}
+
+function drawPersonIn(cell, row) {
+  const { text, why } = personText(row);
+  setText(cell, text);
+  if (cell.title !== why) cell.title = why;
 }
 
 function drawStateIn(cell, node) {

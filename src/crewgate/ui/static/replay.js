@@ -1,7 +1,8 @@
 /** The replay of a run: a list of recorded runs to pick from, and the steps of one. */
 
 import { api } from "./api.js";
-import { fill, h } from "./dom.js";
+import { personText } from "./branch_facts.js";
+import { fill, h, setText } from "./dom.js";
 import { List } from "./lists.js";
 import { ReplayPlayer } from "./replay_view.js";
 import { addressOf } from "./router.js";
@@ -62,7 +63,14 @@ class RecordedRunsView {
             drawLink(cell, shortId(run.run), addressOf("replay", [run.crew, run.run])),
         },
         { label: "Crew", class: "replay-whole", text: ({ run }) => shortName(run.crew) },
-        { label: "Person", text: ({ run }) => shortName(run.subject) },
+        {
+          label: "Person",
+          draw: (cell, { run }) => {
+            const { text, why } = personText(run);
+            setText(cell, text);
+            cell.title = why;
+          },
+        },
         {
           label: "First record",
           class: "replay-whole",

@@ -1,6 +1,6 @@
 /** Makes the lines of the tree: which rows a filter shows, in which order, and how deep each is. */
 
-import { attentionOf, budgetOf } from "./branch_facts.js";
+import { attentionOf, budgetOf, personText } from "./branch_facts.js";
 
 const JUST_ENDED_MS = 5 * 60_000; // so long, an ended branch stays among the live ones
 
@@ -96,7 +96,7 @@ function matcherOf(choices, now) {
     if (choices.crew && row.crew !== choices.crew) return false;
     if (choices.role && row.role !== choices.role) return false;
     if (choices.state && row.state !== choices.state) return false;
-    if (subject && !row.subject.toLowerCase().includes(subject)) return false;
+    if (subject && !personText(row).text.toLowerCase().includes(subject)) return false;
     if (choices.onlyLive && !choices.state && !node.isLive) {
       if (!node.endedAt || now - node.endedAt > JUST_ENDED_MS) return false;
     }

@@ -1,10 +1,17 @@
 /** One row of the tree on the screen. Rows are used again for other branches as a person scrolls. */
 
 import { drawBar, newBar } from "./bars.js";
-import { attentionOf, budgetOf, levelText, roleText, stepText } from "./branch_facts.js";
+import {
+  attentionOf,
+  budgetOf,
+  levelText,
+  personText,
+  roleText,
+  stepText,
+} from "./branch_facts.js";
 import { h, setAttribute, setText } from "./dom.js";
 import { drawState, newStateBadge } from "./state_badge.js";
-import { creditsText, listText, shortId, shortName } from "./text.js";
+import { creditsText, listText, shortId } from "./text.js";
 
 const INDENT_LEVELS_MAX = 12; // deeper branches stand no further to the right
 
@@ -79,7 +86,9 @@ export class TreeRow {
     const { row } = node;
     const reasons = attentionOf(node);
     setText(this.name, roleText(row));
-    setText(this.person, node.isCrew ? "" : shortName(row.subject));
+    const person = personText(row);
+    setText(this.person, person.text);
+    setAttribute(this.person, "title", person.why || null);
     this.element.classList.toggle("ended", !node.isLive);
     this.element.classList.toggle("attention", reasons.length > 0);
     setText(this.flag, reasons.length ? "!" : "");
