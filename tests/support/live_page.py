@@ -51,7 +51,7 @@ class Machines:
         self.allowances: dict[str, CrewAllowance] = {}
         self.now = 0.0
 
-    def ask_machines(self, question: TreeQuestion) -> Iterator[MachineAnswer]:
+    def ask_machines(self, question: TreeQuestion, **_: object) -> Iterator[MachineAnswer]:
         assert isinstance(question, TreeQuestion)
         if self.is_away:
             raise ServiceConnectionError("the agent does not answer")

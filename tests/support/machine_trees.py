@@ -20,3 +20,14 @@ def tree_answers(
             yield MachineAnswer(1, "page", machine, encode(part))
         yield MachineAnswer(1, "whole", machine)
     yield MachineAnswer(1, "end", asked)
+
+
+def tree_changes(
+    rows: Sequence[TreeRow], gone: Sequence[tuple[str, str]], since: str, cursor: str
+) -> Iterator[MachineAnswer]:
+    """The messages about what has changed at gw-1; rows and names have pages of their own."""
+    for some, names in ((rows, ()), ((), gone)):
+        part = TreePart("ledger", [*some], cursor=cursor, since=since, gone=[*names])
+        yield MachineAnswer(1, "page", "gw-1", encode(part))
+    yield MachineAnswer(1, "whole", "gw-1")
+    yield MachineAnswer(1, "end", "gw-1")

@@ -3,14 +3,17 @@
 Threads make the answers that take long, a few at a time, so that the agent goes on meanwhile.
 """
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 import msgspec
 import trio
+from msgspec.structs import replace
 
 from crewgate import limits
 from crewgate.agent import audit_report_process, status
+from crewgate.agent.branch_tree import tree_follower
 from crewgate.agent.ipc_server.message_stream import pages
 from crewgate.agent.revocation import revocation_list
 from crewgate.agent.revocation.subject_runs import live_runs
@@ -95,23 +98,31 @@ def _revocations(
 
 def _tree(agent: AgentState, question: TreeQuestion, rows_max: int | None) -> list[bytes]:
     now = agent.clock.boot_ns()
-    if question.find or question.crew:
-        rows = status.find_branches(agent, question.find, question.crew, now)
+    most = min([each for each in (rows_max, question.rows_max) if each], default=sys.maxsize)
+    gone: list[tuple[str, str]] = []
+    cursor = since = ""
+    if question.since is not None:
+        cursor, rows, gone, is_whole, now = agent.tree_follower.ask(question.since, most)
+        since = "" if is_whole else question.since
+    elif question.find or question.crew:
+        rows = tree_follower.find_branches(agent, question.find, question.crew, now)
     else:
-        rows = status.tree(agent, boot_ns=now)
-    bounds = [each for each in (rows_max, question.rows_max) if each]
-    kept = within(rows, min(bounds)) if bounds else rows
+        rows = tree_follower.tree(agent, boot_ns=now)
+    kept = within(rows, most)
     left_out = len(rows) - len(kept)
     ledger = agent.ledger_queue.ledger.identity
     is_shared = agent.active_config.config.ledger.engine == "postgresql"
+    part = TreePart(ledger, [], is_shared, 0, now // _MINUTE_NS, cursor=cursor, since=since)
     found = [
-        TreePart(ledger, some, is_shared, left_out if last else 0, now // _MINUTE_NS)
+        replace(part, rows=some, left_out=left_out if last else 0)
         for some, last in pages(kept, limits.member_page_rows_max)
     ]
+    if gone:
+        found += [replace(part, gone=some) for some, _ in pages(gone, limits.tree_gone_page_max)]
     if question.totals:
         counted = [CallTotalRow(*each) for each in agent.call_totals.read()]
         for some, _ in pages(counted[: limits.call_totals_max], limits.call_totals_page_max):
-            found.append(TreePart(ledger, [], is_shared, 0, now // _MINUTE_NS, some))
+            found.append(replace(part, totals=some))
     return [encode(each) for each in found]
 
 

@@ -25,7 +25,8 @@ def recent_activities(
 ) -> Mapping[int, RecentActivity]:
     """Return the activity of each branch whose calls `rules` count, by its record number."""
     counted = read_activities(table, boot_ns)
-    return {number: _activity(each.calls, each.noted, rules) for number, each in counted.items()}
+    made = {each: _activity(each.calls, each.noted, rules) for each in {*counted.values()}}
+    return {number: made[each] for number, each in counted.items()}
 
 
 def _activity(calls: int, noted: Sequence[int], rules: Sequence[Rule]) -> RecentActivity:

@@ -16,6 +16,7 @@ from crewgate.agent.active_config import ActiveConfig, LoadedConfig
 from crewgate.agent.anomaly.minting_watch import MintingWatch
 from crewgate.agent.audit_checkpoints import AuditCheckpoints
 from crewgate.agent.branch_registry import BranchEntry, BranchRegistry
+from crewgate.agent.branch_tree.tree_follower import TreeFollower
 from crewgate.agent.budget.burned_reservation_audit import BurnedReservationAudit, Cause
 from crewgate.agent.budget.draws import Draws
 from crewgate.agent.budget.overrun_journal import OverrunJournal, OverrunRecord
@@ -137,6 +138,7 @@ class AgentState:
         self.audit: AuditWriter | None = None
         # What calls have come to on this machine, if `crewgate serve` has started the agent.
         self.call_totals = CallTotalsReader(None)
+        self.tree_follower = TreeFollower(self)
         self.disks = disks(config)
         # Whether the wall clock is steady, and how far it has jumped if not.
         self.steady, self.step_seconds = True, 0.0

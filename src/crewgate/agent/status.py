@@ -1,24 +1,15 @@
-"""Builds the agent's answers to status requests and to requests for the branch tree."""
+"""Builds the agent's answers to status requests."""
 
 import os
-from collections.abc import Iterator
-from contextlib import closing
 
 import msgspec
 
 from crewgate import limits
-from crewgate._native.records import BranchRecord
-from crewgate._native.table_owner import OwnedTable
 from crewgate.agent import health
-from crewgate.agent.branch_usage_tree import RemoteUsage, beyond, rows
-from crewgate.agent.recent_activity import recent_activities
 from crewgate.agent.state import AgentState
 from crewgate.agent.tool_pins import pin_health
-from crewgate.core import branch_reference
 from crewgate.core.anomaly.results import OrchestratorStatus
-from crewgate.errors import LedgerUnavailableError
-from crewgate.ipc.admin_messages import AgentStatus, MintingWatchRow, TreeRow, WorkerStatus
-from crewgate.ledger.factory import open_ledger
+from crewgate.ipc.admin_messages import AgentStatus, MintingWatchRow, WorkerStatus
 
 
 def status(agent: AgentState, number: int) -> AgentStatus:
@@ -68,49 +59,3 @@ def _worker(agent: AgentState, index: int) -> WorkerStatus:
         accepting=process is not None and process.accepting,
         policy_generation=process.policy_generation if process else 0,
     )
-
-
-def _beyond(agent: AgentState) -> dict[bytes, RemoteUsage]:
-    """Read the ledger on a connection of its own, so no draw waits for a large tree."""
-    holder, boot = agent.lease_client.holder, agent.table.life
-    keys = [record.key for record in _records(agent.table)]
-    try:
-        ledger = open_ledger(agent.active_config.config.ledger, readonly=True)
-        with closing(ledger.session):
-            leases, lessees = ledger.leases(holder, boot), ledger.lessees(holder, boot)
-            return beyond(ledger.statements(keys), leases, lessees)
-    except LedgerUnavailableError:
-        return {}
-
-
-def find_branches(agent: AgentState, find: str, crew: str, boot_ns: int = 0) -> list[TreeRow]:
-    """Return the branches of a crew that a reference may mean; an empty text means all.
-
-    It blocks, as `tree`.
-    """
-    found = [row for row in tree(agent, boot_ns=boot_ns) if row.branch]
-    return branch_reference.matching(find, crew, found)
-
-
-def tree(agent: AgentState, spent_percent: int = 0, *, boot_ns: int = 0) -> list[TreeRow]:
-    """Return the branch tree; while the ledger does not answer, with this table's amounts only.
-
-    The calls are those of the minute of CLOCK_BOOTTIME that `boot_ns` is in; 0: of now. Leave out
-    branches that have spent less of their quota than `spent_percent`. It blocks, for about a second
-    with a full table.
-    """
-    others = _beyond(agent)
-    now, table = agent.clock.wall_ns() // 10**9, agent.table
-    entries, crews = agent.registry.snapshot(), agent.active_config.policy.crews
-    holder, overruns = agent.lease_client.holder, agent.notes.amounts()
-    loops, boot_ns = agent.active_config.policy.loops, boot_ns or agent.clock.boot_ns()
-    activities = recent_activities(table, boot_ns, loops.rules)
-    known = _records(table), entries, crews, table.is_revoked, now, others, holder
-    found = rows(*known, overruns=overruns, activities=activities)
-    return [row for row in found if not row.branch or row.has_spent(spent_percent)]
-
-
-def _records(table: OwnedTable) -> Iterator[BranchRecord]:
-    size = limits.tree_scan_records
-    for first in range(0, table.geometry.branches, size):
-        yield from table.scan(first, min(size, table.geometry.branches - first))

@@ -5,7 +5,8 @@ prints nothing and retries nothing.
 """
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -183,13 +184,20 @@ class AdminClient:
         return [row for page in pages for row in page.rows], pages[-1].total
 
     def ask_machines(
-        self, question: MachineQuestion, machine: str = "", *, others_only: bool = False
+        self,
+        question: MachineQuestion,
+        machine: str = "",
+        *,
+        others_only: bool = False,
+        cursors: Mapping[str, str] | None = None,
     ) -> Iterator[MachineAnswer]:
         """Yield the answers of all machines, or of one, to a question; `cluster_view` reads them.
 
         The agent asks the other machines for a bounded time, and says which did not answer.
+        `cursors` of machines are as in `AskMachines`.
         """
-        request = AskMachines(self._next_id(), question, machine, others_only)
+        cursors = dict(islice((cursors or {}).items(), limits.tree_cursors_max))
+        request = AskMachines(self._next_id(), question, machine, others_only, cursors)
         answer = self._request(request, MachineAnswer)
         yield answer
         while answer.what != "end":

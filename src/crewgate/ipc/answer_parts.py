@@ -30,6 +30,10 @@ class TreePart(msgspec.Struct, frozen=True, omit_defaults=True):
     (`shares_ledger`). `left_out` branches did not fit. `minute` is the minute of the machine's
     clock (CLOCK_BOOTTIME) that the `calls` of rows are about. The last parts have `totals`, if the
     question asks for them.
+
+    With a `cursor`, a later question may ask for what has changed. The answer to such a question
+    goes on from the answer with the cursor `since`: its `rows` are new or other ones, in place of
+    those of before, and `gone` are the names (crew and branch) of rows that are gone.
     """
 
     ledger: str
@@ -38,6 +42,9 @@ class TreePart(msgspec.Struct, frozen=True, omit_defaults=True):
     left_out: Count = 0
     minute: Count = 0
     totals: list[CallTotalRow] = []
+    cursor: str = ""
+    since: str = ""
+    gone: list[tuple[str, str]] = []
 
 
 class StatusPart(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ from crewgate import limits
 from crewgate.ipc.attach_messages import Id
 
 _Text = Annotated[str, Meta(max_length=limits.claim_chars_max)]
+_Cursor = Annotated[str, Meta(max_length=limits.tree_cursor_chars_max)]
 _Key = Annotated[bytes, Meta(min_length=16, max_length=16)]
 
 
@@ -23,12 +24,16 @@ class TreeQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="tree"):
     `totals`: also for what calls of each crew to each tool have come to. Unless `rows_max` is 0,
     the machine leaves out what goes beyond so many rows; to another machine it never sends more
     than `limits.member_tree_rows_max`.
+
+    `since` is the `cursor` of the machine's last answer, or empty for the first question. With it,
+    the machine may answer with what has changed since then, and `find` and `crew` mean nothing.
     """
 
     find: _Text = ""
     crew: _Text = ""
     totals: bool = False
     rows_max: Annotated[int, Meta(ge=0)] = 0
+    since: _Cursor | None = None
 
 
 class StatusQuestion(msgspec.Struct, frozen=True, omit_defaults=True, tag="status"):
@@ -126,13 +131,22 @@ THIS_MACHINE = "."
 class AskMachines(msgspec.Struct, frozen=True, tag="ask-machines"):
     """A client asks all machines, or only the one called `machine`. Answer: `MachineAnswer`s.
 
-    With `others_only`, all but the machine that is asked itself.
+    With `others_only`, all but the machine that is asked itself. A `TreeQuestion` that has `since`
+    goes to each machine with its cursor of `cursors`.
     """
 
     id: Id
     question: MachineQuestion
     machine: Annotated[str, Meta(max_length=limits.claim_chars_max)] = ""
     others_only: bool = False
+    cursors: Annotated[dict[_Text, _Cursor], Meta(max_length=limits.tree_cursors_max)] = {}
+
+    def question_to(self, machine: str) -> MachineQuestion:
+        """Return the question as this machine gets it."""
+        if isinstance(self.question, TreeQuestion) and self.question.since is not None:
+            since = self.cursors.get(machine, "")
+            return msgspec.structs.replace(self.question, since=since)
+        return self.question
 
 
 class MachineAnswer(msgspec.Struct, frozen=True, omit_defaults=True, tag="machine-answer"):

@@ -1,8 +1,9 @@
 """Follows the merged tree of all machines from answer to answer, and says what has changed.
 
-Most rows of an answer are the same as a second ago. It compares them as they came, decodes those
-that differ, and merges those branches alone. So a reader of a large tree that asks each second pays
-for what changes, and not for the whole tree.
+A machine answers with what has changed since its last answer. One of an earlier version answers
+with all rows: they are compared as they came, and those that differ are decoded. Only branches that
+have changed are merged. So a reader of a large tree that asks each second pays for what changes,
+and not for the whole tree.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -49,22 +50,50 @@ class TreeChange(NamedTuple):
 
 
 class _MachineRows:
-    """The rows of the newest answer of one machine."""
+    """The rows of one machine after its newest answer, whose `cursor` it is; empty for none."""
 
     def __init__(self) -> None:
+        self.cursor = ""
         self.source = TreeSource("", "")
         self.by_name: dict[BranchName, TreeRow] = {}
         self._unread: Sequence[msgspec.Raw] = ()
         self._names: list[BranchName] = []
 
-    def take(self, source: TreeSource, unread: Sequence[msgspec.Raw]) -> set[BranchName]:
-        """Take the rows of an answer; return the names whose rows are new, other or gone.
+    def take(self, source: TreeSource, parts: Sequence[UnreadTreePart]) -> set[BranchName]:
+        """Take an answer; return the names whose rows are new, other or gone.
 
         Raises msgspec.DecodeError, or ValueError for an answer that no machine makes. Then nothing
         is taken.
         """
-        if len(unread) > limits.tree_changes_rows_max:
-            raise ValueError(f"it has {len(unread)} branches")
+        unread = [raw for part in parts for raw in part.rows]
+        since, cursor = parts[0].since, parts[0].cursor
+        if since and since != self.cursor:
+            raise ValueError("it goes on from an answer that nobody had")
+        before = {*self.by_name} if source != self.source else set[BranchName]()
+        if since:
+            gone = [BranchName(*name) for part in parts for name in part.gone]
+            changed = self._take_changes(unread, gone)
+        else:
+            changed = self._take_all(unread, may_come_again=not cursor)
+        self.source, self.cursor = source, cursor
+        return changed | (before & self.by_name.keys())
+
+    def _take_changes(
+        self, unread: Sequence[msgspec.Raw], gone: Sequence[BranchName]
+    ) -> set[BranchName]:
+        rows = {BranchName(row.crew, row.branch): row for row in map(_read, unread)}
+        lost = {name for name in gone if name in self.by_name}
+        new = sum(name not in self.by_name for name in rows)
+        _require_room(len(self.by_name) + new)
+        changed = {name for name, row in rows.items() if self.by_name.get(name) != row}
+        for name in lost:
+            del self.by_name[name]
+        self.by_name |= rows
+        return changed | lost
+
+    def _take_all(self, unread: Sequence[msgspec.Raw], *, may_come_again: bool) -> set[BranchName]:
+        """Take all rows; they are kept as they came if they `may_come_again`."""
+        _require_room(len(unread))
         found: dict[BranchName, TreeRow] = {}
         names: list[BranchName] = []
         changed: set[BranchName] = set()
@@ -90,10 +119,14 @@ class _MachineRows:
                     place = places.get(name, place - 1) + 1
             names.append(name)
         changed |= known.keys() - found.keys()
-        if source != self.source:
-            changed |= found.keys()
-        self.source, self.by_name, self._unread, self._names = source, found, unread, names
+        self.by_name = found
+        self._unread, self._names = (unread, names) if may_come_again else ((), [])
         return changed
+
+
+def _require_room(rows: int) -> None:
+    if rows > limits.tree_changes_rows_max:
+        raise ValueError(f"it has {rows} branches")
 
 
 def _read(raw: msgspec.Raw) -> TreeRow:
@@ -124,8 +157,13 @@ class ClusterTreeChanges:
         self._machines: dict[str, _MachineRows] = {}
         self._misplaced: dict[BranchName, str] = {}  # with the parent that machines name
 
+    @property
+    def cursors(self) -> dict[str, str]:
+        """For the next question: the cursors of the machines that answered."""
+        return {name: each.cursor for name, each in self._machines.items() if each.cursor}
+
     def take(self, answers: Iterable[MachineAnswer]) -> TreeChange:
-        """Take the answers to a `TreeQuestion`; return what has changed."""
+        """Take the answers to a `TreeQuestion` with `since`; return what has changed."""
         found = collect(answers, UnreadTreePart)
         not_asked = [*found.not_asked]
         changed: set[BranchName] = set()
@@ -135,8 +173,7 @@ class ClusterTreeChanges:
             known = self._machines.setdefault(machine, _MachineRows())
             source = TreeSource(machine, ledger_of(machine, parts[0]), parts[0].shares_ledger)
             try:
-                unread = [raw for part in parts for raw in part.rows]
-                changed |= known.take(source, unread)
+                changed |= known.take(source, parts)
             except (msgspec.DecodeError, ValueError, RecursionError) as error:
                 not_asked.append(UnaskedMachine(machine, f"its answer cannot be read: {error}"))
                 continue

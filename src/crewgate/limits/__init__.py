@@ -273,6 +273,12 @@ descriptors_spare = 64  # table, journals, audit, the loop's own
 policies_kept = 16  # to name the tool of a call that began under an older policy
 tree_machines_max = 8  # named in one row of the tree; its sum has the rest
 tree_scan_records = 4096  # 10 ms at a time, so that draws continue meanwhile
+tree_read_seconds_min = 0.5  # between two readings for those who follow it, such as three pages
+tree_ledger_seconds = 5.0  # at least, between two readings of the ledger for them
+tree_ledger_seconds_max = 30.0  # at most, even if the ledger is slow: a person compares amounts
+tree_ledger_share = 0.02  # of the time that these take at most: they are half of what a tree costs
+tree_unused_seconds = 30.0  # without a question, until the agent forgets the tree that it follows
+tree_gone_max = 16_384  # names of branches that ended, for those who follow; 200 bytes each
 journal_slack_lines = 4096  # about 1 MiB before it is worth rewriting the journal
 
 # The supervisor.

@@ -47,4 +47,7 @@ members_runs_seconds_max = 0.9  # for all of them: a revocation waits for a seco
 # Of who follows the tree of all machines from second to second (ipc/tree_changes.py).
 tree_changes_rows_max = 2 * member_tree_rows_max  # of one machine: the crews come on top
 tree_amount_max = 2**56  # of micro-credits: sums over 256 machines stay below 2**64
+tree_cursor_chars_max = 64  # where an answer ends: 16 digits that are random, and a count
+tree_cursors_max = 256  # of one question, half a frame; further machines answer with all branches
+tree_gone_page_max = 128  # names of branches that ended on a page, of 260 characters each
 tree_row_bytes_max = 8192  # of one row: nine names of 128 characters, and eight machines

@@ -14,12 +14,13 @@ from revocation_targets import branch
 from crewgate import limits
 from crewgate._native.records import BurnedReservation
 from crewgate.agent import periodic
+from crewgate.agent.branch_tree.tree_follower import tree
 from crewgate.agent.clock_monitor import ClockMonitor
 from crewgate.agent.ipc_server.admin_session import forgive
 from crewgate.agent.ipc_server.message_stream import pages
 from crewgate.agent.reload import reload_if_changed
 from crewgate.agent.state import AgentState
-from crewgate.agent.status import status, tree
+from crewgate.agent.status import status
 from crewgate.core.audit import records
 from crewgate.core.audit.records import Record
 from crewgate.core.budget.ledger_protocol import DrawLease

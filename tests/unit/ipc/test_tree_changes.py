@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from machine_trees import tree_answers
+from machine_trees import tree_answers, tree_changes
 
 from crewgate import limits
 from crewgate.core.rules.rule import RuleMode, RuleStep
@@ -120,6 +120,46 @@ def test_what_is_the_same_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [*change.rows] == [("bd", "new")]
     assert change.gone == [("bd", "12")]
     assert len(decoded) == 2  # the new one, and the one after the gap
+
+
+@given(st.lists(rows(), min_size=1, max_size=6))
+def test_answers_that_go_on_come_to_the_merged_tree(readings: Sequence[Sequence[TreeRow]]) -> None:
+    """A machine says only what has changed since the cursor that it gets."""
+    changes, said = ClusterTreeChanges(), dict[tuple[str, str], TreeRow]()
+    for number, tree in enumerate(readings):
+        since = changes.cursors.get("gw-1", "")
+        assert since == (f"x-{number - 1}" if number else "")
+        now = {(row.crew, row.branch): row for row in tree}
+        new = [row for name, row in now.items() if said.get(name) != row]
+        gone = [*(said.keys() - now.keys()), ("bd", "never known")]
+        changes.take(tree_changes(new, gone if since else (), since, f"x-{number}"))
+        expected = tree_of(tree_answers({"gw-1": tree}))
+        assert changes.rows == {BranchName(row.crew, row.branch): row for row in expected.rows}
+        said = now
+
+
+def test_an_answer_that_goes_on_from_another_one_is_not_taken() -> None:
+    """Nothing of the machine is shown then, and the next question asks for all."""
+    row = TreeRow("bd", "a", "live")
+    changes = ClusterTreeChanges()
+    changes.take(tree_changes([row], (), "", "x-1"))
+    assert changes.cursors == {"gw-1": "x-1"}
+    change = changes.take(tree_changes([], (), "x-0", "x-2"))
+    assert (changes.rows, changes.cursors, change.machines) == ({}, {}, [])
+    assert "goes on from an answer that nobody had" in change.not_asked[0].why
+    changes.take(tree_changes([row], (), "", "x-3"))
+    assert [*changes.rows] == [("bd", "a")]
+
+
+def test_changes_cannot_make_a_tree_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "tree_changes_rows_max", 2)
+    row = TreeRow("bd", "a", "live")
+    changes = ClusterTreeChanges()
+    changes.take(tree_changes([row], (), "", "x-1"))
+    more = [msgspec.structs.replace(row, branch=name) for name in "bc"]
+    change = changes.take(tree_changes(more, (), "x-1", "x-2"))
+    assert "it has 3 branches" in change.not_asked[0].why
+    assert changes.rows == {}
 
 
 def test_a_machine_that_answers_nonsense_counts_as_one_that_did_not() -> None:

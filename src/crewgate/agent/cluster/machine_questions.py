@@ -118,7 +118,7 @@ async def _ask(
     seconds = each if is_there else limits.member_absent_seconds_max
     async with places:
         question = service.question
-        why = await question(member, encode(request.question), take, seconds)
+        why = await question(member, encode(request.question_to(name)), take, seconds)
         whole = MachineAnswer(request.id, "whole", name)
         await send.send(_failed(service, request, member, why) if why else whole)
         waiting.discard(member)

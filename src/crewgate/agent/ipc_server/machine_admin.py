@@ -67,7 +67,7 @@ async def _answer_here(
     own = agent.machine_name
     async with send:
         try:
-            pages = await machine_answers.answer(agent, request.question)
+            pages = await machine_answers.answer(agent, request.question_to(own))
         except ServiceRefusedError as error:
             why = str(error)[: limits.health_text_chars_max]
             await send.send(MachineAnswer(request.id, "failed", own, why=why))

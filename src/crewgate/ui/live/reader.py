@@ -25,7 +25,7 @@ from crewgate.ui.live.page_rows import PageRow, difference, page_row, whole
 from crewgate.ui.live.spent_rates import SpentRates
 from crewgate.ui.live.update import CrewChanges, TreeHead, TreeUpdate
 
-_QUESTION = TreeQuestion(rows_max=limits.member_tree_rows_max)
+_QUESTION = TreeQuestion(rows_max=limits.member_tree_rows_max, since="")
 # What the gateways of some machine do about an orchestrator, the strictest last.
 _LEVELS = ("", "throttle", "quarantine")
 Orchestrator = tuple[str, str]  # crew and name
@@ -83,7 +83,9 @@ class LiveReader:
             if self._agent is None:
                 self._agent = AdminClient(self._local.state)
             health = self._read_health(self._agent)
-            change = self._tree.take(self._agent.ask_machines(_QUESTION))
+            change = self._tree.take(
+                self._agent.ask_machines(_QUESTION, cursors=self._tree.cursors)
+            )
         except (CrewgateError, OSError) as error:
             # After an error, nobody knows what the connection would answer next.
             self.close()

@@ -1,6 +1,6 @@
 """The agent asks all members for a command: each within its time, and none holds up the others."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,11 +18,14 @@ from crewgate.ipc.machine_messages import (
     AskMachines,
     AuditQuestion,
     MachineAnswer,
+    MachineQuestion,
     TreeQuestion,
     encode,
+    read_question,
 )
 
 Talk = Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[str]]
+NO_CURSORS: Mapping[str, str] = {}
 
 
 class Members:
@@ -31,6 +34,7 @@ class Members:
     def __init__(self, **talks: Talk) -> None:
         self.talks = {name.encode(): talk for name, talk in talks.items()}
         self.seconds: dict[bytes, float] = {}
+        self.questions: dict[bytes, MachineQuestion] = {}
         self.most = self._now = 0
         self.question_places = trio.CapacityLimiter(limits.members_asked_at_once)
         self.long_question_places = trio.CapacityLimiter(limits.members_asked_at_once)
@@ -52,9 +56,9 @@ class Members:
         return SimpleNamespace(state=MemberState.DEAD if is_dead else MemberState.ALIVE)
 
     async def question(
-        self, member: bytes, _: bytes, take: Callable[[bytes], Awaitable[None]], seconds: float
+        self, member: bytes, body: bytes, take: Callable[[bytes], Awaitable[None]], seconds: float
     ) -> str:
-        self.seconds[member] = seconds
+        self.seconds[member], self.questions[member] = seconds, read_question(body)
         self._now += 1
         self.most = max(self.most, self._now)
         try:
@@ -64,9 +68,11 @@ class Members:
         finally:
             self._now -= 1
 
-    async def asked(self, question: Any = None, machine: str = "") -> list[MachineAnswer]:
+    async def asked(
+        self, question: Any = None, machine: str = "", cursors: Mapping[str, str] = NO_CURSORS
+    ) -> list[MachineAnswer]:
         """What a client gets."""
-        request = AskMachines(1, question or TreeQuestion(), machine)
+        request = AskMachines(1, question or TreeQuestion(), machine, cursors={**cursors})
         send, receive = trio.open_memory_channel[MachineAnswer](0)
         found: list[MachineAnswer] = []
 
@@ -111,6 +117,15 @@ async def test_each_machine_answers_or_is_named(autojump_clock: trio.testing.Moc
     }  # fmt: skip
     assert trio.current_time() == autojump_clock.current_time()
     assert set(members.seconds.values()) == {limits.member_answer_seconds_max}
+
+
+async def test_each_machine_gets_its_own_cursor_and_no_other() -> None:
+    """A cursor of another one could be used to have it leave something out."""
+    members = Members(m1=pages(), m2=pages())
+    await members.asked(TreeQuestion(since=""), cursors={"m0": "x-1", "m1": "y-2"})
+    assert members.questions == {b"m1": TreeQuestion(since="y-2"), b"m2": TreeQuestion(since="")}
+    await members.asked(TreeQuestion("a"), cursors={"m1": "y-2"})
+    assert members.questions == {b"m1": TreeQuestion("a"), b"m2": TreeQuestion("a")}
 
 
 async def test_a_dead_machine_gets_less_time_and_an_audit_more(

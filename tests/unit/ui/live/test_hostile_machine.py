@@ -30,7 +30,7 @@ class Hostile(Machines):
         super().__init__()
         self.pages: list[bytes] = []
 
-    def ask_machines(self, question: TreeQuestion) -> Iterator[MachineAnswer]:
+    def ask_machines(self, question: TreeQuestion, **_: object) -> Iterator[MachineAnswer]:
         yield from (MachineAnswer(1, "page", "gw-2", page) for page in self.pages)
         yield MachineAnswer(1, "whole", "gw-2")
         yield from tree_answers(self.trees)

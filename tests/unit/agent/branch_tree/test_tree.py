@@ -8,11 +8,14 @@ import pytest
 from grant_builders import NOW, branch_id, key
 from hypothesis import given
 from hypothesis import strategies as st
+from tree_records import record
 
 from crewgate import limits
 from crewgate._native.records import BranchRecord
 from crewgate.agent.branch_registry import BranchEntry
-from crewgate.agent.branch_usage_tree import IsRevoked, RemoteUsage, beyond, rows
+from crewgate.agent.branch_tree.inputs import IsRevoked, TreeInputs
+from crewgate.agent.branch_tree.remote_usage import RemoteUsage, beyond
+from crewgate.agent.branch_tree.tree import BranchTree
 from crewgate.core.budget.ledger_protocol import AccountStatement, LeaseUsage, WindowUsage
 from crewgate.core.ids import EntityKind, crew_key, table_key
 from crewgate.core.policy.policy import CrewPolicy
@@ -21,34 +24,6 @@ from crewgate.ipc.admin_messages import TreeRow
 ARTICLE = CrewPolicy("article", "https://o.example")
 BIG = limits.quota_micro_max
 NOBODY: Mapping[bytes, RemoteUsage] = {}
-
-
-def _record(
-    number: int, own: bytes, parents: tuple[int, ...], quota: int, **more: object
-) -> BranchRecord:
-    blank = BranchRecord(
-        number=number,
-        generation=1,
-        key=own,
-        parents=parents,
-        path_digest=bytes(16),
-        quota=quota,
-        quota_iat=0,
-        expires=0,
-        available=0,
-        reserved=0,
-        loose=0,
-        settled=0,
-        granted=0,
-        given_back=0,
-        burned=0,
-        retired=0,
-        sequence=0,
-        pending=0,
-        closed=False,
-        refused=None,
-    )
-    return blank._replace(**more)  # type: ignore[arg-type]
 
 
 def _entry(number: int, parent: int | None = None, exp: int = int(NOW) + 900) -> BranchEntry:
@@ -69,10 +44,10 @@ def _entry(number: int, parent: int | None = None, exp: int = int(NOW) + 900) ->
 def _family(**more: object) -> list[BranchRecord]:
     """The crew (record 0), a root (1) with quota 100, two children (2, 3) with 60 each."""
     return [
-        _record(0, crew_key("article"), (), BIG),
-        _record(1, key(1), (0,), 100, settled=10),
-        _record(2, key(2), (0, 1), 60, settled=20, reserved=5, burned=3),
-        _record(3, key(3), (0, 1), 60, settled=30, available=7)._replace(**more),  # type: ignore[arg-type]
+        record(0, crew_key("article"), (), BIG),
+        record(1, key(1), (0,), 100, settled=10),
+        record(2, key(2), (0, 1), 60, settled=20, reserved=5, burned=3),
+        record(3, key(3), (0, 1), 60, settled=30, available=7)._replace(**more),  # type: ignore[arg-type]
     ]
 
 
@@ -81,6 +56,13 @@ ENTRIES = {key(1): _entry(1), key(2): _entry(2, 1), key(3): _entry(3, 1)}
 
 def _none(key: bytes, issued: int) -> bool:
     return False
+
+
+def rows(*inputs: Any, **more: Any) -> list[TreeRow]:
+    """The rows of one reading."""
+    tree = BranchTree()
+    tree.take(TreeInputs(*inputs, **more))
+    return tree.rows()
 
 
 def _rows(
@@ -164,8 +146,8 @@ def test_a_run_across_the_boundary_ends_with_its_orchestrator() -> None:
     account = CrewPolicy("article:finance", "crewgate:crossing")
     own = key(1, account.name)
     records = [
-        _record(0, crew_key(account.name), (), BIG),
-        _record(1, own, (0,), 60),
+        record(0, crew_key(account.name), (), BIG),
+        record(1, own, (0,), 60),
     ]
     entries = {own: msgspec.structs.replace(_entry(1), crew=account.name)}
     revoked = table_key(EntityKind.ORCHESTRATOR, "article", b"article/one")
@@ -314,8 +296,8 @@ def test_a_state_is_what_each_name_says_alone(
         )
         return "token-revoked" if entry.grant and is_token else "live"
 
-    records = [_record(0, crew_key(crew), (), BIG)]
-    records += [_record(n, key(n), (0,), 100) for n in (1, 2, 3)]
+    records = [record(0, crew_key(crew), (), BIG)]
+    records += [record(n, key(n), (0,), 100) for n in (1, 2, 3)]
     tree = _rows(records, entries, is_revoked, CrewPolicy(crew, "https://o.example"))
     for entry in entries.values():
         assert tree[entry.branch].state == expected(entry)
