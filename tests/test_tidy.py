@@ -104,6 +104,7 @@ FILE_WRITERS = {
     "demo/gateway_setup.py": "the demo's folder is temporary",
     "demo/gateway_process.py": "the demo's folder is temporary",
     "export/archive/archive_reader.py": "the files of a verification are temporary",
+    "export/archive/stored_log.py": "the files of a verification are temporary",
     "runtime/durable_files.py": "the module itself",
 }
 
@@ -321,6 +322,7 @@ OWN_WRITING = {
     "src/crewgate/issuer/journal/mint_journal.py": {"os.fsync"},  # cuts a torn line off
     # Temporary files of a verification.
     "src/crewgate/export/archive/archive_reader.py": {"open", "write_bytes"},
+    "src/crewgate/export/archive/stored_log.py": {"open"},
     "src/crewgate/sidecar/drop_privileges_exec.py": {"open"},  # a setting of the kernel, in /proc
     "src/crewgate/gossip/capsule_journal.py": {"os.fsync"},  # one sync of many appends, in a thread
 }

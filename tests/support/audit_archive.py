@@ -8,9 +8,10 @@ import pytest
 import trio
 from signed_audit import KEY
 
-from crewgate.audit import parquet
+from crewgate.audit import parquet, parquet_process
 from crewgate.audit.checkpoints.verification import VerificationReport
 from crewgate.audit.file_part import FilePart
+from crewgate.audit.parquet_order import ParquetOrder
 from crewgate.config import ExportConfig
 from crewgate.export.archive import archive_reader
 from crewgate.export.archive.archiver import Archiver
@@ -91,7 +92,18 @@ class Archive:
             count = parquet.write(self.folder / part.file, part, draft)
             return draft.read_bytes(), count
 
+        async def difference(part: FilePart, data: bytes) -> str:
+            await trio.lowlevel.checkpoint()
+            own = (self.folder / part.file).read_bytes()[part.begin : part.end]
+            if self.is_plain:
+                return "" if data == own else "it has other lines"
+            draft = self.root.parent / "draft"
+            draft.write_bytes(data)
+            order = ParquetOrder(str(self.folder), part, str(draft), is_there=True)
+            return parquet_process.answer(order).why
+
         found._writer.write = write  # type: ignore[method-assign]
+        found._writer.difference = difference  # type: ignore[method-assign]
         save = found._file.save
         found._file.save = lambda position: steps.take(lambda: save(position))  # type: ignore[method-assign,assignment,return-value]
         return found

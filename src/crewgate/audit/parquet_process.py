@@ -4,7 +4,8 @@
 
 The export process runs it, so that the engine fills neither its memory nor its core. Each line of
 standard input is a `ParquetOrder` in JSON; each line of standard output is a `ParquetResult`. The
-process reads an object back before it says that it is there. It ends with its standard input.
+process reads an object back before it says that it is there. It also compares objects that it finds
+in the archive, which anybody may have written. It ends with its standard input.
 """
 
 import os
@@ -31,9 +32,27 @@ def main() -> int:
     os.nice(_LEAST_URGENT)
     for line in sys.stdin.buffer:
         order = msgspec.json.decode(line, type=ParquetOrder)
-        sys.stdout.buffer.write(msgspec.json.encode(written(order)) + b"\n")
+        sys.stdout.buffer.write(msgspec.json.encode(answer(order)) + b"\n")
         sys.stdout.buffer.flush()
     return 0
+
+
+def answer(order: ParquetOrder) -> ParquetResult:
+    """Do what an order says."""
+    return compared(order) if order.is_there else written(order)
+
+
+def compared(order: ParquetOrder) -> ParquetResult:
+    """Compare an object that is there with the file: its lines, and the columns made of them."""
+    try:
+        own = _digest(_pieces(Path(order.folder) / order.part.file, order.part))
+    except OSError as error:
+        return ParquetResult(why=str(error), is_unread=True)
+    try:
+        found = _digest(parquet.lines(Path(order.out), order.part, with_members=True))
+    except (AuditReadError, OSError) as error:
+        return ParquetResult(why=str(error).partition("\n")[0])
+    return ParquetResult(why="" if found == own else "it has other lines")
 
 
 def written(order: ParquetOrder) -> ParquetResult:

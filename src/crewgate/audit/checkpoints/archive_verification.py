@@ -5,7 +5,8 @@ that are newer than its last checkpoint. It has files that the machine has delet
 the checkpoints in it say of a file, it has, because it got that first.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from crewgate.audit.checkpoints.chain import Chain
 from crewgate.audit.checkpoints.checkpoint import FileMark
 from crewgate.audit.checkpoints.file_comparison import AuditSource, FileComparison
 from crewgate.audit.checkpoints.findings import Finding, FindingKind, HeldCheckpoint
+from crewgate.audit.checkpoints.part_choice import choose
 from crewgate.audit.checkpoints.verification import VerificationReport, is_too_old, report_of
 from crewgate.audit.file_part import FilePart
 from crewgate.errors import AuditReadError
@@ -26,10 +28,13 @@ class ArchiveSource(AuditSource, Protocol):
     """
 
     parts: dict[str, list[FilePart]]
-    """The parts of each file, in the order of their offsets."""
+    """The parts of each file, sorted. `open` takes them all, one after the other."""
 
     strangers: list[tuple[str, str]]
-    """The names of other objects that a query would read, each with what is wrong with it."""
+    """The names of objects that the export did not write, each with what is wrong with it."""
+
+    def read(self, part: FilePart) -> Iterator[bytes]:
+        """Yield the bytes of a part. FileNotFoundError: its object has just been deleted."""
 
 
 def verify_archive(
@@ -60,14 +65,20 @@ class _Archive:
         for name, why in self._source.strangers:
             self._add(FindingKind.INSERTED, name, why)
         for name in sorted(self._whole, key=_order):
-            why = _fault(self._source.parts[name])
-            if why:
-                self._add(FindingKind.CHANGED, name, why)
+            choice = choose(
+                self._source.parts[name], partial(self._signed_marks, name), self._source.read
+            )
+            self.files.findings += choice.findings
+            if not choice.parts:
                 continue
+            self._source.parts[name] = choice.parts
             try:
                 self._compare(name, self._marks.get(name))
             except AuditReadError as error:
                 self._add(FindingKind.CHANGED, name, str(error))
+
+    def _signed_marks(self, name: str) -> list[FileMark]:
+        return [mark for _, mark in self._chain.times_of(name)]
 
     def _compare(self, name: str, mark: FileMark | None) -> None:
         if mark is not None:
@@ -114,15 +125,3 @@ class _Archive:
 
 def _order(name: str) -> tuple[int, str]:
     return audit_folder.started_us(Path(name)), name
-
-
-def _fault(parts: Sequence[FilePart]) -> str:
-    """Return what is wrong with the parts of a file; empty if each begins where one has ended."""
-    end = 0
-    for part in parts:
-        if part.begin > end:
-            return f"the archive has no object with its bytes {end} to {part.begin}"
-        if part.begin < end:
-            return f"two objects have its bytes {part.begin} to {min(end, part.end)}"
-        end = part.end
-    return ""

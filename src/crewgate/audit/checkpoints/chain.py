@@ -93,10 +93,13 @@ class Chain:
             if name.encode() not in line:
                 continue
             try:
-                checkpoint = read(line.removesuffix(b"\n")).checkpoint
+                signed = read(line.removesuffix(b"\n"))
             except ValueError:
                 continue
-            yield from ((checkpoint.time, mark) for mark in checkpoint.files if mark.name == name)
+            checkpoint = signed.checkpoint
+            if signed.is_signed and checkpoint.key in self._keys:
+                marks = (mark for mark in checkpoint.files if mark.name == name)
+                yield from ((checkpoint.time, mark) for mark in marks)
 
     @property
     def last(self) -> int:

@@ -19,6 +19,8 @@ class ArchivePosition(AuditPosition):
             other part has some of its lines.
         log_from: The first file of the checkpoints that the archive gets; empty before that.
         log: The bytes that the archive has of each file of the checkpoints.
+        foreign: Objects that somebody else has put there under names of this machine, below its
+            folder; some of them, if there are many.
     """
 
     place: str = ""
@@ -26,6 +28,7 @@ class ArchivePosition(AuditPosition):
     pending: FilePart | None = None
     log_from: str = ""
     log: dict[str, Annotated[int, Meta(ge=0)]] = msgspec.field(default_factory=dict)
+    foreign: list[str] = msgspec.field(default_factory=list)
 
 
 class ArchiveProgress(FileProgress[ArchivePosition]):

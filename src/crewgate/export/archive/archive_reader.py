@@ -4,7 +4,7 @@ One audit file and one object are on the disk at a time, in a temporary folder.
 """
 
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,15 +18,14 @@ from crewgate.audit.checkpoints.verification import VerificationReport
 from crewgate.audit.file_part import FilePart
 from crewgate.errors import AuditReadError, ObjectMissingError, ReceiverError
 from crewgate.export.archive.object_names import (
-    CHECKPOINTS,
     day_folder,
     is_like,
-    log_part_of,
     machine_folder,
     machine_of,
     part_of,
 )
 from crewgate.export.archive.store import ArchiveStore
+from crewgate.export.archive.stored_log import fetch_log
 
 _OBJECT = ".parquet"
 
@@ -46,8 +45,9 @@ async def verify(
         log = Path(temporary) / "log"
         log.mkdir()
         # Before the files are listed: what the checkpoints say of a file is there already.
-        await _fetch_log(store, folder, log)
+        strangers = await fetch_log(store, folder, log, keys)
         source = StoredFiles(store, folder, Path(temporary))
+        source.strangers += strangers
         root = await store.list("")
         for name in [*root.folders, *(each.name for each in root.objects)]:
             if is_like(name, machine):
@@ -56,19 +56,8 @@ async def verify(
         return await trio.to_thread.run_sync(verify_archive, log, keys, source, held)
 
 
-async def _fetch_log(store: ArchiveStore, folder: str, log: Path) -> None:
-    """Join the parts of the checkpoints. One that is missing shows as a break in their chain."""
-    for each in (await store.list(folder + CHECKPOINTS)).objects:
-        part = log_part_of(each.name)
-        if part is None:
-            continue
-        data = await store.get(folder + CHECKPOINTS + each.name)
-        with (log / part.file).open("ab") as file:
-            file.write(data)
-
-
 class StoredFiles:
-    """See `ArchiveSource`. A thread of trio calls `size` and `open`; `list_all` comes first."""
+    """See `ArchiveSource`. A thread of trio calls the other methods; `list_all` comes first."""
 
     def __init__(self, store: ArchiveStore, folder: str, temporary: Path) -> None:
         self.parts: dict[str, list[FilePart]] = {}
@@ -108,11 +97,12 @@ class StoredFiles:
             self._name = ""
             with self._file.open("wb") as file:
                 for part in self.parts[name]:
-                    self._append(part, file)
+                    file.writelines(self.read(part))
             self._name = name
         return self._file.open("rb")
 
-    def _append(self, part: FilePart, file: BinaryIO) -> None:
+    def read(self, part: FilePart) -> Iterator[bytes]:
+        """See `ArchiveSource`."""
         place = day_folder(part) + part.object_name
         try:
             data = trio.from_thread.run(self._store.get, self._folder + place)
@@ -122,6 +112,6 @@ class StoredFiles:
             raise AuditReadError(f"{place}: {error}") from error
         self._object.write_bytes(data)
         try:
-            file.writelines(parquet.lines(self._object, part, with_members=True))
+            yield from parquet.lines(self._object, part, with_members=True)
         except AuditReadError as error:
             raise AuditReadError(f"{place}: {error}") from error

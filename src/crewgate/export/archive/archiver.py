@@ -2,8 +2,8 @@
 
 The name of an object says which bytes of which audit file it has. The process notes on its disk
 which object comes next before it stores it. So after a crash it stores the same object again, and
-no line is in two objects. At its start it also reads the names in the archive, because an older
-backup of the state folder may say less.
+no line is in two objects. At its start it also looks what the archive has (`adoption`), because an
+older backup of the state folder may say less.
 """
 
 import logging
@@ -20,15 +20,14 @@ from crewgate.audit.file_part import FilePart
 from crewgate.config import ExportConfig
 from crewgate.core.health import ComponentHealth, HealthState, degraded
 from crewgate.errors import ReceiverError
+from crewgate.export.archive.adoption import Adoption, foreign_text
 from crewgate.export.archive.archive_position import ArchivePosition, ArchiveProgress
 from crewgate.export.archive.listing import Listing
 from crewgate.export.archive.object_names import (
     CHECKPOINTS,
     LogPart,
     day_folder,
-    log_part_of,
     machine_folder,
-    part_of,
     writer_name,
     writer_of,
 )
@@ -72,6 +71,10 @@ class Archiver:
             )
         self._metrics = ExportMetrics(metrics, receiver.name)
         self._status = ReceiverStatus(receiver.name, receiver.place)
+        self._adoption = Adoption(
+            self._status.name, self._store, self._folder, self._progress, self._planner,
+            self._writer, self._status.begin_step,
+        )  # fmt: skip
         self._is_open = False
         self._is_new = False  # whether nobody has tried to store the pending part
         self._passed_at = -math.inf
@@ -131,6 +134,16 @@ class Archiver:
                 "folder, delete that object. Until then, nothing old is deleted"
             )
             return degraded(self._status.name, why, mend)
+        if found.foreign:
+            why = (
+                f"somebody else has written objects to {self._folder} of {self._place}: "
+                f"{foreign_text(found.foreign)}"
+            )
+            mend = (
+                "find out who may write there, keep a copy of these objects, and delete them; no "
+                "line is lost, because this machine ships its lines under other names"
+            )
+            return degraded(self._status.name, why, mend)
         if self._kept_why:
             why = f"{self._place} does not let old objects go: {self._kept_why}"
             return degraded(self._status.name, why, "permit it, or remove `keep_days`")
@@ -177,8 +190,7 @@ class Archiver:
         """Note what the archive has already, and put the name of this writer there."""
         position = self._progress.position
         listing = await self._store.list(self._folder)
-        await self._adopt_parts(listing)
-        await self._adopt_log(listing)
+        await self._adoption.adopt(listing)
         if not position.writer:
             position.writer = secrets.token_hex(16)
         await self._save_or_fail()
@@ -189,32 +201,9 @@ class Archiver:
         self._note_writers(listing)
         self._is_open = True
 
-    async def _adopt_parts(self, listing: Listing) -> None:
-        files = self._progress.position.files
-        waiting = [name for name in self._progress.names if self._progress.left(name)]
-        days = {day_folder(FilePart(name, 0, 0)) for name in waiting}
-        for folder in days.intersection(listing.folders):
-            for each in (await self._store.list(self._folder + folder)).objects:
-                part = part_of(folder, each.name)
-                known = None if part is None else files.get(part.file)
-                # The names are in the order of their offsets.
-                if part is None or known is None or part.end > known.size:
-                    continue
-                if part.begin == known.offset:
-                    self._progress.stored(part)
-
-    async def _adopt_log(self, listing: Listing) -> None:
-        if CHECKPOINTS not in listing.folders:
-            return
-        position = self._progress.position
-        found = await self._store.list(self._folder + CHECKPOINTS)
-        for part in filter(None, (log_part_of(each.name) for each in found.objects)):
-            position.log_from = min(position.log_from or part.file, part.file)
-            if position.log.get(part.file, 0) == part.begin:
-                position.log[part.file] = part.end
-
     async def _ship(self, part: FilePart) -> None:
         position = self._progress.position
+        part = self._adoption.free(day_folder(part), part)
         if position.pending != part:
             position.pending = part
             await self._save_or_fail()
@@ -241,7 +230,8 @@ class Archiver:
         if data is None:
             _log.warning("%s: the checkpoints in %s are gone", self._status.name, part.file)
         else:
-            await self._store.put(self._folder + CHECKPOINTS + part.object_name, data)
+            name = self._adoption.free(CHECKPOINTS, part).object_name
+            await self._store.put(self._folder + CHECKPOINTS + name, data)
         self._planner.log_part_stored(part)
         await self._save()
 
@@ -250,6 +240,9 @@ class Archiver:
         self._passed_at = trio.current_time()
         listing = await self._store.list(self._folder)
         self._note_writers(listing)
+        if self._progress.position.foreign:
+            await self._adoption.look_again()
+            await self._save()
         if self._retention is None or self._others:
             return
         try:

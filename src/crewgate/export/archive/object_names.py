@@ -4,7 +4,8 @@
     machine=gw-1/checkpoints/checkpoints-20261201T120000.000000Z.log.000000000000-000000004567
     machine=gw-1/written-by-0f1e….txt
 
-A name says what is in the object, so an object that is stored twice is one object. The folders are
+A name says what is in the object, so an object that is stored twice is one object. If somebody else
+has put an object under such a name, a random `variant` follows the numbers. The folders are
 partitions as Hive has them, so a query reads only the days and machines that it is about.
 """
 
@@ -17,22 +18,29 @@ from crewgate.audit.file_part import FilePart, read_object_name
 
 _MACHINE: Final = "machine="
 _DAY = re.compile(r"day=(\d{4}-\d{2}-\d{2})/", re.ASCII)
-_LOG_PART = re.compile(r"(?P<file>[^/]+)\.(?P<begin>\d{12})-(?P<end>\d{12})", re.ASCII)
+_LOG_PART = re.compile(
+    r"(?P<file>[^/]+)\.(?P<begin>\d{12})-(?P<end>\d{12})(?:\.(?P<variant>[0-9a-f]{16}))?", re.ASCII
+)
 _WRITER = re.compile(r"written-by-([0-9a-f]{32})\.txt", re.ASCII)
 CHECKPOINTS: Final = "checkpoints/"
 
 
 class LogPart(NamedTuple):
-    """The bytes from `begin` to before `end` of a file of the checkpoints."""
+    """The bytes from `begin` to before `end` of a file of the checkpoints.
+
+    See `FilePart` about `variant`.
+    """
 
     file: str
     begin: int
     end: int
+    variant: str = ""
 
     @property
     def object_name(self) -> str:
         """The name of its object. Names sort by their offsets."""
-        return f"{self.file}.{self.begin:012d}-{self.end:012d}"
+        variant = f".{self.variant}" if self.variant else ""
+        return f"{self.file}.{self.begin:012d}-{self.end:012d}{variant}"
 
 
 def machine_folder(machine: str) -> str:
@@ -75,7 +83,8 @@ def log_part_of(name: str) -> LogPart | None:
     match = _LOG_PART.fullmatch(name)
     if match is None or not is_log_file(match["file"]):
         return None
-    part = LogPart(match["file"], int(match["begin"]), int(match["end"]))
+    begin, end = int(match["begin"]), int(match["end"])
+    part = LogPart(match["file"], begin, end, match["variant"] or "")
     return part if part.begin < part.end and part.object_name == name else None
 
 

@@ -1,7 +1,7 @@
-"""Makes the object of a part of an audit file, in a process of its own (`audit.parquet_process`).
+"""Makes and compares objects of audit files, in a process of its own (`audit.parquet_process`).
 
 The process has bounds of its own on memory and time, so a large or damaged file cannot fill the
-export process. It makes one object after another, and ends when nothing more is due.
+export process. It takes one object after another, and ends when nothing more is due.
 """
 
 import secrets
@@ -36,11 +36,8 @@ class ParquetWriter:
     async def write(self, part: FilePart) -> tuple[bytes, int]:
         """Return the object of a part, and its number of rows. Raises ReceiverError or OSError."""
         order = ParquetOrder(str(self._folder), part, str(self._draft))
-        is_done = False
         try:
-            with trio.fail_after(limits.archive_write_seconds):
-                result = await self._asked(msgspec.json.encode(order) + b"\n")
-            is_done = True
+            result = await self._answer(order)
             if result.why:
                 why = f"bytes of {part.file} cannot be written as Parquet: {result.why}"
                 raise ReceiverError(why)
@@ -50,9 +47,41 @@ class ParquetWriter:
             text = f"{part.object_name} cannot be written as Parquet within {seconds:g} s"
             raise ReceiverError(text) from None
         finally:
+            self._draft.unlink(missing_ok=True)
+
+    async def difference(self, part: FilePart, data: bytes) -> str:
+        """Return why `data` is not the object of a part; empty if it is.
+
+        Raises ReceiverError if the audit file cannot be read, or OSError.
+        """
+        order = ParquetOrder(str(self._folder), part, str(self._draft), is_there=True)
+        try:
+            await trio.to_thread.run_sync(self._draft.write_bytes, data)
+            result = await self._answer(order)
+        except trio.TooSlowError:
+            return f"it cannot be read within {limits.archive_write_seconds:g} s"
+        except ReceiverError as error:  # what another person has written may end the engine
+            return str(error)
+        finally:
+            self._draft.unlink(missing_ok=True)
+        if result.is_unread:
+            raise ReceiverError(f"the audit file {part.file} cannot be read: {result.why}")
+        return result.why
+
+    async def _answer(self, order: ParquetOrder) -> ParquetResult:
+        """Return the answer to an order; without one in time, end the process.
+
+        Raises ReceiverError or trio.TooSlowError.
+        """
+        is_done = False
+        try:
+            with trio.fail_after(limits.archive_write_seconds):
+                result = await self._asked(msgspec.json.encode(order) + b"\n")
+            is_done = True
+            return result
+        finally:
             if not is_done:
                 await self.close()
-            self._draft.unlink(missing_ok=True)
 
     async def close(self) -> None:
         """End the process at once: it only writes the draft."""

@@ -117,6 +117,10 @@ class PartPlanner:
             self._round = None
             self._waiting_since = None
 
+    def has_log_file(self, name: str) -> bool:
+        """Return whether a file of the checkpoints is there. Raises OSError."""
+        return (self._folder / name).exists()
+
     def read_log_part(self, part: LogPart) -> bytes | None:
         """Return a part of the checkpoints; None if it is gone. Raises OSError."""
         try:

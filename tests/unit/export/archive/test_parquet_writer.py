@@ -80,3 +80,43 @@ async def test_a_process_that_is_silent_is_ended(
         nursery.cancel_scope.cancel()
     assert process.returncode == -signal.SIGKILL
     assert list((tmp_path / "state").iterdir()) == []
+
+
+async def test_an_object_that_is_there_is_compared_with_the_audit(
+    writer: ParquetWriter, tmp_path: Path
+) -> None:
+    """Its lines and its columns; what is no object, or too large for the engine, differs too."""
+    part, other = FilePart(FILE, 0, SIZE), FilePart(FILE, SIZE, 2 * SIZE)
+    data, _ = await writer.write(part)
+    assert await writer.difference(part, data) == ""
+    assert await writer.difference(part._replace(variant="0" * 16), data) == ""
+    assert await writer.difference(other, data) == (
+        f"a row at byte 0 stands where {SIZE} is expected"
+    )
+    (tmp_path / FILE).write_bytes(audit_line(1).replace(b"web", b"wow") + audit_line(2))
+    assert await writer.difference(part, data) == "it has other lines"
+    assert "engine fails" in await writer.difference(part, b"PAR1" + bytes(100))
+    (tmp_path / FILE).unlink()
+    with pytest.raises(ReceiverError, match=f"the audit file {FILE} cannot be read"):
+        await writer.difference(part, data)
+    await writer.close()
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+async def test_an_object_that_ends_or_holds_the_process_differs(
+    writer: ParquetWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So nobody can stop the archive with such an object."""
+    part = FilePart(FILE, 0, SIZE)
+    data, _ = await writer.write(part)
+    assert writer._process is not None
+    os.kill(writer._process.pid, signal.SIGKILL)
+    assert "ended with status -9" in await writer.difference(part, data)
+    await writer.write(part)
+    assert writer._process is not None
+    os.kill(writer._process.pid, signal.SIGSTOP)
+    monkeypatch.setattr(limits, "archive_write_seconds", 0.05)
+    assert await writer.difference(part, data) == "it cannot be read within 0.05 s"
+    monkeypatch.undo()
+    assert await writer.difference(part, data) == ""
+    await writer.close()

@@ -1,0 +1,173 @@
+"""Finds at the start of the process what the archive has already.
+
+The position may be older than the archive: the process was killed, or its state folder was lost or
+restored. An object counts only if it holds what the audit of this machine has at these bytes. Else
+somebody else has put it there, and the lines that its name says would never be shipped. The process
+never replaces such a *foreign* object: it ships the lines under another name.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import trio
+
+from crewgate import limits
+from crewgate.audit.file_part import FilePart
+from crewgate.errors import ReceiverError
+from crewgate.export.archive.archive_position import ArchiveProgress
+from crewgate.export.archive.listing import Listing
+from crewgate.export.archive.object_names import (
+    CHECKPOINTS,
+    LogPart,
+    day_folder,
+    log_part_of,
+    part_of,
+)
+from crewgate.export.archive.parquet_writer import ParquetWriter
+from crewgate.export.archive.part_planner import PartPlanner
+from crewgate.export.archive.store import ArchiveStore
+
+_log = logging.getLogger(__name__)
+_VARIANT_BYTES = 8  # nobody else can know the name before the object is there
+AnyPart = TypeVar("AnyPart", FilePart, LogPart)
+
+
+class Adoption:
+    """Of one archive, whose objects are below `folder`.
+
+    `name` is that of the export, for the log. `begin_step` is called before each step that may
+    take so many seconds.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        store: ArchiveStore,
+        folder: str,
+        progress: ArchiveProgress,
+        planner: PartPlanner,
+        writer: ParquetWriter,
+        begin_step: Callable[[float], None],
+    ) -> None:
+        self._name, self._store, self._folder = name, store, folder
+        self._progress, self._planner, self._writer = progress, planner, writer
+        self._begin_step = begin_step
+        self._foreign: set[str] = set()
+        self._foreign_count = 0
+
+    async def adopt(self, listing: Listing) -> None:
+        """Note what the archive has, and what is foreign; `listing` is that of the folder.
+
+        Raises ReceiverError or OSError.
+        """
+        self._foreign, self._foreign_count = set(), 0
+        await self.look_again()
+        waiting = [name for name in self._progress.names if self._progress.left(name)]
+        days = {day_folder(FilePart(name, 0, 0)) for name in waiting}
+        for folder in sorted(days.intersection(listing.folders)):
+            found: dict[str, list[FilePart]] = {}
+            for each in (await self._store.list(self._folder + folder)).objects:
+                part = part_of(folder, each.name)
+                if part is not None and part.file in waiting:
+                    found.setdefault(part.file, []).append(part)
+            for name, parts in found.items():
+                await self._adopt_file(name, parts)
+        if CHECKPOINTS in listing.folders:
+            await self._adopt_log()
+
+    def free(self, folder: str, part: AnyPart) -> AnyPart:
+        """Return the part under a name that no foreign object in a folder is known to have."""
+        if folder + part.object_name not in self._foreign:
+            return part
+        return part._replace(variant=secrets.token_hex(_VARIANT_BYTES))
+
+    async def look_again(self) -> None:
+        """Forget the foreign objects that are no longer there. Raises ReceiverError."""
+        position = self._progress.position
+        left: list[str] = []
+        for folder in sorted({name.partition("/")[0] + "/" for name in position.foreign}):
+            there = {
+                folder + each.name
+                for each in (await self._store.list(self._folder + folder)).objects
+            }
+            left += (name for name in position.foreign if name in there)
+        position.foreign = left
+
+    async def _adopt_file(self, name: str, parts: list[FilePart]) -> None:
+        known, pending = self._progress.position.files[name], self._progress.position.pending
+        begin = known.offset
+        # The one that was under way is ours, if any is. Else the longest leaves no lines to others.
+        parts.sort(key=lambda each: (each.begin, each != pending, -each.end))
+        rest = []
+        for part in parts:
+            if part.begin != known.offset or part.end > known.size:
+                rest.append(part)
+                continue
+            place = day_folder(part) + part.object_name
+            try:
+                why = await self._difference(part, place)
+            except ReceiverError:
+                if part == pending:
+                    return  # the process stores it again
+                raise
+            if why:
+                self._note_foreign(place, why)
+            else:
+                self._progress.stored(part)
+        for part in rest:
+            if part.end <= begin:
+                continue
+            why = "another object has some of its bytes"
+            if part.end > known.size:
+                why = f"{name} has {known.size} bytes only"
+            elif part.begin > known.offset:
+                why = "the archive lacks the bytes before it"
+            self._note_foreign(day_folder(part) + part.object_name, why)
+
+    async def _difference(self, part: FilePart, place: str) -> str:
+        """Return why an object does not hold a part of the audit of this machine."""
+        if self._foreign_count >= limits.archive_foreign_compared_max:
+            return f"it was not compared, because {self._foreign_count} others are foreign"
+        self._begin_step(limits.archive_request_seconds)
+        data = await self._store.get(self._folder + place)
+        self._begin_step(limits.archive_write_seconds)
+        return await self._writer.difference(part, data)
+
+    async def _adopt_log(self) -> None:
+        position = self._progress.position
+        found = await self._store.list(self._folder + CHECKPOINTS)
+        parts = [part for each in found.objects if (part := log_part_of(each.name))]
+        for part in sorted(parts, key=lambda each: (each.file, each.begin, -each.end)):
+            if position.log.get(part.file, 0) != part.begin:
+                continue
+            own = await trio.to_thread.run_sync(self._planner.read_log_part, part)
+            if own is None and not self._planner.has_log_file(part.file):
+                continue  # this machine has deleted it
+            self._begin_step(limits.archive_request_seconds)
+            if await self._store.get(self._folder + CHECKPOINTS + part.object_name) != own:
+                self._note_foreign(CHECKPOINTS + part.object_name, "it has other checkpoints")
+                continue
+            position.log_from = min(position.log_from or part.file, part.file)
+            position.log[part.file] = part.end
+
+    def _note_foreign(self, place: str, why: str) -> None:
+        self._foreign.add(place)
+        self._foreign_count += 1
+        position = self._progress.position
+        if place in position.foreign or len(position.foreign) >= limits.archive_foreign_max:
+            return
+        position.foreign.append(place)
+        _log.warning(
+            "%s: somebody else has written %s%s: %s; the lines are shipped under another name",
+            self._name, self._folder, place, why,
+        )  # fmt: skip
+
+
+def foreign_text(places: Sequence[str]) -> str:
+    """Return the number of foreign objects for a text of health, and some of their names."""
+    most = limits.archive_foreign_max
+    count = f"{most} or more" if len(places) >= most else f"{len(places)}"
+    shown = sorted(places)[: limits.archive_foreign_shown]
+    return f"{count} under names of this machine, such as {', '.join(shown)}"
