@@ -79,7 +79,7 @@ class UILoginConfig(msgspec.Struct, frozen=True):
         "File with the secret of the client, sent by HTTP Basic. It is read at each login.",
         Key(absent="none: a public client"),
     ] = None
-    name_claim: Annotated[
+    username_claim: Annotated[
         str,
         CLAIM_NAME,
         "Claim of the ID token that names the person; no person may be able to set it. Of "
@@ -121,7 +121,7 @@ class UIAccessConfig(msgspec.Struct, frozen=True):
     people: Annotated[
         tuple[str, ...],
         values.listed(_PERSON, limits.ui_access_names_max, 1),
-        "People who have the rights, as `name_claim` names them, to the letter.",
+        "People who have the rights, as `username_claim` names them, to the letter.",
         Key(absent="none; give `groups`"),
     ] = ()
     rights: Annotated[

@@ -8,9 +8,9 @@ ui_health_seconds = 2.0  # between two readings of the machines' health, as they
 ui_watchers_max = 64  # browsers at once: each holds a snapshot while it begins anew, 5 MB at most
 ui_watchers_each_max = 8  # of one person: the tabs of two screens
 ui_watcher_updates_max = 4  # that wait for a slow watcher; with more, it begins anew
-ui_piece_rows = 2000  # of a watcher that begins: half a megabyte, encoded within 5 ms
+ui_piece_rows_max = 2000  # of a watcher that begins: half a megabyte, encoded within 5 ms
 ui_changed_rows_max = 20_000  # in one update; for more, all watchers begin anew, in pieces
-ui_chunk_bytes = 65_536  # that are sent at once, as `buffer_bytes_max`
+ui_chunk_bytes_max = 65_536  # that are sent at once, as `buffer_bytes_max`
 ui_repeat_seconds = 1.5  # without an update, until a watcher gets an event that changes nothing
 
 # What persons order and ask (ui/acts/, ui/branch_history.py).
@@ -24,14 +24,14 @@ ui_act_threads_max = 4  # that ask the agent at once; each revocation may wait f
 ui_ca_seconds_max = 60.0  # for a process that revokes certificates, on a slow disk
 ui_ca_processes_max = 2  # that revoke certificates at once, of 50 MB each
 ui_persons_max = 4096  # whose rates are remembered; 200 bytes each
-ui_history_rows = 200  # of each list of a branch's history: what a person scrolls through
+ui_history_rows_max = 200  # of each list of a branch's history: what a person scrolls through
 ui_history_seconds = 7 * 86_400  # of the audit that a history is about: older files are not read
-ui_replay_lines = 5000  # of one machine that the page steps through; an export has more
+ui_replay_lines_max = 5000  # of one machine that the page steps through; an export has more
 ui_questions_per_second = 1.0  # of one person, to the audits of all machines: a second of a core
 ui_questions_burst = 10  # a person clicks through some branches
 ui_documents_bytes_max = 64 * 2**20  # that one person's browsers have not read; one may be larger
 ui_questions_of_one_max = 6  # of one person that run or wait, so that no person holds up all others
-ui_questions_at_once = 2  # of all persons; a machine reads its audit for one at a time
+ui_questions_at_once_max = 2  # of all persons; a machine reads its audit for one at a time
 
 # The alerts on the page (ui/live/).
 ui_alerts_max = 200  # that a person gets, the newest ones

@@ -60,7 +60,7 @@ async def branch(state: PageState, person: Person, request: PageRequest) -> Bran
     since = datetime.now(UTC) - timedelta(seconds=limits.ui_history_seconds)
     try:
         question = AuditFilter(
-            branch=name or None, crew=caller, since=since, limit=limits.ui_history_rows
+            branch=name or None, crew=caller, since=since, limit=limits.ui_history_rows_max
         )
     except ValueError as error:
         raise INVALID_REQUEST.error(f"branch: {error}") from error

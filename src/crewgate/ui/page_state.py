@@ -43,7 +43,7 @@ class PageState:
             "ask the audits", limits.ui_questions_per_second, limits.ui_questions_burst
         )
         self.questions_under_way = CallerConcurrencyLimiter(limits.ui_questions_of_one_max)
-        self.question_threads = trio.CapacityLimiter(limits.ui_questions_at_once)
+        self.question_threads = trio.CapacityLimiter(limits.ui_questions_at_once_max)
 
     @property
     def page(self) -> UIConfig:

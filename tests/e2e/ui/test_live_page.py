@@ -16,7 +16,7 @@ from page_browser import PageBrowser
 
 from crewgate.demo.ports import reserve
 
-REST = """name_claim = "email"
+REST = """username_claim = "email"
 scopes = ["openid", "email"]
 [ui.access.oncall]
 groups = ["sre"]

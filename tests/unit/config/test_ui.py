@@ -41,7 +41,7 @@ def test_every_key_arrives(write: Write, minimal: str, tmp_path: Path) -> None:
         issuer = "https://id.example/tenant/"
         client_id = "crewgate"
         client_secret = "ui.secret"
-        name_claim = "email"
+        username_claim = "email"
         groups_claim = "roles"
         scopes = ["openid", "email"]
         algorithms = ["ES256"]

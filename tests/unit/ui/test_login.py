@@ -297,7 +297,7 @@ async def test_a_name_of_another_provider_is_another_person(
 
 async def test_an_email_must_be_verified(tmp_path: Path, provider: ScriptedProvider) -> None:
     """At some providers, people write into this claim what they like."""
-    tables = provider.tables.replace("client_id", 'name_claim = "email"\nclient_id')
+    tables = provider.tables.replace("client_id", 'username_claim = "email"\nclient_id')
     world = PageWorld(tmp_path, tables.replace('people = ["ada"]', 'people = ["ada@example.com"]'))
     for claims, why in (
         ({"email": "ada@example.com"}, "invalid"),

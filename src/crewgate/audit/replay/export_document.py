@@ -46,7 +46,7 @@ def document(replay: RunReplay) -> ExportDocument:
         ServiceRefusedError: The lines are too many for a file that `verify-export` reads.
     """
     question = replay.question
-    size, most = sum(each.bytes for each in replay.machines), limits.replay_export_lines_bytes
+    size, most = sum(each.bytes for each in replay.machines), limits.replay_export_lines_bytes_max
     if size > most:
         raise ServiceRefusedError(
             f"the lines of all machines have {size >> 20} MiB, and a file can have "

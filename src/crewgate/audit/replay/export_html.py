@@ -17,7 +17,7 @@ import msgspec
 from crewgate.audit.replay import statement
 from crewgate.audit.replay.export_document import ExportDocument, ExportedMachine
 from crewgate.audit.replay.statement import CHANGED, UNSIGNED
-from crewgate.audit.replay.step_words import many
+from crewgate.audit.replay.step_text import plural
 from crewgate.core.audit.records import when
 from crewgate.core.terminal_text import printable
 
@@ -92,7 +92,7 @@ def _machine(machine: ExportedMachine) -> Iterator[str]:
         yield _fact(name, "its statement cannot be read")
         return
     yield _fact(f"key of {name}", stated.key)
-    notes = [f"{many(len(machine.lines), 'line')}, as {name} stated at {_time(stated.time)} UTC"]
+    notes = [f"{plural(len(machine.lines), 'line')}, as {name} stated at {_time(stated.time)} UTC"]
     if stated.checkpoints:
         last = max(stated.checkpoints, key=lambda each: each.number)
         notes.append(f"covered by checkpoints until number {last.number}, {_time(last.time)} UTC")
@@ -102,9 +102,9 @@ def _machine(machine: ExportedMachine) -> Iterator[str]:
         notes.append(f"{stated.changed} of them NOT as they were signed: their file has changed")
     if stated.left_out and stated.left_out_from is not None:
         since = _time(stated.left_out_from)
-        notes.append(f"{many(stated.left_out, 'more line')} from {since} UTC on did not fit")
+        notes.append(f"{plural(stated.left_out, 'more line')} from {since} UTC on did not fit")
     if stated.unreadable:
-        lines = many(stated.unreadable, "line")
+        lines = plural(stated.unreadable, "line")
         notes.append(f"{lines} with the id of the run cannot be read as records")
     yield _fact(f"lines of {name}", "; ".join(notes))
 

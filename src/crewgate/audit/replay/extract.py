@@ -128,7 +128,7 @@ def extract(
 
 
 def _is_long(each: SignedCheckpoint) -> bool:
-    return len(each.line) > limits.replay_checkpoint_bytes
+    return len(each.line) > limits.replay_checkpoint_bytes_max
 
 
 def _coverage(folder: Path, key: CheckpointKey, lines: Sequence[RunLine]) -> Coverage:
@@ -144,7 +144,7 @@ def _coverage(folder: Path, key: CheckpointKey, lines: Sequence[RunLine]) -> Cov
 def pages(found: MachineExtract) -> Iterator[MachineExtract]:
     """Yield an extract in parts that fit messages; the first has all that is no line."""
     yield msgspec.structs.replace(found, lines=[], checkpoints=[], statement="")
-    size = limits.replay_page_bytes
+    size = limits.replay_page_bytes_max
     for at in range(0, len(found.statement), size):
         yield MachineExtract(statement=found.statement[at : at + size])
     for each in found.checkpoints:

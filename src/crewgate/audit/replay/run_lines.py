@@ -48,7 +48,7 @@ class RunLines:
         self.crews: set[str] = set()
         self.left_out = self.unreadable = 0
         self._question = question
-        self._limits = min(question.limit, limits.replay_lines_max), limits.replay_lines_bytes
+        self._limits = min(question.limit, limits.replay_lines_max), limits.replay_lines_bytes_max
         self._found: list[RunLine] = []
         self._bytes = 0
         self._first_left_out_us: int | None = None

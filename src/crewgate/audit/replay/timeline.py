@@ -10,10 +10,10 @@ from heapq import heappop, heappush
 
 import msgspec
 
-from crewgate.audit.replay.branch_life import BranchLife, BranchSnapshot
+from crewgate.audit.replay.branch_replay import BranchReplay, BranchSnapshot
 from crewgate.audit.replay.run_record import RunRecord
 from crewgate.audit.replay.run_replay import ReplayedLine
-from crewgate.audit.replay.step_words import mark, words
+from crewgate.audit.replay.step_text import describe, mark
 from crewgate.core.terminal_text import printable
 
 _REVOCATION = "revocation"
@@ -69,7 +69,7 @@ def timeline(lines: Sequence[ReplayedLine], run: str) -> Timeline:
             each.path[-1], "" if each.path[-1] == run else each.path[-2],
             each.role, each.orchestrator, each.process, each.subject,
         )
-        for each in replay.lives
+        for each in replay.branches
     ]  # fmt: skip
     return Timeline(branches, steps)
 
@@ -95,14 +95,14 @@ def _ends_call(record: RunRecord) -> bool:
 
 
 class _Replay:
-    """The branches so far; `lives` are in the order in which they were first named.
+    """A run while it is replayed; `branches` are in the order in which they were first named.
 
     `ended` has the requests, by machine, whose beginning is noted with `begin`.
     """
 
     def __init__(self, run: str, ended: set[tuple[int, str]]) -> None:
         self._ended = ended
-        self.lives: list[BranchLife] = []
+        self.branches: list[BranchReplay] = []
         self._run = run
         self._numbers: dict[str, int] = {}
         self._shown: list[BranchSnapshot | None] = []
@@ -116,7 +116,7 @@ class _Replay:
         """Note that a call begins."""
         number = self._number(record)
         if number >= 0:
-            self.lives[number].snapshot.open += 1
+            self.branches[number].snapshot.open += 1
             self._dirty.add(number)
 
     def step(self, line: ReplayedLine) -> ReplayStep:
@@ -128,36 +128,42 @@ class _Replay:
             self._revoked[kind, record.id] = now
             self._dirty |= self._hit.get((kind, record.id), set())
         elif number >= 0:
-            life = self.lives[number]
-            life.snapshot.open -= _ends_call(record)
+            branch = self.branches[number]
+            branch.snapshot.open -= _ends_call(record)
             is_stream = record.kind == "open" and (line.machine, record.request) not in self._ended
-            life.snapshot.open += is_stream
-            life.note(record)
+            branch.snapshot.open += is_stream
+            branch.note(record)
             self._take_targets(number)
             self._dirty.add(number)
             if record.kind == "grant":
-                heappush(self._expiries, (life.expires_us, number))
+                heappush(self._expiries, (branch.expires_us, number))
         while self._expiries and self._expiries[0][0] <= now:
             self._dirty.add(heappop(self._expiries)[1])
         changes = self._changes(now)
         return ReplayStep(
-            now, line.machine, line.place, mark(record), number, printable(words(record)), changes
+            now,
+            line.machine,
+            line.place,
+            mark(record),
+            number,
+            printable(describe(record)),
+            changes,
         )
 
     def _changes(self, now: int) -> list[tuple[int, BranchSnapshot]]:
         found = []
         for number in sorted(self._dirty):
-            life = self.lives[number]
-            life.snapshot.state = life.state(self._revoked, now)
-            if life.snapshot != self._shown[number]:
-                shown = copy(life.snapshot)
+            branch = self.branches[number]
+            branch.snapshot.state = branch.state(self._revoked, now)
+            if branch.snapshot != self._shown[number]:
+                shown = copy(branch.snapshot)
                 self._shown[number] = shown
                 found.append((number, shown))
         self._dirty.clear()
         return found
 
     def _take_targets(self, number: int) -> None:
-        for target in self.lives[number].targets:
+        for target in self.branches[number].targets:
             self._hit.setdefault(target, set()).add(number)
 
     def _number(self, record: RunRecord) -> int:
@@ -168,9 +174,9 @@ class _Replay:
         for end in range(path.index(self._run) + 1, len(path) + 1):
             branch = path[end - 1]
             if branch not in self._numbers:
-                self._numbers[branch] = len(self.lives)
-                self._dirty.add(len(self.lives))
-                self.lives.append(BranchLife(record.crew, path[:end]))
-                self._take_targets(len(self.lives) - 1)
+                self._numbers[branch] = len(self.branches)
+                self._dirty.add(len(self.branches))
+                self.branches.append(BranchReplay(record.crew, path[:end]))
+                self._take_targets(len(self.branches) - 1)
                 self._shown.append(None)
         return self._numbers[path[-1]]

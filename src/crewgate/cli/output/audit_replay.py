@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 import msgspec
 
-from crewgate.audit.replay.branch_life import BranchSnapshot
+from crewgate.audit.replay.branch_replay import BranchSnapshot
 from crewgate.audit.replay.recorded_runs import RecordedRun, RecordedRuns
 from crewgate.audit.replay.run_replay import RunReplay, merged
-from crewgate.audit.replay.step_words import many
+from crewgate.audit.replay.step_text import plural
 from crewgate.audit.replay.timeline import ReplayStep, Timeline, timeline
 from crewgate.cli.output import not_asked
 from crewgate.cli.output.tables import open_console, print_table, table_of, utc
@@ -135,7 +135,7 @@ def _branches(steps: Timeline, chars: int, width: int) -> Iterator[str]:
         number, depth = waiting.pop()
         branch, snapshot = steps.branches[number], last[number]
         spent = f"{format_credits(snapshot.spent)} spent"
-        counts = f"{many(snapshot.calls, 'call')}, {snapshot.refused} refused, {spent}"
+        counts = f"{plural(snapshot.calls, 'call')}, {snapshot.refused} refused, {spent}"
         still = f", {snapshot.open} open" if snapshot.open else ""
         rule = f", {rule_text(snapshot)}" if snapshot.rule else ""
         who = f"{branch.branch[:chars]} {branch.role}"
@@ -158,7 +158,8 @@ def _notes(found: RunReplay) -> Iterator[str]:
         name = printable(each.machine) or "this machine"
         if each.left_out and each.left_out_from is not None:
             since = f"{utc(each.left_out_from)} UTC"
-            more = many(each.left_out, "more line")
+            more = plural(each.left_out, "more line")
             yield f"{name}: {more} from {since} on did not fit; use --since"
         if each.unreadable:
-            yield f"{name}: {many(each.unreadable, 'line')} with this id cannot be read as records"
+            lines = plural(each.unreadable, "line")
+            yield f"{name}: {lines} with this id cannot be read as records"

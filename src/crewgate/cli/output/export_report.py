@@ -8,7 +8,7 @@ import msgspec
 
 from crewgate.audit.replay.export_document import ExportDocument
 from crewgate.audit.replay.run_replay import merged
-from crewgate.audit.replay.step_words import many
+from crewgate.audit.replay.step_text import plural
 from crewgate.audit.replay.timeline import timeline
 from crewgate.audit.replay.verification import ExportReport, VerifiedMachine
 from crewgate.cli.output.audit_replay import step_lines
@@ -78,7 +78,7 @@ def _unverified_page(made_by: str) -> str:
 
 def _machine(each: VerifiedMachine) -> Iterator[str]:
     yield f"key {each.key}" + ("" if each.is_known else ", which you did not name")
-    yield f"{many(each.lines, 'line')} of the run, as stated at {utc(each.made)[:19]} UTC"
+    yield f"{plural(each.lines, 'line')} of the run, as stated at {utc(each.made)[:19]} UTC"
     if each.until is not None:
         yield f"{each.covered} of them signed by checkpoints until {utc(each.until)[:19]} UTC"
     if each.unsigned:
@@ -86,6 +86,6 @@ def _machine(each: VerifiedMachine) -> Iterator[str]:
     if each.changed:
         yield f"{each.changed} of them NOT as they were signed: their file had changed"
     if each.left_out:
-        yield f"{many(each.left_out, 'more line')} did not fit"
+        yield f"{plural(each.left_out, 'more line')} did not fit"
     if each.unreadable:
-        yield f"{many(each.unreadable, 'line')} with the id of the run cannot be read as records"
+        yield f"{plural(each.unreadable, 'line')} with the id of the run cannot be read as records"

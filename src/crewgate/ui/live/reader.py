@@ -21,7 +21,7 @@ from crewgate.ipc.machine_messages import TreeQuestion
 from crewgate.ipc.tree_changes import BranchName, ClusterTreeChanges, TreeChange
 from crewgate.runtime.durable_files import describe
 from crewgate.ui.live.active_alerts import ActiveAlerts
-from crewgate.ui.live.page_rows import PageRow, difference, page_row, whole
+from crewgate.ui.live.live_tree_row import LiveTreeRow, difference, live_tree_row, whole
 from crewgate.ui.live.spent_rates import SpentRates
 from crewgate.ui.live.update import CrewChanges, TreeHead, TreeUpdate
 
@@ -67,7 +67,7 @@ class LiveReader:
         self._rates = SpentRates()
         self._numbers: dict[BranchName, int] = {}
         self._last_number = 0
-        self._rows: dict[str, dict[int, PageRow]] = {}
+        self._rows: dict[str, dict[int, LiveTreeRow]] = {}
         self._levels: dict[Orchestrator, str] = {}
         self._health_at = -limits.ui_health_seconds
 
@@ -159,7 +159,7 @@ class LiveReader:
         is_reset, self._is_first = self._is_first or count > limits.ui_changed_rows_max, False
         return TreeUpdate(head, changes, self._rows, is_reset)
 
-    def _put(self, rows: dict[int, PageRow], name: BranchName) -> bytes:
+    def _put(self, rows: dict[int, LiveTreeRow], name: BranchName) -> bytes:
         """Put the row of a branch where it belongs; return the JSON of what has changed."""
         found = self._tree.rows[name]
         number = self._numbers.get(name)
@@ -167,7 +167,7 @@ class LiveReader:
             self._last_number += 1
             number = self._numbers[name] = self._last_number
         level = self._levels.get(_orchestrator(found), "") if self._levels else ""
-        row = page_row(number, found, self._rates.rate(name), level)
+        row = live_tree_row(number, found, self._rates.rate(name), level)
         before = rows.get(number)
         rows[number] = row
         if before is None:

@@ -102,8 +102,8 @@ class _Documents:
 async def _chunks(found: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     """Yield events in chunks, so that a slow browser causes no copy of a large one."""
     async for each in found:
-        for start in range(0, len(each), limits.ui_chunk_bytes):
-            yield each[start : start + limits.ui_chunk_bytes]
+        for start in range(0, len(each), limits.ui_chunk_bytes_max):
+            yield each[start : start + limits.ui_chunk_bytes_max]
 
 
 LIVE: Final = PageEndpoint("GET", "/api/live", live)

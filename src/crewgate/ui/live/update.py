@@ -7,7 +7,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.ipc.cluster_view import UnaskedMachine
-from crewgate.ui.live.page_rows import PageRow, whole
+from crewgate.ui.live.live_tree_row import LiveTreeRow, whole
 from crewgate.ui.unasked_machines import shown
 
 _encode = msgspec.json.Encoder().encode
@@ -53,7 +53,7 @@ class TreeUpdate(msgspec.Struct, frozen=True):
 
     head: TreeHead
     changes: Mapping[str, CrewChanges]
-    rows: Mapping[str, Mapping[int, PageRow]]
+    rows: Mapping[str, Mapping[int, LiveTreeRow]]
     is_reset: bool = False
 
     def unchanged(self) -> "TreeUpdate":
@@ -71,9 +71,9 @@ class TreeUpdate(msgspec.Struct, frozen=True):
         """Yield the events of a watcher that begins anew, each made when it is asked for."""
         rows = (row for crew, each in self.rows.items() if sees(crew) for row in each.values())
         head = self.head.members(is_whole=is_whole)
-        piece, is_first = [*islice(rows, limits.ui_piece_rows)], True
+        piece, is_first = [*islice(rows, limits.ui_piece_rows_max)], True
         while piece or is_first:
-            following = [*islice(rows, limits.ui_piece_rows)]
+            following = [*islice(rows, limits.ui_piece_rows_max)]
             encoded = [whole(row) for row in piece]
             yield _tree_event(head, encoded, (), reset=is_first, more=bool(following))
             piece, is_first = following, False

@@ -139,7 +139,7 @@ class OpenIDProvider:
             _refuse("`nonce` is not that of this login")
         if claims.get("azp", login.client_id) != login.client_id:
             _refuse(f"`azp` is not client_id of {_WHERE}: the token is for another application")
-        name = _name(claims, login.name_claim)
+        name = _name(claims, login.username_claim)
         groups = _groups(claims, login.groups_claim)
         return ProvenPerson(ActorKind.PERSON.named(name), "login", source_of(login), groups)
 

@@ -8,7 +8,7 @@ from crewgate.ui.person import Person, Right, all_rights, rights_of
 
 def source_of(login: UILoginConfig) -> str:
     """Return what says who a person is: of another provider or claim, a name is another's."""
-    return f"{login.issuer} {login.client_id} {login.name_claim} {login.groups_claim}"
+    return f"{login.issuer} {login.client_id} {login.username_claim} {login.groups_claim}"
 
 
 def person_of(proven: ProvenPerson, page: UIConfig) -> Person | None:

@@ -96,7 +96,7 @@ def _ask_runs(wanted: RunsFilter, agent: AdminClient) -> Any:  # noqa: ANN401 - 
 async def show(state: PageState, person: Person, request: PageRequest) -> Response:
     """Return the `ShownReplay` of a run, without proof. Raises ControlError 400, 403 or 429."""
     found = await questions.replay(
-        state, person, request, limit=limits.ui_replay_lines, is_signed=False
+        state, person, request, limit=limits.ui_replay_lines_max, is_signed=False
     )
 
     def encoded() -> bytes:

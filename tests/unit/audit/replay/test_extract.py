@@ -162,7 +162,7 @@ def test_it_goes_in_pages_and_comes_back_whole(
         machine.take()
     found = extracted(machine)
     for size in (200, 1000, 10**6):
-        monkeypatch.setattr(limits, "replay_page_bytes", size)
+        monkeypatch.setattr(limits, "replay_page_bytes_max", size)
         parts = [*pages(found)]
         decoded = [msgspec.msgpack.decode(encode(part), type=MachineExtract) for part in parts]
         assert whole(decoded, "gw-1") == found
@@ -187,7 +187,7 @@ def test_a_checkpoint_that_is_too_long_is_named_only(
 ) -> None:
     call(machine, 1)
     machine.take()
-    monkeypatch.setattr(limits, "replay_checkpoint_bytes", 100)
+    monkeypatch.setattr(limits, "replay_checkpoint_bytes_max", 100)
     found = extracted(machine)
     assert covers(found) == ["1"]
     assert not found.checkpoints

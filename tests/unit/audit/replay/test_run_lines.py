@@ -167,7 +167,7 @@ def test_the_oldest_lines_are_kept_and_the_rest_is_counted(
     assert seen == ["call 1", "call 2", "call 3"]
     assert lines.left_out == 56
     assert lines.left_out_from == NOON + timedelta(seconds=4, microseconds=1500)
-    monkeypatch.setattr(limits, "replay_lines_bytes", 1000)
+    monkeypatch.setattr(limits, "replay_lines_bytes_max", 1000)
     seen, lines = found(tmp_path / "b", own)
     assert seen == ["call 1", "call 2"]
     assert lines.left_out == 57

@@ -10,7 +10,7 @@ from random_runs import as_whole, model, site
 from search_depth import deep
 
 from crewgate import limits
-from crewgate.audit.replay.branch_life import BranchLife, Revocations
+from crewgate.audit.replay.branch_replay import BranchReplay, Revocations
 from crewgate.audit.replay.extract import ExtractLine, MachineExtract
 from crewgate.audit.replay.run_record import read
 from crewgate.audit.replay.run_replay import merged
@@ -44,14 +44,14 @@ def test_a_revocation_looks_only_at_the_branches_that_it_hits(
     ends = [{"kind": "revocation", "target": "branch", "id": each, **common} for each in ids]
     texts = [msgspec.json.encode(each).decode() for each in (*grants, *ends)]
     lines = [ExtractLine("agent.jsonl", number, "", text) for number, text in enumerate(texts)]
-    looks: list[BranchLife] = []
-    real = BranchLife.state
+    looks: list[BranchReplay] = []
+    real = BranchReplay.state
 
-    def state(life: BranchLife, revoked: Revocations, now_us: int) -> str:
-        looks.append(life)
-        return real(life, revoked, now_us)
+    def state(branch: BranchReplay, revoked: Revocations, now_us: int) -> str:
+        looks.append(branch)
+        return real(branch, revoked, now_us)
 
-    monkeypatch.setattr(BranchLife, "state", state)
+    monkeypatch.setattr(BranchReplay, "state", state)
     found = timeline(merged([MachineExtract(lines=lines)]), run)
     assert [snapshot.state for step in found.steps[300:] for _, snapshot in step.changes] == [
         "revoked"

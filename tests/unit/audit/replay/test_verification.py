@@ -240,9 +240,9 @@ def test_lines_that_make_too_large_a_file_are_not_exported(
     """Nobody could verify it, and it would fill the memory of the process that makes it."""
     made = site(Random(1), tmp_path, 10, machines=2).replay()
     size = sum(each.bytes for each in made.machines)
-    monkeypatch.setattr(limits, "replay_export_lines_bytes", size)
+    monkeypatch.setattr(limits, "replay_export_lines_bytes_max", size)
     assert document(made).machines
-    monkeypatch.setattr(limits, "replay_export_lines_bytes", size - 1)
+    monkeypatch.setattr(limits, "replay_export_lines_bytes_max", size - 1)
     with pytest.raises(ServiceRefusedError, match="name a shorter time with since and until"):
         document(made)
 

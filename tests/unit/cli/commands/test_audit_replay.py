@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from crewgate.audit.checkpoints.keeper import CheckpointKeeper
 from crewgate.audit.checkpoints.signing_key import CheckpointKey
 from crewgate.audit.replay import verification
-from crewgate.audit.replay.branch_life import BranchSnapshot
+from crewgate.audit.replay.branch_replay import BranchSnapshot
 from crewgate.audit.writer import AuditWriter, RotationPolicy
 from crewgate.cli import main
 from crewgate.cli.output import export_report, tables

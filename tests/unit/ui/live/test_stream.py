@@ -18,12 +18,12 @@ from crewgate.errors import ControlError
 from crewgate.ipc.admin_messages import MintingWatchRow, TreeRow
 from crewgate.ipc.cluster_view import UnaskedMachine, tree_of
 from crewgate.ui.live.feed import LiveFeed
-from crewgate.ui.live.page_rows import PageRow, page_row
+from crewgate.ui.live.live_tree_row import LiveTreeRow, live_tree_row
 from crewgate.ui.live.reader import LiveReader
 
 PLENTY = 10_000  # events
 CREWS = ("article", "bd", "article:bd")
-DEFAULTS = msgspec.structs.asdict(PageRow(0, "", ""))
+DEFAULTS = msgspec.structs.asdict(LiveTreeRow(0, "", ""))
 Step = tuple[str, Any]
 
 
@@ -76,7 +76,7 @@ def test_what_a_browser_has_in_the_end_is_what_its_person_may_see(
                     watching[value[0]].let(value[1])
                 await trio.testing.wait_all_tasks_blocked()
             expected = {
-                (row.crew, row.branch): msgspec.structs.asdict(page_row(0, row, 0, ""))
+                (row.crew, row.branch): msgspec.structs.asdict(live_tree_row(0, row, 0, ""))
                 for row in tree_of(tree_answers(last)).rows
             }
             for each in watching:
@@ -94,7 +94,7 @@ def test_what_a_browser_has_in_the_end_is_what_its_person_may_see(
             nursery.cancel_scope.cancel()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(limits, "ui_piece_rows", piece)
+        patch.setattr(limits, "ui_piece_rows_max", piece)
         patch.setattr(limits, "ui_changed_rows_max", changed)
         patch.setattr(limits, "ui_watcher_updates_max", 2)
         patch.setattr(limits, "ui_watchers_each_max", 99)

@@ -10,7 +10,7 @@ from crewgate.ipc.cluster_tree import ClusterTreeRow
 _encode = msgspec.json.Encoder().encode
 
 
-class PageRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class LiveTreeRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A branch or a crew, as `ClusterTreeRow` and its machines; amounts are micro-credits.
 
     `n` names the row until the page begins anew. `spent_rate` is for each minute. `level` is that
@@ -46,12 +46,12 @@ class PageRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     machines: tuple[str, ...] = ()
 
 
-_FIELDS: Final = PageRow.__struct_fields__
+_FIELDS: Final = LiveTreeRow.__struct_fields__
 
 
-def page_row(number: int, row: ClusterTreeRow, spent_rate: int, level: str) -> PageRow:
+def live_tree_row(number: int, row: ClusterTreeRow, spent_rate: int, level: str) -> LiveTreeRow:
     """Return the row of a branch."""
-    return PageRow(
+    return LiveTreeRow(
         number,
         row.crew,
         row.branch,
@@ -82,12 +82,12 @@ def page_row(number: int, row: ClusterTreeRow, spent_rate: int, level: str) -> P
     )
 
 
-def whole(row: PageRow) -> bytes:
+def whole(row: LiveTreeRow) -> bytes:
     """Return a row with its number, its name, and all members that are not the default."""
     return _encode(row)
 
 
-def difference(row: PageRow, before: PageRow) -> bytes:
+def difference(row: LiveTreeRow, before: LiveTreeRow) -> bytes:
     """Return the number of a row and the members that have changed; empty if none has."""
     pairs = zip(_FIELDS, astuple(row), astuple(before), strict=True)
     changed = {name: new for name, new, old in pairs if new != old}

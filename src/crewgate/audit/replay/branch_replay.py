@@ -37,8 +37,8 @@ class BranchSnapshot(msgspec.Struct, omit_defaults=True):
     rule_mode: str = ""
 
 
-class BranchLife:
-    """A branch; `path` has the ids from the run down to the branch itself."""
+class BranchReplay:
+    """A branch while its run is replayed; `path` has the ids from the run down to it."""
 
     def __init__(self, crew: str, path: tuple[str, ...]) -> None:
         self.crew, self.path = crew, path

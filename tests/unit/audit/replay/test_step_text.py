@@ -8,7 +8,7 @@ import pytest
 from audit_records import NOON, ROOT, burned, deny, grant, opening, permit, rule_step
 
 from crewgate.audit.replay.run_record import read
-from crewgate.audit.replay.step_words import many, mark, words
+from crewgate.audit.replay.step_text import describe, mark, plural
 from crewgate.core.audit.json_line import encode
 from crewgate.core.audit.records import (
     CallOutcome,
@@ -66,11 +66,11 @@ WATCH: dict[str, Any] = {
 def test_a_step_says_what_happened(record: Record, said: str, marked: str) -> None:
     found = read(encode(record).rstrip(b"\n"))
     assert found is not None
-    assert (words(found), mark(found)) == (said, marked)
+    assert (describe(found), mark(found)) == (said, marked)
 
 
 def test_counts_have_their_nouns() -> None:
-    assert [many(count, "line") for count in (0, 1, 1200)] == ["0 lines", "1 line", "1,200 lines"]
+    assert [plural(count, "line") for count in (0, 1, 1200)] == ["0 lines", "1 line", "1,200 lines"]
 
 
 def test_a_call_counts_when_it_has_ended() -> None:

@@ -11,13 +11,13 @@ _STEPS = {"warn": "warned", "refuse": "refused", "end": "ended the branch"}
 _WOULD = {"refuse": "would have refused", "end": "would have ended the branch"}
 
 
-def words(record: RunRecord) -> str:
-    """Return the words; they may have texts from outside."""
-    write = _WORDS.get(record.kind)
+def describe(record: RunRecord) -> str:
+    """Return what the record of a line says; it may have texts from outside."""
+    write = _TEXTS.get(record.kind)
     return record.kind if write is None else write(record)
 
 
-def many(count: int, what: str) -> str:
+def plural(count: int, what: str) -> str:
     """Return a count of things, such as "1 call" or "2 calls"."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
@@ -63,7 +63,7 @@ def _rule(record: RunRecord) -> str:
 
 def _revocation(record: RunRecord) -> str:
     why = f": {record.reason}" if record.reason else ""
-    ended = f"; {many(record.cuts, 'call')} ended" if record.cuts else ""
+    ended = f"; {plural(record.cuts, 'call')} ended" if record.cuts else ""
     return f"{record.target} {record.id} revoked by {record.by}{why}{ended}"
 
 
@@ -78,7 +78,7 @@ def _watch(record: RunRecord) -> str:
     return f"minting watch of {record.orchestrator}: {record.step}, {levels}{by}{found}"
 
 
-_WORDS: Final[dict[str, Callable[[RunRecord], str]]] = {
+_TEXTS: Final[dict[str, Callable[[RunRecord], str]]] = {
     "call": _call, "open": _stream, "grant": _grant, "burned": _burned, "rule": _rule,
     "revocation": _revocation, "connection": _connection, "watch": _watch,
 }  # fmt: skip
