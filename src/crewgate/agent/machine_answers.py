@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from crewgate import limits
 from crewgate.agent import audit_report_process, status
-from crewgate.agent.branch_tree import tree_follower
+from crewgate.agent.branch_tree.tree_reader import TreeReader
 from crewgate.agent.ipc_server.message_stream import pages
 from crewgate.agent.revocation import revocation_list
 from crewgate.agent.revocation.subject_runs import live_runs
@@ -97,17 +97,17 @@ def _revocations(
 
 
 def _tree(agent: AgentState, question: TreeQuestion, rows_max: int | None) -> list[bytes]:
-    now = agent.clock.boot_ns()
+    reader, now = TreeReader(agent), agent.clock.boot_ns()
     most = min([each for each in (rows_max, question.rows_max) if each], default=sys.maxsize)
     gone: list[tuple[str, str]] = []
     cursor = since = ""
     if question.since is not None:
-        cursor, rows, gone, is_whole, now = agent.tree_follower.ask(question.since, most)
+        cursor, rows, gone, is_whole, now = agent.tree_follower.ask(reader, question.since, most)
         since = "" if is_whole else question.since
     elif question.find or question.crew:
-        rows = tree_follower.find_branches(agent, question.find, question.crew, now)
+        rows = reader.find(question.find, question.crew, boot_ns=now)
     else:
-        rows = tree_follower.tree(agent, boot_ns=now)
+        rows = reader.tree(boot_ns=now)
     kept = within(rows, most)
     left_out = len(rows) - len(kept)
     ledger = agent.ledger_queue.ledger.identity

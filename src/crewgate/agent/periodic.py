@@ -133,7 +133,7 @@ async def tidy_for_ever(agent: AgentState) -> None:
     while True:
         await sleep_until_tick(limits.tidy_seconds)
         tidy(agent)
-        agent.tree_follower.forget_unused()
+        agent.tree_follower.forget_unused(agent.clock.boot_ns())
         if agent.audit is not None:
             agent.audit.tick()
         await reload_if_changed(agent)

@@ -71,10 +71,12 @@ def disks(config: Config) -> dict[str, FolderWriteProbe]:
 class AgentState:
     """The agent's table, ledger, registry, revocations, attached processes and configuration.
 
-    `record` writes audit records. `checkpoints` are those of the audit folder, once it is open.
+    `record` writes audit records. `audit` is the agent's own audit file, and `checkpoints` are those
+    of the audit folder, once they are open.
     `kept_checkpoints` returns what is kept of another machine: number, digest, and when.
     """
 
+    audit: AuditWriter | None = None
     checkpoints: AuditCheckpoints | None = None
     kept_checkpoints: Callable[[str], list[tuple[int, str, float]]] = staticmethod(lambda _: [])
 
@@ -134,11 +136,9 @@ class AgentState:
         self.fanout = RevocationNotifier(self.attached, clock.monotonic_ns)
         self.tool_pins = ToolPins(PinFiles(config.state / "mcp_pins"), self.attached, clock, sink)
         self.health, self.reports = HealthTracker(), NonWorkerHealthReports()
-        # The agent's own audit file, once it is open.
-        self.audit: AuditWriter | None = None
         # What calls have come to on this machine, if `crewgate serve` has started the agent.
         self.call_totals = CallTotalsReader(None)
-        self.tree_follower = TreeFollower(self)
+        self.tree_follower = TreeFollower()
         self.disks = disks(config)
         # Whether the wall clock is steady, and how far it has jumped if not.
         self.steady, self.step_seconds = True, 0.0

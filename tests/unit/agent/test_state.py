@@ -14,7 +14,7 @@ from revocation_targets import branch
 from crewgate import limits
 from crewgate._native.records import BurnedReservation
 from crewgate.agent import periodic
-from crewgate.agent.branch_tree.tree_follower import tree
+from crewgate.agent.branch_tree.tree_reader import TreeReader
 from crewgate.agent.clock_monitor import ClockMonitor
 from crewgate.agent.ipc_server.admin_session import forgive
 from crewgate.agent.ipc_server.message_stream import pages
@@ -315,7 +315,7 @@ def test_a_call_that_a_dead_worker_has_recorded_is_charged_once(
 async def test_the_tree_is_paged(start: Start) -> None:
     """Every row once, in order; an empty tree is one empty page."""
     machine = start()
-    assert list(pages(tree(machine))) == [([], True)]
+    assert list(pages(TreeReader(machine).tree())) == [([], True)]
     row = TreeRow(crew="article", branch="b", state="live")
     for count in (1, limits.ipc_tree_rows_max, limits.ipc_tree_rows_max + 1):
         found = list(pages([row] * count))

@@ -12,7 +12,7 @@ import trio
 from crewgate import limits
 from crewgate.agent import status
 from crewgate.agent.anomaly import remote_quarantines
-from crewgate.agent.branch_tree import tree_follower
+from crewgate.agent.branch_tree.tree_reader import TreeReader
 from crewgate.agent.grant_consistency_check import grant_of
 from crewgate.agent.ipc_server import machine_admin, pin_admin
 from crewgate.agent.ipc_server.message_stream import MessageStream, pages
@@ -118,9 +118,9 @@ async def _answer_in_pages(
             await connection.send(RevocationsPage(request.id, listed, last, total))
         return
     if request.find or request.crew:
-        made = partial(tree_follower.find_branches, agent, request.find, request.crew)
+        made = partial(TreeReader(agent).find, request.find, request.crew)
     else:
-        made = partial(tree_follower.tree, agent, request.spent_percent)
+        made = partial(TreeReader(agent).tree, request.spent_percent)
     for branches, last in pages(await trio.to_thread.run_sync(made)):
         await connection.send(messages.TreePage(id=request.id, rows=branches, last=last))
 

@@ -8,8 +8,10 @@ from agent_world import Hands, Start
 from grant_builders import branch_id, grant
 
 from crewgate import limits
-from crewgate.agent.branch_tree import tree_follower
+from crewgate.agent.branch_tree import tree_reader
 from crewgate.agent.branch_tree.remote_usage import RemoteUsage
+from crewgate.agent.branch_tree.tree_follower import FollowedRows
+from crewgate.agent.branch_tree.tree_reader import TreeReader
 from crewgate.agent.machine_answers import answer
 from crewgate.agent.state import AgentState
 from crewgate.errors import LedgerUnavailableError
@@ -26,6 +28,10 @@ def opened(agent: AgentState, *numbers: int) -> None:
     for number in numbers:
         ask = DrawCredit(id=number, grant=grant(number, 500), need=10)
         agent.draws.ask(guest, ask, agent.clock.read())
+
+
+def ask(agent: AgentState, cursor: str, rows_max: int = MOST) -> FollowedRows:
+    return agent.tree_follower.ask(TreeReader(agent), cursor, rows_max)
 
 
 async def parts(agent: AgentState, since: str) -> Sequence[TreePart]:
@@ -71,7 +77,7 @@ async def test_a_tree_that_is_too_large_has_no_cursor(start: Start) -> None:
     """What is left out would be missing from the changes."""
     agent = start()
     opened(agent, 1, 2)
-    found = agent.tree_follower.ask("", 2)
+    found = ask(agent, "", 2)
     assert (found.cursor, found.is_whole, len(found.rows)) == ("", True, 3)
     pages = await answer(agent, TreeQuestion(since="", rows_max=2))
     (part,) = [msgspec.msgpack.decode(page, type=TreePart) for page in pages]
@@ -83,8 +89,8 @@ async def test_names_that_are_gone_have_pages_of_their_own(
 ) -> None:
     agent = start()
     opened(agent, 1)
-    cursor = agent.tree_follower.ask("", MOST).cursor
-    monkeypatch.setattr(tree_follower, "_records", lambda table: [])
+    cursor = ask(agent, "").cursor
+    monkeypatch.setattr(TreeReader, "records", lambda _: [])
     monkeypatch.setattr(limits, "tree_gone_page_max", 1)
     hands.go(1)
     pages = await parts(agent, cursor)
@@ -98,25 +104,21 @@ def test_one_reading_serves_all_who_ask_at_once(
 ) -> None:
     """And one look at the ledger serves some readings."""
     agent, looks = start(), {"records": 0, "ledger": 0}
-    records, others = tree_follower._records, tree_follower._others
+    records, others = TreeReader.records, TreeReader.others
 
     def counted(name: str) -> None:
         looks[name] += 1
 
-    monkeypatch.setattr(
-        tree_follower, "_records", lambda table: counted("records") or records(table)
-    )
-    monkeypatch.setattr(
-        tree_follower, "_others", lambda *given: counted("ledger") or others(*given)
-    )
+    monkeypatch.setattr(TreeReader, "records", lambda reader: counted("records") or records(reader))
+    monkeypatch.setattr(TreeReader, "others", lambda *given: counted("ledger") or others(*given))
     for _ in range(3):
-        agent.tree_follower.ask("", MOST)
+        ask(agent, "")
     assert looks == {"records": 1, "ledger": 1}
     hands.go(1)
-    agent.tree_follower.ask("", MOST)
+    ask(agent, "")
     assert looks == {"records": 2, "ledger": 1}
     hands.go(limits.tree_ledger_seconds)
-    agent.tree_follower.ask("", MOST)
+    ask(agent, "")
     assert looks == {"records": 3, "ledger": 2}
 
 
@@ -130,9 +132,9 @@ def test_a_slow_ledger_is_read_less_often_but_again(
         hands.go(100)
         return {}
 
-    monkeypatch.setattr(tree_follower, "_others", slow)
+    monkeypatch.setattr(TreeReader, "others", slow)
     for _ in range(2):
-        agent.tree_follower.ask("", MOST)
+        ask(agent, "")
         hands.go(limits.tree_ledger_seconds_max)
     assert len(looks) == 2
 
@@ -142,29 +144,29 @@ def test_while_the_ledger_does_not_answer_its_last_amounts_hold(
 ) -> None:
     agent = start()
     opened(agent, 1)
-    known = {record.key: RemoteUsage(spent=7) for record in tree_follower._records(agent.table)}
-    monkeypatch.setattr(tree_follower, "_others", lambda *_: known)
-    before = agent.tree_follower.ask("", MOST)
+    known = {record.key: RemoteUsage(spent=7) for record in TreeReader(agent).records()}
+    monkeypatch.setattr(TreeReader, "others", lambda *_: known)
+    before = ask(agent, "")
     assert [row.spent for row in before.rows] == [7, 7]
     monkeypatch.undo()
 
     def away(*_: object, **__: object) -> None:
         raise LedgerUnavailableError("it is away")
 
-    monkeypatch.setattr(tree_follower, "open_ledger", away)
+    monkeypatch.setattr(tree_reader, "open_ledger", away)
     hands.go(limits.tree_ledger_seconds)
-    assert [row.spent for row in agent.tree_follower.ask("", MOST).rows] == [7, 7]
-    assert [row.spent for row in tree_follower.tree(agent)] == [0, 0]
+    assert [row.spent for row in ask(agent, "").rows] == [7, 7]
+    assert [row.spent for row in TreeReader(agent).tree()] == [0, 0]
 
 
 def test_a_tree_that_nobody_asks_for_is_forgotten(start: Start, hands: Hands) -> None:
     agent = start()
-    cursor = agent.tree_follower.ask("", MOST).cursor
-    agent.tree_follower.forget_unused()
-    assert not agent.tree_follower.ask(cursor, MOST).is_whole
+    cursor = ask(agent, "").cursor
+    agent.tree_follower.forget_unused(hands.boot)
+    assert not ask(agent, cursor).is_whole
     hands.go(limits.tree_unused_seconds)
-    agent.tree_follower.forget_unused()
-    assert agent.tree_follower.ask(cursor, MOST).is_whole
+    agent.tree_follower.forget_unused(hands.boot)
+    assert ask(agent, cursor).is_whole
 
 
 def test_half_a_reading_is_forgotten(
@@ -172,15 +174,15 @@ def test_half_a_reading_is_forgotten(
 ) -> None:
     agent = start()
     opened(agent, 1)
-    cursor = agent.tree_follower.ask("", MOST).cursor
+    cursor = ask(agent, "").cursor
 
-    def broken(table: object) -> list[object]:
+    def broken(_: object) -> list[object]:
         raise MemoryError
 
-    monkeypatch.setattr(tree_follower, "_records", broken)
+    monkeypatch.setattr(TreeReader, "records", broken)
     hands.go(1)
     with pytest.raises(MemoryError):
-        agent.tree_follower.ask(cursor, MOST)
+        ask(agent, cursor)
     monkeypatch.undo()
-    found = agent.tree_follower.ask(cursor, MOST)
+    found = ask(agent, cursor)
     assert (found.is_whole, len(found.rows)) == (True, 2)
