@@ -71,8 +71,8 @@ def disks(config: Config) -> dict[str, FolderWriteProbe]:
 class AgentState:
     """The agent's table, ledger, registry, revocations, attached processes and configuration.
 
-    `record` writes audit records. `audit` is the agent's own audit file, and `checkpoints` are those
-    of the audit folder, once they are open.
+    `record` writes audit records. `audit` is the agent's own audit file, and `checkpoints` are
+    those of the audit folder, once they are open.
     `kept_checkpoints` returns what is kept of another machine: number, digest, and when.
     """
 
