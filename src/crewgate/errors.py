@@ -216,12 +216,14 @@ class LoadTestError(CrewgateError):
 class ReceiverError(CrewgateError):
     """A receiver of records or alerts did not take them; the process sends them again.
 
-    `retry_seconds` is how long the receiver asks to wait; None if it does not say so.
+    `retry_seconds` is how long the receiver asks to wait; None if it does not say so. `mend` is
+    what to do if this machine is the cause; empty if the receiver may be.
     """
 
-    def __init__(self, message: str, retry_seconds: float | None = None) -> None:
+    def __init__(self, message: str, retry_seconds: float | None = None, mend: str = "") -> None:
         super().__init__(message)
         self.retry_seconds = retry_seconds
+        self.mend = mend
 
 
 class ReceiverRefusedError(ReceiverError):

@@ -21,7 +21,7 @@ from crewgate.errors import ReceiverError, ReceiverRefusedError
 from crewgate.export.channel import Channel
 from crewgate.export.export_metrics import ExportMetrics
 from crewgate.export.position_file import ExportPosition, PositionFile
-from crewgate.export.receiver_status import ReceiverStatus
+from crewgate.export.receiver_status import ReceiverStatus, record_words
 from crewgate.metrics.process_metrics import ProcessMetrics
 from crewgate.runtime.durable_files import cause
 
@@ -44,7 +44,8 @@ class Delivery:
         self._place = place
         self._tail = tail
         self._file = file
-        self._status = ReceiverStatus(channel.name, place)
+        table = channel.name.partition(" (")[0]  # of `NAME (traces)`
+        self._status = ReceiverStatus(channel.name, place, record_words(table, place))
         self._records_max = limits.audit_batch_records_max  # in one request
         self._saved_at = -math.inf
 

@@ -23,11 +23,17 @@ Position = TypeVar("Position", bound=AuditPosition)
 
 
 class PositionFile(Generic[Position]):
-    """The file of one channel, which has a position of one type. Blocks."""
+    """The file of one channel, which has a position of one type. Blocks.
 
-    def __init__(self, path: Path, kind: type[Position]) -> None:
+    `effect` is what follows if it is lost, for the log.
+    """
+
+    def __init__(
+        self, path: Path, kind: type[Position], effect: str = "the whole audit is sent again"
+    ) -> None:
         self._path = path
         self._kind = kind
+        self._effect = effect
 
     def load(self) -> Position:
         """Return the saved position; without a usable file, the beginning of the audit."""
@@ -39,7 +45,7 @@ class PositionFile(Generic[Position]):
             why = describe(error, self._path)
         except (msgspec.DecodeError, RecursionError) as error:
             why = f"{self._path}: {error}"
-        _log.warning("the position is lost, so the whole audit is sent again: %s", why)
+        _log.warning("the position is lost, so %s: %s", self._effect, why)
         return self._kind()
 
     def save(self, position: Position) -> None:

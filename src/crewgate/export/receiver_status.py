@@ -3,6 +3,7 @@
 import logging
 import math
 import random
+from typing import NamedTuple
 
 import trio
 
@@ -13,6 +14,33 @@ from crewgate.errors import ReceiverError
 _log = logging.getLogger(__name__)
 
 
+class ReceiverWords(NamedTuple):
+    """What log and health say of a receiver after its place, and what to do.
+
+    `mend` is about a failure, `unsaved` about a position that cannot be saved. `disks` are those
+    that can hold the process.
+    """
+
+    takes_none: str
+    has_taken_none: str
+    takes_again: str
+    mend: str
+    unsaved: str
+    disks: str
+
+
+def record_words(name: str, place: str) -> ReceiverWords:
+    """Return the words for a receiver of records at a place, of the table [export.NAME]."""
+    return ReceiverWords(
+        takes_none="takes no records",
+        has_taken_none="has taken no records",
+        takes_again="takes records again",
+        mend=f"start the receiver, or correct its table [export.{name}]",
+        unsaved="make room on the disk of `state`; until then, a restart sends records again",
+        disks=f"of the audit, of `state` and of {place}",
+    )
+
+
 class ReceiverStatus:
     """The state of one way to a receiver, which is at `place`.
 
@@ -20,12 +48,13 @@ class ReceiverStatus:
     could not be saved. `pause_seconds` is how long to wait after the last failure.
     """
 
-    def __init__(self, name: str, place: str) -> None:
+    def __init__(self, name: str, place: str, words: ReceiverWords) -> None:
         self.name = f"export to {name}"
         self.why = ""
         self.unsaved = ""
         self.pause_seconds = 0.0
-        self._place = place
+        self._place, self._words = place, words
+        self._mend = words.mend
         self._failing_since: float | None = None
         self._return_logged_at = -math.inf
         self._lost_at = -math.inf
@@ -41,10 +70,10 @@ class ReceiverStatus:
             self._failing_since = trio.current_time()
         if str(error) != self.why:
             _log.warning(
-                "%s: %s takes no records: %s", self.name, self._place, error,
+                "%s: %s %s: %s", self.name, self._place, self._words.takes_none, error,
                 extra={"subject": self.name},
             )  # fmt: skip
-        self.why = str(error)
+        self.why, self._mend = str(error), error.mend or self._words.mend
         least, most = limits.receiver_backoff_seconds_min, limits.receiver_backoff_seconds_max
         backoff = min(max(2 * self.pause_seconds, least), most)
         if error.retry_seconds is not None:
@@ -66,8 +95,8 @@ class ReceiverStatus:
             if now - self._return_logged_at >= limits.log_repeat_seconds:
                 self._return_logged_at = now
                 seconds = now - self._failing_since
-                text = "%s: %s takes records again after %.0f s"
-                _log.info(text, self.name, self._place, seconds)
+                again = self._words.takes_again
+                _log.info("%s: %s %s after %.0f s", self.name, self._place, again, seconds)
         self._failing_since, self.why, self.pause_seconds = None, "", 0.0
 
     def note_saved(self, why: str) -> None:
@@ -85,10 +114,11 @@ class ReceiverStatus:
         self.note_lost()
         _log.warning(
             "%s: %d audit files were deleted before at least %d bytes of them were "
-            "sent; raise keep_bytes of [audit], or find out why the receiver is slow",
+            "sent; raise keep_bytes of [audit], or find out why %s is slow",
             self.name,
             files,
             lost_bytes,
+            self._place,
         )
 
     def health(self, backlog_bytes: int, loss: str) -> ComponentHealth:
@@ -96,20 +126,17 @@ class ReceiverStatus:
         now = trio.current_time()
         if now - self._step_at > limits.export_stuck_seconds:
             why = f"a file system has not answered for {now - self._step_at:.0f} s"
-            mend = f"look at the disks of the audit, of `state` and of {self._place}"
+            mend = f"look at the disks {self._words.disks}"
             return failed(self.name, why, mend, refuses=False)
         if self._failing_since is not None:
             waiting = f"{backlog_bytes / 1e6:.1f} MB of the audit wait"
             seconds = now - self._failing_since
-            why = f"{self._place} has taken no records for {seconds:.0f} s: {self.why}; {waiting}"
-            mend = "start the receiver, or correct its table [export.NAME]"
-            grace = limits.receiver_grace_seconds
-            return failed(self.name, why, mend, refuses=False, grace=grace, logged=True)
+            since = f"{self._place} {self._words.has_taken_none} for {seconds:.0f} s"
+            why, grace = f"{since}: {self.why}; {waiting}", limits.receiver_grace_seconds
+            return failed(self.name, why, self._mend, refuses=False, grace=grace, logged=True)
         if self.unsaved:
             why = f"its position cannot be saved: {self.unsaved}"
-            return degraded(
-                self.name, why, "until then, a restart sends records again", logged=True
-            )
+            return degraded(self.name, why, self._words.unsaved, logged=True)
         if now - self._lost_at < limits.export_loss_shown_seconds:
             return degraded(
                 self.name, loss, "raise keep_bytes of [audit]; see the log", logged=True

@@ -22,6 +22,12 @@ from crewgate.core.health import ComponentHealth, HealthState, degraded
 from crewgate.errors import ReceiverError
 from crewgate.export.archive.adoption import Adoption, foreign_text
 from crewgate.export.archive.archive_position import ArchivePosition, ArchiveProgress
+from crewgate.export.archive.archive_words import (
+    LOOK_AT_DISKS,
+    POSITION_LOST,
+    archive_words,
+    place_of,
+)
 from crewgate.export.archive.listing import Listing
 from crewgate.export.archive.object_names import (
     CHECKPOINTS,
@@ -57,10 +63,12 @@ class Archiver:
         store: ArchiveStore | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._name, self._place = receiver.name, receiver.place
+        self._place = receiver.place
         self._store = store_of(receiver) if store is None else store
         self._folder = machine_folder(machine)
-        self._file = PositionFile(state / f"{receiver.name}.archive.position", ArchivePosition)
+        self._file = PositionFile(
+            state / f"{receiver.name}.archive.position", ArchivePosition, POSITION_LOST
+        )
         self._progress = ArchiveProgress(folder, self._load(), now)
         self._planner = PartPlanner(folder, self._progress, receiver.flush_seconds, now)
         self._writer = ParquetWriter(folder, state, receiver.name)
@@ -70,7 +78,7 @@ class Archiver:
                 self._store, self._folder, receiver.keep_days, self._planner.is_in_use
             )
         self._metrics = ExportMetrics(metrics, receiver.name)
-        self._status = ReceiverStatus(receiver.name, receiver.place)
+        self._status = ReceiverStatus(receiver.name, place_of(receiver), archive_words(receiver))
         self._adoption = Adoption(
             self._status.name, self._store, self._folder, self._progress, self._planner,
             self._writer, self._status.begin_step,
@@ -157,7 +165,7 @@ class Archiver:
         except ReceiverError as error:
             self._status.note_failure(error)
         except OSError as error:
-            self._status.note_failure(ReceiverError(describe(error)))
+            self._status.note_failure(ReceiverError(describe(error), mend=LOOK_AT_DISKS))
         except Exception as error:  # noqa: BLE001 - one receiver must not end the others
             self._status.note_internal_error(error)
         else:
@@ -283,7 +291,8 @@ class Archiver:
         try:
             await trio.to_thread.run_sync(self._file.save, self._progress.position)
         except OSError as error:
-            raise ReceiverError(f"the position cannot be saved: {cause(error)}") from error
+            why = f"the position cannot be saved: {cause(error)}"
+            raise ReceiverError(why, mend=LOOK_AT_DISKS) from error
 
     def _note_losses(self) -> None:
         lost_bytes, files = self._progress.take_losses()

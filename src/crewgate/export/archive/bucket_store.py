@@ -125,14 +125,17 @@ class BucketStore:
             raise ReceiverError(str(error)) from error
         request = S3Request(method, self._host, path, query or {}, fields or {}, body)
         signed = signed_fields(request, keys, receiver.region, datetime.now(UTC))
-        answer = await self._connection.request(
-            method,
-            request.target,
-            [(key.encode("ascii"), value.encode("ascii")) for key, value in signed.items()],
-            body,
-            seconds=limits.archive_request_seconds,
-            answer_bytes_max=answer_bytes_max,
-        )
+        try:
+            answer = await self._connection.request(
+                method,
+                request.target,
+                [(key.encode("ascii"), value.encode("ascii")) for key, value in signed.items()],
+                body,
+                seconds=limits.archive_request_seconds,
+                answer_bytes_max=answer_bytes_max,
+            )
+        except ReceiverError as error:
+            raise ReceiverError(f"cannot {action}: {error}", error.retry_seconds) from error
         if not 200 <= answer.status < 300:  # noqa: PLR2004
             raise _refusal(answer, action)
         return answer
@@ -148,7 +151,7 @@ def _refusal(answer: ReceiverAnswer, action: str) -> ReceiverError:
     if answer.status == _MISSING and code == "NoSuchKey":
         return ObjectMissingError("the object is gone")
     mend = _MENDS.get(code, "").format(action=action)
-    text = f"HTTP status {answer.status}" + (f" ({code})" if code else "")
+    text = f"cannot {action}: HTTP status {answer.status}" + (f" ({code})" if code else "")
     return ReceiverError(f"{text}; {mend}" if mend else text, answer.retry_seconds)
 
 

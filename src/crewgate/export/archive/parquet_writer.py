@@ -16,6 +16,7 @@ from crewgate import limits
 from crewgate.audit.file_part import FilePart
 from crewgate.audit.parquet_order import ParquetOrder, ParquetResult
 from crewgate.errors import ReceiverError
+from crewgate.export.archive.archive_words import LOOK_AT_DISKS, LOOK_AT_ENGINE
 
 _SUFFIX = ".parquet.draft"
 
@@ -40,12 +41,12 @@ class ParquetWriter:
             result = await self._answer(order)
             if result.why:
                 why = f"bytes of {part.file} cannot be written as Parquet: {result.why}"
-                raise ReceiverError(why)
+                raise ReceiverError(why, mend=LOOK_AT_ENGINE)
             return await trio.to_thread.run_sync(self._draft.read_bytes), result.rows
         except trio.TooSlowError:
             seconds = limits.archive_write_seconds
             text = f"{part.object_name} cannot be written as Parquet within {seconds:g} s"
-            raise ReceiverError(text) from None
+            raise ReceiverError(text, mend=LOOK_AT_ENGINE) from None
         finally:
             self._draft.unlink(missing_ok=True)
 
@@ -65,7 +66,8 @@ class ParquetWriter:
         finally:
             self._draft.unlink(missing_ok=True)
         if result.is_unread:
-            raise ReceiverError(f"the audit file {part.file} cannot be read: {result.why}")
+            why = f"the audit file {part.file} cannot be read: {result.why}"
+            raise ReceiverError(why, mend=LOOK_AT_DISKS)
         return result.why
 
     async def _answer(self, order: ParquetOrder) -> ParquetResult:
@@ -113,5 +115,6 @@ class ParquetWriter:
             answer = b""
         if not answer.endswith(b"\n"):
             status = await process.wait()
-            raise ReceiverError(f"the process that writes Parquet ended with status {status}")
+            why = f"the process that writes Parquet ended with status {status}"
+            raise ReceiverError(why, mend=LOOK_AT_ENGINE)
         return msgspec.json.decode(answer, type=ParquetResult)
