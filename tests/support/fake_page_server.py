@@ -1,6 +1,7 @@
 """A small server that speaks to the live page as `crewgate.ui` does, from made-up branches.
 
-It has real sockets. A test changes its rows, holds its acts, cuts its connections or restarts it.
+It has real sockets. A test changes its rows, holds its answers, cuts its connections or restarts
+it.
 It refuses a request whose proof of the browser's key is not good, as the real server does.
 """
 
@@ -38,11 +39,11 @@ FIXED = {"/api/access": page_examples.access, "/api/runs": replay_examples.runs,
           "/api/replay": replay_examples.replay}  # fmt: skip
 PIECE_ROWS = 2_000  # of a reset, as the real server sends it
 COOKIE = "crewgate-session"
-Act = Callable[[dict[str, Any]], tuple[int, dict[str, Any]]]
+Action = Callable[[dict[str, Any]], tuple[int, dict[str, Any]]]
 
 
 def receipt(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    """The answer to an act that has reached three of three machines."""
+    """The answer to an action that has reached three of three machines."""
     reach = {"until": "all", "applied_on": 3, "of": 3, "ms": 11.4, "missing": [], "enough": True}
     what = f"{body.get('branch') or body.get('orchestrator')} of crew {body['crew']}"
     lines = [
@@ -70,15 +71,15 @@ class FakePageServer:
         self.names = [*page_examples.MACHINES]
         self.not_asked: list[dict[str, str]] = []
         self.login_failure = ""
-        self.act: Act = receipt
-        self.acts: list[dict[str, Any]] = []  # each once, however often it came
+        self.action: Action = receipt
+        self.actions: list[dict[str, Any]] = []  # each once, however often it came
         self.done: dict[str, tuple[int, dict[str, Any]]] = {}  # their answers by id
         self.requests: list[str] = []
         self.refusals: list[str] = []  # why a proof was not good
         self.details: Callable[[Row], dict[str, Any]] = page_examples.details
-        self.may_answer_acts = threading.Event()
-        self.may_answer_acts.set()
-        self.cuts_acts = False  # the order is carried out, and its answer is lost
+        self.may_answer_actions = threading.Event()
+        self.may_answer_actions.set()
+        self.cuts_actions = False  # the order is carried out, and its answer is lost
         self.is_away = False
         self.code = "one-time"
         self._keys: dict[str, str] = {}  # by cookie: the thumbprint of the key
@@ -98,7 +99,7 @@ class FakePageServer:
         try:
             yield self
         finally:
-            self.may_answer_acts.set()
+            self.may_answer_actions.set()
             self.cut_streams()
             self._server.shutdown()
             thread.join()
@@ -358,22 +359,22 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, page.details(row))
         elif path in FIXED:
             self._answer(200, FIXED[path]())
-        elif path == "/api/act":
-            self._answer_act()
+        elif path == "/api/action":
+            self._answer_action()
         else:
             self._answer(*problem(404, "not-found", path))
 
-    def _answer_act(self) -> None:
+    def _answer_action(self) -> None:
         order = json.loads(self.body)
         number = order.pop("id")
-        self.page.may_answer_acts.wait()
+        self.page.may_answer_actions.wait()
         answer = self.page.done.get(number)
         if answer is None:
-            self.page.acts.append(order)
-            answer = self.page.act(order)
+            self.page.actions.append(order)
+            answer = self.page.action(order)
             if answer[0] < 400:
                 self.page.done[number] = answer
-        if self.page.cuts_acts:
+        if self.page.cuts_actions:
             self.close_connection = True
         else:
             self._answer(*answer)

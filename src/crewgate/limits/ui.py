@@ -13,14 +13,14 @@ ui_changed_rows_max = 20_000  # in one update; for more, all watchers begin anew
 ui_chunk_bytes_max = 65_536  # that are sent at once, as `buffer_bytes_max`
 ui_repeat_seconds = 1.5  # without an update, until a watcher gets an event that changes nothing
 
-# What persons order and ask (ui/acts/, ui/branch_history.py).
-ui_act_id_chars_max = 64  # of an id that a browser makes: a UUID has 36
-ui_acts_max = 1024  # that are remembered by their ids, of a kilobyte each
-ui_acts_per_second = 2.0  # of one person, who reads each receipt
-ui_acts_burst = 30  # a list of branches that somebody ends one by one
+# What persons order and ask (ui/actions/, ui/branch_history.py).
+ui_action_id_chars_max = 64  # of an id that a browser makes: a UUID has 36
+ui_actions_max = 1024  # that are remembered by their ids, of a kilobyte each
+ui_actions_per_second = 2.0  # of one person, who reads each receipt
+ui_actions_burst = 30  # a list of branches that somebody ends one by one
 ui_refusals_per_second = 1.0  # of one person for lack of a right, each a line of the audit
 ui_refusals_burst = 30  # a page of before the rights have changed
-ui_act_threads_max = 4  # that ask the agent at once; each revocation may wait for other machines
+ui_action_threads_max = 4  # that ask the agent at once; each revocation may wait for other machines
 ui_ca_seconds_max = 60.0  # for a process that revokes certificates, on a slow disk
 ui_ca_processes_max = 2  # that revoke certificates at once, of 50 MB each
 ui_persons_max = 4096  # whose rates are remembered; 200 bytes each

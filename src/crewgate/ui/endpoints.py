@@ -3,7 +3,7 @@
 from typing import Final
 
 from crewgate.ui.access_list import ACCESS
-from crewgate.ui.acts.act import ACT
+from crewgate.ui.actions.endpoint import ACTION
 from crewgate.ui.branch_history import BRANCH
 from crewgate.ui.endpoint import PageEndpoint
 from crewgate.ui.live.stream import LIVE
@@ -13,7 +13,7 @@ ENDPOINTS: Final[tuple[PageEndpoint, ...]] = (
     LIVE,
     BRANCH,
     ACCESS,
-    ACT,
+    ACTION,
     RUNS,
     REPLAY,
     EXPORT,

@@ -12,7 +12,7 @@ from crewgate.alerts.local_machine import local_machine
 from crewgate.api.caller_concurrency_limit import CallerConcurrencyLimiter
 from crewgate.config import Config, UIConfig
 from crewgate.errors import ConfigurationError
-from crewgate.ui.acts.done_acts import DoneActs
+from crewgate.ui.actions.completed_actions import CompletedActions
 from crewgate.ui.document_room import DocumentRoom
 from crewgate.ui.live.feed import LiveFeed
 from crewgate.ui.person_limit import PersonLimiter
@@ -24,19 +24,21 @@ class PageState:
     """The configuration of the page, and the feed that goes on beside its requests.
 
     `config` is that of now: the code that loads a changed file replaces it. `on_action` gets a line
-    for each act of a person: who has done what.
+    for each action of a person: who has done what.
     """
 
     def __init__(self, config: Config, on_action: Callable[[str], None] = _log.info) -> None:
         self.config = config
         self.on_action = on_action
         self.live = LiveFeed(local_machine(config), lambda: allowances_of(self.config))
-        self.done_acts = DoneActs()
-        self.act_limit = PersonLimiter("act", limits.ui_acts_per_second, limits.ui_acts_burst)
+        self.completed_actions = CompletedActions()
+        self.action_limit = PersonLimiter(
+            "order an action", limits.ui_actions_per_second, limits.ui_actions_burst
+        )
         self.refusal_limit = PersonLimiter(
             "be refused", limits.ui_refusals_per_second, limits.ui_refusals_burst
         )
-        self.act_threads = trio.CapacityLimiter(limits.ui_act_threads_max)
+        self.action_threads = trio.CapacityLimiter(limits.ui_action_threads_max)
         self.certificate_processes = trio.CapacityLimiter(limits.ui_ca_processes_max)
         self.document_room = DocumentRoom()
         self.question_limit = PersonLimiter(

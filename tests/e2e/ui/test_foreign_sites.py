@@ -112,10 +112,14 @@ def test_no_script_of_another_site_acts_or_reads(
     """It cannot even see an answer that scripts may not read; the session stays."""
     url, code = link
     person = opened(context, url, code)
-    for method, path in (("GET", "/api/session"), ("POST", "/api/act"), ("DELETE", "/api/session")):
+    for method, path in (
+        ("GET", "/api/session"),
+        ("POST", "/api/action"),
+        ("DELETE", "/api/session"),
+    ):
         assert sent(evil, url + path, method, "cors", "application/json") == "TypeError"
     assert sent(evil, f"{url}/api/ways", "GET", "cors") == "TypeError"
-    assert sent(evil, f"{url}/api/act", "POST", "no-cors", "text/plain", "{}") == "TypeError"
+    assert sent(evil, f"{url}/api/action", "POST", "no-cors", "text/plain", "{}") == "TypeError"
     person.reload()
     person.get_by_text(LIVE).first.wait_for()
 

@@ -25,8 +25,8 @@ from crewgate.errors import ControlError
 from crewgate.ipc.cluster_view import collect
 from crewgate.ipc.machine_messages import AuditMode, AuditQuestion
 from crewgate.issuer import Orchestrator, SubAgent
-from crewgate.ui.acts import orchestrator_certificates
-from crewgate.ui.acts.order import Order
+from crewgate.ui.actions import orchestrator_certificates
+from crewgate.ui.actions.action_request import ActionRequest
 
 TOOL = "search.web"
 
@@ -160,8 +160,8 @@ async def test_a_branch_of_another_machine_is_seen_and_ended(site: Site) -> None
             lambda page: page.branches["article", child.branch]["parent"] == run.branch
         )
         await live.until(lambda page: page.branches[name]["machines"] == sorted(site.names[1:]))
-        body = {"act": "end", "crew": "article", "branch": run.branch, "reason": "it loops"}
-        answer = await browser.ask("POST", "/api/act", body)
+        body = {"action": "end", "crew": "article", "branch": run.branch, "reason": "it loops"}
+        answer = await browser.ask("POST", "/api/action", body)
         assert answer.status_code == 200, answer.text
         assert answer.json()["lines"][0].startswith(f"revoked {run.branch} of crew article")
         await live.until(lambda page: page.branches["article", child.branch]["state"] == "revoked")
@@ -182,7 +182,9 @@ async def test_the_history_of_a_branch_is_that_of_all_machines(site: Site) -> No
     browser, run = await site.browser(), site.run()
     for machine in (0, 2):
         site.call(machine, run)
-    await browser.ask("POST", "/api/act", {"act": "end", "crew": "article", "branch": run.branch})
+    await browser.ask(
+        "POST", "/api/action", {"action": "end", "crew": "article", "branch": run.branch}
+    )
     answer = await browser.ask("GET", f"/api/branch?crew=article&branch={run.branch}")
     assert answer.status_code == 200, answer.text
     found = answer.json()
@@ -200,13 +202,13 @@ async def test_an_orchestrator_is_quarantined_and_released(site: Site) -> None:
         await live.until(lambda page: page.branches["article", run.branch]["orchestrator"])
         name = live.browser.branches["article", run.branch]["orchestrator"]
         body = {"crew": "article", "orchestrator": name}
-        held = await browser.ask("POST", "/api/act", {"act": "quarantine", **body})
+        held = await browser.ask("POST", "/api/action", {"action": "quarantine", **body})
         assert held.status_code == 200, held.text
         await live.until(lambda page: page.branches["article", run.branch]["level"] == "quarantine")
-        freed = await browser.ask("POST", "/api/act", {"act": "lift", **body})
+        freed = await browser.ask("POST", "/api/action", {"action": "lift", **body})
         assert freed.json()["lines"] == [f"{name}: not quarantined; it can start branches again"]
         await live.until(lambda page: not page.branches["article", run.branch].get("level"))
-        again = await browser.ask("POST", "/api/act", {"act": "lift", **body})
+        again = await browser.ask("POST", "/api/action", {"action": "lift", **body})
         assert again.status_code == 409
     steps = [each for each in site.audit(2, "watch", "watch") if each.orchestrator == name]
     mine = [each.step for each in steps if each.by.startswith("local/")]
@@ -222,8 +224,8 @@ async def test_certificates_are_revoked_where_the_key_is(
     first.run("ca", "issue", "--role", "orchestrator", "--crew", "article", "--name", "late",
               "--out", out)  # fmt: skip
     browser = await site.browser()
-    body = {"act": "revoke-orchestrator", "crew": "article", "orchestrator": "article/late"}
-    answer = await browser.ask("POST", "/api/act", body)
+    body = {"action": "revoke-orchestrator", "crew": "article", "orchestrator": "article/late"}
+    answer = await browser.ask("POST", "/api/action", body)
     assert answer.status_code == 200, answer.text
     lines = answer.json()["lines"]
     assert lines[0] == "revoked 1 certificate of article/late"
@@ -234,7 +236,7 @@ async def test_certificates_are_revoked_where_the_key_is(
     ]
     assert any(each.by.startswith("local/") for each in rows)
     monkeypatch.setattr(orchestrator_certificates, "has_key", lambda _: False)
-    order = msgspec.convert(body, Order)
+    order = msgspec.convert(body, ActionRequest)
     with pytest.raises(ControlError, match="the key of the CA is not on this machine"):
         await orchestrator_certificates.revoke(load(first.file), order, "person/ada")
 

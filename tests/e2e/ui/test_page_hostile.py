@@ -107,14 +107,14 @@ def test_an_order_names_exactly_the_hostile_branch(
 ) -> None:
     with server.running(), visitor(browser, server.url) as visit:
         visit.log_in()
-        server.act = lambda _: problem(500, HOSTILE[0], "\u202e".join(HOSTILE[:2]))
+        server.action = lambda _: problem(500, HOSTILE[0], "\u202e".join(HOSTILE[:2]))
         visit.row(r"admin\u202egnp.exe").click()
         visit.page.get_by_role("button", name="End …", exact=True).click()
         visit.page.get_by_role("button", name="End it").click()
         expect(visit.page.get_by_role("dialog")).to_contain_text("It failed")
         assert not [each for each in ACTIVE if each in shown(visit)]
-        assert server.acts[0]["branch"] == f"{HOSTILE[2]}2"
-        assert server.acts[0]["crew"] == HOSTILE[0]
+        assert server.actions[0]["branch"] == f"{HOSTILE[2]}2"
+        assert server.actions[0]["crew"] == HOSTILE[0]
         assert visit.page.evaluate("window.canary") is None
 
 

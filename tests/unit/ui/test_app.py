@@ -32,8 +32,8 @@ async def test_a_session_with_proofs_reaches_the_endpoints(world: PageWorld) -> 
     assert answer.json()["query"] == {"crew": "article"}
     assert answer.json()["person"].startswith("local/")
     assert answer.headers["cache-control"] == "no-store"
-    answer = await browser.ask("POST", "/api/echo", {"act": "end"})
-    assert answer.json()["body"] == {"act": "end"}
+    answer = await browser.ask("POST", "/api/echo", {"action": "end"})
+    assert answer.json()["body"] == {"action": "end"}
     assert (await browser.ask("GET", "/api/echo?crew=a&other=b")).status_code == 400
 
 
@@ -116,11 +116,11 @@ async def test_a_stolen_cookie_is_worthless(world: PageWorld) -> None:
 async def test_a_proof_is_good_for_one_request_once(world: PageWorld) -> None:
     """Not for another path, method, body or site, and not a second time."""
     browser = await world.logged_in()
-    body = b'{"act": "end"}'
+    body = b'{"action": "end"}'
     proof = browser.proof("POST", "/api/echo", body)
     for method, path, sent in (
         ("POST", "/api/steer", body),
-        ("POST", "/api/echo", b'{"act": "and"}'),
+        ("POST", "/api/echo", b'{"action": "and"}'),
         ("POST", "/api/echo", b""),
         ("GET", "/api/echo", b""),
     ):
@@ -264,7 +264,7 @@ async def test_a_foreign_request_is_refused(
 async def test_a_preflight_is_refused(world: PageWorld) -> None:
     """So no foreign page may send a proof."""
     answer = await world.client().options(
-        "/api/act",
+        "/api/action",
         headers={"origin": FOREIGN, "access-control-request-method": "POST"},
     )
     await _is_refused(answer, 403)
@@ -425,7 +425,7 @@ async def test_a_private_key_is_refused(world: PageWorld) -> None:
     await _is_refused(await world.browser().ask("POST", "/api/session", {"key": key}), 400)
 
 
-async def test_a_refused_act_is_in_the_audit(world: PageWorld) -> None:
+async def test_a_refused_action_is_in_the_audit(world: PageWorld) -> None:
     """With the person and the reason."""
     browser = await world.logged_in()
     assert (await browser.ask("POST", "/api/steer", {})).status_code == 200

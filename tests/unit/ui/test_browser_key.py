@@ -16,7 +16,7 @@ from crewgate.ui.login.browser_key import (
 
 KEY = BrowserKey()
 THUMBPRINT = key_thumbprint(P256Key("P-256", KEY.jwk["x"], KEY.jwk["y"]))
-REQUEST = ProvenRequest("POST", "https://crewgate.example/api/act", b"{}")
+REQUEST = ProvenRequest("POST", "https://crewgate.example/api/action", b"{}")
 TEXT = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=~ \x00é"
 
 

@@ -1,8 +1,8 @@
 /** What all views share: the session, the data, the views by name, and when to draw them. */
 
-import { openAct } from "./act_dialog.js";
+import { openAction } from "./action_dialog.js";
 import { AccessView } from "./access_view.js";
-import { actsFor } from "./acts.js";
+import { actionsFor } from "./actions.js";
 import { AlertsView } from "./alerts_view.js";
 import { api } from "./api.js";
 import { BranchesView } from "./branches_view.js";
@@ -190,17 +190,17 @@ export class App {
   }
 
   /** @param {import("./tree_store.js").TreeNode} node */
-  actsFor(node) {
-    return actsFor(node, (right, crew) => this.may(right, crew));
+  actionsFor(node) {
+    return actionsFor(node, (right, crew) => this.may(right, crew));
   }
 
   /**
-   * Asks about an act, orders it and shows the receipt; then the focus goes back.
-   * @param {import("./acts.js").Act} act
+   * Asks about an action, orders it and shows the receipt; then the focus goes back.
+   * @param {import("./actions.js").Action} action
    */
-  async openAct(act) {
+  async openAction(action) {
     const before = /** @type {HTMLElement | null} */ (document.activeElement);
-    await openAct(this, act);
+    await openAction(this, action);
     if (before?.isConnected) before.focus();
   }
 

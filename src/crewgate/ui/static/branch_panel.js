@@ -1,6 +1,6 @@
 /** The panel of one branch, or of a crew: what it is, what it spends, and what a person may do. */
 
-import { actsFor, actsForUnknown } from "./acts.js";
+import { actionsFor, actionsForUnknown } from "./actions.js";
 import { alertCard } from "./alert_card.js";
 import { drawBar, newBar } from "./bars.js";
 import { BranchDetails } from "./branch_details.js";
@@ -40,14 +40,14 @@ export class BranchPanel {
     this.branch = branch;
     this.version = ""; // of the branch and of those above it
     this.alertShown = "";
-    this.actsKey = "";
+    this.actionsKey = "";
     this.heading = h("h2", { tabindex: "-1", id: "panel-title" });
     this.state = newStateBadge();
     this.whose = h("p", { class: "whose" });
     this.reasons = h("p", { class: "reasons", hidden: true });
     this.alert = h("div", { class: "led-by", hidden: true });
     this.path = h("ol", { class: "path" });
-    this.acts = h("div", { class: "acts", role: "group", "aria-label": "What you can do" });
+    this.actions = h("div", { class: "actions", role: "group", "aria-label": "What you can do" });
     this.bar = newBar();
     this.budget = h("dl", { class: "amounts" });
     this.pace = h("p", { class: "pace" });
@@ -81,7 +81,7 @@ export class BranchPanel {
       this.alert,
       this.missing,
       this.reasons,
-      this.acts,
+      this.actions,
       h(
         "section",
         { class: "block" },
@@ -109,7 +109,7 @@ export class BranchPanel {
   /** What the person may do now. */
   get offered() {
     const may = (right, crew) => this.app.may(right, crew);
-    return this.node ? actsFor(this.node, may) : actsForUnknown(this.crew, this.branch, may);
+    return this.node ? actionsFor(this.node, may) : actionsForUnknown(this.crew, this.branch, may);
   }
 
   focus() {
@@ -147,10 +147,10 @@ export class BranchPanel {
     if (!node) {
       setText(this.heading, this.branch ? `Branch ${shortId(this.branch)}` : printable(this.crew));
       this.state.hidden = true;
-      if (this.app.store.isWhole) this.showActs();
+      if (this.app.store.isWhole) this.showActions();
       return;
     }
-    this.showActs();
+    this.showActions();
     const version = [node, ...pathOf(node)].map((each) => each.version).join();
     if (version === this.version) return;
     this.version = version;
@@ -173,26 +173,26 @@ export class BranchPanel {
   }
 
   /** The buttons that the person has the rights for; made anew only if others are there. */
-  showActs() {
-    const acts = this.offered;
-    const key = acts.map((act) => `${act.name} ${act.label}`).join();
-    if (key === this.actsKey) return;
-    this.actsKey = key;
-    const button = (act) =>
+  showActions() {
+    const actions = this.offered;
+    const key = actions.map((action) => `${action.name} ${action.label}`).join();
+    if (key === this.actionsKey) return;
+    this.actionsKey = key;
+    const button = (action) =>
       h(
         "button",
         {
           type: "button",
-          class: act.isGrave ? "danger" : "",
-          "data-act": act.name,
-          on: { click: () => this.openAct(act.name) },
+          class: action.isGrave ? "danger" : "",
+          "data-action": action.name,
+          on: { click: () => this.openAction(action.name) },
         },
-        act.label,
+        action.label,
       );
-    const rare = acts.filter((act) => act.isRare);
+    const rare = actions.filter((action) => action.isRare);
     fill(
-      this.acts,
-      acts.filter((act) => !act.isRare).map(button),
+      this.actions,
+      actions.filter((action) => !action.isRare).map(button),
       rare.length > 0 &&
         h(
           "details",
@@ -203,12 +203,12 @@ export class BranchPanel {
     );
   }
 
-  async openAct(name) {
-    const act = this.offered.find((each) => each.name === name);
-    if (!act) return;
-    await this.app.openAct(act);
+  async openAction(name) {
+    const action = this.offered.find((each) => each.name === name);
+    if (!action) return;
+    await this.app.openAction(action);
     this.details.load();
-    // A button whose act is done may be gone.
+    // A button whose action is done may be gone.
     if (!this.element.contains(document.activeElement)) this.focus();
   }
 

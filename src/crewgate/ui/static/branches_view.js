@@ -162,8 +162,8 @@ export class BranchesView {
     if (key === "/") this.filters.text.focus();
     else if (key === "e" || key === "u") {
       const name = key === "e" ? "end" : "quarantine";
-      const act = this.app.actsFor(node).find((each) => each.name === name);
-      if (act) this.app.openAct(act);
+      const action = this.app.actionsFor(node).find((each) => each.name === name);
+      if (action) this.app.openAction(action);
       else this.app.announce(`You cannot ${name} ${node.isCrew ? "a crew" : "this branch"}`);
     } else return false;
     return true;

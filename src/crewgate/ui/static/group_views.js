@@ -1,7 +1,7 @@
 /** Branches in groups: the runs, the people on whose behalf they act, and the crews. */
 
 import { drawBar, newBar } from "./bars.js";
-import { actsFor, endPerson } from "./acts.js";
+import { actionsFor, endPerson } from "./actions.js";
 import { budgetOf, NO_PERSON, personOf, personText, roleText, stepText } from "./branch_facts.js";
 import { fill, h, setText } from "./dom.js";
 import { List } from "./lists.js";
@@ -165,7 +165,7 @@ export class PeopleView extends GroupView {
         { label: "Live branches", class: "number", text: ({ branches }) => String(branches) },
         { label: "Spent", class: "number", text: ({ spent }) => creditsText(spent) },
         { label: "Credits/min", class: "number", text: ({ rate }) => rateText(rate) },
-        { label: "Act", draw: (cell, item) => this.drawActs(cell, item) },
+        { label: "Action", draw: (cell, item) => this.drawActions(cell, item) },
       ],
       ({ subject }) => subject,
     );
@@ -205,7 +205,7 @@ export class PeopleView extends GroupView {
     return [...people.values()].filter((one) => !onlyLive || one.branches > 0);
   }
 
-  drawActs(cell, { subject, crews, isRest }) {
+  drawActions(cell, { subject, crews, isRest }) {
     if (isRest) return;
     const may = (right, crew) => this.app.may(right, crew);
     const [crew] = [...crews].filter((each) => may("operate", each));
@@ -220,7 +220,7 @@ export class PeopleView extends GroupView {
             type: "button",
             class: "quiet",
             on: {
-              click: () => this.app.openAct(endPerson(subject, crew, may)),
+              click: () => this.app.openAction(endPerson(subject, crew, may)),
             },
           },
           "End all runs …",
@@ -257,7 +257,7 @@ export class CrewsView extends GroupView {
           draw: (cell, { node }) =>
             link(cell, "Its branches", addressOf("", [], { crew: node.row.crew })),
         },
-        { label: "Act", draw: (cell, item) => this.drawActs(cell, item) },
+        { label: "Action", draw: (cell, item) => this.drawActions(cell, item) },
       ],
       ({ node }) => node.key,
     );
@@ -280,17 +280,17 @@ export class CrewsView extends GroupView {
     return found;
   }
 
-  drawActs(cell, { node }) {
-    const act = actsFor(node, (right, crew) => this.app.may(right, crew)).find(
+  drawActions(cell, { node }) {
+    const action = actionsFor(node, (right, crew) => this.app.may(right, crew)).find(
       (each) => each.name === "end-crew",
     );
-    if (cell.childElementCount > 0 === (act !== undefined)) return;
+    if (cell.childElementCount > 0 === (action !== undefined)) return;
     fill(
       cell,
-      act &&
+      action &&
         h(
           "button",
-          { type: "button", class: "quiet", on: { click: () => this.app.openAct(act) } },
+          { type: "button", class: "quiet", on: { click: () => this.app.openAction(action) } },
           "Revoke all tokens …",
         ),
     );

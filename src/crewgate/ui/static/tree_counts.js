@@ -6,17 +6,17 @@ import { button } from "./elements.js";
 import { creditsText, plural } from "./text.js";
 
 export class TreeCounts {
-  /** @param {{attention: () => void, fold: (isFolded: boolean) => void}} acts */
-  constructor(acts) {
+  /** @param {{attention: () => void, fold: (isFolded: boolean) => void}} handlers */
+  constructor(handlers) {
     this.rate = h("b", { class: "rate" });
     this.number = h("span", null);
-    this.attention = button("", acts.attention, "quiet warn");
+    this.attention = button("", handlers.attention, "quiet warn");
     this.leftOut = h("span", { class: "warn" });
     const folding = h(
       "span",
       { class: "folding" },
-      button("Collapse all", () => acts.fold(true), "quiet"),
-      button("Expand all", () => acts.fold(false), "quiet"),
+      button("Collapse all", () => handlers.fold(true), "quiet"),
+      button("Expand all", () => handlers.fold(false), "quiet"),
     );
     this.element = h(
       "div",

@@ -29,10 +29,10 @@ const COLUMNS = [
 export class TreeGrid {
   /**
    * @param {{open: (line: TreeLine) => void, fold: (line: TreeLine, isFolded: boolean) => void,
-   *   sort: (order: string) => void, key: (key: string, line: TreeLine) => boolean}} acts
+   *   sort: (order: string) => void, key: (key: string, line: TreeLine) => boolean}} handlers
    */
-  constructor(acts) {
-    this.acts = acts;
+  constructor(handlers) {
+    this.handlers = handlers;
     /** @type {TreeLine[]} */
     this.lines = [];
     this.focusedAt = -1; // its place among the lines
@@ -74,7 +74,7 @@ export class TreeGrid {
             type: "button",
             "data-order": order,
             on: {
-              click: () => this.acts.sort(order),
+              click: () => this.handlers.sort(order),
             },
           },
           label,
@@ -270,13 +270,13 @@ export class TreeGrid {
     const page = Math.max(1, Math.floor(this.element.clientHeight / this.rowHeight) - 2);
     const target = treeKey(event.key, this.lines, at, page);
     if (target === null) {
-      if (this.acts.key(event.key, this.lines[at])) event.preventDefault();
+      if (this.handlers.key(event.key, this.lines[at])) event.preventDefault();
       return;
     }
     event.preventDefault();
-    if (target.act === "move") this.focusAt(target.to);
-    else if (target.act === "open") this.acts.open(this.lines[at]);
-    else this.acts.fold(this.lines[at], target.act === "fold");
+    if (target.action === "move") this.focusAt(target.to);
+    else if (target.action === "open") this.handlers.open(this.lines[at]);
+    else this.handlers.fold(this.lines[at], target.action === "fold");
   }
 
   click(event) {
@@ -285,7 +285,8 @@ export class TreeGrid {
     if (at < 0) return;
     const line = this.lines[at];
     this.focusAt(at);
-    if (event.target.closest(".caret") && line.isOpen !== null) this.acts.fold(line, line.isOpen);
-    else this.acts.open(line);
+    if (event.target.closest(".caret") && line.isOpen !== null)
+      this.handlers.fold(line, line.isOpen);
+    else this.handlers.open(line);
   }
 }

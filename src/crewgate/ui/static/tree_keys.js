@@ -17,10 +17,10 @@ export function nodeKeyOfRow(element) {
  * @param {TreeLine[]} lines
  * @param {number} at
  * @param {number} page in lines
- * @returns {{act: "move" | "open" | "fold" | "unfold", to: number} | null}
+ * @returns {{action: "move" | "open" | "fold" | "unfold", to: number} | null}
  */
 export function treeKey(key, lines, at, page) {
-  const move = (to) => ({ act: /** @type {const} */ ("move"), to });
+  const move = (to) => ({ action: /** @type {const} */ ("move"), to });
   const line = lines[at];
   switch (key) {
     case "ArrowDown":
@@ -38,12 +38,12 @@ export function treeKey(key, lines, at, page) {
     case "End":
       return move(lines.length - 1);
     case "Enter":
-      return { act: "open", to: at };
+      return { action: "open", to: at };
     case "ArrowRight":
-      if (line.isOpen === false) return { act: "unfold", to: at };
+      if (line.isOpen === false) return { action: "unfold", to: at };
       return line.isOpen ? move(at + 1) : null;
     case "ArrowLeft":
-      if (line.isOpen) return { act: "fold", to: at };
+      if (line.isOpen) return { action: "fold", to: at };
       return line.level > 1 ? move(parentOf(lines, at)) : null;
     default:
       return null;

@@ -188,7 +188,7 @@ async def test_machines_are_asked_again_sooner_after_something_has_happened(
     autojump_clock: trio.testing.MockClock,
     nursery: trio.Nursery,
 ) -> None:
-    """After a step of a rule, or an act of a person; otherwise twice a minute."""
+    """After a step of a rule, or an action of a person; otherwise twice a minute."""
     feed, count = live_feed(), 0
     send, asked = trio.open_memory_channel[float](9)
 

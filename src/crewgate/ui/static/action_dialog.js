@@ -1,5 +1,5 @@
 /**
- * The question before an act, and its receipt. The order goes out once, whatever a person clicks.
+ * The question before an action, and its receipt. The order goes out once, whatever a person clicks.
  * If its answer is lost, the dialog says so, and looks again: it claims neither success nor failure.
  */
 
@@ -18,30 +18,30 @@ const LENGTHS = [
   ["604800", "7 days"],
 ];
 
-/** @typedef {import("./acts.js").Act} Act */
+/** @typedef {import("./actions.js").Action} Action */
 
 /**
  * Asks, orders and shows the receipt; resolves when the dialog has closed.
  * @param {import("./app.js").App} app
- * @param {Act} act
+ * @param {Action} action
  */
-export function openAct(app, act) {
-  return new ActDialog(app, act).show();
+export function openAction(app, action) {
+  return new ActionDialog(app, action).show();
 }
 
-class ActDialog {
-  constructor(app, act) {
+class ActionDialog {
+  constructor(app, action) {
     this.app = app;
-    this.act = act;
+    this.action = action;
     this.isRunning = false;
     // The server carries out one order for an id, and sends the same receipt again.
     this.id = crypto.randomUUID();
-    this.title = h("h2", { id: "act-title", tabindex: "-1" }, act.title);
+    this.title = h("h2", { id: "action-title", tabindex: "-1" }, action.title);
     this.content = h("div", { class: "content" });
     this.buttons = h("div", { class: "buttons" });
     this.element = h(
       "dialog",
-      { class: "act", "aria-labelledby": "act-title" },
+      { class: "action", "aria-labelledby": "action-title" },
       this.title,
       this.content,
       this.buttons,
@@ -67,7 +67,7 @@ class ActDialog {
   }
 
   ask() {
-    const { act } = this;
+    const { action } = this;
     this.reason = h("input", {
       type: "text",
       maxlength: String(REASON_CHARS_MAX),
@@ -78,21 +78,25 @@ class ActDialog {
       null,
       LENGTHS.map(([value, text]) => h("option", { value }, text)),
     );
-    const confirm = this.button(act.confirm, () => this.order(), act.isGrave ? "danger" : "main");
+    const confirm = this.button(
+      action.confirm,
+      () => this.order(),
+      action.isGrave ? "danger" : "main",
+    );
     confirm.disabled = true;
     setTimeout(() => (confirm.disabled = false), ARMED_AFTER_MS);
     fill(
       this.content,
-      act.sentences.map((each) => h("p", null, each)),
+      action.sentences.map((each) => h("p", null, each)),
       h(
         "dl",
         { class: "facts" },
-        act.facts.map(([name, value]) =>
+        action.facts.map(([name, value]) =>
           h("div", null, h("dt", null, name), h("dd", null, h("bdi", null, printable(value)))),
         ),
       ),
-      act.hasLength && h("label", { class: "field" }, h("span", null, "How long"), this.length),
-      act.hasReason &&
+      action.hasLength && h("label", { class: "field" }, h("span", null, "How long"), this.length),
+      action.hasReason &&
         h(
           "label",
           { class: "field" },
@@ -110,10 +114,10 @@ class ActDialog {
   async order() {
     if (this.isRunning) return;
     this.isRunning = true;
-    const { act } = this;
-    const until = act.body.act === "end" ? "all" : "";
-    const body = { ...act.body, reason: this.reason.value.trim(), until, id: this.id };
-    if (act.hasLength) body.seconds = Number(this.length.value);
+    const { action } = this;
+    const until = action.body.action === "end" ? "all" : "";
+    const body = { ...action.body, reason: this.reason.value.trim(), until, id: this.id };
+    if (action.hasLength) body.seconds = Number(this.length.value);
     this.wait();
     try {
       this.showReceipt(await this.send(body));
@@ -133,7 +137,8 @@ class ActDialog {
    * @param {Record<string, unknown>} body
    */
   async send(body) {
-    const post = () => api.post("/api/act", body, { signal: AbortSignal.timeout(ANSWER_MS_MAX) });
+    const post = () =>
+      api.post("/api/action", body, { signal: AbortSignal.timeout(ANSWER_MS_MAX) });
     try {
       return await post();
     } catch (error) {
@@ -187,9 +192,9 @@ class ActDialog {
         "Until a machine has it, that machine can still accept calls, for at most its max_staleness_seconds. " +
           "The order is sent again until each machine has it.",
       );
-    setText(this.title, `${this.act.done}: the receipt`);
+    setText(this.title, `${this.action.done}: the receipt`);
     fill(this.content, reached, warning, h("ul", { class: "receipt" }, lines));
-    this.end(isWhole ? `${this.act.done}.` : `${this.act.done}, but not on all machines.`);
+    this.end(isWhole ? `${this.action.done}.` : `${this.action.done}, but not on all machines.`);
   }
 
   /** @param {APIError} error the server's own answer, so nothing was done unless it says so */
@@ -254,7 +259,7 @@ class ActDialog {
 
   /** Says what holds of the branch now, by a new answer of the server. */
   async look() {
-    const { crew, branch } = this.act.about;
+    const { crew, branch } = this.action.about;
     setText(this.found, "Asking …");
     try {
       const found = await api.get("/api/branch", { crew, branch });
@@ -280,12 +285,12 @@ class ActDialog {
 
   commandHint() {
     return (
-      this.act.command &&
+      this.action.command &&
       h(
         "p",
         { class: "quiet-text" },
         "On a machine of the cluster, this command does the same: ",
-        h("code", null, this.act.command),
+        h("code", null, this.action.command),
       )
     );
   }

@@ -16,7 +16,7 @@ from crewgate.ca.authority import has_key
 from crewgate.config import Config
 from crewgate.core import problem_types
 from crewgate.errors import ControlError
-from crewgate.ui.acts.order import Order
+from crewgate.ui.actions.action_request import ActionRequest
 
 
 class CertificateOrder(msgspec.Struct, frozen=True):
@@ -35,19 +35,19 @@ class CertificateReceipt(msgspec.Struct, frozen=True):
     receipt: dict[str, Any]
 
 
-async def revoke(config: Config, order: Order, by: str) -> tuple[list[str], dict[str, Any]]:
+async def revoke(config: Config, asked: ActionRequest, by: str) -> tuple[list[str], dict[str, Any]]:
     """Return the lines and the receipt. Raises ControlError 400, or 409 if it cannot be done."""
-    crew, name = split(order.only("orchestrator"))
-    if crew != order.owner:
-        malformed(f"orchestrator: expected one of crew {order.owner}")
+    crew, name = split(asked.only("orchestrator"))
+    if crew != asked.owner:
+        malformed(f"orchestrator: expected one of crew {asked.owner}")
     if config.ca is None or not has_key(config.ca):
         raise problem_types.REFUSED.error(
             "the key of the CA is not on this machine: open the page of the machine that has it, "
             f"or run `crewgate decommission {crew}/{name}` there; to end the tokens of the "
             "orchestrator now, end it here"
         )
-    told = CertificateOrder(crew, name, order.reason or "unspecified", by)
-    module = "crewgate.ui.acts.revoke_certificates"
+    told = CertificateOrder(crew, name, asked.reason or "unspecified", by)
+    module = "crewgate.ui.actions.revoke_certificates"
     with trio.move_on_after(limits.ui_ca_seconds_max):
         done = await trio.run_process(
             [sys.executable, "-P", "-m", module, "-c", str(config.path)],

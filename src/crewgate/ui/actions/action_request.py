@@ -1,4 +1,4 @@
-"""What a request to act asks for, and the right that it needs."""
+"""A request for an action: what it asks for, and the right that it needs."""
 
 from typing import Annotated, Literal
 
@@ -14,9 +14,9 @@ from crewgate.core.tokens.claims import is_text
 from crewgate.ipc.admin_messages import Until
 from crewgate.ui.person import Person, Right
 
-ActName = Literal["end", "quarantine", "lift", "forgive", "revoke-orchestrator"]
+ActionName = Literal["end", "quarantine", "lift", "forgive", "revoke-orchestrator"]
 _Text = Annotated[str, Meta(max_length=limits.claim_chars_max)]
-_RIGHTS: dict[ActName, Right] = {
+_RIGHTS: dict[ActionName, Right] = {
     "end": Right.OPERATE, "quarantine": Right.OPERATE, "lift": Right.OPERATE,
     "forgive": Right.BUDGET, "revoke-orchestrator": Right.CA,
 }  # fmt: skip
@@ -29,18 +29,18 @@ _KINDS = {
 }
 
 
-class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One act, on one target: `branch`, `grant`, `process`, `subject` or `orchestrator`.
+class ActionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One action, on one target: `branch`, `grant`, `process`, `subject` or `orchestrator`.
 
     - `crew` is the crew of the target. Only a subject may have none: it is one of all crews.
     - `all_tokens` stands for the target: all tokens of the crew issued until now.
     - `orchestrator` is its `client_id`. To end it revokes its tokens issued until now.
     - `seconds` is the length of a quarantine; 0: the crew's usual time.
     - `until` is as in `Revoke`. `reason` is for the audit; of certificates, it is one of RFC 5280.
-    - An act with an `id` is done once, however often the browser sends it.
+    - An action with an `id` is done once, however often the browser sends it.
     """
 
-    act: ActName
+    action: ActionName
     crew: _Text = ""
     branch: _Text = ""
     grant: _Text = ""
@@ -51,11 +51,11 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     seconds: int = 0
     until: Until = ""
     reason: Annotated[str, Meta(max_length=limits.reason_chars_max)] = ""
-    id: Annotated[str, Meta(max_length=limits.ui_act_id_chars_max)] = ""
+    id: Annotated[str, Meta(max_length=limits.ui_action_id_chars_max)] = ""
 
     def demand_right(self, person: Person) -> None:
         """Raise ControlError 403 unless the person may do this for the crew."""
-        person.demand(_RIGHTS[self.act], self.crew)
+        person.demand(_RIGHTS[self.action], self.crew)
 
     def target(self) -> RevocationTarget:
         """Return what to end. Raises ControlError 400 unless it is exactly one thing."""
@@ -83,9 +83,9 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         return cross_crew_accounts.caller(self.crew)
 
     def only(self, field: Literal["branch", "orchestrator"]) -> str:
-        """Return the target of an act that knows one kind. Raises ControlError 400."""
+        """Return the target of an action that knows one kind. Raises ControlError 400."""
         name: str = getattr(self, field)
         others = [each for each in _KINDS if each != field and getattr(self, each)]
         if not name or not self.crew or others or self.all_tokens:
-            access.malformed(f"{self.act}: name the crew and the {field}, and nothing else")
+            access.malformed(f"{self.action}: name the crew and the {field}, and nothing else")
         return name

@@ -1,5 +1,5 @@
 /**
- * What a person can order about a branch or a crew: the words, and the request. An act that the
+ * What a person can order about a branch or a crew: the words, and the request. An action that the
  * person has no right for is not offered; the server decides all the same.
  */
 
@@ -8,7 +8,7 @@ import { creditsText, listText, plural, printable, shortId, shortName } from "./
 import { countBelow, pathOf } from "./tree_store.js";
 
 /**
- * @typedef {object} Act
+ * @typedef {object} Action
  * @property {string} name also of the button
  * @property {string} label of the button that opens the question
  * @property {string} title the question
@@ -32,20 +32,20 @@ import { countBelow, pathOf } from "./tree_store.js";
  * Returns what the person may do about a branch or a crew.
  * @param {TreeNode} node
  * @param {May} may
- * @returns {Act[]}
+ * @returns {Action[]}
  */
-export function actsFor(node, may) {
+export function actionsFor(node, may) {
   const { row } = node;
-  const acts = [];
+  const actions = [];
   const canOperate = may("operate", row.crew);
   const isOver = row.state === "revoked" || row.state === "closed";
-  if (canOperate && !node.isCrew && !isOver) acts.push(end(node));
-  if (canOperate && row.orchestrator && row.level !== "quarantine") acts.push(quarantine(node));
-  if (canOperate && row.orchestrator && row.level) acts.push(lift(node));
-  if (may("budget", row.crew) && !node.isCrew && row.burned > 0) acts.push(giveBack(node));
-  if (canOperate) acts.push(...rare(node, may));
-  if (may("ca", row.crew) && row.orchestrator) acts.push(revokeOrchestrator(node));
-  return acts;
+  if (canOperate && !node.isCrew && !isOver) actions.push(end(node));
+  if (canOperate && row.orchestrator && row.level !== "quarantine") actions.push(quarantine(node));
+  if (canOperate && row.orchestrator && row.level) actions.push(lift(node));
+  if (may("budget", row.crew) && !node.isCrew && row.burned > 0) actions.push(giveBack(node));
+  if (canOperate) actions.push(...rare(node, may));
+  if (may("ca", row.crew) && row.orchestrator) actions.push(revokeOrchestrator(node));
+  return actions;
 }
 
 function end(node) {
@@ -73,7 +73,7 @@ function endOf({ crew, branch }) {
     hasReason: true,
     confirm: "End it",
     done: "Ended",
-    body: { act: "end", crew, branch },
+    body: { action: "end", crew, branch },
     command: `crewgate revoke ${word(branch)} --crew ${word(crew)}`,
     about: { crew, branch },
   };
@@ -84,9 +84,9 @@ function endOf({ crew, branch }) {
  * @param {string} crew
  * @param {string} branch
  * @param {May} may
- * @returns {Act[]}
+ * @returns {Action[]}
  */
-export function actsForUnknown(crew, branch, may) {
+export function actionsForUnknown(crew, branch, may) {
   if (!branch || !may("operate", crew)) return [];
   return [
     {
@@ -120,7 +120,7 @@ function quarantine(node) {
     ],
     confirm: "Quarantine it",
     done: "Quarantined",
-    body: { act: "quarantine", crew: row.crew, orchestrator: row.orchestrator },
+    body: { action: "quarantine", crew: row.crew, orchestrator: row.orchestrator },
     command: `crewgate quarantine ${word(row.orchestrator)}`,
     about: aboutOf(row),
   };
@@ -141,7 +141,7 @@ function lift(node) {
     ],
     confirm: "Lift it",
     done: "Lifted",
-    body: { act: "lift", crew: row.crew, orchestrator: row.orchestrator },
+    body: { action: "lift", crew: row.crew, orchestrator: row.orchestrator },
     command: `crewgate quarantine ${word(row.orchestrator)} --lift`,
     about: aboutOf(row),
   };
@@ -161,7 +161,7 @@ function giveBack(node) {
     facts: factsOf(node, ["Burned", `${burned} credits`]),
     confirm: "Give them back",
     done: "Given back",
-    body: { act: "forgive", crew: row.crew, branch: row.branch },
+    body: { action: "forgive", crew: row.crew, branch: row.branch },
     command: `crewgate ledger forgive ${word(row.branch)}`,
     about: aboutOf(row),
   };
@@ -170,9 +170,9 @@ function giveBack(node) {
 function rare(node, may) {
   const { row } = node;
   const about = aboutOf(row);
-  const acts = [];
+  const actions = [];
   const token = (name, label, title, sentence, body, command) =>
-    acts.push({
+    actions.push({
       name,
       label,
       title,
@@ -180,7 +180,7 @@ function rare(node, may) {
       facts: factsOf(node),
       confirm: "Revoke",
       done: "Revoked",
-      body: { act: "end", ...body },
+      body: { action: "end", ...body },
       command,
       about,
       isGrave: true,
@@ -196,9 +196,9 @@ function rare(node, may) {
       { crew: row.crew, all_tokens: true },
       `crewgate revoke --all-tokens-of ${word(row.crew)}`,
     );
-    return acts;
+    return actions;
   }
-  if (personOf(row)) acts.push(endPerson(row.subject, row.crew, may, about));
+  if (personOf(row)) actions.push(endPerson(row.subject, row.crew, may, about));
   if (row.process) {
     token(
       "end-process",
@@ -219,7 +219,7 @@ function rare(node, may) {
       `crewgate revoke --grant ${word(row.grant)} --crew ${word(row.crew)}`,
     );
   }
-  return acts;
+  return actions;
 }
 
 /**
@@ -228,7 +228,7 @@ function rare(node, may) {
  * @param {string} crew
  * @param {May} may
  * @param {{crew: string, branch: string}} [about]
- * @returns {Act}
+ * @returns {Action}
  */
 export function endPerson(subject, crew, may, about = { crew, branch: "" }) {
   const isEverywhere = may("operate", "");
@@ -250,7 +250,7 @@ export function endPerson(subject, crew, may, about = { crew, branch: "" }) {
     ],
     confirm: "End all runs",
     done: "Ended",
-    body: { act: "end", crew: isEverywhere ? "" : crew, subject },
+    body: { action: "end", crew: isEverywhere ? "" : crew, subject },
     command: `crewgate revoke --subject ${word(subject)}${isEverywhere ? "" : ` --crew ${word(crew)}`}`,
     about,
   };
@@ -275,7 +275,7 @@ function revokeOrchestrator(node) {
     ],
     confirm: "Revoke them",
     done: "Revoked",
-    body: { act: "revoke-orchestrator", crew: row.crew, orchestrator: row.orchestrator },
+    body: { action: "revoke-orchestrator", crew: row.crew, orchestrator: row.orchestrator },
     command: "",
     about: aboutOf(row),
   };

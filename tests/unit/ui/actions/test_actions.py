@@ -21,9 +21,8 @@ from crewgate.ipc.admin_messages import (
     QuarantineResult,
     RevocationReceipt,
 )
-from crewgate.ui.acts import act as act_module
-from crewgate.ui.acts import orchestrator_certificates
-from crewgate.ui.acts.act import act
+from crewgate.ui.actions import endpoint, orchestrator_certificates
+from crewgate.ui.actions.endpoint import take_action
 from crewgate.ui.endpoint import PageRequest
 from crewgate.ui.page_state import PageState
 from crewgate.ui.person import Person, Right, rights_of
@@ -37,12 +36,12 @@ TARGETS: dict[str, dict[str, object]] = {
     "orchestrator": {"orchestrator": "article/article-1"},
     "all_tokens": {"all_tokens": True},
 }
-ACTS: list[tuple[Right, dict[str, object]]] = [
-    *((Right.OPERATE, {"act": "end", **target}) for target in TARGETS.values()),
-    (Right.OPERATE, {"act": "quarantine", "orchestrator": "article/article-1"}),
-    (Right.OPERATE, {"act": "lift", "orchestrator": "article/article-1"}),
-    (Right.BUDGET, {"act": "forgive", "branch": BRANCH}),
-    (Right.CA, {"act": "revoke-orchestrator", "orchestrator": "article/article-1"}),
+ACTIONS: list[tuple[Right, dict[str, object]]] = [
+    *((Right.OPERATE, {"action": "end", **target}) for target in TARGETS.values()),
+    (Right.OPERATE, {"action": "quarantine", "orchestrator": "article/article-1"}),
+    (Right.OPERATE, {"action": "lift", "orchestrator": "article/article-1"}),
+    (Right.BUDGET, {"action": "forgive", "branch": BRANCH}),
+    (Right.CA, {"action": "revoke-orchestrator", "orchestrator": "article/article-1"}),
 ]
 
 
@@ -92,7 +91,7 @@ class Agent:
 def agent(monkeypatch: pytest.MonkeyPatch) -> Agent:
     """The agent of this machine; it also stands for the process that revokes certificates."""
     agent = Agent()
-    monkeypatch.setattr(act_module, "AdminClient", agent)
+    monkeypatch.setattr(endpoint, "AdminClient", agent)
 
     async def revoke(config: object, order: Any, by: str) -> tuple[list[str], dict[str, object]]:
         agent.done.append(("certificates", (order.crew, order.only("orchestrator"), by)))
@@ -131,18 +130,18 @@ async def order(state: PageState, who: Person, **body: object) -> dict[str, Any]
     request = PageRequest(
         {}, {}, json.dumps(body).encode(), "application/json", look_up=lambda: who
     )
-    found: Any = await act(state, who, request)
+    found: Any = await take_action(state, who, request)
     return found
 
 
 @pytest.mark.parametrize(
     ("needed", "body", "right", "crews"),
     [
-        (*act, right, crews)
-        for act, right, crews in product(ACTS, Right, [(), ("article",), ("bd",)])
+        (*action, right, crews)
+        for action, right, crews in product(ACTIONS, Right, [(), ("article",), ("bd",)])
     ],
 )
-async def test_each_act_needs_its_right_for_its_crew(
+async def test_each_action_needs_its_right_for_its_crew(
     needed: Right,
     body: dict[str, object],
     right: Right,
@@ -150,7 +149,7 @@ async def test_each_act_needs_its_right_for_its_crew(
     agent: Agent,
     state: PageState,
 ) -> None:
-    """Of every act, right and crew: whoever lacks the right has nothing done."""
+    """Of every action, right and crew: whoever lacks the right has nothing done."""
     who = person(right, *crews)
     if right is needed and crews != ("bd",):
         await order(state, who, crew="article", **body)
@@ -161,7 +160,7 @@ async def test_each_act_needs_its_right_for_its_crew(
         assert (refused.value.status, agent.done) == (403, [])
 
 
-@pytest.mark.parametrize("body", [body for _, body in ACTS])
+@pytest.mark.parametrize("body", [body for _, body in ACTIONS])
 async def test_a_target_of_all_crews_needs_the_right_for_all(
     body: dict[str, object], agent: Agent, state: PageState
 ) -> None:
@@ -196,7 +195,7 @@ async def test_the_target_belongs_to_the_crew_whose_right_was_checked(
 ) -> None:
     """The agent gets the crew, so a branch of another crew stays, whatever its id."""
     await order(
-        state, person(Right.OPERATE, "article"), act="end", crew="article", **TARGETS[field]
+        state, person(Right.OPERATE, "article"), action="end", crew="article", **TARGETS[field]
     )
     assert agent.done == [
         (
@@ -212,7 +211,7 @@ async def test_the_receipt_is_what_the_command_prints_and_the_log_says_who(
 ) -> None:
     """Both in words and as data."""
     ada = Person("person/ada", "login", rights_of([([*Right], ["article"])]))
-    ended = await order(state, ada, act="end", crew="article", branch=BRANCH, reason="it loops")
+    ended = await order(state, ada, action="end", crew="article", branch=BRANCH, reason="it loops")
     assert ended["lines"] == [
         f"revoked {BRANCH} of crew article and all below it: no call was open at the gateway"
     ]
@@ -220,14 +219,14 @@ async def test_the_receipt_is_what_the_command_prints_and_the_log_says_who(
         {"kind": "branch", "name": BRANCH, "crew": "article", "seconds": 0, "before": 0}
     ]
     assert agent.done[-1][1][-1] == "it loops"
-    back = await order(state, ada, act="forgive", crew="article", branch=BRANCH)
+    back = await order(state, ada, action="forgive", crew="article", branch=BRANCH)
     assert back["lines"] == [f"returned 2.50 credits to {BRANCH} of crew article"]
     held = await order(
-        state, ada, act="quarantine", crew="article", orchestrator="article/x", seconds=90
+        state, ada, action="quarantine", crew="article", orchestrator="article/x", seconds=90
     )
     assert held["lines"][0].startswith("article/x: quarantined until 2027-01-15 08:00Z")
     assert agent.done[-1] == ("quarantine", ("article", "article/x", False, 90, "person/ada"))
-    await order(state, ada, act="lift", crew="article", orchestrator="article/x")
+    await order(state, ada, action="lift", crew="article", orchestrator="article/x")
     assert agent.done[-1] == ("quarantine", ("article", "article/x", True, 0, "person/ada"))
     assert [line.partition(":")[0] for line in log] == ["person/ada"] * 4
 
@@ -236,20 +235,20 @@ async def test_the_receipt_is_what_the_command_prints_and_the_log_says_who(
     "body",
     [
         {},
-        {"act": "delete"},
-        {"act": "end", "crew": "article"},
-        {"act": "end", "crew": "article", "branch": "nonsense"},
-        {"act": "end", "crew": "article", "branch": BRANCH, "grant": "g"},
-        {"act": "end", "crew": "article", "branch": BRANCH, "all_tokens": True},
-        {"act": "end", "crew": "article", "orchestrator": "article/\x1b[2J"},
-        {"act": "end", "crew": "article", "branch": BRANCH, "every": 1},
-        {"act": "end", "crew": "article", "branch": BRANCH, "until": "never"},
-        {"act": "end", "crew": "article", "branch": BRANCH, "reason": "x" * 501},
-        {"act": "quarantine", "crew": "article", "branch": BRANCH},
-        {"act": "quarantine", "crew": "article", "orchestrator": "article/x", "seconds": 1},
-        {"act": "quarantine", "crew": "article", "orchestrator": "article/x", "seconds": 10**9},
-        {"act": "forgive", "crew": "article", "orchestrator": "article/x"},
-        {"act": "forgive", "crew": "article", "branch": BRANCH, "grant": "g"},
+        {"action": "delete"},
+        {"action": "end", "crew": "article"},
+        {"action": "end", "crew": "article", "branch": "nonsense"},
+        {"action": "end", "crew": "article", "branch": BRANCH, "grant": "g"},
+        {"action": "end", "crew": "article", "branch": BRANCH, "all_tokens": True},
+        {"action": "end", "crew": "article", "orchestrator": "article/\x1b[2J"},
+        {"action": "end", "crew": "article", "branch": BRANCH, "every": 1},
+        {"action": "end", "crew": "article", "branch": BRANCH, "until": "never"},
+        {"action": "end", "crew": "article", "branch": BRANCH, "reason": "x" * 501},
+        {"action": "quarantine", "crew": "article", "branch": BRANCH},
+        {"action": "quarantine", "crew": "article", "orchestrator": "article/x", "seconds": 1},
+        {"action": "quarantine", "crew": "article", "orchestrator": "article/x", "seconds": 10**9},
+        {"action": "forgive", "crew": "article", "orchestrator": "article/x"},
+        {"action": "forgive", "crew": "article", "branch": BRANCH, "grant": "g"},
     ],
 )
 async def test_an_order_that_is_not_clear_is_refused(
@@ -266,35 +265,36 @@ async def test_a_crew_that_there_is_not_has_nothing_to_end(agent: Agent, state: 
     """The answer names no other crew. An account at another crew belongs to its caller."""
     for name in ("ghost", "bd:article", "article\n"):
         with pytest.raises(ControlError) as refused:
-            await order(state, person(Right.OPERATE), act="end", crew=name, branch=BRANCH)
+            await order(state, person(Right.OPERATE), action="end", crew=name, branch=BRANCH)
         assert (refused.value.status, str(refused.value)) == (404, "there is no such crew")
     who = person(Right.OPERATE, "article")
-    await order(state, who, act="end", crew="article:bd", branch=BRANCH)
+    await order(state, who, action="end", crew="article:bd", branch=BRANCH)
     assert agent.done[0][1][0] == RevocationTarget(EntityKind.BRANCH, BRANCH, "article:bd")
+    other = person(Right.OPERATE, "bd")
     with pytest.raises(ControlError):
-        await order(state, person(Right.OPERATE, "bd"), act="end", crew="article:bd", branch=BRANCH)
+        await order(state, other, action="end", crew="article:bd", branch=BRANCH)
     about = {"crew": "article:bd", "orchestrator": "article/x"}
-    await order(state, who, act="end", **about)
+    await order(state, who, action="end", **about)
     target = RevocationTarget(EntityKind.ORCHESTRATOR, "article/x", "article")
     assert agent.done[1][1][0] == target
-    await order(state, who, act="quarantine", **about)
+    await order(state, who, action="quarantine", **about)
     assert agent.done[2][1][:2] == ("article", "article/x")
 
 
-async def test_an_act_with_an_id_is_done_once(agent: Agent, state: PageState) -> None:
+async def test_an_action_with_an_id_is_done_once(agent: Agent, state: PageState) -> None:
     """Of each person; a browser that sends it again gets the receipt of the first time."""
-    body = {"act": "forgive", "crew": "article", "branch": BRANCH, "id": "1"}
+    body = {"action": "forgive", "crew": "article", "branch": BRANCH, "id": "1"}
     ada, grace = person(Right.BUDGET), Person("person/grace", "login", person(Right.BUDGET).rights)
     first = await order(state, ada, **body)
     assert await order(state, ada, **body) == first
     assert len(agent.done) == 1
     await order(state, grace, **body)
     assert len(agent.done) == 2
-    with pytest.raises(ControlError, match="another act had this id"):
+    with pytest.raises(ControlError, match="another action had this id"):
         await order(state, ada, **body, reason="other")
 
 
-async def test_an_act_goes_on_without_its_browser(
+async def test_an_action_goes_on_without_its_browser(
     agent: Agent, state: PageState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection is lost while the agent works; the second request gets its receipt."""
@@ -308,7 +308,7 @@ async def test_an_act_goes_on_without_its_browser(
         return revoke(*what)
 
     monkeypatch.setattr(agent, "revoke", slow)
-    body = {"act": "end", "crew": "article", "branch": BRANCH, "id": "1"}
+    body = {"action": "end", "crew": "article", "branch": BRANCH, "id": "1"}
     ada, found = person(Right.OPERATE), list[dict[str, Any]]()
 
     async def first(scope: trio.CancelScope) -> None:
@@ -330,9 +330,9 @@ async def test_an_act_goes_on_without_its_browser(
     assert found[0]["lines"]
 
 
-async def test_an_act_that_failed_can_be_tried_again(agent: Agent, state: PageState) -> None:
+async def test_an_action_that_failed_can_be_tried_again(agent: Agent, state: PageState) -> None:
     """With the same id."""
-    body = {"act": "end", "crew": "article", "branch": BRANCH, "id": "1"}
+    body = {"action": "end", "crew": "article", "branch": BRANCH, "id": "1"}
     agent.failure = ServiceConnectionError("the agent is gone")
     with pytest.raises(ServiceConnectionError):
         await order(state, person(Right.OPERATE), **body)
@@ -343,15 +343,15 @@ async def test_an_act_that_failed_can_be_tried_again(agent: Agent, state: PageSt
 
 async def test_a_person_may_act_so_often(agent: Agent, state: PageState) -> None:
     """The rate is of each person; ids that are remembered have a bound."""
-    for number in range(limits.ui_acts_burst):
+    for number in range(limits.ui_actions_burst):
         await order(
-            state, person(Right.BUDGET), act="forgive", crew="bd", branch=BRANCH, id=str(number)
+            state, person(Right.BUDGET), action="forgive", crew="bd", branch=BRANCH, id=str(number)
         )
     with pytest.raises(ControlError) as refused:
-        await order(state, person(Right.BUDGET), act="forgive", crew="bd", branch=BRANCH)
+        await order(state, person(Right.BUDGET), action="forgive", crew="bd", branch=BRANCH)
     assert refused.value.status == 429
     other = Person("person/grace", "login", person(Right.BUDGET).rights)
-    await order(state, other, act="forgive", crew="bd", branch=BRANCH)
+    await order(state, other, action="forgive", crew="bd", branch=BRANCH)
 
 
 async def test_few_processes_revoke_certificates_at_once(
@@ -371,7 +371,7 @@ async def test_few_processes_revoke_certificates_at_once(
         return [], {}
 
     monkeypatch.setattr(orchestrator_certificates, "revoke", revoke)
-    body = {"act": "revoke-orchestrator", "crew": "article", "orchestrator": "article/article-1"}
+    body = {"action": "revoke-orchestrator", "crew": "article", "orchestrator": "article/article-1"}
     async with trio.open_nursery() as nursery:
         for _ in range(5):
             nursery.start_soon(partial(order, state, person(Right.CA), **body))

@@ -1,6 +1,6 @@
 """Revokes the certificates and the tokens of an orchestrator: a short-lived process.
 
-    python -m crewgate.ui.acts.revoke_certificates -c FILE
+    python -m crewgate.ui.actions.revoke_certificates -c FILE
 
 It reads a `CertificateOrder` from standard input, and writes a `CertificateReceipt`. The intent is
 on disk before the first step, as of an order to the control API: after a crash, the control process
@@ -28,7 +28,7 @@ from crewgate.errors import CrewgateError
 from crewgate.ipc import receipt_text
 from crewgate.ipc.admin_messages import RevocationReceipt
 from crewgate.lifecycle.orchestrator_runs import OrchestratorRunStore
-from crewgate.ui.acts.orchestrator_certificates import CertificateOrder, CertificateReceipt
+from crewgate.ui.actions.orchestrator_certificates import CertificateOrder, CertificateReceipt
 
 
 def main() -> int:

@@ -30,7 +30,7 @@ def arrive(browser: Browser, server: FakePageServer) -> Iterator[Arrive]:
 
         yield opened
         # The browser itself sends an order again if the connection ends before the answer.
-        assert {*server.refusals} <= {"POST /api/act: once"}
+        assert {*server.refusals} <= {"POST /api/action: once"}
 
 
 def button(visit: Visitor, name: str) -> Locator:
@@ -51,7 +51,7 @@ def test_from_an_alert_to_the_receipt_in_three_clicks(
     browser: Browser, server: FakePageServer, size: tuple[int, int]
 ) -> None:
     """The link of the alert, "End …", "End it": then the machines that have it are named."""
-    server.act = lambda order: ended(server, order)
+    server.action = lambda order: ended(server, order)
     with visitor(browser, server.url, size) as visit:
         visit.log_in()
         visit.go(PLACE)
@@ -68,8 +68,8 @@ def test_from_an_alert_to_the_receipt_in_three_clicks(
         question.get_by_role("button", name="Close").click()
         expect(visit.page.get_by_role("article", name="researcher")).to_contain_text("revoked")
         expect(button(visit, "End …")).to_have_count(0)
-    (order,) = server.acts
-    assert order == {"act": "end", "crew": "article", "branch": LOOPING, "reason": "",
+    (order,) = server.actions
+    assert order == {"action": "end", "crew": "article", "branch": LOOPING, "reason": "",
                      "until": "all"}  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def test_the_question_counts_what_ends_too(arrive: Arrive) -> None:
 
 def test_a_double_click_orders_once(arrive: Arrive, server: FakePageServer) -> None:
     """Neither does the second click on "End …" confirm, nor one on "End it" order again."""
-    server.may_answer_acts.clear()
+    server.may_answer_actions.clear()
     visit = arrive(PLACE)
     button(visit, "End …").dblclick()
     expect(dialog(visit)).to_contain_text("Nobody can undo it.")
@@ -89,9 +89,9 @@ def test_a_double_click_orders_once(arrive: Arrive, server: FakePageServer) -> N
     expect(dialog(visit)).to_contain_text("Waiting for the machines")
     visit.page.keyboard.press("Escape")
     expect(dialog(visit)).to_be_visible()
-    server.may_answer_acts.set()
+    server.may_answer_actions.set()
     expect(dialog(visit)).to_contain_text("In force on 3 of 3 machines")
-    assert len(server.acts) == 1
+    assert len(server.actions) == 1
 
 
 def test_a_reason_goes_into_the_order(arrive: Arrive, server: FakePageServer) -> None:
@@ -100,7 +100,7 @@ def test_a_reason_goes_into_the_order(arrive: Arrive, server: FakePageServer) ->
     visit.page.get_by_label("Reason").fill("asks for the same page again and again")
     button(visit, "End it").click()
     expect(dialog(visit)).to_contain_text("In force on 3 of 3 machines")
-    assert server.acts[0]["reason"] == "asks for the same page again and again"
+    assert server.actions[0]["reason"] == "asks for the same page again and again"
 
 
 def test_cancel_orders_nothing_and_gives_the_focus_back(
@@ -111,14 +111,14 @@ def test_cancel_orders_nothing_and_gives_the_focus_back(
     visit.page.keyboard.press("Escape")
     expect(dialog(visit)).to_have_count(0)
     expect(button(visit, "End …")).to_be_focused()
-    assert not server.acts
+    assert not server.actions
 
 
 def test_the_receipt_warns_of_machines_that_are_missing(
     arrive: Arrive, server: FakePageServer
 ) -> None:
     reach = {"applied_on": 2, "of": 3, "missing": ["gw-3"], "enough": False}
-    server.act = lambda _: (200, {"lines": ["revoked it"], "receipt": reach})
+    server.action = lambda _: (200, {"lines": ["revoked it"], "receipt": reach})
     visit = arrive(PLACE)
     button(visit, "End …").click()
     button(visit, "End it").click()
@@ -127,20 +127,20 @@ def test_the_receipt_warns_of_machines_that_are_missing(
 
 
 def test_a_failure_says_what_to_do(arrive: Arrive, server: FakePageServer) -> None:
-    server.act = lambda _: problem(503, "unavailable", "the agent does not answer")
+    server.action = lambda _: problem(503, "unavailable", "the agent does not answer")
     visit = arrive(PLACE)
     button(visit, "End …").click()
     button(visit, "End it").click()
     expect(dialog(visit)).to_contain_text("It failed")
     expect(dialog(visit)).to_contain_text("the agent does not answer")
     expect(dialog(visit)).to_contain_text(f"crewgate revoke {LOOPING} --crew article")
-    server.act = receipt
+    server.action = receipt
     button(visit, "Try again").click()
     expect(dialog(visit)).to_contain_text("In force on 3 of 3 machines")
 
 
 def test_a_refusal_says_who_can(arrive: Arrive, server: FakePageServer) -> None:
-    server.act = lambda _: problem(403, "not-permitted", "you lack the right operate")
+    server.action = lambda _: problem(403, "not-permitted", "you lack the right operate")
     visit = arrive(PLACE)
     button(visit, "End …").click()
     button(visit, "End it").click()
@@ -152,7 +152,7 @@ def test_a_lost_answer_is_neither_success_nor_failure(
     arrive: Arrive, server: FakePageServer
 ) -> None:
     """The page says that it does not know, and finds out when the person asks it to look."""
-    server.cuts_acts = True
+    server.cuts_actions = True
     visit = arrive(PLACE)
     button(visit, "End …").click()
     button(visit, "End it").click()
@@ -167,10 +167,10 @@ def test_a_lost_answer_is_neither_success_nor_failure(
     button(visit, "Look again").click()
     expect(dialog(visit)).to_contain_text("The branch is revoked now.")
     expect(dialog(visit)).to_contain_text("it was done")
-    server.cuts_acts = False
+    server.cuts_actions = False
     button(visit, "Order again").click()
     expect(dialog(visit)).to_contain_text("In force on 3 of 3 machines")
-    assert len(server.acts) == 1
+    assert len(server.actions) == 1
 
 
 def test_a_quarantine_has_a_length_and_can_be_lifted(
@@ -188,10 +188,10 @@ def test_a_quarantine_has_a_length_and_can_be_lifted(
     button(visit, "Lift …").click()
     button(visit, "Lift it").click()
     expect(dialog(visit)).to_contain_text("Lifted: the receipt")
-    assert [(each["act"], each["orchestrator"]) for each in server.acts] == [
+    assert [(each["action"], each["orchestrator"]) for each in server.actions] == [
         ("quarantine", "article/article-1"), ("lift", "article/article-1"),
     ]  # fmt: skip
-    assert server.acts[0]["seconds"] == 3600
+    assert server.actions[0]["seconds"] == 3600
 
 
 def test_burned_credits_can_be_given_back(arrive: Arrive, server: FakePageServer) -> None:
@@ -200,7 +200,7 @@ def test_burned_credits_can_be_given_back(arrive: Arrive, server: FakePageServer
     expect(dialog(visit)).to_contain_text("Give back 0.40 burned credits?")
     button(visit, "Give them back").click()
     expect(dialog(visit)).to_contain_text("Given back: the receipt")
-    assert server.acts[0]["act"] == "forgive"
+    assert server.actions[0]["action"] == "forgive"
 
 
 def test_all_runs_of_a_person_can_be_ended(arrive: Arrive, server: FakePageServer) -> None:
@@ -210,8 +210,8 @@ def test_all_runs_of_a_person_can_be_ended(arrive: Arrive, server: FakePageServe
     expect(dialog(visit)).to_contain_text("in all crews")
     button(visit, "End all runs").click()
     expect(dialog(visit)).to_contain_text("Ended: the receipt")
-    assert server.acts[0]["subject"] == "grace@example.com"
-    assert server.acts[0]["crew"] == ""
+    assert server.actions[0]["subject"] == "grace@example.com"
+    assert server.actions[0]["crew"] == ""
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_without_a_right_there_is_no_button(
     server.session = page_examples.session(**rights)
     visit = arrive(f"#/branch/article/{page_examples.uuid_of(7)}")
     expect(visit.page.get_by_role("article", name="editor")).to_contain_text("Last calls")
-    expect(visit.page.locator(".acts > button")).to_have_text(offered)
+    expect(visit.page.locator(".actions > button")).to_have_text(offered)
 
 
 def test_keys_order_from_the_tree(arrive: Arrive, server: FakePageServer) -> None:
