@@ -6,7 +6,7 @@ import page_examples
 import pytest
 from browsers import Visitor, visitor
 from fake_page_server import FakePageServer
-from page_examples import LOOPING
+from page_examples import LOOPING, Row
 from playwright.sync_api import Browser, expect
 
 
@@ -98,3 +98,26 @@ def test_sign_out_ends_the_session_and_forgets_the_key(
     assert "DELETE /api/session" in server.requests
     visit.page.reload()
     expect(visit.page.get_by_role("heading", name="Sign in to Crewgate")).to_be_visible()
+
+
+def test_the_audits_are_read_again_only_if_there_may_be_more(
+    browser: Browser, server: FakePageServer
+) -> None:
+    """Each look at a branch has each machine read its audit."""
+    looks: list[Row] = []
+    details = server.details
+    server.details = lambda row: looks.append(row) or details(row)
+    with visitor(browser, server.url) as visit:
+        visit.page.clock.install()
+        visit.log_in()
+        visit.row(LOOPING[:8]).click()
+        expect(visit.page.get_by_text("Last calls")).to_be_visible()
+        visit.page.clock.run_for(30_000)
+        assert len(looks) == 1
+        server.change(3, spent=9_990_000)
+        expect(visit.row(LOOPING[:8])).to_contain_text("9.99 / 10.00")
+        with visit.page.expect_response("**/api/branch?*"):
+            visit.page.clock.run_for(5000)
+        with visit.page.expect_response("**/api/branch?*"):
+            visit.page.clock.run_for(65_000)
+        assert len(looks) == 3

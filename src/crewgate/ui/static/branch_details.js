@@ -14,7 +14,10 @@ import {
   shortName,
 } from "./text.js";
 
-const AGAIN_MS = 10_000;
+const LOOK_MS = 5_000; // between two looks whether it is time to ask the machines again
+const AGAIN_MS = 10_000; // between two questions while the branch changes: each reads the audit
+const AGAIN_TIMES = 20; // as long as the last answer took, at least
+const QUIET_MS = 60_000; // between two questions while nothing of the branch changes
 const TOOLS_MAX = 50; // of a grant, in the panel
 const GRANTS_MAX = 5; // the newest say what holds; older ones are refreshed tokens
 const CALL_LINES_MAX = 60;
@@ -31,13 +34,28 @@ export class BranchDetails {
     this.branch = branch;
     this.isOpen = true;
     this.asked = 0;
+    this.askedAt = 0;
+    this.tookMs = 0;
+    this.version = NaN; // of the branch, when the machines were asked
     this.body = h("div", null, h("p", { class: "quiet-text" }, "Asking the machines …"));
     this.note = h("p", { class: "quiet-text", hidden: true });
     this.element = h("div", { class: "details" }, this.note, this.body);
     this.timer = setInterval(() => {
-      if (!document.hidden && app.live.state === "live" && !this.isSelected) this.load();
-    }, AGAIN_MS);
+      const isSeen = !document.hidden && app.live.state === "live" && !this.isSelected;
+      if (isSeen && this.isDue) this.load();
+    }, LOOK_MS);
     this.load();
+  }
+
+  get branchVersion() {
+    return this.app.store.find(this.crew, this.branch)?.version ?? 0;
+  }
+
+  /** Whether the machines may have more records, and their last answer was long enough ago. */
+  get isDue() {
+    const again = Math.max(AGAIN_MS, AGAIN_TIMES * this.tookMs);
+    const wait = this.version === this.branchVersion ? Math.max(QUIET_MS, again) : again;
+    return performance.now() - this.askedAt >= wait;
   }
 
   /** Whether a person has selected a text of it, perhaps to copy it. */
@@ -56,10 +74,13 @@ export class BranchDetails {
   /** Asks for the records, and shows them. An answer that a later one has overtaken is dropped. */
   async load() {
     const asked = ++this.asked;
+    this.askedAt = performance.now();
+    this.version = this.branchVersion;
     const isLate = () => !this.isOpen || asked !== this.asked;
     try {
       const found = await api.get("/api/branch", { crew: this.crew, branch: this.branch });
       if (isLate()) return;
+      this.tookMs = performance.now() - this.askedAt;
       this.note.hidden = !found.not_asked.length;
       setText(
         this.note,
