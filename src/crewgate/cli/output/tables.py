@@ -3,12 +3,14 @@
 The texts of a table came from outside, so each passes `printable`.
 """
 
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TypeVar
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -27,10 +29,16 @@ def open_console() -> Console:
 
 
 def print_table(console: Console, table: Table) -> None:
-    """Print a table; row by row if the screen is too narrow for whole ids side by side."""
+    """Print a table; row by row if the screen is too narrow for whole ids side by side.
+
+    No line ends with blanks. No line is wider than the screen, unless a single word is.
+    """
     unlimited = console.options.update(max_width=_WIDTH)
     if console.measure(table, options=unlimited).maximum <= console.width:
-        console.print(table)
+        for segments in console.render_lines(table, pad=False):
+            line = Text.assemble(*((each.text, each.style or "") for each in segments))
+            line.rstrip()
+            console.print(line, soft_wrap=True)
         return
     headings = [f"{column.header} " for column in table.columns]
     for row in zip(*(column.cells for column in table.columns), strict=True):
@@ -53,14 +61,34 @@ def print_labeled(label: str, text: str, width: int) -> None:
 
 
 def _flow(texts: list[Text], width: int) -> list[Text]:
-    """Return lines of whole texts with two spaces between; all but the first are indented."""
-    lines = texts[:1]
-    for text in texts[1:]:
-        if lines[-1].cell_len + 2 + text.cell_len <= width:
+    """Return lines of texts with two spaces between; all but the first are indented.
+
+    A text that is longer than a line has lines of its own, with more indent after the first.
+    """
+    lines: list[Text] = []
+    for text in texts:
+        if lines and lines[-1].cell_len + 2 + text.cell_len <= width:
             lines[-1] = lines[-1] + Text("  ") + text
-        else:
-            lines.append(Text("  ") + text)
+            continue
+        indent, parts = Text("  " if lines else ""), [text]
+        if indent.cell_len + text.cell_len > width:
+            parts = _wrapped(text, width - 4)
+        for part in parts:
+            part.rstrip()
+            lines.append(indent + part)
+            indent = Text("    ")
     return lines
+
+
+def _wrapped(text: Text, width: int) -> list[Text]:
+    """Return the lines of a text; a word that is longer than a line stays whole."""
+    offsets, used = [], 0
+    for word in re.finditer(r"\S+\s*", text.plain):
+        if used and used + cell_len(word[0].rstrip()) > width:
+            offsets.append(word.start())
+            used = 0
+        used += cell_len(word[0])
+    return [*text.divide(offsets)]
 
 
 def new_table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
