@@ -15,6 +15,7 @@ from importlib.resources import files
 import msgspec
 
 from crewgate.audit.replay import statement
+from crewgate.audit.replay.cover_text import changed_text, unsigned_text
 from crewgate.audit.replay.export_document import ExportDocument, ExportedMachine
 from crewgate.audit.replay.statement import CHANGED, UNSIGNED
 from crewgate.audit.replay.step_text import plural
@@ -95,11 +96,12 @@ def _machine(machine: ExportedMachine) -> Iterator[str]:
     notes = [f"{plural(len(machine.lines), 'line')}, as {name} stated at {_time(stated.time)} UTC"]
     if stated.checkpoints:
         last = max(stated.checkpoints, key=lambda each: each.number)
-        notes.append(f"covered by checkpoints until number {last.number}, {_time(last.time)} UTC")
+        until = f"number {last.number} of {_time(last.time)} UTC"
+        notes.append(f"the newest checkpoint that covers some of them is {until}")
     if stated.unsigned:
-        notes.append(f"{stated.unsigned} of them newer than the newest checkpoint")
+        notes.append(unsigned_text(stated.unsigned))
     if stated.changed:
-        notes.append(f"{stated.changed} of them NOT as they were signed: their file has changed")
+        notes.append(changed_text(stated.changed))
     if stated.left_out and stated.left_out_from is not None:
         since = _time(stated.left_out_from)
         notes.append(f"{plural(stated.left_out, 'more line')} from {since} UTC on did not fit")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import click
 import msgspec
 
+from crewgate.audit.replay.cover_text import changed_text, unsigned_text
 from crewgate.audit.replay.export_document import ExportDocument
 from crewgate.audit.replay.run_replay import merged
 from crewgate.audit.replay.step_text import plural
@@ -39,6 +40,8 @@ def show(report: ExportReport, steps_of: ExportDocument | None, *, as_json: bool
         names = [each.machine for each in steps_of.machines]
         for line in step_lines(report.crew, report.run, names, steps):
             click.echo(line)
+    elif steps_of is not None:
+        click.echo("the steps are not shown, because the lines are not as the machines signed them")
 
 
 def _report(report: ExportReport) -> Iterator[tuple[str, str]]:
@@ -80,11 +83,12 @@ def _machine(each: VerifiedMachine) -> Iterator[str]:
     yield f"key {each.key}" + ("" if each.is_known else ", which you did not name")
     yield f"{plural(each.lines, 'line')} of the run, as stated at {utc(each.made)[:19]} UTC"
     if each.until is not None:
-        yield f"{each.covered} of them signed by checkpoints until {utc(each.until)[:19]} UTC"
+        until = f"its checkpoints until {utc(each.until)[:19]} UTC"
+        yield f"{until} cover {each.covered} of these lines"
     if each.unsigned:
-        yield f"{each.unsigned} of them newer than the newest checkpoint"
+        yield unsigned_text(each.unsigned)
     if each.changed:
-        yield f"{each.changed} of them NOT as they were signed: their file had changed"
+        yield changed_text(each.changed)
     if each.left_out:
         yield f"{plural(each.left_out, 'more line')} did not fit"
     if each.unreadable:

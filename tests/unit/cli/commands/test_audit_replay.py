@@ -1,6 +1,7 @@
 """`crewgate audit replay` and `verify-export`, as typed, on a machine without a running gateway."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from crewgate.audit.checkpoints.keeper import CheckpointKeeper
 from crewgate.audit.checkpoints.signing_key import CheckpointKey
 from crewgate.audit.replay import verification
 from crewgate.audit.replay.branch_replay import BranchSnapshot
+from crewgate.audit.replay.cover_text import changed_text, unsigned_text
 from crewgate.audit.writer import AuditWriter, RotationPolicy
 from crewgate.cli import main
 from crewgate.cli.output import export_report, tables
@@ -176,7 +178,7 @@ def test_an_export_is_written_and_verifies(site: Site, tmp_path: Path) -> None:
     text = " ".join(report.stdout.split())
     assert f"run {RUN} of crew article" in text
     assert f"key {site.key} 10 lines of the run, as stated at" in text
-    assert "10 of them signed by checkpoints until" in text
+    assert re.search(r"its checkpoints until [-0-9: ]+ UTC cover 10 of these lines", text)
     assert text.endswith("result the lines are as the machines have signed them")
 
 
@@ -239,6 +241,27 @@ def test_the_steps_of_changed_lines_are_not_shown(site: Site, tmp_path: Path) ->
     report = crewgate("verify-export", path, "--key", site.key, "--steps")
     assert report.exit_code == 1
     assert "operator/eve" not in report.stdout
+    assert "the steps are not shown, because the lines are not as" in report.stdout
+
+
+@pytest.mark.parametrize(
+    ("count", "unsigned", "changed"),
+    [
+        (
+            1,
+            "no checkpoint covers 1 of these lines yet: it is newer than the newest checkpoint",
+            "1 of these lines is NOT as the machine signed it: its file has changed",
+        ),
+        (
+            2,
+            "no checkpoint covers 2 of these lines yet: they are newer than the newest checkpoint",
+            "2 of these lines are NOT as the machine signed them: their files have changed",
+        ),
+    ],
+)
+def test_lines_that_no_checkpoint_covers_are_said(count: int, unsigned: str, changed: str) -> None:
+    assert unsigned_text(count) == unsigned
+    assert changed_text(count) == changed
 
 
 @pytest.mark.parametrize(
