@@ -4,11 +4,13 @@ A machine whose answer is not whole, or cannot be read, counts as one that did n
 of it is shown. Its name is that of its certificate, whatever its answer says.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from crewgate import limits
 from crewgate.core.actors import ActorKind
 from crewgate.ipc.admin_messages import AgentStatus
 from crewgate.ipc.answer_parts import (
@@ -90,21 +92,30 @@ class ClusterRevocations(NamedTuple):
 
 
 def collect(answers: Iterable[MachineAnswer], kind: type[P]) -> MachineAnswers[P]:
-    """Decode the parts of all machines; each part must be of this kind."""
+    """Decode the parts of all machines; each part must be of this kind.
+
+    A machine for whose answer there is no room counts as one that did not answer.
+    """
     decode: Callable[[bytes], Any] = msgspec.msgpack.Decoder(kind).decode
     parts: dict[str, list[P]] = {}
     failures: dict[str, str] = {}
+    sizes: Counter[str] = Counter()
     asked = ""
     for each in answers:
         if each.what == "end":
             asked = each.machine
         elif each.what == "failed":
             failures[each.machine] = each.why
-        elif each.what == "page":
+        elif each.what == "page" and each.machine not in failures:
+            sizes[each.machine] += len(each.body)
             try:
                 parts.setdefault(each.machine, []).append(decode(each.body))
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                failures.setdefault(each.machine, f"its answer cannot be read: {error}")
+                failures[each.machine] = f"its answer cannot be read: {error}"
+            if sizes.total() > limits.members_answers_bytes_max:
+                failures[each.machine] = "there is no room for its answer beside those of others"
+            if each.machine in failures:
+                del parts[each.machine], sizes[each.machine]
     names = sorted(parts.keys() - failures.keys(), key=lambda name: (name != asked, name))
     not_asked = [UnaskedMachine(name, failures[name]) for name in sorted(failures)]
     return MachineAnswers({name: parts[name] for name in names}, asked, not_asked)

@@ -12,6 +12,7 @@ member_question_bytes_max = 65_536  # a thousand keys of 16 bytes, three times
 member_page_bytes_max = 98_304  # it fits a frame of a unix socket, with the name of the machine
 member_page_rows_max = 40  # branches on such a page, of 2.2 KB at most
 member_answer_bytes_max = 16 * 2**20  # of one machine: 16,384 branches of a kilobyte
+members_answers_bytes_max = 256 * 2**20  # of all machines to one question, in one process
 member_tree_rows_max = 16_384  # branches of one machine; it leaves out those that have ended first
 call_totals_max = 4096  # of crews and tools, of one machine; 500 bytes each with the longest names
 call_totals_page_max = 128  # on a page that fits `member_page_bytes_max`

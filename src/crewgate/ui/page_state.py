@@ -35,6 +35,9 @@ class PageState:
         self.action_limit = PersonLimiter(
             "order an action", limits.ui_actions_per_second, limits.ui_actions_burst
         )
+        self.stream_limit = PersonLimiter(
+            "open a page", limits.ui_streams_per_second, limits.ui_streams_burst
+        )
         self.refusal_limit = PersonLimiter(
             "be refused", limits.ui_refusals_per_second, limits.ui_refusals_burst
         )

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crewgate import limits
 from crewgate.ipc.admin_messages import TreeRow
 from crewgate.ipc.answer_parts import InForcePart, RevocationsPart, TreePart
 from crewgate.ipc.cluster_view import UnaskedMachine, revocations_of, tree_of
@@ -93,6 +94,17 @@ def test_a_machine_that_broke_off_counts_as_missing() -> None:
     )
     assert (found.rows, found.machines) == ([], [])
     assert found.not_asked == [UnaskedMachine("gw-2", "")]
+
+
+def test_answers_that_are_too_large_together_are_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The machines for which there is no room are named, and those that are smaller are shown."""
+    page = tree(RUN)
+    monkeypatch.setattr(limits, "members_answers_bytes_max", 4 * len(page))
+    found = tree_of(answers({"gw-1": [page], "gw-2": [page] * 9, "gw-3": [page] * 3}))
+    assert found.machines == ["gw-1", "gw-3"]
+    assert [(each.machine, "no room" in each.why) for each in found.not_asked] == [("gw-2", True)]
 
 
 def test_an_own_ledger_is_nobody_elses() -> None:

@@ -27,6 +27,7 @@ async def live(state: PageState, person: Person, request: PageRequest) -> Stream
     if not person.may_somewhere(Right.VIEW):
         person.demand(Right.VIEW, "")
     state.live.demand_room(person.name)
+    state.stream_limit.take(person.name)
     return LiveResponse(state.live, person, request.look_up)
 
 

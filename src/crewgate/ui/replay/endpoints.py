@@ -38,11 +38,15 @@ class ListedRun(msgspec.Struct, frozen=True):
 
 
 class RunList(msgspec.Struct, frozen=True):
-    """The newest runs, the newest first; the machines that answered, and those that did not."""
+    """The newest runs, the newest first; the machines that answered, and those that did not.
+
+    The runs of so many crews are left out, since a question names a bounded number of crews.
+    """
 
     runs: list[ListedRun]
     machines: list[str]
     not_asked: Sequence[UnaskedMachine]
+    crews_left_out: int = 0
 
 
 class ShownMachine(msgspec.Struct, frozen=True):
@@ -86,7 +90,8 @@ async def runs(state: PageState, person: Person, request: PageRequest) -> RunLis
         for run in found.runs
         if person.may(Right.VIEW, run.crew) and (not crew or run.crew == crew)
     ]
-    return RunList(rows, found.machines, shown_to(person, found.not_asked))
+    left_out = 0 if ALL_CREWS in named else len(named) - len(crews)
+    return RunList(rows, found.machines, shown_to(person, found.not_asked), left_out)
 
 
 def _ask_runs(wanted: RunsFilter, agent: AdminClient) -> Any:  # noqa: ANN401 - of `ask_runs`

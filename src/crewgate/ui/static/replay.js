@@ -114,7 +114,11 @@ class RecordedRunsView {
     try {
       const found = await api.get("/api/runs", query);
       if (asked !== this.asked) return;
-      this.note.textContent = [plural(found.runs.length, "run"), missingText(found.not_asked)]
+      const leftOut = found.crews_left_out
+        ? `without those of ${plural(found.crews_left_out, "crew")}: choose a crew`
+        : "";
+      const runs = plural(found.runs.length, "run");
+      this.note.textContent = [runs, leftOut, missingText(found.not_asked)]
         .filter(Boolean)
         .join(" · ");
       this.list.show(found.runs, "The audit has no run in this time.");

@@ -1,6 +1,7 @@
 """What browsers make of the events is the tree that they may see, however slowly they read."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -17,9 +18,12 @@ from crewgate.core.rules.rule import RuleMode, RuleStep
 from crewgate.errors import ControlError
 from crewgate.ipc.admin_messages import MintingWatchRow, TreeRow
 from crewgate.ipc.cluster_view import UnaskedMachine, tree_of
+from crewgate.ui.endpoint import PageRequest
 from crewgate.ui.live.feed import LiveFeed
 from crewgate.ui.live.live_tree_row import LiveTreeRow, live_tree_row
 from crewgate.ui.live.reader import LiveReader
+from crewgate.ui.live.stream import live
+from crewgate.ui.person_limit import PersonLimiter
 
 PLENTY = 10_000  # events
 CREWS = ("article", "bd", "article:bd")
@@ -382,6 +386,18 @@ def test_the_level_of_an_orchestrator_is_that_of_its_branches(
     assert level(gw1="throttle", gw2="quarantine") == {"quarantine"}
     assert level(gw2="observe") == {"throttle"}
     assert level(gw1="observe") == {""}
+
+
+async def test_a_person_may_begin_so_many_streams_and_no_more(feed: LiveFeed) -> None:
+    """Each costs as much as all rows; another person is not held up."""
+    state: Any = SimpleNamespace(live=feed, stream_limit=PersonLimiter("open a page", 1, 2))
+    request = PageRequest({}, {}, b"", look_up=lambda: "ended")
+
+    for _ in range(2):
+        await live(state, viewer(), request)
+    with pytest.raises(ControlError, match="may open a page 1 times a second"):
+        await live(state, viewer(), request)
+    await live(state, viewer(name="person/grace"), request)
 
 
 def test_so_many_may_watch_and_no_more(feed: LiveFeed, monkeypatch: pytest.MonkeyPatch) -> None:

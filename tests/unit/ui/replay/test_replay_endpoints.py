@@ -169,6 +169,17 @@ async def test_the_list_has_the_runs_of_the_crews_that_a_person_may_see(
     assert all(each.ended for each in one.runs)
 
 
+@pytest.mark.usefixtures("agent", "made")
+async def test_the_list_says_of_how_many_crews_it_has_no_runs(
+    state: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "replay_crews_max", 1)
+    found = await runs(state, viewer("billing", CREW), request())
+    assert ({each.run.crew for each in found.runs}, found.crews_left_out) == ({CREW}, 1)
+    assert (await runs(state, viewer("billing", CREW), request(crew=CREW))).crews_left_out == 0
+    assert (await runs(state, viewer(), request())).crews_left_out == 0
+
+
 async def test_a_machine_that_sends_lines_of_others_is_shown_nowhere(
     made: Site, agent: Agent, state: Any
 ) -> None:
