@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium")
 REASON = "there is no chromium"
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason=REASON)
 DESK, PHONE = (1280, 800), (390, 844)
+PATIENCE_MS = 60_000  # a busy machine takes its time
+expect.set_options(timeout=PATIENCE_MS)
 # What Chromium itself writes about an answer that the page expects: no session, no connection.
 _EXPECTED = ("Failed to load resource", "net::ERR_")
 
@@ -41,7 +43,7 @@ class Visitor:
         self.page = page
         self.url = url
         self.faults: list[str] = []
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.faults.append(f"thrown: {error}"))
 

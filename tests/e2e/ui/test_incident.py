@@ -19,7 +19,6 @@ from playwright.sync_api import Browser, expect
 from crewgate.issuer import Orchestrator
 
 pytestmark = needs_chromium
-PATIENCE_MS = 60_000
 ACCESS = """
 [ui.access.oncall]
 groups = ["sre"]
@@ -60,14 +59,6 @@ def drill(tmp_path_factory: pytest.TempPathFactory, identity: Provider) -> Itera
             )
     finally:
         receiver.end()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def patience() -> Iterator[None]:
-    """A busy machine takes its time."""
-    expect.set_options(timeout=PATIENCE_MS)
-    yield
-    expect.set_options(timeout=5_000)
 
 
 def _send_alerts(machine: Installation, receiver: Receiver) -> None:

@@ -13,21 +13,12 @@ from playwright.sync_api import Browser, expect
 from crewgate.issuer import Orchestrator, SubAgent
 
 pytestmark = needs_chromium
-PATIENCE_MS = 60_000
 
 
 @pytest.fixture(scope="module")
 def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Installation]]:
     with gateways(tmp_path_factory.mktemp("page"), 2) as found:
         yield found
-
-
-@pytest.fixture(scope="module", autouse=True)
-def patience() -> Iterator[None]:
-    """A busy machine takes its time."""
-    expect.set_options(timeout=PATIENCE_MS)
-    yield
-    expect.set_options(timeout=5_000)
 
 
 @pytest.fixture(scope="module")
