@@ -69,6 +69,9 @@ class _MachineRows:
         since, cursor = parts[0].since, parts[0].cursor
         if since and since != self.cursor:
             raise ValueError("it goes on from an answer that nobody had")
+        if len(cursor) > limits.tree_cursor_chars_max:
+            # The agent would refuse the next question, and so nobody would see any machine.
+            raise ValueError(f"its cursor has {len(cursor)} characters")
         before = {*self.by_name} if source != self.source else set[BranchName]()
         if since:
             gone = [BranchName(*name) for part in parts for name in part.gone]

@@ -13,7 +13,7 @@ from crewgate.core.rules.rule import RuleMode, RuleStep
 from crewgate.ipc.admin_messages import BranchState, TreeRow
 from crewgate.ipc.cluster_tree import ClusterTreeRow
 from crewgate.ipc.cluster_view import tree_of
-from crewgate.ipc.machine_messages import MachineAnswer, encode
+from crewgate.ipc.machine_messages import AskMachines, MachineAnswer, TreeQuestion, encode
 from crewgate.ipc.tree_changes import BranchName, ClusterTreeChanges
 
 STATES: tuple[BranchState, ...] = ("live", "exhausted", "expired", "revoked", "closed")
@@ -149,6 +149,19 @@ def test_an_answer_that_goes_on_from_another_one_is_not_taken() -> None:
     assert "goes on from an answer that nobody had" in change.not_asked[0].why
     changes.take(tree_changes([row], (), "", "x-3"))
     assert [*changes.rows] == [("bd", "a")]
+
+
+def test_no_cursor_of_a_machine_makes_a_question_that_the_agent_refuses() -> None:
+    """Else one machine could have the page show no machine any more."""
+    most = limits.tree_cursor_chars_max
+    row = TreeRow("bd", "a", "live")
+    changes = ClusterTreeChanges()
+    change = changes.take(tree_changes([row], (), "", "x" * (most + 1)))
+    assert f"its cursor has {most + 1} characters" in change.not_asked[0].why
+    assert (changes.rows, changes.cursors) == ({}, {})
+    changes.take(tree_changes([row], (), "", "\U0001f600" * most))
+    request = AskMachines(1, TreeQuestion(since=""), cursors=changes.cursors)
+    assert msgspec.msgpack.decode(encode(request), type=AskMachines) == request
 
 
 def test_changes_cannot_make_a_tree_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
