@@ -234,6 +234,10 @@ class ObjectMissingError(ReceiverError):
     """An archive has no object with a name."""
 
 
+class UnreadableObjectError(ReceiverError):
+    """An object of an archive is there, and to get it again would fail for the same reason."""
+
+
 class AlertOutboxError(CrewgateError):
     """The alerts that wait for their receivers cannot be read or written."""
 

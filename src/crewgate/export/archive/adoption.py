@@ -15,7 +15,7 @@ import trio
 
 from crewgate import limits
 from crewgate.audit.file_part import FilePart
-from crewgate.errors import ReceiverError
+from crewgate.errors import ReceiverError, UnreadableObjectError
 from crewgate.export.archive.archive_position import ArchiveProgress
 from crewgate.export.archive.listing import Listing
 from crewgate.export.archive.object_names import (
@@ -131,7 +131,10 @@ class Adoption:
         if self._foreign_count >= limits.archive_foreign_compared_max:
             return f"it was not compared, because {self._foreign_count} others are foreign"
         self._begin_step(limits.archive_request_seconds)
-        data = await self._store.get(self._folder + place)
+        try:
+            data = await self._store.get(self._folder + place)
+        except UnreadableObjectError as error:
+            return str(error)
         self._begin_step(limits.archive_write_seconds)
         return await self._writer.difference(part, data)
 
@@ -145,12 +148,23 @@ class Adoption:
             own = await trio.to_thread.run_sync(self._planner.read_log_part, part)
             if own is None and not self._planner.has_log_file(part.file):
                 continue  # this machine has deleted it
-            self._begin_step(limits.archive_request_seconds)
-            if await self._store.get(self._folder + CHECKPOINTS + part.object_name) != own:
-                self._note_foreign(CHECKPOINTS + part.object_name, "it has other checkpoints")
+            why = await self._log_difference(part, own)
+            if why:
+                self._note_foreign(CHECKPOINTS + part.object_name, why)
                 continue
             position.log_from = min(position.log_from or part.file, part.file)
             position.log[part.file] = part.end
+
+    async def _log_difference(self, part: LogPart, own: bytes | None) -> str:
+        """Return why an object does not hold a part of the checkpoints; `own` has that part."""
+        if own is None:
+            return f"{part.file} has fewer bytes"
+        self._begin_step(limits.archive_request_seconds)
+        try:
+            data = await self._store.get(self._folder + CHECKPOINTS + part.object_name)
+        except UnreadableObjectError as error:
+            return str(error)
+        return "" if data == own else "it has other checkpoints"
 
     def _note_foreign(self, place: str, why: str) -> None:
         self._foreign.add(place)

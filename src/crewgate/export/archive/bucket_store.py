@@ -20,7 +20,12 @@ from xml.etree import ElementTree as ET
 from crewgate import limits
 from crewgate.config import ExportConfig
 from crewgate.config.bucket import Bucket
-from crewgate.errors import ConfigurationError, ObjectMissingError, ReceiverError
+from crewgate.errors import (
+    ConfigurationError,
+    ObjectMissingError,
+    ReceiverError,
+    UnreadableObjectError,
+)
 from crewgate.export.archive.listing import Listing, StoredObject
 from crewgate.export.archive.s3_keys_file import read_keys
 from crewgate.export.archive.s3_signature import S3Request, signed_fields
@@ -40,6 +45,9 @@ _MENDS: Final = {
 }
 _CODE = re.compile(r"[A-Za-z0-9]{1,64}", re.ASCII)
 _MISSING = 404
+_EMPTY = 416  # Range Not Satisfiable: the object has no first byte
+# Of an object that is kept on tape, or that is encrypted with the key of whoever has put it there.
+_UNREADABLE: Final = frozenset({"InvalidObjectState", "InvalidRequest"})
 
 
 class BucketStore:
@@ -92,9 +100,13 @@ class BucketStore:
     async def get(self, name: str) -> bytes:
         """See `ArchiveStore`."""
         size = limits.archive_object_bytes_max
-        answer = await self._request("GET", name, "get its objects", answer_bytes_max=size + 1)
+        # Anybody may have put an object of gigabytes there.
+        fields = {"range": f"bytes=0-{size}"}
+        answer = await self._request(
+            "GET", name, "get its objects", fields=fields, answer_bytes_max=size + 1
+        )
         if len(answer.body) > size:
-            raise ReceiverError(f"{name} is larger than an object of an archive")
+            raise UnreadableObjectError(f"{name} is larger than an object of an archive")
         return answer.body
 
     async def delete(self, name: str) -> None:
@@ -137,12 +149,15 @@ class BucketStore:
         except ReceiverError as error:
             raise ReceiverError(f"cannot {action}: {error}", error.retry_seconds) from error
         if not 200 <= answer.status < 300:  # noqa: PLR2004
-            raise _refusal(answer, action)
+            raise _refusal(answer, action, is_object=method == "GET" and bool(name))
         return answer
 
 
-def _refusal(answer: ReceiverAnswer, action: str) -> ReceiverError:
-    """Return the error of an answer, which shows its code and nothing else of it."""
+def _refusal(answer: ReceiverAnswer, action: str, *, is_object: bool) -> ReceiverError:
+    """Return the error of an answer, which shows its code and nothing else of it.
+
+    `is_object`: somebody has asked for one object.
+    """
     try:
         code = _parsed(answer).findtext("Code") or ""
     except ReceiverError:
@@ -152,6 +167,8 @@ def _refusal(answer: ReceiverAnswer, action: str) -> ReceiverError:
         return ObjectMissingError("the object is gone")
     mend = _MENDS.get(code, "").format(action=action)
     text = f"cannot {action}: HTTP status {answer.status}" + (f" ({code})" if code else "")
+    if is_object and (code in _UNREADABLE or answer.status == _EMPTY):
+        return UnreadableObjectError(text)
     return ReceiverError(f"{text}; {mend}" if mend else text, answer.retry_seconds)
 
 

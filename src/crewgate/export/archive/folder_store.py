@@ -15,7 +15,7 @@ from typing import ParamSpec, TypeVar
 import trio
 
 from crewgate import limits
-from crewgate.errors import ObjectMissingError, ReceiverError
+from crewgate.errors import ObjectMissingError, ReceiverError, UnreadableObjectError
 from crewgate.export.archive.listing import Listing, StoredObject
 from crewgate.runtime.durable_files import (
     DRAFT_SUFFIX,
@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 # The group of the folder may read the archive: an operator chooses it with chgrp and chmod g+s.
 _FOLDER_MODE, _FILE_MODE = 0o750, 0o640
+# Of a file that is a link, a socket or another's.
+_UNREADABLE = frozenset({errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM})
 
 
 class FolderStore:
@@ -109,14 +111,16 @@ class FolderStore:
             descriptor = os.open(path / last, flags)
         except FileNotFoundError:
             raise ObjectMissingError("the file is gone") from None
+        except OSError as error:
+            if error.errno in _UNREADABLE:
+                raise UnreadableObjectError(describe(error)) from error
+            raise
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError(errno.EINVAL, "this is no regular file", str(path / last))
+                raise UnreadableObjectError(f"{path / last}: this is no regular file")
             data = file.read(limits.archive_object_bytes_max + 1)
         if len(data) > limits.archive_object_bytes_max:
-            raise OSError(
-                errno.EFBIG, "it is larger than an object of an archive", str(path / last)
-            )
+            raise UnreadableObjectError(f"{path / last}: it is larger than an object of an archive")
         return data
 
     def _delete(self, name: str) -> None:

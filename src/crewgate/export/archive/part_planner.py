@@ -122,12 +122,15 @@ class PartPlanner:
         return (self._folder / name).exists()
 
     def read_log_part(self, part: LogPart) -> bytes | None:
-        """Return a part of the checkpoints; None if it is gone. Raises OSError."""
+        """Return a part of the checkpoints; None if the file has not all of it. Raises OSError."""
         try:
             descriptor = os.open(self._folder / part.file, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
         with lent(descriptor):
+            # The name of an object that anybody has put there may have any end.
+            if os.fstat(descriptor).st_size < part.end:
+                return None
             data = os.pread(descriptor, part.end - part.begin, part.begin)
         return data if len(data) == part.end - part.begin else None
 

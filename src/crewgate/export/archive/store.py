@@ -21,7 +21,13 @@ class ArchiveStore(Protocol):
         """
 
     async def get(self, name: str) -> bytes:
-        """Return an object. Raises ReceiverError, or ObjectMissingError if there is none."""
+        """Return an object.
+
+        Raises:
+            ObjectMissingError: There is none.
+            UnreadableObjectError: Nobody can read it, or it is none of an archive.
+            ReceiverError: The store does not answer.
+        """
 
     async def delete(self, name: str) -> None:
         """Delete an object, if it is there. Raises ReceiverError."""

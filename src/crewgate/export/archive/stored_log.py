@@ -13,6 +13,7 @@ from typing import NamedTuple
 from crewgate import limits
 from crewgate.audit.checkpoints import checkpoint
 from crewgate.audit.checkpoints.checkpoint import SignedCheckpoint
+from crewgate.errors import UnreadableObjectError
 from crewgate.export.archive.object_names import CHECKPOINTS, LogPart, log_part_of
 from crewgate.export.archive.store import ArchiveStore
 
@@ -86,7 +87,12 @@ class _Joining:
         found: list[_Candidate] = []
         following = [part for part in parts if part.begin <= self._end]
         for part in following:
-            data = await self._store.get(self._folder + CHECKPOINTS + part.object_name)
+            try:
+                data = await self._store.get(self._folder + CHECKPOINTS + part.object_name)
+            except UnreadableObjectError as error:
+                self._note(part, f"it cannot be read: {error}")
+                parts.remove(part)
+                continue
             known = self._joined[part.begin - self._begin :]
             added = data[len(known) :]
             if len(data) != part.end - part.begin:

@@ -13,7 +13,7 @@ from s3_server import S3Server, write_keys
 from crewgate import limits
 from crewgate.config import ExportConfig, ReceiverURL
 from crewgate.config.bucket import Bucket
-from crewgate.errors import ObjectMissingError, ReceiverError
+from crewgate.errors import ObjectMissingError, ReceiverError, UnreadableObjectError
 from crewgate.export.archive.bucket_store import BucketStore
 
 NAME = "machine=gw%2F1/day=2026-12-01/a b+c.parquet"
@@ -183,6 +183,32 @@ async def test_an_answer_that_is_no_good_one_is_said(tmp_path: Path, said: bytes
         assert "s3cret" not in str(found.value)
         assert found.value.retry_seconds == (7 if "SlowDown" in why else None)
         assert b"hidden" not in fake.requests[0]
+
+
+async def test_an_object_that_nobody_can_read_is_told_from_a_failure(
+    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object that is too large is not read to its end."""
+    monkeypatch.setattr(limits, "archive_object_bytes_max", 500)
+    keys = server.keys(tmp_path / "keys")
+    async with opened(server.receiver(keys)) as store:
+        for size in (500, 501, 10_000):
+            await store.put(f"{size}", b"x" * size)
+        server.fill("crewgate/empty")
+        assert await store.get("500") == b"x" * 500
+        for name in ("501", "10000"):
+            with pytest.raises(UnreadableObjectError, match="larger than an object of an archive"):
+                await store.get(name)
+        with pytest.raises(UnreadableObjectError, match="416"):
+            await store.get("empty")
+    archived = answer("403 No", b"<Error><Code>InvalidObjectState</Code></Error>")
+    async with answering(archived, keys) as (store, fake):
+        with pytest.raises(UnreadableObjectError, match="InvalidObjectState"):
+            await store.get(NAME)
+        assert b"range: bytes=0-500\r\n" in fake.requests[0].lower()
+        with pytest.raises(ReceiverError) as found:
+            await store.put(NAME, b"")
+        assert not isinstance(found.value, UnreadableObjectError)
 
 
 async def test_a_service_that_is_silent_is_said(

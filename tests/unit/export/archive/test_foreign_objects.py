@@ -1,5 +1,6 @@
 """A person who may add objects to the archive, under any name, keeps no line from it."""
 
+import os
 import random
 import shutil
 from pathlib import Path
@@ -167,6 +168,70 @@ async def test_an_object_with_the_true_lines_counts_if_its_columns_are_true(
     machine.end()
     await archive.ship()
     assert len([each for each in archive.objects if each.name.startswith("worker-0")]) == 2
+
+
+@pytest.mark.parametrize("kind", ["large", "link", "pipe"])
+async def test_an_object_that_nobody_can_read_keeps_no_line_from_the_archive(
+    machine: Machine, archive: Archive, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Of lines or of checkpoints, at the next byte or as the one that was under way."""
+    most = 2**17
+    monkeypatch.setattr(limits, "archive_object_bytes_max", most)
+    machine.write()
+    machine.end()
+    name, size = max(sizes(machine).items())
+    part = FilePart(name, 0, size)
+    log = max(machine.folder.glob("*.log"))
+    root = archive.root / "machine=gw-1"
+    places = [
+        root / day_folder(part) / part.object_name,
+        root / "checkpoints" / LogPart(log.name, 0, log.stat().st_size).object_name,
+    ]
+    for path in places:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if kind == "large":
+            path.write_bytes(b"\0" * (most + 1))
+        elif kind == "link":
+            path.symlink_to(log)
+        else:
+            os.mkfifo(path)
+    found = archive.start()
+    found._progress.position.pending = part
+    ending = trio.Event()
+    ending.set()
+    with trio.fail_after(30):
+        await found.run(ending)
+    assert sorted(found._progress.position.foreign) == sorted(
+        f"{path.parent.name}/{path.name}" for path in places
+    )
+    report = await archive.verified()
+    strangers = {f"{path.parent.name}/{path.name}" for path in places}
+    assert {each.file for each in report.findings} <= strangers
+    assert report.lines == machine.numbers
+    for path in places:
+        path.unlink()
+    assert archive.content() == audit_content(machine.folder)
+    assert (await archive.verified()).is_whole
+
+
+async def test_no_name_of_checkpoints_makes_a_start_read_more_than_there_is(
+    machine: Machine, archive: Archive
+) -> None:
+    """Such as one that ends at a terabyte."""
+    machine.write()
+    machine.end()
+    log = max(machine.folder.glob("*.log"))
+    path = archive.root / "machine=gw-1/checkpoints" / LogPart(log.name, 0, 10**12 - 1).object_name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(log.read_bytes())
+    archiver, ending = archive.start(), trio.Event()
+    ending.set()
+    with trio.fail_after(30):
+        await archiver.run(ending)
+    assert archiver._progress.position.foreign == [f"checkpoints/{path.name}"]
+    path.unlink()
+    assert archive.content() == audit_content(machine.folder)
+    assert (await archive.verified()).is_whole
 
 
 async def test_a_service_that_lets_nobody_get_objects_is_said(
