@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import jwt
+import trio
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 from tokens import base64url
@@ -95,9 +96,12 @@ class PageBrowser:
         """Begin a session with the code of a link."""
         return await self.ask("POST", "/api/session", {"key": self.key.jwk, "code": code})
 
-    async def log_in(self) -> str:
-        """Begin a login; the URL of the provider."""
+    async def log_in(self, *, patient: bool = False) -> str:
+        """Begin a login; the URL of the provider. `patient`: wait for the rate of the network."""
         answer = await self.ask("POST", "/api/login", {"key": self.key.jwk})
+        while patient and answer.status_code == 429:
+            await trio.sleep(int(answer.headers["retry-after"]))
+            answer = await self.ask("POST", "/api/login", {"key": self.key.jwk})
         assert answer.status_code == 200, answer.text
         url: str = answer.json()["url"]
         return url

@@ -54,7 +54,7 @@ def browser_at(url: str, context: ssl.SSLContext | None = None) -> PageBrowser:
 
 async def logged_in(url: str, identity: Provider, person: str) -> PageBrowser:
     browser = browser_at(url)
-    answer = await browser.come_back(identity.consent(await browser.log_in(), person))
+    answer = await browser.come_back(identity.consent(await browser.log_in(patient=True), person))
     assert answer.headers["location"] == "/", answer.headers["location"]
     return browser
 
@@ -85,7 +85,9 @@ async def test_people_log_in_at_the_provider(page: str, identity: Provider) -> N
     assert (await grace.ask("GET", "/api/session")).json()["rights"]["operate"] == ["*"]
     for person, why in (("eve", "no-rights"), ("mallory", "invalid")):
         browser = browser_at(page)
-        answer = await browser.come_back(identity.consent(await browser.log_in(), person))
+        answer = await browser.come_back(
+            identity.consent(await browser.log_in(patient=True), person)
+        )
         assert answer.headers["location"] == f"/#/login-failed?why={why}"
         assert (await browser.ask("GET", "/api/session")).status_code == 401
 
@@ -148,7 +150,9 @@ async def logged_in_soon(page: str, identity: Provider) -> PageBrowser:
     """Ada's session, once the configuration lets her in again."""
     while True:
         browser = browser_at(page)
-        answer = await browser.come_back(identity.consent(await browser.log_in(), "ada"))
+        answer = await browser.come_back(
+            identity.consent(await browser.log_in(patient=True), "ada")
+        )
         if answer.headers["location"] == "/":
             return browser
 

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -191,7 +192,7 @@ def test_notes_and_position_are_stored_with_the_alerts(outbox: AlertOutbox) -> N
 
 
 def test_a_file_of_another_version_is_refused(outbox: AlertOutbox, tmp_path: Path) -> None:
-    with sqlite3.connect(outbox.path) as database:
+    with closing(sqlite3.connect(outbox.path)) as database:
         database.execute("PRAGMA user_version = 9")
     with pytest.raises(AlertOutboxError, match="version 9, but this Crewgate reads version 1"):
         AlertOutbox(tmp_path)
