@@ -44,14 +44,17 @@ class BranchTree:
         """Take a reading."""
         last, self._last = self._last, found
         self.reading += 1
-        due = self._take_records({record.number: record for record in found.records})
+        # A branch that got another record while records were copied has two: the later one counts.
+        records = {record.key: record for record in found.records}.values()
+        due = self._take_records({record.number: record for record in records})
         due |= self._take_facts(found)
         due |= {number for number, node in self._nodes.items() if not node.record.parents}
         if last is None or found.others is not last.others:
             for node in self._nodes.values():
                 node.others = found.others.get(node.record.key, NOTHING)
         # The identity of `others`: with each look at the ledger, all rows are made anew. So a row
-        # also follows what nothing announces, such as the end of a revocation.
+        # also follows what nothing announces, such as the end of a revocation. Time alone has the
+        # same effect, since the ledger may not answer for hours.
         if last is None or _whole_inputs(found) != _whole_inputs(last):
             due = {*self._nodes}
         self._make_rows(due, RowMaker(found))
@@ -189,7 +192,8 @@ class BranchTree:
 
 def _whole_inputs(found: TreeInputs) -> tuple[object, ...]:
     """Return what any row may depend on."""
-    return id(found.others), found.crews, found.revocations, found.machine
+    period = found.now // int(limits.tree_ledger_seconds_max)
+    return id(found.others), found.crews, found.revocations, found.machine, period
 
 
 def _identity(record: BranchRecord) -> tuple[int, bytes, tuple[int, ...]]:

@@ -185,6 +185,39 @@ def test_a_record_whose_parent_was_not_copied_waits_for_the_next_reading() -> No
     assert branches(root, crew) == ["", root.key.hex()]
 
 
+@pytest.mark.parametrize(("old", "new"), [(1, 2), (7, 8)])
+def test_a_branch_whose_old_and_new_record_were_copied_stays_known(old: int, new: int) -> None:
+    """Whichever row is made first."""
+    crew, key = record(0, CREW, (), limits.quota_micro_max), _key(1, 1)
+    before = record(old, key, (0,), 100, settled=5)
+    after = record(new, key, (0,), 100, settled=1)
+    tree, known = BranchTree(), dict[tuple[str, str], TreeRow]()
+    for records in ([before], [before._replace(settled=6), after], [after], [after]):
+        inputs = TreeInputs([crew, *records], {}, [LONG], lambda *_: False, int(NOW), NOBODY)
+        tree.take(inputs)
+        changes = tree.changes(tree.reading - 1)
+        assert changes is not None
+        known = {name: row for name, row in known.items() if name not in changes.gone}
+        known |= {(row.crew, row.branch): row for row in changes.rows}
+        assert [*known.values()] == tree.rows()
+    assert {*known} == {("article", ""), ("article", key.hex())}
+
+
+def test_the_end_of_a_revocation_shows_although_the_ledger_does_not_answer() -> None:
+    crew, branch = record(0, CREW, (), limits.quota_micro_max), record(1, _key(1, 1), (0,), 100)
+    tree = BranchTree()
+
+    def state(now: float, *, is_revoked: bool) -> str:
+        def revoked(key: bytes, _: int) -> bool:
+            return is_revoked and key == branch.key
+
+        tree.take(TreeInputs([crew, branch], {}, [LONG], revoked, int(now), NOBODY))
+        return tree.rows()[1].state
+
+    assert state(NOW, is_revoked=True) == "revoked"
+    assert state(NOW + limits.tree_ledger_seconds_max, is_revoked=False) == "live"
+
+
 def test_the_names_that_are_gone_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who asks for more than is remembered gets the whole tree."""
     monkeypatch.setattr(limits, "tree_gone_max", 2)
