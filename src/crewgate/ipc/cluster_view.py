@@ -4,6 +4,7 @@ A machine whose answer is not whole, or cannot be read, counts as one that did n
 of it is shown. Its name is that of its certificate, whatever its answer says.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -91,10 +92,13 @@ class ClusterRevocations(NamedTuple):
     not_asked: list[UnaskedMachine]
 
 
-def collect(answers: Iterable[MachineAnswer], kind: type[P]) -> MachineAnswers[P]:
+def collect(
+    answers: Iterable[MachineAnswer], kind: type[P], pages_max: int = sys.maxsize
+) -> MachineAnswers[P]:
     """Decode the parts of all machines; each part must be of this kind.
 
-    A machine for whose answer there is no room counts as one that did not answer.
+    A machine with more parts than `pages_max`, or for whose answer there is no room, counts as one
+    that did not answer.
     """
     decode: Callable[[bytes], Any] = msgspec.msgpack.Decoder(kind).decode
     parts: dict[str, list[P]] = {}
@@ -112,6 +116,8 @@ def collect(answers: Iterable[MachineAnswer], kind: type[P]) -> MachineAnswers[P
                 parts.setdefault(each.machine, []).append(decode(each.body))
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 failures[each.machine] = f"its answer cannot be read: {error}"
+            if len(parts[each.machine]) > pages_max:
+                failures[each.machine] = f"its answer has more than {pages_max} pages"
             if sizes.total() > limits.members_answers_bytes_max:
                 failures[each.machine] = "there is no room for its answer beside those of others"
             if each.machine in failures:

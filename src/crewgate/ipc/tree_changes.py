@@ -7,9 +7,10 @@ and not for the whole tree.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
+from msgspec import Meta
 
 from crewgate import limits
 from crewgate.ipc.admin_messages import TreeRow
@@ -18,6 +19,7 @@ from crewgate.ipc.cluster_tree import ClusterTreeRow, TreeSource, merged_row
 from crewgate.ipc.cluster_view import UnaskedMachine, collect, ledger_of
 from crewgate.ipc.machine_messages import MachineAnswer
 
+_Few = Meta(max_length=limits.tree_page_rows_max)
 _decode = msgspec.msgpack.Decoder(TreeRow).decode
 
 
@@ -29,9 +31,13 @@ class BranchName(NamedTuple):
 
 
 class UnreadTreePart(TreePart, frozen=True, omit_defaults=True):
-    """A `TreePart` whose rows are not decoded yet."""
+    """A `TreePart` whose rows are not decoded yet.
 
-    rows: list[msgspec.Raw]  # type: ignore[assignment]
+    A row of one byte is an object too, so the rows of a page have a bound, beside its bytes.
+    """
+
+    rows: Annotated[list[msgspec.Raw], _Few]  # type: ignore[assignment]
+    gone: Annotated[list[tuple[str, str]], _Few] = []
 
 
 class TreeChange(NamedTuple):
@@ -167,7 +173,7 @@ class ClusterTreeChanges:
 
     def take(self, answers: Iterable[MachineAnswer]) -> TreeChange:
         """Take the answers to a `TreeQuestion` with `since`; return what has changed."""
-        found = collect(answers, UnreadTreePart)
+        found = collect(answers, UnreadTreePart, limits.tree_pages_max)
         not_asked = [*found.not_asked]
         changed: set[BranchName] = set()
         answered: list[str] = []

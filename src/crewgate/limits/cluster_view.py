@@ -51,4 +51,6 @@ tree_amount_max = 2**56  # of micro-credits: sums over 256 machines stay below 2
 tree_cursor_chars_max = 64  # where an answer ends: 16 digits that are random, and a count
 tree_cursors_max = 256  # of one question, half a frame; further machines answer with all branches
 tree_gone_page_max = 128  # names of branches that ended on a page, of 260 characters each
+tree_page_rows_max = 256  # of any version of a machine: an object in memory is as large as a row
+tree_pages_max = 2048  # of one machine: four times as many as `member_tree_rows_max` needs
 tree_row_bytes_max = 8192  # of one row: nine names of 128 characters, and eight machines

@@ -164,6 +164,26 @@ def test_no_cursor_of_a_machine_makes_a_question_that_the_agent_refuses() -> Non
     assert msgspec.msgpack.decode(encode(request), type=AskMachines) == request
 
 
+@pytest.mark.parametrize("name", ["rows", "gone"])
+def test_pages_of_tiny_rows_cannot_fill_the_memory(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row of one byte, and each name of three, is an object that is larger."""
+    monkeypatch.setattr(limits, "tree_pages_max", 3)
+    most, tiny = limits.tree_page_rows_max, None if name == "rows" else ("", "")
+    for rows, pages, why in (
+        (most + 1, 1, f"Expected `array` of length <= {most}"),
+        (1, 4, "its answer has more than 3 pages"),
+    ):
+        page = encode({"ledger": "l", "rows": []} | {name: [tiny] * rows})
+        lie = [MachineAnswer(1, "page", "gw-2", page)] * pages
+        changes = ClusterTreeChanges()
+        change = changes.take([*lie, *tree_answers({"gw-1": [TreeRow("bd", "a", "live")]})])
+        assert [each.machine for each in change.not_asked] == ["gw-2"]
+        assert why in change.not_asked[0].why
+        assert [*changes.rows] == [("bd", "a")]
+
+
 def test_changes_cannot_make_a_tree_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "tree_changes_rows_max", 2)
     row = TreeRow("bd", "a", "live")
