@@ -62,10 +62,12 @@ class TreeReader:
         holder, boot = self._agent.lease_client.holder, self._agent.table.life
         try:
             ledger = open_ledger(self._agent.active_config.config.ledger, readonly=True)
-            with closing(ledger.session):
+            keys = [record.key for record in records]
+            # All of one moment: else what this table reports meanwhile would count twice.
+            with closing(ledger.session), ledger.session.transaction():
                 leases, lessees = ledger.leases(holder, boot), ledger.lessees(holder, boot)
-                keys = [record.key for record in records]
-                return beyond(ledger.statements(keys), leases, lessees)
+                statements = ledger.statements(keys)
+            return beyond(statements, leases, lessees)
         except LedgerUnavailableError:
             return None
 

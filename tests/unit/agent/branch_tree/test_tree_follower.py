@@ -1,6 +1,7 @@
 """Who asks again and again: answers go on from a cursor, and a reading serves all who ask."""
 
 from collections.abc import Sequence
+from contextlib import closing
 
 import msgspec
 import pytest
@@ -18,6 +19,8 @@ from crewgate.errors import LedgerUnavailableError
 from crewgate.ipc.answer_parts import TreePart
 from crewgate.ipc.attach_messages import VERSION, Attach, DrawCredit
 from crewgate.ipc.machine_messages import TreeQuestion
+from crewgate.ledger.factory import open_session
+from crewgate.ledger.sql import SQLLedger
 
 MOST = limits.member_tree_rows_max
 
@@ -157,6 +160,28 @@ def test_while_the_ledger_does_not_answer_its_last_amounts_hold(
     hands.go(limits.tree_ledger_seconds)
     assert [row.spent for row in ask(agent, "").rows] == [7, 7]
     assert [row.spent for row in TreeReader(agent).tree()] == [0, 0]
+
+
+def test_what_is_reported_while_the_ledger_is_read_counts_once(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = start()
+    opened(agent, 1)
+    reader = TreeReader(agent)
+    before = reader.others(reader.records())
+    lessees = SQLLedger.lessees
+
+    def reported_meanwhile(ledger: SQLLedger, holder: str, boot: bytes) -> object:
+        with closing(open_session(agent.active_config.config.ledger)) as session:
+            with session.transaction():
+                session.rows("UPDATE lease SET spent = spent + 5")
+                session.rows("UPDATE account SET settled = settled + 5")
+        return lessees(ledger, holder, boot)
+
+    monkeypatch.setattr(SQLLedger, "lessees", reported_meanwhile)
+    assert reader.others(reader.records()) == before
+    monkeypatch.undo()
+    assert reader.others(reader.records()) == before
 
 
 def test_a_tree_that_nobody_asks_for_is_forgotten(start: Start, hands: Hands) -> None:
