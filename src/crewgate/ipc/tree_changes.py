@@ -37,7 +37,7 @@ class UnreadTreePart(TreePart, frozen=True, omit_defaults=True):
     """
 
     rows: Annotated[list[msgspec.Raw], _Few]  # type: ignore[assignment]
-    gone: Annotated[list[tuple[str, str]], _Few] = []
+    gone: Annotated[list[tuple[str, str]], _Few] = msgspec.field(default_factory=list)
 
 
 class TreeChange(NamedTuple):

@@ -172,10 +172,10 @@ def test_what_is_reported_while_the_ledger_is_read_counts_once(
     lessees = SQLLedger.lessees
 
     def reported_meanwhile(ledger: SQLLedger, holder: str, boot: bytes) -> object:
-        with closing(open_session(agent.active_config.config.ledger)) as session:
-            with session.transaction():
-                session.rows("UPDATE lease SET spent = spent + 5")
-                session.rows("UPDATE account SET settled = settled + 5")
+        session = open_session(agent.active_config.config.ledger)
+        with closing(session), session.transaction():
+            session.rows("UPDATE lease SET spent = spent + 5")
+            session.rows("UPDATE account SET settled = settled + 5")
         return lessees(ledger, holder, boot)
 
     monkeypatch.setattr(SQLLedger, "lessees", reported_meanwhile)
