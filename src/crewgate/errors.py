@@ -234,6 +234,10 @@ class ObjectMissingError(ReceiverError):
     """An archive has no object with a name."""
 
 
+class ObjectRefusedError(ReceiverError):
+    """An archive does not let this machine get an object: this one, or any."""
+
+
 class UnreadableObjectError(ReceiverError):
     """An object of an archive is there, and to get it again would fail for the same reason."""
 

@@ -15,7 +15,7 @@ import trio
 
 from crewgate import limits
 from crewgate.audit.file_part import FilePart
-from crewgate.errors import ReceiverError, UnreadableObjectError
+from crewgate.errors import ObjectRefusedError, ReceiverError, UnreadableObjectError
 from crewgate.export.archive.archive_position import ArchiveProgress
 from crewgate.export.archive.listing import Listing
 from crewgate.export.archive.object_names import (
@@ -24,6 +24,7 @@ from crewgate.export.archive.object_names import (
     day_folder,
     log_part_of,
     part_of,
+    writer_name,
 )
 from crewgate.export.archive.parquet_writer import ParquetWriter
 from crewgate.export.archive.part_planner import PartPlanner
@@ -60,7 +61,7 @@ class Adoption:
     async def adopt(self, listing: Listing) -> None:
         """Note what the archive has, and what is foreign; `listing` is that of the folder.
 
-        Raises ReceiverError or OSError.
+        The object with the name of this writer is there. Raises ReceiverError or OSError.
         """
         self._foreign, self._foreign_count = set(), 0
         await self.look_again()
@@ -130,13 +131,23 @@ class Adoption:
         """Return why an object does not hold a part of the audit of this machine."""
         if self._foreign_count >= limits.archive_foreign_compared_max:
             return f"it was not compared, because {self._foreign_count} others are foreign"
+        found = await self._get(place)
+        if isinstance(found, str):
+            return found
+        self._begin_step(limits.archive_write_seconds)
+        return await self._writer.difference(part, found)
+
+    async def _get(self, place: str) -> bytes | str:
+        """Return an object, or why this one cannot be read. Raises ReceiverError."""
         self._begin_step(limits.archive_request_seconds)
         try:
-            data = await self._store.get(self._folder + place)
+            return await self._store.get(self._folder + place)
         except UnreadableObjectError as error:
             return str(error)
-        self._begin_step(limits.archive_write_seconds)
-        return await self._writer.difference(part, data)
+        except ObjectRefusedError as error:
+            # Such as one that is encrypted with a key of others. This machine may read its own one.
+            await self._store.get(self._folder + writer_name(self._progress.position.writer))
+            return str(error)
 
     async def _adopt_log(self) -> None:
         position = self._progress.position
@@ -159,12 +170,10 @@ class Adoption:
         """Return why an object does not hold a part of the checkpoints; `own` has that part."""
         if own is None:
             return f"{part.file} has fewer bytes"
-        self._begin_step(limits.archive_request_seconds)
-        try:
-            data = await self._store.get(self._folder + CHECKPOINTS + part.object_name)
-        except UnreadableObjectError as error:
-            return str(error)
-        return "" if data == own else "it has other checkpoints"
+        found = await self._get(CHECKPOINTS + part.object_name)
+        if isinstance(found, str):
+            return found
+        return "" if found == own else "it has other checkpoints"
 
     def _note_foreign(self, place: str, why: str) -> None:
         self._foreign.add(place)

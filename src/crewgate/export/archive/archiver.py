@@ -195,10 +195,9 @@ class Archiver:
         return False
 
     async def _open(self) -> None:
-        """Note what the archive has already, and put the name of this writer there."""
+        """Put the name of this writer into the archive, and note what it has already."""
         position = self._progress.position
         listing = await self._store.list(self._folder)
-        await self._adoption.adopt(listing)
         if not position.writer:
             position.writer = secrets.token_hex(16)
         await self._save_or_fail()
@@ -206,6 +205,7 @@ class Archiver:
         if all(each.name != name for each in listing.objects):
             text = f"Crewgate writes the audit of a machine to this folder, {self._folder}\n"
             await self._store.put(self._folder + name, text.encode())
+        await self._adoption.adopt(listing)
         self._note_writers(listing)
         self._is_open = True
 

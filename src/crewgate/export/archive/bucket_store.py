@@ -23,6 +23,7 @@ from crewgate.config.bucket import Bucket
 from crewgate.errors import (
     ConfigurationError,
     ObjectMissingError,
+    ObjectRefusedError,
     ReceiverError,
     UnreadableObjectError,
 )
@@ -44,7 +45,7 @@ _MENDS: Final = {
     "RequestTimeTooSkewed": "set the clock of this machine",
 }
 _CODE = re.compile(r"[A-Za-z0-9]{1,64}", re.ASCII)
-_MISSING = 404
+_FORBIDDEN, _MISSING = 403, 404
 _EMPTY = 416  # Range Not Satisfiable: the object has no first byte
 # Of an object that is kept on tape, or that is encrypted with the key of whoever has put it there.
 _UNREADABLE: Final = frozenset({"InvalidObjectState", "InvalidRequest"})
@@ -169,7 +170,8 @@ def _refusal(answer: ReceiverAnswer, action: str, *, is_object: bool) -> Receive
     text = f"cannot {action}: HTTP status {answer.status}" + (f" ({code})" if code else "")
     if is_object and (code in _UNREADABLE or answer.status == _EMPTY):
         return UnreadableObjectError(text)
-    return ReceiverError(f"{text}; {mend}" if mend else text, answer.retry_seconds)
+    kind = ObjectRefusedError if is_object and answer.status == _FORBIDDEN else ReceiverError
+    return kind(f"{text}; {mend}" if mend else text, answer.retry_seconds)
 
 
 def _parsed(answer: ReceiverAnswer) -> ET.Element:

@@ -25,6 +25,7 @@ class ArchiveStore(Protocol):
 
         Raises:
             ObjectMissingError: There is none.
+            ObjectRefusedError: This machine may not read it.
             UnreadableObjectError: Nobody can read it, or it is none of an archive.
             ReceiverError: The store does not answer.
         """

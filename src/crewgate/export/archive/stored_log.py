@@ -13,7 +13,7 @@ from typing import NamedTuple
 from crewgate import limits
 from crewgate.audit.checkpoints import checkpoint
 from crewgate.audit.checkpoints.checkpoint import SignedCheckpoint
-from crewgate.errors import UnreadableObjectError
+from crewgate.errors import ObjectRefusedError, UnreadableObjectError
 from crewgate.export.archive.object_names import CHECKPOINTS, LogPart, log_part_of
 from crewgate.export.archive.store import ArchiveStore
 
@@ -89,7 +89,7 @@ class _Joining:
         for part in following:
             try:
                 data = await self._store.get(self._folder + CHECKPOINTS + part.object_name)
-            except UnreadableObjectError as error:
+            except (ObjectRefusedError, UnreadableObjectError) as error:
                 self._note(part, f"it cannot be read: {error}")
                 parts.remove(part)
                 continue

@@ -13,7 +13,12 @@ from s3_server import S3Server, write_keys
 from crewgate import limits
 from crewgate.config import ExportConfig, ReceiverURL
 from crewgate.config.bucket import Bucket
-from crewgate.errors import ObjectMissingError, ReceiverError, UnreadableObjectError
+from crewgate.errors import (
+    ObjectMissingError,
+    ObjectRefusedError,
+    ReceiverError,
+    UnreadableObjectError,
+)
 from crewgate.export.archive.bucket_store import BucketStore
 
 NAME = "machine=gw%2F1/day=2026-12-01/a b+c.parquet"
@@ -208,7 +213,11 @@ async def test_an_object_that_nobody_can_read_is_told_from_a_failure(
         assert b"range: bytes=0-500\r\n" in fake.requests[0].lower()
         with pytest.raises(ReceiverError) as found:
             await store.put(NAME, b"")
-        assert not isinstance(found.value, UnreadableObjectError)
+        assert type(found.value) is ReceiverError
+    denied = answer("403 No", b"<Error><Code>AccessDenied</Code></Error>")
+    async with answering(denied, keys) as (store, _):
+        with pytest.raises(ObjectRefusedError, match="let the user of `credentials` get its obj"):
+            await store.get(NAME)
 
 
 async def test_a_service_that_is_silent_is_said(

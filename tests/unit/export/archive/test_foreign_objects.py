@@ -17,7 +17,7 @@ from crewgate.audit import parquet
 from crewgate.audit.checkpoints.findings import FindingKind
 from crewgate.audit.file_part import FilePart
 from crewgate.core.health import HealthState
-from crewgate.errors import ReceiverError
+from crewgate.errors import ObjectRefusedError
 from crewgate.export.archive.object_names import LogPart, day_folder, log_part_of, part_of
 
 STORMS = 100
@@ -214,6 +214,34 @@ async def test_an_object_that_nobody_can_read_keeps_no_line_from_the_archive(
     assert (await archive.verified()).is_whole
 
 
+async def test_an_object_that_only_others_may_read_keeps_no_line_from_the_archive(
+    machine: Machine, archive: Archive, autojump_clock: trio.testing.MockClock
+) -> None:
+    """The machine may read its own objects, so it is not its permissions."""
+    archive.is_plain = True
+    machine.write()
+    machine.end()
+    name, size = max(sizes(machine).items())
+    forger = Forger(archive)
+    path = forger.add(FilePart(name, 0, size))
+    archiver, ending = archive.start(), trio.Event()
+    get = archiver._store.get
+
+    async def refused(place: str) -> bytes:
+        if place.endswith(path.name):
+            raise ObjectRefusedError("HTTP status 403 (AccessDenied)")
+        return await get(place)
+
+    archiver._store.get = refused  # type: ignore[method-assign]
+    ending.set()
+    with trio.fail_after(30):
+        await archiver.run(ending)
+    assert archiver._progress.position.foreign == [f"{path.parent.name}/{path.name}"]
+    assert forger.left == [path]
+    path.unlink()
+    assert archive.content() == audit_content(machine.folder)
+
+
 async def test_no_name_of_checkpoints_makes_a_start_read_more_than_there_is(
     machine: Machine, archive: Archive
 ) -> None:
@@ -246,7 +274,7 @@ async def test_a_service_that_lets_nobody_get_objects_is_said(
     assert len(archive.objects) == 1
 
     async def refused(place: str) -> bytes:
-        raise ReceiverError("HTTP status 403 (AccessDenied)")
+        raise ObjectRefusedError("HTTP status 403 (AccessDenied)")
 
     archiver, ending = archive.start(), trio.Event()
     archiver._store.get = refused  # type: ignore[method-assign]
