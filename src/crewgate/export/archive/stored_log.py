@@ -38,7 +38,10 @@ async def fetch_log(
 
 
 class _Candidate(NamedTuple):
-    """A part, what it adds to those before, and how good that is: the more, the better."""
+    """A part, what it adds to those before, and how good that is: the more, the better.
+
+    Only the best one has its `data`: anybody may have put hundreds of large ones there.
+    """
 
     part: LogPart
     data: bytes
@@ -66,7 +69,7 @@ class _Joining:
             found = await self._candidates(parts)
             if not found:
                 continue
-            best = max(found, key=lambda each: each.rank)
+            best = found[0]
             for each in found:
                 if each.rank[:1] < best.rank[:1]:  # it is not good
                     self._note_copy(each.part)
@@ -83,7 +86,7 @@ class _Joining:
         return self._begin + len(self._joined)
 
     async def _candidates(self, parts: list[LogPart]) -> list[_Candidate]:
-        """Return the parts that may follow; remove those from `parts` that cannot."""
+        """Return the parts that may follow, the best first; remove from `parts` the others."""
         found: list[_Candidate] = []
         following = [part for part in parts if part.begin <= self._end]
         for part in following:
@@ -102,7 +105,11 @@ class _Joining:
             elif added:
                 # One alone is not judged here: the chain shows what is wrong with it.
                 rank = self._rank(added) if len(following) > 1 else ()
-                found.append(_Candidate(part, added, rank))
+                if not found or rank > found[0].rank:
+                    found = [each._replace(data=b"") for each in found]
+                    found.insert(0, _Candidate(part, added, rank))
+                else:
+                    found.append(_Candidate(part, b"", rank))
                 continue
             parts.remove(part)
         return found

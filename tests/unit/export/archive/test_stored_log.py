@@ -1,5 +1,6 @@
 """The checkpoints of an archive are joined from those parts that the machine has written."""
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,21 @@ async def test_a_file_of_the_log_has_a_bound(
     assert joined == data
     assert {*strangers} == names
     assert f"has at most {len(data)} bytes" in strangers[min(names)]
+
+
+async def test_large_parts_of_others_are_not_kept_together(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the best one is in memory, with the next one."""
+    size = 2**20
+    monkeypatch.setattr(limits, "archive_object_bytes_max", 2 * size)  # a read takes as much
+    names = {site.add(0, size + number, b"{" * (size + number)) for number in range(30)}
+    tracemalloc.start()
+    try:
+        data, strangers = await site.fetched(tmp_path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert data == site.log.read_bytes()
+    assert {*strangers} == names
+    assert peak < 10 * size
