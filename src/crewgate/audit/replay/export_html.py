@@ -36,6 +36,8 @@ with the public keys of the machines you can verify, without the audit, that no 
 removed, inserted or moved: crewgate audit verify-export FILE --key KEY, with a --key for each
 machine. Take the keys from where they were noted when the machines were set up, and not from this
 file."""
+# Whoever makes the file can write what they like there, and a verification cannot find it.
+_NOT_SIGNED = "(no machine has signed this: whoever made the file says it)"
 _CLOCKS = """\
 Lines of one machine have times of one clock. The clocks of two machines can differ, so the order
 between lines of two machines is only about right."""
@@ -74,7 +76,7 @@ def _body(found: ExportDocument) -> Iterator[str]:
     for each in found.machines:
         yield from _machine(each)
     for missing in found.not_asked:
-        yield _fact(f"no lines of {missing.machine}", missing.why)
+        yield _fact(f"no lines of {missing.machine}", f"{missing.why} {_NOT_SIGNED}")
     yield f"</dl>\n<p>{escape(_ABOUT)}</p>\n"
     yield '<p id="replay-verdict" role="status"></p>\n<div id="replay" hidden></div>\n'
     yield f"<h2>All steps</h2>\n<p>{escape(_CLOCKS)}</p>\n<table>\n<thead><tr>"

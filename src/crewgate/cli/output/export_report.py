@@ -55,7 +55,8 @@ def _report(report: ExportReport) -> Iterator[tuple[str, str]]:
     for each in report.machines:
         yield "machine", each.machine or "(without a name)"
         yield from (("", text) for text in _machine(each))
-    yield from (("not asked", name) for name in report.not_asked)
+    for name in report.not_asked:
+        yield "not asked", f"{name}, as whoever made the file says: no machine has signed this"
     for finding in report.findings:
         yield "WRONG", finding
     if report.is_proven:

@@ -21,7 +21,9 @@ from crewgate.audit.replay.question import ReplayFilter
 from crewgate.audit.replay.run_replay import RunReplay, merged
 from crewgate.audit.replay.timeline import timeline
 from crewgate.audit.replay.verification import ExportReport, verify_export
+from crewgate.cli.output import export_report
 from crewgate.errors import ServiceRefusedError
+from crewgate.ipc.cluster_view import UnaskedMachine
 from crewgate.version import __version__
 
 KEYS = [KEY.public]
@@ -311,6 +313,21 @@ def test_a_page_of_another_version_is_not_proven(
     assert report.are_lines_proven
     assert not report.compares_page
     assert not report.is_proven
+
+
+def test_a_text_of_whoever_makes_the_file_is_shown_as_such(tmp_path: Path) -> None:
+    """No machine can sign why another one did not answer."""
+    found = export(site(Random(1), tmp_path, 10))
+    missing = UnaskedMachine("call 7", "it was refused")
+    forged = msgspec.structs.replace(found, not_asked=[missing])
+    assert verified(forged).is_proven
+    shown = "<dt>no lines of call 7</dt><dd>it was refused (no machine has signed this: whoever "
+    assert shown.encode() in html(forged)
+    with pytest.MonkeyPatch.context() as patch:
+        printed: list[str] = []
+        patch.setattr(export_report, "print_labeled", lambda *texts: printed.append(texts[1]))
+        export_report.show(verified(forged), None, as_json=False)
+    assert "call 7, as whoever made the file says: no machine has signed this" in printed
 
 
 def test_nobody_can_name_another_version_in_the_file(tmp_path: Path) -> None:
