@@ -156,7 +156,9 @@ def _check_members(engine: "_Engine", path: Path, part: FilePart, there: set[str
     )
     [(first, count)] = engine.rows(statement, [literal_path(str(path)), part.file])
     if count:
-        raise AuditReadError(f"columns of {count} rows, the first at byte {first}, are not as line")
+        raise AuditReadError(
+            f"in {count} rows, the first at byte {first}, the columns are not as line"
+        )
 
 
 def _check_columns(engine: "_Engine", path: Path) -> set[str]:

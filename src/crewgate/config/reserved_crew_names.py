@@ -24,7 +24,7 @@ def reserved_crew_names(config: Config) -> Iterator[str]:
     for crew in config.crews:
         if crew.name in RESERVED_CREW_NAMES:
             yield (
-                f"crew.{crew.name}: its orchestrators look like {_LOOKS[ActorKind(crew.name)]} in "
-                f"the audit, which names those {crew.name}/NAME; rename the crew, and issue new "
+                f"crew.{crew.name}: its orchestrators look like {_LOOKS[ActorKind(crew.name)]}: "
+                f"the audit names both {crew.name}/NAME; rename the crew, and issue new "
                 "certificates to its orchestrators"
             )

@@ -46,7 +46,7 @@ _MENDS = {
     errno.EACCES: "give {user} the right to it and to the folders above it",
     errno.EPERM: "give {user} the right to it (`lsattr` shows whether a file is immutable)",
     errno.EIO: "the disk has failed: read the kernel's log, and replace the disk",
-    errno.ENOENT: "the file or a folder above it is missing: put it there, or name another path",
+    errno.ENOENT: "the file or a folder above it is missing: make it, or name another path",
     errno.ENOTDIR: "a part of this path is no folder; name another path",
     errno.EISDIR: "a folder stands there; remove it, or name another path",
     errno.EEXIST: "nothing is overwritten; choose another name, or remove what stands there",

@@ -39,7 +39,7 @@ def test_access_says_that_nobody_has_rights(
 def test_a_run_without_branches_below_has_no_count(visit: Visitor) -> None:
     """Other runs say how many of the branches below them are live."""
     visit.go("#/runs")
-    cells = visit.page.locator("td[data-label=Branches]")
+    cells = visit.page.locator('td[data-label="Branches below"]')
     expect(cells).to_have_count(3)
     assert "0 of 0" not in cells.all_inner_texts()
 

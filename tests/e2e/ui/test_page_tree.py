@@ -156,7 +156,7 @@ def test_filters_keep_the_path_to_what_they_find(visit: Visitor) -> None:
     visit.page.get_by_label("Role").select_option("researcher")
     assert visit.names() == ["article", "editor", "researcher"]
     visit.page.get_by_label("Crew", exact=True).select_option("billing")
-    expect(visit.page.get_by_text("No branch is like that.")).to_be_visible()
+    expect(visit.page.get_by_text("No branch matches the filters.")).to_be_visible()
 
 
 def test_it_shows_what_needs_attention(visit: Visitor) -> None:

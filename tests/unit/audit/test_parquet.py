@@ -106,7 +106,7 @@ def changed(path: Path, select: str, options: str = ", WRITE_BLOOM_FILTER false"
     ("select", "why"),
     [
         ("SELECT * REPLACE (cost_micro + 1 AS cost_micro) FROM rows", "are not as line"),
-        ("SELECT * REPLACE (NULL::VARCHAR AS crew) FROM rows", "columns of 3 rows"),
+        ("SELECT * REPLACE (NULL::VARCHAR AS crew) FROM rows", "in 3 rows, the first at byte 0"),
         ("SELECT * REPLACE (time + INTERVAL 1 DAY AS time) FROM rows", "the first at byte 0"),
         ("SELECT * REPLACE (['a'] AS tools) FROM rows WHERE true", "are not as line"),
         ("SELECT * REPLACE ('x' AS file) FROM rows", "are not as line"),

@@ -179,7 +179,10 @@ def _differences(
     if stated.crew not in {"", found.crew}:
         yield "its statement is about another crew"
     if stated.made_by not in {"", found.made_by}:
-        yield f"its statement is for a file that Crewgate {stated.made_by} writes"
+        yield (
+            f"it has signed that Crewgate {stated.made_by} wrote the file, "
+            "and the file names another version"
+        )
     covers = [each.cover for each in machine.lines]
     if len(covers) != stated.lines:
         yield f"it has {len(covers)} lines, and its statement is about {stated.lines}"

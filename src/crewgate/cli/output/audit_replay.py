@@ -84,7 +84,10 @@ def step_lines(crew: str, run: str, machines: list[str], steps: Timeline) -> Ite
     width = open_console().width
     of_crew = f" of crew {printable(crew)}" if crew else ""
     if not steps.steps:
-        yield f"no line of run {printable(run)}{of_crew} in this time"
+        yield (
+            f"the audit has no line of run {printable(run)}{of_crew} in this time; without RUN, "
+            "`crewgate audit replay` lists the runs"
+        )
         return
     yield f"run {printable(run)}{of_crew}"
     chars = _chars(steps)

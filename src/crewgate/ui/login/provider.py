@@ -193,7 +193,7 @@ def parse_metadata(data: bytes, issuer: str, where: str) -> Metadata:
         raise ConfigurationError(f"{where}: no metadata of an OpenID provider: {why}") from None
     if found.issuer != issuer:
         raise ConfigurationError(
-            f"{where}: the metadata are of another issuer; write it as the provider does"
+            f"{where}: the metadata name another `issuer` than {_WHERE}; write it as they do"
         )
     if "S256" not in found.code_challenge_methods_supported:
         raise ConfigurationError(f"{where}: the provider does not support PKCE with S256")

@@ -100,8 +100,8 @@ function creditsOf(crew) {
 function tokensOf({ lifetime_seconds: seconds, depth, binding }) {
   return [
     `valid for ${spanText(seconds)} at most`,
-    `${plural(depth, "level")} below`,
-    `binding ${printable(binding)}`,
+    `at most ${plural(depth, "level")} of branches below a run`,
+    binding === "required" ? "bound to a key" : "need not be bound to a key",
   ].join(", ");
 }
 

@@ -186,7 +186,7 @@ export class BranchesView {
         ? "Asking the machines …"
         : !hasRows
           ? "No branch has made a call yet."
-          : "No branch is like that. Clear the filters, or also show those that have ended.",
+          : "No branch matches the filters. Clear them, or also show branches that have ended.",
     );
   }
 

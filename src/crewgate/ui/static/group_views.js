@@ -90,7 +90,7 @@ export class RunsView extends GroupView {
       app,
       "Runs",
       ["run", "runs"],
-      "No run is like that.",
+      "No run matches the filters. Clear them, or also show runs that have ended.",
       [
         {
           label: "Run",
@@ -104,7 +104,11 @@ export class RunsView extends GroupView {
         { label: "State", draw: (cell, { node }) => drawStateIn(cell, node) },
         { label: "Crew", text: ({ node }) => shortName(node.row.crew) },
         { label: "Person", draw: (cell, { node }) => drawPersonIn(cell, node.row) },
-        { label: "Branches", class: "number", text: ({ node }) => liveText(countBelow(node)) },
+        {
+          label: "Branches below",
+          class: "number",
+          text: ({ node }) => liveText(countBelow(node)),
+        },
         {
           label: "Budget",
           class: "budget",
@@ -147,7 +151,7 @@ export class PeopleView extends GroupView {
       app,
       "People",
       ["person", "people"],
-      "No run acts on behalf of a person like that.",
+      "No person matches the filters. Clear them, or also show people whose runs have ended.",
       [
         {
           label: "Person",
@@ -236,7 +240,7 @@ export class CrewsView extends GroupView {
       app,
       "Crews",
       ["crew", "crews"],
-      "No crew is like that.",
+      "No crew matches the filters. Clear them, or also show crews without a live branch.",
       [
         {
           label: "Crew",

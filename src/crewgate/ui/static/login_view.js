@@ -10,7 +10,8 @@ const FAILURES = {
   "no-rights":
     "You are signed in at the identity provider, but have no rights here. Ask an operator to name you or one of your groups in [ui.access].",
   expired: "The login took too long, or began in another browser. Sign in again.",
-  unavailable: "The identity provider does not answer. Try again; the log of the gateway says why.",
+  unavailable:
+    "Crewgate cannot complete a login at the identity provider. Try again; the log of the gateway says why.",
   busy: "Too many people are signing in. Try again in a minute.",
   invalid: "The answer of the identity provider is not good. The log of the gateway says why.",
   code: "The one-time link is not good: it works once, and only for a short time. Type “crewgate ui” for another.",

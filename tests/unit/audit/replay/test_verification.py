@@ -335,9 +335,8 @@ def test_nobody_can_name_another_version_in_the_file(tmp_path: Path) -> None:
     found = export(site(Random(1), tmp_path, 10))
     report = verified(msgspec.structs.replace(found, made_by="0.0.1"))
     name = found.machines[0].machine
-    assert f"{name}: its statement is for a file that Crewgate {__version__} writes" in (
-        report.findings
-    )
+    text = f"it has signed that Crewgate {__version__} wrote the file, and the file names another"
+    assert f"{name}: {text} version" in report.findings
 
 
 def test_a_file_whose_machines_signed_no_version_still_verifies(tmp_path: Path) -> None:

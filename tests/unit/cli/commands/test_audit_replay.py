@@ -129,7 +129,10 @@ def test_a_range_and_a_branch_narrow_it(site: Site) -> None:
     lines = found.stdout.splitlines()
     assert lines[2:4] == ["12:00:08.000  922720f5  rule loops refused at 5 (limit 5)", ""]
     found = crewgate("replay", "-c", site.config, RUN, "--since", "2026-11-25T12:00:00Z")
-    assert found.stdout == f"no line of run {RUN} of crew article in this time\n"
+    assert found.stdout == (
+        f"the audit has no line of run {RUN} of crew article in this time; without RUN, "
+        "`crewgate audit replay` lists the runs\n"
+    )
 
 
 @pytest.mark.parametrize(
