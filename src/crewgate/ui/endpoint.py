@@ -17,7 +17,7 @@ class PageRequest(APIRequest, frozen=True, kw_only=True):
     """A request of a session, with its whole body.
 
     `look_up` returns the person with the rights of this moment, or why the session is over. A
-    request that lasts calls it again and again.
+    long request calls it again and again.
     """
 
     look_up: Callable[[], Person | SessionEnd]

@@ -69,9 +69,9 @@ def run_local(
     fitted: Callable[[Config], Config],
     print_links: PrintLinks,
 ) -> None:
-    """Run a page at a listening socket, whose sessions begin with links and end with the process.
+    """Run a page at a listening socket. Its sessions begin with links, and end with the process.
 
-    `fitted` returns a configuration of the file with a [ui] for that socket, as `config` has.
+    `config` has a [ui] for this socket. `fitted` gives such a [ui] to a configuration of the file.
     Raises CrewgateError, OSError.
     """
     with _recorder(config) as sink:

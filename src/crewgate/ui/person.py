@@ -72,7 +72,7 @@ def all_rights() -> dict[Right, frozenset[str]]:
 def rights_of(
     grants: Iterable[tuple[Iterable[Right], Iterable[str] | None]],
 ) -> dict[Right, frozenset[str]]:
-    """Return what several grants of rights come to; each has rights and crews, None for all.
+    """Return the sum of several grants of rights: each has rights, and crews or None for all.
 
     A person who may do something for a crew may also see it.
     """

@@ -10,14 +10,14 @@ from crewgate.core.rate_limit import TokenBucket
 
 
 class PersonLimiter:
-    """A rate for each person who has lately done it; `what` is it, in words."""
+    """Limits how often each person may do one thing; `what` says in words which one."""
 
     def __init__(self, what: str, per_second: float, burst: int) -> None:
         self._what, self._per_second, self._burst = what, per_second, burst
         self._persons: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def take(self, person: str) -> None:
-        """Count one. Raises ControlError 429 over the rate."""
+        """Count one time. Raises ControlError 429 if the person does it too often."""
         bucket = self._persons.pop(person, None) or TokenBucket(self._per_second, self._burst)
         self._persons[person] = bucket
         while len(self._persons) > limits.ui_persons_max:

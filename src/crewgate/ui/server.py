@@ -54,8 +54,8 @@ class _Open(NamedTuple):
 class PageServer:
     """Serves the page of `state`; `machine` is the name of this machine.
 
-    `watch` is older than the configuration. `fitted` makes the configuration of the page of one in
-    the file. `given` is a listening socket at the place of the page, if it is open already.
+    `watch` was made before the configuration was read. `fitted` turns a configuration of the file
+    into that of the page. `given` is the listening socket, if the caller has opened it already.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ _NO_ANSWER: Final = "it gave no whole answer"
 
 
 def shown(not_asked: Sequence[UnaskedMachine], *, is_whole: bool) -> list[UnaskedMachine]:
-    """Return the machines; only who sees all crews gets their texts, which may name any crew."""
+    """Return the machines; their texts may name any crew, so they are shown only if `is_whole`."""
     return [each if is_whole else UnaskedMachine(each.machine, _NO_ANSWER) for each in not_asked]
 
 

@@ -1,4 +1,7 @@
-"""What the ledger says of other machines and of earlier tables: the credit of each level."""
+"""What other machines and earlier tables have spent and hold of each crew and branch (a *level*).
+
+The ledger says so.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -42,7 +45,7 @@ def beyond(
     own: Mapping[bytes, LeaseUsage],
     lessees: Iterable[tuple[bytes, str, int]] = (),
 ) -> dict[bytes, RemoteUsage]:
-    """Return for each level its statement, without the amounts of this table's `own` leases.
+    """Return what the ledger has of each level beyond this table: without its `own` leases.
 
     `lessees` has (branch, machine, idle credit) for each lease of another machine or table.
     """

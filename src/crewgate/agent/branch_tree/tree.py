@@ -1,7 +1,7 @@
-"""Makes the branch tree of this machine, and goes on with it from reading to reading.
+"""Makes the branch tree of this machine, and keeps it from reading to reading.
 
-It is pure. A tree that has taken one reading has all rows. If it takes further ones, it makes the
-rows anew that may have changed, and says which have.
+It is pure. With the first reading, the tree makes all rows. With each further one, it makes anew
+only the rows that may have changed, and says which have changed.
 """
 
 from collections import deque

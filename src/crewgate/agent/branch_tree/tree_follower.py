@@ -67,7 +67,8 @@ class TreeFollower:
     def ask(self, source: TreeSource, cursor: str, rows_max: int) -> FollowedRows:
         """Return what has changed since `cursor`, or all rows for one that is not known any more.
 
-        For more than `rows_max` rows there is no cursor, since somebody has to leave some out.
+        If there are more than `rows_max` rows, the cursor is empty: the caller leaves some rows
+        out, so the next answer must have all rows again.
         """
         with self._lock:
             self._read(source)

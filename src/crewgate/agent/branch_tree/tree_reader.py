@@ -28,8 +28,8 @@ class TreeReader:
     def tree(self, spent_percent: int = 0, *, boot_ns: int = 0) -> list[TreeRow]:
         """Return the whole tree; while the ledger does not answer, with this table's amounts only.
 
-        The calls are those of the minute of CLOCK_BOOTTIME that `boot_ns` is in; 0: of now. Leave
-        out branches that have spent less of their quota than `spent_percent`.
+        A row has the calls of one minute: that of `boot_ns` (CLOCK_BOOTTIME), or with 0, of now.
+        Branches that have spent less of their quota than `spent_percent` are left out.
         """
         found, records = BranchTree(), self.records()
         others = self.others(records) or {}

@@ -77,7 +77,7 @@ class ActiveAlerts:
             }
 
     def alerts(self, wall: float) -> Iterator[Alert]:
-        """Yield the alerts, those about the budgets of branches last and not without a bound."""
+        """Yield the alerts. Those about budgets of branches come last, and have a bound."""
         budgets = []
         for alert in self._active.values():
             if alert.percent and alert.subject.startswith("branch/"):
@@ -117,7 +117,10 @@ class ActiveAlerts:
 
 
 def _of_one_ledger(row: ClusterTreeRow) -> ClusterTreeRow:
-    """Return a row with what was spent where most was: each ledger has the whole quota."""
+    """Return a row with the amounts of the machine that spent most.
+
+    If each machine has a ledger of its own, a branch has the whole quota on each.
+    """
     if row.quotas == 1 or not row.branch:
         return row
     spent = max(share.spent for share in row.machines)

@@ -42,7 +42,7 @@ _read = msgspec.json.Decoder(AlertDocument).decode
 def read_alerts(machine: str, documents: Iterable[bytes], now: datetime) -> list[AlertDocument]:
     """Return the alerts that can be read; each is of the machine that has sent it.
 
-    None is of the future: it would stay above all others.
+    An alert of the future gets the time `now`, because else it would stay above all others.
     """
     found = []
     for document in documents:
@@ -89,7 +89,10 @@ class AlertList(msgspec.Struct, frozen=True):
         return cls(newest[: limits.ui_alerts_kept_max], not_asked)
 
     def document(self, view: View) -> bytes:
-        """Return the document for a person, in JSON: what is of no crew is for who sees all."""
+        """Return the document for a person, in JSON.
+
+        Only a person who sees all crews gets alerts that belong to no crew.
+        """
         alerts = [
             each for each in self.alerts if view.is_whole or (each.crew and view.sees(each.crew))
         ]

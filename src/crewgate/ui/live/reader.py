@@ -32,7 +32,7 @@ Orchestrator = tuple[str, str]  # crew and name
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What one reading has found; None is what has not been looked at, or what nobody answered.
+    """What one reading has found; None: it was not asked for, or nobody has answered.
 
     `active` are alerts of what holds now. `has_step`: a rule has just taken a step.
     """

@@ -1,4 +1,4 @@
-"""Looks up in the configuration of now what a person may do."""
+"""Looks up in the active configuration what a person may do."""
 
 from crewgate.config import UIConfig, UILoginConfig
 from crewgate.core.actors import ActorKind
@@ -7,7 +7,10 @@ from crewgate.ui.person import Person, Right, all_rights, rights_of
 
 
 def source_of(login: UILoginConfig) -> str:
-    """Return what says who a person is: of another provider or claim, a name is another's."""
+    """Return the provider and the claims that name a person.
+
+    The same name from another provider or claim is that of another person.
+    """
     return f"{login.issuer} {login.client_id} {login.username_claim} {login.groups_claim}"
 
 

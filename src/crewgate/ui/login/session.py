@@ -46,7 +46,7 @@ class StoredSession(msgspec.Struct, frozen=True):
 
 
 class Session:
-    """A session that has not ended, or has: then `end` says why.
+    """A session. `end` says why it has ended; None: it goes on.
 
     `used` is the time of its last request, in seconds since the epoch. `pages` counts the pages
     that are open: while there is one, the session is in use.
