@@ -38,7 +38,8 @@ class TreeNode:
     """One record, and all that its row is made from; amounts are micro-credits.
 
     `spent`, `reserved`, `burned` and `idle` are the sums that this table has of the branch and all
-    below it. `others` are the amounts beyond this table. `row` was made from all that.
+    below it. `others` are the amounts beyond this table. `total_then` is the `total` at the moment
+    that `others` are of. `row` was made from all that.
     """
 
     record: BranchRecord
@@ -47,6 +48,7 @@ class TreeNode:
     reserved: int = 0
     burned: int = 0
     idle: int = 0
+    total_then: int = 0
     children: set[int] = field(default_factory=set)
     entry: BranchEntry | None = None
     activity: RecentActivity = NO_ACTIVITY
@@ -66,6 +68,11 @@ class TreeNode:
         """The credit that cannot return to the account, unless a call in flight is released."""
         beyond = self.others.spent + self.others.reserved + self.others.burned
         return beyond + self.spent + self.reserved + self.burned
+
+    @property
+    def total(self) -> int:
+        """All credit of the level, as far as it is known: consumed or idle."""
+        return self.consumed + self.all_idle
 
     @property
     def all_idle(self) -> int:
@@ -231,13 +238,15 @@ class RowMaker:
 def _left_windows(node: TreeNode, crew: CrewPolicy, now: int) -> tuple[int, int]:
     """Return what the crew may still spend in this hour and this day; -1 without a limit.
 
-    The ledger counts idle leases as charged, but the crew can still spend them.
+    The ledger counts idle leases as charged, but the crew can still spend them. What this machine
+    has drawn since the ledger was read is charged too.
     """
+    drawn = node.total - node.total_then
 
     def left(window: WindowUsage, seconds: int, allowance_max: int, unlimited: int) -> int:
         if allowance_max == unlimited:
             return -1
-        used = window.charged if window.number == now // seconds else 0
+        used = drawn + (window.charged if window.number == now // seconds else 0)
         return max(0, allowance_max - max(0, used - node.all_idle))
 
     return (

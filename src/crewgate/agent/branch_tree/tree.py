@@ -52,6 +52,7 @@ class BranchTree:
         if last is None or found.others is not last.others:
             for node in self._nodes.values():
                 node.others = found.others.get(node.record.key, NOTHING)
+                node.total_then = node.total
         # The identity of `others`: with each look at the ledger, all rows are made anew. So a row
         # also follows what nothing announces, such as the end of a revocation. Time alone has the
         # same effect, since the ledger may not answer for hours.
@@ -101,7 +102,9 @@ class BranchTree:
         for record in sorted(new, key=lambda record: len(record.parents)):
             # A record that came while others were copied is there at the next reading.
             if all(number in self._nodes for number in record.parents):
-                self._nodes[record.number] = TreeNode(record, self._others(record.key))
+                node = TreeNode(record, self._others(record.key))
+                node.total_then = node.total
+                self._nodes[record.number] = node
                 for above in record.parents[-1:]:
                     self._nodes[above].children.add(record.number)
                 due |= self._count(record)

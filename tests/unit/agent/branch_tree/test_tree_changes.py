@@ -16,6 +16,7 @@ from crewgate.agent.branch_tree.inputs import TreeInputs
 from crewgate.agent.branch_tree.remote_usage import RemoteUsage
 from crewgate.agent.branch_tree.tree import BranchTree
 from crewgate.agent.recent_activity import RecentActivity
+from crewgate.core.budget.ledger_protocol import WINDOW_SECONDS_HOUR, WindowUsage
 from crewgate.core.ids import crew_key
 from crewgate.core.policy.policy import CrewPolicy
 from crewgate.ipc.admin_messages import TreeRow
@@ -139,7 +140,7 @@ def test_what_nothing_announces_is_looked_at_in_each_reading(
 ) -> None:
     """Without a new look at the ledger: amounts, entries, calls, and tokens that are over."""
     crew, tree = record(0, CREW, (), limits.quota_micro_max), BranchTree()
-    first = first._replace(others={})
+    first = first._replace(others={}, crew=LONG)
     tree.take(_inputs(first, crew=crew, revocations=1)._replace(others=NOBODY))
     known = dict(first.branches)
     for seconds, (number, branch) in enumerate(later):
@@ -216,6 +217,32 @@ def test_the_end_of_a_revocation_shows_although_the_ledger_does_not_answer() -> 
 
     assert state(NOW, is_revoked=True) == "revoked"
     assert state(NOW + limits.tree_ledger_seconds_max, is_revoked=False) == "live"
+
+
+def test_what_a_machine_draws_is_charged_before_the_ledger_is_read_again() -> None:
+    """Also what a branch had consumed whose record is reclaimed; what it gives back is not."""
+    policy = CrewPolicy("article", "x", hourly_max=100)
+    crew = record(0, CREW, (), limits.quota_micro_max)
+    one, two = (record(number, _key(number, 1), (0,), 1000) for number in (1, 2))
+    hour = WindowUsage(int(NOW) // WINDOW_SECONDS_HOUR, 10)
+    others = {CREW: RemoteUsage(spent=10, hour=hour)}
+    tree = BranchTree()
+
+    def left(*records: BranchRecord, ledger: Mapping[bytes, RemoteUsage] = others) -> int:
+        inputs = TreeInputs([crew, *records], {}, [policy], lambda *_: False, int(NOW), ledger)
+        tree.take(inputs)
+        return tree.rows()[0].left
+
+    assert left(one) == 90
+    assert left(one._replace(available=30)) == 90
+    assert left(one._replace(available=5, settled=20, reserved=3, burned=2)) == 65
+    assert left(one._replace(available=5, settled=25), two._replace(settled=40)) == 25
+    assert left(two._replace(settled=40)) == 25
+    assert left(two._replace(settled=75)) == 0
+    now = {CREW: RemoteUsage(spent=35, hour=WindowUsage(hour.number, 110))}
+    assert left(two._replace(settled=75), ledger=now) == 0
+    now = {CREW: RemoteUsage(spent=35, hour=WindowUsage(hour.number, 80))}
+    assert left(two._replace(settled=75), ledger=now) == 20
 
 
 def test_the_names_that_are_gone_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
