@@ -160,11 +160,13 @@ class BranchTree:
         levels: list[set[int]] = [set()]
         for number in due:
             depth = len(self._nodes[number].record.parents)
-            levels += [set() for _ in range(depth + 2 - len(levels))]
+            levels += [set() for _ in range(depth + 1 - len(levels))]
             levels[depth].add(number)
         for depth, level in enumerate(levels):
             for number in level:
                 if self._make_row(number, maker) and self._nodes[number].children:
+                    if depth + 1 == len(levels):
+                        levels.append(set())
                     levels[depth + 1] |= self._nodes[number].children
 
     def _make_row(self, number: int, maker: RowMaker) -> bool:

@@ -153,6 +153,25 @@ def test_what_nothing_announces_is_looked_at_in_each_reading(
         assert {(row.crew, row.branch): row for row in tree.rows()} == _whole(inputs)
 
 
+def test_what_changes_a_branch_changes_all_below_it() -> None:
+    """However deep they are, and although nothing else has changed."""
+    crew = record(0, CREW, (), limits.quota_micro_max)
+    chain = [
+        record(number, _key(number, 1), tuple(range(number)), 100)
+        for number in range(1, limits.depth_max + 1)
+    ]
+    tree = BranchTree()
+
+    def states(top: BranchRecord) -> list[str]:
+        records = [crew, top, *chain[1:]]
+        tree.take(TreeInputs(records, {}, [LONG], lambda *_: False, int(NOW), NOBODY))
+        return [row.state for row in tree.rows()[1:]]
+
+    assert states(chain[0]) == ["live"] * len(chain)
+    assert states(chain[0]._replace(closed=True)) == ["closed"] * len(chain)
+    assert states(chain[0]._replace(settled=100)) == ["exhausted"] * len(chain)
+
+
 def test_what_a_branch_that_is_gone_had_spent_is_not_lost() -> None:
     """The ledger has it, and is read again later."""
     crew = record(0, CREW, (), limits.quota_micro_max)
