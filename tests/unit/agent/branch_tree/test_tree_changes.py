@@ -24,7 +24,7 @@ from crewgate.ipc.admin_messages import TreeRow
 LONG, SHORT = CrewPolicy("article", "https://o.example"), CrewPolicy("article", "x", hourly_max=9)
 CREW = crew_key("article")
 # Each record number with those above it; what a number stands for may change between readings.
-PARENTS = {1: (0,), 2: (0, 1), 3: (0, 1), 4: (0, 1, 2), 5: (0,), 6: (0, 5)}
+PARENTS = {1: (0,), 2: (0, 1), 3: (0, 1), 4: (0, 1, 2), 5: (0,), 6: (0, 5), 7: (0, 1, 2, 4)}
 NOBODY: Mapping[bytes, RemoteUsage] = {}
 
 
@@ -151,6 +151,31 @@ def test_what_nothing_announces_is_looked_at_in_each_reading(
         inputs = _inputs(now, crew=crew, revocations=1)._replace(others=NOBODY)
         tree.take(inputs)
         assert {(row.crew, row.branch): row for row in tree.rows()} == _whole(inputs)
+
+
+@given(st.lists(facts, max_size=6), facts)
+def test_branches_that_come_and_go_change_no_other_one(
+    readings: Sequence[Facts], always: Facts
+) -> None:
+    """Without a new look at the ledger, so only rows that may have changed are made anew.
+
+    The branches consume nothing: of those that are gone, a new reading would not know it.
+    """
+    crew, tree = record(0, CREW, (), limits.quota_micro_max), BranchTree()
+    always = always._replace(others={}, crew=LONG)
+    known: dict[tuple[str, str], TreeRow] = {}
+    for found in readings:
+        branches = {
+            number: each._replace(settled=0, burned=0) for number, each in found.branches.items()
+        }
+        now = always._replace(branches=branches)
+        inputs = _inputs(now, crew=crew, revocations=1)._replace(others=NOBODY)
+        tree.take(inputs)
+        changes = tree.changes(tree.reading - 1)
+        assert changes is not None
+        known = {name: row for name, row in known.items() if name not in changes.gone}
+        known |= {(row.crew, row.branch): row for row in changes.rows}
+        assert known == _whole(inputs)
 
 
 def test_what_changes_a_branch_changes_all_below_it() -> None:
