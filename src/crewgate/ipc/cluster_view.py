@@ -118,10 +118,13 @@ def collect(
                 failures[each.machine] = f"its answer cannot be read: {error}"
             if len(parts[each.machine]) > pages_max:
                 failures[each.machine] = f"its answer has more than {pages_max} pages"
+            failed = each.machine
             if sizes.total() > limits.members_answers_bytes_max:
-                failures[each.machine] = "there is no room for its answer beside those of others"
-            if each.machine in failures:
-                del parts[each.machine], sizes[each.machine]
+                # The largest: no machine that answers hugely takes the room of the others.
+                failed = max(sizes, key=lambda name: sizes[name])
+                failures[failed] = "there is no room for its answer beside those of others"
+            if failed in failures:
+                del parts[failed], sizes[failed]
     names = sorted(parts.keys() - failures.keys(), key=lambda name: (name != asked, name))
     not_asked = [UnaskedMachine(name, failures[name]) for name in sorted(failures)]
     return MachineAnswers({name: parts[name] for name in names}, asked, not_asked)
