@@ -28,6 +28,10 @@ class ServiceConnectionError(CrewgateError):
     """The agent of this machine, or a control API, cannot be reached or breaks the protocol."""
 
 
+class UntrustedCertificateError(ServiceConnectionError):
+    """No known authority has signed the certificate of a server. The text says what to do."""
+
+
 class ServiceRefusedError(CrewgateError):
     """The agent or a control API refuses a request. The text says why."""
 

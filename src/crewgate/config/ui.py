@@ -76,7 +76,8 @@ class UILoginConfig(msgspec.Struct, frozen=True):
     client_id: Annotated[str, CLIENT_ID, "Id of the page as a client of the provider."]
     client_secret: Annotated[
         SecretFile | None,
-        "File with the secret of the client, sent by HTTP Basic. It is read at each login.",
+        "File with the secret of the client, sent by HTTP Basic. It is read at each login, and "
+        "every few seconds for the health.",
         Key(absent="none: a public client"),
     ] = None
     username_claim: Annotated[

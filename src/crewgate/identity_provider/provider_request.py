@@ -16,11 +16,18 @@ import httpx
 
 from crewgate import limits
 from crewgate.core.terminal_text import printable
-from crewgate.errors import ConfigurationError, ServiceConnectionError
+from crewgate.errors import (
+    ConfigurationError,
+    ServiceConnectionError,
+    UntrustedCertificateError,
+)
 
 _GOOD = 200
 _ERROR_CODE = re.compile(r"[a-z_]{1,64}", re.ASCII)
 _CAUSE_CHARS_MAX = 200
+# X509_V_ERR_* of openssl-verify(1): the issuer is not known, or a certificate is self-signed.
+_UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21})
+_NAME_ROOT = "if an authority of your own signed it, name its root in `ca`"
 
 
 def provider_context(root: Path | None) -> ssl.SSLContext:
@@ -65,6 +72,7 @@ class ProviderRequest:
         self._until = time.monotonic() + self._seconds
         self._data: bytes | None = None
         self._why = f"no answer within {self._seconds:g} s"
+        self._is_untrusted = False
         # A daemon, so that a program can end while a provider hangs.
         self._thread = threading.Thread(target=self._run, name="crewgate-provider", daemon=True)
         self._thread.start()
@@ -80,11 +88,15 @@ class ProviderRequest:
         Raises:
             ServiceConnectionError: There is no good answer; the message has nothing of it but the
                 error code of a token endpoint.
+            UntrustedCertificateError: No known authority has signed the server's certificate.
         """
         self._thread.join(max(0.0, self._until - time.monotonic()))
         data = self._data
         if data is None:
-            raise ServiceConnectionError(f"{self._url}: {self._why}")
+            text = f"{self._url}: {self._why}"
+            if self._is_untrusted:
+                raise UntrustedCertificateError(f"{text}; {_NAME_ROOT}")
+            raise ServiceConnectionError(text)
         return data
 
     def _run(self) -> None:
@@ -92,6 +104,7 @@ class ProviderRequest:
             self._data = self._body()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             cause = printable(str(error))[:_CAUSE_CHARS_MAX] or type(error).__name__
+            self._is_untrusted = _is_untrusted(error)
             self._why = f"cannot get {self._what}: {cause}"
         except ServiceConnectionError as error:
             self._why = str(error)
@@ -127,6 +140,15 @@ class ProviderRequest:
                     f"the answer has status {response.status_code}{_oauth_error(body)}"
                 )
             return body
+
+
+def _is_untrusted(error: BaseException | None) -> bool:
+    """Return whether the cause is a certificate that no known authority has signed."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_code in _UNKNOWN_AUTHORITY
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _oauth_error(body: bytes) -> str:

@@ -30,10 +30,12 @@ class PageHealth:
         why = f"the sessions cannot be stored, so nobody can log in or out: {problem}"
         yield degraded("ui: sessions", why, logged=True) if problem else ok("ui: sessions")
         provider = self._login.provider
-        problem = "" if provider is None else provider.problem
-        why = f"nobody can log in to the live page: {problem}"
-        mend = "compare [ui.login] with the provider"
-        yield degraded("ui: login", why, mend) if problem else ok("ui: login")
+        trouble = None if provider is None else provider.problem
+        if trouble is None:
+            yield ok("ui: login")
+        else:
+            why = f"nobody can log in to the live page: {trouble.why}"
+            yield degraded("ui: login", why, trouble.mend)
 
     async def run(self) -> None:
         """Report once a second, until cancelled."""

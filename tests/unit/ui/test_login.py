@@ -8,16 +8,13 @@ from typing import Any, NamedTuple
 
 import jwt
 import pytest
-import trio
 from identity_provider_world import KEYS, id_token
 from page_browser import BrowserKey, PageBrowser
 from page_world import URL, PageWorld
 from scripted_provider import ScriptedProvider, scripted_provider
 
 from crewgate import limits
-from crewgate.core.health import ComponentHealth, HealthState, ok
 from crewgate.server.request import ClientInfo
-from crewgate.ui.health import PageHealth
 
 SIGNED_IN = {"sub": "ada"}
 
@@ -78,11 +75,10 @@ async def test_a_login_gives_a_session_with_rights(
 async def test_the_secret_of_the_client_goes_by_basic(
     tmp_path: Path, provider: ScriptedProvider
 ) -> None:
-    """Encoded as RFC 6749 asks, and never in the form; a missing file ends the login."""
+    """Encoded as RFC 6749 asks, and never in the form."""
     secret = tmp_path / "ui.secret"
     tables = provider.tables.replace("client_id", 'client_secret = "ui.secret"\nclient_id')
     world = PageWorld(tmp_path, tables)
-    assert await end_of(world, provider) == "unavailable"
     secret.write_text("s3cret:with/+signs\n")
     assert await end_of(world, provider) == "/"
     ((form, authorization),) = provider.forms
@@ -340,51 +336,6 @@ async def test_bad_metadata_lead_nowhere(
     found = world.login.provider
     assert found is not None
     assert found.problem
-
-
-async def test_the_health_says_whether_people_can_log_in(
-    world: PageWorld, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Before anybody tries, and again after the provider is back."""
-    monkeypatch.setattr(limits, "ui_metadata_retry_seconds", 0)
-    monkeypatch.setattr(limits, "ui_provider_look_seconds", 0.01)
-    provider.metadata = {"issuer": "https://evil.example"}
-    found = world.login.provider
-    assert found is not None
-    sink: Any = FakeSink()
-    health = PageHealth(world.state.folder, world.login, sink)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(world.login.follow_provider)
-        await until(lambda: bool(found.problem))
-        (fact,) = (each for each in health.facts() if each.component == "ui: login")
-        assert "nobody can log in to the live page: " in fact.why
-        provider.metadata = {}
-        await until(lambda: not found.problem)
-        nursery.cancel_scope.cancel()
-    assert all(each.state is HealthState.OK for each in health.facts())
-
-
-async def test_a_provider_that_hangs_keeps_no_process_from_its_end(
-    world: PageWorld, provider: ScriptedProvider
-) -> None:
-    """Neither a look at its metadata nor a login waits for it then."""
-    provider.may_answer.clear()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(world.login.follow_provider)
-        nursery.start_soon(world.browser().log_in)
-        await until(provider.is_asked.is_set)
-        nursery.cancel_scope.cancel()
-    assert not provider.may_answer.is_set()
-
-
-class FakeSink:
-    def health(self, component: str, *, refuses: bool) -> ComponentHealth:
-        return ok(component)
-
-
-async def until(true: Any) -> None:
-    while not true():
-        await trio.lowlevel.checkpoint()
 
 
 async def test_no_redirect_of_the_provider_is_followed(

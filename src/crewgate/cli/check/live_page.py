@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 from crewgate.config import Config, UIConfig, UILoginConfig
 from crewgate.errors import ConfigurationError, ServiceConnectionError
-from crewgate.identity_provider.provider_request import provider_context
 from crewgate.server.tls import server_context
-from crewgate.ui.login.provider import OpenIDProvider, read_client_secret
+from crewgate.ui.login.provider import OpenIDProvider, login_context, read_client_secret
 
 
 def live_page_errors(config: Config) -> Iterator[str]:
@@ -25,13 +24,13 @@ def live_page_errors(config: Config) -> Iterator[str]:
 
 def _login_errors(login: UILoginConfig) -> Iterator[str]:
     try:
-        provider_context(login.ca)
+        login_context(login)
     except ConfigurationError as error:
-        yield f"[ui.login]: {error}"
+        yield str(error)
     try:
         read_client_secret(login)
     except ConfigurationError as error:
-        yield f"[ui.login] client_secret: {error}"
+        yield str(error)
 
 
 def live_page_warnings(config: Config) -> Iterator[str]:

@@ -44,9 +44,14 @@ from crewgate.ui.person import Person
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 CALLBACK: Final = "/login/callback"
+_MISCONFIGURED: Final = (
+    "The configuration of the page lets nobody log in. Ask the operator of the page."
+)
 
 # What the page says about a login that has failed; the log says more.
-LoginFailure = Literal["refused", "no-rights", "expired", "unavailable", "busy", "invalid"]
+LoginFailure = Literal[
+    "refused", "no-rights", "expired", "unavailable", "misconfigured", "busy", "invalid"
+]
 
 
 class LoginFailedError(Exception):
@@ -99,7 +104,8 @@ class LoginService:
             self._provider = None
         elif self._provider is None or self._provider.login != login:
             # An attempt of before has the nonce and the verifier of another client.
-            self._provider, self._attempts = OpenIDProvider(login), LoginAttempts()
+            before = None if self._provider is None else self._provider.problem
+            self._provider, self._attempts = OpenIDProvider(login, before=before), LoginAttempts()
         return self._provider
 
     async def follow_provider(self) -> None:
@@ -159,7 +165,8 @@ class LoginService:
             metadata = await self._metadata(provider)
         except LoginFailedError as error:
             self._warn(error)
-            raise problem_types.LOGIN_UNAVAILABLE.error() from None
+            detail = _MISCONFIGURED if error.word == "misconfigured" else ""
+            raise problem_types.LOGIN_UNAVAILABLE.error(detail) from None
         begun = self._attempts.begin(thumbprint, peer.address)
         query = {
             "response_type": "code",
@@ -250,8 +257,10 @@ class LoginService:
             return await trio.to_thread.run_sync(ask, limiter=self._threads, abandon_on_cancel=True)
         except SignedTokenError as error:
             raise LoginFailedError("invalid", f"the ID token is not good: {error}") from None
-        except (ServiceConnectionError, ConfigurationError) as error:
+        except ServiceConnectionError as error:
             raise LoginFailedError("unavailable", str(error)) from None
+        except ConfigurationError as error:
+            raise LoginFailedError("misconfigured", str(error)) from None
 
     async def _begin(self, proven: ProvenPerson, key: bytes, peer: ClientInfo) -> str:
         """Begin a session for a person with rights. Raises LoginFailedError, ControlError 503."""

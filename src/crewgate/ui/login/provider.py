@@ -4,11 +4,12 @@ OpenID Connect Core 1.0, the authorization code flow (section 3.1), with a clien
 Basic or none. Its methods block for seconds; other threads call them.
 """
 
+import ssl
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 from urllib.parse import quote_plus, urlsplit
 
 import msgspec
@@ -16,7 +17,12 @@ import msgspec
 from crewgate import limits
 from crewgate.config import UILoginConfig
 from crewgate.core.actors import ActorKind
-from crewgate.errors import ConfigurationError, ServiceConnectionError, SignedTokenError
+from crewgate.errors import (
+    ConfigurationError,
+    ServiceConnectionError,
+    SignedTokenError,
+    UntrustedCertificateError,
+)
 from crewgate.identity_provider.key_sets import KeySet, downloaded_key_set
 from crewgate.identity_provider.provider_request import ProviderRequest, provider_context
 from crewgate.identity_provider.signed_tokens import ID_TOKEN_TYPES, SignedToken, TokenRules
@@ -26,6 +32,7 @@ from crewgate.ui.login.session import ProvenPerson, digest_of
 
 _METADATA: Final = "/.well-known/openid-configuration"
 _WHERE: Final = "[ui.login]"
+_COMPARE: Final = f"compare {_WHERE} with the provider"
 _SECRET_BYTES_MAX: Final = 4096
 
 
@@ -40,26 +47,54 @@ class Metadata(msgspec.Struct, frozen=True):
     authorization_response_iss_parameter_supported: bool = False
 
 
+class LoginProblem(NamedTuple):
+    """Why nobody can log in now, and what to do, unless `why` says it already.
+
+    `is_ours`: the cause is a file that the configuration names, and not the provider.
+    """
+
+    why: str
+    mend: str = ""
+    is_ours: bool = False
+
+
 class _TokenAnswer(msgspec.Struct, frozen=True):
     id_token: str
 
 
 class OpenIDProvider:
-    """The provider; threads may share it. `clock` returns monotonic seconds."""
+    """The provider; threads may share it. `clock` returns monotonic seconds.
 
-    def __init__(self, login: UILoginConfig, clock: Callable[[], float] = time.monotonic) -> None:
+    `before` is the problem of the configuration before this one. It counts until the end of the
+    first `refresh`: until then nobody knows whether people can log in.
+    """
+
+    def __init__(
+        self,
+        login: UILoginConfig,
+        clock: Callable[[], float] = time.monotonic,
+        before: LoginProblem | None = None,
+    ) -> None:
         self.login: Final = login
         self._clock = clock
         self._lock = threading.Lock()
         self._metadata: Metadata | None = None
         self._keys: KeySet | None = None
         self._loaded_at = self._tried_at = -float("inf")
-        self._problem = ""
+        self._metadata_problem: LoginProblem | None = None
+        self._secret_problem: LoginProblem | None = None
+        self._before = before
 
     @property
-    def problem(self) -> str:
-        """Why nobody can log in now; empty if people can, as far as is known."""
-        return self._problem or ("" if self._keys is None else self._keys.problem)
+    def problem(self) -> LoginProblem | None:
+        """Why nobody can log in now; None if people can, as far as is known."""
+        keys = "" if self._keys is None else self._keys.problem
+        return (
+            self._secret_problem
+            or self._metadata_problem
+            or (LoginProblem(keys, _COMPARE) if keys else None)
+            or self._before
+        )
 
     @property
     def known_metadata(self) -> Metadata | None:
@@ -70,24 +105,28 @@ class OpenIDProvider:
     def metadata(self) -> Metadata:
         """Return the metadata; if there are no newer ones to be had, the last good ones.
 
-        Raises ServiceConnectionError if there never were good ones.
+        If there never were good ones, it raises ServiceConnectionError, or ConfigurationError if
+        a file of the configuration is the cause.
         """
         with self._lock:
             if self.known_metadata is None:
                 self._load(self._clock())
             if self._metadata is None:
-                raise ServiceConnectionError(self._problem)
+                _raise(self._metadata_problem)
             return self._metadata
 
     def refresh(self) -> None:
-        """Get metadata and keys if they are due, so that `problem` says what a login would meet.
+        """Do what a login would do, so that `problem` says what it would meet.
 
-        This may block for seconds.
+        This reads the secret, and gets metadata and keys if they are due. It may block for seconds.
         """
-        with suppress(ServiceConnectionError):
+        with suppress(ConfigurationError):
+            self._secret()
+        with suppress(ConfigurationError, ServiceConnectionError):
             self.metadata()
         if self._keys is not None:
             self._keys.refresh()
+        self._before = None
 
     def person(self, code: str, verifier: str, nonce: str, redirect_uri: str) -> ProvenPerson:
         """Return the person whom a code is for.
@@ -104,10 +143,10 @@ class OpenIDProvider:
             "redirect_uri": redirect_uri,
             "code_verifier": verifier,
         }
-        basic = read_client_secret(self.login)
+        basic = self._secret()
         if basic is None:
             form["client_id"] = self.login.client_id
-        context = provider_context(self.login.ca)
+        context = login_context(self.login)
         answer = ProviderRequest(
             metadata.token_endpoint, context, what="the ID token", form=form, basic=basic
         ).result()
@@ -121,7 +160,7 @@ class OpenIDProvider:
         """Return the person of an ID token (OpenID Connect Core 1.0, section 3.1.3.7)."""
         login, claims, keys = self.login, token.claims, self._keys
         if keys is None:  # `metadata` makes them
-            raise ServiceConnectionError(self._problem)
+            _raise(self._metadata_problem)
         if claims.get("iss") != login.issuer:
             _refuse(f"`iss` is not issuer of {_WHERE}")
         rules = TokenRules(
@@ -143,22 +182,48 @@ class OpenIDProvider:
         groups = _groups(claims, login.groups_claim)
         return ProvenPerson(ActorKind.PERSON.named(name), "login", source_of(login), groups)
 
+    def _secret(self) -> tuple[str, str] | None:
+        """Read the secret; see `read_client_secret`. Raises ConfigurationError."""
+        try:
+            found = read_client_secret(self.login)
+        except ConfigurationError as error:
+            self._secret_problem = LoginProblem(str(error), is_ours=True)
+            raise
+        self._secret_problem = None
+        return found
+
     def _load(self, now: float) -> None:
         """Get the metadata, at most once in a pause; without new ones, the old ones stay."""
         if now - self._tried_at < limits.ui_metadata_retry_seconds:
             return
         self._tried_at = now
-        issuer, ca = self.login.issuer, self.login.ca
+        issuer = self.login.issuer
         url = issuer.rstrip("/") + _METADATA
         try:
-            data = ProviderRequest(url, provider_context(ca), what="the metadata").result()
+            context = login_context(self.login)
+        except ConfigurationError as error:
+            self._metadata_problem = LoginProblem(str(error), is_ours=True)
+            return
+        try:
+            data = ProviderRequest(url, context, what="the metadata").result()
             found = parse_metadata(data, issuer, url)
+        except UntrustedCertificateError as error:  # its text says what to do
+            self._metadata_problem = LoginProblem(str(error))
+            return
         except (ServiceConnectionError, ConfigurationError) as error:
-            self._problem = str(error)
+            self._metadata_problem = LoginProblem(str(error), _COMPARE)
             return
         if self._metadata is None or found.jwks_uri != self._metadata.jwks_uri:
-            self._keys = downloaded_key_set(_WHERE, found.jwks_uri, ca)
-        self._metadata, self._loaded_at, self._problem = found, now, ""
+            self._keys = downloaded_key_set(_WHERE, found.jwks_uri, self.login.ca)
+        self._metadata, self._loaded_at, self._metadata_problem = found, now, None
+
+
+def login_context(login: UILoginConfig) -> ssl.SSLContext:
+    """Return the TLS context that verifies the provider. Raises ConfigurationError."""
+    try:
+        return provider_context(login.ca)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{_WHERE} ca: {error}") from error
 
 
 def read_client_secret(login: UILoginConfig) -> tuple[str, str] | None:
@@ -173,13 +238,15 @@ def read_client_secret(login: UILoginConfig) -> tuple[str, str] | None:
         with path.open("rb") as file:
             data = file.read(_SECRET_BYTES_MAX + 1)
     except OSError as error:
-        raise ConfigurationError(unreadable(path, error)) from None
+        raise ConfigurationError(f"{_WHERE} client_secret: {unreadable(path, error)}") from None
     try:
         secret = data.decode().strip()
     except UnicodeDecodeError:
         secret = ""
     if not secret or len(data) > _SECRET_BYTES_MAX or not secret.isprintable():
-        raise ConfigurationError(f"{path}: expected one line, the secret of {login.client_id}")
+        raise ConfigurationError(
+            f"{_WHERE} client_secret: {path}: expected one line, the secret of {login.client_id}"
+        )
     return quote_plus(login.client_id), quote_plus(secret)
 
 
@@ -236,6 +303,12 @@ def _groups(claims: dict[str, Any], claim: str) -> tuple[str, ...]:
     # No configuration can name any other.
     most = limits.ui_group_chars_max
     return tuple(each for each in groups if len(each) <= most and each.isprintable())
+
+
+def _raise(problem: LoginProblem | None) -> NoReturn:
+    if problem is not None and problem.is_ours:
+        raise ConfigurationError(problem.why)
+    raise ServiceConnectionError("no answer yet; try again" if problem is None else problem.why)
 
 
 def _refuse(why: str) -> NoReturn:

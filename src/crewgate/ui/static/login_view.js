@@ -12,6 +12,8 @@ const FAILURES = {
   expired: "The login took too long, or began in another browser. Sign in again.",
   unavailable:
     "Crewgate cannot complete a login at the identity provider. Try again; the log of the gateway says why.",
+  misconfigured:
+    "The configuration of Crewgate lets nobody log in. Tell its operator; the log of the gateway says what to mend.",
   busy: "Too many people are signing in. Try again in a minute.",
   invalid: "The answer of the identity provider is not good. The log of the gateway says why.",
   code: "The one-time link is not good: it works once, and only for a short time. Type “crewgate ui” for another.",
