@@ -234,6 +234,10 @@ class ReceiverRefusedError(ReceiverError):
     """A receiver refuses at least one of the messages that it got, and will refuse it again."""
 
 
+class ObjectExistsError(ReceiverError):
+    """An archive has an object with that name already, so it did not store another one."""
+
+
 class ObjectMissingError(ReceiverError):
     """An archive has no object with a name."""
 

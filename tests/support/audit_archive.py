@@ -13,6 +13,7 @@ from crewgate.audit.checkpoints.verification import VerificationReport
 from crewgate.audit.file_part import FilePart
 from crewgate.audit.parquet_order import ParquetOrder
 from crewgate.config import ExportConfig
+from crewgate.errors import ReceiverError
 from crewgate.export.archive import archive_reader
 from crewgate.export.archive.archiver import Archiver
 from crewgate.export.archive.folder_store import FolderStore
@@ -29,11 +30,19 @@ class Crash(BaseException):
 class Steps:
     """Counts the steps of a process that leave something on a disk; it is killed at one of them.
 
-    `crash_at` is the number of that step; half a step means after its effect.
+    `crash_at` is the number of that step; half a step means after its effect. `before_put` gets the
+    name of each object just before it is stored. `loses_answer` says whether the process does not
+    learn that it was stored.
     """
 
-    def __init__(self, crash_at: float = -1) -> None:
+    def __init__(
+        self,
+        crash_at: float = -1,
+        before_put: Callable[[str], object] = str,
+        loses_answer: Callable[[], bool] = bool,
+    ) -> None:
         self.count, self.crash_at, self.is_dead = 0, crash_at, False
+        self.before_put, self.loses_answer = before_put, loses_answer
 
     def take(self, work: Callable[[], object]) -> object:
         """Do one step."""
@@ -56,7 +65,10 @@ class SteppedStore(FolderStore):
         self._steps = steps
 
     def _put(self, name: str, data: bytes) -> None:
+        self._steps.before_put(name)
         self._steps.take(lambda: FolderStore._put(self, name, data))
+        if self._steps.loses_answer():
+            raise ReceiverError("no answer")
 
     def _delete(self, name: str) -> None:
         self._steps.take(lambda: FolderStore._delete(self, name))

@@ -1,14 +1,17 @@
 """An S3 service on loopback (Moto), which checks signatures and permissions as Amazon does."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import boto3
 import httpx
+import pytest
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
+from moto.s3.responses import S3Response
 from moto.server import ThreadedMotoServer
 
 from crewgate.config import ExportConfig, ReceiverURL
@@ -44,6 +47,19 @@ class S3Server:
         """Refuse requests without a good signature or a permission, or take all."""
         count = "0" if is_checked else "inf"
         httpx.post(f"{self.url}/moto-api/reset-auth", content=count, trust_env=False)
+
+    @contextmanager
+    def without_conditions(self) -> Iterator[None]:
+        """Be a service that ignores `If-None-Match`, as older ones do."""
+        with pytest.MonkeyPatch.context() as patch:
+            put = S3Response._key_response_put
+
+            def ignorant(self: S3Response, *arguments: Any) -> Any:
+                self.headers = {**self.headers, "If-None-Match": None}
+                return put(self, *arguments)
+
+            patch.setattr(S3Response, "_key_response_put", ignorant)
+            yield
 
     def keys(self, file: Path, actions: Iterable[str] = _ALL) -> Path:
         """Write the keys of a new user who may do these actions."""

@@ -25,5 +25,6 @@ archive_object_bytes_max = 128 * 2**20  # of lines that do not compress, with th
 archive_credentials_bytes_max = 65_536  # of the file with the keys of a bucket
 archive_foreign_compared_max = 100  # objects of others that a start reads; each takes a second
 archive_foreign_max = 100  # objects of others that health knows; a name has 100 bytes
+archive_foreign_look_seconds = 60.0  # between two looks whether they are gone; a listing a day
 archive_foreign_shown = 2  # of these, in a text of health
 archive_writers_shown = 4  # other machines that write to the same place, in a text of health

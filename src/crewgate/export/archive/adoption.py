@@ -1,9 +1,10 @@
-"""Finds at the start of the process what the archive has already.
+"""Finds what the archive has already: at the start of the process, and where a name exists.
 
-The position may be older than the archive: the process was killed, or its state folder was lost or
-restored. An object counts only if it holds what the audit of this machine has at these bytes. Else
-somebody else has put it there, and the lines that its name says would never be shipped. The process
-never replaces such a *foreign* object: it ships the lines under another name.
+The position may be older than the archive: the process was killed, an answer was lost, or the state
+folder was lost or restored. An object counts only if it holds what the audit of this machine has at
+these bytes. Else somebody else has put it there, and the lines that its name says would never be
+shipped. The process does not replace such a *foreign* object: it ships the lines under another
+name.
 """
 
 import logging
@@ -36,7 +37,7 @@ AnyPart = TypeVar("AnyPart", FilePart, LogPart)
 
 
 class Adoption:
-    """Of one archive, whose objects are below `folder`.
+    """Compares the objects of one archive, which are below `folder`, with the audit.
 
     `name` is that of the export, for the log. `begin_step` is called before each step that may
     take so many seconds.
@@ -78,23 +79,45 @@ class Adoption:
         if CHECKPOINTS in listing.folders:
             await self._adopt_log()
 
+    async def has(self, part: FilePart) -> bool:
+        """Return whether the object under the name of a part is that part; else it is foreign.
+
+        Raises ReceiverError or OSError.
+        """
+        place = day_folder(part) + part.object_name
+        why = await self._difference(part, place)
+        if why:
+            self._note_foreign(place, why)
+        return not why
+
+    async def has_log(self, part: LogPart, own: bytes) -> bool:
+        """Return the same about checkpoints, of which this machine has `own`."""
+        place = CHECKPOINTS + part.object_name
+        found = await self._get(place)
+        if isinstance(found, str):
+            self._note_foreign(place, found)
+        elif found != own:
+            self._note_foreign(place, "it has other checkpoints")
+        return found == own
+
     def free(self, folder: str, part: AnyPart) -> AnyPart:
         """Return the part under a name that no foreign object in a folder is known to have."""
         if folder + part.object_name not in self._foreign:
             return part
         return part._replace(variant=secrets.token_hex(_VARIANT_BYTES))
 
-    async def look_again(self) -> None:
-        """Forget the foreign objects that are no longer there. Raises ReceiverError."""
+    async def look_again(self) -> bool:
+        """Forget the foreign objects that are gone; return whether any is. Raises ReceiverError."""
         position = self._progress.position
         left: list[str] = []
         for folder in sorted({name.partition("/")[0] + "/" for name in position.foreign}):
-            there = {
-                folder + each.name
-                for each in (await self._store.list(self._folder + folder)).objects
-            }
+            found = await self._store.list(self._folder + folder)
+            there = {folder + each.name for each in found.objects}
+            there |= {folder + each.removesuffix("/") for each in found.folders}
             left += (name for name in position.foreign if name in there)
+        is_any_gone = len(left) < len(position.foreign)
         position.foreign = left
+        return is_any_gone
 
     async def _adopt_file(self, name: str, parts: list[FilePart]) -> None:
         known, pending = self._progress.position.files[name], self._progress.position.pending
@@ -106,17 +129,13 @@ class Adoption:
             if part.begin != known.offset or part.end > known.size:
                 rest.append(part)
                 continue
-            place = day_folder(part) + part.object_name
             try:
-                why = await self._difference(part, place)
+                if await self.has(part):
+                    self._progress.stored(part)
             except ReceiverError:
                 if part == pending:
                     return  # the process stores it again
                 raise
-            if why:
-                self._note_foreign(place, why)
-            else:
-                self._progress.stored(part)
         for part in rest:
             if part.end <= begin:
                 continue
@@ -129,7 +148,8 @@ class Adoption:
 
     async def _difference(self, part: FilePart, place: str) -> str:
         """Return why an object does not hold a part of the audit of this machine."""
-        if self._foreign_count >= limits.archive_foreign_compared_max:
+        is_pending = part == self._progress.position.pending  # so it may well be ours
+        if self._foreign_count >= limits.archive_foreign_compared_max and not is_pending:
             return f"it was not compared, because {self._foreign_count} others are foreign"
         found = await self._get(place)
         if isinstance(found, str):
@@ -159,21 +179,11 @@ class Adoption:
             own = await trio.to_thread.run_sync(self._planner.read_log_part, part)
             if own is None and not self._planner.has_log_file(part.file):
                 continue  # this machine has deleted it
-            why = await self._log_difference(part, own)
-            if why:
-                self._note_foreign(CHECKPOINTS + part.object_name, why)
-                continue
-            position.log_from = min(position.log_from or part.file, part.file)
-            position.log[part.file] = part.end
-
-    async def _log_difference(self, part: LogPart, own: bytes | None) -> str:
-        """Return why an object does not hold a part of the checkpoints; `own` has that part."""
-        if own is None:
-            return f"{part.file} has fewer bytes"
-        found = await self._get(CHECKPOINTS + part.object_name)
-        if isinstance(found, str):
-            return found
-        return "" if found == own else "it has other checkpoints"
+            if own is None:
+                self._note_foreign(CHECKPOINTS + part.object_name, f"{part.file} has fewer bytes")
+            elif await self.has_log(part, own):
+                position.log_from = min(position.log_from or part.file, part.file)
+                position.log[part.file] = part.end
 
     def _note_foreign(self, place: str, why: str) -> None:
         self._foreign.add(place)

@@ -2,8 +2,8 @@
 
 The name of an object says which bytes of which audit file it has. The process notes on its disk
 which object comes next before it stores it. So after a crash it stores the same object again, and
-no line is in two objects. At its start it also looks what the archive has (`adoption`), because an
-older backup of the state folder may say less.
+no line is in two objects. If the name exists, it compares the object with the audit (`adoption`).
+It does so at its start too, because an older backup of the state folder may say less.
 """
 
 import logging
@@ -11,6 +11,7 @@ import math
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -19,7 +20,7 @@ from crewgate import limits
 from crewgate.audit.file_part import FilePart
 from crewgate.config import ExportConfig
 from crewgate.core.health import ComponentHealth, HealthState, degraded
-from crewgate.errors import ReceiverError
+from crewgate.errors import ObjectExistsError, ReceiverError
 from crewgate.export.archive.adoption import Adoption, foreign_text
 from crewgate.export.archive.archive_position import ArchivePosition, ArchiveProgress
 from crewgate.export.archive.archive_words import (
@@ -85,7 +86,7 @@ class Archiver:
         )  # fmt: skip
         self._is_open = False
         self._is_new = False  # whether nobody has tried to store the pending part
-        self._passed_at = -math.inf
+        self._passed_at = self._looked_at = -math.inf
         self._others: list[str] = []
         self._kept_why = ""  # why old objects could not be deleted
 
@@ -192,6 +193,7 @@ class Archiver:
         self._planner.end_round()
         if trio.current_time() - self._passed_at >= limits.archive_retention_interval_seconds:
             await self._pass()
+        await self._look_at_foreign()
         return False
 
     async def _open(self) -> None:
@@ -204,7 +206,8 @@ class Archiver:
         name = writer_name(position.writer)
         if all(each.name != name for each in listing.objects):
             text = f"Crewgate writes the audit of a machine to this folder, {self._folder}\n"
-            await self._store.put(self._folder + name, text.encode())
+            with suppress(ObjectExistsError):  # the answer to an attempt before was lost
+                await self._store.put(self._folder + name, text.encode())
         await self._adoption.adopt(listing)
         self._note_writers(listing)
         self._is_open = True
@@ -226,7 +229,11 @@ class Archiver:
             raise
         self._is_new = False
         self._status.begin_step(limits.archive_request_seconds)
-        await self._store.put(self._folder + day_folder(part) + part.object_name, data)
+        try:
+            await self._store.put(self._folder + day_folder(part) + part.object_name, data)
+        except ObjectExistsError:
+            if not await self._adoption.has(part):
+                return  # the next step ships these lines under another name
         self._progress.stored(part)
         self._planner.grow_parts()
         position.pending = None
@@ -238,8 +245,13 @@ class Archiver:
         if data is None:
             _log.warning("%s: the checkpoints in %s are gone", self._status.name, part.file)
         else:
-            name = self._adoption.free(CHECKPOINTS, part).object_name
-            await self._store.put(self._folder + CHECKPOINTS + name, data)
+            part = self._adoption.free(CHECKPOINTS, part)
+            self._planner.rename_log_part(part)
+            try:
+                await self._store.put(self._folder + CHECKPOINTS + part.object_name, data)
+            except ObjectExistsError:
+                if not await self._adoption.has_log(part, data):
+                    return
         self._planner.log_part_stored(part)
         await self._save()
 
@@ -248,9 +260,6 @@ class Archiver:
         self._passed_at = trio.current_time()
         listing = await self._store.list(self._folder)
         self._note_writers(listing)
-        if self._progress.position.foreign:
-            await self._adoption.look_again()
-            await self._save()
         if self._retention is None or self._others:
             return
         try:
@@ -263,6 +272,14 @@ class Archiver:
         self._kept_why = ""
         if count:
             _log.info("%s: deleted %d old objects", self._status.name, count)
+
+    async def _look_at_foreign(self) -> None:
+        """Look now and then whether the operator has deleted the objects of others."""
+        since = trio.current_time() - self._looked_at
+        if self._progress.position.foreign and since >= limits.archive_foreign_look_seconds:
+            self._looked_at = trio.current_time()
+            if await self._adoption.look_again():
+                await self._save()
 
     def _note_writers(self, listing: Listing) -> None:
         writers = filter(None, (writer_of(each.name) for each in listing.objects))

@@ -2,7 +2,9 @@
 
 It uses four requests that each such service has: ListObjectsV2, PutObject, GetObject and
 DeleteObject. The service verifies the body of an object by the SHA-256 that is signed, and by its
-MD5, which services that lock objects demand. The keys are read for each request.
+MD5, which services that lock objects demand. `If-None-Match: *` has the service refuse an object
+whose name exists. Some services ignore this field, or refuse a request that has it. The keys are
+read for each request.
 """
 
 import os
@@ -22,6 +24,7 @@ from crewgate.config import ExportConfig
 from crewgate.config.bucket import Bucket
 from crewgate.errors import (
     ConfigurationError,
+    ObjectExistsError,
     ObjectMissingError,
     ObjectRefusedError,
     ReceiverError,
@@ -46,9 +49,15 @@ _MENDS: Final = {
 }
 _CODE = re.compile(r"[A-Za-z0-9]{1,64}", re.ASCII)
 _FORBIDDEN, _MISSING = 403, 404
+_EXISTS = 412  # Precondition Failed: the name that must be free is not
+_UNKNOWN = 501  # Not Implemented: the service does not know a field of the request
 _EMPTY = 416  # Range Not Satisfiable: the object has no first byte
 # Of an object that is kept on tape, or that is encrypted with the key of whoever has put it there.
 _UNREADABLE: Final = frozenset({"InvalidObjectState", "InvalidRequest"})
+
+
+class _UnknownFieldError(ReceiverError):
+    """The service does not know a field of the request."""
 
 
 class BucketStore:
@@ -64,6 +73,7 @@ class BucketStore:
         self._base = url.path + ("/" if is_in_host else f"/{self._bucket.name}/")
         self._host = url.authority
         self._connection = ReceiverConnection(self._owner, url, receiver.tls)
+        self._takes_conditions = True  # as far as this process knows
 
     async def list(self, folder: str) -> Listing:
         """See `ArchiveStore`."""
@@ -96,7 +106,14 @@ class BucketStore:
             "content-type": "application/octet-stream",
             "content-md5": b64encode(digest).decode(),
         }
-        await self._request("PUT", name, "put objects", body=data, fields=fields)
+        condition = {"if-none-match": "*"} if self._takes_conditions else {}
+        try:
+            await self._request("PUT", name, "put objects", body=data, fields=fields | condition)
+        except _UnknownFieldError:
+            if not condition:
+                raise
+            self._takes_conditions = False
+            await self.put(name, data)
 
     async def get(self, name: str) -> bytes:
         """See `ArchiveStore`."""
@@ -166,11 +183,17 @@ def _refusal(answer: ReceiverAnswer, action: str, *, is_object: bool) -> Receive
     code = code if _CODE.fullmatch(code) else ""
     if answer.status == _MISSING and code == "NoSuchKey":
         return ObjectMissingError("the object is gone")
+    if answer.status == _EXISTS:
+        return ObjectExistsError("an object has this name")
     mend = _MENDS.get(code, "").format(action=action)
     text = f"cannot {action}: HTTP status {answer.status}" + (f" ({code})" if code else "")
     if is_object and (code in _UNREADABLE or answer.status == _EMPTY):
         return UnreadableObjectError(text)
-    kind = ObjectRefusedError if is_object and answer.status == _FORBIDDEN else ReceiverError
+    kind = ReceiverError
+    if is_object and answer.status == _FORBIDDEN:
+        kind = ObjectRefusedError
+    elif answer.status == _UNKNOWN:
+        kind = _UnknownFieldError
     return kind(f"{text}; {mend}" if mend else text, answer.retry_seconds)
 
 

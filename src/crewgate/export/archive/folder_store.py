@@ -15,15 +15,22 @@ from typing import ParamSpec, TypeVar
 import trio
 
 from crewgate import limits
-from crewgate.errors import ObjectMissingError, ReceiverError, UnreadableObjectError
+from crewgate.errors import (
+    ObjectExistsError,
+    ObjectMissingError,
+    ReceiverError,
+    UnreadableObjectError,
+)
 from crewgate.export.archive.listing import Listing, StoredObject
+from crewgate.runtime.cleanup import on_error
 from crewgate.runtime.durable_files import (
     DRAFT_SUFFIX,
+    create_file,
     describe,
     make_folder,
     remove_drafts,
     remove_file,
-    write_file,
+    sync_folder,
 )
 
 P = ParamSpec("P")
@@ -99,7 +106,11 @@ class FolderStore:
         if path not in self._cleaned:  # of what a killed process has left in a folder of ours
             self._cleaned.add(path)
             remove_drafts(path)
-        write_file(path / last, data, _FILE_MODE)
+        try:
+            create_file(path / last, data, _FILE_MODE)
+        except FileExistsError:
+            sync_folder(path)  # it may be ours, of an attempt that failed before it was durable
+            raise ObjectExistsError(f"{path / last} exists") from None
 
     def _get(self, name: str) -> bytes:
         folder, _, last = name.rpartition("/")
@@ -115,9 +126,10 @@ class FolderStore:
             if error.errno in _UNREADABLE:
                 raise UnreadableObjectError(describe(error)) from error
             raise
-        with os.fdopen(descriptor, "rb") as file:
+        with on_error(os.close, descriptor):
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise UnreadableObjectError(f"{path / last}: this is no regular file")
+        with os.fdopen(descriptor, "rb") as file:
             data = file.read(limits.archive_object_bytes_max + 1)
         if len(data) > limits.archive_object_bytes_max:
             raise UnreadableObjectError(f"{path / last}: it is larger than an object of an archive")

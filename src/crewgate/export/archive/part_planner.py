@@ -106,6 +106,10 @@ class PartPlanner:
         """Return the part of the checkpoints that is next, once the round has all else."""
         return self._log_parts[0] if self._round is not None and self._log_parts else None
 
+    def rename_log_part(self, part: LogPart) -> None:
+        """Have the next part of the checkpoints keep another name until it is stored."""
+        self._log_parts[0] = part
+
     def log_part_stored(self, part: LogPart) -> None:
         """Note that the archive has a part of the checkpoints."""
         self._progress.position.log[part.file] = part.end

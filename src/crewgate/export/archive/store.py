@@ -15,9 +15,14 @@ class ArchiveStore(Protocol):
         """Return what is in a folder, which need not exist. Raises ReceiverError."""
 
     async def put(self, name: str, data: bytes) -> None:
-        """Store an object whole, or not at all; replace one with this name.
+        """Store an object whole, or not at all. Return once it is durable.
 
-        Return once it is durable. Raises ReceiverError.
+        A bucket of a service that does not know conditional requests replaces an object that has
+        this name.
+
+        Raises:
+            ObjectExistsError: There is an object with this name, which stays as it is.
+            ReceiverError: The store does not take the object, or it has not answered.
         """
 
     async def get(self, name: str) -> bytes:

@@ -87,7 +87,9 @@ class Storm:
             shutil.copytree(state, older)
 
     async def ship(self) -> None:
-        steps = Steps(self.random.randrange(24) / 2)
+        steps = Steps(
+            self.random.randrange(24) / 2, loses_answer=lambda: self.random.random() < 0.2
+        )
         try:
             await self.archive.ship(steps)
         except* Crash:
@@ -103,8 +105,8 @@ class Storm:
                 await self.ship()
 
 
-async def test_no_crash_repeats_or_loses_a_line(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
+async def test_no_crash_or_lost_answer_repeats_or_loses_a_line(
+    archive: Archive, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also after a position of an older backup; random lines, rotations and kills."""
     monkeypatch.setattr(limits, "archive_part_bytes_max", 6000)
@@ -121,7 +123,7 @@ async def test_no_crash_repeats_or_loses_a_line(
 
 
 async def test_the_archive_verifies_at_each_moment(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
+    archive: Archive, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also while the process is killed: its checkpoints never say more than what it has."""
     monkeypatch.setattr(limits, "archive_part_bytes_max", 6000)

@@ -14,6 +14,7 @@ from crewgate import limits
 from crewgate.config import ExportConfig, ReceiverURL
 from crewgate.config.bucket import Bucket
 from crewgate.errors import (
+    ObjectExistsError,
     ObjectMissingError,
     ObjectRefusedError,
     ReceiverError,
@@ -53,7 +54,8 @@ async def test_objects_are_stored_listed_read_and_deleted(server: S3Server, tmp_
     async with opened(server.receiver(keys)) as store:
         assert (await store.list("")).objects == []
         await store.put(NAME, b"first")
-        await store.put(NAME, b"second")
+        with pytest.raises(ObjectExistsError):
+            await store.put(NAME, b"second")
         await store.put("machine=gw%2F1/x.txt", b"")
         found = await store.list("machine=gw%2F1/")
         assert (found.folders, [each.name for each in found.objects]) == (
@@ -61,13 +63,42 @@ async def test_objects_are_stored_listed_read_and_deleted(server: S3Server, tmp_
             ["x.txt"],
         )
         assert abs(found.objects[0].stored - found.now) < 60
-        assert await store.get(NAME) == b"second"
+        assert await store.get(NAME) == b"first"
         await store.delete(NAME)
         await store.delete(NAME)
         with pytest.raises(ObjectMissingError):
             await store.get(NAME)
     server.check_requests(is_checked=False)
     assert server.names() == ["crewgate/machine=gw%2F1/x.txt"]
+
+
+async def test_a_service_that_does_not_know_conditions_replaces_an_object(
+    server: S3Server, tmp_path: Path
+) -> None:
+    """Whether it ignores the field, or refuses a request that has it."""
+    keys = server.keys(tmp_path / "keys")
+    with server.without_conditions():
+        async with opened(server.receiver(keys)) as store:
+            await store.put(NAME, b"first")
+            await store.put(NAME, b"second")
+            assert await store.get(NAME) == b"second"
+    no = answer("501 Not Implemented", b"<Error><Code>NotImplemented</Code></Error>")
+    async with answering(no, keys) as (store, fake):
+        with pytest.raises(ReceiverError, match=r"HTTP status 501 \(NotImplemented\)"):
+            await store.put(NAME, b"first")
+        fake.answer = answer("200 OK")
+        await store.put(NAME, b"second")
+    assert [b"if-none-match" in each.lower() for each in fake.requests] == [True, False, False]
+
+
+async def test_an_object_that_another_request_stores_at_once_is_tried_again(tmp_path: Path) -> None:
+    """The service does not say yet which of the two it has."""
+    keys = write_keys(tmp_path / "keys", "a", "b")
+    conflict = b"<Error><Code>ConditionalRequestConflict</Code></Error>"
+    async with answering(answer("409 Conflict", conflict), keys) as (store, _):
+        with pytest.raises(ReceiverError, match="409") as found:
+            await store.put(NAME, b"")
+        assert not isinstance(found.value, ObjectExistsError)
 
 
 async def test_a_list_has_all_pages(server: S3Server, tmp_path: Path) -> None:

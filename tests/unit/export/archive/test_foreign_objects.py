@@ -93,6 +93,76 @@ async def test_an_object_under_the_next_name_keeps_no_line_from_the_archive(
     assert (await archive.verified()).is_whole
 
 
+@pytest.mark.parametrize("kind", ["day=", "checkpoints/"])
+@pytest.mark.parametrize("is_folder", [False, True])
+async def test_an_object_that_comes_just_before_ours_stays_and_shows(
+    machine: Machine, archive: Archive, kind: str, is_folder: bool
+) -> None:
+    """Even if it has the very name that the process was about to use."""
+    forger = Forger(archive)
+
+    def forge(name: str) -> None:
+        path = archive.root / name
+        if kind not in name or forger.forged or path.exists():
+            return
+        if is_folder:
+            path.mkdir(parents=True)
+            path /= "x"
+        forger.put(path, b"yyy\n")
+
+    machine.write()
+    machine.end()
+    archiver, ending = archive.start(Steps(before_put=forge)), trio.Event()
+    ending.set()
+    await archiver.run(ending)
+    (path,) = forger.left
+    place = path.parent if is_folder else path
+    assert archiver._progress.position.foreign == [f"{place.parent.name}/{place.name}"]
+    await archiver._adoption.look_again()
+    assert archiver.health().state is HealthState.DEGRADED
+    path.unlink()
+    if is_folder:
+        place.rmdir()
+    assert archive.content() == audit_content(machine.folder)
+    assert (await archive.verified()).is_whole
+
+
+@pytest.mark.parametrize("kind", ["day=", "checkpoints/"])
+async def test_an_object_whose_answer_was_lost_is_not_stored_twice(
+    machine: Machine, archive: Archive, autojump_clock: trio.testing.MockClock, kind: str
+) -> None:
+    """Also if it has a name that nobody can know, because a foreign object has the usual one."""
+    forger, names = Forger(archive), list[str]()
+
+    def forge(name: str) -> None:
+        if kind in name and not forger.forged:
+            forger.put(archive.root / name, b"yyy\n")
+        names.append(name)
+
+    machine.write()
+    machine.end()
+    await archive.ship(Steps(before_put=forge, loses_answer=lambda: names.count(names[-1]) == 1))
+    (path,) = forger.left
+    path.unlink()
+    assert archive.content() == audit_content(machine.folder)
+    assert len([*archive.root.rglob("checkpoints-*")]) == 1
+    assert (await archive.verified()).is_whole
+
+
+async def test_the_part_under_way_is_compared_beside_any_number_of_foreign_objects(
+    machine: Machine, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its lines would be in two objects."""
+    archive.is_plain = True
+    monkeypatch.setattr(limits, "archive_foreign_compared_max", 0)
+    machine.write()
+    with pytest.raises(Crash):
+        await archive.ship(Steps(3.5))  # after the first object, before its position
+    assert len(archive.objects) == 1
+    await archive.ship()
+    assert archive.content() == audit_content(machine.folder)
+
+
 async def test_a_foreign_object_shows_until_it_is_gone(
     machine: Machine, archive: Archive, autojump_clock: trio.testing.MockClock
 ) -> None:
@@ -113,7 +183,7 @@ async def test_a_foreign_object_shows_until_it_is_gone(
         assert f"{path.parent.name}/{path.name}" in state.why
         assert "keep a copy of these objects, and delete them" in state.mend
         path.unlink()
-        await trio.sleep(limits.archive_retention_interval_seconds + 5)
+        await trio.sleep(limits.archive_foreign_look_seconds + 5)
         assert archiver.health().state is HealthState.OK
         ending.set()
     assert archive.content() == audit_content(machine.folder)
@@ -265,7 +335,7 @@ async def test_no_name_of_checkpoints_makes_a_start_read_more_than_there_is(
 async def test_a_service_that_lets_nobody_get_objects_is_said(
     machine: Machine, archive: Archive, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """The part that was under way is stored again: to know what it holds is not needed."""
+    """As soon as the process must know what an object holds. It goes on once it may."""
     archive.is_plain = True
     machine.write()
     steps = Steps(3.5)  # after the first object, before its position
@@ -277,9 +347,14 @@ async def test_a_service_that_lets_nobody_get_objects_is_said(
         raise ObjectRefusedError("HTTP status 403 (AccessDenied)")
 
     archiver, ending = archive.start(), trio.Event()
+    get = archiver._store.get
     archiver._store.get = refused  # type: ignore[method-assign]
     ending.set()
-    await archiver.run(ending)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(archiver.run, ending)
+        await trio.sleep(30)
+        assert "HTTP status 403 (AccessDenied)" in archiver.health().why
+        archiver._store.get = get  # type: ignore[method-assign]
     assert archive.content() == audit_content(machine.folder)
     shutil.rmtree(archive.state)
     machine.write()
@@ -330,11 +405,19 @@ class Attack:
         part = LogPart(log.name, begin, end)
         self.forger.put(folder / part.object_name, data[: end - begin])
 
+    def forge_next(self, name: str) -> None:
+        """Add an object under the name that the process is just about to use."""
+        if self.random.random() < 0.2 and "written-by" not in name:
+            self.forger.put(self.archive.root / name, b"yyy\n")
+
     async def ship(self) -> None:
         if self.random.random() < 0.2:
             shutil.rmtree(self.archive.state, ignore_errors=True)
+        crash_at = self.random.randrange(24) / 2
         try:
-            await self.archive.ship(Steps(self.random.randrange(24) / 2))
+            await self.archive.ship(
+                Steps(crash_at, self.forge_next, lambda: self.random.random() < 0.1)
+            )
         except* Crash:
             pass
 
@@ -352,7 +435,7 @@ class Attack:
 
 
 async def test_no_crash_beside_a_forger_repeats_or_loses_a_line(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
+    archive: Archive, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The machine's own objects have each line once, also after its state folder was lost."""
     monkeypatch.setattr(limits, "archive_part_bytes_max", 1500)
@@ -362,6 +445,7 @@ async def test_no_crash_beside_a_forger_repeats_or_loses_a_line(
         attack = Attack(archive, seed)
         await attack.blow(25)
         await attack.end()
+        assert len(attack.forger.left) == len(attack.forger.forged), seed
         forged += len(attack.forger.left)
         for path in attack.forger.left:
             path.unlink()
@@ -370,7 +454,7 @@ async def test_no_crash_beside_a_forger_repeats_or_loses_a_line(
 
 
 async def test_an_archive_beside_a_forger_verifies_to_its_last_line(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
+    archive: Archive, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each finding is about an object of the forger, or about a file to which one was added."""
     monkeypatch.setattr(limits, "archive_part_bytes_max", 1500)
