@@ -15,7 +15,7 @@ try:
 except ImportError:
     sys.exit(install_hint("crewgate: the command", "gateway"))
 
-from crewgate.cli.options import with_program_name
+from crewgate.cli.options import print_problems
 from crewgate.errors import CrewgateError
 from crewgate.runtime.durable_files import describe
 from crewgate.runtime.memory_protection import keep_memory_private
@@ -67,8 +67,8 @@ class _OneLineError(click.ClickException):
 
     exit_code = 2
 
-    def show(self, file: Any = None) -> None:  # noqa: ANN401 - click's signature
-        click.echo(with_program_name(self.message), err=True, file=file)
+    def show(self, file: Any = None) -> None:  # noqa: ANN401, ARG002 - click's signature
+        print_problems(self.message)
 
 
 class _Commands(click.Group):

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from crewgate import limits
-from crewgate.cli.options import state_of, with_program_name
+from crewgate.cli.options import print_problems, state_of
 from crewgate.cli.output import not_asked
 from crewgate.core import branch_reference
 from crewgate.core.branch_reference import is_name
@@ -26,7 +26,7 @@ def ask(admin: AdminClient, reference: str, crew: str) -> ClusterTree:
     """
     found = admin.cluster_tree(reference, crew)
     for line in not_asked.lines(found.not_asked):
-        click.echo(with_program_name(line), err=True)
+        print_problems(line)
     return found
 
 

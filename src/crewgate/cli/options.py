@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from crewgate import limits
+from crewgate.cli.output.line_wrapping import print_wrapped
 from crewgate.core.credits import parse_credits
 from crewgate.ipc.machine_messages import THIS_MACHINE
 from crewgate.runtime.log_format import FORMAT_VARIABLE, LEVEL_VARIABLE, LogFormat, LogLevel
@@ -205,13 +206,18 @@ def with_program_name(text: str) -> str:
     return "\n".join(f"crewgate: {line}" for line in text.splitlines())
 
 
-def state_of(config_path: Path) -> Path:
+def print_problems(text: str) -> None:
+    """Print on standard error what went wrong: the program's name, and a problem, on each line."""
+    print_wrapped(with_program_name(text), err=True)
+
+
+def state_of(config_path: Path, on_mistake: Callable[[str], None] = print_problems) -> Path:
     """Return the state folder of a configuration, in which its agent listens.
 
-    A mistake in the file is only a warning: the running gateway uses the last valid configuration,
-    and a person who is editing the file must still be able to revoke a branch. Raises
-    ConfigurationError if the file cannot be read, because its path may be mistyped, or if the file
-    has a mistake and the folder does not exist.
+    A mistake in the file is only a warning, which `on_mistake` gets: the running gateway uses the
+    last valid configuration, and a person who edits the file must be able to revoke a branch.
+    Raises ConfigurationError if the file cannot be read, because its path may be mistyped, or if
+    the file has a mistake and the folder does not exist.
     """
     from crewgate.config import load
     from crewgate.errors import ConfigurationError
@@ -225,7 +231,7 @@ def state_of(config_path: Path) -> Path:
         if state is None or not state.is_dir():
             raise
         note = f"the configuration has mistakes; asking the running gateway in {state} all the same"
-        click.echo(with_program_name(f"{error}\n{note}"), err=True)
+        on_mistake(f"{error}\n{note}")
         return state
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crewgate import limits
-from crewgate.cli.options import json_option
+from crewgate.cli.options import json_option, print_problems
 from crewgate.core.terminal_text import printable
 from crewgate.errors import ConfigurationError, LoadTestError
 from crewgate.load_test.plan import Request, Shape, Step, Target
@@ -146,7 +146,7 @@ def command(
         from crewgate.load_test.h2load import H2Load
 
         run = H2Load(request, shape).run
-        click.echo(f"crewgate: {_UNSAFE}", err=True)
+        print_problems(_UNSAFE)
     results = _measure(run, shape, rates, seconds)
     if as_json:
         click.echo(json.dumps(document(request, shape, client, results)))

@@ -26,6 +26,7 @@ from crewgate.cli.options import (
     config_option,
     json_option,
     life_option,
+    print_problems,
     print_result,
 )
 from crewgate.cli.output.certificates import (
@@ -230,9 +231,8 @@ def revoke(*, config_path: Path, which: str, reason: str, as_json: bool) -> None
     lines += reach_lines(done.reach) if done else []
     print_result(document, "\n".join(lines), as_json=as_json)
     if why:
-        click.echo(
-            f"crewgate: {why}; once the gateway runs, repeat the command to close open connections",
-            err=True,
+        print_problems(
+            f"{why}; once the gateway runs, repeat the command to close open connections"
         )
     if unwritten:
         where = "the gateway refuses the certificate" if done else "no gateway knows of it"

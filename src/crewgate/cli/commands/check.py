@@ -4,11 +4,13 @@ A problem keeps `serve` or a mint from working. A warning is a risk, or hardly i
 setting that careful operators choose.
 """
 
+import json
 from pathlib import Path
 
 import click
 
-from crewgate.cli.options import config_option, json_option, print_result
+from crewgate.cli.options import config_option, json_option
+from crewgate.cli.output.line_wrapping import print_wrapped
 from crewgate.config import load
 
 
@@ -50,6 +52,9 @@ def command(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
     lines = [f"{kind[:-1]}: {text}" for kind, texts in found.items() for text in texts]
     if not problems:
         lines.append(f"{config_path}: valid" + ("; see the warnings above" if warnings else ""))
-    print_result({"config": str(config.path), **found}, "\n".join(lines), as_json=as_json)
+    if as_json:
+        click.echo(json.dumps({"config": str(config.path), **found}))
+    else:
+        print_wrapped("\n".join(lines))
     if problems:
         ctx.exit(2)

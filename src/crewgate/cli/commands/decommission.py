@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from crewgate.cli.options import config_option, json_option
+from crewgate.cli.options import config_option, json_option, print_problems
 from crewgate.cli.output.certificates import describe, receipt
 from crewgate.cli.output.revocation import NEVER_SEEN
 from crewgate.config import load
@@ -44,7 +44,7 @@ def command(ctx: click.Context, *, config_path: Path, orchestrator: str, as_json
     done = decommission(config, crew, name)
     click.echo(_document(done) if as_json else _text(done))
     for complaint in done.complaints:
-        click.echo(f"crewgate: {complaint}", err=True)
+        print_problems(complaint)
     is_unknown = not (done.issued or done.keys or done.life.pid)
     never_seen = done.told.never_seen if done.told and is_unknown else ""
     if done.told and not as_json:

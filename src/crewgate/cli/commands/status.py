@@ -13,9 +13,10 @@ import msgspec
 from crewgate import limits
 from crewgate.cli.control_process_probe import control_of, describe
 from crewgate.cli.ledger_probe import ledger_of
-from crewgate.cli.options import json_option, machine_options, state_of
+from crewgate.cli.options import json_option, machine_options, print_problems, state_of
 from crewgate.cli.output import health, machine_status
 from crewgate.cli.output.cluster import sync_line
+from crewgate.cli.output.line_wrapping import between_words, terminal_columns
 from crewgate.cli.remote.option import with_remote
 from crewgate.core.credits import format_credits
 from crewgate.core.health import ComponentHealth, HealthCondition, HealthState, failed
@@ -65,10 +66,12 @@ def command(
     degraded or failed, or another machine is not ok or does not answer. Exit status 2: the gateway
     of this machine is not ready. With --machine, the status is about that machine.
     """
-    state = state_of(config_path)
+    mistakes: list[str] = []
+    state = state_of(config_path, mistakes.append)
     if machine not in {"", THIS_MACHINE}:
         if wait_seconds:
             raise click.UsageError("--wait waits for this machine; it does not go with --machine")
+        _print_and_clear(mistakes)
         with AdminClient(state) as admin:
             asked = machine_status.documents(admin.cluster_status(machine))
         machine_status.show(asked, as_json=as_json)
@@ -76,6 +79,8 @@ def command(
     serve, ended = None, math.inf
     while True:
         found = _poll(state, config_path)
+        if not found.get("configuration_error"):  # the agent has not seen the mistakes
+            _print_and_clear(mistakes)
         now, answers = time.monotonic(), "pid" in found
         ended = math.inf if serve is None or answers or is_alive(serve) else min(ended, now)
         left = min(deadline, ended + _NEXT_SERVE_SECONDS) - now
@@ -93,6 +98,12 @@ def command(
     else:
         click.echo("\n".join([_explained(found), *machine_status.lines(others)]))
     ctx.exit(max(health.EXIT_STATUS[found["state"]], min(1, others.exit_status)))
+
+
+def _print_and_clear(mistakes: list[str]) -> None:
+    for text in mistakes:
+        print_problems(text)
+    mistakes.clear()
 
 
 def _others(state: Path) -> machine_status.MachineDocuments:
@@ -179,10 +190,16 @@ def _explained(found: dict[str, Any]) -> str:
     lines += [_watched(row) for row in found["watched"]]
     if found["watched_more"]:
         lines.append(f"watch          {found['watched_more']} more; see crewgate audit --watch")
-    if found["configuration_error"]:
-        mistakes = found["configuration_error"].replace("\n", f"\n{' ' * 15}")
-        lines.append(f"not loaded     {mistakes}")
+    lines += _not_loaded(found["configuration_error"], troubles)
     return "\n".join(lines)
+
+
+def _not_loaded(mistakes: str, troubles: list[dict[str, Any]]) -> list[str]:
+    """Return the mistakes of the configuration that the lines about its health do not have."""
+    is_first_known = any(each["component"] == "configuration" for each in troubles)
+    lines = mistakes.splitlines()[is_first_known:]
+    labeled = [f"{'' if number else 'not loaded':<15}{line}" for number, line in enumerate(lines)]
+    return between_words(labeled, terminal_columns(), " " * 15)
 
 
 def _coarsened(row: dict[str, Any]) -> str:

@@ -1,18 +1,16 @@
 """The output about the health of a machine: lines of 80 columns, and the exit status."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from textwrap import wrap
 from typing import Any
+
+from crewgate.cli.output.line_wrapping import between_words
 
 EXIT_STATUS = {"ok": 0, "degraded": 1, "failed": 2}
 _COLUMNS = 80
 # The headline names so many components; the lines below it have all.
 _NAMED_MAX = 4
 _INDENT = " " * 10
-_COMMAND = re.compile("`[^`]*`")
-_NO_BREAK = "\0"  # no text for a terminal has it
 
 
 def headline(state: str, troubles: Iterable[Mapping[str, Any]]) -> str:
@@ -51,16 +49,7 @@ def wrapped(text: str) -> list[str]:
 
     A longer command is wrapped by the terminal, which copies it as one line.
     """
-    whole = _COMMAND.sub(lambda found: found[0].replace(" ", _NO_BREAK), text)
-    lines = wrap(
-        whole,
-        _COLUMNS,
-        initial_indent=_INDENT,
-        subsequent_indent=_INDENT,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return [line.replace(_NO_BREAK, " ") for line in lines]
+    return between_words([_INDENT + " ".join(text.split())], _COLUMNS, _INDENT)
 
 
 def _span(seconds: float) -> str:

@@ -1,15 +1,13 @@
 """The output about a revocation: sentences, a JSON document, and the exit status."""
 
 import json
-import os
-import sys
-from collections.abc import Container, Iterable
-from textwrap import wrap
+from collections.abc import Container
 from typing import Any
 
 import click
 import msgspec
 
+from crewgate.cli.output.line_wrapping import between_words, terminal_columns
 from crewgate.ipc.admin_messages import NeverSeen, QuorumResult, RevocationReceipt
 from crewgate.ipc.receipt_text import never_seen_lines, revocation_lines
 
@@ -44,17 +42,8 @@ def print_receipt(
         click.echo(json.dumps(found))
     else:
         never_seen = never_seen_lines(receipt.never_seen, receipt.never_seen_on, receipt.reach.of)
-        columns = os.get_terminal_size().columns if sys.stdout.isatty() else 0
-        click.echo("\n".join(between_words([*lines, *never_seen], columns)))
+        click.echo("\n".join(between_words([*lines, *never_seen], terminal_columns())))
     exit_by_reach(receipt.reach, receipt.never_seen)
-
-
-def between_words(lines: Iterable[str], columns: int) -> list[str]:
-    """Return lines of at most `columns`, where words are no longer; 0 leaves all as they are."""
-    if not columns:
-        return list(lines)
-    parts = (wrap(line, columns, break_long_words=False, break_on_hyphens=False) for line in lines)
-    return [part for found in parts for part in found]
 
 
 def exit_by_reach(reach: QuorumResult, never_seen: NeverSeen = "") -> None:

@@ -16,7 +16,7 @@ from crewgate.api import schemas
 from crewgate.api.tokens import CHILD, ID_TYPE, NEXT, RUN, TOKEN_TYPE
 from crewgate.cli.branch_choice import the_only
 from crewgate.cli.commands.revoke import is_reference, target_of
-from crewgate.cli.options import print_result, with_program_name
+from crewgate.cli.options import print_problems, print_result
 from crewgate.cli.output import health, machine_status, not_asked, revocation, revocation_list
 from crewgate.cli.output import tree as tree_output
 from crewgate.cli.remote.branches import branch_tree
@@ -62,7 +62,7 @@ def revoke(
     if is_reference(target):
         found = branch_tree(client, "/v1/branches", find=target.name, crew=crew)
         for line in not_asked.lines(found.not_asked):
-            click.echo(with_program_name(line), err=True)
+            print_problems(line)
         row = the_only(target.name, found.rows, found.not_asked)
         target = msgspec.structs.replace(target, name=row.branch, crew=row.crew)
     receipt = revoke_target(client, target, until, reason)

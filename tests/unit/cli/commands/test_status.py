@@ -49,7 +49,7 @@ def test_a_person_without_the_right_learns_nothing_of_the_gateway() -> None:
 
 
 def test_not_ready_says_why() -> None:
-    """Everything that is waited for, and a configuration that was not loaded."""
+    """Everything that is waited for."""
     status = msgspec.structs.replace(
         READY,
         ready=False,
@@ -65,20 +65,31 @@ def test_not_ready_says_why() -> None:
             ),
             HealthCondition("configuration", HealthState.DEGRADED, "a price", since=1.0),
         ],
-        configuration_error="crewgate.toml: price",
     )
     lines = _explained(msgspec.to_builtins(status) | CONTROL).splitlines()
     assert lines[0] == "not ready: table"
     assert lines[1].startswith("failed    table, since ")
     assert lines[2:4] == ["          it was retired", "          To mend it: start again."]
     assert lines[4].startswith("degraded  configuration, since ")
-    assert lines[-1] == "not loaded     crewgate.toml: price"
     absent = _explained(_absent("no agent listens"))
     assert absent.splitlines()[0] == "not ready: agent"
     assert "no agent listens" in absent
     assert "To mend it: start `crewgate serve`" in absent
     stopped = _explained(_absent("it does not answer", 77))
     assert "To mend it: if this lasts, kill process 77 with SIGKILL" in " ".join(stopped.split())
+
+
+def test_each_mistake_of_the_configuration_is_said_once() -> None:
+    """The health has the first one; until it has, all stand below."""
+    status = msgspec.structs.replace(READY, configuration_error="FILE: price\nFILE: tools")
+    lines = _explained(msgspec.to_builtins(status) | CONTROL).splitlines()
+    assert lines[-2:] == ["not loaded     FILE: price", "               FILE: tools"]
+    why = "keeping the active configuration: FILE: price (and 1 more)"
+    condition = HealthCondition("configuration", HealthState.DEGRADED, why, since=1.0)
+    status = msgspec.structs.replace(status, state=HealthState.DEGRADED, health=[condition])
+    text = _explained(msgspec.to_builtins(status) | CONTROL)
+    assert text.splitlines()[-1] == "not loaded     FILE: tools"
+    assert text.count("FILE: price") == 1
 
 
 def test_what_is_lent_is_told_with_its_bound() -> None:

@@ -9,7 +9,6 @@ from click.testing import CliRunner
 from revocation_targets import branch
 
 from crewgate.cli.output.revocation import (
-    between_words,
     exit_by_reach,
     show,
 )
@@ -29,18 +28,6 @@ RECEIPT = RevocationReceipt(
     attachments=3,
     unresponsive=0,
 )
-
-
-def test_a_terminal_cuts_no_word() -> None:
-    """A file gets whole lines."""
-    line = f"revoked {'b' * 36} of crew article and all below it: no call was open at the gateway"
-    found = between_words([line, "on the disks of 3 of 3 machines"], 80)
-    assert found == [
-        f"revoked {'b' * 36} of crew article and all below it:",
-        "no call was open at the gateway",
-        "on the disks of 3 of 3 machines",
-    ]
-    assert between_words([line], 0) == [line]
 
 
 def test_a_receipt_in_words(capsys: pytest.CaptureFixture[str]) -> None:
