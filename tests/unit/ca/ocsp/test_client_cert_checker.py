@@ -84,7 +84,7 @@ async def test_it_is_closed_when_nobody_can_wait_any_more(
 def test_without_the_issuing_certificate_it_says_where_it_belongs(ca: CAConfig) -> None:
     """No configuration is put in force that could only refuse everybody."""
     ca.issuing.unlink()
-    with pytest.raises(ConfigurationError, match=r"certs/issuing\.pem: .*put it there"):
+    with pytest.raises(ConfigurationError, match=r"certs/issuing\.pem: .* is missing: make it"):
         ClientCertOCSPChecker(ca, OCSPClientConfig("http://localhost/ocsp"))
 
 

@@ -61,7 +61,7 @@ def test_a_crew_that_looks_like_an_operator_is_told(run: Run, fresh: Path) -> No
     problems, warnings = check(run, fresh)
     assert problems == []
     (warning,) = (each for each in warnings if each.startswith("crew.operator: "))
-    assert "look like operators in the audit" in warning
+    assert "look like operators: the audit names both operator/NAME" in warning
     assert "rename the crew" in warning
 
 

@@ -58,7 +58,7 @@ def test_what_the_question_needs_and_is_not_there_is_a_problem(run: Run, fresh: 
     assert ca is not None
     ca.issuing.unlink()
     problems, _ = check(run, fresh)
-    assert any("issuing.pem" in text and "put it there" in text for text in problems)
+    assert any("issuing.pem" in text and "is missing: make it" in text for text in problems)
 
 
 def test_the_key_that_is_shown_is_the_gateways_secret(run: Run, fresh: Path) -> None:
