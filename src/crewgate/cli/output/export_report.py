@@ -46,7 +46,7 @@ def show(report: ExportReport, steps_of: ExportDocument | None, *, as_json: bool
 
 def _report(report: ExportReport) -> Iterator[tuple[str, str]]:
     if not report.compares_page:
-        yield "page", _unverified_page(report.made_by)
+        yield "page", _unverified_page(report)
     yield "run", f"{report.run} of crew {report.crew}" if report.crew else report.run
     if report.since is not None:
         yield "from", f"{utc(report.since)[:23]} UTC: the file has no earlier lines"
@@ -67,17 +67,20 @@ def _report(report: ExportReport) -> Iterator[tuple[str, str]]:
         yield "result", "NOT as the machines have signed it"
 
 
-def _unverified_page(made_by: str) -> str:
+def _unverified_page(report: ExportReport) -> str:
     """Say that a person must not rely on the page, and what to do. A forger can set `made_by`."""
+    made_by = report.made_by
     is_version = _VERSION.fullmatch(made_by) is not None
     writer = f"Crewgate {made_by}" if is_version else "an unknown version of Crewgate"
-    how = f"verify the file with Crewgate {made_by}, or " if is_version else ""
-    return (
+    why = (
         "NOT verified. Only the lines of the audit in this file were verified, and not the page "
         f"that shows them in a browser: the file says that {writer} wrote the page, and this is "
-        f"Crewgate {__version__}. So do not rely on what the page shows. To see the run, {how}"
-        "add --steps to this command."
+        f"Crewgate {__version__}. So do not rely on what the page shows."
     )
+    if not report.are_lines_proven:  # perhaps a machine has signed that another version wrote it
+        return why
+    how = f"verify the file with Crewgate {made_by}, or " if is_version else ""
+    return f"{why} To see the run, {how}add --steps to this command."
 
 
 def _machine(each: VerifiedMachine) -> Iterator[str]:

@@ -233,6 +233,24 @@ def test_a_page_of_another_version_is_said_first_with_status_1(
     assert (found["made_by"], found["compares_page"]) == (__version__, False)
 
 
+def test_a_version_that_no_machine_has_signed_is_not_recommended(
+    site: Site, tmp_path: Path
+) -> None:
+    """A person who changes the file chooses the version that it names."""
+    path = tmp_path / "run.html"
+    crewgate("replay", "-c", site.config, RUN, "--html", path)
+    text = path.read_text()
+    named = f'"made_by":"{__version__}"'
+    assert named in text
+    path.write_text(text.replace(named, '"made_by":"0.1.0"'))
+    report = crewgate("verify-export", path, "--key", site.key)
+    assert report.exit_code == 1
+    said = " ".join(report.stdout.split())
+    assert "it has signed that Crewgate" in said
+    assert "the file says that Crewgate 0.1.0 wrote the page" in said
+    assert "verify the file with" not in said
+
+
 def test_the_steps_of_changed_lines_are_not_shown(site: Site, tmp_path: Path) -> None:
     path = tmp_path / "run.html"
     crewgate("replay", "-c", site.config, RUN, "--html", path)
