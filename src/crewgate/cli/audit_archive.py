@@ -19,11 +19,12 @@ from crewgate.export.archive.store import ArchiveStore, store_of
 
 
 class Archive(NamedTuple):
-    """The archive of one machine. `place` is for a person."""
+    """The archive of one machine, which a person has named if `is_named`. `place` is for a person."""
 
     store: ArchiveStore
     machine: str
     place: str
+    is_named: bool = False
 
 
 def in_folder(folder: Path, machine: str | None) -> Archive | None:
@@ -34,15 +35,16 @@ def in_folder(folder: Path, machine: str | None) -> Archive | None:
     """
     own = machine_of(f"{folder.resolve().name}/")
     if own is not None:
+        if machine not in {None, own}:
+            raise click.UsageError(_none_of(machine or "", [own]))
         return Archive(FolderStore(folder.resolve().parent), own, str(folder))
     store = FolderStore(folder)
     names = trio.run(archive_reader.machines, store)
     if not names:
         return None
     if machine is None and len(names) > 1:
-        known = ", ".join(map(printable, names))
-        raise click.UsageError(f"--machine is missing; the archive has {known}")
-    return Archive(store, machine or names[0], str(folder))
+        raise click.UsageError(f"--machine is missing; the archive has {_listed(names)}")
+    return Archive(store, machine or names[0], str(folder), is_named=machine is not None)
 
 
 def of_receiver(config: Config, name: str, machine: str | None) -> Archive:
@@ -50,7 +52,8 @@ def of_receiver(config: Config, name: str, machine: str | None) -> Archive:
     known = [each for each in config.exports if each.format == "parquet"]
     for receiver in known:
         if receiver.name == name:
-            return Archive(store_of(receiver), machine or own_name(config), receiver.place)
+            store, is_named = store_of(receiver), machine is not None
+            return Archive(store, machine or own_name(config), receiver.place, is_named)
     names = ", ".join(each.name for each in known) or "none"
     raise click.UsageError(f'no [export.{name}] has format = "parquet"; known: {names}')
 
@@ -63,12 +66,28 @@ def own_name(config: Config) -> str:
 def verified(
     archive: Archive, keys: Collection[str], held: Sequence[HeldCheckpoint]
 ) -> VerificationReport:
-    """Return the report. Raises ReceiverError if the archive cannot be read."""
+    """Return the report.
+
+    Raises ReceiverError if the archive cannot be read, or click.UsageError if it does not have the
+    machine that a person named.
+    """
 
     async def run() -> VerificationReport:
         try:
+            if archive.is_named:
+                names = await archive_reader.machines(archive.store)
+                if archive.machine not in names:
+                    raise click.UsageError(_none_of(archive.machine, names))
             return await archive_reader.verify(archive.store, archive.machine, keys, held)
         finally:
             await archive.store.close()
 
     return trio.run(run)
+
+
+def _none_of(machine: str, names: Sequence[str]) -> str:
+    return f"the archive has no machine {printable(machine)}; it has {_listed(names) or 'none'}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(printable, names))

@@ -26,6 +26,27 @@ class Gone(NamedTuple):
     number: int
 
 
+class _OtherKeyRun(NamedTuple):
+    """The checkpoints `first` to `last` in a file of the log, which another `key` has signed."""
+
+    file: str
+    key: str
+    first: int
+    last: int
+
+    @property
+    def finding(self) -> Finding:
+        which = f"checkpoint {self.first} is"
+        if self.first != self.last:
+            which = f"checkpoints {self.first} to {self.last} are"
+        why = f"{which} signed by another key, {self.key}; compare it with the key you noted"
+        return Finding(FindingKind.LOG, self.file, why)
+
+    def goes_on_with(self, other: "_OtherKeyRun") -> bool:
+        is_same = (self.file, self.key) == (other.file, other.key)
+        return is_same and other.first == self.last + 1
+
+
 class Chain:
     """The checkpoints of the log, one after another, and the newest mark of each file.
 
@@ -51,6 +72,7 @@ class Chain:
         self._is_archive = False
         self.left: set[str] = set()
         self._finished_in: dict[str, int] = {}  # the number of the first such checkpoint
+        self._other_key_run: _OtherKeyRun | None = None
 
     def read(
         self,
@@ -125,7 +147,7 @@ class Chain:
             self._add(path, f"the signature of checkpoint {checkpoint.number} is wrong")
             return False
         if checkpoint.key not in self._keys:
-            self._add(path, f"another key has signed checkpoint {checkpoint.number}")
+            self._note_other_key(path, checkpoint)
             return False
         if before is None:
             if not checkpoint.is_full:
@@ -140,6 +162,16 @@ class Chain:
             numbers = f"{before.checkpoint.number} and {checkpoint.number}"
             self._add(path, f"checkpoints {numbers} do not follow each other")
         return True
+
+    def _note_other_key(self, path: Path, checkpoint: Checkpoint) -> None:
+        """Note a checkpoint of another key; several that follow one another are one finding."""
+        found = _OtherKeyRun(path.name, checkpoint.key, checkpoint.number, checkpoint.number)
+        known = self._other_key_run
+        if known is not None and self.findings[-1] == known.finding and known.goes_on_with(found):
+            self.findings.pop()
+            found = found._replace(first=known.first)
+        self._other_key_run = found
+        self.findings.append(found.finding)
 
     def _begins_another(self, checkpoint: Checkpoint) -> bool:
         """Whether an archive goes on with another audit folder, whose first checkpoint this is."""

@@ -46,6 +46,28 @@ def test_an_honest_audit_is_as_it_was_signed(machine: Machine) -> None:
     assert all(not machine.keeper.changed for _ in range(1))
 
 
+def test_checkpoints_of_another_key_are_one_finding_in_each_run(tmp_path: Path) -> None:
+    """A run ends where a number is missing, or another finding follows."""
+    machine = Machine(tmp_path / "audit", key=OTHER_KEY)
+    for _ in range(7):
+        machine.write(1)
+        machine.take()
+    (log,) = log_files(machine.folder)
+    whole = log.read_bytes().splitlines(keepends=True)
+    end = f"signed by another key, {OTHER_KEY.public}; compare it with the key you noted"
+    found = [(each.file, each.why) for each in verified(machine.folder).findings]
+    assert found[0] == (log.name, f"checkpoints 1 to 7 are {end}")
+    assert len(found) == 2  # the other one: the state folder knows a checkpoint of the machine
+    log.write_bytes(b"".join([*whole[:3], b"{}\n", whole[3], *whole[5:]]))
+    whys = [each.why for each in verified(machine.folder).findings]
+    assert [whys[0], *whys[2:-1]] == [
+        f"checkpoints 1 to 3 are {end}",
+        f"checkpoint 4 is {end}",
+        f"checkpoints 6 to 7 are {end}",
+    ]
+    assert "a line is no checkpoint" in whys[1]
+
+
 def test_what_nobody_has_signed_yet_is_said_and_is_no_finding(machine: Machine) -> None:
     """Of the last seconds, or of a machine that was not started again."""
     machine.write()

@@ -79,7 +79,8 @@ def test_a_copy_is_verified_with_the_public_key(signed: tuple[Path, Path]) -> No
     assert verify("--folder", path.parent, "--key", other, "--key", key).exit_code == 0
     found = verify("--folder", path.parent, "--key", other)
     assert found.exit_code == 1
-    assert "another key has signed checkpoint 1" in " ".join(found.stdout.split())
+    text = " ".join(found.stdout.split())
+    assert f"signed by another key, {key}; compare it with the key you noted" in text
 
 
 @pytest.fixture
@@ -152,6 +153,14 @@ def test_which_archive_is_meant_must_be_clear(shipped: tuple[Path, Path], tmp_pa
     (path.parents[2] / "machine=gw-2").mkdir()
     found = verify("--folder", path.parents[2], "--key", key)
     assert "--machine is missing; the archive has" in found.stderr
+    own = gethostname()
+    for place in path.parents[2], path.parents[1]:
+        found = verify("--folder", place, "--key", key, "--machine", "gw-3\x1b")
+        assert found.exit_code == 2
+        assert "the archive has no machine gw-3\\x1b; it has " in found.stderr
+    assert f"; it has {own};" in found.stderr
+    found = verify("-c", config_path, "--archive", "old", "--key", key, "--machine", "gw-3")
+    assert "the archive has no machine gw-3; it has " in found.stderr
     found = verify("--folder", path.parents[2], "--key", key, "--machine", "gw-2")
     assert found.exit_code == 1
     assert "not signed" in found.stdout
