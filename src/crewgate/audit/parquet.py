@@ -105,7 +105,7 @@ def lines(path: Path, part: FilePart, *, with_members: bool = False) -> Iterator
     `with_members`, also if a column has not what the line says.
     """
     at = part.begin
-    with _Engine() as engine:
+    with _Engine(path, part) as engine:
         # By default, the engine takes what the file says about its rows for true.
         engine.execute("PRAGMA disable_optimizer")
         there = _check_columns(engine, path)
@@ -122,7 +122,8 @@ def lines(path: Path, part: FilePart, *, with_members: bool = False) -> Iterator
             raise AuditReadError(f"its rows end at byte {at}, not at {part.end}")
         if with_members:
             _check_members(engine, path, part, there)
-            kinds = _PLACE | _MEMBERS
+            known = _PLACE | _MEMBERS
+            kinds = {name: known[name] for name in there}
             check_statistics(engine.rows, _READ, literal_path(str(path)), kinds)
 
 
@@ -145,7 +146,7 @@ def _check_size(engine: "_Engine", path: Path, part: FilePart) -> None:
         )
 
 
-def _check_members(engine: "_Engine", path: Path, part: FilePart, there: set[str]) -> None:
+def _check_members(engine: "_Engine", path: Path, part: FilePart, there: list[str]) -> None:
     columns = ", ".join(
         f'"{name}": ' + (f'"{name}"' if name in there else f"NULL::{kind}")
         for name, kind in _MEMBERS.items()
@@ -161,8 +162,8 @@ def _check_members(engine: "_Engine", path: Path, part: FilePart, there: set[str
         )
 
 
-def _check_columns(engine: "_Engine", path: Path) -> set[str]:
-    """Return the columns that hold members. Raises AuditReadError for any that does not belong."""
+def _check_columns(engine: "_Engine", path: Path) -> list[str]:
+    """Return all columns in their order. Raises AuditReadError for any that does not belong."""
     found = engine.rows(f"DESCRIBE SELECT * FROM {_READ}", [literal_path(str(path))])
     kinds = {row[0]: row[1] for row in found}
     known = _PLACE | _MEMBERS
@@ -174,13 +175,18 @@ def _check_columns(engine: "_Engine", path: Path) -> set[str]:
             raise AuditReadError(
                 f"the column {name} ({kind}) is none that this version of Crewgate writes"
             )
-    return kinds.keys() & _MEMBERS.keys()
+    return [*kinds]
 
 
 class _Engine:
-    """DuckDB with bounds, whose errors are AuditReadError."""
+    """DuckDB with bounds, whose errors are AuditReadError.
 
-    def __init__(self) -> None:
+    It writes, or reads the object of a part in the file `path`. An error names the object instead
+    of the file, which is a temporary one.
+    """
+
+    def __init__(self, path: Path | None = None, part: FilePart | None = None) -> None:
+        self._path, self._part = path, part
         # Without a folder for it, the engine writes nothing else to a disk.
         bounds = {"memory_limit": f"{limits.archive_engine_mib_max}MiB", "temp_directory": ""}
         settings = ENGINE | {"threads": "1"} | bounds
@@ -211,7 +217,16 @@ class _Engine:
             while rows := found.fetchmany(limits.archive_rows_at_once):
                 yield rows
         except duckdb.Error as error:
-            raise AuditReadError(f"the engine fails: {error}") from error
+            raise AuditReadError(self._text(error)) from error
+
+    def _text(self, error: duckdb.Error) -> str:
+        """Return the first line of an error; the others show statements of this program."""
+        text = str(error).partition("\n")[0].strip()
+        what = "the engine fails"
+        if self._part is not None and not isinstance(error, duckdb.OutOfMemoryException):
+            text = text.replace(str(self._path), self._part.object_name)
+            what = "it is no readable Parquet file"
+        return f"{what}: {text[: limits.archive_engine_error_chars_max]}"
 
 
 def _batches(file: BinaryIO, part: FilePart) -> Iterator[list[_Row]]:

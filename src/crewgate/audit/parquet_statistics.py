@@ -4,7 +4,7 @@ Nothing signs the least and the greatest value of a column in its Parquet file. 
 query would miss rows that `audit verify` has found as they were signed.
 """
 
-# ruff: noqa: S608 - statements are made of names of columns that the caller knows
+# ruff: noqa: S608 - statements are made of names of columns, which `_groups` compares with known ones
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,10 +18,10 @@ _INDEXES = ("bloom_filter_offset", "column_index_offset")
 def check_statistics(rows: Rows, read: str, path: str, kinds: Mapping[str, str]) -> None:
     """Raise AuditReadError if the statistics of a column do not hold for all of its rows.
 
-    `rows` asks an engine that does not use statistics. `read` reads the file `path`, which has
-    columns of these `kinds`.
+    `rows` asks an engine that does not use statistics. `read` reads the file `path`, whose columns
+    have these `kinds`, in this order.
     """
-    groups = _groups(rows, path)
+    groups = _groups(rows, path, kinds)
     begin = 0
     for number, (size, columns) in sorted(groups.items()):
         checks: list[str] = []
@@ -48,14 +48,23 @@ def check_statistics(rows: Rows, read: str, path: str, kinds: Mapping[str, str])
 
 
 def _groups(
-    rows: Rows, path: str
+    rows: Rows, path: str, kinds: Mapping[str, str]
 ) -> dict[int, tuple[int, dict[str, tuple[str | None, str | None, int | None]]]]:
-    """Return the size of each row group, and the statistics of its columns that have no parts."""
+    """Return the size of each row group, and the statistics of its columns that have no parts.
+
+    A row group names its columns anew, and an engine takes their statistics by their order. So
+    AuditReadError if the names are not those of `kinds`.
+    """
     groups: dict[int, tuple[int, dict[str, tuple[str | None, str | None, int | None]]]] = {}
+    known = [*kinds]
     names = [name for name, *_ in rows("DESCRIBE SELECT * FROM parquet_metadata($1)", [path])]
     for row in rows("SELECT * FROM parquet_metadata($1)", [path]):
         found = dict(zip(names, row, strict=True))
         column = found["path_in_schema"]
+        name = known[found["column_id"]] if found["column_id"] < len(known) else ""
+        is_list = kinds.get(name, "").endswith("[]")
+        if column != name and not (is_list and column.startswith(f"{name}, ")):
+            raise AuditReadError(f"a row group has another name for the column {name}")
         for index in _INDEXES:
             if found.get(index) is not None:
                 raise AuditReadError(f"the column {column} has an index, which the export omits")

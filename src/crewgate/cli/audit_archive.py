@@ -19,7 +19,10 @@ from crewgate.export.archive.store import ArchiveStore, store_of
 
 
 class Archive(NamedTuple):
-    """The archive of one machine, which a person has named if `is_named`. `place` is for a person."""
+    """The archive of one machine.
+
+    `place` is the text for a person. `is_named`: a person has named the machine.
+    """
 
     store: ArchiveStore
     machine: str

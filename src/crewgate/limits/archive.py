@@ -4,6 +4,7 @@ archive_part_bytes_max = 32 * 2**20  # of audit lines in one object; the engine 
 archive_piece_bytes_max = 2**20  # of a line in one row; a longer line, which is damage, has several
 archive_record_chars_max = 65_536  # of a line that has members; a record has a few thousand
 archive_part_bytes_min = 2**20  # to which a part shrinks if the engine cannot make its object
+archive_engine_error_chars_max = 200  # it may have a damaged line, which is as long as it likes
 archive_engine_mib_max = 512  # memory of the engine; an object takes 400
 archive_row_group_rows = 16_384  # a reader skips the groups of other times; each has 1 MB of lines
 archive_rows_at_once = 2048  # that go to and from the engine; of a kilobyte each

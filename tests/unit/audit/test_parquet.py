@@ -213,10 +213,42 @@ def test_an_earlier_version_may_lack_a_column_that_no_line_needs(tmp_path: Path)
 
 
 def test_what_is_no_parquet_file_is_an_error(tmp_path: Path) -> None:
+    """The error names the object, and shows nothing that only this program knows."""
     path = tmp_path / "x*[a]=b.parquet"
     path.write_bytes(b"PAR1 is not enough")
-    with pytest.raises(AuditReadError, match="the engine fails"):
-        read(path, FilePart(FILE, 0, 10))
+    part = FilePart(FILE, 0, 10)
+    with pytest.raises(AuditReadError) as found:
+        read(path, part)
+    text = str(found.value)
+    assert text.startswith("it is no readable Parquet file: ")
+    assert part.object_name in text
+    assert str(tmp_path) not in text
+    assert "LINE 1" not in text
+
+
+def test_an_error_of_the_engine_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have a whole line that is damaged."""
+    data = audit_line(1)
+    path = written(tmp_path, data)
+    monkeypatch.setattr(parquet, "_PARSED", f"error('{'x' * 1000}')")
+    with pytest.raises(AuditReadError) as found:
+        read(path, FilePart(FILE, 0, len(data)))
+    text = str(found.value).removeprefix("it is no readable Parquet file: ")
+    assert len(text) == limits.archive_engine_error_chars_max
+    with pytest.raises(AuditReadError, match=r"^the engine fails: .{1,200}$"):
+        written(tmp_path, data)
+
+
+@pytest.mark.parametrize("name", [b"kind", b'w" <', b"ab,c", b"rule"])
+def test_a_row_group_cannot_name_its_columns_otherwise(tmp_path: Path, name: bytes) -> None:
+    """Else the statistics of one column would be compared with another one, or with none."""
+    data = audit_line(1)
+    path = written(tmp_path, data)
+    whole = path.read_bytes()
+    group = whole.rindex(b"\x04crew") + 1  # the schema of the file is before it
+    path.write_bytes(whole[:group] + name + whole[group + 4 :])
+    with pytest.raises(AuditReadError, match="a row group has another name for the column crew"):
+        read(path, FilePart(FILE, 0, len(data)))
 
 
 def test_a_part_that_is_not_there_is_an_error(tmp_path: Path) -> None:

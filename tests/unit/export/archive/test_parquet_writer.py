@@ -95,7 +95,7 @@ async def test_an_object_that_is_there_is_compared_with_the_audit(
     )
     (tmp_path / FILE).write_bytes(audit_line(1).replace(b"web", b"wow") + audit_line(2))
     assert await writer.difference(part, data) == "it has other lines"
-    assert "engine fails" in await writer.difference(part, b"PAR1" + bytes(100))
+    assert "it is no readable Parquet file" in await writer.difference(part, b"PAR1" + bytes(100))
     (tmp_path / FILE).unlink()
     with pytest.raises(ReceiverError, match=f"the audit file {FILE} cannot be read"):
         await writer.difference(part, data)
