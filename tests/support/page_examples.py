@@ -168,7 +168,7 @@ def access() -> dict[str, Any]:
     article = {
         "crew": "article", "sponsor": ADA, "tools": ["search.web", "pages.read"],
         "credits_micro": 25 * MICRO, "credits_per_hour_micro": 50 * MICRO,
-        "credits_per_day_micro": None, "watch": "enforce", **tokens,
+        "credits_per_day_micro": None, "watch": "observe", **tokens,
         "roles": [role | tokens for role in roles],
         "orchestrators": [{"orchestrator": "article/article-1", "tools": ["*"],
                            "credits_micro": 25 * MICRO, **tokens}],

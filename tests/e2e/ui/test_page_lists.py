@@ -36,6 +36,13 @@ def test_access_says_that_nobody_has_rights(
     expect(visit.page.locator("code", has_text="crewgate ui")).to_be_visible()
 
 
+def test_access_says_what_the_minting_watch_does(visit: Visitor) -> None:
+    """Its mode alone says nothing to a person who does not know it."""
+    visit.go("#/access")
+    mode = visit.page.get_by_title("It only says so: it stops nothing.").first
+    expect(mode).to_have_text("observe")
+
+
 def test_a_run_without_branches_below_has_no_count(visit: Visitor) -> None:
     """Other runs say how many of the branches below them are live."""
     visit.go("#/runs")

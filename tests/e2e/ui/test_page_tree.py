@@ -1,5 +1,6 @@
 """The tree of the live page in a browser: rows, filters, order, keys, and what moves when."""
 
+import re
 from collections.abc import Iterator
 
 import page_examples
@@ -68,9 +69,12 @@ def test_a_branch_that_is_gone_waits_for_no_parent(visit: Visitor) -> None:
 def test_a_branch_that_has_overdrawn_says_so(visit: Visitor) -> None:
     visit.page.get_by_label("Only live").uncheck()
     row = visit.row("illustrator")
-    name = "3.02 of 3.00 credits spent, 0.00 left, overdrawn by 0.02"
+    name = "3.02 of 3.00 credits spent, 0.00 left, revoked, overdrawn by 0.02"
     expect(row.get_by_role("img", name=name)).to_have_class("bar is-over")
     expect(row).to_contain_text("revoked")
+    expect(row.locator(".left")).to_have_text("ended")
+    row.click()
+    expect(visit.page.locator(".amounts .left")).to_have_text("Left0.00, revoked")
 
 
 def test_a_branch_that_has_ended_says_nothing_of_rules(
@@ -96,6 +100,12 @@ def test_a_branch_that_ends_stays_for_a_while(visit: Visitor, server: FakePageSe
     """A person who looks at a branch sees that it has ended; the row does not vanish."""
     server.change(3, state="revoked", left=0)
     expect(visit.row(LOOPING[:8])).to_contain_text("revoked")
+
+
+def test_the_filter_says_how_long_an_ended_branch_stays(visit: Visitor) -> None:
+    """`only live` would be wrong otherwise."""
+    label = visit.page.locator("label", has_text="Only live")
+    expect(label).to_have_attribute("title", re.compile("stays in the list for five minutes"))
 
 
 def test_rows_come_and_go(visit: Visitor, server: FakePageServer) -> None:
@@ -139,7 +149,7 @@ def test_it_sorts_siblings_by_what_they_spend(visit: Visitor) -> None:
     head.get_by_role("button").click()
     expect(head).to_have_attribute("aria-sort", "descending")
     assert visit.names()[:4] == ["article", "editor", "researcher", "drafter"]
-    visit.page.get_by_role("columnheader", name="Budget").get_by_role("button").click()
+    visit.page.get_by_role("columnheader", name="Spent / quota").get_by_role("button").click()
     assert visit.names()[:3] == ["article", "editor", "researcher"]
     expect(visit.tree.locator(".row").nth(1)).to_contain_text("17.38 / 20.00")
 

@@ -12,6 +12,14 @@ const RIGHTS = {
   ca: "revoke certificates",
 };
 
+const WATCH =
+  "The minting watch looks for an orchestrator that starts more branches than is usual, or has more of them.";
+const WATCH_MODES = {
+  observe: "It only says so: it stops nothing.",
+  throttle: "It slows such an orchestrator down.",
+  quarantine: "It slows such an orchestrator down, and then lets it start no branches for a while.",
+};
+
 const NOBODY =
   "The configuration gives nobody rights here: it has no [ui.access.NAME]. " +
   "The user of the gateway opens the page with `crewgate ui`, and has all rights.";
@@ -73,9 +81,13 @@ function crewCard(crew) {
     ["Tools", codes(crew.tools)],
     ["Credits", creditsOf(crew)],
     ["Tokens", tokensOf(crew)],
-    ["Minting watch", printable(crew.watch)],
+    ["Minting watch", watchOf(crew.watch)],
   ]);
   return h("article", { class: "card" }, name, facts, rows.length > 0 && tableOf(headings, rows));
+}
+
+function watchOf(mode) {
+  return h("span", { title: `${WATCH} ${textFor(WATCH_MODES, mode, "")}` }, printable(mode));
 }
 
 function ceilingRow(name, kind, ceiling) {

@@ -10,7 +10,9 @@ const STATE_TEXTS = {
   revoked: "revoked",
   closed: "closed",
 };
-const HIGH_SHARE = 0.9; // of a budget: a person should look
+// A branch in one of these states can spend nothing any more.
+const ENDED = new Set(["revoked", "closed"]);
+const HIGH_SHARE = 0.9; // of a quota: a person should look
 
 /** @typedef {import("./tree_store.js").TreeNode} TreeNode */
 
@@ -20,7 +22,7 @@ export function stateText(row) {
 }
 
 /**
- * What is spent of a budget. `total` is 0 if no machine knows a quota; `share` is 1 for all of it.
+ * What is spent of a quota. `total` is 0 if no machine knows a quota; `share` is 1 for all of it.
  * @param {any} row
  */
 export function budgetOf(row) {
@@ -40,7 +42,7 @@ export function budgetOf(row) {
 }
 
 /**
- * The budget in a sentence, for people who do not see the bar.
+ * What is spent and left in a sentence, for people who do not see the bar.
  * @param {any} row
  */
 export function budgetText(row) {
@@ -54,11 +56,19 @@ export function budgetText(row) {
   if (reserved) parts.push(`${creditsText(reserved)} reserved`);
   if (burned) parts.push(`${creditsText(burned)} burned`);
   if (row.leased) parts.push(`${creditsText(row.leased)} leased`);
-  if (left >= 0 && row.branch) parts.push(`${creditsText(left)} left`);
+  if (left >= 0 && row.branch) parts.push(`${creditsText(left)} left${endText(row)}`);
   if (row.left_hour >= 0) parts.push(`${creditsText(row.left_hour)} left this hour`);
   if (row.left_day >= 0) parts.push(`${creditsText(row.left_day)} left today`);
   if (over) parts.push(`overdrawn by ${creditsText(over)}`);
   return parts.join(", ");
+}
+
+/**
+ * Why nothing is left of a branch that has not spent all, such as ", revoked"; else "".
+ * @param {any} row
+ */
+export function endText(row) {
+  return row.left === 0 && ENDED.has(row.state) ? `, ${stateText(row)}` : "";
 }
 
 /**
@@ -133,9 +143,8 @@ export function attentionOf(node) {
   if (over) reasons.push(`overdrawn by ${creditsText(over)} credits`);
   if (row.rule_step) reasons.push(ruleText(row));
   if (row.level) reasons.push(levelText(row));
-  if (row.state === "exhausted") reasons.push("the budget is used up");
-  else if (total && share >= HIGH_SHARE)
-    reasons.push(`${percentText(share)} of the budget is used`);
+  if (row.state === "exhausted") reasons.push("no credits are left");
+  else if (total && share >= HIGH_SHARE) reasons.push(`${percentText(share)} of the quota is used`);
   if (row.state === "token-revoked") reasons.push("its newest token is revoked");
   return reasons;
 }

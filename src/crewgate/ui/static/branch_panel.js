@@ -8,6 +8,7 @@ import {
   attentionOf,
   budgetOf,
   budgetText,
+  endText,
   personOf,
   roleText,
   secondsToEmpty,
@@ -85,7 +86,7 @@ export class BranchPanel {
       h(
         "section",
         { class: "block" },
-        h("h3", null, "Budget"),
+        h("h3", null, "Credits"),
         this.bar,
         this.budget,
         this.pace,
@@ -220,7 +221,7 @@ export class BranchPanel {
       ["burned", "Burned", row.burned, row.burned > 0],
       ["reserved", "Reserved", row.reserved, row.reserved > 0],
       ["overdrawn", "Overdrawn", budget.over, budget.over > 0],
-      ["left", "Left", row.left, row.left >= 0 && row.branch],
+      ["left", "Left", row.left, row.left >= 0 && row.branch, endText(row)],
       ["", "Left this hour", row.left_hour, row.left_hour >= 0],
       ["", "Left today", row.left_day, row.left_day >= 0],
       ["", "Leased by machines", row.leased, row.leased > 0],
@@ -230,12 +231,12 @@ export class BranchPanel {
       this.budget,
       all
         .filter(([, , , isShown]) => isShown)
-        .map(([kind, name, amount]) =>
+        .map(([kind, name, amount, , more = ""]) =>
           h(
             "div",
             kind && { class: kind },
             h("dt", null, name),
-            h("dd", null, exactCredits(amount)),
+            h("dd", null, exactCredits(amount) + more),
           ),
         ),
     );
@@ -247,7 +248,7 @@ export class BranchPanel {
     setText(this.pace, `${pace}.`);
   }
 
-  /** Each level above, with its budget: one of them can be used up first. */
+  /** Each level above, with its quota: one of them can be used up first. */
   showPath(node) {
     const path = pathOf(node);
     if (this.path.children.length !== path.length) {

@@ -21,7 +21,7 @@ const STATES = [
 const ORDERS = [
   ["tree", "Sort by name"],
   ["rate", "Sort by credits/min"],
-  ["share", "Sort by share of budget"],
+  ["share", "Sort by share of quota"],
 ];
 
 /** @typedef {import("./tree_lines.js").Choices} Choices */
@@ -49,6 +49,8 @@ export class FilterBar {
       placeholder: "All people",
     });
     this.onlyLive = this.check("onlyLive", "Only live");
+    this.onlyLive.label.title =
+      "A branch that ends while the page is open stays in the list for five minutes.";
     this.onlyAttention = this.check("onlyAttention", "Needs attention");
     this.more = h(
       "button",

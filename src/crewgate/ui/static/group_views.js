@@ -110,7 +110,7 @@ export class RunsView extends GroupView {
           text: ({ node }) => liveText(countBelow(node)),
         },
         {
-          label: "Budget",
+          label: "Spent / quota",
           class: "budget",
           draw: (cell, { node }) => drawBudgetIn(cell, node.row),
         },

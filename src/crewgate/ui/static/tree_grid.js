@@ -20,7 +20,7 @@ const COLUMNS = [
   { label: "Crew and branch", name: "name", order: "tree" },
   { label: "State", name: "status" },
   { label: "Person", name: "person" },
-  { label: "Budget", name: "budget", order: "share" },
+  { label: "Spent / quota", name: "budget", order: "share" },
   { label: "Left", name: "left" },
   { label: "Credits/min", name: "rate", order: "rate" },
   { label: "Machines", name: "machines" },

@@ -2,7 +2,7 @@
 
 import { attentionOf, budgetOf, personText } from "./branch_facts.js";
 
-const JUST_ENDED_MS = 5 * 60_000; // so long, an ended branch stays among the live ones
+const JUST_ENDED_MS = 5 * 60_000; // the title of "Only live" says it
 
 /** @typedef {import("./tree_store.js").TreeNode} TreeNode */
 /** @typedef {{node: TreeNode, level: number, place: number, size: number, isOpen: boolean | null, folded: number}} TreeLine */

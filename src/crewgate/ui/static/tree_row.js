@@ -4,6 +4,7 @@ import { drawBar, newBar } from "./bars.js";
 import {
   attentionOf,
   budgetOf,
+  endText,
   levelText,
   personText,
   roleText,
@@ -103,7 +104,9 @@ export class TreeRow {
     const { total } = budgetOf(row);
     const spent = creditsText(row.spent);
     setText(this.spent, total ? `${spent} / ${creditsText(total)}` : spent);
-    setText(this.left, leftText(row));
+    const end = endText(row);
+    setText(this.left, end ? "ended" : leftText(row));
+    setAttribute(this.left, "title", end ? `0.00${end}` : null);
     setText(this.rate, row.spent_rate ? creditsText(row.spent_rate) : "–");
     this.element.classList.toggle("spends", row.spent_rate > 0);
     setText(this.machines, listText(node.machines, 3));
