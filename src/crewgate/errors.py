@@ -217,17 +217,30 @@ class LoadTestError(CrewgateError):
     """`crewgate bench` cannot load the gateway; the message says what to do."""
 
 
+class UnusableKeysError(ConfigurationError):
+    """The file with the keys of a bucket cannot be used: `why`, and `mend` is what to do."""
+
+    def __init__(self, why: str, mend: str) -> None:
+        super().__init__(f"{why}; {mend}")
+        self.why, self.mend = why, mend
+
+
 class ReceiverError(CrewgateError):
     """A receiver of records or alerts did not take them; the process sends them again.
 
     `retry_seconds` is how long the receiver asks to wait; None if it does not say so. `mend` is
-    what to do if this machine is the cause; empty if the receiver may be.
+    what to do about this very cause; if it is empty, the caller knows what to do about any.
     """
 
     def __init__(self, message: str, retry_seconds: float | None = None, mend: str = "") -> None:
         super().__init__(message)
         self.retry_seconds = retry_seconds
         self.mend = mend
+
+    @property
+    def text_and_mend(self) -> str:
+        """Return the whole sentence: what happened, and what to do."""
+        return f"{self}; {self.mend}" if self.mend else str(self)
 
 
 class ReceiverRefusedError(ReceiverError):

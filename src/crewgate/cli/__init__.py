@@ -16,7 +16,7 @@ except ImportError:
     sys.exit(install_hint("crewgate: the command", "gateway"))
 
 from crewgate.cli.options import print_problems
-from crewgate.errors import CrewgateError
+from crewgate.errors import CrewgateError, ReceiverError
 from crewgate.runtime.durable_files import describe
 from crewgate.runtime.memory_protection import keep_memory_private
 
@@ -100,6 +100,8 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except click.ClickException as error:
             _print_error(error)
+        except ReceiverError as error:
+            raise _OneLineError(error.text_and_mend) from error
         except CrewgateError as error:
             raise _OneLineError(str(error)) from error
         except BrokenPipeError:

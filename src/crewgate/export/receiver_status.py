@@ -70,7 +70,8 @@ class ReceiverStatus:
             self._failing_since = trio.current_time()
         if str(error) != self.why:
             _log.warning(
-                "%s: %s %s: %s", self.name, self._place, self._words.takes_none, error,
+                "%s: %s %s: %s",
+                self.name, self._place, self._words.takes_none, error.text_and_mend,
                 extra={"subject": self.name},
             )  # fmt: skip
         self.why, self._mend = str(error), error.mend or self._words.mend

@@ -234,15 +234,32 @@ def remove_drafts(folder: Path) -> None:
 
 def cause(error: OSError) -> str:
     """Return the kernel's reason and what to do: the end of a sentence that names the path."""
-    reason = error.strerror or str(error) or type(error).__name__
-    mend = _MENDS.get(error.errno or 0, "")
-    return f"{reason}; {mend.format(user=f'user {os.geteuid()}')}" if mend else reason
+    reason, mend = _reason(error), mend_of(error)
+    return f"{reason}; {mend}" if mend else reason
+
+
+def mend_of(error: OSError) -> str:
+    """Return what to do about an error; empty if this module does not know it."""
+    return _MENDS.get(error.errno or 0, "").format(user=f"user {os.geteuid()}")
 
 
 def describe(error: OSError, path: Path | None = None) -> str:
     """Return path, cause and mend of an error as text. `path` is for an error that names none."""
+    return _with_path(error, path, cause(error))
+
+
+def reason_at(error: OSError, path: Path | None = None) -> str:
+    """Return what `describe` returns, but not what to do."""
+    return _with_path(error, path, _reason(error))
+
+
+def _with_path(error: OSError, path: Path | None, text: str) -> str:
     where = error.filename if isinstance(error.filename, str | bytes) else path
-    return f"{os.fsdecode(where)}: {cause(error)}" if where is not None else cause(error)
+    return f"{os.fsdecode(where)}: {text}" if where is not None else text
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error) or type(error).__name__
 
 
 def is_full(error: BaseException | None) -> bool:

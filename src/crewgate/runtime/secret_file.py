@@ -8,7 +8,7 @@ import errno
 from pathlib import Path
 from typing import Final
 
-from crewgate.runtime.durable_files import cause
+from crewgate.runtime.durable_files import mend_of, reason_at
 
 # The last two: a secret with a slash behind the name of a file, and a long secret.
 _NO_FILE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
@@ -16,12 +16,19 @@ _NO_FILE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 
 def unreadable(path: Path, error: OSError) -> str:
     """Return why `path` cannot be read, and what to do. `error` comes from the attempt."""
+    why, mend = why_unreadable(path, error)
+    return f"{why}; {mend}" if mend else why
+
+
+def why_unreadable(path: Path, error: OSError) -> tuple[str, str]:
+    """Return the two parts of `unreadable`; the second one is empty if nobody knows what to do."""
     if error.errno not in _NO_FILE:
-        return f"{path}: {cause(error)}"
-    return (
+        return reason_at(error, path), mend_of(error)
+    why = (
         f"no file below {_nearest_folder(path)} has the configured name, which is not shown: it "
-        "may be the secret itself; put the secret into a file, and write the name of the file"
+        "may be the secret itself"
     )
+    return why, "put the secret into a file, and write the name of the file"
 
 
 def shown_path(path: Path) -> str:

@@ -97,7 +97,7 @@ class ReceiverConnection:
                 finally:
                     await response.aclose()
         except ConfigurationError as error:
-            raise ReceiverError(str(error)) from error
+            raise ReceiverError(str(error), mend="correct the files of `tls`") from error
         except _FAILURES as error:
             await self.close()
             raise ReceiverError(_reason(error, seconds)) from error

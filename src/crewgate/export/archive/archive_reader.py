@@ -109,7 +109,7 @@ class StoredFiles:
         except ObjectMissingError:
             raise FileNotFoundError(place) from None
         except ReceiverError as error:
-            raise AuditReadError(f"{place}: {error}") from error
+            raise AuditReadError(f"{place}: {error.text_and_mend}") from error
         self._object.write_bytes(data)
         try:
             yield from parquet.lines(self._object, part, with_members=True)

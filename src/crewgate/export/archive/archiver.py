@@ -46,7 +46,7 @@ from crewgate.export.export_metrics import ExportMetrics
 from crewgate.export.position_file import PositionFile
 from crewgate.export.receiver_status import ReceiverStatus
 from crewgate.metrics.process_metrics import ProcessMetrics
-from crewgate.runtime.durable_files import cause, describe
+from crewgate.runtime.durable_files import mend_of, reason_at
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Archiver:
         self._is_new = False  # whether nobody has tried to store the pending part
         self._passed_at = self._looked_at = -math.inf
         self._others: list[str] = []
-        self._kept_why = ""  # why old objects could not be deleted
+        self._kept_why = self._kept_mend = ""  # why old objects could not be deleted
 
     def _load(self) -> ArchivePosition:
         """Return the saved position; for another archive than before, the beginning."""
@@ -155,7 +155,8 @@ class Archiver:
             return degraded(self._status.name, why, mend)
         if self._kept_why:
             why = f"{self._place} does not let old objects go: {self._kept_why}"
-            return degraded(self._status.name, why, "permit it, or remove `keep_days`")
+            mend = f"{self._kept_mend or 'permit it'}, or remove `keep_days`"
+            return degraded(self._status.name, why, mend)
         return state
 
     async def _try_step(self) -> bool | None:
@@ -166,7 +167,8 @@ class Archiver:
         except ReceiverError as error:
             self._status.note_failure(error)
         except OSError as error:
-            self._status.note_failure(ReceiverError(describe(error), mend=LOOK_AT_DISKS))
+            mend = mend_of(error) or LOOK_AT_DISKS
+            self._status.note_failure(ReceiverError(reason_at(error), mend=mend))
         except Exception as error:  # noqa: BLE001 - one receiver must not end the others
             self._status.note_internal_error(error)
         else:
@@ -266,8 +268,9 @@ class Archiver:
             count = await self._retention.sweep(listing)
         except ReceiverError as error:
             if str(error) != self._kept_why:
-                _log.warning("%s: cannot delete old objects: %s", self._status.name, error)
-            self._kept_why = str(error)
+                text = error.text_and_mend
+                _log.warning("%s: cannot delete old objects: %s", self._status.name, text)
+            self._kept_why, self._kept_mend = str(error), error.mend
             return
         self._kept_why = ""
         if count:
@@ -298,9 +301,9 @@ class Archiver:
 
     async def _save(self) -> None:
         try:
-            await self._save_or_fail()
-        except ReceiverError as error:
-            self._status.note_saved(str(error))
+            await trio.to_thread.run_sync(self._file.save, self._progress.position)
+        except OSError as error:
+            self._status.note_saved(reason_at(error))
         else:
             self._status.note_saved("")
 
@@ -308,8 +311,8 @@ class Archiver:
         try:
             await trio.to_thread.run_sync(self._file.save, self._progress.position)
         except OSError as error:
-            why = f"the position cannot be saved: {cause(error)}"
-            raise ReceiverError(why, mend=LOOK_AT_DISKS) from error
+            why = f"the position cannot be saved: {reason_at(error)}"
+            raise ReceiverError(why, mend=mend_of(error) or LOOK_AT_DISKS) from error
 
     def _note_losses(self) -> None:
         lost_bytes, files = self._progress.take_losses()

@@ -23,12 +23,12 @@ from crewgate import limits
 from crewgate.config import ExportConfig
 from crewgate.config.bucket import Bucket
 from crewgate.errors import (
-    ConfigurationError,
     ObjectExistsError,
     ObjectMissingError,
     ObjectRefusedError,
     ReceiverError,
     UnreadableObjectError,
+    UnusableKeysError,
 )
 from crewgate.export.archive.listing import Listing, StoredObject
 from crewgate.export.archive.s3_keys_file import read_keys
@@ -151,8 +151,8 @@ class BucketStore:
         path = self._base + (self._bucket.prefix + name if name else "")
         try:
             keys = read_keys(self._owner, receiver.credentials or Path(os.devnull))
-        except ConfigurationError as error:
-            raise ReceiverError(str(error)) from error
+        except UnusableKeysError as error:
+            raise ReceiverError(error.why, mend=error.mend) from error
         request = S3Request(method, self._host, path, query or {}, fields or {}, body)
         signed = signed_fields(request, keys, receiver.region, datetime.now(UTC))
         try:
@@ -165,7 +165,8 @@ class BucketStore:
                 answer_bytes_max=answer_bytes_max,
             )
         except ReceiverError as error:
-            raise ReceiverError(f"cannot {action}: {error}", error.retry_seconds) from error
+            why = f"cannot {action}: {error}"
+            raise ReceiverError(why, error.retry_seconds, error.mend) from error
         if not 200 <= answer.status < 300:  # noqa: PLR2004
             raise _refusal(answer, action, is_object=method == "GET" and bool(name))
         return answer
@@ -188,13 +189,13 @@ def _refusal(answer: ReceiverAnswer, action: str, *, is_object: bool) -> Receive
     mend = _MENDS.get(code, "").format(action=action)
     text = f"cannot {action}: HTTP status {answer.status}" + (f" ({code})" if code else "")
     if is_object and (code in _UNREADABLE or answer.status == _EMPTY):
-        return UnreadableObjectError(text)
+        return UnreadableObjectError(text, mend=mend)
     kind = ReceiverError
     if is_object and answer.status == _FORBIDDEN:
         kind = ObjectRefusedError
     elif answer.status == _UNKNOWN:
         kind = _UnknownFieldError
-    return kind(f"{text}; {mend}" if mend else text, answer.retry_seconds)
+    return kind(text, answer.retry_seconds, mend)
 
 
 def _parsed(answer: ReceiverAnswer) -> ET.Element:
@@ -203,7 +204,7 @@ def _parsed(answer: ReceiverAnswer) -> ET.Element:
         # The body has a bound, and so has what expat makes of its entities.
         page = ET.fromstring(answer.body)  # noqa: S314
     except ET.ParseError as error:
-        raise ReceiverError("its answer is not XML; check `url`") from error
+        raise ReceiverError("its answer is not XML", mend="check `url`") from error
     for each in page.iter():
         each.tag = each.tag.rpartition("}")[2]
     return page

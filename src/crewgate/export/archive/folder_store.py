@@ -10,7 +10,7 @@ import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 import trio
 
@@ -26,8 +26,9 @@ from crewgate.runtime.cleanup import on_error
 from crewgate.runtime.durable_files import (
     DRAFT_SUFFIX,
     create_file,
-    describe,
     make_folder,
+    mend_of,
+    reason_at,
     remove_drafts,
     remove_file,
     sync_folder,
@@ -38,6 +39,7 @@ T = TypeVar("T")
 
 # The group of the folder may read the archive: an operator chooses it with chgrp and chmod g+s.
 _FOLDER_MODE, _FILE_MODE = 0o750, 0o640
+_MOUNT: Final = "see that its file system is mounted, or correct `folder`"
 # Of a file that is a link, a socket or another's.
 _UNREADABLE = frozenset({errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM})
 
@@ -73,7 +75,9 @@ class FolderStore:
         try:
             return await trio.to_thread.run_sync(work, *args)
         except OSError as error:
-            raise ReceiverError(describe(error, self._root)) from error
+            is_missing = error.errno == errno.ENOENT
+            mend = _MOUNT if is_missing else mend_of(error)
+            raise ReceiverError(reason_at(error, self._root), mend=mend) from error
 
     def _list(self, folder: str) -> Listing:
         path = self._folder(folder, is_made=False)
@@ -124,7 +128,7 @@ class FolderStore:
             raise ObjectMissingError("the file is gone") from None
         except OSError as error:
             if error.errno in _UNREADABLE:
-                raise UnreadableObjectError(describe(error)) from error
+                raise UnreadableObjectError(reason_at(error), mend=mend_of(error)) from error
             raise
         with on_error(os.close, descriptor):
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):

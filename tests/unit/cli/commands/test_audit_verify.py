@@ -166,6 +166,15 @@ def test_which_archive_is_meant_must_be_clear(shipped: tuple[Path, Path], tmp_pa
     assert "not signed" in found.stdout
 
 
+def test_an_archive_that_is_not_mounted_is_said(shipped: tuple[Path, Path], tmp_path: Path) -> None:
+    config_path, _ = shipped
+    (tmp_path / "archive").rename(tmp_path / "elsewhere")
+    found = verify("-c", config_path, "--archive", "old")
+    assert found.exit_code == 2
+    why = f"{tmp_path}/archive: No such file or directory"
+    assert f"{why}; see that its file system is mounted, or correct `folder`" in found.stderr
+
+
 def test_what_is_missing_is_said(signed: tuple[Path, Path], tmp_path: Path) -> None:
     config_path, path = signed
     assert "--folder needs --key" in verify("--folder", path.parent).stderr

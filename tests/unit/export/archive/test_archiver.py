@@ -1,6 +1,5 @@
 """The archive gets each line once, whatever ends the process."""
 
-import errno
 import os
 import random
 import shutil
@@ -17,12 +16,8 @@ from signed_audit import Machine
 from crewgate import limits
 from crewgate.audit import folder as audit_folder
 from crewgate.audit.file_part import FilePart
-from crewgate.config import ExportConfig
-from crewgate.config.bucket import Bucket
-from crewgate.config.export import ReceiverURL
 from crewgate.core.health import HealthState
 from crewgate.errors import ReceiverError
-from crewgate.export.archive.archive_words import LOOK_AT_ENGINE, archive_words, place_of
 from crewgate.export.archive.archiver import Archiver
 from crewgate.metrics import families
 
@@ -339,18 +334,6 @@ async def test_a_link_in_the_archive_is_not_followed(
     assert "Not a directory" in archiver.health().why
 
 
-async def test_a_folder_that_is_not_mounted_gets_nothing(
-    machine: Machine, archive: Archive, autojump_clock: trio.testing.MockClock
-) -> None:
-    archive.root.rmdir()
-    machine.write()
-    archiver = archive.start()
-    with trio.move_on_after(30):
-        await archiver.run(trio.Event())
-    assert not archive.root.exists()
-    assert "No such file or directory" in archiver.health().why
-
-
 async def test_another_audit_folder_or_place_is_shipped_too(
     machine: Machine, archive: Archive, tmp_path: Path
 ) -> None:
@@ -452,45 +435,3 @@ async def test_a_file_that_became_shorter_is_not_shipped_again(
     await archive.ship()
     assert archive.content() == before
     assert (await archive.verified()).is_whole
-
-
-async def test_a_failure_of_this_machine_is_not_blamed_on_the_place(
-    machine: Machine, archive: Archive, autojump_clock: trio.testing.MockClock
-) -> None:
-    """Such as an engine without memory, or a disk that takes no position."""
-    machine.write()
-    archiver = archive.start()
-
-    async def failing(part: FilePart) -> tuple[bytes, int]:
-        raise ReceiverError("the engine fails: out of memory", mend=LOOK_AT_ENGINE)
-
-    archiver._writer.write = failing  # type: ignore[method-assign]
-    with trio.move_on_after(30):
-        await archiver.run(trio.Event())
-    assert "the engine fails: out of memory; 0.0 MB of the audit wait" in archiver.health().why
-    assert archiver.health().mend.startswith("look at the free memory of this machine")
-    archiver = archive.start()
-
-    def full(position: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    archiver._file.save = full  # type: ignore[method-assign]
-    with trio.move_on_after(30):
-        await archiver.run(trio.Event())
-    assert "the position cannot be saved: No space left on device" in archiver.health().why
-    assert archiver.health().mend.startswith("look at the disks of the audit and of `state`")
-
-
-def test_the_words_of_an_archive_name_its_place(tmp_path: Path) -> None:
-    url = ReceiverURL("https", "s3.example", 443, "")
-    bucket = ExportConfig("far", "parquet", url=url, bucket=Bucket("audit", "gate/"))
-    assert place_of(bucket) == "the bucket s3://audit/gate at s3.example"
-    words = archive_words(bucket)
-    assert words.mend == (
-        "see that the service at s3.example answers, and that the keys in `credentials` may list, "
-        "get and put objects of the bucket; or correct [export.far]"
-    )
-    assert words.disks == "of the audit and of `state`"
-    folder = archive_words(ExportConfig("near", "parquet", folder=tmp_path))
-    assert str(tmp_path) in folder.mend
-    assert str(tmp_path) in folder.disks

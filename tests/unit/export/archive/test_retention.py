@@ -182,7 +182,7 @@ async def test_a_place_that_lets_nothing_go_shows(
     archiver, ending = keeping.start(), trio.Event()
 
     async def denied(name: str) -> None:
-        raise ReceiverError("HTTP status 403 (AccessDenied)")
+        raise ReceiverError("HTTP status 403 (AccessDenied)", mend="let the user delete objects")
 
     archiver._store.delete = denied  # type: ignore[method-assign]
     async with trio.open_nursery() as nursery:
@@ -191,5 +191,6 @@ async def test_a_place_that_lets_nothing_go_shows(
         state = archiver.health()
         assert state.state is HealthState.DEGRADED
         assert "does not let old objects go: HTTP status 403" in state.why
+        assert state.mend == "let the user delete objects, or remove `keep_days`"
         ending.set()
     assert len(keeping.objects) == 3
