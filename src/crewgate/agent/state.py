@@ -316,9 +316,9 @@ class AgentState:
         return self.clock.boot_ns() < self.began_ns + round(limits.staleness_seconds * 1e9)
 
     def synced_until_ns(self) -> int:
-        """Return until when (CLOCK_BOOTTIME) it has; `limits.always_ns` without other members."""
+        """Return until when (CLOCK_BOOTTIME) it has; `limits.never_ns` without other members."""
         others = self.fanout.others
-        return others.synced_until_ns() if others else limits.always_ns
+        return others.synced_until_ns() if others else limits.never_ns
 
     def _drop_old_registries(self) -> None:
         """Remove the registries of earlier tables.

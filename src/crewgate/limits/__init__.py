@@ -80,7 +80,7 @@ lease_granted_micro_max = lease_micro_max // 2  # two calls at the highest price
 price_micro_max = lease_granted_micro_max  # a call must fit the lease that is granted for it
 branch_memory_seconds = 86_400  # a branch's spending is remembered for a day after its last grant
 fresh_seconds = 5.0  # nothing is admitted on a table that no agent has refreshed for so long
-always_ns = 2**64 - 1  # a moment of CLOCK_BOOTTIME that never comes
+never_ns = 2**64 - 1  # a moment of CLOCK_BOOTTIME that never comes
 fresh_interval_seconds = 0.25  # the agent extends the table's freshness four times a second
 tidy_seconds = 1.0  # between two looks of the agent at leases, reservations, records and files
 
@@ -284,7 +284,7 @@ journal_slack_lines = 4096  # about 1 MiB before it is worth rewriting the journ
 # The supervisor.
 restart_seconds_min = 0.1  # before the second restart in a row; the first is at once
 restart_seconds_max = 5.0  # a child that cannot start must not keep a core busy
-restart_forgiven_seconds = 10.0  # after so long a life, a death has a new cause
+restart_forgiven_seconds = 10.0  # a child that lived so long restarts without a pause
 agent_end_seconds = 6.0  # it drains nothing, but gives credit back to its ledger
 lock_look_seconds = 0.02  # between checks whether the lock is free
 lock_wait_seconds = 2.0  # for the kernel to end the agent of a killed `serve`

@@ -64,7 +64,7 @@ class Cluster:
     ) -> None:
         config = agent.active_config.config
         folder = config.state / "gossip"
-        had_others = 0 < agent.table.synced_until < limits.always_ns
+        had_others = 0 < agent.table.synced_until < limits.never_ns
         is_alone = not (settings.peers or had_others or (folder / "standing").exists())
         self._agent = agent
         self._settings = settings
@@ -229,7 +229,7 @@ class Cluster:
             return 0
         until = self.gossip.node.freshness.until(self.staleness)
         if math.isinf(until):
-            return limits.always_ns if until > 0 else self._inherited_ns
+            return limits.never_ns if until > 0 else self._inherited_ns
         return max(self._inherited_ns, round(until * 1e9))
 
     def can_sync(self) -> bool:

@@ -28,7 +28,7 @@ def in_touch(
     ages = sorted(now - fresh.compared_at(member) for member in fresh.others)
     compared = [age for age in ages if age < max_staleness]
     needed = fresh.needed
-    is_endless = synced_until_ns == limits.always_ns
+    is_endless = synced_until_ns == limits.never_ns
     return QuorumSyncState(
         members=len(fresh.others) + 1,
         compared=len(compared),
