@@ -31,7 +31,7 @@ _NO_TOTALS: Mapping[str, Sequence[CallTotalRow]] = {}
 
 
 class UnaskedMachine(msgspec.Struct, frozen=True):
-    """A machine that gave no whole answer, and why."""
+    """A machine that was asked and gave no whole answer, and why."""
 
     machine: str
     why: str
