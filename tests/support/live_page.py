@@ -13,7 +13,7 @@ from crewgate.alerts.budget_watch import CrewAllowance
 from crewgate.alerts.local_machine import LocalMachine
 from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.admin_messages import AgentStatus, TreeRow
-from crewgate.ipc.cluster_view import ClusterStatus, UnaskedMachine
+from crewgate.ipc.cluster_view import ClusterStatus, SilentMachine
 from crewgate.ipc.machine_messages import MachineAnswer, TreeQuestion
 from crewgate.ui.live import reader
 from crewgate.ui.live.feed import LiveFeed
@@ -46,7 +46,7 @@ class Machines:
     def __init__(self) -> None:
         self.trees: dict[str, Sequence[TreeRow]] = {"gw-1": ()}
         self.health: dict[str, AgentStatus] = {"gw-1": status_of()}
-        self.not_asked: list[UnaskedMachine] = []
+        self.not_asked: list[SilentMachine] = []
         self.is_away = False
         self.allowances: dict[str, CrewAllowance] = {}
         self.now = 0.0

@@ -8,7 +8,7 @@ from crewgate.cli.top.reading import Node, Reading, Readings
 from crewgate.ipc.admin_messages import TreeRow
 from crewgate.ipc.answer_parts import CallTotalRow
 from crewgate.ipc.cluster_tree import MachineTree, merged
-from crewgate.ipc.cluster_view import ClusterTree, UnaskedMachine
+from crewgate.ipc.cluster_view import ClusterTree, SilentMachine
 
 CREW = "article"
 RUN, LEAD, LOOP, OTHER = (f"{n}{n}{n}{n}{n}{n}{n}{n}-0000-4000-8000-000000000000" for n in "1234")
@@ -49,7 +49,7 @@ def answer(
     minute: int = 7,
     totals: Sequence[CallTotalRow] = (),
     machine: str = "gw-1",
-    not_asked: Sequence[UnaskedMachine] = (),
+    not_asked: Sequence[SilentMachine] = (),
 ) -> ClusterTree:
     """What one machine answers."""
     tree = MachineTree(machine, f"of {machine}", rows)

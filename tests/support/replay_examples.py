@@ -12,11 +12,11 @@ from crewgate.audit.replay.recorded_runs import RecordedRun
 from crewgate.audit.replay.run_replay import RunReplay
 from crewgate.core.audit.json_line import encode
 from crewgate.core.audit.records import AttributedRecord, RevocationRecord
-from crewgate.ipc.cluster_view import UnaskedMachine
+from crewgate.ipc.cluster_view import SilentMachine
 from crewgate.ui.replay.endpoints import ListedRun, RunList, shown
 
 RUN, LOOPING = "b819a180-79d4-463e-9447-c85544f8830b", "63da7825-096e-43be-b586-53bb2504922f"
-NO_ANSWER = [UnaskedMachine("gw-3", "no answer within 10 s")]
+NO_ANSWER = [SilentMachine("gw-3", "no answer within 10 s")]
 
 
 def _lines() -> list[AttributedRecord]:

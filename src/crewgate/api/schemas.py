@@ -13,7 +13,7 @@ from crewgate import limits
 from crewgate.core.rules.rule import RuleMode, RuleStep
 from crewgate.core.tokens.claims import Actor, Confirmation
 from crewgate.ipc.admin_messages import NeverSeen, Until
-from crewgate.ipc.cluster_view import ClusterRevocationRow, UnaskedMachine
+from crewgate.ipc.cluster_view import ClusterRevocationRow, SilentMachine
 
 BoundedText = Annotated[str, Meta(max_length=limits.claim_chars_max)]
 PEM = Annotated[str, Meta(max_length=limits.request_pem_bytes_max)]
@@ -204,7 +204,7 @@ class BranchesResponse(msgspec.Struct, frozen=True, kw_only=True):
     next: str = ""
     machines: list[str] = []
     asked: str = ""
-    not_asked: list[UnaskedMachine] = []
+    not_asked: list[SilentMachine] = []
     left_out: int = 0
     minutes: dict[str, int] = {}
     totals: list[CallTotal] = []
@@ -221,7 +221,7 @@ class RevocationsResponse(msgspec.Struct, frozen=True, kw_only=True):
     total: int = 0
     machines: list[str] = []
     asked: str = ""
-    not_asked: list[UnaskedMachine] = []
+    not_asked: list[SilentMachine] = []
 
 
 class TokenResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -361,7 +361,7 @@ class MachinesResponse(msgspec.Struct, frozen=True, kw_only=True):
 
     machines: list[MachineHealth]
     asked: str = ""
-    not_asked: list[UnaskedMachine] = []
+    not_asked: list[SilentMachine] = []
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -24,7 +24,7 @@ from crewgate.audit.query_results import (
     UnauthenticatedRefusals,
 )
 from crewgate.audit.reports import AuditReport
-from crewgate.ipc.cluster_view import MachineAnswers, UnaskedMachine
+from crewgate.ipc.cluster_view import MachineAnswers, SilentMachine
 
 R = TypeVar(
     "R", CallRow, RejectedConnection, MintingWatchEvent, RecordedRuleStep, RevocationEvent, GrantRow
@@ -43,7 +43,7 @@ class ClusterAuditReport(msgspec.Struct, frozen=True):
 
     report: AuditReport
     machines: list[str]
-    not_asked: Sequence[UnaskedMachine]
+    not_asked: Sequence[SilentMachine]
 
     @property
     def is_of_one(self) -> bool:

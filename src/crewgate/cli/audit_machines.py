@@ -15,7 +15,7 @@ from crewgate.core.terminal_text import printable
 from crewgate.errors import ServiceConnectionError, ServiceRefusedError
 from crewgate.gossip.member_certificate_store import are_others_known
 from crewgate.ipc.admin_client import AdminClient
-from crewgate.ipc.cluster_view import MachineAnswers, UnaskedMachine, collect
+from crewgate.ipc.cluster_view import MachineAnswers, SilentMachine, collect
 from crewgate.ipc.machine_messages import THIS_MACHINE, AuditMode, AuditQuestion
 
 _NONE: MachineAnswers[AuditReport] = MachineAnswers({}, "", [])
@@ -80,4 +80,4 @@ def _ask_others(
             return _NONE
         name = machine or "(each other one)"
         why = f"the agent of this machine cannot be asked: {error}"
-        return MachineAnswers({}, "", [UnaskedMachine(name, why)])
+        return MachineAnswers({}, "", [SilentMachine(name, why)])

@@ -14,7 +14,7 @@ from crewgate.core.terminal_text import printable
 from crewgate.errors import ServiceConnectionError, ServiceRefusedError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.cluster_tree import ClusterTreeRow
-from crewgate.ipc.cluster_view import ClusterTree, UnaskedMachine
+from crewgate.ipc.cluster_view import ClusterTree, SilentMachine
 
 _SURE_CHARS = 8  # of the beginning of an id, which no second branch of a machine shares by chance
 
@@ -63,7 +63,7 @@ def whole_id(
 
 
 def the_only(
-    reference: str, found: Sequence[ClusterTreeRow], unasked: Sequence[UnaskedMachine] = ()
+    reference: str, found: Sequence[ClusterTreeRow], unasked: Sequence[SilentMachine] = ()
 ) -> ClusterTreeRow:
     """Return the only branch that was found for a reference.
 

@@ -9,7 +9,7 @@ from crewgate.config import Config
 from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.answer_parts import CheckpointsPart
-from crewgate.ipc.cluster_view import UnaskedMachine, collect
+from crewgate.ipc.cluster_view import SilentMachine, collect
 from crewgate.ipc.machine_messages import THIS_MACHINE, CheckpointsQuestion
 
 
@@ -18,7 +18,7 @@ class HeldCheckpoints(NamedTuple):
 
     checkpoints: list[HeldCheckpoint]
     machines: list[str]
-    not_asked: list[UnaskedMachine]
+    not_asked: list[SilentMachine]
 
 
 NONE = HeldCheckpoints([], [], [])
@@ -37,7 +37,7 @@ def ask(config: Config) -> HeldCheckpoints:
             found = collect(answers, CheckpointsPart)
     except ServiceConnectionError as error:
         why = f"the agent of this machine cannot be asked: {error}"
-        return HeldCheckpoints(held, [], [UnaskedMachine("(each other one)", why)])
+        return HeldCheckpoints(held, [], [SilentMachine("(each other one)", why)])
     held += [
         HeldCheckpoint(machine, row.number, row.digest, datetime.fromtimestamp(row.heard, UTC))
         for machine, parts in found.parts.items()

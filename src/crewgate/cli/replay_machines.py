@@ -18,7 +18,7 @@ from crewgate.config import Config
 from crewgate.errors import ServiceConnectionError
 from crewgate.gossip.member_certificate_store import are_others_known
 from crewgate.ipc.admin_client import AdminClient
-from crewgate.ipc.cluster_view import MachineAnswers, UnaskedMachine
+from crewgate.ipc.cluster_view import MachineAnswers, SilentMachine
 from crewgate.ipc.machine_messages import THIS_MACHINE
 
 P = TypeVar("P")
@@ -79,4 +79,4 @@ def _ask(
         if not (machine or config.cluster.peers or are_others_known(config.state / "gossip")):
             return nobody
         why = f"the agent of this machine cannot be asked: {error}"
-        return MachineAnswers({}, "", [UnaskedMachine(machine or "(each other one)", why)])
+        return MachineAnswers({}, "", [SilentMachine(machine or "(each other one)", why)])

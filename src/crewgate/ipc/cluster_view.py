@@ -30,7 +30,7 @@ _NO_MINUTES: Mapping[str, int] = {}
 _NO_TOTALS: Mapping[str, Sequence[CallTotalRow]] = {}
 
 
-class UnaskedMachine(msgspec.Struct, frozen=True):
+class SilentMachine(msgspec.Struct, frozen=True):
     """A machine that was asked and gave no whole answer, and why."""
 
     machine: str
@@ -42,7 +42,7 @@ class MachineAnswers(NamedTuple, Generic[P]):
 
     parts: Mapping[str, Sequence[P]]
     asked: str
-    not_asked: list[UnaskedMachine]
+    not_asked: list[SilentMachine]
 
 
 class ClusterTree(NamedTuple):
@@ -55,7 +55,7 @@ class ClusterTree(NamedTuple):
     rows: list[ClusterTreeRow]
     machines: list[str]
     asked: str
-    not_asked: list[UnaskedMachine]
+    not_asked: list[SilentMachine]
     left_out: int = 0
     minutes: Mapping[str, int] = _NO_MINUTES
     totals: Mapping[str, Sequence[CallTotalRow]] = _NO_TOTALS
@@ -66,7 +66,7 @@ class ClusterStatus(NamedTuple):
 
     machines: dict[str, AgentStatus]
     asked: str
-    not_asked: list[UnaskedMachine]
+    not_asked: list[SilentMachine]
 
 
 class ClusterRevocationRow(RevocationRow, frozen=True, omit_defaults=True):
@@ -89,7 +89,7 @@ class ClusterRevocations(NamedTuple):
     total: int
     machines: list[str]
     asked: str
-    not_asked: list[UnaskedMachine]
+    not_asked: list[SilentMachine]
 
 
 def collect(
@@ -126,7 +126,7 @@ def collect(
             if failed in failures:
                 del parts[failed], sizes[failed]
     names = sorted(parts.keys() - failures.keys(), key=lambda name: (name != asked, name))
-    not_asked = [UnaskedMachine(name, failures[name]) for name in sorted(failures)]
+    not_asked = [SilentMachine(name, failures[name]) for name in sorted(failures)]
     return MachineAnswers({name: parts[name] for name in names}, asked, not_asked)
 
 

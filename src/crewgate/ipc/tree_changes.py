@@ -16,7 +16,7 @@ from crewgate import limits
 from crewgate.ipc.admin_messages import TreeRow
 from crewgate.ipc.answer_parts import TreePart
 from crewgate.ipc.cluster_tree import ClusterTreeRow, TreeSource, merged_row
-from crewgate.ipc.cluster_view import UnaskedMachine, collect, ledger_of
+from crewgate.ipc.cluster_view import SilentMachine, collect, ledger_of
 from crewgate.ipc.machine_messages import MachineAnswer
 
 _Few = Meta(max_length=limits.tree_page_rows_max)
@@ -51,7 +51,7 @@ class TreeChange(NamedTuple):
     gone: list[BranchName]
     machines: list[str]
     asked: str
-    not_asked: list[UnaskedMachine]
+    not_asked: list[SilentMachine]
     left_out: int
 
 
@@ -184,7 +184,7 @@ class ClusterTreeChanges:
             try:
                 changed |= known.take(source, parts)
             except (msgspec.DecodeError, ValueError, RecursionError) as error:
-                not_asked.append(UnaskedMachine(machine, f"its answer cannot be read: {error}"))
+                not_asked.append(SilentMachine(machine, f"its answer cannot be read: {error}"))
                 continue
             answered.append(machine)
             left_out += sum(part.left_out for part in parts)

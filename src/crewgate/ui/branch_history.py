@@ -23,12 +23,12 @@ from crewgate.audit.reports import AuditReport
 from crewgate.core import cross_crew_accounts
 from crewgate.core.problem_types import INVALID_REQUEST
 from crewgate.ipc.admin_client import AdminClient
-from crewgate.ipc.cluster_view import UnaskedMachine, collect
+from crewgate.ipc.cluster_view import SilentMachine, collect
 from crewgate.ipc.machine_messages import AuditQuestion
 from crewgate.ui.endpoint import PageEndpoint, PageRequest
 from crewgate.ui.page_state import PageState
 from crewgate.ui.person import Person, Right
-from crewgate.ui.unasked_machines import shown_to
+from crewgate.ui.silent_machines import shown_to
 
 _MINUTE_SECONDS: Final = 60
 R = TypeVar("R", CallRow, GrantRow, RecordedRuleStep, RevocationEvent)
@@ -46,7 +46,7 @@ class BranchHistory(msgspec.Struct, frozen=True, kw_only=True):
     revocations: list[RevocationEvent]
     spend: list[tuple[int, int]]
     machines: list[str]
-    not_asked: Sequence[UnaskedMachine]
+    not_asked: Sequence[SilentMachine]
 
 
 async def branch(state: PageState, person: Person, request: PageRequest) -> BranchHistory:
@@ -80,7 +80,7 @@ def _read(folder: Path, question: AuditFilter) -> ClusterAuditReport:
 
 
 def _history(
-    found: ClusterAuditReport, question: AuditFilter, not_asked: Sequence[UnaskedMachine]
+    found: ClusterAuditReport, question: AuditFilter, not_asked: Sequence[SilentMachine]
 ) -> BranchHistory:
     """Return the rows of the crew; a machine that lies could send those of another one."""
 

@@ -19,7 +19,7 @@ from crewgate.audit.query_results import CallGroup, CallRow
 from crewgate.audit.reports import AuditReport
 from crewgate.core.audit.json_line import encode
 from crewgate.core.audit.records import Record, RefusalsRecord
-from crewgate.ipc.cluster_view import MachineAnswers, UnaskedMachine, collect
+from crewgate.ipc.cluster_view import MachineAnswers, SilentMachine, collect
 from crewgate.ipc.machine_messages import AuditMode, AuditQuestion, MachineAnswer
 
 _CALL = CallRow(
@@ -60,7 +60,7 @@ def together(
     limit: int = 50,
     by: GroupBy | None = None,
 ) -> ClusterAuditReport:
-    answers = MachineAnswers(others, "gw-1", [UnaskedMachine("gw-3", "down")])
+    answers = MachineAnswers(others, "gw-1", [SilentMachine("gw-3", "down")])
     first = merged({}, MachineAnswers({"x": own}, "", []), limit, by).report
     return merged({"gw-1": first}, answers, limit, by)
 

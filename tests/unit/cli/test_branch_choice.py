@@ -6,7 +6,7 @@ from crewgate import limits
 from crewgate.cli.branch_choice import the_only
 from crewgate.errors import ServiceRefusedError
 from crewgate.ipc.cluster_tree import ClusterTreeRow, MachineShare
-from crewgate.ipc.cluster_view import UnaskedMachine
+from crewgate.ipc.cluster_view import SilentMachine
 
 
 def row(number: int, role: str = "researcher", parent: str = "run") -> ClusterTreeRow:
@@ -39,7 +39,7 @@ def test_several_are_listed_and_none_is_taken() -> None:
 
 def test_a_name_means_no_branch_while_a_machine_may_know_another_one() -> None:
     """The beginning of an id does: no other branch has it."""
-    unasked = [UnaskedMachine("gw-3", "no answer in time")]
+    unasked = [SilentMachine("gw-3", "no answer in time")]
     assert the_only("7c0a0000", [row(1)], unasked) == row(1)
     with pytest.raises(ServiceRefusedError) as refused:
         the_only("article/researcher", [row(1)], unasked)

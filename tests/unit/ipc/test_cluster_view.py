@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from crewgate import limits
 from crewgate.ipc.admin_messages import TreeRow
 from crewgate.ipc.answer_parts import InForcePart, RevocationsPart, TreePart
-from crewgate.ipc.cluster_view import UnaskedMachine, revocations_of, tree_of
+from crewgate.ipc.cluster_view import SilentMachine, revocations_of, tree_of
 from crewgate.ipc.machine_messages import MachineAnswer, encode
 from crewgate.ipc.revocation_messages import RevocationRow
 
@@ -93,7 +93,7 @@ def test_a_machine_that_broke_off_counts_as_missing() -> None:
         for what, body in (("page", tree(RUN)), ("failed", b""), ("end", b""))
     )
     assert (found.rows, found.machines) == ([], [])
-    assert found.not_asked == [UnaskedMachine("gw-2", "")]
+    assert found.not_asked == [SilentMachine("gw-2", "")]
 
 
 def test_answers_that_are_too_large_together_are_not_kept(

@@ -10,7 +10,7 @@ from crewgate.audit.replay.extract import ExtractLine
 from crewgate.audit.replay.run_replay import RunReplay, merged
 from crewgate.audit.replay.timeline import Timeline, timeline
 from crewgate.errors import ServiceRefusedError
-from crewgate.ipc.cluster_view import UnaskedMachine
+from crewgate.ipc.cluster_view import SilentMachine
 from crewgate.version import __version__
 
 
@@ -35,7 +35,7 @@ class ExportDocument(msgspec.Struct, frozen=True):
     since: datetime | None
     until: datetime | None
     machines: list[ExportedMachine]
-    not_asked: Sequence[UnaskedMachine]
+    not_asked: Sequence[SilentMachine]
     timeline: Timeline
 
 

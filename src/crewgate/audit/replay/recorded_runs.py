@@ -10,7 +10,7 @@ from msgspec import Meta
 from crewgate import limits
 from crewgate.audit.query_results import Moment
 from crewgate.core.actors import ActorKind
-from crewgate.ipc.cluster_view import MachineAnswers, UnaskedMachine
+from crewgate.ipc.cluster_view import MachineAnswers, SilentMachine
 
 _Text = Annotated[str, Meta(max_length=limits.claim_chars_max)]
 
@@ -80,7 +80,7 @@ class RecordedRuns(msgspec.Struct, frozen=True):
 
     runs: list[RecordedRun]
     machines: list[str]
-    not_asked: Sequence[UnaskedMachine]
+    not_asked: Sequence[SilentMachine]
 
 
 def merged(

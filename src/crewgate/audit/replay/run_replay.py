@@ -10,7 +10,7 @@ from crewgate.audit.replay.extract import ExtractLine, MachineExtract, whole
 from crewgate.audit.replay.question import ReplayFilter, union, united
 from crewgate.audit.replay.run_record import RunRecord, read
 from crewgate.errors import ServiceRefusedError
-from crewgate.ipc.cluster_view import MachineAnswers, UnaskedMachine
+from crewgate.ipc.cluster_view import MachineAnswers, SilentMachine
 from crewgate.version import __version__
 
 
@@ -19,7 +19,7 @@ class RunReplay(msgspec.Struct, frozen=True):
 
     question: ReplayFilter
     machines: list[MachineExtract]
-    not_asked: Sequence[UnaskedMachine]
+    not_asked: Sequence[SilentMachine]
 
 
 class ReplayedLine(NamedTuple):
@@ -92,7 +92,7 @@ def gather(
     for name, each in found.items():
         if not all(map(partial(_is_of, question), each.lines)):
             why = "its answer has lines that are not of this run"
-            not_asked.setdefault(name, UnaskedMachine(name, why))
+            not_asked.setdefault(name, SilentMachine(name, why))
     machines = [each for name, each in found.items() if name not in not_asked]
     return RunReplay(question, machines, [not_asked[name] for name in sorted(not_asked)])
 

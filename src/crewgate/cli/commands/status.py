@@ -23,7 +23,7 @@ from crewgate.core.health import ComponentHealth, HealthCondition, HealthState, 
 from crewgate.errors import ServiceConnectionError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.cluster_messages import QuorumSyncState
-from crewgate.ipc.cluster_view import UnaskedMachine
+from crewgate.ipc.cluster_view import SilentMachine
 from crewgate.ipc.machine_messages import THIS_MACHINE
 from crewgate.lifecycle.processes import is_alive, parent_of
 
@@ -112,7 +112,7 @@ def _others(state: Path) -> machine_status.MachineDocuments:
         with AdminClient(state) as admin:
             found = admin.cluster_status()
     except ServiceConnectionError as error:
-        every = UnaskedMachine("(each other one)", f"the agent of this machine failed: {error}")
+        every = SilentMachine("(each other one)", f"the agent of this machine failed: {error}")
         return machine_status.MachineDocuments([], [every])
     return machine_status.documents(found, without=found.asked)
 

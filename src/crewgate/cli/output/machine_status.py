@@ -10,7 +10,7 @@ import msgspec
 
 from crewgate.cli.output import health, not_asked
 from crewgate.core.terminal_text import printable
-from crewgate.ipc.cluster_view import ClusterStatus, UnaskedMachine
+from crewgate.ipc.cluster_view import ClusterStatus, SilentMachine
 
 # What a document has of the health of a machine, beside its name.
 _MEMBERS = ("ready", "state", "waiting_for", "health")
@@ -20,7 +20,7 @@ class MachineDocuments(NamedTuple):
     """The health of machines as --json prints it, and the machines that gave no answer."""
 
     machines: list[dict[str, Any]]
-    not_asked: Sequence[UnaskedMachine]
+    not_asked: Sequence[SilentMachine]
 
     @property
     def for_json(self) -> dict[str, Any]:

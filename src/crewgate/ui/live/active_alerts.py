@@ -19,7 +19,7 @@ from crewgate.alerts.local_machine import LocalMachine
 from crewgate.core.alert_kinds import AlertKind, AlertSeverity
 from crewgate.core.terminal_text import printable
 from crewgate.ipc.cluster_tree import ClusterTreeRow
-from crewgate.ipc.cluster_view import ClusterStatus, UnaskedMachine
+from crewgate.ipc.cluster_view import ClusterStatus, SilentMachine
 
 _PERCENTS: Final = (80, 100)
 _Key = tuple[str, str, str]  # type, crew and subject
@@ -51,7 +51,7 @@ class ActiveAlerts:
                 self._take(watch.update(status.health, wall, now, is_whole=is_whole))
 
     def take_machines(
-        self, answered: Sequence[str] | None, not_asked: Sequence[UnaskedMachine], wall: float
+        self, answered: Sequence[str] | None, not_asked: Sequence[SilentMachine], wall: float
     ) -> None:
         """Take which machines have answered; None if the agent of this one has not.
 

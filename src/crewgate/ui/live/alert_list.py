@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from crewgate import limits
 from crewgate.alerts.alert import Alert
-from crewgate.ipc.cluster_view import UnaskedMachine
+from crewgate.ipc.cluster_view import SilentMachine
 from crewgate.ui.live.watcher import View
 
 _encode = msgspec.json.Encoder().encode
@@ -66,13 +66,13 @@ class AlertList(msgspec.Struct, frozen=True):
     """The newest alerts first, and the machines that did not say theirs."""
 
     alerts: Sequence[AlertDocument] = ()
-    not_asked: Sequence[UnaskedMachine] = ()
+    not_asked: Sequence[SilentMachine] = ()
 
     @classmethod
     def of(
         cls,
         told: Mapping[str, Sequence[AlertDocument]],
-        not_asked: Sequence[UnaskedMachine],
+        not_asked: Sequence[SilentMachine],
         active: Iterable[Alert],
     ) -> Self:
         """Join the alerts that machines have told with those of what holds now.
@@ -97,7 +97,7 @@ class AlertList(msgspec.Struct, frozen=True):
             each for each in self.alerts if view.is_whole or (each.crew and view.sees(each.crew))
         ]
         not_asked = [
-            each if view.is_whole else UnaskedMachine(each.machine, "") for each in self.not_asked
+            each if view.is_whole else SilentMachine(each.machine, "") for each in self.not_asked
         ]
         return _encode({"alerts": alerts[: limits.ui_alerts_max], "not_asked": not_asked})
 

@@ -7,7 +7,7 @@ from crewgate import limits
 from crewgate.errors import CrewgateError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.answer_parts import AlertsPart
-from crewgate.ipc.cluster_view import UnaskedMachine, collect
+from crewgate.ipc.cluster_view import SilentMachine, collect
 from crewgate.ipc.machine_messages import AlertsQuestion
 from crewgate.runtime.durable_files import describe
 from crewgate.ui.live.alert_list import AlertDocument, now, read_alerts
@@ -17,7 +17,7 @@ class ReportedAlerts(NamedTuple):
     """The alerts by machine, and the machines that did not answer."""
 
     alerts: dict[str, list[AlertDocument]]
-    not_asked: list[UnaskedMachine]
+    not_asked: list[SilentMachine]
 
 
 def ask(folder: Path, machine: str) -> ReportedAlerts:
@@ -28,7 +28,7 @@ def ask(folder: Path, machine: str) -> ReportedAlerts:
             found = collect(agent.ask_machines(AlertsQuestion()), AlertsPart)
     except (CrewgateError, OSError) as error:
         why = describe(error) if isinstance(error, OSError) else str(error)
-        return ReportedAlerts({}, [UnaskedMachine(machine, why)])
+        return ReportedAlerts({}, [SilentMachine(machine, why)])
     at = now()
     told = {}
     for name, parts in found.parts.items():

@@ -16,7 +16,7 @@ from crewgate.core.cross_crew_accounts import caller
 from crewgate.errors import CrewgateError
 from crewgate.ipc.admin_client import AdminClient
 from crewgate.ipc.admin_messages import TreeRow
-from crewgate.ipc.cluster_view import ClusterStatus, UnaskedMachine
+from crewgate.ipc.cluster_view import ClusterStatus, SilentMachine
 from crewgate.ipc.machine_messages import TreeQuestion
 from crewgate.ipc.tree_changes import BranchName, ClusterTreeChanges, TreeChange
 from crewgate.runtime.durable_files import describe
@@ -90,7 +90,7 @@ class LiveReader:
             # After an error, nobody knows what the connection would answer next.
             self.close()
             why = describe(error) if isinstance(error, OSError) else str(error)
-            missing = [UnaskedMachine(self._asked, why)]
+            missing = [SilentMachine(self._asked, why)]
             active = self._active_alerts(None, missing, None)
             return Reading(
                 TreeUpdate(TreeHead(self._at(), [], missing), {}, self._rows), None, active
@@ -103,7 +103,7 @@ class LiveReader:
     def _active_alerts(
         self,
         answered: Sequence[str] | None,
-        not_asked: Sequence[UnaskedMachine],
+        not_asked: Sequence[SilentMachine],
         health: ClusterStatus | None,
     ) -> tuple[Alert, ...] | None:
         """Return the alerts of what holds, if it is time to look at it."""

@@ -6,9 +6,9 @@ from itertools import islice
 import msgspec
 
 from crewgate import limits
-from crewgate.ipc.cluster_view import UnaskedMachine
+from crewgate.ipc.cluster_view import SilentMachine
 from crewgate.ui.live.live_tree_row import LiveTreeRow, whole
-from crewgate.ui.unasked_machines import shown
+from crewgate.ui.silent_machines import shown
 
 _encode = msgspec.json.Encoder().encode
 SeesCrew = Callable[[str], bool]
@@ -26,7 +26,7 @@ class TreeHead(msgspec.Struct, frozen=True):
 
     at: int
     machines: Sequence[str]
-    not_asked: Sequence[UnaskedMachine]
+    not_asked: Sequence[SilentMachine]
     left_out: int = 0
 
     def members(self, *, is_whole: bool) -> bytes:

@@ -21,13 +21,13 @@ from crewgate.audit.replay.timeline import ReplayedBranch, ReplayStep, timeline
 from crewgate.core import cross_crew_accounts
 from crewgate.core.problem_types import NOT_PERMITTED
 from crewgate.ipc.admin_client import AdminClient
-from crewgate.ipc.cluster_view import UnaskedMachine
+from crewgate.ipc.cluster_view import SilentMachine
 from crewgate.ui.endpoint import PageEndpoint, PageRequest
 from crewgate.ui.json_response import DocumentResponse, encoded_response
 from crewgate.ui.page_state import PageState
 from crewgate.ui.person import ALL_CREWS, Person, Right
 from crewgate.ui.replay import questions
-from crewgate.ui.unasked_machines import shown_to
+from crewgate.ui.silent_machines import shown_to
 
 
 class ListedRun(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ class RunList(msgspec.Struct, frozen=True):
 
     runs: list[ListedRun]
     machines: list[str]
-    not_asked: Sequence[UnaskedMachine]
+    not_asked: Sequence[SilentMachine]
     crews_left_out: int = 0
 
 
@@ -65,7 +65,7 @@ class ShownReplay(msgspec.Struct, frozen=True):
     crew: str
     run: str
     machines: list[ShownMachine]
-    not_asked: Sequence[UnaskedMachine]
+    not_asked: Sequence[SilentMachine]
     branches: list[ReplayedBranch]
     steps: list[ReplayStep]
 

@@ -21,7 +21,7 @@ from crewgate.ipc.cluster_view import MachineAnswers
 from crewgate.ui.endpoint import PageRequest
 from crewgate.ui.page_state import PageState
 from crewgate.ui.person import Person, Right
-from crewgate.ui.unasked_machines import shown_to
+from crewgate.ui.silent_machines import shown_to
 
 R = TypeVar("R")
 RUN_QUERY = {

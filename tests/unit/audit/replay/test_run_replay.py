@@ -15,7 +15,7 @@ from crewgate.audit.replay.question import ReplayFilter, count, union
 from crewgate.audit.replay.run_replay import gather, merged
 from crewgate.core.audit.records import RevocationRecord
 from crewgate.errors import ServiceRefusedError
-from crewgate.ipc.cluster_view import MachineAnswers, UnaskedMachine
+from crewgate.ipc.cluster_view import MachineAnswers, SilentMachine
 
 KEYS = {"gw-1": KEY, "gw-2": OTHER_KEY}
 
@@ -89,8 +89,8 @@ def test_a_machine_that_fails_is_named_and_shown_nowhere(two: Site) -> None:
 
     def others(question: ReplayFilter, name: str) -> MachineAnswers[MachineExtract]:
         if name:
-            return MachineAnswers({}, "", [UnaskedMachine("gw-2", "no time")])
-        return MachineAnswers({"gw-2": [MachineExtract()]}, "", [UnaskedMachine("gw-3", "dead")])
+            return MachineAnswers({}, "", [SilentMachine("gw-2", "no time")])
+        return MachineAnswers({"gw-2": [MachineExtract()]}, "", [SilentMachine("gw-3", "dead")])
 
     found = gather(
         ReplayFilter(ROOT), lambda asked: extract(two.machines["gw-1"].folder, asked), others

@@ -23,7 +23,7 @@ from crewgate.audit.replay.timeline import timeline
 from crewgate.audit.replay.verification import ExportReport, verify_export
 from crewgate.cli.output import export_report
 from crewgate.errors import ServiceRefusedError
-from crewgate.ipc.cluster_view import UnaskedMachine
+from crewgate.ipc.cluster_view import SilentMachine
 from crewgate.version import __version__
 
 KEYS = [KEY.public]
@@ -318,7 +318,7 @@ def test_a_page_of_another_version_is_not_proven(
 def test_a_text_of_whoever_makes_the_file_is_shown_as_such(tmp_path: Path) -> None:
     """No machine can sign why another one did not answer."""
     found = export(site(Random(1), tmp_path, 10))
-    missing = UnaskedMachine("call 7", "it was refused")
+    missing = SilentMachine("call 7", "it was refused")
     forged = msgspec.structs.replace(found, not_asked=[missing])
     assert verified(forged).is_proven
     shown = "<dt>no lines of call 7</dt><dd>it was refused (no machine has signed this: whoever "

@@ -12,7 +12,7 @@ from rich.console import Console
 from crewgate import limits
 from crewgate.cli.output.tree import document, show, trees
 from crewgate.ipc.cluster_tree import ClusterTreeRow, MachineShare
-from crewgate.ipc.cluster_view import ClusterTree, UnaskedMachine
+from crewgate.ipc.cluster_view import ClusterTree, SilentMachine
 
 ROOT = "0199c1d2-0000-7000-8000-000000000001"
 CHILD = "0199c1d2-0000-7000-8000-000000000002"
@@ -164,7 +164,7 @@ def test_a_branch_of_several_machines_says_what_it_spent_on_each() -> None:
 
 def test_a_machine_that_is_missing_is_named() -> None:
     """In words and in the document; the exit status says so too. Its words are only words."""
-    missing = [UnaskedMachine("gw-3", "no answer in\x1b time")]
+    missing = [SilentMachine("gw-3", "no answer in\x1b time")]
     found = ClusterTree([*ROWS], ["gw-1"], "gw-1", missing, left_out=7)
 
     def done(*, as_json: bool) -> Result:

@@ -23,7 +23,7 @@ from crewgate.cli.top.view import View
 from crewgate.core.rules.rule import RuleMode, RuleStep
 from crewgate.ipc.admin_messages import TreeRow
 from crewgate.ipc.answer_parts import CallTotalRow
-from crewgate.ipc.cluster_view import UnaskedMachine
+from crewgate.ipc.cluster_view import SilentMachine
 
 NOTHING = Bottom()
 
@@ -74,7 +74,7 @@ def test_a_wide_screen_shows_more() -> None:
     assert "ORCHESTRATOR" in heading
     assert "MACHINES" not in heading
     assert LOOP in "\n".join(texts(view_of(), Size(220, 50)))
-    view, away = View(), [UnaskedMachine("gw-2", "timed out")]
+    view, away = View(), [SilentMachine("gw-2", "timed out")]
     view.take(Readings().take(answer(not_asked=away), 0))
     found = texts(view, Size(160, 50))
     assert found[2] == "machine gw-2 did not answer: timed out"
@@ -211,7 +211,7 @@ def test_hostile_names_are_only_text() -> None:
         )
         for row in FAMILY
     )  # fmt: skip
-    view, away = View(), [UnaskedMachine(NASTY, NASTY)]
+    view, away = View(), [SilentMachine(NASTY, NASTY)]
     totals = [CallTotalRow(NASTY, NASTY, 1)]
     readings = Readings()
     view.take(readings.take(answer(rows, machine=NASTY, not_asked=away, totals=totals), 0))

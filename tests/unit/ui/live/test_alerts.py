@@ -20,7 +20,7 @@ from crewgate.core.health import HealthCondition, HealthState
 from crewgate.core.rules.rule import RuleMode, RuleStep
 from crewgate.ipc.admin_messages import TreeRow
 from crewgate.ipc.cluster_tree import ClusterTreeRow, MachineShare
-from crewgate.ipc.cluster_view import ClusterStatus, UnaskedMachine
+from crewgate.ipc.cluster_view import ClusterStatus, SilentMachine
 from crewgate.ui.live import feed as feed_module
 from crewgate.ui.live.active_alerts import ActiveAlerts
 from crewgate.ui.live.alert_list import AlertList, read_alerts
@@ -47,7 +47,7 @@ def test_each_sees_the_alerts_of_its_crews_the_newest_first() -> None:
             "gw-1": (alert(1), of_bd), "gw-2": (of_bd, of_account, of_machine),
         }.items()
     }  # fmt: skip
-    found = AlertList.of(told, [UnaskedMachine("gw-3", "finance")], [alert(1), alert(5)])
+    found = AlertList.of(told, [SilentMachine("gw-3", "finance")], [alert(1), alert(5)])
     texts = [each["text"] for each in shown(found)]
     assert texts == ["number 4", "number 3", "number 2", "number 1", "number 5"]
     assert [each["text"] for each in shown(found, "bd")] == ["number 2"]
@@ -152,7 +152,7 @@ def test_components_of_all_machines_hold_until_they_are_well() -> None:
         active.take_health(ClusterStatus({"gw-1": well}, "gw-1", []), NOW, now)
     assert [each.machine for each in active.alerts(NOW)] == ["gw-2"]
     # While the agent of this machine does not answer, nobody says which machines there are.
-    active.take_machines(None, [UnaskedMachine("gw-1", "it restarts")], NOW)
+    active.take_machines(None, [SilentMachine("gw-1", "it restarts")], NOW)
     assert [each.machine for each in active.alerts(NOW)] == ["gw-2"]
     active.take_machines(["gw-1"], [], NOW)
     assert [*active.alerts(NOW)] == []
@@ -171,7 +171,7 @@ def test_a_moment_that_no_calendar_has_ends_nothing(since: float) -> None:
 def test_a_machine_that_does_not_answer_is_away_after_a_while() -> None:
     """Since when it has not; it is back once it answers."""
     active = ActiveAlerts(LOCAL, {})
-    away = [UnaskedMachine("gw-2", "timed out")]
+    away = [SilentMachine("gw-2", "timed out")]
     for at in (0.0, limits.ui_away_seconds - 1):
         active.take_machines(["gw-1"], away, NOW + at)
         assert [*active.alerts(NOW + at)] == []

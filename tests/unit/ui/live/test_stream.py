@@ -17,7 +17,7 @@ from crewgate.core.health import HealthCondition, HealthState
 from crewgate.core.rules.rule import RuleMode, RuleStep
 from crewgate.errors import ControlError
 from crewgate.ipc.admin_messages import MintingWatchRow, TreeRow
-from crewgate.ipc.cluster_view import UnaskedMachine, tree_of
+from crewgate.ipc.cluster_view import SilentMachine, tree_of
 from crewgate.ui.endpoint import PageRequest
 from crewgate.ui.live.feed import LiveFeed
 from crewgate.ui.live.live_tree_row import LiveTreeRow, live_tree_row
@@ -204,7 +204,7 @@ async def test_who_sees_one_crew_gets_no_text_of_machines(
     machines.health["gw-1"] = status_of(
         health=[bad], waiting_for=["crew finance: finance owes"], state=HealthState.FAILED
     )
-    machines.not_asked = [UnaskedMachine("gw-2", "finance")]
+    machines.not_asked = [SilentMachine("gw-2", "finance")]
     feed.publish(machines.reader(monkeypatch).read())
     all_, one = Watching(feed, viewer()), Watching(feed, viewer("article", name="person/eve"))
     for each in (all_, one):
