@@ -1,4 +1,4 @@
-"""What the branch tree is made from: copies, which nobody changes afterwards."""
+"""Holds what the branch tree is made from. It is a copy, and no code changes it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple

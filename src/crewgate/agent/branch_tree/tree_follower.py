@@ -83,7 +83,7 @@ class TreeFollower:
             return FollowedRows(new, rows, gone, is_whole, self._read_ns)
 
     def forget_unused(self, boot_ns: int) -> None:
-        """Give the memory back if nobody has asked for a while. Never waits."""
+        """Free the memory of the tree if no question has come for a while. It never waits."""
         unused = limits.tree_unused_seconds * _SECOND_NS
         if self._tree.reading == 0 or boot_ns < self._read_ns + unused:
             return

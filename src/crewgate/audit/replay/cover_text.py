@@ -2,7 +2,7 @@
 
 
 def unsigned_text(count: int) -> str:
-    """Say of how many lines nobody has signed the file yet."""
+    """Return how many lines are newer than the newest checkpoint of their file, in words."""
     which = "it is" if count == 1 else "they are"
     return (
         f"no checkpoint covers {count} of these lines yet: {which} newer than the newest checkpoint"
@@ -10,7 +10,7 @@ def unsigned_text(count: int) -> str:
 
 
 def changed_text(count: int) -> str:
-    """Say how many lines are not as their file was signed."""
+    """Return how many lines are not as the machine signed them, in words."""
     if count == 1:
         return "1 of these lines is NOT as the machine signed it: its file has changed"
     return f"{count} of these lines are NOT as the machine signed them: their files have changed"

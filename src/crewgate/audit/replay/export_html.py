@@ -36,8 +36,8 @@ with the public keys of the machines you can verify, without the audit, that no 
 removed, inserted or moved: crewgate audit verify-export FILE --key KEY, with a --key for each
 machine. Take the keys from where they were noted when the machines were set up, and not from this
 file."""
-# Whoever makes the file can write what they like there, and a verification cannot find it.
-_NOT_SIGNED = "(no machine has signed this: whoever made the file says it)"
+# The maker of a file can write any text there, and a verification cannot find that.
+_NOT_SIGNED = "(the maker of this file wrote this; no machine has signed it)"
 _CLOCKS = """\
 Lines of one machine have times of one clock. The clocks of two machines can differ, so the order
 between lines of two machines is only about right."""

@@ -29,7 +29,7 @@ def show(
     if as_json:
         document = msgspec.to_builtins(report) | {"folder": folder, "keys": keys}
         document |= {"machines": held.machines, "not_asked": not_asked.document(held.not_asked)}
-        # In ASCII: the name of a file that somebody has put there need not be text.
+        # In ASCII: an attacker can add a file whose name is no text.
         click.echo(json.dumps(document))
         return
     for label, text in _parts(report, folder, keys, held):

@@ -56,7 +56,7 @@ def _report(report: ExportReport) -> Iterator[tuple[str, str]]:
         yield "machine", each.machine or "(without a name)"
         yield from (("", text) for text in _machine(each))
     for name in report.not_asked:
-        yield "not asked", f"{name}, as whoever made the file says: no machine has signed this"
+        yield "not asked", f"{name}: the maker of the file wrote this; no machine has signed it"
     for finding in report.findings:
         yield "WRONG", finding
     if report.is_proven:

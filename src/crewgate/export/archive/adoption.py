@@ -32,7 +32,7 @@ from crewgate.export.archive.part_planner import PartPlanner
 from crewgate.export.archive.store import ArchiveStore
 
 _log = logging.getLogger(__name__)
-_VARIANT_BYTES = 8  # nobody else can know the name before the object is there
+_VARIANT_BYTES = 8  # an attacker cannot guess the name of the next object
 AnyPart = TypeVar("AnyPart", FilePart, LogPart)
 
 

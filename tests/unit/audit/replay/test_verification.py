@@ -315,19 +315,19 @@ def test_a_page_of_another_version_is_not_proven(
     assert not report.is_proven
 
 
-def test_a_text_of_whoever_makes_the_file_is_shown_as_such(tmp_path: Path) -> None:
+def test_a_text_of_the_maker_of_a_file_is_shown_as_such(tmp_path: Path) -> None:
     """No machine can sign why another one did not answer."""
     found = export(site(Random(1), tmp_path, 10))
     missing = SilentMachine("call 7", "it was refused")
     forged = msgspec.structs.replace(found, not_asked=[missing])
     assert verified(forged).is_proven
-    shown = "<dt>no lines of call 7</dt><dd>it was refused (no machine has signed this: whoever "
+    shown = "<dt>no lines of call 7</dt><dd>it was refused (the maker of this file wrote "
     assert shown.encode() in html(forged)
     with pytest.MonkeyPatch.context() as patch:
         printed: list[str] = []
         patch.setattr(export_report, "print_labeled", lambda *texts: printed.append(texts[1]))
         export_report.show(verified(forged), None, as_json=False)
-    assert "call 7, as whoever made the file says: no machine has signed this" in printed
+    assert "call 7: the maker of the file wrote this; no machine has signed it" in printed
 
 
 def test_nobody_can_name_another_version_in_the_file(tmp_path: Path) -> None:
