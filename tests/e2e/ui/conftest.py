@@ -1,7 +1,9 @@
 from collections.abc import Iterator
 
+import page_examples
 import pytest
 from browsers import CHROMIUM, REASON, chromium
+from fake_page_server import FakePageServer
 from installation import Installation
 from playwright.sync_api import Browser
 
@@ -23,3 +25,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         yield site
     finally:
         site.end()
+
+
+@pytest.fixture
+def server() -> Iterator[FakePageServer]:
+    """A server with a few branches."""
+    with FakePageServer(page_examples.few_rows()).running() as found:
+        yield found

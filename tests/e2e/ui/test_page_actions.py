@@ -15,12 +15,6 @@ Arrive = Callable[[str], Visitor]
 
 
 @pytest.fixture
-def server() -> Iterator[FakePageServer]:
-    with FakePageServer(page_examples.few_rows()).running() as found:
-        yield found
-
-
-@pytest.fixture
 def arrive(browser: Browser, server: FakePageServer) -> Iterator[Arrive]:
     with visitor(browser, server.url) as found:
 

@@ -14,18 +14,11 @@ LOOPING_ROW = 3
 
 
 @pytest.fixture
-def server() -> Iterator[FakePageServer]:
-    found = FakePageServer(page_examples.few_rows())
-    with found.running():
-        yield found
-    assert not found.refusals
-
-
-@pytest.fixture
 def visit(browser: Browser, server: FakePageServer) -> Iterator[Visitor]:
     with visitor(browser, server.url) as found:
         found.log_in("#/alerts")
         yield found
+        assert not server.refusals
 
 
 def _shows(visit: Visitor, number: int) -> None:

@@ -11,12 +11,6 @@ from playwright.sync_api import Browser, expect
 
 
 @pytest.fixture
-def server() -> Iterator[FakePageServer]:
-    with FakePageServer(page_examples.few_rows()).running() as found:
-        yield found
-
-
-@pytest.fixture
 def visit(browser: Browser, server: FakePageServer) -> Iterator[Visitor]:
     with visitor(browser, server.url) as found:
         found.log_in()

@@ -11,18 +11,11 @@ from playwright.sync_api import Browser, expect
 
 
 @pytest.fixture
-def server() -> Iterator[FakePageServer]:
-    found = FakePageServer(page_examples.few_rows())
-    with found.running():
-        yield found
-    assert not found.refusals
-
-
-@pytest.fixture
 def visit(browser: Browser, server: FakePageServer) -> Iterator[Visitor]:
     with visitor(browser, server.url) as found:
         found.log_in()
         yield found
+        assert not server.refusals
 
 
 def test_access_says_that_nobody_has_rights(

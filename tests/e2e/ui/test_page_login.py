@@ -1,19 +1,10 @@
 """How a person gets into the live page, and what the key of the browser is worth."""
 
-from collections.abc import Iterator
-
-import page_examples
 import pytest
 from browsers import visitor
 from fake_page_server import FakePageServer
 from page_examples import LOOPING
 from playwright.sync_api import Browser, expect
-
-
-@pytest.fixture
-def server() -> Iterator[FakePageServer]:
-    with FakePageServer(page_examples.few_rows()).running() as found:
-        yield found
 
 
 def test_a_login_leads_to_the_place_of_the_link(browser: Browser, server: FakePageServer) -> None:
